@@ -1,0 +1,1 @@
+"""Executors: they schedule runs and nothing else."""

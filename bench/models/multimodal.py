@@ -1,0 +1,113 @@
+"""MultimodalModel: encoders, own unimodal heads and a fusion head over N modalities, and what one forward pass gives."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+from torch import Tensor, nn
+
+from mcr_bench.bench.models.fusion import Fusion
+from mcr_bench.bench.task import Task
+
+Role = Literal["encoder", "own_head", "fusion_slice", "fusion_shared", "method"]
+
+
+class Owner(NamedTuple):
+    """Who owns a parameter: a modality (None: nobody's alone) and the role it plays there."""
+
+    modality: str | None
+    role: Role
+
+
+@dataclass
+class Inputs:
+    """A batch's inputs: `values[m]` is (B, ...); `lengths[m]` (B,) int64 for padded sequences, absent otherwise."""
+
+    values: dict[str, Tensor]
+    lengths: dict[str, Tensor] = field(default_factory=dict)
+
+    def replace(self, values: Mapping[str, Tensor]) -> "Inputs":
+        """The same batch with some modalities' values replaced."""
+        return Inputs({**self.values, **values}, self.lengths)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.values.values())))
+
+
+@dataclass
+class Outputs:
+    """One forward pass. What a method does not ask for (own heads, split logits) is not computed.
+
+    features: modality -> (B, d). logits: (B, C). branch_logits: modality -> (B, C) without bias, whose sum plus the
+    bias is `logits`; None where the fusion head is not additive.
+    """
+
+    model: "MultimodalModel"
+    features: dict[str, Tensor]
+    logits: Tensor
+    branch_logits: dict[str, Tensor] | None
+
+    @cached_property
+    def own_logits(self) -> dict[str, Tensor]:
+        """Own unimodal heads' logits, modality -> (B, C)."""
+        return {m: self.model.own_heads[m](f) for m, f in self.features.items()}
+
+    @cached_property
+    def split_logits(self) -> dict[str, Tensor] | None:
+        """Additive split of the fused logits, branch + bias / M: they sum to `logits`; None if not additive."""
+        if self.branch_logits is None or self.model.fusion.bias is None:
+            return None
+        share = self.model.fusion.bias / len(self.branch_logits)
+        return {m: s + share for m, s in self.branch_logits.items()}
+
+
+class MultimodalModel(nn.Module):
+    """Encoders (x_m -> features (B, d)), own heads, a fusion head; `extras` holds modules that a method adds."""
+
+    def __init__(self, encoders: Mapping[str, nn.Module], fusion: Fusion, width: int, task: Task) -> None:
+        super().__init__()
+        self.task, self.width = task, width
+        self.encoders = nn.ModuleDict(encoders)
+        self.own_heads = nn.ModuleDict({m: nn.Linear(width, task.outputs) for m in encoders})
+        self.fusion: Fusion = fusion
+        self.extras = nn.ModuleDict()
+
+    @property
+    def modalities(self) -> list[str]:
+        return list(self.encoders)
+
+    def encode_one(self, modality: str, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Features (B, d) of one modality."""
+        features: Tensor = self.encoders[modality](values, lengths)
+        return features
+
+    def encode(self, inputs: Inputs) -> dict[str, Tensor]:
+        """Features of every modality."""
+        return {m: self.encode_one(m, inputs.values[m], inputs.lengths.get(m)) for m in self.encoders}
+
+    def fuse(self, features: dict[str, Tensor]) -> Outputs:
+        """Everything that follows from the features."""
+        fused = self.fusion(features)
+        return Outputs(self, features, fused.logits, fused.branch_logits)
+
+    def forward(self, inputs: Inputs) -> Outputs:
+        return self.fuse(self.encode(inputs))
+
+    def owned(self) -> Iterator[tuple[str, nn.Parameter, Owner]]:
+        """Every parameter once: its qualified name, itself, its owner."""
+        for name, parameter in self.named_parameters():
+            room, _, rest = name.partition(".")
+            if room == "encoders":
+                yield name, parameter, Owner(rest.split(".")[0], "encoder")
+            elif room == "own_heads":
+                yield name, parameter, Owner(rest.split(".")[0], "own_head")
+            elif room == "fusion":
+                modality = self.fusion.owner(rest)
+                yield name, parameter, Owner(modality, "fusion_slice" if modality else "fusion_shared")
+            else:
+                yield name, parameter, Owner(None, "method")
+
+    def parameters_of(self, modality: str | None, *roles: Role) -> list[nn.Parameter]:
+        """The parameters of one modality (None: nobody's alone) in the given roles, in a stable order."""
+        return [p for _, p, owner in self.owned() if owner.modality == modality and owner.role in roles]

@@ -1,0 +1,1 @@
+"""Tables and cards made from the record."""

@@ -1,0 +1,1 @@
+"""Dataset adapters, one file each; a file here is registered by being here."""

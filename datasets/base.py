@@ -1,0 +1,164 @@
+"""The contract of a dataset adapter: what it declares, how it prepares and loads, and the splits it gives."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.models.multimodal import Inputs
+from mcr_bench.bench.task import Task
+
+
+@dataclass(frozen=True)
+class Modality:
+    """Shape of one sample, without the batch axis: (D,) vectors, (T, C) sequences, (C, H, W) images, (T, C, H, W) clips.
+
+    padded: the sequences have lengths of their own, given in `Inputs.lengths`.
+    """
+
+    shape: tuple[int, ...]
+    padded: bool = False
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of the data before any of it is used for training."""
+
+    modalities: dict[str, Modality]
+    task: Task
+    class_names: tuple[str, ...] = ()
+    notes: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A named split rule with its selection set, metric and folds. Tables never mix protocols in one column."""
+
+    name: str
+    split: str
+    selection: str
+    metric: str
+    folds: tuple[int, ...] = (1,)
+    note: str = ""
+
+    @property
+    def card(self) -> str:
+        """One line for the foot of a table."""
+        line = f"{self.name}: {self.split}; selected on {self.selection}; metric {self.metric}; folds {list(self.folds)}"
+        return f"{line}; {self.note}" if self.note else line
+
+
+@dataclass(frozen=True)
+class Batch:
+    """inputs, target (B,), and the index (B,) of each sample in its split."""
+
+    inputs: Inputs
+    target: Tensor
+    index: Tensor
+
+
+@dataclass
+class Split:
+    """One part of the data in memory. values[m]: (N, ...); lengths[m]: (N,) for padded sequences; target: (N,)."""
+
+    values: dict[str, Tensor]
+    target: Tensor
+    ids: list[str]
+    groups: list[str] | None = None
+    lengths: dict[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def batch(self, index: Tensor) -> Batch:
+        """The samples at `index` (B,), on the split's device."""
+        values = {m: x[index] for m, x in self.values.items()}
+        return Batch(Inputs(values, {m: n[index] for m, n in self.lengths.items()}), self.target[index], index)
+
+    def to(self, device: torch.device) -> "Split":
+        """A copy whose tensors live on `device`."""
+        values = {m: x.to(device) for m, x in self.values.items()}
+        lengths = {m: n.to(device) for m, n in self.lengths.items()}
+        return replace(self, values=values, lengths=lengths, target=self.target.to(device))
+
+    def mean(self) -> dict[str, Tensor]:
+        """The mean sample of every modality, (...): what stands in for an absent modality."""
+        return {m: x.float().mean(0) for m, x in self.values.items()}
+
+
+@dataclass
+class Splits:
+    """The three parts. `test` is read once, after selection."""
+
+    train: Split
+    val: Split
+    test: Split
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a stranger must know to bring the data: `layout` is the exact folder tree that `prepare` reads."""
+
+    title: str
+    homepage: str
+    licence: str
+    layout: str
+    expected: str
+
+
+@dataclass
+class Dataset(ABC):
+    """A dataset adapter; one per file. A subclass is a dataclass whose fields are its dials, made with `setting(...)`.
+
+    `location` is the user's file for adapters that declare `suffixes`, else the prepared folder DATA_ROOT/NAME.
+    """
+
+    name: ClassVar[str]
+    card: ClassVar[Card]
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    location: Path
+
+    @property
+    def label(self) -> str:
+        """The name shown in the record and in tables."""
+        return self.location.name if self.suffixes else self.name
+
+    @abstractmethod
+    def facts(self) -> Facts:
+        """Modalities and task; UserError with instructions where the data is missing or bad."""
+
+    @abstractmethod
+    def protocols(self) -> dict[str, Protocol]:
+        """The protocols by name; the first is the default."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A digest of the content that a run depends on (not of the place where it lies)."""
+
+    @abstractmethod
+    def load(self, protocol: str, fold: int, seed: int, modalities: tuple[str, ...]) -> Splits:
+        """The three parts, standardised with statistics of the training part."""
+
+    def prepare(self, source: Path) -> str:
+        """Raw files in `source` (only read) -> `location`; returns what was done, in words."""
+        raise UserError(f"dataset '{self.name}' needs no preparation.")
+
+
+def standardise(splits: Splits) -> Splits:
+    """Zero mean and unit variance per channel, with statistics of the training part; constant channels become 0.
+
+    The channel axis is the last of vectors and sequences (D,) and (T, C), and C of (C, H, W) and (T, C, H, W).
+    """
+    parts = (splits.train, splits.val, splits.test)
+    for modality, x in splits.train.values.items():
+        channel = x.ndim - 1 if x.ndim < 4 else x.ndim - 3
+        axes = [axis for axis in range(x.ndim) if axis != channel]
+        mean, std = x.double().mean(axes, keepdim=True), x.double().std(axes, correction=0, keepdim=True)
+        std = torch.where(std > 1e-8, std, torch.ones_like(std))
+        for part in parts:
+            part.values[modality] = ((part.values[modality].double() - mean) / std).float()
+    return splits

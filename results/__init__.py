@@ -1,0 +1,1 @@
+"""Published numbers (committed) and generated tables (not committed)."""
