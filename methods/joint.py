@@ -1,0 +1,15 @@
+"""Joint training: one fused loss, L = CE(z, y)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mcr_bench.methods.base import Method, Reference
+
+
+@dataclass
+class Joint(Method):
+    """Minimise the fused loss only; the baseline in which modalities compete."""
+
+    name: ClassVar[str] = "joint"
+    role = "reference"
+    reference: ClassVar[Reference] = Reference("Joint training of all modalities with one fused loss", "baseline")
