@@ -25,7 +25,11 @@ class Fusion(nn.Module):
 
     additive = False
     slices: nn.ModuleDict
-    bias: nn.Parameter | None = None
+    bias: nn.Parameter | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_parameter("bias", None)
 
     @abstractmethod
     def forward(self, features: dict[str, Tensor]) -> Fused: ...
@@ -49,10 +53,12 @@ class LateLinear(Fusion):
 
     def reset_parameters(self) -> None:
         """The bias as in a linear layer of one modality's width; the slices reset themselves."""
+        assert self.bias is not None
         nn.init.uniform_(self.bias, -1 / math.sqrt(self.width), 1 / math.sqrt(self.width))
 
     def forward(self, features: dict[str, Tensor]) -> Fused:
         branches = {m: layer(features[m]) for m, layer in self.slices.items()}
+        assert self.bias is not None
         return Fused(sum_of(branches) + self.bias, branches)
 
 
