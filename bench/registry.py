@@ -55,7 +55,9 @@ def dataset(name: str) -> "type[Dataset]":
             if suffix in adapter.suffixes:
                 return adapter
         known = sorted(s for a in adapters for s in a.suffixes)
-        raise UserError(f"no dataset adapter reads '{name}'. Files may end in {', '.join(known)}; or name one of {', '.join(dataset_names())}.")
+        raise UserError(
+            f"no dataset adapter reads '{name}'. Files may end in {', '.join(known)}; or name one of {', '.join(dataset_names())}."
+        )
     found = _find("datasets", name)
     return _only_class(found, base, name) if isinstance(found, ModuleType) else found
 
@@ -63,7 +65,9 @@ def dataset(name: str) -> "type[Dataset]":
 def _builtin(room: str) -> list[str]:
     package = importlib.import_module(f"mcr_bench.{room}")
     modules = pkgutil.iter_modules(package.__path__)
-    return [m.name.replace("_", "-") for m in modules if not m.ispkg and not m.name.startswith("_") and m.name != "base"]
+    return [
+        m.name.replace("_", "-") for m in modules if not m.ispkg and not m.name.startswith("_") and m.name != "base"
+    ]
 
 
 def _external(room: str) -> list[str]:
@@ -93,7 +97,11 @@ def _dataset_base() -> "type[Dataset]":
 
 
 def _only_class(module: ModuleType, base: type[T], name: str) -> type[T]:
-    mine = [c for _, c in inspect.getmembers(module, inspect.isclass) if issubclass(c, base) and c.__module__ == module.__name__]
+    mine = [
+        c
+        for _, c in inspect.getmembers(module, inspect.isclass)
+        if issubclass(c, base) and c.__module__ == module.__name__
+    ]
     if len(mine) != 1:
         raise UserError(f"'{name}' must define exactly one subclass of {base.__name__}, found {len(mine)}.")
     return mine[0]
@@ -101,7 +109,9 @@ def _only_class(module: ModuleType, base: type[T], name: str) -> type[T]:
 
 def _method_in_file(path: Path) -> "type[Method]":
     if not path.is_file():
-        raise UserError(f"method file '{path}' does not exist. Give the path of a Python file that defines one subclass of Method.")
+        raise UserError(
+            f"method file '{path}' does not exist. Give the path of a Python file that defines one subclass of Method."
+        )
     name = f"mcr_bench_user_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None

@@ -47,7 +47,9 @@ class Declared:
             and not isinstance(parsed, bool)
             and not self.at_least <= parsed <= self.at_most
         ):
-            raise UserError(f"{where}{self.key}={value}: not allowed. Allowed: {self.allowed} (default {self.default}).")
+            raise UserError(
+                f"{where}{self.key}={value}: not allowed. Allowed: {self.allowed} (default {self.default})."
+            )
         return parsed
 
 
@@ -93,7 +95,9 @@ def build(cls: type[T], values: Mapping[str, object], **others: Any) -> T:
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         kind, prefix = hints[field.name], f"{field.name}."
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-            arguments[field.name] = build(kind, {k.removeprefix(prefix): v for k, v in flat.items() if k.startswith(prefix)})
+            arguments[field.name] = build(
+                kind, {k.removeprefix(prefix): v for k, v in flat.items() if k.startswith(prefix)}
+            )
         elif field.name in flat:
             arguments[field.name] = flat[field.name]
     return cls(**arguments)

@@ -10,7 +10,9 @@ from mcr_bench.bench.settings import setting
 class OptimizerSettings:
     name: Literal["adam", "adamw", "sgd"] = setting("adam", "optimiser", origin="MCR code")
     lr: float = setting(1e-3, "learning rate", origin="MCR code, CREMA-D ResNet baselines", at_least=0)
-    weight_decay: float = setting(1e-4, "weight decay: coupled for adam and sgd, decoupled for adamw", origin="MCR code", at_least=0)
+    weight_decay: float = setting(
+        1e-4, "weight decay: coupled for adam and sgd, decoupled for adamw", origin="MCR code", at_least=0
+    )
     momentum: float = setting(0.9, "momentum of sgd", origin="OGM-GE code", at_least=0, at_most=1)
     beta1: float = setting(0.9, "first-moment decay of adam", origin="MCR code", at_least=0, at_most=1)
     beta2: float = setting(0.999, "second-moment decay of adam", origin="MCR code", at_least=0, at_most=1)
@@ -26,7 +28,9 @@ class ScheduleSettings:
     )
     warmup: int = setting(0, "steps: linear warm-up for cosine and step, constant phase for warm-restarts", at_least=0)
     every: int = setting(70, "epochs between drops (step)", origin="OGM-GE code", at_least=1)
-    factor: float = setting(0.1, "drop of step; growth of the period of warm-restarts (paper: 2)", origin="OGM-GE code", at_least=0)
+    factor: float = setting(
+        0.1, "drop of step; growth of the period of warm-restarts (paper: 2)", origin="OGM-GE code", at_least=0
+    )
     first: int = setting(4, "steps of the first period (warm-restarts)", origin="MCR code", at_least=1)
 
 
@@ -56,6 +60,8 @@ class EncoderSettings:
 class ModelSettings:
     """The model. `encoder` is every modality's; `encoder.MODALITY.key` overrides it for one."""
 
-    fusion: Literal["late-linear", "concat-mlp", "gated", "film"] = setting("late-linear", "fusion head", origin="MCR paper")
+    fusion: Literal["late-linear", "concat-mlp", "gated", "film"] = setting(
+        "late-linear", "fusion head", origin="MCR paper"
+    )
     width: int = setting(64, "feature width d that every encoder gives", at_least=1)
     conditioning: str = setting("", "film only: the modality that conditions the other; empty = the first")

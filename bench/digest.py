@@ -1,0 +1,42 @@
+"""Digest of a method's source without comments and docstrings: an edited method is another method."""
+
+import ast
+import hashlib
+import importlib
+import inspect
+from types import ModuleType
+
+SHARED = "mcr_bench.methods.terms"
+
+
+def source_digest(cls: type) -> str:
+    """16 hex digits over the class's module and every shared term that it reaches by imports."""
+    trees: dict[str, str] = {}
+    _collect(inspect.getmodule(cls), trees, is_root=True)
+    return hashlib.sha256("\n".join(trees[name] for name in sorted(trees)).encode()).hexdigest()[:16]
+
+
+def _collect(module: ModuleType | None, trees: dict[str, str], *, is_root: bool = False) -> None:
+    assert module is not None
+    key = "" if is_root else module.__name__
+    if key in trees:
+        return
+    tree = ast.parse(inspect.getsource(module))
+    trees[key] = ast.dump(_without_docstrings(tree))
+    for name in _imported(tree):
+        _collect(importlib.import_module(name), trees)
+
+
+def _imported(tree: ast.Module) -> list[str]:
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(SHARED + "."):
+            names.append(node.module)
+    return names
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return tree
