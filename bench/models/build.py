@@ -5,26 +5,55 @@ from collections.abc import Mapping
 from torch import nn
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.models.encoders import MLP
+from mcr_bench.bench.models.encoders import MLP, ConvSequence, conv2d_encoder
 from mcr_bench.bench.models.fusion import make_fusion
 from mcr_bench.bench.models.multimodal import MultimodalModel
+from mcr_bench.bench.models.resnet import resnet18_encoder
+from mcr_bench.bench.models.transformer import SequenceTransformer
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.training_settings import EncoderSettings, ModelSettings
 from mcr_bench.datasets.base import Modality
 
+# By the number of axes of one sample; the first is what `auto` stands for.
+KINDS = {
+    1: ("mlp",),
+    2: ("conv1d", "transformer", "mlp"),
+    3: ("conv2d", "resnet18", "mlp"),
+    4: ("conv2d", "resnet18", "mlp"),
+}
+PADDED_KINDS = {2: ("transformer", "conv1d"), 4: ("conv2d", "resnet18")}
+
+
+def fitting_kinds(modality: Modality) -> tuple[str, ...]:
+    """The encoders that take such samples, the one that `auto` stands for first; UserError if there is none."""
+    kinds = (PADDED_KINDS if modality.padded else KINDS).get(len(modality.shape))
+    if kinds is None:
+        raise UserError(
+            f"no encoder takes {_samples(modality)}. Samples may be (D,), (T, C), (C, H, W) or (T, C, H, W), "
+            "padded ones (T, C) or (T, C, H, W); reshape the data."
+        )
+    return kinds
+
 
 def encoder_kind(kind: str, modality: Modality) -> str:
     """The encoder that `auto` stands for, chosen by the sample's shape."""
-    if kind != "auto":
-        return kind
-    return "mlp"
+    return fitting_kinds(modality)[0] if kind == "auto" else kind
 
 
 def make_encoder(kind: str, modality: Modality, out: int, settings: EncoderSettings) -> nn.Module:
     """One encoder; UserError where kind and shape do not fit."""
+    fitting = fitting_kinds(modality)
+    if kind not in fitting:
+        allowed = " or ".join(f"encoder.kind={k}" for k in ("auto", *fitting))
+        raise UserError(f"encoder.kind={kind} does not take {_samples(modality)}. Use {allowed}.")
+    width, depth, dropout = settings.width, settings.depth, settings.dropout
     if kind == "mlp":
-        return MLP(modality.shape, out, settings.width, settings.depth, settings.dropout)
-    raise UserError(f"encoder.kind={kind} does not take samples of shape {modality.shape}.")
+        return MLP(modality.shape, out, width, depth, dropout)
+    channels = modality.shape[-1 if len(modality.shape) == 2 else -3]
+    if kind == "resnet18":
+        return resnet18_encoder(channels, out, width, dropout)
+    made = {"conv1d": ConvSequence, "conv2d": conv2d_encoder, "transformer": SequenceTransformer}[kind]
+    return made(channels, out, width, depth, dropout)
 
 
 def build_model(
@@ -34,8 +63,27 @@ def build_model(
     encoders: Mapping[str, EncoderSettings],
 ) -> MultimodalModel:
     """The model of a run, before the method's surgery; `encoders[m]` are modality m's settings."""
+    for name in modalities:
+        _check_name(name)
     made = {
         m: make_encoder(encoder_kind(encoders[m].kind, facts), facts, model.width, encoders[m])
         for m, facts in modalities.items()
     }
-    return MultimodalModel(made, make_fusion(model.fusion, list(modalities), model.width, task.outputs), model.width, task)
+    fusion = make_fusion(model.fusion, list(modalities), model.width, task.outputs, model.conditioning)
+    return MultimodalModel(made, fusion, model.width, task)
+
+
+def _check_name(name: str) -> None:
+    """Parameters are named after their modality, so PyTorch's rules for names hold."""
+    try:
+        nn.ModuleDict({name: nn.Identity()})
+    except KeyError as error:
+        raise UserError(
+            f"a modality cannot be called '{name}': PyTorch refuses it as a module's name ({error.args[0]}). "
+            "Any name without a dot that is no attribute of a module will do; rename it in the data, e.g. "
+            f"'{name.replace('.', '_')}_input'."
+        ) from error
+
+
+def _samples(modality: Modality) -> str:
+    return f"{'padded ' * modality.padded}samples of shape {modality.shape}"

@@ -1,4 +1,4 @@
-"""MultimodalModel: encoders, own unimodal heads and a fusion head over N modalities, and what one forward pass gives."""
+"""MultimodalModel: encoders, own unimodal heads and a fusion head over N modalities, and what a forward pass gives."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

@@ -1,0 +1,49 @@
+"""Transformer encoder for sequences of different lengths; its features do not depend on the padding."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from mcr_bench.bench.models.encoders import mean_over_time, time_mask, without_padding
+
+HEAD_SIZE, MOST_HEADS = 8, 8
+
+
+class SequenceTransformer(nn.Module):
+    """Linear to `width`, sinusoidal positions, pre-norm layers, layer norm, mean over own steps, linear to (B, d).
+
+    Pre-norm because it trains without a warm-up (Xiong et al., 2020).
+    """
+
+    def __init__(self, channels: int, out: int, width: int, depth: int, dropout: float) -> None:
+        super().__init__()
+        self.embed = nn.Linear(channels, width)
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(width, heads(width), 4 * width, dropout, batch_first=True, norm_first=True)
+            for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.project = nn.Linear(width, out)
+
+    def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        ignored = None if lengths is None else ~time_mask(lengths, values.shape[1])
+        x = self.embed(without_padding(values, lengths))
+        x = x + positions(x.shape[1], x.shape[2]).to(x)
+        for layer in self.layers:
+            x = layer(x, src_key_padding_mask=ignored)
+        features: Tensor = self.project(mean_over_time(self.norm(x), lengths))
+        return features
+
+
+def heads(width: int) -> int:
+    """The most attention heads, at most 8 and of size 8 or more, that divide `width`."""
+    return max(n for n in range(1, MOST_HEADS + 1) if width % n == 0 and (n == 1 or width // n >= HEAD_SIZE))
+
+
+def positions(steps: int, width: int) -> Tensor:
+    """Sinusoidal positions (T, width) of Vaswani et al. (2017): sine in even places, cosine in odd ones."""
+    place = torch.arange(width)
+    rate = torch.exp(-math.log(10_000.0) * (place - place % 2) / width)
+    angle = torch.arange(steps)[:, None] * rate
+    return torch.where(place % 2 == 0, angle.sin(), angle.cos())
