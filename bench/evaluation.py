@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,19 +34,21 @@ class Evaluation:
 def evaluate(method: Method, model: MultimodalModel, split: Split, probes: Probes | None, chunk: int) -> Evaluation:
     """All predictions and metrics on `split`; `probes` is None where the method trains own heads."""
     rows = [_outputs(method, model, split, part, probes) for part in _chunks(split, chunk)]
-    logits = torch.cat([row[0] for row in rows])
-    features, modality, parts = (_join([row[i] for row in rows]) for i in (1, 2, 3))
+    logits = torch.cat([row.logits for row in rows])
+    features, modality = _join([row.features for row in rows]), _join([row.modality for row in rows])
+    parts = _join([row.split for row in rows])
     metrics = score(logits, split.target, model.task)
     head = metrics_of(model.task)[0].name
+    compute = metric(head, model.task).compute
     for place, found in (("modality", modality), ("split", parts)):
-        metrics |= {f"{place}/{m}/{head}": metric(head, model.task).compute(z, split.target) for m, z in found.items()}
+        metrics |= {f"{place}/{m}/{head}": compute(z, split.target) for m, z in found.items()}
     return Evaluation(logits, features, modality, parts or None, split.target, metrics)
 
 
 def subset_logits(
     method: Method, model: MultimodalModel, split: Split, absent: Inputs, chunk: int
 ) -> dict[tuple[str, ...], Tensor]:
-    """Predictions (N, C) for every non-empty proper subset of modalities; the others are the `absent` input (1, ...)."""
+    """Predictions (N, C) for every non-empty proper subset of modalities; the others are `absent` (1, ...)."""
     names = model.modalities
     subsets = [s for size in range(1, len(names)) for s in combinations(names, size)]
     return {s: _masked(method, model, split, absent, set(names) - set(s), chunk) for s in subsets}
@@ -69,7 +72,13 @@ def _chunks(split: Split, chunk: int) -> Iterator[Tensor]:
     yield from torch.arange(len(split)).split(chunk)
 
 
-Row = tuple[Tensor, dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]
+class Row(NamedTuple):
+    """One chunk's predictions."""
+
+    logits: Tensor
+    features: dict[str, Tensor]
+    modality: dict[str, Tensor]
+    split: dict[str, Tensor]
 
 
 @torch.no_grad()
@@ -78,7 +87,7 @@ def _outputs(method: Method, model: MultimodalModel, split: Split, index: Tensor
         outputs = method.predict(model, split.batch(index).inputs)
         modality = outputs.own_logits if probes is None else probes.logits(outputs.features)
         parts = outputs.split_logits or {}
-    return outputs.logits.float(), _floats(outputs.features), _floats(modality), _floats(parts)
+    return Row(outputs.logits.float(), _floats(outputs.features), _floats(modality), _floats(parts))
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules as pure functions of the global step, so that a resume needs no state of them."""
+"""Optimisers, and learning-rate schedules as pure functions of the global step: a resume needs no state of them."""
 
 import math
 from typing import Any

@@ -113,10 +113,9 @@ def _check_owners(request: Request, methods: "list[tuple[str, type[Method]]]") -
     running |= {r.method for _, cls in methods for r in cls().requires(("a", "b"))}
     for key in request.overrides:
         head = key.partition(".")[0]
-        if head in registry.method_names() and head not in running:
-            raise UserError(
-                f"--set {key}: method '{head}' is not part of this command; its methods are {', '.join(sorted(running))}."
-            )
+        if head in registry.setting_owners() and head not in running:
+            names = ", ".join(sorted(running))
+            raise UserError(f"--set {key}: method '{head}' is not part of this command; its methods are {names}.")
 
 
 def _grid(overrides: Mapping[str, list[str]]) -> Iterator[dict[str, str]]:
@@ -151,7 +150,7 @@ def _subset(label: str, offered: tuple[str, ...], asked: tuple[str, ...] | None)
 def _reason(cls: "type[Method]", scene: Scene, values: Mapping[str, Any]) -> str | None:
     """Why the method cannot run here, or None."""
     needs, count = cls.needs, len(scene.modalities)
-    fusion = FUSIONS[str(resolve_run(values, cls, type(scene.data), scene.modalities).model["fusion"])]
+    fusion = FUSIONS[str(resolve_run(values, cls, type(scene.data), tuple(scene.facts.modalities)).model["fusion"])]
     if count < needs.at_least:
         return f"needs at least {needs.at_least} modalities, there is {count}"
     if count > needs.at_most:
@@ -188,7 +187,8 @@ def _announce(plan: Plan, scene: Scene, request: Request) -> None:
     if len(pairs) < 6:
         least = 2 / 2 ** len(pairs)
         lines.append(
-            f"{scene.data.label}: {len(pairs)} seeds cannot show a difference at p < .05: the paired sign-flip test reaches p = {least:g} at best."
+            f"{scene.data.label}: {len(pairs)} seeds cannot show a difference at p < .05: "
+            f"the paired sign-flip test reaches p = {least:g} at best; 10 seeds can (--seeds 10)."
         )
     plan.announcements += [line for line in lines if line not in plan.announcements]
 
@@ -215,7 +215,7 @@ def _run(
     seed: int,
     fold: int,
 ) -> RunSpec:
-    resolved = resolve_run(values, cls, type(scene.data), scene.modalities)
+    resolved = resolve_run(values, cls, type(scene.data), tuple(scene.facts.modalities))
     method = build(cls, resolved.method)
     encoders = {m: dict(resolved.encoders[m]) for m in modalities}
     for m, inner in encoders.items():

@@ -1,4 +1,4 @@
-"""Presets: named sets of settings of a dataset and of methods on it, written in the language of `--set`, each with its origin."""
+"""Presets: named settings of a dataset and of methods on it, in the language of `--set`, each with its origin."""
 
 import inspect
 import tomllib

@@ -1,4 +1,4 @@
-"""Names of methods and datasets -> their classes. A built-in is a file in its package; third parties join by entry points.
+"""Names of methods and datasets -> their classes: files of their packages, and third parties' entry points.
 
 A file is registered under its own name with hyphens; `base`, sub-packages and names with a leading underscore are not.
 """
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+_from_files: set[str] = set()
 
 
 def method_names() -> list[str]:
@@ -33,6 +34,11 @@ def method_names() -> list[str]:
 def dataset_names() -> list[str]:
     """Every registered dataset; imports none of them."""
     return sorted({*_builtin("datasets"), *_external("datasets")})
+
+
+def setting_owners() -> set[str]:
+    """Every method whose name may begin a dotted setting: the registered ones and those loaded from files."""
+    return {*method_names(), *_from_files}
 
 
 @cache
@@ -54,10 +60,9 @@ def dataset(name: str) -> "type[Dataset]":
         for adapter in adapters:
             if suffix in adapter.suffixes:
                 return adapter
-        known = sorted(s for a in adapters for s in a.suffixes)
-        raise UserError(
-            f"no dataset adapter reads '{name}'. Files may end in {', '.join(known)}; or name one of {', '.join(dataset_names())}."
-        )
+        known = ", ".join(sorted(s for a in adapters for s in a.suffixes))
+        names = ", ".join(dataset_names())
+        raise UserError(f"no dataset adapter reads '{name}'. Files may end in {known}; or name one of {names}.")
     found = _find("datasets", name)
     return _only_class(found, base, name) if isinstance(found, ModuleType) else found
 
@@ -114,11 +119,16 @@ def _method_in_file(path: Path) -> "type[Method]":
         )
     name = f"mcr_bench_user_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         raise UserError(f"method file '{path}' cannot be imported: {type(error).__name__}: {error}") from error
-    return _only_class(module, _method_base(), str(path))
+    found = _only_class(module, _method_base(), str(path))
+    if found.name in method_names():
+        raise UserError(f"method file '{path}': the name '{found.name}' is taken; give the class another `name`.")
+    _from_files.add(found.name)
+    return found

@@ -44,11 +44,15 @@ def resolve_dataset(values: Mapping[str, Any], cls: "type[Dataset]") -> dict[str
 def resolve_run(
     values: Mapping[str, Any], cls: "type[Method]", dataset: "type[Dataset]", modalities: tuple[str, ...]
 ) -> Resolved:
-    """All settings of one run of method `cls`; a method's own table (`NAME.key`) wins over the common ones."""
+    """All settings of one run of method `cls`; a method's own table (`NAME.key`) wins over the common ones.
+
+    modalities: all that the dataset offers, whichever of them the run keeps.
+    """
     layers = _sort(values, cls, dataset, modalities)
-    encoders = {
-        m: resolve(EncoderSettings, _encoder_layer(layers.encoder, m, modalities), "encoder.") for m in modalities
-    }
+    for key in layers.encoder:
+        if "." in key and key.partition(".")[0] not in modalities:
+            raise unknown("setting", f"encoder.{key}", allowed_keys(cls, dataset, modalities))
+    encoders = {m: resolve(EncoderSettings, _encoder_layer(layers.encoder, m), "encoder.") for m in modalities}
     return Resolved(
         resolve(TrainingSettings, layers.training),
         resolve(ModelSettings, layers.model, "model."),
@@ -60,13 +64,13 @@ def resolve_run(
 def concerns(key: str, names: set[str]) -> bool:
     """Whether a dotted setting bears on a run of the methods `names` (its own and those it depends on)."""
     head = key.partition(".")[0]
-    return head in names or head not in registry.method_names()
+    return head in names or head not in registry.setting_owners()
 
 
 def _sort(
     values: Mapping[str, Any], cls: "type[Method]", dataset: "type[Dataset]", modalities: tuple[str, ...]
 ) -> Layers:
-    layers, own, others = Layers(), {}, set(registry.method_names()) - {cls.name}
+    layers, own, others = Layers(), {}, registry.setting_owners() - {cls.name}
     for key, value in values.items():
         head, _, rest = key.partition(".")
         if head == cls.name:
@@ -77,11 +81,8 @@ def _sort(
         if rest in declared(cls):
             layers.method[rest] = value
         elif rest.startswith("dataset.") or not _place(layers, rest, value):
-            raise unknown(
-                "setting",
-                f"{cls.name}.{rest}",
-                (f"{cls.name}.{k}" for k in (*declared(cls), *declared(TrainingSettings))),
-            )
+            keys = (*declared(cls), *declared(TrainingSettings))
+            raise unknown("setting", f"{cls.name}.{rest}", (f"{cls.name}.{k}" for k in keys))
     return layers
 
 
@@ -94,7 +95,7 @@ def _place(layers: Layers, key: str, value: object) -> bool:
     return True
 
 
-def _encoder_layer(values: Mapping[str, Any], modality: str, modalities: tuple[str, ...]) -> dict[str, Any]:
+def _encoder_layer(values: Mapping[str, Any], modality: str) -> dict[str, Any]:
     common = {k: v for k, v in values.items() if "." not in k}
     return common | {k.removeprefix(f"{modality}."): v for k, v in values.items() if k.startswith(f"{modality}.")}
 

@@ -21,7 +21,7 @@ class Declared:
 
     key: str
     kind: Any
-    default: Value
+    default: Any
     doc: str
     origin: str
     at_least: float

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Task:
-    """classes = C for classification (logits (B, C), target (B,) int64), None for regression (logits (B, 1), target (B,))."""
+    """Classification into `classes` = C (logits (B, C), target (B,) int64) or, with None, regression ((B, 1), (B,))."""
 
     classes: int | None
 

@@ -13,9 +13,12 @@ from mcr_bench.datasets.base import Batch, Modality, Split
 from mcr_bench.methods.base import Method
 
 NAMES = ("audio", "video", "text", "depth")
+THREE = Task(3)
 
 
-def tiny_split(modalities: tuple[str, ...] = NAMES[:2], task: Task = Task(3), n: int = 24, width: int = 5, seed: int = 0) -> Split:
+def tiny_split(
+    modalities: tuple[str, ...] = NAMES[:2], task: Task = THREE, n: int = 24, width: int = 5, seed: int = 0
+) -> Split:
     """Vectors of `width` per modality whose mean moves with the target; groups of 4 samples."""
     target = torch.arange(n) % (task.classes or 5)
     values = {
@@ -28,7 +31,7 @@ def tiny_split(modalities: tuple[str, ...] = NAMES[:2], task: Task = Task(3), n:
 def make_fit(
     method: Method,
     modalities: tuple[str, ...] = NAMES[:2],
-    task: Task = Task(3),
+    task: Task = THREE,
     *,
     fusion: str = "late-linear",
     dtype: torch.dtype = torch.float32,
@@ -46,7 +49,9 @@ def make_fit(
     settings = build(TrainingSettings, {k.replace("__", "."): v for k, v in training.items()})
     shapes = {m: Modality(tuple(x.shape[1:])) for m, x in data.values.items()}
     encoder = build(EncoderSettings, {"width": 8})
-    model = build_model(shapes, task, build(ModelSettings, {"fusion": fusion, "width": 6}), dict.fromkeys(modalities, encoder))
+    model = build_model(
+        shapes, task, build(ModelSettings, {"fusion": fusion, "width": 6}), dict.fromkeys(modalities, encoder)
+    )
     method.build(model)
     initialise(model, seed)
     model.to(dtype)

@@ -113,7 +113,7 @@ class Method:
         return {"fused": self.fit.task.loss(outputs.logits, batch.target)}
 
     def backward(self, losses: dict[str, Tensor]) -> None:
-        reduce(add, losses.values()).backward()  # type: ignore[no-untyped-call]
+        reduce(add, losses.values()).backward()
 
     def after_backward(self, outputs: Outputs, batch: Batch) -> None:
         """Gradients may be changed here; clipping comes after. A method that scales gradients uses `fit.scale`."""

@@ -1,0 +1,40 @@
+"""Text of the command line -> values: seeds, comma lists and settings."""
+
+from collections.abc import Iterable
+
+from mcr_bench.bench.errors import UserError
+
+
+def parse_list(text: str) -> list[str]:
+    """`a, b` -> ["a", "b"], without doubles."""
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def parse_seeds(text: str) -> list[int]:
+    """`N` -> seeds 0 to N - 1; a comma makes a list: `3,5,8`, or `5,` for the one seed 5."""
+    parts = parse_list(text)
+    if not parts or not all(part.isdecimal() for part in parts):
+        raise UserError(
+            f"--seeds {text}: not allowed. Give a number of seeds (5) or a list (3,5,8 or 5,) of numbers >= 0."
+        )
+    numbers = [int(part) for part in parts]
+    if "," in text:
+        return list(dict.fromkeys(numbers))
+    if numbers == [0]:
+        raise UserError("--seeds 0: nothing to train. Give a number >= 1, or 0, for the one seed 0.")
+    return list(range(numbers[0]))
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, list[str]]:
+    """`key=value` or `key=a,b` (a grid) each -> key -> values; a key given twice is an error."""
+    parsed: dict[str, list[str]] = {}
+    for text in settings:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not key or not equals or not parse_list(value):
+            raise UserError(f"--set {text}: not allowed. Write key=value, or key=a,b for a grid.")
+        if key in parsed:
+            raise UserError(
+                f"--set {key} is given twice. Write --set {key}={','.join(parsed[key])},{value} for a grid."
+            )
+        parsed[key] = parse_list(value)
+    return parsed

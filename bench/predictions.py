@@ -1,0 +1,45 @@
+"""predictions.parquet: every sample's logits, joint, per modality and per subset, for every later question.
+
+Columns: part (val, test), id, group, label, logits, modality/M, split/M and subset/M1+M2 (lists of C float32).
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from torch import Tensor
+
+from mcr_bench.bench.evaluation import Evaluation
+from mcr_bench.datasets.base import Split
+
+Part = tuple[Split, Evaluation, Mapping[tuple[str, ...], Tensor]]
+
+
+def write_predictions(path: Path, parts: Mapping[str, Part]) -> None:
+    """One row per sample of every part; written whole or not at all."""
+    table = pa.concat_tables([_table(name, *part) for name, part in parts.items()])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    pq.write_table(table, partial)
+    os.replace(partial, path)
+
+
+def _table(part: str, split: Split, found: Evaluation, subsets: Mapping[tuple[str, ...], Tensor]) -> pa.Table:
+    columns: dict[str, object] = {
+        "part": pa.array([part] * len(split)),
+        "id": pa.array(split.ids),
+        "group": pa.array(split.groups if split.groups is not None else split.ids),
+        "label": pa.array(split.target.cpu().numpy()),
+        "logits": _lists(found.logits),
+    }
+    columns |= {f"modality/{m}": _lists(z) for m, z in found.modality_logits.items()}
+    columns |= {f"split/{m}": _lists(z) for m, z in (found.split_logits or {}).items()}
+    columns |= {f"subset/{'+'.join(s)}": _lists(z) for s, z in subsets.items()}
+    return pa.table(columns)
+
+
+def _lists(logits: Tensor) -> pa.Array:
+    flat = pa.array(logits.detach().float().cpu().numpy().ravel(), type=pa.float32())
+    return pa.FixedSizeListArray.from_arrays(flat, logits.shape[1])

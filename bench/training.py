@@ -1,0 +1,214 @@
+"""The one training loop: load, build, epochs with validation, the best epoch tested once, everything written down."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mcr_bench.bench import memory, registry, seeds
+from mcr_bench.bench.checkpoints import load_weights, read_checkpoint, save_weights, write_checkpoint
+from mcr_bench.bench.evaluation import Evaluation, absent_inputs, better, evaluate, subset_logits
+from mcr_bench.bench.executors.events import EpochDone, Event, Job, RunDone
+from mcr_bench.bench.fit import Fit
+from mcr_bench.bench.models.build import build_model
+from mcr_bench.bench.optim import make_optimizer, rate_factor, set_rate
+from mcr_bench.bench.plan import make_dataset
+from mcr_bench.bench.predictions import write_predictions
+from mcr_bench.bench.probes import FeatureStore, Probes
+from mcr_bench.bench.runs import RunSpec
+from mcr_bench.bench.settings import build
+from mcr_bench.bench.training_settings import EncoderSettings, ModelSettings, TrainingSettings
+from mcr_bench.datasets.base import Splits
+from mcr_bench.methods.base import Method
+
+WATCHED = 8  # steps per epoch on which gradient norms and encoder passes are taken
+EPOCH_PROBE, FINAL_PROBE = 5, 100  # L-BFGS iterations: a cheap curve while training, convergence for what is reported
+CHECKPOINT_SECONDS = 5.0  # runs shorter than this start over after a kill, which costs less than writing would
+
+
+@dataclass
+class Progress:
+    """What a checkpoint holds besides weights: the history, the best epoch, time spent."""
+
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def stale(self) -> int:
+        """Epochs since the best one."""
+        return len(self.history) - int(self.best.get("epoch", 0))
+
+
+@dataclass
+class Training:
+    """One run under way."""
+
+    spec: RunSpec
+    method: Method
+    fit: Fit
+    splits: Splits
+    probes: Probes | None
+    store: FeatureStore | None
+    progress: Progress
+    chunk: int
+
+
+def fit_run(job: Job, emit: Callable[[Event], None], checkpoint_seconds: float = CHECKPOINT_SECONDS) -> None:
+    """Train (or resume) one run to its end; its files lie in `job.folder`, its best weights at `job.weights_out`."""
+    memory.reset_peak(torch.device(job.device))
+    run = start(job)
+    saved = time.monotonic()
+    resume(run, job)
+    for past in run.progress.history:
+        emit(_event(run, past))
+    while not finished(run):
+        run_epoch(run)
+        emit(_event(run, run.progress.history[-1]))
+        if time.monotonic() - saved >= checkpoint_seconds:
+            write_checkpoint(job.folder, run.fit, run.method, run.probes, vars(run.progress))
+            saved = time.monotonic()
+    emit(RunDone(run.spec.key, conclude(run, job), run.progress.seconds))
+
+
+def start(job: Job) -> Training:
+    """Data loaded, model built and drawn, the method attached, the optimiser made."""
+    spec, device = job.spec, torch.device(job.device)
+    data = make_dataset(spec.dataset_source, spec.data_root, spec.dataset_settings)
+    splits = data.load(spec.protocol, spec.fold, spec.seed, spec.modalities)
+    facts = data.facts()
+    method = build(registry.method(spec.source), spec.settings)
+    encoders = {m: build(EncoderSettings, values) for m, values in spec.encoders.items()}
+    shapes = {m: facts.modalities[m] for m in spec.modalities}
+    model = build_model(shapes, facts.task, build(ModelSettings, spec.model), encoders)
+    method.build(model)
+    seeds.initialise(model, spec.seed)
+    settings = build(TrainingSettings, spec.training)
+    dependencies = [load_weights(job.weights[run.key], device) for run in spec.dependencies]
+    train, val = splits.train.to(device), splits.val.to(device)
+    fit = Fit(model.to(device), facts.task, settings, train, val, spec.seed, device, dependencies)
+    method.fit = fit
+    method.on_fit_start()
+    fit.optimizer = make_optimizer(method.parameter_groups(model), settings.optimizer)
+    probed = not method.needs.own_heads
+    probes, store = (Probes(model, device), FeatureStore(model)) if probed else (None, None)
+    return Training(spec, method, fit, splits, probes, store, Progress(), 4 * settings.batch_size)
+
+
+def resume(run: Training, job: Job) -> None:
+    """Continue from the checkpoint if there is one; the rest of the run is then bit-equal to an undisturbed one."""
+    kept = read_checkpoint(job.folder, run.fit, run.method, run.probes)
+    if kept is not None:
+        run.progress = Progress(**kept)
+    elif not run.method.trains:
+        keep_if_better(run, validate(run))
+
+
+def finished(run: Training) -> bool:
+    """All epochs done, or patience run out; a method that does not train has none."""
+    settings = run.fit.settings
+    if not run.method.trains or run.fit.epoch >= settings.epochs:
+        return True
+    return bool(settings.patience) and run.progress.stale() >= settings.patience
+
+
+def run_epoch(run: Training) -> None:
+    """One pass over the training part, then validation and selection."""
+    fit = run.fit
+    fit.epoch += 1
+    began = time.perf_counter()
+    fit.model.train()
+    run.method.on_epoch_start()
+    train_epoch(run)
+    means = fit.meters.means()
+    run.progress.seconds += time.perf_counter() - began
+    if run.probes is not None and run.store is not None:
+        run.probes.fit(run.store.take(), EPOCH_PROBE)
+    validation = validate(run)
+    metrics = {f"train/{k}": v for k, v in means.items()} | {f"val/{k}": v for k, v in validation.metrics.items()}
+    run.progress.history.append({"epoch": fit.epoch, "metrics": metrics, "when": time.time()})
+    keep_if_better(run, validation)
+    run.method.on_epoch_end(validation)
+
+
+def train_epoch(run: Training) -> None:
+    """Every batch of the epoch, in the order that the seed and the epoch fix for all methods."""
+    fit, size = run.fit, run.fit.settings.batch_size
+    count = len(fit.train)
+    order = torch.randperm(count, generator=seeds.generator(run.spec.seed, "batches", fit.epoch)).to(fit.device)
+    steps = math.ceil(count / size)
+    for position, index in enumerate(order.split(size)):
+        fit.step += 1
+        torch.manual_seed(seeds.stream_seed(run.spec.seed, "augment", fit.epoch, fit.step))
+        set_rate(fit.optimizer, rate_factor(fit.settings.schedule, fit.step, steps, fit.settings.epochs))
+        batch = fit.train.batch(index)
+        if run.store is not None:
+            run.store.expect(batch.target)
+        if position % max(1, steps // WATCHED) == 0:
+            with fit.meters.watching(fit.model, len(batch.target)):
+                run.method.train_step(batch)
+        else:
+            run.method.train_step(batch)
+
+
+def validate(run: Training) -> Evaluation:
+    """Evaluation of the validation part; RuntimeError where training has diverged, rather than a number for it."""
+    run.fit.model.eval()
+    found = evaluate(run.method, run.fit.model, run.fit.val, run.probes, run.chunk)
+    if not math.isfinite(found.metrics["loss"]):
+        loss = found.metrics["loss"]
+        raise RuntimeError(
+            f"validation loss is {loss} at epoch {run.fit.epoch}: diverged; try a lower optimizer.lr or clip_norm"
+        )
+    return found
+
+
+def keep_if_better(run: Training, validation: Evaluation) -> None:
+    """Remember the weights of the epoch that validation selects."""
+    monitor = run.fit.settings.monitor
+    if better(validation.metrics, run.progress.best.get("metrics"), monitor, run.fit.task):
+        weights = {name: tensor.detach().clone() for name, tensor in run.fit.model.state_dict().items()}
+        run.progress.best = {"epoch": run.fit.epoch, "metrics": validation.metrics, "weights": weights}
+
+
+def conclude(run: Training, job: Job) -> dict[str, float]:
+    """Test the best epoch once; write predictions and weights; return the final metrics."""
+    if not run.progress.best:
+        keep_if_better(run, validate(run))
+    fit, best = run.fit, run.progress.best
+    fit.model.load_state_dict(best["weights"])
+    fit.model.eval()
+    if run.probes is not None:
+        run.probes.fit(_features(run), FINAL_PROBE)
+    absent = absent_inputs(fit.train)
+    metrics, parts = cost_metrics(run) | {"best_epoch": float(best["epoch"]), "epochs": float(fit.epoch)}, {}
+    for part, split in (("val", fit.val), ("test", run.splits.test.to(fit.device))):
+        found = evaluate(run.method, fit.model, split, run.probes, run.chunk)
+        metrics |= {f"{part}/{name}": value for name, value in found.metrics.items()}
+        parts[part] = (split, found, subset_logits(run.method, fit.model, split, absent, run.chunk))
+    write_predictions(job.folder / "predictions.parquet", parts)
+    save_weights(job.weights_out, best["weights"])
+    return metrics | {f"data/{name}": value for name, value in run.splits.notes.items()}
+
+
+def cost_metrics(run: Training) -> dict[str, float]:
+    """What the run cost: seconds, encoder passes per step (1 = every encoder once over the batch), peak memory."""
+    steps = max(1, run.fit.step)
+    costs = {"cost/seconds": run.progress.seconds, "cost/seconds_per_step": run.progress.seconds / steps}
+    for name in ("forward", "backward"):
+        seen = [row["metrics"].get(f"train/encoder_passes/{name}", 0.0) for row in run.progress.history]
+        costs[f"cost/encoder_{name}s"] = sum(seen) / max(1, len(seen))
+    return costs | {"cost/peak_memory_mib": memory.peak_mib(run.fit.device)}
+
+
+@torch.no_grad()
+def _features(run: Training) -> dict[str, tuple[Tensor, Tensor]]:
+    found = evaluate(run.method, run.fit.model, run.fit.train, run.probes, run.chunk)
+    return {m: (features, found.target) for m, features in found.features.items()}
+
+
+def _event(run: Training, row: dict[str, Any]) -> EpochDone:
+    return EpochDone(run.spec.key, row["epoch"], run.fit.settings.epochs, row["metrics"], row["when"])
