@@ -13,11 +13,11 @@ class _ScaleGradient(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return grad * ctx.factor, None
 
 
 def scale_gradient(x: Tensor, factor: float | Tensor) -> Tensor:
-    """Return `x` unchanged; the gradient that reaches `x` is `factor` (a number or a 0-d tensor) times the one received."""
+    """`x` unchanged; the gradient that reaches `x` is `factor` (a number or a 0-d tensor) times the one received."""
     scaled: Tensor = _ScaleGradient.apply(x, factor)  # type: ignore[no-untyped-call]
     return scaled

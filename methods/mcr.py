@@ -1,0 +1,113 @@
+"""MCR: multimodal training with a game between modalities, a contrastive term and a bottleneck term."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
+from mcr_bench.bench.settings import setting
+from mcr_bench.datasets.base import Batch
+from mcr_bench.methods.base import Method, Needs, Neutral, Reference, Requirement
+from mcr_bench.methods.terms import game
+from mcr_bench.methods.terms.ceb import FeatureDecoder, ceb
+from mcr_bench.methods.terms.contrastive import nt_xent, score_bins
+from mcr_bench.methods.terms.modes import evaluation_mode
+from mcr_bench.methods.terms.perturb import perturbed, perturbed_players
+from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal_runs
+
+CODE = "MCR code, CREMA-D ResNet-18"
+OTHERS = {"greedy": -1.0, "independent": 0.0, "collaborative": 1.0}
+OFF = {"lambda_mipd": 0, "lambda_con": 0, "lambda_ceb": 0}
+
+
+@dataclass
+class MCR(Method):
+    """L = CE(z, y) + lambda_uni sum_m CE(h_m, y) + lambda_mipd L_MIPD + lambda_con L_Con + lambda_ceb L_CEB.
+
+    In L_MIPD player m (encoder and fusion slice) descends on sum_{S with m} -D_S + k sum_{S without m} -D_S, where D_S
+    is the Jensen-Shannon divergence (regression: squared difference) of the output with coalition S perturbed from the
+    intact output. `loss/mipd` is -sum_S D_S; `divergence/S` logs each D_S.
+    """
+
+    name: ClassVar[str] = "mcr"
+    reference: ClassVar[Reference] = Reference(
+        "Balancing Multimodal Training Through Game-Theoretic Regularization", "NeurIPS 2025", "2411.07335"
+    )
+    needs: ClassVar[Needs] = Needs(own_heads=True, at_least=2)
+    neutral: ClassVar[tuple[Neutral, ...]] = (
+        Neutral({**OFF, "lambda_uni": 0}, equals="joint"),
+        Neutral({**OFF, "lambda_uni": 1}, equals="multi-loss"),
+    )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "the game and contrastive terms are added to the loss; the released two-modality class computes and drops them",
+        "any number of modalities by the coalition rule; the released three-modality code detaches one branch only and "
+        "counts a coalition three times in collaborative mode",
+        "the bottleneck term also counts in regression, where the released code drops it",
+        "a batch of one skips the game; the released code loops forever",
+        "the reference logits are detached (released two-modality code: detach_reference=false)",
+        "perturbed branches reuse the training pass (released two-modality code: latents=eval)",
+        "from scratch by default (paper, CREMA-D ResNet-18: start=unimodal)",
+    )
+
+    lambda_mipd: float = setting(0.1, "weight of the game", origin=CODE, at_least=0)
+    lambda_uni: float = setting(0.01, "weight of each own head's loss", origin=CODE, at_least=0)
+    lambda_con: float = setting(1.0, "weight of the contrastive term", origin=CODE, at_least=0)
+    lambda_ceb: float = setting(0.0, "bottleneck term; helps pre-trained encoders", origin=CODE, at_least=0)
+    permutations: int = setting(32, "permutations (or noise draws) per step", origin=CODE, at_least=1)
+    temperature: float = setting(0.5, "temperature of the contrastive term", origin="MCR code", at_least=1e-3)
+    strategy: Literal["greedy", "independent", "collaborative"] = setting(
+        "greedy", "what a player does with coalitions it is not in: k = -1, 0, 1", origin="MCR paper"
+    )
+    perturb: Literal["permute_latent", "noise_latent", "zero_latent", "noise_input", "zero_input"] = setting(
+        "permute_latent", "what a coalition undergoes; input variants need encoder passes", origin="MCR paper"
+    )
+    noise_scale: float = setting(1.0, "noise in standard deviations of the batch (noise variants)", at_least=0)
+    latents: Literal["train", "eval"] = setting(
+        "train", "perturb the features of the training pass, or of a second pass in evaluation mode", origin="MCR paper"
+    )
+    detach_reference: bool = setting(True, "no gradient through the intact output", origin="MCR paper")
+    start: Literal["scratch", "unimodal"] = setting("scratch", "unimodal: encoders and own heads of the unimodal runs")
+
+    def requires(self, modalities: tuple[str, ...]) -> list[Requirement]:
+        return unimodal_runs(modalities) if self.start == "unimodal" else []
+
+    def build(self, model: MultimodalModel) -> None:
+        model.extras["ceb"] = FeatureDecoder(model.modalities, model.task.outputs, model.width)
+
+    def on_fit_start(self) -> None:
+        if self.start == "unimodal":
+            start_from_unimodal(self.fit)
+
+    def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        task, target = self.fit.task, batch.target
+        unimodal = torch.stack([task.loss(h, target) for h in outputs.own_logits.values()]).sum()
+        labels = score_bins(target) if task.regression else target
+        return {
+            "fused": task.loss(outputs.logits, target),
+            "unimodal": self.lambda_uni * unimodal,
+            "mipd": self.lambda_mipd * self._game(outputs, batch),
+            "contrastive": self.lambda_con * nt_xent(outputs.features, labels, self.temperature),
+            "ceb": self.lambda_ceb * ceb(outputs.features, outputs.logits, outputs.model.extras["ceb"]),
+        }
+
+    def _game(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """-sum_S D_S; 0 for a batch of one, which has nothing to be permuted with."""
+        if len(batch.index) < 2:
+            return outputs.logits.new_zeros(())
+        fusion = outputs.model.fusion
+        distance = game.squared_difference if self.fit.task.regression else game.jensen_shannon
+        others = OTHERS[self.strategy]
+        with evaluation_mode(fusion):
+            absent = perturbed_players(outputs, batch.inputs, self.perturb, self.latents, self._perturbed)
+            head, intact = game.head_of(fusion), outputs.branch_logits or outputs.features
+            found = game.divergences(intact, absent, head, distance, others, self.detach_reference)
+        for coalition, divergence in found.items():
+            self.fit.log(f"divergence/{'+'.join(coalition)}", divergence)
+        return -torch.stack(list(found.values())).sum()
+
+    def _perturbed(self, modality: str, x: Tensor) -> Tensor:
+        """Copies (P, B, ...) of x (B, ...) without the information about its sample."""
+        generator = self.fit.generator("permutation", modality, device=x.device)
+        return perturbed(self.perturb, x, self.permutations, self.noise_scale, generator)

@@ -1,0 +1,86 @@
+"""The game of MCR: what a coalition of modalities contributes, every player's own objective in one backward pass.
+
+Source: "Balancing Multimodal Training Through Game-Theoretic Regularization", arXiv 2411.07335, equations 8, 12 and 13.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from itertools import combinations
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from mcr_bench.bench.models.fusion import Fusion, sum_of
+from mcr_bench.methods.terms.scaled import scale_gradient
+
+Head = Callable[[dict[str, Tensor]], Tensor]
+Distance = Callable[[Tensor, Tensor], Tensor]
+
+
+def jensen_shannon(logits: Tensor, reference: Tensor) -> Tensor:
+    """Mean over rows of JS(softmax(logits), softmax(reference)) in nats, 0 to ln 2; (..., C) and (..., C), broadcast.
+
+    Log-probabilities only, so saturated logits give finite values and gradients.
+    """
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    p, q = logits.to(dtype).log_softmax(-1), reference.to(dtype).log_softmax(-1)
+    mixture = torch.logaddexp(p, q) - math.log(2)
+    return 0.5 * (p.exp() * (p - mixture) + q.exp() * (q - mixture)).sum(-1).mean()
+
+
+def squared_difference(outputs: Tensor, reference: Tensor) -> Tensor:
+    """Mean squared difference of a regression's outputs, the stand-in for `jensen_shannon`."""
+    return (outputs - reference).square().mean()
+
+
+def coalitions(players: list[str]) -> list[tuple[str, ...]]:
+    """Every non-empty proper subset, smallest first."""
+    return [s for size in range(1, len(players)) for s in combinations(players, size)]
+
+
+def head_of(fusion: Fusion) -> Head:
+    """From what the players bring to fused logits (..., B, C), broadcast over modalities.
+
+    An additive head takes branch logits (..., B, C); its bias is no player's and gets no gradient. Any other takes
+    features (..., B, d), and none of its parameters gets a gradient: there a player owns its encoder only.
+    """
+    if not fusion.additive:
+        return _frozen(fusion)
+    bias = 0.0 if fusion.bias is None else fusion.bias.detach()
+    return lambda branches: sum_of(branches) + bias
+
+
+def _frozen(fusion: Fusion) -> Head:
+    weights = {name: p.detach() for name, p in fusion.named_parameters()}
+
+    def head(features: dict[str, Tensor]) -> Tensor:
+        shape = max((f.shape for f in features.values()), key=len)
+        rows = {m: f.expand(shape).reshape(-1, shape[-1]) for m, f in features.items()}
+        logits: Tensor = functional_call(fusion, weights, (rows,)).logits
+        return logits.reshape(*shape[:-1], -1)
+
+    return head
+
+
+def divergences(
+    intact: Mapping[str, Tensor],
+    perturbed: Mapping[str, Tensor],
+    head: Head,
+    distance: Distance,
+    others: float,
+    detach_reference: bool = True,
+) -> dict[tuple[str, ...], Tensor]:
+    """D_S for every coalition S: the distance of the outputs with S perturbed from the intact outputs.
+
+    intact[m]: (B, n) and perturbed[m]: (P, B, n), each a function of player m's parameters only. In the backward pass
+    of D_S a member of S gets its gradient, every other player gets it times `others` (k of the paper: -1, 0 or 1).
+    """
+    found = {}
+    for coalition in coalitions(list(intact)):
+        factors = {m: 1.0 if m in coalition else others for m in intact}
+        present = {m: scale_gradient(x, factors[m]) for m, x in intact.items()}
+        absent = {m: perturbed[m] for m in coalition}
+        reference = head(present)
+        found[coalition] = distance(head({**present, **absent}), reference.detach() if detach_reference else reference)
+    return found

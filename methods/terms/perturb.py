@@ -1,0 +1,87 @@
+"""Perturbations that take a modality's information about its sample away: permutation in the batch, noise, zeros."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
+from mcr_bench.methods.terms.modes import evaluation_mode
+
+
+class _Permute(torch.autograd.Function):
+    """Rows of x (B, ...) in P orders -> (P, B, ...). Its backward pass is an index too: no atomic additions on GPUs."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, orders: Tensor) -> Tensor:
+        ctx.save_for_backward(orders)
+        return x.index_select(0, orders.flatten()).reshape(*orders.shape, *x.shape[1:])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (orders,) = ctx.saved_tensors
+        inverse = orders.argsort(-1) + orders.shape[1] * torch.arange(len(orders), device=orders.device)[:, None]
+        return grad.flatten(0, 1).index_select(0, inverse.flatten()).reshape(grad.shape).sum(0), None
+
+
+def permutations(count: int, size: int, generator: torch.Generator) -> Tensor:
+    """`count` uniform permutations of range(size), (count, size) int64, fixed points allowed."""
+    return torch.rand(count, size, generator=generator, device=generator.device).argsort(-1)
+
+
+def permuted(x: Tensor, orders: Tensor) -> Tensor:
+    """x[orders[p, i]] for x (B, ...) and `orders` (P, B), each row a permutation of range(B) -> (P, B, ...)."""
+    rows: Tensor = _Permute.apply(x, orders)  # type: ignore[no-untyped-call]
+    return rows
+
+
+def noisy(x: Tensor, count: int, scale: float, generator: torch.Generator) -> Tensor:
+    """`count` copies x + scale * eps * std(x), eps standard normal -> (count, B, ...); std over the batch, per entry.
+
+    The standard deviation is a constant of the backward pass: its gradient does not exist where an entry is constant.
+    """
+    eps = torch.randn(count, *x.shape, generator=generator, device=x.device, dtype=x.dtype)
+    return x + scale * eps * x.detach().std(0, correction=0)
+
+
+def perturbed(perturb: str, x: Tensor, count: int, scale: float, generator: torch.Generator) -> Tensor:
+    """x (B, ...) perturbed as the first word of `perturb` says, (count, B, ...); zeros are (1, B, ...)."""
+    kind = perturb.partition("_")[0]
+    if kind == "permute":
+        return permuted(x, permutations(count, len(x), generator))
+    return noisy(x, count, scale, generator) if kind == "noise" else torch.zeros_like(x)[None]
+
+
+def perturbed_players(
+    outputs: Outputs, inputs: Inputs, perturb: str, latents: str, change: Callable[[str, Tensor], Tensor]
+) -> dict[str, Tensor]:
+    """Every modality's branch logits (P, B, C), or features (P, B, d) if the head is not additive, perturbed.
+
+    `change(m, x)` perturbs (B, ...) to (P, B, ...). Input variants pass the encoders again in evaluation mode;
+    latents = "eval" takes the features from such a pass, "train" from `outputs`.
+    """
+    model = outputs.model
+    if perturb.endswith("input"):
+        values = {m: change(m, x) for m, x in inputs.values.items()}
+        return _players(model, {m: _encode(model, m, x, inputs.lengths.get(m)) for m, x in values.items()})
+    features, players = outputs.features, outputs.branch_logits or outputs.features
+    if latents == "eval":
+        with evaluation_mode(model.encoders):
+            features = model.encode(inputs)
+        players = _players(model, features)
+    if perturb == "noise_latent":
+        return _players(model, {m: change(m, f) for m, f in features.items()})
+    return {m: change(m, x) for m, x in players.items()}
+
+
+def _players(model: MultimodalModel, features: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What a player brings to the head: branch logits where it is additive, features otherwise."""
+    return model.fusion(features).branch_logits or features if model.fusion.additive else features
+
+
+def _encode(model: MultimodalModel, modality: str, values: Tensor, lengths: Tensor | None) -> Tensor:
+    """Features (P, B, d) of inputs (P, B, ...), in evaluation mode."""
+    repeated = None if lengths is None else lengths.repeat(len(values))
+    with evaluation_mode(model.encoders[modality]):
+        return model.encode_one(modality, values.flatten(0, 1), repeated).reshape(*values.shape[:2], -1)

@@ -1,0 +1,373 @@
+"""MCR: every player's own objective by finite differences, who gets what gradient, neutral settings, all variants."""
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import jensenshannon
+from scipy.special import softmax
+from torch import nn
+
+from mcr_bench.bench.fit import Fit
+from mcr_bench.bench.settings import build
+from mcr_bench.bench.task import Task
+from mcr_bench.bench.testing import NAMES, make_fit, step, whole_batch
+from mcr_bench.datasets.base import Batch
+from mcr_bench.methods.base import Method
+from mcr_bench.methods.joint import Joint
+from mcr_bench.methods.mcr import MCR
+from mcr_bench.methods.multi_loss import MultiLoss
+from mcr_bench.methods.terms.perturb import permutations
+
+K = {"greedy": -1.0, "independent": 0.0, "collaborative": 1.0}
+PERTURBATIONS = ("permute_latent", "noise_latent", "zero_latent", "noise_input", "zero_input")
+REGRESSION = Task(None)
+
+
+def mcr(**settings: Any) -> MCR:
+    return build(MCR, {"permutations": 4, **settings})
+
+
+def losses(method: Method, batch: Batch | None = None) -> dict[str, torch.Tensor]:
+    batch = batch or whole_batch(method.fit)
+    method.fit.model.train()
+    return method.loss(method.forward(batch), batch)
+
+
+def subsets(players: list[str]) -> list[set[str]]:
+    return [set(s) for n in range(1, len(players)) for s in itertools.combinations(players, n)]
+
+
+class Objectives:
+    """The stated objective of each player, in NumPy, as a function of the present weights of `fit.model`.
+
+    What does not depend on the player is as it was when this was made: the reference logits unless `moving`.
+    """
+
+    def __init__(self, fit: Fit, k: float, perturb: str, count: int, moving: bool = False) -> None:
+        self.fit, self.k, self.perturb, self.moving = fit, k, perturb, moving
+        self.players = fit.model.modalities
+        n = len(fit.train)
+        self.orders = {m: permutations(count, n, fit.generator("permutation", m)).numpy() for m in self.players}
+        self.reference = self.bring(None)
+
+    def encode(self, m: str, zero: bool) -> np.ndarray:
+        x = self.fit.train.values[m]
+        with torch.no_grad():
+            features = self.fit.model.encode_one(m, torch.zeros_like(x) if zero else x)
+        return features.numpy()
+
+    def bring(self, absent: set[str] | None) -> np.ndarray:
+        """Fused logits (P, B, C) with the modalities in `absent` perturbed."""
+        with torch.no_grad():
+            total = self.fit.model.fusion.bias.numpy()[None, None]
+            for m in self.players:
+                gone = m in (absent or set())
+                branch = (
+                    self.encode(m, gone and self.perturb == "zero_input")
+                    @ self.fit.model.fusion.slices[m].weight.numpy().T
+                )
+                if gone and self.perturb == "permute_latent":
+                    branch = branch[self.orders[m]]
+                total = total + (branch if branch.ndim == 3 else branch[None])
+        return total
+
+    def contribution(self, coalition: set[str]) -> float:
+        q = self.bring(coalition)
+        z = np.broadcast_to(self.bring(None) if self.moving else self.reference, q.shape)
+        if self.fit.task.regression:
+            return float(((q - z) ** 2).mean())
+        return float((jensenshannon(softmax(q, -1), softmax(z, -1), axis=-1) ** 2).mean())
+
+    def of(self, player: str) -> float:
+        weights = {True: 1.0, False: self.k}
+        return -sum(weights[player in s] * self.contribution(s) for s in subsets(self.players) if weights[player in s])
+
+
+def check_players(fit: Fit, objectives: Objectives, weight: float) -> None:
+    """The gradient now in each player's parameters against central differences along one random direction per tensor."""
+    draw = torch.Generator().manual_seed(3)
+    for player in fit.model.modalities:
+        largest = 0.0
+        for parameter in fit.model.parameters_of(player, "encoder", "fusion_slice"):
+            direction = torch.randn(parameter.shape, generator=draw, dtype=parameter.dtype)
+            ends = []
+            for sign in (1e-5, -1e-5):
+                with torch.no_grad():
+                    parameter.add_(sign * direction)
+                    ends.append(objectives.of(player))
+                    parameter.sub_(sign * direction)
+            slope = weight * (ends[0] - ends[1]) / 2e-5
+            got = 0.0 if parameter.grad is None else (parameter.grad * direction).sum().item()
+            assert got == pytest.approx(slope, rel=1e-4, abs=1e-8)
+            largest = max(largest, abs(slope))
+        assert largest > 1e-5 or objectives.k == 0  # something was compared
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("strategy", K)
+@pytest.mark.parametrize("perturb", ["permute_latent", "zero_input"])
+def test_one_backward_gives_every_players_own_gradient(strategy: str, count: int, perturb: str) -> None:
+    method = mcr(strategy=strategy, perturb=perturb, lambda_mipd=0.7)
+    fit = make_fit(method, NAMES[:count], dtype=torch.float64)
+    objectives = Objectives(fit, K[strategy], perturb, 4)
+    losses(method)["mipd"].backward()  # type: ignore[no-untyped-call]
+    check_players(fit, objectives, 0.7)
+
+
+@pytest.mark.parametrize("strategy", K)
+def test_moving_reference_is_part_of_every_players_objective(strategy: str) -> None:
+    method = mcr(strategy=strategy, detach_reference=False, lambda_mipd=1)
+    fit = make_fit(method, NAMES[:3], dtype=torch.float64)
+    objectives = Objectives(fit, K[strategy], "permute_latent", 4, moving=True)
+    losses(method)["mipd"].backward()  # type: ignore[no-untyped-call]
+    check_players(fit, objectives, 1.0)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_regression_game(count: int) -> None:
+    method = mcr(lambda_mipd=1)
+    fit = make_fit(method, NAMES[:count], REGRESSION, dtype=torch.float64)
+    objectives = Objectives(fit, -1.0, "permute_latent", 4)
+    losses(method)["mipd"].backward()  # type: ignore[no-untyped-call]
+    check_players(fit, objectives, 1.0)
+
+
+def test_divergences_are_logged_by_coalition_and_are_the_contributions() -> None:
+    method = mcr(lambda_mipd=0.5)
+    fit = make_fit(method, NAMES[:3], dtype=torch.float64)
+    value = losses(method)["mipd"].item()
+    expected = Objectives(fit, 0.0, "permute_latent", 4)
+    logged = {k: v for k, v in fit.meters.means().items() if k.startswith("divergence/")}
+    assert set(logged) == {
+        "divergence/" + s for s in ("audio", "video", "text", "audio+video", "audio+text", "video+text")
+    }
+    for name, found in logged.items():
+        assert found == pytest.approx(
+            expected.contribution(set(name.removeprefix("divergence/").split("+"))), abs=1e-12
+        )
+        assert 0 < found < math.log(2)
+    assert value == pytest.approx(-0.5 * sum(logged.values()))
+
+
+def test_greedy_game_of_two_trains_both_players_and_nobody_else() -> None:
+    method = mcr()
+    fit = make_fit(method)
+    losses(method)["mipd"].backward()  # type: ignore[no-untyped-call]
+    for m in fit.model.modalities:
+        for role in ("encoder", "fusion_slice"):
+            assert any(p.grad is not None and p.grad.any() for p in fit.model.parameters_of(m, role))  # type: ignore[arg-type]
+    others = [o for _, p, o in fit.model.owned() if p.grad is not None]
+    assert {o.role for o in others} == {"encoder", "fusion_slice"}
+    assert fit.model.fusion.bias is not None
+    assert fit.model.fusion.bias.grad is None
+
+
+@pytest.mark.parametrize("latents", ["train", "eval"])
+@pytest.mark.parametrize("perturb", PERTURBATIONS)
+@pytest.mark.parametrize("fusion", ["gated", "concat-mlp"])
+def test_other_heads_are_frozen_in_the_game(fusion: str, perturb: str, latents: str) -> None:
+    method = mcr(perturb=perturb, latents=latents, lambda_mipd=1)
+    fit = make_fit(method, NAMES[:3], fusion=fusion)
+    losses(method)["mipd"].backward()  # type: ignore[no-untyped-call]
+    assert {o.role for _, p, o in fit.model.owned() if p.grad is not None} == {"encoder"}
+    assert fit.model.training
+    assert all(part.training for part in fit.model.modules())
+    for m in fit.model.modalities:
+        assert any(p.grad is not None and p.grad.any() for p in fit.model.parameters_of(m, "encoder"))
+
+
+def test_game_of_a_gated_head_by_finite_differences() -> None:
+    """One player, one coalition, independent: the player descends on minus its own contribution."""
+    method = mcr(strategy="independent", lambda_mipd=1)
+    fit = make_fit(method, fusion="gated", dtype=torch.float64)
+    model, x = fit.model, fit.train.values
+    orders = permutations(4, len(fit.train), fit.generator("permutation", "audio"))
+    with torch.no_grad():
+        reference = softmax(model(whole_batch(fit).inputs).logits.numpy(), -1)
+
+    def objective() -> float:
+        with torch.no_grad():
+            f, g = model.encode_one("audio", x["audio"]), model.encode_one("video", x["video"])
+            q = [softmax(model.fuse({"audio": f[o], "video": g}).logits.numpy(), -1) for o in orders]
+        return -float(np.mean([jensenshannon(rows, reference, axis=-1) ** 2 for rows in q]))
+
+    losses(method)["mipd"].backward()  # type: ignore[no-untyped-call]
+    parameter = model.parameters_of("audio", "encoder")[0]
+    direction = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ends = []
+    for size in (1e-5, -1e-5):
+        with torch.no_grad():
+            parameter.add_(size * direction)
+            ends.append(objective())
+            parameter.sub_(size * direction)
+    assert parameter.grad is not None
+    got = (parameter.grad * direction).sum().item()
+    assert got == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-5)
+    assert abs(got) > 1e-5
+
+
+def same_weights(a: Fit, b: Fit, rooms: tuple[str, ...]) -> None:
+    mine, theirs = a.model.state_dict(), b.model.state_dict()
+    names = [n for n in theirs if n.startswith(rooms)]
+    assert names
+    for name in names:
+        assert torch.equal(mine[name], theirs[name]), name
+
+
+OFF = {"lambda_mipd": 0, "lambda_con": 0, "lambda_ceb": 0}
+
+
+@pytest.mark.parametrize("variant", [{}, {"latents": "eval"}, {"perturb": "noise_input"}, {"detach_reference": False}])
+@pytest.mark.parametrize("task", [Task(3), REGRESSION], ids=["classes", "regression"])
+def test_all_weights_zero_is_joint_bit_for_bit(task: Task, variant: dict[str, Any]) -> None:
+    method, plain = mcr(**OFF, lambda_uni=0, **variant), Joint()
+    one, two = make_fit(method, NAMES[:3], task), make_fit(plain, NAMES[:3], task)
+    for _ in range(5):
+        step(method)
+        step(plain)
+    same_weights(one, two, ("encoders", "fusion"))
+
+
+def test_only_own_heads_is_multi_loss_bit_for_bit() -> None:
+    method, plain = mcr(**OFF, lambda_uni=1), build(MultiLoss, {})
+    one, two = make_fit(method, NAMES[:3]), make_fit(plain, NAMES[:3])
+    for _ in range(5):
+        step(method)
+        step(plain)
+    same_weights(one, two, ("encoders", "fusion", "own_heads"))
+
+
+@pytest.mark.parametrize("task", [Task(3), REGRESSION], ids=["classes", "regression"])
+@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize("latents", ["train", "eval"])
+@pytest.mark.parametrize("perturb", PERTURBATIONS)
+def test_every_variant_trains_with_finite_weights(perturb: str, latents: str, count: int, task: Task) -> None:
+    method = mcr(perturb=perturb, latents=latents, lambda_ceb=1, lambda_mipd=1)
+    fit = make_fit(method, NAMES[:count], task)
+    before = {n: p.detach().clone() for n, p in fit.model.named_parameters()}
+    step(method)
+    for name, p in fit.model.named_parameters():
+        assert p.grad is not None and torch.isfinite(p.grad).all(), name
+        assert torch.isfinite(p).all() and not torch.equal(p, before[name]), name
+
+
+@pytest.mark.parametrize("perturb", PERTURBATIONS)
+def test_a_batch_of_one_skips_the_game(perturb: str) -> None:
+    method = mcr(perturb=perturb, lambda_ceb=1)
+    fit = make_fit(method)
+    step(method, fit.train.batch(torch.tensor([5])))
+    assert all(torch.isfinite(p).all() for p in fit.model.parameters())
+    means = fit.meters.means()
+    assert means["loss/mipd"] == 0
+    assert not [name for name in means if name.startswith("divergence")]
+
+
+@pytest.mark.parametrize("perturb", PERTURBATIONS)
+@pytest.mark.parametrize("fusion", ["late-linear", "gated"])
+def test_order_of_modalities_does_not_matter(fusion: str, perturb: str) -> None:
+    fits = []
+    for names in (("audio", "video", "text"), ("text", "audio", "video")):
+        method = mcr(lambda_ceb=1, lambda_mipd=1, perturb=perturb)
+        fits.append(make_fit(method, names, dtype=torch.float64, fusion=fusion))
+        for _ in range(3):
+            step(method)
+    mine, theirs = (fit.model.state_dict() for fit in fits)
+    assert set(mine) == set(theirs)
+    for name, tensor in mine.items():
+        torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=1e-9, msg=name)
+
+
+def test_draws_change_from_step_to_step_and_repeat_with_the_seed() -> None:
+    method = mcr()
+    fit = make_fit(method)
+    seen = []
+    for number in (1, 2, 1):
+        fit.step = number
+        seen.append(losses(method)["mipd"].item())
+    assert seen[0] == seen[2] != seen[1]
+
+
+class Normed(nn.Module):
+    """An encoder with running statistics and dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Dropout(0.5))
+
+    def forward(self, values: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        found: torch.Tensor = self.layers(values)
+        return found
+
+
+@pytest.mark.parametrize("perturb", PERTURBATIONS)
+def test_extra_passes_leave_running_statistics_and_global_draws_alone(perturb: str) -> None:
+    left = []
+    for method in (Joint(), mcr(perturb=perturb, latents="eval")):
+        fit = make_fit(method)
+        torch.manual_seed(0)
+        fit.model.encoders = nn.ModuleDict({m: Normed() for m in fit.model.modalities})
+        losses(method)
+        assert all(part.training for part in fit.model.modules())
+        left.append((dict(fit.model.encoders.named_buffers()), torch.rand(1)))
+    (stats, draw), (mine, my_draw) = left
+    assert all(torch.equal(mine[name], stats[name]) for name in stats)
+    assert torch.equal(draw, my_draw)
+
+
+def test_latents_eval_perturbs_features_without_dropout() -> None:
+    """With the branch permuted by the identity, train latents give D = 0 and eval latents do not."""
+    found = {}
+    for latents in ("train", "eval"):
+        method = mcr(latents=latents, perturb="noise_latent", noise_scale=0, lambda_mipd=1)
+        fit = make_fit(method)
+        fit.model.encoders = nn.ModuleDict({m: Normed() for m in fit.model.modalities})
+        found[latents] = -losses(method)["mipd"].item()
+    assert found["train"] == pytest.approx(0, abs=1e-6)
+    assert found["eval"] > 1e-3
+
+
+def test_bottleneck_trains_encoders_and_decoder_but_no_head() -> None:
+    method = mcr(lambda_ceb=1)
+    fit = make_fit(method)
+    losses(method)["ceb"].backward()  # type: ignore[no-untyped-call]
+    got = {o.role for _, p, o in fit.model.owned() if p.grad is not None and p.grad.any()}
+    assert got == {"encoder", "method"}
+
+
+def test_terms_carry_their_weights() -> None:
+    values = {}
+    for weight in (1, 3):
+        method = mcr(lambda_mipd=weight, lambda_uni=weight, lambda_con=weight, lambda_ceb=weight)
+        make_fit(method)
+        values[weight] = {name: loss.item() for name, loss in losses(method).items()}
+    assert set(values[1]) == {"fused", "unimodal", "mipd", "contrastive", "ceb"}
+    for name, value in values[1].items():
+        assert value != 0
+        assert values[3][name] == pytest.approx((1 if name == "fused" else 3) * value, rel=1e-5)
+
+
+def test_unimodal_term_is_the_sum_of_own_losses() -> None:
+    method = mcr(lambda_uni=1)
+    fit = make_fit(method)
+    outputs = method.forward(whole_batch(fit))
+    expected = sum(nn.functional.cross_entropy(h, fit.train.target).item() for h in outputs.own_logits.values())
+    assert losses(method)["unimodal"].item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_start_from_unimodal_runs() -> None:
+    assert mcr().requires(("a", "b")) == []
+    needed = mcr(start="unimodal").requires(("a", "b"))
+    assert [(r.method, r.modalities) for r in needed] == [("unimodal", ("a",)), ("unimodal", ("b",))]
+    runs = [make_fit(Joint(), (m,), seed=8).model.state_dict() for m in NAMES[:2]]
+    fresh = make_fit(mcr()).model.state_dict()
+    started = make_fit(mcr(start="unimodal"), dependencies=runs).model.state_dict()
+    for name, tensor in started.items():
+        room, _, rest = name.partition(".")
+        if room in ("encoders", "own_heads"):
+            assert torch.equal(tensor, runs[NAMES.index(rest.split(".")[0])][name]), name
+        else:
+            assert torch.equal(tensor, fresh[name]), name
