@@ -15,7 +15,8 @@ from mcr_bench.bench.task import Task
 
 @dataclass(frozen=True)
 class Modality:
-    """Shape of one sample, without the batch axis: (D,) vectors, (T, C) sequences, (C, H, W) images, (T, C, H, W) clips.
+    """Shape of one sample, without the batch axis: (D,) vectors, (T, C) sequences, (C, H, W) images or
+    (T, C, H, W) clips.
 
     padded: the sequences have lengths of their own, given in `Inputs.lengths`.
     """
@@ -48,7 +49,9 @@ class Protocol:
     @property
     def card(self) -> str:
         """One line for the foot of a table."""
-        line = f"{self.name}: {self.split}; selected on {self.selection}; metric {self.metric}; folds {list(self.folds)}"
+        line = (
+            f"{self.name}: {self.split}; selected on {self.selection}; metric {self.metric}; folds {list(self.folds)}"
+        )
         return f"{line}; {self.note}" if self.note else line
 
 
@@ -86,17 +89,30 @@ class Split:
         return replace(self, values=values, lengths=lengths, target=self.target.to(device))
 
     def mean(self) -> dict[str, Tensor]:
-        """The mean sample of every modality, (...): what stands in for an absent modality."""
-        return {m: x.float().mean(0) for m, x in self.values.items()}
+        """The mean sample of every modality, (...): stands in for an absent modality. Padded steps do not count."""
+        return {m: self._mean(m) for m in self.values}
+
+    def _mean(self, modality: str) -> Tensor:
+        x = self.values[modality].float()
+        if modality not in self.lengths:
+            return x.mean(0)
+        mask = self.mask(modality)
+        return (x * mask).sum(0) / mask.sum(0).clamp(min=1)
+
+    def mask(self, modality: str) -> Tensor:
+        """(N, T, 1) bool: the real steps of a padded modality (T, C)."""
+        steps = torch.arange(self.values[modality].shape[1], device=self.target.device)
+        return (steps < self.lengths[modality][:, None])[..., None]
 
 
 @dataclass
 class Splits:
-    """The three parts. `test` is read once, after selection."""
+    """The three parts. `test` is read once, after selection. notes: what is known of this load, to be recorded."""
 
     train: Split
     val: Split
     test: Split
+    notes: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -152,13 +168,16 @@ def standardise(splits: Splits) -> Splits:
     """Zero mean and unit variance per channel, with statistics of the training part; constant channels become 0.
 
     The channel axis is the last of vectors and sequences (D,) and (T, C), and C of (C, H, W) and (T, C, H, W).
+    The padded steps of a padded modality count for nothing and become 0.
     """
     parts = (splits.train, splits.val, splits.test)
     for modality, x in splits.train.values.items():
         channel = x.ndim - 1 if x.ndim < 4 else x.ndim - 3
-        axes = [axis for axis in range(x.ndim) if axis != channel]
-        mean, std = x.double().mean(axes, keepdim=True), x.double().std(axes, correction=0, keepdim=True)
+        padded = modality in splits.train.lengths
+        real = x[splits.train.mask(modality)[..., 0]] if padded else x.movedim(channel, -1).flatten(0, -2)
+        mean, std = real.double().mean(0), real.double().std(0, correction=0)
         std = torch.where(std > 1e-8, std, torch.ones_like(std))
         for part in parts:
-            part.values[modality] = ((part.values[modality].double() - mean) / std).float()
+            scaled = ((part.values[modality].double().movedim(channel, -1) - mean) / std).movedim(-1, channel)
+            part.values[modality] = (scaled * part.mask(modality) if padded else scaled).float().contiguous()
     return splits

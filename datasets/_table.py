@@ -1,0 +1,225 @@
+"""One .npz of samples in array form, read and checked: what `arrays` and the prepared sets share.
+
+Keys: `x_<modality>` (N, ...), `y` (N,), `split` (N,) of train/val/test; optional `length_<modality>` (N,) for padded
+sequences (N, T, C), `group` (N,), `id` (N,), `class_names` (C,).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.task import Task
+from mcr_bench.datasets._npz import Array, read_arrays
+from mcr_bench.datasets.base import Facts, Modality, Split, Splits, standardise
+
+PARTS = ("train", "val", "test")
+LAYOUT = "x_<modality> (N, ...), y (N,), split (N,); optional length_<modality>, group, id (N,), class_names (C,)"
+
+
+@dataclass
+class Table:
+    """N checked samples. values[m]: (N, ...) float32; target: (N,) int64 or float32; part: (N,) of train/val/test."""
+
+    path: Path
+    values: dict[str, Array]
+    target: Array
+    part: Array
+    ids: list[str]
+    groups: list[str] | None = None
+    lengths: dict[str, Array] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+
+    def facts(self) -> Facts:
+        """Modalities, task, and how many of the classes the training part lacks (if any)."""
+        shapes = {m: Modality(tuple(x.shape[1:]), m in self.lengths) for m, x in self.values.items()}
+        if self.target.dtype.kind == "f":
+            return Facts(shapes, Task(None))
+        names = self.class_names or tuple(str(c) for c in range(int(self.target.max()) + 1))
+        absent = len(names) - len(np.unique(self.target[self.part == "train"]))
+        return Facts(shapes, Task(len(names)), names, {"classes_absent_from_train": absent} if absent else {})
+
+    def splits(self, part: Array, modalities: tuple[str, ...]) -> Splits:
+        """Standardised parts by `part` (N,), with the asked modalities in the file's order."""
+        for m in modalities:
+            if m not in self.values:
+                raise unknown("modality", m, self.values)
+        train, val, test = (self._split(np.flatnonzero(part == p), modalities) for p in PARTS)
+        return standardise(Splits(train, val, test))
+
+    def _split(self, rows: Array, modalities: tuple[str, ...]) -> Split:
+        return Split(
+            {m: torch.from_numpy(x[rows]) for m, x in self.values.items() if m in modalities},
+            torch.from_numpy(self.target[rows]),
+            [self.ids[i] for i in rows],
+            [self.groups[i] for i in rows] if self.groups else None,
+            {m: torch.from_numpy(n[rows]) for m, n in self.lengths.items() if m in modalities},
+        )
+
+
+def read_table(path: Path, allow_group_overlap: bool = False) -> Table:
+    """The checked content of one .npz; UserError naming the file, the key, the first offending row and the remedy."""
+    arrays = read_arrays(path)
+    _check_keys(path, arrays)
+    target = _target(path, arrays)
+    ids = _ids(path, arrays)
+    lengths = {m: _lengths(path, arrays, m) for m in _modalities(arrays) if f"length_{m}" in arrays}
+    values = {m: _values(path, arrays, m, lengths.get(m), ids) for m in _modalities(arrays)}
+    part = _part(path, arrays)
+    groups = [str(g) for g in _text(arrays["group"])] if "group" in arrays else None
+    if groups and not allow_group_overlap:
+        _check_groups(path, groups, part)
+    names = tuple(str(n) for n in _text(arrays["class_names"])) if "class_names" in arrays else ()
+    _check_labels(path, target, names)
+    return Table(path, values, target, part, ids, groups, lengths, names)
+
+
+def _modalities(arrays: Mapping[str, Array]) -> list[str]:
+    return [key.removeprefix("x_") for key in arrays if key.startswith("x_")]
+
+
+def _check_keys(path: Path, arrays: Mapping[str, Array]) -> None:
+    names = _modalities(arrays)
+    for key in ("y", "split"):
+        if key not in arrays:
+            raise UserError(f"'{path}' has no '{key}' (it has {', '.join(arrays) or 'nothing'}). Expected: {LAYOUT}.")
+    if not names:
+        raise UserError(f"'{path}' has no 'x_<modality>' (it has {', '.join(arrays)}). Expected: {LAYOUT}.")
+    for m in names:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", m) or hasattr(nn.ModuleDict, m):
+            raise UserError(
+                f"'{path}': '{m}' cannot name a modality. Rename 'x_{m}' (letters, digits, _, -; no torch attribute)."
+            )
+    allowed = {"y", "split", "group", "id", "class_names", *(f"{p}_{m}" for m in names for p in ("x", "length"))}
+    for key in arrays:
+        if key not in allowed:
+            raise UserError(f"'{path}': {unknown('key', key, allowed)} Rename it, or leave it out of the file.")
+    count = len(np.atleast_1d(arrays["y"]))
+    for key, array in arrays.items():
+        if array.ndim == 0 or (key != "class_names" and len(array) != count):
+            raise UserError(
+                f"'{path}': '{key}' has shape {array.shape}, but 'y' has {count} rows. All need one row per sample."
+            )
+        if not key.startswith("x_") and array.ndim != 1:
+            raise UserError(f"'{path}': '{key}' has shape {array.shape}, expected one axis.")
+
+
+def _text(array: Array) -> Array:
+    """Strings, also of bytes and numbers."""
+    return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array.astype(str)
+
+
+def _rows(bad: Array) -> str:
+    """The first offending rows in words."""
+    rows = np.flatnonzero(bad)
+    return f"row {', '.join(map(str, rows[:3]))}{f' and {len(rows) - 3} more' if len(rows) > 3 else ''}"
+
+
+def _target(path: Path, arrays: Mapping[str, Array]) -> Array:
+    y = arrays["y"]
+    if y.dtype.kind not in "biuf":
+        raise UserError(
+            f"'{path}': 'y' has dtype {y.dtype}. Give class indices 0..C-1 (whole numbers) or scores (floats)."
+        )
+    if y.dtype.kind != "f":
+        return y.astype(np.int64)
+    y = y.astype(np.float32)
+    if not np.isfinite(y).all():
+        raise UserError(f"'{path}': 'y' is NaN or infinite at {_rows(~np.isfinite(y))}. Remove these samples.")
+    return y
+
+
+def _check_labels(path: Path, target: Array, names: tuple[str, ...]) -> None:
+    if target.dtype.kind == "f":
+        return
+    bad = (target < 0) | (target >= (len(names) or np.inf))
+    if bad.any():
+        allowed = f"0..{len(names) - 1} (class_names has {len(names)})" if names else "0 and up"
+        raise UserError(
+            f"'{path}': 'y' is {target[bad][0]} at {_rows(bad)}; allowed: {allowed}. Correct 'y' or class_names."
+        )
+    if len(np.unique(target)) < 2:
+        raise UserError(f"'{path}': all of 'y' is {target[0]}: at least 2 classes are needed.")
+
+
+def _ids(path: Path, arrays: Mapping[str, Array]) -> list[str]:
+    if "id" not in arrays:
+        return [str(i) for i in range(len(arrays["y"]))]
+    ids = _text(arrays["id"])
+    _, first, counts = np.unique(ids, return_index=True, return_counts=True)
+    if (counts > 1).any():
+        twice = ids[first[counts > 1].min()]
+        raise UserError(f"'{path}': id '{twice}' occurs more than once ({_rows(ids == twice)}). Make ids unique.")
+    return [str(i) for i in ids]
+
+
+def _part(path: Path, arrays: Mapping[str, Array]) -> Array:
+    part = _text(arrays["split"])
+    bad = ~np.isin(part, PARTS)
+    if bad.any():
+        raise UserError(f"'{path}': 'split' is '{part[bad][0]}' at {_rows(bad)}. Allowed: train, val, test.")
+    return part
+
+
+def require_parts(part: Array, where: str, remedy: str) -> None:
+    """UserError unless train, val and test all have samples."""
+    for name in PARTS:
+        if not (part == name).any():
+            raise UserError(f"{where}: the {name} split is empty. {remedy}")
+
+
+def _check_groups(path: Path, groups: list[str], part: Array) -> None:
+    first: dict[str, str] = {}
+    for row, (group, name) in enumerate(zip(groups, part, strict=True)):
+        if first.setdefault(group, str(name)) != name:
+            raise UserError(
+                f"'{path}': group '{group}' is in {first[group]} and (row {row}) in {name}: a leak. "
+                "Keep a group in one split, or accept it with --allow-group-overlap (dataset.allow_group_overlap=true)."
+            )
+
+
+def _lengths(path: Path, arrays: Mapping[str, Array], modality: str) -> Array:
+    lengths, x = arrays[f"length_{modality}"], arrays[f"x_{modality}"]
+    if x.ndim != 3 or lengths.dtype.kind not in "iu":
+        raise UserError(
+            f"'{path}': 'length_{modality}' needs whole numbers and 'x_{modality}' of shape (N, T, C), "
+            f"found {lengths.dtype} and {x.shape}."
+        )
+    bad = (lengths < 1) | (lengths > x.shape[1])
+    if bad.any():
+        raise UserError(
+            f"'{path}': 'length_{modality}' is {lengths[bad][0]} at {_rows(bad)}; allowed: 1..{x.shape[1]}."
+        )
+    return lengths.astype(np.int64)
+
+
+def _values(path: Path, arrays: Mapping[str, Array], modality: str, lengths: Array | None, ids: list[str]) -> Array:
+    """float32 samples; padded steps are 0 whatever the file holds there."""
+    x = arrays[f"x_{modality}"]
+    if x.dtype.kind not in "biuf" or x.ndim > 5 or 0 in x.shape:
+        raise UserError(
+            f"'{path}': 'x_{modality}' has dtype {x.dtype} and shape {x.shape}; "
+            "needed: numbers, (N, ...) with at most 5 axes."
+        )
+    with np.errstate(over="ignore"):
+        x = x.astype(np.float32)
+    x = x[:, None] if x.ndim == 1 else x
+    if lengths is not None:
+        x[np.arange(x.shape[1]) >= lengths[:, None]] = 0
+    check_finite(path, x, modality, ids)
+    return x
+
+
+def check_finite(path: Path, x: Array, modality: str, ids: list[str]) -> None:
+    """UserError naming the modality, the first sample and the remedy where a feature is NaN or infinite."""
+    bad = ~np.isfinite(x.reshape(len(x), -1)).min(axis=1)
+    if bad.any():
+        raise UserError(
+            f"'{path}': 'x_{modality}' is NaN or infinite (float32) at {_rows(bad)} (id '{ids[int(np.argmax(bad))]}'). "
+            "Remove or repair these samples."
+        )

@@ -1,0 +1,61 @@
+"""Any data in array form: one .npz with the samples, their targets and their splits, used as it is."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+from mcr_bench.bench.settings import setting
+from mcr_bench.datasets._npz import digest
+from mcr_bench.datasets._table import Table, read_table, require_parts
+from mcr_bench.datasets.base import Card, Dataset, Facts, Protocol, Splits
+
+CARD = Card(
+    title="Any data in array form",
+    homepage="",
+    licence="that of the user's data",
+    layout=(
+        "FILE.npz\n"
+        "  x_<modality>       (N, D) vectors, (N, T, C) sequences, (N, C, H, W) images or (N, T, C, H, W) clips\n"
+        "  y                  (N,) class indices 0..C-1 (whole numbers), or scores (floats: regression)\n"
+        "  split              (N,) train, val or test\n"
+        "  length_<modality>  (N,) optional: real steps of padded sequences (N, T, C)\n"
+        "  group              (N,) optional: speaker, subject, ...; may not be in two splits\n"
+        "  id                 (N,) optional: unique names of the samples\n"
+        "  class_names        (C,) optional"
+    ),
+    expected="one file that fits in memory",
+)
+
+
+@dataclass
+class Arrays(Dataset):
+    name: ClassVar[str] = "arrays"
+    card: ClassVar[Card] = CARD
+    suffixes: ClassVar[tuple[str, ...]] = (".npz",)
+
+    allow_group_overlap: bool = setting(False, "accept a group that is in two splits (a leak)")
+
+    @cached_property
+    def _table(self) -> Table:
+        table = read_table(self.location, self.allow_group_overlap)
+        require_parts(table.part, f"'{self.location}'", "Assign samples to it in 'split'.")
+        return table
+
+    def facts(self) -> Facts:
+        """From the arrays; reads and checks the whole file once."""
+        return self._table.facts()
+
+    def protocols(self) -> dict[str, Protocol]:
+        """`file`: the split that the file states."""
+        metric = "mae" if self.facts().task.regression else "accuracy"
+        note = "groups may be in two splits" if self.allow_group_overlap else ""
+        return {"file": Protocol("file", "the split stated in the file", "validation", metric, note=note)}
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the file."""
+        self.facts()
+        return digest(self.location)
+
+    def load(self, protocol: str, fold: int, seed: int, modalities: tuple[str, ...]) -> Splits:
+        """The file's three parts, standardised; modalities in the file's order."""
+        return self._table.splits(self._table.part, modalities)

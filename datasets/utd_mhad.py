@@ -1,0 +1,105 @@
+"""UTD-MHAD: 27 actions of 8 people seen by an inertial sensor, a skeleton tracker and, where present, depth."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.datasets import _prepared
+from mcr_bench.datasets._npz import Array, digest
+from mcr_bench.datasets._table import Table, read_table, require_parts
+from mcr_bench.datasets._utd_raw import LAYOUT, RECIPE, SUBJECTS, Source, as_arrays, checksum, scan, short_name
+from mcr_bench.datasets.base import Card, Dataset, Facts, Protocol, Splits
+
+CARD = Card(
+    title="UTD Multimodal Human Action Dataset (Chen, Jafari, Kehtarnavaz, ICIP 2015)",
+    homepage="https://personal.utdallas.edu/~kehtar/UTD-MHAD.html",
+    licence="as stated on the authors' page, which offers Inertial.zip, Skeleton.zip and Depth.zip; cite the paper",
+    layout=LAYOUT,
+    expected="861 clips: 861 .mat files in each folder; a partial copy keeps the clips that have every modality",
+)
+CLIPS = 861
+PREPARE = "mcr-bench data prepare utd-mhad --source DIR"
+
+
+@dataclass
+class UtdMhad(Dataset):
+    name: ClassVar[str] = "utd-mhad"
+    card: ClassVar[Card] = CARD
+
+    @property
+    def _file(self) -> Path:
+        return self.location / "utd-mhad.npz"
+
+    @cached_property
+    def _table(self) -> Table:
+        if not self._file.is_file():
+            raise UserError(
+                f"utd-mhad is not prepared in '{self.location}'. Download it from {CARD.homepage}, "
+                f"unpack it as\n{LAYOUT}\n"
+                f"and run `{PREPARE} --data-root {self.location.parent}`."
+            )
+        return read_table(self._file)
+
+    def facts(self) -> Facts:
+        """Inertial and skeleton, and depth where it was prepared."""
+        return self._table.facts()
+
+    def protocols(self) -> dict[str, Protocol]:
+        """`subjects` (test subjects of the original paper) and `loso` (leave one subject out)."""
+        halves = "subjects 1, 3, 5 train, 7 validation, 2, 4, 6, 8 test"
+        turns = "fold k tests on subject k, validates on k + 1 (8: on 1), trains on the other six"
+        return {
+            "subjects": Protocol(
+                "subjects", halves, "validation (one subject)", "accuracy", note="test as in the original paper"
+            ),
+            "loso": Protocol("loso", turns, "validation (one subject)", "accuracy", folds=SUBJECTS),
+        }
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the prepared arrays."""
+        self.facts()
+        return digest(self._file)
+
+    def load(self, protocol: str, fold: int, seed: int, modalities: tuple[str, ...]) -> Splits:
+        """The parts of the protocol and fold; the group of a clip is its subject."""
+        if protocol not in self.protocols():
+            raise unknown("protocol", protocol, self.protocols())
+        part = self._table.part if protocol == "subjects" else _loso(fold, self._table.groups or [])
+        require_parts(part, f"'{self._file}', protocol {protocol}, fold {fold}", f"Prepare more subjects: `{PREPARE}`.")
+        return self._table.splits(part, modalities)
+
+    def prepare(self, source: Path) -> str:
+        """Raw .mat files -> one .npz in `location`; lists every file and clip that is left out, and why."""
+        found = scan(source)
+        with _prepared.writing(self.location, source):
+            sources = {short_name(path): checksum(path) for clip in found.clips.values() for path in clip.values()}
+            if _prepared.is_current(self._file, RECIPE, sources):
+                made = _prepared.read_manifest(self._file)
+                found.problems = made["left_out"]
+                return f"Up to date, nothing to do.\n{_report(found, made['clips'], self._file)}"
+            arrays = as_arrays(found, source)
+            manifest = {"recipe": RECIPE, "clips": len(arrays["y"]), "modalities": found.modalities}
+            _prepared.write(self._file, arrays, {**manifest, "left_out": found.problems, "sources": sources})
+        self.__dict__.pop("_table", None)
+        return _report(found, len(arrays["y"]), self._file)
+
+
+def _loso(fold: int, groups: list[str]) -> Array:
+    if fold not in SUBJECTS:
+        raise UserError(f"fold {fold}: protocol loso has folds 1 to 8, one per subject.")
+    held = {str(fold): "test", str(fold % 8 + 1): "val"}
+    return np.array([held.get(group, "train") for group in groups])
+
+
+def _report(found: Source, clips: int, file: Path) -> str:
+    lines = [f"{clips} of {CLIPS} clips with {', '.join(found.modalities)} -> {file}"]
+    if "depth" not in found.modalities:
+        lines.append("no depth: there are no Depth/*_depth.mat files")
+    lines += [f"left out: {name}: {reason}" for name, reason in found.problems]
+    if any("depth" in reason for _, reason in found.problems):
+        lines.append("To keep clips without depth, prepare from a source without its Depth folder.")
+    return "\n".join(lines)
