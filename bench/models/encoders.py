@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-KERNEL, STRIDE = 5, 2
+SEQUENCE_KERNEL, IMAGE_KERNEL, STRIDE = 9, 5, 2
 
 
 class MLP(nn.Module):
@@ -23,14 +23,33 @@ class MLP(nn.Module):
         return features
 
 
+class Convolution1d(nn.Conv1d):
+    """A strided convolution over time, He normal: without normalisation, deeper stacks otherwise lose the signal."""
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__(channels, out, SEQUENCE_KERNEL, STRIDE, SEQUENCE_KERNEL // 2)
+
+    def reset_parameters(self) -> None:
+        _draw_he(self)
+
+
+class Convolution2d(nn.Conv2d):
+    """A strided convolution over an image, drawn as `Convolution1d` is."""
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__(channels, out, IMAGE_KERNEL, STRIDE, IMAGE_KERNEL // 2)
+
+    def reset_parameters(self) -> None:
+        _draw_he(self)
+
+
 class ConvSequence(nn.Module):
     """Strided 1-D convolutions with ReLU over (B, T, C), mean over each sequence's own steps, linear to (B, d)."""
 
     def __init__(self, channels: int, out: int, width: int, depth: int, dropout: float) -> None:
         super().__init__()
         sizes = [channels] + [width] * depth
-        convolutions = [nn.Conv1d(a, b, KERNEL, STRIDE, KERNEL // 2) for a, b in pairwise(sizes)]
-        self.layers = nn.ModuleList(_layer(c, dropout) for c in convolutions)
+        self.layers = nn.ModuleList(_layer(Convolution1d(a, b), dropout) for a, b in pairwise(sizes))
         self.project = nn.Linear(width, out)
 
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -65,8 +84,8 @@ class FrameEncoder(nn.Module):
 def conv2d_encoder(channels: int, out: int, width: int, depth: int, dropout: float) -> FrameEncoder:
     """Strided 2-D convolutions with ReLU, for small images and clips."""
     sizes = [channels] + [width] * depth
-    convolutions = [nn.Conv2d(a, b, KERNEL, STRIDE, KERNEL // 2) for a, b in pairwise(sizes)]
-    return FrameEncoder(nn.Sequential(*(_layer(c, dropout) for c in convolutions)), nn.Linear(width, out))
+    trunk = nn.Sequential(*(_layer(Convolution2d(a, b), dropout) for a, b in pairwise(sizes)))
+    return FrameEncoder(trunk, nn.Linear(width, out))
 
 
 def time_mask(lengths: Tensor, steps: int) -> Tensor:
@@ -84,6 +103,13 @@ def mean_over_time(x: Tensor, lengths: Tensor | None) -> Tensor:
     if lengths is None:
         return x.mean(1)
     return without_padding(x, lengths).sum(1) / lengths.clamp(1, x.shape[1])[:, None]
+
+
+def _draw_he(convolution: nn.Conv1d | nn.Conv2d) -> None:
+    """He normal weights (fan in), zero bias."""
+    nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+    assert convolution.bias is not None
+    nn.init.zeros_(convolution.bias)
 
 
 def _layer(linear: nn.Module, dropout: float) -> nn.Sequential:
