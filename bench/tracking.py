@@ -107,20 +107,22 @@ class Record:
             self._write(self._client.log_batch, run.run_id, tags=[_tag(k, v) for k, v in part])
         for path in artifacts:
             self._client.log_artifact(run.run_id, str(path))
-        self._end(spec, "FINISHED")
+        self._write(self._client.set_terminated, run.run_id, "FINISHED")
+        del self._open[spec.key]
 
     def fail(self, spec: "RunSpec", traceback: str) -> None:
         """Log why the run failed: the last line as tag `failure`, all of it as artifact `failure.txt`."""
-        run = self._open[spec.key]
+        run = self._open.pop(spec.key)
         self._flush(run)
         self._write(self._client.set_tag, run.run_id, "failure", last_line(traceback)[:1000])
         self._client.log_text(run.run_id, traceback, "failure.txt")
-        self._end(spec, "FAILED")
+        self._write(self._client.set_terminated, run.run_id, "FAILED")
 
     def kill(self, spec: "RunSpec") -> None:
         """Say that the run was interrupted; the next `start` goes on with it."""
-        self._flush(self._open[spec.key])
-        self._end(spec, "KILLED")
+        run = self._open.pop(spec.key)
+        self._flush(run)
+        self._write(self._client.set_terminated, run.run_id, "KILLED")
 
     def finished(self, keys: Iterable[str], dataset: str | None = None) -> dict[str, Row]:
         """The rows of the finished runs among `keys`."""
@@ -167,7 +169,7 @@ class Record:
                 client.search_experiments(max_results=1)
         except Exception as error:
             raise UserError(
-                f"the record at '{self.uri}' cannot be opened: {error}. Give another --tracking-uri, or set MCR_BENCH_HOME."
+                f"the record at '{self.uri}' cannot be opened: {error}. Give another --tracking-uri or MCR_BENCH_HOME."
             ) from error
         return client
 
@@ -241,10 +243,6 @@ class Record:
     def _log_metrics(self, run_id: str, metrics: Sequence[Any]) -> None:
         for part in _parts(metrics, BATCH):
             self._write(self._client.log_batch, run_id, metrics=part)
-
-    def _end(self, spec: "RunSpec", status: str) -> None:
-        self._write(self._client.set_terminated, self._open[spec.key].run_id, status)
-        del self._open[spec.key]
 
 
 def last_line(text: str) -> str:

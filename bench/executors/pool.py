@@ -1,0 +1,123 @@
+"""Worker processes as the parent sees them: started once, given one job at a time, replaced when they die."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.executors.events import Event, Job
+from mcr_bench.bench.executors.worker import work
+
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
+
+class Worker:
+    """One worker process; `job` is what it is doing."""
+
+    def __init__(self, entry: str, device: str) -> None:
+        self.device = device
+        self.job: Job | None = None
+        self.pipe, theirs = multiprocessing.Pipe()
+        context = multiprocessing.get_context("spawn")
+        self.process = context.Process(target=work, args=(theirs, entry), name="mcr-bench worker", daemon=True)
+        with _environment(ONE_THREAD), interrupt_ignored():
+            self.process.start()
+        theirs.close()  # so that the pipe ends when the worker does
+
+    def give(self, job: Job) -> None:
+        self.job = job
+        with suppress(OSError):  # it died while idle: events() sees that
+            self.pipe.send(job)
+
+    def events(self) -> Iterator[Event | None]:
+        """What the worker has sent; None as the last one if it is dead."""
+        try:
+            while self.pipe.poll():
+                yield self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            yield None
+
+    def cause_of_death(self) -> str:
+        code = self.process.exitcode or 0
+        if code >= 0:
+            return f"its worker process exited with code {code}"
+        hint = "; out of memory?" if -code == signal.SIGKILL else ""
+        return f"its worker process was ended by {signal.Signals(-code).name}{hint}"
+
+    def stop(self) -> None:
+        """End the process, gently first."""
+        self.process.terminate()
+        self.process.join(timeout=5)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.pipe.close()
+
+
+def ready(workers: list[Worker], timeout: float) -> list[Worker]:
+    """The workers that have something to say, waiting at most `timeout` seconds for one."""
+    waiting: dict[Any, Worker] = {worker.pipe: worker for worker in workers}
+    found: list[Connection] = wait(list(waiting), timeout)  # type: ignore[assignment]
+    return [waiting[pipe] for pipe in found]
+
+
+def default_jobs(device: str) -> int:
+    """One worker per core, or per GPU where training runs on GPUs."""
+    if device != "cpu":
+        import torch
+
+        if gpus := torch.cuda.device_count():
+            return gpus if device in ("auto", "cuda") else 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def devices(choice: str, count: int) -> list[str]:
+    """The device of each of `count` workers; `auto` and `cuda` deal them over all GPUs. UserError for one not there."""
+    if choice == "cpu":
+        return ["cpu"] * count
+    if choice not in ("auto", "cuda") and not (choice.startswith("cuda:") and choice[5:].isdecimal()):
+        raise UserError(f"unknown device '{choice}'. Allowed: auto, cpu, cuda, cuda:N.")
+    import torch
+
+    gpus = torch.cuda.device_count()
+    if choice == "auto" and not gpus:
+        return ["cpu"] * count
+    if choice.startswith("cuda:") and int(choice[5:]) < gpus:
+        return [choice] * count
+    if not gpus or choice.startswith("cuda:"):
+        raise UserError(f"device '{choice}' is not there: PyTorch sees {gpus} GPUs. Use --device auto or --device cpu.")
+    return [f"cuda:{i % gpus}" for i in range(count)]
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Set before a worker starts: numerical libraries read the thread count when they are loaded."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def interrupt_ignored() -> Iterator[None]:
+    """A child started inside ignores Ctrl-C from its first instruction on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
