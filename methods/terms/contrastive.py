@@ -18,7 +18,7 @@ def nt_xent(features: dict[str, Tensor], labels: Tensor, temperature: float) -> 
     labels = labels.repeat(len(features))
     same = labels[:, None] == labels
     positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    # A finite stand-in for -inf: an anchor without negatives must give gradient 0, not NaN.
+    # Finite, not -inf: an anchor without negatives must not meet inf - inf in any backward pass.
     negatives = scores.masked_fill(same, -1e30).logsumexp(-1, keepdim=True)
     losses = -F.logsigmoid(scores - negatives)
     return (losses * positive).sum() / positive.sum().clamp(min=1)
