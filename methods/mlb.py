@@ -1,0 +1,61 @@
+"""MLB: multi-loss training that speeds up the modalities that lag and slows those that lead."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mcr_bench.bench.models.multimodal import Outputs
+from mcr_bench.bench.settings import setting
+from mcr_bench.datasets.base import Batch
+from mcr_bench.methods.base import Needs, Neutral, Reference
+from mcr_bench.methods.terms.losses import multi_loss
+from mcr_bench.methods.terms.modulation import Modulation
+from mcr_bench.methods.terms.scores import ground_truth_probabilities, mean_of_others, squared_errors
+
+
+def rebalance(ratio: Tensor, alpha: float, beta: float) -> Tensor:
+    """k_m = 1 + tanh(alpha (ratio_m - 1)); where ratio_m > 1 the tanh is times beta - 1. (M,) -> (M,), in (0, beta)."""
+    rise = torch.tanh(alpha * (ratio - 1))
+    return 1 + torch.where(ratio > 1, (beta - 1) * rise, rise)
+
+
+@dataclass
+class Mlb(Modulation):
+    """Minimise CE(z, y) + sum_m CE(h_m, y); modality m's gradients are multiplied by k_m after the backward pass.
+
+    s_m = mean_i softmax(h_m)_{i, y_i} of the own heads' logits, ratio_m = mean_{j != m} s_j / s_m (regression: the
+    mean squared error e_m gives ratio_m = e_m / mean_{j != m} e_j), k_m = 1 + tanh(alpha (ratio_m - 1)). Scaled: the
+    encoder, the own head and the fusion slice of m, not what is shared in the fusion head.
+    """
+
+    alpha: float = setting(0.8, "strength of the modulation; 0 = none", origin="MLB code, CREMA-D ResNet", at_least=0)
+    beta: float = setting(2.0, "upper bound of the coefficients", origin="MLB code, base form", at_least=1)
+    name: ClassVar[str] = "mlb"
+    reference: ClassVar[Reference] = Reference(
+        "Improving Multimodal Learning with Multi-Loss Gradient Modulation", "BMVC 2024", "2405.07930"
+    )
+    needs: ClassVar[Needs] = Needs(own_heads=True, at_least=2)
+    neutral: ClassVar[tuple[Neutral, ...]] = (
+        Neutral({"alpha": 0.0}, "multi-loss"),
+        Neutral({"alpha": 0.0, "apply_to": "lr"}, "multi-loss"),
+    )
+
+    deviations: ClassVar[tuple[str, ...]] = (
+        "Scores below 1e-8 count as 1e-8, so that a hopeless modality gives no infinite ratio.",
+        "The variant with beta is always on; its default of 2 is the base form.",
+    )
+
+    def touches(self, modality: str) -> list[nn.Parameter]:
+        return self.fit.model.parameters_of(modality, "encoder", "own_head", "fusion_slice")
+
+    def coefficients(self, outputs: Outputs, batch: Batch) -> Tensor:
+        if self.fit.task.regression:
+            errors = squared_errors(outputs.own_logits, batch.target)
+            return rebalance(errors / mean_of_others(errors), self.alpha, self.beta)
+        right = ground_truth_probabilities(outputs.own_logits, batch.target)
+        return rebalance(mean_of_others(right) / right, self.alpha, self.beta)
+
+    def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        return multi_loss(self.fit.task, outputs, batch.target)

@@ -1,0 +1,29 @@
+"""Multi-loss training: the fused loss and one loss per modality's own head, L = CE(z, y) + w sum_m CE(h_m, y)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from mcr_bench.bench.models.multimodal import Outputs
+from mcr_bench.bench.settings import setting
+from mcr_bench.datasets.base import Batch
+from mcr_bench.methods.base import Method, Needs, Neutral, Reference
+from mcr_bench.methods.terms.losses import multi_loss
+
+
+@dataclass
+class MultiLoss(Method):
+    """Minimise L = CE(z, y) + weight sum_m CE(h_m, y); the prediction is z."""
+
+    weight: float = setting(1.0, "weight of the own heads' losses", origin="MLB code", at_least=0)
+    name: ClassVar[str] = "multi-loss"
+    role = "reference"
+    reference: ClassVar[Reference] = Reference(
+        "Joint training with one loss per modality beside the fused one", "baseline"
+    )
+    needs: ClassVar[Needs] = Needs(own_heads=True)
+    neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"weight": 0.0}, "joint"),)
+
+    def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        return multi_loss(self.fit.task, outputs, batch.target, self.weight)

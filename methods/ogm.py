@@ -1,0 +1,22 @@
+"""OGM: scale down the gradient of the encoder that is ahead."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mcr_bench.methods.base import Neutral
+from mcr_bench.methods.terms.on_the_fly import OnTheFly
+
+
+@dataclass
+class Ogm(OnTheFly):
+    """Joint training in which, after the backward pass, encoder m's gradient is multiplied by k_m.
+
+    s_m = sum_i softmax(z_m)_{i, y_i} with the split logits z_m = W_m f_m + b / M, rho_m = s_m / mean_{j != m} s_j,
+    k_m = 1 - tanh(alpha rho_m) if rho_m > 1, else 1.
+    """
+
+    name: ClassVar[str] = "ogm"
+    neutral: ClassVar[tuple[Neutral, ...]] = (
+        Neutral({"alpha": 0.0}, "joint"),
+        Neutral({"alpha": 0.0, "apply_to": "lr"}, "joint"),
+    )

@@ -1,0 +1,53 @@
+"""OGM-GE: OGM with Gaussian noise that restores the gradient noise which slowing takes away."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from mcr_bench.bench.models.multimodal import Outputs
+from mcr_bench.bench.settings import setting
+from mcr_bench.datasets.base import Batch
+from mcr_bench.methods.base import Neutral
+from mcr_bench.methods.terms.on_the_fly import OnTheFly
+
+
+@dataclass
+class OgmGe(OnTheFly):
+    """As OGM, then every touched gradient g of every modality gets noise: k_m g + N(0, (std(g) + 1e-8)^2).
+
+    std is over the tensor, before scaling; modalities with k_m = 1 get noise too.
+    """
+
+    noise: float = setting(
+        1.0, "the noise's standard deviation, in those of the gradient", origin="OGM-GE code", at_least=0
+    )
+    name: ClassVar[str] = "ogm-ge"
+    neutral: ClassVar[tuple[Neutral, ...]] = (
+        Neutral({"alpha": 0.0, "noise": 0.0}, "joint"),
+        Neutral({"noise": 0.0}, "ogm"),
+    )
+
+    def after_backward(self, outputs: Outputs, batch: Batch) -> None:
+        spreads = {m: [_spread(g) for g in self._gradients(m)] for m in self.touched} if self.active else {}
+        super().after_backward(outputs, batch)
+        for m, stds in spreads.items():
+            self._add_noise(m, stds)
+
+    def _gradients(self, modality: str) -> list[Tensor]:
+        return [p.grad for p in self.touched[modality] if p.grad is not None]
+
+    def _add_noise(self, modality: str, spreads: list[Tensor]) -> None:
+        """One draw per modality, cut into its gradients in their fixed order."""
+        gradients = self._gradients(modality)
+        sizes, like = [g.numel() for g in gradients], gradients[0]
+        source = self.fit.generator("noise", modality, device=like.device)
+        drawn = torch.randn(sum(sizes), generator=source, device=like.device, dtype=like.dtype)
+        for gradient, noise, spread in zip(gradients, torch.split(drawn, sizes), spreads, strict=True):
+            gradient.addcmul_(noise.view_as(gradient), spread, value=self.noise)
+
+
+def _spread(gradient: Tensor) -> Tensor:
+    """Standard deviation over the tensor plus 1e-8; a single element has none."""
+    return gradient.std(correction=min(1, gradient.numel() - 1)) + 1e-8

@@ -1,0 +1,80 @@
+"""What the methods share that multiply each modality's gradients, or its steps, by a coefficient of the batch."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from mcr_bench.bench.models.multimodal import Outputs
+from mcr_bench.bench.settings import setting
+from mcr_bench.datasets.base import Batch
+from mcr_bench.methods.base import Method
+
+
+def in_window(epoch: int, start: int, end: int) -> bool:
+    """Whether `epoch` (from 1) lies in start..end, both included; end = 0 is the last epoch of the run."""
+    return start <= epoch and (end == 0 or epoch <= end)
+
+
+@dataclass
+class Modulation(Method):
+    """Per step, modality m's touched parameters get k_m times their gradient, or move by k_m times their step."""
+
+    alpha: float = setting(0.8, "strength of the modulation; 0 = none", at_least=0)
+    apply_to: Literal["grad", "lr"] = setting(
+        "grad", "grad: scale gradients, which Adam normalises away again; lr: scale the optimiser's step"
+    )
+    start: int = setting(1, "first epoch of modulation", at_least=1)
+    end: int = setting(0, "last epoch of modulation; 0 = the last of the run", at_least=0)
+    scales_gradients: ClassVar[bool] = True
+    _steps: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
+
+    def touches(self, modality: str) -> list[nn.Parameter]:
+        """The parameters that modality m's coefficient scales."""
+        raise NotImplementedError
+
+    def coefficients(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """Coefficients (M,), detached, in the model's order of modalities."""
+        raise NotImplementedError
+
+    @property
+    def active(self) -> bool:
+        return in_window(self.fit.epoch, self.start, self.end)
+
+    @cached_property
+    def touched(self) -> dict[str, list[nn.Parameter]]:
+        """`touches` of every modality; RuntimeError where there is nothing to scale."""
+        found = {m: self.touches(m) for m in self.fit.model.modalities}
+        for m, parameters in found.items():
+            if not parameters:
+                raise RuntimeError(f"{self.name} finds no parameter of '{m}' to scale: it would silently do nothing")
+        return found
+
+    def after_backward(self, outputs: Outputs, batch: Batch) -> None:
+        self._steps = {}
+        if not self.active:
+            return
+        for (m, parameters), k in zip(self.touched.items(), self.coefficients(outputs, batch).unbind(), strict=True):
+            if self.apply_to == "grad":
+                self.fit.scale(parameters, k, m)
+            else:
+                self.fit.log(f"coefficient/{m}", k)
+                self._steps[m] = k
+
+    def train_step(self, batch: Batch) -> None:
+        if self.apply_to == "grad" or not self.active:
+            super().train_step(batch)
+            return
+        before = {m: [p.detach().clone() for p in parameters] for m, parameters in self.touched.items()}
+        super().train_step(batch)
+        for m, k in self._steps.items():
+            _shorten(before[m], self.touched[m], k)
+
+
+@torch.no_grad()
+def _shorten(before: list[Tensor], after: list[nn.Parameter], share: Tensor) -> None:
+    """Leave the parameters at `share` of the way that they have gone; exactly where they are for a share of 1."""
+    for old, new in zip(before, after, strict=True):
+        new.copy_(torch.lerp(old, new, share.to(new.dtype)))

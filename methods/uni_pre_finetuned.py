@@ -1,0 +1,23 @@
+"""Unimodal pre-training, finetuned: encoders start from the unimodal runs, then everything is trained jointly."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mcr_bench.methods.base import Method, Needs, Reference, Requirement
+from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal_runs
+
+
+@dataclass
+class UniPreFinetuned(Method):
+    """Minimise CE(z, y) over encoders and fusion head, the encoders starting from the unimodal runs' weights."""
+
+    name: ClassVar[str] = "uni-pre-finetuned"
+    role = "reference"
+    reference: ClassVar[Reference] = Reference("Joint training from encoders trained on one modality each", "baseline")
+    needs: ClassVar[Needs] = Needs(at_least=2)
+
+    def requires(self, modalities: tuple[str, ...]) -> list[Requirement]:
+        return unimodal_runs(modalities)
+
+    def on_fit_start(self) -> None:
+        start_from_unimodal(self.fit)

@@ -1,0 +1,36 @@
+"""Unimodal pre-training, then multi-loss: encoders and own heads start from the unimodal runs."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from mcr_bench.bench.models.multimodal import Outputs
+from mcr_bench.bench.settings import setting
+from mcr_bench.datasets.base import Batch
+from mcr_bench.methods.base import Method, Needs, Neutral, Reference, Requirement
+from mcr_bench.methods.terms.losses import multi_loss
+from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal_runs
+
+
+@dataclass
+class UniPreMultiLoss(Method):
+    """Minimise CE(z, y) + weight sum_m CE(h_m, y), encoders and own heads starting from the unimodal runs' weights."""
+
+    weight: float = setting(1.0, "weight of the own heads' losses", origin="MLB code", at_least=0)
+    name: ClassVar[str] = "uni-pre-multi-loss"
+    role = "reference"
+    reference: ClassVar[Reference] = Reference(
+        "Multi-loss training from encoders trained on one modality each", "baseline"
+    )
+    needs: ClassVar[Needs] = Needs(own_heads=True, at_least=2)
+    neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"weight": 0.0}, "uni-pre-finetuned"),)
+
+    def requires(self, modalities: tuple[str, ...]) -> list[Requirement]:
+        return unimodal_runs(modalities)
+
+    def on_fit_start(self) -> None:
+        start_from_unimodal(self.fit)
+
+    def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        return multi_loss(self.fit.task, outputs, batch.target, self.weight)

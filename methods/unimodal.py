@@ -1,0 +1,35 @@
+"""Unimodal training: one modality's encoder and own head alone, L = CE(h_m, y)."""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
+from mcr_bench.datasets.base import Batch
+from mcr_bench.methods.base import Method, Needs, Reference
+
+
+@dataclass
+class Unimodal(Method):
+    """Minimise CE(h_m, y) in a model of one modality; the prediction is h_m. One run per modality."""
+
+    name: ClassVar[str] = "unimodal"
+    role = "unimodal"
+    reference: ClassVar[Reference] = Reference("One network per modality, trained alone", "baseline")
+    needs: ClassVar[Needs] = Needs(own_heads=True)
+
+    @classmethod
+    def variants(cls, modalities: tuple[str, ...]) -> list[tuple[str, ...]]:
+        return [(m,) for m in modalities]
+
+    def parameter_groups(self, model: MultimodalModel) -> list[dict[str, Any]]:
+        return [{"params": model.parameters_of(m, "encoder", "own_head")} for m in model.modalities]
+
+    def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        return {f"own/{m}": self.fit.task.loss(own, batch.target) for m, own in outputs.own_logits.items()}
+
+    def predict(self, model: MultimodalModel, inputs: Inputs) -> Outputs:
+        outputs = super().predict(model, inputs)
+        (own,) = outputs.own_logits.values()
+        return replace(outputs, logits=own, branch_logits=None)
