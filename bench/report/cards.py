@@ -1,0 +1,159 @@
+"""Cards: what a method or dataset declares about itself, as plain data and as text."""
+
+import dataclasses
+import inspect
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mcr_bench.bench import registry
+from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.presets import presets_of
+from mcr_bench.bench.settings import build, declared
+
+if TYPE_CHECKING:
+    from mcr_bench.datasets.base import Dataset
+    from mcr_bench.methods.base import Method
+
+Card = dict[str, Any]
+
+
+def list_methods() -> list[Card]:
+    """One row per registered method."""
+    found = [registry.method(name) for name in registry.method_names()]
+    return [
+        {
+            "name": m.name,
+            "role": m.role,
+            "reference": m.reference.title,
+            "venue": m.reference.venue,
+            "arxiv": m.reference.arxiv,
+        }
+        for m in found
+    ]
+
+
+def list_datasets() -> list[Card]:
+    """One row per registered dataset."""
+    found = [registry.dataset(name) for name in registry.dataset_names()]
+    return [
+        {"name": d.name, "title": d.card.title, "files": ", ".join(d.suffixes), "licence": d.card.licence}
+        for d in found
+    ]
+
+
+def list_presets() -> list[Card]:
+    """One row per preset of every registered dataset, the default of each first."""
+    return [
+        {"dataset": name, "preset": p.name, "origin": p.origin, "seeds": p.seeds, "note": p.note}
+        for name in registry.dataset_names()
+        for p in presets_of(registry.dataset(name)).values()
+    ]
+
+
+def card_of(name: str, data_root: Path) -> Card:
+    """The card of a method or dataset, registered or in a file; UserError for a name that is neither."""
+    if name in registry.method_names() or name.endswith(".py"):
+        return _method_card(registry.method(name))
+    if name in registry.dataset_names() or Path(name).suffix:
+        return _dataset_card(registry.dataset(name), name, data_root)
+    raise unknown("method or dataset", name, [*registry.method_names(), *registry.dataset_names()])
+
+
+def card_text(card: Card) -> str:
+    """A card as text for a terminal."""
+    return "\n".join(_lines(card, "")).strip()
+
+
+def grid_text(rows: list[Card]) -> str:
+    """Rows as aligned columns under their names; empty columns are left out."""
+    names = [name for name in (rows[0] if rows else {}) if any(str(row[name]) for row in rows)]
+    cells = [[name.upper() for name in names], *([" ".join(str(row[name]).split()) for name in names] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells)
+
+
+def _method_card(cls: "type[Method]") -> Card:
+    return {
+        "method": cls.name,
+        "role": cls.role,
+        "reference": _facts(cls.reference),
+        "description": _description(cls),
+        "settings": _settings(cls, f"{cls.name}."),
+        "needs": _changed(cls.needs),
+        "neutral": [_facts(n) | {"settings": dict(n.settings)} for n in cls.neutral],
+        "deviations": list(cls.deviations),
+        "scales gradients": cls.scales_gradients,
+    }
+
+
+def _dataset_card(cls: "type[Dataset]", name: str, data_root: Path) -> Card:
+    presets = [{"name": p.name, "origin": p.origin, "seeds": p.seeds, "note": p.note} for p in presets_of(cls).values()]
+    return {
+        "dataset": cls.name,
+        **_facts(cls.card),
+        "description": _description(cls),
+        "settings": _settings(cls, "dataset."),
+        **_of_the_data(cls, name, data_root),
+        "presets": presets,
+    }
+
+
+def _of_the_data(cls: "type[Dataset]", name: str, data_root: Path) -> Card:
+    """Protocols and shapes, as far as they can be told without the data."""
+    data = build(cls, {}, location=Path(name) if cls.suffixes else data_root / cls.name)
+    found: Card = {}
+    try:
+        found["protocols"] = [_facts(p) | {"folds": list(p.folds)} for p in data.protocols().values()]
+        found["modalities"] = {m: list(facts.shape) for m, facts in data.facts().modalities.items()}
+    except UserError as error:
+        found["data"] = str(error)
+    return found
+
+
+def _facts(declaration: Any) -> Card:
+    """A dataclass as a dict, without what is empty."""
+    values = {field.name: getattr(declaration, field.name) for field in dataclasses.fields(declaration)}
+    return {key: value for key, value in values.items() if value not in ("", (), None)}
+
+
+def _changed(needs: Any) -> Card:
+    """Only what differs from the default: most methods need nothing."""
+    return {f.name: getattr(needs, f.name) for f in dataclasses.fields(needs) if getattr(needs, f.name) != f.default}
+
+
+def _settings(cls: type, prefix: str) -> list[Card]:
+    return [
+        {"key": prefix + d.key, "default": d.default, "allowed": d.allowed, "doc": d.doc, "origin": d.origin}
+        for d in declared(cls).values()
+    ]
+
+
+def _description(cls: type) -> str:
+    """The module's first words hold the formula, the class's the behaviour; a generated docstring says nothing."""
+    own = inspect.getdoc(cls) if not (cls.__doc__ or "").startswith(f"{cls.__name__}(") else None
+    return "\n\n".join(text for text in (inspect.getdoc(inspect.getmodule(cls)), own) if text)
+
+
+def _lines(value: Any, indent: str) -> list[str]:
+    if isinstance(value, dict):
+        return [line for key, inner in value.items() for line in _entry(str(key), inner, indent)]
+    if isinstance(value, list):
+        return [line for inner in value for line in _item(inner, indent)]
+    return [indent + line for text in str(value).splitlines() for line in textwrap.wrap(text, 110) or [""]]
+
+
+def _entry(key: str, value: Any, indent: str) -> list[str]:
+    if isinstance(value, dict | list) and not value:
+        return [f"{indent}{key}: none"]
+    if isinstance(value, dict | list) or "\n" in str(value) or len(str(value)) > 90:
+        return [f"{indent}{key}:", *_lines(value, indent + "  ")]
+    return [f"{indent}{key}: {value}"]
+
+
+def _item(value: Any, indent: str) -> list[str]:
+    if isinstance(value, dict) and "key" in value:
+        head = f"{indent}{value['key']} = {value['default']}    ({value['allowed']}; origin: {value['origin']})"
+        return [head, *_lines(value["doc"], indent + "    ")]
+    first, *rest = _lines(value, indent + "  ") or [indent]
+    return [f"{indent}- {first.strip()}", *rest]

@@ -1,0 +1,96 @@
+"""Comparison tables -> text: Markdown, CSV (full precision) and LaTeX (booktabs), each escaped for its own syntax."""
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from mcr_bench.bench.report.table import Table
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+} | {c: f"\\{c}" for c in "&%$#_{}"}
+
+
+def markdown(table: Table) -> str:
+    """A GitHub table with its title as a heading and its notes as a list."""
+    lines = [f"## {_plain(table.title)}", "", _pipes(table.columns)]
+    lines.append(_pipes(["---", *["---:"] * (len(table.columns) - 1)], escape=False))
+    lines += [_pipes(row) for row in table.text()]
+    return "\n".join([*lines, "", *(f"- {_plain(note)}" for note in table.notes), ""])
+
+
+def to_csv(table: Table) -> str:
+    """The cells at full precision under the column names; empty where nothing was measured."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows(["" if cell is None else cell for cell in row] for row in table.rows)
+    return out.getvalue()
+
+
+def latex(table: Table) -> str:
+    """A `table` environment for the booktabs package; notes stand under the rule, one per line."""
+    width = len(table.columns)
+    rows = [" & ".join(map(_tex, row)) + r" \\" for row in table.text()]
+    notes = [rf"\multicolumn{{{width}}}{{p{{\linewidth}}}}{{\footnotesize {_tex(note)}}} \\" for note in table.notes]
+    return "\n".join(
+        [
+            "% needs \\usepackage{booktabs}",
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_tex(table.title)}}}",
+            rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
+            r"\toprule",
+            " & ".join(map(_tex, table.columns)) + r" \\",
+            r"\midrule",
+            *rows,
+            r"\bottomrule",
+            *notes,
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
+    """Every table in every format into `folder`; a table's file is named after its title. Returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for stem, table in zip(_stems(tables), tables, strict=True):
+        for suffix, write in (("md", markdown), ("csv", to_csv), ("tex", latex)):
+            path = folder / f"{stem}.{suffix}"
+            path.write_text(write(table), encoding="utf-8")
+            written.append(path)
+    return written
+
+
+def _stems(tables: Sequence[Table]) -> list[str]:
+    """File names made of the titles; a number tells equal ones apart."""
+    stems: list[str] = []
+    for table in tables:
+        stem = re.sub(r"[^\w.+-]+", "_", table.title.replace(" + ", "+")).strip("_")
+        same = sum(other == stem or re.fullmatch(re.escape(stem) + r"-\d+", other) is not None for other in stems)
+        stems.append(f"{stem}-{same + 1}" if same else stem)
+    return stems
+
+
+def _pipes(cells: Sequence[str], escape: bool = True) -> str:
+    return "| " + " | ".join(_plain(c) if escape else c for c in cells) + " |"
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
+
+
+def _tex(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in " ".join(text.split()))

@@ -1,0 +1,124 @@
+"""Progress of an execution on stderr: bars on a terminal, plain lines elsewhere."""
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from mcr_bench.bench.executors.events import EpochDone
+
+if TYPE_CHECKING:
+    from mcr_bench.bench.runs import RunSpec
+
+SMOOTHING_SECONDS = 600.0  # runs of different methods take turns; a shorter window makes the time left jump
+
+
+def observer(console: Console) -> "Bars | Lines":
+    """The observer that fits the console; use it as a context manager."""
+    return Bars(console) if console.is_terminal else Lines(console)
+
+
+def describe(spec: "RunSpec", event: EpochDone | None = None) -> str:
+    """A running training in one line: method, data, seed, and the epoch, loss and validation metric it has reached."""
+    line = f"{spec.label} · {spec.dataset} · seed {spec.seed} fold {spec.fold}"
+    if event is None:
+        return line
+    losses = [value for name, value in event.metrics.items() if name.startswith("train/loss/")]
+    value = event.metrics.get(f"val/{spec.metric}")
+    line += f" · epoch {event.epoch}/{event.epochs}" + (f" · loss {sum(losses):.4f}" if losses else "")
+    return line + (f" · val {spec.metric} {value:.4f}" if value is not None else "")
+
+
+class Lines:
+    """One line when a run has ended; for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self.console, self.total, self.ended = console, 0, 0
+        self.began: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def on_plan(self, total: int, done: int) -> None:
+        self.total, self.ended = total, done
+        self._print(f"{total} runs, {done} finished before, {total - done} to train")
+
+    def on_start(self, spec: "RunSpec") -> None:
+        self.began[spec.key] = time.monotonic()
+
+    def on_epoch(self, spec: "RunSpec", event: EpochDone) -> None:
+        pass
+
+    def on_end(self, spec: "RunSpec", status: str) -> None:
+        self.ended += 1
+        seconds = time.monotonic() - self.began.get(spec.key, time.monotonic())
+        self._print(f"[{self.ended}/{self.total}] {status} {describe(spec)} · {seconds:.1f} s")
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class Bars:
+    """One overall bar with the time left, and one line per running training; gone when the execution has ended."""
+
+    def __init__(self, console: Console) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[text]}"),
+            TimeRemainingColumn(),
+        )
+        self.overall = Progress(*columns, console=console, speed_estimate_period=SMOOTHING_SECONDS)
+        self.running = Progress(
+            BarColumn(bar_width=12), TextColumn("{task.description}", markup=False), console=console
+        )
+        self.live = Live(Group(self.overall, self.running), console=console, refresh_per_second=4, transient=True)
+        self.bar = self.overall.add_task("all runs", total=None, text="")
+        self.bars: dict[str, TaskID] = {}
+        self.shares: dict[str, float] = {}
+        self.total, self.ended = 0, 0
+
+    def __enter__(self) -> Self:
+        self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.live.stop()
+
+    def on_plan(self, total: int, done: int) -> None:
+        self.total, self.ended = total, done
+        self._advance()
+
+    def on_start(self, spec: "RunSpec") -> None:
+        self.bars[spec.key] = self.running.add_task(describe(spec), total=1.0)
+
+    def on_epoch(self, spec: "RunSpec", event: EpochDone) -> None:
+        self.shares[spec.key] = event.epoch / max(1, event.epochs)
+        if spec.key in self.bars:
+            self.running.update(self.bars[spec.key], completed=self.shares[spec.key], description=describe(spec, event))
+        self._advance()
+
+    def on_end(self, spec: "RunSpec", status: str) -> None:
+        self.ended += 1
+        self.shares.pop(spec.key, None)
+        if spec.key in self.bars:
+            self.running.remove_task(self.bars.pop(spec.key))
+        if status == "failed":
+            self.live.console.print(f"failed: {describe(spec)}", markup=False, highlight=False)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Begun runs count by the share of their epochs, so that the time left moves before the first run ends."""
+        completed = self.ended + sum(self.shares.values())
+        text = f"{self.ended}/{self.total} runs"
+        self.overall.update(self.bar, total=self.total, completed=completed, text=text)
