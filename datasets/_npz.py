@@ -52,7 +52,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
 def _array(path: Path, file: Mapping[str, Array], key: str) -> Array:
     try:
         array = file[key]
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, EOFError, OSError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         if "Object arrays" in str(error):
             raise UserError(
                 f"'{path}': '{key}' is an object array, which is never unpickled. "

@@ -111,7 +111,7 @@ def _check_keys(path: Path, arrays: Mapping[str, Array]) -> None:
 
 def _text(array: Array) -> Array:
     """Strings, also of bytes and numbers."""
-    return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array.astype(str)
+    return np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array.astype(str)
 
 
 def _rows(bad: Array) -> str:

@@ -73,6 +73,7 @@ class Synthetic(Dataset):
     def facts(self) -> Facts:
         """Shapes and task; UserError where the dials contradict each other."""
         self._fractions()
+        self._numbers("amplitude")
         shapes = {m: Modality((p,)) for m, p in self._dimensions().items()}
         return Facts(shapes, Task(self.classes), tuple(f"class {c}" for c in range(self.classes)))
 
