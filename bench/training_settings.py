@@ -52,8 +52,12 @@ class EncoderSettings:
     kind: Literal["auto", "mlp", "conv1d", "conv2d", "resnet18", "transformer"] = setting(
         "auto", "auto: mlp for (D,), conv1d for (T, C), transformer for padded (T, C), conv2d for images and clips"
     )
-    width: int = setting(64, "hidden width (channels of convolutions, model dimension of the transformer)", at_least=1)
-    depth: int = setting(2, "layers", at_least=1)
+    width: int = setting(
+        64,
+        "hidden width (channels of convolutions, model dimension of the transformer, first stage of resnet18)",
+        at_least=1,
+    )
+    depth: int = setting(2, "layers (resnet18 always has its 18)", at_least=1)
     dropout: float = setting(0.0, "dropout inside the encoder", at_least=0, at_most=0.99)
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 SEQUENCE_KERNEL, IMAGE_KERNEL, STRIDE = 9, 5, 2
+PARTS = 4
 
 
 class MLP(nn.Module):
@@ -44,13 +45,16 @@ class Convolution2d(nn.Conv2d):
 
 
 class ConvSequence(nn.Module):
-    """Strided 1-D convolutions with ReLU over (B, T, C), mean over each sequence's own steps, linear to (B, d)."""
+    """Strided 1-D convolutions with ReLU over (B, T, C), means over quarters of the own steps, linear to (B, d).
+
+    Quarters keep what one mean over time loses: whether a movement goes up or down.
+    """
 
     def __init__(self, channels: int, out: int, width: int, depth: int, dropout: float) -> None:
         super().__init__()
         sizes = [channels] + [width] * depth
         self.layers = nn.ModuleList(_layer(Convolution1d(a, b), dropout) for a, b in pairwise(sizes))
-        self.project = nn.Linear(width, out)
+        self.project = nn.Linear(PARTS * width, out)
 
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Padding is set to 0 before every layer: it then equals the border that a convolution adds by itself."""
@@ -58,7 +62,7 @@ class ConvSequence(nn.Module):
         for layer in self.layers:
             x = layer(without_padding(x, lengths).transpose(1, 2)).transpose(1, 2)
             lengths = None if lengths is None else (lengths + STRIDE - 1) // STRIDE
-        features: Tensor = self.project(mean_over_time(x, lengths))
+        features: Tensor = self.project(mean_over_parts(x, lengths))
         return features
 
 
@@ -103,6 +107,15 @@ def mean_over_time(x: Tensor, lengths: Tensor | None) -> Tensor:
     if lengths is None:
         return x.mean(1)
     return without_padding(x, lengths).sum(1) / lengths.clamp(1, x.shape[1])[:, None]
+
+
+def mean_over_parts(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """(B, T, K) -> (B, 4 K): means over the four quarters of each sequence's own steps; 0 for a quarter without one."""
+    steps = x.shape[1]
+    own = torch.full((1,), steps, device=x.device) if lengths is None else lengths.clamp(1, steps)
+    quarter = torch.arange(steps, device=x.device) * PARTS // own[:, None]
+    member = (quarter[:, None] == torch.arange(PARTS, device=x.device)[:, None]).to(x.dtype)
+    return (member @ x / member.sum(2, keepdim=True).clamp(min=1)).flatten(1)
 
 
 def _draw_he(convolution: nn.Conv1d | nn.Conv2d) -> None:
