@@ -139,6 +139,18 @@ def test_coefficients_by_hand() -> None:
     torch.testing.assert_close(found, [math.exp(0.5 * min(x, 3.0)) for x in tau_minus_r])
 
 
+@pytest.mark.parametrize(("count", "cap"), [(2, 10.0), (3, 7.0)])
+def test_the_cap_depends_on_the_number_of_modalities(count: int, cap: float) -> None:
+    """Equal scores now (r = 1) after a history that was far ahead for the first modality (tau - r > 100)."""
+    method, names = Agm(alpha=0.5), NAMES[:count]
+    make_fit(method, names, **SGD)
+    method.fit.epoch = 1
+    behind = torch.tensor(6.0, dtype=torch.float64)
+    method.load_state_dict({"means": {m: behind * (m != names[0]) for m in names}, "steps": 1})
+    kappas = method._kappas({m: torch.zeros(1, 3, dtype=torch.float64) for m in names}, torch.tensor([0]))
+    assert math.isclose(kappas[0], math.exp(0.5 * cap), rel_tol=1e-9)
+
+
 def test_running_scores_are_the_mean_of_earlier_steps() -> None:
     method, seen, kappas = Agm(alpha=0.7), [], []
     fit = make_fit(method, **SGD)

@@ -15,6 +15,7 @@ from mcr_bench.methods.mlb import Mlb, rebalance
 from mcr_bench.methods.multi_loss import MultiLoss
 from mcr_bench.methods.ogm import Ogm
 from mcr_bench.methods.ogm_ge import OgmGe
+from mcr_bench.methods.terms.modulation import in_window
 from mcr_bench.methods.terms.on_the_fly import slow_down
 from mcr_bench.methods.terms.scores import ground_truth_probabilities, mean_of_others, surprisals
 
@@ -76,6 +77,18 @@ def test_scores_by_hand() -> None:
     expected = torch.tensor([-(math.log(0.75) + math.log(0.5)) / 2, -math.log(1e-8) / 2])
     torch.testing.assert_close(surprisals(logits, target), expected)
     torch.testing.assert_close(mean_of_others(torch.tensor([1.0, 2.0, 6.0])), torch.tensor([4.0, 3.5, 1.5]))
+
+
+def test_a_hopeless_modality_keeps_a_score() -> None:
+    hopeless = {"a": torch.tensor([[0.0, 200.0]]), "b": torch.tensor([[0.0, 200.0]])}
+    scores = ground_truth_probabilities(hopeless, torch.tensor([0]))
+    assert scores.tolist() == pytest.approx([1e-8, 1e-8])
+    assert slow_down(scores, 0.8).tolist() == [1.0, 1.0]
+
+
+def test_the_window_includes_both_ends() -> None:
+    assert [epoch for epoch in range(1, 7) if in_window(epoch, 2, 4)] == [2, 3, 4]
+    assert [epoch for epoch in range(1, 7) if in_window(epoch, 3, 0)] == [3, 4, 5, 6]
 
 
 def test_ogm_outside_its_window_is_joint() -> None:
