@@ -1,0 +1,141 @@
+"""`make perf`: ratios measured within one run, never absolute times: harness over bare PyTorch, each method over joint."""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from mcr_bench.bench import registry
+from mcr_bench.bench.fit import Fit
+from mcr_bench.bench.models.build import build_model
+from mcr_bench.bench.optim import make_optimizer
+from mcr_bench.bench.seeds import generator, initialise
+from mcr_bench.bench.settings import build
+from mcr_bench.bench.task import Task
+from mcr_bench.bench.training import Progress, Training, train_epoch
+from mcr_bench.bench.training_settings import EncoderSettings, ModelSettings, TrainingSettings
+from mcr_bench.datasets.base import Modality, Split, Splits
+from mcr_bench.methods.base import Method
+
+ROUNDS = 7
+TRIVIAL = "import typer\napp = typer.Typer()\n@app.command()\ndef hello(name: str) -> None:\n    print(name)\napp()\n"
+SCENES = {
+    "resnet18": ({"m1": (1, 64, 64), "m2": (3, 64, 64)}, 16, 32, "resnet18"),
+    "mlp": ({"m1": (32,), "m2": (32,)}, 64, 2048, "mlp"),
+}
+
+
+def main() -> None:
+    """Print every ratio as a line and, last, all of them as JSON."""
+    torch.set_num_threads(1)
+    found: dict[str, float] = {}
+    for scene in SCENES:
+        found |= harness_ratio(scene) | method_ratios(scene)
+    found |= help_ratio()
+    print(json.dumps(found))
+
+
+def harness_ratio(scene: str) -> dict[str, float]:
+    """Time of an epoch of joint training in the harness, without probes, over the same steps in a bare loop."""
+    reference = next(m for n in registry.method_names() if (m := registry.method(n)).role == "reference")
+    run = _training(scene, reference)
+    bare = _bare(_training(scene, reference))
+    return {f"{scene}: harness / bare loop": _report(f"{scene}: harness / bare loop", lambda: train_epoch(run), bare)}
+
+
+def method_ratios(scene: str) -> dict[str, float]:
+    """Step time of every method that trains all modalities from scratch, over joint's."""
+    classes = [registry.method(n) for n in registry.method_names()]
+    reference = next(c for c in classes if c.role == "reference")
+    found = {}
+    for cls in classes:
+        if cls.role != "method" or not cls.trains or cls().requires(tuple(SCENES[scene][0])):
+            continue
+        base, run = _training(scene, reference), _training(scene, cls)
+        title = f"{scene}: {cls.name} / {reference.name}"
+        found[title] = _report(title, lambda run=run: train_epoch(run), lambda base=base: train_epoch(base))  # type: ignore[misc]
+    return found
+
+
+def help_ratio() -> dict[str, float]:
+    """Time of `mcr-bench --help` over the help of a Typer program with one command."""
+    with tempfile.TemporaryDirectory() as folder:
+        trivial = Path(folder) / "trivial.py"
+        trivial.write_text(TRIVIAL)
+        ours = [sys.executable, "-c", "from mcr_bench.cli import main; main()", "--help"]
+        theirs = [sys.executable, str(trivial), "--help"]
+        title = "mcr-bench --help / trivial Typer --help"
+        return {title: _report(title, lambda: _call(ours), lambda: _call(theirs))}
+
+
+def _call(command: list[str]) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def _report(title: str, ours: Callable[[], None], theirs: Callable[[], None]) -> float:
+    """Median over rounds of the ratio of two times taken one right after the other."""
+    ours(), theirs()
+    ratios = [_seconds(ours) / _seconds(theirs) for _ in range(ROUNDS)]
+    middle = statistics.median(ratios)
+    print(f"{title:45s} {middle:6.3f}   (rounds {min(ratios):.3f} to {max(ratios):.3f})", flush=True)
+    return middle
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _training(scene: str, cls: type[Method]) -> Training:
+    shapes, batch, samples, kind = SCENES[scene]
+    values = {m: torch.randn(samples, *shape, generator=generator(0, "data", m)) for m, shape in shapes.items()}
+    split = Split(values, torch.arange(samples) % 6, [str(i) for i in range(samples)])
+    settings = build(TrainingSettings, {"batch_size": batch})
+    encoder = build(EncoderSettings, {"kind": kind})
+    width = build(ModelSettings, {"width": 512 if kind == "resnet18" else 64})
+    modalities = {m: Modality(shape) for m, shape in shapes.items()}
+    model = build_model(modalities, Task(6), width, dict.fromkeys(shapes, encoder))
+    method = cls()
+    method.build(model)
+    initialise(model, 0)
+    fit = Fit(model, Task(6), settings, split, split, 0, torch.device("cpu"))
+    method.fit = fit
+    method.on_fit_start()
+    fit.optimizer = make_optimizer(method.parameter_groups(model), settings.optimizer)
+    model.train()
+    fit.epoch = 1
+    spec: Any = SimpleNamespace(seed=0)
+    return Training(spec, method, fit, Splits(split, split, split), None, None, Progress(), batch)
+
+
+def _bare(run: Training) -> Callable[[], None]:
+    """The loop that a user would write by hand for the same model, data, order and optimiser."""
+    fit, batch = run.fit, run.fit.settings.batch_size
+
+    def epoch() -> None:
+        order = torch.randperm(len(fit.train))
+        for index in order.split(batch):
+            features = [fit.model.encoders[m](x[index]) for m, x in fit.train.values.items()]
+            logits = (
+                sum(layer(f) for layer, f in zip(fit.model.fusion.slices.values(), features, strict=True))
+                + fit.model.fusion.bias
+            )
+            loss = torch.nn.functional.cross_entropy(logits, fit.train.target[index])
+            fit.optimizer.zero_grad()
+            loss.backward()
+            fit.optimizer.step()
+
+    return epoch
+
+
+if __name__ == "__main__":
+    main()
