@@ -185,6 +185,9 @@ def _notes(
 ) -> list[str]:
     rows = [row for runs in lines.values() for row in runs]
     notes = ["sd: sample standard deviation (n - 1) over the n runs, one per seed" + _folds(rows)]
+    notes.append(
+        "modality columns: its own head alone, or a probe head trained apart where the method trains no such head"
+    )
     if any(row["method"] == baseline for row in rows):
         notes.append(f"×: relative to {baseline}, median over runs; time and memory as measured")
     cards = dict.fromkeys(row["tags"].get("protocol_card", "") for row in rows)
