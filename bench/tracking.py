@@ -175,10 +175,23 @@ class Record:
 
     def _prepare_file(self) -> None:
         if self._file:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            if not self._file.exists():
+                self._create_file(self._file)
             connection = sqlite3.connect(self._file, timeout=30)
             connection.execute("PRAGMA journal_mode=WAL")  # readers go on while one command writes
             connection.close()
+
+    def _create_file(self, path: Path) -> None:
+        """Make the tables under another name first: a command killed meanwhile must not leave a broken record."""
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_name(f"{path.name}.new")
+        for leftover in path.parent.glob(f"{new.name}*"):
+            leftover.unlink()
+        open_store: Any = SqlAlchemyStore  # MLflow leaves it untyped
+        open_store(f"sqlite:///{new}", (self.home / "artifacts").as_uri()).engine.dispose()
+        new.rename(path)
 
     def _write(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """The call, as the only writer of a local file; tried again while other programs lock the database."""

@@ -169,6 +169,7 @@ def test_runs_are_recorded_and_watched_and_leave_no_litter(fake: ModuleType, rec
     assert watch.seen == [(5, 4), "one", 1, 2, 3, ("one", "finished")]
     found = row(record, spec)
     assert (found["status"], found["seconds"], found["tags"]["device"]) == ("finished", 1.5, "cpu")
+    assert found["tags"]["version/python"] == ".".join(map(str, sys.version_info[:3]))
     assert found["metrics"]["test/accuracy"] == 0.5
     assert epochs(record, spec) == [1, 2, 3]
     assert not (record.home / "work" / spec.key).exists()

@@ -227,6 +227,14 @@ def test_a_store_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
         Record(f"sqlite:///{tmp_path / 'text.db'}", tmp_path)
 
 
+def test_a_command_killed_while_it_created_the_record_leaves_no_broken_one(tmp_path: Path, spec: Spec) -> None:
+    for name in ("mlflow.db.new", "mlflow.db.new-journal"):
+        (tmp_path / name).write_bytes(b"half" * 1000)
+    record = Record(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path)
+    assert record.start(spec)
+    assert list(tmp_path.glob("*.new*")) == []
+
+
 WRITER = """
 import sys
 from pathlib import Path

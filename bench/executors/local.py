@@ -1,8 +1,10 @@
 """The local executor: runs a plan over worker processes and writes the record."""
 
+import platform
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +55,8 @@ def execute(
     count = max(1, min(jobs or default_jobs(device), len(wanted)))
     places = devices(device, count)
     execution = _Execution(wanted, record, observer or Silent(), force, keep_weights, entry)
-    execution.observer.on_plan(len(wanted) + done, done)
+    total = max(len(specs) + done, len(wanted))
+    execution.observer.on_plan(total, total - len(wanted))
     if wanted:
         execution.run(places)
     return execution.outcome
@@ -141,7 +144,7 @@ class _Execution:
     def _finish(self, job: Job, event: RunDone) -> None:
         metrics = {"cost/seconds": event.seconds} | event.metrics
         try:
-            self._record.finish(job.spec, metrics, [job.predictions], event.tags)
+            self._record.finish(job.spec, metrics, [job.predictions], surroundings(job) | event.tags)
         except Exception as error:
             self._fail(job.spec, f"trained, but it could not be recorded: {type(error).__name__}: {error}")
             return
@@ -201,6 +204,16 @@ class _Execution:
             with suppress(Exception):  # an unreachable record must not hide why we stop; start() resumes anyway
                 self._record.kill(spec)
             self._end(spec, "killed")
+
+
+def surroundings(job: Job) -> dict[str, str]:
+    """Tags: device and versions, which may move a result by rounding but are no part of what was asked for."""
+    versions = {f"version/{name}": version(name) for name in ("torch", "numpy")}
+    return versions | {
+        "version/python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": job.device,
+    }
 
 
 def work_folder(home: Path, spec: "RunSpec") -> Path:
