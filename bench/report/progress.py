@@ -22,14 +22,16 @@ def observer(console: Console) -> "Bars | Lines":
 
 
 def describe(spec: "RunSpec", event: EpochDone | None = None) -> str:
-    """A running training in one line: method, data, seed, and the epoch, loss and validation metric it has reached."""
-    line = f"{spec.label} · {spec.dataset} · seed {spec.seed} fold {spec.fold}"
-    if event is None:
-        return line
+    """A training in one line; what changes stands before what does not, because narrow terminals cut the end."""
+    reached = "" if event is None else _reached(spec, event)
+    return f"{spec.label} · seed {spec.seed}{reached} · {spec.dataset} fold {spec.fold}"
+
+
+def _reached(spec: "RunSpec", event: EpochDone) -> str:
     losses = [value for name, value in event.metrics.items() if name.startswith("train/loss/")]
     value = event.metrics.get(f"val/{spec.metric}")
-    line += f" · epoch {event.epoch}/{event.epochs}" + (f" · loss {sum(losses):.4f}" if losses else "")
-    return line + (f" · val {spec.metric} {value:.4f}" if value is not None else "")
+    text = f" · epoch {event.epoch}/{event.epochs}" + (f" · loss {sum(losses):.4f}" if losses else "")
+    return text + (f" · val {spec.metric} {value:.4f}" if value is not None else "")
 
 
 class Lines:
@@ -77,9 +79,7 @@ class Bars:
             TimeRemainingColumn(),
         )
         self.overall = Progress(*columns, console=console, speed_estimate_period=SMOOTHING_SECONDS)
-        self.running = Progress(
-            BarColumn(bar_width=12), TextColumn("{task.description}", markup=False), console=console
-        )
+        self.running = Progress(BarColumn(bar_width=6), TextColumn("{task.description}", markup=False), console=console)
         self.live = Live(Group(self.overall, self.running), console=console, refresh_per_second=4, transient=True)
         self.bar = self.overall.add_task("all runs", total=None, text="")
         self.bars: dict[str, TaskID] = {}
