@@ -209,8 +209,8 @@ def ui(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Start the MLflow UI on the record and print its address; Ctrl-C ends it."""
-    from mcr_bench.bench.report.ui import serve
     from mcr_bench.bench.tracking import Record
+    from mcr_bench.bench.ui import serve
 
     raise typer.Exit(serve(Record(tracking_uri), host, port, typer.echo))
 
@@ -261,7 +261,7 @@ def _execute(
             observer=watching,
             done=len(plan.runs) - len(wanted),
             force=force,
-            keep_weights=lambda _: keep_weights,
+            keep_weights=lambda run: keep_weights or run.role == "unimodal",  # a later comparison may start from these
         )
 
 

@@ -1,5 +1,6 @@
 """Evaluation of one part of the data: predictions, metrics, per-modality reports, every subset of the modalities."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
@@ -61,11 +62,12 @@ def absent_inputs(train: Split) -> Inputs:
 
 
 def better(new: dict[str, float], old: dict[str, float] | None, monitor: str, task: Task) -> bool:
-    """Whether `new` validation metrics are selected over `old`: the better monitor, ties by the lower loss."""
+    """Whether `new` validation metrics beat `old`: the better monitor, ties by the lower loss; NaN is worst."""
     if old is None:
         return True
     sign = 1 if metric(monitor, task).higher_is_better else -1
-    return (sign * new[monitor], -new["loss"]) > (sign * old[monitor], -old["loss"])
+    ranks = [[-math.inf if math.isnan(x) else x for x in (sign * m[monitor], -m["loss"])] for m in (new, old)]
+    return ranks[0] > ranks[1]
 
 
 def _chunks(split: Split, chunk: int) -> Iterator[Tensor]:

@@ -53,7 +53,7 @@ class Fit:
         self.optimizer.zero_grad(set_to_none=True)
 
     def scale(self, parameters: Iterable[torch.nn.Parameter], coefficient: Tensor | float, name: str) -> None:
-        """Multiply gradients by `coefficient` and log it as `coefficient/name`; RuntimeError if no gradient is there."""
+        """Multiply gradients by `coefficient`, logged as `coefficient/name`; RuntimeError if there is no gradient."""
         gradients = [p.grad for p in parameters if p.grad is not None]
         if not gradients:
             raise RuntimeError(f"no gradient to scale for '{name}': the method would silently do nothing")

@@ -1,4 +1,4 @@
-"""`make perf`: ratios measured within one run, never absolute times: harness over bare PyTorch, each method over joint."""
+"""`make perf`: ratios within one run, never absolute times: harness over bare PyTorch, each method over joint."""
 
 import json
 import statistics
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -27,9 +27,20 @@ from mcr_bench.methods.base import Method
 
 ROUNDS = 7
 TRIVIAL = "import typer\napp = typer.Typer()\n@app.command()\ndef hello(name: str) -> None:\n    print(name)\napp()\n"
+
+
+class Scene(NamedTuple):
+    """What is timed: modality -> shape, batch size, samples (one epoch), encoder kind."""
+
+    shapes: dict[str, tuple[int, ...]]
+    batch: int
+    samples: int
+    kind: str
+
+
 SCENES = {
-    "resnet18": ({"m1": (1, 64, 64), "m2": (3, 64, 64)}, 16, 32, "resnet18"),
-    "mlp": ({"m1": (32,), "m2": (32,)}, 64, 2048, "mlp"),
+    "resnet18": Scene({"m1": (1, 64, 64), "m2": (3, 64, 64)}, 64, 64, "resnet18"),
+    "mlp": Scene({"m1": (32,), "m2": (32,)}, 64, 2048, "mlp"),
 }
 
 
@@ -45,7 +56,7 @@ def main() -> None:
 
 def harness_ratio(scene: str) -> dict[str, float]:
     """Time of an epoch of joint training in the harness, without probes, over the same steps in a bare loop."""
-    reference = next(m for n in registry.method_names() if (m := registry.method(n)).role == "reference")
+    reference = _reference()
     run = _training(scene, reference)
     bare = _bare(_training(scene, reference))
     return {f"{scene}: harness / bare loop": _report(f"{scene}: harness / bare loop", lambda: train_epoch(run), bare)}
@@ -54,10 +65,10 @@ def harness_ratio(scene: str) -> dict[str, float]:
 def method_ratios(scene: str) -> dict[str, float]:
     """Step time of every method that trains all modalities from scratch, over joint's."""
     classes = [registry.method(n) for n in registry.method_names()]
-    reference = next(c for c in classes if c.role == "reference")
+    reference = _reference()
     found = {}
     for cls in classes:
-        if cls.role != "method" or not cls.trains or cls().requires(tuple(SCENES[scene][0])):
+        if cls is reference or cls.role == "unimodal" or not cls.trains or cls().requires(tuple(SCENES[scene].shapes)):
             continue
         base, run = _training(scene, reference), _training(scene, cls)
         title = f"{scene}: {cls.name} / {reference.name}"
@@ -76,13 +87,20 @@ def help_ratio() -> dict[str, float]:
         return {title: _report(title, lambda: _call(ours), lambda: _call(theirs))}
 
 
+def _reference() -> type[Method]:
+    """The reference that trains one fused loss and needs nothing more."""
+    classes = [registry.method(n) for n in registry.method_names()]
+    return next(c for c in classes if c.role == "reference" and not c.needs.own_heads)
+
+
 def _call(command: list[str]) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
 def _report(title: str, ours: Callable[[], None], theirs: Callable[[], None]) -> float:
     """Median over rounds of the ratio of two times taken one right after the other."""
-    ours(), theirs()
+    ours()
+    theirs()
     ratios = [_seconds(ours) / _seconds(theirs) for _ in range(ROUNDS)]
     middle = statistics.median(ratios)
     print(f"{title:45s} {middle:6.3f}   (rounds {min(ratios):.3f} to {max(ratios):.3f})", flush=True)

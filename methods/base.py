@@ -1,7 +1,7 @@
 """The contract of a method: declared facts and hooks. Every hook's default is plain joint training."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -41,7 +41,7 @@ class Needs:
 
 @dataclass(frozen=True)
 class Neutral:
-    """Settings under which the method equals a simpler one. tolerance 0: bit for bit; otherwise `reason` says why not."""
+    """Settings under which the method equals a simpler one. tolerance 0: bit for bit; else `reason` says why not."""
 
     settings: Mapping[str, Any]
     equals: str
@@ -73,7 +73,8 @@ class Method:
     deviations: ClassVar[tuple[str, ...]] = ()
     trains: ClassVar[bool] = True
     scales_gradients: ClassVar[bool] = False
-    fit: "Fit" = None  # type: ignore[assignment]  # set by training before any hook runs
+    if TYPE_CHECKING:  # set by training before any hook runs; no setting, so no field
+        fit: Fit = field(init=False)
 
     @classmethod
     def variants(cls, modalities: tuple[str, ...]) -> list[tuple[str, ...]]:

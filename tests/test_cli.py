@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from mcr_bench.bench.arguments import parse_list, parse_seeds, parse_settings
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.report.ui import free_port
+from mcr_bench.bench.ui import free_port
 from mcr_bench.cli import app
 
 HEAVY = ("torch", "mlflow", "pandas", "scipy", "numpy", "matplotlib", "mcr_bench.bench.registry")
