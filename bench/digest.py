@@ -30,9 +30,13 @@ def _collect(module: ModuleType | None, trees: dict[str, str], *, is_root: bool 
 def _imported(tree: ast.Module) -> list[str]:
     names = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(SHARED + "."):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == SHARED:
+            names += [f"{SHARED}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
             names.append(node.module)
-    return names
+    return [name for name in names if name.startswith(f"{SHARED}.")]
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
