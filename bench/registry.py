@@ -3,6 +3,7 @@
 A file is registered under its own name with hyphens; `base`, sub-packages and names with a leading underscore are not.
 """
 
+import dataclasses
 import hashlib
 import importlib
 import importlib.util
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _from_files: set[str] = set()
+# Heads of settings that are nobody's own, and the word for every method: no method can be called so.
+COMMON = ("all", "dataset", "encoder", "model", "optimizer", "schedule")
 
 
 def method_names() -> list[str]:
@@ -128,7 +131,16 @@ def _method_in_file(path: Path) -> "type[Method]":
     except Exception as error:
         raise UserError(f"method file '{path}' cannot be imported: {type(error).__name__}: {error}") from error
     found = _only_class(module, _method_base(), str(path))
-    if found.name in method_names():
-        raise UserError(f"method file '{path}': the name '{found.name}' is taken; give the class another `name`.")
+    _check_form(found, path)
     _from_files.add(found.name)
     return found
+
+
+def _check_form(found: "type[Method]", path: Path) -> None:
+    """What a first method easily forgets would otherwise fail late, or silently do nothing."""
+    if not isinstance(getattr(found, "name", None), str):
+        raise UserError(f"method file '{path}': class {found.__name__} has no `name`; give it one.")
+    if found.name in {*method_names(), *COMMON}:
+        raise UserError(f"method file '{path}': the name '{found.name}' is taken; give the class another `name`.")
+    if any(isinstance(value, dataclasses.Field) for value in vars(found).values()):
+        raise UserError(f"method file '{path}': class {found.__name__} declares settings; put @dataclass above it.")

@@ -61,10 +61,27 @@ def resolve_run(
     )
 
 
-def concerns(key: str, names: set[str]) -> bool:
-    """Whether a dotted setting bears on a run of the methods `names` (its own and those it depends on)."""
-    head = key.partition(".")[0]
-    return head in names or head not in registry.setting_owners()
+def layered(preset: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """The user's settings over a preset's; the preset's narrower ones give way too, or a choice would do nothing.
+
+    `optimizer.lr` takes the place of a preset's `METHOD.optimizer.lr`, `encoder.width` of its `encoder.MODALITY.width`.
+    """
+    return {k: v for k, v in preset.items() if chosen.keys().isdisjoint(_wider(k))} | dict(chosen)
+
+
+def _wider(key: str) -> set[str]:
+    head, _, rest = key.partition(".")
+    keys = {rest} | _wider(rest) if head in registry.setting_owners() else set()
+    parts = key.split(".")
+    return keys | ({f"encoder.{parts[2]}"} if head == "encoder" and len(parts) == 3 else set())
+
+
+def concerns(key: str, names: set[str], modalities: tuple[str, ...]) -> bool:
+    """Whether a dotted setting bears on a run of these modalities of the methods `names` (also those it depends on)."""
+    head, _, rest = key.partition(".")
+    if head in registry.setting_owners():
+        return head in names and concerns(rest, names, modalities)
+    return not key.startswith("encoder.") or rest.count(".") == 0 or rest.partition(".")[0] in modalities
 
 
 def _sort(
@@ -76,7 +93,8 @@ def _sort(
         if head == cls.name:
             own[rest] = value
         elif head not in others and not _place(layers, key, value):
-            raise unknown("setting", key, allowed_keys(cls, dataset, modalities))
+            elsewhere = (f"{n}.{k}" for n in registry.method_names() for k in declared(registry.method(n)))
+            raise unknown("setting", key, {*allowed_keys(cls, dataset, modalities), *elsewhere})
     for rest, value in own.items():
         if rest in declared(cls):
             layers.method[rest] = value
@@ -89,9 +107,12 @@ def _sort(
 def _place(layers: Layers, key: str, value: object) -> bool:
     head, _, rest = key.partition(".")
     room = {"model": layers.model, "encoder": layers.encoder, "dataset": layers.dataset}.get(head)
-    if room is None and key not in declared(TrainingSettings):
+    if room is not None and rest:
+        room[rest] = value
+    elif key in declared(TrainingSettings):
+        layers.training[key] = value
+    else:
         return False
-    (layers.training if room is None else room)[key if room is None else rest] = value
     return True
 
 

@@ -79,7 +79,7 @@ class RunSpec:
 
     @property
     def data_identity(self) -> str:
-        """Digest of the data, protocol and modalities that a comparison is about."""
+        """Digest of the data and protocol that a comparison is about."""
         return _digest([self.adapter, self.dataset_settings, self.fingerprint, self.protocol])
 
     @property

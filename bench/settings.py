@@ -85,7 +85,7 @@ def resolve(cls: type, values: Mapping[str, object], where: str = "") -> dict[st
     for key in values:
         if key not in known:
             raise unknown("setting", where + key, (where + k for k in known))
-    return {k: d.parse(values[k], where) if k in values else d.default for k, d in known.items()}
+    return {k: d.parse(values.get(k, d.default), where) for k, d in known.items()}
 
 
 def build(cls: type[T], values: Mapping[str, object], **others: Any) -> T:
@@ -115,6 +115,6 @@ def _convert(value: object, kind: Any) -> Value | None:
         number = float(str(value))
     except ValueError:
         return None
-    if isinstance(value, bool) or math.isnan(number):
+    if isinstance(value, bool) or not math.isfinite(number):
         return None
     return number if kind is float else (int(number) if number.is_integer() else None)
