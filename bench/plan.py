@@ -6,16 +6,19 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from mcr_bench.bench import registry
 from mcr_bench.bench.digest import source_digest
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.metrics import metric
-from mcr_bench.bench.models.build import encoder_kind
-from mcr_bench.bench.models.fusion import FUSIONS
+from mcr_bench.bench.models.build import build_model, encoder_kind
+from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.presets import Preset, preset_of
-from mcr_bench.bench.resolve import concerns, resolve_dataset, resolve_run
+from mcr_bench.bench.resolve import Resolved, concerns, layered, resolve_dataset, resolve_run
 from mcr_bench.bench.runs import RunSpec
 from mcr_bench.bench.settings import build
+from mcr_bench.bench.training_settings import EncoderSettings, ModelSettings
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset, Facts, Protocol
@@ -75,10 +78,9 @@ def make_plan(request: Request) -> Plan:
     """Every run that the request asks for; UserError for anything in it that is unknown or does not fit."""
     plan = Plan()
     methods = _methods(request.methods)
-    _check_owners(request, methods)
     for name, point in product(request.datasets, _grid(request.overrides)):
         dataset = registry.dataset(name)
-        values = dict(preset_of(dataset, request.preset).values) | point
+        values = layered(preset_of(dataset, request.preset).values, point)
         scene = _scene(name, request, values)
         _announce(plan, scene, request)
         for source, cls in methods:
@@ -88,6 +90,7 @@ def make_plan(request: Request) -> Plan:
                     plan.add(run, requested=True)
             elif (skip := (scene.data.label, cls.name, reason)) not in plan.skipped:
                 plan.skipped.append(skip)
+    _check_owners(request, {cls.name for _, cls in methods} | {run.method for run in plan.runs})
     if not plan.runs:
         reasons = "; ".join(f"{method} on {dataset}: {reason}" for dataset, method, reason in plan.skipped)
         raise UserError(f"nothing to run: {reasons}.")
@@ -104,13 +107,17 @@ def make_dataset(name: str, data_root: Path, dials: Mapping[str, Any]) -> "Datas
 def _methods(names: list[str]) -> "list[tuple[str, type[Method]]]":
     """(source, class) of each method asked for, without doubles, in the order given."""
     expanded = [n for name in names for n in (registry.method_names() if name == "all" else [name])]
-    return [(name, registry.method(name)) for name in dict.fromkeys(expanded)]
+    found = {name: registry.method(name) for name in expanded}
+    names = [cls.name for cls in found.values()]
+    for name in names:
+        if names.count(name) > 1:
+            sources = ", ".join(source for source, cls in found.items() if cls.name == name)
+            raise UserError(f"--methods: {sources} are all called '{name}'; give each class a `name` of its own.")
+    return list(found.items())
 
 
-def _check_owners(request: Request, methods: "list[tuple[str, type[Method]]]") -> None:
+def _check_owners(request: Request, running: set[str]) -> None:
     """A setting of a method that this command does not run would silently do nothing: an error."""
-    running = {cls.name for _, cls in methods}
-    running |= {r.method for _, cls in methods for r in cls().requires(("a", "b"))}
     for key in request.overrides:
         head = key.partition(".")[0]
         if head in registry.setting_owners() and head not in running:
@@ -150,16 +157,25 @@ def _subset(label: str, offered: tuple[str, ...], asked: tuple[str, ...] | None)
 def _reason(cls: "type[Method]", scene: Scene, values: Mapping[str, Any]) -> str | None:
     """Why the method cannot run here, or None."""
     needs, count = cls.needs, len(scene.modalities)
-    fusion = FUSIONS[str(resolve_run(values, cls, type(scene.data), tuple(scene.facts.modalities)).model["fusion"])]
     if count < needs.at_least:
         return f"needs at least {needs.at_least} modalities, there is {count}"
     if count > needs.at_most:
         return f"takes at most {needs.at_most} modalities, there are {count}"
     if needs.classification and scene.facts.task.regression:
         return "is defined for classification only"
-    if needs.additive_fusion and not fusion.additive:
+    resolved = resolve_run(values, cls, type(scene.data), tuple(scene.facts.modalities))
+    fusions = [_model(resolved, scene, modalities).fusion for modalities in cls.variants(scene.modalities)]
+    if needs.additive_fusion and not all(fusion.additive for fusion in fusions):
         return "needs an additive fusion head (model.fusion=late-linear)"
     return cls().skip(scene.facts)
+
+
+def _model(resolved: Resolved, scene: Scene, modalities: tuple[str, ...]) -> MultimodalModel:
+    """The model of a run, without weights; UserError where settings and data do not fit, before anything is trained."""
+    shapes = {m: scene.facts.modalities[m] for m in modalities}
+    encoders = {m: build(EncoderSettings, resolved.encoders[m]) for m in modalities}
+    with torch.device("meta"):
+        return build_model(shapes, scene.facts.task, build(ModelSettings, resolved.model), encoders)
 
 
 def _pairs(scene: Scene, request: Request) -> list[tuple[int, int]]:
@@ -179,7 +195,9 @@ def _announce(plan: Plan, scene: Scene, request: Request) -> None:
     """What the reader should know before the runs begin."""
     pairs = _pairs(scene, request)
     counts = [sum(fold == f for _, fold in pairs) for f in scene.protocol.folds]
-    lines = []
+    lines = [
+        f"{scene.data.label}: {name.replace('_', ' ')}: {note:g}." for name, note in scene.facts.notes.items() if note
+    ]
     if request.fold is None and len(set(counts)) > 1:
         lines.append(
             f"{scene.data.label}: {len(pairs)} seeds over {len(counts)} folds are unbalanced: runs per fold {counts}."
@@ -251,7 +269,7 @@ def _run(
         role=cls.role,
         preset=scene.preset.name,
         preset_origin=scene.preset.origin,
-        overrides=" ".join(f"{k}={v}" for k, v in point.items() if concerns(k, names)),
+        overrides=" ".join(f"{k}={v}" for k, v in point.items() if concerns(k, names, modalities)),
         protocol_card=scene.protocol.card,
         metric=scene.protocol.metric,
         scales_gradients=cls.scales_gradients,
