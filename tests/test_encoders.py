@@ -116,14 +116,14 @@ def test_mean_over_time_by_hand() -> None:
     torch.testing.assert_close(mean_over_time(x, None), torch.tensor([[104 / 3], [4.0]]))
 
 
-def test_mean_over_quarters_by_hand() -> None:
+def test_mean_over_parts_by_hand() -> None:
     """Eight own steps fall two by two; of three the steps 0, 1, 2 fall into quarters 0, 1 and 2, padding into none."""
     x = torch.arange(1.0, 9.0)[None, :, None].expand(2, 8, 1)
-    means = mean_over_parts(x, torch.tensor([8, 3]))
+    means = mean_over_parts(x, torch.tensor([8, 3]), 4)
     assert means.tolist() == [[1.5, 3.5, 5.5, 7.5], [1.0, 2.0, 3.0, 0.0]]
-    torch.testing.assert_close(mean_over_parts(x, None)[1], means[0])
+    torch.testing.assert_close(mean_over_parts(x, None, 4)[1], means[0])
     channels = torch.stack([x[..., 0], -x[..., 0]], -1)
-    assert mean_over_parts(channels, None)[0].tolist() == [1.5, -1.5, 3.5, -3.5, 5.5, -5.5, 7.5, -7.5]
+    assert mean_over_parts(channels, None, 4)[0].tolist() == [1.5, -1.5, 3.5, -3.5, 5.5, -5.5, 7.5, -7.5]
 
 
 @pytest.mark.parametrize("kind", ["conv1d", "transformer"])
