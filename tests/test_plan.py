@@ -48,6 +48,13 @@ def data(tmp_path: Path) -> str:
     return save(tmp_path / "small.npz")
 
 
+@pytest.fixture(autouse=True)
+def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default preset says nothing here, so that tuned presets may change."""
+    find, plain = planning.preset_of, Preset("plain", "this test", 10, {})
+    monkeypatch.setattr(planning, "preset_of", lambda cls, name: find(cls, name) if name else plain)
+
+
 @pytest.fixture
 def mine(monkeypatch: pytest.MonkeyPatch) -> type[Mine]:
     register(monkeypatch, Mine)
@@ -398,7 +405,7 @@ def test_a_method_from_a_file_is_set_by_its_name(data: str, tmp_path: Path, monk
 def test_params_and_tags_are_flat_text(data: str) -> None:
     run = planned(data, "mcr", set={"mcr.start": ["unimodal"]}).runs[-1]
     params, tags = run.params(), run.tags()
-    assert (params["mcr.start"], params["epochs"], params["encoder.b.kind"]) == ("unimodal", "60", "mlp")
+    assert (params["mcr.start"], params["epochs"], params["encoder.b.kind"]) == ("unimodal", "50", "mlp")
     assert (params["model.fusion"], params["dataset.allow_group_overlap"]) == ("late-linear", "False")
     assert tags["dependencies"].split(",") == [d.key for d in run.dependencies]
     assert (tags["key"], tags["modalities"], tags["overrides"]) == (run.key, "a,b,c", "mcr.start=unimodal")
