@@ -4,11 +4,13 @@ import ast
 import hashlib
 import importlib
 import inspect
+from functools import cache
 from types import ModuleType
 
 SHARED = "mcr_bench.methods.terms"
 
 
+@cache
 def source_digest(cls: type) -> str:
     """16 hex digits over the class's module and every shared term that it reaches by imports."""
     trees: dict[str, str] = {}
@@ -22,7 +24,7 @@ def _collect(module: ModuleType | None, trees: dict[str, str], *, is_root: bool 
     if key in trees:
         return
     tree = ast.parse(inspect.getsource(module))
-    trees[key] = ast.dump(_without_docstrings(tree))
+    trees[key] = ast.unparse(_without_docstrings(tree))  # unlike a dump, the same in every version of Python
     for name in _imported(tree):
         _collect(importlib.import_module(name), trees)
 
@@ -42,5 +44,5 @@ def _imported(tree: ast.Module) -> list[str]:
 def _without_docstrings(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:]
+            node.body = node.body[1:] or [ast.Pass()]
     return tree

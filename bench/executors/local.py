@@ -1,10 +1,8 @@
 """The local executor: runs a plan over worker processes and writes the record."""
 
-import platform
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +20,7 @@ from mcr_bench.bench.executors.events import (
     Silent,
 )
 from mcr_bench.bench.executors.pool import Worker, default_jobs, devices, interrupt_ignored, ready
+from mcr_bench.bench.executors.surroundings import surroundings
 from mcr_bench.bench.tracking import Record, last_line
 
 if TYPE_CHECKING:
@@ -144,7 +143,7 @@ class _Execution:
     def _finish(self, job: Job, event: RunDone) -> None:
         metrics = {"cost/seconds": event.seconds} | event.metrics
         try:
-            self._record.finish(job.spec, metrics, [job.predictions], surroundings(job) | event.tags)
+            self._record.finish(job.spec, metrics, [job.predictions], surroundings(job.device) | event.tags)
         except Exception as error:
             self._fail(job.spec, f"trained, but it could not be recorded: {type(error).__name__}: {error}")
             return
@@ -204,16 +203,6 @@ class _Execution:
             with suppress(Exception):  # an unreachable record must not hide why we stop; start() resumes anyway
                 self._record.kill(spec)
             self._end(spec, "killed")
-
-
-def surroundings(job: Job) -> dict[str, str]:
-    """Tags: device and versions, which may move a result by rounding but are no part of what was asked for."""
-    versions = {f"version/{name}": version(name) for name in ("torch", "numpy")}
-    return versions | {
-        "version/python": platform.python_version(),
-        "platform": platform.platform(),
-        "device": job.device,
-    }
 
 
 def work_folder(home: Path, spec: "RunSpec") -> Path:
