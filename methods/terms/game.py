@@ -76,11 +76,11 @@ def divergences(
     intact[m]: (B, n) and perturbed[m]: (P, B, n), each a function of player m's parameters only. In the backward pass
     of D_S a member of S gets its gradient, every other player gets it times `others` (k of the paper: -1, 0 or 1).
     """
+    still = head(dict(intact)).detach() if detach_reference else None
     found = {}
     for coalition in coalitions(list(intact)):
-        factors = {m: 1.0 if m in coalition else others for m in intact}
-        present = {m: scale_gradient(x, factors[m]) for m, x in intact.items()}
+        present = {m: x if m in coalition else scale_gradient(x, others) for m, x in intact.items()}
         absent = {m: perturbed[m] for m in coalition}
-        reference = head(present)
-        found[coalition] = distance(head({**present, **absent}), reference.detach() if detach_reference else reference)
+        reference = head(present) if still is None else still
+        found[coalition] = distance(head({**present, **absent}), reference)
     return found

@@ -21,7 +21,8 @@ class _Permute(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (orders,) = ctx.saved_tensors
-        inverse = orders.argsort(-1) + orders.shape[1] * torch.arange(len(orders), device=orders.device)[:, None]
+        rows = torch.arange(orders.numel(), device=orders.device).view_as(orders)
+        inverse = torch.empty_like(orders).scatter_(1, orders, rows)
         return grad.flatten(0, 1).index_select(0, inverse.flatten()).reshape(grad.shape).sum(0), None
 
 
