@@ -158,9 +158,9 @@ def _reason(cls: "type[Method]", scene: Scene, values: Mapping[str, Any]) -> str
     """Why the method cannot run here, or None."""
     needs, count = cls.needs, len(scene.modalities)
     if count < needs.at_least:
-        return f"needs at least {needs.at_least} modalities, there is {count}"
+        return f"needs at least {needs.at_least} modalities, not {count}"
     if count > needs.at_most:
-        return f"takes at most {needs.at_most} modalities, there are {count}"
+        return f"takes at most {needs.at_most} modalities, not {count}"
     if needs.classification and scene.facts.task.regression:
         return "is defined for classification only"
     resolved = resolve_run(values, cls, type(scene.data), tuple(scene.facts.modalities))
@@ -204,8 +204,9 @@ def _announce(plan: Plan, scene: Scene, request: Request) -> None:
         )
     if len(pairs) < 6:
         least = 2 / 2 ** len(pairs)
+        seeds = "1 seed" if len(pairs) == 1 else f"{len(pairs)} seeds"
         lines.append(
-            f"{scene.data.label}: {len(pairs)} seeds cannot show a difference at p < .05: "
+            f"{scene.data.label}: {seeds} cannot show a difference at p < .05: "
             f"the paired sign-flip test reaches p = {least:g} at best; 10 seeds can (--seeds 10)."
         )
     plan.announcements += [line for line in lines if line not in plan.announcements]

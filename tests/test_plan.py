@@ -269,8 +269,8 @@ def test_settings_of_a_run_that_another_setting_adds_are_allowed(data: str) -> N
 @pytest.mark.parametrize(
     ("needs", "modalities", "values", "reason"),
     [
-        (Needs(at_least=3), ("a", "b"), {}, "needs at least 3 modalities, there is 2"),
-        (Needs(at_most=2), None, {}, "takes at most 2 modalities, there are 3"),
+        (Needs(at_least=3), ("a", "b"), {}, "needs at least 3 modalities, not 2"),
+        (Needs(at_most=2), None, {}, "takes at most 2 modalities, not 3"),
         (Needs(additive_fusion=True), None, {"model.fusion": ["gated"]}, "needs an additive fusion head"),
         (Needs(additive_fusion=True), ("a", "b"), {"model.fusion": ["film"]}, "needs an additive fusion head"),
         (Needs(additive_fusion=True), None, {"mine.model.fusion": ["concat-mlp"]}, "needs an additive fusion head"),

@@ -65,6 +65,19 @@ def _text(cell: Cell, digits: int) -> str:
     return f"{cell:.{digits}f}" if isinstance(cell, float) else str(cell)
 
 
+def _shared_overrides(rows: list[Row]) -> list[str]:
+    """The `--set` settings that every run of a table has: they belong above it, not in every line."""
+    first, *others = [row["tags"].get("overrides", "").split() for row in rows]
+    return [text for text in first if all(text in other for other in others)]
+
+
+def _without(row: Row, shared: list[str]) -> Row:
+    """The row under a label that names only the settings in which it differs from others."""
+    every = row["tags"].get("overrides", "")
+    own = " ".join(text for text in every.split() if text not in shared)
+    return {**row, "label": row["label"].removesuffix(f" [{every}]") + (f" [{own}]" if own else "")} if every else row
+
+
 def modalities_of(row: Row) -> tuple[str, ...]:
     """The modalities that a run used."""
     return tuple(m for m in row["tags"].get("modalities", "").split(",") if m)
@@ -91,6 +104,8 @@ def _by_modalities(group: list[Row]) -> list[tuple[tuple[str, ...], list[Row]]]:
 
 
 def _table(modalities: tuple[str, ...], rows: list[Row], baseline: str, skipped: list[Skipped]) -> Table:
+    shared = _shared_overrides(rows)
+    rows = [_without(row, shared) for row in rows]
     last, presets = rows[-1], dict.fromkeys(row["preset"] for row in rows)
     finished = [row for row in rows if row["status"] == "finished"]
     lines = _lines(finished, baseline, with_preset=len(presets) > 1)
@@ -98,7 +113,8 @@ def _table(modalities: tuple[str, ...], rows: list[Row], baseline: str, skipped:
     notes = _notes(lines, baseline, skipped, _failed(rows), replaced)
     columns, digits, cells = _columns(lines, str(last["metric"]), modalities, baseline)
     title = f"{last['dataset']} · {' + '.join(modalities)} · protocol {last['protocol']}"
-    return Table(title + f" · preset {last['preset']}" * (len(presets) == 1), columns, digits, cells, notes)
+    title += f" · preset {last['preset']}" * (len(presets) == 1) + f" · {' '.join(shared)}" * bool(shared)
+    return Table(title, columns, digits, cells, notes)
 
 
 def _failed(rows: list[Row]) -> list[Row]:
@@ -163,7 +179,11 @@ def _means(lines: dict[str, list[Row]], where: str, key: str) -> list[Cell]:
 
 def _relative(lines: dict[str, list[Row]], cost: Callable[[Row], Any], baseline: str) -> list[Cell]:
     """Median cost of a line over the baseline's, of the same preset and settings where there is one."""
-    return [_ratio(_values(runs, cost), _values(_baseline(lines, runs[0], baseline), cost)) for runs in lines.values()]
+
+    def read(row: Row) -> Any:
+        return None if row["metrics"].get("epochs") == 0 else cost(row)
+
+    return [_ratio(_values(runs, read), _values(_baseline(lines, runs[0], baseline), read)) for runs in lines.values()]
 
 
 def _ratio(mine: list[float], base: list[float]) -> float | None:
@@ -184,18 +204,29 @@ def _notes(
     lines: dict[str, list[Row]], baseline: str, skipped: list[Skipped], failed: list[Row], replaced: int
 ) -> list[str]:
     rows = [row for runs in lines.values() for row in runs]
-    notes = ["sd: sample standard deviation (n - 1) over the n runs, one per seed" + _folds(rows)]
+    notes = []
+    if any(len(runs) > 1 for runs in lines.values()):
+        notes.append("sd: sample standard deviation (n - 1) over the n runs, one per seed" + _folds(rows))
+    notes += [
+        f"{name}: lower is better" for name in dict.fromkeys(row["metric"] for row in rows) if name in LOWER_IS_BETTER
+    ]
     notes.append(
         "modality columns: its own head alone, or a probe head trained apart where the method trains no such head"
     )
     if any(row["method"] == baseline for row in rows):
-        notes.append(f"×: relative to {baseline}, median over runs; time and memory as measured")
+        notes.append(
+            f"×: relative to {baseline}, median over runs; time and memory as measured; forwards and backwards "
+            "per encoder of the run's own model; - where a method trains nothing itself"
+        )
     cards = dict.fromkeys(row["tags"].get("protocol_card", "") for row in rows)
     notes += [f"protocol {card}" for card in cards if card]
     notes += [f"optimiser: {text}" for text in _optimisers(lines)] + _cancelled(lines)
     if replaced:
         notes.append(f"left out: {replaced} older run(s) from before the settings, code or harness changed")
-    notes += [f"left out: {method}: {reason}" for _, method, reason in dict.fromkeys(skipped)]
+    reasons: dict[str, list[str]] = {}
+    for _, method, reason in dict.fromkeys(skipped):
+        reasons.setdefault(reason, []).append(method)
+    notes += [f"left out: {', '.join(methods)}: {reason}" for reason, methods in reasons.items()]
     return notes + sorted(f"FAILED: {row['label']}, seed {row['seed']}: {_error(row)}" for row in failed)
 
 
