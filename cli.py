@@ -97,7 +97,7 @@ def run(
     What is finished is not trained again; an interrupted run goes on where it stopped.
     Exit codes: 0 all finished, 1 some runs failed, 2 wrong usage or data.
     """
-    from mcr_bench.bench.arguments import parse_list, parse_seeds, parse_settings
+    from mcr_bench.bench.arguments import parse_names, parse_seeds, parse_settings
     from mcr_bench.bench.plan import Request, make_plan
     from mcr_bench.bench.tracking import Record
 
@@ -105,10 +105,10 @@ def run(
     if allow_group_overlap:
         overrides["dataset.allow_group_overlap"] = ["true"]
     request = Request(
-        methods=parse_list(methods),
-        datasets=parse_list(dataset),
+        methods=parse_names("--methods", methods),
+        datasets=parse_names("--dataset", dataset),
         data_root=data_root,
-        modalities=None if modalities is None else tuple(parse_list(modalities)),
+        modalities=None if modalities is None else tuple(parse_names("--modalities", modalities)),
         seeds=None if seeds is None else parse_seeds(seeds),
         fold=fold,
         protocol=protocol,
@@ -172,7 +172,7 @@ def results(
     record = Record(tracking_uri)
     rows = record.rows(dataset, method)
     if csv is not None:
-        csv.write_text(terminal.results_csv(rows), encoding="utf-8")
+        terminal.write_csv(rows, csv)
         typer.echo(f"{len(rows)} runs written to {csv}.", err=True)
     if as_json:
         _print_json(terminal.result_rows(rows))

@@ -4,10 +4,20 @@ from collections.abc import Iterable
 
 from mcr_bench.bench.errors import UserError
 
+MOST_SEEDS, LARGEST_SEED = 10_000, 2**63 - 1
+
 
 def parse_list(text: str) -> list[str]:
     """`a, b` -> ["a", "b"], without doubles."""
     return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def parse_names(option: str, text: str) -> list[str]:
+    """A comma list that must name something; UserError where it is empty."""
+    names = parse_list(text)
+    if not names:
+        raise UserError(f"{option} '{text}' names nothing. Give a name, or a comma list of names.")
+    return names
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -18,6 +28,9 @@ def parse_seeds(text: str) -> list[int]:
             f"--seeds {text}: not allowed. Give a number of seeds (5) or a list (3,5,8 or 5,) of numbers >= 0."
         )
     numbers = [int(part) for part in parts]
+    largest = LARGEST_SEED if "," in text else MOST_SEEDS
+    if max(numbers) > largest:
+        raise UserError(f"--seeds {text}: too large. At most {MOST_SEEDS} seeds, none above {LARGEST_SEED}.")
     if "," in text:
         return list(dict.fromkeys(numbers))
     if numbers == [0]:

@@ -128,7 +128,7 @@ def _method_in_file(path: Path) -> "type[Method]":
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that ends itself must not end this command in silence
         raise UserError(f"method file '{path}' cannot be imported: {type(error).__name__}: {error}") from error
     found = _only_class(module, _method_base(), str(path))
     _check_form(found, path)

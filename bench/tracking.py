@@ -51,7 +51,13 @@ class Record:
 
     def __init__(self, uri: str | None = None, home: Path | None = None) -> None:
         self.home = (home or default_home()).resolve()
-        self.home.mkdir(parents=True, exist_ok=True)
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"the folder of the record, '{self.home}', cannot be made: {error}. "
+                "Name another in MCR_BENCH_HOME, or work in a folder you may write to."
+            ) from error
         self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.home / 'mlflow.db'}"
         self._file = Path(self.uri.removeprefix("sqlite:///")) if self.uri.startswith("sqlite:///") else None
         self._lock = FileLock(f"{self._file}.lock") if self._file else nullcontext()
@@ -137,8 +143,8 @@ class Record:
         running), metric, value, unimodal (modality -> value), seconds, seconds_per_step, run_id, started, metrics,
         params, tags. A key trained twice (`--force`) shows its newest finished run.
         """
-        text = f"tags.method = '{method}'" if method else ""
-        rows = [_row(run) for run in _newest(self._search(self._known_experiments(dataset), text)).values()]
+        found = [_row(run) for run in _newest(self._search(self._known_experiments(dataset), "")).values()]
+        rows = [row for row in found if method is None or row["method"] == method]
         return sorted(rows, key=lambda row: (row["dataset"], row["label"], row["seed"], row["fold"], row["started"]))
 
     def predictions(self, run_id: str) -> "pd.DataFrame":

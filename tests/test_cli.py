@@ -62,7 +62,7 @@ def test_seeds(text: str, seeds: list[int]) -> None:
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["", ",", "0", "-1", "a", "1.5", "1,b"])
+@pytest.mark.parametrize("text", ["", ",", "0", "-1", "a", "1.5", "1,b", "10001", f"{2**63},"])
 def test_wrong_seeds_say_what_is_allowed(text: str) -> None:
     with pytest.raises(UserError, match="--seeds"):
         parse_seeds(text)
@@ -126,6 +126,10 @@ def test_help_takes_at_most_1_3_times_a_trivial_program(tmp_path: Path) -> None:
         (["run", "--methods", "joint", "--dataset", "synthetic", "--set", "epochs=many"], "whole number"),
         (["run", "--methods", "joint", "--dataset", "synthetic", "--seeds", "x"], "--seeds"),
         (["run", "--methods", "./absent.py", "--dataset", "synthetic"], "absent.py"),
+        (["run", "--methods", "", "--dataset", "synthetic"], "--methods '' names nothing"),
+        (["run", "--methods", "joint", "--dataset", ","], "--dataset ',' names nothing"),
+        (["run", "--methods", "joint", "--dataset", "synthetic", "--modalities", ""], "--modalities"),
+        (["results", "--csv", "/proc/none/runs.csv"], "/proc/none/runs.csv"),
         (["describe", "jiont"], "joint"),
         (["data", "prepare", "synthetic", "--source", "."], "needs no preparation"),
     ],
@@ -265,3 +269,9 @@ def test_the_ui_takes_the_next_free_port() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         assert port < free_port("127.0.0.1", port) < port + 20
+
+
+def test_a_method_file_without_a_reference_has_a_card(tmp_path: Path) -> None:
+    file = tmp_path / "plain.py"
+    file.write_text("from mcr_bench.methods.base import Method\n\n\nclass Plain(Method):\n    name = 'plain'\n")
+    assert "reference: not stated" in call("describe", str(file)).stdout

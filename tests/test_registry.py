@@ -107,6 +107,7 @@ def test_a_file_brings_a_method(tmp_path: Path) -> None:
         ("import no_such_library\n", "cannot be imported: ModuleNotFoundError: No module named 'no_such_library'"),
         ("def broken(:\n", "cannot be imported: SyntaxError"),
         ("1 / 0\n", "cannot be imported: ZeroDivisionError"),
+        ("raise SystemExit(3)\n", "cannot be imported: SystemExit: 3"),
     ],
 )
 def test_a_file_that_brings_no_method_says_why(tmp_path: Path, text: str, says: str) -> None:

@@ -4,14 +4,16 @@ import csv
 import io
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.report.export import latex, markdown, to_csv, write_tables
 from mcr_bench.bench.report.table import Table, comparison_tables
-from mcr_bench.bench.report.terminal import plan_rows, print_tables, results_csv, table_data
+from mcr_bench.bench.report.terminal import plan_rows, print_tables, results_csv, table_data, write_csv
 
 BOTH = "audio,video"
 
@@ -252,3 +254,37 @@ def test_plan_rows_say_what_is_finished_and_what_depends_on_what() -> None:
         ("finished", "dependency", ""),
         ("to train", "asked for", "k1"),
     ]
+
+
+def test_settings_that_all_runs_share_stand_in_the_title_and_others_in_the_labels() -> None:
+    runs = [
+        row("joint", 0, 0.5, label="joint [epochs=5]", tags={"overrides": "epochs=5"}),
+        row("x", 0, 0.6, label="x [epochs=5 x.a=1]", tags={"overrides": "epochs=5 x.a=1", "config": "1"}),
+        row("x", 0, 0.7, label="x [epochs=5 x.a=2]", tags={"overrides": "epochs=5 x.a=2", "config": "2"}),
+    ]
+    table = only(comparison_tables(runs, "joint"))
+    assert table.title == "toy · audio + video · protocol official · preset small · epochs=5"
+    assert [line[0] for line in table.rows] == ["joint", "x [x.a=2]", "x [x.a=1]"]
+    mixed = only(comparison_tables([*runs, row("y", 0, 0.1)], "joint"))
+    assert mixed.title.endswith("preset small")
+    assert mixed.rows[0][0] == "joint [epochs=5]"
+
+
+def test_what_trains_nothing_costs_nothing_comparable() -> None:
+    free = {"epochs": 0.0, "cost/encoder_forwards": 0.0}
+    runs = [row("ensemble", 0, 0.5, metrics=free), row("joint", 0, 0.5, metrics={"cost/encoder_forwards": 1.0})]
+    table = only(comparison_tables(runs, "joint"))
+    assert (cells(table, "ensemble")["× step time"], cells(table, "ensemble")["× forwards"]) == (None, None)
+    assert cells(table, "joint")["× forwards"] == 1.0
+
+
+def test_notes_fit_the_table() -> None:
+    skipped = [("toy", "p", "needs M = 2"), ("toy", "q", "needs M = 2"), ("toy", "r", "no")]
+    notes = only(comparison_tables([row("joint", 0, 0.5, metric="mae")], "joint", skipped)).notes
+    assert not any(note.startswith("sd:") for note in notes)
+    assert {"mae: lower is better", "left out: p, q: needs M = 2", "left out: r: no"} <= set(notes)
+
+
+def test_a_csv_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="No such file or directory"):
+        write_csv([], tmp_path / "missing" / "runs.csv")

@@ -201,6 +201,7 @@ def test_metrics_are_written_in_few_calls(record: Record, spec: Spec) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(record._client, "log_batch", counting)
+        patch.setattr("mcr_bench.bench.tracking.FLUSH_SECONDS", 3600.0)  # the record is older than this test
         for number in range(1, 51):
             record.log_epoch(spec, epoch(spec, number, **{f"m{i}": 0.5 for i in range(29)}))
         record.finish(spec, {})
@@ -271,3 +272,13 @@ def test_mlflow_is_imported_only_when_a_record_is_opened() -> None:
     code = "import sys, mcr_bench.bench.tracking, mcr_bench.bench.executors.local\n"
     code += "print({'mlflow', 'torch', 'pandas'} & {*sys.modules})"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_a_folder_that_cannot_be_made_and_a_name_with_a_quote(tmp_path: Path, spec: Spec) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="MCR_BENCH_HOME"):
+        Record(home=tmp_path / "file" / "record")
+    record = Record(home=tmp_path / "record")
+    record.start(spec)
+    assert record.rows(method="it's") == []
+    assert [row["method"] for row in record.rows(method=spec.method)] == [spec.method]

@@ -77,7 +77,7 @@ def _method_card(cls: "type[Method]") -> Card:
     return {
         "method": cls.name,
         "role": cls.role,
-        "reference": _facts(cls.reference),
+        "reference": _facts(cls.reference) if hasattr(cls, "reference") else "not stated",
         "description": _description(cls),
         "settings": _settings(cls, f"{cls.name}."),
         "needs": _changed(cls.needs),

@@ -3,11 +3,13 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.report.table import Row, Table
 
 if TYPE_CHECKING:
@@ -59,6 +61,14 @@ def results_csv(rows: Sequence[Row]) -> str:
     for row in rows:
         writer.writerow([*(row[name] for name in names), *(row["unimodal"].get(m) for m in modalities)])
     return out.getvalue()
+
+
+def write_csv(rows: Sequence[Row], path: Path) -> None:
+    """`results_csv` into a file; UserError where it cannot be written."""
+    try:
+        path.write_text(results_csv(rows), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--csv {path}: {error.strerror}. Give a file in a folder you may write to.") from error
 
 
 def results_grid(rows: Iterable[Row]) -> list[dict[str, Any]]:
