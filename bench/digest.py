@@ -10,11 +10,15 @@ from types import ModuleType
 SHARED = "mcr_bench.methods.terms"
 
 
-@cache
 def source_digest(cls: type) -> str:
     """16 hex digits over the class's module and every shared term that it reaches by imports."""
+    return _digest_of(inspect.getmodule(cls))
+
+
+@cache
+def _digest_of(module: ModuleType | None) -> str:
     trees: dict[str, str] = {}
-    _collect(inspect.getmodule(cls), trees, is_root=True)
+    _collect(module, trees, is_root=True)
     return hashlib.sha256("\n".join(trees[name] for name in sorted(trees)).encode()).hexdigest()[:16]
 
 
