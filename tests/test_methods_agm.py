@@ -242,15 +242,41 @@ def test_clipping_acts_on_everything_but_only_when_a_watched_gradient_is_large(l
     assert math.isclose(total, norm if largest > 1 else math.hypot(largest, 50.0), rel_tol=1e-5)
 
 
-def test_agm_clips_by_default_at_one() -> None:
-    method = Agm()
-    fit = make_fit(method, optimizer__name="sgd")
+def total_norm(fit: Fit) -> float:
+    return float(nn.utils.get_total_norm([p.grad for p in fit.model.parameters() if p.grad is not None]))
+
+
+def with_features_times(factor: float, method: Agm, count: int) -> Fit:
+    fit = make_fit(method, NAMES[:count], optimizer__name="sgd")
     for encoder in fit.model.encoders.values():
-        encoder.register_forward_hook(lambda _module, _inputs, features: features * 1e3)
+        encoder.register_forward_hook(lambda _module, _inputs, features: features * factor)
+    return fit
+
+
+@pytest.mark.parametrize(("count", "limit"), [(2, 1.0), (3, 5.0), (4, 5.0)])
+def test_agm_clips_by_default(count: int, limit: float) -> None:
+    method = Agm()
+    fit = with_features_times(1e3, method, count)
     step(method)
-    assert math.isclose(
-        nn.utils.get_total_norm([p.grad for p in fit.model.parameters() if p.grad is not None]), 1.0, rel_tol=1e-4
-    )
+    assert math.isclose(total_norm(fit), limit, rel_tol=1e-4)
+
+
+def test_a_large_gradient_of_the_fusion_bias_alone_clips_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    method = Agm()
+    fit = with_features_times(1e-4, method, 2)
+    monkeypatch.setattr(method, "_kappas", lambda _shares, _target: [torch.tensor(100.0)] * 2)
+    step(method)
+    assert fit.model.fusion.bias.grad.abs().max() > 1
+    assert total_norm(fit) > 1.01
+
+
+def test_one_zero_sample_per_encoder_is_encoded() -> None:
+    method, seen = Agm(), []
+    fit = make_fit(method, NAMES[:3])
+    for encoder in fit.model.encoders.values():
+        encoder.register_forward_hook(lambda _module, inputs, _features: seen.append(len(inputs[0])))
+    step(method)
+    assert sorted(seen) == [1] * 3 + [len(fit.train)] * 3
 
 
 def test_agm_regression_scores_by_the_squared_error() -> None:

@@ -12,6 +12,8 @@ from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing import NAMES, make_fit, step, whole_batch
 from mcr_bench.methods.base import Method, Requirement
 from mcr_bench.methods.ensemble import Ensemble
+from mcr_bench.methods.joint import Joint
+from mcr_bench.methods.mcr import MCR
 from mcr_bench.methods.multi_loss import MultiLoss
 from mcr_bench.methods.uni_pre_finetuned import UniPreFinetuned
 from mcr_bench.methods.uni_pre_frozen import UniPreFrozen
@@ -93,6 +95,27 @@ def test_methods_that_start_from_unimodal_runs_take_encoders_and_own_heads(cls: 
         for name, weights in source.model.state_dict().items():
             if name.startswith((f"encoders.{m}.", f"own_heads.{m}.")):
                 assert torch.equal(state[name], weights), name
+
+
+@pytest.mark.parametrize("cls", STARTING, ids=lambda c: c.name)
+def test_the_fusion_head_starts_as_the_joint_model_s(cls: type[Method]) -> None:
+    fusion = started(cls(), unimodal_fits()).model.fusion.state_dict()
+    fresh = make_fit(Joint()).model.fusion.state_dict()
+    assert fusion
+    assert all(torch.equal(fusion[k], fresh[k]) for k in fresh)
+
+
+@pytest.mark.parametrize(("weight", "equal"), [(0.0, UniPreFinetuned), (1.0, UniPreMultiLoss)])
+def test_the_game_off_from_the_unimodal_start_is_the_fair_baseline(weight: float, equal: type[Method]) -> None:
+    fits, off = unimodal_fits(), {"lambda_mipd": 0.0, "lambda_con": 0.0, "lambda_ceb": 0.0}
+    game, plain = MCR(start="unimodal", lambda_uni=weight, **off), equal()
+    one, two = started(game, fits), started(plain, fits)
+    for _ in range(3):
+        step(game)
+        step(plain)
+    state = one.model.state_dict()
+    for name, theirs in two.model.state_dict().items():
+        assert torch.equal(state[name], theirs) or (weight == 0 and name.startswith("own_heads")), name
 
 
 def test_a_missing_or_unfitting_unimodal_run_is_refused() -> None:

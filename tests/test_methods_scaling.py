@@ -164,6 +164,26 @@ def test_scaling_the_rate_scales_what_the_optimiser_does() -> None:
         torch.testing.assert_close(rate[name], way * factor, rtol=1e-9, atol=1e-15)
 
 
+@pytest.mark.parametrize("method", [Ogm, Mlb], ids=lambda c: c.name)
+@pytest.mark.parametrize("count", [2, 3])
+def test_for_plain_gradient_descent_both_ways_of_scaling_are_one(method: type[Ogm | Mlb], count: int) -> None:
+    plain = {"optimizer__momentum": 0.0, "optimizer__weight_decay": 0.0, "optimizer__lr": 0.1, **SGD}
+    fits = []
+    for apply_to in ("grad", "lr"):
+        scaled = method(alpha=2.0, apply_to=apply_to)
+        fits.append(make_fit(scaled, NAMES[:count], **plain))
+        for _ in range(3):
+            step(scaled)
+    assert max(abs(v - 1) for k, v in fits[0].meters.means().items() if k.startswith("coefficient/")) > 0.01
+    for mine, theirs in zip(*(f.model.parameters() for f in fits), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
+
+
+def test_no_noise_outside_the_window() -> None:
+    plain, noisy = gradients_of(Joint()), gradients_of(OgmGe(start=2))
+    assert all(torch.equal(noisy[name], g) for name, g in plain.items())
+
+
 def test_generalisation_noise_has_the_spread_of_the_unscaled_gradient() -> None:
     plain, ogm = gradients_of(Joint()), gradients_of(Ogm(alpha=0.5))
     draws: dict[str, list[Tensor]] = {}

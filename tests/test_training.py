@@ -111,6 +111,24 @@ def test_killed_in_the_middle_of_an_epoch_a_run_resumes_to_a_bit_equal_end(
     assert tables[0].equals(tables[1])
 
 
+@pytest.mark.parametrize("name", ["uni-pre-finetuned", "uni-pre-frozen", "uni-pre-multi-loss", "ensemble"])
+def test_what_starts_from_unimodal_runs_takes_the_weights_that_validation_chose(
+    name: str, data: Path, tmp_path: Path
+) -> None:
+    """With no epoch of its own a run ends with what it started from; a large rate makes an early epoch the best."""
+    *alone, spec = plan_of(data, name, optimizer__lr=["0.3"])
+    best = [next(e for e in run_all([s], tmp_path) if isinstance(e, RunDone)).metrics["best_epoch"] for s in alone]
+    assert min(best) < 4
+    spec = dataclasses.replace(spec, training={**spec.training, "epochs": 0})
+    run_all([spec], tmp_path)
+    found = load_weights(job_of(spec, tmp_path).weights_out, torch.device("cpu"))
+    for one in spec.dependencies:
+        weights = load_weights(tmp_path / "weights" / f"{one.key}.pt", torch.device("cpu"))
+        kept = [k for k in weights if k.startswith(("encoders.", "own_heads."))]
+        assert kept
+        assert all(torch.equal(found[k], weights[k]) for k in kept)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_selection_never_reads_the_test_part(
     name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
