@@ -177,7 +177,7 @@ def results(
     if as_json:
         _print_json(terminal.result_rows(rows))
     elif csv is None:
-        typer.echo(grid_text(terminal.results_grid(rows)) if rows else _nothing(record))
+        typer.echo(grid_text(terminal.results_grid(rows)) if rows else _nothing(record, dataset, method))
 
 
 @app.command()
@@ -194,7 +194,7 @@ def tables(
     record = Record(tracking_uri)
     found = comparison_tables(record.rows(dataset), BASELINE)
     if not found:
-        typer.echo(_nothing(record))
+        typer.echo(_nothing(record, dataset))
         return
     _print_tables(found)
     for path in write_tables(found, record.home / "tables"):
@@ -318,7 +318,10 @@ def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, default=str))
 
 
-def _nothing(record: "Record") -> str:
+def _nothing(record: "Record", *asked: str | None) -> str:
+    names = " and ".join(f"'{name}'" for name in asked if name)
+    if names:
+        return f"No run of {names} in the record at {record.uri}. `mcr-bench results` shows what there is."
     return f"The record at {record.uri} holds no run yet. Start with: mcr-bench run --methods all --dataset synthetic"
 
 

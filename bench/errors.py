@@ -3,14 +3,18 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MOST_NAMES = 30  # more than these bury the nearest ones
+
 
 class UserError(Exception):
     """Wrong usage or wrong data. The message names the offending thing, what is allowed, and the remedy."""
 
 
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> UserError:
-    """An error for a name that is not known: the nearest names first, then all of them."""
+    """An error for a name that is not known: the nearest names first, then all of them unless they are too many."""
     names = sorted(allowed)
     near = get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    if near and len(names) > MOST_NAMES:
+        return UserError(f"unknown {kind} '{name}'.{hint}")
     return UserError(f"unknown {kind} '{name}'.{hint} Known: {', '.join(names) or 'none'}.")
