@@ -27,6 +27,17 @@ def generator(seed: int, stream: str, *names: object, device: torch.device | str
     return torch.Generator(device=device).manual_seed(stream_seed(seed, stream, *names))
 
 
+def reseed(device: torch.device, seed: int, stream: str, *names: object) -> None:
+    """Let torch's default generators of the CPU and of `device` follow a named draw.
+
+    The same draws as `torch.manual_seed`, which also formats the call stack for every absent kind of accelerator.
+    """
+    value = stream_seed(seed, stream, *names)
+    torch.default_generator.manual_seed(value)
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(value)
+
+
 @contextmanager
 def seeded(seed: int, stream: str, *names: object) -> Iterator[None]:
     """Inside, torch's CPU default generator follows the named stream; outside, it is as it was."""

@@ -142,7 +142,7 @@ def train_epoch(run: Training) -> None:
     steps = math.ceil(count / size)
     for position, index in enumerate(order.split(size)):
         fit.step += 1
-        torch.manual_seed(seeds.stream_seed(run.spec.seed, "augment", fit.epoch, fit.step))
+        seeds.reseed(fit.device, run.spec.seed, "augment", fit.epoch, fit.step)
         set_rate(fit.optimizer, rate_factor(fit.settings.schedule, fit.step, steps, fit.settings.epochs))
         batch = fit.train.batch(index)
         if run.store is not None:

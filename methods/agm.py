@@ -13,7 +13,7 @@ from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method, Needs, Neutral, Reference
 from mcr_bench.methods.terms.attribution import agm_coefficients, attribute
 from mcr_bench.methods.terms.clipping import clip_if_large
-from mcr_bench.methods.terms.modulation import in_window
+from mcr_bench.methods.terms.modulation import check_window, in_window
 from mcr_bench.methods.terms.scaled import scale_gradient
 from mcr_bench.methods.terms.scores import RunningScores, squared_errors, surprisals
 
@@ -44,11 +44,16 @@ class Agm(Method):
     deviations: ClassVar[tuple[str, ...]] = (
         "Subsets reuse the training pass' features and one zero sample per encoder; official: masked passes in "
         "evaluation mode (`masked_pass=official`, where passes that give equal features are made once).",
+        "With batch norm the reused features are the training batch's in every subset; official: evaluation mode's.",
+        "Four or more modalities take the cap and the clip of three, the most that the official code has.",
         "Outside its window kappa is 1, and the window is the whole run by default; official: the last kappa stays.",
         "Regression scores by the squared error; official: its inverse, which turns the sign round.",
     )
     scales_gradients: ClassVar[bool] = True
     _running: RunningScores = field(default_factory=RunningScores, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_window(self.name, self.start, self.end)
 
     def forward(self, batch: Batch) -> Outputs:
         grad, official = self.zero_path == "grad", self.masked_pass == "official"

@@ -41,7 +41,10 @@ class Needs:
 
 @dataclass(frozen=True)
 class Neutral:
-    """Settings under which the method equals a simpler one. tolerance 0: bit for bit; else `reason` says why not."""
+    """Settings under which the method equals a simpler one. tolerance 0: bit for bit; else `reason` says why not.
+
+    Clipping is off (`clip_norm=0`): gradients that are zero here and absent there regroup the sum of the norm.
+    """
 
     settings: Mapping[str, Any]
     equals: str

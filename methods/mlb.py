@@ -16,7 +16,7 @@ from mcr_bench.methods.terms.scores import ground_truth_probabilities, mean_of_o
 
 
 def rebalance(ratio: Tensor, alpha: float, beta: float) -> Tensor:
-    """k_m = 1 + tanh(alpha (ratio_m - 1)); where ratio_m > 1 the tanh is times beta - 1. (M,) -> (M,), in (0, beta)."""
+    """k_m = 1 + tanh(alpha (ratio_m - 1)); where ratio_m > 1 the tanh is times beta - 1. (M,) -> (M,), all >= 0."""
     rise = torch.tanh(alpha * (ratio - 1))
     return 1 + torch.where(ratio > 1, (beta - 1) * rise, rise)
 
@@ -31,7 +31,7 @@ class Mlb(Modulation):
     """
 
     alpha: float = setting(0.8, "strength of the modulation; 0 = none", origin="MLB code, CREMA-D ResNet", at_least=0)
-    beta: float = setting(2.0, "upper bound of the coefficients", origin="MLB code, base form", at_least=1)
+    beta: float = setting(2.0, "coefficient of a hopeless modality", origin="MLB code, base form", at_least=0)
     name: ClassVar[str] = "mlb"
     reference: ClassVar[Reference] = Reference(
         "Improving Multimodal Learning with Multi-Loss Gradient Modulation", "BMVC 2024", "2405.07930"
@@ -45,6 +45,7 @@ class Mlb(Modulation):
     deviations: ClassVar[tuple[str, ...]] = (
         "Scores below 1e-8 count as 1e-8, so that a hopeless modality gives no infinite ratio.",
         "The variant with beta is always on; its default of 2 is the base form.",
+        "Slices of fusion heads that are not additive are scaled too; official: the linear head's only.",
     )
 
     def touches(self, modality: str) -> list[nn.Parameter]:

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mcr_bench.bench import registry
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit import Fit
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing import NAMES, make_fit, step, whole_batch
@@ -266,3 +268,10 @@ def test_mlb_with_equal_scores_is_multi_loss() -> None:
         step(method)
         found.append([p.detach() for p in fit.model.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("name", ["agm", "mlb", "ogm", "ogm-ge"])
+def test_a_window_without_an_epoch_is_an_error(name: str) -> None:
+    with pytest.raises(UserError, match=rf"{name}.start=5 comes after {name}.end=4"):
+        registry.method(name)(start=5, end=4)
+    assert registry.method(name)(start=5, end=5).end == 5

@@ -1,7 +1,5 @@
 """Attribution of fused logits to modalities by Shapley values over modality subsets, and AGM's coefficients."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import combinations
 from math import factorial
 
@@ -9,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel
+from mcr_bench.methods.terms.modes import evaluation_mode
 
 
 def subsets(modalities: list[str]) -> list[frozenset[str]]:
@@ -37,7 +36,7 @@ def attribute(
     in evaluation mode. The training pass comes first: it changes running statistics in place.
     """
     features = model.encode(inputs)
-    with evaluating(model):
+    with evaluation_mode(model.encoders):
         masked = [model.encode(inputs)] if masked_in_evaluation else []
         with torch.set_grad_enabled(zero_gradient):
             absent = zero_features(model, inputs)
@@ -75,17 +74,6 @@ def zero_features(model: MultimodalModel, inputs: Inputs) -> dict[str, Tensor]:
         zeros = torch.zeros_like(values if lengths is not None else values[:1])
         found[m] = model.encode_one(m, zeros, lengths).expand(len(inputs), -1)
     return found
-
-
-@contextmanager
-def evaluating(model: MultimodalModel) -> Iterator[None]:
-    """Inside, the encoders are in evaluation mode: running statistics stay as they are, nothing is dropped."""
-    training = model.encoders.training
-    model.encoders.eval()
-    try:
-        yield
-    finally:
-        model.encoders.train(training)
 
 
 def relative_surprise(scores: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """What the methods share that multiply each modality's gradients, or its steps, by a coefficient of the batch."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Literal
@@ -7,6 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings import setting
 from mcr_bench.datasets.base import Batch
@@ -18,8 +20,14 @@ def in_window(epoch: int, start: int, end: int) -> bool:
     return start <= epoch and (end == 0 or epoch <= end)
 
 
+def check_window(name: str, start: int, end: int) -> None:
+    """UserError for a window without an epoch, in which the method would silently do nothing."""
+    if end and end < start:
+        raise UserError(f"{name}.start={start} comes after {name}.end={end}: raise end, or set it to 0.")
+
+
 @dataclass
-class Modulation(Method):
+class Modulation(Method, ABC):
     """Per step, modality m's touched parameters get k_m times their gradient, or move by k_m times their step."""
 
     alpha: float = setting(0.8, "strength of the modulation; 0 = none", at_least=0)
@@ -31,13 +39,16 @@ class Modulation(Method):
     scales_gradients: ClassVar[bool] = True
     _steps: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        check_window(self.name, self.start, self.end)
+
+    @abstractmethod
     def touches(self, modality: str) -> list[nn.Parameter]:
         """The parameters that modality m's coefficient scales."""
-        raise NotImplementedError
 
+    @abstractmethod
     def coefficients(self, outputs: Outputs, batch: Batch) -> Tensor:
         """Coefficients (M,), detached, in the model's order of modalities."""
-        raise NotImplementedError
 
     @property
     def active(self) -> bool:
