@@ -187,7 +187,8 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
     metrics, parts = cost_metrics(run) | {"best_epoch": float(best["epoch"]), "epochs": float(fit.epoch)}, {}
     for part, split in (("val", fit.val), ("test", run.splits.test.to(fit.device))):
         found = evaluate(run.method, fit.model, split, run.probes, run.chunk)
-        metrics |= {f"{part}/{name}": value for name, value in found.metrics.items()}
+        place = "selected_val" if part == "val" else part  # `val/...` are the curves
+        metrics |= {f"{place}/{name}": value for name, value in found.metrics.items()}
         parts[part] = (split, found, subset_logits(run.method, fit.model, split, absent, run.chunk))
     write_predictions(job.folder / "predictions.parquet", parts)
     save_weights(job.weights_out, best["weights"])

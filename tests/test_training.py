@@ -173,7 +173,7 @@ def test_the_best_epoch_is_tested_not_the_last(data: Path, tmp_path: Path) -> No
     scores = [(m["val/accuracy"], -m["val/loss"]) for m in epochs]
     best = scores.index(max(scores))
     assert final["best_epoch"] == best + 1
-    assert final["val/accuracy"] == epochs[best]["val/accuracy"]
+    assert final["selected_val/accuracy"] == epochs[best]["val/accuracy"]
 
 
 def test_patience_stops_a_run(data: Path, tmp_path: Path) -> None:
