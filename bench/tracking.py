@@ -25,6 +25,7 @@ T = TypeVar("T")
 Row = dict[str, Any]
 PREFIX = "mcr-bench/"
 FLUSH_SECONDS = 10.0
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # so that the UI shows training runs, not chats
 BATCH = 1000  # most metrics that MLflow takes in one call; params and tags: 100
 
 
@@ -221,7 +222,8 @@ class Record:
         found = self._client.get_experiment_by_name(PREFIX + dataset)
         if found is None:
             folder = self.home / "artifacts" / re.sub(r"[^\w.-]+", "-", dataset)
-            return str(self._client.create_experiment(PREFIX + dataset, folder.as_uri() if self._file else None))
+            place = folder.as_uri() if self._file else None
+            return str(self._client.create_experiment(PREFIX + dataset, place, tags=KIND))
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
@@ -241,7 +243,8 @@ class Record:
         return found
 
     def _create(self, spec: "RunSpec") -> Any:
-        name = f"{spec.label}, seed {spec.seed}, fold {spec.fold}"
+        title, bracket, overrides = spec.label.partition(" [")  # the UI cuts long names: what differs comes first
+        name = f"{title}, seed {spec.seed}, fold {spec.fold}{bracket}{overrides}"
         return self._write(self._client.create_run, self._experiment(spec.dataset), tags=spec.tags(), run_name=name)
 
     def _reopen(self, run: Any) -> Any:
