@@ -25,7 +25,6 @@ T = TypeVar("T")
 Row = dict[str, Any]
 PREFIX = "mcr-bench/"
 FLUSH_SECONDS = 10.0
-KIND = {"mlflow.experimentKind": "custom_model_development"}  # so that the UI shows training runs, not chats
 BATCH = 1000  # most metrics that MLflow takes in one call; params and tags: 100
 
 
@@ -222,8 +221,7 @@ class Record:
         found = self._client.get_experiment_by_name(PREFIX + dataset)
         if found is None:
             folder = self.home / "artifacts" / re.sub(r"[^\w.-]+", "-", dataset)
-            place = folder.as_uri() if self._file else None
-            return str(self._client.create_experiment(PREFIX + dataset, place, tags=KIND))
+            return str(self._client.create_experiment(PREFIX + dataset, folder.as_uri() if self._file else None))
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
