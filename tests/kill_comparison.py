@@ -100,7 +100,7 @@ def compare(kills: int, settings: list[str], seed: int, folder: Path) -> None:
         flush=True,
     )
     for number in range(1, kills + 1):
-        after = rng.uniform(0.05, 0.5) * length
+        after = rng.uniform(0.2, 0.9) * length / kills  # so that every one of them hits
         hit = kill_once(folder / "killed", settings, after)
         print(f"kill {number} after {after:.1f} s: {'killed' if hit else 'had already ended'}", flush=True)
     survivor = finish(folder / "killed", settings)

@@ -140,7 +140,7 @@ def _lines(value: Any, indent: str) -> list[str]:
         return [line for key, inner in value.items() for line in _entry(str(key), inner, indent)]
     if isinstance(value, list):
         return [line for inner in value for line in _item(inner, indent)]
-    return [indent + line for text in str(value).splitlines() for line in textwrap.wrap(text, 110) or [""]]
+    return [indent + line for text in str(value).splitlines() for line in textwrap.wrap(text, 120) or [""]]
 
 
 def _entry(key: str, value: Any, indent: str) -> list[str]:
