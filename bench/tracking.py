@@ -252,10 +252,13 @@ class Record:
         return run
 
     def _flush(self, run: _Open) -> None:
-        """Write the buffered epochs. An epoch's marker `epoch` comes last, so a half-written epoch is written again."""
-        metrics = []
+        """Write the buffered epochs, each whole in one call; its marker `epoch` comes last, where one call is too few."""
+        metrics: list[Any] = []
         for event in run.buffer:
             values = {**event.metrics, "epoch": float(event.epoch)}
+            if len(metrics) + len(values) > BATCH:
+                self._log_metrics(run.run_id, metrics)
+                metrics = []
             metrics += [_metric(k, v, event.when, event.epoch) for k, v in values.items()]
         self._log_metrics(run.run_id, metrics)
         run.buffer.clear()

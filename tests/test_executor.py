@@ -177,6 +177,22 @@ def test_runs_are_recorded_and_watched_and_leave_no_litter(fake: ModuleType, rec
     assert (record.home / "weights" / f"{spec.key}.pt").exists()
 
 
+def test_the_next_command_cleans_up_after_one_killed_at_the_very_end(
+    fake: ModuleType, record: Record, trace: Path
+) -> None:
+    ended, stopped = fake.Spec("ended", trace), fake.Spec("not ended", trace)
+    run([ended], record)
+    for spec in (ended, stopped):
+        (record.home / "work" / spec.key).mkdir(parents=True)
+        for name in (f"work/{spec.key}/checkpoint", f"locks/{spec.key}.lock", f"weights/{spec.key}.77.partial"):
+            (record.home / name).touch()
+    run([], record)
+    assert list(record.home.glob(f"*/{ended.key}*")) == [record.home / "weights" / f"{ended.key}.pt"]
+    assert len(list(record.home.glob(f"*/{stopped.key}*"))) == 3
+    run([stopped], record)
+    assert list(record.home.glob(f"*/{stopped.key}*")) == [record.home / "weights" / f"{stopped.key}.pt"]
+
+
 def test_dependencies_come_first_and_are_shared(fake: ModuleType, record: Record, trace: Path) -> None:
     first, second = fake.Spec("first", trace), fake.Spec("second", trace)
     both = fake.Spec("both", trace, dependencies=(first, second))

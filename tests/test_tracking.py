@@ -191,7 +191,7 @@ def test_a_failed_run_says_why_and_can_be_tried_again(record: Record, spec: Spec
     assert "failure" not in record.finished([spec.key])[spec.key]["tags"]
 
 
-def test_metrics_are_written_in_few_calls(record: Record, spec: Spec) -> None:
+def test_metrics_are_written_in_few_calls_of_whole_epochs(record: Record, spec: Spec) -> None:
     record.start(spec)
     sizes, log_batch = [], record._client.log_batch
 
@@ -205,7 +205,7 @@ def test_metrics_are_written_in_few_calls(record: Record, spec: Spec) -> None:
         for number in range(1, 51):
             record.log_epoch(spec, epoch(spec, number, **{f"m{i}": 0.5 for i in range(29)}))
         record.finish(spec, {})
-    assert sizes == [1000, 500]
+    assert sizes == [990, 510]  # 30 each: an epoch split by a kill would be trained, and so logged, again
 
 
 def test_buffered_epochs_are_written_after_some_seconds(record: Record, spec: Spec) -> None:

@@ -189,6 +189,7 @@ def test_one_seed_gives_every_method_the_same_start_and_the_same_batches(data: P
         if not cls.trains or cls.role == "unimodal" or cls().requires(("a", "b")):
             continue
         run = start(job_of(plan_of(data, name)[-1], tmp_path))
+        run.fit.model.eval()
         with torch.no_grad():
             logits = run.fit.model(run.fit.train.batch(torch.arange(65)).inputs).logits
         order: list[torch.Tensor] = []

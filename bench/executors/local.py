@@ -46,11 +46,12 @@ def execute(
     """Train `specs`, dependencies first, on `jobs` workers (default: one per core, or per GPU), and record them.
 
     `done` runs of the plan were finished before. Dependencies that are not among `specs` are finished ones; one whose
-    weights are gone is trained again. Weights are removed after a run unless `keep_weights` or a dependent wants them.
+    weights are gone is trained again. A run's weights are kept only where `keep_weights` or a dependent wants them.
     `force` trains finished keys again. KeyboardInterrupt is raised again after the workers have stopped and their runs
     are marked as killed; the next call goes on with them.
     """
     wanted = _with_missing_weights(specs, record.home)
+    _sweep(record, {spec.key for spec in wanted})
     count = max(1, min(jobs or default_jobs(device), len(wanted)))
     places = devices(device, count)
     execution = _Execution(wanted, record, observer or Silent(), force, keep_weights, entry)
@@ -116,8 +117,7 @@ class _Execution:
         """The first run that waits for no dependency and for no other command, with its lock."""
         for spec in self.pending:
             if not any(dependency.key in self._open for dependency in spec.dependencies):
-                lock = FileLock(self._home / "locks" / f"{spec.key}.lock")
-                Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+                lock = _lock(self._home, spec.key)
                 with suppress(Timeout):
                     lock.acquire(timeout=0)
                     return spec, lock
@@ -125,7 +125,9 @@ class _Execution:
 
     def _job(self, spec: "RunSpec", device: str) -> Job:
         weights = {dependency.key: weights_file(self._home, dependency) for dependency in spec.dependencies}
-        return Job(spec, device, work_folder(self._home, spec), weights, weights_file(self._home, spec))
+        kept = spec.key in self._needed or self._keep_weights(spec)
+        weights_out = weights_file(self._home, spec) if kept else work_folder(self._home, spec) / "weights.pt"
+        return Job(spec, device, work_folder(self._home, spec), weights, weights_out)
 
     def _take(self, worker: Worker, event: Event | None) -> None:
         if event is None:
@@ -185,16 +187,9 @@ class _Execution:
         if status == "finished":
             self._open.discard(spec.key)
             self.outcome.finished.append(spec)
-            self._clean(spec, lock)
+            _clean(self._home, lock)
         lock.release()
         self.observer.on_end(spec, status)
-
-    def _clean(self, spec: "RunSpec", lock: FileLock) -> None:
-        shutil.rmtree(work_folder(self._home, spec), ignore_errors=True)
-        if spec.key not in self._needed and not self._keep_weights(spec):
-            weights_file(self._home, spec).unlink(missing_ok=True)
-        # Only now: who gets hold of the removed file and who makes a new one both find the key finished.
-        Path(lock.lock_file).unlink(missing_ok=True)
 
     def _stop(self) -> None:
         for worker in self._workers:
@@ -213,6 +208,32 @@ def work_folder(home: Path, spec: "RunSpec") -> Path:
 def weights_file(home: Path, spec: "RunSpec") -> Path:
     """Where a run's best weights are."""
     return home / "weights" / f"{spec.key}.pt"
+
+
+def _sweep(record: Record, wanted: set[str]) -> None:
+    """Clean up after commands killed between recording a run as finished and removing what it had left."""
+    home = record.home
+    left = {path.stem for folder in ("work", "locks") for path in (home / folder).glob("*")} - wanted
+    for key in record.finished(left) if left else ():
+        lock = _lock(home, key)
+        with suppress(Timeout), lock.acquire(timeout=0):
+            _clean(home, lock)
+
+
+def _lock(home: Path, key: str) -> FileLock:
+    """Held by the command that trains the key."""
+    (home / "locks").mkdir(parents=True, exist_ok=True)
+    return FileLock(home / "locks" / f"{key}.lock")
+
+
+def _clean(home: Path, lock: FileLock) -> None:
+    """Remove what a finished run needs no longer, its lock, which is held, last."""
+    file = Path(lock.lock_file)
+    shutil.rmtree(home / "work" / file.stem, ignore_errors=True)
+    for partial in (home / "weights").glob(f"{file.stem}.*.partial"):
+        partial.unlink(missing_ok=True)
+    # Only now: who gets hold of the removed file and who makes a new one both find the key finished.
+    file.unlink(missing_ok=True)
 
 
 def _with_missing_weights(specs: Sequence["RunSpec"], home: Path) -> list["RunSpec"]:
