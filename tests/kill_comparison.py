@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 MEASURED = ("× step time", "× memory")
-FULL = ["--seeds", "2", "--set", "epochs=150", "--set", "patience=0", "--set", "dataset.train=2000"]
+FULL = ["--seeds", "2", "--set", "epochs=80", "--set", "patience=0", "--set", "dataset.train=2000"]
 
 
 def command(settings: list[str]) -> list[str]:
