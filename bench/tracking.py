@@ -252,7 +252,7 @@ class Record:
         return run
 
     def _flush(self, run: _Open) -> None:
-        """Write the buffered epochs, each whole in one call; its marker `epoch` comes last, where one call is too few."""
+        """Write the buffered epochs, each whole in one call; marker `epoch` comes last where that is too much."""
         metrics: list[Any] = []
         for event in run.buffer:
             values = {**event.metrics, "epoch": float(event.epoch)}

@@ -12,11 +12,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 MEASURED = ("× step time", "× memory")
+MEASURED_METRICS = ("cost/seconds", "cost/seconds_per_step", "cost/peak_memory_mib")
+History = dict[str, dict[str, list[tuple[int, float]]]]
 FULL = ["--seeds", "2", "--set", "epochs=80", "--set", "patience=0", "--set", "dataset.train=2000"]
 
 
@@ -30,6 +31,7 @@ def command(settings: list[str]) -> list[str]:
 def start(home: Path, settings: list[str]) -> subprocess.Popen[str]:
     """The comparison in a session of its own, so that one signal reaches the whole tree."""
     environment = os.environ | {"MCR_BENCH_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    environment.pop("MLFLOW_TRACKING_URI", None)
     return subprocess.Popen(
         command(settings),
         env=environment,
@@ -49,15 +51,13 @@ def finish(home: Path, settings: list[str]) -> dict[str, Any]:
     return found
 
 
-def kill_once(home: Path, settings: list[str], after: float) -> bool:
-    """Kill the tree `after` seconds; whether it was still running then."""
+def kill_once(home: Path, settings: list[str], after: float) -> None:
+    """Kill the whole tree `after` seconds from its start."""
     process = start(home, settings)
     time.sleep(after)
-    running = process.poll() is None
-    if running:
-        os.killpg(process.pid, signal.SIGKILL)
+    assert process.poll() is None, "the comparison had ended before it could be killed: give it more epochs"
+    os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    return running
 
 
 def tables(found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -68,48 +68,70 @@ def tables(found: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def check_record(home: Path, found: dict[str, Any]) -> int:
-    """One MLflow run per key, every epoch logged once, nothing left over; returns how many epochs there are."""
+def history(home: Path) -> History:
+    """Key -> metric -> (step, value) of all that was logged; one MLflow run per key, everything logged once."""
     import mlflow
 
     client = mlflow.MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
-    keys = Counter(row["key"] for row in found["runs"])
-    assert set(keys.values()) == {1}
     runs = client.search_runs([e.experiment_id for e in client.search_experiments()], max_results=1000)
-    assert len(runs) == len(keys), f"{len(runs)} MLflow runs for {len(keys)} keys"
-    epochs = 0
+    found: History = {}
     for run in runs:
-        steps = [m.step for m in client.get_metric_history(run.info.run_id, "val/accuracy")]
-        trained = [s for s in steps if s > 0]
-        assert trained == list(range(1, len(trained) + 1)), f"epochs logged: {steps}"
-        epochs += len(trained)
-    for folder in ("work", "locks"):
-        left = list((home / folder).iterdir()) if (home / folder).exists() else []
-        assert not left, f"left over: {left}"
-    return epochs
+        key = run.data.tags["key"]
+        assert key not in found, f"two MLflow runs of key {key}"
+        points = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
+        found[key] = {name: [(p.step, p.value) for p in of_name] for name, of_name in points.items()}
+        check_epochs(found[key])
+    return found
+
+
+def check_epochs(metrics: dict[str, list[tuple[int, float]]]) -> None:
+    """Every epoch of a run, from 1 to its last, is in its validation curves once, and in no curve twice."""
+    epochs = list(range(1, int(metrics["epochs"][-1][1]) + 1))
+    for name, points in metrics.items():
+        steps = [step for step, _ in points]
+        if name.startswith("val/") or (name == "epoch" and epochs):
+            assert steps == epochs, f"{name} was logged at epochs {steps}"
+        assert name.partition("/")[0] != "train" or steps == sorted({*steps} & {*epochs}), f"{name}: {steps}"
+
+
+def results(found: History) -> History:
+    """Without what a clock or the system measures; a kill may fall between final values and the word finished."""
+    return {
+        key: {name: sorted(set(points)) for name, points in metrics.items() if name not in MEASURED_METRICS}
+        for key, metrics in found.items()
+    }
+
+
+def left_over(home: Path) -> list[Path]:
+    """What only a run under way needs."""
+    return [path for pattern in ("work/*", "locks/*", "*/*.partial", "*.new*") for path in home.glob(pattern)]
 
 
 def compare(kills: int, settings: list[str], seed: int, folder: Path) -> None:
     """The whole check; AssertionError where anything differs."""
-    rng = random.Random(seed)
+    rng, home = random.Random(seed), folder / "killed"
     began = time.monotonic()
     calm = finish(folder / "calm", settings)
     length = time.monotonic() - began
-    print(
-        f"undisturbed: {length:.0f} s, {len(calm['runs'])} runs, {check_record(folder / 'calm', calm)} epochs",
-        flush=True,
-    )
+    say(f"undisturbed: {length:.0f} s, {len(calm['runs'])} runs")
     for number in range(1, kills + 1):
-        after = rng.uniform(0.2, 0.9) * length / kills  # so that every one of them hits
-        hit = kill_once(folder / "killed", settings, after)
-        print(f"kill {number} after {after:.1f} s: {'killed' if hit else 'had already ended'}", flush=True)
-    survivor = finish(folder / "killed", settings)
-    print(f"after the last start: {check_record(folder / 'killed', survivor)} epochs", flush=True)
+        after = rng.uniform(0.05, 1.3) * length / (kills + 1)
+        kill_once(home, settings, after)
+        finished = len(list(home.glob("artifacts/*/*/artifacts/predictions.parquet")))
+        checkpoints = len(list(home.glob("work/*/checkpoint.pt")))
+        say(f"kill {number} after {after:.1f} s: {finished} runs had ended, {checkpoints} checkpoints to go on from")
+    survivor = finish(home, settings)
     assert tables(survivor) == tables(calm), "the tables differ"
+    assert results(history(home)) == results(history(folder / "calm")), "the logged metrics differ"
     began = time.monotonic()
-    again = finish(folder / "killed", settings)
+    again = finish(home, settings)
     assert again["runs"] == survivor["runs"], "a further start trained something"
-    print(f"equal to the last digit; started once more: {time.monotonic() - began:.0f} s, nothing trained", flush=True)
+    assert not left_over(home), f"left over: {left_over(home)}"
+    say(f"equal to the last digit; a further start: {time.monotonic() - began:.0f} s, nothing trained")
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
 
 
 def main() -> None:
