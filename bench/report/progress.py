@@ -61,8 +61,9 @@ class Lines:
 
     def on_end(self, spec: "RunSpec", status: str) -> None:
         self.ended += 1
-        seconds = time.monotonic() - self.began.get(spec.key, time.monotonic())
-        self._print(f"[{self.ended}/{self.total}] {status} {describe(spec)} · {seconds:.1f} s")
+        began = self.began.get(spec.key)
+        took = "by another command" if began is None else f"{time.monotonic() - began:.1f} s"
+        self._print(f"[{self.ended}/{self.total}] {status} {describe(spec)} · {took}")
 
     def _print(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
