@@ -62,7 +62,8 @@ class Lines:
     def on_end(self, spec: "RunSpec", status: str) -> None:
         self.ended += 1
         began = self.began.get(spec.key)
-        took = "by another command" if began is None else f"{time.monotonic() - began:.1f} s"
+        idle = "by another command" if status == "finished" else "not started"
+        took = idle if began is None else f"{time.monotonic() - began:.1f} s"
         self._print(f"[{self.ended}/{self.total}] {status} {describe(spec)} · {took}")
 
     def _print(self, line: str) -> None:
