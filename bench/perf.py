@@ -25,7 +25,7 @@ from mcr_bench.bench.training_settings import EncoderSettings, ModelSettings, Tr
 from mcr_bench.datasets.base import Modality, Split, Splits
 from mcr_bench.methods.base import Method
 
-ROUNDS = 5
+ROUNDS, HELP_ROUNDS = 5, 21  # starting a process is short and noisy
 TRIVIAL = "import typer\napp = typer.Typer()\n@app.command()\ndef hello(name: str) -> None:\n    print(name)\napp()\n"
 
 
@@ -85,7 +85,7 @@ def help_ratio() -> dict[str, float]:
         ours = [sys.executable, "-c", "from mcr_bench.cli import main; main()", "--help"]
         theirs = [sys.executable, str(trivial), "--help"]
         title = "mcr-bench --help / trivial Typer --help"
-        return {title: _report(title, lambda: _call(ours), lambda: _call(theirs))}
+        return {title: _report(title, lambda: _call(ours), lambda: _call(theirs), HELP_ROUNDS)}
 
 
 def _reference() -> type[Method]:
@@ -98,11 +98,11 @@ def _call(command: list[str]) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-def _report(title: str, ours: Callable[[], None], theirs: Callable[[], None]) -> float:
+def _report(title: str, ours: Callable[[], None], theirs: Callable[[], None], rounds: int = ROUNDS) -> float:
     """Median over rounds of the ratio of two times taken one right after the other."""
     ours()
     theirs()
-    ratios = [_seconds(ours) / _seconds(theirs) for _ in range(ROUNDS)]
+    ratios = [_seconds(ours) / _seconds(theirs) for _ in range(rounds)]
     middle = statistics.median(ratios)
     print(f"{title:45s} {middle:6.3f}   (rounds {min(ratios):.3f} to {max(ratios):.3f})", flush=True)
     return middle
