@@ -42,19 +42,23 @@ class Request:
 
 @dataclass
 class Plan:
-    """runs: dependencies first, each once. skipped: (dataset, method, reason). requested: keys asked for by name."""
+    """by_key: the runs, dependencies first. skipped: (dataset, method, reason). requested: keys asked for by name."""
 
-    runs: list[RunSpec] = field(default_factory=list)
+    by_key: dict[str, RunSpec] = field(default_factory=dict)
     skipped: list[tuple[str, str, str]] = field(default_factory=list)
     announcements: list[str] = field(default_factory=list)
     requested: set[str] = field(default_factory=set)
+
+    @property
+    def runs(self) -> list[RunSpec]:
+        """Every run once, dependencies first."""
+        return list(self.by_key.values())
 
     def add(self, run: RunSpec, *, requested: bool) -> None:
         """A run after its dependencies; a run that is there already is only marked."""
         for dependency in run.dependencies:
             self.add(dependency, requested=False)
-        if run.key not in {r.key for r in self.runs}:
-            self.runs.append(run)
+        self.by_key.setdefault(run.key, run)
         if requested:
             self.requested.add(run.key)
 
@@ -79,9 +83,9 @@ def make_plan(request: Request) -> Plan:
     plan = Plan()
     methods = _methods(request.methods)
     for name, point in product(request.datasets, _grid(request.overrides)):
-        dataset = registry.dataset(name)
-        values = layered(preset_of(dataset, request.preset).values, point)
-        scene = _scene(name, request, values)
+        preset = preset_of(registry.dataset(name), request.preset)
+        values = layered(preset.values, point)
+        scene = _scene(name, request, preset, values)
         _announce(plan, scene, request)
         for source, cls in methods:
             reason = _reason(cls, scene, values)
@@ -130,10 +134,8 @@ def _grid(overrides: Mapping[str, list[str]]) -> Iterator[dict[str, str]]:
         yield dict(zip(overrides, point, strict=True))
 
 
-def _scene(name: str, request: Request, values: Mapping[str, Any]) -> Scene:
-    cls = registry.dataset(name)
-    preset = preset_of(cls, request.preset)
-    dials = resolve_dataset(values, cls)
+def _scene(name: str, request: Request, preset: Preset, values: Mapping[str, Any]) -> Scene:
+    dials = resolve_dataset(values, registry.dataset(name))
     data = make_dataset(name, request.data_root, dials)
     facts = data.facts()
     protocols = data.protocols()
