@@ -1,7 +1,7 @@
 """Evaluation of one part of the data: predictions, metrics, per-modality reports, every subset of the modalities."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mcr_bench.bench.contributions import shapley
 from mcr_bench.bench.metrics import metric, metrics_of, score
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel
 from mcr_bench.bench.probes import Probes
@@ -49,9 +50,9 @@ def evaluate(method: Method, model: MultimodalModel, split: Split, probes: Probe
 def subset_logits(
     method: Method, model: MultimodalModel, split: Split, absent: Inputs, chunk: int
 ) -> dict[tuple[str, ...], Tensor]:
-    """Predictions (N, C) for every non-empty proper subset of modalities; the others are `absent` (1, ...)."""
+    """Predictions (N, C) for every proper subset of modalities, the empty one too; the others are `absent` (1, ...)."""
     names = model.modalities
-    subsets = [s for size in range(1, len(names)) for s in combinations(names, size)]
+    subsets = [s for size in range(len(names)) for s in combinations(names, size)]
     return {s: _masked(method, model, split, absent, set(names) - set(s), chunk) for s in subsets}
 
 
@@ -59,6 +60,14 @@ def absent_inputs(train: Split) -> Inputs:
     """What stands for an absent modality: its mean training input, at the mean length, as a batch of one."""
     lengths = {m: n.double().mean().round().long().reshape(1) for m, n in train.lengths.items()}
     return Inputs({m: x.unsqueeze(0) for m, x in train.mean().items()}, lengths)
+
+
+def contributions(found: Evaluation, subsets: Mapping[tuple[str, ...], Tensor], task: Task) -> dict[str, float]:
+    """Each modality's Shapley value of the task's first metric; `subsets` as `subset_logits` gives them."""
+    compute = metrics_of(task)[0].compute
+    values = {frozenset(s): compute(logits, found.target) for s, logits in subsets.items()}
+    names = frozenset(found.features)
+    return shapley({**values, names: compute(found.logits, found.target)})
 
 
 def better(new: dict[str, float], old: dict[str, float] | None, monitor: str, task: Task) -> bool:

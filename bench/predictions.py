@@ -1,6 +1,7 @@
 """predictions.parquet: every sample's logits, joint, per modality and per subset, for every later question.
 
-Columns: part (val, test), id, group, label, logits, modality/M, split/M and subset/M1+M2 (lists of C float32).
+Columns: part (val, test), id, group, label, logits, modality/M, split/M and subset/M1+M2 (lists of C float32); the
+column `subset/` is what is predicted when every modality is absent.
 """
 
 import os

@@ -100,7 +100,16 @@ class RunSpec:
     def tags(self) -> dict[str, str]:
         """What identifies the run in the record."""
         names = ("key", "method", "role", "label", "dataset", "protocol", "fold", "seed", "preset", "preset_origin")
-        more = ("overrides", "protocol_card", "metric", "config", "data_identity", "fingerprint", "method_digest")
+        more = (
+            "dataset_source",
+            "overrides",
+            "protocol_card",
+            "metric",
+            "config",
+            "data_identity",
+            "fingerprint",
+            "method_digest",
+        )
         tags = {name: str(getattr(self, name)) for name in (*names, *more)}
         tags |= {"modalities": ",".join(self.modalities), "scales_gradients": str(self.scales_gradients).lower()}
         return tags | {"version": __version__, "dependencies": ",".join(run.key for run in self.dependencies)}

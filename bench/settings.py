@@ -16,8 +16,17 @@ Value = bool | int | float | str
 
 
 @dataclasses.dataclass(frozen=True)
+class Space:
+    """Where tuning looks for a number: uniform between the bounds, or uniform in its logarithm."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Declared:
-    """One setting as declared: `key` is dotted, `origin` says who chose the default."""
+    """One setting as declared: `key` is dotted, `origin` says who chose the default; `space` None: it is not tuned."""
 
     key: str
     kind: Any
@@ -26,6 +35,7 @@ class Declared:
     origin: str
     at_least: float
     at_most: float
+    space: Space | None
 
     @property
     def allowed(self) -> str:
@@ -60,9 +70,10 @@ def setting(
     origin: str = "chosen here",
     at_least: float = -math.inf,
     at_most: float = math.inf,
+    space: Space | None = None,
 ) -> Any:
-    """A dataclass field with its documentation, the origin of its default and its bounds (inclusive)."""
-    meta = {"doc": doc, "origin": origin, "at_least": at_least, "at_most": at_most}
+    """A dataclass field with its documentation, the origin of its default, its bounds (inclusive) and tuning space."""
+    meta = {"doc": doc, "origin": origin, "at_least": at_least, "at_most": at_most, "space": space}
     return dataclasses.field(default=default, metadata=meta)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mcr_bench.bench import memory, registry, seeds
 from mcr_bench.bench.checkpoints import load_weights, read_checkpoint, save_weights, write_checkpoint
-from mcr_bench.bench.evaluation import Evaluation, absent_inputs, better, evaluate, subset_logits
+from mcr_bench.bench.evaluation import Evaluation, absent_inputs, better, contributions, evaluate, subset_logits
 from mcr_bench.bench.executors.events import EpochDone, Event, Job, RunDone
 from mcr_bench.bench.fit import Fit
 from mcr_bench.bench.models.build import build_model
@@ -185,11 +185,16 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
         run.probes.fit(_features(run), FINAL_PROBE)
     absent = absent_inputs(fit.train)
     metrics, parts = cost_metrics(run) | {"best_epoch": float(best["epoch"]), "epochs": float(fit.epoch)}, {}
+    metrics["data/train_samples"] = float(len(fit.train))
     for part, split in (("val", fit.val), ("test", run.splits.test.to(fit.device))):
         found = evaluate(run.method, fit.model, split, run.probes, run.chunk)
         place = "selected_val" if part == "val" else part  # `val/...` are the curves
+        subsets = subset_logits(run.method, fit.model, split, absent, run.chunk)
+        shares = contributions(found, subsets, fit.task)
         metrics |= {f"{place}/{name}": value for name, value in found.metrics.items()}
-        parts[part] = (split, found, subset_logits(run.method, fit.model, split, absent, run.chunk))
+        metrics |= {f"{place}/contribution/{m}": value for m, value in shares.items()}
+        metrics[f"data/{part}_samples"] = float(len(split))
+        parts[part] = (split, found, subsets)
     write_predictions(job.folder / "predictions.parquet", parts)
     save_weights(job.weights_out, best["weights"])
     return metrics | {f"data/{name}": value for name, value in run.splits.notes.items()}

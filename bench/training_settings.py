@@ -3,15 +3,25 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mcr_bench.bench.settings import setting
+from mcr_bench.bench.settings import Space, setting
 
 
 @dataclass(frozen=True)
 class OptimizerSettings:
     name: Literal["adam", "adamw", "sgd"] = setting("adam", "optimiser", origin="MCR code")
-    lr: float = setting(1e-3, "learning rate", origin="MCR code, CREMA-D ResNet baselines", at_least=0)
+    lr: float = setting(
+        1e-3,
+        "learning rate",
+        origin="MCR code, CREMA-D ResNet baselines",
+        at_least=0,
+        space=Space(1e-4, 1e-2, log=True),
+    )
     weight_decay: float = setting(
-        1e-4, "weight decay: coupled for adam and sgd, decoupled for adamw", origin="MCR code", at_least=0
+        1e-4,
+        "weight decay: coupled for adam and sgd, decoupled for adamw",
+        origin="MCR code",
+        at_least=0,
+        space=Space(1e-6, 1e-2, log=True),
     )
     momentum: float = setting(0.9, "momentum of sgd", origin="OGM-GE code", at_least=0, at_most=1)
     beta1: float = setting(0.9, "first-moment decay of adam", origin="MCR code", at_least=0, at_most=1)

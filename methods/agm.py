@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.models.multimodal import Outputs
-from mcr_bench.bench.settings import setting
+from mcr_bench.bench.settings import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method, Needs, Neutral, Reference
 from mcr_bench.methods.terms.attribution import agm_coefficients, attribute
@@ -26,7 +26,9 @@ class Agm(Method):
     likewise from the mean of s_m over all earlier steps, kappa_m = exp(alpha min(tau_m - r_m, cap)).
     """
 
-    alpha: float = setting(1.0, "strength of the modulation; 0 = none", origin="AGM code", at_least=0)
+    alpha: float = setting(
+        1.0, "strength of the modulation; 0 = none", origin="AGM code", at_least=0, space=Space(0.1, 2)
+    )
     cap: float = setting(0.0, "bound of tau - r; 0 = 10 for two modalities, else 7", origin="AGM code", at_least=0)
     zero_path: Literal["grad", "detach"] = setting("grad", "detach: no gradient to zero inputs", origin="AGM code")
     masked_pass: Literal["reuse", "official"] = setting("reuse", "official: features of subsets in evaluation mode")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
-from mcr_bench.bench.settings import setting
+from mcr_bench.bench.settings import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method, Needs, Neutral, Reference, Requirement
 from mcr_bench.methods.terms import game
@@ -19,6 +19,7 @@ from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal
 
 CODE = "MCR code, CREMA-D ResNet-18"
 OTHERS = {"greedy": -1.0, "independent": 0.0, "collaborative": 1.0}
+WEIGHTS = Space(1e-3, 1, log=True)  # what the paper's own settings span
 OFF = {"lambda_mipd": 0, "lambda_con": 0, "lambda_ceb": 0}
 
 
@@ -51,9 +52,9 @@ class MCR(Method):
         "from scratch by default (paper, CREMA-D ResNet-18: start=unimodal)",
     )
 
-    lambda_mipd: float = setting(0.1, "weight of the game", origin=CODE, at_least=0)
-    lambda_uni: float = setting(0.01, "weight of each own head's loss", origin=CODE, at_least=0)
-    lambda_con: float = setting(1.0, "weight of the contrastive term", origin=CODE, at_least=0)
+    lambda_mipd: float = setting(0.1, "weight of the game", origin=CODE, at_least=0, space=WEIGHTS)
+    lambda_uni: float = setting(0.01, "weight of each own head's loss", origin=CODE, at_least=0, space=WEIGHTS)
+    lambda_con: float = setting(1.0, "weight of the contrastive term", origin=CODE, at_least=0, space=WEIGHTS)
     lambda_ceb: float = setting(0.0, "bottleneck term; helps pre-trained encoders", origin=CODE, at_least=0)
     permutations: int = setting(32, "permutations (or noise draws) per step", origin=CODE, at_least=1)
     temperature: float = setting(0.5, "temperature of the contrastive term", origin="MCR code", at_least=1e-3)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mcr_bench.bench.models.multimodal import Outputs
-from mcr_bench.bench.settings import setting
+from mcr_bench.bench.settings import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Needs, Neutral, Reference
 from mcr_bench.methods.terms.losses import multi_loss
@@ -30,8 +30,16 @@ class Mlb(Modulation):
     encoder, the own head and the fusion slice of m, not what is shared in the fusion head.
     """
 
-    alpha: float = setting(0.8, "strength of the modulation; 0 = none", origin="MLB code, CREMA-D ResNet", at_least=0)
-    beta: float = setting(2.0, "coefficient of a hopeless modality", origin="MLB code, base form", at_least=0)
+    alpha: float = setting(
+        0.8,
+        "strength of the modulation; 0 = none",
+        origin="MLB code, CREMA-D ResNet",
+        at_least=0,
+        space=Space(0.05, 1),
+    )
+    beta: float = setting(
+        2.0, "coefficient of a hopeless modality", origin="MLB code, base form", at_least=0, space=Space(0.5, 5)
+    )
     name: ClassVar[str] = "mlb"
     reference: ClassVar[Reference] = Reference(
         "Improving Multimodal Learning with Multi-Loss Gradient Modulation", "BMVC 2024", "2405.07930"

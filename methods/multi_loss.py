@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from mcr_bench.bench.models.multimodal import Outputs
-from mcr_bench.bench.settings import setting
+from mcr_bench.bench.settings import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method, Needs, Neutral, Reference
 from mcr_bench.methods.terms.losses import multi_loss
@@ -16,7 +16,9 @@ from mcr_bench.methods.terms.losses import multi_loss
 class MultiLoss(Method):
     """Minimise L = CE(z, y) + weight sum_m CE(h_m, y); the prediction is z."""
 
-    weight: float = setting(1.0, "weight of the own heads' losses", origin="MLB code", at_least=0)
+    weight: float = setting(
+        1.0, "weight of the own heads' losses", origin="MLB code", at_least=0, space=Space(0.01, 10, log=True)
+    )
     name: ClassVar[str] = "multi-loss"
     role = "reference"
     reference: ClassVar[Reference] = Reference(

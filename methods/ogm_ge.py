@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.models.multimodal import Outputs
-from mcr_bench.bench.settings import setting
+from mcr_bench.bench.settings import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Neutral
 from mcr_bench.methods.terms.on_the_fly import OnTheFly
@@ -21,7 +21,11 @@ class OgmGe(OnTheFly):
     """
 
     noise: float = setting(
-        1.0, "the noise's standard deviation, in those of the gradient", origin="OGM-GE code", at_least=0
+        1.0,
+        "the noise's standard deviation, in those of the gradient",
+        origin="OGM-GE code",
+        at_least=0,
+        space=Space(0.1, 2),
     )
     name: ClassVar[str] = "ogm-ge"
     neutral: ClassVar[tuple[Neutral, ...]] = (

@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from mcr_bench.bench.models.multimodal import Outputs
-from mcr_bench.bench.settings import setting
+from mcr_bench.bench.settings import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method, Needs, Neutral, Reference, Requirement
 from mcr_bench.methods.terms.losses import multi_loss
@@ -17,7 +17,9 @@ from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal
 class UniPreMultiLoss(Method):
     """Minimise CE(z, y) + weight sum_m CE(h_m, y), encoders and own heads starting from the unimodal runs' weights."""
 
-    weight: float = setting(1.0, "weight of the own heads' losses", origin="MLB code", at_least=0)
+    weight: float = setting(
+        1.0, "weight of the own heads' losses", origin="MLB code", at_least=0, space=Space(0.01, 10, log=True)
+    )
     name: ClassVar[str] = "uni-pre-multi-loss"
     role = "reference"
     reference: ClassVar[Reference] = Reference(

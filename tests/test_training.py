@@ -211,10 +211,14 @@ def test_predictions_hold_every_subset_and_reproduce_the_metric(data: Path, tmp_
     _, final = results(run_all([spec], tmp_path))
     table = pq.read_table(job_of(spec, tmp_path).predictions).to_pandas()
     subsets = {c.removeprefix("subset/") for c in table if c.startswith("subset/")}
-    assert subsets == {"a", "b", "c", "a+b", "a+c", "b+c"}
+    assert subsets == {"", "a", "b", "c", "a+b", "a+c", "b+c"}
     test = table[table.part == "test"]
     assert np.mean(np.stack(test.logits).argmax(1) == test.label) == final["test/accuracy"]
-    assert len(test) == 20
+    assert len(test) == 20 == final["data/test_samples"]
+    right = {s: np.mean(np.stack(test[f"subset/{s}"]).argmax(1) == test.label) for s in ("", "a")}
+    shares = [final[f"test/contribution/{m}"] for m in "abc"]
+    assert sum(shares) == pytest.approx(final["test/accuracy"] - right[""])
+    assert len(set(shares)) > 1
     assert {c for c in table if c.startswith("modality/")} == {"modality/a", "modality/b", "modality/c"}
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mcr_bench.bench.models.multimodal import Outputs
-from mcr_bench.bench.settings import setting
+from mcr_bench.bench.settings import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Needs, Reference
 from mcr_bench.methods.terms.modulation import Modulation
@@ -24,7 +24,9 @@ def slow_down(scores: Tensor, alpha: float) -> Tensor:
 class OnTheFly(Modulation):
     """Settings and hooks that OGM and OGM-GE share."""
 
-    alpha: float = setting(0.8, "strength of the modulation; 0 = none", origin="OGM-GE README, CREMA-D", at_least=0)
+    alpha: float = setting(
+        0.8, "strength of the modulation; 0 = none", origin="OGM-GE README, CREMA-D", at_least=0, space=Space(0.05, 1)
+    )
     conv_only: bool = setting(False, "only 2-D convolution kernels, as the official code; needs such encoders")
     needs: ClassVar[Needs] = Needs(additive_fusion=True, at_least=2)
     reference: ClassVar[Reference] = Reference(
