@@ -1,0 +1,183 @@
+"""Runs of the record -> the answer to one published number: a verdict, or why there is none and what would give it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+from mcr_bench.bench import registry
+from mcr_bench.bench.presets import presets_of
+from mcr_bench.bench.report.lines import Row, current, modalities_of
+from mcr_bench.bench.report.published import Column, Number, Ours, PublishedMethod, PublishedTable
+from mcr_bench.bench.statistics.intervals import Interval, mean_interval
+from mcr_bench.bench.statistics.verdict import verdict
+
+LEVEL = 0.95
+NOT_OFFERED, NOT_COMPARABLE, NOT_RUN = "not offered", "not comparable", "not run"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The runs that a published number stands beside. modalities: of the runs; place.modalities: of the command."""
+
+    method: str
+    place: Ours
+    modalities: frozenset[str]
+    settings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """word: the verdict, or why there is none, with its reasons. All values in points.
+
+    target: None where it is not offered. values: of the runs that fit, with the interval of their mean. delta: ours -
+    published, with its interval.
+    """
+
+    word: str
+    reasons: tuple[str, ...] = ()
+    target: Target | None = None
+    values: tuple[float, ...] = ()
+    interval: Interval | None = None
+    delta: float | None = None
+    delta_interval: Interval | None = None
+
+    @property
+    def command(self) -> str:
+        """What fills the cell; empty where runs are there or nothing here can."""
+        return command([self.target]) if self.target and not self.values else ""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What must be equal for runs to stand beside a published number."""
+
+    protocol: str
+    preset: str
+    modalities: frozenset[str]
+    settings: frozenset[str]
+
+    def against(self, other: "Setup") -> list[tuple[str, str, str]]:
+        """(what, mine, the other's) for each part that differs."""
+        parts = [
+            ("protocol", self.protocol, other.protocol),
+            ("preset", self.preset, other.preset),
+            ("modalities", _joined(self.modalities), _joined(other.modalities)),
+            ("settings", _joined(self.settings), _joined(other.settings)),
+        ]
+        return [part for part in parts if part[1] != part[2]]
+
+
+class Runs:
+    """The finished runs of a record, by dataset and method."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._runs: dict[tuple[str, str], dict[Setup, list[Row]]] = {}
+        for row in sorted(rows, key=lambda row: row["started"]):
+            if row["status"] == "finished":
+                setups = self._runs.setdefault((row["dataset"], row["method"]), {})
+                setups.setdefault(_setup(row), []).append(row)
+
+    def of(self, target: Target) -> dict[Setup, list[Row]]:
+        """Setup -> the runs of its newest configuration (settings and code), the newest of each seed and fold."""
+        setups = self._runs.get((target.place.dataset, target.method), {})
+        return {setup: current(runs) for setup, runs in setups.items()}
+
+
+def answers(table: PublishedTable, rows: Iterable[Row], margin: float) -> dict[tuple[str, str], Answer]:
+    """The answer to every number of a published table, by (method title, column title); rows as from `Record.rows`."""
+    runs = Runs(rows)
+    methods, columns = {m.title: m for m in table.methods}, {c.title: c for c in table.columns}
+    return {
+        place: _answer(number, table.ddof, methods[place[0]], columns[place[1]], runs, margin)
+        for place, number in table.numbers.items()
+    }
+
+
+def command(targets: Sequence[Target]) -> str:
+    """The command that trains targets which share place and settings."""
+    place, settings = targets[0].place, targets[0].settings
+    parts = ["mcr-bench run", f"--methods {','.join(dict.fromkeys(t.method for t in targets))}"]
+    parts += [f"--dataset {place.dataset}", f"--protocol {place.protocol}", f"--preset {place.preset}"]
+    parts += [f"--modalities {','.join(place.modalities)}"] * place.subset
+    parts += [f"--seeds {place.seeds}"] * bool(place.seeds)
+    return " ".join([*parts, *(f"--set {text}" for text in settings)])
+
+
+def _answer(
+    number: Number, ddof: int | None, method: PublishedMethod, column: Column, runs: Runs, margin: float
+) -> Answer:
+    place = column.ours
+    missing = (*_no_place(column), *_no_method(method))
+    if missing or place is None:
+        return Answer(NOT_OFFERED, missing)
+    target = Target(method.method, place, _modalities(method, place), (*place.settings, *method.settings))
+    wanted = Setup(place.protocol, place.preset, target.modalities, frozenset(target.settings))
+    found = runs.of(target)
+    values = tuple(_points(found.get(wanted, []), place.metric))
+    declared = tuple(reason for reason in (column.not_comparable, method.not_comparable) if reason)
+    if declared or not values:
+        word, reasons = _without_verdict(declared, wanted, found, place.metric)
+        interval = mean_interval(values, LEVEL) if values else None
+        return Answer(word, reasons, target, values, interval)
+    judged = verdict(values, number.mean, sample_sd(number, ddof), number.n_runs, margin=margin, level=LEVEL)
+    return Answer(judged.word, (), target, values, mean_interval(values, LEVEL), judged.difference, judged.interval)
+
+
+def sample_sd(number: Number, ddof: int | None) -> float | None:
+    """The published std as a sample standard deviation (n - 1); None where there is none or one run cannot give it."""
+    if number.std is None or number.n_runs is None or ddof is None or number.n_runs < 2:
+        return None
+    return number.std * sqrt((number.n_runs - ddof) / (number.n_runs - 1))
+
+
+def _without_verdict(
+    declared: tuple[str, ...], wanted: Setup, found: dict[Setup, list[Row]], metric: str
+) -> tuple[str, tuple[str, ...]]:
+    if declared:
+        return NOT_COMPARABLE, declared
+    if wanted in found:
+        return NOT_COMPARABLE, (f"our runs record no {metric}",)
+    if not found:
+        return NOT_RUN, ()
+    nearest = min(found, key=lambda setup: len(setup.against(wanted)))
+    parts = nearest.against(wanted)
+    mine = ", ".join(f"{what} {ours}" for what, ours, _ in parts)
+    theirs = ", ".join(f"{what} {published}" for what, _, published in parts)
+    return NOT_COMPARABLE, (f"our runs are on {mine}; published: {theirs}",)
+
+
+def _no_place(column: Column) -> tuple[str, ...]:
+    place = column.ours
+    if place is None:
+        return (column.not_offered,)
+    if place.dataset not in registry.dataset_names():
+        return (f"no dataset '{place.dataset}' here",)
+    if place.preset not in presets_of(registry.dataset(place.dataset)):
+        return (f"dataset '{place.dataset}' has no preset '{place.preset}' here",)
+    return ()
+
+
+def _no_method(method: PublishedMethod) -> tuple[str, ...]:
+    if method.not_offered:
+        return (method.not_offered,)
+    return () if method.method in registry.method_names() else (f"no method '{method.method}' here",)
+
+
+def _modalities(method: PublishedMethod, place: Ours) -> frozenset[str]:
+    if isinstance(method.modality, int):
+        return frozenset(place.modalities[method.modality - 1 : method.modality])
+    return frozenset([method.modality] if method.modality else place.modalities)
+
+
+def _setup(row: Row) -> Setup:
+    settings = frozenset(row["tags"].get("overrides", "").split())
+    return Setup(row["protocol"], row["preset"], frozenset(modalities_of(row)), settings)
+
+
+def _points(runs: Iterable[Row], metric: str) -> list[float]:
+    found = (row["metrics"].get(f"test/{metric}") for row in runs)
+    return [100 * value for value in found if value is not None]
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return " + ".join(sorted(texts)) or "none"

@@ -1,0 +1,161 @@
+"""Published numbers beside ours: for each published table one in its layout, and one with a line per number."""
+
+from collections.abc import Iterable
+
+from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.report.lines import Row
+from mcr_bench.bench.report.published import Number, PublishedTable, published_tables_of
+from mcr_bench.bench.report.published_match import LEVEL, NOT_COMPARABLE, Answer, Target, answers, command
+from mcr_bench.bench.report.table import Cell, Table
+from mcr_bench.bench.statistics.intervals import Interval
+
+Place = tuple[str, str]
+Answers = dict[Place, Answer]
+
+LONG = (
+    *("source", "table", "dataset", "backbone", "modalities", "method", "metric", "published", "published std"),
+    *("published n", "our dataset", "our protocol", "our preset", "our modalities", "our method", "our settings"),
+    *("ours", "low", "high", "n", "difference", "difference low", "difference high", "verdict", "reason", "command"),
+)
+MARGIN = 2.0
+
+
+def published_tables(rows: Iterable[Row], margin: float = MARGIN) -> list[Table]:
+    """For each published table: published, ours and verdict in its layout, then the same as one line per number.
+
+    rows: as from `Record.rows`, also none. margin: in points, of the verdict `reproduced`. UserError where a mapping
+    does not fit its numbers.
+    """
+    if margin <= 0:
+        raise UserError(f"the margin of a verdict is a positive number of points, not {margin:g}.")
+    found, runs = [], list(rows)
+    for table in published_tables_of():
+        given = answers(table, runs, margin)
+        found += [_wide(table, given, margin), _long(table, given, margin)]
+    return found
+
+
+def _wide(table: PublishedTable, given: Answers, margin: float) -> Table:
+    """Up to three lines per method: published, ours where there are runs, verdict."""
+    digits = max(_decimals(number.mean) for number in table.numbers.values())
+    cells: list[tuple[Cell, ...]] = []
+    for method in table.methods:
+        places = [(method.title, column.title) for column in table.columns]
+        cells.append((method.title, "published", *(_published(table.numbers.get(p), digits) for p in places)))
+        if any(given[p].values for p in places if p in given):
+            cells.append((method.title, "ours", *(_ours(given.get(p), digits) for p in places)))
+        cells.append((method.title, "verdict", *(given[p].word if p in given else None for p in places)))
+    columns = ("method", "line", *(column.title for column in table.columns))
+    return Table(table.title, columns, (0,) * len(columns), cells, _notes(table, given, margin))
+
+
+def _long(table: PublishedTable, given: Answers, margin: float) -> Table:
+    lines = [_line(number, given[place]) for place, number in table.numbers.items()]
+    digits = tuple(0 if name == "published n" else 2 for name in LONG)
+    return Table(f"{table.title}, one line per number", LONG, digits, lines, _explanations(table, margin))
+
+
+def _line(number: Number, answer: Answer) -> tuple[Cell, ...]:
+    n = len(answer.values) or None
+    published = (number.mean, number.std, number.n_runs)
+    names = (number.source, number.table, number.dataset, number.backbone or None, number.modalities)
+    return (
+        *(*names, number.method, number.metric, *published, *_target(answer.target)),
+        *(sum(answer.values) / n if n else None, *_ends(answer.interval), n),
+        *(answer.delta, *_ends(answer.delta_interval)),
+        *(answer.word, "; ".join(answer.reasons) or None, answer.command or None),
+    )
+
+
+def _target(target: Target | None) -> tuple[Cell, ...]:
+    if target is None:
+        return (None,) * 6
+    place = target.place
+    modalities, settings = " + ".join(sorted(target.modalities)), " ".join(target.settings) or None
+    return place.dataset, place.protocol, place.preset, modalities, target.method, settings
+
+
+def _ends(interval: Interval | None) -> tuple[Cell, Cell]:
+    return (None, None) if interval is None or interval.refused else (interval.low, interval.high)
+
+
+def _published(number: Number | None, digits: int) -> Cell:
+    if number is None:
+        return None
+    return f"{number.mean:.{digits}f}" + ("" if number.std is None else f" ± {number.std:.{digits}f}")
+
+
+def _ours(answer: Answer | None, digits: int) -> Cell:
+    if answer is None or not answer.values:
+        return None
+    low, high = _ends(answer.interval)
+    ends = "" if low is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{sum(answer.values) / len(answer.values):.{digits}f}{ends} n={len(answer.values)}"
+
+
+def _decimals(value: float) -> int:
+    return len(str(value).partition(".")[2])
+
+
+def _notes(table: PublishedTable, given: Answers, margin: float) -> list[str]:
+    return [*_explanations(table, margin), *_reasons(table, given), *_commands(given)]
+
+
+def _explanations(table: PublishedTable, margin: float) -> list[str]:
+    level = f"{100 * LEVEL:g} %"
+    kinds = {0: "population standard deviation (ddof 0)", 1: "sample standard deviation (ddof 1)"}
+    notes = []
+    if table.ddof is not None:
+        runs = ", ".join(sorted({str(number.n_runs) for number in table.numbers.values()}))
+        more = "; as a sample standard deviation, std × sqrt(n / (n - 1)), in the verdict" * (table.ddof == 0)
+        notes.append(f"±: {kinds[table.ddof]} over n = {runs} runs, as published{more}")
+    notes.append(f"ours: mean of n runs with its {level} t interval")
+    uncertain = "with the published uncertainty" if table.ddof is not None else "the published value taken as exact"
+    notes.append(
+        f"verdict: on the {level} interval of the difference ours - published, {uncertain}: "
+        f"reproduced = inside ±{margin:g} points, lower / higher = without 0 and not inside, else inconclusive"
+    )
+    return [*notes, *table.notes]
+
+
+def _reasons(table: PublishedTable, given: Answers) -> list[str]:
+    """Each reason once, with where it holds."""
+    where: dict[tuple[str, str], list[Place]] = {}
+    for place, answer in given.items():
+        for reason in answer.reasons:
+            where.setdefault((answer.word, reason), []).append(place)
+    return [f"{word}: {reason} ({_where(places, list(given))})" for (word, reason), places in where.items()] + [
+        f"{NOT_COMPARABLE}, also once there are runs: {reason} ({', '.join(columns)})"
+        for reason, columns in _declared(table, given).items()
+    ]
+
+
+def _declared(table: PublishedTable, given: Answers) -> dict[str, list[str]]:
+    """Reasons of columns of which no cell says them, because nothing of the column is offered yet."""
+    said = {reason for answer in given.values() for reason in answer.reasons}
+    found: dict[str, list[str]] = {}
+    for column in table.columns:
+        if column.not_comparable and column.not_comparable not in said:
+            found.setdefault(column.not_comparable, []).append(column.title)
+    return found
+
+
+def _where(places: list[Place], everywhere: list[Place]) -> str:
+    """Whole columns or whole rows by their name, else both."""
+    for axis in (1, 0):
+        names = list(dict.fromkeys(place[axis] for place in places))
+        if len(places) == sum(place[axis] in names for place in everywhere):
+            return ", ".join(names)
+    by_column: dict[str, list[str]] = {}
+    for method, column in places:
+        by_column.setdefault(column, []).append(method)
+    return "; ".join(f"{column}: {', '.join(methods)}" for column, methods in by_column.items())
+
+
+def _commands(given: Answers) -> list[str]:
+    """One command for all cells that it fills."""
+    groups: dict[tuple[object, ...], list[Target]] = {}
+    for answer in given.values():
+        if answer.target and not answer.values:
+            groups.setdefault((answer.target.place, answer.target.settings), []).append(answer.target)
+    return [f"to fill what has no runs: {command(targets)}" for targets in groups.values()]
