@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.report.export import latex, markdown, to_csv, write_tables
+from mcr_bench.bench.report.export import html, latex, markdown, page, to_csv, write_tables
 from mcr_bench.bench.report.table import Table, comparison_tables
 from mcr_bench.bench.report.terminal import plan_rows, print_tables, results_csv, table_data, write_csv
 
@@ -200,6 +200,23 @@ def test_latex_escapes_every_special_character() -> None:
     assert text.index(r"\toprule") < text.index(r"\midrule") < text.index(r"\bottomrule")
 
 
+def test_html_escapes_and_keeps_full_precision() -> None:
+    text = page(TRICKY)
+    assert "<h2>a_b &amp; c|d · 50 % {x} \\n</h2>" in text
+    assert f'<td data-value="{1 / 3!r}">0.3333</td>' in text
+    assert "<li>&lt;b&gt; #1 ~ ^ $</li>" in text
+    assert '<th scope="row">a|b_*c*</th>' in text
+
+
+def test_leading_rows_are_bold_in_their_name_and_main_number_only() -> None:
+    table = Table("t", ("method", "acc", "sd"), (0, 2, 2), [("a_b", 0.5, 0.1), ("c", 0.4, 0.2)], [], frozenset({0}))
+    assert markdown(table).splitlines()[4:6] == [r"| **a\_b** | **0.50** | 0.10 |", "| c | 0.40 | 0.20 |"]
+    assert r"\textbf{a\_b} & \textbf{0.50} & 0.10 \\" in latex(table)
+    assert "<strong>a_b</strong>" in html(table)
+    assert html(table).count("<strong>") == 2
+    assert table_data(table)["leading"] == ["a_b"]
+
+
 def test_csv_keeps_full_precision() -> None:
     assert list(csv.reader(io.StringIO(to_csv(TRICKY)))) == [
         ["method", "acc_1", "sd"],
@@ -209,8 +226,8 @@ def test_csv_keeps_full_precision() -> None:
 
 def test_every_table_gets_files_of_its_own(tmp_path: Any) -> None:
     written = write_tables([TRICKY, TRICKY], tmp_path / "tables")
-    assert len({path.name for path in written}) == 6
-    assert {path.suffix for path in written} == {".md", ".csv", ".tex"}
+    assert len({path.name for path in written}) == 8
+    assert {path.suffix for path in written} == {".md", ".csv", ".tex", ".html"}
     assert all(path.read_text() for path in written)
 
 

@@ -1,9 +1,10 @@
-"""Comparison tables -> text: Markdown, CSV (full precision) and LaTeX (booktabs), each escaped for its own syntax."""
+"""Tables -> text: Markdown, CSV (full precision), LaTeX (booktabs) and HTML, each escaped for its own syntax."""
 
 import csv
+import html as markup
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mcr_bench.bench.report.table import Table
@@ -24,7 +25,7 @@ def markdown(table: Table) -> str:
     """A GitHub table with its title as a heading and its notes as a list."""
     lines = [f"## {_plain(table.title)}", "", _pipes(table.columns)]
     lines.append(_pipes(["---", *["---:"] * (len(table.columns) - 1)], escape=False))
-    lines += [_pipes(row) for row in table.text()]
+    lines += [_pipes(_marked(table, i, row, _plain, "**{}**"), escape=False) for i, row in enumerate(table.text())]
     return "\n".join([*lines, "", *(f"- {_plain(note)}" for note in table.notes), ""])
 
 
@@ -40,7 +41,8 @@ def to_csv(table: Table) -> str:
 def latex(table: Table) -> str:
     """A `table` environment for the booktabs package; notes stand under the rule, one per line."""
     width = len(table.columns)
-    rows = [" & ".join(map(_tex, row)) + r" \\" for row in table.text()]
+    marked = [_marked(table, i, row, _tex, r"\textbf{{{}}}") for i, row in enumerate(table.text())]
+    rows = [" & ".join(cells) + r" \\" for cells in marked]
     notes = [rf"\multicolumn{{{width}}}{{p{{\linewidth}}}}{{\footnotesize {_tex(note)}}} \\" for note in table.notes]
     return "\n".join(
         [
@@ -62,12 +64,29 @@ def latex(table: Table) -> str:
     )
 
 
+def html(table: Table) -> str:
+    """A `<section>` with the title, the table and the notes; numbers carry their full precision in `data-value`."""
+    head = "".join(f'<th scope="col">{markup.escape(name)}</th>' for name in table.columns)
+    rows = "\n".join(_html_row(table, i, texts) for i, texts in enumerate(table.text()))
+    notes = "".join(f"<li>{markup.escape(note)}</li>" for note in table.notes)
+    return (
+        f"<section>\n<h2>{markup.escape(table.title)}</h2>\n<table>\n<thead><tr>{head}</tr></thead>\n"
+        f"<tbody>\n{rows}\n</tbody>\n</table>\n<ul>{notes}</ul>\n</section>\n"
+    )
+
+
+def page(table: Table) -> str:
+    """A whole HTML document with the one table."""
+    title = markup.escape(table.title)
+    return f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title>\n{html(table)}</html>\n'
+
+
 def write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
     """Every table in every format into `folder`; a table's file is named after its title. Returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for stem, table in zip(_stems(tables), tables, strict=True):
-        for suffix, write in (("md", markdown), ("csv", to_csv), ("tex", latex)):
+        for suffix, write in (("md", markdown), ("csv", to_csv), ("tex", latex), ("html", page)):
             path = folder / f"{stem}.{suffix}"
             path.write_text(write(table), encoding="utf-8")
             written.append(path)
@@ -88,9 +107,24 @@ def _pipes(cells: Sequence[str], escape: bool = True) -> str:
     return "| " + " | ".join(_plain(c) if escape else c for c in cells) + " |"
 
 
+def _marked(table: Table, row: int, texts: Sequence[str], escape: Callable[[str], str], bold: str) -> list[str]:
+    """The texts of a row, escaped, those in bold type put into the pattern `bold`."""
+    cells = [escape(text) for text in texts]
+    return [bold.format(cell) if table.is_bold(row, i) else cell for i, cell in enumerate(cells)]
+
+
 def _plain(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
 
 
 def _tex(text: str) -> str:
     return "".join(LATEX.get(character, character) for character in " ".join(text.split()))
+
+
+def _html_row(table: Table, number: int, texts: Sequence[str]) -> str:
+    cells = []
+    marked = _marked(table, number, texts, markup.escape, "<strong>{}</strong>")
+    for position, (value, shown) in enumerate(zip(table.rows[number], marked, strict=True)):
+        full = f' data-value="{value!r}"' if isinstance(value, int | float) else ""
+        cells.append(f'<th scope="row">{shown}</th>' if position == 0 else f"<td{full}>{shown}</td>")
+    return f"<tr>{''.join(cells)}</tr>"

@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from statistics import fmean, median, stdev
 from typing import Any
 
-from mcr_bench.bench.metrics import CLASSIFICATION, REGRESSION
+from mcr_bench.bench.report.lines import LOWER_IS_BETTER, Comparison, Row, Skipped, comparisons
 
-Row = dict[str, Any]
 Cell = str | float | int | None
-Skipped = tuple[str, str, str]
+Lead = Callable[[Comparison], tuple[set[str], str]]  # labels in bold type, and the rule in words
 
-LOWER_IS_BETTER = {m.name for m in (*CLASSIFICATION, *REGRESSION) if not m.higher_is_better}
-ORDER = ("unimodal", "ensemble")
 SECOND = (("macro-F1", "test/macro_f1"), ("Pearson r", "test/pearson"))
 COSTS: tuple[tuple[str, Callable[[Row], Any]], ...] = (
     ("step time", lambda row: row.get("seconds_per_step")),
@@ -24,34 +21,43 @@ COSTS: tuple[tuple[str, Callable[[Row], Any]], ...] = (
 
 @dataclass(frozen=True)
 class Table:
-    """digits[i]: decimals of column i where it holds floats; cells keep full precision, None is "not measured"."""
+    """digits[i]: decimals of column i where it holds floats; cells keep full precision, None is "not measured".
+
+    bold: the rows that lead; their name and main number are set in bold type.
+    """
 
     title: str
     columns: tuple[str, ...]
     digits: tuple[int, ...]
     rows: list[tuple[Cell, ...]]
     notes: list[str]
+    bold: frozenset[int] = frozenset()
 
     def text(self) -> list[list[str]]:
         """The cells as printed."""
         return [[_text(cell, digits) for cell, digits in zip(row, self.digits, strict=True)] for row in self.rows]
 
+    def is_bold(self, row: int, column: int) -> bool:
+        """Whether a cell is set in bold type."""
+        return row in self.bold and column < 2
 
-def comparison_tables(rows: Iterable[Row], baseline: str, skipped: Sequence[Skipped] = ()) -> list[Table]:
+
+def comparison_tables(
+    rows: Iterable[Row], baseline: str, skipped: Sequence[Skipped] = (), lead: Lead | None = None
+) -> list[Table]:
     """One table per (data, protocol, modalities). rows: as from `Record.rows`; skipped: (dataset, method, reason).
 
-    baseline: the method to which costs are relative. Runs of one label whose settings or code have changed since its
-    newest run are left out, and a note says so.
+    baseline: the method to which costs are relative. lead: which lines of a comparison are in bold type, and why.
     """
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in sorted(rows, key=lambda row: row["started"]):
-        data = row["tags"].get("data_identity", row["dataset"])
-        groups.setdefault((row["dataset"], row["protocol"], data), []).append(row)
-    return [
-        _table(modalities, members, baseline, [s for s in skipped if s[0] == dataset])
-        for (dataset, *_), group in sorted(groups.items())
-        for modalities, members in _by_modalities(group)
-    ]
+    return [comparison_table(found, baseline, lead) for found in comparisons(rows, baseline, skipped)]
+
+
+def comparison_table(found: Comparison, baseline: str, lead: Lead | None = None) -> Table:
+    """The table of one comparison."""
+    columns, digits, cells = _columns(found.lines, found.metric, found.modalities, baseline)
+    leading, reason = lead(found) if lead else (set[str](), "")
+    bold = frozenset(i for i, label in enumerate(found.lines) if label in leading)
+    return Table(found.title, columns, digits, cells, _notes(found, baseline, reason), bold)
 
 
 def summarise(values: Sequence[float]) -> tuple[float, float | None, int]:
@@ -63,87 +69,6 @@ def _text(cell: Cell, digits: int) -> str:
     if cell is None:
         return "-"
     return f"{cell:.{digits}f}" if isinstance(cell, float) else str(cell)
-
-
-def _shared_overrides(rows: list[Row]) -> list[str]:
-    """The `--set` settings that every run of a table has: they belong above it, not in every line."""
-    first, *others = [row["tags"].get("overrides", "").split() for row in rows]
-    return [text for text in first if all(text in other for other in others)]
-
-
-def _without(row: Row, shared: list[str]) -> Row:
-    """The row under a label that names only the settings in which it differs from others."""
-    every = row["tags"].get("overrides", "")
-    own = " ".join(text for text in every.split() if text not in shared)
-    return {**row, "label": row["label"].removesuffix(f" [{every}]") + (f" [{own}]" if own else "")} if every else row
-
-
-def modalities_of(row: Row) -> tuple[str, ...]:
-    """The modalities that a run used."""
-    return tuple(m for m in row["tags"].get("modalities", "").split(",") if m)
-
-
-def _single(row: Row) -> bool:
-    return str(row["tags"]["role"]) == ORDER[0]
-
-
-def _by_modalities(group: list[Row]) -> list[tuple[tuple[str, ...], list[Row]]]:
-    """Unimodal runs belong to the table of every set that holds their modality."""
-    single = [row for row in group if _single(row)]
-    sets = dict.fromkeys(modalities_of(row) for row in group if not _single(row))
-    if not sets:
-        sets = {tuple(dict.fromkeys(m for row in single for m in modalities_of(row))): None}
-    return [
-        (
-            chosen,
-            [row for row in single if set(modalities_of(row)) <= set(chosen)]
-            + [row for row in group if not _single(row) and modalities_of(row) == chosen],
-        )
-        for chosen in sorted(sets)
-    ]
-
-
-def _table(modalities: tuple[str, ...], rows: list[Row], baseline: str, skipped: list[Skipped]) -> Table:
-    shared = _shared_overrides(rows)
-    rows = [_without(row, shared) for row in rows]
-    last, presets = rows[-1], dict.fromkeys(row["preset"] for row in rows)
-    finished = [row for row in rows if row["status"] == "finished"]
-    lines = _lines(finished, baseline, with_preset=len(presets) > 1)
-    replaced = len(finished) - sum(map(len, lines.values()))
-    notes = _notes(lines, baseline, skipped, _failed(rows), replaced)
-    columns, digits, cells = _columns(lines, str(last["metric"]), modalities, baseline)
-    title = f"{last['dataset']} · {' + '.join(modalities)} · protocol {last['protocol']}"
-    title += f" · preset {last['preset']}" * (len(presets) == 1) + f" · {' '.join(shared)}" * bool(shared)
-    return Table(title, columns, digits, cells, notes)
-
-
-def _failed(rows: list[Row]) -> list[Row]:
-    """Failed runs whose label, seed and fold no finished run covers."""
-    finished = {(row["label"], row["seed"], row["fold"]) for row in rows if row["status"] == "finished"}
-    failed = [row for row in rows if row["status"] == "failed"]
-    return [row for row in failed if (row["label"], row["seed"], row["fold"]) not in finished]
-
-
-def _lines(rows: list[Row], baseline: str, *, with_preset: bool) -> dict[str, list[Row]]:
-    """Label -> its current runs, one per seed and fold, by role, then the best mean first."""
-    lines: dict[str, list[Row]] = {}
-    for row in rows:
-        lines.setdefault(row["label"] + f" ({row['preset']})" * with_preset, []).append(row)
-    current = {label: _current(runs) for label, runs in lines.items()}
-    return dict(sorted(current.items(), key=lambda item: _order(item[1], baseline)))
-
-
-def _current(runs: list[Row]) -> list[Row]:
-    """The runs with the configuration (settings and code) of the newest one; the newest of each seed and fold."""
-    config = runs[-1]["tags"].get("config")
-    return list({(row["seed"], row["fold"]): row for row in runs if row["tags"].get("config") == config}.values())
-
-
-def _order(runs: list[Row], baseline: str) -> tuple[int, float, str]:
-    """Unimodal, ensemble, baseline, then the others; the best mean first, ties by name."""
-    role, mean = runs[0]["tags"]["role"], fmean(row["value"] for row in runs)
-    rank = ORDER.index(role) if role in ORDER else len(ORDER) + (runs[0]["method"] != baseline)
-    return rank, mean if runs[0]["metric"] in LOWER_IS_BETTER else -mean, runs[0]["label"]
 
 
 def _columns(
@@ -200,11 +125,9 @@ def _baseline(lines: dict[str, list[Row]], like: Row, baseline: str) -> list[Row
     return min(candidates, key=distance, default=[])
 
 
-def _notes(
-    lines: dict[str, list[Row]], baseline: str, skipped: list[Skipped], failed: list[Row], replaced: int
-) -> list[str]:
-    rows = [row for runs in lines.values() for row in runs]
-    notes = []
+def _notes(found: Comparison, baseline: str, reason: str) -> list[str]:
+    rows, lines = found.rows, found.lines
+    notes = [reason] if reason else []
     if any(len(runs) > 1 for runs in lines.values()):
         notes.append("sd: sample standard deviation (n - 1) over the n runs, one per seed" + _folds(rows))
     notes += [
@@ -218,16 +141,23 @@ def _notes(
             f"×: relative to {baseline}, median over runs; time and memory as measured; forwards and backwards "
             "per encoder of the run's own model; - where a method trains nothing itself"
         )
-    cards = dict.fromkeys(row["tags"].get("protocol_card", "") for row in rows)
-    notes += [f"protocol {card}" for card in cards if card]
-    notes += [f"optimiser: {text}" for text in _optimisers(lines)] + _cancelled(lines)
-    if replaced:
-        notes.append(f"left out: {replaced} older run(s) from before the settings, code or harness changed")
+    notes += protocol_notes(found) + _cancelled(lines)
+    if found.replaced:
+        notes.append(f"left out: {found.replaced} older run(s) from before the settings, code or harness changed")
     reasons: dict[str, list[str]] = {}
-    for _, method, reason in dict.fromkeys(skipped):
-        reasons.setdefault(reason, []).append(method)
-    notes += [f"left out: {', '.join(methods)}: {reason}" for reason, methods in reasons.items()]
-    return notes + sorted(f"FAILED: {row['label']}, seed {row['seed']}: {_error(row)}" for row in failed)
+    for method, why in dict.fromkeys(found.skipped):
+        reasons.setdefault(why, []).append(method)
+    notes += [f"left out: {', '.join(methods)}: {why}" for why, methods in reasons.items()]
+    return notes + sorted(f"FAILED: {row['label']}, seed {row['seed']}: {_error(row)}" for row in found.failed)
+
+
+def protocol_notes(found: Comparison) -> list[str]:
+    """The protocol card: split, selection, metric, folds, leaks; preset with its origin; optimiser."""
+    cards = dict.fromkeys(row["tags"].get("protocol_card", "") for row in found.rows)
+    presets = dict.fromkeys((row["preset"], row["tags"].get("preset_origin", "")) for row in found.rows)
+    notes = [f"protocol {card}" for card in cards if card]
+    notes += [f"preset {name}: {origin}" for name, origin in presets if origin]
+    return notes + [f"optimiser: {text}" for text in _optimisers(found.lines)]
 
 
 def _error(row: Row) -> str:

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.report.table import Row, Table
+from mcr_bench.bench.report.lines import Row
+from mcr_bench.bench.report.table import Table
 
 if TYPE_CHECKING:
     from mcr_bench.bench.plan import Plan
@@ -26,7 +27,8 @@ def print_tables(console: Console, tables: Iterable[Table]) -> None:
     for table in tables:
         console.print(Text(table.title, style="bold"), soft_wrap=True)
         for number, line in enumerate(_aligned(table)):
-            console.print(Text(line, style="" if number else "bold"), soft_wrap=True)
+            heading_or_leading = number == 0 or number - 1 in table.bold
+            console.print(Text(line, style="bold" if heading_or_leading else ""), soft_wrap=True)
         for note in table.notes:
             style = "bold red" if note.startswith(("WARNING", "FAILED")) else "dim"
             console.print(Text("  " + note, style=style), soft_wrap=True)
@@ -43,7 +45,8 @@ def _aligned(table: Table) -> list[str]:
 def table_data(table: Table) -> dict[str, Any]:
     """A table for JSON: its rows as dicts at full precision."""
     rows = [dict(zip(table.columns, cells, strict=True)) for cells in table.rows]
-    return {"title": table.title, "rows": rows, "notes": table.notes}
+    leading = [row[0] for i, row in enumerate(table.rows) if i in table.bold]
+    return {"title": table.title, "rows": rows, "notes": table.notes, "leading": leading}
 
 
 def result_rows(rows: Iterable[Row]) -> list[Row]:
