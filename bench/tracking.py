@@ -1,29 +1,34 @@
-"""The record of every run: the only place that speaks to MLflow."""
+"""The record of every run: what is written to MLflow, and what is read back."""
 
-import logging
 import os
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors.events import EpochDone
+from mcr_bench.bench.record_artifacts import Artifacts
+from mcr_bench.bench.record_runs import PREFIX, Reader, Row, StoredRun, newest, row_of
+from mcr_bench.bench.record_sqlite import SqliteReader
+from mcr_bench.bench.record_store import SearchReader, open_client, prepare_file
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mcr_bench.bench.record_samples import Samples
     from mcr_bench.bench.runs import RunSpec
 
 T = TypeVar("T")
-Row = dict[str, Any]
-PREFIX = "mcr-bench/"
+PREDICTIONS = "predictions.parquet"
 FLUSH_SECONDS = 10.0
 BATCH = 1000  # most metrics that MLflow takes in one call; params and tags: 100
 
@@ -35,10 +40,11 @@ def default_home() -> Path:
 
 @dataclass
 class _Open:
-    """A run being written: epochs up to `last` are logged or in the buffer."""
+    """A run being written: epochs up to `last` are logged or in the buffer; `earlier` metrics by previous attempts."""
 
     run_id: str
     last: int
+    earlier: frozenset[str]
     buffer: list[EpochDone] = field(default_factory=list)
 
 
@@ -64,24 +70,30 @@ class Record:
         self._experiments: dict[str, str] = {}
         self._open: dict[str, _Open] = {}
         self._flushed = time.monotonic()
-        self._client = self._connect()
+        self._prepare()
+
+    @cached_property
+    def _client(self) -> Any:
+        """Reading a local record needs none, and importing MLflow takes seconds."""
+        with self._lock:
+            return self._opened(open_client, self.uri)
 
     def start(self, spec: "RunSpec", again: bool = False) -> str | None:
         """Open the MLflow run of `spec` and give its id: the unfinished one of the same key if there is one.
 
         None where the key is finished already, unless `again`.
         """
-        runs = self._search([self._experiment(spec.dataset)], f"tags.key = '{spec.key}'")
-        if not again and any(run.info.status == "FINISHED" for run in runs):
+        self._experiment(spec.dataset)  # first: it brings a deleted experiment back, with its runs
+        runs = self._read(spec.dataset, [spec.key])
+        if not again and any(run.finished for run in runs):
             return None
-        latest = max(runs, key=lambda run: run.info.start_time, default=None)
-        reopened = latest is not None and latest.info.status != "FINISHED"
-        run = self._reopen(latest) if reopened else self._create(spec)
-        missing = {k: v for k, v in spec.params().items() if _name(k) not in run.data.params}
+        latest = max(runs, key=lambda run: run.started, default=None)
+        run = self._create(spec) if latest is None or latest.finished else self._reopen(latest)
+        missing = {k: v for k, v in spec.params().items() if _name(k) not in run.params}
         for part in _parts(missing.items(), 100):
-            self._write(self._client.log_batch, run.info.run_id, params=[_param(k, v) for k, v in part])
-        self._open[spec.key] = _Open(run.info.run_id, int(run.data.metrics.get("epoch", 0)))
-        return str(run.info.run_id)
+            self._write(self._client.log_batch, run.run_id, params=[_param(k, v) for k, v in part])
+        self._open[spec.key] = _Open(run.run_id, int(run.metrics.get("epoch", 0)), frozenset(run.metrics))
+        return run.run_id
 
     def log_epoch(self, spec: "RunSpec", event: EpochDone) -> None:
         """Take the metrics of an epoch, to be written in the next flush; an epoch already logged is left out."""
@@ -108,7 +120,8 @@ class Record:
         """Log the final metrics, tags and artifacts; only when all is logged does the run count as finished."""
         run, now = self._open[spec.key], time.time()
         self._flush(run)
-        self._log_metrics(run.run_id, [_metric(k, v, now, run.last) for k, v in metrics.items()])
+        missing = {k: v for k, v in metrics.items() if not self._has_logged(run, k)}
+        self._log_metrics(run.run_id, [_metric(k, v, now, run.last) for k, v in missing.items()])
         for part in _parts((tags or {}).items(), 100):
             self._write(self._client.log_batch, run.run_id, tags=[_tag(k, v) for k, v in part])
         for path in artifacts:
@@ -132,9 +145,8 @@ class Record:
 
     def finished(self, keys: Iterable[str], dataset: str | None = None) -> dict[str, Row]:
         """The rows of the finished runs among `keys`."""
-        wanted = set(keys)
-        runs = self._search(self._known_experiments(dataset), "attributes.status = 'FINISHED'")
-        return {key: _row(run) for key, run in _newest(runs).items() if key in wanted}
+        found = newest(self._read(dataset, set(keys)))
+        return {key: row_of(run) for key, run in found.items() if run.finished}
 
     def rows(self, dataset: str | None = None, method: str | None = None) -> list[Row]:
         """One row per key, by dataset, method, seed and fold.
@@ -143,61 +155,70 @@ class Record:
         running), metric, value, unimodal (modality -> value), seconds, seconds_per_step, run_id, started, metrics,
         params, tags. A key trained twice (`--force`) shows its newest finished run.
         """
-        found = [_row(run) for run in _newest(self._search(self._known_experiments(dataset), "")).values()]
+        found = [row_of(run) for run in newest(self._read(dataset)).values()]
         rows = [row for row in found if method is None or row["method"] == method]
         return sorted(rows, key=lambda row: (row["dataset"], row["label"], row["seed"], row["fold"], row["started"]))
 
     def predictions(self, run_id: str) -> "pd.DataFrame":
         """The per-sample predictions of a run; UserError where it has none."""
         import pandas as pd
-        from mlflow.exceptions import MlflowException
 
         try:
-            return pd.read_parquet(self._client.download_artifacts(run_id, "predictions.parquet"))
-        except (MlflowException, OSError) as error:
+            with TemporaryDirectory() as folder:
+                return pd.read_parquet(self._artifacts([run_id]).find(run_id, PREDICTIONS, Path(folder)).path)
+        except OSError as error:
             raise UserError(
-                f"run {run_id} has no readable predictions.parquet ({error}). Is the run finished, and is the artifact "
+                f"run {run_id} has no readable {PREDICTIONS} ({error}). Is the run finished, and is the artifact "
                 "folder still where it was? Train the run again with --force."
             ) from error
 
-    def _connect(self) -> Any:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.WARNING)
-        from mlflow.tracking import MlflowClient
+    def samples(self, run_ids: Iterable[str]) -> "dict[str, Samples]":
+        """Run -> per-sample values of its test part; runs without readable predictions are left out.
 
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-        try:
+        What was read of a finished run is kept in `home/cache`.
+        """
+        from mcr_bench.bench.record_samples import read_samples
+
+        wanted = list(run_ids)
+        artifacts = self._artifacts(wanted)
+        with TemporaryDirectory() as folder:
+            return read_samples(
+                wanted,
+                lambda run_id: artifacts.find(run_id, PREDICTIONS, Path(folder)),
+                self.home / "cache" / "samples.db",
+            )
+
+    def _prepare(self) -> None:
+        """Open the store, or make it; only a local file can wait for the client."""
+        if self._file is None:
+            _ = self._client
+        else:
             with self._lock:
-                self._prepare_file()
-                client = MlflowClient(self.uri)
-                client.search_experiments(max_results=1)
+                self._opened(prepare_file, self._file, self.home / "artifacts")
+
+    def _opened(self, call: Callable[..., T], *args: Any) -> T:
+        try:
+            return call(*args)
         except Exception as error:
             raise UserError(
                 f"the record at '{self.uri}' cannot be opened: {error}. Give another --tracking-uri or MCR_BENCH_HOME."
             ) from error
-        return client
 
-    def _prepare_file(self) -> None:
-        if self._file:
-            if not self._file.exists():
-                self._create_file(self._file)
-            connection = sqlite3.connect(self._file, timeout=30)
-            connection.execute("PRAGMA journal_mode=WAL")  # readers go on while one command writes
-            connection.close()
+    def _read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
+        search: Reader = SearchReader(lambda: self._client)
+        if self._file is None:
+            return search.read(dataset, keys)
+        try:
+            return SqliteReader(self._file).read(dataset, keys)
+        except sqlite3.Error:  # tables of an MLflow that keeps them otherwise, or none yet: let MLflow see to it
+            return search.read(dataset, keys)
 
-    def _create_file(self, path: Path) -> None:
-        """Make the tables under another name first: a command killed meanwhile must not leave a broken record."""
-        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f"{path.name}.new")
-        for leftover in path.parent.glob(f"{new.name}*"):
-            leftover.unlink()
-        open_store: Any = SqlAlchemyStore  # MLflow leaves it untyped
-        open_store(f"sqlite:///{new}", (self.home / "artifacts").as_uri()).engine.dispose()
-        new.rename(path)
+    def _artifacts(self, run_ids: Iterable[str]) -> Artifacts:
+        known: dict[str, tuple[str, bool]] = {}
+        if self._file is not None:
+            with suppress(sqlite3.Error):
+                known = SqliteReader(self._file).artifacts(run_ids)
+        return Artifacts(lambda: self._client, known)
 
     def _write(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """The call, as the only writer of a local file; tried again while other programs lock the database."""
@@ -226,30 +247,24 @@ class Record:
             self._client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
 
-    def _known_experiments(self, dataset: str | None) -> list[str]:
-        experiments = self._client.search_experiments(filter_string=f"name LIKE '{PREFIX}%'", max_results=BATCH)
-        return [e.experiment_id for e in experiments if dataset is None or e.name == PREFIX + dataset]
-
-    def _search(self, experiments: list[str], text: str) -> list[Any]:
-        found, token = [], None
-        while experiments:
-            page = self._client.search_runs(experiments, text, max_results=BATCH, page_token=token)
-            found += page
-            token = page.token
-            if not token:
-                break
-        return found
-
-    def _create(self, spec: "RunSpec") -> Any:
+    def _create(self, spec: "RunSpec") -> StoredRun:
         title, bracket, overrides = spec.label.partition(" [")  # the UI cuts long names: what differs comes first
         name = f"{title}, seed {spec.seed}, fold {spec.fold}{bracket}{overrides}"
-        return self._write(self._client.create_run, self._experiment(spec.dataset), tags=spec.tags(), run_name=name)
+        experiment = self._experiment(spec.dataset)
+        return StoredRun.of(self._write(self._client.create_run, experiment, tags=spec.tags(), run_name=name))
 
-    def _reopen(self, run: Any) -> Any:
-        self._write(self._client.update_run, run.info.run_id, status="RUNNING")
-        if "failure" in run.data.tags:
-            self._write(self._client.delete_tag, run.info.run_id, "failure")
+    def _reopen(self, run: StoredRun) -> StoredRun:
+        self._write(self._client.update_run, run.run_id, status="RUNNING")
+        if "failure" in run.tags:
+            self._write(self._client.delete_tag, run.run_id, "failure")
         return run
+
+    def _has_logged(self, run: _Open, metric: str) -> bool:
+        """Whether an earlier attempt, stopped before it counted as finished, has logged this final metric."""
+        name = _name(metric)
+        if name not in run.earlier:
+            return False
+        return any(point.step == run.last for point in self._client.get_metric_history(run.run_id, name))
 
     def _flush(self, run: _Open) -> None:
         """Write the buffered epochs, each whole in one call; marker `epoch` comes last where that is too much."""
@@ -299,31 +314,3 @@ def _metric(name: str, value: float, when: float, step: int) -> Any:
     from mlflow.entities import Metric
 
     return Metric(_name(name), float(value), int(when * 1000), step)
-
-
-def _newest(runs: Iterable[Any]) -> dict[str, Any]:
-    """Key -> its newest finished run, or its newest where none is finished."""
-    ordered = sorted(runs, key=lambda run: (run.info.status == "FINISHED", run.info.start_time))
-    return {run.data.tags["key"]: run for run in ordered if "key" in run.data.tags}
-
-
-def _row(run: Any) -> Row:
-    tags, metrics = run.data.tags, run.data.metrics
-    metric, place = tags.get("metric", ""), "test/modality/"
-    unimodal = {k.removeprefix(place).rpartition("/")[0]: v for k, v in metrics.items() if k.startswith(place)}
-    return {
-        **{name: tags.get(name, "") for name in ("key", "method", "label", "dataset", "protocol")},
-        **{name: int(tags.get(name, -1)) for name in ("fold", "seed")},
-        "preset": tags.get("preset", ""),
-        "status": run.info.status.lower(),
-        "metric": metric,
-        "value": metrics.get(f"test/{metric}"),
-        "unimodal": unimodal,
-        "seconds": metrics.get("cost/seconds"),
-        "seconds_per_step": metrics.get("cost/seconds_per_step"),
-        "run_id": run.info.run_id,
-        "started": run.info.start_time / 1000,
-        "metrics": dict(metrics),
-        "params": dict(run.data.params),
-        "tags": dict(tags),
-    }

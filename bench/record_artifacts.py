@@ -1,0 +1,39 @@
+"""Finds the files of a run: by their path where they lie on this machine, by MLflow's download where they do not."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+
+class Artifact(NamedTuple):
+    """final: the run is finished, so that this file will never change."""
+
+    path: Path
+    final: bool
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """known: run -> address of its artifacts, and whether it is finished; MLflow is asked about other runs."""
+
+    client: Callable[[], Any]
+    known: Mapping[str, tuple[str, bool]]
+
+    def find(self, run_id: str, name: str, folder: Path) -> Artifact:
+        """File `name` of a run, where need be downloaded into `folder`. OSError where there is none."""
+        address, final = self.known.get(run_id, ("", False))
+        here = urlsplit(address)
+        if here.scheme == "file":
+            return Artifact(Path(url2pathname(here.path)) / name, final)
+        from mlflow.exceptions import MlflowException
+
+        try:
+            final = self.client().get_run(run_id).info.status == "FINISHED"
+            own = folder / run_id
+            own.mkdir(parents=True, exist_ok=True)
+            return Artifact(Path(self.client().download_artifacts(run_id, name, str(own))), final)
+        except MlflowException as error:
+            raise FileNotFoundError(str(error)) from error

@@ -1,0 +1,82 @@
+"""Keeps per-sample scores of finished runs in one SQLite file, as they never change; losing it costs time, no more."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from zlib import crc32
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS names (digest TEXT PRIMARY KEY, text TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS scores (
+    run_id TEXT PRIMARY KEY, digest TEXT NOT NULL, score BLOB NOT NULL, crc INTEGER NOT NULL
+);
+"""
+READ = "SELECT run_id, digest, score, crc FROM scores WHERE run_id IN (SELECT value FROM json_each(?))"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """names: JSON of [ids, groups], which many runs share; score: N little-endian float32."""
+
+    names: str
+    score: bytes
+
+
+@dataclass(frozen=True)
+class SamplesCache:
+    """Run -> Kept, in `file`. One that cannot be read is made anew; one that cannot be written is done without."""
+
+    file: Path
+
+    def read(self, run_ids: Iterable[str]) -> dict[str, Kept]:
+        """What is kept of `run_ids`."""
+        try:
+            return self._read(json.dumps(list(run_ids)))
+        except sqlite3.OperationalError:  # locked, or in a folder that may not be written to
+            return {}
+        except sqlite3.DatabaseError:
+            self._discard()
+            return {}
+
+    def write(self, fresh: Mapping[str, Kept]) -> None:
+        """Keep these too."""
+        if fresh:
+            with suppress(sqlite3.Error, OSError):
+                self._write(fresh)
+
+    def _read(self, run_ids: str) -> dict[str, Kept]:
+        if not self.file.exists():
+            return {}
+        with self._open() as connection:
+            names = {d: text for d, text in connection.execute("SELECT digest, text FROM names") if _digest(text) == d}
+            rows = connection.execute(READ, [run_ids]).fetchall()
+        return {run: Kept(names[d], score) for run, d, score, crc in rows if d in names and crc32(score) == crc}
+
+    def _write(self, fresh: Mapping[str, Kept]) -> None:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        digests = {text: _digest(text) for text in {kept.names for kept in fresh.values()}}
+        scores = [(run_id, digests[kept.names], kept.score, crc32(kept.score)) for run_id, kept in fresh.items()]
+        with self._open() as connection:
+            connection.executemany("INSERT OR REPLACE INTO names VALUES (?, ?)", [(d, t) for t, d in digests.items()])
+            connection.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)", scores)
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, written whole or not at all."""
+        with closing(sqlite3.connect(self.file, timeout=10)) as connection:
+            connection.executescript(TABLES)
+            with connection:
+                yield connection
+
+    def _discard(self) -> None:
+        for path in (self.file, self.file.with_name(f"{self.file.name}-journal")):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()

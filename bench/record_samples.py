@@ -1,0 +1,86 @@
+"""What each test sample contributes to a run's primary metric: read from stored predictions, kept for the next time."""
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from sys import intern
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from mcr_bench.bench.record_artifacts import Artifact
+from mcr_bench.bench.record_cache import Kept, SamplesCache
+
+COLUMNS = ["part", "id", "group", "label", "logits"]
+Names = tuple[NDArray[np.str_], NDArray[np.str_]]
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The test part of one run, in the order of its file; runs with equal `ids` and `groups` share these arrays.
+
+    ids, groups: (N,) str. score: (N,) float32; classification: 1 where the largest logit is the label's, else 0 (its
+    mean is the accuracy); regression: the absolute error (its mean is the MAE). All are read-only.
+    """
+
+    ids: NDArray[np.str_]
+    groups: NDArray[np.str_]
+    score: NDArray[np.float32]
+
+
+def read_samples(run_ids: Iterable[str], find: Callable[[str], Artifact], cache: Path) -> dict[str, Samples]:
+    """Run -> its samples; runs without a readable file are left out.
+
+    find: run -> its predictions.parquet, asked only where the file `cache` does not hold the run; final ones are kept.
+    """
+    wanted, store = list(dict.fromkeys(run_ids)), SamplesCache(cache)
+    kept = store.read(wanted)
+    missing = [run_id for run_id in wanted if run_id not in kept]
+    with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
+        found = zip(missing, pool.map(lambda run_id: _read(run_id, find), missing), strict=True)
+        fresh = {run_id: one for run_id, one in found if one is not None}
+    store.write({run_id: scores for run_id, (scores, final) in fresh.items() if final})
+    every = kept | {run_id: scores for run_id, (scores, _) in fresh.items()}
+    named: dict[str, Names] = {}
+    return {run_id: _samples(every[run_id], named) for run_id in wanted if run_id in every}
+
+
+def _samples(kept: Kept, named: dict[str, Names]) -> Samples:
+    if kept.names not in named:
+        named[kept.names] = _names(kept.names)
+    score = np.frombuffer(kept.score, dtype="<f4")
+    return Samples(*named[kept.names], score)
+
+
+def _names(text: str) -> Names:
+    ids, groups = (np.array(names, dtype=np.str_) for names in json.loads(text))
+    ids.flags.writeable = groups.flags.writeable = False
+    return ids, groups
+
+
+def _read(run_id: str, find: Callable[[str], Artifact]) -> tuple[Kept, bool] | None:
+    try:
+        path, final = find(run_id)
+        with pq.ParquetFile(path) as parquet:
+            table = parquet.read(columns=COLUMNS, use_threads=False)
+        test = table.filter(pc.equal(table["part"], "test"))
+        names = json.dumps([test["id"].to_pylist(), test["group"].to_pylist()])
+        score = _score(test["label"], test["logits"])
+        return Kept(intern(names), score.astype("<f4").tobytes()), final
+    except (OSError, KeyError, ValueError, pa.ArrowException):
+        return None
+
+
+def _score(label: pa.ChunkedArray, logits: pa.ChunkedArray) -> NDArray[np.float32]:
+    """(N,), as `Samples` defines it."""
+    target = label.to_numpy()
+    outputs = pa.concat_arrays(logits.chunks).flatten().to_numpy().reshape(len(target), -1)
+    if pa.types.is_floating(label.type):
+        return np.abs(outputs[:, 0] - target).astype(np.float32)
+    return (outputs.argmax(1) == target).astype(np.float32)

@@ -1,0 +1,104 @@
+"""Opens the store behind the record: an MLflow client for any tracking URI, a database file that no kill can break."""
+
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mcr_bench.bench.record_runs import PREFIX, StoredRun
+
+PAGE = 1000
+# MLflow tries a server that does not answer for minutes; to learn that there is none, seconds are enough.
+IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+
+
+def open_client(uri: str) -> Any:
+    """An MlflowClient that has reached its store; MLflow's exceptions where it cannot."""
+    _quieten()
+    from mlflow.tracking import MlflowClient
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    with _impatient():
+        client = MlflowClient(uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+def prepare_file(file: Path, artifacts: Path) -> None:
+    """Make MLflow's database where there is none yet; sqlite3.Error where `file` is no database."""
+    if not file.exists():
+        _create(file, artifacts)
+    with closing(sqlite3.connect(file, timeout=30)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")  # readers go on while one command writes
+
+
+@dataclass(frozen=True)
+class SearchReader:
+    """Runs of any store, by MLflow's own search."""
+
+    client: Callable[[], Any]
+
+    def read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
+        found = self._search(self._experiments(dataset), f"tags.key = '{next(iter(keys))}'" if _one(keys) else "")
+        return [run for run in found if keys is None or run.tags.get("key") in keys]
+
+    def _experiments(self, dataset: str | None) -> list[str]:
+        found = _pages(self.client().search_experiments, filter_string=f"name LIKE '{PREFIX}%'")
+        return [e.experiment_id for e in found if dataset is None or e.name == PREFIX + dataset]
+
+    def _search(self, experiments: list[str], text: str) -> list[StoredRun]:
+        runs = _pages(self.client().search_runs, experiments, text) if experiments else []
+        return [StoredRun.of(run) for run in runs]
+
+
+def _one(keys: Collection[str] | None) -> bool:
+    return keys is not None and len(keys) == 1
+
+
+def _pages(search: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Any]:
+    found, token = [], None
+    while True:
+        page = search(*args, **kwargs, max_results=PAGE, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def _create(path: Path, artifacts: Path) -> None:
+    """Make the tables under another name first: a command killed meanwhile must not leave a broken record."""
+    _quieten()
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f"{path.name}.new")
+    for leftover in path.parent.glob(f"{new.name}*"):
+        leftover.unlink()
+    open_store: Any = SqlAlchemyStore  # MLflow leaves it untyped
+    open_store(f"sqlite:///{new}", artifacts.as_uri()).engine.dispose()
+    new.rename(path)
+
+
+def _quieten() -> None:
+    """Before MLflow is imported."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """What the user has set himself stays."""
+    added = {name: value for name, value in IMPATIENT.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
