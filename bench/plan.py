@@ -1,33 +1,36 @@
 """The plan of a comparison: methods x datasets x settings x seeds, with the runs they depend on, each run once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from mcr_bench.bench import registry
-from mcr_bench.bench.digest import source_digest
 from mcr_bench.bench.errors import UserError, unknown
-from mcr_bench.bench.metrics import metric
-from mcr_bench.bench.models.build import build_model, encoder_kind
-from mcr_bench.bench.models.multimodal import MultimodalModel
+from mcr_bench.bench.offers import Absent, absent_methods, absent_runs, missing_dataset, offered_methods
 from mcr_bench.bench.presets import Preset, preset_of
-from mcr_bench.bench.resolve import Resolved, concerns, layered, resolve_dataset, resolve_run
+from mcr_bench.bench.resolve import layered, resolve_dataset
 from mcr_bench.bench.runs import RunSpec
 from mcr_bench.bench.settings import build
-from mcr_bench.bench.training_settings import EncoderSettings, ModelSettings
+from mcr_bench.bench.specs import reason_against, specs_of
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset, Facts, Protocol
     from mcr_bench.methods.base import Method
 
+    Methods = list[tuple[str, type[Method]]]
+
 
 @dataclass
 class Request:
-    """A comparison as asked for. overrides: dotted key -> one or more values (a grid); seeds None: the preset's."""
+    """A comparison as asked for.
+
+    overrides: dotted key -> one or more values (a grid). points: settings that vary together, each crossed with the
+    grid; empty = one point without any. seeds None: the preset's; pairs: (seed, fold) of every repetition, in the place
+    of seeds and fold. optional: what is not offered here is listed in the plan instead of being an error. locate: an
+    error's text -> that text with the place in a file that it is about.
+    """
 
     methods: list[str]
     datasets: list[str]
@@ -38,16 +41,25 @@ class Request:
     protocol: str | None = None
     preset: str | None = None
     overrides: Mapping[str, list[str]] = field(default_factory=dict)
+    points: Sequence[Mapping[str, str]] = ()
+    pairs: Sequence[tuple[int, int]] | None = None
+    optional: bool = False
+    title: str = ""
+    locate: Callable[[str], str] = str
 
 
 @dataclass
 class Plan:
-    """by_key: the runs, dependencies first. skipped: (dataset, method, reason). requested: keys asked for by name."""
+    """by_key: the runs, dependencies first. skipped: (dataset, method, reason). requested: keys asked for by name.
+
+    absent: what optional comparisons ask for and this place does not offer.
+    """
 
     by_key: dict[str, RunSpec] = field(default_factory=dict)
     skipped: list[tuple[str, str, str]] = field(default_factory=list)
     announcements: list[str] = field(default_factory=list)
     requested: set[str] = field(default_factory=set)
+    absent: list[Absent] = field(default_factory=list)
 
     @property
     def runs(self) -> list[RunSpec]:
@@ -61,6 +73,20 @@ class Plan:
         self.by_key.setdefault(run.key, run)
         if requested:
             self.requested.add(run.key)
+
+    def merge(self, other: "Plan") -> None:
+        """What another plan has and this one has not, after it."""
+        for run in other.runs:
+            self.add(run, requested=run.key in other.requested)
+        self.skipped += [skip for skip in other.skipped if skip not in self.skipped]
+        self.announcements += [line for line in other.announcements if line not in self.announcements]
+        self.absent += [absent for absent in other.absent if absent not in self.absent]
+
+    def require_runs(self) -> None:
+        """UserError with the reasons where there is no run."""
+        if not self.by_key:
+            reasons = [f"{method} on {dataset}: {reason}" for dataset, method, reason in self.skipped]
+            raise UserError(f"nothing to run: {'; '.join([*reasons, *(absent.text for absent in self.absent)])}.")
 
 
 @dataclass
@@ -80,25 +106,80 @@ class Scene:
 
 def make_plan(request: Request) -> Plan:
     """Every run that the request asks for; UserError for anything in it that is unknown or does not fit."""
+    plan = make_plan_of([request])
+    plan.require_runs()
+    return plan
+
+
+def make_plan_of(requests: Sequence[Request]) -> Plan:
+    """One plan of several comparisons, in which every run stands once; UserError as `make_plan`, with its place.
+
+    It may be without runs where all that is asked for is optional and absent.
+    """
     plan = Plan()
-    methods = _methods(request.methods)
-    for name, point in product(request.datasets, _grid(request.overrides)):
-        preset = preset_of(registry.dataset(name), request.preset)
+    for request in requests:
+        try:
+            plan.merge(_plan(request))
+        except UserError as error:
+            raise UserError(request.locate(str(error))) from error
+    if not plan.absent:
+        plan.require_runs()
+    return plan
+
+
+def _plan(request: Request) -> Plan:
+    plan, methods = Plan(), _methods(offered_methods(request))
+    for name in request.datasets:
+        if request.optional:
+            plan.absent += absent_methods(request, name)
+        reason = missing_dataset(request, name) if request.optional else None
+        if reason is None:
+            reason = _add_dataset(plan, name, methods, request)
+        if reason is not None:
+            plan.absent.append(absent_runs(request, name, reason, (cls for _, cls in methods), _points(request)))
+    _check_owners(request, {cls.name for _, cls in methods} | {run.method for run in plan.runs}, plan)
+    return plan
+
+
+def _add_dataset(plan: Plan, name: str, methods: "Methods", request: Request) -> str | None:
+    """The runs on one dataset; for an optional request the reason why its data cannot be used, if it cannot."""
+    preset, scenes = preset_of(registry.dataset(name), request.preset), dict[str, Scene]()
+    for point in _points(request):
         values = layered(preset.values, point)
-        scene = _scene(name, request, preset, values)
+        dials = resolve_dataset(values, registry.dataset(name))
+        if request.optional and (reason := _data_missing(name, request, dials)):
+            return reason
+        scene = scenes.get(repr(dials)) or _scene(name, request, preset, dials)
+        scenes[repr(dials)] = scene
         _announce(plan, scene, request)
         for source, cls in methods:
-            reason = _reason(cls, scene, values)
-            if reason is None:
-                for run in _runs(source, cls, scene, values, point, request):
-                    plan.add(run, requested=True)
-            elif (skip := (scene.data.label, cls.name, reason)) not in plan.skipped:
-                plan.skipped.append(skip)
-    _check_owners(request, {cls.name for _, cls in methods} | {run.method for run in plan.runs})
-    if not plan.runs:
-        reasons = "; ".join(f"{method} on {dataset}: {reason}" for dataset, method, reason in plan.skipped)
-        raise UserError(f"nothing to run: {reasons}.")
-    return plan
+            _add_method(plan, source, cls, scene, values, point, request)
+    return None
+
+
+def _add_method(
+    plan: Plan,
+    source: str,
+    cls: "type[Method]",
+    scene: Scene,
+    values: Mapping[str, Any],
+    point: Mapping[str, str],
+    request: Request,
+) -> None:
+    reason = reason_against(cls, scene, values)
+    if reason is None:
+        for run in specs_of(source, cls, scene, values, point, _pairs(scene, request)):
+            plan.add(run, requested=True)
+    elif (skip := (scene.data.label, cls.name, reason)) not in plan.skipped:
+        plan.skipped.append(skip)
+
+
+def _data_missing(name: str, request: Request, dials: Mapping[str, Any]) -> str | None:
+    try:
+        make_dataset(name, request.data_root, dials).facts()
+    except UserError as error:
+        return f"data missing: {str(error).splitlines()[0]}"
+    return None
 
 
 def make_dataset(name: str, data_root: Path, dials: Mapping[str, Any]) -> "Dataset":
@@ -108,7 +189,7 @@ def make_dataset(name: str, data_root: Path, dials: Mapping[str, Any]) -> "Datas
     return build(cls, dials, location=location)
 
 
-def _methods(names: list[str]) -> "list[tuple[str, type[Method]]]":
+def _methods(names: list[str]) -> "Methods":
     """(source, class) of each method asked for, without doubles, in the order given."""
     expanded = [n for name in names for n in (registry.method_names() if name == "all" else [name])]
     found = {name: registry.method(name) for name in expanded}
@@ -120,22 +201,25 @@ def _methods(names: list[str]) -> "list[tuple[str, type[Method]]]":
     return list(found.items())
 
 
-def _check_owners(request: Request, running: set[str]) -> None:
-    """A setting of a method that this command does not run would silently do nothing: an error."""
-    for key in request.overrides:
+def _check_owners(request: Request, running: set[str], plan: Plan) -> None:
+    """A setting of a method that this command does not run would silently do nothing: an error.
+
+    Not so where something is absent: the setting may belong to a run that it would add.
+    """
+    for key in dict.fromkeys([*request.overrides, *(key for point in request.points for key in point)]):
         head = key.partition(".")[0]
-        if head in registry.setting_owners() and head not in running:
+        if head in registry.setting_owners() and head not in running and not plan.absent:
             names = ", ".join(sorted(running))
             raise UserError(f"--set {key}: method '{head}' is not part of this command; its methods are {names}.")
 
 
-def _grid(overrides: Mapping[str, list[str]]) -> Iterator[dict[str, str]]:
-    for point in product(*overrides.values()):
-        yield dict(zip(overrides, point, strict=True))
+def _points(request: Request) -> list[dict[str, str]]:
+    """Every point crossed with the grid; what is fixed or swept comes first."""
+    grid = [dict(zip(request.overrides, values, strict=True)) for values in product(*request.overrides.values())]
+    return [fixed | dict(point) for point, fixed in product(request.points or [{}], grid)]
 
 
-def _scene(name: str, request: Request, preset: Preset, values: Mapping[str, Any]) -> Scene:
-    dials = resolve_dataset(values, registry.dataset(name))
+def _scene(name: str, request: Request, preset: Preset, dials: dict[str, Any]) -> Scene:
     data = make_dataset(name, request.data_root, dials)
     facts = data.facts()
     protocols = data.protocols()
@@ -156,37 +240,16 @@ def _subset(label: str, offered: tuple[str, ...], asked: tuple[str, ...] | None)
     return tuple(m for m in offered if asked is None or m in asked)
 
 
-def _reason(cls: "type[Method]", scene: Scene, values: Mapping[str, Any]) -> str | None:
-    """Why the method cannot run here, or None."""
-    needs, count = cls.needs, len(scene.modalities)
-    if count < needs.at_least:
-        return f"needs at least {needs.at_least} modalities, not {count}"
-    if count > needs.at_most:
-        return f"takes at most {needs.at_most} modalities, not {count}"
-    if needs.classification and scene.facts.task.regression:
-        return "is defined for classification only"
-    resolved = resolve_run(values, cls, type(scene.data), tuple(scene.facts.modalities))
-    fusions = [_model(resolved, scene, modalities).fusion for modalities in cls.variants(scene.modalities)]
-    if needs.additive_fusion and not all(fusion.additive for fusion in fusions):
-        return "needs an additive fusion head (model.fusion=late-linear)"
-    return cls().skip(scene.facts)
-
-
-def _model(resolved: Resolved, scene: Scene, modalities: tuple[str, ...]) -> MultimodalModel:
-    """The model of a run, without weights; UserError where settings and data do not fit, before anything is trained."""
-    shapes = {m: scene.facts.modalities[m] for m in modalities}
-    encoders = {m: build(EncoderSettings, resolved.encoders[m]) for m in modalities}
-    with torch.device("meta"):
-        return build_model(shapes, scene.facts.task, build(ModelSettings, resolved.model), encoders)
-
-
 def _pairs(scene: Scene, request: Request) -> list[tuple[int, int]]:
     """(seed, fold) of every repetition: as asked, else the preset's pairs, else fold s mod F for seed s."""
     folds = scene.protocol.folds
-    if request.fold is not None and request.fold not in folds:
-        raise UserError(
-            f"--fold {request.fold}: protocol '{scene.protocol.name}' of {scene.data.label} has folds {list(folds)}."
-        )
+    for fold in [request.fold] if request.fold is not None else [fold for _, fold in request.pairs or ()]:
+        if fold not in folds:
+            raise UserError(
+                f"--fold {fold}: protocol '{scene.protocol.name}' of {scene.data.label} has folds {list(folds)}."
+            )
+    if request.pairs is not None:
+        return list(request.pairs)
     if request.seeds is None and request.fold is None and scene.preset.pairs:
         return list(scene.preset.pairs)
     seeds = request.seeds if request.seeds is not None else range(scene.preset.seeds)
@@ -212,68 +275,3 @@ def _announce(plan: Plan, scene: Scene, request: Request) -> None:
             f"the paired sign-flip test reaches p = {least:g} at best; 10 seeds can (--seeds 10)."
         )
     plan.announcements += [line for line in lines if line not in plan.announcements]
-
-
-def _runs(
-    source: str,
-    cls: "type[Method]",
-    scene: Scene,
-    values: Mapping[str, Any],
-    point: Mapping[str, str],
-    request: Request,
-) -> Iterator[RunSpec]:
-    for (seed, fold), modalities in product(_pairs(scene, request), cls.variants(scene.modalities)):
-        yield _run(source, cls, scene, values, point, modalities, seed, fold)
-
-
-def _run(
-    source: str,
-    cls: "type[Method]",
-    scene: Scene,
-    values: Mapping[str, Any],
-    point: Mapping[str, str],
-    modalities: tuple[str, ...],
-    seed: int,
-    fold: int,
-) -> RunSpec:
-    resolved = resolve_run(values, cls, type(scene.data), tuple(scene.facts.modalities))
-    method = build(cls, resolved.method)
-    encoders = {m: dict(resolved.encoders[m]) for m in modalities}
-    for m, inner in encoders.items():
-        inner["kind"] = encoder_kind(str(inner["kind"]), scene.facts.modalities[m])
-    training = dict(resolved.training)
-    if training["monitor"] == "auto":
-        training["monitor"] = scene.protocol.metric
-    metric(str(training["monitor"]), scene.facts.task)
-    requirements = method.requires(modalities)
-    dependencies = tuple(
-        _run(r.method, registry.method(r.method), scene, values, point, r.modalities, seed, fold) for r in requirements
-    )
-    names = {cls.name, *(r.method for r in requirements)}
-    return RunSpec(
-        method=cls.name,
-        method_digest=source_digest(cls),
-        settings=resolved.method,
-        adapter=type(scene.data).name,
-        dataset_settings=scene.dials,
-        fingerprint=scene.fingerprint,
-        modalities=modalities,
-        protocol=scene.protocol.name,
-        fold=fold,
-        seed=seed,
-        training=training,
-        model=resolved.model,
-        encoders=encoders,
-        dependencies=dependencies,
-        dataset=scene.data.label,
-        source=source,
-        dataset_source=scene.name,
-        data_root=scene.data_root,
-        role=cls.role,
-        preset=scene.preset.name,
-        preset_origin=scene.preset.origin,
-        overrides=" ".join(f"{k}={v}" for k, v in point.items() if concerns(k, names, modalities)),
-        protocol_card=scene.protocol.card,
-        metric=scene.protocol.metric,
-        scales_gradients=cls.scales_gradients,
-    )

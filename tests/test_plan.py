@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mcr_bench.bench import plan as planning
-from mcr_bench.bench import registry
+from mcr_bench.bench import registry, specs
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.plan import Plan, Request, make_plan
 from mcr_bench.bench.presets import Preset
@@ -193,8 +193,8 @@ def test_adding_a_method_changes_nobody_s_key(data: str, monkeypatch: pytest.Mon
 def test_a_new_digest_changes_the_runs_of_the_method_and_of_those_that_need_it(
     data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, plain = by_label(planned(data, "all")), planning.source_digest
-    monkeypatch.setattr(planning, "source_digest", lambda cls: "new" if cls.name == "unimodal" else plain(cls))
+    before, plain = by_label(planned(data, "all")), specs.source_digest
+    monkeypatch.setattr(specs, "source_digest", lambda cls: "new" if cls.name == "unimodal" else plain(cls))
     after = by_label(planned(data, "all"))
     changed = {k.partition("/")[0] for k in before if after[k] != before[k]}
     needing = {r.method for r in planned(data, "all").runs if r.dependencies}

@@ -1,0 +1,114 @@
+"""The runs of one method on prepared ground: whether it can run there, and the RunSpec of each repetition."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mcr_bench.bench import registry
+from mcr_bench.bench.digest import source_digest
+from mcr_bench.bench.metrics import metric
+from mcr_bench.bench.models.build import build_model, encoder_kind
+from mcr_bench.bench.models.multimodal import MultimodalModel
+from mcr_bench.bench.resolve import Resolved, concerns, resolve_run
+from mcr_bench.bench.runs import RunSpec
+from mcr_bench.bench.settings import build
+from mcr_bench.bench.training_settings import EncoderSettings, ModelSettings
+
+if TYPE_CHECKING:
+    from mcr_bench.bench.plan import Scene
+    from mcr_bench.methods.base import Method
+
+
+def reason_against(cls: "type[Method]", scene: "Scene", values: Mapping[str, Any]) -> str | None:
+    """Why the method cannot run here, or None."""
+    needs, count = cls.needs, len(scene.modalities)
+    if count < needs.at_least:
+        return f"needs at least {needs.at_least} modalities, not {count}"
+    if count > needs.at_most:
+        return f"takes at most {needs.at_most} modalities, not {count}"
+    if needs.classification and scene.facts.task.regression:
+        return "is defined for classification only"
+    resolved = resolve_run(values, cls, type(scene.data), tuple(scene.facts.modalities))
+    fusions = [_model(resolved, scene, modalities).fusion for modalities in cls.variants(scene.modalities)]
+    if needs.additive_fusion and not all(fusion.additive for fusion in fusions):
+        return "needs an additive fusion head (model.fusion=late-linear)"
+    return cls().skip(scene.facts)
+
+
+def _model(resolved: Resolved, scene: "Scene", modalities: tuple[str, ...]) -> MultimodalModel:
+    """The model of a run, without weights; UserError where settings and data do not fit, before anything is trained."""
+    shapes = {m: scene.facts.modalities[m] for m in modalities}
+    encoders = {m: build(EncoderSettings, resolved.encoders[m]) for m in modalities}
+    with torch.device("meta"):
+        return build_model(shapes, scene.facts.task, build(ModelSettings, resolved.model), encoders)
+
+
+def specs_of(
+    source: str,
+    cls: "type[Method]",
+    scene: "Scene",
+    values: Mapping[str, Any],
+    point: Mapping[str, str],
+    pairs: Sequence[tuple[int, int]],
+) -> Iterator[RunSpec]:
+    """A run for each (seed, fold) and each set of modalities that the method trains.
+
+    values: dotted settings of preset and user; point: those of the user, as text.
+    """
+    for (seed, fold), modalities in product(pairs, cls.variants(scene.modalities)):
+        yield _run(source, cls, scene, values, point, modalities, seed, fold)
+
+
+def _run(
+    source: str,
+    cls: "type[Method]",
+    scene: "Scene",
+    values: Mapping[str, Any],
+    point: Mapping[str, str],
+    modalities: tuple[str, ...],
+    seed: int,
+    fold: int,
+) -> RunSpec:
+    resolved = resolve_run(values, cls, type(scene.data), tuple(scene.facts.modalities))
+    method = build(cls, resolved.method)
+    encoders = {m: dict(resolved.encoders[m]) for m in modalities}
+    for m, inner in encoders.items():
+        inner["kind"] = encoder_kind(str(inner["kind"]), scene.facts.modalities[m])
+    training = dict(resolved.training)
+    if training["monitor"] == "auto":
+        training["monitor"] = scene.protocol.metric
+    metric(str(training["monitor"]), scene.facts.task)
+    requirements = method.requires(modalities)
+    dependencies = tuple(
+        _run(r.method, registry.method(r.method), scene, values, point, r.modalities, seed, fold) for r in requirements
+    )
+    names = {cls.name, *(r.method for r in requirements)}
+    return RunSpec(
+        method=cls.name,
+        method_digest=source_digest(cls),
+        settings=resolved.method,
+        adapter=type(scene.data).name,
+        dataset_settings=scene.dials,
+        fingerprint=scene.fingerprint,
+        modalities=modalities,
+        protocol=scene.protocol.name,
+        fold=fold,
+        seed=seed,
+        training=training,
+        model=resolved.model,
+        encoders=encoders,
+        dependencies=dependencies,
+        dataset=scene.data.label,
+        source=source,
+        dataset_source=scene.name,
+        data_root=scene.data_root,
+        role=cls.role,
+        preset=scene.preset.name,
+        preset_origin=scene.preset.origin,
+        overrides=" ".join(f"{k}={v}" for k, v in point.items() if concerns(k, names, modalities)),
+        protocol_card=scene.protocol.card,
+        metric=scene.protocol.metric,
+        scales_gradients=cls.scales_gradients,
+    )
