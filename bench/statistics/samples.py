@@ -1,0 +1,126 @@
+"""Per-sample questions on stored predictions: McNemar, and intervals that generalise over groups, or seeds and groups."""
+
+from math import sqrt
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from statsmodels.stats.contingency_tables import mcnemar as contingency_mcnemar
+
+from mcr_bench.bench.statistics.intervals import ROUNDING, Array, Interval, around, check_level, finite
+
+FEWEST_GROUPS = 10
+RESAMPLES = 2_000
+BOOTSTRAP, CROSSED = "bootstrap-t over groups", "crossed t over seeds x groups"
+
+
+def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> float:
+    """Exact two-sided McNemar p of two runs' correctness (N,) on the same samples, which it takes as independent.
+
+    ValueError on unequal lengths or values other than 0 and 1.
+    """
+    a, b = finite(correct_a, "correct_a"), finite(correct_b, "correct_b")
+    if a.shape != b.shape or not (np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all()):
+        raise ValueError("correct_a and correct_b must be 0 or 1, for the same samples")
+    only_a, only_b = int(((a == 1) & (b == 0)).sum()), int(((a == 0) & (b == 1)).sum())
+    return float(contingency_mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue)
+
+
+def group_interval(differences: ArrayLike, groups: ArrayLike, level: float = 0.95) -> Interval:
+    """Interval of the mean per-sample difference (N,) that generalises over groups (N,): actors, videos, subjects.
+
+    Bootstrap-t (Efron and Tibshirani, 1993, section 12.5): 2,000 draws of whole groups, each mean a ratio of the groups'
+    sums to their sizes, studentised by its cluster-robust standard error. The runs are taken as given: it says nothing
+    about other seeds. nan marks a sample that was not tested. Refused below 10 groups, and where so few groups differ that
+    a resample has no spread.
+    """
+    check_level(level)
+    d, label = _samples(np.atleast_2d(np.asarray(differences, dtype=np.float64)), groups)
+    if len(d) != 1:
+        raise ValueError("differences must have shape (N,); seeds_groups_interval takes (S, N)")
+    sums, sizes = _cells(d, label)
+    sums, sizes = sums[0], sizes[0]
+    count = len(sums)
+    if count < FEWEST_GROUPS:
+        return Interval.refuse(level, BOOTSTRAP, _too_few(count))
+    mean = sums.sum() / sizes.sum()
+    rest = sums - mean * sizes
+    t = _bootstrap_t(rest, sizes)
+    error = _cluster_error(rest) / sizes.sum()
+    low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2], method="higher") if error > 0 else (-np.inf, np.inf)
+    if not np.isfinite([low, high]).all():
+        reason = "too few groups show any difference: resamples of the groups have no spread"
+        return Interval.refuse(level, BOOTSTRAP, reason)
+    return Interval(float(mean - high * error), float(mean - low * error), level, BOOTSTRAP)
+
+
+def _bootstrap_t(rest: Array, sizes: Array) -> Array:
+    """(R,) studentised means of resampled groups; rest (G,): the groups' sums around the observed mean; sizes (G,)."""
+    count = len(rest)
+    drawn = np.random.default_rng(0).integers(0, count, (RESAMPLES, count))
+    offsets = np.arange(RESAMPLES)[:, None] * count
+    weights = np.bincount((drawn + offsets).ravel(), minlength=RESAMPLES * count).reshape(RESAMPLES, count)
+    moments = weights @ np.stack([rest, sizes, rest**2, rest * sizes, sizes**2], axis=1)
+    total, size, rest2, cross, size2 = moments.T
+    shift = total / size
+    squares = rest2 - 2 * shift * cross + shift**2 * size2
+    none = squares <= ROUNDING * (rest**2).sum()
+    error = np.sqrt(np.where(none, 1.0, squares) * count / (count - 1)) / size
+    return np.asarray(np.where(none, np.copysign(np.inf, shift), shift / error))
+
+
+def seeds_groups_interval(differences: ArrayLike, groups: ArrayLike, level: float = 0.95) -> Interval:
+    """Interval of the mean per-sample difference that generalises over seeds and groups at once.
+
+    differences (S, N): a row per seed (or seed and fold), nan for samples that its fold does not test; groups (N,).
+    Seeds and groups are crossed random effects: the variance is the sum of the cluster-robust ones over seeds and over
+    groups (Owen and Eckles, Annals of Applied Statistics 6, 2012), which counts their interaction twice and is therefore
+    at most conservative; degrees of freedom by Satterthwaite. Refused below 2 seeds or 10 groups, and without spread.
+    """
+    check_level(level)
+    d, label = _samples(np.asarray(differences, dtype=np.float64), groups)
+    sums, sizes = _cells(d, label)
+    seeds, count = sums.shape
+    if seeds < 2:
+        return Interval.refuse(level, CROSSED, f"{seeds} seed carries no estimate of spread; at least 2 are needed")
+    if count < FEWEST_GROUPS:
+        return Interval.refuse(level, CROSSED, _too_few(count))
+    total = sizes.sum()
+    mean = sums.sum() / total
+    rest = sums - mean * sizes
+    over_seeds, over_groups = (_cluster_error(rest.sum(axis)) ** 2 / total**2 for axis in (1, 0))
+    variance = over_seeds + over_groups
+    if variance <= ROUNDING**2:
+        return Interval.refuse(level, CROSSED, "the difference is the same in every seed and group")
+    df = variance**2 / (over_seeds**2 / (seeds - 1) + over_groups**2 / (count - 1))
+    return around(float(mean), sqrt(variance), df, level, CROSSED)
+
+
+def _too_few(count: int) -> str:
+    # Measured by tests/coverage_simulation.py at 4 groups: see its table.
+    return f"{count} group(s): below {FEWEST_GROUPS} the interval covers too rarely"
+
+
+def _samples(differences: Array, groups: ArrayLike) -> tuple[Array, NDArray[np.intp]]:
+    """differences (S, N) and the groups as indices (N,), without the samples that no seed tested."""
+    names = np.asarray(groups)
+    if differences.ndim != 2 or names.shape != differences.shape[1:]:
+        raise ValueError(f"differences {differences.shape} do not match groups {names.shape}")
+    if np.isinf(differences).any():
+        raise ValueError("differences must be finite or nan")
+    tested = ~np.isnan(differences).all(0)
+    if not tested.any():
+        raise ValueError("differences hold no tested sample")
+    return differences[:, tested], np.unique(names[tested], return_inverse=True)[1]
+
+
+def _cells(differences: Array, label: NDArray[np.intp]) -> tuple[Array, Array]:
+    """Sums and sizes (S, G) of the tested samples per seed and group."""
+    count = int(label.max()) + 1
+    sums = [np.bincount(label, np.nan_to_num(row), count) for row in differences]
+    sizes = [np.bincount(label, ~np.isnan(row), count) for row in differences]
+    return np.stack(sums), np.stack(sizes)
+
+
+def _cluster_error(rest: Array) -> float:
+    """Cluster-robust standard error of a total; rest (G,): the clusters' sums around what is expected of them."""
+    return float(np.sqrt(len(rest) / (len(rest) - 1) * (rest**2).sum()))
