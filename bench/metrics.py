@@ -12,11 +12,12 @@ from mcr_bench.bench.task import Task
 
 @dataclass(frozen=True)
 class Metric:
-    """compute(logits (N, C), target (N,)) -> value."""
+    """compute(logits (N, C), target (N,)) -> value. share: a share of 1, whose differences are reported in points."""
 
     name: str
     higher_is_better: bool
     compute: Callable[[Tensor, Tensor], float]
+    share: bool = False
 
 
 def accuracy(logits: Tensor, target: Tensor) -> float:
@@ -66,15 +67,15 @@ def binary_accuracy_nonzero(outputs: Tensor, target: Tensor) -> float:
 
 
 CLASSIFICATION = (
-    Metric("accuracy", True, accuracy),
-    Metric("macro_f1", True, macro_f1),
-    Metric("ece", False, expected_calibration_error),
+    Metric("accuracy", True, accuracy, share=True),
+    Metric("macro_f1", True, macro_f1, share=True),
+    Metric("ece", False, expected_calibration_error, share=True),
 )
 REGRESSION = (
     Metric("mae", False, mean_absolute_error),
     Metric("pearson", True, pearson),
-    Metric("binary_accuracy", True, binary_accuracy),
-    Metric("binary_accuracy_nonzero", True, binary_accuracy_nonzero),
+    Metric("binary_accuracy", True, binary_accuracy, share=True),
+    Metric("binary_accuracy_nonzero", True, binary_accuracy_nonzero, share=True),
 )
 
 

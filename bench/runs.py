@@ -102,6 +102,7 @@ class RunSpec:
         names = ("key", "method", "role", "label", "dataset", "protocol", "fold", "seed", "preset", "preset_origin")
         more = (
             "dataset_source",
+            "source",
             "overrides",
             "protocol_card",
             "metric",

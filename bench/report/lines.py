@@ -11,6 +11,7 @@ Row = dict[str, Any]
 Skipped = tuple[str, str, str]
 
 LOWER_IS_BETTER = {m.name for m in (*CLASSIFICATION, *REGRESSION) if not m.higher_is_better}
+SHARES = {m.name for m in (*CLASSIFICATION, *REGRESSION) if m.share}
 ORDER = ("unimodal", "ensemble")
 
 

@@ -68,7 +68,10 @@ def summarise(values: Sequence[float]) -> tuple[float, float | None, int]:
 def _text(cell: Cell, digits: int) -> str:
     if cell is None:
         return "-"
-    return f"{cell:.{digits}f}" if isinstance(cell, float) else str(cell)
+    if not isinstance(cell, float):
+        return str(cell)
+    text = f"{cell:.{digits}f}"
+    return f"{cell:.0e}" if cell and float(text) == 0 else text  # a p value is never 0.0000
 
 
 def _columns(

@@ -1,0 +1,195 @@
+"""Claims -> tables and sentences: the primary test first, the secondary ones labelled so, power before everything."""
+
+import shlex
+from math import isfinite, isinf, isnan
+from typing import Any
+
+from mcr_bench.bench.report.claims import Against, Claims, cannot, leading
+from mcr_bench.bench.report.lines import Comparison
+from mcr_bench.bench.report.sample_tests import SampleTests
+from mcr_bench.bench.report.table import Cell, Table
+from mcr_bench.bench.statistics.intervals import Interval
+from mcr_bench.bench.statistics.power import pairs_needed, reachable
+
+
+def power_lines(found: Claims) -> list[str]:
+    """What the design can show, and where it cannot, the command that would mend it."""
+    power = found.power
+    if power is None:
+        return [f"nothing to test: no other method shares a seed and fold with {found.baseline}"]
+    if not power.reachable:
+        return [cannot(found), f"to get there: {command(found.comparison, power.needed)}"]
+    lines = [
+        f"{power.pairs} (seed, fold) pairs, {power.comparisons} comparison(s): "
+        f"smallest possible p after Holm {power.smallest:.3g}"
+    ]
+    if isfinite(power.detectable):
+        lines.append(
+            f"80 % power at a difference of {power.detectable:.2g} {found.unit} (median over methods; of the sign-flip "
+            "test at alpha / comparisons, differences taken as normal)"
+        )
+    return lines
+
+
+def summary(found: Claims) -> list[str]:
+    """The primary result in words."""
+    if found.power is None or not found.power.reachable:
+        return power_lines(found)
+    neither = {one.label for one in found.against} - found.better - found.worse
+    parts = (("better than", found.better), ("worse than", found.worse), ("not separated from", neither))
+    return [f"{word} {found.baseline}: {', '.join(sorted(labels))}" for word, labels in parts if labels]
+
+
+def claim_tables(found: Claims) -> list[Table]:
+    """Primary, secondary and all-pairs table; none where nothing could be paired."""
+    return [_primary(found), _secondary(found), _every_pair(found)] if found.against else []
+
+
+def command(comparison: Comparison, seeds: int) -> str:
+    """The command that trains every method of the comparison over so many seeds; what is finished is not repeated."""
+    rows = [row for row in comparison.rows if row["tags"].get("role") != "unimodal"] or comparison.rows
+    methods = dict.fromkeys(row["tags"].get("source") or row["method"] for row in rows)
+    words = ["mcr-bench", "run", "--methods", ",".join(methods)]
+    words += ["--dataset", rows[-1]["tags"].get("dataset_source") or comparison.dataset]
+    words += ["--protocol", comparison.protocol, "--modalities", ",".join(comparison.modalities)]
+    words += ["--preset", comparison.presets[0]] * (len(comparison.presets) == 1)
+    words += [word for setting in comparison.shared for word in ("--set", setting)]
+    return shlex.join([*words, "--seeds", str(seeds)])
+
+
+def claim_data(found: Claims) -> dict[str, Any]:
+    """Everything for a program; numbers that do not exist are null."""
+    power = found.power
+    return {
+        "title": found.comparison.title,
+        "baseline": found.baseline,
+        "metric": found.metric,
+        "unit": found.unit,
+        "alpha": found.alpha,
+        "power": power and vars(power) | {"detectable": _number(power.detectable)},
+        "against": [_against_data(one) for one in found.against],
+        "all_pairs": [
+            {"a": a, "b": b, "difference": d, "p_holm": found.pairs.adjusted[a, b]}
+            for (a, b), d in found.pairs.differences.items()
+        ],
+        "leading": sorted(leading(found)[0]),
+        "summary": summary(found),
+        "notes": found.notes,
+    }
+
+
+def _primary(found: Claims) -> Table:
+    labels, rule = leading(found)
+    columns = ("method", f"difference ({found.unit})", "95 % low", "high", "p", "p (Holm)", "n")
+    columns += (f"test {found.metric}", "80 % power at")
+    base: tuple[Cell, ...] = (found.baseline, None, None, None, None, None, None, found.baseline_mean, None)
+    rows = [base, *map(_primary_row, found.against)]
+    intervals = [one.paired.interval for one in found.against]
+    notes = [rule, *power_lines(found), *_refused("interval", intervals)]
+    notes += [f"interval: {name}" for name in dict.fromkeys(i.method for i in intervals)]
+    notes += [f"{found.metric}: lower is better"] * (found.sign < 0)
+    title = f"{found.comparison.title} · against {found.baseline} · primary: exact two-sided sign-flip, Holm"
+    bold = frozenset(i for i, row in enumerate(rows) if row[0] in labels)
+    digits = (0, 2, 2, 2, 4, 4, 0, 2 if found.scale == 100 else 4, 2)
+    return Table(title, columns, digits, rows, [*notes, *found.notes], bold)
+
+
+def _primary_row(one: Against) -> tuple[Cell, ...]:
+    paired = one.paired
+    ends = (_number(paired.interval.low), _number(paired.interval.high))
+    size = "none" if isinf(one.detectable) else _number(one.detectable)
+    return one.label, paired.difference, *ends, paired.sign_flip, one.adjusted, paired.n, one.mean, size
+
+
+def _secondary(found: Claims) -> Table:
+    columns = ("method", "t p", "Wilcoxon p", "superiority", "McNemar p", "groups low", "groups high")
+    columns += ("seeds × groups low", "seeds × groups high")
+    rows = [
+        (one.label, _number(one.paired.t), _number(one.paired.wilcoxon), one.paired.superiority, *_cells(one.samples))
+        for one in found.against
+    ]
+    notes = [
+        "secondary: no correction for multiplicity; decides no bold type and no claim",
+        "t: paired, Nadeau-Bengio corrected where training parts overlap; Wilcoxon: two-sided, zeros after Pratt",
+        f"superiority: share of the pairs in which the method's value is above that of {found.baseline}, ties half",
+    ]
+    tests = [one.samples for one in found.against if one.samples is not None]
+    if tests:
+        notes.append("McNemar: exact, median over the pairs of runs; they share test samples and cannot be pooled")
+        notes.append(f"groups, seeds × groups: 95 % intervals of the difference ({found.unit}) for other such groups,")
+        notes[-1] += " or other seeds and groups, than those tested"
+        notes += _refused("groups", [one.groups for one in tests])
+        notes += _refused("seeds × groups", [one.seeds_groups for one in tests])
+    else:
+        notes.append("no per-sample tests: they need predictions on record and the protocol's own metric")
+    title = f"{found.comparison.title} · against {found.baseline} · secondary tests"
+    return Table(title, columns, (0, 4, 4, 2, 4, 2, 2, 2, 2), rows, notes)
+
+
+def _cells(tests: SampleTests | None) -> tuple[Cell, ...]:
+    if tests is None:
+        return (None,) * 5
+    ends = [_number(end) for i in (tests.groups, tests.seeds_groups) for end in (i.low, i.high)]
+    return tests.median_mcnemar, *ends
+
+
+def _every_pair(found: Claims) -> Table:
+    names = [found.baseline, *(one.label for one in found.against)]
+    columns = ("method", *(str(i + 1) for i in range(len(names))))
+    rows: list[tuple[Cell, ...]] = [
+        (f"{i + 1} {row}", *(_pair_text(found, row, column) for column in names)) for i, row in enumerate(names)
+    ]
+    count = len(found.pairs.adjusted)
+    notes = [
+        f"row minus column, {found.unit}; *: p <= {found.alpha:g} by the exact sign-flip test, Holm over all "
+        f"{count} pairs: a family of its own, which decides no bold type"
+    ]
+    if found.power and not reachable(found.power.pairs, count, found.alpha):
+        needed = pairs_needed(count, found.alpha)
+        notes.append(
+            f"no star is possible: {found.power.pairs} pairs cannot reach {found.alpha:g} over {count} comparisons; {needed} can"
+        )
+    return Table(f"{found.comparison.title} · all pairs", columns, (0,) * len(columns), rows, notes)
+
+
+def _pair_text(found: Claims, row: str, column: str) -> str | None:
+    for key, sign in (((row, column), 1), ((column, row), -1)):
+        if key in found.pairs.differences:
+            star = "*" * (found.pairs.adjusted[key] <= found.alpha)
+            return f"{sign * found.pairs.differences[key]:+z.{2 if found.scale == 100 else 4}f}{star}"
+    return None
+
+
+def _refused(name: str, intervals: list[Interval]) -> list[str]:
+    return [f"{name} interval refused: {reason}" for reason in dict.fromkeys(i.refused for i in intervals) if reason]
+
+
+def _against_data(one: Against) -> dict[str, Any]:
+    paired, tests = one.paired, one.samples
+    return {
+        "method": one.label,
+        "n": paired.n,
+        "mean": one.mean,
+        "difference": paired.difference,
+        "interval": _interval_data(paired.interval),
+        "p": paired.sign_flip,
+        "p_holm": one.adjusted,
+        "detectable": _number(one.detectable),
+        "secondary": {
+            "t": _number(paired.t),
+            "wilcoxon": _number(paired.wilcoxon),
+            "superiority": paired.superiority,
+            "mcnemar": tests.mcnemar if tests else [],
+            "groups": _interval_data(tests.groups) if tests else None,
+            "seeds_groups": _interval_data(tests.seeds_groups) if tests else None,
+        },
+    }
+
+
+def _interval_data(interval: Interval) -> dict[str, Any]:
+    ends = {"low": _number(interval.low), "high": _number(interval.high)}
+    return {**ends, "method": interval.method, "refused": interval.refused}
+
+
+def _number(value: float) -> float | None:
+    return None if isnan(value) or isinf(value) else value

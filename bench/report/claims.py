@@ -1,0 +1,261 @@
+"""What a comparison may claim: the primary test against a baseline, its power, and what is only secondary."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import isnan, nan
+from statistics import fmean, median
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mcr_bench.bench.report.lines import LOWER_IS_BETTER, SHARES, Comparison, Row, pairs_of
+from mcr_bench.bench.report.sample_tests import SampleTests, Scores, sample_tests
+from mcr_bench.bench.statistics.families import holm
+from mcr_bench.bench.statistics.paired import Paired, compare_paired
+from mcr_bench.bench.statistics.power import detectable, pairs_needed, reachable, smallest_p
+from mcr_bench.bench.statistics.sign_flip import sign_flip
+
+if TYPE_CHECKING:
+    from mcr_bench.bench.record_samples import Samples
+
+ALPHA = 0.05
+POWER = 0.8
+Pair = tuple[int, int]
+ReadSamples = Callable[[list[str]], "Mapping[str, Samples]"]
+
+
+@dataclass(frozen=True)
+class Against:
+    """One method against the baseline. paired: in points, or the metric's units; adjusted: primary p after Holm.
+
+    detectable: the smallest difference that this design finds with 80 % power, inf where it can find none.
+    """
+
+    label: str
+    mean: float
+    paired: Paired
+    adjusted: float
+    detectable: float
+    samples: SampleTests | None
+
+
+@dataclass(frozen=True)
+class AllPairs:
+    """Every pair of lines, a family of its own: (a, b) -> difference a - b and p after Holm over all pairs."""
+
+    differences: dict[tuple[str, str], float]
+    adjusted: dict[tuple[str, str], float]
+
+
+@dataclass(frozen=True)
+class Power:
+    """What the design can reach. pairs: of the best covered method; smallest: p after Holm; needed: pairs for alpha."""
+
+    pairs: int
+    comparisons: int
+    smallest: float
+    needed: int
+    reachable: bool
+    detectable: float
+
+
+@dataclass(frozen=True)
+class Claims:
+    """The statistics of one comparison. better, worse: labels that the primary test separates from the baseline."""
+
+    comparison: Comparison
+    baseline: str
+    metric: str
+    alpha: float
+    scale: float
+    baseline_mean: float
+    against: list[Against]
+    pairs: AllPairs
+    power: Power | None
+    notes: list[str]
+
+    @property
+    def unit(self) -> str:
+        """Of differences."""
+        return "points" if self.scale == 100 else self.metric
+
+    @property
+    def sign(self) -> int:
+        """1 where a positive difference is an improvement."""
+        return -1 if self.metric in LOWER_IS_BETTER else 1
+
+    @property
+    def better(self) -> set[str]:
+        return self._separated(self.sign)
+
+    @property
+    def worse(self) -> set[str]:
+        return self._separated(-self.sign)
+
+    def _separated(self, sign: int) -> set[str]:
+        found = [one for one in self.against if one.adjusted <= self.alpha]
+        return {one.label for one in found if sign * one.paired.difference > 0}
+
+
+def baseline_of(comparison: Comparison, baseline: str) -> str | None:
+    """The line called so, or the line of that method with the fewest settings of its own; None where there is none."""
+    if baseline in comparison.lines:
+        return baseline
+    found = [label for label, runs in comparison.lines.items() if runs[0]["method"] == baseline]
+    return min(found, key=len, default=None)
+
+
+def claims(
+    comparison: Comparison,
+    baseline: str,
+    metric: str | None = None,
+    alpha: float = ALPHA,
+    read_samples: ReadSamples | None = None,
+) -> Claims:
+    """Every line but the unimodal ones against the line `baseline`, and all pairs. metric None: the protocol's.
+
+    The primary test is fixed: exact two-sided sign-flip over the (seed, fold) pairs, Holm over the methods.
+    read_samples: run ids -> per-sample scores for the secondary per-sample tests, which need the protocol's metric.
+    """
+    metric = metric or comparison.metric
+    scale = 100.0 if metric in SHARES else 1.0
+    aside = set(comparison.of_role("unimodal")) - {baseline}
+    values = {label: values_of(runs, metric, scale) for label, runs in comparison.lines.items() if label not in aside}
+    base, others = values.pop(baseline), values
+    shared = {label: sorted(base.keys() & mine.keys()) for label, mine in others.items()}
+    paired = {
+        label: compare_paired(
+            [others[label][p] for p in common], [base[p] for p in common], overlap=_overlap(comparison, label, common)
+        )
+        for label, common in shared.items()
+        if common
+    }
+    adjusted = dict(zip(paired, holm([one.sign_flip for one in paired.values()]).tolist(), strict=True))
+    level = alpha / max(1, len(paired))
+    scores = _scores(comparison, [baseline, *paired], read_samples if metric == comparison.metric else None)
+    against = [
+        Against(
+            label,
+            fmean(others[label].values()),
+            one,
+            adjusted[label],
+            _spread(others[label], base, shared[label]) * detectable(one.n, level, POWER),
+            sample_tests(scores, label, baseline, shared[label], scale),
+        )
+        for label, one in paired.items()
+    ]
+    notes = _notes(against, {label for label in others if label not in paired}, aside, baseline, shared)
+    mean = fmean(base.values()) if base else nan
+    every = _all_pairs({baseline: base, **others})
+    return Claims(comparison, baseline, metric, alpha, scale, mean, against, every, _power(against, alpha), notes)
+
+
+def values_of(runs: Sequence[Row], metric: str, scale: float = 1.0) -> dict[Pair, float]:
+    """(seed, fold) -> the runs' test metric times scale; runs that did not log it, or logged nan, are left out."""
+    logged = {pair: row["metrics"].get(f"test/{metric}") for pair, row in pairs_of(runs).items()}
+    return {pair: scale * value for pair, value in logged.items() if value is not None and not isnan(value)}
+
+
+def leading(found: Claims) -> tuple[set[str], str]:
+    """The labels in bold type, by the primary test alone, and the rule in words."""
+    if found.power is None:
+        return set(), f"no bold type: nothing shares a seed and fold with {found.baseline}"
+    if not found.power.reachable:
+        return set(), f"no bold type: {cannot(found)}"
+    test = f"exact sign-flip over {found.power.pairs} (seed, fold) pairs, Holm over {found.power.comparisons} methods"
+    if found.better:
+        return found.better, f"bold: better than {found.baseline} ({test}, p <= {found.alpha:g})"
+    equal = {found.baseline, *(one.label for one in found.against)} - found.worse
+    return equal, f"bold: {found.baseline} and what is not worse; nothing is better ({test}, p <= {found.alpha:g})"
+
+
+def cannot(found: Claims) -> str:
+    """In words: with these pairs alpha is out of reach, and how many would do."""
+    power = found.power
+    assert power is not None
+    return (
+        f"{power.pairs} (seed, fold) pair(s) cannot reach p <= {found.alpha:g} after Holm over {power.comparisons} "
+        f"comparison(s) (smallest possible p: {power.smallest:.3g}); {power.needed} can"
+    )
+
+
+def _overlap(comparison: Comparison, label: str, common: Sequence[Pair]) -> float | None:
+    """n_test / n_train where the pairs cover several folds of the same data, whose training parts then overlap."""
+    if len({fold for _, fold in common}) < 2:
+        return None
+    runs = pairs_of(comparison.lines[label])
+    sizes = [
+        (m["data/test_samples"], m["data/train_samples"])
+        for m in (runs[pair]["metrics"] for pair in common)
+        if m.get("data/train_samples") and "data/test_samples" in m
+    ]
+    return fmean(test / train for test, train in sizes) if sizes else None
+
+
+def _spread(mine: Mapping[Pair, float], base: Mapping[Pair, float], common: Sequence[Pair]) -> float:
+    """Sample standard deviation of the paired differences; nan for fewer than two."""
+    return float(np.std([mine[p] - base[p] for p in common], ddof=1)) if len(common) > 1 else nan
+
+
+def _power(against: Sequence[Against], alpha: float) -> Power | None:
+    if not against:
+        return None
+    pairs, count = max(one.paired.n for one in against), len(against)
+    known = [one.detectable for one in against if not isnan(one.detectable)]
+    smallest = min(1.0, smallest_p(pairs) * count)
+    size = median(known) if known else nan
+    return Power(pairs, count, smallest, pairs_needed(count, alpha), reachable(pairs, count, alpha), size)
+
+
+def _all_pairs(values: Mapping[str, Mapping[Pair, float]]) -> AllPairs:
+    """Pairs of lines that share the same seeds and folds are tested together, which is much faster."""
+    groups: dict[tuple[Pair, ...], list[tuple[str, str]]] = {}
+    for a, b in combinations(values, 2):
+        groups.setdefault(tuple(sorted(values[a].keys() & values[b].keys())), []).append((a, b))
+    differences: dict[tuple[str, str], float] = {}
+    raw: dict[tuple[str, str], float] = {}
+    for common, names in groups.items():
+        if common:
+            d = np.array([[values[a][p] - values[b][p] for a, b in names] for p in common])
+            differences |= zip(names, d.mean(0).tolist(), strict=True)
+            raw |= zip(names, np.atleast_1d(sign_flip(d)).tolist(), strict=True)
+    return AllPairs(differences, dict(zip(raw, holm(list(raw.values())).tolist(), strict=True)))
+
+
+def _scores(comparison: Comparison, labels: Sequence[str], read: ReadSamples | None) -> Scores:
+    """Label -> (seed, fold) -> per-sample scores."""
+    if read is None:
+        return {}
+    runs = {label: pairs_of(comparison.lines[label]) for label in labels}
+    found = read([row["run_id"] for rows in runs.values() for row in rows.values()])
+    return {
+        label: {pair: found[row["run_id"]] for pair, row in rows.items() if row["run_id"] in found}
+        for label, rows in runs.items()
+    }
+
+
+def _notes(
+    against: Sequence[Against],
+    unpaired: set[str],
+    aside: set[str],
+    baseline: str,
+    shared: Mapping[str, Sequence[Pair]],
+) -> list[str]:
+    notes = []
+    if unpaired:
+        notes.append(f"not tested: {', '.join(sorted(unpaired))}: no seed and fold in common with {baseline}")
+    if aside:
+        notes.append(f"not in the family: {', '.join(sorted(aside))}, which see one modality only")
+    fewer = [f"{one.label} ({one.paired.n})" for one in against if one.paired.n < max(a.paired.n for a in against)]
+    if fewer:
+        notes.append(f"fewer pairs than the others: {', '.join(fewer)}")
+    if any(len({fold for _, fold in shared[one.label]}) > 1 for one in against):
+        corrected = all(one.paired.resampled for one in against)
+        notes.append(
+            "the folds' training parts overlap: intervals and t tests carry the Nadeau-Bengio correction; "
+            "the sign-flip test takes the pairs as exchangeable"
+            if corrected
+            else "the folds' training parts overlap, and their sizes are not on record: intervals are too narrow"
+        )
+    return notes

@@ -1,0 +1,87 @@
+"""Secondary tests on stored predictions: McNemar per pair of runs, intervals over groups and over seeds and groups."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcr_bench.bench.statistics.intervals import Interval
+from mcr_bench.bench.statistics.samples import group_interval, mcnemar, seeds_groups_interval
+
+if TYPE_CHECKING:
+    from mcr_bench.bench.record_samples import Samples
+
+Scores = Mapping[str, Mapping[tuple[int, int], "Samples"]]
+
+
+@dataclass(frozen=True)
+class SampleTests:
+    """mcnemar: p of each pair of runs, none where scores are not right or wrong; intervals in points."""
+
+    mcnemar: list[float]
+    groups: Interval
+    seeds_groups: Interval
+
+    @property
+    def median_mcnemar(self) -> float | None:
+        """Over the pairs of runs, whose test samples are the same: they cannot be pooled."""
+        return median(self.mcnemar) if self.mcnemar else None
+
+
+def sample_tests(
+    scores: Scores, label: str, baseline: str, pairs: Sequence[tuple[int, int]], scale: float
+) -> SampleTests | None:
+    """`label` against `baseline` on the test samples; None where no pair of runs has predictions on record."""
+    mine, base = scores.get(label, {}), scores.get(baseline, {})
+    both = [(mine[p], base[p]) for p in pairs if p in mine and p in base]
+    rows = [_difference(a, b) for a, b in both]
+    if not rows:
+        return None
+    differences, groups = _matrix(rows)
+    binary = all(set(np.unique(s.score).tolist()) <= {0.0, 1.0} for pair in both for s in pair)
+    known = ~np.isnan(differences)
+    means = np.where(known, differences, 0).sum(0) / known.sum(0)
+    return SampleTests(
+        [_mcnemar(a, b) for a, b in both] if binary else [],
+        group_interval(means * scale, groups),
+        seeds_groups_interval(differences * scale, groups),
+    )
+
+
+def _common(a: "Samples", b: "Samples") -> tuple[NDArray[np.int_], NDArray[np.int_]] | None:
+    """Positions of the samples that both runs predicted; None where they are the same in the same order."""
+    if a.ids is b.ids or np.array_equal(a.ids, b.ids):
+        return None
+    _, left, right = np.intersect1d(a.ids, b.ids, return_indices=True)
+    return left, right
+
+
+def _difference(a: "Samples", b: "Samples") -> tuple[NDArray[np.str_], NDArray[np.str_], NDArray[np.float64]]:
+    """(ids, groups, score a - score b) of the common samples."""
+    common = _common(a, b)
+    if common is None:
+        return a.ids, a.groups, a.score.astype(np.float64) - b.score
+    left, right = common
+    return a.ids[left], a.groups[left], a.score[left].astype(np.float64) - b.score[right]
+
+
+def _mcnemar(a: "Samples", b: "Samples") -> float:
+    common = _common(a, b)
+    return mcnemar(a.score, b.score) if common is None else mcnemar(a.score[common[0]], b.score[common[1]])
+
+
+def _matrix(
+    rows: Sequence[tuple[NDArray[np.str_], NDArray[np.str_], NDArray[np.float64]]],
+) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
+    """(S, N) differences, nan where a row lacks the sample, and the groups (N,)."""
+    ids, groups, _ = rows[0]
+    if all(other is ids or np.array_equal(other, ids) for other, _, _ in rows):
+        return np.stack([d for _, _, d in rows]), groups
+    every, first = np.unique(np.concatenate([i for i, _, _ in rows]), return_index=True)
+    found = np.full((len(rows), len(every)), np.nan)
+    for row, (names, _, d) in zip(found, rows, strict=True):
+        row[np.searchsorted(every, names)] = d
+    return found, np.concatenate([g for _, g, _ in rows])[first]
