@@ -123,7 +123,10 @@ def _number(text: str) -> float | None:
 def _source(place: Traversable, stem: str) -> list[PublishedTable]:
     numbers = numbers_of((place / f"{stem}.csv").read_text(encoding="utf-8"))
     file = f"{stem}.toml"
-    mapping = tomllib.loads((place / file).read_text(encoding="utf-8"))
+    try:
+        mapping = tomllib.loads((place / file).read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{file} is not valid TOML: {error}.") from error
     _check_keys(mapping, ("ddof", "tables", "methods"), file)
     methods = [_method(file, title, values) for title, values in mapping.get("methods", {}).items()]
     tables = mapping.get("tables", [])

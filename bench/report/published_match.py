@@ -68,29 +68,35 @@ class Setup:
 
 
 class Runs:
-    """The finished runs of a record, by dataset and method."""
+    """The finished runs of a record (rows as from `Record.rows`), by dataset, method and setup.
+
+    Of each setup the runs of its newest configuration (settings and code), the newest of each seed and fold.
+    """
 
     def __init__(self, rows: Iterable[Row]) -> None:
-        self._runs: dict[tuple[str, str], dict[Setup, list[Row]]] = {}
+        found: dict[tuple[str, str], dict[Setup, list[Row]]] = {}
         for row in sorted(rows, key=lambda row: row["started"]):
             if row["status"] == "finished":
-                setups = self._runs.setdefault((row["dataset"], row["method"]), {})
-                setups.setdefault(_setup(row), []).append(row)
+                found.setdefault((row["dataset"], row["method"]), {}).setdefault(_setup(row), []).append(row)
+        self._runs = {key: {setup: current(runs) for setup, runs in setups.items()} for key, setups in found.items()}
 
     def of(self, target: Target) -> dict[Setup, list[Row]]:
-        """Setup -> the runs of its newest configuration (settings and code), the newest of each seed and fold."""
-        setups = self._runs.get((target.place.dataset, target.method), {})
-        return {setup: current(runs) for setup, runs in setups.items()}
+        """Every setup in which the target's method has runs on its dataset."""
+        return self._runs.get((target.place.dataset, target.method), {})
 
 
-def answers(table: PublishedTable, rows: Iterable[Row], margin: float) -> dict[tuple[str, str], Answer]:
-    """The answer to every number of a published table, by (method title, column title); rows as from `Record.rows`."""
-    runs = Runs(rows)
-    methods, columns = {m.title: m for m in table.methods}, {c.title: c for c in table.columns}
-    return {
-        place: _answer(number, table.ddof, methods[place[0]], columns[place[1]], runs, margin)
-        for place, number in table.numbers.items()
-    }
+def answers(table: PublishedTable, runs: Runs, margin: float) -> dict[tuple[str, str], Answer]:
+    """The answer to every number of a published table, by (method title, column title), in the table's order."""
+    lacking = {method.title: _no_method(method) for method in table.methods}
+    given = {}
+    for column in table.columns:
+        nowhere = _no_place(column)
+        for method in table.methods:
+            place = (method.title, column.title)
+            if place in table.numbers:
+                missing = (*nowhere, *lacking[method.title])
+                given[place] = _answer(table.numbers[place], table.ddof, method, column, missing, runs, margin)
+    return given
 
 
 def command(targets: Sequence[Target]) -> str:
@@ -104,10 +110,15 @@ def command(targets: Sequence[Target]) -> str:
 
 
 def _answer(
-    number: Number, ddof: int | None, method: PublishedMethod, column: Column, runs: Runs, margin: float
+    number: Number,
+    ddof: int | None,
+    method: PublishedMethod,
+    column: Column,
+    missing: tuple[str, ...],
+    runs: Runs,
+    margin: float,
 ) -> Answer:
     place = column.ours
-    missing = (*_no_place(column), *_no_method(method))
     if missing or place is None:
         return Answer(NOT_OFFERED, missing)
     target = Target(method.method, place, _modalities(method, place), (*place.settings, *method.settings))

@@ -1,11 +1,12 @@
 """Published numbers beside ours: for each published table one in its layout, and one with a line per number."""
 
 from collections.abc import Iterable
+from importlib.resources.abc import Traversable
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.report.lines import Row
 from mcr_bench.bench.report.published import Number, PublishedTable, published_tables_of
-from mcr_bench.bench.report.published_match import LEVEL, NOT_COMPARABLE, Answer, Target, answers, command
+from mcr_bench.bench.report.published_match import LEVEL, NOT_COMPARABLE, Answer, Runs, Target, answers, command
 from mcr_bench.bench.report.table import Cell, Table
 from mcr_bench.bench.statistics.intervals import Interval
 
@@ -20,16 +21,16 @@ LONG = (
 MARGIN = 2.0
 
 
-def published_tables(rows: Iterable[Row], margin: float = MARGIN) -> list[Table]:
+def published_tables(rows: Iterable[Row], margin: float = MARGIN, folder: Traversable | None = None) -> list[Table]:
     """For each published table: published, ours and verdict in its layout, then the same as one line per number.
 
-    rows: as from `Record.rows`, also none. margin: in points, of the verdict `reproduced`. UserError where a mapping
-    does not fit its numbers.
+    rows: as from `Record.rows`, also none. margin: in points, of the verdict `reproduced`. folder: of the published
+    numbers, by default the package's. UserError where a mapping does not fit its numbers.
     """
     if margin <= 0:
         raise UserError(f"the margin of a verdict is a positive number of points, not {margin:g}.")
-    found, runs = [], list(rows)
-    for table in published_tables_of():
+    found, runs = [], Runs(rows)
+    for table in published_tables_of(folder):
         given = answers(table, runs, margin)
         found += [_wide(table, given, margin), _long(table, given, margin)]
     return found
@@ -37,11 +38,13 @@ def published_tables(rows: Iterable[Row], margin: float = MARGIN) -> list[Table]
 
 def _wide(table: PublishedTable, given: Answers, margin: float) -> Table:
     """Up to three lines per method: published, ours where there are runs, verdict."""
-    digits = max(_decimals(number.mean) for number in table.numbers.values())
+    numbers = table.numbers.values()
+    digits = max(_decimals(number.mean) for number in numbers)
+    spread = max((_decimals(number.std) for number in numbers if number.std is not None), default=0)
     cells: list[tuple[Cell, ...]] = []
     for method in table.methods:
         places = [(method.title, column.title) for column in table.columns]
-        cells.append((method.title, "published", *(_published(table.numbers.get(p), digits) for p in places)))
+        cells.append((method.title, "published", *(_published(table.numbers.get(p), digits, spread) for p in places)))
         if any(given[p].values for p in places if p in given):
             cells.append((method.title, "ours", *(_ours(given.get(p), digits) for p in places)))
         cells.append((method.title, "verdict", *(given[p].word if p in given else None for p in places)))
@@ -79,10 +82,10 @@ def _ends(interval: Interval | None) -> tuple[Cell, Cell]:
     return (None, None) if interval is None or interval.refused else (interval.low, interval.high)
 
 
-def _published(number: Number | None, digits: int) -> Cell:
+def _published(number: Number | None, digits: int, spread: int) -> Cell:
     if number is None:
         return None
-    return f"{number.mean:.{digits}f}" + ("" if number.std is None else f" ± {number.std:.{digits}f}")
+    return f"{number.mean:.{digits}f}" + ("" if number.std is None else f" ± {number.std:.{spread}f}")
 
 
 def _ours(answer: Answer | None, digits: int) -> Cell:
@@ -106,7 +109,7 @@ def _explanations(table: PublishedTable, margin: float) -> list[str]:
     kinds = {0: "population standard deviation (ddof 0)", 1: "sample standard deviation (ddof 1)"}
     notes = []
     if table.ddof is not None:
-        runs = ", ".join(sorted({str(number.n_runs) for number in table.numbers.values()}))
+        runs = ", ".join(map(str, sorted({number.n_runs for number in table.numbers.values() if number.n_runs})))
         more = "; as a sample standard deviation, std × sqrt(n / (n - 1)), in the verdict" * (table.ddof == 0)
         notes.append(f"±: {kinds[table.ddof]} over n = {runs} runs, as published{more}")
     notes.append(f"ours: mean of n runs with its {level} t interval")
@@ -124,7 +127,7 @@ def _reasons(table: PublishedTable, given: Answers) -> list[str]:
     for place, answer in given.items():
         for reason in answer.reasons:
             where.setdefault((answer.word, reason), []).append(place)
-    return [f"{word}: {reason} ({_where(places, list(given))})" for (word, reason), places in where.items()] + [
+    return [f"{word}: {reason} ({_where(places, table)})" for (word, reason), places in where.items()] + [
         f"{NOT_COMPARABLE}, also once there are runs: {reason} ({', '.join(columns)})"
         for reason, columns in _declared(table, given).items()
     ]
@@ -140,16 +143,15 @@ def _declared(table: PublishedTable, given: Answers) -> dict[str, list[str]]:
     return found
 
 
-def _where(places: list[Place], everywhere: list[Place]) -> str:
-    """Whole columns or whole rows by their name, else both."""
-    for axis in (1, 0):
-        names = list(dict.fromkeys(place[axis] for place in places))
-        if len(places) == sum(place[axis] in names for place in everywhere):
-            return ", ".join(names)
-    by_column: dict[str, list[str]] = {}
-    for method, column in places:
-        by_column.setdefault(column, []).append(method)
-    return "; ".join(f"{column}: {', '.join(methods)}" for column, methods in by_column.items())
+def _where(places: list[Place], table: PublishedTable) -> str:
+    """Whole columns or whole rows by their name, else both; in the table's order."""
+    columns = [column.title for column in table.columns if any(column.title == p[1] for p in places)]
+    if len(places) == sum(place[1] in columns for place in table.numbers):
+        return ", ".join(columns)
+    methods = [method.title for method in table.methods if any(method.title == p[0] for p in places)]
+    if len(places) == sum(place[0] in methods for place in table.numbers):
+        return ", ".join(methods)
+    return "; ".join(f"{c}: {', '.join(m for m in methods if (m, c) in places)}" for c in columns)
 
 
 def _commands(given: Answers) -> list[str]:
