@@ -43,7 +43,8 @@ class SearchReader:
     client: Callable[[], Any]
 
     def read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
-        found = self._search(self._experiments(dataset), f"tags.key = '{next(iter(keys))}'" if _one(keys) else "")
+        text = f"tags.key = '{next(iter(keys))}'" if keys is not None and len(keys) == 1 else ""
+        found = self._search(self._experiments(dataset), text)
         return [run for run in found if keys is None or run.tags.get("key") in keys]
 
     def _experiments(self, dataset: str | None) -> list[str]:
@@ -53,10 +54,6 @@ class SearchReader:
     def _search(self, experiments: list[str], text: str) -> list[StoredRun]:
         runs = _pages(self.client().search_runs, experiments, text) if experiments else []
         return [StoredRun.of(run) for run in runs]
-
-
-def _one(keys: Collection[str] | None) -> bool:
-    return keys is not None and len(keys) == 1
 
 
 def _pages(search: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Any]:

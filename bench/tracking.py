@@ -200,8 +200,11 @@ class Record:
         try:
             return call(*args)
         except Exception as error:
+            server = self.uri.startswith(("http://", "https://"))
+            hint = "Is the server running? (MLFLOW_HTTP_REQUEST_TIMEOUT=60 gives a slow one time.) " if server else ""
             raise UserError(
-                f"the record at '{self.uri}' cannot be opened: {error}. Give another --tracking-uri or MCR_BENCH_HOME."
+                f"the record at '{self.uri}' cannot be opened: {error}. "
+                f"{hint}Give another --tracking-uri or MCR_BENCH_HOME."
             ) from error
 
     def _read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:

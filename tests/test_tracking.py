@@ -1,5 +1,6 @@
 """The record: what is written is read back, a run is finished only when all of it is logged, resumption logs once."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -158,6 +159,32 @@ def test_a_half_written_epoch_is_written_again(record: Record, spec: Spec) -> No
     assert history(record, run_id, "m0") == [(1, 0.0)]
 
 
+def test_a_kill_between_the_final_values_and_the_word_finished_logs_them_once(record: Record, spec: Spec) -> None:
+    run_id = str(record.start(spec))
+    record.log_epoch(spec, epoch(spec, 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record._client, "set_terminated", lambda *_: sys.exit("killed"))
+        with pytest.raises(SystemExit):
+            record.finish(spec, {"test/accuracy": 0.5, "cost/seconds": 3.0})
+    again = Record(home=record.home)
+    again.start(spec)
+    again.finish(spec, {"test/accuracy": 0.5, "cost/seconds": 3.5, "test/loss": 1.0})
+    expected = {"test/accuracy": 0.5, "cost/seconds": 3.0, "test/loss": 1.0, "val/accuracy": 0.1, "epoch": 1.0}
+    assert record.finished([spec.key])[spec.key]["metrics"] == expected
+    assert history(record, run_id, "cost/seconds") == [(1, 3.0)]
+    assert history(record, run_id, "test/loss") == [(1, 1.0)]
+
+
+def test_a_final_value_of_an_earlier_epoch_does_not_hide_that_of_a_later_one(record: Record, spec: Spec) -> None:
+    run_id = str(record.start(spec))
+    record.log_epoch(spec, epoch(spec, 1, loss=0.5))
+    record.kill(spec)
+    record.start(spec)
+    record.log_epoch(spec, epoch(spec, 2, other=0.5))
+    record.finish(spec, {"loss": 0.25})
+    assert history(record, run_id, "loss") == [(1, 0.5), (2, 0.25)]
+
+
 def test_a_missing_artifact_leaves_the_run_unfinished(record: Record, spec: Spec, tmp_path: Path) -> None:
     record.start(spec)
     with pytest.raises(OSError, match="nothing"):
@@ -228,6 +255,29 @@ def test_a_store_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
         Record(f"sqlite:///{tmp_path / 'text.db'}", tmp_path)
 
 
+def test_a_server_that_does_not_answer_is_named_without_waiting_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patience = []
+    monkeypatch.setattr("mcr_bench.bench.record_store.IMPATIENT", {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"})
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    import mlflow.tracking
+
+    def refuse(*_: object, **__: object) -> None:
+        patience.append(os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"])
+        raise ConnectionError("refused")
+
+    monkeypatch.setattr(mlflow.tracking.MlflowClient, "search_experiments", refuse)
+    with pytest.raises(UserError, match=r"127\.0\.0\.1:9.*refused.*Is the server running"):
+        Record("http://127.0.0.1:9", tmp_path)
+    assert patience == ["0"]
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ  # a long run shall survive a server's restart
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    with pytest.raises(UserError):
+        Record("http://127.0.0.1:9", tmp_path)
+    assert (patience[1], os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]) == ("3", "3")
+
+
 def test_a_command_killed_while_it_created_the_record_leaves_no_broken_one(tmp_path: Path, spec: Spec) -> None:
     for name in ("mlflow.db.new", "mlflow.db.new-journal"):
         (tmp_path / name).write_bytes(b"half" * 1000)
@@ -268,10 +318,19 @@ def test_two_commands_create_and_write_one_record_at_once(tmp_path: Path, monkey
     assert len(list((tmp_path / "home").glob("mlflow.db"))) == 1
 
 
-def test_mlflow_is_imported_only_when_a_record_is_opened() -> None:
-    code = "import sys, mcr_bench.bench.tracking, mcr_bench.bench.executors.local\n"
-    code += "print({'mlflow', 'torch', 'pandas'} & {*sys.modules})"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+def test_mlflow_is_imported_only_when_a_record_is_made_or_written(
+    record: Record, spec: Spec, predictions: Path
+) -> None:
+    run_id = record.start(spec)
+    record.finish(spec, {}, [predictions])
+    code = "import sys, mcr_bench.bench.tracking, mcr_bench.bench.executors.local\nfrom pathlib import Path\n"
+    code += "print({'mlflow', 'torch', 'pandas'} & {*sys.modules})\n"
+    code += "record = mcr_bench.bench.tracking.Record(home=Path(sys.argv[1]))\n"
+    code += "print([row['key'] for row in record.rows() if row['run_id'] == sys.argv[2]])\n"
+    code += "print(len(record.predictions(sys.argv[2])), 'mlflow' in sys.modules)"
+    command = [sys.executable, "-c", code, str(record.home), str(run_id)]
+    said = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"MLFLOW_TRACKING_URI": ""})
+    assert said.stdout == f"set()\n['{spec.key}']\n2 False\n"
 
 
 def test_a_folder_that_cannot_be_made_and_a_name_with_a_quote(tmp_path: Path, spec: Spec) -> None:

@@ -1,0 +1,148 @@
+"""Per-sample scores: right for both kinds of label, shared names, kept for the next time, never from a broken file."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mcr_bench.bench.record_artifacts import Artifact
+from mcr_bench.bench.record_cache import Kept, SamplesCache
+from mcr_bench.bench.record_samples import Samples, read_samples
+
+LOGITS = [[0.0, 2.0], [5.0, 1.0], [0.0, 1.0], [3.0, 0.0]]
+PARTS = ["val", "test", "test", "test"]
+
+
+def write(path: Path, label: list[float], ids: str = "abcd", logits: list[list[float]] = LOGITS) -> Path:
+    columns = {"part": pa.array(PARTS), "id": pa.array(list(ids)), "group": pa.array(["g", "g", "h", "h"])}
+    lists = pa.array(logits, type=pa.list_(pa.float32(), len(logits[0])))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({**columns, "label": pa.array(label), "logits": lists, "modality/m": lists}), path)
+    return path
+
+
+def finder(folder: Path, asked: list[str], final: bool = True) -> Callable[[str], Artifact]:
+    def find(run_id: str) -> Artifact:
+        asked.append(run_id)
+        return Artifact(folder / f"{run_id}.parquet", final)
+
+    return find
+
+
+def read(folder: Path, *run_ids: str, final: bool = True) -> tuple[dict[str, Samples], list[str]]:
+    """The samples, and the runs whose file was opened for them."""
+    asked: list[str] = []
+    return read_samples(run_ids, finder(folder, asked, final), folder / "cache" / "samples.db"), sorted(asked)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write(tmp_path / "r.parquet", [1, 0, 0, 0])
+    write(tmp_path / "s.parquet", [1, 1, 1, 0])
+    return tmp_path
+
+
+def test_a_right_class_scores_one_on_the_test_part_alone(folder: Path) -> None:
+    found, _ = read(folder, "r", "s")
+    assert found["r"].score.tolist() == [1.0, 0.0, 1.0]
+    assert found["s"].score.tolist() == [0.0, 1.0, 1.0]
+    assert (found["r"].ids.tolist(), found["r"].groups.tolist()) == (["b", "c", "d"], ["g", "h", "h"])
+    assert (found["r"].score.dtype, found["r"].ids.dtype.kind) == (np.float32, "U")
+
+
+def test_a_number_scores_its_absolute_error(tmp_path: Path) -> None:
+    write(tmp_path / "r.parquet", [0.5, 1.5, -1.0, 2.75], logits=[[0.0], [1.0], [1.0], [3.0]])
+    found, _ = read(tmp_path, "r")
+    assert found["r"].score.tolist() == [0.5, 2.0, 0.25]
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["cold", "warm"])
+def test_equal_names_are_shared_and_nothing_can_be_changed(folder: Path, again: bool) -> None:
+    write(folder / "t.parquet", [1, 0, 0, 0], ids="abce")
+    if again:
+        read(folder, "r", "s", "t")
+    found, _ = read(folder, "r", "s", "t")
+    assert found["r"].ids is found["s"].ids
+    assert found["r"].groups is found["s"].groups
+    assert found["t"].ids.tolist() == ["b", "c", "e"]
+    for array in (found["r"].ids, found["r"].groups, found["r"].score):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = array[1]
+
+
+def test_a_finished_run_is_read_once(folder: Path) -> None:
+    first, asked = read(folder, "r", "s", "r")
+    assert asked == ["r", "s"]
+    (folder / "r.parquet").unlink()
+    second, asked = read(folder, "s", "r")
+    assert (list(second), asked) == (["s", "r"], [])
+    assert second["r"].score.tolist() == first["r"].score.tolist()
+    assert second["r"].ids.tolist() == first["r"].ids.tolist()
+
+
+def test_a_run_that_is_not_finished_is_read_each_time(folder: Path) -> None:
+    read(folder, "r", final=False)
+    write(folder / "r.parquet", [1, 1, 1, 1])
+    found, asked = read(folder, "r", final=False)
+    assert (found["r"].score.tolist(), asked) == ([0.0, 1.0, 0.0], ["r"])
+
+
+def test_runs_without_a_readable_file_are_left_out_and_not_kept(folder: Path) -> None:
+    (folder / "text.parquet").write_text("no parquet")
+    (folder / "cut.parquet").write_bytes((folder / "r.parquet").read_bytes()[:-200])
+    pq.write_table(pa.table({"part": ["test"], "id": ["a"]}), folder / "columns.parquet")
+    bad = ["missing", "text", "cut", "columns"]
+    assert list(read(folder, "r", *bad)[0]) == ["r"]
+    write(folder / "cut.parquet", [1, 1, 1, 1])
+    found, asked = read(folder, "r", *bad)
+    assert (list(found), asked) == (["r", "cut"], sorted(bad))
+
+
+def test_no_run_is_no_file(folder: Path) -> None:
+    assert read(folder) == ({}, [])
+    assert not (folder / "cache").exists()
+
+
+@pytest.mark.parametrize("damage", ["text", "cut", "other tables", "directory"])
+def test_a_broken_cache_costs_time_and_no_more(folder: Path, damage: str) -> None:
+    good, _ = read(folder, "r", "s")
+    cache = folder / "cache" / "samples.db"
+    if damage == "text":
+        cache.write_text("not a database" * 1000)
+    elif damage == "cut":
+        cache.write_bytes(cache.read_bytes()[:5000])
+    else:
+        cache.unlink()
+    if damage == "other tables":
+        sqlite3.connect(cache).execute("CREATE TABLE scores (x)").connection.close()
+    if damage == "directory":
+        cache.mkdir()
+    found, asked = read(folder, "r", "s")
+    assert asked == ["r", "s"]
+    assert {run: one.score.tolist() for run, one in found.items()} == {r: one.score.tolist() for r, one in good.items()}
+    assert read(folder, "r", "s")[1] == ([] if damage in ("text", "cut") else ["r", "s"])
+
+
+@pytest.mark.parametrize(
+    "change", ["UPDATE scores SET score = x'0000803f' WHERE run_id = 'r'", "UPDATE names SET text = '[[], []]'"]
+)
+def test_changed_bytes_in_the_cache_are_found_out(folder: Path, change: str) -> None:
+    good, _ = read(folder, "r")
+    with sqlite3.connect(folder / "cache" / "samples.db") as connection:
+        connection.execute(change)
+    connection.close()
+    found, asked = read(folder, "r")
+    assert (found["r"].score.tolist(), asked) == (good["r"].score.tolist(), ["r"])
+
+
+def test_two_commands_may_keep_the_same_runs(tmp_path: Path) -> None:
+    one, two = SamplesCache(tmp_path / "c" / "x.db"), SamplesCache(tmp_path / "c" / "x.db")
+    assert one.read(["a"]) == {}
+    kept = {run: Kept('[["i"], ["g"]]', b"\0\0\0\0") for run in "abc"}
+    one.write({"a": kept["a"], "b": kept["b"]})
+    two.write({"b": kept["b"], "c": kept["c"]})
+    assert one.read("abcd") == two.read("abcd") == kept
