@@ -27,15 +27,17 @@ def parse_seeds(text: str) -> list[int]:
         raise UserError(
             f"--seeds {text}: not allowed. Give a number of seeds (5) or a list (3,5,8 or 5,) of numbers >= 0."
         )
-    numbers = [int(part) for part in parts]
-    largest = LARGEST_SEED if "," in text else MOST_SEEDS
-    if max(numbers) > largest:
-        raise UserError(f"--seeds {text}: too large. At most {MOST_SEEDS} seeds, none above {LARGEST_SEED}.")
-    if "," in text:
-        return list(dict.fromkeys(numbers))
-    if numbers == [0]:
+    if "," not in text and int(parts[0]) == 0:
         raise UserError("--seeds 0: nothing to train. Give a number >= 1, or 0, for the one seed 0.")
-    return list(range(numbers[0]))
+    return seeds_of([int(part) for part in parts] if "," in text else int(parts[0]), f"--seeds {text}")
+
+
+def seeds_of(value: int | list[int], where: str) -> list[int]:
+    """A number N -> seeds 0 to N - 1, a list -> itself without doubles; UserError where they are too large."""
+    largest = max(value) if isinstance(value, list) else value
+    if largest > (LARGEST_SEED if isinstance(value, list) else MOST_SEEDS):
+        raise UserError(f"{where}: too large. At most {MOST_SEEDS} seeds, none above {LARGEST_SEED}.")
+    return list(dict.fromkeys(value)) if isinstance(value, list) else list(range(value))
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, list[str]]:

@@ -1,6 +1,7 @@
 """The runs of one method on prepared ground: whether it can run there, and the RunSpec of each repetition."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,19 @@ def _model(resolved: Resolved, scene: "Scene", modalities: tuple[str, ...]) -> M
         return build_model(shapes, scene.facts.task, build(ModelSettings, resolved.model), encoders)
 
 
+@dataclass(frozen=True)
+class Pattern:
+    """A run without its seed and fold: settings are resolved once for all repetitions."""
+
+    spec: RunSpec
+    needs: tuple["Pattern", ...]
+
+    def at(self, seed: int, fold: int) -> RunSpec:
+        """The run of one repetition, with the runs that it depends on."""
+        dependencies = tuple(needed.at(seed, fold) for needed in self.needs)
+        return replace(self.spec, seed=seed, fold=fold, dependencies=dependencies)
+
+
 def specs_of(
     source: str,
     cls: "type[Method]",
@@ -57,20 +71,21 @@ def specs_of(
 
     values: dotted settings of preset and user; point: those of the user, as text.
     """
-    for (seed, fold), modalities in product(pairs, cls.variants(scene.modalities)):
-        yield _run(source, cls, scene, values, point, modalities, seed, fold)
+    patterns = [
+        _pattern(source, cls, scene, values, point, modalities) for modalities in cls.variants(scene.modalities)
+    ]
+    for (seed, fold), pattern in product(pairs, patterns):
+        yield pattern.at(seed, fold)
 
 
-def _run(
+def _pattern(
     source: str,
     cls: "type[Method]",
     scene: "Scene",
     values: Mapping[str, Any],
     point: Mapping[str, str],
     modalities: tuple[str, ...],
-    seed: int,
-    fold: int,
-) -> RunSpec:
+) -> Pattern:
     resolved = resolve_run(values, cls, type(scene.data), tuple(scene.facts.modalities))
     method = build(cls, resolved.method)
     encoders = {m: dict(resolved.encoders[m]) for m in modalities}
@@ -81,11 +96,11 @@ def _run(
         training["monitor"] = scene.protocol.metric
     metric(str(training["monitor"]), scene.facts.task)
     requirements = method.requires(modalities)
-    dependencies = tuple(
-        _run(r.method, registry.method(r.method), scene, values, point, r.modalities, seed, fold) for r in requirements
+    needs = tuple(
+        _pattern(r.method, registry.method(r.method), scene, values, point, r.modalities) for r in requirements
     )
     names = {cls.name, *(r.method for r in requirements)}
-    return RunSpec(
+    spec = RunSpec(
         method=cls.name,
         method_digest=source_digest(cls),
         settings=resolved.method,
@@ -94,12 +109,12 @@ def _run(
         fingerprint=scene.fingerprint,
         modalities=modalities,
         protocol=scene.protocol.name,
-        fold=fold,
-        seed=seed,
+        fold=0,
+        seed=0,
         training=training,
         model=resolved.model,
         encoders=encoders,
-        dependencies=dependencies,
+        dependencies=(),
         dataset=scene.data.label,
         source=source,
         dataset_source=scene.name,
@@ -112,3 +127,4 @@ def _run(
         metric=scene.protocol.metric,
         scales_gradients=cls.scales_gradients,
     )
+    return Pattern(spec, needs)

@@ -1,10 +1,12 @@
 """Any data in array form: one .npz with the samples, their targets and their splits, used as it is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
+from mcr_bench.bench.errors import unknown
 from mcr_bench.bench.settings import setting
+from mcr_bench.datasets._groups import classes_absent, group_folds
 from mcr_bench.datasets._npz import digest
 from mcr_bench.datasets._table import Table, read_table, require_parts
 from mcr_bench.datasets.base import Card, Dataset, Facts, Protocol, Splits
@@ -20,6 +22,7 @@ CARD = Card(
         "  split              (N,) train, val or test\n"
         "  length_<modality>  (N,) optional: real steps of padded sequences (N, T, C)\n"
         "  group              (N,) optional: speaker, subject, ...; may not be in two splits\n"
+        "                     (3 groups or more also give protocol groups)\n"
         "  id                 (N,) optional: unique names of the samples\n"
         "  class_names        (C,) optional"
     ),
@@ -46,10 +49,13 @@ class Arrays(Dataset):
         return self._table.facts()
 
     def protocols(self) -> dict[str, Protocol]:
-        """`file`: the split that the file states."""
+        """`file`: the split that the file states; `groups`, where it names at least 3: groups take turns."""
         metric = "mae" if self.facts().task.regression else "accuracy"
         note = "groups may be in two splits" if self.allow_group_overlap else ""
-        return {"file": Protocol("file", "the split stated in the file", "validation", metric, note=note)}
+        found = {"file": Protocol("file", "the split stated in the file", "validation", metric, note=note)}
+        if (folds := group_folds(self._table)) is not None:
+            found["groups"] = Protocol("groups", folds.rule, folds.selection, metric, folds.numbers, folds.note)
+        return found
 
     def fingerprint(self) -> str:
         """SHA-256 of the file."""
@@ -57,5 +63,14 @@ class Arrays(Dataset):
         return digest(self.location)
 
     def load(self, protocol: str, fold: int, seed: int, modalities: tuple[str, ...]) -> Splits:
-        """The file's three parts, standardised; modalities in the file's order."""
-        return self._table.splits(self._table.part, modalities)
+        """The parts of the protocol and fold, standardised; modalities in the file's order."""
+        known = self.protocols()
+        if protocol not in known:
+            raise unknown(f"protocol of {self.label}", protocol, known)
+        folds = group_folds(self._table)
+        if protocol == "file" or folds is None:
+            return self._table.splits(self._table.part, modalities)
+        part = folds.part(fold)
+        splits = self._table.splits(part, modalities)
+        absent = classes_absent(self._table, part)
+        return replace(splits, notes={"classes_absent_from_train": absent}) if absent else splits
