@@ -81,6 +81,6 @@ def _score(label: pa.ChunkedArray, logits: pa.ChunkedArray) -> NDArray[np.float3
     """(N,), as `Samples` defines it."""
     target = label.to_numpy()
     outputs = pa.concat_arrays(logits.chunks).flatten().to_numpy().reshape(len(target), -1)
-    if pa.types.is_floating(label.type):
-        return np.abs(outputs[:, 0] - target).astype(np.float32)
-    return (outputs.argmax(1) == target).astype(np.float32)
+    error = pa.types.is_floating(label.type)
+    score: NDArray[np.float32] = np.abs(outputs[:, 0] - target) if error else outputs.argmax(1) == target
+    return score.astype(np.float32)

@@ -35,7 +35,8 @@ class SqliteReader:
 
     def read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
         with self._snapshot() as connection:
-            found = {run[0]: StoredRun(*run, {}, {}, {}) for run in _runs(connection, dataset, keys)}
+            runs = _runs(connection, dataset, keys)
+            found = {run_id: StoredRun(run_id, status, started, {}, {}, {}) for run_id, status, started in runs}
             (total,) = connection.execute("SELECT count(*) FROM runs").fetchone()
             only = json.dumps(list(found)) if len(found) < FEW * total else None
             for part, columns in PARTS.items():
