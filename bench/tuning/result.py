@@ -1,0 +1,167 @@
+"""What a search found: trials, the best of each method, the preset made of them, and where searches are kept."""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from mcr_bench.bench.presets import Preset, write_user_preset
+from mcr_bench.bench.settings import Value
+
+if TYPE_CHECKING:
+    from mcr_bench.bench.executors.events import Failure
+
+
+@dataclass(frozen=True)
+class Trial:
+    """settings: `METHOD.key` -> value, empty for trial 0, the preset's own; value: None where a run failed."""
+
+    number: int
+    settings: Mapping[str, Value]
+    value: float | None
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """One method's search. searched: the keys that it varied; starts_from: methods tuned before it."""
+
+    method: str
+    searched: tuple[str, ...]
+    starts_from: tuple[str, ...]
+    trials: list[Trial]
+    higher_is_better: bool
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial with the best validation value, the earliest of equal ones; None where all failed."""
+        sign = 1 if self.higher_is_better else -1
+        scores = [(sign * trial.value, -trial.number) for trial in self.trials if trial.value is not None]
+        return self.trials[-max(scores)[1]] if scores else None
+
+    @property
+    def note(self) -> str:
+        """What the reader of the numbers must know besides them."""
+        failed = sum(trial.value is None for trial in self.trials)
+        return "; ".join(
+            [
+                *(["nothing of its own to search"] if not self.searched else []),
+                *([f"starts from {', '.join(self.starts_from)}, tuned first"] if self.starts_from else []),
+                *([f"{failed} of {len(self.trials)} trials failed and count as worst"] if failed else []),
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search is about, but for its methods. values: the base preset's settings under the user's."""
+
+    dataset: str
+    protocol: str
+    modalities: tuple[str, ...]
+    metric: str
+    higher_is_better: bool
+    trials: int
+    seeds: tuple[int, ...]
+    folds: tuple[int, ...]
+    fingerprint: str
+    base: Preset
+    values: Mapping[str, Any]
+    preset: str
+
+    @property
+    def note(self) -> str:
+        """For the preset: how it came about."""
+        return (
+            f"best of {self.trials} trials (preset {self.base.name}, then random search) by validation {self.metric}; "
+            f"protocol {self.protocol}, modalities {'+'.join(self.modalities)}, "
+            f"seeds {' '.join(map(str, self.seeds))}, folds {' '.join(map(str, dict.fromkeys(self.folds)))}"
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON keeps it."""
+        facts = asdict(self) | {"base": self.base.name, "values": dict(self.values)}
+        return dict(json.loads(json.dumps(facts)))
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """preset: name of the preset written to `path`; kept: methods whose earlier result stays in it; failed: runs."""
+
+    search: Search
+    methods: list[Tuned]
+    path: Path
+    kept: list[str]
+    skipped: list[tuple[str, str, str]]
+    failed: "list[Failure]" = field(default_factory=list)
+
+    @property
+    def preset(self) -> str:
+        return self.search.preset
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per method for a printed table."""
+        return [_row(tuned) for tuned in self.methods]
+
+
+def searches_folder(home: Path) -> Path:
+    """Where the trials and values of finished searches are kept, one file per dataset."""
+    return home / "tuning" / "searches"
+
+
+def keep(search: Search, methods: list[Tuned], home: Path) -> tuple[Path, list[str]]:
+    """Keep the search and write its preset; the preset's path, and the methods whose earlier result stays in it.
+
+    Searches of other methods that are equal in everything else share one preset; any other of its name is replaced.
+    """
+    path = searches_folder(home) / f"{re.sub(r'[^a-zA-Z0-9_.-]+', '-', search.dataset)}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mine = {tuned.method: [asdict(trial) for trial in tuned.trials] for tuned in methods}
+    with FileLock(f"{path}.lock"):
+        searches = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        earlier = dict(searches.get(search.preset, {}))
+        others = earlier.pop("methods", {}) if _same(earlier, search) else {}
+        found = others | mine
+        searches[search.preset] = search.facts() | {"methods": found}
+        preset = _preset(search, found)
+        written = write_user_preset(search.dataset, preset, list(found), home)
+        new = path.with_name(f"{path.name}.new")
+        new.write_text(json.dumps(searches, indent=1), encoding="utf-8")
+        os.replace(new, path)
+    return written, [method for method in others if method not in mine]
+
+
+def _same(earlier: dict[str, Any], search: Search) -> bool:
+    return {k: v for k, v in earlier.items() if k != "methods"} == search.facts()
+
+
+def _preset(search: Search, methods: Mapping[str, list[dict[str, Any]]]) -> Preset:
+    values = dict(search.values)
+    for method, trials in methods.items():
+        tuned = Tuned(method, (), (), [Trial(**trial) for trial in trials], search.higher_is_better)
+        values |= tuned.best.settings if tuned.best else {}
+    base = search.base
+    return Preset(search.preset, f"tuned-here@{search.trials}", base.seeds, values, base.pairs, search.note)
+
+
+def _row(tuned: Tuned) -> dict[str, Any]:
+    best = tuned.best
+    settings = best.settings.items() if best else ()
+    return {
+        "method": tuned.method,
+        "trials": len(tuned.trials),
+        "best_trial": best.number if best else "",
+        "value_of_preset": _rounded(tuned.trials[0].value),
+        "value_of_best": _rounded(best.value if best else None),
+        "settings": " ".join(f"{key.partition('.')[2]}={value:g}" for key, value in settings)
+        or ("the preset's" if best else "none: every trial failed"),
+        "note": tuned.note,
+    }
+
+
+def _rounded(value: float | None) -> str:
+    return "failed" if value is None else f"{value:.4f}"

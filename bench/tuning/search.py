@@ -1,0 +1,147 @@
+"""The search: every method the same number of trials over its declared spaces, selected on validation alone.
+
+Trial 0 is the preset's own settings, the others are random draws. Methods that start from other methods' runs are
+searched after these, and start from the best of them.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mcr_bench.bench import registry
+from mcr_bench.bench.executors import local
+from mcr_bench.bench.executors.events import Failure, Outcome
+from mcr_bench.bench.plan import Plan, Request, make_plan
+from mcr_bench.bench.settings import Declared, Value
+from mcr_bench.bench.tracking import Record, default_home
+from mcr_bench.bench.tuning.request import Subject, TuneRequest, prepare
+from mcr_bench.bench.tuning.result import Search, Trial, Tuned, TuneResult, keep
+
+if TYPE_CHECKING:
+    from mcr_bench.bench.runs import RunSpec
+
+Trials = dict[tuple[str, int], "list[RunSpec]"]
+
+
+class Execute(Protocol):
+    """Trains runs and records them, as `bench/executors/local.py: execute` does."""
+
+    def __call__(
+        self, specs: "Sequence[RunSpec]", record: Record, *, done: int, keep_weights: "Callable[[RunSpec], bool]"
+    ) -> Outcome: ...
+
+
+def tuning_record(home: Path | None = None) -> Record:
+    """The record of trials: HOME/tuning, apart from that of comparisons, and local also where theirs is on a server."""
+    folder = (home or default_home()).resolve() / "tuning"
+    return Record(f"sqlite:///{folder / 'mlflow.db'}", folder)
+
+
+def tune(request: TuneRequest, home: Path | None = None, execute: Execute = local.execute) -> TuneResult:
+    """Search every method, write the preset, and say what was found.
+
+    Finished runs are not trained again, so an interrupted search goes on and a longer one continues a shorter one.
+    Nothing but `selected_val/METRIC` of a run is read. UserError for what is unknown or does not fit.
+    """
+    home = (home or default_home()).resolve()
+    search, stages, skipped = prepare(request, home)
+    record, found, failed = tuning_record(home), dict[str, Tuned](), list[Failure]()
+    for place, stage in enumerate(stages):
+        needed = {name for later in stages[place + 1 :] for subject in later for name in subject.starts_from}
+        trials = _trials(request, stage, found)
+        failed += _train(trials, record, search.dataset, needed, execute)
+        rows = record.finished({run.key for runs in trials.values() for run in runs}, search.dataset)
+        for subject in stage:
+            found[subject.name] = _tuned(subject, trials, rows, search)
+            if subject.name in needed:
+                _forget_weights(found[subject.name], trials, record.home)
+    path, kept = keep(search, list(found.values()), home)
+    return TuneResult(search, list(found.values()), path, kept, skipped, failed)
+
+
+def outline(request: TuneRequest, home: Path | None = None) -> list[dict[str, Any]]:
+    """One row per method, in the order of the search: what would be tried. Nothing is trained or written."""
+    _, stages, _ = prepare(request, (home or default_home()).resolve())
+    return [
+        {
+            "stage": place,
+            "method": subject.name,
+            "trials": len(subject.settings),
+            "runs": len(subject.settings) * subject.runs,
+            "starts_from": ", ".join(sorted(subject.starts_from)),
+            "searched": ", ".join(f"{k.partition('.')[2]} {_space(d)}" for k, d in subject.searched.items()),
+        }
+        for place, stage in enumerate(stages, start=1)
+        for subject in stage
+    ]
+
+
+def _trials(request: TuneRequest, stage: list[Subject], found: Mapping[str, Tuned]) -> Trials:
+    """(method, trial) -> its runs, one per seed and variant; what they start from has its best settings."""
+    trials: Trials = {}
+    for number in range(max(len(subject.settings) for subject in stage)):
+        subjects = [subject for subject in stage if number < len(subject.settings)]
+        before = {name for subject in subjects for name in subject.starts_from}
+        settings = {key: value for subject in subjects for key, value in subject.settings[number].items()}
+        for name in before:
+            best = found[name].best
+            settings |= best.settings if best else {}
+        plan = make_plan(_only(request, before | {s.name for s in subjects}, [s.source for s in subjects], settings))
+        for subject in subjects:
+            asked = (run for run in plan.runs if run.key in plan.requested)
+            trials[subject.name, number] = [run for run in asked if run.method == subject.name]
+    return trials
+
+
+def _only(request: TuneRequest, names: set[str], sources: list[str], settings: Mapping[str, Value]) -> Request:
+    """The comparison of one trial, without fixed settings of methods that have no part in it."""
+    found = request.comparison(sources, settings)
+    others = registry.setting_owners() - names
+    found.overrides = {key: value for key, value in found.overrides.items() if key.partition(".")[0] not in others}
+    return found
+
+
+def _train(trials: Trials, record: Record, dataset: str, needed: set[str], execute: Execute) -> list[Failure]:
+    """Train what is not finished, all trials at once."""
+    plan = Plan()
+    for runs in trials.values():
+        for run in runs:
+            plan.add(run, requested=True)
+    finished = record.finished(plan.by_key, dataset)
+    wanted = [run for run in plan.runs if run.key not in finished]
+    return execute(wanted, record, done=len(finished), keep_weights=lambda run: run.method in needed).failed
+
+
+def _tuned(subject: Subject, trials: Trials, rows: Mapping[str, Mapping[str, Any]], search: Search) -> Tuned:
+    place = f"selected_val/{search.metric}"
+
+    def value(number: int) -> float | None:
+        return _mean(
+            rows[run.key]["metrics"].get(place) if run.key in rows else None for run in trials[subject.name, number]
+        )
+
+    found = [Trial(number, settings, value(number)) for number, settings in enumerate(subject.settings)]
+    starts = tuple(sorted(subject.starts_from))
+    return Tuned(subject.name, tuple(subject.searched), starts, found, search.higher_is_better)
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """The mean over a trial's runs; None where one of them has no value or none that counts."""
+    found = [math.nan if value is None else float(value) for value in values]
+    mean = math.fsum(found) / len(found)
+    return mean if math.isfinite(mean) else None
+
+
+def _forget_weights(tuned: Tuned, trials: Trials, home: Path) -> None:
+    """Only the best trial's weights are started from; kept, those of all the others would fill the disk."""
+    best = tuned.best.number if tuned.best else 0
+    for (method, number), runs in trials.items():
+        if method == tuned.method and number != best:
+            for run in runs:
+                local.weights_file(home, run).unlink(missing_ok=True)
+
+
+def _space(d: Declared) -> str:
+    assert d.space is not None
+    return f"{d.space.low:g} to {d.space.high:g}{' (log)' * d.space.log}"
