@@ -214,7 +214,8 @@ def _place(name: str, block: Block, key: str) -> str:
 
 def _locate(name: str, block: Block, text: str) -> str:
     """An error's text after the place of the key that it names first, or else of the comparison."""
-    about = re.split(r" Did you mean| Known:| Allowed| its methods are", text)[0]
+    named = re.match(r"unknown [^']*'([^']*)'", text)
+    about = named.group(1) if named else re.split(r" Allowed| its methods are", text)[0]
     best: tuple[int, int, str] | None = None
     for word, key, line in _words(block):
         match = re.search(rf"(?<![\w.-]){re.escape(word)}(?![\w-]|\.\w)", about)

@@ -109,7 +109,9 @@ class Document:
         try:
             return tomllib.loads(self.text)
         except tomllib.TOMLDecodeError as error:
-            raise UserError(f"{self.name}: no valid TOML: {error}.") from error
+            end = f"at line {len(self.text.splitlines())}, the last"
+            what = str(error).replace("at end of document", end)
+            raise UserError(f"{self.name}: no valid TOML: {what}.") from error
 
     @cached_property
     def lines(self) -> dict[Place, int]:

@@ -234,3 +234,61 @@ def test_a_damaged_array_is_named(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(UserError, match="'x_b' cannot be read"):
         Arrays(path).facts()
+
+
+def grouped(folder: Path, groups: Any, y: Any = None) -> Arrays:
+    """A file of one modality whose split has nothing to do with its groups."""
+    count = len(groups)
+    split = np.resize(["train", "val", "test"], count)
+    path = folder / "grouped.npz"
+    np.savez(path, x_a=np.arange(count * 2.0).reshape(count, 2), y=np.arange(count) % 2 if y is None else y,
+             split=split, group=groups)  # fmt: skip
+    return Arrays(path, allow_group_overlap=True)
+
+
+def held(data: Arrays, fold: int) -> list[list[str]]:
+    """The groups in train, validation and test of a fold."""
+    parts = data.load("groups", fold, 0, ("a",))
+    return [sorted(set(p.groups or []), key=lambda g: (len(g), g)) for p in (parts.train, parts.val, parts.test)]
+
+
+def test_up_to_ten_groups_are_left_out_one_at_a_time(tmp_path: Path) -> None:
+    data = grouped(tmp_path, np.repeat([10, 9, 2, 1], 3))
+    assert data.protocols()["groups"].folds == (1, 2, 3, 4)
+    assert list(data.protocols()) == ["file", "groups"]
+    assert held(data, 1) == [["9", "10"], ["2"], ["1"]]
+    assert held(data, 3) == [["1", "2"], ["10"], ["9"]]
+    assert held(data, 4) == [["2", "9"], ["1"], ["10"]]
+    card = data.protocols()["groups"].card
+    assert "one of 4 groups left out at a time" in card
+    assert "folds share training data" in card
+
+
+@pytest.mark.parametrize("count", [3, 10, 11, 14, 40])
+def test_each_group_is_tested_once_and_is_never_in_two_parts(tmp_path: Path, count: int) -> None:
+    data = grouped(tmp_path, np.resize([f"g{i}" for i in range(count)], 2 * count))
+    folds = data.protocols()["groups"].folds
+    assert folds == tuple(range(1, min(count, 10) + 1))
+    found = [held(data, fold) for fold in folds]
+    assert sorted(g for _, _, test in found for g in test) == sorted(f"g{i}" for i in range(count))
+    for parts in found:
+        assert all(parts)
+        assert sum(map(len, parts)) == len({g for part in parts for g in part}) == count
+
+
+def test_fewer_than_three_groups_give_no_folds(tmp_path: Path) -> None:
+    assert list(grouped(tmp_path, ["a", "b"] * 6).protocols()) == ["file"]
+    with pytest.raises(UserError, match=r"unknown protocol of grouped.npz 'groups'. Known: file"):
+        grouped(tmp_path, ["a", "b"] * 6).load("groups", 1, 0, ("a",))
+    with pytest.raises(UserError, match="fold 4: protocol groups has folds 1 to 3"):
+        grouped(tmp_path, ["a", "b", "c"] * 4).load("groups", 4, 0, ("a",))
+
+
+def test_classes_that_a_fold_does_not_train_are_a_finding(tmp_path: Path) -> None:
+    data = grouped(
+        tmp_path, np.repeat(["a", "b", "c", "d"], 3), y=np.repeat([0, 1, 0, 1], 3) + np.repeat([0, 0, 0, 1], 3)
+    )
+    card = data.protocols()["groups"].card
+    assert "classes absent from train: fold 1: 1, fold 2: 1, fold 3: 1, fold 4: 1" in card
+    assert data.load("groups", 1, 0, ("a",)).notes == {"classes_absent_from_train": 1}
+    assert "absent" not in grouped(tmp_path, ["a", "b", "c"] * 4).protocols()["groups"].card
