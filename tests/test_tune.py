@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from mcr_bench.bench.presets import preset_of
 from mcr_bench.bench.runs import RunSpec
 from mcr_bench.bench.settings import Space, setting
 from mcr_bench.bench.tracking import Record
+from mcr_bench.bench.tuning import search
 from mcr_bench.bench.tuning.budget import budget_curves, expected_best
 from mcr_bench.bench.tuning.request import FIRST_SEED, TuneRequest
 from mcr_bench.bench.tuning.result import Trial, Tuned, TuneResult
@@ -36,6 +37,31 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
+class Memory:
+    """A record without a database: what Pretend and a search need of one."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.rows: dict[str, dict[str, Any]] = {}
+
+    def finished(self, keys: Iterable[str], dataset: str) -> dict[str, dict[str, Any]]:
+        return {key: self.rows[key] for key in keys if key in self.rows}
+
+
+@pytest.fixture
+def real(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record of trials as it is; elsewhere it is in memory, which is faster."""
+    monkeypatch.setattr(search, "tuning_record", tuning_record)
+
+
+@pytest.fixture(autouse=True)
+def _in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records: dict[Path | None, Memory] = {}
+    monkeypatch.setattr(
+        search, "tuning_record", lambda home: records.setdefault(home, Memory((home or tmp_path) / "tuning"))
+    )
+
+
 class Pretend:
     """Executes without training: `value(spec)` is what validation gives, None a failure; `test` is what test gives."""
 
@@ -46,22 +72,21 @@ class Pretend:
         self.trained: list[RunSpec] = []
 
     def __call__(
-        self, specs: Sequence[RunSpec], record: Record, *, done: int, keep_weights: Callable[[RunSpec], bool]
+        self, specs: Sequence[RunSpec], record: Any, *, done: int, keep_weights: Callable[[RunSpec], bool]
     ) -> Outcome:
         outcome = Outcome()
         for spec in specs:
             if len(self.trained) >= self.most:
                 raise KeyboardInterrupt
             self.trained.append(spec)
-            assert record.start(spec) is not None
             value = self.value(spec)
             if value is None:
-                record.fail(spec, "diverged")
                 outcome.failed.append(Failure(spec, "diverged", Path("log.txt")))
             else:
-                record.finish(spec, {f"selected_val/{self.metric}": value, f"test/{self.metric}": self.test})
+                metrics = {f"selected_val/{self.metric}": value, f"test/{self.metric}": self.test}
+                record.rows[spec.key] = {"metrics": metrics, "value": self.test}
                 if keep_weights(spec):
-                    local.weights_file(record.home, spec).parent.mkdir(exist_ok=True)
+                    local.weights_file(record.home, spec).parent.mkdir(parents=True, exist_ok=True)
                     local.weights_file(record.home, spec).touch()
         return outcome
 
@@ -147,17 +172,12 @@ def test_whole_numbers_are_drawn_as_such() -> None:
     assert found == set(range(1, 9))
 
 
-def test_test_values_do_not_matter() -> None:
+def test_test_values_do_not_matter(tmp_path: Path) -> None:
     found = [
-        tune(request(), home=Path(f"{n}").absolute(), execute=Pretend(rate, test)).methods
+        tune(request(), home=tmp_path / str(n), execute=Pretend(rate, test)).methods
         for n, test in ((0, 0.0), (1, 1.0), (2, float("nan")))
     ]
     assert found[0] == found[1] == found[2]
-
-
-@pytest.fixture(autouse=True)
-def _inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def test_an_interrupted_search_goes_on_and_a_longer_one_continues() -> None:
@@ -302,6 +322,7 @@ def test_budget_curves_are_those_of_the_random_trials(home: Path) -> None:
     assert set(curves["preset"]) == {"tuned@4"}
 
 
+@pytest.mark.usefixtures("real")
 def test_trials_train_for_real_apart_from_the_record_of_comparisons(home: Path) -> None:
     tiny = {"epochs": ["1"], "dataset.train": ["40"], "dataset.val": ["20"], "dataset.test": ["20"]}
     asked = request("joint", "ensemble", trials=3, overrides=tiny, name="small")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcr_bench.bench import registry
 from mcr_bench.bench.errors import UserError, unknown
-from mcr_bench.bench.presets import presets_of
+from mcr_bench.bench.presets import presets_of, user_labels, user_presets
 from mcr_bench.bench.settings import build, declared
 
 if TYPE_CHECKING:
@@ -43,11 +43,14 @@ def list_datasets() -> list[Card]:
 
 
 def list_presets() -> list[Card]:
-    """One row per preset of every registered dataset, the default of each first."""
+    """One row per preset of every registered dataset, the default of each first; then the user's for files of data."""
+    names = registry.dataset_names()
+    found = {name: presets_of(registry.dataset(name)) for name in names}
+    found |= {label: user_presets(label) for label in user_labels() if label not in names}
     return [
         {"dataset": name, "preset": p.name, "origin": p.origin, "seeds": p.seeds, "note": p.note}
-        for name in registry.dataset_names()
-        for p in presets_of(registry.dataset(name)).values()
+        for name, presets in found.items()
+        for p in presets.values()
     ]
 
 
@@ -88,7 +91,9 @@ def _method_card(cls: "type[Method]") -> Card:
 
 
 def _dataset_card(cls: "type[Dataset]", name: str, data_root: Path) -> Card:
-    presets = [{"name": p.name, "origin": p.origin, "seeds": p.seeds, "note": p.note} for p in presets_of(cls).values()]
+    presets = [
+        {"name": p.name, "origin": p.origin, "seeds": p.seeds, "note": p.note} for p in presets_of(cls, name).values()
+    ]
     return {
         "dataset": cls.name,
         **_facts(cls.card),
