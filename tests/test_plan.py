@@ -1,46 +1,15 @@
-"""The plan: which runs, each once, in which order, under which keys; what is left out and what is said before."""
+"""The plan: which runs, each once, in which order, and under which keys."""
 
-import dataclasses
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
-import numpy as np
 import pytest
 
-from mcr_bench.bench import plan as planning
 from mcr_bench.bench import registry, specs
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.plan import Plan, Request, make_plan
-from mcr_bench.bench.presets import Preset
-from mcr_bench.bench.runs import RunSpec
-from mcr_bench.bench.settings import setting
-from mcr_bench.datasets.base import Facts, Protocol
-from mcr_bench.methods.base import Method, Needs, Reference, Requirement
-
-SHAPES = {"a": (4,), "b": (6,), "c": (3,)}
-FOLDS = Protocol("three", "made here", "validation", "accuracy", folds=(1, 2, 3))
-
-
-@dataclass
-class Mine(Method):
-    """A method that this test registers."""
-
-    name: ClassVar[str] = "mine"
-    alpha: float = setting(0.5, "a number")
-    reference: ClassVar[Reference] = Reference("An idea", "this test")
-
-
-def save(path: Path, regression: bool = False, classes: Sequence[int] = (0, 1, 2)) -> str:
-    """An array file of 30 samples and three modalities."""
-    rng = np.random.default_rng(0)
-    y = np.resize(classes, 30)
-    split = np.repeat(["train", "val", "test"], 10)
-    arrays = {f"x_{m}": rng.normal(size=(30, *shape)).astype("float32") for m, shape in SHAPES.items()}
-    np.savez(path, y=y + 0.5 if regression else y, split=split, **arrays)
-    return str(path)
+from mcr_bench.bench.plan import Request, make_plan
+from mcr_bench.methods.base import Requirement
+from mcr_bench.tests.planned import Mine, by_label, keys, only, plain_presets, planned, register, save
 
 
 @pytest.fixture
@@ -50,40 +19,7 @@ def data(tmp_path: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The default preset says nothing here, so that tuned presets may change."""
-    find, plain = planning.preset_of, Preset("plain", "this test", 10, {})
-    monkeypatch.setattr(planning, "preset_of", lambda cls, name: find(cls, name) if name else plain)
-
-
-@pytest.fixture
-def mine(monkeypatch: pytest.MonkeyPatch) -> type[Mine]:
-    register(monkeypatch, Mine)
-    return Mine
-
-
-def register(monkeypatch: pytest.MonkeyPatch, cls: type[Method]) -> None:
-    """One more method in the registry, for one test."""
-    names, find = registry.method_names, registry.method
-    monkeypatch.setattr(registry, "method_names", lambda: sorted({*names(), cls.name}))
-    monkeypatch.setattr(registry, "method", lambda name: cls if name == cls.name else find(name))
-
-
-def planned(data: str, *methods: str, seeds: Sequence[int] | None = (0,), **others: object) -> Plan:
-    overrides = others.pop("set", {})
-    return make_plan(Request(list(methods), [data], seeds=seeds and list(seeds), overrides=overrides, **others))
-
-
-def only(plan: Plan) -> RunSpec:
-    (run,) = plan.runs
-    return run
-
-
-def keys(plan: Plan) -> list[str]:
-    return [run.key for run in plan.runs]
-
-
-def by_label(plan: Plan) -> dict[str, str]:
-    return {f"{run.label}/{run.seed}/{','.join(run.modalities)}": run.key for run in plan.runs}
+    plain_presets(monkeypatch)
 
 
 def test_dependencies_come_first_once_and_shared(data: str) -> None:
@@ -114,15 +50,6 @@ def test_unimodal_runs_are_shared_between_sets_of_modalities(data: str) -> None:
     small, large = by_label(planned(data, "all", modalities=("a", "b"))), by_label(planned(data, "all"))
     assert {k for k in small if small[k] == large.get(k)} == {"unimodal (a)/0/a", "unimodal (b)/0/b"}
     assert not set(small.values()) & {v for k, v in large.items() if not k.startswith("unimodal")}
-
-
-def test_unknown_modalities_protocols_and_presets_name_the_known(data: str) -> None:
-    with pytest.raises(UserError, match=r"unknown modality of small.npz 'd'.*Known: a, b, c"):
-        planned(data, "joint", modalities=("a", "d"))
-    with pytest.raises(UserError, match=r"unknown protocol of small.npz 'fil'. Did you mean file"):
-        planned(data, "joint", protocol="fil")
-    with pytest.raises(UserError, match=r"unknown preset of arrays 'defualt'. Did you mean default"):
-        planned(data, "joint", preset="defualt")
 
 
 def test_a_list_makes_a_grid_without_doubles(data: str) -> None:
@@ -209,163 +136,6 @@ def test_config_joins_the_seeds_of_a_row(data: str) -> None:
     assert len({r.config for r in plan.runs}) == 2 * 4
 
 
-def test_a_setting_of_what_a_run_starts_from_changes_the_run_and_its_label(data: str) -> None:
-    plain = planned(data, "ensemble").runs
-    tuned = planned(data, "ensemble", set={"unimodal.epochs": ["3"]}).runs
-    assert not {r.key for r in plain} & {r.key for r in tuned}
-    assert not {r.config for r in plain} & {r.config for r in tuned}
-    assert tuned[-1].label == "ensemble [unimodal.epochs=3]"
-    assert tuned[0].training["epochs"] == 3
-    assert tuned[-1].training["epochs"] == plain[-1].training["epochs"]
-
-
-def test_a_method_s_own_table_may_hold_common_settings(data: str) -> None:
-    plan = planned(data, "joint", "multi-loss", set={"optimizer.lr": ["0.1"], "joint.optimizer.lr": ["0.2"]})
-    assert {r.method: r.training["optimizer.lr"] for r in plan.runs} == {"joint": 0.2, "multi-loss": 0.1}
-    assert {r.label for r in plan.runs} == {
-        "joint [optimizer.lr=0.1 joint.optimizer.lr=0.2]",
-        "multi-loss [optimizer.lr=0.1]",
-    }
-
-
-def test_one_modality_s_encoder_can_be_set(data: str) -> None:
-    run = only(planned(data, "joint", set={"encoder.b.depth": ["4"], "encoder.depth": ["1"]}))
-    assert {m: e["depth"] for m, e in run.encoders.items()} == {"a": 1, "b": 4, "c": 1}
-    plan = planned(data, "unimodal", set={"encoder.b.width": ["8", "16"]})
-    assert [r.label for r in plan.runs] == [
-        "unimodal (a)",
-        "unimodal (b) [encoder.b.width=8]",
-        "unimodal (c)",
-        "unimodal (b) [encoder.b.width=16]",
-    ]
-    assert planned(data, "unimodal", modalities=("a",), set={"encoder.b.width": ["8"]}).runs[0].label == "unimodal (a)"
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "says"),
-    [
-        ("epoch", "5", "Did you mean epochs"),
-        ("epochs", "few", r"epochs=few: not allowed. Allowed: whole number >= 0"),
-        ("mcr.strategy", "greedy", "method 'mcr' is not part of this command; its methods are joint"),
-        ("encoder.d.width", "5", "unknown setting 'encoder.d.width'. Did you mean .*encoder.a.width"),
-        ("dataset.train", "5", "unknown setting 'dataset.train'"),
-        ("monitor", "mae", "unknown metric 'mae'"),
-        ("encoder.kind", "conv1d", "encoder.kind=conv1d does not take samples of shape"),
-        ("model.fusion", "film", "film joins exactly 2 modalities, got 3"),
-    ],
-)
-def test_settings_that_do_not_fit_are_errors_of_the_plan(data: str, key: str, value: str, says: str) -> None:
-    with pytest.raises(UserError, match=says):
-        planned(data, "joint", set={key: [value]})
-
-
-def test_settings_of_a_run_that_another_setting_adds_are_allowed(data: str) -> None:
-    values = {"mcr.start": ["unimodal"], "unimodal.epochs": ["3"]}
-    assert [r.method for r in planned(data, "mcr", set=values).runs] == ["unimodal"] * 3 + ["mcr"]
-    with pytest.raises(UserError, match="method 'unimodal' is not part of this command"):
-        planned(data, "mcr", set={"unimodal.epochs": ["3"]})
-
-
-@pytest.mark.parametrize(
-    ("needs", "modalities", "values", "reason"),
-    [
-        (Needs(at_least=3), ("a", "b"), {}, "needs at least 3 modalities, not 2"),
-        (Needs(at_most=2), None, {}, "takes at most 2 modalities, not 3"),
-        (Needs(additive_fusion=True), None, {"model.fusion": ["gated"]}, "needs an additive fusion head"),
-        (Needs(additive_fusion=True), ("a", "b"), {"model.fusion": ["film"]}, "needs an additive fusion head"),
-        (Needs(additive_fusion=True), None, {"mine.model.fusion": ["concat-mlp"]}, "needs an additive fusion head"),
-    ],
-)
-def test_what_cannot_run_is_left_out_with_its_reason(
-    data: str,
-    monkeypatch: pytest.MonkeyPatch,
-    mine: type[Mine],
-    needs: Needs,
-    modalities: tuple[str, ...] | None,
-    values: dict[str, list[str]],
-    reason: str,
-) -> None:
-    assert planned(data, "mine", "joint").skipped == []
-    monkeypatch.setattr(mine, "needs", needs)
-    plan = planned(data, "mine", "joint", modalities=modalities, set=values)
-    ((dataset, method, why),) = plan.skipped
-    assert (dataset, method) == ("small.npz", "mine")
-    assert why.startswith(reason)
-    assert {r.method for r in plan.runs} == {"joint"}
-    with pytest.raises(UserError, match=f"nothing to run: mine on small.npz: {reason}"):
-        planned(data, "mine", modalities=modalities, set=values)
-
-
-def test_a_method_for_classes_is_left_out_of_a_regression(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mine: type[Mine]
-) -> None:
-    data = save(tmp_path / "scores.npz", regression=True)
-    assert {r.method for r in planned(data, "mine", "joint").runs} == {"mine", "joint"}
-    monkeypatch.setattr(mine, "needs", Needs(classification=True))
-    plan = planned(data, "mine", "joint", set={"epochs": ["1", "2"]})
-    assert plan.skipped == [("scores.npz", "mine", "is defined for classification only")]
-    assert {r.training["monitor"] for r in plan.runs} == {"mae"}
-
-
-def test_a_method_may_refuse_data_itself(data: str, monkeypatch: pytest.MonkeyPatch, mine: type[Mine]) -> None:
-    monkeypatch.setattr(mine, "skip", lambda _self, facts: f"does not like {len(facts.modalities)}")
-    assert planned(data, "mine", "joint").skipped == [("small.npz", "mine", "does not like 3")]
-
-
-def folded(monkeypatch: pytest.MonkeyPatch, pairs: tuple[tuple[int, int], ...] = (), seeds: int = 4) -> None:
-    monkeypatch.setattr(registry.dataset("arrays"), "protocols", lambda _self: {"three": FOLDS})
-    preset = Preset("paper", "paper", seeds, {}, pairs)
-    monkeypatch.setattr(planning, "preset_of", lambda _cls, _name: preset)
-
-
-def repetitions(plan: Plan) -> list[tuple[int, int]]:
-    return [(r.seed, r.fold) for r in plan.runs]
-
-
-def test_the_fold_of_a_seed_is_its_remainder(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    folded(monkeypatch)
-    assert repetitions(planned(data, "joint", seeds=(0, 1, 2, 3, 7))) == [(0, 1), (1, 2), (2, 3), (3, 1), (7, 2)]
-    assert repetitions(planned(data, "joint", seeds=None)) == [(0, 1), (1, 2), (2, 3), (3, 1)]
-
-
-def test_a_fold_may_be_fixed(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    folded(monkeypatch, pairs=((109, 1), (19, 2)))
-    assert repetitions(planned(data, "joint", seeds=(0, 5), fold=3)) == [(0, 3), (5, 3)]
-    assert repetitions(planned(data, "joint", seeds=None, fold=2)) == [(0, 2), (1, 2), (2, 2), (3, 2)]
-    with pytest.raises(UserError, match=r"--fold 4: protocol 'three' of small.npz has folds \[1, 2, 3\]"):
-        planned(data, "joint", fold=4)
-
-
-def test_a_preset_may_pair_seeds_and_folds(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    folded(monkeypatch, pairs=((109, 1), (19, 2), (337, 3)))
-    assert repetitions(planned(data, "joint", seeds=None)) == [(109, 1), (19, 2), (337, 3)]
-    assert repetitions(planned(data, "joint", seeds=(1,))) == [(1, 2)]
-
-
-def test_unbalanced_folds_and_few_seeds_are_announced(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    folded(monkeypatch)
-    assert planned(data, "joint", seeds=range(7), set={"epochs": ["1", "2"]}).announcements == [
-        "small.npz: 7 seeds over 3 folds are unbalanced: runs per fold [3, 2, 2]."
-    ]
-    assert planned(data, "joint", seeds=range(6)).announcements == []
-    assert planned(data, "joint", seeds=range(7), fold=1).announcements == []
-    (line,) = planned(data, "joint", seeds=range(3)).announcements
-    assert "3 seeds cannot show a difference at p < .05" in line
-    assert "p = 0.25 at best" in line  # 2 of the 2^3 sign patterns
-
-
-def test_what_is_known_of_the_data_is_announced(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    arrays = registry.dataset("arrays")
-    facts = arrays.facts
-
-    def noted(self: object) -> Facts:
-        return dataclasses.replace(facts(self), notes={"classes_absent_from_train": 1, "quarantined": 0})  # type: ignore[arg-type]
-
-    monkeypatch.setattr(arrays, "facts", noted)
-    lines = planned(data, "joint", "ensemble", seeds=range(6)).announcements
-    assert lines == ["small.npz: classes absent from train: 1."]
-
-
 def test_several_data_sets_in_one_plan(data: str, tmp_path: Path) -> None:
     other = save(tmp_path / "other.npz", classes=(0, 1))
     plan = make_plan(Request(["joint", "ensemble"], [data, other], seeds=[0]))
@@ -384,24 +154,6 @@ def test_two_methods_of_one_name_are_an_error(data: str, monkeypatch: pytest.Mon
         planned(data, "x/mine.py", "y/mine.py")
 
 
-def test_a_method_from_a_file_is_set_by_its_name(data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_from_files", set())
-    source = Path(__file__).with_name("test_registry.py").read_text().split("METHOD = '''")[1].split("'''")[0]
-    (tmp_path / "mine.py").write_text(source)
-    path = str(tmp_path / "mine.py")
-    plan = planned(data, "joint", path, set={"mine.alpha": ["0", "0.25"], "mine.epochs": ["2"]})
-    assert [r.settings["alpha"] for r in plan.runs if r.method == "mine"] == [0.0, 0.25]
-    assert [r.training["epochs"] for r in plan.runs if r.method == "mine"] == [2, 2]
-    assert plan.runs[1].source == path
-    assert keys(planned(data, "joint")) == [plan.runs[0].key]
-    with pytest.raises(UserError, match=r"mine.alpha=-1: not allowed. Allowed: number >= 0"):
-        planned(data, path, set={"mine.alpha": ["-1"]})
-    with pytest.raises(UserError, match=r"unknown setting 'mine.alhpa'. Did you mean mine.alpha"):
-        planned(data, path, set={"mine.alhpa": ["1"]})
-    with pytest.raises(UserError, match="method 'mine' is not part of this command"):
-        planned(data, "joint", set={"mine.alpha": ["1"]})
-
-
 def test_params_and_tags_are_flat_text(data: str) -> None:
     run = planned(data, "mcr", set={"mcr.start": ["unimodal"]}).runs[-1]
     params, tags = run.params(), run.tags()
@@ -410,6 +162,12 @@ def test_params_and_tags_are_flat_text(data: str) -> None:
     assert tags["dependencies"].split(",") == [d.key for d in run.dependencies]
     assert (tags["key"], tags["modalities"], tags["overrides"]) == (run.key, "a,b,c", "mcr.start=unimodal")
     assert all(isinstance(v, str) for v in (*params.values(), *tags.values()))
+
+
+@pytest.fixture
+def mine(monkeypatch: pytest.MonkeyPatch) -> type[Mine]:
+    register(monkeypatch, Mine)
+    return Mine
 
 
 def test_chains_of_dependencies_are_unrolled(data: str, monkeypatch: pytest.MonkeyPatch, mine: type[Mine]) -> None:
