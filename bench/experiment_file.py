@@ -9,7 +9,7 @@ from typing import Any
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.toml_lines import Place, key_lines
 
-FIGURES = ("methods", "differences", "race", "cost", "errors", "contributions", "ranks", "sweep")
+FIGURES = ("methods", "forest", "race", "pareto", "errors", "contribution", "ranks", "sweep", "budget")
 TABLES = ("methods", "statistics", "published")
 
 
