@@ -54,6 +54,15 @@ class SqliteReader:
             found = connection.execute(query, [json.dumps(list(run_ids))])
             return {run_id: (uri, bool(finished)) for run_id, uri, finished in found}
 
+    def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
+        """Metric of one run -> its (step, value), by step; the last one logged where a step has several."""
+        query = "SELECT key, step, value, is_nan FROM metrics WHERE run_uuid = ? ORDER BY step, timestamp"
+        found: dict[str, dict[int, float]] = {}
+        with self._snapshot() as connection:
+            for key, step, value, is_nan in connection.execute(query, [run_id]):
+                found.setdefault(key, {})[step] = nan if is_nan else value
+        return {key: list(curve.items()) for key, curve in found.items()}
+
     @contextmanager
     def _snapshot(self) -> Iterator[sqlite3.Connection]:
         address = f"file:{quote(str(self.file))}?mode=ro"

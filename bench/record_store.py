@@ -47,6 +47,13 @@ class SearchReader:
         found = self._search(self._experiments(dataset), text)
         return [run for run in found if keys is None or run.tags.get("key") in keys]
 
+    def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
+        """Metric of one run -> its (step, value), by step; the last one logged where a step has several."""
+        client = self.client()
+        curves = {key: client.get_metric_history(run_id, key) for key in client.get_run(run_id).data.metrics}
+        ordered = {key: sorted(curve, key=lambda m: (m.step, m.timestamp)) for key, curve in curves.items()}
+        return {key: list({m.step: m.value for m in curve}.items()) for key, curve in ordered.items()}
+
     def _experiments(self, dataset: str | None) -> list[str]:
         found = _pages(self.client().search_experiments, filter_string=f"name LIKE '{PREFIX}%'")
         return [e.experiment_id for e in found if dataset is None or e.name == PREFIX + dataset]

@@ -172,6 +172,15 @@ class Record:
                 "folder still where it was? Train the run again with --force."
             ) from error
 
+    def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
+        """Metric -> its (epoch, value) over a run, by epoch; UserError where the record has no such run."""
+        search = SearchReader(lambda: self._client)
+        if self._file is not None:
+            with suppress(sqlite3.Error):
+                if found := SqliteReader(self._file).history(run_id):
+                    return found
+        return self._opened(search.history, run_id)
+
     def samples(self, run_ids: Iterable[str]) -> "dict[str, Samples]":
         """Run -> per-sample values of its test part; runs without readable predictions are left out.
 

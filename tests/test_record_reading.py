@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mcr_bench.bench import record_sqlite
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.record_runs import StoredRun, newest, row_of
 from mcr_bench.bench.record_sqlite import SqliteReader
 from mcr_bench.bench.record_store import SearchReader
@@ -152,3 +153,20 @@ def test_a_record_in_a_folder_with_a_space_and_an_umlaut(tmp_path: Path, monkeyp
     (row,) = record.rows()
     assert len(record.predictions(row["run_id"])) == 400
     assert set(record.samples([row["run_id"]])) == {row["run_id"]}
+
+
+def test_history_equals_that_of_mlflow_and_is_ordered_by_epoch(record: Record, wanted: list[RunSpec]) -> None:
+    run_id = record.finished([wanted[0].key])[wanted[0].key]["run_id"]
+    direct, search = both(record)
+    assert direct.history(run_id) == search.history(run_id) == record.history(run_id)
+    earlier = record.finished([wanted[2].key])[wanted[2].key]["run_id"]
+    curves = record.history(earlier)
+    assert curves == search.history(earlier)
+    steps = [step for step, _ in curves["epoch"]]
+    assert steps == sorted(steps)
+    assert len(steps) > 1
+
+
+def test_history_of_an_unknown_run_is_an_error(record: Record) -> None:
+    with pytest.raises(UserError, match="nowhere"):
+        record.history("nowhere")
