@@ -215,6 +215,14 @@ def test_a_method_that_always_fails_keeps_the_presets_settings() -> None:
     assert not any(key.startswith("mlb.") for key in values)
 
 
+def test_where_nothing_finishes_no_preset_is_written(home: Path) -> None:
+    tune(request(), execute=Pretend(rate))
+    before = (home / "presets" / "synthetic.toml").read_text()
+    with pytest.raises(UserError, match=r"no trial finished.*diverged"):
+        tune(request(seeds=2), execute=Pretend(lambda _: None))
+    assert (home / "presets" / "synthetic.toml").read_text() == before
+
+
 def test_what_starts_from_other_runs_is_searched_after_them_and_from_the_best(home: Path) -> None:
     pretend = Pretend(rate)
     result = tune(request("ensemble", "uni-pre-finetuned", trials=3), execute=pretend)

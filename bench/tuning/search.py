@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mcr_bench.bench import registry
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors import local
 from mcr_bench.bench.executors.events import Failure, Outcome
 from mcr_bench.bench.plan import Plan, Request, make_plan
@@ -42,7 +43,8 @@ def tune(request: TuneRequest, home: Path | None = None, execute: Execute = loca
     """Search every method, write the preset, and say what was found.
 
     Finished runs are not trained again, so an interrupted search goes on and a longer one continues a shorter one.
-    Nothing but `selected_val/METRIC` of a run is read. UserError for what is unknown or does not fit.
+    Nothing but `selected_val/METRIC` of a run is read. UserError for what is unknown or does not fit, and where no
+    trial of any method finishes.
     """
     home = (home or default_home()).resolve()
     search, stages, skipped = prepare(request, home)
@@ -56,6 +58,9 @@ def tune(request: TuneRequest, home: Path | None = None, execute: Execute = loca
             found[subject.name] = _tuned(subject, trials, rows, search)
             if subject.name in needed:
                 _forget_weights(found[subject.name], trials, record.home)
+    if not any(tuned.best for tuned in found.values()):
+        reasons = {failure.reason: f"{failure.reason} (log: {failure.log})" for failure in failed}
+        raise UserError(f"no trial finished, so no preset is written: {'; '.join(list(reasons.values())[:3])}.")
     path, kept = keep(search, list(found.values()), home)
     return TuneResult(search, list(found.values()), path, kept, skipped, failed)
 
