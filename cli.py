@@ -2,23 +2,34 @@
 
 import json
 import sys
-from collections.abc import Callable
 from enum import StrEnum
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mcr_bench.bench.commands.options import (
+    AsJson,
+    Baseline,
+    DataRoot,
+    Device,
+    Fold,
+    Jobs,
+    Modalities,
+    OneDataset,
+    PlanOnly,
+    PresetName,
+    ProtocolName,
+    Settings,
+    TrackingUri,
+)
+from mcr_bench.bench.commands.verb import verb
+
 if TYPE_CHECKING:
-    from mcr_bench.bench.executors.events import Outcome
-    from mcr_bench.bench.plan import Plan
-    from mcr_bench.bench.report.table import Table
     from mcr_bench.bench.tracking import Record
 
-P = ParamSpec("P")
-BASELINE = "joint"  # costs in tables are relative to it
-INTERRUPTED = 130
+BASELINE = "ensemble"  # methods are tested against it: what training together has to beat
+COST_BASELINE = "joint"  # costs in tables are relative to it
 
 app = typer.Typer(
     help="Compare balancing methods for multimodal training: same data, seeds, batches and loop for every method.",
@@ -29,67 +40,46 @@ app = typer.Typer(
 data_app = typer.Typer(help="Bring the data of a dataset into shape.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
-DataRoot = Annotated[Path, typer.Option(help="Parent folder of the prepared datasets.")]
-TrackingUri = Annotated[
-    str | None, typer.Option(help="MLflow tracking URI. Default: MLFLOW_TRACKING_URI, else results/mlflow.db.")
-]
-
 
 class Listed(StrEnum):
     METHODS = "methods"
     DATASETS = "datasets"
     PRESETS = "presets"
-
-
-def verb(command: Callable[P, None]) -> Callable[P, None]:
-    """A command that ends with exit code 2 and a message for what the user can mend, and cleanly on Ctrl-C."""
-
-    @wraps(command)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
-        from mcr_bench.bench.errors import UserError
-
-        try:
-            command(*args, **kwargs)
-        except UserError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            typer.echo("\nStopped. What is finished is kept; the same command goes on from here.", err=True)
-            raise typer.Exit(INTERRUPTED) from None
-
-    return guarded
+    EXPERIMENTS = "experiments"
+    FIGURES = "figures"
 
 
 @app.command()
 @verb
 def run(
+    experiment: Annotated[
+        str | None,
+        typer.Argument(help="The .toml file of an experiment, or the name of a shipped one; the options below win."),
+    ] = None,
     methods: Annotated[
-        str, typer.Option(help="`all`, or a comma list of names and of .py files that define a method: joint,./mine.py")
-    ],
-    dataset: Annotated[str, typer.Option(help="Comma list of dataset names and of .npz files.")],
-    modalities: Annotated[str | None, typer.Option(help="Keep only these: a comma list. Default: all.")] = None,
+        str | None,
+        typer.Option(help="`all`, or a comma list of names and of .py files that define a method: joint,./mine.py"),
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Comma list of dataset names and of .npz files.")] = None,
+    modalities: Modalities = None,
     seeds: Annotated[
         str | None,
         typer.Option(help="N (seeds 0 to N - 1), or a list: 3,5,8; the one seed 5 is `5,`. Default: the preset's."),
     ] = None,
-    fold: Annotated[int | None, typer.Option(help="Use this fold for every seed. Default: seeds take turns.")] = None,
-    protocol: Annotated[str | None, typer.Option(help="Protocol of the dataset. Default: its first.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Preset of the dataset (`mcr-bench list presets`).")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="key=value, repeatable: epochs=5, optimizer.lr=1e-3. key=a,b expands the grid."),
-    ] = None,
+    fold: Fold = None,
+    protocol: ProtocolName = None,
+    preset: PresetName = None,
+    settings: Settings = None,
     allow_group_overlap: Annotated[
         bool, typer.Option("--allow-group-overlap", help="Accept array files in which a group is in two splits.")
     ] = False,
     data_root: DataRoot = Path("data"),
-    jobs: Annotated[int | None, typer.Option(min=1, help="Worker processes. Default: one per core.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    jobs: Jobs = None,
+    device: Device = "auto",
     tracking_uri: TrackingUri = None,
     keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Keep the best weights of every run.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Train again what is finished.")] = False,
-    plan_only: Annotated[bool, typer.Option("--plan", help="Show what would be trained, and train nothing.")] = False,
+    plan_only: PlanOnly = False,
     as_json: AsJson = False,
 ) -> None:
     """Train every method on every dataset over the seeds, and print one comparison table per dataset and protocol.
@@ -98,30 +88,40 @@ def run(
     Exit codes: 0 all finished, 1 some runs failed, 2 wrong usage or data.
     """
     from mcr_bench.bench.arguments import parse_names, parse_seeds, parse_settings
-    from mcr_bench.bench.plan import Request, make_plan
+    from mcr_bench.bench.commands import running
+    from mcr_bench.bench.plan import make_plan_of
     from mcr_bench.bench.tracking import Record
 
     overrides = parse_settings(settings or [])
     if allow_group_overlap:
         overrides["dataset.allow_group_overlap"] = ["true"]
-    request = Request(
-        methods=parse_names("--methods", methods),
-        datasets=parse_names("--dataset", dataset),
+    requests, output = running.requests_of(
+        experiment,
+        methods=None if methods is None else parse_names("--methods", methods),
+        datasets=None if dataset is None else parse_names("--dataset", dataset),
         data_root=data_root,
         modalities=None if modalities is None else tuple(parse_names("--modalities", modalities)),
         seeds=None if seeds is None else parse_seeds(seeds),
         fold=fold,
         protocol=protocol,
         preset=preset,
-        overrides=overrides,
+        settings=overrides,
     )
-    plan = make_plan(request)
+    plan = make_plan_of(requests)
     record = Record(tracking_uri)
-    finished = set(record.finished(run.key for run in plan.runs))
+    finished = set(record.finished(plan.by_key))
     if plan_only:
-        return _show_plan(plan, finished - (plan.requested if force else set()), as_json)
-    outcome = _execute(plan, finished, record, jobs, device, force, keep_weights)
-    _show_outcome(plan, outcome, record, as_json)
+        return running.show_plan(
+            plan, finished - (plan.requested if force else set()), record.rows(), jobs, device, as_json
+        )
+    plan.require_runs()
+    outcome = running.run_plan(plan, finished, record, jobs, device, force, keep_weights)
+    rows = running.rows_of(plan, record)
+    running.show_outcome(plan, outcome.failed, rows, COST_BASELINE, as_json)
+    if experiment is not None:
+        from mcr_bench.bench.commands.writing import write_output
+
+        write_output(experiment, output, rows, record, BASELINE, COST_BASELINE)
     if outcome.failed:
         raise typer.Exit(1)
 
@@ -129,16 +129,12 @@ def run(
 @app.command("list")
 @verb
 def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
-    """List the registered methods, datasets, or presets."""
-    from mcr_bench.bench.report import cards
+    """List the registered methods and datasets, presets, shipped experiments, or figures."""
+    from mcr_bench.bench.commands.listing import rows_of
+    from mcr_bench.bench.report.cards import grid_text
 
-    found = {
-        Listed.METHODS: cards.list_methods,
-        Listed.DATASETS: cards.list_datasets,
-        Listed.PRESETS: cards.list_presets,
-    }
-    rows = found[what]()
-    _print_json(rows) if as_json else typer.echo(cards.grid_text(rows))
+    rows = rows_of(what)
+    _print_json(rows) if as_json else typer.echo(grid_text(rows))
 
 
 @app.command()
@@ -182,23 +178,130 @@ def results(
 
 @app.command()
 @verb
-def tables(
-    dataset: Annotated[str | None, typer.Option(help="Only this dataset, as `results` calls it.")] = None,
+def compare(
+    dataset: OneDataset = None,
+    baseline: Baseline = BASELINE,
+    metric: Annotated[str | None, typer.Option(help="A test metric on record. Default: the protocol's.")] = None,
+    alpha: Annotated[float, typer.Option(help="Family-wise error rate of the primary test.")] = 0.05,
     tracking_uri: TrackingUri = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Write the comparison tables of the record as Markdown, CSV and LaTeX (booktabs) to results/tables/."""
-    from mcr_bench.bench.report.export import write_tables
-    from mcr_bench.bench.report.table import comparison_tables
+    """Say which methods differ from the baseline, and whether the seeds on record can show it at all.
+
+    One primary test, fixed in advance: exact two-sided sign-flip, paired by seed and fold, Holm over the methods.
+    Everything else is secondary. Nothing is trained.
+    """
+    from mcr_bench.bench.commands import reading
     from mcr_bench.bench.tracking import Record
 
     record = Record(tracking_uri)
-    found = comparison_tables(record.rows(dataset), BASELINE)
+    found = reading.read_comparisons(record, dataset, COST_BASELINE)
     if not found:
+        typer.echo(_nothing(record, dataset), err=as_json)
+    made, missing = reading.all_claims(found, record, baseline, metric, alpha)
+    reading.show_claims(made, missing, found, as_json)
+
+
+@app.command()
+@verb
+def tables(
+    dataset: OneDataset = None,
+    baseline: Baseline = BASELINE,
+    margin: Annotated[float, typer.Option(min=0, help="Points within which a published number is reproduced.")] = 2.0,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Write the tables of the record, and published numbers beside ours, to results/tables/.
+
+    Each as Markdown, CSV (full precision), LaTeX (booktabs) and HTML. Works on an empty record too.
+    """
+    from mcr_bench.bench.commands.writing import write_record_tables
+    from mcr_bench.bench.tracking import Record
+
+    record = Record(tracking_uri)
+    if not write_record_tables(record, dataset, baseline, COST_BASELINE, margin):
         typer.echo(_nothing(record, dataset))
-        return
-    _print_tables(found)
-    for path in write_tables(found, record.home / "tables"):
+
+
+@app.command()
+@verb
+def plot(
+    figures: Annotated[
+        list[str] | None, typer.Argument(help="Names of figures, `mcr-bench list figures`. Default: all.")
+    ] = None,
+    dataset: OneDataset = None,
+    baseline: Baseline = BASELINE,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Draw the figures of the record as PNG, SVG and PDF into results/figures/."""
+    from mcr_bench.bench.commands.drawing import figures_of, save_figures
+    from mcr_bench.bench.commands.reading import read_comparisons
+    from mcr_bench.bench.tracking import Record
+
+    record = Record(tracking_uri)
+    found = read_comparisons(record, dataset, COST_BASELINE)
+    if not found:
+        typer.echo(_nothing(record, dataset), err=True)
+    for path in save_figures(
+        figures_of(found, record, baseline, COST_BASELINE, figures or ()), record.home / "figures"
+    ):
         typer.echo(path)
+
+
+@app.command()
+@verb
+def report(
+    output: Annotated[Path | None, typer.Option(help="The file. Default: results/report.html.")] = None,
+    dataset: OneDataset = None,
+    baseline: Baseline = BASELINE,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Write one self-contained HTML file: summary, tables, figures, statistics, protocols, settings, runs."""
+    from mcr_bench.bench.commands.writing import write_html_report
+    from mcr_bench.bench.tracking import Record
+
+    record = Record(tracking_uri)
+    typer.echo(write_html_report(record, dataset, baseline, COST_BASELINE, output or record.home / "report.html"))
+
+
+@app.command()
+@verb
+def tune(
+    methods: Annotated[str, typer.Option(help="`all`, or a comma list of names and of .py files.")],
+    dataset: Annotated[str, typer.Option(help="One dataset, or one .npz file.")],
+    trials: Annotated[int, typer.Option(min=1, help="Settings tried per method: the preset's, then random ones.")] = 20,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds per trial; others than those of comparisons.")] = 1,
+    modalities: Modalities = None,
+    fold: Fold = None,
+    protocol: ProtocolName = None,
+    preset: PresetName = None,
+    settings: Settings = None,
+    name: Annotated[str | None, typer.Option(help="Name of the preset. Default: tuned@TRIALS.")] = None,
+    data_root: DataRoot = Path("data"),
+    jobs: Jobs = None,
+    device: Device = "auto",
+    plan_only: PlanOnly = False,
+    as_json: AsJson = False,
+) -> None:
+    """Search every method's settings with the same budget, on validation alone, and make a preset of the best."""
+    from mcr_bench.bench.arguments import parse_names, parse_settings
+    from mcr_bench.bench.commands.tuning import run_search
+    from mcr_bench.bench.tuning.request import TuneRequest
+
+    request = TuneRequest(
+        methods=parse_names("--methods", methods),
+        dataset=dataset,
+        trials=trials,
+        seeds=seeds,
+        data_root=data_root,
+        modalities=None if modalities is None else tuple(parse_names("--modalities", modalities)),
+        fold=fold,
+        protocol=protocol,
+        preset=preset,
+        overrides=parse_settings(settings or []),
+        name=name,
+    )
+    if not run_search(request, jobs, device, plan_only, as_json):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -231,87 +334,6 @@ def prepare(
     from mcr_bench.bench.plan import make_dataset
 
     typer.echo(make_dataset(name, data_root, {}).prepare(source))
-
-
-def _execute(
-    plan: "Plan",
-    finished: set[str],
-    record: "Record",
-    jobs: int | None,
-    device: str,
-    force: bool,
-    keep_weights: bool,
-) -> "Outcome":
-    """Train what is not finished, or with `force` what was asked for, and show the progress on stderr."""
-    from rich.console import Console
-
-    from mcr_bench.bench.executors.local import execute
-    from mcr_bench.bench.report.progress import observer
-
-    for line in plan.announcements:
-        typer.echo(line, err=True)
-    again = plan.requested if force else set()
-    wanted = [run for run in plan.runs if run.key not in finished or run.key in again]
-    with observer(Console(stderr=True)) as watching:
-        return execute(
-            wanted,
-            record,
-            jobs=jobs,
-            device=device,
-            observer=watching,
-            done=len(plan.runs) - len(wanted),
-            force=force,
-            keep_weights=lambda run: keep_weights or run.role == "unimodal",  # a later comparison may start from these
-        )
-
-
-def _show_plan(plan: "Plan", finished: set[str], as_json: bool) -> None:
-    from mcr_bench.bench.report.cards import grid_text
-    from mcr_bench.bench.report.terminal import plan_rows
-
-    rows = plan_rows(plan, finished)
-    if as_json:
-        return _print_json({"runs": rows, "skipped": plan.skipped, "announcements": plan.announcements})
-    typer.echo(grid_text(rows))
-    for dataset, method, reason in plan.skipped:
-        typer.echo(f"left out on {dataset}: {method}: {reason}")
-    for line in plan.announcements:
-        typer.echo(line)
-    typer.echo(f"{len(rows)} runs, {len(finished)} finished, {len(rows) - len(finished)} to train.")
-
-
-def _show_outcome(plan: "Plan", outcome: "Outcome", record: "Record", as_json: bool) -> None:
-    """The tables of the plan's runs on stdout, what failed on stderr."""
-    from mcr_bench.bench.report import terminal
-    from mcr_bench.bench.report.table import comparison_tables
-
-    keys, datasets = {run.key for run in plan.runs}, dict.fromkeys(run.dataset for run in plan.runs)
-    rows = [row for dataset in datasets for row in record.rows(dataset) if row["key"] in keys]
-    found = comparison_tables(rows, BASELINE, plan.skipped)
-    for failure in outcome.failed:
-        spec = failure.spec
-        typer.echo(
-            f"failed: {spec.label} on {spec.dataset}, seed {spec.seed}: {failure.reason}; log: {failure.log}", err=True
-        )
-    if not as_json:
-        return _print_tables(found)
-    _print_json(
-        {
-            "tables": [terminal.table_data(table) for table in found],
-            "runs": terminal.result_rows(rows),
-            "failed": [{"key": f.spec.key, "reason": f.reason, "log": str(f.log)} for f in outcome.failed],
-            "skipped": plan.skipped,
-            "announcements": plan.announcements,
-        }
-    )
-
-
-def _print_tables(found: "list[Table]") -> None:
-    from rich.console import Console
-
-    from mcr_bench.bench.report.terminal import print_tables
-
-    print_tables(Console(), found)
 
 
 def _print_json(value: Any) -> None:

@@ -56,7 +56,7 @@ def missing_dataset(request: "Request", name: str) -> str | None:
     if name not in registry.dataset_names() and "." not in name:
         return f"not offered here: no dataset '{name}' is registered"
     try:
-        preset_of(registry.dataset(name), request.preset)
+        preset_of(registry.dataset(name), request.preset, name)
     except UserError as error:
         return f"not offered here: {error}"
     return None

@@ -143,7 +143,7 @@ def _plan(request: Request) -> Plan:
 
 def _add_dataset(plan: Plan, name: str, methods: "Methods", request: Request) -> str | None:
     """The runs on one dataset; for an optional request the reason why its data cannot be used, if it cannot."""
-    preset, scenes = preset_of(registry.dataset(name), request.preset), dict[str, Scene]()
+    preset, scenes = preset_of(registry.dataset(name), request.preset, name), dict[str, Scene]()
     for point in _points(request):
         values = layered(preset.values, point)
         dials = resolve_dataset(values, registry.dataset(name))

@@ -10,8 +10,9 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
+from collections.abc import Callable, Iterable
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
@@ -79,7 +80,13 @@ def _builtin(room: str) -> list[str]:
 
 
 def _external(room: str) -> list[str]:
-    return [point.name for point in entry_points(group=f"mcr_bench.{room}")]
+    return _names(entry_points, f"mcr_bench.{room}")
+
+
+@cache
+def _names(read: Callable[..., Iterable[EntryPoint]], group: str) -> list[str]:
+    """Scanning all installed packages is slow, and a plan asks for every setting of every run."""
+    return [point.name for point in read(group=group)]
 
 
 def _find(room: str, name: str) -> "ModuleType | type":

@@ -41,7 +41,7 @@ def save(path: Path, regression: bool = False, classes: Sequence[int] = (0, 1, 2
 def plain_presets(monkeypatch: pytest.MonkeyPatch) -> None:
     """The default preset says nothing, so that tuned presets may change."""
     find, plain = planning.preset_of, Preset("plain", "this test", 10, {})
-    monkeypatch.setattr(planning, "preset_of", lambda cls, name: find(cls, name) if name else plain)
+    monkeypatch.setattr(planning, "preset_of", lambda cls, name, *_: find(cls, name) if name else plain)
 
 
 def register(monkeypatch: pytest.MonkeyPatch, cls: type[Method]) -> None:

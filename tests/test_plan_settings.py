@@ -148,7 +148,7 @@ def test_a_method_may_refuse_data_itself(data: str, monkeypatch: pytest.MonkeyPa
 def folded(monkeypatch: pytest.MonkeyPatch, pairs: tuple[tuple[int, int], ...] = (), seeds: int = 4) -> None:
     monkeypatch.setattr(registry.dataset("arrays"), "protocols", lambda _self: {"three": FOLDS})
     preset = Preset("paper", "paper", seeds, {}, pairs)
-    monkeypatch.setattr(planning, "preset_of", lambda _cls, _name: preset)
+    monkeypatch.setattr(planning, "preset_of", lambda *_: preset)
 
 
 def repetitions(plan: Plan) -> list[tuple[int, int]]:

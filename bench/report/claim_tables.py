@@ -80,7 +80,7 @@ def claim_data(found: Claims) -> dict[str, Any]:
 
 def _primary(found: Claims) -> Table:
     labels, rule = leading(found)
-    columns = ("method", f"difference ({found.unit})", "95 % low", "high", "p", "p (Holm)", "n")
+    columns: tuple[str, ...] = ("method", f"difference ({found.unit})", "95 % low", "high", "p", "p (Holm)", "n")
     columns += (f"test {found.metric}", "80 % power at")
     base: tuple[Cell, ...] = (found.baseline, None, None, None, None, None, None, found.baseline_mean, None)
     rows = [base, *map(_primary_row, found.against)]
@@ -102,7 +102,7 @@ def _primary_row(one: Against) -> tuple[Cell, ...]:
 
 
 def _secondary(found: Claims) -> Table:
-    columns = ("method", "t p", "Wilcoxon p", "superiority", "McNemar p", "groups low", "groups high")
+    columns: tuple[str, ...] = ("method", "t p", "Wilcoxon p", "superiority", "McNemar p", "groups low", "groups high")
     columns += ("seeds × groups low", "seeds × groups high")
     rows = [
         (one.label, _number(one.paired.t), _number(one.paired.wilcoxon), one.paired.superiority, *_cells(one.samples))

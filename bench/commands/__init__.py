@@ -1,0 +1,1 @@
+"""What the verbs do between parsing and printing."""

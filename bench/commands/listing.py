@@ -1,0 +1,26 @@
+"""What `list` can list."""
+
+from typing import Any
+
+from mcr_bench.bench.experiment import read_experiment, shipped
+from mcr_bench.bench.report import cards
+
+
+def rows_of(what: str) -> list[dict[str, Any]]:
+    """One row per registered, shipped or drawn thing of a kind."""
+    if what == "figures":
+        from mcr_bench.bench.figures.catalog import CARDS  # matplotlib takes a second
+
+        return [vars(card) for card in CARDS.values()]
+    found = {
+        "methods": cards.list_methods,
+        "datasets": cards.list_datasets,
+        "presets": cards.list_presets,
+        "experiments": _experiments,
+    }
+    return found[what]()
+
+
+def _experiments() -> list[dict[str, Any]]:
+    found = {name: read_experiment(name.removesuffix(".toml")) for name in shipped()}
+    return [{"name": name, "title": one.title, "note": " ".join(one.note.split())} for name, one in found.items()]

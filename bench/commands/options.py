@@ -1,0 +1,25 @@
+"""Options that several verbs share. Imported at start-up, so nothing heavy here."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
+DataRoot = Annotated[Path, typer.Option(help="Parent folder of the prepared datasets.")]
+TrackingUri = Annotated[
+    str | None, typer.Option(help="MLflow tracking URI. Default: MLFLOW_TRACKING_URI, else results/mlflow.db.")
+]
+Modalities = Annotated[str | None, typer.Option(help="Keep only these: a comma list. Default: all.")]
+Fold = Annotated[int | None, typer.Option(help="Use this fold for every seed. Default: seeds take turns.")]
+ProtocolName = Annotated[str | None, typer.Option("--protocol", help="Protocol of the dataset. Default: its first.")]
+PresetName = Annotated[str | None, typer.Option("--preset", help="A preset (`mcr-bench list presets`).")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="key=value, repeatable: epochs=5, optimizer.lr=1e-3. key=a,b expands the grid."),
+]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Worker processes. Default: one per core.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
+PlanOnly = Annotated[bool, typer.Option("--plan", help="Show what would be trained, and train nothing.")]
+OneDataset = Annotated[str | None, typer.Option("--dataset", help="Only this dataset, as `results` calls it.")]
+Baseline = Annotated[str, typer.Option(help="Methods are tested against this method or line of a table.")]

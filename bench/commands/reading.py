@@ -1,0 +1,106 @@
+"""Reading a record: comparisons, claims, tables and figures of what was run."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+
+from mcr_bench.bench.commands.output import print_json, say
+from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.figures.ranks import rank_datasets
+from mcr_bench.bench.report.claim_tables import claim_data, claim_tables, power_lines, summary
+from mcr_bench.bench.report.claims import Claims, baseline_of, claims, leading
+from mcr_bench.bench.report.lines import Comparison, Row, comparisons
+from mcr_bench.bench.report.published_table import published_tables
+from mcr_bench.bench.report.rank_table import rank_data, rank_table
+from mcr_bench.bench.report.table import Lead, Table, comparison_table
+from mcr_bench.bench.report.terminal import print_tables
+from mcr_bench.bench.tracking import Record
+
+TABLES = {
+    "methods": "every method on one dataset: metrics, per modality, cost, protocol card",
+    "statistics": "every method against the baseline: primary test, secondary tests, all pairs",
+    "published": "published numbers beside ours",
+}
+
+
+def read_comparisons(record: Record, dataset: str | None, cost_baseline: str) -> list[Comparison]:
+    """The comparisons of the record that have a finished run."""
+    return [found for found in comparisons(record.rows(dataset), cost_baseline) if found.lines]
+
+
+def all_claims(
+    found: Sequence[Comparison], record: Record, baseline: str, metric: str | None = None, alpha: float = 0.05
+) -> tuple[list[Claims], list[str]]:
+    """The claims of every comparison that has the baseline and the metric, and why the others have none."""
+    known = {name for one in found for name in _metrics(one)}
+    if metric is not None and metric not in known:
+        raise unknown("metric on record", metric, known)
+    if not 0 < alpha < 1:
+        raise UserError(f"--alpha {alpha:g}: not allowed. Give a number between 0 and 1, such as 0.05.")
+    lines = {label for one in found for label in one.lines} | {row["method"] for one in found for row in one.rows}
+    if found and baseline not in lines:
+        raise UserError(f"--baseline: {unknown('method on record', baseline, lines)}")
+    made, missing = [], []
+    for one in found:
+        line = baseline_of(one, baseline)
+        if line is None:
+            missing.append(f"{one.title}: no run of {baseline} to compare with; give another --baseline, or run it")
+        elif metric is not None and metric not in _metrics(one):
+            missing.append(f"{one.title}: no run logged {metric}")
+        else:
+            made.append(claims(one, line, metric, alpha, record.samples))
+    return made, missing
+
+
+def show_claims(made: Sequence[Claims], missing: Iterable[str], found: Sequence[Comparison], as_json: bool) -> None:
+    """Power first, then what is claimed, then the tables; at the end the ranks across datasets."""
+    ranks = rank_datasets(found)
+    if as_json:
+        content = {"comparisons": [claim_data(one) for one in made], "without": list(missing)}
+        return print_json(content | {"across_datasets": rank_data(ranks)})
+    console = Console()
+    for one in made:
+        console.print(f"[bold]{one.comparison.title}[/bold]", soft_wrap=True, highlight=False)
+        for line in dict.fromkeys([*power_lines(one), *summary(one)]):
+            say(f"  {line}")
+        say("")
+        print_tables(console, claim_tables(one))
+    for text in missing:
+        say(text)
+    if made:
+        print_tables(console, [rank_table(ranks)])
+
+
+def lead_of(made: Iterable[Claims], baseline: str) -> Lead:
+    """Bold type from the primary test."""
+    known = {one.comparison.title: leading(one) for one in made}
+
+    def lead(found: Comparison) -> tuple[set[str], str]:
+        return known.get(found.title, (set(), f"no bold type: no run of {baseline} to test against"))
+
+    return lead
+
+
+def tables_of(
+    found: Sequence[Comparison],
+    rows: Iterable[Row],
+    record: Record,
+    baseline: str,
+    cost_baseline: str,
+    margin: float,
+    kinds: Iterable[str] = TABLES,
+) -> dict[str, list[Table]]:
+    """The tables of each kind. rows: of the whole record, for the published numbers."""
+    lines = {label for one in found for label in one.lines} | {row["method"] for one in found for row in one.rows}
+    made, _ = all_claims(found, record, baseline) if baseline in lines else ([], [])
+    made_tables = {
+        "methods": lambda: [comparison_table(one, cost_baseline, lead_of(made, baseline)) for one in found],
+        "statistics": lambda: [table for one in made for table in claim_tables(one)],
+        "published": lambda: published_tables(rows, margin),
+    }
+    return {kind: made_tables[kind]() for kind in kinds}
+
+
+def _metrics(found: Comparison) -> set[str]:
+    logged = {name for row in found.rows for name in row["metrics"] if name.startswith("test/")}
+    return {name.removeprefix("test/") for name in logged if name.count("/") == 1}

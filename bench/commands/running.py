@@ -1,0 +1,99 @@
+"""Running a plan: show it, train what is not finished, show what came of it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+
+from mcr_bench.bench.commands.output import print_json, say
+from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.estimate import estimate
+from mcr_bench.bench.executors.events import Failure, Outcome
+from mcr_bench.bench.executors.local import execute
+from mcr_bench.bench.executors.pool import default_jobs
+from mcr_bench.bench.experiment import Output, read_experiment
+from mcr_bench.bench.plan import Plan, Request
+from mcr_bench.bench.report import terminal
+from mcr_bench.bench.report.cards import grid_text
+from mcr_bench.bench.report.lines import Row
+from mcr_bench.bench.report.progress import observer
+from mcr_bench.bench.report.table import comparison_tables
+from mcr_bench.bench.tracking import Record
+
+
+def requests_of(experiment: str | None, **choices: Any) -> tuple[list[Request], Output]:
+    """What a command asks for: the experiment's comparisons under the command's own options, or those options alone."""
+    if experiment is not None:
+        found = read_experiment(experiment)
+        return found.requests(**choices), found.output
+    for key, option in (("methods", "--methods"), ("datasets", "--dataset")):
+        if choices[key] is None:
+            raise UserError(f"{option} is missing. Give it, or the file of an experiment (figure1.toml is one).")
+    overrides = choices.pop("settings")
+    return [Request(**choices, overrides=overrides)], Output((), (), None)
+
+
+def show_plan(plan: Plan, finished: set[str], rows: list[Row], jobs: int | None, device: str, as_json: bool) -> None:
+    """Every run with its state, what is left out or not offered here, and how long the rest will take."""
+    lines = terminal.plan_rows(plan, finished)
+    wanted = [run for run in plan.runs if run.key not in finished]
+    guess = estimate(wanted, rows, jobs or default_jobs(device))
+    if as_json:
+        absent = [vars(one) | {"text": one.text} for one in plan.absent]
+        content = {"runs": lines, "skipped": plan.skipped, "announcements": plan.announcements, "absent": absent}
+        return print_json(content | {"estimate": vars(guess) | {"text": guess.text}})
+    if lines:
+        say(grid_text(lines))
+    for dataset, method, reason in plan.skipped:
+        say(f"left out on {dataset}: {method}: {reason}")
+    for text in (*(one.text for one in plan.absent), *plan.announcements):
+        say(text)
+    say(f"{len(lines)} runs, {len(finished)} finished, {len(wanted)} to train.")
+    counted = [one.runs for one in plan.absent if one.runs is not None]
+    if plan.absent:
+        say(f"{sum(counted)} more runs are asked for that cannot be made here.")
+    say(guess.text)
+
+
+def run_plan(
+    plan: Plan, finished: set[str], record: Record, jobs: int | None, device: str, force: bool, keep_weights: bool
+) -> Outcome:
+    """Train what is not finished, or with `force` what was asked for, and show the progress on stderr."""
+    for line in (*(one.text for one in plan.absent), *plan.announcements):
+        say(line, err=True)
+    again = plan.requested if force else set()
+    wanted = [run for run in plan.runs if run.key not in finished or run.key in again]
+    with observer(Console(stderr=True)) as watching:
+        return execute(
+            wanted,
+            record,
+            jobs=jobs,
+            device=device,
+            observer=watching,
+            done=len(plan.runs) - len(wanted),
+            force=force,
+            keep_weights=lambda run: keep_weights or run.role == "unimodal",  # a later comparison may start from these
+        )
+
+
+def rows_of(plan: Plan, record: Record) -> list[Row]:
+    """The rows of the plan's runs."""
+    return [
+        row
+        for dataset in {run.dataset for run in plan.runs}
+        for row in record.rows(dataset)
+        if row["key"] in plan.by_key
+    ]
+
+
+def show_outcome(plan: Plan, failed: Sequence[Failure], rows: list[Row], baseline: str, as_json: bool) -> None:
+    """The tables of the plan's runs on stdout, what failed on stderr."""
+    found = comparison_tables(rows, baseline, plan.skipped)
+    for failure in failed:
+        spec = failure.spec
+        say(f"failed: {spec.label} on {spec.dataset}, seed {spec.seed}: {failure.reason}; log: {failure.log}", err=True)
+    if not as_json:
+        return terminal.print_tables(Console(), found)
+    content = {"tables": [terminal.table_data(table) for table in found], "runs": terminal.result_rows(rows)}
+    content["failed"] = [{"key": f.spec.key, "reason": f.reason, "log": str(f.log)} for f in failed]
+    print_json(content | {"skipped": plan.skipped, "announcements": plan.announcements})

@@ -1,0 +1,29 @@
+"""How every verb ends: with what the user can mend as a message, and cleanly on Ctrl-C."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+import typer
+
+P = ParamSpec("P")
+INTERRUPTED = 130
+
+
+def verb(command: Callable[P, None]) -> Callable[P, None]:
+    """A command that ends with exit code 2 and a message for what the user can mend, and cleanly on Ctrl-C."""
+
+    @wraps(command)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        from mcr_bench.bench.errors import UserError
+
+        try:
+            command(*args, **kwargs)
+        except UserError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            typer.echo("\nStopped. What is finished is kept; the same command goes on from here.", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+    return guarded

@@ -1,0 +1,53 @@
+"""Writing what a record holds: tables, the output of an experiment, the report."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+
+from mcr_bench.bench.commands.output import say
+from mcr_bench.bench.commands.reading import TABLES, tables_of
+from mcr_bench.bench.errors import unknown
+from mcr_bench.bench.experiment import Output
+from mcr_bench.bench.report.export import write_tables
+from mcr_bench.bench.report.lines import Row, comparisons
+from mcr_bench.bench.report.published_table import MARGIN
+from mcr_bench.bench.report.table import Table
+from mcr_bench.bench.report.terminal import print_tables
+from mcr_bench.bench.tracking import Record
+
+
+def write_record_tables(record: Record, dataset: str | None, baseline: str, cost_baseline: str, margin: float) -> bool:
+    """Every table of the record into HOME/tables, those of our own runs on stdout too; whether there was a run."""
+    rows = record.rows()
+    chosen = [row for row in rows if dataset is None or row["dataset"] == dataset]
+    found = [one for one in comparisons(chosen, cost_baseline) if one.lines]
+    tables = tables_of(found, rows, record, baseline, cost_baseline, margin)
+    print_tables(Console(), tables["methods"])
+    _write((table for kind in tables.values() for table in kind), record.home / "tables")
+    return bool(found)
+
+
+def write_output(
+    experiment: str, output: Output, rows: list[Row], record: Record, baseline: str, cost_baseline: str
+) -> None:
+    """The tables and figures that an experiment wants, of its own runs, into HOME/experiments/NAME."""
+    folder = record.home / "experiments" / Path(experiment).stem
+    baseline = output.baseline or baseline
+    found = [one for one in comparisons(rows, cost_baseline) if one.lines]
+    if output.tables:
+        for name in output.tables:
+            if name not in TABLES:
+                raise unknown("table", name, TABLES)
+        tables = tables_of(found, record.rows(), record, baseline, cost_baseline, MARGIN, output.tables)
+        _write((table for kind in tables.values() for table in kind), folder)
+    if output.figures:
+        from mcr_bench.bench.commands.drawing import figures_of, save_figures
+
+        for path in save_figures(figures_of(found, record, baseline, cost_baseline, output.figures), folder):
+            say(path)
+
+
+def _write(tables: Iterable[Table], folder: Path) -> None:
+    for path in write_tables(list(tables), folder):
+        say(path)
