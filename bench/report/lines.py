@@ -52,7 +52,7 @@ class Comparison:
 
 
 def comparisons(rows: Iterable[Row], baseline: str, skipped: Sequence[Skipped] = ()) -> list[Comparison]:
-    """One comparison per (data, protocol, modalities). rows: as from `Record.rows`; skipped: (dataset, method, reason).
+    """One comparison per (data, protocol, modalities), those of a dataset by age. rows: as from `Record.rows`; skipped: (dataset, method, reason).
 
     Lines are ordered: unimodal, ensemble, `baseline`, then the others; the best mean first. Runs of one label whose
     settings or code have changed since its newest run are left out.
@@ -63,7 +63,7 @@ def comparisons(rows: Iterable[Row], baseline: str, skipped: Sequence[Skipped] =
         groups.setdefault((row["dataset"], row["protocol"], data), []).append(row)
     return [
         _comparison(modalities, members, baseline, [(m, why) for where, m, why in skipped if where == dataset])
-        for (dataset, *_), group in sorted(groups.items())
+        for (dataset, *_), group in sorted(groups.items(), key=lambda item: (*item[0][:2], item[1][0]["started"]))
         for modalities, members in _by_modalities(group)
     ]
 

@@ -22,7 +22,7 @@ def smallest_p(pairs: int) -> float:
 
 
 def reachable(pairs: int, comparisons: int = 1, alpha: float = 0.05) -> bool:
-    """Whether a comparison of a family of so many can reach alpha after Holm (its smallest p counts `comparisons` times)."""
+    """Whether a comparison of a family of so many can reach alpha after Holm (smallest p times comparisons)."""
     _check(comparisons, alpha)
     return smallest_p(pairs) * comparisons <= alpha
 

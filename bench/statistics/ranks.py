@@ -17,8 +17,8 @@ FEWEST_METHODS = 3  # of Friedman's test; two methods are a paired comparison
 class Ranks:
     """mean_ranks: method -> mean rank (1 is best), best first; friedman: p; critical_difference: Nemenyi's, in ranks.
 
-    cliques: maximal groups of two or more methods that are not separated, best first. reason: in words, why friedman and
-    critical_difference are None, what was left out, or why nothing is separated; empty where there is nothing to say.
+    cliques: maximal groups of two or more methods that are not separated, best first. reason: in words, why friedman
+    and critical_difference are None, what was left out, or why nothing is separated; empty where nothing is to be said.
     """
 
     mean_ranks: dict[str, float]
@@ -38,7 +38,7 @@ def critical_difference(methods: int, datasets: int, alpha: float = 0.05) -> flo
 def rank(scores: pd.DataFrame, higher_is_better: bool = True, alpha: float = 0.05) -> Ranks:
     """Rank the columns (methods) of scores within each row (dataset); ties share their average rank.
 
-    Rows with a nan are left out and named in the reason. Without a row, or with fewer than one method, ValueError.
+    Rows with a nan are left out and named in the reason. ValueError without a dataset or a method.
     """
     if not scores.shape[1] or not len(scores):
         raise ValueError(f"scores need a dataset and a method, not shape {scores.shape}")

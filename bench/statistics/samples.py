@@ -1,4 +1,4 @@
-"""Per-sample questions on stored predictions: McNemar, and intervals that generalise over groups, or seeds and groups."""
+"""Per-sample questions on stored predictions: McNemar, and intervals over groups, or over seeds and groups."""
 
 from math import sqrt
 
@@ -8,7 +8,7 @@ from statsmodels.stats.contingency_tables import mcnemar as contingency_mcnemar
 
 from mcr_bench.bench.statistics.intervals import ROUNDING, Array, Interval, around, check_level, finite
 
-FEWEST_GROUPS = 10
+FEWEST_GROUPS = 10  # at 4, tests/coverage_simulation.py measures what stands beside each interval's coverage there
 RESAMPLES = 2_000
 BOOTSTRAP, CROSSED = "bootstrap-t over groups", "crossed t over seeds x groups"
 
@@ -28,10 +28,10 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> float:
 def group_interval(differences: ArrayLike, groups: ArrayLike, level: float = 0.95) -> Interval:
     """Interval of the mean per-sample difference (N,) that generalises over groups (N,): actors, videos, subjects.
 
-    Bootstrap-t (Efron and Tibshirani, 1993, section 12.5): 2,000 draws of whole groups, each mean a ratio of the groups'
-    sums to their sizes, studentised by its cluster-robust standard error. The runs are taken as given: it says nothing
-    about other seeds. nan marks a sample that was not tested. Refused below 10 groups, and where so few groups differ that
-    a resample has no spread.
+    Bootstrap-t (Efron and Tibshirani, 1993, section 12.5): 2,000 draws of whole groups, each mean a ratio of the
+    groups' sums to their sizes, studentised by its cluster-robust standard error. The runs are taken as given: it says
+    nothing about other seeds. nan marks a sample that was not tested. Refused below 10 groups, and where so few groups differ
+    that resamples have no spread.
     """
     check_level(level)
     d, label = _samples(np.atleast_2d(np.asarray(differences, dtype=np.float64)), groups)
@@ -73,8 +73,9 @@ def seeds_groups_interval(differences: ArrayLike, groups: ArrayLike, level: floa
 
     differences (S, N): a row per seed (or seed and fold), nan for samples that its fold does not test; groups (N,).
     Seeds and groups are crossed random effects: the variance is the sum of the cluster-robust ones over seeds and over
-    groups (Owen and Eckles, Annals of Applied Statistics 6, 2012), which counts their interaction twice and is therefore
-    at most conservative; degrees of freedom by Satterthwaite. Refused below 2 seeds or 10 groups, and without spread.
+    groups (Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1, 2007), which counts their interaction twice
+    and errs to the wide side; degrees of freedom by Satterthwaite. Refused below 2 seeds or 10 groups, and where nothing
+    varies.
     """
     check_level(level)
     d, label = _samples(np.asarray(differences, dtype=np.float64), groups)
@@ -96,8 +97,7 @@ def seeds_groups_interval(differences: ArrayLike, groups: ArrayLike, level: floa
 
 
 def _too_few(count: int) -> str:
-    # Measured by tests/coverage_simulation.py at 4 groups: see its table.
-    return f"{count} group(s): below {FEWEST_GROUPS} the interval covers too rarely"
+    return f"{count} group(s): below {FEWEST_GROUPS} groups their spread is known too badly for an interval to hold"
 
 
 def _samples(differences: Array, groups: ArrayLike) -> tuple[Array, NDArray[np.intp]]:

@@ -15,10 +15,10 @@ CHUNK = 1_024  # patterns per matrix product, for memory
 
 
 def sign_flip(differences: ArrayLike) -> float | Array:
-    """Two-sided p of the paired sign-flip permutation test of differences (n,) -> float, or of each column (n, k) -> (k,).
+    """Two-sided p of the paired sign-flip permutation test: of differences (n,) a float, of (n, k) one per column (k,).
 
-    Under the null the sign of each difference is a fair coin, so p is the share of the 2^n sign patterns whose |sum| is at
-    least the observed one (Fisher, The Design of Experiments, 1935, section 21). Sums within a relative 1e-10 of the
+    Under the null the sign of each difference is a fair coin, so p is the share of the 2^n sign patterns whose |sum| is
+    at least the observed one (Fisher, The Design of Experiments, 1935, section 21). Sums within a relative 1e-10 of the
     absolute sum count as equal, so that rounding decides nothing. Exact by enumeration for n <= 14, exact by meeting in
     the middle for n <= 32, beyond that by 99,999 random patterns of fixed seed with p = (b + 1) / (m + 1).
     No pairs or only zeros give 1. ValueError on nan or infinity.
@@ -41,7 +41,7 @@ def sign_flip(differences: ArrayLike) -> float | Array:
 def meet_in_the_middle(differences: Array, least: float) -> float:
     """Share of the sign patterns of differences (n,) with |sum| >= least, in 2^(n/2) steps instead of 2^n.
 
-    Each half of the pairs has its sorted sums; for every sum of the one, a binary search counts the partners in the other.
+    Each half of the pairs has its sorted sums; for a sum of the one, a binary search counts partners in the other.
     """
     half = len(differences) // 2
     left, right = _sorted_sums(differences[:half]), _sorted_sums(differences[half:])
