@@ -1,0 +1,203 @@
+"""Every figure: what it is called, what it shows, and one pass that draws all of them for a set of comparisons."""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple, TypeVar, cast
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mcr_bench.bench.errors import unknown
+from mcr_bench.bench.figures.budget import budget
+from mcr_bench.bench.figures.contribution import contribution
+from mcr_bench.bench.figures.error_groups import Read, error_groups
+from mcr_bench.bench.figures.forest import Tests, forest
+from mcr_bench.bench.figures.methods import methods
+from mcr_bench.bench.figures.pareto import pareto
+from mcr_bench.bench.figures.race import History, race
+from mcr_bench.bench.figures.ranks import rank_datasets, rank_diagram
+from mcr_bench.bench.figures.style import Marks, Missing, marks
+from mcr_bench.bench.figures.sweep import Place, sweep_figure, sweeps
+from mcr_bench.bench.metrics import CLASSIFICATION
+from mcr_bench.bench.report.lines import Comparison, role_of
+from mcr_bench.bench.statistics.ranks import Ranks
+
+LONGEST_STEM = 120
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Card:
+    """name: as on the command line; shows: one sentence."""
+
+    name: str
+    title: str
+    shows: str
+
+
+CARDS = {
+    card.name: card
+    for card in (
+        Card("methods", "Methods", "Test metric of every method with 95 % t interval and single runs as dots; lines: "
+             "the ensemble and the best unimodal model."),
+        Card("forest", "Differences to the baseline", "Paired differences to the baseline with 95 % intervals, filled "
+             "where the exact sign-flip test is significant after Holm."),
+        Card("race", "Training race", "Validation metric of each modality, its share of the gradient norms and its "
+             "coefficient, per epoch and method."),
+        Card("pareto", "Result against cost", "Test metric against step time and encoder passes relative to the "
+             "baseline of costs; the line is the Pareto front."),
+        Card("errors", "Error groups", "Accuracy of each method on the test samples that all, one or none of the "
+             "unimodal models get right."),
+        Card("contribution", "Modality contributions", "Exact Shapley value of each modality for each method's test "
+             "result, with 95 % intervals."),
+        Card("ranks", "Ranks across datasets", "Mean ranks of the methods over datasets, with Nemenyi's critical "
+             "difference where there are enough datasets."),
+        Card("sweep", "Sweep of the data", "Test metric of each method against the dials of the dataset that were "
+             "swept, with 95 % intervals."),
+        Card("budget", "Tuning budget", "Best validation value to be expected from tuning against the number of "
+             "trials."),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What figures read besides rows; a figure whose source is None is left out with the reason.
+
+    history: run id -> metric -> (epoch, value); samples: run ids -> test samples; tests: results of `compare` for a
+    comparison and a baseline's label (None: computed here); ranks: across datasets (None: computed here); budgets:
+    columns dataset, protocol, modalities, method, budget, expected and, if known, metric (default accuracy).
+    baseline: label in the forest (None: the ensemble); cost_baseline: method that costs are relative to; order: names
+    whose colours are fixed (the registry's); place, place_name: x axis of sweeps (None: the dials' values).
+    """
+
+    cost_baseline: str
+    order: Sequence[str] = ()
+    baseline: str | None = None
+    alpha: float = 0.05
+    history: History | None = None
+    samples: Read | None = None
+    tests: Callable[[Comparison, str | None], Tests] | None = None
+    ranks: Ranks | None = None
+    budgets: pd.DataFrame | None = None
+    place: Place | None = None
+    place_name: str = ""
+
+
+class Drawn(NamedTuple):
+    """A figure, or why it is left out. stem: its file name, unique in one pass; about: the data it is of."""
+
+    stem: str
+    result: Figure | str
+    card: Card
+    about: str
+
+
+class Task(NamedTuple):
+    """A figure to be drawn; file: what its file name says besides the figure's name."""
+
+    card: Card
+    file: Sequence[str]
+    about: str
+    draw: Callable[[], Figure]
+
+
+def all_figures(comparisons: Sequence[Comparison], sources: Sources, only: Collection[str] = ()) -> Iterator[Drawn]:
+    """Draw every figure, or those named in `only`, one after the other. UserError on an unknown name."""
+    for name in only:
+        if name not in CARDS:
+            raise unknown("figure", name, CARDS)
+    taken: set[str] = set()
+    for task in _tasks(comparisons, sources, look_of(comparisons, sources)):
+        if not only or task.card.name in only:
+            yield Drawn(_stem(task, taken), _result(task.draw), task.card, task.about)
+
+
+def look_of(comparisons: Iterable[Comparison], sources: Sources) -> Marks:
+    """One mark per label for all figures of a pass."""
+    roles = {label: role_of(runs) for found in comparisons for label, runs in found.lines.items()}
+    tuned = [] if sources.budgets is None else list(sources.budgets["method"].astype(str))
+    ranked = sources.ranks.mean_ranks if sources.ranks else ()
+    return marks(dict.fromkeys([*tuned, *ranked], "method") | roles, sources.order)
+
+
+def _tasks(comparisons: Sequence[Comparison], sources: Sources, look: Marks) -> Iterator[Task]:
+    for found in comparisons:
+        file = [found.dataset, "-".join(found.modalities), found.protocol, *found.shared]
+        for name, draw in _of_comparison(found, sources, look).items():
+            yield Task(CARDS[name], file, found.title, draw)
+    yield Task(
+        CARDS["ranks"], [], "all datasets", lambda: rank_diagram(sources.ranks or rank_datasets(comparisons), look)
+    )
+    yield from _sweeps(comparisons, sources, look)
+    yield from _budgets(sources, look)
+
+
+def _of_comparison(found: Comparison, sources: Sources, look: Marks) -> dict[str, Callable[[], Figure]]:
+    tests = sources.tests
+    return {
+        "methods": lambda: methods(found, look),
+        "forest": lambda: forest(
+            found, look, sources.baseline, tests(found, sources.baseline) if tests else None, sources.alpha
+        ),
+        "race": lambda: race(found, look, _given(sources.history, "the curves of runs were not read")),
+        "pareto": lambda: pareto(found, look, sources.cost_baseline),
+        "errors": lambda: error_groups(found, _given(sources.samples, "the predictions of runs were not read")),
+        "contribution": lambda: contribution(found),
+    }
+
+
+def _sweeps(comparisons: Sequence[Comparison], sources: Sources, look: Marks) -> Iterator[Task]:
+    found = sweeps(comparisons, sources.place, sources.place_name)
+    for sweep in found:
+        first = sweep.comparisons[0]
+        about = f"{first.dataset} · {' + '.join(first.modalities)} · protocol {first.protocol} · {sweep.name}"
+        file = [first.dataset, "-".join(first.modalities), first.protocol]
+        yield Task(CARDS["sweep"], file, about, partial(sweep_figure, sweep, look))
+    if not found:
+        yield Task(CARDS["sweep"], [], "all datasets", _missing("no dataset was run with several values of a dial"))
+
+
+def _budgets(sources: Sources, look: Marks) -> Iterator[Task]:
+    if sources.budgets is None or sources.budgets.empty:
+        yield Task(CARDS["budget"], [], "all datasets", _missing("nothing has been tuned"))
+        return
+    for key, curves in sources.budgets.groupby(["dataset", "protocol", "modalities"]):
+        dataset, protocol, modalities = cast("tuple[str, str, str | tuple[str, ...]]", key)
+        used = modalities if isinstance(modalities, str) else "+".join(modalities)
+        metric = str(curves["metric"].iloc[0]) if "metric" in curves else CLASSIFICATION[0].name
+        about = f"{dataset} · {used} · protocol {protocol}"
+        yield Task(CARDS["budget"], [dataset, used, protocol], about, partial(budget, curves, look, metric))
+
+
+def _given(source: T | None, reason: str) -> T:
+    if source is None:
+        raise Missing(reason)
+    return source
+
+
+def _missing(reason: str) -> Callable[[], Figure]:
+    def draw() -> Figure:
+        raise Missing(reason)
+
+    return draw
+
+
+def _result(draw: Callable[[], Figure]) -> Figure | str:
+    try:
+        return draw()
+    except Missing as reason:
+        return str(reason)
+
+
+def _stem(task: Task, taken: set[str]) -> str:
+    """Letters, digits, dots and hyphens only; numbered where two would be the same."""
+    text = re.sub(r"[^\w.]+", "-", "-".join([task.card.name, *task.file])).strip("-.")[:LONGEST_STEM]
+    stem, count = text, 1
+    while stem.casefold() in taken:
+        count += 1
+        stem = f"{text}-{count}"
+    taken.add(stem.casefold())
+    return stem

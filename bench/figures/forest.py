@@ -1,0 +1,133 @@
+"""Figure "forest": each method's paired difference to a baseline, with the primary test's answer."""
+
+from collections.abc import Mapping
+
+from matplotlib.figure import Figure
+
+from mcr_bench.bench.figures.style import (
+    COLUMN,
+    GREY,
+    INK,
+    ROW,
+    Mark,
+    Marks,
+    Missing,
+    canvas,
+    handle,
+    legend_above,
+    list_rows,
+    notes_below,
+    shorten,
+    styled,
+)
+from mcr_bench.bench.figures.values import (
+    LEVEL,
+    Estimate,
+    Unit,
+    clipped,
+    draw_interval,
+    is_number,
+    limits,
+    reading,
+    runs_note,
+)
+from mcr_bench.bench.report.lines import Comparison, Row, pairs_of, role_of
+from mcr_bench.bench.statistics.families import holm
+from mcr_bench.bench.statistics.paired import Paired, compare_paired
+from mcr_bench.bench.statistics.power import pairs_needed, reachable
+
+Tests = Mapping[str, tuple[Paired, float]]  # label -> the paired comparison with the baseline, and p after Holm
+
+
+@styled
+def forest(
+    found: Comparison, look: Marks, baseline: str | None = None, tests: Tests | None = None, alpha: float = 0.05
+) -> Figure:
+    """Paired differences to `baseline` (a label; None: the ensemble) with 95 % intervals, filled where significant.
+
+    tests: results computed elsewhere, in the metric's own units; None: the exact sign-flip test paired by (seed, fold),
+    Holm over all methods shown. Unimodal lines are left out. Missing without baseline or without a pair.
+    """
+    unit, base = Unit(found.metric), _baseline(found, baseline)
+    results = dict(tests if tests is not None else paired_tests(found, base))
+    if not results:
+        raise Missing(f"no method has a seed and fold in common with {base}")
+    results = dict(sorted(results.items(), key=lambda item: -_better(item[1][0], unit)))
+    shown = {label: _shown(test, unit) for label, (test, _) in results.items()}
+    texts, notes = shorten(results)
+    figure = canvas(COLUMN, 0.55 + ROW * len(results))
+    axes = figure.subplots()
+    list_rows(axes, [texts[label] for label in results])
+    bounds = limits([0.0, *(e.mean for e in shown.values())], [b for e in shown.values() for b in (e.low, e.high)])
+    axes.set_xlim(*bounds)
+    axes.axvline(0, color=INK, lw=0.8, zorder=0.5)
+    direction = "" if unit.higher_is_better else ", below 0 is better"
+    axes.set_xlabel(f"test {found.metric.replace('_', ' ')} − {shorten([base])[0][base]} ({unit.points}{direction})")
+    for row, (label, (_, p)) in enumerate(results.items()):
+        mark, significant = look[label], p <= alpha
+        draw_interval(axes, row, shown[label].low, shown[label].high, mark.colour)
+        face = mark.colour if significant else "white"
+        axes.plot([shown[label].mean], [row], mark.marker, color=mark.colour, mfc=face, ms=4.5, mew=0.9, zorder=3)
+    _p_values(figure, [p for _, p in results.values()], alpha)
+    notes_below(figure, [*_reading(results, unit, alpha), clipped(bounds, shown.values()), *notes])
+    return figure
+
+
+def paired_tests(found: Comparison, baseline: str) -> Tests:
+    """The primary test of every line that is not unimodal against `baseline`, Holm over all of them."""
+    lines = {label: runs for label, runs in found.lines.items() if label != baseline and role_of(runs) != "unimodal"}
+    results = {label: test for label, runs in lines.items() if (test := _paired(runs, found.lines[baseline]))}
+    adjusted = holm([test.sign_flip for test in results.values()])
+    return {label: (test, float(p)) for (label, test), p in zip(results.items(), adjusted, strict=True)}
+
+
+def _paired(runs: list[Row], base: list[Row]) -> Paired | None:
+    mine, other = ({k: row["value"] for k, row in pairs_of(r).items() if is_number(row["value"])} for r in (runs, base))
+    common = sorted(mine.keys() & other.keys())
+    return compare_paired([mine[k] for k in common], [other[k] for k in common], level=LEVEL) if common else None
+
+
+def _baseline(found: Comparison, baseline: str | None) -> str:
+    if baseline is None:
+        ensembles = found.of_role("ensemble")
+        if not ensembles:
+            raise Missing("no ensemble to compare with: run it, or name another baseline")
+        return ensembles[0]
+    if baseline not in found.lines:
+        raise Missing(f"the baseline {baseline} has no finished run")
+    return baseline
+
+
+def _better(test: Paired, unit: Unit) -> float:
+    return test.difference if unit.higher_is_better else -test.difference
+
+
+def _shown(test: Paired, unit: Unit) -> Estimate:
+    f = unit.factor
+    return Estimate(test.difference * f, test.interval.low * f, test.interval.high * f, test.n)
+
+
+def _p_values(figure: Figure, values: list[float], alpha: float) -> None:
+    """The adjusted p of each row at the right edge, and a legend for filled and open marks."""
+    (axes,) = figure.axes
+    right = axes.twinx()
+    right.set_ylim(axes.get_ylim())
+    right.set_yticks(
+        range(len(values)), ["p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".") for p in values]
+    )
+    right.tick_params(axis="y", length=0, labelcolor=GREY)
+    right.spines[:].set_visible(False)
+    filled, empty = handle(Mark(INK, "o"), line=False), handle(Mark(INK, "o"), line=False)
+    empty.set_markerfacecolor("white")
+    legend_above(figure, [filled, empty], [f"p ≤ {alpha:g} after Holm", "not significant"])
+
+
+def _reading(results: Tests, unit: Unit, alpha: float) -> list[str]:
+    counts = [test.n for test, _ in results.values()]
+    bars = reading((_shown(test, unit) for test, _ in results.values()), "bars: 95 % interval")
+    notes = [f"{bars}; n = {runs_note(counts)}; p: exact sign-flip, Holm over {len(results)}"]
+    if not any(reachable(n, len(results), alpha) for n in counts):
+        needed = pairs_needed(len(results), alpha)
+        family = f"{len(results)} comparison(s)"
+        notes.append(f"n = {runs_note(counts)} cannot reach p ≤ {alpha:g} over {family}; n = {needed} can")
+    return notes

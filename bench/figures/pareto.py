@@ -1,0 +1,159 @@
+"""Figure "pareto": what a method reaches against what it costs."""
+
+from collections.abc import Callable, Mapping
+from statistics import median
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from mcr_bench.bench.figures.style import (
+    GREY,
+    INK,
+    PAGE,
+    Marks,
+    Missing,
+    canvas,
+    handle,
+    legend_above,
+    notes_below,
+    shorten,
+    styled,
+)
+from mcr_bench.bench.figures.values import (
+    Estimate,
+    Unit,
+    best,
+    draw_interval,
+    estimate,
+    is_number,
+    limits,
+    measured,
+    reading,
+    runs_note,
+)
+from mcr_bench.bench.report.lines import Comparison, Row, modalities_of
+
+PASSES = ("cost/encoder_forwards", "cost/encoder_backwards")
+
+
+@styled
+def pareto(found: Comparison, look: Marks, cost_baseline: str) -> Figure:
+    """Test metric against step time and encoder passes, both relative to method `cost_baseline`; the front is a line.
+
+    Lines that train nothing themselves have no cost: the ensemble is a horizontal line. Unimodal lines are left out.
+    Missing where the baseline, or every cost, is missing.
+    """
+    unit, single = Unit(found.metric), found.of_role("unimodal")
+    values = {label: v for label, v in measured(found, unit).items() if label not in single}
+    base = _baseline(found, cost_baseline)
+    costs = {
+        "step time": _relative(found, base, _step_time),
+        "encoder passes per step": _relative(found, base, _passes),
+    }
+    costs = {name: {label: x for label, x in cost.items() if label in values} for name, cost in costs.items()}
+    costs = {name: cost for name, cost in costs.items() if cost}
+    if not costs:
+        raise Missing("no run has a measured cost")
+    estimates = {label: estimate(v) for label, v in values.items()}
+    figure = canvas(PAGE, 2.5)
+    panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
+    shown = [label for label in values if any(label in cost for cost in costs.values())]
+    ensemble = best(found.of_role("ensemble"), values, unit)
+    bounds = [b for label in shown for b in (estimates[label].low, estimates[label].high)]
+    panels[0].set_ylim(
+        *limits([estimates[label].mean for label in {*shown, *([ensemble] if ensemble else [])}], bounds)
+    )
+    panels[0].set_ylabel(f"test {unit.name}")
+    for axes, (name, cost) in zip(panels, costs.items(), strict=True):
+        _panel(axes, cost, estimates, look, unit)
+        axes.set_xlabel(f"{name}, relative to {shorten([base])[0][base]}")
+        if ensemble:
+            axes.axhline(estimates[ensemble].mean, color=INK, ls=(0, (4, 2)), lw=0.8, zorder=0.5)
+    texts, notes = shorten(shown, 30)
+    handles = {texts[label]: handle(look[label], line=False) for label in shown}
+    handles |= {"Pareto front": Line2D([], [], color=GREY, lw=0.9)}
+    handles |= {"ensemble": Line2D([], [], color=INK, ls=(0, (4, 2)), lw=0.8)} if ensemble else {}
+    legend_above(figure, list(handles.values()), list(handles))
+    counts = runs_note(estimates[label].n for label in shown)
+    bars = reading((estimates[label] for label in shown), f"bars: 95 % t interval over {counts} runs")
+    bars += "; costs: median over runs; passes: forward and backward, all encoders"
+    notes_below(figure, [bars, _earlier({label: found.lines[label] for label in shown}), *notes])
+    return figure
+
+
+def front(points: Mapping[str, tuple[float, float]], higher_is_better: bool) -> list[str]:
+    """The labels of (cost, value) that no other one beats in one without losing in the other, cheapest first."""
+    sign = 1 if higher_is_better else -1
+    ordered = sorted(points, key=lambda label: (points[label][0], -sign * points[label][1]))
+    kept: list[str] = []
+    for label in ordered:
+        if not kept or sign * points[label][1] > sign * points[kept[-1]][1]:
+            kept.append(label)
+    return kept
+
+
+def _earlier(lines: Mapping[str, list[Row]]) -> str:
+    """Runs that others start from are trained once and shared: their cost is in no line."""
+    starting = [label for label, runs in lines.items() if any(row["tags"].get("dependencies") for row in runs)]
+    return f"without the runs that they start from: {', '.join(starting)}" * bool(starting)
+
+
+def _panel(axes: Axes, cost: dict[str, float], estimates: dict[str, Estimate], look: Marks, unit: Unit) -> None:
+    axes.grid(True)
+    axes.set_axisbelow(True)
+    _ratio_axis(axes, list(cost.values()))
+    points = {label: (x, estimates[label].mean) for label, x in cost.items()}
+    ends = front(points, unit.higher_is_better)
+    across = [*(points[e][0] for e in ends), axes.get_xlim()[1]]
+    up = [points[e][1] for e in ends]
+    axes.step(across, [*up, up[-1]], where="post", color=GREY, lw=0.9, zorder=1)
+    for label, (x, y) in points.items():
+        draw_interval(axes, x, estimates[label].low, estimates[label].high, look[label].colour, vertical=True)
+        axes.plot([x], [y], look[label].marker, color=look[label].colour, ms=5, mec="white", mew=0.4, zorder=3)
+
+
+def _ratio_axis(axes: Axes, ratios: list[float]) -> None:
+    """Logarithmic where costs differ by more than a factor of three; ticks as plain factors."""
+    low, high = min(ratios), max(ratios)
+    if high > 3 * low:
+        axes.set_xscale("log")
+        axes.set_xlim(low / 1.25, high * 1.25)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        pad = 0.1 * (high - low) or 0.1 * high
+        axes.set_xlim(low - pad, high + pad)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"× {x:g}"))
+
+
+def _baseline(found: Comparison, method: str) -> str:
+    """The label of the baseline, the one with the fewest settings of its own where there are several."""
+    labels = [label for label, runs in found.lines.items() if runs[0]["method"] == method]
+    if not labels:
+        raise Missing(f"no finished run of {method}, to which costs are relative")
+    return min(labels, key=lambda label: (len(label), label))
+
+
+def _relative(found: Comparison, base: str, read: Callable[[Row], float | None]) -> dict[str, float]:
+    """label -> median cost over the baseline's; lines without a cost are left out."""
+    costs = {label: [x for row in runs if (x := read(row)) is not None] for label, runs in found.lines.items()}
+    medians = {label: median(v) for label, v in costs.items() if v}
+    if not medians.get(base, 0.0) > 0:
+        return {}
+    return {label: value / medians[base] for label, value in medians.items() if value > 0}
+
+
+def _step_time(row: Row) -> float | None:
+    seconds = row.get("seconds_per_step")
+    return None if row["metrics"].get("epochs") == 0 or not is_number(seconds) else seconds
+
+
+def _passes(row: Row) -> float | None:
+    """Of all encoders: the record counts passes per encoder of the run's own model."""
+    metrics = row["metrics"]
+    if metrics.get("epochs") == 0 or not all(is_number(metrics.get(name)) for name in PASSES):
+        return None
+    return float(sum(metrics[name] for name in PASSES)) * len(modalities_of(row))

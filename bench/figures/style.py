@@ -1,0 +1,229 @@
+"""The one look of all figures: sizes, colours, markers, shortened labels, files that come out the same every time."""
+
+import io
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import matplotlib
+import seaborn
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+P = ParamSpec("P")
+
+COLUMN, PAGE = 3.5, 7.1  # inches: one column and the whole width of a two-column paper
+ROW = 0.19  # height of a labelled line in a figure that lists methods
+SMALL = 6.5
+DPI = 200
+FORMATS = ("png", "svg", "pdf")
+INK, GREY, FAINT = "#222222", "#6e6e6e", "#dddddd"
+
+# DejaVu Sans comes with matplotlib: the same glyphs and the same layout everywhere.
+RC: Any = {
+    **seaborn.axes_style("ticks"),
+    "font.family": ["sans-serif"],
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 7.5,
+    "axes.labelsize": 7.5,
+    "axes.titlesize": 7.5,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "axes.unicode_minus": True,
+    "axes.formatter.useoffset": False,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.5,
+    "text.color": INK,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+    "legend.fontsize": SMALL,
+    "legend.frameon": False,
+    "legend.handlelength": 1.6,
+    "legend.columnspacing": 1.2,
+    "legend.borderpad": 0.2,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 4,
+    "figure.dpi": 100,
+    "figure.constrained_layout.h_pad": 0.03,
+    "figure.constrained_layout.w_pad": 0.03,
+    "savefig.dpi": DPI,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mcr-bench",
+    "pdf.fonttype": 42,
+}
+# Seaborn's colour-blind palette without its grey (that of references) and its two colours too light for lines on white.
+COLOURS = [c for i, c in enumerate(seaborn.color_palette("colorblind").as_hex()) if i not in (6, 7, 8)]
+# One marker more or less than a multiple of the colours: pairs of both repeat only after 7 x 9 lines.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+DASHES: tuple[Any, ...] = ("-", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+# Parts of a whole lie side by side: ordered so that neighbours differ in lightness as well.
+PARTS = ("#0173b2", "#de8f05", "#56b4e9", "#7a3b00", "#029e73", "#cc78bc")
+NO_DATE: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None},
+}
+
+
+class Missing(Exception):
+    """A figure's data is not there; the message says in plain words what is missing."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How the line of a label is drawn in every figure."""
+
+    colour: str
+    marker: str
+    dashes: Any = "-"
+
+
+Marks = Mapping[str, Mark]
+
+
+def marks(roles: Mapping[str, str], order: Sequence[str] = ()) -> dict[str, Mark]:
+    """label -> mark. roles: label -> role; order: labels whose place does not depend on the others (the registry's).
+
+    The ensemble is black, unimodal lines are grey; all others take their place in `order`, then the next by name.
+    """
+    places = {label: i for i, label in enumerate(order)}
+    others = sorted(
+        label for label, role in roles.items() if label not in places and role not in ("unimodal", "ensemble")
+    )
+    places |= {label: len(order) + i for i, label in enumerate(others)}
+    single = sorted(label for label, role in roles.items() if role == "unimodal")
+    found = {label: _mark(places[label]) for label in roles if label in places}
+    found |= {label: Mark(GREY, MARKERS[i % len(MARKERS)], (0, (1, 1.5))) for i, label in enumerate(single)}
+    return found | {label: Mark(INK, "p", (0, (6, 2))) for label, role in roles.items() if role == "ensemble"}
+
+
+def _mark(place: int) -> Mark:
+    dashes = DASHES[place // len(COLOURS) % len(DASHES)]
+    return Mark(COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)], dashes)
+
+
+def part_colours(names: Sequence[str]) -> dict[str, str]:
+    """Modality -> colour, by its place among the modalities of the comparison."""
+    return {name: PARTS[i % len(PARTS)] for i, name in enumerate(names)}
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """A figure function that draws under the look, and leaves matplotlib's settings as they were.
+
+    The layout is settled here, once: the same in every format, and saving need not find it again.
+    """
+
+    @wraps(draw)
+    def inside(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with matplotlib.rc_context(RC):
+            figure = draw(*args, **kwargs)
+            for _ in range(2):  # labels move with what the first pass finds
+                figure.draw_without_rendering()
+            figure.set_layout_engine("none")
+            return figure
+
+    return inside
+
+
+def canvas(width: float, height: float) -> Figure:
+    """An empty figure in inches whose layout makes room for labels, legends and notes."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def shorten(labels: Iterable[str], longest: int = 24) -> tuple[dict[str, str], list[str]]:
+    """label -> text of at most `longest` characters, and per shortened one a note with its number and full text."""
+    texts: dict[str, str] = {}
+    notes: list[str] = []
+    for label in labels:
+        if len(label) <= longest:
+            texts[label] = label
+        elif label not in texts:
+            tail = f"… ({len(notes) + 1})"
+            texts[label] = label[: longest - len(tail)].rstrip() + tail
+            notes.append(f"({len(notes) + 1}) {label}")
+    return texts, notes
+
+
+def list_rows(axes: Axes, texts: Sequence[str]) -> None:
+    """Name the rows 0, 1, ... of a figure that lists methods, the first on top."""
+    axes.set_yticks(range(len(texts)), texts)
+    axes.set_ylim(len(texts) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(True, axis="x")
+    axes.set_axisbelow(True)
+    axes.spines["left"].set_visible(False)
+
+
+def notes_below(figure: Figure, notes: Sequence[str]) -> None:
+    """Small text under the axes, a line per note; long ones are wrapped. The figure grows by what they need."""
+    width, height = figure.get_size_inches()
+    lines = [line for note in notes if note for line in _wrap(note, int(width * 19.5))]
+    if lines:
+        figure.set_size_inches(width, height + len(lines) * SMALL * 1.25 / 72)
+        figure.supxlabel("\n".join(lines), fontsize=SMALL, color=GREY, ha="left", x=0.012, linespacing=1.15)
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    lines = [""]
+    for word in text.split(" "):
+        while len(word) > width:
+            lines.append(word[:width])
+            word = word[width:]
+        if len(lines[-1]) + len(word) >= width:
+            lines.append("  " + word)
+        else:
+            lines[-1] += " " * bool(lines[-1]) + word
+    return [line for line in lines if line]
+
+
+def legend_above(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
+    """One legend above all axes, in as many columns as the widest label leaves room for; the figure grows with it."""
+    if not handles:
+        return
+    width, height = figure.get_size_inches()
+    columns = max(1, min(len(handles), int(width / (0.45 + 0.062 * max(map(len, labels))))))
+    rows = -(-len(handles) // columns)
+    figure.set_size_inches(width, height + rows * SMALL * 1.55 / 72)
+    figure.legend(handles, labels, loc="outside upper left", ncols=columns)
+
+
+def handle(mark: Mark, line: bool = True) -> Line2D:
+    """What stands for a mark in a legend."""
+    return Line2D([], [], color=mark.colour, marker=mark.marker, ls=mark.dashes if line else "none", markersize=4)
+
+
+def render(figure: Figure, form: str, dpi: int = DPI) -> bytes:
+    """The figure as a png, svg or pdf file, byte for byte the same for the same figure."""
+    out = io.BytesIO()
+    with matplotlib.rc_context(RC):
+        figure.savefig(out, format=form, dpi=dpi, metadata=NO_DATE[form])
+    return out.getvalue()
+
+
+def save(figure: Figure, folder: Path, stem: str, formats: Sequence[str] = FORMATS) -> list[Path]:
+    """Write `folder/stem.FORMAT` for each format, whole or not at all; the paths written. KeyError on other formats."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for form in formats:
+        path = folder / f"{stem}.{form}"
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        partial.write_bytes(render(figure, form))
+        os.replace(partial, path)
+        paths.append(path)
+    return paths

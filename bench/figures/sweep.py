@@ -1,0 +1,190 @@
+"""Figure "sweep": each method's test metric against a dial of the dataset that was swept."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean
+
+from matplotlib.figure import Figure
+
+from mcr_bench.bench.figures.style import (
+    COLUMN,
+    GREY,
+    PAGE,
+    Mark,
+    Marks,
+    Missing,
+    canvas,
+    handle,
+    legend_above,
+    notes_below,
+    shorten,
+    styled,
+)
+from mcr_bench.bench.figures.values import (
+    Estimate,
+    Unit,
+    draw_interval,
+    estimate,
+    is_number,
+    limits,
+    measured,
+    reading,
+    runs_note,
+)
+from mcr_bench.bench.report.lines import Comparison, Row, modalities_of, role_of
+
+DIAL = "dataset."
+BAYES = "data/bayes_accuracy"
+UNEVEN = 4  # largest gap between settings over the smallest, up to which their axis is to scale
+Place = Callable[[Row], float]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Comparisons along the dials in which they differ. places: x of each; ticks: their labels; name: of the axis."""
+
+    comparisons: list[Comparison]
+    places: list[float]
+    ticks: list[str]
+    name: str
+
+
+def sweeps(comparisons: Iterable[Comparison], x: Place | None = None, name: str = "") -> list[Sweep]:
+    """Groups of comparisons of one dataset, protocol and metric that differ in its dials; groups of one are left out.
+
+    x: place of a run's comparison on the axis called `name`. None: the value of the dial if one number varies, else the
+    comparisons side by side, ordered by the last dial that varies, with the dials' values as labels.
+    """
+    groups: dict[tuple[object, ...], list[Comparison]] = {}
+    for found in comparisons:
+        if found.lines:
+            groups.setdefault((found.dataset, found.protocol, found.modalities, found.metric), []).append(found)
+    return [sweep for group in groups.values() if len(group) > 1 and (sweep := _sweep(group, x, name))]
+
+
+@styled
+def sweep_figure(sweep: Sweep, look: Marks) -> Figure:
+    """Mean test metric of each method at each setting with 95 % t intervals; the best possible accuracy is dashed.
+
+    Unimodal lines are left out. Missing where no run is finished.
+    """
+    unit = Unit(sweep.comparisons[0].metric)
+    lines = _lines(sweep, unit)
+    if not lines:
+        raise Missing("no finished run")
+    figure = canvas(PAGE if len(lines) > 12 else COLUMN * 1.3, 2.8)
+    axes = figure.subplots()
+    axes.grid(True, axis="y")
+    bayes = _bayes(sweep, unit)
+    every = [e for line in lines.values() for e in line.values()]
+    axes.set_ylim(*limits([*(e.mean for e in every), *bayes.values()], [b for e in every for b in (e.low, e.high)]))
+    width = _spacing(sweep.places)
+    axes.set_xlim(min(sweep.places) - 0.5 * width, max(sweep.places) + 0.5 * width)
+    shifts = _shifts(len(lines), width)
+    for (label, line), shift in zip(lines.items(), shifts, strict=True):
+        mark = look[label]
+        axes.plot([p + shift for p in line], [e.mean for e in line.values()], color=mark.colour, ls=mark.dashes,
+                  marker=mark.marker, ms=4, mec="white", mew=0.4, zorder=3)  # fmt: skip
+        for place, e in line.items():
+            draw_interval(axes, place + shift, e.low, e.high, mark.colour, vertical=True)
+    if bayes:
+        axes.plot(list(bayes), list(bayes.values()), color=GREY, ls=(0, (2, 2)), lw=1)
+    axes.set_xticks(sweep.places, sweep.ticks)
+    axes.set_xlabel(sweep.name)
+    axes.set_ylabel(f"test {unit.name}")
+    _legend(figure, lines, look, bool(bayes), every)
+    return figure
+
+
+def _legend(figure: Figure, lines: Iterable[str], look: Marks, bayes: bool, every: list[Estimate]) -> None:
+    texts, notes = shorten(lines, 30)
+    handles = {texts[label]: handle(look[label]) for label in texts}
+    handles |= {"best possible": handle(Mark(GREY, "", (0, (2, 2))))} if bayes else {}
+    legend_above(figure, list(handles.values()), list(handles))
+    counts = runs_note(e.n for e in every)
+    bars = reading(every, f"bars: 95 % t interval over {counts} runs; lines are set apart sideways")
+    notes_below(figure, [bars, *notes])
+
+
+def _lines(sweep: Sweep, unit: Unit) -> dict[str, dict[float, Estimate]]:
+    """label -> place -> estimate, of the lines that are not unimodal."""
+    lines: dict[str, dict[float, Estimate]] = {}
+    for found, place in zip(sweep.comparisons, sweep.places, strict=True):
+        single = found.of_role("unimodal")
+        for label, values in measured(found, unit).items():
+            if label not in single:
+                lines.setdefault(label, {})[place] = estimate(values)
+    return lines
+
+
+def _bayes(sweep: Sweep, unit: Unit) -> dict[float, float]:
+    """place -> accuracy of the best possible classifier, where the data are known that well and accuracy is shown."""
+    if unit.metric not in BAYES:
+        return {}
+    found = {p: _bayes_of(c) for c, p in zip(sweep.comparisons, sweep.places, strict=True)}
+    return {place: fmean(values) * unit.factor for place, values in found.items() if values}
+
+
+def _bayes_of(found: Comparison) -> list[float]:
+    """Of the runs that see every modality."""
+    runs = [row for row in found.rows if modalities_of(row) == found.modalities and role_of([row]) != "unimodal"]
+    return [row["metrics"][BAYES] for row in runs if is_number(row["metrics"].get(BAYES))]
+
+
+def _sweep(group: list[Comparison], x: Place | None, name: str) -> Sweep | None:
+    if x is not None:
+        return _placed(group, [x(found.rows[0]) for found in group], name)
+    dials = _varying(group)
+    values = [tuple(_dial(found, dial) for dial in dials) for found in group]
+    if not dials or len(set(values)) < len(values):
+        return None
+    name = " · ".join(dial.removeprefix(DIAL) for dial in dials)
+    if len(dials) == 1 and all(_numbers(text) and len(_numbers(text)) == 1 for (text,) in values):
+        return _placed(group, [_numbers(text)[0] for (text,) in values], name)
+    order = sorted(range(len(group)), key=lambda i: [(_numbers(t), t) for t in reversed(values[i])])
+    ticks = ["\n".join(map(_tidy, values[i])) for i in order]
+    return Sweep([group[i] for i in order], [float(i) for i in range(len(order))], ticks, name)
+
+
+def _placed(group: list[Comparison], places: list[float], name: str) -> Sweep:
+    """To scale where that keeps neighbours apart, else side by side."""
+    order = sorted(range(len(group)), key=lambda i: places[i])
+    ticks, at = [f"{places[i]:g}" for i in order], [places[i] for i in order]
+    gaps = [b - a for a, b in pairwise(at)]
+    if max(gaps) > UNEVEN * min(gaps):
+        at = [float(i) for i in range(len(order))]
+    return Sweep([group[i] for i in order], at, ticks, name)
+
+
+def _varying(group: list[Comparison]) -> list[str]:
+    dials = sorted({key for found in group for key in found.rows[0]["params"] if key.startswith(DIAL)})
+    return [dial for dial in dials if len({_dial(found, dial) for found in group}) > 1]
+
+
+def _dial(found: Comparison, name: str) -> str:
+    return str(found.rows[0]["params"].get(name, ""))
+
+
+def _numbers(text: str) -> list[float]:
+    """The numbers of a dial's value such as 0.45 or 0.2/0.1; none where it is no number."""
+    try:
+        return [float(part) for part in text.split("/")]
+    except ValueError:
+        return []
+
+
+def _tidy(text: str) -> str:
+    return "/".join(f"{number:g}" for number in _numbers(text)) or text
+
+
+def _spacing(places: Sequence[float]) -> float:
+    """The smallest gap between neighbours."""
+    gaps = [b - a for a, b in pairwise(places) if b > a]
+    return min(gaps, default=1.0)
+
+
+def _shifts(count: int, width: float) -> list[float]:
+    """Sideways shifts that keep the lines' intervals apart, over less than half of the gap between settings."""
+    step = width * min(0.03, 0.4 / max(count, 1))
+    return [step * (i - (count - 1) / 2) for i in range(count)]

@@ -1,0 +1,150 @@
+"""What figures read from comparisons: values in the units they are shown in, intervals, pairs, labels."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan
+from statistics import fmean
+
+from matplotlib.axes import Axes
+
+from mcr_bench.bench.metrics import CLASSIFICATION, REGRESSION
+from mcr_bench.bench.report.lines import LOWER_IS_BETTER, Comparison, Row, role_of
+from mcr_bench.bench.statistics.intervals import mean_interval
+
+RAW = {"mae", "pearson", "loss"}  # in units of their own; every other metric is a share, shown in per cent
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How a metric is shown: shares in per cent with differences in points, others as they are."""
+
+    metric: str
+
+    @property
+    def share(self) -> bool:
+        return self.metric not in RAW
+
+    @property
+    def factor(self) -> float:
+        return 100.0 if self.share else 1.0
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.metric not in LOWER_IS_BETTER | {"loss"}
+
+    @property
+    def name(self) -> str:
+        """For axes: the metric with its unit, and its direction where lower is better."""
+        text = self.metric.replace("_", " ") + " (%)" * self.share
+        return text if self.higher_is_better else f"{text}, lower is better"
+
+    @property
+    def points(self) -> str:
+        """The unit of a difference."""
+        return "points" if self.share else self.metric.replace("_", " ")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Mean of n values with its 95 % t interval; low and high are nan where there is none."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def bounded(self) -> bool:
+        return not isnan(self.low)
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """ValueError on no or non-finite values."""
+    interval = mean_interval(values, LEVEL)
+    return Estimate(fmean(values), interval.low, interval.high, len(values))
+
+
+def test_values(runs: Sequence[Row], unit: Unit) -> list[float]:
+    """The runs' test metric in the unit shown; runs without a finite value are left out."""
+    return [row["value"] * unit.factor for row in runs if is_number(row["value"])]
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float) and value - value == 0
+
+
+def measured(found: Comparison, unit: Unit) -> dict[str, list[float]]:
+    """label -> its test values; lines without any are left out."""
+    every = {label: test_values(runs, unit) for label, runs in found.lines.items()}
+    return {label: values for label, values in every.items() if values}
+
+
+def without_roles(found: Comparison, *roles: str) -> dict[str, list[Row]]:
+    """The lines that have none of these roles."""
+    return {label: runs for label, runs in found.lines.items() if role_of(runs) not in roles}
+
+
+def best(labels: Iterable[str], values: Mapping[str, Sequence[float]], unit: Unit) -> str | None:
+    """The label with the best mean."""
+    means = {label: fmean(values[label]) for label in labels if label in values}
+    pick = max if unit.higher_is_better else min
+    return pick(means, key=lambda label: means[label]) if means else None
+
+
+def first_metric(rows: Iterable[Row]) -> str:
+    """The task's first metric, in which contributions and per-modality reports are given."""
+    named = [m.name for m in (CLASSIFICATION[0], REGRESSION[0])]
+    return next((name for row in rows for name in named if f"test/{name}" in row["metrics"]), named[0])
+
+
+def limits(values: Iterable[float], bounds: Iterable[float] = ()) -> tuple[float, float]:
+    """Axis limits that hold all values, and of intervals as much as leaves the values half of the axis.
+
+    An interval of two runs can be a hundred times as wide as the values differ.
+    """
+    shown = [value for value in values if not isnan(value)]
+    low, high = min(shown), max(shown)
+    span = (high - low) or abs(high) * 0.1 or 1.0
+    ends = [b for b in bounds if not isnan(b)]
+    start = max(min([low, *ends]), low - span / 2)
+    stop = min(max([high, *ends]), high + span / 2)
+    pad = 0.05 * (stop - start or span)
+    return start - pad, stop + pad
+
+
+def draw_interval(axes: Axes, place: float, low: float, high: float, colour: str, vertical: bool = False) -> None:
+    """An interval at a place of the other axis, with an arrow head where the axis ends before it does."""
+    if isnan(low):
+        return
+    start, stop = axes.get_ylim() if vertical else axes.get_xlim()
+    start, stop = min(start, stop), max(start, stop)
+    ends = (max(low, start), min(high, stop))
+    points = ([place, place], list(ends)) if vertical else (list(ends), [place, place])
+    axes.plot(*points, color=colour, lw=1.1, solid_capstyle="butt", zorder=2)
+    heads = ("v", "^") if vertical else ("<", ">")
+    for at, beyond, head in ((start, low < start, heads[0]), (stop, high > stop, heads[1])):
+        if beyond:
+            x, y = (place, at) if vertical else (at, place)
+            axes.plot([x], [y], marker=head, color=colour, ms=3, mew=0, clip_on=False, zorder=2)
+
+
+def clipped(axes_limits: tuple[float, float], estimates: Iterable[Estimate]) -> str:
+    """A note where an interval runs out of the axis."""
+    start, stop = axes_limits
+    out = any(e.bounded and (e.low < start or e.high > stop) for e in estimates)
+    return "arrow heads: the interval goes on beyond the axis" * out
+
+
+def reading(estimates: Iterable[Estimate], text: str) -> str:
+    """`text`, which explains the intervals, or why there are none."""
+    found = list(estimates)
+    if any(e.bounded for e in found):
+        return text
+    return "one run per line: no intervals" if all(e.n == 1 for e in found) else "no spread over runs: no intervals"
+
+
+def runs_note(counts: Iterable[int]) -> str:
+    """How many runs a line has."""
+    found = sorted(set(counts))
+    return f"{found[0]}" if len(found) == 1 else f"{found[0]} to {found[-1]}"
