@@ -1,0 +1,134 @@
+"""What a page says across comparisons: ranks, published numbers, tuning budgets, environment."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from mcr_bench.bench.report.html.contents import Contents, Environment
+from mcr_bench.bench.report.html.markup import Markup, fold, join, tag
+from mcr_bench.bench.report.html.runs import runs_id
+from mcr_bench.bench.report.html.tables import Link, grid, line, notes_of, table_markup
+from mcr_bench.bench.report.lines import modalities_of
+from mcr_bench.bench.report.table import Cell, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mcr_bench.bench.statistics.ranks import Ranks
+
+# The columns of a published table with a line per number that say which of our runs stand beside it.
+OURS = ("our dataset", "our protocol", "our preset", "our modalities", "our method", "our settings")
+COUNT = "n"
+LEADING = (*OURS, "ours", COUNT)
+SHORT = 16  # rows of a published table that is open from the start
+BUDGETS = (1, 2, 5, 10, 20, 50, 100, 200)
+
+Place = tuple[Cell, ...]
+Curve = dict[int, tuple[float, float]]  # budget -> expected best, before tuning
+
+
+def ranks_markup(ranks: "Ranks | str") -> Markup:
+    """Mean ranks with what tests them, or why there are none."""
+    if isinstance(ranks, str):
+        return tag("p", f"No ranks: {ranks}.")
+    table = Table(
+        "Mean ranks",
+        ("method", f"mean rank over {ranks.datasets} dataset(s)"),
+        (0, 2),
+        list(ranks.mean_ranks.items()),
+        [text for text in (*_tested(ranks), ranks.reason) if text],
+    )
+    return join([table_markup(table, table.title), notes_of(table)])
+
+
+def published_markup(contents: Contents) -> Markup:
+    """Every published table; where our runs stand beside a number, its line leads to them."""
+    places = _places(contents)
+    shown = []
+    for i, table in enumerate(contents.published):
+        body = join([table_markup(table, table.title, _to_runs(table, places)), notes_of(table)])
+        single = OURS[0] in table.columns  # a line per number: far wider than paper
+        shown.append(
+            fold(table.title, body, open=len(table.rows) <= SHORT and not single, id=f"p{i}", class_="screen" * single)
+        )
+    return join(shown, "\n")
+
+
+def budgets_markup(curves: "pd.DataFrame | None") -> Markup:
+    """Per search the expected best validation value at some budgets, and the value before tuning."""
+    if curves is None or curves.empty:
+        return tag("p", "Nothing has been tuned.")
+    searches: dict[tuple[str, str], dict[str, Curve]] = {}
+    for row in curves.to_dict("records"):
+        place = f"{row['dataset']} · {row['modalities']} · protocol {row['protocol']} · preset {row['preset']}"
+        methods = searches.setdefault((place, row["metric"]), {})
+        methods.setdefault(row["method"], {})[row["budget"]] = (row["expected"], row["untuned"])
+    return join((_search(place, metric, methods) for (place, metric), methods in searches.items()), "\n")
+
+
+def environment_markup(environment: Environment) -> Markup:
+    """Name, value and number of runs."""
+    lines = [
+        line((name, value, count), (name, tag("code", value), count))
+        for name, values in environment.items()
+        for value, count in values.items()
+    ]
+    return grid("Environment", ("what", "value", "runs"), lines)
+
+
+def _tested(ranks: "Ranks") -> list[str]:
+    if ranks.friedman is None:
+        return []
+    cliques = ["not separated: " + ", ".join(names) for names in ranks.cliques]
+    return [
+        f"Friedman p = {ranks.friedman:.3g}; Nemenyi: critical difference {ranks.critical_difference:.2f}",
+        *cliques,
+    ]
+
+
+def _places(contents: Contents) -> dict[Place, str]:
+    """Where the runs of a dataset, protocol, preset, set of modalities, method and settings stand."""
+    found: dict[Place, str] = {}
+    for i, section in enumerate(contents.sections):
+        for j, runs in enumerate(section.comparison.lines.values()):
+            row = runs[0]
+            names = (row["dataset"], row["protocol"], row["preset"], " + ".join(sorted(modalities_of(row))))
+            settings = " ".join(sorted(row["tags"].get("overrides", "").split())) or None
+            found.setdefault((*names, row["method"], settings), runs_id(f"c{i}", j))
+    return found
+
+
+def _to_runs(table: Table, places: Mapping[Place, str]) -> Link | None:
+    if not {*OURS, COUNT} <= set(table.columns):
+        return None
+    *ours, settings = (table.columns.index(name) for name in OURS)
+    count = table.columns.index(COUNT)
+
+    def link(row: int, column: int) -> str | None:
+        cells = table.rows[row]
+        if cells[count] is None or table.columns[column] not in LEADING:
+            return None
+        words = " ".join(sorted(str(cells[settings] or "").split())) or None
+        return places.get((*(cells[i] for i in ours), words))
+
+    return link
+
+
+def _search(title: str, metric: str, methods: Mapping[str, Curve]) -> Markup:
+    most = max(max(curve) for curve in methods.values())
+    budgets = [n for n in BUDGETS if n < most] + [most]
+    rows = [
+        (name, curve[min(curve)][1], *(curve[n][0] if n in curve else None for n in budgets))
+        for name, curve in methods.items()
+    ]
+    columns = ("method", "before tuning", *(f"best of {n}" for n in budgets))
+    notes = [f"validation {metric}: of the preset's own settings, and expected best of n random draws"]
+    table = Table(title, columns, (0, *[4] * (len(columns) - 1)), rows, notes)
+    return tag("section", tag("h3", title), table_markup(table, title), notes_of(table))
+
+
+def datasets_of(contents: Contents) -> dict[str, Sequence[int]]:
+    """Dataset -> the numbers of its sections."""
+    found: dict[str, list[int]] = {}
+    for i, section in enumerate(contents.sections):
+        found.setdefault(section.comparison.dataset, []).append(i)
+    return dict(found)

@@ -1,0 +1,110 @@
+"""Figures inside the page: SVG without what would leak out of it, or a PNG where an SVG has too many points."""
+
+import base64
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+from mcr_bench.bench.report.html.contents import Picture
+from mcr_bench.bench.report.html.markup import Markup, items, join, tag
+
+if TYPE_CHECKING:
+    from mcr_bench.bench.figures.catalog import Drawn
+
+LARGEST = 400_000  # bytes of an SVG; above, a PNG is smaller and opens faster
+DPI = 150
+SCALE = 1.2  # of a figure on a screen: its type is sized for print
+PIXELS = 96  # CSS pixels per inch
+UNUSED = ("metadata", "style")
+GEOMETRY = ("d", "x", "y", "transform", "points")
+INHERITED = "stroke-linejoin:round;stroke-linecap:butt"  # what matplotlib's own style sheet says, which is dropped
+REFERENCE = re.compile(r"url\(#([^)]+)\)|^#(.+)$")
+
+
+def pictures_of(drawn: Iterable["Drawn"], largest: int = LARGEST) -> Iterator[Picture]:
+    """The figures as files: SVG, or PNG where the SVG has more than `largest` bytes; one figure open at a time."""
+    from mcr_bench.bench.figures.style import render
+
+    for _, result, card, about in drawn:
+        image: bytes | str
+        width = 0.0
+        if isinstance(result, str):
+            image = result
+        else:
+            image, width = render(result, "svg"), float(result.get_size_inches()[0])
+            image = render(result, "png", DPI) if len(image) > largest else image
+        yield Picture(card.name, card.title, card.shows, about, image, width)
+
+
+def gallery(pictures: Sequence[Picture], prefix: str) -> Markup:
+    """The figures with captions, then those that are left out with the reason. prefix: of all ids inside."""
+    shown = [_figure(one, f"{prefix}-{i}") for i, one in enumerate(pictures) if isinstance(one.image, bytes)]
+    missing = [join([tag("b", one.title), f": {one.image}"]) for one in pictures if isinstance(one.image, str)]
+    left_out = join([tag("p", "Figures left out:"), items(missing)]) if missing else Markup()
+    return join([*shown, left_out], "\n")
+
+
+def svg_markup(file: bytes, prefix: str, label: str, width: float) -> Markup:
+    """An SVG file as an element: ids that only this figure has, nothing that styles the page around it.
+
+    label: what it shows, in words; width: in CSS pixels. ParseError where `file` is no XML.
+    """
+    root = ElementTree.fromstring(file)
+    for element in root.iter():
+        element.tag = _local(element.tag)
+        element.attrib = {_local(key): value for key, value in element.attrib.items()}
+        for child in [c for c in element if _local(c.tag) in UNUSED]:
+            element.remove(child)
+    _rename(root, prefix)
+    for element in root.iter():
+        _tidy(element)
+    box = root.get("viewBox", "")
+    root.attrib = {"viewBox": box, "width": f"{width:.0f}", "role": "img", "aria-label": label, "style": INHERITED}
+    return Markup(ElementTree.tostring(root, encoding="unicode"))
+
+
+def _figure(picture: Picture, prefix: str) -> Markup:
+    assert isinstance(picture.image, bytes)
+    label = f"{picture.title}, {picture.about}: {picture.shows}"
+    width = picture.width * PIXELS * SCALE
+    if picture.image.startswith(b"\x89PNG"):
+        source = "data:image/png;base64," + base64.b64encode(picture.image).decode()
+        image = Markup(tag("img", src=source, alt=label, width=f"{width:.0f}").removesuffix("</img>"))
+    else:
+        image = svg_markup(picture.image, prefix, label, width)
+    caption = tag("figcaption", tag("b", picture.title), f". {picture.shows}")
+    return tag("figure", tag("div", image, class_="scroll"), caption, id=prefix)
+
+
+def _local(name: str) -> str:
+    return name.rpartition("}")[2]
+
+
+def _rename(root: ElementTree.Element, prefix: str) -> None:
+    """matplotlib numbers its ids per figure: on one page the second figure would be clipped by the first."""
+    pairs = [(element, key, value) for element in root.iter() for key, value in element.attrib.items()]
+    used = dict.fromkeys(
+        old for _, key, value in pairs if key != "id" for found in REFERENCE.findall(value) for old in found if old
+    )
+    names = {old: f"{prefix}-{i}" for i, old in enumerate(used)}
+    for element, key, value in pairs:
+        if key != "id":
+            element.set(key, REFERENCE.sub(lambda m: m[0].replace(m[1] or m[2], names[m[1] or m[2]]), value))
+        elif value in names:
+            element.set(key, names[value])
+        else:
+            del element.attrib[key]
+
+
+def _tidy(element: ElementTree.Element) -> None:
+    """Hundredths of a point are finer than any screen, and half the size of the file."""
+    for key in GEOMETRY:
+        if key in element.attrib:
+            element.set(
+                key, re.sub(r"\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}", " ".join(element.attrib[key].split()))
+            )
+    if element.tag not in ("text", "tspan"):
+        element.text = (element.text or "").strip()
+    if element.tag != "tspan":
+        element.tail = (element.tail or "").strip()

@@ -1,0 +1,91 @@
+"""The runs and settings behind each line of a comparison, where the cells of its tables lead."""
+
+from collections.abc import Mapping, Sequence
+
+from mcr_bench.bench.report.html.markup import Markup, definitions, fold, join, tag
+from mcr_bench.bench.report.html.tables import grid, line
+from mcr_bench.bench.report.lines import Comparison, Row
+
+Settings = Mapping[str, str]
+
+
+def settings_id(section: str, number: int) -> str:
+    """Where the settings of a line stand."""
+    return f"{section}-l{number}-settings"
+
+
+def runs_id(section: str, number: int) -> str:
+    """Where the runs of a line stand."""
+    return f"{section}-l{number}-runs"
+
+
+def lines_markup(found: Comparison, section: str) -> Markup:
+    """For every line its settings and its runs; then the settings that all lines share, and the failed runs."""
+    settings = {label: settings_of(runs) for label, runs in found.lines.items()}
+    shared = shared_settings(list(settings.values()))
+    lines = [
+        _line(found, label, {k: v for k, v in own.items() if k not in shared}, section, i)
+        for i, (label, own) in enumerate(settings.items())
+    ]
+    common = fold(
+        f"Settings that all {len(lines)} lines share ({len(shared)})", _settings(shared), id=f"{section}-shared"
+    )
+    failed = fold(f"Failed runs ({len(found.failed)})", _failures(found)) if found.failed else Markup()
+    return join([*lines, common, failed], "\n")
+
+
+def settings_of(runs: Sequence[Row]) -> dict[str, str]:
+    """The params of a line; values in which its runs differ stand beside each other."""
+    keys = dict.fromkeys(key for row in runs for key in row.get("params", {}))
+    return {key: " | ".join(dict.fromkeys(str(row["params"].get(key, "-")) for row in runs)) for key in keys}
+
+
+def shared_settings(lines: Sequence[Settings]) -> dict[str, str]:
+    """What every line sets to the same value."""
+    first, *others = lines or [{}]
+    return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
+
+
+def _line(found: Comparison, label: str, own: Settings, section: str, number: int) -> Markup:
+    runs = found.lines[label]
+    common = tag("a", "those that all lines share", href=f"#{section}-shared")
+    differing = _settings(own) if own else tag("p", "none of its own")
+    return fold(
+        join([tag("b", label), f": {len(runs)} run{'s' * (len(runs) > 1)}, {len(own)} settings in which lines differ"]),
+        tag("h5", "Settings in which lines differ", id=settings_id(section, number)),
+        differing,
+        tag("p", "All other settings: ", common, ". ", tag("a", "Back to the table", href=f"#{section}"), "."),
+        tag("h5", "Runs", id=runs_id(section, number)),
+        _runs(found, label),
+        class_="line",
+    )
+
+
+def _settings(settings: Settings) -> Markup:
+    return definitions(((tag("code", key), value or "(empty)") for key, value in settings.items()), class_="settings")
+
+
+def _runs(found: Comparison, label: str) -> Markup:
+    runs = sorted(found.lines[label], key=lambda row: (row["seed"], row["fold"]))
+    modalities = [m for m in found.modalities if any(m in row["unimodal"] for row in runs)]
+    columns = ["seed", "fold", f"test {found.metric}", *modalities, "seconds", "run", "key"]
+    return grid(f"Runs of {label}", columns, [_run(row, modalities) for row in runs])
+
+
+def _run(row: Row, modalities: Sequence[str]) -> Markup:
+    values = [row["value"], *(row["unimodal"].get(m) for m in modalities)]
+    shown = ["-" if value is None else f"{value:.4f}" for value in values]
+    seconds = "-" if row["seconds"] is None else f"{row['seconds']:.1f}"
+    ids = (row["run_id"], row["key"])
+    return line(
+        (row["seed"], row["fold"], *values, row["seconds"], *ids),
+        (row["seed"], row["fold"], *shown, seconds, *(tag("code", value) for value in ids)),
+    )
+
+
+def _failures(found: Comparison) -> Markup:
+    lines = []
+    for row in found.failed:
+        cells = (row["label"], row["seed"], row["fold"], row["tags"].get("failure") or "see its log")
+        lines.append(line((*cells, row["run_id"]), (*cells, tag("code", row["run_id"]))))
+    return grid("Failed runs", ("method", "seed", "fold", "failure", "run"), lines)
