@@ -6,12 +6,11 @@ from rich.console import Console
 
 from mcr_bench.bench.commands.output import print_json, say
 from mcr_bench.bench.errors import UserError, unknown
-from mcr_bench.bench.figures.ranks import rank_datasets
 from mcr_bench.bench.report.claim_tables import claim_data, claim_tables, power_lines, summary
 from mcr_bench.bench.report.claims import Claims, baseline_of, claims, leading
 from mcr_bench.bench.report.lines import Comparison, Row, comparisons
 from mcr_bench.bench.report.published_table import published_tables
-from mcr_bench.bench.report.rank_table import rank_data, rank_table
+from mcr_bench.bench.report.ranking import rank_data, rank_datasets, rank_table
 from mcr_bench.bench.report.table import Lead, Table, comparison_table
 from mcr_bench.bench.report.terminal import print_tables
 from mcr_bench.bench.tracking import Record

@@ -17,11 +17,12 @@ from mcr_bench.bench.figures.forest import Tests, forest
 from mcr_bench.bench.figures.methods import methods
 from mcr_bench.bench.figures.pareto import pareto
 from mcr_bench.bench.figures.race import History, race
-from mcr_bench.bench.figures.ranks import rank_datasets, rank_diagram
+from mcr_bench.bench.figures.ranks import rank_diagram
 from mcr_bench.bench.figures.style import Marks, Missing, marks
 from mcr_bench.bench.figures.sweep import Place, sweep_figure, sweeps
 from mcr_bench.bench.metrics import CLASSIFICATION
 from mcr_bench.bench.report.lines import Comparison, role_of
+from mcr_bench.bench.report.ranking import rank_datasets
 from mcr_bench.bench.statistics.ranks import Ranks
 
 LONGEST_STEM = 120

@@ -1,9 +1,5 @@
 """Figure "ranks": mean ranks over datasets, as a critical-difference diagram where there are enough of them."""
 
-from collections.abc import Iterable
-from dataclasses import replace
-
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -14,6 +10,7 @@ from mcr_bench.bench.figures.style import (
     GREY,
     INK,
     PAGE,
+    RC,
     ROW,
     Marks,
     Missing,
@@ -22,52 +19,20 @@ from mcr_bench.bench.figures.style import (
     notes_below,
     shorten,
     styled,
+    text_width,
 )
-from mcr_bench.bench.figures.values import Unit, measured
-from mcr_bench.bench.report.lines import Comparison
-from mcr_bench.bench.statistics.ranks import Ranks, rank
-
-CHARACTER = 0.062  # inches: width of a letter of a label, on the safe side
-
-
-def rank_datasets(comparisons: Iterable[Comparison]) -> Ranks:
-    """Ranks of the methods that every dataset has, by mean test metric; the reason names those left out.
-
-    Comparisons of one dataset share their data, so only one counts: that of most modalities, then of most runs.
-    Unimodal lines do not count. Missing where no two methods are common to all.
-    """
-    chosen: dict[str, Comparison] = {}
-    for found in comparisons:
-        if found.lines:
-            chosen[found.dataset] = max(chosen.get(found.dataset, found), found, key=_size)
-    scores = pd.DataFrame({name: _scores(found) for name, found in chosen.items()}).T
-    if scores.empty or scores.dropna(axis=1).shape[1] < 2:
-        raise Missing("no two methods have finished runs on every dataset")
-    missing = [str(name) for name in scores.columns[scores.isna().any()]]
-    found_ranks = rank(scores.dropna(axis=1))
-    notes = [found_ranks.reason, f"not on every dataset: {', '.join(missing)}" * bool(missing)]
-    return replace(found_ranks, reason="; ".join(filter(None, notes)))
+from mcr_bench.bench.statistics.ranks import Ranks
 
 
 @styled
 def rank_diagram(ranks: Ranks, look: Marks) -> Figure:
     """Critical-difference diagram (Demsar, JMLR 7, 2006): methods on a line of mean ranks, bars join the inseparable.
 
-    Without a critical difference: mean ranks as dots, with the reason below.
+    Without a critical difference: mean ranks as dots, with the reason below. Missing where nothing could be ranked.
     """
+    if not ranks.mean_ranks:
+        raise Missing(ranks.reason)
     return _dots(ranks, look) if ranks.critical_difference is None else _diagram(ranks, look)
-
-
-def _size(found: Comparison) -> tuple[int, int]:
-    return len(found.modalities), len(found.rows)
-
-
-def _scores(found: Comparison) -> dict[str, float]:
-    """label -> mean, turned so that higher is better."""
-    unit = Unit(found.metric)
-    sign = 1 if unit.higher_is_better else -1
-    single = found.of_role("unimodal")
-    return {m: sign * sum(v) / len(v) for m, v in measured(found, unit).items() if m not in single}
 
 
 def _dots(ranks: Ranks, look: Marks) -> Figure:
@@ -93,7 +58,7 @@ def _diagram(ranks: Ranks, look: Marks) -> Figure:
     figure = canvas(PAGE, 1.0 + 0.12 * len(ranks.cliques) + 0.17 * half)
     axes = figure.subplots()
     bars = 0.6 + 0.55 * len(ranks.cliques)
-    side = CHARACTER * max(len(text) for text in texts.values()) + 0.15
+    side = max(text_width(text, RC["font.size"]) for text in texts.values()) + 0.15
     inch = (count - 0.6) / (PAGE - 2 * side - 0.1)  # in ranks
     axes.set_xlim(0.8 - side * inch, count + 0.2 + side * inch)
     axes.set_ylim(-(bars + half), 2.1)

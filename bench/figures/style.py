@@ -12,7 +12,9 @@ import matplotlib
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.textpath import text_to_path
 
 P = ParamSpec("P")
 
@@ -173,23 +175,29 @@ def list_rows(axes: Axes, texts: Sequence[str]) -> None:
 def notes_below(figure: Figure, notes: Sequence[str]) -> None:
     """Small text under the axes, a line per note; long ones are wrapped. The figure grows by what they need."""
     width, height = figure.get_size_inches()
-    lines = [line for note in notes if note for line in _wrap(note, int(width * 19.5))]
+    lines = [line for note in notes if note for line in _wrap(note, width - 0.1)]
     if lines:
         figure.set_size_inches(width, height + len(lines) * SMALL * 1.25 / 72)
         figure.supxlabel("\n".join(lines), fontsize=SMALL, color=GREY, ha="left", x=0.012, linespacing=1.15)
 
 
-def _wrap(text: str, width: int) -> list[str]:
-    lines = [""]
-    for word in text.split(" "):
-        while len(word) > width:
-            lines.append(word[:width])
-            word = word[width:]
-        if len(lines[-1]) + len(word) >= width:
-            lines.append("  " + word)
+def text_width(text: str, size: float) -> float:
+    """In inches, as it is drawn."""
+    font = FontProperties(family=RC["font.sans-serif"], size=size)
+    return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) / 72
+
+
+def _wrap(text: str, width: float) -> list[str]:
+    """Lines of at most `width` inches, broken at spaces; the second and later ones are indented."""
+    first, *words = text.split(" ")
+    lines = [first]
+    for word in words:
+        longer = f"{lines[-1]} {word}"
+        if text_width(longer, SMALL) <= width:
+            lines[-1] = longer
         else:
-            lines[-1] += " " * bool(lines[-1]) + word
-    return [line for line in lines if line]
+            lines.append(f"  {word}")
+    return lines
 
 
 def legend_above(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
@@ -197,7 +205,7 @@ def legend_above(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) 
     if not handles:
         return
     width, height = figure.get_size_inches()
-    columns = max(1, min(len(handles), int(width / (0.45 + 0.062 * max(map(len, labels))))))
+    columns = max(1, min(len(handles), int(width / (0.5 + max(text_width(label, SMALL) for label in labels)))))
     rows = -(-len(handles) // columns)
     figure.set_size_inches(width, height + rows * SMALL * 1.55 / 72)
     figure.legend(handles, labels, loc="outside upper left", ncols=columns)

@@ -134,7 +134,7 @@ def _bayes_of(found: Comparison) -> list[float]:
 
 def _sweep(group: list[Comparison], x: Place | None, name: str) -> Sweep | None:
     if x is not None:
-        return _placed(group, [x(found.rows[0]) for found in group], name)
+        return _placed(group, [x(_member(found)) for found in group], name)
     dials = _varying(group)
     values = [tuple(_dial(found, dial) for dial in dials) for found in group]
     if not dials or len(set(values)) < len(values):
@@ -158,12 +158,17 @@ def _placed(group: list[Comparison], places: list[float], name: str) -> Sweep:
 
 
 def _varying(group: list[Comparison]) -> list[str]:
-    dials = sorted({key for found in group for key in found.rows[0]["params"] if key.startswith(DIAL)})
+    dials = sorted({key for found in group for key in _member(found)["params"] if key.startswith(DIAL)})
     return [dial for dial in dials if len({_dial(found, dial) for found in group}) > 1]
 
 
+def _member(found: Comparison) -> Row:
+    """A run that sees every modality, if there is one."""
+    return next((row for row in found.rows if modalities_of(row) == found.modalities), found.rows[0])
+
+
 def _dial(found: Comparison, name: str) -> str:
-    return str(found.rows[0]["params"].get(name, ""))
+    return str(_member(found)["params"].get(name, ""))
 
 
 def _numbers(text: str) -> list[float]:

@@ -65,7 +65,7 @@ def estimate(values: Sequence[float]) -> Estimate:
     return Estimate(fmean(values), interval.low, interval.high, len(values))
 
 
-def test_values(runs: Sequence[Row], unit: Unit) -> list[float]:
+def shown_values(runs: Sequence[Row], unit: Unit) -> list[float]:
     """The runs' test metric in the unit shown; runs without a finite value are left out."""
     return [row["value"] * unit.factor for row in runs if is_number(row["value"])]
 
@@ -76,7 +76,7 @@ def is_number(value: object) -> bool:
 
 def measured(found: Comparison, unit: Unit) -> dict[str, list[float]]:
     """label -> its test values; lines without any are left out."""
-    every = {label: test_values(runs, unit) for label, runs in found.lines.items()}
+    every = {label: shown_values(runs, unit) for label, runs in found.lines.items()}
     return {label: values for label, values in every.items() if values}
 
 

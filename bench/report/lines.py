@@ -52,8 +52,9 @@ class Comparison:
 
 
 def comparisons(rows: Iterable[Row], baseline: str, skipped: Sequence[Skipped] = ()) -> list[Comparison]:
-    """One comparison per (data, protocol, modalities), those of a dataset by age. rows: as from `Record.rows`; skipped: (dataset, method, reason).
+    """One comparison per (data, protocol, modalities), those of a dataset by age.
 
+    rows: as from `Record.rows`; skipped: (dataset, method, reason).
     Lines are ordered: unimodal, ensemble, `baseline`, then the others; the best mean first. Runs of one label whose
     settings or code have changed since its newest run are left out.
     """

@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
-from statsmodels.stats.multitest import multipletests
 
 from mcr_bench.bench.statistics.intervals import Array
 
@@ -10,6 +9,8 @@ from mcr_bench.bench.statistics.intervals import Array
 def holm(p: ArrayLike) -> Array:
     """Holm's step-down adjusted p values (Scandinavian Journal of Statistics, 1979) of p (k,).
 
+    adjusted_(i) = max_{j <= i} min(1, (m - j + 1) p_(j)) over the sorted p. Own code: statsmodels' `multipletests`,
+    which a test holds it to, runs the garbage collector in every call, 0.2 s each beside a record of ten thousand runs.
     A nan is a comparison that could not be made: it stays nan and does not count in the family.
     ValueError where a p lies outside 0..1.
     """
@@ -17,6 +18,9 @@ def holm(p: ArrayLike) -> Array:
     if raw.ndim != 1 or ((raw < 0) | (raw > 1)).any():
         raise ValueError(f"p must be a vector of probabilities, not {raw}")
     adjusted, made = raw.copy(), ~np.isnan(raw)
-    if made.any():
-        adjusted[made] = multipletests(raw[made], method="holm")[1]
+    order = np.argsort(raw[made], kind="stable")
+    steps = np.minimum(1.0, raw[made][order] * np.arange(len(order), 0, -1))
+    ranked = np.empty_like(steps)
+    ranked[order] = np.maximum.accumulate(steps) if len(steps) else steps
+    adjusted[made] = ranked
     return adjusted

@@ -43,6 +43,8 @@ def rank(scores: pd.DataFrame, higher_is_better: bool = True, alpha: float = 0.0
     if not scores.shape[1] or not len(scores):
         raise ValueError(f"scores need a dataset and a method, not shape {scores.shape}")
     whole = scores.dropna()
+    if whole.empty:
+        return Ranks({}, 0, None, None, [], "no dataset has the scores of all methods")
     left_out = [str(name) for name in scores.index.difference(whole.index, sort=False)]
     notes = [f"left out for missing scores: {', '.join(left_out)}"] if left_out else []
     means = whole.rank(axis=1, ascending=not higher_is_better).mean().sort_values(kind="stable")

@@ -26,7 +26,7 @@ def sign_flip(differences: ArrayLike) -> float | Array:
     d = np.asarray(differences, dtype=np.float64)
     if d.ndim not in (1, 2) or not np.isfinite(d).all():
         raise ValueError(f"differences must be finite and of shape (n,) or (n, k), not {d.shape}")
-    columns = d.reshape(len(d), -1)
+    columns = d if d.ndim == 2 else d[:, None]
     least = np.abs(columns.sum(0)) - ROUNDING * np.abs(columns).sum(0)
     if len(d) <= ENUMERATED:
         p = _shares(columns, least, _patterns(len(d)))
