@@ -51,6 +51,12 @@ def read_samples(run_ids: Iterable[str], find: Callable[[str], Artifact], cache:
     return {run_id: _samples(every[run_id], named) for run_id in wanted if run_id in every}
 
 
+def keep_samples(run_id: str, predictions: Path, cache: Path) -> None:
+    """Put a finished run's scores into the file `cache` at once: reading thousands of files later takes long."""
+    found = _read(run_id, lambda _: Artifact(predictions, True))
+    SamplesCache(cache).write({run_id: found[0]} if found else {})
+
+
 def _samples(kept: Kept, named: dict[str, Names]) -> Samples:
     if kept.names not in named:
         named[kept.names] = _names(kept.names)

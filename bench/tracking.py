@@ -118,15 +118,20 @@ class Record:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         """Log the final metrics, tags and artifacts; only when all is logged does the run count as finished."""
-        run, now = self._open[spec.key], time.time()
+        from mcr_bench.bench.record_samples import keep_samples
+
+        run, now, paths = self._open[spec.key], time.time(), list(artifacts)
         self._flush(run)
         missing = {k: v for k, v in metrics.items() if not self._has_logged(run, k)}
         self._log_metrics(run.run_id, [_metric(k, v, now, run.last) for k, v in missing.items()])
         for part in _parts((tags or {}).items(), 100):
             self._write(self._client.log_batch, run.run_id, tags=[_tag(k, v) for k, v in part])
-        for path in artifacts:
+        for path in paths:
             self._client.log_artifact(run.run_id, str(path))
         self._write(self._client.set_terminated, run.run_id, "FINISHED")
+        for path in paths:
+            if path.name == PREDICTIONS:
+                keep_samples(run.run_id, path, self._samples_cache)
         del self._open[spec.key]
 
     def fail(self, spec: "RunSpec", traceback: str) -> None:
@@ -194,8 +199,12 @@ class Record:
             return read_samples(
                 wanted,
                 lambda run_id: artifacts.find(run_id, PREDICTIONS, Path(folder)),
-                self.home / "cache" / "samples.db",
+                self._samples_cache,
             )
+
+    @property
+    def _samples_cache(self) -> Path:
+        return self.home / "cache" / "samples.db"
 
     def _prepare(self) -> None:
         """Open the store, or make it; only a local file can wait for the client."""

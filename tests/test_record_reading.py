@@ -170,3 +170,13 @@ def test_history_equals_that_of_mlflow_and_is_ordered_by_epoch(record: Record, w
 def test_history_of_an_unknown_run_is_an_error(record: Record) -> None:
     with pytest.raises(UserError, match="nowhere"):
         record.history("nowhere")
+
+
+def test_the_scores_of_a_finished_run_are_kept_before_anyone_asks(tmp_path: Path, wanted: list[RunSpec]) -> None:
+    made = Record(home=tmp_path / "home")
+    record_run(made, wanted[0], tmp_path)
+    run_id = made.finished([wanted[0].key])[wanted[0].key]["run_id"]
+    (file,) = (tmp_path / "home" / "artifacts").rglob("predictions.parquet")
+    file.unlink()
+    score = made.samples([run_id])[run_id].score
+    assert score.mean() == pytest.approx(made.rows()[0]["value"])
