@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 from mcr_bench.bench.report.html.contents import Contents, Environment
 from mcr_bench.bench.report.html.markup import Markup, fold, join, tag
 from mcr_bench.bench.report.html.runs import runs_id
-from mcr_bench.bench.report.html.tables import Link, grid, line, notes_of, table_markup
+from mcr_bench.bench.report.html.tables import Link, grid, notes_of, table_markup
 from mcr_bench.bench.report.lines import modalities_of
+from mcr_bench.bench.report.ranking import rank_table
 from mcr_bench.bench.report.table import Cell, Table
 
 if TYPE_CHECKING:
@@ -28,16 +29,11 @@ Curve = dict[int, tuple[float, float]]  # budget -> expected best, before tuning
 
 def ranks_markup(ranks: "Ranks | str") -> Markup:
     """Mean ranks with what tests them, or why there are none."""
-    if isinstance(ranks, str):
-        return tag("p", f"No ranks: {ranks}.")
-    table = Table(
-        "Mean ranks",
-        ("method", f"mean rank over {ranks.datasets} dataset(s)"),
-        (0, 2),
-        list(ranks.mean_ranks.items()),
-        [text for text in (*_tested(ranks), ranks.reason) if text],
-    )
-    return join([table_markup(table, table.title), notes_of(table)])
+    reason = ranks if isinstance(ranks, str) else "" if ranks.mean_ranks else ranks.reason
+    if isinstance(ranks, str) or reason:
+        return tag("p", f"No ranks: {reason}.")
+    table = rank_table(ranks)
+    return join([tag("p", table.title, class_="hint"), table_markup(table, table.title), notes_of(table)])
 
 
 def published_markup(contents: Contents) -> Markup:
@@ -68,21 +64,11 @@ def budgets_markup(curves: "pd.DataFrame | None") -> Markup:
 def environment_markup(environment: Environment) -> Markup:
     """Name, value and number of runs."""
     lines = [
-        line((name, value, count), (name, tag("code", value), count))
+        ((name, value, count), (name, tag("code", value), count))
         for name, values in environment.items()
         for value, count in values.items()
     ]
     return grid("Environment", ("what", "value", "runs"), lines)
-
-
-def _tested(ranks: "Ranks") -> list[str]:
-    if ranks.friedman is None:
-        return []
-    cliques = ["not separated: " + ", ".join(names) for names in ranks.cliques]
-    return [
-        f"Friedman p = {ranks.friedman:.3g}; Nemenyi: critical difference {ranks.critical_difference:.2f}",
-        *cliques,
-    ]
 
 
 def _places(contents: Contents) -> dict[Place, str]:

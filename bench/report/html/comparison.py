@@ -1,6 +1,7 @@
 """One comparison on the page: what it says in words, its tables, protocol card, figures, settings and runs."""
 
 from collections.abc import Iterable, Sequence
+from math import isfinite
 
 from mcr_bench.bench.report.claim_tables import claim_tables, command, power_lines
 from mcr_bench.bench.report.claims import Against, Claims, cannot, leading
@@ -58,7 +59,11 @@ def words(found: Claims | str) -> Markup:
         (f"Worse than {found.baseline}", [one for one in found.against if one.label in found.worse]),
         (f"Not separated from {found.baseline}", neither),
     )
-    return definitions(((name, _differences(found, group) or "none") for name, group in groups), class_="words")
+    entries = [(name, _differences(found, group) or "none") for name, group in groups]
+    if isfinite(found.power.detectable):
+        size = f"a difference of {found.power.detectable:.2g} {found.unit} (median over methods)"
+        entries.append(("Found with 80 % power", size))
+    return definitions(entries, class_="words")
 
 
 def line_links(found: Comparison, labels: Sequence[str], name: str) -> Link:
@@ -104,7 +109,8 @@ def _differences(found: Claims, group: Sequence[Against]) -> str:
     """The labels with their differences, the best first."""
     digits = 2 if found.scale == 100 else 4
     ordered = sorted(group, key=lambda one: -found.sign * one.paired.difference)
-    return ", ".join(f"{one.label} ({one.paired.difference:+.{digits}f} {found.unit})" for one in ordered)
+    listed = ", ".join(f"{one.label} ({one.paired.difference:+.{digits}f})" for one in ordered)
+    return f"{listed}, in {found.unit}" * bool(ordered)
 
 
 def _statistics(found: Claims | str, name: str) -> Markup:

@@ -5,11 +5,13 @@
     if (!cell) return null;
     if (cell.dataset.value !== undefined) return Number(cell.dataset.value);
     const text = cell.textContent.trim();
-    return text === "" || text === "-" ? null : text;
+    if (text === "" || text === "-") return null;
+    const number = cell.tagName === "TD" && /^[+-]?\d+(\.\d+)?(?=$|[\s*])/.exec(text);
+    return number ? Number(number[0]) : text;
   };
   const compare = (a, b) =>
-    typeof a === "number" && typeof b === "number"
-      ? a - b
+    typeof a === "number" || typeof b === "number"
+      ? (typeof a === "number" ? 0 : 1) - (typeof b === "number" ? 0 : 1) || a - b
       : String(a).localeCompare(String(b), "en", { numeric: true, sensitivity: "base" });
 
   // Rows without a value stay last in both directions; the third press brings the first order back.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 LARGEST = 400_000  # bytes of an SVG; above, a PNG is smaller and opens faster
 DPI = 150
 SCALE = 1.2  # of a figure on a screen: its type is sized for print
+NARROW = 4.0  # inches; up to here a phone shows a figure whole
 PIXELS = 96  # CSS pixels per inch
 UNUSED = ("metadata", "style")
 GEOMETRY = ("d", "x", "y", "transform", "points")
@@ -74,7 +75,8 @@ def _figure(picture: Picture, prefix: str) -> Markup:
     else:
         image = svg_markup(picture.image, prefix, label, width)
     caption = tag("figcaption", tag("b", picture.title), f". {picture.shows}")
-    return tag("figure", tag("div", image, class_="scroll"), caption, id=prefix)
+    box = "scroll" if picture.width > NARROW else "scroll narrow"
+    return tag("figure", tag("div", image, class_=box), caption, id=prefix)
 
 
 def _local(name: str) -> str:

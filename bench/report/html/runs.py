@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from mcr_bench.bench.report.html.markup import Markup, definitions, fold, join, tag
-from mcr_bench.bench.report.html.tables import grid, line
+from mcr_bench.bench.report.html.tables import Line, grid
 from mcr_bench.bench.report.lines import Comparison, Row
 
 Settings = Mapping[str, str]
@@ -49,12 +49,13 @@ def shared_settings(lines: Sequence[Settings]) -> dict[str, str]:
 def _line(found: Comparison, label: str, own: Settings, section: str, number: int) -> Markup:
     runs = found.lines[label]
     common = tag("a", "those that all lines share", href=f"#{section}-shared")
+    back = tag("a", "Back to the table", href=f"#{section}")
     differing = _settings(own) if own else tag("p", "none of its own")
     return fold(
         join([tag("b", label), f": {len(runs)} run{'s' * (len(runs) > 1)}, {len(own)} settings in which lines differ"]),
         tag("h5", "Settings in which lines differ", id=settings_id(section, number)),
         differing,
-        tag("p", "All other settings: ", common, ". ", tag("a", "Back to the table", href=f"#{section}"), "."),
+        tag("p", "All other settings: ", common, ". ", back, ".", class_="screen"),
         tag("h5", "Runs", id=runs_id(section, number)),
         _runs(found, label),
         class_="line",
@@ -72,20 +73,20 @@ def _runs(found: Comparison, label: str) -> Markup:
     return grid(f"Runs of {label}", columns, [_run(row, modalities) for row in runs])
 
 
-def _run(row: Row, modalities: Sequence[str]) -> Markup:
+def _run(row: Row, modalities: Sequence[str]) -> Line:
     values = [row["value"], *(row["unimodal"].get(m) for m in modalities)]
     shown = ["-" if value is None else f"{value:.4f}" for value in values]
     seconds = "-" if row["seconds"] is None else f"{row['seconds']:.1f}"
     ids = (row["run_id"], row["key"])
-    return line(
+    return (
         (row["seed"], row["fold"], *values, row["seconds"], *ids),
         (row["seed"], row["fold"], *shown, seconds, *(tag("code", value) for value in ids)),
     )
 
 
 def _failures(found: Comparison) -> Markup:
-    lines = []
+    lines: list[Line] = []
     for row in found.failed:
         cells = (row["label"], row["seed"], row["fold"], row["tags"].get("failure") or "see its log")
-        lines.append(line((*cells, row["run_id"]), (*cells, tag("code", row["run_id"]))))
+        lines.append(((*cells, row["run_id"]), (*cells, tag("code", row["run_id"]))))
     return grid("Failed runs", ("method", "seed", "fold", "failure", "run"), lines)

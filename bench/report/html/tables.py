@@ -1,12 +1,13 @@
 """Tables of a report: sortable by the page's script, in a box of their own that scrolls, cells that lead somewhere."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from math import isnan
 
 from mcr_bench.bench.report.html.markup import Markup, items, join, tag
 from mcr_bench.bench.report.table import Cell, Table
 
 Link = Callable[[int, int], str | None]  # row, column -> where the cell leads
+Line = tuple[Sequence[Cell], Sequence[object]]  # values, what is shown of them
 WIDE = 14  # columns from which on paper needs smaller type
 
 
@@ -15,28 +16,24 @@ def table_markup(table: Table, caption: str, link: Link | None = None) -> Markup
 
     caption: what a screen reader announces, not shown where a heading says it.
     """
-    lines = []
-    for i, texts in enumerate(table.text()):
-        cells = [
-            _cell(table.rows[i][j], _linked(_marked(shown, table.is_bold(i, j)), link and link(i, j), j), first=j == 0)
-            for j, shown in enumerate(texts)
-        ]
-        lines.append(tag("tr", *cells, class_="lead" if i in table.bold else None))
-    return grid(caption, table.columns, lines)
+    shown = [
+        [_linked(_marked(text, table.is_bold(i, j)), link and link(i, j), j) for j, text in enumerate(texts)]
+        for i, texts in enumerate(table.text())
+    ]
+    return grid(caption, table.columns, list(zip(table.rows, shown, strict=True)), table.bold)
 
 
-def grid(caption: str, columns: Sequence[object], lines: Sequence[Markup]) -> Markup:
-    """A table of ready rows."""
-    head = tag("thead", tag("tr", *(tag("th", name, scope="col") for name in columns)))
-    parts = (tag("caption", caption), head, tag("tbody", join(lines, "\n")))
-    wide = " wide" if len(columns) >= WIDE else ""
-    body = tag("table", *parts, class_=f"sortable{wide}")
+def grid(caption: str, columns: Sequence[object], lines: Sequence[Line], bold: Collection[int] = ()) -> Markup:
+    """A table of lines: values to sort by and what is shown of them. bold: the lines that lead."""
+    numbers = {j for j in range(len(columns)) if _holds_numbers([values[j] for values, _ in lines])}
+    heads = (tag("th", name, scope="col", class_="num" if j in numbers else None) for j, name in enumerate(columns))
+    rows = [
+        tag("tr", *map(_cell, values, shown, range(len(values))), class_="lead" if i in bold else None)
+        for i, (values, shown) in enumerate(lines)
+    ]
+    parts = (tag("caption", caption), tag("thead", tag("tr", *heads)), tag("tbody", join(rows, "\n")))
+    body = tag("table", *parts, class_="sortable wide" if len(columns) >= WIDE else "sortable")
     return tag("div", body, class_="scroll", role="region", aria_label=caption)
-
-
-def line(values: Sequence[Cell], texts: Sequence[object]) -> Markup:
-    """A row: values to sort by, texts to show."""
-    return tag("tr", *(_cell(v, shown, first=j == 0) for j, (v, shown) in enumerate(zip(values, texts, strict=True))))
 
 
 def notes_of(table: Table, leave_out: Sequence[str] = ()) -> Markup:
@@ -44,12 +41,18 @@ def notes_of(table: Table, leave_out: Sequence[str] = ()) -> Markup:
     return items((note for note in table.notes if note not in leave_out), class_="notes")
 
 
-def _cell(value: Cell, shown: object, first: bool) -> Markup:
-    if first and not isinstance(value, float):
-        return tag("th", shown, scope="row")
-    number = isinstance(value, int | float) and not isnan(value)
-    kind = "num" if isinstance(value, int | float) or value is None else None
-    return tag("td", shown, data_value=repr(value) if number else None, class_=kind)
+def _holds_numbers(values: Sequence[Cell]) -> bool:
+    return all(value is None or isinstance(value, int | float) for value in values)
+
+
+def _cell(value: Cell, shown: object, column: int) -> Markup:
+    if column == 0 and not isinstance(value, float):
+        number = isinstance(value, int)
+        return tag("th", shown, scope="row", data_value=value if number else None, class_="num" if number else None)
+    if not _holds_numbers([value]):
+        return tag("td", shown)
+    exact = None if value is None or isnan(float(value)) else repr(value)
+    return tag("td", shown, data_value=exact, class_="num")
 
 
 def _marked(shown: str, bold: bool) -> object:
