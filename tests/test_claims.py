@@ -1,0 +1,233 @@
+"""Claims: the primary test decides, secondary ones are told apart, power is said first; by hand and against scipy."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mcr_bench.bench.record_samples import Samples
+from mcr_bench.bench.report.claim_tables import claim_data, claim_tables, command, power_lines, summary
+from mcr_bench.bench.report.claims import baseline_of, claims, leading
+from mcr_bench.bench.report.lines import Comparison, comparisons
+from mcr_bench.bench.report.ranking import rank_datasets, rank_table
+
+SEEDS = range(10)
+
+
+def run(method: str, seed: int, value: float, **changes: Any) -> dict[str, Any]:
+    tags = {"role": {"ensemble": "ensemble", "unimodal": "unimodal"}.get(method, "method"), "modalities": "a,b"}
+    tags |= {"config": method, "data_identity": "d", "overrides": "", "dataset_source": "toy.npz"}
+    metrics = {
+        "test/accuracy": value,
+        "test/macro_f1": value / 2,
+        "data/test_samples": 20.0,
+        "data/train_samples": 80.0,
+    }
+    row = {"key": f"{method}{seed}", "method": method, "label": method, "dataset": "toy.npz", "protocol": "file"}
+    row |= {"fold": 1, "seed": seed, "preset": "default", "status": "finished", "metric": "accuracy", "value": value}
+    row |= {"unimodal": {}, "seconds": 1.0, "seconds_per_step": 0.1, "run_id": f"{method}-{seed}", "started": seed}
+    nested = {name: values | changes.pop(name, {}) for name, values in (("tags", tags), ("metrics", metrics))}
+    return row | nested | {"params": {}} | changes
+
+
+def compared(values: Mapping[str, list[float]], **changes: Any) -> Comparison:
+    rows = [run(m, s, v, **dict(changes)) for m, found in values.items() for s, v in enumerate(found)]
+    (found,) = comparisons(rows, "joint")
+    return found
+
+
+def noisy(shift: float, seed: int = 0, count: int = 10) -> list[float]:
+    return (0.5 + shift + 0.01 * np.random.default_rng(seed).standard_normal(count)).tolist()
+
+
+BASE = noisy(0)
+
+
+def test_the_primary_test_is_the_exact_sign_flip_with_holm() -> None:
+    found = claims(
+        compared({"ensemble": BASE, "up": noisy(0.2, 1), "same": noisy(0, 2), "down": noisy(-0.2, 3)}), "ensemble"
+    )
+    by = {one.label: one for one in found.against}
+    for label, values in (("up", noisy(0.2, 1)), ("same", noisy(0, 2)), ("down", noisy(-0.2, 3))):
+        d = np.array(values) - BASE
+        expected = stats.permutation_test((d,), np.sum, permutation_type="samples", n_resamples=np.inf).pvalue
+        assert by[label].paired.sign_flip == pytest.approx(expected)
+        assert by[label].paired.difference == pytest.approx(100 * d.mean())
+        interval = stats.ttest_1samp(100 * d, 0).confidence_interval()
+        assert (by[label].paired.interval.low, by[label].paired.interval.high) == pytest.approx(tuple(interval))
+    assert by["up"].adjusted == pytest.approx(3 * 2 / 2**10)
+    assert (found.better, found.worse) == ({"up"}, {"down"})
+    assert leading(found)[0] == {"up"}
+    assert "better than ensemble: up" in summary(found)
+    assert "not separated from ensemble: same" in summary(found)
+
+
+def test_where_nothing_is_better_the_baseline_and_what_is_not_worse_lead() -> None:
+    found = claims(compared({"ensemble": BASE, "same": noisy(0, 2), "down": noisy(-0.2, 3)}), "ensemble")
+    assert leading(found)[0] == {"ensemble", "same"}
+
+
+def test_three_seeds_cannot_reach_alpha_and_get_no_bold_type_but_a_command() -> None:
+    values = {name: noisy(shift, 4, 3) for name, shift in (("ensemble", 0.0), *((f"m{i}", 0.3) for i in range(7)))}
+    found = claims(compared(values), "ensemble")
+    assert found.power is not None
+    assert (found.power.smallest, found.power.needed, found.power.reachable) == (1.0, 9, False)
+    labels, rule = leading(found)
+    assert labels == set()
+    assert "3 (seed, fold) pair(s) cannot reach p <= 0.05 after Holm over 7 comparison(s)" in rule
+    assert "9 can" in rule
+    lines = power_lines(found)
+    assert "mcr-bench run --methods" in lines[-1]
+    assert lines[-1].endswith("--seeds 9")
+    assert "--dataset toy.npz --protocol file --modalities a,b --preset default" in lines[-1]
+
+
+def test_lower_is_better_turns_the_direction_and_keeps_the_units() -> None:
+    changes = {"metric": "mae"}
+    rows = [run("ensemble", s, 0, metrics={"test/mae": 1 + v}, **changes) for s, v in enumerate(BASE)]
+    rows += [run("low", s, 0, metrics={"test/mae": 0.5 + v}, **changes) for s, v in enumerate(noisy(0, 5))]
+    (comparison,) = comparisons(rows, "joint")
+    found = claims(comparison, "ensemble")
+    assert found.better == {"low"}
+    assert found.against[0].paired.difference == pytest.approx(-0.5, abs=0.02)
+    assert found.unit == "mae"
+    assert "mae: lower is better" in claim_tables(found)[0].notes
+
+
+def test_another_metric_on_record_can_be_asked_for() -> None:
+    found = claims(compared({"ensemble": BASE, "up": noisy(0.2, 1)}), "ensemble", "macro_f1")
+    assert found.against[0].paired.difference == pytest.approx(100 * np.mean(np.array(noisy(0.2, 1)) - BASE) / 2)
+
+
+def test_unimodal_lines_are_no_part_of_the_family_unless_they_are_the_baseline() -> None:
+    comparison = compared({"ensemble": BASE, "unimodal": noisy(-0.3, 6), "up": noisy(0.2, 1)})
+    found = claims(comparison, "ensemble")
+    assert [one.label for one in found.against] == ["up"]
+    assert any("unimodal" in note for note in found.notes)
+    assert {one.label for one in claims(comparison, "unimodal").against} == {"ensemble", "up"}
+
+
+def test_only_common_seeds_and_folds_are_paired() -> None:
+    found = claims(compared({"ensemble": BASE, "short": noisy(0.2, 1, 4), "up": noisy(0.2, 1)}), "ensemble")
+    assert {one.label: one.paired.n for one in found.against} == {"short": 4, "up": 10}
+    assert any("fewer pairs than the others: short (4)" in note for note in found.notes)
+
+
+def test_nothing_in_common_is_said_and_not_tested() -> None:
+    rows = [run("ensemble", s, v) for s, v in enumerate(BASE)] + [run("late", 20, 0.9)]
+    (comparison,) = comparisons(rows, "joint")
+    found = claims(comparison, "ensemble")
+    assert found.against == []
+    assert claim_tables(found) == []
+    assert leading(found)[0] == set()
+    assert "nothing to test" in power_lines(found)[0]
+    assert any("not tested: late" in note for note in found.notes)
+
+
+def test_folds_of_the_same_data_get_the_corrected_interval() -> None:
+    rows = [
+        run(m, s, v, fold=1 + s % 5)
+        for m in ("ensemble", "up")
+        for s, v in enumerate(BASE if m != "up" else noisy(0.2, 1))
+    ]
+    (comparison,) = comparisons(rows, "joint")
+    one = claims(comparison, "ensemble").against[0].paired
+    assert one.resampled
+    d = 100 * (np.array(noisy(0.2, 1)) - BASE)
+    half = stats.t.ppf(0.975, 9) * d.std(ddof=1) * np.sqrt(1 / 10 + 20 / 80)
+    assert one.interval.high - one.interval.low == pytest.approx(2 * half)
+
+
+def test_all_pairs_are_a_family_of_their_own() -> None:
+    values = {"ensemble": BASE, "up": noisy(0.2, 1), "same": noisy(0, 2), "down": noisy(-0.2, 3)}
+    found = claims(compared(values), "ensemble")
+    assert len(found.pairs.adjusted) == 6
+    assert found.pairs.adjusted["ensemble", "up"] == pytest.approx(6 * 2 / 2**10)
+    assert found.pairs.differences["up", "down"] == pytest.approx(
+        100 * np.mean(np.array(values["up"]) - values["down"])
+    )
+    table = claim_tables(found)[2]
+    assert table.rows[0][2] == f"{-found.against[0].paired.difference:+.2f}*"
+
+
+def samples_of(rows: Mapping[str, np.ndarray], groups: int) -> Any:
+    ids = np.array([f"s{i}" for i in range(len(next(iter(rows.values()))))])
+    names = np.array([f"g{i % groups}" for i in range(len(ids))])
+    found = {run_id: Samples(ids, names, score.astype(np.float32)) for run_id, score in rows.items()}
+    return lambda wanted: {run_id: found[run_id] for run_id in wanted if run_id in found}
+
+
+def test_per_sample_tests_read_stored_scores() -> None:
+    rng = np.random.default_rng(0)
+    scores = {f"{m}-{s}": rng.random(400) < p for m, p in (("ensemble", 0.5), ("up", 0.7)) for s in SEEDS}
+    comparison = compared({"ensemble": BASE, "up": noisy(0.2, 1)})
+    tests = claims(comparison, "ensemble", read_samples=samples_of(scores, 20)).against[0].samples
+    assert tests is not None
+    a, b = scores["up-0"], scores["ensemble-0"]
+    assert tests.mcnemar[0] == pytest.approx(stats.binomtest(int((a & ~b).sum()), int((a != b).sum())).pvalue)
+    assert tests.groups.low < 20 < tests.groups.high
+    assert tests.seeds_groups.low < 20 < tests.seeds_groups.high
+    few = claims(comparison, "ensemble", read_samples=samples_of(scores, 4))
+    refused = few.against[0].samples
+    assert refused is not None
+    assert "4 group" in refused.groups.refused
+    assert any("groups interval refused" in note for note in claim_tables(few)[1].notes)
+
+
+def test_per_sample_tests_are_left_out_where_they_would_be_about_another_metric() -> None:
+    comparison = compared({"ensemble": BASE, "up": noisy(0.2, 1)})
+    read = samples_of({f"{m}-{s}": np.ones(40) for m in ("ensemble", "up") for s in SEEDS}, 20)
+    assert claims(comparison, "ensemble", "macro_f1", read_samples=read).against[0].samples is None
+
+
+def test_folds_that_test_other_samples_are_joined_by_id() -> None:
+    rows = [run(m, s, v, fold=s + 1) for m in ("ensemble", "up") for s, v in enumerate([0.5, 0.6])]
+    (comparison,) = comparisons(rows, "joint")
+    found = {}
+    for m, right in (("ensemble", 0.0), ("up", 1.0)):
+        for s in range(2):
+            ids = np.array([f"fold{s}-{i}" for i in range(30)])
+            found[f"{m}-{s}"] = Samples(
+                ids, np.array([f"g{i % 15}" for i in range(30)]), np.full(30, right, np.float32)
+            )
+    tests = claims(comparison, "ensemble", read_samples=lambda ids: {i: found[i] for i in ids}).against[0].samples
+    assert tests is not None
+    assert len(tests.mcnemar) == 2
+    assert tests.mcnemar[0] == pytest.approx(2 / 2**30)
+
+
+def test_the_baseline_is_a_label_or_the_plainest_line_of_a_method() -> None:
+    rows = [
+        run("mcr", 0, 0.5),
+        run("mcr", 0, 0.6, label="mcr [x=1]", key="k", tags={"config": "c", "overrides": "x=1"}),
+    ]
+    (comparison,) = comparisons(rows, "joint")
+    assert baseline_of(comparison, "mcr") == "mcr"
+    assert baseline_of(comparison, "mcr [x=1]") == "mcr [x=1]"
+    assert baseline_of(comparison, "ogm") is None
+
+
+def test_data_for_programs_is_strict_json() -> None:
+    import json
+
+    found = claims(compared({"ensemble": BASE, "one": [0.9]}), "ensemble")
+    data = json.loads(json.dumps(claim_data(found), allow_nan=False))
+    assert data["against"][0]["interval"]["refused"]
+    assert data["against"][0]["n"] == 1
+
+
+def test_command_names_source_files_and_quotes() -> None:
+    rows = [run("mine", 0, 0.5, tags={"source": "./my method.py", "overrides": "model.fusion=film"})]
+    (comparison,) = comparisons(rows, "joint")
+    assert command(comparison, 9) == (
+        "mcr-bench run --methods './my method.py' --dataset toy.npz --protocol file --modalities a,b --preset default "
+        "--set model.fusion=film --seeds 9"
+    )
+
+
+def test_ranks_need_two_methods_on_every_dataset() -> None:
+    ranks = rank_datasets([compared({"ensemble": BASE})])
+    assert ranks.mean_ranks == {}
+    assert "no two methods" in rank_table(ranks).notes[0]
