@@ -135,8 +135,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     def inside(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with matplotlib.rc_context(RC):
             figure = draw(*args, **kwargs)
-            for _ in range(2):  # labels move with what the first pass finds
-                figure.draw_without_rendering()
+            figure.draw_without_rendering()
             figure.set_layout_engine("none")
             return figure
 
