@@ -1,0 +1,176 @@
+"""Verbs that read the record, run experiments and tune: from an empty record to figures, and every wrong input."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from mcr_bench.cli import app
+
+FILE = """
+title = "tiny"
+methods = ["joint", "ensemble", "mcr"]
+datasets = ["synthetic"]
+seeds = 3
+figures = ["methods", "forest"]
+tables = ["methods", "statistics"]
+
+[set]
+epochs = 1
+dataset.train = 60
+dataset.val = 40
+dataset.test = 50
+"""
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MCR_BENCH_HOME", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home folder of a record after the experiment above, with what the command said."""
+    folder = tmp_path_factory.mktemp("recorded")
+    (folder / "tiny.toml").write_text(FILE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MCR_BENCH_HOME", str(folder / "home"))
+        done = call("run", "tiny.toml", "--jobs", "1")
+    assert done.exit_code == 0, done.output
+    (folder / "said.txt").write_text(done.stdout)
+    return folder
+
+
+@pytest.fixture
+def _recorded(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCR_BENCH_HOME", str(recorded / "home"))
+
+
+def test_an_experiment_trains_and_writes_what_it_wants(recorded: Path) -> None:
+    written = {path.suffix for path in (recorded / "home" / "experiments" / "tiny").iterdir()}
+    assert written == {".md", ".csv", ".tex", ".html", ".png", ".svg", ".pdf"}
+    said = (recorded / "said.txt").read_text()
+    assert "synthetic · m1 + m2" in said
+    assert "forest-synthetic" in said
+
+
+@pytest.mark.usefixtures("_recorded")
+def test_an_experiment_again_trains_nothing_and_options_win(recorded: Path) -> None:
+    plan = json.loads(call("run", str(recorded / "tiny.toml"), "--plan", "--json").stdout)
+    assert {run["state"] for run in plan["runs"]} == {"finished"}
+    other = json.loads(call("run", str(recorded / "tiny.toml"), "--seeds", "4,", "--plan", "--json").stdout)
+    assert {run["seed"] for run in other["runs"]} == {4}
+    assert other["estimate"]["measured"] + other["estimate"]["scaled"] == len(other["runs"])
+
+
+@pytest.mark.usefixtures("_recorded")
+def test_compare_says_power_first_and_gives_the_command() -> None:
+    done = call("compare")
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert "3 (seed, fold) pair(s) cannot reach p <= 0.05 after Holm over 2 comparison(s)" in lines[1]
+    assert "mcr-bench run --methods" in lines[2]
+    assert "--seeds 7" in lines[2]
+    assert "secondary: no correction" in done.stdout
+    assert "all pairs" in done.stdout
+
+
+@pytest.mark.usefixtures("_recorded")
+def test_compare_as_json() -> None:
+    done = json.loads(call("compare", "--baseline", "joint", "--metric", "macro_f1", "--alpha", "0.3", "--json").stdout)
+    (found,) = done["comparisons"]
+    assert (found["baseline"], found["metric"], found["alpha"]) == ("joint", "macro_f1", 0.3)
+    assert {one["method"] for one in found["against"]} == {"ensemble", "mcr"}
+    assert done["across_datasets"]["datasets"] == 1
+
+
+@pytest.mark.usefixtures("_recorded")
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--metric", "acuracy"], "accuracy"),
+        (["--baseline", "jonit"], "joint"),
+        (["--alpha", "5"], "between 0 and 1"),
+        (["--alpha", "nan"], "between 0 and 1"),
+    ],
+)
+def test_wrong_questions_name_the_remedy(arguments: list[str], named: str) -> None:
+    done = call("compare", *arguments)
+    assert done.exit_code == 2
+    assert named in done.stderr
+
+
+@pytest.mark.usefixtures("_recorded")
+def test_tables_are_written_in_every_format(recorded: Path) -> None:
+    done = call("tables")
+    assert done.exit_code == 0, done.output
+    files = [path.name for path in (recorded / "home" / "tables").iterdir()]
+    assert any(name.startswith("synthetic") and name.endswith(".tex") for name in files)
+    assert any(name.startswith("MCR") and name.endswith(".html") for name in files)
+
+
+@pytest.mark.usefixtures("_recorded")
+def test_figures_are_drawn_and_what_cannot_be_is_said(recorded: Path) -> None:
+    done = call("plot", "methods", "sweep")
+    assert done.exit_code == 0, done.output
+    assert "left out: sweep" in done.stderr
+    assert len(list((recorded / "home" / "figures").glob("methods-*"))) == 3
+    wrong = call("plot", "metods")
+    assert (wrong.exit_code, "methods" in wrong.stderr) == (2, True)
+
+
+def test_verbs_on_an_empty_record_say_how_to_start() -> None:
+    for verb in ("compare", "tables", "plot"):
+        done = call(verb)
+        assert done.exit_code == 0, done.output
+        assert "mcr-bench run" in done.output, verb
+    assert list(Path("results/tables").glob("MCR*.csv"))
+
+
+def test_run_without_anything_and_with_wrong_files() -> None:
+    assert "--methods is missing" in call("run", "--dataset", "synthetic").stderr
+    assert "--dataset is missing" in call("run", "--methods", "joint").stderr
+    nothing = call("run", "figure2")
+    assert (nothing.exit_code, "figure1" in nothing.stderr) == (2, True)
+    Path("bad.toml").write_text('methods = ["joint"]\ndatasets = ["synthetic"]\nsede = 3\n')
+    bad = call("run", "bad.toml")
+    assert bad.exit_code == 2
+    assert "bad.toml, line 3" in bad.stderr
+    assert "seeds" in bad.stderr
+    Path("figure.toml").write_text('methods = ["joint"]\ndatasets = ["synthetic"]\nfigures = ["metods"]\n')
+    assert "line 3" in call("run", "figure.toml").stderr
+
+
+def test_table1_can_be_planned_without_any_data() -> None:
+    done = call("run", "table1.toml", "--plan")
+    assert done.exit_code == 0, done.output
+    assert "more runs are asked for that cannot be made here" in done.stdout
+    assert call("run", "table1.toml").exit_code == 2
+
+
+def test_lists_of_experiments_and_figures() -> None:
+    assert "figure1.toml" in call("list", "experiments").stdout
+    assert {"methods", "forest"} <= {card["name"] for card in json.loads(call("list", "figures", "--json").stdout)}
+
+
+def test_tuning_makes_a_preset_that_runs() -> None:
+    small = ["--set", "epochs=1", "--set", "dataset.train=60", "--set", "dataset.val=40", "--set", "dataset.test=50"]
+    asked = ["tune", "--methods", "joint,mcr", "--dataset", "synthetic", "--trials", "2", *small, "--name", "mine"]
+    outline = call(*asked, "--plan")
+    assert outline.exit_code == 0, outline.output
+    assert "lambda_mipd" in outline.stdout
+    done = call(*asked, "--jobs", "1")
+    assert done.exit_code == 0, done.output
+    assert "--preset mine" in done.stdout
+    plan = call("run", "--methods", "joint", "--dataset", "synthetic", "--preset", "mine", "--seeds", "1", "--plan")
+    assert plan.exit_code == 0, plan.output
+    assert "mine" in call("list", "presets").stdout
