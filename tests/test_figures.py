@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from mcr_bench.bench.figures.budget import budget
 from mcr_bench.bench.figures.contribution import contribution
 from mcr_bench.bench.figures.error_groups import error_groups
-from mcr_bench.bench.figures.forest import forest, paired_tests
+from mcr_bench.bench.figures.forest import forest
 from mcr_bench.bench.figures.methods import methods
 from mcr_bench.bench.figures.pareto import front, pareto
 from mcr_bench.bench.figures.race import race
@@ -20,6 +20,7 @@ from mcr_bench.bench.figures.ranks import rank_diagram
 from mcr_bench.bench.figures.style import Mark, Marks, Missing, marks
 from mcr_bench.bench.figures.sweep import sweep_figure, sweeps
 from mcr_bench.bench.record_samples import Samples
+from mcr_bench.bench.report.claims import paired_against
 from mcr_bench.bench.report.lines import Comparison, Row
 from mcr_bench.bench.report.ranking import rank_datasets
 from mcr_bench.bench.statistics.ranks import rank
@@ -28,7 +29,12 @@ TWO = ("audio", "video")
 
 
 def row(label: str, seed: int, value: float, role: str = "method", modalities: Sequence[str] = TWO, **more: Any) -> Row:
-    metrics = {"test/accuracy": value, "epochs": 5, "cost/encoder_forwards": 1.0, "cost/encoder_backwards": 1.0}
+    metrics = {
+        f"test/{more.get('metric', 'accuracy')}": value,
+        "epochs": 5,
+        "cost/encoder_forwards": 1.0,
+        "cost/encoder_backwards": 1.0,
+    }
     return {
         "method": label.split()[0],
         "label": label,
@@ -121,7 +127,7 @@ def test_without_spread_there_is_no_interval_and_the_figure_says_why(values: lis
 def test_forest_is_paired_by_seed_and_holm_covers_all_that_is_shown() -> None:
     found = small()
     found.lines["other"].reverse()
-    tests = paired_tests(found, "ensemble")
+    tests = paired_against(found, "ensemble", "accuracy")
     assert set(tests) == {"base", "other"}
     test, p = tests["other"]
     assert test.difference == pytest.approx(0.1)

@@ -13,7 +13,7 @@ from mcr_bench.bench.errors import unknown
 from mcr_bench.bench.figures.budget import budget
 from mcr_bench.bench.figures.contribution import contribution
 from mcr_bench.bench.figures.error_groups import Read, error_groups
-from mcr_bench.bench.figures.forest import Tests, forest
+from mcr_bench.bench.figures.forest import forest
 from mcr_bench.bench.figures.methods import methods
 from mcr_bench.bench.figures.pareto import pareto
 from mcr_bench.bench.figures.race import History, race
@@ -67,11 +67,11 @@ CARDS = {
 class Sources:
     """What figures read besides rows; a figure whose source is None is left out with the reason.
 
-    history: run id -> metric -> (epoch, value); samples: run ids -> test samples; tests: results of `compare` for a
-    comparison and a baseline's label (None: computed here); ranks: across datasets (None: computed here); budgets:
-    columns dataset, protocol, modalities, method, budget, expected and, if known, metric (default accuracy).
-    baseline: label in the forest (None: the ensemble); cost_baseline: method that costs are relative to; order: names
-    whose colours are fixed (the registry's); place, place_name: x axis of sweeps (None: the dials' values).
+    history: run id -> metric -> (epoch, value); samples: run ids -> test samples; ranks: across datasets (None:
+    computed here); budgets: columns dataset, protocol, modalities, method, budget, expected and, if known, metric
+    (default accuracy). baseline: label or method in the forest (None: the ensemble); cost_baseline: method that costs
+    are relative to; order: names whose colours are fixed (the registry's); place, place_name: x axis of sweeps (None:
+    the dials' values).
     """
 
     cost_baseline: str
@@ -80,7 +80,6 @@ class Sources:
     alpha: float = 0.05
     history: History | None = None
     samples: Read | None = None
-    tests: Callable[[Comparison, str | None], Tests] | None = None
     ranks: Ranks | None = None
     budgets: pd.DataFrame | None = None
     place: Place | None = None
@@ -137,12 +136,9 @@ def _tasks(comparisons: Sequence[Comparison], sources: Sources, look: Marks) -> 
 
 
 def _of_comparison(found: Comparison, sources: Sources, look: Marks) -> dict[str, Callable[[], Figure]]:
-    tests = sources.tests
     return {
         "methods": lambda: methods(found, look),
-        "forest": lambda: forest(
-            found, look, sources.baseline, tests(found, sources.baseline) if tests else None, sources.alpha
-        ),
+        "forest": lambda: forest(found, look, sources.baseline, sources.alpha),
         "race": lambda: race(found, look, _given(sources.history, "the curves of runs were not read")),
         "pareto": lambda: pareto(found, look, sources.cost_baseline),
         "errors": lambda: error_groups(found, _given(sources.samples, "the predictions of runs were not read")),

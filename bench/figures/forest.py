@@ -21,35 +21,31 @@ from mcr_bench.bench.figures.style import (
     styled,
 )
 from mcr_bench.bench.figures.values import (
-    LEVEL,
     Estimate,
     Unit,
     clipped,
     draw_interval,
-    is_number,
     limits,
     reading,
     runs_note,
 )
-from mcr_bench.bench.report.lines import Comparison, Row, pairs_of, role_of
-from mcr_bench.bench.statistics.families import holm
-from mcr_bench.bench.statistics.paired import Paired, compare_paired
+from mcr_bench.bench.report.claims import baseline_of, paired_against
+from mcr_bench.bench.report.lines import Comparison
+from mcr_bench.bench.statistics.paired import Paired
 from mcr_bench.bench.statistics.power import pairs_needed, reachable
 
 Tests = Mapping[str, tuple[Paired, float]]  # label -> the paired comparison with the baseline, and p after Holm
 
 
 @styled
-def forest(
-    found: Comparison, look: Marks, baseline: str | None = None, tests: Tests | None = None, alpha: float = 0.05
-) -> Figure:
-    """Paired differences to `baseline` (a label; None: the ensemble) with 95 % intervals, filled where significant.
+def forest(found: Comparison, look: Marks, baseline: str | None = None, alpha: float = 0.05) -> Figure:
+    """Paired differences to `baseline` (label or method; None: the ensemble) with 95 % intervals.
 
-    tests: results computed elsewhere, in the metric's own units; None: the exact sign-flip test paired by (seed, fold),
-    Holm over all methods shown. Unimodal lines are left out. Missing without baseline or without a pair.
+    Filled where the exact sign-flip test, paired by (seed, fold), is significant after Holm over all methods shown.
+    Unimodal lines are left out. Missing without baseline or without a pair.
     """
     unit, base = Unit(found.metric), _baseline(found, baseline)
-    results = dict(tests if tests is not None else paired_tests(found, base))
+    results = paired_against(found, base, found.metric)
     if not results:
         raise Missing(f"no method has a seed and fold in common with {base}")
     results = dict(sorted(results.items(), key=lambda item: -_better(item[1][0], unit)))
@@ -73,29 +69,16 @@ def forest(
     return figure
 
 
-def paired_tests(found: Comparison, baseline: str) -> Tests:
-    """The primary test of every line that is not unimodal against `baseline`, Holm over all of them."""
-    lines = {label: runs for label, runs in found.lines.items() if label != baseline and role_of(runs) != "unimodal"}
-    results = {label: test for label, runs in lines.items() if (test := _paired(runs, found.lines[baseline]))}
-    adjusted = holm([test.sign_flip for test in results.values()])
-    return {label: (test, float(p)) for (label, test), p in zip(results.items(), adjusted, strict=True)}
-
-
-def _paired(runs: list[Row], base: list[Row]) -> Paired | None:
-    mine, other = ({k: row["value"] for k, row in pairs_of(r).items() if is_number(row["value"])} for r in (runs, base))
-    common = sorted(mine.keys() & other.keys())
-    return compare_paired([mine[k] for k in common], [other[k] for k in common], level=LEVEL) if common else None
-
-
 def _baseline(found: Comparison, baseline: str | None) -> str:
     if baseline is None:
         ensembles = found.of_role("ensemble")
         if not ensembles:
             raise Missing("no ensemble to compare with: run it, or name another baseline")
         return ensembles[0]
-    if baseline not in found.lines:
+    line = baseline_of(found, baseline)
+    if line is None:
         raise Missing(f"the baseline {baseline} has no finished run")
-    return baseline
+    return line
 
 
 def _better(test: Paired, unit: Unit) -> float:

@@ -120,35 +120,51 @@ def claims(
     """
     metric = metric or comparison.metric
     scale = 100.0 if metric in SHARES else 1.0
-    aside = set(comparison.of_role("unimodal")) - {baseline}
-    values = {label: values_of(runs, metric, scale) for label, runs in comparison.lines.items() if label not in aside}
-    base, others = values.pop(baseline), values
-    shared = {label: sorted(base.keys() & mine.keys()) for label, mine in others.items()}
-    paired = {
-        label: compare_paired(
-            [others[label][p] for p in common], [base[p] for p in common], overlap=_overlap(comparison, label, common)
-        )
-        for label, common in shared.items()
-        if common
-    }
-    adjusted = dict(zip(paired, holm([one.sign_flip for one in paired.values()]).tolist(), strict=True))
-    level = alpha / max(1, len(paired))
-    scores = _scores(comparison, [baseline, *paired], read_samples if metric == comparison.metric else None)
+    values = _values(comparison, baseline, metric, scale)
+    tests = paired_against(comparison, baseline, metric, scale)
+    base = values[baseline]
+    others = [label for label in values if label != baseline]
+    aside = comparison.lines.keys() - values.keys()
+    level = alpha / max(1, len(tests))
+    scores = _scores(comparison, [baseline, *tests], read_samples if metric == comparison.metric else None)
     against = [
         Against(
             label,
-            fmean(others[label].values()),
-            one,
-            adjusted[label],
-            _spread(others[label], base, shared[label]) * detectable(one.n, level, POWER),
-            sample_tests(scores, label, baseline, shared[label], scale),
+            fmean(values[label].values()),
+            paired,
+            adjusted,
+            _spread(values[label], base) * detectable(paired.n, level, POWER),
+            sample_tests(scores, label, baseline, _common(values[label], base), scale),
         )
-        for label, one in paired.items()
+        for label, (paired, adjusted) in tests.items()
     ]
-    notes = _notes(against, {label for label in others if label not in paired}, aside, baseline, shared)
+    notes = _notes(
+        against, set(others) - tests.keys(), aside, baseline, {a.label: _common(values[a.label], base) for a in against}
+    )
     mean = fmean(base.values()) if base else nan
-    every = _all_pairs({baseline: base, **others})
-    return Claims(comparison, baseline, metric, alpha, scale, mean, against, every, _power(against, alpha), notes)
+    return Claims(
+        comparison, baseline, metric, alpha, scale, mean, against, _all_pairs(values), _power(against, alpha), notes
+    )
+
+
+def paired_against(
+    comparison: Comparison, baseline: str, metric: str, scale: float = 1.0
+) -> dict[str, tuple[Paired, float]]:
+    """The primary test: every line but unimodal ones against `baseline` -> the paired comparison, and p after Holm.
+
+    Values are multiplied by scale. Lines that share no seed and fold with the baseline are left out.
+    """
+    values = _values(comparison, baseline, metric, scale)
+    base = values.pop(baseline)
+    paired = {
+        label: compare_paired(
+            [mine[p] for p in common], [base[p] for p in common], overlap=_overlap(comparison, label, common)
+        )
+        for label, mine in values.items()
+        if (common := _common(mine, base))
+    }
+    adjusted = holm([one.sign_flip for one in paired.values()]).tolist()
+    return {label: (one, p) for (label, one), p in zip(paired.items(), adjusted, strict=True)}
 
 
 def values_of(runs: Sequence[Row], metric: str, scale: float = 1.0) -> dict[Pair, float]:
@@ -180,6 +196,17 @@ def cannot(found: Claims) -> str:
     )
 
 
+def _values(comparison: Comparison, baseline: str, metric: str, scale: float) -> dict[str, dict[Pair, float]]:
+    """Baseline first, then every line that sees more than one modality."""
+    aside = set(comparison.of_role("unimodal"))
+    labels = [baseline, *(label for label in comparison.lines if label not in aside | {baseline})]
+    return {label: values_of(comparison.lines[label], metric, scale) for label in labels}
+
+
+def _common(a: Mapping[Pair, float], b: Mapping[Pair, float]) -> list[Pair]:
+    return sorted(a.keys() & b.keys())
+
+
 def _overlap(comparison: Comparison, label: str, common: Sequence[Pair]) -> float | None:
     """n_test / n_train where the pairs cover several folds of the same data, whose training parts then overlap."""
     if len({fold for _, fold in common}) < 2:
@@ -193,8 +220,9 @@ def _overlap(comparison: Comparison, label: str, common: Sequence[Pair]) -> floa
     return fmean(test / train for test, train in sizes) if sizes else None
 
 
-def _spread(mine: Mapping[Pair, float], base: Mapping[Pair, float], common: Sequence[Pair]) -> float:
+def _spread(mine: Mapping[Pair, float], base: Mapping[Pair, float]) -> float:
     """Sample standard deviation of the paired differences; nan for fewer than two."""
+    common = _common(mine, base)
     return float(np.std([mine[p] - base[p] for p in common], ddof=1)) if len(common) > 1 else nan
 
 
