@@ -157,11 +157,16 @@ def test_a_published_line_leads_to_the_runs_beside_it() -> None:
         ("Paper C", *ours, "minus", None, None, None),
     ]
     table = Table("Published", (*columns, "ours", "n"), (0,) * 9, lines, [])
-    text = report_page(contents(runs(6), published=[table]))
+    dialled = {"overrides": "minus.dial=2", "config": "dialled"}
+    rows = [
+        *runs(6),
+        *(row("minus", s, 0.4, label="minus [minus.dial=2]", tags=dialled, run_id=f"d{s}") for s in (0, 1)),
+    ]
+    text = report_page(contents(rows, published=[table]))
     shown = {name: next(s for s in text.splitlines() if name in s) for name in ("Paper A", "Paper B", "Paper C")}
-    place = list(compared(runs(6))[0].lines).index("minus")
-    assert f'href="#c0-l{place}-runs"' in shown["Paper A"]
-    assert "href" not in shown["Paper B"]
+    labels = list(compared(rows)[0].lines)
+    assert f'href="#c0-l{labels.index("minus")}-runs"' in shown["Paper A"]
+    assert f'href="#c0-l{labels.index("minus [minus.dial=2]")}-runs"' in shown["Paper B"]
     assert "href" not in shown["Paper C"]
 
 
