@@ -147,7 +147,7 @@ def _parts(contents: Contents, pictures: Sequence[Sequence[Picture]], across: Se
         sections = [section_markup(contents.sections[n], pictures[n], contents.cost_baseline, f"c{n}") for n in numbers]
         parts.append(tag("section", tag("h2", dataset), *sections, id=f"d{i}"))
     bodies = {
-        "across": join([tag("h3", "Ranks"), ranks_markup(contents.ranks), gallery(across, "across-f")]),
+        "across": join([tag("h3", "Ranks"), ranks_markup(contents.ranks), gallery(across, "across-f", named=True)]),
         "published": published_markup(contents),
         "budgets": budgets_markup(contents.budgets),
         "environment": environment_markup(contents.environment),

@@ -38,9 +38,12 @@ def pictures_of(drawn: Iterable["Drawn"], largest: int = LARGEST) -> Iterator[Pi
         yield Picture(card.name, card.title, card.shows, about, image, width)
 
 
-def gallery(pictures: Sequence[Picture], prefix: str) -> Markup:
-    """The figures with captions, then those that are left out with the reason. prefix: of all ids inside."""
-    shown = [_figure(one, f"{prefix}-{i}") for i, one in enumerate(pictures) if isinstance(one.image, bytes)]
+def gallery(pictures: Sequence[Picture], prefix: str, named: bool = False) -> Markup:
+    """The figures with captions, then those that are left out with the reason.
+
+    prefix: of all ids inside; named: captions say what data a figure is of, where no heading does.
+    """
+    shown = [_figure(one, f"{prefix}-{i}", named) for i, one in enumerate(pictures) if isinstance(one.image, bytes)]
     missing = [join([tag("b", one.title), f": {one.image}"]) for one in pictures if isinstance(one.image, str)]
     left_out = join([tag("p", "Figures left out:"), items(missing)]) if missing else Markup()
     return join([*shown, left_out], "\n")
@@ -65,7 +68,7 @@ def svg_markup(file: bytes, prefix: str, label: str, width: float) -> Markup:
     return Markup(ElementTree.tostring(root, encoding="unicode"))
 
 
-def _figure(picture: Picture, prefix: str) -> Markup:
+def _figure(picture: Picture, prefix: str, named: bool) -> Markup:
     assert isinstance(picture.image, bytes)
     label = f"{picture.title}, {picture.about}: {picture.shows}"
     width = picture.width * PIXELS * SCALE
@@ -74,7 +77,8 @@ def _figure(picture: Picture, prefix: str) -> Markup:
         image = Markup(tag("img", src=source, alt=label, width=f"{width:.0f}").removesuffix("</img>"))
     else:
         image = svg_markup(picture.image, prefix, label, width)
-    caption = tag("figcaption", tag("b", picture.title), f". {picture.shows}")
+    of = f", {picture.about}" if named else ""
+    caption = tag("figcaption", tag("b", picture.title), f"{of}. {picture.shows}")
     box = "scroll" if picture.width > NARROW else "scroll narrow"
     return tag("figure", tag("div", image, class_=box), caption, id=prefix)
 

@@ -8,6 +8,7 @@ from mcr_bench.bench.report.table import Cell, Table
 
 Link = Callable[[int, int], str | None]  # row, column -> where the cell leads
 Line = tuple[Sequence[Cell], Sequence[object]]  # values, what is shown of them
+LONG = 24  # characters of a cell whose column must not be squeezed
 WIDE = 14  # columns from which on paper needs smaller type
 
 
@@ -27,8 +28,9 @@ def grid(caption: str, columns: Sequence[object], lines: Sequence[Line], bold: C
     """A table of lines: values to sort by and what is shown of them. bold: the lines that lead."""
     numbers = {j for j in range(len(columns)) if _holds_numbers([values[j] for values, _ in lines])}
     heads = (tag("th", name, scope="col", class_="num" if j in numbers else None) for j, name in enumerate(columns))
+    places = [(j, j in numbers) for j in range(len(columns))]
     rows = [
-        tag("tr", *map(_cell, values, shown, range(len(values))), class_="lead" if i in bold else None)
+        tag("tr", *map(_cell, values, shown, places), class_="lead" if i in bold else None)
         for i, (values, shown) in enumerate(lines)
     ]
     parts = (tag("caption", caption), tag("thead", tag("tr", *heads)), tag("tbody", join(rows, "\n")))
@@ -45,14 +47,16 @@ def _holds_numbers(values: Sequence[Cell]) -> bool:
     return all(value is None or isinstance(value, int | float) for value in values)
 
 
-def _cell(value: Cell, shown: object, column: int) -> Markup:
+def _cell(value: Cell, shown: object, place: tuple[int, bool]) -> Markup:
+    """place: the column, and whether it holds numbers."""
+    column, numbers = place
     if column == 0 and not isinstance(value, float):
         number = isinstance(value, int)
         return tag("th", shown, scope="row", data_value=value if number else None, class_="num" if number else None)
-    if not _holds_numbers([value]):
-        return tag("td", shown)
-    exact = None if value is None or isnan(float(value)) else repr(value)
-    return tag("td", shown, data_value=exact, class_="num")
+    if not isinstance(value, int | float):
+        text = "long" if len(str(value)) > LONG else None
+        return tag("td", shown, class_="num" if numbers else text)
+    return tag("td", shown, data_value=None if isnan(value) else repr(value), class_="num")
 
 
 def _marked(shown: str, bold: bool) -> object:
