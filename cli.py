@@ -1,10 +1,9 @@
 """The command line: one Typer command per verb; parses, calls bench, prints. Heavy imports wait inside the verbs."""
 
-import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -23,10 +22,8 @@ from mcr_bench.bench.commands.options import (
     Settings,
     TrackingUri,
 )
+from mcr_bench.bench.commands.output import nothing_in, print_json
 from mcr_bench.bench.commands.verb import verb
-
-if TYPE_CHECKING:
-    from mcr_bench.bench.tracking import Record
 
 BASELINE = "ensemble"  # methods are tested against it: what training together has to beat
 COST_BASELINE = "joint"  # costs in tables are relative to it
@@ -134,7 +131,7 @@ def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json
     from mcr_bench.bench.report.cards import grid_text
 
     rows = rows_of(what)
-    _print_json(rows) if as_json else typer.echo(grid_text(rows))
+    print_json(rows) if as_json else typer.echo(grid_text(rows))
 
 
 @app.command()
@@ -148,7 +145,7 @@ def describe(
     from mcr_bench.bench.report.cards import card_of, card_text
 
     card = card_of(name, data_root)
-    _print_json(card) if as_json else typer.echo(card_text(card))
+    print_json(card) if as_json else typer.echo(card_text(card))
 
 
 @app.command()
@@ -171,9 +168,9 @@ def results(
         terminal.write_csv(rows, csv)
         typer.echo(f"{len(rows)} runs written to {csv}.", err=True)
     if as_json:
-        _print_json(terminal.result_rows(rows))
+        print_json(terminal.result_rows(rows))
     elif csv is None:
-        typer.echo(grid_text(terminal.results_grid(rows)) if rows else _nothing(record, dataset, method))
+        typer.echo(grid_text(terminal.results_grid(rows)) if rows else nothing_in(record, dataset, method))
 
 
 @app.command()
@@ -197,7 +194,7 @@ def compare(
     record = Record(tracking_uri)
     found = reading.read_comparisons(record, dataset, COST_BASELINE)
     if not found:
-        typer.echo(_nothing(record, dataset), err=as_json)
+        typer.echo(nothing_in(record, dataset), err=as_json)
     made, missing = reading.all_claims(found, record, baseline, metric, alpha)
     reading.show_claims(made, missing, found, as_json)
 
@@ -219,7 +216,7 @@ def tables(
 
     record = Record(tracking_uri)
     if not write_record_tables(record, dataset, baseline, COST_BASELINE, margin):
-        typer.echo(_nothing(record, dataset))
+        typer.echo(nothing_in(record, dataset))
 
 
 @app.command()
@@ -240,7 +237,7 @@ def plot(
     record = Record(tracking_uri)
     found = read_comparisons(record, dataset, COST_BASELINE)
     if not found:
-        typer.echo(_nothing(record, dataset), err=True)
+        typer.echo(nothing_in(record, dataset), err=True)
     for path in save_figures(
         figures_of(found, record, baseline, COST_BASELINE, figures or ()), record.home / "figures"
     ):
@@ -256,7 +253,7 @@ def report(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Write one self-contained HTML file: summary, tables, figures, statistics, protocols, settings, runs."""
-    from mcr_bench.bench.commands.writing import write_html_report
+    from mcr_bench.bench.commands.reporting import write_html_report
     from mcr_bench.bench.tracking import Record
 
     record = Record(tracking_uri)
@@ -334,17 +331,6 @@ def prepare(
     from mcr_bench.bench.plan import make_dataset
 
     typer.echo(make_dataset(name, data_root, {}).prepare(source))
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, default=str))
-
-
-def _nothing(record: "Record", *asked: str | None) -> str:
-    names = " and ".join(f"'{name}'" for name in asked if name)
-    if names:
-        return f"No run of {names} in the record at {record.uri}. `mcr-bench results` shows what there is."
-    return f"The record at {record.uri} holds no run yet. Start with: mcr-bench run --methods all --dataset synthetic"
 
 
 def main() -> None:

@@ -1,9 +1,12 @@
 """Printing for the verbs: text, JSON and tables."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from mcr_bench.bench.tracking import Record
 
 
 def say(text: Any, err: bool = False) -> None:
@@ -14,3 +17,11 @@ def say(text: Any, err: bool = False) -> None:
 def print_json(value: Any) -> None:
     """JSON on stdout; whatever it does not know becomes text."""
     say(json.dumps(value, indent=2, default=str))
+
+
+def nothing_in(record: "Record", *asked: str | None) -> str:
+    """That the record holds no such run, and what to do about it."""
+    names = " and ".join(f"'{name}'" for name in asked if name)
+    if names:
+        return f"No run of {names} in the record at {record.uri}. `mcr-bench results` shows what there is."
+    return f"The record at {record.uri} holds no run yet. Start with: mcr-bench run --methods all --dataset synthetic"

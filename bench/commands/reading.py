@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 
+from mcr_bench.bench import registry
 from mcr_bench.bench.commands.output import print_json, say
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.report.claim_tables import claim_data, claim_tables, power_lines, summary
@@ -36,9 +37,9 @@ def all_claims(
         raise unknown("metric on record", metric, known)
     if not 0 < alpha < 1:
         raise UserError(f"--alpha {alpha:g}: not allowed. Give a number between 0 and 1, such as 0.05.")
-    lines = {label for one in found for label in one.lines} | {row["method"] for one in found for row in one.rows}
-    if found and baseline not in lines:
-        raise UserError(f"--baseline: {unknown('method on record', baseline, lines)}")
+    if found and not has_baseline(found, baseline):
+        names = {label for one in found for label in one.lines} | {row["method"] for one in found for row in one.rows}
+        raise UserError(f"--baseline: {unknown('method on record', baseline, names)}")
     made, missing = [], []
     for one in found:
         line = baseline_of(one, baseline)
@@ -49,6 +50,18 @@ def all_claims(
         else:
             made.append(claims(one, line, metric, alpha, record.samples))
     return made, missing
+
+
+def has_baseline(found: Sequence[Comparison], baseline: str) -> bool:
+    """Whether any comparison has a line to test against."""
+    return any(baseline_of(one, baseline) is not None for one in found)
+
+
+def claims_or_none(found: Sequence[Comparison], record: Record, baseline: str) -> list[Claims]:
+    """The claims, or none where the baseline has no run yet; UserError where it is no method at all."""
+    if baseline in registry.method_names() and not has_baseline(found, baseline):
+        return []
+    return all_claims(found, record, baseline)[0]
 
 
 def show_claims(made: Sequence[Claims], missing: Iterable[str], found: Sequence[Comparison], as_json: bool) -> None:
@@ -90,8 +103,7 @@ def tables_of(
     kinds: Iterable[str] = TABLES,
 ) -> dict[str, list[Table]]:
     """The tables of each kind. rows: of the whole record, for the published numbers."""
-    lines = {label for one in found for label in one.lines} | {row["method"] for one in found for row in one.rows}
-    made, _ = all_claims(found, record, baseline) if baseline in lines else ([], [])
+    made = claims_or_none(found, record, baseline)
     made_tables = {
         "methods": lambda: [comparison_table(one, cost_baseline, lead_of(made, baseline)) for one in found],
         "statistics": lambda: [table for one in made for table in claim_tables(one)],

@@ -1,0 +1,35 @@
+"""Gathering a record into one HTML file."""
+
+from pathlib import Path
+
+from mcr_bench.bench.commands.drawing import figures_of
+from mcr_bench.bench.commands.reading import claims_or_none
+from mcr_bench.bench.report.html.contents import Contents, Section, environment_of
+from mcr_bench.bench.report.html.page import write_report
+from mcr_bench.bench.report.html.pictures import pictures_of
+from mcr_bench.bench.report.lines import comparisons
+from mcr_bench.bench.report.published_table import published_tables
+from mcr_bench.bench.report.ranking import NOTHING, rank_datasets
+from mcr_bench.bench.tracking import Record
+from mcr_bench.bench.tuning.budget import budget_curves
+
+
+def write_html_report(record: Record, dataset: str | None, baseline: str, cost_baseline: str, path: Path) -> Path:
+    """The report of the record; published numbers stand beside all of its runs, whatever `dataset` says."""
+    rows = record.rows()
+    chosen = [row for row in rows if dataset is None or row["dataset"] == dataset]
+    found = [one for one in comparisons(chosen, cost_baseline) if one.lines]
+    known = {one.comparison.title: one for one in claims_or_none(found, record, baseline)}
+    without = f"no run of {baseline} to compare with"
+    ranks = rank_datasets(found)
+    contents = Contents(
+        sections=[Section(one, known.get(one.title, without)) for one in found],
+        cost_baseline=cost_baseline,
+        pictures=list(pictures_of(figures_of(found, record, baseline, cost_baseline))),
+        published=published_tables(rows),
+        ranks=ranks if ranks.mean_ranks else NOTHING,
+        budgets=budget_curves(record.home),
+        environment=environment_of([row for one in found for row in one.rows]),
+        record=record.uri,
+    )
+    return write_report(contents, path)
