@@ -16,15 +16,15 @@ from filelock import FileLock
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors.events import EpochDone
-from mcr_bench.bench.record_artifacts import Artifacts
-from mcr_bench.bench.record_runs import PREFIX, Reader, Row, StoredRun, newest, row_of
-from mcr_bench.bench.record_sqlite import SqliteReader
-from mcr_bench.bench.record_store import SearchReader, open_client, prepare_file
+from mcr_bench.bench.record.artifacts import Artifacts
+from mcr_bench.bench.record.runs import PREFIX, Reader, Row, StoredRun, newest, row_of
+from mcr_bench.bench.record.sqlite import SqliteReader
+from mcr_bench.bench.record.store import SearchReader, open_client, prepare_file
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mcr_bench.bench.record_samples import Samples
+    from mcr_bench.bench.record.samples import Samples
     from mcr_bench.bench.runs import RunSpec
 
 T = TypeVar("T")
@@ -118,7 +118,7 @@ class Record:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         """Log the final metrics, tags and artifacts; only when all is logged does the run count as finished."""
-        from mcr_bench.bench.record_samples import keep_samples
+        from mcr_bench.bench.record.samples import keep_samples
 
         run, now, paths = self._open[spec.key], time.time(), list(artifacts)
         self._flush(run)
@@ -191,7 +191,7 @@ class Record:
 
         What was read of a finished run is kept in `home/cache`.
         """
-        from mcr_bench.bench.record_samples import read_samples
+        from mcr_bench.bench.record.samples import read_samples
 
         wanted = list(run_ids)
         artifacts = self._artifacts(wanted)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mcr_bench.bench.record_samples import Samples
+from mcr_bench.bench.record.samples import Samples
 from mcr_bench.bench.report.claim_tables import claim_data, claim_tables, command, power_lines, summary
 from mcr_bench.bench.report.claims import baseline_of, claims, leading
 from mcr_bench.bench.report.lines import Comparison, comparisons

@@ -19,7 +19,7 @@ from mcr_bench.bench.figures.race import race
 from mcr_bench.bench.figures.ranks import rank_diagram
 from mcr_bench.bench.figures.style import Mark, Marks, Missing, marks
 from mcr_bench.bench.figures.sweep import sweep_figure, sweeps
-from mcr_bench.bench.record_samples import Samples
+from mcr_bench.bench.record.samples import Samples
 from mcr_bench.bench.report.claims import paired_against
 from mcr_bench.bench.report.lines import Comparison, Row
 from mcr_bench.bench.report.ranking import rank_datasets

@@ -17,7 +17,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.figures.catalog import CARDS, Sources, all_figures
 from mcr_bench.bench.figures.methods import methods
 from mcr_bench.bench.figures.style import COLOURS, MARKERS, PARTS, RC, marks, render, save, shorten
-from mcr_bench.bench.record_samples import Samples
+from mcr_bench.bench.record.samples import Samples
 from mcr_bench.bench.report.lines import Comparison, Row
 
 SIX = ("audio", "depth", "inertial", "skeleton_with_a_long_name", "text", "video")

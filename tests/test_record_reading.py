@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from mcr_bench.bench import record_sqlite
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.record_runs import StoredRun, newest, row_of
-from mcr_bench.bench.record_sqlite import SqliteReader
-from mcr_bench.bench.record_store import SearchReader
+from mcr_bench.bench.record import sqlite as record_sqlite
+from mcr_bench.bench.record.runs import StoredRun, newest, row_of
+from mcr_bench.bench.record.sqlite import SqliteReader
+from mcr_bench.bench.record.store import SearchReader
 from mcr_bench.bench.runs import RunSpec
 from mcr_bench.bench.tracking import Record
 

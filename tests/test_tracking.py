@@ -259,7 +259,7 @@ def test_a_server_that_does_not_answer_is_named_without_waiting_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patience = []
-    monkeypatch.setattr("mcr_bench.bench.record_store.IMPATIENT", {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"})
+    monkeypatch.setattr("mcr_bench.bench.record.store.IMPATIENT", {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"})
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
     import mlflow.tracking
 

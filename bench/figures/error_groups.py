@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mcr_bench.bench.figures.style import GREY, PAGE, Missing, canvas, notes_below, shorten, styled
 from mcr_bench.bench.figures.values import first_metric, without_roles
 from mcr_bench.bench.metrics import REGRESSION
-from mcr_bench.bench.record_samples import Samples
+from mcr_bench.bench.record.samples import Samples
 from mcr_bench.bench.report.lines import Comparison, Row, modalities_of, pairs_of
 
 Read = Callable[[Iterable[str]], Mapping[str, Samples]]  # run ids -> their test samples, as `Record.samples`

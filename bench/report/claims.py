@@ -17,7 +17,7 @@ from mcr_bench.bench.statistics.power import detectable, pairs_needed, reachable
 from mcr_bench.bench.statistics.sign_flip import sign_flip
 
 if TYPE_CHECKING:
-    from mcr_bench.bench.record_samples import Samples
+    from mcr_bench.bench.record.samples import Samples
 
 ALPHA = 0.05
 POWER = 0.8

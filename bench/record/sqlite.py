@@ -14,7 +14,7 @@ from sys import intern
 from typing import Any
 from urllib.parse import quote
 
-from mcr_bench.bench.record_runs import PREFIX, StoredRun
+from mcr_bench.bench.record.runs import PREFIX, StoredRun
 
 RUNS = """
 SELECT run_uuid, status, start_time FROM runs JOIN experiments USING (experiment_id)

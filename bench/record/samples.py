@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mcr_bench.bench.record_artifacts import Artifact
-from mcr_bench.bench.record_cache import Kept, SamplesCache
+from mcr_bench.bench.record.artifacts import Artifact
+from mcr_bench.bench.record.cache import Kept, SamplesCache
 
 COLUMNS = ["part", "id", "group", "label", "logits"]
 Names = tuple[NDArray[np.str_], NDArray[np.str_]]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mcr_bench.bench.record_runs import PREFIX, StoredRun
+from mcr_bench.bench.record.runs import PREFIX, StoredRun
 
 PAGE = 1000
 # MLflow tries a server that does not answer for minutes; to learn that there is none, seconds are enough.
