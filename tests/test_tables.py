@@ -4,6 +4,9 @@ import csv
 import io
 import json
 import math
+import shutil
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from rich.console import Console
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.report.export import html, latex, markdown, page, to_csv, write_tables
+from mcr_bench.bench.report.published_table import published_tables
 from mcr_bench.bench.report.table import Table, comparison_tables
 from mcr_bench.bench.report.terminal import plan_rows, print_tables, results_csv, table_data, write_csv
 
@@ -196,7 +200,7 @@ def test_latex_escapes_every_special_character() -> None:
     assert r"\caption{a\_b \& c\textbar{}d $\cdot$ 50 \% \{x\} \textbackslash{}n}" in text
     assert r"a\textbar{}b\_*c* & 0.3333 & - \\" in text
     assert r"\textless{}b\textgreater{} \#1 \textasciitilde{} \textasciicircum{} \$" in text
-    assert text.count(r"\begin{") == text.count(r"\end{") == 2
+    assert text.count(r"\begin{") == text.count(r"\end{") == 3
     assert text.index(r"\toprule") < text.index(r"\midrule") < text.index(r"\bottomrule")
 
 
@@ -215,6 +219,34 @@ def test_leading_rows_are_bold_in_their_name_and_main_number_only() -> None:
     assert "<strong>a_b</strong>" in html(table)
     assert html(table).count("<strong>") == 2
     assert table_data(table)["leading"] == ["a_b"]
+
+
+WIDE = Table("wide & tall", tuple(f"column_{i}" for i in range(20)), (2,) * 20, [(0.5,) * 20] * 60, ["note % _"] * 20)
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles_and_stays_on_the_page(tmp_path: Path) -> None:
+    published = [table for table in published_tables([]) if len(table.columns) <= 24]
+    body = "\\clearpage\n".join(map(latex, [TRICKY, WIDE, *published]))
+    packages = r"\usepackage{booktabs,graphicx}"
+    text = rf"\documentclass{{article}}{packages}\begin{{document}}{body}\end{{document}}"
+    (tmp_path / "all.tex").write_text(text, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull \\hbox" not in done.stdout
+    assert len(published) >= 5
+
+
+def test_tables_that_fit_no_page_are_not_typeset(tmp_path: Path) -> None:
+    long = Table("long", tuple(map(str, range(30))), (0,) * 30, [(1,) * 30], [])
+    assert {path.suffix for path in write_tables([long], tmp_path)} == {".csv", ".html"}
+
+
+def test_file_names_stay_short_and_different(tmp_path: Path) -> None:
+    names = [path.name for path in write_tables([replace(TRICKY, title="x" * 400)] * 2, tmp_path)]
+    assert len(set(names)) == 8
+    assert max(map(len, names)) < 200
 
 
 def test_csv_keeps_full_precision() -> None:

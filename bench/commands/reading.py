@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
+from rich.text import Text
 
 from mcr_bench.bench import registry
 from mcr_bench.bench.commands.output import print_json, say
@@ -72,7 +73,7 @@ def show_claims(made: Sequence[Claims], missing: Iterable[str], found: Sequence[
         return print_json(content | {"across_datasets": rank_data(ranks)})
     console = Console()
     for one in made:
-        console.print(f"[bold]{one.comparison.title}[/bold]", soft_wrap=True, highlight=False)
+        console.print(Text(one.comparison.title, style="bold"), soft_wrap=True)
         for line in dict.fromkeys([*power_lines(one), *summary(one)]):
             say(f"  {line}")
         say("")
@@ -85,10 +86,10 @@ def show_claims(made: Sequence[Claims], missing: Iterable[str], found: Sequence[
 
 def lead_of(made: Iterable[Claims], baseline: str) -> Lead:
     """Bold type from the primary test."""
-    known = {one.comparison.title: leading(one) for one in made}
+    known = {id(one.comparison): leading(one) for one in made}  # titles may be the same for other data
 
     def lead(found: Comparison) -> tuple[set[str], str]:
-        return known.get(found.title, (set(), f"no bold type: no run of {baseline} to test against"))
+        return known.get(id(found), (set(), f"no bold type: no run of {baseline} to test against"))
 
     return lead
 

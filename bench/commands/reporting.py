@@ -19,11 +19,11 @@ def write_html_report(record: Record, dataset: str | None, baseline: str, cost_b
     rows = record.rows()
     chosen = [row for row in rows if dataset is None or row["dataset"] == dataset]
     found = [one for one in comparisons(chosen, cost_baseline) if one.lines]
-    known = {one.comparison.title: one for one in claims_or_none(found, record, baseline)}
+    known = {id(one.comparison): one for one in claims_or_none(found, record, baseline)}
     without = f"no run of {baseline} to compare with"
     ranks = rank_datasets(found)
     contents = Contents(
-        sections=[Section(one, known.get(one.title, without)) for one in found],
+        sections=[Section(one, known.get(id(one), without)) for one in found],
         cost_baseline=cost_baseline,
         pictures=list(pictures_of(figures_of(found, record, baseline, cost_baseline))),
         published=published_tables(rows),

@@ -49,5 +49,9 @@ def write_output(
 
 
 def _write(tables: Iterable[Table], folder: Path) -> None:
+    """Each table with its formats on one line."""
+    stems: dict[Path, list[str]] = {}
     for path in write_tables(list(tables), folder):
-        say(path)
+        stems.setdefault(path.with_suffix(""), []).append(path.suffix.removeprefix("."))
+    for stem, formats in stems.items():
+        say(f"{stem}.{{{','.join(formats)}}}")

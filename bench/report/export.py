@@ -9,6 +9,8 @@ from pathlib import Path
 
 from mcr_bench.bench.report.table import Table
 
+LINE, WIDEST = 80, 24  # characters that fit a line of a LaTeX page; columns of any table meant to be read
+MANY, LONGEST = 8, 150  # notes, above which their type is small; characters of a file name without its ending
 LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -39,25 +41,31 @@ def to_csv(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """A `table` environment for the booktabs package; notes stand under the rule, one per line."""
+    """A `table` environment for the packages booktabs and graphicx; notes stand below, one per line.
+
+    More columns than a page is wide are scaled to its width.
+    """
     width = len(table.columns)
     marked = [_marked(table, i, row, _tex, r"\textbf{{{}}}") for i, row in enumerate(table.text())]
-    rows = [" & ".join(cells) + r" \\" for cells in marked]
-    notes = [rf"\multicolumn{{{width}}}{{p{{\linewidth}}}}{{\footnotesize {_tex(note)}}} \\" for note in table.notes]
+    scaled = sum(max(map(len, column)) + 2 for column in zip(table.columns, *table.text(), strict=True)) > LINE
     return "\n".join(
         [
-            "% needs \\usepackage{booktabs}",
+            "% needs \\usepackage{booktabs,graphicx}",
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{_tex(table.title)}}}",
+            *[r"\resizebox{\linewidth}{!}{%"] * scaled,
             rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
             r"\toprule",
             " & ".join(map(_tex, table.columns)) + r" \\",
             r"\midrule",
-            *rows,
+            *(" & ".join(cells) + r" \\" for cells in marked),
             r"\bottomrule",
-            *notes,
-            r"\end{tabular}",
+            r"\end{tabular}" + "}" * scaled,
+            r"\par\medskip",
+            r"\begin{minipage}{\linewidth}\raggedright" + (r"\tiny" if len(table.notes) > MANY else r"\footnotesize"),
+            *(rf"{_tex(note)}\par" for note in table.notes),
+            r"\end{minipage}",
             r"\end{table}",
             "",
         ]
@@ -82,11 +90,16 @@ def page(table: Table) -> str:
 
 
 def write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
-    """Every table in every format into `folder`; a table's file is named after its title. Returns the files."""
+    """Every table in every format into `folder`; a table's file is named after its title. Returns the files.
+
+    Tables too wide for any page are for programs and browsers: CSV and HTML alone.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for stem, table in zip(_stems(tables), tables, strict=True):
         for suffix, write in (("md", markdown), ("csv", to_csv), ("tex", latex), ("html", page)):
+            if len(table.columns) > WIDEST and suffix in ("md", "tex"):
+                continue
             path = folder / f"{stem}.{suffix}"
             path.write_text(write(table), encoding="utf-8")
             written.append(path)
@@ -97,7 +110,7 @@ def _stems(tables: Sequence[Table]) -> list[str]:
     """File names made of the titles; a number tells equal ones apart."""
     stems: list[str] = []
     for table in tables:
-        stem = re.sub(r"[^\w.+-]+", "_", table.title.replace(" + ", "+")).strip("_")
+        stem = re.sub(r"[^\w.+-]+", "_", table.title.replace(" + ", "+")).strip("_")[:LONGEST]
         same = sum(other == stem or re.fullmatch(re.escape(stem) + r"-\d+", other) is not None for other in stems)
         stems.append(f"{stem}-{same + 1}" if same else stem)
     return stems
