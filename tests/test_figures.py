@@ -18,11 +18,12 @@ from mcr_bench.bench.figures.pareto import front, pareto
 from mcr_bench.bench.figures.race import race
 from mcr_bench.bench.figures.ranks import rank_diagram
 from mcr_bench.bench.figures.style import Mark, Marks, Missing, marks
-from mcr_bench.bench.figures.sweep import sweep_figure, sweeps
+from mcr_bench.bench.figures.sweep import sweep_figure
 from mcr_bench.bench.record.samples import Samples
 from mcr_bench.bench.report.claims import paired_against
 from mcr_bench.bench.report.lines import Comparison, Row
 from mcr_bench.bench.report.ranking import rank_datasets
+from mcr_bench.bench.report.sweeps import sweep_table, sweeps
 from mcr_bench.bench.statistics.ranks import rank
 
 TWO = ("audio", "video")
@@ -373,10 +374,29 @@ def test_a_sweep_of_dials_together_is_ordered_by_the_last() -> None:
     assert "unimodal (audio)" not in words(figure)
 
 
-def test_a_sweep_may_name_its_own_axis_and_needs_two_settings() -> None:
+def test_level_and_fall_along_a_sweep_by_hand() -> None:
+    def at(noise: str, base: list[float], other: list[float]) -> Comparison:
+        params = {"params": {"dataset.noise": noise}}
+        return compared(line("base", base, **params), line("other", other, **params))
+
+    easy, hard = at("1", [0.9, 0.8, 0.9], [0.9, 0.9, 0.8]), at("2", [0.6, 0.7, 0.6], [0.8, 0.8, 0.6])
+    table = sweep_table(sweeps([hard, easy])[0], "base")
+    rows = {str(cells[0]): dict(zip(table.columns, cells, strict=True)) for cells in table.rows}
+    assert list(rows) == ["other", "base"]
+    assert (rows["base"]["1"], rows["base"]["2"]) == (pytest.approx(260 / 3), pytest.approx(190 / 3))
+    assert rows["base"]["fall"] == pytest.approx(70 / 3)
+    assert rows["base"]["fall − base"] is None
+    # falls of base 30, 10, 30 and of other 10, 10, 20: differences -20, 0, -10, standard error 10 / sqrt(3)
+    assert rows["other"]["fall − base"] == pytest.approx(-10)
+    assert rows["other"]["fall low"] == pytest.approx(-10 - 4.302653 * 10 / 3**0.5)
+    # levels of base 75, 75, 75 and of other 85, 85, 70
+    assert rows["other"]["level − base"] == pytest.approx(5)
+    assert rows["other"]["n"] == 3
+    assert sweep_table(sweeps([hard, easy])[0], "nothing").rows[0][4] is None
+
+
+def test_a_sweep_needs_two_settings() -> None:
     found = [swept(shared="0.5", unique="0.25/0.1"), swept(shared="0.9", unique="0/0.1")]
-    (sweep,) = sweeps(found, lambda row: float(row["params"]["dataset.unique"].split("/")[0]), "U1")
-    assert (sweep.places, sweep.name) == ([0, 0.25], "U1")
     assert sweeps(found[:1]) == []
     assert sweeps([found[0], found[0]]) == [], "nothing varies"
 

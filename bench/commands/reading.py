@@ -13,6 +13,7 @@ from mcr_bench.bench.report.claims import Claims, baseline_of, claims, leading
 from mcr_bench.bench.report.lines import Comparison, Row, comparisons
 from mcr_bench.bench.report.published_table import published_tables
 from mcr_bench.bench.report.ranking import rank_data, rank_datasets, rank_table
+from mcr_bench.bench.report.sweeps import sweep_table, sweeps
 from mcr_bench.bench.report.table import Lead, Table, comparison_table
 from mcr_bench.bench.report.terminal import print_tables
 from mcr_bench.bench.tracking import Record
@@ -20,6 +21,7 @@ from mcr_bench.bench.tracking import Record
 TABLES = {
     "methods": "every method on one dataset: metrics, per modality, cost, protocol card",
     "statistics": "every method against the baseline: primary test, secondary tests, all pairs",
+    "sweeps": "every method along the settings of a dataset that were swept",
     "published": "published numbers beside ours",
 }
 
@@ -108,6 +110,7 @@ def tables_of(
     made_tables = {
         "methods": lambda: [comparison_table(one, cost_baseline, lead_of(made, baseline)) for one in found],
         "statistics": lambda: [table for one in made for table in claim_tables(one)],
+        "sweeps": lambda: [sweep_table(sweep, baseline) for sweep in sweeps(found)],
         "published": lambda: published_tables(rows, margin),
     }
     return {kind: made_tables[kind]() for kind in kinds}

@@ -19,10 +19,11 @@ from mcr_bench.bench.figures.pareto import pareto
 from mcr_bench.bench.figures.race import History, race
 from mcr_bench.bench.figures.ranks import rank_diagram
 from mcr_bench.bench.figures.style import Marks, Missing, marks
-from mcr_bench.bench.figures.sweep import Place, sweep_figure, sweeps
+from mcr_bench.bench.figures.sweep import sweep_figure
 from mcr_bench.bench.metrics import CLASSIFICATION
 from mcr_bench.bench.report.lines import Comparison, role_of
 from mcr_bench.bench.report.ranking import rank_datasets
+from mcr_bench.bench.report.sweeps import sweeps
 from mcr_bench.bench.statistics.ranks import Ranks
 
 LONGEST_STEM = 120
@@ -70,8 +71,7 @@ class Sources:
     history: run id -> metric -> (epoch, value); samples: run ids -> test samples; ranks: across datasets (None:
     computed here); budgets: columns dataset, protocol, modalities, method, budget, expected and, if known, metric
     (default accuracy). baseline: label or method in the forest (None: the ensemble); cost_baseline: method that costs
-    are relative to; order: names whose colours are fixed (the registry's); place, place_name: x axis of sweeps (None:
-    the dials' values).
+    are relative to; order: names whose colours are fixed (the registry's).
     """
 
     cost_baseline: str
@@ -82,8 +82,6 @@ class Sources:
     samples: Read | None = None
     ranks: Ranks | None = None
     budgets: pd.DataFrame | None = None
-    place: Place | None = None
-    place_name: str = ""
 
 
 class Drawn(NamedTuple):
@@ -131,7 +129,7 @@ def _tasks(comparisons: Sequence[Comparison], sources: Sources, look: Marks) -> 
     yield Task(
         CARDS["ranks"], [], "all datasets", lambda: rank_diagram(sources.ranks or rank_datasets(comparisons), look)
     )
-    yield from _sweeps(comparisons, sources, look)
+    yield from _sweeps(comparisons, look)
     yield from _budgets(sources, look)
 
 
@@ -146,8 +144,8 @@ def _of_comparison(found: Comparison, sources: Sources, look: Marks) -> dict[str
     }
 
 
-def _sweeps(comparisons: Sequence[Comparison], sources: Sources, look: Marks) -> Iterator[Task]:
-    found = sweeps(comparisons, sources.place, sources.place_name)
+def _sweeps(comparisons: Sequence[Comparison], look: Marks) -> Iterator[Task]:
+    found = sweeps(comparisons)
     for sweep in found:
         first = sweep.comparisons[0]
         about = f"{first.dataset} · {' + '.join(first.modalities)} · protocol {first.protocol} · {sweep.name}"

@@ -1,7 +1,6 @@
 """Figure "sweep": each method's test metric against a dial of the dataset that was swept."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from statistics import fmean
 
@@ -32,35 +31,10 @@ from mcr_bench.bench.figures.values import (
     reading,
     runs_note,
 )
-from mcr_bench.bench.report.lines import Comparison, Row, modalities_of, role_of
+from mcr_bench.bench.report.lines import Comparison, modalities_of, role_of
+from mcr_bench.bench.report.sweeps import Sweep
 
-DIAL = "dataset."
 BAYES = "data/bayes_accuracy"
-UNEVEN = 4  # largest gap between settings over the smallest, up to which their axis is to scale
-Place = Callable[[Row], float]
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """Comparisons along the dials in which they differ. places: x of each; ticks: their labels; name: of the axis."""
-
-    comparisons: list[Comparison]
-    places: list[float]
-    ticks: list[str]
-    name: str
-
-
-def sweeps(comparisons: Iterable[Comparison], x: Place | None = None, name: str = "") -> list[Sweep]:
-    """Groups of comparisons of one dataset, protocol and metric that differ in its dials; groups of one are left out.
-
-    x: place of a run's comparison on the axis called `name`. None: the value of the dial if one number varies, else the
-    comparisons side by side, ordered by the last dial that varies, with the dials' values as labels.
-    """
-    groups: dict[tuple[object, ...], list[Comparison]] = {}
-    for found in comparisons:
-        if found.lines:
-            groups.setdefault((found.dataset, found.protocol, found.modalities, found.metric), []).append(found)
-    return [sweep for group in groups.values() if len(group) > 1 and (sweep := _sweep(group, x, name))]
 
 
 @styled
@@ -130,57 +104,6 @@ def _bayes_of(found: Comparison) -> list[float]:
     """Of the runs that see every modality."""
     runs = [row for row in found.rows if modalities_of(row) == found.modalities and role_of([row]) != "unimodal"]
     return [row["metrics"][BAYES] for row in runs if is_number(row["metrics"].get(BAYES))]
-
-
-def _sweep(group: list[Comparison], x: Place | None, name: str) -> Sweep | None:
-    if x is not None:
-        return _placed(group, [x(_member(found)) for found in group], name)
-    dials = _varying(group)
-    values = [tuple(_dial(found, dial) for dial in dials) for found in group]
-    if not dials or len(set(values)) < len(values):
-        return None
-    name = " · ".join(dial.removeprefix(DIAL) for dial in dials)
-    if len(dials) == 1 and all(_numbers(text) and len(_numbers(text)) == 1 for (text,) in values):
-        return _placed(group, [_numbers(text)[0] for (text,) in values], name)
-    order = sorted(range(len(group)), key=lambda i: [(_numbers(t), t) for t in reversed(values[i])])
-    ticks = ["\n".join(map(_tidy, values[i])) for i in order]
-    return Sweep([group[i] for i in order], [float(i) for i in range(len(order))], ticks, name)
-
-
-def _placed(group: list[Comparison], places: list[float], name: str) -> Sweep:
-    """To scale where that keeps neighbours apart, else side by side."""
-    order = sorted(range(len(group)), key=lambda i: places[i])
-    ticks, at = [f"{places[i]:g}" for i in order], [places[i] for i in order]
-    gaps = [b - a for a, b in pairwise(at)]
-    if max(gaps) > UNEVEN * min(gaps):
-        at = [float(i) for i in range(len(order))]
-    return Sweep([group[i] for i in order], at, ticks, name)
-
-
-def _varying(group: list[Comparison]) -> list[str]:
-    dials = sorted({key for found in group for key in _member(found)["params"] if key.startswith(DIAL)})
-    return [dial for dial in dials if len({_dial(found, dial) for found in group}) > 1]
-
-
-def _member(found: Comparison) -> Row:
-    """A run that sees every modality, if there is one."""
-    return next((row for row in found.rows if modalities_of(row) == found.modalities), found.rows[0])
-
-
-def _dial(found: Comparison, name: str) -> str:
-    return str(_member(found)["params"].get(name, ""))
-
-
-def _numbers(text: str) -> list[float]:
-    """The numbers of a dial's value such as 0.45 or 0.2/0.1; none where it is no number."""
-    try:
-        return [float(part) for part in text.split("/")]
-    except ValueError:
-        return []
-
-
-def _tidy(text: str) -> str:
-    return "/".join(f"{number:g}" for number in _numbers(text)) or text
 
 
 def _spacing(places: Sequence[float]) -> float:
