@@ -329,8 +329,9 @@ def prepare(
 ) -> None:
     """Read the raw files of a dataset and write them, ready to load, to DATA_ROOT/NAME."""
     from mcr_bench.bench.plan import make_dataset
+    from mcr_bench.datasets.base import Preparation
 
-    typer.echo(make_dataset(name, data_root, {}).prepare(source))
+    typer.echo(make_dataset(name, data_root, {}).prepare(Preparation(source)))
 
 
 def main() -> None:

@@ -144,7 +144,7 @@ def train_epoch(run: Training) -> None:
         fit.step += 1
         seeds.reseed(fit.device, run.spec.seed, "augment", fit.epoch, fit.step)
         set_rate(fit.optimizer, rate_factor(fit.settings.schedule, fit.step, steps, fit.settings.epochs))
-        batch = fit.train.batch(index)
+        batch = fit.train.training_batch(index)
         if run.store is not None:
             run.store.expect(batch.target)
         if position % max(1, steps // WATCHED) == 0:

@@ -1,6 +1,7 @@
 """The contract of a dataset adapter: what it declares, how it prepares and loads, and the splits it gives."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
@@ -64,11 +65,35 @@ class Batch:
     index: Tensor
 
 
+class Rows(ABC):
+    """Samples (N, ...) of one modality that stay on disk: gathered by index, and made ready as whole batches."""
+
+    shape: tuple[int, ...]
+
+    @abstractmethod
+    def __getitem__(self, index: Tensor) -> Tensor:
+        """(B,) -> (B, ...) as evaluation sees them, on the device of `to`."""
+
+    @abstractmethod
+    def augmented(self, index: Tensor, seed: int) -> Tensor:
+        """(B,) -> (B, ...) as training sees them; modalities that are augmented alike draw alike from `seed`."""
+
+    @abstractmethod
+    def mean(self) -> Tensor:
+        """The mean sample (...) as evaluation sees it; padded steps do not count."""
+
+    @abstractmethod
+    def to(self, device: torch.device) -> "Rows":
+        """The same samples, whose batches are made on `device`."""
+
+
 @dataclass
 class Split:
-    """One part of the data in memory. values[m]: (N, ...); lengths[m]: (N,) for padded sequences; target: (N,)."""
+    """One part of the data. values[m]: (N, ...) in memory or on disk; lengths[m]: (N,) for padded sequences;
+    target: (N,).
+    """
 
-    values: dict[str, Tensor]
+    values: dict[str, Tensor] | dict[str, Tensor | Rows]
     target: Tensor
     ids: list[str]
     groups: list[str] | None = None
@@ -82,6 +107,15 @@ class Split:
         values = {m: x[index] for m, x in self.values.items()}
         return Batch(Inputs(values, {m: n[index] for m, n in self.lengths.items()}), self.target[index], index)
 
+    def training_batch(self, index: Tensor) -> Batch:
+        """The samples at `index` (B,), augmented where the data is; draws from torch's default generator."""
+        on_disk = {m: x for m, x in self.values.items() if isinstance(x, Rows)}
+        if not on_disk:
+            return self.batch(index)
+        seed = int(torch.randint(2**62, ()))
+        values = {m: x.augmented(index, seed) if isinstance(x, Rows) else x[index] for m, x in self.values.items()}
+        return Batch(Inputs(values, {m: n[index] for m, n in self.lengths.items()}), self.target[index], index)
+
     def to(self, device: torch.device) -> "Split":
         """A copy whose tensors live on `device`."""
         values = {m: x.to(device) for m, x in self.values.items()}
@@ -93,7 +127,10 @@ class Split:
         return {m: self._mean(m) for m in self.values}
 
     def _mean(self, modality: str) -> Tensor:
-        x = self.values[modality].float()
+        found = self.values[modality]
+        if isinstance(found, Rows):
+            return found.mean()
+        x = found.float()
         if modality not in self.lengths:
             return x.mean(0)
         mask = self.mask(modality)
@@ -117,13 +154,28 @@ class Splits:
 
 @dataclass(frozen=True)
 class Card:
-    """What a stranger must know to bring the data: `layout` is the exact folder tree that `prepare` reads."""
+    """What a stranger must know to bring the data: `layout` is the exact folder tree that `prepare` reads.
+
+    download: what to fetch and from whom; size: how much room the raw files take.
+    """
 
     title: str
     homepage: str
     licence: str
     layout: str
     expected: str
+    download: str = ""
+    size: str = ""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How to prepare. splits: files with split lists that the user names; progress: told (done, total) now and then."""
+
+    source: Path
+    splits: Sequence[Path] = ()
+    jobs: int = 1
+    progress: Callable[[int, int], None] = lambda done, total: None
 
 
 @dataclass
@@ -159,8 +211,8 @@ class Dataset(ABC):
     def load(self, protocol: str, fold: int, seed: int, modalities: tuple[str, ...]) -> Splits:
         """The three parts, standardised with statistics of the training part."""
 
-    def prepare(self, source: Path) -> str:
-        """Raw files in `source` (only read) -> `location`; returns what was done, in words."""
+    def prepare(self, request: Preparation) -> str:
+        """Raw files in `request.source` (only read) -> `location`; returns what was done, in words."""
         raise UserError(f"dataset '{self.name}' needs no preparation.")
 
 
@@ -172,6 +224,7 @@ def standardise(splits: Splits) -> Splits:
     """
     parts = (splits.train, splits.val, splits.test)
     for modality, x in splits.train.values.items():
+        assert isinstance(x, Tensor)  # samples on disk are standardised batch by batch
         channel = x.ndim - 1 if x.ndim < 4 else x.ndim - 3
         padded = modality in splits.train.lengths
         real = x[splits.train.mask(modality)[..., 0]] if padded else x.movedim(channel, -1).flatten(0, -2)

@@ -12,7 +12,7 @@ from mcr_bench.datasets import _prepared
 from mcr_bench.datasets._npz import Array, digest
 from mcr_bench.datasets._table import Table, read_table, require_parts
 from mcr_bench.datasets._utd_raw import LAYOUT, RECIPE, SUBJECTS, Source, as_arrays, checksum, scan, short_name
-from mcr_bench.datasets.base import Card, Dataset, Facts, Protocol, Splits
+from mcr_bench.datasets.base import Card, Dataset, Facts, Preparation, Protocol, Splits
 
 CARD = Card(
     title="UTD Multimodal Human Action Dataset (Chen, Jafari, Kehtarnavaz, ICIP 2015)",
@@ -72,8 +72,9 @@ class UtdMhad(Dataset):
         require_parts(part, f"'{self._file}', protocol {protocol}, fold {fold}", f"Prepare more subjects: `{PREPARE}`.")
         return self._table.splits(part, modalities)
 
-    def prepare(self, source: Path) -> str:
+    def prepare(self, request: Preparation) -> str:
         """Raw .mat files -> one .npz in `location`; lists every file and clip that is left out, and why."""
+        source = request.source
         found = scan(source)
         with _prepared.writing(self.location, source):
             sources = {short_name(path): checksum(path) for clip in found.clips.values() for path in clip.values()}

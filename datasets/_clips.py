@@ -1,0 +1,219 @@
+"""Datasets made of clips: what an adapter says of its raw files; preparing, opening and splitting are the same for all.
+
+A raw folder becomes a cache, DATA_ROOT/NAME/RECIPE-DIGEST: one memory-mapped array per field of the recipe, a row per
+clip, an index and a manifest. Different recipes live side by side.
+"""
+
+import hashlib
+import json
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.task import Task
+from mcr_bench.datasets._audit import Parts, note_of
+from mcr_bench.datasets._cache import Cache, cache_folder, open_cache
+from mcr_bench.datasets._npz import Array
+from mcr_bench.datasets._rows import CachedRows, View
+from mcr_bench.datasets._table import require_parts
+from mcr_bench.datasets.base import Dataset, Facts, Modality, Preparation, Protocol, Split, Splits
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One sample of a raw folder. files: role -> path; span: seconds from start to end, where it is part of a file.
+
+    label: class index or score. group: actor, video or subject, whose clips belong together.
+    """
+
+    id: str
+    label: float
+    group: str
+    files: Mapping[str, Path]
+    span: tuple[float, float] | None = None
+
+
+@dataclass
+class Scan:
+    """A raw folder. problems: (file or clip, reason) of all that is left out before anything is decoded.
+
+    lists: name -> content of the split lists found; they are kept in the cache.
+    """
+
+    clips: list[Clip]
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    lists: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One array of a cache: shape of a row and dtype. padded: rows (T, C) may be shorter; their lengths are kept."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    padded: bool = False
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a clip becomes rows. Everything that decides the bytes is in `settings` (JSON values, a version among them).
+
+    decode: (clip, settings) -> field -> array, a function of a module (it runs in worker processes); raises `Unusable`.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    fields: Mapping[str, Field]
+    decode: Callable[[Clip, Mapping[str, Any]], Mapping[str, Array]]
+
+    @property
+    def digest(self) -> str:
+        """Eight hexadecimal digits of everything that decides the bytes."""
+        fields = {name: [list(f.shape), f.dtype, f.padded] for name, f in self.fields.items()}
+        text = json.dumps([self.name, dict(self.settings), fields], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A protocol as the adapter states it. part: fold -> (N,) of train, val, test and '' (unused), a row per clip."""
+
+    split: str
+    selection: str
+    metric: str
+    part: Callable[[int], Array]
+    folds: tuple[int, ...] = (1,)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A known state of a dataset, told by its number of usable clips: "the vavl list"."""
+
+    clips: int
+    name: str
+
+
+class ClipDataset(Dataset):
+    """The base of adapters of raw media and of features on disk. The dials of a subclass decide its recipe."""
+
+    @abstractmethod
+    def scan(self, source: Path, splits: Sequence[Path]) -> Scan:
+        """What is in a raw folder, in the order of ids; UserError with the layout where it is another thing."""
+
+    @abstractmethod
+    def recipe(self) -> Recipe:
+        """How clips are decoded under the present dials."""
+
+    @abstractmethod
+    def views(self, cache: Cache, train: Array) -> dict[str, View]:
+        """Modality -> how its batches are made from a field; `train` (n,) are the rows to take statistics from."""
+
+    @abstractmethod
+    def modalities(self) -> dict[str, Modality]:
+        """Modality -> shape of a sample as a model sees it."""
+
+    @abstractmethod
+    def rules(self, cache: Cache) -> dict[str, Rule]:
+        """The protocols that this cache can serve (lists may be missing), the default first."""
+
+    @property
+    @abstractmethod
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes in the order of labels; empty for regression."""
+
+    variants: tuple[Variant, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """The cache of the present recipe."""
+        return cache_folder(self.location, self.recipe())
+
+    @cached_property
+    def cache(self) -> Cache:
+        """The prepared clips; UserError with instructions where they are not prepared with this recipe."""
+        if not self.folder.is_dir():
+            raise UserError(self.missing())
+        return open_cache(self.folder)
+
+    def missing(self) -> str:
+        """What to do where the data is not prepared, the text of `data info` included."""
+        others = sorted(p.parent.name for p in self.location.glob("*/manifest.json"))
+        known = f" Prepared with other settings: {', '.join(others)}." if others else ""
+        return f"{self.name} is not prepared in '{self.folder}'.{known}\n{self.info()}"
+
+    def facts(self) -> Facts:
+        """Modalities and task; UserError with instructions where nothing is prepared."""
+        _ = self.cache
+        return Facts(self.modalities(), Task(len(self.class_names) or None), self.class_names)
+
+    def protocols(self) -> dict[str, Protocol]:
+        """By name; the note of each says what the audit found (groups, videos or contents in two parts)."""
+        return {name: self._protocol(name, rule) for name, rule in self.rules(self.cache).items()}
+
+    def _protocol(self, name: str, rule: Rule) -> Protocol:
+        found = note_of({fold: self.parts(name, fold) for fold in rule.folds})
+        note = "; ".join(text for text in (rule.note, found) if text)
+        return Protocol(name, rule.split, rule.selection, rule.metric, rule.folds, note)
+
+    def parts(self, protocol: str, fold: int) -> Parts:
+        """The clips of each part, for the audit; UserError for an unknown protocol or fold."""
+        index = self.cache.index
+        return Parts(self._part(protocol, fold), index.ids, index.groups, index.contents, index.labels)
+
+    def _part(self, protocol: str, fold: int) -> Array:
+        rules = self.rules(self.cache)
+        if protocol not in rules:
+            raise unknown(f"protocol of {self.name}", protocol, rules)
+        if fold not in rules[protocol].folds:
+            raise UserError(
+                f"fold {fold}: protocol {protocol} of {self.name} has folds {list(rules[protocol].folds)}."
+            )
+        return rules[protocol].part(fold)
+
+    def fingerprint(self) -> str:
+        """A digest of the cached arrays, labels, groups and split lists."""
+        return self.cache.fingerprint
+
+    def load(self, protocol: str, fold: int, seed: int, modalities: tuple[str, ...]) -> Splits:
+        """The parts; samples stay on disk."""
+        part = self._part(protocol, fold)
+        require_parts(part, f"{self.name}, protocol {protocol}, fold {fold}", "Prepare more of the dataset.")
+        for m in modalities:
+            if m not in self.modalities():
+                raise unknown(f"modality of {self.name}", m, self.modalities())
+        views = self.views(self.cache, np.flatnonzero(part == "train"))
+        train, val, test = (
+            self._split(np.flatnonzero(part == name), {m: v for m, v in views.items() if m in modalities})
+            for name in ("train", "val", "test")
+        )
+        return Splits(train, val, test)
+
+    def _split(self, at: Array, views: Mapping[str, View]) -> Split:
+        cache, index = self.cache, self.cache.index
+        labels = index.labels[at]
+        target = torch.from_numpy(labels.astype(np.int64 if self.class_names else np.float32))
+        return Split(
+            {m: CachedRows(cache, view, at) for m, view in views.items()},
+            target,
+            [index.ids[i] for i in at],
+            [index.groups[i] for i in at],
+            {m: torch.from_numpy(cache.lengths(v.field)[at]) for m, v in views.items() if v.padded},
+        )
+
+    def prepare(self, request: Preparation) -> str:
+        """Raw clips -> the cache of the present recipe, in parallel and resumable; returns what was done, in words."""
+        from mcr_bench.datasets._prepare import prepare_clips, report_of
+
+        recipe = self.recipe()
+        found = self.scan(request.source, request.splits)
+        made = prepare_clips(self.name, recipe, found, request, self.folder)
+        self.__dict__.pop("cache", None)
+        return report_of(made, self.folder)
