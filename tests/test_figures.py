@@ -17,78 +17,12 @@ from mcr_bench.bench.figures.methods import methods
 from mcr_bench.bench.figures.pareto import front, pareto
 from mcr_bench.bench.figures.race import race
 from mcr_bench.bench.figures.ranks import rank_diagram
-from mcr_bench.bench.figures.style import Mark, Marks, Missing, marks
-from mcr_bench.bench.figures.sweep import sweep_figure
+from mcr_bench.bench.figures.style import Missing, marks
 from mcr_bench.bench.record.samples import Samples
 from mcr_bench.bench.report.claims import paired_against
-from mcr_bench.bench.report.lines import Comparison, Row
 from mcr_bench.bench.report.ranking import rank_datasets
-from mcr_bench.bench.report.sweeps import sweep_table, sweeps
 from mcr_bench.bench.statistics.ranks import rank
-
-TWO = ("audio", "video")
-
-
-def row(label: str, seed: int, value: float, role: str = "method", modalities: Sequence[str] = TWO, **more: Any) -> Row:
-    metrics = {
-        f"test/{more.get('metric', 'accuracy')}": value,
-        "epochs": 5,
-        "cost/encoder_forwards": 1.0,
-        "cost/encoder_backwards": 1.0,
-    }
-    return {
-        "method": label.split()[0],
-        "label": label,
-        "seed": seed,
-        "fold": 1,
-        "metric": more.get("metric", "accuracy"),
-        "value": value,
-        "seconds_per_step": more.get("seconds", 0.01),
-        "run_id": f"{label}/{seed}",
-        "metrics": more.get("own", metrics) | more.get("metrics", {}),
-        "params": more.get("params", {}),
-        "tags": {"role": role, "modalities": ",".join(modalities), "dependencies": more.get("dependencies", "")},
-    }
-
-
-def line(label: str, values: Sequence[float], role: str = "method", **more: Any) -> list[Row]:
-    return [row(label, seed, value, role, **more) for seed, value in enumerate(values)]
-
-
-def compared(*lines: list[Row], dataset: str = "toy", modalities: tuple[str, ...] = TWO) -> Comparison:
-    named = {runs[0]["label"]: runs for runs in lines}
-    return Comparison(dataset, "official", modalities, lines[0][0]["metric"], ("p",), (), named, [], 0, [])
-
-
-def small(**more: Any) -> Comparison:
-    return compared(
-        line("unimodal (audio)", [0.5, 0.52, 0.51], "unimodal", modalities=("audio",)),
-        line("unimodal (video)", [0.55, 0.57, 0.59], "unimodal", modalities=("video",)),
-        line("ensemble", [0.60, 0.62, 0.64], "ensemble"),
-        line("base", [0.61, 0.62, 0.66], "reference", **more),
-        line("other", [0.70, 0.74, 0.72], **more),
-    )
-
-
-def look(*found: Comparison) -> Marks:
-    return marks({label: runs[0]["tags"]["role"] for c in found for label, runs in c.lines.items()})
-
-
-def xs(figure: Figure, mark: Mark, axes: int = 0) -> list[float]:
-    """x of the single points drawn with a mark."""
-    lines = [a for a in figure.axes[axes].lines if (a.get_marker(), a.get_color()) == (mark.marker, mark.colour)]
-    return [float(np.asarray(artist.get_xdata())[0]) for artist in lines if len(np.asarray(artist.get_xdata())) == 1]
-
-
-def words(figure: Figure) -> str:
-    """Everything written on a figure."""
-    texts = [
-        t.get_text() for axes in figure.axes for t in [*axes.texts, *axes.get_xticklabels(), *axes.get_yticklabels()]
-    ]
-    texts += [label for axes in figure.axes for label in (axes.get_xlabel(), axes.get_ylabel(), axes.get_title())]
-    texts += [axes.get_title(loc="left") for axes in figure.axes]
-    texts += [t.get_text() for legend in figure.legends for t in legend.get_texts()]
-    return "\n".join([*texts, figure.get_supxlabel()]).replace("\n  ", " ")
+from mcr_bench.tests.figure_rows import TWO, compared, line, look, row, small, words, xs
 
 
 def test_methods_shows_means_t_intervals_and_both_reference_lines_in_per_cent() -> None:
@@ -347,58 +281,6 @@ def test_critical_difference_diagram() -> None:
     thick = [a for a in figure.axes[0].lines if a.get_linewidth() > 2]
     ends = [tuple(np.round(np.asarray(a.get_xdata()), 2)) for a in thick]
     assert ends == [(0.96, 2.04), (1.96, 3.04), (2.96, 4.04)]
-
-
-def swept(**dials: str) -> Comparison:
-    params = {f"dataset.{name}": value for name, value in dials.items()} | {"dataset.train": "100"}
-    more = {"params": params, "metrics": {"data/bayes_accuracy": 0.9}}
-    single = line("unimodal (audio)", [0.1], "unimodal", modalities=("audio",), metrics={"data/bayes_accuracy": 0.2})
-    return compared(single, line("a", [0.5, 0.6], **more), line("b", [0.6, 0.7], **more))
-
-
-def test_a_sweep_over_one_number_is_to_scale() -> None:
-    found = [swept(noise=value) for value in ("0.4", "0.1", "0.2")]
-    (sweep,) = sweeps(found)
-    assert (sweep.places, sweep.ticks, sweep.name) == ([0.1, 0.2, 0.4], ["0.1", "0.2", "0.4"], "noise")
-    (uneven,) = sweeps([swept(noise=value) for value in ("1", "30", "3")])
-    assert (uneven.places, uneven.ticks) == ([0, 1, 2], ["1", "3", "30"])
-
-
-def test_a_sweep_of_dials_together_is_ordered_by_the_last() -> None:
-    found = [swept(shared="0.45", unique="0.45/0.1"), swept(shared="0.9", unique="0/0.1")]
-    (sweep,) = sweeps(found)
-    assert (sweep.ticks, sweep.name) == (["0.9\n0/0.1", "0.45\n0.45/0.1"], "shared · unique")
-    figure = sweep_figure(sweep, look(*found))
-    dashed = figure.axes[0].lines[-1]
-    assert np.asarray(dashed.get_ydata()).tolist() == [90, 90], "of the runs that see every modality"
-    assert "unimodal (audio)" not in words(figure)
-
-
-def test_level_and_fall_along_a_sweep_by_hand() -> None:
-    def at(noise: str, base: list[float], other: list[float]) -> Comparison:
-        params = {"params": {"dataset.noise": noise}}
-        return compared(line("base", base, **params), line("other", other, **params))
-
-    easy, hard = at("1", [0.9, 0.8, 0.9], [0.9, 0.9, 0.8]), at("2", [0.6, 0.7, 0.6], [0.8, 0.8, 0.6])
-    table = sweep_table(sweeps([hard, easy])[0], "base")
-    rows = {str(cells[0]): dict(zip(table.columns, cells, strict=True)) for cells in table.rows}
-    assert list(rows) == ["other", "base"]
-    assert (rows["base"]["1"], rows["base"]["2"]) == (pytest.approx(260 / 3), pytest.approx(190 / 3))
-    assert rows["base"]["fall"] == pytest.approx(70 / 3)
-    assert rows["base"]["fall − base"] is None
-    # falls of base 30, 10, 30 and of other 10, 10, 20: differences -20, 0, -10, standard error 10 / sqrt(3)
-    assert rows["other"]["fall − base"] == pytest.approx(-10)
-    assert rows["other"]["fall low"] == pytest.approx(-10 - 4.302653 * 10 / 3**0.5)
-    # levels of base 75, 75, 75 and of other 85, 85, 70
-    assert rows["other"]["level − base"] == pytest.approx(5)
-    assert rows["other"]["n"] == 3
-    assert sweep_table(sweeps([hard, easy])[0], "nothing").rows[0][4] is None
-
-
-def test_a_sweep_needs_two_settings() -> None:
-    found = [swept(shared="0.5", unique="0.25/0.1"), swept(shared="0.9", unique="0/0.1")]
-    assert sweeps(found[:1]) == []
-    assert sweeps([found[0], found[0]]) == [], "nothing varies"
 
 
 def test_budget_curves_in_per_cent() -> None:

@@ -1,0 +1,60 @@
+"""Sweeps over settings: their order, their figure, and the table of what each method loses along one."""
+
+import pytest
+
+from mcr_bench.bench.figures.sweep import sweep_figure
+from mcr_bench.bench.report.lines import Comparison
+from mcr_bench.bench.report.sweeps import sweep_table, sweeps
+from mcr_bench.tests.figure_rows import compared, line, look
+
+
+def swept(**dials: str) -> Comparison:
+    params = {f"dataset.{name}": value for name, value in dials.items()} | {"dataset.train": "100"}
+    more = {"params": params, "metrics": {"data/bayes_accuracy": 0.9}}
+    single = line("unimodal (audio)", [0.1], "unimodal", modalities=("audio",), metrics={"data/bayes_accuracy": 0.2})
+    return compared(single, line("a", [0.5, 0.6], **more), line("b", [0.6, 0.7], **more))
+
+
+def test_a_sweep_over_one_number_is_to_scale() -> None:
+    found = [swept(noise=value) for value in ("0.4", "0.1", "0.2")]
+    (sweep,) = sweeps(found)
+    assert (sweep.places, sweep.ticks, sweep.name) == ([0.1, 0.2, 0.4], ["0.1", "0.2", "0.4"], "noise")
+    (uneven,) = sweeps([swept(noise=value) for value in ("1", "30", "3")])
+    assert (uneven.places, uneven.ticks) == ([0, 1, 2], ["1", "3", "30"])
+
+
+def test_a_sweep_of_dials_together_is_ordered_by_the_last() -> None:
+    found = [swept(shared="0.45", unique="0.45/0.1"), swept(shared="0.9", unique="0/0.1")]
+    (sweep,) = sweeps(found)
+    assert (sweep.ticks, sweep.name) == (["0.9\n0/0.1", "0.45\n0.45/0.1"], "shared · unique")
+    figure = sweep_figure(sweep, look(*found))
+    dashed = figure.axes[0].lines[-1]
+    assert np.asarray(dashed.get_ydata()).tolist() == [90, 90], "of the runs that see every modality"
+    assert "unimodal (audio)" not in words(figure)
+
+
+def test_level_and_fall_along_a_sweep_by_hand() -> None:
+    def at(noise: str, base: list[float], other: list[float]) -> Comparison:
+        params = {"params": {"dataset.noise": noise}}
+        return compared(line("base", base, **params), line("other", other, **params))
+
+    easy, hard = at("1", [0.9, 0.8, 0.9], [0.9, 0.9, 0.8]), at("2", [0.6, 0.7, 0.6], [0.8, 0.8, 0.6])
+    table = sweep_table(sweeps([hard, easy])[0], "base")
+    rows = {str(cells[0]): dict(zip(table.columns, cells, strict=True)) for cells in table.rows}
+    assert list(rows) == ["other", "base"]
+    assert (rows["base"]["1"], rows["base"]["2"]) == (pytest.approx(260 / 3), pytest.approx(190 / 3))
+    assert rows["base"]["fall"] == pytest.approx(70 / 3)
+    assert rows["base"]["fall − base"] is None
+    # falls of base 30, 10, 30 and of other 10, 10, 20: differences -20, 0, -10, standard error 10 / sqrt(3)
+    assert rows["other"]["fall − base"] == pytest.approx(-10)
+    assert rows["other"]["fall low"] == pytest.approx(-10 - 4.302653 * 10 / 3**0.5)
+    # levels of base 75, 75, 75 and of other 85, 85, 70
+    assert rows["other"]["level − base"] == pytest.approx(5)
+    assert rows["other"]["n"] == 3
+    assert sweep_table(sweeps([hard, easy])[0], "nothing").rows[0][4] is None
+
+
+def test_a_sweep_needs_two_settings() -> None:
+    found = [swept(shared="0.5", unique="0.25/0.1"), swept(shared="0.9", unique="0/0.1")]
+    assert sweeps(found[:1]) == []
+    assert sweeps([found[0], found[0]]) == [], "nothing varies"
