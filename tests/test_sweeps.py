@@ -1,5 +1,6 @@
 """Sweeps over settings: their order, their figure, and the table of what each method loses along one."""
 
+import numpy as np
 import pytest
 
 from mcr_bench.bench.figures.sweep import sweep_figure
