@@ -4,14 +4,11 @@ A raw folder becomes a cache, DATA_ROOT/NAME/RECIPE-DIGEST: one memory-mapped ar
 clip, an index and a manifest. Different recipes live side by side.
 """
 
-import hashlib
-import json
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,64 +18,12 @@ from mcr_bench.bench.task import Task
 from mcr_bench.datasets._audit import Parts, note_of
 from mcr_bench.datasets._cache import Cache, cache_folder, open_cache
 from mcr_bench.datasets._npz import Array
+from mcr_bench.datasets._recipe import Clip, Field, Recipe, Scan
 from mcr_bench.datasets._rows import CachedRows, View
 from mcr_bench.datasets._table import require_parts
 from mcr_bench.datasets.base import Dataset, Facts, Modality, Preparation, Protocol, Split, Splits
 
-
-@dataclass(frozen=True)
-class Clip:
-    """One sample of a raw folder. files: role -> path; span: seconds from start to end, where it is part of a file.
-
-    label: class index or score. group: actor, video or subject, whose clips belong together.
-    """
-
-    id: str
-    label: float
-    group: str
-    files: Mapping[str, Path]
-    span: tuple[float, float] | None = None
-
-
-@dataclass
-class Scan:
-    """A raw folder. problems: (file or clip, reason) of all that is left out before anything is decoded.
-
-    lists: name -> content of the split lists found; they are kept in the cache.
-    """
-
-    clips: list[Clip]
-    problems: list[tuple[str, str]] = field(default_factory=list)
-    lists: dict[str, bytes] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Field:
-    """One array of a cache: shape of a row and dtype. padded: rows (T, C) may be shorter; their lengths are kept."""
-
-    shape: tuple[int, ...]
-    dtype: str
-    padded: bool = False
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a clip becomes rows. Everything that decides the bytes is in `settings` (JSON values, a version among them).
-
-    decode: (clip, settings) -> field -> array, a function of a module (it runs in worker processes); raises `Unusable`.
-    """
-
-    name: str
-    settings: Mapping[str, Any]
-    fields: Mapping[str, Field]
-    decode: Callable[[Clip, Mapping[str, Any]], Mapping[str, Array]]
-
-    @property
-    def digest(self) -> str:
-        """Eight hexadecimal digits of everything that decides the bytes."""
-        fields = {name: [list(f.shape), f.dtype, f.padded] for name, f in self.fields.items()}
-        text = json.dumps([self.name, dict(self.settings), fields], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+__all__ = ["Clip", "ClipDataset", "Field", "Recipe", "Rule", "Scan", "Variant"]
 
 
 @dataclass(frozen=True)
@@ -173,9 +118,7 @@ class ClipDataset(Dataset):
         if protocol not in rules:
             raise unknown(f"protocol of {self.name}", protocol, rules)
         if fold not in rules[protocol].folds:
-            raise UserError(
-                f"fold {fold}: protocol {protocol} of {self.name} has folds {list(rules[protocol].folds)}."
-            )
+            raise UserError(f"fold {fold}: protocol {protocol} of {self.name} has folds {list(rules[protocol].folds)}.")
         return rules[protocol].part(fold)
 
     def fingerprint(self) -> str:

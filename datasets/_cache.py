@@ -1,0 +1,155 @@
+"""A prepared cache on disk: one memory-mapped array per field, an index of the clips that were kept, and a manifest.
+
+manifest.json    recipe, counts, quarantine with reasons, and the size of every file here; written last
+index.csv        id, group, label, slot, source, content of every clip kept, and its length in padded fields
+sources.csv      path, size and SHA-256 of the raw files of every clip
+FIELD.npy        (slots, ...): a row per clip found; the slot of a quarantined clip is a hole of zeros
+lists/           the split lists that were found, as they were
+"""
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mcr_bench.bench.errors import UserError
+from mcr_bench.datasets._npz import Array
+
+if TYPE_CHECKING:
+    from mcr_bench.datasets._recipe import Recipe
+
+MANIFEST = "manifest.json"
+INDEX = "index.csv"
+LENGTH = "length:"
+
+
+@dataclass
+class Index:
+    """The kept clips in the order of the scan. contents: a hash of each one's cached rows; labels: (n,) int64 or
+    float64.
+    """
+
+    ids: list[str]
+    groups: list[str]
+    contents: list[str]
+    labels: Array
+
+
+@dataclass
+class Cache:
+    """An open cache. rows: (n,) int64, the slot of each kept clip. Files replaced later do not change what is open."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    index: Index
+    rows: Array
+    lists: Mapping[str, bytes]
+    arrays: Mapping[str, Array]
+    steps: Mapping[str, Array]
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the arrays' content, ids, labels, groups and split lists, wherever they lie."""
+        return str(self.manifest["fingerprint"])
+
+    def array(self, field: str) -> Array:
+        """(slots, *shape) of a field, memory-mapped and read-only; index it by `rows`."""
+        return self.arrays[field]
+
+    def lengths(self, field: str) -> Array:
+        """(n,) int64: the real steps of each kept clip in a padded field."""
+        return self.steps[field]
+
+    def scalars(self, field: str) -> Array:
+        """(n,) values of a field of shape ()."""
+        return np.asarray(self.arrays[field][self.rows])
+
+    def damaged(self) -> Iterator[str]:
+        """The ids of clips whose cached rows are not what was written; reads every row once."""
+        for at, (slot, content) in enumerate(zip(self.rows, self.index.contents, strict=True)):
+            rows = {name: self.arrays[name][slot].tobytes() for name in self.arrays}
+            if content_of(rows, {name: int(steps[at]) for name, steps in self.steps.items()}) != content:
+                yield self.index.ids[at]
+
+
+def cache_folder(location: Path, recipe: "Recipe") -> Path:
+    """Where the cache of a recipe lies: different recipes are neighbours."""
+    return location / f"{recipe.name}-{recipe.digest}"
+
+
+def content_of(rows: Mapping[str, bytes], lengths: Mapping[str, int]) -> str:
+    """SHA-256 of one clip's rows, padding included, and of their lengths."""
+    found = hashlib.sha256()
+    for name in sorted(rows):
+        found.update(json.dumps([name, len(rows[name]), lengths.get(name)]).encode())
+        found.update(rows[name])
+    return found.hexdigest()
+
+
+def open_cache(folder: Path) -> Cache:
+    """The cache in `folder`; UserError that names the file where one is missing or not as the manifest says."""
+    while True:
+        before = _read(folder, MANIFEST)
+        try:
+            cache = _open(folder, before)
+        except UserError:
+            if _read(folder, MANIFEST) == before:
+                raise
+        else:
+            if _read(folder, MANIFEST) == before:
+                return cache
+        # `prepare` has put another cache here meanwhile
+
+
+def _open(folder: Path, text: bytes) -> Cache:
+    try:
+        manifest = json.loads(text)
+        for name, size in manifest["sizes"].items():
+            _require_size(folder, name, size)
+        fields = manifest["recipe"]["fields"]
+        table = _read_index(folder, manifest)
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in fields}
+        lists = {name: _read(folder, file) for name, file in manifest["lists"].items()}
+        kind = {"int64": int, "float64": float}[manifest["labels"]]
+        labels = np.array([kind(row["label"]) for row in table], manifest["labels"])
+        steps = {name: _integers(table, LENGTH + name) for name, (_, _, padded) in fields.items() if padded}
+        index = Index([r["id"] for r in table], [r["group"] for r in table], [r["content"] for r in table], labels)
+        return Cache(folder, manifest, index, _integers(table, "slot"), lists, arrays, steps)
+    except (KeyError, ValueError, AttributeError, TypeError) as error:
+        raise _broken(folder, f"'{folder}' is no cache of this version or is damaged ({error!r})") from error
+
+
+def _integers(table: list[dict[str, str]], column: str) -> Array:
+    return np.array([int(row[column]) for row in table], np.int64)
+
+
+def _read_index(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str, str]]:
+    content = _read(folder, INDEX)
+    if hashlib.sha256(content).hexdigest() != manifest["sha256"][INDEX]:
+        raise _broken(folder, f"'{folder / INDEX}' is not the file that was written")
+    return list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+
+
+def _require_size(folder: Path, name: str, size: int) -> None:
+    path = folder / name
+    if not path.is_file():
+        raise _broken(folder, f"'{path}' is missing")
+    if path.stat().st_size != size:
+        raise _broken(folder, f"'{path}' has {path.stat().st_size} bytes instead of {size}")
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise _broken(folder, f"'{folder / name}' cannot be read ({error.strerror})") from error
+
+
+def _broken(folder: Path, what: str) -> UserError:
+    return UserError(f"{what}. Run `mcr-bench data prepare` again (it mends what is damaged), or delete '{folder}'.")

@@ -1,0 +1,66 @@
+"""What an adapter says of raw clips and of how they are decoded; free of torch, as the workers that decode are."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mcr_bench.datasets._npz import Array
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One sample of a raw folder. files: role -> path; span: seconds from start to end, where it is part of a file.
+
+    label: class index or score. group: actor, video or subject, whose clips belong together.
+    """
+
+    id: str
+    label: float
+    group: str
+    files: Mapping[str, Path]
+    span: tuple[float, float] | None = None
+
+
+@dataclass
+class Scan:
+    """A raw folder. problems: (file or clip, reason) of all that is left out before anything is decoded.
+
+    lists: name -> content of the split lists found; they are kept in the cache.
+    """
+
+    clips: list[Clip]
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    lists: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One array of a cache: shape of a row and dtype. padded: rows (T, C) may be shorter; their lengths are kept."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    padded: bool = False
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a clip becomes rows. Everything that decides the bytes is in `settings` (JSON values, a version among them).
+
+    decode: (clip, settings) -> field -> array, a function of a module; raises `Unusable`. It runs in
+    worker processes, so its module imports no torch: that would cost each of them seconds and 200 MB.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    fields: Mapping[str, Field]
+    decode: Callable[[Clip, Mapping[str, Any]], Mapping[str, Array]]
+
+    @property
+    def digest(self) -> str:
+        """Eight hexadecimal digits of everything that decides the bytes."""
+        fields = {name: [list(f.shape), f.dtype, f.padded] for name, f in self.fields.items()}
+        text = json.dumps([self.name, dict(self.settings), fields], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
