@@ -1,0 +1,153 @@
+"""Crops of clips, drawn in the geometry of the original frames; the stored ones are squashed to squares."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+TRIES = 10
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """One box per clip, (B,) each. height, width: share of the frame; down, right: where in the room that is left
+    over, from 0 to below 1; flip: whether left and right are swapped.
+    """
+
+    height: Tensor
+    width: Tensor
+    down: Tensor
+    right: Tensor
+    flip: Tensor
+
+    def pixels(self, rows: int, columns: int) -> Tensor:
+        """(B, 4) top, left, height and width in whole pixels of a frame of this size."""
+        height = (self.height * rows).round().long().clamp(1, rows)
+        width = (self.width * columns).round().long().clamp(1, columns)
+        top, left = (self.down * (rows - height + 1)).long(), (self.right * (columns - width + 1)).long()
+        return torch.stack((top, left, height, width), 1)
+
+
+class Crop(ABC):
+    """A rule of cropping. aspect (B,): width over height of the original frames."""
+
+    @abstractmethod
+    def draw(self, aspect: Tensor, generator: torch.Generator) -> Boxes:
+        """Random boxes for training; how much is drawn depends on nothing but the number of clips."""
+
+    @abstractmethod
+    def fixed(self, aspect: Tensor) -> Boxes:
+        """The boxes of evaluation."""
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop(Crop):
+    """Inception's crop as in torchvision: area uniform in `scale`, log(width / height) uniform in `ratio`, any place,
+    a flip half of the time; the whole frame in evaluation.
+
+    The first of ten draws that fits is taken; if none does, the largest central box whose ratio is in `ratio`.
+    """
+
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flips: float = 0.5
+
+    def draw(self, aspect: Tensor, generator: torch.Generator) -> Boxes:
+        aspect = aspect.float()[:, None]
+        area, shape, place = torch.rand(3, len(aspect), TRIES, generator=generator)
+        area = self.scale[0] + area * (self.scale[1] - self.scale[0])
+        low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
+        shape = (low + shape * (high - low)).exp()
+        height, width = (area * aspect / shape).sqrt(), (area * shape / aspect).sqrt()
+        fits = (height <= 1) & (width <= 1)
+        first = fits.int().argmax(1, keepdim=True)
+        height, width = height.gather(1, first)[:, 0], width.gather(1, first)[:, 0]
+        nearest = aspect[:, 0].clamp(*self.ratio) / aspect[:, 0]  # over 1: too tall a frame, its height is cut
+        found, middle = fits.any(1), torch.full_like(height, 0.5)
+        return Boxes(
+            torch.where(found, height, 1 / nearest.clamp(min=1)),
+            torch.where(found, width, nearest.clamp(max=1)),
+            torch.where(found, place[:, 0], middle),
+            torch.where(found, place[:, 1], middle),
+            place[:, 2] < self.flips,
+        )
+
+    def fixed(self, aspect: Tensor) -> Boxes:
+        return _central(torch.ones_like(aspect), torch.ones_like(aspect))
+
+
+@dataclass(frozen=True)
+class ScaledCrop(Crop):
+    """The short side is resized to a uniform draw of `scale` times the crop's side, and a square cut at any place;
+    in evaluation to the low end of `scale`, and the central square.
+    """
+
+    scale: tuple[float, float] = (1.15, 1.43)
+    flips: float = 0.0
+
+    def draw(self, aspect: Tensor, generator: torch.Generator) -> Boxes:
+        scale, down, right, flip = torch.rand(4, len(aspect), generator=generator)
+        height, width = self._square(aspect, self.scale[0] + scale * (self.scale[1] - self.scale[0]))
+        return Boxes(height, width, down, right, flip < self.flips)
+
+    def fixed(self, aspect: Tensor) -> Boxes:
+        return _central(*self._square(aspect, torch.full((len(aspect),), self.scale[0])))
+
+    def _square(self, aspect: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        aspect = aspect.float()
+        return aspect.clamp(max=1) / scale, 1 / (aspect.clamp(min=1) * scale)
+
+
+def _central(height: Tensor, width: Tensor) -> Boxes:
+    middle = torch.full_like(height, 0.5)
+    return Boxes(height, width, middle, middle, torch.zeros(len(height), dtype=torch.bool))
+
+
+def crop_resize(raw: Tensor, boxes: Boxes, size: int) -> Tensor:
+    """(B, F, C, H, W) -> (B, F, C, size, size) on the same device: each clip's box, bilinear with antialiasing as PIL.
+
+    The box is cut first, so that nothing from outside it is mixed in. uint8 stays uint8, all else becomes float32.
+    """
+    pixels = boxes.pixels(*raw.shape[-2:])
+    raw = raw if raw.dtype == torch.uint8 else raw.float()
+    if raw.device.type == "cpu":
+        return _by_clip(raw, pixels, boxes.flip, size)
+    return _by_weights(raw, pixels.to(raw.device), boxes.flip.to(raw.device), size)
+
+
+def _by_clip(raw: Tensor, pixels: Tensor, flip: Tensor, size: int) -> Tensor:
+    """On a CPU the fastest exact way: 8-bit arithmetic over the pixels of the box alone."""
+    whole = (pixels == torch.tensor([0, 0, *raw.shape[-2:]])).all()
+    if whole and raw.shape[-2:] == (size, size) and not flip.any():
+        return raw
+    out = raw.new_empty((*raw.shape[:3], size, size))
+    for clip, made, (top, left, height, width), swap in zip(raw, out, pixels.tolist(), flip.tolist(), strict=True):
+        box = clip[..., top : top + height, left : left + width]
+        done = F.interpolate(box, (size, size), mode="bilinear", antialias=True)
+        made.copy_(done.flip(-1) if swap else done)
+    return out
+
+
+def _by_weights(raw: Tensor, pixels: Tensor, flip: Tensor, size: int) -> Tensor:
+    """On an accelerator: two batched products, columns then rows, for the whole batch."""
+    batch, _, _, rows, columns = raw.shape
+    top, left, height, width = pixels.unbind(1)
+    across = _weights(left, width, columns, size)
+    across = torch.where(flip[:, None, None], across.flip(1), across)
+    x = torch.bmm(raw.reshape(batch, -1, columns).float(), across.mT).reshape(batch, -1, rows, size)
+    x = torch.einsum("bij,bcjk->bcik", _weights(top, height, rows, size), x)
+    x = x.reshape(*raw.shape[:3], size, size)
+    return x.round_().to(torch.uint8) if raw.dtype == torch.uint8 else x
+
+
+def _weights(start: Tensor, length: Tensor, total: int, size: int) -> Tensor:
+    """(B, size, total): the share of each of `total` pixels in each of `size`, a triangle within the box."""
+    scale = (length / size)[:, None, None]
+    at = torch.arange(total, device=start.device) + 0.5
+    centre = start[:, None, None] + (torch.arange(size, device=start.device)[:, None] + 0.5) * scale
+    inside = (at > start[:, None, None]) & (at < (start + length)[:, None, None])
+    shares = (1 - (at - centre).abs() / scale.clamp(min=1)).clamp(min=0) * inside
+    return shares / shares.sum(2, keepdim=True)
