@@ -101,6 +101,9 @@ class ScaledCrop(Crop):
         return aspect.clamp(max=1) / scale, 1 / (aspect.clamp(min=1) * scale)
 
 
+INCEPTION, SCALED = RandomResizedCrop(), ScaledCrop()
+
+
 def _central(height: Tensor, width: Tensor) -> Boxes:
     middle = torch.full_like(height, 0.5)
     return Boxes(height, width, middle, middle, torch.zeros(len(height), dtype=torch.bool))

@@ -1,5 +1,6 @@
 """Views of frames and of optical flow: batches cropped, flipped and normalised as a whole, on the training device."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mcr_bench.datasets._rows import View
-from mcr_bench.datasets.media.crops import Boxes, Crop, RandomResizedCrop, ScaledCrop, crop_resize
+from mcr_bench.datasets.media.crops import INCEPTION, SCALED, Boxes, Crop, crop_resize
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -23,7 +24,7 @@ class _Cropped(View):
     field: str
     size: int = 224
     random: bool = True
-    crop: Crop = RandomResizedCrop()
+    crop: Crop = INCEPTION
     scalars: ClassVar[tuple[str, ...]] = ("aspect",)
 
     def evaluate(self, raw: Tensor, facts: dict[str, Tensor]) -> Tensor:
@@ -36,8 +37,9 @@ class _Cropped(View):
     def shape(self, raw: tuple[int, ...]) -> tuple[int, ...]:
         return (raw[0], 3, self.size, self.size)
 
+    @abstractmethod
     def _finish(self, raw: Tensor, boxes: Boxes) -> Tensor:
-        raise NotImplementedError
+        """The boxes of `raw` as a model sees them."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Frames(_Cropped):
 class ScaledFrames(Frames):
     """Frames for actions with a direction: random resize, then a square; never flipped unless `crop` says so."""
 
-    crop: Crop = ScaledCrop()
+    crop: Crop = SCALED
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Flow(_Cropped):
     a third channel of zeros, for encoders of images. A flip negates u. Resizing moves the vectors, and keeps them.
     """
 
-    crop: Crop = ScaledCrop()
+    crop: Crop = SCALED
     zero: float = 0.0
     unit: float = 1.0
 
