@@ -17,8 +17,8 @@ PAIRS = tuple(combinations(PARTS, 2))
 class Parts:
     """The samples of a dataset under one protocol and fold. part: (N,) of train, val, test and '' (unused).
 
-    ids, groups and contents (hashes of what is trained on): N each; labels: (N,) classes or scores.
-    group_name: what a group is (actor, video, subject).
+    ids, groups and contents (hashes of what is trained on): N each, no groups where none are known.
+    labels: (N,) classes or scores; group_name: what a group is (actor, video, subject).
     """
 
     part: Array
@@ -70,7 +70,7 @@ class Overlap:
 def audit(parts: Parts) -> list[Overlap]:
     """Every pair of parts that shares ids, groups or contents, in this order; empty where all is disjoint."""
     keys = {"id": parts.ids, "group": parts.groups, "content": parts.contents}
-    return [found for kind, of in keys.items() for found in _overlaps(kind, of, parts)]
+    return [found for kind, of in keys.items() if of for found in _overlaps(kind, of, parts)]
 
 
 def _overlaps(kind: str, keys: Sequence[str], parts: Parts) -> Iterator[Overlap]:

@@ -4,6 +4,7 @@ A raw folder becomes a cache, DATA_ROOT/NAME/RECIPE-DIGEST: one memory-mapped ar
 clip, an index and a manifest. Different recipes live side by side.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._recipe import Clip, Field, Recipe, Scan
 from mcr_bench.datasets._rows import CachedRows, View
 from mcr_bench.datasets._table import require_parts
+from mcr_bench.datasets._verify import Inventory
 from mcr_bench.datasets.base import Dataset, Facts, Modality, Preparation, Protocol, Split, Splits
 
 __all__ = ["Clip", "ClipDataset", "Field", "Recipe", "Rule", "Scan", "Variant"]
@@ -76,6 +78,24 @@ class ClipDataset(Dataset):
 
     variants: tuple[Variant, ...] = ()
 
+    def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
+        """Split list -> the clips that it names and that are not in the cache."""
+        return {}
+
+    @property
+    def prepared_size(self) -> tuple[int, int] | None:
+        """Clips of the largest known variant, and the bytes of their rows."""
+        row = sum(math.prod(field.shape) * np.dtype(field.dtype).itemsize for field in self.recipe().fields.values())
+        clips = max((variant.clips for variant in self.variants), default=0)
+        return (clips, clips * row) if clips else None
+
+    def inventory(self) -> Inventory:
+        """The clips of the cache beside the known variants; what was left out, and what the lists name in vain."""
+        manifest = self.cache.manifest
+        left_out = tuple((name, reason) for name, reason in (*manifest["problems"], *manifest["quarantine"]))
+        known = tuple((variant.clips, variant.name) for variant in self.variants)
+        return Inventory(len(self.cache.index.ids), known, left_out, self.missing_clips(self.cache))
+
     @property
     def folder(self) -> Path:
         """The cache of the present recipe."""
@@ -111,7 +131,7 @@ class ClipDataset(Dataset):
     def parts(self, protocol: str, fold: int) -> Parts:
         """The clips of each part, for the audit; UserError for an unknown protocol or fold."""
         index = self.cache.index
-        return Parts(self._part(protocol, fold), index.ids, index.groups, index.contents, index.labels)
+        return Parts(self._part(protocol, fold), index.ids, index.groups, index.contents, index.labels, self.group_name)
 
     def _part(self, protocol: str, fold: int) -> Array:
         rules = self.rules(self.cache)

@@ -12,6 +12,9 @@ from torch import Tensor
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.multimodal import Inputs
 from mcr_bench.bench.task import Task
+from mcr_bench.datasets._audit import Parts
+from mcr_bench.datasets._info import info_of
+from mcr_bench.datasets._verify import Inventory, Verification, parts_of, verification_of
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,8 @@ class Splits:
 class Card:
     """What a stranger must know to bring the data: `layout` is the exact folder tree that `prepare` reads.
 
-    download: what to fetch and from whom; size: how much room the raw files take.
+    download: what to fetch and from whom; size: how much room the raw files take; protocols: those that there are, a
+    line each, with the lists that they need.
     """
 
     title: str
@@ -166,6 +170,7 @@ class Card:
     expected: str
     download: str = ""
     size: str = ""
+    protocols: str = ""
 
 
 @dataclass(frozen=True)
@@ -183,11 +188,13 @@ class Dataset(ABC):
     """A dataset adapter; one per file. A subclass is a dataclass whose fields are its dials, made with `setting(...)`.
 
     `location` is the user's file for adapters that declare `suffixes`, else the prepared folder DATA_ROOT/NAME.
+    `group_name`: what a group is (actor, video, subject).
     """
 
     name: ClassVar[str]
     card: ClassVar[Card]
     suffixes: ClassVar[tuple[str, ...]] = ()
+    group_name: ClassVar[str] = "group"
     location: Path
 
     @property
@@ -214,6 +221,37 @@ class Dataset(ABC):
     def prepare(self, request: Preparation) -> str:
         """Raw files in `request.source` (only read) -> `location`; returns what was done, in words."""
         raise UserError(f"dataset '{self.name}' needs no preparation.")
+
+    @property
+    def needs_preparation(self) -> bool:
+        """Whether raw files must be prepared before they can be used."""
+        return type(self).prepare is not Dataset.prepare
+
+    @property
+    def prepared_size(self) -> tuple[int, int] | None:
+        """(clips, bytes) of the whole set once it is prepared under the present dials; None where nobody can tell."""
+        return None
+
+    def info(self) -> str:
+        """What to download and from whom, its licence, sizes, layout and protocols, and how to prepare it."""
+        return info_of(self)
+
+    def parts(self, protocol: str, fold: int) -> Parts:
+        """The samples of each part, for the audit; generated sets are those of seed 0."""
+        splits = self.load(protocol, fold, 0, tuple(self.facts().modalities))
+        return parts_of({"train": splits.train, "val": splits.val, "test": splits.test}, self.group_name)
+
+    def inventory(self) -> Inventory:
+        """What is there of the set and what is missing."""
+        name, protocol = next(iter(self.protocols().items()))
+        return Inventory(len(self.parts(name, protocol.folds[0]).ids))
+
+    def verify(self) -> Verification:
+        """Counts against the known variants, what is missing, and the audit of every protocol and fold.
+
+        UserError with instructions where the data is missing or damaged.
+        """
+        return verification_of(self)
 
 
 def standardise(splits: Splits) -> Splits:

@@ -12,6 +12,7 @@ from mcr_bench.datasets import _prepared
 from mcr_bench.datasets._npz import Array, digest
 from mcr_bench.datasets._table import Table, read_table, require_parts
 from mcr_bench.datasets._utd_raw import LAYOUT, RECIPE, SUBJECTS, Source, as_arrays, checksum, scan, short_name
+from mcr_bench.datasets._verify import Inventory
 from mcr_bench.datasets.base import Card, Dataset, Facts, Preparation, Protocol, Splits
 
 CARD = Card(
@@ -20,6 +21,8 @@ CARD = Card(
     licence="as stated on the authors' page, which offers Inertial.zip, Skeleton.zip and Depth.zip; cite the paper",
     layout=LAYOUT,
     expected="861 clips: 861 .mat files in each folder; a partial copy keeps the clips that have every modality",
+    download="Inertial.zip and Skeleton.zip from the homepage, and Depth.zip to train on depth too; unpack side by side",
+    protocols="subjects: needs no list\nloso: needs no list; 8 folds, one per subject",
 )
 CLIPS = 861
 PREPARE = "mcr-bench data prepare utd-mhad --source DIR"
@@ -29,6 +32,7 @@ PREPARE = "mcr-bench data prepare utd-mhad --source DIR"
 class UtdMhad(Dataset):
     name: ClassVar[str] = "utd-mhad"
     card: ClassVar[Card] = CARD
+    group_name: ClassVar[str] = "subject"
 
     @property
     def _file(self) -> Path:
@@ -37,11 +41,7 @@ class UtdMhad(Dataset):
     @cached_property
     def _table(self) -> Table:
         if not self._file.is_file():
-            raise UserError(
-                f"utd-mhad is not prepared in '{self.location}'. Download it from {CARD.homepage}, "
-                f"unpack it as\n{LAYOUT}\n"
-                f"and run `{PREPARE} --data-root {self.location.parent}`."
-            )
+            raise UserError(f"utd-mhad is not prepared in '{self.location}'.\n{self.info()}")
         return read_table(self._file)
 
     def facts(self) -> Facts:
@@ -71,6 +71,12 @@ class UtdMhad(Dataset):
         part = self._table.part if protocol == "subjects" else _loso(fold, self._table.groups or [])
         require_parts(part, f"'{self._file}', protocol {protocol}, fold {fold}", f"Prepare more subjects: `{PREPARE}`.")
         return self._table.splits(part, modalities)
+
+    def inventory(self) -> Inventory:
+        """The prepared clips of 861, and the files that were left out."""
+        clips = len(self._table.ids)
+        left_out = tuple((name, reason) for name, reason in _prepared.read_manifest(self._file)["left_out"])
+        return Inventory(clips, ((CLIPS, "the whole set"),), left_out)
 
     def prepare(self, request: Preparation) -> str:
         """Raw .mat files -> one .npz in `location`; lists every file and clip that is left out, and why."""

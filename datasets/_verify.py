@@ -1,0 +1,113 @@
+"""What `data verify` finds: counts against the known variants, what is missing, and the audit of every protocol."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from mcr_bench.datasets._audit import PARTS, Overlap, Parts, audit, histogram, is_selected_on_test
+
+if TYPE_CHECKING:
+    from mcr_bench.datasets.base import Dataset, Protocol, Split
+
+BLOCK = 256  # samples hashed at a time: those on disk may be large
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What is there of a set. variants: (clips, name) of its known states; left_out: (file or clip, reason).
+
+    missing: split list -> the clips that it names and that are not there.
+    """
+
+    clips: int
+    variants: tuple[tuple[int, str], ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
+    missing: Mapping[str, list[str]] = field(default_factory=dict)
+
+    def counted(self, clips: int) -> str:
+        """A number of clips in words: '5,820 of 7,442: the vavl list'; without variants just the number."""
+        if not self.variants:
+            return f"{clips:,} clips"
+        names = [name for size, name in self.variants if size == clips]
+        known = "; ".join(f"{size:,}: {name}" for size, name in self.variants)
+        text = " or ".join(names) or f"no known state (known: {known})"
+        return f"{clips:,} of {max(size for size, _ in self.variants):,}: {text}"
+
+
+@dataclass(frozen=True)
+class FoldAudit:
+    """One fold. sizes: part -> samples ('' = unused); classes: part -> samples per class, empty for regression.
+
+    spread: part -> (lowest, mean, highest) label; selected_on_test: whether validation holds samples of test.
+    """
+
+    fold: int
+    sizes: Mapping[str, int]
+    groups: Mapping[str, int]
+    overlaps: list[Overlap]
+    selected_on_test: bool
+    classes: Mapping[str, list[int]]
+    spread: Mapping[str, tuple[float, float, float]]
+
+    def absent(self, part: str) -> list[int]:
+        """The classes without a sample in a part."""
+        return [k for k, count in enumerate(self.classes.get(part, [])) if count == 0]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found out about a prepared set."""
+
+    inventory: Inventory
+    class_names: tuple[str, ...]
+    group_name: str
+    protocols: dict[str, tuple["Protocol", list[FoldAudit]]]
+
+
+def verification_of(data: "Dataset") -> Verification:
+    """The inventory, and the audit of every protocol and fold that the set can serve."""
+    facts = data.facts()
+    protocols = {
+        name: (protocol, [audited(fold, data.parts(name, fold), facts.task.classes) for fold in protocol.folds])
+        for name, protocol in data.protocols().items()
+    }
+    return Verification(data.inventory(), facts.class_names, data.group_name, protocols)
+
+
+def audited(fold: int, parts: Parts, classes: int | None) -> FoldAudit:
+    """The audit of one fold; classes: their number, None for regression."""
+    labels = {name: parts.labels[parts.part == name] for name in PARTS}
+    return FoldAudit(
+        fold,
+        parts.sizes(),
+        {name: len({parts.groups[i] for i in np.flatnonzero(parts.part == name)}) for name in PARTS if parts.groups},
+        audit(parts),
+        is_selected_on_test(parts),
+        histogram(parts, classes) if classes else {},
+        {} if classes else {name: (y.min(), y.mean(), y.max()) for name, y in labels.items() if len(y)},
+    )
+
+
+def parts_of(splits: Mapping[str, "Split"], group_name: str) -> Parts:
+    """Loaded splits as the audit sees them; the content of a sample is a hash of its values in all modalities."""
+    found = list(splits.values())
+    return Parts(
+        np.repeat(list(splits), [len(split) for split in found]),
+        [i for split in found for i in split.ids],
+        [g for split in found for g in split.groups or []],
+        [content for split in found for content in _contents(split)],
+        torch.cat([split.target for split in found]).numpy(),
+        group_name,
+    )
+
+
+def _contents(split: "Split") -> Iterator[str]:
+    for first in range(0, len(split), BLOCK):
+        inputs = split.batch(torch.arange(first, min(first + BLOCK, len(split)))).inputs
+        tensors = [*inputs.values.values(), *inputs.lengths.values()]
+        for row in zip(*(x.numpy() for x in tensors), strict=True):
+            yield hashlib.sha256(b"".join(x.tobytes() for x in row)).hexdigest()
