@@ -11,7 +11,8 @@ def tile(wave: Array, samples: int) -> Array:
     """(T,) -> (samples,): repeated to the length, cut, clipped to [-1, 1]."""
     if not len(wave):
         raise ValueError("there is no sample to repeat")
-    return np.clip(np.resize(wave, samples), -1, 1)
+    tiled: Array = np.clip(np.resize(wave, samples), -1, 1)
+    return tiled
 
 
 def log_magnitude(wave: Array, n_fft: int = 512, hop: int = 353) -> Array:
@@ -23,7 +24,7 @@ def log_magnitude(wave: Array, n_fft: int = 512, hop: int = 353) -> Array:
     windows = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
     magnitude = np.abs(np.fft.rfft(windows * hann, axis=1)).T
-    return np.log(magnitude + FLOOR).astype(np.float32)
+    return np.asarray(np.log(magnitude + FLOOR), np.float32)
 
 
 def log_power(wave: Array, rate: int, n_fft: int = 512, overlap: int = 353) -> Array:
@@ -35,4 +36,4 @@ def log_power(wave: Array, rate: int, n_fft: int = 512, overlap: int = 353) -> A
     from scipy.signal import spectrogram
 
     _, _, density = spectrogram(wave.astype(np.float64), rate, nperseg=n_fft, noverlap=overlap)
-    return np.log(density + FLOOR).astype(np.float32)
+    return np.asarray(np.log(density + FLOOR), np.float32)
