@@ -105,7 +105,7 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _require_content(path: Path) -> None:
-    """`Unusable` for what size and first bytes tell: no content, a git-LFS pointer, a RIFF file (wav, avi) cut short."""
+    """`Unusable` for what size and first bytes tell: no content, a git-LFS pointer, a RIFF (wav, avi) cut short."""
     try:
         size = path.stat().st_size
         pointer = is_pointer(path)
