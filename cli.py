@@ -11,7 +11,9 @@ from mcr_bench.bench.commands.options import (
     AsJson,
     Baseline,
     DataRoot,
+    DatasetName,
     Device,
+    Dials,
     Fold,
     Jobs,
     Modalities,
@@ -34,7 +36,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Bring the data of a dataset into shape.", no_args_is_help=True)
+data_app = typer.Typer(help="Say what data to bring, prepare it, and verify it.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 
@@ -317,21 +319,63 @@ def ui(
 
 @data_app.callback()
 def data() -> None:
-    """Bring the data of a dataset into shape."""
+    """Say what data to bring, prepare it, and verify it."""
 
 
 @data_app.command()
 @verb
 def prepare(
-    name: Annotated[str, typer.Argument(help="The dataset; `mcr-bench describe NAME` says which files it expects.")],
+    name: DatasetName,
     source: Annotated[Path, typer.Option(help="The raw folder. It is only read.", exists=True, file_okay=False)],
+    splits: Annotated[
+        list[Path] | None, typer.Option(help="The file of a split list that is not in the raw folder; repeatable.")
+    ] = None,
     data_root: DataRoot = Path("data"),
+    jobs: Jobs = None,
+    preset: PresetName = None,
+    settings: Dials = None,
 ) -> None:
-    """Read the raw files of a dataset and write them, ready to load, to DATA_ROOT/NAME."""
-    from mcr_bench.bench.plan import make_dataset
-    from mcr_bench.datasets.base import Preparation
+    """Read the raw files of a dataset and write them, ready to load, to DATA_ROOT/NAME.
 
-    typer.echo(make_dataset(name, data_root, {}).prepare(Preparation(source)))
+    What is prepared already is kept; an interrupted preparation goes on where it stopped.
+    """
+    from mcr_bench.bench.commands import data
+
+    typer.echo(data.prepare(data.dataset_of(name, data_root, preset, settings or []), source, splits or [], jobs))
+
+
+@data_app.command()
+@verb
+def verify(
+    name: DatasetName,
+    data_root: DataRoot = Path("data"),
+    preset: PresetName = None,
+    settings: Dials = None,
+    content: Annotated[bool, typer.Option("--content", help="Also read every prepared sample and compare.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Count the prepared clips, say what is missing, and audit every protocol: parts disjoint by id, group, content.
+
+    What it finds in official lists is a finding, not an error: the exit code is 0.
+    """
+    from mcr_bench.bench.commands import data
+
+    text, found = data.verify(data.dataset_of(name, data_root, preset, settings or []), content)
+    print_json(found) if as_json else typer.echo(text)
+
+
+@data_app.command()
+@verb
+def info(
+    name: DatasetName,
+    data_root: DataRoot = Path("data"),
+    preset: PresetName = None,
+    settings: Dials = None,
+) -> None:
+    """Say what to download and from whom, the licence, sizes, the exact folder layout, protocols and how to prepare."""
+    from mcr_bench.bench.commands import data
+
+    typer.echo(data.dataset_of(name, data_root, preset, settings or []).info())
 
 
 def main() -> None:

@@ -6,10 +6,11 @@ clip, an index and a manifest. Different recipes live side by side.
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -76,7 +77,7 @@ class ClipDataset(Dataset):
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes in the order of labels; empty for regression."""
 
-    variants: tuple[Variant, ...] = ()
+    variants: ClassVar[tuple[Variant, ...]] = ()
 
     def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
         """Split list -> the clips that it names and that are not in the cache."""
@@ -95,6 +96,10 @@ class ClipDataset(Dataset):
         left_out = tuple((name, reason) for name, reason in (*manifest["problems"], *manifest["quarantine"]))
         known = tuple((variant.clips, variant.name) for variant in self.variants)
         return Inventory(len(self.cache.index.ids), known, left_out, self.missing_clips(self.cache))
+
+    def damaged(self) -> Iterator[str]:
+        """The clips whose cached rows have changed since they were written; reads every row once."""
+        return self.cache.damaged()
 
     @property
     def folder(self) -> Path:

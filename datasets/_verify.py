@@ -28,6 +28,12 @@ class Inventory:
     left_out: tuple[tuple[str, str], ...] = ()
     missing: Mapping[str, list[str]] = field(default_factory=dict)
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether clips were left out, lists name others, or no known state has this number."""
+        known = [size for size, _ in self.variants]
+        return bool(self.left_out or self.missing or (known and self.clips not in known))
+
     def counted(self, clips: int) -> str:
         """A number of clips in words: '5,820 of 7,442: the vavl list'; without variants just the number."""
         if not self.variants:
@@ -84,7 +90,11 @@ def audited(fold: int, parts: Parts, classes: int | None) -> FoldAudit:
     return FoldAudit(
         fold,
         parts.sizes(),
-        {name: len({parts.groups[i] for i in np.flatnonzero(parts.part == name)}) for name in PARTS if parts.groups},
+        {
+            name: len({parts.groups[i] for i in np.flatnonzero(parts.part == name).tolist()})
+            for name in PARTS
+            if parts.groups
+        },
         audit(parts),
         is_selected_on_test(parts),
         histogram(parts, classes) if classes else {},

@@ -1,7 +1,7 @@
 """The contract of a dataset adapter: what it declares, how it prepares and loads, and the splits it gives."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
@@ -252,6 +252,10 @@ class Dataset(ABC):
         UserError with instructions where the data is missing or damaged.
         """
         return verification_of(self)
+
+    def damaged(self) -> Iterator[str]:
+        """The ids of prepared samples that are not what was written; may read all of them."""
+        return iter(())
 
 
 def standardise(splits: Splits) -> Splits:

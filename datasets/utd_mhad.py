@@ -21,7 +21,7 @@ CARD = Card(
     licence="as stated on the authors' page, which offers Inertial.zip, Skeleton.zip and Depth.zip; cite the paper",
     layout=LAYOUT,
     expected="861 clips: 861 .mat files in each folder; a partial copy keeps the clips that have every modality",
-    download="Inertial.zip and Skeleton.zip from the homepage, and Depth.zip to train on depth too; unpack side by side",
+    download="Inertial.zip and Skeleton.zip from the homepage, Depth.zip too to train on depth; unpack side by side",
     protocols="subjects: needs no list\nloso: needs no list; 8 folds, one per subject",
 )
 CLIPS = 861

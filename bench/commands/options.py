@@ -18,6 +18,10 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="key=value, repeatable: epochs=5, optimizer.lr=1e-3. key=a,b expands the grid."),
 ]
+Dials = Annotated[
+    list[str] | None, typer.Option("--set", help="dataset.key=value, repeatable: how the data is prepared.")
+]
+DatasetName = Annotated[str, typer.Argument(help="A dataset (`mcr-bench list datasets`), or a file of data.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Worker processes. Default: one per core.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
 PlanOnly = Annotated[bool, typer.Option("--plan", help="Show what would be trained, and train nothing.")]

@@ -1,0 +1,111 @@
+"""The `data` verbs: which dataset with which dials, the progress of its preparation, and what verifying it found."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from mcr_bench.bench import registry
+from mcr_bench.bench.arguments import parse_settings
+from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.executors.pool import default_jobs
+from mcr_bench.bench.plan import make_dataset
+from mcr_bench.bench.presets import preset_of
+from mcr_bench.bench.resolve import layered, resolve_dataset
+from mcr_bench.bench.settings import declared
+
+if TYPE_CHECKING:
+    from mcr_bench.datasets.base import Dataset
+
+LINE_SECONDS = 20.0  # in a log or a pipe
+SMOOTHING_SECONDS = 120.0  # clips of different length take turns
+
+
+def dataset_of(name: str, data_root: Path, preset: str | None, settings: Sequence[str]) -> "Dataset":
+    """The adapter with the dials that `run` would give it; UserError for a setting that is no dial, or a grid."""
+    cls = registry.dataset(name)
+    chosen = _single(parse_settings(settings))
+    for key in chosen:
+        if key.removeprefix("dataset.") not in declared(cls) or not key.startswith("dataset."):
+            raise unknown(f"setting of the data of {cls.name}", key, (f"dataset.{k}" for k in declared(cls)))
+    values = layered(preset_of(cls, preset, name).values, chosen)
+    return make_dataset(name, data_root, resolve_dataset(values, cls))
+
+
+def _single(settings: Mapping[str, list[str]]) -> dict[str, str]:
+    for key, values in settings.items():
+        if len(values) > 1:
+            raise UserError(f"--set {key}={','.join(values)}: the data has one value at a time. Repeat the command.")
+    return {key: values[0] for key, values in settings.items()}
+
+
+def prepare(data: "Dataset", source: Path, splits: Sequence[Path], jobs: int | None) -> str:
+    """Prepare a dataset and show the progress on stderr; returns what was done, in words."""
+    from mcr_bench.datasets.base import Preparation
+
+    for path in splits:
+        if not path.is_file():
+            raise UserError(f"--splits '{path}' is not a file. Give the file of a split list.")
+    with progress(Console(stderr=True)) as shown:
+        return data.prepare(Preparation(source, tuple(splits), jobs or default_jobs("cpu"), shown))
+
+
+@contextmanager
+def progress(console: Console) -> "Iterator[Bar | Lines]":
+    """What `Preparation.progress` calls: a bar with the time left on a terminal, a line now and then elsewhere."""
+    if not console.is_terminal:
+        yield Lines(console)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, speed_estimate_period=SMOOTHING_SECONDS, transient=True) as shown:
+        yield Bar(shown)
+
+
+class Bar:
+    """A bar that begins where an earlier preparation stopped, so that its work does not count as speed."""
+
+    def __init__(self, shown: Progress) -> None:
+        self.shown = shown
+        self.task: TaskID | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        if self.task is None:
+            self.task = self.shown.add_task("clips", total=total, completed=done)
+        self.shown.update(self.task, completed=done, total=total)
+
+
+class Lines:
+    """The first count, the last, and one every `LINE_SECONDS` between, with the time left."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.began: tuple[float, int] | None = None
+        self.told = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        self.began = self.began or (now, done)
+        if now - self.told < LINE_SECONDS and done < total:
+            return
+        self.told = now
+        self.console.print(f"{done:,} of {total:,} clips{self._left(now, done, total)}", highlight=False)
+
+    def _left(self, now: float, done: int, total: int) -> str:
+        then, first = self.began or (now, done)
+        if done in (first, total):
+            return ""
+        seconds = (now - then) / (done - first) * (total - done)
+        return f", {seconds / 60:.0f} min left" if seconds >= 90 else f", {seconds:.0f} s left"
+
+
+def verify(data: "Dataset", content: bool) -> tuple[str, dict[str, Any]]:
+    """What was found, as text and as plain data; content: every prepared sample is read and compared too."""
+    from mcr_bench.bench.report.verification import data_of, text_of
+
+    found = data.verify()
+    damaged = list(data.damaged()) if content else None
+    return text_of(data, found, damaged), data_of(data, found, damaged)
