@@ -1,0 +1,56 @@
+"""Split lists as text files: found by name whatever their letter case, read whole, split into numbered lines."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.datasets._npz import POINTER
+
+
+def by_lower_name(folder: Path) -> dict[str, Path]:
+    """What is in a folder, by its name in lower case; the first of two names that differ in case alone."""
+    if not folder.is_dir():
+        return {}
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        found.setdefault(path.name.lower(), path)
+    return found
+
+
+def list_files(folder: Path, names: Iterable[str], splits: Sequence[Path]) -> dict[str, Path]:
+    """Those of the lists `names` that are in `folder` or among the user's `splits`, which win.
+
+    UserError for a file among `splits` that is missing or has none of the names.
+    """
+    known = {name.lower(): name for name in names}
+    found = {known[lower]: path for lower, path in by_lower_name(folder).items() if lower in known}
+    for path in splits:
+        if path.name.lower() not in known:
+            raise unknown("split list", path.name, known.values())
+        if not path.is_file():
+            raise UserError(f"'{path}' is no file. Give the path of a split list.")
+        found[known[path.name.lower()]] = path
+    return {name: found[name] for name in known.values() if name in found}
+
+
+def read_lists(files: Mapping[str, Path]) -> dict[str, bytes]:
+    """Name -> content; UserError for a git-LFS pointer, a file that is no text and one that cannot be read."""
+    return {name: _read(path) for name, path in files.items()}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+        content.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"'{path}' cannot be read as text ({error}). Copy the list again.") from error
+    if content.startswith(POINTER):
+        raise UserError(f"'{path}' is a git-LFS pointer, not the list. Run `git lfs pull` where the file comes from.")
+    return content
+
+
+def numbered_lines(content: bytes) -> Iterator[tuple[int, str]]:
+    """(number from 1, text) of every line that is not blank, without its end (LF or CRLF) and outer blanks."""
+    for number, line in enumerate(content.decode("utf-8-sig").splitlines(), 1):
+        if line.strip():
+            yield number, line.strip()

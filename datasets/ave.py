@@ -1,0 +1,109 @@
+"""AVE: 4,143 audible and visible events of 28 classes in 4,097 videos of ten seconds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from mcr_bench.bench.settings import setting
+from mcr_bench.datasets import _ave_raw
+from mcr_bench.datasets._cache import Cache
+from mcr_bench.datasets._clips import ClipDataset, Recipe, Rule, Scan, Variant
+from mcr_bench.datasets._npz import Array
+from mcr_bench.datasets._rows import Plain, View, standardised_view
+from mcr_bench.datasets.base import Card, Modality
+from mcr_bench.datasets.media.views import Frames
+
+CARD = Card(
+    title="Audio-Visual Event dataset (Tian et al., Audio-Visual Event Localization in Unconstrained Videos, 2018)",
+    homepage="https://sites.google.com/view/audiovisualresearch",
+    licence="none is stated; the videos are YouTube's, chosen from AudioSet; ask the authors, and cite the paper",
+    layout=_ave_raw.LAYOUT,
+    expected="4,143 events of 4,097 videos: 3,339 train, 402 validation, 402 test. One of them (VWi2ENBuTbw, train) "
+    "lasts 0 s and is left out. A partial copy keeps the events whose videos are there",
+    download="the archive of videos and lists on Google Drive that https://github.com/YapengTian/AVE-ECCV18 links to; "
+    "SOURCE is its unpacked folder AVE_Dataset",
+    protocols="official        the lists as they are (10 videos in train and validation, 8 in train and test)\n"
+    "official-dedup  without the training events of these videos",
+)
+
+
+@dataclass
+class Ave(ClipDataset):
+    name: ClassVar[str] = "ave"
+    card: ClassVar[Card] = CARD
+    group_name: ClassVar[str] = "video"
+    variants: ClassVar[tuple[Variant, ...]] = (Variant(4142, "all of Annotations.txt but the event that lasts 0 s"),)
+    backbone: Literal["resnet", "transformers"] = setting(
+        "resnet", "what the cache is for: resnet: log power spectrograms; transformers: waveforms of 16 kHz"
+    )
+    frames: int = setting(
+        4,
+        "how many of the 10 frames of an event, from its start (transformers: 10)",
+        origin="MCR code",
+        at_least=1,
+        at_most=_ave_raw.SAMPLED,
+    )
+    frame_size: int = setting(256, "side of the stored frames in pixels, squares of the whole picture", at_least=8)
+    crop: int = setting(224, "side of the frames that a model sees", origin="MCR paper", at_least=8)
+
+    def scan(self, source: Path, splits: Sequence[Path]) -> Scan:
+        """The events whose videos are there; UserError where the folder or a list is not AVE's."""
+        return _ave_raw.scan(source, splits)
+
+    def recipe(self) -> Recipe:
+        """Spectrogram or waveform of the event alone, and frames of it."""
+        settings = {
+            "version": _ave_raw.VERSION,
+            "backbone": self.backbone,
+            "frames": self.frames,
+            "frame_size": self.frame_size,
+        }
+        return Recipe(self.backbone, settings, _ave_raw.fields(settings), _ave_raw.decode)
+
+    def views(self, cache: Cache, train: Array) -> dict[str, View]:
+        """Spectrograms as they are (as the paper), waveforms standardised; frames cropped and normalised."""
+        waves = self.backbone == "transformers"
+        audio = standardised_view(cache, "audio", train, whole=True) if waves else Plain("audio")
+        return {"audio": audio, "video": Frames("video", self.crop)}
+
+    def modalities(self) -> dict[str, Modality]:
+        """Audio (1, 257, 1004), or (160000,) for transformers; video (frames, 3, crop, crop)."""
+        audio = self.recipe().fields["audio"].shape
+        return {"audio": Modality(audio), "video": Modality((self.frames, 3, self.crop, self.crop))}
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The 28 classes in alphabetical order."""
+        return _ave_raw.CLASSES
+
+    def rules(self, cache: Cache) -> dict[str, Rule]:
+        """`official` and `official-dedup`, from the lists that were prepared with the cache."""
+        official = _ave_raw.parts(cache.lists)
+        leave = _ave_raw.leaving(cache.lists)
+        kept = official | dict.fromkeys((event.id for event in leave), "")
+        videos = len({event.video for event in leave})
+        gone = ", ".join(f"{n} from {name}" for name in ("train", "val") if (n := [*leave.values()].count(name)))
+        return {
+            "official": _rule("trainSet.txt, valSet.txt and testSet.txt", official, cache),
+            "official-dedup": _rule(
+                "as official; videos of several parts stay in the last of train, validation, test",
+                kept,
+                cache,
+                f"{len(leave)} events of {videos} videos leave ({gone})" if leave else "nothing leaves",
+            ),
+        }
+
+    def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
+        """The events of each list that are not in the cache."""
+        held = set(cache.index.ids)
+        named = {name: _ave_raw.events(name, cache.lists[name]) for name in _ave_raw.PARTS}
+        absent = {name: [event.id for event in found if event.id not in held] for name, found in named.items()}
+        return {name: ids for name, ids in absent.items() if ids}
+
+
+def _rule(split: str, part: dict[str, str], cache: Cache, note: str = "") -> Rule:
+    rows = np.array([part.get(key, "") for key in cache.index.ids])
+    return Rule(split, "validation", "accuracy", lambda _: rows, note=note)

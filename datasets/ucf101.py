@@ -1,0 +1,85 @@
+"""UCF101: human actions in YouTube clips, the 51 classes whose clips carry sound."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from mcr_bench.bench.settings import setting
+from mcr_bench.datasets import _ucf_raw
+from mcr_bench.datasets._cache import Cache
+from mcr_bench.datasets._clips import ClipDataset, Recipe, Rule, Scan, Variant
+from mcr_bench.datasets._npz import Array
+from mcr_bench.datasets._rows import Plain, View
+from mcr_bench.datasets.base import Card, Modality
+from mcr_bench.datasets.media.views import Frames
+
+CARD = Card(
+    title="UCF101 (Soomro, Zamir, Shah: UCF101, A Dataset of 101 Human Actions Classes From Videos in The Wild, 2012)",
+    homepage="https://www.crcv.ucf.edu/data/UCF101.php",
+    licence="none is stated; the videos are YouTube's, for research; ask the authors, and cite the paper",
+    layout=_ucf_raw.LAYOUT,
+    expected="13,320 clips of 101 classes, of which 6,845 are of the 51 classes that are used; clips without sound or "
+    "of 3 s or less are left out, and a partial copy keeps what is there",
+    download="UCF101.rar and UCF101TrainTestSplits-RecognitionTask.zip of that page, both unpacked in SOURCE",
+    size="about 7 GB",
+    protocols="official  folds 1, 2, 3 of ucfTrainTestlist",
+)
+SPLIT = "trainlist0K.txt and testlist0K.txt of fold K, the 51 classes with sound"
+SELECTION = "validation: ours, a tenth of the training groups, stratified by class; not trained on"
+
+
+@dataclass
+class Ucf101(ClipDataset):
+    name: ClassVar[str] = "ucf101"
+    card: ClassVar[Card] = CARD
+    variants: ClassVar[tuple[Variant, ...]] = (Variant(6845, "every listed clip of the 51 classes"),)
+    frames: int = setting(
+        4, "frames of a clip, one per second; shorter clips are left out", origin="MCR code", at_least=1
+    )
+    frame_size: int = setting(256, "side of the stored frames in pixels, squares of the whole picture", at_least=8)
+    crop: int = setting(224, "side of the frames that a model sees", origin="MCR paper", at_least=8)
+
+    def scan(self, source: Path, splits: Sequence[Path]) -> Scan:
+        """The clips of the 51 classes; UserError where the folder or a list is not UCF101's."""
+        return _ucf_raw.scan(source, splits)
+
+    def recipe(self) -> Recipe:
+        """Spectrogram of the first 3 s, and the first frames at 1 per second."""
+        settings = {"version": _ucf_raw.VERSION, "frames": self.frames, "frame_size": self.frame_size}
+        return Recipe("resnet", settings, _ucf_raw.fields(settings), _ucf_raw.decode)
+
+    def views(self, cache: Cache, train: Array) -> dict[str, View]:
+        """Spectrograms as they are (as the paper); frames cropped and normalised."""
+        return {"audio": Plain("audio"), "video": Frames("video", self.crop)}
+
+    def modalities(self) -> dict[str, Modality]:
+        """Audio (1, 257, 136) and video (frames, 3, crop, crop)."""
+        audio = self.recipe().fields["audio"].shape
+        return {"audio": Modality(audio), "video": Modality((self.frames, 3, self.crop, self.crop))}
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The 51 classes in alphabetical order."""
+        return _ucf_raw.CLASSES
+
+    def rules(self, cache: Cache) -> dict[str, Rule]:
+        """`official`, with the folds whose lists were prepared with the cache."""
+        known = _ucf_raw.folds(cache.lists)
+
+        def part(fold: int) -> Array:
+            of = _ucf_raw.parts(fold, known[fold])
+            return np.array([of.get(key, "") for key in cache.index.ids])
+
+        return {"official": Rule(SPLIT, SELECTION, "accuracy", part, folds=tuple(known))}
+
+    def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
+        """The clips of the lists that are not in the cache."""
+        held, absent = set(cache.index.ids), {}
+        for fold, lists in _ucf_raw.folds(cache.lists).items():
+            for part, keys in lists.items():
+                ids = sorted({_ucf_raw.clip_id(key) for key in keys} - held)
+                absent |= {f"{part}list0{fold}.txt": ids} if ids else {}
+        return absent
