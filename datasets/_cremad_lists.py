@@ -1,0 +1,162 @@
+"""Published split lists of CREMA-D, brought by the user: the folds of the MCR paper (JSON) and OGM-GE's parts (CSV)."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.datasets._lists import numbered_lines, read_lists
+
+EMOTIONS = {"NEU": "neutral", "HAP": "happy", "SAD": "sad", "FEA": "fear", "DIS": "disgust", "ANG": "anger"}
+FOLDS, TRAIN, TEST = "splits.json", "train.csv", "test.csv"
+AGAIN = "Take the list as it was published."
+HELD_OUT = 0.1  # of each class of OGM-GE's training part
+MEDIA = {"videoflash", "audiowav", "audiomp3"}
+Parts = dict[str, str]
+
+
+def clip_id(name: str, where: str) -> str:
+    """The id in a clip's name, with or without folder and suffix; UserError where it is no name of CREMA-D."""
+    stem = PurePosixPath(name.strip()).stem
+    found = re.fullmatch(r"\d{4}_[A-Z]{3}_([A-Z]{3})_[A-Z]{1,2}", stem)
+    if not found:
+        raise UserError(f"{where}: '{name}' is not ACTOR_SENTENCE_EMOTION_LEVEL, as 1001_DFA_ANG_XX. {AGAIN}")
+    if found[1] not in EMOTIONS:
+        raise UserError(f"{where}: {unknown('emotion', found[1], EMOTIONS)} {AGAIN}")
+    return stem
+
+
+def read(source: Path, splits: Sequence[Path]) -> dict[str, bytes]:
+    """Name -> content of the lists among the user's `splits` and anywhere in `source`; the former win.
+
+    What is called like a list in `source` and is none is passed over; UserError for such a file among `splits`, and
+    for two different lists of one name in `source`.
+    """
+    named: dict[str, Path] = {}
+    for path in splits:
+        if named.setdefault(_kind(path), path) != path:
+            raise UserError(f"'{named[_kind(path)]}' and '{path}' are both {_kind(path)}. Name one of them.")
+    found: dict[str, Path] = {}
+    for path in _candidates(source):
+        kind = path.name.lower()
+        if kind in named or not _looks_right(kind, path):
+            continue
+        if kind in found and found[kind].read_bytes() != path.read_bytes():
+            raise UserError(f"'{found[kind]}' and '{path}' differ. Name the one to use: --splits FILE.")
+        found.setdefault(kind, path)
+    return read_lists(dict(sorted((found | named).items())))
+
+
+def folds(content: bytes) -> dict[int, Parts]:
+    """Fold -> clip id -> train, val or test, of {"1": {"train": ["1001_DFA_ANG_XX.wav", ...], ...}, ...}."""
+    try:
+        table = json.loads(content.decode("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{FOLDS} is no JSON (line {error.lineno}: {error.msg}). {AGAIN}") from error
+    if not _is_folds(table):
+        raise UserError(
+            f"{FOLDS}: expected fold numbers, in each of them train, val and test, and in these names. {AGAIN}"
+        )
+    return {int(fold): _fold(f"{FOLDS}, fold {fold}", parts) for fold, parts in sorted(table.items())}
+
+
+def parts(lists: Mapping[str, bytes]) -> Parts:
+    """Clip id -> train, val or test, of OGM-GE's two lists: validation is a tenth of each class of the training part.
+
+    It is the clips whose ids have the smallest hashes, so that nothing is drawn and the order of lines does not matter.
+    """
+    found = dict.fromkeys(_rows(TRAIN, lists[TRAIN]), "train")
+    for clip in _rows(TEST, lists[TEST]):
+        if clip in found:
+            raise UserError(f"{TEST} names {clip}, which is in {TRAIN} too. {AGAIN}")
+        found[clip] = "test"
+    for emotion in EMOTIONS:
+        clips = [clip for clip, part in found.items() if part == "train" and emotion_of(clip) == emotion]
+        held = sorted(clips, key=lambda clip: hashlib.sha256(clip.encode()).digest())
+        found |= dict.fromkeys(held[: round(len(held) * HELD_OUT)], "val")
+    return found
+
+
+def emotion_of(clip: str) -> str:
+    """The emotion in an id: 1001_DFA_ANG_XX -> ANG."""
+    return clip.split("_")[2]
+
+
+def named(lists: Mapping[str, bytes]) -> dict[str, list[str]]:
+    """List -> the clips that it names, sorted; UserError with the place in the list where one is wrong."""
+    found = {}
+    if FOLDS in lists:
+        found[FOLDS] = sorted(set().union(*folds(lists[FOLDS]).values()))
+    for name in {TRAIN, TEST} & lists.keys():
+        found[name] = sorted(set(_rows(name, lists[name])))
+    return found
+
+
+def _rows(name: str, content: bytes) -> Iterator[str]:
+    """The ids of lines CLIP,EMOTION; UserError for a class that is none, or not that of the clip."""
+    for number, line in numbered_lines(content):
+        where = f"{name}, line {number}"
+        clip, _, emotion = line.partition(",")
+        emotion = emotion.strip()
+        if emotion not in EMOTIONS:
+            raise UserError(f"{where}: {unknown('class', emotion, EMOTIONS)} {AGAIN}")
+        found = clip_id(clip, where)
+        if emotion_of(found) != emotion:
+            raise UserError(f"{where}: class {emotion}, but the name of {found} says {emotion_of(found)}. {AGAIN}")
+        yield found
+
+
+def _fold(where: str, table: Mapping[str, Iterable[str]]) -> Parts:
+    found: Parts = {}
+    for part, names in table.items():
+        for number, name in enumerate(names, 1):
+            clip = clip_id(name, f"{where}, {part}, entry {number}")
+            if found.setdefault(clip, part) != part:
+                raise UserError(f"{where}: {clip} is in {found[clip]} and in {part}. {AGAIN}")
+    return found
+
+
+def _is_folds(table: Any) -> bool:
+    """Whether a JSON value has the shape of the folds, whatever the names of clips are."""
+    return (
+        isinstance(table, dict)
+        and bool(table)
+        and all(str(fold).isdecimal() and isinstance(parts, dict) for fold, parts in table.items())
+        and all(set(parts) == {"train", "val", "test"} for parts in table.values())
+        and all(isinstance(names, list) for parts in table.values() for names in parts.values())
+        and all(isinstance(name, str) for parts in table.values() for names in parts.values() for name in names)
+    )
+
+
+def _candidates(source: Path) -> Iterator[Path]:
+    """Files below `source` that are called like a list, those of the upper folders first; media are not looked at."""
+    for folder, inner, files in os.walk(source):
+        inner[:] = sorted(name for name in inner if name.lower() not in MEDIA and not name.startswith("."))
+        yield from (Path(folder, name) for name in sorted(files) if name.lower() in (FOLDS, TRAIN, TEST))
+
+
+def _looks_right(kind: str, path: Path) -> bool:
+    content = path.read_bytes()
+    try:
+        if kind == FOLDS:
+            return _is_folds(json.loads(content.decode("utf-8-sig")))
+        lines = numbered_lines(content)
+        return bool(re.match(r"\d{4}_[A-Z]{3}_[A-Z]{3}_[A-Z]{1,2},", next(lines, (0, ""))[1]))
+    except ValueError:
+        return False
+
+
+def _kind(path: Path) -> str:
+    """Which list a file of the user's is: JSON the folds, CSV by its name."""
+    if not path.is_file():
+        raise UserError(f"'{path}' is no file. Give the path of {FOLDS}, {TRAIN} or {TEST}.")
+    kinds = {"json": FOLDS, "train": TRAIN, "test": TEST}
+    name = path.name.lower()
+    for word, kind in kinds.items():
+        if word in name:
+            return kind
+    raise UserError(f"'{path}': which list is it? Call it {FOLDS}, {TRAIN} or {TEST}.")

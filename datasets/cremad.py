@@ -1,0 +1,151 @@
+"""CREMA-D: 7,442 clips of 91 actors who say twelve sentences in six emotions; face and voice."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from mcr_bench.bench.settings import setting
+from mcr_bench.datasets import _cremad_lists as lists
+from mcr_bench.datasets import _cremad_raw
+from mcr_bench.datasets._cache import Cache
+from mcr_bench.datasets._clips import ClipDataset, Recipe, Rule, Scan, Variant
+from mcr_bench.datasets._npz import Array
+from mcr_bench.datasets._rows import Plain, View
+from mcr_bench.datasets.base import Card, Modality
+from mcr_bench.datasets.media.views import Frames
+
+CARD = Card(
+    title="CREMA-D (Cao, Cooper, Keutmann, Gur, Nenkova, Verma: Crowd-sourced Emotional Multimodal Actors Dataset, "
+    "IEEE Transactions on Affective Computing 2014)",
+    homepage="https://github.com/CheyneyComputerScience/CREMA-D",
+    licence="Open Database License (ODbL) 1.0, contents under the Database Contents License 1.0; cite the paper",
+    layout=_cremad_raw.LAYOUT,
+    expected="7,442 .flv and 7,442 .wav (or .mp3) of 91 actors; a partial copy keeps the clips that have both",
+    download="`git lfs clone` of the repository, folders VideoFlash and AudioWAV. Lists, if wanted: splits.json "
+    "(vavl) of the authors of the MCR paper, train.csv and test.csv (ogm) of OGM-GE's repository, folder CREMAD",
+    size="VideoFlash about 2 GB, AudioWAV about 0.6 GB",
+    protocols="vavl      the default where splits.json is given: its folds, no actor in two parts\n"
+    "speaker   needs no list and is the default without one: ours, five folds over all clips, no actor in two parts\n"
+    "ogm       needs train.csv and test.csv: all actors are in both",
+)
+FOLDS = 5
+HELD = 14 / 91  # of the actors, in validation and in test: as many as in the MCR paper's folds
+
+
+@dataclass
+class Cremad(ClipDataset):
+    name: ClassVar[str] = "cremad"
+    card: ClassVar[Card] = CARD
+    group_name: ClassVar[str] = "actor"
+    variants: ClassVar[tuple[Variant, ...]] = (
+        Variant(7442, "all clips of the repository"),
+        Variant(6698, "OGM-GE's train.csv"),
+        Variant(5820, "the vavl list"),
+    )
+    backbone: Literal["resnet"] = setting("resnet", "what the cache is for: log magnitudes and frames")
+    frames: int = setting(3, "frames at 0, 1, 2, ... seconds; the last of a shorter clip again", at_least=1)
+    frame_size: int = setting(256, "side of the stored frames in pixels, squares of the whole picture", at_least=8)
+    crop: int = setting(224, "side of the frames that a model sees", origin="MCR paper", at_least=8)
+    seconds: float = setting(3.0, "length that the sound is repeated and cut to", origin="MCR code", at_least=0.1)
+
+    def scan(self, source: Path, splits: Sequence[Path]) -> Scan:
+        """The clips with video and sound, and the lists; UserError where the folder or a list is not CREMA-D's."""
+        return _cremad_raw.scan(source, splits)
+
+    def recipe(self) -> Recipe:
+        """Spectrogram and frames."""
+        settings = {
+            "version": _cremad_raw.VERSION,
+            "frames": self.frames,
+            "frame_size": self.frame_size,
+            "seconds": self.seconds,
+        }
+        return Recipe(self.backbone, settings, _cremad_raw.fields(settings), _cremad_raw.decode)
+
+    def views(self, cache: Cache, train: Array) -> dict[str, View]:
+        """Spectrograms as they are (as the paper); frames cropped, flipped and normalised."""
+        return {"audio": Plain("audio"), "video": Frames("video", self.crop)}
+
+    def modalities(self) -> dict[str, Modality]:
+        """Audio (1, 257, 188) and video (3, 3, 224, 224) under the default dials."""
+        audio = self.recipe().fields["audio"].shape
+        return {"audio": Modality(audio), "video": Modality((self.frames, 3, self.crop, self.crop))}
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The six emotions in the order of OGM-GE's class list."""
+        return tuple(lists.EMOTIONS.values())
+
+    def rules(self, cache: Cache) -> dict[str, Rule]:
+        """`vavl` and `ogm` where their lists were prepared with the cache; `speaker` always."""
+        found = {}
+        if lists.FOLDS in cache.lists:
+            found["vavl"] = _vavl(cache)
+        found["speaker"] = _speaker(cache)
+        if {lists.TRAIN, lists.TEST} <= cache.lists.keys():
+            found["ogm"] = _ogm(cache)
+        return found
+
+    def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
+        """The clips of each list that are not in the cache."""
+        held = set(cache.index.ids)
+        absent = {name: [c for c in clips if c not in held] for name, clips in lists.named(cache.lists).items()}
+        return {name: clips for name, clips in absent.items() if clips}
+
+
+def speaker_parts(groups: Sequence[str], fold: int) -> Array:
+    """(N,) of train, val and test for the actor of each clip: nothing is drawn, the order of clips does not matter.
+
+    The actors lie on a circle in the order of a hash of their names. Fold k tests on 14 of 91 actors (their share, and
+    at least one) from place (k - 1) / 5 of the circle on, and validates on as many that follow.
+    """
+    actors = sorted(set(groups), key=lambda actor: hashlib.sha256(f"cremad {actor}".encode()).digest())
+    held = max(1, round(len(actors) * HELD))
+    first = (fold - 1) * len(actors) // FOLDS
+    turned = actors[first:] + actors[:first]
+    part = {actor: "test" if at < held else "val" if at < 2 * held else "train" for at, actor in enumerate(turned)}
+    return np.array([part[actor] for actor in groups])
+
+
+def _speaker(cache: Cache) -> Rule:
+    actors = len(set(cache.index.groups))
+    held = max(1, round(actors * HELD))
+    return Rule(
+        f"five folds over all clips: {held} of {actors} actors test, {held} validation, {actors - 2 * held} train",
+        "validation (other actors)",
+        "accuracy",
+        lambda fold: speaker_parts(cache.index.groups, fold),
+        tuple(range(1, FOLDS + 1)),
+        "our split, no paper's",
+    )
+
+
+def _vavl(cache: Cache) -> Rule:
+    table = lists.folds(cache.lists[lists.FOLDS])
+    return Rule(
+        f"{lists.FOLDS} of the MCR paper",
+        "validation (other actors)",
+        "accuracy",
+        lambda fold: _rows(cache, table[fold]),
+        tuple(sorted(table)),
+        "the paper uses folds 1 to 3",
+    )
+
+
+def _ogm(cache: Cache) -> Rule:
+    table = lists.parts(cache.lists)
+    return Rule(
+        f"{lists.TRAIN} and {lists.TEST} of OGM-GE",
+        f"validation, 10 % of each class of {lists.TRAIN}",
+        "accuracy",
+        lambda _: _rows(cache, table),
+        note="the lists have no validation part; it is ours",
+    )
+
+
+def _rows(cache: Cache, part: Mapping[str, str]) -> Array:
+    return np.array([part.get(clip, "") for clip in cache.index.ids])
