@@ -43,12 +43,16 @@ class Index:
 
 @dataclass
 class Cache:
-    """An open cache. rows: (n,) int64, the slot of each kept clip. Files replaced later do not change what is open."""
+    """An open cache. rows: (n,) int64, the slot of each kept clip; sources: a hash of what each was made from.
+
+    What `prepare` puts in its place later does not change what is open.
+    """
 
     folder: Path
     manifest: dict[str, Any]
     index: Index
     rows: Array
+    sources: list[str]
     lists: Mapping[str, bytes]
     arrays: Mapping[str, Array]
     steps: Mapping[str, Array]
@@ -120,7 +124,8 @@ def _open(folder: Path, text: bytes) -> Cache:
         labels = np.array([kind(row["label"]) for row in table], manifest["labels"])
         steps = {name: _integers(table, LENGTH + name) for name, (_, _, padded) in fields.items() if padded}
         index = Index([r["id"] for r in table], [r["group"] for r in table], [r["content"] for r in table], labels)
-        return Cache(folder, manifest, index, _integers(table, "slot"), lists, arrays, steps)
+        sources = [row["source"] for row in table]
+        return Cache(folder, manifest, index, _integers(table, "slot"), sources, lists, arrays, steps)
     except (KeyError, ValueError, AttributeError, TypeError) as error:
         raise _broken(folder, f"'{folder}' is no cache of this version or is damaged ({error!r})") from error
 
@@ -133,7 +138,7 @@ def _read_index(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str, str
     content = _read(folder, INDEX)
     if hashlib.sha256(content).hexdigest() != manifest["sha256"][INDEX]:
         raise _broken(folder, f"'{folder / INDEX}' is not the file that was written")
-    return list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+    return list(csv.DictReader(io.StringIO(content.decode(errors="surrogateescape"), newline="")))
 
 
 def _require_size(folder: Path, name: str, size: int) -> None:

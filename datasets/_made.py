@@ -1,0 +1,48 @@
+"""What preparing has done, and the same in words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcr_bench.datasets._cache import MANIFEST
+from mcr_bench.datasets._places import on_disk
+
+MOST_LINES = 20  # of a list of clips in a report
+
+
+@dataclass(frozen=True)
+class Made:
+    """What `prepare` did. decoded: clips decoded now (the others were whole already); quarantine, problems: (clip or
+    file, reason).
+    """
+
+    found: int
+    kept: int
+    decoded: int
+    quarantine: list[tuple[str, str]]
+    problems: list[tuple[str, str]]
+    up_to_date: bool
+
+
+def report_of(made: Made, folder: Path) -> str:
+    """What was done, in words: counts, what was left out and why, size on disk and place."""
+    whole = made.kept - made.decoded
+    lines = ["Up to date, nothing to do."] if made.up_to_date else []
+    size = on_disk(folder) / 2**20
+    lines.append(f"{made.kept} of {made.found} clips -> {folder} ({size:,.1f} MiB on disk)")
+    if whole and not made.up_to_date:
+        lines.append(f"{made.decoded} decoded now, {whole} were whole already")
+    where = f"all of them: {folder / MANIFEST}"
+    if made.quarantine:
+        lines += [f"{len(made.quarantine)} in quarantine:", listed(made.quarantine, MOST_LINES, where)]
+    if made.problems:
+        lines += [f"{len(made.problems)} left out of the scan:", listed(made.problems, MOST_LINES, where)]
+    return "\n".join(lines)
+
+
+def listed(found: Sequence[tuple[str, str]], most: int, where: str) -> str:
+    """A line for each (what, reason), at most so many, then a count and where the others are."""
+    lines = [f"  {what}: {reason}" for what, reason in found[:most]]
+    if len(found) > most:
+        lines.append(f"  and {len(found) - most} more" + (f"; {where}" if where else ""))
+    return "\n".join(lines)

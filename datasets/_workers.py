@@ -1,0 +1,136 @@
+"""Worker processes that decode: one order at a time each, replaced when they die, gone when the parent goes."""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import traceback
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from typing import Any, Generic, TypeVar
+
+from mcr_bench.bench.errors import UserError
+
+ATTEMPTS = 2  # how often an order is given to a worker that dies of it
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+Order = TypeVar("Order")
+Answer = TypeVar("Answer")
+
+
+def spread(
+    handle: Callable[[Order], Answer], orders: deque[Order], jobs: int
+) -> Generator[tuple[Order, Answer | str], None, None]:
+    """Each order with `handle(order)`, as they come, or with the way in which its worker died, told in words.
+
+    At most `jobs` orders are out. `orders` may grow until the last answer. `handle` is pickled for every worker.
+    """
+    entry = pickle.dumps(handle)
+    workers: list[_Worker[Order, Answer]] = []
+    deaths: Counter[int] = Counter()
+    try:
+        while orders or any(worker.busy for worker in workers):
+            idle = [worker for worker in workers if not worker.busy]
+            while orders and (idle or len(workers) < jobs):
+                if not idle:
+                    workers.append(_Worker(entry))
+                (idle.pop() if idle else workers[-1]).give(orders.popleft())
+            for worker in _that_answered(workers):
+                order = worker.order
+                answer = worker.answer()
+                if answer is None:
+                    workers.remove(worker)
+                    deaths[id(order)] += 1
+                    if deaths[id(order)] < ATTEMPTS:
+                        orders.appendleft(order)  # it may have died of something else: memory was short, say
+                        continue
+                deaths.pop(id(order), None)
+                yield order, worker.cause_of_death() if answer is None else answer
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+class _Worker(Generic[Order, Answer]):
+    def __init__(self, entry: bytes) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, entry), name="mcr-bench prepare", daemon=True)
+        with _surroundings():
+            self.process.start()
+        theirs.close()  # so that the pipe ends when the worker does
+        self.ready = self.busy = False
+        self.order: Order
+
+    def give(self, order: Order) -> None:
+        self.order, self.busy = order, True
+        with suppress(OSError):  # it is dead: answer() sees that
+            self.pipe.send(order)
+
+    def answer(self) -> Answer | None:
+        """What the worker has sent; None where it is dead. RuntimeError where it could not start."""
+        try:
+            if not self.ready:
+                self._begin(self.pipe.recv())
+            found: Answer = self.pipe.recv()
+        except (EOFError, OSError) as error:
+            self.process.join()
+            if not self.ready:
+                raise UserError(
+                    f"a worker of `data prepare` ended while it started: {self.cause_of_death()}. "
+                    "Free memory, or use fewer --jobs."
+                ) from error
+            return None
+        self.busy = False
+        return found
+
+    def _begin(self, failure: str | None) -> None:
+        if failure:
+            raise RuntimeError(f"a worker of `data prepare` could not start:\n{failure}")
+        self.ready = True
+
+    def cause_of_death(self) -> str:
+        code = self.process.exitcode or 0
+        if code >= 0:
+            return f"exit code {code}"
+        return signal.Signals(-code).name + (" (out of memory?)" if -code == signal.SIGKILL else "")
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.join(timeout=5)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.pipe.close()
+
+
+def _that_answered(workers: list[_Worker[Order, Answer]]) -> list[_Worker[Order, Answer]]:
+    waiting: dict[Any, _Worker[Order, Answer]] = {worker.pipe: worker for worker in workers if worker.busy}
+    return [waiting[pipe] for pipe in wait(list(waiting))]
+
+
+@contextmanager
+def _surroundings() -> Iterator[None]:
+    """What a process inherits that starts now: one thread for numbers, and deaf to Ctrl-C, which the parent answers."""
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    os.environ.update(ONE_THREAD)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _serve(pipe: Connection, entry: bytes) -> None:
+    try:
+        handle = pickle.loads(entry)
+    except Exception:
+        pipe.send(traceback.format_exc())
+        return
+    with suppress(EOFError, OSError):  # the parent is gone
+        pipe.send(None)
+        while True:
+            pipe.send(handle(pipe.recv()))

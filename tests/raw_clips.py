@@ -1,0 +1,94 @@
+"""Raw clips of bytes for the tests of `prepare`, and ways to decode them; free of torch, because workers import it."""
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mcr_bench.datasets._npz import Array
+from mcr_bench.datasets._recipe import Clip, Field, Recipe, Scan
+from mcr_bench.datasets.media.decode import Unusable
+
+FIELDS = {"video": Field((2, 3, 4), "uint8"), "text": Field((5, 2), "float32", padded=True), "aspect": Field((), "f4")}
+
+
+def decode(clip: Clip, settings: Mapping[str, Any]) -> Mapping[str, Array]:
+    """video counts up from the first byte, text has as many steps as the second byte says, aspect is their ratio.
+
+    A file that begins with a word does what the word says.
+    """
+    content = clip.files["raw"].read_bytes()
+    word = content.split(b" ")[0].decode(errors="replace")
+    if word in TRICKS:
+        TRICKS[word](clip)
+    time.sleep(settings.get("seconds", 0))
+    first, steps = content[0], content[1] % 5 + 1
+    rows: dict[str, Array] = {
+        "video": np.arange(first, first + 24).astype(np.uint8).reshape(2, 3, 4),
+        "text": np.full((steps, 2), first / 2, np.float32),
+        "aspect": np.float32(first / steps),
+    }
+    return rows | CHANGES.get(word, {})
+
+
+def _unusable(clip: Clip) -> None:
+    raise Unusable("it is truncated. Copy it again.")
+
+
+def _broken(clip: Clip) -> None:
+    raise KeyError(f"{clip.files['raw']} at {hex(id(clip))}")
+
+
+def _killed_once(clip: Clip) -> None:
+    mark = Path(os.environ["KILLED_ONCE"])
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+TRICKS = {
+    "unusable": _unusable,
+    "broken": _broken,
+    "crash": lambda clip: os.abort(),
+    "exit": lambda clip: os._exit(3),
+    "once": _killed_once,
+}
+CHANGES: dict[str, dict[str, Array]] = {
+    "shape": {"video": np.zeros((2, 3, 5), np.uint8)},
+    "dtype": {"video": np.zeros((2, 3, 4), np.float32)},
+    "nan": {"text": np.array([[0, np.nan]], np.float32)},
+    "infinite": {"aspect": np.asarray(np.float32(np.inf))},
+    "long": {"text": np.zeros((6, 2), np.float32)},
+    "empty": {"text": np.zeros((0, 2), np.float32)},
+    "other": {"more": np.zeros(1)},
+}
+
+
+def recipe(**settings: object) -> Recipe:
+    """The recipe of all these tests."""
+    return Recipe("bytes", {"version": 1, **settings}, FIELDS, decode)
+
+
+def raw(source: Path, count: int = 6, **contents: bytes) -> Path:
+    """A raw folder of `count` files; contents: of further ones, or of some of these."""
+    source.mkdir(parents=True, exist_ok=True)
+    for at in range(count):
+        (source / f"clip{at:03}").write_bytes(bytes([at % 256, at * 7 % 256]) * 50)
+    for name, content in contents.items():
+        (source / name).write_bytes(content)
+    return source
+
+
+def scan(source: Path, **lists: bytes) -> Scan:
+    """Every file is a clip; its label and group follow from its place in the order."""
+    files = sorted(source.iterdir())
+    return Scan([Clip(f.name, at % 3, f"g{at % 2}", {"raw": f}) for at, f in enumerate(files)], lists=dict(lists))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file of a cache."""
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
