@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 
+from mcr_bench.bench.commands.data_verbs import data_app
 from mcr_bench.bench.commands.options import (
     AsJson,
     Baseline,
     DataRoot,
-    DatasetName,
     Device,
-    Dials,
     Fold,
     Jobs,
     Modalities,
@@ -36,7 +35,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Say what data to bring, prepare it, and verify it.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 
@@ -234,16 +232,19 @@ def plot(
     """Draw the figures of the record as PNG, SVG and PDF into results/figures/."""
     from mcr_bench.bench.commands.drawing import figures_of, save_figures
     from mcr_bench.bench.commands.reading import read_comparisons
+    from mcr_bench.bench.commands.writing import say_outdated
+    from mcr_bench.bench.commands.written import forget_outdated
     from mcr_bench.bench.tracking import Record
 
     record = Record(tracking_uri)
     found = read_comparisons(record, dataset, COST_BASELINE)
     if not found:
         typer.echo(nothing_in(record, dataset), err=True)
-    for path in save_figures(
-        figures_of(found, record, baseline, COST_BASELINE, figures or ()), record.home / "figures"
-    ):
+    folder = record.home / "figures"
+    written = save_figures(figures_of(found, record, baseline, COST_BASELINE, figures or ()), folder)
+    for path in written:
         typer.echo(path)
+    say_outdated(forget_outdated(folder, written, everything=not figures and dataset is None))
 
 
 @app.command()
@@ -267,7 +268,7 @@ def report(
 def tune(
     methods: Annotated[str, typer.Option(help="`all`, or a comma list of names and of .py files.")],
     dataset: Annotated[str, typer.Option(help="One dataset, or one .npz file.")],
-    trials: Annotated[int, typer.Option(min=1, help="Settings tried per method: the preset's, then random ones.")] = 20,
+    trials: Annotated[int, typer.Option(min=2, help="Settings tried per method: the preset's, then random ones.")] = 20,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds per trial; others than those of comparisons.")] = 1,
     modalities: Modalities = None,
     fold: Fold = None,
@@ -315,67 +316,6 @@ def ui(
     from mcr_bench.bench.ui import serve
 
     raise typer.Exit(serve(Record(tracking_uri), host, port, typer.echo))
-
-
-@data_app.callback()
-def data() -> None:
-    """Say what data to bring, prepare it, and verify it."""
-
-
-@data_app.command()
-@verb
-def prepare(
-    name: DatasetName,
-    source: Annotated[Path, typer.Option(help="The raw folder. It is only read.", exists=True, file_okay=False)],
-    splits: Annotated[
-        list[Path] | None, typer.Option(help="The file of a split list that is not in the raw folder; repeatable.")
-    ] = None,
-    data_root: DataRoot = Path("data"),
-    jobs: Jobs = None,
-    preset: PresetName = None,
-    settings: Dials = None,
-) -> None:
-    """Read the raw files of a dataset and write them, ready to load, to DATA_ROOT/NAME.
-
-    What is prepared already is kept; an interrupted preparation goes on where it stopped.
-    """
-    from mcr_bench.bench.commands import data
-
-    typer.echo(data.prepare(data.dataset_of(name, data_root, preset, settings or []), source, splits or [], jobs))
-
-
-@data_app.command()
-@verb
-def verify(
-    name: DatasetName,
-    data_root: DataRoot = Path("data"),
-    preset: PresetName = None,
-    settings: Dials = None,
-    content: Annotated[bool, typer.Option("--content", help="Also read every prepared sample and compare.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Count the prepared clips, say what is missing, and audit every protocol: parts disjoint by id, group, content.
-
-    What it finds in official lists is a finding, not an error: the exit code is 0.
-    """
-    from mcr_bench.bench.commands import data
-
-    text, found = data.verify(data.dataset_of(name, data_root, preset, settings or []), content)
-    print_json(found) if as_json else typer.echo(text)
-
-
-@data_app.command()
-@verb
-def info(
-    name: DatasetName,
-    data_root: DataRoot = Path("data"),
-    preset: PresetName = None,
-    settings: Dials = None,
-) -> None:
-    """Say what to download and from whom, the licence, sizes, the exact folder layout, protocols and how to prepare."""
-    from mcr_bench.bench.commands import data
-
-    typer.echo(data.dataset_of(name, data_root, preset, settings or []).info())
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -32,23 +32,24 @@ class Inventory:
     def is_partial(self) -> bool:
         """Whether clips were left out, lists name others, or no known state has this number."""
         known = [size for size, _ in self.variants]
-        return bool(self.left_out or self.missing or (known and self.clips not in known))
+        return bool(self.left_out or any(self.missing.values()) or (known and self.clips not in known))
 
     def counted(self, clips: int) -> str:
         """A number of clips in words: '5,820 of 7,442: the vavl list'; without variants just the number."""
         if not self.variants:
             return f"{clips:,} clips"
         names = [name for size, name in self.variants if size == clips]
-        known = "; ".join(f"{size:,}: {name}" for size, name in self.variants)
+        known = ", ".join(f"{size:,} {name}" for size, name in self.variants)
         text = " or ".join(names) or f"no known state (known: {known})"
         return f"{clips:,} of {max(size for size, _ in self.variants):,}: {text}"
 
 
 @dataclass(frozen=True)
 class FoldAudit:
-    """One fold. sizes: part -> samples ('' = unused); classes: part -> samples per class, empty for regression.
+    """One fold. sizes, groups: part (train, val, test, and '' for unused) -> samples, different groups.
 
-    spread: part -> (lowest, mean, highest) label; selected_on_test: whether validation holds samples of test.
+    classes: part -> samples per class, empty for regression; spread: part -> lowest, mean and highest score.
+    selected_on_test: whether validation holds samples of the test part.
     """
 
     fold: int
@@ -66,39 +67,63 @@ class FoldAudit:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found out about a prepared set."""
+    """What was found out about a prepared set. source: where to ask for what is missing; damaged: ids of the samples
+    that are not what was written, None where they were not read.
+    """
 
+    label: str
+    source: str
     inventory: Inventory
     class_names: tuple[str, ...]
     group_name: str
-    protocols: dict[str, tuple["Protocol", list[FoldAudit]]]
+    protocols: list[tuple["Protocol", list[FoldAudit]]]
+    damaged: list[str] | None = None
+
+    @property
+    def text(self) -> str:
+        """For a terminal."""
+        from mcr_bench.datasets._verify_text import text_of
+
+        return text_of(self)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """For JSON."""
+        from mcr_bench.datasets._verify_text import data_of
+
+        return data_of(self)
 
 
-def verification_of(data: "Dataset") -> Verification:
+def verification_of(data: "Dataset", content: bool) -> Verification:
     """The inventory, and the audit of every protocol and fold that the set can serve."""
     facts = data.facts()
-    protocols = {
-        name: (protocol, [audited(fold, data.parts(name, fold), facts.task.classes) for fold in protocol.folds])
+    protocols = [
+        (protocol, [audited(fold, data.parts(name, fold), facts.task.classes) for fold in protocol.folds])
         for name, protocol in data.protocols().items()
-    }
-    return Verification(data.inventory(), facts.class_names, data.group_name, protocols)
+    ]
+    return Verification(
+        data.label,
+        data.card.download or data.card.homepage,
+        data.inventory(),
+        facts.class_names,
+        data.group_name,
+        protocols,
+        list(data.damaged()) if content else None,
+    )
 
 
 def audited(fold: int, parts: Parts, classes: int | None) -> FoldAudit:
     """The audit of one fold; classes: their number, None for regression."""
-    labels = {name: parts.labels[parts.part == name] for name in PARTS}
+    rows = {name: np.flatnonzero(parts.part == name).tolist() for name in PARTS}
+    scores = {} if classes else {name: parts.labels[at] for name, at in rows.items() if at}
     return FoldAudit(
         fold,
         parts.sizes(),
-        {
-            name: len({parts.groups[i] for i in np.flatnonzero(parts.part == name).tolist()})
-            for name in PARTS
-            if parts.groups
-        },
+        {name: len({parts.groups[i] for i in at}) for name, at in rows.items() if parts.groups},
         audit(parts),
         is_selected_on_test(parts),
         histogram(parts, classes) if classes else {},
-        {} if classes else {name: (y.min(), y.mean(), y.max()) for name, y in labels.items() if len(y)},
+        {name: (float(y.min()), float(y.mean()), float(y.max())) for name, y in scores.items()},
     )
 
 

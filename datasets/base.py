@@ -246,12 +246,13 @@ class Dataset(ABC):
         name, protocol = next(iter(self.protocols().items()))
         return Inventory(len(self.parts(name, protocol.folds[0]).ids))
 
-    def verify(self) -> Verification:
+    def verify(self, content: bool = False) -> Verification:
         """Counts against the known variants, what is missing, and the audit of every protocol and fold.
 
-        UserError with instructions where the data is missing or damaged.
+        content: every prepared sample is compared with what was written. UserError with instructions where the data is
+        missing or damaged.
         """
-        return verification_of(self)
+        return verification_of(self, content)
 
     def damaged(self) -> Iterator[str]:
         """The ids of prepared samples that are not what was written; may read all of them."""

@@ -1,10 +1,10 @@
-"""The `data` verbs: which dataset with which dials, the progress of its preparation, and what verifying it found."""
+"""What the `data` verbs share: which dataset with which dials, and the progress of its preparation."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -83,29 +83,20 @@ class Lines:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.began: tuple[float, int] | None = None
-        self.told = 0.0
+        self.last: tuple[float, int] | None = None
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        self.began = self.began or (now, done)
-        if now - self.told < LINE_SECONDS and done < total:
+        if self.last is not None and now - self.last[0] < LINE_SECONDS and done < total:
             return
-        self.told = now
-        self.console.print(f"{done:,} of {total:,} clips{self._left(now, done, total)}", highlight=False)
-
-    def _left(self, now: float, done: int, total: int) -> str:
-        then, first = self.began or (now, done)
-        if done in (first, total):
-            return ""
-        seconds = (now - then) / (done - first) * (total - done)
-        return f", {seconds / 60:.0f} min left" if seconds >= 90 else f", {seconds:.0f} s left"
+        left = "" if self.last is None else _left(now - self.last[0], done - self.last[1], total - done)
+        self.last = (now, done)
+        self.console.print(f"{done:,} of {total:,} clips{left}", highlight=False)
 
 
-def verify(data: "Dataset", content: bool) -> tuple[str, dict[str, Any]]:
-    """What was found, as text and as plain data; content: every prepared sample is read and compared too."""
-    from mcr_bench.bench.report.verification import data_of, text_of
-
-    found = data.verify()
-    damaged = list(data.damaged()) if content else None
-    return text_of(data, found, damaged), data_of(data, found, damaged)
+def _left(seconds: float, clips: int, rest: int) -> str:
+    """The time left, by the speed since the last line: what was taken over from before says nothing of decoding."""
+    if clips <= 0 or rest == 0:
+        return ""
+    left = seconds / clips * rest
+    return f", {left / 60:.0f} min left" if left >= 90 else f", {left:.0f} s left"

@@ -1,0 +1,68 @@
+"""The verbs `data info`, `data prepare` and `data verify`. Imported at start-up, so heavy imports wait inside them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mcr_bench.bench.commands.options import AsJson, DataRoot, DatasetName, Dials, Jobs, PresetName
+from mcr_bench.bench.commands.output import print_json
+from mcr_bench.bench.commands.verb import verb
+
+data_app = typer.Typer(help="Say what data to bring, prepare it, and verify it.", no_args_is_help=True)
+
+
+@data_app.command()
+@verb
+def info(
+    name: DatasetName,
+    data_root: DataRoot = Path("data"),
+    preset: PresetName = None,
+    settings: Dials = None,
+) -> None:
+    """Say what to download and from whom, the licence, sizes, the exact folder layout, protocols and how to prepare."""
+    from mcr_bench.bench.commands import data
+
+    typer.echo(data.dataset_of(name, data_root, preset, settings or []).info())
+
+
+@data_app.command()
+@verb
+def prepare(
+    name: DatasetName,
+    source: Annotated[Path, typer.Option(help="The raw folder. It is only read.", exists=True, file_okay=False)],
+    splits: Annotated[
+        list[Path] | None, typer.Option(help="The file of a split list that is not in the raw folder; repeatable.")
+    ] = None,
+    data_root: DataRoot = Path("data"),
+    jobs: Jobs = None,
+    preset: PresetName = None,
+    settings: Dials = None,
+) -> None:
+    """Read the raw files of a dataset and write them, ready to load, to DATA_ROOT/NAME.
+
+    What is prepared already is kept; an interrupted preparation goes on where it stopped.
+    """
+    from mcr_bench.bench.commands import data
+
+    typer.echo(data.prepare(data.dataset_of(name, data_root, preset, settings or []), source, splits or [], jobs))
+
+
+@data_app.command()
+@verb
+def verify(
+    name: DatasetName,
+    data_root: DataRoot = Path("data"),
+    preset: PresetName = None,
+    settings: Dials = None,
+    content: Annotated[bool, typer.Option("--content", help="Also read every prepared sample and compare.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Count the prepared clips, say what is missing, and audit every protocol: parts disjoint by id, group, content.
+
+    What it finds in official lists is a finding, not an error: the exit code is 0.
+    """
+    from mcr_bench.bench.commands import data
+
+    found = data.dataset_of(name, data_root, preset, settings or []).verify(content)
+    print_json(found.data) if as_json else typer.echo(found.text)
