@@ -33,11 +33,11 @@ def flow_images(before: Array, after: Array, size: int, bound: float) -> Array:
     """
     import cv2
 
-    resized = (
-        cv2.resize(dense_flow(a, b), (size, size), interpolation=cv2.INTER_AREA)
-        for a, b in zip(before, after, strict=True)
-    )
-    return np.stack([encode(flow.transpose(2, 0, 1), bound) for flow in resized])
+    images = []
+    for a, b in zip(before, after, strict=True):
+        flow = np.zeros((*a.shape[:2], 2), np.float32) if np.array_equal(a, b) else dense_flow(a, b)
+        images.append(encode(cv2.resize(flow, (size, size), interpolation=cv2.INTER_AREA).transpose(2, 0, 1), bound))
+    return np.stack(images)
 
 
 def encode(flow: Array, bound: float) -> Array:

@@ -1,0 +1,139 @@
+"""Something-Something v2: 174 actions with everyday objects, as video and optical flow."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.settings import setting
+from mcr_bench.datasets._cache import Cache
+from mcr_bench.datasets._clips import Clip, ClipDataset, Field, Recipe, Rule, Scan, Variant
+from mcr_bench.datasets._npz import Array
+from mcr_bench.datasets._rows import View
+from mcr_bench.datasets._something_lists import FOLDER, LAYOUT, read_lists
+from mcr_bench.datasets._something_raw import BOUND, SETTINGS, decode
+from mcr_bench.datasets.base import Card, Modality
+from mcr_bench.datasets.media.flow import LEVELS, STILL
+from mcr_bench.datasets.media.views import Flow, ScaledFrames
+
+CARD = Card(
+    title="Something-Something v2 (Goyal et al., ICCV 2017; the version of 2018)",
+    homepage="https://www.qualcomm.com/developer/software/something-something-v-2-dataset",
+    licence="Qualcomm's data licence agreement: free for research, no redistribution",
+    layout=LAYOUT,
+    expected=(
+        "168,913 training and 24,777 validation clips of 174 classes; test.json lists 27,157 clips without labels; "
+        "a partial copy keeps the clips that are there. No person ids are published: the group of a clip is itself"
+    ),
+    download=(
+        "after an account and the licence: the video archives, unpacked together with "
+        f"`cat {FOLDER}-?? | tar zx`, and the archive of labels"
+    ),
+    size="about 20 GB; prepared at 224 pixels 780 GB (4.0 MB a clip), at dataset.frame_size=112 195 GB",
+)
+HELD_OUT = 0.1
+
+
+@dataclass
+class SomethingSomething(ClipDataset):
+    name: ClassVar[str] = "something-something"
+    card: ClassVar[Card] = CARD
+    variants: ClassVar[tuple[Variant, ...]] = (
+        Variant(193_690, "all training and validation clips of version 2"),
+        Variant(168_913, "the training clips of version 2"),
+        Variant(24_777, "the validation clips of version 2"),
+    )
+    frames: int = setting(16, "frames of a clip", origin="MCR paper", at_least=1)
+    stride: int = setting(
+        8,
+        "frames of the video from one to the next; after its end the last one is repeated",
+        origin="MCR paper",
+        at_least=1,
+    )
+    frame_size: int = setting(
+        224, "pixels: frames and flow are stored as squares of this side, whatever their shape was", at_least=8
+    )
+    crop: int = setting(224, "pixels: side of what the model sees", origin="MCR paper", at_least=8)
+
+    def scan(self, source: Path, splits: Sequence[Path]) -> Scan:
+        """The clips of train.json and validation.json that are there, in the order of ids."""
+        lists = read_lists(source, splits)
+        files, problems = _videos(source), list(lists.problems)
+        labels = lists.parts["train"] | lists.parts["validation"]
+        stray = files.keys() - labels.keys() - lists.unlabelled
+        if stray:
+            problems.append((f"{len(stray)} clips", f"are in no list, {min(stray)}.webm among them"))
+        problems += [(f"{clip}.webm", "is listed and not there") for clip in sorted(labels.keys() - files.keys())]
+        clips = [Clip(i, labels[i], i, {"video": files[i]}) for i in sorted(labels.keys() & files.keys())]
+        if not clips:
+            raise UserError(f"'{source}' has no .webm file of the clips that its lists name. Expected:\n{LAYOUT}")
+        kept = {f"{part}.txt": "\n".join(sorted(ids)).encode() for part, ids in lists.parts.items()}
+        return Scan(clips, problems, {**kept, "classes.txt": "\n".join(lists.classes).encode()})
+
+    def recipe(self) -> Recipe:
+        """Frames and flow as uint8 squares; `crop` is left to the training."""
+        dials = {"frames": self.frames, "stride": self.stride, "frame_size": self.frame_size}
+        square = (self.frame_size, self.frame_size)
+        fields = {
+            "video": Field((self.frames, 3, *square), "uint8"),
+            "flow": Field((self.frames, 2, *square), "uint8"),
+            "aspect": Field((), "float32"),
+        }
+        return Recipe(self.name, SETTINGS | dials, fields, decode)
+
+    def views(self, cache: Cache, train: Array) -> dict[str, View]:
+        """Frames normalised as ImageNet's; flow in pixels as an image (u, v, 0); the same crop for both, no flip."""
+        return {
+            "video": ScaledFrames("video", self.crop),
+            "flow": Flow("flow", self.crop, zero=STILL, unit=BOUND / LEVELS),
+        }
+
+    def modalities(self) -> dict[str, Modality]:
+        """Clips of `frames` images of 3 channels."""
+        shape = (self.frames, 3, self.crop, self.crop)
+        return {"video": Modality(shape), "flow": Modality(shape)}
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Templates without brackets, as labels.json numbers them."""
+        return tuple(self.cache.lists["classes.txt"].decode().split("\n"))
+
+    def rules(self, cache: Cache) -> dict[str, Rule]:
+        """`official`: the published validation clips are the test part, because those of test.json have no labels."""
+        test = set(cache.lists["validation.txt"].decode().split("\n"))
+        return {
+            "official": Rule(
+                split="train.json trains, validation.json tests (test.json has no labels)",
+                selection=(
+                    "validation: ours, a tenth of each class of train.json, "
+                    "the clips whose ids have the lowest SHA-256; not trained on"
+                ),
+                metric="accuracy",
+                part=lambda _: _parts(cache.index.ids, cache.index.labels, test),
+                note="no person ids are published: the group of a clip is itself, and people may be in two parts",
+            )
+        }
+
+
+def _videos(source: Path) -> dict[str, Path]:
+    """Clip id -> file, from the official folder or, without it, from SOURCE itself."""
+    folders = [p for p in sorted(source.iterdir()) if p.is_dir() and p.name.lower() == FOLDER]
+    place = folders[0] if folders else source
+    return {path.stem: path for path in sorted(place.iterdir()) if path.suffix.lower() == ".webm"}
+
+
+def _parts(ids: Sequence[str], labels: Array, test: set[str]) -> Array:
+    """(N,) of train, val and test: of every class a tenth, at least one clip of two, is held out of training."""
+    part = np.array(["test" if clip in test else "train" for clip in ids])
+    members: dict[int, list[int]] = defaultdict(list)
+    for row in np.flatnonzero(part == "train"):
+        members[int(labels[row])].append(int(row))
+    for rows in members.values():
+        count = max(round(HELD_OUT * len(rows)), int(len(rows) > 1))
+        part[sorted(rows, key=lambda row: hashlib.sha256(ids[row].encode()).digest())[:count]] = "val"
+    return part
