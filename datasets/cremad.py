@@ -25,8 +25,8 @@ CARD = Card(
     licence="Open Database License (ODbL) 1.0, contents under the Database Contents License 1.0; cite the paper",
     layout=_cremad_raw.LAYOUT,
     expected="7,442 .flv and 7,442 .wav (or .mp3) of 91 actors; a partial copy keeps the clips that have both",
-    download="`git lfs clone` of the repository, folders VideoFlash and AudioWAV. Lists, if wanted: splits.json "
-    "(vavl) of the authors of the MCR paper, train.csv and test.csv (ogm) of OGM-GE's repository, folder CREMAD",
+    download="`git clone` of the repository with git-LFS installed; folders VideoFlash and AudioWAV. Lists, if wanted: "
+    "splits.json (vavl) of the authors of the MCR paper, train.csv and test.csv (ogm) of OGM-GE's repository",
     size="VideoFlash about 2 GB, AudioWAV about 0.6 GB",
     protocols="vavl      the default where splits.json is given: its folds, no actor in two parts\n"
     "speaker   needs no list and is the default without one: ours, five folds over all clips, no actor in two parts\n"
@@ -115,7 +115,7 @@ def _speaker(cache: Cache) -> Rule:
     actors = len(set(cache.index.groups))
     held = max(1, round(actors * HELD))
     return Rule(
-        f"five folds over all clips: {held} of {actors} actors test, {held} validation, {actors - 2 * held} train",
+        f"five folds over all clips: of {actors} actors {held} test, {held} others validation, the rest train",
         "validation (other actors)",
         "accuracy",
         lambda fold: speaker_parts(cache.index.groups, fold),
