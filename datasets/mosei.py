@@ -1,0 +1,31 @@
+"""CMU-MOSEI: some 23,000 opinions in 3,227 videos, each with text, audio and video features and a sentiment score."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mcr_bench.bench.settings import setting
+from mcr_bench.datasets._mosi_raw import layout
+from mcr_bench.datasets._sentiment import DOWNLOAD, PROTOCOLS, Sentiment
+from mcr_bench.datasets.base import Card
+
+CARD = Card(
+    title="CMU Multimodal Opinion Sentiment and Emotion Intensity (Zadeh et al., ACL 2018)",
+    homepage="http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/",
+    licence="as stated by the authors (CMU MultiComp Lab); the videos are those of their platforms; cite the paper",
+    layout=layout("mosei_senti_data.pkl"),
+    expected="some 23,000 segments of 3,227 videos; those without text are left out",
+    download=DOWNLOAD.format(pickle="mosei_senti_data.pkl"),
+    size="the pickle 1.9 to 3.8 GB, by the precision of its numbers",
+    protocols=PROTOCOLS.format(videos="2,249/300/678"),
+)
+
+
+@dataclass
+class Mosei(Sentiment):
+    name: ClassVar[str] = "mosei"
+    card: ClassVar[Card] = CARD
+    pickle: ClassVar[str] = "mosei_senti_data.pkl"
+    videos: ClassVar[str] = "2,249/300/678"
+
+    audio_channels: int = setting(74, "features per step of audio", origin="MultiBench", at_least=1)
+    video_channels: int = setting(35, "features per step of video", origin="MultiBench", at_least=1)

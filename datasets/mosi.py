@@ -1,0 +1,29 @@
+"""CMU-MOSI: 2,199 opinions in 93 videos, each with text, audio and video features and a sentiment score."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mcr_bench.datasets._clips import Variant
+from mcr_bench.datasets._mosi_raw import layout
+from mcr_bench.datasets._sentiment import DOWNLOAD, PROTOCOLS, Sentiment
+from mcr_bench.datasets.base import Card
+
+CARD = Card(
+    title="CMU Multimodal Opinion Sentiment Intensity (Zadeh et al., IEEE Intelligent Systems 31(6), 2016)",
+    homepage="http://multicomp.cs.cmu.edu/resources/cmu-mosi-dataset/",
+    licence="as stated by the authors (CMU MultiComp Lab); the videos are YouTube's; cite the paper",
+    layout=layout("mosi_data.pkl"),
+    expected="2,199 segments of 93 videos; those without text are left out",
+    download=DOWNLOAD.format(pickle="mosi_data.pkl"),
+    size="the pickle 0.15 to 0.3 GB, by the precision of its numbers",
+    protocols=PROTOCOLS.format(videos="52/10/31"),
+)
+
+
+@dataclass
+class Mosi(Sentiment):
+    name: ClassVar[str] = "mosi"
+    card: ClassVar[Card] = CARD
+    pickle: ClassVar[str] = "mosi_data.pkl"
+    videos: ClassVar[str] = "52/10/31"
+    variants: ClassVar[tuple[Variant, ...]] = (Variant(2199, "every segment that has an opinion label"),)
