@@ -1,5 +1,6 @@
 """What `data info` says of a dataset: what to bring, from whom, how much room it takes, and how it is prepared."""
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from mcr_bench.bench.settings import declared
@@ -7,24 +8,34 @@ from mcr_bench.bench.settings import declared
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset
 
+WIDTH = 120
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def info_of(data: "Dataset") -> str:
     """The card, the room that the prepared set takes, and the command that prepares it."""
     card = data.card
+    preparation = preparation_of(data)
+    command = preparation.pop("prepare", "")
     facts = {
         "homepage": card.homepage,
         "download": card.download,
         "licence": card.licence,
         "expected": card.expected,
         "size": card.size,
-        "size when prepared": prepared_size(data),
+        **preparation,
         "layout": card.layout,
         "protocols": card.protocols,
-        "prepare": prepare_command(data) or "needs no preparation",
     }
-    return "\n".join([f"{data.name}: {card.title}", *(_entry(key, text) for key, text in facts.items() if text)])
+    end = f"Then prepare it:\n  {command}" if command else "It needs no preparation."
+    entries = [_entry(key, text) for key, text in facts.items() if text]
+    return "\n".join([*_wrapped(f"{data.name}: {card.title}"), *entries, end])
+
+
+def preparation_of(data: "Dataset") -> dict[str, str]:
+    """The room that the whole set takes once prepared and the command that prepares it, as far as there are such."""
+    facts = {"size when prepared": prepared_size(data), "prepare": prepare_command(data)}
+    return {key: text for key, text in facts.items() if text}
 
 
 def prepare_command(data: "Dataset") -> str:
@@ -41,7 +52,7 @@ def prepared_size(data: "Dataset") -> str:
     if data.prepared_size is None:
         return ""
     clips, size = data.prepared_size
-    return f"{in_words(size)} ({clips:,} clips of {in_words(size / clips)}) with these settings"
+    return f"{in_words(size)} with these settings: {clips:,} clips of {in_words(size / clips)}"
 
 
 def in_words(size: float) -> str:
@@ -57,6 +68,11 @@ def _text(value: object) -> str:
 
 
 def _entry(key: str, text: str) -> str:
+    """A layout keeps its lines; prose is wrapped."""
     if "\n" not in text:
-        return f"{key}: {text}"
+        return "\n".join(_wrapped(f"{key}: {text}"))
     return "\n".join([f"{key}:", *(f"  {line}" for line in text.splitlines())])
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)

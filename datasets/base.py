@@ -13,7 +13,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.multimodal import Inputs
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets._audit import Parts
-from mcr_bench.datasets._info import info_of
+from mcr_bench.datasets._info import info_of, preparation_of
 from mcr_bench.datasets._verify import Inventory, Verification, parts_of, verification_of
 
 
@@ -231,6 +231,10 @@ class Dataset(ABC):
     def prepared_size(self) -> tuple[int, int] | None:
         """(clips, bytes) of the whole set once it is prepared under the present dials; None where nobody can tell."""
         return None
+
+    def preparation(self) -> dict[str, str]:
+        """The room that the prepared set takes, and the command that prepares it, as far as there are such."""
+        return preparation_of(self)
 
     def info(self) -> str:
         """What to download and from whom, its licence, sizes, layout and protocols, and how to prepare it."""

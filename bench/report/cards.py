@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from mcr_bench.bench import registry
 from mcr_bench.bench.errors import UserError, unknown
-from mcr_bench.bench.presets import presets_of, user_labels, user_presets
+from mcr_bench.bench.presets import preset_of, presets_of, user_labels, user_presets
+from mcr_bench.bench.resolve import resolve_dataset
 from mcr_bench.bench.settings import build, declared
 
 if TYPE_CHECKING:
@@ -105,14 +106,15 @@ def _dataset_card(cls: "type[Dataset]", name: str, data_root: Path) -> Card:
 
 
 def _of_the_data(cls: "type[Dataset]", name: str, data_root: Path) -> Card:
-    """Protocols and shapes, as far as they can be told without the data."""
-    data = build(cls, {}, location=Path(name) if cls.suffixes else data_root / cls.name)
-    found: Card = {}
+    """How it is prepared under its default preset, and protocols and shapes where they can be told."""
+    dials = resolve_dataset(preset_of(cls, None, name).values, cls)
+    data = build(cls, dials, location=Path(name) if cls.suffixes else data_root / cls.name)
+    found: Card = dict(data.preparation())
     try:
         found["protocols"] = [_facts(p) | {"folds": list(p.folds)} for p in data.protocols().values()]
         found["modalities"] = {m: list(facts.shape) for m, facts in data.facts().modalities.items()}
     except UserError as error:
-        found["data"] = str(error)
+        found["data"] = str(error).removesuffix(data.info()).strip()
     return found
 
 
