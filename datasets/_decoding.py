@@ -57,8 +57,7 @@ class Decoder:
         """Never raises: whatever goes wrong is the reason, of any type, because a damaged file fails in many ways."""
         sums = dict(order.sums)
         try:
-            for role, path in sorted(order.clip.files.items()):
-                sums.setdefault(role, checksum(path))
+            sums |= {role: checksum(path) for role, path in order.clip.files.items() if role not in sums}
             source = source_of(order.clip, sums)
             if source in order.known:
                 return Answer(sums, source)

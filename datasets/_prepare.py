@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets import _places
@@ -21,12 +22,14 @@ from mcr_bench.datasets._manifest import small_files
 from mcr_bench.datasets._prepared import writing
 from mcr_bench.datasets._recipe import Recipe, Scan
 from mcr_bench.datasets._workers import spread
-from mcr_bench.datasets.base import Preparation
+
+if TYPE_CHECKING:
+    from mcr_bench.datasets.base import Preparation  # its module imports torch
 
 __all__ = ["Made", "prepare_clips", "report_of"]
 
 
-def prepare_clips(name: str, recipe: Recipe, scan: Scan, request: Preparation, folder: Path) -> Made:
+def prepare_clips(name: str, recipe: Recipe, scan: Scan, request: "Preparation", folder: Path) -> Made:
     """Bring the cache in `folder` up to date with the raw clips. UserError where nothing can be made of them, where
     the place cannot be written or has no room, or where another one is preparing this dataset.
     """
@@ -44,7 +47,7 @@ def prepare_clips(name: str, recipe: Recipe, scan: Scan, request: Preparation, f
 class _Work:
     """A cache being brought up to date. `draft` is None as long as the finished one has all that was found so far."""
 
-    def __init__(self, name: str, recipe: Recipe, scan: Scan, request: Preparation, folder: Path) -> None:
+    def __init__(self, name: str, recipe: Recipe, scan: Scan, request: "Preparation", folder: Path) -> None:
         self.name, self.recipe, self.scan, self.request, self.folder = name, recipe, scan, request, folder
         self.ids = [clip.id for clip in scan.clips]
         self.entries: dict[int, Entry] = {}

@@ -3,7 +3,8 @@
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def decode(clip: Clip, settings: Mapping[str, Any]) -> Mapping[str, Array]:
     content = clip.files["raw"].read_bytes()
     word = content.split(b" ")[0].decode(errors="replace")
     if word in TRICKS:
-        TRICKS[word](clip)
+        TRICKS[word](clip.files["raw"])
     time.sleep(settings.get("seconds", 0))
     first, steps = content[0], content[1] % 5 + 1
     rows: dict[str, Array] = {
@@ -35,26 +36,34 @@ def decode(clip: Clip, settings: Mapping[str, Any]) -> Mapping[str, Array]:
     return rows | CHANGES.get(word, {})
 
 
-def _unusable(clip: Clip) -> None:
-    raise Unusable("it is truncated. Copy it again.")
+def _unusable(path: Path) -> None:
+    raise Unusable(f"{path.name} is truncated. Copy it again.")
 
 
-def _broken(clip: Clip) -> None:
-    raise KeyError(f"{clip.files['raw']} at {hex(id(clip))}")
+def _broken(path: Path) -> None:
+    raise KeyError(f"{path} at {hex(id(path))}")
 
 
-def _killed_once(clip: Clip) -> None:
-    mark = Path(os.environ["KILLED_ONCE"])
+def _killed(_: Path) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _left(path: Path) -> None:
+    os._exit(len(path.name))
+
+
+def _killed_once(path: Path) -> None:
+    mark = path.parent.with_name("killed-once")
     if not mark.exists():
         mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+        _killed(path)
 
 
 TRICKS = {
     "unusable": _unusable,
     "broken": _broken,
-    "crash": lambda clip: os.abort(),
-    "exit": lambda clip: os._exit(3),
+    "crash": _killed,
+    "exit": _left,
     "once": _killed_once,
 }
 CHANGES: dict[str, dict[str, Array]] = {
@@ -87,6 +96,16 @@ def scan(source: Path, **lists: bytes) -> Scan:
     """Every file is a clip; its label and group follow from its place in the order."""
     files = sorted(source.iterdir())
     return Scan([Clip(f.name, at % 3, f"g{at % 2}", {"raw": f}) for at, f in enumerate(files)], lists=dict(lists))
+
+
+@dataclass(frozen=True)
+class Request:
+    """As `Preparation`, whose module imports torch."""
+
+    source: Path
+    splits: Sequence[Path] = ()
+    jobs: int = 1
+    progress: Callable[[int, int], None] = lambda *_: None
 
 
 def content(folder: Path) -> dict[str, bytes]:
