@@ -97,15 +97,18 @@ def sentence(found: Sequence[Overlap]) -> str:
     """Overlaps of one kind in words: '10 videos are in train and validation, 8 in train and test'."""
     first, *others = found
     texts = [f"{first.count} are in {first.place}"]
-    for overlap in others:
-        partial = overlap.shared < overlap.total and first.shared < first.total
-        texts.append(f"{f'{overlap.shared:,}' if partial else overlap.count} in {overlap.place}")
-    return ", ".join(texts) + _relabelled(found)
-
-
-def _relabelled(found: Sequence[Overlap]) -> str:
+    for last, overlap in zip(found, others, strict=False):
+        texts.append(f"{_again(last, overlap)}in {overlap.place}")
     shared, other = sum(f.shared for f in found), sum(f.relabelled for f in found)
-    return f", {'all' if other == shared else f'{other:,} of them'} under other labels" if other else ""
+    relabelled = f", {'all' if other == shared else f'{other:,} of them'} under other labels" if other else ""
+    return ", ".join(texts) + relabelled
+
+
+def _again(last: Overlap, found: Overlap) -> str:
+    """A count as it follows another one: nothing where both are whole and equal, the number where both are partial."""
+    if found.shared < found.total:
+        return f"{found.shared:,} " if last.shared < last.total else f"{found.count} "
+    return "" if found.count == last.count else f"{found.count} "
 
 
 def note_of(folds: Mapping[int, Parts]) -> str:
@@ -120,8 +123,11 @@ def note_of(folds: Mapping[int, Parts]) -> str:
             key = (found.kind, found.parts)
             where.setdefault(key, []).append(fold)
             worst[key] = max(worst.get(key, found), found, key=lambda overlap: overlap.shared)
-    told = [f"{worst[key].count} in {worst[key].place}{_folds(at, len(folds))}" for key, at in where.items()]
-    return f"LEAK: {', '.join(told)}" if told else ""
+    told: dict[str, list[str]] = {}
+    for key, at in where.items():
+        told.setdefault(worst[key].count, []).append(f"in {worst[key].place}{_folds(at, len(folds))}")
+    texts = [f"{count} {', '.join(places)}" for count, places in told.items()]
+    return f"LEAK: {', '.join(texts)}" if texts else ""
 
 
 def _folds(at: list[int], known: int) -> str:

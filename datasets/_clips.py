@@ -113,6 +113,11 @@ class ClipDataset(Dataset):
             raise UserError(self.missing())
         return open_cache(self.folder)
 
+    @cached_property
+    def _rules(self) -> dict[str, Rule]:
+        """Read from the lists once: they are asked for with every fold."""
+        return self.rules(self.cache)
+
     def missing(self) -> str:
         """What to do where the data is not prepared, the text of `data info` included."""
         others = sorted(p.parent.name for p in self.location.glob("*/manifest.json"))
@@ -126,7 +131,7 @@ class ClipDataset(Dataset):
 
     def protocols(self) -> dict[str, Protocol]:
         """By name; the note of each says what the audit found (groups, videos or contents in two parts)."""
-        return {name: self._protocol(name, rule) for name, rule in self.rules(self.cache).items()}
+        return {name: self._protocol(name, rule) for name, rule in self._rules.items()}
 
     def _protocol(self, name: str, rule: Rule) -> Protocol:
         found = note_of({fold: self.parts(name, fold) for fold in rule.folds})
@@ -139,7 +144,7 @@ class ClipDataset(Dataset):
         return Parts(self._part(protocol, fold), index.ids, index.groups, index.contents, index.labels, self.group_name)
 
     def _part(self, protocol: str, fold: int) -> Array:
-        rules = self.rules(self.cache)
+        rules = self._rules
         if protocol not in rules:
             raise unknown(f"protocol of {self.name}", protocol, rules)
         if fold not in rules[protocol].folds:
@@ -183,5 +188,6 @@ class ClipDataset(Dataset):
         recipe = self.recipe()
         found = self.scan(request.source, request.splits)
         made = prepare_clips(self.name, recipe, found, request, self.folder)
-        self.__dict__.pop("cache", None)
+        for known in ("cache", "_rules"):
+            self.__dict__.pop(known, None)
         return report_of(made, self.folder)

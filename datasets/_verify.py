@@ -30,18 +30,22 @@ class Inventory:
 
     @property
     def is_partial(self) -> bool:
-        """Whether clips were left out, lists name others, or no known state has this number."""
-        known = [size for size, _ in self.variants]
-        return bool(self.left_out or any(self.missing.values()) or (known and self.clips not in known))
+        """Whether this is no known state; where none is known, whether anything was left out or named in vain."""
+        if self.variants:
+            return not self.state(self.clips)
+        return bool(self.left_out or any(self.missing.values()))
 
-    def counted(self, clips: int) -> str:
-        """A number of clips in words: '5,820 of 7,442: the vavl list'; without variants just the number."""
-        if not self.variants:
-            return f"{clips:,} clips"
+    def state(self, clips: int) -> str:
+        """The known state that has this number of clips: '5,820 of 7,442: the vavl list'; '' where none has."""
         names = [name for size, name in self.variants if size == clips]
+        return f"{clips:,} of {max(size for size, _ in self.variants):,}: {' or '.join(names)}" if names else ""
+
+    def counted(self) -> str:
+        """The number of clips in words, with the known state or with all that are known."""
         known = ", ".join(f"{size:,} {name}" for size, name in self.variants)
-        text = " or ".join(names) or f"no known state (known: {known})"
-        return f"{clips:,} of {max(size for size, _ in self.variants):,}: {text}"
+        return self.state(self.clips) or f"{self.clips:,} clips" + (
+            f", no known state (known: {known})" if known else ""
+        )
 
 
 @dataclass(frozen=True)

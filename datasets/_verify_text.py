@@ -14,7 +14,7 @@ WIDTH = 120
 
 def text_of(found: Verification) -> str:
     """The counts, what is missing and where to ask for it, then every protocol's card with its audit."""
-    lines = [f"{found.label}: {found.inventory.counted(found.inventory.clips)}", *_absences(found)]
+    lines = [*_wrapped(f"{found.label}: {found.inventory.counted()}", "", "  "), *_absences(found)]
     for protocol, folds in found.protocols:
         lines += ["", *_wrapped(protocol.card, "", "    ")]
         for fold in folds:
@@ -28,7 +28,7 @@ def data_of(found: Verification) -> dict[str, Any]:
     return {
         "dataset": found.label,
         "clips": inventory.clips,
-        "state": inventory.counted(inventory.clips),
+        "state": inventory.counted(),
         "variants": [{"clips": clips, "name": name} for clips, name in inventory.variants],
         "left_out": [{"name": name, "reason": reason} for name, reason in inventory.left_out],
         "missing": dict(inventory.missing),
@@ -63,7 +63,7 @@ def _absences(found: Verification) -> Iterator[str]:
     yield from _left_out(inventory)
     for name, ids in inventory.missing.items():
         if ids:
-            yield from _wrapped(f"missing: {name} names {len(ids):,} clips that are not there: {_some(ids)}", "", "  ")
+            yield from _wrapped(f"missing: {len(ids):,} of the clips in {name}: {_some(ids)}", "", "  ")
     if inventory.is_partial and found.source:
         yield from _wrapped(f"where to ask for what is missing: {found.source}", "", "  ")
     if found.damaged:
@@ -86,8 +86,8 @@ def _some(names: Sequence[str]) -> str:
 
 def _fold(fold: FoldAudit, found: Verification, first: bool) -> Iterator[str]:
     sizes = ", ".join(f"{_long(part)} {size:,}" for part, size in fold.sizes.items() if part or size)
-    used = found.inventory.counted(sum(size for part, size in fold.sizes.items() if part))
-    yield f"  fold {fold.fold}: {sizes}" + (f" ({used})" if found.inventory.variants and fold.sizes[""] else "")
+    used = found.inventory.state(sum(size for part, size in fold.sizes.items() if part))
+    yield f"  fold {fold.fold}: {sizes}" + (f" ({used})" if used and fold.sizes[""] else "")
     if fold.groups:
         yield f"    {found.group_name}s: {', '.join(f'{_long(part)} {count:,}' for part, count in fold.groups.items())}"
     yield from _audit(fold, found.group_name)
@@ -125,14 +125,14 @@ def _classes(fold: FoldAudit, names: Sequence[str], whole: bool) -> Iterator[str
     """The histogram, or its range in each part; then the classes that a part lacks."""
     if whole and fold.classes:
         counts = zip(names, zip(*fold.classes.values(), strict=True), strict=True)
-        text = ", ".join(f"{name} {'/'.join(map(str, count))}" for name, count in counts)
+        text = "; ".join(f"{name} {'/'.join(map(str, count))}" for name, count in counts)
         yield from _wrapped(f"classes ({'/'.join(PARTS.values())}): {text}", "    ", "      ")
     elif fold.classes:
         ranges = (f"{_long(part)} {min(counts):,} to {max(counts):,}" for part, counts in fold.classes.items())
         yield f"    samples per class: {', '.join(ranges)}"
     for part in fold.classes:
         if absent := [names[k] for k in fold.absent(part)]:
-            yield from _wrapped(f"absent from {_long(part)}: {', '.join(absent)}", "    ", "      ")
+            yield from _wrapped(f"absent from {_long(part)}: {'; '.join(absent)}", "    ", "      ")
 
 
 def _wrapped(text: str, first: str, rest: str) -> list[str]:
