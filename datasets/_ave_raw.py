@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,8 +33,10 @@ RATE, SECONDS = 16000, 10
 SAMPLED = 10  # frames that the released code keeps of every event; the first `frames` of them are used
 
 
-@dataclass(frozen=True)
-class Event:
+SLUGS = {label: re.sub("[^a-z]+", "-", label.lower()).strip("-") for label in CLASSES}
+
+
+class Event(NamedTuple):
     """One line of a list: `video` shows and sounds `label` from `start` to `end` seconds."""
 
     label: str
@@ -46,7 +47,7 @@ class Event:
     @property
     def id(self) -> str:
         """Video, start, end and label: a video may be listed twice, under two labels."""
-        return f"{self.video}_{self.start}-{self.end}_{re.sub('[^a-z]+', '-', self.label.lower()).strip('-')}"
+        return f"{self.video}_{self.start}-{self.end}_{SLUGS[self.label]}"
 
 
 def events(name: str, content: bytes) -> Iterator[Event]:
@@ -144,5 +145,5 @@ def decode(clip: Clip, settings: Mapping[str, Any]) -> Mapping[str, Array]:
     return {
         "audio": audio.astype(np.float16),
         "video": fit(frames, settings["frame_size"]),
-        "aspect": np.float32(aspect(frames)),
+        "aspect": np.array(aspect(frames), np.float32),
     }

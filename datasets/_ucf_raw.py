@@ -91,26 +91,29 @@ def read_list(name: str, content: bytes, classes: Collection[str]) -> list[Key]:
     return found
 
 
-def folds(lists: Mapping[str, bytes]) -> dict[int, dict[str, list[Key]]]:
-    """Fold -> train and test -> clips of the 51 classes, of the folds whose two lists are there.
-
-    UserError for a clip that both lists of a fold name.
-    """
-    classes = class_index(lists[INDEX])
-    found = {}
-    for fold in FOLDS:
-        names = {part: f"{part}list0{fold}.txt" for part in ("train", "test")}
-        if all(name in lists for name in names.values()):
-            keys = {part: read_list(name, lists[name], classes) for part, name in names.items()}
-            both = set(keys["train"]) & set(keys["test"])
-            if both:
-                raise UserError(f"{names['train']} and {names['test']} both name clip {min(both)}. {AGAIN}")
-            found[fold] = {part: [key for key in of if key.label in NAMES] for part, of in keys.items()}
-    return found
+def list_names(fold: int) -> dict[str, str]:
+    """train and test -> the name of the list."""
+    return {part: f"{part}list0{fold}.txt" for part in ("train", "test")}
 
 
-def parts(fold: int, lists: Mapping[str, Sequence[Key]]) -> dict[str, str]:
+def folds(lists: Collection[str]) -> tuple[int, ...]:
+    """Those whose two lists are there."""
+    return tuple(fold for fold in FOLDS if all(name in lists for name in list_names(fold).values()))
+
+
+def fold_lists(fold: int, lists: Mapping[str, bytes]) -> dict[str, list[Key]]:
+    """train and test -> clips of the 51 classes; UserError for a clip that both lists name."""
+    classes, names = class_index(lists[INDEX]), list_names(fold)
+    found = {part: read_list(name, lists[name], classes) for part, name in names.items()}
+    both = set(found["train"]) & set(found["test"])
+    if both:
+        raise UserError(f"{names['train']} and {names['test']} both name clip {tuple(min(both))}. {AGAIN}")
+    return {part: [key for key in keys if key.label in NAMES] for part, keys in found.items()}
+
+
+def parts(fold: int, content: Mapping[str, bytes]) -> dict[str, str]:
     """Clip id -> train, val or test; validation is a tenth of the training groups."""
+    lists = fold_lists(fold, content)
     held = held_out(fold, {(key.label, key.group) for key in lists["train"]})
     part = {clip_id(key): "val" if (key.label, key.group) in held else "train" for key in lists["train"]}
     return part | {clip_id(key): "test" for key in lists["test"]}
@@ -137,22 +140,22 @@ def _draw(*of: object) -> str:
 
 def scan(source: Path, splits: Sequence[Path]) -> Scan:
     """Every clip of the 51 classes that is there; UserError where the folder or a list is not UCF101's."""
-    names = (INDEX, *(f"{part}list0{fold}.txt" for fold in FOLDS for part in ("train", "test")))
+    names = (INDEX, *(name for fold in FOLDS for name in list_names(fold).values()))
     inside = by_lower_name(source)
     videos, listed = inside.get(VIDEOS.lower(), source / VIDEOS), inside.get(LISTS.lower(), source / LISTS)
     files = list_files(listed, names, splits)
-    found = Scan([], lists=read_lists(files))
-    known = folds(found.lists) if INDEX in files else {}
+    known = folds(files) if INDEX in files else ()
     if not known or not videos.is_dir():
         lacking = f"no {VIDEOS}" if known else f"no {INDEX} with trainlist0K.txt and testlist0K.txt of a fold"
         raise UserError(f"'{source}' has {lacking}. Expected:\n{LAYOUT}")
+    found = Scan([], lists=read_lists(files))
+    named = {key for fold in known for keys in fold_lists(fold, found.lists).values() for key in keys}
     clips = _clips(videos, class_index(found.lists[INDEX]), found.problems)
     for key, path in sorted(clips.items(), key=lambda item: clip_id(item[0])):
         label = CLASSES.index(NAMES[key.label])
         found.clips.append(Clip(clip_id(key), label, group_id(key), {"video": path}))
-    named = {clip_id(key) for fold in known.values() for of in fold.values() for key in of}
-    held = {clip.id for clip in found.clips}
-    found.problems += [(name, f"listed, but there is no such file in {VIDEOS}") for name in sorted(named - held)]
+    absent = sorted({clip_id(key) for key in named - clips.keys()})
+    found.problems += [(name, f"listed, but there is no such file in {VIDEOS}") for name in absent]
     return found
 
 
@@ -206,5 +209,5 @@ def decode(clip: Clip, settings: Mapping[str, Any]) -> Mapping[str, Array]:
     return {
         "audio": log_magnitude(wave)[None].astype(np.float16),
         "video": fit(frames, settings["frame_size"]),
-        "aspect": np.float32(aspect(frames)),
+        "aspect": np.array(aspect(frames), np.float32),
     }

@@ -67,19 +67,19 @@ class Ucf101(ClipDataset):
 
     def rules(self, cache: Cache) -> dict[str, Rule]:
         """`official`, with the folds whose lists were prepared with the cache."""
-        known = _ucf_raw.folds(cache.lists)
 
         def part(fold: int) -> Array:
-            of = _ucf_raw.parts(fold, known[fold])
+            of = _ucf_raw.parts(fold, cache.lists)
             return np.array([of.get(key, "") for key in cache.index.ids])
 
-        return {"official": Rule(SPLIT, SELECTION, "accuracy", part, folds=tuple(known))}
+        return {"official": Rule(SPLIT, SELECTION, "accuracy", part, folds=_ucf_raw.folds(cache.lists))}
 
     def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
         """The clips of the lists that are not in the cache."""
-        held, absent = set(cache.index.ids), {}
-        for fold, lists in _ucf_raw.folds(cache.lists).items():
-            for part, keys in lists.items():
+        held = set(cache.index.ids)
+        absent: dict[str, list[str]] = {}
+        for fold in _ucf_raw.folds(cache.lists):
+            for part, keys in _ucf_raw.fold_lists(fold, cache.lists).items():
                 ids = sorted({_ucf_raw.clip_id(key) for key in keys} - held)
-                absent |= {f"{part}list0{fold}.txt": ids} if ids else {}
+                absent |= {_ucf_raw.list_names(fold)[part]: ids} if ids else {}
         return absent
