@@ -187,7 +187,7 @@ def _pictures(path: Path, wanted: Sequence[float], by_number: bool, pad: bool) -
         else:
             end += _period(stream)
             _require_whole(container, stream, end, path)
-            if not pad and waiting[-1] > end:
+            if not pad and waiting[-1] > end - EARLY:
                 raise Unusable(f"{path.name}: ends after {end:.2f} s; a frame at {waiting[-1]:g} s is needed.")
             found.update(dict.fromkeys(waiting, _rgb(last, stream)))
     return np.stack([found[at] for at in wanted])
