@@ -13,7 +13,7 @@ class UserError(Exception):
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> UserError:
     """An error for a name that is not known: the nearest names first, then all of them unless they are too many."""
     names = sorted(allowed)
-    near = get_close_matches(name, names, n=3, cutoff=0.5)
+    near = get_close_matches(name, names, n=3, cutoff=0.6)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     if near and len(names) > MOST_NAMES:
         return UserError(f"unknown {kind} '{name}'.{hint}")

@@ -37,13 +37,17 @@ def _is_pair(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
 
 
+def _are_different(value: list[Any]) -> bool:
+    return len({str(one) for one in value}) == len(value)
+
+
 _is_names, _is_numbers = _list_of(_is_name), _list_of(_is_number)
 TEXT = Kind("text", lambda value: isinstance(value, str))
 NAME = Kind('a name, as "abc"', _is_name)
 NAMES = Kind('a name, or a list of at least one name, as ["a", "b"]', lambda v: _is_name(v) or _is_names(v))
 SEEDS = Kind(
-    "a number of seeds (5), or a list of at least one seed, as [3, 5, 8]",
-    lambda v: (_is_number(v) and v > 0) or _is_numbers(v),
+    "a number of seeds (5), or a list of at least one seed, all different, as [3, 5, 8]",
+    lambda v: (_is_number(v) and v > 0) or (_is_numbers(v) and _are_different(v)),
 )
 TABLE = Kind("a table of settings", lambda value: isinstance(value, dict))
 MANY = Kind("tables in double brackets, at least one", _list_of(TABLE.fits))
@@ -57,7 +61,9 @@ BLOCK = {
     "preset": NAME,
     "seeds": SEEDS,
     "fold": Kind("a whole number >= 0", _is_number),
-    "pairs": Kind("a list of at least one [seed, fold]", _list_of(_is_pair)),
+    "pairs": Kind(
+        "a list of at least one [seed, fold], all different", lambda v: _list_of(_is_pair)(v) and _are_different(v)
+    ),
     "optional": Kind("true or false", lambda value: isinstance(value, bool)),
     "set": TABLE,
     "sweep": TABLE,

@@ -27,7 +27,7 @@ class Agm(Method):
     """
 
     alpha: float = setting(
-        1.0, "strength of the modulation; 0 = none", origin="AGM code", at_least=0, space=Space(0.1, 2)
+        1.0, "strength of the modulation; 0 = none", origin="AGM code", at_least=0, space=Space(0.1, 5, log=True)
     )
     cap: float = setting(0.0, "bound of tau - r; 0 = 10 for two modalities, else 7", origin="AGM code", at_least=0)
     zero_path: Literal["grad", "detach"] = setting("grad", "detach: no gradient to zero inputs", origin="AGM code")

@@ -35,10 +35,14 @@ class Mlb(Modulation):
         "strength of the modulation; 0 = none",
         origin="MLB code, CREMA-D ResNet",
         at_least=0,
-        space=Space(0.05, 1),
+        space=Space(0.1, 10, log=True),
     )
     beta: float = setting(
-        2.0, "coefficient of a hopeless modality", origin="MLB code, base form", at_least=0, space=Space(0.5, 5)
+        2.0,
+        "coefficient of a hopeless modality",
+        origin="MLB code, base form",
+        at_least=0,
+        space=Space(0.25, 10, log=True),
     )
     name: ClassVar[str] = "mlb"
     reference: ClassVar[Reference] = Reference(

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mcr_bench.bench import registry
+from mcr_bench.bench import experiment_file, registry
+from mcr_bench.bench.commands import reading
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.experiment import Experiment, read_experiment, shipped
+from mcr_bench.bench.figures.catalog import CARDS
 from mcr_bench.bench.plan import make_plan_of
 
 HEAD = 'methods = ["joint"]\ndatasets = ["synthetic"]\nseeds = 1\n'
@@ -193,3 +195,16 @@ def test_shipped_experiments_can_be_planned() -> None:
     perturbations = {r.settings["perturb"] for r in plans["ablation_perturbation.toml"].runs if r.method == "mcr"}
     assert len(perturbations) == 5
     assert np.unique([r.seed for r in plans["quick.toml"].runs]).tolist() == [0, 1, 2]
+
+
+def test_names_of_figures_and_tables_are_those_that_can_be_made() -> None:
+    assert set(experiment_file.FIGURES) == set(CARDS)
+    assert set(experiment_file.TABLES) == set(reading.TABLES)
+
+
+@pytest.mark.parametrize("line", ["seeds = [1, 1]", "pairs = [[1, 1], [1, 1]]"])
+def test_a_repetition_that_is_asked_for_twice_is_an_error_on_its_line(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "twice.toml"
+    path.write_text(f'methods = ["joint"]\ndatasets = ["synthetic"]\n{line}\n')
+    with pytest.raises(UserError, match=r"(?s)line 3.*different"):
+        read_experiment(str(path))

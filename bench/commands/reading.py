@@ -28,7 +28,15 @@ TABLES = {
 
 def read_comparisons(record: Record, dataset: str | None, cost_baseline: str) -> list[Comparison]:
     """The comparisons of the record that have a finished run."""
-    return [found for found in comparisons(record.rows(dataset), cost_baseline) if found.lines]
+    return [found for found in comparisons(chosen(record.rows(), dataset), cost_baseline) if found.lines]
+
+
+def chosen(rows: list[Row], dataset: str | None) -> list[Row]:
+    """The rows of one dataset, None: all; UserError for one that a record with runs has no run of."""
+    names = {row["dataset"] for row in rows}
+    if dataset is not None and names and dataset not in names:
+        raise unknown("dataset on record", dataset, names)
+    return [row for row in rows if dataset in (None, row["dataset"])]
 
 
 def all_claims(

@@ -1,6 +1,6 @@
 """Running a plan: show it, train what is not finished, show what came of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -63,8 +63,9 @@ def run_plan(
         say(line, err=True)
     again = plan.requested if force else set()
     wanted = [run for run in plan.runs if run.key not in finished or run.key in again]
+    _record_presets(plan, finished, record)
     with observer(Console(stderr=True)) as watching:
-        return execute(
+        outcome = execute(
             wanted,
             record,
             jobs=jobs,
@@ -74,6 +75,13 @@ def run_plan(
             force=force,
             keep_weights=lambda run: keep_weights or run.role == "unimodal",  # a later comparison may start from these
         )
+    _record_presets(plan, {run.key for run in outcome.finished}, record)
+    return outcome
+
+
+def _record_presets(plan: Plan, finished: Iterable[str], record: Record) -> None:
+    """What was trained under one preset and is asked for under another stands in the tables of both."""
+    record.add_presets(run for key in finished for run in plan.asked.get(key, {}).values())
 
 
 def rows_of(plan: Plan, record: Record) -> list[Row]:

@@ -6,8 +6,8 @@ from pathlib import Path
 from rich.console import Console
 
 from mcr_bench.bench.commands.output import say
-from mcr_bench.bench.commands.reading import TABLES, tables_of
-from mcr_bench.bench.errors import unknown
+from mcr_bench.bench.commands.reading import chosen, tables_of
+from mcr_bench.bench.commands.written import forget_outdated
 from mcr_bench.bench.experiment import Output
 from mcr_bench.bench.report.export import write_tables
 from mcr_bench.bench.report.lines import Row, comparisons
@@ -20,11 +20,12 @@ from mcr_bench.bench.tracking import Record
 def write_record_tables(record: Record, dataset: str | None, baseline: str, cost_baseline: str, margin: float) -> bool:
     """Every table of the record into HOME/tables, those of our own runs on stdout too; whether there was a run."""
     rows = record.rows()
-    chosen = [row for row in rows if dataset is None or row["dataset"] == dataset]
-    found = [one for one in comparisons(chosen, cost_baseline) if one.lines]
+    found = [one for one in comparisons(chosen(rows, dataset), cost_baseline) if one.lines]
     tables = tables_of(found, rows, record, baseline, cost_baseline, margin)
     print_tables(Console(), tables["methods"])
-    _write((table for kind in tables.values() for table in kind), record.home / "tables")
+    folder = record.home / "tables"
+    written = _write((table for kind in tables.values() for table in kind), folder)
+    say_outdated(forget_outdated(folder, written, everything=dataset is None))
     return bool(found)
 
 
@@ -35,23 +36,32 @@ def write_output(
     folder = record.home / "experiments" / Path(experiment).stem
     baseline = output.baseline or baseline
     found = [one for one in comparisons(rows, cost_baseline) if one.lines]
+    written: list[Path] = []
     if output.tables:
-        for name in output.tables:
-            if name not in TABLES:
-                raise unknown("table", name, TABLES)
         tables = tables_of(found, record.rows(), record, baseline, cost_baseline, MARGIN, output.tables)
-        _write((table for kind in tables.values() for table in kind), folder)
+        written += _write((table for kind in tables.values() for table in kind), folder, err=True)
     if output.figures:
         from mcr_bench.bench.commands.drawing import figures_of, save_figures
 
-        for path in save_figures(figures_of(found, record, baseline, cost_baseline, output.figures), folder):
-            say(path)
+        figures = save_figures(figures_of(found, record, baseline, cost_baseline, output.figures), folder)
+        for path in figures:
+            say(path, err=True)
+        written += figures
+    say_outdated(forget_outdated(folder, written, everything=True))
 
 
-def _write(tables: Iterable[Table], folder: Path) -> None:
-    """Each table with its formats on one line."""
+def say_outdated(paths: list[Path]) -> None:
+    """That files of earlier calls are gone."""
+    if paths:
+        say(f"removed {len(paths)} outdated file(s) from {paths[0].parent}", err=True)
+
+
+def _write(tables: Iterable[Table], folder: Path, err: bool = False) -> list[Path]:
+    """Each table, said with its formats on one line; returns the files."""
     stems: dict[Path, list[str]] = {}
-    for path in write_tables(list(tables), folder):
+    written = write_tables(list(tables), folder)
+    for path in written:
         stems.setdefault(path.with_suffix(""), []).append(path.suffix.removeprefix("."))
     for stem, formats in stems.items():
-        say(f"{stem}.{{{','.join(formats)}}}")
+        say(f"{stem}.{{{','.join(formats)}}}", err=err)
+    return written

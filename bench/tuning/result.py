@@ -56,6 +56,9 @@ class Tuned:
         )
 
 
+ROTATING = "; LEAK where folds take turns: the validation part of one fold may be in the test part of another"
+
+
 @dataclass(frozen=True)
 class Search:
     """What a search is about, but for its methods. values: the base preset's settings under the user's."""
@@ -80,6 +83,7 @@ class Search:
             f"best of {self.trials} trials (preset {self.base.name}, then random search) by validation {self.metric}; "
             f"protocol {self.protocol}, modalities {'+'.join(self.modalities)}, "
             f"seeds {' '.join(map(str, self.seeds))}, folds {' '.join(map(str, dict.fromkeys(self.folds)))}"
+            f"{ROTATING if len(set(self.folds)) > 1 else ''}"
         )
 
     def facts(self) -> dict[str, Any]:

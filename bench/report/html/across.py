@@ -36,6 +36,11 @@ def ranks_markup(ranks: "Ranks | str") -> Markup:
     return join([tag("p", table.title, class_="hint"), table_markup(table, table.title), notes_of(table)])
 
 
+def sweeps_markup(sweeps: Sequence[Table]) -> Markup:
+    """Every table along the dials of a dataset that were swept."""
+    return join((tag("section", tag("h3", t.title), table_markup(t, t.title), notes_of(t)) for t in sweeps), "\n")
+
+
 def published_markup(contents: Contents) -> Markup:
     """Every published table; where our runs stand beside a number, its line leads to them."""
     places = _places(contents)

@@ -47,14 +47,16 @@ class Picture:
 class Contents:
     """Everything a page says. cost_baseline: method to which costs are relative; record: where the runs are kept.
 
-    published: as from `published_tables`; ranks: across datasets, or why there are none; budgets: as from
-    `budget_curves`; environment: as from `environment_of`; facts: more lines for the head of the page.
+    sweeps: tables along the dials of a dataset; published: as from `published_tables`; ranks: across datasets, or why
+    there are none; budgets: as from `budget_curves`; environment: as from `environment_of`; facts: more lines for the
+    head of the page.
     """
 
     sections: Sequence[Section]
     cost_baseline: str
     pictures: Sequence[Picture] = ()
     published: Sequence[Table] = ()
+    sweeps: Sequence[Table] = ()
     ranks: "Ranks | str" = "not computed"
     budgets: "pd.DataFrame | None" = None
     environment: Environment = field(default_factory=dict)

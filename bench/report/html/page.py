@@ -17,6 +17,7 @@ from mcr_bench.bench.report.html.across import (
     environment_markup,
     published_markup,
     ranks_markup,
+    sweeps_markup,
 )
 from mcr_bench.bench.report.html.comparison import section_markup, words
 from mcr_bench.bench.report.html.contents import Contents, Picture
@@ -147,7 +148,13 @@ def _parts(contents: Contents, pictures: Sequence[Sequence[Picture]], across: Se
         sections = [section_markup(contents.sections[n], pictures[n], contents.cost_baseline, f"c{n}") for n in numbers]
         parts.append(tag("section", tag("h2", dataset), *sections, id=f"d{i}"))
     bodies = {
-        "across": join([tag("h3", "Ranks"), ranks_markup(contents.ranks), gallery(across, "across-f", named=True)]),
+        "across": join(
+            [
+                *(tag("h3", "Ranks"), ranks_markup(contents.ranks)),
+                sweeps_markup(contents.sweeps),
+                gallery(across, "across-f", named=True),
+            ]
+        ),
         "published": published_markup(contents),
         "budgets": budgets_markup(contents.budgets),
         "environment": environment_markup(contents.environment),

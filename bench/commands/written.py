@@ -1,0 +1,30 @@
+"""What a verb wrote into a folder of generated files: outdated ones of its own go, anything else stays."""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+
+LIST = ".written.json"
+
+
+def forget_outdated(folder: Path, written: Collection[Path], everything: bool) -> list[Path]:
+    """Remove what an earlier call wrote into `folder` and this one did not; returns what was removed.
+
+    everything: whether this call was asked for all that there is; otherwise nothing is outdated by it.
+    """
+    names = {path.name for path in written}
+    before = _read(folder / LIST)
+    outdated = [folder / name for name in sorted(before - names)] if everything else []
+    for path in outdated:
+        path.unlink(missing_ok=True)
+    if folder.is_dir():
+        (folder / LIST).write_text(json.dumps(sorted(names if everything else names | before)), encoding="utf-8")
+    return outdated
+
+
+def _read(path: Path) -> set[str]:
+    """Names of files in that folder alone, whatever the list says."""
+    try:
+        return {name for name in json.loads(path.read_text(encoding="utf-8")) if Path(name).name == name}
+    except (OSError, ValueError, TypeError):
+        return set()
