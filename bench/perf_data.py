@@ -9,7 +9,7 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +23,25 @@ from scipy.signal import resample_poly
 from torch import Tensor
 
 from mcr_bench.bench.training import Training, train_epoch
-from mcr_bench.datasets._cache import Cache, Index
+from mcr_bench.datasets._cache import Cache, open_cache
+from mcr_bench.datasets._prepare import prepare_clips
+from mcr_bench.datasets._recipe import Clip, Field, Recipe, Scan
 from mcr_bench.datasets._rows import CachedRows, Plain
-from mcr_bench.datasets.base import Batch, Rows, Split
+from mcr_bench.datasets.base import Batch, Preparation, Rows, Split
 from mcr_bench.datasets.media.views import IMAGENET_MEAN, IMAGENET_STD, Frames
 
 Array = NDArray[Any]
-CLIPS, BATCH, ROUNDS = 96, 16, 5
+CLIPS, BATCH, ROUNDS = 64, 16, 5
 FRAMES, WIDTH, HEIGHT, STORED, SIZE = 3, 480, 360, 256, 224  # CREMA-D's frames; side of the cached and the used ones
-RECORDED, RATE, SECONDS, N_FFT, HOP = 16000, 22050, 3, 512, 353
+RECORDED, RATE, SECONDS, N_FFT, HOP, SPECTRUM = 16000, 22050, 3, 512, 353, (257, 188)
 
 
 def data_ratios(run: Training) -> dict[str, float]:
     """Print and return the ratios; `run` trains a model of spectrograms (1, 257, 188) and of frames."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = Path(name) / "raw"
         make_clips(folder)
-        cache = make_cache(folder)
+        cache = make_cache(folder, Path(name) / "data" / "perf")
         found = {}
         for title, augment in (("reading only", False), ("training augmentation", True)):
             found[f"data: cache / files, {title}"] = _speed(title, folder, cache, augment)
@@ -48,6 +50,7 @@ def data_ratios(run: Training) -> dict[str, float]:
 
 def make_clips(folder: Path) -> None:
     """CLIPS clips: three JPEG images and a WAV file each, as smooth as CREMA-D's: JPEG of quality 95 takes 33 KiB."""
+    folder.mkdir()
     rng = np.random.default_rng(0)
     rows, columns = fft.fftfreq(HEIGHT)[:, None], fft.rfftfreq(WIDTH)
     falling = np.maximum(np.hypot(rows, columns), 1 / WIDTH) ** -1.9
@@ -57,22 +60,27 @@ def make_clips(folder: Path) -> None:
             grain = fft.irfft2(noise * falling, s=(HEIGHT, WIDTH))
             mixed = grain.mean(0) + 0.3 * grain  # channels of a picture resemble each other
             pixels = np.clip(128 + 50 * mixed / mixed.std(), 0, 255).astype(np.uint8).transpose(1, 2, 0)
-            Image.fromarray(pixels).save(_image(folder, clip, frame), quality=95)
+            Image.fromarray(pixels).save(_files(folder, clip)[str(frame)], quality=95)
         wave = rng.standard_normal(int(RECORDED * rng.uniform(1.5, 3))) * 3000
-        wavfile.write(_sound(folder, clip), RECORDED, wave.astype(np.int16))
+        wavfile.write(_files(folder, clip)["audio"], RECORDED, wave.astype(np.int16))
 
 
-def make_cache(folder: Path) -> Cache:
-    """The same clips decoded once: uint8 frames, float16 spectrograms, memory-mapped."""
-    video = np.stack([[_stored(_image(folder, clip, f)) for f in range(FRAMES)] for clip in range(CLIPS)])
-    audio = np.stack([spectrogram(_sound(folder, clip))[None] for clip in range(CLIPS)]).astype(np.float16)
-    arrays = {"video": video, "audio": audio, "aspect": np.full(CLIPS, WIDTH / HEIGHT, np.float32)}
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array)
-    mapped = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in arrays}
-    names = [str(i) for i in range(CLIPS)]
-    index = Index(names, names, names, np.arange(CLIPS) % 6)
-    return Cache(folder, {}, index, np.arange(CLIPS), {}, mapped, {})
+def make_cache(source: Path, folder: Path) -> Cache:
+    """The same clips as `data prepare` leaves them: uint8 frames and float16 spectrograms, memory-mapped."""
+    shapes = {"video": ((FRAMES, 3, STORED, STORED), "uint8"), "audio": ((1, *SPECTRUM), "float16")}
+    fields = {name: Field(*form) for name, form in {**shapes, "aspect": ((), "float32")}.items()}
+    clips = [Clip(str(clip), clip % 6, str(clip), _files(source, clip)) for clip in range(CLIPS)]
+    prepare_clips("perf", Recipe("perf", {}, fields, decode), Scan(clips), Preparation(source), folder)
+    return open_cache(folder)
+
+
+def decode(clip: Clip, settings: Mapping[str, Any]) -> dict[str, Array]:  # noqa: ARG001
+    """The rows of one clip."""
+    images = [Image.open(clip.files[str(frame)]) for frame in range(FRAMES)]
+    squares = [np.asarray(image.resize((STORED, STORED), Image.Resampling.BILINEAR)) for image in images]
+    aspect = np.array(images[0].width / images[0].height, np.float32)
+    audio = spectrogram(clip.files["audio"])[None].astype(np.float16)
+    return {"video": np.stack(squares).transpose(0, 3, 1, 2), "audio": audio, "aspect": aspect}
 
 
 def spectrogram(path: Path) -> Array:
@@ -101,8 +109,9 @@ class Files:
 
     def sample(self, clip: int) -> tuple[Tensor, Tensor]:
         """One clip; every image is cropped and flipped on its own."""
-        images = [self.image(_image(self.folder, clip, frame)) for frame in range(FRAMES)]
-        return torch.from_numpy(spectrogram(_sound(self.folder, clip)))[None], torch.stack(images)
+        files = _files(self.folder, clip)
+        images = [self.image(files[str(frame)]) for frame in range(FRAMES)]
+        return torch.from_numpy(spectrogram(files["audio"]))[None], torch.stack(images)
 
     def image(self, path: Path) -> Tensor:
         """RandomResizedCrop(224), RandomHorizontalFlip, ToTensor, Normalize of torchvision; or Resize((224, 224))."""
@@ -143,27 +152,31 @@ def cached_split(cache: Cache, augment: bool) -> Split:
 def _speed(title: str, folder: Path, cache: Cache, augment: bool) -> float:
     """Median over rounds of samples per second of an epoch from the cache over those of files."""
     files, split = Files(folder, augment), cached_split(cache, augment)
-    _epoch(files.batch), _epoch(split.training_batch)
-    pairs = [(_epoch(files.batch), _epoch(split.training_batch)) for _ in range(ROUNDS)]
+    _race(files.batch, split.training_batch)
+    pairs = [_race(files.batch, split.training_batch) for _ in range(ROUNDS)]
     ratios = [slow / fast for slow, fast in pairs]
     per_second = [CLIPS / statistics.median(column) for column in zip(*pairs, strict=True)]
     middle = statistics.median(ratios)
     name = f"data: cache / files, {title}"
     print(
         f"{name:45s} {middle:6.2f}   (rounds {min(ratios):.2f} to {max(ratios):.2f}; "
-        f"samples per second {per_second[1]:.0f} / {per_second[0]:.0f})",
+        f"samples per CPU second {per_second[1]:.0f} / {per_second[0]:.0f})",
         flush=True,
     )
     return middle
 
 
-def _epoch(load: Callable[[Tensor], object]) -> float:
-    """Seconds of an epoch's batches in a random order."""
-    order = torch.randperm(CLIPS)
-    began = time.perf_counter()
-    for index in order.split(BATCH):
-        load(index)
-    return time.perf_counter() - began
+def _race(*loads: Callable[[Tensor], object]) -> list[float]:
+    """CPU seconds of each loader for an epoch's batches in a random order. All work is this process's one thread's, so
+    that these are the seconds of an idle machine; the loaders take turns, so that what else it does slows all alike.
+    """
+    seconds = [0.0] * len(loads)
+    for index in torch.randperm(CLIPS).split(BATCH):
+        for place, load in enumerate(loads):
+            began = time.process_time()
+            load(index)
+            seconds[place] += time.process_time() - began
+    return seconds
 
 
 class Clocked(Split):
@@ -198,14 +211,6 @@ def _waiting(run: Training, cache: Cache) -> dict[str, float]:
     return {name: middle}
 
 
-def _image(folder: Path, clip: int, frame: int) -> Path:
-    return folder / f"{clip}-{frame}.jpg"
-
-
-def _sound(folder: Path, clip: int) -> Path:
-    return folder / f"{clip}.wav"
-
-
-def _stored(path: Path) -> Array:
-    image = Image.open(path).resize((STORED, STORED), Image.Resampling.BILINEAR)
-    return np.asarray(image).transpose(2, 0, 1)
+def _files(folder: Path, clip: int) -> dict[str, Path]:
+    images = {str(frame): folder / f"{clip}-{frame}.jpg" for frame in range(FRAMES)}
+    return {**images, "audio": folder / f"{clip}.wav"}

@@ -123,15 +123,23 @@ def crop_resize(raw: Tensor, boxes: Boxes, size: int) -> Tensor:
 
 def _by_clip(raw: Tensor, pixels: Tensor, flip: Tensor, size: int) -> Tensor:
     """On a CPU the fastest exact way: 8-bit arithmetic over the pixels of the box alone."""
-    whole = (pixels == torch.tensor([0, 0, *raw.shape[-2:]])).all()
-    if whole and raw.shape[-2:] == (size, size) and not flip.any():
-        return raw
+    if (pixels == pixels[:1]).all() and not flip.any():
+        return _one_box(raw, pixels[0].tolist(), size)
     out = raw.new_empty((*raw.shape[:3], size, size))
-    for clip, made, (top, left, height, width), swap in zip(raw, out, pixels.tolist(), flip.tolist(), strict=True):
-        box = clip[..., top : top + height, left : left + width]
-        done = F.interpolate(box, (size, size), mode="bilinear", antialias=True)
+    for clip, made, box, swap in zip(raw, out, pixels.tolist(), flip.tolist(), strict=True):
+        done = _one_box(clip[None], box, size)[0]
         made.copy_(done.flip(-1) if swap else done)
     return out
+
+
+def _one_box(raw: Tensor, box: list[int], size: int) -> Tensor:
+    """The same box of every frame. PyTorch works fastest on images of four channels: planes are taken by fours."""
+    top, left, height, width = box
+    if (height, width) == raw.shape[-2:] == (size, size):
+        return raw
+    planes = raw[..., top : top + height, left : left + width].flatten(0, 2)
+    images = planes.unflatten(0, (-1, 4 if len(planes) % 4 == 0 else raw.shape[2]))
+    return F.interpolate(images, (size, size), mode="bilinear", antialias=True).reshape(*raw.shape[:3], size, size)
 
 
 def _by_weights(raw: Tensor, pixels: Tensor, flip: Tensor, size: int) -> Tensor:

@@ -50,8 +50,10 @@ class Frames(_Cropped):
     std: tuple[float, float, float] = IMAGENET_STD
 
     def _finish(self, raw: Tensor, boxes: Boxes) -> Tensor:
-        mean, std = (torch.tensor(v, device=raw.device).reshape(3, 1, 1) for v in (self.mean, self.std))
-        return crop_resize(raw, boxes, self.size).float().mul_(1 / (255 * std)).sub_(mean / std)
+        x = crop_resize(raw, boxes, self.size).float()
+        for plane, mean, std in zip(x.unbind(2), self.mean, self.std, strict=True):  # one pass over the memory each
+            torch.add(torch.tensor(-mean / std), plane, alpha=1 / (255 * std), out=plane)
+        return x
 
 
 @dataclass(frozen=True)
