@@ -53,9 +53,19 @@ def initialise(model: nn.Module, seed: int) -> None:
     """Draw every parameter anew, module by module, keyed by the module's qualified name.
 
     The draws depend neither on the order in which modules were made nor on which other modules there are: methods
-    that share a module start from the same weights. Every module that owns parameters must have `reset_parameters`.
+    that share a module start from the same weights. Every module that owns parameters must have `reset_parameters`,
+    or lie in a module with `draw_all()`, which draws or loads all that is in it at once.
     """
+    drawn: list[str] = []
     for name, module in model.named_modules():
+        if name.startswith(tuple(drawn)):
+            continue
+        whole = getattr(module, "draw_all", None)
+        if whole is not None:
+            with seeded(seed, "init", name):
+                whole()
+            drawn.append(f"{name}." if name else "")
+            continue
         if next(module.parameters(recurse=False), None) is None:
             continue
         reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)

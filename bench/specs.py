@@ -10,6 +10,7 @@ import torch
 from mcr_bench.bench import registry
 from mcr_bench.bench.digest import source_digest
 from mcr_bench.bench.metrics import metric
+from mcr_bench.bench.models.backbones.weights import pinned
 from mcr_bench.bench.models.build import build_model, encoder_kind
 from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.resolve import Resolved, concerns, resolve_run
@@ -91,6 +92,7 @@ def _pattern(
     encoders = {m: dict(resolved.encoders[m]) for m in modalities}
     for m, inner in encoders.items():
         inner["kind"] = encoder_kind(str(inner["kind"]), scene.facts.modalities[m])
+        inner["weights"] = pinned(str(inner["weights"]))
     training = dict(resolved.training)
     if training["monitor"] == "auto":
         training["monitor"] = scene.protocol.metric

@@ -59,16 +59,40 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    kind: Literal["auto", "mlp", "conv1d", "conv2d", "resnet18", "transformer"] = setting(
-        "auto", "auto: mlp for (D,), conv1d for (T, C), transformer for padded (T, C), conv2d for images and clips"
+    kind: Literal[
+        "auto",
+        "mlp",
+        "conv1d",
+        "conv2d",
+        "resnet18",
+        "transformer",
+        "wav2vec2",
+        "wav2vec2-conformer",
+        "hubert",
+        "vivit",
+        "swin",
+        "conformer",
+    ] = setting(
+        "auto",
+        "auto: mlp for (D,), conv1d for (T, C), transformer for padded (T, C), conv2d for images and clips; "
+        "wav2vec2, wav2vec2-conformer, hubert, vivit, swin and conformer need mcr-bench[backbones]",
     )
     width: int = setting(
         64,
-        "hidden width (channels of convolutions, model dimension of the transformer, first stage of resnet18)",
+        "hidden width (channels of convolutions, model dimension of transformers, first stage of resnet18 and swin)",
         at_least=1,
     )
-    depth: int = setting(2, "layers (resnet18 always has its 18)", at_least=1)
-    dropout: float = setting(0.0, "dropout inside the encoder", at_least=0, at_most=0.99)
+    depth: int = setting(
+        2,
+        "layers (resnet18 always has its 18; swin: of the first stage, 2 is Swin-T); weights bring theirs",
+        at_least=1,
+    )
+    dropout: float = setting(0.0, "dropout inside the encoder (swin: stochastic depth)", at_least=0, at_most=0.99)
+    weights: str = setting(
+        "", "wav2vec2, hubert, vivit, swin: folder or hub name of pre-trained weights, with their width; empty = drawn"
+    )
+    layers: int = setting(0, "keep so many of the first layers of the weights; 0 = all (not for swin)", at_least=0)
+    frozen: bool = setting(False, "the part that has weights does not learn, and stays in evaluation mode")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from torch import nn
 
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.models.backbones.conformer import ConformerEncoder
+from mcr_bench.bench.models.backbones.make import PRETRAINED, pretrained_encoder, speech_kinds
 from mcr_bench.bench.models.encoders import MLP, ConvSequence, conv2d_encoder
 from mcr_bench.bench.models.fusion import make_fusion
 from mcr_bench.bench.models.multimodal import MultimodalModel
@@ -17,17 +19,18 @@ from mcr_bench.datasets.base import Modality
 # By the number of axes of one sample; the first is what `auto` stands for.
 KINDS = {
     1: ("mlp",),
-    2: ("conv1d", "transformer", "mlp"),
-    3: ("conv2d", "resnet18", "mlp"),
-    4: ("conv2d", "resnet18", "mlp"),
+    2: ("conv1d", "transformer", "mlp", "conformer"),
+    3: ("conv2d", "resnet18", "mlp", "swin"),
+    4: ("conv2d", "resnet18", "mlp", "swin", "vivit"),
 }
-PADDED_KINDS = {2: ("transformer", "conv1d"), 4: ("conv2d", "resnet18")}
+PADDED_KINDS = {2: ("transformer", "conv1d", "conformer"), 4: ("conv2d", "resnet18", "swin")}
 
 
 def fitting_kinds(modality: Modality) -> tuple[str, ...]:
     """The encoders that take such samples, the one that `auto` stands for first; UserError if there is none."""
-    kinds = (PADDED_KINDS if modality.padded else KINDS).get(len(modality.shape))
-    if kinds is None:
+    kinds = (PADDED_KINDS if modality.padded else KINDS).get(len(modality.shape), ())
+    kinds += speech_kinds(modality)
+    if not kinds:
         raise UserError(
             f"no encoder takes {_samples(modality)}. Samples may be (D,), (T, C), (C, H, W) or (T, C, H, W), "
             "padded ones (T, C) or (T, C, H, W); reshape the data."
@@ -46,13 +49,25 @@ def make_encoder(kind: str, modality: Modality, out: int, settings: EncoderSetti
     if kind not in fitting:
         allowed = " or ".join(f"encoder.kind={k}" for k in ("auto", *fitting))
         raise UserError(f"encoder.kind={kind} does not take {_samples(modality)}. Use {allowed}.")
+    if kind in PRETRAINED:
+        return pretrained_encoder(kind, modality, out, settings)
+    if settings.weights or settings.layers or settings.frozen:
+        raise UserError(
+            f"encoder.weights, layers and frozen are for {', '.join(PRETRAINED)}, not for {kind}. "
+            "Set them for one modality: encoder.MODALITY.weights."
+        )
     width, depth, dropout = settings.width, settings.depth, settings.dropout
     if kind == "mlp":
         return MLP(modality.shape, out, width, depth, dropout)
     channels = modality.shape[-1 if len(modality.shape) == 2 else -3]
     if kind == "resnet18":
         return resnet18_encoder(channels, out, width, dropout)
-    made = {"conv1d": ConvSequence, "conv2d": conv2d_encoder, "transformer": SequenceTransformer}[kind]
+    made = {
+        "conv1d": ConvSequence,
+        "conv2d": conv2d_encoder,
+        "transformer": SequenceTransformer,
+        "conformer": ConformerEncoder,
+    }[kind]
     return made(channels, out, width, depth, dropout)
 
 

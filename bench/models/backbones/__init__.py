@@ -1,1 +1,1 @@
-"""Pre-trained encoders of the paper as optional parts: Hugging Face models, built from a configuration or from weights."""
+"""Pre-trained encoders of the paper as optional parts: Hugging Face models, from a configuration or from weights."""
