@@ -164,7 +164,7 @@ def read_journal(folder: Path) -> tuple[list[object], dict[str, Entry]]:
 
 
 def _allocate(folder: Path, fields: Fields, slots: int) -> None:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, wanted in fields.items():
         with (folder / f"{name}.npy").open("wb") as file:
             header = {"descr": np.dtype(wanted.dtype).str, "fortran_order": False, "shape": (slots, *wanted.shape)}

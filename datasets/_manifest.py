@@ -69,7 +69,7 @@ def _index(
     yield ["id", "group", "label", "slot", "source", "content", *(LENGTH + name for name in padded)]
     for slot, clip in kept:
         entry = entries[slot]
-        label = int(clip.label) if whole else repr(float(clip.label))
+        label = int(clip.label) if whole else float(clip.label)
         yield [clip.id, clip.group, label, slot, entry.source, entry.content, *(entry.lengths[name] for name in padded)]
 
 
@@ -91,5 +91,5 @@ def _fingerprint(
 
 def _table(rows: Iterable[Sequence[object]]) -> bytes:
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerows(rows)
     return text.getvalue().encode(errors="surrogateescape")

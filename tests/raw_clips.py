@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +60,12 @@ def _killed_once(path: Path) -> None:
         _killed(path)
 
 
+def _no_torch(_: Path) -> None:
+    raise Unusable(f"torch is {'' if 'torch' in sys.modules else 'not '}imported")
+
+
 TRICKS = {
+    "torch": _no_torch,
     "unusable": _unusable,
     "broken": _broken,
     "crash": _killed,
