@@ -1,3 +1,9 @@
 """mcr-bench: a fair comparison of balancing methods for multimodal training."""
 
+from pathlib import Path
+
+from mcr_bench.bench.own_folders import hide_from_others
+
 __version__ = "0.1.0"
+
+hide_from_others(Path(__file__).parent)
