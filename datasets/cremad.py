@@ -9,13 +9,13 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from mcr_bench.bench.settings import setting
+from mcr_bench.datasets import _cremad_faces, _cremad_raw
 from mcr_bench.datasets import _cremad_lists as lists
-from mcr_bench.datasets import _cremad_raw
 from mcr_bench.datasets._cache import Cache
 from mcr_bench.datasets._clips import ClipDataset, Recipe, Rule, Scan, Variant
 from mcr_bench.datasets._npz import Array
-from mcr_bench.datasets._rows import Plain, View
-from mcr_bench.datasets.base import Card, Modality
+from mcr_bench.datasets._rows import Plain, View, standardised_view
+from mcr_bench.datasets.base import Card, Modality, Preparation
 from mcr_bench.datasets.media.views import Frames
 
 CARD = Card(
@@ -46,18 +46,37 @@ class Cremad(ClipDataset):
         Variant(6698, "OGM-GE's train.csv"),
         Variant(5820, "the vavl list"),
     )
-    backbone: Literal["resnet"] = setting("resnet", "what the cache is for: log magnitudes and frames")
-    frames: int = setting(3, "frames at 0, 1, 2, ... seconds; the last of a shorter clip again", at_least=1)
-    frame_size: int = setting(256, "side of the stored frames in pixels, squares of the whole picture", at_least=8)
-    crop: int = setting(224, "side of the frames that a model sees", origin="MCR paper", at_least=8)
-    seconds: float = setting(3.0, "length that the sound is repeated and cut to", origin="MCR code", at_least=0.1)
+    backbone: Literal["resnet", "conformer"] = setting(
+        "resnet", "what the cache is for: resnet: log magnitudes, frames; conformer: waveforms, features of faces"
+    )
+    frames: int = setting(
+        3,
+        "resnet: frames at 0, 1, 2, ... seconds, the last of a shorter clip again; conformer: most frames, all from 0",
+        origin="MCR code",
+        at_least=1,
+    )
+    frame_size: int = setting(
+        256, "side in pixels of the stored frames (conformer: of the faces that the features are of)", at_least=8
+    )
+    crop: int = setting(224, "resnet: side of the frames that a model sees", origin="MCR paper", at_least=8)
+    seconds: float = setting(
+        3.0,
+        "resnet: what the sound is repeated and cut to; conformer: what it is cut to",
+        origin="MCR code",
+        at_least=0.1,
+    )
+    weights: str = setting("", "conformer: folder of the EfficientNet-B2 that makes features of faces")
 
     def scan(self, source: Path, splits: Sequence[Path]) -> Scan:
         """The clips with video and sound, and the lists; UserError where the folder or a list is not CREMA-D's."""
         return _cremad_raw.scan(source, splits)
 
     def recipe(self) -> Recipe:
-        """Spectrogram and frames."""
+        """Spectrogram and frames, or waveform and features of faces."""
+        if self.backbone == "conformer":
+            faces = _cremad_faces.settings_of(self.weights, self.frames, self.frame_size, self.seconds)
+            fields = _cremad_faces.fields(faces, self.weights)
+            return Recipe(self.backbone, faces, fields, _cremad_faces.decoder(self.weights))
         settings = {
             "version": _cremad_raw.VERSION,
             "frames": self.frames,
@@ -66,14 +85,27 @@ class Cremad(ClipDataset):
         }
         return Recipe(self.backbone, settings, _cremad_raw.fields(settings), _cremad_raw.decode)
 
+    def prepare(self, request: Preparation) -> str:
+        """Raw clips -> the cache of the present recipe; UserError where conformer lacks its weights."""
+        if self.backbone == "conformer":
+            _cremad_faces.require_weights(self.weights)
+        return super().prepare(request)
+
     def views(self, cache: Cache, train: Array) -> dict[str, View]:
-        """Spectrograms as they are (as the paper); frames cropped, flipped and normalised."""
+        """Spectrograms and features as they are, waveforms standardised; frames cropped, flipped and normalised."""
+        if self.backbone == "conformer":
+            return {"audio": standardised_view(cache, "audio", train, padded=True), "video": Plain("video", True)}
         return {"audio": Plain("audio"), "video": Frames("video", self.crop)}
 
     def modalities(self) -> dict[str, Modality]:
-        """Audio (1, 257, 188) and video (3, 3, 224, 224) under the default dials."""
-        audio = self.recipe().fields["audio"].shape
-        return {"audio": Modality(audio), "video": Modality((self.frames, 3, self.crop, self.crop))}
+        """Audio (1, 257, 188) and video (3, 3, 224, 224) under the default dials.
+
+        conformer: padded audio (16000 seconds, 1) and video (frames, 1408).
+        """
+        fields = self.recipe().fields
+        if self.backbone == "conformer":
+            return {m: Modality(field.shape, field.padded) for m, field in fields.items()}
+        return {"audio": Modality(fields["audio"].shape), "video": Modality((self.frames, 3, self.crop, self.crop))}
 
     @property
     def class_names(self) -> tuple[str, ...]:
