@@ -30,7 +30,7 @@ LOADERS = (
 class OwnFolders(FileFinder):
     """Finds every top-level module of the repository root but those that are other libraries' names."""
 
-    def find_spec(self, fullname: str, target: object = None) -> ModuleSpec | None:  # type: ignore[override]
+    def find_spec(self, fullname: str, target: object = None) -> ModuleSpec | None:
         """None for what lies here under another library's name."""
         return None if fullname in FOREIGN else super().find_spec(fullname)
 

@@ -74,7 +74,7 @@ def audit(parts: Parts) -> list[Overlap]:
 
 
 def _overlaps(kind: str, keys: Sequence[str], parts: Parts) -> Iterator[Overlap]:
-    rows = {name: np.flatnonzero(parts.part == name) for name in PARTS}
+    rows = {name: np.flatnonzero(parts.part == name).tolist() for name in PARTS}
     held = {name: {keys[i] for i in at} for name, at in rows.items()}
     for first, second in PAIRS:
         shared = held[first] & held[second]
@@ -85,7 +85,7 @@ def _overlaps(kind: str, keys: Sequence[str], parts: Parts) -> Iterator[Overlap]
             yield Overlap(kind, (first, second), len(shared), total, other, parts.group_name)
 
 
-def _labels(keys: Sequence[str], labels: Array, rows: Array, shared: set[str]) -> dict[str, set[float]]:
+def _labels(keys: Sequence[str], labels: Array, rows: list[int], shared: set[str]) -> dict[str, set[float]]:
     found: dict[str, set[float]] = {key: set() for key in shared}
     for i in rows:
         if keys[i] in shared:
@@ -99,9 +99,8 @@ def sentence(found: Sequence[Overlap]) -> str:
     texts = [f"{first.count} are in {first.place}"]
     for last, overlap in zip(found, others, strict=False):
         texts.append(f"{_again(last, overlap)}in {overlap.place}")
-    shared, other = sum(f.shared for f in found), sum(f.relabelled for f in found)
-    relabelled = f", {'all' if other == shared else f'{other:,} of them'} under other labels" if other else ""
-    return ", ".join(texts) + relabelled
+    relabelled = all(overlap.relabelled == overlap.shared for overlap in found)
+    return ", ".join(texts) + (", all under other labels" if relabelled else "")
 
 
 def _again(last: Overlap, found: Overlap) -> str:
