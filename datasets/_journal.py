@@ -43,6 +43,7 @@ class Store:
             if found.shape != (slots, *wanted.shape) or found.dtype != np.dtype(wanted.dtype):
                 raise ValueError(f"'{folder / name}.npy' is another array")
             self._heads[name] = int(found.offset)
+        for name in fields:
             self._files[name] = os.open(folder / f"{name}.npy", os.O_RDWR if writable else os.O_RDONLY)
 
     def read(self, slot: int) -> dict[str, bytes]:

@@ -159,6 +159,7 @@ class _Work:
         part = _places.part(self.folder)
         if not self.entries:
             _places.discard(part)
+            _places.tidy(self.folder)
             raise UserError(self._nothing())
         if self.draft is not None:
             self.draft.store.sync()
