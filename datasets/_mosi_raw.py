@@ -68,6 +68,9 @@ def decode(clip: Clip, settings: Mapping[str, Any]) -> dict[str, Array]:
     As MultiBench's loader: samples without text are dropped, leading steps without text are stripped from all.
     """
     values = _read(clip)
+    if len({len(x) for x in values.values()}) > 1:
+        steps = ", ".join(f"{m} {len(x)}" for m, x in values.items())
+        raise Unusable(f"its modalities are not aligned: they have different numbers of steps ({steps})")
     spoken = np.flatnonzero(values["text"].any(axis=1))
     if not len(spoken):
         raise Unusable("no text: all of its steps are zero")
@@ -93,7 +96,10 @@ def _require_finite(x: Array, modality: str) -> None:
 def _read(clip: Clip) -> Mapping[str, Array]:
     if "pickle" in clip.files:
         return samples_by_id(clip.files["pickle"])[clip.id].values
-    return {m: open_csd(clip.files[m]).features(clip.id) for m in MODALITIES}
+    try:
+        return {m: open_csd(clip.files[m]).features(clip.id) for m in MODALITIES}
+    except UserError as error:
+        raise Unusable(str(error)) from error
 
 
 def _scan_pickle(path: Path, channels: Mapping[str, int]) -> Scan:
@@ -113,8 +119,8 @@ def _scan_pickle(path: Path, channels: Mapping[str, int]) -> Scan:
 
 def _scan_csd(source: Path, paths: list[Path], splits: Sequence[Path], channels: Mapping[str, int]) -> Scan:
     files = _by_role(source, paths)
-    opened = {role: open_csd(path) for role, path in files.items()}
-    labels = opened.pop("labels")
+    opened = {m: open_csd(files[m]) for m in MODALITIES}
+    labels = open_csd(files["labels"])
     content, folds = _read_folds(source, splits)
     segments = {segment.name: segment for segment in read_labels(labels)}
     found = Scan([], require_aligned(opened, segments.values()))

@@ -58,6 +58,9 @@ def _samples(path: Path, name: str, content: Mapping[str, Any], seen: dict[str, 
     counts = {**{m: len(x) for m, x in values.items()}, "labels": len(scores), "id": len(ids)}
     if len(set(counts.values())) > 1:
         raise UserError(f"'{path}': the samples of '{name}' differ in number: {counts}. The file is damaged.")
+    if len({x.shape[1] for x in values.values()}) > 1:
+        steps = {m: x.shape[1] for m, x in values.items()}
+        raise UserError(f"'{path}': the modalities of '{name}' have different steps: {steps}. Take the aligned pickle.")
     return [
         Sample(*_identity(names, seen), PARTS[name], float(score), {m: x[row] for m, x in values.items()})
         for row, (names, score) in enumerate(zip(ids, scores, strict=True))
