@@ -1,14 +1,14 @@
-"""A dataset made of clips whose raw files are all there by name and were never decoded: for lists and audits."""
+"""A dataset made of clips that were never decoded: for tests of lists, protocols and audits at full size."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from mcr_bench.datasets._cache import Cache, Index
-from mcr_bench.datasets._clips import ClipDataset
+from mcr_bench.datasets._clips import ClipDataset, Scan
 
 T = TypeVar("T", bound=ClipDataset)
 
@@ -21,9 +21,8 @@ def name_files(folder: Path, names: Iterable[str]) -> Path:
     return folder
 
 
-def pretend(data: T, source: Path, splits: Sequence[Path] = ()) -> T:
-    """`data` with a cache of all that scanning finds; the content of a clip is its id's hash."""
-    found = data.scan(source, splits)
+def pretend(data: T, found: Scan) -> T:
+    """`data` with a cache of all that was found; the content of a clip is its id's hash."""
     ids = [clip.id for clip in found.clips]
     contents = [hashlib.sha256(key.encode()).hexdigest() for key in ids]
     index = Index(ids, [clip.group for clip in found.clips], contents, np.array([clip.label for clip in found.clips]))

@@ -13,6 +13,7 @@ import torch
 
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets._audit import Overlap, Parts, audit, histogram, is_selected_on_test, note_of, sentence
+from mcr_bench.datasets._recipe import Clip, Scan
 from mcr_bench.datasets._verify import FoldAudit, Inventory, Verification, audited, parts_of
 from mcr_bench.datasets.base import Card, Dataset, Facts, Modality, Protocol, Split, Splits
 from mcr_bench.tests.pretended import name_files, pretend
@@ -245,10 +246,10 @@ def test_both_protocols_of_crema_d(tmp_path: Path) -> None:
 
     lists = [REAL / "cremad/ogm_ge/train.csv", REAL / "cremad/ogm_ge/test.csv", REAL / "cremad/vavl/splits.json"]
     ids = [row[0] for path in lists[:2] for row in csv.reader(path.read_text().splitlines())]
-    name_files(tmp_path / "raw/VideoFlash", (f"{key}.flv" for key in ids))
-    name_files(tmp_path / "raw/AudioWAV", (f"{key}.wav" for key in ids))
-    data = pretend(Cremad(tmp_path / "data/cremad"), tmp_path / "raw", lists)
-    result = data.verify()
+    emotions = {"NEU": 0, "HAP": 1, "SAD": 2, "FEA": 3, "DIS": 4, "ANG": 5}
+    clips = [Clip(key, emotions[key[9:12]], key[:4], {}) for key in sorted(ids)]
+    contents = {path.name: path.read_bytes() for path in lists}
+    result = pretend(Cremad(tmp_path / "data/cremad"), Scan(clips, lists=contents)).verify()
     assert "7,442 of 7,442" in result.text
     assert "fold 1: train 4,043, validation 878, test 899, unused 1,622 (5,820 of 7,442: the vavl list)" in result.text
     folds = {protocol.name: folds for protocol, folds in result.protocols}
@@ -273,7 +274,8 @@ def test_both_protocols_of_ave(tmp_path: Path) -> None:
         (tmp_path / path.name).write_bytes(path.read_bytes())
     videos = {line.split("&")[1] for line in (REAL / "ave/Annotations.txt").read_text().splitlines()}
     name_files(tmp_path / "AVE", (f"{video}.mp4" for video in videos))
-    result = pretend(Ave(tmp_path / "data/ave"), tmp_path).verify()
+    data = Ave(tmp_path / "data/ave")
+    result = pretend(data, data.scan(tmp_path, ())).verify()
     assert "LEAK by group (video): 10 videos are in train and validation, 8 in train and test, all under" in result.text
     (official, (leaky,)), (dedup, (clean,)) = result.protocols
     assert [(o.parts, o.shared, o.relabelled) for o in leaky.overlaps] == [
@@ -296,7 +298,8 @@ def test_groups_of_ucf101_are_disjoint(tmp_path: Path) -> None:
         (tmp_path / "UCF-101" / name).mkdir(parents=True)
     name_files(tmp_path / "UCF-101", clips)
     (tmp_path / "ucfTrainTestlist").symlink_to(lists)
-    result = pretend(Ucf101(tmp_path / "data/ucf101"), tmp_path).verify()
+    data = Ucf101(tmp_path / "data/ucf101")
+    result = pretend(data, data.scan(tmp_path, ())).verify()
     assert [(protocol.name, len(folds)) for protocol, folds in result.protocols] == [("official", 3)]
     assert all(fold.overlaps == [] for fold in result.protocols[0][1])
     assert "LEAK" not in result.text
