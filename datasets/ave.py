@@ -12,7 +12,7 @@ from mcr_bench.datasets import _ave_raw
 from mcr_bench.datasets._cache import Cache
 from mcr_bench.datasets._clips import ClipDataset, Recipe, Rule, Scan, Variant
 from mcr_bench.datasets._npz import Array
-from mcr_bench.datasets._rows import Plain, View, standardised_view
+from mcr_bench.datasets._rows import Plain, View
 from mcr_bench.datasets.base import Card, Modality
 from mcr_bench.datasets.media.views import Frames
 
@@ -64,10 +64,8 @@ class Ave(ClipDataset):
         return Recipe(self.backbone, settings, _ave_raw.fields(settings), _ave_raw.decode)
 
     def views(self, cache: Cache, train: Array) -> dict[str, View]:
-        """Spectrograms as they are (as the paper), waveforms standardised; frames cropped and normalised."""
-        waves = self.backbone == "transformers"
-        audio = standardised_view(cache, "audio", train, whole=True) if waves else Plain("audio")
-        return {"audio": audio, "video": Frames("video", self.crop)}
+        """Spectrograms and waveforms as they are (MCR code); frames cropped, flipped and normalised."""
+        return {"audio": Plain("audio"), "video": Frames("video", self.crop)}
 
     def modalities(self) -> dict[str, Modality]:
         """Audio (1, 257, 1004), or (160000,) for transformers; video (frames, 3, crop, crop)."""

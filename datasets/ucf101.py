@@ -23,7 +23,7 @@ CARD = Card(
     layout=_ucf_raw.LAYOUT,
     expected="13,320 clips of 101 classes, of which 6,845 are of the 51 classes that are used; clips without sound or "
     "of 3 s or less are left out, and a partial copy keeps what is there",
-    download="UCF101.rar and UCF101TrainTestSplits-RecognitionTask.zip of that page, both unpacked in SOURCE",
+    download="UCF101.rar and UCF101TrainTestSplits-RecognitionTask.zip of the homepage, both unpacked in SOURCE",
     size="about 7 GB",
     protocols="official  folds 1, 2, 3 of ucfTrainTestlist",
 )
@@ -52,7 +52,7 @@ class Ucf101(ClipDataset):
         return Recipe("resnet", settings, _ucf_raw.fields(settings), _ucf_raw.decode)
 
     def views(self, cache: Cache, train: Array) -> dict[str, View]:
-        """Spectrograms as they are (as the paper); frames cropped and normalised."""
+        """Spectrograms as they are (MCR code); frames cropped, flipped and normalised."""
         return {"audio": Plain("audio"), "video": Frames("video", self.crop)}
 
     def modalities(self) -> dict[str, Modality]:
