@@ -11,6 +11,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.experiment import Experiment, read_experiment, shipped
 from mcr_bench.bench.figures.catalog import CARDS
 from mcr_bench.bench.plan import make_plan_of
+from mcr_bench.bench.report.published import published_tables_of
 
 HEAD = 'methods = ["joint"]\ndatasets = ["synthetic"]\nseeds = 1\n'
 
@@ -191,10 +192,23 @@ def test_shipped_experiments_can_be_planned() -> None:
     mcr = {r.config for r in plans["ablation_game.toml"].runs if r.method == "mcr"}
     assert len(mcr) == 2 * (9 + 4)
     assert len(plans["table1.toml"].absent) >= 10
-    assert {a.runs for a in plans["table1.toml"].absent if "no dataset" in a.reason} <= {33, 36}
+    assert {a.runs for a in plans["table1.toml"].absent if "not prepared" in a.reason} == {33, 36}
     perturbations = {r.settings["perturb"] for r in plans["ablation_perturbation.toml"].runs if r.method == "mcr"}
     assert len(perturbations) == 5
     assert np.unique([r.seed for r in plans["quick.toml"].runs]).tolist() == [0, 1, 2]
+
+
+def test_table1_asks_for_the_very_setups_that_published_columns_stand_beside() -> None:
+    (table,) = [t for t in published_tables_of() if t.title.startswith("MCR (NeurIPS 2025), Table 1")]
+    places = [column.ours for column in table.columns]
+    wanted = {(p.dataset, p.protocol, p.preset, frozenset(p.modalities), p.settings) for p in places if p is not None}
+    asked = {
+        (r.datasets[0], r.protocol, r.preset, frozenset(r.modalities or ()), tuple(r.overrides))
+        for r in read_experiment("table1.toml").requests()
+    }
+    assert asked == wanted
+    methods = {m.method for m in table.methods if m.method}
+    assert methods <= {*read_experiment("table1.toml").requests()[0].methods, *registry.method_names()}
 
 
 def test_names_of_figures_and_tables_are_those_that_can_be_made() -> None:
