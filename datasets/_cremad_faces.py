@@ -97,7 +97,6 @@ def _network(weights: str) -> Any:
 
     from mcr_bench.bench.models.backbones.whole import library
 
-    torch.set_num_threads(1)  # `prepare` has a process per clip
     options = {"local_files_only": True, "output_loading_info": True}
     try:
         network, report = library().EfficientNetModel.from_pretrained(weights, **options)
