@@ -26,7 +26,8 @@ class ConformerEncoder(nn.Module):
         self.layers = Whole(partial(_layers, width, depth, dropout))
         self.project = nn.Linear(width, out)
         self._mask: Tensor | None = None
-        for layer in self.layers.model.layers:  # type: ignore[union-attr]
+        model: Any = self.layers.model
+        for layer in model.layers:
             layer.conv_module.depthwise_conv.register_forward_pre_hook(self._without_padding)
 
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:

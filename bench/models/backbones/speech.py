@@ -40,17 +40,18 @@ class SpeechFrames(nn.Module):
             self.whole.model.feature_extractor.requires_grad_(False)
 
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        wave = values[..., None] if values.ndim == 2 else values
-        wave = without_padding(wave, lengths)[..., 0]
-        mask = None if lengths is None else time_mask(lengths, wave.shape[1]).long()
-        frames = self.whole(wave, attention_mask=mask).last_hidden_state
-        return frames, None if lengths is None else self.frames_of(lengths)
+        wave = without_padding(values[..., None] if values.ndim == 2 else values, lengths)[..., 0]
+        if lengths is None:
+            return self.whole(wave).last_hidden_state, None
+        lengths = lengths.clamp(min=RECEPTIVE)
+        frames = self.whole(wave, attention_mask=time_mask(lengths, wave.shape[1]).long()).last_hidden_state
+        return frames, self.frames_of(lengths)
 
     def frames_of(self, lengths: Tensor) -> Tensor:
-        """(B,) samples -> (B,) frames, at least one."""
+        """(B,) samples -> (B,) frames."""
         for kernel, stride in self.windows:
             lengths = torch.div(lengths - kernel, stride, rounding_mode="floor") + 1
-        return lengths.clamp(min=1)
+        return lengths
 
 
 class SpeechEncoder(nn.Module):

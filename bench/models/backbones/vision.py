@@ -88,7 +88,12 @@ class SwinTrunk(nn.Module):
         require_fit(settings.weights, config, channels, None)
         self.size = int(config.embed_dim * 2 ** (len(config.depths) - 1))
         self.whole = whole(library().SwinModel, config, settings.weights, settings.frozen, add_pooling_layer=False)
-        self.grid = tuple(_last_stage(side, config.patch_size, len(config.depths)) for side in (height, width))
+        grids = [_grid(side, config.patch_size, len(config.depths)) for side in (height, width)]
+        self.grid = tuple(sides[-1] for sides in grids)
+        model: Any = self.whole.model
+        for stage, grid in zip(model.encoder.layers, zip(*grids, strict=True), strict=True):
+            if min(grid) <= config.window_size:
+                _one_window(stage)
 
     def forward(self, images: Tensor) -> Tensor:
         places: Tensor = self.whole(images).last_hidden_state.mT.unflatten(2, self.grid)
@@ -132,9 +137,23 @@ def _vivit_state(model: Any, stored: Any, weights: str, frames: int) -> State:
     return state
 
 
-def _last_stage(side: int, patch: int, stages: int) -> int:
-    """Patches along a side of the last stage: each merging halves them, rounding up."""
-    patches = -(-side // patch)
-    for _ in range(stages - 1):
-        patches = -(-patches // 2)
-    return patches
+def _grid(side: int, patch: int, stages: int) -> list[int]:
+    """Patches along a side in each stage: merging halves them, rounding up."""
+    grid = [-(-side // patch)]
+    while len(grid) < stages:
+        grid.append(-(-grid[-1] // 2))
+    return grid
+
+
+def _one_window(stage: Any) -> None:
+    """Maps no larger than a window are padded to one, unshifted.
+
+    The library would shrink the window, for which its table of relative positions then has the wrong size (5.23).
+    """
+    for block in stage.blocks:
+        block.shift_size = 0
+        block.set_shift_and_window_size = _leave
+
+
+def _leave(resolution: tuple[int, int]) -> None:
+    """Window and shift stay as they are."""

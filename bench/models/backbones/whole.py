@@ -87,9 +87,10 @@ def first_layers(config: Any, layers: int) -> Any:
 def loaded(model: Any, config: Any, weights: str, **options: Any) -> State:
     """The weights of a library model; UserError where they cannot be read or some of the model's are not there."""
     place = folder_of(weights)
+    damaged = import_module("safetensors").SafetensorError
     try:
         made, report = model.from_pretrained(place, config=config, output_loading_info=True, **options)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, damaged) as error:
         raise _unreadable(place, error) from error
     if report["missing_keys"]:
         some = ", ".join(sorted(report["missing_keys"])[:3])
