@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
@@ -15,6 +17,8 @@ from mcr_bench.bench.errors import UserError
 
 ATTEMPTS = 2  # how often an order is given to a worker that dies of it
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+# not multiprocessing.Process, whose children run the main script again: one that imports torch would cost each of them
+START = "import sys; from mcr_bench.datasets._workers import serve; serve(int(sys.argv[1]))"
 Order = TypeVar("Order")
 Answer = TypeVar("Answer")
 
@@ -54,14 +58,17 @@ def spread(
 
 class _Worker(Generic[Order, Answer]):
     def __init__(self, entry: bytes) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, entry), name="mcr-bench prepare", daemon=True)
-        with _surroundings():
-            self.process.start()
+        self.pipe, theirs = multiprocessing.Pipe()
+        command = [sys.executable, "-P", "-c", START, str(theirs.fileno())]
+        path = os.pathsep.join(place or os.getcwd() for place in sys.path)
+        surroundings = os.environ | ONE_THREAD | {"PYTHONPATH": path}
+        with _interrupt_blocked():
+            self.process = subprocess.Popen(command, env=surroundings, pass_fds=[theirs.fileno()])
         theirs.close()  # so that the pipe ends when the worker does
         self.ready = self.busy = False
         self.order: Order
+        with suppress(OSError):  # it is dead: answer() sees that
+            self.pipe.send_bytes(entry)
 
     def give(self, order: Order) -> None:
         self.order, self.busy = order, True
@@ -75,7 +82,7 @@ class _Worker(Generic[Order, Answer]):
                 self._begin(self.pipe.recv())
             found: Answer = self.pipe.recv()
         except (EOFError, OSError) as error:
-            self.process.join()
+            self.process.wait()
             if not self.ready:
                 raise UserError(
                     f"a worker of `data prepare` ended while it started: {self.cause_of_death()}. "
@@ -91,17 +98,14 @@ class _Worker(Generic[Order, Answer]):
         self.ready = True
 
     def cause_of_death(self) -> str:
-        code = self.process.exitcode or 0
+        code = self.process.wait()
         if code >= 0:
             return f"exit code {code}"
         return signal.Signals(-code).name + (" (out of memory?)" if -code == signal.SIGKILL else "")
 
     def stop(self) -> None:
-        self.process.terminate()
-        self.process.join(timeout=5)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
+        self.process.kill()
+        self.process.wait()
         self.pipe.close()
 
 
@@ -111,26 +115,24 @@ def _that_answered(workers: list[_Worker[Order, Answer]]) -> list[_Worker[Order,
 
 
 @contextmanager
-def _surroundings() -> Iterator[None]:
-    """What a process inherits that starts now: one thread for numbers, and deaf to Ctrl-C, which the parent answers."""
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
+def _interrupt_blocked() -> Iterator[None]:
+    """A process that starts now is deaf to Ctrl-C, which the parent answers."""
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    os.environ.update(ONE_THREAD)
     try:
         yield
     finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _serve(pipe: Connection, entry: bytes) -> None:
-    try:
-        handle = pickle.loads(entry)
-    except Exception:
-        pipe.send(traceback.format_exc())
-        return
+def serve(handle: int) -> None:
+    """The life of a worker: orders come through the pipe with this file descriptor, answers go back."""
+    pipe: Connection[Any, Any] = Connection(handle)
     with suppress(EOFError, OSError):  # the parent is gone
+        try:
+            entry = pickle.loads(pipe.recv_bytes())
+        except (ImportError, AttributeError, pickle.UnpicklingError):
+            pipe.send(traceback.format_exc())
+            return
         pipe.send(None)
         while True:
-            pipe.send(handle(pipe.recv()))
+            pipe.send(entry(pipe.recv()))

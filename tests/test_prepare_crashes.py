@@ -1,7 +1,6 @@
 """Preparing clips when it goes wrong: crashes at every step, Ctrl-C, dying workers, kills at random, memory."""
 
 import importlib.util
-import multiprocessing
 import os
 import shutil
 from collections.abc import Callable
@@ -11,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from mcr_bench.datasets import _journal, _places
+from mcr_bench.bench.errors import UserError
+from mcr_bench.datasets import _journal, _places, _workers
 from mcr_bench.datasets._cache import open_cache
 from mcr_bench.datasets._journal import Store
 from mcr_bench.datasets._recipe import Scan
@@ -154,17 +154,33 @@ def test_a_clip_that_ends_its_worker_costs_that_clip() -> None:
 
 
 def test_ctrl_c_leaves_work_to_go_on_with_and_no_workers() -> None:
-    source = raw(Path("raw"), 6)
+    source, before, workers = raw(Path("raw"), 6), _children(), set()
 
     def interrupted(done: int, _: int) -> None:
+        workers.update(_children() - before)
         if done == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         prepare(source, jobs=2, progress=interrupted)
-    assert not [child for child in multiprocessing.active_children() if child.name == "mcr-bench prepare"]
+    assert len(workers) == 2
+    assert not workers & _children()
     assert prepare(source, jobs=2).decoded == 3
     assert content(FOLDER)["video.npy"][128:152] == bytes(range(24))
+
+
+def _children() -> set[str]:
+    return {child for path in Path("/proc/self/task").glob("*/children") for child in path.read_text().split()}
+
+
+def test_a_worker_that_cannot_start_is_an_error_with_its_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = raw(Path("raw"), 1)
+    monkeypatch.setattr(_workers.pickle, "dumps", lambda _: b"cno.such.module\nx\n.")
+    with pytest.raises(RuntimeError, match=r"(?s)could not start.*No module named 'no'"):
+        prepare(source)
+    monkeypatch.setattr(_workers, "START", "import sys; sys.exit(7)")
+    with pytest.raises(UserError, match=r"ended while it started: exit code 7\. Free memory, or use fewer --jobs"):
+        prepare(source)
 
 
 def test_workers_do_not_import_torch() -> None:
