@@ -49,9 +49,9 @@ class Overlap:
 
     @property
     def noun(self) -> str:
-        """What is shared, in the plural."""
-        nouns = {"id": "ids", "group": f"{self.group_name}s", "content": "contents"}
-        return nouns[self.kind]
+        """What is shared: ids, videos; one of them in the singular."""
+        noun = self.group_name if self.kind == "group" else self.kind
+        return noun if self.shared == 1 and self.total > 1 else f"{noun}s"
 
     @property
     def place(self) -> str:
@@ -96,7 +96,8 @@ def _labels(keys: Sequence[str], labels: Array, rows: list[int], shared: set[str
 def sentence(found: Sequence[Overlap]) -> str:
     """Overlaps of one kind in words: '10 videos are in train and validation, 8 in train and test'."""
     first, *others = found
-    texts = [f"{first.count} are in {first.place}"]
+    verb = "is" if first.shared == 1 and first.total > 1 else "are"
+    texts = [f"{first.count} {verb} in {first.place}"]
     for last, overlap in zip(found, others, strict=False):
         texts.append(f"{_again(last, overlap)}in {overlap.place}")
     relabelled = all(overlap.relabelled == overlap.shared for overlap in found)

@@ -3,7 +3,8 @@
 import textwrap
 from typing import TYPE_CHECKING
 
-from mcr_bench.bench.settings import declared
+from mcr_bench.bench.presets import preset_of
+from mcr_bench.bench.resolve import resolve_dataset
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset
@@ -39,11 +40,14 @@ def preparation_of(data: "Dataset") -> dict[str, str]:
 
 
 def prepare_command(data: "Dataset") -> str:
-    """The command that prepares the set under its present dials; '' where it is used as it is."""
+    """The command that prepares the set under its present dials, as far as they are not those of the default preset;
+    '' where it is used as it is.
+    """
     if not data.needs_preparation:
         return ""
-    values = {key: (getattr(data, key), one.default) for key, one in declared(type(data)).items()}
-    dials = "".join(f" --set dataset.{key}={_text(v)}" for key, (v, default) in values.items() if v != default)
+    usual = resolve_dataset(preset_of(type(data), None).values, type(data))
+    values = {key: (getattr(data, key), value) for key, value in usual.items()}
+    dials = "".join(f" --set dataset.{key}={_text(v)}" for key, (v, value) in values.items() if v != value)
     return f"mcr-bench data prepare {data.name} --source DIR --data-root {data.location.parent}{dials}"
 
 

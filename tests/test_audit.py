@@ -76,7 +76,7 @@ def test_labels_tell_a_reused_video_from_a_repeated_one() -> None:
 
 def test_sentences() -> None:
     videos = sentence(audit(parts(VIDEOS, "video")))
-    assert videos == "1 videos are in train and validation, 1 in train and test, all under other labels"
+    assert videos == "1 video is in train and validation, 1 in train and test, all under other labels"
     speakers = sentence(audit(parts(SPEAKERS, "actor")))
     places = "in train and validation, in train and test, in validation and test"
     assert speakers == f"2 of 2 groups (actors) are {places}"
@@ -90,7 +90,7 @@ def test_notes_of_cards() -> None:
         note_of({1: parts(SPEAKERS.replace("val", "unused"), "actor")})
         == "LEAK: 2 of 2 groups (actors) in train and test"
     )
-    assert note_of({1: parts(VIDEOS, "video")}) == "LEAK: 1 videos in train and validation, in train and test"
+    assert note_of({1: parts(VIDEOS, "video")}) == "LEAK: 1 video in train and validation, in train and test"
 
 
 def test_a_note_names_the_folds_unless_it_is_all_of_them() -> None:
@@ -98,9 +98,9 @@ def test_a_note_names_the_folds_unless_it_is_all_of_them() -> None:
     worse = parts(
         "train:a:g1:c1:0 train:b:g2:c2:0 val:c:g3:c3:0 val:d:g4:c4:0 test:e:g1:c5:0 test:f:g2:c6:0 test:g:g6:c7:0"
     )
-    assert note_of({1: leak, 2: parts(CLEAN)}) == "LEAK: 1 groups in train and test (fold 1)"
+    assert note_of({1: leak, 2: parts(CLEAN)}) == "LEAK: 1 group in train and test (fold 1)"
     assert note_of({1: leak, 2: parts(CLEAN), 3: worse}) == "LEAK: 2 of 2 groups in train and test (folds 1, 3)"
-    assert note_of({1: leak, 3: leak}) == "LEAK: 1 groups in train and test"
+    assert note_of({1: leak, 3: leak}) == "LEAK: 1 group in train and test"
 
 
 def test_the_histogram_counts_each_part() -> None:
@@ -186,9 +186,7 @@ def test_the_text_names_leaks_absent_classes_and_where_to_ask() -> None:
     assert "only: by hand; selected on validation; metric accuracy; folds [1]" in lines
     assert "  fold 1: train 3, validation 2, test 2" in lines
     assert "    videos: train 3, validation 2, test 2" in lines
-    assert any(
-        line.startswith("    LEAK by group (video): 1 videos are in train and validation, 1 in") for line in lines
-    )
+    assert any(line.startswith("    LEAK by group (video): 1 video is in train and validation, 1 in") for line in lines)
     assert "    train, validation and test are disjoint by id, by content" in lines
     assert "    the selection set is not the test set" in lines
     assert "    classes (train/validation/test): walk 1/1/1; run 2/0/1; sit 0/1/0; fall 0/0/0" in lines
