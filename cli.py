@@ -196,7 +196,7 @@ def compare(
     if not found:
         typer.echo(nothing_in(record, dataset), err=as_json)
     made, missing = reading.all_claims(found, record, baseline, metric, alpha)
-    reading.show_claims(made, missing, found, as_json)
+    reading.show_claims(made, missing, found, as_json, metric)
 
 
 @app.command()

@@ -52,6 +52,7 @@ class Request:
 class Plan:
     """by_key: the runs, dependencies first. skipped: (dataset, method, reason). requested: keys asked for by name.
 
+    asked: key -> preset -> the run as asked for under it; presets that say the same about a run share its key.
     absent: what optional comparisons ask for and this place does not offer.
     """
 
@@ -59,6 +60,7 @@ class Plan:
     skipped: list[tuple[str, str, str]] = field(default_factory=list)
     announcements: list[str] = field(default_factory=list)
     requested: set[str] = field(default_factory=set)
+    asked: dict[str, dict[str, RunSpec]] = field(default_factory=dict)
     absent: list[Absent] = field(default_factory=list)
 
     @property
@@ -71,12 +73,13 @@ class Plan:
         for dependency in run.dependencies:
             self.add(dependency, requested=False)
         self.by_key.setdefault(run.key, run)
+        self.asked.setdefault(run.key, {}).setdefault(run.preset, run)
         if requested:
             self.requested.add(run.key)
 
     def merge(self, other: "Plan") -> None:
         """What another plan has and this one has not, after it."""
-        for run in other.runs:
+        for run in (run for presets in other.asked.values() for run in presets.values()):
             self.add(run, requested=run.key in other.requested)
         self.skipped += [skip for skip in other.skipped if skip not in self.skipped]
         self.announcements += [line for line in other.announcements if line not in self.announcements]

@@ -17,7 +17,7 @@ from filelock import FileLock
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors.events import EpochDone
 from mcr_bench.bench.record.artifacts import Artifacts
-from mcr_bench.bench.record.runs import PREFIX, Reader, Row, StoredRun, newest, row_of
+from mcr_bench.bench.record.runs import PREFIX, PRESETS, Reader, Row, StoredRun, newest, preset_tags, row_of
 from mcr_bench.bench.record.sqlite import SqliteReader
 from mcr_bench.bench.record.store import SearchReader, open_client, prepare_file
 
@@ -147,6 +147,16 @@ class Record:
         run = self._open.pop(spec.key)
         self._flush(run)
         self._write(self._client.set_terminated, run.run_id, "KILLED")
+
+    def add_presets(self, asked: Iterable["RunSpec"]) -> None:
+        """Say in the finished runs of these keys that they were asked for under these presets too."""
+        by_dataset: dict[str, list[RunSpec]] = {}
+        for spec in asked:
+            by_dataset.setdefault(spec.dataset, []).append(spec)
+        for dataset, specs in by_dataset.items():
+            stored = self._read(dataset, {spec.key for spec in specs})
+            for run_id, text in preset_tags(stored, specs).items():
+                self._write(self._client.set_tag, run_id, PRESETS, text)
 
     def finished(self, keys: Iterable[str], dataset: str | None = None) -> dict[str, Row]:
         """The rows of the finished runs among `keys`."""

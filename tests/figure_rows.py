@@ -40,7 +40,7 @@ def line(label: str, values: Sequence[float], role: str = "method", **more: Any)
 
 def compared(*lines: list[Row], dataset: str = "toy", modalities: tuple[str, ...] = TWO) -> Comparison:
     named = {runs[0]["label"]: runs for runs in lines}
-    return Comparison(dataset, "official", modalities, lines[0][0]["metric"], ("p",), (), named, [], 0, [])
+    return Comparison(dataset, "official", modalities, lines[0][0]["metric"], "p", (), named, [], 0, [])
 
 
 def small(**more: Any) -> Comparison:

@@ -117,7 +117,7 @@ def record(
     for runs in lines.values():
         for run in runs:
             run["params"] = {"dataset.dial": dial} if dial else {}
-    return Comparison(dataset, "official", tuple(modalities), metric, ("p",), (), lines, [], 0, [])
+    return Comparison(dataset, "official", tuple(modalities), metric, "p", (), lines, [], 0, [])
 
 
 def history(_: str) -> dict[str, list[tuple[int, float]]]:

@@ -107,9 +107,28 @@ def test_unimodal_runs_join_every_set_that_holds_their_modality() -> None:
     assert {line[0] for line in three.rows} == {"unimodal (a)", "unimodal (b)", "unimodal (c)", "joint"}
 
 
-def test_presets_are_rows_of_their_own() -> None:
-    table = only(comparison_tables([row("joint", 0, 0.1), row("joint", 0, 0.9, preset="paper")], "joint"))
-    assert {line[0]: line[1] for line in table.rows} == {"joint (small)": 0.1, "joint (paper)": 0.9}
+def test_presets_are_tables_of_their_own() -> None:
+    small, paper = comparison_tables([row("joint", 0, 0.1), row("joint", 0, 0.9, preset="paper")], "joint")
+    assert (small.rows[0][:2], paper.rows[0][:2]) == (("joint", 0.1), ("joint", 0.9))
+    assert paper.title == "toy · audio + video · protocol official · preset paper"
+
+
+def test_a_run_stands_in_the_table_of_every_preset_it_was_asked_for_under() -> None:
+    asked = {"tuned": {"origin": "tuned here", "overrides": "epochs=9"}}
+    shared = row("joint", 0, 0.5, tags={"presets": json.dumps(asked), "preset_origin": "paper"})
+    small, tuned = comparison_tables([shared, row("other", 0, 0.6, preset="tuned")], "joint")
+    assert [line[0] for line in small.rows] == ["joint"]
+    assert [line[0] for line in tuned.rows] == ["joint [epochs=9]", "other"]
+    assert "preset small: paper" in small.notes
+    assert "preset tuned: tuned here" in tuned.notes
+
+
+def test_finished_runs_without_a_finite_value_are_left_out_with_a_note() -> None:
+    runs = [row("joint", 0, 0.5), row("joint", 1, math.nan), row("joint", 2, 0.7), row("lost", 0, None)]
+    table = only(comparison_tables(runs, "joint"))
+    assert [(line[0], cells(table, "joint")["n"]) for line in table.rows] == [("joint", 2)]
+    assert "left out: joint, seed 1: finished without a finite test accuracy" in table.notes
+    assert "left out: lost, seed 0: finished without a finite test accuracy" in table.notes
 
 
 def test_runs_from_before_a_change_are_left_out_with_a_note() -> None:

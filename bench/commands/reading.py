@@ -75,9 +75,15 @@ def claims_or_none(found: Sequence[Comparison], record: Record, baseline: str) -
     return all_claims(found, record, baseline)[0]
 
 
-def show_claims(made: Sequence[Claims], missing: Iterable[str], found: Sequence[Comparison], as_json: bool) -> None:
-    """Power first, then what is claimed, then the tables; at the end the ranks across datasets."""
-    ranks = rank_datasets(found)
+def show_claims(
+    made: Sequence[Claims],
+    missing: Iterable[str],
+    found: Sequence[Comparison],
+    as_json: bool,
+    metric: str | None = None,
+) -> None:
+    """Power first, then what is claimed, then the tables; at the end the ranks across datasets, by the same metric."""
+    ranks = rank_datasets(found, metric)
     if as_json:
         content = {"comparisons": [claim_data(one) for one in made], "without": list(missing)}
         return print_json(content | {"across_datasets": rank_data(ranks)})
@@ -90,8 +96,10 @@ def show_claims(made: Sequence[Claims], missing: Iterable[str], found: Sequence[
         print_tables(console, claim_tables(one))
     for text in missing:
         say(text)
-    if made:
+    if made and ranks.mean_ranks:
         print_tables(console, [rank_table(ranks)])
+    elif made:
+        say(f"no ranks across datasets: {ranks.reason}")
 
 
 def lead_of(made: Iterable[Claims], baseline: str) -> Lead:

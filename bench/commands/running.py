@@ -15,7 +15,7 @@ from mcr_bench.bench.experiment import Output, read_experiment
 from mcr_bench.bench.plan import Plan, Request
 from mcr_bench.bench.report import terminal
 from mcr_bench.bench.report.cards import grid_text
-from mcr_bench.bench.report.lines import Row
+from mcr_bench.bench.report.lines import Row, asked_under
 from mcr_bench.bench.report.progress import observer
 from mcr_bench.bench.report.table import comparison_tables
 from mcr_bench.bench.tracking import Record
@@ -85,9 +85,9 @@ def _record_presets(plan: Plan, finished: Iterable[str], record: Record) -> None
 
 
 def rows_of(plan: Plan, record: Record) -> list[Row]:
-    """The rows of the plan's runs."""
+    """The rows of the plan's runs, as the plan asks for them: another preset that they serve too is not its concern."""
     return [
-        row
+        asked_under(row, plan.asked[row["key"]])
         for dataset in {run.dataset for run in plan.runs}
         for row in record.rows(dataset)
         if row["key"] in plan.by_key

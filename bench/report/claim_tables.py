@@ -1,11 +1,12 @@
 """Claims -> tables and sentences: the primary test first, the secondary ones labelled so, power before everything."""
 
 import shlex
+from collections.abc import Sequence
 from math import isfinite, isinf, isnan
 from typing import Any
 
 from mcr_bench.bench.report.claims import Against, Claims, cannot, leading
-from mcr_bench.bench.report.lines import Comparison
+from mcr_bench.bench.report.lines import Comparison, Row, settings_of
 from mcr_bench.bench.report.sample_tests import SampleTests
 from mcr_bench.bench.report.table import Cell, Table
 from mcr_bench.bench.statistics.intervals import Interval
@@ -35,9 +36,10 @@ def summary(found: Claims) -> list[str]:
     """The primary result in words."""
     if found.power is None or not found.power.reachable:
         return power_lines(found)
-    neither = {one.label for one in found.against} - found.better - found.worse
-    parts = (("better than", found.better), ("worse than", found.worse), ("not separated from", neither))
-    return [f"{word} {found.baseline}: {', '.join(sorted(labels))}" for word, labels in parts if labels]
+    parts = (("better than", found.better), ("worse than", found.worse), ("not separated from", found.neither))
+    lines = [f"{word} {found.baseline}: {', '.join(sorted(labels))}" for word, labels in parts if labels]
+    few = [f"{label}: {pairs} pairs" for label, pairs in sorted(found.untested.items())]
+    return lines + [f"not tested against {found.baseline}: {', '.join(few)}"] * bool(few)
 
 
 def claim_tables(found: Claims) -> list[Table]:
@@ -46,14 +48,24 @@ def claim_tables(found: Claims) -> list[Table]:
 
 
 def command(comparison: Comparison, seeds: int) -> str:
-    """The command that trains every method of the comparison over so many seeds; what is finished is not repeated."""
+    """What trains every line of the comparison over so many seeds; what is finished is not repeated.
+
+    Lines with other settings need a command of their own; they are joined by &&.
+    """
     rows = [row for row in comparison.rows if row["tags"].get("role") != "unimodal"] or comparison.rows
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(settings_of(row)), []).append(row)
+    return " &&\n".join(_command(comparison, group, settings, seeds) for settings, group in groups.items())
+
+
+def _command(comparison: Comparison, rows: Sequence[Row], settings: Sequence[str], seeds: int) -> str:
     methods = dict.fromkeys(row["tags"].get("source") or row["method"] for row in rows)
     words = ["mcr-bench", "run", "--methods", ",".join(methods)]
     words += ["--dataset", rows[-1]["tags"].get("dataset_source") or comparison.dataset]
     words += ["--protocol", comparison.protocol, "--modalities", ",".join(comparison.modalities)]
-    words += ["--preset", comparison.presets[0]] * (len(comparison.presets) == 1)
-    words += [word for setting in comparison.shared for word in ("--set", setting)]
+    words += ["--preset", comparison.preset]
+    words += [word for setting in settings for word in ("--set", setting)]
     return shlex.join([*words, "--seeds", str(seeds)])
 
 
@@ -67,7 +79,7 @@ def claim_data(found: Claims) -> dict[str, Any]:
         "unit": found.unit,
         "alpha": found.alpha,
         "power": power and vars(power) | {"detectable": _number(power.detectable)},
-        "against": [_against_data(one) for one in found.against],
+        "against": [_against_data(found, one) for one in found.against],
         "all_pairs": [
             {"a": a, "b": b, "difference": d, "p_holm": found.pairs.adjusted[a, b]}
             for (a, b), d in found.pairs.differences.items()
@@ -91,7 +103,8 @@ def _primary(found: Claims) -> Table:
     notes += [f"{found.metric}: lower is better"] * (found.sign < 0)
     title = f"{found.comparison.title} · against {found.baseline} · primary: exact two-sided sign-flip, Holm"
     bold = frozenset(i for i, row in enumerate(rows) if row[0] in labels)
-    digits = (0, 2, 2, 2, 4, 4, 0, 2 if found.scale == 100 else 4, 2)
+    size = _digits(found)
+    digits = (0, size, size, size, 4, 4, 0, size, size)
     return Table(title, columns, digits, rows, [*notes, *found.notes], bold)
 
 
@@ -103,35 +116,50 @@ def _primary_row(one: Against) -> tuple[Cell, ...]:
 
 
 def _secondary(found: Claims) -> Table:
-    columns: tuple[str, ...] = ("method", "t p", "Wilcoxon p", "superiority", "McNemar p", "groups low", "groups high")
-    columns += ("seeds × groups low", "seeds × groups high")
+    tests = [one.samples for one in found.against if one.samples is not None]
+    unit = "groups" if all(one.grouped for one in tests) else "samples"
+    ends = (f"{unit} low", f"{unit} high", f"seeds × {unit} low", f"seeds × {unit} high")
+    columns = ("method", "t p", "Wilcoxon p", "superiority", "runs", "McNemar p", *ends)
     rows = [
-        (one.label, _number(one.paired.t), _number(one.paired.wilcoxon), one.paired.superiority, *_cells(one.samples))
+        (one.label, _number(one.paired.t), _number(one.paired.wilcoxon), found.superiority(one), *_cells(one.samples))
         for one in found.against
     ]
     notes = [
         "secondary: no correction for multiplicity; decides no bold type and no claim",
         "t: paired, Nadeau-Bengio corrected where training parts overlap; Wilcoxon: two-sided, zeros after Pratt",
-        f"superiority: share of the pairs in which the method's value is above that of {found.baseline}, ties half",
+        f"superiority: share of the pairs in which the method is better than {found.baseline}, ties half",
+        *_sample_notes(found, tests, unit),
     ]
-    tests = [one.samples for one in found.against if one.samples is not None]
-    if tests:
-        notes.append("McNemar: exact, median over the pairs of runs; they share test samples and cannot be pooled")
-        notes.append(f"groups, seeds × groups: 95 % intervals of the difference ({found.unit}) for other such groups,")
-        notes[-1] += " or other seeds and groups, than those tested"
-        notes += _refused("groups", [one.groups for one in tests])
-        notes += _refused("seeds × groups", [one.seeds_groups for one in tests])
-    else:
-        notes.append("no per-sample tests: they need predictions on record and the protocol's own metric")
     title = f"{found.comparison.title} · against {found.baseline} · secondary tests"
-    return Table(title, columns, (0, 4, 4, 2, 4, 2, 2, 2, 2), rows, notes)
+    return Table(title, columns, (0, 4, 4, 2, 0, 4, *[_digits(found)] * 4), rows, notes)
+
+
+def _sample_notes(found: Claims, tests: Sequence[SampleTests], unit: str) -> list[str]:
+    if not tests:
+        return ["no per-sample tests: they need predictions on record and the protocol's own metric"]
+    notes = [
+        "runs: pairs of runs whose predictions could be read, of all pairs; McNemar and the intervals rest on these",
+        "McNemar: exact, median over the pairs of runs, which share test samples and cannot be pooled; "
+        "it takes the samples as independent" + ", which those of one group are not" * (unit == "groups"),
+        f"{unit}, seeds × {unit}: 95 % intervals of the difference ({found.unit}) for other such {unit}, "
+        f"or other seeds and {unit}, than those tested",
+    ]
+    notes += ["samples (no groups named): each test sample counts as a group of its own"] * (unit == "samples")
+    notes += [f"{unit}: {name}" for name in dict.fromkeys(one.groups.method for one in tests)]
+    notes += _refused(unit, [one.groups for one in tests])
+    return notes + _refused(f"seeds × {unit}", [one.seeds_groups for one in tests])
 
 
 def _cells(tests: SampleTests | None) -> tuple[Cell, ...]:
     if tests is None:
-        return (None,) * 5
+        return (None,) * 6
     ends = [_number(end) for i in (tests.groups, tests.seeds_groups) for end in (i.low, i.high)]
-    return tests.median_mcnemar, *ends
+    return f"{tests.runs} of {tests.pairs}", tests.median_mcnemar, *ends
+
+
+def _digits(found: Claims) -> int:
+    """Of differences."""
+    return 2 if found.scale == 100 else 4
 
 
 def _every_pair(found: Claims) -> Table:
@@ -158,7 +186,7 @@ def _pair_text(found: Claims, row: str, column: str) -> str | None:
     for key, sign in (((row, column), 1), ((column, row), -1)):
         if key in found.pairs.differences:
             star = "*" * (found.pairs.adjusted[key] <= found.alpha)
-            return f"{sign * found.pairs.differences[key]:+z.{2 if found.scale == 100 else 4}f}{star}"
+            return f"{sign * found.pairs.differences[key]:+z.{_digits(found)}f}{star}"
     return None
 
 
@@ -166,11 +194,12 @@ def _refused(name: str, intervals: list[Interval]) -> list[str]:
     return [f"{name} interval refused: {reason}" for reason in dict.fromkeys(i.refused for i in intervals) if reason]
 
 
-def _against_data(one: Against) -> dict[str, Any]:
+def _against_data(found: Claims, one: Against) -> dict[str, Any]:
     paired, tests = one.paired, one.samples
     return {
         "method": one.label,
         "n": paired.n,
+        "tested": one.tested,
         "mean": one.mean,
         "difference": paired.difference,
         "interval": _interval_data(paired.interval),
@@ -180,7 +209,8 @@ def _against_data(one: Against) -> dict[str, Any]:
         "secondary": {
             "t": _number(paired.t),
             "wilcoxon": _number(paired.wilcoxon),
-            "superiority": paired.superiority,
+            "superiority": found.superiority(one),
+            "runs": tests.runs if tests else 0,
             "mcnemar": tests.mcnemar if tests else [],
             "groups": _interval_data(tests.groups) if tests else None,
             "seeds_groups": _interval_data(tests.seeds_groups) if tests else None,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mcr_bench.bench.report.lines import LOWER_IS_BETTER, SHARES, Comparison, Row, pairs_of
+from mcr_bench.bench.report.claim_notes import family_notes
+from mcr_bench.bench.report.lines import LOWER_IS_BETTER, SHARES, Comparison, Row, overlap_of, pairs_of
 from mcr_bench.bench.report.sample_tests import SampleTests, Scores, sample_tests
 from mcr_bench.bench.statistics.families import holm
 from mcr_bench.bench.statistics.paired import Paired, compare_paired
@@ -30,6 +31,7 @@ class Against:
     """One method against the baseline. paired: in points, or the metric's units; adjusted: primary p after Holm.
 
     detectable: the smallest difference that this design finds with 80 % power, inf where it can find none.
+    folds: how many its pairs cover. tested: whether so many pairs can reach alpha in this family.
     """
 
     label: str
@@ -38,6 +40,8 @@ class Against:
     adjusted: float
     detectable: float
     samples: SampleTests | None
+    folds: int
+    tested: bool
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,10 @@ class AllPairs:
 
 @dataclass(frozen=True)
 class Power:
-    """What the design can reach. pairs: of the best covered method; smallest: p after Holm; needed: pairs for alpha."""
+    """What the design can reach. pairs: of the best covered method; smallest: p after Holm; needed: pairs for alpha.
+
+    reachable: whether any method of the family can reach alpha.
+    """
 
     pairs: int
     comparisons: int
@@ -93,6 +100,20 @@ class Claims:
     def worse(self) -> set[str]:
         return self._separated(-self.sign)
 
+    @property
+    def untested(self) -> dict[str, int]:
+        """The labels whose pairs are too few to reach alpha in this family, with their number."""
+        return {one.label: one.paired.n for one in self.against if not one.tested}
+
+    @property
+    def neither(self) -> set[str]:
+        """The labels that were tested and are neither better nor worse."""
+        return {one.label for one in self.against} - self.better - self.worse - self.untested.keys()
+
+    def superiority(self, one: Against) -> float:
+        """Share of the pairs in which the method is better than the baseline, ties half."""
+        return one.paired.superiority if self.sign > 0 else 1 - one.paired.superiority
+
     def _separated(self, sign: int) -> set[str]:
         found = [one for one in self.against if one.adjusted <= self.alpha]
         return {one.label for one in found if sign * one.paired.difference > 0}
@@ -100,10 +121,7 @@ class Claims:
 
 def baseline_of(comparison: Comparison, baseline: str) -> str | None:
     """The line called so, or the line of that method with the fewest settings of its own; None where there is none."""
-    if baseline in comparison.lines:
-        return baseline
-    found = [label for label, runs in comparison.lines.items() if runs[0]["method"] == baseline]
-    return min(found, key=len, default=None)
+    return baseline if baseline in comparison.lines else comparison.plainest(baseline)
 
 
 def claims(
@@ -123,28 +141,27 @@ def claims(
     values = _values(comparison, baseline, metric, scale)
     tests = paired_against(comparison, baseline, metric, scale)
     base = values[baseline]
-    others = [label for label in values if label != baseline]
-    aside = comparison.lines.keys() - values.keys()
-    level = alpha / max(1, len(tests))
     scores = _scores(comparison, [baseline, *tests], read_samples if metric == comparison.metric else None)
-    against = [
-        Against(
-            label,
-            fmean(values[label].values()),
-            paired,
-            adjusted,
-            _spread(values[label], base) * detectable(paired.n, level, POWER),
-            sample_tests(scores, label, baseline, _common(values[label], base), scale),
+    level = alpha / max(1, len(tests))
+    against = []
+    for label, (paired, adjusted) in tests.items():
+        common = _common(values[label], base)
+        against.append(
+            Against(
+                label,
+                fmean(values[label].values()),
+                paired,
+                adjusted,
+                _spread(values[label], base) * detectable(paired.n, level, POWER),
+                sample_tests(scores, label, baseline, common, scale),
+                len({fold for _, fold in common}),
+                adjusted <= alpha or reachable(paired.n, len(tests), alpha),
+            )
         )
-        for label, (paired, adjusted) in tests.items()
-    ]
-    notes = _notes(
-        against, set(others) - tests.keys(), aside, baseline, {a.label: _common(values[a.label], base) for a in against}
-    )
     mean = fmean(base.values()) if base else nan
-    return Claims(
-        comparison, baseline, metric, alpha, scale, mean, against, _all_pairs(values), _power(against, alpha), notes
-    )
+    pairs, power = _all_pairs(values), _power(against, alpha)
+    notes = family_notes(against, values, comparison, baseline, alpha)
+    return Claims(comparison, baseline, metric, alpha, scale, mean, against, pairs, power, notes)
 
 
 def paired_against(
@@ -156,13 +173,12 @@ def paired_against(
     """
     values = _values(comparison, baseline, metric, scale)
     base = values.pop(baseline)
-    paired = {
-        label: compare_paired(
-            [mine[p] for p in common], [base[p] for p in common], overlap=_overlap(comparison, label, common)
-        )
-        for label, mine in values.items()
-        if (common := _common(mine, base))
-    }
+    paired = {}
+    for label, mine in values.items():
+        if common := _common(mine, base):
+            runs = pairs_of(comparison.lines[label])
+            overlap = overlap_of(runs[pair] for pair in common)
+            paired[label] = compare_paired([mine[p] for p in common], [base[p] for p in common], overlap=overlap)
     adjusted = holm([one.sign_flip for one in paired.values()]).tolist()
     return {label: (one, p) for (label, one), p in zip(paired.items(), adjusted, strict=True)}
 
@@ -179,11 +195,13 @@ def leading(found: Claims) -> tuple[set[str], str]:
         return set(), f"no bold type: nothing shares a seed and fold with {found.baseline}"
     if not found.power.reachable:
         return set(), f"no bold type: {cannot(found)}"
-    test = f"exact sign-flip over {found.power.pairs} (seed, fold) pairs, Holm over {found.power.comparisons} methods"
+    counts = sorted({one.paired.n for one in found.against if one.tested})
+    pairs = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+    test = f"exact sign-flip over {pairs} (seed, fold) pairs, Holm over {found.power.comparisons} methods"
     if found.better:
         return found.better, f"bold: better than {found.baseline} ({test}, p <= {found.alpha:g})"
-    equal = {found.baseline, *(one.label for one in found.against)} - found.worse
-    return equal, f"bold: {found.baseline} and what is not worse; nothing is better ({test}, p <= {found.alpha:g})"
+    rule = f"bold: {found.baseline} and what was tested and is not worse; nothing is better"
+    return {found.baseline, *found.neither}, f"{rule} ({test}, p <= {found.alpha:g})"
 
 
 def cannot(found: Claims) -> str:
@@ -207,19 +225,6 @@ def _common(a: Mapping[Pair, float], b: Mapping[Pair, float]) -> list[Pair]:
     return sorted(a.keys() & b.keys())
 
 
-def _overlap(comparison: Comparison, label: str, common: Sequence[Pair]) -> float | None:
-    """n_test / n_train where the pairs cover several folds of the same data, whose training parts then overlap."""
-    if len({fold for _, fold in common}) < 2:
-        return None
-    runs = pairs_of(comparison.lines[label])
-    sizes = [
-        (m["data/test_samples"], m["data/train_samples"])
-        for m in (runs[pair]["metrics"] for pair in common)
-        if m.get("data/train_samples") and "data/test_samples" in m
-    ]
-    return fmean(test / train for test, train in sizes) if sizes else None
-
-
 def _spread(mine: Mapping[Pair, float], base: Mapping[Pair, float]) -> float:
     """Sample standard deviation of the paired differences; nan for fewer than two."""
     common = _common(mine, base)
@@ -233,7 +238,7 @@ def _power(against: Sequence[Against], alpha: float) -> Power | None:
     known = [one.detectable for one in against if not isnan(one.detectable)]
     smallest = min(1.0, smallest_p(pairs) * count)
     size = median(known) if known else nan
-    return Power(pairs, count, smallest, pairs_needed(count, alpha), reachable(pairs, count, alpha), size)
+    return Power(pairs, count, smallest, pairs_needed(count, alpha), any(one.tested for one in against), size)
 
 
 def _all_pairs(values: Mapping[str, Mapping[Pair, float]]) -> AllPairs:
@@ -261,29 +266,3 @@ def _scores(comparison: Comparison, labels: Sequence[str], read: ReadSamples | N
         label: {pair: found[row["run_id"]] for pair, row in rows.items() if row["run_id"] in found}
         for label, rows in runs.items()
     }
-
-
-def _notes(
-    against: Sequence[Against],
-    unpaired: set[str],
-    aside: set[str],
-    baseline: str,
-    shared: Mapping[str, Sequence[Pair]],
-) -> list[str]:
-    notes = []
-    if unpaired:
-        notes.append(f"not tested: {', '.join(sorted(unpaired))}: no seed and fold in common with {baseline}")
-    if aside:
-        notes.append(f"not in the family: {', '.join(sorted(aside))}, which see one modality only")
-    fewer = [f"{one.label} ({one.paired.n})" for one in against if one.paired.n < max(a.paired.n for a in against)]
-    if fewer:
-        notes.append(f"fewer pairs than the others: {', '.join(fewer)}")
-    if any(len({fold for _, fold in shared[one.label]}) > 1 for one in against):
-        corrected = all(one.paired.resampled for one in against)
-        notes.append(
-            "the folds' training parts overlap: intervals and t tests carry the Nadeau-Bengio correction; "
-            "the sign-flip test takes the pairs as exchangeable"
-            if corrected
-            else "the folds' training parts overlap, and their sizes are not on record: intervals are too narrow"
-        )
-    return notes

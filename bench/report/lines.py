@@ -1,11 +1,14 @@
 """Rows of the record -> comparisons: the runs that may stand in one table, one line per method and settings."""
 
+import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import isfinite
 from statistics import fmean
 from typing import Any
 
 from mcr_bench.bench.metrics import CLASSIFICATION, REGRESSION
+from mcr_bench.bench.record.runs import PRESETS, asked_presets
 
 Row = dict[str, Any]
 Skipped = tuple[str, str, str]
@@ -17,28 +20,29 @@ ORDER = ("unimodal", "ensemble")
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs on the same data under one protocol with the same modalities.
+    """Runs on the same data under one protocol and preset with the same modalities.
 
     lines: label -> its current finished runs, one per seed and fold. shared: the `--set` settings that all have.
     failed: runs that no finished run covers. replaced: how many older runs are left out. skipped: (method, reason).
+    valueless: current finished runs without a finite value of the metric, which are in no line.
     """
 
     dataset: str
     protocol: str
     modalities: tuple[str, ...]
     metric: str
-    presets: tuple[str, ...]
+    preset: str
     shared: tuple[str, ...]
     lines: dict[str, list[Row]]
     failed: list[Row]
     replaced: int
     skipped: list[tuple[str, str]]
+    valueless: list[Row] = field(default_factory=list)
 
     @property
     def title(self) -> str:
         """Dataset, modalities, protocol, preset and shared settings."""
-        text = f"{self.dataset} · {' + '.join(self.modalities)} · protocol {self.protocol}"
-        text += f" · preset {self.presets[0]}" * (len(self.presets) == 1)
+        text = f"{self.dataset} · {' + '.join(self.modalities)} · protocol {self.protocol} · preset {self.preset}"
         return text + f" · {' '.join(self.shared)}" * bool(self.shared)
 
     @property
@@ -50,23 +54,68 @@ class Comparison:
         """The labels of the lines with this role."""
         return [label for label, runs in self.lines.items() if role_of(runs) == role]
 
+    def own_settings(self, label: str) -> list[str]:
+        """The `--set` settings that a line does not share with all others."""
+        return [text for text in settings_of(self.lines[label][0]) if text not in self.shared]
+
+    def plainest(self, method: str) -> str | None:
+        """The label of the method's line with the fewest settings of its own, by name where several have so many."""
+        labels = [label for label, runs in self.lines.items() if runs[0]["method"] == method]
+        return min(labels, key=lambda label: (len(self.own_settings(label)), len(label), label), default=None)
+
 
 def comparisons(rows: Iterable[Row], baseline: str, skipped: Sequence[Skipped] = ()) -> list[Comparison]:
-    """One comparison per (data, protocol, modalities), those of a dataset by age.
+    """One comparison per (data, protocol, preset, modalities), those of a dataset by age.
 
     rows: as from `Record.rows`; skipped: (dataset, method, reason).
+    A run that was asked for under several presets, which say the same about it, is in the comparison of each.
     Lines are ordered: unimodal, ensemble, `baseline`, then the others; the best mean first. Runs of one label whose
     settings or code have changed since its newest run are left out.
     """
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in sorted(rows, key=lambda row: row["started"]):
         data = row["tags"].get("data_identity", row["dataset"])
-        groups.setdefault((row["dataset"], row["protocol"], data), []).append(row)
+        for preset in asked_presets(row["preset"], row["tags"]):
+            key = (row["dataset"], row["protocol"], data, preset)
+            groups.setdefault(key, []).append(_under(row, preset))
     return [
         _comparison(modalities, members, baseline, [(m, why) for where, m, why in skipped if where == dataset])
         for (dataset, *_), group in sorted(groups.items(), key=lambda item: (*item[0][:2], item[1][0]["started"]))
         for modalities, members in _by_modalities(group)
     ]
+
+
+def asked_under(row: Row, presets: Iterable[str]) -> Row:
+    """The row as if it had been asked for under these presets only; unknown ones do not count."""
+    known = asked_presets(row["preset"], row["tags"])
+    first, *others = [name for name in presets if name in known] or [row["preset"]]
+    shown = _under(row, first)
+    return shown | {"tags": shown["tags"] | {PRESETS: json.dumps({name: known[name] for name in others})}}
+
+
+def settings_of(row: Row) -> list[str]:
+    """The `--set` settings that a run was asked for with."""
+    return str(row["tags"].get("overrides", "")).split()
+
+
+def has_value(row: Row) -> bool:
+    """Whether a run has a finite value of its metric."""
+    return row["value"] is not None and isfinite(row["value"])
+
+
+def overlap_of(runs: Iterable[Row]) -> float | None:
+    """n_test / n_train where the runs cover several folds of the same data, whose training parts then overlap."""
+    known = list(runs)
+    sizes = [
+        (m["data/test_samples"], m["data/train_samples"])
+        for m in (row["metrics"] for row in known)
+        if m.get("data/train_samples") and m.get("data/test_samples")
+    ]
+    return fmean(test / train for test, train in sizes) if several_folds(known) and sizes else None
+
+
+def several_folds(runs: Iterable[Row]) -> bool:
+    return len({row["fold"] for row in runs}) > 1
 
 
 def modalities_of(row: Row) -> tuple[str, ...]:
@@ -95,21 +144,32 @@ def _comparison(
 ) -> Comparison:
     shared = _shared_overrides(rows)
     rows = [_without(row, shared) for row in rows]
-    last, presets = rows[-1], tuple(dict.fromkeys(row["preset"] for row in rows))
+    last = rows[-1]
     finished = [row for row in rows if row["status"] == "finished"]
-    lines = _lines(finished, baseline, with_preset=len(presets) > 1)
+    latest = _latest(finished)
+    valueless = [row for runs in latest.values() for row in runs if not has_value(row)]
     return Comparison(
         dataset=last["dataset"],
         protocol=last["protocol"],
         modalities=modalities,
         metric=str(last["metric"]),
-        presets=presets,
+        preset=last["preset"],
         shared=tuple(shared),
-        lines=lines,
+        lines=_ordered(latest, baseline),
         failed=_failed(rows),
-        replaced=len(finished) - sum(map(len, lines.values())),
+        replaced=len(finished) - sum(map(len, latest.values())),
         skipped=skipped,
+        valueless=valueless,
     )
+
+
+def _under(row: Row, preset: str) -> Row:
+    """The row as it was asked for under this preset."""
+    if preset == row["preset"]:
+        return row
+    asked = asked_presets(row["preset"], row["tags"])[preset]
+    tags = row["tags"] | {"preset_origin": asked["origin"], "overrides": asked["overrides"]}
+    return row | {"preset": preset, "tags": tags, "label": _relabelled(row, asked["overrides"])}
 
 
 def _shared_overrides(rows: list[Row]) -> list[str]:
@@ -120,9 +180,13 @@ def _shared_overrides(rows: list[Row]) -> list[str]:
 
 def _without(row: Row, shared: list[str]) -> Row:
     """The row under a label that names only the settings in which it differs from others."""
-    every = row["tags"].get("overrides", "")
-    own = " ".join(text for text in every.split() if text not in shared)
-    return {**row, "label": row["label"].removesuffix(f" [{every}]") + (f" [{own}]" if own else "")} if every else row
+    return row | {"label": _relabelled(row, " ".join(text for text in settings_of(row) if text not in shared))}
+
+
+def _relabelled(row: Row, settings: str) -> str:
+    """The row's label with these settings in the place of its own."""
+    plain = str(row["label"]).removesuffix(f" [{row['tags'].get('overrides', '')}]")
+    return plain + f" [{settings}]" * bool(settings)
 
 
 def _single(row: Row) -> bool:
@@ -152,13 +216,18 @@ def _failed(rows: list[Row]) -> list[Row]:
     return [row for row in failed if (row["label"], row["seed"], row["fold"]) not in finished]
 
 
-def _lines(rows: list[Row], baseline: str, *, with_preset: bool) -> dict[str, list[Row]]:
-    """Label -> its current runs, one per seed and fold, by role, then the best mean first."""
+def _latest(rows: list[Row]) -> dict[str, list[Row]]:
+    """Label -> its current runs, one per seed and fold."""
     lines: dict[str, list[Row]] = {}
     for row in rows:
-        lines.setdefault(row["label"] + f" ({row['preset']})" * with_preset, []).append(row)
-    latest = {label: current(runs) for label, runs in lines.items()}
-    return dict(sorted(latest.items(), key=lambda item: _order(item[1], baseline)))
+        lines.setdefault(row["label"], []).append(row)
+    return {label: current(runs) for label, runs in lines.items()}
+
+
+def _ordered(lines: dict[str, list[Row]], baseline: str) -> dict[str, list[Row]]:
+    """The lines' runs that have a value, by role, then the best mean first."""
+    valued = {label: [row for row in runs if has_value(row)] for label, runs in lines.items()}
+    return dict(sorted(((k, v) for k, v in valued.items() if v), key=lambda item: _order(item[1], baseline)))
 
 
 def _order(runs: list[Row], baseline: str) -> tuple[int, float, str]:

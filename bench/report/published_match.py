@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import isfinite, sqrt
 
 from mcr_bench.bench import registry
 from mcr_bench.bench.presets import presets_of
-from mcr_bench.bench.report.lines import Row, current, modalities_of
+from mcr_bench.bench.record.runs import asked_presets
+from mcr_bench.bench.report.lines import Row, current, modalities_of, overlap_of
 from mcr_bench.bench.report.published import Column, Number, Ours, PublishedMethod, PublishedTable
 from mcr_bench.bench.statistics.intervals import Interval, mean_interval
 from mcr_bench.bench.statistics.verdict import verdict
@@ -77,7 +78,9 @@ class Runs:
         found: dict[tuple[str, str], dict[Setup, list[Row]]] = {}
         for row in sorted(rows, key=lambda row: row["started"]):
             if row["status"] == "finished":
-                found.setdefault((row["dataset"], row["method"]), {}).setdefault(_setup(row), []).append(row)
+                setups = found.setdefault((row["dataset"], row["method"]), {})
+                for setup in _setups(row):
+                    setups.setdefault(setup, []).append(row)
         self._runs = {key: {setup: current(runs) for setup, runs in setups.items()} for key, setups in found.items()}
 
     def of(self, target: Target) -> dict[Setup, list[Row]]:
@@ -124,14 +127,17 @@ def _answer(
     target = Target(method.method, place, _modalities(method, place), (*place.settings, *method.settings))
     wanted = Setup(place.protocol, place.preset, target.modalities, frozenset(target.settings))
     found = runs.of(target)
-    values = tuple(_points(found.get(wanted, []), place.metric))
+    fitting = found.get(wanted, [])
+    values, overlap = tuple(_points(fitting, place.metric)), overlap_of(fitting)
     declared = tuple(reason for reason in (column.not_comparable, method.not_comparable) if reason)
     if declared or not values:
         word, reasons = _without_verdict(declared, wanted, found, place.metric)
-        interval = mean_interval(values, LEVEL) if values else None
+        interval = mean_interval(values, LEVEL, overlap) if values else None
         return Answer(word, reasons, target, values, interval)
-    judged = verdict(values, number.mean, sample_sd(number, ddof), number.n_runs, margin=margin, level=LEVEL)
-    return Answer(judged.word, (), target, values, mean_interval(values, LEVEL), judged.difference, judged.interval)
+    spread = sample_sd(number, ddof)
+    judged = verdict(values, number.mean, spread, number.n_runs, margin=margin, level=LEVEL, overlap=overlap)
+    interval = mean_interval(values, LEVEL, overlap)
+    return Answer(judged.word, (), target, values, interval, judged.difference, judged.interval)
 
 
 def sample_sd(number: Number, ddof: int | None) -> float | None:
@@ -180,14 +186,18 @@ def _modalities(method: PublishedMethod, place: Ours) -> frozenset[str]:
     return frozenset([method.modality] if method.modality else place.modalities)
 
 
-def _setup(row: Row) -> Setup:
-    settings = frozenset(row["tags"].get("overrides", "").split())
-    return Setup(row["protocol"], row["preset"], frozenset(modalities_of(row)), settings)
+def _setups(row: Row) -> list[Setup]:
+    """One per preset that the run was asked for under."""
+    modalities = frozenset(modalities_of(row))
+    return [
+        Setup(row["protocol"], preset, modalities, frozenset(asked["overrides"].split()))
+        for preset, asked in asked_presets(row["preset"], row["tags"]).items()
+    ]
 
 
 def _points(runs: Iterable[Row], metric: str) -> list[float]:
     found = (row["metrics"].get(f"test/{metric}") for row in runs)
-    return [100 * value for value in found if value is not None]
+    return [100 * value for value in found if value is not None and isfinite(value)]
 
 
 def _joined(texts: Iterable[str]) -> str:

@@ -1,38 +1,52 @@
 """Methods ranked across the datasets of a record: the ranks, as a table and as plain data."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from math import isfinite
+from math import isclose, isfinite
 from statistics import fmean
 from typing import Any
 
 import pandas as pd
 
-from mcr_bench.bench.report.lines import LOWER_IS_BETTER, Comparison
+from mcr_bench.bench import registry
+from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.presets import presets_of
+from mcr_bench.bench.report.lines import LOWER_IS_BETTER, Comparison, Row
 from mcr_bench.bench.report.table import Cell, Table
 from mcr_bench.bench.statistics.ranks import Ranks, rank
 
 NOTHING = "no two methods have finished runs on every dataset"
+RULE = (
+    "one comparison per dataset: of its first preset (else the oldest on record), the most modalities, the fewest "
+    "shared settings, the most runs; one line per method: that with the fewest settings of its own"
+)
 
 
-def rank_datasets(comparisons: Iterable[Comparison]) -> Ranks:
-    """Ranks of the methods that every dataset has, by mean test metric; the reason names those left out.
+def rank_datasets(comparisons: Iterable[Comparison], metric: str | None = None) -> Ranks:
+    """Ranks of the methods that every dataset has, by mean test metric; the reason names what is left out.
 
-    Comparisons of one dataset share their data, so only one counts: that of most modalities, then of most runs.
-    Unimodal lines do not count. Without two methods common to all there are no ranks, and the reason says so.
+    metric None: each protocol's own. Comparisons of one dataset share their data, so only one counts, and of a method
+    one line (`RULE`). A dataset on which every method has the mean of another dataset is that dataset once more, and
+    does not count. Unimodal lines do not count. Without two methods common to all there are no ranks.
     """
-    chosen: dict[str, Comparison] = {}
-    for found in comparisons:
-        if found.lines:
-            chosen[found.dataset] = max(chosen.get(found.dataset, found), found, key=_size)
-    scores = pd.DataFrame({name: _scores(found) for name, found in chosen.items()}).T
-    common = scores.dropna(axis=1)
-    if len(scores) == 0 or common.shape[1] < 2:
-        return Ranks({}, len(scores), None, None, [], NOTHING)
-    missing = [str(name) for name in scores.columns[scores.isna().any()]]
+    chosen = _one_per_dataset(comparisons)
+    scores = {name: _scores(found, metric) for name, found in chosen.items()}
+    without = [name for name, values in scores.items() if not values]
+    twins = _twins({name: values for name, values in scores.items() if values})
+    counted = {name: values for name, values in scores.items() if values and name not in twins}
+    notes = [f"without test {metric}: {', '.join(without)}"] * bool(without and metric)
+    notes += [f"{name} left out: every method has the mean that it has on {other}" for name, other in twins.items()]
+    frame = pd.DataFrame(counted).T
+    common = frame.dropna(axis=1)
+    if not counted or common.shape[1] < 2:
+        return Ranks({}, len(counted), None, None, [], "; ".join([NOTHING, *notes]))
+    missing = [str(name) for name in frame.columns[frame.isna().any()]]
     ranks = rank(common)
-    notes = [ranks.reason, f"not on every dataset: {', '.join(missing)}" * bool(missing)]
-    return replace(ranks, reason="; ".join(filter(None, notes)))
+    notes = [ranks.reason, f"not on every dataset: {', '.join(missing)}" * bool(missing), *notes]
+    kept = [chosen[name] for name in counted]
+    return replace(
+        ranks, reason="; ".join(filter(None, notes)), by=_by(kept, metric), over=tuple(c.title for c in kept)
+    )
 
 
 def rank_table(ranks: Ranks) -> Table:
@@ -42,7 +56,9 @@ def rank_table(ranks: Ranks) -> Table:
     if ranks.friedman is not None and ranks.critical_difference is not None:
         notes.append(f"Friedman p = {ranks.friedman:.2g}; Nemenyi critical difference {ranks.critical_difference:.2f}")
         notes += [f"not separated: {', '.join(clique)}" for clique in ranks.cliques]
-    return Table(f"Mean ranks over {ranks.datasets} dataset(s)", ("method", "mean rank"), (0, 2), rows, notes)
+    notes += [RULE, *(f"over {title}" for title in ranks.over)] if ranks.over else []
+    title = f"Mean ranks over {ranks.datasets} dataset(s)" + f" by {ranks.by}" * bool(ranks.by)
+    return Table(title, ("method", "mean rank"), (0, 2), rows, notes)
 
 
 def rank_data(ranks: Ranks) -> dict[str, Any]:
@@ -50,17 +66,62 @@ def rank_data(ranks: Ranks) -> dict[str, Any]:
     return vars(ranks)
 
 
-def _size(found: Comparison) -> tuple[int, int]:
-    return len(found.modalities), len(found.rows)
+def _one_per_dataset(comparisons: Iterable[Comparison]) -> dict[str, Comparison]:
+    """Dataset -> the comparison that stands for it; they come by age."""
+    groups: dict[str, list[Comparison]] = {}
+    for found in comparisons:
+        if found.lines:
+            groups.setdefault(found.dataset, []).append(found)
+    return {name: _chosen(group) for name, group in groups.items()}
 
 
-def _scores(found: Comparison) -> dict[str, float]:
-    """label -> mean, turned so that higher is better."""
-    sign = -1 if found.metric in LOWER_IS_BETTER else 1
+def _chosen(group: Sequence[Comparison]) -> Comparison:
+    first, ages = _first_preset(group[0]), list(dict.fromkeys(found.preset for found in group))
+
+    def standing(found: Comparison) -> tuple[bool, int, int, int, int]:
+        age = ages.index(found.preset)
+        return found.preset == first, len(found.modalities), -len(found.shared), -age, len(found.rows)
+
+    return max(group, key=standing)
+
+
+def _first_preset(found: Comparison) -> str | None:
+    """The dataset's default preset; None for a dataset that is not here."""
+    source = found.rows[0]["tags"].get("dataset_source") or found.dataset
+    try:
+        return next(iter(presets_of(registry.dataset(source), source)))
+    except UserError:
+        return None
+
+
+def _scores(found: Comparison, metric: str | None) -> dict[str, float]:
+    """Method -> mean of its plainest line, turned so that higher is better."""
+    sign = -1 if (metric or found.metric) in LOWER_IS_BETTER else 1
     single = found.of_role("unimodal")
-    values = {
-        label: [row["value"] for row in runs if row["value"] is not None and isfinite(row["value"])]
-        for label, runs in found.lines.items()
-        if label not in single
-    }
-    return {label: sign * fmean(known) for label, known in values.items() if known}
+    methods = dict.fromkeys(runs[0]["method"] for label, runs in found.lines.items() if label not in single)
+    lines = {method: found.lines[label] for method in methods if (label := found.plainest(method))}
+    values = {method: _values(runs, metric) for method, runs in lines.items()}
+    return {method: sign * fmean(known) for method, known in values.items() if known}
+
+
+def _values(runs: Sequence[Row], metric: str | None) -> list[float]:
+    logged = [row["value"] if metric is None else row["metrics"].get(f"test/{metric}") for row in runs]
+    return [value for value in logged if value is not None and isfinite(value)]
+
+
+def _twins(scores: dict[str, dict[str, float]]) -> dict[str, str]:
+    """Dataset -> an earlier one with the same methods and the same means; one mean can be equal by chance."""
+    found: dict[str, str] = {}
+    for name, values in scores.items():
+        for other, earlier in scores.items():
+            if other == name:
+                break
+            same = values.keys() == earlier.keys() and len(values) > 1
+            if same and all(isclose(values[m], earlier[m], rel_tol=1e-12) for m in values):
+                found.setdefault(name, other)
+    return found
+
+
+def _by(chosen: Sequence[Comparison], metric: str | None) -> str:
+    names = [metric] if metric else list(dict.fromkeys(found.metric for found in chosen))
+    return f"test {names[0]}" if len(names) == 1 else f"each protocol's test metric ({', '.join(names)})"

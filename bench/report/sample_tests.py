@@ -19,8 +19,15 @@ Scores = Mapping[str, Mapping[tuple[int, int], "Samples"]]
 
 @dataclass(frozen=True)
 class SampleTests:
-    """mcnemar: p of each pair of runs, none where scores are not right or wrong; intervals in points."""
+    """mcnemar: p of each pair of runs, none where scores are not right or wrong; intervals in points.
 
+    runs: pairs of runs whose predictions could be read, of `pairs`. grouped: whether the data name groups; else every
+    sample is one of its own.
+    """
+
+    runs: int
+    pairs: int
+    grouped: bool
     mcnemar: list[float]
     groups: Interval
     seeds_groups: Interval
@@ -45,6 +52,9 @@ def sample_tests(
     known = ~np.isnan(differences)
     means = np.where(known, differences, 0).sum(0) / known.sum(0)
     return SampleTests(
+        len(both),
+        len(pairs),
+        any(not np.array_equal(s.groups, s.ids) for s in both[0]),
         [_mcnemar(a, b) for a, b in both] if binary else [],
         group_interval(means * scale, groups),
         seeds_groups_interval(differences * scale, groups),

@@ -6,8 +6,9 @@ from itertools import pairwise
 from math import isnan
 from statistics import fmean
 
+from mcr_bench.bench.report.claim_notes import folds_note
 from mcr_bench.bench.report.claims import Pair, baseline_of, values_of
-from mcr_bench.bench.report.lines import SHARES, Comparison, Row, modalities_of
+from mcr_bench.bench.report.lines import SHARES, Comparison, Row, modalities_of, overlap_of, pairs_of
 from mcr_bench.bench.report.table import Cell, Table
 from mcr_bench.bench.statistics.intervals import Interval
 from mcr_bench.bench.statistics.verdict import mean_interval
@@ -25,16 +26,24 @@ class Sweep:
     ticks: list[str]
     name: str
 
+    @property
+    def title(self) -> str:
+        """What all of them share."""
+        first = self.comparisons[0]
+        modalities = " + ".join(first.modalities)
+        return f"{first.dataset} · {modalities} · protocol {first.protocol} · preset {first.preset}"
+
 
 def sweeps(comparisons: Iterable[Comparison]) -> list[Sweep]:
-    """Groups of comparisons of one dataset, protocol and metric that differ in its dials; groups of one are left out.
+    """Groups of comparisons that differ only in the dials of their dataset; groups of one are left out.
 
     To scale where one number varies, else side by side, ordered by the last dial that varies.
     """
     groups: dict[tuple[object, ...], list[Comparison]] = {}
     for found in comparisons:
         if found.lines:
-            groups.setdefault((found.dataset, found.protocol, found.modalities, found.metric), []).append(found)
+            key = (found.dataset, found.protocol, found.preset, found.modalities, found.metric)
+            groups.setdefault(key, []).append(found)
     return [sweep for group in groups.values() if len(group) > 1 and (sweep := _sweep(group))]
 
 
@@ -50,16 +59,16 @@ def sweep_table(sweep: Sweep, baseline: str) -> Table:
     values, line = _values(sweep, scale), baseline_of(first, baseline) or ""
     parts = [f"{name}{end}" for name in ("level", "fall") for end in ("", f" − {baseline}", " low", " high")]
     columns = ("method", *(tick.replace("\n", " · ") for tick in sweep.ticks), *parts, "n")
-    rows = [_row(label, mine, values.get(line) if label != line else None) for label, mine in values.items()]
+    rows = [_row(label, mine, values.get(line) if label != line else None, first) for label, mine in values.items()]
     notes = [
         f"settings: {sweep.name}",
         "level: mean over the settings; fall: from the first setting to the last",
         f"− {baseline}: difference with its 95 % t interval, {unit}, paired by the (seed, fold) that every setting has",
         "secondary: no correction for multiplicity",
+        folds_note(first.rows),
     ]
-    title = f"{first.dataset} · {' + '.join(first.modalities)} · protocol {first.protocol} · sweep of {sweep.name}"
-    title += f" · test {first.metric}" + f" ({unit})" * (scale == 100)
-    return Table(title, columns, (0, *[digits] * (len(columns) - 2), 0), rows, notes)
+    title = f"{sweep.title} · sweep of {sweep.name} · test {first.metric}" + f" ({unit})" * (scale == 100)
+    return Table(title, columns, (0, *[digits] * (len(columns) - 2), 0), rows, list(filter(None, notes)))
 
 
 Curve = dict[Pair, list[float]]  # (seed, fold) -> value at every setting
@@ -84,14 +93,16 @@ def _level(curve: Curve) -> float:
     return fmean(fmean(at) for at in curve.values())
 
 
-def _row(label: str, mine: Curve, base: Curve | None) -> tuple[Cell, ...]:
+def _row(label: str, mine: Curve, base: Curve | None, first: Comparison) -> tuple[Cell, ...]:
     means = [fmean(column) for column in zip(*mine.values(), strict=True)]
     cells: list[Cell] = [label, *means]
     for value in (fmean, _fall):
         cells.append(fmean(value(at) for at in mine.values()))
         common = sorted(mine.keys() & base.keys()) if base else []
         differences = [value(mine[p]) - value(base[p]) for p in common] if base else []
-        interval = mean_interval(differences) if differences else None
+        runs = pairs_of(first.lines[label])
+        overlap = overlap_of(runs[pair] for pair in common)
+        interval = mean_interval(differences, overlap=overlap) if differences else None
         cells += [fmean(differences) if differences else None, *_ends(interval)]
     return (*cells, len(mine))
 

@@ -1,11 +1,11 @@
-"""Rows of the record -> comparison tables, one per data, protocol and set of modalities; pure functions of dicts."""
+"""Rows of the record -> comparison tables, one per data, protocol, preset and modalities; pure functions of dicts."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, stdev
 from typing import Any
 
-from mcr_bench.bench.report.lines import LOWER_IS_BETTER, Comparison, Row, Skipped, comparisons
+from mcr_bench.bench.report.lines import LOWER_IS_BETTER, Comparison, Row, Skipped, comparisons, settings_of
 
 Cell = str | float | int | None
 Lead = Callable[[Comparison], tuple[set[str], str]]  # labels in bold type, and the rule in words
@@ -45,8 +45,9 @@ class Table:
 def comparison_tables(
     rows: Iterable[Row], baseline: str, skipped: Sequence[Skipped] = (), lead: Lead | None = None
 ) -> list[Table]:
-    """One table per (data, protocol, modalities). rows: as from `Record.rows`; skipped: (dataset, method, reason).
+    """One table per (data, protocol, preset, modalities).
 
+    rows: as from `Record.rows`; skipped: (dataset, method, reason).
     baseline: the method to which costs are relative. lead: which lines of a comparison are in bold type, and why.
     """
     return [comparison_table(found, baseline, lead) for found in comparisons(rows, baseline, skipped)]
@@ -106,24 +107,31 @@ def _means(lines: dict[str, list[Row]], where: str, key: str) -> list[Cell]:
 
 
 def _relative(lines: dict[str, list[Row]], cost: Callable[[Row], Any], baseline: str) -> list[Cell]:
-    """Median cost of a line over the baseline's, of the same preset and settings where there is one."""
+    """Median cost of a line over that of its baseline."""
 
     def read(row: Row) -> Any:
         return None if row["metrics"].get("epochs") == 0 else cost(row)
 
-    return [_ratio(_values(runs, read), _values(_baseline(lines, runs[0], baseline), read)) for runs in lines.values()]
+    return [
+        _ratio(_values(runs, read), _values(baseline_of_costs(lines, runs[0], baseline), read))
+        for runs in lines.values()
+    ]
 
 
 def _ratio(mine: list[float], base: list[float]) -> float | None:
     return median(mine) / median(base) if mine and base and median(base) > 0 else None
 
 
-def _baseline(lines: dict[str, list[Row]], like: Row, baseline: str) -> list[Row]:
+def baseline_of_costs(lines: Mapping[str, list[Row]], like: Row, baseline: str) -> list[Row]:
+    """The line of method `baseline` to whose cost that of `like` is relative; none where it has no run.
+
+    The one with the same settings where there is one, else the one with the fewest.
+    """
     candidates = [runs for runs in lines.values() if runs[0]["method"] == baseline]
 
-    def distance(runs: list[Row]) -> tuple[bool, bool, bool]:
-        mine, other = runs[0]["tags"].get("overrides", ""), like["tags"].get("overrides", "")
-        return runs[0]["preset"] != like["preset"], mine != other, bool(mine)
+    def distance(runs: list[Row]) -> tuple[bool, int]:
+        mine, other = settings_of(runs[0]), settings_of(like)
+        return mine != other, len(mine)
 
     return min(candidates, key=distance, default=[])
 
@@ -145,6 +153,10 @@ def _notes(found: Comparison, baseline: str, reason: str) -> list[str]:
             "per encoder of the run's own model; - where a method trains nothing itself"
         )
     notes += protocol_notes(found) + _cancelled(lines)
+    notes += [
+        f"left out: {row['label']}, seed {row['seed']}: finished without a finite test {row['metric']}"
+        for row in found.valueless
+    ]
     if found.replaced:
         notes.append(f"left out: {found.replaced} older run(s) from before the settings, code or harness changed")
     reasons: dict[str, list[str]] = {}

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 Array = NDArray[np.float64]
+CORRECTED = "corrected resampled t"
 ROUNDING = 1e-10  # sums of float64 closer than this, relative to their terms, count as equal
 
 
@@ -62,12 +63,27 @@ def around(center: float, error: float, df: float, level: float, method: str) ->
     return Interval(center - half, center + half, level, method)
 
 
-def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
-    """Student's t interval of the mean of values (n,); refused for n < 2 and where all values are equal."""
+def widening(n: int, overlap: float | None) -> float:
+    """How much wider than sd / sqrt(n) the standard error of n resampled values is: sqrt(1 + n overlap).
+
+    overlap: n_test / n_train of one fold, given where the folds' training parts share data. The runs are then not
+    independent, and variance / n becomes variance * (1 / n + overlap) (Nadeau and Bengio, Machine Learning 52, 2003).
+    """
+    if overlap is not None and overlap <= 0:
+        raise ValueError(f"overlap is n_test / n_train and positive, not {overlap}")
+    return sqrt(1 + n * (overlap or 0.0))
+
+
+def mean_interval(values: ArrayLike, level: float = 0.95, overlap: float | None = None) -> Interval:
+    """Student's t interval of the mean of values (n,); refused for n < 2 and where all values are equal.
+
+    overlap: as in `widening`.
+    """
     check_level(level)
-    x, method = finite(values, "values"), "t"
+    x, method = finite(values, "values"), "t" if overlap is None else CORRECTED
     if len(x) < 2:
         return Interval.refuse(level, method, f"{len(x)} value(s) carry no estimate of spread; at least 2 are needed")
     if constant(x, float(np.abs(x).max())):
         return Interval.refuse(level, method, "all values are equal: they carry no estimate of spread")
-    return around(float(x.mean()), float(x.std(ddof=1)) / sqrt(len(x)), len(x) - 1, level, method)
+    error = float(x.std(ddof=1)) / sqrt(len(x)) * widening(len(x), overlap)
+    return around(float(x.mean()), error, len(x) - 1, level, method)

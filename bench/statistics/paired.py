@@ -7,7 +7,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from mcr_bench.bench.statistics.intervals import Array, Interval, around, check_level, constant, finite
+from mcr_bench.bench.statistics.intervals import (
+    CORRECTED,
+    Array,
+    Interval,
+    around,
+    check_level,
+    constant,
+    finite,
+    widening,
+)
 from mcr_bench.bench.statistics.sign_flip import sign_flip
 
 __all__ = ["Interval", "Paired", "compare_paired", "sign_flip", "superiority"]
@@ -34,8 +43,7 @@ class Paired:
 def compare_paired(a: ArrayLike, b: ArrayLike, *, level: float = 0.95, overlap: float | None = None) -> Paired:
     """Compare values a and b (n,) paired by (seed, fold). ValueError on unequal lengths, no pairs, nan or infinity.
 
-    overlap: n_test / n_train of one fold, given where the folds' training parts share data. The runs are then not
-    independent, and variance / n becomes variance * (1 / n + overlap) (Nadeau and Bengio, Machine Learning 52, 2003).
+    overlap: n_test / n_train where the folds' training parts share data: interval and t are then corrected (`widening`)
     Wilcoxon ranks zeros and then drops them (scipy's `zero_method="pratt"`): two methods with equal accuracy on a seed
     are evidence of no difference, which the default `wilcox` would throw away.
     """
@@ -43,8 +51,6 @@ def compare_paired(a: ArrayLike, b: ArrayLike, *, level: float = 0.95, overlap: 
     x, y = finite(a, "a"), finite(b, "b")
     if len(x) != len(y) or not len(x):
         raise ValueError(f"a and b must be as long as each other and not empty, not {len(x)} and {len(y)}")
-    if overlap is not None and overlap <= 0:
-        raise ValueError(f"overlap is n_test / n_train and positive, not {overlap}")
     d = x - y
     scale = float(max(np.abs(x).max(), np.abs(y).max()))
     interval, t = _t(d, scale, level, overlap)
@@ -63,14 +69,13 @@ def superiority(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def _t(d: Array, scale: float, level: float, overlap: float | None) -> tuple[Interval, float]:
-    method = "paired t" if overlap is None else "corrected resampled t"
+    method, wider = "paired t" if overlap is None else CORRECTED, widening(len(d), overlap)
     if len(d) < 2:
         return Interval.refuse(level, method, "1 pair carries no estimate of spread; at least 2 are needed"), nan
     if constant(d, scale):
         reason = "the difference is the same in every pair: it carries no estimate of spread"
         return Interval.refuse(level, method, reason), nan
     result = stats.ttest_1samp(d, 0.0)
-    wider = sqrt(1 + len(d) * (overlap or 0.0))
     error = float(d.std(ddof=1)) / sqrt(len(d)) * wider
     p = 2 * float(stats.t.sf(abs(result.statistic) / wider, result.df))
     return around(float(d.mean()), error, len(d) - 1, level, method), p

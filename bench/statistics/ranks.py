@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-FEWEST_DATASETS = (
-    5  # chosen here: below, Nemenyi at .05 cannot separate the extremes of 8 methods by less than 5.2 ranks
-)
+# Chosen here: below, Nemenyi at .05 cannot separate the extremes of 8 methods by less than 5.2 ranks.
+FEWEST_DATASETS = 5
 FEWEST_METHODS = 3  # of Friedman's test; two methods are a paired comparison
 
 
@@ -19,6 +18,7 @@ class Ranks:
 
     cliques: maximal groups of two or more methods that are not separated, best first. reason: in words, why friedman
     and critical_difference are None, what was left out, or why nothing is separated; empty where nothing is to be said.
+    by: what the scores are; over: what they were taken on, in words; both empty where the caller does not say.
     """
 
     mean_ranks: dict[str, float]
@@ -27,6 +27,8 @@ class Ranks:
     critical_difference: float | None
     cliques: list[tuple[str, ...]]
     reason: str
+    by: str = ""
+    over: tuple[str, ...] = ()
 
 
 def critical_difference(methods: int, datasets: int, alpha: float = 0.05) -> float:

@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Literal
 
-from mcr_bench.bench.statistics.intervals import Array, Interval, around, check_level, constant, finite, mean_interval
+from mcr_bench.bench.statistics.intervals import (
+    Array,
+    Interval,
+    around,
+    check_level,
+    constant,
+    finite,
+    mean_interval,
+    widening,
+)
 
 __all__ = ["Verdict", "Word", "mean_interval", "verdict"]
 
@@ -29,6 +38,7 @@ def verdict(
     published_n: int | None = None,
     margin: float = 2.0,
     level: float = 0.95,
+    overlap: float | None = None,
 ) -> Verdict:
     """Judge ours - published, all in points where higher is better.
 
@@ -36,7 +46,8 @@ def verdict(
     Standard error sqrt(s^2 / n + published_sd^2 / published_n), degrees of freedom by Welch and Satterthwaite.
     published_sd is a sample standard deviation (ddof 1). Without published_n, or where it is 1, published_sd counts
     whole, as of one run; without published_sd the published value counts as exact. One value of ours, or no spread on
-    either side, is inconclusive without an interval. ValueError on no or non-finite values.
+    either side, is inconclusive without an interval. overlap: n_test / n_train where our runs cover folds that share
+    training data; our s^2 / n is then s^2 (1 / n + overlap) (`widening`). ValueError on no or non-finite values.
     """
     check_level(level)
     if margin <= 0 or (published_sd or 0.0) < 0 or (published_n is not None and published_n < 1):
@@ -45,14 +56,16 @@ def verdict(
     if not len(x):
         raise ValueError("ours holds no value")
     difference = float(x.mean()) - published
-    interval = _interval(x, difference, published_sd or 0.0, published_n or 1, level)
+    interval = _interval(x, difference, published_sd or 0.0, published_n or 1, level, overlap)
     return Verdict(_word(interval, margin), difference, interval)
 
 
-def _interval(x: Array, difference: float, published_sd: float, published_n: int, level: float) -> Interval:
+def _interval(
+    x: Array, difference: float, published_sd: float, published_n: int, level: float, overlap: float | None
+) -> Interval:
     if len(x) < 2:
         return Interval.refuse(level, METHOD, "1 value of ours carries no estimate of spread; at least 2 are needed")
-    own = 0.0 if constant(x, float(abs(x).max())) else float(x.var(ddof=1)) / len(x)
+    own = 0.0 if constant(x, float(abs(x).max())) else float(x.var(ddof=1)) / len(x) * widening(len(x), overlap) ** 2
     other = published_sd**2 / published_n
     if own + other == 0:
         return Interval.refuse(level, METHOD, "neither our values nor the published one show any spread")

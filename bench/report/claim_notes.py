@@ -1,0 +1,68 @@
+"""What a reader must know beside the primary test: who is not in it, who had too few pairs, what intervals rest on."""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from mcr_bench.bench.report.lines import Comparison, Row, overlap_of, several_folds
+
+if TYPE_CHECKING:
+    from mcr_bench.bench.report.claims import Against
+
+OVERLAP = "the folds' training parts overlap"
+
+
+def family_notes(
+    against: Sequence["Against"], candidates: Collection[str], comparison: Comparison, baseline: str, alpha: float
+) -> list[str]:
+    """candidates: the labels that could have been tested, the baseline among them."""
+    unpaired = set(candidates) - {baseline, *(one.label for one in against)}
+    aside = comparison.lines.keys() - set(candidates)
+    notes = []
+    if unpaired:
+        notes.append(f"not tested: {_listed(unpaired)}: no seed and fold in common with {baseline}")
+    few = [f"{one.label}: {one.paired.n} pairs" for one in against if not one.tested]
+    if few:
+        notes.append(f"not tested: {', '.join(few)}: cannot reach p <= {alpha:g} after Holm over {len(against)}")
+    if aside:
+        notes.append(f"not in the family: {_listed(aside)}, which see one modality only")
+    most = max((one.paired.n for one in against), default=0)
+    fewer = [f"{one.label} ({one.paired.n})" for one in against if one.paired.n < most]
+    if fewer:
+        notes.append(f"fewer pairs than the others: {', '.join(fewer)}")
+    return notes + _overlap_notes(against)
+
+
+def folds_note(runs: Iterable[Row]) -> str:
+    """On intervals of means over these runs; empty where they cover one fold."""
+    known = list(runs)
+    if not several_folds(known):
+        return ""
+    if overlap_of(known) is None:
+        return f"{OVERLAP}, and their sizes are not on record: intervals are too narrow"
+    return f"{OVERLAP}: intervals carry the Nadeau-Bengio correction"
+
+
+def _overlap_notes(against: Sequence["Against"]) -> list[str]:
+    """Only lines whose pairs cover several folds have training parts that overlap."""
+    spanning = [one for one in against if one.folds > 1]
+    corrected = [one.label for one in spanning if one.paired.resampled]
+    uncorrected = [one.label for one in spanning if not one.paired.resampled]
+    notes = []
+    if corrected:
+        notes.append(
+            f"{OVERLAP}: intervals and t tests{_of(corrected, against)} carry the Nadeau-Bengio correction; "
+            "the sign-flip test takes the pairs as exchangeable"
+        )
+    if uncorrected:
+        which = _of(uncorrected, against)
+        notes.append(f"{OVERLAP}, and their sizes are not on record: intervals{which} are too narrow")
+    return notes
+
+
+def _of(labels: Sequence[str], against: Sequence["Against"]) -> str:
+    """Nothing where it is all of them."""
+    return f" of {', '.join(labels)}" * (len(labels) < len(against))
+
+
+def _listed(labels: Collection[str]) -> str:
+    return ", ".join(sorted(labels))
