@@ -1,13 +1,16 @@
 """`data info`, `data prepare` and `data verify` from the command line, on sets in memory and on encoded clips."""
 
+import importlib
 import json
 import os
+import re
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import Result
 from rich.console import Console
 from typer.testing import CliRunner
@@ -17,7 +20,8 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.registry import dataset, dataset_names
 from mcr_bench.cli import app
 from mcr_bench.datasets._info import in_words, prepare_command
-from mcr_bench.tests.media_files import truncate, write_clip
+from mcr_bench.datasets.base import Preparation
+from mcr_bench.tests.media_files import truncate, write_audio, write_clip
 
 VIDEOS = [f"{at:011}" for at in range(8)]
 SMALL = ["--set", "dataset.frame_size=16", "--set", "dataset.crop=16"]
@@ -179,7 +183,7 @@ def test_what_the_user_can_mend_ends_with_2(
 def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
     events: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(_: object, done: int, total: int) -> None:
+    def interrupt(_: object, done: int, __: int) -> None:
         if done >= 3:
             raise KeyboardInterrupt
 
@@ -242,3 +246,20 @@ def test_workers_and_lists_reach_the_adapter(tmp_path: Path, monkeypatch: pytest
 def test_a_grid_is_refused_by_name() -> None:
     with pytest.raises(UserError, match=r"--set dataset\.frames=2,4"):
         verbs.dataset_of("ave", Path("data"), None, ["dataset.frames=2,4"])
+
+
+def test_the_adapter_in_the_documentation_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[1] / "docs/data.md").read_text(encoding="utf-8")
+    for name, block in zip(("my_raw", "my_set"), re.findall(r"```python\n(.*?)```", text, re.DOTALL), strict=True):
+        (tmp_path / f"{name}.py").write_text(block, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    for at in range(8):
+        write_audio(tmp_path / f"raw/s{at // 2}_{('no', 'yes')[at % 2]}.wav", seconds=0.2, rate=22050, seed=at)
+    (tmp_path / "raw/s9_no.wav").write_bytes(b"version https://git-lfs")
+    data = importlib.import_module("my_set").MySet(tmp_path / "data/my-set", rate=16000)
+    assert "my-set --source DIR" in data.info()
+    report = data.prepare(Preparation(tmp_path / "raw"))
+    assert report.startswith("8 of 9 clips")
+    assert data.facts().modalities["audio"].shape == (1, 257, 136)
+    assert "speakers: train 2, validation 1, test 1" in data.verify().text
+    assert len(data.load("speakers", 1, 0, ("audio",)).train.batch(torch.arange(4)).target) == 4
