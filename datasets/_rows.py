@@ -14,7 +14,7 @@ from mcr_bench.datasets._cache import Cache
 from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets.base import Rows
 
-BLOCK = 2**22  # values that are worked on at a time where a whole part is read: 16 MiB as float32
+BLOCK = 2**20  # values that are worked on at a time where a whole part is read: 8 MiB as float64
 LENGTH = "length"
 
 
