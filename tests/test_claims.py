@@ -115,6 +115,42 @@ def test_only_common_seeds_and_folds_are_paired() -> None:
     assert any("fewer pairs than the others: short (4)" in note for note in found.notes)
 
 
+def test_what_too_few_pairs_can_test_is_not_in_bold_and_said() -> None:
+    found = claims(compared({"ensemble": BASE, "short": noisy(-0.3, 1, 2), "same": noisy(0, 2)}), "ensemble")
+    assert found.untested == {"short": 2}
+    assert leading(found)[0] == {"ensemble", "same"}
+    assert any("not tested: short: 2 pairs" in note for note in claim_tables(found)[0].notes)
+    assert "not tested against ensemble: short: 2 pairs" in summary(found)
+    assert "not separated from ensemble: same" in summary(found)
+
+
+def test_another_preset_is_no_part_of_the_family() -> None:
+    values = {"ensemble": BASE, "up": noisy(0.2, 1), "same": noisy(0, 2)}
+    rows = [run(m, s, v) for m, found in values.items() for s, v in enumerate(found)]
+    (before,) = comparisons(rows, "joint")
+    tuned = [run(m, s, v, preset="tuned") for m in ("up", "same", "ensemble") for s, v in enumerate(noisy(0.1, 7))]
+    after, other = comparisons(rows + tuned, "joint")
+    assert claims(after, "ensemble").against == claims(before, "ensemble").against
+    assert (after.preset, other.preset) == ("default", "tuned")
+
+
+def test_only_lines_that_span_folds_are_said_to_overlap() -> None:
+    spanning = [run(m, s, v, fold=1 + s % 5) for m in ("ensemble", "up") for s, v in enumerate(noisy(0.2, 1))]
+    (comparison,) = comparisons([*spanning, run("one", 0, 0.5)], "joint")
+    notes = claims(comparison, "ensemble").notes
+    assert any("intervals and t tests of up carry the Nadeau-Bengio correction" in note for note in notes)
+    assert not any("not on record" in note for note in notes)
+
+
+def test_lower_is_better_turns_superiority_too_and_keeps_four_decimals() -> None:
+    rows = [run("ensemble", s, v, metric="mae", metrics={"test/mae": v}) for s, v in enumerate(BASE)]
+    rows += [run("low", s, v, metric="mae", metrics={"test/mae": v}) for s, v in enumerate(noisy(-0.3, 5))]
+    (comparison,) = comparisons(rows, "joint")
+    primary, secondary, _ = claim_tables(claims(comparison, "ensemble"))
+    assert secondary.rows[0][secondary.columns.index("superiority")] == 1.0
+    assert primary.digits[1:4] == (4, 4, 4)
+
+
 def test_nothing_in_common_is_said_and_not_tested() -> None:
     rows = [run("ensemble", s, v) for s, v in enumerate(BASE)] + [run("late", 20, 0.9)]
     (comparison,) = comparisons(rows, "joint")
@@ -176,6 +212,27 @@ def test_per_sample_tests_read_stored_scores() -> None:
     assert any("groups interval refused" in note for note in claim_tables(few)[1].notes)
 
 
+def test_per_sample_tests_say_on_how_many_runs_they_rest_and_what_they_assume() -> None:
+    scores = {f"{m}-{s}": np.arange(40) % 2 for m in ("ensemble", "up") for s in range(4)}
+    comparison = compared({"ensemble": BASE, "up": noisy(0.2, 1)})
+    table = claim_tables(claims(comparison, "ensemble", read_samples=samples_of(scores, 20)))[1]
+    assert table.rows[0][table.columns.index("runs")] == "4 of 10"
+    assert any("takes the samples as independent, which those of one group are not" in note for note in table.notes)
+
+
+def test_data_without_groups_are_not_said_to_have_any() -> None:
+    ids = np.array([f"s{i}" for i in range(40)])
+    found = {
+        f"{m}-{s}": Samples(ids, ids, (np.arange(40) % (2 + (m == "up")) == 0).astype(np.float32))
+        for m in ("ensemble", "up")
+        for s in SEEDS
+    }
+    comparison = compared({"ensemble": BASE, "up": noisy(0.2, 1)})
+    table = claim_tables(claims(comparison, "ensemble", read_samples=lambda i: {k: found[k] for k in i}))[1]
+    assert {"samples low", "seeds × samples high"} <= set(table.columns)
+    assert any(note.startswith("samples (no groups named)") for note in table.notes)
+
+
 def test_per_sample_tests_are_left_out_where_they_would_be_about_another_metric() -> None:
     comparison = compared({"ensemble": BASE, "up": noisy(0.2, 1)})
     read = samples_of({f"{m}-{s}": np.ones(40) for m in ("ensemble", "up") for s in SEEDS}, 20)
@@ -225,6 +282,50 @@ def test_command_names_source_files_and_quotes() -> None:
         "mcr-bench run --methods './my method.py' --dataset toy.npz --protocol file --modalities a,b --preset default "
         "--set model.fusion=film --seeds 9"
     )
+
+
+def test_the_command_trains_the_lines_and_the_preset_that_were_compared() -> None:
+    rows = [run("ensemble", s, v) for s, v in enumerate(BASE)]
+    for kind in ("greedy", "joint"):
+        tags = {"overrides": f"mcr.kind={kind}", "config": kind}
+        rows += [run("mcr", s, 0.5, label=f"mcr [mcr.kind={kind}]", key=f"{kind}{s}", tags=tags) for s in SEEDS]
+    (comparison,) = comparisons([row | {"preset": "tuned"} for row in rows], "joint")
+    place = "--dataset toy.npz --protocol file --modalities a,b --preset tuned"
+    assert set(command(comparison, 9).split(" &&\n")) == {
+        f"mcr-bench run --methods ensemble {place} --seeds 9",
+        f"mcr-bench run --methods mcr {place} --set mcr.kind=greedy --seeds 9",
+        f"mcr-bench run --methods mcr {place} --set mcr.kind=joint --seeds 9",
+    }
+
+
+def ranked(dataset: str, values: Mapping[str, float], **changes: Any) -> list[dict[str, Any]]:
+    return [run(m, 0, v, dataset=dataset, tags={"dataset_source": dataset}, **changes) for m, v in values.items()]
+
+
+def test_ranks_take_the_first_preset_and_the_plainest_line_of_a_method() -> None:
+    rows = ranked("one", {"a": 0.9, "b": 0.5}) + ranked("two", {"a": 0.8, "b": 0.6})
+    rows += ranked("one", {"a": 0.1, "b": 0.2}, preset="tuned", started=5)
+    rows += [run("b", 0, 0.99, dataset="one", label="b [x=1]", tags={"config": "c", "overrides": "x=1"})]
+    ranks = rank_datasets(comparisons(rows, "a"))
+    assert ranks.mean_ranks == {"a": 1.0, "b": 2.0}
+    table = rank_table(ranks)
+    assert table.title == "Mean ranks over 2 dataset(s) by test accuracy"
+    assert any("fewest settings of its own" in note for note in table.notes)
+    assert any(note.startswith("over one") and "preset default" in note for note in table.notes)
+
+
+def test_ranks_by_a_metric_that_is_asked_for_and_name_it() -> None:
+    rows = [row | {"metrics": {"test/mae": row["value"]}} for d in "xy" for row in ranked(d, {"a": 0.9, "b": 0.5})]
+    ranks = rank_datasets(comparisons([*rows[:3], rows[3] | {"metrics": {"test/mae": 0.4}}], "a"), "mae")
+    assert ranks.mean_ranks == {"b": 1.0, "a": 2.0}
+    assert ranks.by == "test mae"
+
+
+def test_the_same_data_under_two_names_is_ranked_once() -> None:
+    rows = [row for d in ("one", "again") for row in ranked(d, {"a": 0.9, "b": 0.5})]
+    ranks = rank_datasets(comparisons(rows + ranked("other", {"a": 0.7, "b": 0.6}), "a"))
+    assert ranks.datasets == 2
+    assert "one left out: every method has the mean that it has on again" in ranks.reason
 
 
 def test_ranks_need_two_methods_on_every_dataset() -> None:

@@ -266,6 +266,7 @@ def test_ranks_take_one_comparison_per_dataset_and_name_who_is_left_out() -> Non
     second = compared(line("a", [0.5], metric="mae"), line("b", [0.6], metric="mae"), dataset="two")
     fewer = compared(line("a", [0.1]), line("b", [0.2]), dataset="two", modalities=("audio",))
     ranks = rank_datasets([first, second, fewer])
+    assert ranks.by == "each protocol's test metric (accuracy, mae)"
     assert ranks.mean_ranks == {"a": 1.5, "b": 1.5}  # b leads the first; the lower error of a leads the second
     assert "not on every dataset: c" in ranks.reason
     figure = rank_diagram(ranks, look(first))
@@ -281,6 +282,55 @@ def test_critical_difference_diagram() -> None:
     thick = [a for a in figure.axes[0].lines if a.get_linewidth() > 2]
     ends = [tuple(np.round(np.asarray(a.get_xdata()), 2)) for a in thick]
     assert ends == [(0.96, 2.04), (1.96, 3.04), (2.96, 4.04)]
+
+
+def test_a_line_far_from_the_others_does_not_squeeze_the_budget_figure() -> None:
+    curves = pd.DataFrame(
+        [{"method": m, "budget": n, "expected": v + 0.002 * n} for m, v in (("far", 0.61), ("a", 0.78), ("b", 0.77))
+         for n in (1, 2, 3)]
+    )  # fmt: skip
+    figure = budget(curves, marks(dict.fromkeys(("far", "a", "b"), "method")), "accuracy")
+    assert figure.axes[0].get_ylim()[0] > 70
+    assert "beyond the axis: far (61.2 to 61.6)" in words(figure)
+
+
+def test_intervals_of_folds_that_share_training_data_are_wider() -> None:
+    sizes = {"data/train_samples": 80.0, "data/test_samples": 20.0}
+    runs = line("a", [0.70, 0.74, 0.72], metrics=sizes)
+    for i, run in enumerate(runs):
+        run["fold"] = i
+    found = compared(runs, line("b", [0.6, 0.61, 0.62]))
+    figure = methods(found, look(found))
+    half = 4.302653 * 2 * math.sqrt(1 / 3 + 20 / 80)
+    ends = [np.asarray(a.get_xdata()) for a in figure.axes[0].lines if len(np.asarray(a.get_xdata())) == 2]
+    low, high = figure.axes[0].get_xlim()
+    assert any(np.allclose(e, [max(low, 72 - half), min(high, 72 + half)], atol=1e-4) for e in ends)
+    assert "Nadeau-Bengio" in words(figure)
+
+
+def test_pareto_divides_by_the_line_that_the_table_divides_by() -> None:
+    def own(label: str, seconds: float, settings: str) -> list[Any]:
+        runs = line(label, [0.6, 0.7], seconds=seconds)
+        for run in runs:
+            run["tags"]["overrides"] = settings
+        return runs
+
+    found = compared(
+        own("base", 0.01, ""), own("base [e=9]", 0.02, "e=9"), own("slow [e=9]", 0.08, "e=9"), own("plain", 0.03, "")
+    )
+    figure = pareto(found, look(found), "base")
+    assert xs(figure, look(found)["slow [e=9]"], 0) == [pytest.approx(4)]
+    assert set(xs(figure, look(found)["plain"], 0)) == {pytest.approx(3)}, "drawn with its arrow heads"
+    steps = [[a for a in axes.lines if a.get_drawstyle() == "steps-post"] for axes in figure.axes[:2]]
+    assert [len(found) for found in steps] == [0, 1], "passes alone decide the front"
+
+
+def test_error_groups_say_which_lines_have_fewer_runs() -> None:
+    single = [line(f"unimodal ({m})", [0.6, 0.6], "unimodal", modalities=(m,)) for m in TWO]
+    found = compared(*single, line("mine", [0.6, 0.6]), line("short", [0.6]))
+    names = ("unimodal (audio)", "unimodal (video)", "mine", "short")
+    figure = error_groups(found, samples_of({f"{name}/{seed}": "11010" for name in names for seed in (0, 1)}))
+    assert "2 run(s) per line, but short 1" in words(figure)
 
 
 def test_budget_curves_in_per_cent() -> None:

@@ -69,6 +69,19 @@ def test_marks_are_unique_and_do_not_depend_on_who_else_is_there() -> None:
     assert len({(m.colour, m.marker) for m in roles.values()}) == 4
 
 
+def test_variants_have_the_colour_of_their_method_and_a_marker_of_their_own() -> None:
+    order = [f"m{i}" for i in range(25)]
+    variants = ["m3 [a=1]", "m3 [a=2]", "m3 [a=3]"]
+    roles = dict.fromkeys([*variants, "m3", "m10"], "method") | {"e": "ensemble", "e [a=1]": "ensemble"}
+    found = marks(roles, order, dict.fromkeys(variants, "m3") | {"e [a=1]": "e"})
+    assert {found[label].colour for label in variants} == {marks({"m3": "method"}, order)["m3"].colour}
+    assert found["m3"] == marks({"m3": "method"}, order)["m3"]
+    assert len({(m.colour, m.marker) for m in found.values()}) == len(roles)
+    assert found["e"].colour == found["e [a=1]"].colour
+    alone = marks({"m3 [a=1]": "method"}, order, {"m3 [a=1]": "m3"})
+    assert alone["m3 [a=1]"].colour == found["m3"].colour
+
+
 def test_long_labels_are_numbered_and_written_out() -> None:
     long = [
         "method [a.very.long=setting of.the=first kind]",

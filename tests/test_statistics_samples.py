@@ -1,5 +1,7 @@
 """Intervals over groups, and over seeds and groups: by hand, by their symmetries, and refused where they must be."""
 
+from time import perf_counter
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -22,6 +24,18 @@ def test_the_group_interval_is_a_bootstrap_t_of_the_mean() -> None:
     assert (result.low, result.high) == pytest.approx((low, high), abs=0.12 * (high - low))
     assert DIFFERENCES.mean() in result
     assert result.method == "bootstrap-t over groups"
+
+
+def test_very_many_groups_get_the_t_interval_without_resampling() -> None:
+    d = DRAW.integers(-1, 2, 24_000).astype(float)
+    start = perf_counter()
+    result = group_interval(d, np.array([f"sample {i}" for i in range(24_000)]))
+    assert perf_counter() - start < 2
+    expected = stats.ttest_1samp(d, 0).confidence_interval()
+    assert (result.low, result.high) == pytest.approx(tuple(expected))
+    assert result.method == "cluster-robust t over groups"
+    few = group_interval(np.r_[np.ones(9), np.zeros(2_000)], np.arange(2_009))
+    assert "too few groups show any difference" in few.refused
 
 
 def test_large_groups_weigh_more() -> None:

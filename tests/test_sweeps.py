@@ -1,5 +1,7 @@
 """Sweeps over settings: their order, their figure, and the table of what each method loses along one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,26 @@ def test_level_and_fall_along_a_sweep_by_hand() -> None:
     assert rows["other"]["level − base"] == pytest.approx(5)
     assert rows["other"]["n"] == 3
     assert sweep_table(sweeps([hard, easy])[0], "nothing").rows[0][4] is None
+
+
+def test_presets_are_sweeps_of_their_own() -> None:
+    found = [replace(swept(noise=noise), preset=preset) for preset in ("p", "tuned") for noise in ("1", "2")]
+    assert [sweep.title.rpartition(" · ")[2] for sweep in sweeps(found)] == ["preset p", "preset tuned"]
+
+
+def test_differences_over_folds_that_share_training_data_carry_the_correction() -> None:
+    def at(noise: str) -> Comparison:
+        more = {"params": {"dataset.noise": noise}, "metrics": {"data/train_samples": 80.0, "data/test_samples": 20.0}}
+        found = compared(line("base", [0.5, 0.5, 0.5], **more), line("other", [0.6, 0.7, 0.8], **more))
+        for run in found.rows:
+            run["fold"] = run["seed"]
+        return found
+
+    table = sweep_table(sweeps([at("1"), at("2")])[0], "base")
+    row = dict(zip(table.columns, table.rows[0], strict=True))
+    half = 4.302653 * 10 * (1 / 3 + 20 / 80) ** 0.5
+    assert (row["level low"], row["level high"]) == (pytest.approx(20 - half), pytest.approx(20 + half))
+    assert any("Nadeau-Bengio" in note for note in table.notes)
 
 
 def test_a_sweep_needs_two_settings() -> None:

@@ -113,24 +113,6 @@ def test_presets_are_tables_of_their_own() -> None:
     assert paper.title == "toy · audio + video · protocol official · preset paper"
 
 
-def test_a_run_stands_in_the_table_of_every_preset_it_was_asked_for_under() -> None:
-    asked = {"tuned": {"origin": "tuned here", "overrides": "epochs=9"}}
-    shared = row("joint", 0, 0.5, tags={"presets": json.dumps(asked), "preset_origin": "paper"})
-    small, tuned = comparison_tables([shared, row("other", 0, 0.6, preset="tuned")], "joint")
-    assert [line[0] for line in small.rows] == ["joint"]
-    assert [line[0] for line in tuned.rows] == ["joint [epochs=9]", "other"]
-    assert "preset small: paper" in small.notes
-    assert "preset tuned: tuned here" in tuned.notes
-
-
-def test_finished_runs_without_a_finite_value_are_left_out_with_a_note() -> None:
-    runs = [row("joint", 0, 0.5), row("joint", 1, math.nan), row("joint", 2, 0.7), row("lost", 0, None)]
-    table = only(comparison_tables(runs, "joint"))
-    assert [(line[0], cells(table, "joint")["n"]) for line in table.rows] == [("joint", 2)]
-    assert "left out: joint, seed 1: finished without a finite test accuracy" in table.notes
-    assert "left out: lost, seed 0: finished without a finite test accuracy" in table.notes
-
-
 def test_runs_from_before_a_change_are_left_out_with_a_note() -> None:
     old = [row("joint", s, 0.1, tags={"config": "old"}, started=s) for s in (0, 1)]
     table = only(comparison_tables([row("joint", 0, 0.9, started=9.0), *old], "joint"))

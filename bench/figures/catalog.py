@@ -20,8 +20,9 @@ from mcr_bench.bench.figures.race import History, race
 from mcr_bench.bench.figures.ranks import rank_diagram
 from mcr_bench.bench.figures.style import Marks, Missing, marks
 from mcr_bench.bench.figures.sweep import sweep_figure
+from mcr_bench.bench.figures.values import without_roles
 from mcr_bench.bench.metrics import CLASSIFICATION
-from mcr_bench.bench.report.lines import Comparison, role_of
+from mcr_bench.bench.report.lines import Comparison, Row, role_of
 from mcr_bench.bench.report.ranking import rank_datasets
 from mcr_bench.bench.report.sweeps import sweeps
 from mcr_bench.bench.statistics.ranks import Ranks
@@ -49,7 +50,7 @@ CARDS = {
         Card("race", "Training race", "Validation metric of each modality, its share of the gradient norms and its "
              "coefficient, per epoch and method."),
         Card("pareto", "Result against cost", "Test metric against step time and encoder passes relative to the "
-             "baseline of costs; the line is the Pareto front."),
+             "baseline of costs; the line is the Pareto front by passes."),
         Card("errors", "Error groups", "Accuracy of each method on the test samples that all, one or none of the "
              "unimodal models get right."),
         Card("contribution", "Modality contributions", "Exact Shapley value of each modality for each method's test "
@@ -69,9 +70,9 @@ class Sources:
     """What figures read besides rows; a figure whose source is None is left out with the reason.
 
     history: run id -> metric -> (epoch, value); samples: run ids -> test samples; ranks: across datasets (None:
-    computed here); budgets: columns dataset, protocol, modalities, method, budget, expected and, if known, metric
-    (default accuracy). baseline: label or method in the forest (None: the ensemble); cost_baseline: method that costs
-    are relative to; order: names whose colours are fixed (the registry's).
+    computed here); budgets: columns dataset, protocol, modalities, method, budget, expected and, if known, preset and
+    metric (default accuracy). baseline: label or method in the forest (None: the ensemble); cost_baseline: method that
+    costs are relative to; order: names whose colours are fixed (the registry's).
     """
 
     cost_baseline: str
@@ -115,15 +116,23 @@ def all_figures(comparisons: Sequence[Comparison], sources: Sources, only: Colle
 
 def look_of(comparisons: Iterable[Comparison], sources: Sources) -> Marks:
     """One mark per label for all figures of a pass."""
-    roles = {label: role_of(runs) for found in comparisons for label, runs in found.lines.items()}
+    known = list(comparisons)
+    roles = {label: role_of(runs) for found in known for label, runs in found.lines.items()}
     tuned = [] if sources.budgets is None else list(sources.budgets["method"].astype(str))
-    ranked = sources.ranks.mean_ranks if sources.ranks else ()
-    return marks(dict.fromkeys([*tuned, *ranked], "method") | roles, sources.order)
+    ranked = (
+        sources.ranks.mean_ranks if sources.ranks else [runs[0]["method"] for c in known for runs in _multimodal(c)]
+    )
+    methods_of = {label: runs[0]["method"] for found in known for label, runs in found.lines.items()}
+    return marks(dict.fromkeys([*tuned, *ranked], "method") | roles, sources.order, methods_of)
+
+
+def _multimodal(found: Comparison) -> list[list[Row]]:
+    return list(without_roles(found, "unimodal", "ensemble").values())
 
 
 def _tasks(comparisons: Sequence[Comparison], sources: Sources, look: Marks) -> Iterator[Task]:
     for found in comparisons:
-        file = [found.dataset, "-".join(found.modalities), found.protocol, *found.shared]
+        file = [found.dataset, "-".join(found.modalities), found.protocol, found.preset, *found.shared]
         for name, draw in _of_comparison(found, sources, look).items():
             yield Task(CARDS[name], file, found.title, draw)
     yield Task(
@@ -148,9 +157,8 @@ def _sweeps(comparisons: Sequence[Comparison], look: Marks) -> Iterator[Task]:
     found = sweeps(comparisons)
     for sweep in found:
         first = sweep.comparisons[0]
-        about = f"{first.dataset} · {' + '.join(first.modalities)} · protocol {first.protocol} · {sweep.name}"
-        file = [first.dataset, "-".join(first.modalities), first.protocol]
-        yield Task(CARDS["sweep"], file, about, partial(sweep_figure, sweep, look))
+        file = [first.dataset, "-".join(first.modalities), first.protocol, first.preset]
+        yield Task(CARDS["sweep"], file, f"{sweep.title} · {sweep.name}", partial(sweep_figure, sweep, look))
     if not found:
         yield Task(CARDS["sweep"], [], "all datasets", _missing("no dataset was run with several values of a dial"))
 
@@ -159,12 +167,13 @@ def _budgets(sources: Sources, look: Marks) -> Iterator[Task]:
     if sources.budgets is None or sources.budgets.empty:
         yield Task(CARDS["budget"], [], "all datasets", _missing("nothing has been tuned"))
         return
-    for key, curves in sources.budgets.groupby(["dataset", "protocol", "modalities"]):
-        dataset, protocol, modalities = cast("tuple[str, str, str | tuple[str, ...]]", key)
+    parts = [name for name in ("dataset", "protocol", "modalities", "preset") if name in sources.budgets]
+    for key, curves in sources.budgets.groupby(parts):
+        dataset, protocol, modalities, *preset = cast("tuple[str, str, str | tuple[str, ...], str]", key)
         used = modalities if isinstance(modalities, str) else "+".join(modalities)
         metric = str(curves["metric"].iloc[0]) if "metric" in curves else CLASSIFICATION[0].name
-        about = f"{dataset} · {used} · protocol {protocol}"
-        yield Task(CARDS["budget"], [dataset, used, protocol], about, partial(budget, curves, look, metric))
+        about = " · ".join([dataset, used, f"protocol {protocol}", *(f"preset {name}" for name in preset)])
+        yield Task(CARDS["budget"], [dataset, used, protocol, *preset], about, partial(budget, curves, look, metric))
 
 
 def _given(source: T | None, reason: str) -> T:

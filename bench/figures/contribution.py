@@ -30,6 +30,7 @@ from mcr_bench.bench.figures.values import (
     runs_note,
     without_roles,
 )
+from mcr_bench.bench.report.claim_notes import folds_note
 from mcr_bench.bench.report.lines import Comparison, Row
 
 BAR = 0.62
@@ -68,7 +69,7 @@ def contribution(found: Comparison) -> Figure:
     counts = runs_note(e.n for values in lines.values() for e in values.values())
     every = [e for stack in segments.values() for e in _at_ends(stack)]
     bars = reading(every, f"bars at a segment's end: its own 95 % t interval over {counts} runs")
-    notes_below(figure, [bars, clipped(axes.get_xlim(), every), *notes])
+    notes_below(figure, [bars, folds_note(found.rows), clipped(axes.get_xlim(), every), *notes])
     return figure
 
 
@@ -80,7 +81,7 @@ def _estimates(runs: list[Row], modalities: tuple[str, ...], unit: Unit) -> dict
     factor = unit.factor if unit.higher_is_better else -unit.factor
     values = {m: [row["metrics"].get(f"test/contribution/{m}") for row in runs] for m in modalities}
     kept = {m: [v * factor for v in row if is_number(v)] for m, row in values.items()}
-    return {m: estimate(v) for m, v in kept.items()} if all(kept.values()) else {}
+    return {m: estimate(v, runs) for m, v in kept.items()} if all(kept.values()) else {}
 
 
 def _stack(values: dict[str, Estimate]) -> list[Segment]:

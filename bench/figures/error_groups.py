@@ -37,16 +37,17 @@ def error_groups(found: Comparison, samples: Read) -> Figure:
         raise Missing("the unimodal runs have no readable predictions")
     names = _names(found.modalities)
     lines = without_roles(found, "unimodal")
-    rights = {label: _accuracy(runs, read, groups, names) for label, runs in lines.items()}
+    used = {label: _used(runs, read, groups) for label, runs in lines.items()}
+    rights = {label: _accuracy(runs, read, groups, names) for label, runs in used.items()}
     rights = {label: row for label, row in rights.items() if not np.isnan(row).all()}
     if not rights:
         raise Missing("no method has readable predictions for the seeds and folds of the unimodal runs")
     sizes = np.array([sum(len(group[name]) for group in groups.values()) for name in names])
-    return _heatmap(rights, names, sizes / sizes.sum(), len(groups))
+    return _heatmap(rights, names, sizes / sizes.sum(), {label: len(used[label]) for label in rights})
 
 
 def _heatmap(
-    rights: dict[str, NDArray[np.float64]], names: list[str], shares: NDArray[np.float64], runs: int
+    rights: dict[str, NDArray[np.float64]], names: list[str], shares: NDArray[np.float64], runs: dict[str, int]
 ) -> Figure:
     kept = shares > 0
     columns = [f"{_broken(name)}\n{100 * share:.0f} %" for name, share in zip(names, shares, strict=True) if share > 0]
@@ -76,9 +77,16 @@ def _heatmap(
     axes.tick_params(axis="x", length=0)
     axes.spines[:].set_visible(False)
     figure.axes[1].tick_params(labelcolor=GREY)
-    columns_note = f"columns: test samples by which unimodal models are right, and their share; {runs} run(s) per line"
-    notes_below(figure, [columns_note, *notes])
+    reading = f"columns: test samples by which unimodal models are right, and their share; {_counts(runs)}"
+    notes_below(figure, [reading, *notes])
     return figure
+
+
+def _counts(runs: Mapping[str, int]) -> str:
+    """How many runs the lines have, and which have fewer: their samples are others than those of the columns."""
+    most = max(runs.values())
+    fewer = [f"{label} {count}" for label, count in runs.items() if count < most]
+    return f"{most} run(s) per line" + f", but {', '.join(fewer)}" * bool(fewer)
 
 
 def _readable(face: Sequence[float]) -> str:
@@ -140,15 +148,19 @@ def _right(samples: Samples, ids: NDArray[np.str_]) -> NDArray[np.bool_]:
     return samples.score[places] > 0.5
 
 
+def _used(runs: list[Row], read: Mapping[str, Samples], groups: Mapping[Pair, Groups]) -> dict[Pair, Row]:
+    """The runs of seeds and folds whose groups are known, where their predictions are."""
+    return {pair: row for pair, row in pairs_of(runs).items() if pair in groups and row["run_id"] in read}
+
+
 def _accuracy(
-    runs: list[Row], read: Mapping[str, Samples], groups: Mapping[Pair, Groups], names: list[str]
+    runs: Mapping[Pair, Row], read: Mapping[str, Samples], groups: Mapping[Pair, Groups], names: list[str]
 ) -> NDArray[np.float64]:
     """(groups,) accuracy in per cent over the samples of all runs; nan where a group holds none."""
     hits, counts = np.zeros(len(names)), np.zeros(len(names))
-    for pair, row in pairs_of(runs).items():
-        if pair in groups and row["run_id"] in read:
-            right = [_right(read[row["run_id"]], groups[pair][name]) for name in names]
-            hits += [r.sum() for r in right]
-            counts += [len(r) for r in right]
+    for pair, row in runs.items():
+        right = [_right(read[row["run_id"]], groups[pair][name]) for name in names]
+        hits += [r.sum() for r in right]
+        counts += [len(r) for r in right]
     shares: NDArray[np.float64] = np.divide(100 * hits, counts, out=np.full(len(names), np.nan), where=counts > 0)
     return shares

@@ -29,6 +29,7 @@ from mcr_bench.bench.figures.values import (
     reading,
     runs_note,
 )
+from mcr_bench.bench.report.claim_notes import folds_note
 from mcr_bench.bench.report.claims import baseline_of, paired_against
 from mcr_bench.bench.report.lines import Comparison
 from mcr_bench.bench.statistics.paired import Paired
@@ -65,7 +66,9 @@ def forest(found: Comparison, look: Marks, baseline: str | None = None, alpha: f
         face = mark.colour if significant else "white"
         axes.plot([shown[label].mean], [row], mark.marker, color=mark.colour, mfc=face, ms=4.5, mew=0.9, zorder=3)
     _p_values(figure, [p for _, p in results.values()], alpha)
-    notes_below(figure, [*_reading(results, unit, alpha), clipped(bounds, shown.values()), *notes])
+    notes_below(
+        figure, [*_reading(results, unit, alpha), folds_note(found.rows), clipped(bounds, shown.values()), *notes]
+    )
     return figure
 
 

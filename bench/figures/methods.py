@@ -21,6 +21,7 @@ from mcr_bench.bench.figures.values import (
     reading,
     runs_note,
 )
+from mcr_bench.bench.report.claim_notes import folds_note
 from mcr_bench.bench.report.lines import Comparison
 
 STACK = 5  # single runs lie on so many heights, so that equal values stay apart
@@ -37,7 +38,7 @@ def methods(found: Comparison, look: Marks) -> Figure:
     values = measured(found, unit)
     if not values:
         raise Missing("no finished run")
-    estimates = {label: estimate(v) for label, v in values.items()}
+    estimates = {label: estimate(v, found.lines[label]) for label, v in values.items()}
     inside = _inside(values, found.of_role("unimodal"))
     texts, notes = style.shorten(values)
     figure = style.canvas(style.COLUMN, 0.55 + style.ROW * len(values))
@@ -56,7 +57,7 @@ def methods(found: Comparison, look: Marks) -> Figure:
     _references(figure, found, values, unit, inside)
     counts = runs_note(e.n for e in estimates.values())
     bars = reading(estimates.values(), f"bars: 95 % t interval over {counts} runs; dots: single runs")
-    style.notes_below(figure, [bars, clipped(bounds, shown), *notes])
+    style.notes_below(figure, [bars, folds_note(found.rows), clipped(bounds, shown), *notes])
     return figure
 
 

@@ -1,6 +1,6 @@
 """Figure "pareto": what a method reaches against what it costs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 from matplotlib.axes import Axes
@@ -33,30 +33,33 @@ from mcr_bench.bench.figures.values import (
     reading,
     runs_note,
 )
+from mcr_bench.bench.report.claim_notes import folds_note
 from mcr_bench.bench.report.lines import Comparison, Row, modalities_of
+from mcr_bench.bench.report.table import baseline_of_costs
 
-PASSES = ("cost/encoder_forwards", "cost/encoder_backwards")
+PASSES = "encoder passes per step"
+COUNTED = ("cost/encoder_forwards", "cost/encoder_backwards")
 
 
 @styled
 def pareto(found: Comparison, look: Marks, cost_baseline: str) -> Figure:
-    """Test metric against step time and encoder passes, both relative to method `cost_baseline`; the front is a line.
+    """Test metric against step time and encoder passes, both relative to method `cost_baseline`.
 
-    Lines that train nothing themselves have no cost: the ensemble is a horizontal line. Unimodal lines are left out.
+    A line's costs are relative to the same line as in the table. The front is decided by passes alone: time is as
+    measured, beside whatever else the machine did. Lines that train nothing themselves have no cost: the ensemble is a
+    horizontal line. Unimodal lines are left out.
     Missing where the baseline, or every cost, is missing.
     """
     unit, single = Unit(found.metric), found.of_role("unimodal")
     values = {label: v for label, v in measured(found, unit).items() if label not in single}
-    base = _baseline(found, cost_baseline)
-    costs = {
-        "step time": _relative(found, base, _step_time),
-        "encoder passes per step": _relative(found, base, _passes),
-    }
+    if found.plainest(cost_baseline) is None:
+        raise Missing(f"no finished run of {cost_baseline}, to which costs are relative")
+    costs = {"step time": _relative(found, cost_baseline, _step_time), PASSES: _relative(found, cost_baseline, _passes)}
     costs = {name: {label: x for label, x in cost.items() if label in values} for name, cost in costs.items()}
     costs = {name: cost for name, cost in costs.items() if cost}
     if not costs:
         raise Missing("no run has a measured cost")
-    estimates = {label: estimate(v) for label, v in values.items()}
+    estimates = {label: estimate(v, found.lines[label]) for label, v in values.items()}
     figure = canvas(PAGE, 2.5)
     panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
     shown = [label for label in values if any(label in cost for cost in costs.values())]
@@ -67,19 +70,24 @@ def pareto(found: Comparison, look: Marks, cost_baseline: str) -> Figure:
     )
     panels[0].set_ylabel(f"test {unit.name}")
     for axes, (name, cost) in zip(panels, costs.items(), strict=True):
-        _panel(axes, cost, estimates, look, unit)
-        axes.set_xlabel(f"{name}, relative to {shorten([base])[0][base]}")
+        _panel(axes, cost, estimates, look)
+        if name == PASSES:
+            _front(axes, cost, estimates, unit)
+        axes.set_xlabel(f"{name}, relative to {cost_baseline}")
         if ensemble:
             axes.axhline(estimates[ensemble].mean, color=INK, ls=(0, (4, 2)), lw=0.8, zorder=0.5)
     texts, notes = shorten(shown, 30)
     handles = {texts[label]: handle(look[label], line=False) for label in shown}
-    handles |= {"Pareto front": Line2D([], [], color=GREY, lw=0.9)}
+    handles |= {"Pareto front": Line2D([], [], color=GREY, lw=0.9)} if PASSES in costs else {}
     handles |= {"ensemble": Line2D([], [], color=INK, ls=(0, (4, 2)), lw=0.8)} if ensemble else {}
     legend_above(figure, list(handles.values()), list(handles))
     counts = runs_note(estimates[label].n for label in shown)
     bars = reading((estimates[label] for label in shown), f"bars: 95 % t interval over {counts} runs")
     bars += "; costs: median over runs; passes: forward and backward, all encoders"
-    notes_below(figure, [bars, _earlier({label: found.lines[label] for label in shown}), *notes])
+    bars += "; time as measured: the front is of passes alone"
+    notes_below(
+        figure, [bars, folds_note(found.rows), _earlier({label: found.lines[label] for label in shown}), *notes]
+    )
     return figure
 
 
@@ -100,18 +108,30 @@ def _earlier(lines: Mapping[str, list[Row]]) -> str:
     return f"without the runs that they start from: {', '.join(starting)}" * bool(starting)
 
 
-def _panel(axes: Axes, cost: dict[str, float], estimates: dict[str, Estimate], look: Marks, unit: Unit) -> None:
+def _panel(axes: Axes, cost: dict[str, float], estimates: dict[str, Estimate], look: Marks) -> None:
     axes.grid(True)
     axes.set_axisbelow(True)
     _ratio_axis(axes, list(cost.values()))
+    for label, x in cost.items():
+        draw_interval(axes, x, estimates[label].low, estimates[label].high, look[label].colour, vertical=True)
+        axes.plot(
+            [x],
+            [estimates[label].mean],
+            look[label].marker,
+            color=look[label].colour,
+            ms=5,
+            mec="white",
+            mew=0.4,
+            zorder=3,
+        )
+
+
+def _front(axes: Axes, cost: dict[str, float], estimates: dict[str, Estimate], unit: Unit) -> None:
     points = {label: (x, estimates[label].mean) for label, x in cost.items()}
     ends = front(points, unit.higher_is_better)
     across = [*(points[e][0] for e in ends), axes.get_xlim()[1]]
     up = [points[e][1] for e in ends]
     axes.step(across, [*up, up[-1]], where="post", color=GREY, lw=0.9, zorder=1)
-    for label, (x, y) in points.items():
-        draw_interval(axes, x, estimates[label].low, estimates[label].high, look[label].colour, vertical=True)
-        axes.plot([x], [y], look[label].marker, color=look[label].colour, ms=5, mec="white", mew=0.4, zorder=3)
 
 
 def _ratio_axis(axes: Axes, ratios: list[float]) -> None:
@@ -129,21 +149,19 @@ def _ratio_axis(axes: Axes, ratios: list[float]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"× {x:g}"))
 
 
-def _baseline(found: Comparison, method: str) -> str:
-    """The label of the baseline, the one with the fewest settings of its own where there are several."""
-    labels = [label for label, runs in found.lines.items() if runs[0]["method"] == method]
-    if not labels:
-        raise Missing(f"no finished run of {method}, to which costs are relative")
-    return min(labels, key=lambda label: (len(label), label))
+def _relative(found: Comparison, baseline: str, read: Callable[[Row], float | None]) -> dict[str, float]:
+    """label -> median cost over its baseline's; lines without a cost, or whose baseline has none, are left out."""
+    ratios = {}
+    for label, runs in found.lines.items():
+        mine, base = _median(runs, read), _median(baseline_of_costs(found.lines, runs[0], baseline), read)
+        if mine and base:
+            ratios[label] = mine / base
+    return ratios
 
 
-def _relative(found: Comparison, base: str, read: Callable[[Row], float | None]) -> dict[str, float]:
-    """label -> median cost over the baseline's; lines without a cost are left out."""
-    costs = {label: [x for row in runs if (x := read(row)) is not None] for label, runs in found.lines.items()}
-    medians = {label: median(v) for label, v in costs.items() if v}
-    if not medians.get(base, 0.0) > 0:
-        return {}
-    return {label: value / medians[base] for label, value in medians.items() if value > 0}
+def _median(runs: Sequence[Row], read: Callable[[Row], float | None]) -> float | None:
+    costs = [x for row in runs if (x := read(row)) is not None]
+    return median(costs) if costs else None
 
 
 def _step_time(row: Row) -> float | None:
@@ -154,6 +172,6 @@ def _step_time(row: Row) -> float | None:
 def _passes(row: Row) -> float | None:
     """Of all encoders: the record counts passes per encoder of the run's own model."""
     metrics = row["metrics"]
-    if metrics.get("epochs") == 0 or not all(is_number(metrics.get(name)) for name in PASSES):
+    if metrics.get("epochs") == 0 or not all(is_number(metrics.get(name)) for name in COUNTED):
         return None
-    return float(sum(metrics[name] for name in PASSES)) * len(modalities_of(row))
+    return float(sum(metrics[name] for name in COUNTED)) * len(modalities_of(row))

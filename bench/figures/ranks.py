@@ -35,6 +35,10 @@ def rank_diagram(ranks: Ranks, look: Marks) -> Figure:
     return _dots(ranks, look) if ranks.critical_difference is None else _diagram(ranks, look)
 
 
+def _by(ranks: Ranks) -> str:
+    return f"ranked by {ranks.by}" * bool(ranks.by)
+
+
 def _dots(ranks: Ranks, look: Marks) -> Figure:
     names = list(ranks.mean_ranks)
     texts, notes = shorten(names)
@@ -47,7 +51,7 @@ def _dots(ranks: Ranks, look: Marks) -> Figure:
     for row, (name, value) in enumerate(ranks.mean_ranks.items()):
         axes.plot([1, value], [row, row], color=FAINT, lw=1, zorder=1)
         axes.plot([value], [row], look[name].marker, color=look[name].colour, ms=5, zorder=2)
-    notes_below(figure, [ranks.reason, *notes])
+    notes_below(figure, [_by(ranks), ranks.reason, *notes])
     return figure
 
 
@@ -77,7 +81,7 @@ def _diagram(ranks: Ranks, look: Marks) -> Figure:
     reading = (
         f"mean rank over {ranks.datasets} datasets, 1 is best; bars join methods that Nemenyi does not separate{p}"
     )
-    notes_below(figure, [reading, ranks.reason, *notes])
+    notes_below(figure, [reading, _by(ranks), ranks.reason, *notes])
     return figure
 
 

@@ -99,20 +99,41 @@ class Mark:
 Marks = Mapping[str, Mark]
 
 
-def marks(roles: Mapping[str, str], order: Sequence[str] = ()) -> dict[str, Mark]:
-    """label -> mark. roles: label -> role; order: labels whose place does not depend on the others (the registry's).
+def marks(
+    roles: Mapping[str, str], order: Sequence[str] = (), methods: Mapping[str, str] | None = None
+) -> dict[str, Mark]:
+    """label -> mark. roles: label -> role; order: methods whose place does not depend on the others (the registry's).
 
-    The ensemble is black, unimodal lines are grey; all others take their place in `order`, then the next by name.
+    The ensemble is black, unimodal lines are grey; every other method takes its place in `order`, then the next by
+    name. methods: label -> its method, where that is not its name: such a line has its method's colour, and a marker
+    and dashes that no other line of this colour has.
     """
-    places = {label: i for i, label in enumerate(order)}
-    others = sorted(
-        label for label, role in roles.items() if label not in places and role not in ("unimodal", "ensemble")
-    )
-    places |= {label: len(order) + i for i, label in enumerate(others)}
-    single = sorted(label for label, role in roles.items() if role == "unimodal")
-    found = {label: _mark(places[label]) for label in roles if label in places}
-    found |= {label: Mark(GREY, MARKERS[i % len(MARKERS)], (0, (1, 1.5))) for i, label in enumerate(single)}
-    return found | {label: Mark(INK, "p", (0, (6, 2))) for label, role in roles.items() if role == "ensemble"}
+    of = {label: (methods or {}).get(label, label) for label in roles}
+    places = {name: i for i, name in enumerate(order)}
+    plain = {of[label] for label, role in roles.items() if role not in ("unimodal", "ensemble")}
+    places |= {name: len(order) + i for i, name in enumerate(sorted(plain - places.keys()))}
+    found = {name: _mark(place) for name, place in places.items()}
+    for i, label in enumerate(sorted(label for label, role in roles.items() if role == "unimodal")):
+        found[label] = Mark(GREY, MARKERS[i % len(MARKERS)], (0, (1, 1.5)))
+    for label in sorted(label for label, role in roles.items() if role == "ensemble"):
+        found[label] = _variant(Mark(INK, "p", (0, (6, 2))), found)
+    for label in sorted(label for label in roles if label not in found):
+        found[label] = _variant(found[of[label]], found)
+    return {label: found[label] for label in roles}
+
+
+def _variant(like: Mark, taken: Mapping[str, Mark]) -> Mark:
+    """A mark of the same colour with a marker that is free, or with dashes that are where all markers are taken."""
+    used = {(m.marker, m.dashes) for m in taken.values() if m.colour == like.colour}
+    markers = {marker for marker, _ in used}
+    if like.marker not in markers:
+        return like
+    free = [marker for marker in MARKERS if marker not in markers]
+    styles = [d for d in DASHES if d != like.dashes] or list(DASHES)
+    if free:
+        return Mark(like.colour, free[0], styles[len(used) % len(styles)])
+    pairs = [(marker, dashes) for dashes in DASHES for marker in MARKERS if (marker, dashes) not in used]
+    return Mark(like.colour, *(pairs or [(like.marker, like.dashes)])[0])
 
 
 def _mark(place: int) -> Mark:

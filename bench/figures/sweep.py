@@ -31,6 +31,7 @@ from mcr_bench.bench.figures.values import (
     reading,
     runs_note,
 )
+from mcr_bench.bench.report.claim_notes import folds_note
 from mcr_bench.bench.report.lines import Comparison, modalities_of, role_of
 from mcr_bench.bench.report.sweeps import Sweep
 
@@ -67,18 +68,20 @@ def sweep_figure(sweep: Sweep, look: Marks) -> Figure:
     axes.set_xticks(sweep.places, sweep.ticks)
     axes.set_xlabel(sweep.name)
     axes.set_ylabel(f"test {unit.name}")
-    _legend(figure, lines, look, bool(bayes), every)
+    _legend(
+        figure, lines, look, bool(bayes), every, folds_note(row for found in sweep.comparisons for row in found.rows)
+    )
     return figure
 
 
-def _legend(figure: Figure, lines: Iterable[str], look: Marks, bayes: bool, every: list[Estimate]) -> None:
+def _legend(figure: Figure, lines: Iterable[str], look: Marks, bayes: bool, every: list[Estimate], note: str) -> None:
     texts, notes = shorten(lines, 30)
     handles = {texts[label]: handle(look[label]) for label in texts}
     handles |= {"best possible": handle(Mark(GREY, "", (0, (2, 2))))} if bayes else {}
     legend_above(figure, list(handles.values()), list(handles))
     counts = runs_note(e.n for e in every)
     bars = reading(every, f"bars: 95 % t interval over {counts} runs; lines are set apart sideways")
-    notes_below(figure, [bars, *notes])
+    notes_below(figure, [bars, note, *notes])
 
 
 def _lines(sweep: Sweep, unit: Unit) -> dict[str, dict[float, Estimate]]:
@@ -88,7 +91,7 @@ def _lines(sweep: Sweep, unit: Unit) -> dict[str, dict[float, Estimate]]:
         single = found.of_role("unimodal")
         for label, values in measured(found, unit).items():
             if label not in single:
-                lines.setdefault(label, {})[place] = estimate(values)
+                lines.setdefault(label, {})[place] = estimate(values, found.lines[label])
     return lines
 
 

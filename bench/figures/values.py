@@ -8,7 +8,7 @@ from statistics import fmean
 from matplotlib.axes import Axes
 
 from mcr_bench.bench.metrics import CLASSIFICATION, REGRESSION
-from mcr_bench.bench.report.lines import LOWER_IS_BETTER, Comparison, Row, role_of
+from mcr_bench.bench.report.lines import LOWER_IS_BETTER, Comparison, Row, overlap_of, role_of
 from mcr_bench.bench.statistics.intervals import mean_interval
 
 RAW = {"mae", "pearson", "loss"}  # in units of their own; every other metric is a share, shown in per cent
@@ -59,9 +59,9 @@ class Estimate:
         return not isnan(self.low)
 
 
-def estimate(values: Sequence[float]) -> Estimate:
-    """ValueError on no or non-finite values."""
-    interval = mean_interval(values, LEVEL)
+def estimate(values: Sequence[float], runs: Sequence[Row]) -> Estimate:
+    """Of the values of these runs, whose folds may share training data. ValueError on no or non-finite values."""
+    interval = mean_interval(values, LEVEL, overlap_of(runs))
     return Estimate(fmean(values), interval.low, interval.high, len(values))
 
 
