@@ -53,13 +53,16 @@ def words(found: Claims | str) -> Markup:
     if not found.power.reachable:
         mend = tag("pre", tag("code", command(found.comparison, found.power.needed)))
         return tag("div", tag("p", f"This design cannot say: {cannot(found)}."), mend, class_="words")
-    neither = [one for one in found.against if one.label not in found.better | found.worse]
+    neither = [one for one in found.against if one.label in found.neither]
     groups = (
         (f"Better than {found.baseline}", [one for one in found.against if one.label in found.better]),
         (f"Worse than {found.baseline}", [one for one in found.against if one.label in found.worse]),
         (f"Not separated from {found.baseline}", neither),
     )
     entries = [(name, _differences(found, group) or "none") for name, group in groups]
+    if found.untested:
+        few = ", ".join(f"{label} ({pairs} pairs)" for label, pairs in sorted(found.untested.items()))
+        entries.append(("Not tested, too few pairs", few))
     if isfinite(found.power.detectable):
         size = f"a difference of {found.power.detectable:.2g} {found.unit} (median over methods)"
         entries.append(("Found with 80 % power", size))
