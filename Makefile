@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := run
-.PHONY: setup run test tables ui perf
+.PHONY: setup run test test-data tables ui perf
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -42,6 +42,10 @@ tables: $(STAMP)
 
 ui: $(STAMP)
 	@$(RUN) ui
+
+test-data: $(STAMP)
+	@rm -rf .test-data && mkdir .test-data
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/test_paper_sets.py .test-data
 
 perf: $(STAMP)
 	@$(BIN)/python -m mcr_bench.bench.perf
