@@ -17,6 +17,7 @@ from mcr_bench.bench import registry
 from mcr_bench.bench.fit import Fit
 from mcr_bench.bench.models.build import build_model
 from mcr_bench.bench.optim import make_optimizer
+from mcr_bench.bench.perf_data import data_ratios
 from mcr_bench.bench.seeds import generator, initialise
 from mcr_bench.bench.settings import build
 from mcr_bench.bench.task import Task
@@ -52,6 +53,7 @@ def main() -> None:
     for scene in SCENES:
         found |= harness_ratio(scene) | method_ratios(scene)
     found |= help_ratio()
+    found |= data_ratios(_training("resnet18", _reference()))
     print(json.dumps(found))
 
 

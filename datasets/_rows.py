@@ -96,14 +96,16 @@ def _weighted_mean(rows: "CachedRows", axes: tuple[int, ...], centre: Tensor | N
 
     Two passes, because the difference of two large sums has no digits left where the mean is far from 0.
     """
-    total: Tensor | float = 0.0
-    count: Tensor | float = 0.0
+    total = torch.zeros(())
+    count = torch.zeros(())
     for x, real in rows.blocks():
-        y = x.double() if centre is None else (x.double() - centre).square_()
-        total = total + (y * real).sum(axes, keepdim=True)
-        count = count + real.expand_as(y).sum(axes, keepdim=True)
-    assert isinstance(total, Tensor)
-    assert isinstance(count, Tensor)
+        y = x.double() if centre is None else x.double().sub_(centre).square_()
+        if real is not None:
+            y.mul_(real)
+        total = total.to(y) + y.sum(axes, keepdim=True)
+        steps = torch.ones(len(y), *[1] * (y.ndim - 1), device=y.device) if real is None else real
+        repeats = math.prod(y.shape[axis] for axis in axes if steps.shape[axis] == 1 != y.shape[axis])
+        count = count.to(y) + steps.sum(axes, keepdim=True) * repeats
     return total / count.clamp(min=1)
 
 
@@ -131,13 +133,13 @@ class CachedRows(Rows):
     def to(self, device: torch.device) -> "CachedRows":
         return CachedRows(self._cache, self._view, self._at, device)
 
-    def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every sample as evaluation sees it, block by block: x (B, ...), and which of its values are no padding."""
+    def blocks(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Every sample as evaluation sees it, block by block: x (B, ...), and which of its steps are no padding."""
         size = max(1, BLOCK // max(1, math.prod(self.shape[1:])))
         for index in torch.arange(len(self._at)).split(size):
             raw, facts = self._raw(index)
             x = self._view.evaluate(raw, facts)
-            yield x, real_steps(x, facts) if self._view.padded else torch.ones((), dtype=torch.bool, device=x.device)
+            yield x, real_steps(x, facts) if self._view.padded else None
 
     def _raw(self, index: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         index = index.cpu()

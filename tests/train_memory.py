@@ -1,7 +1,7 @@
 """Prepare and train on many synthetic clips in a process whose anonymous memory is limited, and say what it took.
 
-Run by hand: python tests/train_memory.py --clips 50000. test_rows.py runs a short version. Mapped pages of the cache do
-not count; the limit (RLIMIT_DATA, which also counts memory asked for and never touched) ends whatever goes beyond it.
+Run by hand: python tests/train_memory.py --clips 50000. Mapped pages of the cache do not count; the limit (RLIMIT_DATA,
+which also counts memory asked for and never touched) ends whatever goes beyond it. test_rows.py has the short version.
 """
 
 import argparse
