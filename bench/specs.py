@@ -10,6 +10,7 @@ import torch
 from mcr_bench.bench import registry
 from mcr_bench.bench.digest import source_digest
 from mcr_bench.bench.metrics import metric
+from mcr_bench.bench.models.backbones.make import OF_WEIGHTS, PRETRAINED
 from mcr_bench.bench.models.backbones.weights import pinned
 from mcr_bench.bench.models.build import build_model, encoder_kind
 from mcr_bench.bench.models.multimodal import MultimodalModel
@@ -93,6 +94,8 @@ def _pattern(
     for m, inner in encoders.items():
         inner["kind"] = encoder_kind(str(inner["kind"]), scene.facts.modalities[m])
         inner["weights"] = pinned(str(inner["weights"]))
+        if inner["kind"] not in PRETRAINED:  # it takes none of these, so they do not belong to its key
+            encoders[m] = {key: value for key, value in inner.items() if key not in OF_WEIGHTS}
     training = dict(resolved.training)
     if training["monitor"] == "auto":
         training["monitor"] = scene.protocol.metric

@@ -44,10 +44,11 @@ def make_fit(
     `training` keys use two underscores for a dot: optimizer__lr=0.1.
     """
     data = tiny_split(modalities, task, seed=seed)
-    data.values = {m: x.to(dtype) for m, x in data.values.items()}
+    values = {m: x.to(dtype) for m, x in data.values.items() if isinstance(x, torch.Tensor)}
+    data.values = values
     data.target = data.target.to(dtype) if task.regression else data.target
     settings = build(TrainingSettings, {k.replace("__", "."): v for k, v in training.items()})
-    shapes = {m: Modality(tuple(x.shape[1:])) for m, x in data.values.items()}
+    shapes = {m: Modality(tuple(x.shape[1:])) for m, x in values.items()}
     encoder = build(EncoderSettings, {"width": 8})
     model = build_model(
         shapes, task, build(ModelSettings, {"fusion": fusion, "width": 6}), dict.fromkeys(modalities, encoder)

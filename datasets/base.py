@@ -1,7 +1,7 @@
 """The contract of a dataset adapter: what it declares, how it prepares and loads, and the splits it gives."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
@@ -96,7 +96,7 @@ class Split:
     target: (N,).
     """
 
-    values: dict[str, Tensor] | dict[str, Tensor | Rows]
+    values: Mapping[str, Tensor | Rows]
     target: Tensor
     ids: list[str]
     groups: list[str] | None = None
@@ -173,6 +173,10 @@ class Card:
     protocols: str = ""
 
 
+def _say_nothing(done: int, total: int) -> None:
+    """Progress that nobody follows."""
+
+
 @dataclass(frozen=True)
 class Preparation:
     """How to prepare. splits: files with split lists that the user names; progress: told (done, total) now and then."""
@@ -180,7 +184,7 @@ class Preparation:
     source: Path
     splits: Sequence[Path] = ()
     jobs: int = 1
-    progress: Callable[[int, int], None] = lambda done, total: None
+    progress: Callable[[int, int], None] = _say_nothing
 
 
 @dataclass
@@ -271,13 +275,17 @@ def standardise(splits: Splits) -> Splits:
     """
     parts = (splits.train, splits.val, splits.test)
     for modality, x in splits.train.values.items():
-        assert isinstance(x, Tensor)  # samples on disk are standardised batch by batch
+        if not isinstance(x, Tensor):
+            continue  # samples on disk are standardised batch by batch
         channel = x.ndim - 1 if x.ndim < 4 else x.ndim - 3
         padded = modality in splits.train.lengths
         real = x[splits.train.mask(modality)[..., 0]] if padded else x.movedim(channel, -1).flatten(0, -2)
         mean, std = real.double().mean(0), real.double().std(0, correction=0)
         std = torch.where(std > 1e-8, std, torch.ones_like(std))
         for part in parts:
-            scaled = ((part.values[modality].double().movedim(channel, -1) - mean) / std).movedim(-1, channel)
-            part.values[modality] = (scaled * part.mask(modality) if padded else scaled).float().contiguous()
+            values = part.values[modality]
+            assert isinstance(values, Tensor)
+            scaled = ((values.double().movedim(channel, -1) - mean) / std).movedim(-1, channel)
+            made = (scaled * part.mask(modality) if padded else scaled).float().contiguous()
+            part.values = {**part.values, modality: made}
     return splits

@@ -12,6 +12,7 @@ from scipy.io import savemat
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.registry import dataset
 from mcr_bench.datasets._utd_raw import resample
+from mcr_bench.datasets.base import Preparation
 from mcr_bench.datasets.utd_mhad import UtdMhad
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
@@ -35,7 +36,7 @@ def raw(folder: Path, depth: bool = False, subjects: range = range(1, 9)) -> Pat
 
 def prepared(tmp_path: Path, **options: bool) -> UtdMhad:
     data = UtdMhad(tmp_path / "data/utd-mhad")
-    data.prepare(raw(tmp_path / "raw", **options))
+    data.prepare(Preparation(raw(tmp_path / "raw", **options)))
     return data
 
 
@@ -54,7 +55,7 @@ def test_prepare_gives_fixed_shapes_and_writes_nothing_into_the_raw_folder(tmp_p
     source = raw(tmp_path / "raw")
     before = sorted(source.rglob("*"))
     data = UtdMhad(tmp_path / "data/utd-mhad")
-    report = data.prepare(source)
+    report = data.prepare(Preparation(source))
     assert report.startswith("16 of 861 clips with inertial, skeleton")
     assert "no depth" in report
     assert sorted(source.rglob("*")) == before
@@ -117,10 +118,10 @@ def test_preparing_again_does_nothing_until_the_source_changes(tmp_path: Path) -
     data = prepared(tmp_path)
     file = data.location / "utd-mhad.npz"
     stamp, mark = file.stat().st_mtime_ns, data.fingerprint()
-    assert "Up to date" in data.prepare(tmp_path / "raw")
+    assert "Up to date" in data.prepare(Preparation(tmp_path / "raw"))
     assert file.stat().st_mtime_ns == stamp
     (tmp_path / "raw/Inertial/a1_s1_t1_inertial.mat").unlink()
-    assert data.prepare(tmp_path / "raw").startswith("15 of 861")
+    assert data.prepare(Preparation(tmp_path / "raw")).startswith("15 of 861")
     assert data.fingerprint() != mark
     assert len(data.load("subjects", 1, 0, ("inertial",)).train) == 5
 
@@ -129,7 +130,7 @@ def test_a_damaged_result_is_made_again_bit_for_bit(tmp_path: Path) -> None:
     data = prepared(tmp_path)
     mark = data.fingerprint()
     (data.location / "utd-mhad.npz").write_bytes(b"half")
-    assert data.prepare(tmp_path / "raw").startswith("16 of 861")
+    assert data.prepare(Preparation(tmp_path / "raw")).startswith("16 of 861")
     assert data.fingerprint() == mark
 
 
@@ -148,7 +149,7 @@ def test_bad_files_are_left_out_by_name_and_reason(tmp_path: Path) -> None:
     (inertial / "a1_s8_t1_inertial.mat").unlink()
     (inertial / "a1_s8_t1_inertial.mat").symlink_to(source / "nowhere")
     data = UtdMhad(tmp_path / "utd-mhad")
-    report = data.prepare(source)
+    report = data.prepare(Preparation(source))
     assert report.startswith("8 of 861")
     for line in (
         "Inertial/a1_s1_t1_inertial.mat: a git-LFS pointer",
@@ -162,7 +163,7 @@ def test_bad_files_are_left_out_by_name_and_reason(tmp_path: Path) -> None:
         "Inertial/a1_s8_t1_inertial.mat: unreadable",
     ):
         assert f"left out: {line}" in report
-    assert "left out: a1_s7_t1" in data.prepare(source)
+    assert "left out: a1_s7_t1" in data.prepare(Preparation(source))
 
 
 def test_letter_case_does_not_matter(tmp_path: Path) -> None:
@@ -170,19 +171,19 @@ def test_letter_case_does_not_matter(tmp_path: Path) -> None:
     (source / "Inertial").rename(source / "INERTIAL")
     clip = source / "Skeleton/a1_s1_t1_skeleton.mat"
     clip.rename(clip.with_name("A1_S1_T1_Skeleton.MAT"))
-    assert UtdMhad(tmp_path / "utd-mhad").prepare(source).startswith("16 of 861")
+    assert UtdMhad(tmp_path / "utd-mhad").prepare(Preparation(source)).startswith("16 of 861")
 
 
 def test_the_same_clip_twice_is_reported(tmp_path: Path) -> None:
     source = raw(tmp_path / "raw")
     shutil.copy(source / "Skeleton/a1_s1_t1_skeleton.mat", source / "Skeleton/a01_s1_t1_skeleton.mat")
-    assert "the same clip as a01_s1_t1_skeleton.mat" in UtdMhad(tmp_path / "utd-mhad").prepare(source)
+    assert "the same clip as a01_s1_t1_skeleton.mat" in UtdMhad(tmp_path / "utd-mhad").prepare(Preparation(source))
 
 
 def test_clips_without_depth_are_left_out_with_a_remedy(tmp_path: Path) -> None:
     source = raw(tmp_path / "raw", depth=True)
     (source / "Depth/a1_s1_t1_depth.mat").unlink()
-    report = UtdMhad(tmp_path / "utd-mhad").prepare(source)
+    report = UtdMhad(tmp_path / "utd-mhad").prepare(Preparation(source))
     assert "left out: a1_s1_t1: no usable depth file" in report
     assert "without its Depth folder" in report
 
@@ -199,7 +200,7 @@ def test_a_source_without_clips_is_refused_and_nothing_is_written(tmp_path: Path
             path.write_bytes(POINTER)
     data = UtdMhad(tmp_path / "utd-mhad")
     with pytest.raises(UserError, match=r"Inertial/aA_sS_tT_inertial\.mat"):
-        data.prepare(source)
+        data.prepare(Preparation(source))
     assert not (data.location / "utd-mhad.npz").exists()
 
 
@@ -214,7 +215,7 @@ def test_a_split_without_clips_is_refused_when_loaded(tmp_path: Path) -> None:
 def test_the_raw_folder_is_no_place_to_write(tmp_path: Path) -> None:
     source = raw(tmp_path / "utd-mhad")
     with pytest.raises(UserError, match="only read"):
-        UtdMhad(source).prepare(source)
+        UtdMhad(source).prepare(Preparation(source))
 
 
 def test_two_at_once_and_an_unwritable_place_are_refused(tmp_path: Path) -> None:
@@ -222,10 +223,10 @@ def test_two_at_once_and_an_unwritable_place_are_refused(tmp_path: Path) -> None
     data = UtdMhad(tmp_path / "utd-mhad")
     data.location.mkdir()
     with FileLock(data.location / ".lock"), pytest.raises(UserError, match="another `data prepare`"):
-        data.prepare(source)
+        data.prepare(Preparation(source))
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
-        UtdMhad(tmp_path / "file/utd-mhad").prepare(source)
+        UtdMhad(tmp_path / "file/utd-mhad").prepare(Preparation(source))
 
 
 def test_an_interrupted_write_leaves_the_old_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +240,7 @@ def test_an_interrupted_write_leaves_the_old_set(tmp_path: Path, monkeypatch: py
     with monkeypatch.context() as patch:
         patch.setattr(np, "savez", full)
         with pytest.raises(UserError, match="No space left on device"):
-            data.prepare(tmp_path / "raw")
+            data.prepare(Preparation(tmp_path / "raw"))
     assert UtdMhad(data.location).fingerprint() == mark
     assert not list(data.location.glob("*.part"))
 
@@ -247,7 +248,7 @@ def test_an_interrupted_write_leaves_the_old_set(tmp_path: Path, monkeypatch: py
 @real
 def test_the_real_recordings_give_the_reference_arrays(tmp_path: Path) -> None:
     data = UtdMhad(tmp_path / "utd-mhad")
-    assert data.prepare(REAL / "utd_mhad").startswith("861 of 861 clips")
+    assert data.prepare(Preparation(REAL / "utd_mhad")).startswith("861 of 861 clips")
     ours, reference = np.load(data.location / "utd-mhad.npz"), np.load(REAL / "utd_mhad.npz")
     for key in ("x_inertial", "x_skeleton", "y", "split", "group", "id"):
         assert np.array_equal(ours[key], reference[key])

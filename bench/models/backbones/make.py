@@ -8,6 +8,7 @@ from mcr_bench.bench.training_settings import EncoderSettings
 from mcr_bench.datasets.base import Modality
 
 PRETRAINED = ("wav2vec2", "wav2vec2-conformer", "hubert", "vivit", "swin")
+OF_WEIGHTS = ("weights", "layers", "frozen")  # settings that no other encoder takes
 
 
 def speech_kinds(modality: Modality) -> tuple[str, ...]:
