@@ -23,7 +23,7 @@ from scipy.signal import resample_poly
 from torch import Tensor
 
 from mcr_bench.bench.training import Training, train_epoch
-from mcr_bench.datasets._cache import Cache, open_cache
+from mcr_bench.datasets._cache import Cache, cache_folder, open_cache
 from mcr_bench.datasets._prepare import prepare_clips
 from mcr_bench.datasets._recipe import Clip, Field, Recipe, Scan
 from mcr_bench.datasets._rows import CachedRows, Plain
@@ -39,13 +39,17 @@ RECORDED, RATE, SECONDS, N_FFT, HOP, SPECTRUM = 16000, 22050, 3, 512, 353, (257,
 def data_ratios(run: Training) -> dict[str, float]:
     """Print and return the ratios; `run` trains a model of spectrograms (1, 257, 188) and of frames."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "raw"
-        make_clips(folder)
-        cache = make_cache(folder, Path(name) / "data" / "perf")
+        source, folder = Path(name) / "raw", Path(name) / "data"
+        make_clips(source)
+        exact, stored = (make_cache(source, folder, side) for side in (SIZE, STORED))
         found = {}
-        for title, augment in (("reading only", False), ("training augmentation", True)):
-            found[f"data: cache / files, {title}"] = _speed(title, folder, cache, augment)
-        return found | _waiting(run, cache)
+        for title, cache, augment in (
+            ("reading only", exact, False),
+            (f"reading and resizing {STORED} to {SIZE}", stored, False),
+            ("training augmentation", stored, True),
+        ):
+            found[f"data: cache / files, {title}"] = _speed(title, source, cache, augment)
+        return found | _waiting(run, stored)
 
 
 def make_clips(folder: Path) -> None:
@@ -65,19 +69,20 @@ def make_clips(folder: Path) -> None:
         wavfile.write(_files(folder, clip)["audio"], RECORDED, wave.astype(np.int16))
 
 
-def make_cache(source: Path, folder: Path) -> Cache:
+def make_cache(source: Path, folder: Path, side: int) -> Cache:
     """The same clips as `data prepare` leaves them: uint8 frames and float16 spectrograms, memory-mapped."""
-    shapes = {"video": ((FRAMES, 3, STORED, STORED), "uint8"), "audio": ((1, *SPECTRUM), "float16")}
+    shapes = {"video": ((FRAMES, 3, side, side), "uint8"), "audio": ((1, *SPECTRUM), "float16")}
     fields = {name: Field(*form) for name, form in {**shapes, "aspect": ((), "float32")}.items()}
     clips = [Clip(str(clip), clip % 6, str(clip), _files(source, clip)) for clip in range(CLIPS)]
-    prepare_clips("perf", Recipe("perf", {}, fields, decode), Scan(clips), Preparation(source), folder)
-    return open_cache(folder)
+    recipe = Recipe("perf", {"side": side}, fields, decode)
+    prepare_clips("perf", recipe, Scan(clips), Preparation(source), cache_folder(folder, recipe))
+    return open_cache(cache_folder(folder, recipe))
 
 
-def decode(clip: Clip, settings: Mapping[str, Any]) -> dict[str, Array]:  # noqa: ARG001
+def decode(clip: Clip, settings: Mapping[str, Any]) -> dict[str, Array]:
     """The rows of one clip."""
     images = [Image.open(clip.files[str(frame)]) for frame in range(FRAMES)]
-    squares = [np.asarray(image.resize((STORED, STORED), Image.Resampling.BILINEAR)) for image in images]
+    squares = [np.asarray(image.resize((settings["side"],) * 2, Image.Resampling.BILINEAR)) for image in images]
     aspect = np.array(images[0].width / images[0].height, np.float32)
     audio = spectrogram(clip.files["audio"])[None].astype(np.float16)
     return {"video": np.stack(squares).transpose(0, 3, 1, 2), "audio": audio, "aspect": aspect}
