@@ -49,3 +49,4 @@ test-data: $(STAMP)
 
 perf: $(STAMP)
 	@$(BIN)/python -m mcr_bench.bench.perf
+	@$(BIN)/python -m mcr_bench.datasets._perf

@@ -17,7 +17,6 @@ from mcr_bench.bench import registry
 from mcr_bench.bench.fit import Fit
 from mcr_bench.bench.models.build import build_model
 from mcr_bench.bench.optim import make_optimizer
-from mcr_bench.bench.perf_data import data_ratios
 from mcr_bench.bench.seeds import generator, initialise
 from mcr_bench.bench.settings import build
 from mcr_bench.bench.task import Task
@@ -53,27 +52,26 @@ def main() -> None:
     for scene in SCENES:
         found |= harness_ratio(scene) | method_ratios(scene)
     found |= help_ratio()
-    found |= data_ratios(_training("resnet18", _reference()))
     print(json.dumps(found))
 
 
 def harness_ratio(scene: str) -> dict[str, float]:
     """Time of an epoch of joint training in the harness, without probes, over the same steps in a bare loop."""
-    reference = _reference()
-    run = _training(scene, reference)
-    bare = _bare(_training(scene, reference))
+    reference = reference_method()
+    run = training_run(scene, reference)
+    bare = _bare(training_run(scene, reference))
     return {f"{scene}: harness / bare loop": _report(f"{scene}: harness / bare loop", lambda: train_epoch(run), bare)}
 
 
 def method_ratios(scene: str) -> dict[str, float]:
     """Step time of every method that trains all modalities from scratch, over joint's."""
     classes = [registry.method(n) for n in registry.method_names()]
-    reference = _reference()
+    reference = reference_method()
     found = {}
     for cls in classes:
         if cls is reference or cls.role == "unimodal" or not cls.trains or cls().requires(tuple(SCENES[scene].shapes)):
             continue
-        base, run = _training(scene, reference), _training(scene, cls)
+        base, run = training_run(scene, reference), training_run(scene, cls)
         title = f"{scene}: {cls.name} / {reference.name}"
         found[title] = _report(title, lambda run=run: train_epoch(run), lambda base=base: train_epoch(base))  # type: ignore[misc]
     return found
@@ -90,7 +88,7 @@ def help_ratio() -> dict[str, float]:
         return {title: _report(title, lambda: _call(ours), lambda: _call(theirs), HELP_ROUNDS)}
 
 
-def _reference() -> type[Method]:
+def reference_method() -> type[Method]:
     """The reference that trains one fused loss and needs nothing more."""
     classes = [registry.method(n) for n in registry.method_names()]
     return next(c for c in classes if c.role == "reference" and not c.needs.own_heads)
@@ -116,7 +114,8 @@ def _seconds(work: Callable[[], None]) -> float:
     return time.perf_counter() - began
 
 
-def _training(scene: str, cls: type[Method]) -> Training:
+def training_run(scene: str, cls: type[Method]) -> Training:
+    """A run of the method on random data of the scene, ready for its first epoch."""
     shapes, batch, samples, kind = SCENES[scene]
     values = {m: torch.randn(samples, *shape, generator=generator(0, "data", m)) for m, shape in shapes.items()}
     split = Split(values, torch.arange(samples) % 6, [str(i) for i in range(samples)])

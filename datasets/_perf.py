@@ -5,6 +5,7 @@ spectrogram, and three JPEG files through Pillow, each transformed on its own. B
 one process with one torch thread, all files in the page cache.
 """
 
+import json
 import math
 import statistics
 import tempfile
@@ -22,6 +23,7 @@ from scipy.io import wavfile
 from scipy.signal import resample_poly
 from torch import Tensor
 
+from mcr_bench.bench.perf import reference_method, training_run
 from mcr_bench.bench.training import Training, train_epoch
 from mcr_bench.datasets._cache import Cache, cache_folder, open_cache
 from mcr_bench.datasets._prepare import prepare_clips
@@ -219,3 +221,13 @@ def _waiting(run: Training, cache: Cache) -> dict[str, float]:
 def _files(folder: Path, clip: int) -> dict[str, Path]:
     images = {str(frame): folder / f"{clip}-{frame}.jpg" for frame in range(FRAMES)}
     return {**images, "audio": folder / f"{clip}.wav"}
+
+
+def main() -> None:
+    """Print every ratio as a line and, last, all of them as JSON."""
+    torch.set_num_threads(1)
+    print(json.dumps(data_ratios(training_run("resnet18", reference_method()))))
+
+
+if __name__ == "__main__":
+    main()
