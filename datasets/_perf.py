@@ -230,4 +230,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from mcr_bench.datasets import _perf  # the workers of prepare find `decode` by the name of its module
+
+    _perf.main()

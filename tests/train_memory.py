@@ -161,8 +161,7 @@ if __name__ == "__main__":
     parser.add_argument("--folder", type=Path)
     given = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if given.folder:
-        print(json.dumps(main(given.clips, given.side, given.batch, given.folder, given.limit_mib)))
-    else:
-        with tempfile.TemporaryDirectory() as place:
-            print(json.dumps(main(given.clips, given.side, given.batch, Path(place), given.limit_mib)))
+    from train_memory import main as measure  # the workers of prepare find `decode` by the name of its module
+
+    with tempfile.TemporaryDirectory() as place:
+        print(json.dumps(measure(given.clips, given.side, given.batch, given.folder or Path(place), given.limit_mib)))
