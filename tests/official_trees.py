@@ -18,8 +18,8 @@ TEMPLATES = ("Folding [something]", "Moving [something] up", "[Something] fallin
 
 
 def cremad(folder: Path) -> Path:
-    """42 clips of 7 actors and 6 emotions, no list: protocol `speaker`."""
-    clips = [f"{actor}_DFA_{emotion}_XX" for actor in range(1001, 1008) for emotion in EMOTIONS]
+    """30 clips of 5 actors and 6 emotions, no list: protocol `speaker`."""
+    clips = [f"{actor}_DFA_{emotion}_XX" for actor in range(1001, 1006) for emotion in EMOTIONS]
     for seed, clip in enumerate(clips):
         write_clip(folder / f"VideoFlash/{clip}.flv", seconds=2.2, fps=5, seed=seed, audio=False)
         write_audio(folder / f"AudioWAV/{clip}.wav", seconds=2.2, seed=seed)
@@ -27,21 +27,21 @@ def cremad(folder: Path) -> Path:
 
 
 def ave(folder: Path) -> Path:
-    """28 videos of 4 events: 16 train, 6 validation, 6 test."""
-    rows = [f"{EVENTS[n % 4]}&video_-{n:04}&good&{n % 3}&{4 + n % 3}" for n in range(28)]
+    """24 videos of 4 events: 12 train, 6 validation, 6 test."""
+    rows = [f"{EVENTS[n % 4]}&video_-{n:04}&good&{n % 3}&{4 + n % 3}" for n in range(24)]
     folder.mkdir(parents=True)
-    for name, of in (("Annotations", rows), ("trainSet", rows[:16]), ("valSet", rows[16:22]), ("testSet", rows[22:])):
+    for name, of in (("Annotations", rows), ("trainSet", rows[:12]), ("valSet", rows[12:18]), ("testSet", rows[18:])):
         (folder / f"{name}.txt").write_text("\n".join(of) + "\n")
-    for n in range(28):
+    for n in range(24):
         write_clip(folder / f"AVE/video_-{n:04}.mp4", seconds=6, fps=5, seed=n)
     return folder
 
 
 def ucf101(folder: Path) -> Path:
-    """30 clips of 3 classes and 5 groups each; the first list tests on group 1."""
+    """24 clips of 3 classes and 4 groups each; the first list tests on group 1."""
     lists = folder / "ucfTrainTestlist"
     lists.mkdir(parents=True)
-    names = {g: [f"{c}/v_{c}_g{g:02}_c{k:02}.avi" for c in SPORTS for k in (1, 2)] for g in range(1, 6)}
+    names = {g: [f"{c}/v_{c}_g{g:02}_c{k:02}.avi" for c in SPORTS for k in (1, 2)] for g in range(1, 5)}
     (lists / "classInd.txt").write_text("".join(f"{n} {c}\n" for n, c in enumerate(CLASSES, 1)))
     for fold in (1, 2, 3):
         test = names[fold]
@@ -69,15 +69,15 @@ def mosei(folder: Path) -> Path:
 
 
 def something_something(folder: Path) -> Path:
-    """36 labelled clips of 3 templates, 24 to train on, and 2 without labels."""
+    """24 labelled clips of 3 templates, 18 to train on, and 2 without labels."""
     labels = folder / "labels"
     labels.mkdir(parents=True)
-    rows = [{"id": str(i), "template": TEMPLATES[i % 3], "label": "", "placeholders": []} for i in range(1, 37)]
+    rows = [{"id": str(i), "template": TEMPLATES[i % 3], "label": "", "placeholders": []} for i in range(1, 25)]
     classes = {t.replace("[", "").replace("]", ""): str(n) for n, t in enumerate(TEMPLATES)}
-    tables = {"labels": classes, "train": rows[:24], "validation": rows[24:], "test": [{"id": "37"}, {"id": "38"}]}
+    tables = {"labels": classes, "train": rows[:18], "validation": rows[18:], "test": [{"id": "25"}, {"id": "26"}]}
     for name, table in tables.items():
         (labels / f"{name}.json").write_text(json.dumps(table))
-    for i in range(1, 39):
+    for i in range(1, 27):
         write_clip(folder / f"20bn-something-something-v2/{i}.webm", seconds=1.5, fps=12, seed=i)
     return folder
 

@@ -5,15 +5,15 @@ tests/test_paper_sets.py FOLDER` is the long version: full shapes and widths, as
 """
 
 import json
-import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from mcr_bench.bench import registry
+from mcr_bench.cli import app
 from mcr_bench.tests.official_trees import TREES
 
 FRAMES = {"dataset.frame_size": 72, "dataset.crop": 64}
@@ -25,16 +25,16 @@ EIGHTH = {
     "mosei": {"encoder.width": 5, "model.width": 5},
     "something-something": FRAMES | {"encoder.width": 12, "model.width": 96},
 }
-PROGRAM = "from mcr_bench.cli import main; main()"
 
 
 def command(folder: Path, *arguments: str) -> str:
-    """What the command line says on stdout, run in `folder` by one thread per process."""
-    given = os.environ | {"MCR_BENCH_HOME": str(folder / "results"), "OMP_NUM_THREADS": "1"}
-    given.pop("MLFLOW_TRACKING_URI", None)
-    line = [sys.executable, "-c", PROGRAM, *arguments]
-    done = subprocess.run(line, cwd=folder, env=given, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    """What the command line says on stdout, called in `folder`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MCR_BENCH_HOME", str(folder / "results"))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        done = CliRunner().invoke(app, list(arguments))
+    assert done.exit_code == 0, done.output
     return done.stdout
 
 
