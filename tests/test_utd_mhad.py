@@ -206,7 +206,7 @@ def test_a_source_without_clips_is_refused_and_nothing_is_written(tmp_path: Path
 
 def test_a_split_without_clips_is_refused_when_loaded(tmp_path: Path) -> None:
     data = UtdMhad(tmp_path / "utd-mhad")
-    data.prepare(raw(tmp_path / "raw", subjects=range(1, 4)))
+    data.prepare(Preparation(raw(tmp_path / "raw", subjects=range(1, 4))))
     assert len(data.load("loso", 1, 0, ("inertial",)).train) == 2
     with pytest.raises(UserError, match="protocol subjects, fold 1: the val split is empty"):
         data.load("subjects", 1, 0, ("inertial",))
