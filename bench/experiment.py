@@ -73,10 +73,10 @@ class Experiment:
         choices = Choices(methods, datasets, modalities, seeds, fold, protocol, preset, settings or {}, data_root)
         return [_request(self.name, block, choices) for block in _on(self.blocks, datasets)]
 
-    def point_of(self, row: Row) -> str | None:
-        """The name of the point whose settings a row of the record has; of several the one with the most settings."""
+    def point_of(self, row: Row) -> Point | None:
+        """The named point whose settings a row of the record has; of several the one with the most settings."""
         points = [p for block in self.blocks for p in block.points if p.name and _has(row["params"], p)]
-        return max(points, key=lambda p: len(p.settings)).name if points else None
+        return max(points, key=lambda p: len(p.settings), default=None)
 
 
 def read_experiment(path_or_name: str) -> Experiment:

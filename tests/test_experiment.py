@@ -1,17 +1,20 @@
 """Experiment files: what they ask for, how the command line wins, and that every error names file, line and key."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mcr_bench.bench import experiment_file, registry
 from mcr_bench.bench.commands import reading
+from mcr_bench.bench.commands.writing import named_by_points
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.experiment import Experiment, read_experiment, shipped
 from mcr_bench.bench.figures.catalog import CARDS
 from mcr_bench.bench.plan import make_plan_of
 from mcr_bench.bench.report.published import published_tables_of
+from mcr_bench.tests.figure_rows import compared, line
 
 HEAD = 'methods = ["joint"]\ndatasets = ["synthetic"]\nseeds = 1\n'
 
@@ -173,12 +176,41 @@ def test_what_an_optional_comparison_lacks_is_listed_and_counted(tmp_path: Path)
         make_plan_of(written(tmp_path, text.replace("'unimodal'\nopt", "'x'\nopt")).requests())
 
 
+def name_of(experiment: Experiment, row: dict[str, Any]) -> str | None:
+    point = experiment.point_of(row)
+    return point and point.name
+
+
+def test_lines_are_called_after_the_points_that_tell_them_apart(tmp_path: Path) -> None:
+    text = 'methods = ["joint"]\ndatasets = ["synthetic"]\n' + "".join(
+        f'[[points]]\nname = "{name}"\nmine.alpha = {value}\n' for name, value in (("weak", 0.1), ("strong", 2))
+    )
+    experiment = written(tmp_path, text)
+    rows = [
+        line(f"mine [mine.alpha={alpha} mine.start={start}]", [0.5, 0.6], params={"alpha": alpha})
+        for alpha, start in (("0.1", "a"), ("0.1", "b"), ("2", "a"))
+    ]
+    for runs, (alpha, start) in zip(rows, (("0.1", "a"), ("0.1", "b"), ("2", "a")), strict=True):
+        for row in runs:
+            row["tags"]["overrides"] = f"mine.alpha={alpha} mine.start={start}"
+    found = named_by_points(compared(*rows, line("other", [0.1, 0.2])), experiment)
+    assert list(found.lines) == [
+        "mine: weak [mine.start=a]",
+        "mine: weak [mine.start=b]",
+        "mine: strong [mine.start=a]",
+        "other",
+    ]
+    assert {row["label"] for row in found.lines["mine: strong [mine.start=a]"]} == {"mine: strong [mine.start=a]"}
+    alone = compared(rows[0], line("other", [0.1, 0.2]))
+    assert named_by_points(alone, experiment) is alone
+
+
 def test_rows_find_the_point_they_belong_to(tmp_path: Path) -> None:
     text = HEAD + "[[points]]\nname = 'one'\ndataset.shared = 0.9\n"
     text += "[[points]]\nname = 'two'\ndataset.shared = 0.9\nepochs = 5\n[[points]]\nname = 'plain'\n"
     experiment = written(tmp_path, text)
-    assert experiment.point_of({"params": {"dataset.shared": "0.90", "epochs": "7"}}) == "one"
-    assert experiment.point_of({"params": {"dataset.shared": "0.9", "epochs": "5"}}) == "two"
+    assert name_of(experiment, {"params": {"dataset.shared": "0.90", "epochs": "7"}}) == "one"
+    assert name_of(experiment, {"params": {"dataset.shared": "0.9", "epochs": "5"}}) == "two"
     assert experiment.point_of({"params": {"dataset.shared": "0.8", "epochs": "5"}}) is None
 
 

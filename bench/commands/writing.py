@@ -1,6 +1,7 @@
 """Writing what a record holds: tables, the output of an experiment, the report."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -8,9 +9,9 @@ from rich.console import Console
 from mcr_bench.bench.commands.output import say
 from mcr_bench.bench.commands.reading import chosen, tables_of
 from mcr_bench.bench.commands.written import forget_outdated
-from mcr_bench.bench.experiment import Output
+from mcr_bench.bench.experiment import Experiment, Output, read_experiment
 from mcr_bench.bench.report.export import write_tables
-from mcr_bench.bench.report.lines import Row, comparisons
+from mcr_bench.bench.report.lines import Comparison, Row, comparisons
 from mcr_bench.bench.report.published_table import MARGIN
 from mcr_bench.bench.report.table import Table
 from mcr_bench.bench.report.terminal import print_tables
@@ -35,7 +36,8 @@ def write_output(
     """The tables and figures that an experiment wants, of its own runs, into HOME/experiments/NAME."""
     folder = record.home / "experiments" / Path(experiment).stem
     baseline = output.baseline or baseline
-    found = [one for one in comparisons(rows, cost_baseline) if one.lines]
+    file = read_experiment(experiment)
+    found = [named_by_points(one, file) for one in comparisons(rows, cost_baseline) if one.lines]
     written: list[Path] = []
     if output.tables:
         tables = tables_of(found, record.rows(), record, baseline, cost_baseline, MARGIN, output.tables)
@@ -48,6 +50,24 @@ def write_output(
             say(path, err=True)
         written += figures
     say_outdated(forget_outdated(folder, written, everything=True))
+
+
+def named_by_points(found: Comparison, experiment: Experiment) -> Comparison:
+    """The comparison with its lines called after the points of the experiment, where these tell lines apart.
+
+    A line keeps the settings of its own that are not the point's: "mcr: game alone [mcr.start=unimodal]".
+    """
+    points = {label: experiment.point_of(runs[0]) for label, runs in found.lines.items()}
+    if len({point.name for point in points.values() if point}) < 2:
+        return found
+    lines = {}
+    for label, runs in found.lines.items():
+        point, name = points[label], label
+        if point is not None:
+            rest = [text for text in found.own_settings(label) if text.partition("=")[0] not in point.settings]
+            name = f"{label.partition(' [')[0]}: {point.name}" + f" [{' '.join(rest)}]" * bool(rest)
+        lines[name if name not in lines else label] = [row | {"label": name} for row in runs]
+    return replace(found, lines=lines)
 
 
 def say_outdated(paths: list[Path]) -> None:
