@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mcr_bench.bench import memory, registry, seeds
 from mcr_bench.bench.checkpoints import load_weights, read_checkpoint, save_weights, write_checkpoint
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.evaluation import Evaluation, absent_inputs, better, contributions, evaluate, subset_logits
 from mcr_bench.bench.executors.events import EpochDone, Event, Job, RunDone
 from mcr_bench.bench.fit import Fit
@@ -78,6 +79,8 @@ def start(job: Job) -> Training:
     """Data loaded, model built and drawn, the method attached, the optimiser made."""
     spec, device = job.spec, torch.device(job.device)
     data = make_dataset(spec.dataset_source, spec.data_root, spec.dataset_settings)
+    if data.fingerprint() != spec.fingerprint:
+        raise UserError(f"the data of {spec.dataset} has changed since the run was planned. Start the command again.")
     splits = data.load(spec.protocol, spec.fold, spec.seed, spec.modalities)
     facts = data.facts()
     method = build(registry.method(spec.source), spec.settings)

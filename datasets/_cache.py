@@ -119,7 +119,7 @@ def _open(folder: Path, text: bytes) -> Cache:
         fields = manifest["recipe"]["fields"]
         table = _read_index(folder, manifest)
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in fields}
-        lists = {name: _read(folder, file) for name, file in manifest["lists"].items()}
+        lists = {name: _read_whole(folder, file, manifest) for name, file in manifest["lists"].items()}
         kind = {"int64": int, "float64": float}[manifest["labels"]]
         labels = np.array([kind(row["label"]) for row in table], manifest["labels"])
         steps = {name: _integers(table, LENGTH + name) for name, (_, _, padded) in fields.items() if padded}
@@ -134,10 +134,16 @@ def _integers(table: list[dict[str, str]], column: str) -> Array:
     return np.array([int(row[column]) for row in table], np.int64)
 
 
+def _read_whole(folder: Path, name: str, manifest: Mapping[str, Any]) -> bytes:
+    """A small file, held against its checksum: the index and the lists decide who is trained on."""
+    content = _read(folder, name)
+    if hashlib.sha256(content).hexdigest() != manifest["sha256"][name]:
+        raise _broken(folder, f"'{folder / name}' is not the file that was written")
+    return content
+
+
 def _read_index(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str, str]]:
-    content = _read(folder, INDEX)
-    if hashlib.sha256(content).hexdigest() != manifest["sha256"][INDEX]:
-        raise _broken(folder, f"'{folder / INDEX}' is not the file that was written")
+    content = _read_whole(folder, INDEX, manifest)
     return list(csv.DictReader(io.StringIO(content.decode(errors="surrogateescape"), newline="")))
 
 

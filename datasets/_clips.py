@@ -95,7 +95,8 @@ class ClipDataset(Dataset):
         manifest = self.cache.manifest
         left_out = tuple((name, reason) for name, reason in (*manifest["problems"], *manifest["quarantine"]))
         known = tuple((variant.clips, variant.name) for variant in self.variants)
-        return Inventory(len(self.cache.index.ids), known, left_out, self.missing_clips(self.cache))
+        missing, unusable = self.missing_clips(self.cache), len(manifest["quarantine"])
+        return Inventory(len(self.cache.index.ids), known, left_out, missing, unusable)
 
     def damaged(self) -> Iterator[str]:
         """The clips whose cached rows have changed since they were written; reads every row once."""

@@ -143,6 +143,11 @@ def _check_labels(path: Path, target: Array, names: tuple[str, ...]) -> None:
         raise UserError(
             f"'{path}': 'y' is {target[bad][0]} at {_rows(bad)}; allowed: {allowed}. Correct 'y' or class_names."
         )
+    if not names and target.max() >= len(target):
+        raise UserError(
+            f"'{path}': 'y' is {target.max()} at {_rows(target == target.max())}, with {len(target)} samples in all. "
+            "Number the classes 0..C-1, or give class_names."
+        )
     if len(np.unique(target)) < 2:
         raise UserError(f"'{path}': all of 'y' is {target[0]}: at least 2 classes are needed.")
 

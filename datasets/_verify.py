@@ -20,19 +20,20 @@ BLOCK = 256  # samples hashed at a time: those on disk may be large
 class Inventory:
     """What is there of a set. variants: (clips, name) of its known states; left_out: (file or clip, reason).
 
-    missing: split list -> the clips that it names and that are not there.
+    missing: split list -> the clips that it names and that are not there; unusable: clips that could not be decoded.
     """
 
     clips: int
     variants: tuple[tuple[int, str], ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     missing: Mapping[str, list[str]] = field(default_factory=dict)
+    unusable: int = 0
 
     @property
     def is_partial(self) -> bool:
         """Whether this is no known state; where none is known, whether anything was left out or named in vain."""
         if self.variants:
-            return not self.state(self.clips)
+            return not (self.state(self.clips) or self.state(self.clips + self.unusable))
         return bool(self.left_out or any(self.missing.values()))
 
     def state(self, clips: int) -> str:
@@ -43,6 +44,9 @@ class Inventory:
     def counted(self) -> str:
         """The number of clips in words, with the known state or with all that are known."""
         known = ", ".join(f"{size:,} {name}" for size, name in self.variants)
+        whole = self.state(self.clips + self.unusable) if self.unusable else ""
+        if whole and not self.state(self.clips):
+            return f"{whole}; {self.unusable:,} of them cannot be used, {self.clips:,} are left"
         return self.state(self.clips) or f"{self.clips:,} clips" + (
             f", no known state (known: {known})" if known else ""
         )

@@ -172,6 +172,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("too large for float32", at({2: 1e300}, "x_b"), "'x_b' is NaN or infinite"),
     ("text features", {"x_b": np.array(["a"] * 12)}, "'x_b' has dtype <U1"),
     ("no columns", {"x_b": np.zeros((12, 0))}, r"shape \(12, 0\)"),
+    ("a label beyond all samples", {"y": np.array([0, 1, 2, 3_000_000] * 3)}, "Number the classes 0..C-1"),
     ("text labels", {"y": np.array(["cat"] * 12)}, "'y' has dtype <U3"),
     ("a negative label", at({5: -1}, "y"), "'y' is -1 at row 5; allowed: 0 and up"),
     (

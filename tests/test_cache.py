@@ -115,6 +115,12 @@ def test_an_edited_index_is_refused(folder: Path) -> None:
         open_cache(folder)
 
 
+def test_an_edited_list_is_refused(folder: Path) -> None:
+    (folder / "lists/00-split").write_bytes(b"tsil\r\n")
+    with pytest.raises(UserError, match="00-split' is not the file that was written"):
+        open_cache(folder)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"sizes": 3}', "null"])
 def test_a_manifest_that_is_none_is_refused(folder: Path, text: str) -> None:
     (folder / "manifest.json").write_text(text)

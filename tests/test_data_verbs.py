@@ -141,7 +141,9 @@ def test_prepare_verify_and_what_was_truncated(events: Path, tmp_path: Path) -> 
     assert content["protocols"][0]["folds"][0]["leaks"][0]["shared"] == 1
     array = next((tmp_path / "data").rglob("video.npy"))
     array.write_bytes(array.read_bytes()[:-1] + b"\x01")
-    assert "damaged, prepare again: " in call("data", "verify", "ave", "--content", *place).stdout
+    seen = call("data", "verify", "ave", "--content", *place)
+    assert seen.exit_code == 2
+    assert "damaged, prepare again: " in seen.stdout
 
 
 def test_a_file_of_arrays_is_verified(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Decoding: what was encoded comes back, at the right time and rate; every bad file says what is wrong with it."""
 
 import os
+import random
 import struct
 import wave
 from collections.abc import Callable, Iterator
@@ -185,6 +186,17 @@ def test_truncated_clips_are_unusable(tmp_path: Path, suffix: str, reader: str) 
     clip = truncate(write_clip(tmp_path / f"cut{suffix}", seconds=2))
     with pytest.raises(Unusable, match=rf"^cut\{suffix}: .*(truncated|no frame can|no audio stream)"):
         READERS[reader](clip)
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mp4", ".flv"])  # decoders of VP9 tell nothing
+def test_a_clip_damaged_in_the_middle_is_unusable(tmp_path: Path, suffix: str) -> None:
+    clip = write_clip(tmp_path / f"hit{suffix}", seconds=3, width=160, height=120, audio=False)
+    content, draw = bytearray(clip.read_bytes()), random.Random(0)
+    start = len(content) // 2
+    content[start : start + 1000] = draw.randbytes(1000)
+    clip.write_bytes(content)
+    with pytest.raises(Unusable, match=rf"^hit\{suffix}: "):
+        read_frames(clip, [0, 1, 2.5])
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".mp3"])

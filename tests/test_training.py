@@ -10,6 +10,7 @@ import torch
 
 from mcr_bench.bench import registry, training
 from mcr_bench.bench.checkpoints import load_weights
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors.events import EpochDone, Event, Job, RunDone
 from mcr_bench.bench.plan import Request, make_plan
 from mcr_bench.bench.runs import RunSpec
@@ -231,3 +232,11 @@ def test_a_diverging_run_fails_and_says_why(data: Path, tmp_path: Path) -> None:
 def test_bf16_trains(data: Path, tmp_path: Path) -> None:
     _, final = results(run_all(plan_of(data, "mlb", precision=["bf16"], **{"optimizer.lr": ["0.02"]}), tmp_path))
     assert final["test/accuracy"] > 0.5
+
+
+def test_data_that_changed_after_the_plan_is_not_trained_on(data: Path, tmp_path: Path) -> None:
+    (spec,) = plan_of(data, "joint")
+    arrays = dict(np.load(data))
+    np.savez(data, **{**arrays, "x_a": arrays["x_a"] + 1})
+    with pytest.raises(UserError, match="has changed since the run was planned"):
+        start(job_of(spec, tmp_path))

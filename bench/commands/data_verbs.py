@@ -60,9 +60,11 @@ def verify(
 ) -> None:
     """Count the prepared clips, say what is missing, and audit every protocol: parts disjoint by id, group, content.
 
-    What it finds in official lists is a finding, not an error: the exit code is 0.
+    What it finds in official lists is a finding, not an error: the exit code is 0. Damaged samples: 2.
     """
     from mcr_bench.bench.commands import data
 
     found = data.dataset_of(name, data_root, preset, settings or []).verify(content)
     print_json(found.data) if as_json else typer.echo(found.text)
+    if found.damaged:
+        raise typer.Exit(2)

@@ -160,6 +160,8 @@ def _shown(container: Any, stream: Any, path: Path) -> Iterator[tuple[float, Any
     origin, period, found = _origin(container), _period(stream), False
     for number, frame in enumerate(container.decode(stream)):
         found = True
+        if frame.is_corrupt:  # the decoder has filled in what it could not read
+            raise Unusable(f"{path.name}: damaged, frame {number} cannot be decoded as it was. {AGAIN}")
         held.append(frame)
         heapq.heappush(times, number * period if frame.time is None else frame.time - origin)
         if len(held) > REORDERED:

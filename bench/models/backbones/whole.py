@@ -66,7 +66,7 @@ def configuration(kind: str, weights: str, fresh: Mapping[str, Any], changed: Ma
         return auto.for_model(kind, **{**fresh, **changed})
     place = folder_of(weights)
     try:
-        found = auto.from_pretrained(place, **changed)
+        found = auto.from_pretrained(place, trust_remote_code=False, **changed)
     except (OSError, ValueError) as error:
         raise _unreadable(place, error) from error
     if found.model_type != kind:
