@@ -20,6 +20,7 @@ from mcr_bench.datasets._unpickled_arrays import CALLS, NAMES, Blank, Name, Type
 
 BULK = 2**16  # longer byte strings stay in the mapped file
 MOST_STEPS = 5_000_000  # each costs at most a few hundred bytes; files of 20,000 samples take some 200,000
+MOST_TEXT = 200  # characters of a file that a message quotes
 
 
 class Truncated(Exception):
@@ -48,8 +49,9 @@ def read_pickle(path: Path) -> Any:
         return Machine(path, data).run()
     except Truncated as error:
         raise UserError(f"'{path}' ends early: it is truncated, or no pickle. Copy it again.") from error
-    except (ValueError, LookupError, TypeError, OverflowError, MemoryError, struct.error) as error:
-        raise UserError(f"'{path}' is damaged, or no pickle of arrays ({error}). Copy it again.") from error
+    except (ValueError, LookupError, TypeError, OverflowError, MemoryError, RecursionError, struct.error) as error:
+        reason = str(error)[:MOST_TEXT]
+        raise UserError(f"'{path}' is damaged, or no pickle of arrays ({reason}). Copy it again.") from error
 
 
 class Machine:
@@ -117,14 +119,17 @@ class Machine:
 
     def name(self, module: object, name: object) -> None:
         """Push the symbol of an admitted name; UserError for any other."""
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise self.refuse("a name that is no text")
         if f"{module} {name}" not in NAMES:
             raise self.refuse(f"{module}.{name}")
         self.stack.append(Name(NAMES[f"{module} {name}"]))
 
     def refuse(self, what: str) -> UserError:
         return UserError(
-            f"'{self.path}' holds '{what}', which is neither an array nor a plain container. Nothing of it was run. "
-            "Take the file from its publisher, or save it again as a dict of numpy arrays of numbers or text."
+            f"'{self.path}' holds '{what[:MOST_TEXT]}', which is neither an array nor a plain container. "
+            "Nothing of it was run. Take the file from its publisher, or save it again as a dict of numpy arrays of "
+            "numbers or text."
         )
 
     def refuse_code(self, code: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -69,6 +70,8 @@ def array(shape: object, type_: object, fortran: object, content: object) -> Arr
         if not dtype.itemsize or len(data) != count * dtype.itemsize:
             raise ValueError(f"{len(data)} bytes for {count} values of {dtype}")
         found = np.frombuffer(data, dtype) if count else np.empty(0, dtype)
+        if dtype.kind == "U" and count and (np.frombuffer(data, f"{dtype.byteorder}u4") > sys.maxunicode).any():
+            raise ValueError("text of characters that there are not")
     return found.reshape(shape, order="F" if fortran else "C")
 
 
@@ -96,8 +99,10 @@ def _blank(kind: object, *_: object) -> Blank:
 
 
 def _dtype(code: object, *_: object) -> Type:
-    if not isinstance(code, str) or not DTYPE.fullmatch(code):
-        raise ValueError(f"dtype {str(code)[:80]}")
+    if not isinstance(code, str):
+        raise ValueError(f"a dtype named by a {type(code).__name__}")
+    if not DTYPE.fullmatch(code):
+        raise ValueError(f"dtype {code[:80]}")
     return Type(np.dtype(code))
 
 

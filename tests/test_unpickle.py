@@ -228,7 +228,7 @@ BLANK = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85C\x01
         (DTYPE % b"f4" + b"(K\x03X\x01\x00\x00\x00<NNNJ\x01\x00\x00\x00K\x01K\x00}K\x01K\x02stb.", "metadata"),
         (DTYPE % b"V9" + b".", "dtype V9"),
         (DTYPE % b"M8" + b".", "dtype M8"),
-        (b"cnumpy\ndtype\n(cnumpy\nndarray\ntR.", "dtype Name"),
+        (b"cnumpy\ndtype\n(cnumpy\nndarray\ntR.", "dtype named by a Name"),
         (b"cnumpy.core.multiarray\nscalar\n(" + DTYPE % b"O8" + b"C\x08aaaaaaaatR.", "scalar of dtype object"),
         (
             b"cnumpy.core.numeric\n_frombuffer\n(C\x08aaaaaaaa" + DTYPE % b"O8" + b"K\x01\x85X\x01\x00\x00\x00CtR.",
@@ -239,6 +239,11 @@ BLANK = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85C\x01
         (BLANK + b"(K\x01K\x01\x85" + DTYPE % b"O8" + b"\x89C\x08aaaaaaaatb.", "object array of other things"),
         (BLANK + b"(K\x01J\xff\xff\xff\xff\x85" + DTYPE % b"f4" + b"\x89C\x00tb.", "without shape"),
         (BLANK + b"(K\x01K\x02\x85" + DTYPE % b"f4" + b"\x89C\x04aaaatb.", "4 bytes for 2 values of float32"),
+        (BLANK + b"(K\x01K\x01\x85" + DTYPE % b"U1" + b"\x89C\x04\x00\x00\x11\x00tb.", "characters that there are not"),
+        (
+            b"cnumpy.core.multiarray\nscalar\n(" + DTYPE % b"U1" + b"C\x04\xff\xff\xff\xfftR.",
+            "characters that there are not",
+        ),
         (b"}((K\x01tK\x02s.", "damaged"),
         (b"}(](K\x01eK\x02u.", "no scalar"),
         (b"\x8f((K\x01t\x90.", "no scalar"),
@@ -285,6 +290,31 @@ def test_deep_nesting_neither_recurses_nor_is_hashed(tmp_path: Path) -> None:
     assert found == ()
     with pytest.raises(UserError, match="no scalar"):
         read(tmp_path, b"})" + b"\x85" * 200_000 + b"Ns.")
+
+
+NESTED = {"deep": b")" + b"\x85" * 200_000, "wide": b")" + b"2\x86" * 24}  # a repr recurses, or has 2**24 members
+
+
+@pytest.mark.parametrize("nested", NESTED.values(), ids=NESTED)
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"%bX\x01\x00\x00\x00x\x93.", "holds 'a name that is no text'"),
+        (b"X\x01\x00\x00\x00x%b\x93.", "holds 'a name that is no text'"),
+        (b"cnumpy\ndtype\n(%btR.", "dtype named by a tuple"),
+    ],
+    ids=["module", "name", "dtype"],
+)
+def test_nested_things_are_never_written_out(content: bytes, reason: str, nested: bytes, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=reason):
+        read(tmp_path, content % nested)
+
+
+@pytest.mark.parametrize("content", [b"c%b\nx\n.", b"i%b\nx\n.", b"F%b\n."], ids=["GLOBAL", "INST", "FLOAT"])
+def test_messages_quote_a_part_of_long_texts(content: bytes, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        read(tmp_path, content % (b"x" * 100_000))
+    assert len(str(caught.value)) < 1_000
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
