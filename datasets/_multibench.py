@@ -18,6 +18,7 @@ KEYS = {"text": "text", "audio": "audio", "video": "vision"}
 # VIDEO[k], VIDEO$_$k or VIDEO_k; the last for names of YouTube and Vimeo only, which may themselves end in _k.
 SEGMENT = re.compile(r"(?P<any>.+)(?:\[\d+\]|\$_\$\d+)|(?P<known>[\w-]{11}|\d+)_\d+")
 FORM = "train, valid, test, each with text, audio, vision (n, T, C), labels (n, 1, 1), id (n,) or (n, 3)"
+IDS = "text, (n,) names or (n, 3) video, start, end"
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,10 @@ def _get(path: Path, name: str, key: str, content: Mapping[str, Any]) -> Array:
         raise UserError(f"'{path}': '{name}' has no '{key}' (it has {', '.join(map(str, content))}). Expected: {FORM}.")
     found = content[key]
     if isinstance(found, list) and key == "id":
-        found = np.array(found)
+        try:
+            found = np.array(found)
+        except ValueError as error:
+            raise UserError(f"'{path}': 'id' of '{name}' is ragged ({error}). Needed: {IDS}.") from error
     if not isinstance(found, np.ndarray):
         raise UserError(f"'{path}': '{key}' of '{name}' is no array but {type(found).__name__}. Expected: {FORM}.")
     return found
@@ -108,12 +112,14 @@ def _ids(path: Path, name: str, content: Mapping[str, Any]) -> list[list[str]]:
     """Each sample's names: [segment] or [video, start, end]."""
     ids = _get(path, name, "id", content)
     if ids.dtype.kind not in "SUO" or ids.ndim == 0 or ids.size not in (len(ids), 3 * len(ids)):
-        raise UserError(
-            f"'{path}': 'id' of '{name}' is {ids.dtype} {ids.shape}. "
-            "Needed: text, (n,) names or (n, 3) video, start, end."
-        )
+        raise UserError(f"'{path}': 'id' of '{name}' is {ids.dtype} {ids.shape}. Needed: {IDS}.")
     rows = ids.reshape(len(ids), -1 if len(ids) else 1).tolist()
     try:
-        return [[x.decode() if isinstance(x, bytes) else str(x) for x in row] for row in rows]
+        return [[_text(x) for x in row] for row in rows]
     except ValueError as error:
         raise UserError(f"'{path}': 'id' of '{name}' is no text ({error}). The file is damaged.") from error
+
+
+def _text(x: object) -> str:
+    """ValueError where it cannot be written as UTF-8: bytes of another encoding, and lone surrogates."""
+    return (x if isinstance(x, bytes) else str(x).encode()).decode()
