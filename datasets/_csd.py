@@ -46,10 +46,12 @@ class Sequence:
     def _stored(self, name: str, key: str, columns: int | None) -> Any:
         """The array on disk."""
         try:
-            x = self.data[f"{name}/{key}"]
-            shape, kind = x.shape, x.dtype.kind
+            x = _inner(self.path, _inner(self.path, self.data, name), key)
+            shape, kind, elsewhere = x.shape, x.dtype.kind, x.external or x.is_virtual
         except (OSError, KeyError, AttributeError, ValueError, RuntimeError) as error:
             raise self._damaged(name, key, error) from error
+        if elsewhere:
+            raise _outside(self.path, f"{name}/{key}")
         if len(shape) != 2 or kind not in "iuf" or columns not in (None, shape[1]):
             raise UserError(
                 f"'{self.path}': '{key}' of '{name}' is {x.dtype} {shape}; needed: numbers (T, {columns or 'C'})."
@@ -65,17 +67,35 @@ def open_csd(path: Path) -> Sequence:
     """A sequence; UserError that names the file and the remedy."""
     import h5py
 
-    if is_pointer(path):
-        raise UserError(f"'{path}' is a git-LFS pointer, not the data. Run `git lfs pull` where the file comes from.")
     try:
+        if is_pointer(path):
+            raise UserError(
+                f"'{path}' is a git-LFS pointer, not the data. Run `git lfs pull` where the file comes from."
+            )
         file = h5py.File(path, "r")
-        roots = [file[name] for name in file]
-        data = [root["data"] for root in roots if isinstance(root, h5py.Group) and "data" in root]
+        roots = [_inner(path, file, name) for name in file]
+        data = [_inner(path, root, "data") for root in roots if isinstance(root, h5py.Group) and "data" in root]
     except (OSError, KeyError, RuntimeError) as error:
         raise UserError(f"'{path}' is no HDF5 file, or truncated ({error}). Copy it again.") from error
     if len(data) != 1 or not isinstance(data[0], h5py.Group):
         raise UserError(f"'{path}' is no computational sequence: it needs one group NAME/data. Export it with the SDK.")
     return Sequence(path, data[0])
+
+
+def _inner(path: Path, group: Any, name: str) -> Any:
+    """What the group itself holds; UserError for a link, which may lead to any file of the machine."""
+    import h5py
+
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise _outside(path, f"{group.name}/{name}")
+    return group[name]
+
+
+def _outside(path: Path, name: str) -> UserError:
+    return UserError(
+        f"'{path}': '{name}' is a link or lies in another file, which is not followed. "
+        "Export the sequence with its content in the file itself."
+    )
 
 
 @dataclass(frozen=True)

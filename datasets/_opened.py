@@ -5,17 +5,22 @@ from functools import wraps
 from pathlib import Path
 from typing import TypeVar
 
+from mcr_bench.bench.errors import UserError
+
 T = TypeVar("T")
 MOST = 8  # files that stay open
 
 
 def opened_once(read: Callable[[Path], T]) -> Callable[[Path], T]:
-    """`read`, whose answer is kept until the file changes (by size and time)."""
+    """`read`, whose answer is kept until the file changes (by size and time); UserError where there is none."""
     known: dict[Path, tuple[tuple[int, int], T]] = {}
 
     @wraps(read)
     def ask(path: Path) -> T:
-        stat = path.stat()
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise UserError(f"'{path}' cannot be read ({error.strerror}). Copy the file itself there again.") from error
         state = (stat.st_size, stat.st_mtime_ns)
         if path not in known or known[path][0] != state:
             while len(known) >= MOST:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -193,6 +194,47 @@ def test_damaged_and_foreign_files_are_errors(tmp_path: Path) -> None:
     write_csd(path, {}, "a/b")
     with pytest.raises(UserError, match="is no computational sequence"):
         found(source)
+
+
+def put_elsewhere(how: str, file: Any, place: str) -> None:
+    """What stands in `place` lies in the file other.csd, or in another place of this one."""
+    if how == "virtual":
+        layout = h5py.VirtualLayout(shape=(2, 2), dtype="f4")
+        layout[:] = h5py.VirtualSource("other.csd", place, shape=(2, 2))
+        file.create_virtual_dataset(place, layout)
+    elif how == "external":
+        file.create_dataset(place, (2, 2), "f4", external=[("/etc/passwd", 0, 16)])
+    else:
+        file[place] = h5py.SoftLink("/elsewhere") if how == "soft link" else h5py.ExternalLink("other.csd", place)
+
+
+@pytest.mark.parametrize(
+    ("how", "place"),
+    [
+        ("virtual", "r/data/v[0]/features"),
+        ("external", "r/data/v[0]/intervals"),
+        ("soft link", "r/data/v[0]/features"),
+        *(("link", place) for place in ("r", "r/data", "r/data/v[0]", "r/data/v[0]/features")),
+    ],
+)
+def test_nothing_is_read_from_other_files(how: str, place: str, tmp_path: Path) -> None:
+    path, values = tmp_path / "a.csd", np.ones((2, 2), np.float32)
+    for name in (path, tmp_path / "other.csd"):
+        write_csd(name, {"v[0]": (values, values)}, "r")
+    with h5py.File(path, "a") as file:
+        file["elsewhere"] = values
+        del file[place]
+        put_elsewhere(how, file, place)
+    with pytest.raises(UserError, match=r"a\.csd': '.*' is a link or lies in another file, .*Export the sequence"):
+        read_labels(open_csd(path))
+
+
+def test_a_link_to_nothing_is_an_error(tmp_path: Path) -> None:
+    path = write_sequences(tmp_path) / f"{NAMES['audio']}.csd"
+    path.unlink()
+    path.symlink_to(tmp_path / "away.csd")
+    with pytest.raises(UserError, match=r"COVAREP\.csd' cannot be read \(No such file"):
+        found(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -310,7 +310,7 @@ def test_two_commands_create_and_write_one_record_at_once(tmp_path: Path, monkey
     command = [sys.executable, "-c", WRITER, str(tmp_path), str(tmp_path / "home")]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     writers = [subprocess.Popen([*command, letter], **pipes) for letter in "ab"]
-    said = [writer.communicate(timeout=100)[0] for writer in writers]
+    said = [writer.communicate(timeout=600)[0] for writer in writers]
     assert said == ["", ""]  # nor do MLflow and its migrations chat
     rows = Record(home=tmp_path / "home").rows("two-writers")
     assert sorted(row["key"] for row in rows) == sorted(letter * 10 + str(i) for letter in "ab" for i in range(5))
