@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mcr_bench.bench.errors import UserError, unknown
-from mcr_bench.datasets._lists import by_lower_name, list_files, numbered_lines, read_lists
+from mcr_bench.datasets._lists import by_lower_name, list_files, numbered_lines, read_lists, repeated
 from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._recipe import Clip, Field, Scan
 
@@ -104,6 +104,8 @@ def scan(source: Path, splits: Sequence[Path]) -> Scan:
             span = (float(event.start), float(event.end))
             label = CLASSES.index(event.label)
             found.clips.append(Clip(event.id, label, event.video, {"video": videos[event.video]}, span))
+    for name in PARTS:
+        found.problems += repeated(name, (event.id for event in events(name, found.lists[name])))
     found.problems += [(key, f"in {part[key]}, but not in {ANNOTATIONS}") for key in part if key not in known]
     found.clips.sort(key=lambda clip: clip.id)
     return found

@@ -9,12 +9,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mcr_bench.bench.errors import UserError, unknown
-from mcr_bench.datasets._lists import numbered_lines, read_lists
+from mcr_bench.datasets._lists import numbered_lines, read_content, read_lists
 
 EMOTIONS = {"NEU": "neutral", "HAP": "happy", "SAD": "sad", "FEA": "fear", "DIS": "disgust", "ANG": "anger"}
 FOLDS, TRAIN, TEST = "splits.json", "train.csv", "test.csv"
 AGAIN = "Take the list as it was published."
 HELD_OUT = 0.1  # of each class of OGM-GE's training part
+NAME = re.compile(r"\d{4}_[A-Z]{3}_([A-Z]{3})_[A-Z]{1,2}", re.ASCII)
+ROW = re.compile(rf"{NAME.pattern}(\.\w+)?\s*(,|$)", re.ASCII)
+FOLD = re.compile(r"0|[1-9][0-9]{0,8}")
 MEDIA = {"videoflash", "audiowav", "audiomp3"}
 Parts = dict[str, str]
 
@@ -22,7 +25,7 @@ Parts = dict[str, str]
 def clip_id(name: str, where: str) -> str:
     """The id in a clip's name, with or without folder and suffix; UserError where it is no name of CREMA-D."""
     stem = PurePosixPath(name.strip()).stem
-    found = re.fullmatch(r"\d{4}_[A-Z]{3}_([A-Z]{3})_[A-Z]{1,2}", stem)
+    found = NAME.fullmatch(stem)
     if not found:
         raise UserError(f"{where}: '{name}' is not ACTOR_SENTENCE_EMOTION_LEVEL, as 1001_DFA_ANG_XX. {AGAIN}")
     if found[1] not in EMOTIONS:
@@ -30,11 +33,11 @@ def clip_id(name: str, where: str) -> str:
     return stem
 
 
-def read(source: Path, splits: Sequence[Path]) -> dict[str, bytes]:
+def read(source: Path, splits: Sequence[Path], problems: list[tuple[str, str]]) -> dict[str, bytes]:
     """Name -> content of the lists among the user's `splits` and anywhere in `source`; the former win.
 
-    What is called like a list in `source` and is none is passed over; UserError for such a file among `splits`, and
-    for two different lists of one name in `source`.
+    What is called like a list in `source` and is another thing enters `problems`. UserError for such a file among
+    `splits`, for a list that is damaged, and for two different lists of one name in `source`.
     """
     named: dict[str, Path] = {}
     for path in splits:
@@ -43,7 +46,10 @@ def read(source: Path, splits: Sequence[Path]) -> dict[str, bytes]:
     found: dict[str, Path] = {}
     for path in _candidates(source):
         kind = path.name.lower()
-        if kind in named or not _looks_right(kind, path):
+        if kind in named:
+            continue
+        if foreign := _foreign(kind, path):
+            problems.append((str(path.relative_to(source)), f"{foreign}; passed over"))
             continue
         if kind in found and found[kind].read_bytes() != path.read_bytes():
             raise UserError(f"'{found[kind]}' and '{path}' differ. Name the one to use: --splits FILE.")
@@ -53,10 +59,7 @@ def read(source: Path, splits: Sequence[Path]) -> dict[str, bytes]:
 
 def folds(content: bytes) -> dict[int, Parts]:
     """Fold -> clip id -> train, val or test, of {"1": {"train": ["1001_DFA_ANG_XX.wav", ...], ...}, ...}."""
-    try:
-        table = json.loads(content.decode("utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{FOLDS} is no JSON (line {error.lineno}: {error.msg}). {AGAIN}") from error
+    table = _json(content)
     if not _is_folds(table):
         raise UserError(
             f"{FOLDS}: expected fold numbers, in each of them train, val and test, and in these names. {AGAIN}"
@@ -97,7 +100,8 @@ def named(lists: Mapping[str, bytes]) -> dict[str, list[str]]:
 
 
 def _rows(name: str, content: bytes) -> Iterator[str]:
-    """The ids of lines CLIP,EMOTION; UserError for a class that is none, or not that of the clip."""
+    """The ids of lines CLIP,EMOTION; UserError for a class that is none or not that of the clip, and a clip again."""
+    seen: dict[str, int] = {}
     for number, line in numbered_lines(content):
         where = f"{name}, line {number}"
         clip, _, emotion = line.partition(",")
@@ -107,6 +111,8 @@ def _rows(name: str, content: bytes) -> Iterator[str]:
         found = clip_id(clip, where)
         if emotion_of(found) != emotion:
             raise UserError(f"{where}: class {emotion}, but the name of {found} says {emotion_of(found)}. {AGAIN}")
+        if seen.setdefault(found, number) != number:
+            raise UserError(f"{where}: {found} is in line {seen[found]} already. {AGAIN}")
         yield found
 
 
@@ -115,8 +121,27 @@ def _fold(where: str, table: Mapping[str, Iterable[str]]) -> Parts:
     for part, names in table.items():
         for number, name in enumerate(names, 1):
             clip = clip_id(name, f"{where}, {part}, entry {number}")
-            if found.setdefault(clip, part) != part:
-                raise UserError(f"{where}: {clip} is in {found[clip]} and in {part}. {AGAIN}")
+            if clip in found:
+                places = f"in {found[clip]} and in {part}" if found[clip] != part else f"twice in {part}"
+                raise UserError(f"{where}: {clip} is {places}. {AGAIN}")
+            found[clip] = part
+    return found
+
+
+def _json(content: bytes) -> Any:
+    """The value of a list in JSON; UserError where it is none, or names something twice."""
+    try:
+        return json.loads(content.decode("utf-8-sig"), object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{FOLDS} is no JSON ({error}). {AGAIN}") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise UserError(f"{FOLDS} has '{key[:80]}' twice. {AGAIN}")
+        found[key] = value
     return found
 
 
@@ -125,7 +150,7 @@ def _is_folds(table: Any) -> bool:
     return (
         isinstance(table, dict)
         and bool(table)
-        and all(str(fold).isdecimal() and isinstance(parts, dict) for fold, parts in table.items())
+        and all(FOLD.fullmatch(fold) and isinstance(parts, dict) for fold, parts in table.items())
         and all(set(parts) == {"train", "val", "test"} for parts in table.values())
         and all(isinstance(names, list) for parts in table.values() for names in parts.values())
         and all(isinstance(name, str) for parts in table.values() for names in parts.values() for name in names)
@@ -139,15 +164,27 @@ def _candidates(source: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in sorted(files) if name.lower() in (FOLDS, TRAIN, TEST))
 
 
-def _looks_right(kind: str, path: Path) -> bool:
-    content = path.read_bytes()
+def _foreign(kind: str, path: Path) -> str:
+    """Why a file of `source` that is called like a list is another thing; '' for a list, UserError for a damaged one.
+
+    What names clips as a list does is meant for one.
+    """
+    content = read_content(path)
     try:
         if kind == FOLDS:
-            return _is_folds(json.loads(content.decode("utf-8-sig")))
-        lines = numbered_lines(content)
-        return bool(re.match(r"\d{4}_[A-Z]{3}_[A-Z]{3}_[A-Z]{1,2},", next(lines, (0, ""))[1]))
-    except ValueError:
-        return False
+            if not _is_folds(_json(content)) and not NAME.search(content.decode("utf-8-sig")):
+                return "has no folds of CREMA-D"
+            folds(content)
+        elif not any(ROW.match(line) for _, line in numbered_lines(content)):
+            return "no line names a clip of CREMA-D"
+        else:
+            list(_rows(kind, content))
+    except UnicodeDecodeError:
+        return "is no text in UTF-8"
+    except UserError as error:
+        other = "If it is no list of CREMA-D, rename it, or name the list to use: --splits FILE."
+        raise UserError(f"'{path}': {error} {other}") from error
+    return ""
 
 
 def _kind(path: Path) -> str:

@@ -31,7 +31,8 @@ def scan(source: Path, splits: Sequence[Path]) -> Scan:
     if not videos or not sounds:
         absent = "VideoFlash/*.flv" if not videos else "AudioWAV/*.wav and no AudioMP3/*.mp3"
         raise UserError(f"'{source}' has no {absent}. Expected:\n{LAYOUT}")
-    found = Scan([], lists=lists.read(source, splits))
+    found = Scan([])
+    found.lists = lists.read(source, splits, found.problems)
     for stem in sorted(videos.keys() | sounds.keys()):
         reason = _left_out(stem, videos, sounds)
         if reason:

@@ -1,5 +1,6 @@
 """Split lists as text files: found by name whatever their letter case, read whole, split into numbered lines."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -39,11 +40,20 @@ def read_lists(files: Mapping[str, Path]) -> dict[str, bytes]:
 
 
 def _read(path: Path) -> bytes:
+    content = read_content(path)
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"'{path}' cannot be read as text ({error}). Copy the list again.") from error
+    return content
+
+
+def read_content(path: Path) -> bytes:
+    """The bytes of a file; UserError for a git-LFS pointer and for a file that cannot be read."""
     try:
         content = path.read_bytes()
-        content.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"'{path}' cannot be read as text ({error}). Copy the list again.") from error
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be read ({error.strerror}). Copy the list itself there again.") from error
     if content.startswith(POINTER):
         raise UserError(f"'{path}' is a git-LFS pointer, not the list. Run `git lfs pull` where the file comes from.")
     return content
@@ -54,3 +64,8 @@ def numbered_lines(content: bytes) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(content.decode("utf-8-sig").splitlines(), 1):
         if line.strip():
             yield number, line.strip()
+
+
+def repeated(name: str, ids: Iterable[str]) -> list[tuple[str, str]]:
+    """(id, problem) of each that the list `name` holds more than once."""
+    return [(key, f"in {name} more than once; taken once") for key, count in Counter(ids).items() if count > 1]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mcr_bench.bench.errors import UserError, unknown
-from mcr_bench.datasets._lists import by_lower_name, list_files, numbered_lines, read_lists
+from mcr_bench.datasets._lists import by_lower_name, list_files, numbered_lines, read_lists, repeated
 from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._recipe import Clip, Field, Scan
 
@@ -38,6 +38,7 @@ AGAIN = "Take the list from UCF101's own download."
 HELD_OUT = 0.1
 VERSION = 1
 RATE, SECONDS = 16000, 3
+NUMBER = re.compile(r"[0-9]{1,9}")
 NAME = re.compile(r"v_([a-z]+)_g(\d+)_c(\d+)\.avi", re.IGNORECASE)
 
 
@@ -62,13 +63,17 @@ def group_id(key: Key) -> str:
     return f"{NAMES[key.label]}_g{key.group:02}"
 
 
-def class_index(content: bytes) -> set[str]:
-    """Names of all classes in lower case; UserError unless the lines are number and name and hold the 51."""
-    found = set()
+def class_index(content: bytes) -> dict[str, int]:
+    """Name of every class in lower case -> number; UserError unless the lines are number and name, each once, and hold
+    the 51.
+    """
+    found: dict[str, int] = {}
     for number, line in numbered_lines(content):
         match line.split():
-            case [at, name] if at.isdecimal():
-                found.add(name.lower())
+            case [at, name] if NUMBER.fullmatch(at):
+                if name.lower() in found or int(at) in found.values():
+                    raise UserError(f"{INDEX}, line {number}: '{line}' has a number or class of a line before. {AGAIN}")
+                found[name.lower()] = int(at)
             case _:
                 raise UserError(f"{INDEX}, line {number}: '{line}' is not number and class. {AGAIN}")
     missing = [name for name in CLASSES if name.lower() not in found]
@@ -77,16 +82,24 @@ def class_index(content: bytes) -> set[str]:
     return found
 
 
-def read_list(name: str, content: bytes, classes: Collection[str]) -> list[Key]:
-    """The clips that a list names, of all classes; UserError with the line where one cannot be understood."""
+def read_list(name: str, content: bytes, classes: Mapping[str, int]) -> list[Key]:
+    """The clips that a list names, of all classes; UserError with the line where one cannot be understood, or where
+    the number after the clip is not that of its class.
+    """
     found = []
     for number, line in numbered_lines(content):
-        folder, _, file = line.split()[0].replace("\\", "/").rpartition("/")
+        path, *rest = line.split()
+        folder, _, file = path.replace("\\", "/").rpartition("/")
         match = NAME.fullmatch(file)
         if not match or match[1].lower() != folder.lower():
             raise UserError(f"{name}, line {number}: '{line}' is not CLASS/v_CLASS_gNN_cNN.avi. {AGAIN}")
         if folder.lower() not in classes:
             raise UserError(f"{name}, line {number}: {unknown('class of UCF101', folder, CLASSES)} {AGAIN}")
+        if rest and (len(rest) > 1 or not NUMBER.fullmatch(rest[0]) or int(rest[0]) != classes[folder.lower()]):
+            raise UserError(
+                f"{name}, line {number}: '{line}' does not end with {classes[folder.lower()]}, "
+                f"the number of its class in {INDEX}. {AGAIN}"
+            )
         found.append(Key(match[1].lower(), int(match[2]), int(match[3])))
     return found
 
@@ -149,7 +162,11 @@ def scan(source: Path, splits: Sequence[Path]) -> Scan:
         lacking = f"no {VIDEOS}" if known else f"no {INDEX} with trainlist0K.txt and testlist0K.txt of a fold"
         raise UserError(f"'{source}' has {lacking}. Expected:\n{LAYOUT}")
     found = Scan([], lists=read_lists(files))
-    named = {key for fold in known for keys in fold_lists(fold, found.lists).values() for key in keys}
+    named: set[Key] = set()
+    for fold in known:
+        for part, keys in fold_lists(fold, found.lists).items():
+            found.problems += repeated(list_names(fold)[part], map(clip_id, keys))
+            named.update(keys)
     clips = _clips(videos, class_index(found.lists[INDEX]), found.problems)
     for key, path in sorted(clips.items(), key=lambda item: clip_id(item[0])):
         label = CLASSES.index(NAMES[key.label])

@@ -234,6 +234,18 @@ def test_what_the_lists_name_in_vain_is_reported(tmp_path: Path) -> None:
     assert len(found.clips) == 23
 
 
+def test_events_that_a_list_repeats_are_reported(tmp_path: Path) -> None:
+    rows = lists()
+    for name in ("trainSet.txt", "testSet.txt"):
+        rows[name].append(rows[name][-1])
+    found = scan(empty_videos(write_lists(tmp_path, rows)), [])
+    assert found.problems == [
+        ("video_-0013_1-2_bark", "in trainSet.txt more than once; taken once"),
+        ("video_-0001_0-2_mandolin", "in testSet.txt more than once; taken once"),
+    ]
+    assert len(found.clips) == 24
+
+
 @pytest.mark.parametrize(
     ("name", "row", "text"),
     [

@@ -80,7 +80,7 @@ BAD = {
     "no class": ("train.csv", "1001_DFA_ANG_XX\n", "line 1: unknown class ''"),
     "other class": ("test.csv", "1001_DFA_ANG_XX,SAD\n", "line 1: class SAD, but the name of 1001_DFA_ANG_XX says ANG"),
     "name": ("test.csv", "speech,SAD\n", "line 1: 'speech' is not ACTOR_SENTENCE"),
-    "json": ("splits.json", '{"1": {\n"train": [,', "no JSON .line 2"),
+    "json": ("splits.json", '{"1": {\n"train": [,', "no JSON .*line 2"),
     "shape": ("splits.json", '{"train": [], "val": [], "test": []}', "expected fold numbers"),
     "parts": ("splits.json", '{"1": {"train": [], "test": []}}', "train, val and test"),
     "entry": (
@@ -93,6 +93,15 @@ BAD = {
         json.dumps({"1": FIRST | {"test": ["1001_DFA_ANG_XX"]}}),
         "fold 1: 1001_DFA_ANG_XX is in train and in test",
     ),
+    "clip again": (
+        "splits.json",
+        json.dumps({"1": FIRST | {"val": ["1001_DFA_DIS_XX.wav", "1001_DFA_DIS_XX"]}}),
+        "fold 1: 1001_DFA_DIS_XX is twice in val",
+    ),
+    "fold again": ("splits.json", f'{{"1": {json.dumps(FIRST)}, "1": {json.dumps(FIRST)}}}', "has '1' twice"),
+    "fold in zeros": ("splits.json", json.dumps({"1": FIRST, "01": FIRST}), "expected fold numbers"),
+    "deep": ("splits.json", "[" * 100_000, "no JSON"),
+    "line again": ("train.csv", "1001_DFA_ANG_XX,ANG\n1001_DFA_ANG_XX.wav,ANG", "line 2: 1001_DFA_ANG_XX is in line 1"),
     "pointer": ("train.csv", "version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     "bytes": ("train.csv", "\udcff\udcfe", "cannot be read as text"),
 }
@@ -105,6 +114,53 @@ def test_bad_lists_are_errors_that_say_where(source: Path, tmp_path: Path, case:
     with pytest.raises(UserError, match=message) as caught:
         scan(source, [tmp_path / name])
     assert name in str(caught.value)
+
+
+FOREIGN = {
+    "splits.json": ('{"train": ["dog.wav"]}', "has no folds of CREMA-D; passed over"),
+    "train.csv": ("path,label\nmedia/1001_DFA_ANG_XX.wav,3\n", "no line names a clip of CREMA-D; passed over"),
+    "test.csv": ("caf\udce9,1", "is no text in UTF-8; passed over"),
+}
+
+
+def test_foreign_files_of_the_folder_are_passed_over_with_a_reason(source: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "raw"
+    shutil.copytree(source, folder)
+    (folder / "other").mkdir()
+    for name, (text, _) in FOREIGN.items():
+        (folder / "other" / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+    found = scan(folder, ())
+    assert found.lists == scan(source, ()).lists
+    assert {(f"other/{name}", reason) for name, (_, reason) in FOREIGN.items()} <= set(found.problems)
+
+
+DAMAGED = {
+    "json": ("splits.json", "{", r"splits\.json is no JSON"),
+    "bytes": ("splits.json", "\udcff", r"splits\.json is no JSON"),
+    "json pointer": ("splits.json", "version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    "pointer": ("test.csv", "version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    "folds": ("splits.json", json.dumps({"1": FIRST, "2": {"train": []}}), "expected fold numbers"),
+    "head": ("train.csv", "clip,emotion\n1001_DFA_ANG_XX,ANG\n", r"line 1: .* rename it, or name .* --splits FILE"),
+    "mixed": ("train.csv", "1001_DFA_ANG_XX,ANG\ndog,NEU\n", "line 2: 'dog' is not ACTOR_SENTENCE"),
+    "suffix": ("test.csv", "1001_DFA_ANG_XX.wav,3\n", "line 1: unknown class '3'"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_damaged_lists_of_the_folder_are_errors(case: str, tmp_path: Path) -> None:
+    name, text, message = DAMAGED[case]
+    path = tmp_path / "lists" / name
+    path.parent.mkdir()
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError, match=message) as caught:
+        lists.read(tmp_path, (), [])
+    assert f"'{path}'" in str(caught.value)
+
+
+def test_a_list_that_is_a_link_to_nothing_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").symlink_to(tmp_path / "away.csv")
+    with pytest.raises(UserError, match=r"train\.csv' cannot be read \(No such file"):
+        lists.read(tmp_path, (), [])
 
 
 def test_a_clip_in_both_lists_is_an_error(source: Path, tmp_path: Path) -> None:
@@ -128,7 +184,7 @@ def test_files_that_are_no_lists_are_errors(source: Path, tmp_path: Path) -> Non
 
 @real
 def test_genuine_lists() -> None:
-    found = lists.read(REAL / "cremad", ())
+    found = lists.read(REAL / "cremad", (), [])
     folds = lists.folds(found[lists.FOLDS])
     counts = [Counter(folds[k].values()) for k in (1, 2, 3)]
     assert [(c["train"], c["val"], c["test"]) for c in counts] == [(4043, 878, 899), (4024, 881, 915), (4017, 869, 934)]

@@ -217,9 +217,27 @@ def test_what_does_not_belong_is_reported(tmp_path: Path) -> None:
     assert len(found.clips) == 29
 
 
+def test_clips_that_a_list_repeats_are_reported(tmp_path: Path) -> None:
+    source = empty(tmp_path)
+    for file in ("trainlist02.txt", "testlist01.txt"):
+        path = source / "ucfTrainTestlist" / file
+        path.write_bytes(path.read_bytes() + path.read_bytes().splitlines(keepends=True)[0])
+    found = scan(source, [])
+    assert found.problems == [
+        ("v_ApplyEyeMakeup_g05_c01", "in testlist01.txt more than once; taken once"),
+        ("v_ApplyEyeMakeup_g03_c01", "in trainlist02.txt more than once; taken once"),
+    ]
+    assert len(found.clips) == 30
+
+
 @pytest.mark.parametrize(
     ("file", "row", "text"),
     [
+        ("trainlist01.txt", name("Typing", 7, 1) + " 1", "line 33: .* does not end with 48, the number of its class"),
+        ("trainlist01.txt", name("Typing", 7, 1) + " one", "line 33: .* does not end with 48"),
+        ("trainlist01.txt", name("Typing", 7, 1) + " 48 48", "line 33: .* does not end with 48"),
+        ("classInd.txt", "1 Juggling", r"classInd\.txt, line 53: '1 Juggling' has a number or class of a line before"),
+        ("classInd.txt", "99 Typing", r"classInd\.txt, line 53: '99 Typing' has a number or class of a line before"),
         ("trainlist01.txt", "Typin/v_Typin_g01_c01.avi 1", r"trainlist01\.txt, line 33: unknown class.*mean Typing"),
         ("trainlist02.txt", "Typing/v_YoYo_g01_c01.avi 1", r"trainlist02\.txt, line 25: .* is not CLASS/v_CLASS"),
         ("testlist01.txt", "Typing", r"testlist01\.txt, line 9: 'Typing' is not CLASS/v_CLASS_gNN_cNN\.avi"),
