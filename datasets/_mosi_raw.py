@@ -171,7 +171,7 @@ def _read_folds(source: Path, splits: Sequence[Path]) -> tuple[bytes, dict[str, 
         content = path.read_bytes()
         listed = json.loads(content)
         pairs = [(str(video), part) for name, part in PARTS.items() for video in listed[name]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"'{path}' is no {{train, valid, test}} of videos in JSON ({error!r}).") from error
     folds = dict(pairs)
     for video, part in pairs:

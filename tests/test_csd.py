@@ -244,6 +244,7 @@ def test_a_link_to_nothing_is_an_error(tmp_path: Path) -> None:
         ("[1, 2]", "is no {train, valid, test} of videos"),
         ('{"train": [], "valid": []}', "is no {train, valid, test} of videos"),
         ('{"train": ["a"], "valid": [], "test": ["a"]}', "video 'a' is in train and in test"),
+        ("[" * 100_000, "is no {train, valid, test} of videos"),
         ("{", "is no {train, valid, test} of videos"),
     ],
 )
