@@ -243,6 +243,8 @@ def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path) -> None:
     assert child.stderr is not None
     while "to train" not in child.stderr.readline():
         pass
+    while child.poll() is None and not list((tmp_path / "home" / "work").glob("*/log.txt")):
+        time.sleep(0.1)
     time.sleep(2.0)
     os.killpg(child.pid, signal.SIGINT)
     _, errors = child.communicate(timeout=600)
