@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mcr_bench.bench.commands.written import LIST, forget_outdated
+from mcr_bench.bench.commands.written import forget_outdated, list_of
 
 
 def files(folder: Path, *names: str) -> list[Path]:
@@ -12,7 +12,7 @@ def files(folder: Path, *names: str) -> list[Path]:
 
 
 def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()} - {LIST}
+    return {path.name for path in folder.iterdir()}
 
 
 def test_what_an_earlier_call_wrote_and_this_one_did_not_is_removed(tmp_path: Path) -> None:
@@ -33,6 +33,6 @@ def test_a_list_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
     inner.mkdir()
     files(tmp_path, "precious")
     for content in ('["../precious", 3]', "{", '"precious"'):
-        (inner / LIST).write_text(content)
+        list_of(inner).write_text(content)
         forget_outdated(inner, [], everything=True)
     assert (tmp_path / "precious").exists()

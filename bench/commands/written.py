@@ -4,7 +4,10 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
-LIST = ".written.json"
+
+def list_of(folder: Path) -> Path:
+    """Where the names of the generated files of a folder are kept: beside it, not in it."""
+    return folder.with_name(f".{folder.name}.written.json")
 
 
 def forget_outdated(folder: Path, written: Collection[Path], everything: bool) -> list[Path]:
@@ -13,12 +16,12 @@ def forget_outdated(folder: Path, written: Collection[Path], everything: bool) -
     everything: whether this call was asked for all that there is; otherwise nothing is outdated by it.
     """
     names = {path.name for path in written}
-    before = _read(folder / LIST)
+    before = _read(list_of(folder))
     outdated = [folder / name for name in sorted(before - names)] if everything else []
     for path in outdated:
         path.unlink(missing_ok=True)
     if folder.is_dir():
-        (folder / LIST).write_text(json.dumps(sorted(names if everything else names | before)), encoding="utf-8")
+        list_of(folder).write_text(json.dumps(sorted(names if everything else names | before)), encoding="utf-8")
     return outdated
 
 
