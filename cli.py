@@ -92,7 +92,7 @@ def run(
     overrides = parse_settings(settings or [])
     if allow_group_overlap:
         overrides["dataset.allow_group_overlap"] = ["true"]
-    requests, output = running.requests_of(
+    requests, asked = running.requests_of(
         experiment,
         methods=None if methods is None else parse_names("--methods", methods),
         datasets=None if dataset is None else parse_names("--dataset", dataset),
@@ -115,10 +115,10 @@ def run(
     outcome = running.run_plan(plan, finished, record, jobs, device, force, keep_weights)
     rows = running.rows_of(plan, record)
     running.show_outcome(plan, outcome.failed, rows, COST_BASELINE, as_json)
-    if experiment is not None:
+    if asked is not None:
         from mcr_bench.bench.commands.writing import write_output
 
-        write_output(experiment, output, rows, record, BASELINE, COST_BASELINE)
+        write_output(asked, rows, record, BASELINE, COST_BASELINE)
     if outcome.failed:
         raise typer.Exit(1)
 

@@ -11,7 +11,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,6 +73,16 @@ class Cache:
     def scalars(self, field: str) -> Array:
         """(n,) values of a field of shape ()."""
         return np.asarray(self.arrays[field][self.rows])
+
+    def parts_of(self, part: Mapping[str, str]) -> Array:
+        """(n,) part of each kept clip, of a table by clip id; '' for a clip that is in none."""
+        return np.array([part.get(clip, "") for clip in self.index.ids])
+
+    def absent(self, named: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+        """Of the clips that lists name, those that are not here; without the lists that name none of these."""
+        here = set(self.index.ids)
+        found = {name: [clip for clip in clips if clip not in here] for name, clips in named.items()}
+        return {name: clips for name, clips in found.items() if clips}
 
     def damaged(self) -> Iterator[str]:
         """The ids of clips whose cached rows are not what was written; reads every row once."""

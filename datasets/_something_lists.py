@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.datasets._npz import is_pointer
+from mcr_bench.datasets._lists import read_content
 
 FOLDER = "20bn-something-something-v2"
 LAYOUT = (
@@ -128,11 +128,8 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _parse(path: Path) -> Any:
+    content = read_content(path)
     try:
-        if is_pointer(path):
-            raise UserError(f"'{path}' is a git-LFS pointer, not the list. Run `git lfs pull` where it comes from.")
-        return json.loads(path.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise UserError(f"'{path}' cannot be read: {error}. Check its path and permissions.") from error
+        return json.loads(content.decode("utf-8-sig"))
     except ValueError as error:
         raise UserError(f"'{path}' is no complete json file: {error}. {AGAIN}") from error

@@ -5,16 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import numpy as np
-
 from mcr_bench.bench.settings import setting
 from mcr_bench.datasets import _ave_raw
+from mcr_bench.datasets._audio_visual import AudioVisual
 from mcr_bench.datasets._cache import Cache
-from mcr_bench.datasets._clips import ClipDataset, Recipe, Rule, Scan, Variant
-from mcr_bench.datasets._npz import Array
-from mcr_bench.datasets._rows import Plain, View
-from mcr_bench.datasets.base import Card, Modality
-from mcr_bench.datasets.media.views import Frames
+from mcr_bench.datasets._clips import Recipe, Rule, Scan, Variant
+from mcr_bench.datasets.base import Card
 
 CARD = Card(
     title="Audio-Visual Event dataset (Tian et al., Audio-Visual Event Localization in Unconstrained Videos, 2018)",
@@ -31,7 +27,7 @@ CARD = Card(
 
 
 @dataclass
-class Ave(ClipDataset):
+class Ave(AudioVisual):
     name: ClassVar[str] = "ave"
     card: ClassVar[Card] = CARD
     group_name: ClassVar[str] = "video"
@@ -46,15 +42,13 @@ class Ave(ClipDataset):
         at_least=1,
         at_most=_ave_raw.SAMPLED,
     )
-    frame_size: int = setting(256, "side of the stored frames in pixels, squares of the whole picture", at_least=8)
-    crop: int = setting(224, "side of the frames that a model sees", origin="MCR paper", at_least=8)
 
     def scan(self, source: Path, splits: Sequence[Path]) -> Scan:
         """The events whose videos are there; UserError where the folder or a list is not AVE's."""
         return _ave_raw.scan(source, splits)
 
     def recipe(self) -> Recipe:
-        """Spectrogram or waveform of the event alone, and frames of it."""
+        """Spectrogram (1, 257, 1004) or waveform (160000,) of the event alone, and frames of it."""
         settings = {
             "version": _ave_raw.VERSION,
             "backbone": self.backbone,
@@ -62,15 +56,6 @@ class Ave(ClipDataset):
             "frame_size": self.frame_size,
         }
         return Recipe(self.backbone, settings, _ave_raw.fields(settings), _ave_raw.decode)
-
-    def views(self, cache: Cache, train: Array) -> dict[str, View]:
-        """Spectrograms and waveforms as they are (MCR code); frames cropped, flipped and normalised."""
-        return {"audio": Plain("audio"), "video": Frames("video", self.crop)}
-
-    def modalities(self) -> dict[str, Modality]:
-        """Audio (1, 257, 1004), or (160000,) for transformers; video (frames, 3, crop, crop)."""
-        audio = self.recipe().fields["audio"].shape
-        return {"audio": Modality(audio), "video": Modality((self.frames, 3, self.crop, self.crop))}
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -96,12 +81,10 @@ class Ave(ClipDataset):
 
     def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
         """The events of each list that are not in the cache."""
-        held = set(cache.index.ids)
-        named = {name: _ave_raw.events(name, cache.lists[name]) for name in _ave_raw.PARTS}
-        absent = {name: [event.id for event in found if event.id not in held] for name, found in named.items()}
-        return {name: ids for name, ids in absent.items() if ids}
+        events = {name: _ave_raw.events(name, cache.lists[name]) for name in _ave_raw.PARTS}
+        return cache.absent({name: [event.id for event in found] for name, found in events.items()})
 
 
 def _rule(split: str, part: dict[str, str], cache: Cache, note: str = "") -> Rule:
-    rows = np.array([part.get(key, "") for key in cache.index.ids])
+    rows = cache.parts_of(part)
     return Rule(split, "validation", "accuracy", lambda _: rows, note=note)

@@ -1,7 +1,7 @@
 """CREMA-D: 7,442 clips of 91 actors who say twelve sentences in six emotions; face and voice."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -11,12 +11,12 @@ import numpy as np
 from mcr_bench.bench.settings import setting
 from mcr_bench.datasets import _cremad_faces, _cremad_raw
 from mcr_bench.datasets import _cremad_lists as lists
+from mcr_bench.datasets._audio_visual import AudioVisual
 from mcr_bench.datasets._cache import Cache
-from mcr_bench.datasets._clips import ClipDataset, Recipe, Rule, Scan, Variant
+from mcr_bench.datasets._clips import Recipe, Rule, Scan, Variant
 from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._rows import Plain, View, standardised_view
 from mcr_bench.datasets.base import Card, Modality, Preparation
-from mcr_bench.datasets.media.views import Frames
 
 CARD = Card(
     title="CREMA-D (Cao, Cooper, Keutmann, Gur, Nenkova, Verma: Crowd-sourced Emotional Multimodal Actors Dataset, "
@@ -37,7 +37,7 @@ HELD = 14 / 91  # of the actors, in validation and in test: as many as in the MC
 
 
 @dataclass
-class Cremad(ClipDataset):
+class Cremad(AudioVisual):
     name: ClassVar[str] = "cremad"
     card: ClassVar[Card] = CARD
     group_name: ClassVar[str] = "actor"
@@ -95,17 +95,16 @@ class Cremad(ClipDataset):
         """Spectrograms and features as they are, waveforms standardised; frames cropped, flipped and normalised."""
         if self.backbone == "conformer":
             return {"audio": standardised_view(cache, "audio", train, padded=True), "video": Plain("video", True)}
-        return {"audio": Plain("audio"), "video": Frames("video", self.crop)}
+        return super().views(cache, train)
 
     def modalities(self) -> dict[str, Modality]:
         """Audio (1, 257, 188) and video (3, 3, 224, 224) under the default dials.
 
         conformer: padded audio (16000 seconds, 1) and video (frames, 1408).
         """
-        fields = self.recipe().fields
         if self.backbone == "conformer":
-            return {m: Modality(field.shape, field.padded) for m, field in fields.items()}
-        return {"audio": Modality(fields["audio"].shape), "video": Modality((self.frames, 3, self.crop, self.crop))}
+            return {m: Modality(field.shape, field.padded) for m, field in self.recipe().fields.items()}
+        return super().modalities()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -124,9 +123,7 @@ class Cremad(ClipDataset):
 
     def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
         """The clips of each list that are not in the cache."""
-        held = set(cache.index.ids)
-        absent = {name: [c for c in clips if c not in held] for name, clips in lists.named(cache.lists).items()}
-        return {name: clips for name, clips in absent.items() if clips}
+        return cache.absent(lists.named(cache.lists))
 
 
 def speaker_parts(groups: Sequence[str], fold: int) -> Array:
@@ -162,7 +159,7 @@ def _vavl(cache: Cache) -> Rule:
         f"{lists.FOLDS} of the MCR paper",
         "validation (other actors)",
         "accuracy",
-        lambda fold: _rows(cache, table[fold]),
+        lambda fold: cache.parts_of(table[fold]),
         tuple(sorted(table)),
         "the paper uses folds 1 to 3",
     )
@@ -174,10 +171,6 @@ def _ogm(cache: Cache) -> Rule:
         f"{lists.TRAIN} and {lists.TEST} of OGM-GE",
         f"validation, 10 % of each class of {lists.TRAIN}",
         "accuracy",
-        lambda _: _rows(cache, table),
+        lambda _: cache.parts_of(table),
         note="the lists have no validation part; it is ours",
     )
-
-
-def _rows(cache: Cache, part: Mapping[str, str]) -> Array:
-    return np.array([part.get(clip, "") for clip in cache.index.ids])

@@ -5,16 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from mcr_bench.bench.settings import setting
 from mcr_bench.datasets import _ucf_raw
+from mcr_bench.datasets._audio_visual import AudioVisual
 from mcr_bench.datasets._cache import Cache
-from mcr_bench.datasets._clips import ClipDataset, Recipe, Rule, Scan, Variant
+from mcr_bench.datasets._clips import Recipe, Rule, Scan, Variant
 from mcr_bench.datasets._npz import Array
-from mcr_bench.datasets._rows import Plain, View
-from mcr_bench.datasets.base import Card, Modality
-from mcr_bench.datasets.media.views import Frames
+from mcr_bench.datasets.base import Card
 
 CARD = Card(
     title="UCF101 (Soomro, Zamir, Shah: UCF101, A Dataset of 101 Human Actions Classes From Videos in The Wild, 2012)",
@@ -32,33 +29,22 @@ SELECTION = "validation: ours, a tenth of the training groups, stratified by cla
 
 
 @dataclass
-class Ucf101(ClipDataset):
+class Ucf101(AudioVisual):
     name: ClassVar[str] = "ucf101"
     card: ClassVar[Card] = CARD
     variants: ClassVar[tuple[Variant, ...]] = (Variant(6845, "every listed clip of the 51 classes"),)
     frames: int = setting(
         4, "frames of a clip, one per second; shorter clips are left out", origin="MCR code", at_least=1
     )
-    frame_size: int = setting(256, "side of the stored frames in pixels, squares of the whole picture", at_least=8)
-    crop: int = setting(224, "side of the frames that a model sees", origin="MCR paper", at_least=8)
 
     def scan(self, source: Path, splits: Sequence[Path]) -> Scan:
         """The clips of the 51 classes; UserError where the folder or a list is not UCF101's."""
         return _ucf_raw.scan(source, splits)
 
     def recipe(self) -> Recipe:
-        """Spectrogram of the first 3 s, and the first frames at 1 per second."""
+        """Spectrogram (1, 257, 136) of the first 3 s, and the first frames at 1 per second."""
         settings = {"version": _ucf_raw.VERSION, "frames": self.frames, "frame_size": self.frame_size}
         return Recipe("resnet", settings, _ucf_raw.fields(settings), _ucf_raw.decode)
-
-    def views(self, cache: Cache, train: Array) -> dict[str, View]:
-        """Spectrograms as they are (MCR code); frames cropped, flipped and normalised."""
-        return {"audio": Plain("audio"), "video": Frames("video", self.crop)}
-
-    def modalities(self) -> dict[str, Modality]:
-        """Audio (1, 257, 136) and video (frames, 3, crop, crop)."""
-        audio = self.recipe().fields["audio"].shape
-        return {"audio": Modality(audio), "video": Modality((self.frames, 3, self.crop, self.crop))}
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -69,17 +55,14 @@ class Ucf101(ClipDataset):
         """`official`, with the folds whose lists were prepared with the cache."""
 
         def part(fold: int) -> Array:
-            of = _ucf_raw.parts(fold, cache.lists)
-            return np.array([of.get(key, "") for key in cache.index.ids])
+            return cache.parts_of(_ucf_raw.parts(fold, cache.lists))
 
         return {"official": Rule(SPLIT, SELECTION, "accuracy", part, folds=_ucf_raw.folds(cache.lists))}
 
     def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
         """The clips of the lists that are not in the cache."""
-        held = set(cache.index.ids)
-        absent: dict[str, list[str]] = {}
+        named = {}
         for fold in _ucf_raw.folds(cache.lists):
             for part, keys in _ucf_raw.fold_lists(fold, cache.lists).items():
-                ids = sorted({_ucf_raw.clip_id(key) for key in keys} - held)
-                absent |= {_ucf_raw.list_names(fold)[part]: ids} if ids else {}
-        return absent
+                named[_ucf_raw.list_names(fold)[part]] = sorted({_ucf_raw.clip_id(key) for key in keys})
+        return cache.absent(named)

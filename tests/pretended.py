@@ -1,7 +1,7 @@
 """A dataset made of clips that were never decoded: for tests of lists, protocols and audits at full size."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,7 +26,12 @@ def pretend(data: T, found: Scan) -> T:
     ids = [clip.id for clip in found.clips]
     contents = [hashlib.sha256(key.encode()).hexdigest() for key in ids]
     index = Index(ids, [clip.group for clip in found.clips], contents, np.array([clip.label for clip in found.clips]))
-    manifest = {"problems": found.problems, "quarantine": [], "fingerprint": "none"}
-    rows = np.arange(len(ids))
-    data.__dict__["cache"] = Cache(data.folder, manifest, index, rows, contents, found.lists, arrays={}, steps={})
+    return with_index(data, index, found.lists, found.problems)
+
+
+def with_index(data: T, index: Index, lists: Mapping[str, bytes], problems: Iterable[tuple[str, str]] = ()) -> T:
+    """`data` with a cache of these clips and lists, and of no samples."""
+    manifest = {"problems": list(problems), "quarantine": [], "fingerprint": "none"}
+    rows = np.arange(len(index.ids))
+    data.__dict__["cache"] = Cache(data.folder, manifest, index, rows, index.contents, lists, arrays={}, steps={})
     return data

@@ -5,7 +5,6 @@ import os
 import shutil
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +23,7 @@ from mcr_bench.datasets.ave import Ave
 from mcr_bench.datasets.base import Preparation
 from mcr_bench.datasets.media.decode import Unusable, read_frames
 from mcr_bench.tests.media_files import frequency, lfs_pointer, truncate, write_clip
+from mcr_bench.tests.pretended import with_index
 
 REAL = Path(os.environ.get("MCR_BENCH_TEST_DATA", "missing")) / "ave"
 real = pytest.mark.skipif(not REAL.is_dir(), reason="MCR_BENCH_TEST_DATA has no ave folder")
@@ -86,9 +86,7 @@ def fake(content: dict[str, bytes], location: Path = Path("nowhere")) -> Ave:
     labels = np.array([CLASSES.index(event.label) for event in found])
     contents = [f"{event.video} {event.start}-{event.end}" for event in found]
     index = Index([event.id for event in found], [event.video for event in found], contents, labels)
-    made = Ave(location)
-    made.__dict__["cache"] = SimpleNamespace(index=index, lists=content)
-    return made
+    return with_index(Ave(location), index, content)
 
 
 def encoded(rows: dict[str, list[str]]) -> dict[str, bytes]:

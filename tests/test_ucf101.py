@@ -3,7 +3,6 @@
 import os
 from collections import Counter, defaultdict
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from mcr_bench.datasets.base import Preparation
 from mcr_bench.datasets.media.decode import Unusable
 from mcr_bench.datasets.ucf101 import Ucf101
 from mcr_bench.tests.media_files import frequency, lfs_pointer, truncate, write_clip
+from mcr_bench.tests.pretended import with_index
 
 REAL = Path(os.environ.get("MCR_BENCH_TEST_DATA", "missing")) / "ucf101"
 real = pytest.mark.skipif(not REAL.is_dir(), reason="MCR_BENCH_TEST_DATA has no ucf101 folder")
@@ -308,9 +308,8 @@ def test_the_genuine_lists_have_disjoint_groups() -> None:
     assert len(keys) == 6845
     labels = np.array([CLASSES.index(_ucf_raw.NAMES[key.label]) for key in keys])
     ids = [_ucf_raw.clip_id(key) for key in keys]
-    made = Ucf101(Path("nowhere"))
     index = Index(ids, [_ucf_raw.group_id(key) for key in keys], ids, labels)
-    made.__dict__["cache"] = SimpleNamespace(index=index, lists=content)
+    made = with_index(Ucf101(Path("nowhere")), index, content)
     listed = {1: (4901, 1944), 2: (4930, 1915), 3: (4945, 1900)}
     for fold, (train, test) in listed.items():
         parts = made.parts("official", fold)

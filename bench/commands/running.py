@@ -11,7 +11,7 @@ from mcr_bench.bench.estimate import estimate
 from mcr_bench.bench.executors.events import Failure, Outcome
 from mcr_bench.bench.executors.local import execute
 from mcr_bench.bench.executors.pool import default_jobs
-from mcr_bench.bench.experiment import Output, read_experiment
+from mcr_bench.bench.experiment import Experiment, read_experiment
 from mcr_bench.bench.plan import Plan, Request
 from mcr_bench.bench.report import terminal
 from mcr_bench.bench.report.cards import grid_text
@@ -21,16 +21,19 @@ from mcr_bench.bench.report.table import comparison_tables
 from mcr_bench.bench.tracking import Record
 
 
-def requests_of(experiment: str | None, **choices: Any) -> tuple[list[Request], Output]:
-    """What a command asks for: the experiment's comparisons under the command's own options, or those options alone."""
+def requests_of(experiment: str | None, **choices: Any) -> tuple[list[Request], Experiment | None]:
+    """What a command asks for: the experiment's comparisons under the command's own options, or those options alone.
+
+    The experiment, where there is one, comes along.
+    """
     if experiment is not None:
         found = read_experiment(experiment)
-        return found.requests(**choices), found.output
+        return found.requests(**choices), found
     for key, option in (("methods", "--methods"), ("datasets", "--dataset")):
         if choices[key] is None:
             raise UserError(f"{option} is missing. Give it, or the file of an experiment (figure1.toml is one).")
     overrides = choices.pop("settings")
-    return [Request(**choices, overrides=overrides)], Output((), (), None)
+    return [Request(**choices, overrides=overrides)], None
 
 
 def show_plan(plan: Plan, finished: set[str], rows: list[Row], jobs: int | None, device: str, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from mcr_bench.bench.commands.output import say
 from mcr_bench.bench.commands.reading import chosen, tables_of
 from mcr_bench.bench.commands.written import forget_outdated
-from mcr_bench.bench.experiment import Experiment, Output, read_experiment
+from mcr_bench.bench.experiment import Experiment
 from mcr_bench.bench.report.export import write_tables
 from mcr_bench.bench.report.lines import Comparison, Row, comparisons
 from mcr_bench.bench.report.published_table import MARGIN
@@ -30,14 +30,12 @@ def write_record_tables(record: Record, dataset: str | None, baseline: str, cost
     return bool(found)
 
 
-def write_output(
-    experiment: str, output: Output, rows: list[Row], record: Record, baseline: str, cost_baseline: str
-) -> None:
+def write_output(experiment: Experiment, rows: list[Row], record: Record, baseline: str, cost_baseline: str) -> None:
     """The tables and figures that an experiment wants, of its own runs, into HOME/experiments/NAME."""
-    folder = record.home / "experiments" / Path(experiment).stem
+    folder = record.home / "experiments" / Path(experiment.name).stem
+    output = experiment.output
     baseline = output.baseline or baseline
-    file = read_experiment(experiment)
-    found = [named_by_points(one, file) for one in comparisons(rows, cost_baseline) if one.lines]
+    found = [named_by_points(one, experiment) for one in comparisons(rows, cost_baseline) if one.lines]
     written: list[Path] = []
     if output.tables:
         tables = tables_of(found, record.rows(), record, baseline, cost_baseline, MARGIN, output.tables)
@@ -55,7 +53,7 @@ def write_output(
 def named_by_points(found: Comparison, experiment: Experiment) -> Comparison:
     """The comparison with its lines called after the points of the experiment, where these tell lines apart.
 
-    A line keeps the settings of its own that are not the point's: "mcr: game alone [mcr.start=unimodal]".
+    A line keeps the settings of its own that are not the point's: "METHOD: POINT [METHOD.key=value]".
     """
     points = {label: experiment.point_of(runs[0]) for label, runs in found.lines.items()}
     if len({point.name for point in points.values() if point}) < 2:

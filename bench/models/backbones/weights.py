@@ -29,13 +29,16 @@ def folder_of(weights: str) -> str:
 
 def _digest(folder: Path) -> str:
     files = sorted({path for pattern in FILES for path in folder.glob(pattern)})
-    states = [(path, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    parts = "".join(f"{state[0].name} {_content(state)}\n" for state in states)
+    parts = "".join(f"{path.name} {file_digest(path)}\n" for path in files)
     return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file; read again only when its size or its time of change is another."""
+    return _content((path, path.stat().st_size, path.stat().st_mtime_ns))
 
 
 @lru_cache(maxsize=256)
 def _content(state: tuple[Path, int, int]) -> str:
-    """SHA-256 of a file; read again only when its size or its time of change is another."""
     with state[0].open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
