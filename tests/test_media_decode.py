@@ -78,7 +78,7 @@ class Coded:
 
     def decode(self, stream: object) -> Iterator[SimpleNamespace]:
         self.asked.append(stream)
-        return iter([SimpleNamespace(number=n, time=time) for n, time in enumerate(self.times)])
+        return iter([SimpleNamespace(number=n, time=time, is_corrupt=False) for n, time in enumerate(self.times)])
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ READERS: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_truncated_clips_are_unusable(tmp_path: Path, suffix: str, reader: str) -> None:
     clip = truncate(write_clip(tmp_path / f"cut{suffix}", seconds=2))
-    with pytest.raises(Unusable, match=rf"^cut\{suffix}: .*(truncated|no frame can|no audio stream)"):
+    with pytest.raises(Unusable, match=rf"^cut\{suffix}: .*(truncated|damaged|no frame can|no audio stream)"):
         READERS[reader](clip)
 
 
