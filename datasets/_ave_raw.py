@@ -10,6 +10,7 @@ import numpy as np
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.datasets._lists import by_lower_name, list_files, numbered_lines, read_lists, repeated
 from mcr_bench.datasets._npz import Array
+from mcr_bench.datasets._raw_files import VIDEO, one_per_clip
 from mcr_bench.datasets._recipe import Clip, Field, Scan
 
 ANNOTATIONS = "Annotations.txt"
@@ -93,7 +94,7 @@ def scan(source: Path, splits: Sequence[Path]) -> Scan:
         raise UserError(f"'{source}' has no {' and no '.join(missing)}. Expected:\n{LAYOUT}")
     found = Scan([], lists=read_lists(files))
     part = parts(found.lists)
-    videos = {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() == ".mp4"}
+    videos = one_per_clip(folder, ".mp4", VIDEO)
     known: set[str] = set()
     for event in events(ANNOTATIONS, found.lists[ANNOTATIONS]):
         problem = _problem(event, known, videos, part.get(event.id, "no part"))

@@ -10,6 +10,7 @@ import numpy as np
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.backbones.weights import file_digest
+from mcr_bench.datasets._cremad_raw import SOUND
 from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._recipe import Clip, Field
 
@@ -26,7 +27,8 @@ NEEDED = "config.json", "model.safetensors"
 def settings_of(weights: str, frames: int, size: int, seconds: float) -> dict[str, Any]:
     """What decides the bytes of a cache: of the weights their content, not their place ('' where there are none)."""
     sums = [file_digest(Path(weights) / name) for name in NEEDED] if _is_whole(weights) else []
-    return {"version": VERSION, "frames": frames, "frame_size": size, "seconds": seconds, "weights": sums}
+    dials = {"frames": frames, "frame_size": size, "seconds": seconds}
+    return {"version": VERSION, **dials, "weights": sums, "sound": SOUND}
 
 
 def fields(settings: Mapping[str, Any], weights: str) -> dict[str, Field]:

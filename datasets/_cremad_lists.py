@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mcr_bench.bench.errors import UserError, unknown
-from mcr_bench.datasets._lists import numbered_lines, read_content, read_lists
+from mcr_bench.datasets._lists import name_once, numbered_lines, read_content, read_lists
 
 EMOTIONS = {"NEU": "neutral", "HAP": "happy", "SAD": "sad", "FEA": "fear", "DIS": "disgust", "ANG": "anger"}
 FOLDS, TRAIN, TEST = "splits.json", "train.csv", "test.csv"
@@ -41,8 +41,7 @@ def read(source: Path, splits: Sequence[Path], problems: list[tuple[str, str]]) 
     """
     named: dict[str, Path] = {}
     for path in splits:
-        if named.setdefault(_kind(path), path) != path:
-            raise UserError(f"'{named[_kind(path)]}' and '{path}' are both {_kind(path)}. Name one of them.")
+        name_once(named, _kind(path), path)
     found: dict[str, Path] = {}
     for path in _candidates(source):
         kind = path.name.lower()

@@ -10,15 +10,17 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets import _cremad_lists as lists
 from mcr_bench.datasets._lists import by_lower_name
 from mcr_bench.datasets._npz import Array
+from mcr_bench.datasets._raw_files import one_per_clip
 from mcr_bench.datasets._recipe import Clip, Field, Scan
 
 LAYOUT = """DIR/
   VideoFlash/1001_DFA_ANG_XX.flv   (ACTOR_SENTENCE_EMOTION_LEVEL)
-  AudioWAV/1001_DFA_ANG_XX.wav     (or AudioMP3/1001_DFA_ANG_XX.mp3)
+  AudioWAV/1001_DFA_ANG_XX.wav     (or AudioMP3/1001_DFA_ANG_XX.mp3; of both, the wav)
   splits.json                      (optional, for protocol vavl; any folder, or --splits FILE)
   train.csv, test.csv              (optional, for protocol ogm; the same)"""
 LABELS = {emotion: at for at, emotion in enumerate(lists.EMOTIONS)}
 VERSION = 1
+SOUND = "of a clip in AudioWAV and in AudioMP3 the wav"
 RATE = 22050
 N_FFT, HOP = 512, 353
 
@@ -26,8 +28,11 @@ N_FFT, HOP = 512, 353
 def scan(source: Path, splits: Sequence[Path]) -> Scan:
     """Every clip with video and sound, sorted by id; a .wav is preferred to an .mp3."""
     folders = by_lower_name(source)
-    videos = _media(folders.get("videoflash"), ".flv")
-    sounds = _media(folders.get("audiomp3"), ".mp3") | _media(folders.get("audiowav"), ".wav")
+    videos, waves, mp3s = (
+        one_per_clip(folders[name], suffix) if name in folders and folders[name].is_dir() else {}
+        for name, suffix in (("videoflash", ".flv"), ("audiowav", ".wav"), ("audiomp3", ".mp3"))
+    )
+    sounds = mp3s | waves
     if not videos or not sounds:
         absent = "VideoFlash/*.flv" if not videos else "AudioWAV/*.wav and no AudioMP3/*.mp3"
         raise UserError(f"'{source}' has no {absent}. Expected:\n{LAYOUT}")
@@ -40,6 +45,8 @@ def scan(source: Path, splits: Sequence[Path]) -> Scan:
             continue
         files = {"video": videos[stem], "audio": sounds[stem]}
         found.clips.append(Clip(stem, LABELS[lists.emotion_of(stem)], stem.split("_")[0], files))
+    if both := waves.keys() & mp3s.keys():
+        found.problems.append(("AudioMP3", f"{len(both):,} of its clips are in AudioWAV too, whose files are used"))
     found.problems += _named_in_vain(found)
     return found
 
@@ -53,18 +60,6 @@ def _left_out(stem: str, videos: Mapping[str, Path], sounds: Mapping[str, Path])
     if stem not in videos:
         return f"no VideoFlash/{stem}.flv"
     return "" if stem in sounds else f"no AudioWAV/{stem}.wav and no AudioMP3/{stem}.mp3"
-
-
-def _media(folder: Path | None, suffix: str) -> dict[str, Path]:
-    """Stem -> file; UserError for two files of one stem, whose suffixes differ in letter case alone."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()) if folder and folder.is_dir() else ():
-        if path.suffix.lower() != suffix or path.name.startswith("."):
-            continue
-        if path.stem in found:
-            raise UserError(f"'{found[path.stem]}' and '{path}' are the same clip. Remove one of them.")
-        found[path.stem] = path
-    return found
 
 
 def _named_in_vain(found: Scan) -> Iterator[tuple[str, str]]:

@@ -21,17 +21,25 @@ def by_lower_name(folder: Path) -> dict[str, Path]:
 def list_files(folder: Path, names: Iterable[str], splits: Sequence[Path]) -> dict[str, Path]:
     """Those of the lists `names` that are in `folder` or among the user's `splits`, which win.
 
-    UserError for a file among `splits` that is missing or has none of the names.
+    UserError for a file among `splits` that is missing, has none of the names, or one that another has.
     """
     known = {name.lower(): name for name in names}
     found = {known[lower]: path for lower, path in by_lower_name(folder).items() if lower in known}
+    named: dict[str, Path] = {}
     for path in splits:
         if path.name.lower() not in known:
             raise unknown("split list", path.name, known.values())
         if not path.is_file():
             raise UserError(f"'{path}' is no file. Give the path of a split list.")
-        found[known[path.name.lower()]] = path
+        name_once(named, known[path.name.lower()], path)
+    found |= named
     return {name: found[name] for name in known.values() if name in found}
+
+
+def name_once(named: dict[str, Path], kind: str, path: Path) -> None:
+    """Add a list that the user names; UserError that names both where another one is of the same kind."""
+    if named.setdefault(kind, path) != path:
+        raise UserError(f"'{named[kind]}' and '{path}' are both {kind}. Name one of them.")
 
 
 def read_lists(files: Mapping[str, Path]) -> dict[str, bytes]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.datasets._lists import read_content
+from mcr_bench.datasets._lists import name_once, read_content
 
 FOLDER = "20bn-something-something-v2"
 LAYOUT = (
@@ -20,6 +20,7 @@ LAYOUT = (
 AGAIN = "Unpack the labels of the official download again."
 PREFIX = "something-something-v2-"
 NEEDED = ("labels", "train", "validation")
+KINDS = (*NEEDED, "test")
 
 
 @dataclass
@@ -66,14 +67,17 @@ def _files(source: Path, splits: Sequence[Path]) -> dict[str, Path]:
     """Kind of list -> file; both spellings of the names, in any case."""
     folders = [f for f in (source, source / "labels") if f.is_dir()]
     listed = [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix.lower() == ".json"]
-    kinds = {}
-    for path in (*listed, *splits):
-        kind = path.stem.lower().removeprefix(PREFIX)
-        if kind in (*NEEDED, "test"):
-            kinds[kind] = path
-        elif path in splits:
-            raise UserError(f"'{path}' is no list of this dataset. Allowed: labels, train, validation, test (.json).")
-    return kinds
+    kinds = {kind: path for path in listed if (kind := _kind(path)) in KINDS}
+    named: dict[str, Path] = {}
+    for path in splits:
+        if _kind(path) not in KINDS:
+            raise UserError(f"'{path}' is no list of this dataset. Allowed: {', '.join(KINDS)} (.json).")
+        name_once(named, _kind(path), path)
+    return kinds | named
+
+
+def _kind(path: Path) -> str:
+    return path.stem.lower().removeprefix(PREFIX)
 
 
 def _classes(path: Path) -> tuple[str, ...]:

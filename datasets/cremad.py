@@ -82,6 +82,7 @@ class Cremad(AudioVisual):
             "frames": self.frames,
             "frame_size": self.frame_size,
             "seconds": self.seconds,
+            "sound": _cremad_raw.SOUND,
         }
         return Recipe(self.backbone, settings, _cremad_raw.fields(settings), _cremad_raw.decode)
 

@@ -14,6 +14,7 @@ from mcr_bench.bench.settings import setting
 from mcr_bench.datasets._cache import Cache
 from mcr_bench.datasets._clips import Clip, ClipDataset, Field, Recipe, Rule, Scan, Variant
 from mcr_bench.datasets._npz import Array
+from mcr_bench.datasets._raw_files import VIDEO, one_per_clip
 from mcr_bench.datasets._rows import View
 from mcr_bench.datasets._something_lists import FOLDER, LAYOUT, read_lists
 from mcr_bench.datasets._something_raw import BOUND, SETTINGS, decode
@@ -124,7 +125,7 @@ def _videos(source: Path) -> dict[str, Path]:
     """Clip id -> file, from the official folder or, without it, from SOURCE itself."""
     folders = [p for p in sorted(source.iterdir()) if p.is_dir() and p.name.lower() == FOLDER]
     place = folders[0] if folders else source
-    return {path.stem: path for path in sorted(place.iterdir()) if path.suffix.lower() == ".webm"}
+    return one_per_clip(place, ".webm", VIDEO)
 
 
 def _parts(ids: Sequence[str], labels: Array, test: set[str]) -> Array:

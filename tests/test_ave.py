@@ -287,6 +287,20 @@ def test_lists_of_the_user_win_over_those_of_the_folder(tmp_path: Path) -> None:
     assert Counter(_ave_raw.parts(scan(source, [mine]).lists).values()) == {"train": 14, "val": 5, "test": 2}
 
 
+def test_two_files_of_one_video_and_two_lists_of_one_name_are_refused(tmp_path: Path) -> None:
+    source = empty_videos(write_lists(tmp_path / "raw", lists()))
+    mine = [write_lists(tmp_path / place, lists()) / "testSet.txt" for place in ("a", "b")]
+    with pytest.raises(UserError, match=r"a/testSet\.txt' and '.*b/testSet\.txt' are both testSet\.txt\. Name one"):
+        scan(source, mine)
+    for name in ("video_-0000.m4a", "video_-0000.mp4.part", "._video_-0000.mp4"):
+        (source / "AVE" / name).touch()  # no videos of this clip
+    assert len(scan(source, mine[:1] * 2).clips) == 24
+    other = source / "AVE/video_-0003.webm"
+    other.touch()
+    with pytest.raises(UserError, match=r"video_-0003\.mp4' and '.*0003\.webm' are the same clip\. Keep one of them"):
+        scan(source, [])
+
+
 def test_official_dedup_keeps_a_video_in_the_last_of_its_parts() -> None:
     rows = lists()
     both = line("Banjo", "video_-0014")

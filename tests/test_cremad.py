@@ -164,13 +164,14 @@ def test_suffixes_in_capitals_mp3_and_single_files(tmp_path: Path) -> None:
         "1001_DFA_BAD_XX": "the name is not ACTOR_SENTENCE_EMOTION_LEVEL with an emotion of "
         "NEU, HAP, SAD, FEA, DIS, ANG",
         IDS[3]: f"no VideoFlash/{IDS[3]}.flv",
+        "AudioMP3": "1 of its clips are in AudioWAV too, whose files are used",
     }
 
 
 def test_a_clip_with_two_spellings_is_an_error(tmp_path: Path) -> None:
     folder = tree(tmp_path, IDS[:2])
     shutil.copy(folder / f"VideoFlash/{IDS[0]}.flv", folder / f"VideoFlash/{IDS[0]}.FLV")
-    with pytest.raises(UserError, match=r"FLV' and '.*\.flv' are the same clip\. Remove one"):
+    with pytest.raises(UserError, match=r"FLV' and '.*\.flv' are the same clip\. Keep one"):
         scan(folder, ())
 
 

@@ -148,6 +148,22 @@ def test_lists_of_another_place_win(tmp_path: Path) -> None:
         scanned(tmp_path / "raw", (tmp_path / "lists/other.json",))
 
 
+def test_two_lists_of_one_kind_are_refused(tmp_path: Path) -> None:
+    write_lists(tmp_path / "lists", folder=".")
+    write_lists(tmp_path / "lists", prefix="something-something-v2-", folder=".")
+    both = (tmp_path / "lists/train.json", tmp_path / "lists/something-something-v2-train.json")
+    with pytest.raises(UserError, match=r"/train\.json' and '.*v2-train\.json' are both train\. Name one of them"):
+        scanned(bare(tmp_path / "raw"), both)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".WEBM"])
+def test_two_files_of_one_clip_are_refused(tmp_path: Path, suffix: str) -> None:
+    source = bare(tmp_path)
+    (source / FOLDER / f"3{suffix}").touch()
+    with pytest.raises(UserError, match=r"/3\.\w+' and '.*/3\.\w+' are the same clip\. Keep one of them"):
+        scanned(source)
+
+
 def test_carriage_returns_byte_order_marks_and_capital_extensions_are_read(tmp_path: Path) -> None:
     source = bare(tmp_path)
     path = source / "labels/train.json"
