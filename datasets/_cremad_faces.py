@@ -19,9 +19,9 @@ VERSION = 1
 FEATURES = 1408  # of EfficientNet-B2
 BLOCK = 16  # frames that are worked on at a time
 HEIGHT, TOP = 0.6, 0.05  # of the face's square, in heights of the frame: actors sit still before a fixed camera
-IMAGENET = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
 AGAIN = "Copy the weights again."
-NEEDED = "config.json", "model.safetensors"
+IMAGES = "preprocessor_config.json"
+NEEDED = "config.json", "model.safetensors", IMAGES
 
 
 def settings_of(weights: str, frames: int, size: int, seconds: float) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def require_weights(weights: str) -> None:
     """UserError unless there is a folder with a network of Hugging Face transformers' EfficientNet in it."""
     if not _is_whole(weights):
         raise UserError(
-            f"dataset.weights='{weights}': backbone conformer needs a folder with {' and '.join(NEEDED)} of an "
+            f"dataset.weights='{weights}': backbone conformer needs a folder with {', '.join(NEEDED)} of an "
             "EfficientNet-B2 (Hugging Face transformers), e.g. a copy of google/efficientnet-b2. Nothing is downloaded."
         )
     kind = _config(weights).get("model_type")
@@ -107,8 +107,12 @@ def _network(weights: str) -> Any:
         raise UserError(f"dataset.weights='{weights}': cannot be read ({error}). {AGAIN}") from error
     if report["missing_keys"]:
         raise UserError(f"dataset.weights='{weights}': {len(report['missing_keys'])} weights are missing. {AGAIN}")
-    stated = IMAGENET | _json(Path(weights) / "preprocessor_config.json")
-    mean, std = (torch.tensor(stated[key]).reshape(3, 1, 1) for key in IMAGENET)
+    stated = _json(Path(weights) / IMAGES)
+    try:
+        mean, std = (torch.tensor(stated[key]).float().reshape(3, 1, 1) for key in ("image_mean", "image_std"))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        place = Path(weights) / IMAGES
+        raise UserError(f"'{place}' does not say image_mean and image_std of three colours. {AGAIN}") from error
     return network.eval(), mean, std
 
 

@@ -1,5 +1,6 @@
 """CREMA-D for Conformers: waveforms, and features of faces by a network that the user brings."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from mcr_bench.tests.media_files import truncate, write_audio, write_clip
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An EfficientNet of one block, with 128 features."""
+    """An EfficientNet of one block, with 128 features, of images normalised in its own way."""
     transformers = pytest.importorskip("transformers")
     one = {name: [8] for name in ("in_channels", "out_channels")}
     one |= {name: [1] for name in ("strides", "num_block_repeats", "expand_ratios")}
@@ -29,9 +30,11 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("weights")
     transformers.EfficientNetModel(config).save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": MEAN, "image_std": STD}))
     return folder
 
 
+MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.3, 0.4]
 CONFORMER = {"backbone": "conformer", "frames": 8, "frame_size": 32, "seconds": 0.75}
 
 
@@ -59,7 +62,7 @@ def test_features_are_those_of_the_network_on_the_face(weights: Path, tmp_path: 
     recipe = Cremad(tmp_path, weights=str(weights), **CONFORMER).recipe()
     found = recipe.decode(clip, recipe.settings)["video"]
     network = EfficientNetModel.from_pretrained(weights).eval()
-    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    mean, std = torch.tensor(MEAN), torch.tensor(STD)
     for n, frame in enumerate(read_every(clip.files["video"], 1, 8)):
         square = fit(frame[None, 2:31, 17:46], 32)[0].transpose(1, 2, 0)  # 0.6 of 48 high, 0.05 of 48 from the top
         image = ((torch.from_numpy(square) / 255 - mean) / std).permute(2, 0, 1)
@@ -72,17 +75,23 @@ def test_other_weights_make_another_cache_wherever_they_lie(weights: Path, tmp_p
     moved = shutil.copytree(weights, tmp_path / "moved")
     one, same = (Cremad(tmp_path, weights=str(w), **CONFORMER).folder for w in (weights, moved))
     assert one == same
-    (moved / "config.json").write_text((moved / "config.json").read_text() + "\n")
-    assert Cremad(tmp_path, weights=str(moved), **CONFORMER).folder != one
+    for name in ("config.json", "preprocessor_config.json"):
+        (moved / name).write_text((moved / name).read_text() + "\n")
+        other = Cremad(tmp_path, weights=str(moved), **CONFORMER).folder
+        assert other != one
+        one = other
 
 
 def test_conformer_without_weights_says_what_it_needs(weights: Path, tmp_path: Path) -> None:
     request = Preparation(tree(tmp_path / "raw", IDS[:1]))
     assert Cremad(tmp_path, **CONFORMER).modalities()["video"].shape == (8, 1408)
-    with pytest.raises(UserError, match=r"config\.json and model\.safetensors .* EfficientNet-B2"):
+    with pytest.raises(UserError, match=r"json, model\.safetensors, preprocessor_config\.json .* EfficientNet-B2"):
         Cremad(tmp_path, **CONFORMER).prepare(request)
     moved = shutil.copytree(weights, tmp_path / "moved")
     cut = Cremad(tmp_path, weights=str(moved), **CONFORMER)
+    (moved / "preprocessor_config.json").write_text('{"image_mean": [0.5], "image_std": 1}')
+    with pytest.raises(UserError, match=r"does not say image_mean and image_std of three colours\. Copy the weights"):
+        cut.prepare(request)
     truncate(moved / "model.safetensors")
     with pytest.raises(UserError, match=r"cannot be read .*\. Copy the weights again"):
         cut.prepare(request)
