@@ -20,6 +20,7 @@ from mcr_bench.bench.task import Task
 from mcr_bench.datasets._audit import Parts, note_of
 from mcr_bench.datasets._cache import Cache, cache_folder, open_cache
 from mcr_bench.datasets._npz import Array
+from mcr_bench.datasets._raw_files import reading
 from mcr_bench.datasets._recipe import Clip, Field, Recipe, Scan
 from mcr_bench.datasets._rows import CachedRows, View
 from mcr_bench.datasets._table import require_parts
@@ -187,7 +188,8 @@ class ClipDataset(Dataset):
         from mcr_bench.datasets._prepare import prepare_clips, report_of
 
         recipe = self.recipe()
-        found = self.scan(request.source, request.splits)
+        with reading(request.source):
+            found = self.scan(request.source, request.splits)
         made = prepare_clips(self.name, recipe, found, request, self.folder)
         for known in ("cache", "_rules"):
             self.__dict__.pop(known, None)

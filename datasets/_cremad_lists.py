@@ -36,14 +36,15 @@ def clip_id(name: str, where: str) -> str:
 def read(source: Path, splits: Sequence[Path], problems: list[tuple[str, str]]) -> dict[str, bytes]:
     """Name -> content of the lists among the user's `splits` and anywhere in `source`; the former win.
 
-    What is called like a list in `source` and is another thing enters `problems`. UserError for such a file among
-    `splits`, for a list that is damaged, and for two different lists of one name in `source`.
+    What is called like a list in `source` and is another thing, and what cannot be looked into, enters `problems`.
+    UserError for such a file among `splits`, for a list that is damaged, and for two different lists of one name in
+    `source`.
     """
     named: dict[str, Path] = {}
     for path in splits:
         name_once(named, _kind(path), path)
     found: dict[str, Path] = {}
-    for path in _candidates(source):
+    for path in _candidates(source, problems):
         kind = path.name.lower()
         if kind in named:
             continue
@@ -156,9 +157,14 @@ def _is_folds(table: Any) -> bool:
     )
 
 
-def _candidates(source: Path) -> Iterator[Path]:
+def _candidates(source: Path, problems: list[tuple[str, str]]) -> Iterator[Path]:
     """Files below `source` that are called like a list, those of the upper folders first; media are not looked at."""
-    for folder, inner, files in os.walk(source):
+
+    def report(error: OSError) -> None:
+        place = Path(error.filename).relative_to(source)
+        problems.append((f"{place}/", f"cannot be read ({error.strerror}): lists in it are not found"))
+
+    for folder, inner, files in os.walk(source, onerror=report):
         inner[:] = sorted(name for name in inner if name.lower() not in MEDIA and not name.startswith("."))
         yield from (Path(folder, name) for name in sorted(files) if name.lower() in (FOLDS, TRAIN, TEST))
 

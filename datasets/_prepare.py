@@ -21,7 +21,7 @@ from mcr_bench.datasets._made import Made, listed, report_of
 from mcr_bench.datasets._manifest import small_files
 from mcr_bench.datasets._prepared import writing
 from mcr_bench.datasets._recipe import Recipe, Scan
-from mcr_bench.datasets._workers import spread
+from mcr_bench.datasets._workers import NotLoaded, spread
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Preparation  # its module imports torch
@@ -95,11 +95,18 @@ class _Work:
         orders, total = self._orders(), len(self.ids)
         decoder = Decoder(self.recipe, self.request.source)
         self.request.progress(0, total)
-        with closing(spread(decoder, orders, max(1, self.request.jobs))) as answers:
-            for order, answer in answers:
-                if not self._settle(order, died(order, answer) if isinstance(answer, str) else answer):
-                    orders.append(Order(order.slot, order.clip, (), order.sums))
-                self.request.progress(len(self.entries) + len(self.reasons), total)
+        try:
+            with closing(spread(decoder, orders, max(1, self.request.jobs))) as answers:
+                for order, answer in answers:
+                    if not self._settle(order, died(order, answer) if isinstance(answer, str) else answer):
+                        orders.append(Order(order.slot, order.clip, (), order.sums))
+                    self.request.progress(len(self.entries) + len(self.reasons), total)
+        except NotLoaded as error:
+            decode = getattr(self.recipe.decode, "func", self.recipe.decode)
+            raise UserError(
+                f"{self.name}: {decode.__module__}.{decode.__qualname__} cannot be loaded in a worker process "
+                f"({error}). Keep it at the top level of a module that can be imported, installed or on PYTHONPATH."
+            ) from error
 
     def _orders(self) -> deque[Order]:
         shared = self._shared()

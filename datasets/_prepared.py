@@ -44,8 +44,10 @@ def is_current(file: Path, recipe: str, sources: Mapping[str, str]) -> bool:
 
 
 def read_manifest(file: Path) -> dict[str, Any]:
-    """The manifest beside a prepared file."""
+    """The manifest beside a prepared file; OSError or ValueError where it is none."""
     content: dict[str, Any] = json.loads((file.parent / MANIFEST).read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or not {"recipe", "sources", "sha256", "left_out"} <= content.keys():
+        raise ValueError("entries are missing")
     return content
 
 

@@ -1,10 +1,22 @@
-"""Media files of a raw folder: one for each clip."""
+"""Raw folders: what cannot be read there, and media files, one for each clip."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mcr_bench.bench.errors import UserError
 
 VIDEO = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
+
+
+@contextmanager
+def reading(source: Path) -> Iterator[None]:
+    """UserError that names the file or folder below `source` that the user may not read."""
+    try:
+        yield
+    except OSError as error:
+        place = error.filename or source
+        raise UserError(f"'{place}' cannot be read ({error.strerror}). Make it readable, or copy it again.") from error
 
 
 def one_per_clip(folder: Path, suffix: str, others: tuple[str, ...] = ()) -> dict[str, Path]:

@@ -94,14 +94,16 @@ def _file_away(found: Source, modality: str, path: Path) -> None:
         clip[modality] = path
 
 
-def as_arrays(found: Source, source: Path) -> dict[str, Array]:
+def as_arrays(found: Source, source: Path, progress: Callable[[int, int], None]) -> dict[str, Array]:
     """Every readable clip in array form, as `arrays` reads it; UserError if there is none."""
     rows: dict[str, list[Array]] = {}
-    for clip, files in found.clips.items():
+    for at, (clip, files) in enumerate(found.clips.items()):
+        progress(at, len(found.clips))
         try:
             rows[clip] = [RECIPES[m](_read(files[m], KEYS[m])) for m in found.modalities]
         except _Unusable as error:
             found.problems.append(error.args)
+    progress(len(found.clips), len(found.clips))
     if not rows:
         first = "; ".join(f"{name}: {reason}" for name, reason in found.problems[:3])
         raise UserError(f"'{source}' has no usable clip ({first}). Nothing was written. Expected:\n{LAYOUT}")

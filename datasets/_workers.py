@@ -6,7 +6,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -23,14 +22,22 @@ Order = TypeVar("Order")
 Answer = TypeVar("Answer")
 
 
+class NotLoaded(Exception):
+    """What handles orders cannot be loaded in a worker; the text says why."""
+
+
 def spread(
     handle: Callable[[Order], Answer], orders: deque[Order], jobs: int
 ) -> Generator[tuple[Order, Answer | str], None, None]:
     """Each order with `handle(order)`, as they come, or with the way in which its worker died, told in words.
 
-    At most `jobs` orders are out. `orders` may grow until the last answer. `handle` is pickled for every worker.
+    At most `jobs` orders are out. `orders` may grow until the last answer. `handle` is pickled for every worker;
+    NotLoaded where that fails.
     """
-    entry = pickle.dumps(handle)
+    try:
+        entry = pickle.dumps(handle)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise NotLoaded(error) from error
     workers: list[_Worker[Order, Answer]] = []
     deaths: Counter[int] = Counter()
     try:
@@ -76,7 +83,7 @@ class _Worker(Generic[Order, Answer]):
             self.pipe.send(order)
 
     def answer(self) -> Answer | None:
-        """What the worker has sent; None where it is dead. RuntimeError where it could not start."""
+        """What the worker has sent; None where it is dead. UserError or NotLoaded where it could not start."""
         try:
             if not self.ready:
                 self._begin(self.pipe.recv())
@@ -94,7 +101,7 @@ class _Worker(Generic[Order, Answer]):
 
     def _begin(self, failure: str | None) -> None:
         if failure:
-            raise RuntimeError(f"a worker of `data prepare` could not start:\n{failure}")
+            raise NotLoaded(failure)
         self.ready = True
 
     def cause_of_death(self) -> str:
@@ -130,8 +137,8 @@ def serve(handle: int) -> None:
     with suppress(EOFError, OSError):  # the parent is gone
         try:
             entry = pickle.loads(pipe.recv_bytes())
-        except (ImportError, AttributeError, pickle.UnpicklingError):
-            pipe.send(traceback.format_exc())
+        except Exception as error:  # of any type: modules are run
+            pipe.send(f"{type(error).__name__}: {error}")
             return
         pipe.send(None)
         while True:

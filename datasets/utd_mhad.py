@@ -1,15 +1,17 @@
 """UTD-MHAD: 27 actions of 8 people seen by an inertial sensor, a skeleton tracker and, where present, depth."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.datasets import _prepared
 from mcr_bench.datasets._npz import Array, digest
+from mcr_bench.datasets._raw_files import reading
 from mcr_bench.datasets._table import Table, read_table, require_parts
 from mcr_bench.datasets._utd_raw import LAYOUT, RECIPE, SUBJECTS, Source, as_arrays, checksum, scan, short_name
 from mcr_bench.datasets._verify import Inventory
@@ -75,20 +77,37 @@ class UtdMhad(Dataset):
     def inventory(self) -> Inventory:
         """The prepared clips of 861, and the files that were left out."""
         clips = len(self._table.ids)
-        left_out = tuple((name, reason) for name, reason in _prepared.read_manifest(self._file)["left_out"])
+        left_out = tuple((name, reason) for name, reason in self._manifest()["left_out"])
         return Inventory(clips, ((CLIPS, "the whole set"),), left_out)
+
+    def damaged(self) -> Iterator[str]:
+        """All clips, where the file is not the one that was written."""
+        if self._manifest()["sha256"] != digest(self._file):
+            yield from self._table.ids
+
+    def _manifest(self) -> dict[str, Any]:
+        """UserError where it is gone, or not `prepare`'s."""
+        try:
+            found = _prepared.read_manifest(self._file)
+        except (OSError, ValueError) as error:
+            place = self.location / _prepared.MANIFEST
+            raise UserError(f"'{place}' is no manifest of {self.name} ({error}). Run `{PREPARE}` again.") from error
+        return found
 
     def prepare(self, request: Preparation) -> str:
         """Raw .mat files -> one .npz in `location`; lists every file and clip that is left out, and why."""
         source = request.source
-        found = scan(source)
+        if request.splits:
+            raise UserError(f"{self.name} has no split lists: its subjects decide the parts. Leave out --splits.")
+        with reading(source):
+            found = scan(source)
         with _prepared.writing(self.location, source):
             sources = {short_name(path): checksum(path) for clip in found.clips.values() for path in clip.values()}
             if _prepared.is_current(self._file, RECIPE, sources):
                 made = _prepared.read_manifest(self._file)
                 found.problems = made["left_out"]
                 return f"Up to date, nothing to do.\n{_report(found, made['clips'], self._file)}"
-            arrays = as_arrays(found, source)
+            arrays = as_arrays(found, source, request.progress)
             manifest = {"recipe": RECIPE, "clips": len(arrays["y"]), "modalities": found.modalities}
             _prepared.write(self._file, arrays, {**manifest, "left_out": found.problems, "sources": sources})
         self.__dict__.pop("_table", None)

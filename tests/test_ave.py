@@ -4,6 +4,7 @@ import dataclasses
 import os
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -278,6 +279,20 @@ def test_foreign_folders_and_unreadable_lists_are_refused_and_nothing_is_written
     with pytest.raises(UserError, match=r"unknown split list 'folds\.json'"):
         made.prepare(Preparation(source, [tmp_path / "folds.json"]))
     assert not list(tmp_path.glob("data/ave/*/manifest.json"))
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, listed = empty_videos(write_lists(tmp_path / "raw", lists())), Path.iterdir
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        if path.name == "AVE":
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    with pytest.raises(UserError, match=r"raw/AVE' cannot be read \(Permission denied\)\. Make it readable"):
+        Ave(tmp_path / "data/ave", **SMALL).prepare(Preparation(source))
+    assert not (tmp_path / "data").exists()
 
 
 def test_lists_of_the_user_win_over_those_of_the_folder(tmp_path: Path) -> None:

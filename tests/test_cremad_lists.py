@@ -5,6 +5,7 @@ import os
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -155,6 +156,20 @@ def test_damaged_lists_of_the_folder_are_errors(case: str, tmp_path: Path) -> No
     with pytest.raises(UserError, match=message) as caught:
         lists.read(tmp_path, (), [])
     assert f"'{path}'" in str(caught.value)
+
+
+def test_a_folder_that_may_not_be_read_is_reported(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = os.scandir
+
+    def scandir(path: str) -> Any:
+        if Path(path).name == "ogm":
+            raise PermissionError(13, "Permission denied", path)
+        return opened(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    problems: list[tuple[str, str]] = []
+    assert list(lists.read(source, (), problems)) == ["splits.json"]
+    assert problems == [("ogm/", "cannot be read (Permission denied): lists in it are not found")]
 
 
 def test_a_list_that_is_a_link_to_nothing_is_an_error(tmp_path: Path) -> None:

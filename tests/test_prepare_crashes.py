@@ -4,6 +4,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,8 +15,10 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets import _journal, _places, _workers
 from mcr_bench.datasets._cache import open_cache
 from mcr_bench.datasets._journal import Store
+from mcr_bench.datasets._prepare import prepare_clips
 from mcr_bench.datasets._recipe import Scan
-from mcr_bench.tests import preparing
+from mcr_bench.datasets.base import Preparation
+from mcr_bench.tests import preparing, raw_clips
 from mcr_bench.tests.preparing import FOLDER, beside, clean, prepare
 from mcr_bench.tests.raw_clips import content, raw, scan
 
@@ -175,12 +178,21 @@ def _children() -> set[str]:
 
 def test_a_worker_that_cannot_start_is_an_error_with_its_cause(monkeypatch: pytest.MonkeyPatch) -> None:
     source = raw(Path("raw"), 1)
-    monkeypatch.setattr(_workers.pickle, "dumps", lambda _: b"cno.such.module\nx\n.")
-    with pytest.raises(RuntimeError, match=r"(?s)could not start.*No module named 'no'"):
-        prepare(source)
+    with monkeypatch.context() as patch:
+        patch.setattr(_workers.pickle, "dumps", lambda _: b"cno.such.module\nx\n.")
+        said = r"bytes: mcr_bench\.tests\.raw_clips\.decode cannot be loaded .*No module named 'no'\)\. Keep it"
+        with pytest.raises(UserError, match=said):
+            prepare(source)
     monkeypatch.setattr(_workers, "START", "import sys; sys.exit(7)")
     with pytest.raises(UserError, match=r"ended while it started: exit code 7\. Free memory, or use fewer --jobs"):
         prepare(source)
+
+
+def test_a_way_to_decode_that_no_worker_can_find_is_an_error() -> None:
+    source = raw(Path("raw"), 1)
+    found = replace(raw_clips.recipe(), decode=lambda *_: {})
+    with pytest.raises(UserError, match=r"bytes: .*<lambda> cannot be loaded in a worker process \(.*pickle"):
+        prepare_clips("bytes", found, scan(source), Preparation(source), FOLDER)
 
 
 def test_workers_do_not_import_torch() -> None:

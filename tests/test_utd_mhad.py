@@ -245,6 +245,46 @@ def test_an_interrupted_write_leaves_the_old_set(tmp_path: Path, monkeypatch: py
     assert not list(data.location.glob("*.part"))
 
 
+def test_split_lists_are_refused_and_progress_is_told(tmp_path: Path) -> None:
+    source, told = raw(tmp_path / "raw"), list[tuple[int, int]]()
+    with pytest.raises(UserError, match=r"utd-mhad has no split lists: .*Leave out --splits"):
+        UtdMhad(tmp_path / "utd-mhad").prepare(Preparation(source, [tmp_path / "list.txt"]))
+    UtdMhad(tmp_path / "utd-mhad").prepare(Preparation(source, progress=lambda *at: told.append(at)))
+    assert told == [(at, 16) for at in range(17)]
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}"])
+def test_arrays_without_their_manifest_are_not_verified(tmp_path: Path, content: str | None) -> None:
+    data = prepared(tmp_path)
+    manifest = data.location / "manifest.json"
+    manifest.unlink() if content is None else manifest.write_text(content)
+    with pytest.raises(UserError, match=r"manifest\.json' is no manifest .*Run `mcr-bench data prepare utd-mhad"):
+        data.verify()
+    data.prepare(Preparation(tmp_path / "raw"))
+    assert data.verify(content=True).damaged == []
+
+
+def test_another_file_in_the_place_of_the_arrays_is_damage(tmp_path: Path) -> None:
+    data = prepared(tmp_path)
+    file = data.location / "utd-mhad.npz"
+    found = dict(np.load(file))
+    found["x_inertial"][3] += 1
+    np.savez(file, **found)
+    assert len(UtdMhad(data.location).verify(content=True).damaged or ()) == 16
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = raw(tmp_path / "raw")
+    monkeypatch.setattr(Path, "iterdir", forbidden)
+    with pytest.raises(UserError, match=r"raw' cannot be read \(Permission denied\)\. Make it readable"):
+        UtdMhad(tmp_path / "utd-mhad").prepare(Preparation(source))
+    assert not (tmp_path / "utd-mhad").exists()
+
+
+def forbidden(path: Path) -> None:
+    raise PermissionError(13, "Permission denied", str(path))
+
+
 @real
 def test_the_real_recordings_give_the_reference_arrays(tmp_path: Path) -> None:
     data = UtdMhad(tmp_path / "utd-mhad")

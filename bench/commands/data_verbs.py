@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mcr_bench.bench.commands.options import AsJson, DataRoot, DatasetName, Dials, Jobs, PresetName
+from mcr_bench.bench.commands.options import AsJson, DataRoot, DatasetName, Dials, PresetName
 from mcr_bench.bench.commands.output import print_json
 from mcr_bench.bench.commands.verb import verb
 
@@ -35,7 +35,9 @@ def prepare(
         list[Path] | None, typer.Option(help="The file of a split list that is not in the raw folder; repeatable.")
     ] = None,
     data_root: DataRoot = Path("data"),
-    jobs: Jobs = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Decoding processes. Default: one per core. Small sets use one.")
+    ] = None,
     preset: PresetName = None,
     settings: Dials = None,
 ) -> None:
