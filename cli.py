@@ -82,7 +82,7 @@ def run(
     """Train every method on every dataset over the seeds, and print one comparison table per dataset and protocol.
 
     What is finished is not trained again; an interrupted run goes on where it stopped.
-    Exit codes: 0 all finished, 1 some runs failed, 2 wrong usage or data.
+    Exit codes: 0 all finished, 1 some runs failed, 2 wrong usage or data, 130 stopped by Ctrl-C.
     """
     from mcr_bench.bench.arguments import parse_names, parse_seeds, parse_settings
     from mcr_bench.bench.commands import running

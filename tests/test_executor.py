@@ -1,12 +1,14 @@
 """The local executor, with runs that only pretend to train: order, failures, dead workers, interrupts, two commands."""
 
 import importlib
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -294,6 +296,45 @@ def test_a_stopped_command_leaves_no_worker_and_is_resumed(
     assert run([spec], record).finished == [spec]
     assert (row(record, spec)["run_id"], row(record, spec)["status"]) == (before["run_id"], "finished")
     assert epochs(record, spec) == [1, 2, 3]
+
+
+def test_ctrl_c_while_workers_start_is_not_lost(
+    fake: ModuleType, record: Record, trace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start: Callable[[SpawnProcess], None] = SpawnProcess.start
+
+    def struck(process: SpawnProcess) -> None:
+        start(process)
+        signal.raise_signal(signal.SIGINT)
+
+    spec = fake.Spec("not yet", trace)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell's background tests
+    with monkeypatch.context() as patch:
+        patch.setattr(SpawnProcess, "start", struck)
+        with pytest.raises(KeyboardInterrupt):
+            run([spec], record)
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
+    assert trace.read_text() == ""
+    assert not [child for child in multiprocessing.active_children() if child.name == "mcr-bench worker"]
+    assert run([spec], record).finished == [spec]
+
+
+def test_a_worker_is_deaf_to_ctrl_c_from_its_first_moment(
+    fake: ModuleType, record: Record, trace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start: Callable[[SpawnProcess], None] = SpawnProcess.start
+    started = []
+
+    def struck(process: SpawnProcess) -> None:
+        start(process)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGINT)
+        started.append(process.pid)
+
+    monkeypatch.setattr(SpawnProcess, "start", struck)
+    spec = fake.Spec("deaf", trace)
+    assert run([spec], record).finished == [spec]
+    assert len(started) == 1
 
 
 def test_devices() -> None:

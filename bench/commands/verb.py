@@ -16,14 +16,21 @@ def verb(command: Callable[P, None]) -> Callable[P, None]:
     @wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
         from mcr_bench.bench.errors import UserError
+        from mcr_bench.bench.interrupts import check, remembered, struck
 
-        try:
-            command(*args, **kwargs)
-        except UserError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            typer.echo("\nStopped. What is finished is kept; the same command goes on from here.", err=True)
-            raise typer.Exit(INTERRUPTED) from None
+        with remembered():
+            try:
+                command(*args, **kwargs)
+                check()
+            except typer.Exit:
+                raise
+            except (Exception, KeyboardInterrupt) as error:
+                if struck() or isinstance(error, KeyboardInterrupt):  # what a half-imported library says is no news
+                    typer.echo("\nStopped. What is finished is kept; the same command goes on from here.", err=True)
+                    raise typer.Exit(INTERRUPTED) from None
+                if not isinstance(error, UserError):
+                    raise
+                typer.echo(f"error: {error}", err=True)
+                raise typer.Exit(2) from None
 
     return guarded

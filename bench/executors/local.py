@@ -19,8 +19,9 @@ from mcr_bench.bench.executors.events import (
     RunFailed,
     Silent,
 )
-from mcr_bench.bench.executors.pool import Worker, default_jobs, devices, interrupt_ignored, ready
+from mcr_bench.bench.executors.pool import Worker, default_jobs, devices, ready
 from mcr_bench.bench.executors.surroundings import surroundings
+from mcr_bench.bench.interrupts import check, deferred
 from mcr_bench.bench.tracking import Record, last_line
 
 if TYPE_CHECKING:
@@ -88,8 +89,10 @@ class _Execution:
     def run(self, places: list[str]) -> None:
         """Until nothing is pending or active. However it ends, workers are stopped and runs left over marked killed."""
         try:
-            self._workers += [Worker(self._entry, place) for place in places]
+            with deferred():
+                self._workers += [Worker(self._entry, place) for place in places]
             while self.pending or self.active:
+                check()
                 self._fail_blocked()
                 self._dispatch()
                 for worker in ready(self._workers, POLL_SECONDS if self.pending or self.active else 0):
@@ -97,7 +100,7 @@ class _Execution:
                         self._take(worker, event)
                 self._record.flush_if_due()
         finally:
-            with interrupt_ignored():
+            with deferred():
                 self._stop()
 
     def _dispatch(self) -> None:
@@ -171,8 +174,9 @@ class _Execution:
 
     def _replace(self, worker: Worker) -> None:
         """A new worker for a dead one. Its run goes on from the checkpoint, until it has killed too many."""
-        fresh = Worker(self._entry, worker.device)
-        self._workers[self._workers.index(worker)] = fresh
+        with deferred():
+            fresh = Worker(self._entry, worker.device)
+            self._workers[self._workers.index(worker)] = fresh
         worker.pipe.close()
         if worker.job is not None:
             key = worker.job.spec.key

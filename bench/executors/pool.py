@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
@@ -17,7 +16,7 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_
 
 
 class Worker:
-    """One worker process; `job` is what it is doing."""
+    """One worker process; `job` is what it is doing. Start it inside `deferred`, so that it is deaf to Ctrl-C."""
 
     def __init__(self, entry: str, device: str) -> None:
         self.device = device
@@ -25,7 +24,7 @@ class Worker:
         self.pipe, theirs = multiprocessing.Pipe()
         context = multiprocessing.get_context("spawn")
         self.process = context.Process(target=work, args=(theirs, entry), name="mcr-bench worker", daemon=True)
-        with _environment(ONE_THREAD), interrupt_ignored():
+        with _environment(ONE_THREAD):
             self.process.start()
         theirs.close()  # so that the pipe ends when the worker does
 
@@ -108,16 +107,3 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-@contextmanager
-def interrupt_ignored() -> Iterator[None]:
-    """A child started inside ignores Ctrl-C from its first instruction on."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
