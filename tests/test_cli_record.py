@@ -101,6 +101,7 @@ def test_compare_as_json() -> None:
     [
         (["--metric", "acuracy"], "accuracy"),
         (["--baseline", "jonit"], "joint"),
+        (["--baseline", "ogm"], "mcr-bench run --methods ogm --dataset synthetic"),
         (["--alpha", "5"], "between 0 and 1"),
         (["--alpha", "nan"], "between 0 and 1"),
     ],

@@ -50,6 +50,10 @@ def all_claims(
         raise UserError(f"--alpha {alpha:g}: not allowed. Give a number between 0 and 1, such as 0.05.")
     if found and not has_baseline(found, baseline):
         names = {label for one in found for label in one.lines} | {row["method"] for one in found for row in one.rows}
+        if baseline in registry.method_names():
+            run = f"mcr-bench run --methods {baseline} --dataset {found[0].rows[0]['dataset']}"
+            others = ", ".join(sorted(names))
+            raise UserError(f"--baseline: no run of {baseline} on record. Run it ({run}), or name one of: {others}.")
         raise UserError(f"--baseline: {unknown('method on record', baseline, names)}")
     made, missing = [], []
     for one in found:
