@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mcr_bench import __version__
+from mcr_bench.bench.models.backbones.weights import content_of
 from mcr_bench.bench.settings import Value
 
 
@@ -15,14 +16,15 @@ from mcr_bench.bench.settings import Value
 class RunSpec:
     """One training of one method on one dataset under one protocol, fold, seed and set of settings.
 
-    The fields from `dataset` on do not change the result and are not part of the key.
+    The fields from `dataset` on do not change the result and are not part of the key. dataset_settings: all dials;
+    data_settings: what of them decides the result.
     """
 
     method: str
     method_digest: str
     settings: dict[str, Value]
     adapter: str
-    dataset_settings: dict[str, Value]
+    data_settings: dict[str, Value]
     fingerprint: str
     modalities: tuple[str, ...]
     protocol: str
@@ -33,6 +35,7 @@ class RunSpec:
     encoders: dict[str, dict[str, Value]]
     dependencies: tuple["RunSpec", ...]
     dataset: str
+    dataset_settings: dict[str, Value]
     source: str
     dataset_source: str
     data_root: Path
@@ -52,7 +55,7 @@ class RunSpec:
             "method_digest": self.method_digest,
             "settings": self.settings,
             "dataset": self.adapter,
-            "dataset_settings": self.dataset_settings,
+            "dataset_settings": self.data_settings,
             "fingerprint": self.fingerprint,
             "modalities": list(self.modalities),
             "protocol": self.protocol,
@@ -60,7 +63,7 @@ class RunSpec:
             "seed": self.seed,
             "training": self.training,
             "model": self.model,
-            "encoders": self.encoders,
+            "encoders": {m: _by_content(inner) for m, inner in self.encoders.items()},
             "dependencies": [run.key for run in self.dependencies],
             "version": __version__,
         }
@@ -80,7 +83,7 @@ class RunSpec:
     @property
     def data_identity(self) -> str:
         """Digest of the data and protocol that a comparison is about."""
-        return _digest([self.adapter, self.dataset_settings, self.fingerprint, self.protocol])
+        return _digest([self.adapter, self.data_settings, self.fingerprint, self.protocol])
 
     @property
     def label(self) -> str:
@@ -114,6 +117,10 @@ class RunSpec:
         tags = {name: str(getattr(self, name)) for name in (*names, *more)}
         tags |= {"modalities": ",".join(self.modalities), "scales_gradients": str(self.scales_gradients).lower()}
         return tags | {"version": __version__, "dependencies": ",".join(run.key for run in self.dependencies)}
+
+
+def _by_content(encoder: dict[str, Value]) -> dict[str, Value]:
+    return {key: content_of(str(value)) if key == "weights" else value for key, value in encoder.items()}
 
 
 def _digest(value: object) -> str:

@@ -12,6 +12,7 @@ from mcr_bench.bench.digest import source_digest
 from mcr_bench.bench.metrics import metric
 from mcr_bench.bench.models.backbones.make import OF_WEIGHTS, PRETRAINED
 from mcr_bench.bench.models.backbones.weights import pinned
+from mcr_bench.bench.models.backbones.whole import commit_of
 from mcr_bench.bench.models.build import build_model, encoder_kind
 from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.resolve import Resolved, concerns, resolve_run
@@ -93,8 +94,9 @@ def _pattern(
     encoders = {m: dict(resolved.encoders[m]) for m in modalities}
     for m, inner in encoders.items():
         inner["kind"] = encoder_kind(str(inner["kind"]), scene.facts.modalities[m])
-        inner["weights"] = pinned(str(inner["weights"]))
-        if inner["kind"] not in PRETRAINED:  # it takes none of these, so they do not belong to its key
+        if inner["kind"] in PRETRAINED:
+            inner["weights"] = pinned(str(inner["weights"]), commit_of)
+        else:  # it takes none of these, so they do not belong to its key
             encoders[m] = {key: value for key, value in inner.items() if key not in OF_WEIGHTS}
     training = dict(resolved.training)
     if training["monitor"] == "auto":
@@ -110,7 +112,7 @@ def _pattern(
         method_digest=source_digest(cls),
         settings=resolved.method,
         adapter=type(scene.data).name,
-        dataset_settings=scene.dials,
+        data_settings=scene.data.acting(scene.dials),
         fingerprint=scene.fingerprint,
         modalities=modalities,
         protocol=scene.protocol.name,
@@ -121,6 +123,7 @@ def _pattern(
         encoders=encoders,
         dependencies=(),
         dataset=scene.data.label,
+        dataset_settings=scene.dials,
         source=source,
         dataset_source=scene.name,
         data_root=scene.data_root,

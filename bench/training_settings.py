@@ -89,7 +89,9 @@ class EncoderSettings:
     )
     dropout: float = setting(0.0, "dropout inside the encoder (swin: stochastic depth)", at_least=0, at_most=0.99)
     weights: str = setting(
-        "", "wav2vec2, hubert, vivit, swin: folder or hub name of pre-trained weights, with their width; empty = drawn"
+        "",
+        "wav2vec2, hubert, vivit, swin: folder or hub name (NAME@REVISION) of pre-trained weights, with their width; "
+        "empty = drawn",
     )
     layers: int = setting(0, "keep so many of the first layers of the weights; 0 = all (not for swin)", at_least=0)
     frozen: bool = setting(False, "the part that has weights does not learn, and stays in evaluation mode")

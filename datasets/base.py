@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.multimodal import Inputs
+from mcr_bench.bench.settings import Value
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets._audit import Parts
 from mcr_bench.datasets._info import info_of, preparation_of
@@ -209,6 +210,10 @@ class Dataset(ABC):
     @abstractmethod
     def facts(self) -> Facts:
         """Modalities and task; UserError with instructions where the data is missing or bad."""
+
+    def acting(self, dials: Mapping[str, Value]) -> dict[str, Value]:
+        """What of the dials belongs to a run's key: those that act, and files by their content."""
+        return dict(dials)
 
     @abstractmethod
     def protocols(self) -> dict[str, Protocol]:

@@ -1,14 +1,14 @@
 """CREMA-D: 7,442 clips of 91 actors who say twelve sentences in six emotions; face and voice."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from mcr_bench.bench.settings import setting
+from mcr_bench.bench.settings import Value, setting
 from mcr_bench.datasets import _cremad_faces, _cremad_raw
 from mcr_bench.datasets import _cremad_lists as lists
 from mcr_bench.datasets._audio_visual import AudioVisual
@@ -85,6 +85,13 @@ class Cremad(AudioVisual):
             "sound": _cremad_raw.SOUND,
         }
         return Recipe(self.backbone, settings, _cremad_raw.fields(settings), _cremad_raw.decode)
+
+    def acting(self, dials: Mapping[str, Value]) -> dict[str, Value]:
+        """`weights` only for conformer, and by their content; `crop` only for resnet."""
+        if self.backbone == "resnet":
+            return {key: value for key, value in dials.items() if key != "weights"}
+        weights = " ".join(self.recipe().settings["weights"])
+        return {key: value for key, value in dials.items() if key != "crop"} | {"weights": weights}
 
     def prepare(self, request: Preparation) -> str:
         """Raw clips -> the cache of the present recipe; UserError where conformer lacks its weights."""

@@ -21,6 +21,7 @@ from mcr_bench.bench.tracking import Record
 
 Array = np.ndarray
 CLASSES, SAMPLES, GROUPS = 5, {"val": 100, "test": 300}, 20
+DIALS = {"modalities": 2, "classes": CLASSES, "shared": 0.6, "unique": "0.2/0.2"}
 MODALITIES = ("audio", "video")
 LINES = (("unimodal", "unimodal", ("audio",)), ("unimodal", "unimodal", ("video",)))
 OTHERS = (("ensemble", "ensemble", MODALITIES), ("joint", "method", MODALITIES), ("multi-loss", "method", MODALITIES))
@@ -45,7 +46,7 @@ def _spec(method: str, role: str, modalities: tuple[str, ...], dataset: str, see
         method_digest="0" * 16,
         settings={f"setting{i}": 0.1 * i for i in range(6)},
         adapter=dataset,
-        dataset_settings={"modalities": 2, "classes": CLASSES, "shared": 0.6, "unique": "0.2/0.2"},
+        data_settings=DIALS,
         fingerprint="0" * 64,
         modalities=modalities,
         protocol="paper",
@@ -56,6 +57,7 @@ def _spec(method: str, role: str, modalities: tuple[str, ...], dataset: str, see
         encoders={m: {"kind": "mlp", "width": 100, "depth": 2, "dropout": 0.5} for m in modalities},
         dependencies=(),
         dataset=dataset,
+        dataset_settings=DIALS,
         source="",
         dataset_source="",
         data_root=Path("data"),

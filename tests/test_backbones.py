@@ -1,8 +1,10 @@
 """Pre-trained encoders: the shapes of the paper's table, weights loaded and drawn, frozen parts, padding, errors."""
 
 import copy
+import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.models.backbones import whole
 from mcr_bench.bench.models.backbones.make import PRETRAINED
 from mcr_bench.bench.models.backbones.vision import resized_positions
-from mcr_bench.bench.models.backbones.weights import folder_of, pinned
+from mcr_bench.bench.models.backbones.weights import content_of, pinned, place_of
 from mcr_bench.bench.models.build import fitting_kinds, make_encoder
 from mcr_bench.bench.plan import Request, make_plan
 from mcr_bench.bench.seeds import initialise
@@ -333,15 +336,52 @@ def test_pins_follow_the_content_of_a_folder_and_not_its_place(tmp_path: Path) -
         (tmp_path / name / "config.json").write_text("{}")
         (tmp_path / name / "model.safetensors").write_bytes(b"weights")
         (tmp_path / name / "README.md").write_text(name)
-    one, two = (pinned(str(tmp_path / name)) for name in ("one", "two"))
-    assert one.rpartition("@")[2] == two.rpartition("@")[2]
-    assert pinned(one) == one
-    assert folder_of(one) == str(tmp_path / "one")
+    one, two = (pinned(str(tmp_path / name), unasked) for name in ("one", "two"))
+    assert one != two
+    assert content_of(one) == content_of(two)
+    assert pinned(one, unasked) == one
+    assert place_of(one) == (str(tmp_path / "one"), "main")
     (tmp_path / "one/model.safetensors").write_bytes(b"Weights!")
-    assert pinned(one) != one
+    assert content_of(pinned(one, unasked)) != content_of(one)
     with pytest.raises(UserError, match="the files there have changed since the run was planned"):
-        folder_of(one)
-    assert [pinned(name) for name in ("", "facebook/hubert-base-ls960")] == ["", "facebook/hubert-base-ls960"]
+        place_of(one)
+    assert pinned("", unasked) == content_of("") == ""
+
+
+def unasked(name: str, revision: str) -> str | None:
+    raise AssertionError(f"{name} {revision}")
+
+
+def test_names_on_the_hub_are_pinned_to_their_commit() -> None:
+    commits = {("a/b", "main"): "c0ffee", ("a/b", "v2"): "decade", ("a/old", "main"): None, ("a/old", "v1"): None}
+
+    def commit(name: str, revision: str) -> str | None:
+        return commits[name, revision]
+
+    assert [pinned(name, commit) for name in ("a/b", "a/b@main")] == ["a/b@c0ffee"] * 2
+    assert pinned("a/b@v2", commit) == "a/b@decade"
+    assert [pinned(name, commit) for name in ("a/old", "a/old@v1")] == ["a/old", "a/old@v1"]
+    assert content_of("a/b@c0ffee") == "a/b@c0ffee"
+    assert (place_of("a/b@c0ffee"), place_of("a/b")) == (("a/b", "c0ffee"), ("a/b", "main"))
+
+
+def test_the_library_is_asked_for_the_revision_and_tells_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+
+    class Auto:
+        @staticmethod
+        def from_pretrained(name: str, revision: str, **_: object) -> object:
+            asked.append((name, revision))
+            if revision == "gone":
+                raise OSError("gone is not a valid git identifier")
+            return SimpleNamespace(_commit_hash="c0ffee", model_type="hubert")
+
+    monkeypatch.setattr(whole, "library", lambda: SimpleNamespace(AutoConfig=Auto))
+    assert whole.commit_of("a/b", "v2") == "c0ffee"
+    assert whole.configuration("hubert", "a/b@v2", {}, {}).model_type == "hubert"
+    assert asked == [("a/b", "v2")] * 2
+    with pytest.raises(UserError, match=r"encoder\.weights=a/b@gone: no weights .*not a valid git identifier"):
+        whole.commit_of("a/b", "gone")
 
 
 def test_the_content_of_local_weights_is_in_the_key_of_a_run(tmp_path: Path) -> None:
@@ -357,6 +397,7 @@ def test_the_content_of_local_weights_is_in_the_key_of_a_run(tmp_path: Path) -> 
 
     saved(tmp_path / "swin", "swin")
     first = key(weights=str(tmp_path / "swin"))
-    assert first == key(weights=str(tmp_path / "swin"))
+    shutil.copytree(tmp_path / "swin", tmp_path / "moved")
+    assert first == key(weights=str(tmp_path / "swin")) == key(weights=str(tmp_path / "moved"))
     saved(tmp_path / "swin", "swin", width=16)
     assert len({first, key(weights=str(tmp_path / "swin")), key(), key(frozen="true")}) == 4

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.settings import build, resolve
 from mcr_bench.datasets._recipe import Clip
 from mcr_bench.datasets._rows import CachedRows
 from mcr_bench.datasets.base import Modality, Preparation
@@ -80,6 +81,21 @@ def test_other_weights_make_another_cache_wherever_they_lie(weights: Path, tmp_p
         other = Cremad(tmp_path, weights=str(moved), **CONFORMER).folder
         assert other != one
         one = other
+
+
+def test_keys_follow_the_content_of_weights_and_the_dials_that_act(weights: Path, tmp_path: Path) -> None:
+    moved = shutil.copytree(weights, tmp_path / "moved")
+
+    def acting(**dials: object) -> dict[str, object]:
+        data = build(Cremad, dials, location=tmp_path)
+        return dict(data.acting(resolve(Cremad, dials)))
+
+    faces = acting(weights=str(weights), **CONFORMER)
+    assert faces == acting(weights=str(moved), **CONFORMER) == acting(weights=str(moved), crop=8, **CONFORMER)
+    assert faces != acting(weights=str(moved), **CONFORMER | {"frames": 4})
+    assert acting() == acting(weights=str(weights)) != acting(crop=8)
+    (moved / "config.json").write_text((moved / "config.json").read_text() + "\n")
+    assert faces != acting(weights=str(moved), **CONFORMER)
 
 
 def test_conformer_without_weights_says_what_it_needs(weights: Path, tmp_path: Path) -> None:

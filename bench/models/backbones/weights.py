@@ -2,29 +2,49 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
 from mcr_bench.bench.errors import UserError
 
-PIN = re.compile(r"@sha256-([0-9a-f]{16})$")
+PIN = re.compile(r"@sha256-[0-9a-f]{16}$")
 FILES = ("*.json", "*.safetensors", "*.bin")
+NEWEST = "main"
 
 
-def pinned(weights: str) -> str:
-    """`encoder.weights` with the digest of a local folder's files behind it; a name on the hub stays as it is."""
+def pinned(weights: str, commit: Callable[[str, str], str | None]) -> str:
+    """`encoder.weights` with what they are behind an @: the digest of a local folder's files, the commit on the hub.
+
+    commit: (name, revision) on the hub -> the commit that it stands for, None where nobody says.
+    """
     folder = PIN.sub("", weights)
-    return f"{folder}@sha256-{_digest(Path(folder))}" if folder and Path(folder).is_dir() else folder
+    if not folder:
+        return ""
+    if Path(folder).is_dir():
+        return f"{folder}@sha256-{_digest(Path(folder))}"
+    name, _, revision = weights.partition("@")
+    found = commit(name, revision or NEWEST) or revision
+    return f"{name}@{found}" if found else name
 
 
-def folder_of(weights: str) -> str:
-    """The folder or name itself; UserError where the folder's files are no longer those that were pinned."""
+def content_of(weights: str) -> str:
+    """What of pinned weights belongs to a run's key: of a local folder the content, wherever it lies."""
+    pin = PIN.search(weights)
+    return pin.group()[1:] if pin else weights
+
+
+def place_of(weights: str) -> tuple[str, str]:
+    """Folder, or name on the hub, and revision; UserError where a folder's files are not those that were pinned."""
     pin, folder = PIN.search(weights), PIN.sub("", weights)
-    if pin and Path(folder).is_dir() and _digest(Path(folder)) != pin.group(1):
+    if not Path(folder).is_dir():
+        name, _, revision = weights.partition("@")
+        return name, revision or NEWEST
+    if pin and f"@sha256-{_digest(Path(folder))}" != pin.group():
         raise UserError(
             f"encoder.weights={folder}: the files there have changed since the run was planned. Plan again."
         )
-    return folder
+    return folder, NEWEST
 
 
 def _digest(folder: Path) -> str:

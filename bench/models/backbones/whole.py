@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.models.backbones.weights import folder_of
+from mcr_bench.bench.models.backbones.weights import place_of
 
 State = dict[str, Tensor]
 
@@ -64,14 +64,24 @@ def configuration(kind: str, weights: str, fresh: Mapping[str, Any], changed: Ma
     auto = library().AutoConfig
     if not weights:
         return auto.for_model(kind, **{**fresh, **changed})
-    place = folder_of(weights)
+    place, revision = place_of(weights)
     try:
-        found = auto.from_pretrained(place, trust_remote_code=False, **changed)
+        found = auto.from_pretrained(place, revision=revision, trust_remote_code=False, **changed)
     except (OSError, ValueError) as error:
         raise _unreadable(place, error) from error
     if found.model_type != kind:
         raise UserError(f"encoder.weights={place} are of the kind {found.model_type}; this encoder needs {kind}.")
     return found
+
+
+def commit_of(name: str, revision: str) -> str | None:
+    """The commit of a name on the hub, as the library tells it; UserError where it cannot be found."""
+    try:
+        found = library().AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise _unreadable(f"{name}@{revision}", error) from error
+    commit: str | None = getattr(found, "_commit_hash", None)
+    return commit
 
 
 def first_layers(config: Any, layers: int) -> Any:
@@ -86,10 +96,12 @@ def first_layers(config: Any, layers: int) -> Any:
 
 def loaded(model: Any, config: Any, weights: str, **options: Any) -> State:
     """The weights of a library model; UserError where they cannot be read or some of the model's are not there."""
-    place = folder_of(weights)
+    place, revision = place_of(weights)
     damaged = import_module("safetensors").SafetensorError
     try:
-        made, report = model.from_pretrained(place, config=config, output_loading_info=True, **options)
+        made, report = model.from_pretrained(
+            place, revision=revision, config=config, output_loading_info=True, **options
+        )
     except (OSError, ValueError, RuntimeError, damaged) as error:
         raise _unreadable(place, error) from error
     if report["missing_keys"]:
