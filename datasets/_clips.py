@@ -19,6 +19,7 @@ from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets._audit import Parts, note_of
 from mcr_bench.datasets._cache import Cache, cache_folder, open_cache
+from mcr_bench.datasets._libraries import versions
 from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._raw_files import reading
 from mcr_bench.datasets._recipe import Clip, Field, Recipe, Scan
@@ -97,7 +98,8 @@ class ClipDataset(Dataset):
         left_out = tuple((name, reason) for name, reason in (*manifest["problems"], *manifest["quarantine"]))
         known = tuple((variant.clips, variant.name) for variant in self.variants)
         missing, unusable = self.missing_clips(self.cache), len(manifest["quarantine"])
-        return Inventory(len(self.cache.index.ids), known, left_out, missing, unusable)
+        libraries, now = tuple(manifest.get("libraries", ())), versions(self.recipe().libraries)
+        return Inventory(len(self.cache.index.ids), known, left_out, missing, unusable, libraries, now)
 
     def damaged(self) -> Iterator[str]:
         """The clips whose cached rows have changed since they were written; reads every row once."""

@@ -11,10 +11,12 @@ import numpy as np
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.backbones.weights import file_digest
 from mcr_bench.datasets._cremad_raw import SOUND
+from mcr_bench.datasets._libraries import MEDIA
 from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._recipe import Clip, Field
 
 RATE = 16000
+LIBRARIES = (*MEDIA, "torch", "transformers")
 VERSION = 1
 FEATURES = 1408  # of EfficientNet-B2
 BLOCK = 16  # frames that are worked on at a time

@@ -4,9 +4,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -78,10 +79,10 @@ class Store:
 
 
 class Donor:
-    """Whole rows that lie somewhere already, by clip id."""
+    """Whole rows that lie somewhere already, by clip id. libraries: versions of what has decoded them."""
 
-    def __init__(self, store: Store, entries: Mapping[str, Entry]) -> None:
-        self.store, self.entries = store, entries
+    def __init__(self, store: Store, entries: Mapping[str, Entry], libraries: Iterable[str]) -> None:
+        self.store, self.entries, self.libraries = store, entries, set(libraries)
 
     def rows(self, entry: Entry) -> dict[str, bytes] | None:
         """The rows of an entry; None where they are not what was written."""
@@ -99,18 +100,26 @@ class Draft(Donor):
             shutil.rmtree(folder, ignore_errors=True)  # its arrays may be links to those of the finished cache
             _allocate(folder, recipe.fields, len(ids))
             (folder / JOURNAL).write_text(f"{json.dumps(header)}\n", encoding="utf-8")
-        found, entries = read_journal(folder)
+        found, entries, libraries = read_journal(folder)
         if found != header:
             raise ValueError(f"'{folder}' was begun for other clips")
-        super().__init__(Store(folder, recipe.fields, len(ids), writable=True), dict(entries))
+        super().__init__(Store(folder, recipe.fields, len(ids), writable=True), dict(entries), libraries)
         self._journal = os.open(folder / JOURNAL, os.O_WRONLY | os.O_APPEND)
         os.write(self._journal, b"\n")  # ends a line that a kill cut off
 
     def put(self, clip: str, entry: Entry, rows: Mapping[str, bytes]) -> None:
         """Write the rows, then the line that says that they are whole."""
         self.store.write(entry.slot, rows)
-        line = json.dumps([clip, entry.slot, entry.source, entry.content, dict(entry.lengths)])
-        os.write(self._journal, f"{line}\n".encode())
+        self._write([clip, entry.slot, entry.source, entry.content, dict(entry.lengths)])
+
+    def note(self, libraries: str) -> None:
+        """Say with what the rows that follow were decoded, among others."""
+        if libraries not in self.libraries:
+            self.libraries.add(libraries)
+            self._write([libraries])
+
+    def _write(self, line: list[object]) -> None:
+        os.write(self._journal, f"{json.dumps(line)}\n".encode())
 
     def close(self) -> None:
         """Close arrays and journal."""
@@ -121,10 +130,10 @@ class Draft(Donor):
 def left_behind(folder: Path, recipe: Recipe) -> Donor | None:
     """What a folder begun for other clips can give; None where it cannot be used."""
     try:
-        header, entries = read_journal(folder)
+        header, entries, libraries = read_journal(folder)
         if header[:-1] != header_of(recipe, [])[:-1] or not isinstance(header[-1], list):
             return None
-        return Donor(Store(folder, recipe.fields, int(header[-1][0]), writable=False), entries)
+        return Donor(Store(folder, recipe.fields, int(header[-1][0]), writable=False), entries, libraries)
     except (OSError, EOFError, ValueError, TypeError, IndexError):
         return None
 
@@ -139,7 +148,7 @@ def finished(cache: Cache, recipe: Recipe) -> Donor | None:
     for at, clip in enumerate(cache.index.ids):
         lengths = {name: int(steps[at]) for name, steps in cache.steps.items()}
         entries[clip] = Entry(int(cache.rows[at]), cache.sources[at], cache.index.contents[at], lengths)
-    return Donor(store, entries)
+    return Donor(store, entries, cache.manifest.get("libraries", ()))
 
 
 def header_of(recipe: Recipe, ids: Sequence[str]) -> list[object]:
@@ -148,20 +157,28 @@ def header_of(recipe: Recipe, ids: Sequence[str]) -> list[object]:
     return [recipe.name, recipe.digest, [len(ids), clips]]
 
 
-def read_journal(folder: Path) -> tuple[list[object], dict[str, Entry]]:
-    """The header, and the last entry of every clip; lines that a kill cut off are passed over."""
+def read_journal(folder: Path) -> tuple[list[object], dict[str, Entry], set[str]]:
+    """The header, the last entry of every clip, and notes of libraries; lines that a kill cut off are passed over."""
     entries: dict[str, Entry] = {}
+    libraries: set[str] = set()
     with (folder / JOURNAL).open(encoding="utf-8", errors="replace") as lines:
         header = json.loads(next(lines, "null"))
         for line in lines:
-            try:
-                clip, slot, source, content, lengths = json.loads(line)
-            except (ValueError, TypeError):
-                continue
-            entries[clip] = Entry(slot, source, content, lengths)
+            match _parsed(line):
+                case [str(text)]:
+                    libraries.add(text)
+                case [clip, slot, source, content, lengths]:
+                    entries[clip] = Entry(slot, source, content, lengths)
     if not isinstance(header, list):
         raise ValueError(f"'{folder / JOURNAL}' has no header")
-    return header, entries
+    return header, entries, libraries
+
+
+def _parsed(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
 
 
 def _allocate(folder: Path, fields: Fields, slots: int) -> None:

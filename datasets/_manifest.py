@@ -27,10 +27,11 @@ def small_files(
     reasons: Mapping[int, str],
     sums: Mapping[int, Sums],
     arrays: Mapping[str, int],
+    libraries: Iterable[str] = (),
 ) -> dict[str, bytes]:
     """Name in the cache -> content, the manifest last. By slot: rows kept, reasons of quarantine, sums of the files.
 
-    arrays: name and size of the array files.
+    arrays: name and size of the array files. libraries: versions of what has decoded the rows.
     """
     kept = [(slot, clip) for slot, clip in enumerate(scan.clips) if slot in entries]
     whole = all(isinstance(clip.label, Integral) for clip in scan.clips)
@@ -45,6 +46,7 @@ def small_files(
         "format": FORMAT,
         "dataset": name,
         "recipe": {"name": recipe.name, "digest": recipe.digest, "settings": dict(recipe.settings), "fields": fields},
+        "libraries": sorted(libraries),
         "clips": {
             "found": len(scan.clips),
             "kept": len(kept),

@@ -7,7 +7,7 @@ included. If every clip is unusable nothing is left behind, and a finished cache
 
 import os
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from mcr_bench.datasets import _places
 from mcr_bench.datasets._cache import open_cache
 from mcr_bench.datasets._decoding import Answer, Decoder, Order, Sums, checksum, died
 from mcr_bench.datasets._journal import Donor, Draft, Entry, finished, left_behind
+from mcr_bench.datasets._libraries import versions
 from mcr_bench.datasets._made import Made, listed, report_of
 from mcr_bench.datasets._manifest import small_files
 from mcr_bench.datasets._prepared import writing
@@ -54,6 +55,7 @@ class _Work:
         self.reasons: dict[int, str] = {}
         self.sums: dict[int, Sums] = {}
         self.decoded = 0
+        self.libraries: set[str] = set()
         self.draft: Draft | None = None
         self.finished = self._finished()
         self.stale: Donor | None = None
@@ -82,6 +84,8 @@ class _Work:
             _places.put_aside(part)
             self.draft = Draft(part, self.recipe, self.ids)
         self.stale = left_behind(_places.stale(self.folder), self.recipe)
+        for libraries in self.libraries:
+            self.draft.note(libraries)
         for slot, entry in self.entries.items():
             assert self.finished is not None
             self.draft.put(self.ids[slot], entry, self.finished.store.read(slot))
@@ -133,6 +137,7 @@ class _Work:
             self._quarantine(slot, clip, answer.reason)
         elif answer.rows:
             entry = Entry(slot, answer.source, answer.content, answer.lengths)
+            self._note({versions(self.recipe.libraries)} if not self.decoded else ())
             (self.draft or self._begin()).put(clip, entry, answer.rows)
             self.entries[slot] = entry
             self.decoded += 1
@@ -147,6 +152,13 @@ class _Work:
             self.draft.store.blank(slot)
         self.reasons[slot] = reason
 
+    def _note(self, libraries: Iterable[str]) -> None:
+        """With what the row that follows was decoded."""
+        for text in sorted(set(libraries) - self.libraries):
+            self.libraries.add(text)
+            if self.draft is not None:
+                self.draft.note(text)
+
     def _take_over(self, slot: int, clip: str, source: str) -> bool:
         for donor in self._donors():
             entry = donor.entries.get(clip)
@@ -155,6 +167,7 @@ class _Work:
             rows = donor.rows(entry)
             if rows is None:
                 continue
+            self._note(donor.libraries)
             self.entries[slot] = Entry(slot, source, entry.content, entry.lengths)
             if self.draft is not None and donor is not self.draft:
                 self.draft.put(clip, self.entries[slot], rows)
@@ -187,7 +200,7 @@ class _Work:
     def _files(self, arrays_in: Path) -> Mapping[str, bytes]:
         arrays = {f"{field}.npy": (arrays_in / f"{field}.npy").stat().st_size for field in self.recipe.fields}
         settled = (self.entries, self.reasons, self.sums)
-        return small_files(self.name, self.recipe, self.scan, self.request.source, *settled, arrays)
+        return small_files(self.name, self.recipe, self.scan, self.request.source, *settled, arrays, self.libraries)
 
     def _nothing(self) -> str:
         first = listed(self._quarantined(), 3, "")

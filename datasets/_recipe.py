@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mcr_bench.datasets._libraries import MEDIA
 from mcr_bench.datasets._npz import Array
 
 
@@ -49,7 +50,8 @@ class Field:
 class Recipe:
     """How a clip becomes rows. Everything that decides the bytes is in `settings` (JSON values, a version among them).
 
-    decode: (clip, settings) -> field -> array, a function of a module; raises `Unusable`. It runs in
+    libraries: modules whose versions may change the bytes a little; they are noted beside a cache and are not part of
+    the digest. decode: (clip, settings) -> field -> array, a function of a module; raises `Unusable`. It runs in
     worker processes, so its module imports no torch: that would cost each of them seconds and 200 MB.
     """
 
@@ -57,6 +59,7 @@ class Recipe:
     settings: Mapping[str, Any]
     fields: Mapping[str, Field]
     decode: Callable[[Clip, Mapping[str, Any]], Mapping[str, Array]]
+    libraries: tuple[str, ...] = MEDIA
 
     @property
     def digest(self) -> str:

@@ -64,7 +64,7 @@ class Sentiment(ClipDataset):
     def recipe(self) -> Recipe:
         """Padded sequences from the first step that has text."""
         settings = {"version": 1, "steps": self.steps, "silence": self.silence}
-        return Recipe("features", settings, raw.fields(self.steps, self.channels), raw.decode)
+        return Recipe("features", settings, raw.fields(self.steps, self.channels), raw.decode, ("h5py", "numpy"))
 
     @cached_property
     def cache(self) -> Cache:

@@ -21,6 +21,7 @@ class Inventory:
     """What is there of a set. variants: (clips, name) of its known states; left_out: (file or clip, reason).
 
     missing: split list -> the clips that it names and that are not there; unusable: clips that could not be decoded.
+    libraries: versions of those that the clips were decoded with; installed: of the same libraries now.
     """
 
     clips: int
@@ -28,6 +29,8 @@ class Inventory:
     left_out: tuple[tuple[str, str], ...] = ()
     missing: Mapping[str, list[str]] = field(default_factory=dict)
     unusable: int = 0
+    libraries: tuple[str, ...] = ()
+    installed: str = ""
 
     @property
     def is_partial(self) -> bool:

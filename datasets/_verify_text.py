@@ -32,6 +32,8 @@ def data_of(found: Verification) -> dict[str, Any]:
         "variants": [{"clips": clips, "name": name} for clips, name in inventory.variants],
         "left_out": [{"name": name, "reason": reason} for name, reason in inventory.left_out],
         "missing": dict(inventory.missing),
+        "libraries": list(inventory.libraries),
+        "installed": inventory.installed,
         "damaged": found.damaged,
         "protocols": [
             {"name": protocol.name, "card": protocol.card, "folds": [_fold_data(f, found.class_names) for f in folds]}
@@ -66,10 +68,21 @@ def _absences(found: Verification) -> Iterator[str]:
             yield from _wrapped(f"missing: {len(ids):,} of the clips in {name}: {_some(ids)}", "", "  ")
     if inventory.is_partial and found.source:
         yield from _wrapped(f"where to ask for what is missing: {found.source}", "", "  ")
+    yield from _libraries(inventory)
     if found.damaged:
         yield from _wrapped(f"damaged, prepare again: {_some(found.damaged)}", "", "  ")
     elif found.damaged is not None:
         yield "every prepared sample is as it was written"
+
+
+def _libraries(inventory: Inventory) -> Iterator[str]:
+    """With what the clips were decoded; what is installed now, where that is another thing."""
+    for libraries in inventory.libraries:
+        yield from _wrapped(f"decoded with {libraries}", "", "  ")
+    if inventory.libraries and inventory.libraries != (inventory.installed,):
+        yield from _wrapped(
+            f"NOT what is installed now: {inventory.installed}; clips decoded with it may differ a little", "", "  "
+        )
 
 
 def _left_out(inventory: Inventory) -> Iterator[str]:

@@ -76,7 +76,7 @@ class Cremad(AudioVisual):
         if self.backbone == "conformer":
             faces = _cremad_faces.settings_of(self.weights, self.frames, self.frame_size, self.seconds)
             fields = _cremad_faces.fields(faces, self.weights)
-            return Recipe(self.backbone, faces, fields, _cremad_faces.decoder(self.weights))
+            return Recipe(self.backbone, faces, fields, _cremad_faces.decoder(self.weights), _cremad_faces.LIBRARIES)
         settings = {
             "version": _cremad_raw.VERSION,
             "frames": self.frames,

@@ -85,7 +85,7 @@ CHANGES: dict[str, dict[str, Array]] = {
 
 def recipe(**settings: object) -> Recipe:
     """The recipe of all these tests."""
-    return Recipe("bytes", {"version": 1, **settings}, FIELDS, decode)
+    return Recipe("bytes", {"version": 1, **settings}, FIELDS, decode, ("numpy",))
 
 
 def raw(source: Path, count: int = 6, **contents: bytes) -> Path:

@@ -91,6 +91,35 @@ def test_the_manifest_states_recipe_counts_and_sources() -> None:
 
 
 @pytest.mark.usefixtures("here")
+def test_the_manifest_notes_what_the_rows_were_decoded_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    def noted() -> list[str]:
+        found: list[str] = json.loads((FOLDER / "manifest.json").read_text())["libraries"]
+        return found
+
+    def stop(done: int, _: int) -> None:
+        if done == 1:
+            raise KeyboardInterrupt
+
+    source, before = raw(Path("raw"), 2), recipe().digest
+    prepare(source)
+    now = f"numpy {np.__version__}"
+    assert noted() == [now]
+    assert recipe().digest == before
+    monkeypatch.setattr(_prepare, "versions", lambda _: "numpy 99")
+    assert prepare(source).up_to_date
+    assert noted() == [now]
+    (source / "clip001").write_bytes(b"zz")
+    prepare(source)
+    assert noted() == sorted(["numpy 99", now])
+    shutil.rmtree(FOLDER)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(source, progress=stop)
+    monkeypatch.setattr(_prepare, "versions", lambda _: "numpy 100")
+    prepare(source)
+    assert noted() == ["numpy 100", "numpy 99"]
+
+
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("change", ["label", "group", "list", "content", "id"])
 def test_the_fingerprint_follows_the_content(change: str) -> None:
     source = raw(Path("raw"), 2)
