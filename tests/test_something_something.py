@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from mcr_bench.datasets.media.decode import Unusable
 from mcr_bench.datasets.media.flow import decode as flow_in_pixels
 from mcr_bench.datasets.something_something import SomethingSomething, _parts
 from mcr_bench.tests.media_files import lfs_pointer, truncate, write_clip
+from mcr_bench.tests.pretended import pretend
 
 REAL = Path(os.environ.get("MCR_BENCH_TEST_DATA", "missing")) / "something-something-v2"
 real = pytest.mark.skipif(not REAL.is_dir(), reason="MCR_BENCH_TEST_DATA has no something-something-v2 folder")
@@ -236,18 +238,30 @@ def test_a_folder_without_clips_is_an_error(tmp_path: Path) -> None:
         scanned(bare(tmp_path, range(0)))
 
 
-def test_a_tenth_of_each_class_is_held_out_of_training_whatever_else_is_there() -> None:
-    ids = [str(i) for i in range(3000)]
-    labels = np.array([0] * 2000 + [1] * 995 + [2] * 4 + [3])
-    test = {str(i) for i in range(100)}
-    part = _parts(ids, labels, test)
-    counts = {(c, p): int((part[labels == c] == p).sum()) for c in range(4) for p in ("train", "val", "test")}
-    assert [counts[0, p] for p in ("train", "val", "test")] == [1710, 190, 100]
+def test_a_tenth_of_each_class_is_held_out_of_training() -> None:
+    classes = np.array([0] * 1900 + [1] * 995 + [2] * 4 + [3])
+    labels = {str(i): int(label) for i, label in enumerate(classes)}
+    part = np.array([*_parts(labels).values()])
+    counts = {(c, p): int((part[classes == c] == p).sum()) for c in range(4) for p in ("train", "val")}
+    assert [counts[0, p] for p in ("train", "val")] == [1710, 190]
     assert [counts[1, p] for p in ("train", "val")] == [895, 100]
     assert [counts[2, p] for p in ("train", "val")] == [3, 1]
     assert [counts[3, p] for p in ("train", "val")] == [1, 0]
-    back = _parts(ids[::-1], labels[::-1], test)
-    np.testing.assert_array_equal(back[::-1], part)
+    assert _parts(dict(reversed(labels.items()))) == _parts(labels)
+
+
+def test_a_partial_copy_has_the_parts_of_the_whole_set(tmp_path: Path) -> None:
+    listed = {"train": rows(range(1, 61)), "validation": rows(range(61, 64))}
+    whole = pretend(small(tmp_path), small(tmp_path).scan(bare(tmp_path / "whole", range(1, 64), **listed), ()))
+    some = pretend(small(tmp_path), small(tmp_path).scan(bare(tmp_path / "some", range(20, 62), **listed), ()))
+    parts = [
+        dict(zip(found.ids, found.part.tolist(), strict=True))
+        for found in (data.parts("official", 1) for data in (whole, some))
+    ]
+    assert Counter(parts[0].values()) == {"train": 54, "val": 6, "test": 3}
+    assert parts[1] == {clip: part for clip, part in parts[0].items() if 20 <= int(clip) < 62}
+    assert Counter(parts[1].values())["val"] > 0
+    assert "drawn from the whole list whichever clips are there" in some.protocols()["official"].card
 
 
 def test_frames_are_a_stride_apart_and_flow_goes_to_the_next_frame(tmp_path: Path) -> None:
