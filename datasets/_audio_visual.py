@@ -19,9 +19,9 @@ class AudioVisual(ClipDataset):
     frame_size: int = setting(256, "side of the stored frames in pixels, squares of the whole picture", at_least=8)
     crop: int = setting(224, "side of the frames that a model sees", origin="MCR paper", at_least=8)
 
-    def views(self, cache: Cache, train: Array) -> dict[str, View]:
+    def view(self, modality: str, cache: Cache, train: Array) -> View:
         """Sound as it is stored (MCR code); frames cropped, flipped and normalised."""
-        return {"audio": Plain("audio"), "video": Frames("video", self.crop)}
+        return Plain("audio") if modality == "audio" else Frames("video", self.crop)
 
     def modalities(self) -> dict[str, Modality]:
         """Audio in the shape of its field, and video (frames, 3, crop, crop)."""

@@ -63,8 +63,8 @@ class ClipDataset(Dataset):
         """How clips are decoded under the present dials."""
 
     @abstractmethod
-    def views(self, cache: Cache, train: Array) -> dict[str, View]:
-        """Modality -> how its batches are made from a field; `train` (n,) are the rows to take statistics from."""
+    def view(self, modality: str, cache: Cache, train: Array) -> View:
+        """How batches of a modality are made from a field; `train` (n,) are the rows to take statistics from."""
 
     @abstractmethod
     def modalities(self) -> dict[str, Modality]:
@@ -163,14 +163,13 @@ class ClipDataset(Dataset):
         """The parts; samples stay on disk."""
         part = self._part(protocol, fold)
         require_parts(part, f"{self.name}, protocol {protocol}, fold {fold}", "Prepare more of the dataset.")
+        offered = self.modalities()
         for m in modalities:
-            if m not in self.modalities():
-                raise unknown(f"modality of {self.name}", m, self.modalities())
-        views = self.views(self.cache, np.flatnonzero(part == "train"))
-        train, val, test = (
-            self._split(np.flatnonzero(part == name), {m: v for m, v in views.items() if m in modalities})
-            for name in ("train", "val", "test")
-        )
+            if m not in offered:
+                raise unknown(f"modality of {self.name}", m, offered)
+        rows = {name: np.flatnonzero(part == name) for name in ("train", "val", "test")}
+        views = {m: self.view(m, self.cache, rows["train"]) for m in offered if m in modalities}
+        train, val, test = (self._split(at, views) for at in rows.values())
         return Splits(train, val, test)
 
     def _split(self, at: Array, views: Mapping[str, View]) -> Split:

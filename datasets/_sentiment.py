@@ -76,9 +76,9 @@ class Sentiment(ClipDataset):
         """Text, audio and video, each (steps, channels), padded."""
         return {m: Modality((self.steps, size), padded=True) for m, size in self.channels.items()}
 
-    def views(self, cache: Cache, train: Array) -> dict[str, View]:
+    def view(self, modality: str, cache: Cache, train: Array) -> View:
         """Every channel standardised over the real steps of the training part."""
-        return {m: standardised_view(cache, m, train, padded=True) for m in self.channels}
+        return standardised_view(cache, modality, train, padded=True)
 
     def rules(self, cache: Cache) -> dict[str, Rule]:
         """`standard`: whole videos in each part."""

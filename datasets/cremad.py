@@ -99,11 +99,11 @@ class Cremad(AudioVisual):
             _cremad_faces.require_weights(self.weights)
         return super().prepare(request)
 
-    def views(self, cache: Cache, train: Array) -> dict[str, View]:
+    def view(self, modality: str, cache: Cache, train: Array) -> View:
         """Spectrograms and features as they are, waveforms standardised; frames cropped, flipped and normalised."""
-        if self.backbone == "conformer":
-            return {"audio": standardised_view(cache, "audio", train, padded=True), "video": Plain("video", True)}
-        return super().views(cache, train)
+        if self.backbone == "resnet":
+            return super().view(modality, cache, train)
+        return Plain("video", True) if modality == "video" else standardised_view(cache, "audio", train, padded=True)
 
     def modalities(self) -> dict[str, Modality]:
         """Audio (1, 257, 188) and video (3, 3, 224, 224) under the default dials.

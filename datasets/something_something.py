@@ -85,12 +85,11 @@ class SomethingSomething(ClipDataset):
         }
         return Recipe(self.name, SETTINGS | dials, fields, decode)
 
-    def views(self, cache: Cache, train: Array) -> dict[str, View]:
+    def view(self, modality: str, cache: Cache, train: Array) -> View:
         """Frames normalised as ImageNet's; flow in pixels as an image (u, v, 0); the same crop for both, no flip."""
-        return {
-            "video": ScaledFrames("video", self.crop),
-            "flow": Flow("flow", self.crop, zero=STILL, unit=BOUND / LEVELS),
-        }
+        if modality == "video":
+            return ScaledFrames("video", self.crop)
+        return Flow("flow", self.crop, zero=STILL, unit=BOUND / LEVELS)
 
     def modalities(self) -> dict[str, Modality]:
         """Clips of `frames` images of 3 channels."""

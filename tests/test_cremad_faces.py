@@ -49,7 +49,7 @@ def test_conformer_has_waveforms_and_features_of_faces(weights: Path, tmp_path: 
     assert facts == {"audio": Modality((12000, 1), True), "video": Modality((8, 128), True)}
     assert data.cache.lengths("audio").tolist() == [8000] * 5 + [12000]
     assert data.cache.lengths("video").tolist() == [5] * 5 + [8]
-    audio = CachedRows(data.cache, data.views(data.cache, np.arange(6))["audio"], np.arange(6))[torch.arange(6)]
+    audio = CachedRows(data.cache, data.view("audio", data.cache, np.arange(6)), np.arange(6))[torch.arange(6)]
     assert audio[5].mean() == pytest.approx(0, abs=0.01)
     assert audio[5].std() == pytest.approx(1, abs=0.01)  # all clips are as loud
     assert (audio[0, 8000:] == 0).all()

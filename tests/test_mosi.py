@@ -22,8 +22,11 @@ from mcr_bench.bench.resolve import resolve_dataset, resolve_run
 from mcr_bench.bench.settings import build
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.training_settings import EncoderSettings, ModelSettings
+from mcr_bench.datasets import _rows, _sentiment
+from mcr_bench.datasets._cache import Cache
 from mcr_bench.datasets._mosi_raw import decode
 from mcr_bench.datasets._recipe import Clip
+from mcr_bench.datasets._rows import View
 from mcr_bench.datasets._sentiment import targets
 from mcr_bench.datasets.base import Preparation
 from mcr_bench.datasets.media.decode import Unusable
@@ -111,9 +114,16 @@ def test_samples_are_stripped_padded_and_standardised_by_the_real_steps_of_train
             assert (found[len(x) :] == 0).all()
 
 
-def test_only_the_modalities_asked_for_are_loaded(data: Mosi) -> None:
-    splits = data.load("standard", 1, 0, ("text", "video"))
-    assert list(splits.train.values) == list(splits.train.lengths) == ["text", "video"]
+def test_only_the_modalities_asked_for_are_loaded(data: Mosi, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured, real = [], _rows.standardised_view
+
+    def standardised(cache: Cache, field: str, *rest: Any, **how: Any) -> View:
+        measured.append(field)
+        return real(cache, field, *rest, **how)
+
+    monkeypatch.setattr(_sentiment, "standardised_view", standardised)
+    splits = data.load("standard", 1, 0, ("video", "text"))
+    assert list(splits.train.values) == list(splits.train.lengths) == measured == ["text", "video"]
 
 
 @pytest.mark.parametrize("protocol", [4, 5])

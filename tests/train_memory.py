@@ -59,8 +59,8 @@ class ManyClips(ClipDataset):
         fields = {name: Field(*form) for name, form in {**shapes, "aspect": ((), "float32")}.items()}
         return Recipe("noise", {"side": self.side, "clips": self.clips}, fields, decode)
 
-    def views(self, cache: Cache, train: Array) -> dict[str, View]:
-        return {"video": Frames("video", self.side), "audio": Plain("audio")}
+    def view(self, modality: str, cache: Cache, train: Array) -> View:
+        return Frames("video", self.side) if modality == "video" else Plain("audio")
 
     def modalities(self) -> dict[str, Modality]:
         return {"video": Modality((FRAMES, 3, self.side, self.side)), "audio": Modality((1, BANDS, BANDS))}
