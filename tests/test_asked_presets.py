@@ -2,11 +2,14 @@
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
 from mcr_bench.bench.plan import Plan
 from mcr_bench.bench.record.runs import StoredRun, asked_presets, preset_tags
@@ -14,6 +17,7 @@ from mcr_bench.bench.report.lines import asked_under, comparisons
 from mcr_bench.bench.report.published_match import Runs, _points
 from mcr_bench.bench.report.table import comparison_tables
 from mcr_bench.bench.tracking import Record
+from mcr_bench.cli import app
 from mcr_bench.tests.report_contents import row
 from mcr_bench.tests.test_tracking import Spec
 
@@ -103,3 +107,57 @@ def test_the_record_keeps_every_preset_of_a_run(tmp_path: Path, monkeypatch: pyt
     record.add_presets([Asked(spec.key, preset="tuned")])  # type: ignore[list-item]
     (found,) = record.rows()
     assert list(asked_presets(found["preset"], found["tags"])) == ["small", "tuned"]
+
+
+EXPERIMENT = """
+methods = ["joint", "unimodal"]
+datasets = ["synthetic"]
+seeds = 2
+
+[set]
+epochs = 2
+dataset.shared = 0.5
+dataset.unique = "0.3/0.2"
+dataset.train = 60
+dataset.val = 40
+dataset.test = 50
+
+[[comparison]]
+preset = "balanced"
+"""
+BOTH = EXPERIMENT + '\n[[comparison]]\npreset = "imbalanced"\n'
+TITLE = re.compile(r"^synthetic · .* · preset (\w+)", re.MULTILINE)
+
+
+def call(*arguments: str) -> Result:
+    done = CliRunner().invoke(app, list(arguments))
+    assert done.exit_code == 0, done.output
+    return done
+
+
+@pytest.mark.parametrize(
+    "files",
+    [{"first": EXPERIMENT, "second": EXPERIMENT.replace("balanced", "imbalanced")}, {"both": BOTH}],
+    ids=["one after the other", "in one plan"],
+)
+def test_a_run_of_two_comparisons_is_trained_once_and_stands_in_both(
+    files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With these settings the presets differ in nothing that a run depends on."""
+    monkeypatch.setenv("MCR_BENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    trained = []
+    for name, text in files.items():
+        (tmp_path / f"{name}.toml").write_text(text)
+        done = call("run", str(tmp_path / f"{name}.toml"), "--jobs", "1")
+        trained += re.findall(r"(\d+) to train", done.stderr)
+    assert trained == ["6", "0"][: len(files)]
+    rows = Record().rows()
+    assert len(rows) == 6
+    assert {row["preset"] for row in rows} == {"balanced"}
+    assert {tuple(json.loads(row["tags"]["presets"])) for row in rows} == {("imbalanced",)}
+    for verb in ("compare --baseline joint", "tables"):
+        titles = TITLE.findall(call(*verb.split()).stdout)
+        assert set(titles) == {"balanced", "imbalanced"}, verb
+    found = json.loads(call("compare", "--baseline", "joint", "--json").stdout)["comparisons"]
+    assert [TITLE.findall(one["title"]) for one in found] == [["balanced"], ["imbalanced"]]

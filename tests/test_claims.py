@@ -1,12 +1,14 @@
 """Claims: the primary test decides, secondary ones are told apart, power is said first; by hand and against scipy."""
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from mcr_bench.bench.commands.reading import all_claims, show_claims
 from mcr_bench.bench.record.samples import Samples
 from mcr_bench.bench.report.claim_tables import claim_data, claim_tables, command, power_lines, summary
 from mcr_bench.bench.report.claims import baseline_of, claims, leading
@@ -14,6 +16,7 @@ from mcr_bench.bench.report.lines import Comparison, comparisons
 from mcr_bench.bench.report.ranking import rank_datasets, rank_table
 
 SEEDS = range(10)
+NO_SAMPLES: Any = SimpleNamespace(samples=lambda _: {})  # a record whose runs have no predictions
 
 
 def run(method: str, seed: int, value: float, **changes: Any) -> dict[str, Any]:
@@ -332,3 +335,21 @@ def test_ranks_need_two_methods_on_every_dataset() -> None:
     ranks = rank_datasets([compared({"ensemble": BASE})])
     assert ranks.mean_ranks == {}
     assert "no two methods" in rank_table(ranks).notes[0]
+
+
+@pytest.mark.parametrize(("metric", "reason"), [(None, "no run of ensemble to compare with"), ("mae", "logged mae")])
+def test_a_comparison_that_cannot_be_made_prints_its_reason_and_nothing_else(
+    metric: str | None, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`bare` has neither the baseline nor the metric that the other one has."""
+    bare = [run("up", s, v, dataset="bare") for s, v in enumerate(noisy(0.2, 1))]
+    full = [run(m, s, v, metrics={"test/mae": v}) for m in ("ensemble", "up") for s, v in enumerate(noisy(0.1, 2))]
+    found = comparisons([*bare, *full], "joint")
+    made, missing = all_claims(found, NO_SAMPLES, "up" if metric else "ensemble", metric)
+    assert [one.comparison.dataset for one in made] == ["toy.npz"]
+    show_claims(made, missing, found, as_json=False, metric=metric)
+    (said,) = (line for line in capsys.readouterr().out.splitlines() if "bare · " in line)
+    assert said.startswith("bare · a + b · protocol file · preset default: no run")
+    assert reason in said
+    show_claims([], missing, found, as_json=False, metric=metric)
+    assert capsys.readouterr().out.splitlines() == missing

@@ -18,6 +18,7 @@ from mcr_bench.bench.report.published import published_tables_of
 from mcr_bench.bench.report.published_match import Answer, Runs, answers, sample_sd
 from mcr_bench.bench.report.published_table import published_tables
 from mcr_bench.bench.report.table import Table
+from mcr_bench.bench.statistics.verdict import verdict
 
 WORDS = {"reproduced", "lower", "higher", "inconclusive", "not comparable", "not run", "not offered"}
 ADAPTER = """
@@ -133,6 +134,22 @@ def test_runs_that_fit_get_a_verdict(folder: Path, points: tuple[float, ...], wo
     assert answer.word == word
     assert answer.values == pytest.approx(points)
     assert (answer.command, answer.reasons) == ("", ())
+
+
+def test_a_verdict_over_folds_counts_their_shared_training_data(folder: Path) -> None:
+    sizes = {"data/train_samples": 80.0, "data/test_samples": 20.0}
+
+    values = (61.0, 62.0, 63.0)
+    found = [run(v / 100, s, fold=s) for s, v in enumerate(values)]
+    for row in found:
+        row["metrics"] |= sizes
+    answer, (table,) = ask(folder, found), published_tables_of(folder)
+    number = table.numbers["Joint", "Set Net"]
+    spread = sample_sd(number, table.ddof)
+    apart, judged = (verdict(values, number.mean, spread, number.n_runs, overlap=o) for o in (None, 20 / 80))
+    assert answer.delta_interval is not None
+    assert answer.delta_interval.margin == pytest.approx(judged.interval.margin)
+    assert answer.delta_interval.margin > 1.2 * apart.interval.margin
 
 
 def test_interval_and_difference_by_the_closed_form(folder: Path) -> None:

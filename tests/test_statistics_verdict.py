@@ -50,6 +50,25 @@ def test_a_published_spread_without_n_counts_whole() -> None:
     assert alone == pytest.approx(stats.t.ppf(0.975, 2) * np.sqrt(1 / 3))
 
 
+@pytest.mark.parametrize(
+    ("overlap", "low", "high", "word"),
+    # Ours are 60 with variance 1 over 3 folds, t(2) .975 = 4.302653: the squared error is 1/3, or 1/3 + 1/4 = 7/12.
+    [(None, 0.015862, 4.984138, "higher"), (0.25, -0.786205, 5.786205, "inconclusive")],
+)
+def test_folds_that_share_training_data_widen_the_interval(
+    overlap: float | None, low: float, high: float, word: str
+) -> None:
+    result = verdict([59.0, 60.0, 61.0], 57.5, overlap=overlap)
+    assert (result.interval.low, result.interval.high) == pytest.approx((low, high), abs=1e-5)
+    assert (result.word, result.difference) == (word, 2.5)
+
+
+def test_overlap_widens_our_part_of_both_spreads_alone() -> None:
+    """7/12 of ours and 1/4 of theirs; degrees of freedom (10/12)^2 / ((7/12)^2 / 2 + (1/4)^2 / 3) = 40/11."""
+    result = verdict([59.0, 60.0, 61.0], 60.0, 1.0, 4, overlap=0.25)
+    assert result.interval.margin == pytest.approx(stats.t.ppf(0.975, 40 / 11) * np.sqrt(10 / 12))
+
+
 @pytest.mark.parametrize(("ours", "reason"), [([60.0], "1 value of ours"), ([60.0, 60.0], "any spread")])
 def test_without_spread_nothing_is_claimed(ours: list[float], reason: str) -> None:
     result = verdict(ours, 50.0)

@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from mcr_bench.bench import registry
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors import local
 from mcr_bench.bench.executors.events import Failure, Outcome
+from mcr_bench.bench.figures.catalog import Sources, all_figures
 from mcr_bench.bench.plan import Request, make_plan
 from mcr_bench.bench.presets import preset_of
+from mcr_bench.bench.report.html.across import budgets_markup
 from mcr_bench.bench.runs import RunSpec
 from mcr_bench.bench.settings import Space, setting
 from mcr_bench.bench.tracking import Record
@@ -328,6 +331,31 @@ def test_budget_curves_are_those_of_the_random_trials(home: Path) -> None:
         assert set(mine["untuned"]) == {tuned.trials[0].value}
     assert set(curves["modalities"]) == {"m1+m2"}
     assert set(curves["preset"]) == {"tuned@4"}
+
+
+def test_searches_under_two_presets_give_two_curves(home: Path) -> None:
+    """The same draws, ten points better under the other preset: mixed, no line would be 1 2 3 trials long."""
+
+    def value(spec: RunSpec) -> float:
+        return rate(spec) + 10 * (spec.preset == "imbalanced")
+
+    results = [tune(request("joint", preset=preset), execute=Pretend(value)) for preset in ("balanced", "imbalanced")]
+    names = [result.preset for result in results]
+    curves = budget_curves(home)
+    drawn = {name: d for name in names for d in all_figures([], Sources("joint", budgets=curves), ["budget"])
+             if d.about.endswith(f"preset {name}")}  # fmt: skip
+    assert list(drawn) == names
+    assert len({d.stem for d in drawn.values()}) == 2
+    page = budgets_markup(curves)
+    for result in results:
+        (tuned,) = result.methods
+        expected = expected_best([float(t.value or 0) for t in tuned.trials[1:]], True)
+        figure = drawn[result.preset].result
+        assert isinstance(figure, Figure)
+        (line,) = figure.axes[0].lines
+        np.testing.assert_allclose(np.asarray(line.get_xdata()), [1, 2, 3])
+        np.testing.assert_allclose(np.asarray(line.get_ydata()), 100 * expected)
+        assert page.count(f"preset {result.preset}</h3>") == 1
 
 
 @pytest.mark.usefixtures("real")
