@@ -325,6 +325,14 @@ def test_pareto_divides_by_the_line_that_the_table_divides_by() -> None:
     assert [len(found) for found in steps] == [0, 1], "passes alone decide the front"
 
 
+def test_pareto_names_long_lines_below_as_its_legend_does() -> None:
+    long = "mine [mine.first=0.1 mine.second=0.01 mine.third=1]"
+    found = compared(line("base", [0.6, 0.7]), line(long, [0.6, 0.7], dependencies="abc"))
+    said = words(pareto(found, look(found), "base"))
+    assert said.count("mine.third") == 1
+    assert "without the runs that they start from: mine [mine.first=0.1" in said
+
+
 def test_error_groups_say_which_lines_have_fewer_runs() -> None:
     single = [line(f"unimodal ({m})", [0.6, 0.6], "unimodal", modalities=(m,)) for m in TWO]
     found = compared(*single, line("mine", [0.6, 0.6]), line("short", [0.6]))

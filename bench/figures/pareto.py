@@ -86,7 +86,7 @@ def pareto(found: Comparison, look: Marks, cost_baseline: str) -> Figure:
     bars += "; costs: median over runs; passes: forward and backward, all encoders"
     bars += "; time as measured: the front is of passes alone"
     notes_below(
-        figure, [bars, folds_note(found.rows), _earlier({label: found.lines[label] for label in shown}), *notes]
+        figure, [bars, folds_note(found.rows), _earlier({texts[label]: found.lines[label] for label in shown}), *notes]
     )
     return figure
 
