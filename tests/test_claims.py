@@ -127,6 +127,13 @@ def test_what_too_few_pairs_can_test_is_not_in_bold_and_said() -> None:
     assert "not separated from ensemble: same" in summary(found)
 
 
+def test_lines_that_are_untested_because_all_are_are_not_listed() -> None:
+    found = claims(compared({"ensemble": BASE[:3], "up": noisy(0.2, 1, 3), "same": noisy(0, 2, 3)}), "ensemble")
+    assert set(found.untested) == {"up", "same"}
+    (note,) = (note for note in claim_tables(found)[0].notes if "cannot reach" in note)
+    assert note.startswith("no bold type: 3 (seed, fold) pair(s) cannot reach")
+
+
 def test_another_preset_is_no_part_of_the_family() -> None:
     values = {"ensemble": BASE, "up": noisy(0.2, 1), "same": noisy(0, 2)}
     rows = [run(m, s, v) for m, found in values.items() for s, v in enumerate(found)]

@@ -170,6 +170,18 @@ def test_a_published_line_leads_to_the_runs_beside_it() -> None:
     assert "href" not in shown["Paper C"]
 
 
+@pytest.mark.parametrize(("settings", "folded"), [(2, False), (3, True)])
+def test_the_commands_of_a_grid_open_on_demand(settings: int, folded: bool) -> None:
+    grid = [
+        row("plus", s, 0.5 + s / 100, label=f"plus [d={d}]", tags={"overrides": f"d={d}", "config": f"{d}"})
+        for d in range(settings)
+        for s in (0, 1)
+    ]
+    text = report_page(contents([*(row("ensemble", s, 0.4) for s in (0, 1)), *grid]))
+    assert text.count("--set d=1") >= 3, "in the summary, the comparison and its protocol card"
+    assert text.count(f"<summary>{settings + 1} commands</summary>") == (3 if folded else 0)
+
+
 def test_tuning_budgets_are_shown_up_to_the_largest() -> None:
     place = {"dataset": "toy", "protocol": "p", "modalities": "a+b", "preset": "t", "metric": "accuracy"}
     curves = pd.DataFrame({"budget": [1, 2, 3], "expected": [0.1, 0.2, 0.3]})

@@ -21,7 +21,7 @@ def family_notes(
     if unpaired:
         notes.append(f"not tested: {_listed(unpaired)}: no seed and fold in common with {baseline}")
     few = [f"{one.label}: {one.paired.n} pairs" for one in against if not one.tested]
-    if few:
+    if 0 < len(few) < len(against):  # where none can, the rule of bold type says so for all
         notes.append(f"not tested: {', '.join(few)}: cannot reach p <= {alpha:g} after Holm over {len(against)}")
     if aside:
         notes.append(f"not in the family: {_listed(aside)}, which see one modality only")

@@ -16,6 +16,7 @@ from mcr_bench.bench.report.table import Table, comparison_table, protocol_notes
 OPTIMISER = "optimiser: "
 PARTS = (("training", "data/train_samples"), ("validation", "data/val_samples"), ("test", "data/test_samples"))
 LISTED_SIZES = 6
+SHOWN_COMMANDS = 3
 
 
 def section_markup(section: Section, pictures: Sequence[Picture], cost_baseline: str, name: str) -> Markup:
@@ -51,8 +52,9 @@ def words(found: Claims | str) -> Markup:
     if found.power is None:
         return items(power_lines(found), class_="words")
     if not found.power.reachable:
-        mend = tag("pre", tag("code", command(found.comparison, found.power.needed)))
-        return tag("div", tag("p", f"This design cannot say: {cannot(found)}."), mend, class_="words")
+        mend = command(found.comparison, found.power.needed)
+        shown = _commands(mend, tag("pre", tag("code", mend)))
+        return tag("div", tag("p", f"This design cannot say: {cannot(found)}."), shown, class_="words")
     neither = [one for one in found.against if one.label in found.neither]
     groups = (
         (f"Better than {found.baseline}", [one for one in found.against if one.label in found.better]),
@@ -100,12 +102,19 @@ def protocol_card(found: Comparison) -> Markup:
         ("Data fingerprint", _listed(t.get("fingerprint", "") for t in tags)),
     ]
     if found.rows:
-        entries.append(("Command", tag("code", command(found, len(seeds)))))
+        text = command(found, len(seeds))
+        entries.append(("Command", _commands(text, tag("code", text))))
     return definitions(entries, class_="card")
 
 
 def _leading(found: Claims | str) -> tuple[set[str], str]:
     return (set(), f"no bold type: {found}") if isinstance(found, str) else leading(found)
+
+
+def _commands(text: str, shown: Markup) -> Markup:
+    """Every line of a grid needs a command of its own: many of them open on demand."""
+    count = len(text.splitlines())
+    return fold(f"{count} commands", shown) if count > SHOWN_COMMANDS else shown
 
 
 def _differences(found: Claims, group: Sequence[Against]) -> str:
