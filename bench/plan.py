@@ -154,6 +154,13 @@ def _add_dataset(plan: Plan, name: str, methods: "Methods", request: Request) ->
             return reason
         scene = scenes.get(repr(dials)) or _scene(name, request, preset, dials)
         scenes[repr(dials)] = scene
+        try:
+            for fold in sorted({fold for _, fold in _pairs(scene, request)}):
+                scene.data.require(scene.protocol.name, fold)
+        except UserError as error:
+            if not request.optional:
+                raise
+            return f"data missing: {str(error).splitlines()[0]}"
         _announce(plan, scene, request)
         for source, cls in methods:
             _add_method(plan, source, cls, scene, values, point, request)

@@ -159,10 +159,15 @@ class ClipDataset(Dataset):
         """A digest of the cached arrays, labels, groups and split lists."""
         return self.cache.fingerprint
 
+    def require(self, protocol: str, fold: int) -> None:
+        """UserError where no prepared clip is in a part."""
+        remedy = f"Prepare more clips, or whole split lists; `mcr-bench data verify {self.name}` says what is there."
+        require_parts(self._part(protocol, fold), f"{self.name}, protocol {protocol}, fold {fold}", remedy)
+
     def load(self, protocol: str, fold: int, seed: int, modalities: tuple[str, ...]) -> Splits:
         """The parts; samples stay on disk."""
+        self.require(protocol, fold)
         part = self._part(protocol, fold)
-        require_parts(part, f"{self.name}, protocol {protocol}, fold {fold}", "Prepare more of the dataset.")
         offered = self.modalities()
         for m in modalities:
             if m not in offered:

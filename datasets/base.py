@@ -223,6 +223,9 @@ class Dataset(ABC):
     def fingerprint(self) -> str:
         """A digest of the content that a run depends on (not of the place where it lies)."""
 
+    def require(self, protocol: str, fold: int) -> None:  # noqa: B027 (nothing that most sets could know sooner)
+        """UserError where a part of the fold is empty: asked before anything is trained, so it must be quick."""
+
     @abstractmethod
     def load(self, protocol: str, fold: int, seed: int, modalities: tuple[str, ...]) -> Splits:
         """The three parts, standardised with statistics of the training part."""

@@ -66,13 +66,20 @@ class UtdMhad(Dataset):
         self.facts()
         return digest(self._file)
 
-    def load(self, protocol: str, fold: int, seed: int, modalities: tuple[str, ...]) -> Splits:
-        """The parts of the protocol and fold; the group of a clip is its subject."""
+    def require(self, protocol: str, fold: int) -> None:
+        """UserError where no prepared clip is in a part."""
+        where = f"'{self._file}', protocol {protocol}, fold {fold}"
+        require_parts(self._part(protocol, fold), where, f"Prepare more subjects: `{PREPARE}`.")
+
+    def _part(self, protocol: str, fold: int) -> Array:
         if protocol not in self.protocols():
             raise unknown("protocol", protocol, self.protocols())
-        part = self._table.part if protocol == "subjects" else _loso(fold, self._table.groups or [])
-        require_parts(part, f"'{self._file}', protocol {protocol}, fold {fold}", f"Prepare more subjects: `{PREPARE}`.")
-        return self._table.splits(part, modalities)
+        return self._table.part if protocol == "subjects" else _loso(fold, self._table.groups or [])
+
+    def load(self, protocol: str, fold: int, seed: int, modalities: tuple[str, ...]) -> Splits:
+        """The parts of the protocol and fold; the group of a clip is its subject."""
+        self.require(protocol, fold)
+        return self._table.splits(self._part(protocol, fold), modalities)
 
     def inventory(self) -> Inventory:
         """The prepared clips of 861, and the files that were left out."""

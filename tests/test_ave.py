@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.plan import Request, make_plan_of
 from mcr_bench.bench.presets import presets_of
 from mcr_bench.bench.registry import dataset
 from mcr_bench.bench.resolve import resolve_dataset
@@ -24,6 +25,7 @@ from mcr_bench.datasets.ave import Ave
 from mcr_bench.datasets.base import Preparation
 from mcr_bench.datasets.media.decode import Unusable, read_frames
 from mcr_bench.tests.media_files import frequency, lfs_pointer, truncate, write_clip
+from mcr_bench.tests.planned import planned
 from mcr_bench.tests.pretended import with_index
 
 REAL = Path(os.environ.get("MCR_BENCH_TEST_DATA", "missing")) / "ave"
@@ -279,6 +281,18 @@ def test_foreign_folders_and_unreadable_lists_are_refused_and_nothing_is_written
     with pytest.raises(UserError, match=r"unknown split list 'folds\.json'"):
         made.prepare(Preparation(source, [tmp_path / "folds.json"]))
     assert not list(tmp_path.glob("data/ave/*/manifest.json"))
+
+
+def test_a_part_without_a_clip_is_told_before_anything_is_trained(tmp_path: Path, source: Path) -> None:
+    raw_folder = tmp_path / "raw"
+    shutil.copytree(source, raw_folder)
+    (raw_folder / "valSet.txt").write_text("")
+    Ave(tmp_path / "ave", **SMALL).prepare(Preparation(raw_folder, jobs=1))
+    dials = {f"dataset.{key}": [str(value)] for key, value in SMALL.items()}
+    with pytest.raises(UserError, match=r"official, fold 1: the val split is empty\. .*`mcr-bench data verify ave`"):
+        planned("ave", "joint", data_root=tmp_path, set=dials)
+    (absent,) = make_plan_of([Request(["joint"], ["ave"], data_root=tmp_path, overrides=dials, optional=True)]).absent
+    assert "data missing: ave, protocol official, fold 1: the val split is empty" in absent.text
 
 
 def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
