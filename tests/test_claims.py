@@ -219,7 +219,22 @@ def test_per_sample_tests_read_stored_scores() -> None:
     refused = few.against[0].samples
     assert refused is not None
     assert "4 group" in refused.groups.refused
-    assert any("groups interval refused" in note for note in claim_tables(few)[1].notes)
+    assert any(note.startswith("groups interval refused") for note in claim_tables(few)[1].notes)
+
+
+def test_one_pair_has_no_interval_and_runs_without_a_partner_are_told() -> None:
+    rows = [run("ensemble", 0, 0.5), *(run("up", s, v) for s, v in enumerate([0.7, 0.9]))]
+    primary = claim_tables(claims(*comparisons(rows, "joint"), "ensemble"))[0]
+    assert any(note.startswith("interval refused: 1 pair ") for note in primary.notes)
+    assert any("over the pairs alone" in note and "up (1 pairs; 2 runs, 1 of" in note for note in primary.notes)
+    paired = claim_tables(claims(compared({"ensemble": BASE, "up": noisy(0.2, 1)}), "ensemble"))[0]
+    assert not any("over the pairs alone" in note for note in paired.notes)
+
+
+def test_differences_that_cancel_are_zero_and_no_rounding_error() -> None:
+    found = claims(compared({"ensemble": [10 / 30, 9 / 30], "up": [8 / 30, 11 / 30]}), "ensemble")
+    assert found.against[0].paired.difference == 0
+    assert claim_tables(found)[0].text()[1][1] == "0.00"
 
 
 def test_per_sample_tests_say_on_how_many_runs_they_rest_and_what_they_assume() -> None:

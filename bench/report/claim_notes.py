@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from mcr_bench.bench.report.lines import Comparison, Row, overlap_of, several_folds
+from mcr_bench.bench.report.lines import Comparison, Row, overlap_of, pairs_of, several_folds
 
 if TYPE_CHECKING:
     from mcr_bench.bench.report.claims import Against
@@ -29,6 +29,14 @@ def family_notes(
     fewer = [f"{one.label} ({one.paired.n})" for one in against if one.paired.n < most]
     if fewer:
         notes.append(f"fewer pairs than the others: {', '.join(fewer)}")
+    runs = {label: len(pairs_of(comparison.lines[label])) for label in candidates}
+    wider = [
+        f"{one.label} ({one.paired.n} pairs; {runs[one.label]} runs, {runs[baseline]} of {baseline})"
+        for one in against
+        if one.paired.n < max(runs[one.label], runs[baseline])
+    ]
+    if wider:
+        notes.append(f"differences are over the pairs alone, the means beside them over all runs: {', '.join(wider)}")
     return notes + _overlap_notes(against)
 
 

@@ -146,8 +146,8 @@ def _sample_notes(found: Claims, tests: Sequence[SampleTests], unit: str) -> lis
     ]
     notes += ["samples (no groups named): each test sample counts as a group of its own"] * (unit == "samples")
     notes += [f"{unit}: {name}" for name in dict.fromkeys(one.groups.method for one in tests)]
-    notes += _refused(unit, [one.groups for one in tests])
-    return notes + _refused(f"seeds × {unit}", [one.seeds_groups for one in tests])
+    notes += _refused(f"{unit} interval", [one.groups for one in tests])
+    return notes + _refused(f"seeds × {unit} interval", [one.seeds_groups for one in tests])
 
 
 def _cells(tests: SampleTests | None) -> tuple[Cell, ...]:
@@ -191,7 +191,7 @@ def _pair_text(found: Claims, row: str, column: str) -> str | None:
 
 
 def _refused(name: str, intervals: list[Interval]) -> list[str]:
-    return [f"{name} interval refused: {reason}" for reason in dict.fromkeys(i.refused for i in intervals) if reason]
+    return [f"{name} refused: {reason}" for reason in dict.fromkeys(i.refused for i in intervals) if reason]
 
 
 def _against_data(found: Claims, one: Against) -> dict[str, Any]:

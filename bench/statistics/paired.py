@@ -9,6 +9,7 @@ from scipy import stats
 
 from mcr_bench.bench.statistics.intervals import (
     CORRECTED,
+    ROUNDING,
     Array,
     Interval,
     around,
@@ -55,7 +56,8 @@ def compare_paired(a: ArrayLike, b: ArrayLike, *, level: float = 0.95, overlap: 
     scale = float(max(np.abs(x).max(), np.abs(y).max()))
     interval, t = _t(d, scale, level, overlap)
     primary, ranked = float(sign_flip(d)), _wilcoxon(d, scale)
-    return Paired(len(d), float(d.mean()), interval, primary, t, ranked, superiority(x, y), overlap is not None)
+    difference = 0.0 if abs(d.mean()) <= ROUNDING * scale else float(d.mean())
+    return Paired(len(d), difference, interval, primary, t, ranked, superiority(x, y), overlap is not None)
 
 
 def superiority(a: ArrayLike, b: ArrayLike) -> float:
