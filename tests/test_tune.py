@@ -358,6 +358,20 @@ def test_searches_under_two_presets_give_two_curves(home: Path) -> None:
         assert page.count(f"preset {result.preset}</h3>") == 1
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"tuned@4": {}}', '{"tuned@4": {"methods": 3}}'])
+def test_a_damaged_file_of_searches_is_named_and_made_again(home: Path, content: str) -> None:
+    made = tune(request("joint"), execute=Pretend(rate))
+    path = next((home / "tuning/searches").glob("*.json"))
+    kept = path.read_bytes()
+    path.write_text(content)
+    for read in (lambda: budget_curves(home), lambda: tune(request("joint"), execute=Pretend(rate))):
+        with pytest.raises(UserError, match=r"searches/.*\.json' cannot be read .*Remove the file"):
+            read()
+    path.unlink()
+    assert tune(request("joint"), execute=Pretend(rate)).methods == made.methods
+    assert path.read_bytes() == kept
+
+
 @pytest.mark.usefixtures("real")
 def test_trials_train_for_real_apart_from_the_record_of_comparisons(home: Path) -> None:
     tiny = {"epochs": ["1"], "dataset.train": ["40"], "dataset.val": ["20"], "dataset.test": ["20"]}

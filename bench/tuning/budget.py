@@ -1,13 +1,12 @@
 """Expected best validation value against budget: what a search of n draws would have found, per method."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mcr_bench.bench.tuning.result import searches_folder
+from mcr_bench.bench.tuning.result import read_searches, searches_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +45,7 @@ def budget_curves(home: Path) -> "pd.DataFrame":
     rows = [
         row
         for path in sorted(searches_folder(home).glob("*.json"))
-        for search in json.loads(path.read_text(encoding="utf-8")).values()
+        for search in read_searches(path).values()
         for method, trials in search["methods"].items()
         for row in _rows(search, method, trials)
     ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.presets import Preset, write_user_preset
 from mcr_bench.bench.settings import Value
 
@@ -117,6 +118,18 @@ def searches_folder(home: Path) -> Path:
     return home / "tuning" / "searches"
 
 
+def read_searches(path: Path) -> dict[str, Any]:
+    """Preset -> search of one dataset's file; UserError where it is damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {preset: search | {"methods": dict(search["methods"])} for preset, search in found.items()}
+    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
+        raise UserError(
+            f"the searches in '{path}' cannot be read ({error}). Remove the file; the same `mcr-bench tune` commands "
+            "write it again from the trials on record."
+        ) from error
+
+
 def keep(search: Search, methods: list[Tuned], home: Path) -> tuple[Path, list[str]]:
     """Keep the search and write its preset; the preset's path, and the methods whose earlier result stays in it.
 
@@ -126,7 +139,7 @@ def keep(search: Search, methods: list[Tuned], home: Path) -> tuple[Path, list[s
     path.parent.mkdir(parents=True, exist_ok=True)
     mine = {tuned.method: [asdict(trial) for trial in tuned.trials] for tuned in methods}
     with FileLock(f"{path}.lock"):
-        searches = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        searches = read_searches(path) if path.exists() else {}
         earlier = dict(searches.get(search.preset, {}))
         others = earlier.pop("methods", {}) if _same(earlier, search) else {}
         found = others | mine
