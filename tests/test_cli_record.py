@@ -160,6 +160,20 @@ def test_table1_can_be_planned_without_any_data() -> None:
     assert call("run", "table1.toml").exit_code == 2
 
 
+def test_folders_of_tables_and_figures_that_cannot_be_written_are_named(
+    recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{recorded}/home/mlflow.db")
+    monkeypatch.setenv("MCR_BENCH_HOME", "taken")
+    Path("taken").mkdir()
+    for verb, name in (("tables", "tables"), ("plot", "figures")):
+        (Path("taken") / name).write_text("mine")
+        done = call(verb)
+        assert (done.exit_code, "MCR_BENCH_HOME" in done.stderr) == (2, True), done.output
+        assert f"cannot write '{Path.cwd()}/taken/{name}'" in done.stderr
+        assert (Path("taken") / name).read_text() == "mine"
+
+
 def test_lists_of_experiments_and_figures() -> None:
     assert "figure1.toml" in call("list", "experiments").stdout
     assert {"methods", "forest"} <= {card["name"] for card in json.loads(call("list", "figures", "--json").stdout)}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mcr_bench.bench import registry
 from mcr_bench.bench.commands.output import say
+from mcr_bench.bench.commands.written import writing
 from mcr_bench.bench.errors import unknown
 from mcr_bench.bench.figures.catalog import CARDS, Drawn, Sources, all_figures
 from mcr_bench.bench.figures.style import save
@@ -42,5 +43,6 @@ def save_figures(drawn: Iterable[Drawn], folder: Path) -> list[Path]:
         if isinstance(one.result, str):
             say(f"left out: {one.card.name} of {one.about}: {one.result}", err=True)
         else:
-            written += save(one.result, folder, one.stem)
+            with writing(folder):
+                written += save(one.result, folder, one.stem)
     return written

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from mcr_bench.bench.commands.output import say
 from mcr_bench.bench.commands.reading import chosen, tables_of
-from mcr_bench.bench.commands.written import forget_outdated
+from mcr_bench.bench.commands.written import forget_outdated, writing
 from mcr_bench.bench.experiment import Experiment
 from mcr_bench.bench.report.export import write_tables
 from mcr_bench.bench.report.lines import Comparison, Row, comparisons
@@ -77,7 +77,8 @@ def say_outdated(paths: list[Path]) -> None:
 def _write(tables: Iterable[Table], folder: Path, err: bool = False) -> list[Path]:
     """Each table, said with its formats on one line; returns the files."""
     stems: dict[Path, list[str]] = {}
-    written = write_tables(list(tables), folder)
+    with writing(folder):
+        written = write_tables(list(tables), folder)
     for path in written:
         stems.setdefault(path.with_suffix(""), []).append(path.suffix.removeprefix("."))
     for stem, formats in stems.items():

@@ -1,8 +1,23 @@
 """What a verb wrote into a folder of generated files: outdated ones of its own go, anything else stays."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from mcr_bench.bench.errors import UserError
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """UserError where the folder, or a file in it, cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write '{error.filename or folder}' ({error.strerror}). It needs a folder that you may write to, "
+            "with room; MCR_BENCH_HOME names another place."
+        ) from error
 
 
 def list_of(folder: Path) -> Path:
@@ -18,10 +33,11 @@ def forget_outdated(folder: Path, written: Collection[Path], everything: bool) -
     names = {path.name for path in written}
     before = _read(list_of(folder))
     outdated = [folder / name for name in sorted(before - names)] if everything else []
-    for path in outdated:
-        path.unlink(missing_ok=True)
-    if folder.is_dir():
-        list_of(folder).write_text(json.dumps(sorted(names if everything else names | before)), encoding="utf-8")
+    with writing(folder):
+        for path in outdated:
+            path.unlink(missing_ok=True)
+        if folder.is_dir():
+            list_of(folder).write_text(json.dumps(sorted(names if everything else names | before)), encoding="utf-8")
     return outdated
 
 
