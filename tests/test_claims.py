@@ -10,7 +10,14 @@ from scipy import stats
 
 from mcr_bench.bench.commands.reading import all_claims, show_claims
 from mcr_bench.bench.record.samples import Samples
-from mcr_bench.bench.report.claim_tables import claim_data, claim_tables, command, power_lines, summary
+from mcr_bench.bench.report.claim_tables import (
+    baseline_command,
+    claim_data,
+    claim_tables,
+    command,
+    power_lines,
+    summary,
+)
 from mcr_bench.bench.report.claims import baseline_of, claims, leading
 from mcr_bench.bench.report.lines import Comparison, comparisons
 from mcr_bench.bench.report.ranking import rank_datasets, rank_table
@@ -321,6 +328,18 @@ def test_the_command_trains_the_lines_and_the_preset_that_were_compared() -> Non
         f"mcr-bench run --methods mcr {place} --set mcr.kind=greedy --seeds 9",
         f"mcr-bench run --methods mcr {place} --set mcr.kind=joint --seeds 9",
     }
+
+
+def test_a_missing_baseline_is_trained_as_the_lines_were() -> None:
+    tags = {"overrides": "epochs=1 mcr.kind=greedy"}
+    (comparison,) = comparisons([run("mcr", s, 0.5, tags=tags) for s in (2, 7)], "joint")
+    place = "--dataset toy.npz --protocol file --modalities a,b --preset default"
+    assert (
+        baseline_command(comparison, "ensemble")
+        == f"mcr-bench run --methods ensemble {place} --set epochs=1 --seeds 2,7"
+    )
+    (comparison,) = comparisons([run("mcr", 3, 0.5)], "joint")
+    assert baseline_command(comparison, "ensemble").endswith("--seeds 3,")
 
 
 def ranked(dataset: str, values: Mapping[str, float], **changes: Any) -> list[dict[str, Any]]:

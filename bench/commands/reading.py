@@ -8,7 +8,7 @@ from rich.text import Text
 from mcr_bench.bench import registry
 from mcr_bench.bench.commands.output import print_json, say
 from mcr_bench.bench.errors import UserError, unknown
-from mcr_bench.bench.report.claim_tables import claim_data, claim_tables, power_lines, summary
+from mcr_bench.bench.report.claim_tables import baseline_command, claim_data, claim_tables, power_lines, summary
 from mcr_bench.bench.report.claims import Claims, baseline_of, claims, leading
 from mcr_bench.bench.report.lines import Comparison, Row, comparisons
 from mcr_bench.bench.report.published_table import published_tables
@@ -51,15 +51,15 @@ def all_claims(
     if found and not has_baseline(found, baseline):
         names = {label for one in found for label in one.lines} | {row["method"] for one in found for row in one.rows}
         if baseline in registry.method_names():
-            run = f"mcr-bench run --methods {baseline} --dataset {found[0].rows[0]['dataset']}"
-            others = ", ".join(sorted(names))
-            raise UserError(f"--baseline: no run of {baseline} on record. Run it ({run}), or name one of: {others}.")
+            run, others = baseline_command(found[0], baseline), ", ".join(sorted(names))
+            raise UserError(f"--baseline: no run of {baseline} on record. Run it: {run} ; or name one of: {others}.")
         raise UserError(f"--baseline: {unknown('method on record', baseline, names)}")
     made, missing = [], []
     for one in found:
         line = baseline_of(one, baseline)
         if line is None:
-            missing.append(f"{one.title}: no run of {baseline} to compare with; give another --baseline, or run it")
+            run = f", or run it: {baseline_command(one, baseline)}" if baseline in registry.method_names() else ""
+            missing.append(f"{one.title}: no run of {baseline} to compare with; give another --baseline{run}")
         elif metric is not None and metric not in _metrics(one):
             missing.append(f"{one.title}: no run logged {metric}")
         else:

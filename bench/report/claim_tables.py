@@ -1,7 +1,7 @@
 """Claims -> tables and sentences: the primary test first, the secondary ones labelled so, power before everything."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import isfinite, isinf, isnan
 from typing import Any
 
@@ -56,17 +56,28 @@ def command(comparison: Comparison, seeds: int) -> str:
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(settings_of(row)), []).append(row)
-    return " &&\n".join(_command(comparison, group, settings, seeds) for settings, group in groups.items())
+    calls = []
+    for settings, group in groups.items():
+        methods = dict.fromkeys(row["tags"].get("source") or row["method"] for row in group)
+        calls.append(_command(comparison, methods, settings, str(seeds)))
+    return " &&\n".join(calls)
 
 
-def _command(comparison: Comparison, rows: Sequence[Row], settings: Sequence[str], seeds: int) -> str:
-    methods = dict.fromkeys(row["tags"].get("source") or row["method"] for row in rows)
+def baseline_command(comparison: Comparison, baseline: str) -> str:
+    """What trains the method `baseline` as the lines of the comparison were trained, over their seeds."""
+    methods = {row["method"] for row in comparison.rows}
+    general = [text for text in comparison.shared if text.partition(".")[0] not in methods]
+    seeds = sorted({row["seed"] for row in comparison.rows})
+    return _command(comparison, [baseline], general, ",".join(map(str, seeds)) + "," * (len(seeds) == 1))
+
+
+def _command(comparison: Comparison, methods: Iterable[str], settings: Iterable[str], seeds: str) -> str:
     words = ["mcr-bench", "run", "--methods", ",".join(methods)]
-    words += ["--dataset", rows[-1]["tags"].get("dataset_source") or comparison.dataset]
+    words += ["--dataset", comparison.rows[-1]["tags"].get("dataset_source") or comparison.dataset]
     words += ["--protocol", comparison.protocol, "--modalities", ",".join(comparison.modalities)]
     words += ["--preset", comparison.preset]
     words += [word for setting in settings for word in ("--set", setting)]
-    return shlex.join([*words, "--seeds", str(seeds)])
+    return shlex.join([*words, "--seeds", seeds])
 
 
 def claim_data(found: Claims) -> dict[str, Any]:
