@@ -5,7 +5,6 @@ The shipped ones are read from beside the dataset; the user's own, which tuning 
 
 import inspect
 import json
-import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from filelock import FileLock
 
 from mcr_bench.bench import registry
 from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.files import write_whole
 from mcr_bench.bench.tracking import default_home
 
 if TYPE_CHECKING:
@@ -93,9 +93,7 @@ def write_user_preset(label: str, preset: Preset, methods: list[str], home: Path
     table |= {"methods": methods, **preset.values}
     with FileLock(f"{path}.lock"):
         tables = {**_tables(path), preset.name: table}
-        new = path.with_name(f"{path.name}.new")
-        new.write_text(_toml(tables), encoding="utf-8")
-        os.replace(new, path)
+        write_whole(path, _toml(tables))
     return path
 
 

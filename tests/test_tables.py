@@ -163,10 +163,14 @@ def test_a_failure_that_was_mended_is_not_reported() -> None:
     assert not any(note.startswith("FAILED") for note in only(comparison_tables(mended, "joint")).notes)
 
 
-def test_a_table_in_which_everything_failed_still_says_so() -> None:
+def test_a_table_in_which_everything_failed_still_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     table = only(comparison_tables([row("a", 0, None, status="failed")], "joint"))
     assert table.rows == []
     assert any(note.startswith("FAILED: a, seed 0") for note in table.notes)
+    print_tables(Console(), [table])
+    title, *notes = capsys.readouterr().out.strip().splitlines()
+    assert (title, notes) == (table.title, [f"  {note}" for note in table.notes])
+    assert not any("modality columns" in note for note in notes)
 
 
 def test_several_folds_are_named_with_the_deviation() -> None:

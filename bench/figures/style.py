@@ -1,7 +1,6 @@
 """The one look of all figures: sizes, colours, markers, shortened labels, files that come out the same every time."""
 
 import io
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -15,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
+
+from mcr_bench.bench.files import write_whole
 
 P = ParamSpec("P")
 
@@ -246,12 +247,7 @@ def render(figure: Figure, form: str, dpi: int = DPI) -> bytes:
 
 def save(figure: Figure, folder: Path, stem: str, formats: Sequence[str] = FORMATS) -> list[Path]:
     """Write `folder/stem.FORMAT` for each format, whole or not at all; the paths written. KeyError on other formats."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for form in formats:
-        path = folder / f"{stem}.{form}"
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        partial.write_bytes(render(figure, form))
-        os.replace(partial, path)
-        paths.append(path)
+    paths = [folder / f"{stem}.{form}" for form in formats]
+    for path, form in zip(paths, formats, strict=True):
+        write_whole(path, render(figure, form))
     return paths

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mcr_bench.bench.files import write_whole
 from mcr_bench.bench.report.table import Table
 
 LINE, WIDEST = 80, 24  # characters that fit a line of a LaTeX page; columns of any table meant to be read
@@ -94,14 +95,13 @@ def write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
 
     Tables too wide for any page are for programs and browsers: CSV and HTML alone.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for stem, table in zip(_stems(tables), tables, strict=True):
         for suffix, write in (("md", markdown), ("csv", to_csv), ("tex", latex), ("html", page)):
             if len(table.columns) > WIDEST and suffix in ("md", "tex"):
                 continue
             path = folder / f"{stem}.{suffix}"
-            path.write_text(write(table), encoding="utf-8")
+            write_whole(path, write(table))
             written.append(path)
     return written
 

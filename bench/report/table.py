@@ -144,9 +144,10 @@ def _notes(found: Comparison, baseline: str, reason: str) -> list[str]:
     notes += [
         f"{name}: lower is better" for name in dict.fromkeys(row["metric"] for row in rows) if name in LOWER_IS_BETTER
     ]
-    notes.append(
-        "modality columns: its own head alone, or a probe head trained apart where the method trains no such head"
-    )
+    if lines:
+        notes.append(
+            "modality columns: its own head alone, or a probe head trained apart where the method trains no such head"
+        )
     if any(row["method"] == baseline for row in rows):
         notes.append(
             f"×: relative to {baseline}, median over runs; time and memory as measured; forwards and backwards "

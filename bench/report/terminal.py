@@ -26,7 +26,7 @@ def print_tables(console: Console, tables: Iterable[Table]) -> None:
     """Each table under its title, with its notes below; long lines are left to the terminal, so that nothing is cut."""
     for table in tables:
         console.print(Text(table.title, style="bold"), soft_wrap=True)
-        for number, line in enumerate(_aligned(table)):
+        for number, line in enumerate(_aligned(table) if table.rows else []):
             heading_or_leading = number == 0 or number - 1 in table.bold
             console.print(Text(line, style="bold" if heading_or_leading else ""), soft_wrap=True)
         for note in table.notes:

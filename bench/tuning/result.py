@@ -1,7 +1,6 @@
 """What a search found: trials, the best of each method, the preset made of them, and where searches are kept."""
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.files import write_whole
 from mcr_bench.bench.presets import Preset, write_user_preset
 from mcr_bench.bench.settings import Value
 
@@ -146,9 +146,7 @@ def keep(search: Search, methods: list[Tuned], home: Path) -> tuple[Path, list[s
         searches[search.preset] = search.facts() | {"methods": found}
         preset = _preset(search, found)
         written = write_user_preset(search.dataset, preset, list(found), home)
-        new = path.with_name(f"{path.name}.new")
-        new.write_text(json.dumps(searches, indent=1), encoding="utf-8")
-        os.replace(new, path)
+        write_whole(path, json.dumps(searches, indent=1))
     return written, [method for method in others if method not in mine]
 
 

@@ -2,15 +2,14 @@
 
 import base64
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.files import write_whole
 from mcr_bench.bench.report.html.across import (
     budgets_markup,
     datasets_of,
@@ -56,14 +55,9 @@ def report_page(contents: Contents) -> str:
 
 def write_report(contents: Contents, path: Path) -> Path:
     """Write the page to `path`, whole or not at all. UserError where it cannot be written."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(report_page(contents), encoding="utf-8")
-        os.replace(partial, path)
+        write_whole(path, report_page(contents))
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise UserError(
             f"the report '{path}' cannot be written: {error}. Name a file in a folder you may write to."
         ) from error
