@@ -45,6 +45,11 @@ def recover(folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def all_of(folder: Path) -> tuple[Path, ...]:
+    """The places above, which are folders wherever they are there."""
+    return folder, part(folder), stale(folder), _old(folder)
+
+
 def is_begun(folder: Path) -> bool:
     """Whether there is work to go on with."""
     return (part(folder) / JOURNAL).is_file() or stale(folder).is_dir()

@@ -20,7 +20,7 @@ from mcr_bench.datasets._journal import Donor, Draft, Entry, finished, left_behi
 from mcr_bench.datasets._libraries import versions
 from mcr_bench.datasets._made import Made, listed, report_of
 from mcr_bench.datasets._manifest import small_files
-from mcr_bench.datasets._prepared import writing
+from mcr_bench.datasets._prepared import require_free, writing
 from mcr_bench.datasets._recipe import Recipe, Scan
 from mcr_bench.datasets._workers import NotLoaded, spread
 
@@ -36,6 +36,7 @@ def prepare_clips(name: str, recipe: Recipe, scan: Scan, request: "Preparation",
     """
     _require_clips(scan, request.source)
     with writing(folder.parent, request.source):
+        require_free(folders=_places.all_of(folder))
         _places.recover(folder)
         work = _Work(name, recipe, scan, request, folder)
         try:

@@ -109,6 +109,7 @@ class UtdMhad(Dataset):
         with reading(source):
             found = scan(source)
         with _prepared.writing(self.location, source):
+            _prepared.require_free(files=(self._file, self.location / _prepared.MANIFEST))
             sources = {short_name(path): checksum(path) for clip in found.clips.values() for path in clip.values()}
             if _prepared.is_current(self._file, RECIPE, sources):
                 made = _prepared.read_manifest(self._file)

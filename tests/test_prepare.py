@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -260,9 +261,31 @@ def test_missing_room_is_found_before_decoding(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.usefixtures("here")
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
+@pytest.mark.parametrize("place", [FOLDER, FOLDER.with_name(f"{FOLDER.name}.part"), FOLDER.parent, Path("data")])
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_is_in_the_way_is_found_before_decoding(place: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = raw(Path("raw"), 2)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text("x") if kind == "file" else place.symlink_to("nowhere")
+    monkeypatch.setattr(_prepare, "spread", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(UserError, match=f"'{place}' is in the way: it is no folder. Move it, or give another"):
+        prepare(source)
+    assert place.is_symlink() or place.read_text() == "x"
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (errno.ENOSPC, "Free space, or give another --data-root"),
+        (errno.EROFS, "You may not write there: make it writable, or"),
+        (errno.EACCES, "You may not write there: make it writable, or"),
+        (errno.EISDIR, "Something else is in the way: move it, or"),
+        (errno.EIO, "Check the disk, or"),
+    ],
+)
 def test_a_disk_that_fills_up_is_an_error_with_a_remedy_and_keeps_the_work(
-    code: int, monkeypatch: pytest.MonkeyPatch
+    code: int, remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = raw(Path("raw"), 4)
     write, calls = Store.write, []
@@ -275,7 +298,7 @@ def test_a_disk_that_fills_up_is_an_error_with_a_remedy_and_keeps_the_work(
 
     with monkeypatch.context() as patch:
         patch.setattr(Store, "write", full)
-        with pytest.raises(UserError, match=rf"{os.strerror(code)}\. Free space, or give another --data-root"):
+        with pytest.raises(UserError, match=re.escape(f"({os.strerror(code)}). {remedy}")):
             prepare(source)
     assert beside() == [".lock", f"{FOLDER.name}.part"]
     assert prepare(source).decoded == 2
