@@ -252,6 +252,15 @@ def test_per_sample_tests_say_on_how_many_runs_they_rest_and_what_they_assume() 
     assert any("takes the samples as independent, which those of one group are not" in note for note in table.notes)
 
 
+def test_regression_has_no_mcnemar_test_and_says_why() -> None:
+    scores = {f"{m}-{s}": 0.3 + 0.01 * np.arange(40) for m in ("ensemble", "up") for s in SEEDS}
+    comparison = compared({"ensemble": BASE, "up": noisy(0.2, 1)})
+    table = claim_tables(claims(comparison, "ensemble", read_samples=samples_of(scores, 20)))[1]
+    assert table.rows[0][table.columns.index("McNemar p")] is None
+    assert "no McNemar test: regression has no right and wrong predictions" in table.notes
+    assert not any(note.startswith("McNemar") for note in table.notes)
+
+
 def test_data_without_groups_are_not_said_to_have_any() -> None:
     ids = np.array([f"s{i}" for i in range(40)])
     found = {

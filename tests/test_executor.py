@@ -25,6 +25,7 @@ FAKE = '''
 import hashlib, os, signal, time
 from dataclasses import dataclass
 from pathlib import Path
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors.events import EpochDone, RunDone
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ def train(job, emit):
             if epoch == 2 and what == "raise":
                 print("on the way")
                 raise ValueError("bad luck")
+            if epoch == 2 and what == "refuse":
+                raise UserError("no such thing. Bring one.")
             if epoch == 2 and (what == "die" or what == "die once" and not (job.folder / "died").exists()):
                 (job.folder / "died").touch()
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -219,11 +222,16 @@ def test_failures_stay_alone_but_take_their_dependents(fake: ModuleType, record:
     bad = fake.Spec("bad", trace, "raise")
     needs = fake.Spec("needs bad", trace, dependencies=(bad,))
     specs = [bad, needs, fake.Spec("deeper", trace, dependencies=(needs,)), fake.Spec("good", trace)]
-    specs += [fake.Spec("mute", trace, "silent"), fake.Spec("lost", trace, "no predictions")]
+    specs += [
+        fake.Spec("wrong", trace, "refuse"),
+        fake.Spec("mute", trace, "silent"),
+        fake.Spec("lost", trace, "no predictions"),
+    ]
     outcome = run(specs, record)
     reasons = {failure.spec.label: failure.reason for failure in outcome.failed}
     assert labels(outcome.finished) == ["good"]
     assert reasons["bad"] == "ValueError: bad luck"
+    assert reasons["wrong"] == "no such thing. Bring one."
     assert reasons["needs bad"] == "needs bad, which failed"
     assert reasons["deeper"] == "needs needs bad, which failed"
     assert "without saying" in reasons["mute"]

@@ -55,7 +55,7 @@ class RunDone:
 
 @dataclass(frozen=True)
 class RunFailed:
-    """The run ended with an error."""
+    """The run ended with an error. traceback: of a UserError, its words alone."""
 
     key: str
     traceback: str

@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection, wait
 
 from filelock import FileLock
 
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors.events import Event, Job, RunDone, RunFailed
 
 Entry = Callable[[Job, Callable[[Event], None]], None]
@@ -50,6 +51,9 @@ def _run(job: Job, entry: str, pipe: Connection) -> Event:
         with FileLock(job.folder / "worker.lock"):
             _load(entry)(job, emit)
         return ends[-1] if ends else RunFailed(job.spec.key, f"{entry} returned without saying that the run is done")
+    except UserError as error:  # its words say all
+        traceback.print_exc()
+        return RunFailed(job.spec.key, str(error))
     except BaseException:
         traceback.print_exc()
         return RunFailed(job.spec.key, traceback.format_exc())

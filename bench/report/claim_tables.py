@@ -151,7 +151,9 @@ def _sample_notes(found: Claims, tests: Sequence[SampleTests], unit: str) -> lis
     notes = [
         "runs: pairs of runs whose predictions could be read, of all pairs; McNemar and the intervals rest on these",
         "McNemar: exact, median over the pairs of runs, which share test samples and cannot be pooled; "
-        "it takes the samples as independent" + ", which those of one group are not" * (unit == "groups"),
+        "it takes the samples as independent" + ", which those of one group are not" * (unit == "groups")
+        if any(one.median_mcnemar is not None for one in tests)
+        else "no McNemar test: regression has no right and wrong predictions",
         f"{unit}, seeds × {unit}: 95 % intervals of the difference ({found.unit}) for other such {unit}, "
         f"or other seeds and {unit}, than those tested",
     ]
