@@ -134,6 +134,11 @@ def _folds(at: list[int], known: int) -> str:
     return "" if len(at) == known else f" (fold{'s' if len(at) > 1 else ''} {', '.join(map(str, at))})"
 
 
+def empty(part: Array) -> list[str]:
+    """Of training, validation and test, in words, those that have no sample. part: (N,), as that of `Parts`."""
+    return [word for name, word in PARTS.items() if not (part == name).any()]
+
+
 def histogram(parts: Parts, classes: int) -> dict[str, list[int]]:
     """Part -> number of samples of each class; `classes` is their number."""
     counts = {name: Counter(parts.labels[parts.part == name].astype(int).tolist()) for name in PARTS}

@@ -20,6 +20,7 @@ from mcr_bench.bench.task import Task
 from mcr_bench.datasets._audit import Parts, note_of
 from mcr_bench.datasets._cache import Cache, cache_folder, open_cache
 from mcr_bench.datasets._libraries import versions
+from mcr_bench.datasets._lists import without_entries
 from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._raw_files import reading
 from mcr_bench.datasets._recipe import Clip, Field, Recipe, Scan
@@ -191,12 +192,15 @@ class ClipDataset(Dataset):
 
     def prepare(self, request: Preparation) -> str:
         """Raw clips -> the cache of the present recipe, in parallel and resumable; returns what was done, in words."""
+        from mcr_bench.datasets._made import without_parts
         from mcr_bench.datasets._prepare import prepare_clips, report_of
 
         recipe = self.recipe()
         with reading(request.source):
             found = self.scan(request.source, request.splits)
+        found.problems += without_entries(found.lists)
         made = prepare_clips(self.name, recipe, found, request, self.folder)
         for known in ("cache", "_rules"):
             self.__dict__.pop(known, None)
-        return report_of(made, self.folder)
+        parts = {(name, fold): self._part(name, fold) for name, rule in self._rules.items() for fold in rule.folds}
+        return "\n".join([report_of(made, self.folder), *without_parts(parts)])

@@ -1,5 +1,6 @@
 """Split lists as text files: found by name whatever their letter case, read whole, split into numbered lines."""
 
+import codecs
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -72,6 +73,12 @@ def numbered_lines(content: bytes) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(content.decode("utf-8-sig").splitlines(), 1):
         if line.strip():
             yield number, line.strip()
+
+
+def without_entries(lists: Mapping[str, bytes]) -> list[tuple[str, str]]:
+    """(list, problem) of each that is blank."""
+    blank = [name for name, content in lists.items() if not content.removeprefix(codecs.BOM_UTF8).strip()]
+    return [(name, "the list is empty; take it again as it was published") for name in blank]
 
 
 def repeated(name: str, ids: Iterable[str]) -> list[tuple[str, str]]:

@@ -1,10 +1,12 @@
 """What preparing has done, and the same in words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mcr_bench.datasets._audit import empty
 from mcr_bench.datasets._cache import MANIFEST
+from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._places import on_disk
 
 MOST_LINES = 20  # of a list of clips in a report
@@ -38,6 +40,13 @@ def report_of(made: Made, folder: Path) -> str:
     if made.problems:
         lines += [f"{len(made.problems)} left out of the scan:", listed(made.problems, MOST_LINES, where)]
     return "\n".join(lines)
+
+
+def without_parts(parts: Mapping[tuple[str, int], Array]) -> list[str]:
+    """Lines on those of the protocols and folds that have an empty part. parts: (N,) of each, as in the audit."""
+    lost = {key: empty(part) for key, part in parts.items() if empty(part)}
+    lines = [f"  {name}, fold {fold}: no clip in {' and '.join(words)}" for (name, fold), words in lost.items()]
+    return [f"EMPTY: {len(lost)} fold{'s' * (len(lost) > 1)} cannot be run:", *lines] if lost else []
 
 
 def listed(found: Sequence[tuple[str, str]], most: int, where: str) -> str:

@@ -46,11 +46,15 @@ class Table:
 
     def splits(self, part: Array, modalities: tuple[str, ...]) -> Splits:
         """Standardised parts by `part` (N,), with the asked modalities in the file's order."""
+        return standardise(self.unscaled(part, modalities))
+
+    def unscaled(self, part: Array, modalities: tuple[str, ...]) -> Splits:
+        """The same as they are in the file; a part may be empty."""
         for m in modalities:
             if m not in self.values:
                 raise unknown("modality", m, self.values)
         train, val, test = (self._split(np.flatnonzero(part == p), modalities) for p in PARTS)
-        return standardise(Splits(train, val, test))
+        return Splits(train, val, test)
 
     def _split(self, rows: Array, modalities: tuple[str, ...]) -> Split:
         return Split(

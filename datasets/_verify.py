@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mcr_bench.datasets._audit import PARTS, Overlap, Parts, audit, histogram, is_selected_on_test
+from mcr_bench.datasets._audit import PARTS, Overlap, Parts, audit, empty, histogram, is_selected_on_test
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset, Protocol, Split
@@ -60,6 +60,7 @@ class FoldAudit:
     """One fold. sizes, groups: part (train, val, test, and '' for unused) -> samples, different groups.
 
     classes: part -> samples per class, empty for regression; spread: part -> lowest, mean and highest score.
+    empty: the parts without a sample, in words: a fold that has one cannot be run.
     selected_on_test: whether validation holds samples of the test part.
     """
 
@@ -70,6 +71,7 @@ class FoldAudit:
     selected_on_test: bool
     classes: Mapping[str, list[int]]
     spread: Mapping[str, tuple[float, float, float]]
+    empty: list[str]
 
     def absent(self, part: str) -> list[int]:
         """The classes without a sample in a part."""
@@ -135,6 +137,7 @@ def audited(fold: int, parts: Parts, classes: int | None) -> FoldAudit:
         is_selected_on_test(parts),
         histogram(parts, classes) if classes else {},
         {name: (float(y.min()), float(y.mean()), float(y.max())) for name, y in scores.items()},
+        empty(parts.part),
     )
 
 

@@ -47,6 +47,7 @@ def _fold_data(fold: FoldAudit, names: Sequence[str]) -> dict[str, Any]:
     return {
         "fold": fold.fold,
         "sizes": {_long(part): size for part, size in fold.sizes.items()},
+        "empty": fold.empty,
         "groups": {_long(part): count for part, count in fold.groups.items()},
         "leaks": [vars(overlap) | {"parts": [_long(part) for part in overlap.parts]} for overlap in fold.overlaps],
         "selected_on_test": fold.selected_on_test,
@@ -104,9 +105,11 @@ def _fold(fold: FoldAudit, found: Verification, first: bool) -> Iterator[str]:
     if fold.groups:
         yield f"    {found.group_name}s: {', '.join(f'{_long(part)} {count:,}' for part, count in fold.groups.items())}"
     yield from _audit(fold, found.group_name)
+    if fold.empty:
+        yield f"    EMPTY: no sample in {' and '.join(fold.empty)}: this fold cannot be run"
     if fold.selected_on_test:
         yield "    LEAK: the selection set holds samples of the test set"
-    else:
+    elif not fold.empty:
         yield "    the selection set is not the test set"
     yield from _scores(fold)
     yield from _classes(fold, found.class_names, first and len(found.class_names) <= MOST_CLASSES)

@@ -10,11 +10,13 @@ import numpy as np
 
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.datasets import _prepared
+from mcr_bench.datasets._audit import Parts
+from mcr_bench.datasets._made import without_parts
 from mcr_bench.datasets._npz import Array, digest
 from mcr_bench.datasets._raw_files import reading
 from mcr_bench.datasets._table import Table, read_table, require_parts
 from mcr_bench.datasets._utd_raw import LAYOUT, RECIPE, SUBJECTS, Source, as_arrays, checksum, scan, short_name
-from mcr_bench.datasets._verify import Inventory
+from mcr_bench.datasets._verify import Inventory, parts_of
 from mcr_bench.datasets.base import Card, Dataset, Facts, Preparation, Protocol, Splits
 
 CARD = Card(
@@ -81,6 +83,11 @@ class UtdMhad(Dataset):
         self.require(protocol, fold)
         return self._table.splits(self._part(protocol, fold), modalities)
 
+    def parts(self, protocol: str, fold: int) -> Parts:
+        """The clips of each part, for the audit; a part may be empty."""
+        found = self._table.unscaled(self._part(protocol, fold), tuple(self.facts().modalities))
+        return parts_of({"train": found.train, "val": found.val, "test": found.test}, self.group_name)
+
     def inventory(self) -> Inventory:
         """The prepared clips of 861, and the files that were left out."""
         clips = len(self._table.ids)
@@ -114,12 +121,18 @@ class UtdMhad(Dataset):
             if _prepared.is_current(self._file, RECIPE, sources):
                 made = _prepared.read_manifest(self._file)
                 found.problems = made["left_out"]
-                return f"Up to date, nothing to do.\n{_report(found, made['clips'], self._file)}"
+                return f"Up to date, nothing to do.\n{self._report(found, made['clips'])}"
             arrays = as_arrays(found, source, request.progress)
             manifest = {"recipe": RECIPE, "clips": len(arrays["y"]), "modalities": found.modalities}
             _prepared.write(self._file, arrays, {**manifest, "left_out": found.problems, "sources": sources})
         self.__dict__.pop("_table", None)
-        return _report(found, len(arrays["y"]), self._file)
+        return self._report(found, len(arrays["y"]))
+
+    def _report(self, found: Source, clips: int) -> str:
+        with np.load(self._file, allow_pickle=False) as held:
+            halves, groups = held["split"], [str(group) for group in held["group"]]
+        turns = {("loso", fold): _loso(fold, groups) for fold in SUBJECTS}
+        return "\n".join([_report(found, clips, self._file), *without_parts({("subjects", 1): halves, **turns})])
 
 
 def _loso(fold: int, groups: list[str]) -> Array:

@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,30 @@ def test_prepare_verify_and_what_was_truncated(events: Path, tmp_path: Path) -> 
     seen = call("data", "verify", "ave", "--content", *place)
     assert seen.exit_code == 2
     assert "damaged, prepare again: " in seen.stdout
+
+
+def test_an_empty_part_is_told_when_preparing_and_is_a_finding(events: Path, tmp_path: Path) -> None:
+    source = tmp_path / "raw"
+    shutil.copytree(events, source)
+    place = ["--data-root", str(tmp_path / "data"), *SMALL]
+    assert "EMPTY" not in call("data", "prepare", "ave", "--source", str(events), "--jobs", "1", *place).stdout
+    assert "EMPTY" not in call("data", "verify", "ave", *place).stdout
+    (source / "valSet.txt").write_bytes(b"\xef\xbb\xbf\r\n")
+    made = call("data", "prepare", "ave", "--source", str(source), "--jobs", "1", *place)
+    assert made.exit_code == 0, made.output
+    assert "  valSet.txt: the list is empty; take it again as it was published" in made.stdout.splitlines()
+    assert made.stdout.splitlines()[-3:] == [
+        "EMPTY: 2 folds cannot be run:",
+        "  official, fold 1: no clip in validation",
+        "  official-dedup, fold 1: no clip in validation",
+    ]
+    seen = call("data", "verify", "ave", *place)
+    assert seen.exit_code == 0, seen.output
+    assert "left out: valSet.txt: the list is empty; take it again as it was published" in seen.stdout
+    assert seen.stdout.count("    EMPTY: no sample in validation: this fold cannot be run\n") == 2
+    assert "the selection set is not" not in seen.stdout
+    protocols = json.loads(call("data", "verify", "ave", "--json", *place).stdout)["protocols"]
+    assert [protocol["folds"][0]["empty"] for protocol in protocols] == [["validation"]] * 2
 
 
 def test_a_file_of_arrays_is_verified(tmp_path: Path) -> None:

@@ -206,7 +206,17 @@ def test_a_source_without_clips_is_refused_and_nothing_is_written(tmp_path: Path
 
 def test_a_split_without_clips_is_refused_when_loaded(tmp_path: Path) -> None:
     data = UtdMhad(tmp_path / "utd-mhad")
-    data.prepare(Preparation(raw(tmp_path / "raw", subjects=range(1, 4))))
+    report = data.prepare(Preparation(raw(tmp_path / "raw", subjects=range(1, 4)))).splitlines()
+    assert report[-8:] == [
+        "EMPTY: 7 folds cannot be run:",
+        "  subjects, fold 1: no clip in validation",
+        "  loso, fold 3: no clip in validation",
+        *(f"  loso, fold {fold}: no clip in validation and test" for fold in range(4, 8)),
+        "  loso, fold 8: no clip in test",
+    ]
+    (_, [halves]), (_, turns) = data.verify().protocols
+    assert (halves.sizes, halves.empty) == ({"train": 4, "val": 0, "test": 2, "": 0}, ["validation"])
+    assert [fold.empty for fold in turns[:3]] == [[], [], ["validation"]]
     assert len(data.load("loso", 1, 0, ("inertial",)).train) == 2
     with pytest.raises(UserError, match="protocol subjects, fold 1: the val split is empty"):
         data.load("subjects", 1, 0, ("inertial",))
