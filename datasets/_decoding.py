@@ -14,7 +14,7 @@ from mcr_bench.datasets._cache import content_of
 from mcr_bench.datasets._npz import Array, digest
 from mcr_bench.datasets._recipe import Clip, Field, Recipe
 from mcr_bench.datasets._workers import ATTEMPTS
-from mcr_bench.datasets.media.decode import Unusable
+from mcr_bench.datasets.media.decode import AGAIN, Unusable
 
 MOST_WORDS = 400  # characters of a reason
 
@@ -79,11 +79,28 @@ class Decoder:
         return {name: _row(values[name], wanted) for name, wanted in self.recipe.fields.items()}, lengths
 
     def _reason(self, error: Exception) -> str:
-        text = str(error) if isinstance(error, Unusable) else f"{type(error).__name__}: {error}"
+        text = _told(error)
         for root in (self.root, self.root.resolve()):
             text = text.replace(f"{root}/", "")
         text = re.sub(r"0x[0-9a-f]{6,}", "0x...", " ".join(text.split()))  # addresses differ from run to run
         return text if len(text) <= MOST_WORDS else f"{text[:MOST_WORDS]}..."
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, Unusable):
+        return str(error)
+    if not isinstance(error, OSError) or not error.strerror:
+        return f"{type(error).__name__}: {error}"
+    match error:
+        case FileNotFoundError():
+            words = "is not there, or a link that leads to nothing. Copy the file itself there."
+        case IsADirectoryError():
+            words = "is a folder, not a file. Copy the file itself there, or remove it."
+        case PermissionError():
+            words = "may not be read. Make it readable."
+        case _:
+            words = f"cannot be read ({error.strerror}). {AGAIN}"
+    return f"{error.filename}: {words}" if error.filename else words
 
 
 def died(order: Order, cause: str) -> Answer:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.datasets import _prepare
+from mcr_bench.datasets import _decoding, _prepare
 from mcr_bench.datasets._cache import cache_folder, open_cache
 from mcr_bench.datasets._journal import Store
 from mcr_bench.datasets._prepare import report_of
@@ -179,15 +179,29 @@ def test_a_bad_clip_is_quarantined_with_its_reason(word: str) -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_a_missing_file_and_a_label_that_is_no_number_are_reasons() -> None:
-    source = raw(Path("raw"), 3)
+def test_files_that_are_none_and_a_label_that_is_no_number_are_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
+    def digest(path: Path) -> str:
+        codes = {"clip003": errno.EACCES, "clip004": errno.EIO}
+        if path.name in codes:
+            raise OSError(codes[path.name], os.strerror(codes[path.name]), str(path))
+        return read(path)
+
+    read = _decoding.digest
+    monkeypatch.setattr(_decoding, "digest", digest)
+    source = raw(Path("raw"), 6)
     found = scan(source)
-    (source / "clip000").unlink()
+    for at in (0, 2):
+        (source / f"clip00{at}").unlink()
+    (source / "clip000").symlink_to("nowhere")
+    (source / "clip002").mkdir()
     found.clips[1] = Clip("clip001", float("nan"), "g", {"raw": source / "clip001"})
     made = prepare(source, found)
     assert made.quarantine == [
-        ("clip000", "FileNotFoundError: [Errno 2] No such file or directory: 'clip000'"),
+        ("clip000", "clip000: is not there, or a link that leads to nothing. Copy the file itself there."),
         ("clip001", "its label is not a number"),
+        ("clip002", "clip002: is a folder, not a file. Copy the file itself there, or remove it."),
+        ("clip003", "clip003: may not be read. Make it readable."),
+        ("clip004", "clip004: cannot be read (Input/output error). Copy it again from the source."),
     ]
 
 
