@@ -210,7 +210,12 @@ def _lengths(path: Path, arrays: Mapping[str, Array], modality: str) -> Array:
 def _values(path: Path, arrays: Mapping[str, Array], modality: str, lengths: Array | None, ids: list[str]) -> Array:
     """float32 samples; padded steps are 0 whatever the file holds there."""
     x = arrays[f"x_{modality}"]
-    if x.dtype.kind not in "biuf" or x.ndim > 5 or 0 in x.shape:
+    if 0 in x.shape:
+        raise UserError(
+            f"'{path}': 'x_{modality}' has shape {x.shape}, which holds no value. Save it with at least one value per "
+            "sample, or leave it out of the file."
+        )
+    if x.dtype.kind not in "biuf" or x.ndim > 5:
         raise UserError(
             f"'{path}': 'x_{modality}' has dtype {x.dtype} and shape {x.shape}; "
             "needed: numbers, (N, ...) with at most 5 axes."
