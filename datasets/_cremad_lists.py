@@ -37,8 +37,8 @@ def read(source: Path, splits: Sequence[Path], problems: list[tuple[str, str]]) 
     """Name -> content of the lists among the user's `splits` and anywhere in `source`; the former win.
 
     What is called like a list in `source` and is another thing, and what cannot be looked into, enters `problems`.
-    UserError for such a file among `splits`, for a list that is damaged, and for two different lists of one name in
-    `source`.
+    UserError for such a file among `splits` or in `source` itself, where a list is meant to lie, for a list that is
+    damaged, and for two different lists of one name in `source`.
     """
     named: dict[str, Path] = {}
     for path in splits:
@@ -49,6 +49,8 @@ def read(source: Path, splits: Sequence[Path], problems: list[tuple[str, str]]) 
         if kind in named:
             continue
         if foreign := _foreign(kind, path):
+            if path.parent == source:
+                raise UserError(f"'{path}' {foreign}. Mend or remove it, or name the list to use: --splits FILE.")
             problems.append((str(path.relative_to(source)), f"{foreign}; passed over"))
             continue
         if kind in found and found[kind].read_bytes() != path.read_bytes():

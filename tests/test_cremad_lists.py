@@ -135,6 +135,21 @@ def test_foreign_files_of_the_folder_are_passed_over_with_a_reason(source: Path,
     assert {(f"other/{name}", reason) for name, (_, reason) in FOREIGN.items()} <= set(found.problems)
 
 
+@pytest.mark.parametrize("name", [*FOREIGN, "Splits.JSON"])
+def test_a_file_in_the_place_of_a_list_is_an_error_unless_another_is_named(
+    name: str, source: Path, tmp_path: Path
+) -> None:
+    text, reason = FOREIGN[name.lower()]
+    (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError) as caught:
+        lists.read(tmp_path, (), [])
+    told = f"'{tmp_path / name}' {reason.removesuffix('; passed over')}. Mend or remove it"
+    assert str(caught.value) == f"{told}, or name the list to use: --splits FILE."
+    shutil.copytree(source, tmp_path / "lists")
+    mine = next((tmp_path / "lists").rglob(name.lower()))
+    assert lists.read(tmp_path, [mine], [])[name.lower()] == mine.read_bytes()
+
+
 DAMAGED = {
     "json": ("splits.json", "{", r"splits\.json is no JSON"),
     "bytes": ("splits.json", "\udcff", r"splits\.json is no JSON"),
