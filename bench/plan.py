@@ -270,9 +270,7 @@ def _announce(plan: Plan, scene: Scene, request: Request) -> None:
     """What the reader should know before the runs begin."""
     pairs = _pairs(scene, request)
     counts = [sum(fold == f for _, fold in pairs) for f in scene.protocol.folds]
-    lines = [
-        f"{scene.data.label}: {name.replace('_', ' ')}: {note:g}." for name, note in scene.facts.notes.items() if note
-    ]
+    lines = [f"{scene.data.label}: {note}." for note in scene.facts.notes]
     if request.fold is None and len(set(counts)) > 1:
         lines.append(
             f"{scene.data.label}: {len(pairs)} seeds over {len(counts)} folds are unbalanced: runs per fold {counts}."

@@ -6,7 +6,7 @@ import numpy as np
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets._npz import Array
-from mcr_bench.datasets._table import Table
+from mcr_bench.datasets._table import Table, classes
 
 MOST_FOLDS = 10
 SHARED = "folds share training data"
@@ -61,12 +61,6 @@ def group_folds(table: Table) -> GroupFolds | None:
         names.sort(key=int)
     blocks = [[str(g) for g in block] for block in np.array_split(np.array(names), min(len(names), MOST_FOLDS))]
     folds = GroupFolds(np.array(table.groups), blocks)
-    absent = {fold: classes_absent(table, folds.part(fold)) for fold in folds.numbers}
-    found = ", ".join(f"fold {fold}: {count}" for fold, count in absent.items() if count)
-    return GroupFolds(folds.groups, blocks, f"{SHARED}; classes absent from train: {found}" if found else SHARED)
-
-
-def classes_absent(table: Table, part: Array) -> int:
-    """How many classes of the file have no sample in the training part; 0 for regression."""
-    task = table.facts().task
-    return 0 if task.regression else task.outputs - len(np.unique(table.target[part == "train"]))
+    absent = {fold: table.absent(folds.part(fold)) for fold in folds.numbers}
+    found = ", ".join(f"{classes(names)} in fold {fold}" for fold, names in absent.items() if names)
+    return GroupFolds(folds.groups, blocks, f"{SHARED}; absent from train: {found}" if found else SHARED)

@@ -5,7 +5,7 @@ sequences (N, T, C), `group` (N,), `id` (N,), `class_names` (C,).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from mcr_bench.datasets._npz import Array, read_arrays
 from mcr_bench.datasets.base import Facts, Modality, Split, Splits, standardise
 
 PARTS = ("train", "val", "test")
+NAMED = 3  # classes
 LAYOUT = "x_<modality> (N, ...), y (N,), split (N,); optional length_<modality>, group, id (N,), class_names (C,)"
 
 
@@ -36,13 +37,25 @@ class Table:
     class_names: tuple[str, ...] = ()
 
     def facts(self) -> Facts:
-        """Modalities, task, and how many of the classes the training part lacks (if any)."""
+        """Modalities, task, and the classes that the training part lacks (if any)."""
         shapes = {m: Modality(tuple(x.shape[1:]), m in self.lengths) for m, x in self.values.items()}
         if self.target.dtype.kind == "f":
             return Facts(shapes, Task(None))
-        names = self.class_names or tuple(str(c) for c in range(int(self.target.max()) + 1))
-        absent = len(names) - len(np.unique(self.target[self.part == "train"]))
-        return Facts(shapes, Task(len(names)), names, {"classes_absent_from_train": absent} if absent else {})
+        absent = self.absent(self.part)
+        notes = (f"absent from train: {classes(absent)}",) if absent else ()
+        return Facts(shapes, Task(len(self.classes)), self.classes, notes)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Their names, or else their numbers; none for regression."""
+        if self.target.dtype.kind == "f":
+            return ()
+        return self.class_names or tuple(str(c) for c in range(int(self.target.max()) + 1))
+
+    def absent(self, part: Array) -> list[str]:
+        """The classes that have no sample in the training part of `part` (N,)."""
+        trained = set(self.target[part == "train"].tolist())
+        return [name for c, name in enumerate(self.classes) if c not in trained]
 
     def splits(self, part: Array, modalities: tuple[str, ...]) -> Splits:
         """Standardised parts by `part` (N,), with the asked modalities in the file's order."""
@@ -64,6 +77,12 @@ class Table:
             [self.groups[i] for i in rows] if self.groups else None,
             {m: torch.from_numpy(n[rows]) for m, n in self.lengths.items() if m in modalities},
         )
+
+
+def classes(names: Sequence[str]) -> str:
+    """Some classes in words, which no number can be taken for: 1 class ('7'), or 5 classes ('a', 'b', 'c', 2 more)."""
+    told = [f"'{name}'" for name in names[:NAMED]] + [f"{len(names) - NAMED} more"] * (len(names) > NAMED)
+    return f"{len(names)} class{'es' * (len(names) > 1)} ({', '.join(told)})"
 
 
 def read_table(path: Path, allow_group_overlap: bool = False) -> Table:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from mcr_bench.bench.errors import unknown
 from mcr_bench.bench.settings import setting
-from mcr_bench.datasets._groups import classes_absent, group_folds
+from mcr_bench.datasets._groups import group_folds
 from mcr_bench.datasets._npz import digest
 from mcr_bench.datasets._table import Table, read_table, require_parts
 from mcr_bench.datasets.base import Card, Dataset, Facts, Protocol, Splits
@@ -72,5 +72,5 @@ class Arrays(Dataset):
             return self._table.splits(self._table.part, modalities)
         part = folds.part(fold)
         splits = self._table.splits(part, modalities)
-        absent = classes_absent(self._table, part)
-        return replace(splits, notes={"classes_absent_from_train": absent}) if absent else splits
+        absent = self._table.absent(part)
+        return replace(splits, notes={"classes_absent_from_train": len(absent)}) if absent else splits

@@ -32,12 +32,12 @@ class Modality:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of the data before any of it is used for training."""
+    """What is known of the data before any of it is used for training. notes: to be told before the runs begin."""
 
     modalities: dict[str, Modality]
     task: Task
     class_names: tuple[str, ...] = ()
-    notes: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def test_facts_and_parts(tmp_path: Path) -> None:
     assert {m: f.shape for m, f in facts.modalities.items()} == {"b": (4,), "a": (5, 2)}
     assert facts.task.classes == 4
     assert facts.class_names == ("one", "two", "three", "four")
-    assert facts.notes == {"classes_absent_from_train": 1}
+    assert facts.notes == ("absent from train: 1 class ('four')",)
     parts = load(path)
     assert [len(p) for p in (parts.train, parts.val, parts.test)] == [6, 3, 3]
     assert parts.val.ids == ["clip6", "clip7", "clip8"]
@@ -69,6 +69,12 @@ def test_facts_and_parts(tmp_path: Path) -> None:
     assert parts.test.target.tolist() == [0, 1, 2]
     assert parts.train.values["a"].dtype == torch.float32
     assert Arrays(path).protocols()["file"].metric == "accuracy"
+
+
+def test_many_classes_absent_from_train_are_named_and_then_counted(tmp_path: Path) -> None:
+    y = np.array([0, 1, 2, 3, 4, 5] + [0] * 6)[::-1]
+    (note,) = Arrays(save(tmp_path, y=y)).facts().notes
+    assert note == "absent from train: 5 classes ('1', '2', '3', 2 more)"
 
 
 def test_asked_modalities_come_in_the_files_order(tmp_path: Path) -> None:
@@ -291,6 +297,8 @@ def test_classes_that_a_fold_does_not_train_are_a_finding(tmp_path: Path) -> Non
         tmp_path, np.repeat(["a", "b", "c", "d"], 3), y=np.repeat([0, 1, 0, 1], 3) + np.repeat([0, 0, 0, 1], 3)
     )
     card = data.protocols()["groups"].card
-    assert "classes absent from train: fold 1: 1, fold 2: 1, fold 3: 1, fold 4: 1" in card
+    # class 1 is in b alone and class 2 in d: folds test a, b, c, d in turn and validate on the next
+    told = ("1 class ('1') in fold 1", "1 class ('1') in fold 2", "1 class ('2') in fold 3", "1 class ('2') in fold 4")
+    assert f"; absent from train: {', '.join(told)}" in card
     assert data.load("groups", 1, 0, ("a",)).notes == {"classes_absent_from_train": 1}
     assert "absent" not in grouped(tmp_path, ["a", "b", "c"] * 4).protocols()["groups"].card

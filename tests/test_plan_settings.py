@@ -199,11 +199,11 @@ def test_what_is_known_of_the_data_is_announced(data: str, monkeypatch: pytest.M
     facts = arrays.facts
 
     def noted(self: object) -> Facts:
-        return dataclasses.replace(facts(self), notes={"classes_absent_from_train": 1, "quarantined": 0})  # type: ignore[arg-type]
+        return dataclasses.replace(facts(self), notes=("one class is rare",))  # type: ignore[arg-type]
 
     monkeypatch.setattr(arrays, "facts", noted)
     lines = planned(data, "joint", "ensemble", seeds=range(6)).announcements
-    assert lines == ["small.npz: classes absent from train: 1."]
+    assert lines == ["small.npz: one class is rare."]
 
 
 def test_a_method_from_a_file_is_set_by_its_name(data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
