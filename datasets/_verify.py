@@ -81,7 +81,8 @@ class FoldAudit:
 @dataclass(frozen=True)
 class Verification:
     """What was found out about a prepared set. source: where to ask for what is missing; damaged: ids of the samples
-    that are not what was written, None where they were not read.
+    that are not what was written, None where they were not read; incomparable: whether they were to be read, but no
+    checksums of them are kept.
     """
 
     label: str
@@ -91,6 +92,7 @@ class Verification:
     group_name: str
     protocols: list[tuple["Protocol", list[FoldAudit]]]
     damaged: list[str] | None = None
+    incomparable: bool = False
 
     @property
     def text(self) -> str:
@@ -110,6 +112,7 @@ class Verification:
 def verification_of(data: "Dataset", content: bool) -> Verification:
     """The inventory, and the audit of every protocol and fold that the set can serve."""
     facts = data.facts()
+    damaged = data.damaged() if content else None
     protocols = [
         (protocol, [audited(fold, data.parts(name, fold), facts.task.classes) for fold in protocol.folds])
         for name, protocol in data.protocols().items()
@@ -121,7 +124,8 @@ def verification_of(data: "Dataset", content: bool) -> Verification:
         facts.class_names,
         data.group_name,
         protocols,
-        list(data.damaged()) if content else None,
+        None if damaged is None else list(damaged),
+        content and damaged is None,
     )
 
 

@@ -74,6 +74,8 @@ def _absences(found: Verification) -> Iterator[str]:
         yield from _wrapped(f"damaged, prepare again: {_some(found.damaged)}", "", "  ")
     elif found.damaged is not None:
         yield "every prepared sample is as it was written"
+    elif found.incomparable:
+        yield "nothing is compared: this data keeps no checksums of prepared samples"
 
 
 def _libraries(inventory: Inventory) -> Iterator[str]:

@@ -270,9 +270,11 @@ class Dataset(ABC):
         """
         return verification_of(self, content)
 
-    def damaged(self) -> Iterator[str]:
-        """The ids of prepared samples that are not what was written; may read all of them."""
-        return iter(())
+    def damaged(self) -> Iterator[str] | None:
+        """The ids of prepared samples that are not what was written; may read all of them. None where no checksums of
+        samples are kept, as of data that is used without preparation.
+        """
+        return None
 
 
 def standardise(splits: Splits) -> Splits:

@@ -181,6 +181,18 @@ def test_a_file_of_arrays_is_verified(tmp_path: Path) -> None:
     assert seen.exit_code == 0, seen.output
     assert "LEAK by group: 1 of 1 groups are in train and validation" in seen.stdout
     assert "LEAK by content: 1 content is in train and test" in seen.stdout
+    assert "compared" not in seen.stdout
+
+
+def test_data_that_is_not_prepared_has_nothing_to_compare(tmp_path: Path) -> None:
+    split = np.array(["train", "train", "val", "test"])
+    np.savez(tmp_path / "mine.npz", x_a=np.arange(8.0).reshape(4, 2), y=np.array([0, 1, 0, 1]), split=split)
+    for name in (str(tmp_path / "mine.npz"), "synthetic"):
+        seen = call("data", "verify", name, "--content")
+        assert seen.exit_code == 0, seen.output
+        assert "nothing is compared: this data keeps no checksums of prepared samples" in seen.stdout
+        assert "as it was written" not in seen.stdout
+        assert json.loads(call("data", "verify", name, "--content", "--json").stdout)["damaged"] is None
 
 
 @pytest.mark.parametrize(
