@@ -149,7 +149,7 @@ def _classes(fold: FoldAudit, names: Sequence[str], whole: bool) -> Iterator[str
         ranges = (f"{_long(part)} {min(counts):,} to {max(counts):,}" for part, counts in fold.classes.items())
         yield f"    samples per class: {', '.join(ranges)}"
     for part in fold.classes:
-        if absent := [names[k] for k in fold.absent(part)]:
+        if fold.sizes[part] and (absent := [names[k] for k in fold.absent(part)]):
             yield from _wrapped(f"absent from {_long(part)}: {'; '.join(absent)}", "    ", "      ")
 
 

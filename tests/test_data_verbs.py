@@ -167,6 +167,8 @@ def test_an_empty_part_is_told_when_preparing_and_is_a_finding(events: Path, tmp
     assert "left out: valSet.txt: the list is empty; take it again as it was published" in seen.stdout
     assert seen.stdout.count("    EMPTY: no sample in validation: this fold cannot be run\n") == 2
     assert "the selection set is not" not in seen.stdout
+    assert "absent from train" in seen.stdout
+    assert "absent from validation" not in seen.stdout
     protocols = json.loads(call("data", "verify", "ave", "--json", *place).stdout)["protocols"]
     assert [protocol["folds"][0]["empty"] for protocol in protocols] == [["validation"]] * 2
 
