@@ -100,6 +100,13 @@ def test_every_shape_of_the_papers_table_goes_forward_and_backward(kind: str, fa
 
 
 @pytest.mark.parametrize("kind", PRETRAINED)
+def test_blank_frames_and_silence_have_gradients_of_an_ordinary_size(kind: str) -> None:
+    encoder = encoder_of(kind, SMALL[kind], width=32, depth=4).train()
+    (encoder(torch.zeros(2, *SMALL[kind].shape)) * torch.arange(1.0, 7.0)).sum().backward()
+    assert max(float(p.grad.abs().max()) for p in encoder.parameters() if p.grad is not None) < 1e6
+
+
+@pytest.mark.parametrize("kind", PRETRAINED)
 def test_weights_of_a_local_folder_are_loaded_and_survive_the_drawing(tmp_path: Path, kind: str) -> None:
     expected = saved(tmp_path, kind)
     assert_state(model_in(encoder_of(kind, SMALL[kind], weights=str(tmp_path))), expected)

@@ -1,5 +1,6 @@
 """A model of the transformers library as one part of ours: drawn or loaded as a whole, frozen or not."""
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
@@ -32,7 +33,7 @@ class Whole(nn.Module):
 
         The library draws while it builds, in part where no later call reaches (weight norms), hence a second model.
         """
-        self.model.load_state_dict(self._load() if self._load else self._make().state_dict())
+        self.model.load_state_dict(self._load() if self._load else _with_biases(self._make()).state_dict())
 
     def train(self, mode: bool = True) -> "Whole":
         """As `nn.Module.train`; a frozen model does not leave evaluation."""
@@ -41,6 +42,19 @@ class Whole(nn.Module):
 
     def forward(self, *inputs: Tensor, **options: Any) -> Any:
         return self.model(*inputs, **options)
+
+
+def _with_biases(model: nn.Module) -> nn.Module:
+    """A fresh model with biases as PyTorch draws them, which the library sets to 0.
+
+    With those, blank frames and silence stay 0 through all blocks, and each layer norm multiplies their gradient by
+    1 / sqrt(eps): twelve blocks of Swin pass the range of float32.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) and module.bias is not None:
+            bound = 1 / math.sqrt(module.weight[0].numel())
+            nn.init.uniform_(module.bias, -bound, bound)
+    return model
 
 
 def library() -> Any:
