@@ -16,7 +16,19 @@ from matplotlib.figure import Figure
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.figures.catalog import CARDS, Sources, all_figures
 from mcr_bench.bench.figures.methods import methods
-from mcr_bench.bench.figures.style import COLOURS, MARKERS, PARTS, RC, marks, render, save, shorten
+from mcr_bench.bench.figures.style import (
+    COLOURS,
+    COLUMN,
+    MARKERS,
+    PAGE,
+    PARTS,
+    RC,
+    list_canvas,
+    marks,
+    render,
+    save,
+    shorten,
+)
 from mcr_bench.bench.record.samples import Samples
 from mcr_bench.bench.report.lines import Comparison, Row
 
@@ -93,6 +105,15 @@ def test_long_labels_are_numbered_and_written_out() -> None:
     assert max(map(len, texts.values())) <= 24
     assert len(set(texts.values())) == 3
     assert notes == [f"(1) {long[0]}", f"(2) {long[1]}"]
+
+
+def test_a_list_with_many_long_labels_is_a_page_wide_and_keeps_them() -> None:
+    long = [f"method-{n} with settings of its own" for n in range(5)]
+    figure, texts, notes = list_canvas(long, 2.0)
+    assert (figure.get_figwidth(), list(texts.values()), notes) == (PAGE, long, [])
+    figure, texts, notes = list_canvas(long[:4], 2.0)
+    assert figure.get_figwidth() == COLUMN
+    assert len(notes) == 4
 
 
 def row(label: str, seed: int, metric: str, role: str, modalities: Sequence[str], value: float) -> Row:

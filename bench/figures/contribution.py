@@ -5,16 +5,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from mcr_bench.bench.figures.style import (
-    COLUMN,
     INK,
     ROW,
     Missing,
-    canvas,
     legend_above,
+    list_canvas,
     list_rows,
     notes_below,
     part_colours,
-    shorten,
     styled,
 )
 from mcr_bench.bench.figures.values import (
@@ -50,8 +48,7 @@ def contribution(found: Comparison) -> Figure:
     lines = {label: values for label, values in lines.items() if values}
     if not lines:
         raise Missing("no run has the contributions of its modalities")
-    texts, notes = shorten(lines)
-    figure = canvas(COLUMN, 0.5 + (1 + 0.13 * len(found.modalities)) * ROW * len(lines))
+    figure, texts, notes = list_canvas(lines, 0.5 + (1 + 0.13 * len(found.modalities)) * ROW * len(lines))
     axes = figure.subplots()
     list_rows(axes, [texts[label] for label in lines])
     segments = {label: _stack(values) for label, values in lines.items()}

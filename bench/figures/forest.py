@@ -5,16 +5,15 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from mcr_bench.bench.figures.style import (
-    COLUMN,
     GREY,
     INK,
     ROW,
     Mark,
     Marks,
     Missing,
-    canvas,
     handle,
     legend_above,
+    list_canvas,
     list_rows,
     notes_below,
     shorten,
@@ -51,8 +50,7 @@ def forest(found: Comparison, look: Marks, baseline: str | None = None, alpha: f
         raise Missing(f"no method has a seed and fold in common with {base}")
     results = dict(sorted(results.items(), key=lambda item: -_better(item[1][0], unit)))
     shown = {label: _shown(test, unit) for label, (test, _) in results.items()}
-    texts, notes = shorten(results)
-    figure = canvas(COLUMN, 0.55 + ROW * len(results))
+    figure, texts, notes = list_canvas(results, 0.55 + ROW * len(results))
     axes = figure.subplots()
     list_rows(axes, [texts[label] for label in results])
     bounds = limits([0.0, *(e.mean for e in shown.values())], [b for e in shown.values() for b in (e.low, e.high)])

@@ -40,8 +40,7 @@ def methods(found: Comparison, look: Marks) -> Figure:
         raise Missing("no finished run")
     estimates = {label: estimate(v, found.lines[label]) for label, v in values.items()}
     inside = _inside(values, found.of_role("unimodal"))
-    texts, notes = style.shorten(values)
-    figure = style.canvas(style.COLUMN, 0.55 + style.ROW * len(values))
+    figure, texts, notes = style.list_canvas(values, 0.55 + style.ROW * len(values))
     axes = figure.subplots()
     style.list_rows(axes, [texts[label] for label in values])
     shown = [e for label, e in estimates.items() if label in inside]

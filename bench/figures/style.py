@@ -21,6 +21,7 @@ P = ParamSpec("P")
 
 COLUMN, PAGE = 3.5, 7.1  # inches: one column and the whole width of a two-column paper
 ROW = 0.19  # height of a labelled line in a figure that lists methods
+FEW, LONG = 4, 64  # labels that may be cut in a column; characters of a label in a list as wide as a page
 SMALL = 6.5
 DPI = 200
 FORMATS = ("png", "svg", "pdf")
@@ -181,6 +182,13 @@ def shorten(labels: Iterable[str], longest: int = 24) -> tuple[dict[str, str], l
             texts[label] = label[: longest - len(tail)].rstrip() + tail
             notes.append(f"({len(notes) + 1}) {label}")
     return texts, notes
+
+
+def list_canvas(labels: Iterable[str], height: float) -> tuple[Figure, dict[str, str], list[str]]:
+    """An empty figure that lists lines, and what `shorten` gives: a column wide, a page where many labels are long."""
+    found = shorten(labels)
+    wide = len(found[1]) > FEW
+    return canvas(PAGE if wide else COLUMN, height), *(shorten(labels, LONG) if wide else found)
 
 
 def list_rows(axes: Axes, texts: Sequence[str]) -> None:
