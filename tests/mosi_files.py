@@ -10,10 +10,14 @@ import h5py
 import numpy as np
 
 from mcr_bench.datasets._npz import Array
+from mcr_bench.datasets.base import Preparation
+from mcr_bench.datasets.mosi import Mosi
 
 CHANNELS = {"text": 300, "audio": 5, "video": 20}
 MOSEI_CHANNELS = {"text": 300, "audio": 74, "video": 35}
 SMALL = {"text": 6, "audio": 3, "video": 4}
+DIALS = {f"{m}_channels": size for m, size in SMALL.items()}
+ALL = ("text", "audio", "video")
 VIDEOS = {
     "train": ["03bSnISJMiM", "-UUCSKoHeMA", "x266rUJQC_8", "188343"],
     "valid": ["c5xsKMxpXnc", "AxNy9TeTLq8"],
@@ -142,3 +146,13 @@ def write_sequences(folder: Path, aligned: bool = False, **replaced: Any) -> Pat
             write_csd(folder / f"{NAMES[role]}.csd", content, role)
     (folder / "standard_folds.json").write_text(json.dumps(VIDEOS))
     return folder
+
+
+def mosi(folder: Path, **dials: Any) -> Mosi:
+    return Mosi(folder / "data/mosi", **{**DIALS, **dials})
+
+
+def prepared(folder: Path, source: Path, **dials: Any) -> Mosi:
+    data = mosi(folder, **dials)
+    data.prepare(Preparation(source))
+    return data
