@@ -192,9 +192,9 @@ def test_arrays_that_cannot_be_used(case: str) -> None:
 
 PLACES = {
     "raw folder": "'raw/inside/ave' lies in the raw folder 'raw'",
-    "no folder": "cannot write 'data/below/ave'",
+    "no folder": "'data' is in the way: it is no folder. Move it",
     "no room": "'data/ave' has 0.0 MiB free",
-    "full": "cannot write 'data/ave': [Errno 28] No space left on device",
+    "full": "cannot write 'data/ave' (No space left on device). Free space",
     "in use": "another `data prepare` is writing 'data/ave'",
 }
 
