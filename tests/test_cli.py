@@ -241,8 +241,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path) -> None:
     environment: dict[str, Any] = os.environ | {"MCR_BENCH_HOME": str(tmp_path / "home")}
     child = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
     assert child.stderr is not None
-    while "to train" not in child.stderr.readline():
-        pass
+    next(line for line in child.stderr if "to train" in line)
     while child.poll() is None and not list((tmp_path / "home" / "work").glob("*/log.txt")):
         time.sleep(0.1)
     time.sleep(2.0)
