@@ -56,14 +56,23 @@ def deferred() -> Iterator[None]:
     resource_tracker.ensure_running()  # started later, by the first process, it would unblock the signal
     noted: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _: noted.append(number))  # other threads still take it
+    try:
+        with blocked():
+            yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if noted:
+            signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
+def blocked() -> Iterator[None]:
+    """A process that starts inside is deaf to Ctrl-C, which its parent answers."""
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        signal.signal(signal.SIGINT, before)
-        if noted:
-            signal.raise_signal(signal.SIGINT)
 
 
 def _in_main_thread() -> bool:

@@ -150,17 +150,13 @@ def _add_dataset(plan: Plan, name: str, methods: "Methods", request: Request) ->
     for point in _points(request):
         values = layered(preset.values, point)
         dials = resolve_dataset(values, registry.dataset(name))
-        if request.optional and (reason := _data_missing(name, request, dials)):
-            return reason
-        scene = scenes.get(repr(dials)) or _scene(name, request, preset, dials)
-        scenes[repr(dials)] = scene
-        try:
-            for fold in sorted({fold for _, fold in _pairs(scene, request)}):
-                scene.data.require(scene.protocol.name, fold)
-        except UserError as error:
-            if not request.optional:
-                raise
-            return f"data missing: {str(error).splitlines()[0]}"
+        if repr(dials) not in scenes:
+            if request.optional and (reason := _data_missing(name, request, dials)):
+                return reason
+            scenes[repr(dials)] = _scene(name, request, preset, dials)
+            if reason := _part_missing(scenes[repr(dials)], request):
+                return reason
+        scene = scenes[repr(dials)]
         _announce(plan, scene, request)
         for source, cls in methods:
             _add_method(plan, source, cls, scene, values, point, request)
@@ -188,8 +184,24 @@ def _data_missing(name: str, request: Request, dials: Mapping[str, Any]) -> str 
     try:
         make_dataset(name, request.data_root, dials).facts()
     except UserError as error:
-        return f"data missing: {str(error).splitlines()[0]}"
+        return _in_short(error)
     return None
+
+
+def _part_missing(scene: Scene, request: Request) -> str | None:
+    """Why a fold that is asked for cannot be run; a UserError unless the request is optional."""
+    try:
+        for fold in sorted({fold for _, fold in _pairs(scene, request)}):
+            scene.data.require(scene.protocol.name, fold)
+    except UserError as error:
+        if not request.optional:
+            raise
+        return _in_short(error)
+    return None
+
+
+def _in_short(error: UserError) -> str:
+    return f"data missing: {str(error).splitlines()[0]}"
 
 
 def make_dataset(name: str, data_root: Path, dials: Mapping[str, Any]) -> "Dataset":

@@ -44,7 +44,7 @@ def report_of(made: Made, folder: Path) -> str:
 
 def without_parts(parts: Mapping[tuple[str, int], Array]) -> list[str]:
     """Lines on those of the protocols and folds that have an empty part. parts: (N,) of each, as in the audit."""
-    lost = {key: empty(part) for key, part in parts.items() if empty(part)}
+    lost = {key: words for key, part in parts.items() if (words := empty(part))}
     lines = [f"  {name}, fold {fold}: no clip in {' and '.join(words)}" for (name, fold), words in lost.items()]
     return [f"EMPTY: {len(lost)} fold{'s' * (len(lost) > 1)} cannot be run:", *lines] if lost else []
 

@@ -42,7 +42,7 @@ class Table:
         if self.target.dtype.kind == "f":
             return Facts(shapes, Task(None))
         absent = self.absent(self.part)
-        notes = (f"absent from train: {classes(absent)}",) if absent else ()
+        notes = (f"absent from train: {classes_in_words(absent)}",) if absent else ()
         return Facts(shapes, Task(len(self.classes)), self.classes, notes)
 
     @property
@@ -79,7 +79,7 @@ class Table:
         )
 
 
-def classes(names: Sequence[str]) -> str:
+def classes_in_words(names: Sequence[str]) -> str:
     """Some classes in words, which no number can be taken for: 1 class ('7'), or 5 classes ('a', 'b', 'c', 2 more)."""
     told = [f"'{name}'" for name in names[:NAMED]] + [f"{len(names) - NAMED} more"] * (len(names) > NAMED)
     return f"{len(names)} class{'es' * (len(names) > 1)} ({', '.join(told)})"

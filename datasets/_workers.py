@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.interrupts import blocked
 
 ATTEMPTS = 2  # how often an order is given to a worker that dies of it
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -69,7 +70,7 @@ class _Worker(Generic[Order, Answer]):
         command = [sys.executable, "-P", "-c", START, str(theirs.fileno())]
         path = os.pathsep.join(place or os.getcwd() for place in sys.path)
         surroundings = os.environ | ONE_THREAD | {"PYTHONPATH": path}
-        with _interrupt_blocked():
+        with blocked():
             self.process = subprocess.Popen(command, env=surroundings, pass_fds=[theirs.fileno()])
         theirs.close()  # so that the pipe ends when the worker does
         self.ready = self.busy = False
@@ -119,16 +120,6 @@ class _Worker(Generic[Order, Answer]):
 def _that_answered(workers: list[_Worker[Order, Answer]]) -> list[_Worker[Order, Answer]]:
     waiting: dict[Any, _Worker[Order, Answer]] = {worker.pipe: worker for worker in workers if worker.busy}
     return [waiting[pipe] for pipe in wait(list(waiting))]
-
-
-@contextmanager
-def _interrupt_blocked() -> Iterator[None]:
-    """A process that starts now is deaf to Ctrl-C, which the parent answers."""
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def serve(handle: int) -> None:

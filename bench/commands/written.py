@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.files import write_whole
 
 
 @contextmanager
@@ -37,7 +38,7 @@ def forget_outdated(folder: Path, written: Collection[Path], everything: bool) -
         for path in outdated:
             path.unlink(missing_ok=True)
         if folder.is_dir():
-            list_of(folder).write_text(json.dumps(sorted(names if everything else names | before)), encoding="utf-8")
+            write_whole(list_of(folder), json.dumps(sorted(names if everything else names | before)))
     return outdated
 
 

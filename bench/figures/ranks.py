@@ -5,7 +5,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mcr_bench.bench.figures.style import (
-    COLUMN,
     FAINT,
     GREY,
     INK,
@@ -15,6 +14,7 @@ from mcr_bench.bench.figures.style import (
     Marks,
     Missing,
     canvas,
+    list_canvas,
     list_rows,
     notes_below,
     shorten,
@@ -41,8 +41,7 @@ def _by(ranks: Ranks) -> str:
 
 def _dots(ranks: Ranks, look: Marks) -> Figure:
     names = list(ranks.mean_ranks)
-    texts, notes = shorten(names)
-    figure = canvas(COLUMN, 0.5 + ROW * len(names))
+    figure, texts, notes = list_canvas(names, 0.5 + ROW * len(names))
     axes = figure.subplots()
     list_rows(axes, [texts[name] for name in names])
     axes.set_xlim(0.7, len(names) + 0.3)
