@@ -3,16 +3,16 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import combinations
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mcr_bench.bench.contributions import shapley
+from mcr_bench.bench import seeds
 from mcr_bench.bench.metrics import metric, metrics_of, score
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel
 from mcr_bench.bench.probes import Probes
+from mcr_bench.bench.shapley import shapley_plan, shapley_values
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets.base import Split
 from mcr_bench.methods.base import Method
@@ -50,9 +50,14 @@ def evaluate(method: Method, model: MultimodalModel, split: Split, probes: Probe
 def subset_logits(
     method: Method, model: MultimodalModel, split: Split, absent: Inputs, chunk: int
 ) -> dict[tuple[str, ...], Tensor]:
-    """Predictions (N, C) for every proper subset of modalities, the empty one too; the others are `absent` (1, ...)."""
+    """Predictions (N, C) for proper subsets of the modalities, the empty one too; the others are `absent` (1, ...).
+
+    All subsets of up to four modalities; of more, the single ones, those without one, and some between, drawn by the
+    seed alike for all methods (`bench.shapley.shapley_plan`).
+    """
     names = model.modalities
-    subsets = [s for size in range(len(names)) for s in combinations(names, size)]
+    chosen, _ = shapley_plan(names, seeds.generator(method.fit.seed, "method", "subsets"))
+    subsets = [tuple(m for m in names if m in s) for s in chosen if len(s) < len(names)]
     return {s: _masked(method, model, split, absent, set(names) - set(s), chunk) for s in subsets}
 
 
@@ -67,7 +72,7 @@ def contributions(found: Evaluation, subsets: Mapping[tuple[str, ...], Tensor], 
     compute = metrics_of(task)[0].compute
     values = {frozenset(s): compute(logits, found.target) for s, logits in subsets.items()}
     names = frozenset(found.features)
-    return shapley({**values, names: compute(found.logits, found.target)})
+    return shapley_values({**values, names: compute(found.logits, found.target)})
 
 
 def better(new: dict[str, float], old: dict[str, float] | None, monitor: str, task: Task) -> bool:

@@ -12,7 +12,7 @@ from mcr_bench.bench.training_settings import EncoderSettings, ModelSettings, Tr
 from mcr_bench.datasets.base import Batch, Modality, Split
 from mcr_bench.methods.base import Method
 
-NAMES = ("audio", "video", "text", "depth")
+NAMES = ("audio", "video", "text", "depth", "motion", "pulse")
 THREE = Task(3)
 
 

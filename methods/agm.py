@@ -47,6 +47,8 @@ class Agm(Method):
         "Subsets reuse the training pass' features and one zero sample per encoder; official: masked passes in "
         "evaluation mode (`masked_pass=official`, where passes that give equal features are made once).",
         "With batch norm the reused features are the training batch's in every subset; official: evaluation mode's.",
+        "From five modalities on the shares come from the arcs of one random circular order per step (M(M - 1) + 1 of "
+        "2^M - 1 subsets): exact for an additive head, unbiased for others; official: at most three modalities.",
         "Four or more modalities take the cap and the clip of three, the most that the official code has.",
         "Outside its window kappa is 1, and the window is the whole run by default; official: the last kappa stays.",
         "Regression scores by the squared error; official: its inverse, which turns the sign round.",
@@ -59,7 +61,10 @@ class Agm(Method):
 
     def forward(self, batch: Batch) -> Outputs:
         grad, official = self.zero_path == "grad", self.masked_pass == "official"
-        features, shares = attribute(self.fit.model, batch.inputs, zero_gradient=grad, masked_in_evaluation=official)
+        draws = self.fit.generator("subsets")
+        features, shares = attribute(
+            self.fit.model, batch.inputs, draws, zero_gradient=grad, masked_in_evaluation=official
+        )
         scaled = map(scale_gradient, shares.values(), self._kappas(shares, batch.target))
         return Outputs(self.fit.model, features, torch.stack(list(scaled)).sum(0), None)
 

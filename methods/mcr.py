@@ -29,7 +29,9 @@ class MCR(Method):
 
     In L_MIPD player m (encoder and fusion slice) descends on sum_{S with m} -D_S + k sum_{S without m} -D_S, where D_S
     is the Jensen-Shannon divergence (regression: squared difference) of the output with coalition S perturbed from the
-    intact output. `loss/mipd` is -sum_S D_S; `divergence/S` logs each D_S.
+    intact output. For M >= 4 the sums are multiplied by 1 / (2^(M-1) - 1), so that all coalitions weigh as the two of
+    M = 2; from M = 5 on 16 are drawn per step, each with its complement, scaled to the same expectation. `loss/mipd` is
+    -sum_S D_S so weighed; `divergence/S` logs each D_S (M >= 5: `divergence/of_n`, the mean over coalitions of n).
     """
 
     name: ClassVar[str] = "mcr"
@@ -43,6 +45,8 @@ class MCR(Method):
     )
     deviations: ClassVar[tuple[str, ...]] = (
         "the game and contrastive terms are added to the loss; the released two-modality class computes and drops them",
+        "four and more modalities (ours): the sum over coalitions is divided by 2^(M-1) - 1, so that the game does not "
+        "outweigh the loss, and from five on 16 coalitions are drawn per step; two and three: plain sums, as released",
         "any number of modalities by the coalition rule; the released three-modality code detaches one branch only and "
         "counts a coalition three times in collaborative mode",
         "the bottleneck term also counts in regression, where the released code drops it",
@@ -94,7 +98,7 @@ class MCR(Method):
         }
 
     def _game(self, outputs: Outputs, batch: Batch) -> Tensor:
-        """-sum_S D_S; 0 for a batch of one, which has nothing to be permuted with."""
+        """-w sum_S D_S (`game.coalition_weight`); 0 for a batch of one, which has nothing to be permuted with."""
         if len(batch.index) < 2:
             return outputs.logits.new_zeros(())
         fusion = outputs.model.fusion
@@ -103,12 +107,18 @@ class MCR(Method):
         with evaluation_mode(fusion):
             absent = perturbed_players(outputs, batch.inputs, self.perturb, self.latents, self._perturbed)
             head, intact = game.head_of(fusion), outputs.branch_logits or outputs.features
-            found = game.divergences(intact, absent, head, distance, others, self.detach_reference)
+            chosen = game.drawn_coalitions(list(intact), self.fit.generator("coalitions"))
+            found = game.divergences(intact, absent, head, distance, others, self.detach_reference, chosen)
         for coalition, divergence in found.items():
-            self.fit.log(f"divergence/{'+'.join(coalition)}", divergence)
-        return -torch.stack(list(found.values())).sum()
+            self.fit.log(f"divergence/{_logged(coalition, len(intact))}", divergence)
+        return -game.coalition_weight(len(intact), len(found)) * torch.stack(list(found.values())).sum()
 
     def _perturbed(self, modality: str, x: Tensor) -> Tensor:
         """Copies (P, B, ...) of x (B, ...) without the information about its sample."""
         generator = self.fit.generator("permutation", modality, device=x.device)
         return perturbed(self.perturb, x, self.permutations, self.noise_scale, generator)
+
+
+def _logged(coalition: game.Coalition, players: int) -> str:
+    """A coalition by its members, or by their number where there would be dozens of curves."""
+    return "+".join(coalition) if players <= game.EXACT else f"of_{len(coalition)}"

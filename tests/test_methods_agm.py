@@ -1,8 +1,6 @@
 """AGM: the three facts about where its coefficients act, attribution against permutations, coefficients by hand."""
 
-import itertools
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -14,7 +12,7 @@ from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing import NAMES, make_fit, step, whole_batch
 from mcr_bench.methods.agm import Agm
 from mcr_bench.methods.joint import Joint
-from mcr_bench.methods.terms.attribution import agm_coefficients, attribute, shapley_weights, subsets
+from mcr_bench.methods.terms.attribution import agm_coefficients, attribute
 from mcr_bench.methods.terms.clipping import clip_if_large
 
 SGD = {"optimizer__name": "sgd", "dtype": torch.float64}
@@ -88,35 +86,12 @@ def test_official_passes_equal_reused_ones_where_nothing_depends_on_the_mode(mon
         torch.testing.assert_close(official[name], g, rtol=1e-9, atol=1e-15)
 
 
-def shapley_by_permutations(names: list[str], value: Callable[[frozenset[str]], float]) -> dict[str, float]:
-    """Mean marginal contribution over all orders of arrival; the empty set is worth 0."""
-    orders, total = list(itertools.permutations(names)), dict.fromkeys(names, 0.0)
-    for order in orders:
-        here: frozenset[str] = frozenset()
-        for m in order:
-            total[m] += value(here | {m}) - (value(here) if here else 0.0)
-            here |= {m}
-    return {m: t / len(orders) for m, t in total.items()}
-
-
-@pytest.mark.parametrize("count", [2, 3, 4])
-def test_weights_are_shapley_values(count: int) -> None:
-    names = list(NAMES[:count])
-    worth = {
-        s: torch.randn((), dtype=torch.float64, generator=torch.manual_seed(i)) for i, s in enumerate(subsets(names))
-    }
-    found = shapley_weights(names) @ torch.stack(list(worth.values()))
-    expected = shapley_by_permutations(names, lambda s: worth[s].item())
-    torch.testing.assert_close(found.tolist(), [expected[m] for m in names])
-    assert math.isclose(found.sum(), worth[frozenset(names)])
-
-
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("official", [False, True])
 def test_contributions_add_up_to_the_logits(count: int, official: bool) -> None:
     fit = make_fit(Joint(), NAMES[:count], **SGD)
     inputs, model = whole_batch(fit).inputs, fit.model
-    _, shares = attribute(model, inputs, zero_gradient=True, masked_in_evaluation=official)
+    _, shares = attribute(model, inputs, fit.generator(), zero_gradient=True, masked_in_evaluation=official)
     torch.testing.assert_close(sum(shares.values()), model(inputs).logits)
     zeroed = {
         m: inputs.replace({o: torch.zeros_like(inputs.values[o]) for o in NAMES[:count] if o != m}) for m in shares
@@ -156,7 +131,9 @@ def test_running_scores_are_the_mean_of_earlier_steps() -> None:
     fit = make_fit(method, **SGD)
     for _ in range(3):
         with torch.no_grad():
-            _, shares = attribute(fit.model, whole_batch(fit).inputs, zero_gradient=False, masked_in_evaluation=False)
+            _, shares = attribute(
+                fit.model, whole_batch(fit).inputs, fit.generator(), zero_gradient=False, masked_in_evaluation=False
+            )
         seen.append([fit.task.loss(z, fit.train.target).item() for z in shares.values()])
         step(method)
         kappas.append([v for k, v in sorted(fit.meters.means().items()) if k.startswith("coefficient/")])
@@ -219,7 +196,7 @@ def test_zero_inputs_keep_their_lengths() -> None:
     fit = make_fit(Joint())
     fit.model.encoders["audio"] = LengthEncoder()
     inputs = Inputs({m: x[:3] for m, x in fit.train.values.items()}, {"audio": torch.tensor([1, 5, 2])})
-    attribute(fit.model, inputs, zero_gradient=True, masked_in_evaluation=False)
+    attribute(fit.model, inputs, fit.generator(), zero_gradient=True, masked_in_evaluation=False)
     zero_passes = [lengths for total, lengths in fit.model.encoders["audio"].seen if total == 0]
     assert zero_passes == [[1, 5, 2]]
 
@@ -283,7 +260,9 @@ def test_agm_regression_scores_by_the_squared_error() -> None:
     method = Agm(alpha=0.1, clip=False)
     fit = make_fit(method, task=Task(None), **SGD)
     with torch.no_grad():
-        _, shares = attribute(fit.model, whole_batch(fit).inputs, zero_gradient=False, masked_in_evaluation=False)
+        _, shares = attribute(
+            fit.model, whole_batch(fit).inputs, fit.generator(), zero_gradient=False, masked_in_evaluation=False
+        )
     a, v = [(z.squeeze(-1) - fit.train.target).square().mean().item() for z in shares.values()]
     step(method)
     kappa = fit.meters.means()["coefficient/audio"]

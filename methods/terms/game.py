@@ -4,7 +4,7 @@ Source: "Balancing Multimodal Training Through Game-Theoretic Regularization", a
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 
 import torch
@@ -16,6 +16,9 @@ from mcr_bench.methods.terms.scaled import scale_gradient
 
 Head = Callable[[dict[str, Tensor]], Tensor]
 Distance = Callable[[Tensor, Tensor], Tensor]
+Coalition = tuple[str, ...]
+EXACT = 4  # players up to which a step takes every coalition: 14 of them, where five have 30 (our choice)
+PAIRS = 8  # complementary pairs drawn per step from more players (our choice)
 
 
 def jensen_shannon(logits: Tensor, reference: Tensor) -> Tensor:
@@ -34,9 +37,33 @@ def squared_difference(outputs: Tensor, reference: Tensor) -> Tensor:
     return (outputs - reference).square().mean()
 
 
-def coalitions(players: list[str]) -> list[tuple[str, ...]]:
+def coalitions(players: list[str]) -> list[Coalition]:
     """Every non-empty proper subset, smallest first."""
     return [s for size in range(1, len(players)) for s in combinations(players, size)]
+
+
+def drawn_coalitions(players: list[str], generator: torch.Generator) -> list[Coalition]:
+    """The coalitions of one step: every one of up to four players; 16 of more, each with its complement.
+
+    Pairs are drawn without repetition, for the same players the same in whatever order they come.
+    """
+    every = coalitions(players)
+    if len(players) <= EXACT:
+        return every
+    first = min(players)  # one of each complementary pair holds it
+    pairs = sorted(tuple(sorted(s)) for s in every if first in s)
+    order = torch.randperm(len(pairs), generator=generator, device=generator.device)[:PAIRS].tolist()
+    chosen = {frozenset(pairs[i]) for i in order}
+    return [s for s in every if frozenset(s) in chosen or frozenset(players) - set(s) in chosen]
+
+
+def coalition_weight(players: int, coalitions: int) -> float:
+    """What the sum over so many coalitions is multiplied by: 1 for two and three players, as published.
+
+    From four on the 2^M - 2 coalitions together weigh as the two of M = 2: 1 / (2^(M - 1) - 1) times a sum over all of
+    them, and for drawn ones times all / drawn, which keeps the expectation. Both give 2 / coalitions.
+    """
+    return 1.0 if players <= 3 else 2.0 / coalitions
 
 
 def head_of(fusion: Fusion) -> Head:
@@ -70,15 +97,16 @@ def divergences(
     distance: Distance,
     others: float,
     detach_reference: bool = True,
-) -> dict[tuple[str, ...], Tensor]:
-    """D_S for every coalition S: the distance of the outputs with S perturbed from the intact outputs.
+    chosen: Sequence[Coalition] | None = None,
+) -> dict[Coalition, Tensor]:
+    """D_S of every coalition S (or the chosen ones): the distance of the outputs with S perturbed from the intact ones.
 
     intact[m]: (B, n) and perturbed[m]: (P, B, n), each a function of player m's parameters only. In the backward pass
     of D_S a member of S gets its gradient, every other player gets it times `others` (k of the paper: -1, 0 or 1).
     """
     still = head(dict(intact)).detach() if detach_reference else None
     found = {}
-    for coalition in coalitions(list(intact)):
+    for coalition in coalitions(list(intact)) if chosen is None else chosen:
         present = {m: x if m in coalition else scale_gradient(x, others) for m, x in intact.items()}
         absent = {m: perturbed[m] for m in coalition}
         reference = head(present) if still is None else still
