@@ -107,7 +107,7 @@ class _Execution:
 
     def _dispatch(self) -> None:
         for worker in self._workers:
-            while worker.job is None and (claim := self._claim()):
+            while worker.free and (claim := self._claim()):
                 spec, lock = claim
                 self.pending.remove(spec)
                 self.active[spec.key] = (spec, lock)

@@ -9,9 +9,11 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from mcr_bench.bench.executors.events import Event, Job
-from mcr_bench.bench.executors.worker import work
+from mcr_bench.bench.executors.worker import FORKS, work
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+# Asked whether there is a GPU, torch then asks the driver's library and leaves CUDA alone, which no fork survives.
+NO_CUDA_BEFORE_FORK = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 
 
 class Worker:
@@ -20,15 +22,21 @@ class Worker:
     def __init__(self, entry: str, device: str) -> None:
         self.device = device
         self.job: Job | None = None
+        self._spent = False
         self.pipe, theirs = multiprocessing.Pipe()
         context = multiprocessing.get_context("spawn")
         self.process = context.Process(target=work, args=(theirs, entry), name="mcr-bench worker", daemon=True)
-        with _environment(ONE_THREAD):
+        with _environment(ONE_THREAD | NO_CUDA_BEFORE_FORK):
             self.process.start()
         theirs.close()  # so that the pipe ends when the worker does
 
+    @property
+    def free(self) -> bool:
+        """Whether it may be given a job; a worker that cannot fork has one run, then it is replaced."""
+        return self.job is None and not self._spent
+
     def give(self, job: Job) -> None:
-        self.job = job
+        self.job, self._spent = job, not FORKS
         with suppress(OSError):  # it died while idle: events() sees that
             self.pipe.send(job)
 
