@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from mcr_bench.bench.fit import Fit
 from mcr_bench.bench.probes import Probes
@@ -36,12 +37,20 @@ def read_checkpoint(folder: Path, fit: Fit, method: Method, probes: Probes | Non
     state = torch.load(path, map_location=fit.device, weights_only=True)
     fit.epoch, fit.step = state["epoch"], state["step"]
     fit.model.load_state_dict(state["model"])
-    fit.optimizer.load_state_dict(state["optimizer"])
+    _load_optimizer(fit.optimizer, state["optimizer"])
     method.load_state_dict(state["method"])
     if probes:
         probes.load_state_dict(state["probes"])
     progress: dict[str, Any] = state["progress"]
     return progress
+
+
+def _load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Its state; Adam counts steps on the CPU, and a count on the GPU would be waited for in every step."""
+    optimizer.load_state_dict(state)
+    for of_parameter in optimizer.state.values():
+        if "step" in of_parameter:
+            of_parameter["step"] = of_parameter["step"].cpu()
 
 
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:

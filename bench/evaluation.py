@@ -85,7 +85,7 @@ def better(new: dict[str, float], old: dict[str, float] | None, monitor: str, ta
 
 
 def _chunks(split: Split, chunk: int) -> Iterator[Tensor]:
-    yield from torch.arange(len(split)).split(chunk)
+    yield from torch.arange(len(split), device=split.target.device).split(chunk)
 
 
 class Row(NamedTuple):

@@ -7,11 +7,16 @@ from pathlib import Path
 
 import torch
 
+from mcr_bench.bench.core import device as devices
+
 
 def reset_peak(device: torch.device) -> None:
-    """Start counting anew, where the system can (Linux, CUDA); elsewhere the peak is the process's."""
+    """Start counting anew, where the system can (Linux, CUDA); elsewhere the peak is the process's.
+
+    A GPU must be made ready first (`core.device.ready`).
+    """
     if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+        devices.reset_peak(device)
         return
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, see proc(5)
@@ -20,7 +25,7 @@ def reset_peak(device: torch.device) -> None:
 def peak_mib(device: torch.device) -> float:
     """Peak since `reset_peak`, in MiB."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
+        return devices.peak_bytes(device) / 2**20
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():

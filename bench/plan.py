@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcr_bench.bench import registry
+from mcr_bench.bench.core.process_state import process_state_kept
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.offers import Absent, absent_methods, absent_runs, missing_dataset, offered_methods
 from mcr_bench.bench.presets import Preset, preset_of
@@ -122,7 +123,8 @@ def make_plan_of(requests: Sequence[Request]) -> Plan:
     plan = Plan()
     for request in requests:
         try:
-            plan.merge(_plan(request))
+            with process_state_kept():  # users' methods are imported here; the workers inherit from this process
+                plan.merge(_plan(request))
         except UserError as error:
             raise UserError(request.locate(str(error))) from error
     if not plan.absent:

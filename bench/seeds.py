@@ -11,6 +11,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from mcr_bench.bench.core import device as devices
+
 STREAMS = ("init", "batches", "augment", "method", "data")
 
 
@@ -34,8 +36,7 @@ def reseed(device: torch.device, seed: int, stream: str, *names: object) -> None
     """
     value = stream_seed(seed, stream, *names)
     torch.default_generator.manual_seed(value)
-    if device.type == "cuda":
-        torch.cuda.manual_seed_all(value)
+    devices.seed(device, value)
 
 
 @contextmanager

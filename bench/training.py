@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mcr_bench.bench import memory, registry, seeds
 from mcr_bench.bench.checkpoints import load_weights, read_checkpoint, save_weights, write_checkpoint
+from mcr_bench.bench.core import device as devices
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.evaluation import Evaluation, absent_inputs, better, contributions, evaluate, subset_logits
 from mcr_bench.bench.executors.events import EpochDone, Event, Job, RunDone
@@ -60,7 +61,7 @@ class Training:
 
 def fit_run(job: Job, emit: Callable[[Event], None], checkpoint_seconds: float = CHECKPOINT_SECONDS) -> None:
     """Train (or resume) one run to its end; its files lie in `job.folder`, its best weights at `job.weights_out`."""
-    memory.reset_peak(torch.device(job.device))
+    memory.reset_peak(devices.ready(job.device))
     run = start(job)
     saved = time.monotonic()
     resume(run, job)
@@ -77,7 +78,7 @@ def fit_run(job: Job, emit: Callable[[Event], None], checkpoint_seconds: float =
 
 def start(job: Job) -> Training:
     """Data loaded, model built and drawn, the method attached, the optimiser made."""
-    spec, device = job.spec, torch.device(job.device)
+    spec, device = job.spec, devices.ready(job.device)
     data = make_dataset(spec.dataset_source, spec.data_root, spec.dataset_settings)
     if data.fingerprint() != spec.fingerprint:
         raise UserError(f"the data of {spec.dataset} has changed since the run was planned. Start the command again.")
@@ -127,6 +128,7 @@ def run_epoch(run: Training) -> None:
     run.method.on_epoch_start()
     train_epoch(run)
     means = fit.meters.means()
+    devices.synchronise(fit.device)
     run.progress.seconds += time.perf_counter() - began
     if run.probes is not None and run.store is not None:
         run.probes.fit(run.store.take(), EPOCH_PROBE)

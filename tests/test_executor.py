@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from mcr_bench.bench.core.device import devices
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors.events import Silent
-from mcr_bench.bench.executors.pool import devices
 from mcr_bench.bench.tracking import Record
 from mcr_bench.tests import pretended_training
 from mcr_bench.tests.pretended_training import ends, epochs, labels, row, run

@@ -19,7 +19,7 @@ from mcr_bench.bench.executors.events import (
     RunFailed,
     Silent,
 )
-from mcr_bench.bench.executors.pool import Worker, default_jobs, devices, ready
+from mcr_bench.bench.executors.pool import Worker, default_jobs, ready
 from mcr_bench.bench.executors.surroundings import surroundings
 from mcr_bench.bench.interrupts import check, deferred
 from mcr_bench.bench.tracking import Record, last_line
@@ -51,6 +51,8 @@ def execute(
     `force` trains finished keys again. KeyboardInterrupt is raised again after the workers have stopped and their runs
     are marked as killed; the next call goes on with them.
     """
+    from mcr_bench.bench.core.device import devices  # imports torch
+
     wanted = _with_missing_weights(specs, record.home)
     _sweep(record, {spec.key for spec in wanted})
     count = max(1, min(jobs or default_jobs(device), len(wanted)))
@@ -105,7 +107,7 @@ class _Execution:
 
     def _dispatch(self) -> None:
         for worker in self._workers:
-            while worker.job is None and (claim := self._claim()):
+            while worker.free and (claim := self._claim()):
                 spec, lock = claim
                 self.pending.remove(spec)
                 self.active[spec.key] = (spec, lock)

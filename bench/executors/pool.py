@@ -8,11 +8,12 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors.events import Event, Job
-from mcr_bench.bench.executors.worker import work
+from mcr_bench.bench.executors.worker import FORKS, work
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+# Asked whether there is a GPU, torch then asks the driver's library and leaves CUDA alone, which no fork survives.
+NO_CUDA_BEFORE_FORK = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 
 
 class Worker:
@@ -21,15 +22,21 @@ class Worker:
     def __init__(self, entry: str, device: str) -> None:
         self.device = device
         self.job: Job | None = None
+        self._spent = False
         self.pipe, theirs = multiprocessing.Pipe()
         context = multiprocessing.get_context("spawn")
         self.process = context.Process(target=work, args=(theirs, entry), name="mcr-bench worker", daemon=True)
-        with _environment(ONE_THREAD):
+        with _environment(ONE_THREAD | NO_CUDA_BEFORE_FORK):
             self.process.start()
         theirs.close()  # so that the pipe ends when the worker does
 
+    @property
+    def free(self) -> bool:
+        """Whether it may be given a job; a worker that cannot fork has one run, then it is replaced."""
+        return self.job is None and not self._spent
+
     def give(self, job: Job) -> None:
-        self.job = job
+        self.job, self._spent = job, not FORKS
         with suppress(OSError):  # it died while idle: events() sees that
             self.pipe.send(job)
 
@@ -69,29 +76,11 @@ def ready(workers: list[Worker], timeout: float) -> list[Worker]:
 def default_jobs(device: str) -> int:
     """One worker per core, or per GPU where training runs on GPUs."""
     if device != "cpu":
-        import torch
+        from mcr_bench.bench.core.device import gpu_count  # imports torch, which preparing data does without
 
-        if gpus := torch.cuda.device_count():
+        if gpus := gpu_count():
             return gpus if device in ("auto", "cuda") else 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def devices(choice: str, count: int) -> list[str]:
-    """The device of each of `count` workers; `auto` and `cuda` deal them over all GPUs. UserError for one not there."""
-    if choice == "cpu":
-        return ["cpu"] * count
-    if choice not in ("auto", "cuda") and not (choice.startswith("cuda:") and choice[5:].isdecimal()):
-        raise UserError(f"unknown device '{choice}'. Allowed: auto, cpu, cuda, cuda:N.")
-    import torch
-
-    gpus = torch.cuda.device_count()
-    if choice == "auto" and not gpus:
-        return ["cpu"] * count
-    if choice.startswith("cuda:") and int(choice[5:]) < gpus:
-        return [choice] * count
-    if not gpus or choice.startswith("cuda:"):
-        raise UserError(f"device '{choice}' is not there: PyTorch sees {gpus} GPUs. Use --device auto or --device cpu.")
-    return [f"cuda:{i % gpus}" for i in range(count)]
 
 
 @contextmanager
