@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench import seeds
-from mcr_bench.bench.metrics import metric, metrics_of, score
+from mcr_bench.bench.metrics import TOTAL_LOSS, higher_is_better, metric, metrics_of, score
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel
 from mcr_bench.bench.probes import Probes
 from mcr_bench.bench.shapley import shapley_plan, shapley_values
@@ -34,12 +34,18 @@ class Evaluation:
 
 
 def evaluate(method: Method, model: MultimodalModel, split: Split, probes: Probes | None, chunk: int) -> Evaluation:
-    """All predictions and metrics on `split`; `probes` is None where the method trains own heads."""
+    """All predictions and metrics on `split`; `probes` is None where the method trains own heads.
+
+    Such a method has one metric more, `total_loss`: the loss and `own_weight` times the sum of its own heads' losses.
+    """
     rows = [_outputs(method, model, split, part, probes) for part in _chunks(split, chunk)]
     logits = torch.cat([row.logits for row in rows])
     features, modality = _join([row.features for row in rows]), _join([row.modality for row in rows])
     parts = _join([row.split for row in rows])
     metrics = score(logits, split.target, model.task)
+    if probes is None:
+        own = sum(float(model.task.loss(z, split.target)) for z in modality.values())
+        metrics[TOTAL_LOSS] = metrics["loss"] + method.own_weight() * own
     head = metrics_of(model.task)[0].name
     compute = metric(head, model.task).compute
     for place, found in (("modality", modality), ("split", parts)):
@@ -79,7 +85,7 @@ def better(new: dict[str, float], old: dict[str, float] | None, monitor: str, ta
     """Whether `new` validation metrics beat `old`: the better monitor, ties by the lower loss; NaN is worst."""
     if old is None:
         return True
-    sign = 1 if metric(monitor, task).higher_is_better else -1
+    sign = 1 if higher_is_better(monitor, task) else -1
     ranks = [[-math.inf if math.isnan(x) else x for x in (sign * m[monitor], -m["loss"])] for m in (new, old)]
     return ranks[0] > ranks[1]
 

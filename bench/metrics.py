@@ -9,6 +9,8 @@ from torch import Tensor
 from mcr_bench.bench.errors import unknown
 from mcr_bench.bench.task import Task
 
+TOTAL_LOSS = "total_loss"  # needs the own heads' logits too, so it is no `Metric`: `evaluate` adds it
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -83,6 +85,14 @@ def metrics_of(task: Task) -> tuple[Metric, ...]:
     """The metrics of a task, loss (the training loss) last."""
     named = REGRESSION if task.regression else CLASSIFICATION
     return (*named, Metric("loss", False, lambda logits, target: float(task.loss(logits, target))))
+
+
+def higher_is_better(monitor: str, task: Task) -> bool:
+    """The direction of what may select an epoch: a metric of the task, or `total_loss`; UserError for another name."""
+    known = {m.name: m.higher_is_better for m in metrics_of(task)} | {TOTAL_LOSS: False}
+    if monitor not in known:
+        raise unknown("metric", monitor, known)
+    return known[monitor]
 
 
 def metric(name: str, task: Task) -> Metric:

@@ -9,7 +9,7 @@ import torch
 
 from mcr_bench.bench import registry
 from mcr_bench.bench.digest import source_digest
-from mcr_bench.bench.metrics import metric
+from mcr_bench.bench.metrics import TOTAL_LOSS, higher_is_better
 from mcr_bench.bench.models.backbones.make import OF_WEIGHTS, PRETRAINED
 from mcr_bench.bench.models.backbones.weights import pinned
 from mcr_bench.bench.models.backbones.whole import commit_of
@@ -81,6 +81,13 @@ def specs_of(
         yield pattern.at(seed, fold)
 
 
+def _monitor(name: str, cls: "type[Method]", scene: "Scene") -> str:
+    """The metric that selects the epoch; the total loss of a method without own heads is its loss."""
+    found = scene.protocol.metric if name == "auto" else name
+    higher_is_better(found, scene.facts.task)
+    return "loss" if found == TOTAL_LOSS and not cls.needs.own_heads else found
+
+
 def _pattern(
     source: str,
     cls: "type[Method]",
@@ -98,10 +105,7 @@ def _pattern(
             inner["weights"] = pinned(str(inner["weights"]), commit_of)
         else:  # it takes none of these, so they do not belong to its key
             encoders[m] = {key: value for key, value in inner.items() if key not in OF_WEIGHTS}
-    training = dict(resolved.training)
-    if training["monitor"] == "auto":
-        training["monitor"] = scene.protocol.metric
-    metric(str(training["monitor"]), scene.facts.task)
+    training = {**resolved.training, "monitor": _monitor(str(resolved.training["monitor"]), cls, scene)}
     requirements = method.requires(modalities)
     needs = tuple(
         _pattern(r.method, registry.method(r.method), scene, values, point, r.modalities) for r in requirements

@@ -50,7 +50,11 @@ class TrainingSettings:
     epochs: int = setting(50, "most epochs", at_least=0)
     patience: int = setting(20, "stop after so many epochs without a better validation value; 0 = never", at_least=0)
     batch_size: int = setting(64, "samples per step", at_least=1)
-    monitor: str = setting("auto", "validation metric that selects the epoch; auto = the protocol's metric")
+    monitor: str = setting(
+        "auto",
+        "validation metric that selects the epoch; auto = the protocol's metric; "
+        "total_loss = the loss with the losses of the own heads that the method trains, weighted as in training",
+    )
     clip_norm: float = setting(0.0, "gradient norm clip, after the method's hook; 0 = off", at_least=0)
     precision: Literal["fp32", "bf16"] = setting("fp32", "bf16 = autocast")
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)

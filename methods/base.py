@@ -132,6 +132,10 @@ class Method:
         self.after_backward(outputs, batch)
         self.fit.update(losses)
 
+    def own_weight(self) -> float:
+        """Weight of each own head's loss beside the fused one in training; `total_loss` of an evaluation uses it."""
+        return float(self.needs.own_heads)
+
     def predict(self, model: MultimodalModel, inputs: Inputs) -> Outputs:
         """Outputs whose `logits` are the method's prediction."""
         outputs: Outputs = model(inputs)

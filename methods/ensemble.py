@@ -28,6 +28,10 @@ class Ensemble(Method):
     def on_fit_start(self) -> None:
         start_from_unimodal(self.fit)
 
+    def own_weight(self) -> float:
+        """0: no head is trained here."""
+        return 0.0
+
     def predict(self, model: MultimodalModel, inputs: Inputs) -> Outputs:
         outputs = super().predict(model, inputs)
         combined = model.task.combine(list(outputs.own_logits.values()), self.rule)

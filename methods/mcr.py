@@ -85,6 +85,9 @@ class MCR(Method):
         if self.start == "unimodal":
             start_from_unimodal(self.fit)
 
+    def own_weight(self) -> float:
+        return self.lambda_uni
+
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         task, target = self.fit.task, batch.target
         unimodal = torch.stack([task.loss(h, target) for h in outputs.own_logits.values()]).sum()

@@ -27,5 +27,8 @@ class MultiLoss(Method):
     needs: ClassVar[Needs] = Needs(own_heads=True)
     neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"weight": 0.0}, "joint"),)
 
+    def own_weight(self) -> float:
+        return self.weight
+
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         return multi_loss(self.fit.task, outputs, batch.target, self.weight)

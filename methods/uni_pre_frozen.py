@@ -33,6 +33,10 @@ class UniPreFrozen(Method):
     def on_fit_start(self) -> None:
         start_from_unimodal(self.fit)
 
+    def own_weight(self) -> float:
+        """0: the own heads are not trained here."""
+        return 0.0
+
     def forward(self, batch: Batch) -> Outputs:
         self._still()
         return super().forward(batch)

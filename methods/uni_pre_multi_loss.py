@@ -34,5 +34,8 @@ class UniPreMultiLoss(Method):
     def on_fit_start(self) -> None:
         start_from_unimodal(self.fit)
 
+    def own_weight(self) -> float:
+        return self.weight
+
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         return multi_loss(self.fit.task, outputs, batch.target, self.weight)

@@ -26,6 +26,10 @@ class Unimodal(Method):
     def parameter_groups(self, model: MultimodalModel) -> list[dict[str, Any]]:
         return [{"params": model.parameters_of(m, "encoder", "own_head")} for m in model.modalities]
 
+    def own_weight(self) -> float:
+        """0: the own head's output is the prediction, whose loss counts already."""
+        return 0.0
+
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         return {f"own/{m}": self.fit.task.loss(own, batch.target) for m, own in outputs.own_logits.items()}
 

@@ -48,6 +48,13 @@ def test_published_numbers_are_package_data() -> None:
         assert {"source", "arxiv_id", "dataset", "method", "metric", "mean"} <= set(rows[0])
 
 
+def test_every_file_of_results_that_is_not_made_by_running_is_package_data() -> None:
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    folder, globs = ROOT / "results", setuptools["package-data"]["mcr_bench.results"]
+    shipped = {path for glob in globs for path in folder.glob(glob) if path.is_file()}
+    assert {p for name in ("published", "experiments") for p in (folder / name).rglob("*") if p.is_file()} == shipped
+
+
 def test_every_folder_with_code_is_a_declared_package() -> None:
     setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     rooms = [ROOT, *(p.parent for r in ("bench", "methods", "datasets", "results") for p in (ROOT / r).rglob("*.py"))]
