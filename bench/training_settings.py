@@ -34,8 +34,8 @@ class ScheduleSettings:
     name: Literal["constant", "cosine", "step", "warm-restarts"] = setting(
         "constant",
         "learning rate over the run: cosine to 0 at the last epoch; step: times `factor` every `every` epochs; "
-        "warm-restarts: the MCR code's, constant for `warmup` steps, then cosine "
-        "with restarts after `first` steps, the period growing by `factor`",
+        "warm-restarts: the MCR code's, constant for `warmup` steps, then a cosine whose restarts count from the "
+        "run's first step: after `first` steps, the period growing by `factor`",
     )
     warmup: int = setting(0, "steps: linear warm-up for cosine and step, constant phase for warm-restarts", at_least=0)
     every: int = setting(70, "epochs between drops (step)", origin="OGM-GE code", at_least=1)
