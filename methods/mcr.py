@@ -58,6 +58,9 @@ class MCR(Method):
     lambda_ceb: float = setting(0.0, "bottleneck term; helps pre-trained encoders", origin=CODE, at_least=0)
     permutations: int = setting(32, "permutations (or noise draws) per step", origin=CODE, at_least=1)
     temperature: float = setting(0.5, "temperature of the contrastive term", origin="MCR code", at_least=1e-3)
+    positives: Literal["scores", "bins"] = setting(
+        "scores", "regression, contrastive term: positives share their score, or its nearest integer", origin="MCR code"
+    )
     strategy: Literal["greedy", "independent", "collaborative"] = setting(
         "greedy", "what a player does with coalitions it is not in: k = -1, 0, 1", origin="MCR paper"
     )
@@ -84,7 +87,7 @@ class MCR(Method):
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         task, target = self.fit.task, batch.target
         unimodal = torch.stack([task.loss(h, target) for h in outputs.own_logits.values()]).sum()
-        labels = score_bins(target) if task.regression else target
+        labels = score_bins(target) if task.regression and self.positives == "bins" else target
         return {
             "fused": task.loss(outputs.logits, target),
             "unimodal": self.lambda_uni * unimodal,
