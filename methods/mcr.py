@@ -14,11 +14,12 @@ from mcr_bench.methods.terms import game
 from mcr_bench.methods.terms.ceb import FeatureDecoder, ceb
 from mcr_bench.methods.terms.contrastive import nt_xent, score_bins
 from mcr_bench.methods.terms.modes import evaluation_mode
-from mcr_bench.methods.terms.perturb import perturbed, perturbed_players
+from mcr_bench.methods.terms.perturb import brought, perturbed, perturbed_players, second_pass
 from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal_runs
 
 CODE = "MCR code, CREMA-D ResNet-18"
 OTHERS = {"greedy": -1.0, "independent": 0.0, "collaborative": 1.0}
+DETACH: dict[str, game.Detach] = {"true": True, "false": False, "released": "released"}
 WEIGHTS = Space(1e-3, 1, log=True)  # what the paper's own settings span
 OFF = {"lambda_mipd": 0, "lambda_con": 0, "lambda_ceb": 0}
 
@@ -69,9 +70,16 @@ class MCR(Method):
     )
     noise_scale: float = setting(1.0, "noise in standard deviations of the batch (noise variants)", at_least=0)
     latents: Literal["train", "eval"] = setting(
-        "train", "perturb the features of the training pass, or of a second pass in evaluation mode", origin="MCR paper"
+        "train",
+        "where the branches of perturbed outputs come from: the training pass, or a second pass in evaluation mode",
+        origin="MCR paper",
     )
-    detach_reference: bool = setting(True, "no gradient through the intact output", origin="MCR paper")
+    detach_reference: Literal["true", "false", "released"] = setting(
+        "true",
+        "gradient through the intact output: none (true), to each player as in its other terms (false), or that of the "
+        "released two-modality code (released), which then also reaches the fusion bias",
+        origin="MCR paper",
+    )
     start: Literal["scratch", "unimodal"] = setting("scratch", "unimodal: encoders and own heads of the unimodal runs")
 
     def requires(self, modalities: tuple[str, ...]) -> list[Requirement]:
@@ -102,11 +110,12 @@ class MCR(Method):
             return outputs.logits.new_zeros(())
         fusion = outputs.model.fusion
         distance = game.squared_difference if self.fit.task.regression else game.jensen_shannon
-        others = OTHERS[self.strategy]
+        others, detach = OTHERS[self.strategy], DETACH[self.detach_reference]
         with evaluation_mode(fusion):
-            absent = perturbed_players(outputs, batch.inputs, self.perturb, self.latents, self._perturbed)
-            head, intact = game.head_of(fusion), outputs.branch_logits or outputs.features
-            found = game.divergences(intact, absent, head, distance, others, self.detach_reference)
+            latent = second_pass(outputs.model, batch.inputs) if self.latents == "eval" else outputs
+            absent = perturbed_players(latent, batch.inputs, self.perturb, self._perturbed)
+            head = game.head_of(fusion, game.reaches_all(detach, others))
+            found = game.divergences(brought(outputs), absent, head, distance, others, detach, brought(latent))
         for coalition, divergence in found.items():
             self.fit.log(f"divergence/{'+'.join(coalition)}", divergence)
         return -torch.stack(list(found.values())).sum()
