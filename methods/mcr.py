@@ -48,8 +48,13 @@ class MCR(Method):
         "counts a coalition three times in collaborative mode",
         "the bottleneck term also counts in regression, where the released code drops it",
         "a batch of one skips the game; the released code loops forever",
-        "the reference logits are detached (released two-modality code: detach_reference=false)",
-        "perturbed branches reuse the training pass (released two-modality code: latents=eval)",
+        "the reference logits are detached, which for two greedy modalities is the released game; the others are "
+        "detach_reference=released (false is it for collaborative players only; more than two modalities: ours)",
+        "the fusion bias gets no gradient of the game; released: it does unless greedy (detach_reference=released)",
+        "perturbed outputs reuse the branches of the training pass (released two-modality code: latents=eval)",
+        "noise has the biased standard deviation of the batch, a constant of the backward pass; released: the unbiased "
+        "one, with its gradient",
+        "the fusion bias is drawn as in every method, for equal initial weights; the released class starts it at 0",
         "from scratch by default (paper, CREMA-D ResNet-18: start=unimodal)",
     )
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from mcr_bench.bench.fit import Fit
 from mcr_bench.bench.task import Task
-from mcr_bench.bench.testing import NAMES, make_fit, whole_batch
+from mcr_bench.bench.testing import NAMES, THREE, make_fit, whole_batch
 from mcr_bench.methods.terms.perturb import permutations
 from mcr_bench.tests.mcr_losses import REGRESSION, losses, mcr
 
@@ -42,7 +42,7 @@ class Changing(nn.Module):
         return found
 
 
-def fitted(fusion: str = "late-linear", task: Task = Task(3), count: int = 2, **settings: Any) -> tuple[Any, Fit]:
+def fitted(fusion: str = "late-linear", task: Task = THREE, count: int = 2, **settings: Any) -> tuple[Any, Fit]:
     """MCR with a fit whose encoders change between modes."""
     method = mcr(permutations=COUNT, lambda_mipd=1, **settings)
     fit = make_fit(method, NAMES[:count], task, dtype=torch.float64, fusion=fusion)

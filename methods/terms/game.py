@@ -87,7 +87,7 @@ def divergences(
     """D_S for every coalition S: the distance of the outputs with S perturbed from the intact outputs, the reference.
 
     intact[m], present[m]: (B, n) and perturbed[m]: (P, B, n), each a function of player m's parameters only; `present`
-    (default: `intact`) stands beside the perturbed players. In the backward pass of D_S a member of S gets its gradient,
+    (default: `intact`) stands beside the perturbed players. Backward, a member of S gets its gradient of D_S and
     every other player gets it times `others` (k of the paper: -1, 0 or 1). Through the reference goes nothing (True),
     the same as elsewhere (False), or in full for every player where `reaches_all` ("released").
     """
