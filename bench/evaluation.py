@@ -81,13 +81,16 @@ def contributions(found: Evaluation, subsets: Mapping[tuple[str, ...], Tensor], 
     return shapley_values({**values, names: compute(found.logits, found.target)})
 
 
-def better(new: dict[str, float], old: dict[str, float] | None, monitor: str, task: Task) -> bool:
-    """Whether `new` validation metrics beat `old`: the better monitor, ties by the lower loss; NaN is worst."""
+def better(new: dict[str, float], old: dict[str, float] | None, monitor: str, task: Task, ties: str = "loss") -> bool:
+    """Whether `new` validation metrics beat `old`: the better monitor; NaN is worst.
+
+    Where it is the same, the lower loss wins (ties = "loss") or nobody does ("first").
+    """
     if old is None:
         return True
     sign = 1 if higher_is_better(monitor, task) else -1
     ranks = [[-math.inf if math.isnan(x) else x for x in (sign * m[monitor], -m["loss"])] for m in (new, old)]
-    return ranks[0] > ranks[1]
+    return ranks[0] > ranks[1] if ties == "loss" else ranks[0][0] > ranks[1][0]
 
 
 def _chunks(split: Split, chunk: int) -> Iterator[Tensor]:

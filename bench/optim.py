@@ -32,7 +32,8 @@ def rate_factor(settings: ScheduleSettings, step: int, steps_per_epoch: int, epo
     if settings.name == "constant":
         return 1.0
     if settings.name == "warm-restarts":
-        return _warm_restarts(step - settings.warmup, settings.first, max(1, round(settings.factor)))
+        growth = max(1, round(settings.factor))
+        return 1.0 if step <= settings.warmup else _warm_restarts(step - 1, settings.first, growth)
     warm = min(1.0, step / settings.warmup) if settings.warmup else 1.0
     if settings.name == "step":
         drops: float = settings.factor ** ((step - 1) // steps_per_epoch // settings.every)
@@ -44,11 +45,12 @@ def _cosine(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def _warm_restarts(step: int, period: int, growth: int) -> float:
-    """Cosine with warm restarts from the first step after the constant phase (MCR code: period 4, growth 2)."""
-    if step <= 0:
-        return 1.0
-    position = step - 1
-    while position >= period:
-        position, period = position - period, period * growth
-    return _cosine(position / period)
+def _warm_restarts(clock: int, period: int, growth: int) -> float:
+    """Cosine with warm restarts after `clock` steps since the run's first one, the constant phase counted too.
+
+    As in the MCR code, which hands torch's CosineAnnealingWarmRestarts the global step: the constant phase hides the
+    first cycles and ends in the middle of one.
+    """
+    while clock >= period:
+        clock, period = clock - period, period * growth
+    return _cosine(clock / period)

@@ -117,7 +117,8 @@ def build(cls: type[T], values: Mapping[str, object], **others: Any) -> T:
 def _convert(value: object, kind: Any) -> Value | None:
     """`value` as `kind`, or None where it cannot be: a float with no fraction is a whole number, 1 is not a bool."""
     if get_origin(kind) is Literal:
-        return str(value) if str(value) in get_args(kind) else None
+        text = str(value).lower() if isinstance(value, bool) else str(value)  # as TOML and command lines write it
+        return text if text in get_args(kind) else None
     if kind is bool:
         return {"true": True, "false": False}.get(str(value).lower())
     if kind is str:

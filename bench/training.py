@@ -116,7 +116,8 @@ def finished(run: Training) -> bool:
     settings = run.fit.settings
     if not run.method.trains or run.fit.epoch >= settings.epochs:
         return True
-    return bool(settings.patience) and run.progress.stale() >= settings.patience
+    counted = run.progress.stale() + int(settings.patience_from == "best")
+    return bool(settings.patience and run.progress.history) and counted >= settings.patience
 
 
 def run_epoch(run: Training) -> None:
@@ -173,8 +174,8 @@ def validate(run: Training) -> Evaluation:
 
 def keep_if_better(run: Training, validation: Evaluation) -> None:
     """Remember the weights of the epoch that validation selects."""
-    monitor = run.fit.settings.monitor
-    if better(validation.metrics, run.progress.best.get("metrics"), monitor, run.fit.task):
+    settings = run.fit.settings
+    if better(validation.metrics, run.progress.best.get("metrics"), settings.monitor, run.fit.task, settings.ties):
         weights = {name: tensor.detach().clone() for name, tensor in run.fit.model.state_dict().items()}
         run.progress.best = {"epoch": run.fit.epoch, "metrics": validation.metrics, "weights": weights}
 

@@ -26,7 +26,9 @@ class OptimizerSettings:
     momentum: float = setting(0.9, "momentum of sgd", origin="OGM-GE code", at_least=0, at_most=1)
     beta1: float = setting(0.9, "first-moment decay of adam", origin="MCR code", at_least=0, at_most=1)
     beta2: float = setting(0.999, "second-moment decay of adam", origin="MCR code", at_least=0, at_most=1)
-    eps: float = setting(1e-7, "epsilon of adam", origin="MCR code", at_least=0)
+    eps: float = setting(
+        1e-7, "epsilon of adam and adamw (the MCR code has 1e-8 for adamw)", origin="MCR code", at_least=0
+    )
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class ScheduleSettings:
     name: Literal["constant", "cosine", "step", "warm-restarts"] = setting(
         "constant",
         "learning rate over the run: cosine to 0 at the last epoch; step: times `factor` every `every` epochs; "
-        "warm-restarts: the MCR code's, constant for `warmup` steps, then cosine "
-        "with restarts after `first` steps, the period growing by `factor`",
+        "warm-restarts: the MCR code's, constant for `warmup` steps, then a cosine whose restarts count from the "
+        "run's first step: after `first` steps, the period growing by `factor`",
     )
     warmup: int = setting(0, "steps: linear warm-up for cosine and step, constant phase for warm-restarts", at_least=0)
     every: int = setting(70, "epochs between drops (step)", origin="OGM-GE code", at_least=1)
@@ -49,11 +51,18 @@ class ScheduleSettings:
 class TrainingSettings:
     epochs: int = setting(50, "most epochs", at_least=0)
     patience: int = setting(20, "stop after so many epochs without a better validation value; 0 = never", at_least=0)
+    patience_from: Literal["after", "best"] = setting(
+        "after", "what patience counts: the epochs after the best one, or the best one too (as the MCR code)"
+    )
     batch_size: int = setting(64, "samples per step", at_least=1)
     monitor: str = setting(
         "auto",
         "validation metric that selects the epoch; auto = the protocol's metric; "
         "total_loss = the loss with the losses of the own heads that the method trains, weighted as in training",
+    )
+    ties: Literal["loss", "first"] = setting(
+        "loss",
+        "of epochs with the same value of the monitor: the lower validation loss, or the first (as the MCR code)",
     )
     clip_norm: float = setting(0.0, "gradient norm clip, after the method's hook; 0 = off", at_least=0)
     precision: Literal["fp32", "bf16"] = setting("fp32", "bf16 = autocast")

@@ -14,11 +14,12 @@ from mcr_bench.methods.terms import game
 from mcr_bench.methods.terms.ceb import FeatureDecoder, ceb
 from mcr_bench.methods.terms.contrastive import nt_xent, score_bins
 from mcr_bench.methods.terms.modes import evaluation_mode
-from mcr_bench.methods.terms.perturb import perturbed, perturbed_players
+from mcr_bench.methods.terms.perturb import brought, perturbed, perturbed_players, second_pass
 from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal_runs
 
 CODE = "MCR code, CREMA-D ResNet-18"
 OTHERS = {"greedy": -1.0, "independent": 0.0, "collaborative": 1.0}
+DETACH: dict[str, game.Detach] = {"true": True, "false": False, "released": "released"}
 WEIGHTS = Space(1e-3, 1, log=True)  # what the paper's own settings span
 OFF = {"lambda_mipd": 0, "lambda_con": 0, "lambda_ceb": 0}
 
@@ -51,8 +52,13 @@ class MCR(Method):
         "counts a coalition three times in collaborative mode",
         "the bottleneck term also counts in regression, where the released code drops it",
         "a batch of one skips the game; the released code loops forever",
-        "the reference logits are detached (released two-modality code: detach_reference=false)",
-        "perturbed branches reuse the training pass (released two-modality code: latents=eval)",
+        "the reference logits are detached, which for two greedy modalities is the released game; the others are "
+        "detach_reference=released (false is it for collaborative players only; more than two modalities: ours)",
+        "the fusion bias gets no gradient of the game; released: it does unless greedy (detach_reference=released)",
+        "perturbed outputs reuse the branches of the training pass (released two-modality code: latents=eval)",
+        "noise has the biased standard deviation of the batch, a constant of the backward pass; released: the unbiased "
+        "one, with its gradient",
+        "the fusion bias is drawn as in every method, for equal initial weights; the released class starts it at 0",
         "from scratch by default (paper, CREMA-D ResNet-18: start=unimodal)",
     )
 
@@ -62,6 +68,9 @@ class MCR(Method):
     lambda_ceb: float = setting(0.0, "bottleneck term; helps pre-trained encoders", origin=CODE, at_least=0)
     permutations: int = setting(32, "permutations (or noise draws) per step", origin=CODE, at_least=1)
     temperature: float = setting(0.5, "temperature of the contrastive term", origin="MCR code", at_least=1e-3)
+    positives: Literal["scores", "bins"] = setting(
+        "scores", "regression, contrastive term: positives share their score, or its nearest integer", origin="MCR code"
+    )
     strategy: Literal["greedy", "independent", "collaborative"] = setting(
         "greedy", "what a player does with coalitions it is not in: k = -1, 0, 1", origin="MCR paper"
     )
@@ -70,9 +79,16 @@ class MCR(Method):
     )
     noise_scale: float = setting(1.0, "noise in standard deviations of the batch (noise variants)", at_least=0)
     latents: Literal["train", "eval"] = setting(
-        "train", "perturb the features of the training pass, or of a second pass in evaluation mode", origin="MCR paper"
+        "train",
+        "where the branches of perturbed outputs come from: the training pass, or a second pass in evaluation mode",
+        origin="MCR paper",
     )
-    detach_reference: bool = setting(True, "no gradient through the intact output", origin="MCR paper")
+    detach_reference: Literal["true", "false", "released"] = setting(
+        "true",
+        "gradient through the intact output: none (true), to each player as in its other terms (false), or that of the "
+        "released two-modality code (released), which then also reaches the fusion bias",
+        origin="MCR paper",
+    )
     start: Literal["scratch", "unimodal"] = setting("scratch", "unimodal: encoders and own heads of the unimodal runs")
 
     def requires(self, modalities: tuple[str, ...]) -> list[Requirement]:
@@ -91,7 +107,7 @@ class MCR(Method):
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         task, target = self.fit.task, batch.target
         unimodal = torch.stack([task.loss(h, target) for h in outputs.own_logits.values()]).sum()
-        labels = score_bins(target) if task.regression else target
+        labels = score_bins(target) if task.regression and self.positives == "bins" else target
         return {
             "fused": task.loss(outputs.logits, target),
             "unimodal": self.lambda_uni * unimodal,
@@ -106,12 +122,13 @@ class MCR(Method):
             return outputs.logits.new_zeros(())
         fusion = outputs.model.fusion
         distance = game.squared_difference if self.fit.task.regression else game.jensen_shannon
-        others = OTHERS[self.strategy]
+        others, detach = OTHERS[self.strategy], DETACH[self.detach_reference]
         with evaluation_mode(fusion):
-            absent = perturbed_players(outputs, batch.inputs, self.perturb, self.latents, self._perturbed)
-            head, intact = game.head_of(fusion), outputs.branch_logits or outputs.features
+            latent = second_pass(outputs.model, batch.inputs) if self.latents == "eval" else outputs
+            absent = perturbed_players(latent, batch.inputs, self.perturb, self._perturbed)
+            head, intact = game.head_of(fusion, game.reaches_all(detach, others)), brought(outputs)
             chosen = game.drawn_coalitions(list(intact), self.fit.generator("coalitions"))
-            found = game.divergences(intact, absent, head, distance, others, self.detach_reference, chosen)
+            found = game.divergences(intact, absent, head, distance, others, detach, brought(latent), chosen)
         for coalition, divergence in found.items():
             self.fit.log(f"divergence/{_logged(coalition, len(intact))}", divergence)
         return -game.coalition_weight(len(intact), len(found)) * torch.stack(list(found.values())).sum()

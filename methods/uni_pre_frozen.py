@@ -22,6 +22,10 @@ class UniPreFrozen(Method):
         "A fusion head on frozen encoders trained on one modality each", "baseline"
     )
     needs: ClassVar[Needs] = Needs(own_heads=True, at_least=2)
+    deviations: ClassVar[tuple[str, ...]] = (
+        "encoders in evaluation mode; the MCR code leaves them in training mode: dropout draws, and batch norm takes "
+        "the statistics of the batch, its running ones untouched (track_running_stats=False)",
+    )
 
     def requires(self, modalities: tuple[str, ...]) -> list[Requirement]:
         return unimodal_runs(modalities)

@@ -43,10 +43,25 @@ def test_warm_restarts_are_torch_s_stepped_at_every_step() -> None:
     assert [step for step, f in enumerate(found, 1) if f == 1.0] == [1, 5, 13, 29]  # periods 4, 8, 16
 
 
-def test_warm_restarts_begin_after_a_constant_phase() -> None:
-    found = factors(9, name="warm-restarts", first=4, factor=2, warmup=3)
-    assert found[:3] == [1.0, 1.0, 1.0]
-    assert found[3:] == factors(6, name="warm-restarts", first=4, factor=2)
+@pytest.mark.parametrize(("warmup", "first", "factor"), [(3, 4, 2), (780, 4, 2), (7, 5, 1), (1, 2, 3)])
+def test_warm_restarts_after_a_constant_phase_keep_the_global_step(warmup: int, first: int, factor: int) -> None:
+    """Torch's scheduler given the number of finished steps, from the last step of the constant phase on."""
+    scheduler = CosineAnnealingWarmRestarts(plain(), T_0=first, T_mult=factor)
+    expected = [1.0] * warmup
+    for finished in range(warmup, warmup + 60):
+        scheduler.optimizer.step()
+        scheduler.step(finished)
+        expected.append(scheduler.get_last_lr()[0])
+    found = factors(warmup + 60, name="warm-restarts", first=first, factor=factor, warmup=warmup)
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_papers_schedule_enters_the_cosine_in_mid_cycle() -> None:
+    """Step 781 is 272 steps into the cycle of 512 that began with step 509: (1 + cos(272/512 pi)) / 2 = .451."""
+    found = factors(5000, name="warm-restarts", first=4, factor=2, warmup=780)
+    assert found[:780] == [1.0] * 780
+    assert found[780:784] == pytest.approx([0.451, 0.448, 0.445, 0.442], abs=5e-4)
+    assert [step for step, factor in enumerate(found, 1) if step > 780 and factor == 1.0] == [1021, 2045, 4093]
 
 
 def test_a_period_never_shrinks() -> None:

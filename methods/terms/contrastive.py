@@ -8,6 +8,8 @@ from torch.nn import functional as F
 def nt_xent(features: dict[str, Tensor], labels: Tensor, temperature: float) -> Tensor:
     """Supervised NT-Xent over M*B normalised features (B, d each) with labels (B,), as MCR's equation 9.
 
+    Labels are classes or, as in the MCR code, the raw scores of a regression: the same label means exactly equal.
+
     For anchor a and each positive p (any other vector of the same label, in any modality):
     -log(e(a, p) / (e(a, p) + sum over different-label n of e(a, n))), e = exp(cosine / temperature); mean over ordered
     pairs (a, p), 0 if there are none.
@@ -25,5 +27,5 @@ def nt_xent(features: dict[str, Tensor], labels: Tensor, temperature: float) -> 
 
 
 def score_bins(scores: Tensor) -> Tensor:
-    """Labels for regression: the nearest whole number (halves to the even one), as in the seven classes of MOSI."""
+    """Coarser labels for regression: the nearest whole number (halves to the even one), as MOSI's seven classes."""
     return scores.round()

@@ -6,6 +6,7 @@ Source: "Balancing Multimodal Training Through Game-Theoretic Regularization", a
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 Coalition = tuple[str, ...]
 EXACT = 4  # players up to which a step takes every coalition: 14 of them, where five have 30 (our choice)
 PAIRS = 8  # complementary pairs drawn per step from more players (our choice)
+Detach = bool | Literal["released"]
 
 
 def jensen_shannon(logits: Tensor, reference: Tensor) -> Tensor:
@@ -66,20 +68,30 @@ def coalition_weight(players: int, coalitions: int) -> float:
     return 1.0 if players <= 3 else 2.0 / coalitions
 
 
-def head_of(fusion: Fusion) -> Head:
+def reaches_all(detach: Detach, others: float) -> bool:
+    """Whether the reference logits and what belongs to no player get the game's gradient: in the released game alone.
+
+    It subtracts a greedy player's terms from another's, so that nothing is left there for k = -1.
+    """
+    return detach == "released" and others >= 0
+
+
+def head_of(fusion: Fusion, learns: bool = False) -> Head:
     """From what the players bring to fused logits (..., B, C), broadcast over modalities.
 
-    An additive head takes branch logits (..., B, C); its bias is no player's and gets no gradient. Any other takes
-    features (..., B, d), and none of its parameters gets a gradient: there a player owns its encoder only.
+    An additive head takes branch logits (..., B, C); any other takes features (..., B, d). Its bias, or in a head that
+    is not additive every parameter, is no player's and gets a gradient only if it `learns`.
     """
     if not fusion.additive:
-        return _frozen(fusion)
-    bias = 0.0 if fusion.bias is None else fusion.bias.detach()
+        return _of_features(fusion, learns)
+    if fusion.bias is None:
+        return sum_of
+    bias = fusion.bias if learns else fusion.bias.detach()
     return lambda branches: sum_of(branches) + bias
 
 
-def _frozen(fusion: Fusion) -> Head:
-    weights = {name: p.detach() for name, p in fusion.named_parameters()}
+def _of_features(fusion: Fusion, learns: bool) -> Head:
+    weights = {name: p if learns else p.detach() for name, p in fusion.named_parameters()}
 
     def head(features: dict[str, Tensor]) -> Tensor:
         shape = max((f.shape for f in features.values()), key=len)
@@ -96,19 +108,27 @@ def divergences(
     head: Head,
     distance: Distance,
     others: float,
-    detach_reference: bool = True,
+    detach_reference: Detach = True,
+    present: Mapping[str, Tensor] | None = None,
     chosen: Sequence[Coalition] | None = None,
 ) -> dict[Coalition, Tensor]:
     """D_S of every coalition S (or the chosen ones): the distance of the outputs with S perturbed from the intact ones.
 
-    intact[m]: (B, n) and perturbed[m]: (P, B, n), each a function of player m's parameters only. In the backward pass
-    of D_S a member of S gets its gradient, every other player gets it times `others` (k of the paper: -1, 0 or 1).
+    intact[m], present[m]: (B, n) and perturbed[m]: (P, B, n), each a function of player m's parameters only; `present`
+    (default: `intact`) stands beside the perturbed players. Backward, a member of S gets its gradient of D_S and
+    every other player gets it times `others` (k of the paper: -1, 0 or 1). Through the reference goes nothing (True),
+    the same as elsewhere (False), or in full for every player where `reaches_all` ("released").
     """
-    still = head(dict(intact)).detach() if detach_reference else None
+    whole = head(dict(intact))
+    still = whole if reaches_all(detach_reference, others) else whole.detach()
     found = {}
     for coalition in coalitions(list(intact)) if chosen is None else chosen:
-        present = {m: x if m in coalition else scale_gradient(x, others) for m, x in intact.items()}
+        beside = _scaled(present or intact, coalition, others)
         absent = {m: perturbed[m] for m in coalition}
-        reference = head(present) if still is None else still
-        found[coalition] = distance(head({**present, **absent}), reference)
+        reference = still if detach_reference else head(_scaled(intact, coalition, others))
+        found[coalition] = distance(head({**beside, **absent}), reference)
     return found
+
+
+def _scaled(players: Mapping[str, Tensor], coalition: Coalition, others: float) -> dict[str, Tensor]:
+    return {m: x if m in coalition else scale_gradient(x, others) for m, x in players.items()}

@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings import Space, setting
 from mcr_bench.datasets.base import Batch
@@ -28,21 +29,32 @@ class OnTheFly(Modulation):
         0.8, "strength of the modulation; 0 = none", origin="OGM-GE README, CREMA-D", at_least=0, space=Space(0.05, 1)
     )
     conv_only: bool = setting(False, "only 2-D convolution kernels, as the official code; needs such encoders")
+    all_parameters: bool = setting(False, "every parameter of an encoder, norms and biases too, as the MCR code")
     needs: ClassVar[Needs] = Needs(additive_fusion=True, at_least=2)
     reference: ClassVar[Reference] = Reference(
         "Balanced Multimodal Learning via On-the-fly Gradient Modulation", "CVPR 2022", "2203.15332"
     )
     deviations: ClassVar[tuple[str, ...]] = (
-        "Scales encoder parameters of two axes or more; official: only 2-D convolution kernels (`conv_only`).",
+        "Scales encoder parameters of two axes or more; official: only 2-D convolution kernels (`conv_only`); MCR "
+        "code: all of them, norms, biases and own head too (`all_parameters`; here no own head is trained).",
         "Equal scores slow nobody; the official tie rule depends on the order of modalities.",
         "Modulates in the whole run by default; official window: epochs 0 to 50 of 100.",
         "More than two modalities compare with the mean of the others; the paper defines two.",
         "Regression scores a modality by 1 / (loss + 1e-8): an extension, the paper defines classification.",
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.conv_only and self.all_parameters:
+            raise UserError(
+                f"{self.name}.conv_only and {self.name}.all_parameters exclude each other: set one to false."
+            )
+
     def touches(self, modality: str) -> list[nn.Parameter]:
-        kernels = self.fit.model.parameters_of(modality, "encoder")
-        return [p for p in kernels if (p.ndim == 4 if self.conv_only else p.ndim >= 2)]
+        parameters = self.fit.model.parameters_of(modality, "encoder")
+        if self.all_parameters:
+            return parameters
+        return [p for p in parameters if (p.ndim == 4 if self.conv_only else p.ndim >= 2)]
 
     def coefficients(self, outputs: Outputs, batch: Batch) -> Tensor:
         split = outputs.split_logits

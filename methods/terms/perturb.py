@@ -55,25 +55,32 @@ def perturbed(perturb: str, x: Tensor, count: int, scale: float, generator: torc
 
 
 def perturbed_players(
-    outputs: Outputs, inputs: Inputs, perturb: str, latents: str, change: Callable[[str, Tensor], Tensor]
+    outputs: Outputs, inputs: Inputs, perturb: str, change: Callable[[str, Tensor], Tensor]
 ) -> dict[str, Tensor]:
     """Every modality's branch logits (P, B, C), or features (P, B, d) if the head is not additive, perturbed.
 
-    `change(m, x)` perturbs (B, ...) to (P, B, ...). Input variants pass the encoders again in evaluation mode;
-    latents = "eval" takes the features from such a pass, "train" from `outputs`.
+    `change(m, x)` perturbs (B, ...) to (P, B, ...): the latents of `outputs`, or the inputs, which pass the encoders
+    again in evaluation mode.
     """
     model = outputs.model
     if perturb.endswith("input"):
         values = {m: change(m, x) for m, x in inputs.values.items()}
         return _players(model, {m: _encode(model, m, x, inputs.lengths.get(m)) for m, x in values.items()})
-    features, players = outputs.features, outputs.branch_logits or outputs.features
-    if latents == "eval":
-        with evaluation_mode(model.encoders):
-            features = model.encode(inputs)
-        players = _players(model, features)
     if perturb == "noise_latent":
-        return _players(model, {m: change(m, f) for m, f in features.items()})
-    return {m: change(m, x) for m, x in players.items()}
+        return _players(model, {m: change(m, f) for m, f in outputs.features.items()})
+    return {m: change(m, x) for m, x in brought(outputs).items()}
+
+
+def brought(outputs: Outputs) -> dict[str, Tensor]:
+    """What each player brings to the head: branch logits (B, C) where it is additive, features (B, d) otherwise."""
+    return outputs.branch_logits or outputs.features
+
+
+def second_pass(model: MultimodalModel, inputs: Inputs) -> Outputs:
+    """Outputs of another pass, encoders in evaluation mode, gradients as usual."""
+    with evaluation_mode(model.encoders):
+        features = model.encode(inputs)
+    return model.fuse(features)
 
 
 def _players(model: MultimodalModel, features: dict[str, Tensor]) -> dict[str, Tensor]:
