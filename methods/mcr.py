@@ -12,7 +12,7 @@ from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method, Needs, Neutral, Reference, Requirement
 from mcr_bench.methods.terms import game
 from mcr_bench.methods.terms.ceb import FeatureDecoder, ceb
-from mcr_bench.methods.terms.contrastive import nt_xent, score_bins
+from mcr_bench.methods.terms.contrastive import nt_xent
 from mcr_bench.methods.terms.modes import evaluation_mode
 from mcr_bench.methods.terms.perturb import perturbed, perturbed_players
 from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal_runs
@@ -84,12 +84,11 @@ class MCR(Method):
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         task, target = self.fit.task, batch.target
         unimodal = torch.stack([task.loss(h, target) for h in outputs.own_logits.values()]).sum()
-        labels = score_bins(target) if task.regression else target
         return {
             "fused": task.loss(outputs.logits, target),
             "unimodal": self.lambda_uni * unimodal,
             "mipd": self.lambda_mipd * self._game(outputs, batch),
-            "contrastive": self.lambda_con * nt_xent(outputs.features, labels, self.temperature),
+            "contrastive": self.lambda_con * nt_xent(outputs.features, batch.labels, self.temperature),
             "ceb": self.lambda_ceb * ceb(outputs.features, outputs.logits, outputs.model.extras["ceb"]),
         }
 
