@@ -46,6 +46,11 @@ class Unit:
             return learned
         return self.mean + self.size * learned.double()
 
+    @property
+    def notes(self) -> dict[str, float]:
+        """For the record: what turns outputs of kept weights into the user's scores; empty where they are these."""
+        return {} if self == Unit() else {"target_mean": self.mean, "target_size": self.size}
+
 
 def standard_unit(scores: Tensor) -> Unit:
     """The unit of training scores (N,) with mean 0, variance 1 and a positive first score that is not the mean.

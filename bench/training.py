@@ -201,7 +201,7 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
         parts[part] = (split, found, subsets)
     write_predictions(job.folder / "predictions.parquet", parts)
     save_weights(job.weights_out, best["weights"])
-    return metrics | {f"data/{name}": value for name, value in run.splits.notes.items()}
+    return metrics | {f"data/{name}": value for name, value in (run.splits.notes | fit.task.unit.notes).items()}
 
 
 def cost_metrics(run: Training) -> dict[str, float]:

@@ -178,16 +178,6 @@ def test_terms_carry_their_weights() -> None:
         assert values[3][name] == pytest.approx((1 if name == "fused" else 3) * value, rel=1e-5)
 
 
-def test_contrast_of_scores_compares_their_bins() -> None:
-    values = []
-    for shift in (0.0, 0.3):
-        method = mcr(lambda_con=1)
-        fit = make_fit(method, task=REGRESSION)
-        fit.train.target = fit.train.target + shift * (-1) ** torch.arange(len(fit.train))
-        values.append(losses(method)["contrastive"].item())
-    assert values[0] == values[1] > 0
-
-
 def test_unimodal_term_is_the_sum_of_own_losses() -> None:
     method = mcr(lambda_uni=1)
     fit = make_fit(method)
