@@ -20,9 +20,10 @@ from mcr_bench.methods.base import Method
 
 @dataclass
 class Evaluation:
-    """Predictions on a part of the data, float32, in its order.
+    """Predictions on a part of the data, in its order, float32; target: (N,) the labels, in the user's unit.
 
-    modality_logits: modality -> (N, C), from own heads or probes; split_logits: the same of an additive fusion head.
+    Predictions of a regression are in the user's unit too, float64 where another one is learned. modality_logits:
+    modality -> (N, C), from own heads or probes; split_logits: the same of an additive fusion head.
     """
 
     logits: Tensor
@@ -39,27 +40,27 @@ def evaluate(method: Method, model: MultimodalModel, split: Split, probes: Probe
     Such a method has one metric more, `total_loss`: the loss and `own_weight` times the sum of its own heads' losses.
     """
     rows = [_outputs(method, model, split, part, probes) for part in _chunks(split, chunk)]
-    logits = torch.cat([row.logits for row in rows])
+    logits, target = torch.cat([row.logits for row in rows]), split.labels
     features, modality = _join([row.features for row in rows]), _join([row.modality for row in rows])
     parts = _join([row.split for row in rows])
-    metrics = score(logits, split.target, model.task)
+    metrics = score(logits, target, model.task)
     if probes is None:
-        own = sum(float(model.task.loss(z, split.target)) for z in modality.values())
+        own = sum(metric("loss", model.task).compute(z, target) for z in modality.values())
         metrics[TOTAL_LOSS] = metrics["loss"] + method.own_weight() * own
     head = metrics_of(model.task)[0].name
     compute = metric(head, model.task).compute
     for place, found in (("modality", modality), ("split", parts)):
-        metrics |= {f"{place}/{m}/{head}": compute(z, split.target) for m, z in found.items()}
-    return Evaluation(logits, features, modality, parts or None, split.target, metrics)
+        metrics |= {f"{place}/{m}/{head}": compute(z, target) for m, z in found.items()}
+    return Evaluation(logits, features, modality, parts or None, target, metrics)
 
 
 def subset_logits(
     method: Method, model: MultimodalModel, split: Split, absent: Inputs, chunk: int
 ) -> dict[tuple[str, ...], Tensor]:
-    """Predictions (N, C) for proper subsets of the modalities, the empty one too; the others are `absent` (1, ...).
+    """Predictions (N, C), as in `Evaluation`, for proper subsets of the modalities, the empty one too.
 
-    All subsets of up to four modalities; of more, the single ones, those without one, and some between, drawn by the
-    seed alike for all methods (`bench.shapley.shapley_plan`).
+    The other modalities are `absent` (1, ...). All subsets of up to four modalities; of more, the single ones, those
+    without one, and some between, drawn by the seed alike for all methods (`bench.shapley.shapley_plan`).
     """
     names = model.modalities
     chosen, _ = shapley_plan(names, seeds.generator(method.fit.seed, "method", "subsets"))
@@ -98,7 +99,7 @@ def _chunks(split: Split, chunk: int) -> Iterator[Tensor]:
 
 
 class Row(NamedTuple):
-    """One chunk's predictions."""
+    """One chunk's predictions, as in `Evaluation`."""
 
     logits: Tensor
     features: dict[str, Tensor]
@@ -112,7 +113,13 @@ def _outputs(method: Method, model: MultimodalModel, split: Split, index: Tensor
         outputs = method.predict(model, split.batch(index).inputs)
         modality = outputs.own_logits if probes is None else probes.logits(outputs.features)
         parts = outputs.split_logits or {}
-    return Row(outputs.logits.float(), _floats(outputs.features), _floats(modality), _floats(parts))
+    task = model.task
+    return Row(
+        task.user(outputs.logits.float()),
+        _floats(outputs.features),
+        {m: task.user(z) for m, z in _floats(modality).items()},
+        {m: task.user(z) for m, z in _floats(parts).items()},
+    )
 
 
 @torch.no_grad()
@@ -128,7 +135,7 @@ def _masked(
                 inputs.lengths[m] = absent.lengths[m].to(inputs.lengths[m].device).expand(len(index))
         with method.fit.autocast():
             found.append(method.predict(model, inputs).logits.float())
-    return torch.cat(found)
+    return model.task.user(torch.cat(found))
 
 
 def _floats(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

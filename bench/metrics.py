@@ -1,4 +1,4 @@
-"""Metrics of logits against targets; each knows its direction, which selection and tables read."""
+"""Metrics of logits against targets in the user's unit; each knows its direction, which selection and tables read."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -82,9 +82,13 @@ REGRESSION = (
 
 
 def metrics_of(task: Task) -> tuple[Metric, ...]:
-    """The metrics of a task, loss (the training loss) last."""
+    """The metrics of a task, loss (the training loss) last; given the user's unit, loss is in the learned one."""
     named = REGRESSION if task.regression else CLASSIFICATION
-    return (*named, Metric("loss", False, lambda logits, target: float(task.loss(logits, target))))
+    return (*named, Metric("loss", False, lambda logits, target: _loss(task, logits, target)))
+
+
+def _loss(task: Task, logits: Tensor, target: Tensor) -> float:
+    return float(task.loss(task.learned(logits), task.learned(target)))
 
 
 def higher_is_better(monitor: str, task: Task) -> bool:

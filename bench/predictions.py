@@ -1,7 +1,8 @@
 """predictions.parquet: every sample's logits, joint, per modality and per subset, for every later question.
 
 Columns: part (val, test), id, group, label, logits, modality/M, split/M and subset/M1+M2 (lists of C float32); the
-column `subset/` is what is predicted when every modality is absent.
+column `subset/` is what is predicted when every modality is absent. Scores of a regression are in the user's unit,
+labels float64, predictions too where another unit is learned.
 """
 
 import os
@@ -32,7 +33,7 @@ def _table(part: str, split: Split, found: Evaluation, subsets: Mapping[tuple[st
         "part": pa.array([part] * len(split)),
         "id": pa.array(split.ids),
         "group": pa.array(split.groups if split.groups is not None else split.ids),
-        "label": pa.array(split.target.cpu().numpy()),
+        "label": pa.array(split.labels.cpu().numpy()),
         "logits": _lists(found.logits),
     }
     columns |= {f"modality/{m}": _lists(z) for m, z in found.modality_logits.items()}
@@ -42,5 +43,5 @@ def _table(part: str, split: Split, found: Evaluation, subsets: Mapping[tuple[st
 
 
 def _lists(logits: Tensor) -> pa.Array:
-    flat = pa.array(logits.detach().float().cpu().numpy().ravel(), type=pa.float32())
+    flat = pa.array(logits.detach().cpu().numpy().ravel())
     return pa.FixedSizeListArray.from_arrays(flat, logits.shape[1])

@@ -84,16 +84,17 @@ def start(job: Job) -> Training:
         raise UserError(f"the data of {spec.dataset} has changed since the run was planned. Start the command again.")
     splits = data.load(spec.protocol, spec.fold, spec.seed, spec.modalities)
     facts = data.facts()
+    task = facts.task.fitted(splits.train.labels)
     method = build(registry.method(spec.source), spec.settings)
     encoders = {m: build(EncoderSettings, values) for m, values in spec.encoders.items()}
     shapes = {m: facts.modalities[m] for m in spec.modalities}
-    model = build_model(shapes, facts.task, build(ModelSettings, spec.model), encoders)
+    model = build_model(shapes, task, build(ModelSettings, spec.model), encoders)
     method.build(model)
     seeds.initialise(model, spec.seed)
     settings = build(TrainingSettings, spec.training)
     dependencies = [load_weights(job.weights[run.key], device) for run in spec.dependencies]
-    train, val = splits.train.to(device), splits.val.to(device)
-    fit = Fit(model.to(device), facts.task, settings, train, val, spec.seed, device, dependencies)
+    train, val = (part.learned(task).to(device) for part in (splits.train, splits.val))
+    fit = Fit(model.to(device), task, settings, train, val, spec.seed, device, dependencies)
     method.fit = fit
     method.on_fit_start()
     fit.optimizer = make_optimizer(method.parameter_groups(model), settings.optimizer)
@@ -192,7 +193,7 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
     absent = absent_inputs(fit.train)
     metrics, parts = cost_metrics(run) | {"best_epoch": float(best["epoch"]), "epochs": float(fit.epoch)}, {}
     metrics["data/train_samples"] = float(len(fit.train))
-    for part, split in (("val", fit.val), ("test", run.splits.test.to(fit.device))):
+    for part, split in (("val", fit.val), ("test", run.splits.test.learned(fit.task).to(fit.device))):
         found = evaluate(run.method, fit.model, split, run.probes, run.chunk)
         place = "selected_val" if part == "val" else part  # `val/...` are the curves
         subsets = subset_logits(run.method, fit.model, split, absent, run.chunk)
@@ -203,7 +204,7 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
         parts[part] = (split, found, subsets)
     write_predictions(job.folder / "predictions.parquet", parts)
     save_weights(job.weights_out, best["weights"])
-    return metrics | {f"data/{name}": value for name, value in run.splits.notes.items()}
+    return metrics | {f"data/{name}": value for name, value in (run.splits.notes | fit.task.unit.notes).items()}
 
 
 def cost_metrics(run: Training) -> dict[str, float]:
@@ -219,7 +220,7 @@ def cost_metrics(run: Training) -> dict[str, float]:
 @torch.no_grad()
 def _features(run: Training) -> dict[str, tuple[Tensor, Tensor]]:
     found = evaluate(run.method, run.fit.model, run.fit.train, run.probes, run.chunk)
-    return {m: (features, found.target) for m, features in found.features.items()}
+    return {m: (features, run.fit.train.target) for m, features in found.features.items()}
 
 
 def _event(run: Training, row: dict[str, Any]) -> EpochDone:

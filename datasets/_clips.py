@@ -27,7 +27,7 @@ from mcr_bench.datasets._recipe import Clip, Field, Recipe, Scan
 from mcr_bench.datasets._rows import CachedRows, View
 from mcr_bench.datasets._table import require_parts
 from mcr_bench.datasets._verify import Inventory
-from mcr_bench.datasets.base import Dataset, Facts, Modality, Preparation, Protocol, Split, Splits
+from mcr_bench.datasets.base import Dataset, Facts, Modality, Preparation, Protocol, Split, Splits, target_of
 
 __all__ = ["Clip", "ClipDataset", "Field", "Recipe", "Rule", "Scan", "Variant"]
 
@@ -180,14 +180,14 @@ class ClipDataset(Dataset):
 
     def _split(self, at: Array, views: Mapping[str, View]) -> Split:
         cache, index = self.cache, self.cache.index
-        labels = index.labels[at]
-        target = torch.from_numpy(labels.astype(np.int64 if self.class_names else np.float32))
+        target, scores = target_of(index.labels[at].astype(np.int64 if self.class_names else np.float64))
         return Split(
             {m: CachedRows(cache, view, at) for m, view in views.items()},
             target,
             [index.ids[i] for i in at],
             [index.groups[i] for i in at],
             {m: torch.from_numpy(cache.lengths(v.field)[at]) for m, v in views.items() if v.padded},
+            scores,
         )
 
     def prepare(self, request: Preparation) -> str:

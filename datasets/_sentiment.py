@@ -9,13 +9,14 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from mcr_bench.bench.settings import setting
+from mcr_bench.bench.task import TARGET_SCALE, Task
 from mcr_bench.datasets import _mosi_raw as raw
 from mcr_bench.datasets._cache import Cache
 from mcr_bench.datasets._clips import ClipDataset, Recipe, Rule, Scan
 from mcr_bench.datasets._multibench import PARTS
 from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._rows import View, standardised_view
-from mcr_bench.datasets.base import Modality
+from mcr_bench.datasets.base import Facts, Modality, require_spread
 
 DOWNLOAD = (
     "{pickle}, which https://github.com/pliang279/MultiBench links to; or the sequences of the CMU Multimodal SDK "
@@ -48,6 +49,7 @@ class Sentiment(ClipDataset):
         "a segment with minus infinity (log energy of digital silence) in its audio: left out, or the value set to 0 "
         "as MultiBench's loader does; NaN and other infinite values are always left out",
     )
+    target_scale: Literal["standard", "none"] = setting("none", TARGET_SCALE, origin="MCR code")
     text_channels: int = setting(300, "features per step of text", origin="MultiBench", at_least=1)
     audio_channels: int = setting(5, "features per step of audio", origin="MultiBench", at_least=1)
     video_channels: int = setting(20, "features per step of video", origin="MultiBench", at_least=1)
@@ -90,6 +92,17 @@ class Sentiment(ClipDataset):
         metric = "accuracy" if self.class_names else "binary_accuracy"
         note = "" if self.class_names else "a score of 0 counts as non-negative (binary_accuracy_nonzero leaves it out)"
         return {"standard": Rule(split, "validation", metric, lambda _: part, note=note)}
+
+    def facts(self) -> Facts:
+        """Of `task`, scores in the unit of `target_scale`."""
+        found = super().facts()
+        return found if self.class_names else replace(found, task=Task(None, self.target_scale))
+
+    def require(self, protocol: str, fold: int) -> None:
+        """UserError where no prepared clip is in a part, or the training part has one score only."""
+        super().require(protocol, fold)
+        labels = self.cache.index.labels[self._part(protocol, fold) == "train"]
+        require_spread(self.facts().task, labels, f"{self.name}, protocol {protocol}, fold {fold}")
 
     def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
         """Videos that the SDK's folds name; the pickle of MultiBench names none but its own."""

@@ -16,7 +16,7 @@ from torch import nn
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets._npz import Array, read_arrays
-from mcr_bench.datasets.base import Facts, Modality, Split, Splits, standardise
+from mcr_bench.datasets.base import Facts, Modality, Split, Splits, standardise, target_of
 
 PARTS = ("train", "val", "test")
 NAMED = 3  # classes
@@ -25,7 +25,7 @@ LAYOUT = "x_<modality> (N, ...), y (N,), split (N,); optional length_<modality>,
 
 @dataclass
 class Table:
-    """N checked samples. values[m]: (N, ...) float32; target: (N,) int64 or float32; part: (N,) of train/val/test."""
+    """N checked samples. values[m]: (N, ...) float32; target: (N,) int64 or float64; part: (N,) of train/val/test."""
 
     path: Path
     values: dict[str, Array]
@@ -70,12 +70,14 @@ class Table:
         return Splits(train, val, test)
 
     def _split(self, rows: Array, modalities: tuple[str, ...]) -> Split:
+        target, scores = target_of(self.target[rows])
         return Split(
             {m: torch.from_numpy(x[rows]) for m, x in self.values.items() if m in modalities},
-            torch.from_numpy(self.target[rows]),
+            target,
             [self.ids[i] for i in rows],
             [self.groups[i] for i in rows] if self.groups else None,
             {m: torch.from_numpy(n[rows]) for m, n in self.lengths.items() if m in modalities},
+            scores,
         )
 
 
@@ -151,10 +153,11 @@ def _target(path: Path, arrays: Mapping[str, Array]) -> Array:
         )
     if y.dtype.kind != "f":
         return y.astype(np.int64)
-    y = y.astype(np.float32)
-    if not np.isfinite(y).all():
-        raise UserError(f"'{path}': 'y' is NaN or infinite at {_rows(~np.isfinite(y))}. Remove these samples.")
-    return y
+    with np.errstate(over="ignore"):
+        bad = ~np.isfinite(y.astype(np.float32))
+    if bad.any():
+        raise UserError(f"'{path}': 'y' is NaN or infinite at {_rows(bad)}. Remove these samples.")
+    return y.astype(np.float64)
 
 
 def _check_labels(path: Path, target: Array, names: tuple[str, ...]) -> None:

@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from mcr_bench.bench.errors import unknown
 from mcr_bench.bench.settings import setting
+from mcr_bench.bench.task import TARGET_SCALE, Task
 from mcr_bench.datasets._groups import group_folds
-from mcr_bench.datasets._npz import digest
+from mcr_bench.datasets._npz import Array, digest
 from mcr_bench.datasets._table import Table, read_table, require_parts
-from mcr_bench.datasets.base import Card, Dataset, Facts, Protocol, Splits
+from mcr_bench.datasets.base import Card, Dataset, Facts, Protocol, Splits, require_spread
 
 CARD = Card(
     title="Any data in array form",
@@ -37,6 +38,7 @@ class Arrays(Dataset):
     suffixes: ClassVar[tuple[str, ...]] = (".npz",)
 
     allow_group_overlap: bool = setting(False, "accept a group that is in two splits (a leak)")
+    target_scale: Literal["standard", "none"] = setting("standard", TARGET_SCALE)
 
     @cached_property
     def _table(self) -> Table:
@@ -46,7 +48,8 @@ class Arrays(Dataset):
 
     def facts(self) -> Facts:
         """From the arrays; reads and checks the whole file once."""
-        return self._table.facts()
+        found = self._table.facts()
+        return replace(found, task=Task(None, self.target_scale)) if found.task.regression else found
 
     def protocols(self) -> dict[str, Protocol]:
         """`file`: the split that the file states; `groups`, where it names at least 3: groups take turns."""
@@ -64,13 +67,20 @@ class Arrays(Dataset):
 
     def load(self, protocol: str, fold: int, seed: int, modalities: tuple[str, ...]) -> Splits:
         """The parts of the protocol and fold, standardised; modalities in the file's order."""
+        part = self._part(protocol, fold)
+        splits = self._table.splits(part, modalities)
+        absent = self._table.absent(part) if protocol == "groups" else []
+        return replace(splits, notes={"classes_absent_from_train": len(absent)}) if absent else splits
+
+    def require(self, protocol: str, fold: int) -> None:
+        """UserError where all scores of the training part are equal."""
+        train = self._table.target[self._part(protocol, fold) == "train"]
+        require_spread(self.facts().task, train, f"'{self.location}', protocol {protocol}, fold {fold}")
+
+    def _part(self, protocol: str, fold: int) -> Array:
+        """(N,) of train, val and test."""
         known = self.protocols()
         if protocol not in known:
             raise unknown(f"protocol of {self.label}", protocol, known)
         folds = group_folds(self._table)
-        if protocol == "file" or folds is None:
-            return self._table.splits(self._table.part, modalities)
-        part = folds.part(fold)
-        splits = self._table.splits(part, modalities)
-        absent = self._table.absent(part)
-        return replace(splits, notes={"classes_absent_from_train": len(absent)}) if absent else splits
+        return self._table.part if protocol == "file" or folds is None else folds.part(fold)

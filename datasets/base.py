@@ -15,6 +15,7 @@ from mcr_bench.bench.settings import Value
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets._audit import Parts
 from mcr_bench.datasets._info import info_of, preparation_of
+from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._verify import Inventory, Verification, parts_of, verification_of
 
 
@@ -62,11 +63,17 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Batch:
-    """inputs, target (B,), and the index (B,) of each sample in its split."""
+    """inputs, target (B,) that losses act on, the index (B,) of each sample in its split, and scores as in `Split`."""
 
     inputs: Inputs
     target: Tensor
     index: Tensor
+    scores: Tensor | None = None
+
+    @property
+    def labels(self) -> Tensor:
+        """The target (B,) in the user's unit, exact: class indices, or scores that may be compared for equality."""
+        return self.target if self.scores is None else self.scores
 
 
 class Rows(ABC):
@@ -93,8 +100,10 @@ class Rows(ABC):
 
 @dataclass
 class Split:
-    """One part of the data. values[m]: (N, ...) in memory or on disk; lengths[m]: (N,) for padded sequences;
-    target: (N,).
+    """One part of the data. values[m]: (N, ...) in memory or on disk; lengths[m]: (N,) for padded sequences.
+
+    target: (N,) what losses and methods act on, class indices (int64) or scores (float32). scores: (N,) float64, a
+    regression's scores as the user gave them, where `target` is not exactly that.
     """
 
     values: Mapping[str, Tensor | Rows]
@@ -102,14 +111,25 @@ class Split:
     ids: list[str]
     groups: list[str] | None = None
     lengths: dict[str, Tensor] = field(default_factory=dict)
+    scores: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def labels(self) -> Tensor:
+        """The target (N,) in the user's unit: what metrics and predictions are about."""
+        return self.target if self.scores is None else self.scores
+
+    def learned(self, task: Task) -> "Split":
+        """The same samples, whose target is in the unit that the task learns."""
+        if not task.regression:
+            return self
+        return replace(self, target=task.learned(self.labels), scores=self.labels.double())
+
     def batch(self, index: Tensor) -> Batch:
         """The samples at `index` (B,), on the split's device."""
-        values = {m: x[index] for m, x in self.values.items()}
-        return Batch(Inputs(values, {m: n[index] for m, n in self.lengths.items()}), self.target[index], index)
+        return self._batch({m: x[index] for m, x in self.values.items()}, index)
 
     def training_batch(self, index: Tensor) -> Batch:
         """The samples at `index` (B,), augmented where the data is; draws from torch's default generator."""
@@ -118,13 +138,18 @@ class Split:
             return self.batch(index)
         seed = int(torch.randint(2**62, ()))
         values = {m: x.augmented(index, seed) if isinstance(x, Rows) else x[index] for m, x in self.values.items()}
-        return Batch(Inputs(values, {m: n[index] for m, n in self.lengths.items()}), self.target[index], index)
+        return self._batch(values, index)
+
+    def _batch(self, values: dict[str, Tensor], index: Tensor) -> Batch:
+        inputs = Inputs(values, {m: n[index] for m, n in self.lengths.items()})
+        return Batch(inputs, self.target[index], index, None if self.scores is None else self.scores[index])
 
     def to(self, device: torch.device) -> "Split":
         """A copy whose tensors live on `device`."""
         values = {m: x.to(device) for m, x in self.values.items()}
         lengths = {m: n.to(device) for m, n in self.lengths.items()}
-        return replace(self, values=values, lengths=lengths, target=self.target.to(device))
+        scores = None if self.scores is None else self.scores.to(device)
+        return replace(self, values=values, lengths=lengths, target=self.target.to(device), scores=scores)
 
     def mean(self) -> dict[str, Tensor]:
         """The mean sample of every modality, (...): stands in for an absent modality. Padded steps do not count."""
@@ -212,8 +237,12 @@ class Dataset(ABC):
         """Modalities and task; UserError with instructions where the data is missing or bad."""
 
     def acting(self, dials: Mapping[str, Value]) -> dict[str, Value]:
-        """What of the dials belongs to a run's key: those that act, and files by their content."""
-        return dict(dials)
+        """What of the dials belongs to a run's key: those that act, and files by their content.
+
+        A dial `target_scale`, which adapters of scores hand to their `Task`, does not act on classes.
+        """
+        idle = {"target_scale"} & dials.keys()
+        return {k: v for k, v in dials.items() if k not in idle or self.facts().task.regression}
 
     @abstractmethod
     def protocols(self) -> dict[str, Protocol]:
@@ -275,6 +304,20 @@ class Dataset(ABC):
         samples are kept, as of data that is used without preparation.
         """
         return None
+
+
+def target_of(labels: Array) -> tuple[Tensor, Tensor | None]:
+    """`target` and `scores` of a `Split` from labels (N,): class indices int64 and None, scores float32 and float64."""
+    found = torch.from_numpy(labels)
+    return (found.float(), found.double()) if found.is_floating_point() else (found.long(), None)
+
+
+def require_spread(task: Task, labels: Array, where: str) -> None:
+    """UserError naming `where` if the training labels (N,) cannot be scaled as the task asks."""
+    try:
+        task.fitted(torch.from_numpy(labels))
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 def standardise(splits: Splits) -> Splits:

@@ -64,6 +64,9 @@ class Requirement:
 class Method:
     """Joint training, and the base of every method. A subclass is a dataclass of `setting(...)` fields, one per file.
 
+    In a regression outputs and `batch.target` are in the unit that is learned (`fit.task.unit`), `batch.labels` and
+    an `Evaluation` in the user's.
+
     Hooks may use `self.fit` (model, task, data, optimiser, random streams, logging), which is there from
     `on_fit_start` on. State that must survive a resume goes through `state_dict` and `load_state_dict`.
     """

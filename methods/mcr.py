@@ -107,7 +107,7 @@ class MCR(Method):
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         task, target = self.fit.task, batch.target
         unimodal = torch.stack([task.loss(h, target) for h in outputs.own_logits.values()]).sum()
-        labels = score_bins(target) if task.regression and self.positives == "bins" else target
+        labels = score_bins(batch.labels) if task.regression and self.positives == "bins" else batch.labels
         return {
             "fused": task.loss(outputs.logits, target),
             "unimodal": self.lambda_uni * unimodal,
