@@ -137,14 +137,16 @@ def decode(clip: Clip, settings: Mapping[str, Any]) -> Mapping[str, Array]:
     it, which are 1 per second where it lasts 10 s. Origin: MCR code, which fills short events up with random frames.
     """
     from mcr_bench.datasets.media.decode import aspect, fit, read_audio, read_frames
+    from mcr_bench.datasets.media.findings import require_sound
     from mcr_bench.datasets.media.spectrogram import log_power, tile
 
     assert clip.span is not None
     start, end = clip.span
-    wave = tile(read_audio(clip.files["video"], RATE, start, end - start), RATE * SECONDS)
+    path = clip.files["video"]
+    wave = tile(require_sound(read_audio(path, RATE, start, end - start), path.name), RATE * SECONDS)
     audio = wave if settings["backbone"] == "transformers" else log_power(wave, RATE)[None]
     times = [start + i * (end - start) / SAMPLED for i in range(settings["frames"])]
-    frames = read_frames(clip.files["video"], times, pad=True)
+    frames = read_frames(path, times, pad=True)
     return {
         "audio": audio.astype(np.float16),
         "video": fit(frames, settings["frame_size"]),

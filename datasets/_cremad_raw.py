@@ -91,9 +91,11 @@ def fields(settings: Mapping[str, Any]) -> dict[str, Field]:
 def decode(clip: Clip, settings: Mapping[str, Any]) -> Mapping[str, Array]:
     """Sound repeated to `seconds`; the frames at 0, 1, 2, ... seconds, the last of the clip for times after its end."""
     from mcr_bench.datasets.media.decode import aspect, fit, read_audio, read_frames
+    from mcr_bench.datasets.media.findings import require_sound
     from mcr_bench.datasets.media.spectrogram import log_magnitude, tile
 
-    wave = tile(read_audio(clip.files["audio"], RATE), round(settings["seconds"] * RATE))
+    heard = require_sound(read_audio(clip.files["audio"], RATE), clip.files["audio"].name)
+    wave = tile(heard, round(settings["seconds"] * RATE))
     frames = read_frames(clip.files["video"], range(settings["frames"]), pad=True)
     return {
         "audio": log_magnitude(wave, N_FFT, HOP)[None].astype(np.float16),

@@ -218,10 +218,11 @@ def decode(clip: Clip, settings: Mapping[str, Any]) -> Mapping[str, Array]:
     the frames is repeated to the length. Origin: MCR code, which takes every n-th frame for n whole frames per second.
     """
     from mcr_bench.datasets.media.decode import aspect, fit, read_audio, read_frames
+    from mcr_bench.datasets.media.findings import require_sound
     from mcr_bench.datasets.media.spectrogram import log_magnitude, tile
 
     path = clip.files["video"]
-    wave = tile(read_audio(path, RATE, 0.0, SECONDS), RATE * SECONDS)
+    wave = tile(require_sound(read_audio(path, RATE, 0.0, SECONDS), path.name), RATE * SECONDS)
     frames = read_frames(path, range(settings["frames"]))
     return {
         "audio": log_magnitude(wave)[None].astype(np.float16),

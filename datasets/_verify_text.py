@@ -31,6 +31,8 @@ def data_of(found: Verification) -> dict[str, Any]:
         "state": inventory.counted(),
         "variants": [{"clips": clips, "name": name} for clips, name in inventory.variants],
         "left_out": [{"name": name, "reason": reason} for name, reason in inventory.left_out],
+        "findings": [{"name": name, "what": what} for name, what in inventory.findings],
+        "notes": [{"place": place, "what": what} for place, what in inventory.notes],
         "missing": dict(inventory.missing),
         "libraries": list(inventory.libraries),
         "installed": inventory.installed,
@@ -63,7 +65,9 @@ def _long(part: str) -> str:
 
 def _absences(found: Verification) -> Iterator[str]:
     inventory = found.inventory
-    yield from _left_out(inventory)
+    yield from _named("left out", inventory.left_out)
+    yield from _named("look at", inventory.findings)
+    yield from _named("note", inventory.notes)
     for name, ids in inventory.missing.items():
         if ids:
             yield from _wrapped(f"missing: {len(ids):,} of the clips in {name}: {_some(ids)}", "", "  ")
@@ -88,11 +92,12 @@ def _libraries(inventory: Inventory) -> Iterator[str]:
         )
 
 
-def _left_out(inventory: Inventory) -> Iterator[str]:
-    for name, reason in inventory.left_out[:MOST_NAMES]:
-        yield f"left out: {name}: {reason}"
-    if len(inventory.left_out) > MOST_NAMES:
-        yield f"left out: {len(inventory.left_out) - MOST_NAMES:,} more, which --json lists"
+def _named(kind: str, found: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """A line for each (name, what), a count of those after the tenth."""
+    for name, what in found[:MOST_NAMES]:
+        yield f"{kind}: {name}: {what}"
+    if len(found) > MOST_NAMES:
+        yield f"{kind}: {len(found) - MOST_NAMES:,} more, which --json lists"
 
 
 def _some(names: Sequence[str]) -> str:

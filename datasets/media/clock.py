@@ -23,12 +23,12 @@ def period(stream: Any) -> float:
 def require_length(container: Any, stream: Any, end: float, tolerated: float, path: Path) -> None:
     """`Unusable` where the stream ends much earlier than the file says: nothing else tells of a broken download.
 
-    tolerated: share of the stated length, and seconds on top of it.
+    end: in seconds of the clock of the file. tolerated: share of the stated length, and seconds on top of it.
     """
     if stream.duration is not None and stream.time_base is not None:
         stated = float(stream.duration * stream.time_base)
     else:
-        stated = (container.duration or 0) / 1_000_000
+        stated = (container.duration or 0) / 1_000_000 - max(origin(container), 0)  # Matroska counts from 0
     if stated < LONGEST and end < stated * (1 - tolerated) - tolerated:
         raise Unusable(f"{path.name}: truncated, {end:.2f} s of {stated:.2f} s are there. {AGAIN}")
 

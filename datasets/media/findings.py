@@ -55,7 +55,8 @@ def tell_of_pictures(pictures: Sequence[Array]) -> None:
     """Tell of frames (H, W, 3) uint8 of a clip, each given once, that are black, of one colour, or all the same."""
     grids = [_grid(picture) for picture in pictures]
     black = [float(grid.max()) <= BLACK for grid in grids]
-    plain = [not dark and float(np.ptp(grid, axis=(0, 1)).max()) <= SAME for dark, grid in zip(black, grids, strict=True)]
+    even = [float(np.ptp(grid, axis=(0, 1)).max()) <= SAME for grid in grids]
+    plain = [one and not dark for one, dark in zip(even, black, strict=True)]
     if any(black):
         tell(f"{_share(sum(black), len(grids))} black")
     if any(plain):
