@@ -200,10 +200,12 @@ def _mean_and_first(frame: Any) -> Array:
 
 
 def _resampled(wave: Array, native: int, rate: int) -> Array:
-    """Polyphase filtering with the low pass of the lower of the two rates."""
+    """Polyphase filtering with the low pass of the lower of the two rates; a constant stays one, without ripple."""
     from scipy.signal import resample_poly
 
     if native == rate:
         return wave
+    if len(wave) and not np.ptp(wave):
+        return np.full(-(-len(wave) * rate // native), wave[0])
     common = int(np.gcd(native, rate))
     return np.asarray(resample_poly(wave, rate // common, native // common), np.float32)

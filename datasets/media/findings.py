@@ -12,7 +12,7 @@ QUIET = 10 ** (-70 / 20)  # -70 dB of full scale, as deviation: a room without s
 CANCELLED = 10 ** (-30 / 20)  # of the first channel's deviation: codecs leave about -40 dB of what cancels (ours)
 EDGE = 64  # samples at each end that the filter of resampling bends: it sees zeros beyond
 GRID = 32  # rows and columns of means over areas, in which the noise of codecs averages out
-BLACK, SAME = 20, 2  # of 255: at most so bright; at most so different
+BLACK, SAME, STILL = 24, 2, 4  # of 255: so bright at most; so different at most within a frame; and between frames
 
 
 def require_sound(wave: Array, name: str) -> Array:
@@ -72,7 +72,7 @@ def _share(count: int, total: int) -> str:
 
 
 def _still(grids: Sequence[Array]) -> bool:
-    return all(grid.shape == grids[0].shape and float(np.abs(grid - grids[0]).max()) <= SAME for grid in grids[1:])
+    return all(grid.shape == grids[0].shape and float(np.abs(grid - grids[0]).max()) <= STILL for grid in grids[1:])
 
 
 def _grid(picture: Array) -> Array:
