@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mcr_bench.bench.printable import in_line
 from mcr_bench.datasets._audit import empty
 from mcr_bench.datasets._cache import MANIFEST
 from mcr_bench.datasets._npz import Array
@@ -44,7 +45,7 @@ def report_of(made: Made, folder: Path) -> str:
     if made.findings:
         clips = len({clip for clip, _ in made.findings})
         lines += [f"{clips} kept that you should look at:", listed(made.findings, MOST_LINES, where)]
-    return "\n".join([*lines, *(f"note: {place}: {what}" for place, what in made.notes)])
+    return "\n".join([*lines, *(in_line(f"note: {place}: {what}") for place, what in made.notes)])
 
 
 def without_parts(parts: Mapping[tuple[str, int], Array]) -> list[str]:
@@ -56,7 +57,7 @@ def without_parts(parts: Mapping[tuple[str, int], Array]) -> list[str]:
 
 def listed(found: Sequence[tuple[str, str]], most: int, where: str) -> str:
     """A line for each (what, reason), at most so many, then a count and where the others are."""
-    lines = [f"  {what}: {reason}" for what, reason in found[:most]]
+    lines = [in_line(f"  {what}: {reason}") for what, reason in found[:most]]
     if len(found) > most:
         lines.append(f"  and {len(found) - most} more" + (f"; {where}" if where else ""))
     return "\n".join(lines)
