@@ -23,7 +23,7 @@ from mcr_bench.bench.commands.options import (
     Settings,
     TrackingUri,
 )
-from mcr_bench.bench.commands.output import nothing_in, print_json
+from mcr_bench.bench.commands.output import nothing_in, print_json, say
 from mcr_bench.bench.commands.verb import verb
 
 BASELINE = "ensemble"  # methods are tested against it: what training together has to beat
@@ -131,7 +131,7 @@ def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json
     from mcr_bench.bench.report.cards import grid_text
 
     rows = rows_of(what)
-    print_json(rows) if as_json else typer.echo(grid_text(rows))
+    print_json(rows) if as_json else say(grid_text(rows))
 
 
 @app.command()
@@ -145,7 +145,7 @@ def describe(
     from mcr_bench.bench.report.cards import card_of, card_text
 
     card = card_of(name, data_root)
-    print_json(card) if as_json else typer.echo(card_text(card))
+    print_json(card) if as_json else say(card_text(card))
 
 
 @app.command()
@@ -166,11 +166,11 @@ def results(
     rows = record.rows(dataset, method)
     if csv is not None:
         terminal.write_csv(rows, csv)
-        typer.echo(f"{len(rows)} runs written to {csv}.", err=True)
+        say(f"{len(rows)} runs written to {csv}.", err=True)
     if as_json:
         print_json(terminal.result_rows(rows))
     elif csv is None:
-        typer.echo(grid_text(terminal.results_grid(rows)) if rows else nothing_in(record, dataset, method))
+        say(grid_text(terminal.results_grid(rows)) if rows else nothing_in(record, dataset, method))
 
 
 @app.command()
@@ -194,7 +194,7 @@ def compare(
     record = Record(tracking_uri)
     found = reading.read_comparisons(record, dataset, COST_BASELINE)
     if not found:
-        typer.echo(nothing_in(record, dataset), err=as_json)
+        say(nothing_in(record, dataset), err=as_json)
     made, missing = reading.all_claims(found, record, baseline, metric, alpha)
     reading.show_claims(made, missing, found, as_json, metric)
 
@@ -216,7 +216,7 @@ def tables(
 
     record = Record(tracking_uri)
     if not write_record_tables(record, dataset, baseline, COST_BASELINE, margin):
-        typer.echo(nothing_in(record, dataset))
+        say(nothing_in(record, dataset))
 
 
 @app.command()
@@ -239,11 +239,11 @@ def plot(
     record = Record(tracking_uri)
     found = read_comparisons(record, dataset, COST_BASELINE)
     if not found:
-        typer.echo(nothing_in(record, dataset), err=True)
+        say(nothing_in(record, dataset), err=True)
     folder = record.home / "figures"
     written = save_figures(figures_of(found, record, baseline, COST_BASELINE, figures or ()), folder)
     for path in written:
-        typer.echo(path)
+        say(path)
     say_outdated(forget_outdated(folder, written, everything=not figures and dataset is None))
 
 
@@ -260,7 +260,7 @@ def report(
     from mcr_bench.bench.tracking import Record
 
     record = Record(tracking_uri)
-    typer.echo(write_html_report(record, dataset, baseline, COST_BASELINE, output or record.home / "report.html"))
+    say(write_html_report(record, dataset, baseline, COST_BASELINE, output or record.home / "report.html"))
 
 
 @app.command()
@@ -315,7 +315,7 @@ def ui(
     from mcr_bench.bench.tracking import Record
     from mcr_bench.bench.ui import serve
 
-    raise typer.Exit(serve(Record(tracking_uri), host, port, typer.echo))
+    raise typer.Exit(serve(Record(tracking_uri), host, port, say))
 
 
 def main() -> None:

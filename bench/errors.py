@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from mcr_bench.bench.printable import in_line
+
 MOST_NAMES = 30  # more than these bury the nearest ones
 
 
@@ -12,7 +14,7 @@ class UserError(Exception):
 
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> UserError:
     """An error for a name that is not known: the nearest names first, then all of them unless they are too many."""
-    names = sorted(allowed)
+    names, name = sorted(allowed), in_line(name)
     near = get_close_matches(name, names, n=3, cutoff=0.6)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     if near and len(names) > MOST_NAMES:

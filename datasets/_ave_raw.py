@@ -10,7 +10,7 @@ import numpy as np
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.datasets._lists import by_lower_name, list_files, numbered_lines, read_lists, repeated
 from mcr_bench.datasets._npz import Array
-from mcr_bench.datasets._raw_files import VIDEO, one_per_clip
+from mcr_bench.datasets._raw_files import VIDEO, MediaFiles, count
 from mcr_bench.datasets._recipe import Clip, Field, Scan
 
 ANNOTATIONS = "Annotations.txt"
@@ -94,7 +94,8 @@ def scan(source: Path, splits: Sequence[Path]) -> Scan:
         raise UserError(f"'{source}' has no {' and no '.join(missing)}. Expected:\n{LAYOUT}")
     found = Scan([], lists=read_lists(files))
     part = parts(found.lists)
-    videos = one_per_clip(folder, ".mp4", VIDEO)
+    media = MediaFiles(".mp4", VIDEO)
+    videos = media.one_per_clip(folder)
     known: set[str] = set()
     for event in events(ANNOTATIONS, found.lists[ANNOTATIONS]):
         problem = _problem(event, known, videos, part.get(event.id, "no part"))
@@ -109,6 +110,12 @@ def scan(source: Path, splits: Sequence[Path]) -> Scan:
         found.problems += repeated(name, (event.id for event in events(name, found.lists[name])))
     found.problems += [(key, f"in {part[key]}, but not in {ANNOTATIONS}") for key in part if key not in known]
     found.clips.sort(key=lambda clip: clip.id)
+    named = {event.video for event in events(ANNOTATIONS, found.lists[ANNOTATIONS])}
+    found.notes = media.notes(folder.name, (path for video, path in videos.items() if video in named))
+    if stray := sorted(videos.keys() - named):
+        found.notes.append(
+            (folder.name, f"{count(len(stray), 'video')} that {ANNOTATIONS} does not name, {stray[0]} first")
+        )
     return found
 
 
@@ -137,14 +144,16 @@ def decode(clip: Clip, settings: Mapping[str, Any]) -> Mapping[str, Array]:
     it, which are 1 per second where it lasts 10 s. Origin: MCR code, which fills short events up with random frames.
     """
     from mcr_bench.datasets.media.decode import aspect, fit, read_audio, read_frames
+    from mcr_bench.datasets.media.findings import require_sound
     from mcr_bench.datasets.media.spectrogram import log_power, tile
 
     assert clip.span is not None
     start, end = clip.span
-    wave = tile(read_audio(clip.files["video"], RATE, start, end - start), RATE * SECONDS)
+    path = clip.files["video"]
+    wave = tile(require_sound(read_audio(path, RATE, start, end - start), path.name), RATE * SECONDS)
     audio = wave if settings["backbone"] == "transformers" else log_power(wave, RATE)[None]
     times = [start + i * (end - start) / SAMPLED for i in range(settings["frames"])]
-    frames = read_frames(clip.files["video"], times, pad=True)
+    frames = read_frames(path, times, pad=True)
     return {
         "audio": audio.astype(np.float16),
         "video": fit(frames, settings["frame_size"]),

@@ -62,6 +62,14 @@ class Cache:
         """A digest of the arrays' content, ids, labels, groups and split lists, wherever they lie."""
         return str(self.manifest["fingerprint"])
 
+    @property
+    def findings(self) -> dict[str, tuple[str, ...]]:
+        """Clip id -> what is odd about it, of the kept clips about which something is."""
+        found: dict[str, tuple[str, ...]] = {}
+        for clip, what in self.manifest.get("findings", ()):
+            found[clip] = (*found.get(clip, ()), what)
+        return found
+
     def array(self, field: str) -> Array:
         """(slots, *shape) of a field, memory-mapped and read-only; index it by `rows`."""
         return self.arrays[field]

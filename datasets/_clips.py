@@ -100,7 +100,8 @@ class ClipDataset(Dataset):
         known = tuple((variant.clips, variant.name) for variant in self.variants)
         missing, unusable = self.missing_clips(self.cache), len(manifest["quarantine"])
         libraries, now = tuple(manifest.get("libraries", ())), versions(self.recipe().libraries)
-        return Inventory(len(self.cache.index.ids), known, left_out, missing, unusable, libraries, now)
+        odd, notes = (tuple((name, what) for name, what in manifest.get(key, ())) for key in ("findings", "notes"))
+        return Inventory(len(self.cache.index.ids), known, left_out, missing, unusable, libraries, now, odd, notes)
 
     def damaged(self) -> Iterator[str]:
         """The clips whose cached rows have changed since they were written; reads every row once."""

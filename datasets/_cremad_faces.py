@@ -71,8 +71,10 @@ def face(frames: Array) -> Array:
 def _decode(weights: str, clip: Clip, settings: Mapping[str, Any]) -> Mapping[str, Array]:
     """Sound and features from the start of the clip, as long as it lasts, `seconds` and `frames` at most."""
     from mcr_bench.datasets.media.decode import fit, frame_count, read_audio, read_every
+    from mcr_bench.datasets.media.findings import require_sound
 
-    wave = read_audio(clip.files["audio"], RATE, seconds=settings["seconds"])
+    path = clip.files["audio"]
+    wave = require_sound(read_audio(path, RATE, seconds=settings["seconds"]), path.name)
     count = min(frame_count(clip.files["video"]), settings["frames"])
     faces = fit(face(read_every(clip.files["video"], 1, count)), settings["frame_size"])
     return {"audio": wave[:, None].astype(np.float16), "video": _features(faces, weights).astype(np.float16)}

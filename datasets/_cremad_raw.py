@@ -10,7 +10,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets import _cremad_lists as lists
 from mcr_bench.datasets._lists import by_lower_name
 from mcr_bench.datasets._npz import Array
-from mcr_bench.datasets._raw_files import one_per_clip
+from mcr_bench.datasets._raw_files import AUDIO, VIDEO, MediaFiles, as_lines
 from mcr_bench.datasets._recipe import Clip, Field, Scan
 
 LAYOUT = """DIR/
@@ -19,6 +19,7 @@ LAYOUT = """DIR/
   splits.json                      (optional, for protocol vavl; any folder, or --splits FILE)
   train.csv, test.csv              (optional, for protocol ogm; the same)"""
 LABELS = {emotion: at for at, emotion in enumerate(lists.EMOTIONS)}
+FOLDERS = {"VideoFlash": (".flv", VIDEO), "AudioWAV": (".wav", AUDIO), "AudioMP3": (".mp3", AUDIO)}
 VERSION = 1
 SOUND = "of a clip in AudioWAV and in AudioMP3 the wav"
 RATE = 22050
@@ -27,15 +28,16 @@ N_FFT, HOP = 512, 353
 
 def scan(source: Path, splits: Sequence[Path]) -> Scan:
     """Every clip with video and sound, sorted by id; a .wav is preferred to an .mp3."""
-    folders = by_lower_name(source)
+    folders = {name: path for name, path in by_lower_name(source).items() if path.is_dir()}
+    media = {name: MediaFiles(*kinds) for name, kinds in FOLDERS.items()}
     videos, waves, mp3s = (
-        one_per_clip(folders[name], suffix) if name in folders and folders[name].is_dir() else {}
-        for name, suffix in (("videoflash", ".flv"), ("audiowav", ".wav"), ("audiomp3", ".mp3"))
+        media[name].one_per_clip(folders[name.lower()]) if name.lower() in folders else {} for name in FOLDERS
     )
     sounds = mp3s | waves
     if not videos or not sounds:
         absent = "VideoFlash/*.flv" if not videos else "AudioWAV/*.wav and no AudioMP3/*.mp3"
-        raise UserError(f"'{source}' has no {absent}. Expected:\n{LAYOUT}")
+        told = as_lines(note for name in FOLDERS for note in media[name].notes(name, ()))
+        raise UserError(f"'{source}' has no {absent}.{told}\nExpected:\n{LAYOUT}")
     found = Scan([])
     found.lists = lists.read(source, splits, found.problems)
     for stem in sorted(videos.keys() | sounds.keys()):
@@ -48,6 +50,9 @@ def scan(source: Path, splits: Sequence[Path]) -> Scan:
     if both := waves.keys() & mp3s.keys():
         found.problems.append(("AudioMP3", f"{len(both):,} of its clips are in AudioWAV too, whose files are used"))
     found.problems += _named_in_vain(found)
+    used = [path for clip in found.clips for path in clip.files.values()]
+    for name in FOLDERS:
+        found.notes += media[name].notes(name, (path for path in used if path.parent.name.lower() == name.lower()))
     return found
 
 
@@ -91,9 +96,11 @@ def fields(settings: Mapping[str, Any]) -> dict[str, Field]:
 def decode(clip: Clip, settings: Mapping[str, Any]) -> Mapping[str, Array]:
     """Sound repeated to `seconds`; the frames at 0, 1, 2, ... seconds, the last of the clip for times after its end."""
     from mcr_bench.datasets.media.decode import aspect, fit, read_audio, read_frames
+    from mcr_bench.datasets.media.findings import require_sound
     from mcr_bench.datasets.media.spectrogram import log_magnitude, tile
 
-    wave = tile(read_audio(clip.files["audio"], RATE), round(settings["seconds"] * RATE))
+    heard = require_sound(read_audio(clip.files["audio"], RATE), clip.files["audio"].name)
+    wave = tile(heard, round(settings["seconds"] * RATE))
     frames = read_frames(clip.files["video"], range(settings["frames"]), pad=True)
     return {
         "audio": log_magnitude(wave, N_FFT, HOP)[None].astype(np.float16),

@@ -14,7 +14,7 @@ from mcr_bench.datasets._cache import content_of
 from mcr_bench.datasets._npz import Array, digest
 from mcr_bench.datasets._recipe import Clip, Field, Recipe
 from mcr_bench.datasets._workers import ATTEMPTS
-from mcr_bench.datasets.media.decode import AGAIN, Unusable
+from mcr_bench.datasets.media.reasons import AGAIN, Unusable, collected
 
 MOST_WORDS = 400  # characters of a reason
 
@@ -36,6 +36,7 @@ class Answer:
     """What came of it: `reason` why the clip is unusable, or its rows, or neither where `source` was known already.
 
     source: a hash of all that the rows come from. rows: field -> bytes of a whole row, padding included.
+    findings: what is odd about a clip that can be used.
     """
 
     sums: Sums
@@ -44,6 +45,7 @@ class Answer:
     rows: Mapping[str, bytes] = field(default_factory=dict)
     lengths: Mapping[str, int] = field(default_factory=dict)
     content: str = ""
+    findings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,11 @@ class Decoder:
             source = source_of(order.clip, sums)
             if source in order.known:
                 return Answer(sums, source)
-            rows, lengths = self._decode(order.clip)
+            with collected() as findings:
+                rows, lengths = self._decode(order.clip)
         except Exception as error:
             return Answer(sums, reason=self._reason(error))
-        return Answer(sums, source, "", rows, lengths, content_of(rows, lengths))
+        return Answer(sums, source, "", rows, lengths, content_of(rows, lengths), tuple(findings))
 
     def _decode(self, clip: Clip) -> tuple[dict[str, bytes], dict[str, int]]:
         if clip.label != clip.label:

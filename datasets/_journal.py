@@ -20,12 +20,16 @@ Fields = Mapping[str, Field]
 
 @dataclass(frozen=True)
 class Entry:
-    """A row that was written: where, from what (hash of the sources), its own hash, and lengths of padded fields."""
+    """A row that was written: where, from what (hash of the sources), its own hash, and lengths of padded fields.
+
+    findings: what is odd about the clip.
+    """
 
     slot: int
     source: str
     content: str
     lengths: Mapping[str, int]
+    findings: tuple[str, ...] = ()
 
 
 class Store:
@@ -110,7 +114,7 @@ class Draft(Donor):
     def put(self, clip: str, entry: Entry, rows: Mapping[str, bytes]) -> None:
         """Write the rows, then the line that says that they are whole."""
         self.store.write(entry.slot, rows)
-        self._write([clip, entry.slot, entry.source, entry.content, dict(entry.lengths)])
+        self._write([clip, entry.slot, entry.source, entry.content, dict(entry.lengths), list(entry.findings)])
 
     def note(self, libraries: str) -> None:
         """Say with what the rows that follow were decoded, among others."""
@@ -144,10 +148,11 @@ def finished(cache: Cache, recipe: Recipe) -> Donor | None:
         store = Store(cache.folder, recipe.fields, int(cache.manifest["clips"]["found"]), writable=False)
     except (OSError, EOFError, ValueError, KeyError, TypeError):
         return None
-    entries = {}
+    entries, findings = {}, cache.findings
     for at, clip in enumerate(cache.index.ids):
         lengths = {name: int(steps[at]) for name, steps in cache.steps.items()}
-        entries[clip] = Entry(int(cache.rows[at]), cache.sources[at], cache.index.contents[at], lengths)
+        found = (int(cache.rows[at]), cache.sources[at], cache.index.contents[at], lengths)
+        entries[clip] = Entry(*found, findings.get(clip, ()))
     return Donor(store, entries, cache.manifest.get("libraries", ()))
 
 
@@ -167,8 +172,8 @@ def read_journal(folder: Path) -> tuple[list[object], dict[str, Entry], set[str]
             match _parsed(line):
                 case [str(text)]:
                     libraries.add(text)
-                case [clip, slot, source, content, lengths]:
-                    entries[clip] = Entry(slot, source, content, lengths)
+                case [clip, slot, source, content, lengths, list(findings)]:
+                    entries[clip] = Entry(slot, source, content, lengths, tuple(findings))
     if not isinstance(header, list):
         raise ValueError(f"'{folder / JOURNAL}' has no header")
     return header, entries, libraries

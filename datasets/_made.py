@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mcr_bench.bench.printable import in_line
 from mcr_bench.datasets._audit import empty
 from mcr_bench.datasets._cache import MANIFEST
 from mcr_bench.datasets._npz import Array
@@ -15,7 +16,7 @@ MOST_LINES = 20  # of a list of clips in a report
 @dataclass(frozen=True)
 class Made:
     """What `prepare` did. decoded: clips decoded now (the others were whole already); quarantine, problems: (clip or
-    file, reason).
+    file, reason); findings: (clip, what is odd about it), of kept ones; notes: (folder or list, what).
     """
 
     found: int
@@ -23,6 +24,8 @@ class Made:
     decoded: int
     quarantine: list[tuple[str, str]]
     problems: list[tuple[str, str]]
+    findings: list[tuple[str, str]]
+    notes: list[tuple[str, str]]
     up_to_date: bool
 
 
@@ -39,7 +42,10 @@ def report_of(made: Made, folder: Path) -> str:
         lines += [f"{len(made.quarantine)} in quarantine:", listed(made.quarantine, MOST_LINES, where)]
     if made.problems:
         lines += [f"{len(made.problems)} left out of the scan:", listed(made.problems, MOST_LINES, where)]
-    return "\n".join(lines)
+    if made.findings:
+        clips = len({clip for clip, _ in made.findings})
+        lines += [f"{clips} kept that you should look at:", listed(made.findings, MOST_LINES, where)]
+    return "\n".join([*lines, *(in_line(f"note: {place}: {what}") for place, what in made.notes)])
 
 
 def without_parts(parts: Mapping[tuple[str, int], Array]) -> list[str]:
@@ -51,7 +57,7 @@ def without_parts(parts: Mapping[tuple[str, int], Array]) -> list[str]:
 
 def listed(found: Sequence[tuple[str, str]], most: int, where: str) -> str:
     """A line for each (what, reason), at most so many, then a count and where the others are."""
-    lines = [f"  {what}: {reason}" for what, reason in found[:most]]
+    lines = [in_line(f"  {what}: {reason}") for what, reason in found[:most]]
     if len(found) > most:
         lines.append(f"  and {len(found) - most} more" + (f"; {where}" if where else ""))
     return "\n".join(lines)

@@ -60,8 +60,15 @@ def small_files(
         "sha256": {file: hashlib.sha256(content).hexdigest() for file, content in files.items()},
         "quarantine": [[scan.clips[slot].id, reason] for slot, reason in sorted(reasons.items())],
         "problems": [[what, reason.replace(f"{source}/", "")] for what, reason in scan.problems],
+        "findings": [list(found) for found in findings_of(scan, entries)],
+        "notes": [list(note) for note in scan.notes],
     }
     return {**files, MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()}
+
+
+def findings_of(scan: Scan, entries: Mapping[int, Entry]) -> list[tuple[str, str]]:
+    """(clip, what) of all that is odd about the clips that were kept; entries: by slot."""
+    return [(scan.clips[slot].id, what) for slot in sorted(entries) for what in entries[slot].findings]
 
 
 def _index(

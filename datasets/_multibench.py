@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mcr_bench.bench.errors import UserError
+from mcr_bench.datasets._dialects import dialect_of
 from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._opened import opened_once
 from mcr_bench.datasets._unpickle import read_pickle
@@ -39,6 +40,9 @@ def read_multibench(path: Path) -> list[Sample]:
     Ids that name no segment but a whole video are numbered: VIDEO#1, VIDEO#2. An id of a segment may occur twice.
     """
     content = read_pickle(path)
+    if foreign := dialect_of(content):
+        keys = ", ".join(foreign.keys)
+        raise UserError(f"'{path}' has the form of {foreign.name} ({keys}), not of MultiBench. {foreign.remedy}")
     if not isinstance(content, dict) or not all(isinstance(content.get(name), dict) for name in PARTS):
         found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise UserError(f"'{path}' holds {found[:200]}. Expected a dict of {FORM}.")

@@ -9,6 +9,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from mcr_bench.datasets._decoding import Answer, Decoder, Order, Sums, checksum,
 from mcr_bench.datasets._journal import Donor, Draft, Entry, finished, left_behind
 from mcr_bench.datasets._libraries import versions
 from mcr_bench.datasets._made import Made, listed, report_of
-from mcr_bench.datasets._manifest import small_files
+from mcr_bench.datasets._manifest import findings_of, small_files
 from mcr_bench.datasets._prepared import require_free, writing
 from mcr_bench.datasets._recipe import Recipe, Scan
 from mcr_bench.datasets._workers import NotLoaded, spread
@@ -137,7 +138,7 @@ class _Work:
         if answer.reason:
             self._quarantine(slot, clip, answer.reason)
         elif answer.rows:
-            entry = Entry(slot, answer.source, answer.content, answer.lengths)
+            entry = Entry(slot, answer.source, answer.content, answer.lengths, answer.findings)
             self._note({versions(self.recipe.libraries)} if not self.decoded else ())
             (self.draft or self._begin()).put(clip, entry, answer.rows)
             self.entries[slot] = entry
@@ -169,7 +170,7 @@ class _Work:
             if rows is None:
                 continue
             self._note(donor.libraries)
-            self.entries[slot] = Entry(slot, source, entry.content, entry.lengths)
+            self.entries[slot] = replace(entry, slot=slot)
             if self.draft is not None and donor is not self.draft:
                 self.draft.put(clip, self.entries[slot], rows)
             return True
@@ -193,7 +194,8 @@ class _Work:
             _places.put_in_place(self.folder)
         _places.tidy(self.folder)
         kept, problems = len(self.entries), self.scan.problems
-        return Made(len(self.ids), kept, self.decoded, self._quarantined(), problems, current)
+        told = (self._quarantined(), problems, findings_of(self.scan, self.entries), self.scan.notes)
+        return Made(len(self.ids), kept, self.decoded, *told, current)
 
     def _quarantined(self) -> list[tuple[str, str]]:
         return [(self.ids[slot], reason) for slot, reason in sorted(self.reasons.items())]
@@ -226,5 +228,6 @@ def _require_clips(scan: Scan, source: Path) -> None:
             "Remove the second copies."
         )
     if not counts:
-        first = f":\n{listed(scan.problems, 3, '')}" if scan.problems else "."
+        told = [*scan.notes, *scan.problems]
+        first = f":\n{listed(told, 3, '')}" if told else "."
         raise UserError(f"'{source}' has no clip that can be used{first}")

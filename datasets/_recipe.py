@@ -10,6 +10,8 @@ from typing import Any
 from mcr_bench.datasets._libraries import MEDIA
 from mcr_bench.datasets._npz import Array
 
+DECODER = 2  # raised when media/ gives other bytes for the same file; part of every recipe that uses its libraries
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -30,11 +32,14 @@ class Scan:
     """A raw folder. problems: (file or clip, reason) of all that is left out before anything is decoded.
 
     lists: name -> content of the split lists found; they are kept in the cache.
+    notes: (folder or list, what) of what was found there that leaves out no clip by itself: files passed over, clips
+    under another suffix, clips that no list names.
     """
 
     clips: list[Clip]
     problems: list[tuple[str, str]] = field(default_factory=list)
     lists: dict[str, bytes] = field(default_factory=dict)
+    notes: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -65,5 +70,6 @@ class Recipe:
     def digest(self) -> str:
         """Eight hexadecimal digits of everything that decides the bytes."""
         fields = {name: [list(f.shape), f.dtype, f.padded] for name, f in self.fields.items()}
-        text = json.dumps([self.name, dict(self.settings), fields], sort_keys=True)
+        decoder = [DECODER] if set(MEDIA) & set(self.libraries) - {"numpy"} else []
+        text = json.dumps([self.name, dict(self.settings), fields, *decoder], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]

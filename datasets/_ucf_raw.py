@@ -12,6 +12,7 @@ import numpy as np
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.datasets._lists import by_lower_name, list_files, numbered_lines, read_lists, repeated
 from mcr_bench.datasets._npz import Array
+from mcr_bench.datasets._raw_files import VIDEO, MediaFiles, count
 from mcr_bench.datasets._recipe import Clip, Field, Scan
 
 VIDEOS, LISTS, INDEX = "UCF-101", "ucfTrainTestlist", "classInd.txt"
@@ -39,7 +40,7 @@ HELD_OUT = 0.1
 VERSION = 1
 RATE, SECONDS = 16000, 3
 NUMBER = re.compile(r"[0-9]{1,9}")
-NAME = re.compile(r"v_([a-z]+)_g(\d+)_c(\d+)\.avi", re.IGNORECASE)
+NAME = re.compile(rf"v_([a-z]+)_g(\d+)_c(\d+)(?:{'|'.join(map(re.escape, VIDEO))})", re.IGNORECASE)
 
 
 class Key(NamedTuple):
@@ -167,7 +168,7 @@ def scan(source: Path, splits: Sequence[Path]) -> Scan:
         for part, keys in fold_lists(fold, found.lists).items():
             found.problems += repeated(list_names(fold)[part], map(clip_id, keys))
             named.update(keys)
-    clips = _clips(videos, class_index(found.lists[INDEX]), found.problems)
+    clips = _clips(videos, class_index(found.lists[INDEX]), found)
     for key, path in sorted(clips.items(), key=lambda item: clip_id(item[0])):
         label = CLASSES.index(NAMES[key.label])
         found.clips.append(Clip(clip_id(key), label, group_id(key), {"video": path}))
@@ -176,21 +177,30 @@ def scan(source: Path, splits: Sequence[Path]) -> Scan:
     return found
 
 
-def _clips(videos: Path, classes: Collection[str], problems: list[tuple[str, str]]) -> dict[Key, Path]:
-    """The clips of the 51 classes; folders and files that do not belong there are problems."""
+def _clips(videos: Path, classes: Collection[str], found: Scan) -> dict[Key, Path]:
+    """The clips of the 51 classes; folders and files that do not belong there are problems or notes of `found`."""
     clips: dict[Key, Path] = {}
-    for folder in sorted(path for path in videos.iterdir() if path.is_dir()):
+    media, others = MediaFiles(".avi", VIDEO), {}
+    loose = media.files(videos)
+    for folder in sorted(path for path in videos.iterdir() if path.is_dir() and path.name not in media.frames):
         if folder.name.lower() not in classes:
-            problems.append((folder.name, f"no class of {INDEX}; left out"))
+            found.problems.append((folder.name, f"no class of {INDEX}; left out"))
         elif folder.name.lower() in NAMES:
-            for path in sorted(folder.iterdir()):
-                _file_away(path, clips, problems)
+            for path in media.files(folder):
+                _file_away(path, clips, found.problems)
+        else:
+            others[folder.name] = len(MediaFiles(".avi", VIDEO).files(folder))
+    found.notes += media.notes(VIDEOS, clips.values())
+    if loose:
+        found.notes.append((VIDEOS, f"{count(len(loose), 'clip')} outside of the folders of their classes; left out"))
+    if number := sum(others.values()):
+        found.notes.append(
+            (VIDEOS, f"{count(number, 'clip')} of {count(len(others), 'class')} that are not among the 51; left out")
+        )
     return clips
 
 
 def _file_away(path: Path, clips: dict[Key, Path], problems: list[tuple[str, str]]) -> None:
-    if path.suffix.lower() != ".avi" or path.name.startswith("."):
-        return
     place = f"{path.parent.name}/{path.name}"
     match = NAME.fullmatch(path.name)
     if not match or match[1].lower() != path.parent.name.lower():
@@ -218,10 +228,11 @@ def decode(clip: Clip, settings: Mapping[str, Any]) -> Mapping[str, Array]:
     the frames is repeated to the length. Origin: MCR code, which takes every n-th frame for n whole frames per second.
     """
     from mcr_bench.datasets.media.decode import aspect, fit, read_audio, read_frames
+    from mcr_bench.datasets.media.findings import require_sound
     from mcr_bench.datasets.media.spectrogram import log_magnitude, tile
 
     path = clip.files["video"]
-    wave = tile(read_audio(path, RATE, 0.0, SECONDS), RATE * SECONDS)
+    wave = tile(require_sound(read_audio(path, RATE, 0.0, SECONDS), path.name), RATE * SECONDS)
     frames = read_frames(path, range(settings["frames"]))
     return {
         "audio": log_magnitude(wave)[None].astype(np.float16),

@@ -16,11 +16,13 @@ from typing import Any
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets._npz import is_pointer
+from mcr_bench.datasets._text_mode import begins_as_text, changed_as_text, changed_inside
 from mcr_bench.datasets._unpickled_arrays import CALLS, NAMES, Blank, Name, Type, array, in_order, keys
 
 BULK = 2**16  # longer byte strings stay in the mapped file
 MOST_STEPS = 5_000_000  # each costs at most a few hundred bytes; files of 20,000 samples take some 200,000
 MOST_TEXT = 200  # characters of a file that a message quotes
+DAMAGE = (ValueError, LookupError, TypeError, OverflowError, MemoryError, RecursionError, struct.error)
 
 
 class Truncated(Exception):
@@ -45,13 +47,26 @@ def read_pickle(path: Path) -> Any:
         raise UserError(f"'{path}' cannot be read: {error}. Check its permissions, or copy it again.") from error
     except ValueError as error:  # nothing to map
         raise UserError(f"'{path}' is empty. Copy it again.") from error
+    if begins_as_text(memoryview(data)):
+        raise UserError(f"'{path}' is damaged: {changed_as_text(memoryview(data))}")
     try:
         return Machine(path, data).run()
-    except Truncated as error:
-        raise UserError(f"'{path}' ends early: it is truncated, or no pickle. Copy it again.") from error
-    except (ValueError, LookupError, TypeError, OverflowError, MemoryError, RecursionError, struct.error) as error:
-        reason = str(error)[:MOST_TEXT]
-        raise UserError(f"'{path}' is damaged, or no pickle of arrays ({reason}). Copy it again.") from error
+    except (UserError, Truncated, *DAMAGE) as error:
+        raise _told(path, memoryview(data), error) from error
+
+
+def _told(path: Path, data: memoryview, error: Exception) -> UserError:
+    """The error in the user's words; the cause where the content gives it away."""
+    changed = changed_as_text(data)
+    if isinstance(error, UserError):
+        return UserError(f"'{path}' is damaged: {changed}") if changed else error
+    changed = changed or changed_inside(data)
+    reason = f" ({str(error)[:MOST_TEXT]})" if str(error) else ""
+    if changed:
+        return UserError(f"'{path}' is damaged{reason}: {changed}")
+    if isinstance(error, Truncated):
+        return UserError(f"'{path}' ends early: it is truncated, or no pickle. Copy it again.")
+    return UserError(f"'{path}' is damaged, or no pickle of arrays{reason}. Copy it again.")
 
 
 class Machine:

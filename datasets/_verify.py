@@ -22,6 +22,7 @@ class Inventory:
 
     missing: split list -> the clips that it names and that are not there; unusable: clips that could not be decoded.
     libraries: versions of those that the clips were decoded with; installed: of the same libraries now.
+    findings: (clip, what is odd about it), of those that are there; notes: (folder or list, what was found there).
     """
 
     clips: int
@@ -31,6 +32,8 @@ class Inventory:
     unusable: int = 0
     libraries: tuple[str, ...] = ()
     installed: str = ""
+    findings: tuple[tuple[str, str], ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_partial(self) -> bool:

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mcr_bench.bench.printable import in_line
 from mcr_bench.datasets._audit import PARTS, sentence
 from mcr_bench.datasets._verify import FoldAudit, Inventory, Verification
 
@@ -31,6 +32,8 @@ def data_of(found: Verification) -> dict[str, Any]:
         "state": inventory.counted(),
         "variants": [{"clips": clips, "name": name} for clips, name in inventory.variants],
         "left_out": [{"name": name, "reason": reason} for name, reason in inventory.left_out],
+        "findings": [{"name": name, "what": what} for name, what in inventory.findings],
+        "notes": [{"place": place, "what": what} for place, what in inventory.notes],
         "missing": dict(inventory.missing),
         "libraries": list(inventory.libraries),
         "installed": inventory.installed,
@@ -63,7 +66,9 @@ def _long(part: str) -> str:
 
 def _absences(found: Verification) -> Iterator[str]:
     inventory = found.inventory
-    yield from _left_out(inventory)
+    yield from _named("left out", inventory.left_out)
+    yield from _named("look at", inventory.findings)
+    yield from _named("note", inventory.notes)
     for name, ids in inventory.missing.items():
         if ids:
             yield from _wrapped(f"missing: {len(ids):,} of the clips in {name}: {_some(ids)}", "", "  ")
@@ -88,16 +93,17 @@ def _libraries(inventory: Inventory) -> Iterator[str]:
         )
 
 
-def _left_out(inventory: Inventory) -> Iterator[str]:
-    for name, reason in inventory.left_out[:MOST_NAMES]:
-        yield f"left out: {name}: {reason}"
-    if len(inventory.left_out) > MOST_NAMES:
-        yield f"left out: {len(inventory.left_out) - MOST_NAMES:,} more, which --json lists"
+def _named(kind: str, found: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """A line for each (name, what), a count of those after the tenth."""
+    for name, what in found[:MOST_NAMES]:
+        yield in_line(f"{kind}: {name}: {what}")
+    if len(found) > MOST_NAMES:
+        yield f"{kind}: {len(found) - MOST_NAMES:,} more, which --json lists"
 
 
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
-    return f"{', '.join(names[:MOST_NAMES])}{more}"
+    return in_line(f"{', '.join(names[:MOST_NAMES])}{more}")
 
 
 def _fold(fold: FoldAudit, found: Verification, first: bool) -> Iterator[str]:
@@ -143,14 +149,14 @@ def _classes(fold: FoldAudit, names: Sequence[str], whole: bool) -> Iterator[str
     """The histogram, or its range in each part; then the classes that a part lacks."""
     if whole and fold.classes:
         counts = zip(names, zip(*fold.classes.values(), strict=True), strict=True)
-        text = "; ".join(f"{name} {'/'.join(map(str, count))}" for name, count in counts)
+        text = "; ".join(f"{in_line(name)} {'/'.join(map(str, count))}" for name, count in counts)
         yield from _wrapped(f"classes ({'/'.join(PARTS.values())}): {text}", "    ", "      ")
     elif fold.classes:
         ranges = (f"{_long(part)} {min(counts):,} to {max(counts):,}" for part, counts in fold.classes.items())
         yield f"    samples per class: {', '.join(ranges)}"
     for part in fold.classes:
         if fold.sizes[part] and (absent := [names[k] for k in fold.absent(part)]):
-            yield from _wrapped(f"absent from {_long(part)}: {'; '.join(absent)}", "    ", "      ")
+            yield from _wrapped(f"absent from {_long(part)}: {in_line('; '.join(absent))}", "    ", "      ")
 
 
 def _wrapped(text: str, first: str, rest: str) -> list[str]:

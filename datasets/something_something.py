@@ -12,7 +12,7 @@ from mcr_bench.bench.settings import setting
 from mcr_bench.datasets._cache import Cache
 from mcr_bench.datasets._clips import Clip, ClipDataset, Field, Recipe, Rule, Scan, Variant
 from mcr_bench.datasets._npz import Array
-from mcr_bench.datasets._raw_files import VIDEO, one_per_clip
+from mcr_bench.datasets._raw_files import VIDEO, MediaFiles, as_lines
 from mcr_bench.datasets._rows import View
 from mcr_bench.datasets._something_lists import FOLDER, LAYOUT, read_lists
 from mcr_bench.datasets._something_raw import BOUND, SETTINGS, decode
@@ -62,7 +62,8 @@ class SomethingSomething(ClipDataset):
     def scan(self, source: Path, splits: Sequence[Path]) -> Scan:
         """The clips of train.json and validation.json that are there, in the order of ids."""
         lists = read_lists(source, splits)
-        files, problems = _videos(source), list(lists.problems)
+        place, media = _place(source), MediaFiles(".webm", VIDEO)
+        files, problems = media.one_per_clip(place), list(lists.problems)
         labels = lists.parts["train"] | lists.parts["validation"]
         stray = files.keys() - labels.keys() - lists.unlabelled
         if stray:
@@ -70,9 +71,14 @@ class SomethingSomething(ClipDataset):
         problems += [(f"{clip}.webm", "is listed and not there") for clip in sorted(labels.keys() - files.keys())]
         clips = [Clip(i, labels[i], i, {"video": files[i]}) for i in sorted(labels.keys() & files.keys())]
         if not clips:
-            raise UserError(f"'{source}' has no .webm file of the clips that its lists name. Expected:\n{LAYOUT}")
+            told = as_lines(media.notes(place.name, ()))
+            raise UserError(
+                f"'{source}' has no .webm file of the clips that its lists name.{told}\nExpected:\n{LAYOUT}"
+            )
         kept = {f"{part}.txt": _table(of) for part, of in lists.parts.items()}
-        return Scan(clips, problems, {**kept, "classes.txt": "\n".join(lists.classes).encode()})
+        media.passed.pop(".json", None)  # the lists, which may lie beside the clips
+        notes = media.notes(place.name, (clip.files["video"] for clip in clips))
+        return Scan(clips, problems, {**kept, "classes.txt": "\n".join(lists.classes).encode()}, notes)
 
     def recipe(self) -> Recipe:
         """Frames and flow as uint8 squares; `crop` is left to the training."""
@@ -120,11 +126,10 @@ class SomethingSomething(ClipDataset):
         }
 
 
-def _videos(source: Path) -> dict[str, Path]:
-    """Clip id -> file, from the official folder or, without it, from SOURCE itself."""
+def _place(source: Path) -> Path:
+    """The folder of the videos: the official one or, without it, SOURCE itself."""
     folders = [p for p in sorted(source.iterdir()) if p.is_dir() and p.name.lower() == FOLDER]
-    place = folders[0] if folders else source
-    return one_per_clip(place, ".webm", VIDEO)
+    return folders[0] if folders else source
 
 
 def _table(labels: Mapping[str, int]) -> bytes:

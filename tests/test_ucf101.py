@@ -161,7 +161,7 @@ def test_unusable_clips_are_quarantined_with_reasons(tmp_path: Path) -> None:
     report = made.prepare(Preparation(source))
     for text in (
         "v_Typing_g01_c01.avi: no audio stream",
-        "v_Typing_g01_c02.avi: ends after 2.80 s; a frame at 3 s is needed",
+        "v_Typing_g01_c02.avi: ends after 2.60 s; a frame at 3 s is needed",
         "v_Typing_g02_c01.avi: a git-LFS pointer",
         "v_ApplyEyeMakeup_g01_c01.avi: ",
         "v_Typing_g02_c02.avi: the file is empty",

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from mcr_bench.bench import registry
 from mcr_bench.bench.arguments import parse_settings
+from mcr_bench.bench.console import SafeConsole
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.executors.pool import default_jobs
 from mcr_bench.bench.plan import make_dataset
@@ -50,7 +51,7 @@ def prepare(data: "Dataset", source: Path, splits: Sequence[Path], jobs: int | N
     for path in splits:
         if not path.is_file():
             raise UserError(f"--splits '{path}' is not a file. Give the file of a split list.")
-    with progress(Console(stderr=True)) as shown:
+    with progress(SafeConsole(stderr=True)) as shown:
         return data.prepare(Preparation(source, tuple(splits), jobs or default_jobs("cpu"), shown))
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from mcr_bench.bench.commands.options import AsJson, DataRoot, DatasetName, Dials, PresetName
-from mcr_bench.bench.commands.output import print_json
+from mcr_bench.bench.commands.output import print_json, say
 from mcr_bench.bench.commands.verb import verb
 
 data_app = typer.Typer(help="Say what data to bring, prepare it, and verify it.", no_args_is_help=True)
@@ -23,7 +23,7 @@ def info(
     """Say what to download and from whom, the licence, sizes, the exact folder layout, protocols and how to prepare."""
     from mcr_bench.bench.commands import data
 
-    typer.echo(data.dataset_of(name, data_root, preset, settings or []).info())
+    say(data.dataset_of(name, data_root, preset, settings or []).info())
 
 
 @data_app.command()
@@ -47,7 +47,7 @@ def prepare(
     """
     from mcr_bench.bench.commands import data
 
-    typer.echo(data.prepare(data.dataset_of(name, data_root, preset, settings or []), source, splits or [], jobs))
+    say(data.prepare(data.dataset_of(name, data_root, preset, settings or []), source, splits or [], jobs))
 
 
 @data_app.command()
@@ -67,6 +67,6 @@ def verify(
     from mcr_bench.bench.commands import data
 
     found = data.dataset_of(name, data_root, preset, settings or []).verify(content)
-    print_json(found.data) if as_json else typer.echo(found.text)
+    print_json(found.data) if as_json else say(found.text)
     if found.damaged:
         raise typer.Exit(2)

@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from mcr_bench.bench.printable import printable
+
 if TYPE_CHECKING:
     from mcr_bench.bench.tracking import Record
 
 
 def say(text: Any, err: bool = False) -> None:
-    """One line on stdout, or on stderr."""
-    typer.echo(text, err=err)
+    """One line on stdout, or on stderr; control characters in it are shown, not obeyed."""
+    typer.echo(printable(str(text)), err=err)
 
 
 def print_json(value: Any) -> None:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from rich.console import Console
 from rich.text import Text
 
 from mcr_bench.bench import registry
 from mcr_bench.bench.commands.output import print_json, say
+from mcr_bench.bench.console import SafeConsole
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.report.claim_tables import baseline_command, claim_data, claim_tables, power_lines, summary
 from mcr_bench.bench.report.claims import Claims, baseline_of, claims, leading
@@ -91,7 +91,7 @@ def show_claims(
     if as_json:
         content = {"comparisons": [claim_data(one) for one in made], "without": list(missing)}
         return print_json(content | {"across_datasets": rank_data(ranks)})
-    console = Console()
+    console = SafeConsole()
     for one in made:
         console.print(Text(one.comparison.title, style="bold"), soft_wrap=True)
         for line in dict.fromkeys([*power_lines(one), *summary(one)]):

@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich.console import Console
-
 from mcr_bench.bench.commands.output import print_json, say
+from mcr_bench.bench.console import SafeConsole
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.estimate import estimate
 from mcr_bench.bench.executors.events import Failure, Outcome
@@ -67,7 +66,7 @@ def run_plan(
     again = plan.requested if force else set()
     wanted = [run for run in plan.runs if run.key not in finished or run.key in again]
     _record_presets(plan, finished, record)
-    with observer(Console(stderr=True)) as watching:
+    with observer(SafeConsole(stderr=True)) as watching:
         outcome = execute(
             wanted,
             record,
@@ -104,7 +103,7 @@ def show_outcome(plan: Plan, failed: Sequence[Failure], rows: list[Row], baselin
         spec = failure.spec
         say(f"failed: {spec.label} on {spec.dataset}, seed {spec.seed}: {failure.reason}; log: {failure.log}", err=True)
     if not as_json:
-        return terminal.print_tables(Console(), found)
+        return terminal.print_tables(SafeConsole(), found)
     content = {"tables": [terminal.table_data(table) for table in found], "runs": terminal.result_rows(rows)}
     content["failed"] = [{"key": f.spec.key, "reason": f.reason, "log": str(f.log)} for f in failed]
     print_json(content | {"skipped": plan.skipped, "announcements": plan.announcements})

@@ -2,9 +2,8 @@
 
 from functools import partial
 
-from rich.console import Console
-
 from mcr_bench.bench.commands.output import print_json, say
+from mcr_bench.bench.console import SafeConsole
 from mcr_bench.bench.executors.local import execute
 from mcr_bench.bench.report.cards import grid_text
 from mcr_bench.bench.report.progress import observer
@@ -18,7 +17,7 @@ def run_search(request: TuneRequest, jobs: int | None, device: str, plan_only: b
         rows = outline(request)
         print_json(rows) if as_json else say(grid_text(rows))
         return True
-    with observer(Console(stderr=True)) as watching:
+    with observer(SafeConsole(stderr=True)) as watching:
         result = tune(request, execute=partial(execute, jobs=jobs, device=device, observer=watching))
     for failure in result.failed:
         say(f"failed: {failure.spec.label}: {failure.reason}; log: {failure.log}", err=True)

@@ -6,6 +6,8 @@ from typing import ParamSpec
 
 import typer
 
+from mcr_bench.bench.commands.output import say
+
 P = ParamSpec("P")
 INTERRUPTED = 130
 
@@ -26,11 +28,11 @@ def verb(command: Callable[P, None]) -> Callable[P, None]:
                 raise
             except (Exception, KeyboardInterrupt) as error:
                 if struck() or isinstance(error, KeyboardInterrupt):  # what a half-imported library says is no news
-                    typer.echo("\nStopped. What is finished is kept; the same command goes on from here.", err=True)
+                    say("\nStopped. What is finished is kept; the same command goes on from here.", err=True)
                     raise typer.Exit(INTERRUPTED) from None
                 if not isinstance(error, UserError):
                     raise
-                typer.echo(f"error: {error}", err=True)
+                say(f"error: {error}", err=True)
                 raise typer.Exit(2) from None
 
     return guarded

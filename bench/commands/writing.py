@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-
 from mcr_bench.bench.commands.output import say
 from mcr_bench.bench.commands.reading import chosen, tables_of
 from mcr_bench.bench.commands.written import forget_outdated, writing
+from mcr_bench.bench.console import SafeConsole
 from mcr_bench.bench.experiment import Experiment
 from mcr_bench.bench.report.export import write_tables
 from mcr_bench.bench.report.lines import Comparison, Row, comparisons
@@ -23,7 +22,7 @@ def write_record_tables(record: Record, dataset: str | None, baseline: str, cost
     rows = record.rows()
     found = [one for one in comparisons(chosen(rows, dataset), cost_baseline) if one.lines]
     tables = tables_of(found, rows, record, baseline, cost_baseline, margin)
-    print_tables(Console(), tables["methods"])
+    print_tables(SafeConsole(), tables["methods"])
     folder = record.home / "tables"
     written = _write((table for kind in tables.values() for table in kind), folder)
     say_outdated(forget_outdated(folder, written, everything=dataset is None))

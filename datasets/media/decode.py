@@ -4,7 +4,6 @@ Nothing here knows a dataset. Every function that reads raises `Unusable` for a 
 the reason, names the file without its folder, and says what to do.
 """
 
-import heapq
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,28 +13,28 @@ from typing import Any
 import numpy as np
 
 from mcr_bench.datasets._npz import Array, is_pointer
+from mcr_bench.datasets.media.clock import Reel, origin, require_length
+from mcr_bench.datasets.media.display import shown_picture
+from mcr_bench.datasets.media.findings import audible, tell_of_pictures
+from mcr_bench.datasets.media.reasons import AGAIN, Unusable
+from mcr_bench.datasets.media.riff import TOLERATED, require_stated
 
-AGAIN = "Copy it again from the source."
-REORDERED = 16  # frames: the longest reordering that H.264 and MPEG-4 allow
-TOLERATED = 0.1  # of a stream's stated length, and seconds: streams of one file end at slightly different times
-STREAMED = 0xFFFFFFFF  # the stated size of a RIFF file whose writer did not know it
+__all__ = ["AGAIN", "Unusable", "aspect", "duration", "fit", "frame_count", "read_audio", "read_every", "read_frames"]
+
 EARLY = 1e-6  # seconds: rounding of time stamps
-
-
-class Unusable(Exception):
-    """A file that cannot be used; the text is the reason and the remedy."""
 
 
 def read_audio(path: Path, rate: int, start: float = 0.0, seconds: float | None = None) -> Array:
     """(T,) float32 in [-1, 1]: the first audio stream, mean of its channels, resampled to `rate` hertz.
 
     start, seconds: the part that is wanted, on the clock of the file; fewer samples come back where the file ends.
+    Told to `prepare`: a part that is almost silent, and channels that cancel in their mean, of which the first is read.
     """
     with _opened(path) as container:
         stream = _stream(container, "audio", path)
         stop = None if seconds is None else start + seconds
-        wave, native = _wave(container, stream, stop, path)
-    wave = _resampled(wave, native, rate)
+        heard, native = _wave(container, stream, stop, path)
+    wave = _resampled(audible(heard, native, start, stop), native, rate)
     first = round(start * rate)
     wave = wave[first : None if seconds is None else first + round(seconds * rate)]
     if not len(wave):
@@ -48,13 +47,18 @@ def read_audio(path: Path, rate: int, start: float = 0.0, seconds: float | None 
 def read_frames(path: Path, times: Sequence[float], pad: bool = False) -> Array:
     """(F, H, W, 3) uint8 RGB: the frame on screen at each of `times`, in seconds on the clock of the file.
 
+    As a player shows it: turned and mirrored by the display matrix, in square pixels. Told to `prepare`: frames that
+    are black or of one colour, and a picture that stands still.
     pad: the last frame of the clip stands for times after its end, which are `Unusable` otherwise.
     """
     return _pictures(path, times, by_number=False, pad=pad)
 
 
 def read_every(path: Path, stride: int, count: int, start: int = 0) -> Array:
-    """(count, H, W, 3) uint8 RGB: frames start, start + stride, ... by number; the last of the clip is repeated."""
+    """(count, H, W, 3) uint8 RGB: frames start, start + stride, ... by number; the last of the clip is repeated.
+
+    As a player shows them, and with the same findings as in `read_frames`.
+    """
     return _pictures(path, [start + stride * n for n in range(count)], by_number=True, pad=True)
 
 
@@ -62,16 +66,17 @@ def duration(path: Path) -> float:
     """Seconds from the first to the end of the last frame; of the sound where there are no frames."""
     with _opened(path) as container:
         if container.streams.video:
-            *_, (end, _) = _shown(container, _stream(container, "video", path), path)
-            return end + _period(container.streams.video[0])
-        wave, native = _wave(container, _stream(container, "audio", path), None, path)
-        return len(wave) / native
+            reel = Reel(container, _stream(container, "video", path), path)
+            deque(reel, maxlen=0)
+            return reel.end
+        heard, native = _wave(container, _stream(container, "audio", path), None, path)
+        return heard.shape[1] / native
 
 
 def frame_count(path: Path) -> int:
     """How many frames can be decoded."""
     with _opened(path) as container:
-        return sum(1 for _ in _shown(container, _stream(container, "video", path), path))
+        return sum(1 for _ in Reel(container, _stream(container, "video", path), path))
 
 
 def fit(frames: Array, size: int) -> Array:
@@ -109,17 +114,13 @@ def _require_content(path: Path) -> None:
     try:
         size = path.stat().st_size
         pointer = is_pointer(path)
-        with path.open("rb") as file:
-            head = file.read(8)
+        require_stated(path, size)
     except OSError as error:
         raise Unusable(f"{path.name}: cannot be read ({error.strerror}). Make it readable.") from error
     if not size:
         raise Unusable(f"{path.name}: the file is empty. {AGAIN}")
     if pointer:
         raise Unusable(f"{path.name}: a git-LFS pointer, not the data. Run `git lfs pull` where the file comes from.")
-    stated = int.from_bytes(head[4:], "little")
-    if head.startswith(b"RIFF") and stated != STREAMED and size < stated * (1 - TOLERATED):
-        raise Unusable(f"{path.name}: truncated, {size:,} bytes of {stated + 8:,} are there. {AGAIN}")
 
 
 def _stream(container: Any, kind: str, path: Path) -> Any:
@@ -130,96 +131,50 @@ def _stream(container: Any, kind: str, path: Path) -> Any:
     return found[0]
 
 
-def _origin(container: Any) -> float:
-    return (container.start_time or 0) / 1_000_000  # container times are in microseconds
-
-
-def _period(stream: Any) -> float:
-    rate = stream.average_rate or stream.guessed_rate
-    return 1 / float(rate) if rate else 0.0
-
-
-def _require_whole(container: Any, stream: Any, end: float, path: Path) -> None:
-    """`Unusable` where the stream ends much earlier than the file says: nothing else tells of a broken download."""
-    if stream.duration is not None and stream.time_base is not None:
-        stated = float(stream.duration * stream.time_base)
-    else:
-        stated = (container.duration or 0) / 1_000_000
-    if end < stated * (1 - TOLERATED) - TOLERATED:
-        raise Unusable(f"{path.name}: truncated, {end:.2f} s of {stated:.2f} s are there. {AGAIN}")
-
-
-def _shown(container: Any, stream: Any, path: Path) -> Iterator[tuple[float, Any]]:
-    """(seconds, frame) in the order of display; at least one.
-
-    Frames come out of a decoder in this order, but AVI has time stamps in the order of coding only: the n-th frame is
-    given the n-th smallest of them.
-    """
-    held: deque[Any] = deque()
-    times: list[float] = []
-    origin, period, found = _origin(container), _period(stream), False
-    for number, frame in enumerate(container.decode(stream)):
-        found = True
-        if frame.is_corrupt:  # the decoder has filled in what it could not read
-            raise Unusable(f"{path.name}: damaged, frame {number} cannot be decoded as it was. {AGAIN}")
-        held.append(frame)
-        heapq.heappush(times, number * period if frame.time is None else frame.time - origin)
-        if len(held) > REORDERED:
-            yield heapq.heappop(times), held.popleft()
-    if not found:
-        raise Unusable(f"{path.name}: no frame can be decoded. {AGAIN}")
-    while held:
-        yield heapq.heappop(times), held.popleft()
-
-
 def _pictures(path: Path, wanted: Sequence[float], by_number: bool, pad: bool) -> Array:
     """(F, H, W, 3): at each of `wanted`, the last frame whose time (or number) is not greater, else the first."""
     waiting = deque(sorted(set(wanted)))
     found: dict[float, Array] = {}
     with _opened(path) as container:
         stream = _stream(container, "video", path)
-        last, end = None, 0.0
-        for number, (seconds, frame) in enumerate(_shown(container, stream, path)):
-            end = seconds
+        reel, last = Reel(container, stream, path), None
+        for number, (seconds, frame) in enumerate(reel):
             while waiting and (number if by_number else seconds) > waiting[0] + EARLY:
-                found[waiting.popleft()] = _rgb(frame if last is None else last, stream)
+                found[waiting.popleft()] = shown_picture(frame if last is None else last, stream, path.name)
             if not waiting:
                 break
             last = frame
         else:
-            end += _period(stream)
-            _require_whole(container, stream, end, path)
-            if not pad and waiting[-1] > end - EARLY:
-                raise Unusable(f"{path.name}: ends after {end:.2f} s; a frame at {waiting[-1]:g} s is needed.")
-            found.update(dict.fromkeys(waiting, _rgb(last, stream)))
+            require_length(container, stream, reel.coded, TOLERATED, path)
+            if not pad and waiting[-1] > reel.end - EARLY:
+                raise Unusable(f"{path.name}: ends after {reel.end:.2f} s; a frame at {waiting[-1]:g} s is needed.")
+            found.update(dict.fromkeys(waiting, shown_picture(last, stream, path.name)))
+    tell_of_pictures(list(found.values()))
     return np.stack([found[at] for at in wanted])
 
 
-def _rgb(frame: Any, stream: Any) -> Array:
-    """(H, W, 3) uint8 in the size that the stream states, also where frames change theirs."""
-    picture: Array = frame.to_ndarray(format="rgb24", width=stream.width, height=stream.height)
-    return picture
-
-
 def _wave(container: Any, stream: Any, stop: float | None, path: Path) -> tuple[Array, int]:
-    """(T,) float32 from second 0 of the file's clock to its end, or a little more than `stop`; its rate."""
+    """(2, T) float32 from second 0 of the file's clock to its end, or a little more than `stop`: the mean of the
+    channels and the first of them; and their rate.
+    """
     pieces: list[Array] = []
-    native, origin, length = 0, _origin(container), 0
+    native, length = 0, 0
     for frame in _until_rate_changes(container.decode(stream)):
         if not pieces:
             native = frame.sample_rate
-            late = round(((frame.time or 0.0) - origin) * native)
-            pieces.append(np.zeros(max(late, 0), np.float32))
-            length = len(pieces[0])
-        pieces.append(_mono(frame))
-        length += len(pieces[-1])
+            late = round(((frame.time or 0.0) - origin(container)) * native)
+            pieces.append(np.zeros((2, max(late, 0)), np.float32))
+            length = pieces[0].shape[1]
+        pieces.append(_mean_and_first(frame))
+        length += pieces[-1].shape[1]
         if stop is not None and length > (stop + TOLERATED) * native:
             break
     else:
         if not native:
             raise Unusable(f"{path.name}: no sound can be decoded. {AGAIN}")
-        _require_whole(container, stream, length / native, path)
-    return np.concatenate(pieces), native
+        if container.format.name != "wav":  # whose stated length was judged before
+            require_length(container, stream, length / native, TOLERATED, path)
+    return np.concatenate(pieces, axis=1), native
 
 
 def _until_rate_changes(frames: Iterable[Any]) -> Iterator[Any]:
@@ -231,8 +186,8 @@ def _until_rate_changes(frames: Iterable[Any]) -> Iterator[Any]:
         yield frame
 
 
-def _mono(frame: Any) -> Array:
-    """(T,) float32 in [-1, 1]: the mean of the channels."""
+def _mean_and_first(frame: Any) -> Array:
+    """(2, T) float32 in [-1, 1]: the mean of the channels, and the first."""
     x: Array = frame.to_ndarray()
     if not frame.format.is_planar:
         x = x.reshape(-1, frame.layout.nb_channels).T
@@ -240,15 +195,17 @@ def _mono(frame: Any) -> Array:
         x = (x.astype(np.float32) - 128) / 128
     elif x.dtype.kind == "i":
         x = x.astype(np.float32) / -float(np.iinfo(x.dtype).min)
-    mono: Array = x.astype(np.float32).mean(axis=0)
-    return mono
+    x = x.astype(np.float32)
+    return np.stack([x.mean(axis=0), x[0]])
 
 
 def _resampled(wave: Array, native: int, rate: int) -> Array:
-    """Polyphase filtering with the low pass of the lower of the two rates."""
+    """Polyphase filtering with the low pass of the lower of the two rates; a constant stays one, without ripple."""
     from scipy.signal import resample_poly
 
     if native == rate:
         return wave
+    if len(wave) and not np.ptp(wave):
+        return np.full(-(-len(wave) * rate // native), wave[0])
     common = int(np.gcd(native, rate))
     return np.asarray(resample_poly(wave, rate // common, native // common), np.float32)

@@ -1,0 +1,17 @@
+"""The console of all styled output: tables, bars and lines of progress."""
+
+from collections.abc import Iterable
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from mcr_bench.bench.printable import printable
+
+
+class SafeConsole(Console):
+    """A console on which text from files is shown and never obeyed; what rich itself draws with is left alone."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments of a renderable, with control characters in their text as escapes."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)

@@ -1,0 +1,157 @@
+"""Text from files reaches the terminal without control characters, whatever file, name, list or key it comes from."""
+
+import ast
+import io
+import json
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.progress import Progress
+from rich.text import Text
+from typer.testing import CliRunner
+
+import mcr_bench
+from mcr_bench.bench.console import SafeConsole
+from mcr_bench.bench.printable import in_line, printable
+from mcr_bench.cli import app
+from mcr_bench.tests import official_trees
+from mcr_bench.tests.media_files import write_clip
+
+ROOT = Path(mcr_bench.__file__).parent
+ALLOWED = {"bench/commands/output.py", "bench/console.py", "bench/perf.py", "datasets/_perf.py"}  # the last two: `make`
+EVIL = "a\x1b[2J\x1b]0;t\x07\rb\u202e\u2066c\x9b31m\x7f\x08"
+HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain · ü € 表\ttab\nline", "plain · ü € 表\ttab\nline"),
+        ("\x1b[31mred\x1b[0m", "\\u001b[31mred\\u001b[0m"),
+        ("bell\x07 back\x08 return\r\n", "bell\\u0007 back\\u0008 return\\u000d\n"),
+        ("\x9b2J\x85\x7f\x00", "\\u009b2J\\u0085\\u007f\\u0000"),
+        ("\u202egpj.exe\u202c \u2066x\u2069", "\\u202egpj.exe\\u202c \\u2066x\\u2069"),
+        ("line\u2028break \ud800 \udc80 \ufeff", "line\\u2028break \\ud800 \\udc80 \\ufeff"),
+        ("\U000e0041", "\\udb40\\udc41"),
+        ("family 👩\u200d👧", "family 👩\u200d👧"),
+    ],
+)
+def test_control_characters_are_shown_as_json_writes_them(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    assert printable(shown) == shown
+    assert in_line(text) == shown.replace("\t", "\\u0009").replace("\n", "\\u000a")
+    for sign in text:
+        if printable(sign) != sign:
+            assert json.loads(f'"{printable(sign)}"') == sign
+
+
+def test_json_stays_json() -> None:
+    content = {"id": EVIL, "\x7f": "\u202e"}
+    assert json.loads(printable(json.dumps(content, indent=2))) == content
+    assert not HIDDEN.search(printable(json.dumps(content)))
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*ROOT.glob("cli.py"), *ROOT.glob("bench/**/*.py"), *ROOT.glob("datasets/**/*.py")])
+)
+def test_all_output_goes_through_the_two_doors(path: Path) -> None:
+    """`say` and `SafeConsole`: no other module prints, echoes, or makes a console of its own."""
+    place = path.relative_to(ROOT).as_posix()
+    calls = [ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    found = [call for call in calls if call in ("print", "typer.echo", "typer.secho", "click.echo", "Console")]
+    found += [call for call in calls if call.startswith(("sys.stdout.write", "sys.stderr.write"))]
+    assert place in ALLOWED or not found, f"{place} prints past `say` and `SafeConsole`: {found}"
+
+
+def test_the_console_shows_what_comes_from_files_and_keeps_its_own_colours() -> None:
+    out = io.StringIO()
+    console = SafeConsole(file=out, force_terminal=True, color_system="standard", width=200)
+    console.print(Text(EVIL, style="bold"), soft_wrap=True)
+    console.print(EVIL, markup=False, highlight=False, soft_wrap=True)
+    with Progress(console=console) as shown:
+        shown.add_task(EVIL, total=2)
+    text = out.getvalue()  # rich itself drops bells, backspaces and carriage returns
+    assert text.startswith("\x1b[1ma\\u001b[2J\\u001b]0;tb\\u202e\\u2066c\\u009b31m\\u007f\x1b[0m\n")
+    own = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", text).replace("\r", "")
+    assert not HIDDEN.search(own)
+    assert own.count("\\u001b[2J") >= 3
+
+
+def names(folder: Path) -> list[str]:
+    """An array file whose names, groups and ids are evil."""
+    n = 60
+    draws = np.random.default_rng(0)
+    held = {
+        "x_a": draws.normal(size=(n, 3)).astype("f4"),
+        f"x_{EVIL}": draws.normal(size=(n, 2)).astype("f4"),
+        "y": np.arange(n) % 2,
+        "split": np.array(["train", "val", "test"])[np.arange(n) // 2 % 3],
+        "group": np.array([f"{EVIL}{k % 3}" for k in range(n)]),
+        "id": np.array([f"{EVIL}{k}" for k in range(n)]),
+        "class_names": np.array([EVIL, "b"]),
+    }
+    np.savez(folder / "mine.npz", **held)  # type: ignore[arg-type]
+    return ["describe", str(folder / "mine.npz")]
+
+
+def split(folder: Path) -> list[str]:
+    np.savez(folder / "mine.npz", x_a=np.zeros((4, 2)), y=np.arange(4) % 2, split=np.array([EVIL] * 4))
+    return ["run", "--methods", "joint", "--dataset", str(folder / "mine.npz"), "--plan"]
+
+
+def file_name(folder: Path) -> list[str]:
+    (folder / f"{EVIL}.npz").write_bytes(b"no array")
+    return ["run", "--methods", "joint", "--dataset", str(folder / f"{EVIL}.npz"), "--plan"]
+
+
+def prepare(name: str, source: Path) -> list[str]:
+    return ["data", "prepare", name, "--source", str(source), "--jobs", "1", "--data-root", str(source.parent / "d")]
+
+
+def pickle_keys(folder: Path) -> list[str]:
+    (folder / "raw").mkdir()
+    (folder / "raw/mosi_data.pkl").write_bytes(pickle.dumps({EVIL: {}, "train": {}}))
+    return prepare("mosi", folder / "raw")
+
+
+def list_line(folder: Path) -> list[str]:
+    (folder / "raw/AVE").mkdir(parents=True)
+    for name in ("Annotations", "trainSet", "valSet", "testSet"):
+        (folder / f"raw/{name}.txt").write_text(f"{EVIL}&x&good&0&1\n")
+    return prepare("ave", folder / "raw")
+
+
+def clip_names(folder: Path) -> list[str]:
+    source = official_trees.something_something(folder / "raw")
+    for name in (f"{EVIL}.webm", f"x.{EVIL}", "e\nerror: forged.webm"):
+        (source / "20bn-something-something-v2" / name).touch()
+    (source / f"20bn-something-something-v2/{EVIL}").mkdir()
+    (source / f"20bn-something-something-v2/{EVIL}/1.jpg").touch()
+    labels = json.loads((source / "labels/labels.json").read_text())
+    (source / "labels/labels.json").write_text(json.dumps({**labels, EVIL: str(len(labels))}))
+    write_clip(source / "20bn-something-something-v2/1.webm", seconds=0.2)
+    return [*prepare("something-something", source), "--set", "dataset.frame_size=16", "--set", "dataset.frames=2"]
+
+
+CASES: dict[str, tuple[Callable[[Path], list[str]], int]] = {
+    "names in an array file": (names, 0),
+    "a split name": (split, 2),
+    "a file name": (file_name, 2),
+    "keys of a pickle": (pickle_keys, 2),
+    "a line of a list": (list_line, 2),
+    "names of clips": (clip_names, 0),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_whatever_a_file_holds(tmp_path: Path, name: str) -> None:
+    make, code = CASES[name]
+    told = CliRunner().invoke(app, make(tmp_path))
+    assert told.exit_code == code, told.output
+    assert not HIDDEN.search(told.output)
+    assert "\\u001b[2J" in told.output
+    assert "\nerror: forged" not in told.output
