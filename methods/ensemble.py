@@ -29,12 +29,12 @@ def _standardised(block: Tensor) -> Tensor:
 class Ensemble(Method):
     """z = log(mean_m softmax(h_m)) of the unimodal runs' own logits h_m; in regression z = mean_m h_m.
 
-    `rule=logits`: z = mean_m h_m. `rule=standardized`: z = sum_m (h_m - mean(h_m)) / std(h_m) over a batch.
+    `rule=logits`: z = mean_m h_m. `rule=standardised`: z = sum_m (h_m - mean(h_m)) / std(h_m) over a batch.
     """
 
-    rule: Literal["probabilities", "logits", "standardized"] = setting(
+    rule: Literal["probabilities", "logits", "standardised"] = setting(
         "probabilities",
-        "probabilities, logits: their mean; standardized: the MCR code's sum of logits, each standardised over "
+        "probabilities, logits: their mean; standardised: the MCR code's sum of logits, each standardised over "
         "`batch_size` samples in the order of their part; a regression averages its outputs",
     )
     name: ClassVar[str] = "ensemble"
@@ -43,7 +43,7 @@ class Ensemble(Method):
     reference: ClassVar[Reference] = Reference("Ensemble of networks trained on one modality each", "baseline")
     needs: ClassVar[Needs] = Needs(own_heads=True, at_least=2)
     deviations: ClassVar[tuple[str, ...]] = (
-        "the mean of the probabilities; the MCR code sums batch-standardised logits (rule=standardized; read in its "
+        "the mean of the probabilities; the MCR code sums batch-standardised logits (rule=standardised; read in its "
         "configuration of CREMA-D Conformer), by which a prediction depends on what else is in its batch: accuracies "
         "differ by up to five points on one seed",
     )
@@ -63,6 +63,6 @@ class Ensemble(Method):
         return replace(outputs, logits=self._combined(model, list(outputs.own_logits.values())), branch_logits=None)
 
     def _combined(self, model: MultimodalModel, members: list[Tensor]) -> Tensor:
-        if self.rule == "standardized" and not model.task.regression:
+        if self.rule == "standardised" and not model.task.regression:
             return standardised_sum(members, self.fit.settings.batch_size)
         return model.task.combine(members, self.rule)

@@ -53,11 +53,12 @@ class MCR(Method):
         "the bottleneck term also counts in regression, where the released code drops it",
         "a batch of one skips the game; the released code loops forever",
         "the reference logits are detached, which for two greedy modalities is the released game; the others are "
-        "detach_reference=released (false is it for collaborative players only; more than two modalities: ours)",
+        "detach_reference=released (false is it for collaborative players only; more than two modalities: ours; the "
+        "released Something-Something class detaches)",
         "the fusion bias gets no gradient of the game; released: it does unless greedy (detach_reference=released)",
         "perturbed outputs reuse the branches of the training pass (released two-modality code: latents=eval)",
         "noise has the biased standard deviation of the batch, a constant of the backward pass; released: the unbiased "
-        "one, with its gradient",
+        "one, with its gradient (noise_std=released)",
         "the fusion bias is drawn as in every method, for equal initial weights; the released class starts it at 0",
         "from scratch by default (paper, CREMA-D ResNet-18: start=unimodal)",
     )
@@ -78,6 +79,9 @@ class MCR(Method):
         "permute_latent", "what a coalition undergoes; input variants need encoder passes", origin="MCR paper"
     )
     noise_scale: float = setting(1.0, "noise in standard deviations of the batch (noise variants)", at_least=0)
+    noise_std: Literal["biased", "released"] = setting(
+        "biased", "that standard deviation: biased and without a gradient, or as the MCR code unbiased and with one"
+    )
     latents: Literal["train", "eval"] = setting(
         "train",
         "where the branches of perturbed outputs come from: the training pass, or a second pass in evaluation mode",
@@ -136,7 +140,7 @@ class MCR(Method):
     def _perturbed(self, modality: str, x: Tensor) -> Tensor:
         """Copies (P, B, ...) of x (B, ...) without the information about its sample."""
         generator = self.fit.generator("permutation", modality, device=x.device)
-        return perturbed(self.perturb, x, self.permutations, self.noise_scale, generator)
+        return perturbed(self.perturb, x, self.permutations, self.noise_scale, generator, self.noise_std)
 
 
 def _logged(coalition: game.Coalition, players: int) -> str:

@@ -45,7 +45,7 @@ def test_a_block_of_equal_logits_is_zero() -> None:
 def test_an_evaluation_standardises_over_batches_of_the_run(count: int, batch: int) -> None:
     names = NAMES[:count]
     runs = [make_fit(Joint(), (m,), seed=i).model.state_dict() for i, m in enumerate(names)]
-    method = Ensemble(rule="standardized")
+    method = Ensemble(rule="standardised")
     fit = make_fit(method, names, dependencies=runs, batch_size=batch)
     fit.model.eval()
     part = tiny_split(names, n=47, seed=3)
@@ -65,7 +65,7 @@ def test_the_rules_disagree_where_one_member_is_loud() -> None:
 def test_a_regression_averages_its_outputs_whatever_the_rule() -> None:
     runs = [make_fit(Joint(), (m,), Task(None)).model.state_dict() for m in NAMES[:2]]
     found = []
-    for rule in ("probabilities", "logits", "standardized"):
+    for rule in ("probabilities", "logits", "standardised"):
         method = Ensemble(rule=rule)
         fit = make_fit(method, task=Task(None), dependencies=runs)
         fit.model.eval()

@@ -13,7 +13,7 @@ from mcr_bench.methods.terms.ceb import FeatureDecoder, ceb
 from mcr_bench.methods.terms.contrastive import nt_xent, score_bins
 from mcr_bench.methods.terms.game import coalitions, divergences, jensen_shannon, squared_difference
 from mcr_bench.methods.terms.modes import evaluation_mode
-from mcr_bench.methods.terms.perturb import noisy, permutations, permuted
+from mcr_bench.methods.terms.perturb import noisy, permutations, permuted, perturbed
 from mcr_bench.methods.terms.scaled import scale_gradient
 
 
@@ -184,3 +184,25 @@ def test_evaluation_mode_restores_every_part() -> None:
     with evaluation_mode(module):
         assert not any(part.training for part in module.modules())
     assert [part.training for part in module.modules()] == before
+
+
+def test_noise_of_the_released_code_is_unbiased_and_has_a_gradient() -> None:
+    """x + eps s with s^2 = sum (x - mean)^2 / (B - 1), so ds/dx_i = (x_i - mean) / ((B - 1) s); a constant entry: 0."""
+    x = torch.stack([randn(6), torch.full((6,), 2.0, dtype=torch.float64)], 1).requires_grad_()
+    y = perturbed("noise_latent", x, 3, 0.5, torch.Generator().manual_seed(1), "released")
+    eps = torch.randn(3, 6, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    away = (x - x.mean(0)).detach()
+    spread = (away.square().sum(0) / 5).sqrt()
+    torch.testing.assert_close(y, x + 0.5 * eps * spread)
+    y.sum().backward()
+    slope = torch.where(spread > 0, away / (5 * spread.clamp(min=1e-300)), 0.0)
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, 3 + 0.5 * eps.sum((0, 1)) * slope)
+
+
+@pytest.mark.parametrize("kind", ["permute_latent", "zero_input"])
+def test_other_perturbations_do_not_know_the_noise(kind: str) -> None:
+    found = [
+        perturbed(kind, randn(6, 2), 3, 0.5, torch.Generator().manual_seed(1), std) for std in ("biased", "released")
+    ]
+    assert torch.equal(*found)

@@ -37,21 +37,28 @@ def permuted(x: Tensor, orders: Tensor) -> Tensor:
     return rows
 
 
-def noisy(x: Tensor, count: int, scale: float, generator: torch.Generator) -> Tensor:
-    """`count` copies x + scale * eps * std(x), eps standard normal -> (count, B, ...); std over the batch, per entry.
+def noisy(x: Tensor, count: int, scale: float, generator: torch.Generator, spread: Tensor | None = None) -> Tensor:
+    """`count` copies x + scale * eps * spread, eps standard normal -> (count, B, ...).
 
-    The standard deviation is a constant of the backward pass: its gradient does not exist where an entry is constant.
+    spread: by default the biased standard deviation over the batch, per entry, a constant of the backward pass.
     """
     eps = torch.randn(count, *x.shape, generator=generator, device=x.device, dtype=x.dtype)
-    return x + scale * eps * x.detach().std(0, correction=0)
+    return x + scale * eps * (x.detach().std(0, correction=0) if spread is None else spread)
 
 
-def perturbed(perturb: str, x: Tensor, count: int, scale: float, generator: torch.Generator) -> Tensor:
-    """x (B, ...) perturbed as the first word of `perturb` says, (count, B, ...); zeros are (1, B, ...)."""
+def perturbed(
+    perturb: str, x: Tensor, count: int, scale: float, generator: torch.Generator, noise_std: str = "biased"
+) -> Tensor:
+    """x (B, ...) perturbed as the first word of `perturb` says, (count, B, ...); zeros are (1, B, ...).
+
+    noise_std = "released" is that of the MCR code: unbiased, with its gradient (0 where an entry is constant).
+    """
     kind = perturb.partition("_")[0]
     if kind == "permute":
         return permuted(x, permutations(count, len(x), generator))
-    return noisy(x, count, scale, generator) if kind == "noise" else torch.zeros_like(x)[None]
+    if kind == "zero":
+        return torch.zeros_like(x)[None]
+    return noisy(x, count, scale, generator, x.std(0) if noise_std == "released" else None)
 
 
 def perturbed_players(
