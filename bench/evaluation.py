@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 from typing import NamedTuple
 
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.contributions import shapley
-from mcr_bench.bench.metrics import metric, metrics_of, score
+from mcr_bench.bench.metrics import Metric, metric, metrics_of, score
+from mcr_bench.bench.missing import attempt
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel
 from mcr_bench.bench.probes import Probes
 from mcr_bench.bench.task import Task
@@ -23,6 +25,7 @@ class Evaluation:
     """Predictions on a part of the data, float32, in its order.
 
     modality_logits: modality -> (N, C), from own heads or probes; split_logits: the same of an additive fusion head.
+    missing: metric -> why there is none; the logits that it was to be computed from are left out too.
     """
 
     logits: Tensor
@@ -31,6 +34,7 @@ class Evaluation:
     split_logits: dict[str, Tensor] | None
     target: Tensor
     metrics: dict[str, float]
+    missing: dict[str, str] = field(default_factory=dict)
 
 
 def evaluate(method: Method, model: MultimodalModel, split: Split, probes: Probes | None, chunk: int) -> Evaluation:
@@ -39,12 +43,29 @@ def evaluate(method: Method, model: MultimodalModel, split: Split, probes: Probe
     logits = torch.cat([row.logits for row in rows])
     features, modality = _join([row.features for row in rows]), _join([row.modality for row in rows])
     parts = _join([row.split for row in rows])
-    metrics = score(logits, split.target, model.task)
-    head = metrics_of(model.task)[0].name
-    compute = metric(head, model.task).compute
+    missing: dict[str, str] = {}
+    metrics = score(logits, split.target, model.task, ("loss", method.fit.settings.monitor), missing)
+    head = metrics_of(model.task)[0]
+    failures = {} if probes is None else probes.failures
+    missing |= {f"modality/{m}/{head.name}": reason for m, reason in failures.items()}
     for place, found in (("modality", modality), ("split", parts)):
-        metrics |= {f"{place}/{m}/{head}": compute(z, split.target) for m, z in found.items()}
-    return Evaluation(logits, features, modality, parts or None, split.target, metrics)
+        metrics |= _by_modality(place, found, split.target, head, missing)
+    return Evaluation(logits, features, modality, parts or None, split.target, metrics, missing)
+
+
+def _by_modality(
+    place: str, found: dict[str, Tensor], target: Tensor, head: Metric, missing: dict[str, str]
+) -> dict[str, float]:
+    """The metric of each modality's logits (N, C); logits that are not finite are taken out of `found`."""
+    metrics = {}
+    for m in list(found):
+        name = f"{place}/{m}/{head.name}"
+        if not found[m].isfinite().all():
+            missing[name] = "its logits are not finite"
+            del found[m]
+        elif (value := attempt(missing, name, partial(head.compute, found[m], target))) is not None:
+            metrics[name] = value
+    return metrics
 
 
 def subset_logits(
