@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from mcr_bench.bench import seeds
-from mcr_bench.bench.metrics import TOTAL_LOSS, higher_is_better, metric, metrics_of, score
+from mcr_bench.bench.metrics import TOTAL_LOSS, Metric, higher_is_better, metric, metrics_of, score
+from mcr_bench.bench.missing import attempt
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel
 from mcr_bench.bench.probes import Probes
 from mcr_bench.bench.shapley import shapley_plan, shapley_values
@@ -23,7 +25,8 @@ class Evaluation:
     """Predictions on a part of the data, in its order, float32; target: (N,) the labels, in the user's unit.
 
     Predictions of a regression are in the user's unit too, float64 where another one is learned. modality_logits:
-    modality -> (N, C), from own heads or probes; split_logits: the same of an additive fusion head.
+    modality -> (N, C), from own heads or probes; split_logits: the same of an additive fusion head. missing: metric ->
+    why there is none; the logits that it was to be computed from are left out too.
     """
 
     logits: Tensor
@@ -32,6 +35,7 @@ class Evaluation:
     split_logits: dict[str, Tensor] | None
     target: Tensor
     metrics: dict[str, float]
+    missing: dict[str, str] = field(default_factory=dict)
 
 
 def evaluate(method: Method, model: MultimodalModel, split: Split, probes: Probes | None, chunk: int) -> Evaluation:
@@ -43,15 +47,32 @@ def evaluate(method: Method, model: MultimodalModel, split: Split, probes: Probe
     logits, target = torch.cat([row.logits for row in rows]), split.labels
     features, modality = _join([row.features for row in rows]), _join([row.modality for row in rows])
     parts = _join([row.split for row in rows])
-    metrics = score(logits, target, model.task)
+    missing: dict[str, str] = {}
+    metrics = score(logits, target, model.task, ("loss", method.fit.settings.monitor), missing)
     if probes is None:
         own = sum(metric("loss", model.task).compute(z, target) for z in modality.values())
         metrics[TOTAL_LOSS] = metrics["loss"] + method.own_weight() * own
-    head = metrics_of(model.task)[0].name
-    compute = metric(head, model.task).compute
+    head = metrics_of(model.task)[0]
+    failures = {} if probes is None else probes.failures
+    missing |= {f"modality/{m}/{head.name}": reason for m, reason in failures.items()}
     for place, found in (("modality", modality), ("split", parts)):
-        metrics |= {f"{place}/{m}/{head}": compute(z, target) for m, z in found.items()}
-    return Evaluation(logits, features, modality, parts or None, target, metrics)
+        metrics |= _by_modality(place, found, target, head, missing)
+    return Evaluation(logits, features, modality, parts or None, target, metrics, missing)
+
+
+def _by_modality(
+    place: str, found: dict[str, Tensor], target: Tensor, head: Metric, missing: dict[str, str]
+) -> dict[str, float]:
+    """The metric of each modality's logits (N, C); logits that are not finite are taken out of `found`."""
+    metrics = {}
+    for m in list(found):
+        name = f"{place}/{m}/{head.name}"
+        if not found[m].isfinite().all():
+            missing[name] = "its logits are not finite"
+            del found[m]
+        elif (value := attempt(missing, name, partial(head.compute, found[m], target))) is not None:
+            metrics[name] = value
+    return metrics
 
 
 def subset_logits(

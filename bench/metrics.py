@@ -1,12 +1,14 @@
 """Metrics of logits against targets in the user's unit; each knows its direction, which selection and tables read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from mcr_bench.bench.errors import unknown
+from mcr_bench.bench.missing import attempt
 from mcr_bench.bench.task import Task
 
 TOTAL_LOSS = "total_loss"  # needs the own heads' logits too, so it is no `Metric`: `evaluate` adds it
@@ -107,6 +109,14 @@ def metric(name: str, task: Task) -> Metric:
     return known[name]
 
 
-def score(logits: Tensor, target: Tensor, task: Task) -> dict[str, float]:
-    """Every metric of the task."""
-    return {m.name: m.compute(logits, target) for m in metrics_of(task)}
+def score(
+    logits: Tensor, target: Tensor, task: Task, needed: Collection[str] = (), missing: dict[str, str] | None = None
+) -> dict[str, float]:
+    """Every metric of the task. With `missing`, one that fails is left out for the reason noted there, but `needed`."""
+    found = {}
+    for one in metrics_of(task):
+        if missing is None or one.name in needed:
+            found[one.name] = one.compute(logits, target)
+        elif (value := attempt(missing, one.name, partial(one.compute, logits, target))) is not None:
+            found[one.name] = value
+    return found

@@ -20,8 +20,10 @@ Part = tuple[Split, Evaluation, Mapping[tuple[str, ...], Tensor]]
 
 
 def write_predictions(path: Path, parts: Mapping[str, Part]) -> None:
-    """One row per sample of every part; written whole or not at all."""
-    table = pa.concat_tables([_table(name, *part) for name, part in parts.items()])
+    """One row per sample of every part; written whole or not at all. What a part misses is left out of all."""
+    tables = [_table(name, *part) for name, part in parts.items()]
+    columns = [name for name in tables[0].column_names if all(name in table.column_names for table in tables)]
+    table = pa.concat_tables([table.select(columns) for table in tables])
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")
     pq.write_table(table, partial)

@@ -4,10 +4,12 @@ They are fitted apart from the model (own optimiser, no random draws), so they c
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from mcr_bench.bench.missing import attempt
 from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.task import Task
 
@@ -54,21 +56,32 @@ class FeatureStore:
 
 
 class Probes:
-    """One linear head per modality, fitted by L-BFGS from where it stands (zeros at first)."""
+    """One linear head per modality, fitted by L-BFGS from where it stands (zeros at first).
+
+    failures: modality -> why its last fit gave no head. Such a head says nothing, and the next fit starts from zeros.
+    """
 
     def __init__(self, model: MultimodalModel, device: torch.device) -> None:
         self.task = model.task
         self.heads = {m: _zero_head(model.width, model.task, device) for m in model.encoders}
+        self.failures: dict[str, str] = {}
 
     def fit(self, stored: Mapping[str, tuple[Tensor, Tensor]], iterations: int) -> None:
-        """Some iterations on stored features (N, d) and targets (N,)."""
+        """Some iterations on stored features (N, d) and targets (N,); never fails, see `failures`."""
+        self.failures = {}
         for m, (features, target) in stored.items():
-            self._fit_one(self.heads[m], features, target, iterations)
+            head = self.heads[m]
+            attempt(self.failures, m, partial(self._fit_one, head, features, target, iterations))
+            if not all(p.isfinite().all() for p in head.parameters()):
+                self.failures[m] = "its weights are not finite"
+            if m in self.failures:
+                self.failures[m] = f"the probe head diverged ({self.failures[m]})"
+                _to_zeros(head)
 
     def logits(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Per-modality logits (B, C)."""
+        """Per-modality logits (B, C) of the heads that there are."""
         with torch.no_grad():
-            return {m: self.heads[m](f.float()) for m, f in features.items()}
+            return {m: self.heads[m](f.float()) for m, f in features.items() if m not in self.failures}
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         return {m: head.state_dict() for m, head in self.heads.items()}
@@ -96,6 +109,10 @@ def _zero_head(width: int, task: Task, device: torch.device) -> nn.Linear:
     with torch.device("meta"):  # no draw from the global generator
         head = nn.Linear(width, task.outputs)
     head = head.to_empty(device=device)
+    _to_zeros(head)
+    return head
+
+
+def _to_zeros(head: nn.Linear) -> None:
     for parameter in head.parameters():
         nn.init.zeros_(parameter)
-    return head

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,9 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.evaluation import Evaluation, absent_inputs, better, contributions, evaluate, subset_logits
 from mcr_bench.bench.executors.events import EpochDone, Event, Job, RunDone
 from mcr_bench.bench.fit import Fit
+from mcr_bench.bench.missing import attempt, only_finite, tag_of
 from mcr_bench.bench.models.build import build_model
+from mcr_bench.bench.models.multimodal import Inputs
 from mcr_bench.bench.optim import make_optimizer, rate_factor, set_rate
 from mcr_bench.bench.plan import make_dataset
 from mcr_bench.bench.predictions import write_predictions
@@ -24,7 +27,7 @@ from mcr_bench.bench.probes import FeatureStore, Probes
 from mcr_bench.bench.runs import RunSpec
 from mcr_bench.bench.settings import build
 from mcr_bench.bench.training_settings import EncoderSettings, ModelSettings, TrainingSettings
-from mcr_bench.datasets.base import Splits
+from mcr_bench.datasets.base import Split, Splits
 from mcr_bench.methods.base import Method
 
 WATCHED = 8  # steps per epoch on which gradient norms and encoder passes are taken
@@ -34,11 +37,12 @@ CHECKPOINT_SECONDS = 5.0  # runs shorter than this start over after a kill, whic
 
 @dataclass
 class Progress:
-    """What a checkpoint holds besides weights: the history, the best epoch, time spent."""
+    """What a checkpoint holds besides weights: history, best epoch, time spent, missing diagnostics with reasons."""
 
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    missing: dict[str, str] = field(default_factory=dict)
 
     def stale(self) -> int:
         """Epochs since the best one."""
@@ -73,7 +77,8 @@ def fit_run(job: Job, emit: Callable[[Event], None], checkpoint_seconds: float =
         if time.monotonic() - saved >= checkpoint_seconds:
             write_checkpoint(job.folder, run.fit, run.method, run.probes, vars(run.progress))
             saved = time.monotonic()
-    emit(RunDone(run.spec.key, conclude(run, job), run.progress.seconds))
+    metrics = conclude(run, job)
+    emit(RunDone(run.spec.key, metrics, run.progress.seconds, tags_of(run)))
 
 
 def start(job: Job) -> Training:
@@ -133,7 +138,8 @@ def run_epoch(run: Training) -> None:
     devices.synchronise(fit.device)
     run.progress.seconds += time.perf_counter() - began
     if run.probes is not None and run.store is not None:
-        run.probes.fit(run.store.take(), EPOCH_PROBE)
+        stored = attempt(run.progress.missing, "val/modality", run.store.take)
+        run.probes.fit(stored or {}, EPOCH_PROBE)
     validation = validate(run)
     metrics = {f"train/{k}": v for k, v in means.items()} | {f"val/{k}": v for k, v in validation.metrics.items()}
     run.progress.history.append({"epoch": fit.epoch, "metrics": metrics, "when": time.time()})
@@ -170,6 +176,7 @@ def validate(run: Training) -> Evaluation:
         raise RuntimeError(
             f"validation loss is {loss} at epoch {run.fit.epoch}: diverged; try a lower optimizer.lr or clip_norm"
         )
+    run.progress.missing |= {f"val/{name}": reason for name, reason in found.missing.items()}
     return found
 
 
@@ -188,23 +195,55 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
     fit, best = run.fit, run.progress.best
     fit.model.load_state_dict(best["weights"])
     fit.model.eval()
+    missing = run.progress.missing
     if run.probes is not None:
-        run.probes.fit(_features(run), FINAL_PROBE)
-    absent = absent_inputs(fit.train)
+        run.probes.fit(attempt(missing, "test/modality", partial(_features, run)) or {}, FINAL_PROBE)
+    absent = attempt(missing, "absent_inputs", partial(absent_inputs, fit.train))
     metrics, parts = cost_metrics(run) | {"best_epoch": float(best["epoch"]), "epochs": float(fit.epoch)}, {}
     metrics["data/train_samples"] = float(len(fit.train))
     for part, split in (("val", fit.val), ("test", run.splits.test.learned(fit.task).to(fit.device))):
         found = evaluate(run.method, fit.model, split, run.probes, run.chunk)
         place = "selected_val" if part == "val" else part  # `val/...` are the curves
-        subsets = subset_logits(run.method, fit.model, split, absent, run.chunk)
-        shares = contributions(found, subsets, fit.task)
+        missing |= {f"{place}/{name}": reason for name, reason in found.missing.items()}
+        subsets = _subsets(run, split, absent, place)
+        shares = _shares(run, found, subsets, place)
         metrics |= {f"{place}/{name}": value for name, value in found.metrics.items()}
         metrics |= {f"{place}/contribution/{m}": value for m, value in shares.items()}
         metrics[f"data/{part}_samples"] = float(len(split))
         parts[part] = (split, found, subsets)
     write_predictions(job.folder / "predictions.parquet", parts)
     save_weights(job.weights_out, best["weights"])
-    return metrics | {f"data/{name}": value for name, value in (run.splits.notes | fit.task.unit.notes).items()}
+    metrics |= {f"data/{name}": value for name, value in (run.splits.notes | fit.task.unit.notes).items()}
+    return only_finite(metrics, missing)
+
+
+def _subsets(run: Training, split: Split, absent: Inputs | None, place: str) -> dict[tuple[str, ...], Tensor]:
+    """`subset_logits` as far as they are finite; none where they cannot be had."""
+    if absent is None:
+        run.progress.missing[f"{place}/subset"] = "there is no mean training input to stand for an absent modality"
+        return {}
+    work = partial(subset_logits, run.method, run.fit.model, split, absent, run.chunk)
+    found = attempt(run.progress.missing, f"{place}/subset", work) or {}
+    for subset in [s for s, logits in found.items() if not logits.isfinite().all()]:
+        run.progress.missing[f"{place}/subset/{'+'.join(subset)}"] = "its logits are not finite"
+        del found[subset]
+    return found
+
+
+def _shares(run: Training, found: Evaluation, subsets: dict[tuple[str, ...], Tensor], place: str) -> dict[str, float]:
+    """Each modality's contribution; none where a prediction that it is computed from is missing."""
+    missing, name = run.progress.missing, f"{place}/contribution"
+    if any(other.startswith(f"{place}/subset") for other in missing):
+        missing[name] = "a prediction without some modality is missing"
+        return {}
+    return attempt(missing, name, partial(contributions, found, subsets, run.fit.task)) or {}
+
+
+def tags_of(run: Training) -> dict[str, str]:
+    """What is known of a finished run in words: the GPU that trained it, the diagnostics that it lacks."""
+    device = run.fit.device
+    name = attempt(run.progress.missing, "device/name", partial(devices.description, device))
+    return ({"device/name": name} if name else {}) | tag_of(run.progress.missing)
 
 
 def cost_metrics(run: Training) -> dict[str, float]:
@@ -214,7 +253,8 @@ def cost_metrics(run: Training) -> dict[str, float]:
     for name in ("forward", "backward"):
         seen = [row["metrics"].get(f"train/encoder_passes/{name}", 0.0) for row in run.progress.history]
         costs[f"cost/encoder_{name}s"] = sum(seen) / max(1, len(seen))
-    return costs | {"cost/peak_memory_mib": memory.peak_mib(run.fit.device)}
+    peak = attempt(run.progress.missing, "cost/peak_memory_mib", partial(memory.peak_mib, run.fit.device))
+    return costs | ({} if peak is None else {"cost/peak_memory_mib": peak})
 
 
 @torch.no_grad()

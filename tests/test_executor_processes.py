@@ -13,6 +13,7 @@ from types import ModuleType
 
 import pytest
 
+from mcr_bench.bench.executors import pool
 from mcr_bench.bench.tracking import Record
 from mcr_bench.tests import pretended_training
 from mcr_bench.tests.pretended_training import ends, epochs, labels, row, run
@@ -137,3 +138,19 @@ def test_a_worker_is_deaf_to_ctrl_c_from_its_first_moment(
     spec = fake.Spec("deaf", trace)
     assert run([spec], record).finished == [spec]
     assert len(started) == 1
+
+
+def test_where_forks_are_unsafe_every_run_has_a_worker_of_its_own(
+    fake: ModuleType, record: Record, trace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "FORKS", False)
+    specs = [fake.Spec(f"spawned {i}", trace) for i in range(3)]
+    assert run(specs, record, jobs=1).finished == specs
+    started = [line.split()[-1] for line in trace.read_text().splitlines() if not line.endswith("end")]
+    assert len(set(started)) == 3
+
+
+def test_every_run_has_a_process_of_its_own(fake: ModuleType, record: Record, trace: Path) -> None:
+    specs = [fake.Spec(f"forked {i}", trace) for i in range(3)]
+    assert run(specs, record, jobs=1).finished == specs
+    assert len({line.split()[-1] for line in trace.read_text().splitlines() if not line.endswith("end")}) == 3

@@ -25,7 +25,7 @@ class Worker:
         self._spent = False
         self.pipe, theirs = multiprocessing.Pipe()
         context = multiprocessing.get_context("spawn")
-        self.process = context.Process(target=work, args=(theirs, entry), name="mcr-bench worker", daemon=True)
+        self.process = context.Process(target=work, args=(theirs, entry, FORKS), name="mcr-bench worker", daemon=True)
         with _environment(ONE_THREAD | NO_CUDA_BEFORE_FORK):
             self.process.start()
         theirs.close()  # so that the pipe ends when the worker does

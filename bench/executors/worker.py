@@ -33,8 +33,11 @@ LATE_IMPORTS = ("torch._dynamo", "pandas", "pyarrow.compute", "pyarrow.pandas_co
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
-def work(pipe: Connection, entry: str) -> None:
-    """Serve jobs until the pipe ends. `entry` is `module:function`, called with (job, emit); one torch thread."""
+def work(pipe: Connection, entry: str, forks: bool) -> None:
+    """Serve jobs until the pipe ends, each in a child; without `forks` one job, in this process.
+
+    `entry` is `module:function`, called with (job, emit); one torch thread.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     faulthandler.enable()
     with suppress(Exception):  # imported while the parent is still busy; an error is reported with the first job
@@ -42,7 +45,7 @@ def work(pipe: Connection, entry: str) -> None:
         _import_late()
     gc.freeze()  # a collection in a child would touch, and so copy, every page that it shares with this process
     with suppress(EOFError, OSError):  # the parent is gone
-        while FORKS:
+        while forks:
             pipe.send_bytes(_forked(pipe.recv_bytes(), entry, pipe))
         pipe.send(_run(pipe.recv(), entry, pipe))
 

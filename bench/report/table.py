@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean, median, stdev
 from typing import Any
 
+from mcr_bench.bench.missing import missing_of
 from mcr_bench.bench.report.lines import LOWER_IS_BETTER, Comparison, Row, Skipped, comparisons, settings_of
 
 Cell = str | float | int | None
@@ -153,7 +154,7 @@ def _notes(found: Comparison, baseline: str, reason: str) -> list[str]:
             f"×: relative to {baseline}, median over runs; time and memory as measured; forwards and backwards "
             "per encoder of the run's own model; - where a method trains nothing itself"
         )
-    notes += protocol_notes(found) + _cancelled(lines)
+    notes += protocol_notes(found) + _cancelled(lines) + missing_notes(lines)
     notes += [
         f"left out: {row['label']}, seed {row['seed']}: finished without a finite test {row['metric']}"
         for row in found.valueless
@@ -165,6 +166,21 @@ def _notes(found: Comparison, baseline: str, reason: str) -> list[str]:
         reasons.setdefault(why, []).append(method)
     notes += [f"left out: {', '.join(methods)}: {why}" for why, methods in reasons.items()]
     return notes + sorted(f"FAILED: {row['label']}, seed {row['seed']}: {_error(row)}" for row in found.failed)
+
+
+def missing_notes(lines: Mapping[str, list[Row]]) -> list[str]:
+    """What runs that are finished could not tell of their test part, and why."""
+    counts: dict[tuple[str, str, str], int] = {}
+    for label, runs in lines.items():
+        for row in runs:
+            for reason, names in missing_of(row["tags"]).items():
+                shown = ", ".join(name.removeprefix("test/") for name in names if name.startswith("test/"))
+                if shown:
+                    counts[label, shown, reason] = counts.get((label, shown, reason), 0) + 1
+    return [
+        f"missing: {names} of {label} in {count} of {len(lines[label])} runs: {reason}"
+        for (label, names, reason), count in counts.items()
+    ]
 
 
 def protocol_notes(found: Comparison) -> list[str]:

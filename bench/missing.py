@@ -1,0 +1,52 @@
+"""Diagnostics tell about a run without being its result: one that cannot be had is missing, with its reason."""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+TAG = "missing"
+LONGEST = 200  # characters of a reason: MLflow limits the length of a tag
+MOST_NAMES = 20
+
+
+def attempt(missing: dict[str, str], name: str, work: Callable[[], T]) -> T | None:
+    """What `work` returns; where it fails, None, and `missing` gets the reason under `name`."""
+    try:
+        return work()
+    except Exception as error:  # of any type: a diagnostic may run a user's code
+        missing[name] = in_short(error)
+        return None
+
+
+def in_short(error: Exception) -> str:
+    """Type and first line of an error."""
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first}"[:LONGEST].removesuffix(": ")
+
+
+def only_finite(metrics: Mapping[str, float], missing: dict[str, str]) -> dict[str, float]:
+    """The metrics that are finite numbers; of the others `missing` gets what they are."""
+    lost = {name: f"its value is {value}" for name, value in metrics.items() if not math.isfinite(value)}
+    missing |= lost
+    return {name: value for name, value in metrics.items() if name not in lost}
+
+
+def tag_of(missing: Mapping[str, str]) -> dict[str, str]:
+    """The tag of a run that says what is missing, as JSON: reason -> names; no tag where nothing is."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in sorted(missing.items()):
+        by_reason.setdefault(reason, []).append(name)
+    short = {reason: _some(names) for reason, names in list(by_reason.items())[:MOST_NAMES]}
+    return {TAG: json.dumps(short)} if short else {}
+
+
+def missing_of(tags: Mapping[str, str]) -> dict[str, list[str]]:
+    """Reason -> names, from the tags of a run."""
+    found: dict[str, list[str]] = json.loads(tags.get(TAG, "{}"))
+    return found
+
+
+def _some(names: list[str]) -> list[str]:
+    return names if len(names) <= MOST_NAMES else [*names[:MOST_NAMES], f"{len(names) - MOST_NAMES} more"]
