@@ -11,8 +11,9 @@ from torch import Tensor
 
 from mcr_bench.bench.contributions import shapley
 from mcr_bench.bench.metrics import metric, metrics_of, score
-from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel
+from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.probes import Probes
+from mcr_bench.bench.returns import checked_outputs
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets.base import Split
 from mcr_bench.methods.base import Method
@@ -92,10 +93,14 @@ class Row(NamedTuple):
     split: dict[str, Tensor]
 
 
+def _predicted(method: Method, model: MultimodalModel, inputs: Inputs, count: int) -> Outputs:
+    return checked_outputs(method, "predict", method.predict(model, inputs), count, model.task.outputs)
+
+
 @torch.no_grad()
 def _outputs(method: Method, model: MultimodalModel, split: Split, index: Tensor, probes: Probes | None) -> Row:
     with method.fit.autocast():
-        outputs = method.predict(model, split.batch(index).inputs)
+        outputs = _predicted(method, model, split.batch(index).inputs, len(index))
         modality = outputs.own_logits if probes is None else probes.logits(outputs.features)
         parts = outputs.split_logits or {}
     return Row(outputs.logits.float(), _floats(outputs.features), _floats(modality), _floats(parts))
@@ -113,7 +118,7 @@ def _masked(
             if m in inputs.lengths:
                 inputs.lengths[m] = absent.lengths[m].to(inputs.lengths[m].device).expand(len(index))
         with method.fit.autocast():
-            found.append(method.predict(model, inputs).logits.float())
+            found.append(_predicted(method, model, inputs, len(index)).logits.float())
     return torch.cat(found)
 
 

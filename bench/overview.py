@@ -91,7 +91,7 @@ def overview(
         dict(encoders),
         majority_share(trained) if known and trained is not None and not facts.task.regression else None,
         spread_of(trained) if known and trained is not None and facts.task.regression else None,
-        (*findings, *_of_labels(facts, labels)),
+        (*facts.notes, *findings, *_of_labels(facts, labels)),
     )
 
 
@@ -121,10 +121,8 @@ def _notices(facts: "Facts", parts: Labels) -> Iterator[str]:
         yield from _imbalance(facts.class_names, parts)
     test = parts.get("test")
     if test is not None and 0 < len(test) < SMALL_TEST:
-        yield (
-            f"the test part has {len(test)} samples: one of them is {100 / len(test):.1f} points of accuracy, and "
-            "differences of a few points are within chance"
-        )
+        share = "" if facts.task.regression else f" (one is {100 / len(test):.1f} points of accuracy)"
+        yield f"the test part has {len(test)} samples{share}: small differences on it are within chance"
 
 
 def _absent(names: Sequence[str], classes: int, parts: Labels) -> Iterator[str]:

@@ -14,12 +14,13 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
+PREFIX = "mcr_bench_user_"
 _beside: dict[str, tuple[ModuleType, ...]] = {}
 
 
 def import_file(path: Path) -> ModuleType:
     """The module in `path`, run anew; what it raises passes through."""
-    name = f"mcr_bench_user_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    name = f"{PREFIX}{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -34,6 +35,11 @@ def import_file(path: Path) -> ModuleType:
 def modules_beside(module: ModuleType) -> tuple[ModuleType, ...]:
     """The modules from beside a user's file that its import has brought along; none for other modules."""
     return _beside.get(module.__name__, ())
+
+
+def is_of_a_file(cls: type) -> bool:
+    """Whether a class comes from a user's file, not from a package."""
+    return cls.__module__.startswith(PREFIX)
 
 
 def in_words(error: BaseException) -> str:

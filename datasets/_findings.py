@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 CHANNELS = (1, 3, 4)  # of grey, colour and colour with alpha
 SMALLEST_SIDE = 8  # pixels: smaller arrays are rarely images
 LARGE = 256  # whole numbers of this size are rarely pixels or small counts
-EMPTY_SHARE = 0.01  # of samples that hold nothing but zeros
+EMPTY_SHARE = 0.05  # of samples that hold nothing but zeros
 COLUMNS = 20_000  # wider vectors are not searched for the label: they hold no table
 
 
@@ -52,7 +52,7 @@ def _empty_samples(key: str, x: Array) -> Iterator[str]:
     if x[0].size > 1:
         empty = int((~x.reshape(len(x), -1).any(1)).sum())
         if empty >= max(1, EMPTY_SHARE * len(x)):
-            yield f"{empty} of {len(x)} samples of '{key}' are all zeros: is the modality missing there?"
+            yield f"{empty} of {len(x)} samples of '{key}' are all zeros, as if it were missing there"
 
 
 def _channels_last(key: str, x: Array) -> Iterator[str]:

@@ -88,7 +88,7 @@ def _scores(path: Path, y: Array, names: tuple[str, ...]) -> Labels:
     if not np.isfinite(target).all():
         bad = ~np.isfinite(target)
         raise UserError(f"'{path}': 'y' is too large for float32 at {rows_in_words(bad)}. Use a larger unit.")
-    low, high = y.min(), y.max()
+    low, high = target.min(), target.max()
     if low == high:
         raise UserError(f"'{path}': all of 'y' is {low:g}: there is nothing to learn. Check the column.")
     notes = ["class_names is not used: the target is a score"] if names else []
@@ -104,15 +104,23 @@ def _of_integers(path: Path, y: Array, names: tuple[str, ...], task: str) -> Lab
     """Whole numbers as classes; numbers from 1 are taken as 1..C, as other tools do, and told."""
     if (y < 0).any():
         raise _negative(path, y, names)
-    notes: list[str] = []
-    if y.min() == 1 and (not names or y.max() == len(names)) and len(np.unique(y)) > 1 and y.max() <= len(y):
+    given, notes = names, list[str]()
+    if _is_from_one(y, names):
         highest = int(y.max())
-        notes.append(f"labels are 1 to {highest}: read as {highest} classes; number them from 0 to be sure")
-        y, names = y - 1, names or tuple(str(c) for c in range(1, highest + 1))
-    _check_range(path, y, names)
-    if not names and task == "auto":
-        notes += _maybe_scores(path, y)
+        names = names or tuple(str(c) for c in range(1, highest + 1))
+        notes.append(f"labels are 1 to {highest}, read as {highest} classes (y - 1 numbers them from 0)")
+        notes += [] if given else _maybe_scores(path, y, task)
+        y = y - 1
+    else:
+        _check_range(path, y, names)
+        notes += [] if given else _maybe_scores(path, y, task)
     return Labels(y, names, (*notes, *_empty_classes(y, names)))
+
+
+def _is_from_one(y: Array, names: tuple[str, ...]) -> bool:
+    """Whether class 0 would be empty because the numbers begin at 1."""
+    last = len(names) or len(y)
+    return bool(y.min() == 1 and 1 < y.max() <= last and (not names or y.max() == last))
 
 
 def _negative(path: Path, y: Array, names: tuple[str, ...]) -> UserError:
@@ -144,12 +152,13 @@ def _check_range(path: Path, y: Array, names: tuple[str, ...]) -> None:
         raise UserError(f"'{path}': all of 'y' is {y[0]}: at least 2 classes are needed.")
 
 
-def _maybe_scores(path: Path, y: Array) -> list[str]:
+def _maybe_scores(path: Path, y: Array, task: str) -> list[str]:
     """Counts, years or ages saved as whole numbers: refused where a class has few samples, else told."""
     values = np.unique(y)
-    if len(values) <= MANY_CLASSES or len(values) == y.max() + 1:
+    numbered = values[0] <= 1 and len(values) == values[-1] - values[0] + 1
+    if task != "auto" or len(values) <= MANY_CLASSES or numbered:
         return []
-    said = f"'y' holds {len(values)} different whole numbers from {values[0]} to {values[-1]}, with gaps"
+    said = f"'y' holds {len(values)} different whole numbers from {values[0]} to {values[-1]}"
     if len(y) < LEAST_OF_EACH * len(values):
         raise UserError(
             f"'{path}': {said}, in {len(y)} samples: classes or scores? Say which: "
@@ -181,7 +190,9 @@ def _of_text(path: Path, y: Array, names: tuple[str, ...], task: str) -> Labels:
     notes = [] if names else [f"'y' is text: {some_names(found)} in sorted order are the class_names"]
     same = [name for name, count in Counter(name.lower() for name in found).items() if count > 1]
     if same:
-        notes.append(f"class names that differ in upper and lower case only: {some_names(same)}; are they one class?")
+        notes.append(
+            f"class names that differ in upper and lower case only: {some_names(same)}, which may be one class"
+        )
     place = {name: at for at, name in enumerate(names or found)}
     for name in found:
         if name not in place:

@@ -22,6 +22,8 @@ def read_parts(path: Path, split: Array) -> tuple[Array, tuple[str, ...]]:
     if split.dtype.kind in "biuf":
         raise UserError(f"'{path}': 'split' holds {_numbers(split)}")
     words = np.char.strip(as_text(split))
+    if (numbers := _as_numbers(words)) is not None:
+        raise UserError(f"'{path}': 'split' holds {_numbers(numbers)}")
     names = {str(word): WORDS.get(str(word).lower(), "") for word in np.unique(words)}
     bad = np.isin(words, [word for word, part in names.items() if not part])
     if bad.any():
@@ -30,9 +32,16 @@ def read_parts(path: Path, split: Array) -> tuple[Array, tuple[str, ...]]:
             "(or training, valid, validation, dev, testing). Rename it, or leave samples of no part out of the file."
         )
     _refuse_two_words(path, names)
-    other = {word: part for word, part in names.items() if word != part}
-    told = ", ".join(f"'{word}' as {part}" for word, part in other.items())
-    return np.vectorize(names.__getitem__, otypes=["U5"])(words), (f"'split': {told}",) if told else ()
+    other = sorted((PARTS.index(part), word) for word, part in names.items() if word != part)
+    told = ", ".join(f"'{word}' as {PARTS[at]}" for at, word in other)
+    return np.vectorize(names.__getitem__, otypes=["U5"])(words), (f"'split' is read so: {told}",) if told else ()
+
+
+def _as_numbers(words: Array) -> Array | None:
+    """Codes and masks that were saved as text; None for words."""
+    if np.isin(words, ("True", "False")).all():
+        return np.array(words == "True")
+    return words.astype(int) if np.char.isdecimal(words).all() else None
 
 
 def _refuse_two_words(path: Path, names: dict[str, str]) -> None:

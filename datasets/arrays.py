@@ -35,6 +35,11 @@ CARD = Card(
     expected="one file that fits in memory",
 )
 
+REMEDY = (
+    "Assign samples to it in 'split'; val may be every tenth of train: "
+    "split[np.flatnonzero(split == 'train')[::10]] = 'val' (keep groups together)."
+)
+
 
 @dataclass
 class Arrays(Dataset):
@@ -57,7 +62,7 @@ class Arrays(Dataset):
     @cached_property
     def _table(self) -> Table:
         table = read_table(self.location, self.allow_group_overlap, self.task)
-        require_parts(table.part, f"'{self.location}'", "Assign samples to it in 'split'.")
+        require_parts(table.part, f"'{self.location}'", REMEDY)
         return table
 
     def acting(self, dials: Mapping[str, Value]) -> dict[str, Value]:

@@ -52,7 +52,7 @@ def show_plan(plan: Plan, finished: set[str], rows: list[Row], jobs: int | None,
         say(grid_text(lines))
     for dataset, method, reason in plan.skipped:
         say(f"left out on {dataset}: {method}: {reason}")
-    for text in (*(one.text for one in plan.absent), *plan.announcements):
+    for text in (*(one.text for one in plan.absent), *_untold(plan)):
         say(text)
     say(f"{len(lines)} runs, {len(finished)} finished, {len(wanted)} to train.")
     counted = [one.runs for one in plan.absent if one.runs is not None]
@@ -65,7 +65,7 @@ def run_plan(
     plan: Plan, finished: set[str], record: Record, jobs: int | None, device: str, force: bool, keep_weights: bool
 ) -> Outcome:
     """Train what is not finished, or with `force` what was asked for, and show the progress on stderr."""
-    for line in (*(one.text for one in (*plan.overviews, *plan.absent)), *plan.announcements):
+    for line in (*(one.text for one in (*plan.overviews, *plan.absent)), *_untold(plan)):
         say(line, err=True)
     again = plan.requested if force else set()
     wanted = [run for run in plan.runs if run.key not in finished or run.key in again]
@@ -98,6 +98,12 @@ def rows_of(plan: Plan, record: Record) -> list[Row]:
         for row in record.rows(dataset)
         if row["key"] in plan.by_key
     ]
+
+
+def _untold(plan: Plan) -> list[str]:
+    """The announcements that no overview of the data has made already."""
+    told = {f"{one.dataset}: {notice}." for one in plan.overviews for notice in one.notices}
+    return [line for line in plan.announcements if line not in told]
 
 
 def data_of(plan: Plan) -> list[dict[str, Any]]:
