@@ -42,7 +42,11 @@ TORCH: Form = (
 )
 PICKLE: Form = (
     "a pickle (which runs what is in it: open only one whose maker you trust)",
-    ("import numpy as np, pickle", "d = pickle.load(open({path!r}, 'rb'))  # a dict of arrays", KEYED),
+    (
+        "import numpy as np, pickle; from pathlib import Path",
+        "d = pickle.loads(Path({path!r}).read_bytes())  # a dict of arrays",
+        KEYED,
+    ),
 )
 MATLAB: Form = (
     "a file of MATLAB (one of version 7.3 is HDF5: read it with h5py, and transpose)",

@@ -84,7 +84,8 @@ def _require_whole(path: Path, y: Array) -> None:
 
 
 def _scores(path: Path, y: Array, names: tuple[str, ...]) -> Labels:
-    target = y.astype(np.float32)
+    with np.errstate(over="ignore"):
+        target = y.astype(np.float32)
     if not np.isfinite(target).all():
         bad = ~np.isfinite(target)
         raise UserError(f"'{path}': 'y' is too large for float32 at {rows_in_words(bad)}. Use a larger unit.")
