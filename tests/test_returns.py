@@ -27,10 +27,10 @@ def loss_of(method: Method, outputs: Any, batch: Any) -> torch.Tensor:
 
 LOSSES: dict[str, tuple[Callable[[torch.Tensor], Any], str]] = {
     "a tensor": (lambda x: x, r"loss\(\).* returned a tensor \(\). Return a dict of named terms: return"),
-    "nothing": (lambda x: None, r"returned None \(is a `return` missing\?\)"),
+    "nothing": (lambda _: None, r"returned None \(is a `return` missing\?\)"),
     "a float": (lambda x: x.item(), "returned a float"),
     "a pair": (lambda x: (x, {}), "returned a tuple"),
-    "an empty dict": (lambda x: {}, "returned an empty dict"),
+    "an empty dict": (lambda _: {}, "returned an empty dict"),
     "a term that is a float": (lambda x: {"fused": x.item()}, r"the term 'fused' is a float.*Leave out .item\(\)"),
     "a term per sample": (lambda x: {"fused": x.expand(24)}, r"'fused' has shape \(24,\).*mean\(\)"),
     "a term that is nothing": (lambda x: {"fused": x, "extra": None}, "'extra' is None"),
@@ -61,7 +61,7 @@ def test_terms_may_be_constant_where_one_is_not() -> None:
 
 OUTPUTS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "a tensor": (lambda out: out.logits, r"returned a tensor \(24, 3\). Return Outputs.*dataclasses.replace"),
-    "nothing": (lambda out: None, "returned None"),
+    "nothing": (lambda _: None, "returned None"),
     "a dict": (lambda out: {"logits": out.logits}, "returned a dict"),
     "logits of one axis": (lambda out: replace(out, logits=out.logits[:, 0]), r"logits are \(24,\), needed.*\(24, 3\)"),
     "logits of other classes": (lambda out: replace(out, logits=out.logits[:, :2]), r"logits are \(24, 2\)"),
@@ -75,7 +75,7 @@ def test_wrong_outputs_of_forward_and_predict(case: str) -> None:
     wrong, says = OUTPUTS[case]
     method = method_with(
         forward=lambda self, batch: wrong(self.fit.model(batch.inputs)),
-        predict=lambda self, model, inputs: wrong(model(inputs)),
+        predict=lambda _, model, inputs: wrong(model(inputs)),
     )
     fit = make_fit(method)
     with pytest.raises(UserError, match=rf"^mine: forward\(\).*{says}"):
@@ -85,7 +85,7 @@ def test_wrong_outputs_of_forward_and_predict(case: str) -> None:
 
 
 def test_regression_has_one_output() -> None:
-    method = method_with(predict=lambda self, model, inputs: replace(out := model(inputs), logits=out.logits[:, 0]))
+    method = method_with(predict=lambda _, model, inputs: replace(out := model(inputs), logits=out.logits[:, 0]))
     fit = make_fit(method, task=Task(None))
     with pytest.raises(UserError, match=r"logits are \(24,\), needed: a tensor of shape \(24, 1\)"):
         evaluate(method, fit.model, fit.val, Probes(fit.model, fit.device), 100)
@@ -104,7 +104,7 @@ def test_groups_may_hold_generators_and_single_tensors() -> None:
 
 
 def test_hooks_that_change_things_in_place_return_nothing() -> None:
-    method = method_with(build=lambda self, model: model)
+    method = method_with(build=lambda _, model: model)
     with pytest.raises(UserError, match=r"build\(\).* returned a module \(Linear\). Return nothing: change the model"):
         returns.call_in_place(method, "build", torch.nn.Linear(1, 1))
     returns.call_in_place(method_with(), "build", torch.nn.Linear(1, 1))
