@@ -7,11 +7,13 @@ import inspect
 from functools import cache
 from types import ModuleType
 
+from mcr_bench.bench.user_files import modules_beside
+
 SHARED = "mcr_bench.methods.terms"
 
 
 def source_digest(cls: type) -> str:
-    """16 hex digits over the class's module and every shared term that it reaches by imports."""
+    """16 hex digits over the class's module, every shared term that it reaches by imports, and files beside its own."""
     return _digest_of(inspect.getmodule(cls))
 
 
@@ -19,6 +21,8 @@ def source_digest(cls: type) -> str:
 def _digest_of(module: ModuleType | None) -> str:
     trees: dict[str, str] = {}
     _collect(module, trees, is_root=True)
+    for helper in modules_beside(module) if module is not None else ():
+        _collect(helper, trees)
     return hashlib.sha256("\n".join(trees[name] for name in sorted(trees)).encode()).hexdigest()[:16]
 
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from mcr_bench.bench import seeds
 from mcr_bench.bench.metrics import TOTAL_LOSS, Metric, higher_is_better, metric, metrics_of, score
 from mcr_bench.bench.missing import attempt
-from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel
+from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.probes import Probes
+from mcr_bench.bench.returns import checked_outputs
 from mcr_bench.bench.shapley import shapley_plan, shapley_values
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets.base import Split
@@ -128,10 +129,14 @@ class Row(NamedTuple):
     split: dict[str, Tensor]
 
 
+def _predicted(method: Method, model: MultimodalModel, inputs: Inputs, count: int) -> Outputs:
+    return checked_outputs(method, "predict", method.predict(model, inputs), count, model.task.outputs)
+
+
 @torch.no_grad()
 def _outputs(method: Method, model: MultimodalModel, split: Split, index: Tensor, probes: Probes | None) -> Row:
     with method.fit.autocast():
-        outputs = method.predict(model, split.batch(index).inputs)
+        outputs = _predicted(method, model, split.batch(index).inputs, len(index))
         modality = outputs.own_logits if probes is None else probes.logits(outputs.features)
         parts = outputs.split_logits or {}
     task = model.task
@@ -155,7 +160,7 @@ def _masked(
             if m in inputs.lengths:
                 inputs.lengths[m] = absent.lengths[m].to(inputs.lengths[m].device).expand(len(index))
         with method.fit.autocast():
-            found.append(method.predict(model, inputs).logits.float())
+            found.append(_predicted(method, model, inputs, len(index)).logits.float())
     return model.task.user(torch.cat(found))
 
 

@@ -10,6 +10,7 @@ from mcr_bench.bench import registry
 from mcr_bench.bench.core.process_state import process_state_kept
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.offers import Absent, absent_methods, absent_runs, missing_dataset, offered_methods
+from mcr_bench.bench.overview import Overview, overview
 from mcr_bench.bench.presets import Preset, preset_of
 from mcr_bench.bench.resolve import layered, resolve_dataset
 from mcr_bench.bench.runs import RunSpec
@@ -54,7 +55,7 @@ class Plan:
     """by_key: the runs, dependencies first. skipped: (dataset, method, reason). requested: keys asked for by name.
 
     asked: key -> preset -> the run as asked for under it; presets that say the same about a run share its key.
-    absent: what optional comparisons ask for and this place does not offer.
+    absent: what optional comparisons ask for and this place does not offer. overviews: what the data is.
     """
 
     by_key: dict[str, RunSpec] = field(default_factory=dict)
@@ -63,6 +64,7 @@ class Plan:
     requested: set[str] = field(default_factory=set)
     asked: dict[str, dict[str, RunSpec]] = field(default_factory=dict)
     absent: list[Absent] = field(default_factory=list)
+    overviews: list[Overview] = field(default_factory=list)
 
     @property
     def runs(self) -> list[RunSpec]:
@@ -85,6 +87,7 @@ class Plan:
         self.skipped += [skip for skip in other.skipped if skip not in self.skipped]
         self.announcements += [line for line in other.announcements if line not in self.announcements]
         self.absent += [absent for absent in other.absent if absent not in self.absent]
+        self.overviews += [one for one in other.overviews if one not in self.overviews]
 
     def require_runs(self) -> None:
         """UserError with the reasons where there is no run."""
@@ -162,7 +165,25 @@ def _add_dataset(plan: Plan, name: str, methods: "Methods", request: Request) ->
         _announce(plan, scene, request)
         for source, cls in methods:
             _add_method(plan, source, cls, scene, values, point, request)
+    plan.overviews += [_overview(plan, scene, _pairs(scene, request)) for scene in scenes.values()]
     return None
+
+
+def _overview(plan: Plan, scene: Scene, pairs: Sequence[tuple[int, int]]) -> Overview:
+    """Of the scene as its runs use it: the encoders of all of them, and the first seed of every fold."""
+    runs = [run for run in plan.runs if run.dataset == scene.data.label and run.dataset_settings == scene.dials]
+    kinds = {m: sorted({str(r.encoders[m]["kind"]) for r in runs if m in r.encoders}) for m in scene.modalities}
+    labels = {fold: scene.data.labels(scene.protocol.name, fold, seed) for seed, fold in reversed(pairs)}
+    return overview(
+        scene.facts,
+        dict(sorted(labels.items())),
+        scene.data.findings(),
+        dataset=scene.data.label,
+        protocol=scene.protocol.name,
+        folds=len(scene.protocol.folds),
+        modalities=scene.modalities,
+        encoders={m: found for m, found in kinds.items() if found},
+    )
 
 
 def _add_method(

@@ -3,14 +3,10 @@
 A file is registered under its own name with hyphens; `base`, sub-packages and names with a leading underscore are not.
 """
 
-import dataclasses
-import hashlib
 import importlib
-import importlib.util
 import inspect
 import pkgutil
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -18,6 +14,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.method_form import check_form
+from mcr_bench.bench.user_files import import_file, in_words
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset
@@ -57,18 +55,31 @@ def method(name: str) -> "type[Method]":
 @cache
 def dataset(name: str) -> "type[Dataset]":
     """The class of a registered dataset, or the adapter of a file with that suffix; UserError if there is none."""
-    base = _dataset_base()
-    suffix = Path(name).suffix
-    if suffix or "/" in name:
+    if is_path(name) and name not in dataset_names():
         adapters = [dataset(n) for n in dataset_names()]
-        for adapter in adapters:
-            if suffix in adapter.suffixes:
-                return adapter
-        known = ", ".join(sorted(s for a in adapters for s in a.suffixes))
-        names = ", ".join(dataset_names())
-        raise UserError(f"no dataset adapter reads '{name}'. Files may end in {known}; or name one of {names}.")
+        reading = [adapter for adapter in adapters if Path(name).suffix.lower() in adapter.suffixes]
+        if not reading or Path(name).is_dir():
+            raise _unread(Path(name), adapters)
+        return reading[0]
     found = _find("datasets", name)
-    return _only_class(found, base, name) if isinstance(found, ModuleType) else found
+    return _only_class(found, _dataset_base(), name) if isinstance(found, ModuleType) else found
+
+
+def is_path(name: str) -> bool:
+    """Whether a dataset is named by a path: it has a suffix or a slash, or is a file or folder here."""
+    return bool(Path(name).suffix) or "/" in name or Path(name).exists()
+
+
+def _unread(path: Path, adapters: "Sequence[type[Dataset]]") -> UserError:
+    """What the file or folder is, and how it becomes one that an adapter reads."""
+    if path.suffix == ".py" and path.is_file():
+        return not_a_dataset_file(path)
+    told = [text for adapter in adapters if (text := adapter.conversion(path))]
+    known = ", ".join(sorted(s for a in adapters for s in a.suffixes))
+    missing = "" if path.exists() else f" '{path}' does not exist."
+    names = ", ".join(dataset_names())
+    head = f"no dataset adapter reads '{path}'. Files may end in {known}; or name one of {names}.{missing}"
+    return UserError("\n".join([head, *told]))
 
 
 def _builtin(room: str) -> list[str]:
@@ -111,12 +122,14 @@ def _dataset_base() -> "type[Dataset]":
     return Dataset
 
 
+def _own_classes(module: ModuleType, base: type[T]) -> list[type[T]]:
+    """The subclasses that the module itself defines, not those that it imports."""
+    classes = (c for _, c in inspect.getmembers(module, inspect.isclass))
+    return [c for c in classes if issubclass(c, base) and c.__module__ == module.__name__]
+
+
 def _only_class(module: ModuleType, base: type[T], name: str) -> type[T]:
-    mine = [
-        c
-        for _, c in inspect.getmembers(module, inspect.isclass)
-        if issubclass(c, base) and c.__module__ == module.__name__
-    ]
+    mine = _own_classes(module, base)
     if len(mine) != 1:
         raise UserError(f"'{name}' must define exactly one subclass of {base.__name__}, found {len(mine)}.")
     return mine[0]
@@ -127,27 +140,39 @@ def _method_in_file(path: Path) -> "type[Method]":
         raise UserError(
             f"method file '{path}' does not exist. Give the path of a Python file that defines one subclass of Method."
         )
-    name = f"mcr_bench_user_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # a script that ends itself must not end this command in silence
-        raise UserError(f"method file '{path}' cannot be imported: {type(error).__name__}: {error}") from error
+    module = _module_in_file(path)
+    if not _own_classes(module, _method_base()) and _own_classes(module, _dataset_base()):
+        raise _a_dataset(path, module)
     found = _only_class(module, _method_base(), str(path))
-    _check_form(found, path)
+    check_form(found, path, {*method_names(), *COMMON})
     _from_files.add(found.name)
     return found
 
 
-def _check_form(found: "type[Method]", path: Path) -> None:
-    """What a first method easily forgets would otherwise fail late, or silently do nothing."""
-    if not isinstance(getattr(found, "name", None), str):
-        raise UserError(f"method file '{path}': class {found.__name__} has no `name`; give it one.")
-    if found.name in {*method_names(), *COMMON}:
-        raise UserError(f"method file '{path}': the name '{found.name}' is taken; give the class another `name`.")
-    if any(isinstance(value, dataclasses.Field) for value in vars(found).values()):
-        raise UserError(f"method file '{path}': class {found.__name__} declares settings; put @dataclass above it.")
+def _module_in_file(path: Path) -> ModuleType:
+    try:
+        return import_file(path)
+    except (Exception, SystemExit) as error:  # a script that ends itself must not end this command in silence
+        raise UserError(f"file '{path}' cannot be imported: {in_words(error)}") from error
+
+
+def not_a_dataset_file(path: Path) -> UserError:
+    """What a .py file is that was named where a dataset is wanted."""
+    module = _module_in_file(path)
+    if _own_classes(module, _dataset_base()):
+        return _a_dataset(path, module)
+    if methods := _own_classes(module, _method_base()):
+        return UserError(f"'{path}' defines the method {methods[0].__name__}, not a dataset: --methods {path}.")
+    return UserError(f"'{path}' defines no Dataset. docs/data.md (A dataset of your own) shows one.")
+
+
+def _a_dataset(path: Path, module: ModuleType) -> UserError:
+    """An adapter cannot be used straight from its file yet; a registered name leads to it in every command."""
+    (found, *_) = _own_classes(module, _dataset_base())
+    name = str(getattr(found, "name", path.stem))
+    entry = f'"{name}" = "{path.stem}:{found.__name__}"'
+    return UserError(
+        f"'{path}' defines the dataset {found.__name__}, and a dataset cannot be named by its file. Install it as a "
+        f'package with the entry point [project.entry-points."mcr_bench.datasets"] {entry}, then use the name '
+        f"'{name}'; docs/data.md shows how."
+    )

@@ -16,9 +16,11 @@ from mcr_bench.bench.models.backbones.whole import commit_of
 from mcr_bench.bench.models.build import build_model, encoder_kind
 from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.resolve import Resolved, concerns, resolve_run
+from mcr_bench.bench.returns import asking, checked_list, checked_reason
 from mcr_bench.bench.runs import RunSpec
 from mcr_bench.bench.settings import build
 from mcr_bench.bench.training_settings import EncoderSettings, ModelSettings
+from mcr_bench.methods.base import Requirement
 
 if TYPE_CHECKING:
     from mcr_bench.bench.plan import Scene
@@ -35,10 +37,16 @@ def reason_against(cls: "type[Method]", scene: "Scene", values: Mapping[str, Any
     if needs.classification and scene.facts.task.regression:
         return "is defined for classification only"
     resolved = resolve_run(values, cls, type(scene.data), tuple(scene.facts.modalities))
-    fusions = [_model(resolved, scene, modalities).fusion for modalities in cls.variants(scene.modalities)]
+    fusions = [_model(resolved, scene, modalities).fusion for modalities in _variants(cls, scene.modalities)]
     if needs.additive_fusion and not all(fusion.additive for fusion in fusions):
         return "needs an additive fusion head (model.fusion=late-linear)"
-    return cls().skip(scene.facts)
+    with asking(cls, "skip"):
+        return checked_reason(cls, cls().skip(scene.facts))
+
+
+def _variants(cls: "type[Method]", modalities: tuple[str, ...]) -> list[tuple[str, ...]]:
+    with asking(cls, "variants"):
+        return checked_list(cls, "variants", cls.variants(modalities), tuple, "[modalities]")
 
 
 def _model(resolved: Resolved, scene: "Scene", modalities: tuple[str, ...]) -> MultimodalModel:
@@ -106,7 +114,9 @@ def _pattern(
         else:  # it takes none of these, so they do not belong to its key
             encoders[m] = {key: value for key, value in inner.items() if key not in OF_WEIGHTS}
     training = {**resolved.training, "monitor": _monitor(str(resolved.training["monitor"]), cls, scene)}
-    requirements = method.requires(modalities)
+    with asking(method, "requires"):
+        found = method.requires(modalities)
+        requirements = checked_list(method, "requires", found, Requirement, '[Requirement("METHOD", ("audio",))]')
     needs = tuple(
         _pattern(r.method, registry.method(r.method), scene, values, point, r.modalities) for r in requirements
     )

@@ -24,6 +24,7 @@ from mcr_bench.bench.optim import make_optimizer, rate_factor, set_rate
 from mcr_bench.bench.plan import make_dataset
 from mcr_bench.bench.predictions import write_predictions
 from mcr_bench.bench.probes import FeatureStore, Probes
+from mcr_bench.bench.returns import call_in_place, checked_groups, checked_state
 from mcr_bench.bench.runs import RunSpec
 from mcr_bench.bench.settings import build
 from mcr_bench.bench.training_settings import EncoderSettings, ModelSettings, TrainingSettings
@@ -94,7 +95,7 @@ def start(job: Job) -> Training:
     encoders = {m: build(EncoderSettings, values) for m, values in spec.encoders.items()}
     shapes = {m: facts.modalities[m] for m in spec.modalities}
     model = build_model(shapes, task, build(ModelSettings, spec.model), encoders)
-    method.build(model)
+    call_in_place(method, "build", model)
     seeds.initialise(model, spec.seed)
     settings = build(TrainingSettings, spec.training)
     dependencies = [load_weights(job.weights[run.key], device) for run in spec.dependencies]
@@ -102,7 +103,8 @@ def start(job: Job) -> Training:
     fit = Fit(model.to(device), task, settings, train, val, spec.seed, device, dependencies)
     method.fit = fit
     method.on_fit_start()
-    fit.optimizer = make_optimizer(method.parameter_groups(model), settings.optimizer)
+    fit.optimizer = make_optimizer(checked_groups(method, method.parameter_groups(model)), settings.optimizer)
+    checked_state(method, method.state_dict())  # the first checkpoint may be far away
     probed = not method.needs.own_heads
     probes, store = (Probes(model, device), FeatureStore(model)) if probed else (None, None)
     return Training(spec, method, fit, splits, probes, store, Progress(), 4 * settings.batch_size)

@@ -157,6 +157,11 @@ class ClipDataset(Dataset):
             raise UserError(f"fold {fold}: protocol {protocol} of {self.name} has folds {list(rules[protocol].folds)}.")
         return rules[protocol].part(fold)
 
+    def labels(self, protocol: str, fold: int, seed: int) -> dict[str, Array]:
+        """From the index: no recording is read."""
+        part, labels = self._part(protocol, fold), self.cache.index.labels
+        return {name: labels[part == name] for name in ("train", "val", "test")}
+
     def fingerprint(self) -> str:
         """A digest of the cached arrays, labels, groups and split lists."""
         return self.cache.fingerprint

@@ -6,7 +6,8 @@ import numpy as np
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets._npz import Array
-from mcr_bench.datasets._table import Table, classes_in_words
+from mcr_bench.datasets._table import Table
+from mcr_bench.datasets._words import some_names
 
 MOST_FOLDS = 10
 SHARED = "folds share training data"
@@ -62,5 +63,5 @@ def group_folds(table: Table) -> GroupFolds | None:
     blocks = [[str(g) for g in block] for block in np.array_split(np.array(names), min(len(names), MOST_FOLDS))]
     folds = GroupFolds(np.array(table.groups), blocks)
     absent = {fold: table.absent(folds.part(fold)) for fold in folds.numbers}
-    found = ", ".join(f"{classes_in_words(names)} in fold {fold}" for fold, names in absent.items() if names)
+    found = ", ".join(f"{some_names(names)} in fold {fold}" for fold, names in absent.items() if names)
     return GroupFolds(folds.groups, blocks, f"{SHARED}; absent from train: {found}" if found else SHARED)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcr_bench.bench.errors import UserError
+from mcr_bench.datasets._formats import conversion_of_content, of_objects
 
 Array = NDArray[Any]
 POINTER = b"version https://git-lfs"
@@ -40,13 +41,20 @@ def read_arrays(path: Path) -> dict[str, Array]:
                 f"'{path}' is a git-LFS pointer, not the data. Run `git lfs pull` where the file comes from."
             )
         if not zipfile.is_zipfile(path):
-            raise UserError(
-                f"'{path}' is no complete .npz (truncated, or another format). Copy it again, or use numpy.savez."
-            )
+            raise _not_an_npz(path)
         with np.load(path, allow_pickle=False) as file:
+            if told := conversion_of_content(path, tuple(file.files)):
+                raise UserError(f"'{path}' is not an .npz. {told}")
             return {key: _array(path, file, key) for key in file.files}
     except (OSError, zipfile.BadZipFile) as error:
         raise UserError(f"'{path}' cannot be read: {error}. Check its permissions, or copy it again.") from error
+
+
+def _not_an_npz(path: Path) -> UserError:
+    """What it is instead, where its first bytes tell."""
+    if told := conversion_of_content(path):
+        return UserError(f"'{path}' is not an .npz. {told}")
+    return UserError(f"'{path}' is no complete .npz (truncated, or another format). Copy it again, or use numpy.savez.")
 
 
 def _array(path: Path, file: Mapping[str, Array], key: str) -> Array:
@@ -55,8 +63,7 @@ def _array(path: Path, file: Mapping[str, Array], key: str) -> Array:
     except (ValueError, EOFError, OSError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         if "Object arrays" in str(error):
             raise UserError(
-                f"'{path}': '{key}' is an object array, which is never unpickled. "
-                "Save it with a fixed dtype and shape (pad sequences)."
+                f"'{path}': '{key}' is an object array, which is never unpickled. {of_objects(key)}"
             ) from error
         raise UserError(f"'{path}': '{key}' cannot be read ({error}): the file is damaged. Copy it again.") from error
     if not isinstance(array, np.ndarray):

@@ -5,7 +5,7 @@ sequences (N, T, C), `group` (N,), `id` (N,), `class_names` (C,).
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,11 +15,15 @@ from torch import nn
 
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.task import Task
+from mcr_bench.datasets._key_hints import dtype_hint, rename_hint
+from mcr_bench.datasets._label_axes import check_axes
+from mcr_bench.datasets._labels import read_labels
 from mcr_bench.datasets._npz import Array, read_arrays
+from mcr_bench.datasets._split_names import PARTS, read_parts
+from mcr_bench.datasets._words import as_text as _text
+from mcr_bench.datasets._words import rows_in_words as _rows
 from mcr_bench.datasets.base import Facts, Modality, Split, Splits, standardise, target_of
 
-PARTS = ("train", "val", "test")
-NAMED = 3  # classes
 LAYOUT = "x_<modality> (N, ...), y (N,), split (N,); optional length_<modality>, group, id (N,), class_names (C,)"
 
 
@@ -35,15 +39,14 @@ class Table:
     groups: list[str] | None = None
     lengths: dict[str, Array] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def facts(self) -> Facts:
-        """Modalities, task, and the classes that the training part lacks (if any)."""
+        """Modalities, task, and what a reader should know of how the file was read."""
         shapes = {m: Modality(tuple(x.shape[1:]), m in self.lengths) for m, x in self.values.items()}
         if self.target.dtype.kind == "f":
-            return Facts(shapes, Task(None))
-        absent = self.absent(self.part)
-        notes = (f"absent from train: {classes_in_words(absent)}",) if absent else ()
-        return Facts(shapes, Task(len(self.classes)), self.classes, notes)
+            return Facts(shapes, Task(None), notes=self.notes)
+        return Facts(shapes, Task(len(self.classes)), self.classes, self.notes)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -81,40 +84,43 @@ class Table:
         )
 
 
-def classes_in_words(names: Sequence[str]) -> str:
-    """Some classes in words, which no number can be taken for: 1 class ('7'), or 5 classes ('a', 'b', 'c', 2 more)."""
-    told = [f"'{name}'" for name in names[:NAMED]] + [f"{len(names) - NAMED} more"] * (len(names) > NAMED)
-    return f"{len(names)} class{'es' * (len(names) > 1)} ({', '.join(told)})"
+def read_table(path: Path, allow_group_overlap: bool = False, task: str = "auto") -> Table:
+    """The checked content of one .npz; UserError naming the file, the key, the first offending row and the remedy.
 
-
-def read_table(path: Path, allow_group_overlap: bool = False) -> Table:
-    """The checked content of one .npz; UserError naming the file, the key, the first offending row and the remedy."""
+    task: whether `y` holds classes or scores: auto, classification, regression.
+    """
     arrays = read_arrays(path)
     _check_keys(path, arrays)
-    target = _target(path, arrays)
+    names = tuple(str(n) for n in _text(arrays["class_names"])) if "class_names" in arrays else ()
+    labels = read_labels(path, arrays["y"], names, task)
     ids = _ids(path, arrays)
     lengths = {m: _lengths(path, arrays, m) for m in _modalities(arrays) if f"length_{m}" in arrays}
     values = {m: _values(path, arrays, m, lengths.get(m), ids) for m in _modalities(arrays)}
-    part = _part(path, arrays)
+    part, told = read_parts(path, arrays["split"])
     groups = [str(g) for g in _text(arrays["group"])] if "group" in arrays else None
     if groups and not allow_group_overlap:
         _check_groups(path, groups, part)
-    names = tuple(str(n) for n in _text(arrays["class_names"])) if "class_names" in arrays else ()
-    _check_labels(path, target, names)
-    return Table(path, values, target, part, ids, groups, lengths, names)
+    notes = (*labels.notes, *told)
+    return Table(path, values, labels.target, part, ids, groups, lengths, labels.names, notes)
 
 
 def _modalities(arrays: Mapping[str, Array]) -> list[str]:
     return [key.removeprefix("x_") for key in arrays if key.startswith("x_")]
 
 
+def _missing(path: Path, what: str, arrays: Mapping[str, Array]) -> UserError:
+    hint = rename_hint(tuple(arrays))
+    found = ", ".join(arrays) or "nothing"
+    return UserError(f"'{path}' has no {what} (it has {found}). Expected: {LAYOUT}.{hint}")
+
+
 def _check_keys(path: Path, arrays: Mapping[str, Array]) -> None:
     names = _modalities(arrays)
     for key in ("y", "split"):
         if key not in arrays:
-            raise UserError(f"'{path}' has no '{key}' (it has {', '.join(arrays) or 'nothing'}). Expected: {LAYOUT}.")
+            raise _missing(path, f"'{key}'", arrays)
     if not names:
-        raise UserError(f"'{path}' has no 'x_<modality>' (it has {', '.join(arrays)}). Expected: {LAYOUT}.")
+        raise _missing(path, "'x_<modality>'", arrays)
     for m in names:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", m) or hasattr(nn.ModuleDict, m):
             raise UserError(
@@ -124,7 +130,8 @@ def _check_keys(path: Path, arrays: Mapping[str, Array]) -> None:
     for key in arrays:
         if key not in allowed:
             raise UserError(f"'{path}': {unknown('key', key, allowed)} Rename it, or leave it out of the file.")
-    count = len(np.atleast_1d(arrays["y"]))
+    check_axes(path, arrays["y"])
+    count = len(arrays["y"])
     for key, array in arrays.items():
         if array.ndim == 0 or (key != "class_names" and len(array) != count):
             raise UserError(
@@ -132,50 +139,6 @@ def _check_keys(path: Path, arrays: Mapping[str, Array]) -> None:
             )
         if not key.startswith("x_") and array.ndim != 1:
             raise UserError(f"'{path}': '{key}' has shape {array.shape}, expected one axis.")
-
-
-def _text(array: Array) -> Array:
-    """Strings, also of bytes and numbers."""
-    return np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array.astype(str)
-
-
-def _rows(bad: Array) -> str:
-    """The first offending rows in words."""
-    rows = np.flatnonzero(bad)
-    return f"row {', '.join(map(str, rows[:3]))}{f' and {len(rows) - 3} more' if len(rows) > 3 else ''}"
-
-
-def _target(path: Path, arrays: Mapping[str, Array]) -> Array:
-    y = arrays["y"]
-    if y.dtype.kind not in "biuf":
-        raise UserError(
-            f"'{path}': 'y' has dtype {y.dtype}. Give class indices 0..C-1 (whole numbers) or scores (floats)."
-        )
-    if y.dtype.kind != "f":
-        return y.astype(np.int64)
-    with np.errstate(over="ignore"):
-        bad = ~np.isfinite(y.astype(np.float32))
-    if bad.any():
-        raise UserError(f"'{path}': 'y' is NaN or infinite at {_rows(bad)}. Remove these samples.")
-    return y.astype(np.float64)
-
-
-def _check_labels(path: Path, target: Array, names: tuple[str, ...]) -> None:
-    if target.dtype.kind == "f":
-        return
-    bad = (target < 0) | (target >= (len(names) or np.inf))
-    if bad.any():
-        allowed = f"0..{len(names) - 1} (class_names has {len(names)})" if names else "0 and up"
-        raise UserError(
-            f"'{path}': 'y' is {target[bad][0]} at {_rows(bad)}; allowed: {allowed}. Correct 'y' or class_names."
-        )
-    if not names and target.max() >= len(target):
-        raise UserError(
-            f"'{path}': 'y' is {target.max()} at {_rows(target == target.max())}, with {len(target)} samples in all. "
-            "Number the classes 0..C-1, or give class_names."
-        )
-    if len(np.unique(target)) < 2:
-        raise UserError(f"'{path}': all of 'y' is {target[0]}: at least 2 classes are needed.")
 
 
 def _ids(path: Path, arrays: Mapping[str, Array]) -> list[str]:
@@ -187,14 +150,6 @@ def _ids(path: Path, arrays: Mapping[str, Array]) -> list[str]:
         twice = ids[first[counts > 1].min()]
         raise UserError(f"'{path}': id '{twice}' occurs more than once ({_rows(ids == twice)}). Make ids unique.")
     return [str(i) for i in ids]
-
-
-def _part(path: Path, arrays: Mapping[str, Array]) -> Array:
-    part = _text(arrays["split"])
-    bad = ~np.isin(part, PARTS)
-    if bad.any():
-        raise UserError(f"'{path}': 'split' is '{part[bad][0]}' at {_rows(bad)}. Allowed: train, val, test.")
-    return part
 
 
 def require_parts(part: Array, where: str, remedy: str) -> None:
@@ -240,7 +195,7 @@ def _values(path: Path, arrays: Mapping[str, Array], modality: str, lengths: Arr
     if x.dtype.kind not in "biuf" or x.ndim > 5:
         raise UserError(
             f"'{path}': 'x_{modality}' has dtype {x.dtype} and shape {x.shape}; "
-            "needed: numbers, (N, ...) with at most 5 axes."
+            f"needed: numbers, (N, ...) with at most 5 axes.{dtype_hint(f'x_{modality}', x)}"
         )
     with np.errstate(over="ignore"):
         x = x.astype(np.float32)

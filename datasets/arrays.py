@@ -1,14 +1,19 @@
 """Any data in array form: one .npz with the samples, their targets and their splits, used as it is."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from mcr_bench.bench.errors import unknown
-from mcr_bench.bench.settings import setting
+from mcr_bench.bench.settings import Value, setting
 from mcr_bench.bench.task import TARGET_SCALE, Task
+from mcr_bench.datasets._findings import findings_of
+from mcr_bench.datasets._formats import conversion
 from mcr_bench.datasets._groups import group_folds
 from mcr_bench.datasets._npz import Array, digest
+from mcr_bench.datasets._split_names import PARTS
 from mcr_bench.datasets._table import Table, read_table, require_parts
 from mcr_bench.datasets.base import Card, Dataset, Facts, Protocol, Splits, require_spread
 
@@ -19,8 +24,9 @@ CARD = Card(
     layout=(
         "FILE.npz\n"
         "  x_<modality>       (N, D) vectors, (N, T, C) sequences, (N, C, H, W) images or (N, T, C, H, W) clips\n"
-        "  y                  (N,) class indices 0..C-1 (whole numbers), or scores (floats: regression)\n"
-        "  split              (N,) train, val or test\n"
+        "  y                  (N,) class indices 0..C-1 (whole numbers), class names (text: sorted names become\n"
+        "                     class_names), or scores (floats: regression)\n"
+        "  split              (N,) train, val or test (training, valid, validation, dev, testing are read as these)\n"
         "  length_<modality>  (N,) optional: real steps of padded sequences (N, T, C)\n"
         "  group              (N,) optional: speaker, subject, ...; may not be in two splits\n"
         "                     (3 groups or more also give protocol groups)\n"
@@ -28,6 +34,11 @@ CARD = Card(
         "  class_names        (C,) optional"
     ),
     expected="one file that fits in memory",
+)
+
+REMEDY = (
+    "Assign samples to it in 'split'; val may be every tenth of train: "
+    "split[np.flatnonzero(split == 'train')[::10]] = 'val' (keep groups together)."
 )
 
 
@@ -39,12 +50,36 @@ class Arrays(Dataset):
 
     allow_group_overlap: bool = setting(False, "accept a group that is in two splits (a leak)")
     target_scale: Literal["standard", "none"] = setting("standard", TARGET_SCALE)
+    task: Literal["auto", "classification", "regression"] = setting(
+        "auto",
+        "what `y` holds: auto takes whole numbers and text as classes and floats as scores, and refuses floats that "
+        "are exactly 0..C-1 or 1..C (C up to 50, 5 samples each or more), which may be either",
+    )
+
+    @classmethod
+    def conversion(cls, path: Path) -> str:
+        """How a file or folder of another form becomes an .npz."""
+        return conversion(path)
 
     @cached_property
     def _table(self) -> Table:
-        table = read_table(self.location, self.allow_group_overlap)
-        require_parts(table.part, f"'{self.location}'", "Assign samples to it in 'split'.")
+        table = read_table(self.location, self.allow_group_overlap, self.task)
+        require_parts(table.part, f"'{self.location}'", REMEDY)
         return table
+
+    def acting(self, dials: Mapping[str, Value]) -> dict[str, Value]:
+        """`task` by what it comes to: auto and what it finds are one run."""
+        found = "regression" if self.facts().task.regression else "classification"
+        return {**dials, "task": found}
+
+    def labels(self, protocol: str, fold: int, seed: int) -> dict[str, Array]:
+        """The targets of each part of the fold."""
+        part = self._part(protocol, fold)
+        return {name: self._table.target[part == name] for name in PARTS}
+
+    def findings(self) -> list[str]:
+        """What is odd in the features: a constant, images with channels last, numbers that may be ids, the label."""
+        return findings_of(self._table)
 
     def facts(self) -> Facts:
         """From the arrays; reads and checks the whole file once."""
@@ -68,8 +103,7 @@ class Arrays(Dataset):
     def load(self, protocol: str, fold: int, seed: int, modalities: tuple[str, ...]) -> Splits:
         """The parts of the protocol and fold, standardised; modalities in the file's order."""
         part = self._part(protocol, fold)
-        splits = self._table.splits(part, modalities)
-        absent = self._table.absent(part) if protocol == "groups" else []
+        splits, absent = self._table.splits(part, modalities), self._table.absent(part)
         return replace(splits, notes={"classes_absent_from_train": len(absent)}) if absent else splits
 
     def require(self, protocol: str, fold: int) -> None:
@@ -78,7 +112,7 @@ class Arrays(Dataset):
         require_spread(self.facts().task, train, f"'{self.location}', protocol {protocol}, fold {fold}")
 
     def _part(self, protocol: str, fold: int) -> Array:
-        """(N,) of train, val and test."""
+        """(N,) of train, val and test; UserError for an unknown protocol or fold."""
         known = self.protocols()
         if protocol not in known:
             raise unknown(f"protocol of {self.label}", protocol, known)

@@ -4,9 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mcr_bench.bench.errors import UserError
@@ -232,6 +233,11 @@ class Dataset(ABC):
         """The name shown in the record and in tables."""
         return self.location.name if self.suffixes else self.name
 
+    @classmethod
+    def conversion(cls, path: Path) -> str:  # noqa: ARG003 (adapters of files look at it)
+        """For adapters of files: what a file or folder of another form is, and how to convert it; '' where unknown."""
+        return ""
+
     @abstractmethod
     def facts(self) -> Facts:
         """Modalities and task; UserError with instructions where the data is missing or bad."""
@@ -280,6 +286,21 @@ class Dataset(ABC):
     def info(self) -> str:
         """What to download and from whom, its licence, sizes, layout and protocols, and how to prepare it."""
         return info_of(self)
+
+    def labels(self, protocol: str, fold: int, seed: int) -> dict[str, NDArray[Any]]:
+        """Part -> targets (n,), told before training; no part where they cannot be had without decoding recordings.
+
+        Data that needs no preparation is loaded for it: override where they can be had faster.
+        """
+        if self.needs_preparation:
+            return {}
+        splits = self.load(protocol, fold, seed, tuple(self.facts().modalities))
+        parts = {"train": splits.train, "val": splits.val, "test": splits.test}
+        return {name: split.target.numpy() for name, split in parts.items()}
+
+    def findings(self) -> list[str]:
+        """What is odd in the samples, a line each without a full stop, told before training; must be quick."""
+        return []
 
     def parts(self, protocol: str, fold: int) -> Parts:
         """The samples of each part, for the audit; generated sets are those of seed 0."""

@@ -14,6 +14,7 @@ from mcr_bench.datasets._audit import Parts
 from mcr_bench.datasets._made import without_parts
 from mcr_bench.datasets._npz import Array, digest
 from mcr_bench.datasets._raw_files import reading
+from mcr_bench.datasets._split_names import PARTS
 from mcr_bench.datasets._table import Table, read_table, require_parts
 from mcr_bench.datasets._utd_raw import LAYOUT, RECIPE, SUBJECTS, Source, as_arrays, checksum, scan, short_name
 from mcr_bench.datasets._verify import Inventory, parts_of
@@ -82,6 +83,11 @@ class UtdMhad(Dataset):
         """The parts of the protocol and fold; the group of a clip is its subject."""
         self.require(protocol, fold)
         return self._table.splits(self._part(protocol, fold), modalities)
+
+    def labels(self, protocol: str, fold: int, seed: int) -> dict[str, Array]:
+        """The actions of each part."""
+        part = self._part(protocol, fold)
+        return {name: self._table.target[part == name] for name in PARTS}
 
     def parts(self, protocol: str, fold: int) -> Parts:
         """The clips of each part, for the audit; a part may be empty."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from torch import Tensor
 
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
+from mcr_bench.bench.returns import checked_losses, checked_outputs
 from mcr_bench.datasets.base import Batch, Facts
 
 if TYPE_CHECKING:
@@ -128,8 +129,8 @@ class Method:
     def train_step(self, batch: Batch) -> None:
         """One optimiser step; only methods that own the step override it."""
         with self.fit.autocast():
-            outputs = self.forward(batch)
-            losses = self.loss(outputs, batch)
+            outputs = checked_outputs(self, "forward", self.forward(batch), len(batch.target), self.fit.task.outputs)
+            losses = checked_losses(self, self.loss(outputs, batch))
         self.fit.zero_grad()
         self.backward(losses)
         self.after_backward(outputs, batch)

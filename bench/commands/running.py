@@ -42,13 +42,16 @@ def show_plan(plan: Plan, finished: set[str], rows: list[Row], jobs: int | None,
     guess = estimate(wanted, rows, jobs or default_jobs(device))
     if as_json:
         absent = [vars(one) | {"text": one.text} for one in plan.absent]
-        content = {"runs": lines, "skipped": plan.skipped, "announcements": plan.announcements, "absent": absent}
+        content = {"data": data_of(plan), "runs": lines, "skipped": plan.skipped, "absent": absent}
+        content |= {"announcements": plan.announcements}
         return print_json(content | {"estimate": vars(guess) | {"text": guess.text}})
+    for one in plan.overviews:
+        say(one.text)
     if lines:
         say(grid_text(lines))
     for dataset, method, reason in plan.skipped:
         say(f"left out on {dataset}: {method}: {reason}")
-    for text in (*(one.text for one in plan.absent), *plan.announcements):
+    for text in (*(one.text for one in plan.absent), *_untold(plan)):
         say(text)
     say(f"{len(lines)} runs, {len(finished)} finished, {len(wanted)} to train.")
     counted = [one.runs for one in plan.absent if one.runs is not None]
@@ -61,7 +64,7 @@ def run_plan(
     plan: Plan, finished: set[str], record: Record, jobs: int | None, device: str, force: bool, keep_weights: bool
 ) -> Outcome:
     """Train what is not finished, or with `force` what was asked for, and show the progress on stderr."""
-    for line in (*(one.text for one in plan.absent), *plan.announcements):
+    for line in (*(one.text for one in (*plan.overviews, *plan.absent)), *_untold(plan)):
         say(line, err=True)
     again = plan.requested if force else set()
     wanted = [run for run in plan.runs if run.key not in finished or run.key in again]
@@ -96,6 +99,17 @@ def rows_of(plan: Plan, record: Record) -> list[Row]:
     ]
 
 
+def _untold(plan: Plan) -> list[str]:
+    """The announcements that no overview of the data has made already."""
+    told = {f"{one.dataset}: {notice}." for one in plan.overviews for notice in one.notices}
+    return [line for line in plan.announcements if line not in told]
+
+
+def data_of(plan: Plan) -> list[dict[str, Any]]:
+    """What the data of the plan is, for JSON."""
+    return [one.data for one in plan.overviews]
+
+
 def show_outcome(plan: Plan, failed: Sequence[Failure], rows: list[Row], baseline: str, as_json: bool) -> None:
     """The tables of the plan's runs on stdout, what failed on stderr."""
     found = comparison_tables(rows, baseline, plan.skipped)
@@ -106,4 +120,4 @@ def show_outcome(plan: Plan, failed: Sequence[Failure], rows: list[Row], baselin
         return terminal.print_tables(SafeConsole(), found)
     content = {"tables": [terminal.table_data(table) for table in found], "runs": terminal.result_rows(rows)}
     content["failed"] = [{"key": f.spec.key, "reason": f.reason, "log": str(f.log)} for f in failed]
-    print_json(content | {"skipped": plan.skipped, "announcements": plan.announcements})
+    print_json(content | {"data": data_of(plan), "skipped": plan.skipped, "announcements": plan.announcements})

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from mcr_bench.bench import registry
 from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.models.build import encoder_kind
+from mcr_bench.bench.overview import overview
 from mcr_bench.bench.presets import preset_of, presets_of, user_labels, user_presets
 from mcr_bench.bench.resolve import resolve_dataset
 from mcr_bench.bench.settings import build, declared
@@ -59,7 +61,11 @@ def card_of(name: str, data_root: Path) -> Card:
     """The card of a method or dataset, registered or in a file; UserError for a name that is neither."""
     if name in registry.method_names() or name.endswith(".py"):
         return _method_card(registry.method(name))
-    if name in registry.dataset_names() or Path(name).suffix:
+    if name.endswith(".toml"):
+        raise UserError(f"'{name}' is the file of an experiment or of presets. `mcr-bench run {name} --plan` shows it.")
+    if "," in name and not Path(name).exists():
+        raise UserError(f"'{name}': describe tells of one at a time. Repeat the command for each.")
+    if name in registry.dataset_names() or registry.is_path(name):
         return _dataset_card(registry.dataset(name), name, data_root)
     raise unknown("method or dataset", name, [*registry.method_names(), *registry.dataset_names()])
 
@@ -110,12 +116,33 @@ def _of_the_data(cls: "type[Dataset]", name: str, data_root: Path) -> Card:
     dials = resolve_dataset(preset_of(cls, None, name).values, cls)
     data = build(cls, dials, location=Path(name) if cls.suffixes else data_root / cls.name)
     found: Card = dict(data.preparation())
+    if cls.suffixes and name not in registry.dataset_names():
+        data.facts()  # a file of the user's: what is wrong with it is the answer
     try:
         found["protocols"] = [_facts(p) | {"folds": list(p.folds)} for p in data.protocols().values()]
         found["modalities"] = {m: list(facts.shape) for m, facts in data.facts().modalities.items()}
+        found |= _overview(data)
     except UserError as error:
         found["data"] = str(error).removesuffix(data.info()).strip()
     return found
+
+
+def _overview(data: "Dataset") -> Card:
+    """What the data is under its first protocol and fold, as `run` tells it; encoders are a run's to choose."""
+    facts = data.facts()
+    name, protocol = next(iter(data.protocols().items()))
+    fold = protocol.folds[0]
+    found = overview(
+        facts,
+        {fold: data.labels(name, fold, 0)},
+        data.findings(),
+        dataset=data.label,
+        protocol=name,
+        folds=len(protocol.folds),
+        modalities=tuple(facts.modalities),
+        encoders={m: [encoder_kind("auto", modality)] for m, modality in facts.modalities.items()},
+    )
+    return {"data": found.line, "notices": list(found.notices)}
 
 
 def _facts(declaration: Any) -> Card:

@@ -1,0 +1,158 @@
+"""What the data is, in one line and its notices, before anything is trained: the same for every dataset."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from mcr_bench.datasets.base import Facts
+
+Labels = Mapping[str, NDArray[Any]]  # part -> targets (n,)
+NAMED = 3  # classes that a notice names before it counts
+# Limits of our choice. One of 100 test samples is a point of accuracy; ten to one is where accuracy stops to tell.
+SMALL_TEST = 100
+IMBALANCE = 10
+
+
+@dataclass(frozen=True)
+class Overview:
+    """One dataset under one protocol. classes None: regression; encoders: modality -> kinds that its runs use.
+
+    sizes: part -> samples, empty where nobody knows without decoding; majority: share of the largest class of the
+    training part; spread: lowest and highest score of the training part and its standard deviation.
+    """
+
+    dataset: str
+    protocol: str
+    fold: int
+    folds: int
+    classes: int | None
+    sizes: dict[str, int]
+    modalities: dict[str, tuple[int, ...]]
+    encoders: dict[str, list[str]] = field(default_factory=dict)
+    majority: float | None = None
+    spread: tuple[float, float, float] | None = None
+    notices: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """`3 classes · 400/100/100 · voice (16,) -> mlp · majority 34 %`, after the dataset's name."""
+        fold = f" (fold {self.fold} of {self.folds})" if self.folds > 1 else ""
+        parts = ["regression" if self.classes is None else f"{self.classes} classes"]
+        parts += ["/".join(map(str, self.sizes.values())) + fold] if self.sizes else []
+        parts += [f"{m} {shape} -> {' or '.join(self.encoders.get(m, ['?']))}" for m, shape in self.modalities.items()]
+        if self.majority is not None:
+            parts.append(f"majority {100 * self.majority:.0f} %")
+        if self.spread is not None:
+            low, high, deviation = self.spread
+            parts.append(f"target {low:.4g} to {high:.4g}, standard deviation {deviation:.3g}")
+        return f"{self.dataset}: {' · '.join(parts)}"
+
+    @property
+    def text(self) -> str:
+        """The line and a line per notice."""
+        return "\n".join([self.line, *(f"  notice: {notice}." for notice in self.notices)])
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**vars(self), "line": self.line, "notices": list(self.notices)}
+
+
+def overview(
+    facts: "Facts",
+    labels: Mapping[int, Labels],
+    findings: Sequence[str] = (),
+    *,
+    dataset: str,
+    protocol: str,
+    folds: int,
+    modalities: Sequence[str],
+    encoders: Mapping[str, list[str]],
+) -> Overview:
+    """labels: of each fold in use, as `Dataset.labels` gives them; folds: how many the protocol has.
+
+    The line is of the first of these folds, the notices of all of them.
+    """
+    fold, first = next(iter(labels.items()))
+    trained = first.get("train")
+    known = trained is not None and len(trained) > 0
+    return Overview(
+        dataset,
+        protocol,
+        fold,
+        folds,
+        facts.task.classes,
+        {part: len(found) for part, found in first.items()},
+        {m: facts.modalities[m].shape for m in modalities},
+        dict(encoders),
+        majority_share(trained) if known and trained is not None and not facts.task.regression else None,
+        spread_of(trained) if known and trained is not None and facts.task.regression else None,
+        (*facts.notes, *findings, *_of_labels(facts, labels)),
+    )
+
+
+def majority_share(target: NDArray[Any]) -> float:
+    """Share of the most frequent class in (n,)."""
+    return float(np.unique(target, return_counts=True)[1].max() / len(target))
+
+
+def spread_of(target: NDArray[Any]) -> tuple[float, float, float]:
+    """Lowest, highest and standard deviation of (n,) scores."""
+    return float(target.min()), float(target.max()), float(target.astype(np.float64).std())
+
+
+def _of_labels(facts: "Facts", labels: Mapping[int, Labels]) -> Iterator[str]:
+    """Notices, each with its folds unless all in use share it."""
+    where: dict[str, list[int]] = {}
+    for fold, parts in labels.items():
+        for notice in _notices(facts, parts):
+            where.setdefault(notice, []).append(fold)
+    for notice, folds in where.items():
+        yield notice if len(folds) == len(labels) else f"fold {', '.join(map(str, folds))}: {notice}"
+
+
+def _notices(facts: "Facts", parts: Labels) -> Iterator[str]:
+    if facts.task.classes is not None:
+        yield from _absent(facts.class_names, facts.task.classes, parts)
+        yield from _imbalance(facts.class_names, parts)
+    test = parts.get("test")
+    if test is not None and 0 < len(test) < SMALL_TEST:
+        share = "" if facts.task.regression else f" (one is {100 / len(test):.1f} points of accuracy)"
+        yield f"the test part has {len(test)} samples{share}: small differences on it are within chance"
+
+
+def _absent(names: Sequence[str], classes: int, parts: Labels) -> Iterator[str]:
+    """Classes that one part lacks; those that none has are the dataset's to tell."""
+    held = {part: set(target.tolist()) for part, target in parts.items()}
+    anywhere = set().union(*held.values())
+    for part, here in held.items():
+        absent = [_name(names, c) for c in range(classes) if c in anywhere and c not in here]
+        if absent:
+            yield f"absent from {part}: {_listed(absent)}"
+
+
+def _imbalance(names: Sequence[str], parts: Labels) -> Iterator[str]:
+    target = parts.get("train")
+    if target is None or not len(target):
+        return
+    values, counts = np.unique(target, return_counts=True)
+    if counts.max() >= IMBALANCE * counts.min():
+        most, least = int(values[counts.argmax()]), int(values[counts.argmin()])
+        yield (
+            f"strong imbalance in train: {counts.max()} samples of class '{_name(names, most)}', {counts.min()} of "
+            f"class '{_name(names, least)}'; read macro-F1 beside the accuracy"
+        )
+
+
+def _name(names: Sequence[str], number: int) -> str:
+    return names[number] if number < len(names) else str(number)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """1 class ('7'), or 5 classes ('a', 'b', 'c', 2 more)."""
+    told = [f"'{name}'" for name in names[:NAMED]] + ([f"{len(names) - NAMED} more"] if len(names) > NAMED else [])
+    return f"{len(names)} class{'es' if len(names) > 1 else ''} ({', '.join(told)})"

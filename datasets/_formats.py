@@ -1,0 +1,248 @@
+"""Files and folders of other forms: what they are, and the three lines of Python that make an .npz of each."""
+
+import json
+from pathlib import Path
+
+OWN = ("y", "split", "group", "id", "class_names")  # keys of an array file beside x_<modality>
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+MEDIA = (".wav", ".mp3", ".flac", ".ogg", ".m4a", ".mp4", ".avi", ".mkv", ".webm", ".mov", ".flv")
+MOST_LOOKED_AT = 2000  # entries of a folder: enough to tell what it holds
+ADAPTER = "Recordings are read by an adapter: docs/data.md (A dataset of your own) shows one."
+DRAWN = 'np.random.default_rng(0).choice(["train", "val", "test"], len({of}), p=[0.7, 0.1, 0.2])'
+KEYED = 'np.savez("mine.npz", **d)  # its keys: x_<modality>, y, split'
+
+
+Form = tuple[str, tuple[str, ...]]  # what it is, and the lines; {path!r} in them is the file's path
+
+
+def _table(read: str, what: str) -> Form:
+    """A table with a row per sample, one column `label` and one column `split`."""
+    return what, (
+        "import numpy as np, pandas as pd",
+        f't = pd.{read}; x = t.drop(columns=["label", "split"]).to_numpy("float32")  # a row per sample',
+        'np.savez("mine.npz", x_features=x, y=np.array(t["label"].tolist()), split=np.array(t["split"].tolist()))',
+    )
+
+
+ARRAY: Form = (
+    "one array of NumPy",
+    (
+        "import numpy as np",
+        "x, y, split = np.load({path!r}), np.load('y.npy'), np.load('split.npy')  # a row per sample in each",
+        'np.savez("mine.npz", x_features=x, y=y, split=split)',
+    ),
+)
+TORCH: Form = (
+    "a file of torch",
+    (
+        "import numpy as np, torch",
+        "d = {{k: np.asarray(v) for k, v in torch.load({path!r}, weights_only=True).items()}}",
+        KEYED,
+    ),
+)
+PICKLE: Form = (
+    "a pickle (which runs what is in it: open only one whose maker you trust)",
+    (
+        "import numpy as np, pickle; from pathlib import Path",
+        "d = pickle.loads(Path({path!r}).read_bytes())  # a dict of arrays",
+        KEYED,
+    ),
+)
+MATLAB: Form = (
+    "a file of MATLAB (one of version 7.3 is HDF5: read it with h5py, and transpose)",
+    (
+        "import numpy as np, scipy.io",
+        "d = {{k: v for k, v in scipy.io.loadmat({path!r}).items() if not k.startswith('__')}}",
+        'np.savez("mine.npz", **(d | {{"y": d["y"].ravel(), "split": np.char.strip(d["split"].ravel())}}))',
+    ),
+)
+HDF5: Form = (
+    "HDF5",
+    (
+        "import h5py, numpy as np",
+        "d = {{k: v.asstr()[()].astype(str) if v.dtype == 'O' else v[()] for k, v in h5py.File({path!r}).items()}}",
+        KEYED,
+    ),
+)
+SAFETENSORS: Form = (
+    "a safetensors file, which holds no text: bring `split` (N,) along",
+    (
+        "import numpy as np; from safetensors.numpy import load_file",
+        "d = load_file({path!r})",
+        'np.savez("mine.npz", **d, split=np.load("split.npy"))  # its keys: x_<modality>, y',
+    ),
+)
+FORMS: dict[str, Form] = {
+    ".csv": _table("read_csv({path!r})", "a CSV table"),
+    ".tsv": _table("read_csv({path!r}, sep='\\t')", "a table with tabs"),
+    ".txt": _table("read_csv({path!r}, sep=None, engine='python')", "a text file"),
+    ".xlsx": _table("read_excel({path!r})", "an Excel table"),
+    ".xls": _table("read_excel({path!r})", "an Excel table"),
+    ".parquet": _table("read_parquet({path!r})", "a Parquet table"),
+    ".feather": _table("read_feather({path!r})", "a Feather table"),
+    ".arrow": _table("read_feather({path!r})", "an Arrow table"),
+    ".json": _table("read_json({path!r})", "JSON"),
+    ".jsonl": _table("read_json({path!r}, lines=True)", "JSON lines"),
+    ".npy": ARRAY,
+    ".pt": TORCH,
+    ".pth": TORCH,
+    ".pkl": PICKLE,
+    ".pickle": PICKLE,
+    ".mat": MATLAB,
+    ".h5": HDF5,
+    ".hdf5": HDF5,
+    ".safetensors": SAFETENSORS,
+}
+# First bytes -> suffix: a file may carry a name that is not its form.
+MAGIC = {
+    b"\x93NUMPY": ".npy",
+    b"\x89HDF\r\n": ".h5",
+    b"PAR1": ".parquet",
+    b"ARROW1": ".arrow",
+    b"MATLAB 5": ".mat",
+    b"\x80\x02": ".pkl",
+    b"\x80\x03": ".pkl",
+    b"\x80\x04": ".pkl",
+    b"\x80\x05": ".pkl",
+}
+
+
+def conversion(path: Path) -> str:
+    """What the file or folder is, and how it becomes an .npz, three lines; '' where nobody can tell."""
+    if path.is_dir():
+        return _of_folder(path)
+    suffix = path.suffix.lower()
+    if suffix in MEDIA:
+        return f"It is one recording. {ADAPTER}"
+    return _of_suffix(suffix, path)
+
+
+def conversion_of_content(path: Path, keys: tuple[str, ...] = ()) -> str:
+    """The same for a file under a wrong name, told by its first bytes or by the names in the zip file that it is."""
+    if any(key.endswith("data.pkl") for key in keys):
+        return _of_suffix(".pt", path)
+    if any(key.startswith("xl/") for key in keys):
+        return _of_suffix(".xlsx", path)
+    with path.open("rb") as file:
+        head = file.read(8)
+    return next((_of_suffix(suffix, path) for magic, suffix in MAGIC.items() if head.startswith(magic)), "")
+
+
+def _of_suffix(suffix: str, path: Path) -> str:
+    if suffix not in FORMS:
+        return ""
+    what, lines = FORMS[suffix]
+    return _told(what, tuple(line.format(path=str(path)) for line in lines))
+
+
+def _told(what: str, lines: tuple[str, ...]) -> str:
+    return "\n".join([f"It is {what}. These lines make an .npz of it:", *(f"  {line}" for line in lines)])
+
+
+def _of_folder(path: Path) -> str:
+    files = _some_files(path)
+    suffixes = {file.suffix.lower() for file in files}
+    if own := next((file for file in files if file.suffix.lower() == ".npz"), None):
+        return f"It is a folder. Name the file in it: {own}"
+    if prepared := _prepared(path):
+        return prepared
+    if {file.name for file in files} & {"dataset_dict.json", "dataset_info.json"}:
+        return _hugging_face(path)
+    if ".npy" in suffixes:
+        return _folder_of_arrays(path, files)
+    if suffixes & set(IMAGES):
+        return _folder_of_images(path, files)
+    if suffixes & set(MEDIA):
+        return f"It is a folder of recordings. {ADAPTER}"
+    for file in sorted(files):
+        if (told := _of_suffix(file.suffix.lower(), file)) != "":
+            return f"It is a folder. Of '{file.name}' in it: {told}"
+    return "It is a folder. Save its samples as one .npz: `mcr-bench data info arrays` shows the keys."
+
+
+def _some_files(path: Path) -> list[Path]:
+    found: list[Path] = []
+    for file in path.rglob("*"):
+        if file.is_file():
+            found.append(file)
+        if len(found) >= MOST_LOOKED_AT:
+            break
+    return found
+
+
+def _prepared(path: Path) -> str:
+    """A folder that `data prepare` has written: it is used by the name of the dataset."""
+    for manifest in [*path.glob("manifest.json"), *path.glob("*/manifest.json")]:
+        try:
+            name = json.loads(manifest.read_text(encoding="utf-8"))["dataset"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        root = manifest.parent.parent.parent
+        return f"It is the prepared set {name}. Use --dataset {name} --data-root {root}"
+    return ""
+
+
+def _hugging_face(path: Path) -> str:
+    return _told(
+        "a dataset of the Hugging Face library",
+        (
+            f"import datasets, numpy as np; d = datasets.load_from_disk({str(path)!r}).with_format('numpy')",
+            'x, y = (np.concatenate([d[p][k][:] for p in d]) for k in ("features", "label"))  # its columns',
+            'np.savez("mine.npz", x_features=x, y=y, split=np.repeat(list(d), [len(d[p]) for p in d]))',
+        ),
+    )
+
+
+def _folder_of_arrays(path: Path, files: list[Path]) -> str:
+    if any(file.parent != path for file in files if file.suffix.lower() == ".npy"):
+        return _folder_of_samples(
+            path, files, ".npy", "np.load(f)", "arrays", "import numpy as np; from pathlib import Path"
+        )
+    return _told(
+        "a folder of arrays",
+        (
+            "import numpy as np; from pathlib import Path",
+            f"d = {{p.stem: np.load(p) for p in Path({str(path)!r}).glob('*.npy')}}  # y.npy and split.npy among them",
+            f'np.savez("mine.npz", **{{k if k in {OWN} or k.startswith("x_") else "x_" + k: v for k, v in d.items()}})',
+        ),
+    )
+
+
+def _folder_of_images(path: Path, files: list[Path]) -> str:
+    suffix = next(file.suffix for file in files if file.suffix.lower() in IMAGES)
+    read = 'np.array(Image.open(f).convert("RGB").resize((64, 64))).transpose(2, 0, 1)'
+    imports = "import numpy as np; from pathlib import Path; from PIL import Image"
+    return _folder_of_samples(path, files, suffix, read, "images", imports)
+
+
+def _folder_of_samples(path: Path, files: list[Path], suffix: str, read: str, what: str, imports: str) -> str:
+    """A file per sample in a folder per class, and perhaps a folder per part above these."""
+    depth = max(len(file.relative_to(path).parts) for file in files if file.suffix == suffix)
+    label = "[f.parent.name for f in files]" if depth > 1 else "[f.stem.split('_')[0] for f in files]"
+    split = "[f.parent.parent.name for f in files]" if depth > 2 else DRAWN.format(of="files")
+    layout = {1: "CLASS_NUMBER", 2: "CLASS/FILE"}.get(depth, "PART/CLASS/FILE")
+    pattern = "/".join(["*"] * depth) + suffix
+    return _told(
+        f"a folder of {what}",
+        (
+            imports,
+            f"files = sorted(Path({str(path)!r}).glob({pattern!r})); x = np.stack([{read} for f in files])  # {layout}",
+            f'np.savez("mine.npz", x_{what.rstrip("s")}=x, y={label}, split={split})',
+        ),
+    )
+
+
+def of_objects(key: str) -> str:
+    """How an array of Python objects under this key of an .npz becomes one of numbers or text, in lines."""
+    if not key.startswith("x_"):
+        return (
+            f"Save {key} = np.array(list({key})), or, where it mixes text and numbers, np.array(list(map(str, {key})))."
+        )
+    name = key.removeprefix("x_")
+    lines = (
+        f"n = np.array([len(s) for s in {key}]); padded = np.zeros((len(n), n.max(), {key}[0].shape[1]), 'float32')",
+        f"for row, s in zip(padded, {key}): row[:len(s)] = s",
+        f"# then np.savez(..., {key}=padded, length_{name}=n)",
+    )
+    head = f"Samples of one shape: {key} = np.stack(list({key})). Sequences (T, C) of different length are padded:"
+    return "\n".join([head, *(f"  {line}" for line in lines)])
