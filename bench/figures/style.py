@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 
 from mcr_bench.bench.files import write_whole
+from mcr_bench.bench.report.names import cut, own_parts
 
 P = ParamSpec("P")
 
@@ -171,15 +172,19 @@ def canvas(width: float, height: float) -> Figure:
 
 
 def shorten(labels: Iterable[str], longest: int = 24) -> tuple[dict[str, str], list[str]]:
-    """label -> text of at most `longest` characters, and per shortened one a note with its number and full text."""
+    """label -> text of at most `longest` characters, and per shortened one a note with its number and full text.
+
+    A shortened text keeps the part in which its label differs from the others.
+    """
     texts: dict[str, str] = {}
     notes: list[str] = []
-    for label in labels:
+    brief = own_parts(labels, longest - len(" (1)"))
+    for label in brief:
         if len(label) <= longest:
             texts[label] = label
-        elif label not in texts:
-            tail = f"… ({len(notes) + 1})"
-            texts[label] = label[: longest - len(tail)].rstrip() + tail
+        else:
+            tail = f" ({len(notes) + 1})"
+            texts[label] = cut(brief[label], brief.values(), longest - len(tail)) + tail
             notes.append(f"({len(notes) + 1}) {label}")
     return texts, notes
 
@@ -253,9 +258,18 @@ def render(figure: Figure, form: str, dpi: int = DPI) -> bytes:
     return out.getvalue()
 
 
+def rendered(figure: Figure, formats: Sequence[str] = FORMATS) -> dict[str, bytes]:
+    """The figure as a file of each format. KeyError on other formats."""
+    return {form: render(figure, form) for form in formats}
+
+
+def write_files(files: Mapping[str, bytes], folder: Path, stem: str) -> list[Path]:
+    """Write `folder/stem.FORMAT` for each format, whole or not at all; the paths written."""
+    for form, content in files.items():
+        write_whole(folder / f"{stem}.{form}", content)
+    return [folder / f"{stem}.{form}" for form in files]
+
+
 def save(figure: Figure, folder: Path, stem: str, formats: Sequence[str] = FORMATS) -> list[Path]:
-    """Write `folder/stem.FORMAT` for each format, whole or not at all; the paths written. KeyError on other formats."""
-    paths = [folder / f"{stem}.{form}" for form in formats]
-    for path, form in zip(paths, formats, strict=True):
-        write_whole(path, render(figure, form))
-    return paths
+    """Write `folder/stem.FORMAT` for each format; the paths written. KeyError on other formats."""
+    return write_files(rendered(figure, formats), folder, stem)

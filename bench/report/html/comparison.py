@@ -1,12 +1,13 @@
 """One comparison on the page: what it says in words, its tables, protocol card, figures, settings and runs."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from math import isfinite
 
 from mcr_bench.bench.report.claim_tables import claim_tables, command, power_lines
 from mcr_bench.bench.report.claims import Against, Claims, cannot, leading
 from mcr_bench.bench.report.html.contents import Picture, Section
-from mcr_bench.bench.report.html.markup import Markup, definitions, fold, items, join, tag
+from mcr_bench.bench.report.html.markup import Markup, definitions, fold, items, join, part, tag
 from mcr_bench.bench.report.html.pictures import gallery
 from mcr_bench.bench.report.html.runs import lines_markup, runs_id, settings_id
 from mcr_bench.bench.report.html.tables import Link, notes_of, table_markup
@@ -22,26 +23,32 @@ SHOWN_COMMANDS = 3
 def section_markup(section: Section, pictures: Sequence[Picture], cost_baseline: str, name: str) -> Markup:
     """The whole part of the page. name: its anchor, which begins the ids of everything inside."""
     found = section.comparison
-    table = comparison_table(found, cost_baseline, lambda _: _leading(section.claims))
+    lines = part("runs and settings", partial(lines_markup, found, name))
     return tag(
         "section",
         tag("h3", found.title),
-        words(section.claims),
-        tag("p", "A method leads to its settings, a number to the runs behind it.", class_="hint screen"),
-        table_markup(table, found.title, line_links(found, list(found.lines), name)),
-        notes_of(table, leave_out=protocol_notes(found)),
+        part("the result in words", partial(words, section.claims)),
+        part("table", partial(_table, section, cost_baseline, name)),
         tag("h4", "Protocol"),
-        protocol_card(found),
-        _statistics(section.claims, name),
+        part("protocol", partial(protocol_card, found)),
+        part("statistics", partial(_statistics, section.claims, name)),
         tag("h4", "Figures") if pictures else Markup(),
         gallery(pictures, f"{name}-f"),
-        fold(
-            tag("h4", f"Runs and settings of every line ({len(found.rows)} runs)"),
-            lines_markup(found, name),
-            id=f"{name}-lines",
-        ),
+        fold(tag("h4", f"Runs and settings of every line ({len(found.rows)} runs)"), lines, id=f"{name}-lines"),
         id=name,
         class_="comparison",
+    )
+
+
+def _table(section: Section, cost_baseline: str, name: str) -> Markup:
+    found = section.comparison
+    table = comparison_table(found, cost_baseline, lambda _: _leading(section.claims))
+    return join(
+        [
+            tag("p", "A method leads to its settings, a number to the runs behind it.", class_="hint screen"),
+            table_markup(table, found.title, line_links(found, list(found.lines), name)),
+            notes_of(table, leave_out=protocol_notes(found)),
+        ]
     )
 
 
