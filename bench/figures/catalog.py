@@ -131,6 +131,7 @@ def look_of(comparisons: Iterable[Comparison], sources: Sources) -> Marks:
 def _tasks(comparisons: Sequence[Comparison], sources: Sources, look: Marks) -> Iterator[Task]:
     for found in comparisons:
         file = [found.dataset, "-".join(found.modalities), found.protocol, found.preset, *found.shared]
+        file += [f"older data {found.data}"] if found.older else []
         for name, draw in _of_comparison(found, sources, look).items():
             yield Task(CARDS[name], file, found.title, draw)
     yield Task(

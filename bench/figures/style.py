@@ -76,6 +76,8 @@ RC: Any = {
 COLOURS = [c for i, c in enumerate(seaborn.color_palette("colorblind").as_hex()) if i not in (6, 7, 8)]
 # One marker more or less than a multiple of the colours: pairs of both repeat only after 7 x 9 lines.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+# Thin arms vanish at the size of a disc, filled and open alike.
+LARGER = {"P": 1.5, "X": 1.4, "^": 1.15, "v": 1.15, "<": 1.15, ">": 1.15}
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 # Parts of a whole lie side by side: ordered so that neighbours differ in lightness as well.
 PARTS = ("#0173b2", "#de8f05", "#56b4e9", "#7a3b00", "#029e73", "#cc78bc")
@@ -97,6 +99,10 @@ class Mark:
     colour: str
     marker: str
     dashes: Any = "-"
+
+    def size(self, points: float) -> float:
+        """Of the marker, so that it looks as large as a disc of so many points."""
+        return points * LARGER.get(self.marker, 1.0)
 
 
 Marks = Mapping[str, Mark]
@@ -247,7 +253,8 @@ def legend_above(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) 
 
 def handle(mark: Mark, line: bool = True) -> Line2D:
     """What stands for a mark in a legend."""
-    return Line2D([], [], color=mark.colour, marker=mark.marker, ls=mark.dashes if line else "none", markersize=4)
+    return Line2D([], [], color=mark.colour, marker=mark.marker, ls=mark.dashes if line else "none",
+                  markersize=mark.size(4))  # fmt: skip
 
 
 def render(figure: Figure, form: str, dpi: int = DPI) -> bytes:

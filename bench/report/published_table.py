@@ -71,7 +71,8 @@ def _wide(table: PublishedTable, given: Answers, margin: float) -> Table:
 def _long(table: PublishedTable, given: Answers, margin: float) -> Table:
     lines = [_line(number, given[place]) for place, number in table.numbers.items()]
     digits = tuple(0 if name == "published n" else 2 for name in LONG)
-    return Table(f"{table.title}, one line per number", LONG, digits, lines, _explanations(table, margin))
+    notes = [*_explanations(table, margin), *_samples(given)]
+    return Table(f"{table.title}, one line per number", LONG, digits, lines, notes)
 
 
 def _line(number: Number, answer: Answer) -> tuple[Cell, ...]:
@@ -117,7 +118,15 @@ def _decimals(value: float) -> int:
 
 
 def _notes(table: PublishedTable, given: Answers, margin: float) -> list[str]:
-    return [*_explanations(table, margin), *_reasons(table, given), *_commands(given)]
+    return [*_explanations(table, margin), *_samples(given), *_reasons(table, given), *_commands(given)]
+
+
+def _samples(given: Answers) -> list[str]:
+    """The sizes of the parts that our runs saw, per column."""
+    sizes: dict[str, dict[str, None]] = {}
+    for (_, column), answer in given.items():
+        sizes.setdefault(column, {}).update(dict.fromkeys(answer.samples))
+    return [f"samples of our runs, {column}: {'; '.join(found)}" for column, found in sizes.items() if found]
 
 
 def _explanations(table: PublishedTable, margin: float) -> list[str]:

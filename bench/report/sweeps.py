@@ -9,6 +9,7 @@ from statistics import fmean
 from mcr_bench.bench.report.claim_notes import folds_note
 from mcr_bench.bench.report.claims import Pair, baseline_of, values_of
 from mcr_bench.bench.report.lines import SHARES, Comparison, Row, modalities_of, overlap_of, pairs_of
+from mcr_bench.bench.report.sizes import sizes_note
 from mcr_bench.bench.report.table import Cell, Table
 from mcr_bench.bench.statistics.intervals import Interval
 from mcr_bench.bench.statistics.verdict import mean_interval
@@ -35,13 +36,13 @@ class Sweep:
 
 
 def sweeps(comparisons: Iterable[Comparison]) -> list[Sweep]:
-    """Groups of comparisons that differ only in the dials of their dataset; groups of one are left out.
+    """Groups of comparisons that differ only in the dials of their dataset; groups of one are left out, and older data.
 
     To scale where one number varies, else side by side, ordered by the last dial that varies.
     """
     groups: dict[tuple[object, ...], list[Comparison]] = {}
     for found in comparisons:
-        if found.lines:
+        if found.lines and not found.older:
             key = (found.dataset, found.protocol, found.preset, found.modalities, found.metric)
             groups.setdefault(key, []).append(found)
     return [sweep for group in groups.values() if len(group) > 1 and (sweep := _sweep(group))]
@@ -66,6 +67,7 @@ def sweep_table(sweep: Sweep, baseline: str) -> Table:
         f"− {baseline}: difference with its 95 % t interval, {unit}, paired by the (seed, fold) that every setting has",
         "secondary: no correction for multiplicity",
         folds_note(first.rows),
+        *sizes_note(row for found in sweep.comparisons for row in found.rows),
     ]
     title = f"{sweep.title} · sweep of {sweep.name} · test {first.metric}" + f" ({unit})" * (scale == 100)
     return Table(title, columns, (0, *[digits] * (len(columns) - 2), 0), rows, list(filter(None, notes)))

@@ -79,9 +79,9 @@ def environment_markup(environment: Environment) -> Markup:
 
 
 def _places(contents: Contents) -> dict[Place, str]:
-    """Where the runs of a dataset, protocol, preset, set of modalities, method and settings stand."""
+    """Where the runs of a dataset, protocol, preset, set of modalities, method and settings stand; the newest data."""
     found: dict[Place, str] = {}
-    for i, section in enumerate(contents.sections):
+    for i, section in sorted(enumerate(contents.sections), key=lambda pair: pair[1].comparison.older):
         for j, runs in enumerate(section.comparison.lines.values()):
             row = runs[0]
             names = (row["dataset"], row["protocol"], row["preset"], " + ".join(sorted(modalities_of(row))))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from math import isfinite
 
-from mcr_bench.bench.report.claim_tables import claim_tables, command, power_lines
+from mcr_bench.bench.report.claim_tables import claim_tables, command, power_lines, remedy
 from mcr_bench.bench.report.claims import Against, Claims, cannot, leading
 from mcr_bench.bench.report.html.contents import Picture, Section
 from mcr_bench.bench.report.html.markup import Markup, definitions, fold, items, join, part, tag
@@ -12,11 +12,10 @@ from mcr_bench.bench.report.html.pictures import gallery
 from mcr_bench.bench.report.html.runs import lines_markup, runs_id, settings_id
 from mcr_bench.bench.report.html.tables import Link, notes_of, table_markup
 from mcr_bench.bench.report.lines import Comparison
+from mcr_bench.bench.report.sizes import split_sizes
 from mcr_bench.bench.report.table import Table, comparison_table, protocol_notes
 
 OPTIMISER = "optimiser: "
-PARTS = (("training", "data/train_samples"), ("validation", "data/val_samples"), ("test", "data/test_samples"))
-LISTED_SIZES = 6
 SHOWN_COMMANDS = 3
 
 
@@ -59,9 +58,12 @@ def words(found: Claims | str) -> Markup:
     if found.power is None:
         return items(power_lines(found), class_="words")
     if not found.power.reachable:
-        mend = command(found.comparison, found.power.needed)
-        shown = _commands(mend, tag("pre", tag("code", mend)))
-        return tag("div", tag("p", f"This design cannot say: {cannot(found)}."), shown, class_="words")
+        return tag(
+            "div",
+            tag("p", f"This design cannot say: {cannot(found)}."),
+            _remedy(found, found.power.needed),
+            class_="words",
+        )
     neither = [one for one in found.against if one.label in found.neither]
     groups = (
         (f"Better than {found.baseline}", [one for one in found.against if one.label in found.better]),
@@ -76,6 +78,13 @@ def words(found: Claims | str) -> Markup:
         size = f"a difference of {found.power.detectable:.2g} {found.unit} (median over methods)"
         entries.append(("Found with 80 % power", size))
     return definitions(entries, class_="words")
+
+
+def _remedy(found: Claims, needed: int) -> Markup:
+    if found.comparison.older:
+        return tag("p", f"To get there: {remedy(found)}.")
+    text = command(found.comparison, needed)
+    return _commands(text, tag("pre", tag("code", text)))
 
 
 def line_links(found: Comparison, labels: Sequence[str], name: str) -> Link:
@@ -100,7 +109,7 @@ def protocol_card(found: Comparison) -> Markup:
         ("Modalities", ", ".join(found.modalities)),
         ("Protocol", _listed(t.get("protocol_card") or found.protocol for t in tags)),
         ("Metric", found.metric),
-        ("Samples", _sizes(found)),
+        ("Samples", _listed(split_sizes(found.rows))),
         ("Folds", _numbers(folds)),
         ("Seeds", _numbers(seeds)),
         ("Preset", _listed(f"{preset}, origin: {origin}" if origin else preset for preset, origin in origins)),
@@ -108,7 +117,7 @@ def protocol_card(found: Comparison) -> Markup:
         ("Optimiser", _listed(optimisers)),
         ("Data fingerprint", _listed(t.get("fingerprint", "") for t in tags)),
     ]
-    if found.rows:
+    if found.rows and not found.older:
         text = command(found, len(seeds))
         entries.append(("Command", _commands(text, tag("code", text))))
     return definitions(entries, class_="card")
@@ -170,14 +179,3 @@ def _numbers(values: set[int]) -> str:
     if len(ordered) > 2 and ordered == list(range(ordered[0], ordered[-1] + 1)):
         return f"{ordered[0]} to {ordered[-1]} ({len(ordered)})"
     return ", ".join(map(str, ordered))
-
-
-def _sizes(found: Comparison) -> object:
-    """The parts' sizes; those of several folds beside each other."""
-    sizes = dict.fromkeys(
-        ", ".join(f"{name} {row['metrics'][key]:.0f}" for name, key in PARTS if key in row["metrics"])
-        for row in found.rows
-    )
-    texts = [text for text in sizes if text]
-    more = len(texts) - LISTED_SIZES
-    return _listed([*texts[:LISTED_SIZES], *([f"and {more} more"] if more > 0 else [])])
