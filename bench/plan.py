@@ -209,7 +209,7 @@ def _in_short(error: UserError) -> str:
 def make_dataset(name: str, data_root: Path, dials: Mapping[str, Any]) -> "Dataset":
     """The adapter, placed at the user's file or at DATA_ROOT/NAME."""
     cls = registry.dataset(name)
-    location = Path(name) if cls.suffixes else data_root / cls.name
+    location = Path(name).expanduser() if cls.suffixes else data_root / cls.name
     return build(cls, dials, location=location)
 
 

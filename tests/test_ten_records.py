@@ -2,6 +2,7 @@
 nothing but what it has a plain reason for."""
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from mcr_bench.bench.commands import drawing
+from mcr_bench.bench.figures import style
 from mcr_bench.bench.tracking import Record
 from mcr_bench.cli import app
 from mcr_bench.tests.recorded import empty_record, pretend, save
@@ -47,7 +50,7 @@ def regression(record: Record, folder: Path) -> None:
 def modalities(record: Record, folder: Path) -> None:
     for count in (1, 3, 6):
         methods = ("unimodal", "joint") if count == 1 else ("joint", "ensemble", "mcr")
-        pretend(record, save(folder / f"of{count}.npz", count), *methods, seeds=(0, 1))
+        pretend(record, save(folder / f"of{count}.npz", count), *methods)
 
 
 def no_ensemble(record: Record, folder: Path) -> None:
@@ -83,6 +86,12 @@ def kind(request: Any, template: Record, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     request.param(empty_record(template, tmp_path / "home"), tmp_path)
     return str(request.param.__name__)
+
+
+@pytest.fixture(autouse=True)
+def _one_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each figure once as SVG; the files of every format are tested elsewhere."""
+    monkeypatch.setattr(drawing, "rendered", partial(style.rendered, formats=("svg",)))
 
 
 def call(*arguments: str) -> Result:

@@ -19,7 +19,8 @@ from mcr_bench.bench.statistics.ranks import Ranks, rank
 NOTHING = "no two methods have finished runs on every dataset"
 RULE = (
     "one comparison per dataset: of its newest data, its first preset (else the oldest on record), the most "
-    "modalities, the fewest shared settings, the most runs; one line per method: that with the fewest settings of its own"
+    "modalities, the fewest shared settings, the most runs; one line per method: that with the fewest settings of its "
+    "own"
 )
 
 
