@@ -41,7 +41,7 @@ def read_comparisons(record: Record, dataset: str | None, cost_baseline: str) ->
 
 
 def finished_comparisons(rows: Iterable[Row], cost_baseline: str) -> list[Comparison]:
-    """The comparisons of these rows that have a finished run; a dataset whose rows fit no comparison is said."""
+    """The comparisons of these rows that have a finished run; what has none is said, with the reason."""
     by_dataset: dict[str, list[Row]] = {}
     for row in rows:
         by_dataset.setdefault(row["dataset"], []).append(row)
@@ -49,7 +49,19 @@ def finished_comparisons(rows: Iterable[Row], cost_baseline: str) -> list[Compar
         attempt(partial(comparisons, of_one, cost_baseline), partial(_nothing, name))
         for name, of_one in sorted(by_dataset.items())
     ]
-    return [one for made in found for one in made if one.lines]
+    every = [one for made in found for one in made]
+    for one in every:
+        if not one.lines:
+            _say_left_out(one.title, _unfinished(one))
+    return [one for one in every if one.lines]
+
+
+def _unfinished(one: Comparison) -> str:
+    """Why a comparison has no line."""
+    reasons = dict.fromkeys(str(row["tags"].get("failure") or "see its log") for row in one.failed)
+    failed = f"; {len(one.failed)} failed: {'; '.join(reasons)}" if one.failed else ""
+    stopped = f"; {len(one.unfinished)} not finished" if one.unfinished else ""
+    return f"no finished run with a value{failed}{stopped}"
 
 
 def all_claims(

@@ -27,6 +27,7 @@ class Comparison:
     failed: runs that no finished run covers. replaced: how many older runs are left out. skipped: (method, reason).
     valueless: current finished runs without a finite value of the metric, which are in no line.
     data: short fingerprint and day, where other data went by the same name; older: whether these are not the newest.
+    unfinished: runs that were stopped or are still going, and that no finished run covers.
     """
 
     dataset: str
@@ -42,6 +43,7 @@ class Comparison:
     valueless: list[Row] = field(default_factory=list)
     data: str = ""
     older: bool = False
+    unfinished: list[Row] = field(default_factory=list)
 
     @property
     def title(self) -> str:
@@ -172,10 +174,11 @@ def _comparison(
         preset=last["preset"],
         shared=tuple(shared),
         lines=_ordered(latest, baseline),
-        failed=_failed(rows),
+        failed=_uncovered(rows, "failed"),
         replaced=len(finished) - sum(map(len, latest.values())),
         skipped=skipped,
         valueless=valueless,
+        unfinished=_uncovered(rows, "killed", "running"),
     )
 
 
@@ -225,11 +228,11 @@ def _by_modalities(group: list[Row]) -> list[tuple[tuple[str, ...], list[Row]]]:
     ]
 
 
-def _failed(rows: list[Row]) -> list[Row]:
-    """Failed runs whose label, seed and fold no finished run covers."""
+def _uncovered(rows: list[Row], *statuses: str) -> list[Row]:
+    """Runs that ended so and whose label, seed and fold no finished run covers."""
     finished = {(row["label"], row["seed"], row["fold"]) for row in rows if row["status"] == "finished"}
-    failed = [row for row in rows if row["status"] == "failed"]
-    return [row for row in failed if (row["label"], row["seed"], row["fold"]) not in finished]
+    found = [row for row in rows if row["status"] in statuses]
+    return [row for row in found if (row["label"], row["seed"], row["fold"]) not in finished]
 
 
 def _latest(rows: list[Row]) -> dict[str, list[Row]]:

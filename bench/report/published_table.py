@@ -126,7 +126,7 @@ def _samples(given: Answers) -> list[str]:
     sizes: dict[str, dict[str, None]] = {}
     for (_, column), answer in given.items():
         sizes.setdefault(column, {}).update(dict.fromkeys(answer.samples))
-    return [f"samples of our runs, {column}: {'; '.join(found)}" for column, found in sizes.items() if found]
+    return [f"split sizes of our runs, {column}: {'; '.join(found)}" for column, found in sizes.items() if found]
 
 
 def _explanations(table: PublishedTable, margin: float) -> list[str]:

@@ -19,7 +19,7 @@ def split_sizes(rows: Iterable[Row]) -> list[str]:
 def sizes_note(rows: Iterable[Row]) -> list[str]:
     """The note under a table; none where no size is on record."""
     found = split_sizes(rows)
-    return [f"samples: {'; '.join(found)}"] if found else []
+    return [f"split sizes: {'; '.join(found)}"] if found else []
 
 
 def _sizes(row: Row) -> str:

@@ -11,6 +11,7 @@ from mcr_bench.bench.report.claims import Pair, baseline_of, values_of
 from mcr_bench.bench.report.lines import SHARES, Comparison, Row, modalities_of, overlap_of, pairs_of
 from mcr_bench.bench.report.sizes import sizes_note
 from mcr_bench.bench.report.table import Cell, Table
+from mcr_bench.bench.report.versions import dials_of
 from mcr_bench.bench.statistics.intervals import Interval
 from mcr_bench.bench.statistics.verdict import mean_interval
 
@@ -36,16 +37,23 @@ class Sweep:
 
 
 def sweeps(comparisons: Iterable[Comparison]) -> list[Sweep]:
-    """Groups of comparisons that differ only in the dials of their dataset; groups of one are left out, and older data.
+    """Groups of comparisons that differ only in the dials of their dataset; groups of one are left out.
 
     To scale where one number varies, else side by side, ordered by the last dial that varies.
     """
     groups: dict[tuple[object, ...], list[Comparison]] = {}
     for found in comparisons:
-        if found.lines and not found.older:
+        if found.lines:
             key = (found.dataset, found.protocol, found.preset, found.modalities, found.metric)
             groups.setdefault(key, []).append(found)
-    return [sweep for group in groups.values() if len(group) > 1 and (sweep := _sweep(group))]
+    current = [_newest(group) for group in groups.values()]
+    return [sweep for group in current if len(group) > 1 and (sweep := _sweep(group))]
+
+
+def _newest(group: list[Comparison]) -> list[Comparison]:
+    """Without those of older data where the newest were run at the same setting."""
+    known = {dials_of(found) for found in group if not found.older}
+    return [found for found in group if not found.older or dials_of(found) not in known]
 
 
 def sweep_table(sweep: Sweep, baseline: str) -> Table:

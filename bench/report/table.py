@@ -161,6 +161,7 @@ def _notes(found: Comparison, baseline: str, reason: str) -> list[str]:
         f"left out: {row['label']}, seed {row['seed']}: finished without a finite test {row['metric']}"
         for row in found.valueless
     ]
+    notes += [f"not finished: {row['label']}, seed {row['seed']}: {row['status']}" for row in found.unfinished]
     if found.replaced:
         notes.append(f"left out: {found.replaced} older run(s) from before the settings, code or harness changed")
     reasons: dict[str, list[str]] = {}

@@ -18,7 +18,7 @@ def told_apart(found: Sequence["Comparison"]) -> list["Comparison"]:
     The data are told by the beginning of their fingerprint and the day of their last run (UTC). Comparisons without a
     finished run are left as they are.
     """
-    by_name = _marked(found, lambda one: (one.dataset, _dials(one)), fingerprint)
+    by_name = _marked(found, lambda one: (one.dataset, dials_of(one)), fingerprint)
     return _marked(by_name, lambda one: one.title, _identity)
 
 
@@ -55,7 +55,7 @@ def _texts(group: dict[str, list["Comparison"]]) -> Iterable[tuple["Comparison",
             yield one, (f"{data[:SHORT]} of {day}", data != newest)
 
 
-def _dials(one: "Comparison") -> frozenset[tuple[str, str]]:
+def dials_of(one: "Comparison") -> frozenset[tuple[str, str]]:
     """How the data were asked for; a run's row holds it among its params."""
     row: Row = one.rows[-1]
     return frozenset((key, value) for key, value in row.get("params", {}).items() if key.startswith(DIAL))
