@@ -20,8 +20,10 @@ from mcr_bench.bench.commands.options import (
     PlanOnly,
     PresetName,
     ProtocolName,
+    Published,
     Settings,
     TrackingUri,
+    WhichPublished,
 )
 from mcr_bench.bench.commands.output import nothing_in, print_json, say
 from mcr_bench.bench.commands.verb import verb
@@ -151,19 +153,20 @@ def describe(
 @app.command()
 @verb
 def results(
-    dataset: Annotated[str | None, typer.Option(help="Only this dataset, as tables call it.")] = None,
+    dataset: OneDataset = None,
     method: Annotated[str | None, typer.Option(help="Only this method.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the rows to this file.")] = None,
     tracking_uri: TrackingUri = None,
     as_json: AsJson = False,
 ) -> None:
     """Print one row per run of the record."""
+    from mcr_bench.bench.commands.choosing import chosen
     from mcr_bench.bench.report import terminal
     from mcr_bench.bench.report.cards import grid_text
     from mcr_bench.bench.tracking import Record
 
     record = Record(tracking_uri)
-    rows = record.rows(dataset, method)
+    rows = chosen(record.rows(), dataset, method)
     if csv is not None:
         terminal.write_csv(rows, csv)
         say(f"{len(rows)} runs written to {csv}.", err=True)
@@ -205,6 +208,7 @@ def tables(
     dataset: OneDataset = None,
     baseline: Baseline = BASELINE,
     margin: Annotated[float, typer.Option(min=0, help="Points within which a published number is reproduced.")] = 2.0,
+    published: Published = WhichPublished.ALL,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Write the tables of the record, and published numbers beside ours, to results/tables/.
@@ -215,7 +219,7 @@ def tables(
     from mcr_bench.bench.tracking import Record
 
     record = Record(tracking_uri)
-    if not write_record_tables(record, dataset, baseline, COST_BASELINE, margin):
+    if not write_record_tables(record, dataset, baseline, COST_BASELINE, margin, published):
         say(nothing_in(record, dataset))
 
 
@@ -253,6 +257,7 @@ def report(
     output: Annotated[Path | None, typer.Option(help="The file. Default: results/report.html.")] = None,
     dataset: OneDataset = None,
     baseline: Baseline = BASELINE,
+    published: Published = WhichPublished.MINE,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Write one self-contained HTML file: summary, tables, figures, statistics, protocols, settings, runs."""
@@ -260,7 +265,8 @@ def report(
     from mcr_bench.bench.tracking import Record
 
     record = Record(tracking_uri)
-    say(write_html_report(record, dataset, baseline, COST_BASELINE, output or record.home / "report.html"))
+    path = output or record.home / "report.html"
+    say(write_html_report(record, dataset, baseline, COST_BASELINE, path, published))
 
 
 @app.command()

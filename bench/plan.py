@@ -14,6 +14,7 @@ from mcr_bench.bench.overview import Overview, overview
 from mcr_bench.bench.presets import Preset, preset_of
 from mcr_bench.bench.resolve import layered, resolve_dataset
 from mcr_bench.bench.runs import RunSpec
+from mcr_bench.bench.seed_advice import seed_advice
 from mcr_bench.bench.settings import build
 from mcr_bench.bench.specs import reason_against, specs_of
 
@@ -132,6 +133,7 @@ def make_plan_of(requests: Sequence[Request]) -> Plan:
             raise UserError(request.locate(str(error))) from error
     if not plan.absent:
         plan.require_runs()
+    plan.announcements += seed_advice(plan.runs)
     return plan
 
 
@@ -230,7 +232,7 @@ def _in_short(error: UserError) -> str:
 def make_dataset(name: str, data_root: Path, dials: Mapping[str, Any]) -> "Dataset":
     """The adapter, placed at the user's file or at DATA_ROOT/NAME."""
     cls = registry.dataset(name)
-    location = Path(name) if cls.suffixes else data_root / cls.name
+    location = Path(name).expanduser() if cls.suffixes else data_root / cls.name
     return build(cls, dials, location=location)
 
 
@@ -309,12 +311,5 @@ def _announce(plan: Plan, scene: Scene, request: Request) -> None:
     if request.fold is None and len(set(counts)) > 1:
         lines.append(
             f"{scene.data.label}: {len(pairs)} seeds over {len(counts)} folds are unbalanced: runs per fold {counts}."
-        )
-    if len(pairs) < 6:
-        least = 2 / 2 ** len(pairs)
-        seeds = "1 seed" if len(pairs) == 1 else f"{len(pairs)} seeds"
-        lines.append(
-            f"{scene.data.label}: {seeds} cannot show a difference at p < .05: "
-            f"the paired sign-flip test reaches p = {least:g} at best; 10 seeds can (--seeds 10)."
         )
     plan.announcements += [line for line in lines if line not in plan.announcements]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock
 
-from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.errors import UserError, one_line, told_by
 from mcr_bench.bench.executors.events import EpochDone
 from mcr_bench.bench.record.artifacts import Artifacts
 from mcr_bench.bench.record.runs import PREFIX, PRESETS, Reader, Row, StoredRun, newest, preset_tags, row_of
@@ -134,11 +134,14 @@ class Record:
                 keep_samples(run.run_id, path, self._samples_cache)
         del self._open[spec.key]
 
-    def fail(self, spec: "RunSpec", traceback: str) -> None:
-        """Log why the run failed: the last line as tag `failure`, all of it as artifact `failure.txt`."""
+    def fail(self, spec: "RunSpec", traceback: str, reason: str = "") -> None:
+        """Log why the run failed: type and text of the error as tag `failure`, the traceback as `failure.txt`.
+
+        reason: type and text, where the traceback does not end with them.
+        """
         run = self._open.pop(spec.key)
         self._flush(run)
-        self._write(self._client.set_tag, run.run_id, "failure", last_line(traceback)[:1000])
+        self._write(self._client.set_tag, run.run_id, "failure", one_line(reason or told_by(traceback)))
         self._client.log_text(run.run_id, traceback, "failure.txt")
         self._write(self._client.set_terminated, run.run_id, "FAILED")
 
@@ -312,11 +315,6 @@ class Record:
     def _log_metrics(self, run_id: str, metrics: Sequence[Any]) -> None:
         for part in _parts(metrics, BATCH):
             self._write(self._client.log_batch, run_id, metrics=part)
-
-
-def last_line(text: str) -> str:
-    """The last line that says something."""
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
 
 
 def _parts(items: Iterable[T], size: int) -> list[list[T]]:

@@ -63,7 +63,7 @@ def test_other_floats_are_scores_without_a_word() -> None:
 
 def test_whole_numbers_can_be_scores() -> None:
     found = read(THREE + 25, task="regression")
-    assert (found.target.dtype, found.target[:3].tolist(), found.notes) == (np.float32, [25, 26, 27], ())
+    assert (found.target.dtype, found.target[:3].tolist(), found.notes) == (np.float64, [25, 26, 27], ())
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.float32])

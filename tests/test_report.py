@@ -142,9 +142,12 @@ def test_the_environment_counts_runs_per_value() -> None:
     assert list(found["commit"]) == ["not recorded", "abc"]
 
 
-def test_two_comparisons_of_one_title_have_figures_of_their_own() -> None:
+def test_two_comparisons_on_data_of_one_name_have_figures_of_their_own() -> None:
     rows = runs(6) + runs(6, tags={"data_identity": "e"})
-    text = report_page(contents(rows, pictures=[picture(TITLE, text="first"), picture(TITLE, text="second")]))
+    titles = [found.title for found in compared(rows)]
+    assert len(set(titles)) == 2
+    drawn = [picture(title, text=text) for title, text in zip(titles, ("first", "second"), strict=True)]
+    text = report_page(contents(rows, pictures=drawn))
     assert text.index('id="c0"') < text.index(">first<") < text.index('id="c1"') < text.index(">second<")
 
 

@@ -1,6 +1,7 @@
 """Drawing figures of a record."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from mcr_bench.bench import registry
@@ -8,7 +9,8 @@ from mcr_bench.bench.commands.output import say
 from mcr_bench.bench.commands.written import writing
 from mcr_bench.bench.errors import unknown
 from mcr_bench.bench.figures.catalog import CARDS, Drawn, Sources, all_figures
-from mcr_bench.bench.figures.style import save
+from mcr_bench.bench.figures.style import rendered, write_files
+from mcr_bench.bench.guard import attempt
 from mcr_bench.bench.report.lines import Comparison
 from mcr_bench.bench.tracking import Record
 from mcr_bench.bench.tuning.budget import budget_curves
@@ -31,7 +33,7 @@ def figures_of(
         baseline=baseline,
         history=record.history,
         samples=record.samples,
-        budgets=budget_curves(record.home),
+        budgets=attempt(partial(budget_curves, record.home), str),
     )
     return all_figures(found, sources, only)
 
@@ -40,9 +42,10 @@ def save_figures(drawn: Iterable[Drawn], folder: Path) -> list[Path]:
     """Write the figures, say which were left out and why; returns the files."""
     written = []
     for one in drawn:
-        if isinstance(one.result, str):
-            say(f"left out: {one.card.name} of {one.about}: {one.result}", err=True)
+        files = one.result if isinstance(one.result, str) else attempt(partial(rendered, one.result), str)
+        if isinstance(files, str):
+            say(f"left out: {one.card.name} of {one.about}: {files}", err=True)
         else:
             with writing(folder):
-                written += save(one.result, folder, one.stem)
+                written += write_files(files, folder, one.stem)
     return written

@@ -1,9 +1,16 @@
 """Options that several verbs share. Imported at start-up, so nothing heavy here."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class WhichPublished(StrEnum):
+    ALL = "all"
+    MINE = "mine"
+
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
 DataRoot = Annotated[Path, typer.Option(help="Parent folder of the prepared datasets.")]
@@ -25,5 +32,10 @@ DatasetName = Annotated[str, typer.Argument(help="A dataset (`mcr-bench list dat
 Jobs = Annotated[int | None, typer.Option(min=1, help="Worker processes. Default: one per core.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
 PlanOnly = Annotated[bool, typer.Option("--plan", help="Show what would be trained, and train nothing.")]
-OneDataset = Annotated[str | None, typer.Option("--dataset", help="Only this dataset, as `results` calls it.")]
+OneDataset = Annotated[
+    str | None, typer.Option("--dataset", help="Only this dataset: its name in tables, or the file given to `run`.")
+]
+Published = Annotated[
+    WhichPublished, typer.Option("--published", help="Published tables: all, or mine: with a column on your data.")
+]
 Baseline = Annotated[str, typer.Option(help="Methods are tested against this method or line of a table.")]

@@ -1,6 +1,7 @@
 """Printing for the verbs: text, JSON and tables."""
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -22,8 +23,13 @@ def print_json(value: Any) -> None:
 
 
 def nothing_in(record: "Record", *asked: str | None) -> str:
-    """That the record holds no such run, and what to do about it."""
+    """That the record holds no such finished run, and what to do about it."""
+    rows = record.rows()
+    ended = Counter(row["status"] for row in rows)
+    if ended and not ended["finished"]:
+        counts = ", ".join(f"{count} {status}" for status, count in sorted(ended.items()))
+        return f"The record at {record.uri} holds no finished run ({counts}). `mcr-bench results` lists what there is."
     names = " and ".join(f"'{name}'" for name in asked if name)
-    if names:
+    if names and rows:
         return f"No run of {names} in the record at {record.uri}. `mcr-bench results` shows what there is."
     return f"The record at {record.uri} holds no run yet. Start with: mcr-bench run --methods all --dataset synthetic"

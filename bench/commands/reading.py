@@ -1,21 +1,27 @@
 """Reading a record: comparisons, claims, tables and figures of what was run."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain
+from typing import Any
 
 from rich.text import Text
 
 from mcr_bench.bench import registry
+from mcr_bench.bench.commands.choosing import chosen
 from mcr_bench.bench.commands.output import print_json, say
 from mcr_bench.bench.console import SafeConsole
 from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.guard import attempt
 from mcr_bench.bench.report.claim_tables import baseline_command, claim_data, claim_tables, power_lines, summary
-from mcr_bench.bench.report.claims import Claims, baseline_of, claims, leading
+from mcr_bench.bench.report.claims import ALPHA, Claims, baseline_of, claims, leading
 from mcr_bench.bench.report.lines import Comparison, Row, comparisons
 from mcr_bench.bench.report.published_table import published_tables
 from mcr_bench.bench.report.ranking import rank_data, rank_datasets, rank_table
 from mcr_bench.bench.report.sweeps import sweep_table, sweeps
 from mcr_bench.bench.report.table import Lead, Table, comparison_table
 from mcr_bench.bench.report.terminal import print_tables
+from mcr_bench.bench.statistics.ranks import Ranks
 from mcr_bench.bench.tracking import Record
 
 TABLES = {
@@ -26,57 +32,60 @@ TABLES = {
 }
 
 
+Made = tuple[str, Callable[[], Table]]  # what a table is of, and what makes it
+
+
 def read_comparisons(record: Record, dataset: str | None, cost_baseline: str) -> list[Comparison]:
     """The comparisons of the record that have a finished run."""
-    return [found for found in comparisons(chosen(record.rows(), dataset), cost_baseline) if found.lines]
+    return finished_comparisons(chosen(record.rows(), dataset), cost_baseline)
 
 
-def chosen(rows: list[Row], dataset: str | None) -> list[Row]:
-    """The rows of one dataset, None: all; UserError for one that a record with runs has no run of."""
-    names = {row["dataset"] for row in rows}
-    if dataset is not None and names and dataset not in names:
-        raise unknown("dataset on record", dataset, names)
-    return [row for row in rows if dataset in (None, row["dataset"])]
+def finished_comparisons(rows: Iterable[Row], cost_baseline: str) -> list[Comparison]:
+    """The comparisons of these rows that have a finished run; what has none is said, with the reason."""
+    by_dataset: dict[str, list[Row]] = {}
+    for row in rows:
+        by_dataset.setdefault(row["dataset"], []).append(row)
+    found = [
+        attempt(partial(comparisons, of_one, cost_baseline), partial(_nothing, name))
+        for name, of_one in sorted(by_dataset.items())
+    ]
+    every = [one for made in found for one in made]
+    for one in every:
+        if not one.lines:
+            _say_left_out(one.title, _unfinished(one))
+    return [one for one in every if one.lines]
+
+
+def _unfinished(one: Comparison) -> str:
+    """Why a comparison has no line."""
+    reasons = dict.fromkeys(str(row["tags"].get("failure") or "see its log") for row in one.failed)
+    failed = f"; {len(one.failed)} failed: {'; '.join(reasons)}" if one.failed else ""
+    stopped = f"; {len(one.unfinished)} not finished" if one.unfinished else ""
+    return f"no finished run with a value{failed}{stopped}"
 
 
 def all_claims(
-    found: Sequence[Comparison], record: Record, baseline: str, metric: str | None = None, alpha: float = 0.05
+    found: Sequence[Comparison], record: Record, baseline: str, metric: str | None = None, alpha: float = ALPHA
 ) -> tuple[list[Claims], list[str]]:
-    """The claims of every comparison that has the baseline and the metric, and why the others have none."""
-    known = {name for one in found for name in _metrics(one)}
-    if metric is not None and metric not in known:
-        raise unknown("metric on record", metric, known)
-    if not 0 < alpha < 1:
-        raise UserError(f"--alpha {alpha:g}: not allowed. Give a number between 0 and 1, such as 0.05.")
-    if found and not has_baseline(found, baseline):
-        names = {label for one in found for label in one.lines} | {row["method"] for one in found for row in one.rows}
-        if baseline in registry.method_names():
-            run, others = baseline_command(found[0], baseline), ", ".join(sorted(names))
-            raise UserError(f"--baseline: no run of {baseline} on record. Run it: {run} ; or name one of: {others}.")
-        raise UserError(f"--baseline: {unknown('method on record', baseline, names)}")
-    made, missing = [], []
-    for one in found:
-        line = baseline_of(one, baseline)
-        if line is None:
-            run = f", or run it: {baseline_command(one, baseline)}" if baseline in registry.method_names() else ""
-            missing.append(f"{one.title}: no run of {baseline} to compare with; give another --baseline{run}")
-        elif metric is not None and metric not in _metrics(one):
-            missing.append(f"{one.title}: no run logged {metric}")
-        else:
-            made.append(claims(one, line, metric, alpha, record.samples))
-    return made, missing
+    """The claims of every comparison that has the baseline and the metric, and why the others have none.
+
+    UserError for a baseline or metric that no comparison has, and for an alpha that is not allowed.
+    """
+    answers = _answers(found, record, baseline, metric, alpha)
+    missing = [f"{one.title}: {text}" for one, text in zip(found, answers, strict=True) if isinstance(text, str)]
+    return [one for one in answers if isinstance(one, Claims)], missing
+
+
+def claims_or_why(found: Sequence[Comparison], record: Record, baseline: str) -> list[Claims | str]:
+    """The claims of every comparison, in their order, or why it has none; UserError for what is no method at all."""
+    if baseline in registry.method_names() and not has_baseline(found, baseline):
+        return [f"no run of {baseline} to compare with" for _ in found]
+    return _answers(found, record, baseline)
 
 
 def has_baseline(found: Sequence[Comparison], baseline: str) -> bool:
     """Whether any comparison has a line to test against."""
     return any(baseline_of(one, baseline) is not None for one in found)
-
-
-def claims_or_none(found: Sequence[Comparison], record: Record, baseline: str) -> list[Claims]:
-    """The claims, or none where the baseline has no run yet; UserError where it is no method at all."""
-    if baseline in registry.method_names() and not has_baseline(found, baseline):
-        return []
-    return all_claims(found, record, baseline)[0]
 
 
 def show_claims(
@@ -87,17 +96,14 @@ def show_claims(
     metric: str | None = None,
 ) -> None:
     """Power first, then what is claimed, then the tables; at the end the ranks across datasets, by the same metric."""
-    ranks = rank_datasets(found, metric)
+    ranks = attempt(partial(rank_datasets, found, metric), _without_ranks)
     if as_json:
-        content = {"comparisons": [claim_data(one) for one in made], "without": list(missing)}
+        told = [attempt(partial(claim_data, one), partial(_say_left_out, one.comparison.title)) for one in made]
+        content = {"comparisons": [data for data in told if data is not None], "without": list(missing)}
         return print_json(content | {"across_datasets": rank_data(ranks)})
     console = SafeConsole()
     for one in made:
-        console.print(Text(one.comparison.title, style="bold"), soft_wrap=True)
-        for line in dict.fromkeys([*power_lines(one), *summary(one)]):
-            say(f"  {line}")
-        say("")
-        print_tables(console, claim_tables(one))
+        attempt(partial(_show_claims, one, console), partial(_say_left_out, one.comparison.title))
     for text in missing:
         say(text)
     if made and ranks.mean_ranks:
@@ -106,12 +112,22 @@ def show_claims(
         say(f"no ranks across datasets: {ranks.reason}")
 
 
-def lead_of(made: Iterable[Claims], baseline: str) -> Lead:
+def _show_claims(one: Claims, console: Console) -> None:
+    lines, tables = dict.fromkeys([*power_lines(one), *summary(one)]), claim_tables(one)
+    console.print(Text(one.comparison.title, style="bold"), soft_wrap=True)
+    for line in lines:
+        say(f"  {line}")
+    say("")
+    print_tables(console, tables)
+
+
+def lead_of(found: Iterable[Comparison], answers: Iterable[Claims | str]) -> Lead:
     """Bold type from the primary test."""
-    known = {id(one.comparison): leading(one) for one in made}  # titles may be the same for other data
+    known = {id(one): answer for one, answer in zip(found, answers, strict=True)}
 
     def lead(found: Comparison) -> tuple[set[str], str]:
-        return known.get(id(found), (set(), f"no bold type: no run of {baseline} to test against"))
+        answer = known[id(found)]
+        return (set(), f"no bold type: {answer}") if isinstance(answer, str) else leading(answer)
 
     return lead
 
@@ -124,16 +140,89 @@ def tables_of(
     cost_baseline: str,
     margin: float,
     kinds: Iterable[str] = TABLES,
+    published: str = "all",
 ) -> dict[str, list[Table]]:
-    """The tables of each kind. rows: of the whole record, for the published numbers."""
-    made = claims_or_none(found, record, baseline)
-    made_tables = {
-        "methods": lambda: [comparison_table(one, cost_baseline, lead_of(made, baseline)) for one in found],
-        "statistics": lambda: [table for one in made for table in claim_tables(one)],
-        "sweeps": lambda: [sweep_table(sweep, baseline) for sweep in sweeps(found)],
-        "published": lambda: published_tables(rows, margin),
+    """The tables of each kind; one that fails is said and left out.
+
+    rows: of the whole record, for the published numbers. published: `all` of them, or `mine`: on the data of `found`.
+    """
+    answers = claims_or_why(found, record, baseline)
+    made = [one for one in answers if isinstance(one, Claims)]
+    lead = lead_of(found, answers)
+    makers: dict[str, Callable[[], Iterable[Table]]] = {
+        "methods": lambda: _each((one.title, partial(comparison_table, one, cost_baseline, lead)) for one in found),
+        "statistics": lambda: chain.from_iterable(
+            attempt(partial(claim_tables, one), partial(_nothing, f"statistics of {one.comparison.title}"))
+            for one in made
+        ),
+        "sweeps": lambda: _each((one.title, partial(sweep_table, one, baseline)) for one in sweeps(found)),
+        "published": lambda: published_of(rows, found, published, margin),
     }
-    return {kind: made_tables[kind]() for kind in kinds}
+    return {kind: attempt(partial(_listed, makers[kind]), partial(_nothing, f"tables {kind}")) for kind in kinds}
+
+
+def published_of(rows: Iterable[Row], found: Iterable[Comparison], which: str, margin: float) -> list[Table]:
+    """Published tables beside our runs. which: `all`, or `mine`: those with a column on the data of `found`."""
+    return published_tables(rows, margin, None if which == "all" else {one.dataset for one in found})
+
+
+def _listed(make: Callable[[], Iterable[Table]]) -> list[Table]:
+    return list(make())
+
+
+def _each(makers: Iterable[Made]) -> Iterator[Table]:
+    for name, make in makers:
+        table = attempt(make, partial(_say_left_out, name))
+        if table is not None:
+            yield table
+
+
+def _left_out(reason: str) -> str:
+    return f"statistics are left out: {reason}"
+
+
+def _nothing(what: str, reason: str) -> list[Any]:
+    _say_left_out(what, reason)
+    return []
+
+
+def _say_left_out(what: str, reason: str) -> None:
+    say(f"left out: {what}: {reason}", err=True)
+
+
+def _without_ranks(reason: str) -> Ranks:
+    return Ranks({}, 0, None, None, [], f"left out: {reason}")
+
+
+def _answers(
+    found: Sequence[Comparison], record: Record, baseline: str, metric: str | None = None, alpha: float = ALPHA
+) -> list[Claims | str]:
+    known = {name for one in found for name in _metrics(one)}
+    if metric is not None and metric not in known:
+        raise unknown("metric on record", metric, known)
+    if not 0 < alpha < 1:
+        raise UserError(f"--alpha {alpha:g}: not allowed. Give a number between 0 and 1, such as 0.05.")
+    if found and not has_baseline(found, baseline):
+        raise _no_baseline(found, baseline)
+    return [attempt(partial(_claims, one, record, baseline, metric, alpha), _left_out) for one in found]
+
+
+def _no_baseline(found: Sequence[Comparison], baseline: str) -> UserError:
+    names = {label for one in found for label in one.lines} | {row["method"] for one in found for row in one.rows}
+    if baseline not in registry.method_names():
+        return UserError(f"--baseline: {unknown('method on record', baseline, names)}")
+    run, others = baseline_command(found[0], baseline), ", ".join(sorted(names))
+    return UserError(f"--baseline: no run of {baseline} on record. Run it: {run} ; or name one of: {others}.")
+
+
+def _claims(one: Comparison, record: Record, baseline: str, metric: str | None, alpha: float) -> Claims | str:
+    line = baseline_of(one, baseline)
+    if line is None:
+        run = f", or run it: {baseline_command(one, baseline)}" if baseline in registry.method_names() else ""
+        return f"no run of {baseline} to compare with; give another --baseline{run}"
+    if metric is not None and metric not in _metrics(one):
+        return f"no run logged {metric}"
+    return claims(one, line, metric, alpha, record.samples)
 
 
 def _metrics(found: Comparison) -> set[str]:

@@ -1,35 +1,65 @@
 """Gathering a record into one HTML file."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
+from mcr_bench.bench.commands.choosing import chosen
 from mcr_bench.bench.commands.drawing import figures_of
-from mcr_bench.bench.commands.reading import chosen, claims_or_none
+from mcr_bench.bench.commands.output import say
+from mcr_bench.bench.commands.reading import claims_or_why, finished_comparisons, published_of
+from mcr_bench.bench.guard import attempt
 from mcr_bench.bench.report.html.contents import Contents, Section, environment_of
 from mcr_bench.bench.report.html.page import write_report
 from mcr_bench.bench.report.html.pictures import pictures_of
-from mcr_bench.bench.report.lines import comparisons
-from mcr_bench.bench.report.published_table import published_tables
+from mcr_bench.bench.report.lines import Comparison
+from mcr_bench.bench.report.published_table import MARGIN
 from mcr_bench.bench.report.ranking import rank_datasets
 from mcr_bench.bench.report.sweeps import sweep_table, sweeps
+from mcr_bench.bench.report.table import Table
 from mcr_bench.bench.tracking import Record
 from mcr_bench.bench.tuning.budget import budget_curves
 
+T = TypeVar("T")
 
-def write_html_report(record: Record, dataset: str | None, baseline: str, cost_baseline: str, path: Path) -> Path:
-    """The report of the record; published numbers stand beside all of its runs, whatever `dataset` says."""
-    rows = record.rows()
-    found = [one for one in comparisons(chosen(rows, dataset), cost_baseline) if one.lines]
-    known = {id(one.comparison): one for one in claims_or_none(found, record, baseline)}
-    without = f"no run of {baseline} to compare with"
+
+def write_html_report(
+    record: Record, dataset: str | None, baseline: str, cost_baseline: str, path: Path, published: str = "mine"
+) -> Path:
+    """The report of the record; a part that fails is left out, with a line on the page and on stderr.
+
+    published: `all` published tables, or `mine`: those with a column on the data of the report.
+    """
+    rows, lost = record.rows(), list[str]()
+    found = finished_comparisons(chosen(rows, dataset), cost_baseline)
+    pictures = partial(figures_of, found, record, baseline, cost_baseline)
     contents = Contents(
-        sections=[Section(one, known.get(id(one), without)) for one in found],
+        sections=[Section(*pair) for pair in zip(found, claims_or_why(found, record, baseline), strict=True)],
         cost_baseline=cost_baseline,
-        pictures=list(pictures_of(figures_of(found, record, baseline, cost_baseline))),
-        published=published_tables(rows),
-        sweeps=[sweep_table(sweep, baseline) for sweep in sweeps(found)],
-        ranks=rank_datasets(found),
-        budgets=budget_curves(record.home),
-        environment=environment_of([row for one in found for row in one.rows]),
+        pictures=_part("figures", lambda: list(pictures_of(pictures())), [], lost),
+        published=_part("published numbers", partial(published_of, rows, found, published, MARGIN), [], lost),
+        sweeps=_part("sweeps", partial(_sweep_tables, found, baseline), [], lost),
+        ranks=attempt(partial(rank_datasets, found), str),
+        budgets=attempt(partial(budget_curves, record.home), str),
+        environment=_part("environment", lambda: environment_of([row for one in found for row in one.rows]), {}, lost),
         record=record.uri,
+        left_out=lost,
     )
+    for line in lost:
+        say(line, err=True)
     return write_report(contents, path)
+
+
+def _part(name: str, make: Callable[[], T], instead: T, lost: list[str]) -> T:
+    """What `make` gives, or `instead`, with a line in `lost`."""
+
+    def note(reason: str) -> T:
+        lost.append(f"left out: {name}: {reason}")
+        return instead
+
+    return attempt(make, note)
+
+
+def _sweep_tables(found: list[Comparison], baseline: str) -> list[Table]:
+    return [sweep_table(sweep, baseline) for sweep in sweeps(found)]

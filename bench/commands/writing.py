@@ -4,24 +4,31 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from mcr_bench.bench.commands.choosing import chosen
 from mcr_bench.bench.commands.output import say
-from mcr_bench.bench.commands.reading import chosen, tables_of
+from mcr_bench.bench.commands.reading import finished_comparisons, tables_of
 from mcr_bench.bench.commands.written import forget_outdated, writing
 from mcr_bench.bench.console import SafeConsole
 from mcr_bench.bench.experiment import Experiment
 from mcr_bench.bench.report.export import write_tables
-from mcr_bench.bench.report.lines import Comparison, Row, comparisons
-from mcr_bench.bench.report.published_table import MARGIN
+from mcr_bench.bench.report.lines import Comparison, Row
+from mcr_bench.bench.report.published_table import MARGIN, check_margin
 from mcr_bench.bench.report.table import Table
 from mcr_bench.bench.report.terminal import print_tables
 from mcr_bench.bench.tracking import Record
 
 
-def write_record_tables(record: Record, dataset: str | None, baseline: str, cost_baseline: str, margin: float) -> bool:
-    """Every table of the record into HOME/tables, those of our own runs on stdout too; whether there was a run."""
+def write_record_tables(
+    record: Record, dataset: str | None, baseline: str, cost_baseline: str, margin: float, published: str
+) -> bool:
+    """Every table of the record into HOME/tables, those of our own runs on stdout too; whether there was a run.
+
+    published: `all` published tables, or `mine`: those with a column on our data.
+    """
+    check_margin(margin)
     rows = record.rows()
-    found = [one for one in comparisons(chosen(rows, dataset), cost_baseline) if one.lines]
-    tables = tables_of(found, rows, record, baseline, cost_baseline, margin)
+    found = finished_comparisons(chosen(rows, dataset), cost_baseline)
+    tables = tables_of(found, rows, record, baseline, cost_baseline, margin, published=published)
     print_tables(SafeConsole(), tables["methods"])
     folder = record.home / "tables"
     written = _write((table for kind in tables.values() for table in kind), folder)
@@ -34,7 +41,7 @@ def write_output(experiment: Experiment, rows: list[Row], record: Record, baseli
     folder = record.home / "experiments" / Path(experiment.name).stem
     output = experiment.output
     baseline = output.baseline or baseline
-    found = [named_by_points(one, experiment) for one in comparisons(rows, cost_baseline) if one.lines]
+    found = [named_by_points(one, experiment) for one in finished_comparisons(rows, cost_baseline)]
     written: list[Path] = []
     if output.tables:
         tables = tables_of(found, record.rows(), record, baseline, cost_baseline, MARGIN, output.tables)

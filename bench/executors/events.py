@@ -55,10 +55,14 @@ class RunDone:
 
 @dataclass(frozen=True)
 class RunFailed:
-    """The run ended with an error. traceback: of a UserError, its words alone."""
+    """The run ended with an error. traceback: of a UserError, its words alone; reason: type and text of the error.
+
+    Without a reason it is what the traceback ends with.
+    """
 
     key: str
     traceback: str
+    reason: str = ""
 
 
 Event = EpochDone | RunDone | RunFailed

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from mcr_bench.bench.errors import in_words, one_line, told_by
 from mcr_bench.bench.executors.events import (
     EpochDone,
     Event,
@@ -22,7 +23,7 @@ from mcr_bench.bench.executors.events import (
 from mcr_bench.bench.executors.pool import Worker, default_jobs, ready
 from mcr_bench.bench.executors.surroundings import surroundings
 from mcr_bench.bench.interrupts import check, deferred
-from mcr_bench.bench.tracking import Record, last_line
+from mcr_bench.bench.tracking import Record
 
 if TYPE_CHECKING:
     from mcr_bench.bench.runs import RunSpec
@@ -145,21 +146,22 @@ class _Execution:
             if isinstance(event, RunDone):
                 self._finish(job, event)
             elif isinstance(event, RunFailed):
-                self._fail(job.spec, event.traceback)
+                self._fail(job.spec, event.traceback, event.reason)
 
     def _finish(self, job: Job, event: RunDone) -> None:
         metrics = {"cost/seconds": event.seconds} | event.metrics
         try:
             self._record.finish(job.spec, metrics, [job.predictions], surroundings(job.device) | event.tags)
         except Exception as error:
-            self._fail(job.spec, f"trained, but it could not be recorded: {type(error).__name__}: {error}")
+            self._fail(job.spec, f"trained, but it could not be recorded: {in_words(error)}")
             return
         self._end(job.spec, "finished")
 
-    def _fail(self, spec: "RunSpec", text: str) -> None:
+    def _fail(self, spec: "RunSpec", traceback: str, reason: str = "") -> None:
+        reason = one_line(reason or told_by(traceback))
         with suppress(Exception):  # where the record itself fails, the caller still learns the reason
-            self._record.fail(spec, text)
-        self.outcome.failed.append(Failure(spec, last_line(text), work_folder(self._home, spec) / "log.txt"))
+            self._record.fail(spec, traceback, reason)
+        self.outcome.failed.append(Failure(spec, reason, work_folder(self._home, spec) / "log.txt"))
         self._end(spec, "failed")
 
     def _fail_blocked(self) -> None:

@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from filelock import FileLock
 
-from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.errors import UserError, in_words
 from mcr_bench.bench.executors.events import Event, Job, RunDone, RunFailed
 
 Entry = Callable[[Job, Callable[[Event], None]], None]
@@ -119,10 +119,10 @@ def _run(job: Job, entry: str, pipe: Connection) -> Event:
         return ends[-1] if ends else RunFailed(job.spec.key, f"{entry} returned without saying that the run is done")
     except UserError as error:  # its words say all
         traceback.print_exc()
-        return RunFailed(job.spec.key, str(error))
-    except BaseException:
+        return RunFailed(job.spec.key, in_words(error))
+    except BaseException as error:
         traceback.print_exc()
-        return RunFailed(job.spec.key, traceback.format_exc())
+        return RunFailed(job.spec.key, traceback.format_exc(), in_words(error))
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -45,7 +45,7 @@ def budget(curves: pd.DataFrame, look: Marks, metric: str) -> Figure:
         line, mark = lines[label], look[label]
         every = max(1, len(line) // 6)
         axes.plot(line["budget"], line["expected"] * unit.factor, color=mark.colour, ls=mark.dashes, marker=mark.marker,
-                  markevery=every, ms=3.5, mec="white", mew=0.3)  # fmt: skip
+                  markevery=every, ms=mark.size(3.5), mec="white", mew=0.3)  # fmt: skip
     largest = int(kept["budget"].max())
     if largest >= MANY:
         axes.set_xscale("log", base=2)

@@ -21,8 +21,10 @@ from mcr_bench.bench.figures.ranks import rank_diagram
 from mcr_bench.bench.figures.style import Marks, Missing, marks
 from mcr_bench.bench.figures.sweep import sweep_figure
 from mcr_bench.bench.figures.values import without_roles
+from mcr_bench.bench.guard import attempt
 from mcr_bench.bench.metrics import CLASSIFICATION
-from mcr_bench.bench.report.lines import Comparison, Row, role_of
+from mcr_bench.bench.report.lines import Comparison, role_of
+from mcr_bench.bench.report.names import cut_all
 from mcr_bench.bench.report.ranking import rank_datasets
 from mcr_bench.bench.report.sweeps import sweeps
 from mcr_bench.bench.statistics.ranks import Ranks
@@ -67,7 +69,7 @@ CARDS = {
 
 @dataclass(frozen=True)
 class Sources:
-    """What figures read besides rows; a figure whose source is None is left out with the reason.
+    """What figures read besides rows; a figure whose source is None is left out with the reason, text is the reason.
 
     history: run id -> metric -> (epoch, value); samples: run ids -> test samples; ranks: across datasets (None:
     computed here); budgets: columns dataset, protocol, modalities, method, budget, expected and, if known, preset and
@@ -82,7 +84,7 @@ class Sources:
     history: History | None = None
     samples: Read | None = None
     ranks: Ranks | None = None
-    budgets: pd.DataFrame | None = None
+    budgets: pd.DataFrame | str | None = None
 
 
 class Drawn(NamedTuple):
@@ -108,31 +110,28 @@ def all_figures(comparisons: Sequence[Comparison], sources: Sources, only: Colle
     for name in only:
         if name not in CARDS:
             raise unknown("figure", name, CARDS)
-    taken: set[str] = set()
-    for task in _tasks(comparisons, sources, look_of(comparisons, sources)):
+    tasks = list(_tasks(comparisons, sources, look_of(comparisons, sources)))
+    stems = cut_all([_stem(task) for task in tasks], LONGEST_STEM, gap="--")
+    for task, stem in zip(tasks, stems, strict=True):
         if not only or task.card.name in only:
-            yield Drawn(_stem(task, taken), _result(task.draw), task.card, task.about)
+            yield Drawn(stem, attempt(partial(_result, task.draw), str), task.card, task.about)
 
 
 def look_of(comparisons: Iterable[Comparison], sources: Sources) -> Marks:
     """One mark per label for all figures of a pass."""
     known = list(comparisons)
     roles = {label: role_of(runs) for found in known for label, runs in found.lines.items()}
-    tuned = [] if sources.budgets is None else list(sources.budgets["method"].astype(str))
-    ranked = (
-        sources.ranks.mean_ranks if sources.ranks else [runs[0]["method"] for c in known for runs in _multimodal(c)]
-    )
+    tuned = list(sources.budgets["method"].astype(str)) if isinstance(sources.budgets, pd.DataFrame) else []
+    ranked = dict.fromkeys(sources.ranks.mean_ranks if sources.ranks else (), "method")
+    named = {runs[0]["method"]: role_of(runs) for found in known for runs in without_roles(found, "unimodal").values()}
     methods_of = {label: runs[0]["method"] for found in known for label, runs in found.lines.items()}
-    return marks(dict.fromkeys([*tuned, *ranked], "method") | roles, sources.order, methods_of)
-
-
-def _multimodal(found: Comparison) -> list[list[Row]]:
-    return list(without_roles(found, "unimodal", "ensemble").values())
+    return marks(dict.fromkeys(tuned, "method") | ranked | named | roles, sources.order, methods_of)
 
 
 def _tasks(comparisons: Sequence[Comparison], sources: Sources, look: Marks) -> Iterator[Task]:
     for found in comparisons:
         file = [found.dataset, "-".join(found.modalities), found.protocol, found.preset, *found.shared]
+        file += [f"older data {found.data}"] if found.older else []
         for name, draw in _of_comparison(found, sources, look).items():
             yield Task(CARDS[name], file, found.title, draw)
     yield Task(
@@ -154,7 +153,10 @@ def _of_comparison(found: Comparison, sources: Sources, look: Marks) -> dict[str
 
 
 def _sweeps(comparisons: Sequence[Comparison], look: Marks) -> Iterator[Task]:
-    found = sweeps(comparisons)
+    found = attempt(partial(sweeps, comparisons), str)
+    if isinstance(found, str):
+        yield Task(CARDS["sweep"], [], "all datasets", _missing(found))
+        return
     for sweep in found:
         first = sweep.comparisons[0]
         file = [first.dataset, "-".join(first.modalities), first.protocol, first.preset]
@@ -164,8 +166,9 @@ def _sweeps(comparisons: Sequence[Comparison], look: Marks) -> Iterator[Task]:
 
 
 def _budgets(sources: Sources, look: Marks) -> Iterator[Task]:
-    if sources.budgets is None or sources.budgets.empty:
-        yield Task(CARDS["budget"], [], "all datasets", _missing("nothing has been tuned"))
+    if not isinstance(sources.budgets, pd.DataFrame) or sources.budgets.empty:
+        reason = sources.budgets if isinstance(sources.budgets, str) else "nothing has been tuned"
+        yield Task(CARDS["budget"], [], "all datasets", _missing(reason))
         return
     parts = [name for name in ("dataset", "protocol", "modalities", "preset") if name in sources.budgets]
     for key, curves in sources.budgets.groupby(parts):
@@ -196,12 +199,6 @@ def _result(draw: Callable[[], Figure]) -> Figure | str:
         return str(reason)
 
 
-def _stem(task: Task, taken: set[str]) -> str:
-    """Letters, digits, dots and hyphens only; numbered where two would be the same."""
-    text = re.sub(r"[^\w.]+", "-", "-".join([task.card.name, *task.file])).strip("-.")[:LONGEST_STEM]
-    stem, count = text, 1
-    while stem.casefold() in taken:
-        count += 1
-        stem = f"{text}-{count}"
-    taken.add(stem.casefold())
-    return stem
+def _stem(task: Task) -> str:
+    """Letters, digits, dots and hyphens only."""
+    return re.sub(r"[^\w.]+", "-", "-".join([task.card.name, *task.file])).strip("-.")

@@ -18,6 +18,8 @@ Read = Callable[[Iterable[str]], Mapping[str, Samples]]  # run ids -> their test
 Pair = tuple[int, int]
 Groups = dict[str, NDArray[np.str_]]  # group -> ids of its samples
 
+ONLY = "only "  # before the modality that is right alone
+WIDEST = 12  # characters of a modality above its column
 MAP = "cividis"  # made for colour-blind readers; its lightness rises evenly
 
 
@@ -50,9 +52,13 @@ def _heatmap(
     rights: dict[str, NDArray[np.float64]], names: list[str], shares: NDArray[np.float64], runs: dict[str, int]
 ) -> Figure:
     kept = shares > 0
-    columns = [f"{_broken(name)}\n{100 * share:.0f} %" for name, share in zip(names, shares, strict=True) if share > 0]
+    short, more = shorten((name.removeprefix(ONLY) for name in names), WIDEST)
+    columns = [
+        f"{_broken(name, short)}\n{100 * share:.0f} %" for name, share in zip(names, shares, strict=True) if share > 0
+    ]
     values = np.array(list(rights.values()))[:, kept]
     texts, notes = shorten(rights)
+    notes = [*notes, *(f"column {note}" for note in more)]
     figure = canvas(min(PAGE, 1.9 + 0.72 * len(columns)), 0.75 + 0.2 * len(rights))
     axes = figure.subplots()
     seaborn.heatmap(
@@ -95,15 +101,15 @@ def _readable(face: Sequence[float]) -> str:
     return "black" if 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] > 0.179 else "white"
 
 
-def _broken(name: str) -> str:
-    """A group's name on two lines at most, of ten characters."""
-    head, _, tail = name.partition(" ")
-    return f"{head}\n{tail if len(tail) <= 10 else tail[:9] + '…'}" if tail else name
+def _broken(name: str, short: Mapping[str, str]) -> str:
+    """A group's name, on two lines where it names a modality; short: the names as they fit."""
+    modality = name.removeprefix(ONLY)
+    return f"{ONLY.strip()}\n{short[modality]}" if modality != name else name
 
 
 def _names(modalities: Sequence[str]) -> list[str]:
     every = "both" if len(modalities) == 2 else "all"
-    return [every, *(["several"] if len(modalities) > 2 else []), *(f"only {m}" for m in modalities), "none"]
+    return [every, *(["several"] if len(modalities) > 2 else []), *(ONLY + m for m in modalities), "none"]
 
 
 def _unimodal(found: Comparison) -> dict[Pair, dict[str, Row]]:

@@ -32,7 +32,7 @@ from mcr_bench.bench.report.claim_notes import folds_note
 from mcr_bench.bench.report.claims import baseline_of, paired_against
 from mcr_bench.bench.report.lines import Comparison
 from mcr_bench.bench.statistics.paired import Paired
-from mcr_bench.bench.statistics.power import pairs_needed, reachable
+from mcr_bench.bench.statistics.power import shortfall
 
 Tests = Mapping[str, tuple[Paired, float]]  # label -> the paired comparison with the baseline, and p after Holm
 
@@ -57,12 +57,16 @@ def forest(found: Comparison, look: Marks, baseline: str | None = None, alpha: f
     axes.set_xlim(*bounds)
     axes.axvline(0, color=INK, lw=0.8, zorder=0.5)
     direction = "" if unit.higher_is_better else ", below 0 is better"
-    axes.set_xlabel(f"test {found.metric.replace('_', ' ')} − {shorten([base])[0][base]} ({unit.points}{direction})")
+    axes.set_xlabel(
+        f"test {found.metric.replace('_', ' ')} − {shorten([base, *results])[0][base]} ({unit.points}{direction})"
+    )
     for row, (label, (_, p)) in enumerate(results.items()):
         mark, significant = look[label], p <= alpha
         draw_interval(axes, row, shown[label].low, shown[label].high, mark.colour)
         face = mark.colour if significant else "white"
-        axes.plot([shown[label].mean], [row], mark.marker, color=mark.colour, mfc=face, ms=4.5, mew=0.9, zorder=3)
+        axes.plot(
+            [shown[label].mean], [row], mark.marker, color=mark.colour, mfc=face, ms=mark.size(5.5), mew=0.8, zorder=3
+        )
     _p_values(figure, [p for _, p in results.values()], alpha)
     notes_below(
         figure, [*_reading(results, unit, alpha), folds_note(found.rows), clipped(bounds, shown.values()), *notes]
@@ -110,8 +114,7 @@ def _reading(results: Tests, unit: Unit, alpha: float) -> list[str]:
     counts = [test.n for test, _ in results.values()]
     bars = reading((_shown(test, unit) for test, _ in results.values()), "bars: 95 % interval")
     notes = [f"{bars}; n = {runs_note(counts)}; p: exact sign-flip, Holm over {len(results)}"]
-    if not any(reachable(n, len(results), alpha) for n in counts):
-        needed = pairs_needed(len(results), alpha)
-        family = f"{len(results)} comparison(s)"
-        notes.append(f"n = {runs_note(counts)} cannot reach p ≤ {alpha:g} over {family}; n = {needed} can")
+    if short := shortfall(max(counts), len(results), alpha):
+        family = f"{short.comparisons} comparison(s)"
+        notes.append(f"n = {runs_note(counts)} cannot reach p ≤ {alpha:g} over {family}; n = {short.needed} can")
     return notes

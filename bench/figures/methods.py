@@ -76,7 +76,7 @@ def _row(axes: Axes, row: int, values: list[float], found: Estimate, mark: Mark)
     heights = [row + 0.1 * (i % STACK - (STACK - 1) / 2) for i in range(len(values))]
     axes.plot(values, heights, "o", color=mark.colour, ms=2.4, mew=0, alpha=0.4, zorder=1)
     draw_interval(axes, row, found.low, found.high, mark.colour)
-    axes.plot([found.mean], [row], mark.marker, color=mark.colour, ms=4, mec="white", mew=0.4, zorder=3)
+    axes.plot([found.mean], [row], mark.marker, color=mark.colour, ms=mark.size(4), mec="white", mew=0.4, zorder=3)
 
 
 def _outside(axes: Axes, row: int, mean: float) -> None:

@@ -6,8 +6,8 @@ from statistics import median
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from mcr_bench.bench.figures.ratios import ratio_axis, side_by_side
 from mcr_bench.bench.figures.style import (
     GREY,
     INK,
@@ -38,6 +38,7 @@ from mcr_bench.bench.report.lines import Comparison, Row, modalities_of
 from mcr_bench.bench.report.table import baseline_of_costs
 
 PASSES = "encoder passes per step"
+MARGINS = 0.9  # inches of the page beside the panels: labels of the common axis, and what lies between them
 COUNTED = ("cost/encoder_forwards", "cost/encoder_backwards")
 
 
@@ -70,7 +71,7 @@ def pareto(found: Comparison, look: Marks, cost_baseline: str) -> Figure:
     )
     panels[0].set_ylabel(f"test {unit.name}")
     for axes, (name, cost) in zip(panels, costs.items(), strict=True):
-        _panel(axes, cost, estimates, look)
+        _panel(axes, cost, estimates, look, (PAGE - MARGINS) / len(costs))
         if name == PASSES:
             _front(axes, cost, estimates, unit)
         axes.set_xlabel(f"{name}, relative to {cost_baseline}")
@@ -84,7 +85,7 @@ def pareto(found: Comparison, look: Marks, cost_baseline: str) -> Figure:
     counts = runs_note(estimates[label].n for label in shown)
     bars = reading((estimates[label] for label in shown), f"bars: 95 % t interval over {counts} runs")
     bars += "; costs: median over runs; passes: forward and backward, all encoders"
-    bars += "; time as measured: the front is of passes alone"
+    bars += "; time as measured: the front is of passes alone; marks of equal cost lie side by side"
     notes_below(
         figure, [bars, folds_note(found.rows), _earlier({texts[label]: found.lines[label] for label in shown}), *notes]
     )
@@ -108,18 +109,19 @@ def _earlier(lines: Mapping[str, list[Row]]) -> str:
     return f"without the runs that they start from: {', '.join(starting)}" * bool(starting)
 
 
-def _panel(axes: Axes, cost: dict[str, float], estimates: dict[str, Estimate], look: Marks) -> None:
+def _panel(axes: Axes, cost: dict[str, float], estimates: dict[str, Estimate], look: Marks, width: float) -> None:
+    """width: of the panel, in inches."""
     axes.grid(True)
     axes.set_axisbelow(True)
-    _ratio_axis(axes, list(cost.values()))
-    for label, x in cost.items():
+    ratio_axis(axes, list(cost.values()), width)
+    for label, x in side_by_side(cost, axes.get_xlim(), width).items():
         draw_interval(axes, x, estimates[label].low, estimates[label].high, look[label].colour, vertical=True)
         axes.plot(
             [x],
             [estimates[label].mean],
             look[label].marker,
             color=look[label].colour,
-            ms=5,
+            ms=look[label].size(5),
             mec="white",
             mew=0.4,
             zorder=3,
@@ -132,21 +134,6 @@ def _front(axes: Axes, cost: dict[str, float], estimates: dict[str, Estimate], u
     across = [*(points[e][0] for e in ends), axes.get_xlim()[1]]
     up = [points[e][1] for e in ends]
     axes.step(across, [*up, up[-1]], where="post", color=GREY, lw=0.9, zorder=1)
-
-
-def _ratio_axis(axes: Axes, ratios: list[float]) -> None:
-    """Logarithmic where costs differ by more than a factor of three; ticks as plain factors."""
-    low, high = min(ratios), max(ratios)
-    if high > 3 * low:
-        axes.set_xscale("log")
-        axes.set_xlim(low / 1.25, high * 1.25)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_minor_locator(NullLocator())
-    else:
-        pad = 0.1 * (high - low) or 0.1 * high
-        axes.set_xlim(low - pad, high + pad)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"× {x:g}"))
 
 
 def _relative(found: Comparison, baseline: str, read: Callable[[Row], float | None]) -> dict[str, float]:

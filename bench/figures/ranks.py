@@ -49,7 +49,7 @@ def _dots(ranks: Ranks, look: Marks) -> Figure:
     axes.set_xlabel(f"mean rank over {ranks.datasets} dataset(s), 1 is best")
     for row, (name, value) in enumerate(ranks.mean_ranks.items()):
         axes.plot([1, value], [row, row], color=FAINT, lw=1, zorder=1)
-        axes.plot([value], [row], look[name].marker, color=look[name].colour, ms=5, zorder=2)
+        axes.plot([value], [row], look[name].marker, color=look[name].colour, ms=look[name].size(5), zorder=2)
     notes_below(figure, [_by(ranks), ranks.reason, *notes])
     return figure
 

@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 
 from mcr_bench.bench.files import write_whole
+from mcr_bench.bench.report.names import cut, own_parts
 
 P = ParamSpec("P")
 
@@ -75,6 +76,8 @@ RC: Any = {
 COLOURS = [c for i, c in enumerate(seaborn.color_palette("colorblind").as_hex()) if i not in (6, 7, 8)]
 # One marker more or less than a multiple of the colours: pairs of both repeat only after 7 x 9 lines.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+# Thin arms vanish at the size of a disc, filled and open alike.
+LARGER = {"P": 1.5, "X": 1.4, "^": 1.15, "v": 1.15, "<": 1.15, ">": 1.15}
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 # Parts of a whole lie side by side: ordered so that neighbours differ in lightness as well.
 PARTS = ("#0173b2", "#de8f05", "#56b4e9", "#7a3b00", "#029e73", "#cc78bc")
@@ -96,6 +99,10 @@ class Mark:
     colour: str
     marker: str
     dashes: Any = "-"
+
+    def size(self, points: float) -> float:
+        """Of the marker, so that it looks as large as a disc of so many points."""
+        return points * LARGER.get(self.marker, 1.0)
 
 
 Marks = Mapping[str, Mark]
@@ -171,15 +178,19 @@ def canvas(width: float, height: float) -> Figure:
 
 
 def shorten(labels: Iterable[str], longest: int = 24) -> tuple[dict[str, str], list[str]]:
-    """label -> text of at most `longest` characters, and per shortened one a note with its number and full text."""
+    """label -> text of at most `longest` characters, and per shortened one a note with its number and full text.
+
+    A shortened text keeps the part in which its label differs from the others.
+    """
     texts: dict[str, str] = {}
     notes: list[str] = []
-    for label in labels:
+    brief = own_parts(labels, longest - len(" (1)"))
+    for label in brief:
         if len(label) <= longest:
             texts[label] = label
-        elif label not in texts:
-            tail = f"… ({len(notes) + 1})"
-            texts[label] = label[: longest - len(tail)].rstrip() + tail
+        else:
+            tail = f" ({len(notes) + 1})"
+            texts[label] = cut(brief[label], brief.values(), longest - len(tail)) + tail
             notes.append(f"({len(notes) + 1}) {label}")
     return texts, notes
 
@@ -242,7 +253,8 @@ def legend_above(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) 
 
 def handle(mark: Mark, line: bool = True) -> Line2D:
     """What stands for a mark in a legend."""
-    return Line2D([], [], color=mark.colour, marker=mark.marker, ls=mark.dashes if line else "none", markersize=4)
+    return Line2D([], [], color=mark.colour, marker=mark.marker, ls=mark.dashes if line else "none",
+                  markersize=mark.size(4))  # fmt: skip
 
 
 def render(figure: Figure, form: str, dpi: int = DPI) -> bytes:
@@ -253,9 +265,18 @@ def render(figure: Figure, form: str, dpi: int = DPI) -> bytes:
     return out.getvalue()
 
 
+def rendered(figure: Figure, formats: Sequence[str] = FORMATS) -> dict[str, bytes]:
+    """The figure as a file of each format. KeyError on other formats."""
+    return {form: render(figure, form) for form in formats}
+
+
+def write_files(files: Mapping[str, bytes], folder: Path, stem: str) -> list[Path]:
+    """Write `folder/stem.FORMAT` for each format, whole or not at all; the paths written."""
+    for form, content in files.items():
+        write_whole(folder / f"{stem}.{form}", content)
+    return [folder / f"{stem}.{form}" for form in files]
+
+
 def save(figure: Figure, folder: Path, stem: str, formats: Sequence[str] = FORMATS) -> list[Path]:
-    """Write `folder/stem.FORMAT` for each format, whole or not at all; the paths written. KeyError on other formats."""
-    paths = [folder / f"{stem}.{form}" for form in formats]
-    for path, form in zip(paths, formats, strict=True):
-        write_whole(path, render(figure, form))
-    return paths
+    """Write `folder/stem.FORMAT` for each format; the paths written. KeyError on other formats."""
+    return write_files(rendered(figure, formats), folder, stem)

@@ -60,7 +60,7 @@ def sweep_figure(sweep: Sweep, look: Marks) -> Figure:
     for (label, line), shift in zip(lines.items(), shifts, strict=True):
         mark = look[label]
         axes.plot([p + shift for p in line], [e.mean for e in line.values()], color=mark.colour, ls=mark.dashes,
-                  marker=mark.marker, ms=4, mec="white", mew=0.4, zorder=3)  # fmt: skip
+                  marker=mark.marker, ms=mark.size(4), mec="white", mew=0.4, zorder=3)  # fmt: skip
         for place, e in line.items():
             draw_interval(axes, place + shift, e.low, e.high, mark.colour, vertical=True)
     if bayes:

@@ -10,9 +10,10 @@ from mcr_bench.bench import registry
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.models.build import encoder_kind
 from mcr_bench.bench.overview import overview
+from mcr_bench.bench.plan import make_dataset
 from mcr_bench.bench.presets import preset_of, presets_of, user_labels, user_presets
 from mcr_bench.bench.resolve import resolve_dataset
-from mcr_bench.bench.settings import build, declared
+from mcr_bench.bench.settings import declared
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset
@@ -114,7 +115,7 @@ def _dataset_card(cls: "type[Dataset]", name: str, data_root: Path) -> Card:
 def _of_the_data(cls: "type[Dataset]", name: str, data_root: Path) -> Card:
     """How it is prepared under its default preset, and protocols and shapes where they can be told."""
     dials = resolve_dataset(preset_of(cls, None, name).values, cls)
-    data = build(cls, dials, location=Path(name) if cls.suffixes else data_root / cls.name)
+    data = make_dataset(name, data_root, dials)
     found: Card = dict(data.preparation())
     if cls.suffixes and name not in registry.dataset_names():
         data.facts()  # a file of the user's: what is wrong with it is the answer

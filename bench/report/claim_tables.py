@@ -8,9 +8,10 @@ from typing import Any
 from mcr_bench.bench.report.claims import Against, Claims, cannot, leading
 from mcr_bench.bench.report.lines import Comparison, Row, settings_of
 from mcr_bench.bench.report.sample_tests import SampleTests
+from mcr_bench.bench.report.sizes import sizes_note
 from mcr_bench.bench.report.table import Cell, Table
 from mcr_bench.bench.statistics.intervals import Interval
-from mcr_bench.bench.statistics.power import pairs_needed, reachable
+from mcr_bench.bench.statistics.power import shortfall
 
 
 def power_lines(found: Claims) -> list[str]:
@@ -19,7 +20,7 @@ def power_lines(found: Claims) -> list[str]:
     if power is None:
         return [f"nothing to test: no other method shares a seed and fold with {found.baseline}"]
     if not power.reachable:
-        return [cannot(found), f"to get there: {command(found.comparison, power.needed)}"]
+        return [cannot(found), f"to get there: {remedy(found)}"]
     lines = [
         f"{power.pairs} (seed, fold) pairs, {power.comparisons} comparison(s): "
         f"smallest possible p after Holm {power.smallest:.3g}"
@@ -30,6 +31,14 @@ def power_lines(found: Claims) -> list[str]:
             "test at alpha / comparisons, differences taken as normal)"
         )
     return lines
+
+
+def remedy(found: Claims) -> str:
+    """What gives runs enough to a design that can show nothing: a command, which would train on the newest data."""
+    assert found.power is not None
+    if found.comparison.older:
+        return f"put back the data {found.comparison.data}, which have changed since, and train more seeds on them"
+    return command(found.comparison, found.power.needed)
 
 
 def summary(found: Claims) -> list[str]:
@@ -112,11 +121,26 @@ def _primary(found: Claims) -> Table:
     notes += _refused("interval", intervals)
     notes += [f"interval: {name}" for name in dict.fromkeys(i.method for i in intervals)]
     notes += [f"{found.metric}: lower is better"] * (found.sign < 0)
-    title = f"{found.comparison.title} · against {found.baseline} · primary: exact two-sided sign-flip, Holm"
+    kind = f"against {found.baseline} · primary: exact two-sided sign-flip, Holm"
     bold = frozenset(i for i, row in enumerate(rows) if row[0] in labels)
     size = _digits(found)
     digits = (0, size, size, size, 4, 4, 0, size, size)
-    return Table(title, columns, digits, rows, [*notes, *found.notes], bold)
+    notes += [*found.notes, *sizes_note(found.comparison.rows)]
+    return _table(found, kind, columns, digits, rows, notes, bold)
+
+
+def _table(
+    found: Claims,
+    kind: str,
+    columns: tuple[str, ...],
+    digits: tuple[int, ...],
+    rows: Sequence[tuple[Cell, ...]],
+    notes: list[str],
+    bold: frozenset[int] = frozenset(),
+) -> Table:
+    """A table of the comparison; kind: what its title says after the comparison's."""
+    one = found.comparison
+    return Table(f"{one.title} · {kind}", columns, digits, list(rows), notes, bold, f"{one.file} · {kind}")
 
 
 def _primary_row(one: Against) -> tuple[Cell, ...]:
@@ -140,9 +164,10 @@ def _secondary(found: Claims) -> Table:
         "t: paired, Nadeau-Bengio corrected where training parts overlap; Wilcoxon: two-sided, zeros after Pratt",
         f"superiority: share of the pairs in which the method is better than {found.baseline}, ties half",
         *_sample_notes(found, tests, unit),
+        *sizes_note(found.comparison.rows),
     ]
-    title = f"{found.comparison.title} · against {found.baseline} · secondary tests"
-    return Table(title, columns, (0, 4, 4, 2, 0, 4, *[_digits(found)] * 4), rows, notes)
+    digits = (0, 4, 4, 2, 0, 4, *[_digits(found)] * 4)
+    return _table(found, f"against {found.baseline} · secondary tests", columns, digits, rows, notes)
 
 
 def _sample_notes(found: Claims, tests: Sequence[SampleTests], unit: str) -> list[str]:
@@ -186,13 +211,10 @@ def _every_pair(found: Claims) -> Table:
         f"row minus column, {found.unit}; *: p <= {found.alpha:g} by the exact sign-flip test, Holm over all "
         f"{count} pairs: a family of its own, which decides no bold type"
     ]
-    if found.power and not reachable(found.power.pairs, count, found.alpha):
-        needed = pairs_needed(count, found.alpha)
-        notes.append(
-            f"no star is possible: {found.power.pairs} pairs cannot reach {found.alpha:g} over {count} comparisons; "
-            f"{needed} can"
-        )
-    return Table(f"{found.comparison.title} · all pairs", columns, (0,) * len(columns), rows, notes)
+    if found.power and (short := shortfall(found.power.pairs, count, found.alpha)):
+        notes.append(f"no star is possible: {short.text}")
+    notes += sizes_note(found.comparison.rows)
+    return _table(found, "all pairs", columns, (0,) * len(columns), rows, notes)
 
 
 def _pair_text(found: Claims, row: str, column: str) -> str | None:

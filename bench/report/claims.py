@@ -14,7 +14,7 @@ from mcr_bench.bench.report.lines import LOWER_IS_BETTER, SHARES, Comparison, Ro
 from mcr_bench.bench.report.sample_tests import SampleTests, Scores, sample_tests
 from mcr_bench.bench.statistics.families import holm
 from mcr_bench.bench.statistics.paired import Paired, compare_paired
-from mcr_bench.bench.statistics.power import detectable, pairs_needed, reachable, smallest_p
+from mcr_bench.bench.statistics.power import detectable, pairs_needed, reachable, shortfall, smallest_p
 from mcr_bench.bench.statistics.sign_flip import sign_flip
 
 if TYPE_CHECKING:
@@ -208,10 +208,9 @@ def cannot(found: Claims) -> str:
     """In words: with these pairs alpha is out of reach, and how many would do."""
     power = found.power
     assert power is not None
-    return (
-        f"{power.pairs} (seed, fold) pair(s) cannot reach p <= {found.alpha:g} after Holm over {power.comparisons} "
-        f"comparison(s) (smallest possible p: {power.smallest:.3g}); {power.needed} can"
-    )
+    short = shortfall(power.pairs, power.comparisons, found.alpha)
+    assert short is not None
+    return short.text
 
 
 def _values(comparison: Comparison, baseline: str, metric: str, scale: float) -> dict[str, dict[Pair, float]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mcr_bench.bench.files import write_whole
+from mcr_bench.bench.report.names import cut_all
 from mcr_bench.bench.report.table import Table
 
 LINE, WIDEST = 80, 24  # characters that fit a line of a LaTeX page; columns of any table meant to be read
@@ -107,13 +108,10 @@ def write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
 
 
 def _stems(tables: Sequence[Table]) -> list[str]:
-    """File names made of the titles; a number tells equal ones apart."""
-    stems: list[str] = []
-    for table in tables:
-        stem = re.sub(r"[^\w.+-]+", "_", table.title.replace(" + ", "+")).strip("_")[:LONGEST]
-        same = sum(other == stem or re.fullmatch(re.escape(stem) + r"-\d+", other) is not None for other in stems)
-        stems.append(f"{stem}-{same + 1}" if same else stem)
-    return stems
+    """File names made of the titles, or of what tables say themselves; a number tells equal ones apart."""
+    names = [table.file or table.title for table in tables]
+    stems = [re.sub(r"[^\w.+-]+", "_", name.replace(" + ", "+")).strip("_") for name in names]
+    return cut_all(stems, LONGEST, gap="--")
 
 
 def _pipes(cells: Sequence[str], escape: bool = True) -> str:

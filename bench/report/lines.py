@@ -9,6 +9,7 @@ from typing import Any
 
 from mcr_bench.bench.metrics import CLASSIFICATION, REGRESSION
 from mcr_bench.bench.record.runs import PRESETS, asked_presets
+from mcr_bench.bench.report.versions import told_apart
 
 Row = dict[str, Any]
 Skipped = tuple[str, str, str]
@@ -25,6 +26,8 @@ class Comparison:
     lines: label -> its current finished runs, one per seed and fold. shared: the `--set` settings that all have.
     failed: runs that no finished run covers. replaced: how many older runs are left out. skipped: (method, reason).
     valueless: current finished runs without a finite value of the metric, which are in no line.
+    data: short fingerprint and day, where other data went by the same name; older: whether these are not the newest.
+    unfinished: runs that were stopped or are still going, and that no finished run covers.
     """
 
     dataset: str
@@ -38,10 +41,23 @@ class Comparison:
     replaced: int
     skipped: list[tuple[str, str]]
     valueless: list[Row] = field(default_factory=list)
+    data: str = ""
+    older: bool = False
+    unfinished: list[Row] = field(default_factory=list)
 
     @property
     def title(self) -> str:
-        """Dataset, modalities, protocol, preset and shared settings."""
+        """Dataset, modalities, protocol, preset, shared settings, and the data where others have the same name."""
+        age = "older" if self.older else "newest"
+        return self._name + f" · data {self.data} ({age})" * bool(self.data)
+
+    @property
+    def file(self) -> str:
+        """What files are named after: the newest data have the clean name."""
+        return self._name + f" · older data {self.data}" * self.older
+
+    @property
+    def _name(self) -> str:
         text = f"{self.dataset} · {' + '.join(self.modalities)} · protocol {self.protocol} · preset {self.preset}"
         return text + f" · {' '.join(self.shared)}" * bool(self.shared)
 
@@ -69,8 +85,9 @@ def comparisons(rows: Iterable[Row], baseline: str, skipped: Sequence[Skipped] =
 
     rows: as from `Record.rows`; skipped: (dataset, method, reason).
     A run that was asked for under several presets, which say the same about it, is in the comparison of each.
-    Lines are ordered: unimodal, ensemble, `baseline`, then the others; the best mean first. Runs of one label whose
-    settings or code have changed since its newest run are left out.
+    Comparisons on data that went by one name say which data they are on. Lines are ordered: unimodal, ensemble,
+    `baseline`, then the others; the best mean first. Runs of one label whose settings or code have changed since its
+    newest run are left out.
     """
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in sorted(rows, key=lambda row: row["started"]):
@@ -78,11 +95,12 @@ def comparisons(rows: Iterable[Row], baseline: str, skipped: Sequence[Skipped] =
         for preset in asked_presets(row["preset"], row["tags"]):
             key = (row["dataset"], row["protocol"], data, preset)
             groups.setdefault(key, []).append(_under(row, preset))
-    return [
+    found = [
         _comparison(modalities, members, baseline, [(m, why) for where, m, why in skipped if where == dataset])
         for (dataset, *_), group in sorted(groups.items(), key=lambda item: (*item[0][:2], item[1][0]["started"]))
         for modalities, members in _by_modalities(group)
     ]
+    return told_apart(found)
 
 
 def asked_under(row: Row, presets: Iterable[str]) -> Row:
@@ -156,10 +174,11 @@ def _comparison(
         preset=last["preset"],
         shared=tuple(shared),
         lines=_ordered(latest, baseline),
-        failed=_failed(rows),
+        failed=_uncovered(rows, "failed"),
         replaced=len(finished) - sum(map(len, latest.values())),
         skipped=skipped,
         valueless=valueless,
+        unfinished=_uncovered(rows, "killed", "running"),
     )
 
 
@@ -209,11 +228,11 @@ def _by_modalities(group: list[Row]) -> list[tuple[tuple[str, ...], list[Row]]]:
     ]
 
 
-def _failed(rows: list[Row]) -> list[Row]:
-    """Failed runs whose label, seed and fold no finished run covers."""
+def _uncovered(rows: list[Row], *statuses: str) -> list[Row]:
+    """Runs that ended so and whose label, seed and fold no finished run covers."""
     finished = {(row["label"], row["seed"], row["fold"]) for row in rows if row["status"] == "finished"}
-    failed = [row for row in rows if row["status"] == "failed"]
-    return [row for row in failed if (row["label"], row["seed"], row["fold"]) not in finished]
+    found = [row for row in rows if row["status"] in statuses]
+    return [row for row in found if (row["label"], row["seed"], row["fold"]) not in finished]
 
 
 def _latest(rows: list[Row]) -> dict[str, list[Row]]:

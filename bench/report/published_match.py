@@ -9,6 +9,7 @@ from mcr_bench.bench.presets import presets_of
 from mcr_bench.bench.record.runs import asked_presets
 from mcr_bench.bench.report.lines import Row, current, modalities_of, overlap_of
 from mcr_bench.bench.report.published import Column, Number, Ours, PublishedMethod, PublishedTable
+from mcr_bench.bench.report.sizes import split_sizes
 from mcr_bench.bench.statistics.intervals import Interval, mean_interval
 from mcr_bench.bench.statistics.verdict import verdict
 
@@ -31,7 +32,7 @@ class Answer:
     """word: the verdict, or why there is none, with its reasons. All values in points.
 
     target: None where it is not offered. values: of the runs that fit, with the interval of their mean. delta: ours -
-    published, with its interval.
+    published, with its interval; samples: sizes of the parts that the runs saw.
     """
 
     word: str
@@ -41,6 +42,7 @@ class Answer:
     interval: Interval | None = None
     delta: float | None = None
     delta_interval: Interval | None = None
+    samples: tuple[str, ...] = ()
 
     @property
     def command(self) -> str:
@@ -133,11 +135,12 @@ def _answer(
     if declared or not values:
         word, reasons = _without_verdict(declared, wanted, found, place.metric)
         interval = mean_interval(values, LEVEL, overlap) if values else None
-        return Answer(word, reasons, target, values, interval)
+        return Answer(word, reasons, target, values, interval, samples=tuple(split_sizes(fitting)))
     spread = sample_sd(number, ddof)
     judged = verdict(values, number.mean, spread, number.n_runs, margin=margin, level=LEVEL, overlap=overlap)
     interval = mean_interval(values, LEVEL, overlap)
-    return Answer(judged.word, (), target, values, interval, judged.difference, judged.interval)
+    samples = tuple(split_sizes(fitting))
+    return Answer(judged.word, (), target, values, interval, judged.difference, judged.interval, samples)
 
 
 def sample_sd(number: Number, ddof: int | None) -> float | None:

@@ -1,6 +1,6 @@
 """Published numbers beside ours: for each published table one in its layout, and one with a line per number."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from importlib.resources.abc import Traversable
 
 from mcr_bench.bench.errors import UserError
@@ -21,19 +21,35 @@ LONG = (
 MARGIN = 2.0
 
 
-def published_tables(rows: Iterable[Row], margin: float = MARGIN, folder: Traversable | None = None) -> list[Table]:
+def published_tables(
+    rows: Iterable[Row],
+    margin: float = MARGIN,
+    datasets: Collection[str] | None = None,
+    folder: Traversable | None = None,
+) -> list[Table]:
     """For each published table: published, ours and verdict in its layout, then the same as one line per number.
 
-    rows: as from `Record.rows`, also none. margin: in points, of the verdict `reproduced`. folder: of the published
-    numbers, by default the package's. UserError where a mapping does not fit its numbers.
+    Those with runs of ours come first. rows: as from `Record.rows`, also none. margin: in points, of the verdict
+    `reproduced`. datasets: only tables with a column on one of these, None: all. folder: of the published numbers, by
+    default the package's. UserError where a mapping does not fit its numbers.
     """
+    check_margin(margin)
+    runs = Runs(rows)
+    tables = [table for table in published_tables_of(folder) if datasets is None or _on(table) & set(datasets)]
+    given = [(table, answers(table, runs, margin)) for table in tables]
+    given.sort(key=lambda pair: not any(answer.values for answer in pair[1].values()))
+    return [made for table, of in given for made in (_wide(table, of, margin), _long(table, of, margin))]
+
+
+def check_margin(margin: float) -> None:
+    """UserError for a margin of the verdict that is not allowed."""
     if margin <= 0:
         raise UserError(f"the margin of a verdict is a positive number of points, not {margin:g}.")
-    found, runs = [], Runs(rows)
-    for table in published_tables_of(folder):
-        given = answers(table, runs, margin)
-        found += [_wide(table, given, margin), _long(table, given, margin)]
-    return found
+
+
+def _on(table: PublishedTable) -> set[str]:
+    """Our datasets that its columns are on."""
+    return {column.ours.dataset for column in table.columns if column.ours is not None}
 
 
 def _wide(table: PublishedTable, given: Answers, margin: float) -> Table:
@@ -55,7 +71,8 @@ def _wide(table: PublishedTable, given: Answers, margin: float) -> Table:
 def _long(table: PublishedTable, given: Answers, margin: float) -> Table:
     lines = [_line(number, given[place]) for place, number in table.numbers.items()]
     digits = tuple(0 if name == "published n" else 2 for name in LONG)
-    return Table(f"{table.title}, one line per number", LONG, digits, lines, _explanations(table, margin))
+    notes = [*_explanations(table, margin), *_samples(given)]
+    return Table(f"{table.title}, one line per number", LONG, digits, lines, notes)
 
 
 def _line(number: Number, answer: Answer) -> tuple[Cell, ...]:
@@ -101,7 +118,15 @@ def _decimals(value: float) -> int:
 
 
 def _notes(table: PublishedTable, given: Answers, margin: float) -> list[str]:
-    return [*_explanations(table, margin), *_reasons(table, given), *_commands(given)]
+    return [*_explanations(table, margin), *_samples(given), *_reasons(table, given), *_commands(given)]
+
+
+def _samples(given: Answers) -> list[str]:
+    """The sizes of the parts that our runs saw, per column."""
+    sizes: dict[str, dict[str, None]] = {}
+    for (_, column), answer in given.items():
+        sizes.setdefault(column, {}).update(dict.fromkeys(answer.samples))
+    return [f"split sizes of our runs, {column}: {'; '.join(found)}" for column, found in sizes.items() if found]
 
 
 def _explanations(table: PublishedTable, margin: float) -> list[str]:

@@ -12,13 +12,15 @@ from mcr_bench.bench import registry
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.presets import presets_of
 from mcr_bench.bench.report.lines import LOWER_IS_BETTER, Comparison, Row
+from mcr_bench.bench.report.sizes import sizes_note
 from mcr_bench.bench.report.table import Cell, Table
 from mcr_bench.bench.statistics.ranks import Ranks, rank
 
 NOTHING = "no two methods have finished runs on every dataset"
 RULE = (
-    "one comparison per dataset: of its first preset (else the oldest on record), the most modalities, the fewest "
-    "shared settings, the most runs; one line per method: that with the fewest settings of its own"
+    "one comparison per dataset: of its newest data, its first preset (else the oldest on record), the most "
+    "modalities, the fewest shared settings, the most runs; one line per method: that with the fewest settings of its "
+    "own"
 )
 
 
@@ -45,8 +47,13 @@ def rank_datasets(comparisons: Iterable[Comparison], metric: str | None = None) 
     notes = [ranks.reason, f"not on every dataset: {', '.join(missing)}" * bool(missing), *notes]
     kept = [chosen[name] for name in counted]
     return replace(
-        ranks, reason="; ".join(filter(None, notes)), by=_by(kept, metric), over=tuple(c.title for c in kept)
+        ranks, reason="; ".join(filter(None, notes)), by=_by(kept, metric), over=tuple(map(_described, kept))
     )
+
+
+def _described(found: Comparison) -> str:
+    """Title and sizes of the parts."""
+    return "; ".join([found.title, *sizes_note(found.rows)])
 
 
 def rank_table(ranks: Ranks) -> Table:
@@ -78,9 +85,9 @@ def _one_per_dataset(comparisons: Iterable[Comparison]) -> dict[str, Comparison]
 def _chosen(group: Sequence[Comparison]) -> Comparison:
     first, ages = _first_preset(group[0]), list(dict.fromkeys(found.preset for found in group))
 
-    def standing(found: Comparison) -> tuple[bool, int, int, int, int]:
+    def standing(found: Comparison) -> tuple[bool, bool, int, int, int, int]:
         age = ages.index(found.preset)
-        return found.preset == first, len(found.modalities), -len(found.shared), -age, len(found.rows)
+        return not found.older, found.preset == first, len(found.modalities), -len(found.shared), -age, len(found.rows)
 
     return max(group, key=standing)
 

@@ -9,7 +9,9 @@ from statistics import fmean
 from mcr_bench.bench.report.claim_notes import folds_note
 from mcr_bench.bench.report.claims import Pair, baseline_of, values_of
 from mcr_bench.bench.report.lines import SHARES, Comparison, Row, modalities_of, overlap_of, pairs_of
+from mcr_bench.bench.report.sizes import sizes_note
 from mcr_bench.bench.report.table import Cell, Table
+from mcr_bench.bench.report.versions import dials_of
 from mcr_bench.bench.statistics.intervals import Interval
 from mcr_bench.bench.statistics.verdict import mean_interval
 
@@ -44,7 +46,14 @@ def sweeps(comparisons: Iterable[Comparison]) -> list[Sweep]:
         if found.lines:
             key = (found.dataset, found.protocol, found.preset, found.modalities, found.metric)
             groups.setdefault(key, []).append(found)
-    return [sweep for group in groups.values() if len(group) > 1 and (sweep := _sweep(group))]
+    current = [_newest(group) for group in groups.values()]
+    return [sweep for group in current if len(group) > 1 and (sweep := _sweep(group))]
+
+
+def _newest(group: list[Comparison]) -> list[Comparison]:
+    """Without those of older data where the newest were run at the same setting."""
+    known = {dials_of(found) for found in group if not found.older}
+    return [found for found in group if not found.older or dials_of(found) not in known]
 
 
 def sweep_table(sweep: Sweep, baseline: str) -> Table:
@@ -66,6 +75,7 @@ def sweep_table(sweep: Sweep, baseline: str) -> Table:
         f"− {baseline}: difference with its 95 % t interval, {unit}, paired by the (seed, fold) that every setting has",
         "secondary: no correction for multiplicity",
         folds_note(first.rows),
+        *sizes_note(row for found in sweep.comparisons for row in found.rows),
     ]
     title = f"{sweep.title} · sweep of {sweep.name} · test {first.metric}" + f" ({unit})" * (scale == 100)
     return Table(title, columns, (0, *[digits] * (len(columns) - 2), 0), rows, list(filter(None, notes)))

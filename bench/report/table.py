@@ -7,6 +7,7 @@ from typing import Any
 
 from mcr_bench.bench.missing import missing_of
 from mcr_bench.bench.report.lines import LOWER_IS_BETTER, Comparison, Row, Skipped, comparisons, settings_of
+from mcr_bench.bench.report.sizes import sizes_note
 
 Cell = str | float | int | None
 Lead = Callable[[Comparison], tuple[set[str], str]]  # labels in bold type, and the rule in words
@@ -24,7 +25,8 @@ COSTS: tuple[tuple[str, Callable[[Row], Any]], ...] = (
 class Table:
     """digits[i]: decimals of column i where it holds floats; cells keep full precision, None is "not measured".
 
-    bold: the rows that lead; their name and main number are set in bold type.
+    bold: the rows that lead; their name and main number are set in bold type. file: what its files are named after,
+    where that is not the title.
     """
 
     title: str
@@ -33,6 +35,7 @@ class Table:
     rows: list[tuple[Cell, ...]]
     notes: list[str]
     bold: frozenset[int] = frozenset()
+    file: str = ""
 
     def text(self) -> list[list[str]]:
         """The cells as printed."""
@@ -59,7 +62,7 @@ def comparison_table(found: Comparison, baseline: str, lead: Lead | None = None)
     columns, digits, cells = _columns(found.lines, found.metric, found.modalities, baseline)
     leading, reason = lead(found) if lead else (set[str](), "")
     bold = frozenset(i for i, label in enumerate(found.lines) if label in leading)
-    return Table(found.title, columns, digits, cells, _notes(found, baseline, reason), bold)
+    return Table(found.title, columns, digits, cells, _notes(found, baseline, reason), bold, found.file)
 
 
 def summarise(values: Sequence[float]) -> tuple[float, float | None, int]:
@@ -139,7 +142,7 @@ def baseline_of_costs(lines: Mapping[str, list[Row]], like: Row, baseline: str) 
 
 def _notes(found: Comparison, baseline: str, reason: str) -> list[str]:
     rows, lines = found.rows, found.lines
-    notes = [reason] if reason else []
+    notes = [*data_notes(found), *([reason] if reason else [])]
     if any(len(runs) > 1 for runs in lines.values()):
         notes.append("sd: sample standard deviation (n - 1) over the n runs, one per seed" + _folds(rows))
     notes += [
@@ -159,6 +162,7 @@ def _notes(found: Comparison, baseline: str, reason: str) -> list[str]:
         f"left out: {row['label']}, seed {row['seed']}: finished without a finite test {row['metric']}"
         for row in found.valueless
     ]
+    notes += [f"not finished: {row['label']}, seed {row['seed']}: {row['status']}" for row in found.unfinished]
     if found.replaced:
         notes.append(f"left out: {found.replaced} older run(s) from before the settings, code or harness changed")
     reasons: dict[str, list[str]] = {}
@@ -183,11 +187,19 @@ def missing_notes(lines: Mapping[str, list[Row]]) -> list[str]:
     ]
 
 
+def data_notes(found: Comparison) -> list[str]:
+    """Which data the runs are on, where others went by the same name."""
+    if not found.data:
+        return []
+    others = "newer data of this name are on record" if found.older else "older data of this name are on record too"
+    return [f"data {found.data}: fingerprint and day of the last run; {others}, in a table of their own"]
+
+
 def protocol_notes(found: Comparison) -> list[str]:
-    """The protocol card: split, selection, metric, folds, leaks; preset with its origin; optimiser."""
+    """The protocol card: split, sizes, selection, metric, folds, leaks; preset with its origin; optimiser."""
     cards = dict.fromkeys(row["tags"].get("protocol_card", "") for row in found.rows)
     presets = dict.fromkeys((row["preset"], row["tags"].get("preset_origin", "")) for row in found.rows)
-    notes = [f"protocol {card}" for card in cards if card]
+    notes = [f"protocol {card}" for card in cards if card] + sizes_note(found.rows)
     notes += [f"preset {name}: {origin}" for name, origin in presets if origin]
     return notes + [f"optimiser: {text}" for text in _optimisers(found.lines)]
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.report.lines import Row
 from mcr_bench.bench.report.table import Table
+from mcr_bench.bench.report.versions import SHORT
 
 if TYPE_CHECKING:
     from mcr_bench.bench.plan import Plan
@@ -75,11 +76,16 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
 
 
 def results_grid(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """The columns of `results` that fit a terminal."""
+    """The columns of `results` that fit a terminal; data: short fingerprints where a dataset has several."""
+    rows = list(rows)
+    prints: dict[str, set[str]] = {}
+    for row in rows:
+        prints.setdefault(row["dataset"], set()).add(row["tags"].get("fingerprint", ""))
     short = ("label", "dataset", "protocol", "fold", "seed", "preset", "status", "metric")
     return [
         {name: row[name] for name in short}
         | {
+            "data": row["tags"].get("fingerprint", "")[:SHORT] if len(prints[row["dataset"]]) > 1 else "",
             "value": _number(row["value"]),
             "unimodal": " ".join(f"{m}={v:.4f}" for m, v in row["unimodal"].items()),
             "seconds": _number(row["seconds"], 1),

@@ -1,5 +1,6 @@
 """What a design can show at all: the smallest p, the pairs that alpha needs, the smallest detectable difference."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from math import inf, sqrt
@@ -31,6 +32,36 @@ def pairs_needed(comparisons: int, alpha: float = 0.05) -> int:
     """Smallest number of pairs with which alpha is reachable after Holm over so many comparisons."""
     _check(comparisons, alpha)
     return next(n for n in range(2 * MOST_PAIRS) if reachable(n, comparisons, alpha))
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """A design that can show nothing. smallest: p after Holm at best; needed: the pairs that would do.
+
+    The one rule behind all advice on seeds: before training, in comparisons, tables and figures.
+    """
+
+    pairs: int
+    comparisons: int
+    alpha: float
+    smallest: float
+    needed: int
+
+    @property
+    def text(self) -> str:
+        """One sentence without its full stop."""
+        return (
+            f"{self.pairs} (seed, fold) pair(s) cannot reach p <= {self.alpha:g} after Holm over {self.comparisons} "
+            f"comparison(s) (smallest possible p: {self.smallest:.3g}); {self.needed} can"
+        )
+
+
+def shortfall(pairs: int, comparisons: int, alpha: float = 0.05) -> Shortfall | None:
+    """What is missing if so many pairs cannot reach alpha after Holm over so many comparisons; None where they can."""
+    if reachable(pairs, comparisons, alpha):
+        return None
+    smallest = min(1.0, smallest_p(pairs) * comparisons)
+    return Shortfall(pairs, comparisons, alpha, smallest, pairs_needed(comparisons, alpha))
 
 
 @lru_cache(maxsize=256)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mcr_bench.bench.report.html.contents import Contents, Environment
-from mcr_bench.bench.report.html.markup import Markup, fold, join, tag
+from mcr_bench.bench.report.html.markup import Markup, fold, join, left_out, tag
 from mcr_bench.bench.report.html.runs import runs_id
 from mcr_bench.bench.report.html.tables import Link, grid, notes_of, table_markup
 from mcr_bench.bench.report.lines import modalities_of
@@ -54,8 +54,10 @@ def published_markup(contents: Contents) -> Markup:
     return join(shown, "\n")
 
 
-def budgets_markup(curves: "pd.DataFrame | None") -> Markup:
-    """Per search the expected best validation value at some budgets, and the value before tuning."""
+def budgets_markup(curves: "pd.DataFrame | str | None") -> Markup:
+    """Per search the expected best validation value at some budgets, and the value before tuning; or why not."""
+    if isinstance(curves, str):
+        return left_out("tuning budgets", curves)
     if curves is None or curves.empty:
         return tag("p", "Nothing has been tuned.")
     searches: dict[tuple[str, str], dict[str, Curve]] = {}
@@ -77,9 +79,9 @@ def environment_markup(environment: Environment) -> Markup:
 
 
 def _places(contents: Contents) -> dict[Place, str]:
-    """Where the runs of a dataset, protocol, preset, set of modalities, method and settings stand."""
+    """Where the runs of a dataset, protocol, preset, set of modalities, method and settings stand; the newest data."""
     found: dict[Place, str] = {}
-    for i, section in enumerate(contents.sections):
+    for i, section in sorted(enumerate(contents.sections), key=lambda pair: pair[1].comparison.older):
         for j, runs in enumerate(section.comparison.lines.values()):
             row = runs[0]
             names = (row["dataset"], row["protocol"], row["preset"], " + ".join(sorted(modalities_of(row))))

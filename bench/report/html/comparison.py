@@ -1,47 +1,53 @@
 """One comparison on the page: what it says in words, its tables, protocol card, figures, settings and runs."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from math import isfinite
 
-from mcr_bench.bench.report.claim_tables import claim_tables, command, power_lines
+from mcr_bench.bench.report.claim_tables import claim_tables, command, power_lines, remedy
 from mcr_bench.bench.report.claims import Against, Claims, cannot, leading
 from mcr_bench.bench.report.html.contents import Picture, Section
-from mcr_bench.bench.report.html.markup import Markup, definitions, fold, items, join, tag
+from mcr_bench.bench.report.html.markup import Markup, definitions, fold, items, join, part, tag
 from mcr_bench.bench.report.html.pictures import gallery
 from mcr_bench.bench.report.html.runs import lines_markup, runs_id, settings_id
 from mcr_bench.bench.report.html.tables import Link, notes_of, table_markup
 from mcr_bench.bench.report.lines import Comparison
+from mcr_bench.bench.report.sizes import split_sizes
 from mcr_bench.bench.report.table import Table, comparison_table, protocol_notes
 
 OPTIMISER = "optimiser: "
-PARTS = (("training", "data/train_samples"), ("validation", "data/val_samples"), ("test", "data/test_samples"))
-LISTED_SIZES = 6
 SHOWN_COMMANDS = 3
 
 
 def section_markup(section: Section, pictures: Sequence[Picture], cost_baseline: str, name: str) -> Markup:
     """The whole part of the page. name: its anchor, which begins the ids of everything inside."""
     found = section.comparison
-    table = comparison_table(found, cost_baseline, lambda _: _leading(section.claims))
+    lines = part("runs and settings", partial(lines_markup, found, name))
     return tag(
         "section",
         tag("h3", found.title),
-        words(section.claims),
-        tag("p", "A method leads to its settings, a number to the runs behind it.", class_="hint screen"),
-        table_markup(table, found.title, line_links(found, list(found.lines), name)),
-        notes_of(table, leave_out=protocol_notes(found)),
+        part("the result in words", partial(words, section.claims)),
+        part("table", partial(_table, section, cost_baseline, name)),
         tag("h4", "Protocol"),
-        protocol_card(found),
-        _statistics(section.claims, name),
+        part("protocol", partial(protocol_card, found)),
+        part("statistics", partial(_statistics, section.claims, name)),
         tag("h4", "Figures") if pictures else Markup(),
         gallery(pictures, f"{name}-f"),
-        fold(
-            tag("h4", f"Runs and settings of every line ({len(found.rows)} runs)"),
-            lines_markup(found, name),
-            id=f"{name}-lines",
-        ),
+        fold(tag("h4", f"Runs and settings of every line ({len(found.rows)} runs)"), lines, id=f"{name}-lines"),
         id=name,
         class_="comparison",
+    )
+
+
+def _table(section: Section, cost_baseline: str, name: str) -> Markup:
+    found = section.comparison
+    table = comparison_table(found, cost_baseline, lambda _: _leading(section.claims))
+    return join(
+        [
+            tag("p", "A method leads to its settings, a number to the runs behind it.", class_="hint screen"),
+            table_markup(table, found.title, line_links(found, list(found.lines), name)),
+            notes_of(table, leave_out=protocol_notes(found)),
+        ]
     )
 
 
@@ -52,9 +58,12 @@ def words(found: Claims | str) -> Markup:
     if found.power is None:
         return items(power_lines(found), class_="words")
     if not found.power.reachable:
-        mend = command(found.comparison, found.power.needed)
-        shown = _commands(mend, tag("pre", tag("code", mend)))
-        return tag("div", tag("p", f"This design cannot say: {cannot(found)}."), shown, class_="words")
+        return tag(
+            "div",
+            tag("p", f"This design cannot say: {cannot(found)}."),
+            _remedy(found, found.power.needed),
+            class_="words",
+        )
     neither = [one for one in found.against if one.label in found.neither]
     groups = (
         (f"Better than {found.baseline}", [one for one in found.against if one.label in found.better]),
@@ -69,6 +78,13 @@ def words(found: Claims | str) -> Markup:
         size = f"a difference of {found.power.detectable:.2g} {found.unit} (median over methods)"
         entries.append(("Found with 80 % power", size))
     return definitions(entries, class_="words")
+
+
+def _remedy(found: Claims, needed: int) -> Markup:
+    if found.comparison.older:
+        return tag("p", f"To get there: {remedy(found)}.")
+    text = command(found.comparison, needed)
+    return _commands(text, tag("pre", tag("code", text)))
 
 
 def line_links(found: Comparison, labels: Sequence[str], name: str) -> Link:
@@ -93,7 +109,7 @@ def protocol_card(found: Comparison) -> Markup:
         ("Modalities", ", ".join(found.modalities)),
         ("Protocol", _listed(t.get("protocol_card") or found.protocol for t in tags)),
         ("Metric", found.metric),
-        ("Samples", _sizes(found)),
+        ("Samples", _listed(split_sizes(found.rows))),
         ("Folds", _numbers(folds)),
         ("Seeds", _numbers(seeds)),
         ("Preset", _listed(f"{preset}, origin: {origin}" if origin else preset for preset, origin in origins)),
@@ -101,7 +117,7 @@ def protocol_card(found: Comparison) -> Markup:
         ("Optimiser", _listed(optimisers)),
         ("Data fingerprint", _listed(t.get("fingerprint", "") for t in tags)),
     ]
-    if found.rows:
+    if found.rows and not found.older:
         text = command(found, len(seeds))
         entries.append(("Command", _commands(text, tag("code", text))))
     return definitions(entries, class_="card")
@@ -163,14 +179,3 @@ def _numbers(values: set[int]) -> str:
     if len(ordered) > 2 and ordered == list(range(ordered[0], ordered[-1] + 1)):
         return f"{ordered[0]} to {ordered[-1]} ({len(ordered)})"
     return ", ".join(map(str, ordered))
-
-
-def _sizes(found: Comparison) -> object:
-    """The parts' sizes; those of several folds beside each other."""
-    sizes = dict.fromkeys(
-        ", ".join(f"{name} {row['metrics'][key]:.0f}" for name, key in PARTS if key in row["metrics"])
-        for row in found.rows
-    )
-    texts = [text for text in sizes if text]
-    more = len(texts) - LISTED_SIZES
-    return _listed([*texts[:LISTED_SIZES], *([f"and {more} more"] if more > 0 else [])])

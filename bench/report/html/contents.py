@@ -48,8 +48,8 @@ class Contents:
     """Everything a page says. cost_baseline: method to which costs are relative; record: where the runs are kept.
 
     sweeps: tables along the dials of a dataset; published: as from `published_tables`; ranks: across datasets, or why
-    there are none; budgets: as from `budget_curves`; environment: as from `environment_of`; facts: more lines for the
-    head of the page.
+    there are none; budgets: as from `budget_curves`, or why they cannot be read; environment: as from `environment_of`;
+    facts: more lines for the head of the page; left_out: what could not be made, and why, a line each.
     """
 
     sections: Sequence[Section]
@@ -58,10 +58,11 @@ class Contents:
     published: Sequence[Table] = ()
     sweeps: Sequence[Table] = ()
     ranks: "Ranks | str" = "not computed"
-    budgets: "pd.DataFrame | None" = None
+    budgets: "pd.DataFrame | str | None" = None
     environment: Environment = field(default_factory=dict)
     record: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
+    left_out: Sequence[str] = ()
 
     @property
     def rows(self) -> list[Row]:

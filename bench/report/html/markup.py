@@ -1,7 +1,10 @@
 """HTML as strings that escape themselves: whatever is not `Markup` is text, and becomes harmless when it is placed."""
 
 import html
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from mcr_bench.bench.guard import attempt
 
 
 class Markup(str):
@@ -45,3 +48,13 @@ def items(entries: Iterable[object], class_: str | None = None) -> Markup:
 def fold(summary: object, *children: object, **attributes: str | int | float | bool | None) -> Markup:
     """A part of the page that opens on demand; without a script and in print as well."""
     return tag("details", tag("summary", summary), *children, **attributes)
+
+
+def part(name: str, make: Callable[[], Markup]) -> Markup:
+    """A part of a page; where making it fails, a line that says which part is left out and why."""
+    return attempt(make, partial(left_out, name))
+
+
+def left_out(name: str, reason: str) -> Markup:
+    """The line that stands in the place of what could not be made."""
+    return tag("p", f"left out: {name}: {reason}", class_="left-out")

@@ -3,13 +3,15 @@
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.files import write_whole
+from mcr_bench.bench.guard import attempt
 from mcr_bench.bench.report.html.across import (
     budgets_markup,
     datasets_of,
@@ -20,7 +22,7 @@ from mcr_bench.bench.report.html.across import (
 )
 from mcr_bench.bench.report.html.comparison import section_markup, words
 from mcr_bench.bench.report.html.contents import Contents, Picture
-from mcr_bench.bench.report.html.markup import Markup, definitions, items, join, tag
+from mcr_bench.bench.report.html.markup import Markup, definitions, items, join, left_out, part, tag
 from mcr_bench.bench.report.html.pictures import gallery
 
 ABOUT = (
@@ -139,26 +141,43 @@ def _header(contents: Contents) -> Markup:
 def _parts(contents: Contents, pictures: Sequence[Sequence[Picture]], across: Sequence[Picture]) -> list[Markup]:
     parts = [_summary(contents)]
     for i, (dataset, numbers) in enumerate(datasets_of(contents).items()):
-        sections = [section_markup(contents.sections[n], pictures[n], contents.cost_baseline, f"c{n}") for n in numbers]
+        sections = [_section(contents, pictures[n], n) for n in numbers]
         parts.append(tag("section", tag("h2", dataset), *sections, id=f"d{i}"))
-    bodies = {
-        "across": join(
-            [
-                *(tag("h3", "Ranks"), ranks_markup(contents.ranks)),
-                sweeps_markup(contents.sweeps),
-                gallery(across, "across-f", named=True),
-            ]
-        ),
-        "published": published_markup(contents),
-        "budgets": budgets_markup(contents.budgets),
-        "environment": environment_markup(contents.environment),
+    bodies: dict[str, Callable[[], Markup]] = {
+        "across": partial(_across, contents, across),
+        "published": partial(published_markup, contents),
+        "budgets": partial(budgets_markup, contents.budgets),
+        "environment": partial(environment_markup, contents.environment),
     }
-    return parts + [tag("section", tag("h2", title), bodies[name], id=name) for name, title in _ends(contents)]
+    return parts + [
+        tag("section", tag("h2", title), part(title, bodies[name]), id=name) for name, title in _ends(contents)
+    ]
+
+
+def _section(contents: Contents, pictures: Sequence[Picture], number: int) -> Markup:
+    section = contents.sections[number]
+    make = partial(section_markup, section, pictures, contents.cost_baseline, f"c{number}")
+    return attempt(make, lambda reason: tag("section", left_out(section.comparison.title, reason), id=f"c{number}"))
+
+
+def _across(contents: Contents, pictures: Sequence[Picture]) -> Markup:
+    return join(
+        [
+            *(tag("p", line, class_="left-out") for line in contents.left_out),
+            *(tag("h3", "Ranks"), part("ranks", partial(ranks_markup, contents.ranks))),
+            part("sweeps", partial(sweeps_markup, contents.sweeps)),
+            gallery(pictures, "across-f", named=True),
+        ]
+    )
 
 
 def _summary(contents: Contents) -> Markup:
     told = [
-        tag("section", tag("h3", _to(f"c{i}", one.comparison.title)), words(one.claims))
+        tag(
+            "section",
+            tag("h3", _to(f"c{i}", one.comparison.title)),
+            part("the result in words", partial(words, one.claims)),
+        )
         for i, one in enumerate(contents.sections)
     ]
     rule = tag("p", RULE) if told else tag("p", "The record has no finished runs yet.")

@@ -3,13 +3,17 @@
 import base64
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+from mcr_bench.bench.guard import attempt
 from mcr_bench.bench.report.html.contents import Picture
-from mcr_bench.bench.report.html.markup import Markup, items, join, tag
+from mcr_bench.bench.report.html.markup import Markup, items, join, part, tag
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from mcr_bench.bench.figures.catalog import Drawn
 
 LARGEST = 400_000  # bytes of an SVG; above, a PNG is smaller and opens faster
@@ -27,15 +31,16 @@ def pictures_of(drawn: Iterable["Drawn"], largest: int = LARGEST) -> Iterator[Pi
     """The figures as files: SVG, or PNG where the SVG has more than `largest` bytes; one figure open at a time."""
     from mcr_bench.bench.figures.style import render
 
+    def image_of(figure: "Figure") -> bytes:
+        image = render(figure, "svg")
+        return render(figure, "png", DPI) if len(image) > largest else image
+
     for _, result, card, about in drawn:
-        image: bytes | str
-        width = 0.0
         if isinstance(result, str):
-            image = result
+            yield Picture(card.name, card.title, card.shows, about, result)
         else:
-            image, width = render(result, "svg"), float(result.get_size_inches()[0])
-            image = render(result, "png", DPI) if len(image) > largest else image
-        yield Picture(card.name, card.title, card.shows, about, image, width)
+            image: bytes | str = attempt(partial(image_of, result), str)
+            yield Picture(card.name, card.title, card.shows, about, image, float(result.get_size_inches()[0]))
 
 
 def gallery(pictures: Sequence[Picture], prefix: str, named: bool = False) -> Markup:
@@ -43,7 +48,11 @@ def gallery(pictures: Sequence[Picture], prefix: str, named: bool = False) -> Ma
 
     prefix: of all ids inside; named: captions say what data a figure is of, where no heading does.
     """
-    shown = [_figure(one, f"{prefix}-{i}", named) for i, one in enumerate(pictures) if isinstance(one.image, bytes)]
+    shown = [
+        part(one.title, partial(_figure, one, f"{prefix}-{i}", named))
+        for i, one in enumerate(pictures)
+        if isinstance(one.image, bytes)
+    ]
     missing = [join([tag("b", one.title), f": {one.image}"]) for one in pictures if isinstance(one.image, str)]
     left_out = join([tag("p", "Figures left out:"), items(missing)]) if missing else Markup()
     return join([*shown, left_out], "\n")

@@ -1,0 +1,37 @@
+"""Which runs of a record a verb is about: `--dataset` takes a name in tables and every path that `run` takes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mcr_bench.bench.errors import unknown
+from mcr_bench.bench.report.lines import Row
+
+
+def chosen(rows: Sequence[Row], dataset: str | None, method: str | None = None) -> list[Row]:
+    """The rows of one dataset and one method, None: all; UserError for one that a record with runs has no run of.
+
+    dataset: its name in tables, or the path of a file, which need not be there any more. A path leaves out the runs of
+    another file of the same name, as far as the record tells the two apart.
+    """
+    found = list(rows) if dataset is None else _of_dataset(rows, dataset)
+    names = {row["method"] for row in found}
+    if method is not None and names and method not in names:
+        raise unknown("method on record", method, names)
+    return [row for row in found if method in (None, row["method"])]
+
+
+def _of_dataset(rows: Sequence[Row], asked: str) -> list[Row]:
+    names, place = {row["dataset"] for row in rows}, Path(asked).expanduser()
+    if not rows or asked in names:
+        return [row for row in rows if row["dataset"] == asked]
+    if not place.suffix or place.name not in names:
+        raise unknown("dataset on record", asked, names)
+    named = [row for row in rows if row["dataset"] == place.name]
+    data = {row["tags"].get("fingerprint") for row in named if _place(row) == place.resolve()}
+    return [row for row in named if not data or row["tags"].get("fingerprint") in data]
+
+
+def _place(row: Row) -> Path | None:
+    """The file that a run was given, as far as the present folder leads to it; None for a registered dataset."""
+    source = row["tags"].get("dataset_source", "")
+    return Path(source).expanduser().resolve() if Path(source).suffix else None

@@ -1,0 +1,86 @@
+"""Names that do not fit: cut so that the part stays in which they differ from the others beside them."""
+
+from collections.abc import Collection, Iterable, Sequence
+
+GAP = "…"
+BOUNDARIES = " [(,_-"  # where a part of a name begins
+
+
+def cut(text: str, others: Collection[str], longest: int, gap: str = GAP) -> str:
+    """`text` with at most `longest` characters; `gap` stands for what is left out.
+
+    others: the names from which it must be told apart. The beginning stays, and from there on where the most similar
+    one of the others first differs.
+    """
+    if len(text) <= longest:
+        return text
+    same = max((_shared(text, other) for other in others if other != text), default=0)
+    if same < longest * 3 // 4:
+        return text[: longest - len(gap)].rstrip() + gap
+    room = longest - longest * 2 // 5 - len(gap)
+    start = _part(text, same, room // 2)
+    rest = text[start:] if len(text) - start <= room else text[start : start + room - len(gap)].rstrip() + gap
+    head = longest - len(gap) - len(rest)
+    return text[:head].rstrip() + gap + rest
+
+
+def cut_all(names: Sequence[str], longest: int, gap: str = GAP) -> list[str]:
+    """Each name cut; a number tells apart those that are then equal, whatever the case of their letters."""
+    found: list[str] = []
+    taken: set[str] = set()
+    for name in names:
+        text, count = cut(name, names, longest, gap), 1
+        stem = text
+        while text.casefold() in taken:
+            count += 1
+            text = f"{stem}-{count}"
+        taken.add(text.casefold())
+        found.append(text)
+    return found
+
+
+def own_parts(labels: Iterable[str], longest: int) -> dict[str, str]:
+    """Label `NAME [KEY=VALUE ...]` -> the same without the settings that all labels of its name share, where too long.
+
+    What is left out is marked. Where that is not enough, the dotted fronts of keys go as well.
+    """
+    known = list(dict.fromkeys(labels))
+    settings = {label: _settings(label) for label in known}
+    found = {}
+    for label in known:
+        peers = [set(own) for other, own in settings.items() if own and other != label and _name(other) == _name(label)]
+        found[label] = label if len(label) <= longest else _brief(label, settings[label], peers, longest)
+    return found
+
+
+def _brief(label: str, settings: Sequence[str], peers: Sequence[set[str]], longest: int) -> str:
+    own = [text for text in settings if not all(text in peer for peer in peers)] if peers else []
+    if not own:
+        return label
+    more = [GAP] if len(own) < len(settings) else []
+    text = f"{_name(label)} [{' '.join([*more, *own])}]"
+    return text if len(text) <= longest else f"{_name(label)} [{' '.join([*more, *map(_plain_key, own)])}]"
+
+
+def _name(label: str) -> str:
+    return label.partition(" [")[0]
+
+
+def _settings(label: str) -> list[str]:
+    return label.partition(" [")[2].removesuffix("]").split()
+
+
+def _plain_key(setting: str) -> str:
+    key, equals, value = setting.partition("=")
+    return key.rpartition(".")[2] + equals + value
+
+
+def _part(text: str, place: int, back: int) -> int:
+    """Where the part of the text that holds `place` begins, at most `back` characters before it."""
+    begins = [i + 1 for i in range(max(0, place - back), place) if text[i] in BOUNDARIES]
+    return begins[-1] if begins else max(0, place - back // 2)
+
+
+def _shared(text: str, other: str) -> int:
+    """How many characters both begin with."""
+    return next((i for i, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), min(len(text), len(other)))
