@@ -219,6 +219,15 @@ class Record:
                 self._samples_cache,
             )
 
+    def floors(self, run_ids: Iterable[str]) -> dict[str, dict[str, float]]:
+        """Run -> what a constant scores on its test part, from stored predictions; runs without any are left out."""
+        from mcr_bench.bench.record.floors import read_floors
+
+        wanted = list(run_ids)
+        artifacts = self._artifacts(wanted)
+        with TemporaryDirectory() as folder:
+            return read_floors(wanted, lambda run_id: artifacts.find(run_id, PREDICTIONS, Path(folder)))
+
     @property
     def _samples_cache(self) -> Path:
         return self.home / "cache" / "samples.db"

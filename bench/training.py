@@ -15,6 +15,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.evaluation import Evaluation, absent_inputs, better, contributions, evaluate, subset_logits
 from mcr_bench.bench.executors.events import EpochDone, Event, Job, RunDone
 from mcr_bench.bench.fit import Fit
+from mcr_bench.bench.floor import floor_metrics
 from mcr_bench.bench.models.build import build_model
 from mcr_bench.bench.optim import make_optimizer, rate_factor, set_rate
 from mcr_bench.bench.plan import make_dataset
@@ -188,6 +189,7 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
         run.probes.fit(_features(run), FINAL_PROBE)
     absent = absent_inputs(fit.train)
     metrics, parts = cost_metrics(run) | {"best_epoch": float(best["epoch"]), "epochs": float(fit.epoch)}, {}
+    metrics |= floor_metrics(run.splits.train.target, run.splits.test.target)
     metrics["data/train_samples"] = float(len(fit.train))
     for part, split in (("val", fit.val), ("test", run.splits.test.to(fit.device))):
         found = evaluate(run.method, fit.model, split, run.probes, run.chunk)

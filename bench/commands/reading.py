@@ -10,6 +10,7 @@ from mcr_bench.bench.commands.output import print_json, say
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.report.claim_tables import baseline_command, claim_data, claim_tables, power_lines, summary
 from mcr_bench.bench.report.claims import Claims, baseline_of, claims, leading
+from mcr_bench.bench.report.floors import with_floors
 from mcr_bench.bench.report.lines import Comparison, Row, comparisons
 from mcr_bench.bench.report.published_table import published_tables
 from mcr_bench.bench.report.ranking import rank_data, rank_datasets, rank_table
@@ -28,7 +29,12 @@ TABLES = {
 
 def read_comparisons(record: Record, dataset: str | None, cost_baseline: str) -> list[Comparison]:
     """The comparisons of the record that have a finished run."""
-    return [found for found in comparisons(chosen(record.rows(), dataset), cost_baseline) if found.lines]
+    return told(record, comparisons(chosen(record.rows(), dataset), cost_baseline))
+
+
+def told(record: Record, found: Iterable[Comparison]) -> list[Comparison]:
+    """Those that have a finished run, each with its floor."""
+    return with_floors((one for one in found if one.lines), record.floors)
 
 
 def chosen(rows: list[Row], dataset: str | None) -> list[Row]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mcr_bench.bench.commands.drawing import figures_of
-from mcr_bench.bench.commands.reading import chosen, claims_or_none
+from mcr_bench.bench.commands.reading import chosen, claims_or_none, told
 from mcr_bench.bench.report.html.contents import Contents, Section, environment_of
 from mcr_bench.bench.report.html.page import write_report
 from mcr_bench.bench.report.html.pictures import pictures_of
@@ -18,7 +18,7 @@ from mcr_bench.bench.tuning.budget import budget_curves
 def write_html_report(record: Record, dataset: str | None, baseline: str, cost_baseline: str, path: Path) -> Path:
     """The report of the record; published numbers stand beside all of its runs, whatever `dataset` says."""
     rows = record.rows()
-    found = [one for one in comparisons(chosen(rows, dataset), cost_baseline) if one.lines]
+    found = told(record, comparisons(chosen(rows, dataset), cost_baseline))
     known = {id(one.comparison): one for one in claims_or_none(found, record, baseline)}
     without = f"no run of {baseline} to compare with"
     contents = Contents(

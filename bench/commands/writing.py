@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mcr_bench.bench.commands.output import say
-from mcr_bench.bench.commands.reading import chosen, tables_of
+from mcr_bench.bench.commands.reading import chosen, tables_of, told
 from mcr_bench.bench.commands.written import forget_outdated, writing
 from mcr_bench.bench.experiment import Experiment
 from mcr_bench.bench.report.export import write_tables
@@ -21,7 +21,7 @@ from mcr_bench.bench.tracking import Record
 def write_record_tables(record: Record, dataset: str | None, baseline: str, cost_baseline: str, margin: float) -> bool:
     """Every table of the record into HOME/tables, those of our own runs on stdout too; whether there was a run."""
     rows = record.rows()
-    found = [one for one in comparisons(chosen(rows, dataset), cost_baseline) if one.lines]
+    found = told(record, comparisons(chosen(rows, dataset), cost_baseline))
     tables = tables_of(found, rows, record, baseline, cost_baseline, margin)
     print_tables(Console(), tables["methods"])
     folder = record.home / "tables"
@@ -35,7 +35,7 @@ def write_output(experiment: Experiment, rows: list[Row], record: Record, baseli
     folder = record.home / "experiments" / Path(experiment.name).stem
     output = experiment.output
     baseline = output.baseline or baseline
-    found = [named_by_points(one, experiment) for one in comparisons(rows, cost_baseline) if one.lines]
+    found = [named_by_points(one, experiment) for one in told(record, comparisons(rows, cost_baseline))]
     written: list[Path] = []
     if output.tables:
         tables = tables_of(found, record.rows(), record, baseline, cost_baseline, MARGIN, output.tables)

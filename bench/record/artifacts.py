@@ -36,8 +36,8 @@ class Artifacts:
         try:
             info = self.client().get_run(run_id).info
             final = info.status == "FINISHED"
-            if (here := self.readable(info.artifact_uri)) != info.artifact_uri:
-                return Artifact(Path(str(local_path(here))) / name, final)
+            if (known := self.readable(info.artifact_uri)) != info.artifact_uri:
+                return Artifact(Path(str(local_path(known))) / name, final)
             own = folder / run_id
             own.mkdir(parents=True, exist_ok=True)
             return Artifact(Path(self.client().download_artifacts(run_id, name, str(own))), final)

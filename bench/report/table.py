@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from statistics import fmean, median, stdev
 from typing import Any
 
+from mcr_bench.bench.report.budgets import training_notes
+from mcr_bench.bench.report.floors import floor_notes, floor_of
 from mcr_bench.bench.report.lines import LOWER_IS_BETTER, Comparison, Row, Skipped, comparisons, settings_of
 
 Cell = str | float | int | None
@@ -23,7 +25,7 @@ COSTS: tuple[tuple[str, Callable[[Row], Any]], ...] = (
 class Table:
     """digits[i]: decimals of column i where it holds floats; cells keep full precision, None is "not measured".
 
-    bold: the rows that lead; their name and main number are set in bold type.
+    bold: the rows that lead; their name and main number are set in bold type. floor: the row of a constant predictor.
     """
 
     title: str
@@ -32,6 +34,7 @@ class Table:
     rows: list[tuple[Cell, ...]]
     notes: list[str]
     bold: frozenset[int] = frozenset()
+    floor: int | None = None
 
     def text(self) -> list[list[str]]:
         """The cells as printed."""
@@ -58,7 +61,9 @@ def comparison_table(found: Comparison, baseline: str, lead: Lead | None = None)
     columns, digits, cells = _columns(found.lines, found.metric, found.modalities, baseline)
     leading, reason = lead(found) if lead else (set[str](), "")
     bold = frozenset(i for i, label in enumerate(found.lines) if label in leading)
-    return Table(found.title, columns, digits, cells, _notes(found, baseline, reason), bold)
+    floor = _floor_row(found, columns)
+    notes = _notes(found, baseline, reason)
+    return Table(found.title, columns, digits, cells + floor, notes, bold, len(cells) if floor else None)
 
 
 def summarise(values: Sequence[float]) -> tuple[float, float | None, int]:
@@ -95,6 +100,19 @@ def _columns(
     kept = [c for c in columns if c[0] == "method" or any(cell is not None for cell in c[2])]
     cells = list(zip(*(c[2] for c in kept), strict=True))
     return tuple(c[0] for c in kept), tuple(c[1] for c in kept), cells
+
+
+def _floor_row(found: Comparison, columns: Sequence[str]) -> list[tuple[Cell, ...]]:
+    """The constant predictor below the lines; empty where it is not on record."""
+    floor = floor_of(found, found.metric)
+    if floor is None:
+        return []
+    known: dict[str, Cell] = {"method": floor.name, f"test {found.metric}": floor.mean, "sd": floor.sd}
+    known["n"] = len(floor.values)
+    for name, key in SECOND:
+        second = floor_of(found, key.removeprefix("test/"))
+        known[name] = second.mean if second else None
+    return [tuple(known.get(column) for column in columns)]
 
 
 def _values(runs: list[Row], read: Callable[[Row], Any]) -> list[float]:
@@ -153,6 +171,7 @@ def _notes(found: Comparison, baseline: str, reason: str) -> list[str]:
             f"×: relative to {baseline}, median over runs; time and memory as measured; forwards and backwards "
             "per encoder of the run's own model; - where a method trains nothing itself"
         )
+    notes += floor_notes(found, found.metric) + training_notes(found)
     notes += protocol_notes(found) + _cancelled(lines)
     notes += [
         f"left out: {row['label']}, seed {row['seed']}: finished without a finite test {row['metric']}"
