@@ -1,6 +1,5 @@
 """A record that was moved or copied: all is in its new home, nothing goes to the old one."""
 
-import importlib.util
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -14,12 +13,8 @@ from mcr_bench.bench.record.places import local_path
 from mcr_bench.bench.record.store import database_file, database_uri
 from mcr_bench.bench.runs import RunSpec
 from mcr_bench.bench.tracking import Record
+from mcr_bench.tests import many_runs
 
-LOADER = importlib.util.spec_from_file_location("many_runs", Path(__file__).with_name("many_runs.py"))
-assert LOADER is not None
-assert LOADER.loader is not None
-many_runs = importlib.util.module_from_spec(LOADER)
-LOADER.loader.exec_module(many_runs)
 DONE, FAILED, KILLED, NEW = list(many_runs.specs(methods=4, datasets=1, seeds=1))
 (OTHER,) = list(many_runs.specs(methods=1, datasets=2, seeds=1))[1:]
 ODD = ["a b", "ü 名", "50%", "a%20b", "x#y", "q?r=1&s", "it's [new]", "artifacts"]
