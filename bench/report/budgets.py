@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mcr_bench.bench.report.lines import Comparison, Row, settings_of
-
-NAMES = ("epochs", "patience")
+from mcr_bench.bench.training_settings import BUDGET, asked_budget
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Budget:
 def budget_of(runs: Sequence[Row]) -> Budget:
     """The budget of a line, whose runs share their settings."""
     params = runs[0].get("params", {})
-    return Budget(*(params.get(name) for name in NAMES))
+    return Budget(*(params.get(name) for name in BUDGET))
 
 
 def same_budget(a: Sequence[Row], b: Sequence[Row]) -> bool:
@@ -33,7 +32,8 @@ def same_budget(a: Sequence[Row], b: Sequence[Row]) -> bool:
     Either their budgets are equal, or both are as their preset gives them and what was set beside it is the same: the
     patience of one method alone may be part of what its paper proposes.
     """
-    return budget_of(a) == budget_of(b) or _asked(a) == _asked(b)
+    asked = (asked_budget(runs[0]["method"], settings_of(runs[0])) for runs in (a, b))
+    return budget_of(a) == budget_of(b) or len(set(asked)) == 1
 
 
 def other_budgets(found: Comparison, baseline: str) -> list[str]:
@@ -44,12 +44,6 @@ def other_budgets(found: Comparison, baseline: str) -> list[str]:
 def training_notes(found: Comparison) -> list[str]:
     """Budgets where they differ, and the lines most of whose runs were still improving when they ended."""
     return _budgets(found) + _unconverged(found)
-
-
-def _asked(runs: Sequence[Row]) -> set[str]:
-    """The `--set` settings of a line that set its own budget."""
-    keys = {*NAMES, *(f"{runs[0]['method']}.{name}" for name in NAMES)}
-    return {text for text in settings_of(runs[0]) if text.partition("=")[0] in keys}
 
 
 def _budgets(found: Comparison) -> list[str]:
