@@ -116,7 +116,7 @@ def run(
     plan.require_runs()
     outcome = running.run_plan(plan, finished, record, jobs, device, force, keep_weights)
     rows = running.rows_of(plan, record)
-    running.show_outcome(plan, outcome.failed, rows, COST_BASELINE, as_json)
+    running.show_outcome(plan, outcome.failed, rows, record, COST_BASELINE, as_json)
     if asked is not None:
         from mcr_bench.bench.commands.writing import write_output
 

@@ -16,10 +16,13 @@ from filelock import FileLock
 
 from mcr_bench.bench.errors import UserError, one_line, told_by
 from mcr_bench.bench.executors.events import EpochDone
+from mcr_bench.bench.files import write_whole
 from mcr_bench.bench.record.artifacts import Artifacts
+from mcr_bench.bench.record.entities import metric, name_of, param, tag
+from mcr_bench.bench.record.places import ARTIFACTS, Places
 from mcr_bench.bench.record.runs import PREFIX, PRESETS, Reader, Row, StoredRun, newest, preset_tags, row_of
 from mcr_bench.bench.record.sqlite import SqliteReader
-from mcr_bench.bench.record.store import SearchReader, open_client, prepare_file
+from mcr_bench.bench.record.store import SearchReader, database_file, database_uri, open_client, prepare_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,8 +67,9 @@ class Record:
                 f"the folder of the record, '{self.home}', cannot be made: {error}. "
                 "Name another in MCR_BENCH_HOME, or work in a folder you may write to."
             ) from error
-        self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.home / 'mlflow.db'}"
-        self._file = Path(self.uri.removeprefix("sqlite:///")) if self.uri.startswith("sqlite:///") else None
+        self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or database_uri(self.home / "mlflow.db")
+        self._file = database_file(self.uri)
+        self._places = Places(self.home, (self._file.parent if self._file else self.home).resolve())
         self._lock = FileLock(f"{self._file}.lock") if self._file else nullcontext()
         self._experiments: dict[str, str] = {}
         self._open: dict[str, _Open] = {}
@@ -89,9 +93,9 @@ class Record:
             return None
         latest = max(runs, key=lambda run: run.started, default=None)
         run = self._create(spec) if latest is None or latest.finished else self._reopen(latest)
-        missing = {k: v for k, v in spec.params().items() if _name(k) not in run.params}
+        missing = {k: v for k, v in spec.params().items() if name_of(k) not in run.params}
         for part in _parts(missing.items(), 100):
-            self._write(self._client.log_batch, run.run_id, params=[_param(k, v) for k, v in part])
+            self._write(self._client.log_batch, run.run_id, params=[param(k, v) for k, v in part])
         self._open[spec.key] = _Open(run.run_id, int(run.metrics.get("epoch", 0)), frozenset(run.metrics))
         return run.run_id
 
@@ -123,11 +127,11 @@ class Record:
         run, now, paths = self._open[spec.key], time.time(), list(artifacts)
         self._flush(run)
         missing = {k: v for k, v in metrics.items() if not self._has_logged(run, k)}
-        self._log_metrics(run.run_id, [_metric(k, v, now, run.last) for k, v in missing.items()])
+        self._log_metrics(run.run_id, [metric(k, v, now, run.last) for k, v in missing.items()])
         for part in _parts((tags or {}).items(), 100):
-            self._write(self._client.log_batch, run.run_id, tags=[_tag(k, v) for k, v in part])
+            self._write(self._client.log_batch, run.run_id, tags=[tag(k, v) for k, v in part])
         for path in paths:
-            self._client.log_artifact(run.run_id, str(path))
+            self._keep(run.run_id, path)
         self._write(self._client.set_terminated, run.run_id, "FINISHED")
         for path in paths:
             if path.name == PREDICTIONS:
@@ -142,7 +146,10 @@ class Record:
         run = self._open.pop(spec.key)
         self._flush(run)
         self._write(self._client.set_tag, run.run_id, "failure", one_line(reason or told_by(traceback)))
-        self._client.log_text(run.run_id, traceback, "failure.txt")
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "failure.txt"
+            path.write_text(traceback, encoding="utf-8")
+            self._keep(run.run_id, path)
         self._write(self._client.set_terminated, run.run_id, "FAILED")
 
     def kill(self, spec: "RunSpec") -> None:
@@ -215,6 +222,15 @@ class Record:
                 self._samples_cache,
             )
 
+    def floors(self, run_ids: Iterable[str]) -> dict[str, dict[str, float]]:
+        """Run -> what a constant scores on its test part, from stored predictions; runs without any are left out."""
+        from mcr_bench.bench.record.floors import read_floors
+
+        wanted = list(run_ids)
+        artifacts = self._artifacts(wanted)
+        with TemporaryDirectory() as folder:
+            return read_floors(wanted, lambda run_id: artifacts.find(run_id, PREDICTIONS, Path(folder)))
+
     @property
     def _samples_cache(self) -> Path:
         return self.home / "cache" / "samples.db"
@@ -225,7 +241,16 @@ class Record:
             _ = self._client
         else:
             with self._lock:
-                self._opened(prepare_file, self._file, self.home / "artifacts")
+                self._opened(prepare_file, self._file, self.home / ARTIFACTS)
+                self._opened(self._places.settle, self._file)
+
+    def _keep(self, run_id: str, path: Path) -> None:
+        """A file as an artifact of a run: where it belongs if that is on this machine, else by MLflow."""
+        place = self._write(self._places.settled, self._file, run_id) if self._file is not None else None
+        if place is None:
+            self._client.log_artifact(run_id, str(path))
+        else:
+            write_whole(place / path.name, path.read_bytes())
 
     def _opened(self, call: Callable[..., T], *args: Any) -> T:
         try:
@@ -252,7 +277,7 @@ class Record:
         if self._file is not None:
             with suppress(sqlite3.Error):
                 known = SqliteReader(self._file).artifacts(run_ids)
-        return Artifacts(lambda: self._client, known)
+        return Artifacts(lambda: self._client, known, self._places.readable)
 
     def _write(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """The call, as the only writer of a local file; tried again while other programs lock the database."""
@@ -275,7 +300,7 @@ class Record:
     def _find_experiment(self, dataset: str) -> str:
         found = self._client.get_experiment_by_name(PREFIX + dataset)
         if found is None:
-            folder = self.home / "artifacts" / re.sub(r"[^\w.-]+", "-", dataset)
+            folder = self.home / ARTIFACTS / re.sub(r"[^\w.-]+", "-", dataset)
             return str(self._client.create_experiment(PREFIX + dataset, folder.as_uri() if self._file else None))
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
@@ -295,7 +320,7 @@ class Record:
 
     def _has_logged(self, run: _Open, metric: str) -> bool:
         """Whether an earlier attempt, stopped before it counted as finished, has logged this final metric."""
-        name = _name(metric)
+        name = name_of(metric)
         if name not in run.earlier:
             return False
         return any(point.step == run.last for point in self._client.get_metric_history(run.run_id, name))
@@ -308,7 +333,7 @@ class Record:
             if len(metrics) + len(values) > BATCH:
                 self._log_metrics(run.run_id, metrics)
                 metrics = []
-            metrics += [_metric(k, v, event.when, event.epoch) for k, v in values.items()]
+            metrics += [metric(k, v, event.when, event.epoch) for k, v in values.items()]
         self._log_metrics(run.run_id, metrics)
         run.buffer.clear()
 
@@ -320,26 +345,3 @@ class Record:
 def _parts(items: Iterable[T], size: int) -> list[list[T]]:
     found = list(items)
     return [found[i : i + size] for i in range(0, len(found), size)]
-
-
-def _name(text: str) -> str:
-    """A name as MLflow takes it: it refuses other characters and paths such as ./file."""
-    return re.sub(r"[^\w\-. :/]", "_", text).removeprefix("./")
-
-
-def _param(name: str, value: str) -> Any:
-    from mlflow.entities import Param
-
-    return Param(_name(name), value)
-
-
-def _tag(name: str, value: str) -> Any:
-    from mlflow.entities import RunTag
-
-    return RunTag(_name(name), value)
-
-
-def _metric(name: str, value: float, when: float, step: int) -> Any:
-    from mlflow.entities import Metric
-
-    return Metric(_name(name), float(value), int(when * 1000), step)

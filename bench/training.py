@@ -17,6 +17,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.evaluation import Evaluation, absent_inputs, better, contributions, evaluate, subset_logits
 from mcr_bench.bench.executors.events import EpochDone, Event, Job, RunDone
 from mcr_bench.bench.fit import Fit
+from mcr_bench.bench.floor import floor_metrics
 from mcr_bench.bench.missing import attempt, only_finite, tag_of
 from mcr_bench.bench.models.build import build_model
 from mcr_bench.bench.models.multimodal import Inputs
@@ -202,6 +203,7 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
         run.probes.fit(attempt(missing, "test/modality", partial(_features, run)) or {}, FINAL_PROBE)
     absent = attempt(missing, "absent_inputs", partial(absent_inputs, fit.train))
     metrics, parts = cost_metrics(run) | {"best_epoch": float(best["epoch"]), "epochs": float(fit.epoch)}, {}
+    metrics |= floor_metrics(run.splits.train.labels, run.splits.test.labels)
     metrics["data/train_samples"] = float(len(fit.train))
     for part, split in (("val", fit.val), ("test", run.splits.test.learned(fit.task).to(fit.device))):
         found = evaluate(run.method, fit.model, split, run.probes, run.chunk)

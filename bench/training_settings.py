@@ -1,9 +1,12 @@
 """Settings of training and of the model: what `--set epochs=5`, `optimizer.lr=...` and `encoder.width=...` mean."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from mcr_bench.bench.settings import Space, setting
+
+BUDGET = ("epochs", "patience")  # how long a run may train
 
 
 @dataclass(frozen=True)
@@ -119,3 +122,9 @@ class ModelSettings:
     )
     width: int = setting(64, "feature width d that every encoder gives", at_least=1)
     conditioning: str = setting("", "film only: the modality that conditions the other; empty = the first")
+
+
+def asked_budget(method: str, settings: Iterable[str]) -> frozenset[str]:
+    """Of `--set` settings (key=value) of a run those that set how long it may train: for all methods or this one."""
+    keys = {*BUDGET, *(f"{method}.{name}" for name in BUDGET)}
+    return frozenset(text for text in settings if text.partition("=")[0] in keys)

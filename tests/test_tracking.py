@@ -194,7 +194,11 @@ def test_a_missing_artifact_leaves_the_run_unfinished(record: Record, spec: Spec
 
 def test_finished_is_the_last_thing_written(record: Record, spec: Spec, predictions: Path) -> None:
     record.start(spec)
-    seen, inner = [], record._client
+    seen, inner, keep = [], record._client, record._keep
+
+    def keeping(run_id: str, path: Path) -> None:
+        seen.append("keep")
+        keep(run_id, path)
 
     class Spy:
         def __getattr__(self, name: str) -> object:
@@ -203,8 +207,9 @@ def test_finished_is_the_last_thing_written(record: Record, spec: Spec, predicti
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(record, "_client", Spy())
+        patch.setattr(record, "_keep", keeping)
         record.finish(spec, {"test/accuracy": 1.0}, [predictions], {"a": "b"})
-    assert seen == ["log_batch", "log_batch", "log_artifact", "set_terminated"]
+    assert seen == ["log_batch", "log_batch", "keep", "set_terminated"]
 
 
 def test_a_failed_run_says_why_and_can_be_tried_again(record: Record, spec: Spec) -> None:

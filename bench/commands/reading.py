@@ -15,6 +15,7 @@ from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.guard import attempt
 from mcr_bench.bench.report.claim_tables import baseline_command, claim_data, claim_tables, power_lines, summary
 from mcr_bench.bench.report.claims import ALPHA, Claims, baseline_of, claims, leading
+from mcr_bench.bench.report.floors import with_floors
 from mcr_bench.bench.report.lines import Comparison, Row, comparisons
 from mcr_bench.bench.report.published_table import published_tables
 from mcr_bench.bench.report.ranking import rank_data, rank_datasets, rank_table
@@ -37,7 +38,12 @@ Made = tuple[str, Callable[[], Table]]  # what a table is of, and what makes it
 
 def read_comparisons(record: Record, dataset: str | None, cost_baseline: str) -> list[Comparison]:
     """The comparisons of the record that have a finished run."""
-    return finished_comparisons(chosen(record.rows(), dataset), cost_baseline)
+    return told(record, finished_comparisons(chosen(record.rows(), dataset), cost_baseline))
+
+
+def told(record: Record, found: Iterable[Comparison]) -> list[Comparison]:
+    """The comparisons, each with its floor."""
+    return with_floors(found, record.floors)
 
 
 def finished_comparisons(rows: Iterable[Row], cost_baseline: str) -> list[Comparison]:
@@ -112,7 +118,7 @@ def show_claims(
         say(f"no ranks across datasets: {ranks.reason}")
 
 
-def _show_claims(one: Claims, console: Console) -> None:
+def _show_claims(one: Claims, console: SafeConsole) -> None:
     lines, tables = dict.fromkeys([*power_lines(one), *summary(one)]), claim_tables(one)
     console.print(Text(one.comparison.title, style="bold"), soft_wrap=True)
     for line in lines:

@@ -14,9 +14,10 @@ from mcr_bench.bench.experiment import Experiment, read_experiment
 from mcr_bench.bench.plan import Plan, Request
 from mcr_bench.bench.report import terminal
 from mcr_bench.bench.report.cards import grid_text
-from mcr_bench.bench.report.lines import Row, asked_under
+from mcr_bench.bench.report.floors import with_floors
+from mcr_bench.bench.report.lines import Row, asked_under, comparisons
 from mcr_bench.bench.report.progress import observer
-from mcr_bench.bench.report.table import comparison_tables
+from mcr_bench.bench.report.table import comparison_table
 from mcr_bench.bench.tracking import Record
 
 
@@ -64,7 +65,8 @@ def run_plan(
     plan: Plan, finished: set[str], record: Record, jobs: int | None, device: str, force: bool, keep_weights: bool
 ) -> Outcome:
     """Train what is not finished, or with `force` what was asked for, and show the progress on stderr."""
-    for line in (*(one.text for one in (*plan.overviews, *plan.absent)), *_untold(plan)):
+    told = [*(one.text for one in plan.overviews), *(one.text for one in plan.absent), *_untold(plan)]
+    for line in told:
         say(line, err=True)
     again = plan.requested if force else set()
     wanted = [run for run in plan.runs if run.key not in finished or run.key in again]
@@ -110,9 +112,12 @@ def data_of(plan: Plan) -> list[dict[str, Any]]:
     return [one.data for one in plan.overviews]
 
 
-def show_outcome(plan: Plan, failed: Sequence[Failure], rows: list[Row], baseline: str, as_json: bool) -> None:
+def show_outcome(
+    plan: Plan, failed: Sequence[Failure], rows: list[Row], record: Record, baseline: str, as_json: bool
+) -> None:
     """The tables of the plan's runs on stdout, what failed on stderr."""
-    found = comparison_tables(rows, baseline, plan.skipped)
+    known = with_floors(comparisons(rows, baseline, plan.skipped), record.floors)
+    found = [comparison_table(one, baseline) for one in known]
     for failure in failed:
         spec = failure.spec
         say(f"failed: {spec.label} on {spec.dataset}, seed {spec.seed}: {failure.reason}; log: {failure.log}", err=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mcr_bench.bench.commands.choosing import chosen
 from mcr_bench.bench.commands.output import say
-from mcr_bench.bench.commands.reading import finished_comparisons, tables_of
+from mcr_bench.bench.commands.reading import finished_comparisons, tables_of, told
 from mcr_bench.bench.commands.written import forget_outdated, writing
 from mcr_bench.bench.console import SafeConsole
 from mcr_bench.bench.experiment import Experiment
@@ -27,7 +27,7 @@ def write_record_tables(
     """
     check_margin(margin)
     rows = record.rows()
-    found = finished_comparisons(chosen(rows, dataset), cost_baseline)
+    found = told(record, finished_comparisons(chosen(rows, dataset), cost_baseline))
     tables = tables_of(found, rows, record, baseline, cost_baseline, margin, published=published)
     print_tables(SafeConsole(), tables["methods"])
     folder = record.home / "tables"
@@ -41,7 +41,8 @@ def write_output(experiment: Experiment, rows: list[Row], record: Record, baseli
     folder = record.home / "experiments" / Path(experiment.name).stem
     output = experiment.output
     baseline = output.baseline or baseline
-    found = [named_by_points(one, experiment) for one in finished_comparisons(rows, cost_baseline)]
+    comparisons = told(record, finished_comparisons(rows, cost_baseline))
+    found = [named_by_points(one, experiment) for one in comparisons]
     written: list[Path] = []
     if output.tables:
         tables = tables_of(found, record.rows(), record, baseline, cost_baseline, MARGIN, output.tables)

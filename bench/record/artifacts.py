@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+
+from mcr_bench.bench.record.places import local_path
 
 
 class Artifact(NamedTuple):
@@ -17,21 +17,27 @@ class Artifact(NamedTuple):
 
 @dataclass(frozen=True)
 class Artifacts:
-    """known: run -> address of its artifacts, and whether it is finished; MLflow is asked about other runs."""
+    """known: run -> address of its artifacts, and whether it is finished; MLflow is asked about other runs.
+
+    readable: the address as stored -> the one to read from.
+    """
 
     client: Callable[[], Any]
     known: Mapping[str, tuple[str, bool]]
+    readable: Callable[[str], str]
 
     def find(self, run_id: str, name: str, folder: Path) -> Artifact:
         """File `name` of a run, where need be downloaded into `folder`. OSError where there is none."""
         address, final = self.known.get(run_id, ("", False))
-        here = urlsplit(address)
-        if here.scheme == "file":
-            return Artifact(Path(url2pathname(here.path)) / name, final)
+        if (here := local_path(self.readable(address))) is not None:
+            return Artifact(here / name, final)
         from mlflow.exceptions import MlflowException
 
         try:
-            final = self.client().get_run(run_id).info.status == "FINISHED"
+            info = self.client().get_run(run_id).info
+            final = info.status == "FINISHED"
+            if (known := self.readable(info.artifact_uri)) != info.artifact_uri:
+                return Artifact(Path(str(local_path(known))) / name, final)
             own = folder / run_id
             own.mkdir(parents=True, exist_ok=True)
             return Artifact(Path(self.client().download_artifacts(run_id, name, str(own))), final)

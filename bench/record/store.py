@@ -16,6 +16,26 @@ PAGE = 1000
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 
 
+def database_uri(file: Path) -> str:
+    """SQLAlchemy's address of an SQLite file; asked only where a name needs it, as importing it takes long."""
+    if "%" not in str(file) and "?" not in str(file):
+        return f"sqlite:///{file}"
+    from sqlalchemy import URL
+
+    return URL.create("sqlite", database=str(file)).render_as_string()
+
+
+def database_file(uri: str) -> Path | None:
+    """The SQLite file behind a tracking URI; None where there is none."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    if "%" not in uri and "?" not in uri:
+        return Path(uri.removeprefix("sqlite:///"))
+    from sqlalchemy import make_url
+
+    return Path(make_url(uri).database or "")
+
+
 def open_client(uri: str) -> Any:
     """An MlflowClient that has reached its store; MLflow's exceptions where it cannot."""
     _quieten()
@@ -84,7 +104,7 @@ def _create(path: Path, artifacts: Path) -> None:
     for leftover in path.parent.glob(f"{new.name}*"):
         leftover.unlink()
     open_store: Any = SqlAlchemyStore  # MLflow leaves it untyped
-    open_store(f"sqlite:///{new}", artifacts.as_uri()).engine.dispose()
+    open_store(database_uri(new), artifacts.as_uri()).engine.dispose()
     new.rename(path)
 
 

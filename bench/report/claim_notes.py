@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from mcr_bench.bench.report.budgets import budget_of, other_budgets
 from mcr_bench.bench.report.lines import Comparison, Row, overlap_of, pairs_of, several_folds
 
 if TYPE_CHECKING:
@@ -16,13 +17,14 @@ def family_notes(
 ) -> list[str]:
     """candidates: the labels that could have been tested, the baseline among them."""
     unpaired = set(candidates) - {baseline, *(one.label for one in against)}
-    aside = comparison.lines.keys() - set(candidates)
+    aside = set(comparison.of_role("unimodal")) - set(candidates)
     notes = []
     if unpaired:
         notes.append(f"not tested: {_listed(unpaired)}: no seed and fold in common with {baseline}")
     few = [f"{one.label}: {one.paired.n} pairs" for one in against if not one.tested]
     if 0 < len(few) < len(against):  # where none can, the rule of bold type says so for all
         notes.append(f"not tested: {', '.join(few)}: cannot reach p <= {alpha:g} after Holm over {len(against)}")
+    notes += budget_notes(comparison, baseline)
     if aside:
         notes.append(f"not in the family: {_listed(aside)}, which see one modality only")
     most = max((one.paired.n for one in against), default=0)
@@ -38,6 +40,24 @@ def family_notes(
     if wider:
         notes.append(f"differences are over the pairs alone, the means beside them over all runs: {', '.join(wider)}")
     return notes + _overlap_notes(against)
+
+
+def budget_notes(comparison: Comparison, baseline: str) -> list[str]:
+    """The lines that were trained for longer or shorter than the baseline, and what to hold them against."""
+    single = comparison.of_role("unimodal")
+    others = [label for label in other_budgets(comparison, baseline) if label not in single]
+    if not others:
+        return []
+    base = comparison.lines[baseline]
+    groups: dict[str, list[str]] = {}
+    for label in others:
+        groups.setdefault(budget_of(comparison.lines[label]).text, []).append(label)
+    told = "; ".join(f"{_listed(labels)} ({text})" for text, labels in groups.items())
+    note = f"not in the family: {told}: other budgets than {baseline} ({budget_of(base).text})"
+    method = base[0]["method"]
+    mine = [label for label in others if comparison.lines[label][0]["method"] == method]
+    remedy = f"--baseline '{mine[0]}' tests them" if mine else f"run {method} with that budget to test them"
+    return [f"{note}; {remedy}"]
 
 
 def folds_note(runs: Iterable[Row]) -> str:

@@ -6,6 +6,7 @@ from math import isfinite, isinf, isnan
 from typing import Any
 
 from mcr_bench.bench.report.claims import Against, Claims, cannot, leading
+from mcr_bench.bench.report.floors import floor_notes, floor_of, not_above
 from mcr_bench.bench.report.lines import Comparison, Row, settings_of
 from mcr_bench.bench.report.sample_tests import SampleTests
 from mcr_bench.bench.report.sizes import sizes_note
@@ -107,7 +108,17 @@ def claim_data(found: Claims) -> dict[str, Any]:
         "leading": sorted(leading(found)[0]),
         "summary": summary(found),
         "notes": found.notes,
+        "floor": _floor_data(found),
     }
+
+
+def _floor_data(found: Claims) -> dict[str, Any] | None:
+    """The constant predictor beside the tests, in the metric's own unit."""
+    floor = floor_of(found.comparison, found.metric)
+    if floor is None:
+        return None
+    low = sorted(not_above(found.comparison, found.metric))
+    return {"name": floor.name, "mean": floor.mean, "labels_of": floor.part, "not_beaten_by": low}
 
 
 def _primary(found: Claims) -> Table:
@@ -116,6 +127,7 @@ def _primary(found: Claims) -> Table:
     columns += (f"test {found.metric}", "80 % power at")
     base: tuple[Cell, ...] = (found.baseline, None, None, None, None, None, None, found.baseline_mean, None)
     rows = [base, *map(_primary_row, found.against)]
+    floor = floor_of(found.comparison, found.metric)
     intervals = [one.paired.interval for one in found.against]
     notes = [rule, "80 % power at: the difference that so many pairs find four times in five at alpha / comparisons"]
     notes += _refused("interval", intervals)
@@ -124,9 +136,12 @@ def _primary(found: Claims) -> Table:
     kind = f"against {found.baseline} · primary: exact two-sided sign-flip, Holm"
     bold = frozenset(i for i, row in enumerate(rows) if row[0] in labels)
     size = _digits(found)
+    notes += floor_notes(found.comparison, found.metric, size, found.scale)
+    place = len(rows) if floor else None
+    rows += [(floor.name, *(None,) * 6, found.scale * floor.mean, None)] if floor else []
     digits = (0, size, size, size, 4, 4, 0, size, size)
     notes += [*found.notes, *sizes_note(found.comparison.rows)]
-    return _table(found, kind, columns, digits, rows, notes, bold)
+    return _table(found, kind, columns, digits, rows, notes, bold, place)
 
 
 def _table(
@@ -137,10 +152,12 @@ def _table(
     rows: Sequence[tuple[Cell, ...]],
     notes: list[str],
     bold: frozenset[int] = frozenset(),
+    floor: int | None = None,
 ) -> Table:
     """A table of the comparison; kind: what its title says after the comparison's."""
     one = found.comparison
-    return Table(f"{one.title} · {kind}", columns, digits, list(rows), notes, bold, f"{one.file} · {kind}")
+    title, file = f"{one.title} · {kind}", f"{one.file} · {kind}"
+    return Table(title, columns, digits, list(rows), notes, bold, file, floor)
 
 
 def _primary_row(one: Against) -> tuple[Cell, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mcr_bench.bench.report.budgets import other_budgets
 from mcr_bench.bench.report.claim_notes import family_notes
 from mcr_bench.bench.report.lines import LOWER_IS_BETTER, SHARES, Comparison, Row, overlap_of, pairs_of
 from mcr_bench.bench.report.sample_tests import SampleTests, Scores, sample_tests
@@ -214,8 +215,8 @@ def cannot(found: Claims) -> str:
 
 
 def _values(comparison: Comparison, baseline: str, metric: str, scale: float) -> dict[str, dict[Pair, float]]:
-    """Baseline first, then every line that sees more than one modality."""
-    aside = set(comparison.of_role("unimodal"))
+    """Baseline first, then every line that sees more than one modality and was trained as long as the baseline."""
+    aside = {*comparison.of_role("unimodal"), *other_budgets(comparison, baseline)}
     labels = [baseline, *(label for label in comparison.lines if label not in aside | {baseline})]
     return {label: values_of(comparison.lines[label], metric, scale) for label in labels}
 

@@ -11,6 +11,7 @@ import pandas as pd
 from mcr_bench.bench import registry
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.presets import presets_of
+from mcr_bench.bench.report.budgets import same_budget
 from mcr_bench.bench.report.lines import LOWER_IS_BETTER, Comparison, Row
 from mcr_bench.bench.report.sizes import sizes_note
 from mcr_bench.bench.report.table import Cell, Table
@@ -20,7 +21,7 @@ NOTHING = "no two methods have finished runs on every dataset"
 RULE = (
     "one comparison per dataset: of its newest data, its first preset (else the oldest on record), the most "
     "modalities, the fewest shared settings, the most runs; one line per method: that with the fewest settings of its "
-    "own"
+    "own, among lines with one budget of epochs"
 )
 
 
@@ -102,13 +103,28 @@ def _first_preset(found: Comparison) -> str | None:
 
 
 def _scores(found: Comparison, metric: str | None) -> dict[str, float]:
-    """Method -> mean of its plainest line, turned so that higher is better."""
+    """Method -> mean of its plainest line, turned so that higher is better; all lines were trained for as long."""
     sign = -1 if (metric or found.metric) in LOWER_IS_BETTER else 1
     single = found.of_role("unimodal")
     methods = dict.fromkeys(runs[0]["method"] for label, runs in found.lines.items() if label not in single)
-    lines = {method: found.lines[label] for method in methods if (label := found.plainest(method))}
+    fair = replace(found, lines=_fair(found, single))
+    lines = {method: fair.lines[label] for method in methods if (label := fair.plainest(method))}
     values = {method: _values(runs, metric) for method, runs in lines.items()}
     return {method: sign * fmean(known) for method, known in values.items() if known}
+
+
+def _fair(found: Comparison, single: Sequence[str]) -> dict[str, list[Row]]:
+    """The largest set of lines with one budget, that with the fewest settings where several hold as many methods."""
+    sets = {
+        label: {other: found.lines[other] for other in found.lines if same_budget(found.lines[other], runs)}
+        for label, runs in found.lines.items()
+        if label not in single
+    }
+
+    def standing(label: str) -> tuple[int, int]:
+        return len({runs[0]["method"] for runs in sets[label].values()}), -len(found.own_settings(label))
+
+    return sets[max(sets, key=standing)] if sets else {}
 
 
 def _values(runs: Sequence[Row], metric: str | None) -> list[float]:

@@ -6,8 +6,10 @@ from itertools import pairwise
 from math import isnan
 from statistics import fmean
 
+from mcr_bench.bench.report.budgets import other_budgets
 from mcr_bench.bench.report.claim_notes import folds_note
 from mcr_bench.bench.report.claims import Pair, baseline_of, values_of
+from mcr_bench.bench.report.floors import floor_notes, floor_of
 from mcr_bench.bench.report.lines import SHARES, Comparison, Row, modalities_of, overlap_of, pairs_of
 from mcr_bench.bench.report.sizes import sizes_note
 from mcr_bench.bench.report.table import Cell, Table
@@ -68,7 +70,11 @@ def sweep_table(sweep: Sweep, baseline: str) -> Table:
     values, line = _values(sweep, scale), baseline_of(first, baseline) or ""
     parts = [f"{name}{end}" for name in ("level", "fall") for end in ("", f" − {baseline}", " low", " high")]
     columns = ("method", *(tick.replace("\n", " · ") for tick in sweep.ticks), *parts, "n")
-    rows = [_row(label, mine, values.get(line) if label != line else None, first) for label, mine in values.items()]
+    fair = values.keys() - set(other_budgets(first, line)) if line in values else set[str]()
+    rows = [
+        _row(label, mine, values[line] if label in fair - {line} else None, first) for label, mine in values.items()
+    ]
+    floor, floor_told = _floor(sweep, scale, digits, len(columns))
     notes = [
         f"settings: {sweep.name}",
         "level: mean over the settings; fall: from the first setting to the last",
@@ -76,9 +82,12 @@ def sweep_table(sweep: Sweep, baseline: str) -> Table:
         "secondary: no correction for multiplicity",
         folds_note(first.rows),
         *sizes_note(row for found in sweep.comparisons for row in found.rows),
+        *floor_told,
     ]
     title = f"{sweep.title} · sweep of {sweep.name} · test {first.metric}" + f" ({unit})" * (scale == 100)
-    return Table(title, columns, (0, *[digits] * (len(columns) - 2), 0), rows, list(filter(None, notes)))
+    every = (0, *[digits] * (len(columns) - 2), 0)
+    place = len(rows) if floor else None
+    return Table(title, columns, every, rows + floor, list(filter(None, notes)), floor=place)
 
 
 Curve = dict[Pair, list[float]]  # (seed, fold) -> value at every setting
@@ -115,6 +124,20 @@ def _row(label: str, mine: Curve, base: Curve | None, first: Comparison) -> tupl
         interval = mean_interval(differences, overlap=overlap) if differences else None
         cells += [fmean(differences) if differences else None, *_ends(interval)]
     return (*cells, len(mine))
+
+
+def _floor(sweep: Sweep, scale: float, digits: int, width: int) -> tuple[list[tuple[Cell, ...]], list[str]]:
+    """The row of the constant predictor with its level and fall, and who does not beat it at which setting."""
+    floors = [floor for found in sweep.comparisons if (floor := floor_of(found, found.metric))]
+    if len(floors) < len(sweep.comparisons):
+        return [], []
+    means = [scale * floor.mean for floor in floors]
+    cells: list[Cell] = [floors[0].name, *means, fmean(means), None, None, None, _fall(means)]
+    row = (*cells, *(None,) * (width - len(cells) - 1), min(len(floor.values) for floor in floors))
+    told = [floor_notes(found, found.metric, digits, scale) for found in sweep.comparisons]
+    ticks = [tick.replace("\n", " · ") for tick in sweep.ticks]
+    low = [f"{text} at {tick}" for tick, (_, *texts) in zip(ticks, told, strict=True) for text in texts]
+    return [row], [told[0][0], *low]
 
 
 def _fall(at: list[float]) -> float:

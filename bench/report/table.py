@@ -6,6 +6,8 @@ from statistics import fmean, median, stdev
 from typing import Any
 
 from mcr_bench.bench.missing import missing_of
+from mcr_bench.bench.report.budgets import training_notes
+from mcr_bench.bench.report.floors import floor_notes, floor_of
 from mcr_bench.bench.report.lines import LOWER_IS_BETTER, Comparison, Row, Skipped, comparisons, settings_of
 from mcr_bench.bench.report.sizes import sizes_note
 
@@ -26,7 +28,7 @@ class Table:
     """digits[i]: decimals of column i where it holds floats; cells keep full precision, None is "not measured".
 
     bold: the rows that lead; their name and main number are set in bold type. file: what its files are named after,
-    where that is not the title.
+    where that is not the title. floor: the row of a constant predictor.
     """
 
     title: str
@@ -36,6 +38,7 @@ class Table:
     notes: list[str]
     bold: frozenset[int] = frozenset()
     file: str = ""
+    floor: int | None = None
 
     def text(self) -> list[list[str]]:
         """The cells as printed."""
@@ -62,7 +65,10 @@ def comparison_table(found: Comparison, baseline: str, lead: Lead | None = None)
     columns, digits, cells = _columns(found.lines, found.metric, found.modalities, baseline)
     leading, reason = lead(found) if lead else (set[str](), "")
     bold = frozenset(i for i, label in enumerate(found.lines) if label in leading)
-    return Table(found.title, columns, digits, cells, _notes(found, baseline, reason), bold, found.file)
+    floor = _floor_row(found, columns)
+    notes = _notes(found, baseline, reason)
+    place = len(cells) if floor else None
+    return Table(found.title, columns, digits, cells + floor, notes, bold, found.file, place)
 
 
 def summarise(values: Sequence[float]) -> tuple[float, float | None, int]:
@@ -99,6 +105,19 @@ def _columns(
     kept = [c for c in columns if c[0] == "method" or any(cell is not None for cell in c[2])]
     cells = list(zip(*(c[2] for c in kept), strict=True))
     return tuple(c[0] for c in kept), tuple(c[1] for c in kept), cells
+
+
+def _floor_row(found: Comparison, columns: Sequence[str]) -> list[tuple[Cell, ...]]:
+    """The constant predictor below the lines; empty where it is not on record."""
+    floor = floor_of(found, found.metric)
+    if floor is None:
+        return []
+    known: dict[str, Cell] = {"method": floor.name, f"test {found.metric}": floor.mean, "sd": floor.sd}
+    known["n"] = len(floor.values)
+    for name, key in SECOND:
+        second = floor_of(found, key.removeprefix("test/"))
+        known[name] = second.mean if second else None
+    return [tuple(known.get(column) for column in columns)]
 
 
 def _values(runs: list[Row], read: Callable[[Row], Any]) -> list[float]:
@@ -157,6 +176,7 @@ def _notes(found: Comparison, baseline: str, reason: str) -> list[str]:
             f"×: relative to {baseline}, median over runs; time and memory as measured; forwards and backwards "
             "per encoder of the run's own model; - where a method trains nothing itself"
         )
+    notes += floor_notes(found, found.metric) + training_notes(found)
     notes += protocol_notes(found) + _cancelled(lines) + missing_notes(lines)
     notes += [
         f"left out: {row['label']}, seed {row['seed']}: finished without a finite test {row['metric']}"

@@ -26,10 +26,12 @@ RESULT_COLUMNS = (
 def print_tables(console: Console, tables: Iterable[Table]) -> None:
     """Each table under its title, with its notes below; long lines are left to the terminal, so that nothing is cut."""
     for table in tables:
+        floor = None if table.floor is None else table.floor + 1
         console.print(Text(table.title, style="bold"), soft_wrap=True)
         for number, line in enumerate(_aligned(table) if table.rows else []):
             heading_or_leading = number == 0 or number - 1 in table.bold
-            console.print(Text(line, style="bold" if heading_or_leading else ""), soft_wrap=True)
+            style = "bold" if heading_or_leading else "dim" if number == floor else ""
+            console.print(Text(line, style=style), soft_wrap=True)
         for note in table.notes:
             style = "bold red" if note.startswith(("WARNING", "FAILED")) else "dim"
             console.print(Text("  " + note, style=style), soft_wrap=True)
@@ -47,7 +49,8 @@ def table_data(table: Table) -> dict[str, Any]:
     """A table for JSON: its rows as dicts at full precision."""
     rows = [dict(zip(table.columns, cells, strict=True)) for cells in table.rows]
     leading = [row[0] for i, row in enumerate(table.rows) if i in table.bold]
-    return {"title": table.title, "rows": rows, "notes": table.notes, "leading": leading}
+    floor = None if table.floor is None else table.rows[table.floor][0]
+    return {"title": table.title, "rows": rows, "notes": table.notes, "leading": leading, "floor": floor}
 
 
 def result_rows(rows: Iterable[Row]) -> list[Row]:

@@ -92,7 +92,7 @@ def line_links(found: Comparison, labels: Sequence[str], name: str) -> Link:
     places = {label: i for i, label in enumerate(found.lines)}
 
     def link(row: int, column: int) -> str | None:
-        place = places.get(labels[row])
+        place = places.get(labels[row]) if row < len(labels) else None  # below the lines stands the floor
         return None if place is None else (runs_id if column else settings_id)(name, place)
 
     return link
