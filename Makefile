@@ -49,4 +49,5 @@ test-data: $(STAMP)
 
 perf: $(STAMP)
 	@$(BIN)/python -m mcr_bench.bench.perf
+	@$(BIN)/python -m mcr_bench.bench.executors.perf
 	@$(BIN)/python -m mcr_bench.datasets._perf

@@ -60,7 +60,9 @@ def harness_ratio(scene: str) -> dict[str, float]:
     reference = reference_method()
     run = training_run(scene, reference)
     bare = _bare(training_run(scene, reference))
-    return {f"{scene}: harness / bare loop": _report(f"{scene}: harness / bare loop", lambda: train_epoch(run), bare)}
+    return {
+        f"{scene}: harness / bare loop": report_ratio(f"{scene}: harness / bare loop", lambda: train_epoch(run), bare)
+    }
 
 
 def method_ratios(scene: str) -> dict[str, float]:
@@ -73,7 +75,7 @@ def method_ratios(scene: str) -> dict[str, float]:
             continue
         base, run = training_run(scene, reference), training_run(scene, cls)
         title = f"{scene}: {cls.name} / {reference.name}"
-        found[title] = _report(title, lambda run=run: train_epoch(run), lambda base=base: train_epoch(base))  # type: ignore[misc]
+        found[title] = report_ratio(title, lambda run=run: train_epoch(run), lambda base=base: train_epoch(base))  # type: ignore[misc]
     return found
 
 
@@ -85,7 +87,7 @@ def help_ratio() -> dict[str, float]:
         ours = [sys.executable, "-c", "from mcr_bench.cli import main; main()", "--help"]
         theirs = [sys.executable, str(trivial), "--help"]
         title = "mcr-bench --help / trivial Typer --help"
-        return {title: _report(title, lambda: _call(ours), lambda: _call(theirs), HELP_ROUNDS)}
+        return {title: report_ratio(title, lambda: _call(ours), lambda: _call(theirs), HELP_ROUNDS)}
 
 
 def reference_method() -> type[Method]:
@@ -98,8 +100,8 @@ def _call(command: list[str]) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-def _report(title: str, ours: Callable[[], None], theirs: Callable[[], None], rounds: int = ROUNDS) -> float:
-    """Median over rounds of the ratio of two times taken one right after the other."""
+def report_ratio(title: str, ours: Callable[[], None], theirs: Callable[[], None], rounds: int = ROUNDS) -> float:
+    """Print and return the median over rounds of the ratio of two times taken one right after the other."""
     ours()
     theirs()
     ratios = [_seconds(ours) / _seconds(theirs) for _ in range(rounds)]

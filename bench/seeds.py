@@ -43,7 +43,7 @@ def reseed(device: torch.device, seed: int, stream: str, *names: object) -> None
 def seeded(seed: int, stream: str, *names: object) -> Iterator[None]:
     """Inside, torch's CPU default generator follows the named stream; outside, it is as it was."""
     state = torch.get_rng_state()
-    torch.manual_seed(stream_seed(seed, stream, *names))
+    torch.default_generator.manual_seed(stream_seed(seed, stream, *names))
     try:
         yield
     finally:

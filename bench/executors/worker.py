@@ -29,7 +29,10 @@ Entry = Callable[[Job, Callable[[Event], None]], None]
 # On macOS system libraries are not safe after a fork without exec: there a worker is replaced after its first run.
 FORKS = sys.platform.startswith("linux")
 # Imported on first use by torch's optimisers and by pyarrow: a second that every run would pay for.
-LATE_IMPORTS = ("torch._dynamo", "pandas", "pyarrow.compute", "pyarrow.pandas_compat")
+LATE_IMPORTS = (
+    *("torch._dynamo", "torch.profiler._cupti_monitor", "torch.utils.serialization.config"),
+    *("pandas", "pyarrow.compute", "pyarrow.pandas_compat", "pyarrow.vendored.version"),
+)
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
