@@ -52,9 +52,9 @@ class MCR(Method):
         "counts a coalition three times in collaborative mode",
         "the bottleneck term also counts in regression, where the released code drops it",
         "a batch of one skips the game; the released code loops forever",
-        "the reference logits are detached, which for two greedy modalities is the released game; the others are "
-        "detach_reference=released (false is it for collaborative players only; more than two modalities: ours; the "
-        "released Something-Something class detaches)",
+        "the reference logits are detached: for two greedy modalities exactly the released game. For independent and "
+        "collaborative ones detach_reference=released is it (false: for collaborative ones only); the released "
+        "Something-Something class detaches; released for more than two modalities is an extension of ours",
         "the fusion bias gets no gradient of the game; released: it does unless greedy (detach_reference=released)",
         "perturbed outputs reuse the branches of the training pass (released two-modality code: latents=eval)",
         "noise has the biased standard deviation of the batch, a constant of the backward pass; released: the unbiased "

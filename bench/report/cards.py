@@ -175,7 +175,12 @@ def _lines(value: Any, indent: str) -> list[str]:
         return [line for key, inner in value.items() for line in _entry(str(key), inner, indent)]
     if isinstance(value, list):
         return [line for inner in value for line in _item(inner, indent)]
-    return [indent + line for text in str(value).splitlines() for line in textwrap.wrap(text, 120) or [""]]
+    return [indent + line for text in str(value).splitlines() for line in _wrapped(text)]
+
+
+def _wrapped(text: str) -> list[str]:
+    """Lines of at most 120 characters that keep a name with hyphens whole, so that it can be copied and searched."""
+    return textwrap.wrap(text, 120, break_on_hyphens=False) or [""]
 
 
 def _entry(key: str, value: Any, indent: str) -> list[str]:
