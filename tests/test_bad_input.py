@@ -169,7 +169,7 @@ ARRAYS: dict[str, tuple[dict[str, object], str]] = {
     "infinite": ({"x_a": np.full((6, 2), np.inf)}, "'x_a' is NaN or infinite"),
     "labels out of range": ({"y": np.array([0, 1, 5] * 2), "class_names": np.array(["a", "b"])}, "'y' is 5"),
     "an empty split": ({"split": np.array(["train"] * 5 + ["val"])}, "the test split is empty"),
-    "another split": ({"split": np.array(["train"] * 5 + ["dev"])}, "'split' is 'dev'"),
+    "another split": ({"split": np.array(["train"] * 5 + ["eval"])}, "'split' is 'eval'"),
     "ids twice": ({"id": np.array(list("aabcde"))}, "id 'a' occurs more than once"),
     "a group in two splits": ({"group": np.zeros(6, int)}, "group '0' is in train"),
 }
