@@ -58,8 +58,8 @@ def scan(source: Path, splits: Sequence[Path], pickle: str, channels: Mapping[st
         found = _scan_csd(source, sequences, splits, channels)
     else:
         others = sorted(p.name for p in source.glob("*.pkl")) if source.is_dir() else []
-        found = f" It holds {', '.join(others)}: a pickle is read under the name '{pickle}'." if others else ""
-        raise UserError(f"'{source}' holds neither '{pickle}' nor .csd files.{found} Expected:\n{layout(pickle)}")
+        held = f" It holds {', '.join(others)}: a pickle is read under the name '{pickle}'." if others else ""
+        raise UserError(f"'{source}' holds neither '{pickle}' nor .csd files.{held} Expected:\n{layout(pickle)}")
     found.clips.sort(key=lambda clip: clip.id)
     return found
 

@@ -42,12 +42,13 @@ class MediaFiles:
         """Those of the kinds that are read, the official ones first, each in the order of names."""
         found = []
         for path in sorted(p for p in folder.iterdir() if not p.name.startswith(".")):
-            if path.suffix.lower() in self.kinds:
-                found.append(path)
-            elif not path.is_dir():
-                self.passed[path.suffix.lower() or "none"] += 1
-            elif self._holds_pictures(path):
+            is_dir = path.is_dir()
+            if is_dir and self._holds_pictures(path):
                 self.frames.append(path.name)
+            elif path.suffix.lower() in self.kinds:
+                found.append(path)
+            elif not is_dir:
+                self.passed[path.suffix.lower() or "none"] += 1
         return sorted(found, key=lambda path: path.suffix.lower() != self.official)
 
     def one_per_clip(self, folder: Path) -> dict[str, Path]:
@@ -65,7 +66,7 @@ class MediaFiles:
         told = [f"{count(n, 'clip')} as {suffix} instead of {self.official}" for suffix, n in sorted(other.items())]
         if self.passed:
             ends = ", ".join(f"{suffix} {n:,}" for suffix, n in sorted(self.passed.items()))
-            read = f"{', '.join(self.kinds[:-1])} or {self.kinds[-1]}"
+            read = " or ".join(part for part in (", ".join(self.kinds[:-1]), self.kinds[-1]) if part)
             told.append(f"{count(self.passed.total(), 'file')} passed over, not ending in {read}: {ends}")
         if self.frames:
             told.append(

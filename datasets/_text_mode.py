@@ -28,7 +28,7 @@ def begins_as_text(content: memoryview) -> bool:
 def changed_as_text(content: memoryview) -> str:
     """What was done to a file that should be a pickle and cannot be read as one; '' where nothing tells."""
     for mark, name in MARKS.items():
-        if content[: len(mark)] == mark:
+        if bytes(content[: len(mark)]) == mark:
             return f"it was saved as text, in {name}. {REMEDY}"
     if _is_encoded_again(bytes(content[:SAMPLE])):
         return f"its bytes were read as text and saved again in UTF-8. {REMEDY}"
@@ -43,7 +43,7 @@ def changed_as_text(content: memoryview) -> str:
 
 def changed_inside(content: memoryview) -> str:
     """That a file which cannot be read as a pickle begins and ends like one; '' where it does not."""
-    if content[-1:] != b"." or chr(content[0]) not in OPENINGS:
+    if bytes(content[-1:]) != b"." or chr(content[0]) not in OPENINGS:
         return ""
     return f"its end is there, but bytes before it are missing or changed, as by copying in text mode. {REMEDY}"
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets._npz import POINTER, Array, digest
+from mcr_bench.datasets._raw_files import MediaFiles
 
 LAYOUT = (
     "SOURCE/\n"
@@ -46,11 +47,13 @@ class Source:
 def scan(source: Path) -> Source:
     """Which clips are there; UserError where the folder is not UTD-MHAD."""
     folders = {p.name.lower(): p for p in sorted(source.iterdir()) if p.is_dir()} if source.is_dir() else {}
-    present = {m: _mat_files(folders[m]) for m in KEYS if m in folders}
+    media = {m: MediaFiles(".mat", (".mat",)) for m in KEYS if m in folders}
+    present = {m: files.files(folders[m]) for m, files in media.items()}
     modalities = tuple(m for m in KEYS if present.get(m))
     if modalities[:2] != ("inertial", "skeleton"):
         raise UserError(f"'{source}' is not a UTD-MHAD folder. Expected:\n{LAYOUT}")
     found = Source(modalities)
+    found.problems += [note for m in modalities for note in media[m].notes(folders[m].name, ())]
     for m in modalities:
         for path in present[m]:
             _file_away(found, m, path)
@@ -74,10 +77,6 @@ def checksum(path: Path) -> str:
         return digest(path)
     except OSError:
         return ""
-
-
-def _mat_files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() == ".mat")
 
 
 def _file_away(found: Source, modality: str, path: Path) -> None:

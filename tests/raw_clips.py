@@ -13,7 +13,7 @@ import numpy as np
 
 from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._recipe import Clip, Field, Recipe, Scan
-from mcr_bench.datasets.media.decode import Unusable
+from mcr_bench.datasets.media.reasons import Unusable, tell
 
 FIELDS = {"video": Field((2, 3, 4), "uint8"), "text": Field((5, 2), "float32", padded=True), "aspect": Field((), "f4")}
 
@@ -60,6 +60,11 @@ def _killed_once(path: Path) -> None:
         _killed(path)
 
 
+def _odd(path: Path) -> None:
+    for what in ("looks odd", f"is called {path.name}", "looks odd"):
+        tell(what)
+
+
 def _no_torch(_: Path) -> None:
     raise Unusable(f"torch is {'' if 'torch' in sys.modules else 'not '}imported")
 
@@ -67,6 +72,7 @@ def _no_torch(_: Path) -> None:
 TRICKS = {
     "torch": _no_torch,
     "unusable": _unusable,
+    "odd": _odd,
     "broken": _broken,
     "crash": _killed,
     "exit": _left,

@@ -1,6 +1,7 @@
 """When a frame is on screen: containers with time stamps of display, and AVI, which only counts coded frames."""
 
 import os
+import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,17 @@ def test_time_stamps_of_display_are_kept(tmp_path: Path, suffix: str, coder: str
     late = encode(tmp_path / f"late{suffix}", coder, NUMBERS[3:], sound=suffix != ".mov")
     if suffix != ".mov":  # the clock of the file starts with its sound
         assert seen(late, [0, 0.3, 0.45, 1.2]) == [3, 3, 4, 12]
+
+
+def test_an_edit_that_cuts_the_start_away_is_kept(tmp_path: Path) -> None:
+    """The list of edits begins at the sixth of the coded pictures, in a file whose first entry allows for B-frames."""
+    clip = encode(tmp_path / "a.mp4", "h264 with B-frames", NUMBERS)
+    content = bytearray(clip.read_bytes())
+    at = content.index(b"elst") + 12
+    _, delay = struct.unpack(">Ii", content[at : at + 8])
+    content[at : at + 8] = struct.pack(">Ii", 800, delay + 5 * 10240 // RATE)
+    clip.write_bytes(content)
+    assert seen(clip, [0, 0.1, 0.25, 0.7]) == [5, 6, 7, 12]
 
 
 def test_a_clock_that_starts_late_is_set_back(tmp_path: Path) -> None:

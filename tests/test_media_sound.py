@@ -131,6 +131,9 @@ SILENT = {
 @pytest.mark.parametrize("name", SILENT)
 def test_digital_silence_is_no_sound(tmp_path: Path, name: str, rate: int) -> None:
     path = pcm(tmp_path / "a.wav", SILENT[name])
+    with collected() as found:
+        read_audio(path, rate)
+    assert found == ["silent: one and the same value throughout"]
     with pytest.raises(Unusable, match=r"a\.wav: no sound: all of its samples are .* \(digital silence\)\. Leave"):
         require_sound(read_audio(path, rate), path.name)
 

@@ -7,6 +7,7 @@ import pytest
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.registry import dataset
+from mcr_bench.datasets import _utd_raw
 from mcr_bench.datasets._raw_files import MediaFiles
 from mcr_bench.datasets._recipe import Scan
 from mcr_bench.datasets.base import Preparation
@@ -155,3 +156,20 @@ def test_sound_and_video_of_other_kinds_are_prepared(tmp_path: Path) -> None:
     assert "note: AudioWAV: 1 clip as .mp3 instead of .wav" in report
     assert f"{three}.mkv: cannot be decoded" in report
     assert "note: VideoFlash: 1 clip as .mp4 instead of .flv" in data.verify(False).text
+
+
+def test_a_folder_of_frames_may_be_called_as_its_clip(tmp_path: Path) -> None:
+    (tmp_path / "v_Typing_g01_c01.avi").mkdir()
+    (tmp_path / "v_Typing_g01_c01.avi/1.jpeg").touch()
+    (tmp_path / "empty.avi").mkdir()
+    media = MediaFiles(".avi", (".avi", ".mp4"))
+    assert [path.name for path in media.files(tmp_path)] == ["empty.avi"]  # decoding says that it is a folder
+    assert media.notes("here", ())[0][1].startswith("1 folder of pictures, v_Typing_g01_c01.avi first: ")
+
+
+def test_what_lies_beside_the_files_of_utd_mhad_is_counted(tmp_path: Path) -> None:
+    for name, ends in {"Inertial": ("mat", "txt", "TXT", "csv"), "Skeleton": ("mat",)}.items():
+        (tmp_path / name).mkdir()
+        for end in ends:
+            (tmp_path / name / f"a1_s1_t1_{name.lower()}.{end}").touch()
+    assert _utd_raw.scan(tmp_path).problems == [("Inertial", "3 files passed over, not ending in .mat: .csv 1, .txt 2")]

@@ -70,7 +70,7 @@ def duration(path: Path) -> float:
             deque(reel, maxlen=0)
             return reel.end
         heard, native = _wave(container, _stream(container, "audio", path), None, path)
-        return heard.shape[1] / native
+        return float(heard.shape[1] / native)
 
 
 def frame_count(path: Path) -> int:

@@ -34,15 +34,18 @@ def require_sound(wave: Array, name: str) -> Array:
 def audible(heard: Array, rate: int, start: float, stop: float | None) -> Array:
     """(2, T) mean and first channel -> (T,): the mean; the first where the mean cancels between `start` and `stop`.
 
-    Told: channels that cancel; a deviation below -70 dB of full scale.
+    Told: channels that cancel; silence (of which `require_sound` makes an end); below -70 dB of full scale.
     """
-    mean, first = heard
+    mean: Array = heard[0]
+    first: Array = heard[1]
     part = slice(round(start * rate), None if stop is None else round(stop * rate))
     mixed, single = _deviation(mean[part]), _deviation(first[part])
     if single >= QUIET and mixed < CANCELLED * single:
         tell("its channels are in antiphase and cancel when mixed to mono; the first channel is used")
         return first
-    if SILENT <= mixed < QUIET:
+    if mixed < SILENT:
+        tell("silent: one and the same value throughout")
+    elif mixed < QUIET:
         tell(f"almost silent: {20 * np.log10(mixed):.0f} dB of full scale")
     return mean
 
