@@ -12,8 +12,8 @@ from mcr_bench.bench.estimate import estimate
 from mcr_bench.bench.executors.events import Failure, Outcome
 from mcr_bench.bench.executors.local import execute
 from mcr_bench.bench.executors.pool import default_jobs
-from mcr_bench.bench.guard import attempt
 from mcr_bench.bench.experiment import Experiment, read_experiment
+from mcr_bench.bench.guard import attempt
 from mcr_bench.bench.plan import Plan, Request
 from mcr_bench.bench.report import terminal
 from mcr_bench.bench.report.cards import grid_text
