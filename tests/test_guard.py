@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from mcr_bench.bench.commands import reading
+from mcr_bench.bench.commands import reading, running
 from mcr_bench.bench.commands.drawing import save_figures
 from mcr_bench.bench.commands.reading import show_claims
 from mcr_bench.bench.errors import UserError, in_words, one_line, told_by
 from mcr_bench.bench.figures import catalog
 from mcr_bench.bench.figures.catalog import CARDS, Drawn, Sources, all_figures
 from mcr_bench.bench.guard import attempt
+from mcr_bench.bench.plan import Plan
 from mcr_bench.bench.report.claims import claims
 from mcr_bench.bench.report.html import comparison as html
 from mcr_bench.bench.report.html import pictures
@@ -145,3 +146,13 @@ def test_ranks_have_a_mark_for_methods_whose_lines_all_have_settings() -> None:
                   line("joint [epochs=2]", [0.5, 0.6]))  # fmt: skip
     found = {d.card.name: d.result for d in all_figures([first], Sources("joint"), ["ranks"])}
     assert isinstance(found["ranks"], Figure)
+
+
+def test_tables_that_fail_after_training_leave_the_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(running, "comparison_tables", broken)
+    running.show_outcome(Plan(), [], [], "joint", as_json=True)
+    said = capsys.readouterr()
+    assert said.err == "left out: tables: KeyError: 'ensemble'\n"
+    assert '"tables": []' in said.out

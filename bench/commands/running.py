@@ -1,6 +1,7 @@
 """Running a plan: show it, train what is not finished, show what came of it."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from mcr_bench.bench.commands.output import print_json, say
@@ -11,13 +12,14 @@ from mcr_bench.bench.executors.events import Failure, Outcome
 from mcr_bench.bench.executors.local import execute
 from mcr_bench.bench.executors.pool import default_jobs
 from mcr_bench.bench.experiment import Experiment, read_experiment
+from mcr_bench.bench.guard import attempt
 from mcr_bench.bench.plan import Plan, Request
 from mcr_bench.bench.report import terminal
 from mcr_bench.bench.report.cards import grid_text
 from mcr_bench.bench.report.floors import with_floors
 from mcr_bench.bench.report.lines import Row, asked_under, comparisons
 from mcr_bench.bench.report.progress import observer
-from mcr_bench.bench.report.table import comparison_table
+from mcr_bench.bench.report.table import Table, comparison_table
 from mcr_bench.bench.tracking import Record
 
 
@@ -116,8 +118,7 @@ def show_outcome(
     plan: Plan, failed: Sequence[Failure], rows: list[Row], record: Record, baseline: str, as_json: bool
 ) -> None:
     """The tables of the plan's runs on stdout, what failed on stderr."""
-    known = with_floors(comparisons(rows, baseline, plan.skipped), record.floors)
-    found = [comparison_table(one, baseline) for one in known]
+    found = attempt(partial(_tables, plan, rows, record, baseline), _without_tables)
     for failure in failed:
         spec = failure.spec
         say(f"failed: {spec.label} on {spec.dataset}, seed {spec.seed}: {failure.reason}; log: {failure.log}", err=True)
@@ -126,3 +127,14 @@ def show_outcome(
     content = {"tables": [terminal.table_data(table) for table in found], "runs": terminal.result_rows(rows)}
     content["failed"] = [{"key": f.spec.key, "reason": f.reason, "log": str(f.log)} for f in failed]
     print_json(content | {"data": data_of(plan), "skipped": plan.skipped, "announcements": plan.announcements})
+
+
+def _tables(plan: Plan, rows: list[Row], record: Record, baseline: str) -> list[Table]:
+    known = with_floors(comparisons(rows, baseline, plan.skipped), record.floors)
+    return [comparison_table(one, baseline) for one in known]
+
+
+def _without_tables(reason: str) -> list[Table]:
+    """The runs are on record, whatever befalls their tables."""
+    say(f"left out: tables: {reason}", err=True)
+    return []
