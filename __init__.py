@@ -4,6 +4,6 @@ from pathlib import Path
 
 from mcr_bench.bench.own_folders import hide_from_others
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 hide_from_others(Path(__file__).parent)

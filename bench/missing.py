@@ -7,8 +7,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 TAG = "missing"
-LONGEST = 200  # characters of a reason: MLflow limits the length of a tag
-MOST_NAMES = 20
+LONGEST, MOST_NAMES, MOST_REASONS = 200, 20, 6  # characters of a reason, and so on: MLflow limits the length of a tag
 
 
 def attempt(missing: dict[str, str], name: str, work: Callable[[], T]) -> T | None:
@@ -38,7 +37,7 @@ def tag_of(missing: Mapping[str, str]) -> dict[str, str]:
     by_reason: dict[str, list[str]] = {}
     for name, reason in sorted(missing.items()):
         by_reason.setdefault(reason, []).append(name)
-    short = {reason: _some(names) for reason, names in list(by_reason.items())[:MOST_NAMES]}
+    short = {reason: _some(names) for reason, names in list(by_reason.items())[:MOST_REASONS]}
     return {TAG: json.dumps(short)} if short else {}
 
 
