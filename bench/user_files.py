@@ -28,8 +28,18 @@ def import_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     with _folder_of(path) as found:
         spec.loader.exec_module(module)
+    for helper in found:
+        _rename(helper, f"{name}.{helper.__name__}")
     _beside[name] = tuple(found)
     return module
+
+
+def _rename(helper: ModuleType, name: str) -> None:
+    """Its classes are looked up by their module's name when their annotations are read."""
+    for value in vars(helper).values():
+        if isinstance(value, type) and value.__module__ == helper.__name__:
+            value.__module__ = name
+    sys.modules[name] = helper
 
 
 def modules_beside(module: ModuleType) -> tuple[ModuleType, ...]:

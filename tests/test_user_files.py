@@ -9,6 +9,7 @@ import pytest
 from mcr_bench.bench import registry
 from mcr_bench.bench.digest import source_digest
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.settings import declared
 from mcr_bench.methods.base import Method
 
 METHOD = """
@@ -79,6 +80,25 @@ def test_a_file_named_as_a_standard_module_does_not_take_its_place(tmp_path: Pat
     path = write(tmp_path, "import json\n" + METHOD, helper=HELPER.format(1), json="raise SystemExit(4)\n")
     assert weight(registry.method(path)) == 1
     assert sys.modules["json"] is json
+
+
+def test_a_base_class_may_come_from_beside(tmp_path: Path) -> None:
+    base = """from __future__ import annotations
+from dataclasses import dataclass
+from typing import ClassVar
+from mcr_bench.bench.settings import setting
+from mcr_bench.methods.base import Method
+
+
+@dataclass
+class Base(Method):
+    family: ClassVar[str] = "ours"
+    alpha: float = setting(0.5, "a number")
+"""
+    method = "from base_of_ours import Base\n\n\nclass Mine(Base):\n    name = 'mine'\n"
+    found = registry.method(write(tmp_path, method, base_of_ours=base))
+    assert list(declared(found)) == ["alpha"]
+    assert "base_of_ours" not in sys.modules
 
 
 def test_what_fails_beside_the_file_is_told_and_leaves_nothing_behind(tmp_path: Path) -> None:
