@@ -89,6 +89,7 @@ def start(job: Job) -> Training:
         raise UserError(f"the data of {spec.dataset} has changed since the run was planned. Start the command again.")
     splits = data.load(spec.protocol, spec.fold, spec.seed, spec.modalities)
     facts = data.facts()
+    seeds.reseed_libraries(spec.seed, "method")
     method = build(registry.method(spec.source), spec.settings)
     encoders = {m: build(EncoderSettings, values) for m, values in spec.encoders.items()}
     shapes = {m: facts.modalities[m] for m in spec.modalities}
@@ -130,6 +131,7 @@ def run_epoch(run: Training) -> None:
     fit.epoch += 1
     began = time.perf_counter()
     fit.model.train()
+    seeds.reseed_libraries(run.spec.seed, "method", fit.epoch)
     run.method.on_epoch_start()
     train_epoch(run)
     means = fit.meters.means()
