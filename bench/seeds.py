@@ -5,9 +5,11 @@ and a method that draws more, or less, shifts nobody else's draws. Streams: init
 """
 
 import hashlib
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -37,6 +39,13 @@ def reseed(device: torch.device, seed: int, stream: str, *names: object) -> None
     value = stream_seed(seed, stream, *names)
     torch.default_generator.manual_seed(value)
     devices.seed(device, value)
+
+
+def reseed_libraries(seed: int, stream: str, *names: object) -> None:
+    """Let Python's and NumPy's default generators, which a user's method may draw from, follow a named draw."""
+    value = stream_seed(seed, stream, *names)
+    random.seed(value)
+    np.random.seed(value % 2**32)
 
 
 @contextmanager

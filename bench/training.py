@@ -92,6 +92,7 @@ def start(job: Job) -> Training:
     splits = data.load(spec.protocol, spec.fold, spec.seed, spec.modalities)
     facts = data.facts()
     task = facts.task.fitted(splits.train.labels)
+    seeds.reseed_libraries(spec.seed, "method")
     method = build(registry.method(spec.source), spec.settings)
     encoders = {m: build(EncoderSettings, values) for m, values in spec.encoders.items()}
     shapes = {m: facts.modalities[m] for m in spec.modalities}
@@ -135,6 +136,7 @@ def run_epoch(run: Training) -> None:
     fit.epoch += 1
     began = time.perf_counter()
     fit.model.train()
+    seeds.reseed_libraries(run.spec.seed, "method", fit.epoch)
     run.method.on_epoch_start()
     train_epoch(run)
     means = fit.meters.means()

@@ -1,12 +1,14 @@
 """Random streams: independent, stateless, restored; initial weights keyed by module names."""
 
 import itertools
+import random
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from mcr_bench.bench.seeds import STREAMS, generator, initialise, seeded, stream_seed
+from mcr_bench.bench.seeds import STREAMS, generator, initialise, reseed_libraries, seeded, stream_seed
 
 
 def draw(seed: int, stream: str, *names: object, n: int = 1000) -> Tensor:
@@ -96,3 +98,12 @@ def test_a_module_that_cannot_be_drawn_is_an_error() -> None:
 
     with pytest.raises(TypeError, match=r"module 'inner' \(Bare\) owns parameters but has no reset_parameters"):
         initialise(nn.ModuleDict({"inner": Bare()}), 0)
+
+
+def test_the_generators_of_python_and_numpy_follow_a_named_draw() -> None:
+    def drawn(*names: object) -> tuple[float, float]:
+        reseed_libraries(*names)  # type: ignore[arg-type]
+        return random.random(), np.random.rand()
+
+    assert drawn(3, "method", 1) == drawn(3, "method", 1)
+    assert len({drawn(3, "method", 1), drawn(3, "method", 2), drawn(4, "method", 1)}) == 3
