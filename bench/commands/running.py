@@ -65,7 +65,8 @@ def run_plan(
     plan: Plan, finished: set[str], record: Record, jobs: int | None, device: str, force: bool, keep_weights: bool
 ) -> Outcome:
     """Train what is not finished, or with `force` what was asked for, and show the progress on stderr."""
-    for line in (*(one.text for one in (*plan.overviews, *plan.absent)), *_untold(plan)):
+    told = [*(one.text for one in plan.overviews), *(one.text for one in plan.absent), *_untold(plan)]
+    for line in told:
         say(line, err=True)
     again = plan.requested if force else set()
     wanted = [run for run in plan.runs if run.key not in finished or run.key in again]
