@@ -30,6 +30,6 @@ def nothing_in(record: "Record", *asked: str | None) -> str:
         counts = ", ".join(f"{count} {status}" for status, count in sorted(ended.items()))
         return f"The record at {record.uri} holds no finished run ({counts}). `mcr-bench results` lists what there is."
     names = " and ".join(f"'{name}'" for name in asked if name)
-    if names and rows:
+    if names:
         return f"No run of {names} in the record at {record.uri}. `mcr-bench results` shows what there is."
     return f"The record at {record.uri} holds no run yet. Start with: mcr-bench run --methods all --dataset synthetic"
