@@ -4,19 +4,22 @@ from collections.abc import Iterable
 
 from mcr_bench.bench.runs import RunSpec
 from mcr_bench.bench.statistics.power import Shortfall, shortfall
+from mcr_bench.bench.training_settings import asked_budget
 
 
 def seed_advice(runs: Iterable[RunSpec]) -> list[str]:
     """One line per dataset and shortfall: by the rule that `compare` uses, one method being the baseline of the others.
 
-    As there, runs of one modality are in no family. A method alone is taken to meet one other method later.
+    As there, runs of one modality are in no family, and runs with other budgets of epochs are in another one. A method
+    alone is taken to meet one other method later.
     """
-    lines: dict[tuple[str, str, tuple[str, ...], str], dict[str, set[tuple[int, int]]]] = {}
+    lines: dict[tuple[str, object], dict[str, set[tuple[int, int]]]] = {}
     for run in runs:
         if run.role != "unimodal":
-            place = (run.dataset, run.data_identity, run.modalities, run.preset)
-            lines.setdefault(place, {}).setdefault(run.label, set()).add((run.seed, run.fold))
-    short = [(dataset, _shortfall(labels)) for (dataset, *_), labels in lines.items()]
+            budget = asked_budget(run.method, run.overrides.split())
+            place = (run.data_identity, run.modalities, run.preset, budget)
+            lines.setdefault((run.dataset, place), {}).setdefault(run.label, set()).add((run.seed, run.fold))
+    short = [(dataset, _shortfall(labels)) for (dataset, _), labels in lines.items()]
     return list(dict.fromkeys(f"{dataset}: {_told(one)}" for dataset, one in short if one))
 
 

@@ -1,5 +1,6 @@
 """Lines trained for longer or shorter than others: told, and never in one family of tests or ranks."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from mcr_bench.bench.report.claim_notes import budget_notes
 from mcr_bench.bench.report.claims import claims, leading
 from mcr_bench.bench.report.lines import Comparison, comparisons
 from mcr_bench.bench.report.ranking import rank_datasets
+from mcr_bench.bench.seed_advice import seed_advice
+from mcr_bench.tests import many_runs
 from mcr_bench.tests.claimed_runs import noisy, run
 
 PRESET = {"epochs": "40", "patience": "10"}
@@ -120,3 +123,15 @@ def test_a_line_that_was_still_improving_is_named(ends: list[tuple[float, float]
     (found,) = comparisons(ended(*ends), "joint")
     notes = [note for note in training_notes(found) if note.startswith("not converged")]
     assert [told in note for note in notes] == ([True] if told else [])
+
+
+@pytest.mark.parametrize("budgets", [1, 2, 3])
+def test_before_training_too_a_family_has_one_budget(budgets: int) -> None:
+    """Ensemble, joint and multi-loss: two comparisons need 2 * 2 / 2^7 <= .05, however many budgets are asked for."""
+    runs = [
+        replace(run, overrides=f"epochs={epochs}", training={**run.training, "epochs": epochs})
+        for epochs in range(2, 2 + budgets)
+        for run in many_runs.specs(methods=5, datasets=1, seeds=7)
+    ]
+    assert seed_advice(runs) == []
+    assert len(seed_advice([run for run in runs if run.seed < 6])) == 1
