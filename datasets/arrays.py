@@ -70,7 +70,7 @@ class Arrays(Dataset):
     def acting(self, dials: Mapping[str, Value]) -> dict[str, Value]:
         """`task` by what it comes to: auto and what it finds are one run."""
         found = "regression" if self.facts().task.regression else "classification"
-        return {**dials, "task": found}
+        return {**super().acting(dials), "task": found}
 
     def labels(self, protocol: str, fold: int, seed: int) -> dict[str, Array]:
         """The targets of each part of the fold."""
