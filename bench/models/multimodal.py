@@ -1,13 +1,14 @@
 """MultimodalModel: encoders, own unimodal heads and a fusion head over N modalities, and what a forward pass gives."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
 from mcr_bench.bench.models.fusion import Fusion
+from mcr_bench.bench.problem.samples import Inputs as Inputs
 from mcr_bench.bench.task import Task
 
 Role = Literal["encoder", "own_head", "fusion_slice", "fusion_shared", "method"]
@@ -18,21 +19,6 @@ class Owner(NamedTuple):
 
     modality: str | None
     role: Role
-
-
-@dataclass
-class Inputs:
-    """A batch's inputs: `values[m]` is (B, ...); `lengths[m]` (B,) int64 for padded sequences, absent otherwise."""
-
-    values: dict[str, Tensor]
-    lengths: dict[str, Tensor] = field(default_factory=dict)
-
-    def replace(self, values: Mapping[str, Tensor]) -> "Inputs":
-        """The same batch with some modalities' values replaced."""
-        return Inputs({**self.values, **values}, self.lengths)
-
-    def __len__(self) -> int:
-        return len(next(iter(self.values.values())))
 
 
 @dataclass

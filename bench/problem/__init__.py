@@ -1,0 +1,1 @@
+"""What is learned from: samples in batches and parts, the same for every method and every data set."""
