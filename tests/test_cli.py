@@ -205,7 +205,7 @@ def test_a_comparison_from_end_to_end(tmp_path: Path) -> None:
     found = json.loads(first.stdout)
     (table,) = found["tables"]
     methods = [row["method"].partition(" [")[0] for row in table["rows"]]
-    assert methods[2:] == ["ensemble", "joint", "half-loss"]
+    assert methods[2:] == ["ensemble", "joint", "half-loss", "constant (majority class)"]
     assert {row["n"] for row in table["rows"]} == {2}
     assert {row["status"] for row in found["runs"]} == {"finished"}
     assert "finished joint" in first.stderr

@@ -18,6 +18,7 @@ from mcr_bench.bench.report.claims import claims
 from mcr_bench.bench.report.html import comparison as html
 from mcr_bench.bench.report.html import pictures
 from mcr_bench.bench.report.html.page import report_page
+from mcr_bench.bench.tracking import Record
 from mcr_bench.tests import report_contents
 from mcr_bench.tests.claimed_runs import compared, noisy
 from mcr_bench.tests.figure_rows import compared as lines
@@ -149,10 +150,10 @@ def test_ranks_have_a_mark_for_methods_whose_lines_all_have_settings() -> None:
 
 
 def test_tables_that_fail_after_training_leave_the_runs(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(running, "comparison_tables", broken)
-    running.show_outcome(Plan(), [], [], "joint", as_json=True)
+    monkeypatch.setattr(running, "comparisons", broken)
+    running.show_outcome(Plan(), [], [], Record(home=tmp_path), "joint", as_json=True)
     said = capsys.readouterr()
     assert said.err == "left out: tables: KeyError: 'ensemble'\n"
     assert '"tables": []' in said.out
