@@ -26,7 +26,7 @@ MEASURING = {
     "bench/perf.py",
     "bench/executors/perf.py",
     "datasets/_perf.py",
-}  # `make perf`, which shows no text of files
+}  # `make perf` shows no text of files
 ALLOWED = {"bench/commands/output.py", "bench/console.py"} | MEASURING
 EVIL = "a\x1b[2J\x1b]0;t\x07\rb\u202e\u2066c\x9b31m\x7f\x08"
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
