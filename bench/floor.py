@@ -17,7 +17,7 @@ def floor_metrics(known: Tensor, test: Tensor) -> dict[str, float]:
     """
     known, test = known.cpu(), test.cpu()
     if known.is_floating_point():
-        constant = torch.tensor([float(np.median(known.double().numpy()))]).double()
+        constant = torch.tensor([np.median(known.double().numpy())], dtype=torch.float64)
     else:
         counts = torch.bincount(known, minlength=int(max(known.max(), test.max())) + 1)
         constant = (counts.double() / len(known)).log()

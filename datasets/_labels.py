@@ -14,6 +14,7 @@ from mcr_bench.datasets._words import as_text, rows_in_words, some_names
 # Floats that are exactly 0..C-1 or 1..C, each often enough, may be either; the bounds are the ones we promise.
 MOST_FLOAT_CLASSES, LEAST_OF_EACH = 50, 5
 MANY_CLASSES = 50  # whole numbers with more values than this may be scores (our choice)
+ALL_WHOLE = 2.0**24  # from here on every float32 is whole, which says nothing of what the numbers are
 MISSING = ("", "nan", "NaN", "<NA>", "NaT")  # what data frames write where a label is missing
 NUMBER_CLASSES = "y = np.unique(y, return_inverse=True)[1]"
 
@@ -93,7 +94,7 @@ def _scores(path: Path, y: Array, names: tuple[str, ...]) -> Labels:
     if low == high:
         raise UserError(f"'{path}': all of 'y' is {low:g}: there is nothing to learn. Check the column.")
     notes = ["class_names is not used: the target is a score"] if names else []
-    if y.dtype.kind == "f" and (y == np.floor(y)).all():
+    if y.dtype.kind == "f" and (y == np.floor(y)).all() and np.abs(target).max() < ALL_WHOLE:
         notes.append(
             f"'y' holds whole numbers as floats ({low:g} to {high:g}) and is learned as scores; if they are classes, "
             "set dataset.task=classification"

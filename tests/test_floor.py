@@ -123,6 +123,23 @@ def test_lower_is_better_for_errors() -> None:
     assert comparison_table(found, "joint").rows[-1][0] == "constant (median)"
 
 
+@pytest.mark.parametrize("unit", [1e-30, 1e-10, 1e-3, 1e15])
+def test_who_beats_the_floor_does_not_depend_on_the_unit(unit: float) -> None:
+    values = {"joint": 39.0, "weak": 40.0}
+    rows = [
+        run(m, 0, v * unit, metric="mae", metrics={"floor/mae": 40.0 * unit, "test/mae": v * unit})
+        for m, v in values.items()
+    ]
+    (found,) = comparisons(rows, "joint")
+    assert set(not_above(found, "mae")) == {"weak"}
+
+
+@pytest.mark.parametrize("offset", [1e9, -3e7])
+def test_the_median_is_exact_far_from_zero(offset: float) -> None:
+    known = torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64) + offset
+    assert floor_metrics(known, known)["floor/mae"] == 1.0
+
+
 def test_methods_are_held_against_the_floor_of_their_own_folds() -> None:
     rows = [run("joint", s, 0.5, fold=s, metrics={"floor/accuracy": f}) for s, f in enumerate((0.2, 0.9))]
     rows.append(run("mine", 0, 0.5, fold=0, metrics={"floor/accuracy": 0.2}))

@@ -13,7 +13,7 @@ ReadFloors = Callable[[list[str]], Mapping[str, Mapping[str, float]]]
 
 OF_VALIDATION = f"{FLOOR}of_validation"  # marks a floor read from predictions, which hold no training labels
 CLASSES, SCORES = "constant (majority class)", "constant (median)"
-MARGIN = 1e-9  # equal predictions may differ by rounding
+MARGIN = 1e-9  # of the floor, whatever its unit: equal predictions may differ by rounding
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,11 @@ def not_above(found: Comparison, metric: str) -> dict[str, float]:
     for label, runs in found.lines.items():
         known = {p: row["metrics"].get(f"test/{metric}") for p, row in pairs_of(runs).items() if p in floor.values}
         mine = {pair: value for pair, value in known.items() if value is not None and isfinite(value)}
-        if mine and sign * (fmean(mine.values()) - fmean(floor.values[pair] for pair in mine)) <= MARGIN:
-            means[label] = fmean(mine.values())
+        if not mine:
+            continue
+        mean, constant = fmean(mine.values()), fmean(floor.values[pair] for pair in mine)
+        if sign * (mean - constant) <= MARGIN * abs(constant):
+            means[label] = mean
     return means
 
 
