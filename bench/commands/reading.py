@@ -13,6 +13,7 @@ from mcr_bench.bench.commands.output import print_json, say
 from mcr_bench.bench.console import SafeConsole
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.guard import attempt
+from mcr_bench.bench.metrics import REGRESSION
 from mcr_bench.bench.report.claim_tables import baseline_command, claim_data, claim_tables, power_lines, summary
 from mcr_bench.bench.report.claims import ALPHA, Claims, baseline_of, claims, leading
 from mcr_bench.bench.report.floors import with_floors
@@ -224,10 +225,11 @@ def _no_baseline(found: Sequence[Comparison], baseline: str) -> UserError:
 
 
 def _can_run(one: Comparison, baseline: str) -> bool:
-    """Whether a command can add this method to a comparison: on its modalities, and its data are the newest."""
+    """Whether a command can add this method to a comparison: on its modalities and task, its data being the newest."""
     if one.older or baseline not in registry.method_names():
         return False
-    return registry.method(baseline).needs.at_least <= len(one.modalities)
+    needs, scores = registry.method(baseline).needs, one.metric in {metric.name for metric in REGRESSION}
+    return needs.at_least <= len(one.modalities) <= needs.at_most and not (needs.classification and scores)
 
 
 def _claims(one: Comparison, record: Record, baseline: str, metric: str | None, alpha: float) -> Claims | str:
