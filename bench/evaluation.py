@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mcr_bench.bench import seeds
 from mcr_bench.bench.metrics import TOTAL_LOSS, Metric, higher_is_better, metric, metrics_of, score
-from mcr_bench.bench.missing import attempt
+from mcr_bench.bench.missing import diagnostic
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.probes import Probes
 from mcr_bench.bench.returns import checked_outputs
@@ -71,7 +71,7 @@ def _by_modality(
         if not found[m].isfinite().all():
             missing[name] = "its logits are not finite"
             del found[m]
-        elif (value := attempt(missing, name, partial(head.compute, found[m], target))) is not None:
+        elif (value := diagnostic(missing, name, partial(head.compute, found[m], target))) is not None:
             metrics[name] = value
     return metrics
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.errors import unknown
-from mcr_bench.bench.missing import attempt
+from mcr_bench.bench.missing import diagnostic
 from mcr_bench.bench.task import Task
 
 TOTAL_LOSS = "total_loss"  # needs the own heads' logits too, so it is no `Metric`: `evaluate` adds it
@@ -117,6 +117,6 @@ def score(
     for one in metrics_of(task):
         if missing is None or one.name in needed:
             found[one.name] = one.compute(logits, target)
-        elif (value := attempt(missing, one.name, partial(one.compute, logits, target))) is not None:
+        elif (value := diagnostic(missing, one.name, partial(one.compute, logits, target))) is not None:
             found[one.name] = value
     return found

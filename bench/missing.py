@@ -5,24 +5,21 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from mcr_bench.bench.errors import one_line
+from mcr_bench.bench.guard import attempt
+
 T = TypeVar("T")
 TAG = "missing"
 LONGEST, MOST_NAMES, MOST_REASONS = 200, 20, 6  # characters of a reason, and so on: MLflow limits the length of a tag
 
 
-def attempt(missing: dict[str, str], name: str, work: Callable[[], T]) -> T | None:
+def diagnostic(missing: dict[str, str], name: str, work: Callable[[], T]) -> T | None:
     """What `work` returns; where it fails, None, and `missing` gets the reason under `name`."""
-    try:
-        return work()
-    except Exception as error:  # of any type: a diagnostic may run a user's code
-        missing[name] = in_short(error)
-        return None
 
+    def note(reason: str) -> None:
+        missing[name] = one_line(reason, LONGEST)
 
-def in_short(error: Exception) -> str:
-    """Type and first line of an error."""
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {first}"[:LONGEST].removesuffix(": ")
+    return attempt(work, note)
 
 
 def only_finite(metrics: Mapping[str, float], missing: dict[str, str]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from mcr_bench.bench.missing import attempt
+from mcr_bench.bench.missing import diagnostic
 from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.task import Task
 
@@ -71,7 +71,7 @@ class Probes:
         self.failures = {}
         for m, (features, target) in stored.items():
             head = self.heads[m]
-            attempt(self.failures, m, partial(self._fit_one, head, features, target, iterations))
+            diagnostic(self.failures, m, partial(self._fit_one, head, features, target, iterations))
             if not all(p.isfinite().all() for p in head.parameters()):
                 self.failures[m] = "its weights are not finite"
             if m in self.failures:

@@ -19,7 +19,7 @@ from mcr_bench.bench.executors.events import EpochDone
 from mcr_bench.bench.files import write_whole
 from mcr_bench.bench.record.artifacts import Artifacts
 from mcr_bench.bench.record.entities import metric, name_of, param, tag
-from mcr_bench.bench.record.places import ARTIFACTS, Places
+from mcr_bench.bench.record.places import ARTIFACTS, Places, require_file
 from mcr_bench.bench.record.runs import PREFIX, PRESETS, Reader, Row, StoredRun, newest, preset_tags, row_of
 from mcr_bench.bench.record.sqlite import SqliteReader
 from mcr_bench.bench.record.store import SearchReader, database_file, database_uri, open_client, prepare_file
@@ -281,6 +281,7 @@ class Record:
 
     def _write(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """The call, as the only writer of a local file; tried again while other programs lock the database."""
+        require_file(self._file)
         for pause in (0.1, 0.3, 1.0, 3.0, 10.0):
             try:
                 with self._lock:

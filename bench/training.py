@@ -18,7 +18,7 @@ from mcr_bench.bench.evaluation import Evaluation, absent_inputs, better, contri
 from mcr_bench.bench.executors.events import EpochDone, Event, Job, RunDone
 from mcr_bench.bench.fit import Fit
 from mcr_bench.bench.floor import floor_metrics
-from mcr_bench.bench.missing import attempt, only_finite, tag_of
+from mcr_bench.bench.missing import diagnostic, only_finite, tag_of
 from mcr_bench.bench.models.build import build_model
 from mcr_bench.bench.models.multimodal import Inputs
 from mcr_bench.bench.optim import make_optimizer, rate_factor, set_rate
@@ -143,7 +143,7 @@ def run_epoch(run: Training) -> None:
     devices.synchronise(fit.device)
     run.progress.seconds += time.perf_counter() - began
     if run.probes is not None and run.store is not None:
-        stored = attempt(run.progress.missing, "val/modality", run.store.take)
+        stored = diagnostic(run.progress.missing, "val/modality", run.store.take)
         run.probes.fit(stored or {}, EPOCH_PROBE)
     validation = validate(run)
     metrics = {f"train/{k}": v for k, v in means.items()} | {f"val/{k}": v for k, v in validation.metrics.items()}
@@ -202,8 +202,8 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
     fit.model.eval()
     missing = run.progress.missing
     if run.probes is not None:
-        run.probes.fit(attempt(missing, "test/modality", partial(_features, run)) or {}, FINAL_PROBE)
-    absent = attempt(missing, "absent_inputs", partial(absent_inputs, fit.train))
+        run.probes.fit(diagnostic(missing, "test/modality", partial(_features, run)) or {}, FINAL_PROBE)
+    absent = diagnostic(missing, "absent_inputs", partial(absent_inputs, fit.train))
     metrics, parts = cost_metrics(run) | {"best_epoch": float(best["epoch"]), "epochs": float(fit.epoch)}, {}
     metrics |= floor_metrics(run.splits.train.labels, run.splits.test.labels)
     metrics["data/train_samples"] = float(len(fit.train))
@@ -229,7 +229,7 @@ def _subsets(run: Training, split: Split, absent: Inputs | None, place: str) -> 
         run.progress.missing[f"{place}/subset"] = "there is no mean training input to stand for an absent modality"
         return {}
     work = partial(subset_logits, run.method, run.fit.model, split, absent, run.chunk)
-    found = attempt(run.progress.missing, f"{place}/subset", work) or {}
+    found = diagnostic(run.progress.missing, f"{place}/subset", work) or {}
     for subset in [s for s, logits in found.items() if not logits.isfinite().all()]:
         run.progress.missing[f"{place}/subset/{'+'.join(subset)}"] = "its logits are not finite"
         del found[subset]
@@ -242,13 +242,13 @@ def _shares(run: Training, found: Evaluation, subsets: dict[tuple[str, ...], Ten
     if any(other.startswith(f"{place}/subset") for other in missing):
         missing[name] = "a prediction without some modality is missing"
         return {}
-    return attempt(missing, name, partial(contributions, found, subsets, run.fit.task)) or {}
+    return diagnostic(missing, name, partial(contributions, found, subsets, run.fit.task)) or {}
 
 
 def tags_of(run: Training) -> dict[str, str]:
     """What is known of a finished run in words: the GPU that trained it, the diagnostics that it lacks."""
     device = run.fit.device
-    name = attempt(run.progress.missing, "device/name", partial(devices.description, device))
+    name = diagnostic(run.progress.missing, "device/name", partial(devices.description, device))
     return ({"device/name": name} if name else {}) | tag_of(run.progress.missing)
 
 
@@ -259,7 +259,7 @@ def cost_metrics(run: Training) -> dict[str, float]:
     for name in ("forward", "backward"):
         seen = [row["metrics"].get(f"train/encoder_passes/{name}", 0.0) for row in run.progress.history]
         costs[f"cost/encoder_{name}s"] = sum(seen) / max(1, len(seen))
-    peak = attempt(run.progress.missing, "cost/peak_memory_mib", partial(memory.peak_mib, run.fit.device))
+    peak = diagnostic(run.progress.missing, "cost/peak_memory_mib", partial(memory.peak_mib, run.fit.device))
     return costs | ({} if peak is None else {"cost/peak_memory_mib": peak})
 
 

@@ -87,12 +87,16 @@ def test_run_takes_a_path_below_the_home_folder(place: Path) -> None:
     assert {run["dataset"] for run in json.loads(done.stdout)["runs"]} == {"new.npz"}
 
 
-def test_a_path_leaves_out_another_file_of_the_same_name() -> None:
+def test_a_path_leaves_out_another_file_of_the_same_name(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [row("a/m.npz", "one"), row("b/m.npz", "two"), row(str(Path("b/m.npz").resolve()), "three")]
     assert chosen(rows, "a/m.npz") == rows[:1]
     assert chosen(rows, "b/m.npz") == rows[1:]
     assert chosen(rows, "m.npz") == rows, "the name in tables is that of both"
+    assert not capsys.readouterr().err
     assert chosen(rows, "c/m.npz") == rows, "the record cannot tell where the file lay"
+    told = capsys.readouterr().err
+    assert "no run was given 'c/m.npz'" in told
+    assert "'a/m.npz', 'b/m.npz'" in told
 
 
 def test_the_same_data_at_another_place_belong_to_the_path() -> None:

@@ -9,7 +9,7 @@ import pytest
 from mcr_bench.bench.commands.reading import all_claims, show_claims
 from mcr_bench.bench.report.claim_tables import baseline_command, claim_data, command
 from mcr_bench.bench.report.claims import baseline_of, claims
-from mcr_bench.bench.report.lines import comparisons
+from mcr_bench.bench.report.lines import Comparison, comparisons
 from mcr_bench.bench.report.ranking import rank_datasets, rank_table
 from mcr_bench.tests.claimed_runs import BASE, SEEDS, compared, noisy, run
 
@@ -69,6 +69,45 @@ def test_a_missing_baseline_is_trained_as_the_lines_were() -> None:
     )
     (comparison,) = comparisons([run("mcr", 3, 0.5)], "joint")
     assert baseline_command(comparison, "ensemble").endswith("--seeds 3,")
+
+
+def test_a_missing_baseline_is_trained_with_every_budget_of_the_lines() -> None:
+    rows = [run("mcr", s, 0.5, label=f"mcr [epochs={n}]", key=f"{n}{s}", tags={"config": n, "overrides": f"epochs={n}"})
+            for s in (0, 1) for n in ("5", "9")]  # fmt: skip
+    (comparison,) = comparisons(rows, "joint")
+    commands = baseline_command(comparison, "ensemble").split(" && ")
+    assert {text.partition(" --set ")[2] for text in commands} == {"epochs=5 --seeds 0,1", "epochs=9 --seeds 0,1"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "baseline", "offered"),
+    [
+        ({}, "ensemble", True),
+        ({"tags": {"modalities": "a"}}, "ensemble", False),
+        ({"tags": {"modalities": "a"}}, "multi-loss", True),
+        ({"metric": "mae"}, "ensemble", True),
+        ({"metric": "mae"}, "pmr", False),
+    ],
+)
+def test_a_missing_baseline_is_offered_where_it_can_run(changes: Any, baseline: str, offered: bool) -> None:
+    found = comparisons([run("joint", 0, 0.5, **changes), run("other", 0, 0.5, dataset="b.npz")], "joint")
+    made, missing = all_claims([*found, *compared_with(baseline)], NO_SAMPLES, baseline)
+    assert len(made) == 1
+    (reason,) = (text for text in missing if text.startswith("toy.npz"))
+    assert (f"run it: mcr-bench run --methods {baseline} " in reason) == offered
+
+
+def test_a_missing_baseline_of_older_data_is_not_offered() -> None:
+    rows = [run("joint", 0, 0.5, started=float(day), key=str(day),
+                tags={"fingerprint": str(day), "data_identity": str(day)}) for day in (1, 2)]  # fmt: skip
+    found = comparisons(rows, "joint")
+    _, (older, newest) = all_claims([*found, *compared_with("ensemble")], NO_SAMPLES, "ensemble")
+    assert ("run it" in older, "run it" in newest) == (False, True)
+
+
+def compared_with(baseline: str) -> list[Comparison]:
+    """One comparison that has the baseline."""
+    return comparisons([run(baseline, 0, 0.5, dataset="c.npz"), run("joint", 0, 0.6, dataset="c.npz")], "joint")
 
 
 def ranked(dataset: str, values: Mapping[str, float], **changes: Any) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """A diagnostic never fails a run that has trained: it is missing, and the record and the tables say why."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from mcr_bench.bench import memory, metrics, probes, training
 from mcr_bench.bench.executors.events import EpochDone, Event, Job, RunDone
-from mcr_bench.bench.missing import attempt, in_short, missing_of, only_finite, tag_of
+from mcr_bench.bench.missing import diagnostic, missing_of, only_finite, tag_of
 from mcr_bench.bench.plan import Request, make_plan
 from mcr_bench.bench.report.table import missing_notes
 from mcr_bench.bench.training import fit_run
@@ -146,12 +147,19 @@ def test_the_table_says_what_is_missing_and_in_how_many_runs() -> None:
     ]
 
 
+def fails(error: Exception) -> None:
+    raise error
+
+
 def test_reasons_are_short_and_the_tag_has_an_end() -> None:
     missing: dict[str, str] = {}
-    assert attempt(missing, "x", lambda: 1 / 0) is None
+    assert diagnostic(missing, "x", lambda: 1 / 0) is None
     assert missing == {"x": "ZeroDivisionError: division by zero"}
-    assert in_short(KeyError()) == "KeyError"
-    assert len(in_short(ValueError("long " * 99))) <= 200
+    diagnostic(missing, "y", partial(fails, KeyError()))
+    diagnostic(missing, "z", partial(fails, ValueError("long " * 99)))
+    assert missing.pop("y") == "KeyError"
+    assert len(missing["z"]) == 200
+    assert missing.pop("z").startswith("ValueError: long long")
     many = {f"test/{i}": "why " * 40 for i in range(999)} | {f"val/{i}": f"{i} " * 60 for i in range(50)}
     assert len(tag_of(many)["missing"]) < 8000  # what MLflow takes
     assert json.loads(tag_of({"a": "b"})["missing"]) == {"b": ["a"]}

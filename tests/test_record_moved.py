@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.record.places import local_path
 from mcr_bench.bench.record.store import database_file, database_uri
 from mcr_bench.bench.runs import RunSpec
@@ -233,3 +234,14 @@ def test_a_database_is_where_its_address_says(name: str) -> None:
 def test_an_address_may_carry_options_and_need_not_be_a_file() -> None:
     assert database_file("sqlite:///some/x.db?timeout=30") == Path("some/x.db")
     assert database_file("postgresql://host/x") is None
+
+
+def test_a_command_whose_record_moves_away_says_so_and_leaves_nothing_behind(home: Path, tmp_path: Path) -> None:
+    record = Record(home=home)
+    record.start(NEW)
+    move(home, tmp_path / "new")
+    for write in (lambda: record.start(OTHER), lambda: record.finish(NEW, {"test/accuracy": 0.5})):
+        with pytest.raises(UserError, match="moved or deleted while this command wrote"):
+            write()
+    assert not home.exists()
+    assert Record(home=tmp_path / "new").start(NEW) is not None, "the run goes on at the new place"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from mcr_bench.bench.commands.output import say
 from mcr_bench.bench.errors import unknown
 from mcr_bench.bench.report.lines import Row
 
@@ -11,7 +12,8 @@ def chosen(rows: Sequence[Row], dataset: str | None, method: str | None = None) 
     """The rows of one dataset and one method, None: all; UserError for one that a record with runs has no run of.
 
     dataset: its name in tables, or the path of a file, which need not be there any more. A path leaves out the runs of
-    another file of the same name, as far as the record tells the two apart.
+    another file of the same name; where no run was given that path, the file may have moved: all runs on files of its
+    name count, and stderr says so.
     """
     found = list(rows) if dataset is None else _of_dataset(rows, dataset)
     names = {row["method"] for row in found}
@@ -28,6 +30,9 @@ def _of_dataset(rows: Sequence[Row], asked: str) -> list[Row]:
         raise unknown("dataset on record", asked, names)
     named = [row for row in rows if row["dataset"] == place.name]
     data = {row["tags"].get("fingerprint") for row in named if _place(row) == place.resolve()}
+    if not data:
+        given = ", ".join(sorted({f"'{row['tags'].get('dataset_source', place.name)}'" for row in named}))
+        say(f"no run was given '{asked}'; these are the runs on {place.name} that were given as {given}.", err=True)
     return [row for row in named if not data or row["tags"].get("fingerprint") in data]
 
 

@@ -13,6 +13,7 @@ from mcr_bench.bench.commands.output import print_json, say
 from mcr_bench.bench.console import SafeConsole
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.guard import attempt
+from mcr_bench.bench.metrics import REGRESSION
 from mcr_bench.bench.report.claim_tables import baseline_command, claim_data, claim_tables, power_lines, summary
 from mcr_bench.bench.report.claims import ALPHA, Claims, baseline_of, claims, leading
 from mcr_bench.bench.report.floors import with_floors
@@ -217,14 +218,24 @@ def _no_baseline(found: Sequence[Comparison], baseline: str) -> UserError:
     names = {label for one in found for label in one.lines} | {row["method"] for one in found for row in one.rows}
     if baseline not in registry.method_names():
         return UserError(f"--baseline: {unknown('method on record', baseline, names)}")
-    run, others = baseline_command(found[0], baseline), ", ".join(sorted(names))
-    return UserError(f"--baseline: no run of {baseline} on record. Run it: {run} ; or name one of: {others}.")
+    run = next(
+        (f"Run it: {baseline_command(one, baseline)} ; or name" for one in found if _can_run(one, baseline)), "Name"
+    )
+    return UserError(f"--baseline: no run of {baseline} on record. {run} one of: {', '.join(sorted(names))}.")
+
+
+def _can_run(one: Comparison, baseline: str) -> bool:
+    """Whether a command can add this method to a comparison: on its modalities and task, its data being the newest."""
+    if one.older or baseline not in registry.method_names():
+        return False
+    needs, scores = registry.method(baseline).needs, one.metric in {metric.name for metric in REGRESSION}
+    return needs.at_least <= len(one.modalities) <= needs.at_most and not (needs.classification and scores)
 
 
 def _claims(one: Comparison, record: Record, baseline: str, metric: str | None, alpha: float) -> Claims | str:
     line = baseline_of(one, baseline)
     if line is None:
-        run = f", or run it: {baseline_command(one, baseline)}" if baseline in registry.method_names() else ""
+        run = f", or run it: {baseline_command(one, baseline)}" if _can_run(one, baseline) else ""
         return f"no run of {baseline} to compare with; give another --baseline{run}"
     if metric is not None and metric not in _metrics(one):
         return f"no run logged {metric}"

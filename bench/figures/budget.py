@@ -53,7 +53,7 @@ def budget(curves: pd.DataFrame, look: Marks, metric: str) -> Figure:
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("trials")
     axes.set_ylabel(f"expected best validation\n{unit.name}")
     texts, notes = shorten(lines)

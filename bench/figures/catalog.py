@@ -55,8 +55,8 @@ CARDS = {
              "baseline of costs; the line is the Pareto front by passes."),
         Card("errors", "Error groups", "Accuracy of each method on the test samples that all, one or none of the "
              "unimodal models get right."),
-        Card("contribution", "Modality contributions", "Exact Shapley value of each modality for each method's test "
-             "result, with 95 % intervals."),
+        Card("contribution", "Modality contributions", "Shapley value of each modality for each method's test result, "
+             "with 95 % intervals; from five modalities on estimated from some of their subsets."),
         Card("ranks", "Ranks across datasets", "Mean ranks of the methods over datasets, with Nemenyi's critical "
              "difference where there are enough datasets."),
         Card("sweep", "Sweep of the data", "Test metric of each method against the dials of the dataset that were "

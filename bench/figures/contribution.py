@@ -1,4 +1,4 @@
-"""Figure "contribution": what each modality contributes to a method's test result, as exact Shapley values."""
+"""Figure "contribution": what each modality contributes to a method's test result, as Shapley values."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

@@ -64,6 +64,8 @@ def _inside(values: dict[str, list[float]], single: Sequence[str]) -> list[str]:
     """The lines that the axis holds."""
     kept = [label for label in values if label not in single] or list(values)
     ends = [x for label in kept for x in values[label]]
+    if min(ends) == max(ends):  # one point says nothing of how far is far
+        return list(values)
     low, high = limits(ends)
     for label in single:
         reach = [low, high, *values.get(label, ())]

@@ -71,9 +71,9 @@ def pareto(found: Comparison, look: Marks, cost_baseline: str) -> Figure:
     )
     panels[0].set_ylabel(f"test {unit.name}")
     for axes, (name, cost) in zip(panels, costs.items(), strict=True):
-        _panel(axes, cost, estimates, look, (PAGE - MARGINS) / len(costs))
+        places = _panel(axes, cost, estimates, look, (PAGE - MARGINS) / len(costs))
         if name == PASSES:
-            _front(axes, cost, estimates, unit)
+            _front(axes, cost, places, estimates, unit)
         axes.set_xlabel(f"{name}, relative to {cost_baseline}")
         if ensemble:
             axes.axhline(estimates[ensemble].mean, color=INK, ls=(0, (4, 2)), lw=0.8, zorder=0.5)
@@ -109,12 +109,15 @@ def _earlier(lines: Mapping[str, list[Row]]) -> str:
     return f"without the runs that they start from: {', '.join(starting)}" * bool(starting)
 
 
-def _panel(axes: Axes, cost: dict[str, float], estimates: dict[str, Estimate], look: Marks, width: float) -> None:
-    """width: of the panel, in inches."""
+def _panel(
+    axes: Axes, cost: dict[str, float], estimates: dict[str, Estimate], look: Marks, width: float
+) -> dict[str, float]:
+    """width: of the panel, in inches. Returns label -> where its mark lies."""
     axes.grid(True)
     axes.set_axisbelow(True)
     ratio_axis(axes, list(cost.values()), width)
-    for label, x in side_by_side(cost, axes.get_xlim(), width).items():
+    places = side_by_side(cost, axes.get_xlim(), width)
+    for label, x in places.items():
         draw_interval(axes, x, estimates[label].low, estimates[label].high, look[label].colour, vertical=True)
         axes.plot(
             [x],
@@ -126,12 +129,16 @@ def _panel(axes: Axes, cost: dict[str, float], estimates: dict[str, Estimate], l
             mew=0.4,
             zorder=3,
         )
+    return places
 
 
-def _front(axes: Axes, cost: dict[str, float], estimates: dict[str, Estimate], unit: Unit) -> None:
+def _front(
+    axes: Axes, cost: dict[str, float], places: dict[str, float], estimates: dict[str, Estimate], unit: Unit
+) -> None:
+    """Decided by costs, drawn from mark to mark."""
     points = {label: (x, estimates[label].mean) for label, x in cost.items()}
     ends = front(points, unit.higher_is_better)
-    across = [*(points[e][0] for e in ends), axes.get_xlim()[1]]
+    across = [*(places[e] for e in ends), axes.get_xlim()[1]]
     up = [points[e][1] for e in ends]
     axes.step(across, [*up, up[-1]], where="post", color=GREY, lw=0.9, zorder=1)
 

@@ -112,7 +112,7 @@ def _scaled(band: Band, factor: float) -> Band:
 
 def _draw(axes: Axes, bands: dict[str, Band], colours: dict[str, str]) -> None:
     axes.grid(True, axis="y")
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(4))
     for modality, (epochs, means, spread) in bands.items():
         marker = "o" if len(epochs) == 1 else ""

@@ -45,7 +45,7 @@ def _dots(ranks: Ranks, look: Marks) -> Figure:
     axes = figure.subplots()
     list_rows(axes, [texts[name] for name in names])
     axes.set_xlim(0.7, len(names) + 0.3)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel(f"mean rank over {ranks.datasets} dataset(s), 1 is best")
     for row, (name, value) in enumerate(ranks.mean_ranks.items()):
         axes.plot([1, value], [row, row], color=FAINT, lw=1, zorder=1)

@@ -7,11 +7,11 @@ from math import ceil, floor, log10
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from mcr_bench.bench.figures.style import RC, text_width
+from mcr_bench.bench.figures.style import BLANK, RC, text_width
 
 MARK = 0.09  # inches between the centres of two marks that do not cover each other
-BLANK = 0.08  # inches between two labels of ticks
 LOGARITHMIC = 3  # ratio of the largest to the smallest cost from which the axis is logarithmic
+STEPS = (1, 2, 5, 10)  # of ticks on a linear axis, which then has one at the baseline's own cost
 # Factors of every power of ten at which ticks may stand, the densest first; then every second power, every third, ...
 PER_DECADE = ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))
 
@@ -64,7 +64,7 @@ def _choices(limits: tuple[float, float], logarithmic: bool) -> Iterable[list[fl
     low, high = limits
     if not logarithmic:
         for most in range(6, 0, -1):
-            yield [float(x) for x in MaxNLocator(most).tick_values(low, high) if low <= x <= high]
+            yield [float(x) for x in MaxNLocator(most, steps=STEPS).tick_values(low, high) if low <= x <= high]
         return
     powers = range(floor(log10(low)), ceil(log10(high)) + 1)
     for factors in PER_DECADE:

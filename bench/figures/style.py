@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
+from matplotlib.ticker import AutoLocator, MaxNLocator
 
 from mcr_bench.bench.files import write_whole
 from mcr_bench.bench.report.names import cut, own_parts
@@ -24,6 +26,8 @@ COLUMN, PAGE = 3.5, 7.1  # inches: one column and the whole width of a two-colum
 ROW = 0.19  # height of a labelled line in a figure that lists methods
 FEW, LONG = 4, 64  # labels that may be cut in a column; characters of a label in a list as wide as a page
 SMALL = 6.5
+BLANK = 0.08  # inches between two labels of ticks
+TICKS = (6, 5, 4, 3, 2, 1)  # at most so many, the next where labels still touch
 DPI = 200
 FORMATS = ("png", "svg", "pdf")
 INK, GREY, FAINT = "#222222", "#6e6e6e", "#dddddd"
@@ -166,10 +170,24 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
         with matplotlib.rc_context(RC):
             figure = draw(*args, **kwargs)
             figure.draw_without_rendering()
+            for axes in figure.axes:
+                _spread_ticks(axes)
+            figure.draw_without_rendering()
             figure.set_layout_engine("none")
             return figure
 
     return inside
+
+
+def _spread_ticks(axes: Axes) -> None:
+    """Fewer ticks along the axis of x where the labels of those that matplotlib has chosen touch each other."""
+    if not isinstance(axes.xaxis.get_major_locator(), AutoLocator):
+        return
+    for most in TICKS:
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
+        if all(b.x0 - a.x1 >= BLANK * DPI for a, b in pairwise(boxes)):
+            return
+        axes.xaxis.set_major_locator(MaxNLocator(most))
 
 
 def canvas(width: float, height: float) -> Figure:

@@ -109,7 +109,7 @@ def limits(values: Iterable[float], bounds: Iterable[float] = ()) -> tuple[float
     ends = [b for b in bounds if not isnan(b)]
     start = max(min([low, *ends]), low - span / 2)
     stop = min(max([high, *ends]), high + span / 2)
-    pad = 0.05 * (stop - start or span)
+    pad = 0.05 * (stop - start) or span / 2
     return start - pad, stop + pad
 
 

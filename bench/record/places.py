@@ -15,6 +15,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from mcr_bench.bench.errors import UserError
+
 ARTIFACTS = "artifacts"  # HOME/artifacts/DATASET/RUN/artifacts/FILE
 TABLES = {"experiments", "runs"}
 ADDRESSES = (
@@ -30,6 +32,15 @@ def local_path(address: str) -> Path | None:
     if parts.scheme == "file":
         return Path(url2pathname(parts.path))
     return Path(address) if address.startswith("/") else None
+
+
+def require_file(file: Path | None) -> None:
+    """UserError where the database is gone, as SQLite would make an empty one where a record was before it moved; None: not here."""
+    if file is not None and not file.exists():
+        raise UserError(
+            f"the record at '{file}' is gone: it was moved or deleted while this command wrote to it. Give the same "
+            "command again, with MCR_BENCH_HOME at its new place: what is finished there is not trained again."
+        )
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def other_budgets(found: Comparison, baseline: str) -> list[str]:
 
 def training_notes(found: Comparison) -> list[str]:
     """Budgets where they differ, and the lines most of whose runs were still improving when they ended."""
-    return _budgets(found) + _unconverged(found)
+    return _budgets(found) + unconverged_notes(found)
 
 
 def _budgets(found: Comparison) -> list[str]:
@@ -60,7 +60,7 @@ def _budgets(found: Comparison) -> list[str]:
     return [f"budgets differ: {told}{rule}"]
 
 
-def _unconverged(found: Comparison) -> list[str]:
+def unconverged_notes(found: Comparison) -> list[str]:
     """Best epoch = last epoch in more than half of a line's runs; a line that trains nothing has no epochs."""
     told = []
     for label, runs in found.lines.items():

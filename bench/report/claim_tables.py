@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from math import isfinite, isinf, isnan
 from typing import Any
 
+from mcr_bench.bench.report.budgets import unconverged_notes
 from mcr_bench.bench.report.claims import Against, Claims, cannot, leading
 from mcr_bench.bench.report.floors import floor_notes, floor_of, not_above
 from mcr_bench.bench.report.lines import Comparison, Row, settings_of
@@ -13,6 +14,7 @@ from mcr_bench.bench.report.sizes import sizes_note
 from mcr_bench.bench.report.table import Cell, Table
 from mcr_bench.bench.statistics.intervals import Interval
 from mcr_bench.bench.statistics.power import shortfall
+from mcr_bench.bench.training_settings import BUDGET
 
 
 def power_lines(found: Claims) -> list[str]:
@@ -74,11 +76,20 @@ def command(comparison: Comparison, seeds: int) -> str:
 
 
 def baseline_command(comparison: Comparison, baseline: str) -> str:
-    """What trains the method `baseline` as the lines of the comparison were trained, over their seeds."""
-    methods = {row["method"] for row in comparison.rows}
-    general = [text for text in comparison.shared if text.partition(".")[0] not in methods]
+    """What trains the method `baseline` as the lines of the comparison were trained, over their seeds.
+
+    Where lines have other budgets, one command for each, joined by &&: they are tested against their own alone.
+    """
+    methods, single = {row["method"] for row in comparison.rows}, comparison.of_role("unimodal")
+    general = {text for text in comparison.shared if text.partition(".")[0] not in methods}
+    lines = [runs for label, runs in comparison.lines.items() if label not in single] or [*comparison.lines.values()]
+    asked = dict.fromkeys(
+        tuple(text for text in settings_of(runs[0]) if text in general or text.partition("=")[0] in BUDGET)
+        for runs in lines
+    )
     seeds = sorted({row["seed"] for row in comparison.rows})
-    return _command(comparison, [baseline], general, ",".join(map(str, seeds)) + "," * (len(seeds) == 1))
+    numbers = ",".join(map(str, seeds)) + "," * (len(seeds) == 1)
+    return " && ".join(_command(comparison, [baseline], settings, numbers) for settings in asked)
 
 
 def _command(comparison: Comparison, methods: Iterable[str], settings: Iterable[str], seeds: str) -> str:
@@ -140,7 +151,7 @@ def _primary(found: Claims) -> Table:
     place = len(rows) if floor else None
     rows += [(floor.name, *(None,) * 6, found.scale * floor.mean, None)] if floor else []
     digits = (0, size, size, size, 4, 4, 0, size, size)
-    notes += [*found.notes, *sizes_note(found.comparison.rows)]
+    notes += [*found.notes, *unconverged_notes(found.comparison), *sizes_note(found.comparison.rows)]
     return _table(found, kind, columns, digits, rows, notes, bold, place)
 
 
