@@ -134,6 +134,10 @@ def test_of_two_files_the_official_one_stands_first(tmp_path: Path) -> None:
     assert [path.name for path in media.files(tmp_path)] == ["a.avi", "b.AVI", "a.mkv", "c.mp4"]
     with pytest.raises(UserError, match=r"a\.avi' and '.*a\.mkv' are the same clip\. Keep one of them"):
         media.one_per_clip(tmp_path)
+    (tmp_path / "b.mkv").touch()
+    (tmp_path / "b.mp4").touch()
+    with pytest.raises(UserError, match=r"Keep one of them \(so are the files of 1 more clip\)\.$"):
+        media.one_per_clip(tmp_path)
 
 
 def test_sound_and_video_of_other_kinds_are_prepared(tmp_path: Path) -> None:
