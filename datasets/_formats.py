@@ -94,7 +94,7 @@ FORMS: dict[str, Form] = {
     ".safetensors": SAFETENSORS,
 }
 PACKED = (".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar", ".zst")
-UNPACK = "It is packed. Unpack it, and name the file in it."
+UNPACK = "It is packed: unpack it, and use the file in it."
 WEB_PAGE = "It is a web page, as a download gives one that needs a login or has a wrong address. Download it again."
 PAGES = (b"<!doctype html", b"<html")
 PACKERS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd")
@@ -130,11 +130,16 @@ def conversion_of_content(path: Path, keys: tuple[str, ...] = ()) -> str:
         return _of_suffix(".xlsx", path)
     with path.open("rb") as file:
         head = file.read(64)
+    return wrapping(head) or next(
+        (_of_suffix(suffix, path) for magic, suffix in MAGIC.items() if head.startswith(magic)), ""
+    )
+
+
+def wrapping(head: bytes) -> str:
+    """What a file is that begins with these bytes and holds no data as it is: a web page, or packed; else ''."""
     if is_web_page(head):
         return WEB_PAGE
-    if head.startswith(PACKERS):
-        return UNPACK
-    return next((_of_suffix(suffix, path) for magic, suffix in MAGIC.items() if head.startswith(magic)), "")
+    return UNPACK if head.startswith(PACKERS) else ""
 
 
 def is_web_page(head: bytes) -> bool:

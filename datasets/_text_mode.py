@@ -27,6 +27,12 @@ def begins_as_text(content: memoryview) -> bool:
     return bool(re.fullmatch(rb"[ -~]+\r", first)) and _pairs(content) == _line_feeds(content) > 1
 
 
+def copied_as_text(start: bytes) -> bool:
+    """Whether a binary file that begins so was copied in text mode, LF to CR LF: no line feed stands alone."""
+    pairs, feeds = start.count(b"\r\n"), start.count(b"\n")
+    return feeds == pairs >= FEW
+
+
 def changed_as_text(content: memoryview) -> str:
     """What was done to a file that should be a pickle and cannot be read as one; '' where nothing tells."""
     for mark, name in MARKS.items():

@@ -223,8 +223,8 @@ NOT_AN_NPZ = {
     "nothing": (b"", "'mine.npz' is empty"),
     "a web page": (b"\n<!DOCTYPE html><html>Sign in</html>", "It is a web page"),
     "a web page with a mark": (b"\xef\xbb\xbf<HTML>not found</HTML>", "It is a web page"),
-    "packed": (gzip.compress(b"x_a"), "It is packed. Unpack it"),
-    "packed by others": (bz2.compress(b"x_a"), "It is packed. Unpack it"),
+    "packed": (gzip.compress(b"x_a"), "It is packed: unpack it"),
+    "packed by others": (bz2.compress(b"x_a"), "It is packed: unpack it"),
 }
 
 
@@ -247,7 +247,7 @@ def test_an_npz_that_was_copied_in_text_mode(save: Any) -> None:
 @pytest.mark.parametrize("name", ["mine.zip", "mine.tar.gz", "mine.7z"])
 def test_packed_files_are_to_be_unpacked(name: str) -> None:
     Path(name).write_bytes(b"PK")
-    assert "It is packed. Unpack it" in refusal(name)
+    assert "It is packed: unpack it" in refusal(name)
 
 
 def test_the_lines_for_ragged_sequences_pad_them() -> None:
