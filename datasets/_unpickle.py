@@ -63,8 +63,8 @@ def _told(path: Path, data: memoryview, error: Exception) -> UserError:
         return UserError(f"'{path}' is not a pickle. {wrapped}")
     if bytes(data[:4]) == ZIP:
         return UserError(
-            f"'{path}' is a zip file, not a pickle. Unpack it; if torch.save has written it, save what torch.load reads "
-            "from it with pickle.dump."
+            f"'{path}' is a zip file, not a pickle. Unpack it; if torch.save has written it, save what torch.load "
+            "reads from it with pickle.dump."
         )
     changed = changed_as_text(data)
     if isinstance(error, UserError):
