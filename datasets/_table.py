@@ -221,15 +221,18 @@ def _values(path: Path, arrays: Mapping[str, Array], modality: str, lengths: Arr
 def check_finite(path: Path, x: Array, modality: str, ids: list[str]) -> None:
     """UserError naming the modality, the first sample and the remedy where a feature is NaN or infinite."""
     finite = np.isfinite(x.reshape(len(x), -1))
-    bad = ~finite.all(axis=1)
+    bad: Array = ~finite.all(axis=1)
     if bad.any():
-        empty = np.flatnonzero(~finite.any(axis=0)) if x.ndim == 2 else np.empty(0, int)
-        remedy = "Remove or repair these samples."
-        if len(empty):
-            remedy = f"Leave column {', '.join(map(str, empty[:3]))} out, which holds no number at all" + (
-                f" (and {len(empty) - 3} more of this kind)." if len(empty) > 3 else "."
-            )
+        empty = np.flatnonzero(~finite.any(axis=0)) if x.ndim == 2 else np.empty(0, np.int64)
         raise UserError(
             f"'{path}': 'x_{modality}' is NaN or infinite (float32) at {_rows(bad)} (id '{ids[int(np.argmax(bad))]}'). "
-            f"{remedy}"
+            f"{_repair(empty)}"
         )
+
+
+def _repair(empty: Array) -> str:
+    """What to do about NaN; empty: the columns that hold no number at all."""
+    if not len(empty):
+        return "Remove or repair these samples."
+    more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
+    return f"Leave out what holds no number at all: column {', '.join(map(str, empty[:3]))}{more}."

@@ -206,7 +206,10 @@ def test_the_suffix_may_be_in_capitals() -> None:
         ({"x_a": X + 1j, "y": Y, "split": SPLIT}, "It is complex: np.stack([x_a.real, x_a.imag], 1)"),
         ({"x_a": np.full(COUNT, "2020-01-01", "datetime64[D]"), "y": Y, "split": SPLIT}, "It is times or dates"),
         ({"x_a": np.zeros((COUNT, 2, 1, 2, 1, 2)), "y": Y, "split": SPLIT}, "x_a.reshape(len(x_a), -1)"),
-        ({"x_a": np.where(np.eye(X.shape[1])[0] > 0, np.nan, X), "y": Y, "split": SPLIT}, "Leave column 0 out"),
+        (
+            {"x_a": np.where(np.eye(X.shape[1])[0] > 0, np.nan, X), "y": Y, "split": SPLIT},
+            "holds no number at all: column 0",
+        ),
         ({"x_a": X, "y": Y, "split": SPLIT[:, None]}, "expected one axis. Save split.ravel()"),
         ({"x_a": X, "y": Y, "split": np.stack([SPLIT, SPLIT], 1)}, "such as split[:, 0]"),
         ({"x_a": X, "y": Y, "split": SPLIT, "class_names": np.array(["a", "b", "a"])}, "has 'a' at row 0 and 2"),
