@@ -221,9 +221,9 @@ def _values(path: Path, arrays: Mapping[str, Array], modality: str, lengths: Arr
 def check_finite(path: Path, x: Array, modality: str, ids: list[str]) -> None:
     """UserError naming the modality, the first sample and the remedy where a feature is NaN or infinite."""
     finite = np.isfinite(x.reshape(len(x), -1))
-    bad: Array = ~finite.all(axis=1)
+    bad = ~finite.min(axis=1)
     if bad.any():
-        empty = np.flatnonzero(~finite.any(axis=0)) if x.ndim == 2 else np.empty(0, np.int64)
+        empty = np.flatnonzero(~finite.max(axis=0)) if x.ndim == 2 else np.empty(0, np.int64)
         raise UserError(
             f"'{path}': 'x_{modality}' is NaN or infinite (float32) at {_rows(bad)} (id '{ids[int(np.argmax(bad))]}'). "
             f"{_repair(empty)}"
