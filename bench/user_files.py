@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from traceback import walk_tb
 from types import ModuleType
 
 PREFIX = "mcr_bench_user_"
@@ -58,6 +59,19 @@ def in_words(error: BaseException) -> str:
     if "no known parent package" in str(error):
         text += ". Write `import helper` or `from helper import ...`, without the dot, for a file beside it"
     return text
+
+
+def late_import(error: BaseException) -> str:
+    """What to do about a module beside a user's file that is imported only when a hook runs; '' for other errors."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return ""
+    top = error.name.partition(".")[0]
+    for frame, _ in walk_tb(error.__traceback__):
+        file = Path(frame.f_code.co_filename).resolve()
+        beside = (file.parent / f"{top}.py").is_file() or (file.parent / top / "__init__.py").is_file()
+        if beside and str(frame.f_globals.get("__name__", "")).startswith(PREFIX):
+            return f". Import {top} at the top of {file}: modules beside it are found while it is imported"
+    return ""
 
 
 class _Beside(MetaPathFinder):

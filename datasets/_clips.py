@@ -31,6 +31,8 @@ from mcr_bench.datasets.base import Dataset, Facts, Modality, Preparation, Proto
 
 __all__ = ["Clip", "ClipDataset", "Field", "Recipe", "Rule", "Scan", "Variant"]
 
+MOST_FOLDERS = 20  # in the source, that are looked into for the set itself
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -203,10 +205,27 @@ class ClipDataset(Dataset):
 
         recipe = self.recipe()
         with reading(request.source):
-            found = self.scan(request.source, request.splits)
+            found = self._scanned(request)
         found.problems += without_entries(found.lists)
         made = prepare_clips(self.name, recipe, found, request, self.folder)
         for known in ("cache", "_rules"):
             self.__dict__.pop(known, None)
         parts = {(name, fold): self._part(name, fold) for name, rule in self._rules.items() for fold in rule.folds}
         return "\n".join([report_of(made, self.folder), *without_parts(parts)])
+
+    def _scanned(self, request: Preparation) -> Scan:
+        """What lies in the source; the error names the folder in it that holds the set, where an archive added one."""
+        try:
+            return self.scan(request.source, request.splits)
+        except UserError as error:
+            folders = [path for path in sorted(request.source.iterdir()) if path.is_dir()]
+            inner = next((path for path in folders[:MOST_FOLDERS] if self._holds_clips(path, request.splits)), None)
+            if inner is None:
+                raise
+            raise UserError(f"{error}\n'{inner}' has this layout. Use --source '{inner}'.") from error
+
+    def _holds_clips(self, source: Path, splits: Sequence[Path]) -> bool:
+        try:
+            return bool(self.scan(source, splits).clips)
+        except (UserError, OSError):
+            return False

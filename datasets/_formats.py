@@ -93,6 +93,11 @@ FORMS: dict[str, Form] = {
     ".hdf5": HDF5,
     ".safetensors": SAFETENSORS,
 }
+PACKED = (".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar", ".zst")
+UNPACK = "It is packed: unpack it, and use the file in it."
+WEB_PAGE = "It is a web page, as a download gives one that needs a login or has a wrong address. Download it again."
+PAGES = (b"<!doctype html", b"<html")
+PACKERS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd")
 # First bytes -> suffix: a file may carry a name that is not its form.
 MAGIC = {
     b"\x93NUMPY": ".npy",
@@ -124,11 +129,27 @@ def conversion_of_content(path: Path, keys: tuple[str, ...] = ()) -> str:
     if any(key.startswith("xl/") for key in keys):
         return _of_suffix(".xlsx", path)
     with path.open("rb") as file:
-        head = file.read(8)
-    return next((_of_suffix(suffix, path) for magic, suffix in MAGIC.items() if head.startswith(magic)), "")
+        head = file.read(64)
+    return wrapping(head) or next(
+        (_of_suffix(suffix, path) for magic, suffix in MAGIC.items() if head.startswith(magic)), ""
+    )
+
+
+def wrapping(head: bytes) -> str:
+    """What a file is that begins with these bytes and holds no data as it is: a web page, or packed; else ''."""
+    if is_web_page(head):
+        return WEB_PAGE
+    return UNPACK if head.startswith(PACKERS) else ""
+
+
+def is_web_page(head: bytes) -> bool:
+    """Whether a file that begins with these bytes is one, which a failed download leaves behind."""
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(PAGES)
 
 
 def _of_suffix(suffix: str, path: Path) -> str:
+    if suffix in PACKED:
+        return UNPACK
     if suffix not in FORMS:
         return ""
     what, lines = FORMS[suffix]
@@ -157,7 +178,8 @@ def _of_folder(path: Path) -> str:
     for file in sorted(files):
         if (told := _of_suffix(file.suffix.lower(), file)) != "":
             return f"It is a folder. Of '{file.name}' in it: {told}"
-    return "It is a folder. Save its samples as one .npz: `mcr-bench data info arrays` shows the keys."
+    kind = "a folder" if files else "a folder without files"
+    return f"It is {kind}. Save its samples as one .npz: `mcr-bench data info arrays` shows the keys."
 
 
 def _some_files(path: Path) -> list[Path]:

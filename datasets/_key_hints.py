@@ -44,7 +44,13 @@ def _part_of(key: str) -> str:
 
 
 def dtype_hint(key: str, x: Array) -> str:
-    """What to do about features that are text; '' for others."""
+    """What to do about features that are no real numbers, or have too many axes; '' where nobody can tell."""
+    if x.dtype.kind == "c":
+        return f" It is complex: np.stack([{key}.real, {key}.imag], 1) or np.abs({key}) makes real numbers of it."
+    if x.dtype.kind in "mM":
+        return f" It is times or dates: {key}.astype('int64') counts them from a fixed day; subtract the first."
+    if x.dtype.kind in "biuf":
+        return f" Join axes: {key}.reshape(len({key}), -1), or the last ones, {key}.reshape(*{key}.shape[:4], -1)."
     if x.dtype.names:
         return f" It is a table: np.stack([{key}[c] for c in {key}.dtype.names], 1) makes numbers of its columns."
     if x.dtype.kind not in "SU":

@@ -209,7 +209,8 @@ def _sorted_names(path: Path, y: Array, task: str) -> list[str]:
     numbers = _as_numbers(found)
     whole = all(name.lstrip("+-").isdecimal() for name in found)
     if task == "regression" or (numbers and not whole):
-        remedy = "y = y.astype(float)" if numbers else "numbers as floats"
+        points = "np.char.replace(y, ',', '.')" if any("," in name for name in found) else "y"
+        remedy = f"y = {points}.astype(float)" if numbers else "numbers as floats"
         raise UserError(f"'{path}': 'y' is text ('{found[0]}', ...), not numbers. For scores save {remedy}.")
     if len(found) * 2 > len(y) and len(found) > 2:
         raise UserError(
@@ -220,8 +221,8 @@ def _sorted_names(path: Path, y: Array, task: str) -> list[str]:
 
 
 def _as_numbers(texts: list[str]) -> dict[str, float]:
-    """Text -> number; empty where one is not a number."""
+    """Text -> number, also with a decimal comma; empty where one is not a number."""
     try:
-        return {text: float(text) for text in texts}
+        return {text: float(text.replace(",", ".", 1)) for text in texts}
     except ValueError:
         return {}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.printable import in_line
 from mcr_bench.datasets._dialects import dialect_of
 from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._opened import opened_once
@@ -44,7 +45,7 @@ def read_multibench(path: Path) -> list[Sample]:
         keys = ", ".join(foreign.keys)
         raise UserError(f"'{path}' has the form of {foreign.name} ({keys}), not of MultiBench. {foreign.remedy}")
     if not isinstance(content, dict) or not all(isinstance(content.get(name), dict) for name in PARTS):
-        found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        found = in_line(", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__)
         raise UserError(f"'{path}' holds {found[:200]}. Expected a dict of {FORM}.")
     seen: dict[str, int] = {}
     return [sample for name in PARTS for sample in _samples(path, name, content[name], seen)]

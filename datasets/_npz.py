@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets._formats import conversion_of_content, of_objects
+from mcr_bench.datasets._text_mode import SAMPLE, changed_as_text
 
 Array = NDArray[Any]
 POINTER = b"version https://git-lfs"
@@ -52,9 +53,19 @@ def read_arrays(path: Path) -> dict[str, Array]:
 
 def _not_an_npz(path: Path) -> UserError:
     """What it is instead, where its first bytes tell."""
+    if not path.stat().st_size:
+        return UserError(f"'{path}' is empty. Copy it again, or use numpy.savez.")
     if told := conversion_of_content(path):
         return UserError(f"'{path}' is not an .npz. {told}")
+    if changed := _changed(path):
+        return UserError(f"'{path}' is damaged: {changed}")
     return UserError(f"'{path}' is no complete .npz (truncated, or another format). Copy it again, or use numpy.savez.")
+
+
+def _changed(path: Path) -> str:
+    """That the file was copied or saved as if it were text, where its first megabytes tell."""
+    with path.open("rb") as file:
+        return changed_as_text(memoryview(file.read(SAMPLE)))
 
 
 def _array(path: Path, file: Mapping[str, Array], key: str) -> Array:
@@ -65,7 +76,8 @@ def _array(path: Path, file: Mapping[str, Array], key: str) -> Array:
             raise UserError(
                 f"'{path}': '{key}' is an object array, which is never unpickled. {of_objects(key)}"
             ) from error
-        raise UserError(f"'{path}': '{key}' cannot be read ({error}): the file is damaged. Copy it again.") from error
+        changed = _changed(path) or "Copy it again."
+        raise UserError(f"'{path}': '{key}' cannot be read ({error}): the file is damaged. {changed}") from error
     if not isinstance(array, np.ndarray):
         raise UserError(f"'{path}': '{key}' is no array. Save the file with numpy.savez.")
     return array

@@ -52,12 +52,16 @@ class MediaFiles:
         return sorted(found, key=lambda path: path.suffix.lower() != self.official)
 
     def one_per_clip(self, folder: Path) -> dict[str, Path]:
-        """Name without suffix -> file; UserError that names both where two files are the same clip."""
+        """Name without suffix -> file; UserError that names both where two files are the same clip, and counts more."""
         found: dict[str, Path] = {}
+        twice: dict[str, Path] = {}
         for path in self.files(folder):
             if path.stem in found:
-                raise UserError(f"'{found[path.stem]}' and '{path}' are the same clip. Keep one of them.")
-            found[path.stem] = path
+                twice.setdefault(path.stem, path)
+            found.setdefault(path.stem, path)
+        for name, path in twice.items():
+            more = f" (so are the files of {count(len(twice) - 1, 'more clip')})" if len(twice) > 1 else ""
+            raise UserError(f"'{found[name]}' and '{path}' are the same clip. Keep one of them{more}.")
         return found
 
     def notes(self, place: str, used: Iterable[Path]) -> list[tuple[str, str]]:

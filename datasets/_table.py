@@ -92,6 +92,7 @@ def read_table(path: Path, allow_group_overlap: bool = False, task: str = "auto"
     arrays = read_arrays(path)
     _check_keys(path, arrays)
     names = tuple(str(n) for n in _text(arrays["class_names"])) if "class_names" in arrays else ()
+    _check_names(path, names)
     labels = read_labels(path, arrays["y"], names, task)
     ids = _ids(path, arrays)
     lengths = {m: _lengths(path, arrays, m) for m in _modalities(arrays) if f"length_{m}" in arrays}
@@ -138,7 +139,9 @@ def _check_keys(path: Path, arrays: Mapping[str, Array]) -> None:
                 f"'{path}': '{key}' has shape {array.shape}, but 'y' has {count} rows. All need one row per sample."
             )
         if not key.startswith("x_") and array.ndim != 1:
-            raise UserError(f"'{path}': '{key}' has shape {array.shape}, expected one axis.")
+            single = array.size == len(array)
+            remedy = f"Save {key}.ravel()." if single else f"Save one value per row, such as {key}[:, 0]."
+            raise UserError(f"'{path}': '{key}' has shape {array.shape}, expected one axis. {remedy}")
 
 
 def _ids(path: Path, arrays: Mapping[str, Array]) -> list[str]:
@@ -150,6 +153,15 @@ def _ids(path: Path, arrays: Mapping[str, Array]) -> list[str]:
         twice = ids[first[counts > 1].min()]
         raise UserError(f"'{path}': id '{twice}' occurs more than once ({_rows(ids == twice)}). Make ids unique.")
     return [str(i) for i in ids]
+
+
+def _check_names(path: Path, names: tuple[str, ...]) -> None:
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            raise UserError(
+                f"'{path}': class_names has '{name}' at row {names.index(name)} and {at}: which class would it be? "
+                "Make the names different, or number one class once in 'y'."
+            )
 
 
 def require_parts(part: Array, where: str, remedy: str) -> None:
@@ -208,9 +220,19 @@ def _values(path: Path, arrays: Mapping[str, Array], modality: str, lengths: Arr
 
 def check_finite(path: Path, x: Array, modality: str, ids: list[str]) -> None:
     """UserError naming the modality, the first sample and the remedy where a feature is NaN or infinite."""
-    bad = ~np.isfinite(x.reshape(len(x), -1)).min(axis=1)
+    finite = np.isfinite(x.reshape(len(x), -1))
+    bad = ~finite.min(axis=1)
     if bad.any():
+        empty = np.flatnonzero(~finite.max(axis=0)) if x.ndim == 2 else np.empty(0, np.int64)
         raise UserError(
             f"'{path}': 'x_{modality}' is NaN or infinite (float32) at {_rows(bad)} (id '{ids[int(np.argmax(bad))]}'). "
-            "Remove or repair these samples."
+            f"{_repair(empty)}"
         )
+
+
+def _repair(empty: Array) -> str:
+    """What to do about NaN; empty: the columns that hold no number at all."""
+    if not len(empty):
+        return "Remove or repair these samples."
+    more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
+    return f"Leave out what holds no number at all: column {', '.join(map(str, empty[:3]))}{more}."

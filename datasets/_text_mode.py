@@ -1,10 +1,12 @@
 """Binary files that were copied or saved as if they were text: what tells, in words."""
 
 import re
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mcr_bench.datasets._npz import Array
+Array = NDArray[Any]
 
 LOOKED_AT = 2**26  # bytes from the start that are counted
 SAMPLE = 2**20  # bytes from the start that are decoded
@@ -12,7 +14,7 @@ FEW = 8  # signs that do not come by chance
 OPENINGS = "\x80(]})c"  # how pickles begin: the protocol, a container, a name
 LOST = ("€", "\ufffd")  # what \x80 becomes when it is read as Windows' text, or cannot be read
 MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\xef\xbb\xbf": "UTF-8"}
-REMEDY = "Copy it again in binary mode (FTP: binary; git: `*.pkl binary` in .gitattributes; unzip without -a)."
+REMEDY = "Copy it again in binary mode (FTP: binary; git: e.g. `*.pkl binary` in .gitattributes; unzip without -a)."
 
 
 def begins_as_text(content: memoryview) -> bool:
@@ -23,6 +25,12 @@ def begins_as_text(content: memoryview) -> bool:
     start = bytes(content[:SAMPLE])
     first = start.split(b"\n", 1)[0]
     return bool(re.fullmatch(rb"[ -~]+\r", first)) and _pairs(content) == _line_feeds(content) > 1
+
+
+def copied_as_text(start: bytes) -> bool:
+    """Whether a binary file that begins so was copied in text mode, LF to CR LF: no line feed stands alone."""
+    pairs, feeds = start.count(b"\r\n"), start.count(b"\n")
+    return feeds == pairs >= FEW
 
 
 def changed_as_text(content: memoryview) -> str:

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from mcr_bench.bench.errors import UserError
+from mcr_bench.datasets._formats import wrapping
 from mcr_bench.datasets._npz import is_pointer
 from mcr_bench.datasets._text_mode import begins_as_text, changed_as_text, changed_inside
 from mcr_bench.datasets._unpickled_arrays import CALLS, NAMES, Blank, Name, Type, array, in_order, keys
 
 BULK = 2**16  # longer byte strings stay in the mapped file
 MOST_STEPS = 5_000_000  # each costs at most a few hundred bytes; files of 20,000 samples take some 200,000
+ZIP = b"PK\x03\x04"
 MOST_TEXT = 200  # characters of a file that a message quotes
 DAMAGE = (ValueError, LookupError, TypeError, OverflowError, MemoryError, RecursionError, struct.error)
 
@@ -57,6 +59,13 @@ def read_pickle(path: Path) -> Any:
 
 def _told(path: Path, data: memoryview, error: Exception) -> UserError:
     """The error in the user's words; the cause where the content gives it away."""
+    if wrapped := wrapping(bytes(data[:64])):
+        return UserError(f"'{path}' is not a pickle. {wrapped}")
+    if bytes(data[:4]) == ZIP:
+        return UserError(
+            f"'{path}' is a zip file, not a pickle. Unpack it; if torch.save has written it, save what torch.load "
+            "reads from it with pickle.dump."
+        )
     changed = changed_as_text(data)
     if isinstance(error, UserError):
         return UserError(f"'{path}' is damaged: {changed}") if changed else error

@@ -1,5 +1,7 @@
 """Files and folders of other forms: what is said of each, and that the lines that convert it do so as printed."""
 
+import bz2
+import gzip
 import json
 import pickle
 from collections.abc import Callable
@@ -201,6 +203,16 @@ def test_the_suffix_may_be_in_capitals() -> None:
         ({"x_a": SPLIT, "y": Y, "split": SPLIT}, "It is text ('train', ...): make vectors of it first"),
         ({"x_a": X.astype(str), "y": Y, "split": SPLIT}, "save x_a.astype('float32')"),
         ({"x_a": np.zeros(COUNT, [("u", "f4")]), "y": Y, "split": SPLIT}, "makes numbers of its columns"),
+        ({"x_a": X + 1j, "y": Y, "split": SPLIT}, "It is complex: np.stack([x_a.real, x_a.imag], 1)"),
+        ({"x_a": np.full(COUNT, "2020-01-01", "datetime64[D]"), "y": Y, "split": SPLIT}, "It is times or dates"),
+        ({"x_a": np.zeros((COUNT, 2, 1, 2, 1, 2)), "y": Y, "split": SPLIT}, "x_a.reshape(len(x_a), -1)"),
+        (
+            {"x_a": np.where(np.eye(X.shape[1])[0] > 0, np.nan, X), "y": Y, "split": SPLIT},
+            "holds no number at all: column 0",
+        ),
+        ({"x_a": X, "y": Y, "split": SPLIT[:, None]}, "expected one axis. Save split.ravel()"),
+        ({"x_a": X, "y": Y, "split": np.stack([SPLIT, SPLIT], 1)}, "such as split[:, 0]"),
+        ({"x_a": X, "y": Y, "split": SPLIT, "class_names": np.array(["a", "b", "a"])}, "has 'a' at row 0 and 2"),
         ({"x_a": X, "y": Y.astype(object), "split": SPLIT}, "Save y = np.array(list(y))"),
         ({"x_a": X, "y": Y, "split": SPLIT.astype(object)}, "Save split = np.array(list(split))"),
     ],
@@ -208,6 +220,37 @@ def test_the_suffix_may_be_in_capitals() -> None:
 def test_keys_and_dtypes_that_people_use_lead_to_a_remedy(arrays: dict[str, Any], says: str) -> None:
     np.savez("mine.npz", **arrays)
     assert says in refusal("mine.npz")
+
+
+NOT_AN_NPZ = {
+    "nothing": (b"", "'mine.npz' is empty"),
+    "a web page": (b"\n<!DOCTYPE html><html>Sign in</html>", "It is a web page"),
+    "a web page with a mark": (b"\xef\xbb\xbf<HTML>not found</HTML>", "It is a web page"),
+    "packed": (gzip.compress(b"x_a"), "It is packed: unpack it"),
+    "packed by others": (bz2.compress(b"x_a"), "It is packed: unpack it"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_AN_NPZ)
+def test_what_lies_under_the_name_of_an_npz(case: str) -> None:
+    content, says = NOT_AN_NPZ[case]
+    Path("mine.npz").write_bytes(content)
+    assert says in refusal("mine.npz")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_an_npz_that_was_copied_in_text_mode(save: Any) -> None:
+    rng = np.random.default_rng(0)
+    save("mine.npz", x_a=rng.integers(0, 255, (COUNT, 400)).astype(np.uint8), y=Y, split=SPLIT)
+    content = Path("mine.npz").read_bytes()
+    Path("mine.npz").write_bytes(content.replace(b"\n", b"\r\n"))
+    assert "copied in text mode (LF to CR LF)" in refusal("mine.npz")
+
+
+@pytest.mark.parametrize("name", ["mine.zip", "mine.tar.gz", "mine.7z"])
+def test_packed_files_are_to_be_unpacked(name: str) -> None:
+    Path(name).write_bytes(b"PK")
+    assert "It is packed: unpack it" in refusal(name)
 
 
 def test_the_lines_for_ragged_sequences_pad_them() -> None:

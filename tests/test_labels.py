@@ -145,6 +145,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "what pandas writes for a gap": (np.array(["cat", "nan", "owl"])[THREE], "Remove samples without a label"),
     "captions": (np.array([f"a man {i}" for i in range(COUNT)]), "60 different texts in 60 samples"),
     "scores as text": (np.linspace(0, 1, COUNT).astype(str), r"save y = y\.astype\(float\)"),
+    "scores with a decimal comma": (
+        np.array([f"{v:.2f}".replace(".", ",") for v in np.linspace(-1, 1, COUNT)]),
+        r"save y = np\.char\.replace\(y, ',', '\.'\)\.astype\(float\)",
+    ),
     "classes as text of floats": (THREE.astype(float).astype(str), r"save y = y\.astype\(float\)"),
     "minus one and one": (np.where(THREE > 0, 1, -1), r"'y' is -1 at row 0.*Save y = \(y \+ 1\) // 2"),
     "minus one for none": (np.where(THREE > 1, -1, THREE), "Leave samples without a label out"),

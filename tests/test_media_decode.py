@@ -164,6 +164,28 @@ def test_a_clip_damaged_in_the_middle_is_unusable(tmp_path: Path, suffix: str) -
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".mp3"])
+def test_sound_that_was_copied_in_text_mode_is_told_as_that(tmp_path: Path, suffix: str) -> None:
+    path = write_audio(tmp_path / f"a{suffix}", seconds=2)
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    with pytest.raises(Unusable, match=r"copied in text mode\. Copy it again from the source, in binary mode"):
+        read_audio(path, 16000)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".flv"])
+def test_video_that_was_copied_in_text_mode_is_told_as_that(tmp_path: Path, suffix: str) -> None:
+    path = write_clip(tmp_path / f"a{suffix}", seconds=2)
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    with pytest.raises(Unusable, match="text mode"):
+        read_frames(path, [0.5])
+
+
+def test_a_web_page_in_place_of_a_clip_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_text("\n<!DOCTYPE HTML>\r\n<html>Video unavailable</html>")
+    with pytest.raises(Unusable, match="a web page, not the recording"):
+        read_frames(tmp_path / "a.mp4", [0])
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".mp3"])
 def test_truncated_sound_is_unusable(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(Unusable, match=r"truncated, .* are there\. Copy it again"):
         read_audio(truncate(write_audio(tmp_path / f"a{suffix}", seconds=2)), 16000)

@@ -60,6 +60,9 @@ MADE_UP = {
     "all but the header": (0xFFFFFFFF, 0xFFFFFFD3),
     "two gigabytes in round numbers": (2_000_000_036, 2_000_000_000),
     "the whole file alone": (5_000_000, 32_000),  # every sample of the data chunk is there
+    "the sound alone": (32_036, 5_000_000),  # the file ends where it says
+    "an hour": (115_200_036, 115_200_000),
+    "ten minutes": (19_200_036, 19_200_000),  # of 16 bits at 16 kHz; one second is there
 }
 
 
@@ -93,6 +96,28 @@ def test_a_wav_that_was_cut_is_truncated(tmp_path: Path, kept: float, rate: int)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * kept)])
     with pytest.raises(Unusable, match=rf"a\.wav: truncated, [\d,]+ bytes of {4 * rate:,} are there"):
+        read_audio(path, RATE)
+
+
+CUT = {
+    "an hour, of which two minutes are there": (120, 115_200_036, 115_200_000),
+    "nine minutes, of which a second is there": (1, 17_280_036, 17_280_000),
+    "both sizes, the file's smaller": (1, 64_036, 5_000_000),
+    "the sound alone, with an empty file": (1, 36, 64_000),
+    "the sound alone, with a file of no size": (1, 0, 64_000),
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_a_stated_length_that_can_be_believed_tells_of_a_cut(tmp_path: Path, name: str) -> None:
+    seconds, riff, data = CUT[name]
+    path = stated(pcm(tmp_path / "a.wav", np.zeros(seconds * RATE, np.float32)), riff, data)
+    with pytest.raises(
+        Unusable,
+        match=rf"truncated, {32_000 * seconds:,} bytes of {min(data, riff - 36):,} are"
+        if riff > 36
+        else r"truncated, 32,000 bytes of 64,000 are",
+    ):
         read_audio(path, RATE)
 
 

@@ -7,6 +7,7 @@ import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,17 +18,17 @@ from typer.testing import CliRunner
 import mcr_bench
 from mcr_bench.bench.console import SafeConsole
 from mcr_bench.bench.printable import in_line, printable
+from mcr_bench.bench.report.cards import grid_text
+from mcr_bench.bench.report.export import write_tables
+from mcr_bench.bench.report.html.markup import text
+from mcr_bench.bench.report.table import Table
 from mcr_bench.cli import app
 from mcr_bench.tests import official_trees
 from mcr_bench.tests.media_files import write_clip
 
 ROOT = Path(mcr_bench.__file__).parent
-MEASURING = {
-    "bench/perf.py",
-    "bench/executors/perf.py",
-    "datasets/_perf.py",
-}  # `make perf` shows no text of files
-ALLOWED = {"bench/commands/output.py", "bench/console.py"} | MEASURING
+MAKE = {"bench/executors/perf.py", "bench/perf.py", "datasets/_perf.py"}  # `make perf`
+ALLOWED = {"bench/commands/output.py", "bench/console.py"} | MAKE
 EVIL = "a\x1b[2J\x1b]0;t\x07\rb\u202e\u2066c\x9b31m\x7f\x08"
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -86,21 +87,40 @@ def test_the_console_shows_what_comes_from_files_and_keeps_its_own_colours() -> 
     assert own.count("\\u001b[2J") >= 3
 
 
-def names(folder: Path) -> list[str]:
-    """An array file whose names, groups and ids are evil."""
+def test_tables_and_pages_show_control_characters_and_stay_aligned(tmp_path: Path) -> None:
+    table = Table(EVIL, ("method", EVIL), (0, 4), [(EVIL, 0.5), ("b", None)], [EVIL])
+    for path in write_tables([table], tmp_path):
+        held = path.read_text()
+        assert not HIDDEN.search(held), path.suffix
+        assert "u001b" in held, path.suffix
+    assert text(EVIL) == printable(EVIL)
+    _, first, second = grid_text([{"name": EVIL, "n": 1}, {"name": "b", "n": 2}]).splitlines()
+    assert first.rindex("1") == second.rindex("2") == len(first) - 1
+
+
+def array_file(folder: Path, **more: Any) -> Path:
+    """An array file whose groups, ids and class names are evil; a class is absent from the test part, which is told."""
     n = 60
+    split = np.array(["train", "val", "test"])[np.arange(n) // 2 % 3]
     draws = np.random.default_rng(0)
     held = {
         "x_a": draws.normal(size=(n, 3)).astype("f4"),
-        f"x_{EVIL}": draws.normal(size=(n, 2)).astype("f4"),
-        "y": np.arange(n) % 2,
-        "split": np.array(["train", "val", "test"])[np.arange(n) // 2 % 3],
-        "group": np.array([f"{EVIL}{k % 3}" for k in range(n)]),
+        "y": np.where(split == "test", 1, np.arange(n) % 2),
+        "split": split,
+        "group": np.array([f"{EVIL}{part}" for part in split]),
         "id": np.array([f"{EVIL}{k}" for k in range(n)]),
         "class_names": np.array([EVIL, "b"]),
     }
-    np.savez(folder / "mine.npz", **held)  # type: ignore[arg-type]
-    return ["describe", str(folder / "mine.npz")]
+    np.savez(folder / "mine.npz", **held, **more)  # type: ignore[arg-type]
+    return folder / "mine.npz"
+
+
+def names(folder: Path) -> list[str]:
+    return ["run", "--methods", "joint", "--dataset", str(array_file(folder)), "--plan"]
+
+
+def modality(folder: Path) -> list[str]:
+    return ["describe", str(array_file(folder, **{f"x_{EVIL}": np.zeros((60, 2))}))]
 
 
 def split(folder: Path) -> list[str]:
@@ -143,7 +163,8 @@ def clip_names(folder: Path) -> list[str]:
 
 
 CASES: dict[str, tuple[Callable[[Path], list[str]], int]] = {
-    "names in an array file": (names, 2),
+    "names in an array file": (names, 0),
+    "a modality of an array file": (modality, 2),
     "a split name": (split, 2),
     "a file name": (file_name, 2),
     "keys of a pickle": (pickle_keys, 2),

@@ -110,6 +110,18 @@ def test_a_set_of_frames_alone_ends_with_the_remedy(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("bare")
+@pytest.mark.parametrize("name", ["ucf101", "ave"])
+def test_a_folder_too_high_is_answered_with_the_right_one(tmp_path: Path, name: str) -> None:
+    source = getattr(official_trees, name)(tmp_path / "raw/from the archive")
+    (tmp_path / "raw/a").mkdir()
+    with pytest.raises(UserError, match=rf"Expected:[\s\S]*Use --source '{source}'\.$"):
+        dataset(name)(tmp_path / f"data/{name}").prepare(Preparation(tmp_path / "raw"))
+    with pytest.raises(UserError) as caught:
+        dataset(name)(tmp_path / f"data/{name}").prepare(Preparation(tmp_path / "raw/a"))
+    assert "Use --source" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("bare")
 def test_clips_outside_of_the_lists_are_counted(tmp_path: Path) -> None:
     source = official_trees.ucf101(tmp_path / "ucf/raw")
     index = source / "ucfTrainTestlist/classInd.txt"
@@ -133,6 +145,10 @@ def test_of_two_files_the_official_one_stands_first(tmp_path: Path) -> None:
     media = MediaFiles(".avi", (".avi", ".mkv", ".mp4"))
     assert [path.name for path in media.files(tmp_path)] == ["a.avi", "b.AVI", "a.mkv", "c.mp4"]
     with pytest.raises(UserError, match=r"a\.avi' and '.*a\.mkv' are the same clip\. Keep one of them"):
+        media.one_per_clip(tmp_path)
+    (tmp_path / "b.mkv").touch()
+    (tmp_path / "b.mp4").touch()
+    with pytest.raises(UserError, match=r"Keep one of them \(so are the files of 1 more clip\)\.$"):
         media.one_per_clip(tmp_path)
 
 

@@ -39,7 +39,7 @@ def test_run_and_compare_name_the_same_number(data: str, methods: tuple[str, ...
 
 
 def test_lines_of_a_grid_are_a_family_and_datasets_have_their_own(data: str) -> None:
-    grid = planned(data, "joint", seeds=range(6), set={"epochs": ["1", "2", "3"]}).announcements  # 2 comparisons
+    grid = planned(data, "joint", seeds=range(6), set={"optimizer.lr": ["0.1", "0.2", "0.3"]}).announcements  # 2
     assert [line for line in grid if "(--seeds 7)" in line]
     dials = planned("synthetic", "joint", "ensemble", seeds=range(6), set={"dataset.train": ["50", "60"]})
     assert not [line for line in dials.announcements if "cannot show" in line]

@@ -1,5 +1,6 @@
 """Pickles that were copied or saved as text, in every protocol: the cause is told, and whole ones are never accused."""
 
+import gzip
 import pickle
 from pathlib import Path
 
@@ -93,6 +94,20 @@ def test_whole_files_and_cut_ones_are_not_accused(tmp_path: Path, protocol: int)
         with pytest.raises(UserError, match=r"truncated|damaged") as caught:
             read(tmp_path, cut)
         assert "text mode" not in str(caught.value)
+
+
+WRAPPED = {
+    "a web page": (b"<!DOCTYPE html><html>quota exceeded</html>", "It is a web page"),
+    "packed": (gzip.compress(pickle.dumps(PLAIN)), "It is packed: unpack it"),
+    "a zip file": (b"PK\x03\x04" * 20, "a zip file, not a pickle.*torch.load"),
+}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_what_lies_under_the_name_of_a_pickle(tmp_path: Path, name: str) -> None:
+    content, says = WRAPPED[name]
+    with pytest.raises(UserError, match=says):
+        read(tmp_path, content)
 
 
 @pytest.mark.parametrize("content", [b"<html>\xc3\xbc\xc3\xbc</html>" * 20, b"PK\x03\x04" * 20, b"hello world"])

@@ -10,6 +10,7 @@ from mcr_bench.bench import registry
 from mcr_bench.bench.digest import source_digest
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.settings import declared
+from mcr_bench.bench.user_files import late_import
 from mcr_bench.methods.base import Method
 
 METHOD = """
@@ -99,6 +100,30 @@ class Base(Method):
     found = registry.method(write(tmp_path, method, base_of_ours=base))
     assert list(declared(found)) == ["alpha"]
     assert "base_of_ours" not in sys.modules
+
+
+LATE = """from mcr_bench.methods.base import Method
+
+
+class Mine(Method):
+    name = "mine"
+
+    def on_fit_start(self):
+        import {0}
+"""
+
+
+@pytest.mark.parametrize(("module", "remedy"), [("helper", True), ("package.inner", True), ("not_here", False)])
+def test_a_late_import_of_what_lies_beside_is_told_with_the_remedy(tmp_path: Path, module: str, remedy: bool) -> None:
+    path = write(tmp_path, LATE.format(module), helper="x = 1\n")
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package/__init__.py").touch()
+    with pytest.raises(ModuleNotFoundError) as caught:
+        registry.method(path)().on_fit_start()
+    told = late_import(caught.value)
+    assert told.startswith(f". Import {module.partition('.')[0]} at the top of {path}: ") is remedy
+    assert bool(told) is remedy
+    assert late_import(ImportError("cannot import", name=module)) == ""
 
 
 def test_what_fails_beside_the_file_is_told_and_leaves_nothing_behind(tmp_path: Path) -> None:

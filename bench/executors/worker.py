@@ -23,6 +23,7 @@ from filelock import FileLock
 
 from mcr_bench.bench.errors import UserError, in_words
 from mcr_bench.bench.executors.events import Event, Job, RunDone, RunFailed
+from mcr_bench.bench.user_files import late_import
 
 Entry = Callable[[Job, Callable[[Event], None]], None]
 
@@ -125,7 +126,7 @@ def _run(job: Job, entry: str, pipe: Connection) -> Event:
         return RunFailed(job.spec.key, in_words(error))
     except BaseException as error:
         traceback.print_exc()
-        return RunFailed(job.spec.key, traceback.format_exc(), in_words(error))
+        return RunFailed(job.spec.key, traceback.format_exc(), in_words(error) + late_import(error))
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -12,6 +12,7 @@ from mcr_bench.bench.models.build import encoder_kind
 from mcr_bench.bench.overview import overview
 from mcr_bench.bench.plan import make_dataset
 from mcr_bench.bench.presets import preset_of, presets_of, user_labels, user_presets
+from mcr_bench.bench.printable import printable
 from mcr_bench.bench.resolve import resolve_dataset
 from mcr_bench.bench.settings import declared
 
@@ -79,7 +80,10 @@ def card_text(card: Card) -> str:
 def grid_text(rows: list[Card]) -> str:
     """Rows as aligned columns under their names; empty columns are left out."""
     names = [name for name in (rows[0] if rows else {}) if any(str(row[name]) for row in rows)]
-    cells = [[name.upper() for name in names], *([" ".join(str(row[name]).split()) for name in names] for row in rows)]
+    cells = [
+        [name.upper() for name in names],
+        *([printable(" ".join(str(row[name]).split())) for name in names] for row in rows),
+    ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells)
 

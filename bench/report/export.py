@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mcr_bench.bench.files import write_whole
+from mcr_bench.bench.printable import printable
 from mcr_bench.bench.report.names import cut_all
 from mcr_bench.bench.report.table import Table
 
@@ -102,7 +103,7 @@ def write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
             if len(table.columns) > WIDEST and suffix in ("md", "tex"):
                 continue
             path = folder / f"{stem}.{suffix}"
-            write_whole(path, write(table))
+            write_whole(path, printable(write(table)))
             written.append(path)
     return written
 
@@ -125,11 +126,11 @@ def _marked(table: Table, row: int, texts: Sequence[str], escape: Callable[[str]
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", printable(" ".join(text.split())))
 
 
 def _tex(text: str) -> str:
-    return "".join(LATEX.get(character, character) for character in " ".join(text.split()))
+    return "".join(LATEX.get(character, character) for character in printable(" ".join(text.split())))
 
 
 def _html_row(table: Table, number: int, texts: Sequence[str]) -> str:

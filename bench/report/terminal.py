@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.printable import printable
 from mcr_bench.bench.report.lines import Row
 from mcr_bench.bench.report.table import Table
 from mcr_bench.bench.report.versions import SHORT
@@ -40,7 +41,7 @@ def print_tables(console: Console, tables: Iterable[Table]) -> None:
 
 def _aligned(table: Table) -> list[str]:
     """Names to the left, numbers to the right."""
-    cells = [list(table.columns), *table.text()]
+    cells = [[printable(cell) for cell in line] for line in (table.columns, *table.text())]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  ".join([c[0].ljust(widths[0]), *map(str.rjust, c[1:], widths[1:])]).rstrip() for c in cells]
 

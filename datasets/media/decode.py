@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from mcr_bench.datasets._formats import is_web_page
 from mcr_bench.datasets._npz import Array, is_pointer
+from mcr_bench.datasets._text_mode import SAMPLE, copied_as_text
 from mcr_bench.datasets.media.clock import Reel, origin, require_length
 from mcr_bench.datasets.media.display import shown_picture
 from mcr_bench.datasets.media.findings import audible, tell_of_pictures
@@ -110,15 +112,26 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _require_content(path: Path) -> None:
-    """`Unusable` for what size and first bytes tell: no content, a git-LFS pointer, a RIFF (wav, avi) cut short."""
+    """`Unusable` for what size and first bytes tell: no content, a git-LFS pointer, a web page, a copy in text mode, a
+    RIFF (wav, avi) cut short.
+    """
     try:
         size = path.stat().st_size
         pointer = is_pointer(path)
         require_stated(path, size)
+        with path.open("rb") as file:
+            head = file.read(SAMPLE)
     except OSError as error:
         raise Unusable(f"{path.name}: cannot be read ({error.strerror}). Make it readable.") from error
     if not size:
         raise Unusable(f"{path.name}: the file is empty. {AGAIN}")
+    if is_web_page(head):
+        raise Unusable(f"{path.name}: a web page, not the recording: the download went wrong. {AGAIN}")
+    if copied_as_text(head):
+        raise Unusable(
+            f"{path.name}: damaged, every line feed follows a carriage return: it was copied in text mode. "
+            "Copy it again from the source, in binary mode."
+        )
     if pointer:
         raise Unusable(f"{path.name}: a git-LFS pointer, not the data. Run `git lfs pull` where the file comes from.")
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from mcr_bench.bench.guard import attempt
+from mcr_bench.bench.printable import printable
 
 
 class Markup(str):
@@ -14,8 +15,11 @@ class Markup(str):
 
 
 def text(value: object) -> Markup:
-    """`value` as HTML: `Markup` as it is, anything else escaped, also for use in quoted attributes."""
-    return value if isinstance(value, Markup) else Markup(html.escape(str(value)))
+    """`value` as HTML: `Markup` as it is, anything else escaped, also for use in quoted attributes.
+
+    Control characters, which no page may hold, are shown as what they are.
+    """
+    return value if isinstance(value, Markup) else Markup(html.escape(printable(str(value))))
 
 
 def join(parts: Iterable[object], separator: str = "") -> Markup:
