@@ -38,13 +38,8 @@ Made = tuple[str, Callable[[], Table]]  # what a table is of, and what makes it
 
 
 def read_comparisons(record: Record, dataset: str | None, cost_baseline: str) -> list[Comparison]:
-    """The comparisons of the record that have a finished run."""
-    return told(record, finished_comparisons(chosen(record.rows(), dataset), cost_baseline))
-
-
-def told(record: Record, found: Iterable[Comparison]) -> list[Comparison]:
-    """The comparisons, each with its floor."""
-    return with_floors(found, record.floors)
+    """The comparisons of the record that have a finished run, each with its floor."""
+    return with_floors(finished_comparisons(chosen(record.rows(), dataset), cost_baseline), record.floors)
 
 
 def finished_comparisons(rows: Iterable[Row], cost_baseline: str) -> list[Comparison]:

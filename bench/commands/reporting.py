@@ -8,8 +8,9 @@ from typing import TypeVar
 from mcr_bench.bench.commands.choosing import chosen
 from mcr_bench.bench.commands.drawing import figures_of
 from mcr_bench.bench.commands.output import say
-from mcr_bench.bench.commands.reading import claims_or_why, finished_comparisons, published_of, told
+from mcr_bench.bench.commands.reading import claims_or_why, finished_comparisons, published_of
 from mcr_bench.bench.guard import attempt
+from mcr_bench.bench.report.floors import with_floors
 from mcr_bench.bench.report.html.contents import Contents, Section, environment_of
 from mcr_bench.bench.report.html.page import write_report
 from mcr_bench.bench.report.html.pictures import pictures_of
@@ -32,7 +33,7 @@ def write_html_report(
     published: `all` published tables, or `mine`: those with a column on the data of the report.
     """
     rows, lost = record.rows(), list[str]()
-    found = told(record, finished_comparisons(chosen(rows, dataset), cost_baseline))
+    found = with_floors(finished_comparisons(chosen(rows, dataset), cost_baseline), record.floors)
     pictures = partial(figures_of, found, record, baseline, cost_baseline)
     contents = Contents(
         sections=[Section(*pair) for pair in zip(found, claims_or_why(found, record, baseline), strict=True)],

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from mcr_bench.bench.commands.choosing import chosen
 from mcr_bench.bench.commands.output import say
-from mcr_bench.bench.commands.reading import finished_comparisons, tables_of, told
+from mcr_bench.bench.commands.reading import finished_comparisons, tables_of
 from mcr_bench.bench.commands.written import forget_outdated, writing
 from mcr_bench.bench.console import SafeConsole
 from mcr_bench.bench.experiment import Experiment
 from mcr_bench.bench.report.export import write_tables
+from mcr_bench.bench.report.floors import with_floors
 from mcr_bench.bench.report.lines import Comparison, Row
 from mcr_bench.bench.report.published_table import MARGIN, check_margin
 from mcr_bench.bench.report.table import Table
@@ -27,7 +28,7 @@ def write_record_tables(
     """
     check_margin(margin)
     rows = record.rows()
-    found = told(record, finished_comparisons(chosen(rows, dataset), cost_baseline))
+    found = with_floors(finished_comparisons(chosen(rows, dataset), cost_baseline), record.floors)
     tables = tables_of(found, rows, record, baseline, cost_baseline, margin, published=published)
     print_tables(SafeConsole(), tables["methods"])
     folder = record.home / "tables"
@@ -41,7 +42,7 @@ def write_output(experiment: Experiment, rows: list[Row], record: Record, baseli
     folder = record.home / "experiments" / Path(experiment.name).stem
     output = experiment.output
     baseline = output.baseline or baseline
-    comparisons = told(record, finished_comparisons(rows, cost_baseline))
+    comparisons = with_floors(finished_comparisons(rows, cost_baseline), record.floors)
     found = [named_by_points(one, experiment) for one in comparisons]
     written: list[Path] = []
     if output.tables:

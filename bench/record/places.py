@@ -35,7 +35,7 @@ def local_path(address: str) -> Path | None:
 
 
 def require_file(file: Path | None) -> None:
-    """UserError where the database is gone, as SQLite would make an empty one where a record was before it moved; None: not here."""
+    """UserError where the database is gone: SQLite would make an empty one at the old place. None: not a file."""
     if file is not None and not file.exists():
         raise UserError(
             f"the record at '{file}' is gone: it was moved or deleted while this command wrote to it. Give the same "
