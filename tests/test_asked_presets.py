@@ -15,10 +15,10 @@ from mcr_bench.bench.plan import Plan
 from mcr_bench.bench.record.runs import StoredRun, asked_presets, preset_tags
 from mcr_bench.bench.report.lines import asked_under, comparisons
 from mcr_bench.bench.report.published_match import Runs, _points
-from mcr_bench.bench.report.table import comparison_tables
 from mcr_bench.bench.tracking import Record
 from mcr_bench.cli import app
 from mcr_bench.tests.report_contents import row
+from mcr_bench.tests.tabled import comparison_tables
 from mcr_bench.tests.test_tracking import Spec
 
 ASKED = {"tuned": {"origin": "tuned here", "overrides": "epochs=9"}}

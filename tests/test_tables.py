@@ -16,8 +16,9 @@ from rich.console import Console
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.report.export import html, latex, markdown, page, to_csv, write_tables
 from mcr_bench.bench.report.published_table import published_tables
-from mcr_bench.bench.report.table import Table, comparison_tables
+from mcr_bench.bench.report.table import Table
 from mcr_bench.bench.report.terminal import plan_rows, print_tables, results_csv, table_data, write_csv
+from mcr_bench.tests.tabled import comparison_tables
 
 BOTH = "audio,video"
 

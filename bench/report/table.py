@@ -1,6 +1,6 @@
 """Rows of the record -> comparison tables, one per data, protocol, preset and modalities; pure functions of dicts."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, stdev
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from mcr_bench.bench.missing import missing_of
 from mcr_bench.bench.report.budgets import training_notes
 from mcr_bench.bench.report.floors import floor_notes, floor_of
-from mcr_bench.bench.report.lines import LOWER_IS_BETTER, Comparison, Row, Skipped, comparisons, settings_of
+from mcr_bench.bench.report.lines import LOWER_IS_BETTER, Comparison, Row, settings_of
 from mcr_bench.bench.report.sizes import sizes_note
 
 Cell = str | float | int | None
@@ -47,17 +47,6 @@ class Table:
     def is_bold(self, row: int, column: int) -> bool:
         """Whether a cell is set in bold type."""
         return row in self.bold and column < 2
-
-
-def comparison_tables(
-    rows: Iterable[Row], baseline: str, skipped: Sequence[Skipped] = (), lead: Lead | None = None
-) -> list[Table]:
-    """One table per (data, protocol, preset, modalities).
-
-    rows: as from `Record.rows`; skipped: (dataset, method, reason).
-    baseline: the method to which costs are relative. lead: which lines of a comparison are in bold type, and why.
-    """
-    return [comparison_table(found, baseline, lead) for found in comparisons(rows, baseline, skipped)]
 
 
 def comparison_table(found: Comparison, baseline: str, lead: Lead | None = None) -> Table:

@@ -1,0 +1,11 @@
+"""The tables of rows of the record, as `run` shows them at its end."""
+
+from collections.abc import Iterable, Sequence
+
+from mcr_bench.bench.report.lines import Row, Skipped, comparisons
+from mcr_bench.bench.report.table import Table, comparison_table
+
+
+def comparison_tables(rows: Iterable[Row], baseline: str, skipped: Sequence[Skipped] = ()) -> list[Table]:
+    """One table per comparison; costs are relative to `baseline`."""
+    return [comparison_table(found, baseline) for found in comparisons(rows, baseline, skipped)]
