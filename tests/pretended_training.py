@@ -35,6 +35,18 @@ def note(spec, text):
     with spec.trace.open("a") as file:
         file.write(f"{text}\\n")
 
+def left_behind(spec, then):
+    """A process that holds every pipe open; `then` is what the run does next."""
+    left = os.fork()
+    if not left:
+        time.sleep(600)
+        os._exit(0)
+    note(spec, f"{spec.label} left {left}")
+    if then == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if then == "hang":
+        time.sleep(600)
+
 def train(job, emit):
     """Three epochs; the epochs in the checkpoint are emitted again. `behaviour` is what happens in the second epoch."""
     spec, checkpoint, what = job.spec, job.folder / "checkpoint", job.spec.behaviour
@@ -55,6 +67,8 @@ def train(job, emit):
             if epoch == 2 and what == "hang once" and not (job.folder / "hung").exists():
                 (job.folder / "hung").touch()
                 time.sleep(600)
+            if epoch == 2 and what.startswith("leave"):
+                left_behind(spec, what.removeprefix("leave and "))
             time.sleep(0.05)
             history.append(str(time.time()))
             checkpoint.write_text(" ".join(history))

@@ -140,6 +140,11 @@ def test_the_median_is_exact_far_from_zero(offset: float) -> None:
     assert floor_metrics(known, known)["floor/mae"] == 1.0
 
 
+def test_a_constant_is_exactly_uncorrelated() -> None:
+    known = 1000 / 7 + torch.linspace(-1, 2, 999, dtype=torch.float64)
+    assert floor_metrics(known, known)["floor/pearson"] == 0
+
+
 def test_methods_are_held_against_the_floor_of_their_own_folds() -> None:
     rows = [run("joint", s, 0.5, fold=s, metrics={"floor/accuracy": f}) for s, f in enumerate((0.2, 0.9))]
     rows.append(run("mine", 0, 0.5, fold=0, metrics={"floor/accuracy": 0.2}))

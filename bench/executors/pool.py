@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from typing import Any
 
 from mcr_bench.bench.executors.events import Event, Job
@@ -41,12 +41,18 @@ class Worker:
             self.pipe.send(job)
 
     def events(self) -> Iterator[Event | None]:
-        """What the worker has sent; None as the last one if it is dead."""
+        """What the worker has sent; None as the last one if it is dead.
+
+        Its pipe may outlive it, held open by a process that a run has started.
+        """
+        dead = not self.process.is_alive()
         try:
             while self.pipe.poll():
                 yield self.pipe.recv()
         except (EOFError, OSError):
             self.process.join()
+            dead = True
+        if dead:
             yield None
 
     def cause_of_death(self) -> str:
@@ -68,9 +74,9 @@ class Worker:
 
 def ready(workers: list[Worker], timeout: float) -> list[Worker]:
     """The workers that have something to say, waiting at most `timeout` seconds for one."""
-    waiting: dict[Any, Worker] = {worker.pipe: worker for worker in workers}
-    found: list[Connection] = wait(list(waiting), timeout)  # type: ignore[assignment]
-    return [waiting[pipe] for pipe in found]
+    waiting: dict[Any, Worker] = {end: one for one in workers for end in (one.pipe, one.process.sentinel)}
+    found = wait(list(waiting), timeout)
+    return list(dict.fromkeys(waiting[end] for end in found))
 
 
 def default_jobs(device: str) -> int:

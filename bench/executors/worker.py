@@ -17,6 +17,8 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from filelock import FileLock
@@ -34,7 +36,8 @@ LATE_IMPORTS = (
     *("torch._dynamo", "torch.profiler._cupti_monitor", "torch.utils.serialization.config"),
     *("pandas", "pyarrow.compute", "pyarrow.pandas_compat", "pyarrow.vendored.version"),
 )
-PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
+PARENT_DEATH_SIGNAL, CHILD_SUBREAPER = 1, 36  # PR_SET_PDEATHSIG and PR_SET_CHILD_SUBREAPER of prctl(2)
+CHILD_POLL = 0.2  # seconds after which the death of a child is noticed
 
 
 def work(pipe: Connection, entry: str, forks: bool) -> None:
@@ -48,6 +51,8 @@ def work(pipe: Connection, entry: str, forks: bool) -> None:
         _load(entry)
         _import_late()
     gc.freeze()  # a collection in a child would touch, and so copy, every page that it shares with this process
+    if forks:
+        _adopt()
     with suppress(EOFError, OSError):  # the parent is gone
         while forks:
             pipe.send_bytes(_forked(pipe.recv_bytes(), entry, pipe))
@@ -62,20 +67,63 @@ def _forked(job: bytes, entry: str, pipe: Connection) -> bytes:
     if not child:
         _live(job, entry, pipe, theirs, worker)
     theirs.close()
-    event = None
-    with suppress(EOFError):
-        event = ours.recv_bytes()
+    event, status = _last_event(ours, child)
     ours.close()
-    _, status = os.waitpid(child, 0)
+    _end_children()
     if event is None:
         _die_of(os.waitstatus_to_exitcode(status))
     return event
+
+
+def _last_event(pipe: Connection, child: int) -> tuple[bytes | None, int]:
+    """What a child has sent, None if it died before, and its exit status.
+
+    The end of the pipe alone would not do: a process that the child has started may hold it open.
+    """
+    ended, status, event = 0, 0, None
+    while not ended and not pipe.poll(CHILD_POLL):
+        ended, status = os.waitpid(child, os.WNOHANG)
+    with suppress(EOFError):
+        event = pipe.recv_bytes() if pipe.poll() else None
+    if not ended:
+        _, status = os.waitpid(child, 0)
+    return event, status
+
+
+def _adopt() -> None:
+    """Processes that a child leaves behind become this one's, and end with the child's run or with this process."""
+    ctypes.CDLL(None).prctl(CHILD_SUBREAPER, 1)
+    signal.signal(signal.SIGTERM, _end_of_worker)
+
+
+def _end_of_worker(number: int, _frame: FrameType | None) -> None:
+    _end_children()
+    _die_of(-number)
+
+
+def _end_children() -> None:
+    """End every child of this process; what a child leaves behind is then a child too."""
+    while found := [int(pid) for file in Path("/proc/self/task").glob("*/children") for pid in _words(file)]:
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _words(file: Path) -> list[str]:
+    """Of a file of /proc, empty where it is gone."""
+    try:
+        return file.read_text().split()
+    except OSError:
+        return []
 
 
 def _live(job: bytes, entry: str, pipe: Connection, last: Connection, worker: int) -> NoReturn:
     """The life of a child: epochs go straight to the parent, the last event to the worker. Nothing at exit is run."""
     code = 1
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _die_with(worker)
         last.send(_run(multiprocessing.reduction.ForkingPickler.loads(job), entry, pipe))
         code = 0
