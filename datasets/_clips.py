@@ -218,7 +218,8 @@ class ClipDataset(Dataset):
         try:
             return self.scan(request.source, request.splits)
         except UserError as error:
-            folders = [path for path in sorted(request.source.iterdir()) if path.is_dir()]
+            beside = sorted(request.source.iterdir()) if request.source.is_dir() else []
+            folders = [path for path in beside if path.is_dir()]
             inner = next((path for path in folders[:MOST_FOLDERS] if self._holds_clips(path, request.splits)), None)
             if inner is None:
                 raise

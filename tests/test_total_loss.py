@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.evaluation import Evaluation, better, evaluate
 from mcr_bench.bench.executors.events import EpochDone, Event, Job, RunDone
 from mcr_bench.bench.metrics import higher_is_better
+from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.plan import Request, make_plan
 from mcr_bench.bench.probes import Probes
 from mcr_bench.bench.task import Task
@@ -30,8 +30,9 @@ TRAINED_WITH = {"mcr": {"lambda_uni": 0.25}, "multi-loss": {"weight": 0.25}, "un
 def evaluated(method: Method, task: Task, target: Tensor, fused: Tensor, own: dict[str, Tensor]) -> Evaluation:
     """An evaluation of outputs that are given instead of made by the model."""
     fit = make_fit(method, tuple(own), task)
-    parts = SimpleNamespace(logits=fused, features=own, own_logits=own, split_logits=None)
-    method.predict = lambda *_: parts  # type: ignore[method-assign, assignment]
+    parts = Outputs(fit.model, own, fused, None)
+    vars(parts)["own_logits"] = own  # in the place of what the own heads would make of the features
+    method.predict = lambda *_: parts  # type: ignore[method-assign]
     values = {m: torch.zeros(len(target), 5) for m in own}
     split = Split(values, target, [f"s{i}" for i in range(len(target))], ["g"] * len(target))
     return evaluate(method, fit.model, split, None, len(target))
