@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from mcr_bench.bench.errors import unknown
+from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.settings import Value, setting
 from mcr_bench.bench.task import TARGET_SCALE, Task
 from mcr_bench.datasets._findings import findings_of
@@ -107,9 +107,16 @@ class Arrays(Dataset):
         return replace(splits, notes={"classes_absent_from_train": len(absent)}) if absent else splits
 
     def require(self, protocol: str, fold: int) -> None:
-        """UserError where all scores of the training part are equal."""
+        """UserError where the labels of the training part are all equal: there is nothing to be learned."""
         train = self._table.target[self._part(protocol, fold) == "train"]
-        require_spread(self.facts().task, train, f"'{self.location}', protocol {protocol}, fold {fold}")
+        where = f"'{self.location}', protocol {protocol}, fold {fold}"
+        require_spread(self.facts().task, train, where)
+        if not self.facts().task.regression and (train == train[0]).all():
+            raise UserError(
+                f"{where}: all {len(train)} samples of the training part are of class "
+                f"'{self._table.classes[train[0]]}': there is nothing to be learned. Is 'split' sorted as 'y' is? "
+                "Give training samples of at least two classes."
+            )
 
     def _part(self, protocol: str, fold: int) -> Array:
         """(N,) of train, val and test; UserError for an unknown protocol or fold."""

@@ -113,7 +113,7 @@ def test_a_swallowed_ctrl_c_stops_the_command_before_it_trains(tmp_path: Path, m
     assert "the same command goes on" in stopped.stderr
     again = CliRunner().invoke(app, RUN)
     assert again.exit_code == 0
-    assert "1 runs, 0 finished before, 1 to train" in again.stderr
+    assert "1 run, 0 finished before, 1 to train" in again.stderr
 
 
 def test_an_error_that_ctrl_c_has_caused_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

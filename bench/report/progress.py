@@ -51,7 +51,8 @@ class Lines:
 
     def on_plan(self, total: int, done: int) -> None:
         self.total, self.ended = total, done
-        self._print(f"{total} runs, {done} finished before, {total - done} to train")
+        runs = "1 run" if total == 1 else f"{total} runs"
+        self._print(f"{runs}, {done} finished before, {total - done} to train")
 
     def on_start(self, spec: "RunSpec") -> None:
         self.began[spec.key] = time.monotonic()
