@@ -13,9 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
-from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.errors import UserError, in_words, unknown
 from mcr_bench.bench.method_form import check_form
-from mcr_bench.bench.user_files import import_file, in_words
+from mcr_bench.bench.user_files import import_file, relative_import
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset
@@ -153,7 +153,7 @@ def _module_in_file(path: Path) -> ModuleType:
     try:
         return import_file(path)
     except (Exception, SystemExit) as error:  # a script that ends itself must not end this command in silence
-        raise UserError(f"file '{path}' cannot be imported: {in_words(error)}") from error
+        raise UserError(f"file '{path}' cannot be imported: {in_words(error)}{relative_import(error)}") from error
 
 
 def not_a_dataset_file(path: Path) -> UserError:

@@ -53,12 +53,11 @@ def is_of_a_file(cls: type) -> bool:
     return cls.__module__.startswith(PREFIX)
 
 
-def in_words(error: BaseException) -> str:
-    """An error of an import, with the remedy where it is a relative import: the file is in no package."""
-    text = f"{type(error).__name__}: {error}"
-    if "no known parent package" in str(error):
-        text += ". Write `import helper` or `from helper import ...`, without the dot, for a file beside it"
-    return text
+def relative_import(error: BaseException) -> str:
+    """What to do about a relative import, as a user's file is in no package; '' for other errors."""
+    if "no known parent package" not in str(error):
+        return ""
+    return ". Write `import helper` or `from helper import ...`, without the dot, for a file beside it"
 
 
 def late_import(error: BaseException) -> str:
