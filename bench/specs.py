@@ -29,13 +29,9 @@ if TYPE_CHECKING:
 
 def reason_against(cls: "type[Method]", scene: "Scene", values: Mapping[str, Any]) -> str | None:
     """Why the method cannot run here, or None."""
-    needs, count = cls.needs, len(scene.modalities)
-    if count < needs.at_least:
-        return f"needs at least {needs.at_least} modalities, not {count}"
-    if count > needs.at_most:
-        return f"takes at most {needs.at_most} modalities, not {count}"
-    if needs.classification and scene.facts.task.regression:
-        return "is defined for classification only"
+    needs = cls.needs
+    if reason := needs.unmet(len(scene.modalities), scene.facts.task.regression):
+        return reason
     resolved = resolve_run(values, cls, type(scene.data), tuple(scene.facts.modalities))
     fusions = [_model(resolved, scene, modalities).fusion for modalities in _variants(cls, scene.modalities)]
     if needs.additive_fusion and not all(fusion.additive for fusion in fusions):

@@ -39,6 +39,14 @@ class Needs:
     at_least: int = 1
     at_most: int = 99
 
+    def unmet(self, modalities: int, regression: bool) -> str | None:
+        """Which need so many modalities and this kind of target do not meet, in words; None where they meet all."""
+        if modalities < self.at_least:
+            return f"needs at least {self.at_least} modalities, not {modalities}"
+        if modalities > self.at_most:
+            return f"takes at most {self.at_most} modalities, not {modalities}"
+        return "is defined for classification only" if self.classification and regression else None
+
 
 @dataclass(frozen=True)
 class Neutral:

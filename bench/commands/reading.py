@@ -223,8 +223,8 @@ def _can_run(one: Comparison, baseline: str) -> bool:
     """Whether a command can add this method to a comparison: on its modalities and task, its data being the newest."""
     if one.older or baseline not in registry.method_names():
         return False
-    needs, scores = registry.method(baseline).needs, one.metric in {metric.name for metric in REGRESSION}
-    return needs.at_least <= len(one.modalities) <= needs.at_most and not (needs.classification and scores)
+    scores = one.metric in {metric.name for metric in REGRESSION}
+    return registry.method(baseline).needs.unmet(len(one.modalities), scores) is None
 
 
 def _claims(one: Comparison, record: Record, baseline: str, metric: str | None, alpha: float) -> Claims | str:
