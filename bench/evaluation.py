@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench import seeds
+from mcr_bench.bench.evaluated import Evaluation
 from mcr_bench.bench.metrics import TOTAL_LOSS, Metric, higher_is_better, metric, metrics_of, score
 from mcr_bench.bench.missing import diagnostic
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
@@ -19,24 +19,6 @@ from mcr_bench.bench.shapley import shapley_plan, shapley_values
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets.base import Split
 from mcr_bench.methods.base import Method
-
-
-@dataclass
-class Evaluation:
-    """Predictions on a part of the data, in its order, float32; target: (N,) the labels, in the user's unit.
-
-    Predictions of a regression are in the user's unit too, float64 where another one is learned. modality_logits:
-    modality -> (N, C), from own heads or probes; split_logits: the same of an additive fusion head. missing: metric ->
-    why there is none; the logits that it was to be computed from are left out too.
-    """
-
-    logits: Tensor
-    features: dict[str, Tensor]
-    modality_logits: dict[str, Tensor]
-    split_logits: dict[str, Tensor] | None
-    target: Tensor
-    metrics: dict[str, float]
-    missing: dict[str, str] = field(default_factory=dict)
 
 
 def evaluate(method: Method, model: MultimodalModel, split: Split, probes: Probes | None, chunk: int) -> Evaluation:

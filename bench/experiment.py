@@ -12,7 +12,7 @@ from mcr_bench.bench import registry
 from mcr_bench.bench.arguments import seeds_of
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.experiment_file import Block, Document, Point, Setting, as_list, read_blocks
-from mcr_bench.bench.plan import Request
+from mcr_bench.bench.request import Request
 
 Row = dict[str, Any]
 OF_A_DATASET = ("modalities", "protocol", "preset", "fold")  # they mean nothing on another one

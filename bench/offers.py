@@ -11,7 +11,7 @@ from mcr_bench.bench.resolve import concerns, resolve_run
 from mcr_bench.bench.settings import build
 
 if TYPE_CHECKING:
-    from mcr_bench.bench.plan import Request
+    from mcr_bench.bench.request import Request
     from mcr_bench.methods.base import Method
 
 Identity = tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]

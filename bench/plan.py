@@ -1,54 +1,27 @@
 """The plan of a comparison: methods x datasets x settings x seeds, with the runs they depend on, each run once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcr_bench.bench import registry
 from mcr_bench.bench.core.process_state import process_state_kept
 from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.making import make_dataset
 from mcr_bench.bench.offers import Absent, absent_methods, absent_runs, missing_dataset, offered_methods
 from mcr_bench.bench.overview import Overview, overview
 from mcr_bench.bench.presets import Preset, preset_of
+from mcr_bench.bench.request import Request, Scene
 from mcr_bench.bench.resolve import layered, resolve_dataset
 from mcr_bench.bench.runs import RunSpec
 from mcr_bench.bench.seed_advice import seed_advice
-from mcr_bench.bench.settings import build
 from mcr_bench.bench.specs import reason_against, specs_of
 
 if TYPE_CHECKING:
-    from mcr_bench.datasets.base import Dataset, Facts, Protocol
     from mcr_bench.methods.base import Method
 
     Methods = list[tuple[str, type[Method]]]
-
-
-@dataclass
-class Request:
-    """A comparison as asked for.
-
-    overrides: dotted key -> one or more values (a grid). points: settings that vary together, each crossed with the
-    grid; empty = one point without any. seeds None: the preset's; pairs: (seed, fold) of every repetition, in the place
-    of seeds and fold. optional: what is not offered here is listed in the plan instead of being an error. locate: an
-    error's text -> that text with the place in a file that it is about.
-    """
-
-    methods: list[str]
-    datasets: list[str]
-    data_root: Path = Path("data")
-    modalities: tuple[str, ...] | None = None
-    seeds: list[int] | None = None
-    fold: int | None = None
-    protocol: str | None = None
-    preset: str | None = None
-    overrides: Mapping[str, list[str]] = field(default_factory=dict)
-    points: Sequence[Mapping[str, str]] = ()
-    pairs: Sequence[tuple[int, int]] | None = None
-    optional: bool = False
-    title: str = ""
-    locate: Callable[[str], str] = str
 
 
 @dataclass
@@ -95,21 +68,6 @@ class Plan:
         if not self.by_key:
             reasons = [f"{method} on {dataset}: {reason}" for dataset, method, reason in self.skipped]
             raise UserError(f"nothing to run: {'; '.join([*reasons, *(absent.text for absent in self.absent)])}.")
-
-
-@dataclass
-class Scene:
-    """One dataset with its dials set, under one protocol: what every run of a comparison on it shares."""
-
-    name: str
-    data: "Dataset"
-    dials: dict[str, Any]
-    facts: "Facts"
-    protocol: "Protocol"
-    modalities: tuple[str, ...]
-    preset: Preset
-    fingerprint: str
-    data_root: Path
 
 
 def make_plan(request: Request) -> Plan:
@@ -227,13 +185,6 @@ def _part_missing(scene: Scene, request: Request) -> str | None:
 
 def _in_short(error: UserError) -> str:
     return f"data missing: {str(error).splitlines()[0]}"
-
-
-def make_dataset(name: str, data_root: Path, dials: Mapping[str, Any]) -> "Dataset":
-    """The adapter, placed at the user's file or at DATA_ROOT/NAME."""
-    cls = registry.dataset(name)
-    location = Path(name).expanduser() if cls.suffixes else data_root / cls.name
-    return build(cls, dials, location=location)
 
 
 def _methods(names: list[str]) -> "Methods":

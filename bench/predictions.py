@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
-from mcr_bench.bench.evaluation import Evaluation
+from mcr_bench.bench.evaluated import Evaluation
 from mcr_bench.datasets.base import Split
 
 Part = tuple[Split, Evaluation, Mapping[tuple[str, ...], Tensor]]

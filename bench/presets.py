@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from mcr_bench.bench import registry
+from mcr_bench.bench.core.home import default_home
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.files import write_whole
-from mcr_bench.bench.tracking import default_home
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset

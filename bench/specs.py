@@ -23,7 +23,7 @@ from mcr_bench.bench.training_settings import EncoderSettings, ModelSettings
 from mcr_bench.methods.base import Requirement
 
 if TYPE_CHECKING:
-    from mcr_bench.bench.plan import Scene
+    from mcr_bench.bench.request import Scene
     from mcr_bench.methods.base import Method
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock
 
+from mcr_bench.bench.core.home import default_home
 from mcr_bench.bench.errors import UserError, one_line, told_by
 from mcr_bench.bench.executors.events import EpochDone
 from mcr_bench.bench.files import write_whole
@@ -34,11 +35,6 @@ T = TypeVar("T")
 PREDICTIONS = "predictions.parquet"
 FLUSH_SECONDS = 10.0
 BATCH = 1000  # most metrics that MLflow takes in one call; params and tags: 100
-
-
-def default_home() -> Path:
-    """Where the record and all generated files go: MCR_BENCH_HOME, or `results` in the working folder."""
-    return Path(os.environ.get("MCR_BENCH_HOME") or "results")
 
 
 @dataclass

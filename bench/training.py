@@ -14,15 +14,16 @@ from mcr_bench.bench import memory, registry, seeds
 from mcr_bench.bench.checkpoints import load_weights, read_checkpoint, save_weights, write_checkpoint
 from mcr_bench.bench.core import device as devices
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.evaluation import Evaluation, absent_inputs, better, contributions, evaluate, subset_logits
+from mcr_bench.bench.evaluated import Evaluation
+from mcr_bench.bench.evaluation import absent_inputs, better, contributions, evaluate, subset_logits
 from mcr_bench.bench.executors.events import EpochDone, Event, Job, RunDone
 from mcr_bench.bench.fit import Fit
 from mcr_bench.bench.floor import floor_metrics
+from mcr_bench.bench.making import make_dataset
 from mcr_bench.bench.missing import diagnostic, only_finite, tag_of
 from mcr_bench.bench.models.build import build_model
 from mcr_bench.bench.models.multimodal import Inputs
 from mcr_bench.bench.optim import make_optimizer, rate_factor, set_rate
-from mcr_bench.bench.plan import make_dataset
 from mcr_bench.bench.predictions import write_predictions
 from mcr_bench.bench.probes import FeatureStore, Probes
 from mcr_bench.bench.returns import call_in_place, checked_groups, checked_state

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.settings import setting
 from mcr_bench.datasets._cache import Cache
 from mcr_bench.datasets._clips import ClipDataset
-from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._rows import Plain, View
 from mcr_bench.datasets.base import Modality
 from mcr_bench.datasets.media.views import Frames

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from mcr_bench.datasets._npz import Array
+from mcr_bench.bench.core.arrays import Array
 
 PARTS = {"train": "train", "val": "validation", "test": "test"}
 PAIRS = tuple(combinations(PARTS, 2))

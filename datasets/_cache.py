@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
-from mcr_bench.datasets._npz import Array
 
 if TYPE_CHECKING:
     from mcr_bench.datasets._recipe import Recipe

@@ -15,18 +15,19 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.inventory import Inventory
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets._audit import Parts, note_of
 from mcr_bench.datasets._cache import Cache, cache_folder, open_cache
+from mcr_bench.datasets._info import info_of
 from mcr_bench.datasets._libraries import versions
 from mcr_bench.datasets._lists import without_entries
-from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._raw_files import reading
 from mcr_bench.datasets._recipe import Clip, Field, Recipe, Scan
 from mcr_bench.datasets._rows import CachedRows, View
 from mcr_bench.datasets._table import require_parts
-from mcr_bench.datasets._verify import Inventory
 from mcr_bench.datasets.base import Dataset, Facts, Modality, Preparation, Protocol, Split, Splits, target_of
 
 __all__ = ["Clip", "ClipDataset", "Field", "Recipe", "Rule", "Scan", "Variant"]
@@ -130,7 +131,7 @@ class ClipDataset(Dataset):
         """What to do where the data is not prepared, the text of `data info` included."""
         others = sorted(p.parent.name for p in self.location.glob("*/manifest.json"))
         known = f" Prepared with other settings: {', '.join(others)}." if others else ""
-        return f"{self.name} is not prepared in '{self.folder}'.{known}\n{self.info()}"
+        return f"{self.name} is not prepared in '{self.folder}'.{known}\n{info_of(self)}"
 
     def facts(self) -> Facts:
         """Modalities and task; UserError with instructions where nothing is prepared."""

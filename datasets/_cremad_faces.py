@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.backbones.weights import file_digest
 from mcr_bench.datasets._cremad_raw import SOUND
 from mcr_bench.datasets._libraries import MEDIA
-from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._recipe import Clip, Field
 
 RATE = 16000

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets import _cremad_lists as lists
 from mcr_bench.datasets._lists import by_lower_name
-from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._raw_files import AUDIO, VIDEO, MediaFiles, as_lines
 from mcr_bench.datasets._recipe import Clip, Field, Scan
 

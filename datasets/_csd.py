@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
-from mcr_bench.datasets._npz import Array, is_pointer
+from mcr_bench.datasets._npz import is_pointer
 from mcr_bench.datasets._opened import opened_once
 
 SEGMENT = re.compile(r"(.+)\[(\d+)\]")

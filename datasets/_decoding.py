@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.datasets._cache import content_of
-from mcr_bench.datasets._npz import Array, digest
+from mcr_bench.datasets._npz import digest
 from mcr_bench.datasets._recipe import Clip, Field, Recipe
 from mcr_bench.datasets._workers import ATTEMPTS
 from mcr_bench.datasets.media.reasons import AGAIN, Unusable, collected

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
-from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._table import Table
 from mcr_bench.datasets._words import some_names
 

@@ -2,7 +2,7 @@
 
 import re
 
-from mcr_bench.datasets._npz import Array
+from mcr_bench.bench.core.arrays import Array
 
 TARGETS = ("label", "labels", "target", "targets", "y_true", "class", "classes")
 SPLITS = ("splits", "part", "fold", "set", "subset", "partition", "mode")

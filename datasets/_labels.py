@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.datasets._label_axes import check_axes
-from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._words import as_text, rows_in_words, some_names
 
 # Floats that are exactly 0..C-1 or 1..C, each often enough, may be either; the bounds are the ones we promise.

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.printable import in_line
 from mcr_bench.datasets._audit import empty
 from mcr_bench.datasets._cache import MANIFEST
-from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._places import on_disk
 
 MOST_LINES = 20  # of a list of clips in a report

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets._csd import open_csd, read_labels, require_aligned
 from mcr_bench.datasets._multibench import PARTS, read_multibench, samples_by_id
-from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._recipe import Clip, Field, Scan
 from mcr_bench.datasets.media.decode import Unusable
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.printable import in_line
 from mcr_bench.datasets._dialects import dialect_of
-from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._opened import opened_once
 from mcr_bench.datasets._unpickle import read_pickle
 

@@ -5,16 +5,14 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets._formats import conversion_of_content, of_objects
 from mcr_bench.datasets._text_mode import SAMPLE, changed_as_text
 
-Array = NDArray[Any]
 POINTER = b"version https://git-lfs"
 
 

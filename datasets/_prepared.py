@@ -11,8 +11,9 @@ from typing import IO, Any
 import filelock
 import numpy as np
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
-from mcr_bench.datasets._npz import Array, digest
+from mcr_bench.datasets._npz import digest
 
 MANIFEST = "manifest.json"
 ELSEWHERE = "or give another --data-root."

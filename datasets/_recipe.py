@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.datasets._libraries import MEDIA
-from mcr_bench.datasets._npz import Array
 
 DECODER = 2  # raised when media/ gives other bytes for the same file; part of every recipe that uses its libraries
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.datasets._cache import Cache
-from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets.base import Rows
 
 BLOCK = 2**20  # values that are worked on at a time where a whole part is read: 8 MiB as float64

@@ -8,13 +8,13 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.settings import setting
 from mcr_bench.bench.task import TARGET_SCALE, Task
 from mcr_bench.datasets import _mosi_raw as raw
 from mcr_bench.datasets._cache import Cache
 from mcr_bench.datasets._clips import ClipDataset, Recipe, Rule, Scan
 from mcr_bench.datasets._multibench import PARTS
-from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._rows import View, standardised_view
 from mcr_bench.datasets.base import Facts, Modality, require_spread
 

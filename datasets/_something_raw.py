@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mcr_bench.datasets._npz import Array
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.datasets._recipe import Clip
 from mcr_bench.datasets.media.decode import Unusable, aspect, fit, read_every
 from mcr_bench.datasets.media.flow import flow_images

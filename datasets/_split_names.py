@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
-from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._words import as_text, rows_in_words
 
 PARTS = ("train", "val", "test")

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets._key_hints import dtype_hint, rename_hint
 from mcr_bench.datasets._label_axes import check_axes
 from mcr_bench.datasets._labels import read_labels
-from mcr_bench.datasets._npz import Array, read_arrays
+from mcr_bench.datasets._npz import read_arrays
 from mcr_bench.datasets._split_names import PARTS, read_parts
 from mcr_bench.datasets._words import as_text as _text
 from mcr_bench.datasets._words import rows_in_words as _rows

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.datasets._lists import by_lower_name, list_files, numbered_lines, read_lists, repeated
-from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._raw_files import VIDEO, MediaFiles, count
 from mcr_bench.datasets._recipe import Clip, Field, Scan
 

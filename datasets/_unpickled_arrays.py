@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mcr_bench.datasets._npz import Array
+from mcr_bench.bench.core.arrays import Array
 
 SCALARS = (str, bytes, int, float, type(None), np.generic)
 DTYPE = re.compile(r"[<>|=]?[biufcSUO?]\d*")  # no records, no dates

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
-from mcr_bench.datasets._npz import POINTER, Array, digest
+from mcr_bench.datasets._npz import POINTER, digest
 from mcr_bench.datasets._raw_files import MediaFiles
 
 LAYOUT = (

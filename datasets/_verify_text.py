@@ -4,9 +4,10 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mcr_bench.bench.inventory import Inventory
 from mcr_bench.bench.printable import in_line
 from mcr_bench.datasets._audit import PARTS, sentence
-from mcr_bench.datasets._verify import FoldAudit, Inventory, Verification
+from mcr_bench.datasets._verify import FoldAudit, Verification
 
 MOST_NAMES = 10  # of what is missing or left out
 MOST_CLASSES = 60  # a longer histogram is told by its range

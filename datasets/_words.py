@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mcr_bench.datasets._npz import Array
+from mcr_bench.bench.core.arrays import Array
 
 NAMED = 3  # names that a message lists before it counts
 

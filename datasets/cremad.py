@@ -8,13 +8,13 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.settings import Value, setting
 from mcr_bench.datasets import _cremad_faces, _cremad_raw
 from mcr_bench.datasets import _cremad_lists as lists
 from mcr_bench.datasets._audio_visual import AudioVisual
 from mcr_bench.datasets._cache import Cache
 from mcr_bench.datasets._clips import Recipe, Rule, Scan, Variant
-from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._rows import Plain, View, standardised_view
 from mcr_bench.datasets.base import Card, Modality, Preparation
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.settings import setting
 from mcr_bench.datasets._cache import Cache
 from mcr_bench.datasets._clips import Clip, ClipDataset, Field, Recipe, Rule, Scan, Variant
-from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._raw_files import VIDEO, MediaFiles, as_lines
 from mcr_bench.datasets._rows import View
 from mcr_bench.datasets._something_lists import FOLDER, LAYOUT, read_lists

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.settings import setting
 from mcr_bench.datasets import _ucf_raw
 from mcr_bench.datasets._audio_visual import AudioVisual
 from mcr_bench.datasets._cache import Cache
 from mcr_bench.datasets._clips import Recipe, Rule, Scan, Variant
-from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets.base import Card
 
 CARD = Card(

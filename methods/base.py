@@ -13,7 +13,7 @@ from mcr_bench.bench.returns import checked_losses, checked_outputs
 from mcr_bench.datasets.base import Batch, Facts
 
 if TYPE_CHECKING:
-    from mcr_bench.bench.evaluation import Evaluation
+    from mcr_bench.bench.evaluated import Evaluation
     from mcr_bench.bench.fit import Fit
 
 

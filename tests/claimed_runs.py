@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from mcr_bench.bench.report.lines import Comparison, comparisons
+from mcr_bench.bench.report.compared import Comparison
+from mcr_bench.bench.report.lines import comparisons
 
 SEEDS = range(10)
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mcr_bench.bench.figures.style import Mark, Marks, marks
-from mcr_bench.bench.report.lines import Comparison, Row
+from mcr_bench.bench.report.compared import Comparison, Row
 
 TWO = ("audio", "video")
 

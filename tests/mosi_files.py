@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from mcr_bench.datasets._npz import Array
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.datasets.base import Preparation
 from mcr_bench.datasets.mosi import Mosi
 

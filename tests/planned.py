@@ -10,8 +10,9 @@ import pytest
 
 from mcr_bench.bench import plan as planning
 from mcr_bench.bench import registry
-from mcr_bench.bench.plan import Plan, Request, make_plan
+from mcr_bench.bench.plan import Plan, make_plan
 from mcr_bench.bench.presets import Preset
+from mcr_bench.bench.request import Request
 from mcr_bench.bench.runs import RunSpec
 from mcr_bench.bench.settings import setting
 from mcr_bench.methods.base import Method, Reference

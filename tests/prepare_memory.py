@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.datasets._cache import cache_folder, open_cache
-from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._prepare import prepare_clips
 from mcr_bench.datasets._recipe import Clip, Field, Recipe, Scan
 from mcr_bench.tests import raw_clips

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mcr_bench.datasets._npz import Array
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.datasets._recipe import Clip, Field, Recipe, Scan
 from mcr_bench.datasets.media.reasons import Unusable, tell
 

@@ -8,8 +8,9 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from mcr_bench.bench.report.claims import claims
+from mcr_bench.bench.report.compared import Comparison
 from mcr_bench.bench.report.html.contents import Contents, Picture, Section, environment_of
-from mcr_bench.bench.report.lines import Comparison, comparisons
+from mcr_bench.bench.report.lines import comparisons
 
 VOID = {"meta", "link", "img", "br", "input"}
 HOSTILE = """x</script><script>alert(1)</script>&amp;"' onload='alert(2)' <img src=x onerror=alert(3)>"""

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.executors.events import EpochDone, Event, Job, RunDone
-from mcr_bench.bench.plan import Request, make_plan
+from mcr_bench.bench.plan import make_plan
+from mcr_bench.bench.request import Request
 from mcr_bench.bench.runs import RunSpec
 from mcr_bench.bench.training import fit_run
-from mcr_bench.datasets._npz import Array
 
 SMALL = {"epochs": ["4"], "batch_size": ["16"], "encoder.width": ["8"], "model.width": ["6"]}
 SPLIT = np.array(["train"] * 40 + ["val"] * 12 + ["test"] * 12)

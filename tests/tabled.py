@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from mcr_bench.bench.report.lines import Row, Skipped, comparisons
+from mcr_bench.bench.report.compared import Row, Skipped
+from mcr_bench.bench.report.lines import comparisons
 from mcr_bench.bench.report.table import Table, comparison_table
 
 

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from mcr_bench.bench.inventory import Inventory, parts_of
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets._audit import Overlap, Parts, audit, histogram, is_selected_on_test, note_of, sentence
 from mcr_bench.datasets._recipe import Clip, Scan
-from mcr_bench.datasets._verify import FoldAudit, Inventory, Verification, audited, parts_of
+from mcr_bench.datasets._verify import FoldAudit, Verification, audited, verification_of
+from mcr_bench.datasets._verify_text import data_of, text_of
 from mcr_bench.datasets.base import Card, Dataset, Facts, Modality, Protocol, Split, Splits
 from mcr_bench.tests.pretended import name_files, pretend
 
@@ -175,7 +177,7 @@ def found(fold: FoldAudit, inventory: Inventory, damaged: list[str] | None = Non
 def test_the_text_names_leaks_absent_classes_and_where_to_ask() -> None:
     left_out = tuple((f"c{i}", "truncated") for i in range(12))
     inventory = Inventory(7, ((9, "the whole set"), (7, "the small one")), left_out, {"list.txt": ["x", "y"]})
-    text = found(audited(1, parts(VIDEOS, "video"), 4), replace(inventory, variants=((9, "all"),)), ["b"]).text
+    text = text_of(found(audited(1, parts(VIDEOS, "video"), 4), replace(inventory, variants=((9, "all"),)), ["b"]))
     lines = text.splitlines()
     assert lines[0] == "toy: 7 clips, no known state (known: 9 all)"
     assert "left out: c9: truncated" in lines
@@ -195,12 +197,14 @@ def test_the_text_names_leaks_absent_classes_and_where_to_ask() -> None:
 
 def test_selection_on_the_test_set_is_called_a_leak() -> None:
     fold = audited(1, parts("train:a:g1:c1:0 val:b:g2:c2:1 test:b:g2:c2:1"), 4)
-    assert "    LEAK: the selection set holds samples of the test set" in found(fold, Inventory(3)).text.splitlines()
+    assert (
+        "    LEAK: the selection set holds samples of the test set" in text_of(found(fold, Inventory(3))).splitlines()
+    )
 
 
 def test_the_data_hold_every_name() -> None:
     left_out = tuple((f"c{i}", "truncated") for i in range(12))
-    data = json.loads(json.dumps(found(audited(1, parts(VIDEOS, "video"), 4), Inventory(7, (), left_out)).data))
+    data = json.loads(json.dumps(data_of(found(audited(1, parts(VIDEOS, "video"), 4), Inventory(7, (), left_out)))))
     assert len(data["left_out"]) == 12
     assert data["damaged"] is None
     (fold,) = data["protocols"][0]["folds"]
@@ -231,7 +235,7 @@ class Held(Dataset):
 
 
 def test_any_adapter_can_be_verified(tmp_path: Path) -> None:
-    result = Held(tmp_path).verify()
+    result = verification_of(Held(tmp_path), False)
     assert result.inventory.clips == 4
     first, second = result.protocols[0][1]
     assert first.overlaps == []
@@ -248,8 +252,10 @@ def test_both_protocols_of_crema_d(tmp_path: Path) -> None:
     clips = [Clip(key, emotions[key[9:12]], key[:4], {}) for key in sorted(ids)]
     contents = {path.name: path.read_bytes() for path in lists}
     result = pretend(Cremad(tmp_path / "data/cremad"), Scan(clips, lists=contents)).verify()
-    assert "7,442 of 7,442" in result.text
-    assert "fold 1: train 4,043, validation 878, test 899, unused 1,622 (5,820 of 7,442: the vavl list)" in result.text
+    assert "7,442 of 7,442" in text_of(result)
+    assert "fold 1: train 4,043, validation 878, test 899, unused 1,622 (5,820 of 7,442: the vavl list)" in text_of(
+        result
+    )
     folds = {protocol.name: folds for protocol, folds in result.protocols}
     assert all(fold.overlaps == [] for fold in folds["vavl"] + folds["speaker"])
     assert [(o.kind, o.parts, o.shared, o.total) for o in folds["ogm"][0].overlaps] == [
@@ -261,7 +267,9 @@ def test_both_protocols_of_crema_d(tmp_path: Path) -> None:
     cards = {protocol.name: protocol.card for protocol, _ in result.protocols}
     assert "LEAK: 91 of 91 groups (actors) in train and validation, in train and test" in cards["ogm"]
     assert "LEAK" not in cards["vavl"] + cards["speaker"]
-    assert "LEAK by group (actor): 91 of 91 groups (actors) are in train and validation, in train and" in result.text
+    assert "LEAK by group (actor): 91 of 91 groups (actors) are in train and validation, in train and" in text_of(
+        result
+    )
 
 
 @real("ave")
@@ -273,8 +281,10 @@ def test_both_protocols_of_ave(tmp_path: Path) -> None:
     videos = {line.split("&")[1] for line in (REAL / "ave/Annotations.txt").read_text().splitlines()}
     name_files(tmp_path / "AVE", (f"{video}.mp4" for video in videos))
     data = Ave(tmp_path / "data/ave")
-    result = pretend(data, data.scan(tmp_path, ())).verify()
-    assert "LEAK by group (video): 10 videos are in train and validation, 8 in train and test, all under" in result.text
+    result = verification_of(pretend(data, data.scan(tmp_path, ())), False)
+    assert "LEAK by group (video): 10 videos are in train and validation, 8 in train and test, all under" in text_of(
+        result
+    )
     (official, (leaky,)), (dedup, (clean,)) = result.protocols
     assert [(o.parts, o.shared, o.relabelled) for o in leaky.overlaps] == [
         (("train", "val"), 10, 10),
@@ -297,7 +307,7 @@ def test_groups_of_ucf101_are_disjoint(tmp_path: Path) -> None:
     name_files(tmp_path / "UCF-101", clips)
     (tmp_path / "ucfTrainTestlist").symlink_to(lists)
     data = Ucf101(tmp_path / "data/ucf101")
-    result = pretend(data, data.scan(tmp_path, ())).verify()
+    result = verification_of(pretend(data, data.scan(tmp_path, ())), False)
     assert [(protocol.name, len(folds)) for protocol, folds in result.protocols] == [("official", 3)]
     assert all(fold.overlaps == [] for fold in result.protocols[0][1])
-    assert "LEAK" not in result.text
+    assert "LEAK" not in text_of(result)

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.plan import Request, make_plan_of
+from mcr_bench.bench.plan import make_plan_of
 from mcr_bench.bench.presets import presets_of
 from mcr_bench.bench.registry import dataset
+from mcr_bench.bench.request import Request
 from mcr_bench.bench.resolve import resolve_dataset
 from mcr_bench.datasets._ave_raw import CLASSES, decode
 from mcr_bench.datasets._recipe import Clip

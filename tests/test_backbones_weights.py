@@ -15,7 +15,8 @@ from mcr_bench.bench.models.backbones import whole
 from mcr_bench.bench.models.backbones.make import PRETRAINED
 from mcr_bench.bench.models.backbones.vision import resized_positions
 from mcr_bench.bench.models.backbones.weights import content_of, pinned, place_of
-from mcr_bench.bench.plan import Request, make_plan
+from mcr_bench.bench.plan import make_plan
+from mcr_bench.bench.request import Request
 from mcr_bench.datasets.base import Modality
 from mcr_bench.tests.small_backbones import CLIP, CONFORMER, SMALL, WAVE, assert_state, encoder_of, model_in, sample
 

@@ -8,7 +8,8 @@ import pytest
 from mcr_bench.bench.report.budgets import same_budget, training_notes
 from mcr_bench.bench.report.claim_notes import budget_notes
 from mcr_bench.bench.report.claims import claims, leading
-from mcr_bench.bench.report.lines import Comparison, comparisons
+from mcr_bench.bench.report.compared import Comparison
+from mcr_bench.bench.report.lines import comparisons
 from mcr_bench.bench.report.ranking import rank_datasets
 from mcr_bench.bench.seed_advice import seed_advice
 from mcr_bench.tests import many_runs

@@ -9,7 +9,8 @@ import pytest
 from mcr_bench.bench.commands.reading import all_claims, show_claims
 from mcr_bench.bench.report.claim_tables import baseline_command, claim_data, command
 from mcr_bench.bench.report.claims import baseline_of, claims
-from mcr_bench.bench.report.lines import Comparison, comparisons
+from mcr_bench.bench.report.compared import Comparison
+from mcr_bench.bench.report.lines import comparisons
 from mcr_bench.bench.report.ranking import rank_datasets, rank_table
 from mcr_bench.tests.claimed_runs import BASE, SEEDS, compared, noisy, run
 

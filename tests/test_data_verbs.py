@@ -20,7 +20,9 @@ from mcr_bench.bench.commands import data as verbs
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.registry import dataset, dataset_names
 from mcr_bench.cli import app
-from mcr_bench.datasets._info import in_words, prepare_command
+from mcr_bench.datasets._info import in_words, info_of, prepare_command
+from mcr_bench.datasets._verify import verification_of
+from mcr_bench.datasets._verify_text import text_of
 from mcr_bench.datasets.base import Preparation
 from mcr_bench.tests.media_files import truncate, write_audio, write_clip
 
@@ -298,9 +300,9 @@ def test_the_adapter_in_the_documentation_works(tmp_path: Path, monkeypatch: pyt
         write_audio(tmp_path / f"raw/s{at // 2}_{('no', 'yes')[at % 2]}.wav", seconds=0.2, rate=22050, seed=at)
     (tmp_path / "raw/s9_no.wav").write_bytes(b"version https://git-lfs")
     data = importlib.import_module("my_set").MySet(tmp_path / "data/my-set", rate=16000)
-    assert "my-set --source DIR" in data.info()
+    assert "my-set --source DIR" in info_of(data)
     report = data.prepare(Preparation(tmp_path / "raw"))
     assert report.startswith("8 of 9 clips")
     assert data.facts().modalities["audio"].shape == (1, 257, 136)
-    assert "speakers: train 2, validation 1, test 1" in data.verify().text
+    assert "speakers: train 2, validation 1, test 1" in text_of(verification_of(data, False))
     assert len(data.load("speakers", 1, 0, ("audio",)).train.batch(torch.arange(4)).target) == 4

@@ -9,8 +9,9 @@ import pytest
 from mcr_bench.bench.figures.catalog import Sources, all_figures
 from mcr_bench.bench.report.claim_tables import claim_tables, power_lines
 from mcr_bench.bench.report.claims import claims
+from mcr_bench.bench.report.compared import Comparison
 from mcr_bench.bench.report.export import write_tables
-from mcr_bench.bench.report.lines import Comparison, comparisons
+from mcr_bench.bench.report.lines import comparisons
 from mcr_bench.bench.report.ranking import rank_datasets
 from mcr_bench.bench.report.table import comparison_table
 from mcr_bench.tests.claimed_runs import run

@@ -13,7 +13,8 @@ from mcr_bench.bench.core import device
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors.events import EpochDone, Event, Job, RunDone
 from mcr_bench.bench.executors.pool import default_jobs
-from mcr_bench.bench.plan import Request, make_plan
+from mcr_bench.bench.plan import make_plan
+from mcr_bench.bench.request import Request
 from mcr_bench.bench.runs import RunSpec
 from mcr_bench.bench.training import fit_run
 from mcr_bench.tests.pretended_gpu import StayOnCpu, StrictCuda, load_on_cpu, pretend_gpus

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from mcr_bench.bench.estimate import Row, estimate, in_words
-from mcr_bench.bench.plan import Request, make_plan
+from mcr_bench.bench.plan import make_plan
+from mcr_bench.bench.request import Request
 from mcr_bench.bench.runs import RunSpec
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench import registry
-from mcr_bench.bench.evaluation import Evaluation, absent_inputs, better, evaluate, subset_logits
+from mcr_bench.bench.evaluated import Evaluation
+from mcr_bench.bench.evaluation import absent_inputs, better, evaluate, subset_logits
 from mcr_bench.bench.fit import Fit
 from mcr_bench.bench.meters import Meters
 from mcr_bench.bench.models.multimodal import Inputs

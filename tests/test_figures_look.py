@@ -30,7 +30,7 @@ from mcr_bench.bench.figures.style import (
     shorten,
 )
 from mcr_bench.bench.record.samples import Samples
-from mcr_bench.bench.report.lines import Comparison, Row
+from mcr_bench.bench.report.compared import Comparison, Row
 
 SIX = ("audio", "depth", "inertial", "skeleton_with_a_long_name", "text", "video")
 # Machado, Oliveira and Fernandes (2009), severity 1: what readers with no L, or no M, cones see (linear RGB).

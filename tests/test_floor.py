@@ -18,9 +18,10 @@ from mcr_bench.bench.record.floors import read_floors
 from mcr_bench.bench.report import export
 from mcr_bench.bench.report.claim_tables import claim_data, claim_tables
 from mcr_bench.bench.report.claims import claims, leading
+from mcr_bench.bench.report.compared import Comparison
 from mcr_bench.bench.report.floors import floor_of, not_above, with_floors
 from mcr_bench.bench.report.html.comparison import line_links
-from mcr_bench.bench.report.lines import Comparison, comparisons
+from mcr_bench.bench.report.lines import comparisons
 from mcr_bench.bench.report.ranking import rank_datasets
 from mcr_bench.bench.report.sweeps import sweep_table, sweeps
 from mcr_bench.bench.report.table import comparison_table

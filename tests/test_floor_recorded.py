@@ -8,10 +8,11 @@ import pytest
 
 from mcr_bench.bench.commands.reading import read_comparisons
 from mcr_bench.bench.executors.events import Event, Job, RunDone
-from mcr_bench.bench.plan import Request, make_plan
+from mcr_bench.bench.plan import make_plan
 from mcr_bench.bench.report.html.comparison import section_markup
 from mcr_bench.bench.report.html.contents import Section
 from mcr_bench.bench.report.table import comparison_table
+from mcr_bench.bench.request import Request
 from mcr_bench.bench.tracking import Record
 from mcr_bench.bench.training import fit_run
 from mcr_bench.tests import many_runs

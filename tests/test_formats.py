@@ -18,7 +18,7 @@ from PIL import Image
 
 from mcr_bench.bench import registry
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.plan import make_dataset
+from mcr_bench.bench.making import make_dataset
 from mcr_bench.datasets.arrays import Arrays
 
 COUNT = 12

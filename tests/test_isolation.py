@@ -16,7 +16,8 @@ from mcr_bench.bench.executors.events import Event, Job, RunDone, RunFailed
 from mcr_bench.bench.executors.local import ENTRY
 from mcr_bench.bench.executors.pool import Worker, ready
 from mcr_bench.bench.executors.worker import FORKS
-from mcr_bench.bench.plan import Request, make_plan
+from mcr_bench.bench.plan import make_plan
+from mcr_bench.bench.request import Request
 from mcr_bench.bench.runs import RunSpec
 from mcr_bench.tests.poisons import POISONS, write_poison
 

@@ -6,8 +6,10 @@ import av
 import numpy as np
 import pytest
 
+from mcr_bench.bench.inventory import Inventory
 from mcr_bench.datasets._libraries import versions
-from mcr_bench.datasets._verify import Inventory, Verification
+from mcr_bench.datasets._verify import Verification
+from mcr_bench.datasets._verify_text import data_of, text_of
 
 MADE = Inventory(3, libraries=("av 14.0.0, numpy 2.0.0",), installed="av 14.0.0, numpy 2.0.0")
 
@@ -30,6 +32,9 @@ def test_versions_name_the_parts_of_av_and_what_is_not_there() -> None:
 )
 def test_libraries_that_are_others_now_are_said(inventory: Inventory, decoded: bool, said: bool) -> None:
     found = Verification("set", "", inventory, (), "group", [])
-    assert ("decoded with av 14.0.0, numpy 2.0.0" in found.text) == decoded
-    assert (f"NOT what is installed now: {inventory.installed}" in found.text) == said
-    assert (found.data["libraries"], found.data["installed"]) == (list(inventory.libraries), inventory.installed)
+    assert ("decoded with av 14.0.0, numpy 2.0.0" in text_of(found)) == decoded
+    assert (f"NOT what is installed now: {inventory.installed}" in text_of(found)) == said
+    assert (data_of(found)["libraries"], data_of(found)["installed"]) == (
+        list(inventory.libraries),
+        inventory.installed,
+    )

@@ -13,8 +13,9 @@ import torch
 from mcr_bench.bench import memory, metrics, probes, training
 from mcr_bench.bench.executors.events import EpochDone, Event, Job, RunDone
 from mcr_bench.bench.missing import diagnostic, missing_of, only_finite, tag_of
-from mcr_bench.bench.plan import Request, make_plan
+from mcr_bench.bench.plan import make_plan
 from mcr_bench.bench.report.table import missing_notes
+from mcr_bench.bench.request import Request
 from mcr_bench.bench.training import fit_run
 
 SMALL = {"epochs": ["2"], "batch_size": ["16"], "encoder.width": ["8"], "model.width": ["6"]}

@@ -12,6 +12,7 @@ import pytest
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets._mosi_raw import decode
 from mcr_bench.datasets._recipe import Clip
+from mcr_bench.datasets._verify import verification_of
 from mcr_bench.datasets.base import Preparation
 from mcr_bench.datasets.media.decode import Unusable
 from mcr_bench.tests.mosi_files import (
@@ -92,7 +93,7 @@ def test_bad_samples_are_quarantined_with_reasons_and_the_rest_is_kept(tmp_path:
     for text in ("no text: all of its steps are zero", "audio has 1 values that are nan", "dataset.silence=zero"):
         assert text in report
     assert len(data.load("standard", 1, 0, ALL).train) == 13
-    assert len(data.verify().inventory.left_out) == 3
+    assert len(verification_of(data, False).inventory.left_out) == 3
     zeroed = prepared(tmp_path, tmp_path / "raw", silence="zero")
     assert len(zeroed.load("standard", 1, 0, ALL).train) == 14
     assert zeroed.folder != data.folder

@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from mcr_bench.bench.overview import Overview, majority_share, overview, spread_of
-from mcr_bench.bench.plan import Request, make_plan
+from mcr_bench.bench.plan import make_plan
+from mcr_bench.bench.request import Request
 from mcr_bench.bench.task import Task
 from mcr_bench.cli import app
 from mcr_bench.datasets._clips import ClipDataset, Rule

@@ -7,7 +7,8 @@ import pytest
 
 from mcr_bench.bench import registry, specs
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.plan import Request, make_plan
+from mcr_bench.bench.plan import make_plan
+from mcr_bench.bench.request import Request
 from mcr_bench.methods.base import Requirement
 from mcr_bench.tests.planned import Mine, by_label, keys, only, plain_presets, planned, register, save
 

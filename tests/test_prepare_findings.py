@@ -13,6 +13,8 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets._journal import Store
 from mcr_bench.datasets._prepare import report_of
 from mcr_bench.datasets._recipe import DECODER, Field, Recipe
+from mcr_bench.datasets._verify import verification_of
+from mcr_bench.datasets._verify_text import data_of, text_of
 from mcr_bench.datasets.base import Preparation
 from mcr_bench.datasets.cremad import Cremad
 from mcr_bench.tests import cremad_files, preparing
@@ -112,8 +114,8 @@ def test_clips_of_cremad_that_look_or_sound_wrong(tmp_path: Path) -> None:
         f"{ids[5]}: frozen: its frames do not differ",
     )
     assert all(text in report for text in (*left_out, *odd))
-    found = data.verify(False)
-    assert all(f"left out: {text}" in found.text for text in left_out)
-    assert all(f"look at: {text}" in found.text for text in odd)
-    assert [one["name"] for one in found.data["findings"]] == ids[2:6]
+    found = verification_of(data, False)
+    assert all(f"left out: {text}" in text_of(found) for text in left_out)
+    assert all(f"look at: {text}" in text_of(found) for text in odd)
+    assert [one["name"] for one in data_of(found)["findings"]] == ids[2:6]
     assert data.cache.index.ids == ids[2:]

@@ -10,6 +10,8 @@ from mcr_bench.bench.registry import dataset
 from mcr_bench.datasets import _utd_raw
 from mcr_bench.datasets._raw_files import MediaFiles
 from mcr_bench.datasets._recipe import Scan
+from mcr_bench.datasets._verify import verification_of
+from mcr_bench.datasets._verify_text import text_of
 from mcr_bench.datasets.base import Preparation
 from mcr_bench.datasets.cremad import Cremad
 from mcr_bench.tests import cremad_files, official_trees
@@ -171,7 +173,7 @@ def test_sound_and_video_of_other_kinds_are_prepared(tmp_path: Path) -> None:
     assert "note: VideoFlash: 1 clip as .mp4 instead of .flv" in report
     assert "note: AudioWAV: 1 clip as .mp3 instead of .wav" in report
     assert f"{three}.mkv: cannot be decoded" in report
-    assert "note: VideoFlash: 1 clip as .mp4 instead of .flv" in data.verify(False).text
+    assert "note: VideoFlash: 1 clip as .mp4 instead of .flv" in text_of(verification_of(data, False))
 
 
 def test_a_folder_of_frames_may_be_called_as_its_clip(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
 from mcr_bench.bench import registry, training
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.evaluation import Evaluation
+from mcr_bench.bench.evaluated import Evaluation
 from mcr_bench.bench.executors.events import Job
 from mcr_bench.bench.presets import presets_of
 from mcr_bench.bench.settings import build

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.datasets import _rows
-from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._rows import CachedRows, Plain, Standardised, View, standardised_view
 from mcr_bench.datasets.base import Modality, Split, Splits, standardise
 from mcr_bench.datasets.media.views import Frames

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mcr_bench.bench.figures.sweep import sweep_figure
-from mcr_bench.bench.report.lines import Comparison
+from mcr_bench.bench.report.compared import Comparison
 from mcr_bench.bench.report.sweeps import sweep_table, sweeps
 from mcr_bench.tests.figure_rows import compared, line, look, words
 

@@ -8,7 +8,8 @@ from mcr_bench.bench.commands.output import nothing_in
 from mcr_bench.bench.commands.reading import finished_comparisons
 from mcr_bench.bench.report.claim_tables import claim_tables
 from mcr_bench.bench.report.claims import claims
-from mcr_bench.bench.report.lines import Row, comparisons
+from mcr_bench.bench.report.compared import Row
+from mcr_bench.bench.report.lines import comparisons
 from mcr_bench.bench.report.published_table import published_tables
 from mcr_bench.bench.report.ranking import rank_datasets, rank_table
 from mcr_bench.bench.report.sizes import split_sizes

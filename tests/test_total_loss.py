@@ -10,12 +10,14 @@ from torch import Tensor
 
 from mcr_bench.bench import registry
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.evaluation import Evaluation, better, evaluate
+from mcr_bench.bench.evaluated import Evaluation
+from mcr_bench.bench.evaluation import better, evaluate
 from mcr_bench.bench.executors.events import EpochDone, Event, Job, RunDone
 from mcr_bench.bench.metrics import higher_is_better
 from mcr_bench.bench.models.multimodal import Outputs
-from mcr_bench.bench.plan import Request, make_plan
+from mcr_bench.bench.plan import make_plan
 from mcr_bench.bench.probes import Probes
+from mcr_bench.bench.request import Request
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing import NAMES, make_fit
 from mcr_bench.bench.training import fit_run

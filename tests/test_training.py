@@ -12,7 +12,8 @@ from mcr_bench.bench import registry, training
 from mcr_bench.bench.checkpoints import load_weights
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors.events import EpochDone, Event, Job, RunDone
-from mcr_bench.bench.plan import Request, make_plan
+from mcr_bench.bench.plan import make_plan
+from mcr_bench.bench.request import Request
 from mcr_bench.bench.runs import RunSpec
 from mcr_bench.bench.training import Training, fit_run, start, train_epoch
 from mcr_bench.datasets.base import Split

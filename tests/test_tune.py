@@ -9,8 +9,9 @@ import pytest
 
 from mcr_bench.bench import registry
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.plan import Request, make_plan
+from mcr_bench.bench.plan import make_plan
 from mcr_bench.bench.presets import preset_of
+from mcr_bench.bench.request import Request
 from mcr_bench.bench.settings import Space, setting
 from mcr_bench.bench.tuning.budget import budget_curves
 from mcr_bench.bench.tuning.request import FIRST_SEED

@@ -15,9 +15,10 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors import local
 from mcr_bench.bench.executors.events import Outcome
 from mcr_bench.bench.figures.catalog import Sources, all_figures
-from mcr_bench.bench.plan import Request, make_plan
+from mcr_bench.bench.plan import make_plan
 from mcr_bench.bench.presets import preset_of
 from mcr_bench.bench.report.html.across import budgets_markup
+from mcr_bench.bench.request import Request
 from mcr_bench.bench.runs import RunSpec
 from mcr_bench.bench.tracking import Record
 from mcr_bench.bench.tuning import search

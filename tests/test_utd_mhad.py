@@ -12,6 +12,7 @@ from scipy.io import savemat
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.registry import dataset
 from mcr_bench.datasets._utd_raw import resample
+from mcr_bench.datasets._verify import verification_of
 from mcr_bench.datasets.base import Preparation
 from mcr_bench.datasets.utd_mhad import UtdMhad
 
@@ -214,7 +215,7 @@ def test_a_split_without_clips_is_refused_when_loaded(tmp_path: Path) -> None:
         *(f"  loso, fold {fold}: no clip in validation and test" for fold in range(4, 8)),
         "  loso, fold 8: no clip in test",
     ]
-    (_, [halves]), (_, turns) = data.verify().protocols
+    (_, [halves]), (_, turns) = verification_of(data, False).protocols
     assert (halves.sizes, halves.empty) == ({"train": 4, "val": 0, "test": 2, "": 0}, ["validation"])
     assert [fold.empty for fold in turns[:3]] == [[], [], ["validation"]]
     assert len(data.load("loso", 1, 0, ("inertial",)).train) == 2
@@ -272,9 +273,9 @@ def test_arrays_without_their_manifest_are_not_verified(tmp_path: Path, content:
     manifest = data.location / "manifest.json"
     manifest.unlink() if content is None else manifest.write_text(content)
     with pytest.raises(UserError, match=r"manifest\.json' is no manifest .*Run `mcr-bench data prepare utd-mhad"):
-        data.verify()
+        verification_of(data, False)
     data.prepare(Preparation(tmp_path / "raw"))
-    assert data.verify(content=True).damaged == []
+    assert verification_of(data, True).damaged == []
 
 
 def test_another_file_in_the_place_of_the_arrays_is_damage(tmp_path: Path) -> None:
@@ -283,7 +284,7 @@ def test_another_file_in_the_place_of_the_arrays_is_damage(tmp_path: Path) -> No
     found = dict(np.load(file))
     found["x_inertial"][3] += 1
     np.savez(file, **found)
-    assert len(UtdMhad(data.location).verify(content=True).damaged or ()) == 16
+    assert len(verification_of(UtdMhad(data.location), True).damaged or ()) == 16
 
 
 def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

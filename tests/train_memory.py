@@ -19,13 +19,14 @@ import numpy as np
 import torch
 
 from mcr_bench.bench import registry
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.executors.events import Event, Job, RunDone
-from mcr_bench.bench.plan import Request, make_plan
+from mcr_bench.bench.plan import make_plan
+from mcr_bench.bench.request import Request
 from mcr_bench.bench.settings import setting
 from mcr_bench.bench.training import fit_run
 from mcr_bench.datasets._cache import Cache
 from mcr_bench.datasets._clips import ClipDataset, Rule
-from mcr_bench.datasets._npz import Array
 from mcr_bench.datasets._recipe import Clip, Field, Recipe, Scan
 from mcr_bench.datasets._rows import Plain, View
 from mcr_bench.datasets.base import Card, Modality, Preparation

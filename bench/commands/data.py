@@ -14,7 +14,7 @@ from mcr_bench.bench.arguments import parse_settings
 from mcr_bench.bench.console import SafeConsole
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.executors.pool import default_jobs
-from mcr_bench.bench.plan import make_dataset
+from mcr_bench.bench.making import make_dataset
 from mcr_bench.bench.presets import preset_of
 from mcr_bench.bench.resolve import layered, resolve_dataset
 from mcr_bench.bench.settings import declared

@@ -11,7 +11,7 @@ from mcr_bench.bench.errors import unknown
 from mcr_bench.bench.figures.catalog import CARDS, Drawn, Sources, all_figures
 from mcr_bench.bench.figures.style import rendered, write_files
 from mcr_bench.bench.guard import attempt
-from mcr_bench.bench.report.lines import Comparison
+from mcr_bench.bench.report.compared import Comparison
 from mcr_bench.bench.tracking import Record
 from mcr_bench.bench.tuning.budget import budget_curves
 

@@ -15,9 +15,11 @@ from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.guard import attempt
 from mcr_bench.bench.metrics import REGRESSION
 from mcr_bench.bench.report.claim_tables import baseline_command, claim_data, claim_tables, power_lines, summary
-from mcr_bench.bench.report.claims import ALPHA, Claims, baseline_of, claims, leading
+from mcr_bench.bench.report.claimed import ALPHA, Claims
+from mcr_bench.bench.report.claims import baseline_of, claims, leading
+from mcr_bench.bench.report.compared import Comparison, Row
 from mcr_bench.bench.report.floors import with_floors
-from mcr_bench.bench.report.lines import Comparison, Row, comparisons
+from mcr_bench.bench.report.lines import comparisons
 from mcr_bench.bench.report.published_table import published_tables
 from mcr_bench.bench.report.ranking import rank_data, rank_datasets, rank_table
 from mcr_bench.bench.report.sweeps import sweep_table, sweeps

@@ -10,11 +10,11 @@ from mcr_bench.bench.commands.drawing import figures_of
 from mcr_bench.bench.commands.output import say
 from mcr_bench.bench.commands.reading import claims_or_why, finished_comparisons, published_of
 from mcr_bench.bench.guard import attempt
+from mcr_bench.bench.report.compared import Comparison
 from mcr_bench.bench.report.floors import with_floors
 from mcr_bench.bench.report.html.contents import Contents, Section, environment_of
 from mcr_bench.bench.report.html.page import write_report
 from mcr_bench.bench.report.html.pictures import pictures_of
-from mcr_bench.bench.report.lines import Comparison
 from mcr_bench.bench.report.published_table import MARGIN
 from mcr_bench.bench.report.ranking import rank_datasets
 from mcr_bench.bench.report.sweeps import sweep_table, sweeps

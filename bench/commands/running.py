@@ -13,13 +13,15 @@ from mcr_bench.bench.executors.local import execute
 from mcr_bench.bench.executors.pool import default_jobs
 from mcr_bench.bench.experiment import Experiment, read_experiment
 from mcr_bench.bench.guard import attempt
-from mcr_bench.bench.plan import Plan, Request
+from mcr_bench.bench.plan import Plan
 from mcr_bench.bench.report import terminal
 from mcr_bench.bench.report.cards import grid_text
+from mcr_bench.bench.report.compared import Row
 from mcr_bench.bench.report.floors import with_floors
-from mcr_bench.bench.report.lines import Row, asked_under, comparisons
+from mcr_bench.bench.report.lines import asked_under, comparisons
 from mcr_bench.bench.report.progress import observer
 from mcr_bench.bench.report.table import Table, comparison_table
+from mcr_bench.bench.request import Request
 from mcr_bench.bench.tracking import Record
 
 

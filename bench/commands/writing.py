@@ -10,9 +10,9 @@ from mcr_bench.bench.commands.reading import finished_comparisons, tables_of
 from mcr_bench.bench.commands.written import forget_outdated, writing
 from mcr_bench.bench.console import SafeConsole
 from mcr_bench.bench.experiment import Experiment
+from mcr_bench.bench.report.compared import Comparison, Row
 from mcr_bench.bench.report.export import write_tables
 from mcr_bench.bench.report.floors import with_floors
-from mcr_bench.bench.report.lines import Comparison, Row
 from mcr_bench.bench.report.published_table import MARGIN, check_margin
 from mcr_bench.bench.report.table import Table
 from mcr_bench.bench.report.terminal import print_tables

@@ -14,7 +14,8 @@ from mcr_bench.bench.executors.events import Job, RunDone
 from mcr_bench.bench.executors.local import ENTRY
 from mcr_bench.bench.executors.pool import Worker
 from mcr_bench.bench.perf import reference_method, report_ratio
-from mcr_bench.bench.plan import Request, make_plan
+from mcr_bench.bench.plan import make_plan
+from mcr_bench.bench.request import Request
 from mcr_bench.bench.runs import RunSpec
 from mcr_bench.bench.training import fit_run
 

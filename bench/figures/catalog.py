@@ -23,7 +23,7 @@ from mcr_bench.bench.figures.sweep import sweep_figure
 from mcr_bench.bench.figures.values import without_roles
 from mcr_bench.bench.guard import attempt
 from mcr_bench.bench.metrics import CLASSIFICATION
-from mcr_bench.bench.report.lines import Comparison, role_of
+from mcr_bench.bench.report.compared import Comparison, role_of
 from mcr_bench.bench.report.names import cut_all
 from mcr_bench.bench.report.ranking import rank_datasets
 from mcr_bench.bench.report.sweeps import sweeps

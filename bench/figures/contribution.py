@@ -29,7 +29,7 @@ from mcr_bench.bench.figures.values import (
     without_roles,
 )
 from mcr_bench.bench.report.claim_notes import folds_note
-from mcr_bench.bench.report.lines import Comparison, Row
+from mcr_bench.bench.report.compared import Comparison, Row
 
 BAR = 0.62
 

@@ -30,7 +30,7 @@ from mcr_bench.bench.figures.values import (
 )
 from mcr_bench.bench.report.claim_notes import folds_note
 from mcr_bench.bench.report.claims import baseline_of, paired_against
-from mcr_bench.bench.report.lines import Comparison
+from mcr_bench.bench.report.compared import Comparison
 from mcr_bench.bench.statistics.paired import Paired
 from mcr_bench.bench.statistics.power import shortfall
 

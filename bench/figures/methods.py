@@ -22,7 +22,7 @@ from mcr_bench.bench.figures.values import (
     runs_note,
 )
 from mcr_bench.bench.report.claim_notes import folds_note
-from mcr_bench.bench.report.lines import Comparison
+from mcr_bench.bench.report.compared import Comparison
 
 STACK = 5  # single runs lie on so many heights, so that equal values stay apart
 WIDER = 2.5  # unimodal lines may widen the axis by this factor; beyond, they are written at its edge

@@ -34,7 +34,8 @@ from mcr_bench.bench.figures.values import (
     runs_note,
 )
 from mcr_bench.bench.report.claim_notes import folds_note
-from mcr_bench.bench.report.lines import Comparison, Row, modalities_of
+from mcr_bench.bench.report.compared import Comparison, Row
+from mcr_bench.bench.report.lines import modalities_of
 from mcr_bench.bench.report.table import baseline_of_costs
 
 PASSES = "encoder passes per step"

@@ -22,7 +22,7 @@ from mcr_bench.bench.figures.style import (
     styled,
 )
 from mcr_bench.bench.figures.values import Unit, first_metric, without_roles
-from mcr_bench.bench.report.lines import Comparison, Row
+from mcr_bench.bench.report.compared import Comparison, Row
 
 Curve = Sequence[tuple[int, float]]
 Curves = Mapping[str, Curve]  # metric -> its (epoch, value), one per epoch

@@ -32,7 +32,8 @@ from mcr_bench.bench.figures.values import (
     runs_note,
 )
 from mcr_bench.bench.report.claim_notes import folds_note
-from mcr_bench.bench.report.lines import Comparison, modalities_of, role_of
+from mcr_bench.bench.report.compared import Comparison, role_of
+from mcr_bench.bench.report.lines import modalities_of
 from mcr_bench.bench.report.sweeps import Sweep
 
 BAYES = "data/bayes_accuracy"

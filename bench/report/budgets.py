@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mcr_bench.bench.report.lines import Comparison, Row, settings_of
+from mcr_bench.bench.report.compared import Comparison, Row, settings_of
 from mcr_bench.bench.training_settings import BUDGET, asked_budget
 
 

@@ -4,10 +4,11 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from mcr_bench.bench.report.budgets import budget_of, other_budgets
-from mcr_bench.bench.report.lines import Comparison, Row, overlap_of, pairs_of, several_folds
+from mcr_bench.bench.report.compared import Comparison, Row
+from mcr_bench.bench.report.lines import overlap_of, pairs_of, several_folds
 
 if TYPE_CHECKING:
-    from mcr_bench.bench.report.claims import Against
+    from mcr_bench.bench.report.claimed import Against
 
 OVERLAP = "the folds' training parts overlap"
 

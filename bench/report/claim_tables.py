@@ -6,9 +6,10 @@ from math import isfinite, isinf, isnan
 from typing import Any
 
 from mcr_bench.bench.report.budgets import unconverged_notes
-from mcr_bench.bench.report.claims import Against, Claims, cannot, leading
+from mcr_bench.bench.report.claimed import Against, Claims
+from mcr_bench.bench.report.claims import cannot, leading
+from mcr_bench.bench.report.compared import Comparison, Row, settings_of
 from mcr_bench.bench.report.floors import floor_notes, floor_of, not_above
-from mcr_bench.bench.report.lines import Comparison, Row, settings_of
 from mcr_bench.bench.report.sample_tests import SampleTests
 from mcr_bench.bench.report.sizes import sizes_note
 from mcr_bench.bench.report.table import Cell, Table

@@ -6,7 +6,8 @@ from math import isfinite
 from statistics import fmean, stdev
 
 from mcr_bench.bench.floor import FLOOR
-from mcr_bench.bench.report.lines import LOWER_IS_BETTER, Comparison, Row, pairs_of
+from mcr_bench.bench.report.compared import LOWER_IS_BETTER, Comparison, Row
+from mcr_bench.bench.report.lines import pairs_of
 
 Pair = tuple[int, int]
 ReadFloors = Callable[[list[str]], Mapping[str, Mapping[str, float]]]

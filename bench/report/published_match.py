@@ -7,7 +7,8 @@ from math import isfinite, sqrt
 from mcr_bench.bench import registry
 from mcr_bench.bench.presets import presets_of
 from mcr_bench.bench.record.runs import asked_presets
-from mcr_bench.bench.report.lines import Row, current, modalities_of, overlap_of
+from mcr_bench.bench.report.compared import Row
+from mcr_bench.bench.report.lines import current, modalities_of, overlap_of
 from mcr_bench.bench.report.published import Column, Number, Ours, PublishedMethod, PublishedTable
 from mcr_bench.bench.report.sizes import split_sizes
 from mcr_bench.bench.statistics.intervals import Interval, mean_interval

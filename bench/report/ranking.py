@@ -12,7 +12,7 @@ from mcr_bench.bench import registry
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.presets import presets_of
 from mcr_bench.bench.report.budgets import same_budget
-from mcr_bench.bench.report.lines import LOWER_IS_BETTER, Comparison, Row
+from mcr_bench.bench.report.compared import LOWER_IS_BETTER, Comparison, Row
 from mcr_bench.bench.report.sizes import sizes_note
 from mcr_bench.bench.report.table import Cell, Table
 from mcr_bench.bench.statistics.ranks import Ranks, rank

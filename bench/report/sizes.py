@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from mcr_bench.bench.report.lines import Row
+from mcr_bench.bench.report.compared import Row
 
 PARTS = (("training", "data/train_samples"), ("validation", "data/val_samples"), ("test", "data/test_samples"))
 LISTED = 6  # folds whose sizes are written out

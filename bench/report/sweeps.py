@@ -8,9 +8,11 @@ from statistics import fmean
 
 from mcr_bench.bench.report.budgets import other_budgets
 from mcr_bench.bench.report.claim_notes import folds_note
-from mcr_bench.bench.report.claims import Pair, baseline_of, values_of
+from mcr_bench.bench.report.claimed import Pair
+from mcr_bench.bench.report.claims import baseline_of, values_of
+from mcr_bench.bench.report.compared import SHARES, Comparison, Row
 from mcr_bench.bench.report.floors import floor_notes, floor_of
-from mcr_bench.bench.report.lines import SHARES, Comparison, Row, modalities_of, overlap_of, pairs_of
+from mcr_bench.bench.report.lines import modalities_of, overlap_of, pairs_of
 from mcr_bench.bench.report.sizes import sizes_note
 from mcr_bench.bench.report.table import Cell, Table
 from mcr_bench.bench.report.versions import dials_of

@@ -7,8 +7,8 @@ from typing import Any
 
 from mcr_bench.bench.missing import missing_of
 from mcr_bench.bench.report.budgets import training_notes
+from mcr_bench.bench.report.compared import LOWER_IS_BETTER, Comparison, Row, settings_of
 from mcr_bench.bench.report.floors import floor_notes, floor_of
-from mcr_bench.bench.report.lines import LOWER_IS_BETTER, Comparison, Row, settings_of
 from mcr_bench.bench.report.sizes import sizes_note
 
 Cell = str | float | int | None

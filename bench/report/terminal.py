@@ -11,7 +11,7 @@ from rich.text import Text
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.printable import printable
-from mcr_bench.bench.report.lines import Row
+from mcr_bench.bench.report.compared import Row
 from mcr_bench.bench.report.table import Table
 from mcr_bench.bench.report.versions import SHORT
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mcr_bench.bench.report.lines import Comparison, Row
+    from mcr_bench.bench.report.compared import Comparison, Row
 
 SHORT = 8  # characters of a fingerprint that tell data apart
 DIAL = "dataset."

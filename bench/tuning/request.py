@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from mcr_bench.bench import registry
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.making import make_dataset
 from mcr_bench.bench.metrics import metric
-from mcr_bench.bench.plan import Plan, Request, make_dataset, make_plan
+from mcr_bench.bench.plan import Plan, make_plan
 from mcr_bench.bench.presets import preset_of, presets_of, user_presets
+from mcr_bench.bench.request import Request
 from mcr_bench.bench.resolve import layered
 from mcr_bench.bench.settings import Declared, Value
 from mcr_bench.bench.tuning.result import Search

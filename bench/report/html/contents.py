@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mcr_bench.bench.report.claims import Claims
-from mcr_bench.bench.report.lines import Comparison, Row
+from mcr_bench.bench.report.claimed import Claims
+from mcr_bench.bench.report.compared import Comparison, Row
 from mcr_bench.bench.report.table import Table
 
 if TYPE_CHECKING:
