@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.inventory import Inventory, parts_of
 from mcr_bench.bench.problem.facts import Facts, Modality, Protocol
+from mcr_bench.bench.problem.inventory import Inventory, parts_of
+from mcr_bench.bench.problem.overlaps import Parts
 from mcr_bench.bench.problem.samples import Batch, Inputs, Rows, Split, Splits, require_spread, standardise, target_of
-from mcr_bench.bench.settings import Value
-from mcr_bench.datasets._audit import Parts
+from mcr_bench.bench.settings.declared import Value
 
 __all__ = [
     "Batch",

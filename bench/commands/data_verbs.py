@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
+from mcr_bench.bench.audit.info import info_of
+from mcr_bench.bench.audit.verify import verification_of
+from mcr_bench.bench.audit.verify_text import data_of, text_of
 from mcr_bench.bench.commands.options import AsJson, DataRoot, DatasetName, Dials, PresetName
 from mcr_bench.bench.commands.output import print_json, say
 from mcr_bench.bench.commands.verb import verb
-from mcr_bench.datasets._info import info_of
-from mcr_bench.datasets._verify import verification_of
-from mcr_bench.datasets._verify_text import data_of, text_of
 
 data_app = typer.Typer(help="Say what data to bring, prepare it, and verify it.", no_args_is_help=True)
 

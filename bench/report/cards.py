@@ -6,16 +6,16 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mcr_bench.bench import registry
+from mcr_bench.bench.audit.info import info_of, preparation_of
+from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.catalog.making import make_dataset
+from mcr_bench.bench.catalog.presets import preset_of, presets_of, user_labels, user_presets
+from mcr_bench.bench.catalog.resolve import resolve_dataset
 from mcr_bench.bench.errors import UserError, unknown
-from mcr_bench.bench.making import make_dataset
 from mcr_bench.bench.models.build import encoder_kind
-from mcr_bench.bench.overview import overview
-from mcr_bench.bench.presets import preset_of, presets_of, user_labels, user_presets
+from mcr_bench.bench.planning.overview import overview
 from mcr_bench.bench.printable import printable
-from mcr_bench.bench.resolve import resolve_dataset
-from mcr_bench.bench.settings import declared
-from mcr_bench.datasets._info import info_of, preparation_of
+from mcr_bench.bench.settings.declared import declared
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset

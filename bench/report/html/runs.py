@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from mcr_bench.bench.report.compared import Comparison, Row
+from mcr_bench.bench.analysis.compared import Comparison, Row
 from mcr_bench.bench.report.html.markup import Markup, definitions, fold, join, tag
 from mcr_bench.bench.report.html.tables import Line, grid
 
