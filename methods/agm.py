@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.models.multimodal import Outputs
-from mcr_bench.bench.settings import Space, setting
+from mcr_bench.bench.settings.declared import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method, Needs, Neutral, Reference
 from mcr_bench.methods.terms.attribution import agm_coefficients, attribute
@@ -39,7 +39,7 @@ class Agm(Method):
     reference: ClassVar[Reference] = Reference(
         "Boosting Multi-modal Model Performance with Adaptive Gradient Modulation", "ICCV 2023", "2308.07686"
     )
-    needs: ClassVar[Needs] = Needs(at_least=2)
+    needs: ClassVar[Needs] = Needs(own_features=True, at_least=2)
     neutral: ClassVar[tuple[Neutral, ...]] = (
         Neutral({"alpha": 0.0, "clip": False}, "joint", 1e-9, "attribution adds the same terms in another order"),
     )

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor
 
+from mcr_bench.bench.fit.returns import checked_losses, checked_outputs
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
-from mcr_bench.bench.returns import checked_losses, checked_outputs
 from mcr_bench.datasets.base import Batch, Facts
 
 if TYPE_CHECKING:
-    from mcr_bench.bench.evaluation import Evaluation
-    from mcr_bench.bench.fit import Fit
+    from mcr_bench.bench.fit.evaluated import Evaluation
+    from mcr_bench.bench.fit.fit import Fit
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Needs:
     """What a method needs of model and data; the harness skips it, with the reason, where a need is not met.
 
     own_heads: the method trains the own unimodal heads (otherwise reports come from probe heads trained apart).
+    own_features: it gives the fusion head features of its own making, so a head that reads the encoders' tokens or
+    stages beside them cannot serve.
     """
 
     own_heads: bool = False
@@ -38,6 +40,7 @@ class Needs:
     classification: bool = False
     at_least: int = 1
     at_most: int = 99
+    own_features: bool = False
 
     def unmet(self, modalities: int, regression: bool) -> str | None:
         """Which need so many modalities and this kind of target do not meet, in words; None where they meet all."""

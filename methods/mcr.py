@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
-from mcr_bench.bench.settings import Space, setting
+from mcr_bench.bench.settings.declared import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method, Needs, Neutral, Reference, Requirement
 from mcr_bench.methods.terms import game
@@ -39,7 +39,7 @@ class MCR(Method):
     reference: ClassVar[Reference] = Reference(
         "Balancing Multimodal Training Through Game-Theoretic Regularization", "NeurIPS 2025", "2411.07335"
     )
-    needs: ClassVar[Needs] = Needs(own_heads=True, at_least=2)
+    needs: ClassVar[Needs] = Needs(own_heads=True, own_features=True, at_least=2)
     neutral: ClassVar[tuple[Neutral, ...]] = (
         Neutral({**OFF, "lambda_uni": 0}, equals="joint"),
         Neutral({**OFF, "lambda_uni": 1}, equals="multi-loss"),

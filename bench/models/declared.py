@@ -7,9 +7,9 @@ from torch import nn
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.fusion import Fusion
-from mcr_bench.bench.settings import Declared, Value, declared, resolve
-from mcr_bench.bench.training_settings import EncoderSettings, ModelSettings
-from mcr_bench.datasets.base import Modality
+from mcr_bench.bench.problem.facts import Modality
+from mcr_bench.bench.settings.declared import Declared, Value, declared, resolve
+from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings
 
 Values = Mapping[str, Value]
 SIZES = ("width", "depth", "dropout")  # what every encoder of the harness has
@@ -96,8 +96,8 @@ class FusionKind:
     library: str = ""
     digest: str = ""
     origin: str = ""
-    check: Callable[["Mapping[str, Encoder]", Mapping[str, Modality], int, int, Values], frozenset[str]] = (
-        lambda *_: frozenset()
+    check: Callable[["Mapping[str, Encoder]", Mapping[str, Modality], int, int, Values], frozenset[str]] = lambda *_: (
+        frozenset()
     )
 
 

@@ -18,9 +18,11 @@ class Fusion(nn.Module):
     """A fusion head. `slices[m]` belong to modality m, everything else is shared.
 
     `bias` is the bias of the fused logits of an additive head, None otherwise.
+    reads: what of "tokens" and "stages" its `forward` takes beside the features.
     """
 
     additive: bool = False
+    reads: tuple[str, ...] = ()
     bias: nn.Parameter | None
 
     def __init__(self) -> None:

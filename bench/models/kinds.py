@@ -6,8 +6,8 @@ from functools import cache
 from typing import TypeVar
 
 from mcr_bench.bench.errors import unknown
-from mcr_bench.bench.models.declared import EncoderKind, FusionKind
-from mcr_bench.datasets.base import Modality
+from mcr_bench.bench.models.declared import OF_WEIGHTS, EncoderKind, FusionKind
+from mcr_bench.bench.problem.facts import Modality
 
 ROOM = "mcr_bench.bench.models"
 T = TypeVar("T")
@@ -37,6 +37,11 @@ def fusion_kind_of(name: str) -> FusionKind:
     if name not in fusion_kinds():
         raise unknown("fusion", name, fusion_kinds())
     return fusion_kinds()[name]
+
+
+def pretrained() -> tuple[str, ...]:
+    """The encoders that may start from pre-trained weights."""
+    return tuple(name for name, kind in encoder_kinds().items() if set(OF_WEIGHTS) <= kind.settings.keys())
 
 
 def fitting(modality: Modality) -> list[EncoderKind]:

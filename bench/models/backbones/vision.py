@@ -21,7 +21,7 @@ from mcr_bench.bench.models.backbones.whole import (
 )
 from mcr_bench.bench.models.frames import FrameEncoder
 from mcr_bench.bench.models.over_time import mask_of
-from mcr_bench.bench.training_settings import EncoderSettings
+from mcr_bench.bench.settings.training import EncoderSettings
 
 TUBELET = (2, 16, 16)
 POSITIONS = "embeddings.position_embeddings"
@@ -66,7 +66,7 @@ class VivitEncoder(nn.Module):
         features: Tensor = self.project(self.whole(values).last_hidden_state[:, 0])
         return features
 
-    def tokens(self, values: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+    def tokens(self, values: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Features (B, 1 + S, d) of the class token and of every place, and a mask (B, 1 + S) that is True."""
         found: Tensor = self.project(self.whole(values).last_hidden_state)
         return found, mask_of(found, None)

@@ -4,7 +4,7 @@ from torch import nn
 
 from mcr_bench.bench.models.backbones.conformer import ConformerEncoder
 from mcr_bench.bench.models.declared import SIZES, EncoderKind, Values, as_encoder_settings, encoder_settings
-from mcr_bench.datasets.base import Modality
+from mcr_bench.bench.problem.facts import Modality
 
 
 def make(modality: Modality, out: int, values: Values) -> nn.Module:

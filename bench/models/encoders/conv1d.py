@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mcr_bench.bench.models.declared import SIZES, EncoderKind, Values, as_encoder_settings, encoder_settings
 from mcr_bench.bench.models.layers import STRIDE, activated, draw_he
 from mcr_bench.bench.models.over_time import PARTS, mask_of, mean_over_parts, without_padding
-from mcr_bench.datasets.base import Modality
+from mcr_bench.bench.problem.facts import Modality
 
 KERNEL = 9
 

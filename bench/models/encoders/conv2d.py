@@ -7,13 +7,13 @@ from torch import nn
 from mcr_bench.bench.models.declared import SIZES, EncoderKind, Values, as_encoder_settings, encoder_settings
 from mcr_bench.bench.models.frames import FrameEncoder
 from mcr_bench.bench.models.layers import STRIDE, activated, draw_he
-from mcr_bench.datasets.base import Modality
+from mcr_bench.bench.problem.facts import Modality
 
 KERNEL = 5
 
 
 class Convolution2d(nn.Conv2d):
-    """A strided convolution over an image, He normal: without normalisation, deeper stacks otherwise lose the signal."""
+    """A strided convolution over an image, He normal as `conv1d`'s: without it, deeper stacks lose the signal."""
 
     def __init__(self, channels: int, out: int) -> None:
         super().__init__(channels, out, KERNEL, STRIDE, KERNEL // 2)

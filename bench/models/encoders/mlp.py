@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mcr_bench.bench.models.declared import ANY, SIZES, EncoderKind, Values, as_encoder_settings, encoder_settings
 from mcr_bench.bench.models.layers import activated
-from mcr_bench.datasets.base import Modality
+from mcr_bench.bench.problem.facts import Modality
 
 
 class MLP(nn.Module):

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from mcr_bench.bench.models.declared import SIZES, EncoderKind, Values, as_encoder_settings, encoder_settings
 from mcr_bench.bench.models.frames import FrameEncoder
-from mcr_bench.datasets.base import Modality
+from mcr_bench.bench.problem.facts import Modality
 
 STAGES = (3, 5, 7, 9, 11)  # the layers of the trunk that end the stem and the four stages
 

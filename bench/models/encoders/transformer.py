@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mcr_bench.bench.models.declared import SIZES, EncoderKind, Values, as_encoder_settings, encoder_settings
 from mcr_bench.bench.models.over_time import mask_of, mean_over_time, time_mask, without_padding
-from mcr_bench.datasets.base import Modality
+from mcr_bench.bench.problem.facts import Modality
 
 HEAD_SIZE, MOST_HEADS = 8, 8
 

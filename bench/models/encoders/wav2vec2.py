@@ -3,8 +3,15 @@
 from torch import nn
 
 from mcr_bench.bench.models.backbones.speech import SpeechEncoder, is_speech
-from mcr_bench.bench.models.declared import OF_WEIGHTS, SIZES, EncoderKind, Values, as_encoder_settings, encoder_settings
-from mcr_bench.datasets.base import Modality
+from mcr_bench.bench.models.declared import (
+    OF_WEIGHTS,
+    SIZES,
+    EncoderKind,
+    Values,
+    as_encoder_settings,
+    encoder_settings,
+)
+from mcr_bench.bench.problem.facts import Modality
 
 
 def make(modality: Modality, out: int, values: Values) -> nn.Module:
