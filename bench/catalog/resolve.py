@@ -48,13 +48,15 @@ def resolve_run(
     dataset: "type[Dataset]",
     modalities: tuple[str, ...],
     chosen: Collection[str] | None = None,
+    owners: Collection[str] | None = None,
 ) -> Resolved:
     """All settings of one run of method `cls`; a method's own table (`NAME.key`) wins over the common ones.
 
     modalities: all that the dataset offers, whichever of them the run keeps. chosen: the keys of `values` that the user
-    has set, the others being a preset's; None where all are the user's.
+    has set, the others being a preset's; None where all are the user's. owners: every method whose name may begin a
+    setting, by default those of the registry.
     """
-    layers = _sort(values, cls, dataset, modalities)
+    layers = _sort(values, cls, dataset, modalities, _owners(owners))
     mine = [key.removeprefix(f"{cls.name}.") for key in (values if chosen is None else chosen)]
     for key in layers.encoder:
         if "." in key and key.partition(".")[0] not in modalities:
@@ -67,33 +69,44 @@ def resolve_run(
     )
 
 
-def layered(preset: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+def layered(
+    preset: Mapping[str, Any], chosen: Mapping[str, Any], owners: Collection[str] | None = None
+) -> dict[str, Any]:
     """The user's settings over a preset's; the preset's narrower ones give way too, or a choice would do nothing.
 
     `optimizer.lr` takes the place of a preset's `METHOD.optimizer.lr`, `encoder.width` of its `encoder.MODALITY.width`.
     """
-    return {k: v for k, v in preset.items() if chosen.keys().isdisjoint(_wider(k))} | dict(chosen)
+    names = _owners(owners)
+    return {k: v for k, v in preset.items() if chosen.keys().isdisjoint(_wider(k, names))} | dict(chosen)
 
 
-def _wider(key: str) -> set[str]:
+def _owners(owners: Collection[str] | None) -> Collection[str]:
+    return registry.setting_owners() if owners is None else owners
+
+
+def _wider(key: str, owners: Collection[str]) -> set[str]:
     head, _, rest = key.partition(".")
-    keys = {rest} | _wider(rest) if head in registry.setting_owners() else set()
+    keys = {rest} | _wider(rest, owners) if head in owners else set()
     parts = key.split(".")
     return keys | ({f"encoder.{parts[2]}"} if head == "encoder" and len(parts) == 3 else set())
 
 
-def concerns(key: str, names: set[str], modalities: tuple[str, ...]) -> bool:
+def concerns(key: str, names: set[str], modalities: tuple[str, ...], owners: Collection[str] | None = None) -> bool:
     """Whether a dotted setting bears on a run of these modalities of the methods `names` (also those it depends on)."""
     head, _, rest = key.partition(".")
-    if head in registry.setting_owners():
-        return head in names and concerns(rest, names, modalities)
+    if head in _owners(owners):
+        return head in names and concerns(rest, names, modalities, owners)
     return not key.startswith("encoder.") or rest.count(".") == 0 or rest.partition(".")[0] in modalities
 
 
 def _sort(
-    values: Mapping[str, Any], cls: "type[Method]", dataset: "type[Dataset]", modalities: tuple[str, ...]
+    values: Mapping[str, Any],
+    cls: "type[Method]",
+    dataset: "type[Dataset]",
+    modalities: tuple[str, ...],
+    owners: Collection[str],
 ) -> Layers:
-    layers, own, others = Layers(), {}, registry.setting_owners() - {cls.name}
+    layers, own, others = Layers(), {}, set(owners) - {cls.name}
     for key, value in values.items():
         head, _, rest = key.partition(".")
         if head == cls.name:

@@ -22,6 +22,13 @@ class Place(NamedTuple):
     path: Path
     cls: str | None
 
+    @staticmethod
+    def of(text: str) -> "Place":
+        """The place that a text names, which must name one."""
+        place = place_of(text)
+        assert place is not None, f"'{text}' names no file"
+        return place
+
 
 def place_of(text: str) -> Place | None:
     """The file and class that a text names, None where it names no Python file."""
@@ -34,11 +41,10 @@ def class_in(text: str, base: type[T], kind: str, example: str) -> type[T]:
 
     base: what it must derive from. kind: what it is to be, as `encoder`. example: how one is named.
     """
-    place = place_of(text)
-    assert place is not None, f"'{text}' names no file"
+    place = Place.of(text)
     module = module_in(place.path, kind, example)
     if place.cls is None:
-        return _only(text, own_classes(module, base), base, kind)
+        return only(text, own_classes(module, base), base)
     found = getattr(module, place.cls, None)
     if found is None:
         defined = [c.__name__ for c in own_classes(module, object)]
@@ -77,13 +83,14 @@ def _imported(path: Path) -> ModuleType:
         raise UserError(f"file '{path}' cannot be imported: {in_words(error)}{relative_import(error)}") from error
 
 
-def _only(text: str, classes: Sequence[type[T]], base: type[T], kind: str) -> type[T]:
+def only(text: str, classes: Sequence[type[T]], base: type) -> type[T]:
+    """The one class of a module; UserError where there are none or several."""
     if len(classes) == 1:
         return classes[0]
+    count = f"'{text}' must define exactly one subclass of {_told(base)}, found {len(classes)}"
     if not classes:
-        raise UserError(f"{kind} file '{text}' defines no subclass of {_told(base)}.")
-    names = ", ".join(c.__name__ for c in classes)
-    raise UserError(f"{kind} file '{text}' defines several classes: {names}. Name one: {text}:{classes[0].__name__}.")
+        raise UserError(f"{count}.")
+    raise UserError(f"{count}: {', '.join(c.__name__ for c in classes)}. Name one: {text}:{classes[0].__name__}.")
 
 
 def _told(base: type) -> str:

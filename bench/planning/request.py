@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcr_bench.bench.catalog.presets import Preset
+from mcr_bench.bench.planning.classes import Classes, classes_of
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset, Facts, Protocol
@@ -36,6 +38,11 @@ class Request:
     title: str = ""
     locate: Callable[[str], str] = str
 
+    @cached_property
+    def classes(self) -> Classes:
+        """The classes that it names, looked up once; UserError for an unknown name unless it is `optional`."""
+        return classes_of(self.methods, self.datasets, self.optional)
+
 
 @dataclass
 class Scene:
@@ -43,6 +50,7 @@ class Scene:
 
     name: str
     data: "Dataset"
+    classes: Classes
     dials: dict[str, Any]
     facts: "Facts"
     protocol: "Protocol"

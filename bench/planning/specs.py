@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from mcr_bench.bench.catalog import nets, registry
+from mcr_bench.bench.catalog import nets
 from mcr_bench.bench.catalog.resolve import Resolved, concerns, resolve_run
 from mcr_bench.bench.core.digest import source_digest
 from mcr_bench.bench.fit.returns import asking, checked_list, checked_reason
@@ -32,7 +32,7 @@ def reason_against(
     needs = cls.needs
     if reason := needs.unmet(len(scene.modalities), scene.facts.task.regression):
         return reason
-    resolved = resolve_run(values, cls, type(scene.data), tuple(scene.facts.modalities), point)
+    resolved = resolve_run(values, cls, type(scene.data), tuple(scene.facts.modalities), point, scene.classes.owners)
     models = [_tried(resolved, scene, modalities) for modalities in _variants(cls, scene.modalities)]
     if needs.additive_fusion and not all(model.additive for model in models):
         return "needs an additive fusion head (model.fusion=late-linear)"
@@ -117,7 +117,7 @@ def _pattern(
     point: Mapping[str, str],
     modalities: tuple[str, ...],
 ) -> Pattern:
-    resolved = resolve_run(values, cls, type(scene.data), tuple(scene.facts.modalities), point)
+    resolved = resolve_run(values, cls, type(scene.data), tuple(scene.facts.modalities), point, scene.classes.owners)
     method = build(cls, resolved.method)
     encoders = {m: _of_key(_named(resolved.encoders[m], scene.facts.modalities[m])) for m in modalities}
     training = {**resolved.training, "monitor": _monitor(str(resolved.training["monitor"]), cls, scene)}
@@ -125,9 +125,9 @@ def _pattern(
         found = method.requires(modalities)
         requirements = checked_list(method, "requires", found, Requirement, '[Requirement("METHOD", ("audio",))]')
     needs = tuple(
-        _pattern(r.method, registry.method(r.method), scene, values, point, r.modalities) for r in requirements
+        _pattern(r.method, scene.classes.method(r.method), scene, values, point, r.modalities) for r in requirements
     )
-    names = {cls.name, *(r.method for r in requirements)}
+    names, owners = {cls.name, *(r.method for r in requirements)}, scene.classes.owners
     spec = RunSpec(
         method=cls.name,
         method_digest=source_digest(cls),
@@ -151,7 +151,7 @@ def _pattern(
         role=cls.role,
         preset=scene.preset.name,
         preset_origin=scene.preset.origin,
-        overrides=" ".join(f"{k}={v}" for k, v in point.items() if concerns(k, names, modalities)),
+        overrides=" ".join(f"{k}={v}" for k, v in point.items() if concerns(k, names, modalities, owners)),
         protocol_card=scene.protocol.card,
         metric=scene.protocol.metric,
         scales_gradients=cls.scales_gradients,

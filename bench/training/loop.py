@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.catalog import nets, registry
-from mcr_bench.bench.catalog.making import make_dataset
+from mcr_bench.bench.catalog.making import fingerprint_of, make_dataset
 from mcr_bench.bench.core import device as devices
 from mcr_bench.bench.core import memory, seeds
 from mcr_bench.bench.errors import UserError
@@ -89,7 +89,7 @@ def start(job: Job) -> Training:
     """Data loaded, model built and drawn, the method attached, the optimiser made."""
     spec, device = job.spec, devices.ready(job.device)
     data = make_dataset(spec.dataset_source, spec.data_root, spec.dataset_settings)
-    if data.fingerprint() != spec.fingerprint:
+    if fingerprint_of(data) != spec.fingerprint:
         raise UserError(f"the data of {spec.dataset} has changed since the run was planned. Start the command again.")
     splits = data.load(spec.protocol, spec.fold, spec.seed, spec.modalities)
     facts = data.facts()
