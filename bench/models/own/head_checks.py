@@ -112,7 +112,7 @@ def _lacking(part: str, stands: Mapping[str, _Stand]) -> Callable[[str], UserErr
 def _lack(part: str, name: str, encoder: Encoder, modality: Modality) -> UserError:
     having = [k.name for k in fitting(modality) if (k.tokens if part == "tokens" else k.stages)]
     own = f"a net of your own with a method `{part}` (encoder.{name}.kind=./my_net.py:Net)"
-    remedy = f"Encoders that have them for {described(modality)}: {', '.join([*having, own])}."
+    remedy = f"Encoders that have them for {described(modality)}: {', '.join([*having, own])}"
     return UserError(f"it reads the {part} of '{name}', whose encoder {encoder.kind.name} has none. {remedy}")
 
 
