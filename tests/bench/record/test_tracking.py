@@ -194,12 +194,12 @@ def test_a_missing_artifact_leaves_the_run_unfinished(record: Record, spec: Spec
 
 
 def test_finished_is_the_last_thing_written(record: Record, spec: Spec, predictions: Path) -> None:
-    record.start(spec)
+    run_id = record.start(spec)
     seen, inner = [], record.client
 
     class Spy:
         def __getattr__(self, name: str) -> object:
-            seen.append((name, bool(list((record.home / "artifacts").rglob(predictions.name)))))
+            seen.append((name, any(record.home.rglob(f"{run_id}/**/{predictions.name}"))))
             return getattr(inner, name)
 
     with pytest.MonkeyPatch.context() as patch:
