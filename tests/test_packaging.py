@@ -3,7 +3,6 @@
 import csv
 import subprocess
 import sys
-import tomllib
 from importlib import resources
 from pathlib import Path
 
@@ -48,23 +47,8 @@ def test_published_numbers_are_package_data() -> None:
         assert {"source", "arxiv_id", "dataset", "method", "metric", "mean"} <= set(rows[0])
 
 
-def test_every_file_of_results_that_is_not_made_by_running_is_package_data() -> None:
-    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    folder, globs = ROOT / "results", setuptools["package-data"]["mcr_bench.results"]
-    shipped = {path for glob in globs for path in folder.glob(glob) if path.is_file()}
-    assert {p for name in ("published", "experiments") for p in (folder / name).rglob("*") if p.is_file()} == shipped
-
-
-def test_every_folder_with_code_is_a_declared_package() -> None:
-    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    rooms = [ROOT, *(p.parent for r in ("bench", "methods", "datasets", "results") for p in (ROOT / r).rglob("*.py"))]
-    folders = {"." if room == ROOT else room.relative_to(ROOT).as_posix() for room in rooms}
-    assert set(setuptools["package-dir"].values()) == folders
-    assert set(setuptools["package-dir"]) == set(setuptools["packages"])
-
-
 @pytest.mark.parametrize(
-    "name", ["torch", "numpy", "pandas", "scipy", "mlflow", "typer", "rich", "filelock", "pyarrow"]
+    "name", ["torch", "numpy", "pandas", "scipy", "mlflow", "typer", "rich", "filelock", "pyarrow", "setuptools"]
 )
 def test_every_dependency_is_pinned_for_development(name: str) -> None:
     pinned = [line.partition("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines()]
