@@ -28,6 +28,11 @@ class Names:
     table: dict[str, str]
     bound: frozenset[str] = field(repr=False)
 
+    @property
+    def paths(self) -> list[str]:
+        """What every import of the module binds a name to."""
+        return [path for node in ast.walk(self.tree) for _, path in import_paths(node, self.source.package)]
+
     def meaning(self, node: ast.expr) -> str:
         """The dotted path that an expression stands for; '' for what is no such path."""
         if isinstance(node, ast.Attribute):

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import ModuleType
 
 from mcr_bench.bench.core.sources.trees import absolute, loaded, running, texts, top
+from mcr_bench.bench.core.user_files import is_of_a_file, modules_beside
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.user_files import is_of_a_file, modules_beside
 
 PACKAGE = "mcr_bench"
 SHARED = f"{PACKAGE}.methods."  # methods and their terms; everything else of the package is the harness
@@ -27,7 +27,7 @@ LOADERS = {"importlib", "runpy", "__import__", "exec", "eval"}
 
 @dataclass(frozen=True)
 class Source:
-    """One module. package: what its relative imports start from; tree: None where it is not Python, as a compiled one."""
+    """One module. package: where its relative imports start; tree: None where it is not Python, as a compiled one."""
 
     name: str
     package: str

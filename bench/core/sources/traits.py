@@ -11,6 +11,7 @@ DOCUMENTATION = {"__doc__", "getdoc", "cleandoc"}
 ANNOTATIONS = {
     *("__annotations__", "get_type_hints", "get_annotations", "signature", "getfullargspec", "__signature__"),
     *("singledispatch", "singledispatchmethod", "script", "jit", "custom_op", "infer_schema", "annotationlib"),
+    *("beartype", "typeguard", "jaxtyping", "pydantic", "attr", "attrs"),
 }
 METADATA = {"fields", "metadata", "declared", "__dataclass_fields__"}
 BY_TEXT = {"globals", "locals", "vars", "dir", "eval", "exec", "compile", "__import__"}
@@ -80,7 +81,9 @@ def _by_text(tree: ast.Module) -> bool:
     """Whether names may be looked up that no reader sees."""
     star = any(local == "*" for local, _ in _imports(tree))
     system = {local for local, path in _imports(tree) if path == "sys"}
-    modules = any(path == "sys.modules" for _, path in _imports(tree)) or any(_is_modules(node, system) for node in ast.walk(tree))
+    modules = any(path == "sys.modules" for _, path in _imports(tree)) or any(
+        _is_modules(node, system) for node in ast.walk(tree)
+    )
     named = (loaded(tree) - set(bound(tree))) & BY_TEXT or _mentioned(tree) & BY_TABLE
     return star or modules or bool(named) or _computed(tree)
 

@@ -95,7 +95,9 @@ def import_paths(node: ast.AST, package: str) -> list[tuple[str, str]]:
     `import a.b` binds `a`; `from a import *` binds '*'.
     """
     if isinstance(node, ast.Import):
-        return [(alias.asname or top(alias.name), alias.name if alias.asname else top(alias.name)) for alias in node.names]
+        return [
+            (alias.asname or top(alias.name), alias.name if alias.asname else top(alias.name)) for alias in node.names
+        ]
     if isinstance(node, ast.ImportFrom):
         base = absolute(node, package)
         return [(alias.asname or alias.name, f"{base}.{alias.name}") for alias in node.names]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mcr_bench.bench.catalog import registry
-from mcr_bench.bench.core.digest import source_digest
+from mcr_bench.bench.core.behaviour import behaviour_digest
 from mcr_bench.bench.core.user_files import late_import
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.settings.declared import declared
@@ -137,7 +137,7 @@ def test_what_fails_beside_the_file_is_told_and_leaves_nothing_behind(tmp_path: 
 
 def test_another_helper_is_another_method(tmp_path: Path) -> None:
     digests = [
-        source_digest(registry.method(write(tmp_path / name, helper=text)))
+        behaviour_digest(registry.method(write(tmp_path / name, helper=text)))
         for name, text in (("a", HELPER.format(2)), ("b", HELPER.format(2) + "# a comment\n"), ("c", HELPER.format(3)))
     ]
     assert digests[0] == digests[1] != digests[2]
