@@ -111,20 +111,20 @@ class Wordless(ast.NodeTransformer):
             if isinstance(inner, ast.Name):
                 self.dropped.add(inner.id)
 
-    def _marks(self, node: ast.AnnAssign) -> ast.Name:
+    def _marks(self, node: ast.AnnAssign) -> ast.expr:
         """What of a field's annotation may matter: that it is one, what `dataclass` reads, and the user's own types."""
-        return ast.Name(" ".join(["field", *sorted(set(self._own_types(unquoted(node.annotation))))]), ast.Load())
+        return ast.Tuple(list(self._own_types(unquoted(node.annotation))), ast.Load())
 
-    def _own_types(self, annotation: ast.expr) -> Iterator[str]:
+    def _own_types(self, annotation: ast.expr) -> Iterator[ast.expr]:
         for node in ast.walk(annotation):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield from [node.value] if node.value in self._names.bound or not node.value.isidentifier() else []
+                yield from [node] if node.value in self._names.bound or not node.value.isidentifier() else []
             elif isinstance(node, ast.Name) and node.id in self._names.bound:
-                yield node.id
+                yield node
             elif isinstance(node, ast.Name | ast.Attribute):
                 path = self._names.meaning(node)
                 if path.rpartition(".")[2] in MARKERS or _is_of(path, self._modules):
-                    yield path
+                    yield node
 
 
 def is_plain(node: ast.ClassDef, names: Names, modules: Collection[str]) -> bool:
