@@ -114,8 +114,8 @@ def test_adding_a_method_changes_nobody_s_key(data: str, monkeypatch: pytest.Mon
 def test_a_new_digest_changes_the_runs_of_the_method_and_of_those_that_need_it(
     data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, plain = by_label(planned(data, "all")), specs.source_digest
-    monkeypatch.setattr(specs, "source_digest", lambda cls: "new" if cls.name == "unimodal" else plain(cls))
+    before, plain = by_label(planned(data, "all")), specs.behaviour_digest
+    monkeypatch.setattr(specs, "behaviour_digest", lambda cls: "new" if cls.name == "unimodal" else plain(cls))
     after = by_label(planned(data, "all"))
     changed = {k.partition("/")[0] for k in before if after[k] != before[k]}
     needing = {r.method for r in planned(data, "all").runs if r.dependencies}
