@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcr_bench.bench.catalog import registry
-from mcr_bench.bench.core.digest import source_digest
+from mcr_bench.bench.core.behaviour import behaviour_digest
 from mcr_bench.bench.core.user_files import is_of_a_file
 from mcr_bench.bench.settings.declared import build
 
@@ -29,4 +29,4 @@ def fingerprint_of(data: "Dataset") -> str:
     """The digest of the content that a run depends on; the adapter's code counts where it is a file of the user's."""
     if not is_of_a_file(type(data)):
         return data.fingerprint()
-    return hashlib.sha256(f"{data.fingerprint()} {source_digest(type(data))}".encode()).hexdigest()
+    return hashlib.sha256(f"{data.fingerprint()} {behaviour_digest(type(data))}".encode()).hexdigest()

@@ -13,7 +13,7 @@ from typing import TypeVar
 from torch import nn
 
 from mcr_bench.bench.catalog.user_classes import class_in, place_of
-from mcr_bench.bench.core.digest import source_digest
+from mcr_bench.bench.core.behaviour import behaviour_digest
 from mcr_bench.bench.errors import UserError, in_words, unknown
 from mcr_bench.bench.models.declared import Encoder, EncoderKind, FusionKind, Head
 from mcr_bench.bench.models.kinds import encoder_kinds, fusion_kinds
@@ -78,7 +78,7 @@ def _require_unchanged(what: str, digest: str, planned: Value) -> None:
 def _net(cls: type[nn.Module], name: str) -> EncoderKind:
     with_class, origin = _named(cls, name)
     try:
-        return net_kind(cls, with_class, source_digest(cls), origin)
+        return net_kind(cls, with_class, behaviour_digest(cls), origin)
     except UserError as error:
         raise UserError(f"encoder.kind={with_class}: {error}. The contract is Net(shape, width, **settings).") from None
 
@@ -87,7 +87,7 @@ def _net(cls: type[nn.Module], name: str) -> EncoderKind:
 def _head(cls: type[nn.Module], name: str) -> FusionKind:
     with_class, origin = _named(cls, name)
     try:
-        return head_kind(cls, with_class, source_digest(cls), origin)
+        return head_kind(cls, with_class, behaviour_digest(cls), origin)
     except UserError as error:
         raise UserError(
             f"model.fusion={with_class}: {error}. The contract is Head(modalities, width, outputs, **settings)."

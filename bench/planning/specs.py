@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcr_bench.bench.catalog import nets
 from mcr_bench.bench.catalog.resolve import Resolved, concerns, resolve_run
-from mcr_bench.bench.core.digest import source_digest
+from mcr_bench.bench.core.behaviour import behaviour_digest
 from mcr_bench.bench.fit.returns import asking, checked_list, checked_reason
 from mcr_bench.bench.models.backbones.weights import pinned
 from mcr_bench.bench.models.backbones.whole import commit_of
@@ -130,7 +130,7 @@ def _pattern(
     names, owners = {cls.name, *(r.method for r in requirements)}, scene.classes.owners
     spec = RunSpec(
         method=cls.name,
-        method_digest=source_digest(cls),
+        method_digest=behaviour_digest(cls),
         settings=resolved.method,
         adapter=type(scene.data).name,
         data_settings=scene.data.acting(scene.dials),
