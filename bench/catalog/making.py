@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.catalog.dataset_returns import guarded
 from mcr_bench.bench.core.behaviour import behaviour_digest
 from mcr_bench.bench.core.user_files import is_of_a_file
 from mcr_bench.bench.settings.declared import build
@@ -22,7 +23,8 @@ def make_dataset(name: str, data_root: Path, dials: Mapping[str, Any]) -> "Datas
 def placed(cls: "type[Dataset]", name: str, data_root: Path, dials: Mapping[str, Any]) -> "Dataset":
     """An adapter at the user's file `name` where it reads files of data, else at DATA_ROOT/NAME."""
     location = Path(name).expanduser() if cls.suffixes else data_root / cls.name
-    return build(cls, dials, location=location)
+    data = build(cls, dials, location=location)
+    return guarded(data) if is_of_a_file(cls) else data
 
 
 def fingerprint_of(data: "Dataset") -> str:
