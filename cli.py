@@ -61,7 +61,9 @@ def run(
         str | None,
         typer.Option(help="`all`, or a comma list of names and of .py files that define a method: joint,./mine.py"),
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="Comma list of dataset names and of .npz files.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Comma list of dataset names, .npz files, and .py files that define a dataset.")
+    ] = None,
     modalities: Modalities = None,
     seeds: Annotated[
         str | None,
