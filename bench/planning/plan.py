@@ -14,7 +14,7 @@ from mcr_bench.bench.planning.absent import Absent, absent_methods, absent_runs,
 from mcr_bench.bench.planning.overview import Overview, overview
 from mcr_bench.bench.planning.request import Request, Scene
 from mcr_bench.bench.planning.seed_advice import seed_advice
-from mcr_bench.bench.planning.specs import reason_against, specs_of
+from mcr_bench.bench.planning.specs import padding_notes, reason_against, specs_of
 from mcr_bench.bench.runs.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -123,7 +123,9 @@ def _add_dataset(plan: Plan, name: str, request: Request) -> str | None:
         _announce(plan, scene, request)
         for source, method in request.classes.methods:
             _add_method(plan, source, method, scene, values, point, request)
-    plan.overviews += [_overview(plan, scene, _pairs(scene, request)) for scene in scenes.values()]
+    for scene in scenes.values():
+        plan.overviews.append(_overview(plan, scene, _pairs(scene, request)))
+        plan.announcements += [note for note in padding_notes(plan.runs, scene) if note not in plan.announcements]
     return None
 
 

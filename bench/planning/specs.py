@@ -157,3 +157,14 @@ def _pattern(
         scales_gradients=cls.scales_gradients,
     )
     return Pattern(spec, needs)
+
+
+def padding_notes(runs: Sequence[RunSpec], scene: "Scene") -> list[str]:
+    """What is to be known of encoders that see padded samples and are not told their lengths."""
+    own = {(m, str(e["kind"])) for run in runs for m, e in run.encoders.items() if "kind_digest" in e}
+    return [
+        f"{scene.data.label}: '{m}' is padded, and {kind} takes no lengths: it sees the padding, as zeros. Take "
+        "them in forward(self, x, lengths=None), or say padded = True in the class."
+        for m, kind in sorted(own)
+        if m in scene.modalities and scene.facts.modalities[m].padded and nets.encoder(kind).sees_padding
+    ]

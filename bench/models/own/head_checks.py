@@ -50,6 +50,9 @@ def check_head(
             features = {m: numbers((count, width), place) for place, m in enumerate(names)}
             tokens, stages = _asked({m: _Stand(encoders[m], modalities[m], width, count) for m in names})
             given = [tokens if part == "tokens" else stages for part in head.reads]
+            if head.additive:
+                with told(cls, "branches failed"):
+                    _branches(head, features, outputs)
             with told(cls, f"forward failed on features {(count, width)} of {', '.join(names)}"):
                 logits = head.head(dict(features), *given)
             require_tensor(logits, (count, outputs), "forward", "(samples, outputs)")

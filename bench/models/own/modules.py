@@ -11,7 +11,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.fusion import Fused, Fusion, sum_of
 from mcr_bench.bench.models.over_time import time_mask
 from mcr_bench.bench.models.own.signature import positional, takes
-from mcr_bench.bench.models.parts import PARTS, Encoded
+from mcr_bench.bench.models.parts import PARTS, Asked, Encoded, Tokens
 
 Make = Callable[[], nn.Module]
 
@@ -32,27 +32,30 @@ class OwnNet(nn.Module):
 
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Values (B, ...) -> features (B, d)."""
-        features: Tensor = self._called("forward", self.net, values, lengths)
+        x, named = self._inputs("forward", values, lengths)
+        features: Tensor = self.net(x, **named)
         return features
 
     def has(self, part: str) -> bool:
         """Whether the net gives tokens, or stages."""
         return callable(getattr(self.net, part, None))
 
-    def tokens(self, values: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def tokens(self, values: Tensor, lengths: Tensor | None = None) -> Tokens:
         """Features (B, T, d) of parts of a sample and a mask (B, T), True on those that are real."""
-        features, mask = self._called("tokens", getattr(self.net, "tokens"), values, lengths)  # noqa: B009 (no Tensor)
-        return features, mask
+        x, named = self._inputs("tokens", values, lengths)
+        found: Tokens = self.net.tokens(x, **named)  # type: ignore[operator]
+        return found
 
     def stages(self, values: Tensor, lengths: Tensor | None = None) -> list[Tensor]:
         """The outputs of the net's stages, (B, ...) each."""
-        return list(self._called("stages", getattr(self.net, "stages"), values, lengths))  # noqa: B009 (no Tensor)
+        x, named = self._inputs("stages", values, lengths)
+        found: list[Tensor] = self.net.stages(x, **named)  # type: ignore[operator]
+        return found
 
-    def _called(self, method: str, function: Callable[..., object], values: Tensor, lengths: Tensor | None):  # type: ignore[no-untyped-def]
-        x = zero_padded(values, lengths)
-        if takes(getattr(type(self.net), method), "lengths"):
-            return function(x, lengths=lengths)
-        return function(x)
+    def _inputs(self, method: str, values: Tensor, lengths: Tensor | None) -> tuple[Tensor, dict[str, Tensor | None]]:
+        """What a method of the net is given: values whose padding is 0, and lengths where it takes them."""
+        told = takes(getattr(type(self.net), method), "lengths")
+        return zero_padded(values, lengths), {"lengths": lengths} if told else {}
 
 
 class OwnHead(Fusion):
@@ -97,26 +100,16 @@ class OwnHead(Fusion):
         return Fused(total if self.bias is None else total + self.bias, branches)
 
     def _parts(self, features: dict[str, Tensor]) -> list[Mapping[str, object]]:
-        if not isinstance(features, Encoded):
-            return [_Missing(part) for part in self.reads]
-        return [getattr(features, part) for part in self.reads]
+        if isinstance(features, Encoded):
+            return [getattr(features, part) for part in self.reads]
+        return [Asked(dict.fromkeys(features), _not_encoded(part)) for part in self.reads]
 
 
-class _Missing(dict[str, object]):
-    """Tokens of features that come from no encoder: there are none."""
-
-    def __init__(self, part: str) -> None:
-        super().__init__()
-        self._part = part
-
-    def __missing__(self, modality: str) -> object:
-        raise UserError(
-            f"the fusion head reads {self._part} of '{modality}', but the method gives it features of its own making, "
-            "which have none. Use a head that reads features alone, or another method."
-        )
-
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        return self[f"every modality's {self._part}"]
+def _not_encoded(part: str) -> Callable[[str], UserError]:
+    return lambda m: UserError(
+        f"the fusion head reads the {part} of '{m}', but the method gives it features of its own making, which have "
+        "none. Use a head that reads features alone, or another method."
+    )
 
 
 def reads(head: type[nn.Module]) -> tuple[str, ...]:

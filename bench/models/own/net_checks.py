@@ -46,7 +46,7 @@ def _given(
 
 
 def _check_tokens(given: object, width: int) -> None:
-    features, mask = given if isinstance(given, tuple) else (None, None)
+    features, mask = given if isinstance(given, tuple | list) and len(given) == 2 else (given, None)
     steps = features.shape[1] if isinstance(features, Tensor) and features.ndim == 3 else "T"
     wanted = f"needed: features {(SOME, steps, width)}, (samples, T, width), and a mask {(SOME, steps)} of bool"
     if not isinstance(features, Tensor) or tuple(features.shape) != (SOME, steps, width):
@@ -57,6 +57,6 @@ def _check_tokens(given: object, width: int) -> None:
 
 
 def _check_stages(given: object) -> None:
-    for stage in given if isinstance(given, list) else [given]:
+    for stage in given if isinstance(given, list | tuple) and given else [given]:
         if not isinstance(stage, Tensor) or stage.ndim < 2 or len(stage) != SOME:
             raise UserError(f"stages gave {what_is(stage)} among its outputs; needed: a list of tensors (samples, ...)")
