@@ -251,6 +251,8 @@ class Record:
     def _opened(self, call: Callable[..., T], *args: Any) -> T:
         try:
             return call(*args)
+        except UserError:
+            raise
         except Exception as error:
             server = self.uri.startswith(("http://", "https://"))
             hint = "Is the server running? (MLFLOW_HTTP_REQUEST_TIMEOUT=60 gives a slow one time.) " if server else ""
@@ -261,12 +263,10 @@ class Record:
 
     def _read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
         search: Reader = SearchReader(lambda: self.client)
-        if self._file is None:
-            return search.read(dataset, keys)
-        try:
-            return SqliteReader(self._file).read(dataset, keys)
-        except sqlite3.Error:  # tables of an MLflow that keeps them otherwise, or none yet: let MLflow see to it
-            return search.read(dataset, keys)
+        if self._file is not None:
+            with suppress(sqlite3.Error):  # tables that an MLflow to come keeps otherwise, or none yet: it sees to them
+                return SqliteReader(self._file).read(dataset, keys)
+        return self._opened(search.read, dataset, keys)
 
     def _artifacts(self, run_ids: Iterable[str]) -> Artifacts:
         known: dict[str, tuple[str, bool]] = {}
