@@ -195,12 +195,12 @@ class Record:
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
         """Metric -> its (epoch, value) over a run, by epoch; UserError where the record has no such run."""
-        search = SearchReader(lambda: self.client)
         if self._file is not None:
             with suppress(sqlite3.Error):
                 if found := SqliteReader(self._file).history(run_id):
                     return found
-        return self._opened(search.history, run_id)
+        client = self.client
+        return self._opened(SearchReader(lambda: client).history, run_id)
 
     def samples(self, run_ids: Iterable[str]) -> "dict[str, Samples]":
         """Run -> per-sample values of its test part; runs without readable predictions are left out.
@@ -251,8 +251,6 @@ class Record:
     def _opened(self, call: Callable[..., T], *args: Any) -> T:
         try:
             return call(*args)
-        except UserError:
-            raise
         except Exception as error:
             server = self.uri.startswith(("http://", "https://"))
             hint = "Is the server running? (MLFLOW_HTTP_REQUEST_TIMEOUT=60 gives a slow one time.) " if server else ""
@@ -262,10 +260,11 @@ class Record:
             ) from error
 
     def _read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
-        search: Reader = SearchReader(lambda: self.client)
         if self._file is not None:
             with suppress(sqlite3.Error):  # tables that an MLflow to come keeps otherwise, or none yet: it sees to them
                 return SqliteReader(self._file).read(dataset, keys)
+        client = self.client
+        search: Reader = SearchReader(lambda: client)
         return self._opened(search.read, dataset, keys)
 
     def _artifacts(self, run_ids: Iterable[str]) -> Artifacts:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.record import sqlite as record_sqlite
+from mcr_bench.bench.record import database_versions
 from mcr_bench.bench.record.sqlite import SqliteReader
 from mcr_bench.bench.record.store import SearchReader
 from mcr_bench.bench.record.tracking import Record
@@ -68,7 +68,7 @@ def version_of(home: Path) -> str:
 
 def test_the_version_that_this_mlflow_makes_is_known(home: Path) -> None:
     """Where this fails, MLflow has changed its tables: look at its migrations, then add the version."""
-    assert version_of(home) in record_sqlite.VERSIONS
+    assert version_of(home) in database_versions.VERSIONS
     assert len(SqliteReader(home / "mlflow.db").read()) == 3
 
 
@@ -76,7 +76,7 @@ def test_a_version_that_is_not_known_is_left_to_mlflow(home: Path, monkeypatch: 
     record = Record(home=home)
     rows, run_ids = record.rows(), [row["run_id"] for row in record.rows()]
     curves, samples = record.history(run_ids[0]), set(record.samples(run_ids))
-    monkeypatch.setattr(record_sqlite, "VERSIONS", record_sqlite.VERSIONS - {version_of(home)})
+    monkeypatch.setattr(database_versions, "VERSIONS", database_versions.VERSIONS - {version_of(home)})
     calls = searches(monkeypatch)
     again = Record(home=home)
     assert again.rows() == rows
@@ -92,6 +92,9 @@ def test_a_changed_number_is_told_by_mlflow_which_does_not_know_it_either(home: 
         SqliteReader(home / "mlflow.db").read()
     with pytest.raises(UserError, match=r"the record at '.*mlflow\.db' cannot be opened: .*schema") as caught:
         record.rows()
+    assert str(caught.value).count("cannot be opened") == 1
+    with pytest.raises(UserError, match="schema") as caught:
+        record.history("run")
     assert str(caught.value).count("cannot be opened") == 1
 
 
