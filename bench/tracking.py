@@ -19,10 +19,13 @@ from mcr_bench.bench.executors.events import EpochDone
 from mcr_bench.bench.files import write_whole
 from mcr_bench.bench.record.artifacts import Artifacts
 from mcr_bench.bench.record.entities import metric, name_of, param, tag
+from mcr_bench.bench.record.made_rows import Unreadable, rows_of
 from mcr_bench.bench.record.places import ARTIFACTS, Places, require_file
-from mcr_bench.bench.record.runs import PREFIX, PRESETS, Reader, Row, StoredRun, newest, preset_tags, row_of
+from mcr_bench.bench.record.row import RunRow
+from mcr_bench.bench.record.runs import PREFIX, Reader, StoredRun, preset_tags
 from mcr_bench.bench.record.sqlite import SqliteReader
 from mcr_bench.bench.record.store import SearchReader, database_file, database_uri, open_client, prepare_file
+from mcr_bench.bench.record.tags import PRESETS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,10 +58,13 @@ class Record:
     """One MLflow run per run, one experiment `mcr-bench/DATASET` per dataset.
 
     `uri` is a tracking URI; None = MLFLOW_TRACKING_URI, or the SQLite file `mlflow.db` in `home`. Artifacts of a local
-    record go to `home/artifacts`. UserError where the store cannot be opened.
+    record go to `home/artifacts`. `note` takes what a reader must know besides the rows, one line at a time.
+    UserError where the store cannot be opened.
     """
 
-    def __init__(self, uri: str | None = None, home: Path | None = None) -> None:
+    def __init__(
+        self, uri: str | None = None, home: Path | None = None, note: Callable[[str], object] = lambda _: None
+    ) -> None:
         self.home = (home or default_home()).resolve()
         try:
             self.home.mkdir(parents=True, exist_ok=True)
@@ -74,6 +80,7 @@ class Record:
         self._experiments: dict[str, str] = {}
         self._open: dict[str, _Open] = {}
         self._flushed = time.monotonic()
+        self._note, self.unreadable = note, dict[str, Unreadable]()
         self._prepare()
 
     @cached_property
@@ -168,21 +175,21 @@ class Record:
             for run_id, text in preset_tags(stored, specs).items():
                 self._write(self._client.set_tag, run_id, PRESETS, text)
 
-    def finished(self, keys: Iterable[str], dataset: str | None = None) -> dict[str, Row]:
+    def finished_keys(self, keys: Iterable[str], dataset: str | None = None) -> set[str]:
+        """Those of `keys` that have a finished run, whatever else can be read of it."""
+        return {run.tags["key"] for run in self._read(dataset, set(keys)) if run.finished}
+
+    def finished(self, keys: Iterable[str], dataset: str | None = None) -> dict[str, RunRow]:
         """The rows of the finished runs among `keys`."""
-        found = newest(self._read(dataset, set(keys)))
-        return {key: row_of(run) for key, run in found.items() if run.finished}
+        return {row.key: row for row in self._rows(self._read(dataset, set(keys))) if row.finished}
 
-    def rows(self, dataset: str | None = None, method: str | None = None) -> list[Row]:
-        """One row per key, by dataset, method, seed and fold.
+    def rows(self, dataset: str | None = None, method: str | None = None) -> list[RunRow]:
+        """One row per key, by dataset, label, seed and fold. A key trained twice (`--force`) shows its newest run.
 
-        A row has: key, method, label, dataset, protocol, fold, seed, preset, status (finished, failed, killed,
-        running), metric, value, unimodal (modality -> value), seconds, seconds_per_step, run_id, started, metrics,
-        params, tags. A key trained twice (`--force`) shows its newest finished run.
+        A run that cannot be read is left out and noted, once for each record opened; `unreadable` keeps them.
         """
-        found = [row_of(run) for run in newest(self._read(dataset)).values()]
-        rows = [row for row in found if method is None or row["method"] == method]
-        return sorted(rows, key=lambda row: (row["dataset"], row["label"], row["seed"], row["fold"], row["started"]))
+        rows = [row for row in self._rows(self._read(dataset)) if method is None or row.method == method]
+        return sorted(rows, key=lambda row: (row.dataset, row.label, row.seed, row.fold, row.started))
 
     def predictions(self, run_id: str) -> "pd.DataFrame":
         """The per-sample predictions of a run; UserError where it has none."""
@@ -262,6 +269,14 @@ class Record:
                 f"the record at '{self.uri}' cannot be opened: {error}. "
                 f"{hint}Give another --tracking-uri or MCR_BENCH_HOME."
             ) from error
+
+    def _rows(self, stored: Iterable[StoredRun]) -> list[RunRow]:
+        rows, unreadable = rows_of(stored)
+        for one in unreadable:
+            if one.run_id not in self.unreadable:
+                self._note(one.note)
+            self.unreadable[one.run_id] = one
+        return rows
 
     def _read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
         search: Reader = SearchReader(lambda: self._client)

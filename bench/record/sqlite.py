@@ -17,7 +17,7 @@ from urllib.parse import quote
 from mcr_bench.bench.record.runs import PREFIX, StoredRun
 
 RUNS = """
-SELECT run_uuid, status, start_time FROM runs JOIN experiments USING (experiment_id)
+SELECT run_uuid, status, start_time, end_time, artifact_uri FROM runs JOIN experiments USING (experiment_id)
 WHERE runs.lifecycle_stage = 'active' AND experiments.lifecycle_stage = 'active'
 """
 OF_ALL_DATASETS, OF_DATASET = " AND substr(experiments.name, 1, ?) = ?", " AND experiments.name = ?"
@@ -36,7 +36,10 @@ class SqliteReader:
     def read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
         with self._snapshot() as connection:
             runs = _runs(connection, dataset, keys)
-            found = {run_id: StoredRun(run_id, status, started, {}, {}, {}) for run_id, status, started in runs}
+            found = {
+                run_id: StoredRun(run_id, status, started or 0, {}, {}, {}, ended, artifacts)
+                for run_id, status, started, ended, artifacts in runs
+            }
             (total,) = connection.execute("SELECT count(*) FROM runs").fetchone()
             only = json.dumps(list(found)) if len(found) < FEW * total else None
             for part, columns in PARTS.items():
