@@ -88,7 +88,7 @@ class RunRow:
     commit: the commit of the program's checkout, `+changes` where files differed.
     device: where the run was trained, such as cpu or cuda:0.
     platform: operating system and processor.
-    started: when training began, in seconds since 1970 (UTC).
+    started: when the run began, in seconds since 1970 (UTC).
     ended: when the run ended, likewise.
     artifacts: address of the folder that holds the run's files, such as predictions.parquet.
     """
