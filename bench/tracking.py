@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from filelock import FileLock
 
@@ -29,11 +29,14 @@ from mcr_bench.bench.record.tags import PRESETS
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.entities import Metric
+    from mlflow.tracking import MlflowClient
 
     from mcr_bench.bench.record.samples import Samples
     from mcr_bench.bench.runs import RunSpec
 
 T = TypeVar("T")
+P = ParamSpec("P")
 PREDICTIONS = "predictions.parquet"
 FLUSH_SECONDS = 10.0
 BATCH = 1000  # most metrics that MLflow takes in one call; params and tags: 100
@@ -84,7 +87,7 @@ class Record:
         self._prepare()
 
     @cached_property
-    def _client(self) -> Any:
+    def _client(self) -> "MlflowClient":
         """Reading a local record needs none, and importing MLflow takes seconds."""
         with self._lock:
             return self._opened(open_client, self.uri)
@@ -259,9 +262,9 @@ class Record:
         else:
             write_whole(place / path.name, path.read_bytes())
 
-    def _opened(self, call: Callable[..., T], *args: Any) -> T:
+    def _opened(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return call(*args)
+            return call(*args, **kwargs)
         except Exception as error:
             server = self.uri.startswith(("http://", "https://"))
             hint = "Is the server running? (MLFLOW_HTTP_REQUEST_TIMEOUT=60 gives a slow one time.) " if server else ""
@@ -294,7 +297,7 @@ class Record:
                 known = SqliteReader(self._file).artifacts(run_ids)
         return Artifacts(lambda: self._client, known, self._places.readable)
 
-    def _write(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    def _write(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The call, as the only writer of a local file; tried again while other programs lock the database."""
         require_file(self._file)
         for pause in (0.1, 0.3, 1.0, 3.0, 10.0):
@@ -343,7 +346,7 @@ class Record:
 
     def _flush(self, run: _Open) -> None:
         """Write the buffered epochs, each whole in one call; marker `epoch` comes last where that is too much."""
-        metrics: list[Any] = []
+        metrics: list[Metric] = []
         for event in run.buffer:
             values = {**event.metrics, "epoch": float(event.epoch)}
             if len(metrics) + len(values) > BATCH:
@@ -353,7 +356,7 @@ class Record:
         self._log_metrics(run.run_id, metrics)
         run.buffer.clear()
 
-    def _log_metrics(self, run_id: str, metrics: Sequence[Any]) -> None:
+    def _log_metrics(self, run_id: str, metrics: "Sequence[Metric]") -> None:
         for part in _parts(metrics, BATCH):
             self._write(self._client.log_batch, run_id, metrics=part)
 

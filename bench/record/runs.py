@@ -3,12 +3,14 @@
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mcr_bench.bench.record.row import Asked
 from mcr_bench.bench.record.tags import PRESETS, presets_of
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
+
     from mcr_bench.bench.runs import RunSpec
 
 PREFIX = "mcr-bench/"  # of experiment names; the rest is the dataset
@@ -43,7 +45,7 @@ class StoredRun:
         return self.status == "FINISHED"
 
     @classmethod
-    def of(cls, run: Any) -> "StoredRun":
+    def of(cls, run: "Run") -> "StoredRun":
         """From MLflow's own entity."""
         info, data = run.info, run.data
         parts = (dict(data.metrics), dict(data.params), dict(data.tags))

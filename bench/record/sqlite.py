@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 from sys import intern
-from typing import Any
 from urllib.parse import quote
 
 from mcr_bench.bench.record.runs import PREFIX, StoredRun
@@ -24,6 +23,7 @@ OF_ALL_DATASETS, OF_DATASET = " AND substr(experiments.name, 1, ?) = ?", " AND e
 OF_KEYS = " AND run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'key' AND value IN (SELECT value FROM json_each(?)))"
 OF_RUNS = " WHERE run_uuid IN (SELECT value FROM json_each(?))"
 PARTS = {"tags": "0 FROM tags", "params": "0 FROM params", "metrics": "is_nan FROM latest_metrics"}
+Found = tuple[str, str, int | None, int | None, str]
 FEW = 0.2  # up to this share of all runs, looking each one up costs less than reading all
 
 
@@ -74,7 +74,8 @@ class SqliteReader:
             yield connection
 
 
-def _runs(connection: sqlite3.Connection, dataset: str | None, keys: Collection[str] | None) -> Iterable[Any]:
+def _runs(connection: sqlite3.Connection, dataset: str | None, keys: Collection[str] | None) -> Iterable[Found]:
+    """Run, status, start, end and address of the artifacts."""
     query = RUNS + (OF_ALL_DATASETS if dataset is None else OF_DATASET) + (OF_KEYS if keys is not None else "")
-    values: list[Any] = [len(PREFIX), PREFIX] if dataset is None else [PREFIX + dataset]
+    values: list[int | str] = [len(PREFIX), PREFIX] if dataset is None else [PREFIX + dataset]
     return connection.execute(query, values + ([json.dumps(list(keys))] if keys is not None else []))

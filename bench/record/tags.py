@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar, get_args
 
@@ -14,6 +14,7 @@ from mcr_bench.bench.record.row import Asked, Role
 
 T = TypeVar("T")
 PRESETS = "presets"  # the tag of a run that was asked for under more presets than the one that trained it
+ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 WHOLE = re.compile(r"-?[0-9]{1,18}")
 LONGEST = 120  # characters of a value that a note repeats
 PLACE = "in MLflow's page (`mcr-bench ui`)"
@@ -54,8 +55,7 @@ class Tags:
 
     def role(self) -> Role:
         """The role of the run's method."""
-        allowed: tuple[Role, ...] = get_args(Role)
-        return self._read("role", self.text("role"), _listed(allowed), CORRECT, {role: role for role in allowed}.get)
+        return self._read("role", self.text("role"), _listed(ROLES), CORRECT, lambda text: ROLES.get(text))
 
     def flag(self, name: str) -> bool:
         """A tag that says true or false; missing: false."""
@@ -158,5 +158,5 @@ def _names(text: str) -> tuple[str, ...] | None:
     return names if names and len(set(names)) == len(names) else None
 
 
-def _listed(allowed: "tuple[str, ...] | dict[str, bool]") -> str:
+def _listed(allowed: Iterable[str]) -> str:
     return "one of " + ", ".join(allowed)
