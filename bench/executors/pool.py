@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from typing import Any
 
-from mcr_bench.bench.executors.events import Event, Job
 from mcr_bench.bench.executors.worker import FORKS, work
+from mcr_bench.bench.runs.events import Event, Job
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 # Asked whether there is a GPU, torch then asks the driver's library and leaves CUDA alone, which no fork survives.

@@ -23,9 +23,9 @@ from typing import NoReturn
 
 from filelock import FileLock
 
+from mcr_bench.bench.core.user_files import late_import
 from mcr_bench.bench.errors import UserError, in_words
-from mcr_bench.bench.executors.events import Event, Job, RunDone, RunFailed
-from mcr_bench.bench.user_files import late_import
+from mcr_bench.bench.runs.events import Event, Job, RunDone, RunFailed
 
 Entry = Callable[[Job, Callable[[Event], None]], None]
 

@@ -11,7 +11,7 @@ from mcr_bench.bench.record.tags import PRESETS, presets_of
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from mcr_bench.bench.runs import RunSpec
+    from mcr_bench.bench.runs.spec import RunSpec
 
 PREFIX = "mcr-bench/"  # of experiment names; the rest is the dataset
 MARKS = ("data_identity", "method_digest", "config")  # tags that runs of other programs do not have

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from mcr_bench.bench.analysis.versions import SHORT
 from mcr_bench.bench.core.json_values import Json, to_json
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.record.row import Costs, RunRow
-from mcr_bench.bench.report.versions import SHORT
 
 SCHEMA = 1  # raised when a key goes or changes its meaning; a further key leaves it as it is
 FIRST = (
