@@ -4,13 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite, sqrt
 
-from mcr_bench.bench.analysis.compared import Row
-from mcr_bench.bench.analysis.comparisons import current, modalities_of, overlap_of
+from mcr_bench.bench.analysis.comparisons import current, overlap_of
 from mcr_bench.bench.analysis.published import Column, Number, Ours, PublishedMethod, PublishedTable
 from mcr_bench.bench.analysis.sizes import split_sizes
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.presets import presets_of
-from mcr_bench.bench.record.runs import asked_presets
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.statistics.intervals import Interval, mean_interval
 from mcr_bench.bench.statistics.verdict import verdict
 
@@ -77,16 +76,16 @@ class Runs:
     Of each setup the runs of its newest configuration (settings and code), the newest of each seed and fold.
     """
 
-    def __init__(self, rows: Iterable[Row]) -> None:
-        found: dict[tuple[str, str], dict[Setup, list[Row]]] = {}
-        for row in sorted(rows, key=lambda row: row["started"]):
-            if row["status"] == "finished":
-                setups = found.setdefault((row["dataset"], row["method"]), {})
+    def __init__(self, rows: Iterable[RunRow]) -> None:
+        found: dict[tuple[str, str], dict[Setup, list[RunRow]]] = {}
+        for row in sorted(rows, key=lambda row: row.started):
+            if row.finished:
+                setups = found.setdefault((row.dataset, row.method), {})
                 for setup in _setups(row):
                     setups.setdefault(setup, []).append(row)
         self._runs = {key: {setup: current(runs) for setup, runs in setups.items()} for key, setups in found.items()}
 
-    def of(self, target: Target) -> dict[Setup, list[Row]]:
+    def of(self, target: Target) -> dict[Setup, list[RunRow]]:
         """Every setup in which the target's method has runs on its dataset."""
         return self._runs.get((target.place.dataset, target.method), {})
 
@@ -152,7 +151,7 @@ def sample_sd(number: Number, ddof: int | None) -> float | None:
 
 
 def _without_verdict(
-    declared: tuple[str, ...], wanted: Setup, found: dict[Setup, list[Row]], metric: str
+    declared: tuple[str, ...], wanted: Setup, found: dict[Setup, list[RunRow]], metric: str
 ) -> tuple[str, tuple[str, ...]]:
     if declared:
         return NOT_COMPARABLE, declared
@@ -190,17 +189,17 @@ def _modalities(method: PublishedMethod, place: Ours) -> frozenset[str]:
     return frozenset([method.modality] if method.modality else place.modalities)
 
 
-def _setups(row: Row) -> list[Setup]:
+def _setups(row: RunRow) -> list[Setup]:
     """One per preset that the run was asked for under."""
-    modalities = frozenset(modalities_of(row))
+    modalities = frozenset(row.modalities)
     return [
-        Setup(row["protocol"], preset, modalities, frozenset(asked["overrides"].split()))
-        for preset, asked in asked_presets(row["preset"], row["tags"]).items()
+        Setup(row.protocol, preset, modalities, frozenset(asked.overrides.split()))
+        for preset, asked in row.asked.items()
     ]
 
 
-def _points(runs: Iterable[Row], metric: str) -> list[float]:
-    found = (row["metrics"].get(f"test/{metric}") for row in runs)
+def _points(runs: Iterable[RunRow], metric: str) -> list[float]:
+    found = (row.metrics.get(f"test/{metric}") for row in runs)
     return [100 * value for value in found if value is not None and isfinite(value)]
 
 

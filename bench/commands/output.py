@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -22,10 +23,17 @@ def print_json(value: Any) -> None:
     say(json.dumps(value, indent=2, default=str))
 
 
+def open_record(tracking_uri: str | None) -> "Record":
+    """The record of a verb; what cannot be read of it is said on stderr."""
+    from mcr_bench.bench.record.tracking import Record
+
+    return Record(tracking_uri, note=partial(say, err=True))
+
+
 def nothing_in(record: "Record", *asked: str | None) -> str:
     """That the record holds no such finished run, and what to do about it."""
     rows = record.rows()
-    ended = Counter(row["status"] for row in rows)
+    ended = Counter(row.status for row in rows)
     if ended and not ended["finished"]:
         counts = ", ".join(f"{count} {status}" for status, count in sorted(ended.items()))
         return f"The record at {record.uri} holds no finished run ({counts}). `mcr-bench results` lists what there is."

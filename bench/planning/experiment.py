@@ -12,9 +12,9 @@ from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.planning.experiment_file import Block, Document, Point, Setting, as_list, read_blocks
 from mcr_bench.bench.planning.request import Request
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.settings.arguments import seeds_of
 
-Row = dict[str, Any]
 OF_A_DATASET = ("modalities", "protocol", "preset", "fold")  # they mean nothing on another one
 
 
@@ -73,9 +73,9 @@ class Experiment:
         choices = Choices(methods, datasets, modalities, seeds, fold, protocol, preset, settings or {}, data_root)
         return [_request(self.name, block, choices) for block in _on(self.blocks, datasets)]
 
-    def point_of(self, row: Row) -> Point | None:
+    def point_of(self, row: RunRow) -> Point | None:
         """The named point whose settings a row of the record has; of several the one with the most settings."""
-        points = [p for block in self.blocks for p in block.points if p.name and _has(row["params"], p)]
+        points = [p for block in self.blocks for p in block.points if p.name and _has(row.settings, p)]
         return max(points, key=lambda p: len(p.settings), default=None)
 
 
@@ -245,15 +245,18 @@ def _of_points(points: Iterable[Point]) -> Iterable[Setting]:
     return [setting for point in points for setting in point.settings.values()]
 
 
-def _has(params: Mapping[str, str], point: Point) -> bool:
-    """Whether a run's params hold every setting of the point."""
-    return bool(point.settings) and all(_holds(params, s.key, s.values[0]) for s in point.settings.values())
+def _has(settings: Mapping[str, Value], point: Point) -> bool:
+    """Whether a run's settings hold every one of the point."""
+    return bool(point.settings) and all(_holds(settings, s.key, s.values[0]) for s in point.settings.values())
 
 
-def _holds(params: Mapping[str, str], key: str, value: str) -> bool:
-    """Whether the param, or where a method's own `METHOD.epochs` is meant the common one, has the value."""
-    found = params.get(key, params.get(key.partition(".")[2]))
-    return found is not None and (found.lower() == value.lower() or _number(found) == _number(value) is not None)
+def _holds(settings: Mapping[str, Value], key: str, value: str) -> bool:
+    """Whether the setting, or where a method's own `METHOD.epochs` is meant the common one, has the value."""
+    known = settings.get(key, settings.get(key.partition(".")[2]))
+    if known is None:
+        return False
+    text = str(known)
+    return text.lower() == value.lower() or _number(text) == _number(value) is not None
 
 
 def _number(text: str) -> float | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mcr_bench.bench.record.row import Costs, RunRow
+from mcr_bench.bench.record.row import OURS, Costs, RunRow
 from mcr_bench.bench.record.runs import StoredRun, by_key
 from mcr_bench.bench.record.tags import Bad, Metrics, Tags
 from mcr_bench.bench.settings.declared import Value
@@ -81,7 +81,7 @@ def row_of(run: StoredRun) -> RunRow:
     """The row of a run; `Bad` where a tag or metric cannot be what this program wrote."""
     tags, metrics = Tags(run.tags), Metrics(run.metrics)
     numbers, metric = metrics.numbers(), tags.text("metric")
-    versions = {"mcr-bench": tags.optional("version")} | tags.below(VERSION)
+    versions = {OURS: tags.optional("version")} | tags.below(VERSION)
     return RunRow(
         key=tags.text("key"),
         run_id=run.run_id,

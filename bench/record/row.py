@@ -9,6 +9,7 @@ from mcr_bench.bench.settings.declared import Value
 Role = Literal["reference", "unimodal", "ensemble", "method"]
 Part = Literal["training", "validation"]
 Pair = tuple[int, int]
+OURS = "mcr-bench"  # the name of this program among the versions
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TypeVar, get_args
 
 from mcr_bench.bench.core.json_values import Json
-from mcr_bench.bench.problem.missing import TAG as MISSING
 from mcr_bench.bench.errors import one_line
+from mcr_bench.bench.problem.missing import TAG as MISSING
 from mcr_bench.bench.record.row import Asked, Role
 
 T = TypeVar("T")

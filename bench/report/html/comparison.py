@@ -101,14 +101,13 @@ def line_links(found: Comparison, labels: Sequence[str], name: str) -> Link:
 
 def protocol_card(found: Comparison) -> Markup:
     """What is shared by all runs of a comparison, and what they were trained and tested on."""
-    tags = [row["tags"] for row in found.rows]
-    origins = dict.fromkeys((row["preset"], row["tags"].get("preset_origin", "")) for row in found.rows)
-    seeds, folds = ({row[what] for row in found.rows} for what in ("seed", "fold"))
+    origins = dict.fromkeys((row.preset, row.preset_origin) for row in found.rows)
+    seeds, folds = {row.seed for row in found.rows}, {row.fold for row in found.rows}
     optimisers = [n.removeprefix(OPTIMISER) for n in protocol_notes(found) if n.startswith(OPTIMISER)]
     entries: list[tuple[object, object]] = [
-        ("Dataset", _listed([found.dataset, *(t.get("dataset_source", "") for t in tags)])),
+        ("Dataset", _listed([found.dataset, *(row.dataset_source for row in found.rows)])),
         ("Modalities", ", ".join(found.modalities)),
-        ("Protocol", _listed(t.get("protocol_card") or found.protocol for t in tags)),
+        ("Protocol", _listed(row.protocol_card or found.protocol for row in found.rows)),
         ("Metric", found.metric),
         ("Samples", _listed(split_sizes(found.rows))),
         ("Folds", _numbers(folds)),
@@ -116,7 +115,7 @@ def protocol_card(found: Comparison) -> Markup:
         ("Preset", _listed(f"{preset}, origin: {origin}" if origin else preset for preset, origin in origins)),
         ("Shared settings", _listed(found.shared)),
         ("Optimiser", _listed(optimisers)),
-        ("Data fingerprint", _listed(t.get("fingerprint", "") for t in tags)),
+        ("Data fingerprint", _listed(row.fingerprint for row in found.rows)),
     ]
     if found.rows and not found.older:
         text = command(found, len(seeds))

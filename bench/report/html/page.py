@@ -123,11 +123,11 @@ def _short(contents: Contents, number: int) -> str:
 
 def _header(contents: Contents) -> Markup:
     rows, shown = contents.rows, [one.comparison for one in contents.sections]
-    newest = max((row["started"] for row in rows), default=None)
+    newest = max((row.started for row in rows), default=None)
     facts: Mapping[str, object] = {
         "Runs": len(rows),
         "Datasets": len(datasets_of(contents)),
-        "Methods": len({row["method"] for row in rows}),
+        "Methods": len({row.method for row in rows}),
         "Comparisons": len(shown),
         "Failed runs": sum(len(found.failed) for found in shown) or "",
         "Older runs left out": sum(found.replaced for found in shown) or "",
