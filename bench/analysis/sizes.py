@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from mcr_bench.bench.record.row import RunRow
+
 PARTS = (("training", "train"), ("validation", "val"), ("test", "test"))
 LISTED = 6  # folds whose sizes are written out
 

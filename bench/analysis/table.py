@@ -86,9 +86,9 @@ def _columns(
         ("n", 0, [n for _, _, n in main.values()]),
     ]
     for name, key in SECOND:
-        columns.append((name, 4, _means(lines, lambda row, key=key: row.metrics.get(f"test/{key}"))))
+        columns.append((name, 4, _means(lines, _metric(f"test/{key}"))))
     for m in modalities:
-        columns.append((m, 4, _means(lines, lambda row, m=m: row.unimodal.get(m))))
+        columns.append((m, 4, _means(lines, _alone(m))))
     for name, cost in COSTS:
         columns.append((f"× {name}", 2, _relative(lines, cost, baseline)))
     kept = [c for c in columns if c[0] == "method" or any(cell is not None for cell in c[2])]
@@ -111,6 +111,14 @@ def _floor_row(found: Comparison, columns: Sequence[str]) -> list[tuple[Cell, ..
 
 def _values(runs: list[RunRow], read: Read) -> list[float]:
     return [value for value in map(read, runs) if value is not None]
+
+
+def _metric(name: str) -> Read:
+    return lambda row: row.metrics.get(name)
+
+
+def _alone(modality: str) -> Read:
+    return lambda row: row.unimodal.get(modality)
 
 
 def _means(lines: dict[str, list[RunRow]], read: Read) -> list[Cell]:
@@ -243,5 +251,5 @@ def _cancelled(lines: dict[str, list[RunRow]]) -> list[str]:
 
 def _is_cancelled(row: RunRow) -> bool:
     applied = any(key.endswith("apply_to") and value == "lr" for key, value in row.settings.items())
-    scales = row.scales_gradients == "true"
+    scales = row.scales_gradients
     return scales and row.settings.get("optimizer.name") in ("adam", "adamw") and not applied
