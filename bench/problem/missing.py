@@ -38,11 +38,5 @@ def tag_of(missing: Mapping[str, str]) -> dict[str, str]:
     return {TAG: json.dumps(short)} if short else {}
 
 
-def missing_of(tags: Mapping[str, str]) -> dict[str, list[str]]:
-    """Reason -> names, from the tags of a run."""
-    found: dict[str, list[str]] = json.loads(tags.get(TAG, "{}"))
-    return found
-
-
 def _some(names: list[str]) -> list[str]:
     return names if len(names) <= MOST_NAMES else [*names[:MOST_NAMES], f"{len(names) - MOST_NAMES} more"]
