@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import isclose, isfinite
 from statistics import fmean
-from typing import Any
 
 import pandas as pd
 
@@ -70,7 +69,7 @@ def rank_table(ranks: Ranks) -> Table:
     return Table(title, ("method", "mean rank"), (0, 2), rows, notes)
 
 
-def rank_data(ranks: Ranks) -> dict[str, Any]:
+def rank_data(ranks: Ranks) -> dict[str, object]:
     """The same for a program."""
     return vars(ranks)
 

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from mcr_bench.bench.record.tracking import Record
 
 
-def say(text: Any, err: bool = False) -> None:
+def say(text: object, err: bool = False) -> None:
     """One line on stdout, or on stderr; control characters in it are shown, not obeyed."""
     typer.echo(printable(str(text)), err=err)
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """JSON on stdout; whatever it does not know becomes text."""
     say(json.dumps(value, indent=2, default=str))
 

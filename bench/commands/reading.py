@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Never
 
 from rich.text import Text
 
@@ -48,7 +48,7 @@ def read_comparisons(record: Record, dataset: str | None, cost_baseline: str) ->
 
 def left_out(record: Record) -> list[Skipped]:
     """(dataset, method, reason) of the runs that could not be read, for the notes under tables."""
-    return [(one.dataset, one.method or "a run", one.text) for one in record.unreadable.values()]
+    return [(one.dataset, one.method or "a run", one.text) for one in record.unreadable]
 
 
 def finished_comparisons(
@@ -157,7 +157,7 @@ def tables_of(
     margin: float,
     kinds: Iterable[str] = TABLES,
     published: str = "all",
-) -> dict[str, list[Table]]:
+) -> dict[str, Sequence[Table]]:
     """The tables of each kind; one that fails is said and left out.
 
     rows: of the whole record, for the published numbers. published: `all` of them, or `mine`: on the data of `found`.
@@ -197,7 +197,7 @@ def _left_out(reason: str) -> str:
     return f"statistics are left out: {reason}"
 
 
-def _nothing(what: str, reason: str) -> list[Any]:
+def _nothing(what: str, reason: str) -> Sequence[Never]:
     _say_left_out(what, reason)
     return []
 

@@ -44,7 +44,7 @@ def write_html_report(
         budgets=attempt(partial(budget_curves, record.home), str),
         environment=_part("environment", lambda: environment_of([row for one in found for row in one.rows]), {}, lost),
         record=record.uri,
-        left_out=[*(one.note for one in record.unreadable.values()), *lost],
+        left_out=[*(one.note for one in record.unreadable), *lost],
     )
     for line in lost:
         say(line, err=True)

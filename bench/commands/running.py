@@ -113,7 +113,7 @@ def _untold(plan: Plan) -> list[str]:
     return [line for line in plan.announcements if line not in told]
 
 
-def data_of(plan: Plan) -> list[dict[str, Any]]:
+def data_of(plan: Plan) -> list[dict[str, object]]:
     """What the data of the plan is, for JSON."""
     return [one.data for one in plan.overviews]
 

@@ -8,8 +8,8 @@ names of dataset and method), presets and missing (none), commit, device, platfo
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from mcr_bench.bench.record.row import OURS, Costs, RunRow
@@ -49,6 +49,27 @@ class Unreadable:
     def text(self) -> str:
         """The run's name and the reason."""
         return f"run {self.run_id}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Makes rows and remembers what it had to leave out.
+
+    note: takes the note on each unreadable run, once.
+    unreadable: run -> why it has no row.
+    """
+
+    note: Callable[[str], object]
+    unreadable: dict[str, Unreadable] = field(default_factory=dict)
+
+    def rows(self, stored: Iterable[StoredRun]) -> list[RunRow]:
+        """The rows of these runs, one per key."""
+        rows, unreadable = rows_of(stored)
+        for one in unreadable:
+            if one.run_id not in self.unreadable:
+                self.note(one.note)
+            self.unreadable[one.run_id] = one
+        return rows
 
 
 def rows_of(stored: Iterable[StoredRun]) -> tuple[list[RunRow], list[Unreadable]]:

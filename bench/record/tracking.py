@@ -4,8 +4,8 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +17,9 @@ from filelock import FileLock
 from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.core.home import default_home
 from mcr_bench.bench.errors import UserError, one_line, told_by
-from mcr_bench.bench.record.artifacts import Artifacts
-from mcr_bench.bench.record.entities import metric, name_of, param, tag
-from mcr_bench.bench.record.made_rows import Unreadable, rows_of
+from mcr_bench.bench.record.artifacts import Artifact, Artifacts
+from mcr_bench.bench.record.entities import in_parts, metric, name_of, param, tag
+from mcr_bench.bench.record.made_rows import Reading, Unreadable
 from mcr_bench.bench.record.places import ARTIFACTS, Places, require_file
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.runs import PREFIX, Reader, StoredRun, preset_tags
@@ -79,7 +79,7 @@ class Record:
         self._experiments: dict[str, str] = {}
         self._open: dict[str, _Open] = {}
         self._flushed = time.monotonic()
-        self._note, self.unreadable = note, dict[str, Unreadable]()
+        self._reading = Reading(note)
         self._prepare()
 
     @cached_property
@@ -100,7 +100,7 @@ class Record:
         latest = max(runs, key=lambda run: run.started, default=None)
         run = self._create(spec) if latest is None or latest.finished else self._reopen(latest)
         missing = {k: v for k, v in spec.params().items() if name_of(k) not in run.params}
-        for part in _parts(missing.items(), 100):
+        for part in in_parts(missing.items(), 100):
             self._write(self.client.log_batch, run.run_id, params=[param(k, v) for k, v in part])
         self._open[spec.key] = _Open(run.run_id, int(run.metrics.get("epoch", 0)), frozenset(run.metrics))
         return run.run_id
@@ -134,7 +134,7 @@ class Record:
         self._flush(run)
         missing = {k: v for k, v in metrics.items() if not self._has_logged(run, k)}
         self._log_metrics(run.run_id, [metric(k, v, now, run.last) for k, v in missing.items()])
-        for part in _parts((tags or {}).items(), 100):
+        for part in in_parts((tags or {}).items(), 100):
             self._write(self.client.log_batch, run.run_id, tags=[tag(k, v) for k, v in part])
         for path in paths:
             self._keep(run.run_id, path)
@@ -180,23 +180,28 @@ class Record:
 
     def finished(self, keys: Iterable[str], dataset: str | None = None) -> dict[str, RunRow]:
         """The rows of the finished runs among `keys`."""
-        return {row.key: row for row in self._rows(self._read(dataset, set(keys))) if row.finished}
+        return {row.key: row for row in self._reading.rows(self._read(dataset, set(keys))) if row.finished}
 
     def rows(self, dataset: str | None = None, method: str | None = None) -> list[RunRow]:
         """One row per key, by dataset, label, seed and fold. A key trained twice (`--force`) shows its newest run.
 
-        A run that cannot be read is left out and noted, once for each record opened; `unreadable` keeps them.
+        A run that cannot be read is left out and noted, once for each record opened.
         """
-        rows = [row for row in self._rows(self._read(dataset)) if method is None or row.method == method]
+        rows = [row for row in self._reading.rows(self._read(dataset)) if method is None or row.method == method]
         return sorted(rows, key=lambda row: (row.dataset, row.label, row.seed, row.fold, row.started))
+
+    @property
+    def unreadable(self) -> list[Unreadable]:
+        """The runs that `rows` and `finished` have left out so far."""
+        return list(self._reading.unreadable.values())
 
     def predictions(self, run_id: str) -> "pd.DataFrame":
         """The per-sample predictions of a run; UserError where it has none."""
         import pandas as pd
 
         try:
-            with TemporaryDirectory() as folder:
-                return pd.read_parquet(self._artifacts([run_id]).find(run_id, PREDICTIONS, Path(folder)).path)
+            with self._predictions_of([run_id]) as find:
+                return pd.read_parquet(find(run_id).path)
         except OSError as error:
             raise UserError(
                 f"run {run_id} has no readable {PREDICTIONS} ({error}). Is the run finished, and is the artifact "
@@ -213,29 +218,20 @@ class Record:
         return self._opened(search.history, run_id)
 
     def samples(self, run_ids: Iterable[str]) -> "dict[str, Samples]":
-        """Run -> per-sample values of its test part; runs without readable predictions are left out.
-
-        What was read of a finished run is kept in `home/cache`.
-        """
+        """Run -> per-sample values of its test part, kept in `home/cache`; runs without predictions are left out."""
         from mcr_bench.bench.record.samples import read_samples
 
         wanted = list(run_ids)
-        artifacts = self._artifacts(wanted)
-        with TemporaryDirectory() as folder:
-            return read_samples(
-                wanted,
-                lambda run_id: artifacts.find(run_id, PREDICTIONS, Path(folder)),
-                self._samples_cache,
-            )
+        with self._predictions_of(wanted) as find:
+            return read_samples(wanted, find, self._samples_cache)
 
     def floors(self, run_ids: Iterable[str]) -> dict[str, dict[str, float]]:
         """Run -> what a constant scores on its test part, from stored predictions; runs without any are left out."""
         from mcr_bench.bench.record.floors import read_floors
 
         wanted = list(run_ids)
-        artifacts = self._artifacts(wanted)
-        with TemporaryDirectory() as folder:
-            return read_floors(wanted, lambda run_id: artifacts.find(run_id, PREDICTIONS, Path(folder)))
+        with self._predictions_of(wanted) as find:
+            return read_floors(wanted, find)
 
     @property
     def _samples_cache(self) -> Path:
@@ -269,14 +265,6 @@ class Record:
                 f"{hint}Give another --tracking-uri or MCR_BENCH_HOME."
             ) from error
 
-    def _rows(self, stored: Iterable[StoredRun]) -> list[RunRow]:
-        rows, unreadable = rows_of(stored)
-        for one in unreadable:
-            if one.run_id not in self.unreadable:
-                self._note(one.note)
-            self.unreadable[one.run_id] = one
-        return rows
-
     def _read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
         search: Reader = SearchReader(lambda: self.client)
         if self._file is None:
@@ -286,12 +274,16 @@ class Record:
         except sqlite3.Error:  # tables of an MLflow that keeps them otherwise, or none yet: let MLflow see to it
             return search.read(dataset, keys)
 
-    def _artifacts(self, run_ids: Iterable[str]) -> Artifacts:
+    @contextmanager
+    def _predictions_of(self, run_ids: Iterable[str]) -> Iterator[Callable[[str], Artifact]]:
+        """Finds the predictions of these runs; what had to be downloaded is deleted at the end."""
         known: dict[str, tuple[str, bool]] = {}
         if self._file is not None:
             with suppress(sqlite3.Error):
                 known = SqliteReader(self._file).artifacts(run_ids)
-        return Artifacts(lambda: self.client, known, self._places.readable)
+        artifacts = Artifacts(lambda: self.client, known, self._places.readable)
+        with TemporaryDirectory() as folder:
+            yield lambda run_id: artifacts.find(run_id, PREDICTIONS, Path(folder))
 
     def _write(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The call, as the only writer of a local file; tried again while other programs lock the database."""
@@ -353,10 +345,5 @@ class Record:
         run.buffer.clear()
 
     def _log_metrics(self, run_id: str, metrics: "Sequence[Metric]") -> None:
-        for part in _parts(metrics, BATCH):
+        for part in in_parts(metrics, BATCH):
             self._write(self.client.log_batch, run_id, metrics=part)
-
-
-def _parts(items: Iterable[T], size: int) -> list[list[T]]:
-    found = list(items)
-    return [found[i : i + size] for i in range(0, len(found), size)]

@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Iterable, Sequence
 from math import isfinite, isinf, isnan
-from typing import Any
 
 from mcr_bench.bench.analysis.budgets import unconverged_notes
 from mcr_bench.bench.analysis.claimed import Against, Claims
@@ -103,7 +102,7 @@ def _command(comparison: Comparison, methods: Iterable[str], settings: Iterable[
     return shlex.join([*words, "--seeds", seeds])
 
 
-def claim_data(found: Claims) -> dict[str, Any]:
+def claim_data(found: Claims) -> dict[str, object]:
     """Everything for a program; numbers that do not exist are null."""
     power = found.power
     return {
@@ -125,7 +124,7 @@ def claim_data(found: Claims) -> dict[str, Any]:
     }
 
 
-def _floor_data(found: Claims) -> dict[str, Any] | None:
+def _floor_data(found: Claims) -> dict[str, object] | None:
     """The constant predictor beside the tests, in the metric's own unit."""
     floor = floor_of(found.comparison, found.metric)
     if floor is None:
@@ -259,7 +258,7 @@ def _refused(name: str, intervals: list[Interval]) -> list[str]:
     return [f"{name} refused: {reason}" for reason in dict.fromkeys(i.refused for i in intervals) if reason]
 
 
-def _against_data(found: Claims, one: Against) -> dict[str, Any]:
+def _against_data(found: Claims, one: Against) -> dict[str, object]:
     paired, tests = one.paired, one.samples
     return {
         "method": one.label,
@@ -283,7 +282,7 @@ def _against_data(found: Claims, one: Against) -> dict[str, Any]:
     }
 
 
-def _interval_data(interval: Interval) -> dict[str, Any]:
+def _interval_data(interval: Interval) -> dict[str, object]:
     ends = {"low": _number(interval.low), "high": _number(interval.high)}
     return {**ends, "method": interval.method, "refused": interval.refused}
 

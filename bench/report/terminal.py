@@ -1,7 +1,7 @@
 """Comparison tables and plans, as text for a terminal or as data for a program."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
@@ -35,7 +35,7 @@ def _aligned(table: Table) -> list[str]:
     return ["  ".join([c[0].ljust(widths[0]), *map(str.rjust, c[1:], widths[1:])]).rstrip() for c in cells]
 
 
-def table_data(table: Table) -> dict[str, Any]:
+def table_data(table: Table) -> dict[str, object]:
     """A table for JSON: its rows as dicts at full precision."""
     rows = [dict(zip(table.columns, cells, strict=True)) for cells in table.rows]
     leading = [row[0] for i, row in enumerate(table.rows) if i in table.bold]
@@ -43,7 +43,7 @@ def table_data(table: Table) -> dict[str, Any]:
     return {"title": table.title, "rows": rows, "notes": table.notes, "leading": leading, "floor": floor}
 
 
-def plan_rows(plan: "Plan", finished: Iterable[str]) -> list[dict[str, Any]]:
+def plan_rows(plan: "Plan", finished: Iterable[str]) -> list[dict[str, object]]:
     """One row per run of a plan: its state, and the keys of the runs that it needs."""
     done = set(finished)
     return [

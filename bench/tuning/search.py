@@ -7,7 +7,7 @@ searched after these, and start from the best of them.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.core.home import default_home
@@ -74,7 +74,7 @@ def tune(
     return TuneResult(search, list(found.values()), path, kept, skipped, failed)
 
 
-def outline(request: TuneRequest, home: Path | None = None) -> list[dict[str, Any]]:
+def outline(request: TuneRequest, home: Path | None = None) -> list[dict[str, object]]:
     """One row per method, in the order of the search: what would be tried. Nothing is trained or written."""
     _, stages, _ = prepare(request, (home or default_home()).resolve())
     return [
