@@ -87,14 +87,14 @@ def run(
     Exit codes: 0 all finished, 1 some runs failed, 2 wrong usage or data, 130 stopped by Ctrl-C.
     """
     from mcr_bench.bench.commands import running
+    from mcr_bench.bench.planning.experiment import Choices
     from mcr_bench.bench.planning.plan import make_plan_of
     from mcr_bench.bench.settings.arguments import parse_names, parse_seeds, parse_settings
 
     overrides = parse_settings(settings or [])
     if allow_group_overlap:
         overrides["dataset.allow_group_overlap"] = ["true"]
-    requests, asked = running.requests_of(
-        experiment,
+    choices = Choices(
         methods=None if methods is None else parse_names("--methods", methods),
         datasets=None if dataset is None else parse_names("--dataset", dataset),
         data_root=data_root,
@@ -105,6 +105,7 @@ def run(
         preset=preset,
         settings=overrides,
     )
+    requests, asked = running.requests_of(experiment, choices)
     plan = make_plan_of(requests)
     record = open_record(tracking_uri)
     finished = record.finished_keys(plan.by_key)

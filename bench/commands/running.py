@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any
 
 from mcr_bench.bench.analysis.comparisons import asked_under, comparisons
 from mcr_bench.bench.analysis.floors import with_floors
@@ -15,7 +14,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors.local import execute
 from mcr_bench.bench.executors.pool import default_jobs
 from mcr_bench.bench.planning.estimate import estimate
-from mcr_bench.bench.planning.experiment import Experiment, read_experiment
+from mcr_bench.bench.planning.experiment import Choices, Experiment, read_experiment
 from mcr_bench.bench.planning.plan import Plan
 from mcr_bench.bench.planning.request import Request
 from mcr_bench.bench.record.row import RunRow
@@ -27,19 +26,19 @@ from mcr_bench.bench.report.results import result_data
 from mcr_bench.bench.runs.events import Failure, Outcome
 
 
-def requests_of(experiment: str | None, **choices: Any) -> tuple[list[Request], Experiment | None]:
+def requests_of(experiment: str | None, choices: Choices) -> tuple[list[Request], Experiment | None]:
     """What a command asks for: the experiment's comparisons under the command's own options, or those options alone.
 
     The experiment, where there is one, comes along.
     """
     if experiment is not None:
-        found = read_experiment(experiment)
-        return found.requests(**choices), found
-    for key, option in (("methods", "--methods"), ("datasets", "--dataset")):
-        if choices[key] is None:
+        asked = read_experiment(experiment)
+        return asked.requests(**vars(choices)), asked
+    for names, option in ((choices.methods, "--methods"), (choices.datasets, "--dataset")):
+        if names is None:
             raise UserError(f"{option} is missing. Give it, or the file of an experiment (figure1.toml is one).")
-    overrides = choices.pop("settings")
-    return [Request(**choices, overrides=overrides)], None
+    given = {name: value for name, value in vars(choices).items() if name != "settings"}
+    return [Request(**given, overrides=choices.settings)], None
 
 
 def show_plan(plan: Plan, finished: set[str], rows: list[RunRow], jobs: int | None, device: str, as_json: bool) -> None:
