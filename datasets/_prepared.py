@@ -3,15 +3,16 @@
 import errno
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import filelock
 import numpy as np
 
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.files import whole_file, write_whole
 from mcr_bench.datasets._npz import Array, digest
 
 MANIFEST = "manifest.json"
@@ -74,16 +75,6 @@ def read_manifest(file: Path) -> dict[str, Any]:
 
 def write(file: Path, arrays: Mapping[str, Array], manifest: Mapping[str, Any]) -> None:
     """The arrays, then the manifest with their checksum; each appears whole or not at all."""
-    _replace(file, lambda out: np.savez(out, **arrays))  # type: ignore[arg-type]
-    text = json.dumps({**manifest, "sha256": digest(file)}, indent=1)
-    _replace(file.parent / MANIFEST, lambda out: out.write(text.encode()))
-
-
-def _replace(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as out:
-            fill(out)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(file) as out:
+        np.savez(out, **arrays)  # type: ignore[arg-type]
+    write_whole(file.parent / MANIFEST, json.dumps({**manifest, "sha256": digest(file)}, indent=1))

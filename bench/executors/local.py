@@ -22,6 +22,7 @@ from mcr_bench.bench.executors.events import (
 )
 from mcr_bench.bench.executors.pool import Worker, default_jobs, ready
 from mcr_bench.bench.executors.surroundings import surroundings
+from mcr_bench.bench.files import remove_partials
 from mcr_bench.bench.interrupts import check, deferred
 from mcr_bench.bench.tracking import Record
 
@@ -238,8 +239,7 @@ def _clean(home: Path, lock: FileLock) -> None:
     """Remove what a finished run needs no longer, its lock, which is held, last."""
     file = Path(lock.lock_file)
     shutil.rmtree(home / "work" / file.stem, ignore_errors=True)
-    for partial in (home / "weights").glob(f"{file.stem}.*.partial"):
-        partial.unlink(missing_ok=True)
+    remove_partials(home / "weights", file.stem)
     # Only now: who gets hold of the removed file and who makes a new one both find the key finished.
     file.unlink(missing_ok=True)
 

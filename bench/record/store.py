@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mcr_bench.bench.files import move_whole
 from mcr_bench.bench.record.runs import PREFIX, StoredRun
 
 PAGE = 1000
@@ -105,7 +106,7 @@ def _create(path: Path, artifacts: Path) -> None:
         leftover.unlink()
     open_store: Any = SqlAlchemyStore  # MLflow leaves it untyped
     open_store(database_uri(new), artifacts.as_uri()).engine.dispose()
-    new.rename(path)
+    move_whole(new, path)
 
 
 def _quieten() -> None:
