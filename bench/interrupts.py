@@ -4,7 +4,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from types import FrameType
 
 
@@ -53,7 +52,6 @@ def deferred() -> Iterator[None]:
     if not _in_main_thread():
         yield
         return
-    resource_tracker.ensure_running()  # started later, by the first process, it would unblock the signal
     noted: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _: noted.append(number))  # other threads still take it
     try:

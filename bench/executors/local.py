@@ -117,7 +117,7 @@ class _Execution:
                 if self._record.start(spec, again) is None:  # another command has finished it meanwhile
                     self._end(spec, "finished")
                 else:
-                    worker.give(self._job(spec, worker.device))
+                    worker.give(self._job(spec, worker.place))
                     self.observer.on_start(spec)
 
     def _claim(self) -> tuple["RunSpec", FileLock] | None:
@@ -180,7 +180,7 @@ class _Execution:
     def _replace(self, worker: Worker) -> None:
         """A new worker for a dead one. Its run goes on from the checkpoint, until it has killed too many."""
         with deferred():
-            fresh = Worker(self._entry, worker.device)
+            fresh = Worker(self._entry, worker.place)
             self._workers[self._workers.index(worker)] = fresh
         worker.pipe.close()
         if worker.job is not None:
