@@ -45,9 +45,9 @@ ui: $(STAMP)
 
 test-data: $(STAMP)
 	@rm -rf .test-data && mkdir .test-data
-	@OMP_NUM_THREADS=1 $(BIN)/python tests/test_paper_sets.py .test-data
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/datasets/test_paper_sets.py .test-data
 
 perf: $(STAMP)
-	@$(BIN)/python -m mcr_bench.bench.perf
-	@$(BIN)/python -m mcr_bench.bench.executors.perf
-	@$(BIN)/python -m mcr_bench.datasets._perf
+	@$(BIN)/python -m mcr_bench.bench.perf.methods
+	@$(BIN)/python -m mcr_bench.bench.perf.isolation
+	@$(BIN)/python -m mcr_bench.bench.perf.data

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mcr_bench.bench.own_folders import hide_from_others
+from mcr_bench.bench.core.import_guard import hide_from_others
 
 __version__ = "0.2.0"
 

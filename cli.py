@@ -86,10 +86,10 @@ def run(
     What is finished is not trained again; an interrupted run goes on where it stopped.
     Exit codes: 0 all finished, 1 some runs failed, 2 wrong usage or data, 130 stopped by Ctrl-C.
     """
-    from mcr_bench.bench.arguments import parse_names, parse_seeds, parse_settings
     from mcr_bench.bench.commands import running
-    from mcr_bench.bench.plan import make_plan_of
-    from mcr_bench.bench.tracking import Record
+    from mcr_bench.bench.planning.plan import make_plan_of
+    from mcr_bench.bench.record.tracking import Record
+    from mcr_bench.bench.settings.arguments import parse_names, parse_seeds, parse_settings
 
     overrides = parse_settings(settings or [])
     if allow_group_overlap:
@@ -161,9 +161,9 @@ def results(
 ) -> None:
     """Print one row per run of the record."""
     from mcr_bench.bench.commands.choosing import chosen
+    from mcr_bench.bench.record.tracking import Record
     from mcr_bench.bench.report import terminal
     from mcr_bench.bench.report.cards import grid_text
-    from mcr_bench.bench.tracking import Record
 
     record = Record(tracking_uri)
     rows = chosen(record.rows(), dataset, method)
@@ -192,7 +192,7 @@ def compare(
     Everything else is secondary. Nothing is trained.
     """
     from mcr_bench.bench.commands import reading
-    from mcr_bench.bench.tracking import Record
+    from mcr_bench.bench.record.tracking import Record
 
     record = Record(tracking_uri)
     found = reading.read_comparisons(record, dataset, COST_BASELINE)
@@ -216,7 +216,7 @@ def tables(
     Each as Markdown, CSV (full precision), LaTeX (booktabs) and HTML. Works on an empty record too.
     """
     from mcr_bench.bench.commands.writing import write_record_tables
-    from mcr_bench.bench.tracking import Record
+    from mcr_bench.bench.record.tracking import Record
 
     record = Record(tracking_uri)
     if not write_record_tables(record, dataset, baseline, COST_BASELINE, margin, published):
@@ -238,7 +238,7 @@ def plot(
     from mcr_bench.bench.commands.reading import read_comparisons
     from mcr_bench.bench.commands.writing import say_outdated
     from mcr_bench.bench.commands.written import forget_outdated
-    from mcr_bench.bench.tracking import Record
+    from mcr_bench.bench.record.tracking import Record
 
     record = Record(tracking_uri)
     found = read_comparisons(record, dataset, COST_BASELINE)
@@ -262,7 +262,7 @@ def report(
 ) -> None:
     """Write one self-contained HTML file: summary, tables, figures, statistics, protocols, settings, runs."""
     from mcr_bench.bench.commands.reporting import write_html_report
-    from mcr_bench.bench.tracking import Record
+    from mcr_bench.bench.record.tracking import Record
 
     record = Record(tracking_uri)
     path = output or record.home / "report.html"
@@ -289,8 +289,8 @@ def tune(
     as_json: AsJson = False,
 ) -> None:
     """Search every method's settings with the same budget, on validation alone, and make a preset of the best."""
-    from mcr_bench.bench.arguments import parse_names, parse_settings
     from mcr_bench.bench.commands.tuning import run_search
+    from mcr_bench.bench.settings.arguments import parse_names, parse_settings
     from mcr_bench.bench.tuning.request import TuneRequest
 
     request = TuneRequest(
@@ -318,8 +318,8 @@ def ui(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Start the MLflow UI on the record and print its address; Ctrl-C ends it."""
-    from mcr_bench.bench.tracking import Record
-    from mcr_bench.bench.ui import serve
+    from mcr_bench.bench.record.tracking import Record
+    from mcr_bench.bench.record.ui import serve
 
     raise typer.Exit(serve(Record(tracking_uri), host, port, say))
 

@@ -6,16 +6,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError, unknown
-from mcr_bench.bench.settings import Value, setting
+from mcr_bench.bench.settings.declared import Value, setting
 from mcr_bench.bench.task import TARGET_SCALE, Task
-from mcr_bench.datasets._findings import findings_of
-from mcr_bench.datasets._formats import conversion
-from mcr_bench.datasets._groups import group_folds
-from mcr_bench.datasets._npz import Array, digest
-from mcr_bench.datasets._split_names import PARTS
-from mcr_bench.datasets._table import Table, read_table, require_parts
 from mcr_bench.datasets.base import Card, Dataset, Facts, Protocol, Splits, require_spread
+from mcr_bench.datasets.contents.findings import findings_of
+from mcr_bench.datasets.contents.groups import group_folds
+from mcr_bench.datasets.contents.split_names import PARTS
+from mcr_bench.datasets.contents.table import Table, read_table, require_parts
+from mcr_bench.datasets.formats.foreign import conversion
+from mcr_bench.datasets.formats.npz import digest
 
 CARD = Card(
     title="Any data in array form",

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from mcr_bench.bench.settings import setting
-from mcr_bench.datasets import _ave_raw
-from mcr_bench.datasets._audio_visual import AudioVisual
-from mcr_bench.datasets._cache import Cache
-from mcr_bench.datasets._clips import Recipe, Rule, Scan, Variant
+from mcr_bench.bench.settings.declared import setting
 from mcr_bench.datasets.base import Card
+from mcr_bench.datasets.cache.opened import Cache
+from mcr_bench.datasets.clips.audio_visual import AudioVisual
+from mcr_bench.datasets.clips.dataset import Recipe, Rule, Scan, Variant
+from mcr_bench.datasets.raw import ave_raw as _ave_raw
 
 CARD = Card(
     title="Audio-Visual Event dataset (Tian et al., Audio-Visual Event Localization in Unconstrained Videos, 2018)",

@@ -9,12 +9,11 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.problem.facts import Facts, Modality, Protocol
+from mcr_bench.bench.problem.inventory import Inventory, parts_of
+from mcr_bench.bench.problem.overlaps import Parts
 from mcr_bench.bench.problem.samples import Batch, Inputs, Rows, Split, Splits, require_spread, standardise, target_of
-from mcr_bench.bench.settings import Value
-from mcr_bench.bench.task import Task
-from mcr_bench.datasets._audit import Parts
-from mcr_bench.datasets._info import info_of, preparation_of
-from mcr_bench.datasets._verify import Inventory, Verification, parts_of, verification_of
+from mcr_bench.bench.settings.declared import Value
 
 __all__ = [
     "Batch",
@@ -32,48 +31,6 @@ __all__ = [
     "standardise",
     "target_of",
 ]
-
-
-@dataclass(frozen=True)
-class Modality:
-    """Shape of one sample, without the batch axis: (D,) vectors, (T, C) sequences, (C, H, W) images or
-    (T, C, H, W) clips.
-
-    padded: the sequences have lengths of their own, given in `Inputs.lengths`.
-    """
-
-    shape: tuple[int, ...]
-    padded: bool = False
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known of the data before any of it is used for training. notes: to be told before the runs begin."""
-
-    modalities: dict[str, Modality]
-    task: Task
-    class_names: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """A named split rule with its selection set, metric and folds. Tables never mix protocols in one column."""
-
-    name: str
-    split: str
-    selection: str
-    metric: str
-    folds: tuple[int, ...] = (1,)
-    note: str = ""
-
-    @property
-    def card(self) -> str:
-        """One line for the foot of a table."""
-        line = (
-            f"{self.name}: {self.split}; selected on {self.selection}; metric {self.metric}; folds {list(self.folds)}"
-        )
-        return f"{line}; {self.note}" if self.note else line
 
 
 @dataclass(frozen=True)
@@ -173,14 +130,6 @@ class Dataset(ABC):
         """(clips, bytes) of the whole set once it is prepared under the present dials; None where nobody can tell."""
         return None
 
-    def preparation(self) -> dict[str, str]:
-        """The room that the prepared set takes, and the command that prepares it, as far as there are such."""
-        return preparation_of(self)
-
-    def info(self) -> str:
-        """What to download and from whom, its licence, sizes, layout and protocols, and how to prepare it."""
-        return info_of(self)
-
     def labels(self, protocol: str, fold: int, seed: int) -> dict[str, NDArray[Any]]:
         """Part -> targets (n,), told before training; no part where they cannot be had without decoding recordings.
 
@@ -205,14 +154,6 @@ class Dataset(ABC):
         """What is there of the set and what is missing."""
         name, protocol = next(iter(self.protocols().items()))
         return Inventory(len(self.parts(name, protocol.folds[0]).ids))
-
-    def verify(self, content: bool = False) -> Verification:
-        """Counts against the known variants, what is missing, and the audit of every protocol and fold.
-
-        content: every prepared sample is compared with what was written. UserError with instructions where the data is
-        missing or damaged.
-        """
-        return verification_of(self, content)
 
     def damaged(self) -> Iterator[str] | None:
         """The ids of prepared samples that are not what was written; may read all of them. None where no checksums of

@@ -8,15 +8,16 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from mcr_bench.bench.settings import Value, setting
-from mcr_bench.datasets import _cremad_faces, _cremad_raw
-from mcr_bench.datasets import _cremad_lists as lists
-from mcr_bench.datasets._audio_visual import AudioVisual
-from mcr_bench.datasets._cache import Cache
-from mcr_bench.datasets._clips import Recipe, Rule, Scan, Variant
-from mcr_bench.datasets._npz import Array
-from mcr_bench.datasets._rows import Plain, View, standardised_view
+from mcr_bench.bench.core.arrays import Array
+from mcr_bench.bench.settings.declared import Value, setting
 from mcr_bench.datasets.base import Card, Modality, Preparation
+from mcr_bench.datasets.cache.opened import Cache
+from mcr_bench.datasets.clips.audio_visual import AudioVisual
+from mcr_bench.datasets.clips.dataset import Recipe, Rule, Scan, Variant
+from mcr_bench.datasets.clips.rows import Plain, View, standardised_view
+from mcr_bench.datasets.raw import cremad_faces as _cremad_faces
+from mcr_bench.datasets.raw import cremad_lists as lists
+from mcr_bench.datasets.raw import cremad_raw as _cremad_raw
 
 CARD = Card(
     title="CREMA-D (Cao, Cooper, Keutmann, Gur, Nenkova, Verma: Crowd-sourced Emotional Multimodal Actors Dataset, "

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mcr_bench.bench.settings import setting
-from mcr_bench.datasets._mosi_raw import layout
-from mcr_bench.datasets._sentiment import DOWNLOAD, PROTOCOLS, Sentiment
+from mcr_bench.bench.settings.declared import setting
 from mcr_bench.datasets.base import Card
+from mcr_bench.datasets.clips.sentiment import DOWNLOAD, PROTOCOLS, Sentiment
+from mcr_bench.datasets.raw.mosi_raw import layout
 
 CARD = Card(
     title="CMU Multimodal Opinion Sentiment and Emotion Intensity (Zadeh et al., ACL 2018)",

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mcr_bench.datasets._clips import Variant
-from mcr_bench.datasets._mosi_raw import layout
-from mcr_bench.datasets._sentiment import DOWNLOAD, PROTOCOLS, Sentiment
 from mcr_bench.datasets.base import Card
+from mcr_bench.datasets.clips.dataset import Variant
+from mcr_bench.datasets.clips.sentiment import DOWNLOAD, PROTOCOLS, Sentiment
+from mcr_bench.datasets.raw.mosi_raw import layout
 
 CARD = Card(
     title="CMU Multimodal Opinion Sentiment Intensity (Zadeh et al., IEEE Intelligent Systems 31(6), 2016)",

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.settings import setting
-from mcr_bench.datasets._cache import Cache
-from mcr_bench.datasets._clips import Clip, ClipDataset, Field, Recipe, Rule, Scan, Variant
-from mcr_bench.datasets._npz import Array
-from mcr_bench.datasets._raw_files import VIDEO, MediaFiles, as_lines
-from mcr_bench.datasets._rows import View
-from mcr_bench.datasets._something_lists import FOLDER, LAYOUT, read_lists
-from mcr_bench.datasets._something_raw import BOUND, SETTINGS, decode
+from mcr_bench.bench.settings.declared import setting
 from mcr_bench.datasets.base import Card, Modality
+from mcr_bench.datasets.cache.opened import Cache
+from mcr_bench.datasets.clips.dataset import Clip, ClipDataset, Field, Recipe, Rule, Scan, Variant
+from mcr_bench.datasets.clips.rows import View
+from mcr_bench.datasets.clips.views import Flow, ScaledFrames
 from mcr_bench.datasets.media.flow import LEVELS, STILL
-from mcr_bench.datasets.media.views import Flow, ScaledFrames
+from mcr_bench.datasets.raw.raw_files import VIDEO, MediaFiles, as_lines
+from mcr_bench.datasets.raw.something_lists import FOLDER, LAYOUT, read_lists
+from mcr_bench.datasets.raw.something_raw import BOUND, SETTINGS, decode
 
 CARD = Card(
     title="Something-Something v2 (Goyal et al., ICCV 2017; the version of 2018)",

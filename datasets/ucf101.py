@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from mcr_bench.bench.settings import setting
-from mcr_bench.datasets import _ucf_raw
-from mcr_bench.datasets._audio_visual import AudioVisual
-from mcr_bench.datasets._cache import Cache
-from mcr_bench.datasets._clips import Recipe, Rule, Scan, Variant
-from mcr_bench.datasets._npz import Array
+from mcr_bench.bench.core.arrays import Array
+from mcr_bench.bench.settings.declared import setting
 from mcr_bench.datasets.base import Card
+from mcr_bench.datasets.cache.opened import Cache
+from mcr_bench.datasets.clips.audio_visual import AudioVisual
+from mcr_bench.datasets.clips.dataset import Recipe, Rule, Scan, Variant
+from mcr_bench.datasets.raw import ucf_raw as _ucf_raw
 
 CARD = Card(
     title="UCF101 (Soomro, Zamir, Shah: UCF101, A Dataset of 101 Human Actions Classes From Videos in The Wild, 2012)",

@@ -8,17 +8,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from mcr_bench.bench.audit.info import info_of
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError, unknown
-from mcr_bench.datasets import _prepared
-from mcr_bench.datasets._audit import Parts
-from mcr_bench.datasets._made import without_parts
-from mcr_bench.datasets._npz import Array, digest
-from mcr_bench.datasets._raw_files import reading
-from mcr_bench.datasets._split_names import PARTS
-from mcr_bench.datasets._table import Table, read_table, require_parts
-from mcr_bench.datasets._utd_raw import LAYOUT, RECIPE, SUBJECTS, Source, as_arrays, checksum, scan, short_name
-from mcr_bench.datasets._verify import Inventory, parts_of
+from mcr_bench.bench.problem.inventory import Inventory, parts_of
+from mcr_bench.bench.problem.overlaps import Parts
 from mcr_bench.datasets.base import Card, Dataset, Facts, Preparation, Protocol, Splits
+from mcr_bench.datasets.cache import prepared as _prepared
+from mcr_bench.datasets.cache.made import without_parts
+from mcr_bench.datasets.contents.split_names import PARTS
+from mcr_bench.datasets.contents.table import Table, read_table, require_parts
+from mcr_bench.datasets.formats.npz import digest
+from mcr_bench.datasets.raw.raw_files import reading
+from mcr_bench.datasets.raw.utd_raw import LAYOUT, RECIPE, SUBJECTS, Source, as_arrays, checksum, scan, short_name
 
 CARD = Card(
     title="UTD Multimodal Human Action Dataset (Chen, Jafari, Kehtarnavaz, ICIP 2015)",
@@ -46,7 +48,7 @@ class UtdMhad(Dataset):
     @cached_property
     def _table(self) -> Table:
         if not self._file.is_file():
-            raise UserError(f"utd-mhad is not prepared in '{self.location}'.\n{self.info()}")
+            raise UserError(f"utd-mhad is not prepared in '{self.location}'.\n{info_of(self)}")
         return read_table(self._file)
 
     def facts(self) -> Facts:

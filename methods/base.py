@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor
 
+from mcr_bench.bench.fit.returns import checked_losses, checked_outputs
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
-from mcr_bench.bench.returns import checked_losses, checked_outputs
 from mcr_bench.datasets.base import Batch, Facts
 
 if TYPE_CHECKING:
-    from mcr_bench.bench.evaluation import Evaluation
-    from mcr_bench.bench.fit import Fit
+    from mcr_bench.bench.fit.evaluated import Evaluation
+    from mcr_bench.bench.fit.fit import Fit
 
 
 @dataclass(frozen=True)

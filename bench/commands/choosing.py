@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from mcr_bench.bench.analysis.compared import Row
 from mcr_bench.bench.commands.output import say
 from mcr_bench.bench.errors import unknown
-from mcr_bench.bench.report.lines import Row
 
 
 def chosen(rows: Sequence[Row], dataset: str | None, method: str | None = None) -> list[Row]:

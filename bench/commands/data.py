@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from mcr_bench.bench import registry
-from mcr_bench.bench.arguments import parse_settings
-from mcr_bench.bench.console import SafeConsole
+from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.catalog.making import make_dataset
+from mcr_bench.bench.catalog.presets import preset_of
+from mcr_bench.bench.catalog.resolve import layered, resolve_dataset
+from mcr_bench.bench.commands.console import SafeConsole
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.executors.pool import default_jobs
-from mcr_bench.bench.plan import make_dataset
-from mcr_bench.bench.presets import preset_of
-from mcr_bench.bench.resolve import layered, resolve_dataset
-from mcr_bench.bench.settings import declared
+from mcr_bench.bench.settings.arguments import parse_settings
+from mcr_bench.bench.settings.declared import declared
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset

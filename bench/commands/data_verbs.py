@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+from mcr_bench.bench.audit.info import info_of
+from mcr_bench.bench.audit.verify import verification_of
+from mcr_bench.bench.audit.verify_text import data_of, text_of
 from mcr_bench.bench.commands.options import AsJson, DataRoot, DatasetName, Dials, PresetName
 from mcr_bench.bench.commands.output import print_json, say
 from mcr_bench.bench.commands.verb import verb
@@ -23,7 +26,7 @@ def info(
     """Say what to download and from whom, the licence, sizes, the exact folder layout, protocols and how to prepare."""
     from mcr_bench.bench.commands import data
 
-    say(data.dataset_of(name, data_root, preset, settings or []).info())
+    say(info_of(data.dataset_of(name, data_root, preset, settings or [])))
 
 
 @data_app.command()
@@ -66,7 +69,10 @@ def verify(
     """
     from mcr_bench.bench.commands import data
 
-    found = data.dataset_of(name, data_root, preset, settings or []).verify(content)
-    print_json(found.data) if as_json else say(found.text)
+    found = verification_of(data.dataset_of(name, data_root, preset, settings or []), content)
+    if as_json:
+        print_json(data_of(found))
+    else:
+        say(text_of(found))
     if found.damaged:
         raise typer.Exit(2)

@@ -1,19 +1,25 @@
-"""Drawing figures of a record."""
+"""Drawing figures of a record, into files or into the report."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from mcr_bench.bench import registry
+from matplotlib.figure import Figure
+
+from mcr_bench.bench.analysis.compared import Comparison
+from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.commands.output import say
 from mcr_bench.bench.commands.written import writing
+from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.errors import unknown
 from mcr_bench.bench.figures.catalog import CARDS, Drawn, Sources, all_figures
-from mcr_bench.bench.figures.style import rendered, write_files
-from mcr_bench.bench.guard import attempt
-from mcr_bench.bench.report.lines import Comparison
-from mcr_bench.bench.tracking import Record
+from mcr_bench.bench.figures.style import render, rendered, write_files
+from mcr_bench.bench.record.tracking import Record
+from mcr_bench.bench.report.html.contents import Picture
 from mcr_bench.bench.tuning.budget import budget_curves
+
+LARGEST = 400_000  # bytes of an SVG; above, a PNG is smaller and opens faster
+DPI = 150  # of such a PNG
 
 
 def figures_of(
@@ -49,3 +55,18 @@ def save_figures(drawn: Iterable[Drawn], folder: Path) -> list[Path]:
             with writing(folder):
                 written += write_files(files, folder, one.stem)
     return written
+
+
+def pictures_of(drawn: Iterable[Drawn], largest: int = LARGEST) -> Iterator[Picture]:
+    """The figures for a page: SVG, or PNG where the SVG has more than `largest` bytes; one figure open at a time."""
+
+    def image_of(figure: Figure) -> bytes:
+        image = render(figure, "svg")
+        return render(figure, "png", DPI) if len(image) > largest else image
+
+    for _, result, card, about in drawn:
+        if isinstance(result, str):
+            yield Picture(card.name, card.title, card.shows, about, result)
+        else:
+            image: bytes | str = attempt(partial(image_of, result), str)
+            yield Picture(card.name, card.title, card.shows, about, image, float(result.get_size_inches()[0]))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mcr_bench.bench.experiment import read_experiment, shipped
+from mcr_bench.bench.planning.experiment import read_experiment, shipped
 from mcr_bench.bench.report import cards
 
 

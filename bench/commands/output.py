@@ -9,7 +9,7 @@ import typer
 from mcr_bench.bench.printable import printable
 
 if TYPE_CHECKING:
-    from mcr_bench.bench.tracking import Record
+    from mcr_bench.bench.record.tracking import Record
 
 
 def say(text: Any, err: bool = False) -> None:

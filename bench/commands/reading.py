@@ -7,24 +7,26 @@ from typing import Any
 
 from rich.text import Text
 
-from mcr_bench.bench import registry
+from mcr_bench.bench.analysis.claimed import ALPHA, Claims
+from mcr_bench.bench.analysis.claims import baseline_of, claims, leading
+from mcr_bench.bench.analysis.compared import Comparison, Row
+from mcr_bench.bench.analysis.comparisons import comparisons
+from mcr_bench.bench.analysis.floors import with_floors
+from mcr_bench.bench.analysis.ranking import rank_data, rank_datasets, rank_table
+from mcr_bench.bench.analysis.sweeps import sweep_table, sweeps
+from mcr_bench.bench.analysis.table import Lead, Table, comparison_table
+from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.commands.choosing import chosen
+from mcr_bench.bench.commands.console import SafeConsole
 from mcr_bench.bench.commands.output import print_json, say
-from mcr_bench.bench.console import SafeConsole
+from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.errors import UserError, unknown
-from mcr_bench.bench.guard import attempt
-from mcr_bench.bench.metrics import REGRESSION
+from mcr_bench.bench.problem.metrics import REGRESSION
+from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.report.claim_tables import baseline_command, claim_data, claim_tables, power_lines, summary
-from mcr_bench.bench.report.claims import ALPHA, Claims, baseline_of, claims, leading
-from mcr_bench.bench.report.floors import with_floors
-from mcr_bench.bench.report.lines import Comparison, Row, comparisons
 from mcr_bench.bench.report.published_table import published_tables
-from mcr_bench.bench.report.ranking import rank_data, rank_datasets, rank_table
-from mcr_bench.bench.report.sweeps import sweep_table, sweeps
-from mcr_bench.bench.report.table import Lead, Table, comparison_table
 from mcr_bench.bench.report.terminal import print_tables
 from mcr_bench.bench.statistics.ranks import Ranks
-from mcr_bench.bench.tracking import Record
 
 TABLES = {
     "methods": "every method on one dataset: metrics, per modality, cost, protocol card",

@@ -5,21 +5,20 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from mcr_bench.bench.analysis.compared import Comparison
+from mcr_bench.bench.analysis.floors import with_floors
+from mcr_bench.bench.analysis.ranking import rank_datasets
+from mcr_bench.bench.analysis.sweeps import sweep_table, sweeps
+from mcr_bench.bench.analysis.table import Table
 from mcr_bench.bench.commands.choosing import chosen
-from mcr_bench.bench.commands.drawing import figures_of
+from mcr_bench.bench.commands.drawing import figures_of, pictures_of
 from mcr_bench.bench.commands.output import say
 from mcr_bench.bench.commands.reading import claims_or_why, finished_comparisons, published_of
-from mcr_bench.bench.guard import attempt
-from mcr_bench.bench.report.floors import with_floors
+from mcr_bench.bench.core.guard import attempt
+from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.report.html.contents import Contents, Section, environment_of
 from mcr_bench.bench.report.html.page import write_report
-from mcr_bench.bench.report.html.pictures import pictures_of
-from mcr_bench.bench.report.lines import Comparison
 from mcr_bench.bench.report.published_table import MARGIN
-from mcr_bench.bench.report.ranking import rank_datasets
-from mcr_bench.bench.report.sweeps import sweep_table, sweeps
-from mcr_bench.bench.report.table import Table
-from mcr_bench.bench.tracking import Record
 from mcr_bench.bench.tuning.budget import budget_curves
 
 T = TypeVar("T")

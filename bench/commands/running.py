@@ -4,23 +4,25 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from mcr_bench.bench.analysis.compared import Row
+from mcr_bench.bench.analysis.comparisons import asked_under, comparisons
+from mcr_bench.bench.analysis.floors import with_floors
+from mcr_bench.bench.analysis.table import Table, comparison_table
+from mcr_bench.bench.commands.console import SafeConsole
 from mcr_bench.bench.commands.output import print_json, say
-from mcr_bench.bench.console import SafeConsole
+from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.estimate import estimate
-from mcr_bench.bench.executors.events import Failure, Outcome
 from mcr_bench.bench.executors.local import execute
 from mcr_bench.bench.executors.pool import default_jobs
-from mcr_bench.bench.experiment import Experiment, read_experiment
-from mcr_bench.bench.guard import attempt
-from mcr_bench.bench.plan import Plan, Request
+from mcr_bench.bench.planning.estimate import estimate
+from mcr_bench.bench.planning.experiment import Experiment, read_experiment
+from mcr_bench.bench.planning.plan import Plan
+from mcr_bench.bench.planning.request import Request
+from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.report import terminal
 from mcr_bench.bench.report.cards import grid_text
-from mcr_bench.bench.report.floors import with_floors
-from mcr_bench.bench.report.lines import Row, asked_under, comparisons
 from mcr_bench.bench.report.progress import observer
-from mcr_bench.bench.report.table import Table, comparison_table
-from mcr_bench.bench.tracking import Record
+from mcr_bench.bench.runs.events import Failure, Outcome
 
 
 def requests_of(experiment: str | None, **choices: Any) -> tuple[list[Request], Experiment | None]:

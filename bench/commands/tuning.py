@@ -2,8 +2,8 @@
 
 from functools import partial
 
+from mcr_bench.bench.commands.console import SafeConsole
 from mcr_bench.bench.commands.output import print_json, say
-from mcr_bench.bench.console import SafeConsole
 from mcr_bench.bench.executors.local import execute
 from mcr_bench.bench.report.cards import grid_text
 from mcr_bench.bench.report.progress import observer

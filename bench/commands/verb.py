@@ -17,8 +17,8 @@ def verb(command: Callable[P, None]) -> Callable[P, None]:
 
     @wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        from mcr_bench.bench.core.interrupts import check, remembered, struck
         from mcr_bench.bench.errors import UserError
-        from mcr_bench.bench.interrupts import check, remembered, struck
 
         with remembered():
             try:

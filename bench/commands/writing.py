@@ -4,19 +4,19 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from mcr_bench.bench.analysis.compared import Comparison, Row
+from mcr_bench.bench.analysis.floors import with_floors
+from mcr_bench.bench.analysis.table import Table
 from mcr_bench.bench.commands.choosing import chosen
+from mcr_bench.bench.commands.console import SafeConsole
 from mcr_bench.bench.commands.output import say
 from mcr_bench.bench.commands.reading import finished_comparisons, tables_of
 from mcr_bench.bench.commands.written import forget_outdated, writing
-from mcr_bench.bench.console import SafeConsole
-from mcr_bench.bench.experiment import Experiment
+from mcr_bench.bench.planning.experiment import Experiment
+from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.report.export import write_tables
-from mcr_bench.bench.report.floors import with_floors
-from mcr_bench.bench.report.lines import Comparison, Row
 from mcr_bench.bench.report.published_table import MARGIN, check_margin
-from mcr_bench.bench.report.table import Table
 from mcr_bench.bench.report.terminal import print_tables
-from mcr_bench.bench.tracking import Record
 
 
 def write_record_tables(

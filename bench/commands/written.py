@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.files import write_whole
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""What any part of the program needs and what itself needs no other part: devices and the state of a process."""
+"""What any program needs, whatever it is for: devices, seeds, files, interrupts, memory, users' modules."""

@@ -10,8 +10,8 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from mcr_bench.bench.core.interrupts import deferred
 from mcr_bench.bench.core.processes import Pipe, Start
-from mcr_bench.bench.interrupts import deferred
 
 ATTEMPTS = 2  # how often a job is given to a worker that dies of it: the first may have died of something else
 Job = TypeVar("Job")

@@ -1,1 +1,1 @@
-"""Executors: they schedule runs and nothing else."""
+"""Who trains the runs of a plan: local worker processes."""

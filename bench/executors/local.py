@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from mcr_bench.bench.core.files import remove_partials
+from mcr_bench.bench.core.interrupts import check, deferred
 from mcr_bench.bench.errors import in_words, one_line, told_by
-from mcr_bench.bench.executors.events import (
+from mcr_bench.bench.executors.pool import Worker, default_jobs, ready
+from mcr_bench.bench.record.provenance import surroundings
+from mcr_bench.bench.record.tracking import Record
+from mcr_bench.bench.runs.events import (
     EpochDone,
     Event,
     Failure,
@@ -20,16 +25,11 @@ from mcr_bench.bench.executors.events import (
     RunFailed,
     Silent,
 )
-from mcr_bench.bench.executors.pool import Worker, default_jobs, ready
-from mcr_bench.bench.executors.surroundings import surroundings
-from mcr_bench.bench.files import remove_partials
-from mcr_bench.bench.interrupts import check, deferred
-from mcr_bench.bench.tracking import Record
 
 if TYPE_CHECKING:
-    from mcr_bench.bench.runs import RunSpec
+    from mcr_bench.bench.runs.spec import RunSpec
 
-ENTRY = "mcr_bench.bench.training:fit_run"
+ENTRY = "mcr_bench.bench.training.loop:fit_run"
 POLL_SECONDS = 0.5
 ATTEMPTS = 2  # how often a run is given to a worker that dies of it
 

@@ -5,8 +5,8 @@ import os
 from mcr_bench.bench.core import pool
 from mcr_bench.bench.core.pool import ready
 from mcr_bench.bench.core.processes import Spawned
-from mcr_bench.bench.executors.events import Event, Job
 from mcr_bench.bench.executors.worker import FORKS, work
+from mcr_bench.bench.runs.events import Event, Job
 
 __all__ = ["Worker", "default_jobs", "ready"]
 

@@ -17,9 +17,9 @@ from functools import partial
 from filelock import FileLock
 
 from mcr_bench.bench.core.serving import FORKS, Pipe, serve_forked, serve_one
+from mcr_bench.bench.core.user_files import late_import
 from mcr_bench.bench.errors import UserError, in_words
-from mcr_bench.bench.executors.events import Event, Job, RunDone, RunFailed
-from mcr_bench.bench.user_files import late_import
+from mcr_bench.bench.runs.events import Event, Job, RunDone, RunFailed
 
 __all__ = ["FORKS", "work"]
 

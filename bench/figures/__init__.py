@@ -1,1 +1,1 @@
-"""Figures of comparisons: rows and predictions in, matplotlib figures out, in one look; `catalog` lists them."""
+"""Figures of comparisons: rows and predictions in, matplotlib figures out, in one look."""

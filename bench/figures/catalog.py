@@ -9,6 +9,11 @@ from typing import NamedTuple, TypeVar, cast
 import pandas as pd
 from matplotlib.figure import Figure
 
+from mcr_bench.bench.analysis.compared import Comparison, role_of
+from mcr_bench.bench.analysis.names import cut_all
+from mcr_bench.bench.analysis.ranking import rank_datasets
+from mcr_bench.bench.analysis.sweeps import sweeps
+from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.errors import unknown
 from mcr_bench.bench.figures.budget import budget
 from mcr_bench.bench.figures.contribution import contribution
@@ -21,12 +26,7 @@ from mcr_bench.bench.figures.ranks import rank_diagram
 from mcr_bench.bench.figures.style import Marks, Missing, marks
 from mcr_bench.bench.figures.sweep import sweep_figure
 from mcr_bench.bench.figures.values import without_roles
-from mcr_bench.bench.guard import attempt
-from mcr_bench.bench.metrics import CLASSIFICATION
-from mcr_bench.bench.report.lines import Comparison, role_of
-from mcr_bench.bench.report.names import cut_all
-from mcr_bench.bench.report.ranking import rank_datasets
-from mcr_bench.bench.report.sweeps import sweeps
+from mcr_bench.bench.problem.metrics import CLASSIFICATION
 from mcr_bench.bench.statistics.ranks import Ranks
 
 LONGEST_STEM = 120

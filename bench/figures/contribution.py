@@ -4,6 +4,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from mcr_bench.bench.analysis.claim_notes import folds_note
+from mcr_bench.bench.analysis.compared import Comparison, Row
 from mcr_bench.bench.figures.style import (
     INK,
     ROW,
@@ -28,8 +30,6 @@ from mcr_bench.bench.figures.values import (
     runs_note,
     without_roles,
 )
-from mcr_bench.bench.report.claim_notes import folds_note
-from mcr_bench.bench.report.lines import Comparison, Row
 
 BAR = 0.62
 

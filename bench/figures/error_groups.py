@@ -8,11 +8,12 @@ import seaborn
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from mcr_bench.bench.analysis.compared import Comparison, Row
+from mcr_bench.bench.analysis.comparisons import modalities_of, pairs_of
 from mcr_bench.bench.figures.style import GREY, PAGE, Missing, canvas, notes_below, shorten, styled
 from mcr_bench.bench.figures.values import first_metric, without_roles
-from mcr_bench.bench.metrics import REGRESSION
+from mcr_bench.bench.problem.metrics import REGRESSION
 from mcr_bench.bench.record.samples import Samples
-from mcr_bench.bench.report.lines import Comparison, Row, modalities_of, pairs_of
 
 Read = Callable[[Iterable[str]], Mapping[str, Samples]]  # run ids -> their test samples, as `Record.samples`
 Pair = tuple[int, int]

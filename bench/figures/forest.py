@@ -4,6 +4,9 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
+from mcr_bench.bench.analysis.claim_notes import folds_note
+from mcr_bench.bench.analysis.claims import baseline_of, paired_against
+from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.figures.style import (
     GREY,
     INK,
@@ -28,9 +31,6 @@ from mcr_bench.bench.figures.values import (
     reading,
     runs_note,
 )
-from mcr_bench.bench.report.claim_notes import folds_note
-from mcr_bench.bench.report.claims import baseline_of, paired_against
-from mcr_bench.bench.report.lines import Comparison
 from mcr_bench.bench.statistics.paired import Paired
 from mcr_bench.bench.statistics.power import shortfall
 

@@ -7,6 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from mcr_bench.bench.analysis.claim_notes import folds_note
+from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.figures import style
 from mcr_bench.bench.figures.style import GREY, INK, Mark, Marks, Missing
 from mcr_bench.bench.figures.values import (
@@ -21,8 +23,6 @@ from mcr_bench.bench.figures.values import (
     reading,
     runs_note,
 )
-from mcr_bench.bench.report.claim_notes import folds_note
-from mcr_bench.bench.report.lines import Comparison
 
 STACK = 5  # single runs lie on so many heights, so that equal values stay apart
 WIDER = 2.5  # unimodal lines may widen the axis by this factor; beyond, they are written at its edge

@@ -7,6 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from mcr_bench.bench.analysis.claim_notes import folds_note
+from mcr_bench.bench.analysis.compared import Comparison, Row
+from mcr_bench.bench.analysis.comparisons import modalities_of
+from mcr_bench.bench.analysis.table import baseline_of_costs
 from mcr_bench.bench.figures.ratios import ratio_axis, side_by_side
 from mcr_bench.bench.figures.style import (
     GREY,
@@ -33,9 +37,6 @@ from mcr_bench.bench.figures.values import (
     reading,
     runs_note,
 )
-from mcr_bench.bench.report.claim_notes import folds_note
-from mcr_bench.bench.report.lines import Comparison, Row, modalities_of
-from mcr_bench.bench.report.table import baseline_of_costs
 
 PASSES = "encoder passes per step"
 MARGINS = 0.9  # inches of the page beside the panels: labels of the common axis, and what lies between them

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from mcr_bench.bench.analysis.compared import Comparison, Row
 from mcr_bench.bench.figures.style import (
     GREY,
     PAGE,
@@ -22,7 +23,6 @@ from mcr_bench.bench.figures.style import (
     styled,
 )
 from mcr_bench.bench.figures.values import Unit, first_metric, without_roles
-from mcr_bench.bench.report.lines import Comparison, Row
 
 Curve = Sequence[tuple[int, float]]
 Curves = Mapping[str, Curve]  # metric -> its (epoch, value), one per epoch

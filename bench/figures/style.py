@@ -17,8 +17,8 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import AutoLocator, MaxNLocator
 
-from mcr_bench.bench.files import write_whole
-from mcr_bench.bench.report.names import cut, own_parts
+from mcr_bench.bench.analysis.names import cut, own_parts
+from mcr_bench.bench.core.files import write_whole
 
 P = ParamSpec("P")
 

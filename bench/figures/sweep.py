@@ -6,6 +6,10 @@ from statistics import fmean
 
 from matplotlib.figure import Figure
 
+from mcr_bench.bench.analysis.claim_notes import folds_note
+from mcr_bench.bench.analysis.compared import Comparison, role_of
+from mcr_bench.bench.analysis.comparisons import modalities_of
+from mcr_bench.bench.analysis.sweeps import Sweep
 from mcr_bench.bench.figures.style import (
     COLUMN,
     GREY,
@@ -31,9 +35,6 @@ from mcr_bench.bench.figures.values import (
     reading,
     runs_note,
 )
-from mcr_bench.bench.report.claim_notes import folds_note
-from mcr_bench.bench.report.lines import Comparison, modalities_of, role_of
-from mcr_bench.bench.report.sweeps import Sweep
 
 BAYES = "data/bayes_accuracy"
 

@@ -7,8 +7,9 @@ from statistics import fmean
 
 from matplotlib.axes import Axes
 
-from mcr_bench.bench.metrics import CLASSIFICATION, REGRESSION
-from mcr_bench.bench.report.lines import LOWER_IS_BETTER, Comparison, Row, overlap_of, role_of
+from mcr_bench.bench.analysis.compared import LOWER_IS_BETTER, Comparison, Row, role_of
+from mcr_bench.bench.analysis.comparisons import overlap_of
+from mcr_bench.bench.problem.metrics import CLASSIFICATION, REGRESSION
 from mcr_bench.bench.statistics.intervals import mean_interval
 
 RAW = {"mae", "pearson", "loss"}  # in units of their own; every other metric is a share, shown in per cent

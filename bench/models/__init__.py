@@ -1,1 +1,1 @@
-"""Encoders, fusion heads and the multimodal model."""
+"""Encoders, fusion heads and the multimodal model that joins them."""

@@ -12,8 +12,8 @@ from mcr_bench.bench.models.fusion import make_fusion
 from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.models.resnet import resnet18_encoder
 from mcr_bench.bench.models.transformer import SequenceTransformer
+from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings
 from mcr_bench.bench.task import Task
-from mcr_bench.bench.training_settings import EncoderSettings, ModelSettings
 from mcr_bench.datasets.base import Modality
 
 # By the number of axes of one sample; the first is what `auto` stands for.

@@ -1,1 +1,1 @@
-"""What is learned from: samples in batches and parts, the same for every method and every data set."""
+"""What flows through everything: samples, batches and parts, facts and protocols, metrics, overlaps between parts."""

@@ -1,1 +1,1 @@
-"""The record's parts: reading runs, per-sample scores and their cache; `bench/tracking.py` is the one door."""
+"""MLflow, written and read in one place, and where a run came from."""

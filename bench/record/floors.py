@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
-from mcr_bench.bench.floor import floor_metrics
+from mcr_bench.bench.problem.floor import floor_metrics
 from mcr_bench.bench.record.artifacts import Artifact
 
 

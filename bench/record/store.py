@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mcr_bench.bench.files import move_whole
+from mcr_bench.bench.core.files import move_whole
 from mcr_bench.bench.record.runs import PREFIX, StoredRun
 
 PAGE = 1000

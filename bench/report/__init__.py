@@ -1,1 +1,1 @@
-"""Tables and cards made from the record."""
+"""Comparisons become tables, text in a terminal, files and one HTML page."""

@@ -6,15 +6,16 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mcr_bench.bench import registry
+from mcr_bench.bench.audit.info import info_of, preparation_of
+from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.catalog.making import make_dataset
+from mcr_bench.bench.catalog.presets import preset_of, presets_of, user_labels, user_presets
+from mcr_bench.bench.catalog.resolve import resolve_dataset
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.models.build import encoder_kind
-from mcr_bench.bench.overview import overview
-from mcr_bench.bench.plan import make_dataset
-from mcr_bench.bench.presets import preset_of, presets_of, user_labels, user_presets
+from mcr_bench.bench.planning.overview import overview
 from mcr_bench.bench.printable import printable
-from mcr_bench.bench.resolve import resolve_dataset
-from mcr_bench.bench.settings import declared
+from mcr_bench.bench.settings.declared import declared
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset
@@ -120,7 +121,7 @@ def _of_the_data(cls: "type[Dataset]", name: str, data_root: Path) -> Card:
     """How it is prepared under its default preset, and protocols and shapes where they can be told."""
     dials = resolve_dataset(preset_of(cls, None, name).values, cls)
     data = make_dataset(name, data_root, dials)
-    found: Card = dict(data.preparation())
+    found: Card = dict(preparation_of(data))
     if cls.suffixes and name not in registry.dataset_names():
         data.facts()  # a file of the user's: what is wrong with it is the answer
     try:
@@ -128,7 +129,7 @@ def _of_the_data(cls: "type[Dataset]", name: str, data_root: Path) -> Card:
         found["modalities"] = {m: list(facts.shape) for m, facts in data.facts().modalities.items()}
         found |= _overview(data)
     except UserError as error:
-        found["data"] = str(error).removesuffix(data.info()).strip()
+        found["data"] = str(error).removesuffix(info_of(data)).strip()
     return found
 
 

@@ -5,16 +5,17 @@ from collections.abc import Iterable, Sequence
 from math import isfinite, isinf, isnan
 from typing import Any
 
-from mcr_bench.bench.report.budgets import unconverged_notes
-from mcr_bench.bench.report.claims import Against, Claims, cannot, leading
-from mcr_bench.bench.report.floors import floor_notes, floor_of, not_above
-from mcr_bench.bench.report.lines import Comparison, Row, settings_of
-from mcr_bench.bench.report.sample_tests import SampleTests
-from mcr_bench.bench.report.sizes import sizes_note
-from mcr_bench.bench.report.table import Cell, Table
+from mcr_bench.bench.analysis.budgets import unconverged_notes
+from mcr_bench.bench.analysis.claimed import Against, Claims
+from mcr_bench.bench.analysis.claims import cannot, leading
+from mcr_bench.bench.analysis.compared import Comparison, Row, settings_of
+from mcr_bench.bench.analysis.floors import floor_notes, floor_of, not_above
+from mcr_bench.bench.analysis.sample_tests import SampleTests
+from mcr_bench.bench.analysis.sizes import sizes_note
+from mcr_bench.bench.analysis.table import Cell, Table
+from mcr_bench.bench.settings.training import BUDGET
 from mcr_bench.bench.statistics.intervals import Interval
 from mcr_bench.bench.statistics.power import shortfall
-from mcr_bench.bench.training_settings import BUDGET
 
 
 def power_lines(found: Claims) -> list[str]:

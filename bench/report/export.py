@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mcr_bench.bench.files import write_whole
+from mcr_bench.bench.analysis.names import cut_all
+from mcr_bench.bench.analysis.table import Table
+from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.printable import printable
-from mcr_bench.bench.report.names import cut_all
-from mcr_bench.bench.report.table import Table
 
 LINE, WIDEST = 80, 24  # characters that fit a line of a LaTeX page; columns of any table meant to be read
 MANY, LONGEST = 8, 150  # notes, above which their type is small; characters of a file name without its ending

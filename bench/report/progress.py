@@ -8,10 +8,10 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from mcr_bench.bench.executors.events import EpochDone
+from mcr_bench.bench.runs.events import EpochDone
 
 if TYPE_CHECKING:
-    from mcr_bench.bench.runs import RunSpec
+    from mcr_bench.bench.runs.spec import RunSpec
 
 SMOOTHING_SECONDS = 600.0  # runs of different methods take turns; a shorter window makes the time left jump
 

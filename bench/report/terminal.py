@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from mcr_bench.bench.analysis.compared import Row
+from mcr_bench.bench.analysis.table import Table
+from mcr_bench.bench.analysis.versions import SHORT
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.printable import printable
-from mcr_bench.bench.report.lines import Row
-from mcr_bench.bench.report.table import Table
-from mcr_bench.bench.report.versions import SHORT
 
 if TYPE_CHECKING:
-    from mcr_bench.bench.plan import Plan
+    from mcr_bench.bench.planning.plan import Plan
 
 RESULT_COLUMNS = (
     *("key", "method", "label", "dataset", "protocol", "fold", "seed", "preset", "status", "metric", "value"),

@@ -1,1 +1,1 @@
-"""Tuning: the same search with the same budget for every method, on validation only."""
+"""Searches: the same search with the same budget for every method, on validation only."""

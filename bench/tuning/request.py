@@ -7,18 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcr_bench.bench import registry
+from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.catalog.making import make_dataset
+from mcr_bench.bench.catalog.presets import preset_of, presets_of, user_presets
+from mcr_bench.bench.catalog.resolve import layered
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.metrics import metric
-from mcr_bench.bench.plan import Plan, Request, make_dataset, make_plan
-from mcr_bench.bench.presets import preset_of, presets_of, user_presets
-from mcr_bench.bench.resolve import layered
-from mcr_bench.bench.settings import Declared, Value
+from mcr_bench.bench.planning.plan import Plan, make_plan
+from mcr_bench.bench.planning.request import Request
+from mcr_bench.bench.problem.metrics import metric
+from mcr_bench.bench.settings.declared import Declared, Value
 from mcr_bench.bench.tuning.result import Search
 from mcr_bench.bench.tuning.spaces import draws, spaces
 
 if TYPE_CHECKING:
-    from mcr_bench.bench.runs import RunSpec
+    from mcr_bench.bench.runs.spec import RunSpec
     from mcr_bench.methods.base import Method
 
 FIRST_SEED = 1000  # comparisons count seeds from 0: tuned settings are compared on seeds that did not choose them

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from mcr_bench.bench.catalog.presets import Preset, write_user_preset
+from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.files import write_whole
-from mcr_bench.bench.presets import Preset, write_user_preset
-from mcr_bench.bench.settings import Value
+from mcr_bench.bench.settings.declared import Value
 
 if TYPE_CHECKING:
-    from mcr_bench.bench.executors.events import Failure
+    from mcr_bench.bench.runs.events import Failure
 
 
 @dataclass(frozen=True)

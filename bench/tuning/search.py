@@ -9,18 +9,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mcr_bench.bench import registry
+from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.core.home import default_home
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors import local
-from mcr_bench.bench.executors.events import Failure, Outcome
-from mcr_bench.bench.plan import Plan, Request, make_plan
-from mcr_bench.bench.settings import Declared, Value
-from mcr_bench.bench.tracking import Record, default_home
+from mcr_bench.bench.planning.plan import Plan, make_plan
+from mcr_bench.bench.planning.request import Request
+from mcr_bench.bench.record.tracking import Record
+from mcr_bench.bench.runs.events import Failure, Outcome
+from mcr_bench.bench.settings.declared import Declared, Value
 from mcr_bench.bench.tuning.request import Subject, TuneRequest, prepare
 from mcr_bench.bench.tuning.result import Search, Trial, Tuned, TuneResult, keep
 
 if TYPE_CHECKING:
-    from mcr_bench.bench.runs import RunSpec
+    from mcr_bench.bench.runs.spec import RunSpec
 
 Trials = dict[tuple[str, int], "list[RunSpec]"]
 

@@ -11,9 +11,9 @@ import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import RandomSampler
 
-from mcr_bench.bench.seeds import stream_seed
-from mcr_bench.bench.settings import Declared, Value, declared
-from mcr_bench.bench.training_settings import TrainingSettings
+from mcr_bench.bench.core.seeds import stream_seed
+from mcr_bench.bench.settings.declared import Declared, Value, declared
+from mcr_bench.bench.settings.training import TrainingSettings
 
 if TYPE_CHECKING:
     from mcr_bench.methods.base import Method

@@ -1,1 +1,1 @@
-"""Media files into arrays: decoding, spectrograms, optical flow; and batches of frames into what a model sees."""
+"""Media files become arrays: decoded frames and sound, spectrograms, optical flow."""

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from mcr_bench.datasets._formats import is_web_page
-from mcr_bench.datasets._npz import Array, is_pointer
-from mcr_bench.datasets._text_mode import SAMPLE, copied_as_text
+from mcr_bench.bench.core.arrays import Array
+from mcr_bench.datasets.formats.foreign import is_web_page
+from mcr_bench.datasets.formats.npz import is_pointer
+from mcr_bench.datasets.formats.text_mode import SAMPLE, copied_as_text
 from mcr_bench.datasets.media.clock import Reel, origin, require_length
 from mcr_bench.datasets.media.display import shown_picture
 from mcr_bench.datasets.media.findings import audible, tell_of_pictures

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mcr_bench.datasets._npz import Array
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.datasets.media.reasons import AGAIN, Unusable
 
 MATRIX = "DISPLAYMATRIX"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mcr_bench.datasets._npz import Array
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.datasets.media.reasons import Unusable, tell
 
 SILENT = 2.0**-16  # half of the smallest step of 16 bits, as deviation: below it nothing was recorded

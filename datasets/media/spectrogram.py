@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mcr_bench.datasets._npz import Array
+from mcr_bench.bench.core.arrays import Array
 
 FLOOR = 1e-7
 

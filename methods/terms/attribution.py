@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel
-from mcr_bench.bench.shapley import shapley_plan
+from mcr_bench.bench.problem.shapley import shapley_plan
 from mcr_bench.methods.terms.modes import evaluation_mode
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from mcr_bench.methods.base import Requirement
 
 if TYPE_CHECKING:
-    from mcr_bench.bench.fit import Fit
+    from mcr_bench.bench.fit.fit import Fit
 
 
 def unimodal_runs(modalities: tuple[str, ...]) -> list[Requirement]:

@@ -4,7 +4,7 @@ from torch import nn
 
 from mcr_bench.bench.models.backbones.speech import RECEPTIVE, SpeechConformer, SpeechEncoder
 from mcr_bench.bench.models.backbones.vision import VivitEncoder, swin_encoder
-from mcr_bench.bench.training_settings import EncoderSettings
+from mcr_bench.bench.settings.training import EncoderSettings
 from mcr_bench.datasets.base import Modality
 
 PRETRAINED = ("wav2vec2", "wav2vec2-conformer", "hubert", "vivit", "swin")

@@ -10,7 +10,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.backbones.conformer import ConformerEncoder
 from mcr_bench.bench.models.backbones.whole import attention_heads, configuration, first_layers, library, whole
 from mcr_bench.bench.models.encoders import mean_over_time, time_mask, without_padding
-from mcr_bench.bench.training_settings import EncoderSettings
+from mcr_bench.bench.settings.training import EncoderSettings
 
 RECEPTIVE = 400  # samples that a frame of the feature encoder sees: 25 ms at 16 kHz; a shorter waveform has no frame
 CHANNELS = 512

@@ -20,7 +20,7 @@ from mcr_bench.bench.models.backbones.whole import (
     whole,
 )
 from mcr_bench.bench.models.encoders import FrameEncoder
-from mcr_bench.bench.training_settings import EncoderSettings
+from mcr_bench.bench.settings.training import EncoderSettings
 
 TUBELET = (2, 16, 16)
 POSITIONS = "embeddings.position_embeddings"

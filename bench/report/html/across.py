@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from mcr_bench.bench.analysis.comparisons import modalities_of
+from mcr_bench.bench.analysis.ranking import rank_table
+from mcr_bench.bench.analysis.table import Cell, Table
 from mcr_bench.bench.report.html.contents import Contents, Environment
 from mcr_bench.bench.report.html.markup import Markup, fold, join, left_out, tag
 from mcr_bench.bench.report.html.runs import runs_id
 from mcr_bench.bench.report.html.tables import Link, grid, notes_of, table_markup
-from mcr_bench.bench.report.lines import modalities_of
-from mcr_bench.bench.report.ranking import rank_table
-from mcr_bench.bench.report.table import Cell, Table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,16 +4,17 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from math import isfinite
 
+from mcr_bench.bench.analysis.claimed import Against, Claims
+from mcr_bench.bench.analysis.claims import cannot, leading
+from mcr_bench.bench.analysis.compared import Comparison
+from mcr_bench.bench.analysis.sizes import split_sizes
+from mcr_bench.bench.analysis.table import Table, comparison_table, protocol_notes
 from mcr_bench.bench.report.claim_tables import claim_tables, command, power_lines, remedy
-from mcr_bench.bench.report.claims import Against, Claims, cannot, leading
 from mcr_bench.bench.report.html.contents import Picture, Section
 from mcr_bench.bench.report.html.markup import Markup, definitions, fold, items, join, part, tag
 from mcr_bench.bench.report.html.pictures import gallery
 from mcr_bench.bench.report.html.runs import lines_markup, runs_id, settings_id
 from mcr_bench.bench.report.html.tables import Link, notes_of, table_markup
-from mcr_bench.bench.report.lines import Comparison
-from mcr_bench.bench.report.sizes import split_sizes
-from mcr_bench.bench.report.table import Table, comparison_table, protocol_notes
 
 OPTIMISER = "optimiser: "
 SHOWN_COMMANDS = 3

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mcr_bench.bench.report.claims import Claims
-from mcr_bench.bench.report.lines import Comparison, Row
-from mcr_bench.bench.report.table import Table
+from mcr_bench.bench.analysis.claimed import Claims
+from mcr_bench.bench.analysis.compared import Comparison, Row
+from mcr_bench.bench.analysis.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,7 +4,7 @@ import html
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from mcr_bench.bench.guard import attempt
+from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.printable import printable
 
 

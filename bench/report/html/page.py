@@ -9,9 +9,9 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
+from mcr_bench.bench.core.files import write_whole
+from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.files import write_whole
-from mcr_bench.bench.guard import attempt
 from mcr_bench.bench.report.html.across import (
     budgets_markup,
     datasets_of,

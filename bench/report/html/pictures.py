@@ -1,23 +1,14 @@
-"""Figures inside the page: SVG without what would leak out of it, or a PNG where an SVG has too many points."""
+"""Figures inside the page: an SVG without what would leak out of it, or a PNG."""
 
 import base64
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from mcr_bench.bench.guard import attempt
 from mcr_bench.bench.report.html.contents import Picture
 from mcr_bench.bench.report.html.markup import Markup, items, join, part, tag
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from mcr_bench.bench.figures.catalog import Drawn
-
-LARGEST = 400_000  # bytes of an SVG; above, a PNG is smaller and opens faster
-DPI = 150
 SCALE = 1.2  # of a figure on a screen: its type is sized for print
 NARROW = 4.0  # inches; up to here a phone shows a figure whole
 PIXELS = 96  # CSS pixels per inch
@@ -25,22 +16,6 @@ UNUSED = ("metadata", "style")
 GEOMETRY = ("d", "x", "y", "transform", "points")
 INHERITED = "stroke-linejoin:round;stroke-linecap:butt"  # what matplotlib's own style sheet says, which is dropped
 REFERENCE = re.compile(r"url\(#([^)]+)\)|^#(.+)$")
-
-
-def pictures_of(drawn: Iterable["Drawn"], largest: int = LARGEST) -> Iterator[Picture]:
-    """The figures as files: SVG, or PNG where the SVG has more than `largest` bytes; one figure open at a time."""
-    from mcr_bench.bench.figures.style import render
-
-    def image_of(figure: "Figure") -> bytes:
-        image = render(figure, "svg")
-        return render(figure, "png", DPI) if len(image) > largest else image
-
-    for _, result, card, about in drawn:
-        if isinstance(result, str):
-            yield Picture(card.name, card.title, card.shows, about, result)
-        else:
-            image: bytes | str = attempt(partial(image_of, result), str)
-            yield Picture(card.name, card.title, card.shows, about, image, float(result.get_size_inches()[0]))
 
 
 def gallery(pictures: Sequence[Picture], prefix: str, named: bool = False) -> Markup:

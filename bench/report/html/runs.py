@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from mcr_bench.bench.analysis.compared import Comparison, Row
 from mcr_bench.bench.report.html.markup import Markup, definitions, fold, join, tag
 from mcr_bench.bench.report.html.tables import Line, grid
-from mcr_bench.bench.report.lines import Comparison, Row
 
 Settings = Mapping[str, str]
 

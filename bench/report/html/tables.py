@@ -3,8 +3,8 @@
 from collections.abc import Callable, Collection, Sequence
 from math import isnan
 
+from mcr_bench.bench.analysis.table import Cell, Table
 from mcr_bench.bench.report.html.markup import Markup, items, join, tag
-from mcr_bench.bench.report.table import Cell, Table
 
 Link = Callable[[int, int], str | None]  # row, column -> where the cell leads
 Line = tuple[Sequence[Cell], Sequence[object]]  # values, what is shown of them

@@ -1,0 +1,97 @@
+"""What a reader must know beside the primary test: who is not in it, who had too few pairs, what intervals rest on."""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from mcr_bench.bench.analysis.budgets import budget_of, other_budgets
+from mcr_bench.bench.analysis.compared import Comparison, Row
+from mcr_bench.bench.analysis.comparisons import overlap_of, pairs_of, several_folds
+
+if TYPE_CHECKING:
+    from mcr_bench.bench.analysis.claimed import Against
+
+OVERLAP = "the folds' training parts overlap"
+
+
+def family_notes(
+    against: Sequence["Against"], candidates: Collection[str], comparison: Comparison, baseline: str, alpha: float
+) -> list[str]:
+    """candidates: the labels that could have been tested, the baseline among them."""
+    unpaired = set(candidates) - {baseline, *(one.label for one in against)}
+    aside = set(comparison.of_role("unimodal")) - set(candidates)
+    notes = []
+    if unpaired:
+        notes.append(f"not tested: {_listed(unpaired)}: no seed and fold in common with {baseline}")
+    few = [f"{one.label}: {one.paired.n} pairs" for one in against if not one.tested]
+    if 0 < len(few) < len(against):  # where none can, the rule of bold type says so for all
+        notes.append(f"not tested: {', '.join(few)}: cannot reach p <= {alpha:g} after Holm over {len(against)}")
+    notes += budget_notes(comparison, baseline)
+    if aside:
+        notes.append(f"not in the family: {_listed(aside)}, which see one modality only")
+    most = max((one.paired.n for one in against), default=0)
+    fewer = [f"{one.label} ({one.paired.n})" for one in against if one.paired.n < most]
+    if fewer:
+        notes.append(f"fewer pairs than the others: {', '.join(fewer)}")
+    runs = {label: len(pairs_of(comparison.lines[label])) for label in candidates}
+    wider = [
+        f"{one.label} ({one.paired.n} pairs; {runs[one.label]} runs, {runs[baseline]} of {baseline})"
+        for one in against
+        if one.paired.n < max(runs[one.label], runs[baseline])
+    ]
+    if wider:
+        notes.append(f"differences are over the pairs alone, the means beside them over all runs: {', '.join(wider)}")
+    return notes + _overlap_notes(against)
+
+
+def budget_notes(comparison: Comparison, baseline: str) -> list[str]:
+    """The lines that were trained for longer or shorter than the baseline, and what to hold them against."""
+    single = comparison.of_role("unimodal")
+    others = [label for label in other_budgets(comparison, baseline) if label not in single]
+    if not others:
+        return []
+    base = comparison.lines[baseline]
+    groups: dict[str, list[str]] = {}
+    for label in others:
+        groups.setdefault(budget_of(comparison.lines[label]).text, []).append(label)
+    told = "; ".join(f"{_listed(labels)} ({text})" for text, labels in groups.items())
+    note = f"not in the family: {told}: other budgets than {baseline} ({budget_of(base).text})"
+    method = base[0]["method"]
+    mine = [label for label in others if comparison.lines[label][0]["method"] == method]
+    remedy = f"--baseline '{mine[0]}' tests them" if mine else f"run {method} with that budget to test them"
+    return [f"{note}; {remedy}"]
+
+
+def folds_note(runs: Iterable[Row]) -> str:
+    """On intervals of means over these runs; empty where they cover one fold."""
+    known = list(runs)
+    if not several_folds(known):
+        return ""
+    if overlap_of(known) is None:
+        return f"{OVERLAP}, and their sizes are not on record: intervals are too narrow"
+    return f"{OVERLAP}: intervals carry the Nadeau-Bengio correction"
+
+
+def _overlap_notes(against: Sequence["Against"]) -> list[str]:
+    """Only lines whose pairs cover several folds have training parts that overlap."""
+    spanning = [one for one in against if one.folds > 1]
+    corrected = [one.label for one in spanning if one.paired.resampled]
+    uncorrected = [one.label for one in spanning if not one.paired.resampled]
+    notes = []
+    if corrected:
+        notes.append(
+            f"{OVERLAP}: intervals and t tests{_of(corrected, against)} carry the Nadeau-Bengio correction; "
+            "the sign-flip test takes the pairs as exchangeable"
+        )
+    if uncorrected:
+        which = _of(uncorrected, against)
+        notes.append(f"{OVERLAP}, and their sizes are not on record: intervals{which} are too narrow")
+    return notes
+
+
+def _of(labels: Sequence[str], against: Sequence["Against"]) -> str:
+    """Nothing where it is all of them."""
+    return f" of {', '.join(labels)}" * (len(labels) < len(against))
+
+
+def _listed(labels: Collection[str]) -> str:
+    return ", ".join(sorted(labels))

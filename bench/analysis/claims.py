@@ -1,0 +1,173 @@
+"""What a comparison may claim: the primary test against a baseline, its power, and what is only secondary."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from math import isnan, nan
+from statistics import fmean, median
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mcr_bench.bench.analysis.budgets import other_budgets
+from mcr_bench.bench.analysis.claim_notes import family_notes
+from mcr_bench.bench.analysis.claimed import ALPHA, POWER, Against, AllPairs, Claims, Pair, Power
+from mcr_bench.bench.analysis.compared import SHARES, Comparison, Row
+from mcr_bench.bench.analysis.comparisons import overlap_of, pairs_of
+from mcr_bench.bench.analysis.sample_tests import Scores, sample_tests
+from mcr_bench.bench.statistics.families import holm
+from mcr_bench.bench.statistics.paired import Paired, compare_paired
+from mcr_bench.bench.statistics.power import detectable, pairs_needed, reachable, shortfall, smallest_p
+from mcr_bench.bench.statistics.sign_flip import sign_flip
+
+if TYPE_CHECKING:
+    from mcr_bench.bench.record.samples import Samples
+
+ReadSamples = Callable[[list[str]], "Mapping[str, Samples]"]
+
+
+def baseline_of(comparison: Comparison, baseline: str) -> str | None:
+    """The line called so, or the line of that method with the fewest settings of its own; None where there is none."""
+    return baseline if baseline in comparison.lines else comparison.plainest(baseline)
+
+
+def claims(
+    comparison: Comparison,
+    baseline: str,
+    metric: str | None = None,
+    alpha: float = ALPHA,
+    read_samples: ReadSamples | None = None,
+) -> Claims:
+    """Every line but the unimodal ones against the line `baseline`, and all pairs. metric None: the protocol's.
+
+    The primary test is fixed: exact two-sided sign-flip over the (seed, fold) pairs, Holm over the methods.
+    read_samples: run ids -> per-sample scores for the secondary per-sample tests, which need the protocol's metric.
+    """
+    metric = metric or comparison.metric
+    scale = 100.0 if metric in SHARES else 1.0
+    values = _values(comparison, baseline, metric, scale)
+    tests = paired_against(comparison, baseline, metric, scale)
+    base = values[baseline]
+    scores = _scores(comparison, [baseline, *tests], read_samples if metric == comparison.metric else None)
+    level = alpha / max(1, len(tests))
+    against = []
+    for label, (paired, adjusted) in tests.items():
+        common = _common(values[label], base)
+        against.append(
+            Against(
+                label,
+                fmean(values[label].values()),
+                paired,
+                adjusted,
+                _spread(values[label], base) * detectable(paired.n, level, POWER),
+                sample_tests(scores, label, baseline, common, scale),
+                len({fold for _, fold in common}),
+                adjusted <= alpha or reachable(paired.n, len(tests), alpha),
+            )
+        )
+    mean = fmean(base.values()) if base else nan
+    pairs, power = _all_pairs(values), _power(against, alpha)
+    notes = family_notes(against, values, comparison, baseline, alpha)
+    return Claims(comparison, baseline, metric, alpha, scale, mean, against, pairs, power, notes)
+
+
+def paired_against(
+    comparison: Comparison, baseline: str, metric: str, scale: float = 1.0
+) -> dict[str, tuple[Paired, float]]:
+    """The primary test: every line but unimodal ones against `baseline` -> the paired comparison, and p after Holm.
+
+    Values are multiplied by scale. Lines that share no seed and fold with the baseline are left out.
+    """
+    values = _values(comparison, baseline, metric, scale)
+    base = values.pop(baseline)
+    paired = {}
+    for label, mine in values.items():
+        if common := _common(mine, base):
+            runs = pairs_of(comparison.lines[label])
+            overlap = overlap_of(runs[pair] for pair in common)
+            paired[label] = compare_paired([mine[p] for p in common], [base[p] for p in common], overlap=overlap)
+    adjusted = holm([one.sign_flip for one in paired.values()]).tolist()
+    return {label: (one, p) for (label, one), p in zip(paired.items(), adjusted, strict=True)}
+
+
+def values_of(runs: Sequence[Row], metric: str, scale: float = 1.0) -> dict[Pair, float]:
+    """(seed, fold) -> the runs' test metric times scale; runs that did not log it, or logged nan, are left out."""
+    logged = {pair: row["metrics"].get(f"test/{metric}") for pair, row in pairs_of(runs).items()}
+    return {pair: scale * value for pair, value in logged.items() if value is not None and not isnan(value)}
+
+
+def leading(found: Claims) -> tuple[set[str], str]:
+    """The labels in bold type, by the primary test alone, and the rule in words."""
+    if found.power is None:
+        return set(), f"no bold type: nothing shares a seed and fold with {found.baseline}"
+    if not found.power.reachable:
+        return set(), f"no bold type: {cannot(found)}"
+    counts = sorted({one.paired.n for one in found.against if one.tested})
+    pairs = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+    test = f"exact sign-flip over {pairs} (seed, fold) pairs, Holm over {found.power.comparisons} methods"
+    if found.better:
+        return found.better, f"bold: better than {found.baseline} ({test}, p <= {found.alpha:g})"
+    rule = f"bold: {found.baseline} and what was tested and is not worse; nothing is better"
+    return {found.baseline, *found.neither}, f"{rule} ({test}, p <= {found.alpha:g})"
+
+
+def cannot(found: Claims) -> str:
+    """In words: with these pairs alpha is out of reach, and how many would do."""
+    power = found.power
+    assert power is not None
+    short = shortfall(power.pairs, power.comparisons, found.alpha)
+    assert short is not None
+    return short.text
+
+
+def _values(comparison: Comparison, baseline: str, metric: str, scale: float) -> dict[str, dict[Pair, float]]:
+    """Baseline first, then every line that sees more than one modality and was trained as long as the baseline."""
+    aside = {*comparison.of_role("unimodal"), *other_budgets(comparison, baseline)}
+    labels = [baseline, *(label for label in comparison.lines if label not in aside | {baseline})]
+    return {label: values_of(comparison.lines[label], metric, scale) for label in labels}
+
+
+def _common(a: Mapping[Pair, float], b: Mapping[Pair, float]) -> list[Pair]:
+    return sorted(a.keys() & b.keys())
+
+
+def _spread(mine: Mapping[Pair, float], base: Mapping[Pair, float]) -> float:
+    """Sample standard deviation of the paired differences; nan for fewer than two."""
+    common = _common(mine, base)
+    return float(np.std([mine[p] - base[p] for p in common], ddof=1)) if len(common) > 1 else nan
+
+
+def _power(against: Sequence[Against], alpha: float) -> Power | None:
+    if not against:
+        return None
+    pairs, count = max(one.paired.n for one in against), len(against)
+    known = [one.detectable for one in against if not isnan(one.detectable)]
+    smallest = min(1.0, smallest_p(pairs) * count)
+    size = median(known) if known else nan
+    return Power(pairs, count, smallest, pairs_needed(count, alpha), any(one.tested for one in against), size)
+
+
+def _all_pairs(values: Mapping[str, Mapping[Pair, float]]) -> AllPairs:
+    """Pairs of lines that share the same seeds and folds are tested together, which is much faster."""
+    groups: dict[tuple[Pair, ...], list[tuple[str, str]]] = {}
+    for a, b in combinations(values, 2):
+        groups.setdefault(tuple(sorted(values[a].keys() & values[b].keys())), []).append((a, b))
+    differences: dict[tuple[str, str], float] = {}
+    raw: dict[tuple[str, str], float] = {}
+    for common, names in groups.items():
+        if common:
+            d = np.array([[values[a][p] - values[b][p] for a, b in names] for p in common])
+            differences |= zip(names, d.mean(0).tolist(), strict=True)
+            raw |= zip(names, np.atleast_1d(sign_flip(d)).tolist(), strict=True)
+    return AllPairs(differences, dict(zip(raw, holm(list(raw.values())).tolist(), strict=True)))
+
+
+def _scores(comparison: Comparison, labels: Sequence[str], read: ReadSamples | None) -> Scores:
+    """Label -> (seed, fold) -> per-sample scores."""
+    if read is None:
+        return {}
+    runs = {label: pairs_of(comparison.lines[label]) for label in labels}
+    found = read([row["run_id"] for rows in runs.values() for row in rows.values()])
+    return {
+        label: {pair: found[row["run_id"]] for pair, row in rows.items() if row["run_id"] in found}
+        for label, rows in runs.items()
+    }

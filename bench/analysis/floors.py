@@ -1,0 +1,122 @@
+"""The floor of a table: a constant predictor, in no test, rank or bold type; and the lines that do not beat it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+from statistics import fmean, stdev
+
+from mcr_bench.bench.analysis.compared import LOWER_IS_BETTER, Comparison, Row
+from mcr_bench.bench.analysis.comparisons import pairs_of
+from mcr_bench.bench.problem.floor import FLOOR
+
+Pair = tuple[int, int]
+ReadFloors = Callable[[list[str]], Mapping[str, Mapping[str, float]]]
+
+OF_VALIDATION = f"{FLOOR}of_validation"  # marks a floor read from predictions, which hold no training labels
+CLASSES, SCORES = "constant (majority class)", "constant (median)"
+MARGIN = 1e-9  # of the floor, whatever its unit: equal predictions may differ by rounding
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What a constant scores. values: (seed, fold) -> metric; part: whose labels the constant is the best one for."""
+
+    name: str
+    values: dict[Pair, float]
+    part: str
+
+    @property
+    def mean(self) -> float:
+        return fmean(self.values.values())
+
+    @property
+    def sd(self) -> float | None:
+        """Sample standard deviation over the pairs; None for one."""
+        return stdev(self.values.values()) if len(self.values) > 1 else None
+
+
+def with_floors(found: Iterable[Comparison], read: ReadFloors) -> list[Comparison]:
+    """The comparisons with the floor in every row that lacks it, from a row of the same seed and fold.
+
+    read: run ids -> `floor/METRIC` -> value, from predictions; asked where no row of a seed and fold has logged it.
+    """
+    return [_with_floor(one, read) for one in found]
+
+
+def floor_of(found: Comparison, metric: str) -> Floor | None:
+    """The floor of a comparison by this metric; None where it is not on record."""
+    rows = [row for row in found.rows if isfinite(row["metrics"].get(FLOOR + metric, float("nan")))]
+    if not rows:
+        return None
+    scores = FLOOR + "mae" in rows[0]["metrics"]
+    guessed = any(OF_VALIDATION in row["metrics"] for row in rows)
+    values = {pair: row["metrics"][FLOOR + metric] for pair, row in pairs_of(rows).items()}
+    return Floor(SCORES if scores else CLASSES, values, "validation" if guessed else "training")
+
+
+def not_above(found: Comparison, metric: str) -> dict[str, float]:
+    """The lines whose mean is no better than the floor's over the same seeds and folds, with their means."""
+    floor = floor_of(found, metric)
+    if floor is None:
+        return {}
+    sign, means = -1 if metric in LOWER_IS_BETTER else 1, {}
+    for label, runs in found.lines.items():
+        known = {p: row["metrics"].get(f"test/{metric}") for p, row in pairs_of(runs).items() if p in floor.values}
+        mine = {pair: value for pair, value in known.items() if value is not None and isfinite(value)}
+        if not mine:
+            continue
+        mean, constant = fmean(mine.values()), fmean(floor.values[pair] for pair in mine)
+        if sign * (mean - constant) <= MARGIN * abs(constant):
+            means[label] = mean
+    return means
+
+
+def floor_notes(found: Comparison, metric: str, digits: int = 4, scale: float = 1.0) -> list[str]:
+    """What the floor's row is, and who does not beat it."""
+    floor = floor_of(found, metric)
+    if floor is None:
+        return []
+    what = "median of the labels" if floor.name == SCORES else "most frequent class"
+    why = ": runs of earlier versions have no training labels on record" if floor.part != "training" else ""
+    notes = [f"{floor.name}: predicts the {what} of the {floor.part} part for every sample{why}; in no test or rank"]
+    low = [f"{label} ({scale * mean:.{digits}f})" for label, mean in not_above(found, metric).items()]
+    if low:
+        notes.append(f"WARNING: does not beat {floor.name} ({scale * floor.mean:.{digits}f}): {', '.join(low)}")
+    return notes
+
+
+def _with_floor(found: Comparison, read: ReadFloors) -> Comparison:
+    rows = [row for row in found.rows if not _logged(row)]
+    if not rows:
+        return found
+    known = {pair: _of(row) for pair, row in pairs_of([row for row in found.rows if _logged(row)]).items()}
+    missing: dict[Pair, list[str]] = {}
+    for row in rows:
+        missing.setdefault((row["seed"], row["fold"]), []).append(row["run_id"])
+    known |= _read({pair: ids for pair, ids in missing.items() if pair not in known}, read)
+    lines = {label: [_filled(row, known) for row in runs] for label, runs in found.lines.items()}
+    return replace(found, lines=lines)
+
+
+def _read(missing: Mapping[Pair, Sequence[str]], read: ReadFloors) -> dict[Pair, dict[str, float]]:
+    """One readable run of every seed and fold is enough."""
+    known: dict[Pair, dict[str, float]] = {}
+    for turn in range(max(map(len, missing.values()), default=0)):
+        asked = {pair: ids[turn] for pair, ids in missing.items() if pair not in known and turn < len(ids)}
+        found = read(list(asked.values())) if asked else {}
+        known |= {pair: {**found[one], OF_VALIDATION: 1.0} for pair, one in asked.items() if one in found}
+    return known
+
+
+def _logged(row: Row) -> bool:
+    return any(name.startswith(FLOOR) for name in row["metrics"])
+
+
+def _of(row: Row) -> dict[str, float]:
+    return {name: value for name, value in row["metrics"].items() if name.startswith(FLOOR)}
+
+
+def _filled(row: Row, known: Mapping[Pair, Mapping[str, float]]) -> Row:
+    if _logged(row):
+        return row
+    return row | {"metrics": row["metrics"] | known.get((row["seed"], row["fold"]), {})}

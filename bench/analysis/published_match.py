@@ -1,0 +1,208 @@
+"""Runs of the record -> the answer to one published number: a verdict, or why there is none and what would give it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import isfinite, sqrt
+
+from mcr_bench.bench.analysis.compared import Row
+from mcr_bench.bench.analysis.comparisons import current, modalities_of, overlap_of
+from mcr_bench.bench.analysis.published import Column, Number, Ours, PublishedMethod, PublishedTable
+from mcr_bench.bench.analysis.sizes import split_sizes
+from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.catalog.presets import presets_of
+from mcr_bench.bench.record.runs import asked_presets
+from mcr_bench.bench.statistics.intervals import Interval, mean_interval
+from mcr_bench.bench.statistics.verdict import verdict
+
+LEVEL = 0.95
+NOT_OFFERED, NOT_COMPARABLE, NOT_RUN = "not offered", "not comparable", "not run"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The runs that a published number stands beside. modalities: of the runs; place.modalities: of the command."""
+
+    method: str
+    place: Ours
+    modalities: frozenset[str]
+    settings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """word: the verdict, or why there is none, with its reasons. All values in points.
+
+    target: None where it is not offered. values: of the runs that fit, with the interval of their mean. delta: ours -
+    published, with its interval; samples: sizes of the parts that the runs saw.
+    """
+
+    word: str
+    reasons: tuple[str, ...] = ()
+    target: Target | None = None
+    values: tuple[float, ...] = ()
+    interval: Interval | None = None
+    delta: float | None = None
+    delta_interval: Interval | None = None
+    samples: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str:
+        """What fills the cell; empty where runs are there or nothing here can."""
+        return command([self.target]) if self.target and not self.values else ""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What must be equal for runs to stand beside a published number."""
+
+    protocol: str
+    preset: str
+    modalities: frozenset[str]
+    settings: frozenset[str]
+
+    def against(self, other: "Setup") -> list[tuple[str, str, str]]:
+        """(what, mine, the other's) for each part that differs."""
+        parts = [
+            ("protocol", self.protocol, other.protocol),
+            ("preset", self.preset, other.preset),
+            ("modalities", _joined(self.modalities), _joined(other.modalities)),
+            ("settings", _joined(self.settings), _joined(other.settings)),
+        ]
+        return [part for part in parts if part[1] != part[2]]
+
+
+class Runs:
+    """The finished runs of a record (rows as from `Record.rows`), by dataset, method and setup.
+
+    Of each setup the runs of its newest configuration (settings and code), the newest of each seed and fold.
+    """
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        found: dict[tuple[str, str], dict[Setup, list[Row]]] = {}
+        for row in sorted(rows, key=lambda row: row["started"]):
+            if row["status"] == "finished":
+                setups = found.setdefault((row["dataset"], row["method"]), {})
+                for setup in _setups(row):
+                    setups.setdefault(setup, []).append(row)
+        self._runs = {key: {setup: current(runs) for setup, runs in setups.items()} for key, setups in found.items()}
+
+    def of(self, target: Target) -> dict[Setup, list[Row]]:
+        """Every setup in which the target's method has runs on its dataset."""
+        return self._runs.get((target.place.dataset, target.method), {})
+
+
+def answers(table: PublishedTable, runs: Runs, margin: float) -> dict[tuple[str, str], Answer]:
+    """The answer to every number of a published table, by (method title, column title), in the table's order."""
+    lacking = {method.title: _no_method(method) for method in table.methods}
+    given = {}
+    for column in table.columns:
+        nowhere = _no_place(column)
+        for method in table.methods:
+            place = (method.title, column.title)
+            if place in table.numbers:
+                missing = (*nowhere, *lacking[method.title])
+                given[place] = _answer(table.numbers[place], table.ddof, method, column, missing, runs, margin)
+    return given
+
+
+def command(targets: Sequence[Target]) -> str:
+    """The command that trains targets which share place and settings."""
+    place, settings = targets[0].place, targets[0].settings
+    parts = ["mcr-bench run", f"--methods {','.join(dict.fromkeys(t.method for t in targets))}"]
+    parts += [f"--dataset {place.dataset}", f"--protocol {place.protocol}", f"--preset {place.preset}"]
+    parts += [f"--modalities {','.join(place.modalities)}"] * place.subset
+    parts += [f"--seeds {place.seeds}"] * bool(place.seeds)
+    return " ".join([*parts, *(f"--set {text}" for text in settings)])
+
+
+def _answer(
+    number: Number,
+    ddof: int | None,
+    method: PublishedMethod,
+    column: Column,
+    missing: tuple[str, ...],
+    runs: Runs,
+    margin: float,
+) -> Answer:
+    place = column.ours
+    if missing or place is None:
+        return Answer(NOT_OFFERED, missing)
+    target = Target(method.method, place, _modalities(method, place), (*place.settings, *method.settings))
+    wanted = Setup(place.protocol, place.preset, target.modalities, frozenset(target.settings))
+    found = runs.of(target)
+    fitting = found.get(wanted, [])
+    values, overlap = tuple(_points(fitting, place.metric)), overlap_of(fitting)
+    declared = tuple(reason for reason in (column.not_comparable, method.not_comparable) if reason)
+    if declared or not values:
+        word, reasons = _without_verdict(declared, wanted, found, place.metric)
+        interval = mean_interval(values, LEVEL, overlap) if values else None
+        return Answer(word, reasons, target, values, interval, samples=tuple(split_sizes(fitting)))
+    spread = sample_sd(number, ddof)
+    judged = verdict(values, number.mean, spread, number.n_runs, margin=margin, level=LEVEL, overlap=overlap)
+    interval = mean_interval(values, LEVEL, overlap)
+    samples = tuple(split_sizes(fitting))
+    return Answer(judged.word, (), target, values, interval, judged.difference, judged.interval, samples)
+
+
+def sample_sd(number: Number, ddof: int | None) -> float | None:
+    """The published std as a sample standard deviation (n - 1); None where there is none or one run cannot give it."""
+    if number.std is None or number.n_runs is None or ddof is None or number.n_runs < 2:
+        return None
+    return number.std * sqrt((number.n_runs - ddof) / (number.n_runs - 1))
+
+
+def _without_verdict(
+    declared: tuple[str, ...], wanted: Setup, found: dict[Setup, list[Row]], metric: str
+) -> tuple[str, tuple[str, ...]]:
+    if declared:
+        return NOT_COMPARABLE, declared
+    if wanted in found:
+        return NOT_COMPARABLE, (f"our runs record no {metric}",)
+    if not found:
+        return NOT_RUN, ()
+    nearest = min(found, key=lambda setup: len(setup.against(wanted)))
+    parts = nearest.against(wanted)
+    mine = ", ".join(f"{what} {ours}" for what, ours, _ in parts)
+    theirs = ", ".join(f"{what} {published}" for what, _, published in parts)
+    return NOT_COMPARABLE, (f"our runs are on {mine}; published: {theirs}",)
+
+
+def _no_place(column: Column) -> tuple[str, ...]:
+    place = column.ours
+    if place is None:
+        return (column.not_offered,)
+    if place.dataset not in registry.dataset_names():
+        return (f"no dataset '{place.dataset}' here",)
+    if place.preset not in presets_of(registry.dataset(place.dataset)):
+        return (f"dataset '{place.dataset}' has no preset '{place.preset}' here",)
+    return ()
+
+
+def _no_method(method: PublishedMethod) -> tuple[str, ...]:
+    if method.not_offered:
+        return (method.not_offered,)
+    return () if method.method in registry.method_names() else (f"no method '{method.method}' here",)
+
+
+def _modalities(method: PublishedMethod, place: Ours) -> frozenset[str]:
+    if isinstance(method.modality, int):
+        return frozenset(place.modalities[method.modality - 1 : method.modality])
+    return frozenset([method.modality] if method.modality else place.modalities)
+
+
+def _setups(row: Row) -> list[Setup]:
+    """One per preset that the run was asked for under."""
+    modalities = frozenset(modalities_of(row))
+    return [
+        Setup(row["protocol"], preset, modalities, frozenset(asked["overrides"].split()))
+        for preset, asked in asked_presets(row["preset"], row["tags"]).items()
+    ]
+
+
+def _points(runs: Iterable[Row], metric: str) -> list[float]:
+    found = (row["metrics"].get(f"test/{metric}") for row in runs)
+    return [100 * value for value in found if value is not None and isfinite(value)]
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return " + ".join(sorted(texts)) or "none"

@@ -1,0 +1,26 @@
+"""How many samples runs were trained, selected and tested on: what stands under every table."""
+
+from collections.abc import Iterable
+
+from mcr_bench.bench.analysis.compared import Row
+
+PARTS = (("training", "data/train_samples"), ("validation", "data/val_samples"), ("test", "data/test_samples"))
+LISTED = 6  # folds whose sizes are written out
+
+
+def split_sizes(rows: Iterable[Row]) -> list[str]:
+    """The sizes of the parts, each once: those of several folds are several; nothing where none is on record."""
+    sizes = dict.fromkeys(_sizes(row) for row in rows)
+    texts = [text for text in sizes if text]
+    more = len(texts) - LISTED
+    return [*texts[:LISTED], *([f"and {more} more"] if more > 0 else [])]
+
+
+def sizes_note(rows: Iterable[Row]) -> list[str]:
+    """The note under a table; none where no size is on record."""
+    found = split_sizes(rows)
+    return [f"split sizes: {'; '.join(found)}"] if found else []
+
+
+def _sizes(row: Row) -> str:
+    return ", ".join(f"{name} {row['metrics'][key]:.0f}" for name, key in PARTS if key in row["metrics"])

@@ -1,0 +1,201 @@
+"""Comparisons of one dataset along the dials in which they differ, and what every method loses on the way."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from math import isnan
+from statistics import fmean
+
+from mcr_bench.bench.analysis.budgets import other_budgets
+from mcr_bench.bench.analysis.claim_notes import folds_note
+from mcr_bench.bench.analysis.claimed import Pair
+from mcr_bench.bench.analysis.claims import baseline_of, values_of
+from mcr_bench.bench.analysis.compared import SHARES, Comparison, Row
+from mcr_bench.bench.analysis.comparisons import modalities_of, overlap_of, pairs_of
+from mcr_bench.bench.analysis.floors import floor_notes, floor_of
+from mcr_bench.bench.analysis.sizes import sizes_note
+from mcr_bench.bench.analysis.table import Cell, Table
+from mcr_bench.bench.analysis.versions import dials_of
+from mcr_bench.bench.statistics.intervals import Interval
+from mcr_bench.bench.statistics.verdict import mean_interval
+
+DIAL = "dataset."
+UNEVEN = 4  # largest gap between settings over the smallest, up to which their axis is to scale
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Comparisons along the dials in which they differ. places: x of each; ticks: their labels; name: of the axis."""
+
+    comparisons: list[Comparison]
+    places: list[float]
+    ticks: list[str]
+    name: str
+
+    @property
+    def title(self) -> str:
+        """What all of them share."""
+        first = self.comparisons[0]
+        modalities = " + ".join(first.modalities)
+        return f"{first.dataset} · {modalities} · protocol {first.protocol} · preset {first.preset}"
+
+
+def sweeps(comparisons: Iterable[Comparison]) -> list[Sweep]:
+    """Groups of comparisons that differ only in the dials of their dataset; groups of one are left out.
+
+    To scale where one number varies, else side by side, ordered by the last dial that varies.
+    """
+    groups: dict[tuple[object, ...], list[Comparison]] = {}
+    for found in comparisons:
+        if found.lines:
+            key = (found.dataset, found.protocol, found.preset, found.modalities, found.metric)
+            groups.setdefault(key, []).append(found)
+    current = [_newest(group) for group in groups.values()]
+    return [sweep for group in current if len(group) > 1 and (sweep := _sweep(group))]
+
+
+def _newest(group: list[Comparison]) -> list[Comparison]:
+    """Without those of older data where the newest were run at the same setting."""
+    known = {dials_of(found) for found in group if not found.older}
+    return [found for found in group if not found.older or dials_of(found) not in known]
+
+
+def sweep_table(sweep: Sweep, baseline: str) -> Table:
+    """Each method's mean at every setting, over all of them, and its fall from the first to the last.
+
+    Level and fall also as differences to the baseline's, paired by the (seed, fold) that every setting has, with a t
+    interval. baseline: a label or method; where a setting lacks it there are no differences.
+    """
+    first = sweep.comparisons[0]
+    scale = 100.0 if first.metric in SHARES else 1.0
+    unit, digits = ("points", 1) if scale == 100 else (first.metric, 3)
+    values, line = _values(sweep, scale), baseline_of(first, baseline) or ""
+    parts = [f"{name}{end}" for name in ("level", "fall") for end in ("", f" − {baseline}", " low", " high")]
+    columns = ("method", *(tick.replace("\n", " · ") for tick in sweep.ticks), *parts, "n")
+    fair = values.keys() - set(other_budgets(first, line)) if line in values else set[str]()
+    rows = [
+        _row(label, mine, values[line] if label in fair - {line} else None, first) for label, mine in values.items()
+    ]
+    floor, floor_told = _floor(sweep, scale, digits, len(columns))
+    notes = [
+        f"settings: {sweep.name}",
+        "level: mean over the settings; fall: from the first setting to the last",
+        f"− {baseline}: difference with its 95 % t interval, {unit}, paired by the (seed, fold) that every setting has",
+        "secondary: no correction for multiplicity",
+        folds_note(first.rows),
+        *sizes_note(row for found in sweep.comparisons for row in found.rows),
+        *floor_told,
+    ]
+    title = f"{sweep.title} · sweep of {sweep.name} · test {first.metric}" + f" ({unit})" * (scale == 100)
+    every = (0, *[digits] * (len(columns) - 2), 0)
+    place = len(rows) if floor else None
+    return Table(title, columns, every, rows + floor, list(filter(None, notes)), floor=place)
+
+
+Curve = dict[Pair, list[float]]  # (seed, fold) -> value at every setting
+
+
+def _values(sweep: Sweep, scale: float) -> dict[str, Curve]:
+    """Lines that every setting has, the best level first, without the unimodal ones."""
+    every: list[Mapping[str, Mapping[Pair, float]]] = [
+        {label: values_of(runs, found.metric, scale) for label, runs in found.lines.items()}
+        for found in sweep.comparisons
+    ]
+    single = set(sweep.comparisons[0].of_role("unimodal"))
+    labels = [label for label in every[0] if label not in single and all(label in at for at in every)]
+    curves = {
+        label: {p: [at[label][p] for at in every] for p in sorted(set.intersection(*(set(at[label]) for at in every)))}
+        for label in labels
+    }
+    return dict(sorted(((k, v) for k, v in curves.items() if v), key=lambda item: -_level(item[1])))
+
+
+def _level(curve: Curve) -> float:
+    return fmean(fmean(at) for at in curve.values())
+
+
+def _row(label: str, mine: Curve, base: Curve | None, first: Comparison) -> tuple[Cell, ...]:
+    means = [fmean(column) for column in zip(*mine.values(), strict=True)]
+    cells: list[Cell] = [label, *means]
+    for value in (fmean, _fall):
+        cells.append(fmean(value(at) for at in mine.values()))
+        common = sorted(mine.keys() & base.keys()) if base else []
+        differences = [value(mine[p]) - value(base[p]) for p in common] if base else []
+        runs = pairs_of(first.lines[label])
+        overlap = overlap_of(runs[pair] for pair in common)
+        interval = mean_interval(differences, overlap=overlap) if differences else None
+        cells += [fmean(differences) if differences else None, *_ends(interval)]
+    return (*cells, len(mine))
+
+
+def _floor(sweep: Sweep, scale: float, digits: int, width: int) -> tuple[list[tuple[Cell, ...]], list[str]]:
+    """The row of the constant predictor with its level and fall, and who does not beat it at which setting."""
+    floors = [floor for found in sweep.comparisons if (floor := floor_of(found, found.metric))]
+    if len(floors) < len(sweep.comparisons):
+        return [], []
+    means = [scale * floor.mean for floor in floors]
+    cells: list[Cell] = [floors[0].name, *means, fmean(means), None, None, None, _fall(means)]
+    row = (*cells, *(None,) * (width - len(cells) - 1), min(len(floor.values) for floor in floors))
+    told = [floor_notes(found, found.metric, digits, scale) for found in sweep.comparisons]
+    ticks = [tick.replace("\n", " · ") for tick in sweep.ticks]
+    low = [f"{text} at {tick}" for tick, (_, *texts) in zip(ticks, told, strict=True) for text in texts]
+    return [row], [told[0][0], *low]
+
+
+def _fall(at: list[float]) -> float:
+    return at[0] - at[-1]
+
+
+def _ends(interval: Interval | None) -> tuple[Cell, Cell]:
+    if interval is None or isnan(interval.low):
+        return None, None
+    return interval.low, interval.high
+
+
+def _sweep(group: list[Comparison]) -> Sweep | None:
+    dials = _varying(group)
+    values = [tuple(_dial(found, dial) for dial in dials) for found in group]
+    if not dials or len(set(values)) < len(values):
+        return None
+    name = " · ".join(dial.removeprefix(DIAL) for dial in dials)
+    if len(dials) == 1 and all(len(_numbers(text)) == 1 for (text,) in values):
+        return _placed(group, [_numbers(text)[0] for (text,) in values], name)
+    order = sorted(range(len(group)), key=lambda i: [(_numbers(t), t) for t in reversed(values[i])])
+    ticks = ["\n".join(map(_tidy, values[i])) for i in order]
+    return Sweep([group[i] for i in order], [float(i) for i in range(len(order))], ticks, name)
+
+
+def _placed(group: list[Comparison], places: list[float], name: str) -> Sweep:
+    """To scale where that keeps neighbours apart, else side by side."""
+    order = sorted(range(len(group)), key=lambda i: places[i])
+    ticks, at = [f"{places[i]:g}" for i in order], [places[i] for i in order]
+    gaps = [b - a for a, b in pairwise(at)]
+    if max(gaps) > UNEVEN * min(gaps):
+        at = [float(i) for i in range(len(order))]
+    return Sweep([group[i] for i in order], at, ticks, name)
+
+
+def _varying(group: list[Comparison]) -> list[str]:
+    dials = sorted({key for found in group for key in _member(found)["params"] if key.startswith(DIAL)})
+    return [dial for dial in dials if len({_dial(found, dial) for found in group}) > 1]
+
+
+def _member(found: Comparison) -> Row:
+    """A run that sees every modality, if there is one."""
+    return next((row for row in found.rows if modalities_of(row) == found.modalities), found.rows[0])
+
+
+def _dial(found: Comparison, name: str) -> str:
+    return str(_member(found)["params"].get(name, ""))
+
+
+def _numbers(text: str) -> list[float]:
+    """The numbers of a dial's value such as 0.45 or 0.2/0.1; none where it is no number."""
+    try:
+        return [float(part) for part in text.split("/")]
+    except ValueError:
+        return []
+
+
+def _tidy(text: str) -> str:
+    return "/".join(f"{number:g}" for number in _numbers(text)) or text

@@ -1,0 +1,166 @@
+"""What verifying a dataset found, as text for a terminal and as plain data."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mcr_bench.bench.audit.verify import FoldAudit, Verification
+from mcr_bench.bench.printable import in_line
+from mcr_bench.bench.problem.inventory import Inventory
+from mcr_bench.bench.problem.overlaps import PARTS, sentence
+
+MOST_NAMES = 10  # of what is missing or left out
+MOST_CLASSES = 60  # a longer histogram is told by its range
+WIDTH = 120
+
+
+def text_of(found: Verification) -> str:
+    """The counts, what is missing and where to ask for it, then every protocol's card with its audit."""
+    lines = [*_wrapped(f"{found.label}: {found.inventory.counted()}", "", "  "), *_absences(found)]
+    for protocol, folds in found.protocols:
+        lines += ["", *_wrapped(protocol.card, "", "    ")]
+        for fold in folds:
+            lines += _fold(fold, found, fold is folds[0])
+    return "\n".join(lines)
+
+
+def data_of(found: Verification) -> dict[str, Any]:
+    """The same as plain data, with every name and every count."""
+    inventory = found.inventory
+    return {
+        "dataset": found.label,
+        "clips": inventory.clips,
+        "state": inventory.counted(),
+        "variants": [{"clips": clips, "name": name} for clips, name in inventory.variants],
+        "left_out": [{"name": name, "reason": reason} for name, reason in inventory.left_out],
+        "findings": [{"name": name, "what": what} for name, what in inventory.findings],
+        "notes": [{"place": place, "what": what} for place, what in inventory.notes],
+        "missing": dict(inventory.missing),
+        "libraries": list(inventory.libraries),
+        "installed": inventory.installed,
+        "damaged": found.damaged,
+        "protocols": [
+            {"name": protocol.name, "card": protocol.card, "folds": [_fold_data(f, found.class_names) for f in folds]}
+            for protocol, folds in found.protocols
+        ],
+    }
+
+
+def _fold_data(fold: FoldAudit, names: Sequence[str]) -> dict[str, Any]:
+    score = ("lowest", "mean", "highest")
+    return {
+        "fold": fold.fold,
+        "sizes": {_long(part): size for part, size in fold.sizes.items()},
+        "empty": fold.empty,
+        "groups": {_long(part): count for part, count in fold.groups.items()},
+        "leaks": [vars(overlap) | {"parts": [_long(part) for part in overlap.parts]} for overlap in fold.overlaps],
+        "selected_on_test": fold.selected_on_test,
+        "classes": {_long(part): dict(zip(names, counts, strict=True)) for part, counts in fold.classes.items()},
+        "absent_classes": {_long(part): [names[k] for k in fold.absent(part)] for part in fold.classes},
+        "scores": {_long(part): dict(zip(score, spread, strict=True)) for part, spread in fold.spread.items()},
+    }
+
+
+def _long(part: str) -> str:
+    return PARTS.get(part, "unused")
+
+
+def _absences(found: Verification) -> Iterator[str]:
+    inventory = found.inventory
+    yield from _named("left out", inventory.left_out)
+    yield from _named("look at", inventory.findings)
+    yield from _named("note", inventory.notes)
+    for name, ids in inventory.missing.items():
+        if ids:
+            yield from _wrapped(f"missing: {len(ids):,} of the clips in {name}: {_some(ids)}", "", "  ")
+    if inventory.is_partial and found.source:
+        yield from _wrapped(f"where to ask for what is missing: {found.source}", "", "  ")
+    yield from _libraries(inventory)
+    if found.damaged:
+        yield from _wrapped(f"damaged, prepare again: {_some(found.damaged)}", "", "  ")
+    elif found.damaged is not None:
+        yield "every prepared sample is as it was written"
+    elif found.incomparable:
+        yield "nothing is compared: this data keeps no checksums of prepared samples"
+
+
+def _libraries(inventory: Inventory) -> Iterator[str]:
+    """With what the clips were decoded; what is installed now, where that is another thing."""
+    for libraries in inventory.libraries:
+        yield from _wrapped(f"decoded with {libraries}", "", "  ")
+    if inventory.libraries and inventory.libraries != (inventory.installed,):
+        yield from _wrapped(
+            f"NOT what is installed now: {inventory.installed}; clips decoded with it may differ a little", "", "  "
+        )
+
+
+def _named(kind: str, found: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """A line for each (name, what), a count of those after the tenth."""
+    for name, what in found[:MOST_NAMES]:
+        yield in_line(f"{kind}: {name}: {what}")
+    if len(found) > MOST_NAMES:
+        yield f"{kind}: {len(found) - MOST_NAMES:,} more, which --json lists"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+    return in_line(f"{', '.join(names[:MOST_NAMES])}{more}")
+
+
+def _fold(fold: FoldAudit, found: Verification, first: bool) -> Iterator[str]:
+    sizes = ", ".join(f"{_long(part)} {size:,}" for part, size in fold.sizes.items() if part or size)
+    used = found.inventory.state(sum(size for part, size in fold.sizes.items() if part))
+    yield f"  fold {fold.fold}: {sizes}" + (f" ({used})" if used and fold.sizes[""] else "")
+    if fold.groups:
+        yield f"    {found.group_name}s: {', '.join(f'{_long(part)} {count:,}' for part, count in fold.groups.items())}"
+    yield from _audit(fold, found.group_name)
+    if fold.empty:
+        yield f"    EMPTY: no sample in {' and '.join(fold.empty)}: this fold cannot be run"
+    if fold.selected_on_test:
+        yield "    LEAK: the selection set holds samples of the test set"
+    elif not fold.empty:
+        yield "    the selection set is not the test set"
+    yield from _scores(fold)
+    yield from _classes(fold, found.class_names, first and len(found.class_names) <= MOST_CLASSES)
+
+
+def _audit(fold: FoldAudit, group_name: str) -> Iterator[str]:
+    """The leaks, then what is disjoint."""
+    words = {"id": "id", "group": "group" if group_name == "group" else f"group ({group_name})", "content": "content"}
+    clean = []
+    for kind, word in words.items():
+        overlaps = [overlap for overlap in fold.overlaps if overlap.kind == kind]
+        if overlaps:
+            yield from _wrapped(f"LEAK by {word}: {sentence(overlaps)}", "    ", "      ")
+        elif kind != "group" or fold.groups:
+            clean.append(f"by {word}")
+    if clean:
+        yield f"    train, validation and test are disjoint {', '.join(clean)}"
+    if not fold.groups:
+        yield "    no groups are known, so none are compared"
+
+
+def _scores(fold: FoldAudit) -> Iterator[str]:
+    told = [f"{_long(part)} {low:g} to {high:g}, mean {mean:.3f}" for part, (low, mean, high) in fold.spread.items()]
+    if told:
+        yield f"    scores: {'; '.join(told)}"
+
+
+def _classes(fold: FoldAudit, names: Sequence[str], whole: bool) -> Iterator[str]:
+    """The histogram, or its range in each part; then the classes that a part lacks."""
+    if whole and fold.classes:
+        counts = zip(names, zip(*fold.classes.values(), strict=True), strict=True)
+        text = "; ".join(f"{in_line(name)} {'/'.join(map(str, count))}" for name, count in counts)
+        yield from _wrapped(f"classes ({'/'.join(PARTS.values())}): {text}", "    ", "      ")
+    elif fold.classes:
+        ranges = (f"{_long(part)} {min(counts):,} to {max(counts):,}" for part, counts in fold.classes.items())
+        yield f"    samples per class: {', '.join(ranges)}"
+    for part in fold.classes:
+        if fold.sizes[part] and (absent := [names[k] for k in fold.absent(part)]):
+            yield from _wrapped(f"absent from {_long(part)}: {in_line('; '.join(absent))}", "    ", "      ")
+
+
+def _wrapped(text: str, first: str, rest: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )

@@ -1,0 +1,164 @@
+"""Presets: named settings of a dataset and of methods on it, in the language of `--set`, each with its origin.
+
+The shipped ones are read from beside the dataset; the user's own, which tuning writes, from HOME/presets/LABEL.toml.
+"""
+
+import inspect
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.core.files import write_whole
+from mcr_bench.bench.core.home import default_home
+from mcr_bench.bench.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from mcr_bench.datasets.base import Dataset
+
+RESERVED = ("origin", "note", "seeds", "pairs", "methods")
+HEAD = "# Presets of your own; `mcr-bench tune` writes them. A table may be edited, renamed or removed."
+
+
+@dataclass(frozen=True)
+class Preset:
+    """values: dotted settings. seeds: how many by default. pairs: (seed, fold) pairs where a paper fixes them."""
+
+    name: str
+    origin: str
+    seeds: int
+    values: Mapping[str, Any]
+    pairs: tuple[tuple[int, int], ...] = ()
+    note: str = ""
+
+
+def presets_of(cls: "type[Dataset]", source: str | None = None, home: Path | None = None) -> dict[str, Preset]:
+    """The dataset's presets: the shipped ones, the default first, then the user's.
+
+    source: the dataset as named on the command line; adapters of files need it to find the user's presets.
+    home: where these lie, by default MCR_BENCH_HOME or `results`. UserError for a file that cannot be understood.
+    """
+    shipped = _read(_file(cls)) or {"default": Preset("default", "defaults of the harness", 10, {})}
+    label = Path(source).name if cls.suffixes and source else cls.name
+    mine = user_presets(label, home)
+    for name in mine.keys() & shipped.keys():
+        path = user_file(label, home)
+        raise UserError(f"preset '{name}' in {path} has the name of a shipped one. Rename that table.")
+    return shipped | mine
+
+
+def preset_of(cls: "type[Dataset]", name: str | None, source: str | None = None, home: Path | None = None) -> Preset:
+    """One preset by name, None for the default; UserError for an unknown name. source, home: as in `presets_of`."""
+    known = presets_of(cls, source, home)
+    if name is None:
+        return next(iter(known.values()))
+    if name not in known:
+        raise unknown(f"preset of {cls.name}", name, known)
+    return known[name]
+
+
+def user_presets(label: str, home: Path | None = None) -> dict[str, Preset]:
+    """The user's own presets of the dataset that the record calls `label`; empty where there is no file."""
+    return _read(user_file(label, home))
+
+
+def user_labels(home: Path | None = None) -> list[str]:
+    """The names of the files of the user's presets: what the record calls the datasets."""
+    return sorted(path.stem for path in ((home or default_home()) / "presets").glob("*.toml"))
+
+
+def user_file(label: str, home: Path | None = None) -> Path:
+    """Where the user's presets of a dataset lie."""
+    name = re.sub(r"[^\w.-]+", "-", label)
+    return (home or default_home()) / "presets" / f"{name}.toml"
+
+
+def write_user_preset(label: str, preset: Preset, methods: list[str], home: Path | None = None) -> Path:
+    """Write one preset of the user's, in the place of the one of that name; the others in the file stay.
+
+    methods: whose settings `METHOD.key` are in the preset. One defined in a file is not known to every command;
+    the others leave its settings out.
+    """
+    path = user_file(label, home)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = {"origin": preset.origin, "note": preset.note, "seeds": preset.seeds}
+    table |= {"pairs": [list(pair) for pair in preset.pairs]} if preset.pairs else {}
+    table |= {"methods": methods, **preset.values}
+    with FileLock(f"{path}.lock"):
+        tables = {**_tables(path), preset.name: table}
+        write_whole(path, _toml(tables))
+    return path
+
+
+def _file(cls: "type[Dataset]") -> Path:
+    """Presets of a built-in set are package data; a third party's lie beside its module, under the same name."""
+    if cls.__module__.startswith("mcr_bench.datasets."):
+        return Path(str(resources.files("mcr_bench.datasets.presets"))) / f"{cls.__module__.rpartition('.')[2]}.toml"
+    return Path(inspect.getfile(cls)).with_suffix(".toml")
+
+
+def _read(path: Path) -> dict[str, Preset]:
+    return {name: _preset(name, table, path) for name, table in _tables(path).items()}
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"the presets in {path} cannot be read: {error}. Mend or remove the file.") from error
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise UserError(f"'{name}' in {path} is in no table; a preset is a table: [{name}], then its settings.")
+    return tables
+
+
+def _preset(name: str, table: Mapping[str, Any], path: Path) -> Preset:
+    if "origin" not in table:
+        raise UserError(
+            f"preset '{name}' in {path.name} has no origin; write origin = \"paper | official-code | tuned-here\"."
+        )
+    values = _flatten({k: v for k, v in table.items() if k not in RESERVED})
+    absent = set(table.get("methods", ())) - registry.setting_owners()
+    values = {k: v for k, v in values.items() if k.partition(".")[0] not in absent}
+    pairs = tuple((int(seed), int(fold)) for seed, fold in table.get("pairs", ()))
+    return Preset(
+        name, table["origin"], int(table.get("seeds", len(pairs) or 10)), values, pairs, table.get("note", "")
+    )
+
+
+def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
+    """Tables of settings as TOML, every key quoted and whole: `"optimizer.lr" = 0.001`."""
+    parts = [HEAD]
+    for name, table in tables.items():
+        lines = [f"{_text(key)} = {_value(value)}" for key, value in _flatten(table).items()]
+        parts.append("\n".join([f"[{_text(name)}]", *lines]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return _text(value) if isinstance(value, str) else repr(value)
+
+
+def _text(text: str) -> str:
+    """A TOML basic string: JSON's, but for DEL, which JSON leaves bare."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

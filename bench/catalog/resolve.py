@@ -1,0 +1,134 @@
+"""From dotted settings (preset, then command line) to the fully resolved settings of one run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.errors import unknown
+from mcr_bench.bench.settings.declared import Value, declared, resolve
+from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
+
+if TYPE_CHECKING:
+    from mcr_bench.datasets.base import Dataset
+    from mcr_bench.methods.base import Method
+
+
+@dataclass
+class Layers:
+    """Dotted settings sorted by what they configure, still unchecked."""
+
+    training: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    encoder: dict[str, Any] = field(default_factory=dict)
+    method: dict[str, Any] = field(default_factory=dict)
+    dataset: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Every setting of one run, defaults included. encoders: modality -> settings."""
+
+    training: dict[str, Value]
+    model: dict[str, Value]
+    encoders: dict[str, dict[str, Value]]
+    method: dict[str, Value]
+
+
+def resolve_dataset(values: Mapping[str, Any], cls: "type[Dataset]") -> dict[str, Value]:
+    """The dataset's dials; UserError for an unknown key or a value that is not allowed."""
+    mine = {k.removeprefix("dataset."): v for k, v in values.items() if k.startswith("dataset.")}
+    return resolve(cls, mine, "dataset.")
+
+
+def resolve_run(
+    values: Mapping[str, Any], cls: "type[Method]", dataset: "type[Dataset]", modalities: tuple[str, ...]
+) -> Resolved:
+    """All settings of one run of method `cls`; a method's own table (`NAME.key`) wins over the common ones.
+
+    modalities: all that the dataset offers, whichever of them the run keeps.
+    """
+    layers = _sort(values, cls, dataset, modalities)
+    for key in layers.encoder:
+        if "." in key and key.partition(".")[0] not in modalities:
+            raise unknown("setting", f"encoder.{key}", allowed_keys(cls, dataset, modalities))
+    encoders = {m: resolve(EncoderSettings, _encoder_layer(layers.encoder, m), "encoder.") for m in modalities}
+    return Resolved(
+        resolve(TrainingSettings, layers.training),
+        resolve(ModelSettings, layers.model, "model."),
+        encoders,
+        resolve(cls, layers.method, f"{cls.name}."),
+    )
+
+
+def layered(preset: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """The user's settings over a preset's; the preset's narrower ones give way too, or a choice would do nothing.
+
+    `optimizer.lr` takes the place of a preset's `METHOD.optimizer.lr`, `encoder.width` of its `encoder.MODALITY.width`.
+    """
+    return {k: v for k, v in preset.items() if chosen.keys().isdisjoint(_wider(k))} | dict(chosen)
+
+
+def _wider(key: str) -> set[str]:
+    head, _, rest = key.partition(".")
+    keys = {rest} | _wider(rest) if head in registry.setting_owners() else set()
+    parts = key.split(".")
+    return keys | ({f"encoder.{parts[2]}"} if head == "encoder" and len(parts) == 3 else set())
+
+
+def concerns(key: str, names: set[str], modalities: tuple[str, ...]) -> bool:
+    """Whether a dotted setting bears on a run of these modalities of the methods `names` (also those it depends on)."""
+    head, _, rest = key.partition(".")
+    if head in registry.setting_owners():
+        return head in names and concerns(rest, names, modalities)
+    return not key.startswith("encoder.") or rest.count(".") == 0 or rest.partition(".")[0] in modalities
+
+
+def _sort(
+    values: Mapping[str, Any], cls: "type[Method]", dataset: "type[Dataset]", modalities: tuple[str, ...]
+) -> Layers:
+    layers, own, others = Layers(), {}, registry.setting_owners() - {cls.name}
+    for key, value in values.items():
+        head, _, rest = key.partition(".")
+        if head == cls.name:
+            own[rest] = value
+        elif head not in others and not _place(layers, key, value):
+            elsewhere = (f"{n}.{k}" for n in registry.method_names() for k in declared(registry.method(n)))
+            raise unknown("setting", key, {*allowed_keys(cls, dataset, modalities), *elsewhere})
+    for rest, value in own.items():
+        if rest in declared(cls):
+            layers.method[rest] = value
+        elif rest.startswith("dataset.") or not _place(layers, rest, value):
+            keys = (*declared(cls), *declared(TrainingSettings))
+            raise unknown("setting", f"{cls.name}.{rest}", (f"{cls.name}.{k}" for k in keys))
+    return layers
+
+
+def _place(layers: Layers, key: str, value: object) -> bool:
+    head, _, rest = key.partition(".")
+    room = {"model": layers.model, "encoder": layers.encoder, "dataset": layers.dataset}.get(head)
+    if room is not None and rest:
+        room[rest] = value
+    elif key in declared(TrainingSettings):
+        layers.training[key] = value
+    else:
+        return False
+    return True
+
+
+def _encoder_layer(values: Mapping[str, Any], modality: str) -> dict[str, Any]:
+    common = {k: v for k, v in values.items() if "." not in k}
+    return common | {k.removeprefix(f"{modality}."): v for k, v in values.items() if k.startswith(f"{modality}.")}
+
+
+def allowed_keys(cls: "type[Method]", dataset: "type[Dataset]", modalities: tuple[str, ...]) -> list[str]:
+    """Every dotted key that a run of this method on this dataset understands."""
+    encoder = list(declared(EncoderSettings))
+    return [
+        *declared(TrainingSettings),
+        *(f"model.{k}" for k in declared(ModelSettings)),
+        *(f"encoder.{k}" for k in encoder),
+        *(f"encoder.{m}.{k}" for m in modalities for k in encoder),
+        *(f"dataset.{k}" for k in declared(dataset)),
+        *(f"{cls.name}.{k}" for k in declared(cls)),
+    ]

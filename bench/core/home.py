@@ -1,0 +1,9 @@
+"""The home folder: where the record and all generated files go."""
+
+import os
+from pathlib import Path
+
+
+def default_home() -> Path:
+    """Where the record and all generated files go: MCR_BENCH_HOME, or `results` in the working folder."""
+    return Path(os.environ.get("MCR_BENCH_HOME") or "results")

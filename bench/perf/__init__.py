@@ -1,0 +1,1 @@
+"""What is measured by `make perf`: ratios within one run."""

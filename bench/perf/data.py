@@ -1,0 +1,235 @@
+"""The data part of `make perf`: an epoch read from a cache over decoding the same clips per sample, and time waited.
+
+The loader that is compared with works like the public one of OGM-GE: per sample a WAV file, resampled, and its
+spectrogram, and three JPEG files through Pillow, each transformed on its own. Both give the same kinds of tensors, in
+one process with one torch thread, all files in the page cache.
+"""
+
+import json
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import fft
+from scipy.io import wavfile
+from scipy.signal import resample_poly
+from torch import Tensor
+
+from mcr_bench.bench.perf.methods import reference_method, training_run
+from mcr_bench.bench.training.loop import Training, train_epoch
+from mcr_bench.datasets.base import Batch, Preparation, Rows, Split
+from mcr_bench.datasets.cache.opened import Cache, cache_folder, open_cache
+from mcr_bench.datasets.cache.prepare import prepare_clips
+from mcr_bench.datasets.cache.recipe import Clip, Field, Recipe, Scan
+from mcr_bench.datasets.clips.rows import CachedRows, Plain
+from mcr_bench.datasets.clips.views import IMAGENET_MEAN, IMAGENET_STD, Frames
+
+Array = NDArray[Any]
+CLIPS, BATCH, ROUNDS = 64, 16, 5
+FRAMES, WIDTH, HEIGHT, STORED, SIZE = 3, 480, 360, 256, 224  # CREMA-D's frames; side of the cached and the used ones
+RECORDED, RATE, SECONDS, N_FFT, HOP, SPECTRUM = 16000, 22050, 3, 512, 353, (257, 188)
+
+
+def data_ratios(run: Training) -> dict[str, float]:
+    """Print and return the ratios; `run` trains a model of spectrograms (1, 257, 188) and of frames."""
+    with tempfile.TemporaryDirectory() as name:
+        source, folder = Path(name) / "raw", Path(name) / "data"
+        make_clips(source)
+        exact, stored = (make_cache(source, folder, side) for side in (SIZE, STORED))
+        found = {}
+        for title, cache, augment in (
+            ("reading only", exact, False),
+            (f"reading and resizing {STORED} to {SIZE}", stored, False),
+            ("training augmentation", stored, True),
+        ):
+            found[f"data: cache / files, {title}"] = _speed(title, source, cache, augment)
+        return found | _waiting(run, stored)
+
+
+def make_clips(folder: Path) -> None:
+    """CLIPS clips: three JPEG images and a WAV file each, as smooth as CREMA-D's: JPEG of quality 95 takes 33 KiB."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    rows, columns = fft.fftfreq(HEIGHT)[:, None], fft.rfftfreq(WIDTH)
+    falling = np.maximum(np.hypot(rows, columns), 1 / WIDTH) ** -1.9
+    for clip in range(CLIPS):
+        for frame in range(FRAMES):
+            noise = fft.rfft2(rng.standard_normal((3, HEIGHT, WIDTH)))
+            grain = fft.irfft2(noise * falling, s=(HEIGHT, WIDTH))
+            mixed = grain.mean(0) + 0.3 * grain  # channels of a picture resemble each other
+            pixels = np.clip(128 + 50 * mixed / mixed.std(), 0, 255).astype(np.uint8).transpose(1, 2, 0)
+            Image.fromarray(pixels).save(_files(folder, clip)[str(frame)], quality=95)
+        wave = rng.standard_normal(int(RECORDED * rng.uniform(1.5, 3))) * 3000
+        wavfile.write(_files(folder, clip)["audio"], RECORDED, wave.astype(np.int16))
+
+
+def make_cache(source: Path, folder: Path, side: int) -> Cache:
+    """The same clips as `data prepare` leaves them: uint8 frames and float16 spectrograms, memory-mapped."""
+    shapes = {"video": ((FRAMES, 3, side, side), "uint8"), "audio": ((1, *SPECTRUM), "float16")}
+    fields = {name: Field(*form) for name, form in {**shapes, "aspect": ((), "float32")}.items()}
+    clips = [Clip(str(clip), clip % 6, str(clip), _files(source, clip)) for clip in range(CLIPS)]
+    recipe = Recipe("perf", {"side": side}, fields, decode)
+    prepare_clips("perf", recipe, Scan(clips), Preparation(source), cache_folder(folder, recipe))
+    return open_cache(cache_folder(folder, recipe))
+
+
+def decode(clip: Clip, settings: Mapping[str, Any]) -> dict[str, Array]:
+    """The rows of one clip."""
+    images = [Image.open(clip.files[str(frame)]) for frame in range(FRAMES)]
+    squares = [np.asarray(image.resize((settings["side"],) * 2, Image.Resampling.BILINEAR)) for image in images]
+    aspect = np.array(images[0].width / images[0].height, np.float32)
+    audio = spectrogram(clip.files["audio"])[None].astype(np.float16)
+    return {"video": np.stack(squares).transpose(0, 3, 1, 2), "audio": audio, "aspect": aspect}
+
+
+def spectrogram(path: Path) -> Array:
+    """WAV file -> (257, 188) float32, in single precision as librosa computes it."""
+    rate, samples = wavfile.read(path)
+    up, down = RATE // math.gcd(RATE, rate), rate // math.gcd(RATE, rate)
+    wave = resample_poly(samples.astype(np.float32) / 32768, up, down).astype(np.float32)
+    tiled = np.pad(np.clip(np.resize(wave, SECONDS * RATE), -1, 1), N_FFT // 2)
+    windows = np.lib.stride_tricks.sliding_window_view(tiled, N_FFT)[::HOP]
+    hann = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)).astype(np.float32)
+    found: Array = np.log(np.abs(fft.rfft(windows * hann, axis=1)).T + np.float32(1e-7))
+    return found
+
+
+class Files:
+    """Clips decoded for every sample anew."""
+
+    def __init__(self, folder: Path, augment: bool) -> None:
+        self.folder, self.augment = folder, augment
+        self.mean, self.std = (torch.tensor(v).reshape(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Spectrograms (B, 1, 257, 188) and frames (B, 3, 3, 224, 224), float32."""
+        pairs = [self.sample(clip) for clip in index.tolist()]
+        return torch.stack([audio for audio, _ in pairs]), torch.stack([video for _, video in pairs])
+
+    def sample(self, clip: int) -> tuple[Tensor, Tensor]:
+        """One clip; every image is cropped and flipped on its own."""
+        files = _files(self.folder, clip)
+        images = [self.image(files[str(frame)]) for frame in range(FRAMES)]
+        return torch.from_numpy(spectrogram(files["audio"]))[None], torch.stack(images)
+
+    def image(self, path: Path) -> Tensor:
+        """RandomResizedCrop(224), RandomHorizontalFlip, ToTensor, Normalize of torchvision; or Resize((224, 224))."""
+        image = Image.open(path).convert("RGB")
+        if self.augment:
+            image = image.crop(random_box(image.width, image.height))
+        image = image.resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+        if self.augment and torch.rand(1) < 0.5:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        x = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div(255)
+        return x.sub_(self.mean).div_(self.std)
+
+
+def random_box(width: int, height: int) -> tuple[int, int, int, int]:
+    """Left, upper, right, lower of torchvision's RandomResizedCrop: 8 to 100 % of the area, ratio 3/4 to 4/3."""
+    for _ in range(10):
+        area = width * height * float(torch.empty(1).uniform_(0.08, 1))
+        ratio = math.exp(float(torch.empty(1).uniform_(math.log(3 / 4), math.log(4 / 3))))
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            top, left = int(torch.randint(height - h + 1, (1,))), int(torch.randint(width - w + 1, (1,)))
+            return left, top, left + w, top + h
+    w, h = min(width, round(height * 4 / 3)), min(height, round(width * 4 / 3))
+    left, top = (width - w) // 2, (height - h) // 2
+    return left, top, left + w, top + h
+
+
+def cached_split(cache: Cache, augment: bool) -> Split:
+    """The cached clips as the harness trains on them, under the names of the scene: m1 spectrograms, m2 frames."""
+    at = np.arange(len(cache.rows))
+    values: dict[str, Tensor | Rows] = {
+        "m1": CachedRows(cache, Plain("audio"), at),
+        "m2": CachedRows(cache, Frames("video", SIZE, random=augment), at),
+    }
+    return Split(values, torch.from_numpy(cache.index.labels), cache.index.ids)
+
+
+def _speed(title: str, folder: Path, cache: Cache, augment: bool) -> float:
+    """Median over rounds of samples per second of an epoch from the cache over those of files."""
+    files, split = Files(folder, augment), cached_split(cache, augment)
+    _race(files.batch, split.training_batch)
+    pairs = [_race(files.batch, split.training_batch) for _ in range(ROUNDS)]
+    ratios = [slow / fast for slow, fast in pairs]
+    per_second = [CLIPS / statistics.median(column) for column in zip(*pairs, strict=True)]
+    middle = statistics.median(ratios)
+    name = f"data: cache / files, {title}"
+    print(
+        f"{name:45s} {middle:6.2f}   (rounds {min(ratios):.2f} to {max(ratios):.2f}; "
+        f"samples per CPU second {per_second[1]:.0f} / {per_second[0]:.0f})",
+        flush=True,
+    )
+    return middle
+
+
+def _race(*loads: Callable[[Tensor], object]) -> list[float]:
+    """CPU seconds of each loader for an epoch's batches in a random order. All work is this process's one thread's, so
+    that these are the seconds of an idle machine; the loaders take turns, so that what else it does slows all alike.
+    """
+    seconds = [0.0] * len(loads)
+    for index in torch.randperm(CLIPS).split(BATCH):
+        for place, load in enumerate(loads):
+            began = time.process_time()
+            load(index)
+            seconds[place] += time.process_time() - began
+    return seconds
+
+
+class Clocked(Split):
+    """A split that adds up the time its training batches take."""
+
+    seconds = 0.0
+
+    def training_batch(self, index: Tensor) -> Batch:
+        began = time.perf_counter()
+        batch = super().training_batch(index)
+        self.seconds += time.perf_counter() - began
+        return batch
+
+
+def _waiting(run: Training, cache: Cache) -> dict[str, float]:
+    """Share of a training epoch in which the model waits for its batches."""
+    split = cached_split(cache, augment=True)
+    few = np.arange(2 * BATCH)
+    clocked = Clocked(split.values, split.target[few], split.ids[: len(few)])
+    run.fit.train = clocked
+    shares = []
+    for _ in range(3):
+        clocked.seconds, began = 0.0, time.perf_counter()
+        train_epoch(run)
+        shares.append(clocked.seconds / (time.perf_counter() - began))
+    middle = statistics.median(shares)
+    name = "data: share of step time spent waiting"
+    print(
+        f"{name:45s} {middle:6.2%}   (rounds {min(shares):.2%} to {max(shares):.2%}; resnet18, batch {BATCH})",
+        flush=True,
+    )
+    return {name: middle}
+
+
+def _files(folder: Path, clip: int) -> dict[str, Path]:
+    images = {str(frame): folder / f"{clip}-{frame}.jpg" for frame in range(FRAMES)}
+    return {**images, "audio": folder / f"{clip}.wav"}
+
+
+def main() -> None:
+    """Print every ratio as a line and, last, all of them as JSON."""
+    torch.set_num_threads(1)
+    print(json.dumps(data_ratios(training_run("resnet18", reference_method()))))
+
+
+if __name__ == "__main__":
+    from mcr_bench.bench.perf import data as _perf  # the workers of prepare find `decode` by the name of its module
+
+    _perf.main()

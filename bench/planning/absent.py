@@ -1,0 +1,103 @@
+"""What an optional comparison lacks in this place (dataset, preset, data, methods), and how many runs it would be."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.catalog.presets import preset_of
+from mcr_bench.bench.catalog.resolve import concerns, resolve_run
+from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.settings.declared import build
+
+if TYPE_CHECKING:
+    from mcr_bench.bench.planning.request import Request
+    from mcr_bench.methods.base import Method
+
+Identity = tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Runs that an optional comparison asks for and that cannot be made here. runs None: they cannot be counted."""
+
+    title: str
+    dataset: str
+    reason: str
+    runs: int | None
+
+    @property
+    def text(self) -> str:
+        """One line for a plan."""
+        count = "" if self.runs is None else f" ({self.runs} runs)"
+        return f"{self.title}: {self.reason}{count}" if self.title else f"{self.dataset}: {self.reason}{count}"
+
+
+def offered_methods(request: "Request") -> list[str]:
+    """The methods that the request names; of an optional one those that are registered."""
+    known = {*registry.method_names(), "all"}
+    return [n for n in request.methods if not request.optional or n in known or n.endswith(".py")]
+
+
+def absent_methods(request: "Request", dataset: str) -> list[Absent]:
+    """One entry for all methods of an optional request that are not registered."""
+    names = [name for name in request.methods if name not in offered_methods(request)]
+    if not names:
+        return []
+    listed = ", ".join(f"'{name}'" for name in names)
+    repetitions = _repetitions(request)
+    runs = None if repetitions is None else len(names) * repetitions
+    kind = "method" if len(names) == 1 else "methods"
+    return [Absent(request.title, dataset, f"not offered here: no {kind} {listed} registered", runs)]
+
+
+def missing_dataset(request: "Request", name: str) -> str | None:
+    """Why an optional request cannot use the dataset at all, or None where it is registered with the preset."""
+    if name not in registry.dataset_names() and "." not in name:
+        return f"not offered here: no dataset '{name}' is registered"
+    try:
+        preset_of(registry.dataset(name), request.preset, name)
+    except UserError as error:
+        return f"not offered here: {error}"
+    return None
+
+
+def absent_runs(
+    request: "Request", name: str, reason: str, classes: "Iterable[type[Method]]", points: Sequence[Mapping[str, str]]
+) -> Absent:
+    """The entry for a dataset that is not here. Settings are checked as far as they can be without it."""
+    return Absent(request.title, name, reason, _count(request, list(classes), points))
+
+
+def _repetitions(request: "Request") -> int | None:
+    repetitions = request.pairs if request.pairs is not None else request.seeds
+    return None if repetitions is None else len(repetitions)
+
+
+def _count(request: "Request", classes: "list[type[Method]]", points: Sequence[Mapping[str, str]]) -> int | None:
+    """Different runs, with those they depend on; None where modalities or repetitions are not known."""
+    repetitions = _repetitions(request)
+    if request.modalities is None or repetitions is None:
+        return None
+    found: set[Identity] = set()
+    for point in points:
+        for cls in classes:
+            if cls.needs.at_least <= len(request.modalities) <= cls.needs.at_most:
+                for modalities in cls.variants(request.modalities):
+                    found |= _identities(cls, modalities, point, request.modalities)
+    return len(found) * repetitions
+
+
+def _identities(
+    cls: "type[Method]", modalities: tuple[str, ...], point: Mapping[str, Any], every: tuple[str, ...]
+) -> set[Identity]:
+    """What tells this run and those it depends on from others of the same seed and fold."""
+    # which adapter it is only decides the names that an error suggests
+    settings = resolve_run(point, cls, registry.dataset(registry.dataset_names()[0]), every).method
+    requirements = build(cls, settings).requires(modalities)
+    names = {cls.name, *(r.method for r in requirements)}
+    own = tuple(sorted((k, v) for k, v in point.items() if concerns(k, names, modalities)))
+    found = {(cls.name, modalities, own)}
+    for r in requirements:
+        found |= _identities(registry.method(r.method), r.modalities, point, every)
+    return found

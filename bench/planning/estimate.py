@@ -1,0 +1,94 @@
+"""How long runs will take, from the times that the record holds for runs like them."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from mcr_bench.bench.runs.spec import RunSpec
+
+Row = dict[str, Any]
+Times = dict[Hashable, list[float]]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """measured: runs whose very settings were timed; scaled: runs with times of others on the same data; unknown: runs
+    without any. core_hours: of the first two, one process each; jobs: processes side by side.
+    """
+
+    measured: int
+    scaled: int
+    unknown: int
+    core_hours: float
+    jobs: int
+
+    @property
+    def runs(self) -> int:
+        """How many runs the estimate is about."""
+        return self.measured + self.scaled + self.unknown
+
+    @property
+    def hours(self) -> float:
+        """Hours by the clock, if every process is busy to the end."""
+        return self.core_hours / max(1, min(self.jobs, self.measured + self.scaled))
+
+    @property
+    def text(self) -> str:
+        """The estimate in one or two sentences."""
+        if not self.runs:
+            return "Nothing to train."
+        timed = self.measured + self.scaled
+        if not timed:
+            return f"{self.unknown} runs to train; no estimate: the record times no run like them."
+        basis = [f"{self.measured} from runs with the same settings"] * bool(self.measured)
+        basis += [f"{self.scaled} scaled from other runs on the same data"] * bool(self.scaled)
+        hours = f"{in_words(self.hours)} with {self.jobs} job{'s' * (self.jobs != 1)}"
+        rest = f" No estimate for {self.unknown} more: the record times no run like them." * bool(self.unknown)
+        return f"{timed} runs to train: about {hours} ({'; '.join(basis)}).{rest}"
+
+
+def estimate(runs: Sequence[RunSpec], rows: Iterable[Row], jobs: int = 1) -> Estimate:
+    """The time of `runs`, which are to be trained, from finished `rows` (as from `Record.rows`).
+
+    A run takes the mean seconds of the rows with its settings on its data (tag `config`), else those of the same
+    method, else of any method, on its dataset, scaled by the limit of epochs and the number of modalities.
+    """
+    exact, near, far = _times(rows)
+    seconds, measured, scaled = 0.0, 0, 0
+    for run in runs:
+        units = _units(int(run.training["epochs"]), len(run.modalities))
+        if run.config in exact:
+            seconds, measured = seconds + fmean(exact[run.config]), measured + 1
+        elif found := near.get((run.dataset, run.method, run.role)) or far.get(run.dataset):
+            seconds, scaled = seconds + fmean(found) * units, scaled + 1
+    return Estimate(measured, scaled, len(runs) - measured - scaled, seconds / 3600, max(1, jobs))
+
+
+def in_words(hours: float) -> str:
+    """`40 seconds`, `12 minutes`, `3.4 hours`, `2.1 days`."""
+    for unit, length in (("days", 24.0), ("hours", 1.0)):
+        if hours >= 1.5 * length:
+            return f"{hours / length:.1f} {unit}"
+    minutes = hours * 60
+    return f"{minutes:.0f} minutes" if minutes >= 1.5 else f"{max(1, round(minutes * 60))} seconds"
+
+
+def _times(rows: Iterable[Row]) -> tuple[Times, Times, Times]:
+    """Seconds by configuration; seconds per epoch and modality by (dataset, method, role), and by dataset."""
+    exact, near, far = (defaultdict[Hashable, list[float]](list) for _ in range(3))
+    for row in rows:
+        if row["status"] != "finished" or row["seconds"] is None:
+            continue
+        exact[row["tags"].get("config")].append(row["seconds"])
+        units = _units(int(row["params"].get("epochs", 0)), len(row["tags"].get("modalities", "").split(",")))
+        near[row["dataset"], row["method"], row["tags"].get("role")].append(row["seconds"] / units)
+        if row["metrics"].get("epochs"):  # what trains nothing itself says nothing of others
+            far[row["dataset"]].append(row["seconds"] / units)
+    return exact, near, far
+
+
+def _units(epochs: int, modalities: int) -> int:
+    """What the time of a run is taken to grow with."""
+    return max(1, epochs) * max(1, modalities)

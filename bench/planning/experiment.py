@@ -1,0 +1,263 @@
+"""Experiments as files: a TOML file -> requests for the plan, and what is wanted of their results."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.planning.experiment_file import Block, Document, Point, Setting, as_list, read_blocks
+from mcr_bench.bench.planning.request import Request
+from mcr_bench.bench.settings.arguments import seeds_of
+
+Row = dict[str, Any]
+OF_A_DATASET = ("modalities", "protocol", "preset", "fold")  # they mean nothing on another one
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is wanted of the results. baseline None: the command's own."""
+
+    figures: tuple[str, ...]
+    tables: tuple[str, ...]
+    baseline: str | None
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The command line's own options; None = not given. settings: as from `parse_settings`."""
+
+    methods: list[str] | None = None
+    datasets: list[str] | None = None
+    modalities: tuple[str, ...] | None = None
+    seeds: list[int] | None = None
+    fold: int | None = None
+    protocol: str | None = None
+    preset: str | None = None
+    settings: Mapping[str, list[str]] = field(default_factory=dict)
+    data_root: Path = Path("data")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A checked file. blocks: its comparisons with the defaults of the top filled in."""
+
+    name: str
+    title: str
+    note: str
+    output: Output
+    blocks: tuple[Block, ...]
+
+    def requests(
+        self,
+        *,
+        methods: list[str] | None = None,
+        datasets: list[str] | None = None,
+        modalities: tuple[str, ...] | None = None,
+        seeds: list[int] | None = None,
+        fold: int | None = None,
+        protocol: str | None = None,
+        preset: str | None = None,
+        settings: Mapping[str, list[str]] | None = None,
+        data_root: Path = Path("data"),
+    ) -> list[Request]:
+        """One request per comparison. What is given here wins over the file.
+
+        A dataset that comparisons name picks them; another one takes the place of every comparison's, whose
+        modalities, protocol, preset and fold it does not share. UserError where methods or datasets are not said.
+        """
+        choices = Choices(methods, datasets, modalities, seeds, fold, protocol, preset, settings or {}, data_root)
+        return [_request(self.name, block, choices) for block in _on(self.blocks, datasets)]
+
+    def point_of(self, row: Row) -> Point | None:
+        """The named point whose settings a row of the record has; of several the one with the most settings."""
+        points = [p for block in self.blocks for p in block.points if p.name and _has(row["params"], p)]
+        return max(points, key=lambda p: len(p.settings), default=None)
+
+
+def read_experiment(path_or_name: str) -> Experiment:
+    """The experiment in a file, or the shipped one of that name; UserError naming file, line and key."""
+    path = _find(path_or_name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path_or_name} cannot be read: {error}. Give a TOML file in UTF-8.") from error
+    document = Document(path.name if path.parent == _folder() else str(path_or_name), text)
+    top, rest = read_blocks(document)
+    baseline = top.plain.get("baseline")
+    if baseline is not None and baseline not in registry.method_names():
+        raise document.error(("baseline",), unknown("method", baseline, registry.method_names()))
+    output = Output(_names(top, "figures"), _names(top, "tables"), baseline)
+    blocks = tuple(_below(top, block) for block in rest) or (top,)
+    return Experiment(document.name, top.plain.get("title", path.stem), top.plain.get("note", ""), output, blocks)
+
+
+def shipped() -> dict[str, Path]:
+    """The experiments that come with the package, by file name."""
+    return {path.name: path for path in sorted(_folder().glob("*.toml"))}
+
+
+def _folder() -> Path:
+    return Path(str(resources.files("mcr_bench.results"))) / "experiments"
+
+
+def _find(name: str) -> Path:
+    for candidate in (Path(name), Path(f"{name}.toml")):
+        if candidate.is_file():
+            return candidate
+    if len(Path(name).parts) > 1:
+        raise UserError(f"the experiment '{name}' is not a file. Give the path of a .toml file.")
+    known = shipped()
+    if (found := known.get(name) or known.get(f"{name}.toml")) is None:
+        raise UserError(f"no file '{name}' here, and {unknown('shipped experiment', name, known)}")
+    return found
+
+
+def _names(block: Block, key: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(as_list(block.plain.get(key, []))))
+
+
+def _below(top: Block, block: Block) -> Block:
+    """A comparison over the defaults of the top: a setting in any of its tables takes the place of the top's."""
+    own = {*block.fixed, *block.sweep, *(key for point in block.points for key in point.settings)}
+    base = _without(top, own)
+    hidden = {"title", "note", *_replaced(block.plain)}
+    plain = {k: v for k, v in top.plain.items() if k not in hidden} | block.plain
+    return Block(
+        block.line,
+        plain,
+        {k: block.lines.get(k) or top.lines[k] for k in plain},
+        base.fixed | block.fixed,
+        base.sweep | block.sweep,
+        block.points or base.points,
+    )
+
+
+def _replaced(keys: Iterable[str]) -> Iterable[str]:
+    """`pairs` takes the place of seeds and fold, and each of these the place of pairs."""
+    return {"seeds", "fold"} if "pairs" in keys else {"pairs"} if {"seeds", "fold"} & set(keys) else ()
+
+
+def _without(block: Block, keys: Iterable[str]) -> Block:
+    """The block without these settings, wherever they stand."""
+
+    def kept(settings: Mapping[str, Setting]) -> dict[str, Setting]:
+        return {k: s for k, s in settings.items() if k not in keys}
+
+    points = tuple(replace(point, settings=kept(point.settings)) for point in block.points)
+    return replace(block, fixed=kept(block.fixed), sweep=kept(block.sweep), points=points)
+
+
+def _on(blocks: Sequence[Block], datasets: list[str] | None) -> list[Block]:
+    """The blocks that these datasets ask for, each with its own ones of them."""
+    if datasets is None:
+        return list(blocks)
+    found = [(block, [d for d in datasets if d in _names(block, "datasets")]) for block in blocks]
+    if any(named for _, named in found):
+        return [_replace(block, datasets=named) for block, named in found if named]
+    return [_dropped(_replace(block, datasets=datasets), OF_A_DATASET) for block in blocks]
+
+
+def _replace(block: Block, **plain: Any) -> Block:
+    """Plain keys of the command line: they stand on no line of the file."""
+    lines = {k: line for k, line in block.lines.items() if k not in plain}
+    return replace(block, plain=block.plain | plain, lines=lines)
+
+
+def _dropped(block: Block, keys: Iterable[str]) -> Block:
+    """Without these keys; of (seed, fold) pairs the seeds remain."""
+    plain = dict(block.plain)
+    if "pairs" in plain and "fold" in keys:
+        plain["seeds"] = list(dict.fromkeys(seed for seed, _ in plain.pop("pairs")))
+    plain = {k: v for k, v in plain.items() if k not in keys}
+    return replace(block, plain=plain, lines={k: line for k, line in block.lines.items() if k in plain})
+
+
+def _request(name: str, block: Block, choices: Choices) -> Request:
+    given: dict[str, Any] = {"methods": choices.methods, "seeds": choices.seeds, "fold": choices.fold}
+    given |= {"protocol": choices.protocol, "preset": choices.preset}
+    given |= {"modalities": None if choices.modalities is None else list(choices.modalities)}
+    given = {k: v for k, v in given.items() if v is not None}
+    if "fold" in given or ("seeds" in given and "pairs" in block.plain):
+        block = _dropped(block, ("fold",))
+    block = _without(_replace(block, **given), choices.settings)
+    for key, option in (("methods", "--methods"), ("datasets", "--dataset")):
+        if key not in block.plain:
+            raise UserError(f"{name}, line {block.line}: '{key}' is not said. Add {key} = [...], or give {option}.")
+    plain, points = block.plain, [{k: s.values[0] for k, s in point.settings.items()} for point in block.points]
+    pairs, modalities = plain.get("pairs"), _names(block, "modalities")
+    return Request(
+        methods=as_list(plain["methods"]),
+        datasets=as_list(plain["datasets"]),
+        data_root=choices.data_root,
+        modalities=modalities or None,
+        seeds=None if "seeds" not in plain else seeds_of(plain["seeds"], _place(name, block, "seeds")),
+        fold=plain.get("fold"),
+        protocol=plain.get("protocol"),
+        preset=plain.get("preset"),
+        overrides={k: list(s.values) for k, s in (block.fixed | block.sweep).items()} | dict(choices.settings),
+        points=[point for number, point in enumerate(points) if point not in points[:number]],
+        pairs=None if pairs is None else [(seed, fold) for seed, fold in pairs],
+        optional=plain.get("optional", False),
+        title=plain.get("title", ""),
+        locate=partial(_locate, name, block),
+    )
+
+
+def _place(name: str, block: Block, key: str) -> str:
+    return f"{name}, line {block.lines[key]}, '{key}'" if key in block.lines else f"--{key}"
+
+
+def _locate(name: str, block: Block, text: str) -> str:
+    """An error's text after the place of the key that it names first, or else of the comparison."""
+    named = re.match(r"unknown [^']*'([^']*)'", text)
+    about = named.group(1) if named else re.split(r" Allowed| its methods are", text)[0]
+    best: tuple[int, int, str] | None = None
+    for word, key, line in _words(block):
+        match = re.search(rf"(?<![\w.-]){re.escape(word)}(?![\w-]|\.\w)", about)
+        if match and (best is None or (match.start(), -len(word)) < best[:2]):
+            best = match.start(), -len(word), f"line {line}, '{key}'"
+    return f"{name}, {best[2] if best else f'line {block.line}'}: {text}"
+
+
+def _words(block: Block) -> Iterable[tuple[str, str, int]]:
+    """(word, key, line): what an error about a key says. Errors of values name a method's `lr` without the method."""
+    for key, line in block.lines.items():
+        for value in as_list(block.plain[key]) if key not in ("title", "note") else ():
+            if isinstance(value, str):
+                yield value, key, line
+                yield Path(value).name, key, line
+        yield f"--{key}", key, line
+        if key == "pairs":
+            yield "--fold", key, line
+    for setting in (*block.fixed.values(), *block.sweep.values(), *_of_points(block.points)):
+        head, _, rest = setting.key.partition(".")
+        for form in {setting.key, rest, f"{head}.{rest.partition('.')[2]}"} - {"", f"{head}."}:
+            yield form, setting.key, setting.line
+            yield from ((f"{form}={value}", setting.key, setting.line) for value in setting.values)
+
+
+def _of_points(points: Iterable[Point]) -> Iterable[Setting]:
+    return [setting for point in points for setting in point.settings.values()]
+
+
+def _has(params: Mapping[str, str], point: Point) -> bool:
+    """Whether a run's params hold every setting of the point."""
+    return bool(point.settings) and all(_holds(params, s.key, s.values[0]) for s in point.settings.values())
+
+
+def _holds(params: Mapping[str, str], key: str, value: str) -> bool:
+    """Whether the param, or where a method's own `METHOD.epochs` is meant the common one, has the value."""
+    found = params.get(key, params.get(key.partition(".")[2]))
+    return found is not None and (found.lower() == value.lower() or _number(found) == _number(value) is not None)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

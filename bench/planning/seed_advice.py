@@ -1,0 +1,36 @@
+"""What to say before training where the planned seeds cannot show any difference."""
+
+from collections.abc import Iterable
+
+from mcr_bench.bench.runs.spec import RunSpec
+from mcr_bench.bench.settings.training import asked_budget
+from mcr_bench.bench.statistics.power import Shortfall, shortfall
+
+
+def seed_advice(runs: Iterable[RunSpec]) -> list[str]:
+    """One line per dataset and shortfall: by the rule that `compare` uses, one method being the baseline of the others.
+
+    As there, runs of one modality are in no family, and runs with other budgets of epochs are in another one. A method
+    alone is taken to meet one other method later.
+    """
+    lines: dict[tuple[str, object], dict[str, set[tuple[int, int]]]] = {}
+    for run in runs:
+        if run.role != "unimodal":
+            budget = asked_budget(run.method, run.overrides.split())
+            place = (run.data_identity, run.modalities, run.preset, budget)
+            lines.setdefault((run.dataset, place), {}).setdefault(run.label, set()).add((run.seed, run.fold))
+    short = [(dataset, _shortfall(labels)) for (dataset, _), labels in lines.items()]
+    return list(dict.fromkeys(f"{dataset}: {_told(one)}" for dataset, one in short if one))
+
+
+def _shortfall(labels: dict[str, set[tuple[int, int]]]) -> Shortfall | None:
+    return shortfall(max(map(len, labels.values())), max(1, len(labels) - 1))
+
+
+def _told(short: Shortfall) -> str:
+    seeds = "1 seed" if short.pairs == 1 else f"{short.pairs} seeds"
+    others = "1 comparison" if short.comparisons == 1 else f"{short.comparisons} comparisons"
+    return (
+        f"{seeds} cannot show a difference at p < .05: after Holm over {others} the paired sign-flip test reaches "
+        f"p = {short.smallest:.3g} at best; {short.needed} seeds can (--seeds {short.needed})."
+    )

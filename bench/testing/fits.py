@@ -1,0 +1,76 @@
+"""Small data and ready fits for tests of methods, ours and third parties'."""
+
+import torch
+
+from mcr_bench.bench.core.seeds import generator, initialise
+from mcr_bench.bench.fit.fit import Fit
+from mcr_bench.bench.models.build import build_model
+from mcr_bench.bench.settings.declared import build
+from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
+from mcr_bench.bench.task import Task
+from mcr_bench.bench.training.optim import make_optimizer
+from mcr_bench.datasets.base import Batch, Modality, Split
+from mcr_bench.methods.base import Method
+
+NAMES = ("audio", "video", "text", "depth", "motion", "pulse")
+THREE = Task(3)
+
+
+def tiny_split(
+    modalities: tuple[str, ...] = NAMES[:2], task: Task = THREE, n: int = 24, width: int = 5, seed: int = 0
+) -> Split:
+    """Vectors of `width` per modality whose mean moves with the target; groups of 4 samples."""
+    target = torch.arange(n) % (task.classes or 5)
+    values = {
+        m: torch.randn(n, width, generator=generator(seed, "data", m)) + target[:, None] * 0.5 for m in modalities
+    }
+    score = target.float() - 2.0 if task.regression else target
+    return Split(values, score, [f"s{i}" for i in range(n)], [f"g{i // 4}" for i in range(n)])
+
+
+def make_fit(
+    method: Method,
+    modalities: tuple[str, ...] = NAMES[:2],
+    task: Task = THREE,
+    *,
+    fusion: str = "late-linear",
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+    dependencies: list[dict[str, torch.Tensor]] | None = None,
+    **training: object,
+) -> Fit:
+    """A Fit on tiny data with the method attached: model built and drawn, `on_fit_start` called, optimiser made.
+
+    `training` keys use two underscores for a dot: optimizer__lr=0.1.
+    """
+    data = tiny_split(modalities, task, seed=seed)
+    values = {m: x.to(dtype) for m, x in data.values.items() if isinstance(x, torch.Tensor)}
+    data.values = values
+    data.target = data.target.to(dtype) if task.regression else data.target
+    settings = build(TrainingSettings, {k.replace("__", "."): v for k, v in training.items()})
+    shapes = {m: Modality(tuple(x.shape[1:])) for m, x in values.items()}
+    encoder = build(EncoderSettings, {"width": 8})
+    model = build_model(
+        shapes, task, build(ModelSettings, {"fusion": fusion, "width": 6}), dict.fromkeys(modalities, encoder)
+    )
+    method.build(model)
+    initialise(model, seed)
+    model.to(dtype)
+    fit = Fit(model, task, settings, data, data, seed, torch.device("cpu"), dependencies or [])
+    method.fit = fit
+    method.on_fit_start()
+    fit.optimizer = make_optimizer(method.parameter_groups(model), settings.optimizer)
+    return fit
+
+
+def whole_batch(fit: Fit) -> Batch:
+    """The whole training part as one batch."""
+    return fit.train.batch(torch.arange(len(fit.train)))
+
+
+def step(method: Method, batch: Batch | None = None) -> None:
+    """One training step of the method on `batch` (default: the whole training part)."""
+    fit = method.fit
+    fit.epoch, fit.step = max(1, fit.epoch), fit.step + 1
+    fit.model.train()
+    method.train_step(batch or whole_batch(fit))

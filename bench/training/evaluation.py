@@ -1,0 +1,154 @@
+"""Evaluation of one part of the data: predictions, metrics, per-modality reports, every subset of the modalities."""
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mcr_bench.bench.core import seeds
+from mcr_bench.bench.fit.evaluated import Evaluation
+from mcr_bench.bench.fit.returns import checked_outputs
+from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
+from mcr_bench.bench.problem.metrics import TOTAL_LOSS, Metric, higher_is_better, metric, metrics_of, score
+from mcr_bench.bench.problem.missing import diagnostic
+from mcr_bench.bench.problem.shapley import shapley_plan, shapley_values
+from mcr_bench.bench.task import Task
+from mcr_bench.bench.training.probes import Probes
+from mcr_bench.datasets.base import Split
+from mcr_bench.methods.base import Method
+
+
+def evaluate(method: Method, model: MultimodalModel, split: Split, probes: Probes | None, chunk: int) -> Evaluation:
+    """All predictions and metrics on `split`; `probes` is None where the method trains own heads.
+
+    Such a method has one metric more, `total_loss`: the loss and `own_weight` times the sum of its own heads' losses.
+    """
+    rows = [_outputs(method, model, split, part, probes) for part in _chunks(split, chunk)]
+    logits, target = torch.cat([row.logits for row in rows]), split.labels
+    features, modality = _join([row.features for row in rows]), _join([row.modality for row in rows])
+    parts = _join([row.split for row in rows])
+    missing: dict[str, str] = {}
+    metrics = score(logits, target, model.task, ("loss", method.fit.settings.monitor), missing)
+    if probes is None:
+        own = sum(metric("loss", model.task).compute(z, target) for z in modality.values())
+        metrics[TOTAL_LOSS] = metrics["loss"] + method.own_weight() * own
+    head = metrics_of(model.task)[0]
+    failures = {} if probes is None else probes.failures
+    missing |= {f"modality/{m}/{head.name}": reason for m, reason in failures.items()}
+    for place, found in (("modality", modality), ("split", parts)):
+        metrics |= _by_modality(place, found, target, head, missing)
+    return Evaluation(logits, features, modality, parts or None, target, metrics, missing)
+
+
+def _by_modality(
+    place: str, found: dict[str, Tensor], target: Tensor, head: Metric, missing: dict[str, str]
+) -> dict[str, float]:
+    """The metric of each modality's logits (N, C); logits that are not finite are taken out of `found`."""
+    metrics = {}
+    for m in list(found):
+        name = f"{place}/{m}/{head.name}"
+        if not found[m].isfinite().all():
+            missing[name] = "its logits are not finite"
+            del found[m]
+        elif (value := diagnostic(missing, name, partial(head.compute, found[m], target))) is not None:
+            metrics[name] = value
+    return metrics
+
+
+def subset_logits(
+    method: Method, model: MultimodalModel, split: Split, absent: Inputs, chunk: int
+) -> dict[tuple[str, ...], Tensor]:
+    """Predictions (N, C), as in `Evaluation`, for proper subsets of the modalities, the empty one too.
+
+    The other modalities are `absent` (1, ...). All subsets of up to four modalities; of more, the single ones, those
+    without one, and some between, drawn by the seed alike for all methods (`bench.shapley.shapley_plan`).
+    """
+    names = model.modalities
+    chosen, _ = shapley_plan(names, seeds.generator(method.fit.seed, "method", "subsets"))
+    subsets = [tuple(m for m in names if m in s) for s in chosen if len(s) < len(names)]
+    return {s: _masked(method, model, split, absent, set(names) - set(s), chunk) for s in subsets}
+
+
+def absent_inputs(train: Split) -> Inputs:
+    """What stands for an absent modality: its mean training input, at the mean length, as a batch of one."""
+    lengths = {m: n.double().mean().round().long().reshape(1) for m, n in train.lengths.items()}
+    return Inputs({m: x.unsqueeze(0) for m, x in train.mean().items()}, lengths)
+
+
+def contributions(found: Evaluation, subsets: Mapping[tuple[str, ...], Tensor], task: Task) -> dict[str, float]:
+    """Each modality's Shapley value of the task's first metric; `subsets` as `subset_logits` gives them."""
+    compute = metrics_of(task)[0].compute
+    values = {frozenset(s): compute(logits, found.target) for s, logits in subsets.items()}
+    names = frozenset(found.features)
+    return shapley_values({**values, names: compute(found.logits, found.target)})
+
+
+def better(new: dict[str, float], old: dict[str, float] | None, monitor: str, task: Task, ties: str = "loss") -> bool:
+    """Whether `new` validation metrics beat `old`: the better monitor; NaN is worst.
+
+    Where it is the same, the lower loss wins (ties = "loss") or nobody does ("first").
+    """
+    if old is None:
+        return True
+    sign = 1 if higher_is_better(monitor, task) else -1
+    ranks = [[-math.inf if math.isnan(x) else x for x in (sign * m[monitor], -m["loss"])] for m in (new, old)]
+    return ranks[0] > ranks[1] if ties == "loss" else ranks[0][0] > ranks[1][0]
+
+
+def _chunks(split: Split, chunk: int) -> Iterator[Tensor]:
+    yield from torch.arange(len(split), device=split.target.device).split(chunk)
+
+
+class Row(NamedTuple):
+    """One chunk's predictions, as in `Evaluation`."""
+
+    logits: Tensor
+    features: dict[str, Tensor]
+    modality: dict[str, Tensor]
+    split: dict[str, Tensor]
+
+
+def _predicted(method: Method, model: MultimodalModel, inputs: Inputs, count: int) -> Outputs:
+    return checked_outputs(method, "predict", method.predict(model, inputs), count, model.task.outputs)
+
+
+@torch.no_grad()
+def _outputs(method: Method, model: MultimodalModel, split: Split, index: Tensor, probes: Probes | None) -> Row:
+    with method.fit.autocast():
+        outputs = _predicted(method, model, split.batch(index).inputs, len(index))
+        modality = outputs.own_logits if probes is None else probes.logits(outputs.features)
+        parts = outputs.split_logits or {}
+    task = model.task
+    return Row(
+        task.user(outputs.logits.float()),
+        _floats(outputs.features),
+        {m: task.user(z) for m, z in _floats(modality).items()},
+        {m: task.user(z) for m, z in _floats(parts).items()},
+    )
+
+
+@torch.no_grad()
+def _masked(
+    method: Method, model: MultimodalModel, split: Split, absent: Inputs, missing: set[str], chunk: int
+) -> Tensor:
+    found = []
+    for index in _chunks(split, chunk):
+        inputs = split.batch(index).inputs
+        for m in missing:
+            inputs.values[m] = absent.values[m].to(inputs.values[m]).expand_as(inputs.values[m])
+            if m in inputs.lengths:
+                inputs.lengths[m] = absent.lengths[m].to(inputs.lengths[m].device).expand(len(index))
+        with method.fit.autocast():
+            found.append(_predicted(method, model, inputs, len(index)).logits.float())
+    return model.task.user(torch.cat(found))
+
+
+def _floats(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {m: t.float() for m, t in tensors.items()}
+
+
+def _join(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {m: torch.cat([row[m] for row in rows]) for m in rows[0]}

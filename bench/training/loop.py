@@ -1,0 +1,275 @@
+"""The one training loop: load, build, epochs with validation, the best epoch tested once, everything written down."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.catalog.making import make_dataset
+from mcr_bench.bench.core import device as devices
+from mcr_bench.bench.core import memory, seeds
+from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.fit.evaluated import Evaluation
+from mcr_bench.bench.fit.fit import Fit
+from mcr_bench.bench.fit.returns import call_in_place, checked_groups, checked_state
+from mcr_bench.bench.models.build import build_model
+from mcr_bench.bench.models.multimodal import Inputs
+from mcr_bench.bench.problem.floor import floor_metrics
+from mcr_bench.bench.problem.missing import diagnostic, only_finite, tag_of
+from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone
+from mcr_bench.bench.runs.spec import RunSpec
+from mcr_bench.bench.settings.declared import build
+from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
+from mcr_bench.bench.training.checkpoints import load_weights, read_checkpoint, save_weights, write_checkpoint
+from mcr_bench.bench.training.evaluation import absent_inputs, better, contributions, evaluate, subset_logits
+from mcr_bench.bench.training.optim import make_optimizer, rate_factor, set_rate
+from mcr_bench.bench.training.predictions import write_predictions
+from mcr_bench.bench.training.probes import FeatureStore, Probes
+from mcr_bench.datasets.base import Split, Splits
+from mcr_bench.methods.base import Method
+
+WATCHED = 8  # steps per epoch on which gradient norms and encoder passes are taken
+EPOCH_PROBE, FINAL_PROBE = 5, 100  # L-BFGS iterations: a cheap curve while training, convergence for what is reported
+CHECKPOINT_SECONDS = 5.0  # runs shorter than this start over after a kill, which costs less than writing would
+
+
+@dataclass
+class Progress:
+    """What a checkpoint holds besides weights: history, best epoch, time spent, missing diagnostics with reasons."""
+
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def stale(self) -> int:
+        """Epochs since the best one."""
+        return len(self.history) - int(self.best.get("epoch", 0))
+
+
+@dataclass
+class Training:
+    """One run under way."""
+
+    spec: RunSpec
+    method: Method
+    fit: Fit
+    splits: Splits
+    probes: Probes | None
+    store: FeatureStore | None
+    progress: Progress
+    chunk: int
+
+
+def fit_run(job: Job, emit: Callable[[Event], None], checkpoint_seconds: float = CHECKPOINT_SECONDS) -> None:
+    """Train (or resume) one run to its end; its files lie in `job.folder`, its best weights at `job.weights_out`."""
+    memory.reset_peak(devices.ready(job.device))
+    run = start(job)
+    saved = time.monotonic()
+    resume(run, job)
+    for past in run.progress.history:
+        emit(_event(run, past))
+    while not finished(run):
+        run_epoch(run)
+        emit(_event(run, run.progress.history[-1]))
+        if time.monotonic() - saved >= checkpoint_seconds:
+            write_checkpoint(job.folder, run.fit, run.method, run.probes, vars(run.progress))
+            saved = time.monotonic()
+    metrics = conclude(run, job)
+    emit(RunDone(run.spec.key, metrics, run.progress.seconds, tags_of(run)))
+
+
+def start(job: Job) -> Training:
+    """Data loaded, model built and drawn, the method attached, the optimiser made."""
+    spec, device = job.spec, devices.ready(job.device)
+    data = make_dataset(spec.dataset_source, spec.data_root, spec.dataset_settings)
+    if data.fingerprint() != spec.fingerprint:
+        raise UserError(f"the data of {spec.dataset} has changed since the run was planned. Start the command again.")
+    splits = data.load(spec.protocol, spec.fold, spec.seed, spec.modalities)
+    facts = data.facts()
+    task = facts.task.fitted(splits.train.labels)
+    seeds.reseed_libraries(spec.seed, "method")
+    method = build(registry.method(spec.source), spec.settings)
+    encoders = {m: build(EncoderSettings, values) for m, values in spec.encoders.items()}
+    shapes = {m: facts.modalities[m] for m in spec.modalities}
+    model = build_model(shapes, task, build(ModelSettings, spec.model), encoders)
+    call_in_place(method, "build", model)
+    seeds.initialise(model, spec.seed)
+    settings = build(TrainingSettings, spec.training)
+    dependencies = [load_weights(job.weights[run.key], device) for run in spec.dependencies]
+    train, val = (part.learned(task).to(device) for part in (splits.train, splits.val))
+    fit = Fit(model.to(device), task, settings, train, val, spec.seed, device, dependencies)
+    method.fit = fit
+    method.on_fit_start()
+    fit.optimizer = make_optimizer(checked_groups(method, method.parameter_groups(model)), settings.optimizer)
+    checked_state(method, method.state_dict())  # the first checkpoint may be far away
+    probed = not method.needs.own_heads
+    probes, store = (Probes(model, device), FeatureStore(model)) if probed else (None, None)
+    return Training(spec, method, fit, splits, probes, store, Progress(), 4 * settings.batch_size)
+
+
+def resume(run: Training, job: Job) -> None:
+    """Continue from the checkpoint if there is one; the rest of the run is then bit-equal to an undisturbed one."""
+    kept = read_checkpoint(job.folder, run.fit, run.method, run.probes)
+    if kept is not None:
+        run.progress = Progress(**kept)
+    elif not run.method.trains:
+        keep_if_better(run, validate(run))
+
+
+def finished(run: Training) -> bool:
+    """All epochs done, or patience run out; a method that does not train has none."""
+    settings = run.fit.settings
+    if not run.method.trains or run.fit.epoch >= settings.epochs:
+        return True
+    counted = run.progress.stale() + int(settings.patience_from == "best")
+    return bool(settings.patience and run.progress.history) and counted >= settings.patience
+
+
+def run_epoch(run: Training) -> None:
+    """One pass over the training part, then validation and selection."""
+    fit = run.fit
+    fit.epoch += 1
+    began = time.perf_counter()
+    fit.model.train()
+    seeds.reseed_libraries(run.spec.seed, "method", fit.epoch)
+    run.method.on_epoch_start()
+    train_epoch(run)
+    means = fit.meters.means()
+    devices.synchronise(fit.device)
+    run.progress.seconds += time.perf_counter() - began
+    if run.probes is not None and run.store is not None:
+        stored = diagnostic(run.progress.missing, "val/modality", run.store.take)
+        run.probes.fit(stored or {}, EPOCH_PROBE)
+    validation = validate(run)
+    metrics = {f"train/{k}": v for k, v in means.items()} | {f"val/{k}": v for k, v in validation.metrics.items()}
+    run.progress.history.append({"epoch": fit.epoch, "metrics": metrics, "when": time.time()})
+    keep_if_better(run, validation)
+    run.method.on_epoch_end(validation)
+
+
+def train_epoch(run: Training) -> None:
+    """Every batch of the epoch, in the order that the seed and the epoch fix for all methods."""
+    fit, size = run.fit, run.fit.settings.batch_size
+    count = len(fit.train)
+    order = torch.randperm(count, generator=seeds.generator(run.spec.seed, "batches", fit.epoch)).to(fit.device)
+    steps = math.ceil(count / size)
+    for position, index in enumerate(order.split(size)):
+        fit.step += 1
+        seeds.reseed(fit.device, run.spec.seed, "augment", fit.epoch, fit.step)
+        set_rate(fit.optimizer, rate_factor(fit.settings.schedule, fit.step, steps, fit.settings.epochs))
+        batch = fit.train.training_batch(index)
+        if run.store is not None:
+            run.store.expect(batch.target)
+        if position % max(1, steps // WATCHED) == 0:
+            with fit.meters.watching(fit.model, len(batch.target)):
+                run.method.train_step(batch)
+        else:
+            run.method.train_step(batch)
+
+
+def validate(run: Training) -> Evaluation:
+    """Evaluation of the validation part; RuntimeError where training has diverged, rather than a number for it."""
+    run.fit.model.eval()
+    found = evaluate(run.method, run.fit.model, run.fit.val, run.probes, run.chunk)
+    if not math.isfinite(found.metrics["loss"]):
+        loss = found.metrics["loss"]
+        raise RuntimeError(
+            f"validation loss is {loss} at epoch {run.fit.epoch}: diverged; try a lower optimizer.lr or clip_norm"
+        )
+    run.progress.missing |= {f"val/{name}": reason for name, reason in found.missing.items()}
+    return found
+
+
+def keep_if_better(run: Training, validation: Evaluation) -> None:
+    """Remember the weights of the epoch that validation selects."""
+    settings = run.fit.settings
+    if better(validation.metrics, run.progress.best.get("metrics"), settings.monitor, run.fit.task, settings.ties):
+        weights = {name: tensor.detach().clone() for name, tensor in run.fit.model.state_dict().items()}
+        run.progress.best = {"epoch": run.fit.epoch, "metrics": validation.metrics, "weights": weights}
+
+
+def conclude(run: Training, job: Job) -> dict[str, float]:
+    """Test the best epoch once; write predictions and weights; return the final metrics."""
+    if not run.progress.best:
+        keep_if_better(run, validate(run))
+    fit, best = run.fit, run.progress.best
+    fit.model.load_state_dict(best["weights"])
+    fit.model.eval()
+    missing = run.progress.missing
+    if run.probes is not None:
+        run.probes.fit(diagnostic(missing, "test/modality", partial(_features, run)) or {}, FINAL_PROBE)
+    absent = diagnostic(missing, "absent_inputs", partial(absent_inputs, fit.train))
+    metrics, parts = cost_metrics(run) | {"best_epoch": float(best["epoch"]), "epochs": float(fit.epoch)}, {}
+    metrics |= floor_metrics(run.splits.train.labels, run.splits.test.labels)
+    metrics["data/train_samples"] = float(len(fit.train))
+    for part, split in (("val", fit.val), ("test", run.splits.test.learned(fit.task).to(fit.device))):
+        found = evaluate(run.method, fit.model, split, run.probes, run.chunk)
+        place = "selected_val" if part == "val" else part  # `val/...` are the curves
+        missing |= {f"{place}/{name}": reason for name, reason in found.missing.items()}
+        subsets = _subsets(run, split, absent, place)
+        shares = _shares(run, found, subsets, place)
+        metrics |= {f"{place}/{name}": value for name, value in found.metrics.items()}
+        metrics |= {f"{place}/contribution/{m}": value for m, value in shares.items()}
+        metrics[f"data/{part}_samples"] = float(len(split))
+        parts[part] = (split, found, subsets)
+    write_predictions(job.folder / "predictions.parquet", parts)
+    save_weights(job.weights_out, best["weights"])
+    metrics |= {f"data/{name}": value for name, value in (run.splits.notes | fit.task.unit.notes).items()}
+    return only_finite(metrics, missing)
+
+
+def _subsets(run: Training, split: Split, absent: Inputs | None, place: str) -> dict[tuple[str, ...], Tensor]:
+    """`subset_logits` as far as they are finite; none where they cannot be had."""
+    if absent is None:
+        run.progress.missing[f"{place}/subset"] = "there is no mean training input to stand for an absent modality"
+        return {}
+    work = partial(subset_logits, run.method, run.fit.model, split, absent, run.chunk)
+    found = diagnostic(run.progress.missing, f"{place}/subset", work) or {}
+    for subset in [s for s, logits in found.items() if not logits.isfinite().all()]:
+        run.progress.missing[f"{place}/subset/{'+'.join(subset)}"] = "its logits are not finite"
+        del found[subset]
+    return found
+
+
+def _shares(run: Training, found: Evaluation, subsets: dict[tuple[str, ...], Tensor], place: str) -> dict[str, float]:
+    """Each modality's contribution; none where a prediction that it is computed from is missing."""
+    missing, name = run.progress.missing, f"{place}/contribution"
+    if any(other.startswith(f"{place}/subset") for other in missing):
+        missing[name] = "a prediction without some modality is missing"
+        return {}
+    return diagnostic(missing, name, partial(contributions, found, subsets, run.fit.task)) or {}
+
+
+def tags_of(run: Training) -> dict[str, str]:
+    """What is known of a finished run in words: the GPU that trained it, the diagnostics that it lacks."""
+    device = run.fit.device
+    name = diagnostic(run.progress.missing, "device/name", partial(devices.description, device))
+    return ({"device/name": name} if name else {}) | tag_of(run.progress.missing)
+
+
+def cost_metrics(run: Training) -> dict[str, float]:
+    """What the run cost: seconds, encoder passes per step (1 = every encoder once over the batch), peak memory."""
+    steps = max(1, run.fit.step)
+    costs = {"cost/seconds": run.progress.seconds, "cost/seconds_per_step": run.progress.seconds / steps}
+    for name in ("forward", "backward"):
+        seen = [row["metrics"].get(f"train/encoder_passes/{name}", 0.0) for row in run.progress.history]
+        costs[f"cost/encoder_{name}s"] = sum(seen) / max(1, len(seen))
+    peak = diagnostic(run.progress.missing, "cost/peak_memory_mib", partial(memory.peak_mib, run.fit.device))
+    return costs | ({} if peak is None else {"cost/peak_memory_mib": peak})
+
+
+@torch.no_grad()
+def _features(run: Training) -> dict[str, tuple[Tensor, Tensor]]:
+    found = evaluate(run.method, run.fit.model, run.fit.train, run.probes, run.chunk)
+    return {m: (features, run.fit.train.target) for m, features in found.features.items()}
+
+
+def _event(run: Training, row: dict[str, Any]) -> EpochDone:
+    return EpochDone(run.spec.key, row["epoch"], run.fit.settings.epochs, row["metrics"], row["when"])

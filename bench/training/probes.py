@@ -1,0 +1,118 @@
+"""Probe heads: linear heads on detached features, for per-modality reports of methods that train no own heads.
+
+They are fitted apart from the model (own optimiser, no random draws), so they cannot change what a method learns.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from mcr_bench.bench.models.multimodal import MultimodalModel
+from mcr_bench.bench.problem.missing import diagnostic
+from mcr_bench.bench.task import Task
+
+MOST_ROWS = 10_000  # rows of features kept per epoch: enough for a linear head, bounded memory on large sets
+L2 = 1e-4  # keeps separable problems bounded; our choice
+
+
+class FeatureStore:
+    """Keeps the features of each training step's first pass through every encoder, with their targets."""
+
+    def __init__(self, model: MultimodalModel) -> None:
+        self._rows: dict[str, list[tuple[Tensor, Tensor]]] = {m: [] for m in model.encoders}
+        self._target: Tensor | None = None
+        self._seen: set[str] = set()
+        for m, encoder in model.encoders.items():
+            encoder.register_forward_hook(self._hook(m))
+
+    def expect(self, target: Tensor) -> None:
+        """A step with these targets begins."""
+        self._target, self._seen = target, set()
+
+    def take(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Features (N, d) and targets (N,) per modality since the last call."""
+        taken = {
+            m: (torch.cat([f for f, _ in rows]), torch.cat([t for _, t in rows]))
+            for m, rows in self._rows.items()
+            if rows
+        }
+        for rows in self._rows.values():
+            rows.clear()
+        self._target = None
+        return taken
+
+    def _hook(self, m: str):  # type: ignore[no-untyped-def]
+        def keep(_module: nn.Module, _inputs: object, features: Tensor) -> None:
+            rows, target = self._rows[m], self._target
+            if target is None or m in self._seen or len(features) != len(target):
+                return
+            self._seen.add(m)
+            if len(rows) * len(target) < MOST_ROWS:
+                rows.append((features.detach().float(), target))
+
+        return keep
+
+
+class Probes:
+    """One linear head per modality, fitted by L-BFGS from where it stands (zeros at first).
+
+    failures: modality -> why its last fit gave no head. Such a head says nothing, and the next fit starts from zeros.
+    """
+
+    def __init__(self, model: MultimodalModel, device: torch.device) -> None:
+        self.task = model.task
+        self.heads = {m: _zero_head(model.width, model.task, device) for m in model.encoders}
+        self.failures: dict[str, str] = {}
+
+    def fit(self, stored: Mapping[str, tuple[Tensor, Tensor]], iterations: int) -> None:
+        """Some iterations on stored features (N, d) and targets (N,); never fails, see `failures`."""
+        self.failures = {}
+        for m, (features, target) in stored.items():
+            head = self.heads[m]
+            diagnostic(self.failures, m, partial(self._fit_one, head, features, target, iterations))
+            if not all(p.isfinite().all() for p in head.parameters()):
+                self.failures[m] = "its weights are not finite"
+            if m in self.failures:
+                self.failures[m] = f"the probe head diverged ({self.failures[m]})"
+                _to_zeros(head)
+
+    def logits(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Per-modality logits (B, C) of the heads that there are."""
+        with torch.no_grad():
+            return {m: self.heads[m](f.float()) for m, f in features.items() if m not in self.failures}
+
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        return {m: head.state_dict() for m, head in self.heads.items()}
+
+    def load_state_dict(self, state: Mapping[str, dict[str, Tensor]]) -> None:
+        for m, head in self.heads.items():
+            head.load_state_dict(state[m])
+
+    def _fit_one(self, head: nn.Linear, features: Tensor, target: Tensor, iterations: int) -> None:
+        optimizer = torch.optim.LBFGS(
+            head.parameters(), max_iter=iterations, history_size=10, line_search_fn="strong_wolfe"
+        )
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            loss = self.task.loss(head(features), target) + L2 * head.weight.square().sum()
+            loss.backward()
+            return loss
+
+        with torch.enable_grad():
+            optimizer.step(closure)
+
+
+def _zero_head(width: int, task: Task, device: torch.device) -> nn.Linear:
+    with torch.device("meta"):  # no draw from the global generator
+        head = nn.Linear(width, task.outputs)
+    head = head.to_empty(device=device)
+    _to_zeros(head)
+    return head
+
+
+def _to_zeros(head: nn.Linear) -> None:
+    for parameter in head.parameters():
+        nn.init.zeros_(parameter)

@@ -1,0 +1,1 @@
+"""Clips are prepared once, by worker processes, and read by index."""

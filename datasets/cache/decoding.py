@@ -1,0 +1,149 @@
+"""What a worker does with one clip: checksums of its files, decoding, and a check of the rows against the recipe."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from mcr_bench.bench.core.arrays import Array
+from mcr_bench.datasets.cache.opened import content_of
+from mcr_bench.datasets.cache.recipe import Clip, Field, Recipe
+from mcr_bench.datasets.cache.workers import ATTEMPTS
+from mcr_bench.datasets.formats.npz import digest
+from mcr_bench.datasets.media.reasons import AGAIN, Unusable, collected
+
+MOST_WORDS = 400  # characters of a reason
+
+Sums = Mapping[str, tuple[int, str]]  # role of a file -> size, SHA-256
+
+
+@dataclass(frozen=True)
+class Order:
+    """A clip to decode, unless its sources are among `known`. sums: of those of its files that others share."""
+
+    slot: int
+    clip: Clip
+    known: tuple[str, ...] = ()
+    sums: Sums = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of it: `reason` why the clip is unusable, or its rows, or neither where `source` was known already.
+
+    source: a hash of all that the rows come from. rows: field -> bytes of a whole row, padding included.
+    findings: what is odd about a clip that can be used.
+    """
+
+    sums: Sums
+    source: str = ""
+    reason: str = ""
+    rows: Mapping[str, bytes] = field(default_factory=dict)
+    lengths: Mapping[str, int] = field(default_factory=dict)
+    content: str = ""
+    findings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Answers orders. root: the raw folder, whose path is left out of reasons."""
+
+    recipe: Recipe
+    root: Path
+
+    def __call__(self, order: Order) -> Answer:
+        """Never raises: whatever goes wrong is the reason, of any type, because a damaged file fails in many ways."""
+        sums = dict(order.sums)
+        try:
+            sums |= {role: checksum(path) for role, path in order.clip.files.items() if role not in sums}
+            source = source_of(order.clip, sums)
+            if source in order.known:
+                return Answer(sums, source)
+            with collected() as findings:
+                rows, lengths = self._decode(order.clip)
+        except Exception as error:
+            return Answer(sums, reason=self._reason(error))
+        return Answer(sums, source, "", rows, lengths, content_of(rows, lengths), tuple(findings))
+
+    def _decode(self, clip: Clip) -> tuple[dict[str, bytes], dict[str, int]]:
+        if clip.label != clip.label:
+            raise Unusable("its label is not a number")
+        found = self.recipe.decode(clip, self.recipe.settings)
+        if set(found) != set(self.recipe.fields):
+            raise TypeError(f"decoding gave the fields {sorted(found)} instead of {sorted(self.recipe.fields)}")
+        values = {name: np.asarray(found[name]) for name in self.recipe.fields}
+        for name, wanted in self.recipe.fields.items():
+            require_row(name, values[name], wanted)
+        lengths = {name: len(values[name]) for name, wanted in self.recipe.fields.items() if wanted.padded}
+        return {name: _row(values[name], wanted) for name, wanted in self.recipe.fields.items()}, lengths
+
+    def _reason(self, error: Exception) -> str:
+        text = _told(error)
+        for root in (self.root, self.root.resolve()):
+            text = text.replace(f"{root}/", "")
+        text = re.sub(r"0x[0-9a-f]{6,}", "0x...", " ".join(text.split()))  # addresses differ from run to run
+        return text if len(text) <= MOST_WORDS else f"{text[:MOST_WORDS]}..."
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, Unusable):
+        return str(error)
+    if not isinstance(error, OSError) or not error.strerror:
+        return f"{type(error).__name__}: {error}"
+    match error:
+        case FileNotFoundError():
+            words = "is not there, or a link that leads to nothing. Copy the file itself there."
+        case IsADirectoryError():
+            words = "is a folder, not a file. Copy the file itself there, or remove it."
+        case PermissionError():
+            words = "may not be read. Make it readable."
+        case _:
+            words = f"cannot be read ({error.strerror}). {AGAIN}"
+    return f"{error.filename}: {words}" if error.filename else words
+
+
+def died(order: Order, cause: str) -> Answer:
+    """The answer for an order that ended its worker process, as often as it was given to one."""
+    readable = {role: path for role, path in order.clip.files.items() if path.is_file() and os.access(path, os.R_OK)}
+    sums = {role: checksum(path) for role, path in readable.items()}
+    return Answer({**sums, **order.sums}, reason=f"decoding it ended the worker process, {ATTEMPTS} times: {cause}")
+
+
+def checksum(path: Path) -> tuple[int, str]:
+    """Size and SHA-256 of a file, read once, in blocks."""
+    return path.stat().st_size, digest(path)
+
+
+def source_of(clip: Clip, sums: Sums) -> str:
+    """A hash of the clip's files by role and of its span."""
+    text = json.dumps([sorted((role, sha) for role, (_, sha) in sums.items()), clip.span])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def require_row(name: str, row: Array, wanted: Field) -> None:
+    """`Unusable` that names the field where a decoded row is not as the recipe says, or not finite."""
+    shape, dtype = wanted.shape, np.dtype(wanted.dtype)
+    if wanted.padded:
+        fits = row.ndim == len(shape) and 0 < len(row) <= shape[0] and row.shape[1:] == shape[1:]
+    else:
+        fits = row.shape == shape
+    if not fits:
+        steps = f" with 1 to {shape[0]} steps" if wanted.padded else ""
+        raise Unusable(f"field '{name}' has shape {row.shape} instead of {shape}{steps}")
+    if row.dtype != dtype:
+        raise Unusable(f"field '{name}' is {row.dtype} instead of {dtype}")
+    if dtype.kind == "f" and not np.isfinite(row).all():
+        raise Unusable(f"field '{name}' has {int((~np.isfinite(row)).sum())} values that are NaN or infinite")
+
+
+def _row(value: Array, wanted: Field) -> bytes:
+    if not wanted.padded:
+        return value.tobytes()
+    row = np.zeros(wanted.shape, wanted.dtype)
+    row[: len(value)] = value
+    return row.tobytes()

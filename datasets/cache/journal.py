@@ -1,0 +1,195 @@
+"""A cache in the making: preallocated arrays that are written row by row, and a journal of the rows that are whole."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mcr_bench.datasets.cache.opened import Cache, content_of
+from mcr_bench.datasets.cache.recipe import Field, Recipe
+
+JOURNAL = "journal.jsonl"
+Fields = Mapping[str, Field]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row that was written: where, from what (hash of the sources), its own hash, and lengths of padded fields.
+
+    findings: what is odd about the clip.
+    """
+
+    slot: int
+    source: str
+    content: str
+    lengths: Mapping[str, int]
+    findings: tuple[str, ...] = ()
+
+
+class Store:
+    """The arrays of a folder, read and written by rows. Rows are written as files, not through mapped memory: a full
+    disk is then an error and not the end of the process.
+    """
+
+    def __init__(self, folder: Path, fields: Fields, slots: int, writable: bool) -> None:
+        """ValueError or OSError where the arrays are not there or are others."""
+        self.slots = slots
+        self._rows = {name: int(np.dtype(f.dtype).itemsize * np.prod(f.shape, dtype=int)) for name, f in fields.items()}
+        self._files: dict[str, int] = {}
+        self._heads: dict[str, int] = {}
+        for name, wanted in fields.items():
+            found = np.load(folder / f"{name}.npy", mmap_mode="r")
+            if found.shape != (slots, *wanted.shape) or found.dtype != np.dtype(wanted.dtype):
+                raise ValueError(f"'{folder / name}.npy' is another array")
+            self._heads[name] = int(found.offset)
+        for name in fields:
+            self._files[name] = os.open(folder / f"{name}.npy", os.O_RDWR if writable else os.O_RDONLY)
+
+    def read(self, slot: int) -> dict[str, bytes]:
+        """Field -> bytes of the row."""
+        return {name: os.pread(file, self._rows[name], self._at(name, slot)) for name, file in self._files.items()}
+
+    def write(self, slot: int, rows: Mapping[str, bytes]) -> None:
+        """Replace the row of every field."""
+        for name, file in self._files.items():
+            rest, at = memoryview(rows[name]), self._at(name, slot)
+            while rest:
+                written = os.pwrite(file, rest, at)
+                rest, at = rest[written:], at + written
+
+    def blank(self, slot: int) -> None:
+        """Make the slot a hole of zeros."""
+        if any(any(row) for row in self.read(slot).values()):
+            self.write(slot, {name: bytes(size) for name, size in self._rows.items()})
+
+    def sync(self) -> None:
+        """Wait until everything is on the disk."""
+        for file in self._files.values():
+            os.fsync(file)
+
+    def close(self) -> None:
+        """Close the files."""
+        while self._files:
+            os.close(self._files.popitem()[1])
+
+    def _at(self, name: str, slot: int) -> int:
+        return self._heads[name] + slot * self._rows[name]
+
+
+class Donor:
+    """Whole rows that lie somewhere already, by clip id. libraries: versions of what has decoded them."""
+
+    def __init__(self, store: Store, entries: Mapping[str, Entry], libraries: Iterable[str]) -> None:
+        self.store, self.entries, self.libraries = store, entries, set(libraries)
+
+    def rows(self, entry: Entry) -> dict[str, bytes] | None:
+        """The rows of an entry; None where they are not what was written."""
+        rows = self.store.read(entry.slot)
+        return rows if content_of(rows, entry.lengths) == entry.content else None
+
+
+class Draft(Donor):
+    """The folder that a cache is made in. It goes on where it was left, if it was begun for the same clips."""
+
+    def __init__(self, folder: Path, recipe: Recipe, ids: Sequence[str]) -> None:
+        """ValueError where the folder was begun for other clips or another recipe."""
+        header = header_of(recipe, ids)
+        if not (folder / JOURNAL).is_file():
+            shutil.rmtree(folder, ignore_errors=True)  # its arrays may be links to those of the finished cache
+            _allocate(folder, recipe.fields, len(ids))
+            (folder / JOURNAL).write_text(f"{json.dumps(header)}\n", encoding="utf-8")
+        found, entries, libraries = read_journal(folder)
+        if found != header:
+            raise ValueError(f"'{folder}' was begun for other clips")
+        super().__init__(Store(folder, recipe.fields, len(ids), writable=True), dict(entries), libraries)
+        self._journal = os.open(folder / JOURNAL, os.O_WRONLY | os.O_APPEND)
+        os.write(self._journal, b"\n")  # ends a line that a kill cut off
+
+    def put(self, clip: str, entry: Entry, rows: Mapping[str, bytes]) -> None:
+        """Write the rows, then the line that says that they are whole."""
+        self.store.write(entry.slot, rows)
+        self._write([clip, entry.slot, entry.source, entry.content, dict(entry.lengths), list(entry.findings)])
+
+    def note(self, libraries: str) -> None:
+        """Say with what the rows that follow were decoded, among others."""
+        if libraries not in self.libraries:
+            self.libraries.add(libraries)
+            self._write([libraries])
+
+    def _write(self, line: list[object]) -> None:
+        os.write(self._journal, f"{json.dumps(line)}\n".encode())
+
+    def close(self) -> None:
+        """Close arrays and journal."""
+        self.store.close()
+        os.close(self._journal)
+
+
+def left_behind(folder: Path, recipe: Recipe) -> Donor | None:
+    """What a folder begun for other clips can give; None where it cannot be used."""
+    try:
+        header, entries, libraries = read_journal(folder)
+        if header[:-1] != header_of(recipe, [])[:-1] or not isinstance(header[-1], list):
+            return None
+        return Donor(Store(folder, recipe.fields, int(header[-1][0]), writable=False), entries, libraries)
+    except (OSError, EOFError, ValueError, TypeError, IndexError):
+        return None
+
+
+def finished(cache: Cache, recipe: Recipe) -> Donor | None:
+    """The rows of a finished cache; None where its arrays are of another make."""
+    try:
+        store = Store(cache.folder, recipe.fields, int(cache.manifest["clips"]["found"]), writable=False)
+    except (OSError, EOFError, ValueError, KeyError, TypeError):
+        return None
+    entries, findings = {}, cache.findings
+    for at, clip in enumerate(cache.index.ids):
+        lengths = {name: int(steps[at]) for name, steps in cache.steps.items()}
+        found = (int(cache.rows[at]), cache.sources[at], cache.index.contents[at], lengths)
+        entries[clip] = Entry(*found, findings.get(clip, ()))
+    return Donor(store, entries, cache.manifest.get("libraries", ()))
+
+
+def header_of(recipe: Recipe, ids: Sequence[str]) -> list[object]:
+    """The first line of a journal: what a folder is begun for."""
+    clips = hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()
+    return [recipe.name, recipe.digest, [len(ids), clips]]
+
+
+def read_journal(folder: Path) -> tuple[list[object], dict[str, Entry], set[str]]:
+    """The header, the last entry of every clip, and notes of libraries; lines that a kill cut off are passed over."""
+    entries: dict[str, Entry] = {}
+    libraries: set[str] = set()
+    with (folder / JOURNAL).open(encoding="utf-8", errors="replace") as lines:
+        header = json.loads(next(lines, "null"))
+        for line in lines:
+            match _parsed(line):
+                case [str(text)]:
+                    libraries.add(text)
+                case [clip, slot, source, content, lengths, list(findings)]:
+                    entries[clip] = Entry(slot, source, content, lengths, tuple(findings))
+    if not isinstance(header, list):
+        raise ValueError(f"'{folder / JOURNAL}' has no header")
+    return header, entries, libraries
+
+
+def _parsed(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def _allocate(folder: Path, fields: Fields, slots: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, wanted in fields.items():
+        with (folder / f"{name}.npy").open("wb") as file:
+            header = {"descr": np.dtype(wanted.dtype).str, "fortran_order": False, "shape": (slots, *wanted.shape)}
+            np.lib.format.write_array_header_1_0(file, header)
+            file.truncate(file.tell() + slots * int(np.dtype(wanted.dtype).itemsize * np.prod(wanted.shape, dtype=int)))

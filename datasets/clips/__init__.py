@@ -1,0 +1,7 @@
+"""What an adapter of media is made of: ClipDataset, recipes, views of frames and sound."""
+
+from mcr_bench.datasets.cache.recipe import Clip, Field, Recipe, Scan
+from mcr_bench.datasets.clips.dataset import ClipDataset, Rule, Variant
+from mcr_bench.datasets.clips.rows import Plain, View
+
+__all__ = ["Clip", "ClipDataset", "Field", "Plain", "Recipe", "Rule", "Scan", "Variant", "View"]

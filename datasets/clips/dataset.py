@@ -1,0 +1,233 @@
+"""Datasets made of clips: what an adapter says of its raw files; preparing, opening and splitting are the same for all.
+
+A raw folder becomes a cache, DATA_ROOT/NAME/RECIPE-DIGEST: one memory-mapped array per field of the recipe, a row per
+clip, an index and a manifest. Different recipes live side by side.
+"""
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from mcr_bench.bench.audit.info import info_of
+from mcr_bench.bench.core.arrays import Array
+from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.problem.inventory import Inventory
+from mcr_bench.bench.problem.overlaps import Parts, note_of
+from mcr_bench.bench.task import Task
+from mcr_bench.datasets.base import Dataset, Facts, Modality, Preparation, Protocol, Split, Splits, target_of
+from mcr_bench.datasets.cache.libraries import versions
+from mcr_bench.datasets.cache.opened import Cache, cache_folder, open_cache
+from mcr_bench.datasets.cache.recipe import Clip, Field, Recipe, Scan
+from mcr_bench.datasets.clips.rows import CachedRows, View
+from mcr_bench.datasets.contents.table import require_parts
+from mcr_bench.datasets.raw.lists import without_entries
+from mcr_bench.datasets.raw.raw_files import reading
+
+__all__ = ["Clip", "ClipDataset", "Field", "Recipe", "Rule", "Scan", "Variant"]
+
+MOST_FOLDERS = 20  # in the source, that are looked into for the set itself
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A protocol as the adapter states it. part: fold -> (N,) of train, val, test and '' (unused), a row per clip."""
+
+    split: str
+    selection: str
+    metric: str
+    part: Callable[[int], Array]
+    folds: tuple[int, ...] = (1,)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A known state of a dataset, told by its number of usable clips: "the vavl list"."""
+
+    clips: int
+    name: str
+
+
+class ClipDataset(Dataset):
+    """The base of adapters of raw media and of features on disk. The dials of a subclass decide its recipe."""
+
+    @abstractmethod
+    def scan(self, source: Path, splits: Sequence[Path]) -> Scan:
+        """What is in a raw folder, in the order of ids; UserError with the layout where it is another thing."""
+
+    @abstractmethod
+    def recipe(self) -> Recipe:
+        """How clips are decoded under the present dials."""
+
+    @abstractmethod
+    def view(self, modality: str, cache: Cache, train: Array) -> View:
+        """How batches of a modality are made from a field; `train` (n,) are the rows to take statistics from."""
+
+    @abstractmethod
+    def modalities(self) -> dict[str, Modality]:
+        """Modality -> shape of a sample as a model sees it."""
+
+    @abstractmethod
+    def rules(self, cache: Cache) -> dict[str, Rule]:
+        """The protocols that this cache can serve (lists may be missing), the default first."""
+
+    @property
+    @abstractmethod
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes in the order of labels; empty for regression."""
+
+    variants: ClassVar[tuple[Variant, ...]] = ()
+
+    def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
+        """Split list -> the clips that it names and that are not in the cache."""
+        return {}
+
+    @property
+    def prepared_size(self) -> tuple[int, int] | None:
+        """Clips of the largest known variant, and the bytes of their rows."""
+        row = sum(math.prod(field.shape) * np.dtype(field.dtype).itemsize for field in self.recipe().fields.values())
+        clips = max((variant.clips for variant in self.variants), default=0)
+        return (clips, clips * row) if clips else None
+
+    def inventory(self) -> Inventory:
+        """The clips of the cache beside the known variants; what was left out, and what the lists name in vain."""
+        manifest = self.cache.manifest
+        left_out = tuple((name, reason) for name, reason in (*manifest["problems"], *manifest["quarantine"]))
+        known = tuple((variant.clips, variant.name) for variant in self.variants)
+        missing, unusable = self.missing_clips(self.cache), len(manifest["quarantine"])
+        libraries, now = tuple(manifest.get("libraries", ())), versions(self.recipe().libraries)
+        odd, notes = (tuple((name, what) for name, what in manifest.get(key, ())) for key in ("findings", "notes"))
+        return Inventory(len(self.cache.index.ids), known, left_out, missing, unusable, libraries, now, odd, notes)
+
+    def damaged(self) -> Iterator[str]:
+        """The clips whose cached rows have changed since they were written; reads every row once."""
+        return self.cache.damaged()
+
+    @property
+    def folder(self) -> Path:
+        """The cache of the present recipe."""
+        return cache_folder(self.location, self.recipe())
+
+    @cached_property
+    def cache(self) -> Cache:
+        """The prepared clips; UserError with instructions where they are not prepared with this recipe."""
+        if not self.folder.is_dir():
+            raise UserError(self.missing())
+        return open_cache(self.folder)
+
+    @cached_property
+    def _rules(self) -> dict[str, Rule]:
+        """Read from the lists once: they are asked for with every fold."""
+        return self.rules(self.cache)
+
+    def missing(self) -> str:
+        """What to do where the data is not prepared, the text of `data info` included."""
+        others = sorted(p.parent.name for p in self.location.glob("*/manifest.json"))
+        known = f" Prepared with other settings: {', '.join(others)}." if others else ""
+        return f"{self.name} is not prepared in '{self.folder}'.{known}\n{info_of(self)}"
+
+    def facts(self) -> Facts:
+        """Modalities and task; UserError with instructions where nothing is prepared."""
+        _ = self.cache
+        return Facts(self.modalities(), Task(len(self.class_names) or None), self.class_names)
+
+    def protocols(self) -> dict[str, Protocol]:
+        """By name; the note of each says what the audit found (groups, videos or contents in two parts)."""
+        return {name: self._protocol(name, rule) for name, rule in self._rules.items()}
+
+    def _protocol(self, name: str, rule: Rule) -> Protocol:
+        found = note_of({fold: self.parts(name, fold) for fold in rule.folds})
+        note = "; ".join(text for text in (rule.note, found) if text)
+        return Protocol(name, rule.split, rule.selection, rule.metric, rule.folds, note)
+
+    def parts(self, protocol: str, fold: int) -> Parts:
+        """The clips of each part, for the audit; UserError for an unknown protocol or fold."""
+        index = self.cache.index
+        return Parts(self._part(protocol, fold), index.ids, index.groups, index.contents, index.labels, self.group_name)
+
+    def _part(self, protocol: str, fold: int) -> Array:
+        rules = self._rules
+        if protocol not in rules:
+            raise unknown(f"protocol of {self.name}", protocol, rules)
+        if fold not in rules[protocol].folds:
+            raise UserError(f"fold {fold}: protocol {protocol} of {self.name} has folds {list(rules[protocol].folds)}.")
+        return rules[protocol].part(fold)
+
+    def labels(self, protocol: str, fold: int, seed: int) -> dict[str, Array]:
+        """From the index: no recording is read."""
+        part, labels = self._part(protocol, fold), self.cache.index.labels
+        return {name: labels[part == name] for name in ("train", "val", "test")}
+
+    def fingerprint(self) -> str:
+        """A digest of the cached arrays, labels, groups and split lists."""
+        return self.cache.fingerprint
+
+    def require(self, protocol: str, fold: int) -> None:
+        """UserError where no prepared clip is in a part."""
+        remedy = f"Prepare more clips, or whole split lists; `mcr-bench data verify {self.name}` says what is there."
+        require_parts(self._part(protocol, fold), f"{self.name}, protocol {protocol}, fold {fold}", remedy)
+
+    def load(self, protocol: str, fold: int, seed: int, modalities: tuple[str, ...]) -> Splits:
+        """The parts; samples stay on disk."""
+        self.require(protocol, fold)
+        part = self._part(protocol, fold)
+        offered = self.modalities()
+        for m in modalities:
+            if m not in offered:
+                raise unknown(f"modality of {self.name}", m, offered)
+        rows = {name: np.flatnonzero(part == name) for name in ("train", "val", "test")}
+        views = {m: self.view(m, self.cache, rows["train"]) for m in offered if m in modalities}
+        train, val, test = (self._split(at, views) for at in rows.values())
+        return Splits(train, val, test)
+
+    def _split(self, at: Array, views: Mapping[str, View]) -> Split:
+        cache, index = self.cache, self.cache.index
+        target, scores = target_of(index.labels[at].astype(np.int64 if self.class_names else np.float64))
+        return Split(
+            {m: CachedRows(cache, view, at) for m, view in views.items()},
+            target,
+            [index.ids[i] for i in at],
+            [index.groups[i] for i in at],
+            {m: torch.from_numpy(cache.lengths(v.field)[at]) for m, v in views.items() if v.padded},
+            scores,
+        )
+
+    def prepare(self, request: Preparation) -> str:
+        """Raw clips -> the cache of the present recipe, in parallel and resumable; returns what was done, in words."""
+        from mcr_bench.datasets.cache.made import without_parts
+        from mcr_bench.datasets.cache.prepare import prepare_clips, report_of
+
+        recipe = self.recipe()
+        with reading(request.source):
+            found = self._scanned(request)
+        found.problems += without_entries(found.lists)
+        made = prepare_clips(self.name, recipe, found, request, self.folder)
+        for known in ("cache", "_rules"):
+            self.__dict__.pop(known, None)
+        parts = {(name, fold): self._part(name, fold) for name, rule in self._rules.items() for fold in rule.folds}
+        return "\n".join([report_of(made, self.folder), *without_parts(parts)])
+
+    def _scanned(self, request: Preparation) -> Scan:
+        """What lies in the source; the error names the folder in it that holds the set, where an archive added one."""
+        try:
+            return self.scan(request.source, request.splits)
+        except UserError as error:
+            beside = sorted(request.source.iterdir()) if request.source.is_dir() else []
+            folders = [path for path in beside if path.is_dir()]
+            inner = next((path for path in folders[:MOST_FOLDERS] if self._holds_clips(path, request.splits)), None)
+            if inner is None:
+                raise
+            raise UserError(f"{error}\n'{inner}' has this layout. Use --source '{inner}'.") from error
+
+    def _holds_clips(self, source: Path, splits: Sequence[Path]) -> bool:
+        try:
+            return bool(self.scan(source, splits).clips)
+        except (UserError, OSError):
+            return False

@@ -1,0 +1,155 @@
+"""Samples of a cache on disk: gathered by index from a memory map, made ready as whole batches by a view."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mcr_bench.bench.core.arrays import Array
+from mcr_bench.datasets.base import Rows
+from mcr_bench.datasets.cache.opened import Cache
+
+BLOCK = 2**20  # values that are worked on at a time where a whole part is read: 8 MiB as float64
+LENGTH = "length"
+
+
+class View(ABC):
+    """How batches of one field are made from raw rows (B, ...), on the device of the rows.
+
+    `scalars` names the fields of one number per clip that the view needs. It finds them, (B,) on the CPU, in `facts`;
+    a padded view finds the number of real steps of each row there too, under 'length'.
+    """
+
+    field: str
+    padded: bool = False
+    scalars: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def evaluate(self, raw: Tensor, facts: dict[str, Tensor]) -> Tensor:
+        """(B, ...) float32 as evaluation sees it: always the same."""
+
+    def augment(self, raw: Tensor, facts: dict[str, Tensor], generator: torch.Generator) -> Tensor:
+        """(B, ...) float32 as training sees it; draws from `generator` (CPU). By default nothing is augmented."""
+        return self.evaluate(raw, facts)
+
+    def shape(self, raw: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of a sample, from that of a raw row."""
+        return raw
+
+
+@dataclass(frozen=True)
+class Plain(View):
+    """The rows as they are, in float32."""
+
+    field: str
+    padded: bool = False
+
+    def evaluate(self, raw: Tensor, facts: dict[str, Tensor]) -> Tensor:
+        return raw.float()
+
+
+@dataclass(frozen=True, eq=False)
+class Standardised(View):
+    """(x - mean) / std; mean and std broadcast against a sample. The padded steps of rows (T, C) become 0."""
+
+    field: str
+    mean: Tensor
+    std: Tensor
+    padded: bool = False
+
+    def evaluate(self, raw: Tensor, facts: dict[str, Tensor]) -> Tensor:
+        x = (raw.float() - self.mean.to(raw.device)).div_(self.std.to(raw.device))
+        return x.mul_(real_steps(x, facts)) if self.padded else x
+
+
+def real_steps(x: Tensor, facts: dict[str, Tensor]) -> Tensor:
+    """(B, T, 1, ...) bool for x (B, T, ...): the steps that are no padding."""
+    steps = torch.arange(x.shape[1], device=x.device) < facts[LENGTH].to(x.device)[:, None]
+    return steps.reshape(*steps.shape, *[1] * (x.ndim - 2))
+
+
+def standardised_view(
+    cache: Cache, field: str, train_rows: Array, padded: bool = False, whole: bool = False
+) -> Standardised:
+    """Zero mean and unit variance per channel over the clips `train_rows` (n,); constant channels become 0.
+
+    The channel axis is the last of vectors (D,) and sequences (T, C), and C of (C, H, W) and (T, C, H, W). whole: one
+    mean and deviation for all values, as for waveforms (T,). Padded steps count for nothing.
+    """
+    rows = CachedRows(cache, Plain(field, padded), train_rows)
+    ndim = len(rows.shape) - 1
+    channel = ndim - 1 if ndim < 3 else ndim - 3
+    axes = tuple(i for i in range(ndim + 1) if whole or i != channel + 1)
+    mean = _weighted_mean(rows, axes, None)
+    std = _weighted_mean(rows, axes, mean).sqrt()
+    std = torch.where(std > 1e-8, std, torch.ones_like(std))
+    return Standardised(field, mean[0].float(), std[0].float(), padded)
+
+
+def _weighted_mean(rows: "CachedRows", axes: tuple[int, ...], centre: Tensor | None) -> Tensor:
+    """Mean over `axes` (batch axis first, all kept) in float64; with `centre`, of the squared distance from it.
+
+    Two passes, because the difference of two large sums has no digits left where the mean is far from 0.
+    """
+    total = torch.zeros(())
+    count = torch.zeros(())
+    for x, real in rows.blocks():
+        y = x.double() if centre is None else x.double().sub_(centre).square_()
+        if real is not None:
+            y.mul_(real)
+        total = total.to(y) + y.sum(axes, keepdim=True)
+        steps = torch.ones(len(y), *[1] * (y.ndim - 1), device=y.device) if real is None else real
+        repeats = math.prod(y.shape[axis] for axis in axes if steps.shape[axis] == 1 != y.shape[axis])
+        count = count.to(y) + steps.sum(axes, keepdim=True) * repeats
+    return total / count.clamp(min=1)
+
+
+class CachedRows(Rows):
+    """One modality of some clips of a cache. at (n,): which of the kept clips, in the order of this split."""
+
+    def __init__(self, cache: Cache, view: View, at: Array, device: torch.device | str = "cpu") -> None:
+        self._array = np.asarray(cache.array(view.field))  # still mapped; without memmap's cost per indexing
+        self._cache, self._view, self._at, self._device = cache, view, at, torch.device(device)
+        self._slots = np.asarray(cache.rows)[at]
+        self._facts = {name: torch.from_numpy(np.asarray(cache.scalars(name))[at]) for name in view.scalars}
+        if view.padded:
+            self._facts[LENGTH] = torch.from_numpy(np.asarray(cache.lengths(view.field))[at])
+        self.shape = (len(at), *view.shape(self._array.shape[1:]))
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        return self._view.evaluate(*self._raw(index))
+
+    def augmented(self, index: Tensor, seed: int) -> Tensor:
+        return self._view.augment(*self._raw(index), torch.Generator().manual_seed(seed))
+
+    def mean(self) -> Tensor:
+        return _weighted_mean(self, (0,), None)[0].float()
+
+    def to(self, device: torch.device) -> "CachedRows":
+        return CachedRows(self._cache, self._view, self._at, device)
+
+    def blocks(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Every sample as evaluation sees it, block by block: x (B, ...), and which of its steps are no padding."""
+        size = max(1, BLOCK // max(1, math.prod(self.shape[1:])))
+        for index in torch.arange(len(self._at)).split(size):
+            raw, facts = self._raw(index)
+            x = self._view.evaluate(raw, facts)
+            yield x, real_steps(x, facts) if self._view.padded else None
+
+    def _raw(self, index: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        index = index.cpu()
+        raw = torch.from_numpy(self._gather(self._slots[index.numpy()]))
+        return raw.to(self._device), {name: values[index] for name, values in self._facts.items()}
+
+    def _gather(self, slots: Array) -> Array:
+        """Rows in the order of `slots`, read in the order of the disk."""
+        order = np.argsort(slots, kind="stable")
+        rows = np.empty((len(slots), *self._array.shape[1:]), self._array.dtype)
+        for place in order:
+            rows[place] = self._array[slots[place]]
+        return rows

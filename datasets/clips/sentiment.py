@@ -1,0 +1,123 @@
+"""Opinion segments of videos with a sentiment score: what CMU-MOSI and CMU-MOSEI share as datasets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from mcr_bench.bench.core.arrays import Array
+from mcr_bench.bench.settings.declared import setting
+from mcr_bench.bench.task import TARGET_SCALE, Task
+from mcr_bench.datasets.base import Facts, Modality, require_spread
+from mcr_bench.datasets.cache.opened import Cache
+from mcr_bench.datasets.clips.dataset import ClipDataset, Recipe, Rule, Scan
+from mcr_bench.datasets.clips.rows import View, standardised_view
+from mcr_bench.datasets.formats.multibench import PARTS
+from mcr_bench.datasets.raw import mosi_raw as raw
+
+DOWNLOAD = (
+    "{pickle}, which https://github.com/pliang279/MultiBench links to; or the sequences of the CMU Multimodal SDK "
+    "(https://github.com/CMU-MultiComp-Lab/CMU-MultimodalSDK), aligned and deployed with it, and its standard folds"
+)
+PROTOCOLS = "standard  {videos} videos for training, validation and test: the parts of the pickle, or the SDK's folds"
+CLASSES: dict[str, tuple[str, ...]] = {
+    "regression": (),
+    "binary": ("negative", "non-negative"),
+    "seven": ("-3", "-2", "-1", "0", "1", "2", "3"),
+}
+
+
+@dataclass
+class Sentiment(ClipDataset):
+    """Text, audio and video features of a segment, aligned to words; a score from -3 to 3."""
+
+    group_name: ClassVar[str] = "video"
+    pickle: ClassVar[str]
+    videos: ClassVar[str]  # of train / validation / test in the standard folds
+
+    task: Literal["regression", "binary", "seven"] = setting(
+        "regression",
+        "what is learned: the score, negative against non-negative, or the score rounded to seven classes",
+        origin="MCR paper",
+    )
+    steps: int = setting(50, "most steps of a segment; later ones are cut off", origin="MultiBench", at_least=1)
+    silence: Literal["drop", "zero"] = setting(
+        "drop",
+        "a segment with minus infinity (log energy of digital silence) in its audio: left out, or the value set to 0 "
+        "as MultiBench's loader does; NaN and other infinite values are always left out",
+    )
+    target_scale: Literal["standard", "none"] = setting("none", TARGET_SCALE, origin="MCR code")
+    text_channels: int = setting(300, "features per step of text", origin="MultiBench", at_least=1)
+    audio_channels: int = setting(5, "features per step of audio", origin="MultiBench", at_least=1)
+    video_channels: int = setting(20, "features per step of video", origin="MultiBench", at_least=1)
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """Modality -> features per step."""
+        return {"text": self.text_channels, "audio": self.audio_channels, "video": self.video_channels}
+
+    def scan(self, source: Path, splits: Sequence[Path]) -> Scan:
+        """The segments of a MultiBench pickle or of aligned .csd files."""
+        return raw.scan(source, splits, self.pickle, self.channels)
+
+    def recipe(self) -> Recipe:
+        """Padded sequences from the first step that has text."""
+        settings = {"version": 1, "steps": self.steps, "silence": self.silence}
+        return Recipe("features", settings, raw.fields(self.steps, self.channels), raw.decode, ("h5py", "numpy"))
+
+    @cached_property
+    def cache(self) -> Cache:
+        """The prepared segments, labelled for `task`: one cache serves all three."""
+        found: Cache = super().cache
+        return replace(found, index=replace(found.index, labels=targets(found.index.labels, self.task)))
+
+    def modalities(self) -> dict[str, Modality]:
+        """Text, audio and video, each (steps, channels), padded."""
+        return {m: Modality((self.steps, size), padded=True) for m, size in self.channels.items()}
+
+    def view(self, modality: str, cache: Cache, train: Array) -> View:
+        """Every channel standardised over the real steps of the training part."""
+        return standardised_view(cache, modality, train, padded=True)
+
+    def rules(self, cache: Cache) -> dict[str, Rule]:
+        """`standard`: whole videos in each part."""
+        of = raw.read_parts(cache.lists[raw.LIST])
+        part = np.array([of[name] for name in cache.index.ids])
+        groups = np.array(cache.index.groups)
+        here = "/".join(str(len(set(groups[part == name]))) for name in PARTS.values())
+        split = f"standard folds of {self.videos} videos for training, validation and test ({here} here)"
+        metric = "accuracy" if self.class_names else "binary_accuracy"
+        note = "" if self.class_names else "a score of 0 counts as non-negative (binary_accuracy_nonzero leaves it out)"
+        return {"standard": Rule(split, "validation", metric, lambda _: part, note=note)}
+
+    def facts(self) -> Facts:
+        """Of `task`, scores in the unit of `target_scale`."""
+        found = super().facts()
+        return found if self.class_names else replace(found, task=Task(None, self.target_scale))
+
+    def require(self, protocol: str, fold: int) -> None:
+        """UserError where no prepared clip is in a part, or the training part has one score only."""
+        super().require(protocol, fold)
+        labels = self.cache.index.labels[self._part(protocol, fold) == "train"]
+        require_spread(self.facts().task, labels, f"{self.name}, protocol {protocol}, fold {fold}")
+
+    def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
+        """Videos that the SDK's folds name; the pickle of MultiBench names none but its own."""
+        here = set(cache.index.groups)
+        folds = cache.lists.get(raw.FOLDS)
+        return {raw.FOLDS: [video for video in raw.videos_of(folds) if video not in here]} if folds else {}
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of `task`; empty for regression."""
+        return CLASSES[self.task]
+
+
+def targets(scores: Array, task: str) -> Array:
+    """(n,) scores -> scores, 0/1 for negative/non-negative, or 0..6 for -3..3 rounded (halves to the even number)."""
+    if task == "binary":
+        return (scores >= 0).astype(np.int64)
+    return (scores.round() + 3).astype(np.int64) if task == "seven" else scores.astype(np.float64)

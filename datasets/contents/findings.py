@@ -1,0 +1,111 @@
+"""What is odd in the features of an array file: told before training, never an error, and the limits are our choice."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mcr_bench.bench.core.arrays import Array
+
+if TYPE_CHECKING:
+    from mcr_bench.datasets.contents.table import Table
+
+CHANNELS = (1, 3, 4)  # of grey, colour and colour with alpha
+SMALLEST_SIDE = 8  # pixels: smaller arrays are rarely images
+LARGE = 256  # whole numbers of this size are rarely pixels or small counts
+EMPTY_SHARE = 0.05  # of samples that hold nothing but zeros
+COLUMNS = 20_000  # wider vectors are not searched for the label: they hold no table
+
+
+def findings_of(table: "Table") -> list[str]:
+    """One line per finding: a constant or empty modality, images with channels last, numbers that may be ids, a column
+    that is the target or counts the samples, two modalities that are one.
+    """
+    return [*(line for m in table.values for line in _of_one(table, m)), *_twins(table)]
+
+
+def _of_one(table: "Table", m: str) -> Iterator[str]:
+    x, key = table.values[m], f"x_{m}"
+    trained = x[table.part == "train"]
+    if trained.min() == trained.max():
+        yield f"'{key}' is {trained.flat[0]:g} in every training sample: it carries nothing"
+        return
+    yield from _constant_columns(key, trained)
+    yield from _empty_samples(key, x)
+    yield from _channels_last(key, x)
+    if m not in table.lengths:
+        yield from _grey_images(key, x)
+    if x.ndim == 2:
+        yield from _telling_columns(table, key, x)
+        yield from _may_be_ids(key, x)
+
+
+def _constant_columns(key: str, trained: Array) -> Iterator[str]:
+    """Of vectors: a few constant columns are usual, most of them hint at a wrong cut."""
+    if trained.ndim == 2 and trained.shape[1] > 1:
+        constant = int((trained.min(0) == trained.max(0)).sum())
+        if 2 * constant > trained.shape[1]:
+            yield f"{constant} of {trained.shape[1]} columns of '{key}' are the same in every training sample"
+
+
+def _empty_samples(key: str, x: Array) -> Iterator[str]:
+    if x[0].size > 1:
+        empty = int((~x.reshape(len(x), -1).any(1)).sum())
+        if empty >= max(1, EMPTY_SHARE * len(x)):
+            yield f"{empty} of {len(x)} samples of '{key}' are all zeros, as if it were missing there"
+
+
+def _channels_last(key: str, x: Array) -> Iterator[str]:
+    """(N, H, W, C) and (N, T, H, W, C) pass for (N, C, H, W) and (N, T, C, H, W)."""
+    if x.ndim < 4:
+        return
+    first, channels = x.shape[-3], x.shape[-1]
+    if channels in CHANNELS and first not in CHANNELS and min(x.shape[-3:-1]) >= SMALLEST_SIDE:
+        frames = " of each frame" if x.ndim == 5 else ""
+        yield (
+            f"'{key}' {x.shape[1:]} looks like images with the channels last and is read as {first} channels{frames}: "
+            f"save np.moveaxis({key}, -1, -3)"
+        )
+
+
+def _grey_images(key: str, x: Array) -> Iterator[str]:
+    """Square arrays of whole numbers from 0 to 255."""
+    square = x.ndim == 3 and x.shape[1] == x.shape[2] >= SMALLEST_SIDE
+    if square and x.min() >= 0 and x.max() < LARGE and (x == np.floor(x)).all():
+        yield (
+            f"'{key}' {x.shape[1:]} is read as a sequence of {x.shape[1]} steps; if these are grey images, save "
+            f"{key}[:, None]"
+        )
+
+
+def _telling_columns(table: "Table", key: str, x: Array) -> Iterator[str]:
+    """A column that is the target gives it away; one that counts the samples does so where these are sorted."""
+    if x.shape[1] > COLUMNS:
+        return
+    target = table.target.astype(np.float32)
+    for name, wanted in (("y", target), ("y + 1", target + 1)):
+        for column in np.flatnonzero((x == wanted[:, None]).all(0)):
+            yield f"column {column} of '{key}' is {name}: the label is among the features"
+    if len(x) > 2:
+        for column in np.flatnonzero((np.diff(x, axis=0) == 1).all(0)):
+            yield f"column {column} of '{key}' counts the samples (a row number?): it tells their order"
+
+
+def _may_be_ids(key: str, x: Array) -> Iterator[str]:
+    """Whole numbers that grow large, or alone: words, categories, names of something as numbers."""
+    if (x < 0).any() or not (x == np.floor(x)).all() or (x.shape[1] > 1 and x.max() < LARGE):
+        return
+    if len(np.unique(x)) > 2:
+        what = "a vector of 1 number" if x.shape[1] == 1 else f"a vector of {x.shape[1]} numbers"
+        yield (
+            f"'{key}' holds whole numbers up to {x.max():.0f} and is read as {what}; if they are ids (words, "
+            "categories), save embeddings or one-hot vectors of them instead"
+        )
+
+
+def _twins(table: "Table") -> Iterator[str]:
+    names = list(table.values)
+    for at, first in enumerate(names):
+        for second in names[at + 1 :]:
+            if np.array_equal(table.values[first], table.values[second]):
+                yield f"'x_{first}' and 'x_{second}' are equal: one modality under two names"

@@ -1,0 +1,239 @@
+"""One .npz of samples in array form, read and checked: what `arrays` and the prepared sets share.
+
+Keys: `x_<modality>` (N, ...), `y` (N,), `split` (N,) of train/val/test; optional `length_<modality>` (N,) for padded
+sequences (N, T, C), `group` (N,), `id` (N,), `class_names` (C,).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from mcr_bench.bench.core.arrays import Array
+from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.task import Task
+from mcr_bench.datasets.base import Facts, Modality, Split, Splits, standardise, target_of
+from mcr_bench.datasets.contents.key_hints import dtype_hint, rename_hint
+from mcr_bench.datasets.contents.label_axes import check_axes
+from mcr_bench.datasets.contents.labels import read_labels
+from mcr_bench.datasets.contents.split_names import PARTS, read_parts
+from mcr_bench.datasets.contents.words import as_text as _text
+from mcr_bench.datasets.contents.words import rows_in_words as _rows
+from mcr_bench.datasets.formats.npz import read_arrays
+
+LAYOUT = "x_<modality> (N, ...), y (N,), split (N,); optional length_<modality>, group, id (N,), class_names (C,)"
+
+
+@dataclass
+class Table:
+    """N checked samples. values[m]: (N, ...) float32; target: (N,) int64 or float64; part: (N,) of train/val/test."""
+
+    path: Path
+    values: dict[str, Array]
+    target: Array
+    part: Array
+    ids: list[str]
+    groups: list[str] | None = None
+    lengths: dict[str, Array] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def facts(self) -> Facts:
+        """Modalities, task, and what a reader should know of how the file was read."""
+        shapes = {m: Modality(tuple(x.shape[1:]), m in self.lengths) for m, x in self.values.items()}
+        if self.target.dtype.kind == "f":
+            return Facts(shapes, Task(None), notes=self.notes)
+        return Facts(shapes, Task(len(self.classes)), self.classes, self.notes)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Their names, or else their numbers; none for regression."""
+        if self.target.dtype.kind == "f":
+            return ()
+        return self.class_names or tuple(str(c) for c in range(int(self.target.max()) + 1))
+
+    def absent(self, part: Array) -> list[str]:
+        """The classes that have no sample in the training part of `part` (N,)."""
+        trained = set(self.target[part == "train"].tolist())
+        return [name for c, name in enumerate(self.classes) if c not in trained]
+
+    def splits(self, part: Array, modalities: tuple[str, ...]) -> Splits:
+        """Standardised parts by `part` (N,), with the asked modalities in the file's order."""
+        return standardise(self.unscaled(part, modalities))
+
+    def unscaled(self, part: Array, modalities: tuple[str, ...]) -> Splits:
+        """The same as they are in the file; a part may be empty."""
+        for m in modalities:
+            if m not in self.values:
+                raise unknown("modality", m, self.values)
+        train, val, test = (self._split(np.flatnonzero(part == p), modalities) for p in PARTS)
+        return Splits(train, val, test)
+
+    def _split(self, rows: Array, modalities: tuple[str, ...]) -> Split:
+        target, scores = target_of(self.target[rows])
+        return Split(
+            {m: torch.from_numpy(x[rows]) for m, x in self.values.items() if m in modalities},
+            target,
+            [self.ids[i] for i in rows],
+            [self.groups[i] for i in rows] if self.groups else None,
+            {m: torch.from_numpy(n[rows]) for m, n in self.lengths.items() if m in modalities},
+            scores,
+        )
+
+
+def read_table(path: Path, allow_group_overlap: bool = False, task: str = "auto") -> Table:
+    """The checked content of one .npz; UserError naming the file, the key, the first offending row and the remedy.
+
+    task: whether `y` holds classes or scores: auto, classification, regression.
+    """
+    arrays = read_arrays(path)
+    _check_keys(path, arrays)
+    names = tuple(str(n) for n in _text(arrays["class_names"])) if "class_names" in arrays else ()
+    _check_names(path, names)
+    labels = read_labels(path, arrays["y"], names, task)
+    ids = _ids(path, arrays)
+    lengths = {m: _lengths(path, arrays, m) for m in _modalities(arrays) if f"length_{m}" in arrays}
+    values = {m: _values(path, arrays, m, lengths.get(m), ids) for m in _modalities(arrays)}
+    part, told = read_parts(path, arrays["split"])
+    groups = [str(g) for g in _text(arrays["group"])] if "group" in arrays else None
+    if groups and not allow_group_overlap:
+        _check_groups(path, groups, part)
+    notes = (*labels.notes, *told)
+    return Table(path, values, labels.target, part, ids, groups, lengths, labels.names, notes)
+
+
+def _modalities(arrays: Mapping[str, Array]) -> list[str]:
+    return [key.removeprefix("x_") for key in arrays if key.startswith("x_")]
+
+
+def _missing(path: Path, what: str, arrays: Mapping[str, Array]) -> UserError:
+    hint = rename_hint(tuple(arrays))
+    found = ", ".join(arrays) or "nothing"
+    return UserError(f"'{path}' has no {what} (it has {found}). Expected: {LAYOUT}.{hint}")
+
+
+def _check_keys(path: Path, arrays: Mapping[str, Array]) -> None:
+    names = _modalities(arrays)
+    for key in ("y", "split"):
+        if key not in arrays:
+            raise _missing(path, f"'{key}'", arrays)
+    if not names:
+        raise _missing(path, "'x_<modality>'", arrays)
+    for m in names:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", m) or hasattr(nn.ModuleDict, m):
+            raise UserError(
+                f"'{path}': '{m}' cannot name a modality. Rename 'x_{m}' (letters, digits, _, -; no torch attribute)."
+            )
+    allowed = {"y", "split", "group", "id", "class_names", *(f"{p}_{m}" for m in names for p in ("x", "length"))}
+    for key in arrays:
+        if key not in allowed:
+            raise UserError(f"'{path}': {unknown('key', key, allowed)} Rename it, or leave it out of the file.")
+    check_axes(path, arrays["y"])
+    count = len(arrays["y"])
+    for key, array in arrays.items():
+        if array.ndim == 0 or (key != "class_names" and len(array) != count):
+            raise UserError(
+                f"'{path}': '{key}' has shape {array.shape}, but 'y' has {count} rows. All need one row per sample."
+            )
+        if not key.startswith("x_") and array.ndim != 1:
+            single = array.size == len(array)
+            remedy = f"Save {key}.ravel()." if single else f"Save one value per row, such as {key}[:, 0]."
+            raise UserError(f"'{path}': '{key}' has shape {array.shape}, expected one axis. {remedy}")
+
+
+def _ids(path: Path, arrays: Mapping[str, Array]) -> list[str]:
+    if "id" not in arrays:
+        return [str(i) for i in range(len(arrays["y"]))]
+    ids = _text(arrays["id"])
+    _, first, counts = np.unique(ids, return_index=True, return_counts=True)
+    if (counts > 1).any():
+        twice = ids[first[counts > 1].min()]
+        raise UserError(f"'{path}': id '{twice}' occurs more than once ({_rows(ids == twice)}). Make ids unique.")
+    return [str(i) for i in ids]
+
+
+def _check_names(path: Path, names: tuple[str, ...]) -> None:
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            raise UserError(
+                f"'{path}': class_names has '{name}' at row {names.index(name)} and {at}: which class would it be? "
+                "Make the names different, or number one class once in 'y'."
+            )
+
+
+def require_parts(part: Array, where: str, remedy: str) -> None:
+    """UserError unless train, val and test all have samples."""
+    for name in PARTS:
+        if not (part == name).any():
+            raise UserError(f"{where}: the {name} split is empty. {remedy}")
+
+
+def _check_groups(path: Path, groups: list[str], part: Array) -> None:
+    first: dict[str, str] = {}
+    for row, (group, name) in enumerate(zip(groups, part, strict=True)):
+        if first.setdefault(group, str(name)) != name:
+            raise UserError(
+                f"'{path}': group '{group}' is in {first[group]} and (row {row}) in {name}: a leak. "
+                "Keep a group in one split, or accept it with --allow-group-overlap (dataset.allow_group_overlap=true)."
+            )
+
+
+def _lengths(path: Path, arrays: Mapping[str, Array], modality: str) -> Array:
+    lengths, x = arrays[f"length_{modality}"], arrays[f"x_{modality}"]
+    if x.ndim != 3 or lengths.dtype.kind not in "iu":
+        raise UserError(
+            f"'{path}': 'length_{modality}' needs whole numbers and 'x_{modality}' of shape (N, T, C), "
+            f"found {lengths.dtype} and {x.shape}."
+        )
+    bad = (lengths < 1) | (lengths > x.shape[1])
+    if bad.any():
+        raise UserError(
+            f"'{path}': 'length_{modality}' is {lengths[bad][0]} at {_rows(bad)}; allowed: 1..{x.shape[1]}."
+        )
+    return lengths.astype(np.int64)
+
+
+def _values(path: Path, arrays: Mapping[str, Array], modality: str, lengths: Array | None, ids: list[str]) -> Array:
+    """float32 samples; padded steps are 0 whatever the file holds there."""
+    x = arrays[f"x_{modality}"]
+    if 0 in x.shape:
+        raise UserError(
+            f"'{path}': 'x_{modality}' has shape {x.shape}, which holds no value. Save it with at least one value per "
+            "sample, or leave it out of the file."
+        )
+    if x.dtype.kind not in "biuf" or x.ndim > 5:
+        raise UserError(
+            f"'{path}': 'x_{modality}' has dtype {x.dtype} and shape {x.shape}; "
+            f"needed: numbers, (N, ...) with at most 5 axes.{dtype_hint(f'x_{modality}', x)}"
+        )
+    with np.errstate(over="ignore"):
+        x = x.astype(np.float32)
+    x = x[:, None] if x.ndim == 1 else x
+    if lengths is not None:
+        x[np.arange(x.shape[1]) >= lengths[:, None]] = 0
+    check_finite(path, x, modality, ids)
+    return x
+
+
+def check_finite(path: Path, x: Array, modality: str, ids: list[str]) -> None:
+    """UserError naming the modality, the first sample and the remedy where a feature is NaN or infinite."""
+    finite = np.isfinite(x.reshape(len(x), -1))
+    bad = ~finite.min(axis=1)
+    if bad.any():
+        empty = np.flatnonzero(~finite.max(axis=0)) if x.ndim == 2 else np.empty(0, np.int64)
+        raise UserError(
+            f"'{path}': 'x_{modality}' is NaN or infinite (float32) at {_rows(bad)} (id '{ids[int(np.argmax(bad))]}'). "
+            f"{_repair(empty)}"
+        )
+
+
+def _repair(empty: Array) -> str:
+    """What to do about NaN; empty: the columns that hold no number at all."""
+    if not len(empty):
+        return "Remove or repair these samples."
+    more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
+    return f"Leave out what holds no number at all: column {', '.join(map(str, empty[:3]))}{more}."

@@ -1,0 +1,1 @@
+"""Files of arrays, read without running anything: npz, pickles, csd, and what other files are."""

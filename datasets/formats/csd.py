@@ -1,0 +1,165 @@
+"""Computational sequences of the CMU Multimodal SDK (.csd, HDF5): aligned features, and labels with their intervals."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mcr_bench.bench.core.arrays import Array
+from mcr_bench.bench.errors import UserError
+from mcr_bench.datasets.formats.npz import is_pointer
+from mcr_bench.datasets.formats.opened import opened_once
+
+SEGMENT = re.compile(r"(.+)\[(\d+)\]")
+CLOSE = 1e-3  # seconds: intervals are float32, some minutes into a video
+ALIGN = "Align it with the CMU Multimodal SDK first (to the words, then to the opinion labels), and deploy it again."
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One open file. data: segment or video -> features (T, C) and intervals (T, 2)."""
+
+    path: Path
+    data: Any
+
+    def features(self, name: str) -> Array:
+        """(T, C) of one entry; UserError where they are no numbers."""
+        return self._array(name, "features", None)
+
+    def intervals(self, name: str) -> Array:
+        """(T, 2) seconds of one entry."""
+        return self._array(name, "intervals", 2)
+
+    def channels(self) -> int:
+        """Features per step, of the first entry."""
+        return int(self._stored(next(iter(self.data)), "features", None).shape[1])
+
+    def _array(self, name: str, key: str, columns: int | None) -> Array:
+        stored = self._stored(name, key, columns)
+        try:
+            return np.asarray(stored[()])
+        except (OSError, RuntimeError) as error:
+            raise self._damaged(name, key, error) from error
+
+    def _stored(self, name: str, key: str, columns: int | None) -> Any:
+        """The array on disk."""
+        try:
+            x = _inner(self.path, _inner(self.path, self.data, name), key)
+            shape, kind, elsewhere = x.shape, x.dtype.kind, x.external or x.is_virtual
+        except (OSError, KeyError, AttributeError, ValueError, RuntimeError) as error:
+            raise self._damaged(name, key, error) from error
+        if elsewhere:
+            raise _outside(self.path, f"{name}/{key}")
+        if len(shape) != 2 or kind not in "iuf" or columns not in (None, shape[1]):
+            raise UserError(
+                f"'{self.path}': '{key}' of '{name}' is {x.dtype} {shape}; needed: numbers (T, {columns or 'C'})."
+            )
+        return x
+
+    def _damaged(self, name: str, key: str, error: Exception) -> UserError:
+        return UserError(f"'{self.path}': '{key}' of '{name}' cannot be read ({error}): damaged. Copy the file again.")
+
+
+@opened_once
+def open_csd(path: Path) -> Sequence:
+    """A sequence; UserError that names the file and the remedy."""
+    import h5py
+
+    try:
+        if is_pointer(path):
+            raise UserError(
+                f"'{path}' is a git-LFS pointer, not the data. Run `git lfs pull` where the file comes from."
+            )
+        file = h5py.File(path, "r")
+        roots = [_inner(path, file, name) for name in file]
+        data = [_inner(path, root, "data") for root in roots if isinstance(root, h5py.Group) and "data" in root]
+    except (OSError, KeyError, RuntimeError) as error:
+        raise UserError(f"'{path}' is no HDF5 file, or truncated ({error}). Copy it again.") from error
+    if len(data) != 1 or not isinstance(data[0], h5py.Group):
+        raise UserError(f"'{path}' is no computational sequence: it needs one group NAME/data. Export it with the SDK.")
+    return Sequence(path, data[0])
+
+
+def _inner(path: Path, group: Any, name: str) -> Any:
+    """What the group itself holds; UserError for a link, which may lead to any file of the machine."""
+    import h5py
+
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise _outside(path, f"{group.name}/{name}")
+    return group[name]
+
+
+def _outside(path: Path, name: str) -> UserError:
+    return UserError(
+        f"'{path}': '{name}' is a link or lies in another file, which is not followed. "
+        "Export the sequence with its content in the file itself."
+    )
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One opinion. name: VIDEO[k]; interval: start and end in seconds."""
+
+    name: str
+    video: str
+    score: float
+    interval: tuple[float, float]
+
+
+def read_labels(labels: Sequence) -> list[Segment]:
+    """Every labelled segment: entries VIDEO[k], or entries VIDEO with a row per segment, as the labels are published.
+
+    The score is the first column of the features (in MOSEI the emotions follow).
+    """
+    found = []
+    for name in labels.data:
+        scores, spans = labels.features(name), labels.intervals(name)
+        segment = SEGMENT.fullmatch(name)
+        if not scores.shape[1] or len(scores) != len(spans) or (segment and len(scores) != 1):
+            raise UserError(
+                f"'{labels.path}': '{name}' has features {scores.shape} and intervals {spans.shape}; "
+                "needed: one row per segment in both, and one row in an entry VIDEO[k]."
+            )
+        for k, (row, span) in enumerate(zip(scores, spans, strict=True)):
+            full, video = (name, segment[1]) if segment else (f"{name}[{k}]", name)
+            found.append(Segment(full, video, float(row[0]), (float(span[0]), float(span[1]))))
+    return found
+
+
+def require_aligned(files: Mapping[str, Sequence], segments: Iterable[Segment]) -> list[tuple[str, str]]:
+    """UserError that names file and segment where sequences are not aligned to segments and to each other.
+
+    Returns (segment, reason) of those that some of the files lack.
+    """
+    for file in files.values():
+        for name in file.data:
+            if not SEGMENT.fullmatch(name):
+                raise UserError(f"'{file.path}' is not aligned: its entry '{name}' is no segment VIDEO[k]. {ALIGN}")
+    present = {m: set(file.data) for m, file in files.items()}
+    everywhere = set.intersection(*present.values())
+    if not everywhere:
+        names = ", ".join(f"'{file.path}'" for file in files.values())
+        raise UserError(f"{names} have no segment in common. {ALIGN}")
+    labelled = {segment.name: segment.interval for segment in segments}
+    for name in sorted(everywhere):
+        _require_equal(list(files.values()), name, labelled.get(name))
+    absent = {n: [m for m in files if n not in present[m]] for n in set.union(*present.values()) | labelled.keys()}
+    problems = [(name, f"no {' and no '.join(lacking)}") for name, lacking in absent.items() if lacking]
+    return sorted(problems + [(name, "no label") for name in everywhere - labelled.keys()])
+
+
+def _require_equal(files: list[Sequence], name: str, interval: tuple[float, float] | None) -> None:
+    """The steps of a segment are the same in all files, and overlap the interval of its label."""
+    first = files[0].intervals(name)
+    for file in files:
+        spans = first if file is files[0] else file.intervals(name)
+        if spans.shape != first.shape or not (np.abs(spans - first) <= CLOSE).all():
+            raise UserError(
+                f"'{file.path}' is not aligned to '{files[0].path}': the intervals of '{name}' differ. {ALIGN}"
+            )
+    if interval and len(first) and (first[:, 1].max() < interval[0] or first[:, 0].min() > interval[1]):
+        within = f"{interval[0]:g} to {interval[1]:g} s"
+        raise UserError(f"'{files[0].path}': '{name}' lies outside the interval of its label, {within}. {ALIGN}")

@@ -1,0 +1,341 @@
+"""Pickles of arrays, read without running anything: arrays and plain containers come out, all else is refused.
+
+A pickle is a small program that may import and call what it likes. Here its opcodes (protocols 0 to 5) are interpreted
+by a machine that can neither import nor call: the few names that pickled arrays need stand for functions
+of this project, and any other name is an error. The contents of arrays stay in the mapped file.
+"""
+
+import codecs
+import mmap
+import pickle
+import pickletools
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mcr_bench.bench.errors import UserError
+from mcr_bench.datasets.formats.foreign import wrapping
+from mcr_bench.datasets.formats.npz import is_pointer
+from mcr_bench.datasets.formats.text_mode import begins_as_text, changed_as_text, changed_inside
+from mcr_bench.datasets.formats.unpickled_arrays import CALLS, NAMES, Blank, Name, Type, array, in_order, keys
+
+BULK = 2**16  # longer byte strings stay in the mapped file
+MOST_STEPS = 5_000_000  # each costs at most a few hundred bytes; files of 20,000 samples take some 200,000
+ZIP = b"PK\x03\x04"
+MOST_TEXT = 200  # characters of a file that a message quotes
+DAMAGE = (ValueError, LookupError, TypeError, OverflowError, MemoryError, RecursionError, struct.error)
+
+
+class Truncated(Exception):
+    """The file ends before the pickle does."""
+
+
+def read_pickle(path: Path) -> Any:
+    """What the pickle holds: dict, list, tuple, set, numbers, text, bytes, None, and arrays of numbers or of text.
+
+    Arrays are read-only views of the mapped file, but those that Python 3 wrote with protocol 0 to 2, whose content is
+    encoded as text; byte strings over 64 KiB are memoryviews of it. UserError that names the file and the remedy where
+    it is no pickle, is damaged, or holds anything else; none of that is ever run.
+    """
+    try:
+        if is_pointer(path):
+            raise UserError(
+                f"'{path}' is a git-LFS pointer, not the data. Run `git lfs pull` where the file comes from."
+            )
+        with path.open("rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be read: {error}. Check its permissions, or copy it again.") from error
+    except ValueError as error:  # nothing to map
+        raise UserError(f"'{path}' is empty. Copy it again.") from error
+    if begins_as_text(memoryview(data)):
+        raise UserError(f"'{path}' is damaged: {changed_as_text(memoryview(data))}")
+    try:
+        return Machine(path, data).run()
+    except (UserError, Truncated, *DAMAGE) as error:
+        raise _told(path, memoryview(data), error) from error
+
+
+def _told(path: Path, data: memoryview, error: Exception) -> UserError:
+    """The error in the user's words; the cause where the content gives it away."""
+    if wrapped := wrapping(bytes(data[:64])):
+        return UserError(f"'{path}' is not a pickle. {wrapped}")
+    if bytes(data[:4]) == ZIP:
+        return UserError(
+            f"'{path}' is a zip file, not a pickle. Unpack it; if torch.save has written it, save what torch.load "
+            "reads from it with pickle.dump."
+        )
+    changed = changed_as_text(data)
+    if isinstance(error, UserError):
+        return UserError(f"'{path}' is damaged: {changed}") if changed else error
+    changed = changed or changed_inside(data)
+    reason = f" ({str(error)[:MOST_TEXT]})" if str(error) else ""
+    if changed:
+        return UserError(f"'{path}' is damaged{reason}: {changed}")
+    if isinstance(error, Truncated):
+        return UserError(f"'{path}' ends early: it is truncated, or no pickle. Copy it again.")
+    return UserError(f"'{path}' is damaged, or no pickle of arrays{reason}. Copy it again.")
+
+
+class Machine:
+    """The stack machine of pickle. stack: values; marks: heights of the stack; memo: number -> value."""
+
+    def __init__(self, path: Path, data: mmap.mmap) -> None:
+        self.path, self.data, self.view, self.at = path, data, memoryview(data), 0
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+        self.blanks: dict[int, list[int]] = {}
+
+    def run(self) -> Any:
+        """The value at STOP."""
+        for _ in range(MOST_STEPS):
+            code = bytes(self.take(1))
+            if code == pickle.STOP:
+                return _plain(self.pop())
+            if code not in ACTIONS:
+                self.refuse_code(code)
+            ACTIONS[code](self)
+        raise ValueError(f"more than {MOST_STEPS} steps")
+
+    def take(self, count: int) -> memoryview:
+        """The next bytes of the file."""
+        if count < 0:
+            raise ValueError("a negative length")
+        if self.at + count > len(self.view):
+            raise Truncated
+        self.at += count
+        return self.view[self.at - count : self.at]
+
+    def number(self, form: str) -> Any:
+        """The next number, in the form of `struct`."""
+        return struct.unpack(form, self.take(struct.calcsize(form)))[0]
+
+    def line(self) -> bytes:
+        """Up to the end of the line."""
+        end = self.data.find(b"\n", self.at)
+        if end < 0:
+            raise Truncated
+        return bytes(self.take(end + 1 - self.at)[:-1])
+
+    def pop(self) -> Any:
+        if len(self.stack) <= (self.marks[-1] if self.marks else 0):
+            raise ValueError("the stack is empty")
+        return self.stack.pop()
+
+    def pop_to_mark(self) -> list[Any]:
+        """Everything since the last mark."""
+        start = self.marks.pop()
+        items, self.stack[start:] = self.stack[start:], []
+        return items
+
+    def top(self, kind: type) -> Any:
+        """The container on top of the stack, of exactly that kind."""
+        if type(self.stack[-1]) is not kind:
+            raise ValueError(f"no {kind.__name__} to fill")
+        return self.stack[-1]
+
+    def remember(self, key: int) -> None:
+        self.memo[key] = self.stack[-1]
+        if isinstance(self.stack[-1], Blank):
+            self.blanks.setdefault(id(self.stack[-1]), []).append(key)
+
+    def name(self, module: object, name: object) -> None:
+        """Push the symbol of an admitted name; UserError for any other."""
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise self.refuse("a name that is no text")
+        if f"{module} {name}" not in NAMES:
+            raise self.refuse(f"{module}.{name}")
+        self.stack.append(Name(NAMES[f"{module} {name}"]))
+
+    def refuse(self, what: str) -> UserError:
+        return UserError(
+            f"'{self.path}' holds '{what[:MOST_TEXT]}', which is neither an array nor a plain container. "
+            "Nothing of it was run. Take the file from its publisher, or save it again as a dict of numpy arrays of "
+            "numbers or text."
+        )
+
+    def refuse_code(self, code: bytes) -> None:
+        if code == pickle.INST:
+            raise self.refuse(f"{self.line().decode()}.{self.line().decode()}")
+        for known in pickletools.opcodes:
+            if known.code == code.decode("latin-1"):
+                raise self.refuse(f"opcode {known.name}")
+        raise ValueError(f"byte {code!r} is no opcode")
+
+    def reduce(self) -> None:
+        """What the symbol stands for, of the arguments above it."""
+        arguments, call = self.pop(), self.pop()
+        if not isinstance(call, Name) or type(arguments) is not tuple:
+            raise ValueError("a call of no name")
+        if call.kind not in CALLS:
+            raise ValueError(f"a call of {call.kind}")
+        self.stack.append(CALLS[call.kind](*arguments))
+
+    def build(self) -> None:
+        """The rest of an array or of a dtype."""
+        state = self.pop()
+        target = self.stack[-1]
+        if type(state) is not tuple or not isinstance(target, Blank | Type):
+            raise self.refuse(f"the state of a {type(target).__name__}")
+        if isinstance(target, Type):
+            target.dtype = in_order(target, state)
+            return
+        self.stack[-1] = array(*state[-4:])
+        for key in self.blanks.pop(id(target), ()):
+            self.memo[key] = self.stack[-1]
+
+
+def _plain(result: Any) -> Any:
+    """The result, once no symbol or unfinished array is left anywhere in it."""
+    waiting, seen = [result], set()
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Name | Type | Blank):
+            raise ValueError("an array without content")
+        if isinstance(value, dict | list | tuple | set | frozenset) and id(value) not in seen:
+            seen.add(id(value))
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+    return result
+
+
+def _bulk(data: memoryview) -> bytes | memoryview:
+    return data if len(data) > BULK else bytes(data)
+
+
+def _native(data: memoryview) -> str | memoryview:
+    """A string of Python 2: text or bytes, which only its use can tell."""
+    return data if len(data) > BULK else bytes(data).decode("latin-1")
+
+
+def _text(data: memoryview) -> str:
+    return str(data, "utf-8", "surrogatepass")
+
+
+def _whole(data: memoryview) -> int:
+    return int.from_bytes(data, "little", signed=True)
+
+
+def _whole_line(line: bytes) -> int | bool:
+    return {b"00": False, b"01": True}[line] if line in (b"00", b"01") else int(line.removesuffix(b"L"))
+
+
+def _quoted(line: bytes) -> str:
+    """A string of protocol 0 as Python 2 writes it."""
+    if len(line) < 2 or line[:1] not in b"'\"" or line[-1:] != line[:1]:
+        raise ValueError("a string without quotes")
+    decoded: bytes = codecs.escape_decode(line[1:-1])[0]
+    return decoded.decode("latin-1")
+
+
+Action = Callable[[Machine], Any]
+
+
+def _push(make: Callable[[], Any]) -> Action:
+    return lambda m: m.stack.append(make())
+
+
+def _numbers(form: str) -> Action:
+    return lambda m: m.stack.append(m.number(form))
+
+
+def _sized(form: str, read: Callable[[memoryview], Any]) -> Action:
+    return lambda m: m.stack.append(read(m.take(m.number(form))))
+
+
+def _lines(read: Callable[[bytes], Any]) -> Action:
+    return lambda m: m.stack.append(read(m.line()))
+
+
+def _gather(read: Callable[[list[Any]], Any]) -> Action:
+    return lambda m: m.stack.append(read(m.pop_to_mark()))
+
+
+def _tuple(count: int) -> Action:
+    return lambda m: m.stack.append(tuple(reversed([m.pop() for _ in range(count)])))
+
+
+def _dict(items: list[Any]) -> dict[Any, Any]:
+    return dict(zip(keys(items[::2]), items[1::2], strict=True))
+
+
+def _pair(m: Machine) -> None:
+    value, key = m.pop(), m.pop()
+    m.top(dict).update(_dict([key, value]))
+
+
+def _append(m: Machine) -> None:
+    value = m.pop()
+    m.top(list).append(value)
+
+
+def _stack_name(m: Machine) -> None:
+    name, module = m.pop(), m.pop()
+    m.name(module, name)
+
+
+def _extend(kind: type, read: Callable[[list[Any]], Any] = lambda items: items) -> Action:
+    def act(m: Machine) -> None:
+        items = read(m.pop_to_mark())
+        target = m.top(kind)
+        (target.extend if kind is list else target.update)(items)
+
+    return act
+
+
+ACTIONS: dict[bytes, Action] = {
+    pickle.PROTO: lambda m: m.take(1),
+    pickle.FRAME: lambda m: m.take(8),
+    pickle.MARK: lambda m: m.marks.append(len(m.stack)),
+    pickle.POP: lambda m: m.pop(),
+    pickle.POP_MARK: lambda m: m.pop_to_mark(),
+    pickle.DUP: lambda m: m.stack.append(m.stack[-1]),
+    pickle.NONE: _push(lambda: None),
+    pickle.NEWTRUE: _push(lambda: True),
+    pickle.NEWFALSE: _push(lambda: False),
+    **{getattr(pickle, f"EMPTY_{kind.__name__.upper()}"): _push(kind) for kind in (list, tuple, dict, set)},
+    pickle.BININT: _numbers("<i"),
+    pickle.BININT1: _numbers("<B"),
+    pickle.BININT2: _numbers("<H"),
+    pickle.BINFLOAT: _numbers(">d"),
+    pickle.LONG1: _sized("<B", _whole),
+    pickle.LONG4: _sized("<i", _whole),
+    pickle.SHORT_BINBYTES: _sized("<B", _bulk),
+    pickle.BINBYTES: _sized("<I", _bulk),
+    pickle.BINBYTES8: _sized("<Q", _bulk),
+    pickle.BYTEARRAY8: _sized("<Q", _bulk),
+    pickle.SHORT_BINSTRING: _sized("<B", _native),
+    pickle.BINSTRING: _sized("<i", _native),
+    pickle.SHORT_BINUNICODE: _sized("<B", _text),
+    pickle.BINUNICODE: _sized("<I", _text),
+    pickle.BINUNICODE8: _sized("<Q", _text),
+    pickle.INT: _lines(_whole_line),
+    pickle.LONG: _lines(_whole_line),
+    pickle.FLOAT: _lines(float),
+    pickle.STRING: _lines(_quoted),
+    pickle.UNICODE: _lines(lambda line: str(line, "raw-unicode-escape")),
+    pickle.TUPLE: _gather(tuple),
+    pickle.TUPLE1: _tuple(1),
+    pickle.TUPLE2: _tuple(2),
+    pickle.TUPLE3: _tuple(3),
+    pickle.LIST: _gather(list),
+    pickle.DICT: _gather(_dict),
+    pickle.FROZENSET: _gather(lambda items: frozenset(keys(items))),
+    pickle.APPEND: _append,
+    pickle.APPENDS: _extend(list),
+    pickle.SETITEM: _pair,
+    pickle.SETITEMS: _extend(dict, _dict),
+    pickle.ADDITEMS: _extend(set, keys),
+    pickle.PUT: lambda m: m.remember(int(m.line())),
+    pickle.BINPUT: lambda m: m.remember(m.number("<B")),
+    pickle.LONG_BINPUT: lambda m: m.remember(m.number("<I")),
+    pickle.MEMOIZE: lambda m: m.remember(len(m.memo)),
+    pickle.GET: lambda m: m.stack.append(m.memo[int(m.line())]),
+    pickle.BINGET: lambda m: m.stack.append(m.memo[m.number("<B")]),
+    pickle.LONG_BINGET: lambda m: m.stack.append(m.memo[m.number("<I")]),
+    pickle.GLOBAL: lambda m: m.name(m.line().decode(), m.line().decode()),
+    pickle.STACK_GLOBAL: _stack_name,
+    pickle.REDUCE: Machine.reduce,
+    pickle.BUILD: Machine.build,
+}

@@ -1,0 +1,16 @@
+"""A short version of kill_comparison.py: one kill -9 of the whole tree, then the same table as without it."""
+
+import importlib.util
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[2] / "support/kill_comparison.py"
+SHORT = ["--seeds", "1", "--set", "epochs=12", "--set", "dataset.train=400", "--set", "dataset.test=100"]
+
+
+def test_a_killed_comparison_ends_in_the_same_table(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("kill_comparison", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    script.compare(1, SHORT, 0, tmp_path)
