@@ -1,4 +1,4 @@
-"""Processes that serve their parent through a pipe: how one is started, deaf to Ctrl-C, with one thread of arithmetic."""
+"""Processes that serve their parent through a pipe: started deaf to Ctrl-C and with one thread for arithmetic."""
 
 import multiprocessing
 import os
