@@ -7,16 +7,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol
 
 from mcr_bench.bench.core.interrupts import blocked
+from mcr_bench.bench.core.serving import Pipe
 
 # Numerical libraries read these when they are loaded; many workers with many threads each are slower, not faster.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-
-# One end of a pipe, over which anything that can be pickled is sent.
-Pipe: TypeAlias = "Connection[Any, Any]"
 
 
 class Process(Protocol):

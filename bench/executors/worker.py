@@ -16,7 +16,8 @@ from functools import partial
 
 from filelock import FileLock
 
-from mcr_bench.bench.core.serving import FORKS, Pipe, serve_forked, serve_one
+from mcr_bench.bench.core.forking import FORKS, serve_forked
+from mcr_bench.bench.core.serving import Pipe, serve_one
 from mcr_bench.bench.core.user_files import late_import
 from mcr_bench.bench.errors import UserError, in_words
 from mcr_bench.bench.runs.events import Event, Job, RunDone, RunFailed

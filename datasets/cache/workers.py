@@ -4,19 +4,17 @@ import pickle
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import Connection
 from typing import TypeVar
 
 from mcr_bench.bench.core.pool import ATTEMPTS, Died, Pool, Worker
-from mcr_bench.bench.core.processes import Pipe, Script
-from mcr_bench.bench.core.serving import serve as serve_orders
+from mcr_bench.bench.core.processes import Script
+from mcr_bench.bench.core.serving import Begun
 from mcr_bench.bench.errors import UserError
 
-__all__ = ["ATTEMPTS", "NotLoaded", "serve", "spread"]
+__all__ = ["ATTEMPTS", "NotLoaded", "spread"]
 
-START = f"import sys; from {__name__} import serve; serve(int(sys.argv[1]))"
+START = "import sys; from mcr_bench.bench.core.serving import begin; begin(int(sys.argv[1]))"
 POLL_SECONDS = 0.5
 Order = TypeVar("Order")
 Answer = TypeVar("Answer")
@@ -24,13 +22,6 @@ Answer = TypeVar("Answer")
 
 class NotLoaded(Exception):
     """What handles orders cannot be loaded in a worker; the text says why."""
-
-
-@dataclass(frozen=True)
-class Begun:
-    """A worker's first word. failure: why it cannot load what handles orders; '' where it has."""
-
-    failure: str = ""
 
 
 def spread(
@@ -80,16 +71,3 @@ def _cause(died: Died) -> str:
             f"a worker of `data prepare` ended while it started: {cause}. Free memory, or use fewer --jobs."
         )
     return cause
-
-
-def serve(handle: int) -> None:
-    """The life of a worker: orders come through the pipe with this file descriptor, answers go back."""
-    pipe: Pipe = Connection(handle)
-    with suppress(EOFError, OSError):  # the parent is gone
-        try:
-            entry = pickle.loads(pipe.recv_bytes())
-        except Exception as error:  # of any type: modules are run
-            pipe.send(Begun(f"{type(error).__name__}: {error}"))
-            return
-        pipe.send(Begun())
-        serve_orders(pipe, entry)
