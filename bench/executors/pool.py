@@ -2,9 +2,9 @@
 
 import os
 
-from mcr_bench.bench.core import pool
-from mcr_bench.bench.core.pool import ready
-from mcr_bench.bench.core.processes import Spawned
+from mcr_bench.bench.core.workers import pool
+from mcr_bench.bench.core.workers.pool import ready
+from mcr_bench.bench.core.workers.processes import Spawned
 from mcr_bench.bench.executors.worker import FORKS, work
 from mcr_bench.bench.runs.events import Event, Job
 

@@ -16,13 +16,13 @@ from functools import partial
 
 from filelock import FileLock
 
-from mcr_bench.bench.core.forking import FORKS, serve_forked
-from mcr_bench.bench.core.serving import Pipe, serve_one
 from mcr_bench.bench.core.user_files import late_import
+from mcr_bench.bench.core.workers.forking import FORKS, serve_forked
+from mcr_bench.bench.core.workers.serving import Pipe, serve_one
 from mcr_bench.bench.errors import UserError, in_words
 from mcr_bench.bench.runs.events import Event, Job, RunDone, RunFailed
 
-__all__ = ["FORKS", "work"]
+__all__ = ["FORKS", "train_job", "work"]
 
 Entry = Callable[[Job, Callable[[Event], None]], None]
 
@@ -45,18 +45,26 @@ def work(pipe: Pipe, entry: str, forks: bool) -> None:
         _import_late()
     gc.freeze()  # a collection in a child would touch, and so copy, every page that it shares with this process
     serve = serve_forked if forks else serve_one
-    serve(pipe, partial(train_job, entry))
+    serve(pipe, partial(_train, entry))
 
 
-def train_job(entry: str, job: Job, pipe: Pipe) -> Event:
-    """Train the job; its last event is held back until everything of it is on disk and the folder is free again."""
+def _train(entry: str, job: Job, pipe: Pipe) -> Event:
+    return train_job(entry, job, pipe.send)
+
+
+def train_job(entry: str, job: Job, emit: Callable[[Event], None]) -> Event:
+    """Train a job in this process, which should have nothing else to do; never raises.
+
+    `entry`: module:function, as in `TrainingPlan`. Epochs go to `emit`; what is printed goes to the job's log. Returned
+    is the job's last event, when everything of it is on disk and its folder is free again.
+    """
     ends: list[Event] = []
 
-    def emit(event: Event) -> None:
+    def held_back(event: Event) -> None:
         if isinstance(event, RunDone | RunFailed):
             ends.append(event)
         else:
-            pipe.send(event)
+            emit(event)
 
     try:
         job.folder.mkdir(parents=True, exist_ok=True)
@@ -64,7 +72,7 @@ def train_job(entry: str, job: Job, pipe: Pipe) -> Event:
         _print_to(job)
         # A worker of a command that was just killed may still be writing here.
         with FileLock(job.folder / "worker.lock"):
-            _load(entry)(job, emit)
+            _load(entry)(job, held_back)
         return ends[-1] if ends else RunFailed(job.spec.key, f"{entry} returned without saying that the run is done")
     except UserError as error:  # its words say all
         traceback.print_exc()

@@ -7,14 +7,14 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
-from mcr_bench.bench.core.pool import ATTEMPTS, Died, Pool, Worker
-from mcr_bench.bench.core.processes import Script
-from mcr_bench.bench.core.serving import Begun
+from mcr_bench.bench.core.workers.pool import ATTEMPTS, Died, Pool, Worker
+from mcr_bench.bench.core.workers.processes import Script
+from mcr_bench.bench.core.workers.serving import Begun
 from mcr_bench.bench.errors import UserError
 
 __all__ = ["ATTEMPTS", "NotLoaded", "spread"]
 
-START = "import sys; from mcr_bench.bench.core.serving import begin; begin(int(sys.argv[1]))"
+START = "import sys; from mcr_bench.bench.core.workers.serving import begin; begin(int(sys.argv[1]))"
 POLL_SECONDS = 0.5
 Order = TypeVar("Order")
 Answer = TypeVar("Answer")

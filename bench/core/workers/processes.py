@@ -10,7 +10,7 @@ from multiprocessing import resource_tracker
 from typing import Protocol
 
 from mcr_bench.bench.core.interrupts import blocked
-from mcr_bench.bench.core.serving import Pipe
+from mcr_bench.bench.core.workers.serving import Pipe
 
 # Numerical libraries read these when they are loaded; many workers with many threads each are slower, not faster.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")

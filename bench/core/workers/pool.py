@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from mcr_bench.bench.core.interrupts import deferred
-from mcr_bench.bench.core.processes import Start
-from mcr_bench.bench.core.serving import Pipe
+from mcr_bench.bench.core.workers.processes import Start
+from mcr_bench.bench.core.workers.serving import Pipe
 
 ATTEMPTS = 2  # how often a job is given to a worker that dies of it: the first may have died of something else
 Job = TypeVar("Job")

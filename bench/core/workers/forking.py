@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from mcr_bench.bench.core.serving import Event, Handle, Job, Pipe
+from mcr_bench.bench.core.workers.serving import Event, Handle, Job, Pipe
 
 # On macOS system libraries are not safe after a fork without exec.
 FORKS = sys.platform.startswith("linux")
