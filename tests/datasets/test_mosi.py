@@ -194,6 +194,6 @@ def test_presets_make_the_papers_encoders_at_full_size(name: str, preset: str, t
 
 
 def test_workers_that_decode_import_no_torch() -> None:
-    code = "import sys, mcr_bench.datasets._mosi_raw; print('torch' in sys.modules, 'h5py' in sys.modules)"
+    code = "import sys, mcr_bench.datasets.raw.mosi_raw; print('torch' in sys.modules, 'h5py' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
