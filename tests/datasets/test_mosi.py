@@ -16,7 +16,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.build import build_model
 from mcr_bench.bench.models.transformer import SequenceTransformer, heads
 from mcr_bench.bench.problem.metrics import metrics_of
-from mcr_bench.bench.settings.declared import build
+from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets.base import Preparation

@@ -317,7 +317,7 @@ def test_what_was_stopped_goes_on_and_decodes_the_rest(tmp_path: Path) -> None:
         data.prepare(Preparation(source, jobs=2, progress=stop))
     assert not (data.location / "utd-mhad.npz").exists()
     (journal,) = data.location.glob("mat-*.part/journal.jsonl")
-    assert journal.read_text().count('"a') == 5
+    assert journal.read_text().count('["a') == 5
     data.prepare(Preparation(source, jobs=2, progress=lambda done, _: told.append(done)))
     assert told[-1] == 16
     assert data.fingerprint() == whole.fingerprint()
@@ -333,7 +333,7 @@ def test_a_set_prepared_without_a_cache_is_read_and_made_again_the_same(tmp_path
     del stated["cache"]
     manifest.write_text(json.dumps({**stated, "sources": {"Inertial/a1_s1_t1_inertial.mat": "00"}}))
     older = UtdMhad(data.location)
-    assert older.verify(content=True).damaged == []
+    assert verification_of(older, content=True).damaged == []
     assert len(older.load("subjects", 1, 0, ("inertial",)).train) == 6
     assert older.fingerprint() == mark
     assert older.prepare(Preparation(tmp_path / "raw")).startswith("16 of 861")
