@@ -13,6 +13,7 @@ from mcr_bench.bench.commands.options import (
     Baseline,
     DataRoot,
     Device,
+    ExecutorName,
     Fold,
     Jobs,
     Modalities,
@@ -75,6 +76,7 @@ def run(
     data_root: DataRoot = Path("data"),
     jobs: Jobs = None,
     device: Device = "auto",
+    executor: ExecutorName = "local",
     tracking_uri: TrackingUri = None,
     keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Keep the best weights of every run.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Train again what is finished.")] = False,
@@ -87,10 +89,12 @@ def run(
     Exit codes: 0 all finished, 1 some runs failed, 2 wrong usage or data, 130 stopped by Ctrl-C.
     """
     from mcr_bench.bench.commands import running
+    from mcr_bench.bench.executors import chosen as executors
     from mcr_bench.bench.planning.experiment import Choices
     from mcr_bench.bench.planning.plan import make_plan_of
     from mcr_bench.bench.settings.arguments import parse_names, parse_seeds, parse_settings
 
+    how = running.How(executors.executor(executor), jobs, device, force, keep_weights)
     overrides = parse_settings(settings or [])
     if allow_group_overlap:
         overrides["dataset.allow_group_overlap"] = ["true"]
@@ -114,7 +118,7 @@ def run(
             plan, finished - (plan.requested if force else set()), record.rows(), jobs, device, as_json
         )
     plan.require_runs()
-    outcome = running.run_plan(plan, finished, record, jobs, device, force, keep_weights)
+    outcome = running.run_plan(plan, finished, record, how)
     rows = running.rows_of(plan, record)
     running.show_outcome(plan, outcome.failed, rows, record, COST_BASELINE, as_json)
     if asked is not None:
@@ -280,14 +284,18 @@ def tune(
     data_root: DataRoot = Path("data"),
     jobs: Jobs = None,
     device: Device = "auto",
+    executor: ExecutorName = "local",
     plan_only: PlanOnly = False,
     as_json: AsJson = False,
 ) -> None:
     """Search every method's settings with the same budget, on validation alone, and make a preset of the best."""
+    from mcr_bench.bench.commands.running import How
     from mcr_bench.bench.commands.tuning import run_search
+    from mcr_bench.bench.executors import chosen as executors
     from mcr_bench.bench.settings.arguments import parse_names, parse_settings
     from mcr_bench.bench.tuning.request import TuneRequest
 
+    how = How(executors.executor(executor), jobs, device)
     request = TuneRequest(
         methods=parse_names("--methods", methods),
         dataset=dataset,
@@ -301,7 +309,7 @@ def tune(
         overrides=parse_settings(settings or []),
         name=name,
     )
-    if not run_search(request, jobs, device, plan_only, as_json):
+    if not run_search(request, how, plan_only, as_json):
         raise typer.Exit(1)
 
 
