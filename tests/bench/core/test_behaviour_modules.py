@@ -251,7 +251,7 @@ def test_modules_from_elsewhere_count_unless_they_are_installed(
 
 def test_a_class_without_a_source_says_so() -> None:
     cls = type("Mine", (), {"__module__": "nowhere_at_all"})
-    with pytest.raises(UserError, match="the source of class Mine cannot be read. Define it in a file"):
+    with pytest.raises(UserError, match=r"the source of class Mine cannot be read\. Define it in a file"):
         behaviour_digest(cls)
 
 
