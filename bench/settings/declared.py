@@ -1,7 +1,16 @@
 """Typed settings: one declaration gives the command line, the record's params, the cards and the error messages.
 
-A settings class is a dataclass whose fields are made with `setting(...)`. Allowed types: bool, int, float, str and
-Literal of strings. Nested settings classes give dotted keys (`optimizer.lr`).
+A settings class is a dataclass whose fields are made with `setting(...)`. Their types may be bool, int, float, str or
+a Literal of strings. A field that is itself a settings class gives dotted keys (`optimizer.lr`).
+
+>>> @dataclasses.dataclass
+... class Smoothing:
+...     share: float = setting(0.1, "share of the target spread over all classes", at_least=0, at_most=1)
+>>> resolve(Smoothing, {"share": "0.5"}, where="smooth.")
+{'share': 0.5}
+>>> resolve(Smoothing, {"share": 2}, where="smooth.")
+Traceback (most recent call last):
+mcr_bench.bench.errors.UserError: smooth.share=2: not allowed. Allowed: number >= 0 and <= 1 (default 0.1).
 """
 
 import dataclasses
@@ -17,7 +26,12 @@ Value = bool | int | float | str
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """Where tuning looks for a number: uniform between the bounds, or uniform in its logarithm."""
+    """The range in which tuning draws a number.
+
+    low: the lower bound.
+    high: the upper bound.
+    log: whether the logarithm of the number is drawn uniformly, instead of the number itself.
+    """
 
     low: float
     high: float
@@ -26,11 +40,21 @@ class Space:
 
 @dataclasses.dataclass(frozen=True)
 class Declared:
-    """One setting as declared: `key` is dotted, `origin` says who chose the default; `space` None: it is not tuned."""
+    """One setting as it was declared.
+
+    key: its dotted key, such as `optimizer.lr`.
+    kind: its type: bool, int, float, str or a Literal of strings.
+    default: its value where none is given.
+    doc: what it does, for cards and help.
+    origin: where the default comes from, such as "MCR code".
+    at_least: the smallest value that is allowed.
+    at_most: the largest value that is allowed.
+    space: the range in which tuning draws it; None where it is not tuned.
+    """
 
     key: str
-    kind: Any
-    default: Any
+    kind: object
+    default: Value
     doc: str
     origin: str
     at_least: float
@@ -39,18 +63,21 @@ class Declared:
 
     @property
     def allowed(self) -> str:
-        """The allowed values in words, for cards and errors."""
+        """The allowed values in words, for cards and errors: `number >= 0 and <= 1`, or `adam | sgd`."""
         if get_origin(self.kind) is Literal:
             return " | ".join(map(str, get_args(self.kind)))
         if self.kind is bool:
             return "true | false"
-        lower, upper = not math.isinf(self.at_least), not math.isinf(self.at_most)
-        name = {int: "whole number", float: "number", str: "text"}[self.kind]
-        bounds = f" >= {self.at_least:g}" * lower + " and" * (lower and upper) + f" <= {self.at_most:g}" * upper
-        return name + bounds
+        bounds = ((">=", self.at_least), ("<=", self.at_most))
+        limits = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if not math.isinf(bound))
+        name = "whole number" if self.kind is int else "number" if self.kind is float else "text"
+        return f"{name} {limits}" if limits else name
 
     def parse(self, value: object, where: str) -> Value:
-        """`value` (typed, or text from a command line) as this setting's type; UserError where it does not fit."""
+        """`value`, typed or text of a command line, as a value of this setting's type.
+
+        `where` stands before the key in the UserError for a value that is not allowed.
+        """
         parsed = _convert(value, self.kind)
         if parsed is None or (
             isinstance(parsed, int | float)
@@ -72,26 +99,41 @@ def setting(
     at_most: float = math.inf,
     space: Space | None = None,
 ) -> Any:
-    """A dataclass field with its documentation, the origin of its default, its bounds (inclusive) and tuning space."""
+    """The dataclass field of one setting.
+
+    default: its value where none is given. doc: what it does, for cards and help. origin: where the default comes from.
+    at_least, at_most: the smallest and the largest value allowed. space: the range in which tuning draws it, if any.
+    """
     meta = {"doc": doc, "origin": origin, "at_least": at_least, "at_most": at_most, "space": space}
     return dataclasses.field(default=default, metadata=meta)
 
 
 def declared(cls: type) -> dict[str, Declared]:
-    """Every setting of a settings class by dotted key."""
-    hints, found = get_type_hints(cls), {}
+    """Every setting of a settings class, by dotted key; fields that are not made with `setting` are left out.
+
+    >>> @dataclasses.dataclass
+    ... class Clipping:
+    ...     norm: float = setting(0.0, "largest norm of the gradient; 0 = no clipping", at_least=0)
+    >>> declared(Clipping)["norm"].allowed
+    'number >= 0'
+    """
+    hints, settings = get_type_hints(cls), {}
     for field in dataclasses.fields(cls):
         kind = hints[field.name]
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
             for key, inner in declared(kind).items():
-                found[f"{field.name}.{key}"] = dataclasses.replace(inner, key=f"{field.name}.{key}")
+                settings[f"{field.name}.{key}"] = dataclasses.replace(inner, key=f"{field.name}.{key}")
         elif "doc" in field.metadata:
-            found[field.name] = Declared(field.name, kind, field.default, **field.metadata)
-    return found
+            settings[field.name] = Declared(field.name, kind, field.default, **field.metadata)
+    return settings
 
 
 def resolve(cls: type, values: Mapping[str, object], where: str = "") -> dict[str, Value]:
-    """Every setting of `cls` with `values` (dotted keys) laid over the defaults; UserError for an unknown key."""
+    """Every setting of `cls` by dotted key: its value in `values`, or its default.
+
+    UserError for a key that `cls` does not declare, and for a value that is not allowed; `where` stands before the key
+    in its text.
+    """
     known = declared(cls)
     for key in values:
         if key not in known:
@@ -99,10 +141,13 @@ def resolve(cls: type, values: Mapping[str, object], where: str = "") -> dict[st
     return {k: d.parse(values.get(k, d.default), where) for k, d in known.items()}
 
 
-def build(cls: type[T], values: Mapping[str, object], **others: Any) -> T:
-    """An instance of the settings class from dotted keys; `others` are fields that are no settings."""
+def build(cls: type[T], values: Mapping[str, object], **others: object) -> T:
+    """An instance of the settings class `cls` from values by dotted key; other settings have their defaults.
+
+    others: values of fields that are not settings.
+    """
     flat, hints = resolve(cls, values), get_type_hints(cls)
-    arguments: dict[str, Any] = dict(others)
+    arguments = dict(others)
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         kind, prefix = hints[field.name], f"{field.name}."
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
@@ -114,8 +159,11 @@ def build(cls: type[T], values: Mapping[str, object], **others: Any) -> T:
     return cls(**arguments)
 
 
-def _convert(value: object, kind: Any) -> Value | None:
-    """`value` as `kind`, or None where it cannot be: a float with no fraction is a whole number, 1 is not a bool."""
+def _convert(value: object, kind: object) -> Value | None:
+    """`value` as a value of type `kind`; None where it is not one.
+
+    A float without a fraction is a whole number; 1 is not a bool.
+    """
     if get_origin(kind) is Literal:
         text = str(value).lower() if isinstance(value, bool) else str(value)  # as TOML and command lines write it
         return text if text in get_args(kind) else None

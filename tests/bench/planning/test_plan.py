@@ -11,17 +11,9 @@ from mcr_bench.bench.planning import specs
 from mcr_bench.bench.planning.plan import make_plan
 from mcr_bench.bench.planning.request import Request
 from mcr_bench.methods.base import Requirement
-from mcr_bench.tests.support.planned import Mine, by_label, keys, only, plain_presets, planned, register, save
+from mcr_bench.tests.support.planned import Mine, by_label, keys, only, planned, register, save
 
-
-@pytest.fixture
-def data(tmp_path: Path) -> str:
-    return save(tmp_path / "small.npz")
-
-
-@pytest.fixture(autouse=True)
-def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain_presets(monkeypatch)
+pytestmark = pytest.mark.usefixtures("plain")
 
 
 def test_dependencies_come_first_once_and_shared(data: str) -> None:
