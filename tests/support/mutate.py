@@ -53,9 +53,9 @@ def main() -> None:
 
         outcomes = list(pool.map(tried, chosen))
     print("\n" + "\n".join(_line(*pair) for pair in zip(chosen, outcomes, strict=True)))
-    print(
-        f"\n{len(chosen)} mutations, {len(chosen) - outcomes.count(SURVIVED)} caught, {outcomes.count(SURVIVED)} survived."
-    )
+    survived, undecided = outcomes.count(SURVIVED), outcomes.count(UNDECIDED)
+    caught = len(chosen) - survived - undecided
+    print(f"\n{len(chosen)} mutations: {caught} caught, {survived} survived, {undecided} undecided.")
 
 
 def _arguments() -> argparse.Namespace:
@@ -116,7 +116,7 @@ def _failure(tests: list[str], copy: Path, limit: float) -> str:
         return LATE
     if done.returncode in (0, 5):  # 5: none of the files has a test that runs here
         return ""
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", done.stdout, re.MULTILINE)
     return failed[1] if failed else f"pytest ends with {done.returncode}"
 
 
