@@ -62,6 +62,14 @@ SAME = {
         "def act(x): return getattr(x, 'T')",
         "'Acts.'\ndef act(x): return getattr(x, 'T')",
     ),
+    "a fact beside a text with its name": (
+        "class Act:\n    role = 'reference'\n    reference = 'a'\ndef act(x): return Act.role",
+        "class Act:\n    role = 'reference'\n    reference = 'b'\ndef act(x): return Act.role",
+    ),
+    "the type of an attribute of a plain class": (
+        "class Act(torch.nn.Module):\n    x: int = 3\n    y: int\ndef act(x): return Act.x",
+        "class Act(torch.nn.Module):\n    x = 3\ndef act(x): return Act.x",
+    ),
     "for type checkers or else": (
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n"
         "    import pandas\nelse:\n    N = 1\ndef act(x): return x + N",
@@ -134,6 +142,14 @@ OTHER = {
     "a field or a class variable": (
         "from dataclasses import dataclass\n@dataclass\nclass Act:\n    x: int = 3\ndef act(x): return Act().x",
         "from dataclasses import dataclass\n@dataclass\nclass Act:\n    x = 3\ndef act(x): return Act().x",
+    ),
+    "a field of what becomes a dataclass later": (
+        "from dataclasses import dataclass\nclass Act:\n    x: int = 3\ndataclass(Act)\ndef act(x): return Act().x",
+        "from dataclasses import dataclass\nclass Act:\n    x = 3\ndataclass(Act)\ndef act(x): return Act().x",
+    ),
+    "a field of a named tuple": (
+        "from typing import NamedTuple\nclass Act(NamedTuple):\n    x: int = 3\ndef act(x): return len(Act())",
+        "from typing import NamedTuple\nclass Act(NamedTuple):\n    x = 3\ndef act(x): return len(Act())",
     ),
     "a field of keywords": (
         "from dataclasses import dataclass, KW_ONLY\n@dataclass\n"
