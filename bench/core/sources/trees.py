@@ -63,6 +63,14 @@ def loaded(tree: ast.AST) -> set[str]:
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
 
 
+def own_nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node inside that runs as the whole does, not later in one of its functions."""
+    for node in ast.iter_child_nodes(tree):
+        yield node
+        if not isinstance(node, Function | ast.Lambda):
+            yield from own_nodes(node)
+
+
 def looked_up(tree: ast.AST) -> set[str]:
     """Every attribute that is named by a text, as in `getattr(x, "name")`."""
     calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and len(node.args) > 1)

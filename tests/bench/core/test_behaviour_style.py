@@ -230,6 +230,10 @@ OTHER = {
         "class Act:\n    from torch import exp as f\ndef act(x): return Act.f(x)",
         "class Act:\n    from torch import erf as f\ndef act(x): return Act.f(x)",
     ),
+    "what a class body imports on a condition": (
+        "class Act:\n    if torch:\n        from torch import exp as f, erf as g\ndef act(x): return Act.f(x)",
+        "class Act:\n    if torch:\n        from torch import exp as g, erf as f\ndef act(x): return Act.f(x)",
+    ),
     "an order of assignments": ("a = 1\na = 2\ndef act(x): return a", "a = 2\na = 1\ndef act(x): return a"),
     "whole numbers and others": ("def act(x): return x * 1", "def act(x): return x * 1.0"),
     "true and one": ("def act(x): return x * True", "def act(x): return x * 1"),
