@@ -94,7 +94,7 @@ def caught_by(one: Mutation, copy: Path, limit: float) -> str:
     text = file.read_text(encoding="utf-8")
     file.write_text(one.applied(text), encoding="utf-8")
     try:
-        for tests in tests_of(one.path, copy):
+        for tests in groups_for(one.path, copy):
             outcome = _failure(tests, copy, limit)
             if outcome == LATE:
                 file.write_text(text, encoding="utf-8")
@@ -120,7 +120,7 @@ def _failure(tests: list[str], copy: Path, limit: float) -> str:
     return failed[1] if failed else f"pytest ends with {done.returncode}"
 
 
-def tests_of(path: str, root: Path) -> Iterator[list[str]]:
+def groups_for(path: str, root: Path) -> Iterator[list[str]]:
     """Groups of test files: those that import the module itself, those of its room, a few that are near it."""
     graph = imports(root)
     module = path.removesuffix(".py").removesuffix("/__init__")

@@ -199,6 +199,14 @@ OTHER = {
         "class Act:\n    deviations = ('1',)\ndef act(x): return x * int(Act.deviations[0])",
         "class Act:\n    deviations = ('2',)\ndef act(x): return x * int(Act.deviations[0])",
     ),
+    "a fact that is read by a computed text": (
+        "class Act:\n    title = 'a'\ndef act(x): return getattr(Act, 'ti' + 'tle')",
+        "class Act:\n    title = 'b'\ndef act(x): return getattr(Act, 'ti' + 'tle')",
+    ),
+    "a fact with two names": (
+        "class Act:\n    title = other = 'a'\ndef act(x): return Act.other",
+        "class Act:\n    title = other = 'b'\ndef act(x): return Act.other",
+    ),
     "a fact that is read by a text": (
         "class Act:\n    title = 'a'\ndef act(x): return x * len(getattr(Act, 'title'))",
         "class Act:\n    title = 'ab'\ndef act(x): return x * len(getattr(Act, 'title'))",
