@@ -15,7 +15,7 @@ import hashlib, os, signal, time
 from dataclasses import dataclass
 from pathlib import Path
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.executors.events import EpochDone, RunDone
+from mcr_bench.bench.runs.events import EpochDone, RunDone
 
 @dataclass(frozen=True)
 class Spec:
