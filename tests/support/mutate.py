@@ -86,24 +86,29 @@ def _line(one: Mutation, outcome: str) -> str:
 
 
 def caught_by(one: Mutation, copy: Path, limit: float) -> str:
-    """The first test that fails on the mutation in a copy of the tree, or SURVIVED.
+    """The first test that fails on the mutation in a copy of the tree, and not without it, or SURVIVED.
 
     Tests that go on for ever catch it too: those that end in time without it.
     """
     file = copy / one.path
     text = file.read_text(encoding="utf-8")
-    file.write_text(one.applied(text), encoding="utf-8")
-    try:
-        for tests in groups_for(one.path, copy):
-            outcome = _failure(tests, copy, limit)
-            if outcome == LATE:
+    for tests in groups_for(one.path, copy):
+        while tests:
+            file.write_text(one.applied(text), encoding="utf-8")
+            try:
+                outcome = _failure(tests, copy, limit)
+            finally:
                 file.write_text(text, encoding="utf-8")
-                return UNDECIDED if _failure(tests, copy, limit) == LATE else LATE
-            if outcome:
+            if not outcome:
+                break
+            suspects = tests if outcome == LATE else [outcome.partition("::")[0]]
+            without = _failure(suspects, copy, limit)
+            if not without or not {*suspects} <= {*tests}:
                 return outcome
-        return SURVIVED
-    finally:
-        file.write_text(text, encoding="utf-8")
+            if outcome == without == LATE:
+                return UNDECIDED
+            tests = [name for name in tests if name not in suspects]
+    return SURVIVED
 
 
 def _failure(tests: list[str], copy: Path, limit: float) -> str:
