@@ -1,6 +1,6 @@
 """Running a plan: show it, train what is not finished, show what came of it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,6 +15,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors.base import Executor, TrainingPlan
 from mcr_bench.bench.executors.chosen import carry_out
 from mcr_bench.bench.executors.pool import default_jobs
+from mcr_bench.bench.planning.again import trained_again
 from mcr_bench.bench.planning.estimate import estimate
 from mcr_bench.bench.planning.experiment import Choices, Experiment, read_experiment
 from mcr_bench.bench.planning.plan import Plan
@@ -47,6 +48,7 @@ def show_plan(plan: Plan, finished: set[str], rows: list[RunRow], jobs: int | No
     """Every run with its state, what is left out or not offered here, and how long the rest will take."""
     lines = terminal.plan_rows(plan, finished)
     wanted = [run for run in plan.runs if run.key not in finished]
+    plan.announcements += trained_again(wanted, rows)
     guess = estimate(wanted, rows, jobs or default_jobs(device))
     if as_json:
         absent = [vars(one) | {"text": one.text} for one in plan.absent]
@@ -88,6 +90,7 @@ class How:
 
 def run_plan(plan: Plan, finished: set[str], record: Record, how: How) -> Outcome:
     """Train what is not finished, or with `force` what was asked for, and show the progress on stderr."""
+    plan.announcements += trained_again([run for run in plan.runs if run.key not in finished], _on_record(plan, record))
     told = [*(one.text for one in plan.overviews), *(one.text for one in plan.absent), *_untold(plan)]
     for line in told:
         say(line, err=True)
@@ -115,12 +118,13 @@ def _record_presets(plan: Plan, finished: Iterable[str], record: Record) -> None
 
 def rows_of(plan: Plan, record: Record) -> list[RunRow]:
     """The rows of the plan's runs, as the plan asks for them: another preset that they serve too is not its concern."""
-    return [
-        asked_under(row, plan.asked[row.key])
-        for dataset in {run.dataset for run in plan.runs}
-        for row in record.rows(dataset)
-        if row.key in plan.by_key
-    ]
+    return [asked_under(row, plan.asked[row.key]) for row in _on_record(plan, record) if row.key in plan.by_key]
+
+
+def _on_record(plan: Plan, record: Record) -> Iterator[RunRow]:
+    """Every row on the plan's datasets."""
+    for dataset in {run.dataset for run in plan.runs}:
+        yield from record.rows(dataset)
 
 
 def _untold(plan: Plan) -> list[str]:
