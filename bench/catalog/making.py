@@ -3,24 +3,24 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.dataset_returns import guarded
 from mcr_bench.bench.core.behaviour import behaviour_digest
 from mcr_bench.bench.core.user_files import is_of_a_file
-from mcr_bench.bench.settings.declared import build
+from mcr_bench.bench.settings.declaration import Value, build
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset
 
 
-def make_dataset(name: str, data_root: Path, dials: Mapping[str, Any]) -> "Dataset":
+def make_dataset(name: str, data_root: Path, dials: Mapping[str, Value]) -> "Dataset":
     """The adapter of that name, placed as `placed` does."""
     return placed(registry.dataset(name), name, data_root, dials)
 
 
-def placed(cls: "type[Dataset]", name: str, data_root: Path, dials: Mapping[str, Any]) -> "Dataset":
+def placed(cls: "type[Dataset]", name: str, data_root: Path, dials: Mapping[str, Value]) -> "Dataset":
     """An adapter at the user's file `name` where it reads files of data, else at DATA_ROOT/NAME."""
     location = Path(name).expanduser() if cls.suffixes else data_root / cls.name
     data = build(cls, dials, location=location)

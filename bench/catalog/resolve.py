@@ -2,12 +2,12 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.resolve_nets import Layer, resolve_encoders, resolve_model
 from mcr_bench.bench.errors import unknown
-from mcr_bench.bench.settings.declared import Value, declared, resolve
+from mcr_bench.bench.settings.declaration import Value, declared, resolve
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 class Layers:
     """Dotted settings sorted by what they configure, still unchecked."""
 
-    training: dict[str, Any] = field(default_factory=dict)
-    model: dict[str, Any] = field(default_factory=dict)
-    encoder: dict[str, Any] = field(default_factory=dict)
-    method: dict[str, Any] = field(default_factory=dict)
-    dataset: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, object] = field(default_factory=dict)
+    model: dict[str, object] = field(default_factory=dict)
+    encoder: dict[str, object] = field(default_factory=dict)
+    method: dict[str, object] = field(default_factory=dict)
+    dataset: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,16 @@ class Resolved:
     method: dict[str, Value]
 
 
-def resolve_dataset(values: Mapping[str, Any], cls: "type[Dataset]") -> dict[str, Value]:
+def resolve_dataset(values: Mapping[str, object], cls: "type[Dataset]") -> dict[str, Value]:
     """The dataset's dials; UserError for an unknown key or a value that is not allowed."""
     mine = {k.removeprefix("dataset."): v for k, v in values.items() if k.startswith("dataset.")}
     return resolve(cls, mine, "dataset.")
 
 
 def resolve_run(
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     cls: "type[Method]",
-    dataset: "type[Dataset]",
+    dataset: type,
     modalities: tuple[str, ...],
     chosen: Collection[str] | None = None,
     owners: Collection[str] | None = None,
@@ -70,8 +70,8 @@ def resolve_run(
 
 
 def layered(
-    preset: Mapping[str, Any], chosen: Mapping[str, Any], owners: Collection[str] | None = None
-) -> dict[str, Any]:
+    preset: Mapping[str, object], chosen: Mapping[str, object], owners: Collection[str] | None = None
+) -> dict[str, object]:
     """The user's settings over a preset's; the preset's narrower ones give way too, or a choice would do nothing.
 
     `optimizer.lr` takes the place of a preset's `METHOD.optimizer.lr`, `encoder.width` of its `encoder.MODALITY.width`.
@@ -100,9 +100,9 @@ def concerns(key: str, names: set[str], modalities: tuple[str, ...], owners: Col
 
 
 def _sort(
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     cls: "type[Method]",
-    dataset: "type[Dataset]",
+    dataset: type,
     modalities: tuple[str, ...],
     owners: Collection[str],
 ) -> Layers:
@@ -140,7 +140,7 @@ def _under(head: str, keys: Iterable[str]) -> frozenset[str]:
     return frozenset(key.removeprefix(head) for key in keys if key.startswith(head))
 
 
-def allowed_keys(cls: "type[Method]", dataset: "type[Dataset]", modalities: tuple[str, ...]) -> list[str]:
+def allowed_keys(cls: "type[Method]", dataset: type, modalities: tuple[str, ...]) -> list[str]:
     """Every dotted key that a run of this method on this dataset understands."""
     encoder = list(declared(EncoderSettings))
     return [

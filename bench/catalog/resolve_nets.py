@@ -2,13 +2,12 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from mcr_bench.bench.catalog import nets
 from mcr_bench.bench.errors import unknown
 from mcr_bench.bench.models.declared import EncoderKind
 from mcr_bench.bench.models.kinds import encoder_kinds, fusion_kinds
-from mcr_bench.bench.settings.declared import Declared, Value, declared, resolve
+from mcr_bench.bench.settings.declaration import Declared, Value, declared, resolve
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings
 
 SHARED = frozenset(declared(EncoderSettings))  # settings of every encoder of the harness, `kind` among them
@@ -21,7 +20,7 @@ class Layer:
     values: of preset and user. chosen: the keys that are the user's.
     """
 
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
     chosen: Collection[str]
 
 
@@ -82,12 +81,12 @@ def _of_net(layer: Layer, modality: str, kind: EncoderKind) -> dict[str, Value]:
     return {"kind": kind.name, "kind_digest": kind.digest, **mine}
 
 
-def _narrow(values: Mapping[str, Any], modality: str) -> dict[str, Any]:
+def _narrow(values: Mapping[str, object], modality: str) -> dict[str, object]:
     return {k.removeprefix(f"{modality}."): v for k, v in values.items() if k.startswith(f"{modality}.")}
 
 
 def _values(
-    settings: Mapping[str, Declared], values: Mapping[str, Any], where: str, name: str, others: tuple[str, ...]
+    settings: Mapping[str, Declared], values: Mapping[str, object], where: str, name: str, others: tuple[str, ...]
 ) -> dict[str, Value]:
     for key in values:
         if key not in settings:

@@ -34,6 +34,9 @@ DatasetName = Annotated[
 ]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Worker processes. Default: one per core.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
+ExecutorName = Annotated[
+    str, typer.Option("--executor", help="Who trains: local, or an installed executor (docs/executors.md).")
+]
 PlanOnly = Annotated[bool, typer.Option("--plan", help="Show what would be trained, and train nothing.")]
 OneDataset = Annotated[
     str | None, typer.Option("--dataset", help="Only this dataset: its name in tables, or the file given to `run`.")

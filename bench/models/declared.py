@@ -8,7 +8,7 @@ from torch import nn
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.fusion import Fusion
 from mcr_bench.bench.problem.facts import Modality
-from mcr_bench.bench.settings.declared import Declared, Value, declared, resolve
+from mcr_bench.bench.settings.declaration import Declared, Value, declared, resolve
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings
 
 Values = Mapping[str, Value]

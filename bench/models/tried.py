@@ -11,7 +11,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.build import check_name, joining, made, require_fit
 from mcr_bench.bench.models.declared import Encoder, EncoderKind, FusionKind, Head
 from mcr_bench.bench.problem.facts import Modality
-from mcr_bench.bench.settings.declared import Value
+from mcr_bench.bench.settings.declaration import Value
 
 MOST = 1000  # trials that are remembered: a plan asks for the same encoder once per method
 Frozen = tuple[tuple[str, Value], ...]

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mcr_bench.bench.catalog.presets import preset_of
 from mcr_bench.bench.catalog.resolve import concerns, resolve_run
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.planning.classes import Classes
-from mcr_bench.bench.settings.declared import build
+from mcr_bench.bench.settings.declaration import build
 from mcr_bench.datasets.base import Dataset
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _identities(
     classes: Classes,
     cls: "type[Method]",
     modalities: tuple[str, ...],
-    point: Mapping[str, Any],
+    point: Mapping[str, str],
     every: tuple[str, ...],
 ) -> set[Identity]:
     """What tells this run and those it depends on from others of the same seed and fold."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mcr_bench.bench.catalog import nets
 from mcr_bench.bench.catalog.resolve import Resolved, concerns, resolve_run
@@ -17,7 +17,7 @@ from mcr_bench.bench.models.tried import Tried, tried
 from mcr_bench.bench.problem.facts import Modality
 from mcr_bench.bench.problem.metrics import TOTAL_LOSS, higher_is_better
 from mcr_bench.bench.runs.spec import RunSpec
-from mcr_bench.bench.settings.declared import Value, build
+from mcr_bench.bench.settings.declaration import Value, build
 from mcr_bench.methods.base import Requirement
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def reason_against(
-    cls: "type[Method]", scene: "Scene", values: Mapping[str, Any], point: Mapping[str, str]
+    cls: "type[Method]", scene: "Scene", values: Mapping[str, object], point: Mapping[str, str]
 ) -> str | None:
     """Why the method cannot run here, or None. values, point: as of `specs_of`."""
     needs = cls.needs
@@ -77,7 +77,7 @@ def specs_of(
     source: str,
     cls: "type[Method]",
     scene: "Scene",
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     point: Mapping[str, str],
     pairs: Sequence[tuple[int, int]],
 ) -> Iterator[RunSpec]:
@@ -113,7 +113,7 @@ def _pattern(
     source: str,
     cls: "type[Method]",
     scene: "Scene",
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     point: Mapping[str, str],
     modalities: tuple[str, ...],
 ) -> Pattern:

@@ -5,14 +5,14 @@ setting shifts nobody's draws, and in one trial all methods are given the same v
 """
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import RandomSampler
 
 from mcr_bench.bench.core.seeds import stream_seed
-from mcr_bench.bench.settings.declared import Declared, Value, declared
+from mcr_bench.bench.settings.declaration import Declared, Value, declared
 from mcr_bench.bench.settings.training import TrainingSettings
 
 if TYPE_CHECKING:
@@ -54,10 +54,11 @@ class _Keyed(RandomSampler):
         trial: optuna.trial.FrozenTrial,
         param_name: str,
         param_distribution: BaseDistribution,
-    ) -> Any:
+    ) -> float:
         key = param_name.partition(".")[2]
         seed = stream_seed(0, "method", "tuning", trial.number, param_name if key in self._own else key) % 2**32
-        return RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
+        drawn: float = RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
+        return drawn
 
 
 def _distribution(d: Declared) -> BaseDistribution:

@@ -29,7 +29,11 @@ from mcr_bench.datasets.cache.workers import NotLoaded, spread
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Preparation  # its module imports torch
 
-__all__ = ["Made", "prepare_clips", "report_of"]
+__all__ = ["Made", "NothingUsable", "prepare_clips", "report_of"]
+
+
+class NothingUsable(UserError):
+    """No clip of a raw folder can be used; nothing was written."""
 
 
 def prepare_clips(name: str, recipe: Recipe, scan: Scan, request: "Preparation", folder: Path) -> Made:
@@ -183,7 +187,7 @@ class _Work:
         if not self.entries:
             _places.discard(part)
             _places.tidy(self.folder)
-            raise UserError(self._nothing())
+            raise NothingUsable(self._nothing())
         if self.draft is not None:
             self.draft.store.sync()
         files = self._files(self.folder if self.draft is None else part)
@@ -231,4 +235,4 @@ def _require_clips(scan: Scan, source: Path) -> None:
     if not counts:
         told = [*scan.notes, *scan.problems]
         first = f":\n{listed(told, 3, '')}" if told else "."
-        raise UserError(f"'{source}' has no clip that can be used{first}")
+        raise NothingUsable(f"'{source}' has no clip that can be used{first}")

@@ -16,7 +16,7 @@ from mcr_bench.bench.models.declared import Encoder, EncoderKind, Values
 from mcr_bench.bench.models.own.kinds import net_kind
 from mcr_bench.bench.models.tried import tried
 from mcr_bench.bench.problem.facts import Modality
-from mcr_bench.bench.settings.declared import setting
+from mcr_bench.bench.settings.declaration import setting
 from mcr_bench.bench.settings.training import ModelSettings
 
 SHAPE = Modality((5,))
