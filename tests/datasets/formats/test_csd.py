@@ -225,7 +225,7 @@ def test_nothing_is_read_from_other_files(how: str, place: str, tmp_path: Path) 
         file["elsewhere"] = values
         del file[place]
         put_elsewhere(how, file, place)
-    with pytest.raises(UserError, match=r"a\.csd': '.*' is a link or is stored in another file\. .*Export the sequence"):
+    with pytest.raises(UserError, match=r"a\.csd': '.*' is a link or is stored in another file\. .*Export"):
         read_labels(open_csd(path))
 
 
