@@ -132,7 +132,7 @@ class Cremad(AudioVisual):
 
     def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
         """The clips of each list that are not in the cache."""
-        return cache.absent(lists.named(cache.lists))
+        return cache.absent(lists.listed_clips(cache.lists))
 
 
 def speaker_parts(groups: Sequence[str], fold: int) -> Array:

@@ -76,7 +76,7 @@ class SomethingSomething(ClipDataset):
                 f"'{source}' has no .webm file of the clips that its lists name.{told}\nExpected:\n{LAYOUT}"
             )
         kept = {f"{part}.txt": _table(of) for part, of in lists.parts.items()}
-        media.passed.pop(".json", None)  # the lists, which may lie beside the clips
+        media.ignored.pop(".json", None)  # the lists, which may lie beside the clips
         notes = media.notes(place.name, (clip.files["video"] for clip in clips))
         return Scan(clips, problems, {**kept, "classes.txt": "\n".join(lists.classes).encode()}, notes)
 

@@ -185,7 +185,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("a NaN score", {"y": np.array([np.nan] + [0.5] * 11)}, "'y' is NaN or infinite at row 0"),
     ("ids twice", at({9: "clip2"}, "id"), r"id 'clip2' occurs more than once \(row 2, 9\)"),
     ("a group in two splits", at({6: 1}, "group"), "group '1' is in train and .row 6. in val"),
-    ("an object array", {"x_b": np.array([[1], [2, 3]] * 6, dtype=object)}, "'x_b' is an object array"),
+    ("an object array", {"x_b": np.array([[1], [2, 3]] * 6, dtype=object)}, "'x_b' is an array of Python objects"),
     ("no sequence", {"length_b": np.ones(12, dtype=int)}, "'x_b' of shape"),
     ("a length of nothing", {"length_c": np.ones(12, dtype=int)}, "unknown key 'length_c'"),
     ("a length too long", {"length_a": np.full(12, 6)}, r"'length_a' is 6 at row 0.*allowed: 1\.\.5"),
