@@ -8,7 +8,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.cache.recipe import Clip, Field, Scan, Settings
 from mcr_bench.datasets.raw import cremad_lists as lists
 from mcr_bench.datasets.raw.lists import by_lower_name
-from mcr_bench.datasets.raw.raw_files import AUDIO, VIDEO, MediaFiles, as_lines
+from mcr_bench.datasets.raw.raw_files import AUDIO, VIDEO, MediaFiles, as_lines, count
 from mcr_bench.datasets.raw.sound_and_frames import row_of, sound_and_frames
 
 LAYOUT = """DIR/
@@ -74,7 +74,7 @@ def _missing_clips(scan: Scan) -> Iterator[tuple[str, str]]:
     for name, clips in lists.listed_clips(scan.lists).items():
         missing = [clip for clip in clips if clip not in available]
         if len(missing) == len(clips):
-            raise UserError(f"all {len(clips)} clips of {name} are missing. {lists.AGAIN}")
+            raise UserError(f"{name} lists {count(len(clips), 'clip')}, all missing from the folder. {lists.AGAIN}")
         if missing:
             yield name, f"{len(missing):,} of its {len(clips):,} clips are missing, {missing[0]} first"
     both = sorted({lists.TRAIN, lists.TEST} & scan.lists.keys())
