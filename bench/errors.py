@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend: they end a command with exit code 2 and a remedy, never with a traceback."""
+"""Errors that the user can fix: they end a command with exit code 2 and a remedy, never with a traceback."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -6,15 +6,19 @@ from difflib import get_close_matches
 from mcr_bench.bench.printable import in_line
 
 MOST_NAMES = 30  # more than these bury the nearest ones
-LONGEST = 1000  # characters of an error that is told on one line
+LONGEST = 1000  # characters of an error that is written on one line
 
 
 class UserError(Exception):
-    """Wrong usage or wrong data. The message names the offending thing, what is allowed, and the remedy."""
+    """Wrong usage or wrong data. The message names what is wrong, what is allowed, and the remedy."""
 
 
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> UserError:
-    """An error for a name that is not known: the nearest names first, then all of them unless they are too many."""
+    """The error for an unknown name: it lists the nearest names, then all names unless there are more than 30.
+
+    >>> print(unknown("metric", "acuracy", ["accuracy", "macro_f1"]))
+    unknown metric 'acuracy'. Did you mean accuracy? Known: accuracy, macro_f1.
+    """
     names, name = sorted(allowed), in_line(name)
     near = get_close_matches(name, names, n=3, cutoff=0.6)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
@@ -24,9 +28,12 @@ def unknown(kind: str, name: str, allowed: Iterable[str]) -> UserError:
 
 
 def in_words(error: BaseException) -> str:
-    """Type and text of an error, `ValueError: x`; of a `UserError` its text alone, which says all.
+    """The type and text of an error, such as `ValueError: x`; of a `UserError` the text alone, as it says everything.
 
-    The text keeps its lines. An error without a text, or whose text cannot be made, is its type.
+    The text keeps its line breaks. An error that has no text, or whose `__str__` fails, gives its type alone.
+
+    >>> in_words(ValueError("3 is too large")), in_words(UserError("--jobs 0: too small."))
+    ('ValueError: 3 is too large', '--jobs 0: too small.')
     """
     try:
         text = str(error).strip()
@@ -53,6 +60,10 @@ def told_by(traceback: str) -> str:
 
 
 def one_line(text: str, longest: int = LONGEST) -> str:
-    """`text` with its lines joined, cut at its end where it is longer than `longest`."""
+    """`text` on one line: line breaks and runs of spaces become one space, and what exceeds `longest` is cut off.
+
+    >>> one_line("a line\\n  and another", longest=12)
+    'a line and …'
+    """
     joined = " ".join(text.split())
     return joined if len(joined) <= longest else joined[: longest - 1] + "…"

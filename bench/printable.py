@@ -1,8 +1,8 @@
-"""Text that comes from files, made safe for a terminal: control characters are shown as what they are, not obeyed.
+"""Make text that comes from files safe to print: a terminal shows its control characters and does not obey them.
 
-File names, ids, class names, keys and list lines may hold anything: sequences that move the cursor or recolour what
-stands above, bells, carriage returns that overwrite a line, marks that turn the direction of reading around, halves of
-surrogate pairs that cannot be written at all. `say` and `SafeConsole`, through which all output goes, call this.
+File names, ids, class names, keys and lines of lists may hold anything: sequences that move the cursor or change the
+colours of earlier lines, bells, carriage returns that overwrite a line, marks that reverse the direction of reading,
+halves of surrogate pairs that cannot be encoded. `say` and `SafeConsole`, which print everything, call this module.
 """
 
 import re
@@ -16,7 +16,9 @@ _HIDDEN, _BREAKING = re.compile(f"[{CONTROL}]"), re.compile(f"[{CONTROL}\t\n]")
 
 
 def printable(text: str) -> str:
-    r"""The text with control characters as escapes, those of JSON: ESC is \u001b. Tabs and line feeds stay.
+    r"""`text` with every control character written as JSON's escape, such as \u001b for ESC.
+
+    Tabs and line feeds stay as they are.
 
     >>> printable("a\x1b[31mb")
     'a\\u001b[31mb'
@@ -25,15 +27,19 @@ def printable(text: str) -> str:
 
 
 def in_line(text: str) -> str:
-    """The same for a name or reason that has its place in one line: tabs and line feeds are escaped, too."""
+    r"""As `printable`, for text that must stay on one line: tabs and line feeds are escaped too.
+
+    >>> in_line("two\nlines")
+    'two\\u000alines'
+    """
     return _BREAKING.sub(_escape, text)
 
 
-def _escape(found: re.Match[str]) -> str:
-    return "".join(f"\\u{unit:04x}" for unit in _units(found.group()))
+def _escape(match: re.Match[str]) -> str:
+    return "".join(f"\\u{unit:04x}" for unit in _units(match.group()))
 
 
-def _units(sign: str) -> list[int]:
-    """The UTF-16 units of one sign, as JSON writes it."""
-    code = ord(sign)
+def _units(character: str) -> list[int]:
+    """The UTF-16 code units of one character, as JSON writes it."""
+    code = ord(character)
     return [code] if code < 0x10000 else [0xD800 + (code - 0x10000 >> 10), 0xDC00 + (code & 0x3FF)]

@@ -1,7 +1,7 @@
-"""What is learned: classification into C classes or regression of one score, with the training loss of each.
+"""What is learned: classification into C classes, or regression of one score per sample; and the loss of each.
 
-A regression may learn its scores in another unit than the user's (`Unit`): losses and methods see the learned unit,
-metrics and predictions the user's.
+A regression may learn its scores in another unit than the user's (`Unit`). Losses and methods then work in the unit
+that is learned; metrics and predictions are in the user's unit.
 """
 
 from dataclasses import dataclass, replace
@@ -15,56 +15,73 @@ from mcr_bench.bench.errors import UserError
 
 TargetScale = Literal["standard", "none"]
 TARGET_SCALE = (
-    "regression: the scores that are learned; standard: zero mean and unit variance over the training part (results "
-    "stay in the user's unit), none: as they are"
+    "regression: how scores are learned; standard: with mean 0 and variance 1 over the training part (results stay in "
+    "the user's unit); none: as they are"
 )
 GRID = 2.0**20  # steps per standard deviation: about the precision of float32 arithmetic in a network
-CONSTANT = 1e-12  # spread over size, below which scores differ by the rounding of float64 only
-OFF_MEAN = 1e-6  # deviation over the largest one, above which rounding cannot change its sign
+CONSTANT = 1e-12  # largest deviation over largest score: below it, scores differ only by the rounding of float64
+OFF_MEAN = 1e-6  # deviation over the largest deviation: above it, rounding cannot change the sign
 
 
 @dataclass(frozen=True)
 class Unit:
-    """The unit in which scores are learned: score = mean + size * learned; `size` may be negative."""
+    """The unit in which a regression learns its scores: score = mean + size * learned.
+
+    mean: the score that is learned as 0.
+    size: the difference of scores that is learned as 1; it may be negative.
+    """
 
     mean: float = 0.0
     size: float = 1.0
 
     def learned(self, scores: Tensor) -> Tensor:
-        """The user's scores or predictions as they are learned, float32.
+        """Scores or predictions of any shape in the user's unit -> the same in the learned unit, float32.
 
-        Other units than the user's are rounded to a millionth of a standard deviation: the same data in another unit
-        then gives the same bits, and training by signs of errors (L1) cannot drift apart.
+        In any unit but the user's own, values are rounded to a millionth of a standard deviation. The same data given
+        in two units then has the same bits, so that training with L1, which uses the signs of errors, gives the same.
+
+        >>> Unit(mean=10.0, size=2.0).learned(torch.tensor([8.0, 13.0]))
+        tensor([-1.0000,  1.5000])
         """
         if self == Unit():
             return scores.float()
         return (((scores.double() - self.mean) / self.size * GRID).round() / GRID).float()
 
     def user(self, learned: Tensor) -> Tensor:
-        """What is learned or predicted in the user's unit: float64, or untouched where the units are the same."""
+        """Values of any shape in the learned unit -> the same in the user's unit, float64.
+
+        They are returned unchanged where the two units are the same.
+
+        >>> Unit(mean=10.0, size=2.0).user(torch.tensor([-1.0, 1.5]))
+        tensor([ 8., 13.], dtype=torch.float64)
+        """
         if self == Unit():
             return learned
         return self.mean + self.size * learned.double()
 
     @property
     def notes(self) -> dict[str, float]:
-        """For the record: what turns outputs of kept weights into the user's scores; empty where they are these."""
+        """Mean and size for the record, which convert outputs of kept weights; empty for the user's own unit."""
         return {} if self == Unit() else {"target_mean": self.mean, "target_size": self.size}
 
 
 def standard_unit(scores: Tensor) -> Unit:
-    """The unit of training scores (N,) with mean 0, variance 1 and a positive first score that is not the mean.
+    """The unit in which training scores (N,) have mean 0 and variance 1.
 
-    The sign makes y and -y one problem: a network drawn at random is not symmetric in it. UserError for scores that
-    are all equal.
+    The sign of `size` makes the first score that differs from the mean positive. A network drawn at random is not
+    symmetric in the sign of its target; with this rule y and -y give the same training. UserError for scores that are
+    all equal.
+
+    >>> standard_unit(torch.tensor([3.0, 1.0])), standard_unit(torch.tensor([-3.0, -1.0]))
+    (Unit(mean=2.0, size=1.0), Unit(mean=-2.0, size=-1.0))
     """
     y = scores.double()
     deviation = y - y.mean()
     largest = deviation.abs().max()
     if largest <= CONSTANT * y.abs().max():
         raise UserError(
-            f"all {len(y)} scores of the training part are {float(y[0]):g}: they have no spread to be standardised by, "
-            "and nothing to be learned. Give training samples with different scores."
+            f"all {len(y)} scores of the training part are {float(y[0]):g}: nothing can be learned from them, and they "
+            "cannot be standardised. Give training samples with different scores."
         )
     shares = deviation / largest
     first = shares[int((shares.abs() > OFF_MEAN).int().argmax())]
@@ -73,9 +90,14 @@ def standard_unit(scores: Tensor) -> Unit:
 
 @dataclass(frozen=True)
 class Task:
-    """Classification into `classes` = C (logits (B, C), target (B,) int64) or, with None, regression ((B, 1), (B,)).
+    """What the model learns: the class of a sample, or one score.
 
-    target_scale: the unit that a regression's scores are learned in; `unit` is that of one training part (`fitted`).
+    A classification has logits (B, C) and a target (B,) of int64; a regression has outputs (B, 1) and a target (B,) of
+    floats.
+
+    classes: the number C of classes; None for a regression.
+    target_scale: which unit a regression learns its scores in.
+    unit: that unit, once `fitted` has computed it from a training part.
     """
 
     classes: int | None
@@ -84,37 +106,48 @@ class Task:
 
     @property
     def regression(self) -> bool:
+        """Whether a score is learned, not a class."""
         return self.classes is None
 
     @property
     def outputs(self) -> int:
-        """Width of the logits."""
+        """The number of outputs per sample: C for a classification, 1 for a regression."""
         return self.classes or 1
 
     def fitted(self, train: Tensor) -> "Task":
-        """The task in the unit of the training part's labels (N,); UserError where these are all equal."""
+        """This task with the unit that the labels (N,) of a training part give; UserError if they are all equal."""
         scaled = self.regression and self.target_scale == "standard"
         return replace(self, unit=standard_unit(train)) if scaled else self
 
     def learned(self, labels: Tensor) -> Tensor:
-        """Labels or predictions in the user's unit -> in the learned one; those of classes as they are."""
+        """Labels or predictions of any shape in the user's unit -> in the learned unit; unchanged for classes."""
         return self.unit.learned(labels) if self.regression else labels
 
     def user(self, learned: Tensor) -> Tensor:
-        """The inverse of `learned`: outputs of a network in the user's unit."""
+        """The inverse of `learned`: outputs of any shape -> in the user's unit; unchanged for classes."""
         return self.unit.user(learned) if self.regression else learned
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Mean cross-entropy, or mean absolute error for regression (as the MCR paper trains MOSI and MOSEI).
+        """The training loss of logits (B, C) against a target (B,), a scalar tensor (); both in the learned unit.
 
-        Both in the learned unit.
+        It is the mean cross-entropy, or, for a regression, the mean absolute error of outputs (B, 1), with which the
+        MCR paper (arXiv 2411.07335) trains CMU-MOSI and CMU-MOSEI.
+
+        >>> Task(None).loss(torch.tensor([[1.0], [4.0]]), torch.tensor([1.0, 2.0]))
+        tensor(1.)
         """
         if self.classes is None:
             return F.l1_loss(logits.squeeze(-1), target)
         return F.cross_entropy(logits, target)
 
     def combine(self, members: list[Tensor], rule: str) -> Tensor:
-        """One prediction from several models' logits: log of the mean probability, or the mean of the logits."""
+        """One prediction (B, C) from the logits (B, C) of several models.
+
+        It is the logarithm of their mean probability, or, for a regression or with `rule` = "logits", their mean.
+
+        >>> Task(2).combine([torch.tensor([[0.0, 4.0]]), torch.tensor([[2.0, 0.0]])], "logits")
+        tensor([[1., 2.]])
+        """
         stacked = torch.stack(members)
         if self.classes is None or rule == "logits":
             return stacked.mean(0)

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.settings.declared import setting
+from mcr_bench.bench.settings.declaration import setting
 from mcr_bench.datasets.base import Card, Modality
 from mcr_bench.datasets.cache.opened import Cache
 from mcr_bench.datasets.clips.dataset import Clip, ClipDataset, Field, Recipe, Rule, Scan, Variant
@@ -113,7 +113,7 @@ class SomethingSomething(ClipDataset):
     def rules(self, cache: Cache) -> dict[str, Rule]:
         """`official`: the published validation clips are the test part, because test.json has no labels."""
         named = {name: _labels(cache.lists[f"{name}.txt"]) for name in ("train", "validation")}
-        part = cache.parts_of(_parts(named["train"]) | dict.fromkeys(named["validation"], "test"))
+        part = cache.parts_of(train_and_validation(named["train"]) | dict.fromkeys(named["validation"], "test"))
         return {
             "official": Rule(
                 split="train.json trains, validation.json tests (test.json has no labels)",
@@ -145,7 +145,7 @@ def _labels(table: bytes) -> dict[str, int]:
     return {clip: int(label) for clip, label in rows}
 
 
-def _parts(labels: Mapping[str, int]) -> dict[str, str]:
+def train_and_validation(labels: Mapping[str, int]) -> dict[str, str]:
     """Clip id -> train or val, for all clips of train.json.
 
     A tenth of each class is held out, and at least one clip if the class has two or more. The clips of a partial copy

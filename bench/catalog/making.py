@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcr_bench.bench.catalog import registry
-from mcr_bench.bench.settings.declared import build
+from mcr_bench.bench.settings.declaration import build
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset

@@ -17,7 +17,7 @@ def verb(command: Callable[P, None]) -> Callable[P, None]:
 
     @wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
-        from mcr_bench.bench.core.interrupts import check, remembered, struck
+        from mcr_bench.bench.core.interrupts import check, interrupted, remembered
         from mcr_bench.bench.errors import UserError
 
         with remembered():
@@ -27,7 +27,8 @@ def verb(command: Callable[P, None]) -> Callable[P, None]:
             except typer.Exit:
                 raise
             except (Exception, KeyboardInterrupt) as error:
-                if struck() or isinstance(error, KeyboardInterrupt):  # what a half-imported library says is no news
+                # After Ctrl-C the error may be that of a half-imported library, which would only mislead.
+                if interrupted() or isinstance(error, KeyboardInterrupt):
                     say("\nStopped. What is finished is kept; the same command goes on from here.", err=True)
                     raise typer.Exit(INTERRUPTED) from None
                 if not isinstance(error, UserError):

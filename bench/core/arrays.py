@@ -1,4 +1,4 @@
-"""The type of arrays as they come from files."""
+"""The type of NumPy arrays that are read from files: any element type and any shape."""
 
 from typing import Any
 

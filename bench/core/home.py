@@ -5,5 +5,5 @@ from pathlib import Path
 
 
 def default_home() -> Path:
-    """Where the record and all generated files go: MCR_BENCH_HOME, or `results` in the working folder."""
+    """The folder for the record and all generated files: MCR_BENCH_HOME, or `results` in the working folder."""
     return Path(os.environ.get("MCR_BENCH_HOME") or "results")

@@ -1,8 +1,8 @@
-"""The folder `datasets/` of a checkout is `mcr_bench.datasets`; `import datasets` is somebody else's library.
+"""Keep our folder `datasets/` from being imported as the library `datasets` of the Hugging Face hub.
 
-With the repository root on sys.path (`python -m`, a script in it) Python would find our folder under that name, and
-libraries that look for theirs would believe it installed. A path hook hides it there; the library is found wherever it
-is installed, and where it is not, it is missing.
+With the repository root on sys.path (`python -m`, or a script in the root) `import datasets` would find our folder, and
+libraries that test whether `datasets` is installed would believe that it is. A path hook hides our folder under that
+name. The real library is found if it is installed, and is missing if it is not.
 """
 
 import os
@@ -28,15 +28,15 @@ LOADERS = (
 
 
 class OwnFolders(FileFinder):
-    """Finds every top-level module of the repository root but those that are other libraries' names."""
+    """Finds the top-level modules of the repository root, except those whose names belong to other libraries."""
 
     def find_spec(self, fullname: str, target: object = None) -> ModuleSpec | None:
-        """None for what lies here under another library's name."""
+        """None for a name of another library; otherwise what Python's own finder gives."""
         return None if fullname in FOREIGN else super().find_spec(fullname)
 
 
 def hide_from_others(root: Path) -> None:
-    """Take the foreign names out of what Python finds in `root`, for this process; again changes nothing."""
+    """Hide other libraries' names in the folder `root` from imports of this process. A second call changes nothing."""
 
     def hook(path: str) -> OwnFolders:
         if not os.path.isdir(path or ".") or not os.path.samefile(path or ".", root):

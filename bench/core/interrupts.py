@@ -1,4 +1,4 @@
-"""Ctrl-C that cannot get lost: held back while processes start, known even where a library has swallowed it."""
+"""Ctrl-C that cannot get lost: it is delayed while processes start, and noticed even where a library swallows it."""
 
 import signal
 import threading
@@ -9,21 +9,22 @@ from types import FrameType
 
 
 class _Remembering:
-    """A handler that raises KeyboardInterrupt as Python's own does, and knows afterwards that it has."""
+    """A signal handler that raises KeyboardInterrupt, as Python's own does, and records that it was called."""
 
     def __init__(self) -> None:
-        self.struck = False
+        self.called = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        self.struck = True
+        self.called = True
         signal.default_int_handler(number, frame)
 
 
 @contextmanager
 def remembered() -> Iterator[None]:
-    """Inside, `struck` and `check` know of every Ctrl-C: some libraries swallow it while they are imported.
+    """Inside the block, `interrupted` and `check` know of every Ctrl-C, even one that a library has swallowed.
 
-    Without effect where SIGINT is ignored, as in a shell's background, or handled by somebody else.
+    Some libraries do so while they are imported. The block has no effect where SIGINT is ignored, as for a background
+    job of a shell, or where the program has another handler for it.
     """
     if not _in_main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
@@ -35,39 +36,39 @@ def remembered() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def struck() -> bool:
-    """Whether there was a Ctrl-C since `remembered` was entered."""
+def interrupted() -> bool:
+    """Whether Ctrl-C was pressed since `remembered` was entered."""
     handler = signal.getsignal(signal.SIGINT)
-    return isinstance(handler, _Remembering) and handler.struck
+    return isinstance(handler, _Remembering) and handler.called
 
 
 def check() -> None:
-    """KeyboardInterrupt if there was one before, which somebody has swallowed."""
-    if struck():
+    """Raise KeyboardInterrupt if Ctrl-C was pressed since `remembered` was entered and a library has swallowed it."""
+    if interrupted():
         raise KeyboardInterrupt
 
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Ctrl-C inside strikes when the block has ended; processes that start inside are deaf to it from the beginning."""
+    """Delay Ctrl-C until the block has ended. Processes that start inside ignore Ctrl-C from their beginning."""
     if not _in_main_thread():
         yield
         return
     resource_tracker.ensure_running()  # started later, by the first process, it would unblock the signal
-    noted: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: noted.append(number))  # other threads still take it
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))  # other threads can still get it
     try:
         with blocked():
             yield
     finally:
         signal.signal(signal.SIGINT, before)
-        if noted:
+        if pressed:
             signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager
 def blocked() -> Iterator[None]:
-    """A process that starts inside is deaf to Ctrl-C, which its parent answers."""
+    """A process that starts inside the block ignores Ctrl-C: its parent decides what happens to it."""
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -76,5 +77,5 @@ def blocked() -> Iterator[None]:
 
 
 def _in_main_thread() -> bool:
-    """Handlers can be set there only."""
+    """Python can set signal handlers in the main thread only."""
     return threading.current_thread() is threading.main_thread()

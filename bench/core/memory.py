@@ -1,4 +1,4 @@
-"""Peak memory of one run: of the device on a GPU, of the process on a CPU."""
+"""Peak memory of one run: of the GPU that it trains on, or of the process where it trains on the CPU."""
 
 import resource
 import sys
@@ -11,9 +11,10 @@ from mcr_bench.bench.core import device as devices
 
 
 def reset_peak(device: torch.device) -> None:
-    """Start counting anew, where the system can (Linux, CUDA); elsewhere the peak is the process's.
+    """Reset the peak that `peak_mib` reads, on Linux and on GPUs.
 
-    A GPU must be made ready first (`core.device.ready`).
+    On other systems the peak remains that of the process's whole life. A GPU must have been made ready before
+    (`core.device.ready`).
     """
     if device.type == "cuda":
         devices.reset_peak(device)
@@ -23,7 +24,7 @@ def reset_peak(device: torch.device) -> None:
 
 
 def peak_mib(device: torch.device) -> float:
-    """Peak since `reset_peak`, in MiB."""
+    """The peak memory since `reset_peak`, in MiB (2**20 bytes)."""
     if device.type == "cuda":
         return devices.peak_bytes(device) / 2**20
     status = Path("/proc/self/status")

@@ -1,7 +1,7 @@
-"""What code of a user may change in a process by being imported, and how it is put back.
+"""Undo what a user's file changes in the process that imports it.
 
-The command imports users' methods to plan with them, and its workers inherit folder, environment and path from it:
-what one file changes there must not reach the runs of another method.
+The command imports users' methods to plan with them, and its workers inherit its working folder, environment and
+sys.path. What one file changes there must not affect the runs of another method.
 """
 
 import os
@@ -18,8 +18,10 @@ import torch
 
 @contextmanager
 def process_state_kept() -> Iterator[None]:
-    """Inside, anything may happen to folder, environment, path, random states and torch's switches; afterwards they
-    are as they were. Functions and classes that were replaced stay so.
+    """After the block the process has the state that it had before.
+
+    Restored are the working folder, environment variables, sys.path, warning filters, the random states of Python,
+    NumPy and torch, and torch's switches. Functions and classes that code inside has replaced are not restored.
     """
     folder, environment, path = os.getcwd(), dict(os.environ), list(sys.path)
     filters = list(warnings.filters)
@@ -29,7 +31,7 @@ def process_state_kept() -> Iterator[None]:
         yield
     finally:
         os.chdir(folder)
-        _put_back(environment)
+        _restore(environment)
         sys.path[:] = path
         warnings.filters[:] = filters  # type: ignore[index]
         random.setstate(draws[0])
@@ -40,7 +42,7 @@ def process_state_kept() -> Iterator[None]:
                 setter(before)
 
 
-def _put_back(environment: dict[str, str]) -> None:
+def _restore(environment: dict[str, str]) -> None:
     for name in set(os.environ) - set(environment):
         del os.environ[name]
     for name, value in environment.items():
@@ -49,7 +51,7 @@ def _put_back(environment: dict[str, str]) -> None:
 
 
 def _switches() -> list[tuple[Callable[..., object], object]]:
-    """Every switch of torch's that is not a random state: what sets it, and what it is set to."""
+    """Torch's global switches: for each, the function that sets it and its present value."""
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     return [
         (torch.set_default_dtype, torch.get_default_dtype()),

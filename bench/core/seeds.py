@@ -1,7 +1,9 @@
 """Named random streams: the same seed gives every method the same initial weights and the same batches.
 
-A draw is a pure function of (seed, stream, names): nothing is consumed, so a resumed run needs no generator state
-and a method that draws more, or less, shifts nobody else's draws. Streams: init, batches, augment, method, data.
+A draw is a pure function of (seed, stream, names). No generator is used twice, so a resumed run needs no generator
+state, and a method that draws more or fewer numbers does not change the draws of another one. Streams: init (initial
+weights), batches (their order), augment (random changes of inputs), method (draws of the method itself) and data
+(generated samples).
 """
 
 import hashlib
@@ -19,7 +21,13 @@ STREAMS = ("init", "batches", "augment", "method", "data")
 
 
 def stream_seed(seed: int, stream: str, *names: object) -> int:
-    """A 63-bit seed for one named draw of `stream`; raises ValueError for a stream that does not exist."""
+    """The 63-bit seed of one named draw of `stream`. ValueError for an unknown stream.
+
+    >>> stream_seed(0, "init", "encoders.audio") == stream_seed(0, "init", "encoders.audio")
+    True
+    >>> stream_seed(0, "init", "encoders.audio") == stream_seed(0, "init", "encoders.video")
+    False
+    """
     if stream not in STREAMS:
         raise ValueError(f"unknown stream '{stream}'; streams are {', '.join(STREAMS)}")
     text = "\x1f".join([str(seed), stream, *map(str, names)])
@@ -27,14 +35,15 @@ def stream_seed(seed: int, stream: str, *names: object) -> int:
 
 
 def generator(seed: int, stream: str, *names: object, device: torch.device | str = "cpu") -> torch.Generator:
-    """A fresh generator for one named draw."""
+    """A new generator on `device`, seeded for one named draw."""
     return torch.Generator(device=device).manual_seed(stream_seed(seed, stream, *names))
 
 
 def reseed(device: torch.device, seed: int, stream: str, *names: object) -> None:
-    """Let torch's default generators of the CPU and of `device` follow a named draw.
+    """Seed torch's default generators of the CPU and of `device` for a named draw.
 
-    The same draws as `torch.manual_seed`, which also formats the call stack for every absent kind of accelerator.
+    They then draw what they draw after `torch.manual_seed`. That function is not used because it formats the call stack
+    once for every kind of accelerator that is not available, which takes time in every step.
     """
     value = stream_seed(seed, stream, *names)
     torch.default_generator.manual_seed(value)
@@ -42,7 +51,7 @@ def reseed(device: torch.device, seed: int, stream: str, *names: object) -> None
 
 
 def reseed_libraries(seed: int, stream: str, *names: object) -> None:
-    """Let Python's and NumPy's default generators, which a user's method may draw from, follow a named draw."""
+    """Seed Python's and NumPy's default generators, which a user's method may draw from, for a named draw."""
     value = stream_seed(seed, stream, *names)
     random.seed(value)
     np.random.seed(value % 2**32)
@@ -50,7 +59,7 @@ def reseed_libraries(seed: int, stream: str, *names: object) -> None:
 
 @contextmanager
 def seeded(seed: int, stream: str, *names: object) -> Iterator[None]:
-    """Inside, torch's CPU default generator follows the named stream; outside, it is as it was."""
+    """Inside the block torch's default CPU generator is seeded for a named draw; afterwards it has its old state."""
     state = torch.get_rng_state()
     torch.default_generator.manual_seed(stream_seed(seed, stream, *names))
     try:
@@ -60,11 +69,17 @@ def seeded(seed: int, stream: str, *names: object) -> Iterator[None]:
 
 
 def initialise(model: nn.Module, seed: int) -> None:
-    """Draw every parameter anew, module by module, keyed by the module's qualified name.
+    """Draw the initial values of every parameter, module by module, keyed by the module's qualified name.
 
-    The draws depend neither on the order in which modules were made nor on which other modules there are: methods
+    The draws depend neither on the order in which modules were made nor on the other modules of the model, so methods
     that share a module start from the same weights. Every module that owns parameters must have `reset_parameters`,
-    or lie in a module with `draw_all()`, which draws or loads all that is in it at once.
+    or lie inside a module that has `draw_all()`, which draws or loads all parameters in it. TypeError otherwise.
+
+    >>> first, second = nn.Linear(2, 3), nn.Linear(2, 3)
+    >>> initialise(first, seed=5)
+    >>> initialise(second, seed=5)
+    >>> torch.equal(first.weight, second.weight)
+    True
     """
     drawn: list[str] = []
     for name, module in model.named_modules():

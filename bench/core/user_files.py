@@ -1,7 +1,8 @@
-"""Python files of the user: imported under a name of their own, with the modules that lie beside them.
+"""Import Python files of the user, with the modules that lie beside them, under names of their own.
 
-A module beside the file is found while the file is imported, before any installed one of that name, and is forgotten
-afterwards: two files may each have a `helper.py`, and neither sees the other's.
+While a user's file is imported, a module in its folder is found before any installed module of the same name. After
+the import such modules are removed from sys.modules: two files in two folders may each have a `helper.py`, and neither
+gets the other's.
 """
 
 import hashlib
@@ -20,23 +21,23 @@ _beside: dict[str, tuple[ModuleType, ...]] = {}
 
 
 def import_file(path: Path) -> ModuleType:
-    """The module in `path`, run anew; what it raises passes through."""
+    """Import the file at `path`, also if it was imported before. An error that the file raises passes through."""
     name = f"{PREFIX}{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    with _folder_of(path) as found:
+    with _folder_of(path) as helpers:
         spec.loader.exec_module(module)
-    for helper in found:
+    for helper in helpers:
         _rename(helper, f"{name}.{helper.__name__}")
-    _beside[name] = tuple(found)
+    _beside[name] = tuple(helpers)
     return module
 
 
 def _rename(helper: ModuleType, name: str) -> None:
-    """Its classes are looked up by their module's name when their annotations are read."""
+    """Give a helper and its classes the name `name`: annotations of a class are read in the module that it names."""
     for value in vars(helper).values():
         if isinstance(value, type) and value.__module__ == helper.__name__:
             value.__module__ = name
@@ -44,24 +45,24 @@ def _rename(helper: ModuleType, name: str) -> None:
 
 
 def modules_beside(module: ModuleType) -> tuple[ModuleType, ...]:
-    """The modules from beside a user's file that its import has brought along; none for other modules."""
+    """The modules in the folder of a user's file that its import has imported; none for modules of packages."""
     return _beside.get(module.__name__, ())
 
 
 def is_of_a_file(cls: type) -> bool:
-    """Whether a class comes from a user's file, not from a package."""
+    """Whether a class is defined in a user's file, not in a package."""
     return cls.__module__.startswith(PREFIX)
 
 
 def relative_import(error: BaseException) -> str:
-    """What to do about a relative import, as a user's file is in no package; '' for other errors."""
+    """The remedy for a relative import, which a file outside any package cannot make; '' for other errors."""
     if "no known parent package" not in str(error):
         return ""
-    return ". Write `import helper` or `from helper import ...`, without the dot, for a file beside it"
+    return ". To import a file of the same folder write `import helper` or `from helper import ...`, without the dot"
 
 
 def late_import(error: BaseException) -> str:
-    """What to do about a module beside a user's file that is imported only when a hook runs; '' for other errors."""
+    """The remedy for a module beside a user's file that is imported only when a hook runs; '' for other errors."""
     if not isinstance(error, ModuleNotFoundError) or not error.name:
         return ""
     top = error.name.partition(".")[0]
@@ -69,43 +70,58 @@ def late_import(error: BaseException) -> str:
         file = Path(frame.f_code.co_filename).resolve()
         beside = (file.parent / f"{top}.py").is_file() or (file.parent / top / "__init__.py").is_file()
         if beside and str(frame.f_globals.get("__name__", "")).startswith(PREFIX):
-            return f". Import {top} at the top of {file}: modules beside it are found while it is imported"
+            return f". Import {top} at the top of {file}: modules of its folder are found only while it is imported"
     return ""
 
 
 class _Beside(MetaPathFinder):
-    """Finds the top-level modules of one folder, but for names of the standard library."""
+    """Finds the top-level modules of one folder, except those with a name of the standard library.
+
+    given: the names of the modules that it has found.
+
+    A folder without an `__init__.py` is a package of its own only where no installed one has its name, as in Python.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.given: set[str] = set()
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if path is not None or fullname in sys.stdlib_module_names:
             return None
-        return PathFinder.find_spec(fullname, [str(self.folder)], target)
+        spec = PathFinder.find_spec(fullname, [str(self.folder)], target)
+        if spec is None or (spec.loader is None and _is_installed(fullname)):
+            return None
+        self.given.add(fullname)
+        return spec
 
     def names(self) -> set[str]:
-        """Of all that lies in the folder and could be imported."""
+        """The names of all modules and packages of the folder."""
         files = {entry.stem for entry in self.folder.glob("*.py")}
         return files | {entry.parent.name for entry in self.folder.glob("*/__init__.py")}
 
 
 @contextmanager
 def _folder_of(path: Path) -> Iterator[list[ModuleType]]:
-    """Modules beside `path` can be imported inside; the list is filled with them at the end."""
-    finder, found = _Beside(path.resolve().parent), list[ModuleType]()
+    """Inside the block modules of the folder of `path` can be imported; at its end the list holds those that were."""
+    finder, helpers = _Beside(path.resolve().parent), list[ModuleType]()
     own = finder.names() - sys.stdlib_module_names
     hidden = _taken({name for name in sys.modules if name.partition(".")[0] in own and not _is_ours(name)})
     sys.meta_path.insert(0, finder)
     try:
-        yield found
+        yield helpers
     finally:
         sys.meta_path.remove(finder)
-        brought = _taken({n for n in sys.modules if n.partition(".")[0] in own and not _is_ours(n)})
+        brought = _taken({n for n in sys.modules if n.partition(".")[0] in own | finder.given and not _is_ours(n)})
         sys.modules.update(hidden)
-        found += [brought[name] for name in sorted(brought)]
+        helpers += [brought[name] for name in sorted(brought)]
+
+
+def _is_installed(name: str) -> bool:
+    spec = PathFinder.find_spec(name)
+    return spec is not None and spec.loader is not None
 
 
 def _taken(names: set[str]) -> dict[str, ModuleType]:

@@ -7,11 +7,17 @@ from torch import Tensor
 
 @dataclass
 class Evaluation:
-    """Predictions on a part of the data, in its order, float32; target: (N,) the labels, in the user's unit.
+    """Predictions and metrics on the N samples of a part of the data, in the order of the part.
 
-    Predictions of a regression are in the user's unit too, float64 where another one is learned. modality_logits:
-    modality -> (N, C), from own heads or probes; split_logits: the same of an additive fusion head. missing: metric ->
-    why there is none; the logits that it was to be computed from are left out too.
+    Predictions are float32. Those of a regression are in the user's unit, and float64 where another unit is learned.
+
+    logits: the method's prediction, (N, C); (N, 1) for a regression.
+    features: modality -> what its encoder gives, (N, d).
+    modality_logits: modality -> the prediction (N, C) from it alone, by its own head or a probe head.
+    split_logits: modality -> its share (N, C) of the logits of an additive fusion head; None for other heads.
+    target: the labels, (N,), in the user's unit.
+    metrics: name -> value.
+    missing: metric -> why it is missing; the logits that it would be computed from are left out as well.
     """
 
     logits: Tensor

@@ -18,9 +18,20 @@ from mcr_bench.datasets.base import Split
 
 @dataclass
 class Fit:
-    """One training. `epoch` and `step` (over the whole run) count from 1; `dependencies` are state dicts of models.
+    """One training run as its method sees it. The test part is not in it.
 
-    A method sees the training and validation parts only.
+    model: the model that is trained.
+    task: what is learned, with the loss.
+    settings: epochs, batch size, optimiser and the other settings of training.
+    train: the training part, with targets in the learned unit.
+    val: the validation part.
+    seed: the run's seed; draws come from `generator`.
+    device: where model and data are.
+    dependencies: the best weights of the runs that `Method.requires` names, in its order, as state dicts.
+    epoch: the present epoch, from 1.
+    step: the present training step, from 1, counted over the whole run.
+    optimizer: the optimiser; it is made after `on_fit_start`.
+    meters: this epoch's means, to which `log` adds.
     """
 
     model: MultimodalModel
@@ -37,23 +48,33 @@ class Fit:
     meters: Meters = field(default_factory=Meters)
 
     def generator(self, *names: object, device: torch.device | str = "cpu") -> torch.Generator:
-        """A generator of the `method` stream for this step, keyed by `names` (name the modality where there is one)."""
+        """A generator for draws of this step, one for each combination of names.
+
+        Give the modality's name for a draw that belongs to one, so that it does not depend on the modalities' order.
+        """
         return seeds.generator(self.seed, "method", self.epoch, self.step, *names, device=device)
 
     def log(self, name: str, value: Tensor | float) -> None:
-        """Add to this epoch's mean of `name`, e.g. `coefficient/audio`; never waits for the device."""
+        """Add a number, or a tensor (), to this epoch's mean of `name`, such as `coefficient/audio`.
+
+        This does not wait for the device.
+        """
         self.meters.add(name, value)
 
     def autocast(self) -> AbstractContextManager[object]:
-        """bf16 autocast where the run asks for it."""
+        """A block that runs under torch's autocast to bfloat16 if `precision` is bf16."""
         enabled = self.settings.precision == "bf16"
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
 
     def zero_grad(self) -> None:
+        """Remove all gradients."""
         self.optimizer.zero_grad(set_to_none=True)
 
     def scale(self, parameters: Iterable[torch.nn.Parameter], coefficient: Tensor | float, name: str) -> None:
-        """Multiply gradients by `coefficient`, logged as `coefficient/name`; RuntimeError if there is no gradient."""
+        """Multiply the gradients of parameters by `coefficient`, a number or a tensor (), and log it.
+
+        It is logged as `coefficient/NAME`. RuntimeError if no parameter has a gradient.
+        """
         gradients = [p.grad for p in parameters if p.grad is not None]
         if not gradients:
             raise RuntimeError(f"no gradient to scale for '{name}': the method would silently do nothing")
@@ -61,7 +82,7 @@ class Fit:
         self.log(f"coefficient/{name}", coefficient)
 
     def update(self, losses: dict[str, Tensor]) -> None:
-        """Log the losses and gradients, clip, and step the optimiser."""
+        """Log the losses, each a tensor (), and gradient norms; clip the gradients; make a step of the optimiser."""
         for name, loss in losses.items():
             self.log(f"loss/{name}", loss)
         self.meters.gradients(self.model)

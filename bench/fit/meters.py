@@ -1,4 +1,4 @@
-"""Means over an epoch, kept on the device: losses, coefficients, gradient norms, encoder passes."""
+"""Means over an epoch, which are kept on the device: losses, coefficients, gradient norms, encoder passes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,14 @@ from mcr_bench.bench.models.multimodal import MultimodalModel
 
 
 class Meters:
-    """Running means by name. Gradient norms and encoder passes are taken on a few steps per epoch only (`watching`)."""
+    """Means by name. Gradient norms and encoder passes are measured on a few steps per epoch only (`watching`).
+
+    >>> meters = Meters()
+    >>> meters.add("loss/fused", 2.0)
+    >>> meters.add("loss/fused", 4.0)
+    >>> meters.means()
+    {'loss/fused': 3.0}
+    """
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor | float] = {}
@@ -17,19 +24,20 @@ class Meters:
         self._watching = False
 
     def add(self, name: str, value: Tensor | float) -> None:
+        """Add a number, or a tensor (), to the mean of `name`; this does not wait for the device."""
         value = value.detach() if isinstance(value, Tensor) else value
         self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._counts[name] = self._counts.get(name, 0) + 1
 
     def means(self) -> dict[str, float]:
-        """The means since the last call; this is where the device is waited for."""
-        found = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        """The means of what was added since the last call. This waits for the device."""
+        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         self._sums.clear()
         self._counts.clear()
-        return found
+        return means
 
     def gradients(self, model: MultimodalModel) -> None:
-        """Norm of each modality's encoder gradient as the optimiser will see it (before clipping), if watching."""
+        """Add the norm of every modality's encoder gradient, before clipping; nothing outside `watching`."""
         if not self._watching:
             return
         for m in model.modalities:
@@ -39,7 +47,10 @@ class Meters:
 
     @contextmanager
     def watching(self, model: MultimodalModel, batch_size: int) -> Iterator[None]:
-        """Inside, gradient norms are logged and encoder passes counted, in samples / (batch size x modalities)."""
+        """Inside the block gradient norms are measured and encoder passes are counted.
+
+        One pass of all samples of a batch through all encoders counts as 1.
+        """
         passes = {"forward": 0.0, "backward": 0.0}
         share = 1.0 / (batch_size * len(model.encoders))
 

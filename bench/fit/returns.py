@@ -1,7 +1,7 @@
-"""What a method's hooks give back, checked where they are called, so that a slip is told as what it is."""
+"""Check what the hooks of a method return, where they are called, so that an error names the hook and the remedy."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -13,11 +13,16 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.multimodal import Outputs
 
 T = TypeVar("T")
+Groups = list[dict[str, Any]]  # parameter groups as torch's optimisers take them
+State = dict[str, Any]  # tensors and plain values that a checkpoint keeps
 SHORTEST = 'return {"fused": loss}'
 
 
-def checked_losses(method: object, losses: Any) -> dict[str, Tensor]:
-    """`losses` as `loss` should return them: named scalars, one of which at least depends on the model."""
+def checked_losses(method: object, losses: object) -> dict[str, Tensor]:
+    """The terms that `loss` returned, each a tensor of one number. UserError for anything else.
+
+    At least one of them must depend on the model.
+    """
     if not isinstance(losses, dict):
         raise _wrong(method, "loss", losses, f"a dict of named terms: {SHORTEST}")
     if not losses:
@@ -26,26 +31,26 @@ def checked_losses(method: object, losses: Any) -> dict[str, Tensor]:
         _check_term(method, name, term)
     if not any(term.requires_grad for term in losses.values()):
         raise UserError(
-            f"{_place(method, 'loss')}: no term of {', '.join(losses)} depends on the model, so nothing would be "
-            "learned. Leave out detach(), torch.no_grad() and operations without a gradient, such as argmax."
+            f"{_place(method, 'loss')}: none of the terms {', '.join(losses)} depends on the model, so nothing would "
+            "be learned. Leave out detach(), torch.no_grad() and operations without a gradient, such as argmax."
         )
     return losses
 
 
-def _check_term(method: object, name: Any, term: Any) -> None:
+def _check_term(method: object, name: object, term: object) -> None:
     where = f"{_place(method, 'loss')}: the term {name!r}"
     if not isinstance(name, str):
-        raise UserError(f"{where} has no name. Keys are text: {SHORTEST}.")
+        raise UserError(f"{where} has a name that is not text. Give text as the key of every term: {SHORTEST}.")
     if not isinstance(term, Tensor):
         raise UserError(
-            f"{where} is {_what(term)}, not a tensor: it has no gradient. Leave out .item(), float() and numpy."
+            f"{where} is {_what(term)}, not a tensor, so it has no gradient. Leave out .item(), float() and numpy."
         )
     if term.numel() != 1:
-        raise UserError(f"{where} has shape {tuple(term.shape)}, not one number. Average it: .mean().")
+        raise UserError(f"{where} has shape {tuple(term.shape)}; it must be one number. Average it: .mean().")
 
 
-def checked_outputs(method: object, hook: str, outputs: Any, count: int, width: int) -> Outputs:
-    """`outputs` as `forward` and `predict` should return them: Outputs with logits (count, width)."""
+def checked_outputs(method: object, hook: str, outputs: object, count: int, width: int) -> Outputs:
+    """The Outputs that `forward` or `predict` returned, with logits (count, width). UserError for anything else."""
     if not isinstance(outputs, Outputs):
         raise _wrong(
             method,
@@ -53,27 +58,31 @@ def checked_outputs(method: object, hook: str, outputs: Any, count: int, width: 
             outputs,
             f"Outputs. To change its logits: dataclasses.replace(super().{hook}(...), logits=logits)",
         )
-    found = tuple(outputs.logits.shape) if isinstance(outputs.logits, Tensor) else _what(outputs.logits)
-    if found != (count, width):
-        raise UserError(f"{_place(method, hook)}: logits are {found}, needed: a tensor of shape {(count, width)}.")
+    if not isinstance(outputs.logits, Tensor) or tuple(outputs.logits.shape) != (count, width):
+        raise UserError(
+            f"{_place(method, hook)}: the logits are {_what(outputs.logits)}. Return a tensor of shape "
+            f"{(count, width)}: one row per sample and one column per output."
+        )
     return outputs
 
 
-def checked_groups(method: object, groups: Any) -> list[dict[str, Any]]:
-    """`groups` as `parameter_groups` should return them."""
+def checked_groups(method: object, groups: object) -> Groups:
+    """The parameter groups that `parameter_groups` returned, each with a list of `params`. UserError otherwise."""
     wanted = 'a list of dicts: [{"params": [p for p in model.parameters() if p.requires_grad]}]'
     if not isinstance(groups, list):
         raise _wrong(method, "parameter_groups", groups, wanted)
     for group in groups:
         if not isinstance(group, dict) or "params" not in group:
-            raise _wrong(method, "parameter_groups", group, wanted, "holds")
-    if not any(list(group["params"]) for group in _listed(groups)):
-        raise UserError(f"{_place(method, 'parameter_groups')}: no parameter at all. Return {wanted}.")
+            raise _wrong(method, "parameter_groups", group, wanted, "returned a list with")
+        if not isinstance(group["params"], Iterable):
+            raise _wrong(method, "parameter_groups", group["params"], wanted, "returned a group whose params are")
+    if not any(group["params"] for group in _listed(groups)):
+        raise UserError(f"{_place(method, 'parameter_groups')} returned no parameter. Return {wanted}.")
     return groups
 
 
-def _listed(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Generators of parameters are listed in place: looking at them would use them up."""
+def _listed(groups: Groups) -> Groups:
+    """The groups with every generator of parameters replaced by a list, as a generator can be read only once."""
     for group in groups:
         params = group["params"]
         group["params"] = [params] if isinstance(params, Tensor) else list(params)
@@ -81,39 +90,39 @@ def _listed(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def call_in_place(method: object, hook: str, *arguments: object) -> None:
-    """A hook that changes things in place: what it returns would be thrown away, so it must be nothing."""
-    found = getattr(method, hook)(*arguments)
-    if found is not None:
-        raise _wrong(method, hook, found, "nothing: change the model in place (model.fusion = ...)")
+    """Call a hook that changes its arguments in place. UserError if it returns a value, which would be ignored."""
+    returned = getattr(method, hook)(*arguments)
+    if returned is not None:
+        raise _wrong(method, hook, returned, "nothing: change the model in place (model.fusion = ...)")
 
 
-def checked_state(method: object, state: Any) -> dict[str, Any]:
-    """`state` as `state_dict` should return it."""
+def checked_state(method: object, state: object) -> State:
+    """The dict that `state_dict` returned. UserError for anything else."""
     if not isinstance(state, dict):
         raise _wrong(method, "state_dict", state, "a dict of tensors and plain values")
     return state
 
 
-def checked_reason(method: object, reason: Any) -> str | None:
-    """`reason` as `skip` should return it: any text is a reason, and None says that the method can run."""
+def checked_reason(method: object, reason: object) -> str | None:
+    """The reason that `skip` returned, or None if the method can run. UserError for anything else."""
     if reason is not None and not (isinstance(reason, str) and reason):
         raise _wrong(method, "skip", reason, "the reason as text, or None where the method can run")
     return reason
 
 
-def checked_list(method: object, hook: str, found: Any, kind: type[T], example: str) -> list[T]:
-    """`found` as a hook should return it that gives a list of `kind`."""
-    if not isinstance(found, list):
-        raise _wrong(method, hook, found, f"a list: {example}")
-    for item in found:
+def checked_list(method: object, hook: str, items: object, kind: type[T], example: str) -> list[T]:
+    """The list of `kind` that `hook` returned. UserError, with an example, for anything else."""
+    if not isinstance(items, list):
+        raise _wrong(method, hook, items, f"a list: {example}")
+    for item in items:
         if not isinstance(item, kind):
-            raise _wrong(method, hook, item, f"a list: {example}", "holds")
-    return found
+            raise _wrong(method, hook, item, f"a list: {example}", "returned a list with")
+    return items
 
 
 @contextmanager
 def asking(method: object, hook: str) -> Iterator[None]:
-    """A hook of a user's file that is called while planning: what it raises is told as its error, with its line."""
+    """Inside the block a hook is called while planning. An error in a user's file becomes a UserError with its line."""
     try:
         yield
     except UserError:
@@ -136,26 +145,27 @@ def _class(method: object) -> type:
 
 
 def _place(method: object, hook: str) -> str:
-    """`half-loss: loss() (line 12 of my_method.py)`, the line where it is known."""
+    """The name of a hook for errors: `half-loss: loss() (line 12 of my_method.py)`, the line where it is known."""
     cls = _class(method)
     return f"{getattr(cls, 'name', cls.__name__)}: {hook}(){_defined(getattr(cls, hook, None))}"
 
 
-def _defined(hook: Callable[..., Any] | None) -> str:
+def _defined(hook: object) -> str:
     code = getattr(inspect.unwrap(hook), "__code__", None) if callable(hook) else None
     return f" (line {code.co_firstlineno} of {code.co_filename})" if code is not None else ""
 
 
-def _wrong(method: object, hook: str, found: Any, wanted: str, verb: str = "returned") -> UserError:
-    return UserError(f"{_place(method, hook)} {verb} {_what(found)}. Return {wanted}.")
+def _wrong(method: object, hook: str, value: object, wanted: str, verb: str = "returned") -> UserError:
+    return UserError(f"{_place(method, hook)} {verb} {_what(value)}. Return {wanted}.")
 
 
-def _what(found: Any) -> str:
-    if found is None:
+def _what(value: object) -> str:
+    """A value of the wrong kind in words, for errors."""
+    if value is None:
         return "None (is a `return` missing?)"
-    if isinstance(found, Tensor):
-        return f"a tensor {tuple(found.shape)}"
-    if isinstance(found, torch.nn.Module):
-        return f"a module ({type(found).__name__})"
-    article = "an" if type(found).__name__[0] in "aeiou" else "a"
-    return f"{article} {type(found).__name__}"
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, torch.nn.Module):
+        return f"a module ({type(value).__name__})"
+    article = "an" if type(value).__name__[0] in "aeiou" else "a"
+    return f"{article} {type(value).__name__}"

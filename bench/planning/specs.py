@@ -9,7 +9,7 @@ import torch
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.resolve import Resolved, concerns, resolve_run
-from mcr_bench.bench.core.digest import source_digest
+from mcr_bench.bench.core.behaviour import behaviour_digest
 from mcr_bench.bench.fit.returns import asking, checked_list, checked_reason
 from mcr_bench.bench.models.backbones.make import OF_WEIGHTS, PRETRAINED
 from mcr_bench.bench.models.backbones.weights import pinned
@@ -18,7 +18,7 @@ from mcr_bench.bench.models.build import build_model, encoder_kind
 from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.problem.metrics import TOTAL_LOSS, higher_is_better
 from mcr_bench.bench.runs.spec import RunSpec
-from mcr_bench.bench.settings.declared import build
+from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings
 from mcr_bench.methods.base import Requirement
 
@@ -119,7 +119,7 @@ def _pattern(
     names = {cls.name, *(r.method for r in requirements)}
     spec = RunSpec(
         method=cls.name,
-        method_digest=source_digest(cls),
+        method_digest=behaviour_digest(cls),
         settings=resolved.method,
         adapter=type(scene.data).name,
         data_settings=scene.data.acting(scene.dials),

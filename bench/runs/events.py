@@ -1,4 +1,4 @@
-"""What the parent gives a worker (Job), what comes back (events), and who may watch (Observer)."""
+"""What a worker gets (Job), what it sends back (events), and who is informed of it (Observer)."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 class Job:
     """One run as a worker gets it.
 
-    folder: the run's own, kept until the run is finished; checkpoints, `predictions.parquet` and `log.txt` lie there.
-    weights: key of a dependency -> file of its best weights. weights_out: where this run's best weights go.
+    spec: the run to train.
+    device: where to train it: `cpu` or `cuda:N`.
+    folder: the run's own folder, with its checkpoints, `predictions.parquet` and `log.txt`, until it is finished.
+    weights: the key of a run that this one starts from -> the file of that run's best weights.
+    weights_out: the file for this run's best weights.
     """
 
     spec: "RunSpec"
@@ -24,17 +27,25 @@ class Job:
 
     @property
     def predictions(self) -> Path:
+        """The file of the run's predictions."""
         return self.folder / "predictions.parquet"
 
     @property
     def log(self) -> Path:
-        """What the worker printed while it had this run."""
+        """The file of what the worker printed while it trained this run."""
         return self.folder / "log.txt"
 
 
 @dataclass(frozen=True)
 class EpochDone:
-    """Epoch `epoch` (from 1) of at most `epochs` has ended at `when` (unix seconds)."""
+    """An epoch of a run has ended.
+
+    key: the run's key.
+    epoch: the number of the epoch, from 1.
+    epochs: the largest number of epochs of the run.
+    metrics: the epoch's values by name, such as `val/accuracy`.
+    when: the time of its end, in seconds since 1970.
+    """
 
     key: str
     epoch: int
@@ -45,7 +56,13 @@ class EpochDone:
 
 @dataclass(frozen=True)
 class RunDone:
-    """The run is trained and tested. `seconds`: training time over all resumptions; `tags`: device, versions."""
+    """A run has been trained and tested.
+
+    key: the run's key.
+    metrics: its final values by name, such as `test/accuracy`.
+    seconds: the time that its training took, without interruptions.
+    tags: texts about the run for the record, such as the GPU's name.
+    """
 
     key: str
     metrics: dict[str, float]
@@ -55,9 +72,11 @@ class RunDone:
 
 @dataclass(frozen=True)
 class RunFailed:
-    """The run ended with an error. traceback: of a UserError, its words alone; reason: type and text of the error.
+    """A run has ended with an error.
 
-    Without a reason it is what the traceback ends with.
+    key: the run's key.
+    traceback: the error's traceback; of a UserError its text alone.
+    reason: the type and text of the error; where it is empty, they are read from the end of the traceback.
     """
 
     key: str
@@ -70,7 +89,12 @@ Event = EpochDone | RunDone | RunFailed
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that failed: why, in a line, and the file with what its worker printed."""
+    """A run that failed.
+
+    spec: the run.
+    reason: why it failed, in one line.
+    log: the file of what its worker printed.
+    """
 
     spec: "RunSpec"
     reason: str
@@ -79,14 +103,22 @@ class Failure:
 
 @dataclass
 class Outcome:
-    """How an execution ended, in the order in which runs ended."""
+    """How an execution ended.
+
+    finished: the runs that were trained, in the order in which they ended.
+    failed: the runs that failed, in the order in which they ended.
+    """
 
     finished: list["RunSpec"] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
 
 
 class Observer(Protocol):
-    """Who watches an execution. `status` of on_end: finished | failed | killed."""
+    """Whoever is informed of an execution while it goes on.
+
+    `on_plan` comes once with the number of runs and how many of them are finished already; `on_start`, `on_epoch` and
+    `on_end` come for every run that is trained. `status` is finished, failed or killed.
+    """
 
     def on_plan(self, total: int, done: int) -> None: ...
     def on_start(self, spec: "RunSpec") -> None: ...
@@ -95,7 +127,7 @@ class Observer(Protocol):
 
 
 class Silent:
-    """An observer that says nothing."""
+    """An observer that shows nothing."""
 
     def on_plan(self, total: int, done: int) -> None:
         pass

@@ -1,23 +1,48 @@
-"""RunSpec: what is trained, and its key."""
+"""RunSpec: a run to be trained, and the key that identifies it."""
 
 import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from mcr_bench import __version__
 from mcr_bench.bench.models.backbones.weights import content_of
-from mcr_bench.bench.settings.declared import Value
+from mcr_bench.bench.settings.declaration import Value
 
 
 @dataclass(frozen=True, eq=False)
 class RunSpec:
     """One training of one method on one dataset under one protocol, fold, seed and set of settings.
 
-    The fields from `dataset` on do not change the result and are not part of the key. dataset_settings: all dials;
-    data_settings: what of them decides the result.
+    The fields from `dataset` on do not change the result and are not part of the key.
+
+    method: the method's name.
+    method_digest: a digest of the method's code.
+    settings: the method's own settings, by key without the method's name.
+    adapter: the name of the dataset's class, such as `arrays` for a file of arrays.
+    data_settings: those settings of the dataset that decide the result.
+    fingerprint: a digest of the data.
+    modalities: the modalities that are trained, in the dataset's order.
+    protocol: the name of the protocol, the rule that splits the data.
+    fold: the fold of the protocol.
+    seed: the seed of all random draws.
+    training: the settings of training, by dotted key.
+    model: the settings of the model.
+    encoders: modality -> the settings of its encoder.
+    dependencies: the runs whose best weights this one starts from.
+    dataset: the dataset's name in tables.
+    dataset_settings: all settings of the dataset.
+    source: the method's name, or the file that defines it.
+    dataset_source: the dataset's name, or its file.
+    data_root: the folder of prepared datasets.
+    role: the method's role, such as `unimodal` or `reference`.
+    preset: the name of the preset.
+    preset_origin: where the settings of the preset come from.
+    overrides: what `--set` gave for this run, as text for tables.
+    protocol_card: the description of the protocol that tables show.
+    metric: the metric by which the protocol compares methods.
+    scales_gradients: whether the method scales gradients, which Adam largely cancels.
     """
 
     method: str
@@ -48,8 +73,8 @@ class RunSpec:
     scales_gradients: bool
 
     @cached_property
-    def identity(self) -> dict[str, Any]:
-        """Everything that decides the result."""
+    def identity(self) -> dict[str, object]:
+        """Everything that decides the result of the run."""
         return {
             "method": self.method,
             "method_digest": self.method_digest,
@@ -70,29 +95,29 @@ class RunSpec:
 
     @cached_property
     def key(self) -> str:
-        """Same key = same result."""
+        """The digest of `identity`: runs with the same key give the same result."""
         return _digest(self.identity)
 
     @cached_property
     def config(self) -> str:
-        """Digest of everything but seed, fold and dependencies: the runs of one row of a table share it."""
+        """A digest of everything except seed, fold and dependencies: the runs of one line of a table share it."""
         varying = ("seed", "fold", "dependencies")
         inherited = [run.config for run in self.dependencies]
         return _digest({k: v for k, v in self.identity.items() if k not in varying} | {"inherited": inherited})
 
     @property
     def data_identity(self) -> str:
-        """Digest of the data and protocol that a comparison is about."""
+        """A digest of the data and the protocol: the runs of one comparison share it."""
         return _digest([self.adapter, self.data_settings, self.fingerprint, self.protocol])
 
     @property
     def label(self) -> str:
-        """How the run's method is called in tables and progress lines."""
+        """The name of the run's method in tables and progress lines, such as `unimodal (audio)` or `ogm [epochs=5]`."""
         parts = f" ({', '.join(self.modalities)})" if self.role == "unimodal" else ""
         return f"{self.method}{parts}" + (f" [{self.overrides}]" if self.overrides else "")
 
     def params(self) -> dict[str, str]:
-        """Flat settings for the record."""
+        """All settings of the run as texts by dotted key, for the record."""
         flat = {f"{self.method}.{k}": v for k, v in self.settings.items()} | self.training
         flat |= {f"model.{k}": v for k, v in self.model.items()} | {
             f"dataset.{k}": v for k, v in self.dataset_settings.items()
@@ -101,7 +126,7 @@ class RunSpec:
         return {k: str(v) for k, v in flat.items()}
 
     def tags(self) -> dict[str, str]:
-        """What identifies the run in the record."""
+        """The texts by which the record finds and describes the run."""
         names = ("key", "method", "role", "label", "dataset", "protocol", "fold", "seed", "preset", "preset_origin")
         more = (
             "dataset_source",

@@ -1,4 +1,4 @@
-"""Text of the command line -> values: seeds, comma lists and settings."""
+"""Values from texts of the command line: seeds, comma lists and settings."""
 
 from collections.abc import Iterable
 
@@ -8,48 +8,72 @@ MOST_SEEDS, LARGEST_SEED = 10_000, 2**63 - 1
 
 
 def parse_list(text: str) -> list[str]:
-    """`a, b` -> ["a", "b"], without doubles."""
+    """The entries of a comma list, each once.
+
+    >>> parse_list("a, b,a")
+    ['a', 'b']
+    """
     return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
 def parse_names(option: str, text: str) -> list[str]:
-    """A comma list that must name something; UserError where it is empty."""
+    """The entries of the comma list given to `option`, each once. UserError for an empty list.
+
+    >>> parse_names("--methods", "joint,mcr")
+    ['joint', 'mcr']
+    """
     names = parse_list(text)
     if not names:
-        raise UserError(f"{option} '{text}' names nothing. Give a name, or a comma list of names.")
+        raise UserError(f"{option} '{text}' contains no name. Give a name, or several with commas between them.")
     return names
 
 
 def parse_seeds(text: str) -> list[int]:
-    """`N` -> seeds 0 to N - 1; a comma makes a list: `3,5,8`, or `5,` for the one seed 5."""
+    """The seeds that `--seeds` means: N is the seeds 0 to N - 1, and a text with a comma is a list of seeds.
+
+    >>> parse_seeds("3"), parse_seeds("3,5"), parse_seeds("5,")
+    ([0, 1, 2], [3, 5], [5])
+    """
     parts = parse_list(text)
     if not parts or not all(part.isdecimal() for part in parts):
         raise UserError(
-            f"--seeds {text}: not allowed. Give a number of seeds (5) or a list (3,5,8 or 5,) of numbers >= 0."
+            f"--seeds {text}: not allowed. Give how many seeds (5), or a list of seeds: whole numbers >= 0 with a "
+            "comma (3,5,8; or 5, for seed 5 alone)."
         )
     if "," not in text and int(parts[0]) == 0:
-        raise UserError("--seeds 0: nothing to train. Give a number >= 1, or 0, for the one seed 0.")
+        raise UserError(
+            "--seeds 0: this means no seed, so nothing would be trained. Give a number >= 1, or `--seeds 0,` (with a "
+            "comma) for seed 0 alone."
+        )
     return seeds_of([int(part) for part in parts] if "," in text else int(parts[0]), f"--seeds {text}")
 
 
 def seeds_of(value: int | list[int], where: str) -> list[int]:
-    """A number N -> seeds 0 to N - 1, a list -> itself without doubles; UserError where they are too large."""
+    """The seeds that a value of an experiment or option means: N is the seeds 0 to N - 1; a list is these, each once.
+
+    UserError, which begins with `where`, for too many seeds or too large ones.
+
+    >>> seeds_of(2, "seeds"), seeds_of([7, 7, 1], "seeds")
+    ([0, 1], [7, 1])
+    """
     largest = max(value) if isinstance(value, list) else value
     if largest > (LARGEST_SEED if isinstance(value, list) else MOST_SEEDS):
-        raise UserError(f"{where}: too large. At most {MOST_SEEDS} seeds, none above {LARGEST_SEED}.")
+        raise UserError(f"{where}: too large. Allowed: at most {MOST_SEEDS} seeds, each at most {LARGEST_SEED}.")
     return list(dict.fromkeys(value)) if isinstance(value, list) else list(range(value))
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, list[str]]:
-    """`key=value` or `key=a,b` (a grid) each -> key -> values; a key given twice is an error."""
+    """The values of each key of `--set` texts, `key=value` or `key=a,b` for a grid. UserError for a key given twice.
+
+    >>> parse_settings(["epochs=5", "ogm.alpha=0.1,0.8"])
+    {'epochs': ['5'], 'ogm.alpha': ['0.1', '0.8']}
+    """
     parsed: dict[str, list[str]] = {}
     for text in settings:
         key, equals, value = (part.strip() for part in text.partition("="))
         if not key or not equals or not parse_list(value):
-            raise UserError(f"--set {text}: not allowed. Write key=value, or key=a,b for a grid.")
+            raise UserError(f"--set {text}: not allowed. Give key=value, or key=a,b for a grid.")
         if key in parsed:
-            raise UserError(
-                f"--set {key} is given twice. Write --set {key}={','.join(parsed[key])},{value} for a grid."
-            )
+            raise UserError(f"--set {key} is given twice. Give --set {key}={','.join(parsed[key])},{value} for a grid.")
         parsed[key] = parse_list(value)
     return parsed

@@ -4,13 +4,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mcr_bench.bench.settings.declared import Space, setting
+from mcr_bench.bench.settings.declaration import Space, setting
 
-BUDGET = ("epochs", "patience")  # how long a run may train
+BUDGET = ("epochs", "patience")  # the settings that limit how long a run may train
 
 
 @dataclass(frozen=True)
 class OptimizerSettings:
+    """The optimiser, `optimizer.*`: its name and its hyper-parameters."""
+
     name: Literal["adam", "adamw", "sgd"] = setting("adam", "optimiser", origin="MCR code")
     lr: float = setting(
         1e-3,
@@ -36,45 +38,61 @@ class OptimizerSettings:
 
 @dataclass(frozen=True)
 class ScheduleSettings:
+    """The learning-rate schedule, `schedule.*`."""
+
     name: Literal["constant", "cosine", "step", "warm-restarts"] = setting(
         "constant",
-        "learning rate over the run: cosine to 0 at the last epoch; step: times `factor` every `every` epochs; "
-        "warm-restarts: the MCR code's, constant for `warmup` steps, then a cosine whose restarts count from the "
-        "run's first step: after `first` steps, the period growing by `factor`",
+        "learning rate during the run; cosine: falls to 0 at the last epoch; step: multiplied by `factor` every `every`"
+        " epochs; warm-restarts: as in the MCR code, constant for `warmup` steps, then a cosine whose periods are "
+        "counted from the run's first step: the first has `first` steps, each later one `factor` times as many",
     )
-    warmup: int = setting(0, "steps: linear warm-up for cosine and step, constant phase for warm-restarts", at_least=0)
-    every: int = setting(70, "epochs between drops (step)", origin="OGM-GE code", at_least=1)
+    warmup: int = setting(
+        0, "number of steps: of linear warm-up for cosine and step, of the constant phase for warm-restarts", at_least=0
+    )
+    every: int = setting(70, "step: number of epochs between drops", origin="OGM-GE code", at_least=1)
     factor: float = setting(
-        0.1, "drop of step; growth of the period of warm-restarts (paper: 2)", origin="OGM-GE code", at_least=0
+        0.1,
+        "step: what the rate is multiplied by at a drop; warm-restarts: growth of the period (MCR paper: 2)",
+        origin="OGM-GE code",
+        at_least=0,
     )
-    first: int = setting(4, "steps of the first period (warm-restarts)", origin="MCR code", at_least=1)
+    first: int = setting(4, "warm-restarts: number of steps of the first period", origin="MCR code", at_least=1)
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    epochs: int = setting(50, "most epochs", at_least=0)
-    patience: int = setting(20, "stop after so many epochs without a better validation value; 0 = never", at_least=0)
+    """How a run is trained: the keys of `--set` without a prefix, and those of the optimiser and the schedule."""
+
+    epochs: int = setting(50, "largest number of epochs", at_least=0)
+    patience: int = setting(
+        20, "stop after this many epochs without a better validation value; 0 = never stop early", at_least=0
+    )
     patience_from: Literal["after", "best"] = setting(
-        "after", "what patience counts: the epochs after the best one, or the best one too (as the MCR code)"
+        "after", "which epochs patience counts; after: those after the best one; best: the best one too (MCR code)"
     )
     batch_size: int = setting(64, "samples per step", at_least=1)
     monitor: str = setting(
         "auto",
-        "validation metric that selects the epoch; auto = the protocol's metric; "
-        "total_loss = the loss with the losses of the own heads that the method trains, weighted as in training",
+        "validation metric that selects the best epoch; auto: the protocol's metric; total_loss: the loss plus the "
+        "losses of the own heads that the method trains, weighted as in training",
     )
     ties: Literal["loss", "first"] = setting(
         "loss",
-        "of epochs with the same value of the monitor: the lower validation loss, or the first (as the MCR code)",
+        "which epoch is best of several with the same value of the monitor; loss: the one with the lower validation "
+        "loss; first: the first one (MCR code)",
     )
-    clip_norm: float = setting(0.0, "gradient norm clip, after the method's hook; 0 = off", at_least=0)
-    precision: Literal["fp32", "bf16"] = setting("fp32", "bf16 = autocast")
+    clip_norm: float = setting(
+        0.0, "largest norm of the gradient, clipped after the method has changed it; 0 = no clipping", at_least=0
+    )
+    precision: Literal["fp32", "bf16"] = setting("fp32", "fp32: full precision; bf16: torch's autocast to bfloat16")
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
 
 
 @dataclass(frozen=True)
 class EncoderSettings:
+    """The encoder, `encoder.*` for every modality; `encoder.MODALITY.key` sets one modality's alone."""
+
     kind: Literal[
         "auto",
         "mlp",
@@ -95,36 +113,44 @@ class EncoderSettings:
     )
     width: int = setting(
         64,
-        "hidden width (channels of convolutions, model dimension of transformers, first stage of resnet18 and swin)",
+        "hidden width: channels of convolutions, model dimension of transformers, first stage of resnet18 and swin",
         at_least=1,
     )
     depth: int = setting(
         2,
-        "layers (resnet18 always has its 18; swin: of the first stage, 2 is Swin-T); weights bring theirs",
+        "number of layers, where no weights fix it; resnet18 always has 18; swin: of the first stage (2 = Swin-T)",
         at_least=1,
     )
-    dropout: float = setting(0.0, "dropout inside the encoder (swin: stochastic depth)", at_least=0, at_most=0.99)
+    dropout: float = setting(
+        0.0, "rate of dropout inside the encoder (swin: of stochastic depth)", at_least=0, at_most=0.99
+    )
     weights: str = setting(
         "",
-        "wav2vec2, hubert, vivit, swin: folder or hub name (NAME@REVISION) of pre-trained weights, with their width; "
-        "empty = drawn",
+        "wav2vec2, hubert, vivit, swin: pre-trained weights, a folder or a name on the hub (NAME@REVISION), which also "
+        "fix the width; empty = random initial weights",
     )
-    layers: int = setting(0, "keep so many of the first layers of the weights; 0 = all (not for swin)", at_least=0)
-    frozen: bool = setting(False, "the part that has weights does not learn, and stays in evaluation mode")
+    layers: int = setting(
+        0, "number of layers to keep of the pre-trained weights, from the first on; 0 = all (not for swin)", at_least=0
+    )
+    frozen: bool = setting(False, "pre-trained weights are not trained, and their layers stay in evaluation mode")
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """The model. `encoder` is every modality's; `encoder.MODALITY.key` overrides it for one."""
+    """The fusion head and the width of features, `model.*`."""
 
     fusion: Literal["late-linear", "concat-mlp", "gated", "film"] = setting(
         "late-linear", "fusion head", origin="MCR paper"
     )
-    width: int = setting(64, "feature width d that every encoder gives", at_least=1)
-    conditioning: str = setting("", "film only: the modality that conditions the other; empty = the first")
+    width: int = setting(64, "width d of the features (B, d) that every encoder gives", at_least=1)
+    conditioning: str = setting("", "film: the modality that conditions the other one; empty = the first modality")
 
 
 def asked_budget(method: str, settings: Iterable[str]) -> frozenset[str]:
-    """Of `--set` settings (key=value) of a run those that set how long it may train: for all methods or this one."""
+    """The settings (`key=value`) among those of a run that limit how long it may train, for all methods or this one.
+
+    >>> sorted(asked_budget("mcr", ["epochs=5", "mcr.patience=3", "ogm.epochs=9", "optimizer.lr=0.1"]))
+    ['epochs=5', 'mcr.patience=3']
+    """
     keys = {*BUDGET, *(f"{method}.{name}" for name in BUDGET)}
     return frozenset(text for text in settings if text.partition("=")[0] in keys)

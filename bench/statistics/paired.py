@@ -25,10 +25,16 @@ __all__ = ["Interval", "Paired", "compare_paired", "sign_flip", "superiority"]
 
 @dataclass(frozen=True)
 class Paired:
-    """A against b over n pairs. `sign_flip` is the primary p, before Holm; all others are secondary.
+    """The comparison of two methods, a and b, over pairs of runs.
 
-    difference: mean of a - b in the units of a; t and wilcoxon: two-sided p values, nan where undefined; superiority:
-    probability that a exceeds b (see there); resampled: whether interval and t carry the Nadeau-Bengio correction.
+    n: the number of pairs.
+    difference: the mean of a - b, in the unit of a and b.
+    interval: the confidence interval of the difference.
+    sign_flip: the two-sided p of the primary test, before Holm's correction.
+    t: the two-sided p of the paired t test (secondary); nan where it is not defined.
+    wilcoxon: the two-sided p of Wilcoxon's signed-rank test (secondary).
+    superiority: the share of pairs in which a exceeds b, see `superiority` (secondary).
+    resampled: whether `interval` and `t` are corrected for folds that share training data (Nadeau and Bengio).
     """
 
     n: int
@@ -42,16 +48,21 @@ class Paired:
 
 
 def compare_paired(a: ArrayLike, b: ArrayLike, *, level: float = 0.95, overlap: float | None = None) -> Paired:
-    """Compare values a and b (n,) paired by (seed, fold). ValueError on unequal lengths, no pairs, nan or infinity.
+    """Compare the results a (n,) and b (n,) of two methods, paired by seed and fold.
 
-    overlap: n_test / n_train where the folds' training parts share data: interval and t are then corrected (`widening`)
-    Wilcoxon ranks zeros and then drops them (scipy's `zero_method="pratt"`): two methods with equal accuracy on a seed
-    are evidence of no difference, which the default `wilcox` would throw away.
+    overlap: n_test / n_train where the training parts of the folds share data; interval and t test are then corrected
+    (`widening`). Wilcoxon's test ranks differences of zero and then drops them (scipy's `zero_method="pratt"`): a seed
+    on which two methods are equal is evidence of no difference, which the default `wilcox` would ignore. ValueError for
+    unequal lengths, no pairs, nan or infinity.
+
+    >>> made = compare_paired([3.0, 5.0, 4.0, 6.0], [1.0, 2.0, 2.0, 3.0])
+    >>> made.n, made.difference, made.sign_flip, made.superiority
+    (4, 2.5, 0.125, 1.0)
     """
     check_level(level)
     x, y = finite(a, "a"), finite(b, "b")
     if len(x) != len(y) or not len(x):
-        raise ValueError(f"a and b must be as long as each other and not empty, not {len(x)} and {len(y)}")
+        raise ValueError(f"a and b must have the same length and not be empty; their lengths are {len(x)} and {len(y)}")
     d = x - y
     scale = float(max(np.abs(x).max(), np.abs(y).max()))
     interval, t = _t(d, scale, level, overlap)
@@ -61,10 +72,14 @@ def compare_paired(a: ArrayLike, b: ArrayLike, *, level: float = 0.95, overlap: 
 
 
 def superiority(a: ArrayLike, b: ArrayLike) -> float:
-    """Share of the pairs in which a exceeds b, a tie counting half; 0.5 means neither. What is better is the caller's.
+    """The share of pairs in which a (n,) exceeds b (n,); a tie counts half, and 0.5 means that neither does.
 
-    Over pairs, not over all n x n combinations: a seed of a is comparable with the same seed and fold of b, which share
-    initial weights, batches and test samples (Bouthillier et al., Accounting for Variance in ML Benchmarks, 2021).
+    Whether larger is better is for the caller to say. The share is over pairs, not over all n x n combinations: a run
+    is comparable with the run of the same seed and fold, which shares initial weights, batches and test samples
+    (Bouthillier et al., Accounting for Variance in Machine Learning Benchmarks, MLSys 2021).
+
+    >>> superiority([0.8, 0.9, 0.7], [0.7, 0.9, 0.8])
+    0.5
     """
     x, y = finite(a, "a"), finite(b, "b")
     return float(np.mean((x > y) + 0.5 * (x == y)))
@@ -73,9 +88,9 @@ def superiority(a: ArrayLike, b: ArrayLike) -> float:
 def _t(d: Array, scale: float, level: float, overlap: float | None) -> tuple[Interval, float]:
     method, wider = "paired t" if overlap is None else CORRECTED, widening(len(d), overlap)
     if len(d) < 2:
-        return Interval.refuse(level, method, "1 pair carries no estimate of spread; at least 2 are needed"), nan
+        return Interval.refuse(level, method, "1 pair gives no estimate of spread; at least 2 are needed"), nan
     if constant(d, scale):
-        reason = "the difference is the same in every pair: it carries no estimate of spread"
+        reason = "the difference is the same in every pair: it gives no estimate of spread"
         return Interval.refuse(level, method, reason), nan
     result = stats.ttest_1samp(d, 0.0)
     error = float(d.std(ddof=1)) / sqrt(len(d)) * wider
@@ -84,10 +99,10 @@ def _t(d: Array, scale: float, level: float, overlap: float | None) -> tuple[Int
 
 
 def _wilcoxon(d: Array, scale: float) -> float:
-    """Two-sided p of the signed ranks' own sign-flip test, which is Wilcoxon's with ties.
+    """Two-sided p of the sign-flip test of the signed ranks, which is Wilcoxon's test also where there are ties.
 
-    Equals scipy's, which enumerates in seconds where accuracies tie, and is exact for more pairs. Differences within
-    rounding at this scale tie.
+    It equals scipy's result, which takes seconds where accuracies tie, and is exact for more pairs. Differences that
+    are equal but for rounding at this scale count as ties.
     """
     if scale > 0:
         d = np.round(d / scale, 10)

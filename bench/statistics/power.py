@@ -1,4 +1,4 @@
-"""What a design can show at all: the smallest p, the pairs that alpha needs, the smallest detectable difference."""
+"""What a design can show: its smallest possible p, the pairs needed for alpha, the smallest detectable difference."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,35 +10,51 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 from statsmodels.stats.power import TTestPower
 
-SIMULATED = 12  # pairs up to which the sign-flip test's own power is simulated; beyond, the t test's is close
+SIMULATED = 12  # up to this many pairs the power of the sign-flip test is simulated; above, the t test's is close
 ROUNDS = 4_000  # simulated designs: the detectable effect has a standard error of about 1 %
 MOST_PAIRS = 64
 
 
 def smallest_p(pairs: int) -> float:
-    """Smallest two-sided p that the sign-flip test can give with so many pairs: 2 / 2^n, and 1 for none."""
+    """The smallest two-sided p that the sign-flip test can give with n pairs: 2 / 2^n, and 1 for no pair.
+
+    >>> smallest_p(5)
+    0.0625
+    """
     if pairs < 0:
-        raise ValueError(f"pairs cannot be {pairs}")
+        raise ValueError(f"pairs must be at least 0, not {pairs}")
     return min(1.0, 2.0 / 2.0**pairs)
 
 
 def reachable(pairs: int, comparisons: int = 1, alpha: float = 0.05) -> bool:
-    """Whether a comparison of a family of so many can reach alpha after Holm (smallest p times comparisons)."""
+    """Whether a comparison in a family of `comparisons` can reach p <= alpha after Holm's correction.
+
+    >>> reachable(6, comparisons=1), reachable(6, comparisons=10)
+    (True, False)
+    """
     _check(comparisons, alpha)
     return smallest_p(pairs) * comparisons <= alpha
 
 
 def pairs_needed(comparisons: int, alpha: float = 0.05) -> int:
-    """Smallest number of pairs with which alpha is reachable after Holm over so many comparisons."""
+    """The smallest number of pairs with which p <= alpha can be reached after Holm's correction over `comparisons`.
+
+    >>> pairs_needed(1), pairs_needed(10)
+    (6, 9)
+    """
     _check(comparisons, alpha)
     return next(n for n in range(2 * MOST_PAIRS) if reachable(n, comparisons, alpha))
 
 
 @dataclass(frozen=True)
 class Shortfall:
-    """A design that can show nothing. smallest: p after Holm at best; needed: the pairs that would do.
+    """A design with too few pairs to show anything; all advice on seeds is made from it.
 
-    The one rule behind all advice on seeds: before training, in comparisons, tables and figures.
+    pairs: the number of (seed, fold) pairs.
+    comparisons: the number of comparisons in the family.
+    alpha: the level to be reached.
+    smallest: the smallest p after Holm's correction that is possible.
+    needed: the number of pairs that would be enough.
     """
 
     pairs: int
@@ -49,15 +65,20 @@ class Shortfall:
 
     @property
     def text(self) -> str:
-        """One sentence without its full stop."""
+        """The shortfall in one sentence, without the full stop."""
         return (
             f"{self.pairs} (seed, fold) pair(s) cannot reach p <= {self.alpha:g} after Holm over {self.comparisons} "
-            f"comparison(s) (smallest possible p: {self.smallest:.3g}); {self.needed} can"
+            f"comparison(s) (smallest possible p: {self.smallest:.3g}); {self.needed} pairs can"
         )
 
 
 def shortfall(pairs: int, comparisons: int, alpha: float = 0.05) -> Shortfall | None:
-    """What is missing if so many pairs cannot reach alpha after Holm over so many comparisons; None where they can."""
+    """The shortfall of a design whose pairs cannot reach alpha after Holm over its comparisons; None where they can.
+
+    >>> short = shortfall(3, comparisons=1)
+    >>> short.smallest, short.needed
+    (0.25, 6)
+    """
     if reachable(pairs, comparisons, alpha):
         return None
     smallest = min(1.0, smallest_p(pairs) * comparisons)
@@ -66,10 +87,14 @@ def shortfall(pairs: int, comparisons: int, alpha: float = 0.05) -> Shortfall | 
 
 @lru_cache(maxsize=256)
 def detectable(pairs: int, alpha: float = 0.05, power: float = 0.8) -> float:
-    """Smallest mean difference that the sign-flip test finds with this power at level alpha; inf where none.
+    """The smallest mean difference that the sign-flip test finds with probability `power`; inf where there is none.
 
-    In standard deviations of the paired differences, taken as normal. alpha is that of one comparison: divide by their
-    number first. Simulated with a fixed seed up to 12 pairs; beyond, the power of the paired t test.
+    It is in standard deviations of the paired differences, which are taken as normally distributed. alpha is the level
+    of one comparison: divide that of a family by its size. Up to 12 pairs the power is simulated with a fixed seed;
+    above, it is that of the paired t test.
+
+    >>> round(detectable(20), 2)
+    0.66
     """
     _check(1, alpha)
     if not 0 < power < 1:
@@ -82,9 +107,10 @@ def detectable(pairs: int, alpha: float = 0.05, power: float = 0.8) -> float:
 
 
 def _t_detectable(pairs: int, alpha: float, power: float) -> float:
-    """Effect at which the two-sided paired t test has this power in the right direction.
+    """The effect at which the two-sided paired t test has this power in the right direction.
 
-    Bracketed and one-sided at alpha / 2, as statsmodels' own two-sided solver does not always converge.
+    It is found by bracketing the one-sided test at alpha / 2, as statsmodels' own two-sided solver does not always
+    converge.
     """
     largest = 4 * (norm.isf(alpha / 2) + norm.isf(min(1 - power, 0.5))) / sqrt(pairs)
 
@@ -95,11 +121,11 @@ def _t_detectable(pairs: int, alpha: float, power: float) -> float:
 
 
 def _thresholds(pairs: int, alpha: float) -> np.ndarray:
-    """Per simulated design of unit spread, the smallest shift of its mean that makes p <= alpha.
+    """For each simulated design with differences of unit spread, the smallest shift that makes p <= alpha, (ROUNDS,).
 
-    Flipping the pairs F lowers the sum by 2 sum_F, so a pattern is as extreme as the observed one where
-    mean_F(z) + shift <= 0, and its mirror image counts once more. p <= alpha allows floor(alpha 2^n / 2) such F, one of
-    which is the empty set; the shift must lift all other means above zero.
+    Flipping the signs of a set F of pairs lowers the sum by 2 sum_F. A pattern is thus as extreme as the observed one
+    where mean_F(z) + shift <= 0, and its mirror image counts once more. p <= alpha allows floor(alpha 2^n / 2) such
+    sets, one of which is the empty set. The shift must lift the means of all other sets above zero.
     """
     noise = np.random.default_rng(0).standard_normal((ROUNDS, pairs)).astype(np.float32)
     flipped = np.array(list(product((0, 1), repeat=pairs))[1:], dtype=np.float32)

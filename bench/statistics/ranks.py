@@ -1,4 +1,4 @@
-"""Methods across datasets: mean ranks always, Friedman and Nemenyi where there are datasets enough."""
+"""Methods ranked across datasets: mean ranks, and Friedman's and Nemenyi's tests where there are enough datasets."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -7,18 +7,23 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-# Chosen here: below, Nemenyi at .05 cannot separate the extremes of 8 methods by less than 5.2 ranks.
+# Chosen here: with fewer, Nemenyi's test at .05 can separate two of 8 methods only if their ranks differ by over 5.2.
 FEWEST_DATASETS = 5
-FEWEST_METHODS = 3  # of Friedman's test; two methods are a paired comparison
+FEWEST_METHODS = 3  # for Friedman's test; two methods are a paired comparison
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """mean_ranks: method -> mean rank (1 is best), best first; friedman: p; critical_difference: Nemenyi's, in ranks.
+    """The ranks of methods over datasets.
 
-    cliques: maximal groups of two or more methods that are not separated, best first. reason: in words, why friedman
-    and critical_difference are None, what was left out, or why nothing is separated; empty where nothing is to be said.
-    by: what the scores are; over: what they were taken on, in words; both empty where the caller does not say.
+    mean_ranks: method -> its mean rank, 1 being best; the best method first.
+    datasets: the number of datasets.
+    friedman: p of Friedman's test that all methods are alike; None where it is not given.
+    critical_difference: the difference in mean rank from which on Nemenyi's test separates two methods, or None.
+    cliques: largest groups of two or more methods that are not separated, the best first.
+    reason: why there are no tests, what was left out or why no method is separated; empty where there is no reason.
+    by: what the scores are, in words; empty where the caller does not give it.
+    over: what the scores were measured on, in words; empty where the caller does not give it.
     """
 
     mean_ranks: dict[str, float]
@@ -32,18 +37,27 @@ class Ranks:
 
 
 def critical_difference(methods: int, datasets: int, alpha: float = 0.05) -> float:
-    """Nemenyi's: q_alpha / sqrt(2) * sqrt(k (k + 1) / (6 N)) (Demsar, JMLR 7, 2006, section 3.2.2)."""
+    """Nemenyi's critical difference, q_alpha / sqrt(2) sqrt(k (k + 1) / (6 N)), of k methods on N datasets.
+
+    Source: Demsar, Journal of Machine Learning Research 7, 2006, section 3.2.2.
+
+    >>> round(critical_difference(methods=4, datasets=14), 2)
+    1.25
+    """
     q = float(stats.studentized_range.ppf(1 - alpha, methods, np.inf))
     return q / sqrt(2) * sqrt(methods * (methods + 1) / (6 * datasets))
 
 
 def rank(scores: pd.DataFrame, higher_is_better: bool = True, alpha: float = 0.05) -> Ranks:
-    """Rank the columns (methods) of scores within each row (dataset); ties share their average rank.
+    """Rank methods, the columns of `scores`, within each dataset, its rows; ties share their average rank.
 
-    Rows with a nan are left out and named in the reason. ValueError without a dataset or a method.
+    Rows with a nan are left out and named in the reason. ValueError if there is no dataset or no method.
+
+    >>> rank(pd.DataFrame({"a": [0.9, 0.8], "b": [0.7, 0.8]}, index=["x", "y"])).mean_ranks
+    {'a': 1.25, 'b': 1.75}
     """
     if not scores.shape[1] or not len(scores):
-        raise ValueError(f"scores need a dataset and a method, not shape {scores.shape}")
+        raise ValueError(f"scores must have at least one dataset and one method, not shape {scores.shape}")
     whole = scores.dropna()
     if whole.empty:
         return Ranks({}, 0, None, None, [], "no dataset has the scores of all methods")
@@ -56,13 +70,13 @@ def rank(scores: pd.DataFrame, higher_is_better: bool = True, alpha: float = 0.0
         return Ranks(mean_ranks, len(whole), None, None, [], "; ".join([*notes, lacking]))
     p, cd = _friedman(whole), critical_difference(whole.shape[1], len(whole), alpha)
     if p > alpha:
-        notes.append(f"Friedman's test does not reject that all methods are alike (p = {p:.3g}): none is separated")
+        notes.append(f"Friedman's test does not reject that all methods are alike (p = {p:.3g}): none are separated")
     cliques = _cliques(mean_ranks, cd) if p <= alpha else [tuple(mean_ranks)]
     return Ranks(mean_ranks, len(whole), p, cd, cliques, "; ".join(notes))
 
 
 def _lacking(datasets: int, methods: int, alpha: float) -> str:
-    """Why Friedman and Nemenyi are not given; empty where they are."""
+    """Why Friedman's and Nemenyi's tests are not given; empty where they are."""
     if methods < FEWEST_METHODS:
         return f"{methods} methods: Friedman's test compares at least {FEWEST_METHODS}"
     if datasets < FEWEST_DATASETS:
@@ -86,7 +100,10 @@ def _friedman(scores: pd.DataFrame) -> float:
 
 
 def _cliques(mean_ranks: dict[str, float], cd: float) -> list[tuple[str, ...]]:
-    """Runs of neighbours within cd of their first that no longer run contains; mean_ranks come best first."""
+    """Sequences of neighbouring methods within `cd` of their first one that are not part of a longer such sequence.
+
+    mean_ranks must be sorted, the best method first.
+    """
     names, values = list(mean_ranks), np.array(list(mean_ranks.values()))
     ends = np.searchsorted(values, values + cd, side="right")
     starts = [i for i, end in enumerate(ends) if end - i > 1 and (i == 0 or end > ends[i - 1])]

@@ -1,4 +1,4 @@
-"""Per-sample questions on stored predictions: McNemar, and intervals over groups, or over seeds and groups."""
+"""Statistics of stored predictions, per sample: McNemar's test, and intervals over groups or over seeds and groups."""
 
 from math import sqrt
 
@@ -8,20 +8,24 @@ from statsmodels.stats.contingency_tables import mcnemar as contingency_mcnemar
 
 from mcr_bench.bench.statistics.intervals import ROUNDING, Array, Interval, around, check_level, finite
 
-# Measured at 4 groups by tests/support/coverage_simulation.py: the crossed t covers .92 where groups matter; the
-# bootstrap-t covers .94, but by reaching +-38 to +-71 points (median), and in 6 to 12 % of the cases its resamples have
-# no spread.
+# Measured at 4 groups by tests/support/coverage_simulation.py: the crossed t covers .92 where groups matter. The
+# bootstrap-t covers .94, but with half-widths of 38 to 71 points (median), and in 6 to 12 % of the cases its resamples
+# have no spread.
 FEWEST_GROUPS = 10
-MOST_RESAMPLED = 1_000  # groups; beyond, the bootstrap-t costs seconds and gigabytes and equals the t of so many groups
+MOST_RESAMPLED = 1_000  # groups; with more, the bootstrap-t takes seconds and gigabytes and equals the t interval
 RESAMPLES = 2_000
 BOOTSTRAP, ROBUST = "bootstrap-t over groups", "cluster-robust t over groups"
 CROSSED = "crossed t over seeds x groups"
 
 
 def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> float:
-    """Exact two-sided McNemar p of two runs' correctness (N,) on the same samples, which it takes as independent.
+    """The exact two-sided p of McNemar's test of two runs on the same N samples, which are taken as independent.
 
-    ValueError on unequal lengths or values other than 0 and 1.
+    correct_a, correct_b: (N,), 1 where a run is right and 0 where it is wrong. ValueError for unequal lengths or other
+    values.
+
+    >>> mcnemar([1, 1, 1, 1, 1, 0], [0, 0, 0, 0, 1, 0])
+    0.125
     """
     a, b = finite(correct_a, "correct_a"), finite(correct_b, "correct_b")
     if a.shape != b.shape or not (np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all()):
@@ -31,17 +35,26 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> float:
 
 
 def group_interval(differences: ArrayLike, groups: ArrayLike, level: float = 0.95) -> Interval:
-    """Interval of the mean per-sample difference (N,) that generalises over groups (N,): actors, videos, subjects.
+    """The interval of a mean difference per sample that generalises to other groups: actors, videos or subjects.
 
-    Bootstrap-t (Efron and Tibshirani, 1993, section 12.5): 2,000 draws of whole groups, each mean a ratio of the
-    groups' sums to their sizes, studentised by its cluster-robust standard error. It takes the runs as given and says
-    nothing about other seeds. Beyond 1,000 groups it is the t interval of that standard error instead. nan marks a
-    sample that was not tested. Refused below 10 groups, and where so few groups differ that resamples have no spread.
+    differences: (N,), nan for a sample that was not tested. groups: (N,), the group of each sample.
+
+    It is a bootstrap-t interval (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 12.5) of 2,000
+    draws of whole groups. Each draw's mean is the ratio of its groups' sums to their sizes, studentised by its
+    cluster-robust standard error. With more than 1,000 groups it is the t interval with that standard error. The runs
+    are taken as given: the interval says nothing about other seeds. There is none for fewer than 10 groups, and where
+    so few groups differ that resamples have no spread.
+
+    >>> differences = np.tile([1.0, 0.0, -1.0, 1.0], 6)
+    >>> group_interval(differences, np.arange(24) // 2).method
+    'bootstrap-t over groups'
+    >>> group_interval(differences, np.arange(24) // 12).refused
+    '2 group(s): with fewer than 10 groups their spread is too uncertain for an interval'
     """
     check_level(level)
     d, label = _samples(np.atleast_2d(np.asarray(differences, dtype=np.float64)), groups)
     if len(d) != 1:
-        raise ValueError("differences must have shape (N,); seeds_groups_interval takes (S, N)")
+        raise ValueError("differences must have shape (N,); for shape (S, N) call seeds_groups_interval")
     sums, sizes = _cells(d, label)
     sums, sizes = sums[0], sizes[0]
     count = len(sums)
@@ -63,12 +76,15 @@ def group_interval(differences: ArrayLike, groups: ArrayLike, level: float = 0.9
 
 
 def _unlike_most(means: Array) -> int:
-    """How many groups differ from the mean that most of them have."""
+    """The number of groups whose mean (G,) differs from the most frequent one."""
     return len(means) - int(np.unique(means, return_counts=True)[1].max())
 
 
 def _bootstrap_t(rest: Array, sizes: Array) -> Array:
-    """(R,) studentised means of resampled groups; rest (G,): the groups' sums around the observed mean; sizes (G,)."""
+    """Studentised means (RESAMPLES,) of resampled groups.
+
+    rest: (G,), each group's sum minus its size times the observed mean. sizes: (G,), the samples of each group.
+    """
     count = len(rest)
     drawn = np.random.default_rng(0).integers(0, count, (RESAMPLES, count))
     offsets = np.arange(RESAMPLES)[:, None] * count
@@ -83,20 +99,22 @@ def _bootstrap_t(rest: Array, sizes: Array) -> Array:
 
 
 def seeds_groups_interval(differences: ArrayLike, groups: ArrayLike, level: float = 0.95) -> Interval:
-    """Interval of the mean per-sample difference that generalises over seeds and groups at once.
+    """The interval of a mean difference per sample that generalises to other seeds and other groups at once.
 
-    differences (S, N): a row per seed (or seed and fold), nan for samples that its fold does not test; groups (N,).
-    Seeds and groups are crossed random effects: the variance is the sum of the cluster-robust ones over seeds and over
-    groups (Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1, 2007), which counts their interaction twice
-    and errs to the wide side; degrees of freedom by Satterthwaite. Refused below 2 seeds or 10 groups, and where
-    nothing varies.
+    differences: (S, N), one row per seed (or seed and fold), nan for samples that its fold does not test.
+    groups: (N,), the group of each sample.
+
+    Seeds and groups are crossed random effects. The variance is the sum of the cluster-robust variances over seeds and
+    over groups (Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1, 2007). It counts their interaction
+    twice, so the interval is rather too wide than too narrow. Degrees of freedom are Satterthwaite's. There is no
+    interval for fewer than 2 seeds or 10 groups, and where nothing varies.
     """
     check_level(level)
     d, label = _samples(np.asarray(differences, dtype=np.float64), groups)
     sums, sizes = _cells(d, label)
     seeds, count = sums.shape
     if seeds < 2:
-        return Interval.refuse(level, CROSSED, f"{seeds} seed carries no estimate of spread; at least 2 are needed")
+        return Interval.refuse(level, CROSSED, f"{seeds} seed gives no estimate of spread; at least 2 are needed")
     if count < FEWEST_GROUPS:
         return Interval.refuse(level, CROSSED, _too_few(count))
     total = sizes.sum()
@@ -111,11 +129,11 @@ def seeds_groups_interval(differences: ArrayLike, groups: ArrayLike, level: floa
 
 
 def _too_few(count: int) -> str:
-    return f"{count} group(s): below {FEWEST_GROUPS} groups their spread is known too badly for an interval to hold"
+    return f"{count} group(s): with fewer than {FEWEST_GROUPS} groups their spread is too uncertain for an interval"
 
 
 def _samples(differences: Array, groups: ArrayLike) -> tuple[Array, NDArray[np.intp]]:
-    """differences (S, N) and the groups as indices (N,), without the samples that no seed tested."""
+    """Differences (S, N) and the index (N,) of each sample's group, without the samples that no seed tested."""
     names = np.asarray(groups)
     if differences.ndim != 2 or names.shape != differences.shape[1:]:
         raise ValueError(f"differences {differences.shape} do not match groups {names.shape}")
@@ -123,12 +141,12 @@ def _samples(differences: Array, groups: ArrayLike) -> tuple[Array, NDArray[np.i
         raise ValueError("differences must be finite or nan")
     tested = ~np.isnan(differences).all(0)
     if not tested.any():
-        raise ValueError("differences hold no tested sample")
+        raise ValueError("differences contain no tested sample: all values are nan")
     return differences[:, tested], np.unique(names[tested], return_inverse=True)[1]
 
 
 def _cells(differences: Array, label: NDArray[np.intp]) -> tuple[Array, Array]:
-    """Sums and sizes (S, G) of the tested samples per seed and group."""
+    """Sum (S, G) and number (S, G) of the tested samples of every seed and group."""
     count = int(label.max()) + 1
     sums = [np.bincount(label, np.nan_to_num(row), count) for row in differences]
     sizes = [np.bincount(label, ~np.isnan(row), count) for row in differences]
@@ -136,5 +154,5 @@ def _cells(differences: Array, label: NDArray[np.intp]) -> tuple[Array, Array]:
 
 
 def _cluster_error(rest: Array) -> float:
-    """Cluster-robust standard error of a total; rest (G,): the clusters' sums around what is expected of them."""
+    """The cluster-robust standard error of a total; rest: (G,), each cluster's sum minus its expectation."""
     return float(np.sqrt(len(rest) / (len(rest) - 1) * (rest**2).sum()))

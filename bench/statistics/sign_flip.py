@@ -8,20 +8,25 @@ from numpy.typing import ArrayLike
 
 from mcr_bench.bench.statistics.intervals import ROUNDING, Array
 
-ENUMERATED = 14  # pairs up to which every sign pattern is written out
-EXACT = 32  # pairs up to which the test is exact: two sorted halves of 2^16 sums
-DRAWS = 99_999  # beyond: random patterns, so that the smallest p is 1e-5
-CHUNK = 1_024  # patterns per matrix product, for memory
+ENUMERATED = 14  # up to this many pairs every sign pattern is enumerated
+EXACT = 32  # up to this many pairs the test is exact: two sorted halves of 2^16 sums
+DRAWS = 99_999  # random patterns for more pairs, so that the smallest p is 1e-5
+CHUNK = 1_024  # patterns per matrix product, which limits memory
 
 
 def sign_flip(differences: ArrayLike) -> float | Array:
-    """Two-sided p of the paired sign-flip permutation test: of differences (n,) a float, of (n, k) one per column (k,).
+    """The two-sided p of the paired sign-flip permutation test (Fisher, The Design of Experiments, 1935, section 21).
 
-    Under the null the sign of each difference is a fair coin, so p is the share of the 2^n sign patterns whose |sum| is
-    at least the observed one (Fisher, The Design of Experiments, 1935, section 21). Sums within a relative 1e-10 of the
-    absolute sum count as equal, so that rounding decides nothing. Exact by enumeration for n <= 14, exact by meeting in
-    the middle for n <= 32, beyond that by 99,999 random patterns of fixed seed with p = (b + 1) / (m + 1).
-    No pairs or only zeros give 1. ValueError on nan or infinity.
+    differences: (n,), for which p is a float, or (n, k), for which p is (k,), one per column.
+
+    Under the null hypothesis the sign of each difference is a fair coin, so p is the share of the 2^n sign patterns
+    whose |sum| is at least the observed one. Sums that differ by less than 1e-10 times the sum of absolute values count
+    as equal, so that rounding decides nothing. The test is exact up to 32 pairs: all patterns are enumerated up to 14,
+    and sums of two halves are combined above. For more pairs 99,999 random patterns of a fixed seed are drawn, with
+    p = (b + 1) / (m + 1). No pairs, or only zeros, give 1. ValueError for nan or infinity.
+
+    >>> sign_flip([1.0, 2.0, 0.5, 1.5])
+    0.125
     """
     d = np.asarray(differences, dtype=np.float64)
     if d.ndim not in (1, 2) or not np.isfinite(d).all():
@@ -39,15 +44,19 @@ def sign_flip(differences: ArrayLike) -> float | Array:
 
 
 def meet_in_the_middle(differences: Array, least: float) -> float:
-    """Share of the sign patterns of differences (n,) with |sum| >= least, in 2^(n/2) steps instead of 2^n.
+    """The share of the sign patterns of differences (n,) with |sum| >= least, in 2^(n/2) steps instead of 2^n.
 
-    Each half of the pairs has its sorted sums; for a sum of the one, a binary search counts partners in the other.
+    The sums of each half of the differences are sorted. For every sum of one half, a binary search counts the sums of
+    the other half that reach `least` with it.
+
+    >>> meet_in_the_middle(np.array([1.0, 2.0, 0.5, 1.5]), least=5.0)
+    0.125
     """
     half = len(differences) // 2
     left, right = _sorted_sums(differences[:half]), _sorted_sums(differences[half:])
     if least <= 0:
         return 1.0
-    # The patterns come in pairs of opposite sign, so the upper tail is half of the answer.
+    # Every pattern has one of opposite sign, so the upper tail is half of the answer.
     above = len(right) - np.searchsorted(right, least - left)
     return 2 * float(above.sum()) / (len(left) * len(right))
 
@@ -61,12 +70,12 @@ def _sorted_sums(differences: Array) -> Array:
 
 @lru_cache
 def _patterns(n: int) -> Array:
-    """Half of the sign patterns (2^(n-1), n): the first sign is fixed, as |sum| does not change with all signs."""
+    """Half of the sign patterns, (2^(n-1), n): the first sign is fixed, as flipping all signs does not change |sum|."""
     return np.array([(1.0,) * min(n, 1) + rest for rest in product((1.0, -1.0), repeat=max(n - 1, 0))])
 
 
 def _shares(columns: Array, least: Array, patterns: np.ndarray) -> Array:
-    """Per column (n, k) the share of patterns (m, n) with |sum| >= least (k,)."""
+    """For each column (n, k), the share (k,) of patterns (m, n) with |sum| >= least (k,)."""
     hits = np.zeros(columns.shape[1])
     for start in range(0, len(patterns), CHUNK):
         hits += (np.abs(patterns[start : start + CHUNK] @ columns) >= least).sum(0)

@@ -102,7 +102,11 @@ BAD = {
     "fold again": ("splits.json", f'{{"1": {json.dumps(FIRST)}, "1": {json.dumps(FIRST)}}}', "has '1' twice"),
     "fold in zeros": ("splits.json", json.dumps({"1": FIRST, "01": FIRST}), "expected fold numbers"),
     "deep": ("splits.json", "[" * 100_000, "no JSON"),
-    "line again": ("train.csv", "1001_DFA_ANG_XX,ANG\n1001_DFA_ANG_XX.wav,ANG", "line 2: 1001_DFA_ANG_XX is already in line 1"),
+    "line again": (
+        "train.csv",
+        "1001_DFA_ANG_XX,ANG\n1001_DFA_ANG_XX.wav,ANG",
+        "line 2: 1001_DFA_ANG_XX is already in line 1",
+    ),
     "pointer": ("train.csv", "version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     "bytes": ("train.csv", "\udcff\udcfe", "cannot be read as text"),
 }
@@ -202,7 +206,9 @@ def test_a_clip_in_both_lists_is_an_error(source: Path, tmp_path: Path) -> None:
 
 def test_files_that_are_no_lists_are_errors(source: Path, tmp_path: Path) -> None:
     (tmp_path / "data.csv").touch()
-    with pytest.raises(UserError, match=r"data\.csv': does not have the name of a list. Rename it to splits\.json, train\.csv or test"):
+    with pytest.raises(
+        UserError, match=r"data\.csv': does not have the name of a list. Rename it to splits\.json, train\.csv or test"
+    ):
         scan(source, [tmp_path / "data.csv"])
     with pytest.raises(UserError, match=r"none\.json' is no file"):
         scan(source, [tmp_path / "none.json"])

@@ -59,7 +59,11 @@ inf, nan = np.inf, np.nan
         ({"text": [[0], [0]]}, "drop", "no text"),
         ({"audio": [[1], [nan]]}, "zero", "audio has 1 values that are nan"),
         ({"audio": [[inf], [-inf]]}, "zero", "audio has 1 values that are inf"),
-        ({"audio": [[1], [-inf]]}, "drop", "audio has 1 values that are -inf (dataset.silence=zero replaces them by 0)"),
+        (
+            {"audio": [[1], [-inf]]},
+            "drop",
+            "audio has 1 values that are -inf (dataset.silence=zero replaces them by 0)",
+        ),
         ({"video": [[1], [-inf]]}, "zero", "video has 1 values that are -inf"),
         ({"text": [[1], [nan]]}, "zero", "text has 1 values that are nan"),
         ({"video": [[1e300], [0]]}, "drop", "video has 1 values that are inf"),

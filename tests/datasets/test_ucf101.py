@@ -236,8 +236,16 @@ def test_clips_that_a_list_repeats_are_reported(tmp_path: Path) -> None:
         ("trainlist01.txt", name("Typing", 7, 1) + " 1", "line 33: .* does not end with 48, the number of its class"),
         ("trainlist01.txt", name("Typing", 7, 1) + " one", "line 33: .* does not end with 48"),
         ("trainlist01.txt", name("Typing", 7, 1) + " 48 48", "line 33: .* does not end with 48"),
-        ("classInd.txt", "1 Juggling", r"classInd\.txt, line 53: '1 Juggling' has the number or class of an earlier line"),
-        ("classInd.txt", "99 Typing", r"classInd\.txt, line 53: '99 Typing' has the number or class of an earlier line"),
+        (
+            "classInd.txt",
+            "1 Juggling",
+            r"classInd\.txt, line 53: '1 Juggling' has the number or class of an earlier line",
+        ),
+        (
+            "classInd.txt",
+            "99 Typing",
+            r"classInd\.txt, line 53: '99 Typing' has the number or class of an earlier line",
+        ),
         ("trainlist01.txt", "Typin/v_Typin_g01_c01.avi 1", r"trainlist01\.txt, line 33: unknown class.*mean Typing"),
         ("trainlist02.txt", "Typing/v_YoYo_g01_c01.avi 1", r"trainlist02\.txt, line 25: .* is not CLASS/v_CLASS"),
         ("testlist01.txt", "Typing", r"testlist01\.txt, line 9: 'Typing' is not CLASS/v_CLASS_gNN_cNN\.avi"),

@@ -13,7 +13,7 @@ from mcr_bench.bench.core.seeds import generator, initialise
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.models.build import build_model
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel
-from mcr_bench.bench.settings.declared import build
+from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, step, whole_batch
@@ -166,7 +166,8 @@ def test_official_agm_equals_one_network_pass_per_subset(kind: str, count: int) 
     method.load_state_dict({"means": {m: torch.tensor(0.3 * i) for i, m in enumerate(NAMES[:count])}, "steps": 4})
     reference = copy.deepcopy(fit.model)
     step(method)
-    kappa = {m: fit.meters._sums[f"coefficient/{m}"].item() for m in NAMES[:count]}
+    means = fit.meters.means()
+    kappa = {m: means[f"coefficient/{m}"] for m in NAMES[:count]}
     assert max(kappa.values()) > 1.3 * min(kappa.values())
     batch = whole_batch(fit)
     official_gradients(reference, batch.inputs, batch.target, kappa)

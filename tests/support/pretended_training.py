@@ -15,7 +15,7 @@ import hashlib, os, signal, time
 from dataclasses import dataclass
 from pathlib import Path
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.executors.events import EpochDone, RunDone
+from mcr_bench.bench.runs.events import EpochDone, RunDone
 
 @dataclass(frozen=True)
 class Spec:
@@ -134,7 +134,7 @@ def row(record: Record, spec: Any) -> dict[str, Any]:
 
 
 def epochs(record: Record, spec: Any) -> list[int]:
-    return [m.step for m in record._client.get_metric_history(row(record, spec)["run_id"], "loss")]
+    return [m.step for m in record.client.get_metric_history(row(record, spec)["run_id"], "loss")]
 
 
 def ends(trace: Path) -> list[str]:

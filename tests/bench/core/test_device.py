@@ -76,12 +76,14 @@ def test_a_gpu_is_initialised_before_it_is_asked(monkeypatch: pytest.MonkeyPatch
     assert device.ready("cuda:1") == second
 
 
-@pytest.mark.parametrize(("name", "count"), [("cuda:7", 1), ("cuda:2", 2), ("cuda:0", 0)])
-def test_a_gpu_that_is_missing_is_named_and_never_touched(
-    name: str, count: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "count", "words"), [("cuda:7", 1, "1 GPU"), ("cuda:2", 2, "2 GPUs"), ("cuda:0", 0, "no GPU")]
+)
+def test_a_gpu_that_is_not_available_is_named_and_never_touched(
+    name: str, count: int, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cuda = pretend_gpus(monkeypatch, count)
-    with pytest.raises(UserError, match=f"'{name}' is missing: PyTorch sees {count} GPU.*--device cpu"):
+    with pytest.raises(UserError, match=rf"'{name}' is not available: PyTorch finds {words}\..*--device cpu"):
         device.ready(name)
     assert cuda.calls == []
 
@@ -139,6 +141,6 @@ def test_a_whole_run_goes_through_the_strict_gpu(method: str, gpu: StrictCuda, t
 
 
 @pytest.mark.usefixtures("gpu")
-def test_a_run_on_a_gpu_that_is_missing_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="'cuda:7' is missing"):
+def test_a_run_on_a_gpu_that_is_not_available_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="'cuda:7' is not available"):
         run_on("cuda:7", specs_of("joint", tmp_path)[0], tmp_path)

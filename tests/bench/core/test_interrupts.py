@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from mcr_bench.bench.core.interrupts import check, deferred, remembered, struck
+from mcr_bench.bench.core.interrupts import check, deferred, interrupted, remembered
 from mcr_bench.cli import app
 
 RUN = ["run", "--methods", "joint", "--dataset", "synthetic", "--seeds", "1", "--set", "epochs=1", "--jobs", "1"]
@@ -85,10 +85,10 @@ def test_a_swallowed_ctrl_c_is_remembered_to_the_end_of_the_block() -> None:
     with remembered():
         check()
         swallowed()
-        assert struck()
+        assert interrupted()
         with pytest.raises(KeyboardInterrupt):
             check()
-    assert not struck()
+    assert not interrupted()
 
 
 def after(act: Callable[[], None]) -> Callable[..., Any]:

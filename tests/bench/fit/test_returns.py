@@ -17,8 +17,8 @@ from mcr_bench.methods.base import Method
 
 
 def method_with(**hooks: Any) -> Method:
-    found: Method = type("Mine", (Method,), {"name": "mine", **hooks})()
-    return found
+    made: Method = type("Mine", (Method,), {"name": "mine", **hooks})()
+    return made
 
 
 def loss_of(method: Method, outputs: Any, batch: Any) -> torch.Tensor:
@@ -26,7 +26,7 @@ def loss_of(method: Method, outputs: Any, batch: Any) -> torch.Tensor:
 
 
 LOSSES: dict[str, tuple[Callable[[torch.Tensor], Any], str]] = {
-    "a tensor": (lambda x: x, r"loss\(\).* returned a tensor \(\). Return a dict of named terms: return"),
+    "a tensor": (lambda x: x, r"loss\(\).* returned a tensor of shape \(\). Return a dict of named terms: return"),
     "nothing": (lambda _: None, r"returned None \(is a `return` missing\?\)"),
     "a float": (lambda x: x.item(), "returned a float"),
     "a pair": (lambda x: (x, {}), "returned a tuple"),
@@ -34,8 +34,8 @@ LOSSES: dict[str, tuple[Callable[[torch.Tensor], Any], str]] = {
     "a term that is a float": (lambda x: {"fused": x.item()}, r"the term 'fused' is a float.*Leave out .item\(\)"),
     "a term per sample": (lambda x: {"fused": x.expand(24)}, r"'fused' has shape \(24,\).*mean\(\)"),
     "a term that is nothing": (lambda x: {"fused": x, "extra": None}, "'extra' is None"),
-    "a term without gradient": (lambda x: {"fused": x.detach()}, "no term of fused depends on the model"),
-    "a key that is no text": (lambda x: {0: x}, "the term 0 has no name"),
+    "a term without gradient": (lambda x: {"fused": x.detach()}, "none of the terms fused depends on the model"),
+    "a key that is not text": (lambda x: {0: x}, "the term 0 has a name that is not text"),
 }
 
 
@@ -60,12 +60,21 @@ def test_terms_may_be_constant_where_one_is_not() -> None:
 
 
 OUTPUTS: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "a tensor": (lambda out: out.logits, r"returned a tensor \(24, 3\). Return Outputs.*dataclasses.replace"),
+    "a tensor": (lambda out: out.logits, r"returned a tensor of shape \(24, 3\). Return Outputs.*dataclasses.replace"),
     "nothing": (lambda _: None, "returned None"),
     "a dict": (lambda out: {"logits": out.logits}, "returned a dict"),
-    "logits of one axis": (lambda out: replace(out, logits=out.logits[:, 0]), r"logits are \(24,\), needed.*\(24, 3\)"),
-    "logits of other classes": (lambda out: replace(out, logits=out.logits[:, :2]), r"logits are \(24, 2\)"),
-    "a mean over samples": (lambda out: replace(out, logits=out.logits.mean(0, keepdim=True)), r"logits are \(1, 3\)"),
+    "logits of one axis": (
+        lambda out: replace(out, logits=out.logits[:, 0]),
+        r"logits are a tensor of shape \(24,\)\..*\(24, 3\)",
+    ),
+    "logits of other classes": (
+        lambda out: replace(out, logits=out.logits[:, :2]),
+        r"logits are a tensor of shape \(24, 2\)",
+    ),
+    "a mean over samples": (
+        lambda out: replace(out, logits=out.logits.mean(0, keepdim=True)),
+        r"logits are a tensor of shape \(1, 3\)",
+    ),
     "logits that are a list": (lambda out: replace(out, logits=out.logits.tolist()), "logits are a list"),
 }
 
@@ -87,11 +96,13 @@ def test_wrong_outputs_of_forward_and_predict(case: str) -> None:
 def test_regression_has_one_output() -> None:
     method = method_with(predict=lambda _, model, inputs: replace(out := model(inputs), logits=out.logits[:, 0]))
     fit = make_fit(method, task=Task(None))
-    with pytest.raises(UserError, match=r"logits are \(24,\), needed: a tensor of shape \(24, 1\)"):
+    with pytest.raises(UserError, match=r"logits are a tensor of shape \(24,\)\. Return a tensor of shape \(24, 1\)"):
         evaluate(method, fit.model, fit.val, Probes(fit.model, fit.device), 100)
 
 
-@pytest.mark.parametrize("groups", [None, [], {}, [{"lr": 0.1}], [{"params": []}], [torch.zeros(2)], torch.zeros(2)])
+@pytest.mark.parametrize(
+    "groups", [None, [], {}, [{"lr": 0.1}], [{"params": []}], [torch.zeros(2)], torch.zeros(2), [{"params": 3}]]
+)
 def test_wrong_parameter_groups(groups: Any) -> None:
     with pytest.raises(UserError, match=r"mine: parameter_groups\(\).*params"):
         returns.checked_groups(method_with(), groups)
@@ -118,11 +129,11 @@ def test_a_reason_is_text(reason: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "says"), [(None, "returned None"), (("a",), "returned a tuple"), (["a"], "holds a str")]
+    ("items", "says"), [(None, "returned None"), (("a",), "returned a tuple"), (["a"], "returned a list with a str")]
 )
-def test_lists_hold_what_they_should(found: Any, says: str) -> None:
+def test_lists_hold_what_they_should(items: Any, says: str) -> None:
     with pytest.raises(UserError, match=rf"variants\(\).*{says}.*Return a list"):
-        returns.checked_list(method_with(), "variants", found, tuple, "[modalities]")
+        returns.checked_list(method_with(), "variants", items, tuple, "[modalities]")
 
 
 def test_a_state_is_a_dict() -> None:

@@ -109,7 +109,7 @@ def test_the_shipped_mapping_prints_its_commands_once_adapters_are_there(monkeyp
 
 def test_mapped_metrics_modalities_and_settings_exist() -> None:
     from mcr_bench.bench.problem.metrics import CLASSIFICATION, REGRESSION
-    from mcr_bench.bench.settings.declared import declared
+    from mcr_bench.bench.settings.declaration import declared
     from mcr_bench.bench.settings.training import ModelSettings, TrainingSettings
 
     metrics = {m.name for m in (*CLASSIFICATION, *REGRESSION)}
@@ -123,7 +123,7 @@ def test_mapped_metrics_modalities_and_settings_exist() -> None:
 
 def test_no_published_number_stands_in_the_mapping_or_the_code() -> None:
     root = Path(mcr_bench.__file__).parent
-    files = [*(root / "results/published").glob("*.toml"), *(root / "bench/report").glob("published*.py")]
+    files = [*(root / "results/published").glob("*.toml"), *(root / "bench").rglob("published*.py")]
     text = "\n".join(path.read_text(encoding="utf-8") for path in files)
     means = {f"{number.mean:g}" for table in published_tables_of() for number in table.numbers.values()}
     assert len(files) == 6

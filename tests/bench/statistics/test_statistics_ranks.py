@@ -84,5 +84,5 @@ def test_datasets_with_holes_are_left_out_by_name() -> None:
     empty = rank(scores(values))
     assert empty.datasets == 0
     assert empty.mean_ranks == {}
-    with pytest.raises(ValueError, match="a dataset and a method"):
+    with pytest.raises(ValueError, match="at least one dataset and one method"):
         rank(pd.DataFrame())
