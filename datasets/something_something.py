@@ -110,7 +110,7 @@ class SomethingSomething(ClipDataset):
     def rules(self, cache: Cache) -> dict[str, Rule]:
         """`official`: the published validation clips are the test part, because those of test.json have no labels."""
         named = {name: _labels(cache.lists[f"{name}.txt"]) for name in ("train", "validation")}
-        part = cache.parts_of(_parts(named["train"]) | dict.fromkeys(named["validation"], "test"))
+        part = cache.parts_of(train_and_validation(named["train"]) | dict.fromkeys(named["validation"], "test"))
         return {
             "official": Rule(
                 split="train.json trains, validation.json tests (test.json has no labels)",
@@ -142,7 +142,7 @@ def _labels(table: bytes) -> dict[str, int]:
     return {clip: int(label) for clip, label in rows}
 
 
-def _parts(labels: Mapping[str, int]) -> dict[str, str]:
+def train_and_validation(labels: Mapping[str, int]) -> dict[str, str]:
     """Clip id -> train or val, of all that train.json lists: of every class a tenth, at least one of two, is held out.
 
     The clips of a partial copy then have the parts that they have in the whole set.

@@ -92,12 +92,13 @@ class Synthetic(Dataset):
             if m not in self.names:
                 raise unknown("modality", m, self.names)
         names = [m for m in self.names if m in modalities]
-        prototypes = {m: self._prototypes(seed, m) for m in names}
-        drawn = {part: self._draw(seed, part, prototypes) for part in ("train", "val", "test")}
+        prototypes = {m: self.prototypes(seed, m) for m in names}
+        drawn = {part: self.draw(seed, part, prototypes) for part in ("train", "val", "test")}
         parts = {
-            p: Split(self._map(seed, d), d.target, [f"{p}{i}" for i in range(len(d.target))]) for p, d in drawn.items()
+            p: Split(self.mapped(seed, d), d.target, [f"{p}{i}" for i in range(len(d.target))])
+            for p, d in drawn.items()
         }
-        best = self._posterior(drawn["test"], prototypes).amax(1)
+        best = self.posterior(drawn["test"], prototypes).amax(1)
         error = best.std(correction=0).item() / math.sqrt(len(best))
         notes = {"bayes_accuracy": best.mean().item(), "bayes_accuracy_stderr": error}
         return standardise(Splits(parts["train"], parts["val"], parts["test"], notes))
@@ -140,7 +141,7 @@ class Synthetic(Dataset):
     def _latent(self, modality: str) -> int:
         return self.latent or self._dimensions()[modality]
 
-    def _prototypes(self, seed: int, modality: str) -> Tensor:
+    def prototypes(self, seed: int, modality: str) -> Tensor:
         """Class means a_m g_m, (C, latent), with unit g_m."""
         means = torch.randn(
             self.classes, self._latent(modality), generator=generator(seed, "data", "prototypes", modality)
@@ -148,7 +149,7 @@ class Synthetic(Dataset):
         scaled: Tensor = self._numbers("amplitude")[modality] * means / means.norm(dim=1, keepdim=True)
         return scaled
 
-    def _draw(self, seed: int, part: str, prototypes: dict[str, Tensor]) -> Drawn:
+    def draw(self, seed: int, part: str, prototypes: dict[str, Tensor]) -> Drawn:
         """One part. Every draw is keyed by its own name, so that more modalities shift nobody's."""
         count: int = getattr(self, part)
         stream = {w: generator(seed, "data", part, w) for w in ("target", "kind", "first")}
@@ -169,7 +170,7 @@ class Synthetic(Dataset):
                 latent[m] = noise + prototypes[m][carried] * (carried != NOTHING)[:, None]
         return Drawn(target, latent)
 
-    def _map(self, seed: int, drawn: Drawn) -> dict[str, Tensor]:
+    def mapped(self, seed: int, drawn: Drawn) -> dict[str, Tensor]:
         """T_m of every modality: maps with orthonormal columns, so that nothing is lost or hidden by conditioning."""
         values = {}
         for m, x in drawn.latent.items():
@@ -179,7 +180,7 @@ class Synthetic(Dataset):
                 values[m] = leaky_relu(values[m], 0.2) @ _orthonormal(size, size, generator(seed, "data", "map2", m)).T
         return values
 
-    def _posterior(self, drawn: Drawn, prototypes: dict[str, Tensor]) -> Tensor:
+    def posterior(self, drawn: Drawn, prototypes: dict[str, Tensor]) -> Tensor:
         """P(Y = c | every loaded pre-image), (n, C): summed over the kinds of sample and, in synergy, over A.
 
         Each modality gives log N(v; a g[c], I) / N(v; 0, I) = a g[c].v - a^2/2; one that is not loaded gives 0.

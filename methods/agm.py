@@ -65,7 +65,7 @@ class Agm(Method):
         features, shares = attribute(
             self.fit.model, batch.inputs, draws, zero_gradient=grad, masked_in_evaluation=official
         )
-        scaled = map(scale_gradient, shares.values(), self._kappas(shares, batch.target))
+        scaled = map(scale_gradient, shares.values(), self.kappas(shares, batch.target))
         return Outputs(self.fit.model, features, torch.stack(list(scaled)).sum(0), None)
 
     def after_backward(self, outputs: Outputs, batch: Batch) -> None:
@@ -73,7 +73,7 @@ class Agm(Method):
             fusion = [p for p in outputs.model.fusion.parameters() if p.ndim >= 2]
             clip_if_large(fusion, outputs.model.parameters(), 1.0 if len(outputs.features) == 2 else 5.0)
 
-    def _kappas(self, shares: dict[str, Tensor], target: Tensor) -> list[Tensor]:
+    def kappas(self, shares: dict[str, Tensor], target: Tensor) -> list[Tensor]:
         """This step's coefficients, which compare with the earlier steps only."""
         scores = (squared_errors if self.fit.task.regression else surprisals)(shares, target)
         running = self._running.before(scores, list(shares))

@@ -37,12 +37,12 @@ class OgmGe(OnTheFly):
         spreads = {m: [_spread(g) for g in self._gradients(m)] for m in self.touched} if self.active else {}
         super().after_backward(outputs, batch)
         for m, stds in spreads.items():
-            self._add_noise(m, stds)
+            self.add_noise(m, stds)
 
     def _gradients(self, modality: str) -> list[Tensor]:
         return [p.grad for p in self.touched[modality] if p.grad is not None]
 
-    def _add_noise(self, modality: str, spreads: list[Tensor]) -> None:
+    def add_noise(self, modality: str, spreads: list[Tensor]) -> None:
         """One draw per modality, cut into its gradients in their fixed order."""
         gradients = self._gradients(modality)
         sizes, like = [g.numel() for g in gradients], gradients[0]

@@ -74,7 +74,8 @@ class Setup:
 class Runs:
     """The finished runs of a record (rows as from `Record.rows`), by dataset, method and setup.
 
-    Of each setup the runs of its newest configuration (settings and code), the newest of each seed and fold.
+    by_target: (dataset, method) -> setup -> the runs of its newest configuration (settings and code), the newest of
+    each seed and fold.
     """
 
     def __init__(self, rows: Iterable[Row]) -> None:
@@ -84,11 +85,13 @@ class Runs:
                 setups = found.setdefault((row["dataset"], row["method"]), {})
                 for setup in _setups(row):
                     setups.setdefault(setup, []).append(row)
-        self._runs = {key: {setup: current(runs) for setup, runs in setups.items()} for key, setups in found.items()}
+        self.by_target = {
+            key: {setup: current(runs) for setup, runs in setups.items()} for key, setups in found.items()
+        }
 
     def of(self, target: Target) -> dict[Setup, list[Row]]:
         """Every setup in which the target's method has runs on its dataset."""
-        return self._runs.get((target.place.dataset, target.method), {})
+        return self.by_target.get((target.place.dataset, target.method), {})
 
 
 def answers(table: PublishedTable, runs: Runs, margin: float) -> dict[tuple[str, str], Answer]:
@@ -131,7 +134,7 @@ def _answer(
     wanted = Setup(place.protocol, place.preset, target.modalities, frozenset(target.settings))
     found = runs.of(target)
     fitting = found.get(wanted, [])
-    values, overlap = tuple(_points(fitting, place.metric)), overlap_of(fitting)
+    values, overlap = tuple(values_in_points(fitting, place.metric)), overlap_of(fitting)
     declared = tuple(reason for reason in (column.not_comparable, method.not_comparable) if reason)
     if declared or not values:
         word, reasons = _without_verdict(declared, wanted, found, place.metric)
@@ -199,7 +202,8 @@ def _setups(row: Row) -> list[Setup]:
     ]
 
 
-def _points(runs: Iterable[Row], metric: str) -> list[float]:
+def values_in_points(runs: Iterable[Row], metric: str) -> list[float]:
+    """The finite test values of a metric, times 100."""
     found = (row["metrics"].get(f"test/{metric}") for row in runs)
     return [100 * value for value in found if value is not None and isfinite(value)]
 

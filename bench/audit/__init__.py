@@ -1,1 +1,1 @@
-"""What is said of a dataset: what to bring, what is prepared, and whether its parts are apart."""
+"""Describing and verifying a dataset: what to download, what is prepared, and whether its parts are disjoint."""

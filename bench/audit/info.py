@@ -1,4 +1,4 @@
-"""What `data info` says of a dataset: what to bring, from whom, how much room it takes, and how it is prepared."""
+"""What `data info` prints about a dataset: what to download, from whom, how much space it needs, how to prepare it."""
 
 import textwrap
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def info_of(data: "Dataset") -> str:
-    """The card, the room that the prepared set takes, and the command that prepares it."""
+    """The card of the dataset, the disk space that it needs when prepared, and the command that prepares it."""
     card = data.card
     preparation = preparation_of(data)
     command = preparation.pop("prepare", "")
@@ -34,25 +34,28 @@ def info_of(data: "Dataset") -> str:
 
 
 def preparation_of(data: "Dataset") -> dict[str, str]:
-    """The room that the whole set takes once prepared and the command that prepares it, as far as there are such."""
+    """The disk space of the whole dataset when prepared, and the command that prepares it; entries without text are
+    left out.
+    """
     facts = {"size when prepared": prepared_size(data), "prepare": prepare_command(data)}
     return {key: text for key, text in facts.items() if text}
 
 
 def prepare_command(data: "Dataset") -> str:
-    """The command that prepares the set under its present dials, as far as they are not those of the default preset;
-    '' where it is used as it is.
+    """The command that prepares the dataset with its present settings; '' if it needs no preparation.
+
+    Settings that have the value of the default preset are left out.
     """
     if not data.needs_preparation:
         return ""
-    usual = resolve_dataset(preset_of(type(data), None).values, type(data))
-    values = {key: (getattr(data, key), value) for key, value in usual.items()}
-    dials = "".join(f" --set dataset.{key}={_text(v)}" for key, (v, value) in values.items() if v != value)
-    return f"mcr-bench data prepare {data.name} --source DIR --data-root {data.location.parent}{dials}"
+    default = resolve_dataset(preset_of(type(data), None).values, type(data))
+    values = {key: getattr(data, key) for key in default}
+    changed = "".join(f" --set dataset.{key}={_text(v)}" for key, v in values.items() if v != default[key])
+    return f"mcr-bench data prepare {data.name} --source DIR --data-root {data.location.parent}{changed}"
 
 
 def prepared_size(data: "Dataset") -> str:
-    """The room that the whole set takes once prepared, in words; '' where nobody can tell."""
+    """The disk space of the whole dataset when prepared, in words; '' if it is not known."""
     if data.prepared_size is None:
         return ""
     clips, size = data.prepared_size
@@ -60,7 +63,11 @@ def prepared_size(data: "Dataset") -> str:
 
 
 def in_words(size: float) -> str:
-    """1,500,000 -> '1.5 MB'"""
+    """A number of bytes in words.
+
+    >>> in_words(1_500_000)
+    '1.5 MB'
+    """
     power = 0
     while size >= 999.5 and power + 1 < len(UNITS):
         size, power = size / 1000, power + 1
@@ -72,7 +79,7 @@ def _text(value: object) -> str:
 
 
 def _entry(key: str, text: str) -> str:
-    """A layout keeps its lines; prose is wrapped."""
+    """One entry of the card. A text of several lines, such as a layout, keeps its lines; any other is wrapped."""
     if "\n" not in text:
         return "\n".join(_wrapped(f"{key}: {text}"))
     return "\n".join([f"{key}:", *(f"  {line}" for line in text.splitlines())])

@@ -1,4 +1,4 @@
-"""What `data verify` finds: counts against the known variants, what is missing, and the audit of every protocol."""
+"""What `data verify` computes: counts beside the known variants, missing clips, and the audit of every protocol."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,11 +15,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FoldAudit:
-    """One fold. sizes, groups: part (train, val, test, and '' for unused) -> samples, different groups.
+    """The audit of one fold.
 
-    classes: part -> samples per class, empty for regression; spread: part -> lowest, mean and highest score.
-    empty: the parts without a sample, in words: a fold that has one cannot be run.
+    fold: the number of the fold.
+    sizes: part (train, val, test, or '' for unused) -> the number of its samples.
+    groups: part -> the number of different groups; empty if the groups are unknown.
+    overlaps: what two parts share.
     selected_on_test: whether validation holds samples of the test part.
+    classes: part -> the number of samples of each class; empty for regression.
+    spread: part -> the lowest, the mean and the highest score; empty for classification.
+    empty: the names of the parts without a sample. A fold with an empty part cannot be run.
     """
 
     fold: int
@@ -32,15 +37,22 @@ class FoldAudit:
     empty: list[str]
 
     def absent(self, part: str) -> list[int]:
-        """The classes without a sample in a part."""
+        """The indices of the classes that have no sample in a part."""
         return [k for k, count in enumerate(self.classes.get(part, [])) if count == 0]
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found out about a prepared set. source: where to ask for what is missing; damaged: ids of the samples
-    that are not what was written, None where they were not read; incomparable: whether they were to be read, but no
-    checksums of them are kept.
+    """The result of verifying a dataset.
+
+    label: the name of the dataset, or of the user's file.
+    source: where to ask for missing clips.
+    inventory: which clips are available and which are missing.
+    class_names: the names of the classes; empty for regression.
+    group_name: what a group is: actor, video, subject.
+    protocols: each protocol with the audits of its folds.
+    damaged: the ids of prepared samples that differ from what was written; None if the samples were not read.
+    incomparable: whether reading the samples was requested, but their checksums are not available.
     """
 
     label: str
@@ -54,7 +66,10 @@ class Verification:
 
 
 def verification_of(data: "Dataset", content: bool) -> Verification:
-    """The inventory, and the audit of every protocol and fold that the set can serve."""
+    """Verify a dataset: take its inventory and audit every available protocol and fold.
+
+    content: whether to read every prepared sample and to compare it with its checksum.
+    """
     facts = data.facts()
     damaged = data.damaged() if content else None
     protocols = [
@@ -74,7 +89,7 @@ def verification_of(data: "Dataset", content: bool) -> Verification:
 
 
 def audited(fold: int, parts: Parts, classes: int | None) -> FoldAudit:
-    """The audit of one fold; classes: their number, None for regression."""
+    """The audit of one fold. classes: the number of classes; None for regression."""
     rows = {name: np.flatnonzero(parts.part == name).tolist() for name in PARTS}
     scores = {} if classes else {name: parts.labels[at] for name, at in rows.items() if at}
     return FoldAudit(

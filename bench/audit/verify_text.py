@@ -1,34 +1,33 @@
-"""What verifying a dataset found, as text for a terminal and as plain data."""
+"""The result of verifying a dataset as text for a terminal and as plain data."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from mcr_bench.bench.audit.verify import FoldAudit, Verification
 from mcr_bench.bench.printable import in_line
 from mcr_bench.bench.problem.inventory import Inventory
 from mcr_bench.bench.problem.overlaps import PARTS, sentence
 
-MOST_NAMES = 10  # of what is missing or left out
-MOST_CLASSES = 60  # a longer histogram is told by its range
+MOST_NAMES = 10  # names of missing or left out clips that are printed
+MOST_CLASSES = 60  # a longer histogram is summarised by its range
 WIDTH = 120
 
 
-def text_of(found: Verification) -> str:
-    """The counts, what is missing and where to ask for it, then every protocol's card with its audit."""
-    lines = [*_wrapped(f"{found.label}: {found.inventory.counted()}", "", "  "), *_absences(found)]
-    for protocol, folds in found.protocols:
+def text_of(result: Verification) -> str:
+    """The counts, the missing clips and where to ask for them, then the card of every protocol with its audit."""
+    lines = [*_wrapped(f"{result.label}: {result.inventory.counted()}", "", "  "), *_absences(result)]
+    for protocol, folds in result.protocols:
         lines += ["", *_wrapped(protocol.card, "", "    ")]
         for fold in folds:
-            lines += _fold(fold, found, fold is folds[0])
+            lines += _fold(fold, result, fold is folds[0])
     return "\n".join(lines)
 
 
-def data_of(found: Verification) -> dict[str, Any]:
-    """The same as plain data, with every name and every count."""
-    inventory = found.inventory
+def data_of(result: Verification) -> dict[str, object]:
+    """The same as plain data for JSON, with every name and every count."""
+    inventory = result.inventory
     return {
-        "dataset": found.label,
+        "dataset": result.label,
         "clips": inventory.clips,
         "state": inventory.counted(),
         "variants": [{"clips": clips, "name": name} for clips, name in inventory.variants],
@@ -38,15 +37,15 @@ def data_of(found: Verification) -> dict[str, Any]:
         "missing": dict(inventory.missing),
         "libraries": list(inventory.libraries),
         "installed": inventory.installed,
-        "damaged": found.damaged,
+        "damaged": result.damaged,
         "protocols": [
-            {"name": protocol.name, "card": protocol.card, "folds": [_fold_data(f, found.class_names) for f in folds]}
-            for protocol, folds in found.protocols
+            {"name": protocol.name, "card": protocol.card, "folds": [_fold_data(f, result.class_names) for f in folds]}
+            for protocol, folds in result.protocols
         ],
     }
 
 
-def _fold_data(fold: FoldAudit, names: Sequence[str]) -> dict[str, Any]:
+def _fold_data(fold: FoldAudit, names: Sequence[str]) -> dict[str, object]:
     score = ("lowest", "mean", "highest")
     return {
         "fold": fold.fold,
@@ -65,41 +64,48 @@ def _long(part: str) -> str:
     return PARTS.get(part, "unused")
 
 
-def _absences(found: Verification) -> Iterator[str]:
-    inventory = found.inventory
+def _absences(result: Verification) -> Iterator[str]:
+    inventory = result.inventory
     yield from _named("left out", inventory.left_out)
     yield from _named("look at", inventory.findings)
     yield from _named("note", inventory.notes)
     for name, ids in inventory.missing.items():
         if ids:
             yield from _wrapped(f"missing: {len(ids):,} of the clips in {name}: {_some(ids)}", "", "  ")
-    if inventory.is_partial and found.source:
-        yield from _wrapped(f"where to ask for what is missing: {found.source}", "", "  ")
+    if inventory.is_partial and result.source:
+        yield from _wrapped(f"where to ask for missing clips: {result.source}", "", "  ")
     yield from _libraries(inventory)
-    if found.damaged:
-        yield from _wrapped(f"damaged, prepare again: {_some(found.damaged)}", "", "  ")
-    elif found.damaged is not None:
+    yield from _content(result)
+
+
+def _content(result: Verification) -> Iterator[str]:
+    """The result of comparing prepared samples with their checksums, if it was requested."""
+    if result.damaged:
+        yield from _wrapped(f"damaged, prepare again: {_some(result.damaged)}", "", "  ")
+    elif result.damaged is not None:
         yield "every prepared sample is as it was written"
-    elif found.incomparable:
-        yield "nothing is compared: this data keeps no checksums of prepared samples"
+    elif result.incomparable:
+        yield "no sample was compared: checksums of prepared samples are not available for this data"
 
 
 def _libraries(inventory: Inventory) -> Iterator[str]:
-    """With what the clips were decoded; what is installed now, where that is another thing."""
+    """The libraries that decoded the clips, and those that are installed now if they differ."""
     for libraries in inventory.libraries:
         yield from _wrapped(f"decoded with {libraries}", "", "  ")
     if inventory.libraries and inventory.libraries != (inventory.installed,):
         yield from _wrapped(
-            f"NOT what is installed now: {inventory.installed}; clips decoded with it may differ a little", "", "  "
+            f"OTHER versions are installed now: {inventory.installed}; clips decoded with them may differ slightly",
+            "",
+            "  ",
         )
 
 
-def _named(kind: str, found: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """A line for each (name, what), a count of those after the tenth."""
-    for name, what in found[:MOST_NAMES]:
+def _named(kind: str, entries: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """A line for each of the first (name, what), then the number of the others."""
+    for name, what in entries[:MOST_NAMES]:
         yield in_line(f"{kind}: {name}: {what}")
-    if len(found) > MOST_NAMES:
-        yield f"{kind}: {len(found) - MOST_NAMES:,} more, which --json lists"
+    if len(entries) > MOST_NAMES:
+        yield f"{kind}: {len(entries) - MOST_NAMES:,} more, which --json lists"
 
 
 def _some(names: Sequence[str]) -> str:
@@ -107,13 +113,14 @@ def _some(names: Sequence[str]) -> str:
     return in_line(f"{', '.join(names[:MOST_NAMES])}{more}")
 
 
-def _fold(fold: FoldAudit, found: Verification, first: bool) -> Iterator[str]:
+def _fold(fold: FoldAudit, result: Verification, first: bool) -> Iterator[str]:
     sizes = ", ".join(f"{_long(part)} {size:,}" for part, size in fold.sizes.items() if part or size)
-    used = found.inventory.state(sum(size for part, size in fold.sizes.items() if part))
+    used = result.inventory.state(sum(size for part, size in fold.sizes.items() if part))
     yield f"  fold {fold.fold}: {sizes}" + (f" ({used})" if used and fold.sizes[""] else "")
     if fold.groups:
-        yield f"    {found.group_name}s: {', '.join(f'{_long(part)} {count:,}' for part, count in fold.groups.items())}"
-    yield from _audit(fold, found.group_name)
+        counts = ", ".join(f"{_long(part)} {count:,}" for part, count in fold.groups.items())
+        yield f"    {result.group_name}s: {counts}"
+    yield from _audit(fold, result.group_name)
     if fold.empty:
         yield f"    EMPTY: no sample in {' and '.join(fold.empty)}: this fold cannot be run"
     if fold.selected_on_test:
@@ -121,11 +128,11 @@ def _fold(fold: FoldAudit, found: Verification, first: bool) -> Iterator[str]:
     elif not fold.empty:
         yield "    the selection set is not the test set"
     yield from _scores(fold)
-    yield from _classes(fold, found.class_names, first and len(found.class_names) <= MOST_CLASSES)
+    yield from _classes(fold, result.class_names, first and len(result.class_names) <= MOST_CLASSES)
 
 
 def _audit(fold: FoldAudit, group_name: str) -> Iterator[str]:
-    """The leaks, then what is disjoint."""
+    """The leaks, then the kinds of keys by which all parts are disjoint."""
     words = {"id": "id", "group": "group" if group_name == "group" else f"group ({group_name})", "content": "content"}
     clean = []
     for kind, word in words.items():
@@ -137,17 +144,17 @@ def _audit(fold: FoldAudit, group_name: str) -> Iterator[str]:
     if clean:
         yield f"    train, validation and test are disjoint {', '.join(clean)}"
     if not fold.groups:
-        yield "    no groups are known, so none are compared"
+        yield "    groups are not compared: they are unknown"
 
 
 def _scores(fold: FoldAudit) -> Iterator[str]:
-    told = [f"{_long(part)} {low:g} to {high:g}, mean {mean:.3f}" for part, (low, mean, high) in fold.spread.items()]
-    if told:
-        yield f"    scores: {'; '.join(told)}"
+    ranges = [f"{_long(part)} {low:g} to {high:g}, mean {mean:.3f}" for part, (low, mean, high) in fold.spread.items()]
+    if ranges:
+        yield f"    scores: {'; '.join(ranges)}"
 
 
 def _classes(fold: FoldAudit, names: Sequence[str], whole: bool) -> Iterator[str]:
-    """The histogram, or its range in each part; then the classes that a part lacks."""
+    """The histogram, or its range in each part; then the classes that have no sample in a part."""
     if whole and fold.classes:
         counts = zip(names, zip(*fold.classes.values(), strict=True), strict=True)
         text = "; ".join(f"{in_line(name)} {'/'.join(map(str, count))}" for name, count in counts)

@@ -75,17 +75,27 @@ def late_import(error: BaseException) -> str:
 
 
 class _Beside(MetaPathFinder):
-    """Finds the top-level modules of one folder, except those with a name of the standard library."""
+    """Finds the top-level modules of one folder, except those with a name of the standard library.
+
+    given: the names of the modules that it has found.
+
+    A folder without an `__init__.py` is a package of its own only where no installed one has its name, as in Python.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.given: set[str] = set()
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if path is not None or fullname in sys.stdlib_module_names:
             return None
-        return PathFinder.find_spec(fullname, [str(self.folder)], target)
+        spec = PathFinder.find_spec(fullname, [str(self.folder)], target)
+        if spec is None or (spec.loader is None and _is_installed(fullname)):
+            return None
+        self.given.add(fullname)
+        return spec
 
     def names(self) -> set[str]:
         """The names of all modules and packages of the folder."""
@@ -104,9 +114,14 @@ def _folder_of(path: Path) -> Iterator[list[ModuleType]]:
         yield helpers
     finally:
         sys.meta_path.remove(finder)
-        brought = _taken({n for n in sys.modules if n.partition(".")[0] in own and not _is_ours(n)})
+        brought = _taken({n for n in sys.modules if n.partition(".")[0] in own | finder.given and not _is_ours(n)})
         sys.modules.update(hidden)
         helpers += [brought[name] for name in sorted(brought)]
+
+
+def _is_installed(name: str) -> bool:
+    spec = PathFinder.find_spec(name)
+    return spec is not None and spec.loader is not None
 
 
 def _taken(names: set[str]) -> dict[str, ModuleType]:

@@ -9,7 +9,7 @@ import torch
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.resolve import Resolved, concerns, resolve_run
-from mcr_bench.bench.core.digest import source_digest
+from mcr_bench.bench.core.behaviour import behaviour_digest
 from mcr_bench.bench.fit.returns import asking, checked_list, checked_reason
 from mcr_bench.bench.models.backbones.make import OF_WEIGHTS, PRETRAINED
 from mcr_bench.bench.models.backbones.weights import pinned
@@ -119,7 +119,7 @@ def _pattern(
     names = {cls.name, *(r.method for r in requirements)}
     spec = RunSpec(
         method=cls.name,
-        method_digest=source_digest(cls),
+        method_digest=behaviour_digest(cls),
         settings=resolved.method,
         adapter=type(scene.data).name,
         data_settings=scene.data.acting(scene.dials),

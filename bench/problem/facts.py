@@ -1,4 +1,4 @@
-"""What is known of data before any of it is used: modalities, task, protocols."""
+"""What is known about a dataset before any of it is used: its modalities, its task and its protocols."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,11 @@ from mcr_bench.bench.task import Task
 
 @dataclass(frozen=True)
 class Modality:
-    """Shape of one sample, without the batch axis: (D,) vectors, (T, C) sequences, (C, H, W) images or
-    (T, C, H, W) clips.
+    """What one sample of a modality looks like.
 
-    padded: the sequences have lengths of their own, given in `Inputs.lengths`.
+    shape: the shape of one sample without the batch axis: (D,) for vectors, (T, C) for sequences, (C, H, W) for images,
+        (T, C, H, W) for clips.
+    padded: whether the sequences (T, C) are padded at their ends; their real lengths are in `Inputs.lengths`.
     """
 
     shape: tuple[int, ...]
@@ -19,7 +20,13 @@ class Modality:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of the data before any of it is used for training. notes: to be told before the runs begin."""
+    """What is known about the data before any of it is used for training.
+
+    modalities: name of each modality -> its shape.
+    task: what is learned: classification into C classes, or regression of one score.
+    class_names: the names of the classes in the order of their indices; empty for regression.
+    notes: sentences that the user should read before the runs begin, such as how the labels were interpreted.
+    """
 
     modalities: dict[str, Modality]
     task: Task
@@ -29,7 +36,15 @@ class Facts:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A named split rule with its selection set, metric and folds. Tables never mix protocols in one column."""
+    """A named rule that splits a dataset into parts. Tables never mix two protocols in one column.
+
+    name: the name by which the user chooses the protocol.
+    split: how the samples are divided into training, validation and test, in words.
+    selection: the part that selects the epoch to be tested, in words.
+    metric: the name of the main metric.
+    folds: the numbers of the folds.
+    note: anything a reader of a table must know, such as a leak between parts.
+    """
 
     name: str
     split: str
@@ -40,7 +55,11 @@ class Protocol:
 
     @property
     def card(self) -> str:
-        """One line for the foot of a table."""
+        """The protocol in one line, for the foot of a table.
+
+        >>> Protocol("file", "the split in the file", "validation", "accuracy").card
+        'file: the split in the file; selected on validation; metric accuracy; folds [1]'
+        """
         line = (
             f"{self.name}: {self.split}; selected on {self.selection}; metric {self.metric}; folds {list(self.folds)}"
         )

@@ -1,4 +1,4 @@
-"""What a constant scores: the floor that a method has to beat to have learned anything."""
+"""What a constant prediction scores: the floor that a method has to beat to have learned anything."""
 
 import numpy as np
 import torch
@@ -6,21 +6,32 @@ from torch import Tensor
 
 from mcr_bench.bench.problem.metrics import CLASSIFICATION, REGRESSION, Metric
 
-FLOOR = "floor/"  # of metric names in the record
+FLOOR = "floor/"  # prefix of metric names in the record
 
 
-def floor_metrics(known: Tensor, test: Tensor) -> dict[str, float]:
-    """`floor/METRIC` -> what the best constant for the labels `known` (K,) scores on the labels `test` (N,).
+def floor_metrics(train: Tensor, test: Tensor) -> dict[str, float]:
+    """`floor/METRIC` -> what the best constant for the training labels (K,) scores on the test labels (N,).
 
-    Classes (int64): the majority class, the lowest where several are largest, with the classes' shares as its
-    probabilities. Scores (float): the median, as the mean absolute error wants it.
+    Labels are class indices (int64) or scores (any floating dtype). The constant of classes is the share of each class
+    as its probability, so that the majority class is predicted, or the lowest one of several that are equally frequent.
+    The constant of scores is their median, which minimises the mean absolute error.
+
+    >>> floor_metrics(torch.tensor([0, 1, 1]), torch.tensor([1, 0, 1, 1]))["floor/accuracy"]
+    0.75
     """
-    known, test = known.cpu(), test.cpu()
-    if known.is_floating_point():
-        constant = torch.tensor([np.median(known.double().numpy())], dtype=torch.float64)
-    else:
-        counts = torch.bincount(known, minlength=int(max(known.max(), test.max())) + 1)
-        constant = (counts.double() / len(known)).log()
+    train, test = train.cpu(), test.cpu()
+    regression = train.is_floating_point()
+    metrics: tuple[Metric, ...] = REGRESSION if regression else CLASSIFICATION
+    constant = _median(train) if regression else _log_shares(train, int(max(train.max(), test.max())) + 1)
     outputs = constant.expand(len(test), -1)
-    metrics: tuple[Metric, ...] = REGRESSION if known.is_floating_point() else CLASSIFICATION
     return {f"{FLOOR}{metric.name}": metric.compute(outputs, test) for metric in metrics}
+
+
+def _median(scores: Tensor) -> Tensor:
+    """(1,) float64"""
+    return torch.tensor([np.median(scores.double().numpy())], dtype=torch.float64)
+
+
+def _log_shares(labels: Tensor, classes: int) -> Tensor:
+    """(classes,) float64: the logarithm of each class's share of the labels."""
+    return (torch.bincount(labels, minlength=classes).double() / len(labels)).log()

@@ -1,4 +1,4 @@
-"""Metrics of logits against targets in the user's unit; each knows its direction, which selection and tables read."""
+"""Metrics of logits against targets in the user's unit; selection and tables read the direction of each."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -11,12 +11,18 @@ from mcr_bench.bench.errors import unknown
 from mcr_bench.bench.problem.missing import diagnostic
 from mcr_bench.bench.task import Task
 
-TOTAL_LOSS = "total_loss"  # needs the own heads' logits too, so it is no `Metric`: `evaluate` adds it
+TOTAL_LOSS = "total_loss"  # not a `Metric`, because it needs the logits of the own heads too: `evaluate` adds it
 
 
 @dataclass(frozen=True)
 class Metric:
-    """compute(logits (N, C), target (N,)) -> value. share: a share of 1, whose differences are reported in points."""
+    """A metric of predictions.
+
+    name: its name in settings, the record and tables.
+    higher_is_better: its direction.
+    compute: (logits (N, C) or scores (N, 1), target (N,)) -> value.
+    share: whether it is a share of 1, so that differences are reported in percentage points.
+    """
 
     name: str
     higher_is_better: bool
@@ -25,12 +31,19 @@ class Metric:
 
 
 def accuracy(logits: Tensor, target: Tensor) -> float:
-    """Share of samples whose largest logit is the target's."""
+    """The share of samples whose largest logit is that of the target. logits: (N, C) float; target: (N,) int64.
+
+    >>> accuracy(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0]))
+    0.5
+    """
     return float((logits.argmax(-1) == target).double().mean())
 
 
 def macro_f1(logits: Tensor, target: Tensor) -> float:
-    """Mean over classes of F1 = 2 TP / (2 TP + FP + FN); classes neither present nor predicted do not count."""
+    """The mean over classes of F1 = 2 TP / (2 TP + FP + FN). logits: (N, C) float; target: (N,) int64.
+
+    Classes that are neither in the target nor predicted do not count.
+    """
     classes = logits.shape[-1]
     predicted = logits.argmax(-1)
     hits = torch.bincount(target[predicted == target], minlength=classes).double()
@@ -39,7 +52,10 @@ def macro_f1(logits: Tensor, target: Tensor) -> float:
 
 
 def expected_calibration_error(logits: Tensor, target: Tensor, bins: int = 15) -> float:
-    """ECE over equal-width bins of the winning probability (Guo et al., ICML 2017, 15 bins)."""
+    """Expected calibration error over equal-width bins of the winning probability (Guo et al., ICML 2017, 15 bins).
+
+    logits: (N, C) float; target: (N,) int64.
+    """
     confidence, predicted = logits.double().softmax(-1).max(-1)
     place = (confidence * bins).ceil().long().clamp(1, bins) - 1
     gap = (predicted == target).double() - confidence
@@ -47,13 +63,18 @@ def expected_calibration_error(logits: Tensor, target: Tensor, bins: int = 15) -
 
 
 def mean_absolute_error(outputs: Tensor, target: Tensor) -> float:
+    """The mean of |output - target|. outputs: (N, 1) float; target: (N,) float.
+
+    >>> mean_absolute_error(torch.tensor([[1.0], [4.0]]), torch.tensor([2.0, 4.0]))
+    0.5
+    """
     return float((outputs.squeeze(-1) - target).abs().double().mean())
 
 
 def pearson(outputs: Tensor, target: Tensor) -> float:
-    """Pearson's r; 0 where either side is constant."""
+    """Pearson's correlation coefficient; 0 if outputs or target are constant. outputs: (N, 1); target: (N,)."""
     x, y = outputs.squeeze(-1).double(), target.double()
-    if (x == x[0]).all() or (y == y[0]).all():  # not by the norm: a mean may be off by its rounding
+    if (x == x[0]).all() or (y == y[0]).all():  # not by the norm, because the mean may be off by its rounding
         return 0.0
     x, y = x - x.mean(), y - y.mean()
     norm = x.norm() * y.norm()
@@ -61,12 +82,15 @@ def pearson(outputs: Tensor, target: Tensor) -> float:
 
 
 def binary_accuracy(outputs: Tensor, target: Tensor) -> float:
-    """Negative against non-negative, over all samples."""
+    """The share of samples with the right sign; 0 counts as positive. outputs: (N, 1) float; target: (N,) float."""
     return float(((outputs.squeeze(-1) >= 0) == (target >= 0)).double().mean())
 
 
 def binary_accuracy_nonzero(outputs: Tensor, target: Tensor) -> float:
-    """Negative against positive, over samples whose target is not zero; 0 where there is none."""
+    """The share of samples with the right sign among those whose target is not 0; 0 if every target is 0.
+
+    outputs: (N, 1) float; target: (N,) float.
+    """
     kept = target != 0
     hits = ((outputs.squeeze(-1) > 0) == (target > 0))[kept]
     return float(hits.double().mean()) if len(hits) else 0.0
@@ -86,7 +110,10 @@ REGRESSION = (
 
 
 def metrics_of(task: Task) -> tuple[Metric, ...]:
-    """The metrics of a task, loss (the training loss) last; given the user's unit, loss is in the learned one."""
+    """The metrics of a task, the training loss last.
+
+    All take values in the user's unit; the loss converts them to the unit that is learned.
+    """
     named = REGRESSION if task.regression else CLASSIFICATION
     return (*named, Metric("loss", False, lambda logits, target: _loss(task, logits, target)))
 
@@ -96,29 +123,37 @@ def _loss(task: Task, logits: Tensor, target: Tensor) -> float:
 
 
 def higher_is_better(monitor: str, task: Task) -> bool:
-    """The direction of what may select an epoch: a metric of the task, or `total_loss`; UserError for another name."""
-    known = {m.name: m.higher_is_better for m in metrics_of(task)} | {TOTAL_LOSS: False}
-    if monitor not in known:
-        raise unknown("metric", monitor, known)
-    return known[monitor]
+    """Whether higher values of what selects the epoch are better: of a metric of the task, or of `total_loss`.
+
+    UserError for any other name.
+    """
+    directions = {m.name: m.higher_is_better for m in metrics_of(task)} | {TOTAL_LOSS: False}
+    if monitor not in directions:
+        raise unknown("metric", monitor, directions)
+    return directions[monitor]
 
 
 def metric(name: str, task: Task) -> Metric:
-    """One of the task's metrics by name; UserError for another name."""
-    known = {m.name: m for m in metrics_of(task)}
-    if name not in known:
-        raise unknown("metric", name, known)
-    return known[name]
+    """The metric of the task with this name; UserError for any other name."""
+    by_name = {m.name: m for m in metrics_of(task)}
+    if name not in by_name:
+        raise unknown("metric", name, by_name)
+    return by_name[name]
 
 
 def score(
     logits: Tensor, target: Tensor, task: Task, needed: Collection[str] = (), missing: dict[str, str] | None = None
 ) -> dict[str, float]:
-    """Every metric of the task. With `missing`, one that fails is left out for the reason noted there, but `needed`."""
-    found = {}
-    for one in metrics_of(task):
-        if missing is None or one.name in needed:
-            found[one.name] = one.compute(logits, target)
-        elif (value := diagnostic(missing, one.name, partial(one.compute, logits, target))) is not None:
-            found[one.name] = value
-    return found
+    """Name -> value of every metric of the task. logits: (N, C), or scores (N, 1); target: (N,).
+
+    If `missing` is given, a metric that fails is left out and its reason is added there, except for those that are
+    `needed`: their errors are raised.
+    """
+    values = {}
+    for metric in metrics_of(task):
+        compute = partial(metric.compute, logits, target)
+        if missing is None or metric.name in needed:
+            values[metric.name] = compute()
+        elif (value := diagnostic(missing, metric.name, compute)) is not None:
+            values[metric.name] = value
+    return values

@@ -1,4 +1,4 @@
-"""Diagnostics tell about a run without being its result: one that cannot be had is missing, with its reason."""
+"""Diagnostics describe a run without being its result: one that cannot be computed is missing, with a reason."""
 
 import json
 import math
@@ -10,11 +10,12 @@ from mcr_bench.bench.errors import one_line
 
 T = TypeVar("T")
 TAG = "missing"
-LONGEST, MOST_NAMES, MOST_REASONS = 200, 20, 6  # characters of a reason, and so on: MLflow limits the length of a tag
+LONGEST = 200  # characters of a reason; this limit and the next two exist because MLflow limits the length of a tag
+MOST_NAMES, MOST_REASONS = 20, 6
 
 
 def diagnostic(missing: dict[str, str], name: str, work: Callable[[], T]) -> T | None:
-    """What `work` returns; where it fails, None, and `missing` gets the reason under `name`."""
+    """What `work` returns; if it fails, None, and the reason is added to `missing` under `name`."""
 
     def note(reason: str) -> None:
         missing[name] = one_line(reason, LONGEST)
@@ -23,14 +24,23 @@ def diagnostic(missing: dict[str, str], name: str, work: Callable[[], T]) -> T |
 
 
 def only_finite(metrics: Mapping[str, float], missing: dict[str, str]) -> dict[str, float]:
-    """The metrics that are finite numbers; of the others `missing` gets what they are."""
+    """The metrics that are finite numbers; the others are added to `missing` with their values.
+
+    >>> missing: dict[str, str] = {}
+    >>> only_finite({"mae": 0.5, "pearson": math.nan}, missing), missing
+    ({'mae': 0.5}, {'pearson': 'its value is nan'})
+    """
     lost = {name: f"its value is {value}" for name, value in metrics.items() if not math.isfinite(value)}
     missing |= lost
     return {name: value for name, value in metrics.items() if name not in lost}
 
 
 def tag_of(missing: Mapping[str, str]) -> dict[str, str]:
-    """The tag of a run that says what is missing, as JSON: reason -> names; no tag where nothing is."""
+    """The tag of a run that lists what is missing, as JSON of reason -> names; empty if nothing is missing.
+
+    >>> tag_of({"val/ece": "out of memory", "test/ece": "out of memory"})
+    {'missing': '{"out of memory": ["test/ece", "val/ece"]}'}
+    """
     by_reason: dict[str, list[str]] = {}
     for name, reason in sorted(missing.items()):
         by_reason.setdefault(reason, []).append(name)
@@ -39,9 +49,9 @@ def tag_of(missing: Mapping[str, str]) -> dict[str, str]:
 
 
 def missing_of(tags: Mapping[str, str]) -> dict[str, list[str]]:
-    """Reason -> names, from the tags of a run."""
-    found: dict[str, list[str]] = json.loads(tags.get(TAG, "{}"))
-    return found
+    """Reason -> names of what is missing, from the tags of a run: the inverse of `tag_of`."""
+    names_by_reason: dict[str, list[str]] = json.loads(tags.get(TAG, "{}"))
+    return names_by_reason
 
 
 def _some(names: list[str]) -> list[str]:

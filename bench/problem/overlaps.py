@@ -1,4 +1,4 @@
-"""The audit of a protocol: what its parts share by id, by group and by content, and which classes they hold."""
+"""The audit of a protocol: which ids, groups and contents its parts share, and which classes they hold."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,10 +15,14 @@ PAIRS = tuple(combinations(PARTS, 2))
 
 @dataclass(frozen=True)
 class Parts:
-    """The samples of a dataset under one protocol and fold. part: (N,) of train, val, test and '' (unused).
+    """The N samples of a dataset under one protocol and fold.
 
-    ids, groups and contents (hashes of what is trained on): N each, no groups where none are known.
-    labels: (N,) classes or scores; group_name: what a group is (actor, video, subject).
+    part: (N,) text, the part of each sample: train, val, test, or '' if it is unused.
+    ids: the N ids.
+    groups: the N groups; empty if the groups are unknown.
+    contents: N hashes of what is trained on.
+    labels: (N,) class indices (int64) or scores (float).
+    group_name: what a group is: actor, video, subject.
     """
 
     part: Array
@@ -29,15 +33,20 @@ class Parts:
     group_name: str = "group"
 
     def sizes(self) -> dict[str, int]:
-        """Part -> number of samples; '' are the unused ones."""
+        """Part -> number of samples, with '' for the unused ones."""
         return {name: int((self.part == name).sum()) for name in (*PARTS, "")}
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Keys that two parts share. kind: id, group or content; total: keys of the part that has fewer.
+    """Keys that two parts share.
 
-    relabelled: shared keys whose labels in one part are none of their labels in the other.
+    kind: what the keys are: id, group or content.
+    parts: the names of the two parts.
+    shared: the number of keys that both parts have.
+    total: the number of keys of the part that has fewer.
+    relabelled: the number of shared keys that have no label of one part in the other part.
+    group_name: what a group is: actor, video, subject.
     """
 
     kind: str
@@ -49,7 +58,7 @@ class Overlap:
 
     @property
     def noun(self) -> str:
-        """What is shared: ids, videos; one of them in the singular."""
+        """What is shared, such as ids or videos; in the singular if it is one of several."""
         noun = self.group_name if self.kind == "group" else self.kind
         return noun if self.shared == 1 and self.total > 1 else f"{noun}s"
 
@@ -60,7 +69,13 @@ class Overlap:
 
     @property
     def count(self) -> str:
-        """How many: '91 of 91 groups (actors)' where one part has no key of its own, else '10 videos'."""
+        """How many keys are shared. The total is given only if one part has no key of its own.
+
+        >>> Overlap("group", ("train", "test"), 91, 91, 0, "actor").count
+        '91 of 91 groups (actors)'
+        >>> Overlap("group", ("train", "val"), 10, 90, 0, "video").count
+        '10 videos'
+        """
         if self.shared < self.total:
             return f"{self.shared:,} {self.noun}"
         named = self.kind == "group" and self.group_name != "group"
@@ -68,9 +83,9 @@ class Overlap:
 
 
 def audit(parts: Parts) -> list[Overlap]:
-    """Every pair of parts that shares ids, groups or contents, in this order; empty where all is disjoint."""
+    """Every pair of parts that share ids, groups or contents, in this order; empty if all parts are disjoint."""
     keys = {"id": parts.ids, "group": parts.groups, "content": parts.contents}
-    return [found for kind, of in keys.items() if of for found in _overlaps(kind, of, parts)]
+    return [overlap for kind, of in keys.items() if of for overlap in _overlaps(kind, of, parts)]
 
 
 def _overlaps(kind: str, keys: Sequence[str], parts: Parts) -> Iterator[Overlap]:
@@ -86,66 +101,78 @@ def _overlaps(kind: str, keys: Sequence[str], parts: Parts) -> Iterator[Overlap]
 
 
 def _labels(keys: Sequence[str], labels: Array, rows: list[int], shared: set[str]) -> dict[str, set[float]]:
-    found: dict[str, set[float]] = {key: set() for key in shared}
+    labels_by_key: dict[str, set[float]] = {key: set() for key in shared}
     for i in rows:
         if keys[i] in shared:
-            found[keys[i]].add(float(labels[i]))
-    return found
+            labels_by_key[keys[i]].add(float(labels[i]))
+    return labels_by_key
 
 
-def sentence(found: Sequence[Overlap]) -> str:
-    """Overlaps of one kind in words: '10 videos are in train and validation, 8 in train and test'."""
-    first, *others = found
+def sentence(overlaps: Sequence[Overlap]) -> str:
+    """Overlaps of one kind, at least one, in words.
+
+    >>> sentence([Overlap("id", ("train", "val"), 10, 90, 0), Overlap("id", ("train", "test"), 8, 90, 0)])
+    '10 ids are in train and validation, 8 in train and test'
+    """
+    first, *others = overlaps
     verb = "is" if first.shared == 1 and first.total > 1 else "are"
     texts = [f"{first.count} {verb} in {first.place}"]
-    for last, overlap in zip(found, others, strict=False):
-        texts.append(f"{_again(last, overlap)}in {overlap.place}")
-    relabelled = all(overlap.relabelled == overlap.shared for overlap in found)
+    for last, overlap in zip(overlaps, others, strict=False):
+        texts.append(f"{_next_count(last, overlap)}in {overlap.place}")
+    relabelled = all(overlap.relabelled == overlap.shared for overlap in overlaps)
     return ", ".join(texts) + (", all under other labels" if relabelled else "")
 
 
-def _again(last: Overlap, found: Overlap) -> str:
-    """A count as it follows another one: nothing where both are whole and equal, the number where both are partial."""
-    if found.shared < found.total:
-        return f"{found.shared:,} " if last.shared < last.total else f"{found.count} "
-    return "" if found.count == last.count else f"{found.count} "
+def _next_count(last: Overlap, overlap: Overlap) -> str:
+    """A count as it follows the last one: '' if both are complete and equal, the number alone if both are partial."""
+    if overlap.shared < overlap.total:
+        return f"{overlap.shared:,} " if last.shared < last.total else f"{overlap.count} "
+    return "" if overlap.count == last.count else f"{overlap.count} "
 
 
 def note_of(folds: Mapping[int, Parts]) -> str:
-    """What the card of a protocol says: 'LEAK: 91 of 91 groups (actors) in train and test'; '' where all is disjoint.
+    """What the card of a protocol says about leaks, such as 'LEAK: 91 of 91 groups (actors) in train and test'.
 
-    Of several folds the worst count of each pair is told, and the folds, unless it is all of them.
+    '' if the parts of every fold are disjoint. Of several folds the worst count of each pair of parts is given, with
+    the folds that have it unless all have it.
     """
     worst: dict[tuple[str, tuple[str, str]], Overlap] = {}
     where: dict[tuple[str, tuple[str, str]], list[int]] = {}
     for fold, parts in folds.items():
-        for found in audit(parts):
-            key = (found.kind, found.parts)
+        for overlap in audit(parts):
+            key = (overlap.kind, overlap.parts)
             where.setdefault(key, []).append(fold)
-            worst[key] = max(worst.get(key, found), found, key=lambda overlap: overlap.shared)
-    told: dict[str, list[str]] = {}
+            worst[key] = max(worst.get(key, overlap), overlap, key=lambda overlap: overlap.shared)
+    places_by_count: dict[str, list[str]] = {}
     for key, at in where.items():
-        told.setdefault(worst[key].count, []).append(f"in {worst[key].place}{_folds(at, len(folds))}")
-    texts = [f"{count} {', '.join(places)}" for count, places in told.items()]
+        places = places_by_count.setdefault(worst[key].count, [])
+        places.append(f"in {worst[key].place}{_in_folds(at, len(folds))}")
+    texts = [f"{count} {', '.join(places)}" for count, places in places_by_count.items()]
     return f"LEAK: {', '.join(texts)}" if texts else ""
 
 
-def _folds(at: list[int], known: int) -> str:
-    return "" if len(at) == known else f" (fold{'s' if len(at) > 1 else ''} {', '.join(map(str, at))})"
+def _in_folds(at: list[int], total: int) -> str:
+    if len(at) == total:
+        return ""
+    return f" (fold{'s' if len(at) > 1 else ''} {', '.join(map(str, at))})"
 
 
 def empty(part: Array) -> list[str]:
-    """Of training, validation and test, in words, those that have no sample. part: (N,), as that of `Parts`."""
+    """The names of the parts that have no sample. part: (N,) text, as in `Parts`.
+
+    >>> empty(np.array(["train", "test"]))
+    ['validation']
+    """
     return [word for name, word in PARTS.items() if not (part == name).any()]
 
 
 def histogram(parts: Parts, classes: int) -> dict[str, list[int]]:
-    """Part -> number of samples of each class; `classes` is their number."""
+    """Part -> the number of samples of each class; `classes` is the number of classes."""
     counts = {name: Counter(parts.labels[parts.part == name].astype(int).tolist()) for name in PARTS}
     return {name: [count[k] for k in range(classes)] for name, count in counts.items()}
 
 
 def is_selected_on_test(parts: Parts) -> bool:
-    """Whether validation holds samples of the test part (by id), so that selection sees the test set."""
+    """Whether validation holds samples of the test part, compared by id, so that selection sees the test set."""
     ids = np.asarray(parts.ids, dtype=object)
     return not set(ids[parts.part == "val"]).isdisjoint(ids[parts.part == "test"])

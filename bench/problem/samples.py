@@ -1,27 +1,30 @@
-"""Samples as they flow through everything: inputs, batches, the parts of a data set, samples that stay on disk."""
+"""Samples as they flow through everything: inputs, batches, the parts of a dataset, and samples that stay on disk."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.task import Task
 
 
 @dataclass
 class Inputs:
-    """A batch's inputs: `values[m]` is (B, ...); `lengths[m]` (B,) int64 for padded sequences, absent otherwise."""
+    """The inputs of a batch of B samples.
+
+    values: modality -> (B, ...), in the shape of the modality.
+    lengths: modality -> (B,) int64, the real steps of each padded sequence; only modalities that are padded have one.
+    """
 
     values: dict[str, Tensor]
     lengths: dict[str, Tensor] = field(default_factory=dict)
 
     def replace(self, values: Mapping[str, Tensor]) -> "Inputs":
-        """The same batch with some modalities' values replaced."""
+        """The same inputs with the values of some modalities replaced; values: modality -> (B, ...)."""
         return Inputs({**self.values, **values}, self.lengths)
 
     def __len__(self) -> int:
@@ -30,7 +33,13 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Batch:
-    """inputs, target (B,) that losses act on, the index (B,) of each sample in its split, and scores as in `Split`."""
+    """B samples of a split.
+
+    inputs: the values of every modality.
+    target: (B,) what losses act on: class indices (int64) or scores (float32).
+    index: (B,) int64, the index of each sample in its split.
+    scores: (B,) float64, the scores in the user's unit, if `target` is in another unit; else None.
+    """
 
     inputs: Inputs
     target: Tensor
@@ -39,38 +48,48 @@ class Batch:
 
     @property
     def labels(self) -> Tensor:
-        """The target (B,) in the user's unit, exact: class indices, or scores that may be compared for equality."""
+        """(B,) the exact target in the user's unit: class indices (int64), or scores that may be compared by ==."""
         return self.target if self.scores is None else self.scores
 
 
 class Rows(ABC):
-    """Samples (N, ...) of one modality that stay on disk: gathered by index, and made ready as whole batches."""
+    """N samples of one modality that stay on disk: they are gathered by index and made ready as whole batches.
+
+    shape: (N, ...), as if all samples were one tensor.
+    """
 
     shape: tuple[int, ...]
 
     @abstractmethod
     def __getitem__(self, index: Tensor) -> Tensor:
-        """(B,) -> (B, ...) as evaluation sees them, on the device of `to`."""
+        """Indices (B,) int64 -> the samples (B, ...) float32 as evaluation sees them, on the device given to `to`."""
 
     @abstractmethod
     def augmented(self, index: Tensor, seed: int) -> Tensor:
-        """(B,) -> (B, ...) as training sees them; modalities that are augmented alike draw alike from `seed`."""
+        """Indices (B,) int64 -> the samples (B, ...) float32 as training sees them.
+
+        Modalities with the same augmentation draw the same numbers from the same `seed`.
+        """
 
     @abstractmethod
     def mean(self) -> Tensor:
-        """The mean sample (...) as evaluation sees it; padded steps do not count."""
+        """The mean sample (...) float32 as evaluation sees it; padded steps do not count."""
 
     @abstractmethod
     def to(self, device: torch.device) -> "Rows":
-        """The same samples, whose batches are made on `device`."""
+        """The same samples, with batches made on `device`."""
 
 
 @dataclass
 class Split:
-    """One part of the data. values[m]: (N, ...) in memory or on disk; lengths[m]: (N,) for padded sequences.
+    """One part of a dataset with N samples.
 
-    target: (N,) what losses and methods act on, class indices (int64) or scores (float32). scores: (N,) float64, a
-    regression's scores as the user gave them, where `target` is not exactly that.
+    values: modality -> (N, ...), in memory or on disk.
+    target: (N,) what losses and methods act on: class indices (int64) or scores (float32).
+    ids: the N ids, unique in the dataset.
+    groups: the N groups (actor, video, subject), or None if they are unknown.
+    lengths: modality -> (N,) int64, the real steps of padded sequences; only modalities that are padded have one.
+    scores: (N,) float64, the scores exactly as the user gave them, if `target` differs from them; else None.
     """
 
     values: Mapping[str, Tensor | Rows]
@@ -85,21 +104,21 @@ class Split:
 
     @property
     def labels(self) -> Tensor:
-        """The target (N,) in the user's unit: what metrics and predictions are about."""
+        """(N,) the target in the user's unit, in which metrics and predictions are."""
         return self.target if self.scores is None else self.scores
 
     def learned(self, task: Task) -> "Split":
-        """The same samples, whose target is in the unit that the task learns."""
+        """The same samples with the target in the unit that the task learns."""
         if not task.regression:
             return self
         return replace(self, target=task.learned(self.labels), scores=self.labels.double())
 
     def batch(self, index: Tensor) -> Batch:
-        """The samples at `index` (B,), on the split's device."""
+        """The samples at `index` (B,) int64, on the device of the split."""
         return self._batch({m: x[index] for m, x in self.values.items()}, index)
 
     def training_batch(self, index: Tensor) -> Batch:
-        """The samples at `index` (B,), augmented where the data is; draws from torch's default generator."""
+        """The samples at `index` (B,) int64, augmented if they stay on disk; draws from torch's default generator."""
         on_disk = {m: x for m, x in self.values.items() if isinstance(x, Rows)}
         if not on_disk:
             return self.batch(index)
@@ -112,35 +131,41 @@ class Split:
         return Batch(inputs, self.target[index], index, None if self.scores is None else self.scores[index])
 
     def to(self, device: torch.device) -> "Split":
-        """A copy whose tensors live on `device`."""
+        """A copy with its tensors on `device`."""
         values = {m: x.to(device) for m, x in self.values.items()}
         lengths = {m: n.to(device) for m, n in self.lengths.items()}
         scores = None if self.scores is None else self.scores.to(device)
         return replace(self, values=values, lengths=lengths, target=self.target.to(device), scores=scores)
 
     def mean(self) -> dict[str, Tensor]:
-        """The mean sample of every modality, (...): stands in for an absent modality. Padded steps do not count."""
+        """Modality -> its mean sample (...), which replaces an absent modality. Padded steps do not count."""
         return {m: self._mean(m) for m in self.values}
 
     def _mean(self, modality: str) -> Tensor:
-        found = self.values[modality]
-        if isinstance(found, Rows):
-            return found.mean()
-        x = found.float()
+        values = self.values[modality]
+        if isinstance(values, Rows):
+            return values.mean()
+        x = values.float()
         if modality not in self.lengths:
             return x.mean(0)
         mask = self.mask(modality)
         return (x * mask).sum(0) / mask.sum(0).clamp(min=1)
 
     def mask(self, modality: str) -> Tensor:
-        """(N, T, 1) bool: the real steps of a padded modality (T, C)."""
+        """(N, T, 1) bool: which steps of a padded modality (T, C) are real."""
         steps = torch.arange(self.values[modality].shape[1], device=self.target.device)
         return (steps < self.lengths[modality][:, None])[..., None]
 
 
 @dataclass
 class Splits:
-    """The three parts. `test` is read once, after selection. notes: what is known of this load, to be recorded."""
+    """The three parts of a dataset under one protocol and fold.
+
+    train: the part that is trained on.
+    val: the part that selects the epoch.
+    test: the part that is read once, after selection.
+    notes: name -> number, facts about this load that are recorded with the run.
+    """
 
     train: Split
     val: Split
@@ -148,14 +173,21 @@ class Splits:
     notes: dict[str, float] = field(default_factory=dict)
 
 
-def target_of(labels: NDArray[Any]) -> tuple[Tensor, Tensor | None]:
-    """`target` and `scores` of a `Split` from labels (N,): class indices int64 and None, scores float32 and float64."""
-    found = torch.from_numpy(labels)
-    return (found.float(), found.double()) if found.is_floating_point() else (found.long(), None)
+def target_of(labels: Array) -> tuple[Tensor, Tensor | None]:
+    """The `target` and `scores` of a `Split` from its labels (N,).
+
+    Class indices (any integer dtype) give (int64, None); scores (any floating dtype) give (float32, float64).
+
+    >>> import numpy as np
+    >>> target_of(np.array([2, 0]))
+    (tensor([2, 0]), None)
+    """
+    tensor = torch.from_numpy(labels)
+    return (tensor.float(), tensor.double()) if tensor.is_floating_point() else (tensor.long(), None)
 
 
-def require_spread(task: Task, labels: NDArray[Any], where: str) -> None:
-    """UserError naming `where` if the training labels (N,) cannot be scaled as the task asks."""
+def require_spread(task: Task, labels: Array, where: str) -> None:
+    """UserError that names `where` if the training labels (N,) cannot be scaled as the task requires."""
     try:
         task.fitted(torch.from_numpy(labels))
     except UserError as error:
@@ -163,10 +195,10 @@ def require_spread(task: Task, labels: NDArray[Any], where: str) -> None:
 
 
 def standardise(splits: Splits) -> Splits:
-    """Zero mean and unit variance per channel, with statistics of the training part; constant channels become 0.
+    """Give each channel zero mean and unit variance over the training part; channels that are constant become 0.
 
-    The channel axis is the last of vectors and sequences (D,) and (T, C), and C of (C, H, W) and (T, C, H, W).
-    The padded steps of a padded modality count for nothing and become 0.
+    The channel axis is the last axis of vectors (D,) and sequences (T, C), and C of (C, H, W) and (T, C, H, W).
+    Padded steps do not count and become 0. Changes the values of `splits`, and returns it.
     """
     parts = (splits.train, splits.val, splits.test)
     for modality, x in splits.train.values.items():
@@ -181,6 +213,6 @@ def standardise(splits: Splits) -> Splits:
             values = part.values[modality]
             assert isinstance(values, Tensor)
             scaled = ((values.double().movedim(channel, -1) - mean) / std).movedim(-1, channel)
-            made = (scaled * part.mask(modality) if padded else scaled).float().contiguous()
-            part.values = {**part.values, modality: made}
+            masked = scaled * part.mask(modality) if padded else scaled
+            part.values = {**part.values, modality: masked.float().contiguous()}
     return splits

@@ -1,10 +1,10 @@
-"""Shapley values of a few players: over every subset, or over the arcs of one circular order where there are many.
+"""Shapley values of a few players: over every subset, or over the arcs of one circular order if there are many players.
 
 Shapley, "A value for n-person games" (1953): phi_m is the mean over sizes k = 0..M-1 of the mean of v(S + m) - v(S)
 over the subsets S of size k without m. With every subset this is exact. The M (M - 1) arcs of a random circular order,
-with the empty and the full set, hold both directions of its M rotations: 2 M orders of arrival, of which each player
-takes every place twice. So the values still sum to v(all) - v(none) exactly, are exact where v is a sum over the
-players that are present (an additive fusion head), and are unbiased otherwise.
+with the empty and the full set, contain both directions of its M rotations: 2 M orders of arrival, in which each player
+takes every place twice. The values therefore still sum to v(all) - v(none) exactly. They are exact if v is a sum over
+the players that are present, as with an additive fusion head, and unbiased otherwise.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,24 +14,29 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-EXACT = 4  # players up to which every subset is taken: 16 of them, where five would need 32 (our choice)
+EXACT = 4  # up to this many players every subset is used: 16 subsets, while five players would need 32 (our choice)
 
 Subset = frozenset[str]
 
 
 def shapley_values(values: Mapping[Subset, float]) -> dict[str, float]:
-    """Every player's value from v of the subsets that `shapley_plan` lists; KeyError where a needed one is missing."""
+    """Player -> Shapley value, from v of the subsets that `shapley_plan` lists; KeyError if a needed one is missing.
+
+    >>> none, a, b = frozenset(), frozenset("a"), frozenset("b")
+    >>> shapley_values({none: 0.0, a: 1.0, b: 2.0, a | b: 5.0})
+    {'a': 2.0, 'b': 3.0}
+    """
     names = sorted(frozenset().union(*values))
     weights = _weights(tuple(names), tuple(values))
-    found = weights @ torch.tensor(list(values.values()), dtype=torch.float64)
-    return dict(zip(names, found.tolist(), strict=True))
+    shares = weights @ torch.tensor(list(values.values()), dtype=torch.float64)
+    return dict(zip(names, shares.tolist(), strict=True))
 
 
 def shapley_plan(players: Sequence[str], generator: torch.Generator) -> tuple[list[Subset], Tensor]:
-    """The subsets to evaluate, the empty one first, and weights (M, subsets), float64: values = weights @ v(subsets).
+    """The S subsets to evaluate, the empty one first, and weights (M, S) float64: values = weights @ v(subsets).
 
-    Row m is `players[m]`. From five players on the subsets are drawn with `generator`, for the same players the same
-    in whatever order they come.
+    Row m of the weights belongs to `players[m]`. From five players on the subsets are drawn with `generator`; they do
+    not depend on the order of `players`.
     """
     count = len(players)
     if count <= EXACT:
@@ -67,14 +72,14 @@ def _with_weights(subsets: list[Subset]) -> tuple[tuple[Subset, ...], Tensor]:
 
 
 def _weights(players: tuple[str, ...], subsets: tuple[Subset, ...]) -> Tensor:
-    """(M, subsets): the mean over sizes of the mean marginal contribution over the pairs S, S + m that are there."""
+    """(M, subsets): the mean over sizes of the mean marginal contribution over the available pairs S, S + m."""
     column = {subset: i for i, subset in enumerate(subsets)}
     weights = torch.zeros(len(players), len(subsets), dtype=torch.float64)
     for row, player in enumerate(players):
         for size in range(len(players)):
             pairs = [s for s in subsets if len(s) == size and player not in s and s | {player} in column]
             if not pairs:
-                raise KeyError(f"no pair of subsets says what '{player}' adds to {size} others")
+                raise KeyError(f"no pair of subsets shows what '{player}' adds to {size} others")
             share = 1.0 / (len(players) * len(pairs))
             for subset in pairs:
                 weights[row, column[subset]] -= share

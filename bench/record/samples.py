@@ -77,13 +77,13 @@ def _read(run_id: str, find: Callable[[str], Artifact]) -> tuple[Kept, bool] | N
             table = parquet.read(columns=COLUMNS, use_threads=False)
         test = table.filter(pc.equal(table["part"], "test"))
         names = json.dumps([test["id"].to_pylist(), test["group"].to_pylist()])
-        score = _score(test["label"], test["logits"])
+        score = scores_of(test["label"], test["logits"])
         return Kept(intern(names), score.astype("<f4").tobytes()), final
     except (OSError, KeyError, ValueError, pa.ArrowException):
         return None
 
 
-def _score(label: pa.ChunkedArray, logits: pa.ChunkedArray) -> NDArray[np.float32]:
+def scores_of(label: pa.ChunkedArray, logits: pa.ChunkedArray) -> NDArray[np.float32]:
     """(N,), as `Samples` defines it."""
     target = label.to_numpy()
     outputs = pa.concat_arrays(logits.chunks).flatten().to_numpy().reshape(len(target), -1)

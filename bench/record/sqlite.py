@@ -34,7 +34,7 @@ class SqliteReader:
     file: Path
 
     def read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
-        with self._snapshot() as connection:
+        with self.snapshot() as connection:
             runs = _runs(connection, dataset, keys)
             found = {run_id: StoredRun(run_id, status, started, {}, {}, {}) for run_id, status, started in runs}
             (total,) = connection.execute("SELECT count(*) FROM runs").fetchone()
@@ -50,7 +50,7 @@ class SqliteReader:
     def artifacts(self, run_ids: Iterable[str]) -> dict[str, tuple[str, bool]]:
         """Run -> the address of its artifacts, and whether it is finished; unknown runs are left out."""
         query = "SELECT run_uuid, artifact_uri, status = 'FINISHED' FROM runs" + OF_RUNS
-        with self._snapshot() as connection:
+        with self.snapshot() as connection:
             found = connection.execute(query, [json.dumps(list(run_ids))])
             return {run_id: (uri, bool(finished)) for run_id, uri, finished in found}
 
@@ -58,13 +58,14 @@ class SqliteReader:
         """Metric of one run -> its (step, value), by step; the last one logged where a step has several."""
         query = "SELECT key, step, value, is_nan FROM metrics WHERE run_uuid = ? ORDER BY step, timestamp"
         found: dict[str, dict[int, float]] = {}
-        with self._snapshot() as connection:
+        with self.snapshot() as connection:
             for key, step, value, is_nan in connection.execute(query, [run_id]):
                 found.setdefault(key, {})[step] = nan if is_nan else value
         return {key: list(curve.items()) for key, curve in found.items()}
 
     @contextmanager
-    def _snapshot(self) -> Iterator[sqlite3.Connection]:
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """A connection that only reads, and sees one state of the record."""
         address = f"file:{quote(str(self.file))}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=30)) as connection:
             connection.execute("BEGIN")

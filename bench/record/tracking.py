@@ -73,7 +73,7 @@ class Record:
         self._prepare()
 
     @cached_property
-    def _client(self) -> Any:
+    def client(self) -> Any:
         """Reading a local record needs none, and importing MLflow takes seconds."""
         with self._lock:
             return self._opened(open_client, self.uri)
@@ -91,7 +91,7 @@ class Record:
         run = self._create(spec) if latest is None or latest.finished else self._reopen(latest)
         missing = {k: v for k, v in spec.params().items() if name_of(k) not in run.params}
         for part in _parts(missing.items(), 100):
-            self._write(self._client.log_batch, run.run_id, params=[param(k, v) for k, v in part])
+            self._write(self.client.log_batch, run.run_id, params=[param(k, v) for k, v in part])
         self._open[spec.key] = _Open(run.run_id, int(run.metrics.get("epoch", 0)), frozenset(run.metrics))
         return run.run_id
 
@@ -125,10 +125,10 @@ class Record:
         missing = {k: v for k, v in metrics.items() if not self._has_logged(run, k)}
         self._log_metrics(run.run_id, [metric(k, v, now, run.last) for k, v in missing.items()])
         for part in _parts((tags or {}).items(), 100):
-            self._write(self._client.log_batch, run.run_id, tags=[tag(k, v) for k, v in part])
+            self._write(self.client.log_batch, run.run_id, tags=[tag(k, v) for k, v in part])
         for path in paths:
             self._keep(run.run_id, path)
-        self._write(self._client.set_terminated, run.run_id, "FINISHED")
+        self._write(self.client.set_terminated, run.run_id, "FINISHED")
         for path in paths:
             if path.name == PREDICTIONS:
                 keep_samples(run.run_id, path, self._samples_cache)
@@ -141,18 +141,18 @@ class Record:
         """
         run = self._open.pop(spec.key)
         self._flush(run)
-        self._write(self._client.set_tag, run.run_id, "failure", one_line(reason or told_by(traceback)))
+        self._write(self.client.set_tag, run.run_id, "failure", one_line(reason or told_by(traceback)))
         with TemporaryDirectory() as folder:
             path = Path(folder) / "failure.txt"
             path.write_text(traceback, encoding="utf-8")
             self._keep(run.run_id, path)
-        self._write(self._client.set_terminated, run.run_id, "FAILED")
+        self._write(self.client.set_terminated, run.run_id, "FAILED")
 
     def kill(self, spec: "RunSpec") -> None:
         """Say that the run was interrupted; the next `start` goes on with it."""
         run = self._open.pop(spec.key)
         self._flush(run)
-        self._write(self._client.set_terminated, run.run_id, "KILLED")
+        self._write(self.client.set_terminated, run.run_id, "KILLED")
 
     def add_presets(self, asked: Iterable["RunSpec"]) -> None:
         """Say in the finished runs of these keys that they were asked for under these presets too."""
@@ -162,7 +162,7 @@ class Record:
         for dataset, specs in by_dataset.items():
             stored = self._read(dataset, {spec.key for spec in specs})
             for run_id, text in preset_tags(stored, specs).items():
-                self._write(self._client.set_tag, run_id, PRESETS, text)
+                self._write(self.client.set_tag, run_id, PRESETS, text)
 
     def finished(self, keys: Iterable[str], dataset: str | None = None) -> dict[str, Row]:
         """The rows of the finished runs among `keys`."""
@@ -195,7 +195,7 @@ class Record:
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
         """Metric -> its (epoch, value) over a run, by epoch; UserError where the record has no such run."""
-        search = SearchReader(lambda: self._client)
+        search = SearchReader(lambda: self.client)
         if self._file is not None:
             with suppress(sqlite3.Error):
                 if found := SqliteReader(self._file).history(run_id):
@@ -234,7 +234,7 @@ class Record:
     def _prepare(self) -> None:
         """Open the store, or make it; only a local file can wait for the client."""
         if self._file is None:
-            _ = self._client
+            _ = self.client
         else:
             with self._lock:
                 self._opened(prepare_file, self._file, self.home / ARTIFACTS)
@@ -244,7 +244,7 @@ class Record:
         """A file as an artifact of a run: where it belongs if that is on this machine, else by MLflow."""
         place = self._write(self._places.settled, self._file, run_id) if self._file is not None else None
         if place is None:
-            self._client.log_artifact(run_id, str(path))
+            self.client.log_artifact(run_id, str(path))
         else:
             write_whole(place / path.name, path.read_bytes())
 
@@ -260,7 +260,7 @@ class Record:
             ) from error
 
     def _read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
-        search: Reader = SearchReader(lambda: self._client)
+        search: Reader = SearchReader(lambda: self.client)
         if self._file is None:
             return search.read(dataset, keys)
         try:
@@ -273,7 +273,7 @@ class Record:
         if self._file is not None:
             with suppress(sqlite3.Error):
                 known = SqliteReader(self._file).artifacts(run_ids)
-        return Artifacts(lambda: self._client, known, self._places.readable)
+        return Artifacts(lambda: self.client, known, self._places.readable)
 
     def _write(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """The call, as the only writer of a local file; tried again while other programs lock the database."""
@@ -295,24 +295,24 @@ class Record:
         return self._experiments[dataset]
 
     def _find_experiment(self, dataset: str) -> str:
-        found = self._client.get_experiment_by_name(PREFIX + dataset)
+        found = self.client.get_experiment_by_name(PREFIX + dataset)
         if found is None:
             folder = self.home / ARTIFACTS / re.sub(r"[^\w.-]+", "-", dataset)
-            return str(self._client.create_experiment(PREFIX + dataset, folder.as_uri() if self._file else None))
+            return str(self.client.create_experiment(PREFIX + dataset, folder.as_uri() if self._file else None))
         if found.lifecycle_stage == "deleted":
-            self._client.restore_experiment(found.experiment_id)
+            self.client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
 
     def _create(self, spec: "RunSpec") -> StoredRun:
         title, bracket, overrides = spec.label.partition(" [")  # the UI cuts long names: what differs comes first
         name = f"{title}, seed {spec.seed}, fold {spec.fold}{bracket}{overrides}"
         experiment = self._experiment(spec.dataset)
-        return StoredRun.of(self._write(self._client.create_run, experiment, tags=spec.tags(), run_name=name))
+        return StoredRun.of(self._write(self.client.create_run, experiment, tags=spec.tags(), run_name=name))
 
     def _reopen(self, run: StoredRun) -> StoredRun:
-        self._write(self._client.update_run, run.run_id, status="RUNNING")
+        self._write(self.client.update_run, run.run_id, status="RUNNING")
         if "failure" in run.tags:
-            self._write(self._client.delete_tag, run.run_id, "failure")
+            self._write(self.client.delete_tag, run.run_id, "failure")
         return run
 
     def _has_logged(self, run: _Open, metric: str) -> bool:
@@ -320,7 +320,7 @@ class Record:
         name = name_of(metric)
         if name not in run.earlier:
             return False
-        return any(point.step == run.last for point in self._client.get_metric_history(run.run_id, name))
+        return any(point.step == run.last for point in self.client.get_metric_history(run.run_id, name))
 
     def _flush(self, run: _Open) -> None:
         """Write the buffered epochs, each whole in one call; marker `epoch` comes last where that is too much."""
@@ -336,7 +336,7 @@ class Record:
 
     def _log_metrics(self, run_id: str, metrics: Sequence[Any]) -> None:
         for part in _parts(metrics, BATCH):
-            self._write(self._client.log_batch, run_id, metrics=part)
+            self._write(self.client.log_batch, run_id, metrics=part)
 
 
 def _parts(items: Iterable[T], size: int) -> list[list[T]]:

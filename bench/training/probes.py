@@ -76,7 +76,7 @@ class Probes:
         self.failures = {}
         for m, (features, target) in stored.items():
             head = self.heads[m]
-            diagnostic(self.failures, m, partial(self._fit_one, head, features, target, iterations))
+            diagnostic(self.failures, m, partial(self.fit_head, head, features, target, iterations))
             if not all(p.isfinite().all() for p in head.parameters()):
                 self.failures[m] = "its weights are not finite"
             if m in self.failures:
@@ -97,7 +97,8 @@ class Probes:
         for m, head in self.heads.items():
             head.load_state_dict(state[m])
 
-    def _fit_one(self, head: nn.Linear, features: Tensor, target: Tensor, iterations: int) -> None:
+    def fit_head(self, head: nn.Linear, features: Tensor, target: Tensor, iterations: int) -> None:
+        """Fit one head to features (N, d) and targets (N,) by at most `iterations` of L-BFGS."""
         optimizer = torch.optim.LBFGS(
             head.parameters(), max_iter=iterations, history_size=10, line_search_fn="strong_wolfe"
         )

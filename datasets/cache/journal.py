@@ -102,7 +102,7 @@ class Draft(Donor):
         header = header_of(recipe, ids)
         if not (folder / JOURNAL).is_file():
             shutil.rmtree(folder, ignore_errors=True)  # its arrays may be links to those of the finished cache
-            _allocate(folder, recipe.fields, len(ids))
+            allocate(folder, recipe.fields, len(ids))
             (folder / JOURNAL).write_text(f"{json.dumps(header)}\n", encoding="utf-8")
         found, entries, libraries = read_journal(folder)
         if found != header:
@@ -186,7 +186,8 @@ def _parsed(line: str) -> Any:
         return None
 
 
-def _allocate(folder: Path, fields: Fields, slots: int) -> None:
+def allocate(folder: Path, fields: Fields, slots: int) -> None:
+    """Empty arrays with room for `slots` clips, one file per field; space is reserved and not written."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, wanted in fields.items():
         with (folder / f"{name}.npy").open("wb") as file:

@@ -119,7 +119,7 @@ def open_cache(folder: Path) -> Cache:
     while True:
         before = _read(folder, MANIFEST)
         try:
-            cache = _open(folder, before)
+            cache = cache_of(folder, before)
         except UserError:
             if _read(folder, MANIFEST) == before:
                 raise
@@ -129,7 +129,8 @@ def open_cache(folder: Path) -> Cache:
         # `prepare` has put another cache here meanwhile
 
 
-def _open(folder: Path, text: bytes) -> Cache:
+def cache_of(folder: Path, text: bytes) -> Cache:
+    """The cache in `folder` whose manifest reads `text`; UserError where a file of it is missing or damaged."""
     try:
         manifest = json.loads(text)
         for name, size in manifest["sizes"].items():

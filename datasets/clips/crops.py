@@ -118,7 +118,7 @@ def crop_resize(raw: Tensor, boxes: Boxes, size: int) -> Tensor:
     raw = raw if raw.dtype == torch.uint8 else raw.float()
     if raw.device.type == "cpu":
         return _by_clip(raw, pixels, boxes.flip, size)
-    return _by_weights(raw, pixels.to(raw.device), boxes.flip.to(raw.device), size)
+    return resized_by_weights(raw, pixels.to(raw.device), boxes.flip.to(raw.device), size)
 
 
 def _by_clip(raw: Tensor, pixels: Tensor, flip: Tensor, size: int) -> Tensor:
@@ -142,7 +142,7 @@ def _one_box(raw: Tensor, box: list[int], size: int) -> Tensor:
     return F.interpolate(images, (size, size), mode="bilinear", antialias=True).reshape(*raw.shape[:3], size, size)
 
 
-def _by_weights(raw: Tensor, pixels: Tensor, flip: Tensor, size: int) -> Tensor:
+def resized_by_weights(raw: Tensor, pixels: Tensor, flip: Tensor, size: int) -> Tensor:
     """On an accelerator: two batched products, columns then rows, for the whole batch."""
     batch, _, _, rows, columns = raw.shape
     top, left, height, width = pixels.unbind(1)

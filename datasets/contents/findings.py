@@ -1,4 +1,7 @@
-"""What is odd in the features of an array file: told before training, never an error, and the limits are our choice."""
+"""Features of an array file that look wrong. They are reported before training and are never an error.
+
+The limits below are our choice.
+"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -10,16 +13,18 @@ from mcr_bench.bench.core.arrays import Array
 if TYPE_CHECKING:
     from mcr_bench.datasets.contents.table import Table
 
-CHANNELS = (1, 3, 4)  # of grey, colour and colour with alpha
+CHANNELS = (1, 3, 4)  # of grey images, colour images, and colour images with alpha
 SMALLEST_SIDE = 8  # pixels: smaller arrays are rarely images
 LARGE = 256  # whole numbers of this size are rarely pixels or small counts
-EMPTY_SHARE = 0.05  # of samples that hold nothing but zeros
-COLUMNS = 20_000  # wider vectors are not searched for the label: they hold no table
+EMPTY_SHARE = 0.05  # share of samples that are all zeros, from which on it is reported
+COLUMNS = 20_000  # wider vectors are not searched for the label, because they are rarely tables
 
 
 def findings_of(table: "Table") -> list[str]:
-    """One line per finding: a constant or empty modality, images with channels last, numbers that may be ids, a column
-    that is the target or counts the samples, two modalities that are one.
+    """One line per finding in a file of samples.
+
+    Reported are constant or empty modalities, images with channels last, numbers that may be ids, columns that equal
+    the target or count the samples, and modalities that are equal.
     """
     return [*(line for m in table.values for line in _of_one(table, m)), *_twins(table)]
 
@@ -28,7 +33,7 @@ def _of_one(table: "Table", m: str) -> Iterator[str]:
     x, key = table.values[m], f"x_{m}"
     trained = x[table.part == "train"]
     if trained.min() == trained.max():
-        yield f"'{key}' is {trained.flat[0]:g} in every training sample: it carries nothing"
+        yield f"'{key}' is {trained.flat[0]:g} in every training sample: it carries no information"
         return
     yield from _constant_columns(key, trained)
     yield from _empty_samples(key, x)
@@ -41,7 +46,7 @@ def _of_one(table: "Table", m: str) -> Iterator[str]:
 
 
 def _constant_columns(key: str, trained: Array) -> Iterator[str]:
-    """Of vectors: a few constant columns are usual, most of them hint at a wrong cut."""
+    """Vectors often have a few constant columns; if most columns are constant, the wrong part was saved."""
     if trained.ndim == 2 and trained.shape[1] > 1:
         constant = int((trained.min(0) == trained.max(0)).sum())
         if 2 * constant > trained.shape[1]:
@@ -52,11 +57,11 @@ def _empty_samples(key: str, x: Array) -> Iterator[str]:
     if x[0].size > 1:
         empty = int((~x.reshape(len(x), -1).any(1)).sum())
         if empty >= max(1, EMPTY_SHARE * len(x)):
-            yield f"{empty} of {len(x)} samples of '{key}' are all zeros, as if it were missing there"
+            yield f"{empty} of {len(x)} samples of '{key}' are all zeros, as if the modality were missing"
 
 
 def _channels_last(key: str, x: Array) -> Iterator[str]:
-    """(N, H, W, C) and (N, T, H, W, C) pass for (N, C, H, W) and (N, T, C, H, W)."""
+    """Images (N, H, W, C) or clips (N, T, H, W, C), which are read as (N, C, H, W) or (N, T, C, H, W)."""
     if x.ndim < 4:
         return
     first, channels = x.shape[-3], x.shape[-1]
@@ -69,7 +74,7 @@ def _channels_last(key: str, x: Array) -> Iterator[str]:
 
 
 def _grey_images(key: str, x: Array) -> Iterator[str]:
-    """Square arrays of whole numbers from 0 to 255."""
+    """Square arrays (N, H, H) of whole numbers from 0 to 255, which are read as sequences."""
     square = x.ndim == 3 and x.shape[1] == x.shape[2] >= SMALLEST_SIDE
     if square and x.min() >= 0 and x.max() < LARGE and (x == np.floor(x)).all():
         yield (
@@ -79,7 +84,7 @@ def _grey_images(key: str, x: Array) -> Iterator[str]:
 
 
 def _telling_columns(table: "Table", key: str, x: Array) -> Iterator[str]:
-    """A column that is the target gives it away; one that counts the samples does so where these are sorted."""
+    """A column that equals the target reveals it; a column that counts the samples reveals it if they are sorted."""
     if x.shape[1] > COLUMNS:
         return
     target = table.target.astype(np.float32)
@@ -88,11 +93,11 @@ def _telling_columns(table: "Table", key: str, x: Array) -> Iterator[str]:
             yield f"column {column} of '{key}' is {name}: the label is among the features"
     if len(x) > 2:
         for column in np.flatnonzero((np.diff(x, axis=0) == 1).all(0)):
-            yield f"column {column} of '{key}' counts the samples (a row number?): it tells their order"
+            yield f"column {column} of '{key}' counts the samples (a row number?): it reveals their order"
 
 
 def _may_be_ids(key: str, x: Array) -> Iterator[str]:
-    """Whole numbers that grow large, or alone: words, categories, names of something as numbers."""
+    """Whole numbers that are large, or a single column of them: they may number words, categories or names."""
     if (x < 0).any() or not (x == np.floor(x)).all() or (x.shape[1] > 1 and x.max() < LARGE):
         return
     if len(np.unique(x)) > 2:

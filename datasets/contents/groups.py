@@ -15,7 +15,12 @@ SHARED = "folds share training data"
 
 @dataclass(frozen=True)
 class GroupFolds:
-    """groups: (N,) of each sample; blocks[k]: the groups that fold k + 1 tests on; note: for the protocol's card."""
+    """Folds that leave out one block of groups at a time.
+
+    groups: (N,) text, the group of each sample.
+    blocks: for each fold, starting with fold 1, the groups that it tests on.
+    note: the note on the protocol's card.
+    """
 
     groups: Array
     blocks: list[list[str]]
@@ -23,7 +28,7 @@ class GroupFolds:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """The folds, from 1."""
+        """The numbers of the folds, from 1."""
         return tuple(range(1, len(self.blocks) + 1))
 
     @property
@@ -43,7 +48,7 @@ class GroupFolds:
         return "validation (one group)" if max(map(len, self.blocks)) == 1 else "validation (one block of groups)"
 
     def part(self, fold: int) -> Array:
-        """(N,) of train, val and test; UserError for a fold that is not one of `numbers`."""
+        """(N,) text, the part of each sample: train, val or test. UserError for a fold that is not in `numbers`."""
         if fold not in self.numbers:
             raise UserError(f"fold {fold}: protocol groups has folds 1 to {len(self.blocks)}.")
         held = np.where(np.isin(self.groups, self.blocks[fold % len(self.blocks)]), "val", "train")
@@ -51,9 +56,9 @@ class GroupFolds:
 
 
 def group_folds(table: Table) -> GroupFolds | None:
-    """Folds over the sorted groups, as many as there are groups, at most 10; None for fewer than 3 groups.
+    """Folds over the sorted groups, one per group but at most 10; None if there are fewer than 3 groups.
 
-    Whole numbers are sorted by value, other names by their letters. Nothing is drawn: the folds of a file are fixed.
+    Whole numbers are sorted by value, other names alphabetically. Nothing is random: the folds of a file are fixed.
     """
     names = sorted(set(table.groups or ()))
     if len(names) < 3:
@@ -63,5 +68,5 @@ def group_folds(table: Table) -> GroupFolds | None:
     blocks = [[str(g) for g in block] for block in np.array_split(np.array(names), min(len(names), MOST_FOLDS))]
     folds = GroupFolds(np.array(table.groups), blocks)
     absent = {fold: table.absent(folds.part(fold)) for fold in folds.numbers}
-    found = ", ".join(f"{some_names(names)} in fold {fold}" for fold, names in absent.items() if names)
-    return GroupFolds(folds.groups, blocks, f"{SHARED}; absent from train: {found}" if found else SHARED)
+    lacking = ", ".join(f"{some_names(names)} in fold {fold}" for fold, names in absent.items() if names)
+    return GroupFolds(folds.groups, blocks, f"{SHARED}; absent from train: {lacking}" if lacking else SHARED)

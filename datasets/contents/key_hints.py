@@ -1,4 +1,4 @@
-"""Hints for keys and dtypes that people often use in an .npz: which line gives what is expected."""
+"""Hints for keys and dtypes that people often use in an .npz: the line of Python that makes the expected form."""
 
 import re
 
@@ -10,7 +10,11 @@ PART = r"(?:train|training|val|valid|validation|dev|test|testing)"
 
 
 def rename_hint(keys: tuple[str, ...]) -> str:
-    """A sentence that says how the keys found become those expected; '' where nobody can tell."""
+    """A sentence that explains how the keys of a file become the expected ones; '' if that is not known.
+
+    >>> rename_hint(("audio", "label", "split"))
+    ' Rename label to y, audio to x_audio.'
+    """
     if any(re.fullmatch(rf".+_{PART}|{PART}_.+", key) for key in keys) and "split" not in keys:
         return _by_part(keys)
     by_lower = {key.lower(): key for key in keys}
@@ -25,11 +29,11 @@ def rename_hint(keys: tuple[str, ...]) -> str:
 
 
 def _by_part(keys: tuple[str, ...]) -> str:
-    """One array per part, as many tutorials save them: they are joined, and `split` says which is which."""
-    found = [key for key in keys if re.fullmatch(rf".+_{PART}|{PART}_.+", key)]
-    names = {re.sub(rf"_{PART}$|^{PART}_", "", key) for key in found}
-    parts = {key for name in names for key in found if name in key and name.lower() in ("y", *TARGETS)} or set(found)
-    ordered = [key for key in found if key in parts]
+    """How to join one array per part, as many tutorials save them, and to make `split`."""
+    of_parts = [key for key in keys if re.fullmatch(rf".+_{PART}|{PART}_.+", key)]
+    names = {re.sub(rf"_{PART}$|^{PART}_", "", key) for key in of_parts}
+    targets = {key for name in names for key in of_parts if name in key and name.lower() in ("y", *TARGETS)}
+    ordered = [key for key in of_parts if key in (targets or of_parts)]
     joined = ", ".join(ordered)
     return (
         f" Join the parts: y = np.concatenate([{joined}]), each x_<modality> in the same order, and "
@@ -38,17 +42,17 @@ def _by_part(keys: tuple[str, ...]) -> str:
 
 
 def _part_of(key: str) -> str:
-    found = re.search(rf"_({PART})$|^({PART})_", key)
-    assert found is not None
-    return found[1] or found[2]
+    match = re.search(rf"_({PART})$|^({PART})_", key)
+    assert match is not None
+    return match[1] or match[2]
 
 
 def dtype_hint(key: str, x: Array) -> str:
-    """What to do about features that are no real numbers, or have too many axes; '' where nobody can tell."""
+    """What to do about features of any shape that are not real numbers or have too many axes; '' if unknown."""
     if x.dtype.kind == "c":
         return f" It is complex: np.stack([{key}.real, {key}.imag], 1) or np.abs({key}) makes real numbers of it."
     if x.dtype.kind in "mM":
-        return f" It is times or dates: {key}.astype('int64') counts them from a fixed day; subtract the first."
+        return f" It holds times or dates: {key}.astype('int64') counts them from a fixed day; subtract the first."
     if x.dtype.kind in "biuf":
         return f" Join axes: {key}.reshape(len({key}), -1), or the last ones, {key}.reshape(*{key}.shape[:4], -1)."
     if x.dtype.names:
@@ -60,4 +64,4 @@ def dtype_hint(key: str, x: Array) -> str:
         float(first)
     except ValueError:
         return f" It is text ('{str(first)[:20]}', ...): make vectors of it first (embeddings, or one column per word)."
-    return f" It is numbers as text: save {key}.astype('float32')."
+    return f" It holds numbers as text: save {key}.astype('float32')."

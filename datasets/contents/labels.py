@@ -1,4 +1,4 @@
-"""Labels as people save them -> classes 0..C-1 or scores; what cannot be read is refused with the line that helps."""
+"""Labels as people save them -> classes 0..C-1 or scores. Other labels are refused with the line that corrects them."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -11,18 +11,21 @@ from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.datasets.contents.label_axes import check_axes
 from mcr_bench.datasets.contents.words import as_text, rows_in_words, some_names
 
-# Floats that are exactly 0..C-1 or 1..C, each often enough, may be either; the bounds are the ones we promise.
+# Floats that are exactly 0..C-1 or 1..C, each frequent enough, may be classes or scores; docs/data.md gives the bounds.
 MOST_FLOAT_CLASSES, LEAST_OF_EACH = 50, 5
-MANY_CLASSES = 50  # whole numbers with more values than this may be scores (our choice)
-ALL_WHOLE = 2.0**24  # from here on every float32 is whole, which says nothing of what the numbers are
-MISSING = ("", "nan", "NaN", "<NA>", "NaT")  # what data frames write where a label is missing
+MANY_CLASSES = 50  # whole numbers with more different values than this may be scores (our choice)
+ALL_WHOLE = 2.0**24  # from here on every float32 is a whole number, so being whole does not suggest classes
+MISSING = ("", "nan", "NaN", "<NA>", "NaT")  # what data frames write for a missing label
 NUMBER_CLASSES = "y = np.unique(y, return_inverse=True)[1]"
 
 
 @dataclass(frozen=True)
 class Labels:
-    """target: (N,) int64 classes or float64 scores; names: of the classes, empty where none are known; notes: what a
-    reader should know of how they were read.
+    """The labels of N samples.
+
+    target: (N,) class indices (int64) or scores (float64).
+    names: the names of the classes; empty if they are unknown.
+    notes: sentences about how the labels were interpreted.
     """
 
     target: Array
@@ -31,10 +34,16 @@ class Labels:
 
 
 def read_labels(path: Path, y: Array, names: tuple[str, ...], task: str) -> Labels:
-    """The file's `y` under `task` (auto, classification, regression); UserError naming rows, what is allowed, remedy.
+    """The labels of a file; UserError that names the rows, what is allowed, and the remedy.
 
-    names: the file's class_names, or none. auto: whole numbers and text are classes, other numbers scores; floats
-    that may be either are refused.
+    path: the file, for messages.
+    y: (N,) numbers of any dtype, or text.
+    names: the file's `class_names`; empty if it has none.
+    task: classification, regression, or auto: whole numbers and text are classes, other numbers are scores, and
+        floats that may be either are refused.
+
+    >>> read_labels(Path("mine.npz"), np.array([2, 0, 1, 1]), (), "auto").target
+    array([2, 0, 1, 1])
     """
     check_axes(path, y)
     if y.dtype.kind in "SU":
@@ -57,20 +66,20 @@ def read_labels(path: Path, y: Array, names: tuple[str, ...], task: str) -> Labe
 
 def _dtype_remedy(y: Array) -> str:
     if y.dtype.names:
-        return f"It is a table; save one column of it: y = y['{y.dtype.names[0]}']."
+        return f"It is a table. Save one column of it: y = y['{y.dtype.names[0]}']."
     return "Give class indices 0..C-1 (whole numbers), class names (text), or scores (floats)."
 
 
 def _refuse_if_ambiguous(path: Path, y: Array) -> None:
-    """Floats that are exactly 0..C-1 or 1..C are most often classes that a data frame has turned into floats."""
+    """UserError for floats that are exactly 0..C-1 or 1..C: often a data frame has converted classes to floats."""
     values, counts = np.unique(y, return_counts=True)
     first, count = values[0], len(values)
     if first not in (0, 1) or not 2 <= count <= MOST_FLOAT_CLASSES or counts.min() < LEAST_OF_EACH:
         return
     if np.array_equal(values, first + np.arange(count)):
         raise UserError(
-            f"'{path}': 'y' holds the whole numbers {first:g} to {values[-1]:g} as floats ({y.dtype}): classes or "
-            "scores? Say which: --set dataset.task=classification (or save y.astype(int)), or "
+            f"'{path}': 'y' holds the whole numbers {first:g} to {values[-1]:g} as floats ({y.dtype}), which may be "
+            "classes or scores. Choose: --set dataset.task=classification (or save y.astype(int)), or "
             "--set dataset.task=regression."
         )
 
@@ -79,7 +88,7 @@ def _require_whole(path: Path, y: Array) -> None:
     bad = y != np.floor(y)
     if bad.any():
         raise UserError(
-            f"'{path}': 'y' is {y[bad][0]:g} at {rows_in_words(bad)}, and dataset.task=classification needs whole "
+            f"'{path}': 'y' is {y[bad][0]:g} at {rows_in_words(bad)}, but dataset.task=classification needs whole "
             "numbers. Save the classes as 0..C-1, or set dataset.task=regression."
         )
 
@@ -92,7 +101,9 @@ def _scores(path: Path, y: Array, names: tuple[str, ...]) -> Labels:
     target = y.astype(np.float64)
     low, high = target.min(), target.max()
     if low == high:
-        raise UserError(f"'{path}': all of 'y' is {low:g}: there is nothing to learn. Check the column.")
+        raise UserError(
+            f"'{path}': 'y' is {low:g} in every sample: there is nothing to learn. Save scores that differ."
+        )
     notes = ["class_names is not used: the target is a score"] if names else []
     if y.dtype.kind == "f" and (y == np.floor(y)).all() and np.abs(target).max() < ALL_WHOLE:
         notes.append(
@@ -103,24 +114,23 @@ def _scores(path: Path, y: Array, names: tuple[str, ...]) -> Labels:
 
 
 def _of_integers(path: Path, y: Array, names: tuple[str, ...], task: str) -> Labels:
-    """Whole numbers as classes; numbers from 1 are taken as 1..C, as other tools do, and told."""
+    """Whole numbers as classes. Numbers from 1 are read as classes 1..C, as in other tools, which a note reports."""
     if (y < 0).any():
         raise _negative(path, y, names)
-    given, notes = names, list[str]()
-    if _is_from_one(y, names):
+    from_one = _is_from_one(y, names)
+    if not from_one:
+        _check_range(path, y, names)
+    notes = [] if names else _maybe_scores(path, y, task)
+    if from_one:
         highest = int(y.max())
         names = names or tuple(str(c) for c in range(1, highest + 1))
-        notes.append(f"labels are 1 to {highest}, read as {highest} classes (y - 1 numbers them from 0)")
-        notes += [] if given else _maybe_scores(path, y, task)
+        notes.insert(0, f"labels are 1 to {highest}, read as {highest} classes (y - 1 numbers them from 0)")
         y = y - 1
-    else:
-        _check_range(path, y, names)
-        notes += [] if given else _maybe_scores(path, y, task)
     return Labels(y, names, (*notes, *_empty_classes(y, names)))
 
 
 def _is_from_one(y: Array, names: tuple[str, ...]) -> bool:
-    """Whether class 0 would be empty because the numbers begin at 1."""
+    """Whether class 0 would have no sample because the numbers begin at 1."""
     last = len(names) or len(y)
     return bool(y.min() == 1 and 1 < y.max() <= last and (not names or y.max() == last))
 
@@ -131,8 +141,8 @@ def _negative(path: Path, y: Array, names: tuple[str, ...]) -> UserError:
         remedy = "Save y = (y + 1) // 2."
     else:
         remedy = (
-            "Leave samples without a label out; if it is a class, number the classes: "
-            f"{NUMBER_CLASSES}; if these are scores, set dataset.task=regression."
+            "Leave samples without a label out. If it is a class, number the classes: "
+            f"{NUMBER_CLASSES}. If these are scores, set dataset.task=regression."
         )
     return UserError(f"'{path}': 'y' is {y[y < 0][0]} at {rows_in_words(y < 0)}; allowed: {allowed}. {remedy}")
 
@@ -147,81 +157,86 @@ def _check_range(path: Path, y: Array, names: tuple[str, ...]) -> None:
     if not names and y.max() >= len(y):
         raise UserError(
             f"'{path}': 'y' is {y.max()} at {rows_in_words(y == y.max())}, with {len(y)} samples in all. "
-            f"Number the classes 0..C-1 ({NUMBER_CLASSES}), or give class_names; for scores set "
+            f"Number the classes 0..C-1 ({NUMBER_CLASSES}), or add class_names to the file. For scores set "
             "dataset.task=regression."
         )
     if len(np.unique(y)) < 2:
-        raise UserError(f"'{path}': all of 'y' is {y[0]}: at least 2 classes are needed.")
+        raise _one_class(path, str(y[0]))
+
+
+def _one_class(path: Path, name: str) -> UserError:
+    return UserError(f"'{path}': 'y' is {name} in every sample. Save samples of at least 2 classes.")
 
 
 def _maybe_scores(path: Path, y: Array, task: str) -> list[str]:
-    """Counts, years or ages saved as whole numbers: refused where a class has few samples, else told."""
+    """Counts, years or ages as whole numbers: UserError if there are few samples of each, else a note."""
     values = np.unique(y)
     numbered = values[0] <= 1 and len(values) == values[-1] - values[0] + 1
     if task != "auto" or len(values) <= MANY_CLASSES or numbered:
         return []
-    said = f"'y' holds {len(values)} different whole numbers from {values[0]} to {values[-1]}"
+    summary = f"'y' holds {len(values)} different whole numbers from {values[0]} to {values[-1]}"
     if len(y) < LEAST_OF_EACH * len(values):
         raise UserError(
-            f"'{path}': {said}, in {len(y)} samples: classes or scores? Say which: "
+            f"'{path}': {summary}, in {len(y)} samples, which may be classes or scores. Choose: "
             "--set dataset.task=regression, or --set dataset.task=classification."
         )
-    return [f"{said}, and is learned as classes; if they are scores, set dataset.task=regression"]
+    return [f"{summary}, and is learned as classes; if they are scores, set dataset.task=regression"]
 
 
 def _empty_classes(y: Array, names: tuple[str, ...]) -> list[str]:
-    """A number that is skipped: a class that no part has."""
-    known = names or tuple(str(c) for c in range(int(y.max()) + 1))
-    absent = sorted(set(range(len(known))) - set(np.unique(y).tolist()))
+    """A note on classes without a sample, whose numbers are skipped; empty if there are none."""
+    classes = names or tuple(str(c) for c in range(int(y.max()) + 1))
+    absent = sorted(set(range(len(classes))) - set(np.unique(y).tolist()))
     if not absent:
         return []
-    named = some_names([known[c] for c in absent])
+    listed = some_names([classes[c] for c in absent])
     remedy = "" if names else f"; if these classes do not exist, number the others without gaps: {NUMBER_CLASSES}"
-    return [f"no part has a sample of {named}{remedy}"]
+    return [f"no part has a sample of {listed}{remedy}"]
 
 
 def _of_text(path: Path, y: Array, names: tuple[str, ...], task: str) -> Labels:
-    """Text as classes: `names` in the file's order, or else the sorted texts."""
+    """Text as classes: `names` in the order of the file, or else the sorted texts."""
     y = np.char.strip(y)
     bad = np.isin(y, MISSING)
     if bad.any():
         raise UserError(f"'{path}': 'y' is '{y[bad][0]}' at {rows_in_words(bad)}. Remove samples without a label.")
-    found = _sorted_names(path, y, task)
-    if len(found) < 2:
-        raise UserError(f"'{path}': all of 'y' is '{found[0]}': at least 2 classes are needed.")
-    notes = [] if names else [f"'y' is text: {some_names(found)} in sorted order are the class_names"]
-    same = [name for name, count in Counter(name.lower() for name in found).items() if count > 1]
+    texts = _sorted_names(path, y, task)
+    if len(texts) < 2:
+        raise _one_class(path, f"'{texts[0]}'")
+    notes = [] if names else [f"'y' is text: {some_names(texts)} in sorted order are the class_names"]
+    same = [name for name, count in Counter(name.lower() for name in texts).items() if count > 1]
     if same:
         notes.append(
             f"class names that differ in upper and lower case only: {some_names(same)}, which may be one class"
         )
-    place = {name: at for at, name in enumerate(names or found)}
-    for name in found:
-        if name not in place:
-            raise UserError(f"'{path}': 'y': {unknown('class', name, place)} Correct 'y' or class_names.")
-    target = np.array([place[name] for name in y.tolist()], np.int64)
-    return Labels(target, names or tuple(found), (*notes, *_empty_classes(target, names or tuple(found))))
+    names = names or tuple(texts)
+    index = {name: at for at, name in enumerate(names)}
+    for name in texts:
+        if name not in index:
+            raise UserError(f"'{path}': 'y': {unknown('class', name, index)} Correct 'y' or class_names.")
+    target = np.array([index[name] for name in y.tolist()], np.int64)
+    return Labels(target, names, (*notes, *_empty_classes(target, names)))
 
 
 def _sorted_names(path: Path, y: Array, task: str) -> list[str]:
-    """The different texts, numbers by value; UserError where they are no names of classes."""
-    found = sorted(set(y.tolist()))
-    numbers = _as_numbers(found)
-    whole = all(name.lstrip("+-").isdecimal() for name in found)
+    """The different texts, sorted, numbers by value; UserError if they are not names of classes."""
+    texts = sorted(set(y.tolist()))
+    numbers = _as_numbers(texts)
+    whole = all(text.lstrip("+-").isdecimal() for text in texts)
     if task == "regression" or (numbers and not whole):
-        points = "np.char.replace(y, ',', '.')" if any("," in name for name in found) else "y"
+        points = "np.char.replace(y, ',', '.')" if any("," in text for text in texts) else "y"
         remedy = f"y = {points}.astype(float)" if numbers else "numbers as floats"
-        raise UserError(f"'{path}': 'y' is text ('{found[0]}', ...), not numbers. For scores save {remedy}.")
-    if len(found) * 2 > len(y) and len(found) > 2:
+        raise UserError(f"'{path}': 'y' is text ('{texts[0]}', ...), not numbers. For scores save {remedy}.")
+    if len(texts) * 2 > len(y) and len(texts) > 2:
         raise UserError(
-            f"'{path}': 'y' has {len(found)} different texts in {len(y)} samples ('{found[0]}', ...): these are no "
+            f"'{path}': 'y' has {len(texts)} different texts in {len(y)} samples ('{texts[0]}', ...), which are not "
             "names of classes. Save the class of each sample."
         )
-    return sorted(found, key=lambda name: numbers[name]) if whole else found
+    return sorted(texts, key=lambda text: numbers[text]) if whole else texts
 
 
 def _as_numbers(texts: list[str]) -> dict[str, float]:
-    """Text -> number, also with a decimal comma; empty where one is not a number."""
+    """Text -> number, also with a decimal comma; empty if one of them is not a number."""
     try:
         return {text: float(text.replace(",", ".", 1)) for text in texts}
     except ValueError:

@@ -1,5 +1,6 @@
-"""The words of `split` as people write them -> train, val and test; codes and masks are refused with a remedy."""
+"""The words in `split` as people write them -> train, val and test. Codes and masks are refused with a remedy."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.contents.words import as_text, rows_in_words
 
 PARTS = ("train", "val", "test")
-# In lower case. `eval` and `holdout` are missing: some call the validation part so, others the test part.
+# In lower case. `eval` and `holdout` are not allowed: some people use them for validation, others for test.
 WORDS = {
     **dict.fromkeys(("train", "training", "trn", "tr"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "vali", "dev", "devel", "development"), "val"),
@@ -18,7 +19,13 @@ WORDS = {
 
 
 def read_parts(path: Path, split: Array) -> tuple[Array, tuple[str, ...]]:
-    """(N,) of train, val and test, and what was read as what; UserError naming rows, allowed words and the remedy."""
+    """The part of each sample, (N,) text of train, val and test, and notes on words that were translated.
+
+    split: (N,) text. UserError that names the rows, the allowed words and the remedy.
+
+    >>> read_parts(Path("mine.npz"), np.array(["train", "dev", "test"]))[0].tolist()
+    ['train', 'val', 'test']
+    """
     if split.dtype.kind in "biuf":
         raise UserError(f"'{path}': 'split' holds {_numbers(split)}")
     words = np.char.strip(as_text(split))
@@ -32,35 +39,42 @@ def read_parts(path: Path, split: Array) -> tuple[Array, tuple[str, ...]]:
             "(or training, valid, validation, dev, testing). Rename it, or leave samples of no part out of the file."
         )
     _refuse_two_words(path, names)
+    return np.vectorize(names.__getitem__, otypes=["U5"])(words), _translations(names)
+
+
+def _translations(names: Mapping[str, str]) -> tuple[str, ...]:
+    """A note on the words (word -> part) that differ from the name of their part; empty if there are none."""
     other = sorted((PARTS.index(part), word) for word, part in names.items() if word != part)
-    told = ", ".join(f"'{word}' as {PARTS[at]}" for at, word in other)
-    return np.vectorize(names.__getitem__, otypes=["U5"])(words), (f"'split' is read so: {told}",) if told else ()
+    if not other:
+        return ()
+    pairs = ", ".join(f"'{word}' as {PARTS[at]}" for at, word in other)
+    return (f"words in 'split' are read as parts: {pairs}",)
 
 
 def _as_numbers(words: Array) -> Array | None:
-    """Codes and masks that were saved as text; None for words."""
+    """(N,) codes or masks that were saved as text, as int or bool; None for words."""
     if np.isin(words, ("True", "False")).all():
         return np.array(words == "True")
     return words.astype(int) if np.char.isdecimal(words).all() else None
 
 
 def _refuse_two_words(path: Path, names: dict[str, str]) -> None:
-    """`dev` beside `valid` are two parts, and which of them selects is not ours to guess."""
+    """UserError for both `dev` and `valid`: they are two parts, and we cannot know which one selects the epoch."""
     held_out = sorted({word.lower() for word, meant in names.items() if meant == "val"})
     development = [word for word in held_out if word.startswith("dev")]
     others = [word for word in held_out if word not in development]
     if development and others:
         raise UserError(
             f"'{path}': 'split' has both '{development[0]}' and '{others[0]}'. Write val for the samples that select "
-            "the epoch; make the others train, or leave them out of the file."
+            "the epoch. Write train for the others, or leave them out of the file."
         )
 
 
 def _numbers(split: Array) -> str:
-    """What numbers in `split` may be, and the line that makes words of them."""
+    """What numbers in `split` may mean, and the line that makes words of them."""
     if split.dtype.kind == "b":
         return (
-            "true and false, a mask of one part. Save words, and give some of the training samples to val; if true "
+            "true and false, a mask of one part. Save words, with some of the training samples in val. If true "
             'means train: part = np.where(split, "train", "test"); part[np.flatnonzero(split)[::10]] = "val" '
             "(every tenth; keep groups together)."
         )
@@ -69,6 +83,6 @@ def _numbers(split: Array) -> str:
     if not set(values) <= {"0", "1", "2"}:
         line = 'split = np.select([split == 1, split == 2], ["train", "val"], "test")'
     return (
-        f"the numbers {', '.join(values)}, and which part a number means is not ours to guess. Save words: {line} "
-        "(set the order right)."
+        f"the numbers {', '.join(values)}, but words are needed to know the part of each number. Save words: {line} "
+        "(put the three words in the right order)."
     )

@@ -1,4 +1,4 @@
-"""One .npz of samples in array form, read and checked: what `arrays` and the prepared sets share.
+"""One .npz of samples in array form, read and checked: what `arrays` and the prepared datasets share.
 
 Keys: `x_<modality>` (N, ...), `y` (N,), `split` (N,) of train/val/test; optional `length_<modality>` (N,) for padded
 sequences (N, T, C), `group` (N,), `id` (N,), `class_names` (C,).
@@ -30,7 +30,18 @@ LAYOUT = "x_<modality> (N, ...), y (N,), split (N,); optional length_<modality>,
 
 @dataclass
 class Table:
-    """N checked samples. values[m]: (N, ...) float32; target: (N,) int64 or float64; part: (N,) of train/val/test."""
+    """N checked samples of a file.
+
+    path: the file.
+    values: modality -> (N, ...) float32.
+    target: (N,) class indices (int64) or scores (float64).
+    part: (N,) text, the part of each sample: train, val or test.
+    ids: the N ids, unique.
+    groups: the N groups, or None if the file has none.
+    lengths: modality -> (N,) int64, the real steps of padded sequences.
+    class_names: the names of the classes; empty if they are unknown.
+    notes: sentences about how the file was interpreted.
+    """
 
     path: Path
     values: dict[str, Array]
@@ -43,7 +54,7 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def facts(self) -> Facts:
-        """Modalities, task, and what a reader should know of how the file was read."""
+        """The modalities, the task, and notes on how the file was interpreted."""
         shapes = {m: Modality(tuple(x.shape[1:]), m in self.lengths) for m, x in self.values.items()}
         if self.target.dtype.kind == "f":
             return Facts(shapes, Task(None), notes=self.notes)
@@ -51,22 +62,25 @@ class Table:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Their names, or else their numbers; none for regression."""
+        """The names of the classes, or else their numbers; empty for regression."""
         if self.target.dtype.kind == "f":
             return ()
         return self.class_names or tuple(str(c) for c in range(int(self.target.max()) + 1))
 
     def absent(self, part: Array) -> list[str]:
-        """The classes that have no sample in the training part of `part` (N,)."""
+        """The names of the classes without a training sample. part: (N,) text, the part of each sample."""
         trained = set(self.target[part == "train"].tolist())
         return [name for c, name in enumerate(self.classes) if c not in trained]
 
     def splits(self, part: Array, modalities: tuple[str, ...]) -> Splits:
-        """Standardised parts by `part` (N,), with the asked modalities in the file's order."""
+        """The standardised parts with these modalities, in the order of the file.
+
+        part: (N,) text, the part of each sample: train, val, test, or anything else if it is unused.
+        """
         return standardise(self.unscaled(part, modalities))
 
     def unscaled(self, part: Array, modalities: tuple[str, ...]) -> Splits:
-        """The same as they are in the file; a part may be empty."""
+        """As `splits`, but with the values of the file; a part may be empty. UserError for an unknown modality."""
         for m in modalities:
             if m not in self.values:
                 raise unknown("modality", m, self.values)
@@ -86,9 +100,10 @@ class Table:
 
 
 def read_table(path: Path, allow_group_overlap: bool = False, task: str = "auto") -> Table:
-    """The checked content of one .npz; UserError naming the file, the key, the first offending row and the remedy.
+    """The checked content of one .npz; UserError that names the file, the key, the first wrong rows and the remedy.
 
-    task: whether `y` holds classes or scores: auto, classification, regression.
+    allow_group_overlap: accept a group that is in two parts.
+    task: what `y` holds: classification, regression, or auto (see `read_labels`).
     """
     arrays = read_arrays(path)
     _check_keys(path, arrays)
@@ -98,11 +113,11 @@ def read_table(path: Path, allow_group_overlap: bool = False, task: str = "auto"
     ids = _ids(path, arrays)
     lengths = {m: _lengths(path, arrays, m) for m in _modalities(arrays) if f"length_{m}" in arrays}
     values = {m: _values(path, arrays, m, lengths.get(m), ids) for m in _modalities(arrays)}
-    part, told = read_parts(path, arrays["split"])
+    part, part_notes = read_parts(path, arrays["split"])
     groups = [str(g) for g in _text(arrays["group"])] if "group" in arrays else None
     if groups and not allow_group_overlap:
         _check_groups(path, groups, part)
-    notes = (*labels.notes, *told)
+    notes = (*labels.notes, *part_notes)
     return Table(path, values, labels.target, part, ids, groups, lengths, labels.names, notes)
 
 
@@ -112,8 +127,8 @@ def _modalities(arrays: Mapping[str, Array]) -> list[str]:
 
 def _missing(path: Path, what: str, arrays: Mapping[str, Array]) -> UserError:
     hint = rename_hint(tuple(arrays))
-    found = ", ".join(arrays) or "nothing"
-    return UserError(f"'{path}' has no {what} (it has {found}). Expected: {LAYOUT}.{hint}")
+    keys = ", ".join(arrays) or "nothing"
+    return UserError(f"'{path}' has no {what} (it has {keys}). Expected: {LAYOUT}.{hint}")
 
 
 def _check_keys(path: Path, arrays: Mapping[str, Array]) -> None:
@@ -160,13 +175,13 @@ def _check_names(path: Path, names: tuple[str, ...]) -> None:
     for at, name in enumerate(names):
         if name in names[:at]:
             raise UserError(
-                f"'{path}': class_names has '{name}' at row {names.index(name)} and {at}: which class would it be? "
-                "Make the names different, or number one class once in 'y'."
+                f"'{path}': class_names has '{name}' at row {names.index(name)} and {at}, so it is not clear which "
+                "class is meant. Make the names different, or give the class one number in 'y'."
             )
 
 
 def require_parts(part: Array, where: str, remedy: str) -> None:
-    """UserError unless train, val and test all have samples."""
+    """UserError that names `where` and `remedy` unless train, val and test all have samples. part: (N,) text."""
     for name in PARTS:
         if not (part == name).any():
             raise UserError(f"{where}: the {name} split is empty. {remedy}")
@@ -187,18 +202,20 @@ def _lengths(path: Path, arrays: Mapping[str, Array], modality: str) -> Array:
     if x.ndim != 3 or lengths.dtype.kind not in "iu":
         raise UserError(
             f"'{path}': 'length_{modality}' needs whole numbers and 'x_{modality}' of shape (N, T, C), "
-            f"found {lengths.dtype} and {x.shape}."
+            f"but they are {lengths.dtype} and {x.shape}. Save whole numbers beside padded sequences, or leave "
+            f"'length_{modality}' out of the file."
         )
     bad = (lengths < 1) | (lengths > x.shape[1])
     if bad.any():
         raise UserError(
-            f"'{path}': 'length_{modality}' is {lengths[bad][0]} at {_rows(bad)}; allowed: 1..{x.shape[1]}."
+            f"'{path}': 'length_{modality}' is {lengths[bad][0]} at {_rows(bad)}; allowed: 1..{x.shape[1]}. "
+            "Correct it, or leave these samples out of the file."
         )
     return lengths.astype(np.int64)
 
 
 def _values(path: Path, arrays: Mapping[str, Array], modality: str, lengths: Array | None, ids: list[str]) -> Array:
-    """float32 samples; padded steps are 0 whatever the file holds there."""
+    """(N, ...) float32; padded steps are 0 whatever values the file has there."""
     x = arrays[f"x_{modality}"]
     if 0 in x.shape:
         raise UserError(
@@ -220,7 +237,10 @@ def _values(path: Path, arrays: Mapping[str, Array], modality: str, lengths: Arr
 
 
 def check_finite(path: Path, x: Array, modality: str, ids: list[str]) -> None:
-    """UserError naming the modality, the first sample and the remedy where a feature is NaN or infinite."""
+    """UserError that names the modality, the first sample and the remedy if a feature is NaN or infinite.
+
+    x: (N, ...) float; ids: the N ids.
+    """
     finite = np.isfinite(x.reshape(len(x), -1))
     bad = ~finite.min(axis=1)
     if bad.any():
@@ -232,8 +252,8 @@ def check_finite(path: Path, x: Array, modality: str, ids: list[str]) -> None:
 
 
 def _repair(empty: Array) -> str:
-    """What to do about NaN; empty: the columns that hold no number at all."""
+    """What to do about NaN. empty: the indices of columns that hold no finite number."""
     if not len(empty):
         return "Remove or repair these samples."
     more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
-    return f"Leave out what holds no number at all: column {', '.join(map(str, empty[:3]))}{more}."
+    return f"Leave out the columns that hold no number: column {', '.join(map(str, empty[:3]))}{more}."

@@ -4,37 +4,44 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
-from mcr_bench.datasets.formats.npz import is_pointer
+from mcr_bench.datasets.formats.npz import is_pointer, pointer_error
 from mcr_bench.datasets.formats.opened import opened_once
 
+if TYPE_CHECKING:
+    import h5py
+
 SEGMENT = re.compile(r"(.+)\[(\d+)\]")
-CLOSE = 1e-3  # seconds: intervals are float32, some minutes into a video
+CLOSE = 1e-3  # seconds: intervals are stored as float32, and a video may last some minutes
 ALIGN = "Align it with the CMU Multimodal SDK first (to the words, then to the opinion labels), and deploy it again."
 
 
 @dataclass(frozen=True)
 class Sequence:
-    """One open file. data: segment or video -> features (T, C) and intervals (T, 2)."""
+    """One open .csd file.
+
+    path: the file.
+    data: segment or video -> its features (T, C) and intervals (T, 2), as HDF5 datasets.
+    """
 
     path: Path
-    data: Any
+    data: "h5py.Group"
 
     def features(self, name: str) -> Array:
-        """(T, C) of one entry; UserError where they are no numbers."""
+        """(T, C) numbers, the features of one entry; UserError if they are not numbers or cannot be read."""
         return self._array(name, "features", None)
 
     def intervals(self, name: str) -> Array:
-        """(T, 2) seconds of one entry."""
+        """(T, 2) numbers, start and end of each step of one entry in seconds; UserError as for `features`."""
         return self._array(name, "intervals", 2)
 
     def channels(self) -> int:
-        """Features per step, of the first entry."""
+        """The number of features per step of the first entry."""
         return int(self._stored(next(iter(self.data)), "features", None).shape[1])
 
     def _array(self, name: str, key: str, columns: int | None) -> Array:
@@ -44,8 +51,8 @@ class Sequence:
         except (OSError, RuntimeError) as error:
             raise self._damaged(name, key, error) from error
 
-    def _stored(self, name: str, key: str, columns: int | None) -> Any:
-        """The array on disk."""
+    def _stored(self, name: str, key: str, columns: int | None) -> "h5py.Dataset":
+        """The array on disk, checked but not yet read."""
         try:
             x = _inner(self.path, _inner(self.path, self.data, name), key)
             shape, kind, elsewhere = x.shape, x.dtype.kind, x.external or x.is_virtual
@@ -55,36 +62,39 @@ class Sequence:
             raise _outside(self.path, f"{name}/{key}")
         if len(shape) != 2 or kind not in "iuf" or columns not in (None, shape[1]):
             raise UserError(
-                f"'{self.path}': '{key}' of '{name}' is {x.dtype} {shape}; needed: numbers (T, {columns or 'C'})."
+                f"'{self.path}': '{key}' of '{name}' is {x.dtype} {shape}; needed: numbers (T, {columns or 'C'}). "
+                "Export the sequence with the SDK again."
             )
         return x
 
     def _damaged(self, name: str, key: str, error: Exception) -> UserError:
-        return UserError(f"'{self.path}': '{key}' of '{name}' cannot be read ({error}): damaged. Copy the file again.")
+        return UserError(
+            f"'{self.path}': '{key}' of '{name}' cannot be read ({error}): the file is damaged. Copy it again."
+        )
 
 
 @opened_once
 def open_csd(path: Path) -> Sequence:
-    """A sequence; UserError that names the file and the remedy."""
+    """The sequence in a file; UserError that names the file and the remedy if it is not one."""
     import h5py
 
     try:
         if is_pointer(path):
-            raise UserError(
-                f"'{path}' is a git-LFS pointer, not the data. Run `git lfs pull` where the file comes from."
-            )
+            raise pointer_error(path)
         file = h5py.File(path, "r")
         roots = [_inner(path, file, name) for name in file]
         data = [_inner(path, root, "data") for root in roots if isinstance(root, h5py.Group) and "data" in root]
     except (OSError, KeyError, RuntimeError) as error:
-        raise UserError(f"'{path}' is no HDF5 file, or truncated ({error}). Copy it again.") from error
+        raise UserError(f"'{path}' is not an HDF5 file, or it is truncated ({error}). Copy it again.") from error
     if len(data) != 1 or not isinstance(data[0], h5py.Group):
-        raise UserError(f"'{path}' is no computational sequence: it needs one group NAME/data. Export it with the SDK.")
+        raise UserError(
+            f"'{path}' is not a computational sequence: it needs exactly one group NAME/data. Export it with the SDK."
+        )
     return Sequence(path, data[0])
 
 
-def _inner(path: Path, group: Any, name: str) -> Any:
-    """What the group itself holds; UserError for a link, which may lead to any file of the machine."""
+def _inner(path: Path, group: "h5py.Group", name: str) -> "h5py.Group":
+    """The group or dataset `name` in a group; UserError for a link, which may lead to any file of the machine."""
     import h5py
 
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
@@ -94,14 +104,20 @@ def _inner(path: Path, group: Any, name: str) -> Any:
 
 def _outside(path: Path, name: str) -> UserError:
     return UserError(
-        f"'{path}': '{name}' is a link or lies in another file, which is not followed. "
-        "Export the sequence with its content in the file itself."
+        f"'{path}': '{name}' is a link or is stored in another file. Links are not followed. "
+        "Export the sequence with all of its content in one file."
     )
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One opinion. name: VIDEO[k]; interval: start and end in seconds."""
+    """One labelled opinion in a video.
+
+    name: VIDEO[k].
+    video: the video that it is part of.
+    score: the sentiment.
+    interval: its start and end in seconds.
+    """
 
     name: str
     video: str
@@ -110,34 +126,35 @@ class Segment:
 
 
 def read_labels(labels: Sequence) -> list[Segment]:
-    """Every labelled segment: entries VIDEO[k], or entries VIDEO with a row per segment, as the labels are published.
+    """Every labelled segment, from entries VIDEO[k], or from entries VIDEO with a row per segment as published.
 
-    The score is the first column of the features (in MOSEI the emotions follow).
+    The score is the first column of the features; in MOSEI the emotions follow.
     """
-    found = []
+    segments = []
     for name in labels.data:
         scores, spans = labels.features(name), labels.intervals(name)
         segment = SEGMENT.fullmatch(name)
         if not scores.shape[1] or len(scores) != len(spans) or (segment and len(scores) != 1):
             raise UserError(
                 f"'{labels.path}': '{name}' has features {scores.shape} and intervals {spans.shape}; "
-                "needed: one row per segment in both, and one row in an entry VIDEO[k]."
+                "needed: one row per segment in both, and one row in an entry VIDEO[k]. Export the labels again."
             )
         for k, (row, span) in enumerate(zip(scores, spans, strict=True)):
             full, video = (name, segment[1]) if segment else (f"{name}[{k}]", name)
-            found.append(Segment(full, video, float(row[0]), (float(span[0]), float(span[1]))))
-    return found
+            segments.append(Segment(full, video, float(row[0]), (float(span[0]), float(span[1]))))
+    return segments
 
 
 def require_aligned(files: Mapping[str, Sequence], segments: Iterable[Segment]) -> list[tuple[str, str]]:
-    """UserError that names file and segment where sequences are not aligned to segments and to each other.
+    """(segment, reason) of the segments that some of the files lack.
 
-    Returns (segment, reason) of those that some of the files lack.
+    files: modality -> its sequence. UserError that names file and segment if the sequences are not aligned to the
+    segments and to each other.
     """
     for file in files.values():
         for name in file.data:
             if not SEGMENT.fullmatch(name):
-                raise UserError(f"'{file.path}' is not aligned: its entry '{name}' is no segment VIDEO[k]. {ALIGN}")
+                raise UserError(f"'{file.path}' is not aligned: its entry '{name}' is not a segment VIDEO[k]. {ALIGN}")
     present = {m: set(file.data) for m, file in files.items()}
     everywhere = set.intersection(*present.values())
     if not everywhere:
@@ -152,7 +169,7 @@ def require_aligned(files: Mapping[str, Sequence], segments: Iterable[Segment]) 
 
 
 def _require_equal(files: list[Sequence], name: str, interval: tuple[float, float] | None) -> None:
-    """The steps of a segment are the same in all files, and overlap the interval of its label."""
+    """UserError unless a segment has the same steps in all files, and they overlap the interval of its label."""
     first = files[0].intervals(name)
     for file in files:
         spans = first if file is files[0] else file.intervals(name)

@@ -1,14 +1,13 @@
-"""Pickles of sentiment data in the forms of other projects: known by their keys, named, and how to convert them."""
+"""Pickles of sentiment data in the formats of other projects: recognised by their keys, with how to convert them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 MMSA = {
     *("raw_text", "text_bert", "annotations", "audio_lengths", "vision_lengths"),
     *("regression_labels", "classification_labels"),
 }
-FEWEST = 2  # of these keys in a part
+FEWEST = 2  # of these keys make a format recognised
 CONVERT = """new = {}
 for part, d in data.items():
     new[part] = {key: d[key] for key in ("text", "audio", "vision")}
@@ -18,7 +17,12 @@ for part, d in data.items():
 
 @dataclass(frozen=True)
 class Dialect:
-    """Whose form it is; keys: by which it was known; remedy: what to do."""
+    """The format of another project.
+
+    name: the project.
+    keys: the keys by which the format was recognised.
+    remedy: what the user should do.
+    """
 
     name: str
     keys: tuple[str, ...]
@@ -26,30 +30,35 @@ class Dialect:
 
 
 def dialect_of(content: object) -> Dialect | None:
-    """The foreign form of an unpickled file; None where it is none that is known."""
+    """The format of another project that an unpickled file has; None if it is not a known one.
+
+    >>> part = {"raw_text": [], "text_bert": [], "audio": [], "vision": []}
+    >>> dialect_of({"train": part, "valid": part, "test": part}).keys
+    ('raw_text', 'text_bert')
+    """
     if not isinstance(content, Mapping):
         return None
     return _mmsa(content) or _lists_of_words(content)
 
 
-def _mmsa(content: Mapping[Any, Any]) -> Dialect | None:
-    """Parts that are dicts of arrays, as MultiBench's are, under other keys."""
+def _mmsa(content: Mapping[object, object]) -> Dialect | None:
+    """MMSA: parts that are dicts of arrays, as in MultiBench, but with other keys."""
     keys = {str(key) for part in content.values() if isinstance(part, Mapping) for key in part}
-    known = tuple(sorted(key for key in keys & MMSA))
-    if len(known) < FEWEST:
+    recognised = tuple(sorted(keys & MMSA))
+    if len(recognised) < FEWEST:
         return None
     remedy = (
-        "Take MultiBench's pickle, or convert the aligned file of MMSA (the parts of the unaligned one have different "
-        f"steps), where `data` is what it holds:\n{CONVERT}\n"
-        "and say the sizes of its features where they are others, as in --set dataset.text_channels=768."
+        "Use MultiBench's pickle, or convert the aligned file of MMSA (in the unaligned file the modalities have "
+        f"different numbers of steps). With the content of the file in `data`:\n{CONVERT}\n"
+        "If its features have other sizes, give them too, as in --set dataset.text_channels=768."
     )
-    return Dialect("MMSA", known, remedy)
+    return Dialect("MMSA", recognised, remedy)
 
 
-def _lists_of_words(content: Mapping[Any, Any]) -> Dialect | None:
-    """Parts that are lists of ((words, visual, acoustic), label, segment)."""
+def _lists_of_words(content: Mapping[object, object]) -> Dialect | None:
+    """MAG-BERT and MISA: parts that are lists of ((words, visual, acoustic), label, segment)."""
     parts = [content.get(name) for name in ("train", "dev", "test")]
     if not all(isinstance(part, list) and part and isinstance(part[0], tuple | list) for part in parts):
         return None
-    remedy = "Its samples are words that a language model has yet to read. Take MultiBench's pickle."
+    remedy = "Its samples are words, which need a language model to become features. Use MultiBench's pickle."
     return Dialect("MAG-BERT and MISA", ("train", "dev", "test"), remedy)

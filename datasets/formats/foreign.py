@@ -1,22 +1,23 @@
-"""Files and folders of other forms: what they are, and the three lines of Python that make an .npz of each."""
+"""Files and folders of other formats: what they are, and the three lines of Python that make an .npz of each."""
 
 import json
+from itertools import islice
 from pathlib import Path
 
 OWN = ("y", "split", "group", "id", "class_names")  # keys of an array file beside x_<modality>
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 MEDIA = (".wav", ".mp3", ".flac", ".ogg", ".m4a", ".mp4", ".avi", ".mkv", ".webm", ".mov", ".flv")
-MOST_LOOKED_AT = 2000  # entries of a folder: enough to tell what it holds
+MOST_LOOKED_AT = 2000  # entries of a folder that are read to find out what it holds
 ADAPTER = "Recordings are read by an adapter: docs/data.md (A dataset of your own) shows one."
 DRAWN = 'np.random.default_rng(0).choice(["train", "val", "test"], len({of}), p=[0.7, 0.1, 0.2])'
 KEYED = 'np.savez("mine.npz", **d)  # its keys: x_<modality>, y, split'
 
 
-Form = tuple[str, tuple[str, ...]]  # what it is, and the lines; {path!r} in them is the file's path
+Form = tuple[str, tuple[str, ...]]  # the name of a format, and the lines of Python; {path!r} is the path of the file
 
 
 def _table(read: str, what: str) -> Form:
-    """A table with a row per sample, one column `label` and one column `split`."""
+    """The form of a table with one row per sample, one column `label` and one column `split`."""
     return what, (
         "import numpy as np, pandas as pd",
         f't = pd.{read}; x = t.drop(columns=["label", "split"]).to_numpy("float32")  # a row per sample',
@@ -41,7 +42,7 @@ TORCH: Form = (
     ),
 )
 PICKLE: Form = (
-    "a pickle (which runs what is in it: open only one whose maker you trust)",
+    "a pickle (opening it runs the code in it: open only a pickle whose author you trust)",
     (
         "import numpy as np, pickle; from pathlib import Path",
         "d = pickle.loads(Path({path!r}).read_bytes())  # a dict of arrays",
@@ -49,7 +50,7 @@ PICKLE: Form = (
     ),
 )
 MATLAB: Form = (
-    "a file of MATLAB (one of version 7.3 is HDF5: read it with h5py, and transpose)",
+    "a file of MATLAB (a file of version 7.3 is HDF5: read it with h5py, and transpose the arrays)",
     (
         "import numpy as np, scipy.io",
         "d = {{k: v for k, v in scipy.io.loadmat({path!r}).items() if not k.startswith('__')}}",
@@ -65,7 +66,7 @@ HDF5: Form = (
     ),
 )
 SAFETENSORS: Form = (
-    "a safetensors file, which holds no text: bring `split` (N,) along",
+    "a safetensors file, which cannot hold text: save `split` (N,) in a file of its own",
     (
         "import numpy as np; from safetensors.numpy import load_file",
         "d = load_file({path!r})",
@@ -94,11 +95,11 @@ FORMS: dict[str, Form] = {
     ".safetensors": SAFETENSORS,
 }
 PACKED = (".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar", ".zst")
-UNPACK = "It is packed: unpack it, and use the file in it."
-WEB_PAGE = "It is a web page, as a download gives one that needs a login or has a wrong address. Download it again."
+UNPACK = "It is an archive: unpack it, and use the file in it."
+WEB_PAGE = "It is a web page: the download needed a login or had a wrong address. Download it again."
 PAGES = (b"<!doctype html", b"<html")
 PACKERS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd")
-# First bytes -> suffix: a file may carry a name that is not its form.
+# First bytes -> suffix, because the name of a file may not match its format.
 MAGIC = {
     b"\x93NUMPY": ".npy",
     b"\x89HDF\r\n": ".h5",
@@ -113,7 +114,14 @@ MAGIC = {
 
 
 def conversion(path: Path) -> str:
-    """What the file or folder is, and how it becomes an .npz, three lines; '' where nobody can tell."""
+    """What a file or folder is, and three lines of Python that make an .npz of it; '' if its format is unknown.
+
+    >>> print(conversion(Path("mine.npy")))
+    It is one array of NumPy. These lines make an .npz of it:
+      import numpy as np
+      x, y, split = np.load('mine.npy'), np.load('y.npy'), np.load('split.npy')  # a row per sample in each
+      np.savez("mine.npz", x_features=x, y=y, split=split)
+    """
     if path.is_dir():
         return _of_folder(path)
     suffix = path.suffix.lower()
@@ -123,7 +131,10 @@ def conversion(path: Path) -> str:
 
 
 def conversion_of_content(path: Path, keys: tuple[str, ...] = ()) -> str:
-    """The same for a file under a wrong name, told by its first bytes or by the names in the zip file that it is."""
+    """The same for a file with a wrong name, recognised by its first bytes.
+
+    keys: if it is a zip file, the names in it, which identify it too.
+    """
     if any(key.endswith("data.pkl") for key in keys):
         return _of_suffix(".pt", path)
     if any(key.startswith("xl/") for key in keys):
@@ -136,14 +147,22 @@ def conversion_of_content(path: Path, keys: tuple[str, ...] = ()) -> str:
 
 
 def wrapping(head: bytes) -> str:
-    """What a file is that begins with these bytes and holds no data as it is: a web page, or packed; else ''."""
+    """What a file is that begins with these bytes, if it is a web page or an archive; else ''.
+
+    >>> wrapping(b"Rar!")
+    'It is an archive: unpack it, and use the file in it.'
+    """
     if is_web_page(head):
         return WEB_PAGE
     return UNPACK if head.startswith(PACKERS) else ""
 
 
 def is_web_page(head: bytes) -> bool:
-    """Whether a file that begins with these bytes is one, which a failed download leaves behind."""
+    """Whether a file that begins with these bytes is a web page, as a failed download leaves it.
+
+    >>> is_web_page(b"  <!DOCTYPE html><html>")
+    True
+    """
     return head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(PAGES)
 
 
@@ -153,10 +172,10 @@ def _of_suffix(suffix: str, path: Path) -> str:
     if suffix not in FORMS:
         return ""
     what, lines = FORMS[suffix]
-    return _told(what, tuple(line.format(path=str(path)) for line in lines))
+    return _recipe(what, tuple(line.format(path=str(path)) for line in lines))
 
 
-def _told(what: str, lines: tuple[str, ...]) -> str:
+def _recipe(what: str, lines: tuple[str, ...]) -> str:
     return "\n".join([f"It is {what}. These lines make an .npz of it:", *(f"  {line}" for line in lines)])
 
 
@@ -164,7 +183,7 @@ def _of_folder(path: Path) -> str:
     files = _some_files(path)
     suffixes = {file.suffix.lower() for file in files}
     if own := next((file for file in files if file.suffix.lower() == ".npz"), None):
-        return f"It is a folder. Name the file in it: {own}"
+        return f"It is a folder. Give the file in it: {own}"
     if prepared := _prepared(path):
         return prepared
     if {file.name for file in files} & {"dataset_dict.json", "dataset_info.json"}:
@@ -176,36 +195,30 @@ def _of_folder(path: Path) -> str:
     if suffixes & set(MEDIA):
         return f"It is a folder of recordings. {ADAPTER}"
     for file in sorted(files):
-        if (told := _of_suffix(file.suffix.lower(), file)) != "":
-            return f"It is a folder. Of '{file.name}' in it: {told}"
+        if description := _of_suffix(file.suffix.lower(), file):
+            return f"It is a folder. About '{file.name}' in it: {description}"
     kind = "a folder" if files else "a folder without files"
     return f"It is {kind}. Save its samples as one .npz: `mcr-bench data info arrays` shows the keys."
 
 
 def _some_files(path: Path) -> list[Path]:
-    found: list[Path] = []
-    for file in path.rglob("*"):
-        if file.is_file():
-            found.append(file)
-        if len(found) >= MOST_LOOKED_AT:
-            break
-    return found
+    return list(islice((file for file in path.rglob("*") if file.is_file()), MOST_LOOKED_AT))
 
 
 def _prepared(path: Path) -> str:
-    """A folder that `data prepare` has written: it is used by the name of the dataset."""
+    """How to use a folder that `data prepare` has written; '' for any other folder."""
     for manifest in [*path.glob("manifest.json"), *path.glob("*/manifest.json")]:
         try:
             name = json.loads(manifest.read_text(encoding="utf-8"))["dataset"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
         root = manifest.parent.parent.parent
-        return f"It is the prepared set {name}. Use --dataset {name} --data-root {root}"
+        return f"It is the prepared dataset {name}. Use --dataset {name} --data-root {root}"
     return ""
 
 
 def _hugging_face(path: Path) -> str:
-    return _told(
+    return _recipe(
         "a dataset of the Hugging Face library",
         (
             f"import datasets, numpy as np; d = datasets.load_from_disk({str(path)!r}).with_format('numpy')",
@@ -220,7 +233,7 @@ def _folder_of_arrays(path: Path, files: list[Path]) -> str:
         return _folder_of_samples(
             path, files, ".npy", "np.load(f)", "arrays", "import numpy as np; from pathlib import Path"
         )
-    return _told(
+    return _recipe(
         "a folder of arrays",
         (
             "import numpy as np; from pathlib import Path",
@@ -238,13 +251,13 @@ def _folder_of_images(path: Path, files: list[Path]) -> str:
 
 
 def _folder_of_samples(path: Path, files: list[Path], suffix: str, read: str, what: str, imports: str) -> str:
-    """A file per sample in a folder per class, and perhaps a folder per part above these."""
+    """A folder with one file per sample, in a folder per class, which may be in a folder per part."""
     depth = max(len(file.relative_to(path).parts) for file in files if file.suffix == suffix)
     label = "[f.parent.name for f in files]" if depth > 1 else "[f.stem.split('_')[0] for f in files]"
     split = "[f.parent.parent.name for f in files]" if depth > 2 else DRAWN.format(of="files")
     layout = {1: "CLASS_NUMBER", 2: "CLASS/FILE"}.get(depth, "PART/CLASS/FILE")
     pattern = "/".join(["*"] * depth) + suffix
-    return _told(
+    return _recipe(
         f"a folder of {what}",
         (
             imports,
@@ -255,16 +268,18 @@ def _folder_of_samples(path: Path, files: list[Path], suffix: str, read: str, wh
 
 
 def of_objects(key: str) -> str:
-    """How an array of Python objects under this key of an .npz becomes one of numbers or text, in lines."""
+    """How an array of Python objects under a key of an .npz becomes one of numbers or text.
+
+    >>> of_objects("group")
+    'Save group = np.array(list(group)), or, if it mixes text and numbers, np.array(list(map(str, group))).'
+    """
     if not key.startswith("x_"):
-        return (
-            f"Save {key} = np.array(list({key})), or, where it mixes text and numbers, np.array(list(map(str, {key})))."
-        )
+        return f"Save {key} = np.array(list({key})), or, if it mixes text and numbers, np.array(list(map(str, {key})))."
     name = key.removeprefix("x_")
     lines = (
         f"n = np.array([len(s) for s in {key}]); padded = np.zeros((len(n), n.max(), {key}[0].shape[1]), 'float32')",
         f"for row, s in zip(padded, {key}): row[:len(s)] = s",
         f"# then np.savez(..., {key}=padded, length_{name}=n)",
     )
-    head = f"Samples of one shape: {key} = np.stack(list({key})). Sequences (T, C) of different length are padded:"
+    head = f"Samples of one shape: {key} = np.stack(list({key})). Pad sequences (T, C) of different lengths:"
     return "\n".join([head, *(f"  {line}" for line in lines)])

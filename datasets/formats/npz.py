@@ -1,4 +1,4 @@
-"""Reading .npz files that a user brings: pickles never run, and every failure names file, key and remedy."""
+"""Reading .npz files of the user: pickles never run, and every error names the file, the key and the remedy."""
 
 import hashlib
 import zipfile
@@ -17,51 +17,59 @@ POINTER = b"version https://git-lfs"
 
 
 def is_pointer(path: Path) -> bool:
-    """Whether the file is a git-LFS pointer, which stands where the content should be."""
+    """Whether a file is a git-LFS pointer instead of the content."""
     with path.open("rb") as file:
         return file.read(len(POINTER)) == POINTER
 
 
+def pointer_error(path: Path, what: str = "data") -> UserError:
+    """The error for a git-LFS pointer; what: what the file should be, such as list."""
+    return UserError(f"'{path}' is a git-LFS pointer, not the {what}. Run `git lfs pull` where the file comes from.")
+
+
 def digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
+    """SHA-256 of the bytes of a file, as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
-    """Every array of an .npz, never unpickling; UserError that names the file, and the key where it is one array's."""
+    """Key -> array of any shape and dtype, for every array of an .npz; never unpickles.
+
+    UserError that names the file, the key if one array is the cause, and the remedy.
+    """
     if not path.is_file():
         raise UserError(
             f"'{path}' {'is not a file' if path.exists() else 'does not exist'}. Give the path of an .npz file."
         )
     try:
         if is_pointer(path):
-            raise UserError(
-                f"'{path}' is a git-LFS pointer, not the data. Run `git lfs pull` where the file comes from."
-            )
+            raise pointer_error(path)
         if not zipfile.is_zipfile(path):
             raise _not_an_npz(path)
         with np.load(path, allow_pickle=False) as file:
-            if told := conversion_of_content(path, tuple(file.files)):
-                raise UserError(f"'{path}' is not an .npz. {told}")
+            if description := conversion_of_content(path, tuple(file.files)):
+                raise UserError(f"'{path}' is not an .npz. {description}")
             return {key: _array(path, file, key) for key in file.files}
     except (OSError, zipfile.BadZipFile) as error:
         raise UserError(f"'{path}' cannot be read: {error}. Check its permissions, or copy it again.") from error
 
 
 def _not_an_npz(path: Path) -> UserError:
-    """What it is instead, where its first bytes tell."""
+    """The error for a file that is not a zip file; it says what the file is if its first bytes show it."""
     if not path.stat().st_size:
         return UserError(f"'{path}' is empty. Copy it again, or use numpy.savez.")
-    if told := conversion_of_content(path):
-        return UserError(f"'{path}' is not an .npz. {told}")
+    if description := conversion_of_content(path):
+        return UserError(f"'{path}' is not an .npz. {description}")
     if changed := _changed(path):
         return UserError(f"'{path}' is damaged: {changed}")
-    return UserError(f"'{path}' is no complete .npz (truncated, or another format). Copy it again, or use numpy.savez.")
+    return UserError(
+        f"'{path}' is not a complete .npz (truncated, or another format). Copy it again, or use numpy.savez."
+    )
 
 
 def _changed(path: Path) -> str:
-    """That the file was copied or saved as if it were text, where its first megabytes tell."""
+    """A sentence if the first megabyte shows that the file was copied or saved as if it were text; else ''."""
     with path.open("rb") as file:
         return changed_as_text(memoryview(file.read(SAMPLE)))
 
@@ -72,10 +80,10 @@ def _array(path: Path, file: Mapping[str, Array], key: str) -> Array:
     except (ValueError, EOFError, OSError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         if "Object arrays" in str(error):
             raise UserError(
-                f"'{path}': '{key}' is an object array, which is never unpickled. {of_objects(key)}"
+                f"'{path}': '{key}' is an array of Python objects, which is never unpickled. {of_objects(key)}"
             ) from error
         changed = _changed(path) or "Copy it again."
         raise UserError(f"'{path}': '{key}' cannot be read ({error}): the file is damaged. {changed}") from error
     if not isinstance(array, np.ndarray):
-        raise UserError(f"'{path}': '{key}' is no array. Save the file with numpy.savez.")
+        raise UserError(f"'{path}': '{key}' is not an array. Save the file with numpy.savez.")
     return array

@@ -1,26 +1,24 @@
-"""Binary files that were copied or saved as if they were text: what tells, in words."""
+"""Binary files that were copied or saved as if they were text: how to recognise them, and what happened, in words."""
 
 import re
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from mcr_bench.bench.core.arrays import Array
 
-LOOKED_AT = 2**26  # bytes from the start that are counted
+LOOKED_AT = 2**26  # bytes from the start in which line ends are counted
 SAMPLE = 2**20  # bytes from the start that are decoded
-FEW = 8  # signs that do not come by chance
-OPENINGS = "\x80(]})c"  # how pickles begin: the protocol, a container, a name
-LOST = ("€", "\ufffd")  # what \x80 becomes when it is read as Windows' text, or cannot be read
+FEW = 8  # characters or line ends that are too many to be a coincidence
+OPENINGS = "\x80(]})c"  # how pickles begin: with the protocol, a container, or a name
+LOST = ("€", "\ufffd")  # what \x80 becomes when it is read as Windows text, or cannot be decoded
 MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\xef\xbb\xbf": "UTF-8"}
 REMEDY = "Copy it again in binary mode (FTP: binary; git: e.g. `*.pkl binary` in .gitattributes; unzip without -a)."
 
 
 def begins_as_text(content: memoryview) -> bool:
-    """Whether the file is a pickle of protocol 0, which is lines of text, and its lines end in CR LF.
+    """Whether a file is a pickle of protocol 0, which consists of lines of text, with lines that end in CR LF.
 
-    Such a pickle may be read to its end without an error, and give names that end in a carriage return.
+    Such a pickle may be read without an error, but its names then end in a carriage return.
     """
     start = bytes(content[:SAMPLE])
     first = start.split(b"\n", 1)[0]
@@ -28,13 +26,19 @@ def begins_as_text(content: memoryview) -> bool:
 
 
 def copied_as_text(start: bytes) -> bool:
-    """Whether a binary file that begins so was copied in text mode, LF to CR LF: no line feed stands alone."""
+    """Whether a binary file that begins with these bytes was copied in text mode (LF to CR LF).
+
+    That is so if every line feed follows a carriage return, and there are too many for a coincidence.
+
+    >>> copied_as_text(8 * bytes([13, 10])), copied_as_text(8 * bytes([10]))
+    (True, False)
+    """
     pairs, feeds = start.count(b"\r\n"), start.count(b"\n")
     return feeds == pairs >= FEW
 
 
 def changed_as_text(content: memoryview) -> str:
-    """What was done to a file that should be a pickle and cannot be read as one; '' where nothing tells."""
+    """What happened to a binary file that cannot be read, if its bytes show it; else ''."""
     for mark, name in MARKS.items():
         if bytes(content[: len(mark)]) == mark:
             return f"it was saved as text, in {name}. {REMEDY}"
@@ -50,27 +54,30 @@ def changed_as_text(content: memoryview) -> str:
 
 
 def changed_inside(content: memoryview) -> str:
-    """That a file which cannot be read as a pickle begins and ends like one; '' where it does not."""
+    """A sentence for a file that begins and ends like a pickle but cannot be read as one; '' for any other file."""
     if bytes(content[-1:]) != b"." or chr(content[0]) not in OPENINGS:
         return ""
-    return f"its end is there, but bytes before it are missing or changed, as by copying in text mode. {REMEDY}"
+    return f"it is complete at its end, but bytes are missing or changed, as by copying in text mode. {REMEDY}"
 
 
 def _is_encoded_again(start: bytes) -> bool:
-    """Whether this is UTF-8 of more than a few signs beyond ASCII, which arrays of numbers never are."""
-    text = start.decode("utf-8", errors="ignore" if len(start) == SAMPLE else "strict") if _is_utf8(start) else ""
-    return text[:1] in (*OPENINGS, *LOST) and bool(text) and sum(sign > "\x7f" for sign in text) >= FEW
+    """Whether this is UTF-8 with many characters beyond ASCII, which arrays of numbers never are."""
+    if not _is_utf8(start):
+        return False
+    text = start.decode("utf-8", errors="ignore" if len(start) == SAMPLE else "strict")
+    return text[:1] in (*OPENINGS, *LOST) and bool(text) and sum(character > "\x7f" for character in text) >= FEW
 
 
 def _is_utf8(start: bytes) -> bool:
     try:
         start.decode("utf-8")
     except UnicodeDecodeError as error:
-        return error.start > len(start) - 4 and len(start) == SAMPLE  # a sign cut off by the end of the sample
+        return error.start > len(start) - 4 and len(start) == SAMPLE  # a character cut off by the end of the sample
     return True
 
 
 def _bytes(content: memoryview) -> Array:
+    """(bytes,) uint8, the first ones of a file."""
     return np.frombuffer(content[:LOOKED_AT], np.uint8)
 
 
@@ -79,6 +86,6 @@ def _line_feeds(content: memoryview) -> int:
 
 
 def _pairs(content: memoryview) -> int:
-    """Line feeds that follow a carriage return."""
+    """The number of line feeds that follow a carriage return."""
     x = _bytes(content)
     return int(np.count_nonzero((x[1:] == 10) & (x[:-1] == 13)))

@@ -174,7 +174,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("no columns", {"x_b": np.zeros((12, 0))}, r"'x_b' has shape \(12, 0\), which holds no value"),
     ("six axes", {"x_b": np.zeros((12, 1, 1, 1, 1, 1))}, "at most 5 axes"),
     ("a label beyond all samples", {"y": np.array([0, 1, 2, 3_000_000] * 3)}, "Number the classes 0..C-1"),
-    ("one class as text", {"y": np.array(["cat"] * 12)}, "all of 'y' is 'cat': at least 2 classes"),
+    ("one class as text", {"y": np.array(["cat"] * 12)}, "'y' is 'cat' in every sample. Save samples of at least 2 classes"),
     ("a negative label", at({5: -1}, "y"), "'y' is -1 at row 5; allowed: 0 and up"),
     (
         "a label too large",

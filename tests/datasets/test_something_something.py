@@ -20,7 +20,7 @@ from mcr_bench.datasets.media.decode import Unusable
 from mcr_bench.datasets.media.flow import decode as flow_in_pixels
 from mcr_bench.datasets.raw.something_lists import read_lists, without_brackets
 from mcr_bench.datasets.raw.something_raw import decode
-from mcr_bench.datasets.something_something import SomethingSomething, _parts
+from mcr_bench.datasets.something_something import SomethingSomething, train_and_validation
 from mcr_bench.tests.support.media_files import lfs_pointer, truncate, write_clip
 from mcr_bench.tests.support.pretended import pretend
 
@@ -241,13 +241,13 @@ def test_a_folder_without_clips_is_an_error(tmp_path: Path) -> None:
 def test_a_tenth_of_each_class_is_held_out_of_training() -> None:
     classes = np.array([0] * 1900 + [1] * 995 + [2] * 4 + [3])
     labels = {str(i): int(label) for i, label in enumerate(classes)}
-    part = np.array([*_parts(labels).values()])
+    part = np.array([*train_and_validation(labels).values()])
     counts = {(c, p): int((part[classes == c] == p).sum()) for c in range(4) for p in ("train", "val")}
     assert [counts[0, p] for p in ("train", "val")] == [1710, 190]
     assert [counts[1, p] for p in ("train", "val")] == [895, 100]
     assert [counts[2, p] for p in ("train", "val")] == [3, 1]
     assert [counts[3, p] for p in ("train", "val")] == [1, 0]
-    assert _parts(dict(reversed(labels.items()))) == _parts(labels)
+    assert train_and_validation(dict(reversed(labels.items()))) == train_and_validation(labels)
 
 
 def test_a_partial_copy_has_the_parts_of_the_whole_set(tmp_path: Path) -> None:

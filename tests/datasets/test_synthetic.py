@@ -94,7 +94,7 @@ def test_bayes_accuracy_at_the_extremes(dials: dict[str, object], accuracy: floa
 def test_bayes_accuracy_of_two_classes_in_closed_form() -> None:
     """One informative modality, two classes: Phi(half the distance of the means)."""
     data = make(classes=2, shared=0, unique="1/0", amplitude=1.5, test=4000)
-    means = data._prototypes(3, "m1")
+    means = data.prototypes(3, "m1")
     notes = load(data, seed=3).notes
     expected = NormalDist().cdf((means[0] - means[1]).norm().item() / 2)
     assert notes["bayes_accuracy"] == pytest.approx(expected, abs=4 * notes["bayes_accuracy_stderr"])
@@ -104,14 +104,14 @@ def test_bayes_accuracy_of_two_classes_in_closed_form() -> None:
 def test_posterior_against_densities_summed_by_hand() -> None:
     fractions = {"shared": 0.3, "m1": 0.25, "m2": 0.15, "synergy": 0.3}
     data = make(shared=0.3, unique="0.25/0.15", synergy=0.3, latent=2, test=5)
-    means = {m: data._prototypes(0, m).double() for m in data.names}
-    drawn = data._draw(0, "test", {m: p.float() for m, p in means.items()})
+    means = {m: data.prototypes(0, m).double() for m in data.names}
+    drawn = data.draw(0, "test", {m: p.float() for m, p in means.items()})
 
     def density(m: str, row: int, carried: int | None) -> float:
         centre = torch.zeros(2, dtype=torch.float64) if carried is None else means[m][carried]
         return math.exp(-(drawn.latent[m][row].double() - centre).square().sum().item() / 2)
 
-    found = data._posterior(drawn, means)
+    found = data.posterior(drawn, means)
     for row in range(5):
         joint = []
         for c in range(3):
@@ -128,7 +128,7 @@ def test_posterior_against_densities_summed_by_hand() -> None:
 
 def test_fractions_are_what_the_dials_say() -> None:
     data = make(shared=0.3, unique="0.4/0.1", synergy=0.2, amplitude=100, test=20_000)
-    drawn = data._draw(0, "test", {m: data._prototypes(0, m) for m in data.names})
+    drawn = data.draw(0, "test", {m: data.prototypes(0, m) for m in data.names})
     carries = {m: x.norm(dim=1) > 50 for m, x in drawn.latent.items()}
     assert (carries["m1"] & carries["m2"]).float().mean().item() == pytest.approx(0.5, abs=0.015)
     assert (carries["m1"] & ~carries["m2"]).float().mean().item() == pytest.approx(0.4, abs=0.015)
@@ -138,11 +138,11 @@ def test_fractions_are_what_the_dials_say() -> None:
 def test_maps_lose_nothing() -> None:
     """Orthonormal columns: distances of the latents are those of the vectors."""
     data = make(dimension=12, latent=5)
-    drawn = data._draw(0, "test", {m: data._prototypes(0, m) for m in data.names})
-    for m, x in data._map(0, drawn).items():
+    drawn = data.draw(0, "test", {m: data.prototypes(0, m) for m in data.names})
+    for m, x in data.mapped(0, drawn).items():
         assert x.shape == (40, 12)
         assert torch.allclose(torch.cdist(x, x), torch.cdist(drawn.latent[m], drawn.latent[m]), atol=1e-2)
-    bent = make(dimension=12, latent=5, nonlinear=True)._map(0, drawn)
+    bent = make(dimension=12, latent=5, nonlinear=True).mapped(0, drawn)
     assert not torch.allclose(torch.cdist(bent["m1"], bent["m1"]), torch.cdist(x, x), atol=0.1)
 
 

@@ -21,7 +21,7 @@ from mcr_bench.bench.commands.console import SafeConsole
 from mcr_bench.bench.printable import in_line, printable
 from mcr_bench.bench.report.cards import grid_text
 from mcr_bench.bench.report.export import write_tables
-from mcr_bench.bench.report.html.markup import text
+from mcr_bench.bench.report.html.markup import left_out
 from mcr_bench.cli import app
 from mcr_bench.tests.support import official_trees
 from mcr_bench.tests.support.media_files import write_clip
@@ -93,7 +93,7 @@ def test_tables_and_pages_show_control_characters_and_stay_aligned(tmp_path: Pat
         held = path.read_text()
         assert not HIDDEN.search(held), path.suffix
         assert "u001b" in held, path.suffix
-    assert text(EVIL) == printable(EVIL)
+    assert left_out("part", EVIL) == f'<p class="left-out">left out: part: {printable(EVIL)}</p>'
     _, first, second = grid_text([{"name": EVIL, "n": 1}, {"name": "b", "n": 2}]).splitlines()
     assert first.rindex("1") == second.rindex("2") == len(first) - 1
 

@@ -46,6 +46,13 @@ def allows(name: str, count: int, task: Task) -> bool:
     return needs.at_least <= count <= needs.at_most and not (needs.classification and task.regression)
 
 
+def require(name: str, count: int, task: Task) -> None:
+    """Skip the test where the method's declared needs do not admit so many modalities or this task."""
+    if not allows(name, count, task):
+        kind = "regression" if task.regression else "classification"
+        pytest.skip(f"{name} does not take {count} modalities of {kind}")
+
+
 def compared(fit: Fit, other: Fit) -> list[tuple[str, Tensor, Tensor]]:
     """Parameters of both: all of encoders and fusion head, and own heads where both methods train them."""
     mine, theirs = fit.model.state_dict(), other.model.state_dict()
@@ -56,8 +63,7 @@ def compared(fit: Fit, other: Fit) -> list[tuple[str, Tensor, Tensor]]:
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_neutral_settings_equal_the_simpler_method(name: str, neutral: Neutral, count: int, optimizer: str) -> None:
-    if not allows(name, count, TASKS["classification"]):
-        pytest.skip(f"{name} does not take {count} modalities")
+    require(name, count, TASKS["classification"])
     dtype = torch.float64 if neutral.tolerance else torch.float32
     options = {"dtype": dtype, "optimizer__name": optimizer, "optimizer__lr": 0.05}
     fit, method = fit_of(name, NAMES[:count], values=neutral.settings, **options)
@@ -78,8 +84,7 @@ def test_neutral_settings_equal_the_simpler_method(name: str, neutral: Neutral, 
 @pytest.mark.parametrize("count", [2, 3, 4])
 @pytest.mark.parametrize("name", TRAINED)
 def test_gradients_are_finite_for_any_number_of_modalities(name: str, count: int, task: Task) -> None:
-    if not allows(name, count, task):
-        pytest.skip(f"{name} does not take {count} modalities or this task")
+    require(name, count, task)
     fit, method = fit_of(name, NAMES[:count], task)
     step(method)
     gradients = [p.grad for p in fit.model.parameters() if p.grad is not None]
@@ -91,8 +96,7 @@ def test_gradients_are_finite_for_any_number_of_modalities(name: str, count: int
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_batch_of_one_trains(name: str, task: Task) -> None:
-    if not allows(name, 2, task):
-        pytest.skip(f"{name} does not take this task")
+    require(name, 2, task)
     fit, method = fit_of(name, task=task)
     step(method, fit.train.batch(torch.tensor([1])))
     assert all(p.isfinite().all() for p in fit.model.parameters())
@@ -101,8 +105,7 @@ def test_a_batch_of_one_trains(name: str, task: Task) -> None:
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 @pytest.mark.parametrize("name", TRAINED)
 def test_saturated_logits_stay_finite(name: str, task: Task) -> None:
-    if not allows(name, 2, task):
-        pytest.skip(f"{name} does not take this task")
+    require(name, 2, task)
     fit, method = fit_of(name, task=task)
     for encoder in fit.model.encoders.values():
         encoder.register_forward_hook(lambda _module, _inputs, features: features * 1e4)

@@ -28,7 +28,7 @@ def with_kappa(monkeypatch: pytest.MonkeyPatch, method: Agm, kappa: tuple[float,
     """Encoder gradients of one step whose coefficients are given."""
     fit = make_fit(method, NAMES[: len(kappa)], **SGD)
     given = [torch.tensor(k, dtype=torch.float64) for k in kappa]
-    monkeypatch.setattr(method, "_kappas", lambda _shares, _target: given)
+    monkeypatch.setattr(method, "kappas", lambda _shares, _target: given)
     step(method)
     return encoder_gradients(fit)
 
@@ -122,7 +122,7 @@ def test_the_cap_depends_on_the_number_of_modalities(count: int, cap: float) -> 
     method.fit.epoch = 1
     behind = torch.tensor(6.0, dtype=torch.float64)
     method.load_state_dict({"means": {m: behind * (m != names[0]) for m in names}, "steps": 1})
-    kappas = method._kappas({m: torch.zeros(1, 3, dtype=torch.float64) for m in names}, torch.tensor([0]))
+    kappas = method.kappas({m: torch.zeros(1, 3, dtype=torch.float64) for m in names}, torch.tensor([0]))
     assert math.isclose(kappas[0], math.exp(0.5 * cap), rel_tol=1e-9)
 
 
@@ -241,7 +241,7 @@ def test_agm_clips_by_default(count: int, limit: float) -> None:
 def test_a_large_gradient_of_the_fusion_bias_alone_clips_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     method = Agm()
     fit = with_features_times(1e-4, method, 2)
-    monkeypatch.setattr(method, "_kappas", lambda _shares, _target: [torch.tensor(100.0)] * 2)
+    monkeypatch.setattr(method, "kappas", lambda _shares, _target: [torch.tensor(100.0)] * 2)
     step(method)
     assert fit.model.fusion.bias.grad.abs().max() > 1
     assert total_norm(fit) > 1.01

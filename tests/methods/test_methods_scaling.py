@@ -216,7 +216,7 @@ def test_generalisation_noise_is_fresh_each_step_and_differs_between_modalities(
         for p in method.touched["audio"] + method.touched["video"]:
             p.grad = torch.zeros_like(p)
         for m in ("audio", "video"):
-            method._add_noise(m, [torch.ones((), dtype=torch.float64)] * len(method.touched[m]))
+            method.add_noise(m, [torch.ones((), dtype=torch.float64)] * len(method.touched[m]))
             draws.append(method.touched[m][0].grad.clone())
     assert all(not torch.equal(a, b) for i, a in enumerate(draws) for b in draws[:i])
 

@@ -134,7 +134,7 @@ def row(record: Record, spec: Any) -> dict[str, Any]:
 
 
 def epochs(record: Record, spec: Any) -> list[int]:
-    return [m.step for m in record._client.get_metric_history(row(record, spec)["run_id"], "loss")]
+    return [m.step for m in record.client.get_metric_history(row(record, spec)["run_id"], "loss")]
 
 
 def ends(trace: Path) -> list[str]:

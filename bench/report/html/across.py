@@ -1,15 +1,18 @@
 """What a page says across comparisons: ranks, published numbers, tuning budgets, environment."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from markupsafe import Markup
 
 from mcr_bench.bench.analysis.comparisons import modalities_of
 from mcr_bench.bench.analysis.ranking import rank_table
 from mcr_bench.bench.analysis.table import Cell, Table
 from mcr_bench.bench.report.html.contents import Contents, Environment
-from mcr_bench.bench.report.html.markup import Markup, fold, join, left_out, tag
+from mcr_bench.bench.report.html.markup import left_out, render
 from mcr_bench.bench.report.html.runs import runs_id
-from mcr_bench.bench.report.html.tables import Link, grid, notes_of, table_markup
+from mcr_bench.bench.report.html.tables import Link, Shown, grid, table_markup
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,31 +30,39 @@ Place = tuple[Cell, ...]
 Curve = dict[int, tuple[float, float]]  # budget -> expected best, before tuning
 
 
+@dataclass(frozen=True)
+class Published:
+    """A published table on the page. single: it has a line per number, and is far wider than paper."""
+
+    title: str
+    open: bool
+    single: bool
+    table: Markup
+
+
 def ranks_markup(ranks: "Ranks | str") -> Markup:
     """Mean ranks with what tests them, or why there are none."""
-    reason = ranks if isinstance(ranks, str) else "" if ranks.mean_ranks else ranks.reason
-    if isinstance(ranks, str) or reason:
-        return tag("p", f"No ranks: {reason}.")
+    if isinstance(ranks, str) or not ranks.mean_ranks:
+        return render("ranks", missing=ranks if isinstance(ranks, str) else ranks.reason)
     table = rank_table(ranks)
-    return join([tag("p", table.title, class_="hint"), table_markup(table, table.title), notes_of(table)])
+    return render("ranks", missing="", title=table.title, table=table_markup(table, table.title))
 
 
 def sweeps_markup(sweeps: Sequence[Table]) -> Markup:
     """Every table along the dials of a dataset that were swept."""
-    return join((tag("section", tag("h3", t.title), table_markup(t, t.title), notes_of(t)) for t in sweeps), "\n")
+    return render("titled_tables", tables=[(table.title, table_markup(table, table.title)) for table in sweeps])
 
 
 def published_markup(contents: Contents) -> Markup:
     """Every published table; where our runs stand beside a number, its line leads to them."""
     places = _places(contents)
-    shown = []
-    for i, table in enumerate(contents.published):
-        body = join([table_markup(table, table.title, _to_runs(table, places)), notes_of(table)])
-        single = OURS[0] in table.columns  # a line per number: far wider than paper
-        shown.append(
-            fold(table.title, body, open=len(table.rows) <= SHORT and not single, id=f"p{i}", class_="screen" * single)
-        )
-    return join(shown, "\n")
+    return render("published", tables=[_published(table, places) for table in contents.published])
+
+
+def _published(table: Table, places: Mapping[Place, str]) -> Published:
+    single = OURS[0] in table.columns
+    body = table_markup(table, table.title, _to_runs(table, places))
+    return Published(table.title, len(table.rows) <= SHORT and not single, single, body)
 
 
 def budgets_markup(curves: "pd.DataFrame | str | None") -> Markup:
@@ -59,19 +70,20 @@ def budgets_markup(curves: "pd.DataFrame | str | None") -> Markup:
     if isinstance(curves, str):
         return left_out("tuning budgets", curves)
     if curves is None or curves.empty:
-        return tag("p", "Nothing has been tuned.")
+        return render("nothing_tuned")
     searches: dict[tuple[str, str], dict[str, Curve]] = {}
     for row in curves.to_dict("records"):
         place = f"{row['dataset']} · {row['modalities']} · protocol {row['protocol']} · preset {row['preset']}"
         methods = searches.setdefault((place, row["metric"]), {})
         methods.setdefault(row["method"], {})[row["budget"]] = (row["expected"], row["untuned"])
-    return join((_search(place, metric, methods) for (place, metric), methods in searches.items()), "\n")
+    tables = [_search(place, metric, methods) for (place, metric), methods in searches.items()]
+    return render("titled_tables", tables=[(table.title, table_markup(table, table.title)) for table in tables])
 
 
 def environment_markup(environment: Environment) -> Markup:
     """Name, value and number of runs."""
     lines = [
-        ((name, value, count), (name, tag("code", value), count))
+        ((name, value, count), (Shown(name), Shown(value, code=True), Shown(count)))
         for name, values in environment.items()
         for value, count in values.items()
     ]
@@ -106,7 +118,7 @@ def _to_runs(table: Table, places: Mapping[Place, str]) -> Link | None:
     return link
 
 
-def _search(title: str, metric: str, methods: Mapping[str, Curve]) -> Markup:
+def _search(title: str, metric: str, methods: Mapping[str, Curve]) -> Table:
     most = max(max(curve) for curve in methods.values())
     budgets = [n for n in BUDGETS if n < most] + [most]
     rows = [
@@ -115,8 +127,7 @@ def _search(title: str, metric: str, methods: Mapping[str, Curve]) -> Markup:
     ]
     columns = ("method", "before tuning", *(f"best of {n}" for n in budgets))
     notes = [f"validation {metric}: of the preset's own settings, and expected best of n random draws"]
-    table = Table(title, columns, (0, *[4] * (len(columns) - 1)), rows, notes)
-    return tag("section", tag("h3", title), table_markup(table, title), notes_of(table))
+    return Table(title, columns, (0, *[4] * (len(columns) - 1)), rows, notes)
 
 
 def datasets_of(contents: Contents) -> dict[str, Sequence[int]]:

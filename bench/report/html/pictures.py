@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 from xml.etree import ElementTree
 
+from markupsafe import Markup
+
 from mcr_bench.bench.report.html.contents import Picture
-from mcr_bench.bench.report.html.markup import Markup, items, join, part, tag
+from mcr_bench.bench.report.html.markup import part, render
 
 SCALE = 1.2  # of a figure on a screen: its type is sized for print
 NARROW = 4.0  # inches; up to here a phone shows a figure whole
@@ -28,9 +30,8 @@ def gallery(pictures: Sequence[Picture], prefix: str, named: bool = False) -> Ma
         for i, one in enumerate(pictures)
         if isinstance(one.image, bytes)
     ]
-    missing = [join([tag("b", one.title), f": {one.image}"]) for one in pictures if isinstance(one.image, str)]
-    left_out = join([tag("p", "Figures left out:"), items(missing)]) if missing else Markup()
-    return join([*shown, left_out], "\n")
+    missing = [one for one in pictures if isinstance(one.image, str)]
+    return render("figures", figures=shown, missing=missing)
 
 
 def svg_markup(file: bytes, prefix: str, label: str, width: float) -> Markup:
@@ -54,17 +55,20 @@ def svg_markup(file: bytes, prefix: str, label: str, width: float) -> Markup:
 
 def _figure(picture: Picture, prefix: str, named: bool) -> Markup:
     assert isinstance(picture.image, bytes)
-    label = f"{picture.title}, {picture.about}: {picture.shows}"
-    width = picture.width * PIXELS * SCALE
-    if picture.image.startswith(b"\x89PNG"):
-        source = "data:image/png;base64," + base64.b64encode(picture.image).decode()
-        image = Markup(tag("img", src=source, alt=label, width=f"{width:.0f}").removesuffix("</img>"))
-    else:
-        image = svg_markup(picture.image, prefix, label, width)
-    of = f", {picture.about}" if named else ""
-    caption = tag("figcaption", tag("b", picture.title), f"{of}. {picture.shows}")
-    box = "scroll" if picture.width > NARROW else "scroll narrow"
-    return tag("figure", tag("div", image, class_=box), caption, id=prefix)
+    label, width = f"{picture.title}, {picture.about}: {picture.shows}", picture.width * PIXELS * SCALE
+    is_png = picture.image.startswith(b"\x89PNG")
+    return render(
+        "figure",
+        anchor=prefix,
+        narrow=picture.width <= NARROW,
+        svg="" if is_png else svg_markup(picture.image, prefix, label, width),
+        png=base64.b64encode(picture.image).decode() if is_png else "",
+        label=label,
+        width=f"{width:.0f}",
+        title=picture.title,
+        about=picture.about if named else "",
+        shows=picture.shows,
+    )
 
 
 def _local(name: str) -> str:

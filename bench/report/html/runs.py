@@ -1,10 +1,13 @@
 """The runs and settings behind each line of a comparison, where the cells of its tables lead."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
 
 from mcr_bench.bench.analysis.compared import Comparison, Row
-from mcr_bench.bench.report.html.markup import Markup, definitions, fold, join, tag
-from mcr_bench.bench.report.html.tables import Line, grid
+from mcr_bench.bench.report.html.markup import render
+from mcr_bench.bench.report.html.tables import Line, Shown, grid
 
 Settings = Mapping[str, str]
 
@@ -19,19 +22,33 @@ def runs_id(section: str, number: int) -> str:
     return f"{section}-l{number}-runs"
 
 
+@dataclass(frozen=True)
+class Behind:
+    """What stands behind one line of a comparison.
+
+    runs: their number, and `table` with one row each.
+    own: the settings that not all lines share.
+    """
+
+    label: str
+    runs: int
+    own: Settings
+    settings_id: str
+    runs_id: str
+    table: Markup
+
+
 def lines_markup(found: Comparison, section: str) -> Markup:
     """For every line its settings and its runs; then the settings that all lines share, and the failed runs."""
     settings = {label: settings_of(runs) for label, runs in found.lines.items()}
     shared = shared_settings(list(settings.values()))
     lines = [
-        _line(found, label, {k: v for k, v in own.items() if k not in shared}, section, i)
+        _behind(found, label, {k: v for k, v in own.items() if k not in shared}, section, i)
         for i, (label, own) in enumerate(settings.items())
     ]
-    common = fold(
-        f"Settings that all {len(lines)} lines share ({len(shared)})", _settings(shared), id=f"{section}-shared"
+    return render(
+        "lines", section=section, lines=lines, shared=shared, failed_runs=len(found.failed), failed=_failures(found)
     )
-    failed = fold(f"Failed runs ({len(found.failed)})", _failures(found)) if found.failed else Markup()
-    return join([*lines, common, failed], "\n")
 
 
 def settings_of(runs: Sequence[Row]) -> dict[str, str]:
@@ -46,24 +63,9 @@ def shared_settings(lines: Sequence[Settings]) -> dict[str, str]:
     return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
 
 
-def _line(found: Comparison, label: str, own: Settings, section: str, number: int) -> Markup:
-    runs = found.lines[label]
-    common = tag("a", "those that all lines share", href=f"#{section}-shared")
-    back = tag("a", "Back to the table", href=f"#{section}")
-    differing = _settings(own) if own else tag("p", "none of its own")
-    return fold(
-        join([tag("b", label), f": {len(runs)} run{'s' * (len(runs) > 1)}, {len(own)} settings in which lines differ"]),
-        tag("h5", "Settings in which lines differ", id=settings_id(section, number)),
-        differing,
-        tag("p", "All other settings: ", common, ". ", back, ".", class_="screen"),
-        tag("h5", "Runs", id=runs_id(section, number)),
-        _runs(found, label),
-        class_="line",
-    )
-
-
-def _settings(settings: Settings) -> Markup:
-    return definitions(((tag("code", key), value or "(empty)") for key, value in settings.items()), class_="settings")
+def _behind(found: Comparison, label: str, own: Settings, section: str, number: int) -> Behind:
+    places = settings_id(section, number), runs_id(section, number)
+    return Behind(label, len(found.lines[label]), own, *places, _runs(found, label))
 
 
 def _runs(found: Comparison, label: str) -> Markup:
@@ -80,7 +82,7 @@ def _run(row: Row, modalities: Sequence[str]) -> Line:
     ids = (row["run_id"], row["key"])
     return (
         (row["seed"], row["fold"], *values, row["seconds"], *ids),
-        (row["seed"], row["fold"], *shown, seconds, *(tag("code", value) for value in ids)),
+        [*map(Shown, (row["seed"], row["fold"], *shown, seconds)), *(Shown(value, code=True) for value in ids)],
     )
 
 
@@ -88,5 +90,5 @@ def _failures(found: Comparison) -> Markup:
     lines: list[Line] = []
     for row in found.failed:
         cells = (row["label"], row["seed"], row["fold"], row["tags"].get("failure") or "see its log")
-        lines.append(((*cells, row["run_id"]), (*cells, tag("code", row["run_id"]))))
+        lines.append(((*cells, row["run_id"]), [*map(Shown, cells), Shown(row["run_id"], code=True)]))
     return grid("Failed runs", ("method", "seed", "fold", "failure", "run"), lines)

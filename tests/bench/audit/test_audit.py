@@ -54,8 +54,8 @@ def test_ids_groups_and_contents_are_each_compared() -> None:
     assert audit(parts("train:a:g1:c1:0 val:b:g2:c2:0 test:z:g1:c3:0")) == [
         Overlap("group", ("train", "test"), 1, 1, 0)
     ]
-    found = audit(parts("train:a:g1:c1:0 train:k:g1:c9:0 val:b:g2:c2:0 val:l:g2:c8:0 test:z:g3:c2:1 test:y:g3:c7:1"))
-    assert found == [Overlap("content", ("val", "test"), 1, 2, 1)]
+    overlaps = audit(parts("train:a:g1:c1:0 train:k:g1:c9:0 val:b:g2:c2:0 val:l:g2:c8:0 test:z:g3:c2:1 test:y:g3:c7:1"))
+    assert overlaps == [Overlap("content", ("val", "test"), 1, 2, 1)]
 
 
 def test_groups_that_nobody_knows_are_not_compared() -> None:
@@ -120,11 +120,11 @@ def split(ids: str, values: list[list[float]], groups: list[str] | None = None) 
 
 def test_equal_samples_of_loaded_splits_have_equal_contents() -> None:
     many = [[float(i), 0.0] for i in range(300)]  # more than one block
-    found = parts_of(
+    samples = parts_of(
         {"train": split("a" * 300, many), "val": split("b", [[299.0, 0.0]]), "test": split("c", [[0.5, 1.0]])}, "group"
     )
-    assert len(set(found.contents)) == 301
-    assert [o for o in audit(found) if o.kind == "content"] == [Overlap("content", ("train", "val"), 1, 1, 0)]
+    assert len(set(samples.contents)) == 301
+    assert [o for o in audit(samples) if o.kind == "content"] == [Overlap("content", ("train", "val"), 1, 1, 0)]
 
 
 def test_lengths_are_part_of_the_content() -> None:
@@ -168,7 +168,7 @@ def test_without_known_states_what_is_left_out_or_missing_makes_it_partial() -> 
     assert not Inventory(3, missing={"list": []}).is_partial
 
 
-def found(fold: FoldAudit, inventory: Inventory, damaged: list[str] | None = None) -> Verification:
+def verified(fold: FoldAudit, inventory: Inventory, damaged: list[str] | None = None) -> Verification:
     protocol = Protocol("only", "by hand", "validation", "accuracy")
     names = ("walk", "run", "sit", "fall")
     return Verification("toy", "the authors", inventory, names, "video", [(protocol, [fold])], damaged)
@@ -177,13 +177,13 @@ def found(fold: FoldAudit, inventory: Inventory, damaged: list[str] | None = Non
 def test_the_text_names_leaks_absent_classes_and_where_to_ask() -> None:
     left_out = tuple((f"c{i}", "truncated") for i in range(12))
     inventory = Inventory(7, ((9, "the whole set"), (7, "the small one")), left_out, {"list.txt": ["x", "y"]})
-    text = text_of(found(audited(1, parts(VIDEOS, "video"), 4), replace(inventory, variants=((9, "all"),)), ["b"]))
+    text = text_of(verified(audited(1, parts(VIDEOS, "video"), 4), replace(inventory, variants=((9, "all"),)), ["b"]))
     lines = text.splitlines()
     assert lines[0] == "toy: 7 clips, no known state (known: 9 all)"
     assert "left out: c9: truncated" in lines
     assert "left out: 2 more, which --json lists" in lines
     assert "missing: 2 of the clips in list.txt: x, y" in lines
-    assert "where to ask for what is missing: the authors" in lines
+    assert "where to ask for missing clips: the authors" in lines
     assert "damaged, prepare again: b" in lines
     assert "only: by hand; selected on validation; metric accuracy; folds [1]" in lines
     assert "  fold 1: train 3, validation 2, test 2" in lines
@@ -198,13 +198,14 @@ def test_the_text_names_leaks_absent_classes_and_where_to_ask() -> None:
 def test_selection_on_the_test_set_is_called_a_leak() -> None:
     fold = audited(1, parts("train:a:g1:c1:0 val:b:g2:c2:1 test:b:g2:c2:1"), 4)
     assert (
-        "    LEAK: the selection set holds samples of the test set" in text_of(found(fold, Inventory(3))).splitlines()
+        "    LEAK: the selection set holds samples of the test set"
+        in text_of(verified(fold, Inventory(3))).splitlines()
     )
 
 
 def test_the_data_hold_every_name() -> None:
     left_out = tuple((f"c{i}", "truncated") for i in range(12))
-    data = json.loads(json.dumps(data_of(found(audited(1, parts(VIDEOS, "video"), 4), Inventory(7, (), left_out)))))
+    data = json.loads(json.dumps(data_of(verified(audited(1, parts(VIDEOS, "video"), 4), Inventory(7, (), left_out)))))
     assert len(data["left_out"]) == 12
     assert data["damaged"] is None
     (fold,) = data["protocols"][0]["folds"]
@@ -251,7 +252,7 @@ def test_both_protocols_of_crema_d(tmp_path: Path) -> None:
     emotions = {"NEU": 0, "HAP": 1, "SAD": 2, "FEA": 3, "DIS": 4, "ANG": 5}
     clips = [Clip(key, emotions[key[9:12]], key[:4], {}) for key in sorted(ids)]
     contents = {path.name: path.read_bytes() for path in lists}
-    result = pretend(Cremad(tmp_path / "data/cremad"), Scan(clips, lists=contents)).verify()
+    result = verification_of(pretend(Cremad(tmp_path / "data/cremad"), Scan(clips, lists=contents)), False)
     assert "7,442 of 7,442" in text_of(result)
     assert "fold 1: train 4,043, validation 878, test 899, unused 1,622 (5,820 of 7,442: the vavl list)" in text_of(
         result

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mcr_bench.bench.catalog import registry
-from mcr_bench.bench.core.digest import source_digest
+from mcr_bench.bench.core.behaviour import behaviour_digest
 from mcr_bench.bench.errors import UserError
 from mcr_bench.methods.base import Method
 
@@ -125,7 +125,7 @@ def test_a_missing_file_says_so(tmp_path: Path) -> None:
 
 
 def digest_of(folder: Path, text: str) -> str:
-    return source_digest(registry.method(written(folder, text)))
+    return behaviour_digest(registry.method(written(folder, text)))
 
 
 def test_the_digest_follows_the_code_not_its_words_nor_its_place(tmp_path: Path) -> None:
@@ -178,5 +178,5 @@ def test_the_digest_follows_shared_terms(tmp_path: Path, terms: Path, line: str,
 
 
 def test_methods_have_different_digests() -> None:
-    digests = {name: source_digest(registry.method(name)) for name in registry.method_names()}
+    digests = {name: behaviour_digest(registry.method(name)) for name in registry.method_names()}
     assert len(set(digests.values())) == len(digests)

@@ -194,7 +194,7 @@ def test_data_that_is_not_prepared_has_nothing_to_compare(tmp_path: Path) -> Non
     for name in (str(tmp_path / "mine.npz"), "synthetic"):
         seen = call("data", "verify", name, "--content")
         assert seen.exit_code == 0, seen.output
-        assert "nothing is compared: this data keeps no checksums of prepared samples" in seen.stdout
+        assert "no sample was compared: checksums of prepared samples are not available for this data" in seen.stdout
         assert "as it was written" not in seen.stdout
         assert json.loads(call("data", "verify", name, "--content", "--json").stdout)["damaged"] is None
 

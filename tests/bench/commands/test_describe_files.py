@@ -78,7 +78,7 @@ def test_describe_tells_a_method_and_an_array_file() -> None:
     assert json.loads(call("describe", "./mine.py", "--json").stdout)["method"] == "mine"
     card = json.loads(call("describe", "good.npz", "--json").stdout)
     assert card["data"] == "good.npz: 3 classes · 200/100/100 · voice (4,) -> mlp · majority 34 %"
-    assert card["notices"] == ["'split' is read so: 'Train' as train, 'Valid' as val, 'Test' as test"]
+    assert card["notices"] == ["words in 'split' are read as parts: 'Train' as train, 'Valid' as val, 'Test' as test"]
 
 
 RUNS = {

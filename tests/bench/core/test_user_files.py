@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mcr_bench.bench.catalog import registry
-from mcr_bench.bench.core.digest import source_digest
+from mcr_bench.bench.core.behaviour import behaviour_digest
 from mcr_bench.bench.core.user_files import late_import
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.settings.declared import declared
@@ -77,6 +77,25 @@ def test_a_helper_may_be_a_package_and_import_others(tmp_path: Path) -> None:
     assert not {"parts", "parts.inner", "more"} & set(sys.modules)
 
 
+def test_a_folder_without_an_init_is_found_and_forgotten(tmp_path: Path) -> None:
+    text = METHOD.replace("import helper", "import parts.inner as helper")
+    for number in (3, 4):
+        (tmp_path / str(number) / "parts").mkdir(parents=True)
+        (tmp_path / str(number) / "parts/inner.py").write_text(HELPER.format(number))
+        assert weight(registry.method(write(tmp_path / str(number), text))) == number
+        assert not {"parts", "parts.inner"} & set(sys.modules)
+
+
+def test_a_folder_that_only_has_the_name_of_a_library_does_not_hide_it(tmp_path: Path) -> None:
+    (tmp_path / "packaging").mkdir()
+    loaded = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "packaging"}
+    try:
+        text = METHOD.replace("import helper", "import packaging.version\nimport helper")
+        assert weight(registry.method(write(tmp_path, text, helper=HELPER.format(2)))) == 2
+    finally:
+        sys.modules.update(loaded)
+
+
 def test_a_file_named_as_a_standard_module_does_not_take_its_place(tmp_path: Path) -> None:
     path = write(tmp_path, "import json\n" + METHOD, helper=HELPER.format(1), json="raise SystemExit(4)\n")
     assert weight(registry.method(path)) == 1
@@ -137,7 +156,7 @@ def test_what_fails_beside_the_file_is_told_and_leaves_nothing_behind(tmp_path: 
 
 def test_another_helper_is_another_method(tmp_path: Path) -> None:
     digests = [
-        source_digest(registry.method(write(tmp_path / name, helper=text)))
+        behaviour_digest(registry.method(write(tmp_path / name, helper=text)))
         for name, text in (("a", HELPER.format(2)), ("b", HELPER.format(2) + "# a comment\n"), ("c", HELPER.format(3)))
     ]
     assert digests[0] == digests[1] != digests[2]

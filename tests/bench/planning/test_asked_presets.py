@@ -12,7 +12,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from mcr_bench.bench.analysis.comparisons import asked_under, comparisons
-from mcr_bench.bench.analysis.published_match import Runs, _points
+from mcr_bench.bench.analysis.published_match import Runs, values_in_points
 from mcr_bench.bench.planning.plan import Plan
 from mcr_bench.bench.record.runs import StoredRun, asked_presets, preset_tags
 from mcr_bench.bench.record.tracking import Record
@@ -57,7 +57,7 @@ def test_a_plan_shows_only_the_presets_that_it_asks_for() -> None:
 
 
 def test_published_numbers_find_the_run_under_each_preset() -> None:
-    (setups,) = Runs([row("joint", 0, 0.5, tags=SHARED)])._runs.values()
+    (setups,) = Runs([row("joint", 0, 0.5, tags=SHARED)]).by_target.values()
     assert {(setup.preset, setup.settings) for setup in setups} == {
         ("small", frozenset()),
         ("tuned", frozenset(["epochs=9"])),
@@ -66,7 +66,7 @@ def test_published_numbers_find_the_run_under_each_preset() -> None:
 
 def test_published_numbers_stand_beside_finite_values_only() -> None:
     values = (0.5, math.nan, None)
-    assert _points([row("joint", 0, 0.5, metrics={"test/accuracy": v}) for v in values], "accuracy") == [50.0]
+    assert values_in_points([row("joint", 0, 0.5, metrics={"test/accuracy": v}) for v in values], "accuracy") == [50.0]
 
 
 def test_finished_runs_without_a_finite_value_are_left_out_with_a_note() -> None:

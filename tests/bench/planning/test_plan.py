@@ -11,17 +11,9 @@ from mcr_bench.bench.planning import specs
 from mcr_bench.bench.planning.plan import make_plan
 from mcr_bench.bench.planning.request import Request
 from mcr_bench.methods.base import Requirement
-from mcr_bench.tests.support.planned import Mine, by_label, keys, only, plain_presets, planned, register, save
+from mcr_bench.tests.support.planned import Mine, by_label, keys, only, planned, register, save
 
-
-@pytest.fixture
-def data(tmp_path: Path) -> str:
-    return save(tmp_path / "small.npz")
-
-
-@pytest.fixture(autouse=True)
-def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain_presets(monkeypatch)
+pytestmark = pytest.mark.usefixtures("plain")
 
 
 def test_dependencies_come_first_once_and_shared(data: str) -> None:
@@ -122,8 +114,8 @@ def test_adding_a_method_changes_nobody_s_key(data: str, monkeypatch: pytest.Mon
 def test_a_new_digest_changes_the_runs_of_the_method_and_of_those_that_need_it(
     data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, plain = by_label(planned(data, "all")), specs.source_digest
-    monkeypatch.setattr(specs, "source_digest", lambda cls: "new" if cls.name == "unimodal" else plain(cls))
+    before, plain = by_label(planned(data, "all")), specs.behaviour_digest
+    monkeypatch.setattr(specs, "behaviour_digest", lambda cls: "new" if cls.name == "unimodal" else plain(cls))
     after = by_label(planned(data, "all"))
     changed = {k.partition("/")[0] for k in before if after[k] != before[k]}
     needing = {r.method for r in planned(data, "all").runs if r.dependencies}

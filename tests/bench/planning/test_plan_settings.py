@@ -12,19 +12,12 @@ from mcr_bench.bench.planning import plan as planning
 from mcr_bench.bench.planning.plan import Plan
 from mcr_bench.datasets.base import Facts, Protocol
 from mcr_bench.methods.base import Needs
-from mcr_bench.tests.support.planned import Mine, keys, only, plain_presets, planned, register, save
+from mcr_bench.tests.support.planned import Mine, keys, only, planned, register, save
 
 FOLDS = Protocol("three", "made here", "validation", "accuracy", folds=(1, 2, 3))
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> str:
-    return save(tmp_path / "small.npz")
-
-
-@pytest.fixture(autouse=True)
-def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain_presets(monkeypatch)
+pytestmark = pytest.mark.usefixtures("plain")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Advice on seeds is one rule: what `run` says before training is what `compare` says after it."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -9,12 +8,7 @@ from mcr_bench.bench.analysis.claims import claims
 from mcr_bench.bench.report.claim_tables import power_lines
 from mcr_bench.bench.statistics.power import shortfall
 from mcr_bench.tests.support.claimed_runs import compared
-from mcr_bench.tests.support.planned import planned, save
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> str:
-    return save(tmp_path / "small.npz")
+from mcr_bench.tests.support.planned import planned
 
 
 @pytest.mark.parametrize(

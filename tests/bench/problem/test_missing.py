@@ -71,7 +71,7 @@ def nan_head(_: Any, head: torch.nn.Linear, *__: Any) -> None:
 def test_probe_heads_that_diverge_are_missing(
     fails: Any, reason: str, regression: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probes.Probes, "_fit_one", fails)
+    monkeypatch.setattr(probes.Probes, "fit_head", fails)
     events = run(tmp_path, regression=regression)
     found, missing = end_of(events)
     metric = "mae" if regression else "accuracy"

@@ -11,7 +11,7 @@ import torch
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.presets import presets_of
 from mcr_bench.bench.catalog.resolve import resolve_dataset
-from mcr_bench.bench.record.samples import _score
+from mcr_bench.bench.record.samples import scores_of
 from mcr_bench.bench.training.checkpoints import write_checkpoint
 from mcr_bench.bench.training.evaluation import evaluate
 from mcr_bench.bench.training.loop import run_epoch, start
@@ -80,7 +80,7 @@ def test_a_large_offset_costs_no_precision(tmp_path: Path) -> None:
     assert found["final"]["test/mae"] == pytest.approx(mae, rel=1e-9)
     assert len(set(np.diff(predicted) % 0.0625)) > 3, "predictions stand on the grid of float32"
     table = pq.read_table(job.predictions).filter(pq.read_table(job.predictions)["part"].to_numpy() == "test")
-    assert _score(table["label"], table["logits"]).mean() == pytest.approx(mae, rel=1e-5)
+    assert scores_of(table["label"], table["logits"]).mean() == pytest.approx(mae, rel=1e-5)
 
 
 def test_what_is_seen_where(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def readable(record: Record) -> bool:
     """Whether the finished run's predictions are, by every way to read them, without what was kept of them."""
     shutil.rmtree(record.home / "cache", ignore_errors=True)
     run_id = run_id_of(record, DONE)
-    seen_by_mlflow = local_path(record._client.get_run(run_id).info.artifact_uri)  # the web interface shows these
+    seen_by_mlflow = local_path(record.client.get_run(run_id).info.artifact_uri)  # the web interface shows these
     assert seen_by_mlflow is not None
     ours = set(record.samples([run_id])) == {run_id} and len(record.predictions(run_id)) == 400
     return ours and (seen_by_mlflow / "predictions.parquet").is_file()

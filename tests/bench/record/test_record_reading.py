@@ -46,7 +46,7 @@ def record(tmp_path_factory: pytest.TempPathFactory, wanted: list[RunSpec]) -> R
     made.finish(wanted[15], {"test/accuracy": float("nan"), "up": float("inf"), "down": float("-inf"), "big": 1e300})
     made.start(wanted[0], again=True)
     made.finish(wanted[0], {"test/accuracy": 0.125})
-    client = made._client
+    client = made.client
     client.delete_run(made.finished([wanted[1].key])[wanted[1].key]["run_id"])
     client.create_run(client.create_experiment("other/mcr-bench/x"), tags={"key": "foreign"})
     gone = client.create_experiment("mcr-bench/gone")
@@ -57,7 +57,7 @@ def record(tmp_path_factory: pytest.TempPathFactory, wanted: list[RunSpec]) -> R
 
 
 def both(record: Record) -> tuple[SqliteReader, SearchReader]:
-    return SqliteReader(record.home / "mlflow.db"), SearchReader(lambda: record._client)
+    return SqliteReader(record.home / "mlflow.db"), SearchReader(lambda: record.client)
 
 
 def comparable(runs: list[StoredRun]) -> dict[str, str]:
@@ -102,10 +102,10 @@ def test_rows_follow_deletion_and_training_again(record: Record, wanted: list[Ru
     assert rows[wanted[0].key]["value"] == 0.125
     assert (rows[wanted[13].key]["status"], rows[wanted[14].key]["status"]) == ("killed", "failed")
     run_id = rows[wanted[2].key]["run_id"]
-    record._client.delete_run(run_id)
+    record.client.delete_run(run_id)
     assert wanted[2].key not in {row["key"] for row in record.rows()}
     assert record.finished([wanted[2].key]) == {}
-    record._client.restore_run(run_id)
+    record.client.restore_run(run_id)
     assert record.finished([wanted[2].key])[wanted[2].key]["run_id"] == run_id
 
 
@@ -120,13 +120,13 @@ def test_tables_that_cannot_be_read_are_left_to_mlflow(record: Record, monkeypat
         raise sqlite3.OperationalError("no such table: runs")
 
     expected = [row["run_id"] for row in record.rows()]
-    monkeypatch.setattr(SqliteReader, "_snapshot", fail)
+    monkeypatch.setattr(SqliteReader, "snapshot", fail)
     assert [row["run_id"] for row in record.rows()] == expected
     assert len(record.samples(expected)) == 11  # of 13 one is deleted, one was trained again without predictions
 
 
 def test_reading_writes_nothing(record: Record) -> None:
-    with SqliteReader(record.home / "mlflow.db")._snapshot() as connection, pytest.raises(sqlite3.OperationalError):
+    with SqliteReader(record.home / "mlflow.db").snapshot() as connection, pytest.raises(sqlite3.OperationalError):
         connection.execute("DELETE FROM runs")
 
 
@@ -149,7 +149,7 @@ def test_a_record_in_a_folder_with_a_space_and_an_umlaut(tmp_path: Path, monkeyp
     (spec,) = specs(methods=1, datasets=1, seeds=1)
     record = Record(home=tmp_path / "a b ü")
     record_run(record, spec, tmp_path)
-    monkeypatch.setattr(Record, "_client", None)
+    monkeypatch.setattr(Record, "client", None)
     (row,) = record.rows()
     assert len(record.predictions(row["run_id"])) == 400
     assert set(record.samples([row["run_id"]])) == {row["run_id"]}

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -61,7 +62,7 @@ def epoch(spec: Spec, number: int, when: float | None = None, **metrics: float) 
 
 
 def history(record: Record, run_id: str, name: str) -> list[tuple[int, float]]:
-    return [(m.step, m.value) for m in record._client.get_metric_history(run_id, name)]
+    return [(m.step, m.value) for m in record.client.get_metric_history(run_id, name)]
 
 
 def test_a_finished_run_reads_back(record: Record, spec: Spec, predictions: Path) -> None:
@@ -137,7 +138,7 @@ def test_a_run_whose_command_was_killed_without_a_word_is_resumed(record: Record
 def test_a_half_written_epoch_is_written_again(record: Record, spec: Spec) -> None:
     run_id = str(record.start(spec))
     many = {f"m{i}": float(i) for i in range(1500)}
-    calls, log_batch = [], record._client.log_batch
+    calls, log_batch = [], record.client.log_batch
 
     def breaks_at_second(*args: object, **kwargs: object) -> None:
         calls.append(1)
@@ -146,12 +147,12 @@ def test_a_half_written_epoch_is_written_again(record: Record, spec: Spec) -> No
         log_batch(*args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(record._client, "log_batch", breaks_at_second)
+        patch.setattr(record.client, "log_batch", breaks_at_second)
         record.log_epoch(spec, epoch(spec, 1, **many))
         with pytest.raises(ConnectionError):
             record.kill(spec)
-    assert "m999" in record._client.get_run(run_id).data.metrics
-    assert "m1000" not in record._client.get_run(run_id).data.metrics
+    assert "m999" in record.client.get_run(run_id).data.metrics
+    assert "m1000" not in record.client.get_run(run_id).data.metrics
     record.start(spec)
     record.log_epoch(spec, epoch(spec, 1, **many))
     record.finish(spec, {})
@@ -163,7 +164,7 @@ def test_a_kill_between_the_final_values_and_the_word_finished_logs_them_once(re
     run_id = str(record.start(spec))
     record.log_epoch(spec, epoch(spec, 1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(record._client, "set_terminated", lambda *_: sys.exit("killed"))
+        patch.setattr(record.client, "set_terminated", lambda *_: sys.exit("killed"))
         with pytest.raises(SystemExit):
             record.finish(spec, {"test/accuracy": 0.5, "cost/seconds": 3.0})
     again = Record(home=record.home)
@@ -193,23 +194,18 @@ def test_a_missing_artifact_leaves_the_run_unfinished(record: Record, spec: Spec
 
 
 def test_finished_is_the_last_thing_written(record: Record, spec: Spec, predictions: Path) -> None:
-    record.start(spec)
-    seen, inner, keep = [], record._client, record._keep
-
-    def keeping(run_id: str, path: Path) -> None:
-        seen.append("keep")
-        keep(run_id, path)
+    run_id = record.start(spec)
+    seen, inner = [], record.client
 
     class Spy:
         def __getattr__(self, name: str) -> object:
-            seen.append(name)
+            seen.append((name, any(record.home.rglob(f"{run_id}/**/{predictions.name}"))))
             return getattr(inner, name)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(record, "_client", Spy())
-        patch.setattr(record, "_keep", keeping)
+        patch.setattr(record, "client", Spy())
         record.finish(spec, {"test/accuracy": 1.0}, [predictions], {"a": "b"})
-    assert seen == ["log_batch", "log_batch", "keep", "set_terminated"]
+    assert seen == [("log_batch", False), ("log_batch", False), ("set_terminated", True)]
 
 
 def test_a_failed_run_says_why_and_can_be_tried_again(record: Record, spec: Spec) -> None:
@@ -217,7 +213,7 @@ def test_a_failed_run_says_why_and_can_be_tried_again(record: Record, spec: Spec
     record.fail(spec, "Traceback ...\nValueError: no such thing\n")
     row = next(row for row in record.rows() if row["key"] == spec.key)
     assert (row["status"], row["tags"]["failure"]) == ("failed", "ValueError: no such thing")
-    assert "Traceback" in Path(record._client.download_artifacts(run_id, "failure.txt")).read_text()
+    assert "Traceback" in Path(record.client.download_artifacts(run_id, "failure.txt")).read_text()
     assert record.start(spec) == run_id
     record.finish(spec, {})
     assert "failure" not in record.finished([spec.key])[spec.key]["tags"]
@@ -225,14 +221,14 @@ def test_a_failed_run_says_why_and_can_be_tried_again(record: Record, spec: Spec
 
 def test_metrics_are_written_in_few_calls_of_whole_epochs(record: Record, spec: Spec) -> None:
     record.start(spec)
-    sizes, log_batch = [], record._client.log_batch
+    sizes, log_batch = [], record.client.log_batch
 
     def counting(run_id: str, metrics: list[object]) -> None:
         sizes.append(len(metrics))
         log_batch(run_id, metrics=metrics)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(record._client, "log_batch", counting)
+        patch.setattr(record.client, "log_batch", counting)
         patch.setattr("mcr_bench.bench.record.tracking.FLUSH_SECONDS", 3600.0)  # the record is older than this test
         for number in range(1, 51):
             record.log_epoch(spec, epoch(spec, number, **{f"m{i}": 0.5 for i in range(29)}))
@@ -240,10 +236,14 @@ def test_metrics_are_written_in_few_calls_of_whole_epochs(record: Record, spec: 
     assert sizes == [990, 510]  # 30 each: an epoch split by a kill would be trained, and so logged, again
 
 
-def test_buffered_epochs_are_written_after_some_seconds(record: Record, spec: Spec) -> None:
+def test_buffered_epochs_are_written_after_some_seconds(
+    record: Record, spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_id = str(record.start(spec))
     record.log_epoch(spec, epoch(spec, 1))
-    record._flushed -= 11
+    assert history(record, run_id, "epoch") == []
+    later = time.monotonic() + 11
+    monkeypatch.setattr("mcr_bench.bench.record.tracking.time.monotonic", lambda: later)
     record.flush_if_due()
     assert history(record, run_id, "epoch") == [(1, 1.0)]
 
@@ -293,6 +293,7 @@ def test_a_command_killed_while_it_created_the_record_leaves_no_broken_one(tmp_p
 
 WRITER = """
 import sys
+import time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from spec_for_writers import Spec, EpochDone, Record

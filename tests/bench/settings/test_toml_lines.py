@@ -80,6 +80,37 @@ def test_lines_as_counted_by_hand() -> None:
     assert {place: found[place] for place in LINES} == LINES
 
 
+NESTED = """points = [
+  { name = "one", set.epochs = 1 },  # ]
+  { name = 'two', set.orders = [[1, 2],
+    [3,
+     4]] },
+]
+notes = [
+  '''
+  [[points]]
+  ''', "b",
+]
+"""
+NESTED_LINES = {
+    ("points",): 1,
+    ("points", 0, "set", "epochs"): 2,
+    ("points", 1): 3,
+    ("points", 1, "set", "orders", 0, 1): 3,
+    ("points", 1, "set", "orders", 1): 4,
+    ("points", 1, "set", "orders", 1, 1): 5,
+    ("notes",): 7,
+    ("notes", 0): 8,
+    ("notes", 1): 10,
+}
+
+
+def test_tables_in_lists_and_texts_of_several_lines_as_counted_by_hand() -> None:
+    lines = key_lines(NESTED)
+    assert {place: lines[place] for place in NESTED_LINES} == NESTED_LINES
+    assert set(lines) == set(places(tomllib.loads(NESTED)))
+
+
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_what_tomllib_reads_is_found_and_nothing_else(newline: str) -> None:
     assert set(key_lines(TEXT.replace("\n", newline))) == set(places(tomllib.loads(TEXT)))

@@ -142,7 +142,7 @@ def test_a_cache_replaced_while_it_is_opened_is_opened_anew(
 ) -> None:
     source = raw(tmp_path / "raw", 4)
     other = make(tmp_path / "other", source)
-    real, calls = _cache._open, []
+    real, calls = _cache.cache_of, []
 
     def replaced(place: Path, text: bytes) -> _cache.Cache:
         if not calls:
@@ -151,7 +151,7 @@ def test_a_cache_replaced_while_it_is_opened_is_opened_anew(
         calls.append(text)
         return real(place, text)
 
-    monkeypatch.setattr(_cache, "_open", replaced)
+    monkeypatch.setattr(_cache, "cache_of", replaced)
     assert len(open_cache(folder).index.ids) == 4
     assert len(calls) == 2
 

@@ -16,7 +16,7 @@ MADE = Inventory(3, libraries=("av 14.0.0, numpy 2.0.0",), installed="av 14.0.0,
 
 def test_versions_name_the_parts_of_av_and_what_is_not_there() -> None:
     codec = ".".join(map(str, av.library_versions["libavcodec"]))
-    found = versions(("av", "no_such_library", "numpy")).split(", ")
+    result = versions(("av", "no_such_library", "numpy")).split(", ")
     assert (found[0], found[-2:]) == (f"av {av.__version__}", ["no no_such_library", f"numpy {np.__version__}"])
     assert f"libavcodec {codec}" in found
 
@@ -31,10 +31,10 @@ def test_versions_name_the_parts_of_av_and_what_is_not_there() -> None:
     ],
 )
 def test_libraries_that_are_others_now_are_said(inventory: Inventory, decoded: bool, said: bool) -> None:
-    found = Verification("set", "", inventory, (), "group", [])
-    assert ("decoded with av 14.0.0, numpy 2.0.0" in text_of(found)) == decoded
-    assert (f"NOT what is installed now: {inventory.installed}" in text_of(found)) == said
-    assert (data_of(found)["libraries"], data_of(found)["installed"]) == (
+    result = Verification("set", "", inventory, (), "group", [])
+    assert ("decoded with av 14.0.0, numpy 2.0.0" in text_of(result)) == decoded
+    assert (f"OTHER versions are installed now: {inventory.installed}" in text_of(result)) == said
+    assert (data_of(result)["libraries"], data_of(result)["installed"]) == (
         list(inventory.libraries),
         inventory.installed,
     )

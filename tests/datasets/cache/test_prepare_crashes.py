@@ -55,7 +55,7 @@ def crashing(patch: pytest.MonkeyPatch, at: int) -> None:
         for name in names:
             patch.setattr(owner, name, step(getattr(owner, name)))
     patch.setattr(Store, "write", step(Store.write))
-    patch.setattr(_journal, "_allocate", step(_journal._allocate))
+    patch.setattr(_journal, "allocate", step(_journal.allocate))
     patch.setattr(_places, "write", step(_places.write))
 
 

@@ -7,7 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from mcr_bench.datasets.clips.crops import INCEPTION, Boxes, RandomResizedCrop, ScaledCrop, _by_weights, crop_resize
+from mcr_bench.datasets.clips.crops import (
+    INCEPTION,
+    Boxes,
+    RandomResizedCrop,
+    ScaledCrop,
+    crop_resize,
+    resized_by_weights,
+)
 from mcr_bench.datasets.clips.views import IMAGENET_MEAN, IMAGENET_STD, Flow, Frames, ScaledFrames
 
 SIDE = 64
@@ -36,7 +43,7 @@ def noise(n: int = 2, frames: int = 3, channels: int = 3, side: int = SIDE) -> T
     return torch.randint(256, (n, frames, channels, side, side), generator=generator(5), dtype=torch.uint8)
 
 
-@pytest.mark.parametrize("crop", [crop_resize, lambda x, b, s: _by_weights(x, b.pixels(SIDE, SIDE), b.flip, s)])
+@pytest.mark.parametrize("crop", [crop_resize, lambda x, b, s: resized_by_weights(x, b.pixels(SIDE, SIDE), b.flip, s)])
 def test_a_ramp_is_resized_as_its_closed_form(crop: object) -> None:
     """Bilinear, corners not aligned: output i of a box [start, start + length) shows start + (i + .5) length / n - .5;
     beyond the centres of the outermost pixels their values go on.
@@ -66,7 +73,7 @@ def test_a_crop_mixes_nothing_in_from_outside() -> None:
     frames[..., 8:40, 16:32] = 7
     box = boxes_of(top=8, left=16, height=32, width=16)
     assert (crop_resize(frames, box, 56) == 7).all()
-    assert (_by_weights(frames, box.pixels(SIDE, SIDE), box.flip, 56) == 7).all()
+    assert (resized_by_weights(frames, box.pixels(SIDE, SIDE), box.flip, 56) == 7).all()
 
 
 @pytest.mark.parametrize("frames", [3, 4])  # planes are grouped in two ways
@@ -74,7 +81,7 @@ def test_both_ways_of_resizing_agree(frames: int) -> None:
     raw, box = noise(6, frames), INCEPTION.draw(torch.full((6,), 4 / 3), generator(1))
     for dtype, tolerance in ((torch.uint8, 1.0), (torch.float32, 0.01)):
         one = crop_resize(raw.to(dtype), box, 48)
-        other = _by_weights(raw.to(dtype), box.pixels(SIDE, SIDE), box.flip, 48)
+        other = resized_by_weights(raw.to(dtype), box.pixels(SIDE, SIDE), box.flip, 48)
         assert one.dtype == other.dtype == dtype
         assert (one.float() - other.float()).abs().max() <= tolerance
 
@@ -94,7 +101,7 @@ def test_a_flip_is_that_of_the_cropped_picture() -> None:
     swapped = replace(plain, flip=torch.tensor([True]))
     expected = crop_resize(raw, plain, 32).flip(-1)
     assert torch.equal(crop_resize(raw, swapped, 32), expected)
-    other = _by_weights(raw, swapped.pixels(SIDE, SIDE), swapped.flip, 32)
+    other = resized_by_weights(raw, swapped.pixels(SIDE, SIDE), swapped.flip, 32)
     assert (other.float() - expected.float()).abs().max() <= 1
 
 

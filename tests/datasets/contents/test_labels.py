@@ -155,8 +155,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "complex": (THREE + 0j, "dtype complex128. Give class indices"),
     "dates": (np.array(["2020-01-01"] * COUNT, "datetime64[D]"), "dtype datetime64"),
     "a table": (np.array([(i,) for i in THREE], [("label", "i8")]), r"y = y\['label'\]"),
-    "one score": (np.full(COUNT, 1.5), "all of 'y' is 1.5: there is nothing to learn"),
-    "all true": (np.ones(COUNT, bool), "all of 'y' is 1: at least 2 classes"),
+    "one score": (np.full(COUNT, 1.5), "'y' is 1.5 in every sample: there is nothing to learn"),
+    "all true": (np.ones(COUNT, bool), "'y' is 1 in every sample. Save samples of at least 2 classes"),
     "NaN": (np.where(THREE > 1, np.nan, THREE), "NaN or infinite at row 2, 5, 8 and 17 more. Remove these"),
     "too large": (np.linspace(0, 1e300, COUNT), "too large for float32 at row 1"),
 }

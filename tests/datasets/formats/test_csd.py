@@ -133,7 +133,7 @@ FIRST = entries("audio")[AT]
 @pytest.mark.parametrize(
     ("replaced", "message"),
     [
-        ({"audio": {"188343": FIRST}}, "is not aligned: its entry '188343' is no segment"),
+        ({"audio": {"188343": FIRST}}, "is not aligned: its entry '188343' is not a segment"),
         ({"text": {"other[0]": FIRST}}, "have no segment in common"),
         ({"audio": changed("audio", AT, intervals=FIRST[1] + 0.5)}, r"the intervals of '188343\[2\]' differ"),
         ({"audio": changed("audio", AT, intervals=FIRST[1] * np.nan)}, r"the intervals of '188343\[2\]' differ"),
@@ -184,15 +184,15 @@ def test_damaged_and_foreign_files_are_errors(tmp_path: Path) -> None:
     for content, message in (
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (whole[: len(whole) // 2], "truncated"),
-        (b"no HDF5", "is no HDF5 file"),
-        (b"", "is no HDF5 file"),
+        (b"no HDF5", "is not an HDF5 file"),
+        (b"", "is not an HDF5 file"),
     ):
         path.write_bytes(content)
         with pytest.raises(UserError, match=message):
             found(source)
     path.unlink()
     write_csd(path, {}, "a/b")
-    with pytest.raises(UserError, match="is no computational sequence"):
+    with pytest.raises(UserError, match="is not a computational sequence"):
         found(source)
 
 
@@ -225,7 +225,7 @@ def test_nothing_is_read_from_other_files(how: str, place: str, tmp_path: Path) 
         file["elsewhere"] = values
         del file[place]
         put_elsewhere(how, file, place)
-    with pytest.raises(UserError, match=r"a\.csd': '.*' is a link or lies in another file, .*Export the sequence"):
+    with pytest.raises(UserError, match=r"a\.csd': '.*' is a link or is stored in another file\. .*Export the sequence"):
         read_labels(open_csd(path))
 
 

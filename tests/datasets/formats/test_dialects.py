@@ -46,7 +46,7 @@ def test_mmsa_is_named_and_converts_as_the_message_says(tmp_path: Path, extra: t
     videos = {"train": ("03bSnISJMiM", 4), "valid": ("c5xsKMxpXnc", 2), "test": ("tmZoasNr4rU", 2)}
     data = {part: mmsa(*of, extra) for part, of in videos.items()}
     with pytest.raises(
-        UserError, match=r"(?s)has the form of MMSA \(annotations, .*raw_text.*\), not of Multi"
+        UserError, match=r"(?s)has the format of MMSA \(annotations, .*raw_text.*\), not of Multi"
     ) as told:
         read_multibench(stored(tmp_path, data))
     assert CONVERT in str(told.value)
@@ -74,7 +74,7 @@ def test_some_of_the_keys_are_enough(kept: set[str] | None) -> None:
 def test_lists_of_words_are_named(tmp_path: Path) -> None:
     sample = ((["a", "word"], np.zeros((2, 47)), np.zeros((2, 74))), np.ones((1, 1)), "03bSnISJMiM[0]")
     with pytest.raises(
-        UserError, match=r"has the form of MAG-BERT and MISA \(train, dev, test\).* MultiBench's pickle"
+        UserError, match=r"has the format of MAG-BERT and MISA \(train, dev, test\).* MultiBench's pickle"
     ):
         read_multibench(stored(tmp_path, {"train": [sample], "dev": [sample], "test": [sample]}))
 

@@ -160,7 +160,7 @@ def test_a_folder_of_an_array_per_sample() -> None:
 
 FOLDERS: dict[str, tuple[dict[str, bytes], str]] = {
     "hugging face": ({"dataset_dict.json": b"{}", "train/data-00000.arrow": b""}, "datasets.load_from_disk('found')"),
-    "an array file": ({"inner.npz": b""}, "Name the file in it: found/inner.npz"),
+    "an array file": ({"inner.npz": b""}, "Give the file in it: found/inner.npz"),
     "prepared": ({"x-1/manifest.json": json.dumps({"dataset": "ave"}).encode()}, "--dataset ave --data-root ."),
     "recordings": ({"a.wav": b"", "b.mp4": b""}, "folder of recordings"),
     "a table": ({"all.csv": b""}, "read_csv('found/all.csv')"),
@@ -204,11 +204,11 @@ def test_the_suffix_may_be_in_capitals() -> None:
         ({"x_a": X.astype(str), "y": Y, "split": SPLIT}, "save x_a.astype('float32')"),
         ({"x_a": np.zeros(COUNT, [("u", "f4")]), "y": Y, "split": SPLIT}, "makes numbers of its columns"),
         ({"x_a": X + 1j, "y": Y, "split": SPLIT}, "It is complex: np.stack([x_a.real, x_a.imag], 1)"),
-        ({"x_a": np.full(COUNT, "2020-01-01", "datetime64[D]"), "y": Y, "split": SPLIT}, "It is times or dates"),
+        ({"x_a": np.full(COUNT, "2020-01-01", "datetime64[D]"), "y": Y, "split": SPLIT}, "It holds times or dates"),
         ({"x_a": np.zeros((COUNT, 2, 1, 2, 1, 2)), "y": Y, "split": SPLIT}, "x_a.reshape(len(x_a), -1)"),
         (
             {"x_a": np.where(np.eye(X.shape[1])[0] > 0, np.nan, X), "y": Y, "split": SPLIT},
-            "holds no number at all: column 0",
+            "hold no number: column 0",
         ),
         ({"x_a": X, "y": Y, "split": SPLIT[:, None]}, "expected one axis. Save split.ravel()"),
         ({"x_a": X, "y": Y, "split": np.stack([SPLIT, SPLIT], 1)}, "such as split[:, 0]"),
@@ -226,8 +226,8 @@ NOT_AN_NPZ = {
     "nothing": (b"", "'mine.npz' is empty"),
     "a web page": (b"\n<!DOCTYPE html><html>Sign in</html>", "It is a web page"),
     "a web page with a mark": (b"\xef\xbb\xbf<HTML>not found</HTML>", "It is a web page"),
-    "packed": (gzip.compress(b"x_a"), "It is packed: unpack it"),
-    "packed by others": (bz2.compress(b"x_a"), "It is packed: unpack it"),
+    "packed": (gzip.compress(b"x_a"), "It is an archive: unpack it"),
+    "packed by others": (bz2.compress(b"x_a"), "It is an archive: unpack it"),
 }
 
 
@@ -250,7 +250,7 @@ def test_an_npz_that_was_copied_in_text_mode(save: Any) -> None:
 @pytest.mark.parametrize("name", ["mine.zip", "mine.tar.gz", "mine.7z"])
 def test_packed_files_are_to_be_unpacked(name: str) -> None:
     Path(name).write_bytes(b"PK")
-    assert "It is packed: unpack it" in refusal(name)
+    assert "It is an archive: unpack it" in refusal(name)
 
 
 def test_the_lines_for_ragged_sequences_pad_them() -> None:

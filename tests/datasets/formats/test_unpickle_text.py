@@ -63,7 +63,7 @@ def test_line_ends_that_lost_their_carriage_return(tmp_path: Path, protocol: int
 
 def test_a_small_file_that_lost_a_byte_is_told_by_its_end(tmp_path: Path) -> None:
     content = pickle.dumps({"x": np.frombuffer(b"\r\n" * 40, np.uint8)}, 4)
-    with pytest.raises(UserError, match=r"its end is there, but bytes before it .* text mode.* in binary mode"):
+    with pytest.raises(UserError, match=r"it is complete at its end, but bytes .* text mode.* in binary mode"):
         read(tmp_path, to_lf(content))
 
 
@@ -98,7 +98,7 @@ def test_whole_files_and_cut_ones_are_not_accused(tmp_path: Path, protocol: int)
 
 WRAPPED = {
     "a web page": (b"<!DOCTYPE html><html>quota exceeded</html>", "It is a web page"),
-    "packed": (gzip.compress(pickle.dumps(PLAIN)), "It is packed: unpack it"),
+    "packed": (gzip.compress(pickle.dumps(PLAIN)), "It is an archive: unpack it"),
     "a zip file": (b"PK\x03\x04" * 20, "a zip file, not a pickle.*torch.load"),
 }
 

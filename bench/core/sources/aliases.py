@@ -1,0 +1,160 @@
+"""What the names that imports bind stand for, whatever the style of the import."""
+
+import ast
+import builtins
+import sys
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from mcr_bench.bench.core.sources.closure import PACKAGE, Source
+from mcr_bench.bench.core.sources.trees import annotations, bound, import_paths, loaded, top
+
+MARK = "="  # begins a dotted path that has taken the place of a local name: no name can begin so
+FUTURE = "__future__"
+HARMLESS = {PACKAGE, "torch", "numpy"}  # beside the standard library: an import that nothing uses does nothing
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of one module. table: local name -> dotted path, for those that mean one thing wherever they stand.
+
+    A name is left out that anything else binds too (a parameter, an assignment, another import), that is one of
+    Python's own, that a class body imports, or whose value may be set again behind the import's back.
+    """
+
+    source: Source
+    tree: ast.Module
+    table: dict[str, str]
+    bound: frozenset[str] = field(repr=False)
+
+    @property
+    def paths(self) -> list[str]:
+        """What every import of the module binds a name to."""
+        return [path for node in ast.walk(self.tree) for _, path in import_paths(node, self.source.package)]
+
+    def meaning(self, node: ast.expr) -> str:
+        """The dotted path that an expression stands for; '' for what is no such path."""
+        if isinstance(node, ast.Attribute):
+            inner = self.meaning(node.value)
+            return f"{inner}.{node.attr}" if inner else ""
+        if not isinstance(node, ast.Name) or node.id in self.bound:
+            return ""
+        own = f"builtins.{node.id}" if node.id in dir(builtins) else ""
+        return self.table.get(node.id, own)
+
+
+def names_of(source: Source, tree: ast.Module, modules: Collection[str], rebound: Collection[str]) -> Names:
+    """rebound: attributes of modules and global names that some of the code sets anew."""
+    targets: dict[str, set[str]] = defaultdict(set)
+    for node in ast.walk(tree):
+        for local, path in import_paths(node, source.package):
+            targets[local].add(path)
+    taken = {*bound(tree), *_of_class_bodies(tree, source.package)}
+    table = {
+        local: path
+        for local, (path, *others) in ((local, sorted(paths)) for local, paths in targets.items())
+        if not others
+        and local not in taken
+        and local not in dir(builtins)
+        and not local.startswith("__")
+        and path.rpartition(".")[2] not in rebound
+        and (path == (inner := f"{source.name}.{local}") or inner not in modules)
+    }
+    return Names(source, tree, table, frozenset(taken))
+
+
+def _of_class_bodies(tree: ast.Module, package: str) -> set[str]:
+    bodies = (node.body for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    return {local for body in bodies for node in body for local, _ in import_paths(node, package)}
+
+
+def resolved(path: str, modules: Mapping[str, Mapping[str, str]]) -> str:
+    """The path without detours over modules that only hand a name on. modules: of ours, with their tables."""
+    seen: set[str] = set()
+    while path not in seen:
+        seen.add(path)
+        path = _stepped(path, modules)
+    return path
+
+
+def _stepped(path: str, modules: Mapping[str, Mapping[str, str]]) -> str:
+    parts = path.split(".")
+    for i in range(len(parts) - 1, 0, -1):
+        if (module := ".".join(parts[:i])) in modules:
+            return ".".join([modules[module].get(parts[i], f"{module}.{parts[i]}"), *parts[i + 1 :]])
+    return path
+
+
+class Plain(ast.NodeTransformer):
+    """Puts dotted paths in the place of imported names, and leaves out the imports that only bound them.
+
+    An import that something else decides about (in a try, an if, a class body) stays where it is.
+    """
+
+    def __init__(self, names: Names, modules: Mapping[str, Mapping[str, str]]) -> None:
+        self._names, self._modules = names, modules
+        self._table = modules[names.source.name]
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        path = self._table.get(node.id)
+        return node if path is None else self._marked(path)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        value = self.visit(node.value)
+        if isinstance(value, ast.Name) and value.id.startswith(MARK):
+            return self._marked(f"{value.id.removeprefix(MARK)}.{node.attr}")
+        return ast.Attribute(value, node.attr, node.ctx)
+
+    def _marked(self, path: str) -> ast.Name:
+        return ast.Name(MARK + resolved(path, self._modules), ast.Load())
+
+    def visit_Module(self, node: ast.Module) -> ast.AST:
+        return self._without_imports(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        return self._without_imports(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        return self._without_imports(node)
+
+    def _without_imports(self, node: ast.Module | ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
+        node.body = [part for part in node.body if not self._only_binds(part)]
+        return self.generic_visit(node)
+
+    def _only_binds(self, node: ast.stmt) -> bool:
+        found = import_paths(node, self._names.source.package)
+        future = isinstance(node, ast.ImportFrom) and node.module == FUTURE
+        return future or (bool(found) and all(local in self._table for local, _ in found))
+
+    def visit_Import(self, node: ast.Import) -> ast.AST:
+        return self._kept(node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
+        return self._kept(node)
+
+    def _kept(self, node: ast.Import | ast.ImportFrom) -> ast.AST:
+        """Its dotted paths, each with its local name where that matters."""
+        found = import_paths(node, self._names.source.package)
+        if isinstance(node, ast.Import):  # `import a.b` binds a, and imports a.b
+            found = [(local, alias.name) for (local, _), alias in zip(found, node.names, strict=True)]
+        return ast.Import([ast.alias(path, None if local in self._table else local) for local, path in found])
+
+
+def unused_imports(names: Names, counted: Collection[str]) -> list[str]:
+    """Modules that are imported and never named, annotations included, but for those known to do nothing by that.
+
+    counted: modules of ours, whose code counts already.
+    """
+    read = loaded(names.tree).union(*map(loaded, annotations(names.tree)))
+    paths = [pair for node in ast.walk(names.tree) for pair in import_paths(node, names.source.package)]
+    unknown = {top(path) for local, path in paths if local not in read} - HARMLESS - sys.stdlib_module_names
+    return sorted(unknown - {"", *map(top, counted)})
+
+
+def own_imports(names: Names, counted: Collection[str]) -> list[str]:
+    """The modules of ours that a file imports, in its order: what they do to one another may depend on it."""
+    paths = (path for node in names.tree.body for _, path in import_paths(node, names.source.package))
+    ours = (max((name for name in counted if f"{path}.".startswith(f"{name}.")), key=len, default="") for path in paths)
+    found = dict.fromkeys(name for name in ours if name and top(name) != PACKAGE)
+    return list(found) if len(found) > 1 else []

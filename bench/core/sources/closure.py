@@ -1,0 +1,160 @@
+"""The modules that a class is made of: its own, those of its bases, and every one of the user's that they import."""
+
+import ast
+import importlib.util
+import inspect
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.machinery import ModuleSpec
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from types import ModuleType
+
+from mcr_bench.bench.core.sources.trees import absolute, loaded, running, texts, top
+from mcr_bench.bench.core.user_files import is_of_a_file, modules_beside
+from mcr_bench.bench.errors import UserError
+
+PACKAGE = "mcr_bench"
+SHARED = f"{PACKAGE}.methods."  # methods and their terms; everything else of the package is the harness
+CONTRACT = f"{SHARED}base"
+LIBRARIES = {"site-packages", "dist-packages"}
+# What runs code that no import statement names: then everything that could be meant counts.
+LOADERS = {"importlib", "runpy", "__import__", "exec", "eval"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One module. package: where its relative imports start; tree: None where it is not Python, as a compiled one."""
+
+    name: str
+    package: str
+    content: bytes
+    tree: ast.Module | None
+
+
+def sources_of(cls: type) -> dict[str, Source]:
+    """Name -> module, for all that count; the class's own is under ''.
+
+    Counted are the modules of its bases, methods and shared terms of this package, modules beside a user's file, the
+    rest of an installed package that the class belongs to, and whatever else is imported from outside the folders of
+    installed libraries. Imports inside functions are followed too. The harness counts by its version; libraries do not
+    count. UserError where the class's own source cannot be read.
+    """
+    root = inspect.getmodule(cls)
+    own = None if root is None else _source(root.__spec__, root)
+    if root is None or own is None:
+        raise UserError(f"the source of class {cls.__name__} cannot be read. Define it in a file.")
+    beside = [_source(module.__spec__, module) for module in modules_beside(root)]
+    walk = _Walk(root.__name__, own, [source for source in beside if source is not None])
+    walk.follow(base.__module__ for base in cls.__mro__)
+    file = Path(root.__file__ or "")
+    walk.finish([other for other in sorted(file.parent.glob("*.py")) if other != file] if is_of_a_file(cls) else [])
+    return walk.known
+
+
+class _Walk:
+    """Follows imports from a root module and those beside it; `known` grows until nothing new is found."""
+
+    def __init__(self, root: str, own: Source, beside: Iterable[Source]) -> None:
+        self._root = root
+        self.known = {"": own} | {source.name: source for source in beside}
+        for source in list(self.known.values()):
+            self._enter(source)
+
+    def follow(self, names: Iterable[str]) -> None:
+        """Those of the modules that count."""
+        for name in names:
+            if name not in self.known and name != self._root and self._counts(name):
+                self._add(_source(_spec(name), sys.modules.get(name)))
+
+    def finish(self, others: Iterable[Path]) -> None:
+        """Where code is loaded by other means than imports: shared terms, modules that a text names, other files."""
+        trees = [source.tree for source in self.known.values() if source.tree is not None]
+        if not any(LOADERS & {*loaded(tree), *map(top, _imported(tree, ""))} for tree in trees):
+            return
+        terms = importlib.import_module(f"{SHARED}terms")
+        for folder in terms.__path__:
+            self.follow(f"{terms.__name__}.{file.stem}" for file in sorted(Path(folder).glob("*.py")))
+        self.follow(sorted(text for tree in trees for text in texts(tree) if text in sys.modules))
+        for file in others:
+            self._add(_parsed(file.stem, "", file.read_bytes()))
+
+    def _add(self, source: Source | None) -> None:
+        if source is not None and source.name not in self.known:
+            self.known[source.name] = source
+            self._enter(source)
+
+    def _enter(self, source: Source) -> None:
+        if source.tree is not None:
+            self.follow(_imported(source.tree, source.package))
+
+    def _counts(self, name: str) -> bool:
+        """What lies beside the file hides others of that name, and is known already."""
+        first, own = top(name), top(self._root)
+        if first == PACKAGE:
+            return name.startswith(SHARED) and name != CONTRACT
+        if first in sys.stdlib_module_names or first in self.known:
+            return first == own
+        return first == own or not _in_library(_spec(first)) or (_in_library(_spec(own)) and first in _together(own))
+
+
+def _imported(tree: ast.Module, package: str) -> Iterator[str]:
+    """Every module that an import statement in the tree may import, with the packages that it is in."""
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = absolute(node, package)
+            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        for name in names:
+            parts = name.split(".")
+            yield from (".".join(parts[: i + 1]) for i in range(len(parts)))
+
+
+def _source(spec: ModuleSpec | None, module: ModuleType | None) -> Source | None:
+    """The file behind a module; None for a folder without one and for what is built into Python."""
+    file = spec.origin if spec is not None and spec.has_location else getattr(module, "__file__", None)
+    name = spec.name if spec is not None else getattr(module, "__name__", "")
+    if not file or not Path(file).is_file():
+        return None
+    is_package = spec is not None and spec.submodule_search_locations is not None
+    return _parsed(name, name if is_package else name.rpartition(".")[0], Path(file).read_bytes())
+
+
+def _parsed(name: str, package: str, content: bytes) -> Source:
+    try:
+        return Source(name, package, content, running(ast.parse(content)))
+    except (SyntaxError, ValueError):
+        return Source(name, package, content, None)
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    """How a module was or would be imported; None where it would not. Packages around it are imported for that."""
+    try:
+        return importlib.util.find_spec(name)
+    except Exception:  # whatever the packages around it raise, or a module without a spec
+        return None
+
+
+def _in_library(spec: ModuleSpec | None) -> bool:
+    """Whether it lies where libraries are installed; their versions are on record. What is missing counts as one."""
+    if spec is None:
+        return True
+    places = [Path(place) for place in spec.submodule_search_locations or [spec.origin or ""]]
+    standard = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")]
+    return any(
+        LIBRARIES & {*place.parts} or not place.is_absolute() or any(map(place.is_relative_to, standard))
+        for place in places
+    )
+
+
+@cache
+def _together(name: str) -> frozenset[str]:
+    """The top-level modules that were installed with this one."""
+    providers = packages_distributions()
+    own = {*providers.get(name, ())}
+    return frozenset(other for other, given in providers.items() if own & {*given})
