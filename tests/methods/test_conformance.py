@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from mcr_bench.bench import settings
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.models.multimodal import Inputs
-from mcr_bench.bench.settings import declared as settings
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, step, whole_batch
 from mcr_bench.methods.base import Method, Neutral

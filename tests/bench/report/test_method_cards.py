@@ -5,9 +5,9 @@ import re
 
 import pytest
 
+from mcr_bench.bench import settings
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.report.cards import card_of, card_text
-from mcr_bench.bench.settings import declared as settings
 from mcr_bench.methods.base import Method
 
 METHODS = registry.method_names()
