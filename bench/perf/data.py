@@ -23,6 +23,7 @@ from torch import Tensor
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.perf.methods import reference_method, training_run
+from mcr_bench.bench.settings.declared import Value
 from mcr_bench.bench.training.loop import Training, train_epoch
 from mcr_bench.datasets.base import Batch, Preparation, Rows, Split
 from mcr_bench.datasets.cache.opened import Cache, cache_folder, open_cache
@@ -82,10 +83,10 @@ def make_cache(source: Path, folder: Path, side: int) -> Cache:
     return open_cache(cache_folder(folder, recipe))
 
 
-def decode(clip: Clip, settings: Mapping[str, int]) -> dict[str, Array]:
+def decode(clip: Clip, settings: Mapping[str, Value]) -> dict[str, Array]:
     """The arrays of one clip: frames (3, 3, side, side), spectrogram (1, 257, 188) and the frames' aspect ratio ()."""
     images = [Image.open(clip.files[str(frame)]) for frame in range(FRAMES)]
-    squares = [np.asarray(image.resize((settings["side"],) * 2, Image.Resampling.BILINEAR)) for image in images]
+    squares = [np.asarray(image.resize((int(settings["side"]),) * 2, Image.Resampling.BILINEAR)) for image in images]
     aspect = np.array(images[0].width / images[0].height, np.float32)
     audio = spectrogram(clip.files["audio"])[None].astype(np.float16)
     return {"video": np.stack(squares).transpose(0, 3, 1, 2), "audio": audio, "aspect": aspect}

@@ -165,7 +165,10 @@ def test_pickles_that_cannot_be_used() -> None:
 
 
 ARRAYS: dict[str, tuple[dict[str, object], str]] = {
-    "objects": ({"x_a": np.array([[1], [2, 3]] * 3, object)}, "'x_a' is an array of Python objects, which is never unpickled"),
+    "objects": (
+        {"x_a": np.array([[1], [2, 3]] * 3, object)},
+        "'x_a' is an array of Python objects, which is never unpickled",
+    ),
     "NaN": ({"x_a": np.full((6, 2), np.nan)}, "'x_a' is NaN or infinite"),
     "infinite": ({"x_a": np.full((6, 2), np.inf)}, "'x_a' is NaN or infinite"),
     "labels out of range": ({"y": np.array([0, 1, 5] * 2), "class_names": np.array(["a", "b"])}, "'y' is 5"),

@@ -123,7 +123,7 @@ def test_mapped_metrics_modalities_and_settings_exist() -> None:
 
 def test_no_published_number_stands_in_the_mapping_or_the_code() -> None:
     root = Path(mcr_bench.__file__).parent
-    files = [*(root / "results/published").glob("*.toml"), *(root / "bench/report").glob("published*.py")]
+    files = [*(root / "results/published").glob("*.toml"), *(root / "bench").rglob("published*.py")]
     text = "\n".join(path.read_text(encoding="utf-8") for path in files)
     means = {f"{number.mean:g}" for table in published_tables_of() for number in table.numbers.values()}
     assert len(files) == 6
