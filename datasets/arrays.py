@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError, unknown
-from mcr_bench.bench.settings.declared import Value, setting
+from mcr_bench.bench.settings.declaration import Value, setting
 from mcr_bench.bench.task import TARGET_SCALE, Task
 from mcr_bench.datasets.base import Card, Dataset, Facts, Protocol, Splits, require_spread
 from mcr_bench.datasets.contents.findings import findings_of

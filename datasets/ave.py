@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from mcr_bench.bench.settings.declared import setting
+from mcr_bench.bench.settings.declaration import setting
 from mcr_bench.datasets.base import Card
 from mcr_bench.datasets.cache.opened import Cache
 from mcr_bench.datasets.clips.audio_visual import AudioVisual

@@ -13,7 +13,7 @@ from mcr_bench.bench.problem.facts import Facts, Modality, Protocol
 from mcr_bench.bench.problem.inventory import Inventory, parts_of
 from mcr_bench.bench.problem.overlaps import Parts
 from mcr_bench.bench.problem.samples import Batch, Inputs, Rows, Split, Splits, require_spread, standardise, target_of
-from mcr_bench.bench.settings.declared import Value
+from mcr_bench.bench.settings.declaration import Value
 
 __all__ = [
     "Batch",

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
-from mcr_bench.bench.settings.declared import Value, setting
+from mcr_bench.bench.settings.declaration import Value, setting
 from mcr_bench.datasets.base import Card, Modality, Preparation
 from mcr_bench.datasets.cache.opened import Cache
 from mcr_bench.datasets.clips.audio_visual import AudioVisual

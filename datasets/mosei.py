@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mcr_bench.bench.settings.declared import setting
+from mcr_bench.bench.settings.declaration import setting
 from mcr_bench.datasets.base import Card
 from mcr_bench.datasets.clips.sentiment import DOWNLOAD, PROTOCOLS, Sentiment
 from mcr_bench.datasets.raw.mosi_raw import layout

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.settings.declared import setting
+from mcr_bench.bench.settings.declaration import setting
 from mcr_bench.datasets.base import Card, Modality
 from mcr_bench.datasets.cache.opened import Cache
 from mcr_bench.datasets.clips.dataset import Clip, ClipDataset, Field, Recipe, Rule, Scan, Variant

@@ -18,7 +18,7 @@ from torch.nn.functional import leaky_relu
 
 from mcr_bench.bench.core.seeds import generator
 from mcr_bench.bench.errors import UserError, unknown
-from mcr_bench.bench.settings.declared import setting
+from mcr_bench.bench.settings.declaration import setting
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets.base import Card, Dataset, Facts, Modality, Protocol, Split, Splits, standardise
 

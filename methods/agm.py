@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.models.multimodal import Outputs
-from mcr_bench.bench.settings.declared import Space, setting
+from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method, Needs, Neutral, Reference
 from mcr_bench.methods.terms.attribution import agm_coefficients, attribute

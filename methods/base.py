@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mcr_bench.bench.fit.returns import Groups, State, checked_losses, checked_outputs
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
-from mcr_bench.bench.settings.declared import Value
+from mcr_bench.bench.settings.declaration import Value
 from mcr_bench.datasets.base import Batch, Facts
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
-from mcr_bench.bench.settings.declared import setting
+from mcr_bench.bench.settings.declaration import setting
 from mcr_bench.methods.base import Method, Needs, Reference, Requirement
 from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal_runs
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
-from mcr_bench.bench.settings.declared import Space, setting
+from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method, Needs, Neutral, Reference, Requirement
 from mcr_bench.methods.terms import game

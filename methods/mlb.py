@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mcr_bench.bench.models.multimodal import Outputs
-from mcr_bench.bench.settings.declared import Space, setting
+from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Needs, Neutral, Reference
 from mcr_bench.methods.terms.losses import multi_loss

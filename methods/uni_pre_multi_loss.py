@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from mcr_bench.bench.models.multimodal import Outputs
-from mcr_bench.bench.settings.declared import Space, setting
+from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method, Needs, Neutral, Reference, Requirement
 from mcr_bench.methods.terms.losses import multi_loss

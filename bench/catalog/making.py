@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcr_bench.bench.catalog import registry
-from mcr_bench.bench.settings.declared import Value, build
+from mcr_bench.bench.settings.declaration import Value, build
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args, get_type_hints
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.settings.declared import declared
+from mcr_bench.bench.settings.declaration import declared
 
 if TYPE_CHECKING:
     from mcr_bench.methods.base import Method

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.errors import unknown
-from mcr_bench.bench.settings.declared import Value, declared, resolve
+from mcr_bench.bench.settings.declaration import Value, declared, resolve
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from mcr_bench.bench.commands.console import SafeConsole
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.executors.pool import default_jobs
 from mcr_bench.bench.settings.arguments import parse_settings
-from mcr_bench.bench.settings.declared import declared
+from mcr_bench.bench.settings.declaration import declared
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset

@@ -5,9 +5,6 @@ from typing import Annotated
 
 import typer
 
-from mcr_bench.bench.audit.info import info_of
-from mcr_bench.bench.audit.verify import verification_of
-from mcr_bench.bench.audit.verify_text import data_of, text_of
 from mcr_bench.bench.commands.options import AsJson, DataRoot, DatasetName, Dials, PresetName
 from mcr_bench.bench.commands.output import print_json, say
 from mcr_bench.bench.commands.verb import verb
@@ -24,6 +21,7 @@ def info(
     settings: Dials = None,
 ) -> None:
     """Say what to download and from whom, the licence, sizes, the exact folder layout, protocols and how to prepare."""
+    from mcr_bench.bench.audit.info import info_of
     from mcr_bench.bench.commands import data
 
     say(info_of(data.dataset_of(name, data_root, preset, settings or [])))
@@ -67,6 +65,8 @@ def verify(
 
     What it finds in official lists is a finding, not an error: the exit code is 0. Damaged samples: 2.
     """
+    from mcr_bench.bench.audit.verify import verification_of
+    from mcr_bench.bench.audit.verify_text import data_of, text_of
     from mcr_bench.bench.commands import data
 
     found = verification_of(data.dataset_of(name, data_root, preset, settings or []), content)

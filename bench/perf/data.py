@@ -23,7 +23,7 @@ from torch import Tensor
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.perf.methods import reference_method, training_run
-from mcr_bench.bench.settings.declared import Value
+from mcr_bench.bench.settings.declaration import Value
 from mcr_bench.bench.training.loop import Training, train_epoch
 from mcr_bench.datasets.base import Batch, Preparation, Rows, Split
 from mcr_bench.datasets.cache.opened import Cache, cache_folder, open_cache

@@ -22,7 +22,7 @@ from mcr_bench.bench.core.seeds import generator, initialise
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.models.build import build_model
 from mcr_bench.bench.runs.spec import RunSpec
-from mcr_bench.bench.settings.declared import build
+from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.training.loop import Progress, Training, train_epoch

@@ -8,7 +8,7 @@ from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.presets import preset_of
 from mcr_bench.bench.catalog.resolve import concerns, resolve_run
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.settings.declared import build
+from mcr_bench.bench.settings.declaration import build
 
 if TYPE_CHECKING:
     from mcr_bench.bench.planning.request import Request

@@ -13,7 +13,7 @@ from mcr_bench.bench.planning.experiment_file import Block, Document, Point, Set
 from mcr_bench.bench.planning.request import Request
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.settings.arguments import seeds_of
-from mcr_bench.bench.settings.declared import Value
+from mcr_bench.bench.settings.declaration import Value
 
 OF_A_DATASET = ("modalities", "protocol", "preset", "fold")  # they mean nothing on another one
 

@@ -17,7 +17,7 @@ from mcr_bench.bench.planning.request import Request, Scene
 from mcr_bench.bench.planning.seed_advice import seed_advice
 from mcr_bench.bench.planning.specs import reason_against, specs_of
 from mcr_bench.bench.runs.spec import RunSpec
-from mcr_bench.bench.settings.declared import Value
+from mcr_bench.bench.settings.declaration import Value
 
 if TYPE_CHECKING:
     from mcr_bench.methods.base import Method

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcr_bench.bench.catalog.presets import Preset
-from mcr_bench.bench.settings.declared import Value
+from mcr_bench.bench.settings.declaration import Value
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset, Facts, Protocol

@@ -18,7 +18,7 @@ from mcr_bench.bench.models.build import build_model, encoder_kind
 from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.problem.metrics import TOTAL_LOSS, higher_is_better
 from mcr_bench.bench.runs.spec import RunSpec
-from mcr_bench.bench.settings.declared import build
+from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings
 from mcr_bench.methods.base import Requirement
 

@@ -15,7 +15,7 @@ from functools import lru_cache
 from mcr_bench.bench.record.row import OURS, Costs, RunRow
 from mcr_bench.bench.record.runs import StoredRun, by_key
 from mcr_bench.bench.record.tags import Bad, Metrics, Tags
-from mcr_bench.bench.settings.declared import Value
+from mcr_bench.bench.settings.declaration import Value
 
 FLOOR, UNIMODAL, VERSION = "floor/", "test/modality/", "version/"
 SAMPLES = {part: f"data/{part}_samples" for part in ("train", "val", "test")}

@@ -16,7 +16,7 @@ from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.models.build import encoder_kind
 from mcr_bench.bench.planning.overview import overview
 from mcr_bench.bench.printable import printable
-from mcr_bench.bench.settings.declared import declared
+from mcr_bench.bench.settings.declaration import declared
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

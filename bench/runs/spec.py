@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mcr_bench import __version__
 from mcr_bench.bench.models.backbones.weights import content_of
-from mcr_bench.bench.settings.declared import Value
+from mcr_bench.bench.settings.declaration import Value
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mcr_bench.bench.settings.declared import Space, setting
+from mcr_bench.bench.settings.declaration import Space, setting
 
 BUDGET = ("epochs", "patience")  # the settings that limit how long a run may train
 

@@ -13,7 +13,7 @@ import torch
 from mcr_bench.bench.core.seeds import generator, initialise
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.models.build import build_model
-from mcr_bench.bench.settings.declared import build
+from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.training.optim import make_optimizer

@@ -24,7 +24,7 @@ from mcr_bench.bench.problem.floor import floor_metrics
 from mcr_bench.bench.problem.missing import diagnostic, only_finite, tag_of
 from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone
 from mcr_bench.bench.runs.spec import RunSpec
-from mcr_bench.bench.settings.declared import build
+from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
 from mcr_bench.bench.training.checkpoints import load_weights, read_checkpoint, save_weights, write_checkpoint
 from mcr_bench.bench.training.evaluation import absent_inputs, better, contributions, evaluate, subset_logits

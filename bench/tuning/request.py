@@ -15,7 +15,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.planning.plan import Plan, make_plan
 from mcr_bench.bench.planning.request import Request
 from mcr_bench.bench.problem.metrics import metric
-from mcr_bench.bench.settings.declared import Declared, Value
+from mcr_bench.bench.settings.declaration import Declared, Value
 from mcr_bench.bench.tuning.result import Search
 from mcr_bench.bench.tuning.spaces import draws, spaces
 

@@ -12,7 +12,7 @@ from filelock import FileLock
 from mcr_bench.bench.catalog.presets import Preset, write_user_preset
 from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.settings.declared import Value
+from mcr_bench.bench.settings.declaration import Value
 
 if TYPE_CHECKING:
     from mcr_bench.bench.runs.events import Failure

@@ -18,7 +18,7 @@ from mcr_bench.bench.planning.request import Request
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.events import Failure, Outcome
-from mcr_bench.bench.settings.declared import Declared, Value
+from mcr_bench.bench.settings.declaration import Declared, Value
 from mcr_bench.bench.tuning.request import Subject, TuneRequest, prepare
 from mcr_bench.bench.tuning.result import Search, Trial, Tuned, TuneResult, keep
 

@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.samplers import RandomSampler
 
 from mcr_bench.bench.core.seeds import stream_seed
-from mcr_bench.bench.settings.declared import Declared, Value, declared
+from mcr_bench.bench.settings.declaration import Declared, Value, declared
 from mcr_bench.bench.settings.training import TrainingSettings
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mcr_bench.bench.core.arrays import Array
-from mcr_bench.bench.settings.declared import setting
+from mcr_bench.bench.settings.declaration import setting
 from mcr_bench.datasets.base import Modality
 from mcr_bench.datasets.cache.opened import Cache
 from mcr_bench.datasets.clips.dataset import ClipDataset

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
-from mcr_bench.bench.settings.declared import setting
+from mcr_bench.bench.settings.declaration import setting
 from mcr_bench.bench.task import TARGET_SCALE, Task
 from mcr_bench.datasets.base import Facts, Modality, require_spread
 from mcr_bench.datasets.cache.opened import Cache

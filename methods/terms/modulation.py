@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.multimodal import Outputs
-from mcr_bench.bench.settings.declared import setting
+from mcr_bench.bench.settings.declaration import setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.multimodal import Outputs
-from mcr_bench.bench.settings.declared import Space, setting
+from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Needs, Reference
 from mcr_bench.methods.terms.modulation import Modulation

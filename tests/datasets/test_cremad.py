@@ -14,7 +14,7 @@ import torch
 from mcr_bench.bench.catalog.presets import presets_of
 from mcr_bench.bench.catalog.registry import dataset
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.settings.declared import resolve
+from mcr_bench.bench.settings.declaration import resolve
 from mcr_bench.datasets.base import Preparation
 from mcr_bench.datasets.cremad import Cremad, speaker_parts
 from mcr_bench.datasets.raw import cremad_lists as lists

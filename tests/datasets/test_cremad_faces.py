@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.settings.declared import build, resolve
+from mcr_bench.bench.settings.declaration import build, resolve
 from mcr_bench.datasets.base import Modality, Preparation
 from mcr_bench.datasets.cache.recipe import Clip
 from mcr_bench.datasets.clips.rows import CachedRows

@@ -16,7 +16,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.build import build_model
 from mcr_bench.bench.models.transformer import SequenceTransformer, heads
 from mcr_bench.bench.problem.metrics import metrics_of
-from mcr_bench.bench.settings.declared import build
+from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets.base import Preparation
@@ -194,6 +194,6 @@ def test_presets_make_the_papers_encoders_at_full_size(name: str, preset: str, t
 
 
 def test_workers_that_decode_import_no_torch() -> None:
-    code = "import sys, mcr_bench.datasets._mosi_raw; print('torch' in sys.modules, 'h5py' in sys.modules)"
+    code = "import sys, mcr_bench.datasets.raw.mosi_raw; print('torch' in sys.modules, 'h5py' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]

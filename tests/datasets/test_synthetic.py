@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from mcr_bench.bench.catalog.registry import dataset, dataset_names
 from mcr_bench.bench.core.seeds import generator, seeded
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.settings.declared import build
+from mcr_bench.bench.settings.declaration import build
 from mcr_bench.datasets.base import Splits
 from mcr_bench.datasets.synthetic import Synthetic
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from mcr_bench.bench.fit.fit import Fit
-from mcr_bench.bench.settings.declared import build
+from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, step, whole_batch
 from mcr_bench.methods.joint import Joint

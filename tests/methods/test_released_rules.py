@@ -15,7 +15,7 @@ from mcr_bench.bench.catalog.presets import presets_of
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.evaluated import Evaluation
 from mcr_bench.bench.runs.events import Job
-from mcr_bench.bench.settings.declared import build
+from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.testing.fits import make_fit, step
 from mcr_bench.bench.training import loop as training
 from mcr_bench.bench.training.loop import Training, finished, fit_run, resume, run_epoch, start

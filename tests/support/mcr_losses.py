@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from mcr_bench.bench.settings.declared import build
+from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import whole_batch
 from mcr_bench.datasets.base import Batch

@@ -12,7 +12,7 @@ from pathlib import Path
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.presets import presets_of
 from mcr_bench.bench.catalog.resolve import resolve_dataset, resolve_run
-from mcr_bench.bench.settings.declared import Value
+from mcr_bench.bench.settings.declaration import Value
 
 FOLDER = resources.files("mcr_bench.results") / "published" / "settings"
 ABOUT = tomllib.loads((FOLDER / "mcr_neurips2025.toml").read_text(encoding="utf-8"))

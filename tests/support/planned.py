@@ -14,7 +14,7 @@ from mcr_bench.bench.planning import plan as planning
 from mcr_bench.bench.planning.plan import Plan, make_plan
 from mcr_bench.bench.planning.request import Request
 from mcr_bench.bench.runs.spec import RunSpec
-from mcr_bench.bench.settings.declared import setting
+from mcr_bench.bench.settings.declaration import setting
 from mcr_bench.methods.base import Method, Reference
 
 SHAPES = {"a": (4,), "b": (6,), "c": (3,)}

@@ -17,14 +17,14 @@ POISONS = {
     "torch.set_float32_matmul_precision('medium'); torch.backends.mkldnn.enabled = False",
     "tensor_method": "HOOK: import torch; old = torch.Tensor.relu; torch.Tensor.relu = lambda self: old(self) + .1; "
     "torch.Tensor.argmax = lambda self, *a, **k: torch.zeros(len(self), dtype=torch.long)",
-    "harness": "HOOK: import torch; from mcr_bench.bench import seeds; "
+    "harness": "HOOK: import torch; from mcr_bench.bench.core import seeds; "
     "seeds.generator = lambda *a, **k: torch.Generator().manual_seed(7); seeds.stream_seed = lambda *a: 7",
     "randomness": "import random, numpy, torch, os; random.seed(1); numpy.random.seed(1); torch.manual_seed(1); "
     "os.environ['MCR_BENCH_POISON'] = os.environ['OMP_NUM_THREADS'] = '2'",
     "class_attributes": "HOOK: from mcr_bench.methods.base import Method; from mcr_bench.methods.joint import Joint; "
     "Joint.loss = lambda self, outputs, batch: {'fused': 2 * outputs.logits.square().mean()}; "
     "Method.predict = lambda self, model, inputs: model(inputs).__class__(model, {}, -model(inputs).logits, None)",
-    "registry": "HOOK: from mcr_bench.bench import registry; me = registry.method(__file__); "
+    "registry": "HOOK: from mcr_bench.bench.catalog import registry; me = registry.method(__file__); "
     "registry.method = lambda name: me",
     "interpreter": "HOOK: import sys, gc, warnings, threading, time; sys.path[:] = []; gc.disable(); "
     "warnings.simplefilter('error'); "

@@ -24,7 +24,7 @@ from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.planning.plan import make_plan
 from mcr_bench.bench.planning.request import Request
 from mcr_bench.bench.runs.events import Event, Job, RunDone
-from mcr_bench.bench.settings.declared import setting
+from mcr_bench.bench.settings.declaration import setting
 from mcr_bench.bench.training.loop import fit_run
 from mcr_bench.datasets.base import Card, Modality, Preparation
 from mcr_bench.datasets.cache.opened import Cache

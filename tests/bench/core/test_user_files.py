@@ -10,7 +10,7 @@ from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.core.behaviour import behaviour_digest
 from mcr_bench.bench.core.user_files import late_import
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.settings.declared import declared
+from mcr_bench.bench.settings.declaration import declared
 from mcr_bench.methods.base import Method
 
 METHOD = """

@@ -109,7 +109,7 @@ def test_the_shipped_mapping_prints_its_commands_once_adapters_are_there(monkeyp
 
 def test_mapped_metrics_modalities_and_settings_exist() -> None:
     from mcr_bench.bench.problem.metrics import CLASSIFICATION, REGRESSION
-    from mcr_bench.bench.settings.declared import declared
+    from mcr_bench.bench.settings.declaration import declared
     from mcr_bench.bench.settings.training import ModelSettings, TrainingSettings
 
     metrics = {m.name for m in (*CLASSIFICATION, *REGRESSION)}

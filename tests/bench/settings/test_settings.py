@@ -8,7 +8,7 @@ import pytest
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.resolve import concerns, layered, resolve_dataset, resolve_run
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.settings.declared import build, declared, resolve, setting
+from mcr_bench.bench.settings.declaration import build, declared, resolve, setting
 
 JOINT, SYNTHETIC = registry.method("joint"), registry.dataset("synthetic")
 TWO = ("audio", "video")

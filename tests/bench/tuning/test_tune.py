@@ -12,7 +12,7 @@ from mcr_bench.bench.catalog.presets import preset_of
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.planning.plan import make_plan
 from mcr_bench.bench.planning.request import Request
-from mcr_bench.bench.settings.declared import Space, setting
+from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.bench.tuning.budget import budget_curves
 from mcr_bench.bench.tuning.request import FIRST_SEED
 from mcr_bench.bench.tuning.result import Trial, Tuned, TuneResult
