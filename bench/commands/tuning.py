@@ -3,7 +3,7 @@
 from functools import partial
 
 from mcr_bench.bench.commands.console import SafeConsole
-from mcr_bench.bench.commands.output import print_json, say
+from mcr_bench.bench.commands.output import print_data, print_json, say
 from mcr_bench.bench.executors.local import execute
 from mcr_bench.bench.report.cards import grid_text
 from mcr_bench.bench.report.progress import observer
@@ -15,7 +15,7 @@ def run_search(request: TuneRequest, jobs: int | None, device: str, plan_only: b
     """Search (or show the outline of the search); whether no run failed."""
     if plan_only:
         rows = outline(request)
-        print_json(rows) if as_json else say(grid_text(rows))
+        print_data(rows, grid_text, as_json)
         return True
     with observer(SafeConsole(stderr=True)) as watching:
         train = partial(execute, jobs=jobs, device=device, observer=watching)

@@ -20,8 +20,8 @@ def read_floors(run_ids: Iterable[str], find: Callable[[str], Artifact]) -> dict
     """
     wanted = list(dict.fromkeys(run_ids))
     with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
-        found = zip(wanted, pool.map(lambda run_id: _read(run_id, find), wanted), strict=True)
-        return {run_id: floor for run_id, floor in found if floor}
+        floors = zip(wanted, pool.map(lambda run_id: _read(run_id, find), wanted), strict=True)
+        return {run_id: floor for run_id, floor in floors if floor}
 
 
 def _read(run_id: str, find: Callable[[str], Artifact]) -> dict[str, float]:

@@ -58,15 +58,15 @@ class Places:
     def here(self, address: str) -> Path | None:
         """Where that folder of a run or a dataset is now; None for one that is not of this record or did not move."""
         path = local_path(address)
-        found = path and next(filter(None, (pattern.search(path.as_posix()) for pattern in PATTERNS)), None)
-        if path is None or not found:
+        match = path and next(filter(None, (pattern.search(path.as_posix()) for pattern in PATTERNS)), None)
+        if path is None or not match:
             return None
         if self.home == self.database:
-            return self.home / ARTIFACTS / found[1]
-        if os.path.exists(path.as_posix()[: found.start()] + f"/{ARTIFACTS}"):
+            return self.home / ARTIFACTS / match[1]
+        if os.path.exists(path.as_posix()[: match.start()] + f"/{ARTIFACTS}"):
             return None
-        beside = self.database / ARTIFACTS / found[1]
-        return beside if beside.is_dir() else self.home / ARTIFACTS / found[1]
+        beside = self.database / ARTIFACTS / match[1]
+        return beside if beside.is_dir() else self.home / ARTIFACTS / match[1]
 
     def readable(self, address: str) -> str:
         """The address to read from: where the folder is now if it is there, else as stored."""
@@ -97,14 +97,14 @@ class Places:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not tables >= TABLES:
             return []
-        found, root = [], (self.home / ARTIFACTS).as_uri() + "/"
+        moved, root = [], (self.home / ARTIFACTS).as_uri() + "/"
         for table, key, column, _ in ADDRESSES:
             query = f"SELECT {key}, {column} FROM {table} WHERE substr({column}, 1, ?) <> ?"
             for number, address in connection.execute(query, [len(root), root]):
                 here = self.here(address)
                 if here is not None and not (table == "runs" and _only_there(address, here)):
-                    found.append((table, key, column, here.as_uri(), number, address))
-        return found
+                    moved.append((table, key, column, here.as_uri(), number, address))
+        return moved
 
     def _write(self, connection: sqlite3.Connection, moved: Iterable[tuple[str, str, str, str, str, str]]) -> None:
         """What another command has put right meanwhile stays."""

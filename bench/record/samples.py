@@ -43,8 +43,8 @@ def read_samples(run_ids: Iterable[str], find: Callable[[str], Artifact], cache:
     kept = store.read(wanted)
     missing = [run_id for run_id in wanted if run_id not in kept]
     with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
-        found = zip(missing, pool.map(lambda run_id: _read(run_id, find), missing), strict=True)
-        fresh = {run_id: one for run_id, one in found if one is not None}
+        samples = zip(missing, pool.map(lambda run_id: _read(run_id, find), missing), strict=True)
+        fresh = {run_id: one for run_id, one in samples if one is not None}
     store.write({run_id: scores for run_id, (scores, final) in fresh.items() if final})
     every = kept | {run_id: scores for run_id, (scores, _) in fresh.items()}
     named: dict[str, Names] = {}
@@ -53,8 +53,8 @@ def read_samples(run_ids: Iterable[str], find: Callable[[str], Artifact], cache:
 
 def keep_samples(run_id: str, predictions: Path, cache: Path) -> None:
     """Put a finished run's scores into the file `cache` at once: reading thousands of files later takes long."""
-    found = _read(run_id, lambda _: Artifact(predictions, True))
-    SamplesCache(cache).write({run_id: found[0]} if found else {})
+    samples = _read(run_id, lambda _: Artifact(predictions, True))
+    SamplesCache(cache).write({run_id: samples[0]} if samples else {})
 
 
 def _samples(kept: Kept, named: dict[str, Names]) -> Samples:

@@ -69,8 +69,8 @@ class SearchReader:
 
     def read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
         text = f"tags.key = '{next(iter(keys))}'" if keys is not None and len(keys) == 1 else ""
-        found = self._search(self._experiments(dataset), text)
-        return [run for run in found if keys is None or run.tags.get("key") in keys]
+        runs = self._search(self._experiments(dataset), text)
+        return [run for run in runs if keys is None or run.tags.get("key") in keys]
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
         """Metric of one run -> its (step, value), by step; the last one logged where a step has several."""
@@ -81,8 +81,10 @@ class SearchReader:
 
     def _experiments(self, dataset: str | None) -> list[str]:
         client, mine = self.client(), f"name LIKE '{PREFIX}%'"
-        found = _pages(lambda token: client.search_experiments(max_results=PAGE, filter_string=mine, page_token=token))
-        return [e.experiment_id for e in found if dataset is None or e.name == PREFIX + dataset]
+        experiments = _pages(
+            lambda token: client.search_experiments(max_results=PAGE, filter_string=mine, page_token=token)
+        )
+        return [e.experiment_id for e in experiments if dataset is None or e.name == PREFIX + dataset]
 
     def _search(self, experiments: list[str], text: str) -> list[StoredRun]:
         client = self.client()
@@ -94,14 +96,14 @@ class SearchReader:
 
 def _pages(search: "Callable[[str | None], PagedList[T]]") -> list[T]:
     """Everything that a search gives. search: page token -> one page of it."""
-    found: list[T] = []
+    items: list[T] = []
     token: str | None = None
     while True:
         page = search(token)
-        found += page
+        items += page
         token = page.token
         if not token:
-            return found
+            return items
 
 
 def _create(path: Path, artifacts: Path) -> None:

@@ -117,11 +117,11 @@ class Metrics:
 
 def presets_of(text: str) -> dict[str, Asked] | None:
     """The presets that a tag `presets` names; None where it is not such a tag."""
-    found = _object(text)
-    if found is None:
+    tag = _object(text)
+    if tag is None:
         return None
     presets: dict[str, Asked] = {}
-    for name, asked in found.items():
+    for name, asked in tag.items():
         if not isinstance(asked, dict):
             return None
         origin, overrides = asked.get("origin", ""), asked.get("overrides", "")
@@ -132,21 +132,21 @@ def presets_of(text: str) -> dict[str, Asked] | None:
 
 
 def _reasons(text: str) -> dict[str, tuple[str, ...]] | None:
-    found, reasons = _object(text), dict[str, tuple[str, ...]]()
-    for reason, names in (found or {}).items():
+    given, reasons = _object(text), dict[str, tuple[str, ...]]()
+    for reason, names in (given or {}).items():
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             return None
         reasons[reason] = tuple(map(str, names))
-    return None if found is None else reasons
+    return None if given is None else reasons
 
 
 def _object(text: str) -> dict[str, Json] | None:
     """The JSON object that a text is; None where it is none."""
     try:
-        found: Json = json.loads(text)
+        value: Json = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def _whole(text: str) -> int | None:

@@ -213,8 +213,8 @@ class Record:
         search = SearchReader(lambda: self.client)
         if self._file is not None:
             with suppress(sqlite3.Error):
-                if found := SqliteReader(self._file).history(run_id):
-                    return found
+                if curves := SqliteReader(self._file).history(run_id):
+                    return curves
         return self._opened(search.history, run_id)
 
     def samples(self, run_ids: Iterable[str]) -> "dict[str, Samples]":
@@ -305,13 +305,13 @@ class Record:
         return self._experiments[dataset]
 
     def _find_experiment(self, dataset: str) -> str:
-        found = self.client.get_experiment_by_name(PREFIX + dataset)
-        if found is None:
+        experiment = self.client.get_experiment_by_name(PREFIX + dataset)
+        if experiment is None:
             folder = self.home / ARTIFACTS / re.sub(r"[^\w.-]+", "-", dataset)
             return str(self.client.create_experiment(PREFIX + dataset, folder.as_uri() if self._file else None))
-        if found.lifecycle_stage == "deleted":
-            self.client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+        if experiment.lifecycle_stage == "deleted":
+            self.client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
 
     def _create(self, spec: "RunSpec") -> StoredRun:
         title, bracket, overrides = spec.label.partition(" [")  # the UI cuts long names: what differs comes first
