@@ -29,7 +29,7 @@ FEW = 0.2  # up to this share of all runs, looking each one up costs less than r
 
 @dataclass(frozen=True)
 class SqliteReader:
-    """Runs of MLflow's database in `file`; sqlite3.Error where it cannot be read."""
+    """A reader of the runs in MLflow's database `file`; sqlite3.Error if it cannot be read."""
 
     file: Path
 
@@ -51,14 +51,14 @@ class SqliteReader:
         return list(runs.values())
 
     def artifacts(self, run_ids: Iterable[str]) -> dict[str, tuple[str, bool]]:
-        """Run -> the address of its artifacts, and whether it is finished; unknown runs are left out."""
+        """Run id -> the address of its artifacts, and whether it is finished; unknown runs are left out."""
         query = "SELECT run_uuid, artifact_uri, status = 'FINISHED' FROM runs" + OF_RUNS
         with self.snapshot() as connection:
             rows = connection.execute(query, [json.dumps(list(run_ids))])
             return {run_id: (uri, bool(finished)) for run_id, uri, finished in rows}
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
-        """Metric of one run -> its (step, value), by step; the last one logged where a step has several."""
+        """Metric of a run -> its (step, value) in the order of steps; of several values of a step the last one."""
         query = "SELECT key, step, value, is_nan FROM metrics WHERE run_uuid = ? ORDER BY step, timestamp"
         curves: dict[str, dict[int, float]] = {}
         with self.snapshot() as connection:
@@ -68,7 +68,7 @@ class SqliteReader:
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """A connection that only reads, and sees one state of the record."""
+        """A connection that only reads, and sees the same state of the record until it is closed."""
         address = f"file:{quote(str(self.file))}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=30)) as connection:
             connection.execute("BEGIN")
