@@ -44,6 +44,8 @@ app.add_typer(data_app, name="data")
 class Listed(StrEnum):
     METHODS = "methods"
     DATASETS = "datasets"
+    ENCODERS = "encoders"
+    FUSIONS = "fusions"
     PRESETS = "presets"
     EXPERIMENTS = "experiments"
     FIGURES = "figures"
@@ -60,7 +62,9 @@ def run(
         str | None,
         typer.Option(help="`all`, or a comma list of names and of .py files that define a method: joint,./mine.py"),
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="Comma list of dataset names and of .npz files.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Comma list of dataset names, .npz files, and .py files that define a dataset.")
+    ] = None,
     modalities: Modalities = None,
     seeds: Annotated[
         str | None,
@@ -132,7 +136,7 @@ def run(
 @app.command("list")
 @verb
 def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
-    """List the registered methods and datasets, presets, shipped experiments, or figures."""
+    """List registered methods, datasets, encoders and fusion heads, presets, shipped experiments, or figures."""
     from mcr_bench.bench.commands.listing import rows_of
     from mcr_bench.bench.report.cards import grid_text
 
@@ -143,11 +147,13 @@ def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json
 @app.command()
 @verb
 def describe(
-    name: Annotated[str, typer.Argument(help="A method, a dataset, or the file of one.")],
+    name: Annotated[
+        str, typer.Argument(help="A method, a dataset, an encoder, a fusion head, or the file of one (FILE.py:CLASS).")
+    ],
     data_root: DataRoot = Path("data"),
     as_json: AsJson = False,
 ) -> None:
-    """Print the card of a method (formula, reference, settings with origin, needs, deviations) or of a dataset."""
+    """Print the card of a method (formula, reference, settings with origin, needs, deviations), dataset or net."""
     from mcr_bench.bench.report.cards import card_of, card_text
 
     card = card_of(name, data_root)

@@ -10,8 +10,8 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
-from mcr_bench.bench.catalog import registry
-from mcr_bench.bench.catalog.making import make_dataset
+from mcr_bench.bench.catalog import nets, registry
+from mcr_bench.bench.catalog.making import fingerprint_of, make_dataset
 from mcr_bench.bench.core import device as devices
 from mcr_bench.bench.core import memory, seeds
 from mcr_bench.bench.errors import UserError
@@ -25,7 +25,7 @@ from mcr_bench.bench.problem.missing import diagnostic, only_finite, tag_of
 from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.settings.declaration import build
-from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
+from mcr_bench.bench.settings.training import TrainingSettings
 from mcr_bench.bench.training.checkpoints import load_weights, read_checkpoint, save_weights, write_checkpoint
 from mcr_bench.bench.training.evaluation import absent_inputs, better, contributions, evaluate, subset_logits
 from mcr_bench.bench.training.optim import make_optimizer, rate_factor, set_rate
@@ -125,16 +125,16 @@ def start(job: Job) -> Training:
     """Load the data, build the model and draw its weights, attach the method and make the optimiser."""
     spec, device = job.spec, devices.ready(job.device)
     data = make_dataset(spec.dataset_source, spec.data_root, spec.dataset_settings)
-    if data.fingerprint() != spec.fingerprint:
+    if fingerprint_of(data) != spec.fingerprint:
         raise UserError(f"the data of {spec.dataset} has changed since the run was planned. Start the command again.")
     splits = data.load(spec.protocol, spec.fold, spec.seed, spec.modalities)
     facts = data.facts()
     task = facts.task.fitted(splits.train.labels)
     seeds.reseed_libraries(spec.seed, "method")
     method = build(registry.method(spec.source), spec.settings)
-    encoders = {m: build(EncoderSettings, values) for m, values in spec.encoders.items()}
+    encoders = {m: nets.encoder_of(values) for m, values in spec.encoders.items()}
     shapes = {m: facts.modalities[m] for m in spec.modalities}
-    model = build_model(shapes, task, build(ModelSettings, spec.model), encoders)
+    model = build_model(shapes, task, nets.head_of(spec.model), encoders)
     call_in_place(method, "build", model)
     seeds.initialise(model, spec.seed)
     settings = build(TrainingSettings, spec.training)
