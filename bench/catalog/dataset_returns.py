@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.returns import asking
@@ -31,7 +31,7 @@ def guarded(data: "Dataset") -> "Dataset":
     return data
 
 
-def _asked(data: "Dataset", name: str, method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+def _asked(data: "Dataset", name: str, method: Callable[..., object], *arguments: object, **named: object) -> object:
     kind, example = WANTED[name]
     with asking(data, name):
         returned = method(*arguments, **named)
@@ -39,12 +39,12 @@ def _asked(data: "Dataset", name: str, method: Callable[..., Any], *arguments: A
     if not isinstance(returned, kind):
         told = "None (is a `return` missing?)" if returned is None else f"a {type(returned).__name__}"
         raise UserError(f"{where} returned {told}. Return {example}.")
-    if name == "facts":
+    if isinstance(returned, Facts):
         _check_facts(returned, where)
-    if name == "protocols":
-        _check_protocols(returned, where)
-    if name == "load":
+    if isinstance(returned, Splits):
         _check_splits(returned, data.facts(), where)
+    if isinstance(returned, Mapping) and name == "protocols":
+        _check_protocols(returned, where)
     return returned
 
 

@@ -32,8 +32,10 @@ def kind_of_file(name: str) -> tuple[Kind, str]:
 
 
 def _only(name: str, module: ModuleType) -> type:
-    found: list[type] = [*own_classes(module, Method), *own_classes(module, Dataset)]
-    found = [cls for cls in found if not inspect.isabstract(cls)] or [*found, *own_classes(module, nn.Module)]
+    every = own_classes(module, object)
+    declared = [cls for cls in every if issubclass(cls, Method | Dataset)]
+    found = [cls for cls in declared if not inspect.isabstract(cls)] or declared
+    found = found or [cls for cls in every if issubclass(cls, nn.Module)]
     if not found:
         raise UserError(f"'{name}' defines no method, dataset, encoder or fusion head.")
     if len(found) > 1:
