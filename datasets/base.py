@@ -88,7 +88,7 @@ class Dataset(ABC):
     """
 
     name: ClassVar[str]
-    card: ClassVar[Card]
+    card: ClassVar[Card] = Card(title="", homepage="", licence="not stated", layout="", expected="")
     suffixes: ClassVar[tuple[str, ...]] = ()
     group_name: ClassVar[str] = "group"
     location: Path

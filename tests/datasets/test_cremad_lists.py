@@ -214,7 +214,7 @@ def test_files_that_are_no_lists_are_errors(source: Path, tmp_path: Path) -> Non
         UserError, match=r"data\.csv' does not have the name of a list. Rename it to splits\.json, train\.csv or test"
     ):
         scan(source, [tmp_path / "data.csv"])
-    with pytest.raises(UserError, match=r"none\.json' is no file"):
+    with pytest.raises(UserError, match=r"none\.json' is not a file"):
         scan(source, [tmp_path / "none.json"])
     for name in ("train.csv", "mytrain.csv"):
         (tmp_path / name).write_text(rows_of(IDS[:1]))

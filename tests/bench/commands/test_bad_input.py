@@ -198,7 +198,7 @@ PLACES = {
     "raw folder": "'raw/inside/ave' is inside the raw folder 'raw'",
     "no folder": "'data' is in the way: it is not a folder. Move it",
     "no room": "'data/ave' has 0.0 MiB free",
-    "full": "cannot write 'data/ave' (No space left on device). Free space",
+    "full": "cannot write 'data/ave' (No space left on device). Free disk space",
     "in use": "another `data prepare` is writing 'data/ave'",
 }
 
