@@ -56,7 +56,7 @@ class _Open:
 class Record:
     """The record: one MLflow run for every run, in the experiment `mcr-bench/DATASET` of its dataset.
 
-    uri: a tracking URI; None: that of MLFLOW_TRACKING_URI, or the SQLite file `mlflow.db` in `home`. home: the folder of
+    uri: a tracking URI; None: MLFLOW_TRACKING_URI, or the SQLite file `mlflow.db` in `home`. home: the folder of
     a local record and its artifacts. note: is called with each line that a reader must know besides the rows.
     UserError if the store cannot be opened.
     """
