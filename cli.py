@@ -13,6 +13,7 @@ from mcr_bench.bench.commands.options import (
     Baseline,
     DataRoot,
     Device,
+    ExecutorName,
     Fold,
     Jobs,
     Modalities,
@@ -43,6 +44,8 @@ app.add_typer(data_app, name="data")
 class Listed(StrEnum):
     METHODS = "methods"
     DATASETS = "datasets"
+    ENCODERS = "encoders"
+    FUSIONS = "fusions"
     PRESETS = "presets"
     EXPERIMENTS = "experiments"
     FIGURES = "figures"
@@ -59,7 +62,9 @@ def run(
         str | None,
         typer.Option(help="`all`, or a comma list of names and of .py files that define a method: joint,./mine.py"),
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="Comma list of dataset names and of .npz files.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Comma list of dataset names, .npz files, and .py files that define a dataset.")
+    ] = None,
     modalities: Modalities = None,
     seeds: Annotated[
         str | None,
@@ -75,6 +80,7 @@ def run(
     data_root: DataRoot = Path("data"),
     jobs: Jobs = None,
     device: Device = "auto",
+    executor: ExecutorName = "local",
     tracking_uri: TrackingUri = None,
     keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Keep the best weights of every run.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Train again what is finished.")] = False,
@@ -87,14 +93,16 @@ def run(
     Exit codes: 0 all finished, 1 some runs failed, 2 wrong usage or data, 130 stopped by Ctrl-C.
     """
     from mcr_bench.bench.commands import running
+    from mcr_bench.bench.executors import chosen as executors
+    from mcr_bench.bench.planning.experiment import Choices
     from mcr_bench.bench.planning.plan import make_plan_of
     from mcr_bench.bench.settings.arguments import parse_names, parse_seeds, parse_settings
 
+    how = running.How(executors.executor(executor), jobs, device, force, keep_weights)
     overrides = parse_settings(settings or [])
     if allow_group_overlap:
         overrides["dataset.allow_group_overlap"] = ["true"]
-    requests, asked = running.requests_of(
-        experiment,
+    choices = Choices(
         methods=None if methods is None else parse_names("--methods", methods),
         datasets=None if dataset is None else parse_names("--dataset", dataset),
         data_root=data_root,
@@ -105,6 +113,7 @@ def run(
         preset=preset,
         settings=overrides,
     )
+    requests, asked = running.requests_of(experiment, choices)
     plan = make_plan_of(requests)
     record = open_record(tracking_uri)
     finished = record.finished_keys(plan.by_key)
@@ -113,7 +122,7 @@ def run(
             plan, finished - (plan.requested if force else set()), record.rows(), jobs, device, as_json
         )
     plan.require_runs()
-    outcome = running.run_plan(plan, finished, record, jobs, device, force, keep_weights)
+    outcome = running.run_plan(plan, finished, record, how)
     rows = running.rows_of(plan, record)
     running.show_outcome(plan, outcome.failed, rows, record, COST_BASELINE, as_json)
     if asked is not None:
@@ -127,7 +136,7 @@ def run(
 @app.command("list")
 @verb
 def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
-    """List the registered methods and datasets, presets, shipped experiments, or figures."""
+    """List registered methods, datasets, encoders and fusion heads, presets, shipped experiments, or figures."""
     from mcr_bench.bench.commands.listing import rows_of
     from mcr_bench.bench.report.cards import grid_text
 
@@ -138,11 +147,13 @@ def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json
 @app.command()
 @verb
 def describe(
-    name: Annotated[str, typer.Argument(help="A method, a dataset, or the file of one.")],
+    name: Annotated[
+        str, typer.Argument(help="A method, a dataset, an encoder, a fusion head, or the file of one (FILE.py:CLASS).")
+    ],
     data_root: DataRoot = Path("data"),
     as_json: AsJson = False,
 ) -> None:
-    """Print the card of a method (formula, reference, settings with origin, needs, deviations) or of a dataset."""
+    """Print the card of a method (formula, reference, settings with origin, needs, deviations), dataset or net."""
     from mcr_bench.bench.report.cards import card_of, card_text
 
     card = card_of(name, data_root)
@@ -279,14 +290,18 @@ def tune(
     data_root: DataRoot = Path("data"),
     jobs: Jobs = None,
     device: Device = "auto",
+    executor: ExecutorName = "local",
     plan_only: PlanOnly = False,
     as_json: AsJson = False,
 ) -> None:
     """Search every method's settings with the same budget, on validation alone, and make a preset of the best."""
+    from mcr_bench.bench.commands.running import How
     from mcr_bench.bench.commands.tuning import run_search
+    from mcr_bench.bench.executors import chosen as executors
     from mcr_bench.bench.settings.arguments import parse_names, parse_settings
     from mcr_bench.bench.tuning.request import TuneRequest
 
+    how = How(executors.executor(executor), jobs, device)
     request = TuneRequest(
         methods=parse_names("--methods", methods),
         dataset=dataset,
@@ -300,7 +315,7 @@ def tune(
         overrides=parse_settings(settings or []),
         name=name,
     )
-    if not run_search(request, jobs, device, plan_only, as_json):
+    if not run_search(request, how, plan_only, as_json):
         raise typer.Exit(1)
 
 

@@ -54,7 +54,7 @@ class Agm(Method):
     reference: ClassVar[Reference] = Reference(
         "Boosting Multi-modal Model Performance with Adaptive Gradient Modulation", "ICCV 2023", "2308.07686"
     )
-    needs: ClassVar[Needs] = Needs(at_least=2)
+    needs: ClassVar[Needs] = Needs(own_features=True, at_least=2)
     neutral: ClassVar[tuple[Neutral, ...]] = (
         Neutral({"alpha": 0.0, "clip": False}, "joint", 1e-9, "attribution adds the same terms in another order"),
     )

@@ -41,6 +41,8 @@ class Needs:
     classification: the data must have classes.
     at_least: the smallest number of modalities.
     at_most: the largest number of modalities.
+    own_features: it gives the fusion head features of its own making, so a head that also reads the encoders' tokens or
+    stages cannot serve.
     """
 
     own_heads: bool = False
@@ -48,6 +50,7 @@ class Needs:
     classification: bool = False
     at_least: int = 1
     at_most: int = 99
+    own_features: bool = False
 
     def unmet(self, modalities: int, regression: bool) -> str | None:
         """The first need that this number of modalities and this kind of target do not meet; None if they meet all.

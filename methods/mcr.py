@@ -43,7 +43,7 @@ class MCR(Method):
     reference: ClassVar[Reference] = Reference(
         "Balancing Multimodal Training Through Game-Theoretic Regularization", "NeurIPS 2025", "2411.07335"
     )
-    needs: ClassVar[Needs] = Needs(own_heads=True, at_least=2)
+    needs: ClassVar[Needs] = Needs(own_heads=True, own_features=True, at_least=2)
     neutral: ClassVar[tuple[Neutral, ...]] = (
         Neutral({**OFF, "lambda_uni": 0}, equals="joint"),
         Neutral({**OFF, "lambda_uni": 1}, equals="multi-loss"),

@@ -2,6 +2,7 @@
 
 from mcr_bench.bench.planning.experiment import read_experiment, shipped
 from mcr_bench.bench.report import cards
+from mcr_bench.bench.report.net_cards import list_encoders, list_fusions
 
 
 def rows_of(what: str) -> list[dict[str, object]]:
@@ -13,6 +14,8 @@ def rows_of(what: str) -> list[dict[str, object]]:
     rows = {
         "methods": cards.list_methods,
         "datasets": cards.list_datasets,
+        "encoders": list_encoders,
+        "fusions": list_fusions,
         "presets": cards.list_presets,
         "experiments": _experiments,
     }

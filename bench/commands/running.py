@@ -1,8 +1,8 @@
 """Running a plan: show it, train what is not finished, show what came of it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from mcr_bench.bench.analysis.comparisons import asked_under, comparisons
 from mcr_bench.bench.analysis.floors import with_floors
@@ -12,10 +12,12 @@ from mcr_bench.bench.commands.output import print_json, say
 from mcr_bench.bench.commands.reading import left_out
 from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.executors.local import execute
+from mcr_bench.bench.executors.base import Executor, TrainingPlan
+from mcr_bench.bench.executors.chosen import carry_out
 from mcr_bench.bench.executors.pool import default_jobs
+from mcr_bench.bench.planning.again import trained_again
 from mcr_bench.bench.planning.estimate import estimate
-from mcr_bench.bench.planning.experiment import Experiment, read_experiment
+from mcr_bench.bench.planning.experiment import Choices, Experiment, read_experiment
 from mcr_bench.bench.planning.plan import Plan
 from mcr_bench.bench.planning.request import Request
 from mcr_bench.bench.record.row import RunRow
@@ -27,25 +29,26 @@ from mcr_bench.bench.report.results import result_data
 from mcr_bench.bench.runs.events import Failure, Outcome
 
 
-def requests_of(experiment: str | None, **choices: Any) -> tuple[list[Request], Experiment | None]:
+def requests_of(experiment: str | None, choices: Choices) -> tuple[list[Request], Experiment | None]:
     """What a command asks for: the experiment's comparisons under the command's own options, or those options alone.
 
     The experiment, where there is one, comes along.
     """
     if experiment is not None:
         asked = read_experiment(experiment)
-        return asked.requests(**choices), asked
-    for key, option in (("methods", "--methods"), ("datasets", "--dataset")):
-        if choices[key] is None:
+        return asked.requests(**vars(choices)), asked
+    for names, option in ((choices.methods, "--methods"), (choices.datasets, "--dataset")):
+        if names is None:
             raise UserError(f"{option} is missing. Give it, or the file of an experiment (figure1.toml is one).")
-    overrides = choices.pop("settings")
-    return [Request(**choices, overrides=overrides)], None
+    given = {name: value for name, value in vars(choices).items() if name != "settings"}
+    return [Request(**given, overrides=choices.settings)], None
 
 
 def show_plan(plan: Plan, finished: set[str], rows: list[RunRow], jobs: int | None, device: str, as_json: bool) -> None:
     """Every run with its state, what is left out or not offered here, and how long the rest will take."""
     lines = terminal.plan_rows(plan, finished)
     wanted = [run for run in plan.runs if run.key not in finished]
+    plan.announcements += trained_again(wanted, rows)
     guess = estimate(wanted, rows, jobs or default_jobs(device))
     if as_json:
         absent = [vars(one) | {"text": one.text} for one in plan.absent]
@@ -67,27 +70,43 @@ def show_plan(plan: Plan, finished: set[str], rows: list[RunRow], jobs: int | No
     say(guess.text)
 
 
-def run_plan(
-    plan: Plan, finished: set[str], record: Record, jobs: int | None, device: str, force: bool, keep_weights: bool
-) -> Outcome:
+@dataclass(frozen=True)
+class How:
+    """How the user wants runs trained.
+
+    executor: by whom.
+    jobs: how many at a time; None = as many as the executor has room for.
+    device: auto, cpu, cuda or cuda:N.
+    force: what is asked for although it is finished.
+    keep_weights: with the best weights of every run kept.
+    """
+
+    executor: Executor
+    jobs: int | None = None
+    device: str = "auto"
+    force: bool = False
+    keep_weights: bool = False
+
+
+def run_plan(plan: Plan, finished: set[str], record: Record, how: How) -> Outcome:
     """Train what is not finished, or with `force` what was asked for, and show the progress on stderr."""
+    plan.announcements += trained_again([run for run in plan.runs if run.key not in finished], _on_record(plan, record))
     told = [*(one.text for one in plan.overviews), *(one.text for one in plan.absent), *_untold(plan)]
     for line in told:
         say(line, err=True)
-    again = plan.requested if force else set()
+    again = plan.requested if how.force else set()
     wanted = [run for run in plan.runs if run.key not in finished or run.key in again]
     _record_presets(plan, finished, record)
+    training = TrainingPlan(
+        wanted,
+        done=len(plan.runs) - len(wanted),
+        jobs=how.jobs,
+        device=how.device,
+        force=how.force,
+        keep_weights=lambda run: how.keep_weights or run.role == "unimodal",  # a later comparison may start from these
+    )
     with observer(SafeConsole(stderr=True)) as watching:
-        outcome = execute(
-            wanted,
-            record,
-            jobs=jobs,
-            device=device,
-            observer=watching,
-            done=len(plan.runs) - len(wanted),
-            force=force,
-            keep_weights=lambda run: keep_weights or run.role == "unimodal",  # a later comparison may start from these
-        )
+        outcome = carry_out(how.executor, training, record, watching)
     _record_presets(plan, {run.key for run in outcome.finished}, record)
     return outcome
 
@@ -99,12 +118,13 @@ def _record_presets(plan: Plan, finished: Iterable[str], record: Record) -> None
 
 def rows_of(plan: Plan, record: Record) -> list[RunRow]:
     """The rows of the plan's runs, as the plan asks for them: another preset that they serve too is not its concern."""
-    return [
-        asked_under(row, plan.asked[row.key])
-        for dataset in {run.dataset for run in plan.runs}
-        for row in record.rows(dataset)
-        if row.key in plan.by_key
-    ]
+    return [asked_under(row, plan.asked[row.key]) for row in _on_record(plan, record) if row.key in plan.by_key]
+
+
+def _on_record(plan: Plan, record: Record) -> Iterator[RunRow]:
+    """Every row on the plan's datasets."""
+    for dataset in {run.dataset for run in plan.runs}:
+        yield from record.rows(dataset)
 
 
 def _untold(plan: Plan) -> list[str]:

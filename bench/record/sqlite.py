@@ -1,6 +1,7 @@
 """Reads the runs of a local record straight from MLflow's SQLite tables: its own search takes minutes for thousands.
 
-Read-only, and in one snapshot. The answer equals that of MLflow's search, which a test holds it to.
+Read-only, and in one snapshot. The answer equals that of MLflow's search, which a test holds it to. A database of a
+version that is not known here is not read: an MLflow to come may keep runs in other ways.
 """
 
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 from sys import intern
 from urllib.parse import quote
 
+from mcr_bench.bench.record.database_versions import require_known
 from mcr_bench.bench.record.runs import PREFIX, StoredRun
 
 RUNS = """
@@ -29,7 +31,7 @@ FEW = 0.2  # up to this share of all runs, looking each one up costs less than r
 
 @dataclass(frozen=True)
 class SqliteReader:
-    """A reader of the runs in MLflow's database `file`; sqlite3.Error if it cannot be read."""
+    """Runs of MLflow's database in `file`; sqlite3.Error where it cannot be read, or is of a version not known here."""
 
     file: Path
 
@@ -72,6 +74,7 @@ class SqliteReader:
         address = f"file:{quote(str(self.file))}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=30)) as connection:
             connection.execute("BEGIN")
+            require_known(connection)
             yield connection
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from mcr_bench.bench.core.files import move_whole
 from mcr_bench.bench.record.runs import PREFIX, StoredRun
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def _create(path: Path, artifacts: Path) -> None:
     for leftover in path.parent.glob(f"{new.name}*"):
         leftover.unlink()
     SqlAlchemyStore(database_uri(new), artifacts.as_uri()).engine.dispose()  # type: ignore[no-untyped-call]
-    new.rename(path)
+    move_whole(new, path)
 
 
 def _quieten() -> None:

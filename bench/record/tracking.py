@@ -56,8 +56,9 @@ class _Open:
 class Record:
     """The record: one MLflow run for every run, in the experiment `mcr-bench/DATASET` of its dataset.
 
-    uri: a tracking URI; None: MLFLOW_TRACKING_URI, or the SQLite file `mlflow.db` in `home`. home: the folder of
-    a local record and its artifacts. note: is called with each line that a reader must know besides the rows.
+    uri: a tracking URI; None: that of MLFLOW_TRACKING_URI, or the SQLite file `mlflow.db` in `home`.
+    home: the folder of a local record and its artifacts.
+    note: is called with each line that a reader must know besides the rows.
     UserError if the store cannot be opened.
     """
 
@@ -209,13 +210,13 @@ class Record:
             ) from error
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
-        """Metric -> its (epoch, value) in the order of epochs; UserError if the record has no such run."""
-        search = SearchReader(lambda: self.client)
+        """Metric -> its (epoch, value) over a run, by epoch; UserError where the record has no such run."""
         if self._file is not None:
             with suppress(sqlite3.Error):
-                if curves := SqliteReader(self._file).history(run_id):
-                    return curves
-        return self._opened(search.history, run_id)
+                if found := SqliteReader(self._file).history(run_id):
+                    return found
+        client = self.client
+        return self._opened(SearchReader(lambda: client).history, run_id)
 
     def samples(self, run_ids: Iterable[str]) -> "dict[str, Samples]":
         """Run id -> scores of its test samples, cached in `home/cache`; runs without predictions are left out."""
@@ -266,13 +267,12 @@ class Record:
             ) from error
 
     def _read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
-        search: Reader = SearchReader(lambda: self.client)
-        if self._file is None:
-            return search.read(dataset, keys)
-        try:
-            return SqliteReader(self._file).read(dataset, keys)
-        except sqlite3.Error:  # tables of another version of MLflow, or no tables yet: MLflow itself can read them
-            return search.read(dataset, keys)
+        if self._file is not None:
+            with suppress(sqlite3.Error):  # tables that an MLflow to come keeps otherwise, or none yet: it sees to them
+                return SqliteReader(self._file).read(dataset, keys)
+        client = self.client
+        search: Reader = SearchReader(lambda: client)
+        return self._opened(search.read, dataset, keys)
 
     @contextmanager
     def _predictions_of(self, run_ids: Iterable[str]) -> Iterator[Callable[[str], Artifact]]:

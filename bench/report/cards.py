@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcr_bench.bench.audit.info import info_of, preparation_of
-from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.catalog import nets, registry
+from mcr_bench.bench.catalog.kind_of_file import Kind, kind_of_file
 from mcr_bench.bench.catalog.making import make_dataset
 from mcr_bench.bench.catalog.presets import preset_of, presets_of, user_labels, user_presets
 from mcr_bench.bench.catalog.resolve import resolve_dataset
@@ -16,6 +17,7 @@ from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.models.build import encoder_kind
 from mcr_bench.bench.planning.overview import overview
 from mcr_bench.bench.printable import printable
+from mcr_bench.bench.report.net_cards import encoder_card, fusion_card
 from mcr_bench.bench.settings.declaration import declared
 
 if TYPE_CHECKING:
@@ -64,16 +66,38 @@ def list_presets() -> list[Card]:
 
 
 def card_of(name: str, data_root: Path) -> Card:
-    """The card of a method or dataset, registered or in a file; UserError for a name that is neither."""
-    if name in registry.method_names() or name.endswith(".py"):
-        return _method_card(registry.method(name))
+    """The card of a method, dataset, encoder or fusion head, registered or in a file; UserError for another name."""
+    if registry.is_file(name):
+        kind, name = kind_of_file(name)
+        return _card(kind, name, data_root)
+    for kind, names in _registered().items():
+        if name in names:
+            return _card(kind, name, data_root)
     if name.endswith(".toml"):
         raise UserError(f"'{name}' is the file of an experiment or of presets. `mcr-bench run {name} --plan` shows it.")
     if "," in name and not Path(name).exists():
         raise UserError(f"'{name}': describe tells of one at a time. Repeat the command for each.")
-    if name in registry.dataset_names() or registry.is_path(name):
+    if registry.is_path(name):
         return _dataset_card(registry.dataset(name), name, data_root)
-    raise unknown("method or dataset", name, [*registry.method_names(), *registry.dataset_names()])
+    every = [one for names in _registered().values() for one in names]
+    raise unknown("method, dataset, encoder or fusion head", name, every)
+
+
+def _registered() -> dict[Kind, list[str]]:
+    return {
+        "method": registry.method_names(),
+        "dataset": registry.dataset_names(),
+        "encoder": nets.encoder_names(),
+        "fusion": nets.fusion_names(),
+    }
+
+
+def _card(kind: Kind, name: str, data_root: Path) -> Card:
+    if kind == "method":
+        return _method_card(registry.method(name))
+    if kind == "dataset":
+        return _dataset_card(registry.dataset(name), name, data_root)
+    return encoder_card(nets.encoder(name)) if kind == "encoder" else fusion_card(nets.fusion(name))
 
 
 def card_text(card: Card) -> str:

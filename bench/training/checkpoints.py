@@ -1,12 +1,12 @@
 """Checkpoints, from which a run resumes, and best weights, from which other runs start; both read with weights_only."""
 
-import os
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from mcr_bench.bench.core.files import whole_file
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.training.probes import Probes
@@ -68,7 +68,5 @@ def load_weights(path: Path, device: torch.device) -> dict[str, Tensor]:
 
 
 def _save(path: Path, value: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    torch.save(value, partial)
-    os.replace(partial, path)
+    with whole_file(path) as file:
+        torch.save(value, file)

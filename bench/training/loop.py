@@ -10,8 +10,8 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
-from mcr_bench.bench.catalog import registry
-from mcr_bench.bench.catalog.making import make_dataset
+from mcr_bench.bench.catalog import nets, registry
+from mcr_bench.bench.catalog.making import fingerprint_of, make_dataset
 from mcr_bench.bench.core import device as devices
 from mcr_bench.bench.core import memory, seeds
 from mcr_bench.bench.errors import UserError
@@ -25,7 +25,7 @@ from mcr_bench.bench.problem.missing import diagnostic, only_finite, tag_of
 from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.settings.declaration import build
-from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
+from mcr_bench.bench.settings.training import TrainingSettings
 from mcr_bench.bench.training.checkpoints import load_weights, read_checkpoint, save_weights, write_checkpoint
 from mcr_bench.bench.training.evaluation import absent_inputs, better, contributions, evaluate, subset_logits
 from mcr_bench.bench.training.optim import make_optimizer, rate_factor, set_rate
@@ -39,16 +39,16 @@ EPOCH_PROBE, FINAL_PROBE = 5, 100  # L-BFGS iterations: few for a curve during t
 CHECKPOINT_SECONDS = 5.0  # a run killed before this starts over, which takes less time than writing a checkpoint
 
 
-class PastEpoch(TypedDict):
-    """An epoch that has ended: its number, its metrics by name, and the time of its end in seconds since 1970."""
+class Logged(TypedDict):
+    """An epoch that has ended: its metrics, and when it ended in seconds since 1970."""
 
     epoch: int
     metrics: dict[str, float]
     when: float
 
 
-class BestEpoch(TypedDict, total=False):
-    """The best epoch so far: its number, its validation metrics and its weights; empty before the first one."""
+class Best(TypedDict):
+    """The epoch that validation selects: its metrics on the validation part, and the model's state dict."""
 
     epoch: int
     metrics: dict[str, float]
@@ -60,19 +60,19 @@ class Progress:
     """What a checkpoint holds besides the state of model, optimiser and method.
 
     history: the epochs that have ended.
-    best: the best epoch so far.
+    best: the best epoch so far; None before the first one.
     seconds: the time that training took.
     missing: diagnostic -> why it is missing.
     """
 
-    history: list[PastEpoch] = field(default_factory=list)
-    best: BestEpoch = field(default_factory=BestEpoch)
+    history: list[Logged] = field(default_factory=list)
+    best: Best | None = None
     seconds: float = 0.0
     missing: dict[str, str] = field(default_factory=dict)
 
     def stale(self) -> int:
-        """The number of epochs since the best one."""
-        return len(self.history) - int(self.best.get("epoch", 0))
+        """Epochs since the best one."""
+        return len(self.history) - (self.best["epoch"] if self.best else 0)
 
 
 @dataclass
@@ -125,16 +125,16 @@ def start(job: Job) -> Training:
     """Load the data, build the model and draw its weights, attach the method and make the optimiser."""
     spec, device = job.spec, devices.ready(job.device)
     data = make_dataset(spec.dataset_source, spec.data_root, spec.dataset_settings)
-    if data.fingerprint() != spec.fingerprint:
+    if fingerprint_of(data) != spec.fingerprint:
         raise UserError(f"the data of {spec.dataset} has changed since the run was planned. Start the command again.")
     splits = data.load(spec.protocol, spec.fold, spec.seed, spec.modalities)
     facts = data.facts()
     task = facts.task.fitted(splits.train.labels)
     seeds.reseed_libraries(spec.seed, "method")
     method = build(registry.method(spec.source), spec.settings)
-    encoders = {m: build(EncoderSettings, values) for m, values in spec.encoders.items()}
+    encoders = {m: nets.encoder_of(values) for m, values in spec.encoders.items()}
     shapes = {m: facts.modalities[m] for m in spec.modalities}
-    model = build_model(shapes, task, build(ModelSettings, spec.model), encoders)
+    model = build_model(shapes, task, nets.head_of(spec.model), encoders)
     call_in_place(method, "build", model)
     seeds.initialise(model, spec.seed)
     settings = build(TrainingSettings, spec.training)
@@ -227,7 +227,8 @@ def validate(run: Training) -> Evaluation:
 def keep_if_better(run: Training, validation: Evaluation) -> None:
     """Keep the weights of this epoch if its validation metrics are the best so far."""
     settings = run.fit.settings
-    if better(validation.metrics, run.progress.best.get("metrics"), settings.monitor, run.fit.task, settings.ties):
+    best = run.progress.best
+    if better(validation.metrics, best and best["metrics"], settings.monitor, run.fit.task, settings.ties):
         weights = {name: tensor.detach().clone() for name, tensor in run.fit.model.state_dict().items()}
         run.progress.best = {"epoch": run.fit.epoch, "metrics": validation.metrics, "weights": weights}
 
@@ -237,6 +238,7 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
     if not run.progress.best:
         keep_if_better(run, validate(run))
     fit, best = run.fit, run.progress.best
+    assert best is not None
     fit.model.load_state_dict(best["weights"])
     fit.model.eval()
     missing = run.progress.missing
@@ -313,5 +315,5 @@ def _features(run: Training) -> dict[str, tuple[Tensor, Tensor]]:
     return {m: (features, run.fit.train.target) for m, features in evaluation.features.items()}
 
 
-def _event(run: Training, past: PastEpoch) -> EpochDone:
-    return EpochDone(run.spec.key, past["epoch"], run.fit.settings.epochs, past["metrics"], past["when"])
+def _event(run: Training, row: Logged) -> EpochDone:
+    return EpochDone(run.spec.key, row["epoch"], run.fit.settings.epochs, row["metrics"], row["when"])

@@ -5,7 +5,6 @@ split/M (its share of an additive head's logits) and subset/M1+M2 (from these mo
 regression's scores are in the user's unit: labels are float64, and predictions are too where another unit is learned.
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
+from mcr_bench.bench.core.files import whole_file
 from mcr_bench.bench.fit.evaluated import Evaluation
 from mcr_bench.datasets.base import Split
 
@@ -24,10 +24,8 @@ def write_predictions(path: Path, parts: Mapping[str, Part]) -> None:
     tables = [_table(name, *part) for name, part in parts.items()]
     columns = [name for name in tables[0].column_names if all(name in table.column_names for table in tables)]
     table = pa.concat_tables([table.select(columns) for table in tables])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    pq.write_table(table, partial)
-    os.replace(partial, path)
+    with whole_file(path) as file:
+        pq.write_table(table, file)
 
 
 def _table(part: str, split: Split, evaluation: Evaluation, subsets: Mapping[tuple[str, ...], Tensor]) -> pa.Table:

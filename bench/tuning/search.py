@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.core.home import default_home
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.executors import local
+from mcr_bench.bench.executors.local import execute as train_locally
+from mcr_bench.bench.executors.places import weights_file
 from mcr_bench.bench.planning.plan import Plan, make_plan
 from mcr_bench.bench.planning.request import Request
 from mcr_bench.bench.record.row import RunRow
@@ -30,7 +31,7 @@ Trials = dict[tuple[str, int], "list[RunSpec]"]
 
 
 class Execute(Protocol):
-    """Trains runs and records them, as `bench/executors/local.py: execute` does."""
+    """Trains runs and records them, as `mcr_bench.bench.executors.local.execute` does."""
 
     def __call__(
         self, specs: "Sequence[RunSpec]", record: Record, *, done: int, keep_weights: "Callable[[RunSpec], bool]"
@@ -46,7 +47,7 @@ def tuning_record(home: Path | None = None, note: Note = lambda _: None) -> Reco
 def tune(
     request: TuneRequest,
     home: Path | None = None,
-    execute: Execute = local.execute,
+    execute: Execute = train_locally,
     note: Note = lambda _: None,
 ) -> TuneResult:
     """Search every method, write the preset, and say what was found.
@@ -155,7 +156,7 @@ def _forget_weights(tuned: Tuned, trials: Trials, home: Path) -> None:
     for (method, number), runs in trials.items():
         if method == tuned.method and number != best:
             for run in runs:
-                local.weights_file(home, run).unlink(missing_ok=True)
+                weights_file(home, run).unlink(missing_ok=True)
 
 
 def _space(d: Declared) -> str:
