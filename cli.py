@@ -25,7 +25,7 @@ from mcr_bench.bench.commands.options import (
     TrackingUri,
     WhichPublished,
 )
-from mcr_bench.bench.commands.output import nothing_in, print_json, say
+from mcr_bench.bench.commands.output import nothing_in, open_record, print_json, say
 from mcr_bench.bench.commands.verb import verb
 
 BASELINE = "ensemble"  # methods are tested against it: what training together has to beat
@@ -87,15 +87,14 @@ def run(
     Exit codes: 0 all finished, 1 some runs failed, 2 wrong usage or data, 130 stopped by Ctrl-C.
     """
     from mcr_bench.bench.commands import running
+    from mcr_bench.bench.planning.experiment import Choices
     from mcr_bench.bench.planning.plan import make_plan_of
-    from mcr_bench.bench.record.tracking import Record
     from mcr_bench.bench.settings.arguments import parse_names, parse_seeds, parse_settings
 
     overrides = parse_settings(settings or [])
     if allow_group_overlap:
         overrides["dataset.allow_group_overlap"] = ["true"]
-    requests, asked = running.requests_of(
-        experiment,
+    choices = Choices(
         methods=None if methods is None else parse_names("--methods", methods),
         datasets=None if dataset is None else parse_names("--dataset", dataset),
         data_root=data_root,
@@ -106,9 +105,10 @@ def run(
         preset=preset,
         settings=overrides,
     )
+    requests, asked = running.requests_of(experiment, choices)
     plan = make_plan_of(requests)
-    record = Record(tracking_uri)
-    finished = set(record.finished(plan.by_key))
+    record = open_record(tracking_uri)
+    finished = record.finished_keys(plan.by_key)
     if plan_only:
         return running.show_plan(
             plan, finished - (plan.requested if force else set()), record.rows(), jobs, device, as_json
@@ -161,19 +161,18 @@ def results(
 ) -> None:
     """Print one row per run of the record."""
     from mcr_bench.bench.commands.choosing import chosen
-    from mcr_bench.bench.record.tracking import Record
-    from mcr_bench.bench.report import terminal
+    from mcr_bench.bench.report import results as told
     from mcr_bench.bench.report.cards import grid_text
 
-    record = Record(tracking_uri)
+    record = open_record(tracking_uri)
     rows = chosen(record.rows(), dataset, method)
     if csv is not None:
-        terminal.write_csv(rows, csv)
+        told.write_csv(rows, csv)
         say(f"{len(rows)} runs written to {csv}.", err=True)
     if as_json:
-        print_json(terminal.result_rows(rows))
+        print_json([told.result_data(row) for row in rows])
     elif csv is None:
-        say(grid_text(terminal.results_grid(rows)) if rows else nothing_in(record, dataset, method))
+        say(grid_text(told.results_grid(rows)) if rows else nothing_in(record, dataset, method))
 
 
 @app.command()
@@ -192,9 +191,8 @@ def compare(
     Everything else is secondary. Nothing is trained.
     """
     from mcr_bench.bench.commands import reading
-    from mcr_bench.bench.record.tracking import Record
 
-    record = Record(tracking_uri)
+    record = open_record(tracking_uri)
     found = reading.read_comparisons(record, dataset, COST_BASELINE)
     if not found:
         say(nothing_in(record, dataset), err=as_json)
@@ -216,9 +214,8 @@ def tables(
     Each as Markdown, CSV (full precision), LaTeX (booktabs) and HTML. Works on an empty record too.
     """
     from mcr_bench.bench.commands.writing import write_record_tables
-    from mcr_bench.bench.record.tracking import Record
 
-    record = Record(tracking_uri)
+    record = open_record(tracking_uri)
     if not write_record_tables(record, dataset, baseline, COST_BASELINE, margin, published):
         say(nothing_in(record, dataset))
 
@@ -238,9 +235,8 @@ def plot(
     from mcr_bench.bench.commands.reading import read_comparisons
     from mcr_bench.bench.commands.writing import say_outdated
     from mcr_bench.bench.commands.written import forget_outdated
-    from mcr_bench.bench.record.tracking import Record
 
-    record = Record(tracking_uri)
+    record = open_record(tracking_uri)
     found = read_comparisons(record, dataset, COST_BASELINE)
     if not found:
         say(nothing_in(record, dataset), err=True)
@@ -262,9 +258,8 @@ def report(
 ) -> None:
     """Write one self-contained HTML file: summary, tables, figures, statistics, protocols, settings, runs."""
     from mcr_bench.bench.commands.reporting import write_html_report
-    from mcr_bench.bench.record.tracking import Record
 
-    record = Record(tracking_uri)
+    record = open_record(tracking_uri)
     path = output or record.home / "report.html"
     say(write_html_report(record, dataset, baseline, COST_BASELINE, path, published))
 
@@ -318,10 +313,9 @@ def ui(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Start the MLflow UI on the record and print its address; Ctrl-C ends it."""
-    from mcr_bench.bench.record.tracking import Record
     from mcr_bench.bench.record.ui import serve
 
-    raise typer.Exit(serve(Record(tracking_uri), host, port, say))
+    raise typer.Exit(serve(open_record(tracking_uri), host, port, say))
 
 
 def main() -> None:

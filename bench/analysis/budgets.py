@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mcr_bench.bench.analysis.compared import Comparison, Row, settings_of
+from mcr_bench.bench.analysis.compared import Comparison
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.settings.training import BUDGET, asked_budget
 
 
@@ -20,19 +21,19 @@ class Budget:
         return f"epochs {self.epochs}, patience {self.patience}"
 
 
-def budget_of(runs: Sequence[Row]) -> Budget:
+def budget_of(runs: Sequence[RunRow]) -> Budget:
     """The budget of a line, whose runs share their settings."""
-    params = runs[0].get("params", {})
-    return Budget(*(params.get(name) for name in BUDGET))
+    settings = runs[0].settings
+    return Budget(*(str(settings[name]) if name in settings else None for name in BUDGET))
 
 
-def same_budget(a: Sequence[Row], b: Sequence[Row]) -> bool:
+def same_budget(a: Sequence[RunRow], b: Sequence[RunRow]) -> bool:
     """Whether two lines may share a family of tests.
 
     Either their budgets are equal, or both are as their preset gives them and what was set beside it is the same: the
     patience of one method alone may be part of what its paper proposes.
     """
-    asked = (asked_budget(runs[0]["method"], settings_of(runs[0])) for runs in (a, b))
+    asked = (asked_budget(runs[0].method, runs[0].asked_settings) for runs in (a, b))
     return budget_of(a) == budget_of(b) or len(set(asked)) == 1
 
 
@@ -64,7 +65,7 @@ def unconverged_notes(found: Comparison) -> list[str]:
     """Best epoch = last epoch in more than half of a line's runs; a line that trains nothing has no epochs."""
     told = []
     for label, runs in found.lines.items():
-        ends = [(row["metrics"].get("best_epoch"), row["metrics"].get("epochs")) for row in runs]
+        ends = [(row.best_epoch, row.epochs) for row in runs]
         trained = [(best, last) for best, last in ends if best is not None and last]
         count = sum(best == last for best, last in trained)
         if trained and 2 * count > len(trained):

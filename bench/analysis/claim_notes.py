@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from mcr_bench.bench.analysis.budgets import budget_of, other_budgets
-from mcr_bench.bench.analysis.compared import Comparison, Row
+from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.comparisons import overlap_of, pairs_of, several_folds
+from mcr_bench.bench.record.row import RunRow
 
 if TYPE_CHECKING:
     from mcr_bench.bench.analysis.claimed import Against
@@ -55,13 +56,13 @@ def budget_notes(comparison: Comparison, baseline: str) -> list[str]:
         groups.setdefault(budget_of(comparison.lines[label]).text, []).append(label)
     told = "; ".join(f"{_listed(labels)} ({text})" for text, labels in groups.items())
     note = f"not in the family: {told}: other budgets than {baseline} ({budget_of(base).text})"
-    method = base[0]["method"]
-    mine = [label for label in others if comparison.lines[label][0]["method"] == method]
+    method = base[0].method
+    mine = [label for label in others if comparison.lines[label][0].method == method]
     remedy = f"--baseline '{mine[0]}' tests them" if mine else f"run {method} with that budget to test them"
     return [f"{note}; {remedy}"]
 
 
-def folds_note(runs: Iterable[Row]) -> str:
+def folds_note(runs: Iterable[RunRow]) -> str:
     """On intervals of means over these runs; empty where they cover one fold."""
     known = list(runs)
     if not several_folds(known):

@@ -11,9 +11,10 @@ import numpy as np
 from mcr_bench.bench.analysis.budgets import other_budgets
 from mcr_bench.bench.analysis.claim_notes import family_notes
 from mcr_bench.bench.analysis.claimed import ALPHA, POWER, Against, AllPairs, Claims, Pair, Power
-from mcr_bench.bench.analysis.compared import SHARES, Comparison, Row
+from mcr_bench.bench.analysis.compared import SHARES, Comparison
 from mcr_bench.bench.analysis.comparisons import overlap_of, pairs_of
 from mcr_bench.bench.analysis.sample_tests import Scores, sample_tests
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.statistics.families import holm
 from mcr_bench.bench.statistics.paired import Paired, compare_paired
 from mcr_bench.bench.statistics.power import detectable, pairs_needed, reachable, shortfall, smallest_p
@@ -89,9 +90,9 @@ def paired_against(
     return {label: (one, p) for (label, one), p in zip(paired.items(), adjusted, strict=True)}
 
 
-def values_of(runs: Sequence[Row], metric: str, scale: float = 1.0) -> dict[Pair, float]:
+def values_of(runs: Sequence[RunRow], metric: str, scale: float = 1.0) -> dict[Pair, float]:
     """(seed, fold) -> the runs' test metric times scale; runs that did not log it, or logged nan, are left out."""
-    logged = {pair: row["metrics"].get(f"test/{metric}") for pair, row in pairs_of(runs).items()}
+    logged = {pair: row.metrics.get(f"test/{metric}") for pair, row in pairs_of(runs).items()}
     return {pair: scale * value for pair, value in logged.items() if value is not None and not isnan(value)}
 
 
@@ -166,8 +167,8 @@ def _scores(comparison: Comparison, labels: Sequence[str], read: ReadSamples | N
     if read is None:
         return {}
     runs = {label: pairs_of(comparison.lines[label]) for label in labels}
-    found = read([row["run_id"] for rows in runs.values() for row in rows.values()])
+    found = read([row.run_id for rows in runs.values() for row in rows.values()])
     return {
-        label: {pair: found[row["run_id"]] for pair, row in rows.items() if row["run_id"] in found}
+        label: {pair: found[row.run_id] for pair, row in rows.items() if row.run_id in found}
         for label, rows in runs.items()
     }

@@ -1,12 +1,10 @@
 """What a table is of: runs that may stand beside each other."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from mcr_bench.bench.problem.metrics import CLASSIFICATION, REGRESSION
+from mcr_bench.bench.record.row import RunRow
 
-Row = dict[str, Any]
 Skipped = tuple[str, str, str]
 LOWER_IS_BETTER = {m.name for m in (*CLASSIFICATION, *REGRESSION) if not m.higher_is_better}
 SHARES = {m.name for m in (*CLASSIFICATION, *REGRESSION) if m.share}
@@ -29,14 +27,14 @@ class Comparison:
     metric: str
     preset: str
     shared: tuple[str, ...]
-    lines: dict[str, list[Row]]
-    failed: list[Row]
+    lines: dict[str, list[RunRow]]
+    failed: list[RunRow]
     replaced: int
     skipped: list[tuple[str, str]]
-    valueless: list[Row] = field(default_factory=list)
+    valueless: list[RunRow] = field(default_factory=list)
     data: str = ""
     older: bool = False
-    unfinished: list[Row] = field(default_factory=list)
+    unfinished: list[RunRow] = field(default_factory=list)
 
     @property
     def title(self) -> str:
@@ -55,29 +53,19 @@ class Comparison:
         return text + f" · {' '.join(self.shared)}" * bool(self.shared)
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[RunRow]:
         """Every run that counts."""
         return [row for runs in self.lines.values() for row in runs]
 
     def of_role(self, role: str) -> list[str]:
         """The labels of the lines with this role."""
-        return [label for label, runs in self.lines.items() if role_of(runs) == role]
+        return [label for label, runs in self.lines.items() if runs[0].role == role]
 
     def own_settings(self, label: str) -> list[str]:
         """The `--set` settings that a line does not share with all others."""
-        return [text for text in settings_of(self.lines[label][0]) if text not in self.shared]
+        return [text for text in self.lines[label][0].asked_settings if text not in self.shared]
 
     def plainest(self, method: str) -> str | None:
         """The label of the method's line with the fewest settings of its own, by name where several have so many."""
-        labels = [label for label, runs in self.lines.items() if runs[0]["method"] == method]
+        labels = [label for label, runs in self.lines.items() if runs[0].method == method]
         return min(labels, key=lambda label: (len(self.own_settings(label)), len(label), label), default=None)
-
-
-def settings_of(row: Row) -> list[str]:
-    """The `--set` settings that a run was asked for with."""
-    return str(row["tags"].get("overrides", "")).split()
-
-
-def role_of(runs: Sequence[Row]) -> str:
-    """reference, unimodal, ensemble or method."""
-    return str(runs[0]["tags"].get("role", "method"))

@@ -2,17 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import isfinite, nan
 from statistics import fmean, stdev
 
-from mcr_bench.bench.analysis.compared import LOWER_IS_BETTER, Comparison, Row
+from mcr_bench.bench.analysis.compared import LOWER_IS_BETTER, Comparison
 from mcr_bench.bench.analysis.comparisons import pairs_of
-from mcr_bench.bench.problem.floor import FLOOR
+from mcr_bench.bench.record.row import Pair, Part, RunRow
 
-Pair = tuple[int, int]
+Floors = tuple[Mapping[str, float], Part]  # metric -> value, and the part whose labels gave the constant
 ReadFloors = Callable[[list[str]], Mapping[str, Mapping[str, float]]]
-
-OF_VALIDATION = f"{FLOOR}of_validation"  # marks a floor read from predictions, which hold no training labels
 CLASSES, SCORES = "constant (majority class)", "constant (median)"
 MARGIN = 1e-9  # of the floor, whatever its unit: equal predictions may differ by rounding
 
@@ -23,7 +21,7 @@ class Floor:
 
     name: str
     values: dict[Pair, float]
-    part: str
+    part: Part
 
     @property
     def mean(self) -> float:
@@ -38,20 +36,19 @@ class Floor:
 def with_floors(found: Iterable[Comparison], read: ReadFloors) -> list[Comparison]:
     """The comparisons with the floor in every row that lacks it, from a row of the same seed and fold.
 
-    read: run ids -> `floor/METRIC` -> value, from predictions; asked where no row of a seed and fold has logged it.
+    read: run ids -> metric -> value, from predictions; asked where no row of a seed and fold has logged it.
     """
     return [_with_floor(one, read) for one in found]
 
 
 def floor_of(found: Comparison, metric: str) -> Floor | None:
     """The floor of a comparison by this metric; None where it is not on record."""
-    rows = [row for row in found.rows if isfinite(row["metrics"].get(FLOOR + metric, float("nan")))]
+    rows = [row for row in found.rows if isfinite(row.floors.get(metric, nan))]
     if not rows:
         return None
-    scores = FLOOR + "mae" in rows[0]["metrics"]
-    guessed = any(OF_VALIDATION in row["metrics"] for row in rows)
-    values = {pair: row["metrics"][FLOOR + metric] for pair, row in pairs_of(rows).items()}
-    return Floor(SCORES if scores else CLASSES, values, "validation" if guessed else "training")
+    name = SCORES if "mae" in rows[0].floors else CLASSES
+    part: Part = "validation" if any(row.floors_of == "validation" for row in rows) else "training"
+    return Floor(name, {pair: row.floors[metric] for pair, row in pairs_of(rows).items()}, part)
 
 
 def not_above(found: Comparison, metric: str) -> dict[str, float]:
@@ -61,7 +58,7 @@ def not_above(found: Comparison, metric: str) -> dict[str, float]:
         return {}
     sign, means = -1 if metric in LOWER_IS_BETTER else 1, {}
     for label, runs in found.lines.items():
-        known = {p: row["metrics"].get(f"test/{metric}") for p, row in pairs_of(runs).items() if p in floor.values}
+        known = {p: row.metrics.get(f"test/{metric}") for p, row in pairs_of(runs).items() if p in floor.values}
         mine = {pair: value for pair, value in known.items() if value is not None and isfinite(value)}
         if not mine:
             continue
@@ -86,37 +83,34 @@ def floor_notes(found: Comparison, metric: str, digits: int = 4, scale: float = 
 
 
 def _with_floor(found: Comparison, read: ReadFloors) -> Comparison:
-    rows = [row for row in found.rows if not _logged(row)]
+    rows = [row for row in found.rows if not row.floors]
     if not rows:
         return found
-    known = {pair: _of(row) for pair, row in pairs_of([row for row in found.rows if _logged(row)]).items()}
+    known = {pair: _floors(row) for pair, row in pairs_of([row for row in found.rows if row.floors]).items()}
     missing: dict[Pair, list[str]] = {}
     for row in rows:
-        missing.setdefault((row["seed"], row["fold"]), []).append(row["run_id"])
+        missing.setdefault(row.pair, []).append(row.run_id)
     known |= _read({pair: ids for pair, ids in missing.items() if pair not in known}, read)
     lines = {label: [_filled(row, known) for row in runs] for label, runs in found.lines.items()}
     return replace(found, lines=lines)
 
 
-def _read(missing: Mapping[Pair, Sequence[str]], read: ReadFloors) -> dict[Pair, dict[str, float]]:
-    """One readable run of every seed and fold is enough."""
-    known: dict[Pair, dict[str, float]] = {}
+def _read(missing: Mapping[Pair, Sequence[str]], read: ReadFloors) -> dict[Pair, Floors]:
+    """From predictions, which hold no training labels; one readable run of every seed and fold is enough."""
+    known: dict[Pair, Floors] = {}
     for turn in range(max(map(len, missing.values()), default=0)):
         asked = {pair: ids[turn] for pair, ids in missing.items() if pair not in known and turn < len(ids)}
-        found = read(list(asked.values())) if asked else {}
-        known |= {pair: {**found[one], OF_VALIDATION: 1.0} for pair, one in asked.items() if one in found}
+        floors = read(list(asked.values())) if asked else {}
+        known |= {pair: (floors[run_id], "validation") for pair, run_id in asked.items() if run_id in floors}
     return known
 
 
-def _logged(row: Row) -> bool:
-    return any(name.startswith(FLOOR) for name in row["metrics"])
+def _floors(row: RunRow) -> Floors:
+    return row.floors, row.floors_of
 
 
-def _of(row: Row) -> dict[str, float]:
-    return {name: value for name, value in row["metrics"].items() if name.startswith(FLOOR)}
-
-
-def _filled(row: Row, known: Mapping[Pair, Mapping[str, float]]) -> Row:
-    if _logged(row):
+def _filled(row: RunRow, known: Mapping[Pair, Floors]) -> RunRow:
+    if row.floors or row.pair not in known:
         return row
-    return row | {"metrics": row["metrics"] | known.get((row["seed"], row["fold"]), {})}
+    floors, part = known[row.pair]
+    return replace(row, floors=floors, floors_of=part)

@@ -2,15 +2,18 @@
 
 import csv
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from mcr_bench.bench.errors import UserError, unknown
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -128,19 +131,29 @@ def _source(place: Traversable, stem: str) -> list[PublishedTable]:
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{file} is not valid TOML: {error}.") from error
     _check_keys(mapping, ("ddof", "tables", "methods"), file)
-    methods = [_method(file, title, values) for title, values in mapping.get("methods", {}).items()]
-    tables = mapping.get("tables", [])
-    _check_used(file, "table", [t.get("name", "") for t in tables], {n.table for n in numbers})
+    methods = [_method(file, title, _table_in(values)) for title, values in _table_in(mapping.get("methods")).items()]
+    tables = [_table_in(table) for table in _list_in(mapping.get("tables"))]
+    _check_used(file, "table", [str(t.get("name", "")) for t in tables], {n.table for n in numbers})
     _check_used(file, "method", [m.title for m in methods], {n.method for n in numbers})
     return [_table(file, t, methods, [n for n in numbers if n.table == t["name"]], mapping.get("ddof")) for t in tables]
 
 
+def _table_in(value: object) -> Mapping[str, object]:
+    """A table of TOML; empty where there is none."""
+    return value if isinstance(value, dict) else {}
+
+
+def _list_in(value: object) -> Sequence[object]:
+    return value if isinstance(value, list) else ()
+
+
 def _table(
-    file: str, values: Mapping[str, Any], methods: list[PublishedMethod], numbers: list[Number], ddof: int | None
+    file: str, values: Mapping[str, object], methods: list[PublishedMethod], numbers: list[Number], ddof: int | None
 ) -> PublishedTable:
-    where = f"{file}, table '{values['name']}'"
+    name = str(values["name"])
+    where = f"{file}, table '{name}'"
     _check_keys(values, ("name", "title", "notes", "columns"), where)
-    columns = [_column(where, column) for column in values.get("columns", [])]
+    columns = [_column(where, _table_in(column)) for column in _list_in(values.get("columns"))]
     titles = {m.title: m for m in methods}
     cells: dict[tuple[str, str], Number] = {}
     for number in numbers:
@@ -150,9 +163,8 @@ def _table(
         cells[place] = number
     _check_used(where, "column", [c.title for c in columns], {title for _, title in cells})
     rows = [titles[name] for name in titles if any(name == method for method, _ in cells)]
-    return PublishedTable(
-        values.get("title", values["name"]), tuple(values.get("notes", ())), ddof, tuple(columns), tuple(rows), cells
-    )
+    notes = tuple(map(str, _list_in(values.get("notes"))))
+    return PublishedTable(str(values.get("title", name)), notes, ddof, tuple(columns), tuple(rows), cells)
 
 
 def _column_of(where: str, columns: list[Column], number: Number) -> Column:
@@ -165,16 +177,17 @@ def _column_of(where: str, columns: list[Column], number: Number) -> Column:
     raise UserError(f"{where}: {text} is mapped twice: {titles}." if found else f"{where}: no column maps {text}.")
 
 
-def _column(where: str, values: Mapping[str, Any]) -> Column:
+def _column(where: str, values: Mapping[str, object]) -> Column:
     where = f"{where}, column '{values.get('title', '')}'"
     ours = values.get("ours")
-    column = _make(Column, {**values, "ours": None if ours is None else _make(Ours, ours, f"{where}, ours")}, where)
+    beside = None if ours is None else _make(Ours, _table_in(ours), f"{where}, ours")
+    column = _make(Column, {**values, "ours": beside}, where)
     if (column.ours is None) != bool(column.not_offered):
         raise UserError(f"{where}: needs either `ours` or the reason `not_offered`.")
     return column
 
 
-def _method(file: str, title: str, values: Mapping[str, Any]) -> PublishedMethod:
+def _method(file: str, title: str, values: Mapping[str, object]) -> PublishedMethod:
     where = f"{file}, method '{title}'"
     method = _make(PublishedMethod, {**values, "title": title}, where)
     if bool(method.method) == bool(method.not_offered):
@@ -182,17 +195,17 @@ def _method(file: str, title: str, values: Mapping[str, Any]) -> PublishedMethod
     return method
 
 
-def _make(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+def _make(cls: type[T], values: Mapping[str, object], where: str) -> T:
     """A dataclass of a TOML table; arrays become tuples."""
-    known: Any = cls
-    _check_keys(values, [f.name for f in fields(known)], where)
-    for field in fields(known):
+    known, make = fields(cls), cast(Callable[..., T], cls)
+    _check_keys(values, [f.name for f in known], where)
+    for field in known:
         if field.default is MISSING and field.name not in values:
             raise UserError(f"{where}: key '{field.name}' is missing.")
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    return make(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
-def _check_keys(values: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+def _check_keys(values: Mapping[str, object], known: Iterable[str], where: str) -> None:
     for key in values:
         if key not in known:
             raise unknown(f"key of {where}:", key, known)

@@ -4,13 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite, sqrt
 
-from mcr_bench.bench.analysis.compared import Row
-from mcr_bench.bench.analysis.comparisons import current, modalities_of, overlap_of
+from mcr_bench.bench.analysis.comparisons import current, overlap_of
 from mcr_bench.bench.analysis.published import Column, Number, Ours, PublishedMethod, PublishedTable
 from mcr_bench.bench.analysis.sizes import split_sizes
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.presets import presets_of
-from mcr_bench.bench.record.runs import asked_presets
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.statistics.intervals import Interval, mean_interval
 from mcr_bench.bench.statistics.verdict import verdict
 
@@ -78,18 +77,18 @@ class Runs:
     each seed and fold.
     """
 
-    def __init__(self, rows: Iterable[Row]) -> None:
-        found: dict[tuple[str, str], dict[Setup, list[Row]]] = {}
-        for row in sorted(rows, key=lambda row: row["started"]):
-            if row["status"] == "finished":
-                setups = found.setdefault((row["dataset"], row["method"]), {})
+    def __init__(self, rows: Iterable[RunRow]) -> None:
+        found: dict[tuple[str, str], dict[Setup, list[RunRow]]] = {}
+        for row in sorted(rows, key=lambda row: row.started):
+            if row.finished:
+                setups = found.setdefault((row.dataset, row.method), {})
                 for setup in _setups(row):
                     setups.setdefault(setup, []).append(row)
         self.by_target = {
             key: {setup: current(runs) for setup, runs in setups.items()} for key, setups in found.items()
         }
 
-    def of(self, target: Target) -> dict[Setup, list[Row]]:
+    def of(self, target: Target) -> dict[Setup, list[RunRow]]:
         """Every setup in which the target's method has runs on its dataset."""
         return self.by_target.get((target.place.dataset, target.method), {})
 
@@ -155,7 +154,7 @@ def sample_sd(number: Number, ddof: int | None) -> float | None:
 
 
 def _without_verdict(
-    declared: tuple[str, ...], wanted: Setup, found: dict[Setup, list[Row]], metric: str
+    declared: tuple[str, ...], wanted: Setup, found: dict[Setup, list[RunRow]], metric: str
 ) -> tuple[str, tuple[str, ...]]:
     if declared:
         return NOT_COMPARABLE, declared
@@ -193,18 +192,18 @@ def _modalities(method: PublishedMethod, place: Ours) -> frozenset[str]:
     return frozenset([method.modality] if method.modality else place.modalities)
 
 
-def _setups(row: Row) -> list[Setup]:
+def _setups(row: RunRow) -> list[Setup]:
     """One per preset that the run was asked for under."""
-    modalities = frozenset(modalities_of(row))
+    modalities = frozenset(row.modalities)
     return [
-        Setup(row["protocol"], preset, modalities, frozenset(asked["overrides"].split()))
-        for preset, asked in asked_presets(row["preset"], row["tags"]).items()
+        Setup(row.protocol, preset, modalities, frozenset(asked.overrides.split()))
+        for preset, asked in row.asked.items()
     ]
 
 
-def values_in_points(runs: Iterable[Row], metric: str) -> list[float]:
+def values_in_points(runs: Iterable[RunRow], metric: str) -> list[float]:
     """The finite test values of a metric, times 100."""
-    found = (row["metrics"].get(f"test/{metric}") for row in runs)
+    found = (row.metrics.get(f"test/{metric}") for row in runs)
     return [100 * value for value in found if value is not None and isfinite(value)]
 
 

@@ -4,17 +4,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import isclose, isfinite
 from statistics import fmean
-from typing import Any
 
 import pandas as pd
 
 from mcr_bench.bench.analysis.budgets import same_budget
-from mcr_bench.bench.analysis.compared import LOWER_IS_BETTER, Comparison, Row
+from mcr_bench.bench.analysis.compared import LOWER_IS_BETTER, Comparison
 from mcr_bench.bench.analysis.sizes import sizes_note
 from mcr_bench.bench.analysis.table import Cell, Table
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.presets import presets_of
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.statistics.ranks import Ranks, rank
 
 NOTHING = "no two methods have finished runs on every dataset"
@@ -69,7 +69,7 @@ def rank_table(ranks: Ranks) -> Table:
     return Table(title, ("method", "mean rank"), (0, 2), rows, notes)
 
 
-def rank_data(ranks: Ranks) -> dict[str, Any]:
+def rank_data(ranks: Ranks) -> dict[str, object]:
     """The same for a program."""
     return vars(ranks)
 
@@ -95,7 +95,7 @@ def _chosen(group: Sequence[Comparison]) -> Comparison:
 
 def _first_preset(found: Comparison) -> str | None:
     """The dataset's default preset; None for a dataset that is not here."""
-    source = found.rows[0]["tags"].get("dataset_source") or found.dataset
+    source = found.rows[0].dataset_source or found.dataset
     try:
         return next(iter(presets_of(registry.dataset(source), source)))
     except UserError:
@@ -106,14 +106,14 @@ def _scores(found: Comparison, metric: str | None) -> dict[str, float]:
     """Method -> mean of its plainest line, turned so that higher is better; all lines were trained for as long."""
     sign = -1 if (metric or found.metric) in LOWER_IS_BETTER else 1
     single = found.of_role("unimodal")
-    methods = dict.fromkeys(runs[0]["method"] for label, runs in found.lines.items() if label not in single)
+    methods = dict.fromkeys(runs[0].method for label, runs in found.lines.items() if label not in single)
     fair = replace(found, lines=_fair(found, single))
     lines = {method: fair.lines[label] for method in methods if (label := fair.plainest(method))}
     values = {method: _values(runs, metric) for method, runs in lines.items()}
     return {method: sign * fmean(known) for method, known in values.items() if known}
 
 
-def _fair(found: Comparison, single: Sequence[str]) -> dict[str, list[Row]]:
+def _fair(found: Comparison, single: Sequence[str]) -> dict[str, list[RunRow]]:
     """The largest set of lines with one budget, that with the fewest settings where several hold as many methods."""
     sets = {
         label: {other: found.lines[other] for other in found.lines if same_budget(found.lines[other], runs)}
@@ -122,13 +122,13 @@ def _fair(found: Comparison, single: Sequence[str]) -> dict[str, list[Row]]:
     }
 
     def standing(label: str) -> tuple[int, int]:
-        return len({runs[0]["method"] for runs in sets[label].values()}), -len(found.own_settings(label))
+        return len({runs[0].method for runs in sets[label].values()}), -len(found.own_settings(label))
 
     return sets[max(sets, key=standing)] if sets else {}
 
 
-def _values(runs: Sequence[Row], metric: str | None) -> list[float]:
-    logged = [row["value"] if metric is None else row["metrics"].get(f"test/{metric}") for row in runs]
+def _values(runs: Sequence[RunRow], metric: str | None) -> list[float]:
+    logged = [row.value if metric is None else row.metrics.get(f"test/{metric}") for row in runs]
     return [value for value in logged if value is not None and isfinite(value)]
 
 

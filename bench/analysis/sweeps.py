@@ -10,12 +10,13 @@ from mcr_bench.bench.analysis.budgets import other_budgets
 from mcr_bench.bench.analysis.claim_notes import folds_note
 from mcr_bench.bench.analysis.claimed import Pair
 from mcr_bench.bench.analysis.claims import baseline_of, values_of
-from mcr_bench.bench.analysis.compared import SHARES, Comparison, Row
-from mcr_bench.bench.analysis.comparisons import modalities_of, overlap_of, pairs_of
+from mcr_bench.bench.analysis.compared import SHARES, Comparison
+from mcr_bench.bench.analysis.comparisons import overlap_of, pairs_of
 from mcr_bench.bench.analysis.floors import floor_notes, floor_of
 from mcr_bench.bench.analysis.sizes import sizes_note
 from mcr_bench.bench.analysis.table import Cell, Table
 from mcr_bench.bench.analysis.versions import dials_of
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.statistics.intervals import Interval
 from mcr_bench.bench.statistics.verdict import mean_interval
 
@@ -176,17 +177,17 @@ def _placed(group: list[Comparison], places: list[float], name: str) -> Sweep:
 
 
 def _varying(group: list[Comparison]) -> list[str]:
-    dials = sorted({key for found in group for key in _member(found)["params"] if key.startswith(DIAL)})
+    dials = sorted({key for found in group for key in _member(found).settings if key.startswith(DIAL)})
     return [dial for dial in dials if len({_dial(found, dial) for found in group}) > 1]
 
 
-def _member(found: Comparison) -> Row:
+def _member(found: Comparison) -> RunRow:
     """A run that sees every modality, if there is one."""
-    return next((row for row in found.rows if modalities_of(row) == found.modalities), found.rows[0])
+    return next((row for row in found.rows if row.modalities == found.modalities), found.rows[0])
 
 
 def _dial(found: Comparison, name: str) -> str:
-    return str(_member(found)["params"].get(name, ""))
+    return str(_member(found).settings.get(name, ""))
 
 
 def _numbers(text: str) -> list[float]:

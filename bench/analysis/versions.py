@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mcr_bench.bench.analysis.compared import Comparison, Row
+    from mcr_bench.bench.analysis.compared import Comparison
 
 SHORT = 8  # characters of a fingerprint that tell data apart
 DIAL = "dataset."
@@ -24,13 +24,13 @@ def told_apart(found: Sequence["Comparison"]) -> list["Comparison"]:
 
 def fingerprint(one: "Comparison") -> str:
     """Of the data that the comparison is on; runs from before there were fingerprints have an identity alone."""
-    tags = one.rows[-1]["tags"]
-    return str(tags.get("fingerprint") or tags.get("data_identity", ""))
+    row = one.rows[-1]
+    return row.fingerprint or row.data_identity
 
 
 def _identity(one: "Comparison") -> str:
     """Data, dials and protocol together."""
-    return str(one.rows[-1]["tags"].get("data_identity", ""))
+    return one.rows[-1].data_identity
 
 
 def _marked(
@@ -47,7 +47,7 @@ def _marked(
 
 def _texts(group: dict[str, list["Comparison"]]) -> Iterable[tuple["Comparison", tuple[str, bool]]]:
     """(comparison, (data and day, whether there are newer ones))."""
-    last = {data: max(row["started"] for one in members for row in one.rows) for data, members in group.items()}
+    last = {data: max(row.started for one in members for row in one.rows) for data, members in group.items()}
     newest = max(last, key=lambda data: last[data])
     for data, members in group.items():
         day = f"{datetime.fromtimestamp(last[data], UTC):%Y-%m-%d}"
@@ -56,6 +56,6 @@ def _texts(group: dict[str, list["Comparison"]]) -> Iterable[tuple["Comparison",
 
 
 def dials_of(one: "Comparison") -> frozenset[tuple[str, str]]:
-    """How the data were asked for; a run's row holds it among its params."""
-    row: Row = one.rows[-1]
-    return frozenset((key, value) for key, value in row.get("params", {}).items() if key.startswith(DIAL))
+    """How the data were asked for; a run's row holds it among its settings."""
+    settings = one.rows[-1].settings
+    return frozenset((key, str(value)) for key, value in settings.items() if key.startswith(DIAL))

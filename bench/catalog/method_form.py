@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Collection
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, get_args, get_type_hints
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.settings.declaration import declared
@@ -98,7 +98,7 @@ def _is_function(value: object) -> bool:
     return inspect.isfunction(value) or isinstance(value, classmethod)
 
 
-def _check_parameters(name: str, own: Callable[..., Any], hook: Callable[..., Any], where: str) -> None:
+def _check_parameters(name: str, own: Callable[..., object], hook: Callable[..., object], where: str) -> None:
     """Hooks are called by position."""
     wanted = list(inspect.signature(hook).parameters)
     try:

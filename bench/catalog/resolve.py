@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.errors import unknown
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 class Layers:
     """Dotted settings sorted by what they configure, still unchecked."""
 
-    training: dict[str, Any] = field(default_factory=dict)
-    model: dict[str, Any] = field(default_factory=dict)
-    encoder: dict[str, Any] = field(default_factory=dict)
-    method: dict[str, Any] = field(default_factory=dict)
-    dataset: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, object] = field(default_factory=dict)
+    model: dict[str, object] = field(default_factory=dict)
+    encoder: dict[str, object] = field(default_factory=dict)
+    method: dict[str, object] = field(default_factory=dict)
+    dataset: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Resolved:
     method: dict[str, Value]
 
 
-def resolve_dataset(values: Mapping[str, Any], cls: "type[Dataset]") -> dict[str, Value]:
+def resolve_dataset(values: Mapping[str, object], cls: "type[Dataset]") -> dict[str, Value]:
     """The dataset's dials; UserError for an unknown key or a value that is not allowed."""
     mine = {k.removeprefix("dataset."): v for k, v in values.items() if k.startswith("dataset.")}
     return resolve(cls, mine, "dataset.")
 
 
 def resolve_run(
-    values: Mapping[str, Any], cls: "type[Method]", dataset: "type[Dataset]", modalities: tuple[str, ...]
+    values: Mapping[str, object], cls: "type[Method]", dataset: "type[Dataset]", modalities: tuple[str, ...]
 ) -> Resolved:
     """All settings of one run of method `cls`; a method's own table (`NAME.key`) wins over the common ones.
 
@@ -61,7 +61,7 @@ def resolve_run(
     )
 
 
-def layered(preset: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+def layered(preset: Mapping[str, object], chosen: Mapping[str, object]) -> dict[str, object]:
     """The user's settings over a preset's; the preset's narrower ones give way too, or a choice would do nothing.
 
     `optimizer.lr` takes the place of a preset's `METHOD.optimizer.lr`, `encoder.width` of its `encoder.MODALITY.width`.
@@ -85,7 +85,7 @@ def concerns(key: str, names: set[str], modalities: tuple[str, ...]) -> bool:
 
 
 def _sort(
-    values: Mapping[str, Any], cls: "type[Method]", dataset: "type[Dataset]", modalities: tuple[str, ...]
+    values: Mapping[str, object], cls: "type[Method]", dataset: "type[Dataset]", modalities: tuple[str, ...]
 ) -> Layers:
     layers, own, others = Layers(), {}, registry.setting_owners() - {cls.name}
     for key, value in values.items():
@@ -116,7 +116,7 @@ def _place(layers: Layers, key: str, value: object) -> bool:
     return True
 
 
-def _encoder_layer(values: Mapping[str, Any], modality: str) -> dict[str, Any]:
+def _encoder_layer(values: Mapping[str, object], modality: str) -> dict[str, object]:
     common = {k: v for k, v in values.items() if "." not in k}
     return common | {k.removeprefix(f"{modality}."): v for k, v in values.items() if k.startswith(f"{modality}.")}
 

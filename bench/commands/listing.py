@@ -1,12 +1,10 @@
 """What `list` can list."""
 
-from typing import Any
-
 from mcr_bench.bench.planning.experiment import read_experiment, shipped
 from mcr_bench.bench.report import cards
 
 
-def rows_of(what: str) -> list[dict[str, Any]]:
+def rows_of(what: str) -> list[dict[str, object]]:
     """One row per registered, shipped or drawn thing of a kind."""
     if what == "figures":
         from mcr_bench.bench.figures.catalog import CARDS  # matplotlib takes a second
@@ -21,6 +19,6 @@ def rows_of(what: str) -> list[dict[str, Any]]:
     return found[what]()
 
 
-def _experiments() -> list[dict[str, Any]]:
+def _experiments() -> list[dict[str, object]]:
     found = {name: read_experiment(name.removesuffix(".toml")) for name in shipped()}
     return [{"name": name, "title": one.title, "note": " ".join(one.note.split())} for name, one in found.items()]

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Never
 
 from rich.text import Text
 
 from mcr_bench.bench.analysis.claimed import ALPHA, Claims
 from mcr_bench.bench.analysis.claims import baseline_of, claims, leading
-from mcr_bench.bench.analysis.compared import Comparison, Row
+from mcr_bench.bench.analysis.compared import Comparison, Skipped
 from mcr_bench.bench.analysis.comparisons import comparisons
 from mcr_bench.bench.analysis.floors import with_floors
 from mcr_bench.bench.analysis.ranking import rank_data, rank_datasets, rank_table
@@ -22,6 +22,7 @@ from mcr_bench.bench.commands.output import print_json, say
 from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.problem.metrics import REGRESSION
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.report.claim_tables import baseline_command, claim_data, claim_tables, power_lines, summary
 from mcr_bench.bench.report.published_table import published_tables
@@ -41,16 +42,27 @@ Made = tuple[str, Callable[[], Table]]  # what a table is of, and what makes it
 
 def read_comparisons(record: Record, dataset: str | None, cost_baseline: str) -> list[Comparison]:
     """The comparisons of the record that have a finished run, each with its floor."""
-    return with_floors(finished_comparisons(chosen(record.rows(), dataset), cost_baseline), record.floors)
+    rows = chosen(record.rows(), dataset)
+    return with_floors(finished_comparisons(rows, cost_baseline, left_out(record)), record.floors)
 
 
-def finished_comparisons(rows: Iterable[Row], cost_baseline: str) -> list[Comparison]:
-    """The comparisons of these rows that have a finished run; what has none is said, with the reason."""
-    by_dataset: dict[str, list[Row]] = {}
+def left_out(record: Record) -> list[Skipped]:
+    """(dataset, method, reason) of the runs that could not be read, for the notes under tables."""
+    return [(one.dataset, one.method or "a run", one.text) for one in record.unreadable]
+
+
+def finished_comparisons(
+    rows: Iterable[RunRow], cost_baseline: str, skipped: Sequence[Skipped] = ()
+) -> list[Comparison]:
+    """The comparisons of these rows that have a finished run; what has none is said, with the reason.
+
+    skipped: (dataset, method, reason) of what is left out, which is noted under the tables of its dataset.
+    """
+    by_dataset: dict[str, list[RunRow]] = {}
     for row in rows:
-        by_dataset.setdefault(row["dataset"], []).append(row)
+        by_dataset.setdefault(row.dataset, []).append(row)
     found = [
-        attempt(partial(comparisons, of_one, cost_baseline), partial(_nothing, name))
+        attempt(partial(comparisons, of_one, cost_baseline, skipped), partial(_nothing, name))
         for name, of_one in sorted(by_dataset.items())
     ]
     every = [one for made in found for one in made]
@@ -62,7 +74,7 @@ def finished_comparisons(rows: Iterable[Row], cost_baseline: str) -> list[Compar
 
 def _unfinished(one: Comparison) -> str:
     """Why a comparison has no line."""
-    reasons = dict.fromkeys(str(row["tags"].get("failure") or "see its log") for row in one.failed)
+    reasons = dict.fromkeys(row.failure or "see its log" for row in one.failed)
     failed = f"; {len(one.failed)} failed: {'; '.join(reasons)}" if one.failed else ""
     stopped = f"; {len(one.unfinished)} not finished" if one.unfinished else ""
     return f"no finished run with a value{failed}{stopped}"
@@ -138,14 +150,14 @@ def lead_of(found: Iterable[Comparison], answers: Iterable[Claims | str]) -> Lea
 
 def tables_of(
     found: Sequence[Comparison],
-    rows: Iterable[Row],
+    rows: Iterable[RunRow],
     record: Record,
     baseline: str,
     cost_baseline: str,
     margin: float,
     kinds: Iterable[str] = TABLES,
     published: str = "all",
-) -> dict[str, list[Table]]:
+) -> dict[str, Sequence[Table]]:
     """The tables of each kind; one that fails is said and left out.
 
     rows: of the whole record, for the published numbers. published: `all` of them, or `mine`: on the data of `found`.
@@ -165,7 +177,7 @@ def tables_of(
     return {kind: attempt(partial(_listed, makers[kind]), partial(_nothing, f"tables {kind}")) for kind in kinds}
 
 
-def published_of(rows: Iterable[Row], found: Iterable[Comparison], which: str, margin: float) -> list[Table]:
+def published_of(rows: Iterable[RunRow], found: Iterable[Comparison], which: str, margin: float) -> list[Table]:
     """Published tables beside our runs. which: `all`, or `mine`: those with a column on the data of `found`."""
     return published_tables(rows, margin, None if which == "all" else {one.dataset for one in found})
 
@@ -185,7 +197,7 @@ def _left_out(reason: str) -> str:
     return f"statistics are left out: {reason}"
 
 
-def _nothing(what: str, reason: str) -> list[Any]:
+def _nothing(what: str, reason: str) -> Sequence[Never]:
     _say_left_out(what, reason)
     return []
 
@@ -212,7 +224,7 @@ def _answers(
 
 
 def _no_baseline(found: Sequence[Comparison], baseline: str) -> UserError:
-    names = {label for one in found for label in one.lines} | {row["method"] for one in found for row in one.rows}
+    names = {label for one in found for label in one.lines} | {row.method for one in found for row in one.rows}
     if baseline not in registry.method_names():
         return UserError(f"--baseline: {unknown('method on record', baseline, names)}")
     run = next(
@@ -240,5 +252,5 @@ def _claims(one: Comparison, record: Record, baseline: str, metric: str | None, 
 
 
 def _metrics(found: Comparison) -> set[str]:
-    logged = {name for row in found.rows for name in row["metrics"] if name.startswith("test/")}
+    logged = {name for row in found.rows for name in row.metrics if name.startswith("test/")}
     return {name.removeprefix("test/") for name in logged if name.count("/") == 1}

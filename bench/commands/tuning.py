@@ -18,7 +18,8 @@ def run_search(request: TuneRequest, jobs: int | None, device: str, plan_only: b
         print_json(rows) if as_json else say(grid_text(rows))
         return True
     with observer(SafeConsole(stderr=True)) as watching:
-        result = tune(request, execute=partial(execute, jobs=jobs, device=device, observer=watching))
+        train = partial(execute, jobs=jobs, device=device, observer=watching)
+        result = tune(request, execute=train, note=partial(say, err=True))
     for failure in result.failed:
         say(f"failed: {failure.spec.label}: {failure.reason}; log: {failure.log}", err=True)
     if as_json:

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar, cast
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mcr_bench.bench.analysis.compared import Comparison, role_of
+from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.names import cut_all
 from mcr_bench.bench.analysis.ranking import rank_datasets
 from mcr_bench.bench.analysis.sweeps import sweeps
@@ -120,11 +120,11 @@ def all_figures(comparisons: Sequence[Comparison], sources: Sources, only: Colle
 def look_of(comparisons: Iterable[Comparison], sources: Sources) -> Marks:
     """One mark per label for all figures of a pass."""
     known = list(comparisons)
-    roles = {label: role_of(runs) for found in known for label, runs in found.lines.items()}
+    roles = {label: runs[0].role for found in known for label, runs in found.lines.items()}
     tuned = list(sources.budgets["method"].astype(str)) if isinstance(sources.budgets, pd.DataFrame) else []
     ranked = dict.fromkeys(sources.ranks.mean_ranks if sources.ranks else (), "method")
-    named = {runs[0]["method"]: role_of(runs) for found in known for runs in without_roles(found, "unimodal").values()}
-    methods_of = {label: runs[0]["method"] for found in known for label, runs in found.lines.items()}
+    named = {runs[0].method: runs[0].role for found in known for runs in without_roles(found, "unimodal").values()}
+    methods_of = {label: runs[0].method for found in known for label, runs in found.lines.items()}
     return marks(dict.fromkeys(tuned, "method") | ranked | named | roles, sources.order, methods_of)
 
 

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from mcr_bench.bench.analysis.claim_notes import folds_note
-from mcr_bench.bench.analysis.compared import Comparison, Row
+from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.figures.style import (
     INK,
     ROW,
@@ -30,6 +30,7 @@ from mcr_bench.bench.figures.values import (
     runs_note,
     without_roles,
 )
+from mcr_bench.bench.record.row import RunRow
 
 BAR = 0.62
 
@@ -73,10 +74,10 @@ def contribution(found: Comparison) -> Figure:
 Segment = tuple[Estimate, float, float]  # of a modality: its value, where it starts, and how far it goes
 
 
-def _estimates(runs: list[Row], modalities: tuple[str, ...], unit: Unit) -> dict[str, Estimate]:
+def _estimates(runs: list[RunRow], modalities: tuple[str, ...], unit: Unit) -> dict[str, Estimate]:
     """modality -> its contribution; empty where a modality has none."""
     factor = unit.factor if unit.higher_is_better else -unit.factor
-    values = {m: [row["metrics"].get(f"test/contribution/{m}") for row in runs] for m in modalities}
+    values = {m: [row.metrics.get(f"test/contribution/{m}") for row in runs] for m in modalities}
     kept = {m: [v * factor for v in row if is_number(v)] for m, row in values.items()}
     return {m: estimate(v, runs) for m, v in kept.items()} if all(kept.values()) else {}
 

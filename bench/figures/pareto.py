@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mcr_bench.bench.analysis.claim_notes import folds_note
-from mcr_bench.bench.analysis.compared import Comparison, Row
-from mcr_bench.bench.analysis.comparisons import modalities_of
+from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.table import baseline_of_costs
 from mcr_bench.bench.figures.ratios import ratio_axis, side_by_side
 from mcr_bench.bench.figures.style import (
@@ -31,16 +30,15 @@ from mcr_bench.bench.figures.values import (
     best,
     draw_interval,
     estimate,
-    is_number,
     limits,
     measured,
     reading,
     runs_note,
 )
+from mcr_bench.bench.record.row import RunRow
 
 PASSES = "encoder passes per step"
 MARGINS = 0.9  # inches of the page beside the panels: labels of the common axis, and what lies between them
-COUNTED = ("cost/encoder_forwards", "cost/encoder_backwards")
 
 
 @styled
@@ -104,9 +102,9 @@ def front(points: Mapping[str, tuple[float, float]], higher_is_better: bool) -> 
     return kept
 
 
-def _earlier(lines: Mapping[str, list[Row]]) -> str:
+def _earlier(lines: Mapping[str, list[RunRow]]) -> str:
     """Runs that others start from are trained once and shared: their cost is in no line."""
-    starting = [label for label, runs in lines.items() if any(row["tags"].get("dependencies") for row in runs)]
+    starting = [label for label, runs in lines.items() if any(row.dependencies for row in runs)]
     return f"without the runs that they start from: {', '.join(starting)}" * bool(starting)
 
 
@@ -144,7 +142,7 @@ def _front(
     axes.step(across, [*up, up[-1]], where="post", color=GREY, lw=0.9, zorder=1)
 
 
-def _relative(found: Comparison, baseline: str, read: Callable[[Row], float | None]) -> dict[str, float]:
+def _relative(found: Comparison, baseline: str, read: Callable[[RunRow], float | None]) -> dict[str, float]:
     """label -> median cost over its baseline's; lines without a cost, or whose baseline has none, are left out."""
     ratios = {}
     for label, runs in found.lines.items():
@@ -154,19 +152,18 @@ def _relative(found: Comparison, baseline: str, read: Callable[[Row], float | No
     return ratios
 
 
-def _median(runs: Sequence[Row], read: Callable[[Row], float | None]) -> float | None:
+def _median(runs: Sequence[RunRow], read: Callable[[RunRow], float | None]) -> float | None:
     costs = [x for row in runs if (x := read(row)) is not None]
     return median(costs) if costs else None
 
 
-def _step_time(row: Row) -> float | None:
-    seconds = row.get("seconds_per_step")
-    return None if row["metrics"].get("epochs") == 0 or not is_number(seconds) else seconds
+def _step_time(row: RunRow) -> float | None:
+    return None if row.epochs == 0 else row.costs.seconds_per_step
 
 
-def _passes(row: Row) -> float | None:
+def _passes(row: RunRow) -> float | None:
     """Of all encoders: the record counts passes per encoder of the run's own model."""
-    metrics = row["metrics"]
-    if metrics.get("epochs") == 0 or not all(is_number(metrics.get(name)) for name in COUNTED):
+    forwards, backwards = row.costs.encoder_forwards, row.costs.encoder_backwards
+    if row.epochs == 0 or forwards is None or backwards is None:
         return None
-    return float(sum(metrics[name] for name in COUNTED)) * len(modalities_of(row))
+    return (forwards + backwards) * len(row.modalities)

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from mcr_bench.bench.analysis.compared import Comparison, Row
+from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.figures.style import (
     GREY,
     PAGE,
@@ -23,6 +23,7 @@ from mcr_bench.bench.figures.style import (
     styled,
 )
 from mcr_bench.bench.figures.values import Unit, first_metric, without_roles
+from mcr_bench.bench.record.row import RunRow
 
 Curve = Sequence[tuple[int, float]]
 Curves = Mapping[str, Curve]  # metric -> its (epoch, value), one per epoch
@@ -62,14 +63,14 @@ def race(found: Comparison, look: Marks, history: History) -> Figure:
     return figure
 
 
-def _trained(found: Comparison) -> dict[str, list[Row]]:
+def _trained(found: Comparison) -> dict[str, list[RunRow]]:
     """Lines that race: several modalities trained together."""
     return without_roles(found, "unimodal", "ensemble")
 
 
-def _panels(runs: list[Row], modalities: Sequence[str], unit: Unit, history: History) -> dict[str, dict[str, Band]]:
+def _panels(runs: list[RunRow], modalities: Sequence[str], unit: Unit, history: History) -> dict[str, dict[str, Band]]:
     """panel -> modality -> band; a panel without curves is empty."""
-    curves = [history(row["run_id"]) for row in runs]
+    curves = [history(row.run_id) for row in runs]
     norms = [{m: dict(c.get(f"train/gradient_norm/{m}", ())) for m in modalities} for c in curves]
     return {
         f"validation {unit.name}": {

@@ -7,8 +7,7 @@ from statistics import fmean
 from matplotlib.figure import Figure
 
 from mcr_bench.bench.analysis.claim_notes import folds_note
-from mcr_bench.bench.analysis.compared import Comparison, role_of
-from mcr_bench.bench.analysis.comparisons import modalities_of
+from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.sweeps import Sweep
 from mcr_bench.bench.figures.style import (
     COLUMN,
@@ -106,8 +105,8 @@ def _bayes(sweep: Sweep, unit: Unit) -> dict[float, float]:
 
 def _bayes_of(found: Comparison) -> list[float]:
     """Of the runs that see every modality."""
-    runs = [row for row in found.rows if modalities_of(row) == found.modalities and role_of([row]) != "unimodal"]
-    return [row["metrics"][BAYES] for row in runs if is_number(row["metrics"].get(BAYES))]
+    runs = [row for row in found.rows if row.modalities == found.modalities and row.role != "unimodal"]
+    return [row.metrics[BAYES] for row in runs if is_number(row.metrics.get(BAYES))]
 
 
 def _spacing(places: Sequence[float]) -> float:

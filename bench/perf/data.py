@@ -12,18 +12,18 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from scipy import fft
 from scipy.io import wavfile
 from scipy.signal import resample_poly
 from torch import Tensor
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.perf.methods import reference_method, training_run
+from mcr_bench.bench.settings.declaration import Value
 from mcr_bench.bench.training.loop import Training, train_epoch
 from mcr_bench.datasets.base import Batch, Preparation, Rows, Split
 from mcr_bench.datasets.cache.opened import Cache, cache_folder, open_cache
@@ -32,7 +32,6 @@ from mcr_bench.datasets.cache.recipe import Clip, Field, Recipe, Scan
 from mcr_bench.datasets.clips.rows import CachedRows, Plain
 from mcr_bench.datasets.clips.views import IMAGENET_MEAN, IMAGENET_STD, Frames
 
-Array = NDArray[Any]
 CLIPS, BATCH, ROUNDS = 64, 16, 5
 FRAMES, WIDTH, HEIGHT, STORED, SIZE = 3, 480, 360, 256, 224  # CREMA-D's frames; side of the cached and the used ones
 RECORDED, RATE, SECONDS, N_FFT, HOP, SPECTRUM = 16000, 22050, 3, 512, 353, (257, 188)
@@ -81,10 +80,10 @@ def make_cache(source: Path, folder: Path, side: int) -> Cache:
     return open_cache(cache_folder(folder, recipe))
 
 
-def decode(clip: Clip, settings: Mapping[str, Any]) -> dict[str, Array]:
+def decode(clip: Clip, settings: Mapping[str, Value]) -> dict[str, Array]:
     """The rows of one clip."""
     images = [Image.open(clip.files[str(frame)]) for frame in range(FRAMES)]
-    squares = [np.asarray(image.resize((settings["side"],) * 2, Image.Resampling.BILINEAR)) for image in images]
+    squares = [np.asarray(image.resize((int(settings["side"]),) * 2, Image.Resampling.BILINEAR)) for image in images]
     aspect = np.array(images[0].width / images[0].height, np.float32)
     audio = spectrogram(clip.files["audio"])[None].astype(np.float16)
     return {"video": np.stack(squares).transpose(0, 3, 1, 2), "audio": audio, "aspect": aspect}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.presets import preset_of
@@ -89,7 +89,7 @@ def _count(request: "Request", classes: "list[type[Method]]", points: Sequence[M
 
 
 def _identities(
-    cls: "type[Method]", modalities: tuple[str, ...], point: Mapping[str, Any], every: tuple[str, ...]
+    cls: "type[Method]", modalities: tuple[str, ...], point: Mapping[str, str], every: tuple[str, ...]
 ) -> set[Identity]:
     """What tells this run and those it depends on from others of the same seed and fold."""
     # which adapter it is only decides the names that an error suggests

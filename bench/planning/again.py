@@ -3,17 +3,16 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mcr_bench import __version__
 from mcr_bench.bench.record.entities import name_of
+from mcr_bench.bench.record.row import OURS, RunRow
 from mcr_bench.bench.runs.spec import RunSpec
 
-Row = dict[str, Any]
 Place = tuple[str, str, tuple[str, ...], int, int]
 
 
-def trained_again(wanted: Sequence[RunSpec], rows: Iterable[Row]) -> list[str]:
+def trained_again(wanted: Sequence[RunSpec], rows: Iterable[RunRow]) -> list[str]:
     """One sentence with the number of such runs among those to train; none where there are none.
 
     A run on record is the same but for the version where method, data, protocol, modalities, seed, fold and every
@@ -33,13 +32,13 @@ def trained_again(wanted: Sequence[RunSpec], rows: Iterable[Row]) -> list[str]:
 class _Finished:
     """The finished rows by what they are of."""
 
-    rows: dict[Place, list[Row]]
+    rows: dict[Place, list[RunRow]]
 
     @classmethod
-    def of(cls, rows: Iterable[Row]) -> "_Finished":
-        found = defaultdict[Place, list[Row]](list)
+    def of(cls, rows: Iterable[RunRow]) -> "_Finished":
+        found = defaultdict[Place, list[RunRow]](list)
         for row in rows:
-            if row["status"] == "finished":
+            if row.finished:
                 found[_place_of(row)].append(row)
         return cls(found)
 
@@ -47,10 +46,9 @@ class _Finished:
         """Whether the run is on record with another version of its method, of the program or of what it starts from."""
         return any(self._is_older(row, run) for row in self.rows.get(_place(run), []))
 
-    def _is_older(self, row: Row, run: RunSpec) -> bool:
-        known = str(row["tags"].get("dependencies", "")).split(",")
-        others = [needed for needed in run.dependencies if needed.key not in known]
-        version = (row["tags"].get("method_digest"), row["tags"].get("version"))
+    def _is_older(self, row: RunRow, run: RunSpec) -> bool:
+        others = [needed for needed in run.dependencies if needed.key not in row.dependencies]
+        version = (row.method_digest, row.versions.get(OURS))
         if version == (run.method_digest, __version__) and not others:
             return False
         return _agrees(row, run) and all(map(self.holds_older, others))
@@ -60,11 +58,10 @@ def _place(run: RunSpec) -> Place:
     return run.method, run.data_identity, run.modalities, run.seed, run.fold
 
 
-def _place_of(row: Row) -> Place:
-    modalities = tuple(m for m in row["tags"].get("modalities", "").split(",") if m)
-    return row["method"], row["tags"].get("data_identity", ""), modalities, row["seed"], row["fold"]
+def _place_of(row: RunRow) -> Place:
+    return row.method, row.data_identity, row.modalities, row.seed, row.fold
 
 
-def _agrees(row: Row, run: RunSpec) -> bool:
+def _agrees(row: RunRow, run: RunSpec) -> bool:
     asked = {name_of(key): value for key, value in run.params().items()}
-    return all(asked[key] == row["params"][key] for key in asked.keys() & row["params"].keys())
+    return all(asked[key] == str(row.settings[key]) for key in asked.keys() & row.settings.keys())

@@ -4,11 +4,10 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.runs.spec import RunSpec
 
-Row = dict[str, Any]
 Times = dict[Hashable, list[float]]
 
 
@@ -49,10 +48,10 @@ class Estimate:
         return f"{timed} runs to train: about {hours} ({'; '.join(basis)}).{rest}"
 
 
-def estimate(runs: Sequence[RunSpec], rows: Iterable[Row], jobs: int = 1) -> Estimate:
+def estimate(runs: Sequence[RunSpec], rows: Iterable[RunRow], jobs: int = 1) -> Estimate:
     """The time of `runs`, which are to be trained, from finished `rows` (as from `Record.rows`).
 
-    A run takes the mean seconds of the rows with its settings on its data (tag `config`), else those of the same
+    A run takes the mean seconds of the rows with its settings on its data (field `config`), else those of the same
     method, else of any method, on its dataset, scaled by the limit of epochs and the number of modalities.
     """
     exact, near, far = _times(rows)
@@ -75,17 +74,19 @@ def in_words(hours: float) -> str:
     return f"{minutes:.0f} minutes" if minutes >= 1.5 else f"{max(1, round(minutes * 60))} seconds"
 
 
-def _times(rows: Iterable[Row]) -> tuple[Times, Times, Times]:
+def _times(rows: Iterable[RunRow]) -> tuple[Times, Times, Times]:
     """Seconds by configuration; seconds per epoch and modality by (dataset, method, role), and by dataset."""
     exact, near, far = (defaultdict[Hashable, list[float]](list) for _ in range(3))
     for row in rows:
-        if row["status"] != "finished" or row["seconds"] is None:
+        seconds = row.costs.seconds
+        if not row.finished or seconds is None:
             continue
-        exact[row["tags"].get("config")].append(row["seconds"])
-        units = _units(int(row["params"].get("epochs", 0)), len(row["tags"].get("modalities", "").split(",")))
-        near[row["dataset"], row["method"], row["tags"].get("role")].append(row["seconds"] / units)
-        if row["metrics"].get("epochs"):  # what trains nothing itself says nothing of others
-            far[row["dataset"]].append(row["seconds"] / units)
+        limit = row.settings.get("epochs", 0)
+        units = _units(limit if isinstance(limit, int) else 0, len(row.modalities))
+        exact[row.config].append(seconds)
+        near[row.dataset, row.method, row.role].append(seconds / units)
+        if row.epochs:  # what trains nothing itself says nothing of others
+            far[row.dataset].append(seconds / units)
     return exact, near, far
 
 

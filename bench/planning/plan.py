@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.making import make_dataset
@@ -17,6 +17,7 @@ from mcr_bench.bench.planning.request import Request, Scene
 from mcr_bench.bench.planning.seed_advice import seed_advice
 from mcr_bench.bench.planning.specs import reason_against, specs_of
 from mcr_bench.bench.runs.spec import RunSpec
+from mcr_bench.bench.settings.declaration import Value
 
 if TYPE_CHECKING:
     from mcr_bench.methods.base import Method
@@ -151,7 +152,7 @@ def _add_method(
     source: str,
     cls: "type[Method]",
     scene: Scene,
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     point: Mapping[str, str],
     request: Request,
 ) -> None:
@@ -163,7 +164,7 @@ def _add_method(
         plan.skipped.append(skip)
 
 
-def _data_missing(name: str, request: Request, dials: Mapping[str, Any]) -> str | None:
+def _data_missing(name: str, request: Request, dials: Mapping[str, Value]) -> str | None:
     try:
         make_dataset(name, request.data_root, dials).facts()
     except UserError as error:
@@ -217,7 +218,7 @@ def _points(request: Request) -> list[dict[str, str]]:
     return [fixed | dict(point) for point, fixed in product(request.points or [{}], grid)]
 
 
-def _scene(name: str, request: Request, preset: Preset, dials: dict[str, Any]) -> Scene:
+def _scene(name: str, request: Request, preset: Preset, dials: dict[str, Value]) -> Scene:
     data = make_dataset(name, request.data_root, dials)
     facts = data.facts()
     protocols = data.protocols()

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mcr_bench.bench.catalog.presets import Preset
+from mcr_bench.bench.settings.declaration import Value
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset, Facts, Protocol
@@ -43,7 +44,7 @@ class Scene:
 
     name: str
     data: "Dataset"
-    dials: dict[str, Any]
+    dials: dict[str, Value]
     facts: "Facts"
     protocol: "Protocol"
     modalities: tuple[str, ...]

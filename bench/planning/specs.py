@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mcr_bench.methods.base import Method
 
 
-def reason_against(cls: "type[Method]", scene: "Scene", values: Mapping[str, Any]) -> str | None:
+def reason_against(cls: "type[Method]", scene: "Scene", values: Mapping[str, object]) -> str | None:
     """Why the method cannot run here, or None."""
     needs = cls.needs
     if reason := needs.unmet(len(scene.modalities), scene.facts.task.regression):
@@ -70,7 +70,7 @@ def specs_of(
     source: str,
     cls: "type[Method]",
     scene: "Scene",
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     point: Mapping[str, str],
     pairs: Sequence[tuple[int, int]],
 ) -> Iterator[RunSpec]:
@@ -96,7 +96,7 @@ def _pattern(
     source: str,
     cls: "type[Method]",
     scene: "Scene",
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     point: Mapping[str, str],
     modalities: tuple[str, ...],
 ) -> Pattern:

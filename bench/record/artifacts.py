@@ -3,9 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mcr_bench.bench.record.places import local_path
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
 
 
 class Artifact(NamedTuple):
@@ -22,7 +25,7 @@ class Artifacts:
     readable: the address as stored -> the one to read from.
     """
 
-    client: Callable[[], Any]
+    client: "Callable[[], MlflowClient]"
     known: Mapping[str, tuple[str, bool]]
     readable: Callable[[str], str]
 

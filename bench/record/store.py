@@ -7,10 +7,15 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 from mcr_bench.bench.record.runs import PREFIX, StoredRun
 
+if TYPE_CHECKING:
+    from mlflow.store.entities import PagedList
+    from mlflow.tracking import MlflowClient
+
+T = TypeVar("T")
 PAGE = 1000
 # MLflow tries a server that does not answer for minutes; to learn that there is none, seconds are enough.
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
@@ -36,7 +41,7 @@ def database_file(uri: str) -> Path | None:
     return Path(make_url(uri).database or "")
 
 
-def open_client(uri: str) -> Any:
+def open_client(uri: str) -> "MlflowClient":
     """An MlflowClient that has reached its store; MLflow's exceptions where it cannot."""
     _quieten()
     from mlflow.tracking import MlflowClient
@@ -60,7 +65,7 @@ def prepare_file(file: Path, artifacts: Path) -> None:
 class SearchReader:
     """Runs of any store, by MLflow's own search."""
 
-    client: Callable[[], Any]
+    client: "Callable[[], MlflowClient]"
 
     def read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
         text = f"tags.key = '{next(iter(keys))}'" if keys is not None and len(keys) == 1 else ""
@@ -75,18 +80,24 @@ class SearchReader:
         return {key: list({m.step: m.value for m in curve}.items()) for key, curve in ordered.items()}
 
     def _experiments(self, dataset: str | None) -> list[str]:
-        found = _pages(self.client().search_experiments, filter_string=f"name LIKE '{PREFIX}%'")
+        client, mine = self.client(), f"name LIKE '{PREFIX}%'"
+        found = _pages(lambda token: client.search_experiments(max_results=PAGE, filter_string=mine, page_token=token))
         return [e.experiment_id for e in found if dataset is None or e.name == PREFIX + dataset]
 
     def _search(self, experiments: list[str], text: str) -> list[StoredRun]:
-        runs = _pages(self.client().search_runs, experiments, text) if experiments else []
+        client = self.client()
+        if not experiments:
+            return []
+        runs = _pages(lambda token: client.search_runs(experiments, text, max_results=PAGE, page_token=token))
         return [StoredRun.of(run) for run in runs]
 
 
-def _pages(search: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Any]:
-    found, token = [], None
+def _pages(search: "Callable[[str | None], PagedList[T]]") -> list[T]:
+    """Everything that a search gives. search: page token -> one page of it."""
+    found: list[T] = []
+    token: str | None = None
     while True:
-        page = search(*args, **kwargs, max_results=PAGE, page_token=token)
+        page = search(token)
         found += page
         token = page.token
         if not token:
@@ -103,8 +114,7 @@ def _create(path: Path, artifacts: Path) -> None:
     new = path.with_name(f"{path.name}.new")
     for leftover in path.parent.glob(f"{new.name}*"):
         leftover.unlink()
-    open_store: Any = SqlAlchemyStore  # MLflow leaves it untyped
-    open_store(database_uri(new), artifacts.as_uri()).engine.dispose()
+    SqlAlchemyStore(database_uri(new), artifacts.as_uri()).engine.dispose()  # type: ignore[no-untyped-call]
     new.rename(path)
 
 

@@ -4,34 +4,40 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from filelock import FileLock
 
 from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.core.home import default_home
 from mcr_bench.bench.errors import UserError, one_line, told_by
-from mcr_bench.bench.record.artifacts import Artifacts
-from mcr_bench.bench.record.entities import metric, name_of, param, tag
+from mcr_bench.bench.record.artifacts import Artifact, Artifacts
+from mcr_bench.bench.record.entities import in_parts, metric, name_of, param, tag
+from mcr_bench.bench.record.made_rows import Reading, Unreadable
 from mcr_bench.bench.record.places import ARTIFACTS, Places, require_file
-from mcr_bench.bench.record.runs import PREFIX, PRESETS, Reader, Row, StoredRun, newest, preset_tags, row_of
+from mcr_bench.bench.record.row import RunRow
+from mcr_bench.bench.record.runs import PREFIX, Reader, StoredRun, preset_tags
 from mcr_bench.bench.record.sqlite import SqliteReader
 from mcr_bench.bench.record.store import SearchReader, database_file, database_uri, open_client, prepare_file
+from mcr_bench.bench.record.tags import PRESETS
 from mcr_bench.bench.runs.events import EpochDone
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.entities import Metric
+    from mlflow.tracking import MlflowClient
 
     from mcr_bench.bench.record.samples import Samples
     from mcr_bench.bench.runs.spec import RunSpec
 
 T = TypeVar("T")
+P = ParamSpec("P")
 PREDICTIONS = "predictions.parquet"
 FLUSH_SECONDS = 10.0
 BATCH = 1000  # most metrics that MLflow takes in one call; params and tags: 100
@@ -51,10 +57,13 @@ class Record:
     """One MLflow run per run, one experiment `mcr-bench/DATASET` per dataset.
 
     `uri` is a tracking URI; None = MLFLOW_TRACKING_URI, or the SQLite file `mlflow.db` in `home`. Artifacts of a local
-    record go to `home/artifacts`. UserError where the store cannot be opened.
+    record go to `home/artifacts`. `note` takes what a reader must know besides the rows, one line at a time.
+    UserError where the store cannot be opened.
     """
 
-    def __init__(self, uri: str | None = None, home: Path | None = None) -> None:
+    def __init__(
+        self, uri: str | None = None, home: Path | None = None, note: Callable[[str], object] = lambda _: None
+    ) -> None:
         self.home = (home or default_home()).resolve()
         try:
             self.home.mkdir(parents=True, exist_ok=True)
@@ -70,10 +79,11 @@ class Record:
         self._experiments: dict[str, str] = {}
         self._open: dict[str, _Open] = {}
         self._flushed = time.monotonic()
+        self._reading = Reading(note)
         self._prepare()
 
     @cached_property
-    def client(self) -> Any:
+    def client(self) -> "MlflowClient":
         """Reading a local record needs none, and importing MLflow takes seconds."""
         with self._lock:
             return self._opened(open_client, self.uri)
@@ -90,7 +100,7 @@ class Record:
         latest = max(runs, key=lambda run: run.started, default=None)
         run = self._create(spec) if latest is None or latest.finished else self._reopen(latest)
         missing = {k: v for k, v in spec.params().items() if name_of(k) not in run.params}
-        for part in _parts(missing.items(), 100):
+        for part in in_parts(missing.items(), 100):
             self._write(self.client.log_batch, run.run_id, params=[param(k, v) for k, v in part])
         self._open[spec.key] = _Open(run.run_id, int(run.metrics.get("epoch", 0)), frozenset(run.metrics))
         return run.run_id
@@ -124,7 +134,7 @@ class Record:
         self._flush(run)
         missing = {k: v for k, v in metrics.items() if not self._has_logged(run, k)}
         self._log_metrics(run.run_id, [metric(k, v, now, run.last) for k, v in missing.items()])
-        for part in _parts((tags or {}).items(), 100):
+        for part in in_parts((tags or {}).items(), 100):
             self._write(self.client.log_batch, run.run_id, tags=[tag(k, v) for k, v in part])
         for path in paths:
             self._keep(run.run_id, path)
@@ -164,29 +174,34 @@ class Record:
             for run_id, text in preset_tags(stored, specs).items():
                 self._write(self.client.set_tag, run_id, PRESETS, text)
 
-    def finished(self, keys: Iterable[str], dataset: str | None = None) -> dict[str, Row]:
+    def finished_keys(self, keys: Iterable[str], dataset: str | None = None) -> set[str]:
+        """Those of `keys` that have a finished run, whatever else can be read of it."""
+        return {run.tags["key"] for run in self._read(dataset, set(keys)) if run.finished}
+
+    def finished(self, keys: Iterable[str], dataset: str | None = None) -> dict[str, RunRow]:
         """The rows of the finished runs among `keys`."""
-        found = newest(self._read(dataset, set(keys)))
-        return {key: row_of(run) for key, run in found.items() if run.finished}
+        return {row.key: row for row in self._reading.rows(self._read(dataset, set(keys))) if row.finished}
 
-    def rows(self, dataset: str | None = None, method: str | None = None) -> list[Row]:
-        """One row per key, by dataset, method, seed and fold.
+    def rows(self, dataset: str | None = None, method: str | None = None) -> list[RunRow]:
+        """One row per key, by dataset, label, seed and fold. A key trained twice (`--force`) shows its newest run.
 
-        A row has: key, method, label, dataset, protocol, fold, seed, preset, status (finished, failed, killed,
-        running), metric, value, unimodal (modality -> value), seconds, seconds_per_step, run_id, started, metrics,
-        params, tags. A key trained twice (`--force`) shows its newest finished run.
+        A run that cannot be read is left out and noted, once for each record opened.
         """
-        found = [row_of(run) for run in newest(self._read(dataset)).values()]
-        rows = [row for row in found if method is None or row["method"] == method]
-        return sorted(rows, key=lambda row: (row["dataset"], row["label"], row["seed"], row["fold"], row["started"]))
+        rows = [row for row in self._reading.rows(self._read(dataset)) if method is None or row.method == method]
+        return sorted(rows, key=lambda row: (row.dataset, row.label, row.seed, row.fold, row.started))
+
+    @property
+    def unreadable(self) -> list[Unreadable]:
+        """The runs that `rows` and `finished` have left out so far."""
+        return list(self._reading.unreadable.values())
 
     def predictions(self, run_id: str) -> "pd.DataFrame":
         """The per-sample predictions of a run; UserError where it has none."""
         import pandas as pd
 
         try:
-            with TemporaryDirectory() as folder:
-                return pd.read_parquet(self._artifacts([run_id]).find(run_id, PREDICTIONS, Path(folder)).path)
+            with self._predictions_of([run_id]) as find:
+                return pd.read_parquet(find(run_id).path)
         except OSError as error:
             raise UserError(
                 f"run {run_id} has no readable {PREDICTIONS} ({error}). Is the run finished, and is the artifact "
@@ -195,37 +210,28 @@ class Record:
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
         """Metric -> its (epoch, value) over a run, by epoch; UserError where the record has no such run."""
-        search = SearchReader(lambda: self.client)
         if self._file is not None:
             with suppress(sqlite3.Error):
                 if found := SqliteReader(self._file).history(run_id):
                     return found
-        return self._opened(search.history, run_id)
+        client = self.client
+        return self._opened(SearchReader(lambda: client).history, run_id)
 
     def samples(self, run_ids: Iterable[str]) -> "dict[str, Samples]":
-        """Run -> per-sample values of its test part; runs without readable predictions are left out.
-
-        What was read of a finished run is kept in `home/cache`.
-        """
+        """Run -> per-sample values of its test part, kept in `home/cache`; runs without predictions are left out."""
         from mcr_bench.bench.record.samples import read_samples
 
         wanted = list(run_ids)
-        artifacts = self._artifacts(wanted)
-        with TemporaryDirectory() as folder:
-            return read_samples(
-                wanted,
-                lambda run_id: artifacts.find(run_id, PREDICTIONS, Path(folder)),
-                self._samples_cache,
-            )
+        with self._predictions_of(wanted) as find:
+            return read_samples(wanted, find, self._samples_cache)
 
     def floors(self, run_ids: Iterable[str]) -> dict[str, dict[str, float]]:
         """Run -> what a constant scores on its test part, from stored predictions; runs without any are left out."""
         from mcr_bench.bench.record.floors import read_floors
 
         wanted = list(run_ids)
-        artifacts = self._artifacts(wanted)
-        with TemporaryDirectory() as folder:
-            return read_floors(wanted, lambda run_id: artifacts.find(run_id, PREDICTIONS, Path(folder)))
+        with self._predictions_of(wanted) as find:
+            return read_floors(wanted, find)
 
     @property
     def _samples_cache(self) -> Path:
@@ -248,9 +254,9 @@ class Record:
         else:
             write_whole(place / path.name, path.read_bytes())
 
-    def _opened(self, call: Callable[..., T], *args: Any) -> T:
+    def _opened(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return call(*args)
+            return call(*args, **kwargs)
         except Exception as error:
             server = self.uri.startswith(("http://", "https://"))
             hint = "Is the server running? (MLFLOW_HTTP_REQUEST_TIMEOUT=60 gives a slow one time.) " if server else ""
@@ -260,22 +266,25 @@ class Record:
             ) from error
 
     def _read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
-        search: Reader = SearchReader(lambda: self.client)
-        if self._file is None:
-            return search.read(dataset, keys)
-        try:
-            return SqliteReader(self._file).read(dataset, keys)
-        except sqlite3.Error:  # tables of an MLflow that keeps them otherwise, or none yet: let MLflow see to it
-            return search.read(dataset, keys)
+        if self._file is not None:
+            with suppress(sqlite3.Error):  # tables that an MLflow to come keeps otherwise, or none yet: it sees to them
+                return SqliteReader(self._file).read(dataset, keys)
+        client = self.client
+        search: Reader = SearchReader(lambda: client)
+        return self._opened(search.read, dataset, keys)
 
-    def _artifacts(self, run_ids: Iterable[str]) -> Artifacts:
+    @contextmanager
+    def _predictions_of(self, run_ids: Iterable[str]) -> Iterator[Callable[[str], Artifact]]:
+        """Finds the predictions of these runs; what had to be downloaded is deleted at the end."""
         known: dict[str, tuple[str, bool]] = {}
         if self._file is not None:
             with suppress(sqlite3.Error):
                 known = SqliteReader(self._file).artifacts(run_ids)
-        return Artifacts(lambda: self.client, known, self._places.readable)
+        artifacts = Artifacts(lambda: self.client, known, self._places.readable)
+        with TemporaryDirectory() as folder:
+            yield lambda run_id: artifacts.find(run_id, PREDICTIONS, Path(folder))
 
-    def _write(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    def _write(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The call, as the only writer of a local file; tried again while other programs lock the database."""
         require_file(self._file)
         for pause in (0.1, 0.3, 1.0, 3.0, 10.0):
@@ -324,7 +333,7 @@ class Record:
 
     def _flush(self, run: _Open) -> None:
         """Write the buffered epochs, each whole in one call; marker `epoch` comes last where that is too much."""
-        metrics: list[Any] = []
+        metrics: list[Metric] = []
         for event in run.buffer:
             values = {**event.metrics, "epoch": float(event.epoch)}
             if len(metrics) + len(values) > BATCH:
@@ -334,11 +343,6 @@ class Record:
         self._log_metrics(run.run_id, metrics)
         run.buffer.clear()
 
-    def _log_metrics(self, run_id: str, metrics: Sequence[Any]) -> None:
-        for part in _parts(metrics, BATCH):
+    def _log_metrics(self, run_id: str, metrics: "Sequence[Metric]") -> None:
+        for part in in_parts(metrics, BATCH):
             self._write(self.client.log_batch, run_id, metrics=part)
-
-
-def _parts(items: Iterable[T], size: int) -> list[list[T]]:
-    found = list(items)
-    return [found[i : i + size] for i in range(0, len(found), size)]

@@ -3,8 +3,9 @@
 import dataclasses
 import inspect
 import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mcr_bench.bench.audit.info import info_of, preparation_of
 from mcr_bench.bench.catalog import registry
@@ -18,10 +19,12 @@ from mcr_bench.bench.printable import printable
 from mcr_bench.bench.settings.declaration import declared
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from mcr_bench.datasets.base import Dataset
     from mcr_bench.methods.base import Method
 
-Card = dict[str, Any]
+Card = dict[str, object]
 
 
 def list_methods() -> list[Card]:
@@ -78,7 +81,7 @@ def card_text(card: Card) -> str:
     return "\n".join(_lines(card, "")).strip()
 
 
-def grid_text(rows: list[Card]) -> str:
+def grid_text(rows: Sequence[Mapping[str, object]]) -> str:
     """Rows as aligned columns under their names; empty columns are left out."""
     names = [name for name in (rows[0] if rows else {}) if any(str(row[name]) for row in rows)]
     cells = [
@@ -151,13 +154,13 @@ def _overview(data: "Dataset") -> Card:
     return {"data": found.line, "notices": list(found.notices)}
 
 
-def _facts(declaration: Any) -> Card:
+def _facts(declaration: "DataclassInstance") -> Card:
     """A dataclass as a dict, without what is empty."""
     values = {field.name: getattr(declaration, field.name) for field in dataclasses.fields(declaration)}
     return {key: value for key, value in values.items() if value not in ("", (), None)}
 
 
-def _changed(needs: Any) -> Card:
+def _changed(needs: "DataclassInstance") -> Card:
     """Only what differs from the default: most methods need nothing."""
     return {f.name: getattr(needs, f.name) for f in dataclasses.fields(needs) if getattr(needs, f.name) != f.default}
 
@@ -175,7 +178,7 @@ def _description(cls: type) -> str:
     return "\n\n".join(text for text in (inspect.getdoc(inspect.getmodule(cls)), own) if text)
 
 
-def _lines(value: Any, indent: str) -> list[str]:
+def _lines(value: object, indent: str) -> list[str]:
     if isinstance(value, dict):
         return [line for key, inner in value.items() for line in _entry(str(key), inner, indent)]
     if isinstance(value, list):
@@ -188,7 +191,7 @@ def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, 120, break_on_hyphens=False) or [""]
 
 
-def _entry(key: str, value: Any, indent: str) -> list[str]:
+def _entry(key: str, value: object, indent: str) -> list[str]:
     if isinstance(value, dict | list) and not value:
         return [f"{indent}{key}: none"]
     if isinstance(value, dict | list) or "\n" in str(value) or len(str(value)) > 90:
@@ -196,7 +199,7 @@ def _entry(key: str, value: Any, indent: str) -> list[str]:
     return [f"{indent}{key}: {value}"]
 
 
-def _item(value: Any, indent: str) -> list[str]:
+def _item(value: object, indent: str) -> list[str]:
     if isinstance(value, dict) and "key" in value:
         head = f"{indent}{value['key']} = {value['default']}    ({value['allowed']}; origin: {value['origin']})"
         return [head, *_lines(value["doc"], indent + "    ")]

@@ -3,16 +3,16 @@
 import shlex
 from collections.abc import Iterable, Sequence
 from math import isfinite, isinf, isnan
-from typing import Any
 
 from mcr_bench.bench.analysis.budgets import unconverged_notes
 from mcr_bench.bench.analysis.claimed import Against, Claims
 from mcr_bench.bench.analysis.claims import cannot, leading
-from mcr_bench.bench.analysis.compared import Comparison, Row, settings_of
+from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.floors import floor_notes, floor_of, not_above
 from mcr_bench.bench.analysis.sample_tests import SampleTests
 from mcr_bench.bench.analysis.sizes import sizes_note
 from mcr_bench.bench.analysis.table import Cell, Table
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.settings.training import BUDGET
 from mcr_bench.bench.statistics.intervals import Interval
 from mcr_bench.bench.statistics.power import shortfall
@@ -65,13 +65,13 @@ def command(comparison: Comparison, seeds: int) -> str:
 
     Lines with other settings need a command of their own; they are joined by &&.
     """
-    rows = [row for row in comparison.rows if row["tags"].get("role") != "unimodal"] or comparison.rows
-    groups: dict[tuple[str, ...], list[Row]] = {}
+    rows = [row for row in comparison.rows if row.role != "unimodal"] or comparison.rows
+    groups: dict[tuple[str, ...], list[RunRow]] = {}
     for row in rows:
-        groups.setdefault(tuple(settings_of(row)), []).append(row)
+        groups.setdefault(tuple(row.asked_settings), []).append(row)
     calls = []
     for settings, group in groups.items():
-        methods = dict.fromkeys(row["tags"].get("source") or row["method"] for row in group)
+        methods = dict.fromkeys(row.source or row.method for row in group)
         calls.append(_command(comparison, methods, settings, str(seeds)))
     return " &&\n".join(calls)
 
@@ -81,28 +81,28 @@ def baseline_command(comparison: Comparison, baseline: str) -> str:
 
     Where lines have other budgets, one command for each, joined by &&: they are tested against their own alone.
     """
-    methods, single = {row["method"] for row in comparison.rows}, comparison.of_role("unimodal")
+    methods, single = {row.method for row in comparison.rows}, comparison.of_role("unimodal")
     general = {text for text in comparison.shared if text.partition(".")[0] not in methods}
     lines = [runs for label, runs in comparison.lines.items() if label not in single] or [*comparison.lines.values()]
     asked = dict.fromkeys(
-        tuple(text for text in settings_of(runs[0]) if text in general or text.partition("=")[0] in BUDGET)
+        tuple(text for text in runs[0].asked_settings if text in general or text.partition("=")[0] in BUDGET)
         for runs in lines
     )
-    seeds = sorted({row["seed"] for row in comparison.rows})
+    seeds = sorted({row.seed for row in comparison.rows})
     numbers = ",".join(map(str, seeds)) + "," * (len(seeds) == 1)
     return " && ".join(_command(comparison, [baseline], settings, numbers) for settings in asked)
 
 
 def _command(comparison: Comparison, methods: Iterable[str], settings: Iterable[str], seeds: str) -> str:
     words = ["mcr-bench", "run", "--methods", ",".join(methods)]
-    words += ["--dataset", comparison.rows[-1]["tags"].get("dataset_source") or comparison.dataset]
+    words += ["--dataset", comparison.rows[-1].dataset_source or comparison.dataset]
     words += ["--protocol", comparison.protocol, "--modalities", ",".join(comparison.modalities)]
     words += ["--preset", comparison.preset]
     words += [word for setting in settings for word in ("--set", setting)]
     return shlex.join([*words, "--seeds", seeds])
 
 
-def claim_data(found: Claims) -> dict[str, Any]:
+def claim_data(found: Claims) -> dict[str, object]:
     """Everything for a program; numbers that do not exist are null."""
     power = found.power
     return {
@@ -124,7 +124,7 @@ def claim_data(found: Claims) -> dict[str, Any]:
     }
 
 
-def _floor_data(found: Claims) -> dict[str, Any] | None:
+def _floor_data(found: Claims) -> dict[str, object] | None:
     """The constant predictor beside the tests, in the metric's own unit."""
     floor = floor_of(found.comparison, found.metric)
     if floor is None:
@@ -258,7 +258,7 @@ def _refused(name: str, intervals: list[Interval]) -> list[str]:
     return [f"{name} refused: {reason}" for reason in dict.fromkeys(i.refused for i in intervals) if reason]
 
 
-def _against_data(found: Claims, one: Against) -> dict[str, Any]:
+def _against_data(found: Claims, one: Against) -> dict[str, object]:
     paired, tests = one.paired, one.samples
     return {
         "method": one.label,
@@ -282,7 +282,7 @@ def _against_data(found: Claims, one: Against) -> dict[str, Any]:
     }
 
 
-def _interval_data(interval: Interval) -> dict[str, Any]:
+def _interval_data(interval: Interval) -> dict[str, object]:
     ends = {"low": _number(interval.low), "high": _number(interval.high)}
     return {**ends, "method": interval.method, "refused": interval.refused}
 

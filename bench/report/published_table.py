@@ -3,11 +3,11 @@
 from collections.abc import Collection, Iterable
 from importlib.resources.abc import Traversable
 
-from mcr_bench.bench.analysis.compared import Row
 from mcr_bench.bench.analysis.published import Number, PublishedTable, published_tables_of
 from mcr_bench.bench.analysis.published_match import LEVEL, NOT_COMPARABLE, Answer, Runs, Target, answers, command
 from mcr_bench.bench.analysis.table import Cell, Table
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.statistics.intervals import Interval
 
 Place = tuple[str, str]
@@ -22,7 +22,7 @@ MARGIN = 2.0
 
 
 def published_tables(
-    rows: Iterable[Row],
+    rows: Iterable[RunRow],
     margin: float = MARGIN,
     datasets: Collection[str] | None = None,
     folder: Traversable | None = None,

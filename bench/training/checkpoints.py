@@ -2,20 +2,20 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from mcr_bench.bench.fit.fit import Fit
+from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.training.probes import Probes
 from mcr_bench.methods.base import Method
 
 NAME = "checkpoint.pt"
 
 
-def write_checkpoint(folder: Path, fit: Fit, method: Method, probes: Probes | None, progress: dict[str, Any]) -> None:
+def write_checkpoint(folder: Path, fit: Fit, method: Method, probes: Probes | None, progress: State) -> None:
     """Everything that the next epoch depends on."""
     state = {
         "epoch": fit.epoch,
@@ -29,7 +29,7 @@ def write_checkpoint(folder: Path, fit: Fit, method: Method, probes: Probes | No
     _save(folder / NAME, state)
 
 
-def read_checkpoint(folder: Path, fit: Fit, method: Method, probes: Probes | None) -> dict[str, Any] | None:
+def read_checkpoint(folder: Path, fit: Fit, method: Method, probes: Probes | None) -> State | None:
     """Put `fit`, `method` and `probes` where the checkpoint left them and return the progress; None without one."""
     path = folder / NAME
     if not path.is_file():
@@ -41,11 +41,11 @@ def read_checkpoint(folder: Path, fit: Fit, method: Method, probes: Probes | Non
     method.load_state_dict(state["method"])
     if probes:
         probes.load_state_dict(state["probes"])
-    progress: dict[str, Any] = state["progress"]
+    progress: State = state["progress"]
     return progress
 
 
-def _load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
+def _load_optimizer(optimizer: Optimizer, state: State) -> None:
     """Its state; Adam counts steps on the CPU, and a count on the GPU would be waited for in every step."""
     optimizer.load_state_dict(state)
     for of_parameter in optimizer.state.values():

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -39,18 +39,34 @@ EPOCH_PROBE, FINAL_PROBE = 5, 100  # L-BFGS iterations: a cheap curve while trai
 CHECKPOINT_SECONDS = 5.0  # runs shorter than this start over after a kill, which costs less than writing would
 
 
+class Logged(TypedDict):
+    """An epoch that has ended: its metrics, and when it ended in seconds since 1970."""
+
+    epoch: int
+    metrics: dict[str, float]
+    when: float
+
+
+class Best(TypedDict):
+    """The epoch that validation selects: its metrics on the validation part, and the model's state dict."""
+
+    epoch: int
+    metrics: dict[str, float]
+    weights: dict[str, Tensor]
+
+
 @dataclass
 class Progress:
     """What a checkpoint holds besides weights: history, best epoch, time spent, missing diagnostics with reasons."""
 
-    history: list[dict[str, Any]] = field(default_factory=list)
-    best: dict[str, Any] = field(default_factory=dict)
+    history: list[Logged] = field(default_factory=list)
+    best: Best | None = None
     seconds: float = 0.0
     missing: dict[str, str] = field(default_factory=dict)
 
     def stale(self) -> int:
         """Epochs since the best one."""
-        return len(self.history) - int(self.best.get("epoch", 0))
+        return len(self.history) - (self.best["epoch"] if self.best else 0)
 
 
 @dataclass
@@ -190,7 +206,8 @@ def validate(run: Training) -> Evaluation:
 def keep_if_better(run: Training, validation: Evaluation) -> None:
     """Remember the weights of the epoch that validation selects."""
     settings = run.fit.settings
-    if better(validation.metrics, run.progress.best.get("metrics"), settings.monitor, run.fit.task, settings.ties):
+    best = run.progress.best
+    if better(validation.metrics, best and best["metrics"], settings.monitor, run.fit.task, settings.ties):
         weights = {name: tensor.detach().clone() for name, tensor in run.fit.model.state_dict().items()}
         run.progress.best = {"epoch": run.fit.epoch, "metrics": validation.metrics, "weights": weights}
 
@@ -200,6 +217,7 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
     if not run.progress.best:
         keep_if_better(run, validate(run))
     fit, best = run.fit, run.progress.best
+    assert best is not None
     fit.model.load_state_dict(best["weights"])
     fit.model.eval()
     missing = run.progress.missing
@@ -271,5 +289,5 @@ def _features(run: Training) -> dict[str, tuple[Tensor, Tensor]]:
     return {m: (features, run.fit.train.target) for m, features in found.features.items()}
 
 
-def _event(run: Training, row: dict[str, Any]) -> EpochDone:
+def _event(run: Training, row: Logged) -> EpochDone:
     return EpochDone(run.spec.key, row["epoch"], run.fit.settings.epochs, row["metrics"], row["when"])

@@ -1,21 +1,21 @@
 """Optimisers, and learning-rate schedules as pure functions of the global step: a resume needs no state of them."""
 
 import math
-from typing import Any
 
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from mcr_bench.bench.fit.returns import Groups
 from mcr_bench.bench.settings.training import OptimizerSettings, ScheduleSettings
 
 
-def make_optimizer(groups: list[dict[str, Any]], settings: OptimizerSettings) -> Optimizer:
+def make_optimizer(groups: Groups, settings: OptimizerSettings) -> Optimizer:
     """The optimiser over the method's parameter groups; a group's own `lr` is kept as the base of its schedule."""
-    common: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
+    lr, decay = settings.lr, settings.weight_decay
     if settings.name == "sgd":
-        optimizer: Optimizer = SGD(groups, momentum=settings.momentum, **common)
+        optimizer: Optimizer = SGD(groups, lr=lr, momentum=settings.momentum, weight_decay=decay)
     else:
-        kind = Adam if settings.name == "adam" else AdamW
-        optimizer = kind(groups, betas=(settings.beta1, settings.beta2), eps=settings.eps, **common)
+        kind, betas = Adam if settings.name == "adam" else AdamW, (settings.beta1, settings.beta2)
+        optimizer = kind(groups, lr=lr, betas=betas, eps=settings.eps, weight_decay=decay)
     for group in optimizer.param_groups:
         group["base_lr"] = group["lr"]
     return optimizer

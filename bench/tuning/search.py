@@ -7,7 +7,7 @@ searched after these, and start from the best of them.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.core.home import default_home
@@ -15,6 +15,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors import local
 from mcr_bench.bench.planning.plan import Plan, make_plan
 from mcr_bench.bench.planning.request import Request
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.events import Failure, Outcome
 from mcr_bench.bench.settings.declaration import Declared, Value
@@ -24,6 +25,7 @@ from mcr_bench.bench.tuning.result import Search, Trial, Tuned, TuneResult, keep
 if TYPE_CHECKING:
     from mcr_bench.bench.runs.spec import RunSpec
 
+Note = Callable[[str], object]
 Trials = dict[tuple[str, int], "list[RunSpec]"]
 
 
@@ -35,22 +37,27 @@ class Execute(Protocol):
     ) -> Outcome: ...
 
 
-def tuning_record(home: Path | None = None) -> Record:
+def tuning_record(home: Path | None = None, note: Note = lambda _: None) -> Record:
     """The record of trials: HOME/tuning, apart from that of comparisons, and local also where theirs is on a server."""
     folder = (home or default_home()).resolve() / "tuning"
-    return Record(f"sqlite:///{folder / 'mlflow.db'}", folder)
+    return Record(f"sqlite:///{folder / 'mlflow.db'}", folder, note)
 
 
-def tune(request: TuneRequest, home: Path | None = None, execute: Execute = local.execute) -> TuneResult:
+def tune(
+    request: TuneRequest,
+    home: Path | None = None,
+    execute: Execute = local.execute,
+    note: Note = lambda _: None,
+) -> TuneResult:
     """Search every method, write the preset, and say what was found.
 
     Finished runs are not trained again, so an interrupted search goes on and a longer one continues a shorter one.
     Nothing but `selected_val/METRIC` of a run is read. UserError for what is unknown or does not fit, and where no
-    trial of any method finishes.
+    trial of any method finishes. note: takes what a reader must know of trials that cannot be read.
     """
     home = (home or default_home()).resolve()
     search, stages, skipped = prepare(request, home)
-    record, found, failed = tuning_record(home), dict[str, Tuned](), list[Failure]()
+    record, found, failed = tuning_record(home, note), dict[str, Tuned](), list[Failure]()
     for place, stage in enumerate(stages):
         needed = {name for later in stages[place + 1 :] for subject in later for name in subject.starts_from}
         trials = _trials(request, stage, found)
@@ -67,7 +74,7 @@ def tune(request: TuneRequest, home: Path | None = None, execute: Execute = loca
     return TuneResult(search, list(found.values()), path, kept, skipped, failed)
 
 
-def outline(request: TuneRequest, home: Path | None = None) -> list[dict[str, Any]]:
+def outline(request: TuneRequest, home: Path | None = None) -> list[dict[str, object]]:
     """One row per method, in the order of the search: what would be tried. Nothing is trained or written."""
     _, stages, _ = prepare(request, (home or default_home()).resolve())
     return [
@@ -115,17 +122,17 @@ def _train(trials: Trials, record: Record, dataset: str, needed: set[str], execu
     for runs in trials.values():
         for run in runs:
             plan.add(run, requested=True)
-    finished = record.finished(plan.by_key, dataset)
+    finished = record.finished_keys(plan.by_key, dataset)
     wanted = [run for run in plan.runs if run.key not in finished]
     return execute(wanted, record, done=len(finished), keep_weights=lambda run: run.method in needed).failed
 
 
-def _tuned(subject: Subject, trials: Trials, rows: Mapping[str, Mapping[str, Any]], search: Search) -> Tuned:
+def _tuned(subject: Subject, trials: Trials, rows: Mapping[str, RunRow], search: Search) -> Tuned:
     place = f"selected_val/{search.metric}"
 
     def value(number: int) -> float | None:
         return _mean(
-            rows[run.key]["metrics"].get(place) if run.key in rows else None for run in trials[subject.name, number]
+            rows[run.key].metrics.get(place) if run.key in rows else None for run in trials[subject.name, number]
         )
 
     found = [Trial(number, settings, value(number)) for number, settings in enumerate(subject.settings)]

@@ -5,7 +5,7 @@ setting shifts nobody's draws, and in one trial all methods are given the same v
 """
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
@@ -54,10 +54,11 @@ class _Keyed(RandomSampler):
         trial: optuna.trial.FrozenTrial,
         param_name: str,
         param_distribution: BaseDistribution,
-    ) -> Any:
+    ) -> float:
         key = param_name.partition(".")[2]
         seed = stream_seed(0, "method", "tuning", trial.number, param_name if key in self._own else key) % 2**32
-        return RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
+        drawn: float = RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
+        return drawn
 
 
 def _distribution(d: Declared) -> BaseDistribution:

@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import numpy as np
 
@@ -27,6 +27,37 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 INDEX = "index.csv"
 LENGTH = "length:"
+
+
+class InManifest(TypedDict):
+    """What a manifest says of the recipe of its cache. fields: name -> shape, dtype, and whether it is padded."""
+
+    name: str
+    digest: str
+    settings: dict[str, object]
+    fields: dict[str, tuple[list[int], str, bool]]
+
+
+class Manifest(TypedDict):
+    """manifest.json.
+
+    labels: their dtype. lists, sizes, sha256: by file. quarantine, problems, findings, notes: pairs of a clip or file
+    and what is said of it. The last three entries came with later versions.
+    """
+
+    dataset: str
+    recipe: InManifest
+    clips: dict[str, int]
+    labels: str
+    fingerprint: str
+    lists: dict[str, str]
+    sizes: dict[str, int]
+    sha256: dict[str, str]
+    quarantine: list[list[str]]
+    problems: list[list[str]]
+    findings: NotRequired[list[list[str]]]
+    notes: NotRequired[list[list[str]]]
+    libraries: NotRequired[list[str]]
 
 
 @dataclass
@@ -49,7 +80,7 @@ class Cache:
     """
 
     folder: Path
-    manifest: dict[str, Any]
+    manifest: Manifest
     index: Index
     rows: Array
     sources: list[str]
@@ -132,7 +163,7 @@ def open_cache(folder: Path) -> Cache:
 def cache_of(folder: Path, text: bytes) -> Cache:
     """The cache in `folder` whose manifest reads `text`; UserError where a file of it is missing or damaged."""
     try:
-        manifest = json.loads(text)
+        manifest: Manifest = json.loads(text)
         for name, size in manifest["sizes"].items():
             _require_size(folder, name, size)
         fields = manifest["recipe"]["fields"]
@@ -153,7 +184,7 @@ def _integers(table: list[dict[str, str]], column: str) -> Array:
     return np.array([int(row[column]) for row in table], np.int64)
 
 
-def _read_whole(folder: Path, name: str, manifest: Mapping[str, Any]) -> bytes:
+def _read_whole(folder: Path, name: str, manifest: Manifest) -> bytes:
     """A small file, held against its checksum: the index and the lists decide who is trained on."""
     content = _read(folder, name)
     if hashlib.sha256(content).hexdigest() != manifest["sha256"][name]:
@@ -161,7 +192,7 @@ def _read_whole(folder: Path, name: str, manifest: Mapping[str, Any]) -> bytes:
     return content
 
 
-def _read_index(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str, str]]:
+def _read_index(folder: Path, manifest: Manifest) -> list[dict[str, str]]:
     content = _read_whole(folder, INDEX, manifest)
     return list(csv.DictReader(io.StringIO(content.decode(errors="surrogateescape"), newline="")))
 

@@ -103,7 +103,8 @@ class ClipDataset(Dataset):
         known = tuple((variant.clips, variant.name) for variant in self.variants)
         missing, unusable = self.missing_clips(self.cache), len(manifest["quarantine"])
         libraries, now = tuple(manifest.get("libraries", ())), versions(self.recipe().libraries)
-        odd, notes = (tuple((name, what) for name, what in manifest.get(key, ())) for key in ("findings", "notes"))
+        told = (manifest.get("findings", []), manifest.get("notes", []))
+        odd, notes = (tuple((name, what) for name, what in pairs) for pairs in told)
         return Inventory(len(self.cache.index.ids), known, left_out, missing, unusable, libraries, now, odd, notes)
 
     def damaged(self) -> Iterator[str]:

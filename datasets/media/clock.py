@@ -1,26 +1,35 @@
 """When each frame of a video is on screen."""
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mcr_bench.datasets.media.reasons import AGAIN, Unusable
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
 
 LONGEST = 86_400.0  # seconds: a longer stated length is made up, as by programs that did not know it
 
 
-def origin(container: Any) -> float:
+def origin(container: "InputContainer") -> float:
     """Seconds at which the clock of the file starts; container times are in microseconds."""
     return (container.start_time or 0) / 1_000_000
 
 
-def period(stream: Any) -> float:
+def period(stream: "VideoStream") -> float:
     """Seconds from one frame to the next; 0 where the file does not say."""
     rate = stream.average_rate or stream.guessed_rate
     return 1 / float(rate) if rate else 0.0
 
 
-def require_length(container: Any, stream: Any, end: float, tolerated: float, path: Path) -> None:
+def require_length(
+    container: "InputContainer", stream: "VideoStream | AudioStream", end: float, tolerated: float, path: Path
+) -> None:
     """`Unusable` where the stream ends much earlier than the file says: nothing else tells of a broken download.
 
     end: in seconds of the clock of the file. tolerated: share of the stated length, and seconds on top of it.
@@ -43,9 +52,10 @@ class Reel:
     because writers of AVI put the first packet at place 0 whenever it is due.
     """
 
-    def __init__(self, container: Any, stream: Any, path: Path) -> None:
+    def __init__(self, container: "InputContainer", stream: "VideoStream", path: Path) -> None:
         self.container, self.stream, self.path = container, stream, path
         self.period, self.origin = period(stream), origin(container)
+        self.tick = stream.time_base or Fraction(1)  # seconds from one place to the next
         self.by_place = container.format.name == "avi"
         self.places: list[int] = []
         self.lag = 0
@@ -61,9 +71,9 @@ class Reel:
         """Seconds of the file that were read so far, to be held against its stated length."""
         if not self.by_place or not self.places:
             return self.end
-        return float((self.places[-1] - self.places[0] + self._step()) * self.stream.time_base)
+        return float((self.places[-1] - self.places[0] + self._step()) * self.tick)
 
-    def __iter__(self) -> Iterator[tuple[float, Any]]:
+    def __iter__(self) -> Iterator[tuple[float, "VideoFrame"]]:
         number = -1
         for number, frame in enumerate(self._frames()):
             if frame.is_corrupt:  # the decoder has filled in what it could not read
@@ -73,7 +83,7 @@ class Reel:
         if number < 0:
             raise Unusable(f"{self.path.name}: no frame can be decoded. {AGAIN}")
 
-    def _frames(self) -> Iterator[Any]:
+    def _frames(self) -> Iterator["VideoFrame"]:
         found = False
         for packet in self.container.demux(self.stream):
             if packet.size and packet.dts is not None:
@@ -84,9 +94,9 @@ class Reel:
                     found, self.lag = True, max(len(self.places) - 1, 0)
                 yield frame
 
-    def _seconds(self, number: int, frame: Any) -> float:
+    def _seconds(self, number: int, frame: "VideoFrame") -> float:
         if self.by_place and self.places:
-            return float(self._place(number) * self.stream.time_base)
+            return float(self._place(number) * self.tick)
         return number * self.period if frame.time is None else float(frame.time) - self.origin
 
     def _place(self, number: int) -> int:
@@ -100,4 +110,4 @@ class Reel:
 
     def _step(self) -> int:
         """Places from one frame to the next."""
-        return max(round(self.period / float(self.stream.time_base)), 1)
+        return max(round(self.period / float(self.tick)), 1)

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,13 @@ from mcr_bench.datasets.media.findings import audible, tell_of_pictures
 from mcr_bench.datasets.media.reasons import AGAIN, Unusable
 from mcr_bench.datasets.media.riff import TOLERATED, require_stated
 
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+S = TypeVar("S", "AudioStream", "VideoStream")
 __all__ = ["AGAIN", "Unusable", "aspect", "duration", "fit", "frame_count", "read_audio", "read_every", "read_frames"]
 
 EARLY = 1e-6  # seconds: rounding of time stamps
@@ -34,7 +41,7 @@ def read_audio(path: Path, rate: int, start: float = 0.0, seconds: float | None 
     Told to `prepare`: a part that is almost silent, and channels that cancel in their mean, of which the first is read.
     """
     with _opened(path) as container:
-        stream = _stream(container, "audio", path)
+        stream = _audio(container, path)
         stop = None if seconds is None else start + seconds
         heard, native = _wave(container, stream, stop, path)
     wave = _resampled(audible(heard, native, start, stop), native, rate)
@@ -69,17 +76,17 @@ def duration(path: Path) -> float:
     """Seconds from the first to the end of the last frame; of the sound where there are no frames."""
     with _opened(path) as container:
         if container.streams.video:
-            reel = Reel(container, _stream(container, "video", path), path)
+            reel = Reel(container, _video(container, path), path)
             deque(reel, maxlen=0)
             return reel.end
-        heard, native = _wave(container, _stream(container, "audio", path), None, path)
+        heard, native = _wave(container, _audio(container, path), None, path)
         return float(heard.shape[1] / native)
 
 
 def frame_count(path: Path) -> int:
     """How many frames can be decoded."""
     with _opened(path) as container:
-        return sum(1 for _ in Reel(container, _stream(container, "video", path), path))
+        return sum(1 for _ in Reel(container, _video(container, path), path))
 
 
 def fit(frames: Array, size: int) -> Array:
@@ -98,7 +105,7 @@ def aspect(frames: Array) -> float:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path) -> Iterator["InputContainer"]:
     """The container; whatever fails inside is `Unusable`, in words without the folder."""
     import av
 
@@ -137,12 +144,19 @@ def _require_content(path: Path) -> None:
         raise Unusable(f"{path.name}: a git-LFS pointer, not the data. Run `git lfs pull` where the file comes from.")
 
 
-def _stream(container: Any, kind: str, path: Path) -> Any:
-    found = getattr(container.streams, kind)
-    if not found:
+def _video(container: "InputContainer", path: Path) -> "VideoStream":
+    return _first(container.streams.video, "video", path)
+
+
+def _audio(container: "InputContainer", path: Path) -> "AudioStream":
+    return _first(container.streams.audio, "audio", path)
+
+
+def _first(streams: Sequence[S], kind: str, path: Path) -> S:
+    if not streams:
         raise Unusable(f"{path.name}: no {kind} stream. Leave the clip out, or find a copy that has one.")
-    found[0].thread_count = 1  # `prepare` decodes many files at a time
-    return found[0]
+    streams[0].codec_context.thread_count = 1  # `prepare` decodes many files at a time
+    return streams[0]
 
 
 def _pictures(path: Path, wanted: Sequence[float], by_number: bool, pad: bool) -> Array:
@@ -150,7 +164,7 @@ def _pictures(path: Path, wanted: Sequence[float], by_number: bool, pad: bool) -
     waiting = deque(sorted(set(wanted)))
     found: dict[float, Array] = {}
     with _opened(path) as container:
-        stream = _stream(container, "video", path)
+        stream = _video(container, path)
         reel, last = Reel(container, stream, path), None
         for number, (seconds, frame) in enumerate(reel):
             while waiting and (number if by_number else seconds) > waiting[0] + EARLY:
@@ -160,6 +174,7 @@ def _pictures(path: Path, wanted: Sequence[float], by_number: bool, pad: bool) -
             last = frame
         else:
             require_length(container, stream, reel.coded, TOLERATED, path)
+            assert last is not None  # a reel gives at least one frame
             if not pad and waiting[-1] > reel.end - EARLY:
                 raise Unusable(f"{path.name}: ends after {reel.end:.2f} s; a frame at {waiting[-1]:g} s is needed.")
             found.update(dict.fromkeys(waiting, shown_picture(last, stream, path.name)))
@@ -167,7 +182,7 @@ def _pictures(path: Path, wanted: Sequence[float], by_number: bool, pad: bool) -
     return np.stack([found[at] for at in wanted])
 
 
-def _wave(container: Any, stream: Any, stop: float | None, path: Path) -> tuple[Array, int]:
+def _wave(container: "InputContainer", stream: "AudioStream", stop: float | None, path: Path) -> tuple[Array, int]:
     """(2, T) float32 from second 0 of the file's clock to its end, or a little more than `stop`: the mean of the
     channels and the first of them; and their rate.
     """
@@ -191,7 +206,7 @@ def _wave(container: Any, stream: Any, stop: float | None, path: Path) -> tuple[
     return np.concatenate(pieces, axis=1), native
 
 
-def _until_rate_changes(frames: Iterable[Any]) -> Iterator[Any]:
+def _until_rate_changes(frames: Iterable["AudioFrame"]) -> Iterator["AudioFrame"]:
     rate = None
     for frame in frames:
         rate = rate or frame.sample_rate
@@ -200,7 +215,7 @@ def _until_rate_changes(frames: Iterable[Any]) -> Iterator[Any]:
         yield frame
 
 
-def _mean_and_first(frame: Any) -> Array:
+def _mean_and_first(frame: "AudioFrame") -> Array:
     """(2, T) float32 in [-1, 1]: the mean of the channels, and the first."""
     x: Array = frame.to_ndarray()
     if not frame.format.is_planar:

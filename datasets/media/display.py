@@ -1,18 +1,25 @@
 """Decoded frames as a player shows them: pixels made square, then turned and mirrored as the file says."""
 
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.datasets.media.reasons import AGAIN, Unusable
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from av.sidedata.sidedata import SideData
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
 MATRIX = "DISPLAYMATRIX"
 WIDEST = 16  # times as wide as high, or as high as wide: more is no picture but a damaged header
 
 
-def shown_picture(frame: Any, stream: Any, name: str) -> Array:
+def shown_picture(frame: "VideoFrame", stream: "VideoStream", name: str) -> Array:
     """(H, W, 3) uint8 RGB in the size that the stream states, also where frames change theirs.
 
     Of pixels that are not square the longer side is stretched, so that no row or column is lost. `Unusable` where the
@@ -23,7 +30,7 @@ def shown_picture(frame: Any, stream: Any, name: str) -> Array:
     return turned(picture, _matrix(frame))
 
 
-def _square(stream: Any, name: str) -> tuple[int, int]:
+def _square(stream: "VideoStream", name: str) -> tuple[int, int]:
     """Width and height of the stored picture in square pixels."""
     shape: Fraction = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
     if shape <= 0:
@@ -35,9 +42,9 @@ def _square(stream: Any, name: str) -> tuple[int, int]:
     return stream.width, round(stream.height / shape)
 
 
-def _matrix(frame: Any) -> tuple[int, int, int, int]:
+def _matrix(frame: "VideoFrame") -> tuple[int, int, int, int]:
     """a, b, c, d of x' = a x + c y, y' = b x + d y; no turn where the frame has no such matrix."""
-    for data in frame.side_data:
+    for data in cast("Iterable[SideData]", frame.side_data):  # which its stubs call a mapping alone
         if data.type.name == MATRIX:
             a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
             return a, b, c, d

@@ -6,12 +6,13 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TypeGuard
 
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.datasets.raw.lists import name_once, numbered_lines, read_content, read_lists
 
 EMOTIONS = {"NEU": "neutral", "HAP": "happy", "SAD": "sad", "FEA": "fear", "DIS": "disgust", "ANG": "anger"}
+Folds = dict[str, dict[str, list[str]]]  # fold -> part -> names of clips
 FOLDS, TRAIN, TEST = "splits.json", "train.csv", "test.csv"
 AGAIN = "Take the list as it was published."
 HELD_OUT = 0.1  # of each class of OGM-GE's training part
@@ -130,7 +131,7 @@ def _fold(where: str, table: Mapping[str, Iterable[str]]) -> Parts:
     return found
 
 
-def _json(content: bytes) -> Any:
+def _json(content: bytes) -> object:
     """The value of a list in JSON; UserError where it is none, or names something twice."""
     try:
         return json.loads(content.decode("utf-8-sig"), object_pairs_hook=_object)
@@ -138,8 +139,8 @@ def _json(content: bytes) -> Any:
         raise UserError(f"{FOLDS} is no JSON ({error}). {AGAIN}") from error
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found: dict[str, object] = {}
     for key, value in pairs:
         if key in found:
             raise UserError(f"{FOLDS} has '{key[:80]}' twice. {AGAIN}")
@@ -147,7 +148,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _is_folds(table: Any) -> bool:
+def _is_folds(table: object) -> TypeGuard[Folds]:
     """Whether a JSON value has the shape of the folds, whatever the names of clips are."""
     return (
         isinstance(table, dict)

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.raw.lists import name_once, read_content
@@ -117,21 +116,21 @@ def _keep_out_of_train(found: Lists) -> None:
         found.problems.append((clip, "is listed in train.json and validation.json; it counts for validation alone"))
 
 
-def _id(row: Mapping[str, Any], path: Path, at: int) -> str:
+def _id(row: Mapping[str, object], path: Path, at: int) -> str:
     clip = str(row.get("id", ""))
     if not clip.isalnum():
         raise UserError(f"'{path}': row {at} has the id '{clip}'; ids are the names of .webm files. {AGAIN}")
     return clip
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def _rows(path: Path) -> list[dict[str, object]]:
     rows = _parse(path)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise UserError(f"'{path}' is no list of rows with id and template. {AGAIN}")
     return rows
 
 
-def _parse(path: Path) -> Any:
+def _parse(path: Path) -> object:
     content = read_content(path)
     try:
         return json.loads(content.decode("utf-8-sig"))

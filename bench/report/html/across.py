@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from mcr_bench.bench.analysis.comparisons import modalities_of
 from mcr_bench.bench.analysis.ranking import rank_table
 from mcr_bench.bench.analysis.table import Cell, Table
 from mcr_bench.bench.report.html.contents import Contents, Environment
@@ -96,9 +95,9 @@ def _places(contents: Contents) -> dict[Place, str]:
     for i, section in sorted(enumerate(contents.sections), key=lambda pair: pair[1].comparison.older):
         for j, runs in enumerate(section.comparison.lines.values()):
             row = runs[0]
-            names = (row["dataset"], row["protocol"], row["preset"], " + ".join(sorted(modalities_of(row))))
-            settings = " ".join(sorted(row["tags"].get("overrides", "").split())) or None
-            found.setdefault((*names, row["method"], settings), runs_id(f"c{i}", j))
+            names = (row.dataset, row.protocol, row.preset, " + ".join(sorted(row.modalities)))
+            settings = " ".join(sorted(row.asked_settings)) or None
+            found.setdefault((*names, row.method, settings), runs_id(f"c{i}", j))
     return found
 
 

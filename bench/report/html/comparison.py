@@ -112,14 +112,13 @@ def line_links(found: Comparison, labels: Sequence[str], name: str) -> Link:
 
 def protocol_card(found: Comparison) -> Markup:
     """What is shared by all runs of a comparison, and what they were trained and tested on."""
-    tags = [row["tags"] for row in found.rows]
-    origins = dict.fromkeys((row["preset"], row["tags"].get("preset_origin", "")) for row in found.rows)
-    seeds, folds = ({row[what] for row in found.rows} for what in ("seed", "fold"))
+    origins = dict.fromkeys((row.preset, row.preset_origin) for row in found.rows)
+    seeds, folds = {row.seed for row in found.rows}, {row.fold for row in found.rows}
     optimisers = [n.removeprefix(OPTIMISER) for n in protocol_notes(found) if n.startswith(OPTIMISER)]
     entries = [
-        ("Dataset", _once([found.dataset, *(t.get("dataset_source", "") for t in tags)])),
+        ("Dataset", _once([found.dataset, *(row.dataset_source for row in found.rows)])),
         ("Modalities", _once([", ".join(found.modalities)])),
-        ("Protocol", _once(t.get("protocol_card") or found.protocol for t in tags)),
+        ("Protocol", _once(row.protocol_card or found.protocol for row in found.rows)),
         ("Metric", _once([found.metric])),
         ("Samples", _once(split_sizes(found.rows))),
         ("Folds", _once([_numbers(folds)])),
@@ -127,7 +126,7 @@ def protocol_card(found: Comparison) -> Markup:
         ("Preset", _once(f"{preset}, origin: {origin}" if origin else preset for preset, origin in origins)),
         ("Shared settings", _once(found.shared)),
         ("Optimiser", _once(optimisers)),
-        ("Data fingerprint", _once(t.get("fingerprint", "") for t in tags)),
+        ("Data fingerprint", _once(row.fingerprint for row in found.rows)),
     ]
     asked = command(found, len(seeds)) if found.rows and not found.older else ""
     return render("card", entries=entries, command=asked)

@@ -122,11 +122,11 @@ def _short(contents: Contents, number: int) -> str:
 def _facts(contents: Contents) -> list[tuple[str, object]]:
     """The head of the page: name -> value; empty ones are not shown."""
     rows, shown = contents.rows, [one.comparison for one in contents.sections]
-    newest = max((row["started"] for row in rows), default=None)
+    newest = max((row.started for row in rows), default=None)
     return [
         ("Runs", len(rows)),
         ("Datasets", len(datasets_of(contents))),
-        ("Methods", len({row["method"] for row in rows})),
+        ("Methods", len({row.method for row in rows})),
         ("Comparisons", len(shown)),
         ("Failed runs", sum(len(found.failed) for found in shown) or ""),
         ("Older runs left out", sum(found.replaced for found in shown) or ""),
