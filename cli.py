@@ -26,7 +26,7 @@ from mcr_bench.bench.commands.options import (
     TrackingUri,
     WhichPublished,
 )
-from mcr_bench.bench.commands.output import nothing_in, open_record, print_json, say
+from mcr_bench.bench.commands.output import nothing_in, open_record, print_data, print_json, say
 from mcr_bench.bench.commands.verb import verb
 
 BASELINE = "ensemble"  # methods are tested against it: what training together has to beat
@@ -141,7 +141,7 @@ def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json
     from mcr_bench.bench.report.cards import grid_text
 
     rows = rows_of(what)
-    print_json(rows) if as_json else say(grid_text(rows))
+    print_data(rows, grid_text, as_json)
 
 
 @app.command()
@@ -157,7 +157,7 @@ def describe(
     from mcr_bench.bench.report.cards import card_of, card_text
 
     card = card_of(name, data_root)
-    print_json(card) if as_json else say(card_text(card))
+    print_data(card, card_text, as_json)
 
 
 @app.command()
@@ -203,11 +203,11 @@ def compare(
     from mcr_bench.bench.commands import reading
 
     record = open_record(tracking_uri)
-    found = reading.read_comparisons(record, dataset, COST_BASELINE)
-    if not found:
+    comparisons = reading.read_comparisons(record, dataset, COST_BASELINE)
+    if not comparisons:
         say(nothing_in(record, dataset), err=as_json)
-    made, missing = reading.all_claims(found, record, baseline, metric, alpha)
-    reading.show_claims(made, missing, found, as_json, metric)
+    made, missing = reading.all_claims(comparisons, record, baseline, metric, alpha)
+    reading.show_claims(made, missing, comparisons, as_json, metric)
 
 
 @app.command()
@@ -247,11 +247,11 @@ def plot(
     from mcr_bench.bench.commands.written import forget_outdated
 
     record = open_record(tracking_uri)
-    found = read_comparisons(record, dataset, COST_BASELINE)
-    if not found:
+    comparisons = read_comparisons(record, dataset, COST_BASELINE)
+    if not comparisons:
         say(nothing_in(record, dataset), err=True)
     folder = record.home / "figures"
-    written = save_figures(figures_of(found, record, baseline, COST_BASELINE, figures or ()), folder)
+    written = save_figures(figures_of(comparisons, record, baseline, COST_BASELINE, figures or ()), folder)
     for path in written:
         say(path)
     say_outdated(forget_outdated(folder, written, everything=not figures and dataset is None))

@@ -15,11 +15,11 @@ def chosen(rows: Sequence[RunRow], dataset: str | None, method: str | None = Non
     another file of the same name; where no run was given that path, the file may have moved: all runs on files of its
     name count, and stderr says so.
     """
-    found = list(rows) if dataset is None else _of_dataset(rows, dataset)
-    names = {row.method for row in found}
+    selected = list(rows) if dataset is None else _of_dataset(rows, dataset)
+    names = {row.method for row in selected}
     if method is not None and names and method not in names:
         raise unknown("method on record", method, names)
-    return [row for row in found if method in (None, row.method)]
+    return [row for row in selected if method in (None, row.method)]
 
 
 def _of_dataset(rows: Sequence[RunRow], asked: str) -> list[RunRow]:

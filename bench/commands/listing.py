@@ -11,7 +11,7 @@ def rows_of(what: str) -> list[dict[str, object]]:
         from mcr_bench.bench.figures.catalog import CARDS  # matplotlib takes a second
 
         return [vars(card) for card in CARDS.values()]
-    found = {
+    rows = {
         "methods": cards.list_methods,
         "datasets": cards.list_datasets,
         "encoders": list_encoders,
@@ -19,9 +19,9 @@ def rows_of(what: str) -> list[dict[str, object]]:
         "presets": cards.list_presets,
         "experiments": _experiments,
     }
-    return found[what]()
+    return rows[what]()
 
 
 def _experiments() -> list[dict[str, object]]:
-    found = {name: read_experiment(name.removesuffix(".toml")) for name in shipped()}
-    return [{"name": name, "title": one.title, "note": " ".join(one.note.split())} for name, one in found.items()]
+    experiments = {name: read_experiment(name.removesuffix(".toml")) for name in shipped()}
+    return [{"name": name, "title": one.title, "note": " ".join(one.note.split())} for name, one in experiments.items()]

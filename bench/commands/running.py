@@ -142,13 +142,13 @@ def show_outcome(
     plan: Plan, failed: Sequence[Failure], rows: list[RunRow], record: Record, baseline: str, as_json: bool
 ) -> None:
     """The tables of the plan's runs on stdout, what failed on stderr."""
-    found = attempt(partial(_tables, plan, rows, record, baseline), _without_tables)
+    tables = attempt(partial(_tables, plan, rows, record, baseline), _without_tables)
     for failure in failed:
         spec = failure.spec
         say(f"failed: {spec.label} on {spec.dataset}, seed {spec.seed}: {failure.reason}; log: {failure.log}", err=True)
     if not as_json:
-        return terminal.print_tables(SafeConsole(), found)
-    content = {"tables": [terminal.table_data(table) for table in found], "runs": [result_data(row) for row in rows]}
+        return terminal.print_tables(SafeConsole(), tables)
+    content = {"tables": [terminal.table_data(table) for table in tables], "runs": [result_data(row) for row in rows]}
     content["failed"] = [{"key": f.spec.key, "reason": f.reason, "log": str(f.log)} for f in failed]
     print_json(content | {"data": data_of(plan), "skipped": plan.skipped, "announcements": plan.announcements})
 

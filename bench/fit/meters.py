@@ -75,5 +75,5 @@ class Meters:
             model.watchers.remove(watched)
             for handle in handles:
                 handle.remove()
-        for name, count in passes.items():
-            self.add(f"encoder_passes/{name}", count)
+        for name, number in passes.items():
+            self.add(f"encoder_passes/{name}", number)

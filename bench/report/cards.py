@@ -31,7 +31,7 @@ Card = dict[str, object]
 
 def list_methods() -> list[Card]:
     """One row per registered method."""
-    found = [registry.method(name) for name in registry.method_names()]
+    classes = [registry.method(name) for name in registry.method_names()]
     return [
         {
             "name": m.name,
@@ -40,28 +40,28 @@ def list_methods() -> list[Card]:
             "venue": m.reference.venue,
             "arxiv": m.reference.arxiv,
         }
-        for m in found
+        for m in classes
     ]
 
 
 def list_datasets() -> list[Card]:
     """One row per registered dataset."""
-    found = [registry.dataset(name) for name in registry.dataset_names()]
+    classes = [registry.dataset(name) for name in registry.dataset_names()]
     return [
         {"name": d.name, "title": d.card.title, "files": ", ".join(d.suffixes), "licence": d.card.licence}
-        for d in found
+        for d in classes
     ]
 
 
 def list_presets() -> list[Card]:
     """One row per preset of every registered dataset, the default of each first; then the user's for files of data."""
     names = registry.dataset_names()
-    found = {name: presets_of(registry.dataset(name)) for name in names}
-    found |= {label: user_presets(label) for label in user_labels() if label not in names}
+    presets = {name: presets_of(registry.dataset(name)) for name in names}
+    presets |= {label: user_presets(label) for label in user_labels() if label not in names}
     return [
         {"dataset": name, "preset": p.name, "origin": p.origin, "seeds": p.seeds, "note": p.note}
-        for name, presets in found.items()
-        for p in presets.values()
+        for name, of_dataset in presets.items()
+        for p in of_dataset.values()
     ]
 
 
@@ -148,16 +148,16 @@ def _of_the_data(cls: "type[Dataset]", name: str, data_root: Path) -> Card:
     """How it is prepared under its default preset, and protocols and shapes where they can be told."""
     dials = resolve_dataset(preset_of(cls, None, name).values, cls)
     data = make_dataset(name, data_root, dials)
-    found: Card = dict(preparation_of(data))
+    card: Card = dict(preparation_of(data))
     if cls.suffixes and name not in registry.dataset_names():
         data.facts()  # a file of the user's: what is wrong with it is the answer
     try:
-        found["protocols"] = [_facts(p) | {"folds": list(p.folds)} for p in data.protocols().values()]
-        found["modalities"] = {m: list(facts.shape) for m, facts in data.facts().modalities.items()}
-        found |= _overview(data)
+        card["protocols"] = [_facts(p) | {"folds": list(p.folds)} for p in data.protocols().values()]
+        card["modalities"] = {m: list(facts.shape) for m, facts in data.facts().modalities.items()}
+        card |= _overview(data)
     except UserError as error:
-        found["data"] = str(error).removesuffix(info_of(data)).strip()
-    return found
+        card["data"] = str(error).removesuffix(info_of(data)).strip()
+    return card
 
 
 def _overview(data: "Dataset") -> Card:
@@ -165,7 +165,7 @@ def _overview(data: "Dataset") -> Card:
     facts = data.facts()
     name, protocol = next(iter(data.protocols().items()))
     fold = protocol.folds[0]
-    found = overview(
+    view = overview(
         facts,
         {fold: data.labels(name, fold, 0)},
         data.findings(),
@@ -175,7 +175,7 @@ def _overview(data: "Dataset") -> Card:
         modalities=tuple(facts.modalities),
         encoders={m: [encoder_kind("auto", modality)] for m, modality in facts.modalities.items()},
     )
-    return {"data": found.line, "notices": list(found.notices)}
+    return {"data": view.line, "notices": list(view.notices)}
 
 
 def _facts(declaration: "DataclassInstance") -> Card:
