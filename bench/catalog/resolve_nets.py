@@ -47,7 +47,7 @@ def resolve_model(layer: Layer) -> dict[str, Value]:
     mine = {k: v for k, v in layer.values.items() if k not in ("fusion", "width")}
     mine = {k: v for k, v in mine.items() if k in layer.chosen or not only_chosen}
     return {
-        "fusion": kind.name,
+        "fusion": name,
         "fusion_digest": kind.digest,
         "width": width.parse(layer.values.get("width", width.default), "model."),
         **_values(kind.settings, mine, "model.", kind.name, ("model.fusion", "model.width")),
@@ -78,7 +78,7 @@ def _of_net(layer: Layer, modality: str, kind: EncoderKind) -> dict[str, Value]:
     narrow = {k: v for k, v in _narrow(values, modality).items() if k != "kind"}
     where = f"encoder.{modality}."
     mine = _values(kind.settings, common | narrow, where, kind.name, (f"{where}kind",))
-    return {"kind": kind.name, "kind_digest": kind.digest, **mine}
+    return {"kind": _kind(layer, modality), "kind_digest": kind.digest, **mine}
 
 
 def _narrow(values: Mapping[str, object], modality: str) -> dict[str, object]:

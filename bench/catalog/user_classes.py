@@ -53,8 +53,8 @@ def class_in(text: str, base: type[T], kind: str, example: str) -> type[T]:
         raise UserError(f"{kind} file '{place.path}': '{place.cls}' is not a class. Name a class, as {example}.")
     if not issubclass(found, base):
         raise UserError(
-            f"{kind} file '{place.path}': class {place.cls} is not a {_told(base)}. Derive it from {_told(base)}, as in "
-            f"class {place.cls}({base.__name__}): ..."
+            f"{kind} file '{place.path}': class {place.cls} is not a {_told(base)}. Derive it from {_told(base)}: "
+            f"class {place.cls}({base.__name__})."
         )
     return found
 

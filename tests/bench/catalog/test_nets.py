@@ -217,6 +217,7 @@ def test_the_key_follows_what_a_net_computes_and_not_where_it_lies(tmp_path: Pat
     (tmp_path / "default.py").write_text(VECTORS.replace("depth: int = 2", "depth: int = 3"))
     assert key_with(str(tmp_path / "deep/nets.py:Scaled")) == key
     assert key_with("./words.py:Scaled") == key
+    assert key_with("./one.py") == key_with("./one.py:Scaled")
     assert len({key, key_with("./changed.py:Scaled"), key_with("./default.py:Scaled"), key_with("mlp")}) == 4
     assert key_with("./nets.py:Scaled", **{"encoder.voice.depth": ["2"]}) == key
 
