@@ -133,7 +133,7 @@ def _numbers(clip: str) -> list[int]:
 
 
 def _read(path: Path, key: str) -> Array:
-    """One variable of a .mat file, float64; `Unusable` that names the file. Time is the last axis, but 0 in inertial."""
+    """One variable of a .mat file, float64; `Unusable` names the file. Time is the last axis, but not in inertial."""
     from scipy.io import loadmat
 
     name = short_name(path)
