@@ -126,9 +126,9 @@ class _Work:
         donors = self._donors()
         orders: deque[Order] = deque()
         for slot, clip in enumerate(self.scan.clips):
-            known = {donor.entries[clip.id].source for donor in donors if clip.id in donor.entries}
+            earlier = {donor.entries[clip.id].source for donor in donors if clip.id in donor.entries}
             sums = {role: shared[path] for role, path in clip.files.items() if path in shared}
-            orders.append(Order(slot, clip, tuple(sorted(known)), sums))
+            orders.append(Order(slot, clip, tuple(sorted(earlier)), sums))
         return orders
 
     def _shared(self) -> dict[Path, tuple[int, str]]:
