@@ -33,7 +33,7 @@ def kind_of_file(name: str) -> tuple[Kind, str]:
 
 def _only(name: str, module: ModuleType) -> type:
     every = own_classes(module, object)
-    declared = [cls for cls in every if issubclass(cls, Method | Dataset)]
+    declared: list[type] = [cls for cls in every if issubclass(cls, Method | Dataset)]
     found = [cls for cls in declared if not inspect.isabstract(cls)] or declared
     found = found or [cls for cls in every if issubclass(cls, nn.Module)]
     if not found:

@@ -17,7 +17,6 @@ from mcr_bench.bench.core.sources.trees import loaded
 from mcr_bench.bench.core.sources.words import Wordless, is_plain
 
 
-@cache
 def behaviour_digest(cls: type) -> str:
     """16 hex digits over the module of the class and every module of the user's and shared term that it reaches.
 
@@ -25,6 +24,11 @@ def behaviour_digest(cls: type) -> str:
     and declared facts do not count. Everything else does, and so do these where code reads them, or may. UserError
     where the source of the class cannot be read.
     """
+    return _digest_of(cls)
+
+
+@cache
+def _digest_of(cls: type) -> str:
     sources = sources_of(cls)
     code = _code(sources)
     other = {name: hashlib.sha256(one.content).hexdigest() for name, one in sources.items() if one.tree is None}
