@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from mcr_bench.bench.core.interrupts import deferred
 from mcr_bench.bench.core.workers.processes import Start
@@ -115,10 +115,7 @@ class Worker(Generic[Job, Event]):
         self.pipe.close()
 
 
-W = TypeVar("W", bound=Worker[Any, Any])
-
-
-def ready(workers: Sequence[W], timeout: float) -> list[W]:
+def ready(workers: Sequence[Worker[Job, Event]], timeout: float) -> list[Worker[Job, Event]]:
     """The workers that have something to say or are dead, waiting at most `timeout` seconds for one."""
     told = wait([worker.pipe for worker in workers], timeout)
     return [worker for worker in workers if worker.pipe in told or not worker.process.is_alive()]
