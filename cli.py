@@ -26,7 +26,7 @@ from mcr_bench.bench.commands.options import (
     TrackingUri,
     WhichPublished,
 )
-from mcr_bench.bench.commands.output import nothing_in, print_json, say
+from mcr_bench.bench.commands.output import nothing_in, open_record, print_data, print_json, say
 from mcr_bench.bench.commands.verb import verb
 
 BASELINE = "ensemble"  # methods are tested against it: what training together has to beat
@@ -44,6 +44,8 @@ app.add_typer(data_app, name="data")
 class Listed(StrEnum):
     METHODS = "methods"
     DATASETS = "datasets"
+    ENCODERS = "encoders"
+    FUSIONS = "fusions"
     PRESETS = "presets"
     EXPERIMENTS = "experiments"
     FIGURES = "figures"
@@ -60,7 +62,9 @@ def run(
         str | None,
         typer.Option(help="`all`, or a comma list of names and of .py files that define a method: joint,./mine.py"),
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="Comma list of dataset names and of .npz files.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Comma list of dataset names, .npz files, and .py files that define a dataset.")
+    ] = None,
     modalities: Modalities = None,
     seeds: Annotated[
         str | None,
@@ -90,16 +94,15 @@ def run(
     """
     from mcr_bench.bench.commands import running
     from mcr_bench.bench.executors import chosen as executors
+    from mcr_bench.bench.planning.experiment import Choices
     from mcr_bench.bench.planning.plan import make_plan_of
-    from mcr_bench.bench.record.tracking import Record
     from mcr_bench.bench.settings.arguments import parse_names, parse_seeds, parse_settings
 
     how = running.How(executors.executor(executor), jobs, device, force, keep_weights)
     overrides = parse_settings(settings or [])
     if allow_group_overlap:
         overrides["dataset.allow_group_overlap"] = ["true"]
-    requests, asked = running.requests_of(
-        experiment,
+    choices = Choices(
         methods=None if methods is None else parse_names("--methods", methods),
         datasets=None if dataset is None else parse_names("--dataset", dataset),
         data_root=data_root,
@@ -110,9 +113,10 @@ def run(
         preset=preset,
         settings=overrides,
     )
+    requests, asked = running.requests_of(experiment, choices)
     plan = make_plan_of(requests)
-    record = Record(tracking_uri)
-    finished = set(record.finished(plan.by_key))
+    record = open_record(tracking_uri)
+    finished = record.finished_keys(plan.by_key)
     if plan_only:
         return running.show_plan(
             plan, finished - (plan.requested if force else set()), record.rows(), jobs, device, as_json
@@ -132,26 +136,28 @@ def run(
 @app.command("list")
 @verb
 def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
-    """List the registered methods and datasets, presets, shipped experiments, or figures."""
+    """List registered methods, datasets, encoders and fusion heads, presets, shipped experiments, or figures."""
     from mcr_bench.bench.commands.listing import rows_of
     from mcr_bench.bench.report.cards import grid_text
 
     rows = rows_of(what)
-    print_json(rows) if as_json else say(grid_text(rows))
+    print_data(rows, grid_text, as_json)
 
 
 @app.command()
 @verb
 def describe(
-    name: Annotated[str, typer.Argument(help="A method, a dataset, or the file of one.")],
+    name: Annotated[
+        str, typer.Argument(help="A method, a dataset, an encoder, a fusion head, or the file of one (FILE.py:CLASS).")
+    ],
     data_root: DataRoot = Path("data"),
     as_json: AsJson = False,
 ) -> None:
-    """Print the card of a method (formula, reference, settings with origin, needs, deviations) or of a dataset."""
+    """Print the card of a method (formula, reference, settings with origin, needs, deviations), dataset or net."""
     from mcr_bench.bench.report.cards import card_of, card_text
 
     card = card_of(name, data_root)
-    print_json(card) if as_json else say(card_text(card))
+    print_data(card, card_text, as_json)
 
 
 @app.command()
@@ -165,19 +171,18 @@ def results(
 ) -> None:
     """Print one row per run of the record."""
     from mcr_bench.bench.commands.choosing import chosen
-    from mcr_bench.bench.record.tracking import Record
-    from mcr_bench.bench.report import terminal
+    from mcr_bench.bench.report import results as told
     from mcr_bench.bench.report.cards import grid_text
 
-    record = Record(tracking_uri)
+    record = open_record(tracking_uri)
     rows = chosen(record.rows(), dataset, method)
     if csv is not None:
-        terminal.write_csv(rows, csv)
+        told.write_csv(rows, csv)
         say(f"{len(rows)} runs written to {csv}.", err=True)
     if as_json:
-        print_json(terminal.result_rows(rows))
+        print_json([told.result_data(row) for row in rows])
     elif csv is None:
-        say(grid_text(terminal.results_grid(rows)) if rows else nothing_in(record, dataset, method))
+        say(grid_text(told.results_grid(rows)) if rows else nothing_in(record, dataset, method))
 
 
 @app.command()
@@ -196,14 +201,13 @@ def compare(
     Everything else is secondary. Nothing is trained.
     """
     from mcr_bench.bench.commands import reading
-    from mcr_bench.bench.record.tracking import Record
 
-    record = Record(tracking_uri)
-    found = reading.read_comparisons(record, dataset, COST_BASELINE)
-    if not found:
+    record = open_record(tracking_uri)
+    comparisons = reading.read_comparisons(record, dataset, COST_BASELINE)
+    if not comparisons:
         say(nothing_in(record, dataset), err=as_json)
-    made, missing = reading.all_claims(found, record, baseline, metric, alpha)
-    reading.show_claims(made, missing, found, as_json, metric)
+    made, missing = reading.all_claims(comparisons, record, baseline, metric, alpha)
+    reading.show_claims(made, missing, comparisons, as_json, metric)
 
 
 @app.command()
@@ -220,9 +224,8 @@ def tables(
     Each as Markdown, CSV (full precision), LaTeX (booktabs) and HTML. Works on an empty record too.
     """
     from mcr_bench.bench.commands.writing import write_record_tables
-    from mcr_bench.bench.record.tracking import Record
 
-    record = Record(tracking_uri)
+    record = open_record(tracking_uri)
     if not write_record_tables(record, dataset, baseline, COST_BASELINE, margin, published):
         say(nothing_in(record, dataset))
 
@@ -242,14 +245,13 @@ def plot(
     from mcr_bench.bench.commands.reading import read_comparisons
     from mcr_bench.bench.commands.writing import say_outdated
     from mcr_bench.bench.commands.written import forget_outdated
-    from mcr_bench.bench.record.tracking import Record
 
-    record = Record(tracking_uri)
-    found = read_comparisons(record, dataset, COST_BASELINE)
-    if not found:
+    record = open_record(tracking_uri)
+    comparisons = read_comparisons(record, dataset, COST_BASELINE)
+    if not comparisons:
         say(nothing_in(record, dataset), err=True)
     folder = record.home / "figures"
-    written = save_figures(figures_of(found, record, baseline, COST_BASELINE, figures or ()), folder)
+    written = save_figures(figures_of(comparisons, record, baseline, COST_BASELINE, figures or ()), folder)
     for path in written:
         say(path)
     say_outdated(forget_outdated(folder, written, everything=not figures and dataset is None))
@@ -266,9 +268,8 @@ def report(
 ) -> None:
     """Write one self-contained HTML file: summary, tables, figures, statistics, protocols, settings, runs."""
     from mcr_bench.bench.commands.reporting import write_html_report
-    from mcr_bench.bench.record.tracking import Record
 
-    record = Record(tracking_uri)
+    record = open_record(tracking_uri)
     path = output or record.home / "report.html"
     say(write_html_report(record, dataset, baseline, COST_BASELINE, path, published))
 
@@ -326,10 +327,9 @@ def ui(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Start the MLflow UI on the record and print its address; Ctrl-C ends it."""
-    from mcr_bench.bench.record.tracking import Record
     from mcr_bench.bench.record.ui import serve
 
-    raise typer.Exit(serve(Record(tracking_uri), host, port, say))
+    raise typer.Exit(serve(open_record(tracking_uri), host, port, say))
 
 
 def main() -> None:

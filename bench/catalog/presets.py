@@ -7,11 +7,11 @@ import inspect
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
@@ -23,6 +23,7 @@ from mcr_bench.bench.errors import UserError, unknown
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset
 
+Table = Mapping[str, object]  # settings as TOML gives them
 RESERVED = ("origin", "note", "seeds", "pairs", "methods")
 HEAD = "# Presets of your own; `mcr-bench tune` writes them. A table may be edited, renamed or removed."
 
@@ -34,7 +35,7 @@ class Preset:
     name: str
     origin: str
     seeds: int
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
     pairs: tuple[tuple[int, int], ...] = ()
     note: str = ""
 
@@ -88,7 +89,7 @@ def write_user_preset(label: str, preset: Preset, methods: list[str], home: Path
     """
     path = user_file(label, home)
     path.parent.mkdir(parents=True, exist_ok=True)
-    table = {"origin": preset.origin, "note": preset.note, "seeds": preset.seeds}
+    table: dict[str, object] = {"origin": preset.origin, "note": preset.note, "seeds": preset.seeds}
     table |= {"pairs": [list(pair) for pair in preset.pairs]} if preset.pairs else {}
     table |= {"methods": methods, **preset.values}
     with FileLock(f"{path}.lock"):
@@ -108,41 +109,61 @@ def _read(path: Path) -> dict[str, Preset]:
     return {name: _preset(name, table, path) for name, table in _tables(path).items()}
 
 
-def _tables(path: Path) -> dict[str, Any]:
+def _tables(path: Path) -> dict[str, Table]:
     if not path.is_file():
         return {}
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"the presets in {path} cannot be read: {error}. Mend or remove the file.") from error
+    found: dict[str, Table] = {}
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise UserError(f"'{name}' in {path} is in no table; a preset is a table: [{name}], then its settings.")
-    return tables
+        found[name] = table
+    return found
 
 
-def _preset(name: str, table: Mapping[str, Any], path: Path) -> Preset:
+def _preset(name: str, table: Table, path: Path) -> Preset:
     if "origin" not in table:
         raise UserError(
             f"preset '{name}' in {path.name} has no origin; write origin = \"paper | official-code | tuned-here\"."
         )
     values = _flatten({k: v for k, v in table.items() if k not in RESERVED})
-    absent = set(table.get("methods", ())) - registry.setting_owners()
+    absent = set(map(str, _list(table.get("methods")))) - registry.setting_owners()
     values = {k: v for k, v in values.items() if k.partition(".")[0] not in absent}
-    pairs = tuple((int(seed), int(fold)) for seed, fold in table.get("pairs", ()))
-    return Preset(
-        name, table["origin"], int(table.get("seeds", len(pairs) or 10)), values, pairs, table.get("note", "")
-    )
+    where = f"preset '{name}' in {path.name}"
+    pairs = tuple(_pair(pair, where) for pair in _list(table.get("pairs")))
+    seeds = _number(table.get("seeds", len(pairs) or 10), f"{where}: seeds")
+    return Preset(name, str(table["origin"]), seeds, values, pairs, str(table.get("note", "")))
 
 
-def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _list(value: object) -> Sequence[object]:
+    return value if isinstance(value, list) else []
+
+
+def _pair(value: object, where: str) -> tuple[int, int]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise UserError(f"{where}: {value!r} is not allowed among the pairs. Give [seed, fold], such as [19, 2].")
+    seed, fold = value
+    return _number(seed, f"{where}: seed"), _number(fold, f"{where}: fold")
+
+
+def _number(value: object, what: str) -> int:
+    try:
+        return int(str(value))
+    except ValueError as error:
+        raise UserError(f"{what} {value!r} is not allowed. Give a whole number.") from error
+
+
+def _flatten(table: Table, prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
     for key, value in table.items():
         flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
 
 
-def _toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
+def _toml(tables: Mapping[str, Table]) -> str:
     """Tables of settings as TOML, every key quoted and whole: `"optimizer.lr" = 0.001`."""
     parts = [HEAD]
     for name, table in tables.items():
@@ -151,7 +172,7 @@ def _toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_value, value))}]"
     if isinstance(value, bool):

@@ -1,26 +1,27 @@
 """What `list` can list."""
 
-from typing import Any
-
 from mcr_bench.bench.planning.experiment import read_experiment, shipped
 from mcr_bench.bench.report import cards
+from mcr_bench.bench.report.net_cards import list_encoders, list_fusions
 
 
-def rows_of(what: str) -> list[dict[str, Any]]:
+def rows_of(what: str) -> list[dict[str, object]]:
     """One row per registered, shipped or drawn thing of a kind."""
     if what == "figures":
         from mcr_bench.bench.figures.catalog import CARDS  # matplotlib takes a second
 
         return [vars(card) for card in CARDS.values()]
-    found = {
+    rows = {
         "methods": cards.list_methods,
         "datasets": cards.list_datasets,
+        "encoders": list_encoders,
+        "fusions": list_fusions,
         "presets": cards.list_presets,
         "experiments": _experiments,
     }
-    return found[what]()
+    return rows[what]()
 
 
-def _experiments() -> list[dict[str, Any]]:
-    found = {name: read_experiment(name.removesuffix(".toml")) for name in shipped()}
-    return [{"name": name, "title": one.title, "note": " ".join(one.note.split())} for name, one in found.items()]
+def _experiments() -> list[dict[str, object]]:
+    experiments = {name: read_experiment(name.removesuffix(".toml")) for name in shipped()}
+    return [{"name": name, "title": one.title, "note": " ".join(one.note.split())} for name, one in experiments.items()]

@@ -13,7 +13,7 @@ from mcr_bench.bench.analysis.table import Table
 from mcr_bench.bench.commands.choosing import chosen
 from mcr_bench.bench.commands.drawing import figures_of, pictures_of
 from mcr_bench.bench.commands.output import say
-from mcr_bench.bench.commands.reading import claims_or_why, finished_comparisons, published_of
+from mcr_bench.bench.commands.reading import claims_or_why, finished_comparisons, left_out, published_of
 from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.report.html.contents import Contents, Section, environment_of
@@ -32,19 +32,25 @@ def write_html_report(
     published: `all` published tables, or `mine`: those with a column on the data of the report.
     """
     rows, lost = record.rows(), list[str]()
-    found = with_floors(finished_comparisons(chosen(rows, dataset), cost_baseline), record.floors)
-    pictures = partial(figures_of, found, record, baseline, cost_baseline)
+    comparisons = with_floors(
+        finished_comparisons(chosen(rows, dataset), cost_baseline, left_out(record)), record.floors
+    )
+    pictures = partial(figures_of, comparisons, record, baseline, cost_baseline)
     contents = Contents(
-        sections=[Section(*pair) for pair in zip(found, claims_or_why(found, record, baseline), strict=True)],
+        sections=[
+            Section(*pair) for pair in zip(comparisons, claims_or_why(comparisons, record, baseline), strict=True)
+        ],
         cost_baseline=cost_baseline,
         pictures=_part("figures", lambda: list(pictures_of(pictures())), [], lost),
-        published=_part("published numbers", partial(published_of, rows, found, published, MARGIN), [], lost),
-        sweeps=_part("sweeps", partial(_sweep_tables, found, baseline), [], lost),
-        ranks=attempt(partial(rank_datasets, found), str),
+        published=_part("published numbers", partial(published_of, rows, comparisons, published, MARGIN), [], lost),
+        sweeps=_part("sweeps", partial(_sweep_tables, comparisons, baseline), [], lost),
+        ranks=attempt(partial(rank_datasets, comparisons), str),
         budgets=attempt(partial(budget_curves, record.home), str),
-        environment=_part("environment", lambda: environment_of([row for one in found for row in one.rows]), {}, lost),
+        environment=_part(
+            "environment", lambda: environment_of([row for one in comparisons for row in one.rows]), {}, lost
+        ),
         record=record.uri,
-        left_out=lost,
+        left_out=[*(one.note for one in record.unreadable), *lost],
     )
     for line in lost:
         say(line, err=True)
@@ -61,5 +67,5 @@ def _part(name: str, make: Callable[[], T], instead: T, lost: list[str]) -> T:
     return attempt(make, note)
 
 
-def _sweep_tables(found: list[Comparison], baseline: str) -> list[Table]:
-    return [sweep_table(sweep, baseline) for sweep in sweeps(found)]
+def _sweep_tables(comparisons: list[Comparison], baseline: str) -> list[Table]:
+    return [sweep_table(sweep, baseline) for sweep in sweeps(comparisons)]

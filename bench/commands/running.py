@@ -1,51 +1,54 @@
 """Running a plan: show it, train what is not finished, show what came of it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-from mcr_bench.bench.analysis.compared import Row
 from mcr_bench.bench.analysis.comparisons import asked_under, comparisons
 from mcr_bench.bench.analysis.floors import with_floors
 from mcr_bench.bench.analysis.table import Table, comparison_table
 from mcr_bench.bench.commands.console import SafeConsole
 from mcr_bench.bench.commands.output import print_json, say
+from mcr_bench.bench.commands.reading import left_out
 from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors.base import Executor, TrainingPlan
 from mcr_bench.bench.executors.chosen import carry_out
 from mcr_bench.bench.executors.pool import default_jobs
+from mcr_bench.bench.planning.again import trained_again
 from mcr_bench.bench.planning.estimate import estimate
-from mcr_bench.bench.planning.experiment import Experiment, read_experiment
+from mcr_bench.bench.planning.experiment import Choices, Experiment, read_experiment
 from mcr_bench.bench.planning.plan import Plan
 from mcr_bench.bench.planning.request import Request
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.report import terminal
 from mcr_bench.bench.report.cards import grid_text
 from mcr_bench.bench.report.progress import observer
+from mcr_bench.bench.report.results import result_data
 from mcr_bench.bench.runs.events import Failure, Outcome
 
 
-def requests_of(experiment: str | None, **choices: Any) -> tuple[list[Request], Experiment | None]:
+def requests_of(experiment: str | None, choices: Choices) -> tuple[list[Request], Experiment | None]:
     """What a command asks for: the experiment's comparisons under the command's own options, or those options alone.
 
     The experiment, where there is one, comes along.
     """
     if experiment is not None:
-        found = read_experiment(experiment)
-        return found.requests(**choices), found
-    for key, option in (("methods", "--methods"), ("datasets", "--dataset")):
-        if choices[key] is None:
+        asked = read_experiment(experiment)
+        return asked.requests(**vars(choices)), asked
+    for names, option in ((choices.methods, "--methods"), (choices.datasets, "--dataset")):
+        if names is None:
             raise UserError(f"{option} is missing. Give it, or the file of an experiment (figure1.toml is one).")
-    overrides = choices.pop("settings")
-    return [Request(**choices, overrides=overrides)], None
+    given = {name: value for name, value in vars(choices).items() if name != "settings"}
+    return [Request(**given, overrides=choices.settings)], None
 
 
-def show_plan(plan: Plan, finished: set[str], rows: list[Row], jobs: int | None, device: str, as_json: bool) -> None:
+def show_plan(plan: Plan, finished: set[str], rows: list[RunRow], jobs: int | None, device: str, as_json: bool) -> None:
     """Every run with its state, what is left out or not offered here, and how long the rest will take."""
     lines = terminal.plan_rows(plan, finished)
     wanted = [run for run in plan.runs if run.key not in finished]
+    plan.announcements += trained_again(wanted, rows)
     guess = estimate(wanted, rows, jobs or default_jobs(device))
     if as_json:
         absent = [vars(one) | {"text": one.text} for one in plan.absent]
@@ -87,6 +90,7 @@ class How:
 
 def run_plan(plan: Plan, finished: set[str], record: Record, how: How) -> Outcome:
     """Train what is not finished, or with `force` what was asked for, and show the progress on stderr."""
+    plan.announcements += trained_again([run for run in plan.runs if run.key not in finished], _on_record(plan, record))
     told = [*(one.text for one in plan.overviews), *(one.text for one in plan.absent), *_untold(plan)]
     for line in told:
         say(line, err=True)
@@ -112,14 +116,15 @@ def _record_presets(plan: Plan, finished: Iterable[str], record: Record) -> None
     record.add_presets(run for key in finished for run in plan.asked.get(key, {}).values())
 
 
-def rows_of(plan: Plan, record: Record) -> list[Row]:
+def rows_of(plan: Plan, record: Record) -> list[RunRow]:
     """The rows of the plan's runs, as the plan asks for them: another preset that they serve too is not its concern."""
-    return [
-        asked_under(row, plan.asked[row["key"]])
-        for dataset in {run.dataset for run in plan.runs}
-        for row in record.rows(dataset)
-        if row["key"] in plan.by_key
-    ]
+    return [asked_under(row, plan.asked[row.key]) for row in _on_record(plan, record) if row.key in plan.by_key]
+
+
+def _on_record(plan: Plan, record: Record) -> Iterator[RunRow]:
+    """Every row on the plan's datasets."""
+    for dataset in {run.dataset for run in plan.runs}:
+        yield from record.rows(dataset)
 
 
 def _untold(plan: Plan) -> list[str]:
@@ -128,28 +133,28 @@ def _untold(plan: Plan) -> list[str]:
     return [line for line in plan.announcements if line not in told]
 
 
-def data_of(plan: Plan) -> list[dict[str, Any]]:
+def data_of(plan: Plan) -> list[dict[str, object]]:
     """What the data of the plan is, for JSON."""
     return [one.data for one in plan.overviews]
 
 
 def show_outcome(
-    plan: Plan, failed: Sequence[Failure], rows: list[Row], record: Record, baseline: str, as_json: bool
+    plan: Plan, failed: Sequence[Failure], rows: list[RunRow], record: Record, baseline: str, as_json: bool
 ) -> None:
     """The tables of the plan's runs on stdout, what failed on stderr."""
-    found = attempt(partial(_tables, plan, rows, record, baseline), _without_tables)
+    tables = attempt(partial(_tables, plan, rows, record, baseline), _without_tables)
     for failure in failed:
         spec = failure.spec
         say(f"failed: {spec.label} on {spec.dataset}, seed {spec.seed}: {failure.reason}; log: {failure.log}", err=True)
     if not as_json:
-        return terminal.print_tables(SafeConsole(), found)
-    content = {"tables": [terminal.table_data(table) for table in found], "runs": terminal.result_rows(rows)}
+        return terminal.print_tables(SafeConsole(), tables)
+    content = {"tables": [terminal.table_data(table) for table in tables], "runs": [result_data(row) for row in rows]}
     content["failed"] = [{"key": f.spec.key, "reason": f.reason, "log": str(f.log)} for f in failed]
     print_json(content | {"data": data_of(plan), "skipped": plan.skipped, "announcements": plan.announcements})
 
 
-def _tables(plan: Plan, rows: list[Row], record: Record, baseline: str) -> list[Table]:
-    known = with_floors(comparisons(rows, baseline, plan.skipped), record.floors)
+def _tables(plan: Plan, rows: list[RunRow], record: Record, baseline: str) -> list[Table]:
+    known = with_floors(comparisons(rows, baseline, [*plan.skipped, *left_out(record)]), record.floors)
     return [comparison_table(one, baseline) for one in known]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from mcr_bench.bench.commands.console import SafeConsole
-from mcr_bench.bench.commands.output import print_json, say
+from mcr_bench.bench.commands.output import print_data, print_json, say
 from mcr_bench.bench.commands.running import How
 from mcr_bench.bench.executors.base import TrainingPlan
 from mcr_bench.bench.executors.chosen import carry_out
@@ -21,10 +21,10 @@ def run_search(request: TuneRequest, how: How, plan_only: bool, as_json: bool) -
     """Search (or show the outline of the search); whether no run failed."""
     if plan_only:
         rows = outline(request)
-        print_json(rows) if as_json else say(grid_text(rows))
+        print_data(rows, grid_text, as_json)
         return True
     with observer(SafeConsole(stderr=True)) as watching:
-        result = tune(request, execute=partial(_train, how, watching))
+        result = tune(request, execute=partial(_train, how, watching), note=partial(say, err=True))
     for failure in result.failed:
         say(f"failed: {failure.spec.label}: {failure.reason}; log: {failure.log}", err=True)
     if as_json:

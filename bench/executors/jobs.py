@@ -21,7 +21,7 @@ from mcr_bench.bench.core.interrupts import check, deferred
 from mcr_bench.bench.errors import in_words, one_line, told_by
 from mcr_bench.bench.executors.base import TrainingPlan
 from mcr_bench.bench.executors.places import clean, key_lock, sweep, weights_file, work_folder
-from mcr_bench.bench.record.provenance import surroundings
+from mcr_bench.bench.record.provenance import provenance
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.events import EpochDone, Event, Failure, Job, Observer, Outcome, RunDone, RunFailed
 from mcr_bench.bench.runs.spec import RunSpec
@@ -136,7 +136,7 @@ class Jobs:
     def _finish(self, job: Job, event: RunDone) -> None:
         metrics = {"cost/seconds": event.seconds} | event.metrics
         try:
-            self._record.finish(job.spec, metrics, [job.predictions], surroundings(job.device) | event.tags)
+            self._record.finish(job.spec, metrics, [job.predictions], provenance(job.device) | event.tags)
         except Exception as error:
             self._fail(job.spec, f"trained, but it could not be recorded: {in_words(error)}")
             return

@@ -40,7 +40,7 @@ def sweep(record: Record, wanted: set[str]) -> None:
     """Clean up after commands killed between recording a run as finished and removing what it had left."""
     home = record.home
     left = {path.stem for folder in ("work", "locks") for path in (home / folder).glob("*")} - wanted
-    for key in record.finished(left) if left else ():
+    for key in record.finished_keys(left) if left else ():
         lock = key_lock(home, key)
         with suppress(Timeout), lock.acquire(timeout=0):
             clean(home, lock)

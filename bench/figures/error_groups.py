@@ -8,11 +8,12 @@ import seaborn
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mcr_bench.bench.analysis.compared import Comparison, Row
-from mcr_bench.bench.analysis.comparisons import modalities_of, pairs_of
+from mcr_bench.bench.analysis.compared import Comparison
+from mcr_bench.bench.analysis.comparisons import pairs_of
 from mcr_bench.bench.figures.style import GREY, PAGE, Missing, canvas, notes_below, shorten, styled
 from mcr_bench.bench.figures.values import first_metric, without_roles
 from mcr_bench.bench.problem.metrics import REGRESSION
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.samples import Samples
 
 Read = Callable[[Iterable[str]], Mapping[str, Samples]]  # run ids -> their test samples, as `Record.samples`
@@ -25,21 +26,23 @@ MAP = "cividis"  # made for colour-blind readers; its lightness rises evenly
 
 
 @styled
-def error_groups(found: Comparison, samples: Read) -> Figure:
+def error_groups(comparison: Comparison, samples: Read) -> Figure:
     """Accuracy of each method on the samples that all, one, some or none of the unimodal runs get right, as a heat map.
 
     Unimodal runs are those of the same seed and fold; samples are pooled over runs. Missing for regression, for one
     modality, without unimodal runs, or without their predictions.
     """
-    if first_metric(found.rows) == REGRESSION[0].name:
+    if first_metric(comparison.rows) == REGRESSION[0].name:
         raise Missing("regression has no right and wrong predictions")
-    single = _unimodal(found)
-    read = samples([row["run_id"] for row in found.rows])
-    groups = {pair: _groups(runs, read, found.modalities) for pair, runs in single.items() if _complete(runs, read)}
+    single = _unimodal(comparison)
+    read = samples([row.run_id for row in comparison.rows])
+    groups = {
+        pair: _groups(runs, read, comparison.modalities) for pair, runs in single.items() if _complete(runs, read)
+    }
     if not groups:
         raise Missing("the unimodal runs have no readable predictions")
-    names = _names(found.modalities)
-    lines = without_roles(found, "unimodal")
+    names = _names(comparison.modalities)
+    lines = without_roles(comparison, "unimodal")
     used = {label: _used(runs, read, groups) for label, runs in lines.items()}
     rights = {label: _accuracy(runs, read, groups, names) for label, runs in used.items()}
     rights = {label: row for label, row in rights.items() if not np.isnan(row).all()}
@@ -93,7 +96,7 @@ def _counts(runs: Mapping[str, int]) -> str:
     """How many runs the lines have, and which have fewer: their samples are others than those of the columns."""
     most = max(runs.values())
     fewer = [f"{label} {count}" for label, count in runs.items() if count < most]
-    return f"{most} run(s) per line" + f", but {', '.join(fewer)}" * bool(fewer)
+    return f"{most} run(s) per line, but {', '.join(fewer)}" if fewer else f"{most} run(s) per line"
 
 
 def _readable(face: Sequence[float]) -> str:
@@ -113,28 +116,28 @@ def _names(modalities: Sequence[str]) -> list[str]:
     return [every, *(["several"] if len(modalities) > 2 else []), *(ONLY + m for m in modalities), "none"]
 
 
-def _unimodal(found: Comparison) -> dict[Pair, dict[str, Row]]:
+def _unimodal(comparison: Comparison) -> dict[Pair, dict[str, RunRow]]:
     """(seed, fold) -> modality -> its unimodal run, where every modality has one."""
-    if len(found.modalities) < 2:
+    if len(comparison.modalities) < 2:
         raise Missing("one modality: there are no groups to compare")
-    by_pair: dict[Pair, dict[str, Row]] = {}
-    for label in found.of_role("unimodal"):
-        for pair, row in pairs_of(found.lines[label]).items():
-            by_pair.setdefault(pair, {}).setdefault(",".join(modalities_of(row)), row)
-    whole = {pair: runs for pair, runs in by_pair.items() if set(found.modalities) <= set(runs)}
+    by_pair: dict[Pair, dict[str, RunRow]] = {}
+    for label in comparison.of_role("unimodal"):
+        for pair, row in pairs_of(comparison.lines[label]).items():
+            by_pair.setdefault(pair, {}).setdefault(",".join(row.modalities), row)
+    whole = {pair: runs for pair, runs in by_pair.items() if set(comparison.modalities) <= set(runs)}
     if not whole:
         raise Missing("no seed and fold has a unimodal run of every modality")
     return whole
 
 
-def _complete(runs: dict[str, Row], read: Mapping[str, Samples]) -> bool:
-    return all(row["run_id"] in read for row in runs.values())
+def _complete(runs: dict[str, RunRow], read: Mapping[str, Samples]) -> bool:
+    return all(row.run_id in read for row in runs.values())
 
 
-def _groups(runs: dict[str, Row], read: Mapping[str, Samples], modalities: Sequence[str]) -> Groups:
+def _groups(runs: dict[str, RunRow], read: Mapping[str, Samples], modalities: Sequence[str]) -> Groups:
     """The test samples of one seed and fold by which unimodal runs are right."""
-    first = read[runs[modalities[0]]["run_id"]]
-    right = np.stack([_right(read[runs[m]["run_id"]], first.ids) for m in modalities])
+    first = read[runs[modalities[0]].run_id]
+    right = np.stack([_right(read[runs[m].run_id], first.ids) for m in modalities])
     count = right.sum(0)
     masks = [count == len(modalities)]
     if len(modalities) > 2:
@@ -155,18 +158,18 @@ def _right(samples: Samples, ids: NDArray[np.str_]) -> NDArray[np.bool_]:
     return samples.score[places] > 0.5
 
 
-def _used(runs: list[Row], read: Mapping[str, Samples], groups: Mapping[Pair, Groups]) -> dict[Pair, Row]:
+def _used(runs: list[RunRow], read: Mapping[str, Samples], groups: Mapping[Pair, Groups]) -> dict[Pair, RunRow]:
     """The runs of seeds and folds whose groups are known, where their predictions are."""
-    return {pair: row for pair, row in pairs_of(runs).items() if pair in groups and row["run_id"] in read}
+    return {pair: row for pair, row in pairs_of(runs).items() if pair in groups and row.run_id in read}
 
 
 def _accuracy(
-    runs: Mapping[Pair, Row], read: Mapping[str, Samples], groups: Mapping[Pair, Groups], names: list[str]
+    runs: Mapping[Pair, RunRow], read: Mapping[str, Samples], groups: Mapping[Pair, Groups], names: list[str]
 ) -> NDArray[np.float64]:
     """(groups,) accuracy in per cent over the samples of all runs; nan where a group holds none."""
     hits, counts = np.zeros(len(names)), np.zeros(len(names))
     for pair, row in runs.items():
-        right = [_right(read[row["run_id"]], groups[pair][name]) for name in names]
+        right = [_right(read[row.run_id], groups[pair][name]) for name in names]
         hits += [r.sum() for r in right]
         counts += [len(r) for r in right]
     shares: NDArray[np.float64] = np.divide(100 * hits, counts, out=np.full(len(names), np.nan), where=counts > 0)

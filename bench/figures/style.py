@@ -10,6 +10,7 @@ from typing import Any, ParamSpec
 
 import matplotlib
 import seaborn
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -27,6 +28,7 @@ ROW = 0.19  # height of a labelled line in a figure that lists methods
 FEW, LONG = 4, 64  # labels that may be cut in a column; characters of a label in a list as wide as a page
 SMALL = 6.5
 BLANK = 0.08  # inches between two labels of ticks
+Dashes = str | tuple[float, tuple[float, ...]]  # of a line, as matplotlib takes it: a name, or (start, lengths)
 TICKS = (6, 5, 4, 3, 2, 1)  # at most so many, the next where labels still touch
 DPI = 200
 FORMATS = ("png", "svg", "pdf")
@@ -82,10 +84,10 @@ COLOURS = [c for i, c in enumerate(seaborn.color_palette("colorblind").as_hex())
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 # Thin arms vanish at the size of a disc, filled and open alike.
 LARGER = {"P": 1.5, "X": 1.4, "^": 1.15, "v": 1.15, "<": 1.15, ">": 1.15}
-DASHES: tuple[Any, ...] = ("-", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+DASHES: tuple[Dashes, ...] = ("-", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 # Parts of a whole lie side by side: ordered so that neighbours differ in lightness as well.
 PARTS = ("#0173b2", "#de8f05", "#56b4e9", "#7a3b00", "#029e73", "#cc78bc")
-NO_DATE: dict[str, dict[str, Any]] = {
+NO_DATE: dict[str, dict[str, object]] = {
     "png": {"Software": None},
     "svg": {"Date": None},
     "pdf": {"CreationDate": None},
@@ -102,7 +104,7 @@ class Mark:
 
     colour: str
     marker: str
-    dashes: Any = "-"
+    dashes: Dashes = "-"
 
     def size(self, points: float) -> float:
         """Of the marker, so that it looks as large as a disc of so many points."""
@@ -125,14 +127,14 @@ def marks(
     places = {name: i for i, name in enumerate(order)}
     plain = {of[label] for label, role in roles.items() if role not in ("unimodal", "ensemble")}
     places |= {name: len(order) + i for i, name in enumerate(sorted(plain - places.keys()))}
-    found = {name: _mark(place) for name, place in places.items()}
+    by_name = {name: _mark(place) for name, place in places.items()}
     for i, label in enumerate(sorted(label for label, role in roles.items() if role == "unimodal")):
-        found[label] = Mark(GREY, MARKERS[i % len(MARKERS)], (0, (1, 1.5)))
+        by_name[label] = Mark(GREY, MARKERS[i % len(MARKERS)], (0, (1, 1.5)))
     for label in sorted(label for label, role in roles.items() if role == "ensemble"):
-        found[label] = _variant(Mark(INK, "p", (0, (6, 2))), found)
-    for label in sorted(label for label in roles if label not in found):
-        found[label] = _variant(found[of[label]], found)
-    return {label: found[label] for label in roles}
+        by_name[label] = _variant(Mark(INK, "p", (0, (6, 2))), by_name)
+    for label in sorted(label for label in roles if label not in by_name):
+        by_name[label] = _variant(by_name[of[label]], by_name)
+    return {label: by_name[label] for label in roles}
 
 
 def _variant(like: Mark, taken: Mapping[str, Mark]) -> Mark:
@@ -215,9 +217,9 @@ def shorten(labels: Iterable[str], longest: int = 24) -> tuple[dict[str, str], l
 
 def list_canvas(labels: Iterable[str], height: float) -> tuple[Figure, dict[str, str], list[str]]:
     """An empty figure that lists lines, and what `shorten` gives: a column wide, a page where many labels are long."""
-    found = shorten(labels)
-    wide = len(found[1]) > FEW
-    return canvas(PAGE if wide else COLUMN, height), *(shorten(labels, LONG) if wide else found)
+    short = shorten(labels)
+    wide = len(short[1]) > FEW
+    return canvas(PAGE if wide else COLUMN, height), *(shorten(labels, LONG) if wide else short)
 
 
 def list_rows(axes: Axes, texts: Sequence[str]) -> None:
@@ -258,7 +260,7 @@ def _wrap(text: str, width: float) -> list[str]:
     return lines
 
 
-def legend_above(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
+def legend_above(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:
     """One legend above all axes, in as many columns as the widest label leaves room for; the figure grows with it."""
     if not handles:
         return

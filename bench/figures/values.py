@@ -4,12 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from statistics import fmean
+from typing import TypeGuard
 
 from matplotlib.axes import Axes
 
-from mcr_bench.bench.analysis.compared import LOWER_IS_BETTER, Comparison, Row, role_of
+from mcr_bench.bench.analysis.compared import LOWER_IS_BETTER, Comparison
 from mcr_bench.bench.analysis.comparisons import overlap_of
 from mcr_bench.bench.problem.metrics import CLASSIFICATION, REGRESSION
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.statistics.intervals import mean_interval
 
 RAW = {"mae", "pearson", "loss"}  # in units of their own; every other metric is a share, shown in per cent
@@ -37,7 +39,8 @@ class Unit:
     @property
     def name(self) -> str:
         """For axes: the metric with its unit, and its direction where lower is better."""
-        text = self.metric.replace("_", " ") + " (%)" * self.share
+        text = self.metric.replace("_", " ")
+        text = f"{text} (%)" if self.share else text
         return text if self.higher_is_better else f"{text}, lower is better"
 
     @property
@@ -60,30 +63,31 @@ class Estimate:
         return not isnan(self.low)
 
 
-def estimate(values: Sequence[float], runs: Sequence[Row]) -> Estimate:
+def estimate(values: Sequence[float], runs: Sequence[RunRow]) -> Estimate:
     """Of the values of these runs, whose folds may share training data. ValueError on no or non-finite values."""
     interval = mean_interval(values, LEVEL, overlap_of(runs))
     return Estimate(fmean(values), interval.low, interval.high, len(values))
 
 
-def shown_values(runs: Sequence[Row], unit: Unit) -> list[float]:
+def shown_values(runs: Sequence[RunRow], unit: Unit) -> list[float]:
     """The runs' test metric in the unit shown; runs without a finite value are left out."""
-    return [row["value"] * unit.factor for row in runs if is_number(row["value"])]
+    return [row.value * unit.factor for row in runs if is_number(row.value)]
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether it is a finite number."""
     return isinstance(value, int | float) and value - value == 0
 
 
-def measured(found: Comparison, unit: Unit) -> dict[str, list[float]]:
+def measured(comparison: Comparison, unit: Unit) -> dict[str, list[float]]:
     """label -> its test values; lines without any are left out."""
-    every = {label: shown_values(runs, unit) for label, runs in found.lines.items()}
+    every = {label: shown_values(runs, unit) for label, runs in comparison.lines.items()}
     return {label: values for label, values in every.items() if values}
 
 
-def without_roles(found: Comparison, *roles: str) -> dict[str, list[Row]]:
+def without_roles(comparison: Comparison, *roles: str) -> dict[str, list[RunRow]]:
     """The lines that have none of these roles."""
-    return {label: runs for label, runs in found.lines.items() if role_of(runs) not in roles}
+    return {label: runs for label, runs in comparison.lines.items() if runs[0].role not in roles}
 
 
 def best(labels: Iterable[str], values: Mapping[str, Sequence[float]], unit: Unit) -> str | None:
@@ -93,10 +97,10 @@ def best(labels: Iterable[str], values: Mapping[str, Sequence[float]], unit: Uni
     return pick(means, key=lambda label: means[label]) if means else None
 
 
-def first_metric(rows: Iterable[Row]) -> str:
+def first_metric(rows: Iterable[RunRow]) -> str:
     """The task's first metric, in which contributions and per-modality reports are given."""
     named = [m.name for m in (CLASSIFICATION[0], REGRESSION[0])]
-    return next((name for row in rows for name in named if f"test/{name}" in row["metrics"]), named[0])
+    return next((name for row in rows for name in named if f"test/{name}" in row.metrics), named[0])
 
 
 def limits(values: Iterable[float], bounds: Iterable[float] = ()) -> tuple[float, float]:
@@ -134,18 +138,18 @@ def clipped(axes_limits: tuple[float, float], estimates: Iterable[Estimate]) -> 
     """A note where an interval runs out of the axis."""
     start, stop = axes_limits
     out = any(e.bounded and (e.low < start or e.high > stop) for e in estimates)
-    return "arrow heads: the interval goes on beyond the axis" * out
+    return "arrow heads: the interval goes on beyond the axis" if out else ""
 
 
 def reading(estimates: Iterable[Estimate], text: str) -> str:
     """`text`, which explains the intervals, or why there are none."""
-    found = list(estimates)
-    if any(e.bounded for e in found):
+    known = list(estimates)
+    if any(e.bounded for e in known):
         return text
-    return "one run per line: no intervals" if all(e.n == 1 for e in found) else "no spread over runs: no intervals"
+    return "one run per line: no intervals" if all(e.n == 1 for e in known) else "no spread over runs: no intervals"
 
 
 def runs_note(counts: Iterable[int]) -> str:
     """How many runs a line has."""
-    found = sorted(set(counts))
-    return f"{found[0]}" if len(found) == 1 else f"{found[0]} to {found[-1]}"
+    numbers = sorted(set(counts))
+    return f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"

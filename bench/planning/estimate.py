@@ -4,11 +4,10 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.runs.spec import RunSpec
 
-Row = dict[str, Any]
 Times = dict[Hashable, list[float]]
 
 
@@ -41,18 +40,21 @@ class Estimate:
             return "Nothing to train."
         timed = self.measured + self.scaled
         if not timed:
-            return f"{self.unknown} runs to train; no estimate: the record times no run like them."
-        basis = [f"{self.measured} from runs with the same settings"] * bool(self.measured)
-        basis += [f"{self.scaled} scaled from other runs on the same data"] * bool(self.scaled)
-        hours = f"{in_words(self.hours)} with {self.jobs} job{'s' * (self.jobs != 1)}"
-        rest = f" No estimate for {self.unknown} more: the record times no run like them." * bool(self.unknown)
-        return f"{timed} runs to train: about {hours} ({'; '.join(basis)}).{rest}"
+            return f"{self.unknown} runs to train. No estimate: the record has no run on the same data."
+        counts = {
+            "from runs with the same settings": self.measured,
+            "scaled from other runs on the same data": self.scaled,
+        }
+        basis = "; ".join(f"{count} {source}" for source, count in counts.items() if count)
+        jobs = "1 job" if self.jobs == 1 else f"{self.jobs} jobs"
+        text = f"{timed} runs to train: about {in_words(self.hours)} with {jobs} ({basis})."
+        return f"{text} No estimate for {self.unknown} more: no run on their data." if self.unknown else text
 
 
-def estimate(runs: Sequence[RunSpec], rows: Iterable[Row], jobs: int = 1) -> Estimate:
+def estimate(runs: Sequence[RunSpec], rows: Iterable[RunRow], jobs: int = 1) -> Estimate:
     """The time of `runs`, which are to be trained, from finished `rows` (as from `Record.rows`).
 
-    A run takes the mean seconds of the rows with its settings on its data (tag `config`), else those of the same
+    A run takes the mean seconds of the rows with its settings on its data (field `config`), else those of the same
     method, else of any method, on its dataset, scaled by the limit of epochs and the number of modalities.
     """
     exact, near, far = _times(rows)
@@ -61,8 +63,8 @@ def estimate(runs: Sequence[RunSpec], rows: Iterable[Row], jobs: int = 1) -> Est
         units = _units(int(run.training["epochs"]), len(run.modalities))
         if run.config in exact:
             seconds, measured = seconds + fmean(exact[run.config]), measured + 1
-        elif found := near.get((run.dataset, run.method, run.role)) or far.get(run.dataset):
-            seconds, scaled = seconds + fmean(found) * units, scaled + 1
+        elif others := near.get((run.dataset, run.method, run.role)) or far.get(run.dataset):
+            seconds, scaled = seconds + fmean(others) * units, scaled + 1
     return Estimate(measured, scaled, len(runs) - measured - scaled, seconds / 3600, max(1, jobs))
 
 
@@ -75,17 +77,19 @@ def in_words(hours: float) -> str:
     return f"{minutes:.0f} minutes" if minutes >= 1.5 else f"{max(1, round(minutes * 60))} seconds"
 
 
-def _times(rows: Iterable[Row]) -> tuple[Times, Times, Times]:
+def _times(rows: Iterable[RunRow]) -> tuple[Times, Times, Times]:
     """Seconds by configuration; seconds per epoch and modality by (dataset, method, role), and by dataset."""
     exact, near, far = (defaultdict[Hashable, list[float]](list) for _ in range(3))
     for row in rows:
-        if row["status"] != "finished" or row["seconds"] is None:
+        seconds = row.costs.seconds
+        if not row.finished or seconds is None:
             continue
-        exact[row["tags"].get("config")].append(row["seconds"])
-        units = _units(int(row["params"].get("epochs", 0)), len(row["tags"].get("modalities", "").split(",")))
-        near[row["dataset"], row["method"], row["tags"].get("role")].append(row["seconds"] / units)
-        if row["metrics"].get("epochs"):  # what trains nothing itself says nothing of others
-            far[row["dataset"]].append(row["seconds"] / units)
+        limit = row.settings.get("epochs", 0)
+        units = _units(limit if isinstance(limit, int) else 0, len(row.modalities))
+        exact[row.config].append(seconds)
+        near[row.dataset, row.method, row.role].append(seconds / units)
+        if row.epochs:  # what trains nothing itself says nothing of others
+            far[row.dataset].append(seconds / units)
     return exact, near, far
 
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.planning.experiment_file import Block, Document, Point, Setting, as_list, read_blocks
 from mcr_bench.bench.planning.request import Request
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.settings.arguments import seeds_of
+from mcr_bench.bench.settings.declaration import Value
 
-Row = dict[str, Any]
 OF_A_DATASET = ("modalities", "protocol", "preset", "fold")  # they mean nothing on another one
 
 
@@ -73,9 +73,9 @@ class Experiment:
         choices = Choices(methods, datasets, modalities, seeds, fold, protocol, preset, settings or {}, data_root)
         return [_request(self.name, block, choices) for block in _on(self.blocks, datasets)]
 
-    def point_of(self, row: Row) -> Point | None:
+    def point_of(self, row: RunRow) -> Point | None:
         """The named point whose settings a row of the record has; of several the one with the most settings."""
-        points = [p for block in self.blocks for p in block.points if p.name and _has(row["params"], p)]
+        points = [p for block in self.blocks for p in block.points if p.name and _has(row.settings, p)]
         return max(points, key=lambda p: len(p.settings), default=None)
 
 
@@ -88,12 +88,13 @@ def read_experiment(path_or_name: str) -> Experiment:
         raise UserError(f"{path_or_name} cannot be read: {error}. Give a TOML file in UTF-8.") from error
     document = Document(path.name if path.parent == _folder() else str(path_or_name), text)
     top, rest = read_blocks(document)
-    baseline = top.plain.get("baseline")
+    baseline = top.text("baseline")
     if baseline is not None and baseline not in registry.method_names():
         raise document.error(("baseline",), unknown("method", baseline, registry.method_names()))
     output = Output(_names(top, "figures"), _names(top, "tables"), baseline)
     blocks = tuple(_below(top, block) for block in rest) or (top,)
-    return Experiment(document.name, top.plain.get("title", path.stem), top.plain.get("note", ""), output, blocks)
+    title, note = top.text("title"), top.text("note") or ""
+    return Experiment(document.name, path.stem if title is None else title, note, output, blocks)
 
 
 def shipped() -> dict[str, Path]:
@@ -112,13 +113,13 @@ def _find(name: str) -> Path:
     if len(Path(name).parts) > 1:
         raise UserError(f"the experiment '{name}' is not a file. Give the path of a .toml file.")
     known = shipped()
-    if (found := known.get(name) or known.get(f"{name}.toml")) is None:
+    if (path := known.get(name) or known.get(f"{name}.toml")) is None:
         raise UserError(f"no file '{name}' here, and {unknown('shipped experiment', name, known)}")
-    return found
+    return path
 
 
 def _names(block: Block, key: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(as_list(block.plain.get(key, []))))
+    return tuple(dict.fromkeys(block.names(key)))
 
 
 def _below(top: Block, block: Block) -> Block:
@@ -156,13 +157,13 @@ def _on(blocks: Sequence[Block], datasets: list[str] | None) -> list[Block]:
     """The blocks that these datasets ask for, each with its own ones of them."""
     if datasets is None:
         return list(blocks)
-    found = [(block, [d for d in datasets if d in _names(block, "datasets")]) for block in blocks]
-    if any(named for _, named in found):
-        return [_replace(block, datasets=named) for block, named in found if named]
+    matches = [(block, [d for d in datasets if d in _names(block, "datasets")]) for block in blocks]
+    if any(named for _, named in matches):
+        return [_replace(block, datasets=named) for block, named in matches if named]
     return [_dropped(_replace(block, datasets=datasets), OF_A_DATASET) for block in blocks]
 
 
-def _replace(block: Block, **plain: Any) -> Block:
+def _replace(block: Block, **plain: object) -> Block:
     """Plain keys of the command line: they stand on no line of the file."""
     lines = {k: line for k, line in block.lines.items() if k not in plain}
     return replace(block, plain=block.plain | plain, lines=lines)
@@ -170,15 +171,16 @@ def _replace(block: Block, **plain: Any) -> Block:
 
 def _dropped(block: Block, keys: Iterable[str]) -> Block:
     """Without these keys; of (seed, fold) pairs the seeds remain."""
-    plain = dict(block.plain)
-    if "pairs" in plain and "fold" in keys:
-        plain["seeds"] = list(dict.fromkeys(seed for seed, _ in plain.pop("pairs")))
+    plain, pairs = dict(block.plain), block.pairs
+    if pairs is not None and "fold" in keys:
+        plain = {k: v for k, v in plain.items() if k != "pairs"}
+        plain["seeds"] = list(dict.fromkeys(seed for seed, _ in pairs))
     plain = {k: v for k, v in plain.items() if k not in keys}
     return replace(block, plain=plain, lines={k: line for k, line in block.lines.items() if k in plain})
 
 
 def _request(name: str, block: Block, choices: Choices) -> Request:
-    given: dict[str, Any] = {"methods": choices.methods, "seeds": choices.seeds, "fold": choices.fold}
+    given: dict[str, object] = {"methods": choices.methods, "seeds": choices.seeds, "fold": choices.fold}
     given |= {"protocol": choices.protocol, "preset": choices.preset}
     given |= {"modalities": None if choices.modalities is None else list(choices.modalities)}
     given = {k: v for k, v in given.items() if v is not None}
@@ -188,22 +190,22 @@ def _request(name: str, block: Block, choices: Choices) -> Request:
     for key, option in (("methods", "--methods"), ("datasets", "--dataset")):
         if key not in block.plain:
             raise UserError(f"{name}, line {block.line}: '{key}' is not said. Add {key} = [...], or give {option}.")
-    plain, points = block.plain, [{k: s.values[0] for k, s in point.settings.items()} for point in block.points]
-    pairs, modalities = plain.get("pairs"), _names(block, "modalities")
+    points = [{k: s.values[0] for k, s in point.settings.items()} for point in block.points]
+    seeds = block.seeds
     return Request(
-        methods=as_list(plain["methods"]),
-        datasets=as_list(plain["datasets"]),
+        methods=block.names("methods"),
+        datasets=block.names("datasets"),
         data_root=choices.data_root,
-        modalities=modalities or None,
-        seeds=None if "seeds" not in plain else seeds_of(plain["seeds"], _place(name, block, "seeds")),
-        fold=plain.get("fold"),
-        protocol=plain.get("protocol"),
-        preset=plain.get("preset"),
+        modalities=_names(block, "modalities") or None,
+        seeds=None if seeds is None else seeds_of(seeds, _place(name, block, "seeds")),
+        fold=block.number("fold"),
+        protocol=block.text("protocol"),
+        preset=block.text("preset"),
         overrides={k: list(s.values) for k, s in (block.fixed | block.sweep).items()} | dict(choices.settings),
         points=[point for number, point in enumerate(points) if point not in points[:number]],
-        pairs=None if pairs is None else [(seed, fold) for seed, fold in pairs],
-        optional=plain.get("optional", False),
-        title=plain.get("title", ""),
+        pairs=block.pairs,
+        optional=block.plain.get("optional") is True,
+        title=block.text("title") or "",
         locate=partial(_locate, name, block),
     )
 
@@ -245,15 +247,18 @@ def _of_points(points: Iterable[Point]) -> Iterable[Setting]:
     return [setting for point in points for setting in point.settings.values()]
 
 
-def _has(params: Mapping[str, str], point: Point) -> bool:
-    """Whether a run's params hold every setting of the point."""
-    return bool(point.settings) and all(_holds(params, s.key, s.values[0]) for s in point.settings.values())
+def _has(settings: Mapping[str, Value], point: Point) -> bool:
+    """Whether a run's settings hold every one of the point."""
+    return bool(point.settings) and all(_holds(settings, s.key, s.values[0]) for s in point.settings.values())
 
 
-def _holds(params: Mapping[str, str], key: str, value: str) -> bool:
-    """Whether the param, or where a method's own `METHOD.epochs` is meant the common one, has the value."""
-    found = params.get(key, params.get(key.partition(".")[2]))
-    return found is not None and (found.lower() == value.lower() or _number(found) == _number(value) is not None)
+def _holds(settings: Mapping[str, Value], key: str, value: str) -> bool:
+    """Whether the setting, or where a method's own `METHOD.epochs` is meant the common one, has the value."""
+    known = settings.get(key, settings.get(key.partition(".")[2]))
+    if known is None:
+        return False
+    text = str(known)
+    return text.lower() == value.lower() or _number(text) == _number(value) is not None
 
 
 def _number(text: str) -> float | None:

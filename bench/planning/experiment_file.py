@@ -1,10 +1,10 @@
 """The text of an experiment file -> checked blocks; every error names the file, the line and the key."""
 
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TypeGuard
 
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.planning.toml_lines import Place, key_lines
@@ -18,27 +18,27 @@ class Kind:
     """What a key takes: in words, and as a test of the value."""
 
     words: str
-    fits: Callable[[Any], bool]
+    fits: Callable[[object], bool]
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _is_name(value: Any) -> bool:
+def _is_name(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+def _list_of(fits: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda value: isinstance(value, list) and bool(value) and all(map(fits, value))
 
 
-def _is_pair(value: Any) -> bool:
+def _is_pair(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
 
 
-def _are_different(value: list[Any]) -> bool:
-    return len({str(one) for one in value}) == len(value)
+def _are_different(value: object) -> bool:
+    return isinstance(value, list) and len({str(one) for one in value}) == len(value)
 
 
 _is_names, _is_numbers = _list_of(_is_name), _list_of(_is_number)
@@ -92,14 +92,48 @@ class Point:
 
 @dataclass(frozen=True)
 class Block:
-    """The top of a file, or one of its comparisons. plain: the keys that hold no settings, as TOML gives them."""
+    """The top of a file, or one of its comparisons.
+
+    line: on which it begins.
+    plain: the keys that hold no settings, as TOML gives them.
+    lines: on which each of these stands.
+    fixed: settings that have one value.
+    sweep: settings whose values are crossed.
+    points: settings that vary together.
+    """
 
     line: int
-    plain: dict[str, Any] = field(default_factory=dict)
+    plain: dict[str, object] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
     fixed: dict[str, Setting] = field(default_factory=dict)
     sweep: dict[str, Setting] = field(default_factory=dict)
     points: tuple[Point, ...] = ()
+
+    def text(self, key: str) -> str | None:
+        """What a plain key says in text."""
+        value = self.plain.get(key)
+        return value if isinstance(value, str) else None
+
+    def number(self, key: str) -> int | None:
+        """What a plain key says as a whole number."""
+        value = self.plain.get(key)
+        return value if _is_number(value) else None
+
+    def names(self, key: str) -> list[str]:
+        """The names that a plain key lists, or its one name."""
+        return [one for one in as_list(self.plain.get(key, [])) if isinstance(one, str)]
+
+    @property
+    def seeds(self) -> int | list[int] | None:
+        """A number of seeds, or the seeds."""
+        value = self.plain.get("seeds")
+        return [one for one in value if _is_number(one)] if isinstance(value, list) else self.number("seeds")
+
+    @property
+    def pairs(self) -> list[tuple[int, int]] | None:
+        """(seed, fold) of every repetition."""
+        value = self.plain.get("pairs")
+        return [(seed, fold) for seed, fold in value] if isinstance(value, list) else None
 
 
 @dataclass(frozen=True)
@@ -110,7 +144,7 @@ class Document:
     text: str
 
     @cached_property
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         """The parsed text; UserError with line and column where it is no TOML."""
         try:
             return tomllib.loads(self.text)
@@ -134,33 +168,41 @@ def read_blocks(document: Document) -> tuple[Block, list[Block]]:
     """The top of the file and its comparisons; UserError for unknown keys, wrong types, empty lists and doubles."""
     top = _block(document, (), document.data, WHOLE)
     for key, known in (("figures", FIGURES), ("tables", TABLES)):
-        for number, name in enumerate(as_list(top.plain.get(key, []))):
+        for number, name in enumerate(top.names(key)):
             if name not in known:
                 place: Place = (key, number)
                 raise document.error(place if place in document.lines else (key,), unknown(key[:-1], name, known))
-    rest = document.data.get("comparison", [])
+    rest = _tables(document.data.get("comparison"))
     return top, [_block(document, ("comparison", i), table, BLOCK) for i, table in enumerate(rest)]
 
 
-def as_list(value: Any) -> list[Any]:
+def as_list(value: object) -> list[object]:
     """A list as it is, a single value as a list of it."""
     return value if isinstance(value, list) else [value]
 
 
-def _block(document: Document, place: Place, table: Mapping[str, Any], kinds: Mapping[str, Kind]) -> Block:
+def _block(document: Document, place: Place, table: Mapping[str, object], kinds: Mapping[str, Kind]) -> Block:
     for key, value in table.items():
         if key not in kinds:
             raise document.error((*place, key), _misplaced(key, kinds))
         if not kinds[key].fits(value):
             raise document.error((*place, key), f"{_shown(value)} is not allowed. Give {kinds[key].words}.")
     _check_repetitions(document, place, table)
-    fixed = {s.key: s for s in _settings(document, (*place, "set"), table.get("set", {}))}
-    sweep = {s.key: s for s in _settings(document, (*place, "sweep"), table.get("sweep", {}), lists=True)}
-    points = tuple(_points(document, (*place, "points"), table.get("points", [])))
+    fixed = {s.key: s for s in _settings(document, (*place, "set"), _table(table.get("set")))}
+    sweep = {s.key: s for s in _settings(document, (*place, "sweep"), _table(table.get("sweep")), lists=True)}
+    points = tuple(_points(document, (*place, "points"), _tables(table.get("points"))))
     _check_doubles(document, fixed, sweep, points)
     plain = {k: v for k, v in table.items() if k not in ("set", "sweep", "points", "comparison")}
     lines = {k: document.lines[(*place, k)] for k in plain}
     return Block(document.lines.get(place, 1), plain, lines, fixed, sweep, points)
+
+
+def _table(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _tables(value: object) -> list[Mapping[str, object]]:
+    return [_table(one) for one in value] if isinstance(value, list) else []
 
 
 def _misplaced(key: str, kinds: Mapping[str, Kind]) -> str:
@@ -169,18 +211,18 @@ def _misplaced(key: str, kinds: Mapping[str, Kind]) -> str:
     return f"{unknown('key', key, kinds)} Settings of runs, as `epochs = 5`, stand under [set]."
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _check_repetitions(document: Document, place: Place, table: Mapping[str, Any]) -> None:
+def _check_repetitions(document: Document, place: Place, table: Mapping[str, object]) -> None:
     for key in ("seeds", "fold"):
         if "pairs" in table and key in table:
             raise document.error((*place, "pairs"), f"pairs say seed and fold of every repetition; leave out '{key}'.")
 
 
-def _settings(document: Document, place: Place, table: Mapping[str, Any], lists: bool = False) -> Iterator[Setting]:
+def _settings(document: Document, place: Place, table: Mapping[str, object], lists: bool = False) -> Iterator[Setting]:
     """Each setting of a table, whose keys may be dotted (quoted or not) or stand in tables of their own."""
     for key, value in table.items():
         here = (*place, key)
@@ -191,7 +233,7 @@ def _settings(document: Document, place: Place, table: Mapping[str, Any], lists:
             yield Setting(key, _texts(document, here, value, lists), document.lines[here])
 
 
-def _texts(document: Document, place: Place, value: Any, lists: bool) -> tuple[str, ...]:
+def _texts(document: Document, place: Place, value: object, lists: bool) -> tuple[str, ...]:
     if isinstance(value, list) != lists:
         remedy = (
             "Several values stand under [sweep]." if lists is False else "Give a list; one value stands under [set]."
@@ -205,14 +247,14 @@ def _texts(document: Document, place: Place, value: Any, lists: bool) -> tuple[s
     return tuple(str(one).lower() if isinstance(one, bool) else str(one) for one in as_list(value))
 
 
-def _points(document: Document, place: Place, tables: list[dict[str, Any]]) -> Iterator[Point]:
+def _points(document: Document, place: Place, tables: Iterable[Mapping[str, object]]) -> Iterator[Point]:
     for number, table in enumerate(tables):
         here = (*place, number)
         name = table.get("name", "")
         if "name" in table and not _is_name(name):
             raise document.error((*here, "name"), f"{_shown(name)} is not allowed. Give {NAME.words}.")
         rest = {k: v for k, v in table.items() if k != "name"}
-        yield Point(name, {s.key: s for s in _settings(document, here, rest)}, document.lines[here])
+        yield Point(str(name), {s.key: s for s in _settings(document, here, rest)}, document.lines[here])
 
 
 def _check_doubles(

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+from mcr_bench.bench.core.arrays import Array
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Facts
 
-Labels = Mapping[str, NDArray[Any]]  # part -> targets (n,)
+Labels = Mapping[str, Array]  # part -> targets (n,)
 NAMED = 3  # classes that a notice names before it counts
 # Limits of our choice. One of 100 test samples is a point of accuracy; ten to one is where accuracy stops to tell.
 SMALL_TEST = 100
@@ -57,7 +58,7 @@ class Overview:
         return "\n".join([self.line, *(f"  notice: {notice}." for notice in self.notices)])
 
     @property
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         """For JSON."""
         return {**vars(self), "line": self.line, "notices": list(self.notices)}
 
@@ -86,7 +87,7 @@ def overview(
         fold,
         folds,
         facts.task.classes,
-        {part: len(found) for part, found in first.items()},
+        {part: len(target) for part, target in first.items()},
         {m: facts.modalities[m].shape for m in modalities},
         dict(encoders),
         majority_share(trained) if known and trained is not None and not facts.task.regression else None,
@@ -95,12 +96,12 @@ def overview(
     )
 
 
-def majority_share(target: NDArray[Any]) -> float:
+def majority_share(target: Array) -> float:
     """Share of the most frequent class in (n,)."""
     return float(np.unique(target, return_counts=True)[1].max() / len(target))
 
 
-def spread_of(target: NDArray[Any]) -> tuple[float, float, float]:
+def spread_of(target: Array) -> tuple[float, float, float]:
     """Lowest, highest and standard deviation of (n,) scores."""
     return float(target.min()), float(target.max()), float(target.astype(np.float64).std())
 

@@ -48,11 +48,5 @@ def tag_of(missing: Mapping[str, str]) -> dict[str, str]:
     return {TAG: json.dumps(short)} if short else {}
 
 
-def missing_of(tags: Mapping[str, str]) -> dict[str, list[str]]:
-    """Reason -> names of what is missing, from the tags of a run: the inverse of `tag_of`."""
-    names_by_reason: dict[str, list[str]] = json.loads(tags.get(TAG, "{}"))
-    return names_by_reason
-
-
 def _some(names: list[str]) -> list[str]:
     return names if len(names) <= MOST_NAMES else [*names[:MOST_NAMES], f"{len(names) - MOST_NAMES} more"]

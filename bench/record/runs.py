@@ -1,21 +1,35 @@
-"""A run as the record's store holds it, and the row that tables and statistics read."""
+"""A run as the record's store holds it, before it is checked: text and numbers only."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from mcr_bench.bench.record.row import Asked
+from mcr_bench.bench.record.tags import PRESETS, presets_of
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
+
     from mcr_bench.bench.runs.spec import RunSpec
 
-Row = dict[str, Any]
-PREFIX = "mcr-bench/"  # of experiment names; the rest is the dataset
-PRESETS = "presets"  # the tag of a run that was asked for under more presets than the one that trained it
+PREFIX = "mcr-bench/"  # names of MLflow experiments begin with it; the rest is the dataset
+MARKS = ("data_identity", "method_digest", "config")  # tags that only runs of this program have
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """status: as MLflow says it (FINISHED, FAILED, KILLED, RUNNING); started: ms since 1970; metrics: latest values."""
+    """One run of the store.
+
+    run_id: its identifier in MLflow.
+    status: its status in MLflow: FINISHED, FAILED, KILLED or RUNNING.
+    started: the time of its start, in milliseconds since 1970.
+    metrics: name -> the last value logged.
+    params: key of a setting -> its value as text.
+    tags: name -> text.
+    ended: the time of its end, in milliseconds since 1970; None for a run that has not ended.
+    artifacts: the address of the folder with its files.
+    """
 
     run_id: str
     status: str
@@ -23,79 +37,70 @@ class StoredRun:
     metrics: dict[str, float]
     params: dict[str, str]
     tags: dict[str, str]
+    ended: int | None = None
+    artifacts: str = ""
 
     @property
     def finished(self) -> bool:
+        """Whether the run was trained and recorded to its end."""
         return self.status == "FINISHED"
 
     @classmethod
-    def of(cls, run: Any) -> "StoredRun":
-        """From MLflow's own entity."""
+    def of(cls, run: "Run") -> "StoredRun":
+        """The stored run of an MLflow entity."""
         info, data = run.info, run.data
-        return cls(info.run_id, info.status, info.start_time, dict(data.metrics), dict(data.params), dict(data.tags))
+        parts = (dict(data.metrics), dict(data.params), dict(data.tags))
+        return cls(info.run_id, info.status, info.start_time or 0, *parts, info.end_time, info.artifact_uri)
 
 
 class Reader(Protocol):
-    """Where runs are read from."""
+    """Something that reads runs from a store."""
 
     def read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
-        """The runs of the record that nobody deleted; None = of every dataset, of every key."""
+        """The runs of a dataset and of these keys that were not deleted; None means every dataset, or every key."""
         ...
 
 
-def newest(runs: Iterable[StoredRun]) -> dict[str, StoredRun]:
-    """Key -> its newest finished run, or its newest where none is finished."""
-    ordered = sorted(runs, key=lambda run: (run.finished, run.started))
-    return {run.tags["key"]: run for run in ordered if "key" in run.tags}
-
-
-def asked_presets(preset: str, tags: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Every preset that a run was asked for under, with its origin and the `--set` settings given beside it.
-
-    preset: under which it was trained, which comes first.
-    """
-    own = {"origin": tags.get("preset_origin", ""), "overrides": tags.get("overrides", "")}
-    found: dict[str, dict[str, str]] = {preset: own} | json.loads(tags.get(PRESETS, "{}"))
-    return found
-
-
 def preset_tags(stored: Sequence[StoredRun], asked: Iterable["RunSpec"]) -> dict[str, str]:
-    """Run id -> its tag `presets`, for the finished runs that lack a preset under which `asked` asks for them.
+    """Run id -> its new tag `presets`, for finished runs whose tag lacks a preset of the requested runs.
 
-    stored: every run of the keys; what an older run of a key was asked for under counts for its newest.
+    stored: every run of the keys; the presets of older runs of a key are added to its newest run.
+    asked: the requested runs, each with the preset under which it is requested.
+
+    A run whose tag cannot be read keeps it unchanged.
     """
-    finished = {key: run for key, run in newest(stored).items() if run.finished}
-    every: dict[str, dict[str, dict[str, str]]] = {}
+    every: dict[str, dict[str, Asked]] = {}
     for run in stored:
         known = every.setdefault(run.tags.get("key", ""), {})
-        every[run.tags.get("key", "")] = asked_presets(run.tags.get("preset", ""), run.tags) | known
+        every[run.tags.get("key", "")] = (_asked(run) or {}) | known
     for spec in asked:
-        more = {"origin": spec.preset_origin, "overrides": spec.overrides}
-        every.get(spec.key, {}).setdefault(spec.preset, more)
-    return {
-        run.run_id: json.dumps({name: every[key][name] for name in every[key] if name != run.tags.get("preset")})
-        for key, run in finished.items()
-        if every[key].keys() > asked_presets(run.tags.get("preset", ""), run.tags).keys()
-    }
+        every.get(spec.key, {}).setdefault(spec.preset, Asked(spec.preset_origin, spec.overrides))
+    tags: dict[str, str] = {}
+    for group in by_key(run for run in stored if run.tags.get("key")):
+        run, mine = group[0], _asked(group[0])
+        wanted = every[run.tags["key"]]
+        if run.finished and mine is not None and wanted.keys() > mine.keys():
+            others = {name: asdict(one) for name, one in wanted.items() if name != run.tags.get("preset")}
+            tags[run.run_id] = json.dumps(others)
+    return tags
 
 
-def row_of(run: StoredRun) -> Row:
-    """The row that `Record.rows` describes."""
-    metric, place = run.tags.get("metric", ""), "test/modality/"
-    unimodal = {k.removeprefix(place).rpartition("/")[0]: v for k, v in run.metrics.items() if k.startswith(place)}
-    return {
-        **{name: run.tags.get(name, "") for name in ("key", "method", "label", "dataset", "protocol")},
-        **{name: int(run.tags.get(name, -1)) for name in ("fold", "seed")},
-        "preset": run.tags.get("preset", ""),
-        "status": run.status.lower(),
-        "metric": metric,
-        "value": run.metrics.get(f"test/{metric}"),
-        "unimodal": unimodal,
-        "seconds": run.metrics.get("cost/seconds"),
-        "seconds_per_step": run.metrics.get("cost/seconds_per_step"),
-        "run_id": run.run_id,
-        "started": run.started / 1000,
-        "metrics": run.metrics,
-        "params": run.params,
-        "tags": run.tags,
-    }
+def by_key(stored: Iterable[StoredRun]) -> list[list[StoredRun]]:
+    """For each key its finished runs, or all of its runs if none is finished, the newest first.
+
+    A run of this program whose key is missing forms a group of its own. Runs of other programs are left out.
+    """
+    groups: dict[str, list[StoredRun]] = {}
+    for run in sorted(stored, key=lambda run: (run.finished, run.started), reverse=True):
+        key = run.tags.get("key") or (f"no key: {run.run_id}" if any(mark in run.tags for mark in MARKS) else "")
+        group = groups.setdefault(key, [])
+        if not group or group[0].finished == run.finished:
+            group.append(run)
+    return [group for key, group in groups.items() if key]
+
+
+def _asked(run: StoredRun) -> dict[str, Asked] | None:
+    """Every preset under which a run was requested, that of its training first; None if its tag cannot be read."""
+    others, tags = presets_of(run.tags.get(PRESETS) or "{}"), run.tags
+    own = {tags.get("preset", ""): Asked(tags.get("preset_origin", ""), tags.get("overrides", ""))}
+    return None if others is None else own | others

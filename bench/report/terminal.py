@@ -1,27 +1,16 @@
-"""Comparison tables, rows of the record and plans, as text for a terminal or as data for a program."""
+"""Comparison tables and plans, as text for a terminal or as data for a program."""
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
-from mcr_bench.bench.analysis.compared import Row
 from mcr_bench.bench.analysis.table import Table
-from mcr_bench.bench.analysis.versions import SHORT
-from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.printable import printable
 
 if TYPE_CHECKING:
     from mcr_bench.bench.planning.plan import Plan
-
-RESULT_COLUMNS = (
-    *("key", "method", "label", "dataset", "protocol", "fold", "seed", "preset", "status", "metric", "value"),
-    *("unimodal", "seconds", "seconds_per_step", "run_id"),
-)
 
 
 def print_tables(console: Console, tables: Iterable[Table]) -> None:
@@ -46,7 +35,7 @@ def _aligned(table: Table) -> list[str]:
     return ["  ".join([c[0].ljust(widths[0]), *map(str.rjust, c[1:], widths[1:])]).rstrip() for c in cells]
 
 
-def table_data(table: Table) -> dict[str, Any]:
+def table_data(table: Table) -> dict[str, object]:
     """A table for JSON: its rows as dicts at full precision."""
     rows = [dict(zip(table.columns, cells, strict=True)) for cells in table.rows]
     leading = [row[0] for i, row in enumerate(table.rows) if i in table.bold]
@@ -54,52 +43,7 @@ def table_data(table: Table) -> dict[str, Any]:
     return {"title": table.title, "rows": rows, "notes": table.notes, "leading": leading, "floor": floor}
 
 
-def result_rows(rows: Iterable[Row]) -> list[Row]:
-    """The columns of `results`, one dict per run."""
-    return [{name: row[name] for name in RESULT_COLUMNS} for row in rows]
-
-
-def results_csv(rows: Sequence[Row]) -> str:
-    """One line per run; the per-modality values stand in columns `unimodal.MODALITY`."""
-    modalities = sorted({m for row in rows for m in row["unimodal"]})
-    names = [name for name in RESULT_COLUMNS if name != "unimodal"]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*names, *(f"unimodal.{m}" for m in modalities)])
-    for row in rows:
-        writer.writerow([*(row[name] for name in names), *(row["unimodal"].get(m) for m in modalities)])
-    return out.getvalue()
-
-
-def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """`results_csv` into a file; UserError where it cannot be written."""
-    try:
-        path.write_text(results_csv(rows), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--csv {path}: {error.strerror}. Give a file in a folder you may write to.") from error
-
-
-def results_grid(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """The columns of `results` that fit a terminal; data: short fingerprints where a dataset has several."""
-    rows = list(rows)
-    prints: dict[str, set[str]] = {}
-    for row in rows:
-        prints.setdefault(row["dataset"], set()).add(row["tags"].get("fingerprint", ""))
-    short = ("label", "dataset", "protocol", "fold", "seed", "preset", "status", "metric")
-    return [
-        {name: row[name] for name in short}
-        | {
-            "data": row["tags"].get("fingerprint", "")[:SHORT] if len(prints[row["dataset"]]) > 1 else "",
-            "value": _number(row["value"]),
-            "unimodal": " ".join(f"{m}={v:.4f}" for m, v in row["unimodal"].items()),
-            "seconds": _number(row["seconds"], 1),
-            "key": row["key"],
-        }
-        for row in rows
-    ]
-
-
-def plan_rows(plan: "Plan", finished: Iterable[str]) -> list[dict[str, Any]]:
+def plan_rows(plan: "Plan", finished: Iterable[str]) -> list[dict[str, object]]:
     """One row per run of a plan: its state, and the keys of the runs that it needs."""
     done = set(finished)
     return [
@@ -118,7 +62,3 @@ def plan_rows(plan: "Plan", finished: Iterable[str]) -> list[dict[str, Any]]:
         }
         for run in plan.runs
     ]
-
-
-def _number(value: float | None, digits: int = 4) -> str:
-    return "" if value is None else f"{value:.{digits}f}"

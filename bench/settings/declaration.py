@@ -16,7 +16,7 @@ mcr_bench.bench.errors.UserError: smooth.share=2: not allowed. Allowed: number >
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from mcr_bench.bench.errors import UserError, unknown
 
@@ -104,8 +104,8 @@ def setting(
     default: its value where none is given. doc: what it does, for cards and help. origin: where the default comes from.
     at_least, at_most: the smallest and the largest value allowed. space: the range in which tuning draws it, if any.
     """
-    meta = {"doc": doc, "origin": origin, "at_least": at_least, "at_most": at_most, "space": space}
-    return dataclasses.field(default=default, metadata=meta)
+    facts = {"doc": doc, "origin": origin, "at_least": at_least, "at_most": at_most, "space": space}
+    return dataclasses.field(default=default, metadata=facts)
 
 
 def declared(cls: type) -> dict[str, Declared]:
@@ -124,7 +124,7 @@ def declared(cls: type) -> dict[str, Declared]:
             for key, inner in declared(kind).items():
                 settings[f"{field.name}.{key}"] = dataclasses.replace(inner, key=f"{field.name}.{key}")
         elif "doc" in field.metadata:
-            settings[field.name] = Declared(field.name, kind, field.default, **field.metadata)
+            settings[field.name] = Declared(field.name, kind, cast(Value, field.default), **field.metadata)
     return settings
 
 

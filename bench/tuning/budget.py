@@ -1,12 +1,12 @@
 """Expected best validation value against budget: what a search of n draws would have found, per method."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mcr_bench.bench.tuning.result import read_searches, searches_folder
+from mcr_bench.bench.tuning.result import KeptSearch, KeptTrial, read_searches, searches_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,9 +52,16 @@ def budget_curves(home: Path) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _rows(search: dict[str, Any], method: str, trials: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _rows(search: KeptSearch, method: str, trials: list[KeptTrial]) -> list[dict[str, object]]:
     untuned, *drawn = [np.nan if trial["value"] is None else trial["value"] for trial in trials]
-    common = {name: search[name] for name in ("dataset", "protocol", "preset", "metric")}
-    common |= {"modalities": "+".join(search["modalities"]), "method": method, "untuned": untuned}
+    common: dict[str, object] = {
+        "dataset": search["dataset"],
+        "protocol": search["protocol"],
+        "preset": search["preset"],
+        "metric": search["metric"],
+        "modalities": "+".join(search["modalities"]),
+        "method": method,
+        "untuned": untuned,
+    }
     curve = expected_best(drawn, search["higher_is_better"])
     return [common | {"budget": n, "expected": float(value)} for n, value in enumerate(curve, start=1)]

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from filelock import FileLock
 
@@ -60,6 +60,26 @@ class Tuned:
 ROTATING = "; LEAK where folds take turns: the validation part of one fold may be in the test part of another"
 
 
+class KeptTrial(TypedDict):
+    """A trial as the file of searches keeps it."""
+
+    number: int
+    settings: dict[str, Value]
+    value: float | None
+
+
+class KeptSearch(TypedDict):
+    """What is read again of a search; the file also holds its seeds, folds, trials, fingerprint and settings."""
+
+    dataset: str
+    protocol: str
+    modalities: list[str]
+    metric: str
+    higher_is_better: bool
+    preset: str
+    methods: dict[str, list[KeptTrial]]
+
+
 @dataclass(frozen=True)
 class Search:
     """What a search is about, but for its methods. values: the base preset's settings under the user's."""
@@ -74,7 +94,7 @@ class Search:
     folds: tuple[int, ...]
     fingerprint: str
     base: Preset
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
     preset: str
 
     @property
@@ -87,7 +107,7 @@ class Search:
             f"{ROTATING if len(set(self.folds)) > 1 else ''}"
         )
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """As JSON keeps it."""
         facts = asdict(self) | {"base": self.base.name, "values": dict(self.values)}
         return dict(json.loads(json.dumps(facts)))
@@ -108,7 +128,7 @@ class TuneResult:
     def preset(self) -> str:
         return self.search.preset
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, object]]:
         """One row per method for a printed table."""
         return [_row(tuned) for tuned in self.methods]
 
@@ -118,11 +138,11 @@ def searches_folder(home: Path) -> Path:
     return home / "tuning" / "searches"
 
 
-def read_searches(path: Path) -> dict[str, Any]:
+def read_searches(path: Path) -> dict[str, KeptSearch]:
     """Preset -> search of one dataset's file; UserError where it is damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {preset: search | {"methods": dict(search["methods"])} for preset, search in found.items()}
+        searches = json.loads(path.read_text(encoding="utf-8"))
+        return {preset: search | {"methods": dict(search["methods"])} for preset, search in searches.items()}
     except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
         raise UserError(
             f"the searches in '{path}' cannot be read ({error}). Remove the file; the same `mcr-bench tune` commands "
@@ -137,24 +157,28 @@ def keep(search: Search, methods: list[Tuned], home: Path) -> tuple[Path, list[s
     """
     path = searches_folder(home) / f"{re.sub(r'[^a-zA-Z0-9_.-]+', '-', search.dataset)}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    mine = {tuned.method: [asdict(trial) for trial in tuned.trials] for tuned in methods}
+    mine = {tuned.method: [_kept(trial) for trial in tuned.trials] for tuned in methods}
     with FileLock(f"{path}.lock"):
         searches = read_searches(path) if path.exists() else {}
-        earlier = dict(searches.get(search.preset, {}))
-        others = earlier.pop("methods", {}) if _same(earlier, search) else {}
-        found = others | mine
-        searches[search.preset] = search.facts() | {"methods": found}
-        preset = _preset(search, found)
-        written = write_user_preset(search.dataset, preset, list(found), home)
+        earlier = searches.get(search.preset)
+        others = earlier["methods"] if earlier is not None and _same(earlier, search) else {}
+        every = others | mine
+        searches[search.preset] = cast(KeptSearch, search.facts() | {"methods": every})
+        preset = _preset(search, every)
+        written = write_user_preset(search.dataset, preset, list(every), home)
         write_whole(path, json.dumps(searches, indent=1))
     return written, [method for method in others if method not in mine]
 
 
-def _same(earlier: dict[str, Any], search: Search) -> bool:
+def _kept(trial: Trial) -> KeptTrial:
+    return {"number": trial.number, "settings": dict(trial.settings), "value": trial.value}
+
+
+def _same(earlier: KeptSearch, search: Search) -> bool:
     return {k: v for k, v in earlier.items() if k != "methods"} == search.facts()
 
 
-def _preset(search: Search, methods: Mapping[str, list[dict[str, Any]]]) -> Preset:
+def _preset(search: Search, methods: Mapping[str, list[KeptTrial]]) -> Preset:
     values = dict(search.values)
     for method, trials in methods.items():
         tuned = Tuned(method, (), (), [Trial(**trial) for trial in trials], search.higher_is_better)
@@ -163,7 +187,7 @@ def _preset(search: Search, methods: Mapping[str, list[dict[str, Any]]]) -> Pres
     return Preset(search.preset, f"tuned-here@{search.trials}", base.seeds, values, base.pairs, search.note)
 
 
-def _row(tuned: Tuned) -> dict[str, Any]:
+def _row(tuned: Tuned) -> dict[str, object]:
     best = tuned.best
     settings = best.settings.items() if best else ()
     return {

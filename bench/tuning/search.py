@@ -7,7 +7,7 @@ searched after these, and start from the best of them.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.core.home import default_home
@@ -16,6 +16,7 @@ from mcr_bench.bench.executors.local import execute as train_locally
 from mcr_bench.bench.executors.places import weights_file
 from mcr_bench.bench.planning.plan import Plan, make_plan
 from mcr_bench.bench.planning.request import Request
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.events import Failure, Outcome
 from mcr_bench.bench.settings.declaration import Declared, Value
@@ -25,6 +26,7 @@ from mcr_bench.bench.tuning.result import Search, Trial, Tuned, TuneResult, keep
 if TYPE_CHECKING:
     from mcr_bench.bench.runs.spec import RunSpec
 
+Note = Callable[[str], object]
 Trials = dict[tuple[str, int], "list[RunSpec]"]
 
 
@@ -36,39 +38,44 @@ class Execute(Protocol):
     ) -> Outcome: ...
 
 
-def tuning_record(home: Path | None = None) -> Record:
+def tuning_record(home: Path | None = None, note: Note = lambda _: None) -> Record:
     """The record of trials: HOME/tuning, apart from that of comparisons, and local also where theirs is on a server."""
     folder = (home or default_home()).resolve() / "tuning"
-    return Record(f"sqlite:///{folder / 'mlflow.db'}", folder)
+    return Record(f"sqlite:///{folder / 'mlflow.db'}", folder, note)
 
 
-def tune(request: TuneRequest, home: Path | None = None, execute: Execute = train_locally) -> TuneResult:
+def tune(
+    request: TuneRequest,
+    home: Path | None = None,
+    execute: Execute = train_locally,
+    note: Note = lambda _: None,
+) -> TuneResult:
     """Search every method, write the preset, and say what was found.
 
     Finished runs are not trained again, so an interrupted search goes on and a longer one continues a shorter one.
     Nothing but `selected_val/METRIC` of a run is read. UserError for what is unknown or does not fit, and where no
-    trial of any method finishes.
+    trial of any method finishes. note: takes what a reader must know of trials that cannot be read.
     """
     home = (home or default_home()).resolve()
     search, stages, skipped = prepare(request, home)
-    record, found, failed = tuning_record(home), dict[str, Tuned](), list[Failure]()
+    record, results, failed = tuning_record(home, note), dict[str, Tuned](), list[Failure]()
     for place, stage in enumerate(stages):
         needed = {name for later in stages[place + 1 :] for subject in later for name in subject.starts_from}
-        trials = _trials(request, stage, found)
+        trials = _trials(request, stage, results)
         failed += _train(trials, record, search.dataset, needed, execute)
         rows = record.finished({run.key for runs in trials.values() for run in runs}, search.dataset)
         for subject in stage:
-            found[subject.name] = _tuned(subject, trials, rows, search)
+            results[subject.name] = _tuned(subject, trials, rows, search)
             if subject.name in needed:
-                _forget_weights(found[subject.name], trials, record.home)
-    if not any(tuned.best for tuned in found.values()):
+                _forget_weights(results[subject.name], trials, record.home)
+    if not any(tuned.best for tuned in results.values()):
         reasons = {failure.reason: f"{failure.reason} (log: {failure.log})" for failure in failed}
         raise UserError(f"no trial finished, so no preset is written: {'; '.join(list(reasons.values())[:3])}.")
-    path, kept = keep(search, list(found.values()), home)
-    return TuneResult(search, list(found.values()), path, kept, skipped, failed)
+    path, kept = keep(search, list(results.values()), home)
+    return TuneResult(search, list(results.values()), path, kept, skipped, failed)
 
 
-def outline(request: TuneRequest, home: Path | None = None) -> list[dict[str, Any]]:
+def outline(request: TuneRequest, home: Path | None = None) -> list[dict[str, object]]:
     """One row per method, in the order of the search: what would be tried. Nothing is trained or written."""
     _, stages, _ = prepare(request, (home or default_home()).resolve())
     return [
@@ -85,7 +92,7 @@ def outline(request: TuneRequest, home: Path | None = None) -> list[dict[str, An
     ]
 
 
-def _trials(request: TuneRequest, stage: list[Subject], found: Mapping[str, Tuned]) -> Trials:
+def _trials(request: TuneRequest, stage: list[Subject], results: Mapping[str, Tuned]) -> Trials:
     """(method, trial) -> its runs, one per seed and variant; what they start from has its best settings."""
     trials: Trials = {}
     for number in range(max(len(subject.settings) for subject in stage)):
@@ -93,7 +100,7 @@ def _trials(request: TuneRequest, stage: list[Subject], found: Mapping[str, Tune
         before = {name for subject in subjects for name in subject.starts_from}
         settings = {key: value for subject in subjects for key, value in subject.settings[number].items()}
         for name in before:
-            best = found[name].best
+            best = results[name].best
             settings |= best.settings if best else {}
         plan = make_plan(_only(request, before | {s.name for s in subjects}, [s.source for s in subjects], settings))
         for subject in subjects:
@@ -104,10 +111,12 @@ def _trials(request: TuneRequest, stage: list[Subject], found: Mapping[str, Tune
 
 def _only(request: TuneRequest, names: set[str], sources: list[str], settings: Mapping[str, Value]) -> Request:
     """The comparison of one trial, without fixed settings of methods that have no part in it."""
-    found = request.comparison(sources, settings)
+    comparison = request.comparison(sources, settings)
     others = registry.setting_owners() - names
-    found.overrides = {key: value for key, value in found.overrides.items() if key.partition(".")[0] not in others}
-    return found
+    comparison.overrides = {
+        key: value for key, value in comparison.overrides.items() if key.partition(".")[0] not in others
+    }
+    return comparison
 
 
 def _train(trials: Trials, record: Record, dataset: str, needed: set[str], execute: Execute) -> list[Failure]:
@@ -116,28 +125,28 @@ def _train(trials: Trials, record: Record, dataset: str, needed: set[str], execu
     for runs in trials.values():
         for run in runs:
             plan.add(run, requested=True)
-    finished = record.finished(plan.by_key, dataset)
+    finished = record.finished_keys(plan.by_key, dataset)
     wanted = [run for run in plan.runs if run.key not in finished]
     return execute(wanted, record, done=len(finished), keep_weights=lambda run: run.method in needed).failed
 
 
-def _tuned(subject: Subject, trials: Trials, rows: Mapping[str, Mapping[str, Any]], search: Search) -> Tuned:
+def _tuned(subject: Subject, trials: Trials, rows: Mapping[str, RunRow], search: Search) -> Tuned:
     place = f"selected_val/{search.metric}"
 
     def value(number: int) -> float | None:
         return _mean(
-            rows[run.key]["metrics"].get(place) if run.key in rows else None for run in trials[subject.name, number]
+            rows[run.key].metrics.get(place) if run.key in rows else None for run in trials[subject.name, number]
         )
 
-    found = [Trial(number, settings, value(number)) for number, settings in enumerate(subject.settings)]
+    tried = [Trial(number, settings, value(number)) for number, settings in enumerate(subject.settings)]
     starts = tuple(sorted(subject.starts_from))
-    return Tuned(subject.name, tuple(subject.searched), starts, found, search.higher_is_better)
+    return Tuned(subject.name, tuple(subject.searched), starts, tried, search.higher_is_better)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
     """The mean over a trial's runs; None where one of them has no value or none that counts."""
-    found = [math.nan if value is None else float(value) for value in values]
-    mean = math.fsum(found) / len(found)
+    known = [math.nan if value is None else float(value) for value in values]
+    mean = math.fsum(known) / len(known)
     return mean if math.isfinite(mean) else None
 
 
@@ -152,4 +161,4 @@ def _forget_weights(tuned: Tuned, trials: Trials, home: Path) -> None:
 
 def _space(d: Declared) -> str:
     assert d.space is not None
-    return f"{d.space.low:g} to {d.space.high:g}{' (log)' * d.space.log}"
+    return f"{d.space.low:g} to {d.space.high:g}{' (log)' if d.space.log else ''}"

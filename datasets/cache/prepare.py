@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mcr_bench.bench.core.user_files import portable
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.cache import layout as _places
 from mcr_bench.datasets.cache.decoding import Answer, Decoder, Order, Sums, checksum, died
@@ -103,7 +104,7 @@ class _Work:
     def go(self) -> None:
         """Settle every clip: its rows are there, or the reason why not."""
         orders, total = self._orders(), len(self.ids)
-        decoder = Decoder(self.recipe, self.request.source)
+        decoder = Decoder(replace(self.recipe, decode=portable(self.recipe.decode)), self.request.source)
         self.request.progress(0, total)
         try:
             with closing(spread(decoder, orders, max(1, self.request.jobs))) as answers:

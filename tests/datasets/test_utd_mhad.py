@@ -241,10 +241,10 @@ def test_two_at_once_and_an_unwritable_place_are_refused(tmp_path: Path) -> None
     with FileLock(data.location / ".lock"), pytest.raises(UserError, match="another `data prepare`"):
         data.prepare(Preparation(source))
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"/file' is in the way: it is no folder\. Move it"):
+    with pytest.raises(UserError, match=r"/file' is in the way: it is not a folder\. Move it"):
         UtdMhad(tmp_path / "file/utd-mhad").prepare(Preparation(source))
     (data.location / "manifest.json").mkdir()
-    with pytest.raises(UserError, match=r"/manifest\.json' is in the way: it is no file\. Move it"):
+    with pytest.raises(UserError, match=r"/manifest\.json' is in the way: it is not a file\. Move it"):
         data.prepare(Preparation(source, progress=lambda *_: pytest.fail("read")))
 
 

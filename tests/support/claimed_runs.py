@@ -7,24 +7,19 @@ import numpy as np
 
 from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.comparisons import comparisons
+from mcr_bench.bench.record.row import RunRow
+from mcr_bench.tests.support.run_rows import run_row
 
 SEEDS = range(10)
 
 
-def run(method: str, seed: int, value: float, **changes: Any) -> dict[str, Any]:
-    tags = {"role": {"ensemble": "ensemble", "unimodal": "unimodal"}.get(method, "method"), "modalities": "a,b"}
-    tags |= {"config": method, "data_identity": "d", "overrides": "", "dataset_source": "toy.npz"}
-    metrics = {
-        "test/accuracy": value,
-        "test/macro_f1": value / 2,
-        "data/test_samples": 20.0,
-        "data/train_samples": 80.0,
-    }
-    row = {"key": f"{method}{seed}", "method": method, "label": method, "dataset": "toy.npz", "protocol": "file"}
-    row |= {"fold": 1, "seed": seed, "preset": "default", "status": "finished", "metric": "accuracy", "value": value}
-    row |= {"unimodal": {}, "seconds": 1.0, "seconds_per_step": 0.1, "run_id": f"{method}-{seed}", "started": seed}
-    nested = {name: values | changes.pop(name, {}) for name, values in (("tags", tags), ("metrics", metrics))}
-    return row | nested | {"params": {}} | changes
+def run(method: str, seed: int, value: float | None, **changes: Any) -> RunRow:
+    """One finished run of a comparison; `tags` and `metrics` in `changes` are laid over the defaults."""
+    tags = {"data_identity": "d", "modalities": "a,b", "dataset_source": "toy.npz"} | changes.pop("tags", {})
+    metrics = {"test/macro_f1": (value or 0) / 2, "data/test_samples": 20.0, "data/train_samples": 80.0}
+    defaults = {"dataset": "toy.npz", "protocol": "file", "started": seed, "seconds": 1.0, "seconds_per_step": 0.1}
+    given = defaults | changes | {"metrics": metrics | changes.pop("metrics", {})}
+    return run_row(method, seed, value, tags=tags, **given)
 
 
 def compared(values: Mapping[str, list[float]], **changes: Any) -> Comparison:

@@ -6,41 +6,42 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from mcr_bench.bench.analysis.compared import Comparison, Row
+from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.figures.style import Mark, Marks, marks
+from mcr_bench.bench.record.row import RunRow
+from mcr_bench.tests.support.run_rows import run_row
 
 TWO = ("audio", "video")
 
 
-def row(label: str, seed: int, value: float, role: str = "method", modalities: Sequence[str] = TWO, **more: Any) -> Row:
-    metrics = {
-        f"test/{more.get('metric', 'accuracy')}": value,
-        "epochs": 5,
-        "cost/encoder_forwards": 1.0,
-        "cost/encoder_backwards": 1.0,
-    }
-    return {
-        "method": label.split()[0],
-        "label": label,
-        "seed": seed,
-        "fold": 1,
-        "metric": more.get("metric", "accuracy"),
-        "value": value,
-        "seconds_per_step": more.get("seconds", 0.01),
-        "run_id": f"{label}/{seed}",
-        "metrics": more.get("own", metrics) | more.get("metrics", {}),
-        "params": more.get("params", {}),
-        "tags": {"role": role, "modalities": ",".join(modalities), "dependencies": more.get("dependencies", "")},
-    }
+def row(
+    label: str, seed: int, value: float, role: str = "method", modalities: Sequence[str] = TWO, **more: Any
+) -> RunRow:
+    measured = {"epochs": 5, "cost/encoder_forwards": 1.0, "cost/encoder_backwards": 1.0}
+    return run_row(
+        label.split()[0],
+        seed,
+        value,
+        label=label,
+        role=role,
+        metric=more.get("metric", "accuracy"),
+        modalities=",".join(modalities),
+        dependencies=more.get("dependencies", ""),
+        overrides=more.get("overrides", ""),
+        run_id=f"{label}/{seed}",
+        seconds_per_step=more.get("seconds", 0.01),
+        metrics=more.get("own", measured) | more.get("metrics", {}),
+        params=more.get("params", {}),
+    )
 
 
-def line(label: str, values: Sequence[float], role: str = "method", **more: Any) -> list[Row]:
+def line(label: str, values: Sequence[float], role: str = "method", **more: Any) -> list[RunRow]:
     return [row(label, seed, value, role, **more) for seed, value in enumerate(values)]
 
 
-def compared(*lines: list[Row], dataset: str = "toy", modalities: tuple[str, ...] = TWO) -> Comparison:
-    named = {runs[0]["label"]: runs for runs in lines}
-    return Comparison(dataset, "official", modalities, lines[0][0]["metric"], "p", (), named, [], 0, [])
+def compared(*lines: list[RunRow], dataset: str = "toy", modalities: tuple[str, ...] = TWO) -> Comparison:
+    named = {runs[0].label: runs for runs in lines}
+    return Comparison(dataset, "official", modalities, lines[0][0].metric, "p", (), named, [], 0, [])
 
 
 def small(**more: Any) -> Comparison:
@@ -54,7 +55,7 @@ def small(**more: Any) -> Comparison:
 
 
 def look(*found: Comparison) -> Marks:
-    return marks({label: runs[0]["tags"]["role"] for c in found for label, runs in c.lines.items()})
+    return marks({label: runs[0].role for c in found for label, runs in c.lines.items()})
 
 
 def xs(figure: Figure, mark: Mark, axes: int = 0) -> list[float]:

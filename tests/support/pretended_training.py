@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mcr_bench.bench.executors.local import execute
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.tracking import Record
 
 FAKE = '''
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.runs.events import EpochDone, RunDone
+from mcr_bench.tests.support.run_rows import run_tags
 
 @dataclass(frozen=True)
 class Spec:
@@ -29,7 +31,7 @@ class Spec:
     @property
     def key(self): return hashlib.sha256(f"{self.label} {self.trace}".encode()).hexdigest()[:20]
     def params(self): return {"behaviour": self.behaviour}
-    def tags(self): return {"key": self.key, "method": self.label, "dataset": self.dataset}
+    def tags(self): return run_tags(self.label, self.seed, key=self.key, dataset=self.dataset, fold=self.fold)
 
 def note(spec, text):
     with spec.trace.open("a") as file:
@@ -129,12 +131,12 @@ def labels(specs: list[Any]) -> list[str]:
     return [spec.label for spec in specs]
 
 
-def row(record: Record, spec: Any) -> dict[str, Any]:
-    return next(row for row in record.rows() if row["key"] == spec.key)
+def row(record: Record, spec: Any) -> RunRow:
+    return next(row for row in record.rows() if row.key == spec.key)
 
 
 def epochs(record: Record, spec: Any) -> list[int]:
-    return [m.step for m in record.client.get_metric_history(row(record, spec)["run_id"], "loss")]
+    return [m.step for m in record.client.get_metric_history(row(record, spec).run_id, "loss")]
 
 
 def ends(trace: Path) -> list[str]:

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from mcr_bench.bench.executors.places import weights_file
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.runs.events import Failure, Outcome
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.tuning import search
 from mcr_bench.bench.tuning.request import TuneRequest
+from mcr_bench.tests.support.run_rows import run_row
 
 METHODS = ["joint", "mlb"]
 
@@ -28,17 +30,20 @@ class Memory:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.rows: dict[str, dict[str, Any]] = {}
+        self.rows: dict[str, RunRow] = {}
 
-    def finished(self, keys: Iterable[str], dataset: str) -> dict[str, dict[str, Any]]:
+    def finished(self, keys: Iterable[str], dataset: str) -> dict[str, RunRow]:
         return {key: self.rows[key] for key in keys if key in self.rows}
+
+    def finished_keys(self, keys: Iterable[str], dataset: str) -> set[str]:
+        return set(self.finished(keys, dataset))
 
 
 @pytest.fixture(autouse=True)
 def in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     records: dict[Path | None, Memory] = {}
     monkeypatch.setattr(
-        search, "tuning_record", lambda home: records.setdefault(home, Memory((home or tmp_path) / "tuning"))
+        search, "tuning_record", lambda home, _: records.setdefault(home, Memory((home or tmp_path) / "tuning"))
     )
 
 
@@ -64,7 +69,7 @@ class Pretend:
                 outcome.failed.append(Failure(spec, "diverged", Path("log.txt")))
             else:
                 metrics = {f"selected_val/{self.metric}": value, f"test/{self.metric}": self.test}
-                record.rows[spec.key] = {"metrics": metrics, "value": self.test}
+                record.rows[spec.key] = run_row(spec.method, spec.seed, self.test, metrics=metrics)
                 if keep_weights(spec):
                     weights_file(record.home, spec).parent.mkdir(parents=True, exist_ok=True)
                     weights_file(record.home, spec).touch()

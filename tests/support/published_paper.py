@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.record.row import RunRow
+from mcr_bench.tests.support.run_rows import run_row
 
 ADAPTER = """
 from mcr_bench.datasets.base import Dataset
@@ -88,14 +90,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "numbers"
 
 
-def run(value: float, seed: int = 0, method: str = "joint", modalities: str = "audio,video", **changes: Any) -> Any:
-    tags = {"modalities": modalities, "config": "c", "overrides": ""} | changes.pop("tags", {})
-    row = {"dataset": "elsewhere", "method": method, "protocol": "official", "preset": "paper", "seed": seed, "fold": 1}
-    row |= {"status": "finished", "started": float(seed), "metrics": {"test/accuracy": value}, "tags": tags}
-    return row | changes
+def run(value: float, seed: int = 0, method: str = "joint", modalities: str = "audio,video", **changes: Any) -> RunRow:
+    defaults = {"dataset": "elsewhere", "preset": "paper", "config": "c", "started": float(seed)}
+    return run_row(method, seed, value, modalities=modalities, **defaults | changes)
 
 
-def runs(*points: float, **changes: Any) -> list[Any]:
+def runs(*points: float, **changes: Any) -> list[RunRow]:
     return [run(value / 100, seed, **changes) for seed, value in enumerate(points)]
 
 

@@ -10,43 +10,29 @@ from matplotlib.figure import Figure
 from mcr_bench.bench.analysis.claims import claims
 from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.comparisons import comparisons
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.report.html.contents import Contents, Picture, Section, environment_of
+from mcr_bench.tests.support.run_rows import run_row
 
 VOID = {"meta", "link", "img", "br", "input"}
 HOSTILE = """x</script><script>alert(1)</script>&amp;"' onload='alert(2)' <img src=x onerror=alert(3)>"""
 
 
-def row(method: str, seed: int, value: float, **changes: Any) -> dict[str, Any]:
-    """One finished run; `tags` and `params` in `changes` are laid over the defaults."""
-    tags = {"role": "ensemble" if method == "ensemble" else "method", "modalities": "audio,video", "config": method}
-    tags |= {"data_identity": "d", "overrides": "", "protocol_card": "official: by actor", "preset_origin": "paper"}
+def row(method: str, seed: int, value: float | None, **changes: Any) -> RunRow:
+    """One finished run; `tags`, `params` and `metrics` in `changes` are laid over the defaults."""
+    tags = {"data_identity": "d", "protocol_card": "official: by actor", "preset_origin": "paper"}
     tags |= {"version/torch": "2.0", "version": "0.1", "device": "cpu", "platform": "here", "commit": "abc"}
-    base: dict[str, Any] = {
-        "key": f"key-{method}-{seed}",
-        "method": method,
-        "label": method,
-        "dataset": "toy",
-        "protocol": "official",
-        "fold": 1,
-        "seed": seed,
-        "preset": "small",
-        "status": "finished",
-        "metric": "accuracy",
-        "value": value,
-        "unimodal": {"audio": 0.5, "video": 0.25},
-        "seconds": 3.0,
-        "seconds_per_step": 0.01,
-        "run_id": f"run-{method}-{seed}",
-        "started": 1_000_000.0 + seed,
-        "metrics": {"test/accuracy": value, "data/train_samples": 30.0, "data/test_samples": 10.0},
-        "params": {"epochs": "5", "optimizer.name": "adam", "optimizer.lr": "0.1", f"{method}.dial": "1"},
-        "tags": tags | changes.pop("tags", {}),
-    }
-    base["params"] |= changes.pop("params", {})
-    return base | changes
+    params = {"epochs": "5", "optimizer.name": "adam", "optimizer.lr": "0.1", f"{method}.dial": "1"}
+    metrics = {"data/train_samples": 30.0, "data/test_samples": 10.0}
+    defaults: dict[str, Any] = {"key": f"key-{method}-{seed}", "preset": "small", "run_id": f"run-{method}-{seed}"}
+    defaults |= {"unimodal": {"audio": 0.5, "video": 0.25}, "seconds": 3.0, "seconds_per_step": 0.01}
+    defaults |= {"started": 1_000_000.0 + seed}
+    laid = {"tags": tags, "params": params, "metrics": metrics}
+    nested = {name: values | changes.pop(name, {}) for name, values in laid.items()}
+    return run_row(method, seed, value, **defaults | changes | nested)
 
 
-def runs(seeds: int, label: str = "plus", **changes: Any) -> list[dict[str, Any]]:
+def runs(seeds: int, label: str = "plus", **changes: Any) -> list[RunRow]:
     """`label` is 2 points above the ensemble and `minus` 3 below it, with every seed; `same` is above and below it."""
     found = []
     for seed in range(seeds):
@@ -61,11 +47,11 @@ def runs(seeds: int, label: str = "plus", **changes: Any) -> list[dict[str, Any]
     return found
 
 
-def compared(rows: list[dict[str, Any]]) -> list[Comparison]:
+def compared(rows: list[RunRow]) -> list[Comparison]:
     return comparisons(rows, "ensemble")
 
 
-def contents(rows: list[dict[str, Any]], **parts: Any) -> Contents:
+def contents(rows: list[RunRow], **parts: Any) -> Contents:
     sections = [Section(found, claims(found, "ensemble")) for found in compared(rows)]
     return Contents(sections, "ensemble", environment=environment_of(rows), **parts)
 

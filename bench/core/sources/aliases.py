@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from mcr_bench.bench.core.sources.closure import PACKAGE, Source
-from mcr_bench.bench.core.sources.trees import annotations, bound, import_paths, loaded, top
+from mcr_bench.bench.core.sources.trees import annotations, bound, import_paths, loaded, own_nodes, top
 
 MARK = "="  # begins a dotted path that has taken the place of a local name: no name can begin so
 FUTURE = "__future__"
@@ -65,8 +65,8 @@ def names_of(source: Source, tree: ast.Module, modules: Collection[str], rebound
 
 
 def _of_class_bodies(tree: ast.Module, package: str) -> set[str]:
-    bodies = (node.body for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
-    return {local for body in bodies for node in body for local, _ in import_paths(node, package)}
+    bodies = (part for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for part in own_nodes(node))
+    return {local for node in bodies for local, _ in import_paths(node, package)}
 
 
 def resolved(path: str, modules: Mapping[str, Mapping[str, str]]) -> str:

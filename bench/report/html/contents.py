@@ -1,20 +1,20 @@
 """What a report is made of, gathered before anything is written."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mcr_bench.bench.analysis.claimed import Claims
-from mcr_bench.bench.analysis.compared import Comparison, Row
+from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.table import Table
+from mcr_bench.bench.record.row import OURS, RunRow
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mcr_bench.bench.statistics.ranks import Ranks
 
-VERSIONS = "version/"
-PLACES = ("version", "device", "platform", "commit")
 UNKNOWN = "not recorded"
 
 Environment = Mapping[str, Mapping[str, int]]  # what -> value -> number of runs
@@ -65,17 +65,25 @@ class Contents:
     left_out: Sequence[str] = ()
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[RunRow]:
         """Every run of the comparisons once; a unimodal run stands in several."""
-        return list({row["run_id"]: row for one in self.sections for row in one.comparison.rows}.values())
+        return list({row.run_id: row for one in self.sections for row in one.comparison.rows}.values())
 
 
-def environment_of(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
-    """What runs were trained with, from their tags: name -> value -> number of runs, the most frequent value first."""
-    names = [name for row in rows for name in row["tags"] if name.startswith(VERSIONS)]
-    found: dict[str, dict[str, int]] = {}
-    for name in (*PLACES[:1], *sorted(set(names)), *PLACES[1:]):
-        values = [row["tags"].get(name) or UNKNOWN for row in rows]
-        counts = {value: values.count(value) for value in sorted(set(values))}
-        found[name.removeprefix(VERSIONS)] = dict(sorted(counts.items(), key=lambda entry: -entry[1]))
-    return found
+def environment_of(rows: Sequence[RunRow]) -> dict[str, dict[str, int]]:
+    """What runs were trained with: name -> value -> number of runs, the most frequent value first."""
+    libraries = sorted({name for row in rows for name in row.versions} - {OURS})
+    values: dict[str, list[str]] = {
+        "version": [row.versions.get(OURS, "") for row in rows],
+        **{name: [row.versions.get(name, "") for row in rows] for name in libraries},
+        "device": [row.device for row in rows],
+        "platform": [row.platform for row in rows],
+        "commit": [row.commit for row in rows],
+    }
+    return {name: _counts(text or UNKNOWN for text in texts) for name, texts in values.items()}
+
+
+def _counts(texts: Iterable[str]) -> dict[str, int]:
+    """Text -> how often it is there, the most frequent first, by name where several are as frequent."""
+    counts = Counter(texts)
+    return dict(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))

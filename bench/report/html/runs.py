@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from mcr_bench.bench.analysis.compared import Comparison, Row
+from mcr_bench.bench.analysis.compared import Comparison
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.report.html.markup import render
 from mcr_bench.bench.report.html.tables import Line, Shown, grid
 
@@ -38,23 +39,28 @@ class Behind:
     table: Markup
 
 
-def lines_markup(found: Comparison, section: str) -> Markup:
+def lines_markup(comparison: Comparison, section: str) -> Markup:
     """For every line its settings and its runs; then the settings that all lines share, and the failed runs."""
-    settings = {label: settings_of(runs) for label, runs in found.lines.items()}
+    settings = {label: settings_of(runs) for label, runs in comparison.lines.items()}
     shared = shared_settings(list(settings.values()))
     lines = [
-        _behind(found, label, {k: v for k, v in own.items() if k not in shared}, section, i)
+        _behind(comparison, label, {k: v for k, v in own.items() if k not in shared}, section, i)
         for i, (label, own) in enumerate(settings.items())
     ]
     return render(
-        "lines", section=section, lines=lines, shared=shared, failed_runs=len(found.failed), failed=_failures(found)
+        "lines",
+        section=section,
+        lines=lines,
+        shared=shared,
+        failed_runs=len(comparison.failed),
+        failed=_failures(comparison),
     )
 
 
-def settings_of(runs: Sequence[Row]) -> dict[str, str]:
+def settings_of(runs: Sequence[RunRow]) -> dict[str, str]:
     """The params of a line; values in which its runs differ stand beside each other."""
-    keys = dict.fromkeys(key for row in runs for key in row.get("params", {}))
-    return {key: " | ".join(dict.fromkeys(str(row["params"].get(key, "-")) for row in runs)) for key in keys}
+    keys = dict.fromkeys(key for row in runs for key in row.settings)
+    return {key: " | ".join(dict.fromkeys(str(row.settings.get(key, "-")) for row in runs)) for key in keys}
 
 
 def shared_settings(lines: Sequence[Settings]) -> dict[str, str]:
@@ -63,32 +69,32 @@ def shared_settings(lines: Sequence[Settings]) -> dict[str, str]:
     return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
 
 
-def _behind(found: Comparison, label: str, own: Settings, section: str, number: int) -> Behind:
+def _behind(comparison: Comparison, label: str, own: Settings, section: str, number: int) -> Behind:
     places = settings_id(section, number), runs_id(section, number)
-    return Behind(label, len(found.lines[label]), own, *places, _runs(found, label))
+    return Behind(label, len(comparison.lines[label]), own, *places, _runs(comparison, label))
 
 
-def _runs(found: Comparison, label: str) -> Markup:
-    runs = sorted(found.lines[label], key=lambda row: (row["seed"], row["fold"]))
-    modalities = [m for m in found.modalities if any(m in row["unimodal"] for row in runs)]
-    columns = ["seed", "fold", f"test {found.metric}", *modalities, "seconds", "run", "key"]
+def _runs(comparison: Comparison, label: str) -> Markup:
+    runs = sorted(comparison.lines[label], key=lambda row: (row.seed, row.fold))
+    modalities = [m for m in comparison.modalities if any(m in row.unimodal for row in runs)]
+    columns = ["seed", "fold", f"test {comparison.metric}", *modalities, "seconds", "run", "key"]
     return grid(f"Runs of {label}", columns, [_run(row, modalities) for row in runs])
 
 
-def _run(row: Row, modalities: Sequence[str]) -> Line:
-    values = [row["value"], *(row["unimodal"].get(m) for m in modalities)]
+def _run(row: RunRow, modalities: Sequence[str]) -> Line:
+    values = [row.value, *(row.unimodal.get(m) for m in modalities)]
     shown = ["-" if value is None else f"{value:.4f}" for value in values]
-    seconds = "-" if row["seconds"] is None else f"{row['seconds']:.1f}"
-    ids = (row["run_id"], row["key"])
+    seconds = "-" if row.costs.seconds is None else f"{row.costs.seconds:.1f}"
+    ids = (row.run_id, row.key)
     return (
-        (row["seed"], row["fold"], *values, row["seconds"], *ids),
-        [*map(Shown, (row["seed"], row["fold"], *shown, seconds)), *(Shown(value, code=True) for value in ids)],
+        (row.seed, row.fold, *values, row.costs.seconds, *ids),
+        [*map(Shown, (row.seed, row.fold, *shown, seconds)), *(Shown(value, code=True) for value in ids)],
     )
 
 
-def _failures(found: Comparison) -> Markup:
+def _failures(comparison: Comparison) -> Markup:
     lines: list[Line] = []
-    for row in found.failed:
-        cells = (row["label"], row["seed"], row["fold"], row["tags"].get("failure") or "see its log")
-        lines.append(((*cells, row["run_id"]), [*map(Shown, cells), Shown(row["run_id"], code=True)]))
+    for row in comparison.failed:
+        cells = (row.label, row.seed, row.fold, row.failure or "see its log")
+        lines.append(((*cells, row.run_id), [*map(Shown, cells), Shown(row.run_id, code=True)]))
     return grid("Failed runs", ("method", "seed", "fold", "failure", "run"), lines)

@@ -1,7 +1,6 @@
 """Lines trained for longer or shorter than others: told, and never in one family of tests or ranks."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -12,6 +11,7 @@ from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.comparisons import comparisons
 from mcr_bench.bench.analysis.ranking import rank_datasets
 from mcr_bench.bench.planning.seed_advice import seed_advice
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.tests.support import many_runs
 from mcr_bench.tests.support.claimed_runs import noisy, run
 
@@ -105,7 +105,7 @@ def test_ranks_compare_lines_of_one_budget() -> None:
     assert rank_datasets([both]).mean_ranks == {"mcr": 1.0, "joint": 2.0, "ensemble": 3.0}
 
 
-def ended(*ends: tuple[float | None, float | None]) -> list[dict[str, Any]]:
+def ended(*ends: tuple[float | None, float | None]) -> list[RunRow]:
     pairs = enumerate(ends)
     return [run("joint", s, 0.5, metrics={"best_epoch": best, "epochs": last}) for s, (best, last) in pairs]
 

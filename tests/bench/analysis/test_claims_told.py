@@ -1,6 +1,7 @@
 """What is told of claims: baselines, commands that fill them, data for programs, ranks over datasets, reasons."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.comparisons import comparisons
 from mcr_bench.bench.analysis.ranking import rank_datasets, rank_table
 from mcr_bench.bench.commands.reading import all_claims, show_claims
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.report.claim_tables import baseline_command, claim_data, command
 from mcr_bench.tests.support.claimed_runs import BASE, SEEDS, compared, noisy, run
 
@@ -51,7 +53,7 @@ def test_the_command_trains_the_lines_and_the_preset_that_were_compared() -> Non
     for kind in ("greedy", "joint"):
         tags = {"overrides": f"mcr.kind={kind}", "config": kind}
         rows += [run("mcr", s, 0.5, label=f"mcr [mcr.kind={kind}]", key=f"{kind}{s}", tags=tags) for s in SEEDS]
-    (comparison,) = comparisons([row | {"preset": "tuned"} for row in rows], "joint")
+    (comparison,) = comparisons([replace(row, preset="tuned") for row in rows], "joint")
     place = "--dataset toy.npz --protocol file --modalities a,b --preset tuned"
     assert set(command(comparison, 9).split(" &&\n")) == {
         f"mcr-bench run --methods ensemble {place} --seeds 9",
@@ -111,7 +113,7 @@ def compared_with(baseline: str) -> list[Comparison]:
     return comparisons([run(baseline, 0, 0.5, dataset="c.npz"), run("joint", 0, 0.6, dataset="c.npz")], "joint")
 
 
-def ranked(dataset: str, values: Mapping[str, float], **changes: Any) -> list[dict[str, Any]]:
+def ranked(dataset: str, values: Mapping[str, float], **changes: Any) -> list[RunRow]:
     return [run(m, 0, v, dataset=dataset, tags={"dataset_source": dataset}, **changes) for m, v in values.items()]
 
 
@@ -128,8 +130,8 @@ def test_ranks_take_the_first_preset_and_the_plainest_line_of_a_method() -> None
 
 
 def test_ranks_by_a_metric_that_is_asked_for_and_name_it() -> None:
-    rows = [row | {"metrics": {"test/mae": row["value"]}} for d in "xy" for row in ranked(d, {"a": 0.9, "b": 0.5})]
-    ranks = rank_datasets(comparisons([*rows[:3], rows[3] | {"metrics": {"test/mae": 0.4}}], "a"), "mae")
+    rows = [replace(row, metrics={"test/mae": row.value or 0}) for d in "xy" for row in ranked(d, {"a": 0.9, "b": 0.5})]
+    ranks = rank_datasets(comparisons([*rows[:3], replace(rows[3], metrics={"test/mae": 0.4})], "a"), "mae")
     assert ranks.mean_ranks == {"b": 1.0, "a": 2.0}
     assert ranks.by == "test mae"
 

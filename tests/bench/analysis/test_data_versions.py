@@ -12,6 +12,7 @@ from mcr_bench.bench.analysis.comparisons import comparisons
 from mcr_bench.bench.analysis.ranking import rank_datasets
 from mcr_bench.bench.analysis.table import comparison_table
 from mcr_bench.bench.figures.catalog import Sources, all_figures
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.report.claim_tables import claim_tables, power_lines
 from mcr_bench.bench.report.export import write_tables
 from mcr_bench.tests.support.claimed_runs import run
@@ -20,7 +21,7 @@ MONDAY, TUESDAY = (datetime(2026, 3, day, 23, 30, tzinfo=UTC).timestamp() for da
 OLD, NEW = "0a1b2c3d4e5f", "ffeeddccbbaa"
 
 
-def on(data: str, started: float, seeds: int = 3, **changes: Any) -> list[dict[str, Any]]:
+def on(data: str, started: float, seeds: int = 3, **changes: Any) -> list[RunRow]:
     """Runs of the ensemble and joint on data of this fingerprint."""
     tags = {"fingerprint": data * 5, "data_identity": f"id of {data}"} | changes.pop("tags", {})
     return [

@@ -45,9 +45,7 @@ def test_a_verdict_over_folds_counts_their_shared_training_data(folder: Path) ->
     sizes = {"data/train_samples": 80.0, "data/test_samples": 20.0}
 
     values = (61.0, 62.0, 63.0)
-    found = [run(v / 100, s, fold=s) for s, v in enumerate(values)]
-    for row in found:
-        row["metrics"] |= sizes
+    found = [run(v / 100, s, fold=s, metrics=sizes) for s, v in enumerate(values)]
     answer, (table,) = ask(folder, found), published_tables_of(folder)
     number = table.numbers["Joint", "Set Net"]
     spread = sample_sd(number, table.ddof)

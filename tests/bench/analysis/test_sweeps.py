@@ -65,10 +65,8 @@ def test_presets_are_sweeps_of_their_own() -> None:
 def test_differences_over_folds_that_share_training_data_carry_the_correction() -> None:
     def at(noise: str) -> Comparison:
         more = {"params": {"dataset.noise": noise}, "metrics": {"data/train_samples": 80.0, "data/test_samples": 20.0}}
-        found = compared(line("base", [0.5, 0.5, 0.5], **more), line("other", [0.6, 0.7, 0.8], **more))
-        for run in found.rows:
-            run["fold"] = run["seed"]
-        return found
+        lines = (line("base", [0.5, 0.5, 0.5], **more), line("other", [0.6, 0.7, 0.8], **more))
+        return compared(*([replace(run, fold=run.seed) for run in runs] for runs in lines))
 
     table = sweep_table(sweeps([at("1"), at("2")])[0], "base")
     row = dict(zip(table.columns, table.rows[0], strict=True))

@@ -1,11 +1,11 @@
 """What stands under every table: split sizes, runs that are not finished; and which published tables are shown."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mcr_bench.bench.analysis.claims import claims
-from mcr_bench.bench.analysis.compared import Row
 from mcr_bench.bench.analysis.comparisons import comparisons
 from mcr_bench.bench.analysis.ranking import rank_datasets, rank_table
 from mcr_bench.bench.analysis.sizes import split_sizes
@@ -13,17 +13,19 @@ from mcr_bench.bench.analysis.sweeps import sweep_table, sweeps
 from mcr_bench.bench.analysis.table import Table, comparison_table
 from mcr_bench.bench.commands.output import nothing_in
 from mcr_bench.bench.commands.reading import finished_comparisons
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.report.claim_tables import claim_tables
 from mcr_bench.bench.report.published_table import published_tables
 from mcr_bench.tests.support import published_paper
 from mcr_bench.tests.support.claimed_runs import run
 from mcr_bench.tests.support.published_paper import NEAR, runs
+from mcr_bench.tests.support.run_rows import run_row
 
 folder = published_paper.folder  # a fixture
 SIZES = "split sizes: training 80, validation 7, test 20"
 
 
-def rows(**changes: object) -> list[Row]:
+def rows(**changes: object) -> list[RunRow]:
     tags, metrics = {"data_identity": str(changes)}, {"data/val_samples": 7.0}
     return [
         run(method, seed, value + seed / 100, tags=tags, metrics=metrics, **changes)
@@ -43,11 +45,12 @@ def test_split_sizes_stand_under_every_table() -> None:
 
 
 def test_sizes_of_several_folds_are_several_and_many_are_counted() -> None:
-    sized = [{"metrics": {"data/train_samples": 10.0 + n, "data/test_samples": 2.0}} for n in (0, 0, *range(9))]
+    bare = run_row()
+    sized = [replace(bare, samples={"train": 10 + n, "test": 2}) for n in (0, 0, *range(9))]
     told = split_sizes(sized)
     assert told[0] == "training 10, test 2"
     assert told[-1] == "and 3 more"
-    assert split_sizes([{"metrics": {}}]) == []
+    assert split_sizes([bare]) == []
 
 
 def test_runs_that_were_stopped_or_are_going_are_named() -> None:
@@ -60,7 +63,7 @@ def test_runs_that_were_stopped_or_are_going_are_named() -> None:
 
 def test_a_dataset_without_a_finished_run_is_said_and_the_others_stay(capsys: pytest.CaptureFixture[str]) -> None:
     bad = [run("joint", 0, 0.0, dataset="bad", status="failed", tags={"failure": "ValueError: x y"})]
-    odd = [run("joint", 0, 0.5, dataset="odd") | {"started": "yesterday"}, run("joint", 1, 0.5, dataset="odd")]
+    odd = [replace(run("joint", 0, 0.5, dataset="odd"), started=None), run("joint", 1, 0.5, dataset="odd")]
     found = finished_comparisons([*bad, *odd, *rows()], "joint")
     assert [one.dataset for one in found] == ["toy.npz"]
     second, first = capsys.readouterr().err.splitlines()
@@ -74,7 +77,7 @@ class Failed:
 
     uri = "here"
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[RunRow]:
         return [run("joint", 0, 0.0, status="failed"), run("joint", 1, 0.0, status="killed")]
 
 
@@ -103,7 +106,7 @@ def test_published_tables_with_runs_come_first(folder: Path) -> None:
         text = file.read_text().replace(renamed, renamed.replace("Paper", "Another"))
         (folder / f"aaa{suffix}").write_text(text.replace('dataset = "elsewhere"', 'dataset = "lost"'))
     assert titles(published_tables([], folder=folder))[0].startswith("Another")
-    ours = [row | {"metrics": row["metrics"] | {"data/test_samples": 9.0}} for row in runs(*NEAR)]
+    ours = [replace(row, samples={"test": 9}) for row in runs(*NEAR)]
     made = published_tables(ours, folder=folder)
     assert made[0].title.startswith("Paper")
     assert "split sizes of our runs, Set Net: test 9" in made[0].notes

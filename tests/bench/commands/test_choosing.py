@@ -3,7 +3,6 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import Result
@@ -11,16 +10,17 @@ from typer.testing import CliRunner
 
 from mcr_bench.bench.commands.choosing import chosen
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.cli import app
 from mcr_bench.tests.support.recorded import empty_record, pretend, save
+from mcr_bench.tests.support.run_rows import run_row
 
 PATHS = ("m.npz", "./m.npz", "{here}/m.npz", "{here}/m.npz/", "sub/../m.npz", "~/m.npz", "{here}/./m.npz")
 
 
-def row(source: str, fingerprint: str = "f", method: str = "joint") -> dict[str, Any]:
-    name = Path(source).name
-    return {"dataset": name, "method": method, "tags": {"dataset_source": source, "fingerprint": fingerprint}}
+def row(source: str, fingerprint: str = "f", method: str = "joint") -> RunRow:
+    return run_row(method, dataset=Path(source).name, dataset_source=source, fingerprint=fingerprint)
 
 
 @pytest.fixture(scope="module")

@@ -40,9 +40,9 @@ def test_runs_are_recorded_and_watched_and_leave_no_litter(fake: ModuleType, rec
     assert (outcome.finished, outcome.failed) == ([spec], [])
     assert watch.seen == [(5, 4), "one", 1, 2, 3, ("one", "finished")]
     found = row(record, spec)
-    assert (found["status"], found["seconds"], found["tags"]["device"]) == ("finished", 1.5, "cpu")
-    assert found["tags"]["version/python"] == ".".join(map(str, sys.version_info[:3]))
-    assert found["metrics"]["test/accuracy"] == 0.5
+    assert (found.status, found.costs.seconds, found.device) == ("finished", 1.5, "cpu")
+    assert found.versions["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert found.metrics["test/accuracy"] == 0.5
     assert epochs(record, spec) == [1, 2, 3]
     assert not (record.home / "work" / spec.key).exists()
     assert not (record.home / "locks" / f"{spec.key}.lock").exists()
@@ -87,7 +87,7 @@ def test_failures_stay_alone_but_take_their_dependents(fake: ModuleType, record:
     assert reasons["deeper"] == "needs needs bad, which failed"
     assert "without saying" in reasons["mute"]
     assert "could not be recorded" in reasons["lost"]
-    assert {row(record, spec)["status"] for spec in (bad, *specs[-2:])} == {"failed"}
+    assert {row(record, spec).status for spec in (bad, *specs[-2:])} == {"failed"}
     log = next(failure.log for failure in outcome.failed if failure.spec is bad).read_text()
     assert "on the way" in log
     assert "bad luck" in log

@@ -77,7 +77,7 @@ def test_two_commands_train_each_key_once(fake: ModuleType, record: Record, trac
     assert [command.communicate(timeout=600)[0] for command in commands] == ["", ""]
     assert [command.returncode for command in commands] == [0, 0]
     assert sorted(ends(trace)) == names
-    assert {row(record, fake.Spec(name, trace))["status"] for name in names} == {"finished"}
+    assert {row(record, fake.Spec(name, trace)).status for name in names} == {"finished"}
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,9 @@ def test_a_stopped_command_leaves_no_worker_and_is_resumed(
     assert command.communicate(timeout=600)[0] == said
     wait_for(lambda: gone(worker))
     before = row(record, spec)
-    assert before["status"] == status
+    assert before.status == status
     assert run([spec], record).finished == [spec]
-    assert (row(record, spec)["run_id"], row(record, spec)["status"]) == (before["run_id"], "finished")
+    assert (row(record, spec).run_id, row(record, spec).status) == (before.run_id, "finished")
     assert epochs(record, spec) == [1, 2, 3]
 
 

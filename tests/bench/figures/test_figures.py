@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -296,9 +297,7 @@ def test_a_line_far_from_the_others_does_not_squeeze_the_budget_figure() -> None
 
 def test_intervals_of_folds_that_share_training_data_are_wider() -> None:
     sizes = {"data/train_samples": 80.0, "data/test_samples": 20.0}
-    runs = line("a", [0.70, 0.74, 0.72], metrics=sizes)
-    for i, run in enumerate(runs):
-        run["fold"] = i
+    runs = [replace(run, fold=i) for i, run in enumerate(line("a", [0.70, 0.74, 0.72], metrics=sizes))]
     found = compared(runs, line("b", [0.6, 0.61, 0.62]))
     figure = methods(found, look(found))
     half = 4.302653 * 2 * math.sqrt(1 / 3 + 20 / 80)
@@ -310,10 +309,7 @@ def test_intervals_of_folds_that_share_training_data_are_wider() -> None:
 
 def test_pareto_divides_by_the_line_that_the_table_divides_by() -> None:
     def own(label: str, seconds: float, settings: str) -> list[Any]:
-        runs = line(label, [0.6, 0.7], seconds=seconds)
-        for run in runs:
-            run["tags"]["overrides"] = settings
-        return runs
+        return line(label, [0.6, 0.7], seconds=seconds, overrides=settings)
 
     found = compared(
         own("base", 0.01, ""), own("base [e=9]", 0.02, "e=9"), own("slow [e=9]", 0.08, "e=9"), own("plain", 0.03, "")

@@ -13,7 +13,7 @@ from matplotlib import pyplot
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from mcr_bench.bench.analysis.compared import Comparison, Row
+from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.figures.catalog import CARDS, Sources, all_figures
 from mcr_bench.bench.figures.methods import methods
@@ -30,7 +30,9 @@ from mcr_bench.bench.figures.style import (
     save,
     shorten,
 )
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.samples import Samples
+from mcr_bench.tests.support.run_rows import run_row
 
 SIX = ("audio", "depth", "inertial", "skeleton_with_a_long_name", "text", "video")
 # Machado, Oliveira and Fernandes (2009), severity 1: what readers with no L, or no M, cones see (linear RGB).
@@ -116,24 +118,17 @@ def test_a_list_with_many_long_labels_is_a_page_wide_and_keeps_them() -> None:
     assert len(notes) == 4
 
 
-def row(label: str, seed: int, metric: str, role: str, modalities: Sequence[str], value: float) -> Row:
+def row(
+    label: str, seed: int, metric: str, role: str, modalities: Sequence[str], value: float, params: dict[str, str]
+) -> RunRow:
     own = "mae" if metric == "mae" else "accuracy"
     metrics = {f"test/{own}": value, "epochs": 0 if role == "ensemble" else 5, "data/bayes_accuracy": 0.95}
     metrics |= {"cost/encoder_forwards": 1 + value, "cost/encoder_backwards": 1.0}
     metrics |= {f"test/contribution/{m}": value * (i - 1) / 10 for i, m in enumerate(modalities)}
-    return {
-        "method": label.split()[0],
-        "label": label,
-        "seed": seed,
-        "fold": 1,
-        "metric": metric,
-        "value": value,
-        "seconds_per_step": 0.01 * (1 + 50 * (value - 0.5)),
-        "run_id": f"{label}/{seed}",
-        "metrics": metrics,
-        "params": {},
-        "tags": {"role": role, "modalities": ",".join(modalities)},
-    }
+    place = {"label": label, "role": role, "modalities": ",".join(modalities), "run_id": f"{label}/{seed}"}
+    seconds = 0.01 * (1 + 50 * (value - 0.5))
+    named = {"metric": metric, "metrics": metrics, "params": params, "seconds_per_step": seconds}
+    return run_row(label.split()[0], seed, value, **place, **named)
 
 
 def record(
@@ -144,13 +139,11 @@ def record(
     roles = {f"unimodal ({m})": ("unimodal", (m,)) for m in modalities}
     roles |= {"ensemble": ("ensemble", modalities), "joint": ("reference", modalities)}
     roles |= {label.format(i, i): ("method", modalities) for i in range(methods - 1)}
+    params = {"dataset.dial": dial} if dial else {}
     lines = {
-        name: [row(name, s, metric, role, used, float(draw.uniform(0.5, 0.9))) for s in range(seeds)]
+        name: [row(name, s, metric, role, used, float(draw.uniform(0.5, 0.9)), params) for s in range(seeds)]
         for name, (role, used) in roles.items()
     }
-    for runs in lines.values():
-        for run in runs:
-            run["params"] = {"dataset.dial": dial} if dial else {}
     return Comparison(dataset, "official", tuple(modalities), metric, "p", (), lines, [], 0, [])
 
 

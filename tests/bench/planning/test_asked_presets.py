@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from mcr_bench.bench.analysis.comparisons import asked_under, comparisons
 from mcr_bench.bench.analysis.published_match import Runs, values_in_points
 from mcr_bench.bench.planning.plan import Plan
-from mcr_bench.bench.record.runs import StoredRun, asked_presets, preset_tags
+from mcr_bench.bench.record.runs import StoredRun, preset_tags
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.cli import app
 from mcr_bench.tests.bench.record.test_tracking import Spec
@@ -106,7 +106,7 @@ def test_the_record_keeps_every_preset_of_a_run(tmp_path: Path, monkeypatch: pyt
     record.finish(spec, {"test/accuracy": 0.5})  # type: ignore[arg-type]
     record.add_presets([Asked(spec.key, preset="tuned")])  # type: ignore[list-item]
     (found,) = record.rows()
-    assert list(asked_presets(found["preset"], found["tags"])) == ["small", "tuned"]
+    assert list(found.asked) == ["small", "tuned"]
 
 
 EXPERIMENT = """
@@ -154,8 +154,8 @@ def test_a_run_of_two_comparisons_is_trained_once_and_stands_in_both(
     assert trained == ["6", "0"][: len(files)]
     rows = Record().rows()
     assert len(rows) == 6
-    assert {row["preset"] for row in rows} == {"balanced"}
-    assert {tuple(json.loads(row["tags"]["presets"])) for row in rows} == {("imbalanced",)}
+    assert {row.preset for row in rows} == {"balanced"}
+    assert {tuple(row.other_presets) for row in rows} == {("imbalanced",)}
     for verb in ("compare --baseline joint", "tables"):
         titles = TITLE.findall(call(*verb.split()).stdout)
         assert set(titles) == {"balanced", "imbalanced"}, verb

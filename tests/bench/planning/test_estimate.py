@@ -1,13 +1,16 @@
 """Hours to train from measured times, on numbers worked out by hand."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from mcr_bench.bench.planning.estimate import Row, estimate, in_words
+from mcr_bench.bench.planning.estimate import estimate, in_words
 from mcr_bench.bench.planning.plan import make_plan
 from mcr_bench.bench.planning.request import Request
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.runs.spec import RunSpec
+from mcr_bench.tests.support.run_rows import run_row
 
 
 def runs(*methods: str, epochs: int = 10, seeds: int = 2) -> list[RunSpec]:
@@ -16,10 +19,10 @@ def runs(*methods: str, epochs: int = 10, seeds: int = 2) -> list[RunSpec]:
     ).runs
 
 
-def row(run: RunSpec, seconds: float, **changes: Any) -> Row:
-    tags = {"config": run.config, "modalities": ",".join(run.modalities), "role": run.role}
-    found = {"dataset": run.dataset, "method": run.method, "status": "finished", "seconds": seconds, "tags": tags}
-    return found | {"params": run.params(), "metrics": {"epochs": 3.0}} | changes
+def row(run: RunSpec, seconds: float | None, epochs: int = 3, **changes: Any) -> RunRow:
+    tags = {name: run.tags()[name] for name in ("dataset", "config", "modalities", "role")}
+    made = run_row(run.method, 0, seconds=seconds, tags=tags, params=run.params(), metrics={"epochs": epochs})
+    return replace(made, **changes)
 
 
 def test_nothing_measured_is_said() -> None:
@@ -35,7 +38,7 @@ def test_the_mean_of_the_same_settings_counts() -> None:
         row(mine[0], 1000),
         row(mine[1], 2000),
         row(mine[2], 9e9, status="failed"),
-        row(mine[3], 0) | {"seconds": None},
+        row(mine[3], None),
     ]
     found = estimate(mine, rows, jobs=2)
     assert (found.measured, found.scaled, found.unknown) == (6, 0, 0)
@@ -58,13 +61,12 @@ def test_other_methods_scale_with_epochs_and_modalities() -> None:
 
 def test_what_trains_nothing_says_nothing_of_other_methods() -> None:
     *_, ensemble = runs("ensemble", seeds=1)
-    assert estimate(runs("joint"), [row(ensemble, 1, metrics={"epochs": 0.0})]).unknown == 2
+    assert estimate(runs("joint"), [row(ensemble, 1, epochs=0)]).unknown == 2
 
 
 def test_another_data_set_says_nothing() -> None:
     mine = runs("joint")
-    other = row(mine[0], 100, dataset="other")
-    other["tags"] = {**other["tags"], "config": "other"}
+    other = row(mine[0], 100, dataset="other", config="other")
     assert "No estimate for 2 more" not in estimate(mine, [other]).text
     assert estimate(mine, [other]).unknown == 2
     both = estimate([*mine, *runs("multi-loss", epochs=3)], [row(mine[0], 36)])

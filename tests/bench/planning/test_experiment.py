@@ -1,7 +1,6 @@
 """Experiment files: what they ask for, how the command line wins, and that every error names file, line and key."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from mcr_bench.bench.planning import experiment_file
 from mcr_bench.bench.planning.experiment import Experiment, read_experiment, shipped
 from mcr_bench.bench.planning.plan import make_plan_of
 from mcr_bench.tests.support.figure_rows import compared, line
+from mcr_bench.tests.support.run_rows import run_row
 
 HEAD = 'methods = ["joint"]\ndatasets = ["synthetic"]\nseeds = 1\n'
 
@@ -177,8 +177,9 @@ def test_what_an_optional_comparison_lacks_is_listed_and_counted(tmp_path: Path)
         make_plan_of(written(tmp_path, text.replace("'unimodal'\nopt", "'x'\nopt")).requests())
 
 
-def name_of(experiment: Experiment, row: dict[str, Any]) -> str | None:
-    point = experiment.point_of(row)
+def name_of(experiment: Experiment, **params: str) -> str | None:
+    """The point of a run with these settings; an underscore in a name is a dot."""
+    point = experiment.point_of(run_row(params={name.replace("_", "."): text for name, text in params.items()}))
     return point and point.name
 
 
@@ -188,12 +189,13 @@ def test_lines_are_called_after_the_points_that_tell_them_apart(tmp_path: Path) 
     )
     experiment = written(tmp_path, text)
     rows = [
-        line(f"mine [mine.alpha={alpha} mine.start={start}]", [0.5, 0.6], params={"alpha": alpha})
-        for alpha, start in (("0.1", "a"), ("0.1", "b"), ("2", "a"))
+        line(f"mine [{texts}]", [0.5, 0.6], params={"alpha": alpha}, overrides=texts)
+        for alpha, texts in (
+            ("0.1", "mine.alpha=0.1 mine.start=a"),
+            ("0.1", "mine.alpha=0.1 mine.start=b"),
+            ("2", "mine.alpha=2 mine.start=a"),
+        )
     ]
-    for runs, (alpha, start) in zip(rows, (("0.1", "a"), ("0.1", "b"), ("2", "a")), strict=True):
-        for row in runs:
-            row["tags"]["overrides"] = f"mine.alpha={alpha} mine.start={start}"
     found = named_by_points(compared(*rows, line("other", [0.1, 0.2])), experiment)
     assert list(found.lines) == [
         "mine: weak [mine.start=a]",
@@ -201,7 +203,7 @@ def test_lines_are_called_after_the_points_that_tell_them_apart(tmp_path: Path) 
         "mine: strong [mine.start=a]",
         "other",
     ]
-    assert {row["label"] for row in found.lines["mine: strong [mine.start=a]"]} == {"mine: strong [mine.start=a]"}
+    assert {row.label for row in found.lines["mine: strong [mine.start=a]"]} == {"mine: strong [mine.start=a]"}
     alone = compared(rows[0], line("other", [0.1, 0.2]))
     assert named_by_points(alone, experiment) is alone
 
@@ -210,9 +212,9 @@ def test_rows_find_the_point_they_belong_to(tmp_path: Path) -> None:
     text = HEAD + "[[points]]\nname = 'one'\ndataset.shared = 0.9\n"
     text += "[[points]]\nname = 'two'\ndataset.shared = 0.9\nepochs = 5\n[[points]]\nname = 'plain'\n"
     experiment = written(tmp_path, text)
-    assert name_of(experiment, {"params": {"dataset.shared": "0.90", "epochs": "7"}}) == "one"
-    assert name_of(experiment, {"params": {"dataset.shared": "0.9", "epochs": "5"}}) == "two"
-    assert experiment.point_of({"params": {"dataset.shared": "0.8", "epochs": "5"}}) is None
+    assert name_of(experiment, dataset_shared="0.90", epochs="7") == "one"
+    assert name_of(experiment, dataset_shared="0.9", epochs="5") == "two"
+    assert name_of(experiment, dataset_shared="0.8", epochs="5") is None
 
 
 def test_shipped_experiments_can_be_planned() -> None:

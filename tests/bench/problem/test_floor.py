@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from math import log
 from pathlib import Path
 from typing import Any
@@ -81,8 +82,8 @@ def test_old_runs_have_it_from_their_validation_labels(tmp_path: Path) -> None:
     (tmp_path / "broken.parquet").write_bytes(b"broken")
     found = read_floors([*paths, "broken"], lambda one: Artifact(paths.get(one, tmp_path / "broken.parquet"), True))
     assert set(found) == {"classes", "scores"}
-    assert found["classes"]["floor/accuracy"] == pytest.approx(0.75)
-    assert found["scores"]["floor/mae"] == pytest.approx((2 + 1) / 2)
+    assert found["classes"]["accuracy"] == pytest.approx(0.75)
+    assert found["scores"]["mae"] == pytest.approx((2 + 1) / 2)
 
 
 def test_the_row_stands_below_the_lines_in_every_format() -> None:
@@ -200,12 +201,12 @@ def test_a_link_of_the_page_leads_nowhere_from_the_floor() -> None:
 
 def test_old_rows_borrow_it_and_only_one_run_of_a_seed_is_read() -> None:
     rows = [run(m, s, 0.5) for m in ("joint", "mine") for s in (0, 1, 2)]
-    rows[0]["metrics"] |= {"floor/accuracy": 0.25}
+    rows[0] = replace(rows[0], floors={"accuracy": 0.25})
     asked: list[str] = []
 
     def read(ids: list[str]) -> dict[str, dict[str, float]]:
         asked.extend(ids)
-        return {one: {"floor/accuracy": 0.35} for one in ids if one != "joint-1"}
+        return {one: {"accuracy": 0.35} for one in ids if one != "joint-1"}
 
     (found,) = with_floors(comparisons(rows, "joint"), read)
     floor = floor_of(found, "accuracy")

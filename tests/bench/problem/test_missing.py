@@ -15,11 +15,13 @@ from mcr_bench.bench.core import memory
 from mcr_bench.bench.planning.plan import make_plan
 from mcr_bench.bench.planning.request import Request
 from mcr_bench.bench.problem import metrics
-from mcr_bench.bench.problem.missing import diagnostic, missing_of, only_finite, tag_of
+from mcr_bench.bench.problem.missing import diagnostic, only_finite, tag_of
+from mcr_bench.bench.record.tags import Tags
 from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone
 from mcr_bench.bench.training import loop as training
 from mcr_bench.bench.training import probes
 from mcr_bench.bench.training.loop import fit_run
+from mcr_bench.tests.support.run_rows import run_row
 
 SMALL = {"epochs": ["2"], "batch_size": ["16"], "encoder.width": ["8"], "model.width": ["6"]}
 
@@ -46,7 +48,7 @@ def end_of(events: list[Event]) -> tuple[dict[str, float], dict[str, str]]:
     end = events[-1]
     assert isinstance(end, RunDone)
     assert {"test/accuracy", "test/mae"} & set(end.metrics)
-    return end.metrics, {name: reason for reason, names in missing_of(end.tags).items() for name in names}
+    return end.metrics, {name: reason for reason, names in Tags(end.tags).missing().items() for name in names}
 
 
 @pytest.mark.parametrize("method", ["joint", "ogm-ge", "multi-loss", "mlb"])
@@ -139,14 +141,15 @@ def test_predictions_of_a_subset_that_are_not_finite_are_left_out(
     monkeypatch.setattr(training, "subset_logits", one_infinite)
     _, missing = end_of(run(tmp_path))
     assert missing["test/subset/a"] == "its logits are not finite"
-    assert missing["test/contribution"] == "a prediction without some modality is missing"
+    assert missing["test/contribution"] == "a prediction from a subset of the modalities is missing"
     columns = pq.read_table(tmp_path / "work/predictions.parquet").column_names
     assert {c for c in columns if c.startswith("subset/")} == {"subset/", "subset/b"}
 
 
 def test_the_table_says_what_is_missing_and_in_how_many_runs() -> None:
-    lost = {"tags": tag_of({"test/modality/a/accuracy": "it diverged", "val/modality/a/accuracy": "it diverged"})}
-    assert missing_notes({"joint": [lost, {"tags": {}}, lost], "other": [{"tags": {}}]}) == [
+    tags = tag_of({"test/modality/a/accuracy": "it diverged", "val/modality/a/accuracy": "it diverged"})
+    lost, whole = run_row(tags=tags), run_row()
+    assert missing_notes({"joint": [lost, whole, lost], "other": [whole]}) == [
         "missing: modality/a/accuracy of joint in 2 of 3 runs: it diverged"
     ]
 

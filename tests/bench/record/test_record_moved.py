@@ -53,7 +53,7 @@ def move(home: Path, place: Path) -> Path:
 
 
 def run_id_of(record: Record, spec: RunSpec) -> str:
-    return str(next(row["run_id"] for row in record.rows() if row["key"] == spec.key))
+    return str(next(row.run_id for row in record.rows() if row.key == spec.key))
 
 
 def readable(record: Record) -> bool:

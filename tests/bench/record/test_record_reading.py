@@ -9,7 +9,7 @@ import pytest
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.record import sqlite as record_sqlite
-from mcr_bench.bench.record.runs import StoredRun, newest, row_of
+from mcr_bench.bench.record.runs import StoredRun, by_key
 from mcr_bench.bench.record.sqlite import SqliteReader
 from mcr_bench.bench.record.store import SearchReader
 from mcr_bench.bench.record.tracking import Record
@@ -47,7 +47,7 @@ def record(tmp_path_factory: pytest.TempPathFactory, wanted: list[RunSpec]) -> R
     made.start(wanted[0], again=True)
     made.finish(wanted[0], {"test/accuracy": 0.125})
     client = made.client
-    client.delete_run(made.finished([wanted[1].key])[wanted[1].key]["run_id"])
+    client.delete_run(made.finished([wanted[1].key])[wanted[1].key].run_id)
     client.create_run(client.create_experiment("other/mcr-bench/x"), tags={"key": "foreign"})
     gone = client.create_experiment("mcr-bench/gone")
     client.create_run(gone, tags={"key": "gone"})
@@ -63,7 +63,10 @@ def both(record: Record) -> tuple[SqliteReader, SearchReader]:
 def comparable(runs: list[StoredRun]) -> dict[str, str]:
     """nan is not equal to itself; its text is."""
     parts = [[sorted(part.items()) for part in (run.metrics, run.params, run.tags)] for run in runs]
-    found = {run.run_id: repr([run.status, run.started, part]) for run, part in zip(runs, parts, strict=True)}
+    found = {
+        run.run_id: repr([run.status, run.started, run.ended, run.artifacts, part])
+        for run, part in zip(runs, parts, strict=True)
+    }
     assert len(found) == len(runs)
     return found
 
@@ -91,37 +94,37 @@ def test_keys_are_read_alone(record: Record, wanted: list[RunSpec], numbers: lis
 
 
 def test_values_that_no_number_holds(record: Record, wanted: list[RunSpec]) -> None:
-    metrics = record.finished([wanted[15].key])[wanted[15].key]["metrics"]
+    metrics = record.finished([wanted[15].key])[wanted[15].key].metrics
     assert isnan(metrics["test/accuracy"])
     assert metrics["up"] == -metrics["down"] > metrics["big"] == 1e300
 
 
 def test_rows_follow_deletion_and_training_again(record: Record, wanted: list[RunSpec]) -> None:
-    rows = {row["key"]: row for row in record.rows()}
+    rows = {row.key: row for row in record.rows()}
     assert set(rows) == {spec.key for spec in wanted} - {wanted[1].key}
-    assert rows[wanted[0].key]["value"] == 0.125
-    assert (rows[wanted[13].key]["status"], rows[wanted[14].key]["status"]) == ("killed", "failed")
-    run_id = rows[wanted[2].key]["run_id"]
+    assert rows[wanted[0].key].value == 0.125
+    assert (rows[wanted[13].key].status, rows[wanted[14].key].status) == ("killed", "failed")
+    run_id = rows[wanted[2].key].run_id
     record.client.delete_run(run_id)
-    assert wanted[2].key not in {row["key"] for row in record.rows()}
+    assert wanted[2].key not in {row.key for row in record.rows()}
     assert record.finished([wanted[2].key]) == {}
     record.client.restore_run(run_id)
-    assert record.finished([wanted[2].key])[wanted[2].key]["run_id"] == run_id
+    assert record.finished([wanted[2].key])[wanted[2].key].run_id == run_id
 
 
 def test_modalities_keep_the_order_in_which_they_were_logged(record: Record, wanted: list[RunSpec]) -> None:
     key = wanted[3].key
-    assert list(record.finished([key])[key]["unimodal"]) == ["audio", "video"]
-    assert [list(row["unimodal"]) for row in record.rows() if row["key"] == key] == [["audio", "video"]]
+    assert list(record.finished([key])[key].unimodal) == ["audio", "video"]
+    assert [list(row.unimodal) for row in record.rows() if row.key == key] == [["audio", "video"]]
 
 
 def test_tables_that_cannot_be_read_are_left_to_mlflow(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise sqlite3.OperationalError("no such table: runs")
 
-    expected = [row["run_id"] for row in record.rows()]
+    expected = [row.run_id for row in record.rows()]
     monkeypatch.setattr(SqliteReader, "snapshot", fail)
-    assert [row["run_id"] for row in record.rows()] == expected
+    assert [row.run_id for row in record.rows()] == expected
     assert len(record.samples(expected)) == 11  # of 13 one is deleted, one was trained again without predictions
 
 
@@ -136,12 +139,10 @@ def test_the_newest_finished_run_counts() -> None:
 
     runs = [run("a", "FINISHED", 1, key="k"), run("b", "FINISHED", 2, key="k"), run("c", "FAILED", 3, key="k")]
     runs += [run("d", "FAILED", 2, key="l"), run("e", "KILLED", 1, key="l"), run("f", "FINISHED", 9)]
-    assert {key: found.run_id for key, found in newest(runs).items()} == {"k": "b", "l": "d"}
-
-
-def test_a_row_without_tags_is_empty_but_whole() -> None:
-    row = row_of(StoredRun("a", "RUNNING", 1500, {}, {}, {}))
-    assert (row["status"], row["started"], row["fold"], row["seed"], row["value"]) == ("running", 1.5, -1, -1, None)
+    assert {group[0].tags["key"]: [one.run_id for one in group] for group in by_key(runs)} == {
+        "k": ["b", "a"],
+        "l": ["d", "e"],
+    }
 
 
 def test_a_record_in_a_folder_with_a_space_and_an_umlaut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,15 +152,15 @@ def test_a_record_in_a_folder_with_a_space_and_an_umlaut(tmp_path: Path, monkeyp
     record_run(record, spec, tmp_path)
     monkeypatch.setattr(Record, "client", None)
     (row,) = record.rows()
-    assert len(record.predictions(row["run_id"])) == 400
-    assert set(record.samples([row["run_id"]])) == {row["run_id"]}
+    assert len(record.predictions(row.run_id)) == 400
+    assert set(record.samples([row.run_id])) == {row.run_id}
 
 
 def test_history_equals_that_of_mlflow_and_is_ordered_by_epoch(record: Record, wanted: list[RunSpec]) -> None:
-    run_id = record.finished([wanted[0].key])[wanted[0].key]["run_id"]
+    run_id = record.finished([wanted[0].key])[wanted[0].key].run_id
     direct, search = both(record)
     assert direct.history(run_id) == search.history(run_id) == record.history(run_id)
-    earlier = record.finished([wanted[2].key])[wanted[2].key]["run_id"]
+    earlier = record.finished([wanted[2].key])[wanted[2].key].run_id
     curves = record.history(earlier)
     assert curves == search.history(earlier)
     steps = [step for step, _ in curves["epoch"]]
@@ -175,8 +176,8 @@ def test_history_of_an_unknown_run_is_an_error(record: Record) -> None:
 def test_the_scores_of_a_finished_run_are_kept_before_anyone_asks(tmp_path: Path, wanted: list[RunSpec]) -> None:
     made = Record(home=tmp_path / "home")
     record_run(made, wanted[0], tmp_path)
-    run_id = made.finished([wanted[0].key])[wanted[0].key]["run_id"]
+    run_id = made.finished([wanted[0].key])[wanted[0].key].run_id
     (file,) = (tmp_path / "home" / "artifacts").rglob("predictions.parquet")
     file.unlink()
     score = made.samples([run_id])[run_id].score
-    assert score.mean() == pytest.approx(made.rows()[0]["value"])
+    assert score.mean() == pytest.approx(made.rows()[0].value)

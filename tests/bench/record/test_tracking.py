@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.record.row import Costs
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.events import EpochDone
+from mcr_bench.tests.support.run_rows import run_tags
 
 NUMBERS = count()
 
@@ -34,8 +36,8 @@ class Spec:
         return {f"p{i}": str(i) for i in range(130)} | {"./mine.py.x": "1"}
 
     def tags(self) -> dict[str, str]:
-        own = {name: str(getattr(self, name)) for name in ("key", "method", "label", "dataset", "fold", "seed")}
-        return own | {"protocol": "official", "preset": "small", "metric": "accuracy", "overrides": ""}
+        own = {name: getattr(self, name) for name in ("key", "label", "dataset", "fold")}
+        return run_tags(self.method, self.seed, preset="small", overrides="", **own)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,7 @@ def test_a_finished_run_reads_back(record: Record, spec: Spec, predictions: Path
         "cost/seconds": 12.0,
         "cost/seconds_per_step": 0.1,
     }
-    record.finish(spec, final, [predictions], {"torch": "x"})
+    record.finish(spec, final, [predictions], {"version/torch": "x"})
     row = record.finished([spec.key])[spec.key]
     expected = {"key": spec.key, "method": "some-method", "dataset": "tracking", "protocol": "official", "fold": 1}
     expected |= {
@@ -86,14 +88,14 @@ def test_a_finished_run_reads_back(record: Record, spec: Spec, predictions: Path
         "value": 0.75,
         "run_id": run_id,
     }
-    expected |= {"unimodal": {"audio": 0.5}, "seconds": 12.0, "seconds_per_step": 0.1, "label": "some-method [x=1]"}
-    assert {k: row[k] for k in expected} == expected
-    assert row["metrics"]["val/accuracy"] == 0.1
-    assert row["tags"]["torch"] == "x"
-    assert row["params"]["p129"] == "129"
-    assert row["params"]["mine.py.x"] == "1"
+    expected |= {"unimodal": {"audio": 0.5}, "label": "some-method [x=1]", "costs": Costs(12.0, 0.1)}
+    assert {k: getattr(row, k) for k in expected} == expected
+    assert row.metrics["val/accuracy"] == 0.1
+    assert row.versions["torch"] == "x"
+    assert row.settings["p129"] == 129
+    assert row.settings["mine.py.x"] == 1
     assert record.predictions(run_id)["logit"].tolist() == [0.5, -1.0]
-    assert spec.key in {r["key"] for r in record.rows("tracking", "some-method")}
+    assert spec.key in {r.key for r in record.rows("tracking", "some-method")}
     assert record.rows("tracking", "another-method") == record.rows("another-dataset") == []
 
 
@@ -111,9 +113,9 @@ def test_a_finished_key_is_not_started_again_unless_asked(record: Record, spec: 
     assert record.start(spec) is None
     second = record.start(spec, again=True)
     assert second not in (None, first)
-    assert record.finished([spec.key])[spec.key]["run_id"] == first
+    assert record.finished([spec.key])[spec.key].run_id == first
     record.finish(spec, {"test/accuracy": 0.2})
-    assert record.finished([spec.key])[spec.key]["value"] == 0.2
+    assert record.finished([spec.key])[spec.key].value == 0.2
 
 
 def test_a_resumed_run_goes_on_in_the_same_mlflow_run_and_logs_each_epoch_once(record: Record, spec: Spec) -> None:
@@ -121,7 +123,7 @@ def test_a_resumed_run_goes_on_in_the_same_mlflow_run_and_logs_each_epoch_once(r
     for number in (1, 2):
         record.log_epoch(spec, epoch(spec, number))
     record.kill(spec)
-    assert [row["status"] for row in record.rows("tracking") if row["key"] == spec.key] == ["killed"]
+    assert [row.status for row in record.rows("tracking") if row.key == spec.key] == ["killed"]
     again = Record(home=record.home)
     assert again.start(spec) == run_id
     for number in (1, 2, 3):  # epoch 2 was not in the checkpoint: trained again, at another time
@@ -156,7 +158,7 @@ def test_a_half_written_epoch_is_written_again(record: Record, spec: Spec) -> No
     record.start(spec)
     record.log_epoch(spec, epoch(spec, 1, **many))
     record.finish(spec, {})
-    assert record.finished([spec.key])[spec.key]["metrics"] == many | {"epoch": 1.0}
+    assert record.finished([spec.key])[spec.key].metrics == many | {"epoch": 1.0}
     assert history(record, run_id, "m0") == [(1, 0.0)]
 
 
@@ -171,7 +173,7 @@ def test_a_kill_between_the_final_values_and_the_word_finished_logs_them_once(re
     again.start(spec)
     again.finish(spec, {"test/accuracy": 0.5, "cost/seconds": 3.5, "test/loss": 1.0})
     expected = {"test/accuracy": 0.5, "cost/seconds": 3.0, "test/loss": 1.0, "val/accuracy": 0.1, "epoch": 1.0}
-    assert record.finished([spec.key])[spec.key]["metrics"] == expected
+    assert record.finished([spec.key])[spec.key].metrics == expected
     assert history(record, run_id, "cost/seconds") == [(1, 3.0)]
     assert history(record, run_id, "test/loss") == [(1, 1.0)]
 
@@ -211,12 +213,12 @@ def test_finished_is_the_last_thing_written(record: Record, spec: Spec, predicti
 def test_a_failed_run_says_why_and_can_be_tried_again(record: Record, spec: Spec) -> None:
     run_id = str(record.start(spec))
     record.fail(spec, "Traceback ...\nValueError: no such thing\n")
-    row = next(row for row in record.rows() if row["key"] == spec.key)
-    assert (row["status"], row["tags"]["failure"]) == ("failed", "ValueError: no such thing")
+    row = next(row for row in record.rows() if row.key == spec.key)
+    assert (row.status, row.failure) == ("failed", "ValueError: no such thing")
     assert "Traceback" in Path(record.client.download_artifacts(run_id, "failure.txt")).read_text()
     assert record.start(spec) == run_id
     record.finish(spec, {})
-    assert "failure" not in record.finished([spec.key])[spec.key]["tags"]
+    assert record.finished([spec.key])[spec.key].failure == ""
 
 
 def test_metrics_are_written_in_few_calls_of_whole_epochs(record: Record, spec: Spec) -> None:
@@ -319,8 +321,8 @@ def test_two_commands_create_and_write_one_record_at_once(tmp_path: Path, monkey
     said = [writer.communicate(timeout=600)[0] for writer in writers]
     assert said == ["", ""]  # nor do MLflow and its migrations chat
     rows = Record(home=tmp_path / "home").rows("two-writers")
-    assert sorted(row["key"] for row in rows) == sorted(letter * 10 + str(i) for letter in "ab" for i in range(5))
-    assert {(row["status"], row["metrics"]["epoch"]) for row in rows} == {("finished", 3.0)}
+    assert sorted(row.key for row in rows) == sorted(letter * 10 + str(i) for letter in "ab" for i in range(5))
+    assert {(row.status, row.metrics["epoch"]) for row in rows} == {("finished", 3.0)}
     assert len(list((tmp_path / "home").glob("mlflow.db"))) == 1
 
 
@@ -332,7 +334,7 @@ def test_mlflow_is_imported_only_when_a_record_is_made_or_written(
     code = "import sys, mcr_bench.bench.record.tracking, mcr_bench.bench.executors.local\nfrom pathlib import Path\n"
     code += "print({'mlflow', 'torch', 'pandas'} & {*sys.modules})\n"
     code += "record = mcr_bench.bench.record.tracking.Record(home=Path(sys.argv[1]))\n"
-    code += "print([row['key'] for row in record.rows() if row['run_id'] == sys.argv[2]])\n"
+    code += "print([row.key for row in record.rows() if row.run_id == sys.argv[2]])\n"
     code += "print(len(record.predictions(sys.argv[2])), 'mlflow' in sys.modules)"
     command = [sys.executable, "-c", code, str(record.home), str(run_id)]
     said = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"MLFLOW_TRACKING_URI": ""})
@@ -346,4 +348,4 @@ def test_a_folder_that_cannot_be_made_and_a_name_with_a_quote(tmp_path: Path, sp
     record = Record(home=tmp_path / "record")
     record.start(spec)
     assert record.rows(method="it's") == []
-    assert [row["method"] for row in record.rows(method=spec.method)] == [spec.method]
+    assert [row.method for row in record.rows(method=spec.method)] == [spec.method]

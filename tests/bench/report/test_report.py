@@ -21,7 +21,7 @@ TITLE = "toy · audio + video · protocol official · preset small"
 
 def test_names_that_are_markup_stay_text() -> None:
     rows = runs(6, HOSTILE, dataset=f"data {HOSTILE}", tags={"protocol_card": HOSTILE, "device": HOSTILE})
-    rows = [r | {"params": r["params"] | {HOSTILE: HOSTILE}} for r in rows]
+    rows = [replace(r, settings={**r.settings, HOSTILE: HOSTILE}) for r in rows]
     rows.append(row("plus", 9, 0.1, status="failed", tags={"failure": HOSTILE}, dataset=f"data {HOSTILE}"))
     plain = contents(rows)
     title = plain.sections[0].comparison.title
@@ -197,7 +197,7 @@ def test_tuning_budgets_are_shown_up_to_the_largest() -> None:
 
 
 def test_numbers_sort_by_full_precision_and_what_is_missing_has_none() -> None:
-    rows = [r | ({"unimodal": {}} if r["method"] == "same" else {}) for r in runs(6)]
+    rows = [replace(r, unimodal={}) if r.method == "same" else r for r in runs(6)]
     text = report_page(contents(rows))
     line = next(s for s in text[text.index("<tbody>") :].splitlines() if ">same</a>" in s)
     # means of .50 .51 .52 twice with +-.005: .51

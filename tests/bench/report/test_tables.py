@@ -15,43 +15,35 @@ from rich.console import Console
 
 from mcr_bench.bench.analysis.table import Table
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.report.export import html, latex, markdown, page, to_csv, write_tables
 from mcr_bench.bench.report.published_table import published_tables
-from mcr_bench.bench.report.terminal import plan_rows, print_tables, results_csv, table_data, write_csv
+from mcr_bench.bench.report.results import results_csv, write_csv
+from mcr_bench.bench.report.terminal import plan_rows, print_tables, table_data
+from mcr_bench.tests.support.run_rows import run_row
 from mcr_bench.tests.support.tabled import comparison_tables
 
 BOTH = "audio,video"
 
 
-def row(method: str, seed: int, value: float | None, **changes: Any) -> dict[str, Any]:
+def row(method: str, seed: int, value: float | None, **changes: Any) -> RunRow:
     """One finished run of `method`; `tags`, `params` and `metrics` in `changes` are laid over the defaults."""
     modalities = changes.pop("modalities", BOTH)
-    base: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "key": f"{method}{seed}{modalities}",
-        "method": method,
         "label": f"{method} ({modalities})" if method == "unimodal" else method,
-        "dataset": "toy",
-        "protocol": "official",
-        "fold": 1,
-        "seed": seed,
         "preset": "small",
-        "status": "finished",
-        "metric": "accuracy",
-        "value": value,
+        "modalities": modalities,
+        "protocol_card": "official: three actors",
         "unimodal": dict.fromkeys(modalities.split(","), 0.5),
         "seconds": 3.0,
         "seconds_per_step": 0.01,
         "run_id": "r",
         "started": float(seed),
     }
-    tags = {"role": {"unimodal": "unimodal", "ensemble": "ensemble"}.get(method, "method"), "modalities": modalities}
-    tags |= {"config": method, "data_identity": "d", "overrides": "", "protocol_card": "official: three actors"}
-    params = {"optimizer.name": "adam", "optimizer.lr": "0.001"}
-    metrics = {"test/accuracy": value, "test/macro_f1": 0.25}
-    nested = {"tags": tags, "params": params, "metrics": metrics}
-    for name, values in nested.items():
-        base[name] = values | changes.pop(name, {})
-    return base | changes
+    params = {"optimizer.name": "adam", "optimizer.lr": "0.001"} | changes.pop("params", {})
+    metrics = {"test/macro_f1": 0.25} | changes.pop("metrics", {})
+    return run_row(method, seed, value, params=params, metrics=metrics, **defaults | changes)
 
 
 def only(tables: list[Table]) -> Table:

@@ -177,7 +177,7 @@ def test_trials_train_for_real_apart_from_the_record_of_comparisons(home: Path) 
     result = tune(asked, execute=execute)
     assert result.failed == []
     rows = tuning_record(home).rows()
-    counts = {m: sum(row["method"] == m for row in rows) for m in ("joint", "unimodal", "ensemble")}
+    counts = {m: sum(row.method == m for row in rows) for m in ("joint", "unimodal", "ensemble")}
     assert counts == {"joint": 3, "unimodal": 6, "ensemble": 1}
     assert not (home / "mlflow.db").exists()
     again = Pretend(rate)
