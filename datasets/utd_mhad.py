@@ -1,6 +1,6 @@
 """UTD-MHAD: 27 actions of 8 people seen by an inertial sensor, a skeleton tracker and, where present, depth."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,13 +14,16 @@ from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.problem.inventory import Inventory, parts_of
 from mcr_bench.bench.problem.overlaps import Parts
 from mcr_bench.datasets.base import Card, Dataset, Facts, Preparation, Protocol, Splits
-from mcr_bench.datasets.cache import prepared as _prepared
 from mcr_bench.datasets.cache.made import without_parts
+from mcr_bench.datasets.cache.opened import cache_folder, open_cache
+from mcr_bench.datasets.cache.packed import manifest_file, pack, read_manifest
+from mcr_bench.datasets.cache.prepare import NothingUsable, prepare_clips
+from mcr_bench.datasets.cache.prepared import require_free, writing
 from mcr_bench.datasets.contents.split_names import PARTS
 from mcr_bench.datasets.contents.table import Table, read_table, require_parts
 from mcr_bench.datasets.formats.npz import digest
 from mcr_bench.datasets.raw.raw_files import reading
-from mcr_bench.datasets.raw.utd_raw import LAYOUT, RECIPE, SUBJECTS, Source, as_arrays, checksum, scan, short_name
+from mcr_bench.datasets.raw.utd_raw import LAYOUT, RECIPE, SUBJECTS, as_arrays, recipe, scan
 
 CARD = Card(
     title="UTD Multimodal Human Action Dataset (Chen, Jafari, Kehtarnavaz, ICIP 2015)",
@@ -108,39 +111,41 @@ class UtdMhad(Dataset):
             yield from self._table.ids
 
     def _manifest(self) -> dict[str, Any]:
-        """UserError where it is gone, or not `prepare`'s."""
+        """UserError where there is none, or another file in its place."""
         try:
-            found = _prepared.read_manifest(self._file)
+            return read_manifest(self._file)
         except (OSError, ValueError) as error:
-            place = self.location / _prepared.MANIFEST
+            place = manifest_file(self._file)
             raise UserError(f"'{place}' is no manifest of {self.name} ({error}). Run `{PREPARE}` again.") from error
-        return found
 
     def prepare(self, request: Preparation) -> str:
-        """Raw .mat files -> one .npz in `location`; lists every file and clip that is left out, and why."""
+        """Raw .mat files -> a cache and, made of it, one .npz in `location`; says what is left out, and why."""
         source = request.source
         if request.splits:
             raise UserError(f"{self.name} has no split lists: its subjects decide the parts. Leave out --splits.")
         with reading(source):
-            found = scan(source)
-        with _prepared.writing(self.location, source):
-            _prepared.require_free(files=(self._file, self.location / _prepared.MANIFEST))
-            sources = {short_name(path): checksum(path) for clip in found.clips.values() for path in clip.values()}
-            if _prepared.is_current(self._file, RECIPE, sources):
-                made = _prepared.read_manifest(self._file)
-                found.problems = made["left_out"]
-                return f"Up to date, nothing to do.\n{self._report(found, made['clips'])}"
-            arrays = as_arrays(found, source, request.progress)
-            manifest = {"recipe": RECIPE, "clips": len(arrays["y"]), "modalities": found.modalities}
-            _prepared.write(self._file, arrays, {**manifest, "left_out": found.problems, "sources": sources})
+            modalities, clips = scan(source)
+        with writing(self.location, source):
+            require_free(files=(self._file, manifest_file(self._file)))
+        how = recipe(modalities)
+        folder = cache_folder(self.location, how)
+        try:
+            made = prepare_clips(self.name, how, clips, request, folder)
+        except NothingUsable as error:
+            raise UserError(f"{error}\nNothing was written. Expected:\n{LAYOUT}") from error
+        with writing(self.location, source):
+            cache = open_cache(folder)
+            current = pack(self._file, cache, as_arrays(cache), RECIPE) and made.up_to_date
         self.__dict__.pop("_table", None)
-        return self._report(found, len(arrays["y"]))
+        return self._report(current)
 
-    def _report(self, found: Source, clips: int) -> str:
-        with np.load(self._file, allow_pickle=False) as held:
+    def _report(self, current: bool) -> str:
+        """What was done; the parts without a clip."""
+        with np.load(self._file, allow_pickle=False) as held:  # which may be too little to train on
             halves, groups = held["split"], [str(group) for group in held["group"]]
-        turns = {("loso", fold): _loso(fold, groups) for fold in SUBJECTS}
-        return "\n".join([_report(found, clips, self._file), *without_parts({("subjects", 1): halves, **turns})])
+        parts = {("subjects", 1): halves, **{("loso", fold): _loso(fold, groups) for fold in SUBJECTS}}
+        nothing = ["Up to date, nothing to do."] if current else []
+        return "\n".join([*nothing, *_told(self._manifest(), self._file), *without_parts(parts)])
 
 
 def _loso(fold: int, groups: list[str]) -> Array:
@@ -150,11 +155,12 @@ def _loso(fold: int, groups: list[str]) -> Array:
     return np.array([held.get(group, "train") for group in groups])
 
 
-def _report(found: Source, clips: int, file: Path) -> str:
-    lines = [f"{clips} of {CLIPS} clips with {', '.join(found.modalities)} -> {file}"]
-    if "depth" not in found.modalities:
+def _told(manifest: Mapping[str, Any], file: Path) -> list[str]:
+    modalities, left_out = manifest["modalities"], manifest["left_out"]
+    lines = [f"{manifest['clips']} of {CLIPS} clips with {', '.join(modalities)} -> {file}"]
+    if "depth" not in modalities:
         lines.append("no depth: there are no Depth/*_depth.mat files")
-    lines += [f"left out: {name}: {reason}" for name, reason in found.problems]
-    if any("depth" in reason for _, reason in found.problems):
+    lines += [f"left out: {name}: {reason}" for name, reason in left_out]
+    if any("depth" in f"{name} {reason}" for name, reason in left_out):
         lines.append("To keep clips without depth, prepare from a source without its Depth folder.")
-    return "\n".join(lines)
+    return lines

@@ -37,34 +37,34 @@ def same_budget(a: Sequence[RunRow], b: Sequence[RunRow]) -> bool:
     return budget_of(a) == budget_of(b) or len(set(asked)) == 1
 
 
-def other_budgets(found: Comparison, baseline: str) -> list[str]:
+def other_budgets(comparison: Comparison, baseline: str) -> list[str]:
     """The lines that may not be tested against the line `baseline`."""
-    return [label for label, runs in found.lines.items() if not same_budget(runs, found.lines[baseline])]
+    return [label for label, runs in comparison.lines.items() if not same_budget(runs, comparison.lines[baseline])]
 
 
-def training_notes(found: Comparison) -> list[str]:
+def training_notes(comparison: Comparison) -> list[str]:
     """Budgets where they differ, and the lines most of whose runs were still improving when they ended."""
-    return _budgets(found) + unconverged_notes(found)
+    return _budgets(comparison) + unconverged_notes(comparison)
 
 
-def _budgets(found: Comparison) -> list[str]:
+def _budgets(comparison: Comparison) -> list[str]:
     users: dict[Budget, list[str]] = {}
-    for label, runs in found.lines.items():
+    for label, runs in comparison.lines.items():
         users.setdefault(budget_of(runs), []).append(label)
     known = {budget: labels for budget, labels in users.items() if budget.epochs is not None}
     if len(known) < 2:
         return []
     told = "; ".join(f"{budget.text}: {', '.join(labels)}" for budget, labels in known.items())
-    lines = list(found.lines.values())
+    lines = list(comparison.lines.values())
     apart = any(not same_budget(a, b) for a in lines for b in lines)
     rule = ". Lines with other budgets than their baseline's are not tested against it" if apart else ""
     return [f"budgets differ: {told}{rule}"]
 
 
-def unconverged_notes(found: Comparison) -> list[str]:
+def unconverged_notes(comparison: Comparison) -> list[str]:
     """Best epoch = last epoch in more than half of a line's runs; a line that trains nothing has no epochs."""
     told = []
-    for label, runs in found.lines.items():
+    for label, runs in comparison.lines.items():
         ends = [(row.best_epoch, row.epochs) for row in runs]
         trained = [(best, last) for best, last in ends if best is not None and last]
         count = sum(best == last for best, last in trained)

@@ -90,8 +90,8 @@ def _overlap_notes(against: Sequence["Against"]) -> list[str]:
 
 
 def _of(labels: Sequence[str], against: Sequence["Against"]) -> str:
-    """Nothing where it is all of them."""
-    return f" of {', '.join(labels)}" * (len(labels) < len(against))
+    """The labels in words; empty if they are those of all lines."""
+    return f" of {', '.join(labels)}" if len(labels) < len(against) else ""
 
 
 def _listed(labels: Collection[str]) -> str:

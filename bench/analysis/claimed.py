@@ -100,5 +100,5 @@ class Claims:
         return one.paired.superiority if self.sign > 0 else 1 - one.paired.superiority
 
     def _separated(self, sign: int) -> set[str]:
-        found = [one for one in self.against if one.adjusted <= self.alpha]
-        return {one.label for one in found if sign * one.paired.difference > 0}
+        significant = [one for one in self.against if one.adjusted <= self.alpha]
+        return {one.label for one in significant if sign * one.paired.difference > 0}

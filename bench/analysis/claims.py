@@ -96,26 +96,26 @@ def values_of(runs: Sequence[RunRow], metric: str, scale: float = 1.0) -> dict[P
     return {pair: scale * value for pair, value in logged.items() if value is not None and not isnan(value)}
 
 
-def leading(found: Claims) -> tuple[set[str], str]:
+def leading(claims: Claims) -> tuple[set[str], str]:
     """The labels in bold type, by the primary test alone, and the rule in words."""
-    if found.power is None:
-        return set(), f"no bold type: nothing shares a seed and fold with {found.baseline}"
-    if not found.power.reachable:
-        return set(), f"no bold type: {cannot(found)}"
-    counts = sorted({one.paired.n for one in found.against if one.tested})
+    if claims.power is None:
+        return set(), f"no bold type: nothing shares a seed and fold with {claims.baseline}"
+    if not claims.power.reachable:
+        return set(), f"no bold type: {cannot(claims)}"
+    counts = sorted({one.paired.n for one in claims.against if one.tested})
     pairs = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
-    test = f"exact sign-flip over {pairs} (seed, fold) pairs, Holm over {found.power.comparisons} methods"
-    if found.better:
-        return found.better, f"bold: better than {found.baseline} ({test}, p <= {found.alpha:g})"
-    rule = f"bold: {found.baseline} and what was tested and is not worse; nothing is better"
-    return {found.baseline, *found.neither}, f"{rule} ({test}, p <= {found.alpha:g})"
+    test = f"exact sign-flip over {pairs} (seed, fold) pairs, Holm over {claims.power.comparisons} methods"
+    if claims.better:
+        return claims.better, f"bold: better than {claims.baseline} ({test}, p <= {claims.alpha:g})"
+    rule = f"bold: {claims.baseline} and what was tested and is not worse; nothing is better"
+    return {claims.baseline, *claims.neither}, f"{rule} ({test}, p <= {claims.alpha:g})"
 
 
-def cannot(found: Claims) -> str:
+def cannot(claims: Claims) -> str:
     """In words: with these pairs alpha is out of reach, and how many would do."""
-    power = found.power
+    power = claims.power
     assert power is not None
-    short = shortfall(power.pairs, power.comparisons, found.alpha)
+    short = shortfall(power.pairs, power.comparisons, claims.alpha)
     assert short is not None
     return short.text
 
@@ -167,8 +167,8 @@ def _scores(comparison: Comparison, labels: Sequence[str], read: ReadSamples | N
     if read is None:
         return {}
     runs = {label: pairs_of(comparison.lines[label]) for label in labels}
-    found = read([row.run_id for rows in runs.values() for row in rows.values()])
+    by_run = read([row.run_id for rows in runs.values() for row in rows.values()])
     return {
-        label: {pair: found[row.run_id] for pair, row in rows.items() if row.run_id in found}
+        label: {pair: by_run[row.run_id] for pair, row in rows.items() if row.run_id in by_run}
         for label, rows in runs.items()
     }

@@ -39,18 +39,20 @@ class Comparison:
     @property
     def title(self) -> str:
         """Dataset, modalities, protocol, preset, shared settings, and the data where others have the same name."""
+        if not self.data:
+            return self._name
         age = "older" if self.older else "newest"
-        return self._name + f" · data {self.data} ({age})" * bool(self.data)
+        return f"{self._name} · data {self.data} ({age})"
 
     @property
     def file(self) -> str:
         """What files are named after: the newest data have the clean name."""
-        return self._name + f" · older data {self.data}" * self.older
+        return f"{self._name} · older data {self.data}" if self.older else self._name
 
     @property
     def _name(self) -> str:
-        text = f"{self.dataset} · {' + '.join(self.modalities)} · protocol {self.protocol} · preset {self.preset}"
-        return text + f" · {' '.join(self.shared)}" * bool(self.shared)
+        parts = [self.dataset, " + ".join(self.modalities), f"protocol {self.protocol}", f"preset {self.preset}"]
+        return " · ".join([*parts, " ".join(self.shared)] if self.shared else parts)
 
     @property
     def rows(self) -> list[RunRow]:

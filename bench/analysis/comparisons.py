@@ -26,12 +26,12 @@ def comparisons(rows: Iterable[RunRow], baseline: str, skipped: Sequence[Skipped
         for preset in row.asked:
             key = (row.dataset, row.protocol, row.data_identity, preset)
             groups.setdefault(key, []).append(_under(row, preset))
-    found = [
+    compared = [
         _comparison(modalities, members, baseline, [(m, why) for where, m, why in skipped if where == dataset])
         for (dataset, *_), group in sorted(groups.items(), key=lambda item: (*item[0][:2], item[1][0].started))
         for modalities, members in _by_modalities(group)
     ]
-    return told_apart(found)
+    return told_apart(compared)
 
 
 def asked_under(row: RunRow, presets: Iterable[str]) -> RunRow:
@@ -146,8 +146,8 @@ def _by_modalities(group: list[RunRow]) -> list[tuple[tuple[str, ...], list[RunR
 def _uncovered(rows: list[RunRow], *statuses: str) -> list[RunRow]:
     """Runs that ended so and whose label, seed and fold no finished run covers."""
     finished = {(row.label, row.pair) for row in rows if row.finished}
-    found = [row for row in rows if row.status in statuses]
-    return [row for row in found if (row.label, row.pair) not in finished]
+    ended = [row for row in rows if row.status in statuses]
+    return [row for row in ended if (row.label, row.pair) not in finished]
 
 
 def _latest(rows: list[RunRow]) -> dict[str, list[RunRow]]:

@@ -33,17 +33,17 @@ class Floor:
         return stdev(self.values.values()) if len(self.values) > 1 else None
 
 
-def with_floors(found: Iterable[Comparison], read: ReadFloors) -> list[Comparison]:
+def with_floors(comparisons: Iterable[Comparison], read: ReadFloors) -> list[Comparison]:
     """The comparisons with the floor in every row that lacks it, from a row of the same seed and fold.
 
     read: run ids -> metric -> value, from predictions; asked where no row of a seed and fold has logged it.
     """
-    return [_with_floor(one, read) for one in found]
+    return [_with_floor(one, read) for one in comparisons]
 
 
-def floor_of(found: Comparison, metric: str) -> Floor | None:
+def floor_of(comparison: Comparison, metric: str) -> Floor | None:
     """The floor of a comparison by this metric; None where it is not on record."""
-    rows = [row for row in found.rows if isfinite(row.floors.get(metric, nan))]
+    rows = [row for row in comparison.rows if isfinite(row.floors.get(metric, nan))]
     if not rows:
         return None
     name = SCORES if "mae" in rows[0].floors else CLASSES
@@ -51,13 +51,13 @@ def floor_of(found: Comparison, metric: str) -> Floor | None:
     return Floor(name, {pair: row.floors[metric] for pair, row in pairs_of(rows).items()}, part)
 
 
-def not_above(found: Comparison, metric: str) -> dict[str, float]:
+def not_above(comparison: Comparison, metric: str) -> dict[str, float]:
     """The lines whose mean is no better than the floor's over the same seeds and folds, with their means."""
-    floor = floor_of(found, metric)
+    floor = floor_of(comparison, metric)
     if floor is None:
         return {}
     sign, means = -1 if metric in LOWER_IS_BETTER else 1, {}
-    for label, runs in found.lines.items():
+    for label, runs in comparison.lines.items():
         known = {p: row.metrics.get(f"test/{metric}") for p, row in pairs_of(runs).items() if p in floor.values}
         mine = {pair: value for pair, value in known.items() if value is not None and isfinite(value)}
         if not mine:
@@ -68,31 +68,31 @@ def not_above(found: Comparison, metric: str) -> dict[str, float]:
     return means
 
 
-def floor_notes(found: Comparison, metric: str, digits: int = 4, scale: float = 1.0) -> list[str]:
+def floor_notes(comparison: Comparison, metric: str, digits: int = 4, scale: float = 1.0) -> list[str]:
     """What the floor's row is, and who does not beat it."""
-    floor = floor_of(found, metric)
+    floor = floor_of(comparison, metric)
     if floor is None:
         return []
     what = "median of the labels" if floor.name == SCORES else "most frequent class"
     why = ": runs of earlier versions have no training labels on record" if floor.part != "training" else ""
     notes = [f"{floor.name}: predicts the {what} of the {floor.part} part for every sample{why}; in no test or rank"]
-    low = [f"{label} ({scale * mean:.{digits}f})" for label, mean in not_above(found, metric).items()]
+    low = [f"{label} ({scale * mean:.{digits}f})" for label, mean in not_above(comparison, metric).items()]
     if low:
         notes.append(f"WARNING: does not beat {floor.name} ({scale * floor.mean:.{digits}f}): {', '.join(low)}")
     return notes
 
 
-def _with_floor(found: Comparison, read: ReadFloors) -> Comparison:
-    rows = [row for row in found.rows if not row.floors]
+def _with_floor(comparison: Comparison, read: ReadFloors) -> Comparison:
+    rows = [row for row in comparison.rows if not row.floors]
     if not rows:
-        return found
-    known = {pair: _floors(row) for pair, row in pairs_of([row for row in found.rows if row.floors]).items()}
+        return comparison
+    known = {pair: _floors(row) for pair, row in pairs_of([row for row in comparison.rows if row.floors]).items()}
     missing: dict[Pair, list[str]] = {}
     for row in rows:
         missing.setdefault(row.pair, []).append(row.run_id)
     known |= _read({pair: ids for pair, ids in missing.items() if pair not in known}, read)
-    lines = {label: [_filled(row, known) for row in runs] for label, runs in found.lines.items()}
-    return replace(found, lines=lines)
+    lines = {label: [_filled(row, known) for row in runs] for label, runs in comparison.lines.items()}
+    return replace(comparison, lines=lines)
 
 
 def _read(missing: Mapping[Pair, Sequence[str]], read: ReadFloors) -> dict[Pair, Floors]:

@@ -26,7 +26,7 @@ def cut(text: str, others: Collection[str], longest: int, gap: str = GAP) -> str
 
 def cut_all(names: Sequence[str], longest: int, gap: str = GAP) -> list[str]:
     """Each name cut; a number tells apart those that are then equal, whatever the case of their letters."""
-    found: list[str] = []
+    shortened: list[str] = []
     taken: set[str] = set()
     for name in names:
         text, count = cut(name, names, longest, gap), 1
@@ -35,8 +35,8 @@ def cut_all(names: Sequence[str], longest: int, gap: str = GAP) -> list[str]:
             count += 1
             text = f"{stem}-{count}"
         taken.add(text.casefold())
-        found.append(text)
-    return found
+        shortened.append(text)
+    return shortened
 
 
 def own_parts(labels: Iterable[str], longest: int) -> dict[str, str]:
@@ -46,11 +46,11 @@ def own_parts(labels: Iterable[str], longest: int) -> dict[str, str]:
     """
     known = list(dict.fromkeys(labels))
     settings = {label: _settings(label) for label in known}
-    found = {}
+    parts = {}
     for label in known:
         peers = [set(own) for other, own in settings.items() if own and other != label and _name(other) == _name(label)]
-        found[label] = label if len(label) <= longest else _brief(label, settings[label], peers, longest)
-    return found
+        parts[label] = label if len(label) <= longest else _brief(label, settings[label], peers, longest)
+    return parts
 
 
 def _brief(label: str, settings: Sequence[str], peers: Sequence[set[str]], longest: int) -> str:

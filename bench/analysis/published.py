@@ -169,12 +169,12 @@ def _table(
 
 def _column_of(where: str, columns: list[Column], number: Number) -> Column:
     mine = (number.dataset, number.backbone, number.metric)
-    found = [c for c in columns if (c.dataset, c.backbone, c.metric) == mine and number.modalities in c.modalities]
-    if len(found) == 1:
-        return found[0]
+    matching = [c for c in columns if (c.dataset, c.backbone, c.metric) == mine and number.modalities in c.modalities]
+    if len(matching) == 1:
+        return matching[0]
     text = " / ".join((*mine, number.modalities))
-    titles = ", ".join(f"'{c.title}'" for c in found)
-    raise UserError(f"{where}: {text} is mapped twice: {titles}." if found else f"{where}: no column maps {text}.")
+    titles = ", ".join(f"'{c.title}'" for c in matching)
+    raise UserError(f"{where}: {text} is mapped twice: {titles}." if matching else f"{where}: no column maps {text}.")
 
 
 def _column(where: str, values: Mapping[str, object]) -> Column:

@@ -78,14 +78,14 @@ class Runs:
     """
 
     def __init__(self, rows: Iterable[RunRow]) -> None:
-        found: dict[tuple[str, str], dict[Setup, list[RunRow]]] = {}
+        groups: dict[tuple[str, str], dict[Setup, list[RunRow]]] = {}
         for row in sorted(rows, key=lambda row: row.started):
             if row.finished:
-                setups = found.setdefault((row.dataset, row.method), {})
+                setups = groups.setdefault((row.dataset, row.method), {})
                 for setup in _setups(row):
                     setups.setdefault(setup, []).append(row)
         self.by_target = {
-            key: {setup: current(runs) for setup, runs in setups.items()} for key, setups in found.items()
+            key: {setup: current(runs) for setup, runs in setups.items()} for key, setups in groups.items()
         }
 
     def of(self, target: Target) -> dict[Setup, list[RunRow]]:
@@ -112,8 +112,8 @@ def command(targets: Sequence[Target]) -> str:
     place, settings = targets[0].place, targets[0].settings
     parts = ["mcr-bench run", f"--methods {','.join(dict.fromkeys(t.method for t in targets))}"]
     parts += [f"--dataset {place.dataset}", f"--protocol {place.protocol}", f"--preset {place.preset}"]
-    parts += [f"--modalities {','.join(place.modalities)}"] * place.subset
-    parts += [f"--seeds {place.seeds}"] * bool(place.seeds)
+    parts += [f"--modalities {','.join(place.modalities)}"] if place.subset else []
+    parts += [f"--seeds {place.seeds}"] if place.seeds else []
     return " ".join([*parts, *(f"--set {text}" for text in settings)])
 
 
@@ -131,12 +131,12 @@ def _answer(
         return Answer(NOT_OFFERED, missing)
     target = Target(method.method, place, _modalities(method, place), (*place.settings, *method.settings))
     wanted = Setup(place.protocol, place.preset, target.modalities, frozenset(target.settings))
-    found = runs.of(target)
-    fitting = found.get(wanted, [])
+    setups = runs.of(target)
+    fitting = setups.get(wanted, [])
     values, overlap = tuple(values_in_points(fitting, place.metric)), overlap_of(fitting)
     declared = tuple(reason for reason in (column.not_comparable, method.not_comparable) if reason)
     if declared or not values:
-        word, reasons = _without_verdict(declared, wanted, found, place.metric)
+        word, reasons = _without_verdict(declared, wanted, setups, place.metric)
         interval = mean_interval(values, LEVEL, overlap) if values else None
         return Answer(word, reasons, target, values, interval, samples=tuple(split_sizes(fitting)))
     spread = sample_sd(number, ddof)
@@ -154,15 +154,15 @@ def sample_sd(number: Number, ddof: int | None) -> float | None:
 
 
 def _without_verdict(
-    declared: tuple[str, ...], wanted: Setup, found: dict[Setup, list[RunRow]], metric: str
+    declared: tuple[str, ...], wanted: Setup, setups: dict[Setup, list[RunRow]], metric: str
 ) -> tuple[str, tuple[str, ...]]:
     if declared:
         return NOT_COMPARABLE, declared
-    if wanted in found:
+    if wanted in setups:
         return NOT_COMPARABLE, (f"our runs record no {metric}",)
-    if not found:
+    if not setups:
         return NOT_RUN, ()
-    nearest = min(found, key=lambda setup: len(setup.against(wanted)))
+    nearest = min(setups, key=lambda setup: len(setup.against(wanted)))
     parts = nearest.against(wanted)
     mine = ", ".join(f"{what} {ours}" for what, ours, _ in parts)
     theirs = ", ".join(f"{what} {published}" for what, _, published in parts)
@@ -203,8 +203,8 @@ def _setups(row: RunRow) -> list[Setup]:
 
 def values_in_points(runs: Iterable[RunRow], metric: str) -> list[float]:
     """The finite test values of a metric, times 100."""
-    found = (row.metrics.get(f"test/{metric}") for row in runs)
-    return [100 * value for value in found if value is not None and isfinite(value)]
+    values = (row.metrics.get(f"test/{metric}") for row in runs)
+    return [100 * value for value in values if value is not None and isfinite(value)]
 
 
 def _joined(texts: Iterable[str]) -> str:

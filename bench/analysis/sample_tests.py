@@ -91,7 +91,7 @@ def _matrix(
     if all(other is ids or np.array_equal(other, ids) for other, _, _ in rows):
         return np.stack([d for _, _, d in rows]), groups
     every, first = np.unique(np.concatenate([i for i, _, _ in rows]), return_index=True)
-    found = np.full((len(rows), len(every)), np.nan)
-    for row, (names, _, d) in zip(found, rows, strict=True):
+    matrix = np.full((len(rows), len(every)), np.nan)
+    for row, (names, _, d) in zip(matrix, rows, strict=True):
         row[np.searchsorted(every, names)] = d
-    return found, np.concatenate([g for _, g, _ in rows])[first]
+    return matrix, np.concatenate([g for _, g, _ in rows])[first]

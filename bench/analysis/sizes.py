@@ -18,8 +18,8 @@ def split_sizes(rows: Iterable[RunRow]) -> list[str]:
 
 def sizes_note(rows: Iterable[RunRow]) -> list[str]:
     """The note under a table; none where no size is on record."""
-    found = split_sizes(rows)
-    return [f"split sizes: {'; '.join(found)}"] if found else []
+    sizes = split_sizes(rows)
+    return [f"split sizes: {'; '.join(sizes)}"] if sizes else []
 
 
 def _sizes(row: RunRow) -> str:

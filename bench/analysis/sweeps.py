@@ -47,18 +47,18 @@ def sweeps(comparisons: Iterable[Comparison]) -> list[Sweep]:
     To scale where one number varies, else side by side, ordered by the last dial that varies.
     """
     groups: dict[tuple[object, ...], list[Comparison]] = {}
-    for found in comparisons:
-        if found.lines:
-            key = (found.dataset, found.protocol, found.preset, found.modalities, found.metric)
-            groups.setdefault(key, []).append(found)
+    for comparison in comparisons:
+        if comparison.lines:
+            key = (comparison.dataset, comparison.protocol, comparison.preset, comparison.modalities, comparison.metric)
+            groups.setdefault(key, []).append(comparison)
     current = [_newest(group) for group in groups.values()]
     return [sweep for group in current if len(group) > 1 and (sweep := _sweep(group))]
 
 
 def _newest(group: list[Comparison]) -> list[Comparison]:
     """Without those of older data where the newest were run at the same setting."""
-    known = {dials_of(found) for found in group if not found.older}
-    return [found for found in group if not found.older or dials_of(found) not in known]
+    known = {dials_of(comparison) for comparison in group if not comparison.older}
+    return [comparison for comparison in group if not comparison.older or dials_of(comparison) not in known]
 
 
 def sweep_table(sweep: Sweep, baseline: str) -> Table:
@@ -84,10 +84,11 @@ def sweep_table(sweep: Sweep, baseline: str) -> Table:
         f"− {baseline}: difference with its 95 % t interval, {unit}, paired by the (seed, fold) that every setting has",
         "secondary: no correction for multiplicity",
         folds_note(first.rows),
-        *sizes_note(row for found in sweep.comparisons for row in found.rows),
+        *sizes_note(row for comparison in sweep.comparisons for row in comparison.rows),
         *floor_told,
     ]
-    title = f"{sweep.title} · sweep of {sweep.name} · test {first.metric}" + f" ({unit})" * (scale == 100)
+    metric = f"{first.metric} ({unit})" if scale == 100 else first.metric
+    title = f"{sweep.title} · sweep of {sweep.name} · test {metric}"
     every = (0, *[digits] * (len(columns) - 2), 0)
     place = len(rows) if floor else None
     return Table(title, columns, every, rows + floor, list(filter(None, notes)), floor=place)
@@ -99,8 +100,8 @@ Curve = dict[Pair, list[float]]  # (seed, fold) -> value at every setting
 def _values(sweep: Sweep, scale: float) -> dict[str, Curve]:
     """Lines that every setting has, the best level first, without the unimodal ones."""
     every: list[Mapping[str, Mapping[Pair, float]]] = [
-        {label: values_of(runs, found.metric, scale) for label, runs in found.lines.items()}
-        for found in sweep.comparisons
+        {label: values_of(runs, comparison.metric, scale) for label, runs in comparison.lines.items()}
+        for comparison in sweep.comparisons
     ]
     single = set(sweep.comparisons[0].of_role("unimodal"))
     labels = [label for label in every[0] if label not in single and all(label in at for at in every)]
@@ -131,13 +132,13 @@ def _row(label: str, mine: Curve, base: Curve | None, first: Comparison) -> tupl
 
 def _floor(sweep: Sweep, scale: float, digits: int, width: int) -> tuple[list[tuple[Cell, ...]], list[str]]:
     """The row of the constant predictor with its level and fall, and who does not beat it at which setting."""
-    floors = [floor for found in sweep.comparisons if (floor := floor_of(found, found.metric))]
+    floors = [floor for comparison in sweep.comparisons if (floor := floor_of(comparison, comparison.metric))]
     if len(floors) < len(sweep.comparisons):
         return [], []
     means = [scale * floor.mean for floor in floors]
     cells: list[Cell] = [floors[0].name, *means, fmean(means), None, None, None, _fall(means)]
     row = (*cells, *(None,) * (width - len(cells) - 1), min(len(floor.values) for floor in floors))
-    told = [floor_notes(found, found.metric, digits, scale) for found in sweep.comparisons]
+    told = [floor_notes(comparison, comparison.metric, digits, scale) for comparison in sweep.comparisons]
     ticks = [tick.replace("\n", " · ") for tick in sweep.ticks]
     low = [f"{text} at {tick}" for tick, (_, *texts) in zip(ticks, told, strict=True) for text in texts]
     return [row], [told[0][0], *low]
@@ -155,7 +156,7 @@ def _ends(interval: Interval | None) -> tuple[Cell, Cell]:
 
 def _sweep(group: list[Comparison]) -> Sweep | None:
     dials = _varying(group)
-    values = [tuple(_dial(found, dial) for dial in dials) for found in group]
+    values = [tuple(_dial(comparison, dial) for dial in dials) for comparison in group]
     if not dials or len(set(values)) < len(values):
         return None
     name = " · ".join(dial.removeprefix(DIAL) for dial in dials)
@@ -177,17 +178,17 @@ def _placed(group: list[Comparison], places: list[float], name: str) -> Sweep:
 
 
 def _varying(group: list[Comparison]) -> list[str]:
-    dials = sorted({key for found in group for key in _member(found).settings if key.startswith(DIAL)})
-    return [dial for dial in dials if len({_dial(found, dial) for found in group}) > 1]
+    dials = sorted({key for comparison in group for key in _member(comparison).settings if key.startswith(DIAL)})
+    return [dial for dial in dials if len({_dial(comparison, dial) for comparison in group}) > 1]
 
 
-def _member(found: Comparison) -> RunRow:
+def _member(comparison: Comparison) -> RunRow:
     """A run that sees every modality, if there is one."""
-    return next((row for row in found.rows if row.modalities == found.modalities), found.rows[0])
+    return next((row for row in comparison.rows if row.modalities == comparison.modalities), comparison.rows[0])
 
 
-def _dial(found: Comparison, name: str) -> str:
-    return str(_member(found).settings.get(name, ""))
+def _dial(comparison: Comparison, name: str) -> str:
+    return str(_member(comparison).settings.get(name, ""))
 
 
 def _numbers(text: str) -> list[float]:

@@ -49,15 +49,15 @@ class Table:
         return row in self.bold and column < 2
 
 
-def comparison_table(found: Comparison, baseline: str, lead: Lead | None = None) -> Table:
+def comparison_table(comparison: Comparison, baseline: str, lead: Lead | None = None) -> Table:
     """The table of one comparison."""
-    columns, digits, cells = _columns(found.lines, found.metric, found.modalities, baseline)
-    leading, reason = lead(found) if lead else (set[str](), "")
-    bold = frozenset(i for i, label in enumerate(found.lines) if label in leading)
-    floor = _floor_row(found, columns)
-    notes = _notes(found, baseline, reason)
+    columns, digits, cells = _columns(comparison.lines, comparison.metric, comparison.modalities, baseline)
+    leading, reason = lead(comparison) if lead else (set[str](), "")
+    bold = frozenset(i for i, label in enumerate(comparison.lines) if label in leading)
+    floor = _floor_row(comparison, columns)
+    notes = _notes(comparison, baseline, reason)
     place = len(cells) if floor else None
-    return Table(found.title, columns, digits, cells + floor, notes, bold, found.file, place)
+    return Table(comparison.title, columns, digits, cells + floor, notes, bold, comparison.file, place)
 
 
 def summarise(values: Sequence[float]) -> tuple[float, float | None, int]:
@@ -96,15 +96,15 @@ def _columns(
     return tuple(c[0] for c in kept), tuple(c[1] for c in kept), cells
 
 
-def _floor_row(found: Comparison, columns: Sequence[str]) -> list[tuple[Cell, ...]]:
+def _floor_row(comparison: Comparison, columns: Sequence[str]) -> list[tuple[Cell, ...]]:
     """The constant predictor below the lines; empty where it is not on record."""
-    floor = floor_of(found, found.metric)
+    floor = floor_of(comparison, comparison.metric)
     if floor is None:
         return []
-    known: dict[str, Cell] = {"method": floor.name, f"test {found.metric}": floor.mean, "sd": floor.sd}
+    known: dict[str, Cell] = {"method": floor.name, f"test {comparison.metric}": floor.mean, "sd": floor.sd}
     known["n"] = len(floor.values)
     for name, key in SECOND:
-        second = floor_of(found, key)
+        second = floor_of(comparison, key)
         known[name] = second.mean if second else None
     return [tuple(known.get(column) for column in columns)]
 
@@ -156,9 +156,9 @@ def baseline_of_costs(lines: Mapping[str, list[RunRow]], like: RunRow, baseline:
     return min(candidates, key=distance, default=[])
 
 
-def _notes(found: Comparison, baseline: str, reason: str) -> list[str]:
-    rows, lines = found.rows, found.lines
-    notes = [*data_notes(found), *([reason] if reason else [])]
+def _notes(comparison: Comparison, baseline: str, reason: str) -> list[str]:
+    rows, lines = comparison.rows, comparison.lines
+    notes = [*data_notes(comparison), *([reason] if reason else [])]
     if any(len(runs) > 1 for runs in lines.values()):
         notes.append("sd: sample standard deviation (n - 1) over the n runs, one per seed" + _folds(rows))
     notes += [
@@ -173,20 +173,20 @@ def _notes(found: Comparison, baseline: str, reason: str) -> list[str]:
             f"×: relative to {baseline}, median over runs; time and memory as measured; forwards and backwards "
             "per encoder of the run's own model; - where a method trains nothing itself"
         )
-    notes += floor_notes(found, found.metric) + training_notes(found)
-    notes += protocol_notes(found) + _cancelled(lines) + missing_notes(lines)
+    notes += floor_notes(comparison, comparison.metric) + training_notes(comparison)
+    notes += protocol_notes(comparison) + _cancelled(lines) + missing_notes(lines)
     notes += [
         f"left out: {row.label}, seed {row.seed}: finished without a finite test {row.metric}"
-        for row in found.valueless
+        for row in comparison.valueless
     ]
-    notes += [f"not finished: {row.label}, seed {row.seed}: {row.status}" for row in found.unfinished]
-    if found.replaced:
-        notes.append(f"left out: {found.replaced} older run(s) from before the settings, code or harness changed")
+    notes += [f"not finished: {row.label}, seed {row.seed}: {row.status}" for row in comparison.unfinished]
+    if comparison.replaced:
+        notes.append(f"left out: {comparison.replaced} older run(s) from before the settings, code or harness changed")
     reasons: dict[str, list[str]] = {}
-    for method, why in dict.fromkeys(found.skipped):
+    for method, why in dict.fromkeys(comparison.skipped):
         reasons.setdefault(why, []).append(method)
     notes += [f"left out: {', '.join(methods)}: {why}" for why, methods in reasons.items()]
-    return notes + sorted(f"FAILED: {row.label}, seed {row.seed}: {_error(row)}" for row in found.failed)
+    return notes + sorted(f"FAILED: {row.label}, seed {row.seed}: {_error(row)}" for row in comparison.failed)
 
 
 def missing_notes(lines: Mapping[str, list[RunRow]]) -> list[str]:
@@ -204,21 +204,23 @@ def missing_notes(lines: Mapping[str, list[RunRow]]) -> list[str]:
     ]
 
 
-def data_notes(found: Comparison) -> list[str]:
+def data_notes(comparison: Comparison) -> list[str]:
     """Which data the runs are on, where others went by the same name."""
-    if not found.data:
+    if not comparison.data:
         return []
-    others = "newer data of this name are on record" if found.older else "older data of this name are on record too"
-    return [f"data {found.data}: fingerprint and day of the last run; {others}, in a table of their own"]
+    others = (
+        "newer data of this name are on record" if comparison.older else "older data of this name are on record too"
+    )
+    return [f"data {comparison.data}: fingerprint and day of the last run; {others}, in a table of their own"]
 
 
-def protocol_notes(found: Comparison) -> list[str]:
+def protocol_notes(comparison: Comparison) -> list[str]:
     """The protocol card: split, sizes, selection, metric, folds, leaks; preset with its origin; optimiser."""
-    cards = dict.fromkeys(row.protocol_card for row in found.rows)
-    presets = dict.fromkeys((row.preset, row.preset_origin) for row in found.rows)
-    notes = [f"protocol {card}" for card in cards if card] + sizes_note(found.rows)
+    cards = dict.fromkeys(row.protocol_card for row in comparison.rows)
+    presets = dict.fromkeys((row.preset, row.preset_origin) for row in comparison.rows)
+    notes = [f"protocol {card}" for card in cards if card] + sizes_note(comparison.rows)
     notes += [f"preset {name}: {origin}" for name, origin in presets if origin]
-    return notes + [f"optimiser: {text}" for text in _optimisers(found.lines)]
+    return notes + [f"optimiser: {text}" for text in _optimisers(comparison.lines)]
 
 
 def _error(row: RunRow) -> str:

@@ -12,13 +12,13 @@ SHORT = 8  # characters of a fingerprint that tell data apart
 DIAL = "dataset."
 
 
-def told_apart(found: Sequence["Comparison"]) -> list["Comparison"]:
+def told_apart(comparisons: Sequence["Comparison"]) -> list["Comparison"]:
     """The comparisons in their order; those of a dataset whose data changed, and those of one title, say their data.
 
     The data are told by the beginning of their fingerprint and the day of their last run (UTC). Comparisons without a
     finished run are left as they are.
     """
-    by_name = _marked(found, lambda one: (one.dataset, dials_of(one)), fingerprint)
+    by_name = _marked(comparisons, lambda one: (one.dataset, dials_of(one)), fingerprint)
     return _marked(by_name, lambda one: one.title, _identity)
 
 
@@ -34,15 +34,17 @@ def _identity(one: "Comparison") -> str:
 
 
 def _marked(
-    found: Sequence["Comparison"], shared: Callable[["Comparison"], Hashable], data: Callable[["Comparison"], str]
+    comparisons: Sequence["Comparison"], shared: Callable[["Comparison"], Hashable], data: Callable[["Comparison"], str]
 ) -> list["Comparison"]:
     """Comparisons that share something and are on different data, each with its own."""
     groups: dict[Hashable, dict[str, list[Comparison]]] = {}
-    for one in found:
+    for one in comparisons:
         if one.lines:
             groups.setdefault(shared(one), {}).setdefault(data(one), []).append(one)
     told = {id(one): text for group in groups.values() if len(group) > 1 for one, text in _texts(group)}
-    return [replace(one, data=told[id(one)][0], older=told[id(one)][1]) if id(one) in told else one for one in found]
+    return [
+        replace(one, data=told[id(one)][0], older=told[id(one)][1]) if id(one) in told else one for one in comparisons
+    ]
 
 
 def _texts(group: dict[str, list["Comparison"]]) -> Iterable[tuple["Comparison", tuple[str, bool]]]:

@@ -31,17 +31,23 @@ EXAMPLES = {
 def check_form(found: "type[Method]", path: Path, taken: Collection[str]) -> None:
     """UserError for a name that is missing, taken or not allowed, wrong facts, settings or hooks."""
     where = f"method file '{path}': "
-    if not isinstance(getattr(found, "name", None), str):
+    check_name(found, where, taken)
+    _check_facts(found, where)
+    check_settings(found, where)
+    _check_hooks(found, where)
+
+
+def check_name(found: type, where: str, taken: Collection[str]) -> None:
+    """UserError for a class without a name, with a wrong one, or one whose settings are no fields."""
+    name = getattr(found, "name", None)
+    if not isinstance(name, str):
         raise UserError(f"{where}class {found.__name__} has no `name`; give it one.")
-    if found.name in taken:
-        raise UserError(f"{where}the name '{found.name}' is taken; give the class another `name`.")
-    if not re.fullmatch(r"[A-Za-z][\w-]*", found.name):
-        raise UserError(f"{where}the name '{found.name}' is not allowed: letters, digits, - and _, a letter first.")
+    if name in taken:
+        raise UserError(f"{where}the name '{name}' is taken; give the class another `name`.")
+    if not re.fullmatch(r"[A-Za-z][\w-]*", name):
+        raise UserError(f"{where}the name '{name}' is not allowed: letters, digits, - and _, a letter first.")
     if any(isinstance(value, dataclasses.Field) for value in vars(found).values()):
         raise UserError(f"{where}class {found.__name__} declares settings; put @dataclass above it.")
-    _check_facts(found, where)
-    _check_settings(found, where)
-    _check_hooks(found, where)
 
 
 def _check_facts(found: "type[Method]", where: str) -> None:
@@ -61,10 +67,10 @@ def _check_facts(found: "type[Method]", where: str) -> None:
         raise UserError(f"{where}role = {found.role!r}: not allowed. Allowed: {', '.join(roles)}.")
 
 
-def _check_settings(found: "type[Method]", where: str) -> None:
-    """It can be made with its settings alone, whose types are allowed ones."""
+def check_settings(found: type, where: str, **given: object) -> None:
+    """It can be made with its settings and what is `given` alone, and their types are allowed ones."""
     try:
-        inspect.signature(found).bind()
+        inspect.signature(found).bind(**given)
     except TypeError as error:
         raise UserError(
             f"{where}class {found.__name__} cannot be made: {error}. Declare what it needs as settings with a default, "

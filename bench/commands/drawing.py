@@ -23,7 +23,7 @@ DPI = 150  # of such a PNG
 
 
 def figures_of(
-    found: Sequence[Comparison],
+    comparisons: Sequence[Comparison],
     record: Record,
     baseline: str | None,
     cost_baseline: str,
@@ -41,7 +41,7 @@ def figures_of(
         samples=record.samples,
         budgets=attempt(partial(budget_curves, record.home), str),
     )
-    return all_figures(found, sources, only)
+    return all_figures(comparisons, sources, only)
 
 
 def save_figures(drawn: Iterable[Drawn], folder: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """Running a plan: show it, train what is not finished, show what came of it."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from mcr_bench.bench.analysis.comparisons import asked_under, comparisons
@@ -11,7 +12,8 @@ from mcr_bench.bench.commands.output import print_json, say
 from mcr_bench.bench.commands.reading import left_out
 from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.executors.local import execute
+from mcr_bench.bench.executors.base import Executor, TrainingPlan
+from mcr_bench.bench.executors.chosen import carry_out
 from mcr_bench.bench.executors.pool import default_jobs
 from mcr_bench.bench.planning.again import trained_again
 from mcr_bench.bench.planning.estimate import estimate
@@ -68,28 +70,43 @@ def show_plan(plan: Plan, finished: set[str], rows: list[RunRow], jobs: int | No
     say(guess.text)
 
 
-def run_plan(
-    plan: Plan, finished: set[str], record: Record, jobs: int | None, device: str, force: bool, keep_weights: bool
-) -> Outcome:
+@dataclass(frozen=True)
+class How:
+    """How the user wants runs trained.
+
+    executor: by whom.
+    jobs: how many at a time; None = as many as the executor has room for.
+    device: auto, cpu, cuda or cuda:N.
+    force: what is asked for although it is finished.
+    keep_weights: with the best weights of every run kept.
+    """
+
+    executor: Executor
+    jobs: int | None = None
+    device: str = "auto"
+    force: bool = False
+    keep_weights: bool = False
+
+
+def run_plan(plan: Plan, finished: set[str], record: Record, how: How) -> Outcome:
     """Train what is not finished, or with `force` what was asked for, and show the progress on stderr."""
     plan.announcements += trained_again([run for run in plan.runs if run.key not in finished], _on_record(plan, record))
     told = [*(one.text for one in plan.overviews), *(one.text for one in plan.absent), *_untold(plan)]
     for line in told:
         say(line, err=True)
-    again = plan.requested if force else set()
+    again = plan.requested if how.force else set()
     wanted = [run for run in plan.runs if run.key not in finished or run.key in again]
     _record_presets(plan, finished, record)
+    training = TrainingPlan(
+        wanted,
+        done=len(plan.runs) - len(wanted),
+        jobs=how.jobs,
+        device=how.device,
+        force=how.force,
+        keep_weights=lambda run: how.keep_weights or run.role == "unimodal",  # a later comparison may start from these
+    )
     with observer(SafeConsole(stderr=True)) as watching:
-        outcome = execute(
-            wanted,
-            record,
-            jobs=jobs,
-            device=device,
-            observer=watching,
-            done=len(plan.runs) - len(wanted),
-            force=force,
-            keep_weights=lambda run: keep_weights or run.role == "unimodal",  # a later comparison may start from these
-        )
+        outcome = carry_out(how.executor, training, record, watching)
     _record_presets(plan, {run.key for run in outcome.finished}, record)
     return outcome
 
@@ -125,13 +142,13 @@ def show_outcome(
     plan: Plan, failed: Sequence[Failure], rows: list[RunRow], record: Record, baseline: str, as_json: bool
 ) -> None:
     """The tables of the plan's runs on stdout, what failed on stderr."""
-    found = attempt(partial(_tables, plan, rows, record, baseline), _without_tables)
+    tables = attempt(partial(_tables, plan, rows, record, baseline), _without_tables)
     for failure in failed:
         spec = failure.spec
         say(f"failed: {spec.label} on {spec.dataset}, seed {spec.seed}: {failure.reason}; log: {failure.log}", err=True)
     if not as_json:
-        return terminal.print_tables(SafeConsole(), found)
-    content = {"tables": [terminal.table_data(table) for table in found], "runs": [result_data(row) for row in rows]}
+        return terminal.print_tables(SafeConsole(), tables)
+    content = {"tables": [terminal.table_data(table) for table in tables], "runs": [result_data(row) for row in rows]}
     content["failed"] = [{"key": f.spec.key, "reason": f.reason, "log": str(f.log)} for f in failed]
     print_json(content | {"data": data_of(plan), "skipped": plan.skipped, "announcements": plan.announcements})
 

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.presets import preset_of
 from mcr_bench.bench.catalog.resolve import concerns, resolve_run
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.planning.classes import Classes
 from mcr_bench.bench.settings.declaration import build
+from mcr_bench.datasets.base import Dataset
 
 if TYPE_CHECKING:
     from mcr_bench.bench.planning.request import Request
@@ -33,15 +34,9 @@ class Absent:
         return f"{self.title}: {self.reason}{count}" if self.title else f"{self.dataset}: {self.reason}{count}"
 
 
-def offered_methods(request: "Request") -> list[str]:
-    """The methods that the request names; of an optional one those that are registered."""
-    known = {*registry.method_names(), "all"}
-    return [n for n in request.methods if not request.optional or n in known or n.endswith(".py")]
-
-
 def absent_methods(request: "Request", dataset: str) -> list[Absent]:
     """One entry for all methods of an optional request that are not registered."""
-    names = [name for name in request.methods if name not in offered_methods(request)]
+    names = request.classes.unknown_methods
     if not names:
         return []
     listed = ", ".join(f"'{name}'" for name in names)
@@ -53,10 +48,10 @@ def absent_methods(request: "Request", dataset: str) -> list[Absent]:
 
 def missing_dataset(request: "Request", name: str) -> str | None:
     """Why an optional request cannot use the dataset at all, or None where it is registered with the preset."""
-    if name not in registry.dataset_names() and "." not in name:
-        return f"not offered here: no dataset '{name}' is registered"
+    if name in request.classes.unknown_datasets:
+        return request.classes.unknown_datasets[name]
     try:
-        preset_of(registry.dataset(name), request.preset, name)
+        preset_of(request.classes.datasets[name], request.preset, name)
     except UserError as error:
         return f"not offered here: {error}"
     return None
@@ -84,20 +79,24 @@ def _count(request: "Request", classes: "list[type[Method]]", points: Sequence[M
         for cls in classes:
             if cls.needs.at_least <= len(request.modalities) <= cls.needs.at_most:
                 for modalities in cls.variants(request.modalities):
-                    found |= _identities(cls, modalities, point, request.modalities)
+                    found |= _identities(request.classes, cls, modalities, point, request.modalities)
     return len(found) * repetitions
 
 
 def _identities(
-    cls: "type[Method]", modalities: tuple[str, ...], point: Mapping[str, str], every: tuple[str, ...]
+    classes: Classes,
+    cls: "type[Method]",
+    modalities: tuple[str, ...],
+    point: Mapping[str, str],
+    every: tuple[str, ...],
 ) -> set[Identity]:
     """What tells this run and those it depends on from others of the same seed and fold."""
     # which adapter it is only decides the names that an error suggests
-    settings = resolve_run(point, cls, registry.dataset(registry.dataset_names()[0]), every).method
+    settings = resolve_run(point, cls, Dataset, every, None, classes.owners).method
     requirements = build(cls, settings).requires(modalities)
     names = {cls.name, *(r.method for r in requirements)}
-    own = tuple(sorted((k, v) for k, v in point.items() if concerns(k, names, modalities)))
+    own = tuple(sorted((k, v) for k, v in point.items() if concerns(k, names, modalities, classes.owners)))
     found = {(cls.name, modalities, own)}
     for r in requirements:
-        found |= _identities(registry.method(r.method), r.modalities, point, every)
+        found |= _identities(classes, classes.method(r.method), r.modalities, point, every)
     return found

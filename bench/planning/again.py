@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mcr_bench import __version__
 from mcr_bench.bench.record.entities import name_of
+from mcr_bench.bench.record.made_rows import value_of
 from mcr_bench.bench.record.row import OURS, RunRow
 from mcr_bench.bench.runs.spec import RunSpec
 
@@ -36,11 +37,11 @@ class _Finished:
 
     @classmethod
     def of(cls, rows: Iterable[RunRow]) -> "_Finished":
-        found = defaultdict[Place, list[RunRow]](list)
+        by_place = defaultdict[Place, list[RunRow]](list)
         for row in rows:
             if row.finished:
-                found[_place_of(row)].append(row)
-        return cls(found)
+                by_place[_place_of(row)].append(row)
+        return cls(by_place)
 
     def holds_older(self, run: RunSpec) -> bool:
         """Whether the run is on record with another version of its method, of the program or of what it starts from."""
@@ -63,5 +64,5 @@ def _place_of(row: RunRow) -> Place:
 
 
 def _agrees(row: RunRow, run: RunSpec) -> bool:
-    asked = {name_of(key): value for key, value in run.params().items()}
-    return all(asked[key] == str(row.settings[key]) for key in asked.keys() & row.settings.keys())
+    asked = {name_of(key): value_of(text) for key, text in run.params().items()}
+    return all(asked[key] == row.settings[key] for key in asked.keys() & row.settings.keys())

@@ -40,12 +40,15 @@ class Estimate:
             return "Nothing to train."
         timed = self.measured + self.scaled
         if not timed:
-            return f"{self.unknown} runs to train; no estimate: the record times no run like them."
-        basis = [f"{self.measured} from runs with the same settings"] * bool(self.measured)
-        basis += [f"{self.scaled} scaled from other runs on the same data"] * bool(self.scaled)
-        hours = f"{in_words(self.hours)} with {self.jobs} job{'s' * (self.jobs != 1)}"
-        rest = f" No estimate for {self.unknown} more: the record times no run like them." * bool(self.unknown)
-        return f"{timed} runs to train: about {hours} ({'; '.join(basis)}).{rest}"
+            return f"{self.unknown} runs to train. No estimate: the record has no run on the same data."
+        counts = {
+            "from runs with the same settings": self.measured,
+            "scaled from other runs on the same data": self.scaled,
+        }
+        basis = "; ".join(f"{count} {source}" for source, count in counts.items() if count)
+        jobs = "1 job" if self.jobs == 1 else f"{self.jobs} jobs"
+        text = f"{timed} runs to train: about {in_words(self.hours)} with {jobs} ({basis})."
+        return f"{text} No estimate for {self.unknown} more: no run on their data." if self.unknown else text
 
 
 def estimate(runs: Sequence[RunSpec], rows: Iterable[RunRow], jobs: int = 1) -> Estimate:
@@ -60,8 +63,8 @@ def estimate(runs: Sequence[RunSpec], rows: Iterable[RunRow], jobs: int = 1) -> 
         units = _units(int(run.training["epochs"]), len(run.modalities))
         if run.config in exact:
             seconds, measured = seconds + fmean(exact[run.config]), measured + 1
-        elif found := near.get((run.dataset, run.method, run.role)) or far.get(run.dataset):
-            seconds, scaled = seconds + fmean(found) * units, scaled + 1
+        elif others := near.get((run.dataset, run.method, run.role)) or far.get(run.dataset):
+            seconds, scaled = seconds + fmean(others) * units, scaled + 1
     return Estimate(measured, scaled, len(runs) - measured - scaled, seconds / 3600, max(1, jobs))
 
 

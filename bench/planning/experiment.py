@@ -113,9 +113,9 @@ def _find(name: str) -> Path:
     if len(Path(name).parts) > 1:
         raise UserError(f"the experiment '{name}' is not a file. Give the path of a .toml file.")
     known = shipped()
-    if (found := known.get(name) or known.get(f"{name}.toml")) is None:
+    if (path := known.get(name) or known.get(f"{name}.toml")) is None:
         raise UserError(f"no file '{name}' here, and {unknown('shipped experiment', name, known)}")
-    return found
+    return path
 
 
 def _names(block: Block, key: str) -> tuple[str, ...]:
@@ -157,9 +157,9 @@ def _on(blocks: Sequence[Block], datasets: list[str] | None) -> list[Block]:
     """The blocks that these datasets ask for, each with its own ones of them."""
     if datasets is None:
         return list(blocks)
-    found = [(block, [d for d in datasets if d in _names(block, "datasets")]) for block in blocks]
-    if any(named for _, named in found):
-        return [_replace(block, datasets=named) for block, named in found if named]
+    matches = [(block, [d for d in datasets if d in _names(block, "datasets")]) for block in blocks]
+    if any(named for _, named in matches):
+        return [_replace(block, datasets=named) for block, named in matches if named]
     return [_dropped(_replace(block, datasets=datasets), OF_A_DATASET) for block in blocks]
 
 

@@ -87,7 +87,7 @@ def overview(
         fold,
         folds,
         facts.task.classes,
-        {part: len(found) for part, found in first.items()},
+        {part: len(target) for part, target in first.items()},
         {m: facts.modalities[m].shape for m in modalities},
         dict(encoders),
         majority_share(trained) if known and trained is not None and not facts.task.regression else None,

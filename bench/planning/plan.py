@@ -5,24 +5,21 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING
 
-from mcr_bench.bench.catalog import registry
-from mcr_bench.bench.catalog.making import make_dataset
+from mcr_bench.bench.catalog.making import fingerprint_of, placed
 from mcr_bench.bench.catalog.presets import Preset, preset_of
 from mcr_bench.bench.catalog.resolve import layered, resolve_dataset
 from mcr_bench.bench.core.process_state import process_state_kept
 from mcr_bench.bench.errors import UserError, unknown
-from mcr_bench.bench.planning.absent import Absent, absent_methods, absent_runs, missing_dataset, offered_methods
+from mcr_bench.bench.planning.absent import Absent, absent_methods, absent_runs, missing_dataset
 from mcr_bench.bench.planning.overview import Overview, overview
 from mcr_bench.bench.planning.request import Request, Scene
 from mcr_bench.bench.planning.seed_advice import seed_advice
-from mcr_bench.bench.planning.specs import reason_against, specs_of
+from mcr_bench.bench.planning.specs import padding_notes, reason_against, specs_of
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.settings.declaration import Value
 
 if TYPE_CHECKING:
     from mcr_bench.methods.base import Method
-
-    Methods = list[tuple[str, type[Method]]]
 
 
 @dataclass
@@ -97,25 +94,26 @@ def make_plan_of(requests: Sequence[Request]) -> Plan:
 
 
 def _plan(request: Request) -> Plan:
-    plan, methods = Plan(), _methods(offered_methods(request))
+    plan, methods = Plan(), request.classes.methods
     for name in request.datasets:
         if request.optional:
             plan.absent += absent_methods(request, name)
         reason = missing_dataset(request, name) if request.optional else None
         if reason is None:
-            reason = _add_dataset(plan, name, methods, request)
+            reason = _add_dataset(plan, name, request)
         if reason is not None:
             plan.absent.append(absent_runs(request, name, reason, (cls for _, cls in methods), _points(request)))
     _check_owners(request, {cls.name for _, cls in methods} | {run.method for run in plan.runs}, plan)
     return plan
 
 
-def _add_dataset(plan: Plan, name: str, methods: "Methods", request: Request) -> str | None:
+def _add_dataset(plan: Plan, name: str, request: Request) -> str | None:
     """The runs on one dataset; for an optional request the reason why its data cannot be used, if it cannot."""
-    preset, scenes = preset_of(registry.dataset(name), request.preset, name), dict[str, Scene]()
+    cls = request.classes.datasets[name]
+    preset, scenes = preset_of(cls, request.preset, name), dict[str, Scene]()
     for point in _points(request):
-        values = layered(preset.values, point)
-        dials = resolve_dataset(values, registry.dataset(name))
+        values = layered(preset.values, point, request.classes.owners)
+        dials = resolve_dataset(values, cls)
         if repr(dials) not in scenes:
             if request.optional and (reason := _data_missing(name, request, dials)):
                 return reason
@@ -124,9 +122,11 @@ def _add_dataset(plan: Plan, name: str, methods: "Methods", request: Request) ->
                 return reason
         scene = scenes[repr(dials)]
         _announce(plan, scene, request)
-        for source, cls in methods:
-            _add_method(plan, source, cls, scene, values, point, request)
-    plan.overviews += [_overview(plan, scene, _pairs(scene, request)) for scene in scenes.values()]
+        for source, method in request.classes.methods:
+            _add_method(plan, source, method, scene, values, point, request)
+    for scene in scenes.values():
+        plan.overviews.append(_overview(plan, scene, _pairs(scene, request)))
+        plan.announcements += [note for note in padding_notes(plan.runs, scene) if note not in plan.announcements]
     return None
 
 
@@ -156,7 +156,7 @@ def _add_method(
     point: Mapping[str, str],
     request: Request,
 ) -> None:
-    reason = reason_against(cls, scene, values)
+    reason = reason_against(cls, scene, values, point)
     if reason is None:
         for run in specs_of(source, cls, scene, values, point, _pairs(scene, request)):
             plan.add(run, requested=True)
@@ -166,7 +166,7 @@ def _add_method(
 
 def _data_missing(name: str, request: Request, dials: Mapping[str, Value]) -> str | None:
     try:
-        make_dataset(name, request.data_root, dials).facts()
+        placed(request.classes.datasets[name], name, request.data_root, dials).facts()
     except UserError as error:
         return _in_short(error)
     return None
@@ -188,18 +188,6 @@ def _in_short(error: UserError) -> str:
     return f"data missing: {str(error).splitlines()[0]}"
 
 
-def _methods(names: list[str]) -> "Methods":
-    """(source, class) of each method asked for, without doubles, in the order given."""
-    expanded = [n for name in names for n in (registry.method_names() if name == "all" else [name])]
-    found = {name: registry.method(name) for name in expanded}
-    names = [cls.name for cls in found.values()]
-    for name in names:
-        if names.count(name) > 1:
-            sources = ", ".join(source for source, cls in found.items() if cls.name == name)
-            raise UserError(f"--methods: {sources} are all called '{name}'; give each class a `name` of its own.")
-    return list(found.items())
-
-
 def _check_owners(request: Request, running: set[str], plan: Plan) -> None:
     """A setting of a method that this command does not run would silently do nothing: an error.
 
@@ -207,7 +195,7 @@ def _check_owners(request: Request, running: set[str], plan: Plan) -> None:
     """
     for key in dict.fromkeys([*request.overrides, *(key for point in request.points for key in point)]):
         head = key.partition(".")[0]
-        if head in registry.setting_owners() and head not in running and not plan.absent:
+        if head in request.classes.owners and head not in running and not plan.absent:
             names = ", ".join(sorted(running))
             raise UserError(f"--set {key}: method '{head}' is not part of this command; its methods are {names}.")
 
@@ -219,15 +207,16 @@ def _points(request: Request) -> list[dict[str, str]]:
 
 
 def _scene(name: str, request: Request, preset: Preset, dials: dict[str, Value]) -> Scene:
-    data = make_dataset(name, request.data_root, dials)
+    data = placed(request.classes.datasets[name], name, request.data_root, dials)
     facts = data.facts()
     protocols = data.protocols()
     protocol = request.protocol or next(iter(protocols))
     if protocol not in protocols:
         raise unknown(f"protocol of {data.label}", protocol, protocols)
     modalities = _subset(data.label, tuple(facts.modalities), request.modalities)
+    fingerprint, classes = fingerprint_of(data), request.classes
     return Scene(
-        name, data, dials, facts, protocols[protocol], modalities, preset, data.fingerprint(), request.data_root
+        name, data, classes, dials, facts, protocols[protocol], modalities, preset, fingerprint, request.data_root
     )
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcr_bench.bench.catalog.presets import Preset
+from mcr_bench.bench.planning.classes import Classes, classes_of
 from mcr_bench.bench.settings.declaration import Value
 
 if TYPE_CHECKING:
@@ -37,6 +39,11 @@ class Request:
     title: str = ""
     locate: Callable[[str], str] = str
 
+    @cached_property
+    def classes(self) -> Classes:
+        """The classes that it names, looked up once; UserError for an unknown name unless it is `optional`."""
+        return classes_of(self.methods, self.datasets, self.optional)
+
 
 @dataclass
 class Scene:
@@ -44,6 +51,7 @@ class Scene:
 
     name: str
     data: "Dataset"
+    classes: Classes
     dials: dict[str, Value]
     facts: "Facts"
     protocol: "Protocol"

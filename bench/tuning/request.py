@@ -138,15 +138,15 @@ def _check_name(name: str, request: TuneRequest, label: str, home: Path) -> None
 
 def _subjects(request: TuneRequest, plan: Plan) -> dict[str, Subject]:
     """The methods of the plan's runs, with those that they start from."""
-    found: dict[str, Subject] = {}
+    subjects: dict[str, Subject] = {}
     for run in plan.runs:
         cls = registry.method(run.source)
-        if cls.name not in found:
+        if cls.name not in subjects:
             searched = spaces(cls, request.overrides)
             settings = [{}, *(draws(cls, searched, request.trials - 1) if searched else [])]
             count = sum(other.method == cls.name for other in plan.runs)
-            found[cls.name] = Subject(run.source, cls, _before(run) - {cls.name}, count, searched, settings)
-    return found
+            subjects[cls.name] = Subject(run.source, cls, _before(run) - {cls.name}, count, searched, settings)
+    return subjects
 
 
 def _before(run: "RunSpec") -> frozenset[str]:

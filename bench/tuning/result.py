@@ -141,8 +141,8 @@ def searches_folder(home: Path) -> Path:
 def read_searches(path: Path) -> dict[str, KeptSearch]:
     """Preset -> search of one dataset's file; UserError where it is damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {preset: search | {"methods": dict(search["methods"])} for preset, search in found.items()}
+        searches = json.loads(path.read_text(encoding="utf-8"))
+        return {preset: search | {"methods": dict(search["methods"])} for preset, search in searches.items()}
     except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
         raise UserError(
             f"the searches in '{path}' cannot be read ({error}). Remove the file; the same `mcr-bench tune` commands "

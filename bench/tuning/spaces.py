@@ -28,8 +28,8 @@ def spaces(cls: "type[Method]", fixed: Collection[str] = ()) -> dict[str, Declar
     keys that the user has set: they are not searched.
     """
     common = declared(TrainingSettings) if cls.trains else {}
-    found = {f"{cls.name}.{key}": d for key, d in (common | declared(cls)).items() if d.space is not None}
-    return {key: d for key, d in found.items() if key not in fixed and key.partition(".")[2] not in fixed}
+    tunable = {f"{cls.name}.{key}": d for key, d in (common | declared(cls)).items() if d.space is not None}
+    return {key: d for key, d in tunable.items() if key not in fixed and key.partition(".")[2] not in fixed}
 
 
 def draws(cls: "type[Method]", searched: Mapping[str, Declared], count: int) -> list[dict[str, Value]]:
@@ -37,8 +37,8 @@ def draws(cls: "type[Method]", searched: Mapping[str, Declared], count: int) -> 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=_Keyed(cls))
     distributions = {key: _distribution(d) for key, d in searched.items()}
-    found = (study.ask(distributions).params for _ in range(count))
-    return [{key: _rounded(value, searched[key]) for key, value in drawn.items()} for drawn in found]
+    parameters = (study.ask(distributions).params for _ in range(count))
+    return [{key: _rounded(value, searched[key]) for key, value in drawn.items()} for drawn in parameters]
 
 
 class _Keyed(RandomSampler):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mcr_bench.bench.core.files import move_whole, write_whole
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.cache.journal import JOURNAL
 from mcr_bench.datasets.cache.opened import MANIFEST
@@ -41,7 +42,7 @@ def recover(folder: Path) -> None:
     elif making.is_dir() and not (making / JOURNAL).is_file():
         shutil.rmtree(making)
     if old.is_dir() and not folder.is_dir():
-        os.rename(old, folder)
+        move_whole(old, folder)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -66,17 +67,16 @@ def put_in_place(folder: Path) -> None:
     (part(folder) / JOURNAL).unlink(missing_ok=True)
     if folder.is_dir():
         shutil.rmtree(_old(folder), ignore_errors=True)
-        os.rename(folder, _old(folder))
-    os.rename(part(folder), folder)
+        move_whole(folder, _old(folder))
+    move_whole(part(folder), folder)
     shutil.rmtree(_old(folder), ignore_errors=True)
-    _sync(folder.parent)
 
 
 def put_aside(making: Path) -> None:
     """What was begun for other clips gives its rows to the next."""
     aside = making.with_suffix(".stale")
     shutil.rmtree(aside, ignore_errors=True)
-    os.rename(making, aside)
+    move_whole(making, aside)
 
 
 def tidy(folder: Path) -> None:
@@ -87,14 +87,7 @@ def tidy(folder: Path) -> None:
 def write(making: Path, files: Mapping[str, bytes]) -> None:
     """The small files, the manifest last and atomically."""
     for name, content in files.items():
-        path = making / name
-        path.parent.mkdir(exist_ok=True)
-        whole = path.with_name(f"{path.name}.part")
-        with whole.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(whole, path)
+        write_whole(making / name, content)
     _remove_others(making, {*files, *(f"{path.name}" for path in making.glob("*.npy")), JOURNAL})
 
 
@@ -134,11 +127,3 @@ def _remove_others(making: Path, names: set[str]) -> None:
     for path in making.rglob("*"):
         if path.is_file() and path.relative_to(making).as_posix() not in names:
             path.unlink()
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mcr_bench.bench.core.user_files import portable
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.cache import layout as _places
 from mcr_bench.datasets.cache.decoding import Answer, Decoder, Order, Sums, checksum, died
@@ -28,7 +29,11 @@ from mcr_bench.datasets.cache.workers import NotLoaded, spread
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Preparation  # its module imports torch
 
-__all__ = ["Made", "prepare_clips", "report_of"]
+__all__ = ["Made", "NothingUsable", "prepare_clips", "report_of"]
+
+
+class NothingUsable(UserError):
+    """No clip of a raw folder can be used; nothing was written."""
 
 
 def prepare_clips(name: str, recipe: Recipe, scan: Scan, request: "Preparation", folder: Path) -> Made:
@@ -99,7 +104,7 @@ class _Work:
     def go(self) -> None:
         """Settle every clip: its rows are there, or the reason why not."""
         orders, total = self._orders(), len(self.ids)
-        decoder = Decoder(self.recipe, self.request.source)
+        decoder = Decoder(replace(self.recipe, decode=portable(self.recipe.decode)), self.request.source)
         self.request.progress(0, total)
         try:
             with closing(spread(decoder, orders, max(1, self.request.jobs))) as answers:
@@ -182,7 +187,7 @@ class _Work:
         if not self.entries:
             _places.discard(part)
             _places.tidy(self.folder)
-            raise UserError(self._nothing())
+            raise NothingUsable(self._nothing())
         if self.draft is not None:
             self.draft.store.sync()
         files = self._files(self.folder if self.draft is None else part)
@@ -230,4 +235,4 @@ def _require_clips(scan: Scan, source: Path) -> None:
     if not counts:
         told = [*scan.notes, *scan.problems]
         first = f":\n{listed(told, 3, '')}" if told else "."
-        raise UserError(f"'{source}' has no clip that can be used{first}")
+        raise NothingUsable(f"'{source}' has no clip that can be used{first}")

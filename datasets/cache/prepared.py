@@ -1,21 +1,15 @@
-"""Writing a prepared set: one .npz in array form and its manifest, atomically, one writer at a time."""
+"""The place that a set is prepared in: made, locked for one writer at a time, and free of what is in the way."""
 
 import errno
-import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
 
 import filelock
-import numpy as np
 
-from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
-from mcr_bench.datasets.formats.npz import digest
 
-MANIFEST = "manifest.json"
 ELSEWHERE = "or give another --data-root."
 IN_THE_WAY = f"Something else is in the way: move it, {ELSEWHERE}"
 CLOSED = f"You may not write there: make it writable, {ELSEWHERE}"
@@ -53,38 +47,3 @@ def require_free(folders: Iterable[Path] = (), files: Iterable[Path] = ()) -> No
         for path in paths:
             if os.path.lexists(path) and not is_kind(path):
                 raise UserError(f"'{path}' is in the way: it is no {kind}. Move it, {ELSEWHERE}")
-
-
-def is_current(file: Path, recipe: str, sources: Mapping[str, str]) -> bool:
-    """Whether `file` was made whole, by this recipe, from exactly these files (name -> checksum)."""
-    try:
-        manifest = read_manifest(file)
-    except (OSError, ValueError):
-        return False
-    stated = (manifest.get("recipe"), manifest.get("sources"), manifest.get("sha256"))
-    return file.is_file() and stated == (recipe, dict(sources), digest(file))
-
-
-def read_manifest(file: Path) -> dict[str, Any]:
-    """The manifest beside a prepared file; OSError or ValueError where it is none."""
-    content: dict[str, Any] = json.loads((file.parent / MANIFEST).read_text(encoding="utf-8"))
-    if not isinstance(content, dict) or not {"recipe", "sources", "sha256", "left_out"} <= content.keys():
-        raise ValueError("entries are missing")
-    return content
-
-
-def write(file: Path, arrays: Mapping[str, Array], manifest: Mapping[str, Any]) -> None:
-    """The arrays, then the manifest with their checksum; each appears whole or not at all."""
-    _replace(file, lambda out: np.savez(out, **arrays))  # type: ignore[arg-type]
-    text = json.dumps({**manifest, "sha256": digest(file)}, indent=1)
-    _replace(file.parent / MANIFEST, lambda out: out.write(text.encode()))
-
-
-def _replace(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as out:
-            fill(out)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

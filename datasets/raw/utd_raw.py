@@ -1,8 +1,7 @@
 """The raw folder of UTD-MHAD: which clips are there, and how a .mat file becomes a sample of fixed size."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +10,10 @@ import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
-from mcr_bench.datasets.formats.npz import POINTER, digest
+from mcr_bench.datasets.cache.opened import Cache
+from mcr_bench.datasets.cache.recipe import Clip, Field, Recipe, Scan
+from mcr_bench.datasets.formats.npz import POINTER
+from mcr_bench.datasets.media.reasons import Unusable
 from mcr_bench.datasets.raw.raw_files import MediaFiles
 
 LAYOUT = (
@@ -36,35 +38,56 @@ RECIPE = (
 KEYS = {"inertial": "d_iner", "skeleton": "d_skel", "depth": "d_depth"}
 
 
-@dataclass
-class Source:
-    """The raw folder. clips: clip id -> modality -> file; problems: (file or clip, reason) of all that is left out."""
+SHAPES = {
+    "inertial": Field((64, 6), "float32"),
+    "skeleton": Field((64, 60), "float32"),
+    "depth": Field((16, 24, 32), "float32"),
+}
+Files = dict[str, dict[str, Path]]  # clip -> modality -> file
 
-    modalities: tuple[str, ...]
-    clips: dict[str, dict[str, Path]] = field(default_factory=dict)
-    problems: list[tuple[str, str]] = field(default_factory=list)
 
-
-def scan(source: Path) -> Source:
-    """Which clips are there; UserError where the folder is not UTD-MHAD."""
+def scan(source: Path) -> tuple[tuple[str, ...], Scan]:
+    """The modalities that are there and the clips that have a file of each; UserError for another kind of folder."""
     folders = {p.name.lower(): p for p in sorted(source.iterdir()) if p.is_dir()} if source.is_dir() else {}
     media = {m: MediaFiles(".mat", (".mat",)) for m in KEYS if m in folders}
     present = {m: files.files(folders[m]) for m, files in media.items()}
     modalities = tuple(m for m in KEYS if present.get(m))
     if modalities[:2] != ("inertial", "skeleton"):
         raise UserError(f"'{source}' is not a UTD-MHAD folder. Expected:\n{LAYOUT}")
-    found = Source(modalities)
-    found.problems += [note for m in modalities for note in media[m].notes(folders[m].name, ())]
+    problems = [note for m in modalities for note in media[m].notes(folders[m].name, ())]
+    clips: Files = {}
     for m in modalities:
         for path in present[m]:
-            _file_away(found, m, path)
-    for clip, files in list(found.clips.items()):
-        missing = [m for m in modalities if m not in files]
-        if missing:
-            found.problems.append((clip, f"no usable {' and no usable '.join(missing)} file"))
-            del found.clips[clip]
-    found.clips = dict(sorted(found.clips.items()))
-    return found
+            problems += _file_away(clips, m, path)
+    for clip, files in list(clips.items()):
+        if lacking := _lacking(clip, files, modalities):
+            problems += lacking
+            del clips[clip]
+    return modalities, Scan([_clip(name, files) for name, files in sorted(clips.items())], problems)
+
+
+def recipe(modalities: Sequence[str]) -> Recipe:
+    """Samples of fixed size: inertial (64, 6), skeleton (64, 60), depth (16, 24, 32), in float32."""
+    return Recipe("mat", {"version": 1}, {m: SHAPES[m] for m in modalities}, decode, ("numpy",))
+
+
+def decode(clip: Clip, _: Mapping[str, object]) -> dict[str, Array]:
+    """The sample of each modality of a clip; `Unusable` that names the file."""
+    return {m: RECIPES[m](_read(path, KEYS[m])) for m, path in clip.files.items()}
+
+
+def as_arrays(cache: Cache) -> dict[str, Array]:
+    """The clips of a cache in array form, as the adapter of array files reads it."""
+    numbers = np.array([_numbers(clip) for clip in cache.index.ids])
+    parts = {1: "train", 3: "train", 5: "train", 7: "val"}
+    return {
+        **{f"x_{m}": np.asarray(array)[cache.rows] for m, array in cache.arrays.items()},
+        "y": numbers[:, 0] - 1,
+        "split": np.array([parts.get(s, "test") for s in numbers[:, 1]]),
+        "group": numbers[:, 1],
+        "id": np.array(cache.index.ids),
+        "class_names": np.array(ACTIONS),
+    }
 
 
 def short_name(path: Path) -> str:
@@ -72,81 +95,62 @@ def short_name(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
 
 
-def checksum(path: Path) -> str:
-    """SHA-256 of a raw file; empty where it cannot be read, which `as_arrays` reports."""
-    try:
-        return digest(path)
-    except OSError:
-        return ""
-
-
-def _file_away(found: Source, modality: str, path: Path) -> None:
-    """Under its clip, or among the problems."""
+def _file_away(clips: Files, modality: str, path: Path) -> list[tuple[str, str]]:
+    """Put a file under its clip; else what is wrong with it, (file, reason)."""
     match = re.fullmatch(rf"a(\d+)_s(\d+)_t(\d+)_{modality}\.mat", path.name.lower())
     name = short_name(path)
     if not match or not 1 <= int(match[1]) <= len(ACTIONS) or int(match[2]) not in SUBJECTS:
-        found.problems.append((name, f"not named aA_sS_tT_{modality}.mat with A = 1..27, S = 1..8"))
-        return
-    clip = found.clips.setdefault("a{}_s{}_t{}".format(*map(int, match.groups())), {})
-    if modality in clip:
-        found.problems.append((name, f"the same clip as {clip[modality].name}"))
-    else:
-        clip[modality] = path
+        return [(name, f"not named aA_sS_tT_{modality}.mat with A = 1..27, S = 1..8")]
+    files = clips.setdefault("a{}_s{}_t{}".format(*map(int, match.groups())), {})
+    if modality in files:
+        return [(name, f"the same clip as {files[modality].name}")]
+    files[modality] = path
+    return []
 
 
-def as_arrays(found: Source, source: Path, progress: Callable[[int, int], None]) -> dict[str, Array]:
-    """Every readable clip in array form, as `arrays` reads it; UserError if there is none."""
-    rows: dict[str, list[Array]] = {}
-    for at, (clip, files) in enumerate(found.clips.items()):
-        progress(at, len(found.clips))
-        try:
-            rows[clip] = [RECIPES[m](_read(files[m], KEYS[m])) for m in found.modalities]
-        except _Unusable as error:
-            found.problems.append(error.args)
-    progress(len(found.clips), len(found.clips))
-    if not rows:
-        first = "; ".join(f"{name}: {reason}" for name, reason in found.problems[:3])
-        raise UserError(f"'{source}' has no usable clip ({first}). Nothing was written. Expected:\n{LAYOUT}")
-    numbers = np.array([[int(n) for n in re.findall(r"\d+", clip)] for clip in rows])
-    parts = {1: "train", 3: "train", 5: "train", 7: "val"}
-    return {
-        **{f"x_{m}": np.stack([row[i] for row in rows.values()]) for i, m in enumerate(found.modalities)},
-        "y": numbers[:, 0] - 1,
-        "split": np.array([parts.get(s, "test") for s in numbers[:, 1]]),
-        "group": numbers[:, 1],
-        "id": np.array(list(rows)),
-        "class_names": np.array(ACTIONS),
-    }
+def _lacking(clip: str, files: Mapping[str, Path], modalities: Sequence[str]) -> list[tuple[str, str]]:
+    """Why a clip is left out before anything is decoded, (file or clip, reason)."""
+    missing = [m for m in modalities if m not in files]
+    if missing:
+        return [(clip, f"no usable {' and no usable '.join(missing)} file")]
+    broken = [path for path in files.values() if not path.exists()]
+    return [(short_name(path), "unreadable: a link that leads to nothing") for path in broken]
 
 
-class _Unusable(Exception):
-    """(file, reason)"""
+def _clip(name: str, files: Mapping[str, Path]) -> Clip:
+    action, subject, _ = _numbers(name)
+    return Clip(name, action - 1, str(subject), files)
+
+
+def _numbers(clip: str) -> list[int]:
+    """Action, subject and trial, each from 1."""
+    return [int(number) for number in re.findall(r"\d+", clip)]
 
 
 def _read(path: Path, key: str) -> Array:
-    """One variable of a .mat file with time as the last axis but for inertial; _Unusable with the reason."""
+    """One variable of a .mat file with time as the last axis but for inertial; `Unusable` names the file."""
     from scipy.io import loadmat
 
     name = short_name(path)
     try:
         content = path.read_bytes()
         if content.startswith(POINTER):
-            raise _Unusable(name, "a git-LFS pointer, not the data: run `git lfs pull` where it comes from")
+            raise Unusable(f"{name}: a git-LFS pointer, not the data: run `git lfs pull` where it comes from")
         array = loadmat(BytesIO(content), variable_names=[key])[key]
-    except _Unusable:
+    except Unusable:
         raise
     except KeyError:
-        raise _Unusable(name, f"holds no '{key}'") from None
+        raise Unusable(f"{name}: holds no '{key}'") from None
     except Exception as error:  # a damaged file fails in any of a dozen ways inside the reader
-        raise _Unusable(name, f"unreadable or truncated ({type(error).__name__}: {error})") from error
+        raise Unusable(f"{name}: unreadable or truncated ({type(error).__name__}: {error})") from error
     shape = {"d_iner": (None, 6), "d_skel": (20, 3, None), "d_depth": (None, None, None)}[key]
     fits = array.ndim == len(shape) and all(want in (None, have) for want, have in zip(shape, array.shape, strict=True))
     if array.dtype.kind not in "iuf" or not fits or min(array.shape[0], array.shape[-1]) < 2:
-        raise _Unusable(
-            name, f"'{key}' is {array.dtype} {array.shape}, expected numbers {shape} over at least 2 frames"
+        raise Unusable(
+            f"{name}: '{key}' is {array.dtype} {array.shape}, expected numbers {shape} over at least 2 frames"
         )
     if not np.isfinite(array).all():
-        raise _Unusable(name, "NaN or infinite values")
+        raise Unusable(f"{name}: NaN or infinite values")
     samples: Array = array.astype(np.float64)
     return samples
 

@@ -174,11 +174,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("no columns", {"x_b": np.zeros((12, 0))}, r"'x_b' has shape \(12, 0\), which holds no value"),
     ("six axes", {"x_b": np.zeros((12, 1, 1, 1, 1, 1))}, "at most 5 axes"),
     ("a label beyond all samples", {"y": np.array([0, 1, 2, 3_000_000] * 3)}, "Number the classes 0..C-1"),
-    (
-        "one class as text",
-        {"y": np.array(["cat"] * 12)},
-        "'y' is 'cat' in every sample. Save samples of at least 2 classes",
-    ),
+    ("one class as text", {"y": np.array(["cat"] * 12)}, "'y' is 'cat' in every sample. Save samples of at least 2"),
     ("a negative label", at({5: -1}, "y"), "'y' is -1 at row 5; allowed: 0 and up"),
     (
         "a label too large",
@@ -189,7 +185,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("a NaN score", {"y": np.array([np.nan] + [0.5] * 11)}, "'y' is NaN or infinite at row 0"),
     ("ids twice", at({9: "clip2"}, "id"), r"id 'clip2' occurs more than once \(row 2, 9\)"),
     ("a group in two splits", at({6: 1}, "group"), "group '1' is in train and .row 6. in val"),
-    ("an object array", {"x_b": np.array([[1], [2, 3]] * 6, dtype=object)}, "'x_b' is an object array"),
+    ("an object array", {"x_b": np.array([[1], [2, 3]] * 6, dtype=object)}, "'x_b' is an array of Python objects"),
     ("no sequence", {"length_b": np.ones(12, dtype=int)}, "'x_b' of shape"),
     ("a length of nothing", {"length_c": np.ones(12, dtype=int)}, "unknown key 'length_c'"),
     ("a length too long", {"length_a": np.full(12, 6)}, r"'length_a' is 6 at row 0.*allowed: 1\.\.5"),

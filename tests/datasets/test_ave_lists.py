@@ -62,8 +62,8 @@ def test_what_the_lists_name_in_vain_is_reported(tmp_path: Path) -> None:
     (source / "AVE/video_-0006.mp4").unlink()
     found = scan(source, [])
     assert dict(found.problems) == {
-        "video_-0002_3-3_bark": "in train: the event ends at 3 s, where it starts or before",
-        "video_-0000_0-2_church-bell": "in Annotations.txt more than once; taken once",
+        "video_-0002_3-3_bark": "in train: the event ends at 3 s, which is not after its start",
+        "video_-0000_0-2_church-bell": "in Annotations.txt more than once; used once",
         "video_-0006_0-2_frying-food": "in train: no AVE/video_-0006.mp4",
         "video_-0003_1-2_bus": "in train, but not in Annotations.txt",
     }
@@ -76,8 +76,8 @@ def test_events_that_a_list_repeats_are_reported(tmp_path: Path) -> None:
         rows[name].append(rows[name][-1])
     found = scan(empty_videos(write_lists(tmp_path, rows)), [])
     assert found.problems == [
-        ("video_-0013_1-2_bark", "in trainSet.txt more than once; taken once"),
-        ("video_-0001_0-2_mandolin", "in testSet.txt more than once; taken once"),
+        ("video_-0013_1-2_bark", "in trainSet.txt more than once; used once"),
+        ("video_-0001_0-2_mandolin", "in testSet.txt more than once; used once"),
     ]
     assert len(found.clips) == 24
 

@@ -153,7 +153,7 @@ def test_what_is_in_the_way_is_found_before_decoding(place: Path, kind: str, mon
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text("x") if kind == "file" else place.symlink_to("nowhere")
     monkeypatch.setattr(_prepare, "spread", lambda *_: pytest.fail("decoded"))
-    with pytest.raises(UserError, match=f"'{place}' is in the way: it is no folder. Move it, or give another"):
+    with pytest.raises(UserError, match=f"'{place}' is in the way: it is not a folder. Move it, or give another"):
         prepare(source)
     assert place.is_symlink() or place.read_text() == "x"
 

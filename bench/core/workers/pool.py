@@ -1,0 +1,202 @@
+"""Worker processes as their parent sees them: one job at a time each, replaced when they die, stopped at the end."""
+
+import multiprocessing
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from mcr_bench.bench.core.interrupts import deferred
+from mcr_bench.bench.core.workers.processes import Start
+from mcr_bench.bench.core.workers.serving import Pipe
+
+ATTEMPTS = 2  # how often a job is given to a worker that dies of it: the first may have died of something else
+Job = TypeVar("Job")
+Event = TypeVar("Event")
+
+
+@dataclass(frozen=True)
+class Died:
+    """What a pool says of a job when every worker that was given it has died: how the last one ended.
+
+    code: of `Process.exitcode`. silent: whether this worker had sent nothing at all, as when it cannot start.
+    """
+
+    code: int
+    silent: bool
+
+    @property
+    def signal(self) -> str:
+        """The name of the signal that ended it; '' where none did."""
+        return signal.Signals(-self.code).name if self.code < 0 else ""
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether it may have been the system's remedy for a lack of memory."""
+        return self.code == -signal.SIGKILL
+
+
+class Worker(Generic[Job, Event]):
+    """One worker process; `job` is what it is doing.
+
+    place: where its jobs are to be done, in the words of who makes workers (a device). most: how many jobs it takes
+    before it ends by itself, where it cannot take any number. patience: seconds that it has to end after a request,
+    before it is killed.
+    """
+
+    def __init__(self, start: Start, place: str = "", most: int | None = None, patience: float = 0) -> None:
+        self.place = place
+        self.job: Job | None = None
+        self._left, self._patience = most, patience
+        self._silent, self._asked = True, False
+        self.pipe: Pipe
+        self.pipe, theirs = multiprocessing.Pipe()
+        self.process = start(theirs)
+        theirs.close()  # so that the pipe ends when the worker does
+
+    @property
+    def free(self) -> bool:
+        """Whether it may be given a job."""
+        return self.job is None and self._left != 0
+
+    def give(self, job: Job) -> None:
+        """Let it do this job."""
+        self.job = job
+        if self._left is not None:
+            self._left -= 1
+        with suppress(OSError):  # it died while idle: events() sees that
+            self.pipe.send(job)
+
+    def events(self) -> Iterator[Event | None]:
+        """What it has sent; None as the last one if it is dead.
+
+        Its pipe may outlive it, held open by a process that a job has started.
+        """
+        dead = not self.process.is_alive()
+        try:
+            while self.pipe.poll():
+                event: Event = self.pipe.recv()
+                self._silent = False
+                yield event
+        except (EOFError, OSError):
+            self.process.join()
+            dead = True
+        if dead:
+            yield None
+
+    def death(self) -> Died:
+        """How it ended."""
+        self.process.join()
+        return Died(self.process.exitcode or 0, self._silent)
+
+    def ask_to_end(self) -> None:
+        """The first half of `stop`, for many at once."""
+        if self._patience and not self._asked:
+            self._asked = True
+            self.process.terminate()
+
+    def stop(self) -> None:
+        """End the process, gently first where it has been given the time."""
+        self.ask_to_end()
+        if self._patience:
+            self.process.join(self._patience)
+        if self.process.is_alive():
+            self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+W = TypeVar("W", bound=Worker[Any, Any])
+
+
+def ready(workers: Sequence[W], timeout: float) -> list[W]:
+    """The workers that have something to say or are dead, waiting at most `timeout` seconds for one."""
+    told = wait([worker.pipe for worker in workers], timeout)
+    return [worker for worker in workers if worker.pipe in told or not worker.process.is_alive()]
+
+
+class Pool(Generic[Job, Event]):
+    """As many workers as there are makers, each started when it is needed. Leave the `with` block to stop them.
+
+    is_last: whether an event is the last one of its job. A job whose worker dies is given to a fresh one, until it has
+    had ATTEMPTS of them.
+    """
+
+    def __init__(self, makers: Sequence[Callable[[], Worker[Job, Event]]], is_last: Callable[[Event], bool]) -> None:
+        self._makers, self._is_last = makers, is_last
+        self._workers: dict[int, Worker[Job, Event]] = {}
+        self._deaths: Counter[int] = Counter()
+
+    def __enter__(self) -> "Pool[Job, Event]":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with deferred():
+            for worker in self._workers.values():
+                worker.ask_to_end()
+            while self._workers:
+                self._workers.popitem()[1].stop()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a worker has a job."""
+        return any(worker.job is not None for worker in self._workers.values())
+
+    def start(self) -> None:
+        """Start every worker now, so that all import what they need at the same time."""
+        with deferred():
+            for at in range(len(self._makers)):
+                self._worker(at)
+
+    def free(self) -> Worker[Job, Event] | None:
+        """A worker that may be given a job: one that runs, else a freshly started one; None where all are at work."""
+        for worker in self._workers.values():
+            if worker.free:
+                return worker
+        return next((self._worker(at) for at in range(len(self._makers)) if at not in self._workers), None)
+
+    def events(self, timeout: float) -> Iterator[tuple[Job, Event | Died]]:
+        """What workers have sent since, each with its job, or that a job has ended all its workers.
+
+        Waits at most `timeout` seconds for something.
+        """
+        for worker in ready(list(self._workers.values()), timeout):
+            for event in worker.events():
+                job = worker.job
+                if event is None:
+                    yield from self._bury(worker)
+                elif job is not None:  # what follows the last event is nobody's
+                    if self._is_last(event):
+                        self._forget(worker, job)
+                    yield job, event
+
+    def _forget(self, worker: Worker[Job, Event], job: Job) -> None:
+        worker.job = None
+        self._deaths.pop(id(job), None)
+
+    def _worker(self, at: int) -> Worker[Job, Event]:
+        with deferred():
+            if at not in self._workers:
+                self._workers[at] = self._makers[at]()
+            return self._workers[at]
+
+    def _bury(self, worker: Worker[Job, Event]) -> Iterator[tuple[Job, Died]]:
+        """Free the place of a dead worker; its job goes on in a fresh one, or has had its last."""
+        (at,) = (at for at, one in self._workers.items() if one is worker)
+        del self._workers[at]
+        worker.pipe.close()
+        job = worker.job
+        if job is None:
+            return
+        self._deaths[id(job)] += 1
+        if self._deaths[id(job)] < ATTEMPTS:
+            self._worker(at).give(job)
+        else:
+            self._forget(worker, job)
+            yield job, worker.death()
