@@ -113,12 +113,12 @@ def run_plan(plan: Plan, finished: set[str], record: Record, how: How) -> Outcom
 
 def _record_presets(plan: Plan, finished: Iterable[str], record: Record) -> None:
     """What was trained under one preset and is asked for under another stands in the tables of both."""
-    record.add_presets(run for key in finished for run in plan.asked.get(key, {}).values())
+    record.add_presets(run for key in finished for run in plan.by_preset.get(key, {}).values())
 
 
 def rows_of(plan: Plan, record: Record) -> list[RunRow]:
     """The rows of the plan's runs, as the plan asks for them: another preset that they serve too is not its concern."""
-    return [asked_under(row, plan.asked[row.key]) for row in _on_record(plan, record) if row.key in plan.by_key]
+    return [asked_under(row, plan.by_preset[row.key]) for row in _on_record(plan, record) if row.key in plan.by_key]
 
 
 def _on_record(plan: Plan, record: Record) -> Iterator[RunRow]:
