@@ -58,26 +58,15 @@ def _about(names: Names, modules: Collection[str], traits: Traits) -> list[objec
 
 def _wordless(known: Mapping[str, Names], traits: Traits, modules: Collection[str]) -> dict[str, Names]:
     """The modules without words; names are asked for anew, as words may have bound or read some."""
-<<<<<<< HEAD
     wordless, dropped = dict[str, Names](), set[str]()
-=======
-    stripped, dropped = dict[str, Names](), set[str]()
->>>>>>> words-engine
     for name, one in known.items():
         without = Wordless(one, traits, modules)
         tree = ast.Module(without.visit(deepcopy(one.tree)).body, [])
         dropped |= without.dropped
-<<<<<<< HEAD
         wordless[name] = names_of(one.source, tree, modules, traits.rebound)
     if not traits.by_text:
         drop_constants(wordless, dropped)
     return wordless
-=======
-        stripped[name] = names_of(one.source, tree, modules, traits.rebound)
-    if not traits.by_text:
-        drop_constants(stripped, dropped)
-    return stripped
->>>>>>> words-engine
 
 
 def _plain(known: Mapping[str, Names], traits: Traits) -> dict[str, ast.Module]:
