@@ -13,6 +13,7 @@ from mcr_bench.bench.commands.options import (
     Baseline,
     DataRoot,
     Device,
+    ExecutorName,
     Fold,
     Jobs,
     Modalities,
@@ -25,7 +26,7 @@ from mcr_bench.bench.commands.options import (
     TrackingUri,
     WhichPublished,
 )
-from mcr_bench.bench.commands.output import nothing_in, open_record, print_json, say
+from mcr_bench.bench.commands.output import nothing_in, open_record, print_data, print_json, say
 from mcr_bench.bench.commands.verb import verb
 
 BASELINE = "ensemble"  # methods are tested against it: what training together has to beat
@@ -43,6 +44,8 @@ app.add_typer(data_app, name="data")
 class Listed(StrEnum):
     METHODS = "methods"
     DATASETS = "datasets"
+    ENCODERS = "encoders"
+    FUSIONS = "fusions"
     PRESETS = "presets"
     EXPERIMENTS = "experiments"
     FIGURES = "figures"
@@ -59,7 +62,9 @@ def run(
         str | None,
         typer.Option(help="`all`, or a comma list of names and of .py files that define a method: joint,./mine.py"),
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="Comma list of dataset names and of .npz files.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Comma list of dataset names, .npz files, and .py files that define a dataset.")
+    ] = None,
     modalities: Modalities = None,
     seeds: Annotated[
         str | None,
@@ -75,6 +80,7 @@ def run(
     data_root: DataRoot = Path("data"),
     jobs: Jobs = None,
     device: Device = "auto",
+    executor: ExecutorName = "local",
     tracking_uri: TrackingUri = None,
     keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Keep the best weights of every run.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Train again what is finished.")] = False,
@@ -87,10 +93,12 @@ def run(
     Exit codes: 0 all finished, 1 some runs failed, 2 wrong usage or data, 130 stopped by Ctrl-C.
     """
     from mcr_bench.bench.commands import running
+    from mcr_bench.bench.executors import chosen as executors
     from mcr_bench.bench.planning.experiment import Choices
     from mcr_bench.bench.planning.plan import make_plan_of
     from mcr_bench.bench.settings.arguments import parse_names, parse_seeds, parse_settings
 
+    how = running.How(executors.executor(executor), jobs, device, force, keep_weights)
     overrides = parse_settings(settings or [])
     if allow_group_overlap:
         overrides["dataset.allow_group_overlap"] = ["true"]
@@ -114,7 +122,7 @@ def run(
             plan, finished - (plan.requested if force else set()), record.rows(), jobs, device, as_json
         )
     plan.require_runs()
-    outcome = running.run_plan(plan, finished, record, jobs, device, force, keep_weights)
+    outcome = running.run_plan(plan, finished, record, how)
     rows = running.rows_of(plan, record)
     running.show_outcome(plan, outcome.failed, rows, record, COST_BASELINE, as_json)
     if asked is not None:
@@ -128,26 +136,28 @@ def run(
 @app.command("list")
 @verb
 def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
-    """List the registered methods and datasets, presets, shipped experiments, or figures."""
+    """List registered methods, datasets, encoders and fusion heads, presets, shipped experiments, or figures."""
     from mcr_bench.bench.commands.listing import rows_of
     from mcr_bench.bench.report.cards import grid_text
 
     rows = rows_of(what)
-    print_json(rows) if as_json else say(grid_text(rows))
+    print_data(rows, grid_text, as_json)
 
 
 @app.command()
 @verb
 def describe(
-    name: Annotated[str, typer.Argument(help="A method, a dataset, or the file of one.")],
+    name: Annotated[
+        str, typer.Argument(help="A method, a dataset, an encoder, a fusion head, or the file of one (FILE.py:CLASS).")
+    ],
     data_root: DataRoot = Path("data"),
     as_json: AsJson = False,
 ) -> None:
-    """Print the card of a method (formula, reference, settings with origin, needs, deviations) or of a dataset."""
+    """Print the card of a method (formula, reference, settings with origin, needs, deviations), dataset or net."""
     from mcr_bench.bench.report.cards import card_of, card_text
 
     card = card_of(name, data_root)
-    print_json(card) if as_json else say(card_text(card))
+    print_data(card, card_text, as_json)
 
 
 @app.command()
@@ -193,11 +203,11 @@ def compare(
     from mcr_bench.bench.commands import reading
 
     record = open_record(tracking_uri)
-    found = reading.read_comparisons(record, dataset, COST_BASELINE)
-    if not found:
+    comparisons = reading.read_comparisons(record, dataset, COST_BASELINE)
+    if not comparisons:
         say(nothing_in(record, dataset), err=as_json)
-    made, missing = reading.all_claims(found, record, baseline, metric, alpha)
-    reading.show_claims(made, missing, found, as_json, metric)
+    made, missing = reading.all_claims(comparisons, record, baseline, metric, alpha)
+    reading.show_claims(made, missing, comparisons, as_json, metric)
 
 
 @app.command()
@@ -237,11 +247,11 @@ def plot(
     from mcr_bench.bench.commands.written import forget_outdated
 
     record = open_record(tracking_uri)
-    found = read_comparisons(record, dataset, COST_BASELINE)
-    if not found:
+    comparisons = read_comparisons(record, dataset, COST_BASELINE)
+    if not comparisons:
         say(nothing_in(record, dataset), err=True)
     folder = record.home / "figures"
-    written = save_figures(figures_of(found, record, baseline, COST_BASELINE, figures or ()), folder)
+    written = save_figures(figures_of(comparisons, record, baseline, COST_BASELINE, figures or ()), folder)
     for path in written:
         say(path)
     say_outdated(forget_outdated(folder, written, everything=not figures and dataset is None))
@@ -280,14 +290,18 @@ def tune(
     data_root: DataRoot = Path("data"),
     jobs: Jobs = None,
     device: Device = "auto",
+    executor: ExecutorName = "local",
     plan_only: PlanOnly = False,
     as_json: AsJson = False,
 ) -> None:
     """Search every method's settings with the same budget, on validation alone, and make a preset of the best."""
+    from mcr_bench.bench.commands.running import How
     from mcr_bench.bench.commands.tuning import run_search
+    from mcr_bench.bench.executors import chosen as executors
     from mcr_bench.bench.settings.arguments import parse_names, parse_settings
     from mcr_bench.bench.tuning.request import TuneRequest
 
+    how = How(executors.executor(executor), jobs, device)
     request = TuneRequest(
         methods=parse_names("--methods", methods),
         dataset=dataset,
@@ -301,7 +315,7 @@ def tune(
         overrides=parse_settings(settings or []),
         name=name,
     )
-    if not run_search(request, jobs, device, plan_only, as_json):
+    if not run_search(request, how, plan_only, as_json):
         raise typer.Exit(1)
 
 

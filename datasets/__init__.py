@@ -1,6 +1,6 @@
 """Dataset adapters, one file each; a file here is registered by being here."""
 
-if __name__ == "datasets":  # not this package was meant, but the library of that name: see bench/core/import_guard.py
+if __name__ == "datasets":  # the importer wants the library of that name, not this package: bench/core/import_guard.py
     import importlib
     import sys
 

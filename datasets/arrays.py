@@ -30,7 +30,7 @@ CARD = Card(
         "  split              (N,) train, val or test (training, valid, validation, dev, testing are read as these)\n"
         "  length_<modality>  (N,) optional: real steps of padded sequences (N, T, C)\n"
         "  group              (N,) optional: speaker, subject, ...; may not be in two splits\n"
-        "                     (3 groups or more also give protocol groups)\n"
+        "                     (with 3 groups or more, protocol groups is available)\n"
         "  id                 (N,) optional: unique names of the samples\n"
         "  class_names        (C,) optional"
     ),
@@ -38,13 +38,15 @@ CARD = Card(
 )
 
 REMEDY = (
-    "Assign samples to it in 'split'; val may be every tenth of train: "
+    "Assign samples to it in 'split'. For val, every tenth sample of train is a good choice: "
     "split[np.flatnonzero(split == 'train')[::10]] = 'val' (keep groups together)."
 )
 
 
 @dataclass
 class Arrays(Dataset):
+    """Data of the user in one .npz file."""
+
     name: ClassVar[str] = "arrays"
     card: ClassVar[Card] = CARD
     suffixes: ClassVar[tuple[str, ...]] = (".npz",)
@@ -53,13 +55,13 @@ class Arrays(Dataset):
     target_scale: Literal["standard", "none"] = setting("standard", TARGET_SCALE)
     task: Literal["auto", "classification", "regression"] = setting(
         "auto",
-        "what `y` holds: auto takes whole numbers and text as classes and floats as scores, and refuses floats that "
-        "are exactly 0..C-1 or 1..C (C up to 50, 5 samples each or more), which may be either",
+        "what `y` holds; auto reads whole numbers and text as classes and floats as scores, and refuses floats that "
+        "are exactly 0..C-1 or 1..C (C up to 50, 5 samples each or more), because they may be either",
     )
 
     @classmethod
     def conversion(cls, path: Path) -> str:
-        """How a file or folder of another form becomes an .npz."""
+        """How a file or folder of another format becomes an .npz."""
         return conversion(path)
 
     @cached_property
@@ -69,32 +71,32 @@ class Arrays(Dataset):
         return table
 
     def acting(self, dials: Mapping[str, Value]) -> dict[str, Value]:
-        """`task` by what it comes to: auto and what it finds are one run."""
-        found = "regression" if self.facts().task.regression else "classification"
-        return {**super().acting(dials), "task": found}
+        """As for all datasets, with `task` resolved, so that auto and the task that it chooses are the same run."""
+        task = "regression" if self.facts().task.regression else "classification"
+        return {**super().acting(dials), "task": task}
 
     def labels(self, protocol: str, fold: int, seed: int) -> dict[str, Array]:
-        """The targets of each part of the fold."""
+        """Part -> targets (n,) of the fold: class indices (int64) or scores (float64)."""
         part = self._part(protocol, fold)
         return {name: self._table.target[part == name] for name in PARTS}
 
     def findings(self) -> list[str]:
-        """What is odd in the features: a constant, images with channels last, numbers that may be ids, the label."""
+        """Features that look wrong, such as constants, images with channels last, possible ids, or the label itself."""
         return findings_of(self._table)
 
     def facts(self) -> Facts:
-        """From the arrays; reads and checks the whole file once."""
-        found = self._table.facts()
-        return replace(found, task=Task(None, self.target_scale)) if found.task.regression else found
+        """Modalities, task and notes from the arrays; reads and checks the whole file once."""
+        facts = self._table.facts()
+        return replace(facts, task=Task(None, self.target_scale)) if facts.task.regression else facts
 
     def protocols(self) -> dict[str, Protocol]:
-        """`file`: the split that the file states; `groups`, where it names at least 3: groups take turns."""
+        """`file`, the split in the file; and `groups`, with folds over the groups, if there are at least 3 groups."""
         metric = "mae" if self.facts().task.regression else "accuracy"
         note = "groups may be in two splits" if self.allow_group_overlap else ""
-        found = {"file": Protocol("file", "the split stated in the file", "validation", metric, note=note)}
+        protocols = {"file": Protocol("file", "the split stated in the file", "validation", metric, note=note)}
         if (folds := group_folds(self._table)) is not None:
-            found["groups"] = Protocol("groups", folds.rule, folds.selection, metric, folds.numbers, folds.note)
-        return found
+            protocols["groups"] = Protocol("groups", folds.rule, folds.selection, metric, folds.numbers, folds.note)
+        return protocols
 
     def fingerprint(self) -> str:
         """SHA-256 of the file."""
@@ -102,27 +104,27 @@ class Arrays(Dataset):
         return digest(self.location)
 
     def load(self, protocol: str, fold: int, seed: int, modalities: tuple[str, ...]) -> Splits:
-        """The parts of the protocol and fold, standardised; modalities in the file's order."""
+        """The standardised parts of the protocol and fold, with the modalities in the order of the file."""
         part = self._part(protocol, fold)
         splits, absent = self._table.splits(part, modalities), self._table.absent(part)
         return replace(splits, notes={"classes_absent_from_train": len(absent)}) if absent else splits
 
     def require(self, protocol: str, fold: int) -> None:
-        """UserError where the labels of the training part are all equal: there is nothing to be learned."""
+        """UserError if the labels of the training part are all equal, because there is nothing to learn."""
         train = self._table.target[self._part(protocol, fold) == "train"]
         where = f"'{self.location}', protocol {protocol}, fold {fold}"
         require_spread(self.facts().task, train, where)
         if not self.facts().task.regression and (train == train[0]).all():
             raise UserError(
                 f"{where}: all {len(train)} samples of the training part are of class "
-                f"'{self._table.classes[train[0]]}': there is nothing to be learned. Is 'split' sorted as 'y' is? "
-                "Give training samples of at least two classes."
+                f"'{self._table.classes[train[0]]}': there is nothing to learn. Give training samples of at least two "
+                "classes. Perhaps 'split' is sorted in the same way as 'y'."
             )
 
     def _part(self, protocol: str, fold: int) -> Array:
-        """(N,) of train, val and test; UserError for an unknown protocol or fold."""
-        known = self.protocols()
-        if protocol not in known:
-            raise unknown(f"protocol of {self.label}", protocol, known)
+        """(N,) text, the part of each sample: train, val or test. UserError for an unknown protocol or fold."""
+        protocols = self.protocols()
+        if protocol not in protocols:
+            raise unknown(f"protocol of {self.label}", protocol, protocols)
         folds = group_folds(self._table)
         return self._table.part if protocol == "file" or folds is None else folds.part(fold)

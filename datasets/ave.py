@@ -18,8 +18,8 @@ CARD = Card(
     licence="none is stated; the videos are YouTube's, chosen from AudioSet; ask the authors, and cite the paper",
     layout=_ave_raw.LAYOUT,
     expected="4,143 events of 4,097 videos: 3,339 train, 402 validation, 402 test. One of them (VWi2ENBuTbw, train) "
-    "lasts 0 s and is left out. A partial copy keeps the events whose videos are there",
-    download="the archive of videos and lists on Google Drive that https://github.com/YapengTian/AVE-ECCV18 links to; "
+    "lasts 0 s and is left out. A partial copy keeps the events with available videos",
+    download="the archive of videos and lists on Google Drive, linked from https://github.com/YapengTian/AVE-ECCV18; "
     "SOURCE is its unpacked folder AVE_Dataset",
     protocols="official        the lists as they are (10 videos in train and validation, 8 in train and test)\n"
     "official-dedup  without the training events of these videos",
@@ -28,27 +28,29 @@ CARD = Card(
 
 @dataclass
 class Ave(AudioVisual):
+    """Sound and a few frames of each event."""
+
     name: ClassVar[str] = "ave"
     card: ClassVar[Card] = CARD
     group_name: ClassVar[str] = "video"
     variants: ClassVar[tuple[Variant, ...]] = (Variant(4142, "all of Annotations.txt but the event that lasts 0 s"),)
     backbone: Literal["resnet", "transformers"] = setting(
-        "resnet", "what the cache is for: resnet: log power spectrograms; transformers: waveforms of 16 kHz"
+        "resnet", "what is stored of the sound; resnet: log power spectrograms; transformers: waveforms of 16 kHz"
     )
     frames: int = setting(
         4,
-        "how many of the 10 frames of an event, from its start (transformers: 10)",
+        "how many of the 10 frames of an event are stored, from its start (transformers: 10)",
         origin="MCR code",
         at_least=1,
         at_most=_ave_raw.SAMPLED,
     )
 
     def scan(self, source: Path, splits: Sequence[Path]) -> Scan:
-        """The events whose videos are there; UserError where the folder or a list is not AVE's."""
+        """The events with available videos; UserError if the folder or a list is not AVE's."""
         return _ave_raw.scan(source, splits)
 
     def recipe(self) -> Recipe:
-        """Spectrogram (1, 257, 1004) or waveform (160000,) of the event alone, and frames of it."""
+        """Spectrogram (1, 257, 1004) or waveform (160000,) float16, and frames uint8, of the event alone."""
         settings = {
             "version": _ave_raw.VERSION,
             "backbone": self.backbone,
@@ -68,21 +70,19 @@ class Ave(AudioVisual):
         leave = _ave_raw.leaving(cache.lists)
         kept = official | dict.fromkeys((event.id for event in leave), "")
         videos = len({event.video for event in leave})
-        gone = ", ".join(f"{n} from {name}" for name in ("train", "val") if (n := [*leave.values()].count(name)))
+        counts = ", ".join(f"{n} from {name}" for name in ("train", "val") if (n := [*leave.values()].count(name)))
+        removed = f"{len(leave)} events of {videos} videos are removed ({counts})" if leave else "no event is removed"
         return {
             "official": _rule("trainSet.txt, valSet.txt and testSet.txt", official, cache),
             "official-dedup": _rule(
-                "as official; videos of several parts stay in the last of train, validation, test",
-                kept,
-                cache,
-                f"{len(leave)} events of {videos} videos leave ({gone})" if leave else "nothing leaves",
+                "as official; videos of several parts stay in the last of train, validation, test", kept, cache, removed
             ),
         }
 
     def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
-        """The events of each list that are not in the cache."""
+        """List -> the ids of its events that are not in the cache."""
         events = {name: _ave_raw.events(name, cache.lists[name]) for name in _ave_raw.PARTS}
-        return cache.absent({name: [event.id for event in found] for name, found in events.items()})
+        return cache.absent({name: [event.id for event in listed] for name, listed in events.items()})
 
 
 def _rule(split: str, part: dict[str, str], cache: Cache, note: str = "") -> Rule:

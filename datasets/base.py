@@ -1,13 +1,12 @@
-"""The contract of a dataset adapter: what it declares, how it prepares and loads, and the splits it gives."""
+"""The contract of a dataset adapter: what it declares, how it prepares and loads, and the splits that it returns."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from numpy.typing import NDArray
-
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.problem.facts import Facts, Modality, Protocol
 from mcr_bench.bench.problem.inventory import Inventory, parts_of
@@ -35,10 +34,16 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Card:
-    """What a stranger must know to bring the data: `layout` is the exact folder tree that `prepare` reads.
+    """Everything that a new user must know to provide the data.
 
-    download: what to fetch and from whom; size: how much room the raw files take; protocols: those that there are, a
-    line each, with the lists that they need.
+    title: the full name of the dataset, with its paper.
+    homepage: the address of its page.
+    licence: the terms of its use.
+    layout: the exact folder tree that `prepare` reads.
+    expected: how many clips there are.
+    download: what to download, and from whom.
+    size: the disk space of the raw files.
+    protocols: one line for each protocol, with the lists that it needs.
     """
 
     title: str
@@ -51,30 +56,39 @@ class Card:
     protocols: str = ""
 
 
-def _say_nothing(done: int, total: int) -> None:
-    """Progress that nobody follows."""
+def _ignore(done: int, total: int) -> None:
+    """Progress that is not shown."""
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How to prepare. splits: files with split lists that the user names; progress: told (done, total) now and then."""
+    """A request to prepare a dataset.
+
+    source: the raw folder, which is only read.
+    splits: files with split lists that the user gives.
+    jobs: the number of worker processes.
+    progress: called with (clips done, all clips) from time to time.
+    """
 
     source: Path
     splits: Sequence[Path] = ()
     jobs: int = 1
-    progress: Callable[[int, int], None] = _say_nothing
+    progress: Callable[[int, int], None] = _ignore
 
 
 @dataclass
 class Dataset(ABC):
-    """A dataset adapter; one per file. A subclass is a dataclass whose fields are its dials, made with `setting(...)`.
+    """A dataset adapter, one in each file. A subclass is a dataclass; its fields made with `setting` are its settings.
 
-    `location` is the user's file for adapters that declare `suffixes`, else the prepared folder DATA_ROOT/NAME.
-    `group_name`: what a group is (actor, video, subject).
+    name: the name by which users choose the dataset.
+    card: what a user must know to provide the data.
+    suffixes: the suffixes of the user's files that the adapter reads; empty if the dataset is prepared or generated.
+    group_name: what a group is: actor, video, subject.
+    location: the user's file if the adapter declares `suffixes`, else the prepared folder DATA_ROOT/NAME.
     """
 
     name: ClassVar[str]
-    card: ClassVar[Card]
+    card: ClassVar[Card] = Card(title="", homepage="", licence="not stated", layout="", expected="")
     suffixes: ClassVar[tuple[str, ...]] = ()
     group_name: ClassVar[str] = "group"
     location: Path
@@ -85,40 +99,44 @@ class Dataset(ABC):
         return self.location.name if self.suffixes else self.name
 
     @classmethod
-    def conversion(cls, path: Path) -> str:  # noqa: ARG003 (adapters of files look at it)
-        """For adapters of files: what a file or folder of another form is, and how to convert it; '' where unknown."""
+    def conversion(cls, path: Path) -> str:  # noqa: ARG003 (adapters of files use it)
+        """What a file or folder of another format is, and how to convert it; '' if unknown. For adapters of files."""
         return ""
 
     @abstractmethod
     def facts(self) -> Facts:
-        """Modalities and task; UserError with instructions where the data is missing or bad."""
+        """Modalities, task, class names and notes; UserError with instructions if the data is missing or wrong."""
 
     def acting(self, dials: Mapping[str, Value]) -> dict[str, Value]:
-        """What of the dials belongs to a run's key: those that act, and files by their content.
+        """The settings that belong to the key of a run: those with an effect, and files by their content.
 
-        A dial `target_scale`, which adapters of scores hand to their `Task`, does not act on classes.
+        dials: name -> value of all settings of the dataset. `target_scale`, which adapters of scores pass to their
+        `Task`, has no effect on classes.
         """
         idle = {"target_scale"} & dials.keys()
         return {k: v for k, v in dials.items() if k not in idle or self.facts().task.regression}
 
     @abstractmethod
     def protocols(self) -> dict[str, Protocol]:
-        """The protocols by name; the first is the default."""
+        """Name -> protocol; the first is the default."""
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """A digest of the content that a run depends on (not of the place where it lies)."""
+        """A digest of the content that a run depends on, wherever the files are."""
 
-    def require(self, protocol: str, fold: int) -> None:  # noqa: B027 (nothing that most sets could know sooner)
-        """UserError where a part of the fold is empty: asked before anything is trained, so it must be quick."""
+    def require(self, protocol: str, fold: int) -> None:  # noqa: B027 (most datasets cannot check anything earlier)
+        """UserError if a part of the fold is empty. It is called before anything is trained, so it must be fast."""
 
     @abstractmethod
     def load(self, protocol: str, fold: int, seed: int, modalities: tuple[str, ...]) -> Splits:
-        """The three parts, standardised with statistics of the training part."""
+        """The three parts with these modalities, standardised with statistics of the training part.
+
+        seed: the seed of generated data. UserError for an unknown protocol, fold or modality.
+        """
 
     def prepare(self, request: Preparation) -> str:
-        """Raw files in `request.source` (only read) -> `location`; returns what was done, in words."""
-        raise UserError(f"dataset '{self.name}' needs no preparation.")
+        """Prepare the raw files in `request.source`, which are only read, into `location`; returns a report."""
+        raise UserError(f"dataset '{self.name}' needs no preparation. Use it directly: `mcr-bench run`.")
 
     @property
     def needs_preparation(self) -> bool:
@@ -127,13 +145,14 @@ class Dataset(ABC):
 
     @property
     def prepared_size(self) -> tuple[int, int] | None:
-        """(clips, bytes) of the whole set once it is prepared under the present dials; None where nobody can tell."""
+        """(clips, bytes) of the whole dataset when prepared with the present settings; None if that is not known."""
         return None
 
-    def labels(self, protocol: str, fold: int, seed: int) -> dict[str, NDArray[Any]]:
-        """Part -> targets (n,), told before training; no part where they cannot be had without decoding recordings.
+    def labels(self, protocol: str, fold: int, seed: int) -> dict[str, Array]:
+        """Part (train, val, test) -> targets (n,), int64 or float, for the overview before training.
 
-        Data that needs no preparation is loaded for it: override where they can be had faster.
+        It is empty if the targets are not available without decoding recordings. Data that needs no preparation is
+        loaded for it; override the method if the targets can be read faster.
         """
         if self.needs_preparation:
             return {}
@@ -142,21 +161,22 @@ class Dataset(ABC):
         return {name: split.target.numpy() for name, split in parts.items()}
 
     def findings(self) -> list[str]:
-        """What is odd in the samples, a line each without a full stop, told before training; must be quick."""
+        """What looks wrong in the samples: lines without a full stop, shown before training. It must be fast."""
         return []
 
     def parts(self, protocol: str, fold: int) -> Parts:
-        """The samples of each part, for the audit; generated sets are those of seed 0."""
+        """The samples of each part, for the audit; generated data is that of seed 0."""
         splits = self.load(protocol, fold, 0, tuple(self.facts().modalities))
         return parts_of({"train": splits.train, "val": splits.val, "test": splits.test}, self.group_name)
 
     def inventory(self) -> Inventory:
-        """What is there of the set and what is missing."""
+        """Which clips of the dataset are available and which are missing."""
         name, protocol = next(iter(self.protocols().items()))
         return Inventory(len(self.parts(name, protocol.folds[0]).ids))
 
     def damaged(self) -> Iterator[str] | None:
-        """The ids of prepared samples that are not what was written; may read all of them. None where no checksums of
-        samples are kept, as of data that is used without preparation.
+        """The ids of prepared samples that differ from what was written; may read all of them.
+
+        None if checksums of samples are not available, as for data that is used without preparation.
         """
         return None

@@ -26,19 +26,22 @@ CARD = Card(
     licence="Open Database License (ODbL) 1.0, contents under the Database Contents License 1.0; cite the paper",
     layout=_cremad_raw.LAYOUT,
     expected="7,442 .flv and 7,442 .wav (or .mp3) of 91 actors; a partial copy keeps the clips that have both",
-    download="`git clone` of the repository with git-LFS installed; folders VideoFlash and AudioWAV. Lists, if wanted: "
+    download="`git clone` of the repository with git-LFS installed; folders VideoFlash and AudioWAV. Optional lists: "
     "splits.json (vavl) of the authors of the MCR paper, train.csv and test.csv (ogm) of OGM-GE's repository",
     size="VideoFlash about 2 GB, AudioWAV about 0.6 GB",
-    protocols="vavl      the default where splits.json is given: its folds, no actor in two parts\n"
-    "speaker   needs no list and is the default without one: ours, five folds over all clips, no actor in two parts\n"
+    protocols="vavl      needs splits.json and is the default with it: its folds, no actor in two parts\n"
+    "speaker   needs no list and is the default without splits.json: ours, five folds over all clips, no actor in two "
+    "parts\n"
     "ogm       needs train.csv and test.csv: all actors are in both",
 )
 FOLDS = 5
-HELD = 14 / 91  # of the actors, in validation and in test: as many as in the MCR paper's folds
+HELD = 14 / 91  # share of the actors in validation and in test, as in the folds of the MCR paper
 
 
 @dataclass
 class Cremad(AudioVisual):
+    """Faces and voices: log magnitudes and frames, or waveforms and features of faces."""
+
     name: ClassVar[str] = "cremad"
     card: ClassVar[Card] = CARD
     group_name: ClassVar[str] = "actor"
@@ -48,32 +51,33 @@ class Cremad(AudioVisual):
         Variant(5820, "the vavl list"),
     )
     backbone: Literal["resnet", "conformer"] = setting(
-        "resnet", "what the cache is for: resnet: log magnitudes, frames; conformer: waveforms, features of faces"
+        "resnet", "what is stored; resnet: log magnitudes and frames; conformer: waveforms and features of faces"
     )
     frames: int = setting(
         3,
-        "resnet: frames at 0, 1, 2, ... seconds, the last of a shorter clip again; conformer: most frames, all from 0",
+        "resnet: number of frames, at 0, 1, 2, ... seconds (a short clip repeats its last frame); conformer: highest "
+        "number of frames, all from the start",
         origin="MCR code",
         at_least=1,
     )
     frame_size: int = setting(
-        256, "side in pixels of the stored frames (conformer: of the faces that the features are of)", at_least=8
+        256, "side in pixels of the stored frames (conformer: of the faces that go into the network)", at_least=8
     )
     crop: int = setting(224, "resnet: side of the frames that a model sees", origin="MCR paper", at_least=8)
     seconds: float = setting(
         3.0,
-        "resnet: what the sound is repeated and cut to; conformer: what it is cut to",
+        "length of the sound in seconds; longer sound is cut; shorter sound is repeated (resnet) or kept (conformer)",
         origin="MCR code",
         at_least=0.1,
     )
-    weights: str = setting("", "conformer: folder of the EfficientNet-B2 that makes features of faces")
+    weights: str = setting("", "conformer: folder of the EfficientNet-B2 that computes the features of faces")
 
     def scan(self, source: Path, splits: Sequence[Path]) -> Scan:
-        """The clips with video and sound, and the lists; UserError where the folder or a list is not CREMA-D's."""
+        """The clips with video and sound, and the lists; UserError if the folder or a list is not CREMA-D's."""
         return _cremad_raw.scan(source, splits)
 
     def recipe(self) -> Recipe:
-        """Spectrogram and frames, or waveform and features of faces."""
+        """Spectrogram and frames (resnet), or waveform and features of faces (conformer)."""
         if self.backbone == "conformer":
             faces = _cremad_faces.settings_of(self.weights, self.frames, self.frame_size, self.seconds)
             fields = _cremad_faces.fields(faces, self.weights)
@@ -88,28 +92,28 @@ class Cremad(AudioVisual):
         return Recipe(self.backbone, settings, _cremad_raw.fields(settings), _cremad_raw.decode)
 
     def acting(self, dials: Mapping[str, Value]) -> dict[str, Value]:
-        """`weights` only for conformer, and by their content; `crop` only for resnet."""
+        """The settings of the backbone: `crop` only for resnet; `weights` only for conformer, by their content."""
         if self.backbone == "resnet":
             return {key: value for key, value in dials.items() if key != "weights"}
         weights = " ".join(self.recipe().settings["weights"])
         return {key: value for key, value in dials.items() if key != "crop"} | {"weights": weights}
 
     def prepare(self, request: Preparation) -> str:
-        """Raw clips -> the cache of the present recipe; UserError where conformer lacks its weights."""
+        """Prepare the cache of the present recipe; UserError if conformer has no weights."""
         if self.backbone == "conformer":
             _cremad_faces.require_weights(self.weights)
         return super().prepare(request)
 
     def view(self, modality: str, cache: Cache, train: Array) -> View:
-        """Spectrograms and features as they are, waveforms standardised; frames cropped, flipped and normalised."""
+        """How batches are made: waveforms standardised, frames cropped, flipped and normalised, others unchanged."""
         if self.backbone == "resnet":
             return super().view(modality, cache, train)
         return Plain("video", True) if modality == "video" else standardised_view(cache, "audio", train, padded=True)
 
     def modalities(self) -> dict[str, Modality]:
-        """Audio (1, 257, 188) and video (3, 3, 224, 224) under the default dials.
+        """Audio (1, 257, 188) and video (3, 3, 224, 224) with the default settings.
 
-        conformer: padded audio (16000 seconds, 1) and video (frames, 1408).
+        conformer: padded audio (16000 * seconds, 1) and padded video (frames, 1408).
         """
         if self.backbone == "conformer":
             return {m: Modality(field.shape, field.padded) for m, field in self.recipe().fields.items()}
@@ -121,25 +125,29 @@ class Cremad(AudioVisual):
         return tuple(lists.EMOTIONS.values())
 
     def rules(self, cache: Cache) -> dict[str, Rule]:
-        """`vavl` and `ogm` where their lists were prepared with the cache; `speaker` always."""
-        found = {}
+        """`vavl` and `ogm` if their lists were prepared with the cache; `speaker` always."""
+        rules = {}
         if lists.FOLDS in cache.lists:
-            found["vavl"] = _vavl(cache)
-        found["speaker"] = _speaker(cache)
+            rules["vavl"] = _vavl(cache)
+        rules["speaker"] = _speaker(cache)
         if {lists.TRAIN, lists.TEST} <= cache.lists.keys():
-            found["ogm"] = _ogm(cache)
-        return found
+            rules["ogm"] = _ogm(cache)
+        return rules
 
     def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
-        """The clips of each list that are not in the cache."""
-        return cache.absent(lists.named(cache.lists))
+        """List -> the ids of its clips that are not in the cache."""
+        return cache.absent(lists.listed_clips(cache.lists))
 
 
 def speaker_parts(groups: Sequence[str], fold: int) -> Array:
-    """(N,) of train, val and test for the actor of each clip: nothing is drawn, the order of clips does not matter.
+    """(N,) text, the part of each clip: train, val or test. groups: the actor of each of N clips; fold: 1 to 5.
 
-    The actors lie on a circle in the order of a hash of their names. Fold k tests on 14 of 91 actors (their share, and
-    at least one) from place (k - 1) / 5 of the circle on, and validates on as many that follow.
+    The actors lie on a circle in the order of a hash of their names, so that nothing is random and the order of the
+    clips does not matter. Fold k tests on 14/91 of the actors, but at least one, from place (k - 1) / 5 of the circle
+    on, and validates on the same number of actors after them.
+
+    >>> speaker_parts(["a", "b", "c", "a"], 1).tolist()
+    ['test', 'train', 'val', 'test']
     """
     actors = sorted(set(groups), key=lambda actor: hashlib.sha256(f"cremad {actor}".encode()).digest())
     held = max(1, round(len(actors) * HELD))
@@ -158,7 +166,7 @@ def _speaker(cache: Cache) -> Rule:
         "accuracy",
         lambda fold: speaker_parts(cache.index.groups, fold),
         tuple(range(1, FOLDS + 1)),
-        "our split, no paper's",
+        "our split, not that of a paper",
     )
 
 
@@ -181,5 +189,5 @@ def _ogm(cache: Cache) -> Rule:
         f"validation, 10 % of each class of {lists.TRAIN}",
         "accuracy",
         lambda _: cache.parts_of(table),
-        note="the lists have no validation part; it is ours",
+        note="the lists have no validation part; this one is ours",
     )

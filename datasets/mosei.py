@@ -15,13 +15,15 @@ CARD = Card(
     layout=layout("mosei_senti_data.pkl"),
     expected="some 23,000 segments of 3,227 videos; those without text are left out",
     download=DOWNLOAD.format(pickle="mosei_senti_data.pkl"),
-    size="the pickle 1.9 to 3.8 GB, by the precision of its numbers",
+    size="the pickle 1.9 to 3.8 GB, depending on the precision of its numbers",
     protocols=PROTOCOLS.format(videos="2,249/300/678"),
 )
 
 
 @dataclass
 class Mosei(Sentiment):
+    """The sequences of CMU-MOSEI."""
+
     name: ClassVar[str] = "mosei"
     card: ClassVar[Card] = CARD
     pickle: ClassVar[str] = "mosei_senti_data.pkl"

@@ -15,13 +15,15 @@ CARD = Card(
     layout=layout("mosi_data.pkl"),
     expected="2,199 segments of 93 videos; those without text are left out",
     download=DOWNLOAD.format(pickle="mosi_data.pkl"),
-    size="the pickle 0.15 to 0.3 GB, by the precision of its numbers",
+    size="the pickle 0.15 to 0.3 GB, depending on the precision of its numbers",
     protocols=PROTOCOLS.format(videos="52/10/31"),
 )
 
 
 @dataclass
 class Mosi(Sentiment):
+    """The sequences of CMU-MOSI."""
+
     name: ClassVar[str] = "mosi"
     card: ClassVar[Card] = CARD
     pickle: ClassVar[str] = "mosi_data.pkl"

@@ -16,7 +16,7 @@ from mcr_bench.datasets.clips.dataset import Clip, ClipDataset, Field, Recipe, R
 from mcr_bench.datasets.clips.rows import View
 from mcr_bench.datasets.clips.views import Flow, ScaledFrames
 from mcr_bench.datasets.media.flow import LEVELS, STILL
-from mcr_bench.datasets.raw.raw_files import VIDEO, MediaFiles, as_lines
+from mcr_bench.datasets.raw.raw_files import VIDEO, MediaFiles, as_lines, count
 from mcr_bench.datasets.raw.something_lists import FOLDER, LAYOUT, read_lists
 from mcr_bench.datasets.raw.something_raw import BOUND, SETTINGS, decode
 
@@ -27,19 +27,21 @@ CARD = Card(
     layout=LAYOUT,
     expected=(
         "168,913 training and 24,777 validation clips of 174 classes; test.json lists 27,157 clips without labels; "
-        "a partial copy keeps the clips that are there. No person ids are published: the group of a clip is itself"
+        "a partial copy keeps its clips. No person ids are published, so each clip is a group of its own"
     ),
     download=(
-        "after an account and the licence: the video archives, unpacked together with "
-        f"`cat {FOLDER}-?? | tar zx`, and the archive of labels"
+        "the video archives, unpacked together with "
+        f"`cat {FOLDER}-?? | tar zx`, and the archive of labels; both need an account and the licence"
     ),
     size="about 20 GB; prepared at 224 pixels 780 GB (4.0 MB a clip), at dataset.frame_size=112 195 GB",
 )
-HELD_OUT = 0.1
+HELD_OUT = 0.1  # of each class of train.json, for validation
 
 
 @dataclass
 class SomethingSomething(ClipDataset):
+    """Frames and the optical flow between them."""
+
     name: ClassVar[str] = "something-something"
     card: ClassVar[Card] = CARD
     variants: ClassVar[tuple[Variant, ...]] = (
@@ -47,41 +49,39 @@ class SomethingSomething(ClipDataset):
         Variant(168_913, "the training clips of version 2"),
         Variant(24_777, "the validation clips of version 2"),
     )
-    frames: int = setting(16, "frames of a clip", origin="MCR paper", at_least=1)
+    frames: int = setting(16, "number of frames of a clip", origin="MCR paper", at_least=1)
     stride: int = setting(
         8,
-        "frames of the video from one to the next; after its end the last one is repeated",
+        "distance of these frames in frames of the video; after its end the last frame is repeated",
         origin="MCR paper",
         at_least=1,
     )
     frame_size: int = setting(
-        224, "pixels: frames and flow are stored as squares of this side, whatever their shape was", at_least=8
+        224, "side in pixels of the stored frames and flow, which are squares of the whole picture", at_least=8
     )
-    crop: int = setting(224, "pixels: side of what the model sees", origin="MCR paper", at_least=8)
+    crop: int = setting(224, "side in pixels of the frames that the model sees", origin="MCR paper", at_least=8)
 
     def scan(self, source: Path, splits: Sequence[Path]) -> Scan:
-        """The clips of train.json and validation.json that are there, in the order of ids."""
+        """The available clips of train.json and validation.json, in the order of ids."""
         lists = read_lists(source, splits)
         place, media = _place(source), MediaFiles(".webm", VIDEO)
         files, problems = media.one_per_clip(place), list(lists.problems)
         labels = lists.parts["train"] | lists.parts["validation"]
         stray = files.keys() - labels.keys() - lists.unlabelled
         if stray:
-            problems.append((f"{len(stray)} clips", f"are in no list, {min(stray)}.webm among them"))
-        problems += [(f"{clip}.webm", "is listed and not there") for clip in sorted(labels.keys() - files.keys())]
+            problems.append((count(len(stray), "clip"), f"are not in any list, {min(stray)}.webm first"))
+        problems += [(f"{clip}.webm", "is listed, but missing") for clip in sorted(labels.keys() - files.keys())]
         clips = [Clip(i, labels[i], i, {"video": files[i]}) for i in sorted(labels.keys() & files.keys())]
         if not clips:
-            told = as_lines(media.notes(place.name, ()))
-            raise UserError(
-                f"'{source}' has no .webm file of the clips that its lists name.{told}\nExpected:\n{LAYOUT}"
-            )
+            ignored = as_lines(media.notes(place.name, ()))
+            raise UserError(f"'{source}' has no .webm file of the clips in its lists.{ignored}\nExpected:\n{LAYOUT}")
         kept = {f"{part}.txt": _table(of) for part, of in lists.parts.items()}
-        media.passed.pop(".json", None)  # the lists, which may lie beside the clips
+        media.ignored.pop(".json", None)  # the lists, which may be in the folder of the clips
         notes = media.notes(place.name, (clip.files["video"] for clip in clips))
         return Scan(clips, problems, {**kept, "classes.txt": "\n".join(lists.classes).encode()}, notes)
 
     def recipe(self) -> Recipe:
-        """Frames and flow as uint8 squares; `crop` is left to the training."""
+        """Frames and flow as uint8 squares; `crop` is applied during training."""
         dials = {"frames": self.frames, "stride": self.stride, "frame_size": self.frame_size}
         square = (self.frame_size, self.frame_size)
         fields = {
@@ -92,23 +92,26 @@ class SomethingSomething(ClipDataset):
         return Recipe(self.name, SETTINGS | dials, fields, decode)
 
     def view(self, modality: str, cache: Cache, train: Array) -> View:
-        """Frames normalised as ImageNet's; flow in pixels as an image (u, v, 0); the same crop for both, no flip."""
+        """How batches are made: frames normalised as in ImageNet, flow in pixels as an image (u, v, 0).
+
+        Both are cropped in the same way, and not flipped.
+        """
         if modality == "video":
             return ScaledFrames("video", self.crop)
         return Flow("flow", self.crop, zero=STILL, unit=BOUND / LEVELS)
 
     def modalities(self) -> dict[str, Modality]:
-        """Clips of `frames` images of 3 channels."""
+        """Video and flow, each (frames, 3, crop, crop)."""
         shape = (self.frames, 3, self.crop, self.crop)
         return {"video": Modality(shape), "flow": Modality(shape)}
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Templates without brackets, as labels.json numbers them."""
+        """The templates without brackets, in the order of labels.json."""
         return tuple(self.cache.lists["classes.txt"].decode().split("\n"))
 
     def rules(self, cache: Cache) -> dict[str, Rule]:
-        """`official`: the published validation clips are the test part, because those of test.json have no labels."""
+        """`official`: the published validation clips are the test part, because test.json has no labels."""
         named = {name: _labels(cache.lists[f"{name}.txt"]) for name in ("train", "validation")}
         part = cache.parts_of(train_and_validation(named["train"]) | dict.fromkeys(named["validation"], "test"))
         return {
@@ -116,24 +119,24 @@ class SomethingSomething(ClipDataset):
                 split="train.json trains, validation.json tests (test.json has no labels)",
                 selection=(
                     "validation: ours, a tenth of each class of train.json, "
-                    "the clips whose ids have the lowest SHA-256, drawn from the whole list whichever clips are there; "
-                    "not trained on"
+                    "the clips with the lowest SHA-256 of their ids, chosen from the whole list whichever clips are "
+                    "available; not trained on"
                 ),
                 metric="accuracy",
                 part=lambda _: part,
-                note="no person ids are published: the group of a clip is itself, and people may be in two parts",
+                note="no person ids are published: each clip is a group of its own, and people may be in two parts",
             )
         }
 
 
 def _place(source: Path) -> Path:
-    """The folder of the videos: the official one or, without it, SOURCE itself."""
+    """The folder of the videos: the official one or, if it is missing, SOURCE itself."""
     folders = [p for p in sorted(source.iterdir()) if p.is_dir() and p.name.lower() == FOLDER]
     return folders[0] if folders else source
 
 
 def _table(labels: Mapping[str, int]) -> bytes:
-    """A list as it is kept in the cache: a line for each clip, id and class index."""
+    """A list as it is kept in the cache: one line for each clip, with id and class index."""
     return "".join(f"{clip} {labels[clip]}\n" for clip in sorted(labels)).encode()
 
 
@@ -143,9 +146,10 @@ def _labels(table: bytes) -> dict[str, int]:
 
 
 def train_and_validation(labels: Mapping[str, int]) -> dict[str, str]:
-    """Clip id -> train or val, of all that train.json lists: of every class a tenth, at least one of two, is held out.
+    """Clip id -> train or val, for all clips of train.json.
 
-    The clips of a partial copy then have the parts that they have in the whole set.
+    A tenth of each class is held out, and at least one clip if the class has two or more. The clips of a partial copy
+    have the same parts as in the whole dataset.
     """
     members: dict[int, list[str]] = defaultdict(list)
     for clip in sorted(labels, key=lambda clip: hashlib.sha256(clip.encode()).digest()):

@@ -1,4 +1,4 @@
-"""UCF101: human actions in YouTube clips, the 51 classes whose clips carry sound."""
+"""UCF101: human actions in YouTube clips, the 51 classes with sound."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ CARD = Card(
     licence="none is stated; the videos are YouTube's, for research; ask the authors, and cite the paper",
     layout=_ucf_raw.LAYOUT,
     expected="13,320 clips of 101 classes, of which 6,845 are of the 51 classes that are used; clips without sound or "
-    "of 3 s or less are left out, and a partial copy keeps what is there",
+    "of 3 s or less are left out; a partial copy keeps its clips",
     download="UCF101.rar and UCF101TrainTestSplits-RecognitionTask.zip of the homepage, both unpacked in SOURCE",
     size="about 7 GB",
     protocols="official  folds 1, 2, 3 of ucfTrainTestlist",
@@ -30,19 +30,21 @@ SELECTION = "validation: ours, a tenth of the training groups, stratified by cla
 
 @dataclass
 class Ucf101(AudioVisual):
+    """Log magnitudes of the sound and a few frames."""
+
     name: ClassVar[str] = "ucf101"
     card: ClassVar[Card] = CARD
     variants: ClassVar[tuple[Variant, ...]] = (Variant(6845, "every listed clip of the 51 classes"),)
     frames: int = setting(
-        4, "frames of a clip, one per second; shorter clips are left out", origin="MCR code", at_least=1
+        4, "number of frames of a clip, one per second; shorter clips are left out", origin="MCR code", at_least=1
     )
 
     def scan(self, source: Path, splits: Sequence[Path]) -> Scan:
-        """The clips of the 51 classes; UserError where the folder or a list is not UCF101's."""
+        """The clips of the 51 classes; UserError if the folder or a list is not UCF101's."""
         return _ucf_raw.scan(source, splits)
 
     def recipe(self) -> Recipe:
-        """Spectrogram (1, 257, 136) of the first 3 s, and the first frames at 1 per second."""
+        """Spectrogram (1, 257, 136) float16 of the first 3 s, and frames uint8 at 0, 1, 2, ... seconds."""
         settings = {"version": _ucf_raw.VERSION, "frames": self.frames, "frame_size": self.frame_size}
         return Recipe("resnet", settings, _ucf_raw.fields(settings), _ucf_raw.decode)
 
@@ -52,7 +54,7 @@ class Ucf101(AudioVisual):
         return _ucf_raw.CLASSES
 
     def rules(self, cache: Cache) -> dict[str, Rule]:
-        """`official`, with the folds whose lists were prepared with the cache."""
+        """`official`, with the folds of the lists that were prepared with the cache."""
 
         def part(fold: int) -> Array:
             return cache.parts_of(_ucf_raw.parts(fold, cache.lists))
@@ -60,9 +62,9 @@ class Ucf101(AudioVisual):
         return {"official": Rule(SPLIT, SELECTION, "accuracy", part, folds=_ucf_raw.folds(cache.lists))}
 
     def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
-        """The clips of the lists that are not in the cache."""
-        named = {}
+        """List -> the ids of its clips that are not in the cache."""
+        listed = {}
         for fold in _ucf_raw.folds(cache.lists):
             for part, keys in _ucf_raw.fold_lists(fold, cache.lists).items():
-                named[_ucf_raw.list_names(fold)[part]] = sorted({_ucf_raw.clip_id(key) for key in keys})
-        return cache.absent(named)
+                listed[_ucf_raw.list_names(fold)[part]] = sorted({_ucf_raw.clip_id(key) for key in keys})
+        return cache.absent(listed)

@@ -1,10 +1,10 @@
-"""UTD-MHAD: 27 actions of 8 people seen by an inertial sensor, a skeleton tracker and, where present, depth."""
+"""UTD-MHAD: 27 actions of 8 people, recorded by an inertial sensor, a skeleton tracker and optionally in depth."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,13 +14,16 @@ from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.problem.inventory import Inventory, parts_of
 from mcr_bench.bench.problem.overlaps import Parts
 from mcr_bench.datasets.base import Card, Dataset, Facts, Preparation, Protocol, Splits
-from mcr_bench.datasets.cache import prepared as _prepared
 from mcr_bench.datasets.cache.made import without_parts
+from mcr_bench.datasets.cache.opened import cache_folder, open_cache
+from mcr_bench.datasets.cache.packed import PackedManifest, manifest_file, pack, read_manifest
+from mcr_bench.datasets.cache.prepare import NothingUsable, prepare_clips
+from mcr_bench.datasets.cache.prepared import require_free, writing
 from mcr_bench.datasets.contents.split_names import PARTS
 from mcr_bench.datasets.contents.table import Table, read_table, require_parts
 from mcr_bench.datasets.formats.npz import digest
 from mcr_bench.datasets.raw.raw_files import reading
-from mcr_bench.datasets.raw.utd_raw import LAYOUT, RECIPE, SUBJECTS, Source, as_arrays, checksum, scan, short_name
+from mcr_bench.datasets.raw.utd_raw import LAYOUT, RECIPE, SUBJECTS, as_arrays, recipe, scan
 
 CARD = Card(
     title="UTD Multimodal Human Action Dataset (Chen, Jafari, Kehtarnavaz, ICIP 2015)",
@@ -28,7 +31,7 @@ CARD = Card(
     licence="as stated on the authors' page, which offers Inertial.zip, Skeleton.zip and Depth.zip; cite the paper",
     layout=LAYOUT,
     expected="861 clips: 861 .mat files in each folder; a partial copy keeps the clips that have every modality",
-    download="Inertial.zip and Skeleton.zip from the homepage, Depth.zip too to train on depth; unpack side by side",
+    download="Inertial.zip and Skeleton.zip from the homepage, and Depth.zip to train on depth; unpacked in one folder",
     protocols="subjects: needs no list\nloso: needs no list; 8 folds, one per subject",
 )
 CLIPS = 861
@@ -37,6 +40,8 @@ PREPARE = "mcr-bench data prepare utd-mhad --source DIR"
 
 @dataclass
 class UtdMhad(Dataset):
+    """Sequences of inertial sensor and skeleton, and depth if it was prepared."""
+
     name: ClassVar[str] = "utd-mhad"
     card: ClassVar[Card] = CARD
     group_name: ClassVar[str] = "subject"
@@ -52,7 +57,7 @@ class UtdMhad(Dataset):
         return read_table(self._file)
 
     def facts(self) -> Facts:
-        """Inertial and skeleton, and depth where it was prepared."""
+        """Inertial and skeleton, and depth if it was prepared; UserError with instructions if nothing is prepared."""
         return self._table.facts()
 
     def protocols(self) -> dict[str, Protocol]:
@@ -72,7 +77,7 @@ class UtdMhad(Dataset):
         return digest(self._file)
 
     def require(self, protocol: str, fold: int) -> None:
-        """UserError where no prepared clip is in a part."""
+        """UserError if a part has no prepared clip."""
         where = f"'{self._file}', protocol {protocol}, fold {fold}"
         require_parts(self._part(protocol, fold), where, f"Prepare more subjects: `{PREPARE}`.")
 
@@ -82,79 +87,85 @@ class UtdMhad(Dataset):
         return self._table.part if protocol == "subjects" else _loso(fold, self._table.groups or [])
 
     def load(self, protocol: str, fold: int, seed: int, modalities: tuple[str, ...]) -> Splits:
-        """The parts of the protocol and fold; the group of a clip is its subject."""
+        """The standardised parts of the protocol and fold; the group of a clip is its subject."""
         self.require(protocol, fold)
         return self._table.splits(self._part(protocol, fold), modalities)
 
     def labels(self, protocol: str, fold: int, seed: int) -> dict[str, Array]:
-        """The actions of each part."""
+        """Part -> actions (n,) int64."""
         part = self._part(protocol, fold)
         return {name: self._table.target[part == name] for name in PARTS}
 
     def parts(self, protocol: str, fold: int) -> Parts:
         """The clips of each part, for the audit; a part may be empty."""
-        found = self._table.unscaled(self._part(protocol, fold), tuple(self.facts().modalities))
-        return parts_of({"train": found.train, "val": found.val, "test": found.test}, self.group_name)
+        splits = self._table.unscaled(self._part(protocol, fold), tuple(self.facts().modalities))
+        return parts_of({"train": splits.train, "val": splits.val, "test": splits.test}, self.group_name)
 
     def inventory(self) -> Inventory:
-        """The prepared clips of 861, and the files that were left out."""
+        """The number of prepared clips, of 861, and the files that were left out."""
         clips = len(self._table.ids)
         left_out = tuple((name, reason) for name, reason in self._manifest()["left_out"])
         return Inventory(clips, ((CLIPS, "the whole set"),), left_out)
 
     def damaged(self) -> Iterator[str]:
-        """All clips, where the file is not the one that was written."""
+        """The ids of all clips if the file differs from what was written."""
         if self._manifest()["sha256"] != digest(self._file):
             yield from self._table.ids
 
-    def _manifest(self) -> dict[str, Any]:
-        """UserError where it is gone, or not `prepare`'s."""
+    def _manifest(self) -> PackedManifest:
+        """The manifest of the prepared file; UserError if it is missing or damaged."""
         try:
-            found = _prepared.read_manifest(self._file)
+            return read_manifest(self._file)
         except (OSError, ValueError) as error:
-            place = self.location / _prepared.MANIFEST
-            raise UserError(f"'{place}' is no manifest of {self.name} ({error}). Run `{PREPARE}` again.") from error
-        return found
+            place = manifest_file(self._file)
+            raise UserError(f"'{place}' is not a manifest of {self.name} ({error}). Run `{PREPARE}` again.") from error
 
     def prepare(self, request: Preparation) -> str:
-        """Raw .mat files -> one .npz in `location`; lists every file and clip that is left out, and why."""
+        """Prepare a cache of the raw .mat files, and from it one .npz in `location`; reports what is left out."""
         source = request.source
         if request.splits:
-            raise UserError(f"{self.name} has no split lists: its subjects decide the parts. Leave out --splits.")
+            raise UserError(
+                f"{self.name} has no split lists, because its subjects decide the parts. Leave out --splits."
+            )
         with reading(source):
-            found = scan(source)
-        with _prepared.writing(self.location, source):
-            _prepared.require_free(files=(self._file, self.location / _prepared.MANIFEST))
-            sources = {short_name(path): checksum(path) for clip in found.clips.values() for path in clip.values()}
-            if _prepared.is_current(self._file, RECIPE, sources):
-                made = _prepared.read_manifest(self._file)
-                found.problems = made["left_out"]
-                return f"Up to date, nothing to do.\n{self._report(found, made['clips'])}"
-            arrays = as_arrays(found, source, request.progress)
-            manifest = {"recipe": RECIPE, "clips": len(arrays["y"]), "modalities": found.modalities}
-            _prepared.write(self._file, arrays, {**manifest, "left_out": found.problems, "sources": sources})
+            modalities, clips = scan(source)
+        with writing(self.location, source):
+            require_free(files=(self._file, manifest_file(self._file)))
+        how = recipe(modalities)
+        folder = cache_folder(self.location, how)
+        try:
+            made = prepare_clips(self.name, how, clips, request, folder)
+        except NothingUsable as error:
+            raise UserError(f"{error}\nNothing was written. Expected:\n{LAYOUT}") from error
+        with writing(self.location, source):
+            cache = open_cache(folder)
+            current = pack(self._file, cache, as_arrays(cache), RECIPE) and made.up_to_date
         self.__dict__.pop("_table", None)
-        return self._report(found, len(arrays["y"]))
+        return self._report(current)
 
-    def _report(self, found: Source, clips: int) -> str:
-        with np.load(self._file, allow_pickle=False) as held:
-            halves, groups = held["split"], [str(group) for group in held["group"]]
-        turns = {("loso", fold): _loso(fold, groups) for fold in SUBJECTS}
-        return "\n".join([_report(found, clips, self._file), *without_parts({("subjects", 1): halves, **turns})])
+    def _report(self, current: bool) -> str:
+        """The result of preparing in words, with the folds that have an empty part."""
+        with np.load(self._file, allow_pickle=False) as arrays:  # not `facts`, which refuses a file with an empty part
+            halves, groups = arrays["split"], [str(group) for group in arrays["group"]]
+        parts = {("subjects", 1): halves, **{("loso", fold): _loso(fold, groups) for fold in SUBJECTS}}
+        nothing = ["Up to date, nothing to do."] if current else []
+        return "\n".join([*nothing, *_summary(self._manifest(), self._file), *without_parts(parts)])
 
 
 def _loso(fold: int, groups: list[str]) -> Array:
+    """(N,) text, the part of each clip. groups: the subject of each of N clips."""
     if fold not in SUBJECTS:
         raise UserError(f"fold {fold}: protocol loso has folds 1 to 8, one per subject.")
     held = {str(fold): "test", str(fold % 8 + 1): "val"}
     return np.array([held.get(group, "train") for group in groups])
 
 
-def _report(found: Source, clips: int, file: Path) -> str:
-    lines = [f"{clips} of {CLIPS} clips with {', '.join(found.modalities)} -> {file}"]
-    if "depth" not in found.modalities:
-        lines.append("no depth: there are no Depth/*_depth.mat files")
-    lines += [f"left out: {name}: {reason}" for name, reason in found.problems]
-    if any("depth" in reason for _, reason in found.problems):
-        lines.append("To keep clips without depth, prepare from a source without its Depth folder.")
-    return "\n".join(lines)
+def _summary(manifest: PackedManifest, file: Path) -> list[str]:
+    modalities, left_out = manifest["modalities"], manifest["left_out"]
+    lines = [f"{manifest['clips']} of {CLIPS} clips with {', '.join(modalities)} -> {file}"]
+    if "depth" not in modalities:
+        lines.append("no depth: the source has no Depth/*_depth.mat files")
+    lines += [f"left out: {name}: {reason}" for name, reason in left_out]
+    if any("depth" in f"{name} {reason}" for name, reason in left_out):
+        lines.append("To keep clips without depth, prepare from a source without its folder Depth.")
+    return lines

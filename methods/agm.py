@@ -1,12 +1,12 @@
-"""AGM: scale the gradient through each modality's share of the logits towards its running relative strength."""
+"""AGM: adaptive gradient modulation, which scales the gradient through each modality's share of the logits."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
@@ -20,38 +20,56 @@ from mcr_bench.methods.terms.scores import RunningScores, squared_errors, surpri
 
 @dataclass
 class Agm(Method):
-    """L = CE(sum_m z_m, y), z_m = Shapley share of the fused logits; the gradient through z_m is times kappa_m.
+    """Minimise L = CE(sum_m z_m, y), where z_m is modality m's Shapley value of the fused logits.
 
-    s_m = mean_i -log softmax(z_m)_{i, y_i} (regression: squared error), r_m = exp((mean s - s_m) M / (M - 1)), tau_m
-    likewise from the mean of s_m over all earlier steps, kappa_m = exp(alpha min(tau_m - r_m, cap)).
+    The gradient through z_m is multiplied by kappa_m = exp(alpha min(tau_m - r_m, cap)), with
+    s_m = mean_i -log softmax(z_m)_{i, y_i} (in a regression the mean squared error) and
+    r_m = exp((mean_j s_j - s_m) M / (M - 1)); tau_m is computed like r_m from the means of s_m over all earlier steps.
+    A modality that is relatively stronger in this step than it was on average gets a smaller gradient.
     """
 
     alpha: float = setting(
         1.0, "strength of the modulation; 0 = none", origin="AGM code", at_least=0, space=Space(0.1, 5, log=True)
     )
-    cap: float = setting(0.0, "bound of tau - r; 0 = 10 for two modalities, else 7", origin="AGM code", at_least=0)
-    zero_path: Literal["grad", "detach"] = setting("grad", "detach: no gradient to zero inputs", origin="AGM code")
-    masked_pass: Literal["reuse", "official"] = setting("reuse", "official: features of subsets in evaluation mode")
-    clip: bool = setting(True, "clip to 1 (M >= 3: 5) if a fusion weight's gradient is beyond it", origin="AGM code")
+    cap: float = setting(
+        0.0, "largest value of tau - r; 0 = 10 for two modalities, 7 for more", origin="AGM code", at_least=0
+    )
+    zero_path: Literal["grad", "detach"] = setting(
+        "grad", "gradient through the passes on zero inputs; grad: it flows; detach: it does not", origin="AGM code"
+    )
+    masked_pass: Literal["reuse", "official"] = setting(
+        "reuse",
+        "features of subsets of the modalities; reuse: those of the training pass; official: those of another pass in "
+        "evaluation mode",
+    )
+    clip: bool = setting(
+        True,
+        "if a gradient of a fusion weight is larger than 1 (three and more modalities: 5), clip the norm of all "
+        "gradients to that value",
+        origin="AGM code",
+    )
     start: int = setting(1, "first epoch of modulation", at_least=1)
     end: int = setting(0, "last epoch of modulation; 0 = the last of the run", at_least=0)
     name: ClassVar[str] = "agm"
     reference: ClassVar[Reference] = Reference(
         "Boosting Multi-modal Model Performance with Adaptive Gradient Modulation", "ICCV 2023", "2308.07686"
     )
-    needs: ClassVar[Needs] = Needs(at_least=2)
+    needs: ClassVar[Needs] = Needs(own_features=True, at_least=2)
     neutral: ClassVar[tuple[Neutral, ...]] = (
         Neutral({"alpha": 0.0, "clip": False}, "joint", 1e-9, "attribution adds the same terms in another order"),
     )
     deviations: ClassVar[tuple[str, ...]] = (
-        "Subsets reuse the training pass' features and one zero sample per encoder; official: masked passes in "
-        "evaluation mode (`masked_pass=official`, where passes that give equal features are made once).",
-        "With batch norm the reused features are the training batch's in every subset; official: evaluation mode's.",
-        "From five modalities on the shares come from the arcs of one random circular order per step (M(M - 1) + 1 of "
-        "2^M - 1 subsets): exact for an additive head, unbiased for others; official: at most three modalities.",
-        "Four or more modalities take the cap and the clip of three, the most that the official code has.",
-        "Outside its window kappa is 1, and the window is the whole run by default; official: the last kappa stays.",
-        "Regression scores by the squared error; official: its inverse, which turns the sign round.",
+        "Subsets use the features of the training pass, and one encoded sample of zeros per encoder. Official code: "
+        "masked passes in evaluation mode (`masked_pass=official` does this, but makes equal passes only once).",
+        "With batch norm, the features of every subset are normalised with the training batch's statistics. Official "
+        "code: with those of evaluation mode.",
+        "With five or more modalities, the shares are computed from the arcs of one random circular order per step: "
+        "M(M - 1) + 1 of the 2^M - 1 subsets. They are exact for an additive head and unbiased for others. Official "
+        "code: at most three modalities.",
+        "Four or more modalities have the cap and the clipping of three modalities, the most in the official code.",
+        "Outside the epochs `start` to `end` kappa is 1; by default these are all epochs. Official code: kappa keeps "
+        "its last value.",
+        "In a regression the score is the squared error. Official code: its inverse, which reverses the modulation.",
     )
     scales_gradients: ClassVar[bool] = True
     _running: RunningScores = field(default_factory=RunningScores, init=False, repr=False)
@@ -74,7 +92,7 @@ class Agm(Method):
             clip_if_large(fusion, outputs.model.parameters(), 1.0 if len(outputs.features) == 2 else 5.0)
 
     def kappas(self, shares: dict[str, Tensor], target: Tensor) -> list[Tensor]:
-        """This step's coefficients, which compare with the earlier steps only."""
+        """Every modality's coefficient () for this step, from the shares (B, C), the target (B,) and earlier steps."""
         scores = (squared_errors if self.fit.task.regression else surprisals)(shares, target)
         running = self._running.before(scores, list(shares))
         if not in_window(self.fit.epoch, self.start, self.end):
@@ -84,8 +102,8 @@ class Agm(Method):
             self.fit.log(f"coefficient/{m}", kappa)
         return list(kappas)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         return self._running.state_dict()
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         self._running = RunningScores(**state)

@@ -1,15 +1,16 @@
-"""The contract of a method: declared facts and hooks. Every hook's default is plain joint training."""
+"""The contract of a method: declared facts, and hooks whose defaults are plain joint training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import Tensor
 
-from mcr_bench.bench.fit.returns import checked_losses, checked_outputs
+from mcr_bench.bench.fit.returns import Groups, State, checked_losses, checked_outputs
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
+from mcr_bench.bench.settings.declaration import Value
 from mcr_bench.datasets.base import Batch, Facts
 
 if TYPE_CHECKING:
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reference:
-    """Where a method comes from. arxiv: identifier or empty."""
+    """The publication that a method comes from.
+
+    title: its title, or a description of a baseline.
+    venue: where it was published, such as "CVPR 2022".
+    arxiv: its number on arXiv, such as "2203.15332", or empty.
+    """
 
     title: str
     venue: str
@@ -28,9 +34,15 @@ class Reference:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a method needs of model and data; the harness skips it, with the reason, where a need is not met.
+    """What a method needs of model and data. Where a need is not met, the method is skipped with the reason.
 
-    own_heads: the method trains the own unimodal heads (otherwise reports come from probe heads trained apart).
+    own_heads: the method trains a head of its own for each modality; otherwise probe heads give per-modality results.
+    additive_fusion: the fused logits must be a sum of one share per modality.
+    classification: the data must have classes.
+    at_least: the smallest number of modalities.
+    at_most: the largest number of modalities.
+    own_features: it gives the fusion head features of its own making, so a head that also reads the encoders' tokens or
+    stages cannot serve.
     """
 
     own_heads: bool = False
@@ -38,9 +50,14 @@ class Needs:
     classification: bool = False
     at_least: int = 1
     at_most: int = 99
+    own_features: bool = False
 
     def unmet(self, modalities: int, regression: bool) -> str | None:
-        """Which need so many modalities and this kind of target do not meet, in words; None where they meet all."""
+        """The first need that this number of modalities and this kind of target do not meet; None if they meet all.
+
+        >>> Needs(at_least=2).unmet(1, regression=False)
+        'needs at least 2 modalities, not 1'
+        """
         if modalities < self.at_least:
             return f"needs at least {self.at_least} modalities, not {modalities}"
         if modalities > self.at_most:
@@ -50,12 +67,18 @@ class Needs:
 
 @dataclass(frozen=True)
 class Neutral:
-    """Settings under which the method equals a simpler one. tolerance 0: bit for bit; else `reason` says why not.
+    """Settings under which the method trains exactly as a simpler one does; a test checks it.
 
-    Clipping is off (`clip_norm=0`): gradients that are zero here and absent there regroup the sum of the norm.
+    The two are compared with `clip_norm=0`: a gradient that is zero in one method and missing in the other changes the
+    order of summation of the norm, and with it the last digits.
+
+    settings: values by key.
+    equals: the name of the simpler method.
+    tolerance: the largest difference of a weight, in float64, that the test accepts; 0 means equal bit for bit.
+    reason: why they are not equal bit for bit, where `tolerance` is not 0.
     """
 
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Value]
     equals: str
     tolerance: float = 0.0
     reason: str = ""
@@ -63,7 +86,11 @@ class Neutral:
 
 @dataclass(frozen=True)
 class Requirement:
-    """A run that another run depends on: same dataset, protocol, fold and seed."""
+    """A run that another one starts from; it has the same dataset, protocol, fold and seed.
+
+    method: the name of its method.
+    modalities: the modalities that it trains.
+    """
 
     method: str
     modalities: tuple[str, ...]
@@ -71,13 +98,24 @@ class Requirement:
 
 @dataclass
 class Method:
-    """Joint training, and the base of every method. A subclass is a dataclass of `setting(...)` fields, one per file.
+    """Joint training, and the base class of every method.
 
-    In a regression outputs and `batch.target` are in the unit that is learned (`fit.task.unit`), `batch.labels` and
-    an `Evaluation` in the user's.
+    A method is a subclass in a file of its own, decorated with `@dataclass`, whose fields are made with `setting(...)`.
+    It overrides the hooks in which it differs from joint training. `self.fit` holds model, task, data, optimiser,
+    random streams and logging; it is available from `on_fit_start` on. A value that must survive an interruption goes
+    through `state_dict` and `load_state_dict`.
 
-    Hooks may use `self.fit` (model, task, data, optimiser, random streams, logging), which is there from
-    `on_fit_start` on. State that must survive a resume goes through `state_dict` and `load_state_dict`.
+    In a regression, outputs and `batch.target` are in the unit that is learned (`fit.task.unit`); `batch.labels` and
+    what an `Evaluation` holds are in the user's unit.
+
+    name: the method's name on the command line and in tables.
+    role: whether it is a reference, the unimodal training, an ensemble, or a method.
+    reference: the publication that it comes from.
+    needs: what it needs of model and data.
+    neutral: settings under which it equals a simpler method.
+    deviations: in what it differs from the official code, one sentence each.
+    trains: whether it trains at all; an ensemble does not.
+    scales_gradients: whether it scales gradients, which Adam largely cancels; tables then carry a warning.
     """
 
     name: ClassVar[str]
@@ -88,54 +126,62 @@ class Method:
     deviations: ClassVar[tuple[str, ...]] = ()
     trains: ClassVar[bool] = True
     scales_gradients: ClassVar[bool] = False
-    if TYPE_CHECKING:  # set by training before any hook runs; no setting, so no field
+    if TYPE_CHECKING:  # the training loop sets it before any hook runs; it is not a setting, so not a field
         fit: Fit = field(init=False)
 
     @classmethod
     def variants(cls, modalities: tuple[str, ...]) -> list[tuple[str, ...]]:
-        """The sets of modalities that one request for this method trains, one run each."""
+        """The sets of modalities to train when this method is run on `modalities`, with one run for each set."""
         return [modalities]
 
     def skip(self, facts: Facts) -> str | None:
-        """A reason why the method cannot run on this data, beyond what `needs` says."""
+        """The reason why the method cannot run on this data, or None if it can; `needs` is checked before."""
         return None
 
     def requires(self, modalities: tuple[str, ...]) -> list[Requirement]:
-        """Runs whose best weights this one starts from (`self.fit.dependencies`, in this order)."""
+        """The runs whose best weights this one starts from; `self.fit.dependencies` has them in this order."""
         return []
 
     def build(self, model: MultimodalModel) -> None:
-        """Model surgery before weights are drawn; new modules need `reset_parameters`; extras go to `model.extras`."""
+        """Change the model in place before its weights are drawn.
 
-    def parameter_groups(self, model: MultimodalModel) -> list[dict[str, Any]]:
-        """Optimiser groups; a group may set any optimiser option, e.g. its own `lr`."""
+        New modules go into `model.extras`; each must have `reset_parameters`, which draws its initial weights.
+        """
+
+    def parameter_groups(self, model: MultimodalModel) -> Groups:
+        """The optimiser's parameter groups; a group may set any option of the optimiser, such as its own `lr`."""
         return [{"params": [p for p in model.parameters() if p.requires_grad]}]
 
     def on_fit_start(self) -> None:
-        """After weights are drawn, before the optimiser exists; not called again when a run is resumed mid-way."""
+        """Called after the weights are drawn and before the optimiser is made.
+
+        A resumed run calls it too, before the checkpoint is read.
+        """
 
     def on_epoch_start(self) -> None:
-        """The model is in training mode; `self.fit.epoch` counts from 1."""
+        """Called before the first step of an epoch, `self.fit.epoch` (from 1); the model is in training mode."""
 
     def on_epoch_end(self, validation: "Evaluation") -> None:
-        """After validation."""
+        """Called after an epoch and its validation."""
 
     def forward(self, batch: Batch) -> Outputs:
+        """The model's outputs for a batch of B samples: logits (B, C), and each modality's features (B, d)."""
         outputs: Outputs = self.fit.model(batch.inputs)
         return outputs
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """Named terms; their sum is descended on and each is logged."""
+        """The terms of the loss, name -> tensor (). Their sum is minimised, and each is logged as `loss/NAME`."""
         return {"fused": self.fit.task.loss(outputs.logits, batch.target)}
 
     def backward(self, losses: dict[str, Tensor]) -> None:
+        """Compute the gradients of the sum of the terms, each a tensor ()."""
         reduce(add, losses.values()).backward()
 
     def after_backward(self, outputs: Outputs, batch: Batch) -> None:
-        """Gradients may be changed here; clipping comes after. A method that scales gradients uses `fit.scale`."""
+        """Change gradients here, before they are clipped; a method that scales them calls `self.fit.scale`."""
 
     def train_step(self, batch: Batch) -> None:
-        """One optimiser step; only methods that own the step override it."""
+        """Make one training step. Override it only if the step itself differs from forward, loss, backward, update."""
         with self.fit.autocast():
             outputs = checked_outputs(self, "forward", self.forward(batch), len(batch.target), self.fit.task.outputs)
             losses = checked_losses(self, self.loss(outputs, batch))
@@ -145,17 +191,17 @@ class Method:
         self.fit.update(losses)
 
     def own_weight(self) -> float:
-        """Weight of each own head's loss beside the fused one in training; `total_loss` of an evaluation uses it."""
+        """The weight of each own head's loss in training; an evaluation's `total_loss` uses it."""
         return float(self.needs.own_heads)
 
     def predict(self, model: MultimodalModel, inputs: Inputs) -> Outputs:
-        """Outputs whose `logits` are the method's prediction."""
+        """Outputs whose `logits` (B, C) are the method's prediction for B samples; called in evaluation mode."""
         outputs: Outputs = model(inputs)
         return outputs
 
-    def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values that a resume needs; keyed by what they are."""
+    def state_dict(self) -> State:
+        """Tensors and plain values, by name, that a resumed run needs."""
         return {}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `state_dict`."""
+    def load_state_dict(self, state: State) -> None:
+        """Take over what `state_dict` returned before the interruption."""

@@ -1,4 +1,4 @@
-"""Ensemble: the predictions of the finished unimodal runs, averaged; nothing is trained."""
+"""Ensemble: the average of the predictions of the finished unimodal runs; nothing is trained."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
@@ -13,9 +13,14 @@ from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal
 
 
 def standardised_sum(members: list[Tensor], size: int) -> Tensor:
-    """Sum over the members' logits (N, C), of which each block of `size` rows has mean 0 and standard deviation 1.
+    """The sum (N, C) over models of their logits (N, C), standardised in blocks of `size` rows.
 
-    One mean and one (unbiased) deviation over the rows and classes of a block; a block of equal logits becomes 0.
+    Each block of a model's logits is given mean 0 and standard deviation 1, both over its rows and classes; the
+    deviation is the unbiased one. A block of equal logits becomes 0.
+
+    >>> standardised_sum([torch.tensor([[1.0, 3.0], [5.0, 5.0]])], size=1)
+    tensor([[-0.7071,  0.7071],
+            [ 0.0000,  0.0000]])
     """
     blocks = [[_standardised(block) for block in logits.float().split(size)] for logits in members]
     return torch.stack([torch.cat(member) for member in blocks]).sum(0)
@@ -27,15 +32,17 @@ def _standardised(block: Tensor) -> Tensor:
 
 @dataclass
 class Ensemble(Method):
-    """z = log(mean_m softmax(h_m)) of the unimodal runs' own logits h_m; in regression z = mean_m h_m.
+    """Predict z = log(mean_m softmax(h_m)), where h_m are the logits of the unimodal run of modality m.
 
-    `rule=logits`: z = mean_m h_m. `rule=standardised`: z = sum_m (h_m - mean(h_m)) / std(h_m) over a batch.
+    In a regression, and with `rule=logits`, z = mean_m h_m. With `rule=standardised`,
+    z = sum_m (h_m - mean(h_m)) / std(h_m) with mean and deviation over a batch and its classes.
     """
 
     rule: Literal["probabilities", "logits", "standardised"] = setting(
         "probabilities",
-        "probabilities, logits: their mean; standardised: the MCR code's sum of logits, each standardised over "
-        "`batch_size` samples in the order of their part; a regression averages its outputs",
+        "probabilities: their mean; logits: their mean; standardised: the sum of logits of the MCR code, each model's "
+        "standardised over `batch_size` samples at a time, in the order of the part; a regression always averages its "
+        "outputs",
     )
     name: ClassVar[str] = "ensemble"
     role = "ensemble"
@@ -43,9 +50,9 @@ class Ensemble(Method):
     reference: ClassVar[Reference] = Reference("Ensemble of networks trained on one modality each", "baseline")
     needs: ClassVar[Needs] = Needs(own_heads=True, at_least=2)
     deviations: ClassVar[tuple[str, ...]] = (
-        "the mean of the probabilities; the MCR code sums batch-standardised logits (rule=standardised; read in its "
-        "configuration of CREMA-D Conformer), by which a prediction depends on what else is in its batch: accuracies "
-        "differ by up to five points on one seed",
+        "The prediction is the mean of the probabilities. The MCR code sums logits that are standardised in each batch "
+        "(`rule=standardised`; see its configuration of CREMA-D Conformer), so that a prediction depends on the other "
+        "samples of its batch; accuracies of one seed differ by up to five points between the two.",
     )
 
     def requires(self, modalities: tuple[str, ...]) -> list[Requirement]:
@@ -55,7 +62,7 @@ class Ensemble(Method):
         start_from_unimodal(self.fit)
 
     def own_weight(self) -> float:
-        """0: no head is trained here."""
+        """0, because no head is trained."""
         return 0.0
 
     def predict(self, model: MultimodalModel, inputs: Inputs) -> Outputs:

@@ -8,7 +8,7 @@ from mcr_bench.methods.base import Method, Reference
 
 @dataclass
 class Joint(Method):
-    """Minimise the fused loss only; the baseline in which modalities compete."""
+    """Minimise the fused loss L = CE(z, y) alone: the baseline in which modalities compete."""
 
     name: ClassVar[str] = "joint"
     role = "reference"

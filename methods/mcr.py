@@ -26,74 +26,103 @@ OFF = {"lambda_mipd": 0, "lambda_con": 0, "lambda_ceb": 0}
 
 @dataclass
 class MCR(Method):
-    """L = CE(z, y) + lambda_uni sum_m CE(h_m, y) + lambda_mipd L_MIPD + lambda_con L_Con + lambda_ceb L_CEB.
+    """Minimise L = CE(z, y) + lambda_uni sum_m CE(h_m, y) + lambda_mipd L_MIPD + lambda_con L_Con + lambda_ceb L_CEB.
 
-    In L_MIPD player m (encoder and fusion slice) descends on sum_{S with m} -D_S + k sum_{S without m} -D_S, where D_S
-    is the Jensen-Shannon divergence (regression: squared difference) of the output with coalition S perturbed from the
-    intact output. For M >= 4 the sums are multiplied by 1 / (2^(M-1) - 1), so that all coalitions weigh as the two of
-    M = 2; from M = 5 on 16 are drawn per step, each with its complement, scaled to the same expectation. `loss/mipd` is
-    -sum_S D_S so weighed; `divergence/S` logs each D_S (M >= 5: `divergence/of_n`, the mean over coalitions of n).
+    L_MIPD is a game of the modalities. Player m (encoder and fusion slice) minimises
+    -sum_{S with m} D_S - k sum_{S without m} D_S, where D_S is the Jensen-Shannon divergence (in a regression the
+    squared difference) between the output with the modalities of coalition S perturbed and the intact output, and
+    k = -1, 0 or 1 is the strategy. With four or more modalities the sums are multiplied by 1 / (2^(M-1) - 1), so that
+    all coalitions together weigh as much as the two of M = 2. With five or more, 16 coalitions are drawn per step, each
+    with its complement, and scaled so that the expectation is the same.
+
+    `loss/mipd` logs the weighted -sum_S D_S, and `divergence/S` each D_S; with five or more modalities
+    `divergence/of_n` logs the mean over coalitions of n.
     """
 
     name: ClassVar[str] = "mcr"
     reference: ClassVar[Reference] = Reference(
         "Balancing Multimodal Training Through Game-Theoretic Regularization", "NeurIPS 2025", "2411.07335"
     )
-    needs: ClassVar[Needs] = Needs(own_heads=True, at_least=2)
+    needs: ClassVar[Needs] = Needs(own_heads=True, own_features=True, at_least=2)
     neutral: ClassVar[tuple[Neutral, ...]] = (
         Neutral({**OFF, "lambda_uni": 0}, equals="joint"),
         Neutral({**OFF, "lambda_uni": 1}, equals="multi-loss"),
     )
     deviations: ClassVar[tuple[str, ...]] = (
-        "the game and contrastive terms are added to the loss; the released two-modality class computes and drops them",
-        "four and more modalities (ours): the sum over coalitions is divided by 2^(M-1) - 1, so that the game does not "
-        "outweigh the loss, and from five on 16 coalitions are drawn per step; two and three: plain sums, as released",
-        "any number of modalities by the coalition rule; the released three-modality code detaches one branch only and "
-        "counts a coalition three times in collaborative mode",
-        "the bottleneck term also counts in regression, where the released code drops it",
-        "a batch of one skips the game; the released code loops forever",
-        "the reference logits are detached: for two greedy modalities exactly the released game. For independent and "
-        "collaborative ones detach_reference=released is it (false: for collaborative ones only); the released "
-        "Something-Something class detaches; released for more than two modalities is an extension of ours",
-        "the fusion bias gets no gradient of the game; released: it does unless greedy (detach_reference=released)",
-        "perturbed outputs reuse the branches of the training pass (released two-modality code: latents=eval)",
-        "noise has the biased standard deviation of the batch, a constant of the backward pass; released: the unbiased "
-        "one, with its gradient (noise_std=released)",
-        "the fusion bias is drawn as in every method, for equal initial weights; the released class starts it at 0",
-        "from scratch by default (paper, CREMA-D ResNet-18: start=unimodal)",
+        "The game and contrastive terms are added to the loss. The released two-modality class computes them but does "
+        "not add them.",
+        "Four and more modalities are an extension: the sum over coalitions is divided by 2^(M-1) - 1, so that the "
+        "game does not outweigh the loss, and with five or more 16 coalitions are drawn per step. Two and three "
+        "modalities have plain sums, as in the released code.",
+        "The coalition rule holds for any number of modalities. The released three-modality code detaches only one "
+        "branch, and counts a coalition three times in collaborative mode.",
+        "The bottleneck term is used in a regression too. The released code leaves it out there.",
+        "A batch of one sample has no game. The released code loops forever on it.",
+        "The reference logits are detached. For two modalities and the greedy strategy this is exactly the released "
+        "game. For the independent and collaborative strategies `detach_reference=released` is the released game "
+        "(`false` is it for the collaborative strategy only). The released Something-Something class detaches them. "
+        "`released` with more than two modalities is an extension.",
+        "The fusion bias gets no gradient from the game. In the released code it does, except with the greedy strategy "
+        "(`detach_reference=released`).",
+        "Perturbed outputs use the branches of the training pass. The released two-modality code makes another pass in "
+        "evaluation mode (`latents=eval`).",
+        "Noise has the biased standard deviation of the batch, which gets no gradient. The released code takes the "
+        "unbiased one, with a gradient (`noise_std=released`).",
+        "The initial fusion bias is random, as in every method, so that all methods start from the same weights. The "
+        "released class starts it at 0.",
+        "Training starts from scratch by default. In the paper, CREMA-D with ResNet-18 has `start=unimodal`.",
     )
 
     lambda_mipd: float = setting(0.1, "weight of the game", origin=CODE, at_least=0, space=WEIGHTS)
     lambda_uni: float = setting(0.01, "weight of each own head's loss", origin=CODE, at_least=0, space=WEIGHTS)
     lambda_con: float = setting(1.0, "weight of the contrastive term", origin=CODE, at_least=0, space=WEIGHTS)
-    lambda_ceb: float = setting(0.0, "bottleneck term; helps pre-trained encoders", origin=CODE, at_least=0)
-    permutations: int = setting(32, "permutations (or noise draws) per step", origin=CODE, at_least=1)
+    lambda_ceb: float = setting(
+        0.0, "weight of the bottleneck term, which helps with pre-trained encoders", origin=CODE, at_least=0
+    )
+    permutations: int = setting(32, "number of permutations, or of noise draws, per step", origin=CODE, at_least=1)
     temperature: float = setting(0.5, "temperature of the contrastive term", origin="MCR code", at_least=1e-3)
     positives: Literal["scores", "bins"] = setting(
-        "scores", "regression, contrastive term: positives share their score, or its nearest integer", origin="MCR code"
+        "scores",
+        "contrastive term in a regression: which samples are positives; scores: those with an equal score; bins: those "
+        "whose scores round to the same whole number",
+        origin="MCR code",
     )
     strategy: Literal["greedy", "independent", "collaborative"] = setting(
-        "greedy", "what a player does with coalitions it is not in: k = -1, 0, 1", origin="MCR paper"
+        "greedy",
+        "how a player treats coalitions without it; greedy: it counteracts them (k = -1); independent: it ignores them "
+        "(k = 0); collaborative: it supports them (k = 1)",
+        origin="MCR paper",
     )
     perturb: Literal["permute_latent", "noise_latent", "zero_latent", "noise_input", "zero_input"] = setting(
-        "permute_latent", "what a coalition undergoes; input variants need encoder passes", origin="MCR paper"
+        "permute_latent",
+        "how a coalition's modalities are perturbed: latents or inputs, permuted in the batch, with noise, or replaced "
+        "by zeros; inputs need further passes through the encoders",
+        origin="MCR paper",
     )
-    noise_scale: float = setting(1.0, "noise in standard deviations of the batch (noise variants)", at_least=0)
+    noise_scale: float = setting(
+        1.0, "size of the noise, as a multiple of the standard deviation over the batch", at_least=0
+    )
     noise_std: Literal["biased", "released"] = setting(
-        "biased", "that standard deviation: biased and without a gradient, or as the MCR code unbiased and with one"
+        "biased",
+        "which standard deviation the noise has; biased: the biased one, without a gradient; released: the unbiased "
+        "one, with a gradient, as in the MCR code",
     )
     latents: Literal["train", "eval"] = setting(
         "train",
-        "where the branches of perturbed outputs come from: the training pass, or a second pass in evaluation mode",
+        "where the intact branches of perturbed outputs come from; train: the training pass; eval: a second pass in "
+        "evaluation mode",
         origin="MCR paper",
     )
     detach_reference: Literal["true", "false", "released"] = setting(
         "true",
-        "gradient through the intact output: none (true), to each player as in its other terms (false), or that of the "
-        "released two-modality code (released), which then also reaches the fusion bias",
+        "gradient through the intact output; true: none; false: to each player as in its other terms; released: as in "
+        "the released two-modality code, where it also reaches the fusion bias",
         origin="MCR paper",
     )
-    start: Literal["scratch", "unimodal"] = setting("scratch", "unimodal: encoders and own heads of the unimodal runs")
+    start: Literal["scratch", "unimodal"] = setting(
+        "scratch",
+        "initial weights; scratch: random; unimodal: those of the unimodal runs for encoders and own heads",
+    )
 
     def requires(self, modalities: tuple[str, ...]) -> list[Requirement]:
         return unimodal_runs(modalities) if self.start == "unimodal" else []
@@ -121,7 +150,7 @@ class MCR(Method):
         }
 
     def _game(self, outputs: Outputs, batch: Batch) -> Tensor:
-        """-w sum_S D_S (`game.coalition_weight`); 0 for a batch of one, which has nothing to be permuted with."""
+        """The term -w sum_S D_S, a tensor (), w being `game.coalition_weight`; 0 for a batch of one sample."""
         if len(batch.index) < 2:
             return outputs.logits.new_zeros(())
         fusion = outputs.model.fusion
@@ -132,17 +161,17 @@ class MCR(Method):
             absent = perturbed_players(latent, batch.inputs, self.perturb, self._perturbed)
             head, intact = game.head_of(fusion, game.reaches_all(detach, others)), brought(outputs)
             chosen = game.drawn_coalitions(list(intact), self.fit.generator("coalitions"))
-            found = game.divergences(intact, absent, head, distance, others, detach, brought(latent), chosen)
-        for coalition, divergence in found.items():
+            terms = game.divergences(intact, absent, head, distance, others, detach, brought(latent), chosen)
+        for coalition, divergence in terms.items():
             self.fit.log(f"divergence/{_logged(coalition, len(intact))}", divergence)
-        return -game.coalition_weight(len(intact), len(found)) * torch.stack(list(found.values())).sum()
+        return -game.coalition_weight(len(intact), len(terms)) * torch.stack(list(terms.values())).sum()
 
     def _perturbed(self, modality: str, x: Tensor) -> Tensor:
-        """Copies (P, B, ...) of x (B, ...) without the information about its sample."""
+        """P copies (P, B, ...) of x (B, ...) that do not hold the information about their sample."""
         generator = self.fit.generator("permutation", modality, device=x.device)
         return perturbed(self.perturb, x, self.permutations, self.noise_scale, generator, self.noise_std)
 
 
 def _logged(coalition: game.Coalition, players: int) -> str:
-    """A coalition by its members, or by their number where there would be dozens of curves."""
+    """The name of a coalition's curve: its members, or with many players, which would give dozens, their number."""
     return "+".join(coalition) if players <= game.EXACT else f"of_{len(coalition)}"

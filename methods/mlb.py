@@ -1,4 +1,4 @@
-"""MLB: multi-loss training that speeds up the modalities that lag and slows those that lead."""
+"""MLB: multi-loss training that speeds up the modalities that are behind and slows those that are ahead."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,18 +16,25 @@ from mcr_bench.methods.terms.scores import ground_truth_probabilities, mean_of_o
 
 
 def rebalance(ratio: Tensor, alpha: float, beta: float) -> Tensor:
-    """k_m = 1 + tanh(alpha (ratio_m - 1)); where ratio_m > 1 the tanh is times beta - 1. (M,) -> (M,), all >= 0."""
+    """The coefficients (M,) of the ratios (M,): k_m = 1 + tanh(alpha (ratio_m - 1)), at least 0.
+
+    Where ratio_m > 1, the tanh is multiplied by beta - 1.
+
+    >>> rebalance(torch.tensor([1.0, 9.0]), alpha=1.0, beta=3.0)
+    tensor([1.0000, 3.0000])
+    """
     rise = torch.tanh(alpha * (ratio - 1))
     return 1 + torch.where(ratio > 1, (beta - 1) * rise, rise)
 
 
 @dataclass
 class Mlb(Modulation):
-    """Minimise CE(z, y) + sum_m CE(h_m, y); modality m's gradients are multiplied by k_m after the backward pass.
+    """Minimise L = CE(z, y) + sum_m CE(h_m, y); after the backward pass, modality m's gradients are multiplied by k_m.
 
-    s_m = mean_i softmax(h_m)_{i, y_i} of the own heads' logits, ratio_m = mean_{j != m} s_j / s_m (regression: the
-    mean squared error e_m gives ratio_m = e_m / mean_{j != m} e_j), k_m = 1 + tanh(alpha (ratio_m - 1)). Scaled: the
-    encoder, the own head and the fusion slice of m, not what is shared in the fusion head.
+    k_m = 1 + tanh(alpha (ratio_m - 1)), ratio_m = mean_{j != m} s_j / s_m, where
+    s_m = mean_i softmax(h_m)_{i, y_i} of the own head's logits h_m. In a regression ratio_m = e_m / mean_{j != m} e_j
+    with the mean squared error e_m. The gradients that are multiplied are those of modality m's encoder, own head and
+    slice of the fusion head; what modalities share in the fusion head is not changed.
     """
 
     alpha: float = setting(
@@ -39,7 +46,7 @@ class Mlb(Modulation):
     )
     beta: float = setting(
         2.0,
-        "coefficient of a hopeless modality",
+        "largest coefficient, that of a modality far behind the others",
         origin="MLB code, base form",
         at_least=0,
         space=Space(0.25, 10, log=True),
@@ -55,9 +62,9 @@ class Mlb(Modulation):
     )
 
     deviations: ClassVar[tuple[str, ...]] = (
-        "Scores below 1e-8 count as 1e-8, so that a hopeless modality gives no infinite ratio.",
-        "The variant with beta is always on; its default of 2 is the base form.",
-        "Slices of fusion heads that are not additive are scaled too; official: the linear head's only.",
+        "Scores below 1e-8 count as 1e-8, so that no ratio is infinite.",
+        "The variant with beta is always used; with its default of 2 it equals the base form.",
+        "Slices of fusion heads that are not additive are scaled too. Official code: those of the linear head only.",
     )
 
     def touches(self, modality: str) -> list[nn.Parameter]:

@@ -14,7 +14,7 @@ from mcr_bench.methods.terms.losses import multi_loss
 
 @dataclass
 class MultiLoss(Method):
-    """Minimise L = CE(z, y) + weight sum_m CE(h_m, y); the prediction is z."""
+    """Minimise L = CE(z, y) + weight sum_m CE(h_m, y), with the logits h_m of modality m's own head; z is predicted."""
 
     weight: float = setting(
         1.0, "weight of the own heads' losses", origin="MLB code", at_least=0, space=Space(0.01, 10, log=True)

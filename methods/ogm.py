@@ -9,10 +9,10 @@ from mcr_bench.methods.terms.on_the_fly import OnTheFly
 
 @dataclass
 class Ogm(OnTheFly):
-    """Joint training in which, after the backward pass, encoder m's gradient is multiplied by k_m.
+    """Joint training in which the gradient of modality m's encoder is multiplied by k_m after the backward pass.
 
-    s_m = sum_i softmax(z_m)_{i, y_i} with the split logits z_m = W_m f_m + b / M, rho_m = s_m / mean_{j != m} s_j,
-    k_m = 1 - tanh(alpha rho_m) if rho_m > 1, else 1.
+    k_m = 1 - tanh(alpha rho_m) if rho_m > 1, otherwise 1, where rho_m = s_m / mean_{j != m} s_j and
+    s_m = sum_i softmax(z_m)_{i, y_i} of modality m's share z_m = W_m f_m + b / M of the logits.
     """
 
     name: ClassVar[str] = "ogm"

@@ -1,4 +1,4 @@
-"""OGM-GE: OGM with Gaussian noise that restores the gradient noise which slowing takes away."""
+"""OGM-GE: OGM with Gaussian noise, which replaces the gradient noise that a scaled gradient lacks."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,14 +15,14 @@ from mcr_bench.methods.terms.on_the_fly import OnTheFly
 
 @dataclass
 class OgmGe(OnTheFly):
-    """As OGM, then every touched gradient g of every modality gets noise: k_m g + N(0, (std(g) + 1e-8)^2).
+    """OGM, after which noise is added to every gradient g that OGM may scale: k_m g + noise N(0, (std(g) + 1e-8)^2).
 
-    std is over the tensor, before scaling; modalities with k_m = 1 get noise too.
+    The standard deviation is over the tensor g before it is scaled. Modalities with k_m = 1 get noise too.
     """
 
     noise: float = setting(
         1.0,
-        "the noise's standard deviation, in those of the gradient",
+        "standard deviation of the noise, as a multiple of the gradient's",
         origin="OGM-GE code",
         at_least=0,
         space=Space(0.1, 2),
@@ -43,7 +43,7 @@ class OgmGe(OnTheFly):
         return [p.grad for p in self.touched[modality] if p.grad is not None]
 
     def add_noise(self, modality: str, spreads: list[Tensor]) -> None:
-        """One draw per modality, cut into its gradients in their fixed order."""
+        """Add noise to a modality's gradients: one draw, cut into their sizes in their fixed order."""
         gradients = self._gradients(modality)
         sizes, like = [g.numel() for g in gradients], gradients[0]
         source = self.fit.generator("noise", modality, device=like.device)
@@ -53,5 +53,5 @@ class OgmGe(OnTheFly):
 
 
 def _spread(gradient: Tensor) -> Tensor:
-    """Standard deviation over the tensor plus 1e-8; a single element has none."""
+    """The standard deviation () of a gradient of any shape, 0 for a single element, plus 1e-8."""
     return gradient.std(correction=min(1, gradient.numel() - 1)) + 1e-8

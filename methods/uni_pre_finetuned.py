@@ -1,4 +1,4 @@
-"""Unimodal pre-training, finetuned: encoders start from the unimodal runs, then everything is trained jointly."""
+"""Unimodal pre-training, fine-tuned: encoders start from the unimodal runs, and everything is trained jointly."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,7 +9,7 @@ from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal
 
 @dataclass
 class UniPreFinetuned(Method):
-    """Minimise CE(z, y) over encoders and fusion head, the encoders starting from the unimodal runs' weights."""
+    """Minimise L = CE(z, y) over encoders and fusion head; the encoders start from the weights of the unimodal runs."""
 
     name: ClassVar[str] = "uni-pre-finetuned"
     role = "reference"

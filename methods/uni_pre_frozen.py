@@ -11,9 +11,9 @@ from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal
 
 @dataclass
 class UniPreFrozen(Method):
-    """Minimise CE(z, y) over the fusion head; the unimodal runs' encoders stay as they are, in evaluation mode.
+    """Minimise L = CE(z, y) over the fusion head alone; encoders keep the unimodal runs' weights, in evaluation mode.
 
-    Their own heads come along and stay valid, because what they read does not change.
+    The own heads are taken from the unimodal runs as well. They stay valid because the features do not change.
     """
 
     name: ClassVar[str] = "uni-pre-frozen"
@@ -23,8 +23,8 @@ class UniPreFrozen(Method):
     )
     needs: ClassVar[Needs] = Needs(own_heads=True, at_least=2)
     deviations: ClassVar[tuple[str, ...]] = (
-        "encoders in evaluation mode; the MCR code leaves them in training mode: dropout draws, and batch norm takes "
-        "the statistics of the batch, its running ones untouched (track_running_stats=False)",
+        "Encoders are in evaluation mode. The MCR code leaves them in training mode: dropout is active, and batch norm "
+        "uses the batch's statistics without updating the running ones (track_running_stats=False).",
     )
 
     def requires(self, modalities: tuple[str, ...]) -> list[Requirement]:
@@ -38,7 +38,7 @@ class UniPreFrozen(Method):
         start_from_unimodal(self.fit)
 
     def own_weight(self) -> float:
-        """0: the own heads are not trained here."""
+        """0, because the own heads are not trained."""
         return 0.0
 
     def forward(self, batch: Batch) -> Outputs:
@@ -46,6 +46,6 @@ class UniPreFrozen(Method):
         return super().forward(batch)
 
     def _still(self) -> None:
-        """Evaluation mode again after a `model.train()`; at each step, as a resumed epoch begins in its middle."""
+        """Put the encoders back into evaluation mode, which `model.train()` at the start of an epoch has ended."""
         if self.fit.model.encoders.training:
             self.fit.model.encoders.eval()

@@ -15,7 +15,7 @@ from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal
 
 @dataclass
 class UniPreMultiLoss(Method):
-    """Minimise CE(z, y) + weight sum_m CE(h_m, y), encoders and own heads starting from the unimodal runs' weights."""
+    """Minimise L = CE(z, y) + weight sum_m CE(h_m, y); encoders and own heads start from the unimodal runs' weights."""
 
     weight: float = setting(
         1.0, "weight of the own heads' losses", origin="MLB code", at_least=0, space=Space(0.01, 10, log=True)

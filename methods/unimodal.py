@@ -1,10 +1,11 @@
 """Unimodal training: one modality's encoder and own head alone, L = CE(h_m, y)."""
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
+from mcr_bench.bench.fit.returns import Groups
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method, Needs, Reference
@@ -12,7 +13,7 @@ from mcr_bench.methods.base import Method, Needs, Reference
 
 @dataclass
 class Unimodal(Method):
-    """Minimise CE(h_m, y) in a model of one modality; the prediction is h_m. One run per modality."""
+    """Minimise L = CE(h_m, y) in a model of one modality, which predicts h_m. Each modality has a run of its own."""
 
     name: ClassVar[str] = "unimodal"
     role = "unimodal"
@@ -23,11 +24,11 @@ class Unimodal(Method):
     def variants(cls, modalities: tuple[str, ...]) -> list[tuple[str, ...]]:
         return [(m,) for m in modalities]
 
-    def parameter_groups(self, model: MultimodalModel) -> list[dict[str, Any]]:
+    def parameter_groups(self, model: MultimodalModel) -> Groups:
         return [{"params": model.parameters_of(m, "encoder", "own_head")} for m in model.modalities]
 
     def own_weight(self) -> float:
-        """0: the own head's output is the prediction, whose loss counts already."""
+        """0, because the own head gives the prediction, so that its loss is already the fused one."""
         return 0.0
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Methods ranked across the datasets of a record: the ranks, as a table and as plain data."""
+"""Rank methods across the datasets of a record, and give the ranks as a table and as plain data."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -26,18 +26,20 @@ RULE = (
 
 
 def rank_datasets(comparisons: Iterable[Comparison], metric: str | None = None) -> Ranks:
-    """Ranks of the methods that every dataset has, by mean test metric; the reason names what is left out.
+    """Rank the methods that every dataset has by their mean test metric; the reason names what is left out.
 
-    metric None: each protocol's own. Comparisons of one dataset share their data, so only one counts, and of a method
-    one line (`RULE`). A dataset on which every method has the mean of another dataset is that dataset once more, and
-    does not count. Unimodal lines do not count. Without two methods common to all there are no ranks.
+    Comparisons of one dataset share their data, so only one of them counts, and only one line of each method (`RULE`).
+    A dataset on which every method has the same mean as on another dataset is taken as the same data, and does not
+    count. Unimodal lines do not count. If fewer than two methods are common to all datasets, there are no ranks.
+
+    metric: the test metric; without it each protocol's own.
     """
     chosen = _one_per_dataset(comparisons)
-    scores = {name: _scores(found, metric) for name, found in chosen.items()}
+    scores = {name: _scores(comparison, metric) for name, comparison in chosen.items()}
     without = [name for name, values in scores.items() if not values]
     twins = _twins({name: values for name, values in scores.items() if values})
     counted = {name: values for name, values in scores.items() if values and name not in twins}
-    notes = [f"without test {metric}: {', '.join(without)}"] * bool(without and metric)
+    notes = [f"without test {metric}: {', '.join(without)}"] if without and metric else []
     notes += [f"{name} left out: every method has the mean that it has on {other}" for name, other in twins.items()]
     frame = pd.DataFrame(counted).T
     common = frame.dropna(axis=1)
@@ -45,84 +47,96 @@ def rank_datasets(comparisons: Iterable[Comparison], metric: str | None = None) 
         return Ranks({}, len(counted), None, None, [], "; ".join([NOTHING, *notes]))
     missing = [str(name) for name in frame.columns[frame.isna().any()]]
     ranks = rank(common)
-    notes = [ranks.reason, f"not on every dataset: {', '.join(missing)}" * bool(missing), *notes]
+    notes = [ranks.reason, f"not on every dataset: {', '.join(missing)}" if missing else "", *notes]
     kept = [chosen[name] for name in counted]
     return replace(
         ranks, reason="; ".join(filter(None, notes)), by=_by(kept, metric), over=tuple(map(_described, kept))
     )
 
 
-def _described(found: Comparison) -> str:
-    """Title and sizes of the parts."""
-    return "; ".join([found.title, *sizes_note(found.rows)])
+def _described(comparison: Comparison) -> str:
+    """The title of a comparison and the sizes of its parts."""
+    return "; ".join([comparison.title, *sizes_note(comparison.rows)])
 
 
 def rank_table(ranks: Ranks) -> Table:
-    """Mean ranks, best first; Friedman and Nemenyi, or why there are none, in the notes."""
+    """The table of mean ranks, the best first, with Friedman's and Nemenyi's results in its notes."""
     rows: list[tuple[Cell, ...]] = list(ranks.mean_ranks.items())
     notes = [ranks.reason] if ranks.reason else []
     if ranks.friedman is not None and ranks.critical_difference is not None:
         notes.append(f"Friedman p = {ranks.friedman:.2g}; Nemenyi critical difference {ranks.critical_difference:.2f}")
         notes += [f"not separated: {', '.join(clique)}" for clique in ranks.cliques]
     notes += [RULE, *(f"over {title}" for title in ranks.over)] if ranks.over else []
-    title = f"Mean ranks over {ranks.datasets} dataset(s)" + f" by {ranks.by}" * bool(ranks.by)
+    title = f"Mean ranks over {ranks.datasets} dataset(s){f' by {ranks.by}' if ranks.by else ''}"
     return Table(title, ("method", "mean rank"), (0, 2), rows, notes)
 
 
 def rank_data(ranks: Ranks) -> dict[str, object]:
-    """The same for a program."""
+    """The ranks as plain data."""
     return vars(ranks)
 
 
 def _one_per_dataset(comparisons: Iterable[Comparison]) -> dict[str, Comparison]:
-    """Dataset -> the comparison that stands for it; they come by age."""
+    """Dataset -> the comparison that counts for it; the comparisons must be ordered by age."""
     groups: dict[str, list[Comparison]] = {}
-    for found in comparisons:
-        if found.lines:
-            groups.setdefault(found.dataset, []).append(found)
+    for comparison in comparisons:
+        if comparison.lines:
+            groups.setdefault(comparison.dataset, []).append(comparison)
     return {name: _chosen(group) for name, group in groups.items()}
 
 
 def _chosen(group: Sequence[Comparison]) -> Comparison:
-    first, ages = _first_preset(group[0]), list(dict.fromkeys(found.preset for found in group))
+    first, ages = _first_preset(group[0]), list(dict.fromkeys(comparison.preset for comparison in group))
 
-    def standing(found: Comparison) -> tuple[bool, bool, int, int, int, int]:
-        age = ages.index(found.preset)
-        return not found.older, found.preset == first, len(found.modalities), -len(found.shared), -age, len(found.rows)
+    def standing(comparison: Comparison) -> tuple[bool, bool, int, int, int, int]:
+        age = ages.index(comparison.preset)
+        return (
+            not comparison.older,
+            comparison.preset == first,
+            len(comparison.modalities),
+            -len(comparison.shared),
+            -age,
+            len(comparison.rows),
+        )
 
     return max(group, key=standing)
 
 
-def _first_preset(found: Comparison) -> str | None:
-    """The dataset's default preset; None for a dataset that is not here."""
-    source = found.rows[0].dataset_source or found.dataset
+def _first_preset(comparison: Comparison) -> str | None:
+    """The dataset's default preset; None if the dataset is not available."""
+    source = comparison.rows[0].dataset_source or comparison.dataset
     try:
         return next(iter(presets_of(registry.dataset(source), source)))
     except UserError:
         return None
 
 
-def _scores(found: Comparison, metric: str | None) -> dict[str, float]:
-    """Method -> mean of its plainest line, turned so that higher is better; all lines were trained for as long."""
-    sign = -1 if (metric or found.metric) in LOWER_IS_BETTER else 1
-    single = found.of_role("unimodal")
-    methods = dict.fromkeys(runs[0].method for label, runs in found.lines.items() if label not in single)
-    fair = replace(found, lines=_fair(found, single))
+def _scores(comparison: Comparison, metric: str | None) -> dict[str, float]:
+    """Method -> mean of its line with the fewest settings, with a sign so that higher is better.
+
+    Only lines with one budget of training count.
+    """
+    sign = -1 if (metric or comparison.metric) in LOWER_IS_BETTER else 1
+    single = comparison.of_role("unimodal")
+    methods = dict.fromkeys(runs[0].method for label, runs in comparison.lines.items() if label not in single)
+    fair = replace(comparison, lines=_fair(comparison, single))
     lines = {method: fair.lines[label] for method in methods if (label := fair.plainest(method))}
     values = {method: _values(runs, metric) for method, runs in lines.items()}
     return {method: sign * fmean(known) for method, known in values.items() if known}
 
 
-def _fair(found: Comparison, single: Sequence[str]) -> dict[str, list[RunRow]]:
-    """The largest set of lines with one budget, that with the fewest settings where several hold as many methods."""
+def _fair(comparison: Comparison, single: Sequence[str]) -> dict[str, list[RunRow]]:
+    """The lines with the budget that most methods have; of several budgets that of the line with fewest settings."""
     sets = {
-        label: {other: found.lines[other] for other in found.lines if same_budget(found.lines[other], runs)}
-        for label, runs in found.lines.items()
+        label: {
+            other: comparison.lines[other] for other in comparison.lines if same_budget(comparison.lines[other], runs)
+        }
+        for label, runs in comparison.lines.items()
         if label not in single
     }
 
     def standing(label: str) -> tuple[int, int]:
-        return len({runs[0].method for runs in sets[label].values()}), -len(found.own_settings(label))
+        return len({runs[0].method for runs in sets[label].values()}), -len(comparison.own_settings(label))
 
     return sets[max(sets, key=standing)] if sets else {}
 
@@ -133,18 +147,18 @@ def _values(runs: Sequence[RunRow], metric: str | None) -> list[float]:
 
 
 def _twins(scores: dict[str, dict[str, float]]) -> dict[str, str]:
-    """Dataset -> an earlier one with the same methods and the same means; one mean can be equal by chance."""
-    found: dict[str, str] = {}
+    """Dataset -> an earlier one with the same methods and means; a single mean may be equal by chance."""
+    twins: dict[str, str] = {}
     for name, values in scores.items():
         for other, earlier in scores.items():
             if other == name:
                 break
             same = values.keys() == earlier.keys() and len(values) > 1
             if same and all(isclose(values[m], earlier[m], rel_tol=1e-12) for m in values):
-                found.setdefault(name, other)
-    return found
+                twins.setdefault(name, other)
+    return twins
 
 
 def _by(chosen: Sequence[Comparison], metric: str | None) -> str:
-    names = [metric] if metric else list(dict.fromkeys(found.metric for found in chosen))
+    names = [metric] if metric else list(dict.fromkeys(comparison.metric for comparison in chosen))
     return f"test {names[0]}" if len(names) == 1 else f"each protocol's test metric ({', '.join(names)})"

@@ -80,7 +80,7 @@ def verification_of(data: "Dataset", content: bool) -> Verification:
         data.label,
         data.card.download or data.card.homepage,
         data.inventory(),
-        facts.class_names,
+        facts.class_names or tuple(map(str, range(facts.task.classes or 0))),
         data.group_name,
         protocols,
         None if damaged is None else list(damaged),

@@ -4,7 +4,6 @@ A file is registered under its own name with hyphens; `base`, sub-packages and n
 """
 
 import importlib
-import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -13,9 +12,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
+from mcr_bench.bench.catalog.dataset_form import check_dataset_form
 from mcr_bench.bench.catalog.method_form import check_form
-from mcr_bench.bench.core.user_files import import_file, relative_import
-from mcr_bench.bench.errors import UserError, in_words, unknown
+from mcr_bench.bench.catalog.user_classes import Place, class_in, module_in, only, own_classes, place_of
+from mcr_bench.bench.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset
@@ -43,26 +43,39 @@ def setting_owners() -> set[str]:
     return {*method_names(), *_from_files}
 
 
-@cache
 def method(name: str) -> "type[Method]":
-    """The class of a registered method, or of the one method that a `.py` file defines; UserError if there is none."""
-    if name.endswith(".py"):
-        return _method_in_file(Path(name))
-    found = _find("methods", name)
-    return _only_class(found, _method_base(), name) if isinstance(found, ModuleType) else found
+    """The class of a registered method, or of one in a file: `./my_method.py`, `./my_method.py:Mine`.
+
+    UserError where there is none, or where its form is wrong.
+    """
+    if place_of(name):
+        return _method_in_file(name)
+    loaded = _find("methods", name)
+    return only(name, own_classes(loaded, _method_base()), _method_base()) if isinstance(loaded, ModuleType) else loaded
 
 
-@cache
 def dataset(name: str) -> "type[Dataset]":
-    """The class of a registered dataset, or the adapter of a file with that suffix; UserError if there is none."""
+    """The class of a registered dataset, or of one in a file (`./my_set.py`), or the adapter of a file of data.
+
+    UserError where there is none, or where its form is wrong.
+    """
+    if place_of(name):
+        return _dataset_in_file(name)
     if is_path(name) and name not in dataset_names():
         adapters = [dataset(n) for n in dataset_names()]
         reading = [adapter for adapter in adapters if Path(name).suffix.lower() in adapter.suffixes]
         if not reading or Path(name).is_dir():
             raise _unread(Path(name), adapters)
         return reading[0]
-    found = _find("datasets", name)
-    return _only_class(found, _dataset_base(), name) if isinstance(found, ModuleType) else found
+    loaded = _find("datasets", name)
+    return (
+        only(name, own_classes(loaded, _dataset_base()), _dataset_base()) if isinstance(loaded, ModuleType) else loaded
+    )
+
+
+def is_file(name: str) -> bool:
+    """Whether a method or a dataset is named by a Python file that defines it."""
+    return place_of(name) is not None
 
 
 def is_path(name: str) -> bool:
@@ -72,8 +85,6 @@ def is_path(name: str) -> bool:
 
 def _unread(path: Path, adapters: "Sequence[type[Dataset]]") -> UserError:
     """What the file or folder is, and how it becomes one that an adapter reads."""
-    if path.suffix == ".py" and path.is_file():
-        return not_a_dataset_file(path)
     told = [text for adapter in adapters if (text := adapter.conversion(path))]
     known = ", ".join(sorted(s for a in adapters for s in a.suffixes))
     missing = "" if path.exists() else f" '{path}' does not exist."
@@ -105,8 +116,8 @@ def _find(room: str, name: str) -> "ModuleType | type":
         return importlib.import_module(f"mcr_bench.{room}.{name.replace('-', '_')}")
     for point in entry_points(group=f"mcr_bench.{room}"):
         if point.name == name:
-            found: ModuleType | type = point.load()
-            return found
+            loaded: ModuleType | type = point.load()
+            return loaded
     raise unknown(room.removesuffix("s"), name, {*_builtin(room), *_external(room)})
 
 
@@ -122,57 +133,25 @@ def _dataset_base() -> "type[Dataset]":
     return Dataset
 
 
-def _own_classes(module: ModuleType, base: type[T]) -> list[type[T]]:
-    """The subclasses that the module itself defines, not those that it imports."""
-    classes = (c for _, c in inspect.getmembers(module, inspect.isclass))
-    return [c for c in classes if issubclass(c, base) and c.__module__ == module.__name__]
+def _method_in_file(name: str) -> "type[Method]":
+    base, place = _method_base(), Place.of(name)
+    module = module_in(place.path, "method", "./my_method.py")
+    if place.cls is None and not own_classes(module, base):
+        for other in own_classes(module, _dataset_base()):
+            raise UserError(f"'{name}' defines the dataset {other.__name__}, not a method: --dataset {name}.")
+    cls = class_in(name, base, "method", "./my_method.py")
+    check_form(cls, place.path, {*method_names(), *COMMON})
+    _from_files.add(cls.name)
+    return cls
 
 
-def _only_class(module: ModuleType, base: type[T], name: str) -> type[T]:
-    mine = _own_classes(module, base)
-    if len(mine) != 1:
-        raise UserError(f"'{name}' must define exactly one subclass of {base.__name__}, found {len(mine)}.")
-    return mine[0]
-
-
-def _method_in_file(path: Path) -> "type[Method]":
-    if not path.is_file():
-        raise UserError(
-            f"method file '{path}' does not exist. Give the path of a Python file that defines one subclass of Method."
-        )
-    module = _module_in_file(path)
-    if not _own_classes(module, _method_base()) and _own_classes(module, _dataset_base()):
-        raise _a_dataset(path, module)
-    found = _only_class(module, _method_base(), str(path))
-    check_form(found, path, {*method_names(), *COMMON})
-    _from_files.add(found.name)
-    return found
-
-
-def _module_in_file(path: Path) -> ModuleType:
-    try:
-        return import_file(path)
-    except (Exception, SystemExit) as error:  # a script that ends itself must not end this command in silence
-        raise UserError(f"file '{path}' cannot be imported: {in_words(error)}{relative_import(error)}") from error
-
-
-def not_a_dataset_file(path: Path) -> UserError:
-    """What a .py file is that was named where a dataset is wanted."""
-    module = _module_in_file(path)
-    if _own_classes(module, _dataset_base()):
-        return _a_dataset(path, module)
-    if methods := _own_classes(module, _method_base()):
-        return UserError(f"'{path}' defines the method {methods[0].__name__}, not a dataset: --methods {path}.")
-    return UserError(f"'{path}' defines no Dataset. docs/data.md (A dataset of your own) shows one.")
-
-
-def _a_dataset(path: Path, module: ModuleType) -> UserError:
-    """An adapter cannot be used straight from its file yet; a registered name leads to it in every command."""
-    (found, *_) = _own_classes(module, _dataset_base())
-    name = str(getattr(found, "name", path.stem))
-    entry = f'"{name}" = "{path.stem}:{found.__name__}"'
-    return UserError(
-        f"'{path}' defines the dataset {found.__name__}, and a dataset cannot be named by its file. Install it as a "
-        f'package with the entry point [project.entry-points."mcr_bench.datasets"] {entry}, then use the name '
-        f"'{name}'; docs/data.md shows how."
-    )
+def _dataset_in_file(name: str) -> "type[Dataset]":
+    base, place = _dataset_base(), Place.of(name)
+    module = module_in(place.path, "dataset", "./my_set.py")
+    if place.cls is None and not own_classes(module, base):
+        for other in own_classes(module, _method_base()):
+            raise UserError(f"'{name}' defines the method {other.__name__}, not a dataset: --methods {name}.")
+        raise UserError(f"'{name}' defines no Dataset. docs/data.md (A dataset of your own) shows one.")
+    cls = class_in(name, base, "dataset", "./my_set.py")
+    check_dataset_form(cls, place.path, dataset_names())
+    return cls

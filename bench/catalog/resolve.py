@@ -1,10 +1,11 @@
 """From dotted settings (preset, then command line) to the fully resolved settings of one run."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.catalog.resolve_nets import Layer, resolve_encoders, resolve_model
 from mcr_bench.bench.errors import unknown
 from mcr_bench.bench.settings.declaration import Value, declared, resolve
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
@@ -42,52 +43,70 @@ def resolve_dataset(values: Mapping[str, object], cls: "type[Dataset]") -> dict[
 
 
 def resolve_run(
-    values: Mapping[str, object], cls: "type[Method]", dataset: "type[Dataset]", modalities: tuple[str, ...]
+    values: Mapping[str, object],
+    cls: "type[Method]",
+    dataset: type,
+    modalities: tuple[str, ...],
+    chosen: Collection[str] | None = None,
+    owners: Collection[str] | None = None,
 ) -> Resolved:
     """All settings of one run of method `cls`; a method's own table (`NAME.key`) wins over the common ones.
 
-    modalities: all that the dataset offers, whichever of them the run keeps.
+    modalities: all that the dataset offers, whichever of them the run keeps. chosen: the keys of `values` that the user
+    has set, the others being a preset's; None where all are the user's. owners: every method whose name may begin a
+    setting, by default those of the registry.
     """
-    layers = _sort(values, cls, dataset, modalities)
+    layers = _sort(values, cls, dataset, modalities, _owners(owners))
+    mine = [key.removeprefix(f"{cls.name}.") for key in (values if chosen is None else chosen)]
     for key in layers.encoder:
         if "." in key and key.partition(".")[0] not in modalities:
             raise unknown("setting", f"encoder.{key}", allowed_keys(cls, dataset, modalities))
-    encoders = {m: resolve(EncoderSettings, _encoder_layer(layers.encoder, m), "encoder.") for m in modalities}
     return Resolved(
         resolve(TrainingSettings, layers.training),
-        resolve(ModelSettings, layers.model, "model."),
-        encoders,
+        resolve_model(Layer(layers.model, _under("model.", mine))),
+        resolve_encoders(Layer(layers.encoder, _under("encoder.", mine)), modalities),
         resolve(cls, layers.method, f"{cls.name}."),
     )
 
 
-def layered(preset: Mapping[str, object], chosen: Mapping[str, object]) -> dict[str, object]:
+def layered(
+    preset: Mapping[str, object], chosen: Mapping[str, object], owners: Collection[str] | None = None
+) -> dict[str, object]:
     """The user's settings over a preset's; the preset's narrower ones give way too, or a choice would do nothing.
 
     `optimizer.lr` takes the place of a preset's `METHOD.optimizer.lr`, `encoder.width` of its `encoder.MODALITY.width`.
     """
-    return {k: v for k, v in preset.items() if chosen.keys().isdisjoint(_wider(k))} | dict(chosen)
+    names = _owners(owners)
+    return {k: v for k, v in preset.items() if chosen.keys().isdisjoint(_wider(k, names))} | dict(chosen)
 
 
-def _wider(key: str) -> set[str]:
+def _owners(owners: Collection[str] | None) -> Collection[str]:
+    return registry.setting_owners() if owners is None else owners
+
+
+def _wider(key: str, owners: Collection[str]) -> set[str]:
     head, _, rest = key.partition(".")
-    keys = {rest} | _wider(rest) if head in registry.setting_owners() else set()
+    keys = {rest} | _wider(rest, owners) if head in owners else set()
     parts = key.split(".")
     return keys | ({f"encoder.{parts[2]}"} if head == "encoder" and len(parts) == 3 else set())
 
 
-def concerns(key: str, names: set[str], modalities: tuple[str, ...]) -> bool:
+def concerns(key: str, names: set[str], modalities: tuple[str, ...], owners: Collection[str] | None = None) -> bool:
     """Whether a dotted setting bears on a run of these modalities of the methods `names` (also those it depends on)."""
     head, _, rest = key.partition(".")
-    if head in registry.setting_owners():
-        return head in names and concerns(rest, names, modalities)
+    if head in _owners(owners):
+        return head in names and concerns(rest, names, modalities, owners)
     return not key.startswith("encoder.") or rest.count(".") == 0 or rest.partition(".")[0] in modalities
 
 
 def _sort(
-    values: Mapping[str, object], cls: "type[Method]", dataset: "type[Dataset]", modalities: tuple[str, ...]
+    values: Mapping[str, object],
+    cls: "type[Method]",
+    dataset: type,
+    modalities: tuple[str, ...],
+    owners: Collection[str],
 ) -> Layers:
-    layers, own, others = Layers(), {}, registry.setting_owners() - {cls.name}
+    layers, own, others = Layers(), {}, set(owners) - {cls.name}
     for key, value in values.items():
         head, _, rest = key.partition(".")
         if head == cls.name:
@@ -116,12 +135,12 @@ def _place(layers: Layers, key: str, value: object) -> bool:
     return True
 
 
-def _encoder_layer(values: Mapping[str, object], modality: str) -> dict[str, object]:
-    common = {k: v for k, v in values.items() if "." not in k}
-    return common | {k.removeprefix(f"{modality}."): v for k, v in values.items() if k.startswith(f"{modality}.")}
+def _under(head: str, keys: Iterable[str]) -> frozenset[str]:
+    """Of dotted keys those that begin with `head`, without it."""
+    return frozenset(key.removeprefix(head) for key in keys if key.startswith(head))
 
 
-def allowed_keys(cls: "type[Method]", dataset: "type[Dataset]", modalities: tuple[str, ...]) -> list[str]:
+def allowed_keys(cls: "type[Method]", dataset: type, modalities: tuple[str, ...]) -> list[str]:
     """Every dotted key that a run of this method on this dataset understands."""
     encoder = list(declared(EncoderSettings))
     return [

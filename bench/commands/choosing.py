@@ -1,4 +1,4 @@
-"""Which runs of a record a verb is about: `--dataset` takes a name in tables and every path that `run` takes."""
+"""Choose the runs of a record: `--dataset` takes a name in tables, or any path that `run` takes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,23 +9,25 @@ from mcr_bench.bench.record.row import RunRow
 
 
 def chosen(rows: Sequence[RunRow], dataset: str | None, method: str | None = None) -> list[RunRow]:
-    """The rows of one dataset and one method, None: all; UserError for one that a record with runs has no run of.
+    """The rows of a dataset and a method, or of all with None; UserError for one of which the record has no run.
 
     dataset: its name in tables, or the path of a file, which need not be there any more. A path leaves out the runs of
     another file of the same name; where no run was given that path, the file may have moved: all runs on files of its
     name count, and stderr says so.
     """
-    found = list(rows) if dataset is None else _of_dataset(rows, dataset)
-    names = {row.method for row in found}
+    selected = list(rows) if dataset is None else _of_dataset(rows, dataset)
+    names = {row.method for row in selected}
     if method is not None and names and method not in names:
         raise unknown("method on record", method, names)
-    return [row for row in found if method in (None, row.method)]
+    return [row for row in selected if method in (None, row.method)]
 
 
 def _of_dataset(rows: Sequence[RunRow], asked: str) -> list[RunRow]:
-    names, place = {row.dataset for row in rows}, Path(asked).expanduser()
+    names, place = {row.dataset for row in rows}, _file(asked)
     if not rows or asked in names:
         return [row for row in rows if row.dataset == asked]
+    if place.suffix == ".py" and (defined := {row.dataset for row in rows if _place(row) == place.resolve()}):
+        return [row for row in rows if row.dataset in defined]
     if not place.suffix or place.name not in names:
         raise unknown("dataset on record", asked, names)
     named = [row for row in rows if row.dataset == place.name]
@@ -38,5 +40,11 @@ def _of_dataset(rows: Sequence[RunRow], asked: str) -> list[RunRow]:
 
 def _place(row: RunRow) -> Path | None:
     """The file that a run was given, as far as the present folder leads to it; None for a registered dataset."""
-    source = Path(row.dataset_source)
-    return source.expanduser().resolve() if source.suffix else None
+    source = _file(row.dataset_source)
+    return source.resolve() if source.suffix else None
+
+
+def _file(text: str) -> Path:
+    """A path of `run`; of `./my_set.py:MySet` that of the file."""
+    file, colon, _ = text.rpartition(".py:")
+    return Path(f"{file}.py" if colon else text).expanduser()

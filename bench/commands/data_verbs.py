@@ -69,10 +69,10 @@ def verify(
     from mcr_bench.bench.audit.verify_text import data_of, text_of
     from mcr_bench.bench.commands import data
 
-    found = verification_of(data.dataset_of(name, data_root, preset, settings or []), content)
+    verification = verification_of(data.dataset_of(name, data_root, preset, settings or []), content)
     if as_json:
-        print_json(data_of(found))
+        print_json(data_of(verification))
     else:
-        say(text_of(found))
-    if found.damaged:
+        say(text_of(verification))
+    if verification.damaged:
         raise typer.Exit(2)

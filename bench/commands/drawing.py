@@ -1,4 +1,4 @@
-"""Drawing figures of a record, into files or into the report."""
+"""Draw the figures of a record, for files or for the report."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -23,13 +23,13 @@ DPI = 150  # of such a PNG
 
 
 def figures_of(
-    found: Sequence[Comparison],
+    comparisons: Sequence[Comparison],
     record: Record,
     baseline: str | None,
     cost_baseline: str,
     only: Sequence[str] = (),
 ) -> Iterable[Drawn]:
-    """Every figure, or those named in `only`, with the reasons of those that cannot be drawn."""
+    """All figures, or those named in `only`; for a figure that cannot be drawn the reason."""
     for name in only:
         if name not in CARDS:
             raise unknown("figure", name, CARDS)
@@ -41,11 +41,11 @@ def figures_of(
         samples=record.samples,
         budgets=attempt(partial(budget_curves, record.home), str),
     )
-    return all_figures(found, sources, only)
+    return all_figures(comparisons, sources, only)
 
 
 def save_figures(drawn: Iterable[Drawn], folder: Path) -> list[Path]:
-    """Write the figures, say which were left out and why; returns the files."""
+    """Write the figures, and print the reasons of those that are left out; returns the files."""
     written = []
     for one in drawn:
         files = one.result if isinstance(one.result, str) else attempt(partial(rendered, one.result), str)
@@ -58,7 +58,7 @@ def save_figures(drawn: Iterable[Drawn], folder: Path) -> list[Path]:
 
 
 def pictures_of(drawn: Iterable[Drawn], largest: int = LARGEST) -> Iterator[Picture]:
-    """The figures for a page: SVG, or PNG where the SVG has more than `largest` bytes; one figure open at a time."""
+    """The figures for a page: SVG, or PNG if the SVG has more than `largest` bytes; one figure is open at a time."""
 
     def image_of(figure: Figure) -> bytes:
         image = render(figure, "svg")

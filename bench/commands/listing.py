@@ -2,6 +2,7 @@
 
 from mcr_bench.bench.planning.experiment import read_experiment, shipped
 from mcr_bench.bench.report import cards
+from mcr_bench.bench.report.net_cards import list_encoders, list_fusions
 
 
 def rows_of(what: str) -> list[dict[str, object]]:
@@ -10,15 +11,17 @@ def rows_of(what: str) -> list[dict[str, object]]:
         from mcr_bench.bench.figures.catalog import CARDS  # matplotlib takes a second
 
         return [vars(card) for card in CARDS.values()]
-    found = {
+    rows = {
         "methods": cards.list_methods,
         "datasets": cards.list_datasets,
+        "encoders": list_encoders,
+        "fusions": list_fusions,
         "presets": cards.list_presets,
         "experiments": _experiments,
     }
-    return found[what]()
+    return rows[what]()
 
 
 def _experiments() -> list[dict[str, object]]:
-    found = {name: read_experiment(name.removesuffix(".toml")) for name in shipped()}
-    return [{"name": name, "title": one.title, "note": " ".join(one.note.split())} for name, one in found.items()]
+    experiments = {name: read_experiment(name.removesuffix(".toml")) for name in shipped()}
+    return [{"name": name, "title": one.title, "note": " ".join(one.note.split())} for name, one in experiments.items()]

@@ -28,9 +28,15 @@ Settings = Annotated[
 Dials = Annotated[
     list[str] | None, typer.Option("--set", help="dataset.key=value, repeatable: how the data is prepared.")
 ]
-DatasetName = Annotated[str, typer.Argument(help="A dataset (`mcr-bench list datasets`), or a file of data.")]
+DatasetName = Annotated[
+    str,
+    typer.Argument(help="A dataset (`mcr-bench list datasets`), a file of data, or a .py file that defines a dataset."),
+]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Worker processes. Default: one per core.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
+ExecutorName = Annotated[
+    str, typer.Option("--executor", help="Who trains: local, or an installed executor (docs/executors.md).")
+]
 PlanOnly = Annotated[bool, typer.Option("--plan", help="Show what would be trained, and train nothing.")]
 OneDataset = Annotated[
     str | None, typer.Option("--dataset", help="Only this dataset: its name in tables, or the file given to `run`.")

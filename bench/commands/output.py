@@ -2,8 +2,9 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
@@ -12,32 +13,42 @@ from mcr_bench.bench.printable import printable
 if TYPE_CHECKING:
     from mcr_bench.bench.record.tracking import Record
 
+T = TypeVar("T")
+
 
 def say(text: object, err: bool = False) -> None:
-    """One line on stdout, or on stderr; control characters in it are shown, not obeyed."""
+    """Print a text on stdout, or on stderr; its control characters are written as escapes."""
     typer.echo(printable(str(text)), err=err)
 
 
 def print_json(value: object) -> None:
-    """JSON on stdout; whatever it does not know becomes text."""
+    """Print a value as JSON on stdout; a value of a type that JSON does not have is printed as text."""
     say(json.dumps(value, indent=2, default=str))
 
 
+def print_data(data: T, text_of: Callable[[T], str], as_json: bool) -> None:
+    """Print data on stdout: as JSON, or as the text that `text_of` makes of it."""
+    if as_json:
+        print_json(data)
+    else:
+        say(text_of(data))
+
+
 def open_record(tracking_uri: str | None) -> "Record":
-    """The record of a verb; what cannot be read of it is said on stderr."""
+    """The record of a command; a part of it that cannot be read is reported on stderr."""
     from mcr_bench.bench.record.tracking import Record
 
     return Record(tracking_uri, note=partial(say, err=True))
 
 
 def nothing_in(record: "Record", *asked: str | None) -> str:
-    """That the record holds no such finished run, and what to do about it."""
+    """A message that the record has no such finished run, with the remedy."""
     rows = record.rows()
     ended = Counter(row.status for row in rows)
     if ended and not ended["finished"]:
         counts = ", ".join(f"{count} {status}" for status, count in sorted(ended.items()))
-        return f"The record at {record.uri} holds no finished run ({counts}). `mcr-bench results` lists what there is."
+        return f"The record at {record.uri} holds no finished run ({counts}). `mcr-bench results` lists its runs."
     names = " and ".join(f"'{name}'" for name in asked if name)
     if names:
-        return f"No run of {names} in the record at {record.uri}. `mcr-bench results` shows what there is."
+        return f"The record at {record.uri} holds no run of {names}. `mcr-bench results` lists its runs."
     return f"The record at {record.uri} holds no run yet. Start with: mcr-bench run --methods all --dataset synthetic"

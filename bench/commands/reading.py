@@ -1,4 +1,4 @@
-"""Reading a record: comparisons, claims, tables and figures of what was run."""
+"""Read a record: make comparisons, claims and tables of its runs."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -41,31 +41,31 @@ Made = tuple[str, Callable[[], Table]]  # what a table is of, and what makes it
 
 
 def read_comparisons(record: Record, dataset: str | None, cost_baseline: str) -> list[Comparison]:
-    """The comparisons of the record that have a finished run, each with its floor."""
+    """The comparisons of a record that have a finished run, each with its floor."""
     rows = chosen(record.rows(), dataset)
     return with_floors(finished_comparisons(rows, cost_baseline, left_out(record)), record.floors)
 
 
 def left_out(record: Record) -> list[Skipped]:
-    """(dataset, method, reason) of the runs that could not be read, for the notes under tables."""
+    """(dataset, method, reason) of the runs that could not be read, for the notes below tables."""
     return [(one.dataset, one.method or "a run", one.text) for one in record.unreadable]
 
 
 def finished_comparisons(
     rows: Iterable[RunRow], cost_baseline: str, skipped: Sequence[Skipped] = ()
 ) -> list[Comparison]:
-    """The comparisons of these rows that have a finished run; what has none is said, with the reason.
+    """The comparisons of these rows that have a finished run; for all others the reason is printed.
 
-    skipped: (dataset, method, reason) of what is left out, which is noted under the tables of its dataset.
+    skipped: (dataset, method, reason) of what is left out, for the notes below the tables of its dataset.
     """
     by_dataset: dict[str, list[RunRow]] = {}
     for row in rows:
         by_dataset.setdefault(row.dataset, []).append(row)
-    found = [
+    compared = [
         attempt(partial(comparisons, of_one, cost_baseline, skipped), partial(_nothing, name))
         for name, of_one in sorted(by_dataset.items())
     ]
-    every = [one for made in found for one in made]
+    every = [one for made in compared for one in made]
     for one in every:
         if not one.lines:
             _say_left_out(one.title, _unfinished(one))
@@ -73,7 +73,7 @@ def finished_comparisons(
 
 
 def _unfinished(one: Comparison) -> str:
-    """Why a comparison has no line."""
+    """Why a comparison has no line, in words."""
     reasons = dict.fromkeys(row.failure or "see its log" for row in one.failed)
     failed = f"; {len(one.failed)} failed: {'; '.join(reasons)}" if one.failed else ""
     stopped = f"; {len(one.unfinished)} not finished" if one.unfinished else ""
@@ -81,38 +81,38 @@ def _unfinished(one: Comparison) -> str:
 
 
 def all_claims(
-    found: Sequence[Comparison], record: Record, baseline: str, metric: str | None = None, alpha: float = ALPHA
+    comparisons: Sequence[Comparison], record: Record, baseline: str, metric: str | None = None, alpha: float = ALPHA
 ) -> tuple[list[Claims], list[str]]:
-    """The claims of every comparison that has the baseline and the metric, and why the others have none.
+    """The claims of all comparisons that have the baseline and the metric, and one line with the reason for the others.
 
     UserError for a baseline or metric that no comparison has, and for an alpha that is not allowed.
     """
-    answers = _answers(found, record, baseline, metric, alpha)
-    missing = [f"{one.title}: {text}" for one, text in zip(found, answers, strict=True) if isinstance(text, str)]
+    answers = _answers(comparisons, record, baseline, metric, alpha)
+    missing = [f"{one.title}: {text}" for one, text in zip(comparisons, answers, strict=True) if isinstance(text, str)]
     return [one for one in answers if isinstance(one, Claims)], missing
 
 
-def claims_or_why(found: Sequence[Comparison], record: Record, baseline: str) -> list[Claims | str]:
-    """The claims of every comparison, in their order, or why it has none; UserError for what is no method at all."""
-    if baseline in registry.method_names() and not has_baseline(found, baseline):
-        return [f"no run of {baseline} to compare with" for _ in found]
-    return _answers(found, record, baseline)
+def claims_or_why(comparisons: Sequence[Comparison], record: Record, baseline: str) -> list[Claims | str]:
+    """The claims of every comparison, in their order, or why it has none; UserError for an unknown baseline."""
+    if baseline in registry.method_names() and not has_baseline(comparisons, baseline):
+        return [f"no run of {baseline} to compare with" for _ in comparisons]
+    return _answers(comparisons, record, baseline)
 
 
-def has_baseline(found: Sequence[Comparison], baseline: str) -> bool:
-    """Whether any comparison has a line to test against."""
-    return any(baseline_of(one, baseline) is not None for one in found)
+def has_baseline(comparisons: Sequence[Comparison], baseline: str) -> bool:
+    """Whether any comparison has a line of the baseline."""
+    return any(baseline_of(one, baseline) is not None for one in comparisons)
 
 
 def show_claims(
     made: Sequence[Claims],
     missing: Iterable[str],
-    found: Sequence[Comparison],
+    comparisons: Sequence[Comparison],
     as_json: bool,
     metric: str | None = None,
 ) -> None:
-    """Power first, then what is claimed, then the tables; at the end the ranks across datasets, by the same metric."""
-    ranks = attempt(partial(rank_datasets, found, metric), _without_ranks)
+    """Print the power, the claims and the tables of each comparison, and then the ranks across datasets."""
+    ranks = attempt(partial(rank_datasets, comparisons, metric), _without_ranks)
     if as_json:
         told = [attempt(partial(claim_data, one), partial(_say_left_out, one.comparison.title)) for one in made]
         content = {"comparisons": [data for data in told if data is not None], "without": list(missing)}
@@ -137,19 +137,19 @@ def _show_claims(one: Claims, console: SafeConsole) -> None:
     print_tables(console, tables)
 
 
-def lead_of(found: Iterable[Comparison], answers: Iterable[Claims | str]) -> Lead:
-    """Bold type from the primary test."""
-    known = {id(one): answer for one, answer in zip(found, answers, strict=True)}
+def lead_of(comparisons: Iterable[Comparison], answers: Iterable[Claims | str]) -> Lead:
+    """The function that gives the labels in bold type of a comparison, by its primary test."""
+    known = {id(one): answer for one, answer in zip(comparisons, answers, strict=True)}
 
-    def lead(found: Comparison) -> tuple[set[str], str]:
-        answer = known[id(found)]
+    def lead(comparison: Comparison) -> tuple[set[str], str]:
+        answer = known[id(comparison)]
         return (set(), f"no bold type: {answer}") if isinstance(answer, str) else leading(answer)
 
     return lead
 
 
 def tables_of(
-    found: Sequence[Comparison],
+    comparisons: Sequence[Comparison],
     rows: Iterable[RunRow],
     record: Record,
     baseline: str,
@@ -158,28 +158,31 @@ def tables_of(
     kinds: Iterable[str] = TABLES,
     published: str = "all",
 ) -> dict[str, Sequence[Table]]:
-    """The tables of each kind; one that fails is said and left out.
+    """The tables of each kind; one that cannot be made is left out, and the reason is printed.
 
-    rows: of the whole record, for the published numbers. published: `all` of them, or `mine`: on the data of `found`.
+    rows: those of the whole record, for published numbers.
+    published: `all` published tables, or `mine`: those with a column on the data of `comparisons`.
     """
-    answers = claims_or_why(found, record, baseline)
+    answers = claims_or_why(comparisons, record, baseline)
     made = [one for one in answers if isinstance(one, Claims)]
-    lead = lead_of(found, answers)
+    lead = lead_of(comparisons, answers)
     makers: dict[str, Callable[[], Iterable[Table]]] = {
-        "methods": lambda: _each((one.title, partial(comparison_table, one, cost_baseline, lead)) for one in found),
+        "methods": lambda: _each(
+            (one.title, partial(comparison_table, one, cost_baseline, lead)) for one in comparisons
+        ),
         "statistics": lambda: chain.from_iterable(
             attempt(partial(claim_tables, one), partial(_nothing, f"statistics of {one.comparison.title}"))
             for one in made
         ),
-        "sweeps": lambda: _each((one.title, partial(sweep_table, one, baseline)) for one in sweeps(found)),
-        "published": lambda: published_of(rows, found, published, margin),
+        "sweeps": lambda: _each((one.title, partial(sweep_table, one, baseline)) for one in sweeps(comparisons)),
+        "published": lambda: published_of(rows, comparisons, published, margin),
     }
     return {kind: attempt(partial(_listed, makers[kind]), partial(_nothing, f"tables {kind}")) for kind in kinds}
 
 
-def published_of(rows: Iterable[RunRow], found: Iterable[Comparison], which: str, margin: float) -> list[Table]:
-    """Published tables beside our runs. which: `all`, or `mine`: those with a column on the data of `found`."""
-    return published_tables(rows, margin, None if which == "all" else {one.dataset for one in found})
+def published_of(rows: Iterable[RunRow], comparisons: Iterable[Comparison], which: str, margin: float) -> list[Table]:
+    """Published tables with our runs. which: `all`, or `mine`: those with a column on the data of `comparisons`."""
+    return published_tables(rows, margin, None if which == "all" else {one.dataset for one in comparisons})
 
 
 def _listed(make: Callable[[], Iterable[Table]]) -> list[Table]:
@@ -211,30 +214,33 @@ def _without_ranks(reason: str) -> Ranks:
 
 
 def _answers(
-    found: Sequence[Comparison], record: Record, baseline: str, metric: str | None = None, alpha: float = ALPHA
+    comparisons: Sequence[Comparison], record: Record, baseline: str, metric: str | None = None, alpha: float = ALPHA
 ) -> list[Claims | str]:
-    known = {name for one in found for name in _metrics(one)}
+    known = {name for one in comparisons for name in _metrics(one)}
     if metric is not None and metric not in known:
         raise unknown("metric on record", metric, known)
     if not 0 < alpha < 1:
         raise UserError(f"--alpha {alpha:g}: not allowed. Give a number between 0 and 1, such as 0.05.")
-    if found and not has_baseline(found, baseline):
-        raise _no_baseline(found, baseline)
-    return [attempt(partial(_claims, one, record, baseline, metric, alpha), _left_out) for one in found]
+    if comparisons and not has_baseline(comparisons, baseline):
+        raise _no_baseline(comparisons, baseline)
+    return [attempt(partial(_claims, one, record, baseline, metric, alpha), _left_out) for one in comparisons]
 
 
-def _no_baseline(found: Sequence[Comparison], baseline: str) -> UserError:
-    names = {label for one in found for label in one.lines} | {row.method for one in found for row in one.rows}
+def _no_baseline(comparisons: Sequence[Comparison], baseline: str) -> UserError:
+    names = {label for one in comparisons for label in one.lines} | {
+        row.method for one in comparisons for row in one.rows
+    }
     if baseline not in registry.method_names():
         return UserError(f"--baseline: {unknown('method on record', baseline, names)}")
     run = next(
-        (f"Run it: {baseline_command(one, baseline)} ; or name" for one in found if _can_run(one, baseline)), "Name"
+        (f"Run it: {baseline_command(one, baseline)} ; or name" for one in comparisons if _can_run(one, baseline)),
+        "Name",
     )
     return UserError(f"--baseline: no run of {baseline} on record. {run} one of: {', '.join(sorted(names))}.")
 
 
 def _can_run(one: Comparison, baseline: str) -> bool:
-    """Whether a command can add this method to a comparison: on its modalities and task, its data being the newest."""
+    """Whether a command can add this method to a comparison: its data are the newest, and the method can run on it."""
     if one.older or baseline not in registry.method_names():
         return False
     scores = one.metric in {metric.name for metric in REGRESSION}
@@ -251,6 +257,6 @@ def _claims(one: Comparison, record: Record, baseline: str, metric: str | None, 
     return claims(one, line, metric, alpha, record.samples)
 
 
-def _metrics(found: Comparison) -> set[str]:
-    logged = {name for row in found.rows for name in row.metrics if name.startswith("test/")}
+def _metrics(comparison: Comparison) -> set[str]:
+    logged = {name for row in comparison.rows for name in row.metrics if name.startswith("test/")}
     return {name.removeprefix("test/") for name in logged if name.count("/") == 1}

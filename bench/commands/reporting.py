@@ -1,4 +1,4 @@
-"""Gathering a record into one HTML file."""
+"""Write a record as one HTML file."""
 
 from collections.abc import Callable
 from functools import partial
@@ -27,22 +27,28 @@ T = TypeVar("T")
 def write_html_report(
     record: Record, dataset: str | None, baseline: str, cost_baseline: str, path: Path, published: str = "mine"
 ) -> Path:
-    """The report of the record; a part that fails is left out, with a line on the page and on stderr.
+    """Write the report of a record; a part that fails is left out, with a line on the page and on stderr.
 
     published: `all` published tables, or `mine`: those with a column on the data of the report.
     """
     rows, lost = record.rows(), list[str]()
-    found = with_floors(finished_comparisons(chosen(rows, dataset), cost_baseline, left_out(record)), record.floors)
-    pictures = partial(figures_of, found, record, baseline, cost_baseline)
+    comparisons = with_floors(
+        finished_comparisons(chosen(rows, dataset), cost_baseline, left_out(record)), record.floors
+    )
+    pictures = partial(figures_of, comparisons, record, baseline, cost_baseline)
     contents = Contents(
-        sections=[Section(*pair) for pair in zip(found, claims_or_why(found, record, baseline), strict=True)],
+        sections=[
+            Section(*pair) for pair in zip(comparisons, claims_or_why(comparisons, record, baseline), strict=True)
+        ],
         cost_baseline=cost_baseline,
         pictures=_part("figures", lambda: list(pictures_of(pictures())), [], lost),
-        published=_part("published numbers", partial(published_of, rows, found, published, MARGIN), [], lost),
-        sweeps=_part("sweeps", partial(_sweep_tables, found, baseline), [], lost),
-        ranks=attempt(partial(rank_datasets, found), str),
+        published=_part("published numbers", partial(published_of, rows, comparisons, published, MARGIN), [], lost),
+        sweeps=_part("sweeps", partial(_sweep_tables, comparisons, baseline), [], lost),
+        ranks=attempt(partial(rank_datasets, comparisons), str),
         budgets=attempt(partial(budget_curves, record.home), str),
-        environment=_part("environment", lambda: environment_of([row for one in found for row in one.rows]), {}, lost),
+        environment=_part(
+            "environment", lambda: environment_of([row for one in comparisons for row in one.rows]), {}, lost
+        ),
         record=record.uri,
         left_out=[*(one.note for one in record.unreadable), *lost],
     )
@@ -52,7 +58,7 @@ def write_html_report(
 
 
 def _part(name: str, make: Callable[[], T], instead: T, lost: list[str]) -> T:
-    """What `make` gives, or `instead`, with a line in `lost`."""
+    """The result of `make`; if it fails, `instead`, and a line is added to `lost`."""
 
     def note(reason: str) -> T:
         lost.append(f"left out: {name}: {reason}")
@@ -61,5 +67,5 @@ def _part(name: str, make: Callable[[], T], instead: T, lost: list[str]) -> T:
     return attempt(make, note)
 
 
-def _sweep_tables(found: list[Comparison], baseline: str) -> list[Table]:
-    return [sweep_table(sweep, baseline) for sweep in sweeps(found)]
+def _sweep_tables(comparisons: list[Comparison], baseline: str) -> list[Table]:
+    return [sweep_table(sweep, baseline) for sweep in sweeps(comparisons)]

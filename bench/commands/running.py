@@ -1,6 +1,7 @@
-"""Running a plan: show it, train what is not finished, show what came of it."""
+"""Run a plan: show it, train the runs that are not finished, and show the results."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from mcr_bench.bench.analysis.comparisons import asked_under, comparisons
@@ -11,8 +12,10 @@ from mcr_bench.bench.commands.output import print_json, say
 from mcr_bench.bench.commands.reading import left_out
 from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.executors.local import execute
+from mcr_bench.bench.executors.base import Executor, TrainingPlan
+from mcr_bench.bench.executors.chosen import carry_out
 from mcr_bench.bench.executors.pool import default_jobs
+from mcr_bench.bench.planning.again import trained_again
 from mcr_bench.bench.planning.estimate import estimate
 from mcr_bench.bench.planning.experiment import Choices, Experiment, read_experiment
 from mcr_bench.bench.planning.plan import Plan
@@ -27,9 +30,9 @@ from mcr_bench.bench.runs.events import Failure, Outcome
 
 
 def requests_of(experiment: str | None, choices: Choices) -> tuple[list[Request], Experiment | None]:
-    """What a command asks for: the experiment's comparisons under the command's own options, or those options alone.
+    """The requests of a command, and its experiment if there is one.
 
-    The experiment, where there is one, comes along.
+    They are the comparisons of the experiment, changed by the options, or a request made of the options alone.
     """
     if experiment is not None:
         asked = read_experiment(experiment)
@@ -45,6 +48,7 @@ def show_plan(plan: Plan, finished: set[str], rows: list[RunRow], jobs: int | No
     """Every run with its state, what is left out or not offered here, and how long the rest will take."""
     lines = terminal.plan_rows(plan, finished)
     wanted = [run for run in plan.runs if run.key not in finished]
+    plan.announcements += trained_again(wanted, rows)
     guess = estimate(wanted, rows, jobs or default_jobs(device))
     if as_json:
         absent = [vars(one) | {"text": one.text} for one in plan.absent]
@@ -62,72 +66,89 @@ def show_plan(plan: Plan, finished: set[str], rows: list[RunRow], jobs: int | No
     say(f"{len(lines)} runs, {len(finished)} finished, {len(wanted)} to train.")
     counted = [one.runs for one in plan.absent if one.runs is not None]
     if plan.absent:
-        say(f"{sum(counted)} more runs are asked for that cannot be made here.")
+        say(f"{sum(counted)} more runs are requested that cannot be made here.")
     say(guess.text)
 
 
-def run_plan(
-    plan: Plan, finished: set[str], record: Record, jobs: int | None, device: str, force: bool, keep_weights: bool
-) -> Outcome:
-    """Train what is not finished, or with `force` what was asked for, and show the progress on stderr."""
+@dataclass(frozen=True)
+class How:
+    """How runs are to be trained.
+
+    executor: what trains them.
+    jobs: how many at a time; None for as many as the executor has room for.
+    device: auto, cpu, cuda or cuda:N.
+    force: what is asked for although it is finished.
+    keep_weights: with the best weights of every run kept.
+    """
+
+    executor: Executor
+    jobs: int | None = None
+    device: str = "auto"
+    force: bool = False
+    keep_weights: bool = False
+
+
+def run_plan(plan: Plan, finished: set[str], record: Record, how: How) -> Outcome:
+    """Train the runs that are not finished, with `force` all requested ones, and show the progress on stderr."""
+    plan.announcements += trained_again([run for run in plan.runs if run.key not in finished], _on_record(plan, record))
     told = [*(one.text for one in plan.overviews), *(one.text for one in plan.absent), *_untold(plan)]
     for line in told:
         say(line, err=True)
-    again = plan.requested if force else set()
+    again = plan.requested if how.force else set()
     wanted = [run for run in plan.runs if run.key not in finished or run.key in again]
     _record_presets(plan, finished, record)
+    training = TrainingPlan(
+        wanted,
+        done=len(plan.runs) - len(wanted),
+        jobs=how.jobs,
+        device=how.device,
+        force=how.force,
+        keep_weights=lambda run: how.keep_weights or run.role == "unimodal",  # a later comparison may start from these
+    )
     with observer(SafeConsole(stderr=True)) as watching:
-        outcome = execute(
-            wanted,
-            record,
-            jobs=jobs,
-            device=device,
-            observer=watching,
-            done=len(plan.runs) - len(wanted),
-            force=force,
-            keep_weights=lambda run: keep_weights or run.role == "unimodal",  # a later comparison may start from these
-        )
+        outcome = carry_out(how.executor, training, record, watching)
     _record_presets(plan, {run.key for run in outcome.finished}, record)
     return outcome
 
 
 def _record_presets(plan: Plan, finished: Iterable[str], record: Record) -> None:
-    """What was trained under one preset and is asked for under another stands in the tables of both."""
-    record.add_presets(run for key in finished for run in plan.asked.get(key, {}).values())
+    """Note requested presets in finished runs: a run that belongs to two presets is in the tables of both."""
+    record.add_presets(run for key in finished for run in plan.by_preset.get(key, {}).values())
 
 
 def rows_of(plan: Plan, record: Record) -> list[RunRow]:
-    """The rows of the plan's runs, as the plan asks for them: another preset that they serve too is not its concern."""
-    return [
-        asked_under(row, plan.asked[row.key])
-        for dataset in {run.dataset for run in plan.runs}
-        for row in record.rows(dataset)
-        if row.key in plan.by_key
-    ]
+    """The rows of the plan's runs, under the presets of the plan only."""
+    return [asked_under(row, plan.by_preset[row.key]) for row in _on_record(plan, record) if row.key in plan.by_key]
+
+
+def _on_record(plan: Plan, record: Record) -> Iterator[RunRow]:
+    """All rows of the record on the plan's datasets."""
+    for dataset in {run.dataset for run in plan.runs}:
+        yield from record.rows(dataset)
 
 
 def _untold(plan: Plan) -> list[str]:
-    """The announcements that no overview of the data has made already."""
+    """The announcements that are not in an overview of the data."""
     told = {f"{one.dataset}: {notice}." for one in plan.overviews for notice in one.notices}
     return [line for line in plan.announcements if line not in told]
 
 
 def data_of(plan: Plan) -> list[dict[str, object]]:
-    """What the data of the plan is, for JSON."""
+    """The overviews of the plan's data, for JSON."""
     return [one.data for one in plan.overviews]
 
 
 def show_outcome(
     plan: Plan, failed: Sequence[Failure], rows: list[RunRow], record: Record, baseline: str, as_json: bool
 ) -> None:
-    """The tables of the plan's runs on stdout, what failed on stderr."""
-    found = attempt(partial(_tables, plan, rows, record, baseline), _without_tables)
+    """Print the tables of the plan's runs on stdout, and failures on stderr."""
+    tables = attempt(partial(_tables, plan, rows, record, baseline), _without_tables)
     for failure in failed:
         spec = failure.spec
         say(f"failed: {spec.label} on {spec.dataset}, seed {spec.seed}: {failure.reason}; log: {failure.log}", err=True)
     if not as_json:
-        return terminal.print_tables(SafeConsole(), found)
-    content = {"tables": [terminal.table_data(table) for table in found], "runs": [result_data(row) for row in rows]}
+        return terminal.print_tables(SafeConsole(), tables)
+    content = {"tables": [terminal.table_data(table) for table in tables], "runs": [result_data(row) for row in rows]}
     content["failed"] = [{"key": f.spec.key, "reason": f.reason, "log": str(f.log)} for f in failed]
     print_json(content | {"data": data_of(plan), "skipped": plan.skipped, "announcements": plan.announcements})
 
@@ -138,6 +159,6 @@ def _tables(plan: Plan, rows: list[RunRow], record: Record, baseline: str) -> li
 
 
 def _without_tables(reason: str) -> list[Table]:
-    """The runs are on record, whatever befalls their tables."""
+    """Print why there are no tables; the runs are recorded nevertheless."""
     say(f"left out: tables: {reason}", err=True)
     return []

@@ -1,25 +1,30 @@
-"""Running a search: show what would be tried, train it, show what was found."""
+"""Run a search: show what would be tried, train it, and show the results."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from mcr_bench.bench.commands.console import SafeConsole
-from mcr_bench.bench.commands.output import print_json, say
-from mcr_bench.bench.executors.local import execute
+from mcr_bench.bench.commands.output import print_data, print_json, say
+from mcr_bench.bench.commands.running import How
+from mcr_bench.bench.executors.base import TrainingPlan
+from mcr_bench.bench.executors.chosen import carry_out
+from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.report.cards import grid_text
 from mcr_bench.bench.report.progress import observer
+from mcr_bench.bench.runs.events import Observer, Outcome
+from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.tuning.request import TuneRequest
 from mcr_bench.bench.tuning.search import outline, tune
 
 
-def run_search(request: TuneRequest, jobs: int | None, device: str, plan_only: bool, as_json: bool) -> bool:
-    """Search (or show the outline of the search); whether no run failed."""
+def run_search(request: TuneRequest, how: How, plan_only: bool, as_json: bool) -> bool:
+    """Run the search, or show its outline; whether no run failed."""
     if plan_only:
         rows = outline(request)
-        print_json(rows) if as_json else say(grid_text(rows))
+        print_data(rows, grid_text, as_json)
         return True
     with observer(SafeConsole(stderr=True)) as watching:
-        train = partial(execute, jobs=jobs, device=device, observer=watching)
-        result = tune(request, execute=train, note=partial(say, err=True))
+        result = tune(request, execute=partial(_train, how, watching), note=partial(say, err=True))
     for failure in result.failed:
         say(f"failed: {failure.spec.label}: {failure.reason}; log: {failure.log}", err=True)
     if as_json:
@@ -32,3 +37,17 @@ def run_search(request: TuneRequest, jobs: int | None, device: str, plan_only: b
         say(f"left out on {dataset}: {method}: {reason}")
     say(f"preset {result.preset} written to {result.path}; use it with --preset {result.preset}")
     return not result.failed
+
+
+def _train(
+    how: How,
+    watching: Observer,
+    runs: Sequence[RunSpec],
+    record: Record,
+    *,
+    done: int,
+    keep_weights: Callable[[RunSpec], bool],
+) -> Outcome:
+    """The trials of one stage of the search."""
+    plan = TrainingPlan(runs, done=done, jobs=how.jobs, device=how.device, keep_weights=keep_weights)
+    return carry_out(how.executor, plan, record, watching)

@@ -1,4 +1,4 @@
-"""Writing what a record holds: tables, the output of an experiment, the report."""
+"""Write the tables of a record, and the tables and figures of an experiment."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -23,68 +23,70 @@ from mcr_bench.bench.report.terminal import print_tables
 def write_record_tables(
     record: Record, dataset: str | None, baseline: str, cost_baseline: str, margin: float, published: str
 ) -> bool:
-    """Every table of the record into HOME/tables, those of our own runs on stdout too; whether there was a run.
+    """Write all tables of a record to HOME/tables, and print those of our runs; whether there was a run.
 
     published: `all` published tables, or `mine`: those with a column on our data.
     """
     check_margin(margin)
     rows = record.rows()
-    found = with_floors(finished_comparisons(chosen(rows, dataset), cost_baseline, left_out(record)), record.floors)
-    tables = tables_of(found, rows, record, baseline, cost_baseline, margin, published=published)
+    comparisons = with_floors(
+        finished_comparisons(chosen(rows, dataset), cost_baseline, left_out(record)), record.floors
+    )
+    tables = tables_of(comparisons, rows, record, baseline, cost_baseline, margin, published=published)
     print_tables(SafeConsole(), tables["methods"])
     folder = record.home / "tables"
     written = _write((table for kind in tables.values() for table in kind), folder)
     say_outdated(forget_outdated(folder, written, everything=dataset is None))
-    return bool(found)
+    return bool(comparisons)
 
 
 def write_output(experiment: Experiment, rows: list[RunRow], record: Record, baseline: str, cost_baseline: str) -> None:
-    """The tables and figures that an experiment wants, of its own runs, into HOME/experiments/NAME."""
+    """Write the tables and figures of an experiment, of its own runs, to HOME/experiments/NAME."""
     folder = record.home / "experiments" / Path(experiment.name).stem
     output = experiment.output
     baseline = output.baseline or baseline
     comparisons = with_floors(finished_comparisons(rows, cost_baseline, left_out(record)), record.floors)
-    found = [named_by_points(one, experiment) for one in comparisons]
+    named = [named_by_points(one, experiment) for one in comparisons]
     written: list[Path] = []
     if output.tables:
-        tables = tables_of(found, record.rows(), record, baseline, cost_baseline, MARGIN, output.tables)
+        tables = tables_of(named, record.rows(), record, baseline, cost_baseline, MARGIN, output.tables)
         written += _write((table for kind in tables.values() for table in kind), folder, err=True)
     if output.figures:
         from mcr_bench.bench.commands.drawing import figures_of, save_figures
 
-        figures = save_figures(figures_of(found, record, baseline, cost_baseline, output.figures), folder)
+        figures = save_figures(figures_of(named, record, baseline, cost_baseline, output.figures), folder)
         for path in figures:
             say(path, err=True)
         written += figures
     say_outdated(forget_outdated(folder, written, everything=True))
 
 
-def named_by_points(found: Comparison, experiment: Experiment) -> Comparison:
-    """The comparison with its lines called after the points of the experiment, where these tell lines apart.
+def named_by_points(comparison: Comparison, experiment: Experiment) -> Comparison:
+    """The comparison with its lines named after the experiment's points, if its runs have two points or more.
 
-    A line keeps the settings of its own that are not the point's: "METHOD: POINT [METHOD.key=value]".
+    Settings of a line that are not the point's are kept in its name: "METHOD: POINT [METHOD.key=value]".
     """
-    points = {label: experiment.point_of(runs[0]) for label, runs in found.lines.items()}
+    points = {label: experiment.point_of(runs[0]) for label, runs in comparison.lines.items()}
     if len({point.name for point in points.values() if point}) < 2:
-        return found
+        return comparison
     lines = {}
-    for label, runs in found.lines.items():
+    for label, runs in comparison.lines.items():
         point, name = points[label], label
         if point is not None:
-            rest = [text for text in found.own_settings(label) if text.partition("=")[0] not in point.settings]
-            name = f"{label.partition(' [')[0]}: {point.name}" + f" [{' '.join(rest)}]" * bool(rest)
+            rest = [text for text in comparison.own_settings(label) if text.partition("=")[0] not in point.settings]
+            name = " ".join([f"{label.partition(' [')[0]}: {point.name}", *([f"[{' '.join(rest)}]"] if rest else [])])
         lines[name if name not in lines else label] = [replace(row, label=name) for row in runs]
-    return replace(found, lines=lines)
+    return replace(comparison, lines=lines)
 
 
 def say_outdated(paths: list[Path]) -> None:
-    """That files of earlier calls are gone."""
+    """Print how many files of earlier calls were removed."""
     if paths:
         say(f"removed {len(paths)} outdated file(s) from {paths[0].parent}", err=True)
 
 
 def _write(tables: Iterable[Table], folder: Path, err: bool = False) -> list[Path]:
-    """Each table, said with its formats on one line; returns the files."""
+    """Write each table, and print its name with its formats on one line; returns the files."""
     stems: dict[Path, list[str]] = {}
     with writing(folder):
         written = write_tables(list(tables), folder)

@@ -4,7 +4,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from types import FrameType
 
 
@@ -54,7 +53,6 @@ def deferred() -> Iterator[None]:
     if not _in_main_thread():
         yield
         return
-    resource_tracker.ensure_running()  # started later, by the first process, it would unblock the signal
     pressed: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))  # other threads can still get it
     try:

@@ -8,14 +8,19 @@ gets the other's.
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from traceback import walk_tb
 from types import ModuleType
+from typing import Any, ParamSpec, TypeVar
 
+P = ParamSpec("P")
+R = TypeVar("R")
 PREFIX = "mcr_bench_user_"
 _beside: dict[str, tuple[ModuleType, ...]] = {}
 
@@ -59,6 +64,52 @@ def relative_import(error: BaseException) -> str:
     if "no known parent package" not in str(error):
         return ""
     return ". To import a file of the same folder write `import helper` or `from helper import ...`, without the dot"
+
+
+def portable(function: Callable[P, R]) -> Callable[P, R]:
+    """A function that may be sent to a process that has not imported the user's file that defines it.
+
+    Of other functions, and of those that a module cannot give by their name, it is the function itself.
+    """
+    if isinstance(function, partial):
+        return partial(portable(function.func), *function.args, **function.keywords)
+    for name, helpers in _beside.items():
+        main = sys.modules.get(name)
+        for module in (main, *helpers):
+            if main is not None and module is not None and getattr(function, "__globals__", None) is vars(module):
+                beside = "" if module is main else str(vars(module)["__name__"])
+                return FunctionOfFile(str(Path(str(main.__file__)).resolve()), beside, function.__qualname__)
+    return function
+
+
+@dataclass(frozen=True)
+class FunctionOfFile:
+    """A function of a user's file, called by importing the file where it is called.
+
+    beside: the module beside the file that defines it, '' for the file itself.
+    """
+
+    path: str
+    beside: str
+    name: str
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return _function_of(self)(*arguments, **named)
+
+
+@cache
+def _function_of(place: FunctionOfFile) -> Callable[..., Any]:
+    path = Path(place.path)
+    if place.beside:  # alone: the file may import what the module beside it does without
+        with _folder_of(path):
+            module = importlib.import_module(place.beside)
+    else:
+        module = import_file(path)
+    part_of: Any = module
+    for part in place.name.split("."):
+        part_of = getattr(part_of, part)
+    made: Callable[..., Any] = part_of
+    return made
 
 
 def late_import(error: BaseException) -> str:

@@ -1,1 +1,1 @@
-"""Who trains the runs of a plan: local worker processes."""
+"""Who trains the runs of a plan: the contract of an executor, what all share, and local worker processes."""

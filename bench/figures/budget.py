@@ -60,7 +60,7 @@ def budget(curves: pd.DataFrame, look: Marks, metric: str) -> Figure:
     legend_above(figure, [handle(look[label]) for label in inside], [texts[label] for label in inside])
     ends = {label: line["expected"] * unit.factor for label, line in lines.items() if label not in inside}
     far = [f"{label} ({v.iloc[0]:.1f} to {v.iloc[-1]:.1f})" for label, v in ends.items()]
-    notes_below(figure, [f"beyond the axis: {', '.join(far)}" * bool(far), *notes])
+    notes_below(figure, [f"beyond the axis: {', '.join(far)}" if far else "", *notes])
     return figure
 
 

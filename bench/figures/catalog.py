@@ -120,20 +120,28 @@ def all_figures(comparisons: Sequence[Comparison], sources: Sources, only: Colle
 def look_of(comparisons: Iterable[Comparison], sources: Sources) -> Marks:
     """One mark per label for all figures of a pass."""
     known = list(comparisons)
-    roles = {label: runs[0].role for found in known for label, runs in found.lines.items()}
+    roles = {label: runs[0].role for comparison in known for label, runs in comparison.lines.items()}
     tuned = list(sources.budgets["method"].astype(str)) if isinstance(sources.budgets, pd.DataFrame) else []
     ranked = dict.fromkeys(sources.ranks.mean_ranks if sources.ranks else (), "method")
-    named = {runs[0].method: runs[0].role for found in known for runs in without_roles(found, "unimodal").values()}
-    methods_of = {label: runs[0].method for found in known for label, runs in found.lines.items()}
+    named = {
+        runs[0].method: runs[0].role for comparison in known for runs in without_roles(comparison, "unimodal").values()
+    }
+    methods_of = {label: runs[0].method for comparison in known for label, runs in comparison.lines.items()}
     return marks(dict.fromkeys(tuned, "method") | ranked | named | roles, sources.order, methods_of)
 
 
 def _tasks(comparisons: Sequence[Comparison], sources: Sources, look: Marks) -> Iterator[Task]:
-    for found in comparisons:
-        file = [found.dataset, "-".join(found.modalities), found.protocol, found.preset, *found.shared]
-        file += [f"older data {found.data}"] if found.older else []
-        for name, draw in _of_comparison(found, sources, look).items():
-            yield Task(CARDS[name], file, found.title, draw)
+    for comparison in comparisons:
+        file = [
+            comparison.dataset,
+            "-".join(comparison.modalities),
+            comparison.protocol,
+            comparison.preset,
+            *comparison.shared,
+        ]
+        file += [f"older data {comparison.data}"] if comparison.older else []
+        for name, draw in _of_comparison(comparison, sources, look).items():
+            yield Task(CARDS[name], file, comparison.title, draw)
     yield Task(
         CARDS["ranks"], [], "all datasets", lambda: rank_diagram(sources.ranks or rank_datasets(comparisons), look)
     )
@@ -141,27 +149,27 @@ def _tasks(comparisons: Sequence[Comparison], sources: Sources, look: Marks) -> 
     yield from _budgets(sources, look)
 
 
-def _of_comparison(found: Comparison, sources: Sources, look: Marks) -> dict[str, Callable[[], Figure]]:
+def _of_comparison(comparison: Comparison, sources: Sources, look: Marks) -> dict[str, Callable[[], Figure]]:
     return {
-        "methods": lambda: methods(found, look),
-        "forest": lambda: forest(found, look, sources.baseline, sources.alpha),
-        "race": lambda: race(found, look, _given(sources.history, "the curves of runs were not read")),
-        "pareto": lambda: pareto(found, look, sources.cost_baseline),
-        "errors": lambda: error_groups(found, _given(sources.samples, "the predictions of runs were not read")),
-        "contribution": lambda: contribution(found),
+        "methods": lambda: methods(comparison, look),
+        "forest": lambda: forest(comparison, look, sources.baseline, sources.alpha),
+        "race": lambda: race(comparison, look, _given(sources.history, "the curves of runs were not read")),
+        "pareto": lambda: pareto(comparison, look, sources.cost_baseline),
+        "errors": lambda: error_groups(comparison, _given(sources.samples, "the predictions of runs were not read")),
+        "contribution": lambda: contribution(comparison),
     }
 
 
 def _sweeps(comparisons: Sequence[Comparison], look: Marks) -> Iterator[Task]:
-    found = attempt(partial(sweeps, comparisons), str)
-    if isinstance(found, str):
-        yield Task(CARDS["sweep"], [], "all datasets", _missing(found))
+    swept = attempt(partial(sweeps, comparisons), str)
+    if isinstance(swept, str):
+        yield Task(CARDS["sweep"], [], "all datasets", _missing(swept))
         return
-    for sweep in found:
+    for sweep in swept:
         first = sweep.comparisons[0]
         file = [first.dataset, "-".join(first.modalities), first.protocol, first.preset]
         yield Task(CARDS["sweep"], file, f"{sweep.title} · {sweep.name}", partial(sweep_figure, sweep, look))
-    if not found:
+    if not swept:
         yield Task(CARDS["sweep"], [], "all datasets", _missing("no dataset was run with several values of a dial"))
 
 

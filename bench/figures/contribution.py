@@ -36,20 +36,21 @@ BAR = 0.62
 
 
 @styled
-def contribution(found: Comparison) -> Figure:
+def contribution(comparison: Comparison) -> Figure:
     """Mean Shapley value per modality and method, stacked from zero: gains to the right, losses to the left.
 
     The 95 % t interval of each value is drawn at the end of its segment. Where lower is better the sign is turned, so
     that right is always a gain. Unimodal lines are left out. Missing where no run has contributions.
     """
-    unit = Unit(first_metric(found.rows))
+    unit = Unit(first_metric(comparison.rows))
     lines = {
-        label: _estimates(runs, found.modalities, unit) for label, runs in without_roles(found, "unimodal").items()
+        label: _estimates(runs, comparison.modalities, unit)
+        for label, runs in without_roles(comparison, "unimodal").items()
     }
     lines = {label: values for label, values in lines.items() if values}
     if not lines:
         raise Missing("no run has the contributions of its modalities")
-    figure, texts, notes = list_canvas(lines, 0.5 + (1 + 0.13 * len(found.modalities)) * ROW * len(lines))
+    figure, texts, notes = list_canvas(lines, 0.5 + (1 + 0.13 * len(comparison.modalities)) * ROW * len(lines))
     axes = figure.subplots()
     list_rows(axes, [texts[label] for label in lines])
     segments = {label: _stack(values) for label, values in lines.items()}
@@ -57,7 +58,7 @@ def contribution(found: Comparison) -> Figure:
     axes.set_xlim(
         *limits([0.0, *ends], [b for stack in segments.values() for e in _at_ends(stack) for b in (e.low, e.high)])
     )
-    colours = part_colours(found.modalities)
+    colours = part_colours(comparison.modalities)
     for row, (label, stack) in enumerate(segments.items()):
         _row(axes, row, lines[label], stack, colours)
     axes.axvline(0, color=INK, lw=0.8)
@@ -67,7 +68,7 @@ def contribution(found: Comparison) -> Figure:
     counts = runs_note(e.n for values in lines.values() for e in values.values())
     every = [e for stack in segments.values() for e in _at_ends(stack)]
     bars = reading(every, f"bars at a segment's end: its own 95 % t interval over {counts} runs")
-    notes_below(figure, [bars, folds_note(found.rows), clipped(axes.get_xlim(), every), *notes])
+    notes_below(figure, [bars, folds_note(comparison.rows), clipped(axes.get_xlim(), every), *notes])
     return figure
 
 

@@ -26,21 +26,23 @@ MAP = "cividis"  # made for colour-blind readers; its lightness rises evenly
 
 
 @styled
-def error_groups(found: Comparison, samples: Read) -> Figure:
+def error_groups(comparison: Comparison, samples: Read) -> Figure:
     """Accuracy of each method on the samples that all, one, some or none of the unimodal runs get right, as a heat map.
 
     Unimodal runs are those of the same seed and fold; samples are pooled over runs. Missing for regression, for one
     modality, without unimodal runs, or without their predictions.
     """
-    if first_metric(found.rows) == REGRESSION[0].name:
+    if first_metric(comparison.rows) == REGRESSION[0].name:
         raise Missing("regression has no right and wrong predictions")
-    single = _unimodal(found)
-    read = samples([row.run_id for row in found.rows])
-    groups = {pair: _groups(runs, read, found.modalities) for pair, runs in single.items() if _complete(runs, read)}
+    single = _unimodal(comparison)
+    read = samples([row.run_id for row in comparison.rows])
+    groups = {
+        pair: _groups(runs, read, comparison.modalities) for pair, runs in single.items() if _complete(runs, read)
+    }
     if not groups:
         raise Missing("the unimodal runs have no readable predictions")
-    names = _names(found.modalities)
-    lines = without_roles(found, "unimodal")
+    names = _names(comparison.modalities)
+    lines = without_roles(comparison, "unimodal")
     used = {label: _used(runs, read, groups) for label, runs in lines.items()}
     rights = {label: _accuracy(runs, read, groups, names) for label, runs in used.items()}
     rights = {label: row for label, row in rights.items() if not np.isnan(row).all()}
@@ -94,7 +96,7 @@ def _counts(runs: Mapping[str, int]) -> str:
     """How many runs the lines have, and which have fewer: their samples are others than those of the columns."""
     most = max(runs.values())
     fewer = [f"{label} {count}" for label, count in runs.items() if count < most]
-    return f"{most} run(s) per line" + f", but {', '.join(fewer)}" * bool(fewer)
+    return f"{most} run(s) per line, but {', '.join(fewer)}" if fewer else f"{most} run(s) per line"
 
 
 def _readable(face: Sequence[float]) -> str:
@@ -114,15 +116,15 @@ def _names(modalities: Sequence[str]) -> list[str]:
     return [every, *(["several"] if len(modalities) > 2 else []), *(ONLY + m for m in modalities), "none"]
 
 
-def _unimodal(found: Comparison) -> dict[Pair, dict[str, RunRow]]:
+def _unimodal(comparison: Comparison) -> dict[Pair, dict[str, RunRow]]:
     """(seed, fold) -> modality -> its unimodal run, where every modality has one."""
-    if len(found.modalities) < 2:
+    if len(comparison.modalities) < 2:
         raise Missing("one modality: there are no groups to compare")
     by_pair: dict[Pair, dict[str, RunRow]] = {}
-    for label in found.of_role("unimodal"):
-        for pair, row in pairs_of(found.lines[label]).items():
+    for label in comparison.of_role("unimodal"):
+        for pair, row in pairs_of(comparison.lines[label]).items():
             by_pair.setdefault(pair, {}).setdefault(",".join(row.modalities), row)
-    whole = {pair: runs for pair, runs in by_pair.items() if set(found.modalities) <= set(runs)}
+    whole = {pair: runs for pair, runs in by_pair.items() if set(comparison.modalities) <= set(runs)}
     if not whole:
         raise Missing("no seed and fold has a unimodal run of every modality")
     return whole

@@ -38,14 +38,14 @@ Tests = Mapping[str, tuple[Paired, float]]  # label -> the paired comparison wit
 
 
 @styled
-def forest(found: Comparison, look: Marks, baseline: str | None = None, alpha: float = 0.05) -> Figure:
+def forest(comparison: Comparison, look: Marks, baseline: str | None = None, alpha: float = 0.05) -> Figure:
     """Paired differences to `baseline` (label or method; None: the ensemble) with 95 % intervals.
 
     Filled where the exact sign-flip test, paired by (seed, fold), is significant after Holm over all methods shown.
     Unimodal lines are left out. Missing without baseline or without a pair.
     """
-    unit, base = Unit(found.metric), _baseline(found, baseline)
-    results = paired_against(found, base, found.metric)
+    unit, base = Unit(comparison.metric), _baseline(comparison, baseline)
+    results = paired_against(comparison, base, comparison.metric)
     if not results:
         raise Missing(f"no method has a seed and fold in common with {base}")
     results = dict(sorted(results.items(), key=lambda item: -_better(item[1][0], unit)))
@@ -58,7 +58,7 @@ def forest(found: Comparison, look: Marks, baseline: str | None = None, alpha: f
     axes.axvline(0, color=INK, lw=0.8, zorder=0.5)
     direction = "" if unit.higher_is_better else ", below 0 is better"
     axes.set_xlabel(
-        f"test {found.metric.replace('_', ' ')} − {shorten([base, *results])[0][base]} ({unit.points}{direction})"
+        f"test {comparison.metric.replace('_', ' ')} − {shorten([base, *results])[0][base]} ({unit.points}{direction})"
     )
     for row, (label, (_, p)) in enumerate(results.items()):
         mark, significant = look[label], p <= alpha
@@ -69,18 +69,18 @@ def forest(found: Comparison, look: Marks, baseline: str | None = None, alpha: f
         )
     _p_values(figure, [p for _, p in results.values()], alpha)
     notes_below(
-        figure, [*_reading(results, unit, alpha), folds_note(found.rows), clipped(bounds, shown.values()), *notes]
+        figure, [*_reading(results, unit, alpha), folds_note(comparison.rows), clipped(bounds, shown.values()), *notes]
     )
     return figure
 
 
-def _baseline(found: Comparison, baseline: str | None) -> str:
+def _baseline(comparison: Comparison, baseline: str | None) -> str:
     if baseline is None:
-        ensembles = found.of_role("ensemble")
+        ensembles = comparison.of_role("ensemble")
         if not ensembles:
             raise Missing("no ensemble to compare with: run it, or name another baseline")
         return ensembles[0]
-    line = baseline_of(found, baseline)
+    line = baseline_of(comparison, baseline)
     if line is None:
         raise Missing(f"the baseline {baseline} has no finished run")
     return line

@@ -29,17 +29,17 @@ WIDER = 2.5  # unimodal lines may widen the axis by this factor; beyond, they ar
 
 
 @style.styled
-def methods(found: Comparison, look: Marks) -> Figure:
+def methods(comparison: Comparison, look: Marks) -> Figure:
     """Test metric per line: mean with 95 % t interval, runs as dots, ensemble and best unimodal as vertical lines.
 
     Unimodal lines far from all others are written at the edge of the axis. Missing where no run is finished.
     """
-    unit = Unit(found.metric)
-    values = measured(found, unit)
+    unit = Unit(comparison.metric)
+    values = measured(comparison, unit)
     if not values:
         raise Missing("no finished run")
-    estimates = {label: estimate(v, found.lines[label]) for label, v in values.items()}
-    inside = _inside(values, found.of_role("unimodal"))
+    estimates = {label: estimate(v, comparison.lines[label]) for label, v in values.items()}
+    inside = _inside(values, comparison.of_role("unimodal"))
     figure, texts, notes = style.list_canvas(values, 0.55 + style.ROW * len(values))
     axes = figure.subplots()
     style.list_rows(axes, [texts[label] for label in values])
@@ -53,10 +53,10 @@ def methods(found: Comparison, look: Marks) -> Figure:
             _row(axes, row, values[label], estimates[label], look[label])
         else:
             _outside(axes, row, estimates[label].mean)
-    _references(figure, found, values, unit, inside)
+    _references(figure, comparison, values, unit, inside)
     counts = runs_note(e.n for e in estimates.values())
     bars = reading(estimates.values(), f"bars: 95 % t interval over {counts} runs; dots: single runs")
-    style.notes_below(figure, [bars, folds_note(found.rows), clipped(bounds, shown), *notes])
+    style.notes_below(figure, [bars, folds_note(comparison.rows), clipped(bounds, shown), *notes])
     return figure
 
 
@@ -74,11 +74,11 @@ def _inside(values: dict[str, list[float]], single: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(kept))
 
 
-def _row(axes: Axes, row: int, values: list[float], found: Estimate, mark: Mark) -> None:
+def _row(axes: Axes, row: int, values: list[float], estimate: Estimate, mark: Mark) -> None:
     heights = [row + 0.1 * (i % STACK - (STACK - 1) / 2) for i in range(len(values))]
     axes.plot(values, heights, "o", color=mark.colour, ms=2.4, mew=0, alpha=0.4, zorder=1)
-    draw_interval(axes, row, found.low, found.high, mark.colour)
-    axes.plot([found.mean], [row], mark.marker, color=mark.colour, ms=mark.size(4), mec="white", mew=0.4, zorder=3)
+    draw_interval(axes, row, estimate.low, estimate.high, mark.colour)
+    axes.plot([estimate.mean], [row], mark.marker, color=mark.colour, ms=mark.size(4), mec="white", mew=0.4, zorder=3)
 
 
 def _outside(axes: Axes, row: int, mean: float) -> None:
@@ -89,12 +89,12 @@ def _outside(axes: Axes, row: int, mean: float) -> None:
 
 
 def _references(
-    figure: Figure, found: Comparison, values: dict[str, list[float]], unit: Unit, inside: Sequence[str]
+    figure: Figure, comparison: Comparison, values: dict[str, list[float]], unit: Unit, inside: Sequence[str]
 ) -> None:
     (axes,) = figure.axes
     named = {
-        "ensemble": (best(found.of_role("ensemble"), values, unit), INK, (0, (4, 2))),
-        "best unimodal": (best(found.of_role("unimodal"), values, unit), GREY, (0, (1, 1.2))),
+        "ensemble": (best(comparison.of_role("ensemble"), values, unit), INK, (0, (4, 2))),
+        "best unimodal": (best(comparison.of_role("unimodal"), values, unit), GREY, (0, (1, 1.2))),
     }
     handles = {}
     for name, (label, colour, dashes) in named.items():

@@ -42,7 +42,7 @@ MARGINS = 0.9  # inches of the page beside the panels: labels of the common axis
 
 
 @styled
-def pareto(found: Comparison, look: Marks, cost_baseline: str) -> Figure:
+def pareto(comparison: Comparison, look: Marks, cost_baseline: str) -> Figure:
     """Test metric against step time and encoder passes, both relative to method `cost_baseline`.
 
     A line's costs are relative to the same line as in the table. The front is decided by passes alone: time is as
@@ -50,20 +50,23 @@ def pareto(found: Comparison, look: Marks, cost_baseline: str) -> Figure:
     horizontal line. Unimodal lines are left out.
     Missing where the baseline, or every cost, is missing.
     """
-    unit, single = Unit(found.metric), found.of_role("unimodal")
-    values = {label: v for label, v in measured(found, unit).items() if label not in single}
-    if found.plainest(cost_baseline) is None:
+    unit, single = Unit(comparison.metric), comparison.of_role("unimodal")
+    values = {label: v for label, v in measured(comparison, unit).items() if label not in single}
+    if comparison.plainest(cost_baseline) is None:
         raise Missing(f"no finished run of {cost_baseline}, to which costs are relative")
-    costs = {"step time": _relative(found, cost_baseline, _step_time), PASSES: _relative(found, cost_baseline, _passes)}
+    costs = {
+        "step time": _relative(comparison, cost_baseline, _step_time),
+        PASSES: _relative(comparison, cost_baseline, _passes),
+    }
     costs = {name: {label: x for label, x in cost.items() if label in values} for name, cost in costs.items()}
     costs = {name: cost for name, cost in costs.items() if cost}
     if not costs:
         raise Missing("no run has a measured cost")
-    estimates = {label: estimate(v, found.lines[label]) for label, v in values.items()}
+    estimates = {label: estimate(v, comparison.lines[label]) for label, v in values.items()}
     figure = canvas(PAGE, 2.5)
     panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
     shown = [label for label in values if any(label in cost for cost in costs.values())]
-    ensemble = best(found.of_role("ensemble"), values, unit)
+    ensemble = best(comparison.of_role("ensemble"), values, unit)
     bounds = [b for label in shown for b in (estimates[label].low, estimates[label].high)]
     panels[0].set_ylim(
         *limits([estimates[label].mean for label in {*shown, *([ensemble] if ensemble else [])}], bounds)
@@ -86,7 +89,13 @@ def pareto(found: Comparison, look: Marks, cost_baseline: str) -> Figure:
     bars += "; costs: median over runs; passes: forward and backward, all encoders"
     bars += "; time as measured: the front is of passes alone; marks of equal cost lie side by side"
     notes_below(
-        figure, [bars, folds_note(found.rows), _earlier({texts[label]: found.lines[label] for label in shown}), *notes]
+        figure,
+        [
+            bars,
+            folds_note(comparison.rows),
+            _earlier({texts[label]: comparison.lines[label] for label in shown}),
+            *notes,
+        ],
     )
     return figure
 
@@ -105,7 +114,7 @@ def front(points: Mapping[str, tuple[float, float]], higher_is_better: bool) -> 
 def _earlier(lines: Mapping[str, list[RunRow]]) -> str:
     """Runs that others start from are trained once and shared: their cost is in no line."""
     starting = [label for label, runs in lines.items() if any(row.dependencies for row in runs)]
-    return f"without the runs that they start from: {', '.join(starting)}" * bool(starting)
+    return f"without the runs that they start from: {', '.join(starting)}" if starting else ""
 
 
 def _panel(
@@ -142,11 +151,11 @@ def _front(
     axes.step(across, [*up, up[-1]], where="post", color=GREY, lw=0.9, zorder=1)
 
 
-def _relative(found: Comparison, baseline: str, read: Callable[[RunRow], float | None]) -> dict[str, float]:
+def _relative(comparison: Comparison, baseline: str, read: Callable[[RunRow], float | None]) -> dict[str, float]:
     """label -> median cost over its baseline's; lines without a cost, or whose baseline has none, are left out."""
     ratios = {}
-    for label, runs in found.lines.items():
-        mine, base = _median(runs, read), _median(baseline_of_costs(found.lines, runs[0], baseline), read)
+    for label, runs in comparison.lines.items():
+        mine, base = _median(runs, read), _median(baseline_of_costs(comparison.lines, runs[0], baseline), read)
         if mine and base:
             ratios[label] = mine / base
     return ratios

@@ -33,14 +33,14 @@ PANEL = 1.0
 
 
 @styled
-def race(found: Comparison, look: Marks, history: History) -> Figure:
+def race(comparison: Comparison, look: Marks, history: History) -> Figure:
     """A row of panels per method: validation metric per modality, its share of the gradient norms, its coefficient.
 
     Means over runs with a band of one sample standard deviation, up to the epoch that half of the runs reached. Lines
     that train on one modality or not at all are left out. Missing where no run has curves.
     """
-    unit = Unit(first_metric(found.rows))
-    lines = {label: _panels(runs, found.modalities, unit, history) for label, runs in _trained(found).items()}
+    unit = Unit(first_metric(comparison.rows))
+    lines = {label: _panels(runs, comparison.modalities, unit, history) for label, runs in _trained(comparison).items()}
     lines = {label: panels for label, panels in lines.items() if any(panels.values())}
     if not lines:
         raise Missing("no run has curves of its modalities")
@@ -48,7 +48,7 @@ def race(found: Comparison, look: Marks, history: History) -> Figure:
     texts, notes = shorten(lines, 60)
     figure = canvas(PAGE, 0.35 + PANEL * len(lines))
     grid = figure.subplots(len(lines), len(names), sharex=True, sharey="col", squeeze=False)
-    colours = part_colours(found.modalities)
+    colours = part_colours(comparison.modalities)
     for row, (label, panels) in zip(grid, lines.items(), strict=True):
         for axes, name in zip(row, names, strict=True):
             _draw(axes, panels[name], colours)
@@ -59,13 +59,13 @@ def race(found: Comparison, look: Marks, history: History) -> Figure:
         axes.set_xlabel("epoch")
     handles = [Line2D([], [], color=colour) for colour in colours.values()]
     legend_above(figure, handles, list(colours))
-    notes_below(figure, [_reading(found), *notes])
+    notes_below(figure, [_reading(comparison), *notes])
     return figure
 
 
-def _trained(found: Comparison) -> dict[str, list[RunRow]]:
+def _trained(comparison: Comparison) -> dict[str, list[RunRow]]:
     """Lines that race: several modalities trained together."""
-    return without_roles(found, "unimodal", "ensemble")
+    return without_roles(comparison, "unimodal", "ensemble")
 
 
 def _panels(runs: list[RunRow], modalities: Sequence[str], unit: Unit, history: History) -> dict[str, dict[str, Band]]:
@@ -126,7 +126,7 @@ def _draw(axes: Axes, bands: dict[str, Band], colours: dict[str, str]) -> None:
         axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", va="center", color=GREY, size="small")
 
 
-def _reading(found: Comparison) -> str:
-    several = any(len(runs) > 1 for runs in found.lines.values())
+def _reading(comparison: Comparison) -> str:
+    several = any(len(runs) > 1 for runs in comparison.lines.values())
     band = "mean ± one sample standard deviation over runs, up to the epoch that half of them reached"
     return (band if several else "one run per method") + "; shares: a modality's encoder gradient norm over their sum"

@@ -36,7 +36,7 @@ def rank_diagram(ranks: Ranks, look: Marks) -> Figure:
 
 
 def _by(ranks: Ranks) -> str:
-    return f"ranked by {ranks.by}" * bool(ranks.by)
+    return f"ranked by {ranks.by}" if ranks.by else ""
 
 
 def _dots(ranks: Ranks, look: Marks) -> Figure:

@@ -127,14 +127,14 @@ def marks(
     places = {name: i for i, name in enumerate(order)}
     plain = {of[label] for label, role in roles.items() if role not in ("unimodal", "ensemble")}
     places |= {name: len(order) + i for i, name in enumerate(sorted(plain - places.keys()))}
-    found = {name: _mark(place) for name, place in places.items()}
+    by_name = {name: _mark(place) for name, place in places.items()}
     for i, label in enumerate(sorted(label for label, role in roles.items() if role == "unimodal")):
-        found[label] = Mark(GREY, MARKERS[i % len(MARKERS)], (0, (1, 1.5)))
+        by_name[label] = Mark(GREY, MARKERS[i % len(MARKERS)], (0, (1, 1.5)))
     for label in sorted(label for label, role in roles.items() if role == "ensemble"):
-        found[label] = _variant(Mark(INK, "p", (0, (6, 2))), found)
-    for label in sorted(label for label in roles if label not in found):
-        found[label] = _variant(found[of[label]], found)
-    return {label: found[label] for label in roles}
+        by_name[label] = _variant(Mark(INK, "p", (0, (6, 2))), by_name)
+    for label in sorted(label for label in roles if label not in by_name):
+        by_name[label] = _variant(by_name[of[label]], by_name)
+    return {label: by_name[label] for label in roles}
 
 
 def _variant(like: Mark, taken: Mapping[str, Mark]) -> Mark:
@@ -217,9 +217,9 @@ def shorten(labels: Iterable[str], longest: int = 24) -> tuple[dict[str, str], l
 
 def list_canvas(labels: Iterable[str], height: float) -> tuple[Figure, dict[str, str], list[str]]:
     """An empty figure that lists lines, and what `shorten` gives: a column wide, a page where many labels are long."""
-    found = shorten(labels)
-    wide = len(found[1]) > FEW
-    return canvas(PAGE if wide else COLUMN, height), *(shorten(labels, LONG) if wide else found)
+    short = shorten(labels)
+    wide = len(short[1]) > FEW
+    return canvas(PAGE if wide else COLUMN, height), *(shorten(labels, LONG) if wide else short)
 
 
 def list_rows(axes: Axes, texts: Sequence[str]) -> None:

@@ -69,7 +69,12 @@ def sweep_figure(sweep: Sweep, look: Marks) -> Figure:
     axes.set_xlabel(sweep.name)
     axes.set_ylabel(f"test {unit.name}")
     _legend(
-        figure, lines, look, bool(bayes), every, folds_note(row for found in sweep.comparisons for row in found.rows)
+        figure,
+        lines,
+        look,
+        bool(bayes),
+        every,
+        folds_note(row for comparison in sweep.comparisons for row in comparison.rows),
     )
     return figure
 
@@ -87,11 +92,11 @@ def _legend(figure: Figure, lines: Iterable[str], look: Marks, bayes: bool, ever
 def _lines(sweep: Sweep, unit: Unit) -> dict[str, dict[float, Estimate]]:
     """label -> place -> estimate, of the lines that are not unimodal."""
     lines: dict[str, dict[float, Estimate]] = {}
-    for found, place in zip(sweep.comparisons, sweep.places, strict=True):
-        single = found.of_role("unimodal")
-        for label, values in measured(found, unit).items():
+    for comparison, place in zip(sweep.comparisons, sweep.places, strict=True):
+        single = comparison.of_role("unimodal")
+        for label, values in measured(comparison, unit).items():
             if label not in single:
-                lines.setdefault(label, {})[place] = estimate(values, found.lines[label])
+                lines.setdefault(label, {})[place] = estimate(values, comparison.lines[label])
     return lines
 
 
@@ -99,13 +104,13 @@ def _bayes(sweep: Sweep, unit: Unit) -> dict[float, float]:
     """place -> accuracy of the best possible classifier, where the data are known that well and accuracy is shown."""
     if unit.metric not in BAYES:
         return {}
-    found = {p: _bayes_of(c) for c, p in zip(sweep.comparisons, sweep.places, strict=True)}
-    return {place: fmean(values) * unit.factor for place, values in found.items() if values}
+    best = {p: _bayes_of(c) for c, p in zip(sweep.comparisons, sweep.places, strict=True)}
+    return {place: fmean(values) * unit.factor for place, values in best.items() if values}
 
 
-def _bayes_of(found: Comparison) -> list[float]:
+def _bayes_of(comparison: Comparison) -> list[float]:
     """Of the runs that see every modality."""
-    runs = [row for row in found.rows if row.modalities == found.modalities and row.role != "unimodal"]
+    runs = [row for row in comparison.rows if row.modalities == comparison.modalities and row.role != "unimodal"]
     return [row.metrics[BAYES] for row in runs if is_number(row.metrics.get(BAYES))]
 
 

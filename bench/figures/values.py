@@ -39,7 +39,8 @@ class Unit:
     @property
     def name(self) -> str:
         """For axes: the metric with its unit, and its direction where lower is better."""
-        text = self.metric.replace("_", " ") + " (%)" * self.share
+        text = self.metric.replace("_", " ")
+        text = f"{text} (%)" if self.share else text
         return text if self.higher_is_better else f"{text}, lower is better"
 
     @property
@@ -78,15 +79,15 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and value - value == 0
 
 
-def measured(found: Comparison, unit: Unit) -> dict[str, list[float]]:
+def measured(comparison: Comparison, unit: Unit) -> dict[str, list[float]]:
     """label -> its test values; lines without any are left out."""
-    every = {label: shown_values(runs, unit) for label, runs in found.lines.items()}
+    every = {label: shown_values(runs, unit) for label, runs in comparison.lines.items()}
     return {label: values for label, values in every.items() if values}
 
 
-def without_roles(found: Comparison, *roles: str) -> dict[str, list[RunRow]]:
+def without_roles(comparison: Comparison, *roles: str) -> dict[str, list[RunRow]]:
     """The lines that have none of these roles."""
-    return {label: runs for label, runs in found.lines.items() if runs[0].role not in roles}
+    return {label: runs for label, runs in comparison.lines.items() if runs[0].role not in roles}
 
 
 def best(labels: Iterable[str], values: Mapping[str, Sequence[float]], unit: Unit) -> str | None:
@@ -137,18 +138,18 @@ def clipped(axes_limits: tuple[float, float], estimates: Iterable[Estimate]) -> 
     """A note where an interval runs out of the axis."""
     start, stop = axes_limits
     out = any(e.bounded and (e.low < start or e.high > stop) for e in estimates)
-    return "arrow heads: the interval goes on beyond the axis" * out
+    return "arrow heads: the interval goes on beyond the axis" if out else ""
 
 
 def reading(estimates: Iterable[Estimate], text: str) -> str:
     """`text`, which explains the intervals, or why there are none."""
-    found = list(estimates)
-    if any(e.bounded for e in found):
+    known = list(estimates)
+    if any(e.bounded for e in known):
         return text
-    return "one run per line: no intervals" if all(e.n == 1 for e in found) else "no spread over runs: no intervals"
+    return "one run per line: no intervals" if all(e.n == 1 for e in known) else "no spread over runs: no intervals"
 
 
 def runs_note(counts: Iterable[int]) -> str:
     """How many runs a line has."""
-    found = sorted(set(counts))
-    return f"{found[0]}" if len(found) == 1 else f"{found[0]} to {found[-1]}"
+    numbers = sorted(set(counts))
+    return f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"

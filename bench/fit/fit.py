@@ -77,7 +77,7 @@ class Fit:
         """
         gradients = [p.grad for p in parameters if p.grad is not None]
         if not gradients:
-            raise RuntimeError(f"no gradient to scale for '{name}': the method would silently do nothing")
+            raise RuntimeError(f"no gradient to scale for '{name}': the method would have no effect")
         torch._foreach_mul_(gradients, coefficient)
         self.log(f"coefficient/{name}", coefficient)
 

@@ -1,41 +1,36 @@
 """From settings and shapes to a model; weights are drawn afterwards, by `seeds.initialise`."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from torch import nn
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.models.backbones.conformer import ConformerEncoder
-from mcr_bench.bench.models.backbones.make import PRETRAINED, pretrained_encoder, speech_kinds
-from mcr_bench.bench.models.encoders import MLP, ConvSequence, conv2d_encoder
-from mcr_bench.bench.models.fusion import make_fusion
+from mcr_bench.bench.models.declared import (
+    OF_WEIGHTS,
+    Encoder,
+    EncoderKind,
+    FusionKind,
+    Head,
+    described,
+    no_kind_takes,
+)
+from mcr_bench.bench.models.fusion import Fusion
+from mcr_bench.bench.models.kinds import encoder_kind_of, fitting, fusion_kind_of, pretrained
 from mcr_bench.bench.models.multimodal import MultimodalModel
-from mcr_bench.bench.models.resnet import resnet18_encoder
-from mcr_bench.bench.models.transformer import SequenceTransformer
+from mcr_bench.bench.problem.facts import Modality
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings
 from mcr_bench.bench.task import Task
-from mcr_bench.datasets.base import Modality
 
-# By the number of axes of one sample; the first is what `auto` stands for.
-KINDS = {
-    1: ("mlp",),
-    2: ("conv1d", "transformer", "mlp", "conformer"),
-    3: ("conv2d", "resnet18", "mlp", "swin"),
-    4: ("conv2d", "resnet18", "mlp", "swin", "vivit"),
-}
-PADDED_KINDS = {2: ("transformer", "conv1d", "conformer"), 4: ("conv2d", "resnet18", "swin")}
+ALONE = "late-linear"  # joins a single modality where the head that was asked for needs more
 
 
 def fitting_kinds(modality: Modality) -> tuple[str, ...]:
     """The encoders that take such samples, the one that `auto` stands for first; UserError if there is none."""
-    kinds = (PADDED_KINDS if modality.padded else KINDS).get(len(modality.shape), ())
-    kinds += speech_kinds(modality)
+    kinds = fitting(modality)
     if not kinds:
-        raise UserError(
-            f"no encoder takes {_samples(modality)}. Samples may be (D,), (T, C), (C, H, W) or (T, C, H, W), "
-            "padded ones (T, C) or (T, C, H, W); reshape the data."
-        )
-    return kinds
+        raise no_kind_takes(modality)
+    return tuple(kind.name for kind in kinds)
 
 
 def encoder_kind(kind: str, modality: Modality) -> str:
@@ -43,52 +38,111 @@ def encoder_kind(kind: str, modality: Modality) -> str:
     return fitting_kinds(modality)[0] if kind == "auto" else kind
 
 
+def encoder_of(settings: EncoderSettings, modality: Modality) -> Encoder:
+    """An encoder of the harness with these settings, `auto` by the sample's shape."""
+    values = asdict(settings)
+    return Encoder(encoder_kind_of(encoder_kind(str(values.pop("kind")), modality)), values)
+
+
+def head_of(settings: ModelSettings) -> Head:
+    """A fusion head of the harness with these settings."""
+    values = asdict(settings)
+    return Head(fusion_kind_of(str(values.pop("fusion"))), int(values.pop("width")), values)
+
+
 def make_encoder(kind: str, modality: Modality, out: int, settings: EncoderSettings) -> nn.Module:
-    """One encoder; UserError where kind and shape do not fit."""
-    fitting = fitting_kinds(modality)
-    if kind not in fitting:
-        allowed = " or ".join(f"encoder.kind={k}" for k in ("auto", *fitting))
-        raise UserError(f"encoder.kind={kind} does not take {_samples(modality)}. Use {allowed}.")
-    if kind in PRETRAINED:
-        return pretrained_encoder(kind, modality, out, settings)
-    if settings.weights or settings.layers or settings.frozen:
-        raise UserError(
-            f"encoder.weights, layers and frozen are for {', '.join(PRETRAINED)}, not for {kind}. "
-            "Set them for one modality: encoder.MODALITY.weights."
-        )
-    width, depth, dropout = settings.width, settings.depth, settings.dropout
-    if kind == "mlp":
-        return MLP(modality.shape, out, width, depth, dropout)
-    channels = modality.shape[-1 if len(modality.shape) == 2 else -3]
-    if kind == "resnet18":
-        return resnet18_encoder(channels, out, width, dropout)
-    made = {
-        "conv1d": ConvSequence,
-        "conv2d": conv2d_encoder,
-        "transformer": SequenceTransformer,
-        "conformer": ConformerEncoder,
-    }[kind]
-    return made(channels, out, width, depth, dropout)
+    """One encoder of the harness, (values (B, ...), lengths (B,)) -> features (B, out); UserError as `made`."""
+    return made(Encoder(encoder_kind_of(kind), asdict(settings)), modality, out)
+
+
+def made(encoder: Encoder, modality: Modality, out: int) -> nn.Module:
+    """One encoder; UserError where kind, shape and settings do not fit."""
+    require_fit(encoder.kind, modality)
+    require_settings(encoder)
+    return encoder.kind.make(modality, out, encoder.values)
+
+
+def require_fit(kind: EncoderKind, modality: Modality) -> None:
+    """UserError where an encoder does not take such samples, with those that do."""
+    if kind.fits(modality):
+        return
+    names = [one.name for one in fitting(modality)]
+    if not names and not kind.digest:
+        raise no_kind_takes(modality)
+    allowed = " or ".join(f"encoder.kind={name}" for name in ("auto", *names)) if names else "another net"
+    raise UserError(f"encoder.kind={kind.name} does not take {described(modality)}{_declares(kind)}. Use {allowed}.")
+
+
+def _declares(kind: EncoderKind) -> str:
+    """What a net that does not come with the harness says that it takes."""
+    if not kind.digest:
+        return ""
+    padded = ", padded too" if kind.padded else ", none padded"
+    return f": it declares samples of {' or '.join(map(str, kind.axes))} axes{padded}"
+
+
+def require_settings(encoder: Encoder) -> None:
+    """UserError for settings of pre-trained weights where the encoder has none."""
+    absent = [name for name in OF_WEIGHTS if name not in encoder.kind.settings]
+    if encoder.kind.digest or not any(encoder.values.get(name) for name in absent):
+        return
+    raise UserError(
+        f"encoder.weights, layers and frozen are for {', '.join(pretrained())}, not for {encoder.kind.name}. "
+        "Set them for one modality: encoder.MODALITY.weights."
+    )
+
+
+def joining(kind: FusionKind, modalities: int) -> FusionKind:
+    """The head that joins so many modalities; UserError for too many of them, or for too few but one.
+
+    A single modality has nothing to be joined with: it goes through late-linear where the head needs more, so that
+    unimodal runs can stand beside runs with this head.
+    """
+    if modalities == 1 < kind.at_least:
+        return fusion_kind_of(ALONE)
+    if kind.at_least <= modalities <= kind.at_most:
+        return kind
+    number = f"exactly {kind.at_least}" if kind.at_least == kind.at_most else f"{kind.at_least} to {kind.at_most}"
+    raise UserError(f"model.fusion={kind.name} joins {number} modalities, got {modalities}; use gated or late-linear.")
+
+
+def make_fusion(kind: str, modalities: list[str], width: int, outputs: int, conditioning: str = "") -> Fusion:
+    """A fusion head of the harness by name; UserError for an unknown one or one that cannot join these modalities.
+
+    `conditioning` is read by film only.
+    """
+    return joined(Head(fusion_kind_of(kind), width, {"conditioning": conditioning}), modalities, outputs)
+
+
+def joined(head: Head, modalities: list[str], outputs: int) -> Fusion:
+    """The fusion head over these modalities; UserError where it cannot join them."""
+    kind = joining(head.kind, len(modalities))
+    return kind.make(modalities, head.width, outputs, head.values if kind is head.kind else {})
 
 
 def build_model(
     modalities: Mapping[str, Modality],
     task: Task,
-    model: ModelSettings,
-    encoders: Mapping[str, EncoderSettings],
+    model: ModelSettings | Head,
+    encoders: Mapping[str, EncoderSettings] | Mapping[str, Encoder],
 ) -> MultimodalModel:
-    """The model of a run, before the method's surgery; `encoders[m]` are modality m's settings."""
+    """The model of a run, before the method's surgery; `encoders[m]` is what was chosen for modality m.
+
+    Settings classes are those of encoders and heads that come with the harness.
+    """
     for name in modalities:
-        _check_name(name)
-    made = {
-        m: make_encoder(encoder_kind(encoders[m].kind, facts), facts, model.width, encoders[m])
-        for m, facts in modalities.items()
-    }
-    fusion = make_fusion(model.fusion, list(modalities), model.width, task.outputs, model.conditioning)
-    return MultimodalModel(made, fusion, model.width, task)
+        check_name(name)
+    head = model if isinstance(model, Head) else head_of(model)
+    chosen = {m: _chosen(encoders[m], facts) for m, facts in modalities.items()}
+    nets = {m: made(chosen[m], facts, head.width) for m, facts in modalities.items()}
+    return MultimodalModel(nets, joined(head, list(modalities), task.outputs), head.width, task)
 
 
-def _check_name(name: str) -> None:
+def _chosen(encoder: EncoderSettings | Encoder, modality: Modality) -> Encoder:
+    return encoder if isinstance(encoder, Encoder) else encoder_of(encoder, modality)
+
+
+def check_name(name: str) -> None:
     """Parameters are named after their modality, so PyTorch's rules for names hold."""
     try:
         nn.ModuleDict({name: nn.Identity()})
@@ -98,7 +152,3 @@ def _check_name(name: str) -> None:
             "Any name without a dot that is no attribute of a module will do; rename it in the data, e.g. "
             f"'{name.replace('.', '_')}_input'."
         ) from error
-
-
-def _samples(modality: Modality) -> str:
-    return f"{'padded ' * modality.padded}samples of shape {modality.shape}"

@@ -1,6 +1,6 @@
 """MultimodalModel: encoders, own unimodal heads and a fusion head over N modalities, and what a forward pass gives."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor, nn
 
 from mcr_bench.bench.models.fusion import Fusion
+from mcr_bench.bench.models.parts import encoded
 from mcr_bench.bench.problem.samples import Inputs as Inputs
 from mcr_bench.bench.task import Task
 
@@ -43,13 +44,16 @@ class Outputs:
     def split_logits(self) -> dict[str, Tensor] | None:
         """Additive split of the fused logits, branch + bias / M: they sum to `logits`; None if not additive."""
         if self.branch_logits is None or self.model.fusion.bias is None:
-            return None
+            return self.branch_logits
         share = self.model.fusion.bias / len(self.branch_logits)
         return {m: s + share for m, s in self.branch_logits.items()}
 
 
 class MultimodalModel(nn.Module):
-    """Encoders (x_m -> features (B, d)), own heads, a fusion head; `extras` holds modules that a method adds."""
+    """Encoders (x_m -> features (B, d)), own heads, a fusion head; `extras` holds modules that a method adds.
+
+    watchers: called with what an encoder pass for tokens or stages gives, (B, ...).
+    """
 
     def __init__(self, encoders: Mapping[str, nn.Module], fusion: Fusion, width: int, task: Task) -> None:
         super().__init__()
@@ -58,6 +62,7 @@ class MultimodalModel(nn.Module):
         self.own_heads = nn.ModuleDict({m: nn.Linear(width, task.outputs) for m in encoders})
         self.fusion: Fusion = fusion
         self.extras = nn.ModuleDict()
+        self.watchers: list[Callable[[Tensor], None]] = []
 
     @property
     def modalities(self) -> list[str]:
@@ -69,8 +74,16 @@ class MultimodalModel(nn.Module):
         return features
 
     def encode(self, inputs: Inputs) -> dict[str, Tensor]:
-        """Features of every modality."""
-        return {m: self.encode_one(m, inputs.values[m], inputs.lengths.get(m)) for m in self.encoders}
+        """Features (B, d) of every modality; tokens and stages come along where the fusion head reads them."""
+        features = {m: self.encode_one(m, inputs.values[m], inputs.lengths.get(m)) for m in self.encoders}
+        if not getattr(self.fusion, "reads", ()):  # a method may have put any module in its place
+            return features
+        return encoded(features, dict(self.encoders), inputs.values, inputs.lengths, self._watched)
+
+    def _watched(self, made: Tensor) -> None:
+        """Tell those who count encoder passes of one for tokens or stages."""
+        for watcher in self.watchers:
+            watcher(made)
 
     def fuse(self, features: dict[str, Tensor]) -> Outputs:
         """Everything that follows from the features."""

@@ -1,8 +1,8 @@
-"""The data part of `make perf`: an epoch read from a cache over decoding the same clips per sample, and time waited.
+"""The part of `make perf` on data: speed of reading an epoch from a cache over decoding its files, and time waited.
 
-The loader that is compared with works like the public one of OGM-GE: per sample a WAV file, resampled, and its
-spectrogram, and three JPEG files through Pillow, each transformed on its own. Both give the same kinds of tensors, in
-one process with one torch thread, all files in the page cache.
+The cache is compared with a loader that works like the public one of OGM-GE: for each sample it reads a WAV file,
+resamples it and computes its spectrogram, and opens three JPEG files with Pillow, each transformed on its own. Both
+give the same kinds of tensors, in one process with one torch thread, with all files in the page cache.
 """
 
 import json
@@ -38,23 +38,26 @@ RECORDED, RATE, SECONDS, N_FFT, HOP, SPECTRUM = 16000, 22050, 3, 512, 353, (257,
 
 
 def data_ratios(run: Training) -> dict[str, float]:
-    """Print and return the ratios; `run` trains a model of spectrograms (1, 257, 188) and of frames."""
+    """Print and return the ratios; `run` trains a model on spectrograms (1, 257, 188) and frames (3, 224, 224)."""
     with tempfile.TemporaryDirectory() as name:
         source, folder = Path(name) / "raw", Path(name) / "data"
         make_clips(source)
         exact, stored = (make_cache(source, folder, side) for side in (SIZE, STORED))
-        found = {}
+        ratios = {}
         for title, cache, augment in (
             ("reading only", exact, False),
             (f"reading and resizing {STORED} to {SIZE}", stored, False),
             ("training augmentation", stored, True),
         ):
-            found[f"data: cache / files, {title}"] = _speed(title, source, cache, augment)
-        return found | _waiting(run, stored)
+            ratios[f"data: cache / files, {title}"] = _speed(title, source, cache, augment)
+        return ratios | _waiting(run, stored)
 
 
 def make_clips(folder: Path) -> None:
-    """CLIPS clips: three JPEG images and a WAV file each, as smooth as CREMA-D's: JPEG of quality 95 takes 33 KiB."""
+    """Write the files of 64 clips: three JPEG images and a WAV file each.
+
+    The images are as smooth as CREMA-D's: a JPEG of quality 95 takes 33 KiB.
+    """
     folder.mkdir()
     rng = np.random.default_rng(0)
     rows, columns = fft.fftfreq(HEIGHT)[:, None], fft.rfftfreq(WIDTH)
@@ -71,7 +74,7 @@ def make_clips(folder: Path) -> None:
 
 
 def make_cache(source: Path, folder: Path, side: int) -> Cache:
-    """The same clips as `data prepare` leaves them: uint8 frames and float16 spectrograms, memory-mapped."""
+    """The same clips as `data prepare` writes them: uint8 frames and float16 spectrograms, memory-mapped."""
     shapes = {"video": ((FRAMES, 3, side, side), "uint8"), "audio": ((1, *SPECTRUM), "float16")}
     fields = {name: Field(*form) for name, form in {**shapes, "aspect": ((), "float32")}.items()}
     clips = [Clip(str(clip), clip % 6, str(clip), _files(source, clip)) for clip in range(CLIPS)]
@@ -81,7 +84,7 @@ def make_cache(source: Path, folder: Path, side: int) -> Cache:
 
 
 def decode(clip: Clip, settings: Mapping[str, Value]) -> dict[str, Array]:
-    """The rows of one clip."""
+    """The arrays of one clip: frames (3, 3, side, side), spectrogram (1, 257, 188) and the frames' aspect ratio ()."""
     images = [Image.open(clip.files[str(frame)]) for frame in range(FRAMES)]
     squares = [np.asarray(image.resize((int(settings["side"]),) * 2, Image.Resampling.BILINEAR)) for image in images]
     aspect = np.array(images[0].width / images[0].height, np.float32)
@@ -90,37 +93,41 @@ def decode(clip: Clip, settings: Mapping[str, Value]) -> dict[str, Array]:
 
 
 def spectrogram(path: Path) -> Array:
-    """WAV file -> (257, 188) float32, in single precision as librosa computes it."""
+    """The spectrogram of a WAV file, (257, 188) float32, in single precision as librosa computes it."""
     rate, samples = wavfile.read(path)
     up, down = RATE // math.gcd(RATE, rate), rate // math.gcd(RATE, rate)
     wave = resample_poly(samples.astype(np.float32) / 32768, up, down).astype(np.float32)
     tiled = np.pad(np.clip(np.resize(wave, SECONDS * RATE), -1, 1), N_FFT // 2)
     windows = np.lib.stride_tricks.sliding_window_view(tiled, N_FFT)[::HOP]
     hann = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)).astype(np.float32)
-    found: Array = np.log(np.abs(fft.rfft(windows * hann, axis=1)).T + np.float32(1e-7))
-    return found
+    logarithm: Array = np.log(np.abs(fft.rfft(windows * hann, axis=1)).T + np.float32(1e-7))
+    return logarithm
 
 
 class Files:
-    """Clips decoded for every sample anew."""
+    """A loader that decodes the files of a clip every time that it is needed."""
 
     def __init__(self, folder: Path, augment: bool) -> None:
         self.folder, self.augment = folder, augment
         self.mean, self.std = (torch.tensor(v).reshape(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Spectrograms (B, 1, 257, 188) and frames (B, 3, 3, 224, 224), float32."""
+        """Spectrograms (B, 1, 257, 188) and frames (B, 3, 3, 224, 224), float32, of the clips at `index` (B,)."""
         pairs = [self.sample(clip) for clip in index.tolist()]
         return torch.stack([audio for audio, _ in pairs]), torch.stack([video for _, video in pairs])
 
     def sample(self, clip: int) -> tuple[Tensor, Tensor]:
-        """One clip; every image is cropped and flipped on its own."""
+        """Spectrogram (1, 257, 188) and frames (3, 3, 224, 224) of a clip; each image is cropped and flipped alone."""
         files = _files(self.folder, clip)
         images = [self.image(files[str(frame)]) for frame in range(FRAMES)]
         return torch.from_numpy(spectrogram(files["audio"]))[None], torch.stack(images)
 
     def image(self, path: Path) -> Tensor:
-        """RandomResizedCrop(224), RandomHorizontalFlip, ToTensor, Normalize of torchvision; or Resize((224, 224))."""
+        """An image as (3, 224, 224), normalised; with `augment` cropped at random and flipped with probability 1/2.
+
+        This equals torchvision's RandomResizedCrop(224), or Resize((224, 224)); RandomHorizontalFlip, ToTensor and
+        Normalize.
+        """
         image = Image.open(path).convert("RGB")
         if self.augment:
             image = image.crop(random_box(image.width, image.height))
@@ -132,7 +139,10 @@ class Files:
 
 
 def random_box(width: int, height: int) -> tuple[int, int, int, int]:
-    """Left, upper, right, lower of torchvision's RandomResizedCrop: 8 to 100 % of the area, ratio 3/4 to 4/3."""
+    """Left, upper, right and lower edge of a random crop: 8 to 100 % of the area, with an aspect ratio of 3/4 to 4/3.
+
+    The rule is that of torchvision's RandomResizedCrop.
+    """
     for _ in range(10):
         area = width * height * float(torch.empty(1).uniform_(0.08, 1))
         ratio = math.exp(float(torch.empty(1).uniform_(math.log(3 / 4), math.log(4 / 3))))
@@ -146,7 +156,7 @@ def random_box(width: int, height: int) -> tuple[int, int, int, int]:
 
 
 def cached_split(cache: Cache, augment: bool) -> Split:
-    """The cached clips as the harness trains on them, under the names of the scene: m1 spectrograms, m2 frames."""
+    """The cached clips as a part of a dataset: modality m1 has the spectrograms, m2 the frames."""
     at = np.arange(len(cache.rows))
     values: dict[str, Tensor | Rows] = {
         "m1": CachedRows(cache, Plain("audio"), at),
@@ -156,7 +166,7 @@ def cached_split(cache: Cache, augment: bool) -> Split:
 
 
 def _speed(title: str, folder: Path, cache: Cache, augment: bool) -> float:
-    """Median over rounds of samples per second of an epoch from the cache over those of files."""
+    """The median over rounds of the speed of reading an epoch from the cache over that of decoding its files."""
     files, split = Files(folder, augment), cached_split(cache, augment)
     _race(files.batch, split.training_batch)
     pairs = [_race(files.batch, split.training_batch) for _ in range(ROUNDS)]
@@ -173,8 +183,10 @@ def _speed(title: str, folder: Path, cache: Cache, augment: bool) -> float:
 
 
 def _race(*loads: Callable[[Tensor], object]) -> list[float]:
-    """CPU seconds of each loader for an epoch's batches in a random order. All work is this process's one thread's, so
-    that these are the seconds of an idle machine; the loaders take turns, so that what else it does slows all alike.
+    """CPU seconds of each loader for the batches of an epoch, in a random order.
+
+    All work is done by one thread of this process, so that these are the seconds of an idle machine. The loaders take
+    turns, so that other work of the machine slows all of them equally.
     """
     seconds = [0.0] * len(loads)
     for index in torch.randperm(CLIPS).split(BATCH):
@@ -186,11 +198,12 @@ def _race(*loads: Callable[[Tensor], object]) -> list[float]:
 
 
 class Clocked(Split):
-    """A split that adds up the time its training batches take."""
+    """A split that adds up the seconds that making its training batches takes."""
 
     seconds = 0.0
 
     def training_batch(self, index: Tensor) -> Batch:
+        """The batch of the samples at `index` (B,)."""
         began = time.perf_counter()
         batch = super().training_batch(index)
         self.seconds += time.perf_counter() - began
@@ -198,7 +211,7 @@ class Clocked(Split):
 
 
 def _waiting(run: Training, cache: Cache) -> dict[str, float]:
-    """Share of a training epoch in which the model waits for its batches."""
+    """The share of a training epoch's time in which the model waits for its batches."""
     split = cached_split(cache, augment=True)
     few = np.arange(2 * BATCH)
     clocked = Clocked(split.values, split.target[few], split.ids[: len(few)])
@@ -229,6 +242,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from mcr_bench.bench.perf import data as _perf  # the workers of prepare find `decode` by the name of its module
+    from mcr_bench.bench.perf import data as _perf  # workers find `decode` by the name of its module, not in __main__
 
     _perf.main()

@@ -1,4 +1,4 @@
-"""The part of `make perf` on isolation: a run in a clean process of its own over the same run in a used one."""
+"""The part of `make perf` on isolation: time of a run in a new process, over that in a process that had other runs."""
 
 import json
 import multiprocessing
@@ -19,16 +19,16 @@ from mcr_bench.bench.runs.events import Job, RunDone
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.training.loop import fit_run
 
-ROUNDS = 11  # whole runs: what else the machine does weighs on single ones
+ROUNDS = 11  # whole runs, whose times depend on what else the machine does
 
 
 def isolation_ratio() -> dict[str, float]:
-    """Time of a run as `make run` trains it, in a child of its own, over the same run in a process that has had others.
+    """Time of a run in a process of its own, as `make run` trains it, over the same run in a process that had others.
 
-    The reference's runs are the shortest there are: the share of what comes on top is largest there.
+    It is measured on the reference method, whose runs are the shortest: starting a process takes the largest share.
     """
     spec = make_plan(Request([reference_method().name], [_generated_dataset()], seeds=[0])).runs[-1]
-    title = "a run in a process of its own / in one that has had others"
+    title = "a run in a process of its own / in one that had other runs"
     clean, (ours, theirs) = Worker(ENTRY, "cpu"), multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_train_all, args=(theirs,), daemon=True)
     process.start()
@@ -40,13 +40,13 @@ def isolation_ratio() -> dict[str, float]:
 
 
 def _generated_dataset() -> str:
-    """The dataset that needs no files."""
+    """The name of the dataset that needs no files."""
     classes = {name: registry.dataset(name) for name in registry.dataset_names()}
     return next(name for name, cls in classes.items() if not (cls.suffixes or cls(Path()).needs_preparation))
 
 
 def _train(pipe: Connection, spec: RunSpec) -> None:
-    """One run by the process at the other end."""
+    """Let the process at the other end of the pipe train one run."""
     with tempfile.TemporaryDirectory() as folder:
         pipe.send(Job(spec, "cpu", Path(folder), {}, Path(folder) / "weights.pt"))
         event = None
@@ -55,7 +55,7 @@ def _train(pipe: Connection, spec: RunSpec) -> None:
 
 
 def _train_all(pipe: Connection) -> None:
-    """Every run in this one process."""
+    """Train every run that comes through the pipe, in this one process."""
     torch.set_num_threads(1)
     while True:
         fit_run(pipe.recv(), pipe.send)

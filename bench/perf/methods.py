@@ -1,4 +1,7 @@
-"""`make perf`: ratios within one run, never absolute times: harness over bare PyTorch, each method over joint."""
+"""The part of `make perf` on methods: time of the harness over bare PyTorch, and of each method over joint training.
+
+All results are ratios of two times that are measured one right after the other, never absolute times.
+"""
 
 import json
 import statistics
@@ -7,9 +10,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 
@@ -17,6 +21,7 @@ from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.core.seeds import generator, initialise
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.models.build import build_model
+from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
 from mcr_bench.bench.task import Task
@@ -25,12 +30,18 @@ from mcr_bench.bench.training.optim import make_optimizer
 from mcr_bench.datasets.base import Modality, Split, Splits
 from mcr_bench.methods.base import Method
 
-ROUNDS, HELP_ROUNDS = 5, 21  # starting a process is short and noisy
+ROUNDS, HELP_ROUNDS = 5, 21  # starting a process is short, and its time varies much
 TRIVIAL = "import typer\napp = typer.Typer()\n@app.command()\ndef hello(name: str) -> None:\n    print(name)\napp()\n"
 
 
-class Scene(NamedTuple):
-    """What is timed: modality -> shape, batch size, samples (one epoch), encoder kind."""
+class Workload(NamedTuple):
+    """Data and model of a training that is timed.
+
+    shapes: modality -> the shape of its samples.
+    batch: the batch size.
+    samples: the number of samples, which are one epoch.
+    kind: the kind of the encoders.
+    """
 
     shapes: dict[str, tuple[int, ...]]
     batch: int
@@ -38,45 +49,44 @@ class Scene(NamedTuple):
     kind: str
 
 
-SCENES = {
-    # Spectrogram and frame of the MCR paper's CREMA-D preset; half its batch of 32, to end in minutes on a CPU.
-    "resnet18": Scene({"m1": (1, 257, 188), "m2": (3, 224, 224)}, 16, 16, "resnet18"),
-    "mlp": Scene({"m1": (32,), "m2": (32,)}, 64, 2048, "mlp"),
+WORKLOADS = {
+    # The spectrogram and frame of the MCR paper's CREMA-D preset, with half its batch of 32: minutes on a CPU.
+    "resnet18": Workload({"m1": (1, 257, 188), "m2": (3, 224, 224)}, 16, 16, "resnet18"),
+    "mlp": Workload({"m1": (32,), "m2": (32,)}, 64, 2048, "mlp"),
 }
 
 
 def main() -> None:
     """Print every ratio as a line and, last, all of them as JSON."""
     torch.set_num_threads(1)
-    found: dict[str, float] = {}
-    for scene in SCENES:
-        found |= harness_ratio(scene) | method_ratios(scene)
-    found |= help_ratio()
-    print(json.dumps(found))
+    ratios: dict[str, float] = {}
+    for workload in WORKLOADS:
+        ratios |= harness_ratio(workload) | method_ratios(workload)
+    ratios |= help_ratio()
+    print(json.dumps(ratios))
 
 
-def harness_ratio(scene: str) -> dict[str, float]:
-    """Time of an epoch of joint training in the harness, without probes, over the same steps in a bare loop."""
+def harness_ratio(workload: str) -> dict[str, float]:
+    """Time of an epoch of joint training in the harness, without probe heads, over the same steps in a bare loop."""
     reference = reference_method()
-    run = training_run(scene, reference)
-    bare = _bare(training_run(scene, reference))
-    return {
-        f"{scene}: harness / bare loop": report_ratio(f"{scene}: harness / bare loop", lambda: train_epoch(run), bare)
-    }
+    run = training_run(workload, reference)
+    bare = _bare(training_run(workload, reference))
+    title = f"{workload}: harness / bare loop"
+    return {title: report_ratio(title, partial(train_epoch, run), bare)}
 
 
-def method_ratios(scene: str) -> dict[str, float]:
-    """Step time of every method that trains all modalities from scratch, over joint's."""
+def method_ratios(workload: str) -> dict[str, float]:
+    """Step time of every method that trains all modalities from scratch, over that of joint training."""
     classes = [registry.method(n) for n in registry.method_names()]
-    reference = reference_method()
-    found = {}
+    reference, modalities = reference_method(), tuple(WORKLOADS[workload].shapes)
+    ratios = {}
     for cls in classes:
-        if cls is reference or cls.role == "unimodal" or not cls.trains or cls().requires(tuple(SCENES[scene].shapes)):
+        if cls is reference or cls.role == "unimodal" or not cls.trains or cls().requires(modalities):
             continue
-        base, run = training_run(scene, reference), training_run(scene, cls)
-        title = f"{scene}: {cls.name} / {reference.name}"
-        found[title] = report_ratio(title, lambda run=run: train_epoch(run), lambda base=base: train_epoch(base))  # type: ignore[misc]
-    return found
+        base, run = training_run(workload, reference), training_run(workload, cls)
+        title = f"{workload}: {cls.name} / {reference.name}"
+        ratios[title] = report_ratio(title, partial(train_epoch, run), partial(train_epoch, base))
+    return ratios
 
 
 def help_ratio() -> dict[str, float]:
@@ -91,7 +101,7 @@ def help_ratio() -> dict[str, float]:
 
 
 def reference_method() -> type[Method]:
-    """The reference that trains one fused loss and needs nothing more."""
+    """The reference method that trains one fused loss and nothing else."""
     classes = [registry.method(n) for n in registry.method_names()]
     return next(c for c in classes if c.role == "reference" and not c.needs.own_heads)
 
@@ -101,7 +111,7 @@ def _call(command: list[str]) -> None:
 
 
 def report_ratio(title: str, ours: Callable[[], None], theirs: Callable[[], None], rounds: int = ROUNDS) -> float:
-    """Print and return the median over rounds of the ratio of two times taken one right after the other."""
+    """Print and return the median over rounds of the ratio of the times of `ours` and `theirs`, measured in turns."""
     ours()
     theirs()
     ratios = [_seconds(ours) / _seconds(theirs) for _ in range(rounds)]
@@ -116,9 +126,9 @@ def _seconds(work: Callable[[], None]) -> float:
     return time.perf_counter() - began
 
 
-def training_run(scene: str, cls: type[Method]) -> Training:
-    """A run of the method on random data of the scene, ready for its first epoch."""
-    shapes, batch, samples, kind = SCENES[scene]
+def training_run(workload: str, cls: type[Method]) -> Training:
+    """A run of the method on random data of the workload, ready for its first epoch."""
+    shapes, batch, samples, kind = WORKLOADS[workload]
     values = {m: torch.randn(samples, *shape, generator=generator(0, "data", m)) for m, shape in shapes.items()}
     split = Split(values, torch.arange(samples) % 6, [str(i) for i in range(samples)])
     settings = build(TrainingSettings, {"batch_size": batch})
@@ -135,12 +145,12 @@ def training_run(scene: str, cls: type[Method]) -> Training:
     fit.optimizer = make_optimizer(method.parameter_groups(model), settings.optimizer)
     model.train()
     fit.epoch = 1
-    spec: Any = SimpleNamespace(seed=0)
+    spec = cast(RunSpec, SimpleNamespace(seed=0))  # an epoch reads nothing else of it
     return Training(spec, method, fit, Splits(split, split, split), None, None, Progress(), batch)
 
 
 def _bare(run: Training) -> Callable[[], None]:
-    """The loop that a user would write by hand for the same model, data, order and optimiser."""
+    """An epoch as a user would write it by hand, with the same model, data, order and optimiser."""
     fit, batch = run.fit, run.fit.settings.batch_size
 
     def epoch() -> None:

@@ -1,4 +1,4 @@
-"""Finds the files of a run: by their path where they lie on this machine, by MLflow's download where they do not."""
+"""Find the files of a run: by their path if they are on this machine, otherwise by a download through MLflow."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 
 class Artifact(NamedTuple):
-    """final: the run is finished, so that this file will never change."""
+    """A file of a run.
+
+    path: where it is on this machine.
+    final: whether the run is finished, so that the file will not change.
+    """
 
     path: Path
     final: bool
@@ -20,9 +24,11 @@ class Artifact(NamedTuple):
 
 @dataclass(frozen=True)
 class Artifacts:
-    """known: run -> address of its artifacts, and whether it is finished; MLflow is asked about other runs.
+    """The artifacts of the runs of a record.
 
-    readable: the address as stored -> the one to read from.
+    client: gives the MLflow client, which is needed for runs that are not in `known`.
+    known: run id -> the address of its artifacts, and whether it is finished.
+    readable: gives the address to read from for a stored address.
     """
 
     client: "Callable[[], MlflowClient]"
@@ -30,7 +36,7 @@ class Artifacts:
     readable: Callable[[str], str]
 
     def find(self, run_id: str, name: str, folder: Path) -> Artifact:
-        """File `name` of a run, where need be downloaded into `folder`. OSError where there is none."""
+        """The file `name` of a run, downloaded into `folder` if it is on another machine. OSError if it is missing."""
         address, final = self.known.get(run_id, ("", False))
         if (here := local_path(self.readable(address))) is not None:
             return Artifact(here / name, final)

@@ -1,4 +1,4 @@
-"""Keeps per-sample scores of finished runs in one SQLite file, as they never change; losing it costs time, no more."""
+"""A cache of the scores per sample of finished runs, in one SQLite file, which may be deleted at any time."""
 
 import json
 import sqlite3
@@ -20,7 +20,11 @@ READ = "SELECT run_id, digest, score, crc FROM scores WHERE run_id IN (SELECT va
 
 @dataclass(frozen=True)
 class Kept:
-    """names: JSON of [ids, groups], which many runs share; score: N little-endian float32."""
+    """What the cache holds of a run.
+
+    names: the JSON text of [ids, groups], which many runs share.
+    score: the scores of N samples as little-endian float32.
+    """
 
     names: str
     score: bytes
@@ -28,12 +32,12 @@ class Kept:
 
 @dataclass(frozen=True)
 class SamplesCache:
-    """Run -> Kept, in `file`. One that cannot be read is made anew; one that cannot be written is done without."""
+    """The cache in the file `file`. A damaged file is replaced; if it cannot be written, there is no cache."""
 
     file: Path
 
     def read(self, run_ids: Iterable[str]) -> dict[str, Kept]:
-        """What is kept of `run_ids`."""
+        """Run id -> its scores, for those of `run_ids` that are in the cache."""
         try:
             return self._read(json.dumps(list(run_ids)))
         except sqlite3.OperationalError:  # locked, or in a folder that may not be written to
@@ -43,7 +47,7 @@ class SamplesCache:
             return {}
 
     def write(self, fresh: Mapping[str, Kept]) -> None:
-        """Keep these too."""
+        """Add these scores to the cache."""
         if fresh:
             with suppress(sqlite3.Error, OSError):
                 self._write(fresh)
@@ -66,7 +70,7 @@ class SamplesCache:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, written whole or not at all."""
+        """A connection whose changes are one transaction."""
         with closing(sqlite3.connect(self.file, timeout=10)) as connection:
             connection.executescript(TABLES)
             with connection:

@@ -1,4 +1,4 @@
-"""Names and values as MLflow takes them."""
+"""Names and values in the form that MLflow accepts."""
 
 import re
 from collections.abc import Iterable
@@ -11,30 +11,37 @@ T = TypeVar("T")
 
 
 def name_of(text: str) -> str:
-    """A name as MLflow takes it: it refuses other characters and paths such as ./file."""
+    """`text` as a name that MLflow accepts: without paths such as ./file and with _ for other characters.
+
+    >>> name_of("./mine.py: accuracy%")
+    'mine.py: accuracy_'
+    """
     return re.sub(r"[^\w\-. :/]", "_", text).removeprefix("./")
 
 
 def param(name: str, value: str) -> "Param":
+    """A parameter of a run."""
     from mlflow.entities import Param
 
     return Param(name_of(name), value)
 
 
 def tag(name: str, value: str) -> "RunTag":
+    """A tag of a run."""
     from mlflow.entities import RunTag
 
     return RunTag(name_of(name), value)
 
 
 def metric(name: str, value: float, when: float, step: int) -> "Metric":
+    """A value of a metric at a step; `when` is in seconds since 1970."""
     from mlflow.entities import Metric
 
     return Metric(name_of(name), float(value), int(when * 1000), step)
 
 
 def in_parts(items: Iterable[T], size: int) -> list[list[T]]:
-    """As many as MLflow takes in one call, and again.
+    """The items in lists of at most `size`, the number that MLflow accepts in one call.
 
     >>> in_parts("abcde", 2)
     [['a', 'b'], ['c', 'd'], ['e']]

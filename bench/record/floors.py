@@ -1,4 +1,4 @@
-"""What a constant scores on the test part of runs that did not log it: computed from their stored predictions."""
+"""The scores of a constant predictor for runs that did not log them, computed from their stored predictions."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -14,14 +14,14 @@ from mcr_bench.bench.record.artifacts import Artifact
 
 
 def read_floors(run_ids: Iterable[str], find: Callable[[str], Artifact]) -> dict[str, dict[str, float]]:
-    """Run -> metric -> what the constant scores; runs without readable predictions are left out.
+    """Run id -> metric -> score of the constant on the test part; runs without readable predictions are left out.
 
     Training labels are not stored, so the constant is the best one for the labels of the validation part.
     """
     wanted = list(dict.fromkeys(run_ids))
     with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
-        found = zip(wanted, pool.map(lambda run_id: _read(run_id, find), wanted), strict=True)
-        return {run_id: floor for run_id, floor in found if floor}
+        floors = zip(wanted, pool.map(lambda run_id: _read(run_id, find), wanted), strict=True)
+        return {run_id: floor for run_id, floor in floors if floor}
 
 
 def _read(run_id: str, find: Callable[[str], Artifact]) -> dict[str, float]:

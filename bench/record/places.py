@@ -1,8 +1,8 @@
-"""Where the artifacts of a local record lie: a record that was moved or copied finds and keeps them in its own home.
+"""Find the artifacts of a local record in its own home folder, also after the record was moved or copied.
 
-MLflow stores absolute addresses, and keeps those that it has seen for as long as the program runs. They are put right
-when a record is opened; and as another command may see the same folder under another path (a container), files are
-written and read where they belong whatever the database says.
+MLflow stores absolute addresses, and remembers those that it has read while the program runs. They are corrected when
+a record is opened. Another command may see the same folder under another path, as in a container; files are therefore
+written to and read from the right folder even if the database has another address.
 """
 
 import os
@@ -27,7 +27,11 @@ PATTERNS = [re.compile(pattern) for *_, pattern in ADDRESSES]
 
 
 def local_path(address: str) -> Path | None:
-    """The path behind an address on this machine; None for one that lies elsewhere (a bucket, a server)."""
+    """The path that an address means on this machine; None for an address elsewhere, such as a bucket or a server.
+
+    >>> local_path("file:///data/results").as_posix(), local_path("s3://bucket/results")
+    ('/data/results', None)
+    """
     parts = urlsplit(address)
     if parts.scheme == "file":
         return Path(url2pathname(parts.path))
@@ -35,54 +39,60 @@ def local_path(address: str) -> Path | None:
 
 
 def require_file(file: Path | None) -> None:
-    """UserError where the database is gone: SQLite would make an empty one at the old place. None: not a file."""
+    """UserError if the database file is missing, as SQLite would make an empty one; None: the store has no file."""
     if file is not None and not file.exists():
         raise UserError(
-            f"the record at '{file}' is gone: it was moved or deleted while this command wrote to it. Give the same "
-            "command again, with MCR_BENCH_HOME at its new place: what is finished there is not trained again."
+            f"the record at '{file}' is missing: it was moved or deleted while this command wrote to it. Start the "
+            "command again with MCR_BENCH_HOME at its new place. Runs that are finished there are not trained again."
         )
 
 
 @dataclass(frozen=True)
 class Places:
-    """The artifacts of the record whose folder is `home` and whose database is in the folder `database`.
+    """The places of a record's artifacts.
 
-    Both are absolute paths without links. Where they are one, the two move together, and every address leads into the
-    home. The addresses of a database kept apart stay as they are while the folder that they name exists; after that
-    they lead to what lies beside the database, or else into the home.
+    If the database lies in the home folder, the two are moved together, and every address leads into the home. The
+    addresses of a database in another folder stay as they are while the folder that they name exists; after that they
+    lead to the folder of the database if the artifacts are there, and otherwise into the home.
+
+    home: the record's folder, an absolute path without links.
+    database: the folder of its database, an absolute path without links.
     """
 
     home: Path
     database: Path
 
     def here(self, address: str) -> Path | None:
-        """Where that folder of a run or a dataset is now; None for one that is not of this record or did not move."""
+        """The present folder for the stored address of a run or dataset.
+
+        None for an address that does not belong to this record, or whose folder has not moved.
+        """
         path = local_path(address)
-        found = path and next(filter(None, (pattern.search(path.as_posix()) for pattern in PATTERNS)), None)
-        if path is None or not found:
+        match = path and next(filter(None, (pattern.search(path.as_posix()) for pattern in PATTERNS)), None)
+        if path is None or not match:
             return None
         if self.home == self.database:
-            return self.home / ARTIFACTS / found[1]
-        if os.path.exists(path.as_posix()[: found.start()] + f"/{ARTIFACTS}"):
+            return self.home / ARTIFACTS / match[1]
+        if os.path.exists(path.as_posix()[: match.start()] + f"/{ARTIFACTS}"):
             return None
-        beside = self.database / ARTIFACTS / found[1]
-        return beside if beside.is_dir() else self.home / ARTIFACTS / found[1]
+        beside = self.database / ARTIFACTS / match[1]
+        return beside if beside.is_dir() else self.home / ARTIFACTS / match[1]
 
     def readable(self, address: str) -> str:
-        """The address to read from: where the folder is now if it is there, else as stored."""
+        """The address to read from: the present folder if it exists, otherwise the stored address."""
         here = self.here(address)
         return here.as_uri() if here is not None and here.is_dir() else address
 
     def settle(self, file: Path) -> None:
-        """Make the addresses in the database lead to where things are now, all of them or none.
+        """Correct the addresses in the database, all in one transaction.
 
-        A run's files that are at the old place alone stay readable there. Two commands at once do the same.
+        The files of a run that exist at the old place alone remain readable there. Two commands may do this at once.
         """
         with closing(_connection(file)) as connection:
             self._write(connection, self._moved(connection))
 
     def settled(self, file: Path, run_id: str) -> Path | None:
-        """Where what is written for a run from now on belongs, which the database then says too; None: not here."""
+        """The folder for a run's new files, which the database then names too; None if it is not on this machine."""
         with closing(_connection(file)) as connection:
             (stored,) = connection.execute("SELECT artifact_uri FROM runs WHERE run_uuid = ?", [run_id]).fetchone()
             here = self.here(stored)
@@ -93,21 +103,21 @@ class Places:
             return here
 
     def _moved(self, connection: sqlite3.Connection) -> list[tuple[str, str, str, str, str, str]]:
-        """Table, names of its id and address, the new address, the id and the old address."""
+        """For each address to correct: table, column of the id, column of the address, new address, id, old address."""
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not tables >= TABLES:
             return []
-        found, root = [], (self.home / ARTIFACTS).as_uri() + "/"
+        moved, root = [], (self.home / ARTIFACTS).as_uri() + "/"
         for table, key, column, _ in ADDRESSES:
             query = f"SELECT {key}, {column} FROM {table} WHERE substr({column}, 1, ?) <> ?"
             for number, address in connection.execute(query, [len(root), root]):
                 here = self.here(address)
                 if here is not None and not (table == "runs" and _only_there(address, here)):
-                    found.append((table, key, column, here.as_uri(), number, address))
-        return found
+                    moved.append((table, key, column, here.as_uri(), number, address))
+        return moved
 
     def _write(self, connection: sqlite3.Connection, moved: Iterable[tuple[str, str, str, str, str, str]]) -> None:
-        """What another command has put right meanwhile stays."""
+        """Write the new addresses, except where another command has corrected them meanwhile."""
         changes = list(moved)
         if not changes:
             return
@@ -118,10 +128,12 @@ class Places:
 
 
 def _only_there(address: str, here: Path) -> bool:
-    there = local_path(address)  # perhaps in a folder of somebody else's, which os.path takes for none
+    there = local_path(
+        address
+    )  # it may be in a folder that this user cannot read; os.path then says that it is missing
     return there is not None and os.path.isdir(there) and not here.is_dir()
 
 
 def _connection(file: Path) -> sqlite3.Connection:
-    """Transactions are opened by hand."""
+    """A connection on which transactions are begun explicitly."""
     return sqlite3.connect(file, timeout=30, isolation_level=None)

@@ -1,4 +1,4 @@
-"""Where a run was trained: tags that say it, which are no part of its key."""
+"""The provenance of a run: the tags that say where and with what it was trained, which do not belong to its key."""
 
 import platform
 import subprocess
@@ -11,8 +11,8 @@ import mcr_bench
 ROOT = Path(mcr_bench.__file__).resolve().parent
 
 
-def surroundings(device: str) -> dict[str, str]:
-    """Device, versions and commit, which may move a result by rounding but are no part of what was asked for."""
+def provenance(device: str) -> dict[str, str]:
+    """The device, library versions, platform and commit, which can change a result only by rounding."""
     versions = {f"version/{name}": version(name) for name in ("torch", "numpy")}
     return versions | {
         "version/python": platform.python_version(),
@@ -24,9 +24,9 @@ def surroundings(device: str) -> dict[str, str]:
 
 @cache
 def commit() -> str:
-    """The commit of the checkout that this package is, `+changes` where files differ; empty if it is no checkout."""
+    """The commit of this package's checkout, with `+changes` if files were edited; empty if it is not a checkout."""
     if Path(_git("rev-parse", "--show-toplevel") or "/").resolve() != ROOT:
-        return ""  # installed, perhaps inside some other project's repository
+        return ""  # the package is installed, perhaps inside the repository of another project
     return _git("rev-parse", "HEAD") + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
 
 

@@ -14,7 +14,7 @@ OURS = "mcr-bench"  # the name of this program among the versions
 
 @dataclass(frozen=True)
 class Asked:
-    """What a run was asked for with, under one preset.
+    """How a run was requested under one preset.
 
     origin: who chose the preset's settings, in the preset's own words.
     overrides: the `--set` settings given beside the preset, such as `epochs=5 agm.alpha=2`.
@@ -83,7 +83,7 @@ class RunRow:
     epochs: how many epochs were trained; 0 for a method that trains nothing itself.
     best_epoch: the epoch whose weights were tested.
     costs: seconds, seconds_per_step, encoder_forwards, encoder_backwards, peak_memory_mib.
-    missing: reason -> names of the metrics that could not be had for it.
+    missing: reason -> names of the metrics that are missing for it.
     failure: why the run failed.
     versions: name -> version of this program, of Python and of libraries.
     commit: the commit of the program's checkout, `+changes` where files differed.

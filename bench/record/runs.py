@@ -1,4 +1,4 @@
-"""A run as the record's store holds it, before anybody has asked whether that can be: all text and numbers."""
+"""A run as the record's store holds it, before it is checked: text and numbers only."""
 
 import json
 from collections.abc import Collection, Iterable, Sequence
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
     from mcr_bench.bench.runs.spec import RunSpec
 
-PREFIX = "mcr-bench/"  # of experiment names; the rest is the dataset
-MARKS = ("data_identity", "method_digest", "config")  # tags that runs of other programs do not have
+PREFIX = "mcr-bench/"  # names of MLflow experiments begin with it; the rest is the dataset
+MARKS = ("data_identity", "method_digest", "config")  # tags that only runs of this program have
 
 
 @dataclass(frozen=True)
 class StoredRun:
     """One run of the store.
 
-    run_id: its name in MLflow.
-    status: as MLflow says it: FINISHED, FAILED, KILLED, RUNNING.
-    started: milliseconds since 1970.
+    run_id: its identifier in MLflow.
+    status: its status in MLflow: FINISHED, FAILED, KILLED or RUNNING.
+    started: the time of its start, in milliseconds since 1970.
     metrics: name -> the last value logged.
-    params: settings, as text.
-    tags: what else is said of the run, as text.
-    ended: milliseconds since 1970; None for a run that goes on.
-    artifacts: address of the folder with its files.
+    params: key of a setting -> its value as text.
+    tags: name -> text.
+    ended: the time of its end, in milliseconds since 1970; None for a run that has not ended.
+    artifacts: the address of the folder with its files.
     """
 
     run_id: str
@@ -42,29 +42,32 @@ class StoredRun:
 
     @property
     def finished(self) -> bool:
+        """Whether the run was trained and recorded to its end."""
         return self.status == "FINISHED"
 
     @classmethod
     def of(cls, run: "Run") -> "StoredRun":
-        """From MLflow's own entity."""
+        """The stored run of an MLflow entity."""
         info, data = run.info, run.data
         parts = (dict(data.metrics), dict(data.params), dict(data.tags))
         return cls(info.run_id, info.status, info.start_time or 0, *parts, info.end_time, info.artifact_uri)
 
 
 class Reader(Protocol):
-    """Where runs are read from."""
+    """Something that reads runs from a store."""
 
     def read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
-        """The runs of the record that nobody deleted; None = of every dataset, of every key."""
+        """The runs of a dataset and of these keys that were not deleted; None means every dataset, or every key."""
         ...
 
 
 def preset_tags(stored: Sequence[StoredRun], asked: Iterable["RunSpec"]) -> dict[str, str]:
-    """Run id -> its tag `presets`, for the finished runs that lack a preset under which `asked` asks for them.
+    """Run id -> its new tag `presets`, for finished runs whose tag lacks a preset of the requested runs.
 
-    stored: every run of the keys; what an older run of a key was asked for under counts for its newest. A run whose
-    tag cannot be read keeps it as it is.
+    stored: every run of the keys; the presets of older runs of a key are added to its newest run.
+    asked: the requested runs, each with the preset under which it is requested.
+
+    A run whose tag cannot be read keeps it unchanged.
     """
     every: dict[str, dict[str, Asked]] = {}
     for run in stored:
@@ -83,9 +86,9 @@ def preset_tags(stored: Sequence[StoredRun], asked: Iterable["RunSpec"]) -> dict
 
 
 def by_key(stored: Iterable[StoredRun]) -> list[list[StoredRun]]:
-    """For each key the runs that may stand for it: its finished ones, or all where none is; the newest first.
+    """For each key its finished runs, or all of its runs if none is finished, the newest first.
 
-    A run of ours that has lost its key stands alone; runs that this program did not write are left out.
+    A run of this program whose key is missing forms a group of its own. Runs of other programs are left out.
     """
     groups: dict[str, list[StoredRun]] = {}
     for run in sorted(stored, key=lambda run: (run.finished, run.started), reverse=True):
@@ -97,7 +100,7 @@ def by_key(stored: Iterable[StoredRun]) -> list[list[StoredRun]]:
 
 
 def _asked(run: StoredRun) -> dict[str, Asked] | None:
-    """Every preset that a run was asked for under, the one that trained it first; None where its tags cannot say."""
+    """Every preset under which a run was requested, that of its training first; None if its tag cannot be read."""
     others, tags = presets_of(run.tags.get(PRESETS) or "{}"), run.tags
     own = {tags.get("preset", ""): Asked(tags.get("preset_origin", ""), tags.get("overrides", ""))}
     return None if others is None else own | others

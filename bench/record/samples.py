@@ -1,4 +1,4 @@
-"""What each test sample contributes to a run's primary metric: read from stored predictions, kept for the next time."""
+"""The contribution of every test sample to a run's primary metric, read from stored predictions and cached."""
 
 import json
 import os
@@ -23,10 +23,14 @@ Names = tuple[NDArray[np.str_], NDArray[np.str_]]
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """The test part of one run, in the order of its file; runs with equal `ids` and `groups` share these arrays.
+    """The scores of a run's N test samples, in the order of its file. The arrays are read-only.
 
-    ids, groups: (N,) str. score: (N,) float32; classification: 1 where the largest logit is the label's, else 0 (its
-    mean is the accuracy); regression: the absolute error (its mean is the MAE). All are read-only.
+    Runs with equal ids and groups share these two arrays.
+
+    ids: (N,) str, the id of each sample.
+    groups: (N,) str, the group of each sample.
+    score: (N,) float32; in a classification 1 if the largest logit is that of the label, otherwise 0, with the accuracy
+    as mean; in a regression the absolute error, with the MAE as mean.
     """
 
     ids: NDArray[np.str_]
@@ -35,16 +39,17 @@ class Samples:
 
 
 def read_samples(run_ids: Iterable[str], find: Callable[[str], Artifact], cache: Path) -> dict[str, Samples]:
-    """Run -> its samples; runs without a readable file are left out.
+    """Run id -> its samples; runs without a readable file of predictions are left out.
 
-    find: run -> its predictions.parquet, asked only where the file `cache` does not hold the run; final ones are kept.
+    find: gives the predictions.parquet of a run; it is called only for runs that are not in the cache.
+    cache: the file in which the scores of finished runs are kept.
     """
     wanted, store = list(dict.fromkeys(run_ids)), SamplesCache(cache)
     kept = store.read(wanted)
     missing = [run_id for run_id in wanted if run_id not in kept]
     with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
-        found = zip(missing, pool.map(lambda run_id: _read(run_id, find), missing), strict=True)
-        fresh = {run_id: one for run_id, one in found if one is not None}
+        samples = zip(missing, pool.map(lambda run_id: _read(run_id, find), missing), strict=True)
+        fresh = {run_id: one for run_id, one in samples if one is not None}
     store.write({run_id: scores for run_id, (scores, final) in fresh.items() if final})
     every = kept | {run_id: scores for run_id, (scores, _) in fresh.items()}
     named: dict[str, Names] = {}
@@ -52,9 +57,9 @@ def read_samples(run_ids: Iterable[str], find: Callable[[str], Artifact], cache:
 
 
 def keep_samples(run_id: str, predictions: Path, cache: Path) -> None:
-    """Put a finished run's scores into the file `cache` at once: reading thousands of files later takes long."""
-    found = _read(run_id, lambda _: Artifact(predictions, True))
-    SamplesCache(cache).write({run_id: found[0]} if found else {})
+    """Put the scores of a run that has just finished into the cache, as reading thousands of files later is slow."""
+    samples = _read(run_id, lambda _: Artifact(predictions, True))
+    SamplesCache(cache).write({run_id: samples[0]} if samples else {})
 
 
 def _samples(kept: Kept, named: dict[str, Names]) -> Samples:

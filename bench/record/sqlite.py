@@ -1,6 +1,7 @@
 """Reads the runs of a local record straight from MLflow's SQLite tables: its own search takes minutes for thousands.
 
-Read-only, and in one snapshot. The answer equals that of MLflow's search, which a test holds it to.
+Read-only, and in one snapshot. The answer equals that of MLflow's search, which a test holds it to. A database of a
+version that is not known here is not read: an MLflow to come may keep runs in other ways.
 """
 
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 from sys import intern
 from urllib.parse import quote
 
+from mcr_bench.bench.record.database_versions import require_known
 from mcr_bench.bench.record.runs import PREFIX, StoredRun
 
 RUNS = """
@@ -29,49 +31,50 @@ FEW = 0.2  # up to this share of all runs, looking each one up costs less than r
 
 @dataclass(frozen=True)
 class SqliteReader:
-    """Runs of MLflow's database in `file`; sqlite3.Error where it cannot be read."""
+    """Runs of MLflow's database in `file`; sqlite3.Error where it cannot be read, or is of a version not known here."""
 
     file: Path
 
     def read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
         with self.snapshot() as connection:
-            runs = _runs(connection, dataset, keys)
-            found = {
+            rows = _runs(connection, dataset, keys)
+            runs = {
                 run_id: StoredRun(run_id, status, started or 0, {}, {}, {}, ended, artifacts)
-                for run_id, status, started, ended, artifacts in runs
+                for run_id, status, started, ended, artifacts in rows
             }
             (total,) = connection.execute("SELECT count(*) FROM runs").fetchone()
-            only = json.dumps(list(found)) if len(found) < FEW * total else None
+            only = json.dumps(list(runs)) if len(runs) < FEW * total else None
             for part, columns in PARTS.items():
-                of_run = {run_id: getattr(run, part) for run_id, run in found.items()}
+                of_run = {run_id: getattr(run, part) for run_id, run in runs.items()}
                 query = f"SELECT run_uuid, key, value, {columns}" + (OF_RUNS if only else "")
                 for run_id, key, value, is_nan in connection.execute(query, [only] if only else []):
                     if run_id in of_run:
                         of_run[run_id][intern(key)] = nan if is_nan else value
-        return list(found.values())
+        return list(runs.values())
 
     def artifacts(self, run_ids: Iterable[str]) -> dict[str, tuple[str, bool]]:
-        """Run -> the address of its artifacts, and whether it is finished; unknown runs are left out."""
+        """Run id -> the address of its artifacts, and whether it is finished; unknown runs are left out."""
         query = "SELECT run_uuid, artifact_uri, status = 'FINISHED' FROM runs" + OF_RUNS
         with self.snapshot() as connection:
-            found = connection.execute(query, [json.dumps(list(run_ids))])
-            return {run_id: (uri, bool(finished)) for run_id, uri, finished in found}
+            rows = connection.execute(query, [json.dumps(list(run_ids))])
+            return {run_id: (uri, bool(finished)) for run_id, uri, finished in rows}
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
-        """Metric of one run -> its (step, value), by step; the last one logged where a step has several."""
+        """Metric of a run -> its (step, value) in the order of steps; of several values of a step the last one."""
         query = "SELECT key, step, value, is_nan FROM metrics WHERE run_uuid = ? ORDER BY step, timestamp"
-        found: dict[str, dict[int, float]] = {}
+        curves: dict[str, dict[int, float]] = {}
         with self.snapshot() as connection:
             for key, step, value, is_nan in connection.execute(query, [run_id]):
-                found.setdefault(key, {})[step] = nan if is_nan else value
-        return {key: list(curve.items()) for key, curve in found.items()}
+                curves.setdefault(key, {})[step] = nan if is_nan else value
+        return {key: list(curve.items()) for key, curve in curves.items()}
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """A connection that only reads, and sees one state of the record."""
+        """A connection that only reads, and sees the same state of the record until it is closed."""
         address = f"file:{quote(str(self.file))}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=30)) as connection:
             connection.execute("BEGIN")
+            require_known(connection)
             yield connection
 
 

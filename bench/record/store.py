@@ -1,4 +1,4 @@
-"""Opens the store behind the record: an MLflow client for any tracking URI, a database file that no kill can break."""
+"""Open the store of a record: an MLflow client for any tracking URI, or a database file that a kill cannot damage."""
 
 import logging
 import os
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from mcr_bench.bench.core.files import move_whole
 from mcr_bench.bench.record.runs import PREFIX, StoredRun
 
 if TYPE_CHECKING:
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 PAGE = 1000
-# MLflow tries a server that does not answer for minutes; to learn that there is none, seconds are enough.
+# MLflow waits minutes for a server that does not answer; seconds are enough to find out that it is not available.
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 
 
 def database_uri(file: Path) -> str:
-    """SQLAlchemy's address of an SQLite file; asked only where a name needs it, as importing it takes long."""
+    """The address of an SQLite file as SQLAlchemy writes it, which is imported only for names that need escapes."""
     if "%" not in str(file) and "?" not in str(file):
         return f"sqlite:///{file}"
     from sqlalchemy import URL
@@ -31,7 +32,7 @@ def database_uri(file: Path) -> str:
 
 
 def database_file(uri: str) -> Path | None:
-    """The SQLite file behind a tracking URI; None where there is none."""
+    """The SQLite file that a tracking URI names; None for other stores."""
     if not uri.startswith("sqlite:///"):
         return None
     if "%" not in uri and "?" not in uri:
@@ -42,7 +43,7 @@ def database_file(uri: str) -> Path | None:
 
 
 def open_client(uri: str) -> "MlflowClient":
-    """An MlflowClient that has reached its store; MLflow's exceptions where it cannot."""
+    """An MlflowClient that has reached its store; otherwise MLflow's exceptions."""
     _quieten()
     from mlflow.tracking import MlflowClient
 
@@ -54,26 +55,26 @@ def open_client(uri: str) -> "MlflowClient":
 
 
 def prepare_file(file: Path, artifacts: Path) -> None:
-    """Make MLflow's database where there is none yet; sqlite3.Error where `file` is no database."""
+    """Make MLflow's database if `file` is missing; sqlite3.Error if it is not a database."""
     if not file.exists():
         _create(file, artifacts)
     with closing(sqlite3.connect(file, timeout=30)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")  # readers go on while one command writes
+        connection.execute("PRAGMA journal_mode=WAL")  # other commands can read while one writes
 
 
 @dataclass(frozen=True)
 class SearchReader:
-    """Runs of any store, by MLflow's own search."""
+    """A reader of runs of any store, which calls MLflow's own search."""
 
     client: "Callable[[], MlflowClient]"
 
     def read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
         text = f"tags.key = '{next(iter(keys))}'" if keys is not None and len(keys) == 1 else ""
-        found = self._search(self._experiments(dataset), text)
-        return [run for run in found if keys is None or run.tags.get("key") in keys]
+        runs = self._search(self._experiments(dataset), text)
+        return [run for run in runs if keys is None or run.tags.get("key") in keys]
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
-        """Metric of one run -> its (step, value), by step; the last one logged where a step has several."""
+        """Metric of a run -> its (step, value) in the order of steps; of several values of a step the last one."""
         client = self.client()
         curves = {key: client.get_metric_history(run_id, key) for key in client.get_run(run_id).data.metrics}
         ordered = {key: sorted(curve, key=lambda m: (m.step, m.timestamp)) for key, curve in curves.items()}
@@ -81,8 +82,10 @@ class SearchReader:
 
     def _experiments(self, dataset: str | None) -> list[str]:
         client, mine = self.client(), f"name LIKE '{PREFIX}%'"
-        found = _pages(lambda token: client.search_experiments(max_results=PAGE, filter_string=mine, page_token=token))
-        return [e.experiment_id for e in found if dataset is None or e.name == PREFIX + dataset]
+        experiments = _pages(
+            lambda token: client.search_experiments(max_results=PAGE, filter_string=mine, page_token=token)
+        )
+        return [e.experiment_id for e in experiments if dataset is None or e.name == PREFIX + dataset]
 
     def _search(self, experiments: list[str], text: str) -> list[StoredRun]:
         client = self.client()
@@ -93,19 +96,19 @@ class SearchReader:
 
 
 def _pages(search: "Callable[[str | None], PagedList[T]]") -> list[T]:
-    """Everything that a search gives. search: page token -> one page of it."""
-    found: list[T] = []
+    """All results of a search, which `search` gives page by page for the token of a page."""
+    items: list[T] = []
     token: str | None = None
     while True:
         page = search(token)
-        found += page
+        items += page
         token = page.token
         if not token:
-            return found
+            return items
 
 
 def _create(path: Path, artifacts: Path) -> None:
-    """Make the tables under another name first: a command killed meanwhile must not leave a broken record."""
+    """Make the database under another name first, so that a killed command does not leave a damaged record."""
     _quieten()
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -115,11 +118,11 @@ def _create(path: Path, artifacts: Path) -> None:
     for leftover in path.parent.glob(f"{new.name}*"):
         leftover.unlink()
     SqlAlchemyStore(database_uri(new), artifacts.as_uri()).engine.dispose()  # type: ignore[no-untyped-call]
-    new.rename(path)
+    move_whole(new, path)
 
 
 def _quieten() -> None:
-    """Before MLflow is imported."""
+    """Switch off what MLflow prints and sends; call it before MLflow is imported."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     for name in ("mlflow", "alembic"):
@@ -128,7 +131,7 @@ def _quieten() -> None:
 
 @contextmanager
 def _impatient() -> Iterator[None]:
-    """What the user has set himself stays."""
+    """Inside the block requests of MLflow fail early, except where the user's environment sets the times."""
     added = {name: value for name, value in IMPATIENT.items() if name not in os.environ}
     os.environ.update(added)
     try:

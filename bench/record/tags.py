@@ -1,4 +1,4 @@
-"""Reads one run's tags and metrics as what they mean; `Bad` names the one that cannot be, its value and the remedy."""
+"""Read the tags and metrics of a run as typed values; `Bad` names the one that is wrong, its value and the remedy."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from mcr_bench.bench.problem.missing import TAG as MISSING
 from mcr_bench.bench.record.row import Asked, Role
 
 T = TypeVar("T")
-PRESETS = "presets"  # the tag of a run that was asked for under more presets than the one that trained it
+PRESETS = "presets"  # the tag of a run that was requested under more presets than the one that trained it
 ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 TEST = "test/"
 WHOLE = re.compile(r"-?[0-9]{1,18}")
@@ -29,7 +29,7 @@ class Bad(ValueError):
 
 @dataclass(frozen=True)
 class Tags:
-    """The tags of one run. Whatever a version did not write yet is optional; the rest has always been there."""
+    """The tags of a run, name -> text. Tags that early versions did not write are optional; all others must exist."""
 
     all: Mapping[str, str]
 
@@ -64,17 +64,17 @@ class Tags:
         return self._read(name, self.optional(name) or "false", _listed(words), REMOVE, words.get)
 
     def presets(self) -> dict[str, Asked]:
-        """Further presets under which the run was asked for."""
+        """The other presets under which the run was requested."""
         allowed = 'JSON such as {"PRESET": {"origin": "...", "overrides": "..."}}'
         return self._read(PRESETS, self.optional(PRESETS) or "{}", allowed, REMOVE, presets_of)
 
     def missing(self) -> dict[str, tuple[str, ...]]:
-        """Reason -> names of the metrics that could not be had for it."""
+        """Reason -> names of the metrics that are missing for it."""
         allowed = 'JSON such as {"REASON": ["METRIC"]}'
         return self._read(MISSING, self.optional(MISSING) or "{}", allowed, REMOVE, _reasons)
 
     def below(self, prefix: str) -> dict[str, str]:
-        """The tags whose names begin so, without that beginning."""
+        """The tags whose names begin with `prefix`, by name without it."""
         return {name.removeprefix(prefix): text for name, text in self.all.items() if name.startswith(prefix)}
 
     def _read(self, name: str, text: str, allowed: str, remedy: str, read: Callable[[str], T | None]) -> T:
@@ -121,17 +121,17 @@ class Metrics:
         return value if value is not None and math.isfinite(value) else None
 
     def below(self, prefix: str) -> dict[str, float]:
-        """The metrics whose names begin so, without that beginning."""
+        """The metrics whose names begin with `prefix`, by name without it."""
         return {name.removeprefix(prefix): value for name, value in self.all.items() if name.startswith(prefix)}
 
 
 def presets_of(text: str) -> dict[str, Asked] | None:
     """The presets that a tag `presets` names; None where it is not such a tag."""
-    found = _object(text)
-    if found is None:
+    tag = _object(text)
+    if tag is None:
         return None
     presets: dict[str, Asked] = {}
-    for name, asked in found.items():
+    for name, asked in tag.items():
         if not isinstance(asked, dict):
             return None
         origin, overrides = asked.get("origin", ""), asked.get("overrides", "")
@@ -142,21 +142,21 @@ def presets_of(text: str) -> dict[str, Asked] | None:
 
 
 def _reasons(text: str) -> dict[str, tuple[str, ...]] | None:
-    found, reasons = _object(text), dict[str, tuple[str, ...]]()
-    for reason, names in (found or {}).items():
+    given, reasons = _object(text), dict[str, tuple[str, ...]]()
+    for reason, names in (given or {}).items():
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             return None
         reasons[reason] = tuple(map(str, names))
-    return None if found is None else reasons
+    return None if given is None else reasons
 
 
 def _object(text: str) -> dict[str, Json] | None:
-    """The JSON object that a text is; None where it is none."""
+    """The JSON object in a text; None if the text is not one."""
     try:
-        found: Json = json.loads(text)
+        value: Json = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def _whole(text: str) -> int | None:

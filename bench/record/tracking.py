@@ -1,4 +1,4 @@
-"""The record of every run: what is written to MLflow, and what is read back."""
+"""The record of all runs: written to MLflow, and read from it."""
 
 import os
 import re
@@ -45,7 +45,7 @@ BATCH = 1000  # most metrics that MLflow takes in one call; params and tags: 100
 
 @dataclass
 class _Open:
-    """A run being written: epochs up to `last` are logged or in the buffer; `earlier` metrics by previous attempts."""
+    """A run that is being written: epochs up to `last` are logged or buffered; `earlier`: metrics of past attempts."""
 
     run_id: str
     last: int
@@ -54,11 +54,12 @@ class _Open:
 
 
 class Record:
-    """One MLflow run per run, one experiment `mcr-bench/DATASET` per dataset.
+    """The record: one MLflow run for every run, in the experiment `mcr-bench/DATASET` of its dataset.
 
-    `uri` is a tracking URI; None = MLFLOW_TRACKING_URI, or the SQLite file `mlflow.db` in `home`. Artifacts of a local
-    record go to `home/artifacts`. `note` takes what a reader must know besides the rows, one line at a time.
-    UserError where the store cannot be opened.
+    uri: a tracking URI; None: that of MLFLOW_TRACKING_URI, or the SQLite file `mlflow.db` in `home`.
+    home: the folder of a local record and its artifacts.
+    note: is called with each line that a reader must know besides the rows.
+    UserError if the store cannot be opened.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Record:
         except OSError as error:
             raise UserError(
                 f"the folder of the record, '{self.home}', cannot be made: {error}. "
-                "Name another in MCR_BENCH_HOME, or work in a folder you may write to."
+                "Set MCR_BENCH_HOME to another folder, or work in a folder that you may write to."
             ) from error
         self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or database_uri(self.home / "mlflow.db")
         self._file = database_file(self.uri)
@@ -84,14 +85,14 @@ class Record:
 
     @cached_property
     def client(self) -> "MlflowClient":
-        """Reading a local record needs none, and importing MLflow takes seconds."""
+        """MLflow's client. Reading a local record works without it, and importing MLflow takes seconds."""
         with self._lock:
             return self._opened(open_client, self.uri)
 
     def start(self, spec: "RunSpec", again: bool = False) -> str | None:
-        """Open the MLflow run of `spec` and give its id: the unfinished one of the same key if there is one.
+        """Open the MLflow run of `spec`, the unfinished one of the same key if there is one, and return its id.
 
-        None where the key is finished already, unless `again`.
+        None, and nothing opened, if the key is finished already, unless `again` is true.
         """
         self._experiment(spec.dataset)  # first: it brings a deleted experiment back, with its runs
         runs = self._read(spec.dataset, [spec.key])
@@ -106,7 +107,7 @@ class Record:
         return run.run_id
 
     def log_epoch(self, spec: "RunSpec", event: EpochDone) -> None:
-        """Take the metrics of an epoch, to be written in the next flush; an epoch already logged is left out."""
+        """Buffer the metrics of an epoch for the next flush; an epoch that is already logged is ignored."""
         run = self._open[spec.key]
         if event.epoch > run.last:
             run.buffer.append(event)
@@ -114,7 +115,7 @@ class Record:
         self.flush_if_due()
 
     def flush_if_due(self) -> None:
-        """Write what is buffered if the last flush is some seconds ago."""
+        """Write the buffered epochs if the last flush was more than ten seconds ago."""
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             for run in self._open.values():
                 self._flush(run)
@@ -127,7 +128,7 @@ class Record:
         artifacts: Iterable[Path] = (),
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Log the final metrics, tags and artifacts; only when all is logged does the run count as finished."""
+        """Log the final metrics, tags and artifacts, and only then mark the run as finished."""
         from mcr_bench.bench.record.samples import keep_samples
 
         run, now, paths = self._open[spec.key], time.time(), list(artifacts)
@@ -145,9 +146,9 @@ class Record:
         del self._open[spec.key]
 
     def fail(self, spec: "RunSpec", traceback: str, reason: str = "") -> None:
-        """Log why the run failed: type and text of the error as tag `failure`, the traceback as `failure.txt`.
+        """Log why a run failed: the error's type and text as tag `failure`, the traceback as `failure.txt`.
 
-        reason: type and text, where the traceback does not end with them.
+        reason: the type and text, if they are not at the end of the traceback.
         """
         run = self._open.pop(spec.key)
         self._flush(run)
@@ -159,13 +160,13 @@ class Record:
         self._write(self.client.set_terminated, run.run_id, "FAILED")
 
     def kill(self, spec: "RunSpec") -> None:
-        """Say that the run was interrupted; the next `start` goes on with it."""
+        """Mark the run as interrupted; the next `start` of the same key continues it."""
         run = self._open.pop(spec.key)
         self._flush(run)
         self._write(self.client.set_terminated, run.run_id, "KILLED")
 
     def add_presets(self, asked: Iterable["RunSpec"]) -> None:
-        """Say in the finished runs of these keys that they were asked for under these presets too."""
+        """Note in the finished runs of these keys that they were requested under these presets as well."""
         by_dataset: dict[str, list[RunSpec]] = {}
         for spec in asked:
             by_dataset.setdefault(spec.dataset, []).append(spec)
@@ -175,7 +176,7 @@ class Record:
                 self._write(self.client.set_tag, run_id, PRESETS, text)
 
     def finished_keys(self, keys: Iterable[str], dataset: str | None = None) -> set[str]:
-        """Those of `keys` that have a finished run, whatever else can be read of it."""
+        """Those of `keys` that have a finished run, even one whose other tags cannot be read."""
         return {run.tags["key"] for run in self._read(dataset, set(keys)) if run.finished}
 
     def finished(self, keys: Iterable[str], dataset: str | None = None) -> dict[str, RunRow]:
@@ -183,9 +184,9 @@ class Record:
         return {row.key: row for row in self._reading.rows(self._read(dataset, set(keys))) if row.finished}
 
     def rows(self, dataset: str | None = None, method: str | None = None) -> list[RunRow]:
-        """One row per key, by dataset, label, seed and fold. A key trained twice (`--force`) shows its newest run.
+        """One row per key, sorted by dataset, label, seed and fold; of a key trained twice (`--force`) the newest run.
 
-        A run that cannot be read is left out and noted, once for each record opened.
+        A run that cannot be read is left out, and noted once.
         """
         rows = [row for row in self._reading.rows(self._read(dataset)) if method is None or row.method == method]
         return sorted(rows, key=lambda row: (row.dataset, row.label, row.seed, row.fold, row.started))
@@ -196,7 +197,7 @@ class Record:
         return list(self._reading.unreadable.values())
 
     def predictions(self, run_id: str) -> "pd.DataFrame":
-        """The per-sample predictions of a run; UserError where it has none."""
+        """The predictions of a run, one row per sample; UserError if it has none."""
         import pandas as pd
 
         try:
@@ -210,15 +211,15 @@ class Record:
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
         """Metric -> its (epoch, value) over a run, by epoch; UserError where the record has no such run."""
-        search = SearchReader(lambda: self.client)
         if self._file is not None:
             with suppress(sqlite3.Error):
-                if found := SqliteReader(self._file).history(run_id):
-                    return found
-        return self._opened(search.history, run_id)
+                if curves := SqliteReader(self._file).history(run_id):
+                    return curves
+        client = self.client
+        return self._opened(SearchReader(lambda: client).history, run_id)
 
     def samples(self, run_ids: Iterable[str]) -> "dict[str, Samples]":
-        """Run -> per-sample values of its test part, kept in `home/cache`; runs without predictions are left out."""
+        """Run id -> scores of its test samples, cached in `home/cache`; runs without predictions are left out."""
         from mcr_bench.bench.record.samples import read_samples
 
         wanted = list(run_ids)
@@ -226,7 +227,7 @@ class Record:
             return read_samples(wanted, find, self._samples_cache)
 
     def floors(self, run_ids: Iterable[str]) -> dict[str, dict[str, float]]:
-        """Run -> what a constant scores on its test part, from stored predictions; runs without any are left out."""
+        """Run id -> metric -> score of a constant on its test part; runs without predictions are left out."""
         from mcr_bench.bench.record.floors import read_floors
 
         wanted = list(run_ids)
@@ -238,7 +239,7 @@ class Record:
         return self.home / "cache" / "samples.db"
 
     def _prepare(self) -> None:
-        """Open the store, or make it; only a local file can wait for the client."""
+        """Open the store, or make it. A store without a local file needs the client at once."""
         if self._file is None:
             _ = self.client
         else:
@@ -247,7 +248,7 @@ class Record:
                 self._opened(self._places.settle, self._file)
 
     def _keep(self, run_id: str, path: Path) -> None:
-        """A file as an artifact of a run: where it belongs if that is on this machine, else by MLflow."""
+        """Store a file as an artifact of a run: in its folder if that is on this machine, otherwise through MLflow."""
         place = self._write(self._places.settled, self._file, run_id) if self._file is not None else None
         if place is None:
             self.client.log_artifact(run_id, str(path))
@@ -259,24 +260,23 @@ class Record:
             return call(*args, **kwargs)
         except Exception as error:
             server = self.uri.startswith(("http://", "https://"))
-            hint = "Is the server running? (MLFLOW_HTTP_REQUEST_TIMEOUT=60 gives a slow one time.) " if server else ""
+            hint = "Is the server running? (MLFLOW_HTTP_REQUEST_TIMEOUT=60 waits for a slow one.) " if server else ""
             raise UserError(
                 f"the record at '{self.uri}' cannot be opened: {error}. "
                 f"{hint}Give another --tracking-uri or MCR_BENCH_HOME."
             ) from error
 
     def _read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
-        search: Reader = SearchReader(lambda: self.client)
-        if self._file is None:
-            return search.read(dataset, keys)
-        try:
-            return SqliteReader(self._file).read(dataset, keys)
-        except sqlite3.Error:  # tables of an MLflow that keeps them otherwise, or none yet: let MLflow see to it
-            return search.read(dataset, keys)
+        if self._file is not None:
+            with suppress(sqlite3.Error):  # tables that an MLflow to come keeps otherwise, or none yet: it sees to them
+                return SqliteReader(self._file).read(dataset, keys)
+        client = self.client
+        search: Reader = SearchReader(lambda: client)
+        return self._opened(search.read, dataset, keys)
 
     @contextmanager
     def _predictions_of(self, run_ids: Iterable[str]) -> Iterator[Callable[[str], Artifact]]:
-        """Finds the predictions of these runs; what had to be downloaded is deleted at the end."""
+        """Inside the block the given function finds the predictions of a run; downloads are deleted at its end."""
         known: dict[str, tuple[str, bool]] = {}
         if self._file is not None:
             with suppress(sqlite3.Error):
@@ -286,7 +286,7 @@ class Record:
             yield lambda run_id: artifacts.find(run_id, PREDICTIONS, Path(folder))
 
     def _write(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The call, as the only writer of a local file; tried again while other programs lock the database."""
+        """Make a call as the only writer of a local file, and repeat it while other programs lock the database."""
         require_file(self._file)
         for pause in (0.1, 0.3, 1.0, 3.0, 10.0):
             try:
@@ -305,16 +305,16 @@ class Record:
         return self._experiments[dataset]
 
     def _find_experiment(self, dataset: str) -> str:
-        found = self.client.get_experiment_by_name(PREFIX + dataset)
-        if found is None:
+        experiment = self.client.get_experiment_by_name(PREFIX + dataset)
+        if experiment is None:
             folder = self.home / ARTIFACTS / re.sub(r"[^\w.-]+", "-", dataset)
             return str(self.client.create_experiment(PREFIX + dataset, folder.as_uri() if self._file else None))
-        if found.lifecycle_stage == "deleted":
-            self.client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+        if experiment.lifecycle_stage == "deleted":
+            self.client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
 
     def _create(self, spec: "RunSpec") -> StoredRun:
-        title, bracket, overrides = spec.label.partition(" [")  # the UI cuts long names: what differs comes first
+        title, bracket, overrides = spec.label.partition(" [")  # the UI cuts long names: differences come first
         name = f"{title}, seed {spec.seed}, fold {spec.fold}{bracket}{overrides}"
         experiment = self._experiment(spec.dataset)
         return StoredRun.of(self._write(self.client.create_run, experiment, tags=spec.tags(), run_name=name))
@@ -326,14 +326,14 @@ class Record:
         return run
 
     def _has_logged(self, run: _Open, metric: str) -> bool:
-        """Whether an earlier attempt, stopped before it counted as finished, has logged this final metric."""
+        """Whether an earlier attempt that was stopped before its end has logged this final metric."""
         name = name_of(metric)
         if name not in run.earlier:
             return False
         return any(point.step == run.last for point in self.client.get_metric_history(run.run_id, name))
 
     def _flush(self, run: _Open) -> None:
-        """Write the buffered epochs, each whole in one call; marker `epoch` comes last where that is too much."""
+        """Write the buffered epochs, each in one call if it is small enough; the metric `epoch` comes last."""
         metrics: list[Metric] = []
         for event in run.buffer:
             values = {**event.metrics, "epoch": float(event.epoch)}

@@ -1,4 +1,4 @@
-"""MLflow's web interface on the record: finds a free port and serves until it is stopped."""
+"""MLflow's web interface on the record: find a free port, and serve until Ctrl-C."""
 
 import os
 import socket
@@ -20,9 +20,9 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION
 
 
 def serve(record: "Record", host: str, port: int, say: Callable[[str], object]) -> int:
-    """Serve the record until Ctrl-C and give the exit code; `say` gets the address once it answers.
+    """Serve the record until Ctrl-C, and return the exit code; `say` prints the address when the server answers.
 
-    A record that lives on a tracking server has its interface there: only its address is said.
+    A record on a tracking server has its interface there: only its address is printed.
     """
     if record.uri.startswith(("http://", "https://")):
         say(f"The record is on a tracking server, which shows it at {record.uri}")
@@ -41,17 +41,19 @@ def serve(record: "Record", host: str, port: int, say: Callable[[str], object]) 
 
 
 def start(uri: str, host: str, port: int, log: IO[bytes]) -> "subprocess.Popen[bytes]":
-    """MLflow's server on a store, as a child with one server process; what it prints goes to `log`."""
+    """Start MLflow's server on a store, as a child process whose output goes to `log`."""
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
     command += ["--workers", "1"]
     return subprocess.Popen(command, env=os.environ | QUIET, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
 def free_port(host: str, first: int) -> int:
-    """The first port from `first` on that nobody listens on; UserError where there is none near."""
+    """The first free port of the 200 from `first` on; UserError if none of them is free."""
     for port in range(first, first + PORTS):
         with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that has just ended is no hindrance
+            probe.setsockopt(
+                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+            )  # the port of a server that has just ended is free
             try:
                 probe.bind((host, port))
             except OSError:
@@ -61,7 +63,7 @@ def free_port(host: str, first: int) -> int:
 
 
 def wait_until_up(process: "subprocess.Popen[bytes]", address: str, log: IO[bytes]) -> None:
-    """Until the server answers; UserError with the end of its log if it ends or takes too long."""
+    """Wait until the server answers; UserError with the end of its log if it ends or takes too long."""
     until = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < until:
         try:
@@ -70,5 +72,5 @@ def wait_until_up(process: "subprocess.Popen[bytes]", address: str, log: IO[byte
         except OSError:
             time.sleep(0.3)
     log.seek(0)
-    said = log.read().decode(errors="replace")[-2000:]
-    raise UserError(f"the MLflow UI did not start at {address}. Give another --port or --host. It said:\n{said}")
+    output = log.read().decode(errors="replace")[-2000:]
+    raise UserError(f"the MLflow UI did not start at {address}. Give another --port or --host. Its output:\n{output}")

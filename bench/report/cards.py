@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcr_bench.bench.audit.info import info_of, preparation_of
-from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.catalog import nets, registry
+from mcr_bench.bench.catalog.kind_of_file import Kind, kind_of_file
 from mcr_bench.bench.catalog.making import make_dataset
 from mcr_bench.bench.catalog.presets import preset_of, presets_of, user_labels, user_presets
 from mcr_bench.bench.catalog.resolve import resolve_dataset
@@ -16,6 +17,7 @@ from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.models.build import encoder_kind
 from mcr_bench.bench.planning.overview import overview
 from mcr_bench.bench.printable import printable
+from mcr_bench.bench.report.net_cards import encoder_card, fusion_card
 from mcr_bench.bench.settings.declaration import declared
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ Card = dict[str, object]
 
 def list_methods() -> list[Card]:
     """One row per registered method."""
-    found = [registry.method(name) for name in registry.method_names()]
+    classes = [registry.method(name) for name in registry.method_names()]
     return [
         {
             "name": m.name,
@@ -38,42 +40,64 @@ def list_methods() -> list[Card]:
             "venue": m.reference.venue,
             "arxiv": m.reference.arxiv,
         }
-        for m in found
+        for m in classes
     ]
 
 
 def list_datasets() -> list[Card]:
     """One row per registered dataset."""
-    found = [registry.dataset(name) for name in registry.dataset_names()]
+    classes = [registry.dataset(name) for name in registry.dataset_names()]
     return [
         {"name": d.name, "title": d.card.title, "files": ", ".join(d.suffixes), "licence": d.card.licence}
-        for d in found
+        for d in classes
     ]
 
 
 def list_presets() -> list[Card]:
     """One row per preset of every registered dataset, the default of each first; then the user's for files of data."""
     names = registry.dataset_names()
-    found = {name: presets_of(registry.dataset(name)) for name in names}
-    found |= {label: user_presets(label) for label in user_labels() if label not in names}
+    presets = {name: presets_of(registry.dataset(name)) for name in names}
+    presets |= {label: user_presets(label) for label in user_labels() if label not in names}
     return [
         {"dataset": name, "preset": p.name, "origin": p.origin, "seeds": p.seeds, "note": p.note}
-        for name, presets in found.items()
-        for p in presets.values()
+        for name, of_dataset in presets.items()
+        for p in of_dataset.values()
     ]
 
 
 def card_of(name: str, data_root: Path) -> Card:
-    """The card of a method or dataset, registered or in a file; UserError for a name that is neither."""
-    if name in registry.method_names() or name.endswith(".py"):
-        return _method_card(registry.method(name))
+    """The card of a method, dataset, encoder or fusion head, registered or in a file; UserError for another name."""
+    if registry.is_file(name):
+        kind, name = kind_of_file(name)
+        return _card(kind, name, data_root)
+    for kind, names in _registered().items():
+        if name in names:
+            return _card(kind, name, data_root)
     if name.endswith(".toml"):
         raise UserError(f"'{name}' is the file of an experiment or of presets. `mcr-bench run {name} --plan` shows it.")
     if "," in name and not Path(name).exists():
         raise UserError(f"'{name}': describe tells of one at a time. Repeat the command for each.")
-    if name in registry.dataset_names() or registry.is_path(name):
+    if registry.is_path(name):
         return _dataset_card(registry.dataset(name), name, data_root)
-    raise unknown("method or dataset", name, [*registry.method_names(), *registry.dataset_names()])
+    every = [one for names in _registered().values() for one in names]
+    raise unknown("method, dataset, encoder or fusion head", name, every)
+
+
+def _registered() -> dict[Kind, list[str]]:
+    return {
+        "method": registry.method_names(),
+        "dataset": registry.dataset_names(),
+        "encoder": nets.encoder_names(),
+        "fusion": nets.fusion_names(),
+    }
+
+
+def _card(kind: Kind, name: str, data_root: Path) -> Card:
+    if kind == "method":
+        return _method_card(registry.method(name))
+    if kind == "dataset":
+        return _dataset_card(registry.dataset(name), name, data_root)
+    return encoder_card(nets.encoder(name)) if kind == "encoder" else fusion_card(nets.fusion(name))
 
 
 def card_text(card: Card) -> str:
@@ -124,16 +148,16 @@ def _of_the_data(cls: "type[Dataset]", name: str, data_root: Path) -> Card:
     """How it is prepared under its default preset, and protocols and shapes where they can be told."""
     dials = resolve_dataset(preset_of(cls, None, name).values, cls)
     data = make_dataset(name, data_root, dials)
-    found: Card = dict(preparation_of(data))
+    card: Card = dict(preparation_of(data))
     if cls.suffixes and name not in registry.dataset_names():
         data.facts()  # a file of the user's: what is wrong with it is the answer
     try:
-        found["protocols"] = [_facts(p) | {"folds": list(p.folds)} for p in data.protocols().values()]
-        found["modalities"] = {m: list(facts.shape) for m, facts in data.facts().modalities.items()}
-        found |= _overview(data)
+        card["protocols"] = [_facts(p) | {"folds": list(p.folds)} for p in data.protocols().values()]
+        card["modalities"] = {m: list(facts.shape) for m, facts in data.facts().modalities.items()}
+        card |= _overview(data)
     except UserError as error:
-        found["data"] = str(error).removesuffix(info_of(data)).strip()
-    return found
+        card["data"] = str(error).removesuffix(info_of(data)).strip()
+    return card
 
 
 def _overview(data: "Dataset") -> Card:
@@ -141,7 +165,7 @@ def _overview(data: "Dataset") -> Card:
     facts = data.facts()
     name, protocol = next(iter(data.protocols().items()))
     fold = protocol.folds[0]
-    found = overview(
+    view = overview(
         facts,
         {fold: data.labels(name, fold, 0)},
         data.findings(),
@@ -151,7 +175,7 @@ def _overview(data: "Dataset") -> Card:
         modalities=tuple(facts.modalities),
         encoders={m: [encoder_kind("auto", modality)] for m, modality in facts.modalities.items()},
     )
-    return {"data": found.line, "notices": list(found.notices)}
+    return {"data": view.line, "notices": list(view.notices)}
 
 
 def _facts(declaration: "DataclassInstance") -> Card:

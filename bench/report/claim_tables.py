@@ -18,46 +18,46 @@ from mcr_bench.bench.statistics.intervals import Interval
 from mcr_bench.bench.statistics.power import shortfall
 
 
-def power_lines(found: Claims) -> list[str]:
+def power_lines(claims: Claims) -> list[str]:
     """What the design can show, and where it cannot, the command that would mend it."""
-    power = found.power
+    power = claims.power
     if power is None:
-        return [f"nothing to test: no other method shares a seed and fold with {found.baseline}"]
+        return [f"nothing to test: no other method shares a seed and fold with {claims.baseline}"]
     if not power.reachable:
-        return [cannot(found), f"to get there: {remedy(found)}"]
+        return [cannot(claims), f"to get there: {remedy(claims)}"]
     lines = [
         f"{power.pairs} (seed, fold) pairs, {power.comparisons} comparison(s): "
         f"smallest possible p after Holm {power.smallest:.3g}"
     ]
     if isfinite(power.detectable):
         lines.append(
-            f"80 % power at a difference of {power.detectable:.2g} {found.unit} (median over methods; of the sign-flip "
-            "test at alpha / comparisons, differences taken as normal)"
+            f"80 % power at a difference of {power.detectable:.2g} {claims.unit} (median over methods; of the "
+            "sign-flip test at alpha / comparisons, differences taken as normal)"
         )
     return lines
 
 
-def remedy(found: Claims) -> str:
+def remedy(claims: Claims) -> str:
     """What gives runs enough to a design that can show nothing: a command, which would train on the newest data."""
-    assert found.power is not None
-    if found.comparison.older:
-        return f"put back the data {found.comparison.data}, which have changed since, and train more seeds on them"
-    return command(found.comparison, found.power.needed)
+    assert claims.power is not None
+    if claims.comparison.older:
+        return f"put back the data {claims.comparison.data}, which have changed since, and train more seeds on them"
+    return command(claims.comparison, claims.power.needed)
 
 
-def summary(found: Claims) -> list[str]:
+def summary(claims: Claims) -> list[str]:
     """The primary result in words."""
-    if found.power is None or not found.power.reachable:
-        return power_lines(found)
-    parts = (("better than", found.better), ("worse than", found.worse), ("not separated from", found.neither))
-    lines = [f"{word} {found.baseline}: {', '.join(sorted(labels))}" for word, labels in parts if labels]
-    few = [f"{label}: {pairs} pairs" for label, pairs in sorted(found.untested.items())]
-    return lines + [f"not tested against {found.baseline}: {', '.join(few)}"] * bool(few)
+    if claims.power is None or not claims.power.reachable:
+        return power_lines(claims)
+    parts = (("better than", claims.better), ("worse than", claims.worse), ("not separated from", claims.neither))
+    lines = [f"{word} {claims.baseline}: {', '.join(sorted(labels))}" for word, labels in parts if labels]
+    few = [f"{label}: {pairs} pairs" for label, pairs in sorted(claims.untested.items())]
+    return [*lines, f"not tested against {claims.baseline}: {', '.join(few)}"] if few else lines
 
 
-def claim_tables(found: Claims) -> list[Table]:
+def claim_tables(claims: Claims) -> list[Table]:
     """Primary, secondary and all-pairs table; none where nothing could be paired."""
-    return [_primary(found), _secondary(found), _every_pair(found)] if found.against else []
+    return [_primary(claims), _secondary(claims), _every_pair(claims)] if claims.against else []
 
 
 def command(comparison: Comparison, seeds: int) -> str:
@@ -89,7 +89,7 @@ def baseline_command(comparison: Comparison, baseline: str) -> str:
         for runs in lines
     )
     seeds = sorted({row.seed for row in comparison.rows})
-    numbers = ",".join(map(str, seeds)) + "," * (len(seeds) == 1)
+    numbers = f"{seeds[0]}," if len(seeds) == 1 else ",".join(map(str, seeds))
     return " && ".join(_command(comparison, [baseline], settings, numbers) for settings in asked)
 
 
@@ -102,62 +102,62 @@ def _command(comparison: Comparison, methods: Iterable[str], settings: Iterable[
     return shlex.join([*words, "--seeds", seeds])
 
 
-def claim_data(found: Claims) -> dict[str, object]:
+def claim_data(claims: Claims) -> dict[str, object]:
     """Everything for a program; numbers that do not exist are null."""
-    power = found.power
+    power = claims.power
     return {
-        "title": found.comparison.title,
-        "baseline": found.baseline,
-        "metric": found.metric,
-        "unit": found.unit,
-        "alpha": found.alpha,
+        "title": claims.comparison.title,
+        "baseline": claims.baseline,
+        "metric": claims.metric,
+        "unit": claims.unit,
+        "alpha": claims.alpha,
         "power": power and vars(power) | {"detectable": _number(power.detectable)},
-        "against": [_against_data(found, one) for one in found.against],
+        "against": [_against_data(claims, one) for one in claims.against],
         "all_pairs": [
-            {"a": a, "b": b, "difference": d, "p_holm": found.pairs.adjusted[a, b]}
-            for (a, b), d in found.pairs.differences.items()
+            {"a": a, "b": b, "difference": d, "p_holm": claims.pairs.adjusted[a, b]}
+            for (a, b), d in claims.pairs.differences.items()
         ],
-        "leading": sorted(leading(found)[0]),
-        "summary": summary(found),
-        "notes": found.notes,
-        "floor": _floor_data(found),
+        "leading": sorted(leading(claims)[0]),
+        "summary": summary(claims),
+        "notes": claims.notes,
+        "floor": _floor_data(claims),
     }
 
 
-def _floor_data(found: Claims) -> dict[str, object] | None:
+def _floor_data(claims: Claims) -> dict[str, object] | None:
     """The constant predictor beside the tests, in the metric's own unit."""
-    floor = floor_of(found.comparison, found.metric)
+    floor = floor_of(claims.comparison, claims.metric)
     if floor is None:
         return None
-    low = sorted(not_above(found.comparison, found.metric))
+    low = sorted(not_above(claims.comparison, claims.metric))
     return {"name": floor.name, "mean": floor.mean, "labels_of": floor.part, "not_beaten_by": low}
 
 
-def _primary(found: Claims) -> Table:
-    labels, rule = leading(found)
-    columns: tuple[str, ...] = ("method", f"difference ({found.unit})", "95 % low", "high", "p", "p (Holm)", "n")
-    columns += (f"test {found.metric}", "80 % power at")
-    base: tuple[Cell, ...] = (found.baseline, None, None, None, None, None, None, found.baseline_mean, None)
-    rows = [base, *map(_primary_row, found.against)]
-    floor = floor_of(found.comparison, found.metric)
-    intervals = [one.paired.interval for one in found.against]
+def _primary(claims: Claims) -> Table:
+    labels, rule = leading(claims)
+    columns: tuple[str, ...] = ("method", f"difference ({claims.unit})", "95 % low", "high", "p", "p (Holm)", "n")
+    columns += (f"test {claims.metric}", "80 % power at")
+    base: tuple[Cell, ...] = (claims.baseline, None, None, None, None, None, None, claims.baseline_mean, None)
+    rows = [base, *map(_primary_row, claims.against)]
+    floor = floor_of(claims.comparison, claims.metric)
+    intervals = [one.paired.interval for one in claims.against]
     notes = [rule, "80 % power at: the difference that so many pairs find four times in five at alpha / comparisons"]
     notes += _refused("interval", intervals)
     notes += [f"interval: {name}" for name in dict.fromkeys(i.method for i in intervals)]
-    notes += [f"{found.metric}: lower is better"] * (found.sign < 0)
-    kind = f"against {found.baseline} · primary: exact two-sided sign-flip, Holm"
+    notes += [f"{claims.metric}: lower is better"] if claims.sign < 0 else []
+    kind = f"against {claims.baseline} · primary: exact two-sided sign-flip, Holm"
     bold = frozenset(i for i, row in enumerate(rows) if row[0] in labels)
-    size = _digits(found)
-    notes += floor_notes(found.comparison, found.metric, size, found.scale)
+    size = _digits(claims)
+    notes += floor_notes(claims.comparison, claims.metric, size, claims.scale)
     place = len(rows) if floor else None
-    rows += [(floor.name, *(None,) * 6, found.scale * floor.mean, None)] if floor else []
+    rows += [(floor.name, *(None,) * 6, claims.scale * floor.mean, None)] if floor else []
     digits = (0, size, size, size, 4, 4, 0, size, size)
-    notes += [*found.notes, *unconverged_notes(found.comparison), *sizes_note(found.comparison.rows)]
-    return _table(found, kind, columns, digits, rows, notes, bold, place)
+    notes += [*claims.notes, *unconverged_notes(claims.comparison), *sizes_note(claims.comparison.rows)]
+    return _table(claims, kind, columns, digits, rows, notes, bold, place)
 
 
 def _table(
-    found: Claims,
+    claims: Claims,
     kind: str,
     columns: tuple[str, ...],
     digits: tuple[int, ...],
@@ -167,7 +167,7 @@ def _table(
     floor: int | None = None,
 ) -> Table:
     """A table of the comparison; kind: what its title says after the comparison's."""
-    one = found.comparison
+    one = claims.comparison
     title, file = f"{one.title} · {kind}", f"{one.file} · {kind}"
     return Table(title, columns, digits, list(rows), notes, bold, file, floor)
 
@@ -179,39 +179,40 @@ def _primary_row(one: Against) -> tuple[Cell, ...]:
     return one.label, paired.difference, *ends, paired.sign_flip, one.adjusted, paired.n, one.mean, size
 
 
-def _secondary(found: Claims) -> Table:
-    tests = [one.samples for one in found.against if one.samples is not None]
+def _secondary(claims: Claims) -> Table:
+    tests = [one.samples for one in claims.against if one.samples is not None]
     unit = "groups" if all(one.grouped for one in tests) else "samples"
     ends = (f"{unit} low", f"{unit} high", f"seeds × {unit} low", f"seeds × {unit} high")
     columns = ("method", "t p", "Wilcoxon p", "superiority", "runs", "McNemar p", *ends)
     rows = [
-        (one.label, _number(one.paired.t), _number(one.paired.wilcoxon), found.superiority(one), *_cells(one.samples))
-        for one in found.against
+        (one.label, _number(one.paired.t), _number(one.paired.wilcoxon), claims.superiority(one), *_cells(one.samples))
+        for one in claims.against
     ]
     notes = [
         "secondary: no correction for multiplicity; decides no bold type and no claim",
         "t: paired, Nadeau-Bengio corrected where training parts overlap; Wilcoxon: two-sided, zeros after Pratt",
-        f"superiority: share of the pairs in which the method is better than {found.baseline}, ties half",
-        *_sample_notes(found, tests, unit),
-        *sizes_note(found.comparison.rows),
+        f"superiority: share of the pairs in which the method is better than {claims.baseline}, ties half",
+        *_sample_notes(claims, tests, unit),
+        *sizes_note(claims.comparison.rows),
     ]
-    digits = (0, 4, 4, 2, 0, 4, *[_digits(found)] * 4)
-    return _table(found, f"against {found.baseline} · secondary tests", columns, digits, rows, notes)
+    digits = (0, 4, 4, 2, 0, 4, *[_digits(claims)] * 4)
+    return _table(claims, f"against {claims.baseline} · secondary tests", columns, digits, rows, notes)
 
 
-def _sample_notes(found: Claims, tests: Sequence[SampleTests], unit: str) -> list[str]:
+def _sample_notes(claims: Claims, tests: Sequence[SampleTests], unit: str) -> list[str]:
     if not tests:
         return ["no per-sample tests: they need predictions on record and the protocol's own metric"]
     notes = [
         "runs: pairs of runs whose predictions could be read, of all pairs; McNemar and the intervals rest on these",
         "McNemar: exact, median over the pairs of runs, which share test samples and cannot be pooled; "
-        "it takes the samples as independent" + ", which those of one group are not" * (unit == "groups")
+        f"it takes the samples as independent{', which those of one group are not' if unit == 'groups' else ''}"
         if any(one.median_mcnemar is not None for one in tests)
         else "no McNemar test: regression has no right and wrong predictions",
-        f"{unit}, seeds × {unit}: 95 % intervals of the difference ({found.unit}) for other such {unit}, "
+        f"{unit}, seeds × {unit}: 95 % intervals of the difference ({claims.unit}) for other such {unit}, "
         f"or other seeds and {unit}, than those tested",
     ]
-    notes += ["samples (no groups named): each test sample counts as a group of its own"] * (unit == "samples")
+    if unit == "samples":
+        notes.append("samples (no groups named): each test sample counts as a group of its own")
     notes += [f"{unit}: {name}" for name in dict.fromkeys(one.groups.method for one in tests)]
     notes += _refused(f"{unit} interval", [one.groups for one in tests])
     return notes + _refused(f"seeds × {unit} interval", [one.seeds_groups for one in tests])
@@ -224,33 +225,33 @@ def _cells(tests: SampleTests | None) -> tuple[Cell, ...]:
     return f"{tests.runs} of {tests.pairs}", tests.median_mcnemar, *ends
 
 
-def _digits(found: Claims) -> int:
+def _digits(claims: Claims) -> int:
     """Of differences."""
-    return 2 if found.scale == 100 else 4
+    return 2 if claims.scale == 100 else 4
 
 
-def _every_pair(found: Claims) -> Table:
-    names = [found.baseline, *(one.label for one in found.against)]
+def _every_pair(claims: Claims) -> Table:
+    names = [claims.baseline, *(one.label for one in claims.against)]
     columns = ("method", *(str(i + 1) for i in range(len(names))))
     rows: list[tuple[Cell, ...]] = [
-        (f"{i + 1} {row}", *(_pair_text(found, row, column) for column in names)) for i, row in enumerate(names)
+        (f"{i + 1} {row}", *(_pair_text(claims, row, column) for column in names)) for i, row in enumerate(names)
     ]
-    count = len(found.pairs.adjusted)
+    count = len(claims.pairs.adjusted)
     notes = [
-        f"row minus column, {found.unit}; *: p <= {found.alpha:g} by the exact sign-flip test, Holm over all "
+        f"row minus column, {claims.unit}; *: p <= {claims.alpha:g} by the exact sign-flip test, Holm over all "
         f"{count} pairs: a family of its own, which decides no bold type"
     ]
-    if found.power and (short := shortfall(found.power.pairs, count, found.alpha)):
+    if claims.power and (short := shortfall(claims.power.pairs, count, claims.alpha)):
         notes.append(f"no star is possible: {short.text}")
-    notes += sizes_note(found.comparison.rows)
-    return _table(found, "all pairs", columns, (0,) * len(columns), rows, notes)
+    notes += sizes_note(claims.comparison.rows)
+    return _table(claims, "all pairs", columns, (0,) * len(columns), rows, notes)
 
 
-def _pair_text(found: Claims, row: str, column: str) -> str | None:
+def _pair_text(claims: Claims, row: str, column: str) -> str | None:
     for key, sign in (((row, column), 1), ((column, row), -1)):
-        if key in found.pairs.differences:
-            star = "*" * (found.pairs.adjusted[key] <= found.alpha)
-            return f"{sign * found.pairs.differences[key]:+z.{_digits(found)}f}{star}"
+        if key in claims.pairs.differences:
+            star = "*" if claims.pairs.adjusted[key] <= claims.alpha else ""
+            return f"{sign * claims.pairs.differences[key]:+z.{_digits(claims)}f}{star}"
     return None
 
 
@@ -258,7 +259,7 @@ def _refused(name: str, intervals: list[Interval]) -> list[str]:
     return [f"{name} refused: {reason}" for reason in dict.fromkeys(i.refused for i in intervals) if reason]
 
 
-def _against_data(found: Claims, one: Against) -> dict[str, object]:
+def _against_data(claims: Claims, one: Against) -> dict[str, object]:
     paired, tests = one.paired, one.samples
     return {
         "method": one.label,
@@ -273,7 +274,7 @@ def _against_data(found: Claims, one: Against) -> dict[str, object]:
         "secondary": {
             "t": _number(paired.t),
             "wilcoxon": _number(paired.wilcoxon),
-            "superiority": found.superiority(one),
+            "superiority": claims.superiority(one),
             "runs": tests.runs if tests else 0,
             "mcnemar": tests.mcnemar if tests else [],
             "groups": _interval_data(tests.groups) if tests else None,

@@ -126,7 +126,7 @@ def _samples(given: Answers) -> list[str]:
     sizes: dict[str, dict[str, None]] = {}
     for (_, column), answer in given.items():
         sizes.setdefault(column, {}).update(dict.fromkeys(answer.samples))
-    return [f"split sizes of our runs, {column}: {'; '.join(found)}" for column, found in sizes.items() if found]
+    return [f"split sizes of our runs, {column}: {'; '.join(known)}" for column, known in sizes.items() if known]
 
 
 def _explanations(table: PublishedTable, margin: float) -> list[str]:
@@ -135,7 +135,8 @@ def _explanations(table: PublishedTable, margin: float) -> list[str]:
     notes = []
     if table.ddof is not None:
         runs = ", ".join(map(str, sorted({number.n_runs for number in table.numbers.values() if number.n_runs})))
-        more = "; as a sample standard deviation, std × sqrt(n / (n - 1)), in the verdict" * (table.ddof == 0)
+        converted = "; as a sample standard deviation, std × sqrt(n / (n - 1)), in the verdict"
+        more = converted if table.ddof == 0 else ""
         notes.append(f"±: {kinds[table.ddof]} over n = {runs} runs, as published{more}")
     notes.append(f"ours: mean of n runs with its {level} t interval")
     uncertain = "with the published uncertainty" if table.ddof is not None else "the published value taken as exact"
@@ -161,11 +162,11 @@ def _reasons(table: PublishedTable, given: Answers) -> list[str]:
 def _declared(table: PublishedTable, given: Answers) -> dict[str, list[str]]:
     """Reasons of columns of which no cell says them, because nothing of the column is offered yet."""
     said = {reason for answer in given.values() for reason in answer.reasons}
-    found: dict[str, list[str]] = {}
+    columns: dict[str, list[str]] = {}
     for column in table.columns:
         if column.not_comparable and column.not_comparable not in said:
-            found.setdefault(column.not_comparable, []).append(column.title)
-    return found
+            columns.setdefault(column.not_comparable, []).append(column.title)
+    return columns
 
 
 def _where(places: list[Place], table: PublishedTable) -> str:

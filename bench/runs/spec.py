@@ -87,8 +87,8 @@ class RunSpec:
             "fold": self.fold,
             "seed": self.seed,
             "training": self.training,
-            "model": self.model,
-            "encoders": {m: _by_content(inner) for m, inner in self.encoders.items()},
+            "model": _by_class(self.model, "fusion"),
+            "encoders": {m: _by_class(_by_content(inner), "kind") for m, inner in self.encoders.items()},
             "dependencies": [run.key for run in self.dependencies],
             "version": __version__,
         }
@@ -146,6 +146,13 @@ class RunSpec:
 
 def _by_content(encoder: dict[str, Value]) -> dict[str, Value]:
     return {key: content_of(str(value)) if key == "weights" else value for key, value in encoder.items()}
+
+
+def _by_class(settings: dict[str, Value], name: str) -> dict[str, Value]:
+    """A net in a file counts by its class and by what this computes, wherever the file lies."""
+    if f"{name}_digest" not in settings:
+        return settings
+    return {**settings, name: str(settings[name]).rpartition(":")[2]}
 
 
 def _digest(value: object) -> str:

@@ -104,8 +104,8 @@ def setting(
     default: its value where none is given. doc: what it does, for cards and help. origin: where the default comes from.
     at_least, at_most: the smallest and the largest value allowed. space: the range in which tuning draws it, if any.
     """
-    meta = {"doc": doc, "origin": origin, "at_least": at_least, "at_most": at_most, "space": space}
-    return dataclasses.field(default=default, metadata=meta)
+    facts = {"doc": doc, "origin": origin, "at_least": at_least, "at_most": at_most, "space": space}
+    return dataclasses.field(default=default, metadata=facts)
 
 
 def declared(cls: type) -> dict[str, Declared]:

@@ -93,23 +93,10 @@ class TrainingSettings:
 class EncoderSettings:
     """The encoder, `encoder.*` for every modality; `encoder.MODALITY.key` sets one modality's alone."""
 
-    kind: Literal[
+    kind: str = setting(
         "auto",
-        "mlp",
-        "conv1d",
-        "conv2d",
-        "resnet18",
-        "transformer",
-        "wav2vec2",
-        "wav2vec2-conformer",
-        "hubert",
-        "vivit",
-        "swin",
-        "conformer",
-    ] = setting(
-        "auto",
-        "auto: mlp for (D,), conv1d for (T, C), transformer for padded (T, C), conv2d for images and clips; "
-        "wav2vec2, wav2vec2-conformer, hubert, vivit, swin and conformer need mcr-bench[backbones]",
+        "an encoder (`mcr-bench list encoders`), or the file of a net of your own, ./my_net.py:Net; "
+        "auto: mlp for (D,), conv1d for (T, C), transformer for padded (T, C), conv2d for images and clips",
     )
     width: int = setting(
         64,
@@ -139,8 +126,10 @@ class EncoderSettings:
 class ModelSettings:
     """The fusion head and the width of features, `model.*`."""
 
-    fusion: Literal["late-linear", "concat-mlp", "gated", "film"] = setting(
-        "late-linear", "fusion head", origin="MCR paper"
+    fusion: str = setting(
+        "late-linear",
+        "fusion head (`mcr-bench list fusions`), or the file of one of your own, ./my_head.py:Head",
+        origin="MCR paper",
     )
     width: int = setting(64, "width d of the features (B, d) that every encoder gives", at_least=1)
     conditioning: str = setting("", "film: the modality that conditions the other one; empty = the first modality")

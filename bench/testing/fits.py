@@ -1,4 +1,12 @@
-"""Small data and ready fits for tests of methods, ours and third parties'."""
+"""Small data, and fits that are ready to train on it, for tests of methods: ours and those of other packages.
+
+>>> from mcr_bench.methods.joint import Joint
+>>> method = Joint()
+>>> fit = make_fit(method, ("audio", "video"))
+>>> step(method)
+>>> fit.step
+1
+"""
 
 import torch
 
@@ -19,7 +27,10 @@ THREE = Task(3)
 def tiny_split(
     modalities: tuple[str, ...] = NAMES[:2], task: Task = THREE, n: int = 24, width: int = 5, seed: int = 0
 ) -> Split:
-    """Vectors of `width` per modality whose mean moves with the target; groups of 4 samples."""
+    """A part of `n` samples: vectors (n, width) per modality, whose mean depends on the target.
+
+    Targets are classes (n,), or scores (n,) for a regression. Every four samples form a group.
+    """
     target = torch.arange(n) % (task.classes or 5)
     values = {
         m: torch.randn(n, width, generator=generator(seed, "data", m)) + target[:, None] * 0.5 for m in modalities
@@ -39,9 +50,10 @@ def make_fit(
     dependencies: list[dict[str, torch.Tensor]] | None = None,
     **training: object,
 ) -> Fit:
-    """A Fit on tiny data with the method attached: model built and drawn, `on_fit_start` called, optimiser made.
+    """A Fit of the method on `tiny_split`: model built, weights drawn, `on_fit_start` called, optimiser made.
 
-    `training` keys use two underscores for a dot: optimizer__lr=0.1.
+    dtype: the type of inputs and weights. dependencies: state dicts of the runs that the method starts from. training:
+    settings of training, with two underscores for a dot: optimizer__lr=0.1.
     """
     data = tiny_split(modalities, task, seed=seed)
     values = {m: x.to(dtype) for m, x in data.values.items() if isinstance(x, torch.Tensor)}
@@ -64,12 +76,12 @@ def make_fit(
 
 
 def whole_batch(fit: Fit) -> Batch:
-    """The whole training part as one batch."""
+    """All training samples of the fit as one batch."""
     return fit.train.batch(torch.arange(len(fit.train)))
 
 
 def step(method: Method, batch: Batch | None = None) -> None:
-    """One training step of the method on `batch` (default: the whole training part)."""
+    """Make one training step of the method on `batch`; without one, on all training samples."""
     fit = method.fit
     fit.epoch, fit.step = max(1, fit.epoch), fit.step + 1
     fit.model.train()

@@ -1,12 +1,12 @@
-"""Checkpoints to resume from and best weights to start from: written whole or not at all, read with weights_only."""
+"""Checkpoints, from which a run resumes, and best weights, from which other runs start; both read with weights_only."""
 
-import os
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from mcr_bench.bench.core.files import whole_file
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.training.probes import Probes
@@ -16,7 +16,7 @@ NAME = "checkpoint.pt"
 
 
 def write_checkpoint(folder: Path, fit: Fit, method: Method, probes: Probes | None, progress: State) -> None:
-    """Everything that the next epoch depends on."""
+    """Write everything that the next epoch depends on to a file in `folder`."""
     state = {
         "epoch": fit.epoch,
         "step": fit.step,
@@ -30,7 +30,10 @@ def write_checkpoint(folder: Path, fit: Fit, method: Method, probes: Probes | No
 
 
 def read_checkpoint(folder: Path, fit: Fit, method: Method, probes: Probes | None) -> State | None:
-    """Put `fit`, `method` and `probes` where the checkpoint left them and return the progress; None without one."""
+    """Give `fit`, `method` and `probes` the state of the checkpoint in `folder`, and return its progress.
+
+    None, and nothing changed, if there is no checkpoint.
+    """
     path = folder / NAME
     if not path.is_file():
         return None
@@ -46,7 +49,7 @@ def read_checkpoint(folder: Path, fit: Fit, method: Method, probes: Probes | Non
 
 
 def _load_optimizer(optimizer: Optimizer, state: State) -> None:
-    """Its state; Adam counts steps on the CPU, and a count on the GPU would be waited for in every step."""
+    """Give the optimiser its state. Adam's step counts go to the CPU, as every step would wait for them on a GPU."""
     optimizer.load_state_dict(state)
     for of_parameter in optimizer.state.values():
         if "step" in of_parameter:
@@ -54,18 +57,16 @@ def _load_optimizer(optimizer: Optimizer, state: State) -> None:
 
 
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
-    """The best epoch's model."""
+    """Write a model's state dict, that of the best epoch, to `path`."""
     _save(path, weights)
 
 
 def load_weights(path: Path, device: torch.device) -> dict[str, Tensor]:
-    """A model's state dict."""
+    """The state dict of a model in the file at `path`, with its tensors on `device`."""
     weights: dict[str, Tensor] = torch.load(path, map_location=device, weights_only=True)
     return weights
 
 
 def _save(path: Path, value: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    torch.save(value, partial)
-    os.replace(partial, path)
+    with whole_file(path) as file:
+        torch.save(value, file)

@@ -1,4 +1,4 @@
-"""Evaluation of one part of the data: predictions, metrics, per-modality reports, every subset of the modalities."""
+"""Evaluation of a part of the data: predictions and metrics, from all modalities, from each, and from subsets."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -22,9 +22,10 @@ from mcr_bench.methods.base import Method
 
 
 def evaluate(method: Method, model: MultimodalModel, split: Split, probes: Probes | None, chunk: int) -> Evaluation:
-    """All predictions and metrics on `split`; `probes` is None where the method trains own heads.
+    """All predictions and metrics on `split`, `chunk` samples at a time.
 
-    Such a method has one metric more, `total_loss`: the loss and `own_weight` times the sum of its own heads' losses.
+    probes: the heads for predictions from one modality; None where the method trains own heads. Such a method has one
+    more metric, `total_loss`: the loss plus `own_weight` times the sum of its own heads' losses.
     """
     rows = [_outputs(method, model, split, part, probes) for part in _chunks(split, chunk)]
     logits, target = torch.cat([row.logits for row in rows]), split.labels
@@ -38,22 +39,22 @@ def evaluate(method: Method, model: MultimodalModel, split: Split, probes: Probe
     head = metrics_of(model.task)[0]
     failures = {} if probes is None else probes.failures
     missing |= {f"modality/{m}/{head.name}": reason for m, reason in failures.items()}
-    for place, found in (("modality", modality), ("split", parts)):
-        metrics |= _by_modality(place, found, target, head, missing)
+    for place, by_modality in (("modality", modality), ("split", parts)):
+        metrics |= _by_modality(place, by_modality, target, head, missing)
     return Evaluation(logits, features, modality, parts or None, target, metrics, missing)
 
 
 def _by_modality(
-    place: str, found: dict[str, Tensor], target: Tensor, head: Metric, missing: dict[str, str]
+    place: str, logits: dict[str, Tensor], target: Tensor, head: Metric, missing: dict[str, str]
 ) -> dict[str, float]:
-    """The metric of each modality's logits (N, C); logits that are not finite are taken out of `found`."""
+    """The metric of each modality's logits (N, C); logits that are not finite are removed from `logits`."""
     metrics = {}
-    for m in list(found):
+    for m in list(logits):
         name = f"{place}/{m}/{head.name}"
-        if not found[m].isfinite().all():
+        if not logits[m].isfinite().all():
             missing[name] = "its logits are not finite"
-            del found[m]
-        elif (value := diagnostic(missing, name, partial(head.compute, found[m], target))) is not None:
+            del logits[m]
+        elif (value := diagnostic(missing, name, partial(head.compute, logits[m], target))) is not None:
             metrics[name] = value
     return metrics
 
@@ -61,10 +62,11 @@ def _by_modality(
 def subset_logits(
     method: Method, model: MultimodalModel, split: Split, absent: Inputs, chunk: int
 ) -> dict[tuple[str, ...], Tensor]:
-    """Predictions (N, C), as in `Evaluation`, for proper subsets of the modalities, the empty one too.
+    """Proper subset of the modalities, the empty one included -> predictions (N, C) from it, as in `Evaluation`.
 
-    The other modalities are `absent` (1, ...). All subsets of up to four modalities; of more, the single ones, those
-    without one, and some between, drawn by the seed alike for all methods (`bench.shapley.shapley_plan`).
+    The inputs of the other modalities are replaced by `absent`, each (1, ...). Up to four modalities every subset is
+    taken. With more these are the single modalities, all but one of them, and some subsets between, which the run's
+    seed draws alike for all methods (`bench.problem.shapley.shapley_plan`).
     """
     names = model.modalities
     chosen, _ = shapley_plan(names, seeds.generator(method.fit.seed, "method", "subsets"))
@@ -73,23 +75,33 @@ def subset_logits(
 
 
 def absent_inputs(train: Split) -> Inputs:
-    """What stands for an absent modality: its mean training input, at the mean length, as a batch of one."""
+    """The inputs that replace an absent modality: its mean training input (1, ...), with the mean length."""
     lengths = {m: n.double().mean().round().long().reshape(1) for m, n in train.lengths.items()}
     return Inputs({m: x.unsqueeze(0) for m, x in train.mean().items()}, lengths)
 
 
-def contributions(found: Evaluation, subsets: Mapping[tuple[str, ...], Tensor], task: Task) -> dict[str, float]:
-    """Each modality's Shapley value of the task's first metric; `subsets` as `subset_logits` gives them."""
+def contributions(evaluation: Evaluation, subsets: Mapping[tuple[str, ...], Tensor], task: Task) -> dict[str, float]:
+    """Modality -> its Shapley value, the game's worth being the task's first metric.
+
+    subsets: what `subset_logits` gives, subset -> predictions (N, C).
+    """
     compute = metrics_of(task)[0].compute
-    values = {frozenset(s): compute(logits, found.target) for s, logits in subsets.items()}
-    names = frozenset(found.features)
-    return shapley_values({**values, names: compute(found.logits, found.target)})
+    values = {frozenset(s): compute(logits, evaluation.target) for s, logits in subsets.items()}
+    names = frozenset(evaluation.features)
+    return shapley_values({**values, names: compute(evaluation.logits, evaluation.target)})
 
 
 def better(new: dict[str, float], old: dict[str, float] | None, monitor: str, task: Task, ties: str = "loss") -> bool:
-    """Whether `new` validation metrics beat `old`: the better monitor; NaN is worst.
+    """Whether the validation metrics `new` are better than `old`, or the first; nan is worse than any value.
 
-    Where it is the same, the lower loss wins (ties = "loss") or nobody does ("first").
+    The metric `monitor` decides. If it is equal, the lower loss decides (ties = "loss"), or `new` is not better
+    (ties = "first").
+
+    >>> best = {"accuracy": 0.8, "loss": 0.5}
+    >>> better({"accuracy": 0.8, "loss": 0.4}, best, "accuracy", Task(2))
+    True
+    >>> better({"accuracy": 0.8, "loss": 0.4}, best, "accuracy", Task(2), ties="first")
+    False
     """
     if old is None:
         return True
@@ -103,7 +115,13 @@ def _chunks(split: Split, chunk: int) -> Iterator[Tensor]:
 
 
 class Row(NamedTuple):
-    """One chunk's predictions, as in `Evaluation`."""
+    """The predictions of one chunk of n samples, as in `Evaluation`.
+
+    logits: (n, C).
+    features: modality -> (n, d).
+    modality: modality -> logits (n, C) from it alone.
+    split: modality -> its share (n, C) of an additive head's logits; empty for other heads.
+    """
 
     logits: Tensor
     features: dict[str, Tensor]
@@ -134,7 +152,8 @@ def _outputs(method: Method, model: MultimodalModel, split: Split, index: Tensor
 def _masked(
     method: Method, model: MultimodalModel, split: Split, absent: Inputs, missing: set[str], chunk: int
 ) -> Tensor:
-    found = []
+    """Predictions (N, C) with the inputs of the modalities in `missing` replaced by `absent`."""
+    logits = []
     for index in _chunks(split, chunk):
         inputs = split.batch(index).inputs
         for m in missing:
@@ -142,8 +161,8 @@ def _masked(
             if m in inputs.lengths:
                 inputs.lengths[m] = absent.lengths[m].to(inputs.lengths[m].device).expand(len(index))
         with method.fit.autocast():
-            found.append(_predicted(method, model, inputs, len(index)).logits.float())
-    return model.task.user(torch.cat(found))
+            logits.append(_predicted(method, model, inputs, len(index)).logits.float())
+    return model.task.user(torch.cat(logits))
 
 
 def _floats(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The one training loop: load, build, epochs with validation, the best epoch tested once, everything written down."""
+"""The one training loop: load, build, epochs with validation, one test of the best epoch, everything recorded."""
 
 import math
 import time
@@ -10,8 +10,8 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
-from mcr_bench.bench.catalog import registry
-from mcr_bench.bench.catalog.making import make_dataset
+from mcr_bench.bench.catalog import nets, registry
+from mcr_bench.bench.catalog.making import fingerprint_of, make_dataset
 from mcr_bench.bench.core import device as devices
 from mcr_bench.bench.core import memory, seeds
 from mcr_bench.bench.errors import UserError
@@ -25,7 +25,7 @@ from mcr_bench.bench.problem.missing import diagnostic, only_finite, tag_of
 from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.settings.declaration import build
-from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
+from mcr_bench.bench.settings.training import TrainingSettings
 from mcr_bench.bench.training.checkpoints import load_weights, read_checkpoint, save_weights, write_checkpoint
 from mcr_bench.bench.training.evaluation import absent_inputs, better, contributions, evaluate, subset_logits
 from mcr_bench.bench.training.optim import make_optimizer, rate_factor, set_rate
@@ -34,9 +34,9 @@ from mcr_bench.bench.training.probes import FeatureStore, Probes
 from mcr_bench.datasets.base import Split, Splits
 from mcr_bench.methods.base import Method
 
-WATCHED = 8  # steps per epoch on which gradient norms and encoder passes are taken
-EPOCH_PROBE, FINAL_PROBE = 5, 100  # L-BFGS iterations: a cheap curve while training, convergence for what is reported
-CHECKPOINT_SECONDS = 5.0  # runs shorter than this start over after a kill, which costs less than writing would
+WATCHED = 8  # steps per epoch on which gradient norms and encoder passes are measured
+EPOCH_PROBE, FINAL_PROBE = 5, 100  # L-BFGS iterations: few for a curve during training, many for what is reported
+CHECKPOINT_SECONDS = 5.0  # a run killed before this starts over, which takes less time than writing a checkpoint
 
 
 class Logged(TypedDict):
@@ -57,7 +57,13 @@ class Best(TypedDict):
 
 @dataclass
 class Progress:
-    """What a checkpoint holds besides weights: history, best epoch, time spent, missing diagnostics with reasons."""
+    """What a checkpoint holds besides the state of model, optimiser and method.
+
+    history: the epochs that have ended.
+    best: the best epoch so far; None before the first one.
+    seconds: the time that training took.
+    missing: diagnostic -> why it is missing.
+    """
 
     history: list[Logged] = field(default_factory=list)
     best: Best | None = None
@@ -71,7 +77,17 @@ class Progress:
 
 @dataclass
 class Training:
-    """One run under way."""
+    """A run that is being trained.
+
+    spec: the run.
+    method: its method.
+    fit: what the method sees.
+    splits: the three parts of the data.
+    probes: the probe heads; None where the method trains own heads.
+    store: the features that the probe heads are fitted on; None where there are none.
+    progress: what was done so far.
+    chunk: the number of samples that are evaluated at a time.
+    """
 
     spec: RunSpec
     method: Method
@@ -84,7 +100,11 @@ class Training:
 
 
 def fit_run(job: Job, emit: Callable[[Event], None], checkpoint_seconds: float = CHECKPOINT_SECONDS) -> None:
-    """Train (or resume) one run to its end; its files lie in `job.folder`, its best weights at `job.weights_out`."""
+    """Train a run to its end, or resume it, and send its events to `emit`.
+
+    Its files are written to `job.folder`, its best weights to `job.weights_out`. checkpoint_seconds: the shortest time
+    between two checkpoints.
+    """
     memory.reset_peak(devices.ready(job.device))
     run = start(job)
     saved = time.monotonic()
@@ -102,19 +122,19 @@ def fit_run(job: Job, emit: Callable[[Event], None], checkpoint_seconds: float =
 
 
 def start(job: Job) -> Training:
-    """Data loaded, model built and drawn, the method attached, the optimiser made."""
+    """Load the data, build the model and draw its weights, attach the method and make the optimiser."""
     spec, device = job.spec, devices.ready(job.device)
     data = make_dataset(spec.dataset_source, spec.data_root, spec.dataset_settings)
-    if data.fingerprint() != spec.fingerprint:
+    if fingerprint_of(data) != spec.fingerprint:
         raise UserError(f"the data of {spec.dataset} has changed since the run was planned. Start the command again.")
     splits = data.load(spec.protocol, spec.fold, spec.seed, spec.modalities)
     facts = data.facts()
     task = facts.task.fitted(splits.train.labels)
     seeds.reseed_libraries(spec.seed, "method")
     method = build(registry.method(spec.source), spec.settings)
-    encoders = {m: build(EncoderSettings, values) for m, values in spec.encoders.items()}
+    encoders = {m: nets.encoder_of(values) for m, values in spec.encoders.items()}
     shapes = {m: facts.modalities[m] for m in spec.modalities}
-    model = build_model(shapes, task, build(ModelSettings, spec.model), encoders)
+    model = build_model(shapes, task, nets.head_of(spec.model), encoders)
     call_in_place(method, "build", model)
     seeds.initialise(model, spec.seed)
     settings = build(TrainingSettings, spec.training)
@@ -124,14 +144,14 @@ def start(job: Job) -> Training:
     method.fit = fit
     method.on_fit_start()
     fit.optimizer = make_optimizer(checked_groups(method, method.parameter_groups(model)), settings.optimizer)
-    checked_state(method, method.state_dict())  # the first checkpoint may be far away
+    checked_state(method, method.state_dict())  # now, as the first checkpoint may come much later
     probed = not method.needs.own_heads
     probes, store = (Probes(model, device), FeatureStore(model)) if probed else (None, None)
     return Training(spec, method, fit, splits, probes, store, Progress(), 4 * settings.batch_size)
 
 
 def resume(run: Training, job: Job) -> None:
-    """Continue from the checkpoint if there is one; the rest of the run is then bit-equal to an undisturbed one."""
+    """Continue from the run's checkpoint, if there is one; its results then equal those without the interruption."""
     kept = read_checkpoint(job.folder, run.fit, run.method, run.probes)
     if kept is not None:
         run.progress = Progress(**kept)
@@ -140,7 +160,7 @@ def resume(run: Training, job: Job) -> None:
 
 
 def finished(run: Training) -> bool:
-    """All epochs done, or patience run out; a method that does not train has none."""
+    """Whether all epochs are trained or patience has run out; always true for a method that does not train."""
     settings = run.fit.settings
     if not run.method.trains or run.fit.epoch >= settings.epochs:
         return True
@@ -149,7 +169,7 @@ def finished(run: Training) -> bool:
 
 
 def run_epoch(run: Training) -> None:
-    """One pass over the training part, then validation and selection."""
+    """Train one epoch, validate, and keep the weights if they are the best so far."""
     fit = run.fit
     fit.epoch += 1
     began = time.perf_counter()
@@ -171,7 +191,7 @@ def run_epoch(run: Training) -> None:
 
 
 def train_epoch(run: Training) -> None:
-    """Every batch of the epoch, in the order that the seed and the epoch fix for all methods."""
+    """Train on every batch of an epoch, in the order that the seed and the epoch give, which no method changes."""
     fit, size = run.fit, run.fit.settings.batch_size
     count = len(fit.train)
     order = torch.randperm(count, generator=seeds.generator(run.spec.seed, "batches", fit.epoch)).to(fit.device)
@@ -191,20 +211,21 @@ def train_epoch(run: Training) -> None:
 
 
 def validate(run: Training) -> Evaluation:
-    """Evaluation of the validation part; RuntimeError where training has diverged, rather than a number for it."""
+    """Evaluate the validation part. RuntimeError if its loss is not finite, as training has then diverged."""
     run.fit.model.eval()
-    found = evaluate(run.method, run.fit.model, run.fit.val, run.probes, run.chunk)
-    if not math.isfinite(found.metrics["loss"]):
-        loss = found.metrics["loss"]
+    validation = evaluate(run.method, run.fit.model, run.fit.val, run.probes, run.chunk)
+    loss = validation.metrics["loss"]
+    if not math.isfinite(loss):
         raise RuntimeError(
-            f"validation loss is {loss} at epoch {run.fit.epoch}: diverged; try a lower optimizer.lr or clip_norm"
+            f"validation loss is {loss} at epoch {run.fit.epoch}: training diverged. Try a lower optimizer.lr, or set "
+            "clip_norm."
         )
-    run.progress.missing |= {f"val/{name}": reason for name, reason in found.missing.items()}
-    return found
+    run.progress.missing |= {f"val/{name}": reason for name, reason in validation.missing.items()}
+    return validation
 
 
 def keep_if_better(run: Training, validation: Evaluation) -> None:
-    """Remember the weights of the epoch that validation selects."""
+    """Keep the weights of this epoch if its validation metrics are the best so far."""
     settings = run.fit.settings
     best = run.progress.best
     if better(validation.metrics, best and best["metrics"], settings.monitor, run.fit.task, settings.ties):
@@ -213,7 +234,7 @@ def keep_if_better(run: Training, validation: Evaluation) -> None:
 
 
 def conclude(run: Training, job: Job) -> dict[str, float]:
-    """Test the best epoch once; write predictions and weights; return the final metrics."""
+    """Test the weights of the best epoch, once; write predictions and weights; return the final metrics."""
     if not run.progress.best:
         keep_if_better(run, validate(run))
     fit, best = run.fit, run.progress.best
@@ -228,15 +249,15 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
     metrics |= floor_metrics(run.splits.train.labels, run.splits.test.labels)
     metrics["data/train_samples"] = float(len(fit.train))
     for part, split in (("val", fit.val), ("test", run.splits.test.learned(fit.task).to(fit.device))):
-        found = evaluate(run.method, fit.model, split, run.probes, run.chunk)
+        evaluation = evaluate(run.method, fit.model, split, run.probes, run.chunk)
         place = "selected_val" if part == "val" else part  # `val/...` are the curves
-        missing |= {f"{place}/{name}": reason for name, reason in found.missing.items()}
+        missing |= {f"{place}/{name}": reason for name, reason in evaluation.missing.items()}
         subsets = _subsets(run, split, absent, place)
-        shares = _shares(run, found, subsets, place)
-        metrics |= {f"{place}/{name}": value for name, value in found.metrics.items()}
+        shares = _shares(run, evaluation, subsets, place)
+        metrics |= {f"{place}/{name}": value for name, value in evaluation.metrics.items()}
         metrics |= {f"{place}/contribution/{m}": value for m, value in shares.items()}
         metrics[f"data/{part}_samples"] = float(len(split))
-        parts[part] = (split, found, subsets)
+        parts[part] = (split, evaluation, subsets)
     write_predictions(job.folder / "predictions.parquet", parts)
     save_weights(job.weights_out, best["weights"])
     metrics |= {f"data/{name}": value for name, value in (run.splits.notes | fit.task.unit.notes).items()}
@@ -244,36 +265,40 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
 
 
 def _subsets(run: Training, split: Split, absent: Inputs | None, place: str) -> dict[tuple[str, ...], Tensor]:
-    """`subset_logits` as far as they are finite; none where they cannot be had."""
+    """Subset -> predictions (N, C) from it, without those that are not finite; empty where they cannot be computed."""
     if absent is None:
-        run.progress.missing[f"{place}/subset"] = "there is no mean training input to stand for an absent modality"
+        run.progress.missing[f"{place}/subset"] = (
+            "the mean training input, which replaces an absent modality, is missing"
+        )
         return {}
     work = partial(subset_logits, run.method, run.fit.model, split, absent, run.chunk)
-    found = diagnostic(run.progress.missing, f"{place}/subset", work) or {}
-    for subset in [s for s, logits in found.items() if not logits.isfinite().all()]:
+    predictions = diagnostic(run.progress.missing, f"{place}/subset", work) or {}
+    for subset in [s for s, logits in predictions.items() if not logits.isfinite().all()]:
         run.progress.missing[f"{place}/subset/{'+'.join(subset)}"] = "its logits are not finite"
-        del found[subset]
-    return found
+        del predictions[subset]
+    return predictions
 
 
-def _shares(run: Training, found: Evaluation, subsets: dict[tuple[str, ...], Tensor], place: str) -> dict[str, float]:
-    """Each modality's contribution; none where a prediction that it is computed from is missing."""
+def _shares(
+    run: Training, evaluation: Evaluation, subsets: dict[tuple[str, ...], Tensor], place: str
+) -> dict[str, float]:
+    """Modality -> its contribution; empty where a prediction that contributions are computed from is missing."""
     missing, name = run.progress.missing, f"{place}/contribution"
     if any(other.startswith(f"{place}/subset") for other in missing):
-        missing[name] = "a prediction without some modality is missing"
+        missing[name] = "a prediction from a subset of the modalities is missing"
         return {}
-    return diagnostic(missing, name, partial(contributions, found, subsets, run.fit.task)) or {}
+    return diagnostic(missing, name, partial(contributions, evaluation, subsets, run.fit.task)) or {}
 
 
 def tags_of(run: Training) -> dict[str, str]:
-    """What is known of a finished run in words: the GPU that trained it, the diagnostics that it lacks."""
+    """Texts about a finished run for the record: the GPU that trained it, and the diagnostics that are missing."""
     device = run.fit.device
     name = diagnostic(run.progress.missing, "device/name", partial(devices.description, device))
     return ({"device/name": name} if name else {}) | tag_of(run.progress.missing)
 
 
 def cost_metrics(run: Training) -> dict[str, float]:
-    """What the run cost: seconds, encoder passes per step (1 = every encoder once over the batch), peak memory."""
+    """What the run cost: seconds, encoder passes per step (1 = the batch once through each encoder), peak memory."""
     steps = max(1, run.fit.step)
     costs = {"cost/seconds": run.progress.seconds, "cost/seconds_per_step": run.progress.seconds / steps}
     for name in ("forward", "backward"):
@@ -285,8 +310,9 @@ def cost_metrics(run: Training) -> dict[str, float]:
 
 @torch.no_grad()
 def _features(run: Training) -> dict[str, tuple[Tensor, Tensor]]:
-    found = evaluate(run.method, run.fit.model, run.fit.train, run.probes, run.chunk)
-    return {m: (features, run.fit.train.target) for m, features in found.features.items()}
+    """Modality -> features (N, d) and targets (N,) of the training part, for the probe heads."""
+    evaluation = evaluate(run.method, run.fit.model, run.fit.train, run.probes, run.chunk)
+    return {m: (features, run.fit.train.target) for m, features in evaluation.features.items()}
 
 
 def _event(run: Training, row: Logged) -> EpochDone:

@@ -1,4 +1,4 @@
-"""Optimisers, and learning-rate schedules as pure functions of the global step: a resume needs no state of them."""
+"""Optimisers, and learning-rate schedules as pure functions of the global step, which need no state to be resumed."""
 
 import math
 
@@ -9,26 +9,31 @@ from mcr_bench.bench.settings.training import OptimizerSettings, ScheduleSetting
 
 
 def make_optimizer(groups: Groups, settings: OptimizerSettings) -> Optimizer:
-    """The optimiser over the method's parameter groups; a group's own `lr` is kept as the base of its schedule."""
+    """The optimiser of the method's parameter groups. The schedule multiplies a group's own `lr` where it has one."""
     lr, decay = settings.lr, settings.weight_decay
     if settings.name == "sgd":
-        optimizer: Optimizer = SGD(groups, lr=lr, momentum=settings.momentum, weight_decay=decay)
+        optimizer: Optimizer = SGD(groups, lr=lr, weight_decay=decay, momentum=settings.momentum)
     else:
-        kind, betas = Adam if settings.name == "adam" else AdamW, (settings.beta1, settings.beta2)
-        optimizer = kind(groups, lr=lr, betas=betas, eps=settings.eps, weight_decay=decay)
+        kind = Adam if settings.name == "adam" else AdamW
+        betas = (settings.beta1, settings.beta2)
+        optimizer = kind(groups, lr=lr, weight_decay=decay, betas=betas, eps=settings.eps)
     for group in optimizer.param_groups:
         group["base_lr"] = group["lr"]
     return optimizer
 
 
 def set_rate(optimizer: Optimizer, factor: float) -> None:
-    """Set every group's learning rate to its base times `factor`."""
+    """Set every group's learning rate to `factor` times the rate that it was made with."""
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * factor
 
 
 def rate_factor(settings: ScheduleSettings, step: int, steps_per_epoch: int, epochs: int) -> float:
-    """The learning rate at global step `step` (from 1) as a fraction of its base."""
+    """The learning rate at the global step `step`, counted from 1, as a multiple of the optimiser's rate.
+
+    >>> rate_factor(ScheduleSettings(name="step", every=1, factor=0.5), step=5, steps_per_epoch=2, epochs=3)
+    0.25
+    """
     if settings.name == "constant":
         return 1.0
     if settings.name == "warm-restarts":
@@ -46,10 +51,10 @@ def _cosine(progress: float) -> float:
 
 
 def _warm_restarts(clock: int, period: int, growth: int) -> float:
-    """Cosine with warm restarts after `clock` steps since the run's first one, the constant phase counted too.
+    """The cosine with warm restarts, `clock` steps after the run's first one, the constant phase included.
 
-    As in the MCR code, which hands torch's CosineAnnealingWarmRestarts the global step: the constant phase hides the
-    first cycles and ends in the middle of one.
+    The MCR code gives torch's CosineAnnealingWarmRestarts the global step: the first cycles pass during the constant
+    phase, which ends in the middle of a cycle.
     """
     while clock >= period:
         clock, period = clock - period, period * growth

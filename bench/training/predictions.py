@@ -1,11 +1,10 @@
-"""predictions.parquet: every sample's logits, joint, per modality and per subset, for every later question.
+"""Write predictions.parquet: the logits of every sample, from which later questions are answered without training.
 
-Columns: part (val, test), id, group, label, logits, modality/M, split/M and subset/M1+M2 (lists of C float32); the
-column `subset/` is what is predicted when every modality is absent. Scores of a regression are in the user's unit,
-labels float64, predictions too where another unit is learned.
+Columns: part (val or test), id, group, label; and lists of C float32: logits, modality/M (from modality M alone),
+split/M (its share of an additive head's logits) and subset/M1+M2 (from these modalities; `subset/` from none). A
+regression's scores are in the user's unit: labels are float64, and predictions are too where another unit is learned.
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
+from mcr_bench.bench.core.files import whole_file
 from mcr_bench.bench.fit.evaluated import Evaluation
 from mcr_bench.datasets.base import Split
 
@@ -20,30 +20,29 @@ Part = tuple[Split, Evaluation, Mapping[tuple[str, ...], Tensor]]
 
 
 def write_predictions(path: Path, parts: Mapping[str, Part]) -> None:
-    """One row per sample of every part; written whole or not at all. What a part misses is left out of all."""
+    """Write one row per sample of every part to `path`. A column that one part lacks is left out of all parts."""
     tables = [_table(name, *part) for name, part in parts.items()]
     columns = [name for name in tables[0].column_names if all(name in table.column_names for table in tables)]
     table = pa.concat_tables([table.select(columns) for table in tables])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    pq.write_table(table, partial)
-    os.replace(partial, path)
+    with whole_file(path) as file:
+        pq.write_table(table, file)
 
 
-def _table(part: str, split: Split, found: Evaluation, subsets: Mapping[tuple[str, ...], Tensor]) -> pa.Table:
+def _table(part: str, split: Split, evaluation: Evaluation, subsets: Mapping[tuple[str, ...], Tensor]) -> pa.Table:
     columns: dict[str, object] = {
         "part": pa.array([part] * len(split)),
         "id": pa.array(split.ids),
         "group": pa.array(split.groups if split.groups is not None else split.ids),
         "label": pa.array(split.labels.cpu().numpy()),
-        "logits": _lists(found.logits),
+        "logits": _lists(evaluation.logits),
     }
-    columns |= {f"modality/{m}": _lists(z) for m, z in found.modality_logits.items()}
-    columns |= {f"split/{m}": _lists(z) for m, z in (found.split_logits or {}).items()}
+    columns |= {f"modality/{m}": _lists(z) for m, z in evaluation.modality_logits.items()}
+    columns |= {f"split/{m}": _lists(z) for m, z in (evaluation.split_logits or {}).items()}
     columns |= {f"subset/{'+'.join(s)}": _lists(z) for s, z in subsets.items()}
     return pa.table(columns)
 
 
 def _lists(logits: Tensor) -> pa.Array:
+    """Logits (N, C) as a column of N lists of C numbers."""
     flat = pa.array(logits.detach().cpu().numpy().ravel())
     return pa.FixedSizeListArray.from_arrays(flat, logits.shape[1])

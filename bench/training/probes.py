@@ -1,9 +1,9 @@
-"""Probe heads: linear heads on detached features, for per-modality reports of methods that train no own heads.
+"""Probe heads: linear heads on detached features, which give per-modality results of methods that train no own heads.
 
-They are fitted apart from the model (own optimiser, no random draws), so they cannot change what a method learns.
+They have an optimiser of their own and draw no random numbers, so they cannot change what a method learns.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -13,12 +13,12 @@ from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.problem.missing import diagnostic
 from mcr_bench.bench.task import Task
 
-MOST_ROWS = 10_000  # rows of features kept per epoch: enough for a linear head, bounded memory on large sets
-L2 = 1e-4  # keeps separable problems bounded; our choice
+MOST_ROWS = 10_000  # samples whose features are kept per epoch: enough for a linear head, and little memory
+L2 = 1e-4  # weight decay that keeps the heads of separable problems finite; our choice
 
 
 class FeatureStore:
-    """Keeps the features of each training step's first pass through every encoder, with their targets."""
+    """Keeps the features of every training step's first pass through each encoder, with their targets."""
 
     def __init__(self, model: MultimodalModel) -> None:
         self._rows: dict[str, list[tuple[Tensor, Tensor]]] = {m: [] for m in model.encoders}
@@ -28,11 +28,11 @@ class FeatureStore:
             encoder.register_forward_hook(self._hook(m))
 
     def expect(self, target: Tensor) -> None:
-        """A step with these targets begins."""
+        """Begin a training step with these targets, (B,)."""
         self._target, self._seen = target, set()
 
     def take(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Features (N, d) and targets (N,) per modality since the last call."""
+        """Modality -> features (N, d) and targets (N,) of the steps since the last call."""
         taken = {
             m: (torch.cat([f for f, _ in rows]), torch.cat([t for _, t in rows]))
             for m, rows in self._rows.items()
@@ -43,7 +43,7 @@ class FeatureStore:
         self._target = None
         return taken
 
-    def _hook(self, m: str):  # type: ignore[no-untyped-def]
+    def _hook(self, m: str) -> Callable[[nn.Module, object, Tensor], None]:
         def keep(_module: nn.Module, _inputs: object, features: Tensor) -> None:
             rows, target = self._rows[m], self._target
             if target is None or m in self._seen or len(features) != len(target):
@@ -56,9 +56,11 @@ class FeatureStore:
 
 
 class Probes:
-    """One linear head per modality, fitted by L-BFGS from where it stands (zeros at first).
+    """One linear head per modality, fitted by L-BFGS from its present weights, which are zero at first.
 
-    failures: modality -> why its last fit gave no head. Such a head says nothing, and the next fit starts from zeros.
+    task: what is learned.
+    heads: modality -> its head.
+    failures: modality -> why its last fit failed; its head then gives no logits, and the next fit starts from zeros.
     """
 
     def __init__(self, model: MultimodalModel, device: torch.device) -> None:
@@ -67,7 +69,10 @@ class Probes:
         self.failures: dict[str, str] = {}
 
     def fit(self, stored: Mapping[str, tuple[Tensor, Tensor]], iterations: int) -> None:
-        """Some iterations on stored features (N, d) and targets (N,); never fails, see `failures`."""
+        """Fit the heads by this many iterations on stored features (N, d) and targets (N,).
+
+        No error is raised: `failures` says which fits failed.
+        """
         self.failures = {}
         for m, (features, target) in stored.items():
             head = self.heads[m]
@@ -79,14 +84,16 @@ class Probes:
                 _to_zeros(head)
 
     def logits(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Per-modality logits (B, C) of the heads that there are."""
+        """Modality -> logits (B, C) of its head for features (B, d), without the heads that failed."""
         with torch.no_grad():
             return {m: self.heads[m](f.float()) for m, f in features.items() if m not in self.failures}
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """Modality -> the state dict of its head."""
         return {m: head.state_dict() for m, head in self.heads.items()}
 
     def load_state_dict(self, state: Mapping[str, dict[str, Tensor]]) -> None:
+        """Give every head the weights that `state_dict` returned."""
         for m, head in self.heads.items():
             head.load_state_dict(state[m])
 
@@ -107,7 +114,7 @@ class Probes:
 
 
 def _zero_head(width: int, task: Task, device: torch.device) -> nn.Linear:
-    with torch.device("meta"):  # no draw from the global generator
+    with torch.device("meta"):  # makes no draw from the global generator
         head = nn.Linear(width, task.outputs)
     head = head.to_empty(device=device)
     _to_zeros(head)

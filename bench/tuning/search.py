@@ -1,7 +1,7 @@
-"""The search: every method the same number of trials over its declared spaces, selected on validation alone.
+"""The search: every method has the same number of trials over its declared ranges, and validation alone selects.
 
-Trial 0 is the preset's own settings, the others are random draws. Methods that start from other methods' runs are
-searched after these, and start from the best of them.
+Trial 0 has the preset's own settings, the others are drawn at random. A method that starts from the runs of another one
+is searched after it, and starts from its best trial.
 """
 
 import math
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.core.home import default_home
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.executors import local
+from mcr_bench.bench.executors.local import execute as train_locally
+from mcr_bench.bench.executors.places import weights_file
 from mcr_bench.bench.planning.plan import Plan, make_plan
 from mcr_bench.bench.planning.request import Request
 from mcr_bench.bench.record.row import RunRow
@@ -30,7 +31,7 @@ Trials = dict[tuple[str, int], "list[RunSpec]"]
 
 
 class Execute(Protocol):
-    """Trains runs and records them, as `bench/executors/local.py: execute` does."""
+    """Trains runs and records them, as `mcr_bench.bench.executors.local.execute` does."""
 
     def __call__(
         self, specs: "Sequence[RunSpec]", record: Record, *, done: int, keep_weights: "Callable[[RunSpec], bool]"
@@ -38,7 +39,7 @@ class Execute(Protocol):
 
 
 def tuning_record(home: Path | None = None, note: Note = lambda _: None) -> Record:
-    """The record of trials: HOME/tuning, apart from that of comparisons, and local also where theirs is on a server."""
+    """The record of trials in HOME/tuning, separate from that of comparisons, and always local."""
     folder = (home or default_home()).resolve() / "tuning"
     return Record(f"sqlite:///{folder / 'mlflow.db'}", folder, note)
 
@@ -46,36 +47,36 @@ def tuning_record(home: Path | None = None, note: Note = lambda _: None) -> Reco
 def tune(
     request: TuneRequest,
     home: Path | None = None,
-    execute: Execute = local.execute,
+    execute: Execute = train_locally,
     note: Note = lambda _: None,
 ) -> TuneResult:
-    """Search every method, write the preset, and say what was found.
+    """Search the settings of every method, write the preset, and return the result.
 
-    Finished runs are not trained again, so an interrupted search goes on and a longer one continues a shorter one.
-    Nothing but `selected_val/METRIC` of a run is read. UserError for what is unknown or does not fit, and where no
-    trial of any method finishes. note: takes what a reader must know of trials that cannot be read.
+    Finished runs are not trained again, so an interrupted search is continued, and a longer search continues a shorter
+    one. Of a run only `selected_val/METRIC` is read. UserError for anything that is unknown or does not fit, and if no
+    trial of any method finishes. note: is called with a line for each trial that cannot be read.
     """
     home = (home or default_home()).resolve()
     search, stages, skipped = prepare(request, home)
-    record, found, failed = tuning_record(home, note), dict[str, Tuned](), list[Failure]()
+    record, results, failed = tuning_record(home, note), dict[str, Tuned](), list[Failure]()
     for place, stage in enumerate(stages):
         needed = {name for later in stages[place + 1 :] for subject in later for name in subject.starts_from}
-        trials = _trials(request, stage, found)
+        trials = _trials(request, stage, results)
         failed += _train(trials, record, search.dataset, needed, execute)
         rows = record.finished({run.key for runs in trials.values() for run in runs}, search.dataset)
         for subject in stage:
-            found[subject.name] = _tuned(subject, trials, rows, search)
+            results[subject.name] = _tuned(subject, trials, rows, search)
             if subject.name in needed:
-                _forget_weights(found[subject.name], trials, record.home)
-    if not any(tuned.best for tuned in found.values()):
+                _forget_weights(results[subject.name], trials, record.home)
+    if not any(tuned.best for tuned in results.values()):
         reasons = {failure.reason: f"{failure.reason} (log: {failure.log})" for failure in failed}
         raise UserError(f"no trial finished, so no preset is written: {'; '.join(list(reasons.values())[:3])}.")
-    path, kept = keep(search, list(found.values()), home)
-    return TuneResult(search, list(found.values()), path, kept, skipped, failed)
+    path, kept = keep(search, list(results.values()), home)
+    return TuneResult(search, list(results.values()), path, kept, skipped, failed)
 
 
 def outline(request: TuneRequest, home: Path | None = None) -> list[dict[str, object]]:
-    """One row per method, in the order of the search: what would be tried. Nothing is trained or written."""
+    """One row per method, in the order of the search, with what would be tried; nothing is trained or written."""
     _, stages, _ = prepare(request, (home or default_home()).resolve())
     return [
         {
@@ -91,15 +92,15 @@ def outline(request: TuneRequest, home: Path | None = None) -> list[dict[str, ob
     ]
 
 
-def _trials(request: TuneRequest, stage: list[Subject], found: Mapping[str, Tuned]) -> Trials:
-    """(method, trial) -> its runs, one per seed and variant; what they start from has its best settings."""
+def _trials(request: TuneRequest, stage: list[Subject], results: Mapping[str, Tuned]) -> Trials:
+    """(method, number of the trial) -> its runs; the runs that these start from have their best settings."""
     trials: Trials = {}
     for number in range(max(len(subject.settings) for subject in stage)):
         subjects = [subject for subject in stage if number < len(subject.settings)]
         before = {name for subject in subjects for name in subject.starts_from}
         settings = {key: value for subject in subjects for key, value in subject.settings[number].items()}
         for name in before:
-            best = found[name].best
+            best = results[name].best
             settings |= best.settings if best else {}
         plan = make_plan(_only(request, before | {s.name for s in subjects}, [s.source for s in subjects], settings))
         for subject in subjects:
@@ -109,15 +110,17 @@ def _trials(request: TuneRequest, stage: list[Subject], found: Mapping[str, Tune
 
 
 def _only(request: TuneRequest, names: set[str], sources: list[str], settings: Mapping[str, Value]) -> Request:
-    """The comparison of one trial, without fixed settings of methods that have no part in it."""
-    found = request.comparison(sources, settings)
+    """The request for one trial, without fixed settings of methods that do not take part in it."""
+    comparison = request.comparison(sources, settings)
     others = registry.setting_owners() - names
-    found.overrides = {key: value for key, value in found.overrides.items() if key.partition(".")[0] not in others}
-    return found
+    comparison.overrides = {
+        key: value for key, value in comparison.overrides.items() if key.partition(".")[0] not in others
+    }
+    return comparison
 
 
 def _train(trials: Trials, record: Record, dataset: str, needed: set[str], execute: Execute) -> list[Failure]:
-    """Train what is not finished, all trials at once."""
+    """Train the runs of all trials that are not finished, and return the failures."""
     plan = Plan()
     for runs in trials.values():
         for run in runs:
@@ -135,15 +138,15 @@ def _tuned(subject: Subject, trials: Trials, rows: Mapping[str, RunRow], search:
             rows[run.key].metrics.get(place) if run.key in rows else None for run in trials[subject.name, number]
         )
 
-    found = [Trial(number, settings, value(number)) for number, settings in enumerate(subject.settings)]
+    tried = [Trial(number, settings, value(number)) for number, settings in enumerate(subject.settings)]
     starts = tuple(sorted(subject.starts_from))
-    return Tuned(subject.name, tuple(subject.searched), starts, found, search.higher_is_better)
+    return Tuned(subject.name, tuple(subject.searched), starts, tried, search.higher_is_better)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    """The mean over a trial's runs; None where one of them has no value or none that counts."""
-    found = [math.nan if value is None else float(value) for value in values]
-    mean = math.fsum(found) / len(found)
+    """The mean over the runs of a trial; None if a run has no value, or one that is not finite."""
+    known = [math.nan if value is None else float(value) for value in values]
+    mean = math.fsum(known) / len(known)
     return mean if math.isfinite(mean) else None
 
 
@@ -153,9 +156,9 @@ def _forget_weights(tuned: Tuned, trials: Trials, home: Path) -> None:
     for (method, number), runs in trials.items():
         if method == tuned.method and number != best:
             for run in runs:
-                local.weights_file(home, run).unlink(missing_ok=True)
+                weights_file(home, run).unlink(missing_ok=True)
 
 
 def _space(d: Declared) -> str:
     assert d.space is not None
-    return f"{d.space.low:g} to {d.space.high:g}{' (log)' * d.space.log}"
+    return f"{d.space.low:g} to {d.space.high:g}{' (log)' if d.space.log else ''}"

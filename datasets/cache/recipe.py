@@ -1,4 +1,4 @@
-"""What an adapter says of raw clips and of how they are decoded; free of torch, as the workers that decode are."""
+"""How an adapter describes raw clips and their decoding. Imports no torch, because the workers that decode do not."""
 
 import hashlib
 import json
@@ -10,14 +10,19 @@ from typing import Any
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.datasets.cache.libraries import MEDIA
 
-DECODER = 2  # raised when media/ gives other bytes for the same file; part of every recipe that uses its libraries
+DECODER = 2  # to be raised when media/ gives other bytes for a file; part of every recipe that uses its libraries
+Settings = Mapping[str, Any]  # name -> JSON value; the function that decodes knows the type of each of its settings
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One sample of a raw folder. files: role -> path; span: seconds from start to end, where it is part of a file.
+    """One sample of a raw folder.
 
-    label: class index or score. group: actor, video or subject, whose clips belong together.
+    id: its unique name.
+    label: its class index or its score.
+    group: the actor, video or subject whose clips belong together.
+    files: role, such as audio or video -> path of the file.
+    span: start and end in seconds, if the clip is a part of its file; None for the whole file.
     """
 
     id: str
@@ -29,11 +34,13 @@ class Clip:
 
 @dataclass
 class Scan:
-    """A raw folder. problems: (file or clip, reason) of all that is left out before anything is decoded.
+    """The content of a raw folder.
 
-    lists: name -> content of the split lists found; they are kept in the cache.
-    notes: (folder or list, what) of what was found there that leaves out no clip by itself: files passed over, clips
-    under another suffix, clips that no list names.
+    clips: the clips that can be decoded.
+    problems: (file or clip, reason) of everything that is left out before anything is decoded.
+    lists: name -> content of the split lists; they are kept in the cache.
+    notes: (folder or list, remark) about files that leave no clip out by themselves: files that are ignored, clips with
+        another suffix, clips that no list contains.
     """
 
     clips: list[Clip]
@@ -44,7 +51,12 @@ class Scan:
 
 @dataclass(frozen=True)
 class Field:
-    """One array of a cache: shape of a row and dtype. padded: rows (T, C) may be shorter; their lengths are kept."""
+    """One array of a cache.
+
+    shape: the shape of one row.
+    dtype: the dtype in NumPy's words, such as float16.
+    padded: whether rows (T, C) may be shorter than `shape`; their lengths are then kept in the index.
+    """
 
     shape: tuple[int, ...]
     dtype: str
@@ -53,17 +65,22 @@ class Field:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a clip becomes rows. Everything that decides the bytes is in `settings` (JSON values, a version among them).
+    """How a clip becomes a row of each array of a cache.
 
-    libraries: modules whose versions may change the bytes a little; they are noted beside a cache and are not part of
-    the digest. decode: (clip, settings) -> field -> array, a function of a module; raises `Unusable`. It runs in
-    worker processes, so its module imports no torch: that would cost each of them seconds and 200 MB.
+    name: the name of the recipe, the first part of the cache's folder.
+    settings: everything that decides the bytes: JSON values, with a version that is raised when `decode` changes.
+    fields: name -> array of the cache.
+    decode: (clip, settings) -> field -> array, in the shape of a row. It raises `Unusable` for a clip that cannot be
+        used. It must be a function at the top level of a module, because it runs in worker processes; its module
+        should not import torch, which would cost each worker seconds and 200 MB.
+    libraries: modules whose versions may change the bytes slightly; they are recorded with a cache, but they are not
+        part of the digest.
     """
 
     name: str
-    settings: Mapping[str, Any]
+    settings: Settings
     fields: Mapping[str, Field]
-    decode: Callable[[Clip, Mapping[str, Any]], Mapping[str, Array]]
+    decode: Callable[[Clip, Settings], Mapping[str, Array]]
     libraries: tuple[str, ...] = MEDIA
 
     @property

@@ -3,6 +3,10 @@
 A pickle is a small program that may import and call what it likes. Here its opcodes (protocols 0 to 5) are interpreted
 by a machine that can neither import nor call: the few names that pickled arrays need stand for functions
 of this project, and any other name is an error. The contents of arrays stay in the mapped file.
+
+A subclass of `pickle.Unpickler` with such a list in `find_class` loses that: it copies all content (414 MB of a file of
+435 MB, where 3 MB are taken here, and the same again in each worker that opens the file), and it hashes what a file
+gives as a key, so that tuples nested 200,000 deep end the process without a word.
 """
 
 import codecs

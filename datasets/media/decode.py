@@ -1,7 +1,7 @@
-"""Sound and frames out of media files: by time or by number, mono and resampled, as plain arrays.
+"""Sound and frames of media files: by time or by number, mono and resampled, as plain arrays.
 
-Nothing here knows a dataset. Every function that reads raises `Unusable` for a file that cannot be used; its text is
-the reason, names the file without its folder, and says what to do.
+Nothing here depends on a dataset. Every function that reads raises `Unusable` for a file that cannot be used. Its text
+is the reason; it names the file without its folder, and the remedy.
 """
 
 from collections import deque
@@ -18,30 +18,29 @@ from mcr_bench.datasets.formats.npz import is_pointer
 from mcr_bench.datasets.formats.text_mode import SAMPLE, copied_as_text
 from mcr_bench.datasets.media.clock import Reel, origin, require_length
 from mcr_bench.datasets.media.display import shown_picture
-from mcr_bench.datasets.media.findings import audible, tell_of_pictures
+from mcr_bench.datasets.media.findings import audible, report_pictures
 from mcr_bench.datasets.media.reasons import AGAIN, Unusable
 from mcr_bench.datasets.media.riff import TOLERATED, require_stated
 
 if TYPE_CHECKING:
-    from av.audio.frame import AudioFrame
-    from av.audio.stream import AudioStream
+    from av import AudioFrame, AudioStream, VideoStream
     from av.container import InputContainer
-    from av.video.stream import VideoStream
 
-S = TypeVar("S", "AudioStream", "VideoStream")
 __all__ = ["AGAIN", "Unusable", "aspect", "duration", "fit", "frame_count", "read_audio", "read_every", "read_frames"]
 
-EARLY = 1e-6  # seconds: rounding of time stamps
+EARLY = 1e-6  # seconds, for the rounding of time stamps
+Stream = TypeVar("Stream", "VideoStream", "AudioStream")
 
 
 def read_audio(path: Path, rate: int, start: float = 0.0, seconds: float | None = None) -> Array:
-    """(T,) float32 in [-1, 1]: the first audio stream, mean of its channels, resampled to `rate` hertz.
+    """The first audio stream as (T,) float32 in [-1, 1]: the mean of its channels, resampled to `rate` hertz.
 
-    start, seconds: the part that is wanted, on the clock of the file; fewer samples come back where the file ends.
-    Told to `prepare`: a part that is almost silent, and channels that cancel in their mean, of which the first is read.
+    start, seconds: the requested part on the clock of the file; fewer samples are returned if the file ends earlier.
+    Reported to `prepare` are parts that are almost silent, and channels that cancel in their mean: of these the first
+    channel is returned.
     """
     with _opened(path) as container:
-        stream = _audio(container, path)
+        stream = _sound_of(container, path)
         stop = None if seconds is None else start + seconds
         heard, native = _wave(container, stream, stop, path)
     wave = _resampled(audible(heard, native, start, stop), native, rate)
@@ -55,42 +54,45 @@ def read_audio(path: Path, rate: int, start: float = 0.0, seconds: float | None 
 
 
 def read_frames(path: Path, times: Sequence[float], pad: bool = False) -> Array:
-    """(F, H, W, 3) uint8 RGB: the frame on screen at each of `times`, in seconds on the clock of the file.
+    """The frame on screen at each of F `times`, as (F, H, W, 3) uint8 RGB; times in seconds on the clock of the file.
 
-    As a player shows it: turned and mirrored by the display matrix, in square pixels. Told to `prepare`: frames that
-    are black or of one colour, and a picture that stands still.
-    pad: the last frame of the clip stands for times after its end, which are `Unusable` otherwise.
+    Frames are as a player shows them: turned and mirrored by the display matrix, in square pixels. Reported to
+    `prepare` are frames that are black or of one colour, and pictures that do not change.
+    pad: whether the last frame is used for times after the end of the clip, which are `Unusable` otherwise.
     """
     return _pictures(path, times, by_number=False, pad=pad)
 
 
 def read_every(path: Path, stride: int, count: int, start: int = 0) -> Array:
-    """(count, H, W, 3) uint8 RGB: frames start, start + stride, ... by number; the last of the clip is repeated.
+    """The frames number start, start + stride, ..., as (count, H, W, 3) uint8 RGB.
 
-    As a player shows them, and with the same findings as in `read_frames`.
+    After the end of the clip its last frame is repeated. Frames and what is reported are as in `read_frames`.
     """
     return _pictures(path, [start + stride * n for n in range(count)], by_number=True, pad=True)
 
 
 def duration(path: Path) -> float:
-    """Seconds from the first to the end of the last frame; of the sound where there are no frames."""
+    """The seconds until the end of the last frame; of a file without frames, the length of its sound."""
     with _opened(path) as container:
         if container.streams.video:
-            reel = Reel(container, _video(container, path), path)
+            reel = Reel(container, _video_of(container, path), path)
             deque(reel, maxlen=0)
             return reel.end
-        heard, native = _wave(container, _audio(container, path), None, path)
+        heard, native = _wave(container, _sound_of(container, path), None, path)
         return float(heard.shape[1] / native)
 
 
 def frame_count(path: Path) -> int:
-    """How many frames can be decoded."""
+    """The number of frames that can be decoded."""
     with _opened(path) as container:
-        return sum(1 for _ in Reel(container, _video(container, path), path))
+        return sum(1 for _ in Reel(container, _video_of(container, path), path))
 
 
 def fit(frames: Array, size: int) -> Array:
-    """(F, H, W, 3) -> (F, 3, size, size) uint8: whole frames as squares, by area where they shrink, else bilinear."""
+    """Whole frames (F, H, W, 3) uint8 as squares (F, 3, size, size) uint8.
+
+    Frames are averaged over areas if they shrink, and interpolated bilinearly otherwise.
+    """
     import cv2
 
     shrinks = min(frames.shape[1:3]) >= size
@@ -100,18 +102,22 @@ def fit(frames: Array, size: int) -> Array:
 
 
 def aspect(frames: Array) -> float:
-    """Width / height of frames (F, H, W, 3)."""
+    """Width divided by height of frames (F, H, W, 3).
+
+    >>> aspect(np.zeros((2, 30, 40, 3), np.uint8))
+    1.3333333333333333
+    """
     return float(frames.shape[2] / frames.shape[1])
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator["InputContainer"]:
-    """The container; whatever fails inside is `Unusable`, in words without the folder."""
+def _opened(path: Path) -> "Iterator[InputContainer]":
+    """The open container; any error of the decoder inside becomes `Unusable`, with a text without the folder."""
     import av
 
     _require_content(path)
     try:
-        # an absolute path is never taken for an address, and nothing in a file leads to one; tags do not matter
+        # an absolute path is never read as an address, and files may not refer to addresses; tags do not matter
         name, options = str(path.absolute()), {"protocol_whitelist": "file"}
         with av.open(name, options=options, metadata_errors="replace") as container:
             yield container
@@ -120,8 +126,9 @@ def _opened(path: Path) -> Iterator["InputContainer"]:
 
 
 def _require_content(path: Path) -> None:
-    """`Unusable` for what size and first bytes tell: no content, a git-LFS pointer, a web page, a copy in text mode, a
-    RIFF (wav, avi) cut short.
+    """`Unusable` if size and first bytes show that a file has no usable content.
+
+    That is an empty file, a git-LFS pointer, a web page, a copy in text mode, or a truncated RIFF file (wav, avi).
     """
     try:
         size = path.stat().st_size
@@ -134,7 +141,7 @@ def _require_content(path: Path) -> None:
     if not size:
         raise Unusable(f"{path.name}: the file is empty. {AGAIN}")
     if is_web_page(head):
-        raise Unusable(f"{path.name}: a web page, not the recording: the download went wrong. {AGAIN}")
+        raise Unusable(f"{path.name}: a web page, not the recording: the download failed. {AGAIN}")
     if copied_as_text(head):
         raise Unusable(
             f"{path.name}: damaged, every line feed follows a carriage return: it was copied in text mode. "
@@ -144,15 +151,15 @@ def _require_content(path: Path) -> None:
         raise Unusable(f"{path.name}: a git-LFS pointer, not the data. Run `git lfs pull` where the file comes from.")
 
 
-def _video(container: "InputContainer", path: Path) -> "VideoStream":
+def _video_of(container: "InputContainer", path: Path) -> "VideoStream":
     return _first(container.streams.video, "video", path)
 
 
-def _audio(container: "InputContainer", path: Path) -> "AudioStream":
+def _sound_of(container: "InputContainer", path: Path) -> "AudioStream":
     return _first(container.streams.audio, "audio", path)
 
 
-def _first(streams: Sequence[S], kind: str, path: Path) -> S:
+def _first(streams: Sequence[Stream], kind: str, path: Path) -> Stream:
     if not streams:
         raise Unusable(f"{path.name}: no {kind} stream. Leave the clip out, or find a copy that has one.")
     streams[0].codec_context.thread_count = 1  # `prepare` decodes many files at a time
@@ -160,31 +167,32 @@ def _first(streams: Sequence[S], kind: str, path: Path) -> S:
 
 
 def _pictures(path: Path, wanted: Sequence[float], by_number: bool, pad: bool) -> Array:
-    """(F, H, W, 3): at each of `wanted`, the last frame whose time (or number) is not greater, else the first."""
+    """(F, H, W, 3) uint8: for each of F wanted times (or numbers) the last frame that is not later, else the first."""
     waiting = deque(sorted(set(wanted)))
-    found: dict[float, Array] = {}
+    pictures: dict[float, Array] = {}
     with _opened(path) as container:
-        stream = _video(container, path)
+        stream = _video_of(container, path)
         reel, last = Reel(container, stream, path), None
         for number, (seconds, frame) in enumerate(reel):
             while waiting and (number if by_number else seconds) > waiting[0] + EARLY:
-                found[waiting.popleft()] = shown_picture(frame if last is None else last, stream, path.name)
+                pictures[waiting.popleft()] = shown_picture(frame if last is None else last, stream, path.name)
             if not waiting:
                 break
             last = frame
         else:
             require_length(container, stream, reel.coded, TOLERATED, path)
-            assert last is not None  # a reel gives at least one frame
             if not pad and waiting[-1] > reel.end - EARLY:
                 raise Unusable(f"{path.name}: ends after {reel.end:.2f} s; a frame at {waiting[-1]:g} s is needed.")
-            found.update(dict.fromkeys(waiting, shown_picture(last, stream, path.name)))
-    tell_of_pictures(list(found.values()))
-    return np.stack([found[at] for at in wanted])
+            assert last is not None  # a reel gives at least one frame
+            pictures.update(dict.fromkeys(waiting, shown_picture(last, stream, path.name)))
+    report_pictures(list(pictures.values()))
+    return np.stack([pictures[at] for at in wanted])
 
 
 def _wave(container: "InputContainer", stream: "AudioStream", stop: float | None, path: Path) -> tuple[Array, int]:
-    """(2, T) float32 from second 0 of the file's clock to its end, or a little more than `stop`: the mean of the
-    channels and the first of them; and their rate.
+    """(2, T) float32, the mean of the channels and the first channel, and their sampling rate.
+
+    The sound starts at second 0 of the clock of the file, and ends with the file or a little after `stop`.
     """
     pieces: list[Array] = []
     native, length = 0, 0
@@ -201,12 +209,12 @@ def _wave(container: "InputContainer", stream: "AudioStream", stop: float | None
     else:
         if not native:
             raise Unusable(f"{path.name}: no sound can be decoded. {AGAIN}")
-        if container.format.name != "wav":  # whose stated length was judged before
+        if container.format.name != "wav":  # the stated length of a wav was checked before
             require_length(container, stream, length / native, TOLERATED, path)
     return np.concatenate(pieces, axis=1), native
 
 
-def _until_rate_changes(frames: Iterable["AudioFrame"]) -> Iterator["AudioFrame"]:
+def _until_rate_changes(frames: "Iterable[AudioFrame]") -> "Iterator[AudioFrame]":
     rate = None
     for frame in frames:
         rate = rate or frame.sample_rate
@@ -216,7 +224,7 @@ def _until_rate_changes(frames: Iterable["AudioFrame"]) -> Iterator["AudioFrame"
 
 
 def _mean_and_first(frame: "AudioFrame") -> Array:
-    """(2, T) float32 in [-1, 1]: the mean of the channels, and the first."""
+    """(2, T) float32 in [-1, 1]: the mean of the channels, and the first channel."""
     x: Array = frame.to_ndarray()
     if not frame.format.is_planar:
         x = x.reshape(-1, frame.layout.nb_channels).T
@@ -229,7 +237,7 @@ def _mean_and_first(frame: "AudioFrame") -> Array:
 
 
 def _resampled(wave: Array, native: int, rate: int) -> Array:
-    """Polyphase filtering with the low pass of the lower of the two rates; a constant stays one, without ripple."""
+    """(T,) -> (T rate / native,) float32 by polyphase filtering; a constant stays a constant, without ripple."""
     from scipy.signal import resample_poly
 
     if native == rate:

@@ -1,4 +1,4 @@
-"""Decoded frames as a player shows them: pixels made square, then turned and mirrored as the file says."""
+"""Decoded frames as a player shows them: pixels made square, then turned and mirrored as the file states."""
 
 from fractions import Fraction
 from typing import TYPE_CHECKING, cast
@@ -11,19 +11,18 @@ from mcr_bench.datasets.media.reasons import AGAIN, Unusable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from av import VideoFrame, VideoStream
     from av.sidedata.sidedata import SideData
-    from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream
 
 MATRIX = "DISPLAYMATRIX"
-WIDEST = 16  # times as wide as high, or as high as wide: more is no picture but a damaged header
+WIDEST = 16  # a pixel that is stated to be wider or higher than this ratio comes from a damaged header
 
 
 def shown_picture(frame: "VideoFrame", stream: "VideoStream", name: str) -> Array:
-    """(H, W, 3) uint8 RGB in the size that the stream states, also where frames change theirs.
+    """A frame as (H, W, 3) uint8 RGB in the size that the stream states, even if frames have other sizes.
 
-    Of pixels that are not square the longer side is stretched, so that no row or column is lost. `Unusable` where the
-    stated shape of pixels is none. name: of the file, for the message.
+    If pixels are not square, the picture is stretched, so that no row or column is lost. `Unusable` if the stated
+    shape of the pixels is impossible. name: the name of the file, for the message.
     """
     width, height = _square(stream, name)
     picture: Array = frame.to_ndarray(format="rgb24", width=width, height=height)
@@ -43,8 +42,8 @@ def _square(stream: "VideoStream", name: str) -> tuple[int, int]:
 
 
 def _matrix(frame: "VideoFrame") -> tuple[int, int, int, int]:
-    """a, b, c, d of x' = a x + c y, y' = b x + d y; no turn where the frame has no such matrix."""
-    for data in cast("Iterable[SideData]", frame.side_data):  # which its stubs call a mapping alone
+    """a, b, c, d of x' = a x + c y, y' = b x + d y; the identity if the frame has no such matrix."""
+    for data in cast("Iterable[SideData]", frame.side_data):  # PyAV's type stubs declare a dict here
         if data.type.name == MATRIX:
             a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
             return a, b, c, d
@@ -52,9 +51,12 @@ def _matrix(frame: "VideoFrame") -> tuple[int, int, int, int]:
 
 
 def turned(picture: Array, matrix: tuple[int, int, int, int]) -> Array:
-    """The picture under the matrix, to the nearest turn by a multiple of 90 degrees, mirrored where it mirrors.
+    """A picture (H, W, 3) turned by the multiple of 90 degrees nearest to the matrix, and mirrored if it mirrors.
 
-    A matrix without an inverse says nothing, and the picture stays.
+    matrix: a, b, c, d of x' = a x + c y, y' = b x + d y. A matrix without an inverse is ignored.
+
+    >>> turned(np.array([[[1], [2]]]), (-1, 0, 0, -1)).tolist()
+    [[[2], [1]]]
     """
     a, b, c, d = matrix
     if a * d == b * c:

@@ -1,24 +1,26 @@
-"""What is odd about sound and pictures that decode: told to `prepare`, which keeps the clip and names it."""
+"""Sound and pictures that decode but look wrong: they are reported to `prepare`, which keeps the clip and names it."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
-from mcr_bench.datasets.media.reasons import Unusable, tell
+from mcr_bench.datasets.media.reasons import Unusable, report
 
-SILENT = 2.0**-16  # half of the smallest step of 16 bits, as deviation: below it nothing was recorded
-QUIET = 10 ** (-70 / 20)  # -70 dB of full scale, as deviation: a room without speech is louder (ours)
+SILENT = 2.0**-16  # standard deviation, half of the smallest step of 16 bits: below it nothing was recorded
+QUIET = 10 ** (-70 / 20)  # standard deviation, -70 dB of full scale: a room without speech is louder (our choice)
 CANCELLED = 10 ** (-30 / 20)  # of the first channel's deviation: codecs leave about -40 dB of what cancels (ours)
-EDGE = 64  # samples at each end that the filter of resampling bends: it sees zeros beyond
+EDGE = 64  # samples at each end that resampling distorts, because its filter sees zeros beyond them
 GRID = 32  # rows and columns of means over areas, in which the noise of codecs averages out
-BLACK, SAME, STILL = 24, 2, 4  # of 255: so bright at most; so different at most within a frame; and between frames
+# Of 255: the brightness up to which a frame is black; differences up to which a frame has one colour; up to which two
+# frames are equal.
+BLACK, SAME, STILL = 24, 2, 4
 
 
 def require_sound(wave: Array, name: str) -> Array:
-    """The wave (T,) itself; `Unusable` where it holds digital silence: nothing but one value, whatever that is.
+    """The wave (T,) float itself; `Unusable` if it is digital silence: the same value throughout, whatever it is.
 
-    name: of the file, for the message.
+    name: the name of the file, for the message.
     """
     inner = wave[EDGE:-EDGE] if len(wave) > 4 * EDGE else wave
     if float(inner.std(dtype=np.float64)) < SILENT:
@@ -32,21 +34,22 @@ def require_sound(wave: Array, name: str) -> Array:
 
 
 def audible(heard: Array, rate: int, start: float, stop: float | None) -> Array:
-    """(2, T) mean and first channel -> (T,): the mean; the first where the mean cancels between `start` and `stop`.
+    """The mean channel (T,), or the first channel if the channels cancel in their mean from `start` to `stop` seconds.
 
-    Told: channels that cancel; silence (of which `require_sound` makes an end); below -70 dB of full scale.
+    heard: (2, T) float32, the mean of the channels and the first channel. rate: samples per second. Reported are
+    channels that cancel, silence (which `require_sound` refuses), and sound below -70 dB of full scale.
     """
     mean: Array = heard[0]
     first: Array = heard[1]
     part = slice(round(start * rate), None if stop is None else round(stop * rate))
     mixed, single = _deviation(mean[part]), _deviation(first[part])
     if single >= QUIET and mixed < CANCELLED * single:
-        tell("its channels are in antiphase and cancel when mixed to mono; the first channel is used")
+        report("its channels are in antiphase and cancel when mixed to mono; the first channel is used")
         return first
     if mixed < SILENT:
-        tell("silent: one and the same value throughout")
+        report("silent: the same value throughout")
     elif mixed < QUIET:
-        tell(f"almost silent: {20 * np.log10(mixed):.0f} dB of full scale")
+        report(f"almost silent: {20 * np.log10(mixed):.0f} dB of full scale")
     return mean
 
 
@@ -54,18 +57,18 @@ def _deviation(wave: Array) -> float:
     return float(wave.std(dtype=np.float64)) if len(wave) else 0.0
 
 
-def tell_of_pictures(pictures: Sequence[Array]) -> None:
-    """Tell of frames (H, W, 3) uint8 of a clip, each given once, that are black, of one colour, or all the same."""
+def report_pictures(pictures: Sequence[Array]) -> None:
+    """Report frames of a clip, each given once as (H, W, 3) uint8, that are black, of one colour, or all equal."""
     grids = [_grid(picture) for picture in pictures]
     black = [float(grid.max()) <= BLACK for grid in grids]
-    even = [float(np.ptp(grid, axis=(0, 1)).max()) <= SAME for grid in grids]
-    plain = [one and not dark for one, dark in zip(even, black, strict=True)]
+    uniform = [float(np.ptp(grid, axis=(0, 1)).max()) <= SAME for grid in grids]
+    coloured = [one_colour and not dark for one_colour, dark in zip(uniform, black, strict=True)]
     if any(black):
-        tell(f"{_share(sum(black), len(grids))} black")
-    if any(plain):
-        tell(f"{_share(sum(plain), len(grids))} of one colour")
-    if len(grids) > 1 and not all(black) and not all(plain) and _still(grids):
-        tell("frozen: its frames do not differ")
+        report(f"{_share(sum(black), len(grids))} black")
+    if any(coloured):
+        report(f"{_share(sum(coloured), len(grids))} of one colour")
+    if len(grids) > 1 and not all(black) and not all(coloured) and _still(grids):
+        report("frozen: its frames do not differ")
 
 
 def _share(count: int, total: int) -> str:
@@ -79,7 +82,7 @@ def _still(grids: Sequence[Array]) -> bool:
 
 
 def _grid(picture: Array) -> Array:
-    """Means over areas, at most 32 x 32 of them, (h, w, 3) float32."""
+    """The means of a picture over at most 32 x 32 areas, (h, w, 3) float32."""
     import cv2
 
     size = (min(picture.shape[1], GRID), min(picture.shape[0], GRID))

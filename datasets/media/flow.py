@@ -1,6 +1,7 @@
 """Dense optical flow between frames, and its coding in 8 bits.
 
-A code is round(127 v / bound) + 128: still is exactly 128, a step is bound / 127, and the mirrored flow is 256 - code.
+The code of a movement v is round(127 v / bound) + 128: no movement is exactly 128, a step is bound / 127 pixels, and
+the code of the opposite movement is 256 - code.
 """
 
 from typing import TYPE_CHECKING
@@ -13,23 +14,25 @@ if TYPE_CHECKING:
     import cv2
 
 STILL, LEVELS = 128, 127
-SMALLEST = 12  # pixels of the shorter side, below which OpenCV has no pyramid to search
+SMALLEST = 12  # pixels: frames with a shorter side are too small for the pyramid that OpenCV searches
 
 
 def dense_flow(before: Array, after: Array) -> Array:
-    """(H, W, 3) uint8 RGB, twice -> (H, W, 2) float32: where each pixel of `before` went, (right, down) in pixels.
+    """The movement of each pixel from one frame to the next, (H, W, 2) float32: right and down, in pixels.
 
-    Dense Inverse Search (Kroeger et al., 2016), OpenCV's preset "medium": a tenth of a pixel on a shifted texture.
-    ValueError for frames with a side of less than 12 pixels.
+    before, after: (H, W, 3) uint8 RGB. The method is Dense Inverse Search (Kroeger et al., 2016) with OpenCV's preset
+    "medium", which is accurate to a tenth of a pixel on a shifted texture. ValueError for frames with a side of less
+    than 12 pixels.
     """
     flow: Array = _search().calc(_grey(before), _grey(after), None)  # type: ignore[call-overload]
     return flow
 
 
 def flow_images(before: Array, after: Array, size: int, bound: float) -> Array:
-    """(F, H, W, 3) uint8, twice -> (F, 2, size, size) uint8: the coded flow of each pair, averaged over areas.
+    """The coded flow of each pair of frames as squares, (F, 2, size, size) uint8, averaged over areas.
 
-    The values stay in pixels of the given frames, whatever `size` is.
+    before, after: (F, H, W, 3) uint8. The values stay in pixels of these frames, whatever `size` is. bound: as in
+    `encode`.
     """
     import cv2
 
@@ -41,13 +44,21 @@ def flow_images(before: Array, after: Array, size: int, bound: float) -> Array:
 
 
 def encode(flow: Array, bound: float) -> Array:
-    """Flow in pixels -> uint8 codes 1..255; longer movements than `bound` are cut to it."""
+    """Flow in pixels (any shape, float) -> uint8 codes 1..255; movements beyond `bound` pixels are cut to it.
+
+    >>> encode(np.array([0.0, 20.0, -40.0]), 20.0)
+    array([128, 255,   1], dtype=uint8)
+    """
     scaled = np.rint(np.clip(flow / bound, -1, 1) * LEVELS) + STILL
     return scaled.astype(np.uint8)
 
 
 def decode(codes: Array, bound: float) -> Array:
-    """uint8 codes -> float32 flow in pixels, off by at most half a step, bound / 254, where nothing was cut."""
+    """uint8 codes (any shape) -> flow in pixels, float32, accurate to half a step, bound / 254, unless it was cut.
+
+    >>> decode(np.array([128, 255], np.uint8), 20.0)
+    array([ 0., 20.], dtype=float32)
+    """
     return (codes.astype(np.float32) - STILL) * np.float32(bound / LEVELS)
 
 
@@ -62,5 +73,8 @@ def _grey(frame: Array) -> Array:
     import cv2
 
     if min(frame.shape[:2]) < SMALLEST:
-        raise ValueError(f"frames of {frame.shape[1]} x {frame.shape[0]} pixels are too small for optical flow")
+        raise ValueError(
+            f"frames of {frame.shape[1]} x {frame.shape[0]} pixels are too small for optical flow: "
+            f"{SMALLEST} pixels are needed on each side"
+        )
     return cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)

@@ -1,6 +1,7 @@
-"""What is said of a media file: why it cannot be used, and what is odd about one that can.
+"""Problems of a media file: why it cannot be used, or what looks wrong about one that can be used.
 
-`Unusable` ends the decoding of a clip. What is odd is told with `tell` and reaches whoever decodes inside `collected`.
+`Unusable` ends the decoding of a clip. What only looks wrong is passed to `report`, and whoever decodes inside
+`collected` receives it.
 """
 
 from collections.abc import Iterator
@@ -9,26 +10,32 @@ from contextvars import ContextVar
 
 AGAIN = "Copy it again from the source."
 
-_told: ContextVar[list[str] | None] = ContextVar("told", default=None)
+_reported: ContextVar[list[str] | None] = ContextVar("reported", default=None)
 
 
 class Unusable(Exception):
     """A file that cannot be used; the text is the reason and the remedy."""
 
 
-def tell(finding: str) -> None:
-    """Note what is odd about the clip that is being decoded; nothing happens outside of `collected`."""
-    found = _told.get()
-    if found is not None and finding not in found:
-        found.append(finding)
+def report(finding: str) -> None:
+    """Report what looks wrong about the clip that is being decoded; has no effect outside of `collected`.
+
+    >>> with collected() as findings:
+    ...     report("all of its frames are black")
+    >>> findings
+    ['all of its frames are black']
+    """
+    findings = _reported.get()
+    if findings is not None and finding not in findings:
+        findings.append(finding)
 
 
 @contextmanager
 def collected() -> Iterator[list[str]]:
-    """A list of what is told inside, each finding once, in the order in which it was told."""
-    found: list[str] = []
-    before = _told.set(found)
+    """A list that receives everything reported inside, each finding once, in the order of the reports."""
+    findings: list[str] = []
+    before = _reported.set(findings)
     try:
-        yield found
+        yield findings
     finally:
-        _told.reset(before)
+        _reported.reset(before)

@@ -1,4 +1,4 @@
-"""Waveforms to log spectrograms, as the released code of the papers makes them: amplitude or power, centred or not."""
+"""Log spectrograms of waveforms, as the released code of the papers makes them: amplitude or power, centred or not."""
 
 import numpy as np
 
@@ -8,17 +8,24 @@ FLOOR = 1e-7
 
 
 def tile(wave: Array, samples: int) -> Array:
-    """(T,) -> (samples,): repeated to the length, cut, clipped to [-1, 1]."""
+    """A wave (T,) float repeated or cut to (samples,), clipped to [-1, 1]; ValueError if it is empty.
+
+    >>> tile(np.array([0.25, 2.0]), 3).tolist()
+    [0.25, 1.0, 0.25]
+    """
     if not len(wave):
-        raise ValueError("there is no sample to repeat")
+        raise ValueError("a wave with no samples cannot be repeated")
     tiled: Array = np.clip(np.resize(wave, samples), -1, 1)
     return tiled
 
 
 def log_magnitude(wave: Array, n_fft: int = 512, hop: int = 353) -> Array:
-    """(T,) -> (n_fft / 2 + 1, 1 + T // hop) float32: log(|STFT| + 1e-7), periodic Hann window.
+    """log(|STFT| + 1e-7) with a periodic Hann window: (T,) float -> (n_fft / 2 + 1, 1 + T // hop) float32.
 
     Windows are centred on samples 0, hop, 2 hop, ...; the wave is continued by zeros.
+
+    >>> log_magnitude(np.zeros(1000)).shape
+    (257, 3)
     """
     padded = np.pad(wave.astype(np.float64), n_fft // 2)
     windows = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
@@ -28,10 +35,10 @@ def log_magnitude(wave: Array, n_fft: int = 512, hop: int = 353) -> Array:
 
 
 def log_power(wave: Array, rate: int, n_fft: int = 512, overlap: int = 353) -> Array:
-    """(T,) -> (n_fft / 2 + 1, (T - overlap) // (n_fft - overlap)) float32: log(power density + 1e-7).
+    """log(power density + 1e-7): (T,) float -> (n_fft / 2 + 1, (T - overlap) // (n_fft - overlap)) float32.
 
-    The density (per hertz, one-sided) is that of `scipy.signal.spectrogram` with its own defaults: windows that lie
-    wholly in the wave, Tukey (1/4), each with its mean removed.
+    The density (per hertz, one-sided) is that of `scipy.signal.spectrogram` with its own defaults: only windows that
+    lie completely in the wave, a Tukey window (1/4), and the mean of each window removed. rate: samples per second.
     """
     from scipy.signal import spectrogram
 

@@ -1,1 +1,1 @@
-"""What lies in the official folders of datasets: files, lists and labels; imports no torch."""
+"""The official folders of datasets: their files, lists and labels, and the decoding of a clip. Imports no torch."""

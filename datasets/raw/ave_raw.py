@@ -1,25 +1,24 @@
-"""The raw folder of AVE: which events there are, in which list they stand, and how one becomes rows of the cache."""
+"""The raw folder of AVE: its events, the lists that contain them, and how an event becomes a row of the cache."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError, unknown
-from mcr_bench.datasets.cache.recipe import Clip, Field, Scan
+from mcr_bench.datasets.cache.recipe import Clip, Field, Scan, Settings
 from mcr_bench.datasets.raw.lists import by_lower_name, list_files, numbered_lines, read_lists, repeated
 from mcr_bench.datasets.raw.raw_files import VIDEO, MediaFiles, count
+from mcr_bench.datasets.raw.sound_and_frames import row_of, sound_and_frames
 
 ANNOTATIONS = "Annotations.txt"
 PARTS = {"trainSet.txt": "train", "valSet.txt": "val", "testSet.txt": "test"}
 LAYOUT = (
     "SOURCE/\n"
-    "  AVE/VIDEO.mp4      the videos, VIDEO is the 11 characters of YouTube\n"
-    f"  {ANNOTATIONS}    a line per event: class&VIDEO&quality&start&end, whole seconds\n"
-    "  trainSet.txt, valSet.txt, testSet.txt    such lines, of each part"
+    "  AVE/VIDEO.mp4      the videos; VIDEO is the id of 11 characters on YouTube\n"
+    f"  {ANNOTATIONS}    one line per event: class&VIDEO&quality&start&end, in whole seconds\n"
+    "  trainSet.txt, valSet.txt, testSet.txt    the same lines, for each part"
 )
 CLASSES = (
     *("Accordion", "Acoustic guitar", "Baby cry, infant cry", "Banjo", "Bark", "Bus", "Cat", "Chainsaw"),
@@ -28,7 +27,7 @@ CLASSES = (
     *("Race car, auto racing", "Rodents, rats, mice", "Shofar", "Toilet flush", "Train horn", "Truck", "Ukulele"),
     "Violin, fiddle",
 )
-AGAIN = "Take the list from AVE's own download."
+AGAIN = "Use the list from AVE's own download."
 VERSION = 1
 RATE, SECONDS = 16000, 10
 SAMPLED = 10  # frames that the released code keeps of every event; the first `frames` of them are used
@@ -38,7 +37,13 @@ SLUGS = {label: re.sub("[^a-z]+", "-", label.lower()).strip("-") for label in CL
 
 
 class Event(NamedTuple):
-    """One line of a list: `video` shows and sounds `label` from `start` to `end` seconds."""
+    """One line of a list.
+
+    label: the class that is seen and heard.
+    video: the id of the video.
+    start: the start of the event in seconds.
+    end: the end of the event in seconds.
+    """
 
     label: str
     video: str
@@ -47,12 +52,22 @@ class Event(NamedTuple):
 
     @property
     def id(self) -> str:
-        """Video, start, end and label: a video may be listed twice, under two labels."""
+        """Video, start, end and label, because a video may be listed with two labels.
+
+        >>> Event("Male speech, man speaking", "VWi2ENBuTbw", 0, 4).id
+        'VWi2ENBuTbw_0-4_male-speech-man-speaking'
+        """
         return f"{self.video}_{self.start}-{self.end}_{SLUGS[self.label]}"
 
 
 def events(name: str, content: bytes) -> Iterator[Event]:
-    """The events of a list; UserError with the line where one cannot be understood. A header is passed over."""
+    """The events of a list, without its header; UserError that gives the line if it cannot be understood.
+
+    name: the name of the list, for messages.
+
+    >>> [event.end for event in events("trainSet.txt", b"Bus&VWi2ENBuTbw&good&0&4")]
+    [4]
+    """
     for number, line in numbered_lines(content):
         if number == 1 and line.lower().startswith("category&"):
             continue
@@ -66,84 +81,102 @@ def events(name: str, content: bytes) -> Iterator[Event]:
 
 
 def parts(lists: Mapping[str, bytes]) -> dict[str, str]:
-    """Id of an event -> train, val or test; UserError for an event that two parts name."""
-    found: dict[str, str] = {}
+    """Id of an event -> train, val or test; UserError for an event that is in two parts.
+
+    lists: name -> content of the lists of the three parts.
+    """
+    part_by_id: dict[str, str] = {}
     for name, part in PARTS.items():
         for event in events(name, lists[name]):
-            if found.setdefault(event.id, part) != part:
-                raise UserError(f"{name} names {event.id}, which is in {found[event.id]} already. {AGAIN}")
-    return found
+            if part_by_id.setdefault(event.id, part) != part:
+                raise UserError(f"{name} lists {event.id}, which is already in {part_by_id[event.id]}. {AGAIN}")
+    return part_by_id
 
 
 def leaving(lists: Mapping[str, bytes]) -> dict[Event, str]:
-    """Event -> part, of those that leave their part in `official-dedup`: events of a video that validation or test
-    holds leave train, those of a video that test holds leave validation.
+    """Event -> part, for the events that are removed from their part in the protocol `official-dedup`.
+
+    Events of a video that is also in validation or test are removed from train; events of a video that is also in test
+    are removed from validation.
     """
-    part, named = parts(lists), {event for name in PARTS for event in events(name, lists[name])}
-    held = {name: {event.video for event in named if part[event.id] == name} for name in ("val", "test")}
+    part, listed = parts(lists), {event for name in PARTS for event in events(name, lists[name])}
+    held = {name: {event.video for event in listed if part[event.id] == name} for name in ("val", "test")}
     forbidden = {"train": held["val"] | held["test"], "val": held["test"], "test": set()}
-    return {event: part[event.id] for event in named if event.video in forbidden[part[event.id]]}
+    return {event: part[event.id] for event in listed if event.video in forbidden[part[event.id]]}
 
 
 def scan(source: Path, splits: Sequence[Path]) -> Scan:
-    """Every event of Annotations.txt whose video is there; UserError where the folder is not AVE's."""
+    """Every event of Annotations.txt with an available video; UserError if the folder or a list is not AVE's."""
     files = list_files(source, (ANNOTATIONS, *PARTS), splits)
     folder = by_lower_name(source).get("ave", source / "AVE")
-    missing = [name for name in (ANNOTATIONS, *PARTS) if name not in files] + ["AVE"] * (not folder.is_dir())
+    missing = [name for name in (ANNOTATIONS, *PARTS) if name not in files]
+    if not folder.is_dir():
+        missing.append("AVE")
     if missing:
         raise UserError(f"'{source}' has no {' and no '.join(missing)}. Expected:\n{LAYOUT}")
-    found = Scan([], lists=read_lists(files))
-    part = parts(found.lists)
+    lists = read_lists(files)
+    part = parts(lists)
     media = MediaFiles(".mp4", VIDEO)
     videos = media.one_per_clip(folder)
-    known: set[str] = set()
-    for event in events(ANNOTATIONS, found.lists[ANNOTATIONS]):
-        problem = _problem(event, known, videos, part.get(event.id, "no part"))
-        known.add(event.id)
-        if problem:
-            found.problems.append((event.id, problem))
-        else:
-            span = (float(event.start), float(event.end))
-            label = CLASSES.index(event.label)
-            found.clips.append(Clip(event.id, label, event.video, {"video": videos[event.video]}, span))
+    scan = _clips(lists[ANNOTATIONS], videos, part)
+    scan.lists = lists
+    annotated = {event.id: event.video for event in events(ANNOTATIONS, lists[ANNOTATIONS])}
     for name in PARTS:
-        found.problems += repeated(name, (event.id for event in events(name, found.lists[name])))
-    found.problems += [(key, f"in {part[key]}, but not in {ANNOTATIONS}") for key in part if key not in known]
-    found.clips.sort(key=lambda clip: clip.id)
-    named = {event.video for event in events(ANNOTATIONS, found.lists[ANNOTATIONS])}
-    found.notes = media.notes(folder.name, (path for video, path in videos.items() if video in named))
-    if stray := sorted(videos.keys() - named):
-        found.notes.append(
-            (folder.name, f"{count(len(stray), 'video')} that {ANNOTATIONS} does not name, {stray[0]} first")
-        )
-    return found
+        scan.problems += repeated(name, (event.id for event in events(name, lists[name])))
+    scan.problems += [(key, f"in {part[key]}, but not in {ANNOTATIONS}") for key in part if key not in annotated]
+    scan.notes = _notes(media, folder, videos, set(annotated.values()))
+    return scan
 
 
-def _problem(event: Event, known: set[str], videos: Mapping[str, Path], part: str) -> str:
-    """Why an event is left out; '' where it is not."""
-    if event.id in known:
-        return f"in {ANNOTATIONS} more than once; taken once"
+def _clips(annotations: bytes, videos: Mapping[str, Path], part: Mapping[str, str]) -> Scan:
+    """The events with an available video, in the order of ids, and the problems of the others."""
+    scan = Scan([])
+    seen: set[str] = set()
+    for event in events(ANNOTATIONS, annotations):
+        problem = _problem(event, seen, videos, part.get(event.id, "no part"))
+        seen.add(event.id)
+        if problem:
+            scan.problems.append((event.id, problem))
+            continue
+        span = (float(event.start), float(event.end))
+        files = {"video": videos[event.video]}
+        scan.clips.append(Clip(event.id, CLASSES.index(event.label), event.video, files, span))
+    scan.clips.sort(key=lambda clip: clip.id)
+    return scan
+
+
+def _notes(media: MediaFiles, folder: Path, videos: Mapping[str, Path], annotated: set[str]) -> list[tuple[str, str]]:
+    notes = media.notes(folder.name, (path for video, path in videos.items() if video in annotated))
+    if stray := sorted(videos.keys() - annotated):
+        notes.append((folder.name, f"{count(len(stray), 'video')} not listed in {ANNOTATIONS}, {stray[0]} first"))
+    return notes
+
+
+def _problem(event: Event, seen: set[str], videos: Mapping[str, Path], part: str) -> str:
+    """Why an event is left out; '' if it is used. seen: the ids of the events before it."""
+    if event.id in seen:
+        return f"in {ANNOTATIONS} more than once; used once"
     if event.end <= event.start:
-        return f"in {part}: the event ends at {event.end} s, where it starts or before"
+        return f"in {part}: the event ends at {event.end} s, which is not after its start"
     return "" if event.video in videos else f"in {part}: no AVE/{event.video}.mp4"
 
 
-def fields(settings: Mapping[str, Any]) -> dict[str, Field]:
-    """The arrays of a cache. Waveforms (T,) are 16 kHz in [-1, 1]; spectrograms (1, 257, 1004); frames are RGB."""
-    size = settings["frame_size"]
-    audio = (RATE * SECONDS,) if settings["backbone"] == "transformers" else (1, 257, 1004)
-    return {
-        "audio": Field(audio, "float16"),
-        "video": Field((settings["frames"], 3, size, size), "uint8"),
-        "aspect": Field((), "float32"),
-    }
+def fields(settings: Settings) -> dict[str, Field]:
+    """The arrays of a cache: sound, frames and aspect.
 
-
-def decode(clip: Clip, settings: Mapping[str, Any]) -> Mapping[str, Array]:
-    """The annotated segment alone: its sound repeated to 10 s, and the first `frames` of 10 frames spread evenly over
-    it, which are 1 per second where it lasts 10 s. Origin: MCR code, which fills short events up with random frames.
+    Sound is a log power spectrogram (1, 257, 1004), or a waveform (160000,) of 16 kHz in [-1, 1] for transformers.
     """
-    from mcr_bench.datasets.media.decode import aspect, fit, read_audio, read_frames
+    audio = (RATE * SECONDS,) if settings["backbone"] == "transformers" else (1, 257, 1004)
+    return sound_and_frames(audio, settings["frames"], settings["frame_size"])
+
+
+def decode(clip: Clip, settings: Settings) -> Mapping[str, Array]:
+    """One row of each array, from the annotated segment alone.
+
+    The sound of the segment is repeated to 10 s. Of 10 frames spread evenly over the segment the first `frames` are
+    used; if the segment lasts 10 s, they are 1 per second. The MCR code instead adds random frames to short events.
+    """
+    from mcr_bench.datasets.media.decode import read_audio, read_frames
     from mcr_bench.datasets.media.findings import require_sound
     from mcr_bench.datasets.media.spectrogram import log_power, tile
 
@@ -153,9 +186,4 @@ def decode(clip: Clip, settings: Mapping[str, Any]) -> Mapping[str, Array]:
     wave = tile(require_sound(read_audio(path, RATE, start, end - start), path.name), RATE * SECONDS)
     audio = wave if settings["backbone"] == "transformers" else log_power(wave, RATE)[None]
     times = [start + i * (end - start) / SAMPLED for i in range(settings["frames"])]
-    frames = read_frames(path, times, pad=True)
-    return {
-        "audio": audio.astype(np.float16),
-        "video": fit(frames, settings["frame_size"]),
-        "aspect": np.array(aspect(frames), np.float32),
-    }
+    return row_of(audio, read_frames(path, times, pad=True), settings["frame_size"])

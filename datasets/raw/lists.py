@@ -1,4 +1,4 @@
-"""Split lists as text files: found by name whatever their letter case, read whole, split into numbered lines."""
+"""Split lists as text files: recognised by name in any letter case, read completely, split into numbered lines."""
 
 import codecs
 from collections import Counter
@@ -6,45 +6,46 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mcr_bench.bench.errors import UserError, unknown
-from mcr_bench.datasets.formats.npz import POINTER
+from mcr_bench.datasets.formats.npz import POINTER, pointer_error
 
 
 def by_lower_name(folder: Path) -> dict[str, Path]:
-    """What is in a folder, by its name in lower case; the first of two names that differ in case alone."""
+    """Name in lower case -> path, of everything in a folder; of names that differ in case alone, the first one."""
     if not folder.is_dir():
         return {}
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        found.setdefault(path.name.lower(), path)
-    return found
+        paths.setdefault(path.name.lower(), path)
+    return paths
 
 
 def list_files(folder: Path, names: Iterable[str], splits: Sequence[Path]) -> dict[str, Path]:
-    """Those of the lists `names` that are in `folder` or among the user's `splits`, which win.
+    """Name -> path of each available list: the file that the user gives in `splits`, or else the one in `folder`.
 
-    UserError for a file among `splits` that is missing, has none of the names, or one that another has.
+    names: the lists to look for. UserError for a file in `splits` that is missing, has none of the names, or the name
+    of another one.
     """
-    known = {name.lower(): name for name in names}
-    found = {known[lower]: path for lower, path in by_lower_name(folder).items() if lower in known}
-    named: dict[str, Path] = {}
+    official = {name.lower(): name for name in names}
+    files = {official[lower]: path for lower, path in by_lower_name(folder).items() if lower in official}
+    given: dict[str, Path] = {}
     for path in splits:
-        if path.name.lower() not in known:
-            raise unknown("split list", path.name, known.values())
+        if path.name.lower() not in official:
+            raise unknown("split list", path.name, official.values())
         if not path.is_file():
-            raise UserError(f"'{path}' is no file. Give the path of a split list.")
-        name_once(named, known[path.name.lower()], path)
-    found |= named
-    return {name: found[name] for name in known.values() if name in found}
+            raise UserError(f"'{path}' is not a file. Give the path of a split list.")
+        name_once(given, official[path.name.lower()], path)
+    files |= given
+    return {name: files[name] for name in official.values() if name in files}
 
 
-def name_once(named: dict[str, Path], kind: str, path: Path) -> None:
-    """Add a list that the user names; UserError that names both where another one is of the same kind."""
-    if named.setdefault(kind, path) != path:
-        raise UserError(f"'{named[kind]}' and '{path}' are both {kind}. Name one of them.")
+def name_once(given: dict[str, Path], kind: str, path: Path) -> None:
+    """Add a list of the user to those that are `given`; UserError if there is another one of the same kind."""
+    if given.setdefault(kind, path) != path:
+        raise UserError(f"'{given[kind]}' and '{path}' are both {kind}. Give only one of them.")
 
 
 def read_lists(files: Mapping[str, Path]) -> dict[str, bytes]:
-    """Name -> content; UserError for a git-LFS pointer, a file that is no text and one that cannot be read."""
+    """Name -> content; UserError for a git-LFS pointer, a file that is not text, and one that cannot be read."""
     return {name: _read(path) for name, path in files.items()}
 
 
@@ -64,23 +65,35 @@ def read_content(path: Path) -> bytes:
     except OSError as error:
         raise UserError(f"'{path}' cannot be read ({error.strerror}). Copy the list itself there again.") from error
     if content.startswith(POINTER):
-        raise UserError(f"'{path}' is a git-LFS pointer, not the list. Run `git lfs pull` where the file comes from.")
+        raise pointer_error(path, "list")
     return content
 
 
 def numbered_lines(content: bytes) -> Iterator[tuple[int, str]]:
-    """(number from 1, text) of every line that is not blank, without its end (LF or CRLF) and outer blanks."""
+    """(number from 1, text) of every line that is not blank, without spaces and line ends (LF or CRLF) around it.
+
+    >>> list(numbered_lines(b"first line" + bytes([13, 10, 10]) + b" third "))
+    [(1, 'first line'), (3, 'third')]
+    """
     for number, line in enumerate(content.decode("utf-8-sig").splitlines(), 1):
         if line.strip():
             yield number, line.strip()
 
 
 def without_entries(lists: Mapping[str, bytes]) -> list[tuple[str, str]]:
-    """(list, problem) of each that is blank."""
+    """(list, problem) of each list that is blank.
+
+    >>> without_entries({"train.csv": b" ", "test.csv": b"a"})
+    [('train.csv', 'the list is empty; use it as it was published')]
+    """
     blank = [name for name, content in lists.items() if not content.removeprefix(codecs.BOM_UTF8).strip()]
-    return [(name, "the list is empty; take it again as it was published") for name in blank]
+    return [(name, "the list is empty; use it as it was published") for name in blank]
 
 
 def repeated(name: str, ids: Iterable[str]) -> list[tuple[str, str]]:
-    """(id, problem) of each that the list `name` holds more than once."""
-    return [(key, f"in {name} more than once; taken once") for key, count in Counter(ids).items() if count > 1]
+    """(id, problem) of each id that the list `name` has more than once.
+
+    >>> repeated("valSet.txt", ["a", "b", "a"])
+    [('a', 'in valSet.txt more than once; used once')]
+    """
+    return [(key, f"in {name} more than once; used once") for key, count in Counter(ids).items() if count > 1]

@@ -1,25 +1,25 @@
-"""The raw folder of CMU-MOSI and CMU-MOSEI, in either published form, and how a segment becomes rows."""
+"""The raw folder of CMU-MOSI and CMU-MOSEI, in either published format, and how a segment becomes a row of a cache."""
 
 import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
-from mcr_bench.datasets.cache.recipe import Clip, Field, Scan
+from mcr_bench.datasets.cache.recipe import Clip, Field, Scan, Settings
 from mcr_bench.datasets.formats.csd import open_csd, read_labels, require_aligned
 from mcr_bench.datasets.formats.multibench import PARTS, read_multibench, samples_by_id
 from mcr_bench.datasets.media.decode import Unusable
 
 MODALITIES = ("text", "audio", "video")
-HIGHEST = 3.0
+HIGHEST = 3.0  # scores are from -3 to 3
 LIST = "standard_parts.json"
 FOLDS = "standard_folds.json"
-# What the names of sequences hold, in the SDK's recipes and in the names that its examples deploy them under.
+AGAIN = "The file is damaged: download it again."
+# Words in the names of sequences, as the recipes and examples of the SDK name them.
 WORDS = {
     "labels": ("label",),
     "text": ("wordvector", "glove", "bert", "text", "language"),
@@ -29,7 +29,7 @@ WORDS = {
 
 
 def layout(pickle: str) -> str:
-    """The folder tree in words."""
+    """The folder tree in words. pickle: the name of MultiBench's file."""
     return (
         f"SOURCE/\n  {pickle}   the pickle of MultiBench\nor\nSOURCE/\n"
         "  *Labels*.csd        sentiment (*label* in the name)\n"
@@ -40,34 +40,46 @@ def layout(pickle: str) -> str:
 
 
 def fields(steps: int, channels: Mapping[str, int]) -> dict[str, Field]:
-    """One padded array (steps, channels) per modality."""
+    """One padded array (steps, channels) per modality. channels: modality -> features per step.
+
+    >>> fields(50, {"text": 300, "audio": 5, "video": 20})["audio"].shape
+    (50, 5)
+    """
     return {m: Field((steps, channels[m]), "float32", padded=True) for m in MODALITIES}
 
 
 def scan(source: Path, splits: Sequence[Path], pickle: str, channels: Mapping[str, int]) -> Scan:
-    """The segments of a folder in the order of ids. UserError where it is neither form, or both."""
+    """The segments of a folder in the order of ids; UserError if it has neither of the two formats, or both.
+
+    pickle: the name of MultiBench's file. channels: modality -> the expected features per step.
+    """
     path = source / pickle
     sequences = sorted(p for p in source.iterdir() if p.suffix.lower() == ".csd") if source.is_dir() else []
     if path.is_file() and sequences:
-        raise UserError(f"'{source}' has '{pickle}' and .csd files. Leave one form in the folder.")
+        raise UserError(f"'{source}' has both '{pickle}' and .csd files. Keep only one of the two in the folder.")
     if path.is_file():
         if splits:
-            raise UserError(f"'{path}' brings its own train, valid and test. Leave out --splits.")
-        found = _scan_pickle(path, channels)
+            raise UserError(f"'{path}' has its own parts train, valid and test. Leave out --splits.")
+        scan = _scan_pickle(path, channels)
     elif sequences:
-        found = _scan_csd(source, sequences, splits, channels)
+        scan = _scan_csd(source, sequences, splits, channels)
     else:
-        others = sorted(p.name for p in source.glob("*.pkl")) if source.is_dir() else []
-        held = f" It holds {', '.join(others)}: a pickle is read under the name '{pickle}'." if others else ""
-        raise UserError(f"'{source}' holds neither '{pickle}' nor .csd files.{held} Expected:\n{layout(pickle)}")
-    found.clips.sort(key=lambda clip: clip.id)
-    return found
+        raise _neither(source, pickle)
+    scan.clips.sort(key=lambda clip: clip.id)
+    return scan
 
 
-def decode(clip: Clip, settings: Mapping[str, Any]) -> dict[str, Array]:
-    """Modality -> (T, C) float32 from the first step that has text, cut to `steps`; `Unusable` with the reason.
+def _neither(source: Path, pickle: str) -> UserError:
+    others = sorted(p.name for p in source.glob("*.pkl")) if source.is_dir() else []
+    rename = f" It has {', '.join(others)}: rename the pickle to '{pickle}'." if others else ""
+    return UserError(f"'{source}' has neither '{pickle}' nor .csd files.{rename} Expected:\n{layout(pickle)}")
 
-    As MultiBench's loader: samples without text are dropped, leading steps without text are stripped from all.
+
+def decode(clip: Clip, settings: Settings) -> dict[str, Array]:
+    """Modality -> (T, C) float32 from the first step with text, cut to `steps`; `Unusable` with the reason.
+
+    As in MultiBench's loader, samples without text are dropped, and leading steps without text are removed from all
+    modalities.
     """
     values = _read(clip)
     if len({len(x) for x in values.values()}) > 1:
@@ -90,12 +102,14 @@ def decode(clip: Clip, settings: Mapping[str, Any]) -> dict[str, Array]:
 def _require_finite(x: Array, modality: str) -> None:
     bad = ~np.isfinite(x)
     if bad.any():
-        remedy = " (dataset.silence=zero replaces it)" if modality == "audio" and np.isneginf(x[bad]).all() else ""
+        silent = modality == "audio" and np.isneginf(x[bad]).all()
+        remedy = " (dataset.silence=zero replaces them by 0)" if silent else ""
         values = ", ".join(sorted({str(v) for v in x[bad]}))
         raise Unusable(f"{modality} has {int(bad.sum())} values that are {values}{remedy}")
 
 
 def _read(clip: Clip) -> Mapping[str, Array]:
+    """Modality -> (T, C) numbers of a segment, as they are in its file."""
     if "pickle" in clip.files:
         return samples_by_id(clip.files["pickle"])[clip.id].values
     try:
@@ -105,18 +119,18 @@ def _read(clip: Clip) -> Mapping[str, Array]:
 
 
 def _scan_pickle(path: Path, channels: Mapping[str, int]) -> Scan:
-    found = Scan([])
+    scan = Scan([])
     parts: dict[str, str] = {}
     for sample in read_multibench(path):
         if sample.id in parts:
-            found.problems.append((f"{sample.id} in {sample.part}", f"the same id is in {parts[sample.id]} before"))
+            scan.problems.append((f"{sample.id} in {sample.part}", f"the same id is already in {parts[sample.id]}"))
             continue
         _require_score(path, sample.id, sample.score)
         parts[sample.id] = sample.part
-        found.clips.append(Clip(sample.id, sample.score, sample.video, {"pickle": path}))
+        scan.clips.append(Clip(sample.id, sample.score, sample.video, {"pickle": path}))
         _require_channels(path, channels, {m: x.shape[1] for m, x in sample.values.items()})
-    found.lists[LIST] = _listed(parts)
-    return found
+    scan.lists[LIST] = _listed(parts)
+    return scan
 
 
 def _scan_csd(source: Path, paths: list[Path], splits: Sequence[Path], channels: Mapping[str, int]) -> Scan:
@@ -125,26 +139,26 @@ def _scan_csd(source: Path, paths: list[Path], splits: Sequence[Path], channels:
     labels = open_csd(files["labels"])
     content, folds = _read_folds(source, splits)
     segments = {segment.name: segment for segment in read_labels(labels)}
-    found = Scan([], require_aligned(opened, segments.values()))
-    left_out = {name for name, _ in found.problems}
+    scan = Scan([], require_aligned(opened, segments.values()))
+    left_out = {name for name, _ in scan.problems}
     parts: dict[str, str] = {}
     for name, segment in segments.items():
         if name in left_out:
             continue
         if segment.video not in folds:
-            found.problems.append((name, f"its video is in no fold of {FOLDS}"))
+            scan.problems.append((name, f"its video is in no fold of {FOLDS}"))
             continue
         _require_score(labels.path, name, segment.score)
         parts[name] = folds[segment.video]
-        found.clips.append(Clip(name, segment.score, segment.video, files, segment.interval))
+        scan.clips.append(Clip(name, segment.score, segment.video, files, segment.interval))
     _require_channels(source, channels, {m: file.channels() for m, file in opened.items()})
-    found.lists[LIST] = _listed(parts)
-    found.lists[FOLDS] = content
-    return found
+    scan.lists[LIST] = _listed(parts)
+    scan.lists[FOLDS] = content
+    return scan
 
 
 def _by_role(source: Path, paths: list[Path]) -> dict[str, Path]:
-    """Labels, text, audio, video -> file, by their names."""
+    """labels, text, audio, video -> file, recognised by their names; other files are ignored."""
     roles: dict[str, Path] = {}
     for path in paths:
         stem = path.stem.lower().replace("_", "")
@@ -152,17 +166,21 @@ def _by_role(source: Path, paths: list[Path]) -> dict[str, Path]:
         if role is None:
             continue
         if role in roles:
-            raise UserError(f"'{roles[role].name}' and '{path.name}' in '{source}' are both {role}. Leave one of them.")
+            raise UserError(
+                f"'{roles[role].name}' and '{path.name}' in '{source}' are both {role}. Keep only one of them."
+            )
         roles[role] = path
-    absent = [role for role in WORDS if role not in roles]
-    if absent:
-        known = "; ".join(f"{role}: *{'*, *'.join(WORDS[role])}*" for role in absent)
-        raise UserError(f"'{source}' has no .csd file of {' or '.join(absent)}. It is known by its name: {known}.")
+    missing = [role for role in WORDS if role not in roles]
+    if missing:
+        names = "; ".join(f"{role}: *{'*, *'.join(WORDS[role])}*" for role in missing)
+        raise UserError(
+            f"'{source}' has no .csd file of {' or '.join(missing)}. Files are recognised by their names: {names}."
+        )
     return roles
 
 
 def _read_folds(source: Path, splits: Sequence[Path]) -> tuple[bytes, dict[str, str]]:
-    """The list as it is, and video -> part; UserError where it is missing, is no such list, or has a video twice."""
+    """The list as it is, and video -> part; UserError if it is missing or damaged, or has a video in two parts."""
     path = splits[0] if splits else source / FOLDS
     if len(splits) > 1 or not path.is_file():
         raise UserError(
@@ -174,25 +192,29 @@ def _read_folds(source: Path, splits: Sequence[Path]) -> tuple[bytes, dict[str, 
         listed = json.loads(content)
         pairs = [(str(video), part) for name, part in PARTS.items() for video in listed[name]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"'{path}' is no {{train, valid, test}} of videos in JSON ({error!r}).") from error
+        raise UserError(
+            f"'{path}' is not {{train, valid, test}} of videos in JSON ({error!r}). Use the list of the SDK."
+        ) from error
     folds = dict(pairs)
     for video, part in pairs:
         if folds[video] != part:
-            raise UserError(f"'{path}': video '{video}' is in {part} and in {folds[video]}. Each may be in one only.")
+            raise UserError(
+                f"'{path}': video '{video}' is in {part} and in {folds[video]}. Keep each video in one part only."
+            )
     return content, folds
 
 
 def _require_score(path: Path, name: str, score: float) -> None:
     if not math.isfinite(score) or abs(score) > HIGHEST:
-        raise UserError(f"'{path}': the sentiment of '{name}' is {score:g}; allowed: -3 to 3. The file is damaged.")
+        raise UserError(f"'{path}': the sentiment of '{name}' is {score:g}; allowed: -3 to 3. {AGAIN}")
 
 
-def _require_channels(path: Path, wanted: Mapping[str, int], found: Mapping[str, int]) -> None:
-    if dict(wanted) != dict(found):
-        dials = " ".join(f"--set dataset.{m}_channels={found[m]}" for m in MODALITIES if found[m] != wanted[m])
+def _require_channels(path: Path, wanted: Mapping[str, int], actual: Mapping[str, int]) -> None:
+    if dict(wanted) != dict(actual):
+        settings = " ".join(f"--set dataset.{m}_channels={actual[m]}" for m in MODALITIES if actual[m] != wanted[m])
         raise UserError(
-            f"'{path}' has other features than expected: {_sizes(found)} channels instead of {_sizes(wanted)}. "
-            f"If they are meant, say so here and in runs: {dials}."
+            f"'{path}' has other features than expected: {_sizes(actual)} channels instead of {_sizes(wanted)}. "
+            f"To use these features, give their sizes here and to `run`: {settings}."
         )
 
 
@@ -201,6 +223,7 @@ def _sizes(channels: Mapping[str, int]) -> str:
 
 
 def _listed(parts: Mapping[str, str]) -> bytes:
+    """Id -> part as the list that a cache keeps: JSON of part -> sorted ids."""
     listed: dict[str, list[str]] = {part: [] for part in PARTS.values()}
     for name in sorted(parts):
         listed[parts[name]].append(name)
@@ -208,10 +231,18 @@ def _listed(parts: Mapping[str, str]) -> bytes:
 
 
 def read_parts(content: bytes) -> dict[str, str]:
-    """Id -> part, from the list that a cache keeps."""
+    """Id -> part, from the list that a cache keeps.
+
+    >>> read_parts(b'{"train": ["a[0]"], "val": [], "test": ["b[0]"]}')
+    {'a[0]': 'train', 'b[0]': 'test'}
+    """
     return {name: part for part, names in json.loads(content).items() for name in names}
 
 
 def videos_of(content: bytes) -> list[str]:
-    """The videos that the SDK's folds name."""
+    """The videos in the SDK's folds.
+
+    >>> videos_of(b'{"train": ["x", "y"], "valid": ["z"], "test": []}')
+    ['x', 'y', 'z']
+    """
     return [str(video) for name, videos in json.loads(content).items() if name in PARTS for video in videos]

@@ -1,4 +1,4 @@
-"""Attribution of fused logits to modalities by Shapley values over modality subsets, and AGM's coefficients."""
+"""Fused logits attributed to modalities by Shapley values over subsets of the modalities, and AGM's coefficients."""
 
 import torch
 from torch import Tensor
@@ -16,12 +16,13 @@ def attribute(
     zero_gradient: bool,
     masked_in_evaluation: bool,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Features (B, d) and contributions to the fused logits (B, C) of every modality.
+    """Every modality's features (B, d), and its Shapley value of the fused logits (B, C); the values sum to the logits.
 
-    zero_gradient: gradient flows into the passes on zero inputs. masked_in_evaluation: proper subsets see features made
-    in evaluation mode. The training pass comes first: it changes running statistics in place. generator: draws the
-    subsets where there are too many to take them all (`shapley_plan`); the contributions still sum to the logits.
+    generator: draws the subsets where there are too many to take all of them (`shapley_plan`).
+    zero_gradient: whether gradients flow through the passes on zero inputs.
+    masked_in_evaluation: whether proper subsets have features of a pass in evaluation mode.
     """
+    # The training pass comes first, because it changes running statistics in place.
     features = model.encode(inputs)
     with evaluation_mode(model.encoders):
         masked = [model.encode(inputs)] if masked_in_evaluation else []
@@ -37,11 +38,12 @@ def contributions(
     absent: dict[str, Tensor],
     generator: torch.Generator,
 ) -> Tensor:
-    """Contribution of every modality to the fused logits, (M, B, C), in full precision also under autocast.
+    """Every modality's Shapley value of the fused logits, (M, B, C), in full precision even under autocast.
 
-    present: features (B, d) of the modalities that are in a subset; [0] for the full set, [-1] for the others.
-    absent: features of those that are not; the empty subset is worth 0. All subsets go through the fusion head in one
-    pass.
+    present: features (B, d) of the modalities in a subset: the first entry for the full set, the last for all others.
+    absent: features (B, d) of the modalities that are not in a subset. The empty subset is worth 0.
+
+    All subsets go through the fusion head in one pass.
     """
     (_, *chosen), weights = shapley_plan(model.modalities, generator)
     sources = [present[0] if len(s) == len(model.modalities) else present[-1] for s in chosen]
@@ -56,25 +58,35 @@ def contributions(
 
 
 def zero_features(model: MultimodalModel, inputs: Inputs) -> dict[str, Tensor]:
-    """Features (B, d) of all-zero inputs; call it in evaluation mode.
+    """Modality -> features (B, d) of inputs that are all zero; call it in evaluation mode.
 
-    A zero sample is encoded once and expanded, but for padded sequences, whose features depend on their lengths.
+    One sample of zeros is encoded and expanded, except for padded sequences, whose features depend on their lengths.
     """
-    found = {}
+    features = {}
     for m, values in inputs.values.items():
         lengths = inputs.lengths.get(m)
         zeros = torch.zeros_like(values if lengths is not None else values[:1])
-        found[m] = model.encode_one(m, zeros, lengths).expand(len(inputs), -1)
-    return found
+        features[m] = model.encode_one(m, zeros, lengths).expand(len(inputs), -1)
+    return features
 
 
 def relative_surprise(scores: Tensor) -> Tensor:
-    """exp((mean s - s_m) M / (M - 1)), (M,) -> (M,): above 1 where the loss s_m is below the mean; at most e^80."""
+    """exp((mean_j s_j - s_m) M / (M - 1)), (M,), of losses s (M,): above 1 where s_m is below the mean; at most e^80.
+
+    >>> relative_surprise(torch.tensor([1.0, 1.0, 1.0]))
+    tensor([1., 1., 1.])
+    """
     count = len(scores)
     return ((scores.mean() - scores) * (count / (count - 1))).clamp(max=80.0).exp()
 
 
 def agm_coefficients(scores: Tensor, running: Tensor, alpha: float, cap: float) -> Tensor:
-    """kappa_m = exp(alpha min(tau_m - r_m, cap)), r from this step's scores, tau from the running means. (M,)"""
+    """AGM's coefficients kappa_m = exp(alpha min(tau_m - r_m, cap)), (M,) (arXiv 2308.07686).
+
+    scores: (M,), the losses of this step, which give r. running: (M,), their means over earlier steps, which give tau.
+
+    >>> agm_coefficients(torch.tensor([1.0, 1.0]), torch.tensor([1.0, 1.0]), alpha=1.0, cap=10.0)
+    tensor([1., 1.])
+    """
     gap = relative_surprise(running) - relative_surprise(scores)
     return (alpha * gap.clamp(max=cap)).exp()

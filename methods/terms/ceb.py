@@ -1,4 +1,4 @@
-"""Conditional entropy bottleneck term of MCR: the features are to be predictable from the fused logits."""
+"""The conditional entropy bottleneck term of MCR: features shall be predictable from the fused logits."""
 
 import torch
 from torch import Tensor, nn
@@ -6,9 +6,9 @@ from torch.nn import functional as F
 
 
 class FeatureDecoder(nn.Module):
-    """g: logits (B, C) -> features of every modality (B, d); Linear - ReLU - Linear without biases.
+    """The decoder g: logits (B, C) -> every modality's features (B, d), by Linear, ReLU, Linear without biases.
 
-    The last layer is cut by modality, so that weights do not depend on the order of modalities.
+    The last layer is one layer per modality, so that initial weights do not depend on the order of modalities.
     """
 
     def __init__(self, modalities: list[str], outputs: int, width: int) -> None:
@@ -17,11 +17,19 @@ class FeatureDecoder(nn.Module):
         self.slices = nn.ModuleDict({m: nn.Linear(width, width, bias=False) for m in modalities})
 
     def forward(self, logits: Tensor) -> dict[str, Tensor]:
+        """Modality -> features (B, d) decoded from logits (B, C)."""
         hidden = F.relu(self.hidden(logits))
         return {m: layer(hidden) for m, layer in self.slices.items()}
 
 
 def ceb(features: dict[str, Tensor], logits: Tensor, decoder: nn.Module) -> Tensor:
-    """Mean squared error of g(logits) to all features, arXiv 2411.07335 equation 11; no gradient to the logits."""
+    """The mean squared error () between features (B, d) and those decoded from logits (B, C), mean over modalities.
+
+    No gradient goes to the logits. Source: arXiv 2411.07335, equation 11.
+
+    >>> features = {"audio": torch.tensor([[1.0, 2.0]])}
+    >>> ceb(features, torch.zeros(1, 3), lambda logits: {"audio": torch.tensor([[1.0, 0.0]])})
+    tensor(2.)
+    """
     decoded = decoder(logits.detach())
     return torch.stack([F.mse_loss(decoded[m], f) for m, f in features.items()]).mean()

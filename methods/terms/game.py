@@ -1,4 +1,4 @@
-"""The game of MCR: what a coalition of modalities contributes, every player's own objective in one backward pass.
+"""The game of MCR: how much each coalition of modalities contributes, in one backward pass for all players.
 
 Source: "Balancing Multimodal Training Through Game-Theoretic Regularization", arXiv 2411.07335, equations 8, 12 and 13.
 """
@@ -18,15 +18,19 @@ from mcr_bench.methods.terms.scaled import scale_gradient
 Head = Callable[[dict[str, Tensor]], Tensor]
 Distance = Callable[[Tensor, Tensor], Tensor]
 Coalition = tuple[str, ...]
-EXACT = 4  # players up to which a step takes every coalition: 14 of them, where five have 30 (our choice)
-PAIRS = 8  # complementary pairs drawn per step from more players (our choice)
+EXACT = 4  # up to this many players a step takes every coalition: four have 14, five would have 30 (our choice)
+PAIRS = 8  # with more players, this many pairs of complementary coalitions are drawn per step (our choice)
 Detach = bool | Literal["released"]
 
 
 def jensen_shannon(logits: Tensor, reference: Tensor) -> Tensor:
-    """Mean over rows of JS(softmax(logits), softmax(reference)) in nats, 0 to ln 2; (..., C) and (..., C), broadcast.
+    """The mean () over rows of JS(softmax(logits), softmax(reference)) in nats, between 0 and ln 2.
 
-    Log-probabilities only, so saturated logits give finite values and gradients.
+    logits, reference: (..., C), broadcast to each other. The computation uses log-probabilities only, so that saturated
+    logits give finite values and gradients.
+
+    >>> jensen_shannon(torch.tensor([[99.0, 0.0]]), torch.tensor([[0.0, 99.0]]))  # disjoint: ln 2
+    tensor(0.6931)
     """
     dtype = torch.promote_types(logits.dtype, torch.float32)
     p, q = logits.to(dtype).log_softmax(-1), reference.to(dtype).log_softmax(-1)
@@ -35,19 +39,30 @@ def jensen_shannon(logits: Tensor, reference: Tensor) -> Tensor:
 
 
 def squared_difference(outputs: Tensor, reference: Tensor) -> Tensor:
-    """Mean squared difference of a regression's outputs, the stand-in for `jensen_shannon`."""
+    """The mean squared difference () of outputs (..., 1) of a regression, which replaces `jensen_shannon` there.
+
+    >>> squared_difference(torch.tensor([[1.0], [3.0]]), torch.tensor([[1.0], [1.0]]))
+    tensor(2.)
+    """
     return (outputs - reference).square().mean()
 
 
 def coalitions(players: list[str]) -> list[Coalition]:
-    """Every non-empty proper subset, smallest first."""
+    """Every proper subset of the players that is not empty, the smallest first.
+
+    >>> coalitions(["audio", "video"])
+    [('audio',), ('video',)]
+    """
     return [s for size in range(1, len(players)) for s in combinations(players, size)]
 
 
 def drawn_coalitions(players: list[str], generator: torch.Generator) -> list[Coalition]:
-    """The coalitions of one step: every one of up to four players; 16 of more, each with its complement.
+    """The coalitions of one step: all of them for up to four players; for more, 8 drawn ones and their complements.
 
-    Pairs are drawn without repetition, for the same players the same in whatever order they come.
+    No pair is drawn twice, and the order of the players does not change the draw.
+
+    >>> len(drawn_coalitions(list("abcde"), torch.Generator().manual_seed(0)))
+    16
     """
     every = coalitions(players)
     if len(players) <= EXACT:
@@ -60,27 +75,36 @@ def drawn_coalitions(players: list[str], generator: torch.Generator) -> list[Coa
 
 
 def coalition_weight(players: int, coalitions: int) -> float:
-    """What the sum over so many coalitions is multiplied by: 1 for two and three players, as published.
+    """The factor of the sum over this number of coalitions: 1 for two and three players, as published.
 
-    From four on the 2^M - 2 coalitions together weigh as the two of M = 2: 1 / (2^(M - 1) - 1) times a sum over all of
-    them, and for drawn ones times all / drawn, which keeps the expectation. Both give 2 / coalitions.
+    With M >= 4 players, the 2^M - 2 coalitions together have the weight of the two of M = 2: the sum over all of them
+    is multiplied by 1 / (2^(M - 1) - 1). A sum over drawn ones is also multiplied by all / drawn, which keeps the
+    expectation. Both factors equal 2 / coalitions.
+
+    >>> coalition_weight(3, 6), coalition_weight(4, 14) == 1 / (2**3 - 1)
+    (1.0, True)
     """
     return 1.0 if players <= 3 else 2.0 / coalitions
 
 
 def reaches_all(detach: Detach, others: float) -> bool:
-    """Whether the reference logits and what belongs to no player get the game's gradient: in the released game alone.
+    """Whether the reference logits and parameters of no player get a gradient of the game, as in the released code.
 
-    It subtracts a greedy player's terms from another's, so that nothing is left there for k = -1.
+    others: k, with which a player weighs the coalitions without it. With k = -1 the released code subtracts the terms
+    of one player from those of the other, so that nothing remains there.
+
+    >>> reaches_all("released", 1.0), reaches_all("released", -1.0), reaches_all(True, 1.0)
+    (True, False, False)
     """
     return detach == "released" and others >= 0
 
 
 def head_of(fusion: Fusion, learns: bool = False) -> Head:
-    """From what the players bring to fused logits (..., B, C), broadcast over modalities.
+    """A function from what each player contributes to the fused logits (..., B, C), broadcast over modalities.
 
-    An additive head takes branch logits (..., B, C); any other takes features (..., B, d). Its bias, or in a head that
-    is not additive every parameter, is no player's and gets a gradient only if it `learns`.
+    The function of an additive head takes modality -> branch logits (..., B, C), that of another head takes modality ->
+    features (..., B, d). The bias of an additive head, and every parameter of another head, belong to no player; they
+    get a gradient only if `learns` is true.
     """
     if not fusion.additive:
         return _of_features(fusion, learns)
@@ -112,23 +136,33 @@ def divergences(
     present: Mapping[str, Tensor] | None = None,
     chosen: Sequence[Coalition] | None = None,
 ) -> dict[Coalition, Tensor]:
-    """D_S of every coalition S (or the chosen ones): the distance of the outputs with S perturbed from the intact ones.
+    """Coalition S -> D_S, a tensor (): the distance of the outputs with S perturbed from the intact outputs.
 
-    intact[m], present[m]: (B, n) and perturbed[m]: (P, B, n), each a function of player m's parameters only; `present`
-    (default: `intact`) stands beside the perturbed players. Backward, a member of S gets its gradient of D_S and
-    every other player gets it times `others` (k of the paper: -1, 0 or 1). Through the reference goes nothing (True),
-    the same as elsewhere (False), or in full for every player where `reaches_all` ("released").
+    In the backward pass a member of S gets its gradient of D_S; every other player gets its gradient times `others`.
+
+    intact: player -> (B, n), its unperturbed contribution.
+    perturbed: player -> (P, B, n), its perturbed contributions.
+    head: the function from contributions to outputs, see `head_of`.
+    distance: the function of outputs and intact outputs that gives the distance.
+    others: k of the paper: -1, 0 or 1.
+    detach_reference: the gradient through the intact outputs: none (True), as elsewhere (False), or in full for every
+    player where `reaches_all` ("released").
+    present: player -> (B, n), its contribution where only others are perturbed; without it `intact`.
+    chosen: the coalitions to take; without it all.
+
+    Each contribution must depend on the parameters of its player only.
     """
     whole = head(dict(intact))
     still = whole if reaches_all(detach_reference, others) else whole.detach()
-    found = {}
+    divergence = {}
     for coalition in coalitions(list(intact)) if chosen is None else chosen:
         beside = _scaled(present or intact, coalition, others)
         absent = {m: perturbed[m] for m in coalition}
         reference = still if detach_reference else head(_scaled(intact, coalition, others))
-        found[coalition] = distance(head({**beside, **absent}), reference)
-    return found
+        divergence[coalition] = distance(head({**beside, **absent}), reference)
+    return divergence
 
 
 def _scaled(players: Mapping[str, Tensor], coalition: Coalition, others: float) -> dict[str, Tensor]:
+    """The contributions (B, n) of all players; the gradients of those outside the coalition are times `others`."""
     return {m: x if m in coalition else scale_gradient(x, others) for m, x in players.items()}

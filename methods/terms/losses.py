@@ -7,6 +7,15 @@ from mcr_bench.bench.task import Task
 
 
 def multi_loss(task: Task, outputs: Outputs, target: Tensor, weight: float = 1.0) -> dict[str, Tensor]:
-    """The fused loss and `weight` times every own head's, as the terms `fused` and `own/MODALITY`."""
+    """The terms of the multi-loss, each a tensor (): `fused`, and for every modality `own/MODALITY` times `weight`.
+
+    target: (B,), for logits (B, C) of the fusion head and of every own head.
+
+    >>> import torch
+    >>> from types import SimpleNamespace
+    >>> outputs = SimpleNamespace(logits=torch.zeros(1, 2), own_logits={"audio": torch.zeros(1, 2)})
+    >>> multi_loss(Task(2), outputs, torch.tensor([0]), weight=0.5)
+    {'fused': tensor(0.6931), 'own/audio': tensor(0.3466)}
+    """
     own = {f"own/{m}": weight * task.loss(logits, target) for m, logits in outputs.own_logits.items()}
     return {"fused": task.loss(outputs.logits, target), **own}

@@ -1,4 +1,4 @@
-"""Extra passes through a module that must leave no trace in it."""
+"""Evaluation mode for a block, for passes through a module that must not change it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +8,16 @@ from torch import nn
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Inside, `module` and all its parts are in evaluation mode: no dropout draws, running statistics untouched.
+    """Inside the block `module` and its parts are in evaluation mode: no dropout, running statistics unchanged.
 
-    Afterwards each part is in the mode it was in. Gradients flow as usual.
+    Afterwards every part has the mode that it had before. Gradients flow as usual.
+
+    >>> layer = nn.Dropout()
+    >>> with evaluation_mode(layer):
+    ...     layer.training
+    False
+    >>> layer.training
+    True
     """
     modes = [(part, part.training) for part in module.modules()]
     module.eval()

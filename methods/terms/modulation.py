@@ -1,4 +1,4 @@
-"""What the methods share that multiply each modality's gradients, or its steps, by a coefficient of the batch."""
+"""The shared part of methods that multiply each modality's gradients, or its steps, by a coefficient of the batch."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -16,23 +16,33 @@ from mcr_bench.methods.base import Method
 
 
 def in_window(epoch: int, start: int, end: int) -> bool:
-    """Whether `epoch` (from 1) lies in start..end, both included; end = 0 is the last epoch of the run."""
+    """Whether `epoch`, counted from 1, lies between `start` and `end`, both included; end = 0 means the last epoch.
+
+    >>> in_window(3, start=1, end=2), in_window(3, start=1, end=0)
+    (False, True)
+    """
     return start <= epoch and (end == 0 or epoch <= end)
 
 
 def check_window(name: str, start: int, end: int) -> None:
-    """UserError for a window without an epoch, in which the method would silently do nothing."""
+    """UserError if `end` comes before `start`: the method would do nothing in any epoch."""
     if end and end < start:
-        raise UserError(f"{name}.start={start} comes after {name}.end={end}: raise end, or set it to 0.")
+        raise UserError(
+            f"{name}.start={start} comes after {name}.end={end}. Set a larger end, or 0 for the last epoch of the run."
+        )
 
 
 @dataclass
 class Modulation(Method, ABC):
-    """Per step, modality m's touched parameters get k_m times their gradient, or move by k_m times their step."""
+    """In every step the gradients of some parameters of modality m, or the steps that they make, are multiplied by k_m.
+
+    A subclass says which parameters (`touches`) and computes the coefficients k_m (`coefficients`).
+    """
 
     alpha: float = setting(0.8, "strength of the modulation; 0 = none", at_least=0)
     apply_to: Literal["grad", "lr"] = setting(
-        "grad", "grad: scale gradients, which Adam normalises away again; lr: scale the optimiser's step"
+        "grad",
+        "what is multiplied; grad: gradients, whose scale Adam largely cancels; lr: the optimiser's steps",
     )
     start: int = setting(1, "first epoch of modulation", at_least=1)
     end: int = setting(0, "last epoch of modulation; 0 = the last of the run", at_least=0)
@@ -44,24 +54,25 @@ class Modulation(Method, ABC):
 
     @abstractmethod
     def touches(self, modality: str) -> list[nn.Parameter]:
-        """The parameters that modality m's coefficient scales."""
+        """The parameters whose gradients or steps the modality's coefficient multiplies."""
 
     @abstractmethod
     def coefficients(self, outputs: Outputs, batch: Batch) -> Tensor:
-        """Coefficients (M,), detached, in the model's order of modalities."""
+        """The coefficients (M,) of this batch, detached, in the model's order of modalities."""
 
     @property
     def active(self) -> bool:
+        """Whether the present epoch lies between `start` and `end`."""
         return in_window(self.fit.epoch, self.start, self.end)
 
     @cached_property
     def touched(self) -> dict[str, list[nn.Parameter]]:
-        """`touches` of every modality; RuntimeError where there is nothing to scale."""
-        found = {m: self.touches(m) for m in self.fit.model.modalities}
-        for m, parameters in found.items():
+        """Modality -> the parameters that it touches. RuntimeError if a modality has none."""
+        touched = {m: self.touches(m) for m in self.fit.model.modalities}
+        for m, parameters in touched.items():
             if not parameters:
-                raise RuntimeError(f"{self.name} finds no parameter of '{m}' to scale: it would silently do nothing")
-        return found
+                raise RuntimeError(f"{self.name} finds no parameter of '{m}' to scale: it would have no effect")
+        return touched
 
     def after_backward(self, outputs: Outputs, batch: Batch) -> None:
         self._steps = {}
@@ -86,6 +97,9 @@ class Modulation(Method, ABC):
 
 @torch.no_grad()
 def _shorten(before: list[Tensor], after: list[nn.Parameter], share: Tensor) -> None:
-    """Leave the parameters at `share` of the way that they have gone; exactly where they are for a share of 1."""
+    """Move parameters back so that `share`, a tensor (), of their last step remains; with a share of 1 nothing changes.
+
+    before: their values before the step, in the same order and shapes.
+    """
     for old, new in zip(before, after, strict=True):
         new.copy_(torch.lerp(old, new, share.to(new.dtype)))

@@ -1,4 +1,4 @@
-"""On-the-fly gradient modulation (OGM): slow the encoders that are ahead of the others."""
+"""On-the-fly gradient modulation (OGM): slow down the encoders that are ahead of the others."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,38 +16,47 @@ from mcr_bench.methods.terms.scores import ground_truth_probabilities, inverse_l
 
 
 def slow_down(scores: Tensor, alpha: float) -> Tensor:
-    """k_m = 1 - tanh(alpha rho_m) where rho_m = s_m / mean_{j != m} s_j > 1, else 1. (M,) -> (M,), in [0, 1]."""
+    """The coefficients (M,) of scores s (M,): k_m = 1 - tanh(alpha rho_m) where rho_m > 1, otherwise 1.
+
+    rho_m = s_m / mean_{j != m} s_j. Coefficients lie between 0 and 1. Source: arXiv 2203.15332.
+
+    >>> slow_down(torch.tensor([0.8, 0.4]), alpha=0.5)
+    tensor([0.2384, 1.0000])
+    """
     ratio = scores / mean_of_others(scores)
     return torch.where(ratio > 1, 1 - torch.tanh(alpha * ratio), torch.ones_like(ratio))
 
 
 @dataclass
 class OnTheFly(Modulation):
-    """Settings and hooks that OGM and OGM-GE share."""
+    """The settings, facts and hooks that OGM and OGM-GE share."""
 
     alpha: float = setting(
         0.8, "strength of the modulation; 0 = none", origin="OGM-GE README, CREMA-D", at_least=0, space=Space(0.05, 1)
     )
-    conv_only: bool = setting(False, "only 2-D convolution kernels, as the official code; needs such encoders")
-    all_parameters: bool = setting(False, "every parameter of an encoder, norms and biases too, as the MCR code")
+    conv_only: bool = setting(
+        False, "scale 2-D convolution kernels only, as the official code; every encoder must have some"
+    )
+    all_parameters: bool = setting(False, "scale every parameter of an encoder, norms and biases too, as the MCR code")
     needs: ClassVar[Needs] = Needs(additive_fusion=True, at_least=2)
     reference: ClassVar[Reference] = Reference(
         "Balanced Multimodal Learning via On-the-fly Gradient Modulation", "CVPR 2022", "2203.15332"
     )
     deviations: ClassVar[tuple[str, ...]] = (
-        "Scales encoder parameters of two axes or more; official: only 2-D convolution kernels (`conv_only`); MCR "
-        "code: all of them, norms, biases and own head too (`all_parameters`; here no own head is trained).",
-        "Equal scores slow nobody; the official tie rule depends on the order of modalities.",
-        "Modulates in the whole run by default; official window: epochs 0 to 50 of 100.",
-        "More than two modalities compare with the mean of the others; the paper defines two.",
-        "Regression scores a modality by 1 / (loss + 1e-8): an extension, the paper defines classification.",
+        "Encoder parameters with two or more axes are scaled. Official code: 2-D convolution kernels only "
+        "(`conv_only`). MCR code: all parameters, norms, biases and the own head too (`all_parameters`; no own head is "
+        "trained here).",
+        "With equal scores no modality is slowed. The official rule for ties depends on the order of modalities.",
+        "By default gradients are modulated in all epochs. Official code: in epochs 0 to 50 of 100.",
+        "Each of more than two modalities is compared with the mean of the others. The paper defines two modalities.",
+        "In a regression the score of a modality is 1 / (loss + 1e-8), an extension. The paper defines classification.",
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.conv_only and self.all_parameters:
             raise UserError(
-                f"{self.name}.conv_only and {self.name}.all_parameters exclude each other: set one to false."
+                f"{self.name}.conv_only and {self.name}.all_parameters cannot both be true. Set one of them to false."
             )
 
     def touches(self, modality: str) -> list[nn.Parameter]:

@@ -1,4 +1,4 @@
-"""Perturbations that take a modality's information about its sample away: permutation in the batch, noise, zeros."""
+"""Perturbations that remove a modality's information about its sample: permutation in the batch, noise, or zeros."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from mcr_bench.methods.terms.modes import evaluation_mode
 
 
 class _Permute(torch.autograd.Function):
-    """Rows of x (B, ...) in P orders -> (P, B, ...). Its backward pass is an index too: no atomic additions on GPUs."""
+    """The rows of x (B, ...) in P orders, (P, B, ...). The backward pass is an index too, without atomic additions."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, orders: Tensor) -> Tensor:
@@ -27,20 +27,28 @@ class _Permute(torch.autograd.Function):
 
 
 def permutations(count: int, size: int, generator: torch.Generator) -> Tensor:
-    """`count` uniform permutations of range(size), (count, size) int64, fixed points allowed."""
+    """`count` random permutations of range(size), (count, size) int64, all equally likely.
+
+    >>> permutations(3, 4, torch.Generator().manual_seed(0)).sort(-1).values[0]
+    tensor([0, 1, 2, 3])
+    """
     return torch.rand(count, size, generator=generator, device=generator.device).argsort(-1)
 
 
 def permuted(x: Tensor, orders: Tensor) -> Tensor:
-    """x[orders[p, i]] for x (B, ...) and `orders` (P, B), each row a permutation of range(B) -> (P, B, ...)."""
+    """The rows of x (B, ...) in the P orders (P, B), each a permutation of range(B): (P, B, ...).
+
+    >>> permuted(torch.tensor([5.0, 6.0, 7.0]), torch.tensor([[2, 0, 1]]))
+    tensor([[7., 5., 6.]])
+    """
     rows: Tensor = _Permute.apply(x, orders)  # type: ignore[no-untyped-call]
     return rows
 
 
 def noisy(x: Tensor, count: int, scale: float, generator: torch.Generator, spread: Tensor | None = None) -> Tensor:
-    """`count` copies x + scale * eps * spread, eps standard normal -> (count, B, ...).
+    """`count` copies of x (B, ...) with noise: x + scale eps spread, eps standard normal, (count, B, ...).
 
-    spread: by default the biased standard deviation over the batch, per entry, a constant of the backward pass.
+    spread: the standard deviation of each entry, (...); without it the biased one over the batch, with no gradient.
     """
     eps = torch.randn(count, *x.shape, generator=generator, device=x.device, dtype=x.dtype)
     return x + scale * eps * (x.detach().std(0, correction=0) if spread is None else spread)
@@ -49,9 +57,14 @@ def noisy(x: Tensor, count: int, scale: float, generator: torch.Generator, sprea
 def perturbed(
     perturb: str, x: Tensor, count: int, scale: float, generator: torch.Generator, noise_std: str = "biased"
 ) -> Tensor:
-    """x (B, ...) perturbed as the first word of `perturb` says, (count, B, ...); zeros are (1, B, ...).
+    """`count` perturbed copies (count, B, ...) of x (B, ...); of zeros there is one copy, (1, B, ...).
 
-    noise_std = "released" is that of the MCR code: unbiased, with its gradient (0 where an entry is constant).
+    perturb: begins with `permute`, `noise` or `zero`. scale: the size of the noise, in standard deviations.
+    noise_std: "biased", or "released" for that of the MCR code: unbiased, with a gradient (0 for a constant entry).
+
+    >>> perturbed("zero_latent", torch.ones(2, 1), 3, 1.0, torch.Generator())
+    tensor([[[0.],
+             [0.]]])
     """
     kind = perturb.partition("_")[0]
     if kind == "permute":
@@ -64,10 +77,11 @@ def perturbed(
 def perturbed_players(
     outputs: Outputs, inputs: Inputs, perturb: str, change: Callable[[str, Tensor], Tensor]
 ) -> dict[str, Tensor]:
-    """Every modality's branch logits (P, B, C), or features (P, B, d) if the head is not additive, perturbed.
+    """Modality -> its perturbed branch logits (P, B, C), or features (P, B, d) where the fusion head is not additive.
 
-    `change(m, x)` perturbs (B, ...) to (P, B, ...): the latents of `outputs`, or the inputs, which pass the encoders
-    again in evaluation mode.
+    perturb: the perturbation, such as `noise_input`; its end says whether latents or inputs are perturbed. Perturbed
+    inputs go through the encoders again, in evaluation mode.
+    change: `change(m, x)` gives the P perturbed copies (P, B, ...) of x (B, ...).
     """
     model = outputs.model
     if perturb.endswith("input"):
@@ -79,24 +93,24 @@ def perturbed_players(
 
 
 def brought(outputs: Outputs) -> dict[str, Tensor]:
-    """What each player brings to the head: branch logits (B, C) where it is additive, features (B, d) otherwise."""
+    """Modality -> what the fusion head gets from it: branch logits (B, C) of an additive head, or features (B, d)."""
     return outputs.branch_logits or outputs.features
 
 
 def second_pass(model: MultimodalModel, inputs: Inputs) -> Outputs:
-    """Outputs of another pass, encoders in evaluation mode, gradients as usual."""
+    """The outputs of another pass with the encoders in evaluation mode; gradients flow as usual."""
     with evaluation_mode(model.encoders):
         features = model.encode(inputs)
     return model.fuse(features)
 
 
 def _players(model: MultimodalModel, features: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What a player brings to the head: branch logits where it is additive, features otherwise."""
+    """Modality -> branch logits (P, B, C) of features (P, B, d) if the fusion head is additive, or the features."""
     return model.fusion(features).branch_logits or features if model.fusion.additive else features
 
 
 def _encode(model: MultimodalModel, modality: str, values: Tensor, lengths: Tensor | None) -> Tensor:
-    """Features (P, B, d) of inputs (P, B, ...), in evaluation mode."""
+    """Features (P, B, d) of inputs (P, B, ...), whose lengths are (B,), in evaluation mode."""
     repeated = None if lengths is None else lengths.repeat(len(values))
     with evaluation_mode(model.encoders[modality]):
         return model.encode_one(modality, values.flatten(0, 1), repeated).reshape(*values.shape[:2], -1)

@@ -1,4 +1,4 @@
-"""Identity whose backward pass multiplies the gradient."""
+"""The identity, with a backward pass that multiplies the gradient by a factor."""
 
 from typing import Any
 
@@ -18,6 +18,12 @@ class _ScaleGradient(torch.autograd.Function):
 
 
 def scale_gradient(x: Tensor, factor: float | Tensor) -> Tensor:
-    """`x` unchanged; the gradient that reaches `x` is `factor` (a number or a 0-d tensor) times the one received."""
+    """x of any shape, unchanged; its gradient is multiplied by `factor`, a number or a tensor ().
+
+    >>> x = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> scale_gradient(x, 3.0).sum().backward()
+    >>> x.grad
+    tensor([3., 3.])
+    """
     scaled: Tensor = _ScaleGradient.apply(x, factor)  # type: ignore[no-untyped-call]
     return scaled

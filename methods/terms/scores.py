@@ -1,69 +1,108 @@
-"""How well each modality does alone on a batch, as detached scores that gradient-balancing methods compare."""
+"""Scores that say how good each modality is alone on a batch, detached; methods that balance gradients compare them."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.task import Task
 
 SMALLEST = 1e-8
 
 
 def ground_truth_probabilities(logits: dict[str, Tensor], target: Tensor) -> Tensor:
-    """Mean probability of the true class per modality, (M,), at least 1e-8. logits[m]: (B, C); target: (B,)."""
+    """The mean probability of the true class for each modality, (M,), at least 1e-8.
+
+    logits: modality -> (B, C). target: (B,) int64.
+
+    >>> ground_truth_probabilities({"audio": torch.zeros(2, 4)}, torch.tensor([0, 3]))
+    tensor([0.2500])
+    """
     return _of_the_true_class(logits, target).exp().mean(1).clamp_min(SMALLEST)
 
 
 def surprisals(logits: dict[str, Tensor], target: Tensor) -> Tensor:
-    """Mean of -log max(probability of the true class, 1e-8) per modality, (M,)."""
+    """The mean of -log max(probability of the true class, 1e-8) for each modality, (M,).
+
+    logits: modality -> (B, C). target: (B,) int64.
+
+    >>> surprisals({"audio": torch.zeros(2, 4)}, torch.tensor([0, 3])).exp()
+    tensor([4.])
+    """
     return -_of_the_true_class(logits, target).exp().clamp_min(SMALLEST).log().mean(1)
 
 
 def squared_errors(logits: dict[str, Tensor], target: Tensor) -> Tensor:
-    """Mean squared error per modality, (M,), at least 1e-8. logits[m]: (B, 1); target: (B,)."""
+    """The mean squared error of each modality, (M,), at least 1e-8.
+
+    logits: modality -> (B, 1). target: (B,).
+
+    >>> squared_errors({"audio": torch.tensor([[1.0], [4.0]])}, torch.tensor([1.0, 2.0]))
+    tensor([2.])
+    """
     return (_stacked(logits).squeeze(-1) - target).square().mean(1).clamp_min(SMALLEST)
 
 
 def inverse_losses(logits: dict[str, Tensor], target: Tensor, task: Task) -> Tensor:
-    """1 / (training loss + 1e-8) per modality, (M,): a regression's stand-in for the true class' probability."""
+    """1 / (training loss + 1e-8) of each modality, (M,), which in a regression replaces the true class's probability.
+
+    logits: modality -> (B, 1). target: (B,).
+
+    >>> inverse_losses({"audio": torch.tensor([[1.0], [4.0]])}, torch.tensor([1.0, 2.0]), Task(None))
+    tensor([1.])
+    """
     return 1 / (torch.stack([task.loss(x, target) for x in _stacked(logits)]) + SMALLEST)
 
 
 def mean_of_others(scores: Tensor) -> Tensor:
-    """The mean of the other modalities' scores, (M,) -> (M,), M >= 2."""
+    """For each modality the mean of the other modalities' scores, (M,), of scores (M,), M >= 2.
+
+    >>> mean_of_others(torch.tensor([1.0, 2.0, 6.0]))
+    tensor([4.0000, 3.5000, 1.5000])
+    """
     others = 1 - torch.eye(len(scores), dtype=scores.dtype, device=scores.device)
     return (scores * others).sum(1) / (len(scores) - 1)
 
 
 class RunningScores:
-    """Each modality's mean score over all steps so far; 0 before the first."""
+    """The mean score of each modality over all steps so far; 0 before the first step.
+
+    means: modality -> its mean, a tensor ().
+    steps: the number of steps.
+    """
 
     def __init__(self, means: Mapping[str, Tensor] | None = None, steps: int = 0) -> None:
         self.means, self.steps = dict(means or {}), steps
 
     def before(self, scores: Tensor, modalities: list[str]) -> Tensor:
-        """The means (M,) without this step's `scores` (M,), which are then taken in."""
+        """The means (M,) over the earlier steps; this step's scores (M,) are added for the next call.
+
+        >>> running = RunningScores()
+        >>> running.before(torch.tensor([2.0, 4.0]), ["audio", "video"])
+        tensor([0., 0.])
+        >>> running.before(torch.tensor([6.0, 6.0]), ["audio", "video"])
+        tensor([2., 4.])
+        """
         known = [self.means.get(m, torch.zeros(())).to(scores) for m in modalities]
         before = torch.stack(known)
         self.steps += 1
         self.means = dict(zip(modalities, before.lerp(scores, 1 / self.steps).unbind(), strict=True))
         return before
 
-    def state_dict(self) -> dict[str, Any]:
-        """Keyword arguments that make an equal one."""
+    def state_dict(self) -> State:
+        """The keyword arguments that make equal running scores."""
         return {"means": {m: s.cpu().clone() for m, s in self.means.items()}, "steps": self.steps}
 
 
 def _of_the_true_class(logits: dict[str, Tensor], target: Tensor) -> Tensor:
-    """Log-probabilities of the true class, (M, B)."""
+    """Log-probabilities of the true class, (M, B), of logits (B, C) by modality and a target (B,)."""
     stacked = _stacked(logits)
     index = target.expand(len(stacked), -1).unsqueeze(-1)
     return stacked.log_softmax(-1).gather(-1, index).squeeze(-1)
 
 
 def _stacked(logits: dict[str, Tensor]) -> Tensor:
-    """Detached (M, B, C), in full precision also under autocast."""
+    """The logits (B, C) of all modalities as (M, B, C), detached, in full precision even under autocast."""
     stacked = torch.stack(list(logits.values())).detach()
     return stacked.to(torch.promote_types(stacked.dtype, torch.float32))

@@ -1,4 +1,4 @@
-"""Starting from finished one-modality runs: what they are, and how their weights come into a model."""
+"""Starting from finished unimodal runs: which runs these are, and how a model takes over their weights."""
 
 from typing import TYPE_CHECKING
 
@@ -11,14 +11,19 @@ if TYPE_CHECKING:
 
 
 def unimodal_runs(modalities: tuple[str, ...]) -> list[Requirement]:
-    """The one-modality run of every modality, in the given order."""
+    """The unimodal run of every modality, in the given order.
+
+    >>> [run.modalities for run in unimodal_runs(("audio", "video"))]
+    [('audio',), ('video',)]
+    """
     return [Requirement("unimodal", (m,)) for m in modalities]
 
 
 def start_from_unimodal(fit: "Fit") -> None:
-    """Load every modality's encoder and own head from `fit.dependencies`, given in the model's order of modalities.
+    """Give every modality's encoder and own head the weights of its unimodal run.
 
-    Raises RuntimeError where a run is missing or its tensors do not fit the model.
+    `fit.dependencies` must hold these runs in the model's order of modalities. RuntimeError if one is missing, or if
+    its tensors do not have the names and shapes of the model's.
     """
     modalities = fit.model.modalities
     if len(fit.dependencies) != len(modalities):
@@ -29,5 +34,5 @@ def start_from_unimodal(fit: "Fit") -> None:
 
 
 def _load(module: nn.Module, weights: dict[str, Tensor], prefix: str) -> None:
-    """The tensors under `prefix` into `module`, all of them and no other."""
+    """Give `module` the tensors whose names begin with `prefix`. RuntimeError if one is missing or superfluous."""
     module.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})

@@ -164,7 +164,7 @@ def test_suffixes_in_capitals_mp3_and_single_files(tmp_path: Path) -> None:
         "1001_DFA_BAD_XX": "the name is not ACTOR_SENTENCE_EMOTION_LEVEL with an emotion of "
         "NEU, HAP, SAD, FEA, DIS, ANG",
         IDS[3]: f"no VideoFlash/{IDS[3]}.flv",
-        "AudioMP3": "1 of its clips are in AudioWAV too, whose files are used",
+        "AudioMP3": "1 of its clips are also in AudioWAV, which is used",
     }
 
 

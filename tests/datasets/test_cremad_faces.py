@@ -106,7 +106,7 @@ def test_conformer_without_weights_says_what_it_needs(weights: Path, tmp_path: P
     moved = shutil.copytree(weights, tmp_path / "moved")
     cut = Cremad(tmp_path, weights=str(moved), **CONFORMER)
     (moved / "preprocessor_config.json").write_text('{"image_mean": [0.5], "image_std": 1}')
-    with pytest.raises(UserError, match=r"does not say image_mean and image_std of three colours\. Copy the weights"):
+    with pytest.raises(UserError, match=r"has no image_mean and image_std of three colours\. Copy the weights"):
         cut.prepare(request)
     truncate(moved / "model.safetensors")
     with pytest.raises(UserError, match=r"cannot be read .*\. Copy the weights again"):
@@ -115,5 +115,5 @@ def test_conformer_without_weights_says_what_it_needs(weights: Path, tmp_path: P
     with pytest.raises(UserError, match=r"config\.json is of 'bert'\. Allowed: efficientnet"):
         cut.prepare(request)
     (moved / "config.json").write_text("{")
-    with pytest.raises(UserError, match=r"config\.json' is no JSON"):
+    with pytest.raises(UserError, match=r"config\.json' is not JSON"):
         cut.prepare(request)

@@ -55,14 +55,14 @@ def test_two_lists_that_differ_are_an_error(source: Path, tmp_path: Path) -> Non
         shutil.copy(source / "vavl/splits.json", folder / name)
     assert lists.FOLDS in scan(folder, ()).lists
     (folder / "b/splits.json").write_text(folds_of("1003"))
-    with pytest.raises(UserError, match=r"differ\. Name the one to use: --splits FILE"):
+    with pytest.raises(UserError, match=r"differ\. Give the one to use: --splits FILE"):
         scan(folder, ())
 
 
 def test_clips_of_a_list_that_are_not_there_are_counted(source: Path, tmp_path: Path) -> None:
     found = scan(tree(tmp_path, IDS[:30]), [source / "vavl/splits.json"])
     assert len(found.clips) == 30
-    assert found.problems == [("splits.json", "names 12 of 42 clips that are not there, 1006_DFA_ANG_XX first")]
+    assert found.problems == [("splits.json", "12 of its 42 clips are missing, 1006_DFA_ANG_XX first")]
 
 
 def test_one_of_two_lists_is_said_to_be_alone(source: Path) -> None:
@@ -75,13 +75,17 @@ def test_one_of_two_lists_is_said_to_be_alone(source: Path) -> None:
 
 FIRST = {"train": ["1001_DFA_ANG_XX.wav"], "val": [], "test": []}
 BAD = {
-    "none there": ("splits.json", '{"1": {"train": ["1091_IEO_SAD_XX.wav"], "val": [], "test": []}}', "none of them"),
-    "empty": ("train.csv", "", "train.csv names 0 clips"),
+    "none there": (
+        "splits.json",
+        '{"1": {"train": ["1091_IEO_SAD_XX.wav"], "val": [], "test": []}}',
+        "lists 1 clip, all missing",
+    ),
+    "empty": ("train.csv", "", "train.csv lists no clip"),
     "class": ("train.csv", "1001_DFA_ANG_XX,ANG\n\n1001_DFA_DIS_XX,DISGUST\n", "line 3: unknown class 'DISGUST'"),
     "no class": ("train.csv", "1001_DFA_ANG_XX\n", "line 1: unknown class ''"),
     "other class": ("test.csv", "1001_DFA_ANG_XX,SAD\n", "line 1: class SAD, but the name of 1001_DFA_ANG_XX says ANG"),
     "name": ("test.csv", "speech,SAD\n", "line 1: 'speech' is not ACTOR_SENTENCE"),
-    "json": ("splits.json", '{"1": {\n"train": [,', "no JSON .*line 2"),
+    "json": ("splits.json", '{"1": {\n"train": [,', "not JSON .*line 2"),
     "shape": ("splits.json", '{"train": [], "val": [], "test": []}', "expected fold numbers"),
     "parts": ("splits.json", '{"1": {"train": [], "test": []}}', "train, val and test"),
     "entry": (
@@ -101,8 +105,12 @@ BAD = {
     ),
     "fold again": ("splits.json", f'{{"1": {json.dumps(FIRST)}, "1": {json.dumps(FIRST)}}}', "has '1' twice"),
     "fold in zeros": ("splits.json", json.dumps({"1": FIRST, "01": FIRST}), "expected fold numbers"),
-    "deep": ("splits.json", "[" * 100_000, "no JSON"),
-    "line again": ("train.csv", "1001_DFA_ANG_XX,ANG\n1001_DFA_ANG_XX.wav,ANG", "line 2: 1001_DFA_ANG_XX is in line 1"),
+    "deep": ("splits.json", "[" * 100_000, "not JSON"),
+    "line again": (
+        "train.csv",
+        "1001_DFA_ANG_XX,ANG\n1001_DFA_ANG_XX.wav,ANG",
+        "line 2: 1001_DFA_ANG_XX is already in line 1",
+    ),
     "pointer": ("train.csv", "version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     "bytes": ("train.csv", "\udcff\udcfe", "cannot be read as text"),
 }
@@ -118,9 +126,9 @@ def test_bad_lists_are_errors_that_say_where(source: Path, tmp_path: Path, case:
 
 
 FOREIGN = {
-    "splits.json": ('{"train": ["dog.wav"]}', "has no folds of CREMA-D; passed over"),
-    "train.csv": ("path,label\nmedia/1001_DFA_ANG_XX.wav,3\n", "no line names a clip of CREMA-D; passed over"),
-    "test.csv": ("caf\udce9,1", "is no text in UTF-8; passed over"),
+    "splits.json": ('{"train": ["dog.wav"]}', "has no folds of CREMA-D; ignored"),
+    "train.csv": ("path,label\nmedia/1001_DFA_ANG_XX.wav,3\n", "has no line with a clip of CREMA-D; ignored"),
+    "test.csv": ("caf\udce9,1", "is not text in UTF-8; ignored"),
 }
 
 
@@ -143,20 +151,20 @@ def test_a_file_in_the_place_of_a_list_is_an_error_unless_another_is_named(
     (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(UserError) as caught:
         lists.read(tmp_path, (), [])
-    told = f"'{tmp_path / name}' {reason.removesuffix('; passed over')}. Mend or remove it"
-    assert str(caught.value) == f"{told}, or name the list to use: --splits FILE."
+    told = f"'{tmp_path / name}' {reason.removesuffix('; ignored')}. Fix or delete it"
+    assert str(caught.value) == f"{told}, or give the list to use: --splits FILE."
     shutil.copytree(source, tmp_path / "lists")
     mine = next((tmp_path / "lists").rglob(name.lower()))
     assert lists.read(tmp_path, [mine], [])[name.lower()] == mine.read_bytes()
 
 
 DAMAGED = {
-    "json": ("splits.json", "{", r"splits\.json is no JSON"),
-    "bytes": ("splits.json", "\udcff", r"splits\.json is no JSON"),
+    "json": ("splits.json", "{", r"splits\.json is not JSON"),
+    "bytes": ("splits.json", "\udcff", r"splits\.json is not JSON"),
     "json pointer": ("splits.json", "version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     "pointer": ("test.csv", "version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     "folds": ("splits.json", json.dumps({"1": FIRST, "2": {"train": []}}), "expected fold numbers"),
-    "head": ("train.csv", "clip,emotion\n1001_DFA_ANG_XX,ANG\n", r"line 1: .* rename it, or name .* --splits FILE"),
+    "head": ("train.csv", "clip,emotion\n1001_DFA_ANG_XX,ANG\n", r"line 1: .* rename it, or give .* --splits FILE"),
     "mixed": ("train.csv", "1001_DFA_ANG_XX,ANG\ndog,NEU\n", "line 2: 'dog' is not ACTOR_SENTENCE"),
     "suffix": ("test.csv", "1001_DFA_ANG_XX.wav,3\n", "line 1: unknown class '3'"),
 }
@@ -184,7 +192,7 @@ def test_a_folder_that_may_not_be_read_is_reported(source: Path, monkeypatch: py
     monkeypatch.setattr(os, "scandir", scandir)
     problems: list[tuple[str, str]] = []
     assert list(lists.read(source, (), problems)) == ["splits.json"]
-    assert problems == [("ogm/", "cannot be read (Permission denied): lists in it are not found")]
+    assert problems == [("ogm/", "cannot be read (Permission denied): it is not searched for lists")]
 
 
 def test_a_list_that_is_a_link_to_nothing_is_an_error(tmp_path: Path) -> None:
@@ -196,15 +204,17 @@ def test_a_list_that_is_a_link_to_nothing_is_an_error(tmp_path: Path) -> None:
 def test_a_clip_in_both_lists_is_an_error(source: Path, tmp_path: Path) -> None:
     for name in ("train.csv", "test.csv"):
         (tmp_path / name).write_text(rows_of(IDS[:1]))
-    with pytest.raises(UserError, match=r"test\.csv names 1001_DFA_ANG_XX, which is in train\.csv too"):
+    with pytest.raises(UserError, match=r"test\.csv lists 1001_DFA_ANG_XX, which is also in train\.csv"):
         scan(source, [tmp_path / "train.csv", tmp_path / "test.csv"])
 
 
 def test_files_that_are_no_lists_are_errors(source: Path, tmp_path: Path) -> None:
     (tmp_path / "data.csv").touch()
-    with pytest.raises(UserError, match=r"data\.csv': which list is it\? Call it splits\.json, train\.csv or test"):
+    with pytest.raises(
+        UserError, match=r"data\.csv' does not have the name of a list. Rename it to splits\.json, train\.csv or test"
+    ):
         scan(source, [tmp_path / "data.csv"])
-    with pytest.raises(UserError, match=r"none\.json' is no file"):
+    with pytest.raises(UserError, match=r"none\.json' is not a file"):
         scan(source, [tmp_path / "none.json"])
     for name in ("train.csv", "mytrain.csv"):
         (tmp_path / name).write_text(rows_of(IDS[:1]))

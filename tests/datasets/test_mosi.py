@@ -14,7 +14,7 @@ from mcr_bench.bench.catalog.registry import dataset, method
 from mcr_bench.bench.catalog.resolve import resolve_dataset, resolve_run
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.build import build_model
-from mcr_bench.bench.models.transformer import SequenceTransformer, heads
+from mcr_bench.bench.models.encoders.transformer import SequenceTransformer, heads
 from mcr_bench.bench.problem.metrics import metrics_of
 from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings

@@ -59,7 +59,11 @@ inf, nan = np.inf, np.nan
         ({"text": [[0], [0]]}, "drop", "no text"),
         ({"audio": [[1], [nan]]}, "zero", "audio has 1 values that are nan"),
         ({"audio": [[inf], [-inf]]}, "zero", "audio has 1 values that are inf"),
-        ({"audio": [[1], [-inf]]}, "drop", "audio has 1 values that are -inf (dataset.silence=zero replaces it)"),
+        (
+            {"audio": [[1], [-inf]]},
+            "drop",
+            "audio has 1 values that are -inf (dataset.silence=zero replaces them by 0)",
+        ),
         ({"video": [[1], [-inf]]}, "zero", "video has 1 values that are -inf"),
         ({"text": [[1], [nan]]}, "zero", "text has 1 values that are nan"),
         ({"video": [[1e300], [0]]}, "drop", "video has 1 values that are inf"),
@@ -131,7 +135,7 @@ def test_an_id_that_occurs_twice_keeps_its_first_sample(tmp_path: Path) -> None:
 
     source = write_pickle(tmp_path / "raw", change=twice)
     found = mosi(tmp_path).scan(source, [])
-    assert found.problems == [("03bSnISJMiM[0.0-8.0] in test", "the same id is in train before")]
+    assert found.problems == [("03bSnISJMiM[0.0-8.0] in test", "the same id is already in train")]
     rows = decode(next(clip for clip in found.clips if clip.id == "03bSnISJMiM[0.0-8.0]"), SETTINGS)
     assert np.array_equal(rows["audio"], sample("03bSnISJMiM", 0)["audio"])
 
@@ -150,18 +154,18 @@ def put(part: str, key: str, value: Any) -> Callable[[Content], object]:
         (lambda content: content.pop("valid"), "holds train, test. Expected a dict of train, valid, test"),
         (remove("test", "vision"), "'test' has no 'vision'"),
         (remove("train", "id"), "'train' has no 'id'"),
-        (put("train", "text", [1, 2]), "'text' of 'train' is no array but list"),
+        (put("train", "text", [1, 2]), "'text' of 'train' is not an array but list"),
         (put("train", "text", np.zeros((16, 10))), r"'text' of 'train' is float64 \(16, 10\)"),
-        (put("train", "audio", np.zeros((15, 10, 3))), "samples of 'train' differ in number"),
-        (put("train", "audio", np.zeros((16, 9, 3))), "different steps: .* Take the aligned pickle"),
+        (put("train", "audio", np.zeros((15, 10, 3))), "'train' has different numbers of samples"),
+        (put("train", "audio", np.zeros((16, 9, 3))), "different numbers of steps: .* Use the aligned pickle"),
         (put("valid", "labels", np.zeros((8, 1, 7))), "one score each"),
         (put("valid", "labels", np.full((8, 1, 1), 4.0)), "is 4; allowed: -3 to 3"),
         (put("valid", "labels", np.full((8, 1, 1), nan)), "is nan; allowed: -3 to 3"),
         (put("valid", "id", np.zeros((8, 2))), "'id' of 'valid' is float64"),
-        (put("valid", "id", np.array([b"\xff"] * 8)), "'id' of 'valid' is no text"),
+        (put("valid", "id", np.array([b"\xff"] * 8)), "'id' of 'valid' is not text"),
         (put("valid", "id", [["a", "0", "1"]] * 7 + [["a", "0"]]), "'id' of 'valid' is ragged .* Needed: text"),
         (put("valid", "id", np.full((8, 1), 0x110000, "u4").view("U1")[:, 0]), "characters that there are not"),
-        (put("valid", "id", np.array(["\ud800"] * 8, object)), "'id' of 'valid' is no text"),
+        (put("valid", "id", np.array(["\ud800"] * 8, object)), "'id' of 'valid' is not text"),
         (put("test", "vision", np.ones((8, 10, 35))), "--set dataset.video_channels=35"),
     ],
 )
@@ -192,12 +196,12 @@ def test_a_pickle_that_would_run_something_is_refused_and_not_run(tmp_path: Path
 
 def test_folders_of_neither_or_both_forms_are_errors(tmp_path: Path) -> None:
     for source in (tmp_path / "none", tmp_path):
-        with pytest.raises(UserError, match=r"holds neither 'mosi_data\.pkl' nor \.csd files"):
+        with pytest.raises(UserError, match=r"has neither 'mosi_data\.pkl' nor \.csd files"):
             mosi(tmp_path).prepare(Preparation(source))
     source = write_pickle(tmp_path / "raw")
     with pytest.raises(UserError, match="Leave out --splits"):
         mosi(tmp_path).prepare(Preparation(source, (source / "mosi_data.pkl",)))
-    with pytest.raises(UserError, match="Leave one form"):
+    with pytest.raises(UserError, match="Keep only one of the two"):
         mosi(tmp_path).prepare(Preparation(write_sequences(source)))
 
 

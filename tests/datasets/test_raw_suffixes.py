@@ -72,7 +72,7 @@ def test_files_of_other_kinds_are_counted(tmp_path: Path, name: str) -> None:
     for other in ("a.txt", "b.txt", "c.MOV", "d", ".DS_Store", "e.part"):
         (folder / other).touch()
     read = ".avi, .flv, .mkv, .mp4 or .webm"
-    told = f"5 files passed over, not ending in {read}: .mov 1, .part 1, .txt 2, none 1"
+    told = f"5 files ignored, not ending in {read}: .mov 1, .part 1, .txt 2, none 1"
     assert scanned(name, source).notes == [(PLACES[name][0], told)]
 
 
@@ -97,7 +97,7 @@ def test_frames_in_folders_are_named_with_the_remedy(tmp_path: Path, name: str, 
         told = str(error)
     count = len(found) if every else 2
     assert f"{PLACES[name][0]}: {count} folders of pictures, " in told
-    assert f"Put the {PLACES[name][1]} files of the download there" in told
+    assert f"Put the {PLACES[name][1]} files of the download in their place" in told
 
 
 @pytest.mark.usefixtures("bare")
@@ -138,7 +138,7 @@ def test_clips_outside_of_the_lists_are_counted(tmp_path: Path) -> None:
     source = official_trees.ave(tmp_path / "ave/raw")
     for name in ("video_x", "video_y"):
         (source / f"AVE/{name}.mp4").touch()
-    assert scanned("ave", source).notes == [("AVE", "2 videos that Annotations.txt does not name, video_x first")]
+    assert scanned("ave", source).notes == [("AVE", "2 videos not listed in Annotations.txt, video_x first")]
 
 
 def test_of_two_files_the_official_one_stands_first(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_of_two_files_the_official_one_stands_first(tmp_path: Path) -> None:
         media.one_per_clip(tmp_path)
     (tmp_path / "b.mkv").touch()
     (tmp_path / "b.mp4").touch()
-    with pytest.raises(UserError, match=r"Keep one of them \(so are the files of 1 more clip\)\.$"):
+    with pytest.raises(UserError, match=r"Keep one of them \(1 more clip with several files\)\.$"):
         media.one_per_clip(tmp_path)
 
 
@@ -190,4 +190,4 @@ def test_what_lies_beside_the_files_of_utd_mhad_is_counted(tmp_path: Path) -> No
         (tmp_path / name).mkdir()
         for end in ends:
             (tmp_path / name / f"a1_s1_t1_{name.lower()}.{end}").touch()
-    assert _utd_raw.scan(tmp_path).problems == [("Inertial", "3 files passed over, not ending in .mat: .csv 1, .txt 2")]
+    assert _utd_raw.scan(tmp_path).problems == [("Inertial", "3 files ignored, not ending in .mat: .csv 1, .txt 2")]

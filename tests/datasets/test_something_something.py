@@ -131,7 +131,7 @@ def test_the_genuine_lists_are_understood(tmp_path: Path) -> None:
 def test_clips_come_with_the_classes_of_labels_json_and_without_the_unlabelled(tmp_path: Path) -> None:
     labels, problems = scanned(bare(tmp_path))
     assert labels == {str(i): LABELS[i % 3] for i in range(1, 13)}
-    assert problems == {"test.json": "2 clips have no labels there and are left out"}
+    assert problems == {"test.json": "its 2 clips have no labels and are left out"}
 
 
 @pytest.mark.parametrize(("prefix", "folder"), [("something-something-v2-", "labels"), ("", "."), ("", "labels")])
@@ -146,7 +146,7 @@ def test_lists_of_another_place_win(tmp_path: Path) -> None:
     write_lists(tmp_path / "lists", folder=".", train=rows(range(1, 4)))
     labels, _ = scanned(bare(tmp_path / "raw"), (tmp_path / "lists/train.json",))
     assert sorted(labels, key=int) == ["1", "2", "3", *map(str, range(7, 13))]
-    with pytest.raises(UserError, match=r"other.json' is no list of this dataset. Allowed: labels, train"):
+    with pytest.raises(UserError, match=r"other.json' is not a list of this dataset. Allowed: labels.json, train"):
         scanned(tmp_path / "raw", (tmp_path / "lists/other.json",))
 
 
@@ -154,7 +154,7 @@ def test_two_lists_of_one_kind_are_refused(tmp_path: Path) -> None:
     write_lists(tmp_path / "lists", folder=".")
     write_lists(tmp_path / "lists", prefix="something-something-v2-", folder=".")
     both = (tmp_path / "lists/train.json", tmp_path / "lists/something-something-v2-train.json")
-    with pytest.raises(UserError, match=r"/train\.json' and '.*v2-train\.json' are both train\. Name one of them"):
+    with pytest.raises(UserError, match=r"/train\.json' and '.*v2-train\.json' are both train\. Give only one of them"):
         scanned(bare(tmp_path / "raw"), both)
 
 
@@ -179,8 +179,8 @@ def test_carriage_returns_byte_order_marks_and_capital_extensions_are_read(tmp_p
 def test_missing_and_unlisted_clips_are_findings(tmp_path: Path) -> None:
     labels, problems = scanned(bare(tmp_path, range(2, 17)))
     assert len(labels) == 11
-    assert problems["1.webm"] == "is listed and not there"
-    assert problems["2 clips"] == "are in no list, 15.webm among them"
+    assert problems["1.webm"] == "is listed, but missing"
+    assert problems["2 clips"] == "are not in any list, 15.webm first"
 
 
 def test_ids_listed_twice_are_findings_and_never_train_and_test(tmp_path: Path) -> None:
@@ -188,9 +188,9 @@ def test_ids_listed_twice_are_findings_and_never_train_and_test(tmp_path: Path) 
     source = bare(tmp_path, train=again)
     labels, problems = scanned(source)
     assert labels["2"] == LABELS[2]
-    assert problems["1"] == "is listed again in train.json; its first row counts"
-    assert problems["2"] == "is listed again in train.json with another label; its first row counts"
-    assert problems["7"] == "is listed in train.json and validation.json; it counts for validation alone"
+    assert problems["1"] == "is listed again in train.json; its first row is used"
+    assert problems["2"] == "is listed again in train.json with another label; its first row is used"
+    assert problems["7"] == "is listed in train.json and validation.json; it is used for validation only"
     assert "7" not in read_lists(source, ()).parts["train"]
 
 
@@ -200,15 +200,15 @@ def test_ids_listed_twice_are_findings_and_never_train_and_test(tmp_path: Path) 
         (
             "train",
             '[{"id": "1", "template": "Eating [something]"}]',
-            "'Eating .something.', which labels.json does not",
+            "'Eating .something.', which is not in labels.json",
         ),
-        ("train", '[{"id": "1"', "train.json' is no complete json file"),
-        ("train", "\xff", "train.json' is no complete json file"),
-        ("train", '{"1": "Folding [something]"}', "train.json' is no list of rows"),
+        ("train", '[{"id": "1"', "train.json' is not a complete JSON file"),
+        ("train", "\xff", "train.json' is not a complete JSON file"),
+        ("train", '{"1": "Folding [something]"}', "train.json' is not a list of rows"),
         ("validation", '[{"id": "../1", "template": "Folding [something]"}]', "row 0 has the id '../1'"),
         ("validation", '[{"template": "Folding [something]"}]', "row 0 has the id ''"),
-        ("labels", "[]", "labels.json' is no table"),
-        ("labels", '{"Folding something": "two"}', "class index that is no whole number"),
+        ("labels", "[]", "labels.json' is not an object"),
+        ("labels", '{"Folding something": "two"}', "class index that is not a whole number"),
         ("labels", '{"A": "0", "B": "2"}', "indices are not 0 to 1, each once"),
         ("labels", '{"A": "0", "B": "0"}', "indices are not 0 to 1, each once"),
     ],
@@ -234,7 +234,7 @@ def test_missing_and_unreadable_lists_are_errors_with_the_layout(tmp_path: Path)
 
 
 def test_a_folder_without_clips_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no .webm file of the clips that its lists name"):
+    with pytest.raises(UserError, match=r"no .webm file of the clips in its lists"):
         scanned(bare(tmp_path, range(0)))
 
 
@@ -261,7 +261,7 @@ def test_a_partial_copy_has_the_parts_of_the_whole_set(tmp_path: Path) -> None:
     assert Counter(parts[0].values()) == {"train": 54, "val": 6, "test": 3}
     assert parts[1] == {clip: part for clip, part in parts[0].items() if 20 <= int(clip) < 62}
     assert Counter(parts[1].values())["val"] > 0
-    assert "drawn from the whole list whichever clips are there" in some.protocols()["official"].card
+    assert "chosen from the whole list whichever clips are available" in some.protocols()["official"].card
 
 
 def test_frames_are_a_stride_apart_and_flow_goes_to_the_next_frame(tmp_path: Path) -> None:

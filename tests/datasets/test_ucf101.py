@@ -208,11 +208,11 @@ def test_what_does_not_belong_is_reported(tmp_path: Path) -> None:
     (folder / "Typing/notes.txt").touch()
     found = scan(source, [])
     assert dict(found.problems) == {
-        "Flying": "no class of classInd.txt; left out",
+        "Flying": "not a class of classInd.txt; left out",
         "Typing/v_ApplyEyeMakeup_g01_c01.avi": "is not named v_Typing_gNN_cNN.avi; left out",
         "Typing/holiday.avi": "is not named v_Typing_gNN_cNN.avi; left out",
         "Typing/v_Typing_g01_c01.avi": "the same clip as v_Typing_g01_c01.AVI; left out",
-        "v_Typing_g02_c02": "listed, but there is no such file in UCF-101",
+        "v_Typing_g02_c02": "listed, but missing from UCF-101",
     }
     assert len(found.clips) == 29
 
@@ -224,8 +224,8 @@ def test_clips_that_a_list_repeats_are_reported(tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes() + path.read_bytes().splitlines(keepends=True)[0])
     found = scan(source, [])
     assert found.problems == [
-        ("v_ApplyEyeMakeup_g05_c01", "in testlist01.txt more than once; taken once"),
-        ("v_ApplyEyeMakeup_g03_c01", "in trainlist02.txt more than once; taken once"),
+        ("v_ApplyEyeMakeup_g05_c01", "in testlist01.txt more than once; used once"),
+        ("v_ApplyEyeMakeup_g03_c01", "in trainlist02.txt more than once; used once"),
     ]
     assert len(found.clips) == 30
 
@@ -236,13 +236,21 @@ def test_clips_that_a_list_repeats_are_reported(tmp_path: Path) -> None:
         ("trainlist01.txt", name("Typing", 7, 1) + " 1", "line 33: .* does not end with 48, the number of its class"),
         ("trainlist01.txt", name("Typing", 7, 1) + " one", "line 33: .* does not end with 48"),
         ("trainlist01.txt", name("Typing", 7, 1) + " 48 48", "line 33: .* does not end with 48"),
-        ("classInd.txt", "1 Juggling", r"classInd\.txt, line 53: '1 Juggling' has a number or class of a line before"),
-        ("classInd.txt", "99 Typing", r"classInd\.txt, line 53: '99 Typing' has a number or class of a line before"),
+        (
+            "classInd.txt",
+            "1 Juggling",
+            r"classInd\.txt, line 53: '1 Juggling' has the number or class of an earlier line",
+        ),
+        (
+            "classInd.txt",
+            "99 Typing",
+            r"classInd\.txt, line 53: '99 Typing' has the number or class of an earlier line",
+        ),
         ("trainlist01.txt", "Typin/v_Typin_g01_c01.avi 1", r"trainlist01\.txt, line 33: unknown class.*mean Typing"),
         ("trainlist02.txt", "Typing/v_YoYo_g01_c01.avi 1", r"trainlist02\.txt, line 25: .* is not CLASS/v_CLASS"),
         ("testlist01.txt", "Typing", r"testlist01\.txt, line 9: 'Typing' is not CLASS/v_CLASS_gNN_cNN\.avi"),
-        ("testlist01.txt", name("Typing", 1, 1), r"trainlist01\.txt and testlist01\.txt both name clip"),
-        ("classInd.txt", "Typing 95", r"classInd\.txt, line 53: 'Typing 95' is not number and class"),
+        ("testlist01.txt", name("Typing", 1, 1), r"trainlist01\.txt and testlist01\.txt both list clip"),
+        ("classInd.txt", "Typing 95", r"classInd\.txt, line 53: 'Typing 95' is not a number and a class"),
     ],
 )
 def test_wrong_lines_are_refused_by_name_and_number(tmp_path: Path, file: str, row: str, text: str) -> None:

@@ -1,7 +1,12 @@
 """UTD-MHAD: from .mat files in the official layout to splits; partial, damaged and foreign folders."""
 
+import dataclasses
+import importlib
+import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +18,7 @@ from mcr_bench.bench.audit.verify import verification_of
 from mcr_bench.bench.catalog.registry import dataset
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.base import Preparation
-from mcr_bench.datasets.raw.utd_raw import resample
+from mcr_bench.datasets.raw.utd_raw import recipe, resample
 from mcr_bench.datasets.utd_mhad import UtdMhad
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
@@ -186,7 +191,7 @@ def test_clips_without_depth_are_left_out_with_a_remedy(tmp_path: Path) -> None:
     (source / "Depth/a1_s1_t1_depth.mat").unlink()
     report = UtdMhad(tmp_path / "utd-mhad").prepare(Preparation(source))
     assert "left out: a1_s1_t1: no usable depth file" in report
-    assert "without its Depth folder" in report
+    assert "without its folder Depth" in report
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "no skeleton", "nothing usable"])
@@ -236,10 +241,10 @@ def test_two_at_once_and_an_unwritable_place_are_refused(tmp_path: Path) -> None
     with FileLock(data.location / ".lock"), pytest.raises(UserError, match="another `data prepare`"):
         data.prepare(Preparation(source))
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"/file' is in the way: it is no folder\. Move it"):
+    with pytest.raises(UserError, match=r"/file' is in the way: it is not a folder\. Move it"):
         UtdMhad(tmp_path / "file/utd-mhad").prepare(Preparation(source))
     (data.location / "manifest.json").mkdir()
-    with pytest.raises(UserError, match=r"/manifest\.json' is in the way: it is no file\. Move it"):
+    with pytest.raises(UserError, match=r"/manifest\.json' is in the way: it is not a file\. Move it"):
         data.prepare(Preparation(source, progress=lambda *_: pytest.fail("read")))
 
 
@@ -261,7 +266,7 @@ def test_an_interrupted_write_leaves_the_old_set(tmp_path: Path, monkeypatch: py
 
 def test_split_lists_are_refused_and_progress_is_told(tmp_path: Path) -> None:
     source, told = raw(tmp_path / "raw"), list[tuple[int, int]]()
-    with pytest.raises(UserError, match=r"utd-mhad has no split lists: .*Leave out --splits"):
+    with pytest.raises(UserError, match=r"utd-mhad has no split lists, .*Leave out --splits"):
         UtdMhad(tmp_path / "utd-mhad").prepare(Preparation(source, [tmp_path / "list.txt"]))
     UtdMhad(tmp_path / "utd-mhad").prepare(Preparation(source, progress=lambda *at: told.append(at)))
     assert told == [(at, 16) for at in range(17)]
@@ -272,7 +277,7 @@ def test_arrays_without_their_manifest_are_not_verified(tmp_path: Path, content:
     data = prepared(tmp_path)
     manifest = data.location / "manifest.json"
     manifest.unlink() if content is None else manifest.write_text(content)
-    with pytest.raises(UserError, match=r"manifest\.json' is no manifest .*Run `mcr-bench data prepare utd-mhad"):
+    with pytest.raises(UserError, match=r"manifest\.json' is not a manifest .*Run `mcr-bench data prepare utd-mhad"):
         verification_of(data, False)
     data.prepare(Preparation(tmp_path / "raw"))
     assert verification_of(data, True).damaged == []
@@ -297,6 +302,62 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pyt
 
 def forbidden(path: Path) -> None:
     raise PermissionError(13, "Permission denied", str(path))
+
+
+def test_what_was_stopped_goes_on_and_decodes_the_rest(tmp_path: Path) -> None:
+    source, whole, told = raw(tmp_path / "raw"), UtdMhad(tmp_path / "whole/utd-mhad"), list[int]()
+    whole.prepare(Preparation(source))
+
+    def stop(done: int, _: int) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    data = UtdMhad(tmp_path / "utd-mhad")
+    with pytest.raises(KeyboardInterrupt):
+        data.prepare(Preparation(source, jobs=2, progress=stop))
+    assert not (data.location / "utd-mhad.npz").exists()
+    (journal,) = data.location.glob("mat-*.part/journal.jsonl")
+    assert journal.read_text().count('["a') == 5
+    data.prepare(Preparation(source, jobs=2, progress=lambda done, _: told.append(done)))
+    assert told[-1] == 16
+    assert data.fingerprint() == whole.fingerprint()
+    assert list(data.location.glob("*.part")) == []
+
+
+def test_a_set_prepared_without_a_cache_is_read_and_made_again_the_same(tmp_path: Path) -> None:
+    data = prepared(tmp_path)
+    mark, manifest = data.fingerprint(), data.location / "manifest.json"
+    (cache,) = data.location.glob("mat-*")
+    shutil.rmtree(cache)
+    stated = json.loads(manifest.read_text())
+    del stated["cache"]
+    manifest.write_text(json.dumps({**stated, "sources": {"Inertial/a1_s1_t1_inertial.mat": "00"}}))
+    older = UtdMhad(data.location)
+    assert verification_of(older, content=True).damaged == []
+    assert len(older.load("subjects", 1, 0, ("inertial",)).train) == 6
+    assert older.fingerprint() == mark
+    assert older.prepare(Preparation(tmp_path / "raw")).startswith("16 of 861")
+    assert older.fingerprint() == mark
+    assert older.prepare(Preparation(tmp_path / "raw")).startswith("Up to date")
+
+
+def test_a_clip_that_ends_its_worker_costs_that_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = raw(tmp_path / "raw", subjects=range(1, 4))
+    (tmp_path / "mcr_crashing.py").write_text(
+        "import os\nfrom mcr_bench.datasets.raw import utd_raw\n\n\ndef decode(clip, settings):\n"
+        "    return os._exit(3) if clip.id == 'a1_s2_t1' else utd_raw.decode(clip, settings)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    decode = importlib.import_module("mcr_crashing").decode
+    monkeypatch.setattr("mcr_bench.datasets.utd_mhad.recipe", lambda m: dataclasses.replace(recipe(m), decode=decode))
+    report = UtdMhad(tmp_path / "utd-mhad").prepare(Preparation(source))
+    assert report.startswith("5 of 861")
+    assert "left out: a1_s2_t1: decoding it ended the worker process, 2 times: exit code 3" in report
+
+
+def test_its_workers_import_no_torch() -> None:
+    code = "import sys, mcr_bench.datasets.raw.utd_raw; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
 @real

@@ -48,7 +48,8 @@ def test_published_numbers_are_package_data() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["torch", "numpy", "pandas", "scipy", "mlflow", "typer", "rich", "filelock", "pyarrow", "setuptools"]
+    "name",
+    ["torch", "numpy", "pandas", "scipy", "mlflow", "typer", "rich", "filelock", "pyarrow", "jinja2", "setuptools"],
 )
 def test_every_dependency_is_pinned_for_development(name: str) -> None:
     pinned = [line.partition("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines()]

@@ -108,6 +108,7 @@ def test_the_wheel_holds_all_code_and_data_of_the_checkout_and_nothing_else(chec
     names = names_in(wheel)
     assert names == belonging(checkout)
     assert {"py.typed", "results/published/mcr_neurips2025.csv", "datasets/presets/synthetic.toml"} <= names
+    assert {"bench/report/html/templates/page.html", "bench/report/html/page.css"} <= names
     assert not {name for name in names if name.startswith(("tests/", "setup"))}
 
 

@@ -182,5 +182,5 @@ def _quiet(cls: type[Ogm]) -> Method:
 
 
 def test_two_choices_of_parameters_exclude_each_other() -> None:
-    with pytest.raises(UserError, match=r"ogm\.conv_only and ogm\.all_parameters exclude each other"):
+    with pytest.raises(UserError, match=r"ogm\.conv_only and ogm\.all_parameters cannot both be true"):
         build(Ogm, {"conv_only": True, "all_parameters": True})

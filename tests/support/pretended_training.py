@@ -89,7 +89,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from fake_runs import Spec
 from mcr_bench.bench.executors.local import execute
-from mcr_bench.bench.tracking import Record
+from mcr_bench.bench.record.tracking import Record
 if __name__ == "__main__":
     specs = [Spec(name, Path(sys.argv[3]), sys.argv[4]) for name in sys.argv[5:]]
     try:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mcr_bench.bench.executors import local
+from mcr_bench.bench.executors.places import weights_file
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.runs.events import Failure, Outcome
 from mcr_bench.bench.runs.spec import RunSpec
@@ -71,8 +71,8 @@ class Pretend:
                 metrics = {f"selected_val/{self.metric}": value, f"test/{self.metric}": self.test}
                 record.rows[spec.key] = run_row(spec.method, spec.seed, self.test, metrics=metrics)
                 if keep_weights(spec):
-                    local.weights_file(record.home, spec).parent.mkdir(parents=True, exist_ok=True)
-                    local.weights_file(record.home, spec).touch()
+                    weights_file(record.home, spec).parent.mkdir(parents=True, exist_ok=True)
+                    weights_file(record.home, spec).touch()
         return outcome
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.datasets.cache.recipe import Clip, Field, Recipe, Scan
-from mcr_bench.datasets.media.reasons import Unusable, tell
+from mcr_bench.datasets.media.reasons import Unusable, report
 
 FIELDS = {"video": Field((2, 3, 4), "uint8"), "text": Field((5, 2), "float32", padded=True), "aspect": Field((), "f4")}
 
@@ -62,7 +62,7 @@ def _killed_once(path: Path) -> None:
 
 def _odd(path: Path) -> None:
     for what in ("looks odd", f"is called {path.name}", "looks odd"):
-        tell(what)
+        report(what)
 
 
 def _no_torch(_: Path) -> None:

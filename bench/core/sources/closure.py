@@ -48,18 +48,21 @@ def sources_of(cls: type) -> dict[str, Source]:
     if root is None or own is None:
         raise UserError(f"the source of class {cls.__name__} cannot be read. Define it in a file.")
     beside = [_source(module.__spec__, module) for module in modules_beside(root)]
-    walk = _Walk(root.__name__, own, [source for source in beside if source is not None])
+    file = Path(root.__file__ or "").resolve() if is_of_a_file(cls) else None
+    walk = _Walk(root.__name__, own, [source for source in beside if source is not None], file)
     walk.follow(base.__module__ for base in cls.__mro__)
-    file = Path(root.__file__ or "")
-    walk.finish([other for other in sorted(file.parent.glob("*.py")) if other != file] if is_of_a_file(cls) else [])
+    walk.finish()
     return walk.known
 
 
 class _Walk:
-    """Follows imports from a root module and those beside it; `known` grows until nothing new is found."""
+    """Follows imports from a root module and those beside it; `known` grows until there is nothing new.
 
-    def __init__(self, root: str, own: Source, beside: Iterable[Source]) -> None:
-        self._root = root
+    file: the user's file that the root module is, if it is one.
+    """
+
+    def __init__(self, root: str, own: Source, beside: Iterable[Source], file: Path | None) -> None:
+        self._root, self._file = root, file
         self.known = {"": own} | {source.name: source for source in beside}
         for source in list(self.known.values()):
             self._enter(source)
@@ -67,10 +70,24 @@ class _Walk:
     def follow(self, names: Iterable[str]) -> None:
         """Those of the modules that count."""
         for name in names:
-            if name not in self.known and name != self._root and self._counts(name):
+            if name in self.known or name == self._root:
+                continue
+            if (late := self._beside(name)) is not None:
+                self._add(late)
+            elif self._counts(name):
                 self._add(_source(_spec(name), sys.modules.get(name)))
 
-    def finish(self, others: Iterable[Path]) -> None:
+    def _beside(self, name: str) -> Source | None:
+        """A module beside the user's file that its import has not brought along, as of an import inside a hook."""
+        if self._file is None or top(name) in sys.stdlib_module_names:
+            return None
+        place = self._file.parent.joinpath(*name.split("."))
+        for file, package in ((place / "__init__.py", name), (place.with_suffix(".py"), name.rpartition(".")[0])):
+            if file.is_file() and file != self._file:
+                return _parsed(name, package, file.read_bytes())
+        return None
+
+    def finish(self) -> None:
         """Where code is loaded by other means than imports: shared terms, modules that a text names, other files."""
         trees = [source.tree for source in self.known.values() if source.tree is not None]
         if not any(LOADERS & {*loaded(tree), *map(top, _imported(tree, ""))} for tree in trees):
@@ -78,9 +95,10 @@ class _Walk:
         terms = importlib.import_module(f"{SHARED}terms")
         for folder in terms.__path__:
             self.follow(f"{terms.__name__}.{file.stem}" for file in sorted(Path(folder).glob("*.py")))
-        self.follow(sorted(text for tree in trees for text in texts(tree) if text in sys.modules))
-        for file in others:
-            self._add(_parsed(file.stem, "", file.read_bytes()))
+        said = {text for tree in trees for text in texts(tree)}
+        self.follow(sorted(text for text in said if text in sys.modules or text.startswith(SHARED)))
+        if self._file is not None:
+            self.follow(file.stem for file in sorted(self._file.parent.glob("*.py")))
 
     def _add(self, source: Source | None) -> None:
         if source is not None and source.name not in self.known:

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Collection, Mapping
 
 from mcr_bench.bench.core.sources.aliases import Names
-from mcr_bench.bench.core.sources.trees import attributes, import_paths, loaded, texts
+from mcr_bench.bench.core.sources.trees import attributes, import_paths, loaded, looked_up
 from mcr_bench.bench.core.sources.words import is_words
 
 
@@ -24,12 +24,11 @@ def _unneeded(names: Mapping[str, Names], for_words: Collection[str]) -> list[tu
 
 
 def _mentioned(names: Names) -> set[str]:
-    """What a module reads, under the name that it has where it is defined; texts name attributes in calls alone."""
+    """What a module reads, under the name that it has where it is defined."""
     read = loaded(names.tree)
     pairs = [pair for node in ast.walk(names.tree) for pair in import_paths(node, names.source.package)]
     imported = {path.rpartition(".")[2] for local, path in pairs if local in read}
-    running = ast.Module([node for node in names.tree.body if not isinstance(node, ast.Assign)], [])
-    return read | imported | attributes(names.tree) | texts(running)
+    return read | imported | attributes(names.tree) | looked_up(names.tree)
 
 
 def _is_unneeded(node: ast.Assign, names: Names, used: Collection[str], for_words: Collection[str]) -> bool:

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from mcr_bench.bench.core.sources.trees import attributes, bound, import_paths, loaded, texts
+from mcr_bench.bench.core.sources.trees import ACCESS, attributes, bound, import_paths, loaded, looked_up
 
 SOURCE = {"getsource", "getsourcelines", "getsourcefile", "findsource", "linecache", "getcomments"}
 DOCUMENTATION = {"__doc__", "getdoc", "cleandoc"}
@@ -16,7 +16,6 @@ ANNOTATIONS = {
 METADATA = {"fields", "metadata", "declared", "__dataclass_fields__"}
 BY_TEXT = {"globals", "locals", "vars", "dir", "eval", "exec", "compile", "__import__"}
 BY_TABLE = {"__dict__", "__globals__", "__builtins__", "f_globals", "f_locals", "getmembers", "attrgetter", "importlib"}
-ACCESS = {"getattr", "setattr", "delattr", "hasattr"}
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,7 @@ class Traits:
 
     by_text: names are looked up by computed texts. attributes: those that are read, by name or as a constant text.
     rebound: attributes of imported modules and global names that are set anew.
+    wraps: `dataclass` is called otherwise than above a class, so that any class may become one.
     """
 
     source: bool
@@ -34,6 +34,7 @@ class Traits:
     by_text: bool
     attributes: frozenset[str]
     rebound: frozenset[str]
+    wraps: bool
 
 
 def traits_of(trees: Mapping[str, ast.Module]) -> Traits:
@@ -49,16 +50,32 @@ def traits_of(trees: Mapping[str, ast.Module]) -> Traits:
         by_text=any(map(_by_text, trees.values())),
         attributes=frozenset(mentioned),
         rebound=frozenset(name for tree in trees.values() for name in _rebound(tree)),
+        wraps=any(map(_wraps, trees.values())),
     )
 
 
 def _mentioned(tree: ast.Module) -> set[str]:
     imported = {part for _, path in _imports(tree) for part in path.split(".")}
-    return attributes(tree) | texts(tree) | imported | (loaded(tree) & {"__doc__", "__annotations__", "__builtins__"})
+    return (
+        attributes(tree) | looked_up(tree) | imported | (loaded(tree) & {"__doc__", "__annotations__", "__builtins__"})
+    )
 
 
 def _imports(tree: ast.Module) -> list[tuple[str, str]]:
     return [pair for node in ast.walk(tree) for pair in import_paths(node, "")]
+
+
+def _wraps(tree: ast.Module) -> bool:
+    names = {local for local, path in _imports(tree) if path.endswith("dataclass")} | {"dataclass"}
+    above = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        for decorator in node.decorator_list
+        for inner in ast.walk(decorator)
+    }
+    used = (node for node in ast.walk(tree) if isinstance(node, ast.Name | ast.Attribute) and id(node) not in above)
+    return any((node.id if isinstance(node, ast.Name) else node.attr) in names for node in used)
 
 
 def _rebound(tree: ast.Module) -> Iterator[str]:

@@ -5,6 +5,7 @@ import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
+ACCESS = {"getattr", "setattr", "delattr", "hasattr"}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -62,11 +63,25 @@ def loaded(tree: ast.AST) -> set[str]:
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
 
 
+def own_nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node inside that runs as the whole does, not later in one of its functions."""
+    for node in ast.iter_child_nodes(tree):
+        yield node
+        if not isinstance(node, Function | ast.Lambda):
+            yield from own_nodes(node)
+
+
+def looked_up(tree: ast.AST) -> set[str]:
+    """Every attribute that is named by a text, as in `getattr(x, "name")`."""
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and len(node.args) > 1)
+    names = (call.args[1] for call in calls if isinstance(call.func, ast.Name) and call.func.id in ACCESS)
+    return {node.value for node in names if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
 def texts(tree: ast.AST) -> set[str]:
-    """Every text constant; not those that are statements, as docstrings are."""
-    idle = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    found = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in idle)
-    return {value for value in found if isinstance(value, str)}
+    """Every text constant."""
+    values = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return {value for value in values if isinstance(value, str)}
 
 
 def annotations(tree: ast.AST) -> Iterator[ast.expr]:

@@ -25,10 +25,15 @@ BASES = ("mcr_bench", "torch", "abc", "typing", "enum", "builtins", "collections
 
 @dataclass
 class Scope:
-    """A class, a function or the module. keeps: whether annotations count in it."""
+    """A class, a function or the module.
+
+    keeps: whether annotations count in it.
+    fields: whether it is a class of which annotations make fields.
+    """
 
     kind: type[ast.AST]
     keeps: bool
+    fields: bool = False
 
 
 class Wordless(ast.NodeTransformer):
@@ -49,7 +54,8 @@ class Wordless(ast.NodeTransformer):
         return self._function(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        return self._inside(node, not is_plain(node, self._names, self._modules))
+        keeps = not is_plain(node, self._names, self._modules)
+        return self._inside(node, keeps, self._traits.wraps or has_fields(node, self._names))
 
     def _function(self, node: Function) -> ast.AST:
         keeps = not all(_is_plain_decorator(one, self._names, self._modules) for one in node.decorator_list)
@@ -58,8 +64,8 @@ class Wordless(ast.NodeTransformer):
             node.returns = None
         return self._inside(node, keeps)
 
-    def _inside(self, node: ast.AST, keeps: bool) -> ast.AST:
-        self._scopes.append(Scope(type(node), keeps or self._scopes[-1].keeps))
+    def _inside(self, node: ast.AST, keeps: bool, fields: bool = False) -> ast.AST:
+        self._scopes.append(Scope(type(node), keeps or self._scopes[-1].keeps, fields))
         self.generic_visit(node)
         self._scopes.pop()
         return node
@@ -75,7 +81,7 @@ class Wordless(ast.NodeTransformer):
         if scope.keeps:
             return self.generic_visit(node)
         self._drop(node.annotation)
-        if scope.kind is ast.ClassDef and not _is_class_variable(node.annotation, self._names):
+        if scope.fields and not _is_class_variable(node.annotation, self._names):
             return self.generic_visit(ast.AnnAssign(node.target, self._marks(node), node.value, node.simple))
         if node.value is not None:
             return self.visit(ast.Assign([node.target], node.value))  # type: ignore[no-any-return]
@@ -131,6 +137,12 @@ def is_plain(node: ast.ClassDef, names: Names, modules: Collection[str]) -> bool
     """Whether neither the class's bases nor its decorators look at annotations."""
     decorators = all(_is_plain_decorator(one, names, modules) for one in node.decorator_list)
     return decorators and all(_is_plain_base(one, names, modules) for one in [*node.bases, *_values(node.keywords)])
+
+
+def has_fields(node: ast.ClassDef, names: Names) -> bool:
+    """Whether a decorator or a base such as NamedTuple may make fields of what is annotated in the class."""
+    bases = [names.meaning(base.value if isinstance(base, ast.Subscript) else base) for base in node.bases]
+    return bool(node.decorator_list) or any(path.startswith("typing") or path == "" for path in bases)
 
 
 def _values(keywords: Sequence[ast.keyword]) -> list[ast.expr]:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.backbones.whole import Whole, attention_heads, configuration, library
-from mcr_bench.bench.models.encoders import mean_over_time, time_mask, without_padding
+from mcr_bench.bench.models.over_time import mask_of, mean_over_time, time_mask, without_padding
 
 REDUCED = 50  # channels after the 1 x 1 convolution (MCR code)
 
@@ -31,11 +31,19 @@ class ConformerEncoder(nn.Module):
             layer.conv_module.depthwise_conv.register_forward_pre_hook(self._without_padding)
 
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Sequences (B, T, C) and their lengths (B,) -> features (B, d)."""
+        features: Tensor = self.project(mean_over_time(self._steps(values, lengths), lengths))
+        return features
+
+    def tokens(self, values: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Features (B, T, d) of every step, whose mean over the own steps is `forward`, and their mask (B, T)."""
+        return self.project(self._steps(values, lengths)), mask_of(values, lengths)
+
+    def _steps(self, values: Tensor, lengths: Tensor | None) -> Tensor:
         self._mask = None if lengths is None else time_mask(lengths, values.shape[1])
         x = self.widen(self.reduce(without_padding(values, lengths)))
-        x = self.layers(x, attention_mask=self._mask).last_hidden_state
-        features: Tensor = self.project(mean_over_time(x, lengths))
-        return features
+        steps: Tensor = self.layers(x, attention_mask=self._mask).last_hidden_state
+        return steps
 
     def _without_padding(self, module: nn.Module, inputs: tuple[Tensor]) -> Tensor | None:
         return None if self._mask is None else inputs[0] * self._mask[:, None]

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.backbones.conformer import ConformerEncoder
 from mcr_bench.bench.models.backbones.whole import attention_heads, configuration, first_layers, library, whole
-from mcr_bench.bench.models.encoders import mean_over_time, time_mask, without_padding
+from mcr_bench.bench.models.over_time import mask_of, mean_over_time, time_mask, without_padding
+from mcr_bench.bench.problem.facts import Modality
 from mcr_bench.bench.settings.training import EncoderSettings
 
 RECEPTIVE = 400  # samples that a frame of the feature encoder sees: 25 ms at 16 kHz; a shorter waveform has no frame
@@ -63,8 +64,14 @@ class SpeechEncoder(nn.Module):
         self.project = nn.Linear(self.frames.size, out)
 
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Waveforms (B, T) or (B, T, 1) and their lengths (B,) -> features (B, d)."""
         features: Tensor = self.project(mean_over_time(*self.frames(values, lengths)))
         return features
+
+    def tokens(self, values: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Features (B, T', d) of every frame, and the mask (B, T') of a waveform's own frames."""
+        frames, own = self.frames(values, lengths)
+        return self.project(frames), mask_of(frames, own)
 
 
 class SpeechConformer(nn.Module):
@@ -76,8 +83,13 @@ class SpeechConformer(nn.Module):
         self.conformer = ConformerEncoder(self.frames.size, out, settings.width, settings.depth, settings.dropout)
 
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Waveforms (B, T) or (B, T, 1) and their lengths (B,) -> features (B, d)."""
         features: Tensor = self.conformer(*self.frames(values, lengths))
         return features
+
+    def tokens(self, values: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Features (B, T', d) of every frame, and the mask (B, T') of a waveform's own frames."""
+        return self.conformer.tokens(*self.frames(values, lengths))
 
 
 def speech_configuration(kind: str, settings: EncoderSettings) -> Any:
@@ -100,3 +112,8 @@ def speech_configuration(kind: str, settings: EncoderSettings) -> Any:
     rates = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout")
     config = configuration(kind, settings.weights, fresh, {**NO_NOISE, **dict.fromkeys(rates, settings.dropout)})
     return first_layers(config, settings.layers)
+
+
+def is_speech(modality: Modality) -> bool:
+    """Whether samples are waveforms (T,) or (T, 1) that are long enough for a frame."""
+    return modality.shape[1:] in ((), (1,)) and modality.shape[0] >= RECEPTIVE

@@ -19,7 +19,8 @@ from mcr_bench.bench.models.backbones.whole import (
     loaded,
     whole,
 )
-from mcr_bench.bench.models.encoders import FrameEncoder
+from mcr_bench.bench.models.frames import FrameEncoder
+from mcr_bench.bench.models.over_time import mask_of
 from mcr_bench.bench.settings.training import EncoderSettings
 
 TUBELET = (2, 16, 16)
@@ -61,8 +62,14 @@ class VivitEncoder(nn.Module):
         self.project = nn.Linear(config.hidden_size, out)
 
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Clips (B, T, C, H, W) -> features (B, d)."""
         features: Tensor = self.project(self.whole(values).last_hidden_state[:, 0])
         return features
+
+    def tokens(self, values: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Features (B, 1 + S, d) of the class token and of every place, and a mask (B, 1 + S) that is True."""
+        projected: Tensor = self.project(self.whole(values).last_hidden_state)
+        return projected, mask_of(projected, None)
 
 
 class SwinTrunk(nn.Module):

@@ -91,14 +91,14 @@ def environment_markup(environment: Environment) -> Markup:
 
 def _places(contents: Contents) -> dict[Place, str]:
     """Where the runs of a dataset, protocol, preset, set of modalities, method and settings stand; the newest data."""
-    found: dict[Place, str] = {}
+    places: dict[Place, str] = {}
     for i, section in sorted(enumerate(contents.sections), key=lambda pair: pair[1].comparison.older):
         for j, runs in enumerate(section.comparison.lines.values()):
             row = runs[0]
             names = (row.dataset, row.protocol, row.preset, " + ".join(sorted(row.modalities)))
             settings = " ".join(sorted(row.asked_settings)) or None
-            found.setdefault((*names, row.method, settings), runs_id(f"c{i}", j))
-    return found
+            places.setdefault((*names, row.method, settings), runs_id(f"c{i}", j))
+    return places
 
 
 def _to_runs(table: Table, places: Mapping[Place, str]) -> Link | None:
@@ -131,7 +131,7 @@ def _search(title: str, metric: str, methods: Mapping[str, Curve]) -> Table:
 
 def datasets_of(contents: Contents) -> dict[str, Sequence[int]]:
     """Dataset -> the numbers of its sections."""
-    found: dict[str, list[int]] = {}
+    datasets: dict[str, list[int]] = {}
     for i, section in enumerate(contents.sections):
-        found.setdefault(section.comparison.dataset, []).append(i)
-    return dict(found)
+        datasets.setdefault(section.comparison.dataset, []).append(i)
+    return dict(datasets)

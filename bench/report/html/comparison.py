@@ -24,27 +24,29 @@ OPTIMISER = "optimiser: "
 
 def section_markup(section: Section, pictures: Sequence[Picture], cost_baseline: str, name: str) -> Markup:
     """The whole part of the page. name: its anchor, which begins the ids of everything inside."""
-    found = section.comparison
+    comparison = section.comparison
     return render(
         "comparison",
         anchor=name,
-        title=found.title,
+        title=comparison.title,
         words=part("the result in words", partial(words, section.claims)),
         table=part("table", partial(_table, section, cost_baseline, name)),
-        protocol=part("protocol", partial(protocol_card, found)),
+        protocol=part("protocol", partial(protocol_card, comparison)),
         statistics=part("statistics", partial(_statistics, section.claims, name)),
         has_figures=bool(pictures),
         figures=gallery(pictures, f"{name}-f"),
-        runs=len(found.rows),
-        lines=part("runs and settings", partial(lines_markup, found, name)),
+        runs=len(comparison.rows),
+        lines=part("runs and settings", partial(lines_markup, comparison, name)),
     )
 
 
 def _table(section: Section, cost_baseline: str, name: str) -> Markup:
-    found = section.comparison
-    table = comparison_table(found, cost_baseline, lambda _: _leading(section.claims))
-    links = line_links(found, list(found.lines), name)
-    return render("comparison_table", table=table_markup(table, found.title, links, leave_out=protocol_notes(found)))
+    comparison = section.comparison
+    table = comparison_table(comparison, cost_baseline, lambda _: _leading(section.claims))
+    links = line_links(comparison, list(comparison.lines), name)
+    return render(
+        "comparison_table", table=table_markup(table, comparison.title, links, leave_out=protocol_notes(comparison))
+    )
 
 
 @dataclass(frozen=True)
@@ -65,43 +67,43 @@ class Words:
     groups: Sequence[tuple[str, str]] = ()
 
 
-def words(found: Claims | str) -> Markup:
+def words(claims: Claims | str) -> Markup:
     """What the primary test says against the baseline, or why it cannot say and the command that would."""
-    return render("words", said=_said(found))
+    return render("words", said=_said(claims))
 
 
-def _said(found: Claims | str) -> Words:
-    if isinstance(found, str):
-        return Words(missing=found)
-    if found.power is None:
-        return Words(power=power_lines(found))
-    if found.power.reachable:
-        return Words(groups=_groups(found, found.power))
-    if found.comparison.older:
-        return Words(cannot=cannot(found), remedy=remedy(found))
-    return Words(cannot=cannot(found), command=command(found.comparison, found.power.needed))
+def _said(claims: Claims | str) -> Words:
+    if isinstance(claims, str):
+        return Words(missing=claims)
+    if claims.power is None:
+        return Words(power=power_lines(claims))
+    if claims.power.reachable:
+        return Words(groups=_groups(claims, claims.power))
+    if claims.comparison.older:
+        return Words(cannot=cannot(claims), remedy=remedy(claims))
+    return Words(cannot=cannot(claims), command=command(claims.comparison, claims.power.needed))
 
 
-def _groups(found: Claims, power: Power) -> list[tuple[str, str]]:
-    neither = [one for one in found.against if one.label in found.neither]
+def _groups(claims: Claims, power: Power) -> list[tuple[str, str]]:
+    neither = [one for one in claims.against if one.label in claims.neither]
     groups = (
-        (f"Better than {found.baseline}", [one for one in found.against if one.label in found.better]),
-        (f"Worse than {found.baseline}", [one for one in found.against if one.label in found.worse]),
-        (f"Not separated from {found.baseline}", neither),
+        (f"Better than {claims.baseline}", [one for one in claims.against if one.label in claims.better]),
+        (f"Worse than {claims.baseline}", [one for one in claims.against if one.label in claims.worse]),
+        (f"Not separated from {claims.baseline}", neither),
     )
-    entries = [(name, _differences(found, group) or "none") for name, group in groups]
-    if found.untested:
-        few = ", ".join(f"{label} ({pairs} pairs)" for label, pairs in sorted(found.untested.items()))
+    entries = [(name, _differences(claims, group) or "none") for name, group in groups]
+    if claims.untested:
+        few = ", ".join(f"{label} ({pairs} pairs)" for label, pairs in sorted(claims.untested.items()))
         entries.append(("Not tested, too few pairs", few))
     if isfinite(power.detectable):
-        size = f"a difference of {power.detectable:.2g} {found.unit} (median over methods)"
+        size = f"a difference of {power.detectable:.2g} {claims.unit} (median over methods)"
         entries.append(("Found with 80 % power", size))
     return entries
 
 
-def line_links(found: Comparison, labels: Sequence[str], name: str) -> Link:
+def line_links(comparison: Comparison, labels: Sequence[str], name: str) -> Link:
     """Of a table with a row per label: the first cell leads to the line's settings, the others to its runs."""
-    places = {label: i for i, label in enumerate(found.lines)}
+    places = {label: i for i, label in enumerate(comparison.lines)}
 
     def link(row: int, column: int) -> str | None:
         place = places.get(labels[row]) if row < len(labels) else None  # below the lines stands the floor
@@ -110,40 +112,40 @@ def line_links(found: Comparison, labels: Sequence[str], name: str) -> Link:
     return link
 
 
-def protocol_card(found: Comparison) -> Markup:
+def protocol_card(comparison: Comparison) -> Markup:
     """What is shared by all runs of a comparison, and what they were trained and tested on."""
-    origins = dict.fromkeys((row.preset, row.preset_origin) for row in found.rows)
-    seeds, folds = {row.seed for row in found.rows}, {row.fold for row in found.rows}
-    optimisers = [n.removeprefix(OPTIMISER) for n in protocol_notes(found) if n.startswith(OPTIMISER)]
+    origins = dict.fromkeys((row.preset, row.preset_origin) for row in comparison.rows)
+    seeds, folds = {row.seed for row in comparison.rows}, {row.fold for row in comparison.rows}
+    optimisers = [n.removeprefix(OPTIMISER) for n in protocol_notes(comparison) if n.startswith(OPTIMISER)]
     entries = [
-        ("Dataset", _once([found.dataset, *(row.dataset_source for row in found.rows)])),
-        ("Modalities", _once([", ".join(found.modalities)])),
-        ("Protocol", _once(row.protocol_card or found.protocol for row in found.rows)),
-        ("Metric", _once([found.metric])),
-        ("Samples", _once(split_sizes(found.rows))),
+        ("Dataset", _once([comparison.dataset, *(row.dataset_source for row in comparison.rows)])),
+        ("Modalities", _once([", ".join(comparison.modalities)])),
+        ("Protocol", _once(row.protocol_card or comparison.protocol for row in comparison.rows)),
+        ("Metric", _once([comparison.metric])),
+        ("Samples", _once(split_sizes(comparison.rows))),
         ("Folds", _once([_numbers(folds)])),
         ("Seeds", _once([_numbers(seeds)])),
         ("Preset", _once(f"{preset}, origin: {origin}" if origin else preset for preset, origin in origins)),
-        ("Shared settings", _once(found.shared)),
+        ("Shared settings", _once(comparison.shared)),
         ("Optimiser", _once(optimisers)),
-        ("Data fingerprint", _once(row.fingerprint for row in found.rows)),
+        ("Data fingerprint", _once(row.fingerprint for row in comparison.rows)),
     ]
-    asked = command(found, len(seeds)) if found.rows and not found.older else ""
+    asked = command(comparison, len(seeds)) if comparison.rows and not comparison.older else ""
     return render("card", entries=entries, command=asked)
 
 
-def _leading(found: Claims | str) -> tuple[set[str], str]:
-    return (set(), f"no bold type: {found}") if isinstance(found, str) else leading(found)
+def _leading(claims: Claims | str) -> tuple[set[str], str]:
+    return (set(), f"no bold type: {claims}") if isinstance(claims, str) else leading(claims)
 
 
-def _differences(found: Claims, group: Sequence[Against]) -> str:
+def _differences(claims: Claims, group: Sequence[Against]) -> str:
     """The labels with their differences, the best first; nothing where there are none."""
     if not group:
         return ""
-    digits = 2 if found.scale == 100 else 4
-    ordered = sorted(group, key=lambda one: -found.sign * one.paired.difference)
+    digits = 2 if claims.scale == 100 else 4
+    ordered = sorted(group, key=lambda one: -claims.sign * one.paired.difference)
     listed = ", ".join(f"{one.label} ({one.paired.difference:+.{digits}f})" for one in ordered)
-    return f"{listed}, in {found.unit}"
+    return f"{listed}, in {claims.unit}"
 
 
 @dataclass(frozen=True)
@@ -154,24 +156,24 @@ class Test:
     table: Markup
 
 
-def _statistics(found: Claims | str, name: str) -> Markup:
+def _statistics(claims: Claims | str, name: str) -> Markup:
     """The primary test open, the secondary ones and all pairs on demand."""
-    if isinstance(found, str) or not found.against:
+    if isinstance(claims, str) or not claims.against:
         return Markup()
-    compared = [one.label for one in found.against]
-    every = [found.baseline, *compared]
+    compared = [one.label for one in claims.against]
+    every = [claims.baseline, *compared]
     rows = (every, compared, every)
-    tests = [_test(found, table, labels, name) for table, labels in zip(claim_tables(found), rows, strict=True)]
+    tests = [_test(claims, table, labels, name) for table, labels in zip(claim_tables(claims), rows, strict=True)]
     return render("statistics", primary=tests[0], others=tests[1:])
 
 
-def _test(found: Claims, table: Table, labels: Sequence[str], name: str) -> Test:
-    links = line_links(found.comparison, labels, name)
-    return Test(_short(found, table), table_markup(table, table.title, links))
+def _test(claims: Claims, table: Table, labels: Sequence[str], name: str) -> Test:
+    links = line_links(claims.comparison, labels, name)
+    return Test(_short(claims, table), table_markup(table, table.title, links))
 
 
-def _short(found: Claims, table: Table) -> str:
-    text = table.title.removeprefix(found.comparison.title).removeprefix(" · ")
+def _short(claims: Claims, table: Table) -> str:
+    text = table.title.removeprefix(claims.comparison.title).removeprefix(" · ")
     return text[:1].upper() + text[1:]
 
 

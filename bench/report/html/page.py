@@ -101,22 +101,22 @@ def _by_section(contents: Contents) -> tuple[list[list[Picture]], list[Picture]]
     places: dict[str, list[int]] = {}
     for i, section in enumerate(contents.sections):
         places.setdefault(section.comparison.title, []).append(i)
-    found: list[list[Picture]] = [[] for _ in contents.sections]
+    pictures: list[list[Picture]] = [[] for _ in contents.sections]
     across, seen = [], Counter[tuple[str, str]]()
     for one in contents.pictures:
         where, kind = places.get(one.about, []), (one.name, one.about)
         if seen[kind] < len(where):
-            found[where[seen[kind]]].append(one)
+            pictures[where[seen[kind]]].append(one)
         else:
             across.append(one)
         seen[kind] += 1
-    return found, across
+    return pictures, across
 
 
 def _short(contents: Contents, number: int) -> str:
     """The title of a section without its dataset."""
-    found = contents.sections[number].comparison
-    return found.title.removeprefix(f"{found.dataset} · ")
+    comparison = contents.sections[number].comparison
+    return comparison.title.removeprefix(f"{comparison.dataset} · ")
 
 
 def _facts(contents: Contents) -> list[tuple[str, object]]:
@@ -128,8 +128,8 @@ def _facts(contents: Contents) -> list[tuple[str, object]]:
         ("Datasets", len(datasets_of(contents))),
         ("Methods", len({row.method for row in rows})),
         ("Comparisons", len(shown)),
-        ("Failed runs", sum(len(found.failed) for found in shown) or ""),
-        ("Older runs left out", sum(found.replaced for found in shown) or ""),
+        ("Failed runs", sum(len(comparison.failed) for comparison in shown) or ""),
+        ("Older runs left out", sum(comparison.replaced for comparison in shown) or ""),
         ("Newest run", "" if newest is None else f"{datetime.fromtimestamp(newest, UTC):%Y-%m-%d %H:%M} UTC"),
     ]
 

@@ -79,7 +79,7 @@ def _rename(root: ElementTree.Element, prefix: str) -> None:
     """matplotlib numbers its ids per figure: on one page the second figure would be clipped by the first."""
     pairs = [(element, key, value) for element in root.iter() for key, value in element.attrib.items()]
     used = dict.fromkeys(
-        old for _, key, value in pairs if key != "id" for found in REFERENCE.findall(value) for old in found if old
+        old for _, key, value in pairs if key != "id" for match in REFERENCE.findall(value) for old in match if old
     )
     names = {old: f"{prefix}-{i}" for i, old in enumerate(used)}
     for element, key, value in pairs:

@@ -39,16 +39,21 @@ class Behind:
     table: Markup
 
 
-def lines_markup(found: Comparison, section: str) -> Markup:
+def lines_markup(comparison: Comparison, section: str) -> Markup:
     """For every line its settings and its runs; then the settings that all lines share, and the failed runs."""
-    settings = {label: settings_of(runs) for label, runs in found.lines.items()}
+    settings = {label: settings_of(runs) for label, runs in comparison.lines.items()}
     shared = shared_settings(list(settings.values()))
     lines = [
-        _behind(found, label, {k: v for k, v in own.items() if k not in shared}, section, i)
+        _behind(comparison, label, {k: v for k, v in own.items() if k not in shared}, section, i)
         for i, (label, own) in enumerate(settings.items())
     ]
     return render(
-        "lines", section=section, lines=lines, shared=shared, failed_runs=len(found.failed), failed=_failures(found)
+        "lines",
+        section=section,
+        lines=lines,
+        shared=shared,
+        failed_runs=len(comparison.failed),
+        failed=_failures(comparison),
     )
 
 
@@ -64,15 +69,15 @@ def shared_settings(lines: Sequence[Settings]) -> dict[str, str]:
     return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
 
 
-def _behind(found: Comparison, label: str, own: Settings, section: str, number: int) -> Behind:
+def _behind(comparison: Comparison, label: str, own: Settings, section: str, number: int) -> Behind:
     places = settings_id(section, number), runs_id(section, number)
-    return Behind(label, len(found.lines[label]), own, *places, _runs(found, label))
+    return Behind(label, len(comparison.lines[label]), own, *places, _runs(comparison, label))
 
 
-def _runs(found: Comparison, label: str) -> Markup:
-    runs = sorted(found.lines[label], key=lambda row: (row.seed, row.fold))
-    modalities = [m for m in found.modalities if any(m in row.unimodal for row in runs)]
-    columns = ["seed", "fold", f"test {found.metric}", *modalities, "seconds", "run", "key"]
+def _runs(comparison: Comparison, label: str) -> Markup:
+    runs = sorted(comparison.lines[label], key=lambda row: (row.seed, row.fold))
+    modalities = [m for m in comparison.modalities if any(m in row.unimodal for row in runs)]
+    columns = ["seed", "fold", f"test {comparison.metric}", *modalities, "seconds", "run", "key"]
     return grid(f"Runs of {label}", columns, [_run(row, modalities) for row in runs])
 
 
@@ -87,9 +92,9 @@ def _run(row: RunRow, modalities: Sequence[str]) -> Line:
     )
 
 
-def _failures(found: Comparison) -> Markup:
+def _failures(comparison: Comparison) -> Markup:
     lines: list[Line] = []
-    for row in found.failed:
+    for row in comparison.failed:
         cells = (row.label, row.seed, row.fold, row.failure or "see its log")
         lines.append(((*cells, row.run_id), [*map(Shown, cells), Shown(row.run_id, code=True)]))
     return grid("Failed runs", ("method", "seed", "fold", "failure", "run"), lines)

@@ -103,7 +103,7 @@ LISTS: dict[str, tuple[Change, tuple[str, ...]]] = {
     "no list": (lambda s: (s / "testSet.txt").unlink(), ("no testSet.txt. Expected:",)),
     "one event in two parts": (
         lambda s: shutil.copy(s / "trainSet.txt", s / "valSet.txt"),
-        ("valSet.txt names train_video", "which is in train"),
+        ("valSet.txt lists train_video", "which is already in train"),
     ),
 }
 
@@ -126,7 +126,7 @@ def test_a_list_that_names_nothing_of_the_folder() -> None:
         Path("raw", name).touch()
     Path("splits.json").write_text('{"1": {"train": ["1002_DFA_ANG_XX"], "val": [], "test": []}}')
     found = prepare("cremad", Path("raw"), "--splits", "splits.json")
-    refused(found, "splits.json names 1 clips and none of them is there")
+    refused(found, "splits.json lists 1 clip, all missing from the folder")
     refused(prepare("utd-mhad", Path("raw"), "--splits", "splits.json"), "utd-mhad has no split lists")
     refused(prepare("cremad", Path("raw"), "--splits", "absent.json"), "--splits 'absent.json' is not a file")
     assert files("data") == []
@@ -167,7 +167,7 @@ def test_pickles_that_cannot_be_used() -> None:
 ARRAYS: dict[str, tuple[dict[str, object], str]] = {
     "objects": (
         {"x_a": np.array([[1], [2, 3]] * 3, object)},
-        "'x_a' is an array of Python objects, which is never unpickled",
+        "'x_a' is an array of Python objects, which",
     ),
     "NaN": ({"x_a": np.full((6, 2), np.nan)}, "'x_a' is NaN or infinite"),
     "infinite": ({"x_a": np.full((6, 2), np.inf)}, "'x_a' is NaN or infinite"),
@@ -195,10 +195,10 @@ def test_arrays_that_cannot_be_used(case: str) -> None:
 
 
 PLACES = {
-    "raw folder": "'raw/inside/ave' lies in the raw folder 'raw'",
-    "no folder": "'data' is in the way: it is no folder. Move it",
+    "raw folder": "'raw/inside/ave' is inside the raw folder 'raw'",
+    "no folder": "'data' is in the way: it is not a folder. Move it",
     "no room": "'data/ave' has 0.0 MiB free",
-    "full": "cannot write 'data/ave' (No space left on device). Free space",
+    "full": "cannot write 'data/ave' (No space left on device). Free disk space",
     "in use": "another `data prepare` is writing 'data/ave'",
 }
 
@@ -253,7 +253,7 @@ DAMAGE: dict[str, tuple[Change, str]] = {
     "an edited index": (lambda folder: (folder / "index.csv").write_text("id"), "index.csv' has"),
     "an edited list": (
         lambda folder: [p.write_bytes(p.read_bytes().replace(b"Bus", b"Cat")) for p in (folder / "lists").iterdir()],
-        "is not the file that was written",
+        "differs from the file that was written",
     ),
 }
 

@@ -184,16 +184,22 @@ def test_an_empty_record_is_said_in_a_line() -> None:
         assert found.exit_code == 0
         assert "holds no run yet" in found.stdout
     assert json.loads(call("results", "--json").stdout) == []
-    assert "No run of 'elsewhere' and 'joint'" in call("results", "--dataset", "elsewhere", "--method", "joint").stdout
+    assert (
+        "holds no run of 'elsewhere' and 'joint'"
+        in call("results", "--dataset", "elsewhere", "--method", "joint").stdout
+    )
 
 
 def test_plan_trains_nothing() -> None:
     plan = json.loads(call("run", "--methods", "ensemble", *SMALL, "--plan", "--json").stdout)
     states = {row["run"]: row["state"] for row in plan["runs"]}
     assert set(states.values()) == {"to train"}
-    assert [row["asked"] for row in plan["runs"]].count("asked for") == 2
+    assert [row["reason"] for row in plan["runs"]].count("requested") == 2
     assert json.loads(call("results", "--json").stdout) == []
-    assert "No run of 'elsewhere' and 'joint'" in call("results", "--dataset", "elsewhere", "--method", "joint").stdout
+    assert (
+        "holds no run of 'elsewhere' and 'joint'"
+        in call("results", "--dataset", "elsewhere", "--method", "joint").stdout
+    )
 
 
 def test_a_comparison_from_end_to_end(tmp_path: Path) -> None:

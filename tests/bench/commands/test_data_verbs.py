@@ -158,7 +158,7 @@ def test_an_empty_part_is_told_when_preparing_and_is_a_finding(events: Path, tmp
     (source / "valSet.txt").write_bytes(b"\xef\xbb\xbf\r\n")
     made = call("data", "prepare", "ave", "--source", str(source), "--jobs", "1", *place)
     assert made.exit_code == 0, made.output
-    assert "  valSet.txt: the list is empty; take it again as it was published" in made.stdout.splitlines()
+    assert "  valSet.txt: the list is empty; use it as it was published" in made.stdout.splitlines()
     assert made.stdout.splitlines()[-3:] == [
         "EMPTY: 2 folds cannot be run:",
         "  official, fold 1: no clip in validation",
@@ -166,7 +166,7 @@ def test_an_empty_part_is_told_when_preparing_and_is_a_finding(events: Path, tmp
     ]
     seen = call("data", "verify", "ave", *place)
     assert seen.exit_code == 0, seen.output
-    assert "left out: valSet.txt: the list is empty; take it again as it was published" in seen.stdout
+    assert "left out: valSet.txt: the list is empty; use it as it was published" in seen.stdout
     assert seen.stdout.count("    EMPTY: no sample in validation: this fold cannot be run\n") == 2
     assert "the selection set is not" not in seen.stdout
     assert "absent from train" in seen.stdout
@@ -235,7 +235,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
         patch.setattr(verbs.Lines, "__call__", interrupt)
         stopped = call(*command)
     assert stopped.exit_code == 130
-    assert "the same command goes on from here" in stopped.stderr
+    assert "the same command continues from here" in stopped.stderr
     assert call("data", "verify", "ave", "--data-root", str(tmp_path), *SMALL).exit_code == 2
     done = call(*command)
     assert done.exit_code == 0, done.output

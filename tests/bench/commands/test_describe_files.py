@@ -55,8 +55,7 @@ def refused(found: Result, *said: str) -> None:
 
 
 REFUSED = {
-    "./my_set.py": "defines the dataset MySet, and a dataset cannot be named by its file",
-    "empty.py": "must define exactly one subclass of Method, found 0",
+    "empty.py": "'empty.py' defines no method, dataset, encoder or fusion head",
     "broken.py": "No module named 'no_such_library'",
     "none.py": "'none.py' does not exist",
     "none.npz": "'none.npz' does not exist",
@@ -82,11 +81,11 @@ def test_describe_tells_a_method_and_an_array_file() -> None:
 
 
 RUNS = {
-    ("joint", "./my_set.py"): ("defines the dataset MySet", "mcr_bench.datasets", '"my-set" = "my_set:MySet"'),
+    ("joint", "./my_set.py"): ("my-set: facts()", "returned None (is a `return` missing?). Return Facts("),
     ("joint", "mine.py"): ("defines the method Mine, not a dataset: --methods mine.py",),
     ("joint", "empty.py"): ("'empty.py' defines no Dataset",),
-    ("joint", "none.py"): ("no dataset adapter reads 'none.py'", "does not exist"),
-    ("./my_set.py", "good.npz"): ("defines the dataset MySet",),
+    ("joint", "none.py"): ("dataset file 'none.py' does not exist",),
+    ("./my_set.py", "good.npz"): ("defines the dataset MySet, not a method: --dataset ./my_set.py",),
     ("good.npz", "good.npz"): ("unknown method 'good.npz'",),
     ("joint", "bad.npz"): ("one-hot labels",),
 }

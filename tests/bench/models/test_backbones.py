@@ -9,11 +9,13 @@ from torch import nn
 
 from mcr_bench.bench.core.seeds import initialise
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.models.backbones.make import PRETRAINED
 from mcr_bench.bench.models.build import fitting_kinds, make_encoder
+from mcr_bench.bench.models.kinds import pretrained
 from mcr_bench.bench.settings.training import EncoderSettings
 from mcr_bench.datasets.base import Modality
 from mcr_bench.tests.support.small_backbones import CONFORMER, SMALL, WAVE, assert_state, encoder_of, model_in, sample
+
+PRETRAINED = pretrained()
 
 pytest.importorskip("transformers", reason="transformers is not installed: pip install 'mcr-bench[backbones]'")
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.backbones import whole
-from mcr_bench.bench.models.backbones.make import PRETRAINED
 from mcr_bench.bench.models.backbones.vision import resized_positions
 from mcr_bench.bench.models.backbones.weights import content_of, pinned, place_of
+from mcr_bench.bench.models.kinds import pretrained
 from mcr_bench.bench.planning.plan import make_plan
 from mcr_bench.bench.planning.request import Request
 from mcr_bench.datasets.base import Modality
@@ -28,6 +28,8 @@ from mcr_bench.tests.support.small_backbones import (
     model_in,
     sample,
 )
+
+PRETRAINED = pretrained()
 
 pytest.importorskip("transformers", reason="transformers is not installed: pip install 'mcr-bench[backbones]'")
 

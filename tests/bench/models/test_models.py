@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from mcr_bench.bench.core.seeds import initialise
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.models.build import build_model
-from mcr_bench.bench.models.fusion import FUSIONS, make_fusion
+from mcr_bench.bench.models.build import build_model, make_fusion
+from mcr_bench.bench.models.kinds import fusion_kinds
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings
 from mcr_bench.bench.task import Task
@@ -22,6 +22,7 @@ SHAPES = {
     "depth": Modality((11, 4), padded=True),
 }
 NAMES = tuple(SHAPES)
+FUSIONS = [name for name in fusion_kinds() if name != "film"]
 FITTING_FUSIONS = [
     (fusion, m) for fusion, m in itertools.product([*FUSIONS, "film"], (1, 2, 3, 4)) if fusion != "film" or m <= 2
 ]
@@ -35,7 +36,7 @@ def sample(facts: Modality, n: int, seed: int = 0) -> tuple[Tensor, Tensor | Non
 
 def model_of(names: tuple[str, ...], fusion: str = "late-linear") -> MultimodalModel:
     shapes = {m: SHAPES[m] for m in names}
-    settings = ModelSettings(fusion=fusion, width=6)  # type: ignore[arg-type]
+    settings = ModelSettings(fusion=fusion, width=6)
     model = build_model(shapes, Task(3), settings, dict.fromkeys(names, EncoderSettings(width=8)))
     initialise(model, 0)
     return model

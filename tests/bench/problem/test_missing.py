@@ -141,7 +141,7 @@ def test_predictions_of_a_subset_that_are_not_finite_are_left_out(
     monkeypatch.setattr(training, "subset_logits", one_infinite)
     _, missing = end_of(run(tmp_path))
     assert missing["test/subset/a"] == "its logits are not finite"
-    assert missing["test/contribution"] == "a prediction without some modality is missing"
+    assert missing["test/contribution"] == "a prediction from a subset of the modalities is missing"
     columns = pq.read_table(tmp_path / "work/predictions.parquet").column_names
     assert {c for c in columns if c.startswith("subset/")} == {"subset/", "subset/b"}
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from mcr_bench.bench.record import provenance as surroundings
+from mcr_bench.bench.record import provenance
 
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
-    surroundings.commit.cache_clear()
+    provenance.commit.cache_clear()
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -25,11 +25,11 @@ def test_commit_and_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "file").write_text("one")
     git(tmp_path, "add", "file")
     git(tmp_path, "commit", "-qm", "one")
-    monkeypatch.setattr(surroundings, "ROOT", tmp_path.resolve())
-    assert surroundings.commit() == git(tmp_path, "rev-parse", "HEAD")
+    monkeypatch.setattr(provenance, "ROOT", tmp_path.resolve())
+    assert provenance.commit() == git(tmp_path, "rev-parse", "HEAD")
     (tmp_path / "file").write_text("two")
-    surroundings.commit.cache_clear()
-    assert surroundings.commit() == git(tmp_path, "rev-parse", "HEAD") + "+changes"
+    provenance.commit.cache_clear()
+    assert provenance.commit() == git(tmp_path, "rev-parse", "HEAD") + "+changes"
 
 
 def test_an_installation_inside_another_repository_has_no_commit(
@@ -37,11 +37,11 @@ def test_an_installation_inside_another_repository_has_no_commit(
 ) -> None:
     git(tmp_path, "init", "-q")
     (tmp_path / "site").mkdir()
-    monkeypatch.setattr(surroundings, "ROOT", (tmp_path / "site").resolve())
-    assert surroundings.commit() == ""
+    monkeypatch.setattr(provenance, "ROOT", (tmp_path / "site").resolve())
+    assert provenance.commit() == ""
 
 
 def test_device_and_versions_are_named() -> None:
-    tags = surroundings.surroundings("cuda:1")
+    tags = provenance.provenance("cuda:1")
     assert tags["device"] == "cuda:1"
     assert {"version/torch", "version/numpy", "version/python", "platform"} <= set(tags)

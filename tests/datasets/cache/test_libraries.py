@@ -17,8 +17,8 @@ MADE = Inventory(3, libraries=("av 14.0.0, numpy 2.0.0",), installed="av 14.0.0,
 def test_versions_name_the_parts_of_av_and_what_is_not_there() -> None:
     codec = ".".join(map(str, av.library_versions["libavcodec"]))
     result = versions(("av", "no_such_library", "numpy")).split(", ")
-    assert (found[0], found[-2:]) == (f"av {av.__version__}", ["no no_such_library", f"numpy {np.__version__}"])
-    assert f"libavcodec {codec}" in found
+    assert (result[0], result[-2:]) == (f"av {av.__version__}", ["no no_such_library", f"numpy {np.__version__}"])
+    assert f"libavcodec {codec}" in result
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,9 @@ def test_a_worker_that_cannot_start_is_an_error_with_its_cause(monkeypatch: pyte
     source = raw(Path("raw"), 1)
     with monkeypatch.context() as patch:
         patch.setattr(_workers.pickle, "dumps", lambda _: b"cno.such.module\nx\n.")
-        said = r"bytes: mcr_bench\.tests\.support\.raw_clips\.decode cannot be loaded .*No module named 'no'\)\. Keep it"
+        said = (
+            r"bytes: mcr_bench\.tests\.support\.raw_clips\.decode cannot be loaded .*No module named 'no'\)\. Keep it"
+        )
         with pytest.raises(UserError, match=said):
             prepare(source)
     monkeypatch.setattr(_workers, "START", "import sys; sys.exit(7)")

@@ -33,7 +33,7 @@ TWICE = Y[:, None] + np.array([0.5, 0])
 FOUND: dict[str, tuple[dict[str, Any], str]] = {
     "a constant": ({"a": np.full((COUNT, 4), 2.5)}, "'x_a' is 2.5 in every training sample"),
     "only zeros": ({"a": np.zeros((COUNT, 5, 2))}, "'x_a' is 0 in every training sample"),
-    "a constant where it is trained": ({"a": np.where(SPLIT[:, None] == "train", 1, noise(3))}, "carries no information"),
+    "a constant where it is trained": ({"a": np.where(SPLIT[:, None] == "train", 1, noise(3))}, "no information"),
     "mostly constant": ({"a": np.hstack([np.ones((COUNT, 5)), noise(2)])}, "5 of 7 columns of 'x_a' are the same"),
     "empty samples": ({"a": noise(4) * (np.arange(COUNT) % 10 > 0)[:, None]}, "20 of 200 samples of"),
     "channels last": ({"a": pixels(16, 16, 3)}, "read as 16 channels: save np.moveaxis(x_a, -1, -3)"),

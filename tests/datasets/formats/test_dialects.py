@@ -88,5 +88,5 @@ def test_other_things_are_not_taken_for_one(content: object) -> None:
 
 def test_a_pickle_under_another_name_is_named(tmp_path: Path) -> None:
     (tmp_path / "aligned_50.pkl").touch()
-    with pytest.raises(UserError, match=r"It holds aligned_50\.pkl: a pickle is read under the name 'mosi_data\.pkl'"):
+    with pytest.raises(UserError, match=r"It has aligned_50\.pkl: rename the pickle to 'mosi_data\.pkl'"):
         Mosi(tmp_path / "data/mosi").prepare(Preparation(tmp_path))

@@ -95,12 +95,12 @@ def test_a_wav_that_was_cut_is_truncated(tmp_path: Path, kept: float, rate: int)
     path = pcm(tmp_path / "a.wav", tone(2, rate), rate=rate)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * kept)])
-    with pytest.raises(Unusable, match=rf"a\.wav: truncated, [\d,]+ bytes of {4 * rate:,} are there"):
+    with pytest.raises(Unusable, match=rf"a\.wav: truncated, it has [\d,]+ bytes of {4 * rate:,}"):
         read_audio(path, RATE)
 
 
 CUT = {
-    "an hour, of which two minutes are there": (120, 115_200_036, 115_200_000),
+    "an hour, of which the file has two minutes": (120, 115_200_036, 115_200_000),
     "nine minutes, of which a second is there": (1, 17_280_036, 17_280_000),
     "both sizes, the file's smaller": (1, 64_036, 5_000_000),
     "the sound alone, with an empty file": (1, 36, 64_000),
@@ -114,9 +114,9 @@ def test_a_stated_length_that_can_be_believed_tells_of_a_cut(tmp_path: Path, nam
     path = stated(pcm(tmp_path / "a.wav", np.zeros(seconds * RATE, np.float32)), riff, data)
     with pytest.raises(
         Unusable,
-        match=rf"truncated, {32_000 * seconds:,} bytes of {min(data, riff - 36):,} are"
+        match=rf"truncated, it has {32_000 * seconds:,} bytes of {min(data, riff - 36):,}\."
         if riff > 36
-        else r"truncated, 32,000 bytes of 64,000 are",
+        else r"truncated, it has 32,000 bytes of 64,000\.",
     ):
         read_audio(path, RATE)
 
@@ -137,7 +137,7 @@ def test_rf64_states_its_length_apart(tmp_path: Path, data: int) -> None:
 
 
 def test_a_truncated_rf64_and_avi_are_told(tmp_path: Path) -> None:
-    with pytest.raises(Unusable, match="truncated, 32,000 bytes of 3,000,000,000"):
+    with pytest.raises(Unusable, match="truncated, it has 32,000 bytes of 3,000,000,000"):
         read_audio(long_wav(tmp_path / "a.wav", 3_000_000_036, 3_000_000_000), RATE)
     with pytest.raises(Unusable, match="truncated"):
         read_audio(truncate(write_audio(tmp_path / "b.mp3", seconds=3)), RATE)
@@ -158,7 +158,7 @@ def test_digital_silence_is_no_sound(tmp_path: Path, name: str, rate: int) -> No
     path = pcm(tmp_path / "a.wav", SILENT[name])
     with collected() as found:
         read_audio(path, rate)
-    assert found == ["silent: one and the same value throughout"]
+    assert found == ["silent: the same value throughout"]
     with pytest.raises(Unusable, match=r"a\.wav: no sound: all of its samples are .* \(digital silence\)\. Leave"):
         require_sound(read_audio(path, rate), path.name)
 

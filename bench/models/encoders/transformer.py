@@ -5,7 +5,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mcr_bench.bench.models.encoders import mean_over_time, time_mask, without_padding
+from mcr_bench.bench.models.declared import SIZES, EncoderKind, Values, as_encoder_settings, encoder_settings
+from mcr_bench.bench.models.over_time import mask_of, mean_over_time, time_mask, without_padding
+from mcr_bench.bench.problem.facts import Modality
 
 HEAD_SIZE, MOST_HEADS = 8, 8
 
@@ -27,13 +29,25 @@ class SequenceTransformer(nn.Module):
         self.project = nn.Linear(width, out)
 
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Sequences (B, T, C) and their lengths (B,) -> features (B, d)."""
+        x = self.stages(values, lengths)[-1]
+        features: Tensor = self.project(mean_over_time(self.norm(x), lengths))
+        return features
+
+    def tokens(self, values: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Features (B, T, d) of every step, whose mean over the own steps is `forward`, and their mask (B, T)."""
+        return self.project(self.norm(self.stages(values, lengths)[-1])), mask_of(values, lengths)
+
+    def stages(self, values: Tensor, lengths: Tensor | None = None) -> list[Tensor]:
+        """The output (B, T, K) of every layer."""
         ignored = None if lengths is None else ~time_mask(lengths, values.shape[1])
         x = self.embed(without_padding(values, lengths))
         x = x + positions(x.shape[1], x.shape[2]).to(x)
+        outputs = []
         for layer in self.layers:
             x = layer(x, src_key_padding_mask=ignored)
-        features: Tensor = self.project(mean_over_time(self.norm(x), lengths))
-        return features
+            outputs.append(x)
+        return outputs
 
 
 def heads(width: int) -> int:
@@ -47,3 +61,22 @@ def positions(steps: int, width: int) -> Tensor:
     rate = torch.exp(-math.log(10_000.0) * (place - place % 2) / width)
     angle = torch.arange(steps)[:, None] * rate
     return torch.where(place % 2 == 0, angle.sin(), angle.cos())
+
+
+def make(modality: Modality, out: int, values: Values) -> nn.Module:
+    """The encoder of one modality."""
+    settings = as_encoder_settings(values)
+    return SequenceTransformer(modality.shape[-1], out, settings.width, settings.depth, settings.dropout)
+
+
+KIND = EncoderKind(
+    name="transformer",
+    about="pre-norm transformer layers over the steps, mean over them",
+    make=make,
+    axes=(2,),
+    padded=(2,),
+    auto_padded=(2,),
+    settings=encoder_settings(*SIZES),
+    tokens=True,
+    stages=True,
+)

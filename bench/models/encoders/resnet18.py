@@ -3,7 +3,11 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mcr_bench.bench.models.encoders import FrameEncoder
+from mcr_bench.bench.models.declared import SIZES, EncoderKind, Values, as_encoder_settings, encoder_settings
+from mcr_bench.bench.models.frames import FrameEncoder
+from mcr_bench.bench.problem.facts import Modality
+
+STAGES = (3, 5, 7, 9, 11)  # the layers of the trunk that end the stem and the four stages
 
 
 class Convolution(nn.Conv2d):
@@ -13,6 +17,7 @@ class Convolution(nn.Conv2d):
         super().__init__(channels, out, kernel, stride, kernel // 2, bias=False)
 
     def reset_parameters(self) -> None:
+        """He normal, fan out."""
         nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
 
 
@@ -56,6 +61,23 @@ def resnet18_trunk(channels: int, width: int) -> nn.Sequential:
 def resnet18_encoder(channels: int, out: int, width: int, dropout: float) -> FrameEncoder:
     """Features of 8 `width` channels, with a linear layer after them where `out` differs; dropout after pooling."""
     project = nn.Identity() if out == 8 * width else nn.Linear(8 * width, out)
-    return FrameEncoder(
-        resnet18_trunk(channels, width), nn.Sequential(nn.Dropout(dropout), project) if dropout else project
-    )
+    last = nn.Sequential(nn.Dropout(dropout), project) if dropout else project
+    return FrameEncoder(resnet18_trunk(channels, width), last, STAGES)
+
+
+def make(modality: Modality, out: int, values: Values) -> nn.Module:
+    """The encoder of one modality."""
+    settings = as_encoder_settings(values)
+    return resnet18_encoder(modality.shape[-3], out, settings.width, settings.dropout)
+
+
+KIND = EncoderKind(
+    name="resnet18",
+    about="ResNet-18 on every frame, means over space and frames",
+    make=make,
+    axes=(3, 4),
+    padded=(4,),
+    settings=encoder_settings(*SIZES),
+    tokens=True,
+    stages=True,
+)

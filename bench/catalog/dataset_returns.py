@@ -1,0 +1,74 @@
+"""What the methods of a user's dataset return, checked where they are called, so that a slip is told as what it is."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.fit.returns import asking
+from mcr_bench.bench.models.own.trial import what_is
+from mcr_bench.bench.problem.facts import Facts, Modality, Protocol
+from mcr_bench.bench.problem.samples import Splits
+
+if TYPE_CHECKING:
+    from mcr_bench.datasets.base import Dataset
+
+WANTED = {
+    "facts": (Facts, 'Facts({"voice": Modality((16,))}, Task(3))'),
+    "protocols": (Mapping, '{"file": Protocol("file", "the split of the file", "validation", "accuracy")}'),
+    "fingerprint": (str, "a digest of the data as text"),
+    "load": (Splits, "Splits(train, val, test)"),
+    "labels": (Mapping, '{"train": array, "val": array, "test": array}'),
+    "findings": (Sequence, "a list of texts"),
+    "acting": (Mapping, "a dict of dials"),
+    "require": (type(None), "nothing, and raise a UserError where a part is empty"),
+}
+
+
+def guarded(data: "Dataset") -> "Dataset":
+    """The dataset of a user's file, whose methods tell errors with their place and check what they return."""
+    for name in WANTED:
+        object.__setattr__(data, name, partial(_asked, data, name, getattr(data, name)))
+    return data
+
+
+def _asked(data: "Dataset", name: str, method: Callable[..., object], *arguments: object, **named: object) -> object:
+    kind, example = WANTED[name]
+    with asking(data, name):
+        returned = method(*arguments, **named)
+    where = f"{data.name}: {name}()"
+    if not isinstance(returned, kind):
+        raise UserError(f"{where} returned {what_is(returned)}. Return {example}.")
+    if isinstance(returned, Facts):
+        _check_facts(returned, where)
+    if isinstance(returned, Splits):
+        _check_splits(returned, data.facts(), where)
+    if isinstance(returned, Mapping) and name == "protocols":
+        _check_protocols(returned, where)
+    return returned
+
+
+def _check_facts(facts: Facts, where: str) -> None:
+    for name, modality in facts.modalities.items():
+        if not isinstance(modality, Modality):
+            raise UserError(f"{where}: modality '{name}' is a {type(modality).__name__}. Write Modality((16,)).")
+    if not facts.modalities:
+        raise UserError(f"{where} names no modality. Return {WANTED['facts'][1]}.")
+
+
+def _check_protocols(protocols: Mapping[str, Protocol], where: str) -> None:
+    wrong = [name for name, one in protocols.items() if not isinstance(one, Protocol) or one.name != name]
+    if wrong or not protocols:
+        named = f"names {', '.join(map(str, wrong))} wrongly" if wrong else "is empty"
+        raise UserError(f"{where} {named}. Return name -> Protocol of that name: {WANTED['protocols'][1]}.")
+
+
+def _check_splits(splits: Splits, facts: Facts, where: str) -> None:
+    """Shapes and numbers of samples are those that the facts say."""
+    for part, split in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
+        for m, values in split.values.items():
+            shape, wanted = tuple(values.shape), facts.modalities[m].shape if m in facts.modalities else None
+            if wanted is None or shape[-len(wanted) :] != wanted:
+                raise UserError(f"{where}: '{m}' of part {part} has shape {shape}; facts() says {wanted} per sample.")
+        if len(split.target) != len(split.ids):
+            raise UserError(f"{where}: part {part} has {len(split.target)} targets and {len(split.ids)} ids.")

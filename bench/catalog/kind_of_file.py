@@ -1,0 +1,54 @@
+"""What a Python file of the user's defines: a method, a dataset, an encoder or a fusion head."""
+
+import inspect
+from types import ModuleType
+from typing import Literal
+
+from torch import nn
+
+from mcr_bench.bench.catalog.user_classes import Place, class_in, module_in, own_classes
+from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.models.own.kinds import HEAD
+from mcr_bench.bench.models.own.signature import required
+from mcr_bench.datasets.base import Dataset
+from mcr_bench.methods.base import Method
+
+Kind = Literal["method", "dataset", "encoder", "fusion"]
+
+
+def kind_of_file(name: str) -> tuple[Kind, str]:
+    """What `FILE.py` or `FILE.py:CLASS` defines, and `FILE.py:CLASS`; UserError where it is none or several.
+
+    A method or a dataset comes before the modules that it is made of.
+    """
+    place = Place.of(name)
+    module = module_in(place.path, "Python", "./my_method.py")
+    cls = class_in(name, object, "Python", "./my_method.py") if place.cls else _only(name, module)
+    kind = _kind(cls)
+    if kind is None:
+        raise UserError(f"{cls.__name__} in '{place.path}' is no method, dataset, encoder or fusion head.")
+    file = name if place.cls is None else name.rpartition(":")[0]
+    return kind, f"{file}:{cls.__name__}"
+
+
+def _only(name: str, module: ModuleType) -> type:
+    every = own_classes(module, object)
+    declared: list[type] = [cls for cls in every if issubclass(cls, Method | Dataset)]
+    classes = [cls for cls in declared if not inspect.isabstract(cls)] or declared
+    classes = classes or [cls for cls in every if issubclass(cls, nn.Module)]
+    if not classes:
+        raise UserError(f"'{name}' defines no method, dataset, encoder or fusion head.")
+    if len(classes) > 1:
+        told = ", ".join(f"{cls.__name__} ({_kind(cls)})" for cls in classes)
+        raise UserError(f"'{name}' defines several things: {told}. Name one: {name}:{classes[0].__name__}.")
+    return classes[0]
+
+
+def _kind(cls: type) -> Kind | None:
+    if issubclass(cls, Method):
+        return "method"
+    if issubclass(cls, Dataset):
+        return "dataset"
+    if issubclass(cls, nn.Module):
+        return "fusion" if required(cls) == len(HEAD) else "encoder"
+    return None

@@ -1,0 +1,104 @@
+"""The settings of encoders and of the fusion head, which depend on the kind that is chosen."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from mcr_bench.bench.catalog import nets
+from mcr_bench.bench.errors import unknown
+from mcr_bench.bench.models.declared import EncoderKind
+from mcr_bench.bench.models.kinds import encoder_kinds, fusion_kinds
+from mcr_bench.bench.settings.declaration import Declared, Value, declared, resolve
+from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings
+
+SHARED = frozenset(declared(EncoderSettings))  # settings of every encoder of the harness, `kind` among them
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Dotted settings of the encoders, or of the model, without their head `encoder.` or `model.`.
+
+    values: of preset and user. chosen: the keys that are the user's.
+    """
+
+    values: Mapping[str, object]
+    chosen: Collection[str]
+
+
+def resolve_encoders(layer: Layer, modalities: tuple[str, ...]) -> dict[str, dict[str, Value]]:
+    """Modality -> every setting of its encoder; UserError for a key that no encoder of a run has.
+
+    The settings of a net of the user's own are its defaults and what is set beside the choice of the net: a preset's
+    settings, which are for other encoders, do not reach a net that the user chooses.
+    """
+    kinds = {m: _own_kind(_kind(layer, m)) for m in modalities}
+    of_nets = {name for kind in kinds.values() if kind for name in kind.settings}
+    _require_use(layer, kinds, of_nets)
+    return {m: _of_net(layer, m, kind) if kind else _of_harness(layer, m, of_nets) for m, kind in kinds.items()}
+
+
+def resolve_model(layer: Layer) -> dict[str, Value]:
+    """Every setting of the fusion head, and the width of the features; UserError for a key that the head lacks."""
+    name = str(layer.values.get("fusion", declared(ModelSettings)["fusion"].default))
+    if name in fusion_kinds():
+        return resolve(ModelSettings, layer.values, "model.")
+    kind = nets.fusion(name)
+    width = declared(ModelSettings)["width"]
+    only_chosen = "fusion" in layer.chosen
+    mine = {k: v for k, v in layer.values.items() if k not in ("fusion", "width")}
+    mine = {k: v for k, v in mine.items() if k in layer.chosen or not only_chosen}
+    return {
+        "fusion": kind.name,
+        "fusion_digest": kind.digest,
+        "width": width.parse(layer.values.get("width", width.default), "model."),
+        **_values(kind.settings, mine, "model.", kind.name, ("model.fusion", "model.width")),
+    }
+
+
+def _kind(layer: Layer, modality: str) -> str:
+    return str(layer.values.get(f"{modality}.kind", layer.values.get("kind", "auto")))
+
+
+def _own_kind(name: str) -> EncoderKind | None:
+    """The declaration of a net that does not come with the harness; None for encoders that do."""
+    return None if name == "auto" or name in encoder_kinds() else nets.encoder(name)
+
+
+def _of_harness(layer: Layer, modality: str, of_nets: Collection[str]) -> dict[str, Value]:
+    """Settings of an encoder of the harness; common ones that only a net of another modality has are not its."""
+    common = {k: v for k, v in layer.values.items() if "." not in k and (k in SHARED or k not in of_nets)}
+    return resolve(EncoderSettings, common | _narrow(layer.values, modality), "encoder.")
+
+
+def _of_net(layer: Layer, modality: str, kind: EncoderKind) -> dict[str, Value]:
+    decided = f"{modality}.kind" if f"{modality}.kind" in layer.values else "kind"
+    values = layer.values
+    if decided in layer.chosen:
+        values = {k: v for k, v in values.items() if k in layer.chosen}
+    common = {k: v for k, v in values.items() if "." not in k and k in kind.settings}
+    narrow = {k: v for k, v in _narrow(values, modality).items() if k != "kind"}
+    where = f"encoder.{modality}."
+    mine = _values(kind.settings, common | narrow, where, kind.name, (f"{where}kind",))
+    return {"kind": kind.name, "kind_digest": kind.digest, **mine}
+
+
+def _narrow(values: Mapping[str, object], modality: str) -> dict[str, object]:
+    return {k.removeprefix(f"{modality}."): v for k, v in values.items() if k.startswith(f"{modality}.")}
+
+
+def _values(
+    settings: Mapping[str, Declared], values: Mapping[str, object], where: str, name: str, others: tuple[str, ...]
+) -> dict[str, Value]:
+    for key in values:
+        if key not in settings:
+            raise unknown(f"setting of {name}", where + key, (*(where + k for k in settings), *others))
+    return {k: d.parse(values.get(k, d.default), where) for k, d in settings.items()}
+
+
+def _require_use(layer: Layer, kinds: Mapping[str, EncoderKind | None], of_nets: Collection[str]) -> None:
+    """UserError for a common setting of the user's that no encoder has: it would silently do nothing."""
+    if not kinds or not all(kinds.values()):
+        return  # an encoder of the harness is among them, and tells what it does not know
+    for key in layer.chosen:
+        if "." not in key and key != "kind" and key in layer.values and key not in of_nets:
+            names = ", ".join(dict.fromkeys(kind.name for kind in kinds.values() if kind))
+            raise unknown(f"setting of {names}", f"encoder.{key}", ("encoder.kind", *(f"encoder.{k}" for k in of_nets)))

@@ -1,0 +1,207 @@
+"""Worker processes as their parent sees them: one job at a time each, replaced when they die, stopped at the end."""
+
+import multiprocessing
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from mcr_bench.bench.core.interrupts import deferred
+from mcr_bench.bench.core.workers.processes import Start
+from mcr_bench.bench.core.workers.serving import Pipe
+
+ATTEMPTS = 2  # how often a job is given to a worker that dies of it: the first may have died of something else
+Job = TypeVar("Job")
+Event = TypeVar("Event")
+
+
+@dataclass(frozen=True)
+class Died:
+    """What a pool says of a job when every worker that was given it has died: how the last one ended.
+
+    code: of `Process.exitcode`. silent: whether this worker had sent nothing at all, as when it cannot start.
+    """
+
+    code: int
+    silent: bool
+
+    @property
+    def signal(self) -> str:
+        """The name of the signal that ended it; '' where none did."""
+        return signal.Signals(-self.code).name if self.code < 0 else ""
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether it may have been the system's remedy for a lack of memory."""
+        return self.code == -signal.SIGKILL
+
+
+class Worker(Generic[Job, Event]):
+    """One worker process; `job` is what it is doing.
+
+    place: where its jobs are to be done, in the words of who makes workers (a device). most: how many jobs it may
+    be given, where it cannot take any number. patience: seconds that it has to end after a request,
+    before it is killed.
+    """
+
+    def __init__(self, start: Start, place: str = "", most: int | None = None, patience: float = 0) -> None:
+        self.place = place
+        self.job: Job | None = None
+        self._left, self._patience = most, patience
+        self._silent, self._asked = True, False
+        self.pipe: Pipe
+        self.pipe, theirs = multiprocessing.Pipe()
+        self.process = start(theirs)
+        theirs.close()  # so that the pipe ends when the worker does
+
+    @property
+    def free(self) -> bool:
+        """Whether it may be given a job."""
+        return self.job is None and self._left != 0
+
+    @property
+    def spent(self) -> bool:
+        """Whether it has done all the jobs that it may be given."""
+        return self.job is None and self._left == 0
+
+    def give(self, job: Job) -> None:
+        """Let it do this job."""
+        self.job = job
+        if self._left is not None:
+            self._left -= 1
+        with suppress(OSError):  # it died while idle: events() sees that
+            self.pipe.send(job)
+
+    def events(self) -> Iterator[Event | None]:
+        """What it has sent; None as the last one if it is dead.
+
+        Its pipe may outlive it, held open by a process that a job has started.
+        """
+        dead = not self.process.is_alive()
+        try:
+            while self.pipe.poll():
+                event: Event = self.pipe.recv()
+                self._silent = False
+                yield event
+        except (EOFError, OSError):
+            self.process.join()
+            dead = True
+        if dead:
+            yield None
+
+    def death(self) -> Died:
+        """How it ended."""
+        self.process.join()
+        return Died(self.process.exitcode or 0, self._silent)
+
+    def ask_to_end(self) -> None:
+        """The first half of `stop`, for many at once."""
+        if self._patience and not self._asked:
+            self._asked = True
+            self.process.terminate()
+
+    def stop(self) -> None:
+        """End the process, gently first where it has been given the time."""
+        self.ask_to_end()
+        if self._patience:
+            self.process.join(self._patience)
+        if self.process.is_alive():
+            self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+def ready(workers: Sequence[Worker[Job, Event]], timeout: float) -> list[Worker[Job, Event]]:
+    """The workers that have something to say or are dead, waiting at most `timeout` seconds for one."""
+    told = wait([worker.pipe for worker in workers], timeout)
+    return [worker for worker in workers if worker.pipe in told or not worker.process.is_alive()]
+
+
+class Pool(Generic[Job, Event]):
+    """As many workers as there are makers, each started when it is needed. Leave the `with` block to stop them.
+
+    is_last: whether an event is the last one of its job. A job whose worker dies is given to a fresh one, until it has
+    had ATTEMPTS of them.
+    """
+
+    def __init__(self, makers: Sequence[Callable[[], Worker[Job, Event]]], is_last: Callable[[Event], bool]) -> None:
+        self._makers, self._is_last = makers, is_last
+        self._places: dict[Worker[Job, Event], int] = {}  # which maker has made each
+        self._deaths: Counter[int] = Counter()
+
+    def __enter__(self) -> "Pool[Job, Event]":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with deferred():
+            for worker in self._places:
+                worker.ask_to_end()
+            while self._places:
+                self._places.popitem()[0].stop()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a worker has a job."""
+        return any(worker.job is not None for worker in self._places)
+
+    def start(self) -> None:
+        """Start every worker now, so that all import what they need at the same time."""
+        with deferred():
+            for place in self._vacant():
+                self._start(place)
+
+    def free(self) -> Worker[Job, Event] | None:
+        """A worker that may be given a job: one that runs, else a freshly started one; None where all are at work."""
+        running = next((worker for worker in self._places if worker.free), None)
+        vacant = self._vacant()
+        return self._start(vacant[0]) if running is None and vacant else running
+
+    def events(self, timeout: float) -> Iterator[tuple[Job, Event | Died]]:
+        """What workers have sent since, each with its job, or that a job has ended all its workers.
+
+        Waits at most `timeout` seconds for something.
+        """
+        for worker in ready(list(self._places), timeout):
+            for event in worker.events():
+                job = worker.job
+                if event is None:
+                    yield from self._bury(worker)
+                elif job is not None:  # what follows the last event is nobody's
+                    if self._is_last(event):
+                        self._forget(worker, job)
+                    yield job, event
+            if worker.spent and self._places.pop(worker, None) is not None:
+                worker.stop()
+
+    def _forget(self, worker: Worker[Job, Event], job: Job) -> None:
+        worker.job = None
+        self._deaths.pop(id(job), None)
+
+    def _vacant(self) -> list[int]:
+        taken = self._places.values()
+        return [place for place in range(len(self._makers)) if place not in taken]
+
+    def _start(self, place: int) -> Worker[Job, Event]:
+        with deferred():
+            worker = self._makers[place]()
+            self._places[worker] = place
+        return worker
+
+    def _bury(self, worker: Worker[Job, Event]) -> Iterator[tuple[Job, Died]]:
+        """Free the place of a dead worker; its job goes on in a fresh one, or has had its last."""
+        place, job = self._places.pop(worker), worker.job
+        worker.pipe.close()
+        if job is None:
+            return
+        self._deaths[id(job)] += 1
+        if self._deaths[id(job)] < ATTEMPTS:
+            self._start(place).give(job)
+        else:
+            self._forget(worker, job)
+            yield job, worker.death()

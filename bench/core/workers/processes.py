@@ -1,0 +1,101 @@
+"""Processes that serve their parent through a pipe: started deaf to Ctrl-C and with one thread for arithmetic."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
+from typing import Protocol
+
+from mcr_bench.bench.core.interrupts import blocked
+from mcr_bench.bench.core.workers.serving import Pipe
+
+# Numerical libraries read these when they are loaded; many workers with many threads each are slower, not faster.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
+
+class Process(Protocol):
+    """A started process, in the words of `multiprocessing.Process`."""
+
+    @property
+    def exitcode(self) -> int | None:
+        """None while it lives; minus the number of the signal that ended it."""
+
+    def is_alive(self) -> bool: ...
+    def join(self, timeout: float | None = None) -> None: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+# Starts a process that has this end of a pipe.
+Start = Callable[[Pipe], Process]
+
+
+class Spawned:
+    """Starts `target(pipe, *arguments)` by multiprocessing's `spawn`, which imports the main script again.
+
+    The process ends with its parent at the latest. environment: set for it beside ONE_THREAD.
+    """
+
+    def __init__(
+        self, name: str, target: Callable[..., None], *arguments: object, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._name, self._target, self._arguments = name, target, arguments
+        self._environment = {**ONE_THREAD, **(environment or {})}
+
+    def __call__(self, pipe: Pipe) -> Process:
+        resource_tracker.ensure_running()  # started by the process below it would unblock Ctrl-C
+        context = multiprocessing.get_context("spawn")
+        process = context.Process(target=self._target, args=(pipe, *self._arguments), name=self._name, daemon=True)
+        with _environment(self._environment), blocked():
+            process.start()
+        return process
+
+
+class Script:
+    """Starts Python code that finds the pipe's file descriptor in `sys.argv[1]`.
+
+    It imports what the code imports and nothing else: of a main script that imports torch, each `Spawned` process
+    would pay for it again, in seconds and in memory. Modules are found where this process finds them.
+    """
+
+    def __init__(self, code: str) -> None:
+        self._code = code
+
+    def __call__(self, pipe: Pipe) -> Process:
+        command = [sys.executable, "-P", "-c", self._code, str(pipe.fileno())]
+        path = os.pathsep.join(place or os.getcwd() for place in sys.path)
+        with blocked():
+            return _Interpreter(command, env={**os.environ, **ONE_THREAD, "PYTHONPATH": path}, pass_fds=[pipe.fileno()])
+
+
+class _Interpreter(subprocess.Popen[bytes]):
+    """A `Process`."""
+
+    @property
+    def exitcode(self) -> int | None:
+        return self.poll()
+
+    def is_alive(self) -> bool:
+        return self.poll() is None
+
+    def join(self, timeout: float | None = None) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(timeout)
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set while a process starts, which inherits it."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,49 @@
+"""Names of executors -> executors: `local`, and third parties' entry points of the group `mcr_bench.executors`."""
+
+from importlib.metadata import EntryPoint, entry_points
+
+from mcr_bench.bench.errors import UserError, in_words, unknown
+from mcr_bench.bench.executors.base import Executor, TrainingPlan
+from mcr_bench.bench.executors.local import LocalExecutor
+from mcr_bench.bench.record.tracking import Record
+from mcr_bench.bench.runs.events import Observer, Outcome
+
+GROUP = "mcr_bench.executors"
+LOCAL = "local"
+
+
+def executor_names() -> list[str]:
+    """Every executor that can be chosen here; loads none of them."""
+    return sorted({LOCAL, *(point.name for point in entry_points(group=GROUP))})
+
+
+def executor(name: str) -> Executor:
+    """The executor of this name; UserError that names all where there is none, or where it cannot be loaded."""
+    if name == LOCAL:
+        return LocalExecutor()
+    for point in entry_points(group=GROUP):
+        if point.name == name:
+            return _loaded(point)
+    raise unknown("executor", name, executor_names())
+
+
+def carry_out(chosen: Executor, plan: TrainingPlan, record: Record, observer: Observer) -> Outcome:
+    """What came of the plan; UserError where the executor does not say."""
+    outcome = chosen.execute(plan, record, observer)
+    if not isinstance(outcome, Outcome):
+        raise UserError(
+            f"the executor {type(chosen).__name__} returned {type(outcome).__name__} instead of an outcome. Let its "
+            "`execute` end with `return jobs.outcome`, or use --executor local."
+        )
+    return outcome
+
+
+def _loaded(point: EntryPoint) -> Executor:
+    place = f"executor '{point.name}' (entry point {point.value})"
+    try:
+        made: Executor = point.load()()
+    except Exception as error:  # of any type: it is somebody else's code
+        raise UserError(f"{place} cannot be loaded: {in_words(error)}. Update or remove its package.") from error
+    if not callable(getattr(made, "execute", None)):
+        raise UserError(f"{place} has no method execute(plan, record, observer). Update or remove its package.")
+    return made

@@ -1,0 +1,197 @@
+"""What all executors share: which run may be trained now, its lock, its weights, its record, and cleaning up after it.
+
+    with Jobs(plan, record, observer) as jobs:
+        while jobs.go_on():
+            job = jobs.next("cpu")
+            ...                       # have it trained somewhere
+            jobs.take(job, event)     # every event of it, as it comes
+    return jobs.outcome
+
+Only the process that asks for jobs writes to the record; a lock per key keeps two commands from training one run.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from filelock import FileLock, Timeout
+
+from mcr_bench.bench.core.interrupts import check, deferred
+from mcr_bench.bench.errors import in_words, one_line, told_by
+from mcr_bench.bench.executors.base import TrainingPlan
+from mcr_bench.bench.executors.places import clean, key_lock, sweep, weights_file, work_folder
+from mcr_bench.bench.record.provenance import provenance
+from mcr_bench.bench.record.tracking import Record
+from mcr_bench.bench.runs.events import EpochDone, Event, Failure, Job, Observer, Outcome, RunDone, RunFailed
+from mcr_bench.bench.runs.spec import RunSpec
+
+UNTRAINED = "the executor ended without training it"
+
+
+class Jobs:
+    """The runs of a plan on their way to the record, dependencies first.
+
+    Dependencies whose weights are gone are trained again. Whatever ends the `with` block, locks are released, and runs
+    that were being trained are marked as killed: the next command goes on with them.
+    """
+
+    def __init__(self, plan: TrainingPlan, record: Record, observer: Observer) -> None:
+        self.outcome = Outcome()
+        self._plan, self._record, self._observer = plan, record, observer
+        self._waiting = with_missing_weights(plan.runs, record.home)
+        self._training: dict[str, FileLock] = {}
+        self._unfinished = {spec.key: spec for spec in self._waiting}
+        self._needed = {dependency.key for spec in self._waiting for dependency in spec.dependencies}
+        self._count = len(self._waiting)
+
+    def __len__(self) -> int:
+        """How many runs there are to train."""
+        return self._count
+
+    def __enter__(self) -> "Jobs":
+        sweep(self._record, set(self._unfinished))
+        total = max(len(self._plan.runs) + self._plan.done, self._count)
+        self._observer.on_plan(total, total - self._count)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with deferred():
+            for key in list(self._training):
+                self._stop(self._unfinished[key], failed=error is None)
+            if error is None:
+                for spec in self._waiting:
+                    self._note_failure(spec, UNTRAINED, spec)
+                    self._observer.on_end(spec, "failed")
+
+    def go_on(self) -> bool:
+        """Whether a run waits or is being trained. To be called at every turn.
+
+        Runs that need a failed one fail here, the record is written when it is due, and a Ctrl-C that some library has
+        swallowed strikes: KeyboardInterrupt.
+        """
+        check()
+        self._record.flush_if_due()
+        self._fail_blocked()
+        return bool(self._waiting or self._training)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a run is not yet given out."""
+        return bool(self._waiting)
+
+    def next(self, device: str) -> Job | None:
+        """A job to train on `device` (cpu or cuda:N); its lock is held until its last event is taken.
+
+        None where every run that waits needs another one or is being trained by another command: ask again later.
+        """
+        while claim := self._claim():
+            spec, lock = claim
+            self._waiting.remove(spec)
+            self._training[spec.key] = lock
+            again = self._plan.force or (
+                spec.key in self._needed and not weights_file(self._record.home, spec).exists()
+            )
+            if self._record.start(spec, again) is not None:
+                self._observer.on_start(spec)
+                return self._job(spec, device)
+            self._end(spec, "finished")  # another command has finished it meanwhile
+        return None
+
+    def take(self, job: Job, event: Event) -> None:
+        """Record an event of a job. RunDone or RunFailed ends the job; what comes after it is passed over."""
+        if job.spec.key not in self._training:
+            return
+        if isinstance(event, EpochDone):
+            self._record.log_epoch(job.spec, event)
+            self._observer.on_epoch(job.spec, event)
+        elif isinstance(event, RunDone):
+            self._finish(job, event)
+        else:
+            self._fail(job.spec, event.traceback, event.reason)
+
+    def fail(self, job: Job, reason: str) -> None:
+        """The job cannot be trained: its process is gone, say. Nothing where its last event was taken."""
+        self.take(job, RunFailed(job.spec.key, reason))
+
+    def _claim(self) -> tuple[RunSpec, FileLock] | None:
+        """The first run that waits for no dependency and for no other command, with its lock."""
+        for spec in self._waiting:
+            if not any(dependency.key in self._unfinished for dependency in spec.dependencies):
+                lock = key_lock(self._record.home, spec.key)
+                with suppress(Timeout):
+                    lock.acquire(timeout=0)
+                    return spec, lock
+        return None
+
+    def _job(self, spec: RunSpec, device: str) -> Job:
+        home = self._record.home
+        weights = {dependency.key: weights_file(home, dependency) for dependency in spec.dependencies}
+        kept = spec.key in self._needed or self._plan.keep_weights(spec)
+        weights_out = weights_file(home, spec) if kept else work_folder(home, spec) / "weights.pt"
+        return Job(spec, device, work_folder(home, spec), weights, weights_out)
+
+    def _finish(self, job: Job, event: RunDone) -> None:
+        metrics = {"cost/seconds": event.seconds} | event.metrics
+        try:
+            self._record.finish(job.spec, metrics, [job.predictions], provenance(job.device) | event.tags)
+        except Exception as error:
+            self._fail(job.spec, f"trained, but it could not be recorded: {in_words(error)}")
+            return
+        self._end(job.spec, "finished")
+
+    def _fail(self, spec: RunSpec, traceback: str, reason: str = "") -> None:
+        reason = one_line(reason or told_by(traceback))
+        with suppress(Exception):  # where the record itself fails, the caller still learns the reason
+            self._record.fail(spec, traceback, reason)
+        self._note_failure(spec, reason, spec)
+        self._end(spec, "failed")
+
+    def _fail_blocked(self) -> None:
+        """Fail what needs a failed run; one pass is enough, as dependents come after their dependencies."""
+        failed = {failure.spec.key for failure in self.outcome.failed}
+        for spec in list(self._waiting):
+            culprit = next((d for d in spec.dependencies if d.key in failed), None)
+            if culprit is not None:
+                failed.add(spec.key)
+                self._waiting.remove(spec)
+                self._note_failure(spec, f"needs {culprit.label}, which failed", culprit)
+                self._observer.on_end(spec, "failed")
+
+    def _note_failure(self, spec: RunSpec, reason: str, logged: RunSpec) -> None:
+        log = work_folder(self._record.home, logged) / "log.txt"
+        self.outcome.failed.append(Failure(spec, reason, log))
+
+    def _end(self, spec: RunSpec, status: str) -> None:
+        lock = self._training.pop(spec.key)
+        if status == "finished":
+            del self._unfinished[spec.key]
+            self.outcome.finished.append(spec)
+            clean(self._record.home, lock)
+        lock.release()
+        self._observer.on_end(spec, status)
+
+    def _stop(self, spec: RunSpec, failed: bool) -> None:
+        """A run that is no longer trained."""
+        with suppress(Exception):  # an unreachable record must not hide why we stop; start() resumes anyway
+            self._record.kill(spec)
+        if failed:
+            self._note_failure(spec, UNTRAINED, spec)
+        self._end(spec, "killed")
+
+
+def with_missing_weights(specs: Sequence[RunSpec], home: Path) -> list[RunSpec]:
+    """`specs` after their dependencies, with those dependencies added whose weights are gone."""
+    named, wanted = {spec.key for spec in specs}, dict[str, RunSpec]()
+
+    def add(spec: RunSpec) -> None:
+        for dependency in spec.dependencies:
+            if dependency.key in named or not weights_file(home, dependency).exists():
+                add(dependency)
+        wanted[spec.key] = spec
+
+    for spec in specs:
+        add(spec)
+    return list(wanted.values())

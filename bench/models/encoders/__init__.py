@@ -1,0 +1,1 @@
+"""Encoders, one per file, registered by being a file here: each declares its `KIND`."""

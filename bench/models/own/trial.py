@@ -1,0 +1,93 @@
+"""Trying code that somebody else wrote before anything is trained: what fails is told in words, and nothing is left."""
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from traceback import walk_tb
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from mcr_bench.bench.core.process_state import process_state_kept
+from mcr_bench.bench.errors import UserError, in_words
+
+T = TypeVar("T")
+
+
+@contextmanager
+def trial() -> Iterator[None]:
+    """Inside, anything may be tried: afterwards random states and torch's switches are as they were."""
+    with process_state_kept(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def anywhere(attempt: Callable[[], T]) -> T:
+    """`attempt` without memory (torch's device `meta`), and on the CPU where it does not work so.
+
+    A `UserError` of the first attempt stands; other errors may be due to `meta`, so those of the CPU are told.
+    """
+    try:
+        with torch.device("meta"):
+            return attempt()
+    except UserError as error:
+        if error.__cause__ is None:
+            raise
+    with torch.device("cpu"):
+        return attempt()
+
+
+@contextmanager
+def told(cls: type, what: str) -> Iterator[None]:
+    """An error inside is told as the user's: what failed, and the line of the class's file that it came from."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:  # a constructor that ends the process must not end this command in silence
+        raise UserError(f"{what}: {in_words(error)}{_line(cls, error)}") from error
+
+
+def numbers(shape: tuple[int, ...], place: int = 0) -> Tensor:
+    """A tensor of this shape whose entries differ, the same at every call; another one for another `place`."""
+    count = torch.Size(shape).numel()
+    return torch.sin(torch.arange(count, dtype=torch.float32, device="cpu") * 0.7 + 1.3 * place + 0.1).reshape(shape)
+
+
+def what_is(value: object) -> str:
+    """What a method has given, in words."""
+    if value is None:
+        return "None (is a `return` missing?)"
+    if isinstance(value, Tensor):
+        return f"a tensor {tuple(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
+    name = type(value).__name__
+    return f"an {name}" if name[0] in "aeiou" else f"a {name}"
+
+
+def require_tensor(value: object, shape: tuple[int, ...], method: str, meaning: str) -> Tensor:
+    """`value` where it is a tensor of this shape and of single precision; UserError otherwise."""
+    if not isinstance(value, Tensor) or tuple(value.shape) != shape:
+        raise UserError(f"{method} gave {what_is(value)}; needed: a tensor {shape}, {meaning}")
+    if value.dtype != torch.get_default_dtype():
+        kind = str(torch.get_default_dtype()).removeprefix("torch.")
+        raise UserError(f"{method} gave {what_is(value)}; needed: {kind}, as its input has")
+    return value
+
+
+def require_known_shapes(module: nn.Module) -> None:
+    """UserError for lazy parameters: without a shape, no weights can be drawn for them."""
+    for name, parameter in module.named_parameters():
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise UserError(
+                f"its parameter '{name}' is lazy: its shape is known only after a first batch. Use the layer that is "
+                "not lazy; the constructor is given the sizes"
+            )
+
+
+def _line(cls: type, error: BaseException) -> str:
+    """The last line of the class's own file that an error has passed through."""
+    file = inspect.getsourcefile(cls)
+    lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == file]
+    return f" (line {lines[-1]} of {file})" if lines else ""

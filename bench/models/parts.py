@@ -1,0 +1,146 @@
+"""Tokens and stages of encoders, made only where a fusion head reads them."""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from mcr_bench.bench.errors import UserError
+
+T = TypeVar("T")
+Tokens = tuple[Tensor, Tensor]
+PARTS = ("tokens", "stages")
+
+
+class Asked(Mapping[str, T]):
+    """Modality -> what its encoder gives beyond the features, made when it is first asked for.
+
+    `m in parts` and `parts.get(m)` say whether the encoder of m has such parts; taking them from an encoder that has
+    none is an error, and so is going through all modalities where one has none.
+    """
+
+    def __init__(self, make: Mapping[str, Callable[[], T] | None], lacking: Callable[[str], UserError]) -> None:
+        self._make, self._lacking = dict(make), lacking
+        self._made: dict[str, T] = {}
+
+    @property
+    def asked(self) -> bool:
+        """Whether any was made."""
+        return bool(self._made)
+
+    def __getitem__(self, modality: str) -> T:
+        make = self._make[modality]
+        if make is None:
+            raise self._lacking(modality)
+        if modality not in self._made:
+            self._made[modality] = make()
+        return self._made[modality]
+
+    def __contains__(self, modality: object) -> bool:
+        return self._make.get(str(modality)) is not None
+
+    def get(self, modality: str, default: T | None = None) -> T | None:  # type: ignore[override]
+        """The parts of a modality, `default` where its encoder has none."""
+        if self._make.get(modality) is None:
+            return default
+        return self[modality]
+
+    def __iter__(self) -> Iterator[str]:
+        for modality in self._make:
+            if modality not in self:
+                raise self._lacking(modality)
+            yield modality
+
+    def __len__(self) -> int:
+        return len(self._make)
+
+
+class Encoded(dict[str, Tensor]):
+    """Features (B, d) by modality as the encoders have just given them, with their tokens and stages."""
+
+    def __init__(self, features: Mapping[str, Tensor], tokens: Asked[Tokens], stages: Asked[list[Tensor]]) -> None:
+        super().__init__(features)
+        self.tokens, self.stages = tokens, stages
+
+
+def has_part(encoder: nn.Module, part: str) -> bool:
+    """Whether an encoder gives "tokens", or "stages"."""
+    says = getattr(encoder, "has", None)
+    return bool(says(part)) if says is not None else callable(getattr(encoder, part, None))
+
+
+def tokens_of(encoder: nn.Module, values: Tensor, lengths: Tensor | None) -> Tokens:
+    """Features (B, T, d) of parts of the samples `values` (B, ...), and a mask (B, T), True on those that are real."""
+    features, mask = encoder.tokens(values, lengths)  # type: ignore[operator]
+    return features, mask
+
+
+def stages_of(encoder: nn.Module, values: Tensor, lengths: Tensor | None) -> list[Tensor]:
+    """The outputs (B, ...) of an encoder's stages on `values` (B, ...)."""
+    told = "lengths" in inspect.signature(encoder.stages).parameters  # type: ignore[arg-type]
+    return list(encoder.stages(values, lengths) if told else encoder.stages(values))  # type: ignore[operator]
+
+
+class Source:
+    """What gives tokens and stages of a batch's values (B, ...) later, as the encoder stands now.
+
+    Whether it is in training, part by part, and whether gradients are kept, are those of now.
+    watched: told of every encoder pass with what it gives.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, values: Tensor, lengths: Tensor | None, watched: Callable[[Tensor], None]
+    ) -> None:
+        self._encoder, self._values, self._lengths, self._watched = encoder, values, lengths, watched
+        self._modes = [(module, module.training) for module in encoder.modules()]
+        self._gradients = torch.is_grad_enabled()
+
+    def tokens(self) -> Tokens:
+        """Features (B, T, d) and their mask (B, T)."""
+        with self._then():
+            given = tokens_of(self._encoder, self._values, self._lengths)
+        self._watched(given[0])
+        return given
+
+    def stages(self) -> list[Tensor]:
+        """The outputs (B, ...) of the stages."""
+        with self._then():
+            given = stages_of(self._encoder, self._values, self._lengths)
+        self._watched(given[-1])
+        return given
+
+    @contextmanager
+    def _then(self) -> Iterator[None]:
+        now = [(module, module.training) for module, _ in self._modes]
+        _set_modes(self._modes)
+        try:
+            with torch.set_grad_enabled(self._gradients):
+                yield
+        finally:
+            _set_modes(now)
+
+
+def _set_modes(modes: Iterable[tuple[nn.Module, bool]]) -> None:
+    for module, training in modes:
+        module.training = training
+
+
+def encoded(
+    features: Mapping[str, Tensor],
+    encoders: Mapping[str, nn.Module],
+    values: Mapping[str, Tensor],
+    lengths: Mapping[str, Tensor],
+    watched: Callable[[Tensor], None],
+) -> Encoded:
+    """`features` (B, d) with tokens and stages of the same `values` (B, ...); `watched` as of `Source`."""
+    sources = {m: Source(encoder, values[m], lengths.get(m), watched) for m, encoder in encoders.items()}
+    tokens = {m: source.tokens if has_part(encoders[m], "tokens") else None for m, source in sources.items()}
+    stages = {m: source.stages if has_part(encoders[m], "stages") else None for m, source in sources.items()}
+    return Encoded(features, Asked(tokens, _lacking("tokens")), Asked(stages, _lacking("stages")))
+
+
+def _lacking(part: str) -> Callable[[str], UserError]:
+    return lambda m: UserError(f"the fusion head reads the {part} of '{m}', whose encoder has none.")
