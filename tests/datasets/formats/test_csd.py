@@ -173,7 +173,7 @@ def test_a_segment_whose_features_are_no_numbers_is_unusable(tmp_path: Path) -> 
 def test_two_files_of_one_modality_are_an_error(tmp_path: Path) -> None:
     source = write_sequences(tmp_path)
     shutil.copy(source / f"{NAMES['video']}.csd", source / "CMU_MOSI_OpenFace_2.CSD")
-    with pytest.raises(UserError, match=r"are both video\. Leave one"):
+    with pytest.raises(UserError, match=r"are both video\. Keep only one"):
         found(source)
 
 

@@ -136,7 +136,7 @@ def test_calls_are_refused_by_name_and_never_run(
     if where == "in an object array":
         held = np.array([None, "x"], object)
         held[0] = attack
-    with pytest.raises(UserError, match=rf"'[\w.]*{name}', which is neither .* Nothing of it was run"):
+    with pytest.raises(UserError, match=rf"'[\w.]*{name}', which is neither .* Nothing in it was run"):
         read(tmp_path, pickle.dumps(held, protocol))
     assert not mark.exists()
 
