@@ -134,9 +134,9 @@ def test_an_id_that_occurs_twice_keeps_its_first_sample(tmp_path: Path) -> None:
         content["test"]["id"][3] = content["train"]["id"][0]
 
     source = write_pickle(tmp_path / "raw", change=twice)
-    found = mosi(tmp_path).scan(source, [])
-    assert found.problems == [("03bSnISJMiM[0.0-8.0] in test", "the same id is already in train")]
-    rows = decode(next(clip for clip in found.clips if clip.id == "03bSnISJMiM[0.0-8.0]"), SETTINGS)
+    scanned = mosi(tmp_path).scan(source, [])
+    assert scanned.problems == [("03bSnISJMiM[0.0-8.0] in test", "the same id is already in train")]
+    rows = decode(next(clip for clip in scanned.clips if clip.id == "03bSnISJMiM[0.0-8.0]"), SETTINGS)
     assert np.array_equal(rows["audio"], sample("03bSnISJMiM", 0)["audio"])
 
 

@@ -86,10 +86,10 @@ def test_a_flood_of_steps_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_deep_nesting_neither_recurses_nor_is_hashed(tmp_path: Path) -> None:
-    found = read(tmp_path, b")" + b"\x85" * 20_000 + b".")
+    result = read(tmp_path, b")" + b"\x85" * 20_000 + b".")
     for _ in range(20_000):
-        (found,) = found
-    assert found == ()
+        (result,) = result
+    assert result == ()
     with pytest.raises(UserError, match="not a scalar"):
         read(tmp_path, b"})" + b"\x85" * 200_000 + b"Ns.")
 
