@@ -1,4 +1,4 @@
-"""How long lines were trained: whose budgets differ, who stopped before it was done, who may be tested together."""
+"""Training budgets of the lines of a comparison: which differ, which were too short, which may be tested together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,28 +10,32 @@ from mcr_bench.bench.settings.training import BUDGET, asked_budget
 
 @dataclass(frozen=True)
 class Budget:
-    """At most so many epochs, and so many without improvement; None where the record does not say."""
+    """How long a run may train.
+
+    epochs: the largest number of epochs; None if it is not on record.
+    patience: the number of epochs without improvement after which training stops; None if it is not on record.
+    """
 
     epochs: str | None
     patience: str | None
 
     @property
     def text(self) -> str:
-        """In words."""
+        """The budget in words, such as `epochs 50, patience 20`."""
         return f"epochs {self.epochs}, patience {self.patience}"
 
 
 def budget_of(runs: Sequence[RunRow]) -> Budget:
-    """The budget of a line, whose runs share their settings."""
+    """The budget of a line; all of its runs have the same settings."""
     settings = runs[0].settings
     return Budget(*(str(settings[name]) if name in settings else None for name in BUDGET))
 
 
 def same_budget(a: Sequence[RunRow], b: Sequence[RunRow]) -> bool:
-    """Whether two lines may share a family of tests.
+    """Whether two lines may be tested against each other.
 
-    Either their budgets are equal, or both are as their preset gives them and what was set beside it is the same: the
-    patience of one method alone may be part of what its paper proposes.
+    They may if their budgets are equal, or if `--set` gave both lines the same settings of the budget: then budgets
+    differ only by the preset, where a patience of one method may be part of what its paper proposes.
     """
     asked = (asked_budget(runs[0].method, runs[0].asked_settings) for runs in (a, b))
     return budget_of(a) == budget_of(b) or len(set(asked)) == 1
@@ -43,7 +47,7 @@ def other_budgets(comparison: Comparison, baseline: str) -> list[str]:
 
 
 def training_notes(comparison: Comparison) -> list[str]:
-    """Budgets where they differ, and the lines most of whose runs were still improving when they ended."""
+    """Notes of a table: the budgets if they differ, and the lines most of whose runs still improved at their end."""
     return _budgets(comparison) + unconverged_notes(comparison)
 
 
@@ -62,7 +66,7 @@ def _budgets(comparison: Comparison) -> list[str]:
 
 
 def unconverged_notes(comparison: Comparison) -> list[str]:
-    """Best epoch = last epoch in more than half of a line's runs; a line that trains nothing has no epochs."""
+    """A note that names the lines of which the best epoch was the last one in more than half of the runs."""
     told = []
     for label, runs in comparison.lines.items():
         ends = [(row.best_epoch, row.epochs) for row in runs]

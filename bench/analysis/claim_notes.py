@@ -1,4 +1,4 @@
-"""What a reader must know beside the primary test: who is not in it, who had too few pairs, what intervals rest on."""
+"""Notes on the primary test: which lines are not in it, which have too few pairs, and how intervals are computed."""
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -17,14 +17,17 @@ OVERLAP = "the folds' training parts overlap"
 def family_notes(
     against: Sequence["Against"], candidates: Collection[str], comparison: Comparison, baseline: str, alpha: float
 ) -> list[str]:
-    """candidates: the labels that could have been tested, the baseline among them."""
+    """The notes on the tests against the baseline.
+
+    candidates: the labels that could have been tested, including the baseline.
+    """
     unpaired = set(candidates) - {baseline, *(one.label for one in against)}
     aside = set(comparison.of_role("unimodal")) - set(candidates)
     notes = []
     if unpaired:
         notes.append(f"not tested: {_listed(unpaired)}: no seed and fold in common with {baseline}")
     few = [f"{one.label}: {one.paired.n} pairs" for one in against if not one.tested]
-    if 0 < len(few) < len(against):  # where none can, the rule of bold type says so for all
+    if 0 < len(few) < len(against):  # if no line can reach alpha, the rule of bold type says so
         notes.append(f"not tested: {', '.join(few)}: cannot reach p <= {alpha:g} after Holm over {len(against)}")
     notes += budget_notes(comparison, baseline)
     if aside:
@@ -45,7 +48,7 @@ def family_notes(
 
 
 def budget_notes(comparison: Comparison, baseline: str) -> list[str]:
-    """The lines that were trained for longer or shorter than the baseline, and what to hold them against."""
+    """A note on the lines that had another budget than the baseline, with a way to test them."""
     single = comparison.of_role("unimodal")
     others = [label for label in other_budgets(comparison, baseline) if label not in single]
     if not others:
@@ -63,7 +66,7 @@ def budget_notes(comparison: Comparison, baseline: str) -> list[str]:
 
 
 def folds_note(runs: Iterable[RunRow]) -> str:
-    """On intervals of means over these runs; empty where they cover one fold."""
+    """A note on intervals of means over these runs; empty if they cover one fold."""
     known = list(runs)
     if not several_folds(known):
         return ""
@@ -73,7 +76,7 @@ def folds_note(runs: Iterable[RunRow]) -> str:
 
 
 def _overlap_notes(against: Sequence["Against"]) -> list[str]:
-    """Only lines whose pairs cover several folds have training parts that overlap."""
+    """Notes on the lines whose pairs cover several folds, as the training parts of these overlap."""
     spanning = [one for one in against if one.folds > 1]
     corrected = [one.label for one in spanning if one.paired.resampled]
     uncorrected = [one.label for one in spanning if not one.paired.resampled]

@@ -1,4 +1,4 @@
-"""What is claimed of a comparison: every line against the baseline, and all pairs."""
+"""The claims of a comparison: every line tested against the baseline, and all pairs of lines."""
 
 from dataclasses import dataclass
 
@@ -13,10 +13,16 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Against:
-    """One method against the baseline. paired: in points, or the metric's units; adjusted: primary p after Holm.
+    """A line tested against the baseline.
 
-    detectable: the smallest difference that this design finds with 80 % power, inf where it can find none.
-    folds: how many its pairs cover. tested: whether so many pairs can reach alpha in this family.
+    label: the line.
+    mean: the mean of its runs, in points or in the unit of the metric.
+    paired: the comparison of the pairs of runs, in the same unit.
+    adjusted: p of the primary test after Holm's correction.
+    detectable: the smallest difference that this design finds with 80 % power; inf if it can find none.
+    samples: the tests per sample, if predictions could be read.
+    folds: the number of folds that the pairs cover.
+    tested: whether this number of pairs can reach alpha in the family.
     """
 
     label: str
@@ -31,7 +37,11 @@ class Against:
 
 @dataclass(frozen=True)
 class AllPairs:
-    """Every pair of lines, a family of its own: (a, b) -> difference a - b and p after Holm over all pairs."""
+    """All pairs of lines, which are a family of their own.
+
+    differences: (a, b) -> the mean difference a - b.
+    adjusted: (a, b) -> p after Holm's correction over all pairs.
+    """
 
     differences: dict[tuple[str, str], float]
     adjusted: dict[tuple[str, str], float]
@@ -39,9 +49,14 @@ class AllPairs:
 
 @dataclass(frozen=True)
 class Power:
-    """What the design can reach. pairs: of the best covered method; smallest: p after Holm; needed: pairs for alpha.
+    """What the design of a comparison can show.
 
-    reachable: whether any method of the family can reach alpha.
+    pairs: the number of pairs of the line that has most of them.
+    comparisons: the number of tests in the family.
+    smallest: the smallest p after Holm's correction that is possible.
+    needed: the number of pairs with which alpha can be reached.
+    reachable: whether any line of the family can reach alpha.
+    detectable: the median over lines of the difference found with 80 % power.
     """
 
     pairs: int
@@ -54,7 +69,19 @@ class Power:
 
 @dataclass(frozen=True)
 class Claims:
-    """The statistics of one comparison. better, worse: labels that the primary test separates from the baseline."""
+    """The statistics of a comparison.
+
+    comparison: the runs that are compared.
+    baseline: the label of the line that others are tested against.
+    metric: the test metric.
+    alpha: the family-wise error rate of the primary test.
+    scale: 100 for a metric that is a share, whose differences are in points; otherwise 1.
+    baseline_mean: the mean of the baseline's runs times `scale`.
+    against: the tests of the other lines.
+    pairs: all pairs of lines.
+    power: what the design can show; None if nothing could be tested.
+    notes: what a reader must know about the tests.
+    """
 
     comparison: Comparison
     baseline: str
@@ -69,25 +96,27 @@ class Claims:
 
     @property
     def unit(self) -> str:
-        """Of differences."""
+        """The unit of differences: points, or that of the metric."""
         return "points" if self.scale == 100 else self.metric
 
     @property
     def sign(self) -> int:
-        """1 where a positive difference is an improvement."""
+        """1 if a positive difference is an improvement, otherwise -1."""
         return -1 if self.metric in LOWER_IS_BETTER else 1
 
     @property
     def better(self) -> set[str]:
+        """The labels that the primary test finds better than the baseline."""
         return self._separated(self.sign)
 
     @property
     def worse(self) -> set[str]:
+        """The labels that the primary test finds worse than the baseline."""
         return self._separated(-self.sign)
 
     @property
     def untested(self) -> dict[str, int]:
-        """The labels whose pairs are too few to reach alpha in this family, with their number."""
+        """Label -> its number of pairs, for the lines with too few pairs to reach alpha in this family."""
         return {one.label: one.paired.n for one in self.against if not one.tested}
 
     @property
@@ -96,7 +125,7 @@ class Claims:
         return {one.label for one in self.against} - self.better - self.worse - self.untested.keys()
 
     def superiority(self, one: Against) -> float:
-        """Share of the pairs in which the method is better than the baseline, ties half."""
+        """The share of pairs in which the line is better than the baseline; a tie counts half."""
         return one.paired.superiority if self.sign > 0 else 1 - one.paired.superiority
 
     def _separated(self, sign: int) -> set[str]:

@@ -1,4 +1,4 @@
-"""What a comparison may claim: the primary test against a baseline, its power, and what is only secondary."""
+"""Make the claims of a comparison: the primary test against a baseline, its power, and the secondary tests."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
@@ -27,7 +27,7 @@ ReadSamples = Callable[[list[str]], "Mapping[str, Samples]"]
 
 
 def baseline_of(comparison: Comparison, baseline: str) -> str | None:
-    """The line called so, or the line of that method with the fewest settings of its own; None where there is none."""
+    """The label of the baseline: `baseline` itself, or that method's line with the fewest settings, or None."""
     return baseline if baseline in comparison.lines else comparison.plainest(baseline)
 
 
@@ -38,10 +38,13 @@ def claims(
     alpha: float = ALPHA,
     read_samples: ReadSamples | None = None,
 ) -> Claims:
-    """Every line but the unimodal ones against the line `baseline`, and all pairs. metric None: the protocol's.
+    """Test every line except the unimodal ones against the line `baseline`, and all pairs of lines.
 
-    The primary test is fixed: exact two-sided sign-flip over the (seed, fold) pairs, Holm over the methods.
-    read_samples: run ids -> per-sample scores for the secondary per-sample tests, which need the protocol's metric.
+    The primary test is fixed: the exact two-sided sign-flip test over (seed, fold) pairs, with Holm's correction over
+    the lines.
+
+    metric: the test metric; without it the protocol's.
+    read_samples: gives scores per sample for run ids, for the secondary tests, which use the protocol's metric.
     """
     metric = metric or comparison.metric
     scale = 100.0 if metric in SHARES else 1.0
@@ -74,9 +77,10 @@ def claims(
 def paired_against(
     comparison: Comparison, baseline: str, metric: str, scale: float = 1.0
 ) -> dict[str, tuple[Paired, float]]:
-    """The primary test: every line but unimodal ones against `baseline` -> the paired comparison, and p after Holm.
+    """The primary test: label -> its paired comparison with `baseline`, and p after Holm's correction.
 
-    Values are multiplied by scale. Lines that share no seed and fold with the baseline are left out.
+    Unimodal lines are not tested, and lines that share no seed and fold with the baseline are left out. Values are
+    multiplied by `scale`.
     """
     values = _values(comparison, baseline, metric, scale)
     base = values.pop(baseline)
@@ -91,13 +95,13 @@ def paired_against(
 
 
 def values_of(runs: Sequence[RunRow], metric: str, scale: float = 1.0) -> dict[Pair, float]:
-    """(seed, fold) -> the runs' test metric times scale; runs that did not log it, or logged nan, are left out."""
+    """(seed, fold) -> test metric of its run times `scale`; runs without the metric, or with nan, are left out."""
     logged = {pair: row.metrics.get(f"test/{metric}") for pair, row in pairs_of(runs).items()}
     return {pair: scale * value for pair, value in logged.items() if value is not None and not isnan(value)}
 
 
 def leading(claims: Claims) -> tuple[set[str], str]:
-    """The labels in bold type, by the primary test alone, and the rule in words."""
+    """The labels in bold type, which follow from the primary test alone, and the rule in words."""
     if claims.power is None:
         return set(), f"no bold type: nothing shares a seed and fold with {claims.baseline}"
     if not claims.power.reachable:
@@ -112,7 +116,7 @@ def leading(claims: Claims) -> tuple[set[str], str]:
 
 
 def cannot(claims: Claims) -> str:
-    """In words: with these pairs alpha is out of reach, and how many would do."""
+    """A sentence: these pairs cannot reach alpha, and how many pairs can."""
     power = claims.power
     assert power is not None
     short = shortfall(power.pairs, power.comparisons, claims.alpha)
@@ -121,7 +125,7 @@ def cannot(claims: Claims) -> str:
 
 
 def _values(comparison: Comparison, baseline: str, metric: str, scale: float) -> dict[str, dict[Pair, float]]:
-    """Baseline first, then every line that sees more than one modality and was trained as long as the baseline."""
+    """Label -> its values: the baseline first, then all lines with its budget except the unimodal ones."""
     aside = {*comparison.of_role("unimodal"), *other_budgets(comparison, baseline)}
     labels = [baseline, *(label for label in comparison.lines if label not in aside | {baseline})]
     return {label: values_of(comparison.lines[label], metric, scale) for label in labels}
@@ -132,7 +136,7 @@ def _common(a: Mapping[Pair, float], b: Mapping[Pair, float]) -> list[Pair]:
 
 
 def _spread(mine: Mapping[Pair, float], base: Mapping[Pair, float]) -> float:
-    """Sample standard deviation of the paired differences; nan for fewer than two."""
+    """The sample standard deviation of the paired differences; nan for fewer than two pairs."""
     common = _common(mine, base)
     return float(np.std([mine[p] - base[p] for p in common], ddof=1)) if len(common) > 1 else nan
 
@@ -148,7 +152,7 @@ def _power(against: Sequence[Against], alpha: float) -> Power | None:
 
 
 def _all_pairs(values: Mapping[str, Mapping[Pair, float]]) -> AllPairs:
-    """Pairs of lines that share the same seeds and folds are tested together, which is much faster."""
+    """Test all pairs of lines. Pairs with the same seeds and folds are tested together, which is much faster."""
     groups: dict[tuple[Pair, ...], list[tuple[str, str]]] = {}
     for a, b in combinations(values, 2):
         groups.setdefault(tuple(sorted(values[a].keys() & values[b].keys())), []).append((a, b))
@@ -163,7 +167,7 @@ def _all_pairs(values: Mapping[str, Mapping[Pair, float]]) -> AllPairs:
 
 
 def _scores(comparison: Comparison, labels: Sequence[str], read: ReadSamples | None) -> Scores:
-    """Label -> (seed, fold) -> per-sample scores."""
+    """Label -> (seed, fold) -> scores per sample; empty if they are not to be read."""
     if read is None:
         return {}
     runs = {label: pairs_of(comparison.lines[label]) for label in labels}

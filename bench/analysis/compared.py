@@ -1,4 +1,4 @@
-"""What a table is of: runs that may stand beside each other."""
+"""A comparison: the runs that may be compared in one table."""
 
 from dataclasses import dataclass, field
 
@@ -14,11 +14,20 @@ SHARES = {m.name for m in (*CLASSIFICATION, *REGRESSION) if m.share}
 class Comparison:
     """Runs on the same data under one protocol and preset with the same modalities.
 
-    lines: label -> its current finished runs, one per seed and fold. shared: the `--set` settings that all have.
-    failed: runs that no finished run covers. replaced: how many older runs are left out. skipped: (method, reason).
-    valueless: current finished runs without a finite value of the metric, which are in no line.
-    data: short fingerprint and day, where other data went by the same name; older: whether these are not the newest.
-    unfinished: runs that were stopped or are still going, and that no finished run covers.
+    dataset: the name of the dataset.
+    protocol: the name of the protocol.
+    modalities: the modalities that the runs use.
+    metric: the protocol's metric.
+    preset: the name of the preset.
+    shared: the `--set` settings that all runs have.
+    lines: label -> its current finished runs, one per seed and fold.
+    failed: failed runs whose label, seed and fold have no finished run.
+    replaced: the number of older runs that are left out.
+    skipped: (method, reason) of the methods that cannot run here.
+    valueless: finished runs without a finite value of the metric, which are in no line.
+    data: short fingerprint and day of the data, if other data had the same name; otherwise empty.
+    older: whether newer data have the same name.
+    unfinished: interrupted or running runs whose label, seed and fold have no finished run.
     """
 
     dataset: str
@@ -38,7 +47,7 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """Dataset, modalities, protocol, preset, shared settings, and the data where others have the same name."""
+        """Dataset, modalities, protocol, preset, shared settings, and the data if others have the same name."""
         if not self.data:
             return self._name
         age = "older" if self.older else "newest"
@@ -46,7 +55,7 @@ class Comparison:
 
     @property
     def file(self) -> str:
-        """What files are named after: the newest data have the clean name."""
+        """The name for files; that of the newest data has no addition."""
         return f"{self._name} · older data {self.data}" if self.older else self._name
 
     @property
@@ -56,7 +65,7 @@ class Comparison:
 
     @property
     def rows(self) -> list[RunRow]:
-        """Every run that counts."""
+        """The runs of all lines."""
         return [row for runs in self.lines.values() for row in runs]
 
     def of_role(self, role: str) -> list[str]:
@@ -64,10 +73,13 @@ class Comparison:
         return [label for label, runs in self.lines.items() if runs[0].role == role]
 
     def own_settings(self, label: str) -> list[str]:
-        """The `--set` settings that a line does not share with all others."""
+        """The `--set` settings of a line that are not shared by all lines."""
         return [text for text in self.lines[label][0].asked_settings if text not in self.shared]
 
     def plainest(self, method: str) -> str | None:
-        """The label of the method's line with the fewest settings of its own, by name where several have so many."""
+        """The label of the method's line with the fewest settings of its own, of several the shortest one.
+
+        None if the method has no line.
+        """
         labels = [label for label, runs in self.lines.items() if runs[0].method == method]
         return min(labels, key=lambda label: (len(self.own_settings(label)), len(label), label), default=None)

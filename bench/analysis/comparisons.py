@@ -1,4 +1,4 @@
-"""Rows of the record -> comparisons: the runs that may stand in one table, one line per method and settings."""
+"""Make comparisons of the rows of a record: the runs that may be in one table, one line per method and settings."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -13,13 +13,15 @@ ORDER = ("unimodal", "ensemble")
 
 
 def comparisons(rows: Iterable[RunRow], baseline: str, skipped: Sequence[Skipped] = ()) -> list[Comparison]:
-    """One comparison per (data, protocol, preset, modalities), those of a dataset by age.
+    """One comparison for each data, protocol, preset and modalities; those of a dataset are ordered by age.
 
-    rows: as from `Record.rows`; skipped: (dataset, method, reason).
-    A run that was asked for under several presets, which say the same about it, is in the comparison of each.
-    Comparisons on data that went by one name say which data they are on. Lines are ordered: unimodal, ensemble,
-    `baseline`, then the others; the best mean first. Runs of one label whose settings or code have changed since its
-    newest run are left out.
+    A run that was requested under several presets is in the comparison of each. If the data changed under one name,
+    each comparison shows its data. Lines are ordered: unimodal, ensemble, `baseline`, then the others, each group with
+    the best mean first. Of a label, only runs with the settings and code of its newest run are kept.
+
+    rows: the rows of the record.
+    baseline: the method whose line comes before the others.
+    skipped: (dataset, method, reason) of the methods that could not be run.
     """
     groups: dict[tuple[str, ...], list[RunRow]] = {}
     for row in sorted(rows, key=lambda row: row.started):
@@ -35,7 +37,7 @@ def comparisons(rows: Iterable[RunRow], baseline: str, skipped: Sequence[Skipped
 
 
 def asked_under(row: RunRow, presets: Iterable[str]) -> RunRow:
-    """The row as if it had been asked for under these presets only; unknown ones do not count."""
+    """The row as if its run had been requested under these presets only; other presets than its own are ignored."""
     known = row.asked
     first, *others = [name for name in presets if name in known] or [row.preset]
     return replace(_under(row, first), other_presets={name: known[name] for name in others})
@@ -47,28 +49,29 @@ def has_value(row: RunRow) -> bool:
 
 
 def overlap_of(runs: Iterable[RunRow]) -> float | None:
-    """n_test / n_train where the runs cover several folds of the same data, whose training parts then overlap."""
+    """n_test / n_train of runs that cover several folds, whose training parts overlap; None for one fold."""
     known = list(runs)
     shares = [row.samples["test"] / row.samples["train"] for row in known if _sized(row)]
     return fmean(shares) if several_folds(known) and shares else None
 
 
 def _sized(row: RunRow) -> bool:
-    """Whether the sizes of both parts are on record."""
+    """Whether the sizes of the training and the test part are on record."""
     return bool(row.samples.get("train") and row.samples.get("test"))
 
 
 def several_folds(runs: Iterable[RunRow]) -> bool:
+    """Whether the runs cover more than one fold."""
     return len({row.fold for row in runs}) > 1
 
 
 def current(runs: Sequence[RunRow]) -> list[RunRow]:
-    """Of runs ordered by age those with the newest one's configuration (settings, code); one per seed and fold."""
+    """Of runs ordered by age, those with the settings and code of the newest one; one per seed and fold."""
     return list({row.pair: row for row in runs if row.config == runs[-1].config}.values())
 
 
 def pairs_of(runs: Sequence[RunRow]) -> dict[Pair, RunRow]:
-    """(seed, fold) -> run."""
+    """(seed, fold) -> its run."""
     return {row.pair: row for row in runs}
 
 
@@ -98,7 +101,7 @@ def _comparison(
 
 
 def _under(row: RunRow, preset: str) -> RunRow:
-    """The row as it was asked for under this preset."""
+    """The row as its run was requested under this preset."""
     if preset == row.preset:
         return row
     asked = row.asked[preset]
@@ -107,18 +110,18 @@ def _under(row: RunRow, preset: str) -> RunRow:
 
 
 def _shared_overrides(rows: list[RunRow]) -> list[str]:
-    """The `--set` settings that every run of a table has: they belong above it, not in every line."""
+    """The `--set` settings that all runs of a table have; they are shown above it, not in every line."""
     first, *others = [row.asked_settings for row in rows]
     return [text for text in first if all(text in other for other in others)]
 
 
 def _without(row: RunRow, shared: list[str]) -> RunRow:
-    """The row under a label that names only the settings in which it differs from others."""
+    """The row with a label that names only the settings in which it differs from others."""
     return replace(row, label=_relabelled(row, " ".join(text for text in row.asked_settings if text not in shared)))
 
 
 def _relabelled(row: RunRow, settings: str) -> str:
-    """The row's label with these settings in the place of its own."""
+    """The row's label with these settings instead of its own."""
     plain = row.label.removesuffix(f" [{row.overrides}]")
     return f"{plain} [{settings}]" if settings else plain
 
@@ -128,7 +131,7 @@ def _single(row: RunRow) -> bool:
 
 
 def _by_modalities(group: list[RunRow]) -> list[tuple[tuple[str, ...], list[RunRow]]]:
-    """Unimodal runs belong to the table of every set that holds their modality."""
+    """Each set of modalities with its runs; a unimodal run belongs to every set that contains its modality."""
     single = [row for row in group if _single(row)]
     sets = dict.fromkeys(row.modalities for row in group if not _single(row))
     if not sets:
@@ -144,7 +147,7 @@ def _by_modalities(group: list[RunRow]) -> list[tuple[tuple[str, ...], list[RunR
 
 
 def _uncovered(rows: list[RunRow], *statuses: str) -> list[RunRow]:
-    """Runs that ended so and whose label, seed and fold no finished run covers."""
+    """The runs with one of these statuses whose label, seed and fold have no finished run."""
     finished = {(row.label, row.pair) for row in rows if row.finished}
     ended = [row for row in rows if row.status in statuses]
     return [row for row in ended if (row.label, row.pair) not in finished]
@@ -159,13 +162,13 @@ def _latest(rows: list[RunRow]) -> dict[str, list[RunRow]]:
 
 
 def _ordered(lines: dict[str, list[RunRow]], baseline: str) -> dict[str, list[RunRow]]:
-    """The lines' runs that have a value, by role, then the best mean first."""
+    """The lines, with only their runs that have a value, ordered by role and then by mean."""
     valued = {label: [row for row in runs if has_value(row)] for label, runs in lines.items()}
     return dict(sorted(((k, v) for k, v in valued.items() if v), key=lambda item: _order(item[1], baseline)))
 
 
 def _order(runs: list[RunRow], baseline: str) -> tuple[int, float, str]:
-    """Unimodal, ensemble, baseline, then the others; the best mean first, ties by name."""
+    """The place of a line: unimodal, ensemble, baseline, then the others; the best mean first, ties by name."""
     role, mean = runs[0].role, fmean(row.value for row in runs if row.value is not None)
     rank = ORDER.index(role) if role in ORDER else len(ORDER) + (runs[0].method != baseline)
     return rank, mean if runs[0].metric in LOWER_IS_BETTER else -mean, runs[0].label

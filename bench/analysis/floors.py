@@ -1,4 +1,4 @@
-"""The floor of a table: a constant predictor, in no test, rank or bold type; and the lines that do not beat it."""
+"""The floor of a table: a constant predictor, which is never tested or ranked, and the lines that do not beat it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,12 +12,17 @@ from mcr_bench.bench.record.row import Pair, Part, RunRow
 Floors = tuple[Mapping[str, float], Part]  # metric -> value, and the part whose labels gave the constant
 ReadFloors = Callable[[list[str]], Mapping[str, Mapping[str, float]]]
 CLASSES, SCORES = "constant (majority class)", "constant (median)"
-MARGIN = 1e-9  # of the floor, whatever its unit: equal predictions may differ by rounding
+MARGIN = 1e-9  # relative to the floor: the values of equal predictions may differ by rounding
 
 
 @dataclass(frozen=True)
 class Floor:
-    """What a constant scores. values: (seed, fold) -> metric; part: whose labels the constant is the best one for."""
+    """The score of a constant predictor.
+
+    name: its name in tables.
+    values: (seed, fold) -> its metric on the test part.
+    part: the part whose labels the constant fits best.
+    """
 
     name: str
     values: dict[Pair, float]
@@ -25,24 +30,25 @@ class Floor:
 
     @property
     def mean(self) -> float:
+        """The mean over seeds and folds."""
         return fmean(self.values.values())
 
     @property
     def sd(self) -> float | None:
-        """Sample standard deviation over the pairs; None for one."""
+        """The sample standard deviation over seeds and folds; None for one value."""
         return stdev(self.values.values()) if len(self.values) > 1 else None
 
 
 def with_floors(comparisons: Iterable[Comparison], read: ReadFloors) -> list[Comparison]:
-    """The comparisons with the floor in every row that lacks it, from a row of the same seed and fold.
+    """The comparisons with a floor in every row: one that lacks it gets that of a row with the same seed and fold.
 
-    read: run ids -> metric -> value, from predictions; asked where no row of a seed and fold has logged it.
+    read: computes floors from the predictions of runs; it is called if no row of a seed and fold has one.
     """
     return [_with_floor(one, read) for one in comparisons]
 
 
 def floor_of(comparison: Comparison, metric: str) -> Floor | None:
-    """The floor of a comparison by this metric; None where it is not on record."""
+    """The floor of a comparison by this metric; None if it is not on record."""
     rows = [row for row in comparison.rows if isfinite(row.floors.get(metric, nan))]
     if not rows:
         return None
@@ -52,7 +58,7 @@ def floor_of(comparison: Comparison, metric: str) -> Floor | None:
 
 
 def not_above(comparison: Comparison, metric: str) -> dict[str, float]:
-    """The lines whose mean is no better than the floor's over the same seeds and folds, with their means."""
+    """Label -> mean of the lines that are not better than the floor over the same seeds and folds."""
     floor = floor_of(comparison, metric)
     if floor is None:
         return {}
@@ -69,7 +75,7 @@ def not_above(comparison: Comparison, metric: str) -> dict[str, float]:
 
 
 def floor_notes(comparison: Comparison, metric: str, digits: int = 4, scale: float = 1.0) -> list[str]:
-    """What the floor's row is, and who does not beat it."""
+    """Notes that explain the floor and name the lines that do not beat it."""
     floor = floor_of(comparison, metric)
     if floor is None:
         return []
@@ -96,7 +102,10 @@ def _with_floor(comparison: Comparison, read: ReadFloors) -> Comparison:
 
 
 def _read(missing: Mapping[Pair, Sequence[str]], read: ReadFloors) -> dict[Pair, Floors]:
-    """From predictions, which hold no training labels; one readable run of every seed and fold is enough."""
+    """(seed, fold) -> its floors, from the predictions of the first of its runs that can be read.
+
+    Predictions hold no training labels, so the floors are those of the validation part.
+    """
     known: dict[Pair, Floors] = {}
     for turn in range(max(map(len, missing.values()), default=0)):
         asked = {pair: ids[turn] for pair, ids in missing.items() if pair not in known and turn < len(ids)}

@@ -1,4 +1,4 @@
-"""Names that do not fit: cut so that the part stays in which they differ from the others beside them."""
+"""Shorten names that are too long, and keep the part in which they differ from the other names."""
 
 from collections.abc import Collection, Iterable, Sequence
 
@@ -7,10 +7,12 @@ BOUNDARIES = " [(,_-"  # where a part of a name begins
 
 
 def cut(text: str, others: Collection[str], longest: int, gap: str = GAP) -> str:
-    """`text` with at most `longest` characters; `gap` stands for what is left out.
+    """`text` with at most `longest` characters; `gap` replaces what is left out.
 
-    others: the names from which it must be told apart. The beginning stays, and from there on where the most similar
-    one of the others first differs.
+    The beginning is kept, and the place where the most similar one of `others` first differs.
+
+    >>> cut("mcr [mcr.strategy=greedy]", ["mcr [mcr.strategy=independent]"], 16)
+    'mcr [m…y=greedy]'
     """
     if len(text) <= longest:
         return text
@@ -25,7 +27,11 @@ def cut(text: str, others: Collection[str], longest: int, gap: str = GAP) -> str
 
 
 def cut_all(names: Sequence[str], longest: int, gap: str = GAP) -> list[str]:
-    """Each name cut; a number tells apart those that are then equal, whatever the case of their letters."""
+    """Every name shortened. Names that are then equal, apart from upper and lower case, get numbers.
+
+    >>> cut_all(["a long name", "A LONG NAME"], 7)
+    ['a long…', 'A LONG…-2']
+    """
     shortened: list[str] = []
     taken: set[str] = set()
     for name in names:
@@ -40,9 +46,10 @@ def cut_all(names: Sequence[str], longest: int, gap: str = GAP) -> list[str]:
 
 
 def own_parts(labels: Iterable[str], longest: int) -> dict[str, str]:
-    """Label `NAME [KEY=VALUE ...]` -> the same without the settings that all labels of its name share, where too long.
+    """Label `NAME [KEY=VALUE ...]` -> a shorter text if it is longer than `longest`.
 
-    What is left out is marked. Where that is not enough, the dotted fronts of keys go as well.
+    Settings that all labels with the same name share are left out, which … marks. If that is not enough, only the last
+    parts of dotted keys are kept.
     """
     known = list(dict.fromkeys(labels))
     settings = {label: _settings(label) for label in known}
@@ -76,11 +83,11 @@ def _plain_key(setting: str) -> str:
 
 
 def _part(text: str, place: int, back: int) -> int:
-    """Where the part of the text that holds `place` begins, at most `back` characters before it."""
+    """The start of the part of the text that contains `place`, at most `back` characters before it."""
     begins = [i + 1 for i in range(max(0, place - back), place) if text[i] in BOUNDARIES]
     return begins[-1] if begins else max(0, place - back // 2)
 
 
 def _shared(text: str, other: str) -> int:
-    """How many characters both begin with."""
+    """The number of characters at the beginning that are equal."""
     return next((i for i, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), min(len(text), len(other)))

@@ -1,4 +1,4 @@
-"""Published numbers: the CSV files of results/published, and beside each a TOML file that maps its names to ours."""
+"""Published numbers: the CSV files of results/published, each with a TOML file that maps its names to ours."""
 
 import csv
 import tomllib
@@ -18,7 +18,20 @@ T = TypeVar("T", bound="DataclassInstance")
 
 @dataclass(frozen=True)
 class Number:
-    """One published value, as in its CSV file: mean and std in points, n runs; None where the source states none."""
+    """A published value, as in its CSV file.
+
+    source: the publication that states it.
+    arxiv_id: the arXiv number of that publication.
+    table: the name of its table.
+    dataset: the dataset, as the source names it.
+    backbone: the network.
+    modalities: the modalities, as the source names them.
+    method: the method, as the source names it.
+    metric: the metric.
+    mean: the mean, in points.
+    std: the standard deviation, in points; None if the source states none.
+    n_runs: the number of runs; None if the source does not state it.
+    """
 
     source: str
     arxiv_id: str
@@ -35,9 +48,16 @@ class Number:
 
 @dataclass(frozen=True)
 class Ours:
-    """What of ours a published column stands beside. subset: the dataset has more modalities than these.
+    """The runs of ours that a published column is compared with.
 
-    settings: `--set` texts; metric: a name of bench/problem/metrics.py; seeds: text of `--seeds`, empty = the preset's.
+    dataset: the name of the dataset.
+    protocol: the protocol.
+    preset: the preset.
+    metric: the metric, a name of bench/problem/metrics.py.
+    modalities: the modalities.
+    subset: whether the dataset has more modalities than these.
+    settings: the texts of `--set`.
+    seeds: the text of `--seeds`; empty for the preset's seeds.
     """
 
     dataset: str
@@ -52,7 +72,17 @@ class Ours:
 
 @dataclass(frozen=True)
 class Column:
-    """A published column, named as in the CSV, and ours beside it, or the reason why there is none."""
+    """A column of a published table.
+
+    title: its title in our tables.
+    dataset: the dataset, as in the CSV.
+    backbone: the network, as in the CSV.
+    modalities: every text of the CSV's column `modalities` that belongs here.
+    metric: the metric, as in the CSV.
+    ours: the runs of ours that it is compared with; None if there are none.
+    not_offered: why there are none.
+    not_comparable: why our runs cannot be compared; empty if they can.
+    """
 
     title: str
     dataset: str
@@ -66,9 +96,14 @@ class Column:
 
 @dataclass(frozen=True)
 class PublishedMethod:
-    """A published method's name and our method with its `--set` texts, or the reason why there is none.
+    """A method of a published table.
 
-    modality: for a method of one modality, its name, or its place (from 1) among the column's.
+    title: its published name.
+    method: the name of our method.
+    modality: for a method of one modality, its name, or its number (from 1) among the column's modalities.
+    settings: the texts of `--set`.
+    not_offered: why we do not have the method.
+    not_comparable: why our runs cannot be compared; empty if they can.
     """
 
     title: str
@@ -81,9 +116,14 @@ class PublishedMethod:
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A published table: methods and columns in its order, numbers by (method title, column title).
+    """A published table, with all of its numbers.
 
-    ddof: of the published std, None where the source states none. Every number of the source's table is in it.
+    title: its title.
+    notes: notes that are printed below it.
+    ddof: the degrees of freedom of the published std: 0 or 1; None if the source states no std.
+    columns: its columns in the source's order.
+    methods: its methods in the source's order.
+    numbers: (title of the method, title of the column) -> the published value.
     """
 
     title: str
@@ -95,10 +135,10 @@ class PublishedTable:
 
 
 def published_tables_of(folder: Traversable | None = None) -> list[PublishedTable]:
-    """Every table of every `NAME.csv` + `NAME.toml` in `folder` (default: those of the package), by file name.
+    """All tables of the pairs of `NAME.csv` and `NAME.toml` in `folder`, or of the package, in the order of names.
 
-    UserError naming file and entry where the two do not fit: an unknown or missing key, a published name that is not
-    mapped, mapped twice, or mapped without being published.
+    UserError, with file and entry, if the two do not match: a key is unknown or missing, or a name is published but not
+    mapped, mapped twice, or mapped but not published.
     """
     place = folder or resources.files("mcr_bench.results") / "published"
     names = sorted(p.name for p in place.iterdir())
@@ -139,7 +179,7 @@ def _source(place: Traversable, stem: str) -> list[PublishedTable]:
 
 
 def _table_in(value: object) -> Mapping[str, object]:
-    """A table of TOML; empty where there is none."""
+    """`value` if it is a table of TOML; otherwise an empty one."""
     return value if isinstance(value, dict) else {}
 
 
@@ -196,7 +236,7 @@ def _method(file: str, title: str, values: Mapping[str, object]) -> PublishedMet
 
 
 def _make(cls: type[T], values: Mapping[str, object], where: str) -> T:
-    """A dataclass of a TOML table; arrays become tuples."""
+    """A dataclass with the values of a TOML table; arrays become tuples."""
     known, make = fields(cls), cast(Callable[..., T], cls)
     _check_keys(values, [f.name for f in known], where)
     for field in known:
@@ -212,7 +252,7 @@ def _check_keys(values: Mapping[str, object], known: Iterable[str], where: str) 
 
 
 def _check_used(where: str, kind: str, mapped: list[str], published: set[str]) -> None:
-    """Each published name mapped once, and nothing mapped that is not published."""
+    """UserError if a published name is not mapped exactly once, or a mapped name is not published."""
     for name in sorted({*mapped, *published}):
         if mapped.count(name) > 1:
             raise UserError(f"{where}: {kind} '{name}' is mapped twice.")

@@ -1,4 +1,4 @@
-"""Runs of the record -> the answer to one published number: a verdict, or why there is none and what would give it."""
+"""Compare the runs of a record with published numbers: a verdict, or why there is none and what would give one."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,13 @@ NOT_OFFERED, NOT_COMPARABLE, NOT_RUN = "not offered", "not comparable", "not run
 
 @dataclass(frozen=True)
 class Target:
-    """The runs that a published number stands beside. modalities: of the runs; place.modalities: of the command."""
+    """The runs that a published number is compared with.
+
+    method: the name of our method.
+    place: dataset, protocol, preset and the other facts of the column.
+    modalities: the modalities of the runs; for unimodal runs one of those in `place`.
+    settings: the texts of `--set`.
+    """
 
     method: str
     place: Ours
@@ -29,10 +35,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Answer:
-    """word: the verdict, or why there is none, with its reasons. All values in points.
+    """How our runs compare with a published number; all values are in points.
 
-    target: None where it is not offered. values: of the runs that fit, with the interval of their mean. delta: ours -
-    published, with its interval; samples: sizes of the parts that the runs saw.
+    word: the verdict, or the word for its absence, such as `not run`.
+    reasons: why there is no verdict.
+    target: the runs that the number is compared with; None if it is not offered.
+    values: the values of these runs.
+    interval: the interval of their mean.
+    delta: our mean minus the published one.
+    delta_interval: the interval of that difference.
+    samples: the sizes of the parts that the runs used.
     """
 
     word: str
@@ -46,13 +58,19 @@ class Answer:
 
     @property
     def command(self) -> str:
-        """What fills the cell; empty where runs are there or nothing here can."""
+        """The command that trains the missing runs; empty if there are runs, or if none can be trained here."""
         return command([self.target]) if self.target and not self.values else ""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What must be equal for runs to stand beside a published number."""
+    """What must be equal for runs to be compared with a published number.
+
+    protocol: the protocol.
+    preset: the preset.
+    modalities: the modalities.
+    settings: the texts of `--set`.
+    """
 
     protocol: str
     preset: str
@@ -60,7 +78,7 @@ class Setup:
     settings: frozenset[str]
 
     def against(self, other: "Setup") -> list[tuple[str, str, str]]:
-        """(what, mine, the other's) for each part that differs."""
+        """(name, this setup's value, the other's value) of every part that differs."""
         parts = [
             ("protocol", self.protocol, other.protocol),
             ("preset", self.preset, other.preset),
@@ -71,10 +89,9 @@ class Setup:
 
 
 class Runs:
-    """The finished runs of a record (rows as from `Record.rows`), by dataset, method and setup.
+    """The finished runs of a record, by dataset, method and setup.
 
-    by_target: (dataset, method) -> setup -> the runs of its newest configuration (settings and code), the newest of
-    each seed and fold.
+    by_target: (dataset, method) -> setup -> the runs with its newest settings and code, one per seed and fold.
     """
 
     def __init__(self, rows: Iterable[RunRow]) -> None:
@@ -89,12 +106,12 @@ class Runs:
         }
 
     def of(self, target: Target) -> dict[Setup, list[RunRow]]:
-        """Every setup in which the target's method has runs on its dataset."""
+        """Setup -> runs, for every setup in which the target's method has runs on its dataset."""
         return self.by_target.get((target.place.dataset, target.method), {})
 
 
 def answers(table: PublishedTable, runs: Runs, margin: float) -> dict[tuple[str, str], Answer]:
-    """The answer to every number of a published table, by (method title, column title), in the table's order."""
+    """(title of the method, title of the column) -> the answer, for every number of a table, in its order."""
     lacking = {method.title: _no_method(method) for method in table.methods}
     given = {}
     for column in table.columns:
@@ -108,7 +125,7 @@ def answers(table: PublishedTable, runs: Runs, margin: float) -> dict[tuple[str,
 
 
 def command(targets: Sequence[Target]) -> str:
-    """The command that trains targets which share place and settings."""
+    """The command that trains targets with the same place and settings."""
     place, settings = targets[0].place, targets[0].settings
     parts = ["mcr-bench run", f"--methods {','.join(dict.fromkeys(t.method for t in targets))}"]
     parts += [f"--dataset {place.dataset}", f"--protocol {place.protocol}", f"--preset {place.preset}"]
@@ -147,7 +164,7 @@ def _answer(
 
 
 def sample_sd(number: Number, ddof: int | None) -> float | None:
-    """The published std as a sample standard deviation (n - 1); None where there is none or one run cannot give it."""
+    """The published std as a sample standard deviation (n - 1); None if there is no std, or only one run."""
     if number.std is None or number.n_runs is None or ddof is None or number.n_runs < 2:
         return None
     return number.std * sqrt((number.n_runs - ddof) / (number.n_runs - 1))
@@ -193,7 +210,7 @@ def _modalities(method: PublishedMethod, place: Ours) -> frozenset[str]:
 
 
 def _setups(row: RunRow) -> list[Setup]:
-    """One per preset that the run was asked for under."""
+    """The setups of a run: one for each preset under which it was requested."""
     modalities = frozenset(row.modalities)
     return [
         Setup(row.protocol, preset, modalities, frozenset(asked.overrides.split()))
@@ -202,7 +219,7 @@ def _setups(row: RunRow) -> list[Setup]:
 
 
 def values_in_points(runs: Iterable[RunRow], metric: str) -> list[float]:
-    """The finite test values of a metric, times 100."""
+    """The finite test values of a metric, times 100; values that are missing are left out."""
     values = (row.metrics.get(f"test/{metric}") for row in runs)
     return [100 * value for value in values if value is not None and isfinite(value)]
 

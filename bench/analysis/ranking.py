@@ -1,4 +1,4 @@
-"""Methods ranked across the datasets of a record: the ranks, as a table and as plain data."""
+"""Rank methods across the datasets of a record, and give the ranks as a table and as plain data."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -26,11 +26,13 @@ RULE = (
 
 
 def rank_datasets(comparisons: Iterable[Comparison], metric: str | None = None) -> Ranks:
-    """Ranks of the methods that every dataset has, by mean test metric; the reason names what is left out.
+    """Rank the methods that every dataset has by their mean test metric; the reason names what is left out.
 
-    metric None: each protocol's own. Comparisons of one dataset share their data, so only one counts, and of a method
-    one line (`RULE`). A dataset on which every method has the mean of another dataset is that dataset once more, and
-    does not count. Unimodal lines do not count. Without two methods common to all there are no ranks.
+    Comparisons of one dataset share their data, so only one of them counts, and only one line of each method (`RULE`).
+    A dataset on which every method has the same mean as on another dataset is taken as the same data, and does not
+    count. Unimodal lines do not count. If fewer than two methods are common to all datasets, there are no ranks.
+
+    metric: the test metric; without it each protocol's own.
     """
     chosen = _one_per_dataset(comparisons)
     scores = {name: _scores(comparison, metric) for name, comparison in chosen.items()}
@@ -53,12 +55,12 @@ def rank_datasets(comparisons: Iterable[Comparison], metric: str | None = None) 
 
 
 def _described(comparison: Comparison) -> str:
-    """Title and sizes of the parts."""
+    """The title of a comparison and the sizes of its parts."""
     return "; ".join([comparison.title, *sizes_note(comparison.rows)])
 
 
 def rank_table(ranks: Ranks) -> Table:
-    """Mean ranks, best first; Friedman and Nemenyi, or why there are none, in the notes."""
+    """The table of mean ranks, the best first, with Friedman's and Nemenyi's results in its notes."""
     rows: list[tuple[Cell, ...]] = list(ranks.mean_ranks.items())
     notes = [ranks.reason] if ranks.reason else []
     if ranks.friedman is not None and ranks.critical_difference is not None:
@@ -70,12 +72,12 @@ def rank_table(ranks: Ranks) -> Table:
 
 
 def rank_data(ranks: Ranks) -> dict[str, object]:
-    """The same for a program."""
+    """The ranks as plain data."""
     return vars(ranks)
 
 
 def _one_per_dataset(comparisons: Iterable[Comparison]) -> dict[str, Comparison]:
-    """Dataset -> the comparison that stands for it; they come by age."""
+    """Dataset -> the comparison that counts for it; the comparisons must be ordered by age."""
     groups: dict[str, list[Comparison]] = {}
     for comparison in comparisons:
         if comparison.lines:
@@ -101,7 +103,7 @@ def _chosen(group: Sequence[Comparison]) -> Comparison:
 
 
 def _first_preset(comparison: Comparison) -> str | None:
-    """The dataset's default preset; None for a dataset that is not here."""
+    """The dataset's default preset; None if the dataset is not available."""
     source = comparison.rows[0].dataset_source or comparison.dataset
     try:
         return next(iter(presets_of(registry.dataset(source), source)))
@@ -110,7 +112,10 @@ def _first_preset(comparison: Comparison) -> str | None:
 
 
 def _scores(comparison: Comparison, metric: str | None) -> dict[str, float]:
-    """Method -> mean of its plainest line, turned so that higher is better; all lines were trained for as long."""
+    """Method -> mean of its line with the fewest settings, with a sign so that higher is better.
+
+    Only lines with one budget of training count.
+    """
     sign = -1 if (metric or comparison.metric) in LOWER_IS_BETTER else 1
     single = comparison.of_role("unimodal")
     methods = dict.fromkeys(runs[0].method for label, runs in comparison.lines.items() if label not in single)
@@ -121,7 +126,7 @@ def _scores(comparison: Comparison, metric: str | None) -> dict[str, float]:
 
 
 def _fair(comparison: Comparison, single: Sequence[str]) -> dict[str, list[RunRow]]:
-    """The largest set of lines with one budget, that with the fewest settings where several hold as many methods."""
+    """The lines with the budget that most methods have; of several budgets that of the line with fewest settings."""
     sets = {
         label: {
             other: comparison.lines[other] for other in comparison.lines if same_budget(comparison.lines[other], runs)
@@ -142,7 +147,7 @@ def _values(runs: Sequence[RunRow], metric: str | None) -> list[float]:
 
 
 def _twins(scores: dict[str, dict[str, float]]) -> dict[str, str]:
-    """Dataset -> an earlier one with the same methods and the same means; one mean can be equal by chance."""
+    """Dataset -> an earlier one with the same methods and means; a single mean may be equal by chance."""
     twins: dict[str, str] = {}
     for name, values in scores.items():
         for other, earlier in scores.items():

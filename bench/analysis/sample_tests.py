@@ -19,10 +19,14 @@ Scores = Mapping[str, Mapping[tuple[int, int], "Samples"]]
 
 @dataclass(frozen=True)
 class SampleTests:
-    """mcnemar: p of each pair of runs, none where scores are not right or wrong; intervals in points.
+    """The tests of a line against the baseline on the test samples.
 
-    runs: pairs of runs whose predictions could be read, of `pairs`. grouped: whether the data name groups; else every
-    sample is one of its own.
+    runs: the number of pairs of runs whose predictions could be read.
+    pairs: the number of all pairs of runs.
+    grouped: whether the data name groups; otherwise every sample is a group of its own.
+    mcnemar: p of McNemar's test of each pair of runs; empty if scores are not right or wrong.
+    groups: the interval of the difference over groups, in points or the metric's unit.
+    seeds_groups: the interval over seeds and groups, in the same unit.
     """
 
     runs: int
@@ -34,14 +38,17 @@ class SampleTests:
 
     @property
     def median_mcnemar(self) -> float | None:
-        """Over the pairs of runs, whose test samples are the same: they cannot be pooled."""
+        """The median p over pairs of runs, which cannot be pooled because they have the same test samples."""
         return median(self.mcnemar) if self.mcnemar else None
 
 
 def sample_tests(
     scores: Scores, label: str, baseline: str, pairs: Sequence[tuple[int, int]], scale: float
 ) -> SampleTests | None:
-    """`label` against `baseline` on the test samples; None where no pair of runs has predictions on record."""
+    """Test `label` against `baseline` on the test samples; None if no pair of runs has predictions on record.
+
+    scores: label -> (seed, fold) -> scores per sample. Differences are multiplied by `scale`.
+    """
     mine, base = scores.get(label, {}), scores.get(baseline, {})
     both = [(mine[p], base[p]) for p in pairs if p in mine and p in base]
     rows = [_difference(a, b) for a, b in both]
@@ -62,7 +69,7 @@ def sample_tests(
 
 
 def _common(a: "Samples", b: "Samples") -> tuple[NDArray[np.int_], NDArray[np.int_]] | None:
-    """Positions of the samples that both runs predicted; None where they are the same in the same order."""
+    """The positions, (n,) each, of the samples that both runs predicted; None if these are the same in one order."""
     if a.ids is b.ids or np.array_equal(a.ids, b.ids):
         return None
     _, left, right = np.intersect1d(a.ids, b.ids, return_indices=True)
@@ -70,7 +77,7 @@ def _common(a: "Samples", b: "Samples") -> tuple[NDArray[np.int_], NDArray[np.in
 
 
 def _difference(a: "Samples", b: "Samples") -> tuple[NDArray[np.str_], NDArray[np.str_], NDArray[np.float64]]:
-    """(ids, groups, score a - score b) of the common samples."""
+    """Ids, groups and differences of scores, (n,) each, of the n common samples."""
     common = _common(a, b)
     if common is None:
         return a.ids, a.groups, a.score.astype(np.float64) - b.score
@@ -86,7 +93,7 @@ def _mcnemar(a: "Samples", b: "Samples") -> float:
 def _matrix(
     rows: Sequence[tuple[NDArray[np.str_], NDArray[np.str_], NDArray[np.float64]]],
 ) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
-    """(S, N) differences, nan where a row lacks the sample, and the groups (N,)."""
+    """Differences (S, N), nan if a row lacks the sample, and the groups (N,)."""
     ids, groups, _ = rows[0]
     if all(other is ids or np.array_equal(other, ids) for other, _, _ in rows):
         return np.stack([d for _, _, d in rows]), groups

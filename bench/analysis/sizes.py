@@ -1,15 +1,15 @@
-"""How many samples runs were trained, selected and tested on: what stands under every table."""
+"""The numbers of samples that runs were trained, validated and tested on, for the note below every table."""
 
 from collections.abc import Iterable
 
 from mcr_bench.bench.record.row import RunRow
 
 PARTS = (("training", "train"), ("validation", "val"), ("test", "test"))
-LISTED = 6  # folds whose sizes are written out
+LISTED = 6  # the largest number of folds whose sizes are listed
 
 
 def split_sizes(rows: Iterable[RunRow]) -> list[str]:
-    """The sizes of the parts, each once: those of several folds are several; nothing where none is on record."""
+    """The sizes of the parts, one text for each that differs; empty if none is on record."""
     sizes = dict.fromkeys(_sizes(row) for row in rows)
     texts = [text for text in sizes if text]
     more = len(texts) - LISTED
@@ -17,7 +17,7 @@ def split_sizes(rows: Iterable[RunRow]) -> list[str]:
 
 
 def sizes_note(rows: Iterable[RunRow]) -> list[str]:
-    """The note under a table; none where no size is on record."""
+    """The note below a table; none if no size is on record."""
     sizes = split_sizes(rows)
     return [f"split sizes: {'; '.join(sizes)}"] if sizes else []
 

@@ -1,4 +1,4 @@
-"""Comparisons of one dataset along the dials in which they differ, and what every method loses on the way."""
+"""Sweeps: comparisons of one dataset with different settings of the data, and how methods change along them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,12 +21,18 @@ from mcr_bench.bench.statistics.intervals import Interval
 from mcr_bench.bench.statistics.verdict import mean_interval
 
 DIAL = "dataset."
-UNEVEN = 4  # largest gap between settings over the smallest, up to which their axis is to scale
+UNEVEN = 4  # if the largest gap between settings is at most this many times the smallest, their axis is to scale
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Comparisons along the dials in which they differ. places: x of each; ticks: their labels; name: of the axis."""
+    """Comparisons that differ in settings of their dataset.
+
+    comparisons: the comparisons, in the order of the settings.
+    places: the position of each on an axis.
+    ticks: the label of each.
+    name: the label of the axis.
+    """
 
     comparisons: list[Comparison]
     places: list[float]
@@ -35,16 +41,17 @@ class Sweep:
 
     @property
     def title(self) -> str:
-        """What all of them share."""
+        """What all comparisons share, for titles."""
         first = self.comparisons[0]
         modalities = " + ".join(first.modalities)
         return f"{first.dataset} · {modalities} · protocol {first.protocol} · preset {first.preset}"
 
 
 def sweeps(comparisons: Iterable[Comparison]) -> list[Sweep]:
-    """Groups of comparisons that differ only in the dials of their dataset; groups of one are left out.
+    """The groups of two or more comparisons that differ only in settings of their dataset.
 
-    To scale where one number varies, else side by side, ordered by the last dial that varies.
+    If one number varies, its axis is to scale; otherwise the comparisons are ordered by the last setting that varies
+    and have equal distances.
     """
     groups: dict[tuple[object, ...], list[Comparison]] = {}
     for comparison in comparisons:
@@ -56,16 +63,18 @@ def sweeps(comparisons: Iterable[Comparison]) -> list[Sweep]:
 
 
 def _newest(group: list[Comparison]) -> list[Comparison]:
-    """Without those of older data where the newest were run at the same setting."""
+    """The comparisons without those on older data whose settings were run on the newest data too."""
     known = {dials_of(comparison) for comparison in group if not comparison.older}
     return [comparison for comparison in group if not comparison.older or dials_of(comparison) not in known]
 
 
 def sweep_table(sweep: Sweep, baseline: str) -> Table:
-    """Each method's mean at every setting, over all of them, and its fall from the first to the last.
+    """The table of a sweep: each method's mean at every setting, its level (mean) and its fall (first minus last).
 
-    Level and fall also as differences to the baseline's, paired by the (seed, fold) that every setting has, with a t
-    interval. baseline: a label or method; where a setting lacks it there are no differences.
+    Level and fall are also given as differences to the baseline's, paired by the (seed, fold) that every setting has,
+    with a t interval.
+
+    baseline: a label or method; if a setting has no run of it, there are no differences.
     """
     first = sweep.comparisons[0]
     scale = 100.0 if first.metric in SHARES else 1.0
@@ -98,7 +107,7 @@ Curve = dict[Pair, list[float]]  # (seed, fold) -> value at every setting
 
 
 def _values(sweep: Sweep, scale: float) -> dict[str, Curve]:
-    """Lines that every setting has, the best level first, without the unimodal ones."""
+    """Label -> its curve, for the lines that every setting has except unimodal ones; the best level first."""
     every: list[Mapping[str, Mapping[Pair, float]]] = [
         {label: values_of(runs, comparison.metric, scale) for label, runs in comparison.lines.items()}
         for comparison in sweep.comparisons
@@ -131,7 +140,7 @@ def _row(label: str, mine: Curve, base: Curve | None, first: Comparison) -> tupl
 
 
 def _floor(sweep: Sweep, scale: float, digits: int, width: int) -> tuple[list[tuple[Cell, ...]], list[str]]:
-    """The row of the constant predictor with its level and fall, and who does not beat it at which setting."""
+    """The row of the constant predictor, and notes on the lines that do not beat it at a setting."""
     floors = [floor for comparison in sweep.comparisons if (floor := floor_of(comparison, comparison.metric))]
     if len(floors) < len(sweep.comparisons):
         return [], []
@@ -168,7 +177,7 @@ def _sweep(group: list[Comparison]) -> Sweep | None:
 
 
 def _placed(group: list[Comparison], places: list[float], name: str) -> Sweep:
-    """To scale where that keeps neighbours apart, else side by side."""
+    """The sweep of one number: to scale, or with equal distances if settings are spread very unevenly."""
     order = sorted(range(len(group)), key=lambda i: places[i])
     ticks, at = [f"{places[i]:g}" for i in order], [places[i] for i in order]
     gaps = [b - a for a, b in pairwise(at)]
@@ -183,7 +192,7 @@ def _varying(group: list[Comparison]) -> list[str]:
 
 
 def _member(comparison: Comparison) -> RunRow:
-    """A run that sees every modality, if there is one."""
+    """A run with every modality of the comparison, if there is one; otherwise its first run."""
     return next((row for row in comparison.rows if row.modalities == comparison.modalities), comparison.rows[0])
 
 
@@ -192,7 +201,7 @@ def _dial(comparison: Comparison, name: str) -> str:
 
 
 def _numbers(text: str) -> list[float]:
-    """The numbers of a dial's value such as 0.45 or 0.2/0.1; none where it is no number."""
+    """The numbers in the value of a setting, such as 0.45 or 0.2/0.1; empty if it is not made of numbers."""
     try:
         return [float(part) for part in text.split("/")]
     except ValueError:

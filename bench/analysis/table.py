@@ -1,4 +1,4 @@
-"""Rows of the record -> comparison tables, one per data, protocol, preset and modalities; pure functions of dicts."""
+"""Make the table of a comparison: pure functions from rows of the record to cells and notes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,10 +25,16 @@ COSTS: tuple[tuple[str, Read], ...] = (
 
 @dataclass(frozen=True)
 class Table:
-    """digits[i]: decimals of column i where it holds floats; cells keep full precision, None is "not measured".
+    """A table to print or to write to files.
 
-    bold: the rows that lead; their name and main number are set in bold type. file: what its files are named after,
-    where that is not the title. floor: the row of a constant predictor.
+    title: its title.
+    columns: the names of its columns.
+    digits: the number of decimals of each column's floats.
+    rows: its cells at full precision; None for a value that was not measured.
+    notes: the notes below it.
+    bold: the numbers of the rows whose name and main value are in bold type.
+    file: the name for its files, if it is not the title.
+    floor: the number of the row with the constant predictor; None without one.
     """
 
     title: str
@@ -50,7 +56,7 @@ class Table:
 
 
 def comparison_table(comparison: Comparison, baseline: str, lead: Lead | None = None) -> Table:
-    """The table of one comparison."""
+    """The table of a comparison. lead: gives the labels in bold type with the rule; without it there are none."""
     columns, digits, cells = _columns(comparison.lines, comparison.metric, comparison.modalities, baseline)
     leading, reason = lead(comparison) if lead else (set[str](), "")
     bold = frozenset(i for i, label in enumerate(comparison.lines) if label in leading)
@@ -61,7 +67,11 @@ def comparison_table(comparison: Comparison, baseline: str, lead: Lead | None = 
 
 
 def summarise(values: Sequence[float]) -> tuple[float, float | None, int]:
-    """Mean, sample standard deviation (None for one value) and number of values."""
+    """The mean, the sample standard deviation (None for one value) and the number of values.
+
+    >>> summarise([1.0, 3.0, 5.0])
+    (3.0, 2.0, 3)
+    """
     return fmean(values), stdev(values) if len(values) > 1 else None, len(values)
 
 
@@ -77,7 +87,7 @@ def _text(cell: Cell, digits: int) -> str:
 def _columns(
     lines: dict[str, list[RunRow]], metric: str, modalities: tuple[str, ...], baseline: str
 ) -> tuple[tuple[str, ...], tuple[int, ...], list[tuple[Cell, ...]]]:
-    """Columns in which nothing was measured are left out."""
+    """The columns, their digits, and the cells; columns in which nothing was measured are left out."""
     main = {label: summarise(_values(runs, lambda row: row.value)) for label, runs in lines.items()}
     columns: list[tuple[str, int, list[Cell]]] = [
         ("method", 0, list(lines)),
@@ -97,7 +107,7 @@ def _columns(
 
 
 def _floor_row(comparison: Comparison, columns: Sequence[str]) -> list[tuple[Cell, ...]]:
-    """The constant predictor below the lines; empty where it is not on record."""
+    """The row of the constant predictor; empty if it is not on record."""
     floor = floor_of(comparison, comparison.metric)
     if floor is None:
         return []
@@ -127,7 +137,7 @@ def _means(lines: dict[str, list[RunRow]], read: Read) -> list[Cell]:
 
 
 def _relative(lines: dict[str, list[RunRow]], cost: Read, baseline: str) -> list[Cell]:
-    """Median cost of a line over that of its baseline."""
+    """For each line its median cost divided by that of its baseline."""
 
     def read(row: RunRow) -> float | None:
         return None if row.epochs == 0 else cost(row)
@@ -143,9 +153,9 @@ def _ratio(mine: list[float], base: list[float]) -> float | None:
 
 
 def baseline_of_costs(lines: Mapping[str, list[RunRow]], like: RunRow, baseline: str) -> list[RunRow]:
-    """The line of method `baseline` to whose cost that of `like` is relative; none where it has no run.
+    """The runs of the line of method `baseline` whose cost that of the run `like` is divided by; empty without one.
 
-    The one with the same settings where there is one, else the one with the fewest.
+    It is the line with the same settings if there is one, otherwise the line with the fewest settings.
     """
     candidates = [runs for runs in lines.values() if runs[0].method == baseline]
 
@@ -190,7 +200,7 @@ def _notes(comparison: Comparison, baseline: str, reason: str) -> list[str]:
 
 
 def missing_notes(lines: Mapping[str, list[RunRow]]) -> list[str]:
-    """What runs that are finished could not tell of their test part, and why."""
+    """Notes on values of the test part that finished runs lack, with the reasons."""
     counts: dict[tuple[str, str, str], int] = {}
     for label, runs in lines.items():
         for row in runs:
@@ -205,7 +215,7 @@ def missing_notes(lines: Mapping[str, list[RunRow]]) -> list[str]:
 
 
 def data_notes(comparison: Comparison) -> list[str]:
-    """Which data the runs are on, where others went by the same name."""
+    """A note on the data of the runs, if other data had the same name."""
     if not comparison.data:
         return []
     others = (
@@ -233,7 +243,7 @@ def _folds(rows: list[RunRow]) -> str:
 
 
 def _optimisers(lines: dict[str, list[RunRow]]) -> list[str]:
-    """One text where all lines share the optimiser, otherwise one per optimiser with its methods."""
+    """One text if all lines have the same optimiser; otherwise one for each optimiser, with its lines."""
     users: dict[str, list[str]] = {}
     for label, runs in lines.items():
         settings = runs[0].settings
@@ -243,7 +253,10 @@ def _optimisers(lines: dict[str, list[RunRow]]) -> list[str]:
 
 
 def _cancelled(lines: dict[str, list[RunRow]]) -> list[str]:
-    """Adam divides by the gradient's running size: a slowly varying factor on the gradient has next to no effect."""
+    """A warning for methods that scale gradients under Adam.
+
+    Adam divides by the running size of the gradient, so a slowly varying factor on the gradient has almost no effect.
+    """
     affected = [label for label, runs in lines.items() if any(_is_cancelled(row) for row in runs)]
     if not affected:
         return []

@@ -1,4 +1,4 @@
-"""Comparisons on data that changed under one name: each says which data it is on, and which are the newest."""
+"""Mark comparisons whose data changed under one name with their data, and the newest ones."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
@@ -8,35 +8,35 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mcr_bench.bench.analysis.compared import Comparison
 
-SHORT = 8  # characters of a fingerprint that tell data apart
+SHORT = 8  # characters of a fingerprint that are shown
 DIAL = "dataset."
 
 
 def told_apart(comparisons: Sequence["Comparison"]) -> list["Comparison"]:
-    """The comparisons in their order; those of a dataset whose data changed, and those of one title, say their data.
+    """The comparisons, marked with their data if another one of the same dataset or title is on other data.
 
-    The data are told by the beginning of their fingerprint and the day of their last run (UTC). Comparisons without a
-    finished run are left as they are.
+    The mark is the beginning of the data's fingerprint and the day of their last run (UTC). Comparisons without a
+    finished run are not marked.
     """
     by_name = _marked(comparisons, lambda one: (one.dataset, dials_of(one)), fingerprint)
     return _marked(by_name, lambda one: one.title, _identity)
 
 
 def fingerprint(one: "Comparison") -> str:
-    """Of the data that the comparison is on; runs from before there were fingerprints have an identity alone."""
+    """The fingerprint of a comparison's data; for runs of versions without fingerprints the identity of the data."""
     row = one.rows[-1]
     return row.fingerprint or row.data_identity
 
 
 def _identity(one: "Comparison") -> str:
-    """Data, dials and protocol together."""
+    """The identity of data, their settings and protocol."""
     return one.rows[-1].data_identity
 
 
 def _marked(
     comparisons: Sequence["Comparison"], shared: Callable[["Comparison"], Hashable], data: Callable[["Comparison"], str]
 ) -> list["Comparison"]:
-    """Comparisons that share something and are on different data, each with its own."""
+    """The comparisons, marked if others with the same `shared` value are on other `data`."""
     groups: dict[Hashable, dict[str, list[Comparison]]] = {}
     for one in comparisons:
         if one.lines:
@@ -48,7 +48,7 @@ def _marked(
 
 
 def _texts(group: dict[str, list["Comparison"]]) -> Iterable[tuple["Comparison", tuple[str, bool]]]:
-    """(comparison, (data and day, whether there are newer ones))."""
+    """Each comparison of a group with its mark, and whether its data are not the newest."""
     last = {data: max(row.started for one in members for row in one.rows) for data, members in group.items()}
     newest = max(last, key=lambda data: last[data])
     for data, members in group.items():
@@ -58,6 +58,6 @@ def _texts(group: dict[str, list["Comparison"]]) -> Iterable[tuple["Comparison",
 
 
 def dials_of(one: "Comparison") -> frozenset[tuple[str, str]]:
-    """How the data were asked for; a run's row holds it among its settings."""
+    """The settings of the dataset, (key, value) each."""
     settings = one.rows[-1].settings
     return frozenset((key, str(value)) for key, value in settings.items() if key.startswith(DIAL))

@@ -32,14 +32,16 @@ def kind_of_file(name: str) -> tuple[Kind, str]:
 
 
 def _only(name: str, module: ModuleType) -> type:
-    found: list[type] = [*own_classes(module, Method), *own_classes(module, Dataset)]
-    found = [cls for cls in found if not inspect.isabstract(cls)] or [*found, *own_classes(module, nn.Module)]
-    if not found:
+    every = own_classes(module, object)
+    declared: list[type] = [cls for cls in every if issubclass(cls, Method | Dataset)]
+    classes = [cls for cls in declared if not inspect.isabstract(cls)] or declared
+    classes = classes or [cls for cls in every if issubclass(cls, nn.Module)]
+    if not classes:
         raise UserError(f"'{name}' defines no method, dataset, encoder or fusion head.")
-    if len(found) > 1:
-        told = ", ".join(f"{cls.__name__} ({_kind(cls)})" for cls in found)
-        raise UserError(f"'{name}' defines several things: {told}. Name one: {name}:{found[0].__name__}.")
-    return found[0]
+    if len(classes) > 1:
+        told = ", ".join(f"{cls.__name__} ({_kind(cls)})" for cls in classes)
+        raise UserError(f"'{name}' defines several things: {told}. Name one: {name}:{classes[0].__name__}.")
+    return classes[0]
 
 
 def _kind(cls: type) -> Kind | None:

@@ -96,7 +96,7 @@ def _counts(runs: Mapping[str, int]) -> str:
     """How many runs the lines have, and which have fewer: their samples are others than those of the columns."""
     most = max(runs.values())
     fewer = [f"{label} {count}" for label, count in runs.items() if count < most]
-    return f"{most} run(s) per line, except {', '.join(fewer)}" if fewer else f"{most} run(s) per line"
+    return f"{most} run(s) per line, but {', '.join(fewer)}" if fewer else f"{most} run(s) per line"
 
 
 def _readable(face: Sequence[float]) -> str:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from mcr_bench import __version__
 from mcr_bench.bench.record.entities import name_of
-from mcr_bench.bench.record.made_rows import value_of
 from mcr_bench.bench.record.row import OURS, RunRow
 from mcr_bench.bench.runs.spec import RunSpec
 
@@ -14,10 +13,10 @@ Place = tuple[str, str, tuple[str, ...], int, int]
 
 
 def trained_again(wanted: Sequence[RunSpec], rows: Iterable[RunRow]) -> list[str]:
-    """One sentence with the number of such runs among those to train; none where there are none.
+    """One sentence with the number of runs to train that are finished under another key; empty if there are none.
 
-    A run on record is the same but for the version where method, data, protocol, modalities, seed, fold and every
-    setting that both have are the same, and those of the runs that it starts from. Its results stay on record.
+    A recorded run counts if it has the same method, data, protocol, modalities, seed and fold, the same value of every
+    setting that both have, and starts from such runs. Its results stay on record.
     """
     record = _Finished.of(rows)
     count = sum(map(record.holds_older, wanted))
@@ -64,5 +63,5 @@ def _place_of(row: RunRow) -> Place:
 
 
 def _agrees(row: RunRow, run: RunSpec) -> bool:
-    asked = {name_of(key): value_of(text) for key, text in run.params().items()}
-    return all(asked[key] == row.settings[key] for key in asked.keys() & row.settings.keys())
+    asked = {name_of(key): value for key, value in run.params().items()}
+    return all(asked[key] == str(row.settings[key]) for key in asked.keys() & row.settings.keys())

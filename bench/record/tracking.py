@@ -213,8 +213,8 @@ class Record:
         """Metric -> its (epoch, value) over a run, by epoch; UserError where the record has no such run."""
         if self._file is not None:
             with suppress(sqlite3.Error):
-                if found := SqliteReader(self._file).history(run_id):
-                    return found
+                if curves := SqliteReader(self._file).history(run_id):
+                    return curves
         client = self.client
         return self._opened(SearchReader(lambda: client).history, run_id)
 

@@ -57,7 +57,7 @@ def plan_rows(plan: "Plan", finished: Iterable[str]) -> list[dict[str, object]]:
             "seed": run.seed,
             "preset": run.preset,
             "state": "finished" if run.key in done else "to train",
-            "asked": "asked for" if run.key in plan.requested else "dependency",
+            "reason": "requested" if run.key in plan.requested else "dependency",
             "needs": " ".join(needed.key for needed in run.dependencies),
         }
         for run in plan.runs

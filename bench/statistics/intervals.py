@@ -103,13 +103,13 @@ def mean_interval(values: ArrayLike, level: float = 0.95, overlap: float | None 
     >>> round(interval.low, 2), round(interval.high, 2)
     (77.03, 86.97)
     >>> mean_interval([80.0]).refused
-    '1 value(s) give no estimate of spread; at least 2 are needed'
+    '1 value(s) carry no estimate of spread; at least 2 are needed'
     """
     check_level(level)
     x, method = finite(values, "values"), "t" if overlap is None else CORRECTED
     if len(x) < 2:
-        return Interval.refuse(level, method, f"{len(x)} value(s) give no estimate of spread; at least 2 are needed")
+        return Interval.refuse(level, method, f"{len(x)} value(s) carry no estimate of spread; at least 2 are needed")
     if constant(x, float(np.abs(x).max())):
-        return Interval.refuse(level, method, "all values are equal: they give no estimate of spread")
+        return Interval.refuse(level, method, "all values are equal: they carry no estimate of spread")
     error = float(x.std(ddof=1)) / sqrt(len(x)) * widening(len(x), overlap)
     return around(float(x.mean()), error, len(x) - 1, level, method)

@@ -88,9 +88,9 @@ def superiority(a: ArrayLike, b: ArrayLike) -> float:
 def _t(d: Array, scale: float, level: float, overlap: float | None) -> tuple[Interval, float]:
     method, wider = "paired t" if overlap is None else CORRECTED, widening(len(d), overlap)
     if len(d) < 2:
-        return Interval.refuse(level, method, "1 pair gives no estimate of spread; at least 2 are needed"), nan
+        return Interval.refuse(level, method, "1 pair carries no estimate of spread; at least 2 are needed"), nan
     if constant(d, scale):
-        reason = "the difference is the same in every pair: it gives no estimate of spread"
+        reason = "the difference is the same in every pair: it carries no estimate of spread"
         return Interval.refuse(level, method, reason), nan
     result = stats.ttest_1samp(d, 0.0)
     error = float(d.std(ddof=1)) / sqrt(len(d)) * wider

@@ -68,7 +68,7 @@ class Shortfall:
         """The shortfall in one sentence, without the full stop."""
         return (
             f"{self.pairs} (seed, fold) pair(s) cannot reach p <= {self.alpha:g} after Holm over {self.comparisons} "
-            f"comparison(s) (smallest possible p: {self.smallest:.3g}); {self.needed} pairs can"
+            f"comparison(s) (smallest possible p: {self.smallest:.3g}); {self.needed} can"
         )
 
 

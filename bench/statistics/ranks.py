@@ -70,7 +70,7 @@ def rank(scores: pd.DataFrame, higher_is_better: bool = True, alpha: float = 0.0
         return Ranks(mean_ranks, len(whole), None, None, [], "; ".join([*notes, lacking]))
     p, cd = _friedman(whole), critical_difference(whole.shape[1], len(whole), alpha)
     if p > alpha:
-        notes.append(f"Friedman's test does not reject that all methods are alike (p = {p:.3g}): none are separated")
+        notes.append(f"Friedman's test does not reject that all methods are alike (p = {p:.3g}): none is separated")
     cliques = _cliques(mean_ranks, cd) if p <= alpha else [tuple(mean_ranks)]
     return Ranks(mean_ranks, len(whole), p, cd, cliques, "; ".join(notes))
 

@@ -49,7 +49,7 @@ def group_interval(differences: ArrayLike, groups: ArrayLike, level: float = 0.9
     >>> group_interval(differences, np.arange(24) // 2).method
     'bootstrap-t over groups'
     >>> group_interval(differences, np.arange(24) // 12).refused
-    '2 group(s): with fewer than 10 groups their spread is too uncertain for an interval'
+    '2 group(s): below 10 groups their spread is known too badly for an interval to hold'
     """
     check_level(level)
     d, label = _samples(np.atleast_2d(np.asarray(differences, dtype=np.float64)), groups)
@@ -114,7 +114,7 @@ def seeds_groups_interval(differences: ArrayLike, groups: ArrayLike, level: floa
     sums, sizes = _cells(d, label)
     seeds, count = sums.shape
     if seeds < 2:
-        return Interval.refuse(level, CROSSED, f"{seeds} seed gives no estimate of spread; at least 2 are needed")
+        return Interval.refuse(level, CROSSED, f"{seeds} seed carries no estimate of spread; at least 2 are needed")
     if count < FEWEST_GROUPS:
         return Interval.refuse(level, CROSSED, _too_few(count))
     total = sizes.sum()
@@ -129,7 +129,7 @@ def seeds_groups_interval(differences: ArrayLike, groups: ArrayLike, level: floa
 
 
 def _too_few(count: int) -> str:
-    return f"{count} group(s): with fewer than {FEWEST_GROUPS} groups their spread is too uncertain for an interval"
+    return f"{count} group(s): below {FEWEST_GROUPS} groups their spread is known too badly for an interval to hold"
 
 
 def _samples(differences: Array, groups: ArrayLike) -> tuple[Array, NDArray[np.intp]]:

@@ -76,11 +76,11 @@ def _interval(
     x: Array, difference: float, published_sd: float, published_n: int, level: float, overlap: float | None
 ) -> Interval:
     if len(x) < 2:
-        return Interval.refuse(level, METHOD, "1 value of ours gives no estimate of spread; at least 2 are needed")
+        return Interval.refuse(level, METHOD, "1 value of ours carries no estimate of spread; at least 2 are needed")
     own = 0.0 if constant(x, float(abs(x).max())) else float(x.var(ddof=1)) / len(x) * widening(len(x), overlap) ** 2
     other = published_sd**2 / published_n
     if own + other == 0:
-        return Interval.refuse(level, METHOD, "neither our values nor the published value have any spread")
+        return Interval.refuse(level, METHOD, "neither our values nor the published one show any spread")
     df = float(len(x) - 1)
     if published_n > 1 and other > 0:
         df = (own + other) ** 2 / (own**2 / (len(x) - 1) + other**2 / (published_n - 1))

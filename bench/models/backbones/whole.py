@@ -80,21 +80,21 @@ def configuration(kind: str, weights: str, fresh: Mapping[str, Any], changed: Ma
         return auto.for_model(kind, **{**fresh, **changed})
     place, revision = place_of(weights)
     try:
-        found = auto.from_pretrained(place, revision=revision, trust_remote_code=False, **changed)
+        loaded = auto.from_pretrained(place, revision=revision, trust_remote_code=False, **changed)
     except (OSError, ValueError) as error:
         raise _unreadable(place, error) from error
-    if found.model_type != kind:
-        raise UserError(f"encoder.weights={place} are of the kind {found.model_type}; this encoder needs {kind}.")
-    return found
+    if loaded.model_type != kind:
+        raise UserError(f"encoder.weights={place} are of the kind {loaded.model_type}; this encoder needs {kind}.")
+    return loaded
 
 
 def commit_of(name: str, revision: str) -> str | None:
     """The commit of a name on the hub, as the library tells it; UserError where it cannot be found."""
     try:
-        found = library().AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+        loaded = library().AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise _unreadable(f"{name}@{revision}", error) from error
-    commit: str | None = getattr(found, "_commit_hash", None)
+    commit: str | None = getattr(loaded, "_commit_hash", None)
     return commit
 
 

@@ -23,14 +23,14 @@ def constructor_settings(cls: type[nn.Module], first: Sequence[str], reserved: S
     first: what it takes by position, in this order, as `("shape", "width")`. reserved: names that no setting may have.
     A constructor that takes `**settings` has those of the class it derives from too.
     """
-    found: dict[str, Declared] = {}
+    settings: dict[str, Declared] = {}
     for parameter, hint in _parameters(cls, first):
-        if parameter.name in found:
+        if parameter.name in settings:
             continue
         if parameter.name in reserved:
             raise UserError(f"its setting '{parameter.name}' has a name of the harness; call it something else")
-        found[parameter.name] = _declared(parameter, hint)
-    return found
+        settings[parameter.name] = _declared(parameter, hint)
+    return settings
 
 
 def positional(function: Callable[..., object]) -> list[str]:
@@ -99,9 +99,10 @@ def _check_first(parameters: Sequence[inspect.Parameter], first: Sequence[str]) 
 
 def _declared(parameter: inspect.Parameter, hint: object) -> Declared:
     """One setting; its default may be a `setting(...)`, which brings a text and bounds."""
-    default, more = parameter.default, _PLAIN_DECLARATION
-    if isinstance(default, dataclasses.Field):
-        default, more = default.default, {**_PLAIN_DECLARATION, **default.metadata}
+    given = parameter.default
+    default, more = given, _PLAIN_DECLARATION
+    if isinstance(given, dataclasses.Field):
+        default, more = given.default, {**_PLAIN_DECLARATION, **given.metadata}
     kind = _kind(parameter.name, hint, default)
     made = Declared(parameter.name, kind, default, **more)
     made.parse(default, "")

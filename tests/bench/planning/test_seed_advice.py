@@ -28,7 +28,7 @@ def test_run_and_compare_name_the_same_number(data: str, methods: tuple[str, ...
     if len(methods) > 1:
         found = compared({method: [0.5 + seed / 100 for seed in range(needed - 1)] for method in methods})
         said = power_lines(claims(found, methods[0]))
-        assert re.search(r"; (\d+) pairs can", said[0]).group(1) == str(needed)  # type: ignore[union-attr]
+        assert re.search(r"; (\d+) can", said[0]).group(1) == str(needed)  # type: ignore[union-attr]
         assert said[1].endswith(f"--seeds {needed}")
 
 
