@@ -73,8 +73,8 @@ class SomethingSomething(ClipDataset):
         problems += [(f"{clip}.webm", "is listed, but missing") for clip in sorted(labels.keys() - files.keys())]
         clips = [Clip(i, labels[i], i, {"video": files[i]}) for i in sorted(labels.keys() & files.keys())]
         if not clips:
-            notes = as_lines(media.notes(place.name, ()))
-            raise UserError(f"'{source}' has no .webm file of the clips in its lists.{notes}\nExpected:\n{LAYOUT}")
+            ignored = as_lines(media.notes(place.name, ()))
+            raise UserError(f"'{source}' has no .webm file of the clips in its lists.{ignored}\nExpected:\n{LAYOUT}")
         kept = {f"{part}.txt": _table(of) for part, of in lists.parts.items()}
         media.ignored.pop(".json", None)  # the lists, which may be in the folder of the clips
         notes = media.notes(place.name, (clip.files["video"] for clip in clips))

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.returns import asking
+from mcr_bench.bench.models.own.trial import what_is
 from mcr_bench.bench.problem.facts import Facts, Modality, Protocol
 from mcr_bench.bench.problem.samples import Splits
 
@@ -31,20 +32,19 @@ def guarded(data: "Dataset") -> "Dataset":
     return data
 
 
-def _asked(data: "Dataset", name: str, method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+def _asked(data: "Dataset", name: str, method: Callable[..., object], *arguments: object, **named: object) -> object:
     kind, example = WANTED[name]
     with asking(data, name):
         returned = method(*arguments, **named)
     where = f"{data.name}: {name}()"
     if not isinstance(returned, kind):
-        told = "None (is a `return` missing?)" if returned is None else f"a {type(returned).__name__}"
-        raise UserError(f"{where} returned {told}. Return {example}.")
-    if name == "facts":
+        raise UserError(f"{where} returned {what_is(returned)}. Return {example}.")
+    if isinstance(returned, Facts):
         _check_facts(returned, where)
-    if name == "protocols":
-        _check_protocols(returned, where)
-    if name == "load":
+    if isinstance(returned, Splits):
         _check_splits(returned, data.facts(), where)
+    if isinstance(returned, Mapping) and name == "protocols":
+        _check_protocols(returned, where)
     return returned
 
 

@@ -32,8 +32,10 @@ def kind_of_file(name: str) -> tuple[Kind, str]:
 
 
 def _only(name: str, module: ModuleType) -> type:
-    classes: list[type] = [*own_classes(module, Method), *own_classes(module, Dataset)]
-    classes = [cls for cls in classes if not inspect.isabstract(cls)] or [*classes, *own_classes(module, nn.Module)]
+    every = own_classes(module, object)
+    declared: list[type] = [cls for cls in every if issubclass(cls, Method | Dataset)]
+    classes = [cls for cls in declared if not inspect.isabstract(cls)] or declared
+    classes = classes or [cls for cls in every if issubclass(cls, nn.Module)]
     if not classes:
         raise UserError(f"'{name}' defines no method, dataset, encoder or fusion head.")
     if len(classes) > 1:

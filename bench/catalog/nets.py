@@ -6,7 +6,6 @@ A package brings its own through the entry points `mcr_bench.encoders` and `mcr_
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import cache
 from importlib.metadata import entry_points
 from typing import TypeVar
 
@@ -24,6 +23,8 @@ ENCODERS, FUSIONS = "mcr_bench.encoders", "mcr_bench.fusions"
 NET, HEAD = "./my_net.py:Net", "./my_head.py:Head"
 Values = Mapping[str, Value]
 K = TypeVar("K", EncoderKind, FusionKind)
+_nets: dict[tuple[type[nn.Module], str], EncoderKind] = {}
+_heads: dict[tuple[type[nn.Module], str], FusionKind] = {}
 
 
 def encoder_names() -> list[str]:
@@ -74,18 +75,26 @@ def _require_unchanged(what: str, digest: str, planned: Value) -> None:
         raise UserError(f"{what}: its file has changed since the run was planned. Start the command again.")
 
 
-@cache
 def _net(cls: type[nn.Module], name: str) -> EncoderKind:
-    with_class, origin = _named(cls, name)
+    if (cls, name) not in _nets:
+        _nets[cls, name] = _declared_net(cls, *_named(cls, name))
+    return _nets[cls, name]
+
+
+def _head(cls: type[nn.Module], name: str) -> FusionKind:
+    if (cls, name) not in _heads:
+        _heads[cls, name] = _declared_head(cls, *_named(cls, name))
+    return _heads[cls, name]
+
+
+def _declared_net(cls: type[nn.Module], with_class: str, origin: str) -> EncoderKind:
     try:
         return net_kind(cls, with_class, behaviour_digest(cls), origin)
     except UserError as error:
         raise UserError(f"encoder.kind={with_class}: {error}. The contract is Net(shape, width, **settings).") from None
 
 
-@cache
-def _head(cls: type[nn.Module], name: str) -> FusionKind:
-    with_class, origin = _named(cls, name)
+def _declared_head(cls: type[nn.Module], with_class: str, origin: str) -> FusionKind:
     try:
         return head_kind(cls, with_class, behaviour_digest(cls), origin)
     except UserError as error:

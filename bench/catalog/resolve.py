@@ -45,7 +45,7 @@ def resolve_dataset(values: Mapping[str, object], cls: "type[Dataset]") -> dict[
 def resolve_run(
     values: Mapping[str, object],
     cls: "type[Method]",
-    dataset: "type[Dataset]",
+    dataset: type,
     modalities: tuple[str, ...],
     chosen: Collection[str] | None = None,
     owners: Collection[str] | None = None,
@@ -102,7 +102,7 @@ def concerns(key: str, names: set[str], modalities: tuple[str, ...], owners: Col
 def _sort(
     values: Mapping[str, object],
     cls: "type[Method]",
-    dataset: "type[Dataset]",
+    dataset: type,
     modalities: tuple[str, ...],
     owners: Collection[str],
 ) -> Layers:
@@ -140,7 +140,7 @@ def _under(head: str, keys: Iterable[str]) -> frozenset[str]:
     return frozenset(key.removeprefix(head) for key in keys if key.startswith(head))
 
 
-def allowed_keys(cls: "type[Method]", dataset: "type[Dataset]", modalities: tuple[str, ...]) -> list[str]:
+def allowed_keys(cls: "type[Method]", dataset: type, modalities: tuple[str, ...]) -> list[str]:
     """Every dotted key that a run of this method on this dataset understands."""
     encoder = list(declared(EncoderSettings))
     return [

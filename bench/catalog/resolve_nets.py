@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from mcr_bench.bench.catalog import nets
 from mcr_bench.bench.errors import unknown
@@ -21,7 +20,7 @@ class Layer:
     values: of preset and user. chosen: the keys that are the user's.
     """
 
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
     chosen: Collection[str]
 
 
@@ -82,12 +81,12 @@ def _of_net(layer: Layer, modality: str, kind: EncoderKind) -> dict[str, Value]:
     return {"kind": kind.name, "kind_digest": kind.digest, **mine}
 
 
-def _narrow(values: Mapping[str, Any], modality: str) -> dict[str, Any]:
+def _narrow(values: Mapping[str, object], modality: str) -> dict[str, object]:
     return {k.removeprefix(f"{modality}."): v for k, v in values.items() if k.startswith(f"{modality}.")}
 
 
 def _values(
-    settings: Mapping[str, Declared], values: Mapping[str, Any], where: str, name: str, others: tuple[str, ...]
+    settings: Mapping[str, Declared], values: Mapping[str, object], where: str, name: str, others: tuple[str, ...]
 ) -> dict[str, Value]:
     for key in values:
         if key not in settings:

@@ -57,23 +57,23 @@ class Meters:
         def backward(gradient: Tensor) -> None:
             passes["backward"] += len(gradient) * share
 
-        def count(made: Tensor) -> None:
+        def watched(made: Tensor) -> None:
             passes["forward"] += len(made) * share
             if made.requires_grad:
                 made.register_hook(backward)
 
         def forward(_module: nn.Module, _inputs: object, features: Tensor) -> None:
-            count(features)
+            watched(features)
 
         handles = [encoder.register_forward_hook(forward) for encoder in model.encoders.values()]
-        model.watchers.append(count)
+        model.watchers.append(watched)
         self._watching = True
         try:
             yield
         finally:
             self._watching = False
-            model.watchers.remove(count)
+            model.watchers.remove(watched)
             for handle in handles:
                 handle.remove()
-        for name, count in passes.items():
-            self.add(f"encoder_passes/{name}", count)
+        for name, number in passes.items():
+            self.add(f"encoder_passes/{name}", number)

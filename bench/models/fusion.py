@@ -23,6 +23,7 @@ class Fusion(nn.Module):
 
     additive: bool = False
     reads: tuple[str, ...] = ()
+    slices: nn.ModuleDict
     bias: nn.Parameter | None
 
     def __init__(self) -> None:

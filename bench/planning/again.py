@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from mcr_bench import __version__
 from mcr_bench.bench.record.entities import name_of
-from mcr_bench.bench.record.made_rows import value_of
 from mcr_bench.bench.record.row import OURS, RunRow
 from mcr_bench.bench.runs.spec import RunSpec
 
@@ -64,5 +63,5 @@ def _place_of(row: RunRow) -> Place:
 
 
 def _agrees(row: RunRow, run: RunSpec) -> bool:
-    asked = {name_of(key): value_of(text) for key, text in run.params().items()}
-    return all(asked[key] == row.settings[key] for key in asked.keys() & row.settings.keys())
+    asked = {name_of(key): value for key, value in run.params().items()}
+    return all(asked[key] == str(row.settings[key]) for key in asked.keys() & row.settings.keys())

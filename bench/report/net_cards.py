@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import Any
 
 from mcr_bench.bench.catalog import nets
 from mcr_bench.bench.models.declared import AXES, EncoderKind, FusionKind, installation
 from mcr_bench.bench.settings.declaration import Declared
 
-Card = dict[str, Any]
+Card = dict[str, object]
 
 
 def list_encoders() -> list[Card]:
@@ -107,7 +106,7 @@ def _padded(axes: tuple[int, ...]) -> str:
 
 
 def _origin(kind: EncoderKind | FusionKind) -> Card:
-    told = {"needs": needs(kind) or "nothing beside mcr-bench"}
+    told: Card = {"needs": needs(kind) or "nothing beside mcr-bench"}
     return {**told, "from": kind.origin, "digest": kind.digest} if kind.digest else told
 
 

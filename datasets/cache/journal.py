@@ -1,4 +1,4 @@
-"""A cache in the making: preallocated arrays that are written row by row, and a journal of the rows that are whole."""
+"""A cache that is being prepared: arrays that are written row by row, and a journal of the rows that are complete."""
 
 import hashlib
 import json
@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,9 +19,13 @@ Fields = Mapping[str, Field]
 
 @dataclass(frozen=True)
 class Entry:
-    """A row that was written: where, from what (hash of the sources), its own hash, and lengths of padded fields.
+    """A row that was written for one clip.
 
-    findings: what is odd about the clip.
+    slot: its place in the arrays.
+    source: a hash of everything from which it was decoded.
+    content: a hash of the row.
+    lengths: padded field -> the number of real steps.
+    findings: what looks wrong about the clip.
     """
 
     slot: int
@@ -33,30 +36,32 @@ class Entry:
 
 
 class Store:
-    """The arrays of a folder, read and written by rows. Rows are written as files, not through mapped memory: a full
-    disk is then an error and not the end of the process.
+    """The arrays in a folder, read and written by rows.
+
+    Rows are written to files and not through mapped memory, because a full disk is then an error and does not end the
+    process.
     """
 
     def __init__(self, folder: Path, fields: Fields, slots: int, writable: bool) -> None:
-        """ValueError or OSError where the arrays are not there or are others."""
+        """slots: the number of rows. ValueError or OSError if an array is missing or has another shape or dtype."""
         self.slots = slots
         self._rows = {name: int(np.dtype(f.dtype).itemsize * np.prod(f.shape, dtype=int)) for name, f in fields.items()}
         self._files: dict[str, int] = {}
         self._heads: dict[str, int] = {}
         for name, wanted in fields.items():
-            found = np.load(folder / f"{name}.npy", mmap_mode="r")
-            if found.shape != (slots, *wanted.shape) or found.dtype != np.dtype(wanted.dtype):
-                raise ValueError(f"'{folder / name}.npy' is another array")
-            self._heads[name] = int(found.offset)
+            array = np.load(folder / f"{name}.npy", mmap_mode="r")
+            if array.shape != (slots, *wanted.shape) or array.dtype != np.dtype(wanted.dtype):
+                raise ValueError(f"'{folder / name}.npy' has another shape or dtype")
+            self._heads[name] = int(array.offset)
         for name in fields:
             self._files[name] = os.open(folder / f"{name}.npy", os.O_RDWR if writable else os.O_RDONLY)
 
     def read(self, slot: int) -> dict[str, bytes]:
-        """Field -> bytes of the row."""
+        """Field -> the bytes of a row."""
         return {name: os.pread(file, self._rows[name], self._at(name, slot)) for name, file in self._files.items()}
 
     def write(self, slot: int, rows: Mapping[str, bytes]) -> None:
-        """Replace the row of every field."""
+        """Write the row of every field. rows: field -> the bytes of the row."""
         for name, file in self._files.items():
             rest, at = memoryview(rows[name]), self._at(name, slot)
             while rest:
@@ -64,7 +69,7 @@ class Store:
                 rest, at = rest[written:], at + written
 
     def blank(self, slot: int) -> None:
-        """Make the slot a hole of zeros."""
+        """Fill a row of every field with zeros."""
         if any(any(row) for row in self.read(slot).values()):
             self.write(slot, {name: bytes(size) for name, size in self._rows.items()})
 
@@ -83,41 +88,42 @@ class Store:
 
 
 class Donor:
-    """Whole rows that lie somewhere already, by clip id. libraries: versions of what has decoded them."""
+    """Complete rows that were decoded earlier."""
 
     def __init__(self, store: Store, entries: Mapping[str, Entry], libraries: Iterable[str]) -> None:
+        """entries: clip id -> its row in the store. libraries: the versions of the libraries that decoded the rows."""
         self.store, self.entries, self.libraries = store, entries, set(libraries)
 
     def rows(self, entry: Entry) -> dict[str, bytes] | None:
-        """The rows of an entry; None where they are not what was written."""
+        """Field -> the bytes of the row of an entry; None if they differ from what was written."""
         rows = self.store.read(entry.slot)
         return rows if content_of(rows, entry.lengths) == entry.content else None
 
 
 class Draft(Donor):
-    """The folder that a cache is made in. It goes on where it was left, if it was begun for the same clips."""
+    """The folder in which a cache is prepared. It is resumed if it was begun for the same clips."""
 
     def __init__(self, folder: Path, recipe: Recipe, ids: Sequence[str]) -> None:
-        """ValueError where the folder was begun for other clips or another recipe."""
+        """ids: the clips by slot. ValueError if the folder was begun for others, or another recipe."""
         header = header_of(recipe, ids)
         if not (folder / JOURNAL).is_file():
-            shutil.rmtree(folder, ignore_errors=True)  # its arrays may be links to those of the finished cache
+            shutil.rmtree(folder, ignore_errors=True)  # its arrays may be links to the arrays of the finished cache
             allocate(folder, recipe.fields, len(ids))
             (folder / JOURNAL).write_text(f"{json.dumps(header)}\n", encoding="utf-8")
-        found, entries, libraries = read_journal(folder)
-        if found != header:
+        stated, entries, libraries = read_journal(folder)
+        if stated != header:
             raise ValueError(f"'{folder}' was begun for other clips")
         super().__init__(Store(folder, recipe.fields, len(ids), writable=True), dict(entries), libraries)
         self._journal = os.open(folder / JOURNAL, os.O_WRONLY | os.O_APPEND)
         os.write(self._journal, b"\n")  # ends a line that a kill cut off
 
     def put(self, clip: str, entry: Entry, rows: Mapping[str, bytes]) -> None:
-        """Write the rows, then the line that says that they are whole."""
+        """Write the rows of a clip, then the line in the journal that states that they are complete."""
         self.store.write(entry.slot, rows)
         self._write([clip, entry.slot, entry.source, entry.content, dict(entry.lengths), list(entry.findings)])
 
     def note(self, libraries: str) -> None:
-        """Say with what the rows that follow were decoded, among others."""
+        """Write to the journal with which versions of libraries the following rows were decoded."""
         if libraries not in self.libraries:
             self.libraries.add(libraries)
             self._write([libraries])
@@ -126,13 +132,13 @@ class Draft(Donor):
         os.write(self._journal, f"{json.dumps(line)}\n".encode())
 
     def close(self) -> None:
-        """Close arrays and journal."""
+        """Close the arrays and the journal."""
         self.store.close()
         os.close(self._journal)
 
 
 def left_behind(folder: Path, recipe: Recipe) -> Donor | None:
-    """What a folder begun for other clips can give; None where it cannot be used."""
+    """The rows in a folder that was begun for other clips; None if it cannot be used."""
     try:
         header, entries, libraries = read_journal(folder)
         if header[:-1] != header_of(recipe, [])[:-1] or not isinstance(header[-1], list):
@@ -143,7 +149,7 @@ def left_behind(folder: Path, recipe: Recipe) -> Donor | None:
 
 
 def finished(cache: Cache, recipe: Recipe) -> Donor | None:
-    """The rows of a finished cache; None where its arrays are of another make."""
+    """The rows of a finished cache; None if its arrays have other shapes or dtypes."""
     try:
         store = Store(cache.folder, recipe.fields, int(cache.manifest["clips"]["found"]), writable=False)
     except (OSError, EOFError, ValueError, KeyError, TypeError):
@@ -151,19 +157,22 @@ def finished(cache: Cache, recipe: Recipe) -> Donor | None:
     entries, findings = {}, cache.findings
     for at, clip in enumerate(cache.index.ids):
         lengths = {name: int(steps[at]) for name, steps in cache.steps.items()}
-        found = (int(cache.rows[at]), cache.sources[at], cache.index.contents[at], lengths)
-        entries[clip] = Entry(*found, findings.get(clip, ()))
+        slot, content = int(cache.rows[at]), cache.index.contents[at]
+        entries[clip] = Entry(slot, cache.sources[at], content, lengths, findings.get(clip, ()))
     return Donor(store, entries, cache.manifest.get("libraries", ()))
 
 
 def header_of(recipe: Recipe, ids: Sequence[str]) -> list[object]:
-    """The first line of a journal: what a folder is begun for."""
+    """The first line of a journal: the recipe and the clips for which the folder is begun."""
     clips = hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()
     return [recipe.name, recipe.digest, [len(ids), clips]]
 
 
 def read_journal(folder: Path) -> tuple[list[object], dict[str, Entry], set[str]]:
-    """The header, the last entry of every clip, and notes of libraries; lines that a kill cut off are passed over."""
+    """The header, clip id -> its last entry, and the versions of libraries. Incomplete lines are ignored.
+
+    ValueError if the journal has no header.
+    """
     entries: dict[str, Entry] = {}
     libraries: set[str] = set()
     with (folder / JOURNAL).open(encoding="utf-8", errors="replace") as lines:
@@ -172,14 +181,15 @@ def read_journal(folder: Path) -> tuple[list[object], dict[str, Entry], set[str]
             match _parsed(line):
                 case [str(text)]:
                     libraries.add(text)
-                case [clip, slot, source, content, lengths, list(findings)]:
+                case [str(clip), int(slot), str(source), str(content), dict(lengths), list(findings)]:
                     entries[clip] = Entry(slot, source, content, lengths, tuple(findings))
     if not isinstance(header, list):
         raise ValueError(f"'{folder / JOURNAL}' has no header")
     return header, entries, libraries
 
 
-def _parsed(line: str) -> Any:
+def _parsed(line: str) -> object:
+    """The JSON value of a line; None if it is not complete."""
     try:
         return json.loads(line)
     except ValueError:

@@ -1,9 +1,9 @@
-"""Where a cache lies while it is made, and how a whole one takes the place of another.
+"""The folders of a cache while it is prepared, and how a new cache replaces the old one.
 
-FOLDER         the finished cache; it is kept until the new one is whole
-FOLDER.part    the one in the making: with a journal while rows are written, with a manifest once it is whole
-FOLDER.stale   one that was begun for other clips: its rows are taken over
-FOLDER.old     the one that was replaced, for the moment between two renames
+FOLDER         the finished cache; it is kept until the new one is complete
+FOLDER.part    the new cache: with a journal while rows are written, with a manifest when it is complete
+FOLDER.stale   a cache that was begun for other clips; its rows are used
+FOLDER.old     the old cache, for the moment between two renames
 """
 
 import os
@@ -21,12 +21,12 @@ from mcr_bench.datasets.cache.recipe import Recipe
 
 
 def part(folder: Path) -> Path:
-    """The cache in the making."""
+    """The folder of the new cache."""
     return folder.with_name(f"{folder.name}.part")
 
 
 def stale(folder: Path) -> Path:
-    """One that was begun for other clips."""
+    """The folder of a cache that was begun for other clips."""
     return folder.with_name(f"{folder.name}.stale")
 
 
@@ -35,7 +35,7 @@ def _old(folder: Path) -> Path:
 
 
 def recover(folder: Path) -> None:
-    """End what a kill cut off at the very end of another `prepare`."""
+    """Complete the last steps of an earlier `prepare` that was killed during them."""
     making, old = part(folder), _old(folder)
     if (making / MANIFEST).is_file() and not (making / JOURNAL).is_file():
         put_in_place(folder)
@@ -47,23 +47,23 @@ def recover(folder: Path) -> None:
 
 
 def all_of(folder: Path) -> tuple[Path, ...]:
-    """The places above, which are folders wherever they are there."""
+    """All of the folders above; each is a folder or missing."""
     return folder, part(folder), stale(folder), _old(folder)
 
 
 def is_begun(folder: Path) -> bool:
-    """Whether there is work to go on with."""
+    """Whether an earlier `prepare` has left rows that can be used."""
     return (part(folder) / JOURNAL).is_file() or stale(folder).is_dir()
 
 
 def discard(making: Path) -> None:
-    """Remove a cache in the making; at no moment of it can the rest be taken for whole."""
+    """Delete the new cache, the manifest first, so that what remains is never mistaken for a complete cache."""
     (making / MANIFEST).unlink(missing_ok=True)
     shutil.rmtree(making, ignore_errors=True)
 
 
 def put_in_place(folder: Path) -> None:
-    """The whole cache in the making becomes the finished one."""
+    """Make the complete new cache the finished one."""
     (part(folder) / JOURNAL).unlink(missing_ok=True)
     if folder.is_dir():
         shutil.rmtree(_old(folder), ignore_errors=True)
@@ -73,31 +73,37 @@ def put_in_place(folder: Path) -> None:
 
 
 def put_aside(making: Path) -> None:
-    """What was begun for other clips gives its rows to the next."""
+    """Keep a cache that was begun for other clips, so that its rows can be used."""
     aside = making.with_suffix(".stale")
     shutil.rmtree(aside, ignore_errors=True)
     move_whole(making, aside)
 
 
 def tidy(folder: Path) -> None:
-    """Remove what a finished cache has no use for."""
+    """Delete what is not needed beside a finished cache."""
     shutil.rmtree(stale(folder), ignore_errors=True)
 
 
 def write(making: Path, files: Mapping[str, bytes]) -> None:
-    """The small files, the manifest last and atomically."""
+    """Write the small files, each atomically, and the manifest last; delete all other files.
+
+    files: name -> content.
+    """
     for name, content in files.items():
         write_whole(making / name, content)
     _remove_others(making, {*files, *(f"{path.name}" for path in making.glob("*.npy")), JOURNAL})
 
 
 def holds(folder: Path, files: Mapping[str, bytes]) -> bool:
-    """Whether the small files of a cache are these."""
+    """Whether the small files of a cache have exactly this content. files: name -> content."""
     return all((folder / name).is_file() and (folder / name).read_bytes() == text for name, text in files.items())
 
 
 def link_arrays(folder: Path, making: Path, fields: Iterable[str]) -> None:
-    """The arrays of a finished cache for one that differs in its small files alone; finished arrays never change."""
+    """Link the arrays of a finished cache into a new one that differs only in its small files.
+
+    fields: the names of the arrays. Links are safe, because finished arrays never change.
+    """
     making.mkdir()
     for field in fields:
         try:
@@ -107,19 +113,19 @@ def link_arrays(folder: Path, making: Path, fields: Iterable[str]) -> None:
 
 
 def require_room(parent: Path, making: Path, recipe: Recipe, clips: int) -> None:
-    """UserError where the arrays do not fit on the disk, before anything is decoded."""
+    """UserError if the arrays for this number of clips do not fit on the disk, before anything is decoded."""
     row = sum(int(np.dtype(f.dtype).itemsize * np.prod(f.shape, dtype=int)) for f in recipe.fields.values())
     needed = clips * row - on_disk(making)
     free = shutil.disk_usage(parent).free
     if free < needed:
         raise UserError(
-            f"'{parent}' has {free / 2**20:,.1f} MiB free, and the cache of {clips} clips needs {needed / 2**20:,.1f} "
-            "MiB more. Free space, or give another --data-root."
+            f"'{parent}' has {free / 2**20:,.1f} MiB free, but the cache of {clips} clips needs {needed / 2**20:,.1f} "
+            "MiB more. Free disk space, or give another --data-root."
         )
 
 
 def on_disk(folder: Path) -> int:
-    """Bytes that the files of a folder take; holes take none."""
+    """The bytes that the files of a folder need on the disk; rows that were never written need none."""
     return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
 
 

@@ -1,4 +1,4 @@
-"""The small files of a cache: index, sources, lists and manifest. Equal input gives equal bytes, wherever it lies."""
+"""The small files of a cache: index, sources, lists and manifest. Equal input gives equal bytes in any folder."""
 
 import csv
 import hashlib
@@ -29,17 +29,23 @@ def small_files(
     arrays: Mapping[str, int],
     libraries: Iterable[str] = (),
 ) -> dict[str, bytes]:
-    """Name in the cache -> content, the manifest last. By slot: rows kept, reasons of quarantine, sums of the files.
+    """Name in the cache -> content of each small file, the manifest last.
 
-    arrays: name and size of the array files. libraries: versions of what has decoded the rows.
+    name: the name of the dataset.
+    source: the raw folder; its path is left out.
+    entries: slot -> row that is kept.
+    reasons: slot -> why a clip is in quarantine.
+    sums: slot -> size and checksum of the files of a clip.
+    arrays: name -> size of each array file.
+    libraries: the versions of the libraries that decoded the rows.
     """
     kept = [(slot, clip) for slot, clip in enumerate(scan.clips) if slot in entries]
     whole = all(isinstance(clip.label, Integral) for clip in scan.clips)
-    lists = {found: f"lists/{at:02}-{quote(found, safe='')}" for at, found in enumerate(sorted(scan.lists))}
+    lists = {title: f"lists/{at:02}-{quote(title, safe='')}" for at, title in enumerate(sorted(scan.lists))}
     files = {
         INDEX: _table(_index(recipe, kept, entries, whole)),
         SOURCES: _table(_sources(scan.clips, sums, source)),
-        **{file: scan.lists[found] for found, file in lists.items()},
+        **{file: scan.lists[title] for title, file in lists.items()},
     }
     fields = {field: [list(f.shape), f.dtype, f.padded] for field, f in recipe.fields.items()}
     manifest = {
@@ -60,14 +66,14 @@ def small_files(
         "sha256": {file: hashlib.sha256(content).hexdigest() for file, content in files.items()},
         "quarantine": [[scan.clips[slot].id, reason] for slot, reason in sorted(reasons.items())],
         "problems": [[what, reason.replace(f"{source}/", "")] for what, reason in scan.problems],
-        "findings": [list(found) for found in findings_of(scan, entries)],
+        "findings": [list(finding) for finding in findings_of(scan, entries)],
         "notes": [list(note) for note in scan.notes],
     }
     return {**files, MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()}
 
 
 def findings_of(scan: Scan, entries: Mapping[int, Entry]) -> list[tuple[str, str]]:
-    """(clip, what) of all that is odd about the clips that were kept; entries: by slot."""
+    """(clip, what looks wrong about it) of the kept clips. entries: slot -> row."""
     return [(scan.clips[slot].id, what) for slot in sorted(entries) for what in entries[slot].findings]
 
 
@@ -94,8 +100,8 @@ def _fingerprint(
     fields: object, kept: Sequence[tuple[int, Clip]], entries: Mapping[int, Entry], lists: Mapping[str, bytes]
 ) -> str:
     clips = [[clip.id, clip.group, float(clip.label), entries[slot].content] for slot, clip in kept]
-    found = [[name, hashlib.sha256(content).hexdigest()] for name, content in sorted(lists.items())]
-    return hashlib.sha256(json.dumps([fields, clips, found], sort_keys=True).encode()).hexdigest()
+    hashed_lists = [[name, hashlib.sha256(content).hexdigest()] for name, content in sorted(lists.items())]
+    return hashlib.sha256(json.dumps([fields, clips, hashed_lists], sort_keys=True).encode()).hexdigest()
 
 
 def _table(rows: Iterable[Sequence[object]]) -> bytes:

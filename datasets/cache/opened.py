@@ -1,10 +1,10 @@
 """A prepared cache on disk: one memory-mapped array per field, an index of the clips that were kept, and a manifest.
 
-manifest.json    recipe, counts, quarantine with reasons, and the size of every file here; written last
-index.csv        id, group, label, slot, source, content of every clip kept, and its length in padded fields
-sources.csv      path, size and SHA-256 of the raw files of every clip
-FIELD.npy        (slots, ...): a row per clip found; the slot of a quarantined clip is a hole of zeros
-lists/           the split lists that were found, as they were
+manifest.json    recipe, counts, quarantine with reasons, and the size of every file of the cache; written last
+index.csv        id, group, label, slot, source, content of each kept clip, and its length in padded fields
+sources.csv      path, size and SHA-256 of the raw files of each clip
+FIELD.npy        (slots, ...): one row for each clip of the raw folder; the row of a quarantined clip is zeros
+lists/           copies of the split lists
 """
 
 import csv
@@ -29,8 +29,14 @@ INDEX = "index.csv"
 LENGTH = "length:"
 
 
-class InManifest(TypedDict):
-    """What a manifest says of the recipe of its cache. fields: name -> shape, dtype, and whether it is padded."""
+class RecipeEntry(TypedDict):
+    """The recipe in a manifest.
+
+    name: its name.
+    digest: its eight hexadecimal digits.
+    settings: name -> JSON value.
+    fields: name -> shape of a row, dtype, and whether rows are padded.
+    """
 
     name: str
     digest: str
@@ -39,14 +45,28 @@ class InManifest(TypedDict):
 
 
 class Manifest(TypedDict):
-    """manifest.json.
+    """The content of manifest.json.
 
-    labels: their dtype. lists, sizes, sha256: by file. quarantine, problems, findings, notes: pairs of a clip or file
-    and what is said of it. The last three entries came with later versions.
+    format: the version of the format.
+    dataset: the name of the dataset.
+    recipe: how the clips were decoded.
+    libraries: the versions of the libraries that decoded them.
+    clips: found, kept, quarantined, left_out -> number of clips.
+    labels: int64 or float64.
+    fingerprint: a digest of the content.
+    lists: name of each split list -> its file in the cache.
+    sizes: file -> its size in bytes.
+    sha256: small file -> its SHA-256.
+    quarantine: clip and reason of each clip that could not be used.
+    problems: clip or file, and reason, of what was left out before decoding.
+    findings: clip, and what looks wrong about it, of kept clips.
+    notes: folder or list, and remark.
     """
 
+    format: int
     dataset: str
-    recipe: InManifest
+    recipe: RecipeEntry
+    libraries: NotRequired[list[str]]
     clips: dict[str, int]
     labels: str
     fingerprint: str
@@ -57,13 +77,16 @@ class Manifest(TypedDict):
     problems: list[list[str]]
     findings: NotRequired[list[list[str]]]
     notes: NotRequired[list[list[str]]]
-    libraries: NotRequired[list[str]]
 
 
 @dataclass
 class Index:
-    """The kept clips in the order of the scan. contents: a hash of each one's cached rows; labels: (n,) int64 or
-    float64.
+    """The n kept clips in the order of the raw folder's scan.
+
+    ids: their n ids.
+    groups: their n groups.
+    contents: n hashes, each of the cached rows of a clip.
+    labels: (n,) class indices (int64) or scores (float64).
     """
 
     ids: list[str]
@@ -74,9 +97,16 @@ class Index:
 
 @dataclass
 class Cache:
-    """An open cache. rows: (n,) int64, the slot of each kept clip; sources: a hash of what each was made from.
+    """An open cache with n kept clips. It does not change if `prepare` later replaces the files.
 
-    What `prepare` puts in its place later does not change what is open.
+    folder: the folder of the cache.
+    manifest: the content of manifest.json.
+    index: the kept clips.
+    rows: (n,) int64, the slot of each kept clip in the arrays.
+    sources: n hashes, each of the files from which a clip was decoded.
+    lists: name -> content of the split lists.
+    arrays: field -> (slots, ...), memory-mapped.
+    steps: padded field -> (n,) int64, the number of real steps of each kept clip.
     """
 
     folder: Path
@@ -90,41 +120,44 @@ class Cache:
 
     @property
     def fingerprint(self) -> str:
-        """A digest of the arrays' content, ids, labels, groups and split lists, wherever they lie."""
+        """A digest of the content of the arrays, the ids, labels, groups and split lists, wherever the files are."""
         return str(self.manifest["fingerprint"])
 
     @property
     def findings(self) -> dict[str, tuple[str, ...]]:
-        """Clip id -> what is odd about it, of the kept clips about which something is."""
-        found: dict[str, tuple[str, ...]] = {}
+        """Id -> what looks wrong about the clip, for the kept clips with such findings."""
+        by_clip: dict[str, tuple[str, ...]] = {}
         for clip, what in self.manifest.get("findings", ()):
-            found[clip] = (*found.get(clip, ()), what)
-        return found
+            by_clip[clip] = (*by_clip.get(clip, ()), what)
+        return by_clip
 
     def array(self, field: str) -> Array:
-        """(slots, *shape) of a field, memory-mapped and read-only; index it by `rows`."""
+        """A field as (slots, *shape), memory-mapped and read-only; `rows` holds the slots of the kept clips."""
         return self.arrays[field]
 
     def lengths(self, field: str) -> Array:
-        """(n,) int64: the real steps of each kept clip in a padded field."""
+        """(n,) int64: the number of real steps of each kept clip in a padded field."""
         return self.steps[field]
 
     def scalars(self, field: str) -> Array:
-        """(n,) values of a field of shape ()."""
+        """(n,): the value of each kept clip in a field of shape ()."""
         return np.asarray(self.arrays[field][self.rows])
 
     def parts_of(self, part: Mapping[str, str]) -> Array:
-        """(n,) part of each kept clip, of a table by clip id; '' for a clip that is in none."""
+        """(n,) text, the part of each kept clip, from clip id -> part; '' for a clip that is missing there."""
         return np.array([part.get(clip, "") for clip in self.index.ids])
 
-    def absent(self, named: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
-        """Of the clips that lists name, those that are not here; without the lists that name none of these."""
-        here = set(self.index.ids)
-        found = {name: [clip for clip in clips if clip not in here] for name, clips in named.items()}
-        return {name: clips for name, clips in found.items() if clips}
+    def absent(self, listed: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+        """List -> those of its clips that are not in the cache, without the lists that are complete.
+
+        listed: list -> its clips.
+        """
+        kept = set(self.index.ids)
+        missing = {name: [clip for clip in clips if clip not in kept] for name, clips in listed.items()}
+        return {name: clips for name, clips in missing.items() if clips}
 
     def damaged(self) -> Iterator[str]:
-        """The ids of clips whose cached rows are not what was written; reads every row once."""
+        """The ids of clips with cached rows that differ from what was written; reads every row once."""
         for at, (slot, content) in enumerate(zip(self.rows, self.index.contents, strict=True)):
             rows = {name: self.arrays[name][slot].tobytes() for name in self.arrays}
             if content_of(rows, {name: int(steps[at]) for name, steps in self.steps.items()}) != content:
@@ -132,21 +165,24 @@ class Cache:
 
 
 def cache_folder(location: Path, recipe: "Recipe") -> Path:
-    """Where the cache of a recipe lies: different recipes are neighbours."""
+    """The folder of the cache of a recipe in the prepared folder of a dataset."""
     return location / f"{recipe.name}-{recipe.digest}"
 
 
 def content_of(rows: Mapping[str, bytes], lengths: Mapping[str, int]) -> str:
-    """SHA-256 of one clip's rows, padding included, and of their lengths."""
-    found = hashlib.sha256()
+    """SHA-256 of the rows of one clip, including padding, and of their lengths.
+
+    rows: field -> the bytes of a row. lengths: padded field -> the number of real steps.
+    """
+    digest = hashlib.sha256()
     for name in sorted(rows):
-        found.update(json.dumps([name, len(rows[name]), lengths.get(name)]).encode())
-        found.update(rows[name])
-    return found.hexdigest()
+        digest.update(json.dumps([name, len(rows[name]), lengths.get(name)]).encode())
+        digest.update(rows[name])
+    return digest.hexdigest()
 
 
 def open_cache(folder: Path) -> Cache:
-    """The cache in `folder`; UserError that names the file where one is missing or not as the manifest says."""
+    """The cache in `folder`; UserError that names the file if one is missing or differs from the manifest."""
     while True:
         before = _read(folder, MANIFEST)
         try:
@@ -157,7 +193,7 @@ def open_cache(folder: Path) -> Cache:
         else:
             if _read(folder, MANIFEST) == before:
                 return cache
-        # `prepare` has put another cache here meanwhile
+        # `prepare` has replaced the cache in the meantime
 
 
 def cache_of(folder: Path, text: bytes) -> Cache:
@@ -177,18 +213,19 @@ def cache_of(folder: Path, text: bytes) -> Cache:
         sources = [row["source"] for row in table]
         return Cache(folder, manifest, index, _integers(table, "slot"), sources, lists, arrays, steps)
     except (KeyError, ValueError, AttributeError, TypeError) as error:
-        raise _broken(folder, f"'{folder}' is no cache of this version or is damaged ({error!r})") from error
+        raise _broken(folder, f"'{folder}' is damaged, or not a cache of this version ({error!r})") from error
 
 
 def _integers(table: list[dict[str, str]], column: str) -> Array:
+    """A column of the index as (n,) int64."""
     return np.array([int(row[column]) for row in table], np.int64)
 
 
 def _read_whole(folder: Path, name: str, manifest: Manifest) -> bytes:
-    """A small file, held against its checksum: the index and the lists decide who is trained on."""
+    """A small file, compared with its checksum, because the index and the lists decide what is trained on."""
     content = _read(folder, name)
     if hashlib.sha256(content).hexdigest() != manifest["sha256"][name]:
-        raise _broken(folder, f"'{folder / name}' is not the file that was written")
+        raise _broken(folder, f"'{folder / name}' differs from the file that was written")
     return content
 
 
@@ -213,4 +250,4 @@ def _read(folder: Path, name: str) -> bytes:
 
 
 def _broken(folder: Path, what: str) -> UserError:
-    return UserError(f"{what}. Run `mcr-bench data prepare` again (it mends what is damaged), or delete '{folder}'.")
+    return UserError(f"{what}. Run `mcr-bench data prepare` again, which repairs it, or delete '{folder}'.")

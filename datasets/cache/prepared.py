@@ -1,4 +1,4 @@
-"""The place that a set is prepared in: made, locked for one writer at a time, and free of what is in the way."""
+"""The folder in which a dataset is prepared: made, locked for one writer at a time, and free of other files."""
 
 import errno
 import os
@@ -11,10 +11,10 @@ import filelock
 from mcr_bench.bench.errors import UserError
 
 ELSEWHERE = "or give another --data-root."
-IN_THE_WAY = f"Something else is in the way: move it, {ELSEWHERE}"
-CLOSED = f"You may not write there: make it writable, {ELSEWHERE}"
+IN_THE_WAY = f"Another file or folder is in the way: move it, {ELSEWHERE}"
+CLOSED = f"Permission to write is missing: make it writable, {ELSEWHERE}"
 REMEDIES = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"Free space, {ELSEWHERE}"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"Free disk space, {ELSEWHERE}"),
     **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY), IN_THE_WAY),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), CLOSED),
 }
@@ -22,12 +22,13 @@ REMEDIES = {
 
 @contextmanager
 def writing(location: Path, source: Path) -> Iterator[None]:
-    """The prepared folder, made and locked; UserError where it lies in the raw one, is in use or cannot be written,
-    with the remedy that the cause has.
+    """Makes and locks the prepared folder for the time inside.
+
+    UserError with a remedy if the folder is inside the raw folder, is in use, or cannot be written.
     """
     if location.resolve().is_relative_to(source.resolve()):
         raise UserError(
-            f"'{location}' lies in the raw folder '{source}', which is only read. Give another --data-root."
+            f"'{location}' is inside the raw folder '{source}', which is only read. Give another --data-root."
         )
     require_free(folders=(*reversed(location.parents), location))
     try:
@@ -42,8 +43,8 @@ def writing(location: Path, source: Path) -> Iterator[None]:
 
 
 def require_free(folders: Iterable[Path] = (), files: Iterable[Path] = ()) -> None:
-    """UserError that names what lies where one of these is to be written and is no folder, or no file."""
+    """UserError if one of the paths that will be written exists and is not a folder, or not a file."""
     for kind, paths, is_kind in (("folder", folders, os.path.isdir), ("file", files, os.path.isfile)):
         for path in paths:
             if os.path.lexists(path) and not is_kind(path):
-                raise UserError(f"'{path}' is in the way: it is no {kind}. Move it, {ELSEWHERE}")
+                raise UserError(f"'{path}' is in the way: it is not a {kind}. Move it, {ELSEWHERE}")

@@ -1,4 +1,4 @@
-"""What an adapter of media is made of: ClipDataset, recipes, views of frames and sound."""
+"""The parts from which adapters of media are built: ClipDataset, recipes, and views of frames and sound."""
 
 from mcr_bench.datasets.cache.recipe import Clip, Field, Recipe, Scan
 from mcr_bench.datasets.clips.dataset import ClipDataset, Rule, Variant

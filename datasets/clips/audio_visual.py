@@ -1,4 +1,4 @@
-"""Clips of sound and of a few frames stored as squares: what CREMA-D, AVE and UCF101 share as datasets."""
+"""Clips with sound and a few frames stored as squares: what CREMA-D, AVE and UCF101 share as datasets."""
 
 from dataclasses import dataclass
 
@@ -13,14 +13,19 @@ from mcr_bench.datasets.clips.views import Frames
 
 @dataclass
 class AudioVisual(ClipDataset):
-    """Fields `audio` and `video` of the recipe. A subclass declares `frames`, which have origins of their own."""
+    """A dataset with the fields `audio`, `video` and `aspect` in its recipe.
+
+    frames: the number of stored frames; a subclass declares this setting, because its origin differs.
+    """
 
     frames: int
-    frame_size: int = setting(256, "side of the stored frames in pixels, squares of the whole picture", at_least=8)
-    crop: int = setting(224, "side of the frames that a model sees", origin="MCR paper", at_least=8)
+    frame_size: int = setting(
+        256, "side in pixels of the stored frames, which are squares of the whole picture", at_least=8
+    )
+    crop: int = setting(224, "side in pixels of the frames that the model sees", origin="MCR paper", at_least=8)
 
     def view(self, modality: str, cache: Cache, train: Array) -> View:
-        """Sound as it is stored (MCR code); frames cropped, flipped and normalised."""
+        """How batches are made: sound as it is stored (MCR code), frames cropped, flipped and normalised."""
         return Plain("audio") if modality == "audio" else Frames("video", self.crop)
 
     def modalities(self) -> dict[str, Modality]:

@@ -1,4 +1,4 @@
-"""Crops of clips, drawn in the geometry of the original frames; the stored ones are squashed to squares."""
+"""Crops of clips, chosen in the geometry of the original frames, because the stored frames are squares."""
 
 import math
 from abc import ABC, abstractmethod
@@ -8,13 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-TRIES = 10
+TRIES = 10  # draws of a random crop, of which the first one that fits into the frame is used
 
 
 @dataclass(frozen=True)
 class Boxes:
-    """One box per clip, (B,) each. height, width: share of the frame; down, right: where in the room that is left
-    over, from 0 to below 1; flip: whether left and right are swapped.
+    """One box for each of B clips.
+
+    height: (B,) float, the height of the box as a share of the frame.
+    width: (B,) float, the width of the box as a share of the frame.
+    down: (B,) float from 0 to below 1, the vertical place of the box in the space that it leaves free.
+    right: (B,) float from 0 to below 1, the horizontal place of the box in the space that it leaves free.
+    flip: (B,) bool, whether left and right are swapped.
     """
 
     height: Tensor
@@ -24,7 +29,7 @@ class Boxes:
     flip: Tensor
 
     def pixels(self, rows: int, columns: int) -> Tensor:
-        """(B, 4) top, left, height and width in whole pixels of a frame of this size."""
+        """(B, 4) int64: top, left, height and width in pixels of a frame with this number of rows and columns."""
         height = (self.height * rows).round().long().clamp(1, rows)
         width = (self.width * columns).round().long().clamp(1, columns)
         top, left = (self.down * (rows - height + 1)).long(), (self.right * (columns - width + 1)).long()
@@ -32,23 +37,27 @@ class Boxes:
 
 
 class Crop(ABC):
-    """A rule of cropping. aspect (B,): width over height of the original frames."""
+    """A rule for cropping. Its methods take the aspect of B clips, (B,) float: width / height of the frames."""
 
     @abstractmethod
     def draw(self, aspect: Tensor, generator: torch.Generator) -> Boxes:
-        """Random boxes for training; how much is drawn depends on nothing but the number of clips."""
+        """Random boxes for training. The number of draws depends only on the number of clips."""
 
     @abstractmethod
     def fixed(self, aspect: Tensor) -> Boxes:
-        """The boxes of evaluation."""
+        """The boxes for evaluation."""
 
 
 @dataclass(frozen=True)
 class RandomResizedCrop(Crop):
-    """Inception's crop as in torchvision: area uniform in `scale`, log(width / height) uniform in `ratio`, any place,
-    a flip half of the time; the whole frame in evaluation.
+    """Inception's crop as in torchvision; evaluation uses the whole frame.
 
-    The first of ten draws that fits is taken; if none does, the largest central box whose ratio is in `ratio`.
+    The first of ten draws that fits into the frame is used; if none fits, the largest central box with a ratio in
+    `ratio`. The place of the box is uniform.
+
+    scale: the area of the box as a share of the frame is uniform between these values.
+    ratio: log(width / height) is uniform between the logarithms of these values.
+    flips: the probability of a flip.
     """
 
     scale: tuple[float, float] = (0.08, 1.0)
@@ -65,13 +74,13 @@ class RandomResizedCrop(Crop):
         fits = (height <= 1) & (width <= 1)
         first = fits.int().argmax(1, keepdim=True)
         height, width = height.gather(1, first)[:, 0], width.gather(1, first)[:, 0]
-        nearest = aspect[:, 0].clamp(*self.ratio) / aspect[:, 0]  # over 1: too tall a frame, its height is cut
-        found, middle = fits.any(1), torch.full_like(height, 0.5)
+        nearest = aspect[:, 0].clamp(*self.ratio) / aspect[:, 0]  # over 1: the frame is too tall, its height is cut
+        any_fits, middle = fits.any(1), torch.full_like(height, 0.5)
         return Boxes(
-            torch.where(found, height, 1 / nearest.clamp(min=1)),
-            torch.where(found, width, nearest.clamp(max=1)),
-            torch.where(found, place[:, 0], middle),
-            torch.where(found, place[:, 1], middle),
+            torch.where(any_fits, height, 1 / nearest.clamp(min=1)),
+            torch.where(any_fits, width, nearest.clamp(max=1)),
+            torch.where(any_fits, place[:, 0], middle),
+            torch.where(any_fits, place[:, 1], middle),
             place[:, 2] < self.flips,
         )
 
@@ -81,8 +90,11 @@ class RandomResizedCrop(Crop):
 
 @dataclass(frozen=True)
 class ScaledCrop(Crop):
-    """The short side is resized to a uniform draw of `scale` times the crop's side, and a square cut at any place;
-    in evaluation to the low end of `scale`, and the central square.
+    """The frame is resized and a square is cut from it at a random place; evaluation uses the central square.
+
+    scale: the short side of the resized frame, in sides of the crop, is uniform between these values; evaluation uses
+        the lower one.
+    flips: the probability of a flip.
     """
 
     scale: tuple[float, float] = (1.15, 1.43)
@@ -110,9 +122,14 @@ def _central(height: Tensor, width: Tensor) -> Boxes:
 
 
 def crop_resize(raw: Tensor, boxes: Boxes, size: int) -> Tensor:
-    """(B, F, C, H, W) -> (B, F, C, size, size) on the same device: each clip's box, bilinear with antialiasing as PIL.
+    """Crop and resize clips (B, F, C, H, W) to (B, F, C, size, size) on the same device.
 
-    The box is cut first, so that nothing from outside it is mixed in. uint8 stays uint8, all else becomes float32.
+    All frames of a clip have the same box. Resizing is bilinear with antialiasing, as in PIL. The box is cut before it
+    is resized, so that pixels outside of it have no effect. uint8 stays uint8; other dtypes become float32.
+
+    >>> whole = ScaledCrop((1.0, 1.0)).fixed(torch.ones(1))
+    >>> crop_resize(torch.zeros(1, 2, 3, 8, 8, dtype=torch.uint8), whole, 4).shape
+    torch.Size([1, 2, 3, 4, 4])
     """
     pixels = boxes.pixels(*raw.shape[-2:])
     raw = raw if raw.dtype == torch.uint8 else raw.float()
@@ -122,7 +139,7 @@ def crop_resize(raw: Tensor, boxes: Boxes, size: int) -> Tensor:
 
 
 def _by_clip(raw: Tensor, pixels: Tensor, flip: Tensor, size: int) -> Tensor:
-    """On a CPU the fastest exact way: 8-bit arithmetic over the pixels of the box alone."""
+    """The fastest exact way on a CPU: 8-bit arithmetic over only the pixels of the box. pixels: (B, 4); flip: (B,)."""
     if (pixels == pixels[:1]).all() and not flip.any():
         return _one_box(raw, pixels[0].tolist(), size)
     out = raw.new_empty((*raw.shape[:3], size, size))
@@ -133,7 +150,7 @@ def _by_clip(raw: Tensor, pixels: Tensor, flip: Tensor, size: int) -> Tensor:
 
 
 def _one_box(raw: Tensor, box: list[int], size: int) -> Tensor:
-    """The same box of every frame. PyTorch works fastest on images of four channels: planes are taken by fours."""
+    """The same box of every frame (B, F, C, H, W). Planes are grouped by four, the fastest layout for PyTorch."""
     top, left, height, width = box
     if (height, width) == raw.shape[-2:] == (size, size):
         return raw
@@ -143,7 +160,7 @@ def _one_box(raw: Tensor, box: list[int], size: int) -> Tensor:
 
 
 def resized_by_weights(raw: Tensor, pixels: Tensor, flip: Tensor, size: int) -> Tensor:
-    """On an accelerator: two batched products, columns then rows, for the whole batch."""
+    """The way for an accelerator: two batched products for the whole batch, first columns, then rows."""
     batch, _, _, rows, columns = raw.shape
     top, left, height, width = pixels.unbind(1)
     across = _weights(left, width, columns, size)
@@ -155,7 +172,10 @@ def resized_by_weights(raw: Tensor, pixels: Tensor, flip: Tensor, size: int) -> 
 
 
 def _weights(start: Tensor, length: Tensor, total: int, size: int) -> Tensor:
-    """(B, size, total): the share of each of `total` pixels in each of `size`, a triangle within the box."""
+    """(B, size, total) float: the share of each of `total` pixels in each of `size`, a triangle within the box.
+
+    start, length: (B,) int64, the first pixel and the number of pixels of each box.
+    """
     scale = (length / size)[:, None, None]
     at = torch.arange(total, device=start.device) + 0.5
     centre = start[:, None, None] + (torch.arange(size, device=start.device)[:, None] + 0.5) * scale

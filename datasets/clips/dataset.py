@@ -1,12 +1,12 @@
-"""Datasets made of clips: what an adapter says of its raw files; preparing, opening and splitting are the same for all.
+"""Datasets of clips: an adapter describes its raw files; preparing, opening and splitting are the same for all.
 
-A raw folder becomes a cache, DATA_ROOT/NAME/RECIPE-DIGEST: one memory-mapped array per field of the recipe, a row per
-clip, an index and a manifest. Different recipes live side by side.
+A raw folder becomes a cache in DATA_ROOT/NAME/RECIPE-DIGEST: one memory-mapped array per field of the recipe, with one
+row per clip, an index and a manifest. Each recipe has a cache of its own.
 """
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,12 +32,20 @@ from mcr_bench.datasets.raw.raw_files import reading
 
 __all__ = ["Clip", "ClipDataset", "Field", "Recipe", "Rule", "Scan", "Variant"]
 
-MOST_FOLDERS = 20  # in the source, that are looked into for the set itself
+MOST_FOLDERS = 20  # folders in the source that are searched for the dataset itself
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A protocol as the adapter states it. part: fold -> (N,) of train, val, test and '' (unused), a row per clip."""
+    """A protocol as the adapter states it.
+
+    split: how the clips are divided into training, validation and test, in words.
+    selection: the part that selects the epoch, in words.
+    metric: the name of the main metric.
+    part: fold -> (N,) text, the part of each of N clips: train, val, test, or '' if it is unused.
+    folds: the numbers of the folds.
+    note: anything a reader of a table must know.
+    """
 
     split: str
     selection: str
@@ -49,103 +57,120 @@ class Rule:
 
 @dataclass(frozen=True)
 class Variant:
-    """A known state of a dataset, told by its number of usable clips: "the vavl list"."""
+    """A known state of a dataset, recognised by its number of usable clips.
+
+    clips: the number of clips.
+    name: the state in words, such as "the vavl list".
+    """
 
     clips: int
     name: str
 
 
 class ClipDataset(Dataset):
-    """The base of adapters of raw media and of features on disk. The dials of a subclass decide its recipe."""
+    """The base of adapters of raw media and of features on disk. The settings of a subclass decide its recipe.
+
+    variants: the known states of the dataset.
+    """
 
     @abstractmethod
     def scan(self, source: Path, splits: Sequence[Path]) -> Scan:
-        """What is in a raw folder, in the order of ids; UserError with the layout where it is another thing."""
+        """The clips of a raw folder in the order of ids; UserError with the layout if it is another folder.
+
+        splits: files with split lists that the user gives.
+        """
 
     @abstractmethod
     def recipe(self) -> Recipe:
-        """How clips are decoded under the present dials."""
+        """How clips are decoded with the present settings."""
 
     @abstractmethod
     def view(self, modality: str, cache: Cache, train: Array) -> View:
-        """How batches of a modality are made from a field; `train` (n,) are the rows to take statistics from."""
+        """How batches of a modality are made from a field of the cache.
+
+        train: (n,) int64, the indices of the training clips, from which statistics are computed.
+        """
 
     @abstractmethod
     def modalities(self) -> dict[str, Modality]:
-        """Modality -> shape of a sample as a model sees it."""
+        """Modality -> the shape of a sample as the model sees it."""
 
     @abstractmethod
     def rules(self, cache: Cache) -> dict[str, Rule]:
-        """The protocols that this cache can serve (lists may be missing), the default first."""
+        """Name -> protocol, for the protocols that are available with this cache and its lists, the default first."""
 
     @property
     @abstractmethod
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes in the order of labels; empty for regression."""
+        """The names of the classes in the order of their indices; empty for regression."""
 
     variants: ClassVar[tuple[Variant, ...]] = ()
 
     def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
-        """Split list -> the clips that it names and that are not in the cache."""
+        """Split list -> the ids of its clips that are not in the cache."""
         return {}
 
     @property
     def prepared_size(self) -> tuple[int, int] | None:
-        """Clips of the largest known variant, and the bytes of their rows."""
+        """The number of clips of the largest known variant, and the bytes of their rows; None without variants."""
         row = sum(math.prod(field.shape) * np.dtype(field.dtype).itemsize for field in self.recipe().fields.values())
         clips = max((variant.clips for variant in self.variants), default=0)
         return (clips, clips * row) if clips else None
 
     def inventory(self) -> Inventory:
-        """The clips of the cache beside the known variants; what was left out, and what the lists name in vain."""
+        """The clips of the cache beside the known variants, with what was left out and what the lists lack."""
         manifest = self.cache.manifest
-        left_out = tuple((name, reason) for name, reason in (*manifest["problems"], *manifest["quarantine"]))
-        known = tuple((variant.clips, variant.name) for variant in self.variants)
-        missing, unusable = self.missing_clips(self.cache), len(manifest["quarantine"])
-        libraries, now = tuple(manifest.get("libraries", ())), versions(self.recipe().libraries)
-        told = (manifest.get("findings", []), manifest.get("notes", []))
-        odd, notes = (tuple((name, what) for name, what in pairs) for pairs in told)
-        return Inventory(len(self.cache.index.ids), known, left_out, missing, unusable, libraries, now, odd, notes)
+        return Inventory(
+            len(self.cache.index.ids),
+            variants=tuple((variant.clips, variant.name) for variant in self.variants),
+            left_out=_pairs((*manifest["problems"], *manifest["quarantine"])),
+            missing=self.missing_clips(self.cache),
+            unusable=len(manifest["quarantine"]),
+            libraries=tuple(manifest.get("libraries", ())),
+            installed=versions(self.recipe().libraries),
+            findings=_pairs(manifest.get("findings", ())),
+            notes=_pairs(manifest.get("notes", ())),
+        )
 
     def damaged(self) -> Iterator[str]:
-        """The clips whose cached rows have changed since they were written; reads every row once."""
+        """The ids of clips with cached rows that have changed since they were written; reads every row once."""
         return self.cache.damaged()
 
     @property
     def folder(self) -> Path:
-        """The cache of the present recipe."""
+        """The folder of the cache of the present recipe."""
         return cache_folder(self.location, self.recipe())
 
     @cached_property
     def cache(self) -> Cache:
-        """The prepared clips; UserError with instructions where they are not prepared with this recipe."""
+        """The prepared clips; UserError with instructions if they are not prepared with this recipe."""
         if not self.folder.is_dir():
             raise UserError(self.missing())
         return open_cache(self.folder)
 
     @cached_property
     def _rules(self) -> dict[str, Rule]:
-        """Read from the lists once: they are asked for with every fold."""
+        """The rules, which are computed from the lists once, because they are needed for each fold."""
         return self.rules(self.cache)
 
     def missing(self) -> str:
-        """What to do where the data is not prepared, the text of `data info` included."""
+        """The error for data that is not prepared, with the text of `data info`."""
         others = sorted(p.parent.name for p in self.location.glob("*/manifest.json"))
-        known = f" Prepared with other settings: {', '.join(others)}." if others else ""
-        return f"{self.name} is not prepared in '{self.folder}'.{known}\n{info_of(self)}"
+        other = f" It is prepared with other settings: {', '.join(others)}." if others else ""
+        return f"{self.name} is not prepared in '{self.folder}'.{other}\n{info_of(self)}"
 
     def facts(self) -> Facts:
-        """Modalities and task; UserError with instructions where nothing is prepared."""
+        """Modalities, task and class names; UserError with instructions if the data is not prepared."""
         _ = self.cache
         return Facts(self.modalities(), Task(len(self.class_names) or None), self.class_names)
 
     def protocols(self) -> dict[str, Protocol]:
-        """By name; the note of each says what the audit found (groups, videos or contents in two parts)."""
+        """Name -> protocol; its note includes the leaks between its parts (shared groups, videos or contents)."""
         return {name: self._protocol(name, rule) for name, rule in self._rules.items()}
 
     def _protocol(self, name: str, rule: Rule) -> Protocol:
-        found = note_of({fold: self.parts(name, fold) for fold in rule.folds})
-        note = "; ".join(text for text in (rule.note, found) if text)
+        leaks = note_of({fold: self.parts(name, fold) for fold in rule.folds})
+        note = "; ".join(text for text in (rule.note, leaks) if text)
         return Protocol(name, rule.split, rule.selection, rule.metric, rule.folds, note)
 
     def parts(self, protocol: str, fold: int) -> Parts:
@@ -162,7 +187,7 @@ class ClipDataset(Dataset):
         return rules[protocol].part(fold)
 
     def labels(self, protocol: str, fold: int, seed: int) -> dict[str, Array]:
-        """From the index: no recording is read."""
+        """Part -> targets (n,), int64 or float64, from the index; no recording is read."""
         part, labels = self._part(protocol, fold), self.cache.index.labels
         return {name: labels[part == name] for name in ("train", "val", "test")}
 
@@ -171,12 +196,12 @@ class ClipDataset(Dataset):
         return self.cache.fingerprint
 
     def require(self, protocol: str, fold: int) -> None:
-        """UserError where no prepared clip is in a part."""
-        remedy = f"Prepare more clips, or whole split lists; `mcr-bench data verify {self.name}` says what is there."
+        """UserError if a part has no prepared clip."""
+        remedy = f"Prepare more clips, or complete split lists; `mcr-bench data verify {self.name}` counts them."
         require_parts(self._part(protocol, fold), f"{self.name}, protocol {protocol}, fold {fold}", remedy)
 
     def load(self, protocol: str, fold: int, seed: int, modalities: tuple[str, ...]) -> Splits:
-        """The parts; samples stay on disk."""
+        """The three parts, with samples that stay on disk."""
         self.require(protocol, fold)
         part = self._part(protocol, fold)
         offered = self.modalities()
@@ -201,27 +226,27 @@ class ClipDataset(Dataset):
         )
 
     def prepare(self, request: Preparation) -> str:
-        """Raw clips -> the cache of the present recipe, in parallel and resumable; returns what was done, in words."""
+        """Prepare the cache of the present recipe in parallel; may be stopped and resumed; returns a report."""
         from mcr_bench.datasets.cache.made import without_parts
         from mcr_bench.datasets.cache.prepare import prepare_clips, report_of
 
         recipe = self.recipe()
         with reading(request.source):
-            found = self._scanned(request)
-        found.problems += without_entries(found.lists)
-        made = prepare_clips(self.name, recipe, found, request, self.folder)
-        for known in ("cache", "_rules"):
-            self.__dict__.pop(known, None)
+            scan = self._scanned(request)
+        scan.problems += without_entries(scan.lists)
+        made = prepare_clips(self.name, recipe, scan, request, self.folder)
+        for outdated in ("cache", "_rules"):
+            self.__dict__.pop(outdated, None)
         parts = {(name, fold): self._part(name, fold) for name, rule in self._rules.items() for fold in rule.folds}
         return "\n".join([report_of(made, self.folder), *without_parts(parts)])
 
     def _scanned(self, request: Preparation) -> Scan:
-        """What lies in the source; the error names the folder in it that holds the set, where an archive added one."""
+        """The clips of the source. If they are in a folder of it, as archives add one, the error names that folder."""
         try:
             return self.scan(request.source, request.splits)
         except UserError as error:
-            beside = sorted(request.source.iterdir()) if request.source.is_dir() else []
-            folders = [path for path in beside if path.is_dir()]
+            inside = sorted(request.source.iterdir()) if request.source.is_dir() else []
+            folders = [path for path in inside if path.is_dir()]
             inner = next((path for path in folders[:MOST_FOLDERS] if self._holds_clips(path, request.splits)), None)
             if inner is None:
                 raise
@@ -232,3 +257,8 @@ class ClipDataset(Dataset):
             return bool(self.scan(source, splits).clips)
         except (UserError, OSError):
             return False
+
+
+def _pairs(entries: Iterable[Sequence[str]]) -> tuple[tuple[str, str], ...]:
+    """Lists of two texts, as JSON holds them, as tuples."""
+    return tuple((name, what) for name, what in entries)

@@ -1,4 +1,4 @@
-"""Samples of a cache on disk: gathered by index from a memory map, made ready as whole batches by a view."""
+"""Samples of a cache on disk: gathered by index from a memory map, and made ready as whole batches by a view."""
 
 import math
 from abc import ABC, abstractmethod
@@ -14,15 +14,18 @@ from mcr_bench.bench.core.arrays import Array
 from mcr_bench.datasets.base import Rows
 from mcr_bench.datasets.cache.opened import Cache
 
-BLOCK = 2**20  # values that are worked on at a time where a whole part is read: 8 MiB as float64
+BLOCK = 2**20  # values that are processed at a time when a whole part is read: 8 MiB as float64
 LENGTH = "length"
 
 
 class View(ABC):
     """How batches of one field are made from raw rows (B, ...), on the device of the rows.
 
-    `scalars` names the fields of one number per clip that the view needs. It finds them, (B,) on the CPU, in `facts`;
-    a padded view finds the number of real steps of each row there too, under 'length'.
+    field: the field of the cache.
+    padded: whether the rows are padded sequences (B, T, C).
+    scalars: the names of fields with one number per clip that the view needs. Its methods receive them as `facts`:
+        name -> (B,) on the CPU. A padded view also receives the number of real steps of each row, with the name
+        'length'.
     """
 
     field: str
@@ -31,20 +34,27 @@ class View(ABC):
 
     @abstractmethod
     def evaluate(self, raw: Tensor, facts: dict[str, Tensor]) -> Tensor:
-        """(B, ...) float32 as evaluation sees it: always the same."""
+        """The batch (B, ...) float32 as evaluation sees it, which is not random."""
 
     def augment(self, raw: Tensor, facts: dict[str, Tensor], generator: torch.Generator) -> Tensor:
-        """(B, ...) float32 as training sees it; draws from `generator` (CPU). By default nothing is augmented."""
+        """The batch (B, ...) float32 as training sees it; draws from `generator` (CPU). By default as in evaluation."""
         return self.evaluate(raw, facts)
 
     def shape(self, raw: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape of a sample, from that of a raw row."""
+        """The shape of a sample, from the shape of a raw row."""
         return raw
 
 
 @dataclass(frozen=True)
 class Plain(View):
-    """The rows as they are, in float32."""
+    """The rows unchanged, as float32.
+
+    field: the field of the cache.
+    padded: whether the rows are padded sequences.
+
+    >>> Plain("audio").evaluate(torch.tensor([[1, 2]]), {})
+    tensor([[1., 2.]])
+    """
 
     field: str
     padded: bool = False
@@ -55,7 +65,13 @@ class Plain(View):
 
 @dataclass(frozen=True, eq=False)
 class Standardised(View):
-    """(x - mean) / std; mean and std broadcast against a sample. The padded steps of rows (T, C) become 0."""
+    """(x - mean) / std. Padded steps become 0.
+
+    field: the field of the cache.
+    mean: float32, in a shape that broadcasts against a sample.
+    std: float32, in a shape that broadcasts against a sample.
+    padded: whether the rows are padded sequences.
+    """
 
     field: str
     mean: Tensor
@@ -68,7 +84,11 @@ class Standardised(View):
 
 
 def real_steps(x: Tensor, facts: dict[str, Tensor]) -> Tensor:
-    """(B, T, 1, ...) bool for x (B, T, ...): the steps that are no padding."""
+    """(B, T, 1, ...) bool for x (B, T, ...): which steps are real. facts: 'length' -> (B,) int64.
+
+    >>> real_steps(torch.zeros(2, 3, 4), {"length": torch.tensor([1, 3])})[..., 0].tolist()
+    [[True, False, False], [True, True, True]]
+    """
     steps = torch.arange(x.shape[1], device=x.device) < facts[LENGTH].to(x.device)[:, None]
     return steps.reshape(*steps.shape, *[1] * (x.ndim - 2))
 
@@ -76,10 +96,12 @@ def real_steps(x: Tensor, facts: dict[str, Tensor]) -> Tensor:
 def standardised_view(
     cache: Cache, field: str, train_rows: Array, padded: bool = False, whole: bool = False
 ) -> Standardised:
-    """Zero mean and unit variance per channel over the clips `train_rows` (n,); constant channels become 0.
+    """A view with zero mean and unit variance per channel over the training clips; constant channels become 0.
 
-    The channel axis is the last of vectors (D,) and sequences (T, C), and C of (C, H, W) and (T, C, H, W). whole: one
-    mean and deviation for all values, as for waveforms (T,). Padded steps count for nothing.
+    The channel axis is the last axis of vectors (D,) and sequences (T, C), and C of (C, H, W) and (T, C, H, W). Padded
+    steps do not count.
+    train_rows: (n,) int64, the indices of the training clips.
+    whole: whether to use one mean and deviation for all values, as for waveforms (T,).
     """
     rows = CachedRows(cache, Plain(field, padded), train_rows)
     ndim = len(rows.shape) - 1
@@ -92,9 +114,10 @@ def standardised_view(
 
 
 def _weighted_mean(rows: "CachedRows", axes: tuple[int, ...], centre: Tensor | None) -> Tensor:
-    """Mean over `axes` (batch axis first, all kept) in float64; with `centre`, of the squared distance from it.
+    """The float64 mean over `axes`, which are kept with length 1; with `centre`, the mean squared distance from it.
 
-    Two passes, because the difference of two large sums has no digits left where the mean is far from 0.
+    axes: they include the batch axis 0. The variance needs two passes, because the difference of two large sums has no
+    digits left if the mean is far from 0.
     """
     total = torch.zeros(())
     count = torch.zeros(())
@@ -110,10 +133,11 @@ def _weighted_mean(rows: "CachedRows", axes: tuple[int, ...], centre: Tensor | N
 
 
 class CachedRows(Rows):
-    """One modality of some clips of a cache. at (n,): which of the kept clips, in the order of this split."""
+    """One modality of n clips of a cache, in the order of a split."""
 
     def __init__(self, cache: Cache, view: View, at: Array, device: torch.device | str = "cpu") -> None:
-        self._array = np.asarray(cache.array(view.field))  # still mapped; without memmap's cost per indexing
+        """at: (n,) int64, the indices of the clips among those of the cache."""
+        self._array = np.asarray(cache.array(view.field))  # still mapped, but indexing is faster than in a memmap
         self._cache, self._view, self._at, self._device = cache, view, at, torch.device(device)
         self._slots = np.asarray(cache.rows)[at]
         self._facts = {name: torch.from_numpy(np.asarray(cache.scalars(name))[at]) for name in view.scalars}
@@ -134,7 +158,10 @@ class CachedRows(Rows):
         return CachedRows(self._cache, self._view, self._at, device)
 
     def blocks(self) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Every sample as evaluation sees it, block by block: x (B, ...), and which of its steps are no padding."""
+        """Every sample as evaluation sees it, block by block: x (B, ...) float32, and which of its steps are real.
+
+        The latter is (B, T, 1, ...) bool; None if the view is not padded.
+        """
         size = max(1, BLOCK // max(1, math.prod(self.shape[1:])))
         for index in torch.arange(len(self._at)).split(size):
             raw, facts = self._raw(index)
@@ -147,7 +174,7 @@ class CachedRows(Rows):
         return raw.to(self._device), {name: values[index] for name, values in self._facts.items()}
 
     def _gather(self, slots: Array) -> Array:
-        """Rows in the order of `slots`, read in the order of the disk."""
+        """The rows at `slots` (B,) int64 as (B, ...), read in the order of the disk."""
         order = np.argsort(slots, kind="stable")
         rows = np.empty((len(slots), *self._array.shape[1:]), self._array.dtype)
         for place in order:

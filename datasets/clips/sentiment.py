@@ -19,7 +19,7 @@ from mcr_bench.datasets.formats.multibench import PARTS
 from mcr_bench.datasets.raw import mosi_raw as raw
 
 DOWNLOAD = (
-    "{pickle}, which https://github.com/pliang279/MultiBench links to; or the sequences of the CMU Multimodal SDK "
+    "{pickle}, linked from https://github.com/pliang279/MultiBench; or the sequences of the CMU Multimodal SDK "
     "(https://github.com/CMU-MultiComp-Lab/CMU-MultimodalSDK), aligned and deployed with it, and its standard folds"
 )
 PROTOCOLS = "standard  {videos} videos for training, validation and test: the parts of the pickle, or the SDK's folds"
@@ -32,22 +32,29 @@ CLASSES: dict[str, tuple[str, ...]] = {
 
 @dataclass
 class Sentiment(ClipDataset):
-    """Text, audio and video features of a segment, aligned to words; a score from -3 to 3."""
+    """Text, audio and video features of a segment, aligned to words, with a score from -3 to 3.
+
+    pickle: the name of MultiBench's file.
+    videos: the numbers of videos for training, validation and test in the standard folds, in words.
+    """
 
     group_name: ClassVar[str] = "video"
     pickle: ClassVar[str]
-    videos: ClassVar[str]  # of train / validation / test in the standard folds
+    videos: ClassVar[str]
 
     task: Literal["regression", "binary", "seven"] = setting(
         "regression",
         "what is learned: the score, negative against non-negative, or the score rounded to seven classes",
         origin="MCR paper",
     )
-    steps: int = setting(50, "most steps of a segment; later ones are cut off", origin="MultiBench", at_least=1)
+    steps: int = setting(
+        50, "highest number of steps of a segment; later steps are cut off", origin="MultiBench", at_least=1
+    )
     silence: Literal["drop", "zero"] = setting(
         "drop",
-        "a segment with minus infinity (log energy of digital silence) in its audio: left out, or the value set to 0 "
-        "as MultiBench's loader does; NaN and other infinite values are always left out",
+        "segments with minus infinity (log energy of digital silence) in their audio; drop: leave them out, zero: "
+        "replace the value by 0 as MultiBench's loader does; segments with NaN or other infinite values are always "
+        "left out",
     )
     target_scale: Literal["standard", "none"] = setting("none", TARGET_SCALE, origin="MCR code")
     text_channels: int = setting(300, "features per step of text", origin="MultiBench", at_least=1)
@@ -56,7 +63,7 @@ class Sentiment(ClipDataset):
 
     @property
     def channels(self) -> dict[str, int]:
-        """Modality -> features per step."""
+        """Modality -> the number of features per step."""
         return {"text": self.text_channels, "audio": self.audio_channels, "video": self.video_channels}
 
     def scan(self, source: Path, splits: Sequence[Path]) -> Scan:
@@ -64,60 +71,67 @@ class Sentiment(ClipDataset):
         return raw.scan(source, splits, self.pickle, self.channels)
 
     def recipe(self) -> Recipe:
-        """Padded sequences from the first step that has text."""
+        """Padded sequences from the first step with text."""
         settings = {"version": 1, "steps": self.steps, "silence": self.silence}
         return Recipe("features", settings, raw.fields(self.steps, self.channels), raw.decode, ("h5py", "numpy"))
 
     @cached_property
     def cache(self) -> Cache:
-        """The prepared segments, labelled for `task`: one cache serves all three."""
-        found: Cache = super().cache
-        return replace(found, index=replace(found.index, labels=targets(found.index.labels, self.task)))
+        """The prepared segments, labelled for `task`; all three tasks share one cache."""
+        scored: Cache = super().cache
+        return replace(scored, index=replace(scored.index, labels=targets(scored.index.labels, self.task)))
 
     def modalities(self) -> dict[str, Modality]:
         """Text, audio and video, each (steps, channels), padded."""
         return {m: Modality((self.steps, size), padded=True) for m, size in self.channels.items()}
 
     def view(self, modality: str, cache: Cache, train: Array) -> View:
-        """Every channel standardised over the real steps of the training part."""
+        """How batches are made: each channel is standardised over the real steps of the training part."""
         return standardised_view(cache, modality, train, padded=True)
 
     def rules(self, cache: Cache) -> dict[str, Rule]:
-        """`standard`: whole videos in each part."""
-        of = raw.read_parts(cache.lists[raw.LIST])
-        part = np.array([of[name] for name in cache.index.ids])
+        """`standard`, the standard folds, with whole videos in each part."""
+        part_of = raw.read_parts(cache.lists[raw.LIST])
+        part = np.array([part_of[name] for name in cache.index.ids])
         groups = np.array(cache.index.groups)
-        here = "/".join(str(len(set(groups[part == name]))) for name in PARTS.values())
-        split = f"standard folds of {self.videos} videos for training, validation and test ({here} here)"
+        prepared = "/".join(str(len(set(groups[part == name]))) for name in PARTS.values())
+        split = f"standard folds of {self.videos} videos for training, validation and test ({prepared} here)"
         metric = "accuracy" if self.class_names else "binary_accuracy"
         note = "" if self.class_names else "a score of 0 counts as non-negative (binary_accuracy_nonzero leaves it out)"
         return {"standard": Rule(split, "validation", metric, lambda _: part, note=note)}
 
     def facts(self) -> Facts:
-        """Of `task`, scores in the unit of `target_scale`."""
-        found = super().facts()
-        return found if self.class_names else replace(found, task=Task(None, self.target_scale))
+        """Modalities and the task, with scores in the unit of `target_scale`."""
+        facts = super().facts()
+        return facts if self.class_names else replace(facts, task=Task(None, self.target_scale))
 
     def require(self, protocol: str, fold: int) -> None:
-        """UserError where no prepared clip is in a part, or the training part has one score only."""
+        """UserError if a part has no prepared clip, or if all training scores are equal."""
         super().require(protocol, fold)
         labels = self.cache.index.labels[self._part(protocol, fold) == "train"]
         require_spread(self.facts().task, labels, f"{self.name}, protocol {protocol}, fold {fold}")
 
     def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
-        """Videos that the SDK's folds name; the pickle of MultiBench names none but its own."""
-        here = set(cache.index.groups)
+        """The SDK's folds -> their videos that are not in the cache; empty for MultiBench's pickle, without a list."""
+        prepared = set(cache.index.groups)
         folds = cache.lists.get(raw.FOLDS)
-        return {raw.FOLDS: [video for video in raw.videos_of(folds) if video not in here]} if folds else {}
+        return {raw.FOLDS: [video for video in raw.videos_of(folds) if video not in prepared]} if folds else {}
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Of `task`; empty for regression."""
+        """The classes of `task`; empty for regression."""
         return CLASSES[self.task]
 
 
 def targets(scores: Array, task: str) -> Array:
-    """(n,) scores -> scores, 0/1 for negative/non-negative, or 0..6 for -3..3 rounded (halves to the even number)."""
+    """Scores (n,) float64 -> targets (n,) of a task.
+
+    They are the scores for regression (float64), 0 or 1 for negative or non-negative (binary, int64), or 0..6 for the
+    score rounded to -3..3 (seven, int64; halves are rounded to the even number).
+
+    >>> targets(np.array([-2.6, 0.0, 1.4]), "seven")
+    array([0, 3, 4])
+    """
     if task == "binary":
         return (scores >= 0).astype(np.int64)
     return (scores.round() + 3).astype(np.int64) if task == "seven" else scores.astype(np.float64)

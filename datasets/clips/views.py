@@ -1,4 +1,4 @@
-"""Views of frames and of optical flow: batches cropped, flipped and normalised as a whole, on the training device."""
+"""Views of frames and of optical flow: whole batches are cropped, flipped and normalised on the training device."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -15,10 +15,15 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class _Cropped(View):
-    """Clips (B, F, C, S, S), cropped alike in all frames of a clip. Views with the same `crop` and `random` crop alike
-    from the same generator, whatever their S. random: whether training crops at random, or as evaluation does.
+    """Clips (B, F, C, S, S), with the same crop in all frames of a clip.
 
-    The cache has a field `aspect` of one number per clip: width over height of the original frames.
+    Views with the same `crop` and `random` choose the same boxes from the same generator, whatever their S. The cache
+    needs a field `aspect` with one number per clip: the width of the original frames divided by their height.
+
+    field: the field of the cache.
+    size: the side of the crop in pixels.
+    random: whether training crops at random; otherwise it crops as evaluation does.
+    crop: the rule for cropping.
     """
 
     field: str
@@ -39,12 +44,16 @@ class _Cropped(View):
 
     @abstractmethod
     def _finish(self, raw: Tensor, boxes: Boxes) -> Tensor:
-        """The boxes of `raw` as a model sees them."""
+        """The boxes of raw clips (B, F, C, S, S) as the model sees them, (B, F, 3, size, size) float32."""
 
 
 @dataclass(frozen=True)
 class Frames(_Cropped):
-    """uint8 RGB frames (B, F, 3, S, S) -> float32 (B, F, 3, size, size), (x / 255 - mean) / std per channel."""
+    """RGB frames (B, F, 3, S, S) uint8 -> (B, F, 3, size, size) float32, (x / 255 - mean) / std per channel.
+
+    mean: the mean of each colour.
+    std: the standard deviation of each colour.
+    """
 
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
@@ -58,15 +67,19 @@ class Frames(_Cropped):
 
 @dataclass(frozen=True)
 class ScaledFrames(Frames):
-    """Frames for actions with a direction: random resize, then a square; never flipped unless `crop` says so."""
+    """Frames of actions with a direction: resized at random, then cut to a square; only flipped if `crop` flips."""
 
     crop: Crop = SCALED
 
 
 @dataclass(frozen=True)
 class Flow(_Cropped):
-    """Optical flow (B, F, 2, S, S) of stored numbers -> float32 (B, F, 3, size, size): u and v, (x - zero) * unit, and
-    a third channel of zeros, for encoders of images. A flip negates u. Resizing moves the vectors, and keeps them.
+    """Optical flow as stored codes (B, F, 2, S, S) -> images (B, F, 3, size, size) float32 of u, v and zeros.
+
+    The third channel is for encoders of images. Resizing moves the vectors and does not change them; a flip negates u.
+
+    zero: the code of no movement.
+    unit: the movement of one step: u and v are (code - zero) * unit.
     """
 
     crop: Crop = SCALED

@@ -73,6 +73,8 @@ def _missing_clips(scan: Scan) -> Iterator[tuple[str, str]]:
     available = {clip.id for clip in scan.clips}
     for name, clips in lists.listed_clips(scan.lists).items():
         missing = [clip for clip in clips if clip not in available]
+        if not clips:
+            raise UserError(f"{name} lists no clip. {lists.AGAIN}")
         if len(missing) == len(clips):
             raise UserError(f"{name} lists {count(len(clips), 'clip')}, all missing from the folder. {lists.AGAIN}")
         if missing:

@@ -181,7 +181,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
         {"class_names": np.array(["a", "b"])},
         r"'y' is 2 at row 2, 5, 8 and 1 more; allowed: 0\.\.1",
     ),
-    ("one class", {"y": np.zeros(12, dtype=int)}, "at least 2 classes"),
+    ("one class", {"y": np.zeros(12, dtype=int)}, "at least 2"),
     ("a NaN score", {"y": np.array([np.nan] + [0.5] * 11)}, "'y' is NaN or infinite at row 0"),
     ("ids twice", at({9: "clip2"}, "id"), r"id 'clip2' occurs more than once \(row 2, 9\)"),
     ("a group in two splits", at({6: 1}, "group"), "group '1' is in train and .row 6. in val"),

@@ -88,7 +88,7 @@ def test_events_that_a_list_repeats_are_reported(tmp_path: Path) -> None:
         ("trainSet.txt", "Barking&video_-0001&good&0&2", r"trainSet\.txt, line 15: unknown class of AVE.*mean Bark"),
         ("valSet.txt", "Bark&video_-0001&good&0", r"valSet\.txt, line 6: .*class&VIDEO&quality&start&end"),
         ("Annotations.txt", "Bark&video_-0001&good&0&2.5", r"Annotations\.txt, line 25"),
-        ("testSet.txt", lists()["trainSet.txt"][0], "testSet.txt names video_-0000_0-2_church-bell, .* train"),
+        ("testSet.txt", lists()["trainSet.txt"][0], "testSet.txt lists video_-0000_0-2_church-bell, .* train"),
     ],
 )
 def test_wrong_lines_are_refused_by_name_and_number(tmp_path: Path, name: str, row: str, text: str) -> None:
@@ -142,7 +142,9 @@ def test_lists_of_the_user_win_over_those_of_the_folder(tmp_path: Path) -> None:
 def test_two_files_of_one_video_and_two_lists_of_one_name_are_refused(tmp_path: Path) -> None:
     source = empty_videos(write_lists(tmp_path / "raw", lists()))
     mine = [write_lists(tmp_path / place, lists()) / "testSet.txt" for place in ("a", "b")]
-    with pytest.raises(UserError, match=r"a/testSet\.txt' and '.*b/testSet\.txt' are both testSet\.txt\. Name one"):
+    with pytest.raises(
+        UserError, match=r"a/testSet\.txt' and '.*b/testSet\.txt' are both testSet\.txt\. Give only one"
+    ):
         scan(source, mine)
     for name in ("video_-0000.m4a", "video_-0000.mp4.part", "._video_-0000.mp4"):
         (source / "AVE" / name).touch()  # no videos of this clip
@@ -173,7 +175,7 @@ def test_official_dedup_keeps_a_video_in_the_last_of_its_parts() -> None:
         ("content", ("val", "test")): 1,
     }
     assert audit(dedup) == []
-    assert "3 events of 3 videos leave (2 from train, 1 from val)" in found.protocols()["official-dedup"].card
+    assert "3 events of 3 videos are removed (2 from train, 1 from val)" in found.protocols()["official-dedup"].card
 
 
 @real

@@ -75,13 +75,17 @@ def test_one_of_two_lists_is_said_to_be_alone(source: Path) -> None:
 
 FIRST = {"train": ["1001_DFA_ANG_XX.wav"], "val": [], "test": []}
 BAD = {
-    "none there": ("splits.json", '{"1": {"train": ["1091_IEO_SAD_XX.wav"], "val": [], "test": []}}', "all 1 clips of"),
-    "empty": ("train.csv", "", "train.csv names 0 clips"),
+    "none there": (
+        "splits.json",
+        '{"1": {"train": ["1091_IEO_SAD_XX.wav"], "val": [], "test": []}}',
+        "lists 1 clip, all missing",
+    ),
+    "empty": ("train.csv", "", "train.csv lists no clip"),
     "class": ("train.csv", "1001_DFA_ANG_XX,ANG\n\n1001_DFA_DIS_XX,DISGUST\n", "line 3: unknown class 'DISGUST'"),
     "no class": ("train.csv", "1001_DFA_ANG_XX\n", "line 1: unknown class ''"),
     "other class": ("test.csv", "1001_DFA_ANG_XX,SAD\n", "line 1: class SAD, but the name of 1001_DFA_ANG_XX says ANG"),
     "name": ("test.csv", "speech,SAD\n", "line 1: 'speech' is not ACTOR_SENTENCE"),
-    "json": ("splits.json", '{"1": {\n"train": [,', "no JSON .*line 2"),
+    "json": ("splits.json", '{"1": {\n"train": [,', "not JSON .*line 2"),
     "shape": ("splits.json", '{"train": [], "val": [], "test": []}', "expected fold numbers"),
     "parts": ("splits.json", '{"1": {"train": [], "test": []}}', "train, val and test"),
     "entry": (
@@ -101,7 +105,7 @@ BAD = {
     ),
     "fold again": ("splits.json", f'{{"1": {json.dumps(FIRST)}, "1": {json.dumps(FIRST)}}}', "has '1' twice"),
     "fold in zeros": ("splits.json", json.dumps({"1": FIRST, "01": FIRST}), "expected fold numbers"),
-    "deep": ("splits.json", "[" * 100_000, "no JSON"),
+    "deep": ("splits.json", "[" * 100_000, "not JSON"),
     "line again": (
         "train.csv",
         "1001_DFA_ANG_XX,ANG\n1001_DFA_ANG_XX.wav,ANG",
@@ -207,10 +211,10 @@ def test_a_clip_in_both_lists_is_an_error(source: Path, tmp_path: Path) -> None:
 def test_files_that_are_no_lists_are_errors(source: Path, tmp_path: Path) -> None:
     (tmp_path / "data.csv").touch()
     with pytest.raises(
-        UserError, match=r"data\.csv': does not have the name of a list. Rename it to splits\.json, train\.csv or test"
+        UserError, match=r"data\.csv' does not have the name of a list. Rename it to splits\.json, train\.csv or test"
     ):
         scan(source, [tmp_path / "data.csv"])
-    with pytest.raises(UserError, match=r"none\.json' is no file"):
+    with pytest.raises(UserError, match=r"none\.json' is not a file"):
         scan(source, [tmp_path / "none.json"])
     for name in ("train.csv", "mytrain.csv"):
         (tmp_path / name).write_text(rows_of(IDS[:1]))

@@ -156,7 +156,7 @@ def put(part: str, key: str, value: Any) -> Callable[[Content], object]:
         (remove("train", "id"), "'train' has no 'id'"),
         (put("train", "text", [1, 2]), "'text' of 'train' is not an array but list"),
         (put("train", "text", np.zeros((16, 10))), r"'text' of 'train' is float64 \(16, 10\)"),
-        (put("train", "audio", np.zeros((15, 10, 3))), "samples of 'train' differ in number"),
+        (put("train", "audio", np.zeros((15, 10, 3))), "'train' has different numbers of samples"),
         (put("train", "audio", np.zeros((16, 9, 3))), "different numbers of steps: .* Use the aligned pickle"),
         (put("valid", "labels", np.zeros((8, 1, 7))), "one score each"),
         (put("valid", "labels", np.full((8, 1, 1), 4.0)), "is 4; allowed: -3 to 3"),
@@ -196,7 +196,7 @@ def test_a_pickle_that_would_run_something_is_refused_and_not_run(tmp_path: Path
 
 def test_folders_of_neither_or_both_forms_are_errors(tmp_path: Path) -> None:
     for source in (tmp_path / "none", tmp_path):
-        with pytest.raises(UserError, match=r"holds neither 'mosi_data\.pkl' nor \.csd files"):
+        with pytest.raises(UserError, match=r"has neither 'mosi_data\.pkl' nor \.csd files"):
             mosi(tmp_path).prepare(Preparation(source))
     source = write_pickle(tmp_path / "raw")
     with pytest.raises(UserError, match="Leave out --splits"):

@@ -97,7 +97,7 @@ def test_frames_in_folders_are_named_with_the_remedy(tmp_path: Path, name: str, 
         told = str(error)
     count = len(found) if every else 2
     assert f"{PLACES[name][0]}: {count} folders of pictures, " in told
-    assert f"Put the {PLACES[name][1]} files of the download there" in told
+    assert f"Put the {PLACES[name][1]} files of the download in their place" in told
 
 
 @pytest.mark.usefixtures("bare")

@@ -179,7 +179,7 @@ def test_carriage_returns_byte_order_marks_and_capital_extensions_are_read(tmp_p
 def test_missing_and_unlisted_clips_are_findings(tmp_path: Path) -> None:
     labels, problems = scanned(bare(tmp_path, range(2, 17)))
     assert len(labels) == 11
-    assert problems["1.webm"] == "is listed and not there"
+    assert problems["1.webm"] == "is listed, but missing"
     assert problems["2 clips"] == "are not in any list, 15.webm first"
 
 
@@ -234,7 +234,7 @@ def test_missing_and_unreadable_lists_are_errors_with_the_layout(tmp_path: Path)
 
 
 def test_a_folder_without_clips_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no .webm file of the clips that its lists name"):
+    with pytest.raises(UserError, match=r"no .webm file of the clips in its lists"):
         scanned(bare(tmp_path, range(0)))
 
 
@@ -261,7 +261,7 @@ def test_a_partial_copy_has_the_parts_of_the_whole_set(tmp_path: Path) -> None:
     assert Counter(parts[0].values()) == {"train": 54, "val": 6, "test": 3}
     assert parts[1] == {clip: part for clip, part in parts[0].items() if 20 <= int(clip) < 62}
     assert Counter(parts[1].values())["val"] > 0
-    assert "drawn from the whole list whichever clips are there" in some.protocols()["official"].card
+    assert "chosen from the whole list whichever clips are available" in some.protocols()["official"].card
 
 
 def test_frames_are_a_stride_apart_and_flow_goes_to_the_next_frame(tmp_path: Path) -> None:

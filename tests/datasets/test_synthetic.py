@@ -151,7 +151,7 @@ def test_maps_lose_nothing() -> None:
     [
         ({"shared": 0.9}, r"sum to 1\.3"),
         ({"unique": "0.2,0.2"}, "unique=0.2,0.2: not allowed"),
-        ({"unique": "0.1/0.1/0.2"}, "or 2 with '/' between"),
+        ({"unique": "0.1/0.1/0.2"}, "or 2 numbers separated by '/'"),
         ({"unique": "-0.1/0.5"}, "not allowed"),
         ({"amplitude": "loud"}, "amplitude=loud"),
         ({"dimension": "7.5"}, "dimension=7.5"),

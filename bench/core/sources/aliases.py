@@ -123,9 +123,9 @@ class Plain(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def _only_binds(self, node: ast.stmt) -> bool:
-        paths = import_paths(node, self._names.source.package)
+        pairs = import_paths(node, self._names.source.package)
         future = isinstance(node, ast.ImportFrom) and node.module == FUTURE
-        return future or (bool(paths) and all(local in self._table for local, _ in paths))
+        return future or (bool(pairs) and all(local in self._table for local, _ in pairs))
 
     def visit_Import(self, node: ast.Import) -> ast.AST:
         return self._kept(node)
@@ -135,10 +135,10 @@ class Plain(ast.NodeTransformer):
 
     def _kept(self, node: ast.Import | ast.ImportFrom) -> ast.AST:
         """Its dotted paths, each with its local name where that matters."""
-        paths = import_paths(node, self._names.source.package)
+        pairs = import_paths(node, self._names.source.package)
         if isinstance(node, ast.Import):  # `import a.b` binds a, and imports a.b
-            paths = [(local, alias.name) for (local, _), alias in zip(paths, node.names, strict=True)]
-        return ast.Import([ast.alias(path, None if local in self._table else local) for local, path in paths])
+            pairs = [(local, alias.name) for (local, _), alias in zip(pairs, node.names, strict=True)]
+        return ast.Import([ast.alias(path, None if local in self._table else local) for local, path in pairs])
 
 
 def unused_imports(names: Names, counted: Collection[str]) -> list[str]:
@@ -156,5 +156,5 @@ def own_imports(names: Names, counted: Collection[str]) -> list[str]:
     """The modules of ours that a file imports, in its order: what they do to one another may depend on it."""
     paths = (path for node in names.tree.body for _, path in import_paths(node, names.source.package))
     ours = (max((name for name in counted if f"{path}.".startswith(f"{name}.")), key=len, default="") for path in paths)
-    own = dict.fromkeys(name for name in ours if name and top(name) != PACKAGE)
-    return list(own) if len(own) > 1 else []
+    imported = dict.fromkeys(name for name in ours if name and top(name) != PACKAGE)
+    return list(imported) if len(imported) > 1 else []

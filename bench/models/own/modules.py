@@ -78,7 +78,7 @@ class OwnHead(Fusion):
         return bias if self._bias_apart and isinstance(bias, nn.Parameter) else None
 
     @property
-    def slices(self) -> nn.ModuleDict:
+    def slices(self) -> nn.ModuleDict:  # type: ignore[override]
         """The modules that belong to one modality each."""
         given = getattr(self.head, "slices", None)
         return given if isinstance(given, nn.ModuleDict) else nn.ModuleDict()

@@ -99,9 +99,10 @@ def _check_first(parameters: Sequence[inspect.Parameter], first: Sequence[str]) 
 
 def _declared(parameter: inspect.Parameter, hint: object) -> Declared:
     """One setting; its default may be a `setting(...)`, which brings a text and bounds."""
-    default, more = parameter.default, _PLAIN_DECLARATION
-    if isinstance(default, dataclasses.Field):
-        default, more = default.default, {**_PLAIN_DECLARATION, **default.metadata}
+    given = parameter.default
+    default, more = given, _PLAIN_DECLARATION
+    if isinstance(given, dataclasses.Field):
+        default, more = given.default, {**_PLAIN_DECLARATION, **given.metadata}
     kind = _kind(parameter.name, hint, default)
     made = Declared(parameter.name, kind, default, **more)
     made.parse(default, "")

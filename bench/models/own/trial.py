@@ -62,7 +62,8 @@ def what_is(value: object) -> str:
         return "None (is a `return` missing?)"
     if isinstance(value, Tensor):
         return f"a tensor {tuple(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
-    return f"a {type(value).__name__}"
+    name = type(value).__name__
+    return f"an {name}" if name[0] in "aeiou" else f"a {name}"
 
 
 def require_tensor(value: object, shape: tuple[int, ...], method: str, meaning: str) -> Tensor:

@@ -126,7 +126,7 @@ def test_a_list_that_names_nothing_of_the_folder() -> None:
         Path("raw", name).touch()
     Path("splits.json").write_text('{"1": {"train": ["1002_DFA_ANG_XX"], "val": [], "test": []}}')
     found = prepare("cremad", Path("raw"), "--splits", "splits.json")
-    refused(found, "all 1 clips of splits.json are missing")
+    refused(found, "splits.json lists 1 clip, all missing from the folder")
     refused(prepare("utd-mhad", Path("raw"), "--splits", "splits.json"), "utd-mhad has no split lists")
     refused(prepare("cremad", Path("raw"), "--splits", "absent.json"), "--splits 'absent.json' is not a file")
     assert files("data") == []
@@ -195,10 +195,10 @@ def test_arrays_that_cannot_be_used(case: str) -> None:
 
 
 PLACES = {
-    "raw folder": "'raw/inside/ave' lies in the raw folder 'raw'",
+    "raw folder": "'raw/inside/ave' is inside the raw folder 'raw'",
     "no folder": "'data' is in the way: it is not a folder. Move it",
     "no room": "'data/ave' has 0.0 MiB free",
-    "full": "cannot write 'data/ave' (No space left on device). Free space",
+    "full": "cannot write 'data/ave' (No space left on device). Free disk space",
     "in use": "another `data prepare` is writing 'data/ave'",
 }
 
@@ -253,7 +253,7 @@ DAMAGE: dict[str, tuple[Change, str]] = {
     "an edited index": (lambda folder: (folder / "index.csv").write_text("id"), "index.csv' has"),
     "an edited list": (
         lambda folder: [p.write_bytes(p.read_bytes().replace(b"Bus", b"Cat")) for p in (folder / "lists").iterdir()],
-        "is not the file that was written",
+        "differs from the file that was written",
     ),
 }
 

@@ -74,7 +74,7 @@ def test_the_version_that_this_mlflow_makes_is_known(home: Path) -> None:
 
 def test_a_version_that_is_not_known_is_left_to_mlflow(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = Record(home=home)
-    rows, run_ids = record.rows(), [row["run_id"] for row in record.rows()]
+    rows, run_ids = record.rows(), [row.run_id for row in record.rows()]
     curves, samples = record.history(run_ids[0]), set(record.samples(run_ids))
     monkeypatch.setattr(database_versions, "VERSIONS", database_versions.VERSIONS - {version_of(home)})
     calls = searches(monkeypatch)
@@ -115,7 +115,7 @@ def test_a_database_without_one_version_is_not_read_here(home: Path, statement: 
 def test_an_older_version_that_is_known_is_read_without_mlflow(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = searches(monkeypatch)
     record = changed(home, f"UPDATE alembic_version SET version_num = '{OLDEST}'")
-    assert {row["key"] for row in record.rows()} == {spec.key for spec in asked()}
+    assert {row.key for row in record.rows()} == {spec.key for spec in asked()}
     assert calls == []
 
 

@@ -111,20 +111,20 @@ def test_a_file_of_another_size_is_named(folder: Path, name: str) -> None:
 def test_an_edited_index_is_refused(folder: Path) -> None:
     text = (folder / "index.csv").read_text()
     (folder / "index.csv").write_text(text.replace('"g1",1', '"g1",2'))
-    with pytest.raises(UserError, match=r"index\.csv' is not the file that was written"):
+    with pytest.raises(UserError, match=r"index\.csv' differs from the file that was written"):
         open_cache(folder)
 
 
 def test_an_edited_list_is_refused(folder: Path) -> None:
     (folder / "lists/00-split").write_bytes(b"tsil\r\n")
-    with pytest.raises(UserError, match="00-split' is not the file that was written"):
+    with pytest.raises(UserError, match="00-split' differs from the file that was written"):
         open_cache(folder)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"sizes": 3}', "null"])
 def test_a_manifest_that_is_none_is_refused(folder: Path, text: str) -> None:
     (folder / "manifest.json").write_text(text)
-    with pytest.raises(UserError, match="is no cache of this version or is damaged"):
+    with pytest.raises(UserError, match="is damaged, or not a cache of this version"):
         open_cache(folder)
 
 

@@ -28,7 +28,7 @@ def test_rows_labels_groups_and_lengths_are_those_decoded() -> None:
     source = raw(Path("raw"), 3, bad=b"unusable x")  # 'bad' sorts first: slot 0 is a hole
     made = prepare(source, scan(source, split=b"a\r\n"), progress=lambda done, total: told.append((done, total)))
     cache = open_cache(FOLDER)
-    assert (made.found, made.kept, made.decoded, made.up_to_date) == (4, 3, 3, False)
+    assert (made.clips, made.kept, made.decoded, made.up_to_date) == (4, 3, 3, False)
     assert told == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
     assert cache.index.ids == ["clip000", "clip001", "clip002"]
     assert cache.index.groups == ["g1", "g0", "g1"]

@@ -71,7 +71,7 @@ def test_a_resumed_pass_tells_what_a_clean_one_tells(monkeypatch: pytest.MonkeyP
 
     with monkeypatch.context() as patch:
         patch.setattr(Store, "write", full)
-        with pytest.raises(UserError, match="Free space"):
+        with pytest.raises(UserError, match="Free disk space"):
             prepare(source)
     assert prepare(source, scan(source)).decoded == 2
     assert content(FOLDER) == clean

@@ -34,7 +34,7 @@ REASONS = {
     "infinite": "field 'aspect' has 1 values that are NaN or infinite",
     "long": "field 'text' has shape (6, 2) instead of (5, 2) with 1 to 5 steps",
     "empty": "field 'text' has shape (0, 2) instead of (5, 2) with 1 to 5 steps",
-    "other": "TypeError: decoding gave the fields ['aspect', 'more', 'text', 'video'] instead of",
+    "other": "TypeError: decoding returned the fields ['aspect', 'more', 'text', 'video'] instead of",
 }
 
 
@@ -68,10 +68,10 @@ def test_files_that_are_none_and_a_label_that_is_no_number_are_reasons(monkeypat
     found.clips[1] = Clip("clip001", float("nan"), "g", {"raw": source / "clip001"})
     made = prepare(source, found)
     assert made.quarantine == [
-        ("clip000", "clip000: is not there, or a link that leads to nothing. Copy the file itself there."),
+        ("clip000", "clip000: is missing, or a link to a missing file. Copy the file itself there."),
         ("clip001", "its label is not a number"),
-        ("clip002", "clip002: is a folder, not a file. Copy the file itself there, or remove it."),
-        ("clip003", "clip003: may not be read. Make it readable."),
+        ("clip002", "clip002: is a folder, not a file. Copy the file itself there, or delete the folder."),
+        ("clip003", "clip003: cannot be read: permission denied. Make it readable."),
         ("clip004", "clip004: cannot be read (Input/output error). Copy it again from the source."),
     ]
 
@@ -120,7 +120,7 @@ def test_ids_that_occur_twice_are_refused() -> None:
 def test_the_raw_folder_is_only_read() -> None:
     source = raw(Path("raw"), 2)
     before = content(source)
-    with pytest.raises(UserError, match="lies in the raw folder 'raw', which is only read"):
+    with pytest.raises(UserError, match="is inside the raw folder 'raw', which is only read"):
         prepare(source, folder=source / "data" / "x")
     prepare(source)
     assert content(source) == before
@@ -140,7 +140,9 @@ def test_missing_room_is_found_before_decoding(monkeypatch: pytest.MonkeyPatch) 
     usage = shutil.disk_usage(".")._replace(free=100)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     monkeypatch.setattr(_prepare, "spread", lambda *_: pytest.fail("decoded"))
-    with pytest.raises(UserError, match=r"0\.0 MiB free, and the cache of 2 clips needs 0\.0 MiB more. Free space"):
+    with pytest.raises(
+        UserError, match=r"0\.0 MiB free, but the cache of 2 clips needs 0\.0 MiB more. Free disk space"
+    ):
         prepare(source)
     assert beside() == [".lock"]
 
@@ -162,10 +164,10 @@ def test_what_is_in_the_way_is_found_before_decoding(place: Path, kind: str, mon
 @pytest.mark.parametrize(
     ("code", "remedy"),
     [
-        (errno.ENOSPC, "Free space, or give another --data-root"),
-        (errno.EROFS, "You may not write there: make it writable, or"),
-        (errno.EACCES, "You may not write there: make it writable, or"),
-        (errno.EISDIR, "Something else is in the way: move it, or"),
+        (errno.ENOSPC, "Free disk space, or give another --data-root"),
+        (errno.EROFS, "Permission to write is missing: make it writable, or"),
+        (errno.EACCES, "Permission to write is missing: make it writable, or"),
+        (errno.EISDIR, "Another file or folder is in the way: move it, or"),
         (errno.EIO, "Check the disk, or"),
     ],
 )

@@ -1,0 +1,92 @@
+"""Runs that another version has finished: which of the runs to train count as such."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mcr_bench import __version__
+from mcr_bench.bench.planning.again import trained_again
+from mcr_bench.bench.record.row import OURS, RunRow
+from mcr_bench.bench.runs.spec import RunSpec
+from mcr_bench.tests.support.planned import plain_presets, planned, save
+
+ONE = "1 run is finished on record with another version of its method or of mcr-bench, and is trained again."
+TWO = "2 runs are finished on record with another version of their method or of mcr-bench, and are trained again."
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    plain_presets(monkeypatch)
+    return save(tmp_path / "set.npz")
+
+
+def on_record(run: RunSpec, **changes: object) -> RunRow:
+    """The finished row of a run, by an earlier version of its method."""
+    row = RunRow(
+        key="an earlier one",
+        run_id="0",
+        status="finished",
+        method=run.method,
+        label=run.label,
+        role="method",
+        method_digest="an earlier one",
+        dataset=run.dataset,
+        data_identity=run.data_identity,
+        modalities=run.modalities,
+        protocol=run.protocol,
+        fold=run.fold,
+        seed=run.seed,
+        preset=run.preset,
+        config="",
+        settings=run.params(),
+        dependencies=tuple(needed.key for needed in run.dependencies),
+        metric=run.metric,
+        versions={OURS: __version__},
+        started=0.0,
+    )
+    return replace(row, **changes)  # type: ignore[arg-type]
+
+
+def test_an_earlier_method_and_an_earlier_program_count(data: str) -> None:
+    runs = planned(data, "joint", seeds=(0, 1)).runs
+    earlier, here = {"method_digest": "an earlier one"}, {"method_digest": runs[0].method_digest}
+    assert trained_again(runs, [on_record(run, **earlier) for run in runs]) == [TWO]
+    assert trained_again(runs, [on_record(run, **here, versions={OURS: "0.0.1"}) for run in runs]) == [TWO]
+    assert trained_again(runs, [on_record(run, **here) for run in runs]) == []
+    assert trained_again(runs[:1], [on_record(run) for run in runs]) == [ONE]
+    assert trained_again(runs, []) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"status": "failed"},
+        {"method": "multi-loss"},
+        {"data_identity": "other"},
+        {"modalities": ("a",)},
+        {"fold": 2},
+        {"seed": 7},
+        {"settings": {"epochs": 3}},
+        {"settings": {"encoder.a.kind": "transformer"}},
+    ],
+)
+def test_another_run_does_not(data: str, change: dict[str, object]) -> None:
+    runs = planned(data, "joint").runs
+    assert trained_again(runs, [on_record(runs[0], **change)]) == []
+
+
+def test_settings_that_one_version_lacks_do_not_matter(data: str) -> None:
+    runs = planned(data, "joint").runs
+    few = {"epochs": runs[0].params()["epochs"], "a.setting.of.then": 3}
+    assert trained_again(runs, [on_record(runs[0], settings=few)]) == [ONE]
+
+
+def test_what_starts_from_such_a_run_counts_too(data: str) -> None:
+    *first, last = planned(data, "uni-pre-frozen", modalities=("a", "b")).runs
+    others = {"method_digest": last.method_digest, "dependencies": ("x", "y")}
+    rows = [*map(on_record, first), on_record(last, **others)]
+    assert trained_again([last], rows) == [ONE]
+    slower = [on_record(run, settings={"epochs": 9999}) for run in first]
+    assert trained_again([last], [*slower, rows[-1]]) == []
+    assert trained_again([last], [on_record(last, method_digest=last.method_digest)]) == []
