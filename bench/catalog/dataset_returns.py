@@ -1,4 +1,4 @@
-"""What the methods of a user's dataset return, checked where they are called, so that a slip is told as what it is."""
+"""Check what the methods of a user's dataset return, where they are called, so that an error names the method."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.returns import asking
+from mcr_bench.bench.models.own.trial import what_is
 from mcr_bench.bench.problem.facts import Facts, Modality, Protocol
 from mcr_bench.bench.problem.samples import Splits
 
@@ -25,7 +26,7 @@ WANTED = {
 
 
 def guarded(data: "Dataset") -> "Dataset":
-    """The dataset of a user's file, whose methods tell errors with their place and check what they return."""
+    """The dataset of a user's file, with methods whose errors name the place, and whose results are checked."""
     for name in WANTED:
         object.__setattr__(data, name, partial(_asked, data, name, getattr(data, name)))
     return data
@@ -37,8 +38,7 @@ def _asked(data: "Dataset", name: str, method: Callable[..., object], *arguments
         returned = method(*arguments, **named)
     where = f"{data.name}: {name}()"
     if not isinstance(returned, kind):
-        told = "None (is a `return` missing?)" if returned is None else f"a {type(returned).__name__}"
-        raise UserError(f"{where} returned {told}. Return {example}.")
+        raise UserError(f"{where} returned {what_is(returned)}. Return {example}.")
     if isinstance(returned, Facts):
         _check_facts(returned, where)
     if isinstance(returned, Splits):

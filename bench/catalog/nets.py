@@ -125,11 +125,11 @@ def _in_package(
     else:
         raise otherwise
     try:
-        found = point.load()
+        loaded = point.load()
     except Exception as error:
         raise UserError(f"'{name}' of {point.value} cannot be imported: {in_words(error)}") from error
-    if isinstance(found, declaration):
-        return found
-    if not inspect.isclass(found) or not issubclass(found, nn.Module):
+    if isinstance(loaded, declaration):
+        return loaded
+    if not inspect.isclass(loaded) or not issubclass(loaded, nn.Module):
         raise UserError(f"'{name}' is {point.value}, which is not a torch.nn.Module. Name a class there.")
-    return declare(found, name)
+    return declare(loaded, name)

@@ -17,7 +17,6 @@ from mcr_bench.bench.core.sources.trees import loaded
 from mcr_bench.bench.core.sources.words import Wordless, is_plain
 
 
-@cache
 def behaviour_digest(cls: type) -> str:
     """16 hex digits over the module of the class and every module of the user's and shared term that it reaches.
 
@@ -25,6 +24,11 @@ def behaviour_digest(cls: type) -> str:
     and declared facts do not count. Everything else does, and so do these where code reads them, or may. UserError
     where the source of the class cannot be read.
     """
+    return _digest_of(cls)
+
+
+@cache
+def _digest_of(cls: type) -> str:
     sources = sources_of(cls)
     code = _code(sources)
     other = {name: hashlib.sha256(one.content).hexdigest() for name, one in sources.items() if one.tree is None}
@@ -53,16 +57,16 @@ def _about(names: Names, modules: Collection[str], traits: Traits) -> list[objec
 
 
 def _wordless(known: Mapping[str, Names], traits: Traits, modules: Collection[str]) -> dict[str, Names]:
-    """The modules without words; names are asked for anew, as words may have bound or read some."""
-    found, dropped = dict[str, Names](), set[str]()
+    """The modules without words; their names are collected again, as words may have bound or read some."""
+    wordless, dropped = dict[str, Names](), set[str]()
     for name, one in known.items():
         without = Wordless(one, traits, modules)
         tree = ast.Module(without.visit(deepcopy(one.tree)).body, [])
         dropped |= without.dropped
-        found[name] = names_of(one.source, tree, modules, traits.rebound)
+        wordless[name] = names_of(one.source, tree, modules, traits.rebound)
     if not traits.by_text:
-        drop_constants(found, dropped)
-    return found
+        drop_constants(wordless, dropped)
+    return wordless
 
 
 def _plain(known: Mapping[str, Names], traits: Traits) -> dict[str, ast.Module]:

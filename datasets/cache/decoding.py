@@ -26,13 +26,13 @@ class Order:
 
     slot: its row in the arrays.
     clip: the clip.
-    known: hashes of sources from which the clip was decoded before; it is not decoded again from one of these.
+    earlier: hashes of sources from which the clip was decoded before; it is not decoded again from one of these.
     sums: role -> size and checksum, of its files that other clips share.
     """
 
     slot: int
     clip: Clip
-    known: tuple[str, ...] = ()
+    earlier: tuple[str, ...] = ()
     sums: Sums = field(default_factory=dict)
 
 
@@ -75,7 +75,7 @@ class Decoder:
         try:
             sums |= {role: checksum(path) for role, path in order.clip.files.items() if role not in sums}
             source = source_of(order.clip, sums)
-            if source in order.known:
+            if source in order.earlier:
                 return Answer(sums, source)
             with collected() as findings:
                 rows, lengths = self._decode(order.clip)

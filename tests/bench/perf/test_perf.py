@@ -76,8 +76,8 @@ def test_the_cache_is_held_against_files(hand: Callable[[float], None], monkeypa
     monkeypatch.setattr(Split, "training_batch", lambda self, index: hand(2.0) or take(self, index))
     monkeypatch.setattr(data, "train_epoch", lambda run: hand(3.0) or run.fit.train.training_batch(torch.arange(2)))
     monkeypatch.setitem(methods.SCENES, "tiny", methods.Scene({"m1": (3,)}, 2, 2, "mlp"))
-    found = data.data_ratios(methods.training_run("tiny", methods.reference_method()))
-    assert found == {
+    ratios = data.data_ratios(methods.training_run("tiny", methods.reference_method()))
+    assert ratios == {
         "data: cache / files, reading only": 3.0,
         "data: cache / files, reading and resizing 256 to 224": 3.0,
         "data: cache / files, training augmentation": 3.0,
