@@ -26,7 +26,7 @@ def kind_of_file(name: str) -> tuple[Kind, str]:
     cls = class_in(name, object, "Python", "./my_method.py") if place.cls else _only(name, module)
     kind = _kind(cls)
     if kind is None:
-        raise UserError(f"{cls.__name__} in '{place.path}' is no method, dataset, encoder or fusion head.")
+        raise UserError(f"{cls.__name__} in '{place.path}' is not a method, dataset, encoder or fusion head.")
     file = name if place.cls is None else name.rpartition(":")[0]
     return kind, f"{file}:{cls.__name__}"
 

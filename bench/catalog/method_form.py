@@ -38,16 +38,16 @@ def check_form(cls: "type[Method]", path: Path, taken: Collection[str]) -> None:
 
 
 def check_name(cls: type, where: str, taken: Collection[str]) -> None:
-    """UserError for a class without a name, with a wrong one, or one whose settings are no fields."""
+    """UserError for a class without a name, with a wrong one, or with settings that are not fields of a dataclass."""
     name = getattr(cls, "name", None)
     if not isinstance(name, str):
-        raise UserError(f"{where}class {cls.__name__} has no `name`; give it one.")
+        raise UserError(f"{where}class {cls.__name__} has no `name`. Give it one.")
     if name in taken:
         raise UserError(f"{where}the name '{name}' is taken; give the class another `name`.")
     if not re.fullmatch(r"[A-Za-z][\w-]*", name):
         raise UserError(f"{where}the name '{name}' is not allowed: letters, digits, - and _, a letter first.")
     if any(isinstance(value, dataclasses.Field) for value in vars(cls).values()):
-        raise UserError(f"{where}class {cls.__name__} declares settings; put @dataclass above it.")
+        raise UserError(f"{where}class {cls.__name__} declares settings. Write @dataclass above it.")
 
 
 def _check_facts(cls: "type[Method]", where: str) -> None:

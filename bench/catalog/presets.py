@@ -82,7 +82,7 @@ def user_file(label: str, home: Path | None = None) -> Path:
 
 
 def write_user_preset(label: str, preset: Preset, methods: list[str], home: Path | None = None) -> Path:
-    """Write one preset of the user's, in the place of the one of that name; the others in the file stay.
+    """Write one preset of the user's, which replaces one of the same name; the others in the file stay.
 
     methods: whose settings `METHOD.key` are in the preset. One defined in a file is not known to every command;
     the others leave its settings out.
@@ -132,7 +132,8 @@ def _preset(name: str, table: Table, path: Path) -> Preset:
             f"preset '{name}' in {path.name} has no origin. Give origin = \"paper | official-code | tuned-here\"."
         )
     values = _flatten({k: v for k, v in table.items() if k not in RESERVED})
-    absent = set(map(str, _list(table.get("methods")))) - registry.setting_owners()
+    own = set(map(str, _list(table.get("methods"))))
+    absent = own - registry.setting_owners() if own else own
     values = {k: v for k, v in values.items() if k.partition(".")[0] not in absent}
     where = f"preset '{name}' in {path.name}"
     pairs = tuple(_pair(pair, where) for pair in _list(table.get("pairs")))
@@ -183,5 +184,5 @@ def _value(value: object) -> str:
 
 
 def _text(text: str) -> str:
-    """A TOML basic string: JSON's, but for DEL, which JSON leaves bare."""
+    """A TOML basic string: that of JSON, with an escape for DEL, which JSON does not escape."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

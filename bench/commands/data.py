@@ -27,7 +27,7 @@ SMOOTHING_SECONDS = 120.0  # clips of different length take turns
 
 
 def dataset_of(name: str, data_root: Path, preset: str | None, settings: Sequence[str]) -> "Dataset":
-    """The adapter with the dials that `run` would give it; UserError for a setting that is no dial, or a grid."""
+    """The dataset with the settings that `run` would give it; UserError for an unknown setting, or several values."""
     cls = registry.dataset(name)
     chosen = _single(parse_settings(settings))
     for key in chosen:

@@ -57,7 +57,7 @@ def _about(names: Names, modules: Collection[str], traits: Traits) -> list[objec
 
 
 def _wordless(known: Mapping[str, Names], traits: Traits, modules: Collection[str]) -> dict[str, Names]:
-    """The modules without words; names are asked for anew, as words may have bound or read some."""
+    """The modules without words; their names are collected again, as words may have bound or read some."""
     wordless, dropped = dict[str, Names](), set[str]()
     for name, one in known.items():
         without = Wordless(one, traits, modules)

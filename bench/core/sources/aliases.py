@@ -34,7 +34,7 @@ class Names:
         return [path for node in ast.walk(self.tree) for _, path in import_paths(node, self.source.package)]
 
     def meaning(self, node: ast.expr) -> str:
-        """The dotted path that an expression stands for; '' for what is no such path."""
+        """The dotted path that an expression means; '' for any other expression."""
         if isinstance(node, ast.Attribute):
             inner = self.meaning(node.value)
             return f"{inner}.{node.attr}" if inner else ""
@@ -45,7 +45,7 @@ class Names:
 
 
 def names_of(source: Source, tree: ast.Module, modules: Collection[str], rebound: Collection[str]) -> Names:
-    """rebound: attributes of modules and global names that some of the code sets anew."""
+    """The names of a source. rebound: attributes of modules and global names that some of the code assigns again."""
     targets: dict[str, set[str]] = defaultdict(set)
     for node in ast.walk(tree):
         for local, path in import_paths(node, source.package):
@@ -87,7 +87,7 @@ def _stepped(path: str, modules: Mapping[str, Mapping[str, str]]) -> str:
 
 
 class Plain(ast.NodeTransformer):
-    """Puts dotted paths in the place of imported names, and leaves out the imports that only bound them.
+    """Replaces imported names by dotted paths, and leaves out the imports that only bound them.
 
     An import that something else decides about (in a try, an if, a class body) stays where it is.
     """
@@ -142,7 +142,7 @@ class Plain(ast.NodeTransformer):
 
 
 def unused_imports(names: Names, counted: Collection[str]) -> list[str]:
-    """Modules that are imported and never named, annotations included, but for those known to do nothing by that.
+    """Modules that are imported and never named, annotations included, unless their import is known to do nothing.
 
     counted: modules of ours, whose code counts already.
     """

@@ -15,7 +15,7 @@ State = dict[str, Tensor]
 
 
 class Whole(nn.Module):
-    """`model` is what `make()` gives. `load()` gives its weights; without it, `make()` draws them anew.
+    """A library model, `model`, as `make()` gives it, with the weights of `load()`, or else with random weights.
 
     frozen: no parameter learns, and the model stays in evaluation mode.
     """
@@ -29,7 +29,7 @@ class Whole(nn.Module):
             self.model.requires_grad_(False)
 
     def draw_all(self) -> None:
-        """Weights and buffers anew; called by `seeds.initialise` under this module's own stream.
+        """Load or draw weights and buffers; `seeds.initialise` calls it under this module's own stream.
 
         The library draws while it builds, in part where no later call reaches (weight norms), hence a second model.
         """
@@ -109,7 +109,7 @@ def first_layers(config: Any, layers: int) -> Any:
 
 
 def loaded(model: Any, config: Any, weights: str, **options: Any) -> State:
-    """The weights of a library model; UserError where they cannot be read or some of the model's are not there."""
+    """The weights of a library model; UserError if they cannot be read or some of the model's are missing."""
     place, revision = place_of(weights)
     damaged = import_module("safetensors").SafetensorError
     try:

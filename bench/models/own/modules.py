@@ -27,7 +27,7 @@ class OwnNet(nn.Module):
         self.net, self._make = make(), make
 
     def draw_all(self) -> None:
-        """Weights and buffers anew; called by `seeds.initialise` under this module's own stream."""
+        """Draw weights and buffers; `seeds.initialise` calls it under this module's own stream."""
         redraw(self.net, self._make)
 
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -84,7 +84,7 @@ class OwnHead(Fusion):
         return given if isinstance(given, nn.ModuleDict) else nn.ModuleDict()
 
     def draw_all(self) -> None:
-        """Weights and buffers anew; called by `seeds.initialise` under this module's own stream."""
+        """Draw weights and buffers; `seeds.initialise` calls it under this module's own stream."""
         redraw(self.head, self._make)
 
     def owner(self, name: str) -> str | None:

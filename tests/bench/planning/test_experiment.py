@@ -63,7 +63,7 @@ BAD = [
     ("figures = ['methods',\n'rase']", r"line 2, 'figures': unknown figure 'rase'. Did you mean race"),
     ("tables = 'methds'", r"line 1, 'tables': unknown table 'methds'. Did you mean methods"),
     ("baseline = 'jiont'", r"line 1, 'baseline': unknown method 'jiont'. Did you mean joint"),
-    ("[[comparison]]\n[[comparison]]\nfigures = 'race'", r"line 3, 'comparison.figures': .*once, at the top"),
+    ("[[comparison]]\n[[comparison]]\nfigures = 'race'", r"line 3, 'comparison.figures': .*only at the top"),
     ("[[comparison]]\ntitle = 'a'\nset.epochs = [1]", r"line 3, 'comparison.set.epochs'"),
 ]
 
