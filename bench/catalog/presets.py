@@ -132,7 +132,8 @@ def _preset(name: str, table: Table, path: Path) -> Preset:
             f"preset '{name}' in {path.name} has no origin. Give origin = \"paper | official-code | tuned-here\"."
         )
     values = _flatten({k: v for k, v in table.items() if k not in RESERVED})
-    absent = set(map(str, _list(table.get("methods")))) - registry.setting_owners()
+    own = set(map(str, _list(table.get("methods"))))
+    absent = own - registry.setting_owners() if own else own
     values = {k: v for k, v in values.items() if k.partition(".")[0] not in absent}
     where = f"preset '{name}' in {path.name}"
     pairs = tuple(_pair(pair, where) for pair in _list(table.get("pairs")))

@@ -73,7 +73,10 @@ def recipe(modalities: Sequence[str]) -> Recipe:
 
 
 def decode(clip: Clip, _: Mapping[str, object]) -> dict[str, Array]:
-    """Modality -> the sample of a clip, float32 in the shape of the recipe; `Unusable` that names the file."""
+    """Modality -> the sample of a clip, float32: inertial (64, 6), skeleton (64, 60), depth (16, 24, 32).
+
+    `Unusable` that names the file.
+    """
     return {m: RECIPES[m](_read(path, KEYS[m])) for m, path in clip.files.items()}
 
 

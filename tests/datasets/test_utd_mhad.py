@@ -286,9 +286,9 @@ def test_arrays_without_their_manifest_are_not_verified(tmp_path: Path, content:
 def test_another_file_in_the_place_of_the_arrays_is_damage(tmp_path: Path) -> None:
     data = prepared(tmp_path)
     file = data.location / "utd-mhad.npz"
-    found = dict(np.load(file))
-    found["x_inertial"][3] += 1
-    np.savez(file, **found)
+    result = dict(np.load(file))
+    result["x_inertial"][3] += 1
+    np.savez(file, **result)
     assert len(verification_of(UtdMhad(data.location), True).damaged or ()) == 16
 
 
