@@ -59,7 +59,7 @@ def verify(
     preset: PresetName = None,
     settings: Dials = None,
     content: Annotated[
-        bool, typer.Option("--content", help="Also read every prepared sample, and compare samples of different parts.")
+        bool, typer.Option("--content", help="Also read every prepared sample, and compare it with its checksum.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
