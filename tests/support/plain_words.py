@@ -18,7 +18,6 @@ BANNED = {
     r"\b(can|could)(not| not) be had\b": "is not available",
     r"\bin the place of\b": "instead of",
     r"\bbut for\b": "except, without",
-    r"\banew\b": "again",
     r"\bthe one seed\b": "seed N alone",
     r"\btimes no run\b": "has measured no run",
     r"\bsees \d+ GPUs?\b": "finds N GPUs",
