@@ -52,8 +52,9 @@ def class_in(text: str, base: type[T], kind: str, example: str) -> type[T]:
     if not inspect.isclass(cls):
         raise UserError(f"{kind} file '{place.path}': '{place.cls}' is not a class. Name a class, as {example}.")
     if not issubclass(cls, base):
+        wanted = _told(base)
         raise UserError(
-            f"{kind} file '{place.path}': class {place.cls} is not a {_told(base)}. Derive it from {_told(base)}, as in "
+            f"{kind} file '{place.path}': class {place.cls} is not a {wanted}. Derive it from {wanted}, as in "
             f"class {place.cls}({base.__name__}): ..."
         )
     return cls
