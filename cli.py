@@ -68,14 +68,16 @@ def run(
     modalities: Modalities = None,
     seeds: Annotated[
         str | None,
-        typer.Option(help="N (seeds 0 to N - 1), or a list: 3,5,8; the one seed 5 is `5,`. Default: the preset's."),
+        typer.Option(
+            help="N for the seeds 0 to N - 1, or a list: 3,5,8 (`5,` is seed 5 alone). Default: the preset's."
+        ),
     ] = None,
     fold: Fold = None,
     protocol: ProtocolName = None,
     preset: PresetName = None,
     settings: Settings = None,
     allow_group_overlap: Annotated[
-        bool, typer.Option("--allow-group-overlap", help="Accept array files in which a group is in two splits.")
+        bool, typer.Option("--allow-group-overlap", help="Accept files of arrays in which a group is in two parts.")
     ] = False,
     data_root: DataRoot = Path("data"),
     jobs: Jobs = None,
@@ -83,13 +85,13 @@ def run(
     executor: ExecutorName = "local",
     tracking_uri: TrackingUri = None,
     keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Keep the best weights of every run.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Train again what is finished.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Train finished runs again.")] = False,
     plan_only: PlanOnly = False,
     as_json: AsJson = False,
 ) -> None:
     """Train every method on every dataset over the seeds, and print one comparison table per dataset and protocol.
 
-    What is finished is not trained again; an interrupted run goes on where it stopped.
+    Finished runs are not trained again, and interrupted runs continue where they stopped.
     Exit codes: 0 all finished, 1 some runs failed, 2 wrong usage or data, 130 stopped by Ctrl-C.
     """
     from mcr_bench.bench.commands import running
@@ -171,18 +173,18 @@ def results(
 ) -> None:
     """Print one row per run of the record."""
     from mcr_bench.bench.commands.choosing import chosen
-    from mcr_bench.bench.report import results as told
+    from mcr_bench.bench.report import results as formats
     from mcr_bench.bench.report.cards import grid_text
 
     record = open_record(tracking_uri)
     rows = chosen(record.rows(), dataset, method)
     if csv is not None:
-        told.write_csv(rows, csv)
+        formats.write_csv(rows, csv)
         say(f"{len(rows)} runs written to {csv}.", err=True)
     if as_json:
-        print_json([told.result_data(row) for row in rows])
+        print_json([formats.result_data(row) for row in rows])
     elif csv is None:
-        say(grid_text(told.results_grid(rows)) if rows else nothing_in(record, dataset, method))
+        say(grid_text(formats.results_grid(rows)) if rows else nothing_in(record, dataset, method))
 
 
 @app.command()
@@ -190,15 +192,15 @@ def results(
 def compare(
     dataset: OneDataset = None,
     baseline: Baseline = BASELINE,
-    metric: Annotated[str | None, typer.Option(help="A test metric on record. Default: the protocol's.")] = None,
+    metric: Annotated[str | None, typer.Option(help="A recorded test metric. Default: the protocol's.")] = None,
     alpha: Annotated[float, typer.Option(help="Family-wise error rate of the primary test.")] = 0.05,
     tracking_uri: TrackingUri = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say which methods differ from the baseline, and whether the seeds on record can show it at all.
+    """Show which methods differ from the baseline, and whether the recorded seeds can show a difference.
 
-    One primary test, fixed in advance: exact two-sided sign-flip, paired by seed and fold, Holm over the methods.
-    Everything else is secondary. Nothing is trained.
+    There is one primary test, fixed in advance: the exact two-sided sign-flip test, paired by seed and fold, with
+    Holm's correction over the methods. All other tests are secondary. Nothing is trained.
     """
     from mcr_bench.bench.commands import reading
 
@@ -215,13 +217,15 @@ def compare(
 def tables(
     dataset: OneDataset = None,
     baseline: Baseline = BASELINE,
-    margin: Annotated[float, typer.Option(min=0, help="Points within which a published number is reproduced.")] = 2.0,
+    margin: Annotated[
+        float, typer.Option(min=0, help="Within this many points, a published number is reproduced.")
+    ] = 2.0,
     published: Published = WhichPublished.ALL,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Write the tables of the record, and published numbers beside ours, to results/tables/.
+    """Write the tables of the record, and published numbers with ours, to results/tables/.
 
-    Each as Markdown, CSV (full precision), LaTeX (booktabs) and HTML. Works on an empty record too.
+    Each table is written as Markdown, CSV (full precision), LaTeX (booktabs) and HTML. An empty record is allowed.
     """
     from mcr_bench.bench.commands.writing import write_record_tables
 
@@ -279,8 +283,10 @@ def report(
 def tune(
     methods: Annotated[str, typer.Option(help="`all`, or a comma list of names and of .py files.")],
     dataset: Annotated[str, typer.Option(help="One dataset, or one .npz file.")],
-    trials: Annotated[int, typer.Option(min=2, help="Settings tried per method: the preset's, then random ones.")] = 20,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds per trial; others than those of comparisons.")] = 1,
+    trials: Annotated[
+        int, typer.Option(min=2, help="Trials per method: the preset's settings, then random ones.")
+    ] = 20,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds per trial; comparisons use other seeds.")] = 1,
     modalities: Modalities = None,
     fold: Fold = None,
     protocol: ProtocolName = None,
@@ -294,7 +300,7 @@ def tune(
     plan_only: PlanOnly = False,
     as_json: AsJson = False,
 ) -> None:
-    """Search every method's settings with the same budget, on validation alone, and make a preset of the best."""
+    """Search every method's settings with the same budget, on validation alone, and write the best as a preset."""
     from mcr_bench.bench.commands.running import How
     from mcr_bench.bench.commands.tuning import run_search
     from mcr_bench.bench.executors import chosen as executors
@@ -326,7 +332,7 @@ def ui(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Start the MLflow UI on the record and print its address; Ctrl-C ends it."""
+    """Start the MLflow UI on the record, and print its address; Ctrl-C stops it."""
     from mcr_bench.bench.record.ui import serve
 
     raise typer.Exit(serve(open_record(tracking_uri), host, port, say))

@@ -45,10 +45,13 @@ def in_words(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
-def told_by(traceback: str) -> str:
-    """Type and text of the error at the end of a traceback; a text without a traceback is all text.
+def error_at_end(traceback: str) -> str:
+    """The type and text of the error at the end of a traceback; all of a text that is not a traceback.
 
-    The text may have several lines. A text that quotes another traceback is told by what that one ends with.
+    The error's text may have several lines. If it quotes another traceback, the error at the end of that one is given.
+
+    >>> error_at_end("Traceback (most recent call last):\\n  File 'a.py', line 1\\nValueError: 3 is too large")
+    'ValueError: 3 is too large'
     """
     lines = traceback.strip().splitlines()
     heads = [number for number, line in enumerate(lines) if line.startswith("Traceback ")]

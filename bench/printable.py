@@ -8,7 +8,7 @@ halves of surrogate pairs that cannot be encoded. `say` and `SafeConsole`, which
 import re
 
 CONTROL = (
-    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but for tab and line feed, delete, C1
+    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 except tab and line feed, delete, C1
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction of reading
     "\u2028\u2029\ufeff\ud800-\udfff\U000e0000-\U000e007f"  # separators, byte order mark, surrogates, tags
 )

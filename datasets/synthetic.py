@@ -156,7 +156,10 @@ class Synthetic(Dataset):
         return scaled
 
     def draw(self, seed: int, part: str, prototypes: dict[str, Tensor]) -> Drawn:
-        """One part. Each draw has its own named stream, so that a modality does not change the draws of others."""
+        """One part. Each draw has its own named stream, so that a modality does not change the draws of others.
+
+        prototypes: modality -> its class means, (C, latent) float32.
+        """
         count: int = getattr(self, part)
         stream = {w: generator(seed, "data", part, w) for w in ("target", "kind", "first")}
         target = torch.randint(self.classes, (count,), generator=stream["target"])

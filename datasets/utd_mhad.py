@@ -1,10 +1,10 @@
-"""UTD-MHAD: 27 actions of 8 people seen by an inertial sensor, a skeleton tracker and, where present, depth."""
+"""UTD-MHAD: 27 actions of 8 people, recorded by an inertial sensor, a skeleton tracker and optionally in depth."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from mcr_bench.bench.problem.overlaps import Parts
 from mcr_bench.datasets.base import Card, Dataset, Facts, Preparation, Protocol, Splits
 from mcr_bench.datasets.cache.made import without_parts
 from mcr_bench.datasets.cache.opened import cache_folder, open_cache
-from mcr_bench.datasets.cache.packed import manifest_file, pack, read_manifest
+from mcr_bench.datasets.cache.packed import PackedManifest, manifest_file, pack, read_manifest
 from mcr_bench.datasets.cache.prepare import NothingUsable, prepare_clips
 from mcr_bench.datasets.cache.prepared import require_free, writing
 from mcr_bench.datasets.contents.split_names import PARTS
@@ -31,7 +31,7 @@ CARD = Card(
     licence="as stated on the authors' page, which offers Inertial.zip, Skeleton.zip and Depth.zip; cite the paper",
     layout=LAYOUT,
     expected="861 clips: 861 .mat files in each folder; a partial copy keeps the clips that have every modality",
-    download="Inertial.zip and Skeleton.zip from the homepage, Depth.zip too to train on depth; unpack side by side",
+    download="Inertial.zip and Skeleton.zip from the homepage, and Depth.zip to train on depth; unpacked in one folder",
     protocols="subjects: needs no list\nloso: needs no list; 8 folds, one per subject",
 )
 CLIPS = 861
@@ -40,6 +40,8 @@ PREPARE = "mcr-bench data prepare utd-mhad --source DIR"
 
 @dataclass
 class UtdMhad(Dataset):
+    """Sequences of inertial sensor and skeleton, and depth if it was prepared."""
+
     name: ClassVar[str] = "utd-mhad"
     card: ClassVar[Card] = CARD
     group_name: ClassVar[str] = "subject"
@@ -55,7 +57,7 @@ class UtdMhad(Dataset):
         return read_table(self._file)
 
     def facts(self) -> Facts:
-        """Inertial and skeleton, and depth where it was prepared."""
+        """Inertial and skeleton, and depth if it was prepared; UserError with instructions if nothing is prepared."""
         return self._table.facts()
 
     def protocols(self) -> dict[str, Protocol]:
@@ -75,7 +77,7 @@ class UtdMhad(Dataset):
         return digest(self._file)
 
     def require(self, protocol: str, fold: int) -> None:
-        """UserError where no prepared clip is in a part."""
+        """UserError if a part has no prepared clip."""
         where = f"'{self._file}', protocol {protocol}, fold {fold}"
         require_parts(self._part(protocol, fold), where, f"Prepare more subjects: `{PREPARE}`.")
 
@@ -85,44 +87,46 @@ class UtdMhad(Dataset):
         return self._table.part if protocol == "subjects" else _loso(fold, self._table.groups or [])
 
     def load(self, protocol: str, fold: int, seed: int, modalities: tuple[str, ...]) -> Splits:
-        """The parts of the protocol and fold; the group of a clip is its subject."""
+        """The standardised parts of the protocol and fold; the group of a clip is its subject."""
         self.require(protocol, fold)
         return self._table.splits(self._part(protocol, fold), modalities)
 
     def labels(self, protocol: str, fold: int, seed: int) -> dict[str, Array]:
-        """The actions of each part."""
+        """Part -> actions (n,) int64."""
         part = self._part(protocol, fold)
         return {name: self._table.target[part == name] for name in PARTS}
 
     def parts(self, protocol: str, fold: int) -> Parts:
         """The clips of each part, for the audit; a part may be empty."""
-        found = self._table.unscaled(self._part(protocol, fold), tuple(self.facts().modalities))
-        return parts_of({"train": found.train, "val": found.val, "test": found.test}, self.group_name)
+        splits = self._table.unscaled(self._part(protocol, fold), tuple(self.facts().modalities))
+        return parts_of({"train": splits.train, "val": splits.val, "test": splits.test}, self.group_name)
 
     def inventory(self) -> Inventory:
-        """The prepared clips of 861, and the files that were left out."""
+        """The number of prepared clips, of 861, and the files that were left out."""
         clips = len(self._table.ids)
         left_out = tuple((name, reason) for name, reason in self._manifest()["left_out"])
         return Inventory(clips, ((CLIPS, "the whole set"),), left_out)
 
     def damaged(self) -> Iterator[str]:
-        """All clips, where the file is not the one that was written."""
+        """The ids of all clips if the file differs from what was written."""
         if self._manifest()["sha256"] != digest(self._file):
             yield from self._table.ids
 
-    def _manifest(self) -> dict[str, Any]:
-        """UserError where there is none, or another file in its place."""
+    def _manifest(self) -> PackedManifest:
+        """The manifest of the prepared file; UserError if it is missing or damaged."""
         try:
             return read_manifest(self._file)
         except (OSError, ValueError) as error:
             place = manifest_file(self._file)
-            raise UserError(f"'{place}' is no manifest of {self.name} ({error}). Run `{PREPARE}` again.") from error
+            raise UserError(f"'{place}' is not a manifest of {self.name} ({error}). Run `{PREPARE}` again.") from error
 
     def prepare(self, request: Preparation) -> str:
-        """Raw .mat files -> a cache and, made of it, one .npz in `location`; says what is left out, and why."""
+        """Prepare a cache of the raw .mat files, and from it one .npz in `location`; reports what is left out."""
         source = request.source
         if request.splits:
-            raise UserError(f"{self.name} has no split lists: its subjects decide the parts. Leave out --splits.")
+            raise UserError(
+                f"{self.name} has no split lists, because its subjects decide the parts. Leave out --splits."
+            )
         with reading(source):
             modalities, clips = scan(source)
         with writing(self.location, source):
@@ -140,27 +144,28 @@ class UtdMhad(Dataset):
         return self._report(current)
 
     def _report(self, current: bool) -> str:
-        """What was done; the parts without a clip."""
-        with np.load(self._file, allow_pickle=False) as held:  # which may be too little to train on
-            halves, groups = held["split"], [str(group) for group in held["group"]]
+        """The result of preparing in words, with the folds that have an empty part."""
+        with np.load(self._file, allow_pickle=False) as arrays:  # not `facts`, which refuses a file with an empty part
+            halves, groups = arrays["split"], [str(group) for group in arrays["group"]]
         parts = {("subjects", 1): halves, **{("loso", fold): _loso(fold, groups) for fold in SUBJECTS}}
         nothing = ["Up to date, nothing to do."] if current else []
-        return "\n".join([*nothing, *_told(self._manifest(), self._file), *without_parts(parts)])
+        return "\n".join([*nothing, *_summary(self._manifest(), self._file), *without_parts(parts)])
 
 
 def _loso(fold: int, groups: list[str]) -> Array:
+    """(N,) text, the part of each clip. groups: the subject of each of N clips."""
     if fold not in SUBJECTS:
         raise UserError(f"fold {fold}: protocol loso has folds 1 to 8, one per subject.")
     held = {str(fold): "test", str(fold % 8 + 1): "val"}
     return np.array([held.get(group, "train") for group in groups])
 
 
-def _told(manifest: Mapping[str, Any], file: Path) -> list[str]:
+def _summary(manifest: PackedManifest, file: Path) -> list[str]:
     modalities, left_out = manifest["modalities"], manifest["left_out"]
     lines = [f"{manifest['clips']} of {CLIPS} clips with {', '.join(modalities)} -> {file}"]
     if "depth" not in modalities:
-        lines.append("no depth: there are no Depth/*_depth.mat files")
+        lines.append("no depth: the source has no Depth/*_depth.mat files")
     lines += [f"left out: {name}: {reason}" for name, reason in left_out]
     if any("depth" in f"{name} {reason}" for name, reason in left_out):
-        lines.append("To keep clips without depth, prepare from a source without its Depth folder.")
+        lines.append("To keep clips without depth, prepare from a source without its folder Depth.")
     return lines

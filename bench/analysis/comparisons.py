@@ -26,7 +26,7 @@ def comparisons(rows: Iterable[RunRow], baseline: str, skipped: Sequence[Skipped
     groups: dict[tuple[str, ...], list[RunRow]] = {}
     for row in sorted(rows, key=lambda row: row.started):
         for preset in row.asked:
-            key = (row.dataset, row.protocol, row.data_identity, preset)
+            key = (row.dataset, row.protocol, row.data_identity, preset, row.metric)
             groups.setdefault(key, []).append(_under(row, preset))
     compared = [
         _comparison(modalities, members, baseline, [(m, why) for where, m, why in skipped if where == dataset])

@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset
 
 
-def check_dataset_form(found: "type[Dataset]", path: Path, taken: Collection[str]) -> None:
+def check_dataset_form(cls: "type[Dataset]", path: Path, taken: Collection[str]) -> None:
     """UserError for a name that is missing, taken or not allowed, wrong settings, or a missing method."""
     where = f"dataset file '{path}': "
-    check_name(found, where, taken)
-    if found.suffixes:
+    check_name(cls, where, taken)
+    if cls.suffixes:
         raise UserError(
-            f"{where}{found.__name__} reads files of data (suffixes = {found.suffixes}), which `--dataset FILE` can "
+            f"{where}{cls.__name__} reads files of data (suffixes = {cls.suffixes}), which `--dataset FILE` can "
             'only find where it is installed: give it the entry point [project.entry-points."mcr_bench.datasets"] '
-            f'{found.name} = "{path.stem}:{found.__name__}".'
+            f'{cls.name} = "{path.stem}:{cls.__name__}".'
         )
-    if inspect.isabstract(found):
-        missing = ", ".join(f"{name}()" for name in sorted(found.__abstractmethods__))
+    if inspect.isabstract(cls):
+        missing = ", ".join(f"{name}()" for name in sorted(cls.__abstractmethods__))
         raise UserError(
-            f"{where}class {found.__name__} lacks {missing}; docs/data.md (A dataset of your own) shows them."
+            f"{where}class {cls.__name__} lacks {missing}; docs/data.md (A dataset of your own) shows them."
         )
-    check_settings(found, where, location=Path())
+    check_settings(cls, where, location=Path())

@@ -1,4 +1,4 @@
-"""What the methods of a user's dataset return, checked where they are called, so that a slip is told as what it is."""
+"""Check what the methods of a user's dataset return, where they are called, so that an error names the method."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -26,7 +26,7 @@ WANTED = {
 
 
 def guarded(data: "Dataset") -> "Dataset":
-    """The dataset of a user's file, whose methods tell errors with their place and check what they return."""
+    """The dataset of a user's file, with methods whose errors name the place, and whose results are checked."""
     for name in WANTED:
         object.__setattr__(data, name, partial(_asked, data, name, getattr(data, name)))
     return data

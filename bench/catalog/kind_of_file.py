@@ -26,7 +26,7 @@ def kind_of_file(name: str) -> tuple[Kind, str]:
     cls = class_in(name, object, "Python", "./my_method.py") if place.cls else _only(name, module)
     kind = _kind(cls)
     if kind is None:
-        raise UserError(f"{cls.__name__} in '{place.path}' is no method, dataset, encoder or fusion head.")
+        raise UserError(f"{cls.__name__} in '{place.path}' is not a method, dataset, encoder or fusion head.")
     file = name if place.cls is None else name.rpartition(":")[0]
     return kind, f"{file}:{cls.__name__}"
 
@@ -34,14 +34,14 @@ def kind_of_file(name: str) -> tuple[Kind, str]:
 def _only(name: str, module: ModuleType) -> type:
     every = own_classes(module, object)
     declared: list[type] = [cls for cls in every if issubclass(cls, Method | Dataset)]
-    found = [cls for cls in declared if not inspect.isabstract(cls)] or declared
-    found = found or [cls for cls in every if issubclass(cls, nn.Module)]
-    if not found:
+    classes = [cls for cls in declared if not inspect.isabstract(cls)] or declared
+    classes = classes or [cls for cls in every if issubclass(cls, nn.Module)]
+    if not classes:
         raise UserError(f"'{name}' defines no method, dataset, encoder or fusion head.")
-    if len(found) > 1:
-        told = ", ".join(f"{cls.__name__} ({_kind(cls)})" for cls in found)
-        raise UserError(f"'{name}' defines several things: {told}. Name one: {name}:{found[0].__name__}.")
-    return found[0]
+    if len(classes) > 1:
+        told = ", ".join(f"{cls.__name__} ({_kind(cls)})" for cls in classes)
+        raise UserError(f"'{name}' defines several things: {told}. Name one: {name}:{classes[0].__name__}.")
+    return classes[0]
 
 
 def _kind(cls: type) -> Kind | None:

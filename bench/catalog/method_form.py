@@ -28,71 +28,71 @@ EXAMPLES = {
 }
 
 
-def check_form(found: "type[Method]", path: Path, taken: Collection[str]) -> None:
+def check_form(cls: "type[Method]", path: Path, taken: Collection[str]) -> None:
     """UserError for a name that is missing, taken or not allowed, wrong facts, settings or hooks."""
     where = f"method file '{path}': "
-    check_name(found, where, taken)
-    _check_facts(found, where)
-    check_settings(found, where)
-    _check_hooks(found, where)
+    check_name(cls, where, taken)
+    _check_facts(cls, where)
+    check_settings(cls, where)
+    _check_hooks(cls, where)
 
 
-def check_name(found: type, where: str, taken: Collection[str]) -> None:
-    """UserError for a class without a name, with a wrong one, or one whose settings are no fields."""
-    name = getattr(found, "name", None)
+def check_name(cls: type, where: str, taken: Collection[str]) -> None:
+    """UserError for a class without a name, with a wrong one, or with settings that are not fields of a dataclass."""
+    name = getattr(cls, "name", None)
     if not isinstance(name, str):
-        raise UserError(f"{where}class {found.__name__} has no `name`; give it one.")
+        raise UserError(f"{where}class {cls.__name__} has no `name`. Give it one.")
     if name in taken:
         raise UserError(f"{where}the name '{name}' is taken; give the class another `name`.")
     if not re.fullmatch(r"[A-Za-z][\w-]*", name):
         raise UserError(f"{where}the name '{name}' is not allowed: letters, digits, - and _, a letter first.")
-    if any(isinstance(value, dataclasses.Field) for value in vars(found).values()):
-        raise UserError(f"{where}class {found.__name__} declares settings; put @dataclass above it.")
+    if any(isinstance(value, dataclasses.Field) for value in vars(cls).values()):
+        raise UserError(f"{where}class {cls.__name__} declares settings. Write @dataclass above it.")
 
 
-def _check_facts(found: "type[Method]", where: str) -> None:
+def _check_facts(cls: "type[Method]", where: str) -> None:
     """Declared facts are read by plans and cards, long before a hook is called."""
     from mcr_bench.methods.base import Method, Needs, Neutral, Reference
 
     kinds = {"needs": Needs, "neutral": tuple, "deviations": tuple, "trains": bool, "scales_gradients": bool}
-    if hasattr(found, "reference"):
+    if hasattr(cls, "reference"):
         kinds["reference"] = Reference
-    wrong = [fact for fact, kind in kinds.items() if not isinstance(getattr(found, fact), kind)]
-    if not wrong and not all(isinstance(item, Neutral) for item in found.neutral):
+    wrong = [fact for fact, kind in kinds.items() if not isinstance(getattr(cls, fact), kind)]
+    if not wrong and not all(isinstance(item, Neutral) for item in cls.neutral):
         wrong = ["neutral"]
     for fact in wrong:
-        raise UserError(f"{where}{fact} = {getattr(found, fact)!r}: not allowed. Write {EXAMPLES[fact]}.")
+        raise UserError(f"{where}{fact} = {getattr(cls, fact)!r}: not allowed. Write {EXAMPLES[fact]}.")
     roles = [role for hint in get_args(get_type_hints(Method)["role"]) for role in get_args(hint)]
-    if found.role not in roles:
-        raise UserError(f"{where}role = {found.role!r}: not allowed. Allowed: {', '.join(roles)}.")
+    if cls.role not in roles:
+        raise UserError(f"{where}role = {cls.role!r}: not allowed. Allowed: {', '.join(roles)}.")
 
 
-def check_settings(found: type, where: str, **given: object) -> None:
+def check_settings(cls: type, where: str, **given: object) -> None:
     """It can be made with its settings and what is `given` alone, and their types are allowed ones."""
     try:
-        inspect.signature(found).bind(**given)
+        inspect.signature(cls).bind(**given)
     except TypeError as error:
         raise UserError(
-            f"{where}class {found.__name__} cannot be made: {error}. Declare what it needs as settings with a default, "
+            f"{where}class {cls.__name__} cannot be made: {error}. Declare what it needs as settings with a default, "
             'below @dataclass: alpha: float = setting(0.5, "what it does").'
         ) from None
     try:
-        _ = [setting.allowed for setting in declared(found).values()]
+        _ = [setting.allowed for setting in declared(cls).values()]
     except (KeyError, NameError) as error:
         raise UserError(
             f"{where}a setting has a type that is not allowed ({error}). Allowed: bool, int, float, str, Literal."
         ) from None
 
 
-def _check_hooks(found: "type[Method]", where: str) -> None:
+def _check_hooks(cls: "type[Method]", where: str) -> None:
     from mcr_bench.methods.base import Method
 
     hooks = {name for name, hook in vars(Method).items() if _is_function(hook) and name[0] != "_"}
-    own = {name for name, value in vars(found).items() if _is_function(value) and name[0] != "_"}
+    own = {name for name, value in vars(cls).items() if _is_function(value) and name[0] != "_"}
     for name in sorted(own):
         near = get_close_matches(name, hooks, 1, NEAR)
         if name in hooks:
-            _check_parameters(name, getattr(found, name), getattr(Method, name), where)
+            _check_parameters(name, getattr(cls, name), getattr(Method, name), where)
         elif near and near[0] not in own:
             raise UserError(
                 f"{where}'{name}' is not a hook, so nothing calls it. Did you mean {near[0]}? (A helper of that name "

@@ -82,7 +82,7 @@ def user_file(label: str, home: Path | None = None) -> Path:
 
 
 def write_user_preset(label: str, preset: Preset, methods: list[str], home: Path | None = None) -> Path:
-    """Write one preset of the user's, in the place of the one of that name; the others in the file stay.
+    """Write one preset of the user's, which replaces one of the same name; the others in the file stay.
 
     methods: whose settings `METHOD.key` are in the preset. One defined in a file is not known to every command;
     the others leave its settings out.
@@ -113,21 +113,23 @@ def _tables(path: Path) -> dict[str, Table]:
     if not path.is_file():
         return {}
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"the presets in {path} cannot be read: {error}. Mend or remove the file.") from error
-    found: dict[str, Table] = {}
-    for name, table in tables.items():
+        raise UserError(f"the presets in {path} cannot be read: {error}. Fix or delete the file.") from error
+    tables: dict[str, Table] = {}
+    for name, table in content.items():
         if not isinstance(table, dict):
-            raise UserError(f"'{name}' in {path} is in no table; a preset is a table: [{name}], then its settings.")
-        found[name] = table
-    return found
+            raise UserError(
+                f"'{name}' in {path} is not a table. Give a preset as a table: [{name}], then its settings."
+            )
+        tables[name] = table
+    return tables
 
 
 def _preset(name: str, table: Table, path: Path) -> Preset:
     if "origin" not in table:
         raise UserError(
-            f"preset '{name}' in {path.name} has no origin; write origin = \"paper | official-code | tuned-here\"."
+            f"preset '{name}' in {path.name} has no origin. Give origin = \"paper | official-code | tuned-here\"."
         )
     values = _flatten({k: v for k, v in table.items() if k not in RESERVED})
     own = set(map(str, _list(table.get("methods"))))
@@ -182,5 +184,5 @@ def _value(value: object) -> str:
 
 
 def _text(text: str) -> str:
-    """A TOML basic string: JSON's, but for DEL, which JSON leaves bare."""
+    """A TOML basic string: that of JSON, with an escape for DEL, which JSON does not escape."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

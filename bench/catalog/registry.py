@@ -50,8 +50,8 @@ def method(name: str) -> "type[Method]":
     """
     if place_of(name):
         return _method_in_file(name)
-    found = _find("methods", name)
-    return only(name, own_classes(found, _method_base()), _method_base()) if isinstance(found, ModuleType) else found
+    loaded = _find("methods", name)
+    return only(name, own_classes(loaded, _method_base()), _method_base()) if isinstance(loaded, ModuleType) else loaded
 
 
 def dataset(name: str) -> "type[Dataset]":
@@ -67,8 +67,10 @@ def dataset(name: str) -> "type[Dataset]":
         if not reading or Path(name).is_dir():
             raise _unread(Path(name), adapters)
         return reading[0]
-    found = _find("datasets", name)
-    return only(name, own_classes(found, _dataset_base()), _dataset_base()) if isinstance(found, ModuleType) else found
+    loaded = _find("datasets", name)
+    return (
+        only(name, own_classes(loaded, _dataset_base()), _dataset_base()) if isinstance(loaded, ModuleType) else loaded
+    )
 
 
 def is_file(name: str) -> bool:
@@ -114,8 +116,8 @@ def _find(room: str, name: str) -> "ModuleType | type":
         return importlib.import_module(f"mcr_bench.{room}.{name.replace('-', '_')}")
     for point in entry_points(group=f"mcr_bench.{room}"):
         if point.name == name:
-            found: ModuleType | type = point.load()
-            return found
+            loaded: ModuleType | type = point.load()
+            return loaded
     raise unknown(room.removesuffix("s"), name, {*_builtin(room), *_external(room)})
 
 
@@ -137,10 +139,10 @@ def _method_in_file(name: str) -> "type[Method]":
     if place.cls is None and not own_classes(module, base):
         for other in own_classes(module, _dataset_base()):
             raise UserError(f"'{name}' defines the dataset {other.__name__}, not a method: --dataset {name}.")
-    found = class_in(name, base, "method", "./my_method.py")
-    check_form(found, place.path, {*method_names(), *COMMON})
-    _from_files.add(found.name)
-    return found
+    cls = class_in(name, base, "method", "./my_method.py")
+    check_form(cls, place.path, {*method_names(), *COMMON})
+    _from_files.add(cls.name)
+    return cls
 
 
 def _dataset_in_file(name: str) -> "type[Dataset]":
@@ -150,6 +152,6 @@ def _dataset_in_file(name: str) -> "type[Dataset]":
         for other in own_classes(module, _method_base()):
             raise UserError(f"'{name}' defines the method {other.__name__}, not a dataset: --methods {name}.")
         raise UserError(f"'{name}' defines no Dataset. docs/data.md (A dataset of your own) shows one.")
-    found = class_in(name, base, "dataset", "./my_set.py")
-    check_dataset_form(found, place.path, dataset_names())
-    return found
+    cls = class_in(name, base, "dataset", "./my_set.py")
+    check_dataset_form(cls, place.path, dataset_names())
+    return cls

@@ -45,18 +45,19 @@ def class_in(text: str, base: type[T], kind: str, example: str) -> type[T]:
     module = module_in(place.path, kind, example)
     if place.cls is None:
         return only(text, own_classes(module, base), base)
-    found = getattr(module, place.cls, None)
-    if found is None:
+    cls = getattr(module, place.cls, None)
+    if cls is None:
         defined = [c.__name__ for c in own_classes(module, object)]
         raise UserError(f"{kind} file '{place.path}': {unknown('class', place.cls, defined)}")
-    if not inspect.isclass(found):
+    if not inspect.isclass(cls):
         raise UserError(f"{kind} file '{place.path}': '{place.cls}' is not a class. Name a class, as {example}.")
-    if not issubclass(found, base):
+    if not issubclass(cls, base):
+        wanted = _told(base)
         raise UserError(
-            f"{kind} file '{place.path}': class {place.cls} is not a {_told(base)}. Derive it from {_told(base)}: "
-            f"class {place.cls}({base.__name__})."
+            f"{kind} file '{place.path}': class {place.cls} is not a {wanted}. Derive it from {wanted}, as in "
+            f"class {place.cls}({base.__name__}): ..."
         )
-    return found
+    return cls
 
 
 def module_in(path: Path, kind: str, example: str) -> ModuleType:
@@ -106,7 +107,7 @@ def _stamps(module: ModuleType) -> Stamps:
 
 def _stamp(file: Path) -> tuple[str, int, int]:
     try:
-        found = file.stat()
+        status = file.stat()
     except OSError:
         return str(file), 0, 0
-    return str(file), found.st_mtime_ns, found.st_size
+    return str(file), status.st_mtime_ns, status.st_size

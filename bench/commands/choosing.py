@@ -1,4 +1,4 @@
-"""Which runs of a record a verb is about: `--dataset` takes a name in tables and every path that `run` takes."""
+"""Choose the runs of a record: `--dataset` takes a name in tables, or any path that `run` takes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from mcr_bench.bench.record.row import RunRow
 
 
 def chosen(rows: Sequence[RunRow], dataset: str | None, method: str | None = None) -> list[RunRow]:
-    """The rows of one dataset and one method, None: all; UserError for one that a record with runs has no run of.
+    """The rows of a dataset and a method, or of all with None; UserError for one of which the record has no run.
 
     dataset: its name in tables, or the path of a file, which need not be there any more. A path leaves out the runs of
     another file of the same name; where no run was given that path, the file may have moved: all runs on files of its

@@ -9,7 +9,7 @@ from mcr_bench.bench.printable import printable
 
 
 class SafeConsole(Console):
-    """A console on which text from files is shown and never obeyed; what rich itself draws with is left alone."""
+    """A console that prints control characters of texts as escapes; those that rich itself needs are not changed."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """The segments of a renderable, with control characters in their text as escapes."""

@@ -1,4 +1,4 @@
-"""What the `data` verbs share: which dataset with which dials, and the progress of its preparation."""
+"""The shared part of the `data` commands: the dataset with its settings, and the progress of its preparation."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,12 +22,12 @@ from mcr_bench.bench.settings.declaration import declared
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset
 
-LINE_SECONDS = 20.0  # in a log or a pipe
-SMOOTHING_SECONDS = 120.0  # clips of different length take turns
+LINE_SECONDS = 20.0  # between two lines of progress in a log or a pipe
+SMOOTHING_SECONDS = 120.0  # over which the speed is averaged, as clips differ in length
 
 
 def dataset_of(name: str, data_root: Path, preset: str | None, settings: Sequence[str]) -> "Dataset":
-    """The adapter with the dials that `run` would give it; UserError for a setting that is no dial, or a grid."""
+    """The dataset with the settings that `run` would give it; UserError for an unknown setting, or several values."""
     cls = registry.dataset(name)
     chosen = _single(parse_settings(settings))
     for key in chosen:
@@ -40,12 +40,15 @@ def dataset_of(name: str, data_root: Path, preset: str | None, settings: Sequenc
 def _single(settings: Mapping[str, list[str]]) -> dict[str, str]:
     for key, values in settings.items():
         if len(values) > 1:
-            raise UserError(f"--set {key}={','.join(values)}: the data has one value at a time. Repeat the command.")
+            raise UserError(
+                f"--set {key}={','.join(values)}: data is prepared with one value at a time. Give one value, and "
+                "repeat the command for the others."
+            )
     return {key: values[0] for key, values in settings.items()}
 
 
 def prepare(data: "Dataset", source: Path, splits: Sequence[Path], jobs: int | None) -> str:
-    """Prepare a dataset and show the progress on stderr; returns what was done, in words."""
+    """Prepare a dataset, and show the progress on stderr; returns in words what was done."""
     from mcr_bench.datasets.base import Preparation
 
     for path in splits:
@@ -57,7 +60,7 @@ def prepare(data: "Dataset", source: Path, splits: Sequence[Path], jobs: int | N
 
 @contextmanager
 def progress(console: Console) -> "Iterator[Bar | Lines]":
-    """What `Preparation.progress` calls: a bar with the time left on a terminal, a line now and then elsewhere."""
+    """Inside the block, what `Preparation.progress` calls: a bar with the time left, or lines outside of a terminal."""
     if not console.is_terminal:
         yield Lines(console)
         return
@@ -67,7 +70,7 @@ def progress(console: Console) -> "Iterator[Bar | Lines]":
 
 
 class Bar:
-    """A bar that begins where an earlier preparation stopped, so that its work does not count as speed."""
+    """A bar that begins where an earlier preparation stopped, so that its clips do not count for the speed."""
 
     def __init__(self, shown: Progress) -> None:
         self.shown = shown
@@ -80,7 +83,7 @@ class Bar:
 
 
 class Lines:
-    """The first count, the last, and one every `LINE_SECONDS` between, with the time left."""
+    """Prints the first count, the last one, and one every `LINE_SECONDS` between, with the time left."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -96,7 +99,7 @@ class Lines:
 
 
 def _left(seconds: float, clips: int, rest: int) -> str:
-    """The time left, by the speed since the last line: what was taken over from before says nothing of decoding."""
+    """The time left, from the speed since the last line; clips of an earlier preparation do not count."""
     if clips <= 0 or rest == 0:
         return ""
     left = seconds / clips * rest

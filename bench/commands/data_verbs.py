@@ -1,4 +1,4 @@
-"""The verbs `data info`, `data prepare` and `data verify`. Imported at start-up, so heavy imports wait inside them."""
+"""The commands `data info`, `data prepare` and `data verify`; their heavy imports wait inside the functions."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,7 @@ from mcr_bench.bench.commands.options import AsJson, DataRoot, DatasetName, Dial
 from mcr_bench.bench.commands.output import print_json, say
 from mcr_bench.bench.commands.verb import verb
 
-data_app = typer.Typer(help="Say what data to bring, prepare it, and verify it.", no_args_is_help=True)
+data_app = typer.Typer(help="Show which files to download, prepare a dataset, and verify it.", no_args_is_help=True)
 
 
 @data_app.command()
@@ -20,7 +20,7 @@ def info(
     preset: PresetName = None,
     settings: Dials = None,
 ) -> None:
-    """Say what to download and from whom, the licence, sizes, the exact folder layout, protocols and how to prepare."""
+    """Show what to download and from whom, the licence, sizes, the folder layout, protocols and how to prepare."""
     from mcr_bench.bench.audit.info import info_of
     from mcr_bench.bench.commands import data
 
@@ -44,7 +44,7 @@ def prepare(
 ) -> None:
     """Read the raw files of a dataset and write them, ready to load, to DATA_ROOT/NAME.
 
-    What is prepared already is kept; an interrupted preparation goes on where it stopped.
+    Clips that are prepared already are kept, and an interrupted preparation continues where it stopped.
     """
     from mcr_bench.bench.commands import data
 
@@ -58,12 +58,15 @@ def verify(
     data_root: DataRoot = Path("data"),
     preset: PresetName = None,
     settings: Dials = None,
-    content: Annotated[bool, typer.Option("--content", help="Also read every prepared sample and compare.")] = False,
+    content: Annotated[
+        bool, typer.Option("--content", help="Also read every prepared sample, and compare it with its checksum.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Count the prepared clips, say what is missing, and audit every protocol: parts disjoint by id, group, content.
+    """Count the prepared clips, list what is missing, and check whether the parts of every protocol are disjoint.
 
-    What it finds in official lists is a finding, not an error: the exit code is 0. Damaged samples: 2.
+    Parts are compared by id, group and content. Overlaps in official lists are reported and are not an error: the exit
+    code is 0. It is 2 if samples are damaged.
     """
     from mcr_bench.bench.audit.verify import verification_of
     from mcr_bench.bench.audit.verify_text import data_of, text_of

@@ -1,4 +1,4 @@
-"""Drawing figures of a record, into files or into the report."""
+"""Draw the figures of a record, for files or for the report."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -29,7 +29,7 @@ def figures_of(
     cost_baseline: str,
     only: Sequence[str] = (),
 ) -> Iterable[Drawn]:
-    """Every figure, or those named in `only`, with the reasons of those that cannot be drawn."""
+    """All figures, or those named in `only`; for a figure that cannot be drawn the reason."""
     for name in only:
         if name not in CARDS:
             raise unknown("figure", name, CARDS)
@@ -45,7 +45,7 @@ def figures_of(
 
 
 def save_figures(drawn: Iterable[Drawn], folder: Path) -> list[Path]:
-    """Write the figures, say which were left out and why; returns the files."""
+    """Write the figures, and print the reasons of those that are left out; returns the files."""
     written = []
     for one in drawn:
         files = one.result if isinstance(one.result, str) else attempt(partial(rendered, one.result), str)
@@ -58,7 +58,7 @@ def save_figures(drawn: Iterable[Drawn], folder: Path) -> list[Path]:
 
 
 def pictures_of(drawn: Iterable[Drawn], largest: int = LARGEST) -> Iterator[Picture]:
-    """The figures for a page: SVG, or PNG where the SVG has more than `largest` bytes; one figure open at a time."""
+    """The figures for a page: SVG, or PNG if the SVG has more than `largest` bytes; one figure is open at a time."""
 
     def image_of(figure: Figure) -> bytes:
         image = render(figure, "svg")

@@ -1,4 +1,4 @@
-"""What `list` can list."""
+"""The rows that `mcr-bench list` prints."""
 
 from mcr_bench.bench.planning.experiment import read_experiment, shipped
 from mcr_bench.bench.report import cards
@@ -6,7 +6,7 @@ from mcr_bench.bench.report.net_cards import list_encoders, list_fusions
 
 
 def rows_of(what: str) -> list[dict[str, object]]:
-    """One row per registered, shipped or drawn thing of a kind."""
+    """One row for each method, dataset, encoder, fusion head, preset, experiment or figure, as `what` says."""
     if what == "figures":
         from mcr_bench.bench.figures.catalog import CARDS  # matplotlib takes a second
 

@@ -1,4 +1,4 @@
-"""Options that several verbs share. Imported at start-up, so nothing heavy here."""
+"""Options that several commands share. The module is imported at start-up, so it imports nothing heavy."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -12,18 +12,18 @@ class WhichPublished(StrEnum):
     MINE = "mine"
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else on it.")]
 DataRoot = Annotated[Path, typer.Option(help="Parent folder of the prepared datasets.")]
 TrackingUri = Annotated[
     str | None, typer.Option(help="MLflow tracking URI. Default: MLFLOW_TRACKING_URI, else results/mlflow.db.")
 ]
-Modalities = Annotated[str | None, typer.Option(help="Keep only these: a comma list. Default: all.")]
-Fold = Annotated[int | None, typer.Option(help="Use this fold for every seed. Default: seeds take turns.")]
+Modalities = Annotated[str | None, typer.Option(help="Train on these modalities only: a comma list. Default: all.")]
+Fold = Annotated[int | None, typer.Option(help="Use this fold for every seed. Default: folds take turns.")]
 ProtocolName = Annotated[str | None, typer.Option("--protocol", help="Protocol of the dataset. Default: its first.")]
 PresetName = Annotated[str | None, typer.Option("--preset", help="A preset (`mcr-bench list presets`).")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="key=value, repeatable: epochs=5, optimizer.lr=1e-3. key=a,b expands the grid."),
+    typer.Option("--set", help="key=value, repeatable: epochs=5, optimizer.lr=1e-3. key=a,b tries both values."),
 ]
 Dials = Annotated[
     list[str] | None, typer.Option("--set", help="dataset.key=value, repeatable: how the data is prepared.")
@@ -35,13 +35,14 @@ DatasetName = Annotated[
 Jobs = Annotated[int | None, typer.Option(min=1, help="Worker processes. Default: one per core.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
 ExecutorName = Annotated[
-    str, typer.Option("--executor", help="Who trains: local, or an installed executor (docs/executors.md).")
+    str, typer.Option("--executor", help="What trains the runs: local, or an installed executor (docs/executors.md).")
 ]
 PlanOnly = Annotated[bool, typer.Option("--plan", help="Show what would be trained, and train nothing.")]
 OneDataset = Annotated[
     str | None, typer.Option("--dataset", help="Only this dataset: its name in tables, or the file given to `run`.")
 ]
 Published = Annotated[
-    WhichPublished, typer.Option("--published", help="Published tables: all, or mine: with a column on your data.")
+    WhichPublished,
+    typer.Option("--published", help="Published tables: all, or mine: those with a column on your data."),
 ]
-Baseline = Annotated[str, typer.Option(help="Methods are tested against this method or line of a table.")]
+Baseline = Annotated[str, typer.Option(help="The method, or line of a table, that others are tested against.")]

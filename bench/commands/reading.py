@@ -1,4 +1,4 @@
-"""Reading a record: comparisons, claims, tables and figures of what was run."""
+"""Read a record: make comparisons, claims and tables of its runs."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -41,22 +41,22 @@ Made = tuple[str, Callable[[], Table]]  # what a table is of, and what makes it
 
 
 def read_comparisons(record: Record, dataset: str | None, cost_baseline: str) -> list[Comparison]:
-    """The comparisons of the record that have a finished run, each with its floor."""
+    """The comparisons of a record that have a finished run, each with its floor."""
     rows = chosen(record.rows(), dataset)
     return with_floors(finished_comparisons(rows, cost_baseline, left_out(record)), record.floors)
 
 
 def left_out(record: Record) -> list[Skipped]:
-    """(dataset, method, reason) of the runs that could not be read, for the notes under tables."""
+    """(dataset, method, reason) of the runs that could not be read, for the notes below tables."""
     return [(one.dataset, one.method or "a run", one.text) for one in record.unreadable]
 
 
 def finished_comparisons(
     rows: Iterable[RunRow], cost_baseline: str, skipped: Sequence[Skipped] = ()
 ) -> list[Comparison]:
-    """The comparisons of these rows that have a finished run; what has none is said, with the reason.
+    """The comparisons of these rows that have a finished run; for all others the reason is printed.
 
-    skipped: (dataset, method, reason) of what is left out, which is noted under the tables of its dataset.
+    skipped: (dataset, method, reason) of what is left out, for the notes below the tables of its dataset.
     """
     by_dataset: dict[str, list[RunRow]] = {}
     for row in rows:
@@ -73,7 +73,7 @@ def finished_comparisons(
 
 
 def _unfinished(one: Comparison) -> str:
-    """Why a comparison has no line."""
+    """Why a comparison has no line, in words."""
     reasons = dict.fromkeys(row.failure or "see its log" for row in one.failed)
     failed = f"; {len(one.failed)} failed: {'; '.join(reasons)}" if one.failed else ""
     stopped = f"; {len(one.unfinished)} not finished" if one.unfinished else ""
@@ -83,7 +83,7 @@ def _unfinished(one: Comparison) -> str:
 def all_claims(
     comparisons: Sequence[Comparison], record: Record, baseline: str, metric: str | None = None, alpha: float = ALPHA
 ) -> tuple[list[Claims], list[str]]:
-    """The claims of every comparison that has the baseline and the metric, and why the others have none.
+    """The claims of all comparisons that have the baseline and the metric, and one line with the reason for the others.
 
     UserError for a baseline or metric that no comparison has, and for an alpha that is not allowed.
     """
@@ -93,14 +93,14 @@ def all_claims(
 
 
 def claims_or_why(comparisons: Sequence[Comparison], record: Record, baseline: str) -> list[Claims | str]:
-    """The claims of every comparison, in their order, or why it has none; UserError for what is no method at all."""
+    """The claims of every comparison, in their order, or why it has none; UserError for an unknown baseline."""
     if baseline in registry.method_names() and not has_baseline(comparisons, baseline):
         return [f"no run of {baseline} to compare with" for _ in comparisons]
     return _answers(comparisons, record, baseline)
 
 
 def has_baseline(comparisons: Sequence[Comparison], baseline: str) -> bool:
-    """Whether any comparison has a line to test against."""
+    """Whether any comparison has a line of the baseline."""
     return any(baseline_of(one, baseline) is not None for one in comparisons)
 
 
@@ -111,7 +111,7 @@ def show_claims(
     as_json: bool,
     metric: str | None = None,
 ) -> None:
-    """Power first, then what is claimed, then the tables; at the end the ranks across datasets, by the same metric."""
+    """Print the power, the claims and the tables of each comparison, and then the ranks across datasets."""
     ranks = attempt(partial(rank_datasets, comparisons, metric), _without_ranks)
     if as_json:
         told = [attempt(partial(claim_data, one), partial(_say_left_out, one.comparison.title)) for one in made]
@@ -138,7 +138,7 @@ def _show_claims(one: Claims, console: SafeConsole) -> None:
 
 
 def lead_of(comparisons: Iterable[Comparison], answers: Iterable[Claims | str]) -> Lead:
-    """Bold type from the primary test."""
+    """The function that gives the labels in bold type of a comparison, by its primary test."""
     known = {id(one): answer for one, answer in zip(comparisons, answers, strict=True)}
 
     def lead(comparison: Comparison) -> tuple[set[str], str]:
@@ -158,7 +158,7 @@ def tables_of(
     kinds: Iterable[str] = TABLES,
     published: str = "all",
 ) -> dict[str, Sequence[Table]]:
-    """The tables of each kind; one that fails is said and left out.
+    """The tables of each kind; one that cannot be made is left out, and the reason is printed.
 
     rows: those of the whole record, for published numbers.
     published: `all` published tables, or `mine`: those with a column on the data of `comparisons`.
@@ -181,7 +181,7 @@ def tables_of(
 
 
 def published_of(rows: Iterable[RunRow], comparisons: Iterable[Comparison], which: str, margin: float) -> list[Table]:
-    """Published tables beside our runs. which: `all`, or `mine`: those with a column on the data of `comparisons`."""
+    """Published tables with our runs. which: `all`, or `mine`: those with a column on the data of `comparisons`."""
     return published_tables(rows, margin, None if which == "all" else {one.dataset for one in comparisons})
 
 
@@ -240,7 +240,7 @@ def _no_baseline(comparisons: Sequence[Comparison], baseline: str) -> UserError:
 
 
 def _can_run(one: Comparison, baseline: str) -> bool:
-    """Whether a command can add this method to a comparison: on its modalities and task, its data being the newest."""
+    """Whether a command can add this method to a comparison: its data are the newest, and the method can run on it."""
     if one.older or baseline not in registry.method_names():
         return False
     scores = one.metric in {metric.name for metric in REGRESSION}

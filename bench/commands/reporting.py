@@ -1,4 +1,4 @@
-"""Gathering a record into one HTML file."""
+"""Write a record as one HTML file."""
 
 from collections.abc import Callable
 from functools import partial
@@ -27,7 +27,7 @@ T = TypeVar("T")
 def write_html_report(
     record: Record, dataset: str | None, baseline: str, cost_baseline: str, path: Path, published: str = "mine"
 ) -> Path:
-    """The report of the record; a part that fails is left out, with a line on the page and on stderr.
+    """Write the report of a record; a part that fails is left out, with a line on the page and on stderr.
 
     published: `all` published tables, or `mine`: those with a column on the data of the report.
     """
@@ -58,7 +58,7 @@ def write_html_report(
 
 
 def _part(name: str, make: Callable[[], T], instead: T, lost: list[str]) -> T:
-    """What `make` gives, or `instead`, with a line in `lost`."""
+    """The result of `make`; if it fails, `instead`, and a line is added to `lost`."""
 
     def note(reason: str) -> T:
         lost.append(f"left out: {name}: {reason}")

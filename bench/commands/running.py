@@ -1,4 +1,4 @@
-"""Running a plan: show it, train what is not finished, show what came of it."""
+"""Run a plan: show it, train the runs that are not finished, and show the results."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,9 +30,9 @@ from mcr_bench.bench.runs.events import Failure, Outcome
 
 
 def requests_of(experiment: str | None, choices: Choices) -> tuple[list[Request], Experiment | None]:
-    """What a command asks for: the experiment's comparisons under the command's own options, or those options alone.
+    """The requests of a command, and its experiment if there is one.
 
-    The experiment, where there is one, comes along.
+    They are the comparisons of the experiment, changed by the options, or a request made of the options alone.
     """
     if experiment is not None:
         asked = read_experiment(experiment)
@@ -66,16 +66,16 @@ def show_plan(plan: Plan, finished: set[str], rows: list[RunRow], jobs: int | No
     say(f"{len(lines)} runs, {len(finished)} finished, {len(wanted)} to train.")
     counted = [one.runs for one in plan.absent if one.runs is not None]
     if plan.absent:
-        say(f"{sum(counted)} more runs are asked for that cannot be made here.")
+        say(f"{sum(counted)} more runs are requested that cannot be made here.")
     say(guess.text)
 
 
 @dataclass(frozen=True)
 class How:
-    """How the user wants runs trained.
+    """How runs are to be trained.
 
-    executor: by whom.
-    jobs: how many at a time; None = as many as the executor has room for.
+    executor: what trains them.
+    jobs: how many at a time; None for as many as the executor has room for.
     device: auto, cpu, cuda or cuda:N.
     force: what is asked for although it is finished.
     keep_weights: with the best weights of every run kept.
@@ -89,7 +89,7 @@ class How:
 
 
 def run_plan(plan: Plan, finished: set[str], record: Record, how: How) -> Outcome:
-    """Train what is not finished, or with `force` what was asked for, and show the progress on stderr."""
+    """Train the runs that are not finished, with `force` all requested ones, and show the progress on stderr."""
     plan.announcements += trained_again([run for run in plan.runs if run.key not in finished], _on_record(plan, record))
     told = [*(one.text for one in plan.overviews), *(one.text for one in plan.absent), *_untold(plan)]
     for line in told:
@@ -112,36 +112,36 @@ def run_plan(plan: Plan, finished: set[str], record: Record, how: How) -> Outcom
 
 
 def _record_presets(plan: Plan, finished: Iterable[str], record: Record) -> None:
-    """What was trained under one preset and is asked for under another stands in the tables of both."""
-    record.add_presets(run for key in finished for run in plan.asked.get(key, {}).values())
+    """Note requested presets in finished runs: a run that belongs to two presets is in the tables of both."""
+    record.add_presets(run for key in finished for run in plan.by_preset.get(key, {}).values())
 
 
 def rows_of(plan: Plan, record: Record) -> list[RunRow]:
-    """The rows of the plan's runs, as the plan asks for them: another preset that they serve too is not its concern."""
-    return [asked_under(row, plan.asked[row.key]) for row in _on_record(plan, record) if row.key in plan.by_key]
+    """The rows of the plan's runs, under the presets of the plan only."""
+    return [asked_under(row, plan.by_preset[row.key]) for row in _on_record(plan, record) if row.key in plan.by_key]
 
 
 def _on_record(plan: Plan, record: Record) -> Iterator[RunRow]:
-    """Every row on the plan's datasets."""
+    """All rows of the record on the plan's datasets."""
     for dataset in {run.dataset for run in plan.runs}:
         yield from record.rows(dataset)
 
 
 def _untold(plan: Plan) -> list[str]:
-    """The announcements that no overview of the data has made already."""
+    """The announcements that are not in an overview of the data."""
     told = {f"{one.dataset}: {notice}." for one in plan.overviews for notice in one.notices}
     return [line for line in plan.announcements if line not in told]
 
 
 def data_of(plan: Plan) -> list[dict[str, object]]:
-    """What the data of the plan is, for JSON."""
+    """The overviews of the plan's data, for JSON."""
     return [one.data for one in plan.overviews]
 
 
 def show_outcome(
     plan: Plan, failed: Sequence[Failure], rows: list[RunRow], record: Record, baseline: str, as_json: bool
 ) -> None:
-    """The tables of the plan's runs on stdout, what failed on stderr."""
+    """Print the tables of the plan's runs on stdout, and failures on stderr."""
     tables = attempt(partial(_tables, plan, rows, record, baseline), _without_tables)
     for failure in failed:
         spec = failure.spec
@@ -159,6 +159,6 @@ def _tables(plan: Plan, rows: list[RunRow], record: Record, baseline: str) -> li
 
 
 def _without_tables(reason: str) -> list[Table]:
-    """The runs are on record, whatever befalls their tables."""
+    """Print why there are no tables; the runs are recorded nevertheless."""
     say(f"left out: tables: {reason}", err=True)
     return []

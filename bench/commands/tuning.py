@@ -1,4 +1,4 @@
-"""Running a search: show what would be tried, train it, show what was found."""
+"""Run a search: show what would be tried, train it, and show the results."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,7 +18,7 @@ from mcr_bench.bench.tuning.search import outline, tune
 
 
 def run_search(request: TuneRequest, how: How, plan_only: bool, as_json: bool) -> bool:
-    """Search (or show the outline of the search); whether no run failed."""
+    """Run the search, or show its outline; whether no run failed."""
     if plan_only:
         rows = outline(request)
         print_data(rows, grid_text, as_json)

@@ -1,4 +1,4 @@
-"""How every verb ends: with what the user can mend as a message, and cleanly on Ctrl-C."""
+"""How every command ends: with a message for errors that the user can fix, and cleanly on Ctrl-C."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -13,7 +13,7 @@ INTERRUPTED = 130
 
 
 def verb(command: Callable[P, None]) -> Callable[P, None]:
-    """A command that ends with exit code 2 and a message for what the user can mend, and cleanly on Ctrl-C."""
+    """The command, ending with exit code 2 and a message for errors that the user can fix, and cleanly on Ctrl-C."""
 
     @wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -29,7 +29,7 @@ def verb(command: Callable[P, None]) -> Callable[P, None]:
             except (Exception, KeyboardInterrupt) as error:
                 # After Ctrl-C the error may be that of a half-imported library, which would only mislead.
                 if interrupted() or isinstance(error, KeyboardInterrupt):
-                    say("\nStopped. What is finished is kept; the same command goes on from here.", err=True)
+                    say("\nStopped. What is finished is kept; the same command continues from here.", err=True)
                     raise typer.Exit(INTERRUPTED) from None
                 if not isinstance(error, UserError):
                     raise

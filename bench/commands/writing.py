@@ -1,4 +1,4 @@
-"""Writing what a record holds: tables, the output of an experiment, the report."""
+"""Write the tables of a record, and the tables and figures of an experiment."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -23,7 +23,7 @@ from mcr_bench.bench.report.terminal import print_tables
 def write_record_tables(
     record: Record, dataset: str | None, baseline: str, cost_baseline: str, margin: float, published: str
 ) -> bool:
-    """Every table of the record into HOME/tables, those of our own runs on stdout too; whether there was a run.
+    """Write all tables of a record to HOME/tables, and print those of our runs; whether there was a run.
 
     published: `all` published tables, or `mine`: those with a column on our data.
     """
@@ -41,7 +41,7 @@ def write_record_tables(
 
 
 def write_output(experiment: Experiment, rows: list[RunRow], record: Record, baseline: str, cost_baseline: str) -> None:
-    """The tables and figures that an experiment wants, of its own runs, into HOME/experiments/NAME."""
+    """Write the tables and figures of an experiment, of its own runs, to HOME/experiments/NAME."""
     folder = record.home / "experiments" / Path(experiment.name).stem
     output = experiment.output
     baseline = output.baseline or baseline
@@ -62,9 +62,9 @@ def write_output(experiment: Experiment, rows: list[RunRow], record: Record, bas
 
 
 def named_by_points(comparison: Comparison, experiment: Experiment) -> Comparison:
-    """The comparison with its lines called after the points of the experiment, where these tell lines apart.
+    """The comparison with its lines named after the experiment's points, if its runs have two points or more.
 
-    A line keeps the settings of its own that are not the point's: "METHOD: POINT [METHOD.key=value]".
+    Settings of a line that are not the point's are kept in its name: "METHOD: POINT [METHOD.key=value]".
     """
     points = {label: experiment.point_of(runs[0]) for label, runs in comparison.lines.items()}
     if len({point.name for point in points.values() if point}) < 2:
@@ -80,13 +80,13 @@ def named_by_points(comparison: Comparison, experiment: Experiment) -> Compariso
 
 
 def say_outdated(paths: list[Path]) -> None:
-    """That files of earlier calls are gone."""
+    """Print how many files of earlier calls were removed."""
     if paths:
         say(f"removed {len(paths)} outdated file(s) from {paths[0].parent}", err=True)
 
 
 def _write(tables: Iterable[Table], folder: Path, err: bool = False) -> list[Path]:
-    """Each table, said with its formats on one line; returns the files."""
+    """Write each table, and print its name with its formats on one line; returns the files."""
     stems: dict[Path, list[str]] = {}
     with writing(folder):
         written = write_tables(list(tables), folder)

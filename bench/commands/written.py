@@ -1,4 +1,4 @@
-"""What a verb wrote into a folder of generated files: outdated ones of its own go, anything else stays."""
+"""Remember which files a command wrote to a folder, and remove outdated ones; files of others are never removed."""
 
 import json
 from collections.abc import Collection, Iterator
@@ -11,25 +11,25 @@ from mcr_bench.bench.errors import UserError
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """UserError where the folder, or a file in it, cannot be written."""
+    """Inside the block, an error of writing to the folder becomes a UserError."""
     try:
         yield
     except OSError as error:
         raise UserError(
-            f"cannot write '{error.filename or folder}' ({error.strerror}). It needs a folder that you may write to, "
-            "with room; MCR_BENCH_HOME names another place."
+            f"cannot write '{error.filename or folder}' ({error.strerror}). Set MCR_BENCH_HOME to a folder that you "
+            "may write to, on a disk with free space."
         ) from error
 
 
 def list_of(folder: Path) -> Path:
-    """Where the names of the generated files of a folder are kept: beside it, not in it."""
+    """The file, beside the folder, with the names of the generated files in it."""
     return folder.with_name(f".{folder.name}.written.json")
 
 
 def forget_outdated(folder: Path, written: Collection[Path], everything: bool) -> list[Path]:
-    """Remove what an earlier call wrote into `folder` and this one did not; returns what was removed.
+    """Remove the files that an earlier call wrote to `folder` and this one did not; returns the removed ones.
 
-    everything: whether this call was asked for all that there is; otherwise nothing is outdated by it.
+    everything: whether this call wrote all tables or figures; only then can other files be outdated.
     """
     names = {path.name for path in written}
     before = _read(list_of(folder))
@@ -43,7 +43,7 @@ def forget_outdated(folder: Path, written: Collection[Path], everything: bool) -
 
 
 def _read(path: Path) -> set[str]:
-    """Names of files in that folder alone, whatever the list says."""
+    """The names in the list, without those that lead out of the folder."""
     try:
         return {name for name in json.loads(path.read_text(encoding="utf-8")) if Path(name).name == name}
     except (OSError, ValueError, TypeError):

@@ -57,16 +57,16 @@ def _about(names: Names, modules: Collection[str], traits: Traits) -> list[objec
 
 
 def _wordless(known: Mapping[str, Names], traits: Traits, modules: Collection[str]) -> dict[str, Names]:
-    """The modules without words; names are asked for anew, as words may have bound or read some."""
-    found, dropped = dict[str, Names](), set[str]()
+    """The modules without words; their names are collected again, as words may have bound or read some."""
+    wordless, dropped = dict[str, Names](), set[str]()
     for name, one in known.items():
         without = Wordless(one, traits, modules)
         tree = ast.Module(without.visit(deepcopy(one.tree)).body, [])
         dropped |= without.dropped
-        found[name] = names_of(one.source, tree, modules, traits.rebound)
+        wordless[name] = names_of(one.source, tree, modules, traits.rebound)
     if not traits.by_text:
-        drop_constants(found, dropped)
-    return found
+        drop_constants(wordless, dropped)
+    return wordless
 
 
 def _plain(known: Mapping[str, Names], traits: Traits) -> dict[str, ast.Module]:

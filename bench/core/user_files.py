@@ -105,10 +105,10 @@ def _function_of(place: FunctionOfFile) -> Callable[..., Any]:
             module = importlib.import_module(place.beside)
     else:
         module = import_file(path)
-    found: Any = module
+    part_of: Any = module
     for part in place.name.split("."):
-        found = getattr(found, part)
-    made: Callable[..., Any] = found
+        part_of = getattr(part_of, part)
+    made: Callable[..., Any] = part_of
     return made
 
 

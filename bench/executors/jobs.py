@@ -18,7 +18,7 @@ from types import TracebackType
 from filelock import FileLock, Timeout
 
 from mcr_bench.bench.core.interrupts import check, deferred
-from mcr_bench.bench.errors import in_words, one_line, told_by
+from mcr_bench.bench.errors import error_at_end, in_words, one_line
 from mcr_bench.bench.executors.base import TrainingPlan
 from mcr_bench.bench.executors.places import clean, key_lock, sweep, weights_file, work_folder
 from mcr_bench.bench.record.provenance import provenance
@@ -143,7 +143,7 @@ class Jobs:
         self._end(job.spec, "finished")
 
     def _fail(self, spec: RunSpec, traceback: str, reason: str = "") -> None:
-        reason = one_line(reason or told_by(traceback))
+        reason = one_line(reason or error_at_end(traceback))
         with suppress(Exception):  # where the record itself fails, the caller still learns the reason
             self._record.fail(spec, traceback, reason)
         self._note_failure(spec, reason, spec)

@@ -1,4 +1,4 @@
-"""Figure "budget": the best validation value to be expected from tuning against the number of trials."""
+"""Figure "budget": the expected best validation value of tuning against the number of trials."""
 
 from collections.abc import Iterable
 from math import log2
@@ -65,7 +65,7 @@ def budget(curves: pd.DataFrame, look: Marks, metric: str) -> Figure:
 
 
 def _inside(curves: dict[str, pd.Series]) -> list[str]:
-    """The lines that the axis holds: the farthest one is left out while it widens the range of the others too much."""
+    """The lines for the axis: as long as the farthest line widens the range of the others too much, it is left out."""
     kept = dict(curves)
     while len(kept) > 2:
         center = median(float(v.mean()) for v in kept.values())

@@ -1,4 +1,4 @@
-"""Every figure: what it is called, what it shows, and one pass that draws all of them for a set of comparisons."""
+"""All figures: their names, what they show, and a function that draws all of them for a set of comparisons."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -35,7 +35,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Card:
-    """name: as on the command line; shows: one sentence."""
+    """What a figure is.
+
+    name: its name on the command line.
+    shows: what it shows, in one sentence.
+    """
 
     name: str
     title: str
@@ -88,7 +92,13 @@ class Sources:
 
 
 class Drawn(NamedTuple):
-    """A figure, or why it is left out. stem: its file name, unique in one pass; about: the data it is of."""
+    """A figure, or the reason why it is left out.
+
+    card: what the figure is.
+    about: the data that it shows.
+    stem: the name of its files, different for each figure.
+    result: the figure, or the reason.
+    """
 
     stem: str
     result: Figure | str
@@ -97,7 +107,13 @@ class Drawn(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A figure to be drawn; file: what its file name says besides the figure's name."""
+    """A figure to be drawn.
+
+    card: what the figure is.
+    about: the data that it shows.
+    file: what the name of its files has besides the figure's name.
+    draw: draws it.
+    """
 
     card: Card
     file: Sequence[str]
@@ -106,7 +122,7 @@ class Task(NamedTuple):
 
 
 def all_figures(comparisons: Sequence[Comparison], sources: Sources, only: Collection[str] = ()) -> Iterator[Drawn]:
-    """Draw every figure, or those named in `only`, one after the other. UserError on an unknown name."""
+    """Draw all figures, or those named in `only`, one after another. UserError for an unknown name."""
     for name in only:
         if name not in CARDS:
             raise unknown("figure", name, CARDS)
@@ -118,7 +134,7 @@ def all_figures(comparisons: Sequence[Comparison], sources: Sources, only: Colle
 
 
 def look_of(comparisons: Iterable[Comparison], sources: Sources) -> Marks:
-    """One mark per label for all figures of a pass."""
+    """Label -> its mark in all figures."""
     known = list(comparisons)
     roles = {label: runs[0].role for comparison in known for label, runs in comparison.lines.items()}
     tuned = list(sources.budgets["method"].astype(str)) if isinstance(sources.budgets, pd.DataFrame) else []
@@ -208,5 +224,5 @@ def _result(draw: Callable[[], Figure]) -> Figure | str:
 
 
 def _stem(task: Task) -> str:
-    """Letters, digits, dots and hyphens only."""
+    """A text as part of a file name, with letters, digits, dots and hyphens only."""
     return re.sub(r"[^\w.]+", "-", "-".join([task.card.name, *task.file])).strip("-.")

@@ -1,4 +1,4 @@
-"""Figure "contribution": what each modality contributes to a method's test result, as Shapley values."""
+"""Figure "contribution": the contribution of each modality to a method's test result, as Shapley values."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -76,7 +76,7 @@ Segment = tuple[Estimate, float, float]  # of a modality: its value, where it st
 
 
 def _estimates(runs: list[RunRow], modalities: tuple[str, ...], unit: Unit) -> dict[str, Estimate]:
-    """modality -> its contribution; empty where a modality has none."""
+    """Modality -> its contribution; empty if one of them has none."""
     factor = unit.factor if unit.higher_is_better else -unit.factor
     values = {m: [row.metrics.get(f"test/contribution/{m}") for row in runs] for m in modalities}
     kept = {m: [v * factor for v in row if is_number(v)] for m, row in values.items()}
@@ -84,7 +84,7 @@ def _estimates(runs: list[RunRow], modalities: tuple[str, ...], unit: Unit) -> d
 
 
 def _stack(values: dict[str, Estimate]) -> list[Segment]:
-    """Positive values go on to the right of the last positive one, negative ones to the left."""
+    """The start of each segment: positive values continue to the right of the last one, negative ones to the left."""
     ends = {True: 0.0, False: 0.0}
     segments = []
     for value in values.values():
@@ -95,7 +95,7 @@ def _stack(values: dict[str, Estimate]) -> list[Segment]:
 
 
 def _at_ends(stack: list[Segment]) -> list[Estimate]:
-    """The intervals moved to the ends of their segments."""
+    """The intervals, moved to the ends of their segments."""
     return [Estimate(start + width, e.low + start, e.high + start, e.n) for e, start, width in stack]
 
 

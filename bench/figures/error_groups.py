@@ -1,4 +1,4 @@
-"""Figure "errors": accuracy by which unimodal models are right on a sample (MCR paper, section 4.3)."""
+"""Figure "errors": accuracy on groups of samples by the unimodal models that are right (MCR paper, section 4.3)."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -93,7 +93,7 @@ def _heatmap(
 
 
 def _counts(runs: Mapping[str, int]) -> str:
-    """How many runs the lines have, and which have fewer: their samples are others than those of the columns."""
+    """The number of runs per line, and the lines with fewer, whose samples differ from those of the columns."""
     most = max(runs.values())
     fewer = [f"{label} {count}" for label, count in runs.items() if count < most]
     return f"{most} run(s) per line, but {', '.join(fewer)}" if fewer else f"{most} run(s) per line"
@@ -106,7 +106,7 @@ def _readable(face: Sequence[float]) -> str:
 
 
 def _broken(name: str, short: Mapping[str, str]) -> str:
-    """A group's name, on two lines where it names a modality; short: the names as they fit."""
+    """The name of a group, on two lines if it has a modality in it. short: modality -> a name that fits."""
     modality = name.removeprefix(ONLY)
     return f"{ONLY.strip()}\n{short[modality]}" if modality != name else name
 
@@ -117,7 +117,7 @@ def _names(modalities: Sequence[str]) -> list[str]:
 
 
 def _unimodal(comparison: Comparison) -> dict[Pair, dict[str, RunRow]]:
-    """(seed, fold) -> modality -> its unimodal run, where every modality has one."""
+    """(seed, fold) -> modality -> its unimodal run, for seeds and folds with a run of every modality."""
     if len(comparison.modalities) < 2:
         raise Missing("one modality: there are no groups to compare")
     by_pair: dict[Pair, dict[str, RunRow]] = {}
@@ -135,7 +135,7 @@ def _complete(runs: dict[str, RunRow], read: Mapping[str, Samples]) -> bool:
 
 
 def _groups(runs: dict[str, RunRow], read: Mapping[str, Samples], modalities: Sequence[str]) -> Groups:
-    """The test samples of one seed and fold by which unimodal runs are right."""
+    """The test samples of a seed and fold, grouped by the unimodal runs that are right."""
     first = read[runs[modalities[0]].run_id]
     right = np.stack([_right(read[runs[m].run_id], first.ids) for m in modalities])
     count = right.sum(0)
@@ -148,7 +148,7 @@ def _groups(runs: dict[str, RunRow], read: Mapping[str, Samples], modalities: Se
 
 
 def _right(samples: Samples, ids: NDArray[np.str_]) -> NDArray[np.bool_]:
-    """Whether each of `ids` is predicted rightly; Missing where a run did not test one of them."""
+    """For each of `ids` whether the prediction is right; Missing if the run did not test one of them."""
     if np.array_equal(samples.ids, ids):
         return samples.score > 0.5
     order = np.argsort(samples.ids)
@@ -159,14 +159,14 @@ def _right(samples: Samples, ids: NDArray[np.str_]) -> NDArray[np.bool_]:
 
 
 def _used(runs: list[RunRow], read: Mapping[str, Samples], groups: Mapping[Pair, Groups]) -> dict[Pair, RunRow]:
-    """The runs of seeds and folds whose groups are known, where their predictions are."""
+    """The runs with predictions, of seeds and folds whose groups are known."""
     return {pair: row for pair, row in pairs_of(runs).items() if pair in groups and row.run_id in read}
 
 
 def _accuracy(
     runs: Mapping[Pair, RunRow], read: Mapping[str, Samples], groups: Mapping[Pair, Groups], names: list[str]
 ) -> NDArray[np.float64]:
-    """(groups,) accuracy in per cent over the samples of all runs; nan where a group holds none."""
+    """The accuracy in per cent of each group over the samples of all runs; nan for a group without samples."""
     hits, counts = np.zeros(len(names)), np.zeros(len(names))
     for pair, row in runs.items():
         right = [_right(read[row.run_id], groups[pair][name]) for name in names]

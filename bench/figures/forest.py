@@ -1,4 +1,4 @@
-"""Figure "forest": each method's paired difference to a baseline, with the primary test's answer."""
+"""Figure "forest": each method's paired difference to a baseline, with the result of the primary test."""
 
 from collections.abc import Mapping
 
@@ -96,7 +96,7 @@ def _shown(test: Paired, unit: Unit) -> Estimate:
 
 
 def _p_values(figure: Figure, values: list[float], alpha: float) -> None:
-    """The adjusted p of each row at the right edge, and a legend for filled and open marks."""
+    """Write the adjusted p of each row at the right edge, and a legend for filled and open marks."""
     (axes,) = figure.axes
     right = axes.twinx()
     right.set_ylim(axes.get_ylim())

@@ -61,7 +61,7 @@ def methods(comparison: Comparison, look: Marks) -> Figure:
 
 
 def _inside(values: dict[str, list[float]], single: Sequence[str]) -> list[str]:
-    """The lines that the axis holds."""
+    """The lines whose values are within the axis."""
     kept = [label for label in values if label not in single] or list(values)
     ends = [x for label in kept for x in values[label]]
     if min(ends) == max(ends):  # one point says nothing of how far is far

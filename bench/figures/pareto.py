@@ -1,4 +1,4 @@
-"""Figure "pareto": what a method reaches against what it costs."""
+"""Figure "pareto": the test result of each method against its cost."""
 
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
@@ -101,7 +101,7 @@ def pareto(comparison: Comparison, look: Marks, cost_baseline: str) -> Figure:
 
 
 def front(points: Mapping[str, tuple[float, float]], higher_is_better: bool) -> list[str]:
-    """The labels of (cost, value) that no other one beats in one without losing in the other, cheapest first."""
+    """The labels that no other one beats in cost or value without being worse in the other, the cheapest first."""
     sign = 1 if higher_is_better else -1
     ordered = sorted(points, key=lambda label: (points[label][0], -sign * points[label][1]))
     kept: list[str] = []
@@ -112,7 +112,7 @@ def front(points: Mapping[str, tuple[float, float]], higher_is_better: bool) -> 
 
 
 def _earlier(lines: Mapping[str, list[RunRow]]) -> str:
-    """Runs that others start from are trained once and shared: their cost is in no line."""
+    """A note on methods that start from other runs, whose cost is not counted as they are trained once and shared."""
     starting = [label for label, runs in lines.items() if any(row.dependencies for row in runs)]
     return f"without the runs that they start from: {', '.join(starting)}" if starting else ""
 
@@ -120,7 +120,7 @@ def _earlier(lines: Mapping[str, list[RunRow]]) -> str:
 def _panel(
     axes: Axes, cost: dict[str, float], estimates: dict[str, Estimate], look: Marks, width: float
 ) -> dict[str, float]:
-    """width: of the panel, in inches. Returns label -> where its mark lies."""
+    """Draw a panel of `width` inches; returns label -> the place of its mark."""
     axes.grid(True)
     axes.set_axisbelow(True)
     ratio_axis(axes, list(cost.values()), width)
@@ -143,7 +143,7 @@ def _panel(
 def _front(
     axes: Axes, cost: dict[str, float], places: dict[str, float], estimates: dict[str, Estimate], unit: Unit
 ) -> None:
-    """Decided by costs, drawn from mark to mark."""
+    """Draw the Pareto front, which costs decide, as a line from mark to mark."""
     points = {label: (x, estimates[label].mean) for label, x in cost.items()}
     ends = front(points, unit.higher_is_better)
     across = [*(places[e] for e in ends), axes.get_xlim()[1]]
@@ -152,7 +152,7 @@ def _front(
 
 
 def _relative(comparison: Comparison, baseline: str, read: Callable[[RunRow], float | None]) -> dict[str, float]:
-    """label -> median cost over its baseline's; lines without a cost, or whose baseline has none, are left out."""
+    """Label -> median cost divided by that of its baseline; lines without one of the two are left out."""
     ratios = {}
     for label, runs in comparison.lines.items():
         mine, base = _median(runs, read), _median(baseline_of_costs(comparison.lines, runs[0], baseline), read)
@@ -171,7 +171,7 @@ def _step_time(row: RunRow) -> float | None:
 
 
 def _passes(row: RunRow) -> float | None:
-    """Of all encoders: the record counts passes per encoder of the run's own model."""
+    """The passes of all encoders together, as the record has them per encoder of the run's model."""
     forwards, backwards = row.costs.encoder_forwards, row.costs.encoder_backwards
     if row.epochs == 0 or forwards is None or backwards is None:
         return None

@@ -64,12 +64,12 @@ def race(comparison: Comparison, look: Marks, history: History) -> Figure:
 
 
 def _trained(comparison: Comparison) -> dict[str, list[RunRow]]:
-    """Lines that race: several modalities trained together."""
+    """The lines in which several modalities are trained together."""
     return without_roles(comparison, "unimodal", "ensemble")
 
 
 def _panels(runs: list[RunRow], modalities: Sequence[str], unit: Unit, history: History) -> dict[str, dict[str, Band]]:
-    """panel -> modality -> band; a panel without curves is empty."""
+    """Panel -> modality -> its band; a panel without curves is empty."""
     curves = [history(row.run_id) for row in runs]
     norms = [{m: dict(c.get(f"train/gradient_norm/{m}", ())) for m in modalities} for c in curves]
     return {
@@ -88,14 +88,14 @@ def _panels(runs: list[RunRow], modalities: Sequence[str], unit: Unit, history: 
 
 
 def _shares(norms: dict[str, dict[int, float]]) -> dict[str, dict[int, float]]:
-    """Norm over the sum of all modalities' norms, at the epochs where each has one."""
+    """The norm divided by the sum of the norms of all modalities, at epochs where each has one."""
     epochs = set.intersection(*(set(curve) for curve in norms.values()))
     totals = {epoch: sum(curve[epoch] for curve in norms.values()) for epoch in sorted(epochs)}
     return {m: {e: curve[e] / total for e, total in totals.items() if total > 0} for m, curve in norms.items()}
 
 
 def _band(curves: Sequence[Mapping[int, float]]) -> Band | None:
-    """Mean and sample deviation at each epoch that at least half of the runs have; nan values do not count."""
+    """Mean and sample standard deviation at each epoch that at least half of the runs have, without nan values."""
     kept = [{e: v for e, v in curve.items() if np.isfinite(v)} for curve in curves]
     kept = [curve for curve in kept if curve]
     values = {epoch: [c[epoch] for c in kept if epoch in c] for epoch in sorted({e for c in kept for e in c})}

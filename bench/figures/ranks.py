@@ -1,4 +1,4 @@
-"""Figure "ranks": mean ranks over datasets, as a critical-difference diagram where there are enough of them."""
+"""Figure "ranks": mean ranks over datasets, as a critical-difference diagram if there are enough datasets."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -85,7 +85,7 @@ def _diagram(ranks: Ranks, look: Marks) -> Figure:
 
 
 def _scale(axes: Axes, count: int, cd: float, gap: float) -> None:
-    """The line of ranks on top, and the critical difference above it."""
+    """Draw the line of ranks, and the critical difference above it."""
     axes.plot([1, count], [0, 0], color=INK, lw=0.8)
     for place in range(1, count + 1):
         axes.plot([place, place], [0, 0.25], color=INK, lw=0.8)
@@ -95,7 +95,7 @@ def _scale(axes: Axes, count: int, cd: float, gap: float) -> None:
 
 
 def _method(axes: Axes, value: float, y: float, text: str, colour: str, edge: float, gap: float) -> None:
-    """A line from its rank down and out to its name at `edge`."""
+    """Draw a line from a method's rank down and outwards to its name at `edge`."""
     left = edge < 1
     axes.plot([value, value, edge], [0, y, y], color=colour, lw=0.9)
     axes.text(edge + (-gap if left else gap), y, text, ha="right" if left else "left", va="center")

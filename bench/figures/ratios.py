@@ -1,4 +1,4 @@
-"""An axis of cost ratios: ticks whose labels do not touch, and places side by side for marks of equal cost."""
+"""An axis of cost ratios: ticks whose labels do not touch, and separate places for marks of equal cost."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -33,12 +33,12 @@ def ratio_axis(axes: Axes, ratios: Sequence[float], width: float) -> None:
 
 
 def factor(ratio: float) -> str:
-    """A ratio as a tick says it."""
+    """The label of a tick at this ratio."""
     return f"× {ratio:.6g}"
 
 
 def fitting(limits: tuple[float, float], width: float, logarithmic: bool) -> list[float]:
-    """The densest ticks whose labels stand apart on an axis of `width` inches between these limits."""
+    """The largest number of ticks whose labels do not touch on an axis of `width` inches between these limits."""
     places = [place for place in _choices(limits, logarithmic) if _apart(place, limits, width, logarithmic)]
     return max(places, key=len, default=[])
 
@@ -74,7 +74,7 @@ def _choices(limits: tuple[float, float], logarithmic: bool) -> Iterable[list[fl
 
 
 def _apart(ticks: Sequence[float], limits: tuple[float, float], width: float, logarithmic: bool) -> bool:
-    """Whether the labels of these ticks, in their order, leave room between each other."""
+    """Whether there is space between the labels of these ticks, which must be in order."""
     ends = [(_inches(x, limits, width, logarithmic), text_width(factor(x), RC["xtick.labelsize"]) / 2) for x in ticks]
     return all(b - a >= half + other + BLANK for (a, half), (b, other) in pairwise(ends))
 

@@ -95,7 +95,7 @@ NO_DATE: dict[str, dict[str, object]] = {
 
 
 class Missing(Exception):
-    """A figure's data is not there; the message says in plain words what is missing."""
+    """The data of a figure is missing; the message says what is missing."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Mark:
     dashes: Dashes = "-"
 
     def size(self, points: float) -> float:
-        """Of the marker, so that it looks as large as a disc of so many points."""
+        """The size of the marker at which it looks as large as a disc of this many points."""
         return points * LARGER.get(self.marker, 1.0)
 
 
@@ -138,7 +138,7 @@ def marks(
 
 
 def _variant(like: Mark, taken: Mapping[str, Mark]) -> Mark:
-    """A mark of the same colour with a marker that is free, or with dashes that are where all markers are taken."""
+    """A mark of the same colour with a marker that is not used yet, or with other dashes if all markers are used."""
     used = {(m.marker, m.dashes) for m in taken.values() if m.colour == like.colour}
     markers = {marker for marker, _ in used}
     if like.marker not in markers:
@@ -162,7 +162,7 @@ def part_colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """A figure function that draws under the look, and leaves matplotlib's settings as they were.
+    """Decorate a figure function: it draws in the common look, and matplotlib's settings are restored afterwards.
 
     The layout is settled here, once: the same in every format, and saving need not find it again.
     """
@@ -182,7 +182,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def _spread_ticks(axes: Axes) -> None:
-    """Fewer ticks along the axis of x where the labels of those that matplotlib has chosen touch each other."""
+    """Reduce the ticks of the x axis if the labels of those that matplotlib has chosen touch each other."""
     if not isinstance(axes.xaxis.get_major_locator(), AutoLocator):
         return
     for most in TICKS:
@@ -198,7 +198,7 @@ def canvas(width: float, height: float) -> Figure:
 
 
 def shorten(labels: Iterable[str], longest: int = 24) -> tuple[dict[str, str], list[str]]:
-    """label -> text of at most `longest` characters, and per shortened one a note with its number and full text.
+    """Label -> text of at most `longest` characters; and a note for each shortened one, with its number and full text.
 
     A shortened text keeps the part in which its label differs from the others.
     """
@@ -216,7 +216,7 @@ def shorten(labels: Iterable[str], longest: int = 24) -> tuple[dict[str, str], l
 
 
 def list_canvas(labels: Iterable[str], height: float) -> tuple[Figure, dict[str, str], list[str]]:
-    """An empty figure that lists lines, and what `shorten` gives: a column wide, a page where many labels are long."""
+    """An empty figure that lists lines, with the result of `shorten`; it is wide as a page if many labels are long."""
     short = shorten(labels)
     wide = len(short[1]) > FEW
     return canvas(PAGE if wide else COLUMN, height), *(shorten(labels, LONG) if wide else short)
@@ -233,7 +233,7 @@ def list_rows(axes: Axes, texts: Sequence[str]) -> None:
 
 
 def notes_below(figure: Figure, notes: Sequence[str]) -> None:
-    """Small text under the axes, a line per note; long ones are wrapped. The figure grows by what they need."""
+    """Write small text below the axes, one line per note, with long ones wrapped; the figure grows by their height."""
     width, height = figure.get_size_inches()
     lines = [line for note in notes if note for line in _wrap(note, width - 0.1)]
     if lines:
@@ -242,7 +242,7 @@ def notes_below(figure: Figure, notes: Sequence[str]) -> None:
 
 
 def text_width(text: str, size: float) -> float:
-    """In inches, on the safe side: hinting makes small glyphs up to some per cent wider."""
+    """The width of a text in inches, a little too large, as hinting makes small glyphs some per cent wider."""
     font = FontProperties(family=RC["font.sans-serif"], size=size)
     return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) / 72 * 1.04
 
@@ -272,7 +272,7 @@ def legend_above(figure: Figure, handles: Sequence[Artist], labels: Sequence[str
 
 
 def handle(mark: Mark, line: bool = True) -> Line2D:
-    """What stands for a mark in a legend."""
+    """The entry of a mark in a legend."""
     return Line2D([], [], color=mark.colour, marker=mark.marker, ls=mark.dashes if line else "none",
                   markersize=mark.size(4))  # fmt: skip
 
@@ -286,17 +286,17 @@ def render(figure: Figure, form: str, dpi: int = DPI) -> bytes:
 
 
 def rendered(figure: Figure, formats: Sequence[str] = FORMATS) -> dict[str, bytes]:
-    """The figure as a file of each format. KeyError on other formats."""
+    """Format -> the figure as a file of it. KeyError for an unknown format."""
     return {form: render(figure, form) for form in formats}
 
 
 def write_files(files: Mapping[str, bytes], folder: Path, stem: str) -> list[Path]:
-    """Write `folder/stem.FORMAT` for each format, whole or not at all; the paths written."""
+    """Write `folder/stem.FORMAT` for each format; returns the paths."""
     for form, content in files.items():
         write_whole(folder / f"{stem}.{form}", content)
     return [folder / f"{stem}.{form}" for form in files]
 
 
 def save(figure: Figure, folder: Path, stem: str, formats: Sequence[str] = FORMATS) -> list[Path]:
-    """Write `folder/stem.FORMAT` for each format; the paths written. KeyError on other formats."""
+    """Write `folder/stem.FORMAT` for each format; returns the paths. KeyError for an unknown format."""
     return write_files(rendered(figure, formats), folder, stem)

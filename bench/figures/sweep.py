@@ -1,4 +1,4 @@
-"""Figure "sweep": each method's test metric against a dial of the dataset that was swept."""
+"""Figure "sweep": each method's test metric against a setting of the dataset that was swept."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -90,7 +90,7 @@ def _legend(figure: Figure, lines: Iterable[str], look: Marks, bayes: bool, ever
 
 
 def _lines(sweep: Sweep, unit: Unit) -> dict[str, dict[float, Estimate]]:
-    """label -> place -> estimate, of the lines that are not unimodal."""
+    """Label -> place -> estimate, for the lines that are not unimodal."""
     lines: dict[str, dict[float, Estimate]] = {}
     for comparison, place in zip(sweep.comparisons, sweep.places, strict=True):
         single = comparison.of_role("unimodal")
@@ -101,7 +101,7 @@ def _lines(sweep: Sweep, unit: Unit) -> dict[str, dict[float, Estimate]]:
 
 
 def _bayes(sweep: Sweep, unit: Unit) -> dict[float, float]:
-    """place -> accuracy of the best possible classifier, where the data are known that well and accuracy is shown."""
+    """Place -> accuracy of the best possible classifier, if the data state it and accuracy is shown."""
     if unit.metric not in BAYES:
         return {}
     best = {p: _bayes_of(c) for c, p in zip(sweep.comparisons, sweep.places, strict=True)}
@@ -109,13 +109,13 @@ def _bayes(sweep: Sweep, unit: Unit) -> dict[float, float]:
 
 
 def _bayes_of(comparison: Comparison) -> list[float]:
-    """Of the runs that see every modality."""
+    """The best possible accuracy, of the runs with every modality."""
     runs = [row for row in comparison.rows if row.modalities == comparison.modalities and row.role != "unimodal"]
     return [row.metrics[BAYES] for row in runs if is_number(row.metrics.get(BAYES))]
 
 
 def _spacing(places: Sequence[float]) -> float:
-    """The smallest gap between neighbours."""
+    """The smallest distance between neighbouring places."""
     gaps = [b - a for a, b in pairwise(places) if b > a]
     return min(gaps, default=1.0)
 

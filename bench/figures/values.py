@@ -1,4 +1,4 @@
-"""What figures read from comparisons: values in the units they are shown in, intervals, pairs, labels."""
+"""Values of comparisons for figures: in the units in which they are shown, with intervals and labels."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Unit:
-    """How a metric is shown: shares in per cent with differences in points, others as they are."""
+    """The unit in which a metric is shown: shares in per cent, with differences in points; others unchanged."""
 
     metric: str
 
@@ -38,7 +38,7 @@ class Unit:
 
     @property
     def name(self) -> str:
-        """For axes: the metric with its unit, and its direction where lower is better."""
+        """The label of an axis: the metric with its unit, and a note if lower is better."""
         text = self.metric.replace("_", " ")
         text = f"{text} (%)" if self.share else text
         return text if self.higher_is_better else f"{text}, lower is better"
@@ -51,7 +51,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Mean of n values with its 95 % t interval; low and high are nan where there is none."""
+    """The mean of n values with its 95 % t interval, whose ends are nan if there is none."""
 
     mean: float
     low: float
@@ -64,29 +64,32 @@ class Estimate:
 
 
 def estimate(values: Sequence[float], runs: Sequence[RunRow]) -> Estimate:
-    """Of the values of these runs, whose folds may share training data. ValueError on no or non-finite values."""
+    """The estimate of the values of these runs, whose folds may share training data.
+
+    ValueError if there is no value, or one is not finite.
+    """
     interval = mean_interval(values, LEVEL, overlap_of(runs))
     return Estimate(fmean(values), interval.low, interval.high, len(values))
 
 
 def shown_values(runs: Sequence[RunRow], unit: Unit) -> list[float]:
-    """The runs' test metric in the unit shown; runs without a finite value are left out."""
+    """The test metric of the runs in the unit shown; runs without a finite value are left out."""
     return [row.value * unit.factor for row in runs if is_number(row.value)]
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether it is a finite number."""
+    """Whether a value is a finite number."""
     return isinstance(value, int | float) and value - value == 0
 
 
 def measured(comparison: Comparison, unit: Unit) -> dict[str, list[float]]:
-    """label -> its test values; lines without any are left out."""
+    """Label -> its test values; lines without a value are left out."""
     every = {label: shown_values(runs, unit) for label, runs in comparison.lines.items()}
     return {label: values for label, values in every.items() if values}
 
 
 def without_roles(comparison: Comparison, *roles: str) -> dict[str, list[RunRow]]:
-    """The lines that have none of these roles."""
+    """The lines whose role is none of these."""
     return {label: runs for label, runs in comparison.lines.items() if runs[0].role not in roles}
 
 
@@ -119,7 +122,7 @@ def limits(values: Iterable[float], bounds: Iterable[float] = ()) -> tuple[float
 
 
 def draw_interval(axes: Axes, place: float, low: float, high: float, colour: str, vertical: bool = False) -> None:
-    """An interval at a place of the other axis, with an arrow head where the axis ends before it does."""
+    """Draw an interval at a place of the other axis, with an arrow head at an end that is beyond the axis."""
     if isnan(low):
         return
     start, stop = axes.get_ylim() if vertical else axes.get_xlim()
@@ -135,7 +138,7 @@ def draw_interval(axes: Axes, place: float, low: float, high: float, colour: str
 
 
 def clipped(axes_limits: tuple[float, float], estimates: Iterable[Estimate]) -> str:
-    """A note where an interval runs out of the axis."""
+    """A note if an interval is longer than the axis; otherwise empty."""
     start, stop = axes_limits
     out = any(e.bounded and (e.low < start or e.high > stop) for e in estimates)
     return "arrow heads: the interval goes on beyond the axis" if out else ""
@@ -150,6 +153,6 @@ def reading(estimates: Iterable[Estimate], text: str) -> str:
 
 
 def runs_note(counts: Iterable[int]) -> str:
-    """How many runs a line has."""
+    """A note on the number of runs per line."""
     numbers = sorted(set(counts))
     return f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"

@@ -149,6 +149,6 @@ def check_name(name: str) -> None:
     except KeyError as error:
         raise UserError(
             f"a modality cannot be called '{name}': PyTorch refuses it as a module's name ({error.args[0]}). "
-            "Any name without a dot that is no attribute of a module will do; rename it in the data, e.g. "
+            "Rename it in the data: any name without a dot is allowed that is not an attribute of a module, such as "
             f"'{name.replace('.', '_')}_input'."
         ) from error

@@ -39,9 +39,9 @@ class FrameEncoder(nn.Module):
 
     def stages(self, values: Tensor) -> list[Tensor]:
         """The trunk's outputs after each of its stages, (B, K, h, w) for images and (B, T, K, h, w) for clips."""
-        x, found = values.flatten(0, 1) if values.ndim == 5 else values, []
+        x, outputs = values.flatten(0, 1) if values.ndim == 5 else values, []
         for place, layer in enumerate(islice(self.trunk.children(), max(self.ends) + 1)):
             x = layer(x)
             if place in self.ends:
-                found.append(x)
-        return [y.unflatten(0, values.shape[:2]) for y in found] if values.ndim == 5 else found
+                outputs.append(x)
+        return [y.unflatten(0, values.shape[:2]) for y in outputs] if values.ndim == 5 else outputs

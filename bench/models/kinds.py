@@ -52,8 +52,8 @@ def fitting(modality: Modality) -> list[EncoderKind]:
 
 def _declarations(package: str, declaration: type[T]) -> list[T]:
     """What the files of a package declare as their `KIND`."""
-    found = importlib.import_module(f"{ROOM}.{package}")
-    names = sorted(module.name for module in pkgutil.iter_modules(found.__path__) if not module.name.startswith("_"))
+    imported = importlib.import_module(f"{ROOM}.{package}")
+    names = sorted(module.name for module in pkgutil.iter_modules(imported.__path__) if not module.name.startswith("_"))
     kinds = [getattr(importlib.import_module(f"{ROOM}.{package}.{name}"), "KIND", None) for name in names]
     for name, kind in zip(names, kinds, strict=True):
         assert isinstance(kind, declaration), f"{package}/{name}.py declares no KIND of type {declaration.__name__}"

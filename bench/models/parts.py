@@ -101,16 +101,16 @@ class Source:
     def tokens(self) -> Tokens:
         """Features (B, T, d) and their mask (B, T)."""
         with self._then():
-            found = tokens_of(self._encoder, self._values, self._lengths)
-        self._watched(found[0])
-        return found
+            given = tokens_of(self._encoder, self._values, self._lengths)
+        self._watched(given[0])
+        return given
 
     def stages(self) -> list[Tensor]:
         """The outputs (B, ...) of the stages."""
         with self._then():
-            found = stages_of(self._encoder, self._values, self._lengths)
-        self._watched(found[-1])
-        return found
+            given = stages_of(self._encoder, self._values, self._lengths)
+        self._watched(given[-1])
+        return given
 
     @contextmanager
     def _then(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""What an optional comparison lacks in this place (dataset, preset, data, methods), and how many runs it would be."""
+"""What an optional comparison lacks here (dataset, preset, data or methods), and how many runs cannot be made."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,13 @@ Identity = tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]
 
 @dataclass(frozen=True)
 class Absent:
-    """Runs that an optional comparison asks for and that cannot be made here. runs None: they cannot be counted."""
+    """Runs of an optional comparison that cannot be made here.
+
+    title: the title of the comparison.
+    dataset: the name of the dataset.
+    reason: why they cannot be made.
+    runs: their number; None if they cannot be counted.
+    """
 
     title: str
     dataset: str
@@ -47,7 +53,7 @@ def absent_methods(request: "Request", dataset: str) -> list[Absent]:
 
 
 def missing_dataset(request: "Request", name: str) -> str | None:
-    """Why an optional request cannot use the dataset at all, or None where it is registered with the preset."""
+    """Why an optional request cannot use the dataset; None if it is registered and has the preset."""
     if name in request.classes.unknown_datasets:
         return request.classes.unknown_datasets[name]
     try:
@@ -60,7 +66,7 @@ def missing_dataset(request: "Request", name: str) -> str | None:
 def absent_runs(
     request: "Request", name: str, reason: str, classes: "Iterable[type[Method]]", points: Sequence[Mapping[str, str]]
 ) -> Absent:
-    """The entry for a dataset that is not here. Settings are checked as far as they can be without it."""
+    """The entry for a dataset that is not available. Settings are checked as far as is possible without it."""
     return Absent(request.title, name, reason, _count(request, list(classes), points))
 
 
@@ -70,17 +76,17 @@ def _repetitions(request: "Request") -> int | None:
 
 
 def _count(request: "Request", classes: "list[type[Method]]", points: Sequence[Mapping[str, str]]) -> int | None:
-    """Different runs, with those they depend on; None where modalities or repetitions are not known."""
+    """The number of different runs, with those that they start from; None if modalities or repetitions are unknown."""
     repetitions = _repetitions(request)
     if request.modalities is None or repetitions is None:
         return None
-    found: set[Identity] = set()
+    counted: set[Identity] = set()
     for point in points:
         for cls in classes:
             if cls.needs.at_least <= len(request.modalities) <= cls.needs.at_most:
                 for modalities in cls.variants(request.modalities):
-                    found |= _identities(request.classes, cls, modalities, point, request.modalities)
-    return len(found) * repetitions
+                    counted |= _identities(request.classes, cls, modalities, point, request.modalities)
+    return len(counted) * repetitions
 
 
 def _identities(
@@ -90,13 +96,13 @@ def _identities(
     point: Mapping[str, str],
     every: tuple[str, ...],
 ) -> set[Identity]:
-    """What tells this run and those it depends on from others of the same seed and fold."""
-    # which adapter it is only decides the names that an error suggests
+    """The identities of this run and of those that it starts from, among runs of the same seed and fold."""
+    # The dataset's class only decides which names an error suggests.
     settings = resolve_run(point, cls, Dataset, every, None, classes.owners).method
     requirements = build(cls, settings).requires(modalities)
     names = {cls.name, *(r.method for r in requirements)}
     own = tuple(sorted((k, v) for k, v in point.items() if concerns(k, names, modalities, classes.owners)))
-    found = {(cls.name, modalities, own)}
+    identities = {(cls.name, modalities, own)}
     for r in requirements:
-        found |= _identities(classes, classes.method(r.method), r.modalities, point, every)
-    return found
+        identities |= _identities(classes, classes.method(r.method), r.modalities, point, every)
+    return identities

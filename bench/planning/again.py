@@ -13,10 +13,10 @@ Place = tuple[str, str, tuple[str, ...], int, int]
 
 
 def trained_again(wanted: Sequence[RunSpec], rows: Iterable[RunRow]) -> list[str]:
-    """One sentence with the number of such runs among those to train; none where there are none.
+    """One sentence with the number of runs to train that are finished under another key; empty if there are none.
 
-    A run on record is the same but for the version where method, data, protocol, modalities, seed, fold and every
-    setting that both have are the same, and those of the runs that it starts from. Its results stay on record.
+    A recorded run counts if it has the same method, data, protocol, modalities, seed and fold, the same value of every
+    setting that both have, and starts from such runs. Its results stay on record.
     """
     record = _Finished.of(rows)
     count = sum(map(record.holds_older, wanted))

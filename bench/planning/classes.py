@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Classes:
     """What a request names, as classes.
 
-    methods: source as named and class of every method asked for, without doubles, in the order given.
+    methods: (source, class) of every requested method, each once, in the order given.
     unknown_methods: of an optional request the names that are not registered.
     datasets: name -> class.
     unknown_datasets: of an optional request name -> why there is no such dataset.
@@ -42,7 +42,7 @@ def classes_of(methods: Sequence[str], datasets: Sequence[str], optional: bool) 
     """The classes of these names; UserError for an unknown one unless what is not offered here is `optional`."""
     known = {*registry.method_names(), "all"}
     unknown = tuple(n for n in methods if optional and n not in known and not registry.is_file(n))
-    found = _methods([name for name in methods if name not in unknown])
+    named = _methods([name for name in methods if name not in unknown])
     sets: dict[str, type[Dataset]] = {}
     reasons: dict[str, str] = {}
     for name in datasets:
@@ -52,7 +52,7 @@ def classes_of(methods: Sequence[str], datasets: Sequence[str], optional: bool) 
             if not optional:
                 raise
             reasons[name] = f"not offered here: {_reason(name, error)}"
-    return Classes(found, unknown, sets, reasons, frozenset(registry.setting_owners()))
+    return Classes(named, unknown, sets, reasons, frozenset(registry.setting_owners()))
 
 
 def _reason(name: str, error: UserError) -> str:
@@ -60,12 +60,12 @@ def _reason(name: str, error: UserError) -> str:
 
 
 def _methods(names: Sequence[str]) -> "list[tuple[str, type[Method]]]":
-    """(source, class) of each method asked for, without doubles, in the order given."""
+    """(source, class) of every requested method, each once, in the order given."""
     expanded = [n for name in names for n in (registry.method_names() if name == "all" else [name])]
-    found = {name: registry.method(name) for name in expanded}
-    called = [cls.name for cls in found.values()]
+    classes = {name: registry.method(name) for name in expanded}
+    called = [cls.name for cls in classes.values()]
     for name in called:
         if called.count(name) > 1:
-            sources = ", ".join(source for source, cls in found.items() if cls.name == name)
-            raise UserError(f"--methods: {sources} are all called '{name}'; give each class a `name` of its own.")
-    return list(found.items())
+            sources = ", ".join(source for source, cls in classes.items() if cls.name == name)
+            raise UserError(f"--methods: {sources} are all called '{name}'. Give each class a `name` of its own.")
+    return list(classes.items())

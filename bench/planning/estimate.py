@@ -1,4 +1,4 @@
-"""How long runs will take, from the times that the record holds for runs like them."""
+"""Estimate how long runs will take, from the times of similar runs in the record."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
@@ -13,8 +13,13 @@ Times = dict[Hashable, list[float]]
 
 @dataclass(frozen=True)
 class Estimate:
-    """measured: runs whose very settings were timed; scaled: runs with times of others on the same data; unknown: runs
-    without any. core_hours: of the first two, one process each; jobs: processes side by side.
+    """An estimate of the time that runs will take.
+
+    measured: the number of runs for which runs with the same settings are on record.
+    scaled: the number of runs for which only other runs on the same data are on record.
+    unknown: the number of runs without either.
+    core_hours: the hours of the measured and scaled runs together, one after another.
+    jobs: the number of worker processes.
     """
 
     measured: int
@@ -25,12 +30,12 @@ class Estimate:
 
     @property
     def runs(self) -> int:
-        """How many runs the estimate is about."""
+        """The number of runs to train."""
         return self.measured + self.scaled + self.unknown
 
     @property
     def hours(self) -> float:
-        """Hours by the clock, if every process is busy to the end."""
+        """The hours until the end, if all processes are busy until then."""
         return self.core_hours / max(1, min(self.jobs, self.measured + self.scaled))
 
     @property
@@ -52,10 +57,11 @@ class Estimate:
 
 
 def estimate(runs: Sequence[RunSpec], rows: Iterable[RunRow], jobs: int = 1) -> Estimate:
-    """The time of `runs`, which are to be trained, from finished `rows` (as from `Record.rows`).
+    """Estimate the time of `runs` from the finished rows of a record.
 
-    A run takes the mean seconds of the rows with its settings on its data (field `config`), else those of the same
-    method, else of any method, on its dataset, scaled by the limit of epochs and the number of modalities.
+    A run takes the mean time of the rows with its settings and data (`config`). If there are none, it takes that of
+    rows of its method on its dataset, or else of any method, scaled by the largest number of epochs and the number of
+    modalities.
     """
     exact, near, far = _times(rows)
     seconds, measured, scaled = 0.0, 0, 0
@@ -69,7 +75,11 @@ def estimate(runs: Sequence[RunSpec], rows: Iterable[RunRow], jobs: int = 1) -> 
 
 
 def in_words(hours: float) -> str:
-    """`40 seconds`, `12 minutes`, `3.4 hours`, `2.1 days`."""
+    """A time in words, with the unit that fits.
+
+    >>> in_words(0.01), in_words(0.2), in_words(3.4), in_words(50)
+    ('36 seconds', '12 minutes', '3.4 hours', '2.1 days')
+    """
     for unit, length in (("days", 24.0), ("hours", 1.0)):
         if hours >= 1.5 * length:
             return f"{hours / length:.1f} {unit}"
@@ -88,11 +98,11 @@ def _times(rows: Iterable[RunRow]) -> tuple[Times, Times, Times]:
         units = _units(limit if isinstance(limit, int) else 0, len(row.modalities))
         exact[row.config].append(seconds)
         near[row.dataset, row.method, row.role].append(seconds / units)
-        if row.epochs:  # what trains nothing itself says nothing of others
+        if row.epochs:  # the time of a run without training says nothing about other runs
             far[row.dataset].append(seconds / units)
     return exact, near, far
 
 
 def _units(epochs: int, modalities: int) -> int:
-    """What the time of a run is taken to grow with."""
+    """The factor that the time of a run is assumed to be proportional to."""
     return max(1, epochs) * max(1, modalities)

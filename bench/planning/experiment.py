@@ -1,4 +1,4 @@
-"""Experiments as files: a TOML file -> requests for the plan, and what is wanted of their results."""
+"""Experiments as files: a TOML file gives requests for the plan, and the figures and tables to make of the results."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,12 +15,17 @@ from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.settings.arguments import seeds_of
 from mcr_bench.bench.settings.declaration import Value
 
-OF_A_DATASET = ("modalities", "protocol", "preset", "fold")  # they mean nothing on another one
+OF_A_DATASET = ("modalities", "protocol", "preset", "fold")  # keys that belong to the file's own dataset
 
 
 @dataclass(frozen=True)
 class Output:
-    """What is wanted of the results. baseline None: the command's own."""
+    """What to make of the results.
+
+    figures: the names of figures.
+    tables: the names of tables.
+    baseline: the method that differences refer to; None for the default.
+    """
 
     figures: tuple[str, ...]
     tables: tuple[str, ...]
@@ -29,7 +34,10 @@ class Output:
 
 @dataclass(frozen=True)
 class Choices:
-    """The command line's own options; None = not given. settings: as from `parse_settings`."""
+    """The options of the command line; None for one that was not given.
+
+    settings: key -> values of `--set`. The other fields have the names of the options.
+    """
 
     methods: list[str] | None = None
     datasets: list[str] | None = None
@@ -44,7 +52,14 @@ class Choices:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A checked file. blocks: its comparisons with the defaults of the top filled in."""
+    """An experiment whose file has been checked.
+
+    name: the name of the file in errors.
+    title: the title.
+    note: the note.
+    output: the figures and tables to make.
+    blocks: its comparisons, each with the keys of the top of the file.
+    """
 
     name: str
     title: str
@@ -65,22 +80,22 @@ class Experiment:
         settings: Mapping[str, list[str]] | None = None,
         data_root: Path = Path("data"),
     ) -> list[Request]:
-        """One request per comparison. What is given here wins over the file.
+        """One request per comparison; arguments replace what the file says.
 
-        A dataset that comparisons name picks them; another one takes the place of every comparison's, whose
-        modalities, protocol, preset and fold it does not share. UserError where methods or datasets are not said.
+        A dataset of some comparisons selects these. Another dataset replaces that of every comparison, whose
+        modalities, protocol, preset and fold are then ignored. UserError if methods or datasets are missing.
         """
         choices = Choices(methods, datasets, modalities, seeds, fold, protocol, preset, settings or {}, data_root)
         return [_request(self.name, block, choices) for block in _on(self.blocks, datasets)]
 
     def point_of(self, row: RunRow) -> Point | None:
-        """The named point whose settings a row of the record has; of several the one with the most settings."""
+        """The named point whose settings a run has; of several the one with the most settings. None without one."""
         points = [p for block in self.blocks for p in block.points if p.name and _has(row.settings, p)]
         return max(points, key=lambda p: len(p.settings), default=None)
 
 
 def read_experiment(path_or_name: str) -> Experiment:
-    """The experiment in a file, or the shipped one of that name; UserError naming file, line and key."""
+    """The experiment in a file, or the shipped one of that name; UserError with file, line and key."""
     path = _find(path_or_name)
     try:
         text = path.read_text(encoding="utf-8")
@@ -123,7 +138,7 @@ def _names(block: Block, key: str) -> tuple[str, ...]:
 
 
 def _below(top: Block, block: Block) -> Block:
-    """A comparison over the defaults of the top: a setting in any of its tables takes the place of the top's."""
+    """A comparison with the keys of the top added; a setting in any of its tables replaces that of the top."""
     own = {*block.fixed, *block.sweep, *(key for point in block.points for key in point.settings)}
     base = _without(top, own)
     hidden = {"title", "note", *_replaced(block.plain)}
@@ -139,12 +154,12 @@ def _below(top: Block, block: Block) -> Block:
 
 
 def _replaced(keys: Iterable[str]) -> Iterable[str]:
-    """`pairs` takes the place of seeds and fold, and each of these the place of pairs."""
+    """The keys of the top that these replace: `pairs` replaces seeds and fold, and each of these replaces pairs."""
     return {"seeds", "fold"} if "pairs" in keys else {"pairs"} if {"seeds", "fold"} & set(keys) else ()
 
 
 def _without(block: Block, keys: Iterable[str]) -> Block:
-    """The block without these settings, wherever they stand."""
+    """The block without these settings, fixed, swept or in points."""
 
     def kept(settings: Mapping[str, Setting]) -> dict[str, Setting]:
         return {k: s for k, s in settings.items() if k not in keys}
@@ -154,7 +169,7 @@ def _without(block: Block, keys: Iterable[str]) -> Block:
 
 
 def _on(blocks: Sequence[Block], datasets: list[str] | None) -> list[Block]:
-    """The blocks that these datasets ask for, each with its own ones of them."""
+    """The blocks that these datasets select, each with those of the datasets that it names."""
     if datasets is None:
         return list(blocks)
     matches = [(block, [d for d in datasets if d in _names(block, "datasets")]) for block in blocks]
@@ -164,13 +179,13 @@ def _on(blocks: Sequence[Block], datasets: list[str] | None) -> list[Block]:
 
 
 def _replace(block: Block, **plain: object) -> Block:
-    """Plain keys of the command line: they stand on no line of the file."""
+    """The block with plain keys of the command line, which have no line in the file."""
     lines = {k: line for k, line in block.lines.items() if k not in plain}
     return replace(block, plain=block.plain | plain, lines=lines)
 
 
 def _dropped(block: Block, keys: Iterable[str]) -> Block:
-    """Without these keys; of (seed, fold) pairs the seeds remain."""
+    """The block without these keys; of (seed, fold) pairs the seeds remain."""
     plain, pairs = dict(block.plain), block.pairs
     if pairs is not None and "fold" in keys:
         plain = {k: v for k, v in plain.items() if k != "pairs"}
@@ -189,7 +204,7 @@ def _request(name: str, block: Block, choices: Choices) -> Request:
     block = _without(_replace(block, **given), choices.settings)
     for key, option in (("methods", "--methods"), ("datasets", "--dataset")):
         if key not in block.plain:
-            raise UserError(f"{name}, line {block.line}: '{key}' is not said. Add {key} = [...], or give {option}.")
+            raise UserError(f"{name}, line {block.line}: '{key}' is missing. Add {key} = [...], or give {option}.")
     points = [{k: s.values[0] for k, s in point.settings.items()} for point in block.points]
     seeds = block.seeds
     return Request(
@@ -215,7 +230,7 @@ def _place(name: str, block: Block, key: str) -> str:
 
 
 def _locate(name: str, block: Block, text: str) -> str:
-    """An error's text after the place of the key that it names first, or else of the comparison."""
+    """The text of an error, after the place of the key that it names first, or of the comparison."""
     named = re.match(r"unknown [^']*'([^']*)'", text)
     about = named.group(1) if named else re.split(r" Allowed| its methods are", text)[0]
     best: tuple[int, int, str] | None = None
@@ -227,7 +242,10 @@ def _locate(name: str, block: Block, text: str) -> str:
 
 
 def _words(block: Block) -> Iterable[tuple[str, str, int]]:
-    """(word, key, line): what an error about a key says. Errors of values name a method's `lr` without the method."""
+    """(word, key, line) of every word by which an error may name a key.
+
+    Errors about values name a method's `lr` without the method.
+    """
     for key, line in block.lines.items():
         for value in as_list(block.plain[key]) if key not in ("title", "note") else ():
             if isinstance(value, str):
@@ -248,12 +266,12 @@ def _of_points(points: Iterable[Point]) -> Iterable[Setting]:
 
 
 def _has(settings: Mapping[str, Value], point: Point) -> bool:
-    """Whether a run's settings hold every one of the point."""
+    """Whether a run has all settings of the point."""
     return bool(point.settings) and all(_holds(settings, s.key, s.values[0]) for s in point.settings.values())
 
 
 def _holds(settings: Mapping[str, Value], key: str, value: str) -> bool:
-    """Whether the setting, or where a method's own `METHOD.epochs` is meant the common one, has the value."""
+    """Whether a setting has the value; for a key such as METHOD.epochs the common setting `epochs` counts too."""
     known = settings.get(key, settings.get(key.partition(".")[2]))
     if known is None:
         return False

@@ -1,4 +1,4 @@
-"""The text of an experiment file -> checked blocks; every error names the file, the line and the key."""
+"""Read and check the text of an experiment file; every error names the file, the line and the key."""
 
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,7 +15,11 @@ TABLES = ("methods", "statistics", "sweeps", "published")
 
 @dataclass(frozen=True)
 class Kind:
-    """What a key takes: in words, and as a test of the value."""
+    """The kind of value that a key takes.
+
+    words: the kind in words, for errors.
+    fits: whether a value is of this kind.
+    """
 
     words: str
     fits: Callable[[object], bool]
@@ -74,7 +78,12 @@ WHOLE = BLOCK | {"baseline": NAME, "figures": NAMES, "tables": NAMES, "compariso
 
 @dataclass(frozen=True)
 class Setting:
-    """A dotted key, its values as text, and the line on which it stands."""
+    """A setting of the file.
+
+    key: its dotted key.
+    values: its values as text.
+    line: the line of the file that it is on.
+    """
 
     key: str
     values: tuple[str, ...]
@@ -83,7 +92,12 @@ class Setting:
 
 @dataclass(frozen=True)
 class Point:
-    """Settings that vary together; name may be empty."""
+    """Settings that vary together.
+
+    name: the name of the point; it may be empty.
+    settings: key -> setting.
+    line: the line of the file on which it begins.
+    """
 
     name: str
     settings: dict[str, Setting]
@@ -94,11 +108,11 @@ class Point:
 class Block:
     """The top of a file, or one of its comparisons.
 
-    line: on which it begins.
-    plain: the keys that hold no settings, as TOML gives them.
-    lines: on which each of these stands.
-    fixed: settings that have one value.
-    sweep: settings whose values are crossed.
+    line: the line of the file on which it begins.
+    plain: the keys that are not settings, with their values from TOML.
+    lines: the line of each of these keys.
+    fixed: settings with one value.
+    sweep: settings whose values are all combined.
     points: settings that vary together.
     """
 
@@ -110,12 +124,12 @@ class Block:
     points: tuple[Point, ...] = ()
 
     def text(self, key: str) -> str | None:
-        """What a plain key says in text."""
+        """The value of a plain key if it is text."""
         value = self.plain.get(key)
         return value if isinstance(value, str) else None
 
     def number(self, key: str) -> int | None:
-        """What a plain key says as a whole number."""
+        """The value of a plain key if it is a whole number."""
         value = self.plain.get(key)
         return value if _is_number(value) else None
 
@@ -125,37 +139,41 @@ class Block:
 
     @property
     def seeds(self) -> int | list[int] | None:
-        """A number of seeds, or the seeds."""
+        """The number of seeds, or the list of seeds; None if neither is given."""
         value = self.plain.get("seeds")
         return [one for one in value if _is_number(one)] if isinstance(value, list) else self.number("seeds")
 
     @property
     def pairs(self) -> list[tuple[int, int]] | None:
-        """(seed, fold) of every repetition."""
+        """(seed, fold) of every repetition; None if the file has none."""
         value = self.plain.get("pairs")
         return [(seed, fold) for seed, fold in value] if isinstance(value, list) else None
 
 
 @dataclass(frozen=True)
 class Document:
-    """A file that is TOML. name: as errors call it."""
+    """The text of a TOML file.
+
+    name: the name of the file in errors.
+    text: its text.
+    """
 
     name: str
     text: str
 
     @cached_property
     def data(self) -> dict[str, object]:
-        """The parsed text; UserError with line and column where it is no TOML."""
+        """The parsed text; UserError with line and column if it is not TOML."""
         try:
             return tomllib.loads(self.text)
         except tomllib.TOMLDecodeError as error:
             end = f"at line {len(self.text.splitlines())}, the last"
             what = str(error).replace("at end of document", end)
-            raise UserError(f"{self.name}: no valid TOML: {what}.") from error
+            raise UserError(f"{self.name}: not valid TOML: {what}.") from error
 
     @cached_property
     def lines(self) -> dict[Place, int]:
-        """Line of each key."""
+        """The line of each key."""
         return key_lines(self.text)
 
     def error(self, place: Place, text: object) -> UserError:
@@ -165,7 +183,7 @@ class Document:
 
 
 def read_blocks(document: Document) -> tuple[Block, list[Block]]:
-    """The top of the file and its comparisons; UserError for unknown keys, wrong types, empty lists and doubles."""
+    """The top of the file and its comparisons; UserError for unknown keys, wrong types, empty lists and repetitions."""
     top = _block(document, (), document.data, WHOLE)
     for key, known in (("figures", FIGURES), ("tables", TABLES)):
         for number, name in enumerate(top.names(key)):
@@ -177,7 +195,7 @@ def read_blocks(document: Document) -> tuple[Block, list[Block]]:
 
 
 def as_list(value: object) -> list[object]:
-    """A list as it is, a single value as a list of it."""
+    """A list unchanged; any other value in a list of its own."""
     return value if isinstance(value, list) else [value]
 
 
@@ -207,8 +225,8 @@ def _tables(value: object) -> list[Mapping[str, object]]:
 
 def _misplaced(key: str, kinds: Mapping[str, Kind]) -> str:
     if key in WHOLE:
-        return f"'{key}' is said once, at the top of the file."
-    return f"{unknown('key', key, kinds)} Settings of runs, as `epochs = 5`, stand under [set]."
+        return f"'{key}' is allowed only at the top of the file."
+    return f"{unknown('key', key, kinds)} Settings of runs, such as `epochs = 5`, belong under [set]."
 
 
 def _shown(value: object) -> str:
@@ -219,7 +237,7 @@ def _shown(value: object) -> str:
 def _check_repetitions(document: Document, place: Place, table: Mapping[str, object]) -> None:
     for key in ("seeds", "fold"):
         if "pairs" in table and key in table:
-            raise document.error((*place, "pairs"), f"pairs say seed and fold of every repetition; leave out '{key}'.")
+            raise document.error((*place, "pairs"), f"pairs give the seed and fold of every run. Leave out '{key}'.")
 
 
 def _settings(document: Document, place: Place, table: Mapping[str, object], lists: bool = False) -> Iterator[Setting]:
@@ -235,9 +253,7 @@ def _settings(document: Document, place: Place, table: Mapping[str, object], lis
 
 def _texts(document: Document, place: Place, value: object, lists: bool) -> tuple[str, ...]:
     if isinstance(value, list) != lists:
-        remedy = (
-            "Several values stand under [sweep]." if lists is False else "Give a list; one value stands under [set]."
-        )
+        remedy = "Give a list; a single value belongs under [set]." if lists else "Give several values under [sweep]."
         raise document.error(place, f"{_shown(value)} is not allowed. {remedy}")
     if value == []:
         raise document.error(place, "[] is not allowed. Give at least one value.")
@@ -260,7 +276,7 @@ def _points(document: Document, place: Place, tables: Iterable[Mapping[str, obje
 def _check_doubles(
     document: Document, fixed: Mapping[str, Setting], sweep: Mapping[str, Setting], points: tuple[Point, ...]
 ) -> None:
-    """A setting stands in one place; names and contents of points differ."""
+    """UserError if a setting is in two places, or two points have the same name or settings."""
     everywhere = [*fixed.values(), *sweep.values()]
     for number, point in enumerate(points):
         for other in points[:number]:
@@ -274,5 +290,5 @@ def _check_doubles(
             if other_setting.key == setting.key and other_setting is not setting:
                 raise UserError(
                     f"{document.name}, line {setting.line}, '{setting.key}': also set on line {other_setting.line}. "
-                    "A setting is fixed, swept or part of points."
+                    "A setting must be either fixed, swept or in points."
                 )

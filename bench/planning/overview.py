@@ -1,4 +1,4 @@
-"""What the data is, in one line and its notices, before anything is trained: the same for every dataset."""
+"""Describe a dataset in one line and its notices, before anything is trained: the same for every dataset."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,18 +12,27 @@ if TYPE_CHECKING:
     from mcr_bench.datasets.base import Facts
 
 Labels = Mapping[str, Array]  # part -> targets (n,)
-NAMED = 3  # classes that a notice names before it counts
-# Limits of our choice. One of 100 test samples is a point of accuracy; ten to one is where accuracy stops to tell.
+NAMED = 3  # the number of classes that a notice names; it counts the others
+# Limits of our choice. One of 100 test samples is a point of accuracy; at ten to one accuracy says little.
 SMALL_TEST = 100
 IMBALANCE = 10
 
 
 @dataclass(frozen=True)
 class Overview:
-    """One dataset under one protocol. classes None: regression; encoders: modality -> kinds that its runs use.
+    """A dataset under one protocol.
 
-    sizes: part -> samples, empty where nobody knows without decoding; majority: share of the largest class of the
-    training part; spread: lowest and highest score of the training part and its standard deviation.
+    dataset: its name.
+    protocol: the name of the protocol.
+    fold: the fold that is described.
+    folds: the number of folds.
+    classes: the number of classes; None for a regression.
+    sizes: part -> number of samples; empty if it is not known without decoding.
+    modalities: modality -> the shape of a sample.
+    encoders: modality -> the kinds of encoders that its runs use.
+    majority: the share of the largest class in the training part.
+    spread: the lowest and highest score of the training part, and their standard deviation.
+    notices: what looks wrong in the data.
     """
 
     dataset: str
@@ -40,7 +49,7 @@ class Overview:
 
     @property
     def line(self) -> str:
-        """`3 classes · 400/100/100 · voice (16,) -> mlp · majority 34 %`, after the dataset's name."""
+        """The description, such as `mine.npz: 3 classes · 400/100/100 · voice (16,) -> mlp · majority 34 %`."""
         fold = f" (fold {self.fold} of {self.folds})" if self.folds > 1 else ""
         parts = ["regression" if self.classes is None else f"{self.classes} classes"]
         parts += ["/".join(map(str, self.sizes.values())) + fold] if self.sizes else []
@@ -54,12 +63,12 @@ class Overview:
 
     @property
     def text(self) -> str:
-        """The line and a line per notice."""
+        """The line, and one line for each notice."""
         return "\n".join([self.line, *(f"  notice: {notice}." for notice in self.notices)])
 
     @property
     def data(self) -> dict[str, object]:
-        """For JSON."""
+        """The overview as plain data, for JSON."""
         return {**vars(self), "line": self.line, "notices": list(self.notices)}
 
 
@@ -74,9 +83,13 @@ def overview(
     modalities: Sequence[str],
     encoders: Mapping[str, list[str]],
 ) -> Overview:
-    """labels: of each fold in use, as `Dataset.labels` gives them; folds: how many the protocol has.
+    """The overview of a dataset. Its line describes the first fold in use, its notices all of them.
 
-    The line is of the first of these folds, the notices of all of them.
+    facts: its task and modalities.
+    labels: fold in use -> part -> labels (n,).
+    findings: what is odd in the samples.
+    folds: the number of folds of the protocol.
+    encoders: modality -> the kinds of encoders that its runs use.
     """
     fold, first = next(iter(labels.items()))
     trained = first.get("train")
@@ -97,17 +110,25 @@ def overview(
 
 
 def majority_share(target: Array) -> float:
-    """Share of the most frequent class in (n,)."""
+    """The share of the most frequent class in labels (n,).
+
+    >>> majority_share(np.array([0, 2, 2, 1]))
+    0.5
+    """
     return float(np.unique(target, return_counts=True)[1].max() / len(target))
 
 
 def spread_of(target: Array) -> tuple[float, float, float]:
-    """Lowest, highest and standard deviation of (n,) scores."""
+    """The lowest and highest of scores (n,), and their standard deviation.
+
+    >>> spread_of(np.array([1.0, 3.0]))
+    (1.0, 3.0, 1.0)
+    """
     return float(target.min()), float(target.max()), float(target.astype(np.float64).std())
 
 
 def _of_labels(facts: "Facts", labels: Mapping[int, Labels]) -> Iterator[str]:
-    """Notices, each with its folds unless all in use share it."""
+    """The notices about labels, each with its folds unless it holds for all folds in use."""
     where: dict[str, list[int]] = {}
     for fold, parts in labels.items():
         for notice in _notices(facts, parts):
@@ -127,7 +148,7 @@ def _notices(facts: "Facts", parts: Labels) -> Iterator[str]:
 
 
 def _absent(names: Sequence[str], classes: int, parts: Labels) -> Iterator[str]:
-    """Classes that one part lacks; those that none has are the dataset's to tell."""
+    """A notice of the classes that a part lacks; classes that no part has are reported by the dataset."""
     held = {part: set(target.tolist()) for part, target in parts.items()}
     anywhere = set().union(*held.values())
     for part, here in held.items():
@@ -154,6 +175,6 @@ def _name(names: Sequence[str], number: int) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """1 class ('7'), or 5 classes ('a', 'b', 'c', 2 more)."""
+    """The classes in words: `1 class ('7')`, or `5 classes ('a', 'b', 'c', 2 more)`."""
     told = [f"'{name}'" for name in names[:NAMED]] + ([f"{len(names) - NAMED} more"] if len(names) > NAMED else [])
     return f"{len(names)} class{'es' if len(names) > 1 else ''} ({', '.join(told)})"

@@ -1,4 +1,4 @@
-"""The plan of a comparison: methods x datasets x settings x seeds, with the runs they depend on, each run once."""
+"""The plan of a comparison: methods x datasets x settings x seeds, with the runs that these start from, once each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from mcr_bench.bench.core.process_state import process_state_kept
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.planning.absent import Absent, absent_methods, absent_runs, missing_dataset
 from mcr_bench.bench.planning.overview import Overview, overview
-from mcr_bench.bench.planning.request import Request, Scene
+from mcr_bench.bench.planning.request import DatasetSetup, Request
 from mcr_bench.bench.planning.seed_advice import seed_advice
 from mcr_bench.bench.planning.specs import padding_notes, reason_against, specs_of
 from mcr_bench.bench.runs.spec import RunSpec
@@ -24,37 +24,42 @@ if TYPE_CHECKING:
 
 @dataclass
 class Plan:
-    """by_key: the runs, dependencies first. skipped: (dataset, method, reason). requested: keys asked for by name.
+    """The runs of one or more comparisons.
 
-    asked: key -> preset -> the run as asked for under it; presets that say the same about a run share its key.
-    absent: what optional comparisons ask for and this place does not offer. overviews: what the data is.
+    by_key: key -> its run; a run comes after those that it starts from.
+    skipped: (dataset, method, reason) of the methods that cannot run.
+    announcements: what a reader should know before the runs begin.
+    requested: the keys of the runs that were requested; all others are runs that these start from.
+    by_preset: key -> preset -> its run as requested under that preset; the settings of two presets may be equal.
+    absent: the runs of optional comparisons that cannot be made here.
+    overviews: a description of each dataset.
     """
 
     by_key: dict[str, RunSpec] = field(default_factory=dict)
     skipped: list[tuple[str, str, str]] = field(default_factory=list)
     announcements: list[str] = field(default_factory=list)
     requested: set[str] = field(default_factory=set)
-    asked: dict[str, dict[str, RunSpec]] = field(default_factory=dict)
+    by_preset: dict[str, dict[str, RunSpec]] = field(default_factory=dict)
     absent: list[Absent] = field(default_factory=list)
     overviews: list[Overview] = field(default_factory=list)
 
     @property
     def runs(self) -> list[RunSpec]:
-        """Every run once, dependencies first."""
+        """All runs; a run comes after those that it starts from."""
         return list(self.by_key.values())
 
     def add(self, run: RunSpec, *, requested: bool) -> None:
-        """A run after its dependencies; a run that is there already is only marked."""
+        """Add a run after those that it starts from; a run that the plan has already is only marked as requested."""
         for dependency in run.dependencies:
             self.add(dependency, requested=False)
         self.by_key.setdefault(run.key, run)
-        self.asked.setdefault(run.key, {}).setdefault(run.preset, run)
+        self.by_preset.setdefault(run.key, {}).setdefault(run.preset, run)
         if requested:
             self.requested.add(run.key)
 
     def merge(self, other: "Plan") -> None:
-        """What another plan has and this one has not, after it."""
-        for run in (run for presets in other.asked.values() for run in presets.values()):
+        """Add everything of another plan that this one does not have."""
+        for run in (run for presets in other.by_preset.values() for run in presets.values()):
             self.add(run, requested=run.key in other.requested)
         self.skipped += [skip for skip in other.skipped if skip not in self.skipped]
         self.announcements += [line for line in other.announcements if line not in self.announcements]
@@ -62,23 +67,23 @@ class Plan:
         self.overviews += [one for one in other.overviews if one not in self.overviews]
 
     def require_runs(self) -> None:
-        """UserError with the reasons where there is no run."""
+        """UserError with the reasons if there is no run."""
         if not self.by_key:
             reasons = [f"{method} on {dataset}: {reason}" for dataset, method, reason in self.skipped]
             raise UserError(f"nothing to run: {'; '.join([*reasons, *(absent.text for absent in self.absent)])}.")
 
 
 def make_plan(request: Request) -> Plan:
-    """Every run that the request asks for; UserError for anything in it that is unknown or does not fit."""
+    """The plan of a request. UserError for anything in it that is unknown, does not fit, or gives no run."""
     plan = make_plan_of([request])
     plan.require_runs()
     return plan
 
 
 def make_plan_of(requests: Sequence[Request]) -> Plan:
-    """One plan of several comparisons, in which every run stands once; UserError as `make_plan`, with its place.
+    """One plan of several comparisons, with every run once. UserError as in `make_plan`, with the place in a file.
 
-    It may be without runs where all that is asked for is optional and absent.
+    The plan may have no runs if all comparisons are optional and nothing of them can be made here.
     """
     plan = Plan()
     for request in requests:
@@ -108,42 +113,42 @@ def _plan(request: Request) -> Plan:
 
 
 def _add_dataset(plan: Plan, name: str, request: Request) -> str | None:
-    """The runs on one dataset; for an optional request the reason why its data cannot be used, if it cannot."""
+    """Add the runs on one dataset. For an optional request, the reason why its data cannot be used, if there is one."""
     cls = request.classes.datasets[name]
-    preset, scenes = preset_of(cls, request.preset, name), dict[str, Scene]()
+    preset, setups = preset_of(cls, request.preset, name), dict[str, DatasetSetup]()
     for point in _points(request):
         values = layered(preset.values, point, request.classes.owners)
         dials = resolve_dataset(values, cls)
-        if repr(dials) not in scenes:
+        if repr(dials) not in setups:
             if request.optional and (reason := _data_missing(name, request, dials)):
                 return reason
-            scenes[repr(dials)] = _scene(name, request, preset, dials)
-            if reason := _part_missing(scenes[repr(dials)], request):
+            setups[repr(dials)] = _set_up(name, request, preset, dials)
+            if reason := _part_missing(setups[repr(dials)], request):
                 return reason
-        scene = scenes[repr(dials)]
-        _announce(plan, scene, request)
+        setup = setups[repr(dials)]
+        _announce(plan, setup, request)
         for source, method in request.classes.methods:
-            _add_method(plan, source, method, scene, values, point, request)
-    for scene in scenes.values():
-        plan.overviews.append(_overview(plan, scene, _pairs(scene, request)))
-        plan.announcements += [note for note in padding_notes(plan.runs, scene) if note not in plan.announcements]
+            _add_method(plan, source, method, setup, values, point, request)
+    for setup in setups.values():
+        plan.overviews.append(_overview(plan, setup, _pairs(setup, request)))
+        plan.announcements += [note for note in padding_notes(plan.runs, setup) if note not in plan.announcements]
     return None
 
 
-def _overview(plan: Plan, scene: Scene, pairs: Sequence[tuple[int, int]]) -> Overview:
-    """Of the scene as its runs use it: the encoders of all of them, and the first seed of every fold."""
-    runs = [run for run in plan.runs if run.dataset == scene.data.label and run.dataset_settings == scene.dials]
-    kinds = {m: sorted({str(r.encoders[m]["kind"]) for r in runs if m in r.encoders}) for m in scene.modalities}
-    labels = {fold: scene.data.labels(scene.protocol.name, fold, seed) for seed, fold in reversed(pairs)}
+def _overview(plan: Plan, setup: DatasetSetup, pairs: Sequence[tuple[int, int]]) -> Overview:
+    """The overview of a setup, with the encoders of all its runs, and the labels for the first seed of every fold."""
+    runs = [run for run in plan.runs if run.dataset == setup.data.label and run.dataset_settings == setup.dials]
+    kinds = {m: sorted({str(r.encoders[m]["kind"]) for r in runs if m in r.encoders}) for m in setup.modalities}
+    labels = {fold: setup.data.labels(setup.protocol.name, fold, seed) for seed, fold in reversed(pairs)}
     return overview(
-        scene.facts,
+        setup.facts,
         dict(sorted(labels.items())),
-        scene.data.findings(),
-        dataset=scene.data.label,
-        protocol=scene.protocol.name,
-        folds=len(scene.protocol.folds),
-        modalities=scene.modalities,
-        encoders={m: found for m, found in kinds.items() if found},
+        setup.data.findings(),
+        dataset=setup.data.label,
+        protocol=setup.protocol.name,
+        folds=len(setup.protocol.folds),
+        modalities=setup.modalities,
+        encoders={m: names for m, names in kinds.items() if names},
     )
 
 
@@ -151,16 +156,16 @@ def _add_method(
     plan: Plan,
     source: str,
     cls: "type[Method]",
-    scene: Scene,
+    setup: DatasetSetup,
     values: Mapping[str, object],
     point: Mapping[str, str],
     request: Request,
 ) -> None:
-    reason = reason_against(cls, scene, values, point)
+    reason = reason_against(cls, setup, values, point)
     if reason is None:
-        for run in specs_of(source, cls, scene, values, point, _pairs(scene, request)):
+        for run in specs_of(source, cls, setup, values, point, _pairs(setup, request)):
             plan.add(run, requested=True)
-    elif (skip := (scene.data.label, cls.name, reason)) not in plan.skipped:
+    elif (skip := (setup.data.label, cls.name, reason)) not in plan.skipped:
         plan.skipped.append(skip)
 
 
@@ -172,11 +177,11 @@ def _data_missing(name: str, request: Request, dials: Mapping[str, Value]) -> st
     return None
 
 
-def _part_missing(scene: Scene, request: Request) -> str | None:
-    """Why a fold that is asked for cannot be run; a UserError unless the request is optional."""
+def _part_missing(setup: DatasetSetup, request: Request) -> str | None:
+    """Why a requested fold cannot be run, if it cannot; a UserError unless the request is optional."""
     try:
-        for fold in sorted({fold for _, fold in _pairs(scene, request)}):
-            scene.data.require(scene.protocol.name, fold)
+        for fold in sorted({fold for _, fold in _pairs(setup, request)}):
+            setup.data.require(setup.protocol.name, fold)
     except UserError as error:
         if not request.optional:
             raise
@@ -189,9 +194,9 @@ def _in_short(error: UserError) -> str:
 
 
 def _check_owners(request: Request, running: set[str], plan: Plan) -> None:
-    """A setting of a method that this command does not run would silently do nothing: an error.
+    """UserError for a setting of a method that this command does not run, as it would have no effect.
 
-    Not so where something is absent: the setting may belong to a run that it would add.
+    If something is absent there is no error, as the setting may belong to a run that cannot be made here.
     """
     for key in dict.fromkeys([*request.overrides, *(key for point in request.points for key in point)]):
         head = key.partition(".")[0]
@@ -201,12 +206,12 @@ def _check_owners(request: Request, running: set[str], plan: Plan) -> None:
 
 
 def _points(request: Request) -> list[dict[str, str]]:
-    """Every point crossed with the grid; what is fixed or swept comes first."""
+    """Every point combined with every combination of the overrides, whose keys come first."""
     grid = [dict(zip(request.overrides, values, strict=True)) for values in product(*request.overrides.values())]
     return [fixed | dict(point) for point, fixed in product(request.points or [{}], grid)]
 
 
-def _scene(name: str, request: Request, preset: Preset, dials: dict[str, Value]) -> Scene:
+def _set_up(name: str, request: Request, preset: Preset, dials: dict[str, Value]) -> DatasetSetup:
     data = placed(request.classes.datasets[name], name, request.data_root, dials)
     facts = data.facts()
     protocols = data.protocols()
@@ -215,42 +220,42 @@ def _scene(name: str, request: Request, preset: Preset, dials: dict[str, Value])
         raise unknown(f"protocol of {data.label}", protocol, protocols)
     modalities = _subset(data.label, tuple(facts.modalities), request.modalities)
     fingerprint, classes = fingerprint_of(data), request.classes
-    return Scene(
+    return DatasetSetup(
         name, data, classes, dials, facts, protocols[protocol], modalities, preset, fingerprint, request.data_root
     )
 
 
 def _subset(label: str, offered: tuple[str, ...], asked: tuple[str, ...] | None) -> tuple[str, ...]:
-    """The modalities asked for, in the dataset's order, so that the order of asking does not matter."""
+    """The requested modalities in the dataset's order, so that the order of the request does not matter."""
     for m in asked or ():
         if m not in offered:
             raise unknown(f"modality of {label}", m, offered)
     return tuple(m for m in offered if asked is None or m in asked)
 
 
-def _pairs(scene: Scene, request: Request) -> list[tuple[int, int]]:
-    """(seed, fold) of every repetition: as asked, else the preset's pairs, else fold s mod F for seed s."""
-    folds = scene.protocol.folds
+def _pairs(setup: DatasetSetup, request: Request) -> list[tuple[int, int]]:
+    """(seed, fold) of every repetition: as requested, or the preset's pairs, or fold s mod F for seed s."""
+    folds = setup.protocol.folds
     for fold in [request.fold] if request.fold is not None else [fold for _, fold in request.pairs or ()]:
         if fold not in folds:
             raise UserError(
-                f"--fold {fold}: protocol '{scene.protocol.name}' of {scene.data.label} has folds {list(folds)}."
+                f"--fold {fold}: protocol '{setup.protocol.name}' of {setup.data.label} has folds {list(folds)}."
             )
     if request.pairs is not None:
         return list(request.pairs)
-    if request.seeds is None and request.fold is None and scene.preset.pairs:
-        return list(scene.preset.pairs)
-    seeds = request.seeds if request.seeds is not None else range(scene.preset.seeds)
+    if request.seeds is None and request.fold is None and setup.preset.pairs:
+        return list(setup.preset.pairs)
+    seeds = request.seeds if request.seeds is not None else range(setup.preset.seeds)
     return [(s, request.fold if request.fold is not None else folds[s % len(folds)]) for s in seeds]
 
 
-def _announce(plan: Plan, scene: Scene, request: Request) -> None:
-    """What the reader should know before the runs begin."""
-    pairs = _pairs(scene, request)
-    counts = [sum(fold == f for _, fold in pairs) for f in scene.protocol.folds]
-    lines = [f"{scene.data.label}: {note}." for note in scene.facts.notes]
+def _announce(plan: Plan, setup: DatasetSetup, request: Request) -> None:
+    """Add what a reader should know before the runs begin."""
+    pairs = _pairs(setup, request)
+    counts = [sum(fold == f for _, fold in pairs) for f in setup.protocol.folds]
+    lines = [f"{setup.data.label}: {note}." for note in setup.facts.notes]
     if request.fold is None and len(set(counts)) > 1:
         lines.append(
-            f"{scene.data.label}: {len(pairs)} seeds over {len(counts)} folds are unbalanced: runs per fold {counts}."
+            f"{setup.data.label}: {len(pairs)} seeds over {len(counts)} folds are unbalanced: runs per fold {counts}."
         )
     plan.announcements += [line for line in lines if line not in plan.announcements]

@@ -1,4 +1,4 @@
-"""A comparison as asked for, and a dataset set up for it."""
+"""A comparison as it is requested, and a dataset set up for it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,12 +16,22 @@ if TYPE_CHECKING:
 
 @dataclass
 class Request:
-    """A comparison as asked for.
+    """A comparison as it is requested.
 
-    overrides: dotted key -> one or more values (a grid). points: settings that vary together, each crossed with the
-    grid; empty = one point without any. seeds None: the preset's; pairs: (seed, fold) of every repetition, in the place
-    of seeds and fold. optional: what is not offered here is listed in the plan instead of being an error. locate: an
-    error's text -> that text with the place in a file that it is about.
+    methods: names of methods, files that define one, or `all`.
+    datasets: names of datasets, or files.
+    data_root: the folder of prepared datasets.
+    modalities: the modalities to train on; None for all.
+    seeds: the seeds; None for those of the preset.
+    fold: the fold of every seed; None if folds take turns.
+    protocol: the protocol; None for the dataset's first.
+    preset: the preset; None for the dataset's first.
+    overrides: dotted key -> one or more values; all combinations are run.
+    points: settings that vary together, each combined with the overrides; empty for none.
+    pairs: (seed, fold) of every repetition, which replace seeds and fold.
+    optional: whether what is not available here is listed in the plan, instead of being an error.
+    title: the title of the comparison.
+    locate: adds the place in a file to the text of an error.
     """
 
     methods: list[str]
@@ -41,13 +51,25 @@ class Request:
 
     @cached_property
     def classes(self) -> Classes:
-        """The classes that it names, looked up once; UserError for an unknown name unless it is `optional`."""
+        """The classes of its names, looked up once; UserError for an unknown name unless the request is optional."""
         return classes_of(self.methods, self.datasets, self.optional)
 
 
 @dataclass
-class Scene:
-    """One dataset with its dials set, under one protocol: what every run of a comparison on it shares."""
+class DatasetSetup:
+    """A dataset with its settings, under one protocol: what all runs of a comparison on it share.
+
+    name: the dataset's name or file, as it was requested.
+    data: the dataset.
+    classes: the classes of the request.
+    dials: the settings of the dataset.
+    facts: its task and modalities.
+    protocol: the protocol.
+    modalities: the modalities to train on, in the dataset's order.
+    preset: the preset.
+    fingerprint: a digest of the data.
+    data_root: the folder of prepared datasets.
+    """
 
     name: str
     data: "Dataset"

@@ -1,4 +1,4 @@
-"""What to say before training where the planned seeds cannot show any difference."""
+"""Advice before training if the planned seeds are too few to show any difference."""
 
 from collections.abc import Iterable
 
@@ -8,10 +8,10 @@ from mcr_bench.bench.statistics.power import Shortfall, shortfall
 
 
 def seed_advice(runs: Iterable[RunSpec]) -> list[str]:
-    """One line per dataset and shortfall: by the rule that `compare` uses, one method being the baseline of the others.
+    """One line for each dataset with too few seeds, by the rule of `compare`, with one method as the baseline.
 
-    As there, runs of one modality are in no family, and runs with other budgets of epochs are in another one. A method
-    alone is taken to meet one other method later.
+    As there, unimodal runs are not tested, and runs with another budget of epochs form another family. A single method
+    is assumed to be compared with one other method later.
     """
     lines: dict[tuple[str, object], dict[str, set[tuple[int, int]]]] = {}
     for run in runs:
@@ -20,14 +20,14 @@ def seed_advice(runs: Iterable[RunSpec]) -> list[str]:
             place = (run.data_identity, run.modalities, run.preset, budget)
             lines.setdefault((run.dataset, place), {}).setdefault(run.label, set()).add((run.seed, run.fold))
     short = [(dataset, _shortfall(labels)) for (dataset, _), labels in lines.items()]
-    return list(dict.fromkeys(f"{dataset}: {_told(one)}" for dataset, one in short if one))
+    return list(dict.fromkeys(f"{dataset}: {_sentence(one)}" for dataset, one in short if one))
 
 
 def _shortfall(labels: dict[str, set[tuple[int, int]]]) -> Shortfall | None:
     return shortfall(max(map(len, labels.values())), max(1, len(labels) - 1))
 
 
-def _told(short: Shortfall) -> str:
+def _sentence(short: Shortfall) -> str:
     seeds = "1 seed" if short.pairs == 1 else f"{short.pairs} seeds"
     others = "1 comparison" if short.comparisons == 1 else f"{short.comparisons} comparisons"
     return (

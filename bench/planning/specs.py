@@ -1,4 +1,4 @@
-"""The runs of one method on prepared ground: whether it can run there, and the RunSpec of each repetition."""
+"""The runs of one method on a dataset that is set up: whether it can run, and the RunSpec of each repetition."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,26 +21,26 @@ from mcr_bench.bench.settings.declaration import Value, build
 from mcr_bench.methods.base import Requirement
 
 if TYPE_CHECKING:
-    from mcr_bench.bench.planning.request import Scene
+    from mcr_bench.bench.planning.request import DatasetSetup
     from mcr_bench.methods.base import Method
 
 
 def reason_against(
-    cls: "type[Method]", scene: "Scene", values: Mapping[str, object], point: Mapping[str, str]
+    cls: "type[Method]", setup: "DatasetSetup", values: Mapping[str, object], point: Mapping[str, str]
 ) -> str | None:
-    """Why the method cannot run here, or None. values, point: as of `specs_of`."""
+    """Why the method cannot run on this setup, or None if it can. values, point: as for `specs_of`."""
     needs = cls.needs
-    if reason := needs.unmet(len(scene.modalities), scene.facts.task.regression):
+    if reason := needs.unmet(len(setup.modalities), setup.facts.task.regression):
         return reason
-    resolved = resolve_run(values, cls, type(scene.data), tuple(scene.facts.modalities), point, scene.classes.owners)
-    models = [_tried(resolved, scene, modalities) for modalities in _variants(cls, scene.modalities)]
+    resolved = resolve_run(values, cls, type(setup.data), tuple(setup.facts.modalities), point, setup.classes.owners)
+    models = [_tried(resolved, setup, modalities) for modalities in _variants(cls, setup.modalities)]
     if needs.additive_fusion and not all(model.additive for model in models):
         return "needs an additive fusion head (model.fusion=late-linear)"
     if needs.own_features and (asked := sorted(frozenset[str]().union(*(model.asks for model in models)))):
         head = resolved.model["fusion"]
         return f"gives the fusion head features of its own making, but {head} reads the encoders' {' and '.join(asked)}"
     with asking(cls, "skip"):
-        return checked_reason(cls, cls().skip(scene.facts))
+        return checked_reason(cls, cls().skip(setup.facts))
 
 
 def _variants(cls: "type[Method]", modalities: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -48,27 +48,31 @@ def _variants(cls: "type[Method]", modalities: tuple[str, ...]) -> list[tuple[st
         return checked_list(cls, "variants", cls.variants(modalities), tuple, "[modalities]")
 
 
-def _tried(resolved: Resolved, scene: "Scene", modalities: tuple[str, ...]) -> Tried:
-    """The model of a run, tried without weights; UserError where settings and data do not fit."""
-    shapes = {m: scene.facts.modalities[m] for m in modalities}
+def _tried(resolved: Resolved, setup: "DatasetSetup", modalities: tuple[str, ...]) -> Tried:
+    """The model of a run, tried without weights; UserError if settings and data do not fit."""
+    shapes = {m: setup.facts.modalities[m] for m in modalities}
     encoders = {m: nets.encoder_of(_named(resolved.encoders[m], shapes[m])) for m in modalities}
-    return tried(shapes, scene.facts.task.outputs, nets.head_of(resolved.model), encoders)
+    return tried(shapes, setup.facts.task.outputs, nets.head_of(resolved.model), encoders)
 
 
 def _named(encoder: Mapping[str, Value], modality: Modality) -> dict[str, Value]:
-    """The settings of an encoder, `auto` by the sample's shape."""
+    """The settings of an encoder, with the kind that `auto` means for the shape of a sample."""
     return {**encoder, "kind": encoder_kind(str(encoder["kind"]), modality)}
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """A run without its seed and fold: settings are resolved once for all repetitions."""
+    """A run without its seed and fold, whose settings are resolved once for all repetitions.
+
+    spec: the run, with seed and fold 0.
+    needs: the runs that it starts from.
+    """
 
     spec: RunSpec
     needs: tuple["Pattern", ...]
 
     def at(self, seed: int, fold: int) -> RunSpec:
-        """The run of one repetition, with the runs that it depends on."""
+        """The run of one repetition, with the runs that it starts from."""
         dependencies = tuple(needed.at(seed, fold) for needed in self.needs)
         return replace(self.spec, seed=seed, fold=fold, dependencies=dependencies)
 
@@ -76,7 +80,7 @@ class Pattern:
 def specs_of(
     source: str,
     cls: "type[Method]",
-    scene: "Scene",
+    setup: "DatasetSetup",
     values: Mapping[str, object],
     point: Mapping[str, str],
     pairs: Sequence[tuple[int, int]],
@@ -86,17 +90,17 @@ def specs_of(
     values: dotted settings of preset and user; point: those of the user, as text.
     """
     patterns = [
-        _pattern(source, cls, scene, values, point, modalities) for modalities in cls.variants(scene.modalities)
+        _pattern(source, cls, setup, values, point, modalities) for modalities in cls.variants(setup.modalities)
     ]
     for (seed, fold), pattern in product(pairs, patterns):
         yield pattern.at(seed, fold)
 
 
-def _monitor(name: str, cls: "type[Method]", scene: "Scene") -> str:
+def _monitor(name: str, cls: "type[Method]", setup: "DatasetSetup") -> str:
     """The metric that selects the epoch; the total loss of a method without own heads is its loss."""
-    found = scene.protocol.metric if name == "auto" else name
-    higher_is_better(found, scene.facts.task)
-    return "loss" if found == TOTAL_LOSS and not cls.needs.own_heads else found
+    monitor = setup.protocol.metric if name == "auto" else name
+    higher_is_better(monitor, setup.facts.task)
+    return "loss" if monitor == TOTAL_LOSS and not cls.needs.own_heads else monitor
 
 
 def _of_key(encoder: dict[str, Value]) -> dict[str, Value]:
@@ -112,59 +116,59 @@ def _of_key(encoder: dict[str, Value]) -> dict[str, Value]:
 def _pattern(
     source: str,
     cls: "type[Method]",
-    scene: "Scene",
+    setup: "DatasetSetup",
     values: Mapping[str, object],
     point: Mapping[str, str],
     modalities: tuple[str, ...],
 ) -> Pattern:
-    resolved = resolve_run(values, cls, type(scene.data), tuple(scene.facts.modalities), point, scene.classes.owners)
+    resolved = resolve_run(values, cls, type(setup.data), tuple(setup.facts.modalities), point, setup.classes.owners)
     method = build(cls, resolved.method)
-    encoders = {m: _of_key(_named(resolved.encoders[m], scene.facts.modalities[m])) for m in modalities}
-    training = {**resolved.training, "monitor": _monitor(str(resolved.training["monitor"]), cls, scene)}
+    encoders = {m: _of_key(_named(resolved.encoders[m], setup.facts.modalities[m])) for m in modalities}
+    training = {**resolved.training, "monitor": _monitor(str(resolved.training["monitor"]), cls, setup)}
     with asking(method, "requires"):
-        found = method.requires(modalities)
-        requirements = checked_list(method, "requires", found, Requirement, '[Requirement("METHOD", ("audio",))]')
+        returned = method.requires(modalities)
+        requirements = checked_list(method, "requires", returned, Requirement, '[Requirement("METHOD", ("audio",))]')
     needs = tuple(
-        _pattern(r.method, scene.classes.method(r.method), scene, values, point, r.modalities) for r in requirements
+        _pattern(r.method, setup.classes.method(r.method), setup, values, point, r.modalities) for r in requirements
     )
-    names, owners = {cls.name, *(r.method for r in requirements)}, scene.classes.owners
+    names, owners = {cls.name, *(r.method for r in requirements)}, setup.classes.owners
     spec = RunSpec(
         method=cls.name,
         method_digest=behaviour_digest(cls),
         settings=resolved.method,
-        adapter=type(scene.data).name,
-        data_settings=scene.data.acting(scene.dials),
-        fingerprint=scene.fingerprint,
+        adapter=type(setup.data).name,
+        data_settings=setup.data.acting(setup.dials),
+        fingerprint=setup.fingerprint,
         modalities=modalities,
-        protocol=scene.protocol.name,
+        protocol=setup.protocol.name,
         fold=0,
         seed=0,
         training=training,
         model=resolved.model,
         encoders=encoders,
         dependencies=(),
-        dataset=scene.data.label,
-        dataset_settings=scene.dials,
+        dataset=setup.data.label,
+        dataset_settings=setup.dials,
         source=source,
-        dataset_source=scene.name,
-        data_root=scene.data_root,
+        dataset_source=setup.name,
+        data_root=setup.data_root,
         role=cls.role,
-        preset=scene.preset.name,
-        preset_origin=scene.preset.origin,
+        preset=setup.preset.name,
+        preset_origin=setup.preset.origin,
         overrides=" ".join(f"{k}={v}" for k, v in point.items() if concerns(k, names, modalities, owners)),
-        protocol_card=scene.protocol.card,
-        metric=scene.protocol.metric,
+        protocol_card=setup.protocol.card,
+        metric=setup.protocol.metric,
         scales_gradients=cls.scales_gradients,
     )
     return Pattern(spec, needs)
 
 
-def padding_notes(runs: Sequence[RunSpec], scene: "Scene") -> list[str]:
+def padding_notes(runs: Sequence[RunSpec], setup: "DatasetSetup") -> list[str]:
     """What is to be known of encoders that see padded samples and are not told their lengths."""
     own = {(m, str(e["kind"])) for run in runs for m, e in run.encoders.items() if "kind_digest" in e}
     return [
-        f"{scene.data.label}: '{m}' is padded, and {kind} takes no lengths: it sees the padding, as zeros. Take "
+        f"{setup.data.label}: '{m}' is padded, and {kind} takes no lengths: it sees the padding, as zeros. Take "
         "them in forward(self, x, lengths=None), or say padded = True in the class."
         for m, kind in sorted(own)
-        if m in scene.modalities and scene.facts.modalities[m].padded and nets.encoder(kind).sees_padding
+        if m in setup.modalities and setup.facts.modalities[m].padded and nets.encoder(kind).sees_padding
     ]

@@ -1,4 +1,4 @@
-"""Where each key and list element of a TOML text stands, for errors that name a line; tomllib itself keeps none."""
+"""Find the line of each key and list element of a TOML text, for errors; tomllib itself does not keep lines."""
 
 import tomllib
 from collections.abc import Iterator
@@ -6,14 +6,17 @@ from contextlib import suppress
 from itertools import product
 
 Place = tuple[str | int, ...]
-# Whatever a line may leave open: a string of several lines, lists and inline tables up to four deep.
+# What may be open at the end of a line: a string of several lines, and lists and inline tables up to four deep.
 CLOSINGS = [end + "".join(more) for n in range(5) for more in product("]}", repeat=n) for end in ("", '"""', "'''")]
 
 
 def key_lines(text: str) -> dict[Place, int]:
     """Path of each table, key and list element (keys, and indices from 0) of valid TOML -> its line, counted from 1.
 
-    That is the first line with which tomllib reads it, from the headers so far and what has begun of a statement.
+    It is the first line with which tomllib can read it, given the lines before.
+
+    >>> key_lines("seeds = 3\\n[set]\\nepochs = 5")[("set", "epochs")]
+    3
     """
     lines, rows, headers = dict[Place, int](), list[str](), 0
     for number, row in enumerate(text.split("\n"), 1):
@@ -28,7 +31,7 @@ def key_lines(text: str) -> dict[Place, int]:
 
 
 def _begun(rows: list[str]) -> tuple[object, bool]:
-    """What the rows say as far as they go, and whether that is all of it."""
+    """The content of the rows as far as they go, and whether it is complete."""
     for closing in CLOSINGS:
         with suppress(tomllib.TOMLDecodeError):
             return tomllib.loads("\n".join([*rows, closing])), not closing

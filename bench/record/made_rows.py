@@ -101,7 +101,8 @@ def row_or_why(run: StoredRun) -> RunRow | Unreadable:
 def row_of(run: StoredRun) -> RunRow:
     """The row of a run; `Bad` where a tag or metric cannot be what this program wrote."""
     tags, metrics = Tags(run.tags), Metrics(run.metrics)
-    numbers, metric = metrics.numbers(), tags.text("metric")
+    numbers, metric, missing = metrics.numbers(), tags.text("metric"), tags.missing()
+    metrics.require_result(metric, missing)
     versions = {OURS: tags.optional("version")} | tags.below(VERSION)
     return RunRow(
         key=tags.text("key"),
@@ -138,7 +139,7 @@ def row_of(run: StoredRun) -> RunRow:
         epochs=metrics.count("epochs"),
         best_epoch=metrics.count("best_epoch"),
         costs=Costs(**{name: metrics.measured(f"cost/{name}") for name in COSTS}),
-        missing=tags.missing(),
+        missing=missing,
         failure=tags.optional("failure"),
         versions={name: text for name, text in versions.items() if text},
         commit=tags.optional("commit"),

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, get_args
 
@@ -15,6 +15,7 @@ from mcr_bench.bench.record.row import Asked, Role
 T = TypeVar("T")
 PRESETS = "presets"  # the tag of a run that was requested under more presets than the one that trained it
 ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
+TEST = "test/"
 WHOLE = re.compile(r"-?[0-9]{1,18}")
 LONGEST = 120  # characters of a value that a note repeats
 PLACE = "in MLflow's page (`mcr-bench ui`)"
@@ -95,6 +96,15 @@ class Metrics:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise Bad(f"its metric '{name}' is '{one_line(str(value), LONGEST)}', which is not a number. {CORRECT}")
         return dict(self.all)
+
+    def require_result(self, metric: str, missing: Mapping[str, Sequence[str]]) -> None:
+        """`Bad` where a run that was tested has neither a value of its metric nor a reason why there is none."""
+        tested = [name.removeprefix(TEST) for name in self.all if name.startswith(TEST) and name.count("/") == 1]
+        lost = {name.removeprefix(TEST) for names in missing.values() for name in names}
+        shortened = any(name.endswith(" more") for name in lost)
+        if tested and not shortened and metric not in {*tested, *lost}:
+            told = f"its tag 'metric' is '{one_line(metric, LONGEST)}', which is not {_listed(sorted(tested))}"
+            raise Bad(f"{told}, on which it was tested. {CORRECT}")
 
     def count(self, name: str) -> int | None:
         """A number of epochs or samples; None where it is not on record."""

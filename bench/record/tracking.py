@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.core.home import default_home
-from mcr_bench.bench.errors import UserError, one_line, told_by
+from mcr_bench.bench.errors import UserError, error_at_end, one_line
 from mcr_bench.bench.record.artifacts import Artifact, Artifacts
 from mcr_bench.bench.record.entities import in_parts, metric, name_of, param, tag
 from mcr_bench.bench.record.made_rows import Reading, Unreadable
@@ -152,7 +152,7 @@ class Record:
         """
         run = self._open.pop(spec.key)
         self._flush(run)
-        self._write(self.client.set_tag, run.run_id, "failure", one_line(reason or told_by(traceback)))
+        self._write(self.client.set_tag, run.run_id, "failure", one_line(reason or error_at_end(traceback)))
         with TemporaryDirectory() as folder:
             path = Path(folder) / "failure.txt"
             path.write_text(traceback, encoding="utf-8")
@@ -213,8 +213,8 @@ class Record:
         """Metric -> its (epoch, value) over a run, by epoch; UserError where the record has no such run."""
         if self._file is not None:
             with suppress(sqlite3.Error):
-                if found := SqliteReader(self._file).history(run_id):
-                    return found
+                if curves := SqliteReader(self._file).history(run_id):
+                    return curves
         client = self.client
         return self._opened(SearchReader(lambda: client).history, run_id)
 

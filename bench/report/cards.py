@@ -1,4 +1,4 @@
-"""Cards: what a method or dataset declares about itself, as plain data and as text."""
+"""Cards: the declared facts of a method or dataset, as plain data and as text."""
 
 import dataclasses
 import inspect
@@ -106,7 +106,7 @@ def card_text(card: Card) -> str:
 
 
 def grid_text(rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows as aligned columns under their names; empty columns are left out."""
+    """Rows as aligned columns with their names; empty columns are left out."""
     names = [name for name in (rows[0] if rows else {}) if any(str(row[name]) for row in rows)]
     cells = [
         [name.upper() for name in names],
@@ -161,7 +161,7 @@ def _of_the_data(cls: "type[Dataset]", name: str, data_root: Path) -> Card:
 
 
 def _overview(data: "Dataset") -> Card:
-    """What the data is under its first protocol and fold, as `run` tells it; encoders are a run's to choose."""
+    """The overview that `run` prints, for the first protocol and fold and the encoders that `auto` means."""
     facts = data.facts()
     name, protocol = next(iter(data.protocols().items()))
     fold = protocol.folds[0]
@@ -179,13 +179,13 @@ def _overview(data: "Dataset") -> Card:
 
 
 def _facts(declaration: "DataclassInstance") -> Card:
-    """A dataclass as a dict, without what is empty."""
+    """A dataclass as a dict, without empty values."""
     values = {field.name: getattr(declaration, field.name) for field in dataclasses.fields(declaration)}
     return {key: value for key, value in values.items() if value not in ("", (), None)}
 
 
 def _changed(needs: "DataclassInstance") -> Card:
-    """Only what differs from the default: most methods need nothing."""
+    """The needs that differ from the default; most methods have none."""
     return {f.name: getattr(needs, f.name) for f in dataclasses.fields(needs) if getattr(needs, f.name) != f.default}
 
 
@@ -197,7 +197,7 @@ def _settings(cls: type, prefix: str) -> list[Card]:
 
 
 def _description(cls: type) -> str:
-    """The module's first words hold the formula, the class's the behaviour; a generated docstring says nothing."""
+    """The docstrings of the module and of the class; one that `dataclass` has generated is left out."""
     own = inspect.getdoc(cls) if not (cls.__doc__ or "").startswith(f"{cls.__name__}(") else None
     return "\n\n".join(text for text in (inspect.getdoc(inspect.getmodule(cls)), own) if text)
 

@@ -1,4 +1,4 @@
-"""Claims -> tables and sentences: the primary test first, the secondary ones labelled so, power before everything."""
+"""Tables and sentences of claims: first the power, then the primary test, then secondary tests, marked as such."""
 
 import shlex
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ from mcr_bench.bench.statistics.power import shortfall
 
 
 def power_lines(claims: Claims) -> list[str]:
-    """What the design can show, and where it cannot, the command that would mend it."""
+    """What the design can show; if it cannot show anything, also the command that trains enough runs."""
     power = claims.power
     if power is None:
         return [f"nothing to test: no other method shares a seed and fold with {claims.baseline}"]
@@ -38,7 +38,7 @@ def power_lines(claims: Claims) -> list[str]:
 
 
 def remedy(claims: Claims) -> str:
-    """What gives runs enough to a design that can show nothing: a command, which would train on the newest data."""
+    """What to do if the design cannot show anything: the command for enough runs, or a way to get the old data."""
     assert claims.power is not None
     if claims.comparison.older:
         return f"put back the data {claims.comparison.data}, which have changed since, and train more seeds on them"
@@ -46,7 +46,7 @@ def remedy(claims: Claims) -> str:
 
 
 def summary(claims: Claims) -> list[str]:
-    """The primary result in words."""
+    """The result of the primary test in words."""
     if claims.power is None or not claims.power.reachable:
         return power_lines(claims)
     parts = (("better than", claims.better), ("worse than", claims.worse), ("not separated from", claims.neither))
@@ -56,14 +56,14 @@ def summary(claims: Claims) -> list[str]:
 
 
 def claim_tables(claims: Claims) -> list[Table]:
-    """Primary, secondary and all-pairs table; none where nothing could be paired."""
+    """The tables of the primary test, of secondary tests and of all pairs; none if nothing could be tested."""
     return [_primary(claims), _secondary(claims), _every_pair(claims)] if claims.against else []
 
 
 def command(comparison: Comparison, seeds: int) -> str:
-    """What trains every line of the comparison over so many seeds; what is finished is not repeated.
+    """The command that trains every line of the comparison over this number of seeds, without repeating finished runs.
 
-    Lines with other settings need a command of their own; they are joined by &&.
+    Lines with different settings need a command each; these are joined by &&.
     """
     rows = [row for row in comparison.rows if row.role != "unimodal"] or comparison.rows
     groups: dict[tuple[str, ...], list[RunRow]] = {}
@@ -77,9 +77,9 @@ def command(comparison: Comparison, seeds: int) -> str:
 
 
 def baseline_command(comparison: Comparison, baseline: str) -> str:
-    """What trains the method `baseline` as the lines of the comparison were trained, over their seeds.
+    """The command that trains the method `baseline` like the lines of the comparison, over their seeds.
 
-    Where lines have other budgets, one command for each, joined by &&: they are tested against their own alone.
+    Lines with different budgets need a command each, joined by &&, as a line is tested only against its own budget.
     """
     methods, single = {row.method for row in comparison.rows}, comparison.of_role("unimodal")
     general = {text for text in comparison.shared if text.partition(".")[0] not in methods}
@@ -103,7 +103,7 @@ def _command(comparison: Comparison, methods: Iterable[str], settings: Iterable[
 
 
 def claim_data(claims: Claims) -> dict[str, object]:
-    """Everything for a program; numbers that do not exist are null."""
+    """The claims as plain data, for JSON; numbers that do not exist are null."""
     power = claims.power
     return {
         "title": claims.comparison.title,
@@ -125,7 +125,7 @@ def claim_data(claims: Claims) -> dict[str, object]:
 
 
 def _floor_data(claims: Claims) -> dict[str, object] | None:
-    """The constant predictor beside the tests, in the metric's own unit."""
+    """The constant predictor, in the unit of the metric; None if it is not on record."""
     floor = floor_of(claims.comparison, claims.metric)
     if floor is None:
         return None
@@ -166,7 +166,7 @@ def _table(
     bold: frozenset[int] = frozenset(),
     floor: int | None = None,
 ) -> Table:
-    """A table of the comparison; kind: what its title says after the comparison's."""
+    """A table of the comparison. kind: what follows the comparison's title in that of the table."""
     one = claims.comparison
     title, file = f"{one.title} · {kind}", f"{one.file} · {kind}"
     return Table(title, columns, digits, list(rows), notes, bold, file, floor)
@@ -226,7 +226,7 @@ def _cells(tests: SampleTests | None) -> tuple[Cell, ...]:
 
 
 def _digits(claims: Claims) -> int:
-    """Of differences."""
+    """The number of decimals of differences."""
     return 2 if claims.scale == 100 else 4
 
 

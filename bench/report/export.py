@@ -1,4 +1,4 @@
-"""Tables -> text: Markdown, CSV (full precision), LaTeX (booktabs) and HTML, each escaped for its own syntax."""
+"""Tables as Markdown, CSV (full precision), LaTeX (booktabs) and HTML, each escaped for its own syntax."""
 
 import csv
 import html as markup
@@ -27,7 +27,7 @@ LATEX = {
 
 
 def markdown(table: Table) -> str:
-    """A GitHub table with its title as a heading and its notes as a list."""
+    """A table in GitHub's Markdown, with its title as a heading and its notes as a list."""
     lines = [f"## {_plain(table.title)}", "", _pipes(table.columns)]
     lines.append(_pipes(["---", *["---:"] * (len(table.columns) - 1)], escape=False))
     lines += [_pipes(_marked(table, i, row, _plain, "**{}**"), escape=False) for i, row in enumerate(table.text())]
@@ -35,7 +35,7 @@ def markdown(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """The cells at full precision under the column names; empty where nothing was measured."""
+    """The column names and the cells at full precision, as CSV; a value that was not measured is empty."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(table.columns)
@@ -44,9 +44,9 @@ def to_csv(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """A `table` environment for the packages booktabs and graphicx; notes stand below, one per line.
+    """A `table` environment for the packages booktabs and graphicx, with one note per line below the table.
 
-    More columns than a page is wide are scaled to its width.
+    A table that is wider than a page is scaled to its width.
     """
     width = len(table.columns)
     marked = [_marked(table, i, row, _tex, r"\textbf{{{}}}") for i, row in enumerate(table.text())]
@@ -76,7 +76,7 @@ def latex(table: Table) -> str:
 
 
 def html(table: Table) -> str:
-    """A `<section>` with the title, the table and the notes; numbers carry their full precision in `data-value`."""
+    """A `<section>` with the title, the table and the notes; `data-value` has each number at full precision."""
     head = "".join(f'<th scope="col">{markup.escape(name)}</th>' for name in table.columns)
     rows = "\n".join(_html_row(table, i, texts) for i, texts in enumerate(table.text()))
     notes = "".join(f"<li>{markup.escape(note)}</li>" for note in table.notes)
@@ -87,15 +87,15 @@ def html(table: Table) -> str:
 
 
 def page(table: Table) -> str:
-    """A whole HTML document with the one table."""
+    """An HTML document with this table alone."""
     title = markup.escape(table.title)
     return f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title>\n{html(table)}</html>\n'
 
 
 def write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
-    """Every table in every format into `folder`; a table's file is named after its title. Returns the files.
+    """Write every table in every format to `folder`, in files named after its title; returns the files.
 
-    Tables too wide for any page are for programs and browsers: CSV and HTML alone.
+    Tables that are too wide for a page are written as CSV and HTML only.
     """
     written = []
     for stem, table in zip(_stems(tables), tables, strict=True):
@@ -109,7 +109,7 @@ def write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
 
 
 def _stems(tables: Sequence[Table]) -> list[str]:
-    """File names made of the titles, or of what tables say themselves; a number tells equal ones apart."""
+    """Names of files, made of `file` or the title of each table; equal names get numbers."""
     names = [table.file or table.title for table in tables]
     stems = [re.sub(r"[^\w.+-]+", "_", name.replace(" + ", "+")).strip("_") for name in names]
     return cut_all(stems, LONGEST, gap="--")
@@ -120,7 +120,7 @@ def _pipes(cells: Sequence[str], escape: bool = True) -> str:
 
 
 def _marked(table: Table, row: int, texts: Sequence[str], escape: Callable[[str], str], bold: str) -> list[str]:
-    """The texts of a row, escaped, those in bold type put into the pattern `bold`."""
+    """The texts of a row, escaped; those in bold type are put into the pattern `bold`."""
     cells = [escape(text) for text in texts]
     return [bold.format(cell) if table.is_bold(row, i) else cell for i, cell in enumerate(cells)]
 

@@ -17,12 +17,12 @@ SMOOTHING_SECONDS = 600.0  # runs of different methods take turns; a shorter win
 
 
 def observer(console: Console) -> "Bars | Lines":
-    """The observer that fits the console; use it as a context manager."""
+    """The observer for this console, bars or lines; use it as a context manager."""
     return Bars(console) if console.is_terminal else Lines(console)
 
 
 def describe(spec: "RunSpec", event: EpochDone | None = None) -> str:
-    """A training in one line; what changes stands before what does not, because narrow terminals cut the end."""
+    """A run in one line, with what changes first, because narrow terminals cut the end."""
     reached = "" if event is None else _reached(spec, event)
     return f"{spec.label} · seed {spec.seed}{reached} · {spec.dataset} fold {spec.fold}"
 
@@ -35,7 +35,7 @@ def _reached(spec: "RunSpec", event: EpochDone) -> str:
 
 
 class Lines:
-    """One line when a run has ended; for logs and pipes."""
+    """Prints one line when a run has ended, for logs and pipes."""
 
     def __init__(self, console: Console) -> None:
         self.console, self.total, self.ended = console, 0, 0
@@ -72,7 +72,7 @@ class Lines:
 
 
 class Bars:
-    """One overall bar with the time left, and one line per running training; gone when the execution has ended."""
+    """Shows a bar for all runs with the time left, and a line for each running one, until the execution has ended."""
 
     def __init__(self, console: Console) -> None:
         columns = (
@@ -121,7 +121,7 @@ class Bars:
         self._advance()
 
     def _advance(self) -> None:
-        """Begun runs count by the share of their epochs, so that the time left moves before the first run ends."""
+        """Update the bar. A running run counts by its share of epochs, so that the time left is known early."""
         completed = self.ended + sum(self.shares.values())
         text = f"{self.ended}/{self.total} runs"
         self.overall.update(self.bar, total=self.total, completed=completed, text=text)

@@ -1,4 +1,4 @@
-"""Published numbers beside ours: for each published table one in its layout, and one with a line per number."""
+"""Published numbers with ours: for each published table one table in its layout, and one with a line per number."""
 
 from collections.abc import Collection, Iterable
 from importlib.resources.abc import Traversable
@@ -27,11 +27,14 @@ def published_tables(
     datasets: Collection[str] | None = None,
     folder: Traversable | None = None,
 ) -> list[Table]:
-    """For each published table: published, ours and verdict in its layout, then the same as one line per number.
+    """For each published table two: published, ours and verdict in its layout, and the same with one line per number.
 
-    Those with runs of ours come first. rows: as from `Record.rows`, also none. margin: in points, of the verdict
-    `reproduced`. datasets: only tables with a column on one of these, None: all. folder: of the published numbers, by
-    default the package's. UserError where a mapping does not fit its numbers.
+    Tables with runs of ours come first. UserError if a mapping does not match its numbers.
+
+    rows: the rows of the record; there may be none.
+    margin: the margin of the verdict `reproduced`, in points.
+    datasets: only tables with a column on one of these are given; None for all.
+    folder: the folder of the published numbers; without it that of the package.
     """
     check_margin(margin)
     runs = Runs(rows)
@@ -42,18 +45,18 @@ def published_tables(
 
 
 def check_margin(margin: float) -> None:
-    """UserError for a margin of the verdict that is not allowed."""
+    """UserError for a margin that is not positive."""
     if margin <= 0:
-        raise UserError(f"the margin of a verdict is a positive number of points, not {margin:g}.")
+        raise UserError(f"--margin {margin:g}: not allowed. Give a positive number of points.")
 
 
 def _on(table: PublishedTable) -> set[str]:
-    """Our datasets that its columns are on."""
+    """The datasets of ours that the columns of a table are on."""
     return {column.ours.dataset for column in table.columns if column.ours is not None}
 
 
 def _wide(table: PublishedTable, given: Answers, margin: float) -> Table:
-    """Up to three lines per method: published, ours where there are runs, verdict."""
+    """The table in the source's layout: per method the lines `published`, `ours` (if there are runs) and `verdict`."""
     numbers = table.numbers.values()
     digits = max(_decimals(number.mean) for number in numbers)
     spread = max((_decimals(number.std) for number in numbers if number.std is not None), default=0)
@@ -122,7 +125,7 @@ def _notes(table: PublishedTable, given: Answers, margin: float) -> list[str]:
 
 
 def _samples(given: Answers) -> list[str]:
-    """The sizes of the parts that our runs saw, per column."""
+    """Notes on the sizes of the parts that our runs used, one per column."""
     sizes: dict[str, dict[str, None]] = {}
     for (_, column), answer in given.items():
         sizes.setdefault(column, {}).update(dict.fromkeys(answer.samples))
@@ -148,7 +151,7 @@ def _explanations(table: PublishedTable, margin: float) -> list[str]:
 
 
 def _reasons(table: PublishedTable, given: Answers) -> list[str]:
-    """Each reason once, with where it holds."""
+    """Notes with each reason once, and the cells for which it holds."""
     where: dict[tuple[str, str], list[Place]] = {}
     for place, answer in given.items():
         for reason in answer.reasons:
@@ -160,7 +163,7 @@ def _reasons(table: PublishedTable, given: Answers) -> list[str]:
 
 
 def _declared(table: PublishedTable, given: Answers) -> dict[str, list[str]]:
-    """Reasons of columns of which no cell says them, because nothing of the column is offered yet."""
+    """Notes with the reasons of columns whose cells do not have them, because nothing in the column is offered."""
     said = {reason for answer in given.values() for reason in answer.reasons}
     columns: dict[str, list[str]] = {}
     for column in table.columns:
@@ -170,7 +173,7 @@ def _declared(table: PublishedTable, given: Answers) -> dict[str, list[str]]:
 
 
 def _where(places: list[Place], table: PublishedTable) -> str:
-    """Whole columns or whole rows by their name, else both; in the table's order."""
+    """The cells in words: whole columns or rows by their names, otherwise both, in the table's order."""
     columns = [column.title for column in table.columns if any(column.title == p[1] for p in places)]
     if len(places) == sum(place[1] in columns for place in table.numbers):
         return ", ".join(columns)
@@ -181,7 +184,7 @@ def _where(places: list[Place], table: PublishedTable) -> str:
 
 
 def _commands(given: Answers) -> list[str]:
-    """One command for all cells that it fills."""
+    """The commands that train missing runs, each with all the cells that it fills."""
     groups: dict[tuple[object, ...], list[Target]] = {}
     for answer in given.values():
         if answer.target and not answer.values:

@@ -26,13 +26,13 @@ SPREAD = ("unimodal", "costs", "samples", "floors", "versions", "settings", "met
 
 
 def result_data(row: RunRow) -> dict[str, Json]:
-    """One run for JSON. Numbers that are not finite are null."""
+    """A run as plain data, for JSON; numbers that are not finite are null."""
     times = {"seconds": row.costs.seconds, "seconds_per_step": row.costs.seconds_per_step}
     return {"schema": SCHEMA} | {f.name: to_json(getattr(row, f.name)) for f in fields(row)} | times
 
 
 def results_csv(rows: Sequence[RunRow]) -> str:
-    """One line per run under the same keys: lists joined by commas, objects as JSON.
+    """One line per run with the same keys as CSV: lists are joined by commas, objects are JSON.
 
     Of unimodal, costs, samples, floors, versions, settings and metrics each name has a column, such as
     `metrics.test/accuracy`.
@@ -48,7 +48,7 @@ def results_csv(rows: Sequence[RunRow]) -> str:
 
 
 def write_csv(rows: Sequence[RunRow], path: Path) -> None:
-    """`results_csv` into a file; UserError where it cannot be written."""
+    """Write `results_csv` to a file; UserError if it cannot be written."""
     try:
         path.write_text(results_csv(rows), encoding="utf-8")
     except OSError as error:
@@ -56,7 +56,7 @@ def write_csv(rows: Sequence[RunRow], path: Path) -> None:
 
 
 def results_grid(rows: Iterable[RunRow]) -> list[dict[str, str | int]]:
-    """What fits a terminal; data: short fingerprints where a dataset has several."""
+    """The columns for a terminal; `data` has short fingerprints if a dataset has several."""
     rows = list(rows)
     prints: dict[str, set[str]] = {}
     for row in rows:
@@ -83,7 +83,7 @@ def _line(row: RunRow, several: bool) -> dict[str, str | int]:
 
 
 def _columns(rows: Iterable[RunRow]) -> list[str]:
-    """The columns that results had before there was a schema, then the other fields, then those of single names."""
+    """The columns of results before there was a schema, then the other fields, then those of single names."""
     named: dict[str, dict[str, None]] = {name: {} for name in SPREAD} | {"costs": dict.fromkeys(COSTS)}
     for row in rows:
         for name in SPREAD:
@@ -111,7 +111,7 @@ def _inner(row: RunRow, name: str) -> Mapping[str, object]:
 
 
 def _cell(value: object) -> object:
-    """Names joined by commas, objects as JSON, anything else as it is."""
+    """A value as a cell: names joined by commas, objects as JSON, anything else unchanged."""
     if isinstance(value, tuple):
         return ",".join(value)
     return json.dumps(to_json(value)) if isinstance(value, Mapping) else value

@@ -1,4 +1,4 @@
-"""Comparison tables and plans, as text for a terminal or as data for a program."""
+"""Tables and plans as text for a terminal, or as data for a program."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def print_tables(console: Console, tables: Iterable[Table]) -> None:
-    """Each table under its title, with its notes below; long lines are left to the terminal, so that nothing is cut."""
+    """Print each table with its title and notes; the terminal wraps long lines, so that nothing is cut."""
     for table in tables:
         floor = None if table.floor is None else table.floor + 1
         console.print(Text(table.title, style="bold"), soft_wrap=True)
@@ -29,14 +29,14 @@ def print_tables(console: Console, tables: Iterable[Table]) -> None:
 
 
 def _aligned(table: Table) -> list[str]:
-    """Names to the left, numbers to the right."""
+    """The lines of a table, with names aligned to the left and numbers to the right."""
     cells = [[printable(cell) for cell in line] for line in (table.columns, *table.text())]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  ".join([c[0].ljust(widths[0]), *map(str.rjust, c[1:], widths[1:])]).rstrip() for c in cells]
 
 
 def table_data(table: Table) -> dict[str, object]:
-    """A table for JSON: its rows as dicts at full precision."""
+    """A table as plain data, for JSON, with its rows as dicts at full precision."""
     rows = [dict(zip(table.columns, cells, strict=True)) for cells in table.rows]
     leading = [row[0] for i, row in enumerate(table.rows) if i in table.bold]
     floor = None if table.floor is None else table.rows[table.floor][0]
@@ -44,7 +44,7 @@ def table_data(table: Table) -> dict[str, object]:
 
 
 def plan_rows(plan: "Plan", finished: Iterable[str]) -> list[dict[str, object]]:
-    """One row per run of a plan: its state, and the keys of the runs that it needs."""
+    """One row per run of a plan, with its state, the reason for it, and the keys of the runs that it starts from."""
     done = set(finished)
     return [
         {
@@ -57,7 +57,7 @@ def plan_rows(plan: "Plan", finished: Iterable[str]) -> list[dict[str, object]]:
             "seed": run.seed,
             "preset": run.preset,
             "state": "finished" if run.key in done else "to train",
-            "asked": "asked for" if run.key in plan.requested else "dependency",
+            "reason": "requested" if run.key in plan.requested else "dependency",
             "needs": " ".join(needed.key for needed in run.dependencies),
         }
         for run in plan.runs

@@ -102,7 +102,7 @@ def _wilcoxon(d: Array, scale: float) -> float:
     """Two-sided p of the sign-flip test of the signed ranks, which is Wilcoxon's test also where there are ties.
 
     It equals scipy's result, which takes seconds where accuracies tie, and is exact for more pairs. Differences that
-    are equal but for rounding at this scale count as ties.
+    are equal up to rounding at this scale count as ties.
     """
     if scale > 0:
         d = np.round(d / scale, 10)

@@ -1,4 +1,4 @@
-"""Expected best validation value against budget: what a search of n draws would have found, per method."""
+"""The expected best validation value of each method for every budget: for a search of n random draws."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +15,14 @@ COLUMNS = ("dataset", "protocol", "modalities", "preset", "metric", "method", "b
 
 
 def expected_best(values: ArrayLike, higher_is_better: bool) -> NDArray[np.float64]:
-    """E[best of n draws from the empirical distribution of `values` (N,)] for n = 1 .. N, shape (N,).
+    """The expected best of n draws from the empirical distribution of `values` (N,), for n = 1 .. N: (N,).
 
-    With v_1 <= ... <= v_N it is sum_i v_i ((i/N)^n - ((i-1)/N)^n) (Dodge et al., Show Your Work, EMNLP 2019, eq. 4);
-    where lower is better, of the negated values. NaN is a failed draw and counts as the worst of the others; NaN
-    everywhere where all failed. The draws must be random ones of equal standing: settings chosen by hand are none.
+    With v_1 <= ... <= v_N it is sum_i v_i ((i/N)^n - ((i-1)/N)^n) (Dodge et al., Show Your Work, EMNLP 2019, equation
+    4), of negated values if lower is better. nan is a failed draw, which counts as the worst of the others; if all
+    failed, the result is nan. The values must be those of random draws, not of settings chosen by hand.
+
+    >>> expected_best([0.5, 0.7], higher_is_better=True)
+    array([0.6 , 0.65])
     """
     v = np.asarray(values, dtype=np.float64) * (1 if higher_is_better else -1)
     if v.ndim != 1:
@@ -35,10 +38,10 @@ def expected_best(values: ArrayLike, higher_is_better: bool) -> NDArray[np.float
 
 
 def budget_curves(home: Path) -> "pd.DataFrame":
-    """One row per search, method and budget n (random draws, without the preset's own settings); empty without one.
+    """A table with one row for each search, method and budget n of random draws; empty if there was no search.
 
-    dataset, protocol, modalities (joined by +), preset (that the search wrote), metric, method, budget, expected (best
-    validation value), untuned (validation value of the preset's own settings; NaN where that failed).
+    Columns: dataset, protocol, modalities (joined by +), preset (that the search wrote), metric, method, budget,
+    expected (the best validation value) and untuned (that of the preset's own settings; nan if that trial failed).
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""What a search is asked for, and what it comes down to: the methods in stages, the settings of every trial."""
+"""The request for a search, and what follows from it: the methods in stages, and the settings of every trial."""
 
 import json
 import math
@@ -23,16 +23,25 @@ if TYPE_CHECKING:
     from mcr_bench.bench.runs.spec import RunSpec
     from mcr_bench.methods.base import Method
 
-FIRST_SEED = 1000  # comparisons count seeds from 0: tuned settings are compared on seeds that did not choose them
+FIRST_SEED = 1000  # comparisons count seeds from 0, so tuned settings are compared on seeds that the search did not use
 ORIGIN = "tuned-here@"
 
 
 @dataclass
 class TuneRequest:
-    """A search as asked for. trials: per method, the preset's own settings among them. seeds: how many, from 1000.
+    """A search as it is requested.
 
-    overrides: settings that are the same in every trial, one value each; what is set here is not searched. name: of
-    the preset; None: `tuned@TRIALS` and whatever else is not the default.
+    methods: names of methods, files that define one, or `all`.
+    dataset: the name of the dataset, or its file.
+    trials: the number of trials per method, including that with the preset's own settings.
+    seeds: the number of seeds per trial; they start at 1000.
+    data_root: the folder of prepared datasets.
+    modalities: the modalities; None for all.
+    fold: the fold of every seed; None if folds take turns.
+    protocol: the protocol; None for the dataset's first.
+    preset: the preset to start from; None for the dataset's first.
+    overrides: settings that are fixed in all trials, with one value each.
+    name: the name of the preset to write; None for `tuned@TRIALS` and everything that is not the default.
     """
 
     methods: list[str]
@@ -48,7 +57,7 @@ class TuneRequest:
     name: str | None = None
 
     def comparison(self, methods: list[str], settings: Mapping[str, Value] | None = None) -> Request:
-        """The runs of one trial of these methods; a fixed setting of another method is left out."""
+        """The request for the runs of one trial of these methods, with the settings of the trial."""
         return Request(
             methods=methods,
             datasets=[self.dataset],
@@ -64,7 +73,15 @@ class TuneRequest:
 
 @dataclass(frozen=True)
 class Subject:
-    """One method to be searched. runs: per trial; settings: of every trial, trial 0 first."""
+    """A method whose settings are searched.
+
+    source: its name, or the file that defines it.
+    cls: its class.
+    starts_from: the methods whose runs it starts from.
+    runs: the number of runs of a trial.
+    searched: key -> the declaration of each setting that is varied.
+    settings: the settings of every trial; those of trial 0 are empty.
+    """
 
     source: str
     cls: "type[Method]"
@@ -79,7 +96,7 @@ class Subject:
 
 
 def prepare(request: TuneRequest, home: Path) -> tuple[Search, list[list[Subject]], list[tuple[str, str, str]]]:
-    """What is searched, its methods in stages, and (dataset, method, reason) of those left out."""
+    """The search, its methods in stages, and (dataset, method, reason) of the methods that are left out."""
     _check(request)
     plan = make_plan(request.comparison(request.methods))
     return _search(request, plan, home), _stages(_subjects(request, plan)), plan.skipped
@@ -87,12 +104,15 @@ def prepare(request: TuneRequest, home: Path) -> tuple[Search, list[list[Subject
 
 def _check(request: TuneRequest) -> None:
     if request.trials < 2:
-        raise UserError(f"--trials {request.trials}: nothing to search. Trial 0 is the preset; give a number >= 2.")
+        raise UserError(
+            f"--trials {request.trials}: nothing to search, as trial 0 has the preset's own settings. Give a number "
+            ">= 2."
+        )
     if request.seeds < 1:
         raise UserError(f"--seeds {request.seeds}: nothing to train. Give a number of seeds >= 1.")
     for key, values in request.overrides.items():
         if len(values) != 1:
-            raise UserError(f"--set {key}={','.join(values)}: a search takes one value per setting. Give one.")
+            raise UserError(f"--set {key}={','.join(values)}: in a search a setting has one value. Give one value.")
 
 
 def _search(request: TuneRequest, plan: Plan, home: Path) -> Search:
@@ -129,7 +149,7 @@ def _search(request: TuneRequest, plan: Plan, home: Path) -> Search:
 
 
 def _check_name(name: str, request: TuneRequest, label: str, home: Path) -> None:
-    """Only presets that a search has written are replaced."""
+    """UserError if the name is that of a preset that no search has written, as such presets are not replaced."""
     presets = presets_of(registry.dataset(request.dataset), request.dataset, home)
     mine = user_presets(label, home)
     if name in presets and not (name in mine and mine[name].origin.startswith(ORIGIN)):
@@ -137,7 +157,7 @@ def _check_name(name: str, request: TuneRequest, label: str, home: Path) -> None
 
 
 def _subjects(request: TuneRequest, plan: Plan) -> dict[str, Subject]:
-    """The methods of the plan's runs, with those that they start from."""
+    """Name -> method, for the methods of the plan's runs and those that they start from."""
     subjects: dict[str, Subject] = {}
     for run in plan.runs:
         cls = registry.method(run.source)
@@ -150,13 +170,13 @@ def _subjects(request: TuneRequest, plan: Plan) -> dict[str, Subject]:
 
 
 def _before(run: "RunSpec") -> frozenset[str]:
-    """The methods that this run starts from, and those that they start from."""
+    """The methods whose runs this run starts from, directly or indirectly."""
     names = {dependency.method for dependency in run.dependencies}
     return frozenset(names.union(*(_before(dependency) for dependency in run.dependencies)))
 
 
 def _stages(subjects: Mapping[str, Subject]) -> list[list[Subject]]:
-    """Groups that can be searched at once, each after what it starts from."""
+    """The methods in groups that can be searched at the same time; a method comes after those that it starts from."""
     left, done, stages = dict(subjects), set[str](), list[list[Subject]]()
     while left:
         stages.append([subject for subject in left.values() if subject.starts_from <= done])
@@ -166,7 +186,7 @@ def _stages(subjects: Mapping[str, Subject]) -> list[list[Subject]]:
 
 
 def _plain(text: str) -> Value:
-    """Text of the command line as TOML should hold it: numbers and truth values bare."""
+    """A text of the command line as a value for TOML: a number or truth value if it is one, otherwise text."""
     try:
         value = json.loads(text)
     except ValueError:

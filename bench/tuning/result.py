@@ -1,4 +1,4 @@
-"""What a search found: trials, the best of each method, the preset made of them, and where searches are kept."""
+"""The result of a search: trials, the best one of each method, the preset made of these, and the file of searches."""
 
 import json
 import re
@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trial:
-    """settings: `METHOD.key` -> value, empty for trial 0, the preset's own; value: None where a run failed."""
+    """A trial of a method.
+
+    number: its number, from 0; trial 0 has the preset's own settings.
+    settings: `METHOD.key` -> value; empty for trial 0.
+    value: its validation value; None if a run failed.
+    """
 
     number: int
     settings: Mapping[str, Value]
@@ -29,7 +34,14 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tuned:
-    """One method's search. searched: the keys that it varied; starts_from: methods tuned before it."""
+    """The search of one method.
+
+    method: its name.
+    searched: the keys that were varied.
+    starts_from: the methods whose runs it starts from, which were tuned before.
+    trials: its trials in their order.
+    higher_is_better: whether a higher validation value is better.
+    """
 
     method: str
     searched: tuple[str, ...]
@@ -39,14 +51,14 @@ class Tuned:
 
     @property
     def best(self) -> Trial | None:
-        """The trial with the best validation value, the earliest of equal ones; None where all failed."""
+        """The trial with the best validation value, the earliest of equal ones; None if all failed."""
         sign = 1 if self.higher_is_better else -1
         scores = [(sign * trial.value, -trial.number) for trial in self.trials if trial.value is not None]
         return self.trials[-max(scores)[1]] if scores else None
 
     @property
     def note(self) -> str:
-        """What the reader of the numbers must know besides them."""
+        """What a reader must know about the values, in words."""
         failed = sum(trial.value is None for trial in self.trials)
         return "; ".join(
             [
@@ -61,7 +73,7 @@ ROTATING = "; LEAK where folds take turns: the validation part of one fold may b
 
 
 class KeptTrial(TypedDict):
-    """A trial as the file of searches keeps it."""
+    """A trial in the file of searches."""
 
     number: int
     settings: dict[str, Value]
@@ -69,7 +81,7 @@ class KeptTrial(TypedDict):
 
 
 class KeptSearch(TypedDict):
-    """What is read again of a search; the file also holds its seeds, folds, trials, fingerprint and settings."""
+    """The part of a stored search that is read; the file also has seeds, folds, trials, fingerprint and settings."""
 
     dataset: str
     protocol: str
@@ -82,7 +94,21 @@ class KeptSearch(TypedDict):
 
 @dataclass(frozen=True)
 class Search:
-    """What a search is about, but for its methods. values: the base preset's settings under the user's."""
+    """A search without its methods.
+
+    dataset: the name of the dataset.
+    protocol: the protocol.
+    modalities: the modalities.
+    metric: the metric that selects.
+    higher_is_better: whether a higher value is better.
+    trials: the number of trials per method.
+    seeds: the seeds of each trial.
+    folds: the fold of each seed.
+    fingerprint: a digest of the data.
+    base: the preset that the search starts from.
+    values: the settings of that preset, with those given by `--set`.
+    preset: the name of the preset that it writes.
+    """
 
     dataset: str
     protocol: str
@@ -99,7 +125,7 @@ class Search:
 
     @property
     def note(self) -> str:
-        """For the preset: how it came about."""
+        """The note of the preset: how its settings were chosen."""
         return (
             f"best of {self.trials} trials (preset {self.base.name}, then random search) by validation {self.metric}; "
             f"protocol {self.protocol}, modalities {'+'.join(self.modalities)}, "
@@ -108,14 +134,22 @@ class Search:
         )
 
     def facts(self) -> dict[str, object]:
-        """As JSON keeps it."""
+        """The search as plain data, for JSON."""
         facts = asdict(self) | {"base": self.base.name, "values": dict(self.values)}
         return dict(json.loads(json.dumps(facts)))
 
 
 @dataclass(frozen=True)
 class TuneResult:
-    """preset: name of the preset written to `path`; kept: methods whose earlier result stays in it; failed: runs."""
+    """The result of a search.
+
+    search: the search.
+    methods: the result of each method.
+    path: the file of the preset.
+    kept: methods of an earlier search whose result stays in the preset.
+    skipped: (dataset, method, reason) of the methods that cannot run.
+    failed: the runs that failed.
+    """
 
     search: Search
     methods: list[Tuned]
@@ -134,26 +168,26 @@ class TuneResult:
 
 
 def searches_folder(home: Path) -> Path:
-    """Where the trials and values of finished searches are kept, one file per dataset."""
+    """The folder with the trials and values of finished searches, one file per dataset."""
     return home / "tuning" / "searches"
 
 
 def read_searches(path: Path) -> dict[str, KeptSearch]:
-    """Preset -> search of one dataset's file; UserError where it is damaged."""
+    """Name of a preset -> its search, from the file of a dataset; UserError if the file is damaged."""
     try:
         searches = json.loads(path.read_text(encoding="utf-8"))
         return {preset: search | {"methods": dict(search["methods"])} for preset, search in searches.items()}
     except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
         raise UserError(
-            f"the searches in '{path}' cannot be read ({error}). Remove the file; the same `mcr-bench tune` commands "
-            "write it again from the trials on record."
+            f"the searches in '{path}' cannot be read ({error}). Delete the file and repeat the `mcr-bench tune` "
+            "commands, which write it again from the recorded trials."
         ) from error
 
 
 def keep(search: Search, methods: list[Tuned], home: Path) -> tuple[Path, list[str]]:
-    """Keep the search and write its preset; the preset's path, and the methods whose earlier result stays in it.
+    """Store the search and write its preset; returns the preset's file, and the methods whose earlier result stays.
 
-    Searches of other methods that are equal in everything else share one preset; any other of its name is replaced.
+    Searches that differ only in their methods share one preset; any other search with the same name is replaced.
     """
     path = searches_folder(home) / f"{re.sub(r'[^a-zA-Z0-9_.-]+', '-', search.dataset)}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""The search: every method the same number of trials over its declared spaces, selected on validation alone.
+"""The search: every method has the same number of trials over its declared ranges, and validation alone selects.
 
-Trial 0 is the preset's own settings, the others are random draws. Methods that start from other methods' runs are
-searched after these, and start from the best of them.
+Trial 0 has the preset's own settings, the others are drawn at random. A method that starts from the runs of another one
+is searched after it, and starts from its best trial.
 """
 
 import math
@@ -39,7 +39,7 @@ class Execute(Protocol):
 
 
 def tuning_record(home: Path | None = None, note: Note = lambda _: None) -> Record:
-    """The record of trials: HOME/tuning, apart from that of comparisons, and local also where theirs is on a server."""
+    """The record of trials in HOME/tuning, separate from that of comparisons, and always local."""
     folder = (home or default_home()).resolve() / "tuning"
     return Record(f"sqlite:///{folder / 'mlflow.db'}", folder, note)
 
@@ -50,11 +50,11 @@ def tune(
     execute: Execute = train_locally,
     note: Note = lambda _: None,
 ) -> TuneResult:
-    """Search every method, write the preset, and say what was found.
+    """Search the settings of every method, write the preset, and return the result.
 
-    Finished runs are not trained again, so an interrupted search goes on and a longer one continues a shorter one.
-    Nothing but `selected_val/METRIC` of a run is read. UserError for what is unknown or does not fit, and where no
-    trial of any method finishes. note: takes what a reader must know of trials that cannot be read.
+    Finished runs are not trained again, so an interrupted search is continued, and a longer search continues a shorter
+    one. Of a run only `selected_val/METRIC` is read. UserError for anything that is unknown or does not fit, and if no
+    trial of any method finishes. note: is called with a line for each trial that cannot be read.
     """
     home = (home or default_home()).resolve()
     search, stages, skipped = prepare(request, home)
@@ -76,7 +76,7 @@ def tune(
 
 
 def outline(request: TuneRequest, home: Path | None = None) -> list[dict[str, object]]:
-    """One row per method, in the order of the search: what would be tried. Nothing is trained or written."""
+    """One row per method, in the order of the search, with what would be tried; nothing is trained or written."""
     _, stages, _ = prepare(request, (home or default_home()).resolve())
     return [
         {
@@ -93,7 +93,7 @@ def outline(request: TuneRequest, home: Path | None = None) -> list[dict[str, ob
 
 
 def _trials(request: TuneRequest, stage: list[Subject], results: Mapping[str, Tuned]) -> Trials:
-    """(method, trial) -> its runs, one per seed and variant; what they start from has its best settings."""
+    """(method, number of the trial) -> its runs; the runs that these start from have their best settings."""
     trials: Trials = {}
     for number in range(max(len(subject.settings) for subject in stage)):
         subjects = [subject for subject in stage if number < len(subject.settings)]
@@ -110,7 +110,7 @@ def _trials(request: TuneRequest, stage: list[Subject], results: Mapping[str, Tu
 
 
 def _only(request: TuneRequest, names: set[str], sources: list[str], settings: Mapping[str, Value]) -> Request:
-    """The comparison of one trial, without fixed settings of methods that have no part in it."""
+    """The request for one trial, without fixed settings of methods that do not take part in it."""
     comparison = request.comparison(sources, settings)
     others = registry.setting_owners() - names
     comparison.overrides = {
@@ -120,7 +120,7 @@ def _only(request: TuneRequest, names: set[str], sources: list[str], settings: M
 
 
 def _train(trials: Trials, record: Record, dataset: str, needed: set[str], execute: Execute) -> list[Failure]:
-    """Train what is not finished, all trials at once."""
+    """Train the runs of all trials that are not finished, and return the failures."""
     plan = Plan()
     for runs in trials.values():
         for run in runs:
@@ -144,7 +144,7 @@ def _tuned(subject: Subject, trials: Trials, rows: Mapping[str, RunRow], search:
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    """The mean over a trial's runs; None where one of them has no value or none that counts."""
+    """The mean over the runs of a trial; None if a run has no value, or one that is not finite."""
     known = [math.nan if value is None else float(value) for value in values]
     mean = math.fsum(known) / len(known)
     return mean if math.isfinite(mean) else None

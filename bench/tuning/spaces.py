@@ -1,7 +1,8 @@
-"""Where a method is searched, and the random draws of a search.
+"""The ranges in which a method's settings are searched, and the random draws of a search.
 
-A draw is a pure function of trial number and setting: a longer search begins with the shorter one, another method or
-setting shifts nobody's draws, and in one trial all methods are given the same values of the settings that they share.
+A draw is a pure function of the number of the trial and the setting. A longer search thus begins with the trials of a
+shorter one, another method or setting does not change other draws, and in one trial all methods have the same values of
+the settings that they share.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,14 +19,15 @@ from mcr_bench.bench.settings.training import TrainingSettings
 if TYPE_CHECKING:
     from mcr_bench.methods.base import Method
 
-DIGITS = 4  # a drawn float is rounded, so that machines whose logarithms differ in the last bit train the same runs
+DIGITS = 4  # significant digits of a draw, so that machines whose logarithms differ in the last bit train the same runs
 
 
 def spaces(cls: "type[Method]", fixed: Collection[str] = ()) -> dict[str, Declared]:
-    """The settings with a space that a search varies: `METHOD.key` -> declaration.
+    """`METHOD.key` -> declaration of every setting that a search varies: those with a declared range.
 
-    Those of training come first (none for a method that does not train), then the method's own. `fixed` holds dotted
-    keys that the user has set: they are not searched.
+    The settings of training come first, unless the method does not train, and then the method's own.
+
+    fixed: dotted keys that the user has set, which are not searched.
     """
     common = declared(TrainingSettings) if cls.trains else {}
     tunable = {f"{cls.name}.{key}": d for key, d in (common | declared(cls)).items() if d.space is not None}
@@ -33,7 +35,7 @@ def spaces(cls: "type[Method]", fixed: Collection[str] = ()) -> dict[str, Declar
 
 
 def draws(cls: "type[Method]", searched: Mapping[str, Declared], count: int) -> list[dict[str, Value]]:
-    """`count` random settings of the method, each `METHOD.key` -> value; empty ones where nothing is searched."""
+    """The random settings of `count` trials, each `METHOD.key` -> value; empty if nothing is searched."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=_Keyed(cls))
     distributions = {key: _distribution(d) for key, d in searched.items()}
@@ -42,7 +44,7 @@ def draws(cls: "type[Method]", searched: Mapping[str, Declared], count: int) -> 
 
 
 class _Keyed(RandomSampler):
-    """Random search whose every draw has a generator of its own, seeded by trial and setting."""
+    """Optuna's random search with a generator for every draw, which the trial and the setting seed."""
 
     def __init__(self, cls: "type[Method]") -> None:
         super().__init__(0)
@@ -69,6 +71,6 @@ def _distribution(d: Declared) -> BaseDistribution:
 
 
 def _rounded(value: Value, d: Declared) -> Value:
-    """A float of a few digits, still inside its space."""
+    """The value with few digits, inside its range."""
     assert d.space is not None
     return min(max(float(f"{value:.{DIGITS}g}"), d.space.low), d.space.high) if d.kind is float else value

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,6 @@ import numpy as np
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.datasets.cache.opened import content_of
 from mcr_bench.datasets.cache.recipe import Clip, Field, Recipe
-from mcr_bench.datasets.cache.workers import ATTEMPTS
 from mcr_bench.datasets.formats.npz import digest
 from mcr_bench.datasets.media.reasons import AGAIN, Unusable, collected
 
@@ -28,13 +26,13 @@ class Order:
 
     slot: its row in the arrays.
     clip: the clip.
-    known: hashes of sources from which the clip was decoded before; it is not decoded again from one of these.
+    earlier: hashes of sources from which the clip was decoded before; it is not decoded again from one of these.
     sums: role -> size and checksum, of its files that other clips share.
     """
 
     slot: int
     clip: Clip
-    known: tuple[str, ...] = ()
+    earlier: tuple[str, ...] = ()
     sums: Sums = field(default_factory=dict)
 
 
@@ -77,7 +75,7 @@ class Decoder:
         try:
             sums |= {role: checksum(path) for role, path in order.clip.files.items() if role not in sums}
             source = source_of(order.clip, sums)
-            if source in order.known:
+            if source in order.earlier:
                 return Answer(sums, source)
             with collected() as findings:
                 rows, lengths = self._decode(order.clip)
@@ -121,13 +119,6 @@ def _described(error: Exception) -> str:
         case _:
             words = f"cannot be read ({error.strerror}). {AGAIN}"
     return f"{error.filename}: {words}" if error.filename else words
-
-
-def died(order: Order, cause: str) -> Answer:
-    """The answer to an order that ended every worker process that tried it. cause: how the last one ended."""
-    readable = {role: path for role, path in order.clip.files.items() if path.is_file() and os.access(path, os.R_OK)}
-    sums = {role: checksum(path) for role, path in readable.items()}
-    return Answer({**sums, **order.sums}, reason=f"decoding it ended the worker process, {ATTEMPTS} times: {cause}")
 
 
 def checksum(path: Path) -> tuple[int, str]:

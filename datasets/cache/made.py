@@ -17,7 +17,7 @@ MOST_LINES = 20  # lines of a list of clips in a report
 class Made:
     """The result of `prepare`.
 
-    found: the number of clips in the raw folder.
+    clips: the number of clips in the raw folder.
     kept: the number of clips that can be used.
     decoded: the number of clips that were decoded now; the others had been decoded before.
     quarantine: (clip, reason) of the clips that cannot be used.
@@ -27,7 +27,7 @@ class Made:
     up_to_date: whether nothing had to be done.
     """
 
-    found: int
+    clips: int
     kept: int
     decoded: int
     quarantine: list[tuple[str, str]]
@@ -42,7 +42,7 @@ def report_of(made: Made, folder: Path) -> str:
     earlier = made.kept - made.decoded
     lines = ["Up to date, nothing to do."] if made.up_to_date else []
     size = on_disk(folder) / 2**20
-    lines.append(f"{made.kept} of {made.found} clips -> {folder} ({size:,.1f} MiB on disk)")
+    lines.append(f"{made.kept} of {made.clips} clips -> {folder} ({size:,.1f} MiB on disk)")
     if earlier and not made.up_to_date:
         lines.append(f"{made.decoded} decoded now, {earlier} decoded earlier")
     where = f"all of them: {folder / MANIFEST}"

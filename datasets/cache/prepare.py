@@ -1,8 +1,8 @@
-"""Raw clips -> a cache: in parallel, resumable after a kill at any moment, and nothing half taken for whole.
+"""Raw clips -> a cache: in parallel, resumable after a kill at any time, and never mistaken for complete before it is.
 
-A cache is made in FOLDER.part and renamed when it is whole. Rows that lie there, or in a finished cache, are taken over
-where the checksums of the raw files and of the rows themselves fit; all else is decoded again, what was quarantined
-included. If every clip is unusable nothing is left behind, and a finished cache stays as it was.
+A cache is prepared in FOLDER.part and renamed when it is complete. Rows in that folder or in a finished cache are used
+again if the checksums of the raw files and of the rows are right. Everything else is decoded again, including clips in
+quarantine. If no clip can be used, nothing is written, and a finished cache does not change.
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from mcr_bench.bench.core.user_files import portable
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.cache import layout as _places
-from mcr_bench.datasets.cache.decoding import Answer, Decoder, Order, Sums, checksum, died
+from mcr_bench.datasets.cache.decoding import Answer, Decoder, Order, Sums, checksum
 from mcr_bench.datasets.cache.journal import Donor, Draft, Entry, finished, left_behind
 from mcr_bench.datasets.cache.libraries import versions
 from mcr_bench.datasets.cache.made import Made, listed, report_of
@@ -24,7 +24,7 @@ from mcr_bench.datasets.cache.manifest import findings_of, small_files
 from mcr_bench.datasets.cache.opened import open_cache
 from mcr_bench.datasets.cache.prepared import require_free, writing
 from mcr_bench.datasets.cache.recipe import Recipe, Scan
-from mcr_bench.datasets.cache.workers import NotLoaded, spread
+from mcr_bench.datasets.cache.workers import ATTEMPTS, NotLoaded, spread
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Preparation  # its module imports torch
@@ -37,8 +37,10 @@ class NothingUsable(UserError):
 
 
 def prepare_clips(name: str, recipe: Recipe, scan: Scan, request: "Preparation", folder: Path) -> Made:
-    """Bring the cache in `folder` up to date with the raw clips. UserError where nothing can be made of them, where
-    the place cannot be written or has no room, or where another one is preparing this dataset.
+    """Bring the cache in `folder` up to date with the raw clips.
+
+    name: the name of the dataset. UserError if no clip can be used, if the folder cannot be written, if the disk is too
+    small, or if another process is preparing this dataset.
     """
     _require_clips(scan, request.source)
     with writing(folder.parent, request.source):
@@ -53,7 +55,7 @@ def prepare_clips(name: str, recipe: Recipe, scan: Scan, request: "Preparation",
 
 
 class _Work:
-    """A cache being brought up to date. `draft` is None as long as the finished one has all that was found so far."""
+    """A cache that is brought up to date. `draft` is None while the finished cache has all rows that are needed."""
 
     def __init__(self, name: str, recipe: Recipe, scan: Scan, request: "Preparation", folder: Path) -> None:
         self.name, self.recipe, self.scan, self.request, self.folder = name, recipe, scan, request, folder
@@ -73,7 +75,7 @@ class _Work:
         try:
             return finished(open_cache(self.folder), self.recipe)
         except UserError:
-            return None  # missing or damaged: made again
+            return None  # missing or damaged, so it is made again
 
     def _finished_fits(self) -> bool:
         if self.finished is None or self.finished.store.slots != len(self.ids):
@@ -82,7 +84,7 @@ class _Work:
         return all(slots.get(clip) == entry.slot for clip, entry in self.finished.entries.items())
 
     def _begin(self) -> Draft:
-        """Start writing: what was found in the finished cache so far is copied."""
+        """Start a new cache with a copy of the rows that have been read from the finished cache so far."""
         part = _places.part(self.folder)
         _places.require_room(self.folder.parent, part, self.recipe, len(self.ids))
         try:
@@ -102,14 +104,14 @@ class _Work:
         return [donor for donor in (self.draft, self.stale, self.finished) if donor is not None]
 
     def go(self) -> None:
-        """Settle every clip: its rows are there, or the reason why not."""
+        """Process every clip: afterwards it has rows, or a reason why it has none."""
         orders, total = self._orders(), len(self.ids)
         decoder = Decoder(replace(self.recipe, decode=portable(self.recipe.decode)), self.request.source)
         self.request.progress(0, total)
         try:
             with closing(spread(decoder, orders, max(1, self.request.jobs))) as answers:
                 for order, answer in answers:
-                    if not self._settle(order, died(order, answer) if isinstance(answer, str) else answer):
+                    if not self._settle(order, _died(order, answer) if isinstance(answer, str) else answer):
                         orders.append(Order(order.slot, order.clip, (), order.sums))
                     self.request.progress(len(self.entries) + len(self.reasons), total)
         except NotLoaded as error:
@@ -124,20 +126,23 @@ class _Work:
         donors = self._donors()
         orders: deque[Order] = deque()
         for slot, clip in enumerate(self.scan.clips):
-            known = {donor.entries[clip.id].source for donor in donors if clip.id in donor.entries}
+            earlier = {donor.entries[clip.id].source for donor in donors if clip.id in donor.entries}
             sums = {role: shared[path] for role, path in clip.files.items() if path in shared}
-            orders.append(Order(slot, clip, tuple(sorted(known)), sums))
+            orders.append(Order(slot, clip, tuple(sorted(earlier)), sums))
         return orders
 
     def _shared(self) -> dict[Path, tuple[int, str]]:
-        """Checksums of the files that several clips are parts of; an unreadable one is each clip's own reason."""
+        """Path -> size and checksum of the files of which several clips are parts.
+
+        An unreadable file is left out: it becomes the reason of each of its clips.
+        """
         uses = Counter(path for clip in self.scan.clips for path in clip.files.values())
         return {
             path: checksum(path) for path, n in uses.items() if n > 1 and path.is_file() and os.access(path, os.R_OK)
         }
 
     def _settle(self, order: Order, answer: Answer) -> bool:
-        """Take an answer; False where the rows known of old are damaged, so that the clip is to be decoded."""
+        """Use an answer; False if the rows that were decoded earlier are damaged, so that the clip must be decoded."""
         slot, clip = order.slot, order.clip.id
         self.sums[slot] = answer.sums
         if answer.reason:
@@ -160,7 +165,7 @@ class _Work:
         self.reasons[slot] = reason
 
     def _note(self, libraries: Iterable[str]) -> None:
-        """With what the row that follows was decoded."""
+        """Record the versions of the libraries with which the following rows were decoded."""
         for text in sorted(set(libraries) - self.libraries):
             self.libraries.add(text)
             if self.draft is not None:
@@ -182,7 +187,7 @@ class _Work:
         return False
 
     def finish(self) -> Made:
-        """Write the small files, and put the cache in its place unless nothing has changed."""
+        """Write the small files and replace the finished cache, unless nothing has changed."""
         part = _places.part(self.folder)
         if not self.entries:
             _places.discard(part)
@@ -199,8 +204,9 @@ class _Work:
             _places.put_in_place(self.folder)
         _places.tidy(self.folder)
         kept, problems = len(self.entries), self.scan.problems
-        told = (self._quarantined(), problems, findings_of(self.scan, self.entries), self.scan.notes)
-        return Made(len(self.ids), kept, self.decoded, *told, current)
+        findings = findings_of(self.scan, self.entries)
+        quarantine, notes = self._quarantined(), self.scan.notes
+        return Made(len(self.ids), kept, self.decoded, quarantine, problems, findings, notes, current)
 
     def _quarantined(self) -> list[tuple[str, str]]:
         return [(self.ids[slot], reason) for slot, reason in sorted(self.reasons.items())]
@@ -233,6 +239,13 @@ def _require_clips(scan: Scan, source: Path) -> None:
             "Remove the second copies."
         )
     if not counts:
-        told = [*scan.notes, *scan.problems]
-        first = f":\n{listed(told, 3, '')}" if told else "."
+        remarks = [*scan.notes, *scan.problems]
+        first = f":\n{listed(remarks, 3, '')}" if remarks else "."
         raise NothingUsable(f"'{source}' has no clip that can be used{first}")
+
+
+def _died(order: Order, cause: str) -> Answer:
+    """The answer to an order that ended every worker process that tried it. cause: how the last one ended."""
+    readable = {role: path for role, path in order.clip.files.items() if path.is_file() and os.access(path, os.R_OK)}
+    sums = {role: checksum(path) for role, path in readable.items()}
+    return Answer({**sums, **order.sums}, reason=f"decoding it ended the worker process, {ATTEMPTS} times: {cause}")

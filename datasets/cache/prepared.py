@@ -1,4 +1,4 @@
-"""The place that a set is prepared in: made, locked for one writer at a time, and free of what is in the way."""
+"""The folder in which a dataset is prepared: made, locked for one writer at a time, and free of other files."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Workers that decode: they import what decoding needs and no torch, and are gone when the parent goes."""
+"""Workers that decode: they import what decoding needs but not torch, and they end when the parent ends."""
 
 import pickle
 from collections import deque
@@ -21,16 +21,16 @@ Answer = TypeVar("Answer")
 
 
 class NotLoaded(Exception):
-    """What handles orders cannot be loaded in a worker; the text says why."""
+    """The function that handles orders cannot be loaded in a worker; the text is the reason."""
 
 
 def spread(
     handle: Callable[[Order], Answer], orders: deque[Order], jobs: int
 ) -> Generator[tuple[Order, Answer | str], None, None]:
-    """Each order with `handle(order)`, as they come, or with the way in which its worker died, told in words.
+    """Each order with its answer `handle(order)` as soon as it is available, or with how its worker ended, in words.
 
-    At most `jobs` orders are out. `orders` may grow until the last answer. `handle` is pickled for every worker;
-    NotLoaded where that fails.
+    At most `jobs` orders are handled at a time. `orders` may grow until the last answer. `handle` is pickled for every
+    worker; NotLoaded if that fails.
     """
     try:
         entry = pickle.dumps(handle)
@@ -52,7 +52,7 @@ def spread(
 
 def _worker(entry: bytes) -> Worker[Order, Answer | Begun]:
     worker: Worker[Order, Answer | Begun] = Worker(Script(START))
-    with suppress(OSError):  # it is dead: events() sees that
+    with suppress(OSError):  # the worker has ended, which events() reports
         worker.pipe.send_bytes(entry)
     return worker
 
@@ -63,7 +63,7 @@ def _require_loaded(begun: Begun) -> None:
 
 
 def _cause(died: Died) -> str:
-    """How a worker ended; UserError where it did not even start."""
+    """How a worker ended, in words; UserError if it ended before it had started."""
     hint = " (out of memory?)" if died.out_of_memory else ""
     cause = f"{died.signal}{hint}" if died.signal else f"exit code {died.code}"
     if died.silent:

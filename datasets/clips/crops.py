@@ -41,11 +41,11 @@ class Crop(ABC):
 
     @abstractmethod
     def draw(self, aspect: Tensor, generator: torch.Generator) -> Boxes:
-        """Random boxes for training. The number of draws depends only on the number of clips."""
+        """Random boxes for training, (B,) each. The number of draws depends only on the number of clips."""
 
     @abstractmethod
     def fixed(self, aspect: Tensor) -> Boxes:
-        """The boxes for evaluation."""
+        """The boxes for evaluation, (B,) each."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,10 @@ def _one_box(raw: Tensor, box: list[int], size: int) -> Tensor:
 
 
 def resized_by_weights(raw: Tensor, pixels: Tensor, flip: Tensor, size: int) -> Tensor:
-    """The way for an accelerator: two batched products for the whole batch, first columns, then rows."""
+    """The way for an accelerator: two batched products for the whole batch, first columns, then rows.
+
+    raw: (B, F, C, H, W); pixels: (B, 4) int64; flip: (B,) bool. Returns (B, F, C, size, size).
+    """
     batch, _, _, rows, columns = raw.shape
     top, left, height, width = pixels.unbind(1)
     across = _weights(left, width, columns, size)

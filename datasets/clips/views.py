@@ -78,6 +78,7 @@ class Flow(_Cropped):
 
     The third channel is for encoders of images. Resizing moves the vectors and does not change them; a flip negates u.
 
+    crop: the rule for cropping.
     zero: the code of no movement.
     unit: the movement of one step: u and v are (code - zero) * unit.
     """

@@ -80,7 +80,10 @@ class Table:
         return standardise(self.unscaled(part, modalities))
 
     def unscaled(self, part: Array, modalities: tuple[str, ...]) -> Splits:
-        """As `splits`, but with the values of the file; a part may be empty. UserError for an unknown modality."""
+        """As `splits`, but with the values of the file. part: (N,) text; a part may be empty.
+
+        UserError for an unknown modality.
+        """
         for m in modalities:
             if m not in self.values:
                 raise unknown("modality", m, self.values)

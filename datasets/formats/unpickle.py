@@ -1,12 +1,12 @@
-"""Pickles of arrays, read without running anything: arrays and plain containers come out, all else is refused.
+"""Pickles of arrays, read without running anything: arrays and plain containers are returned, all else is refused.
 
-A pickle is a small program that may import and call what it likes. Here its opcodes (protocols 0 to 5) are interpreted
-by a machine that can neither import nor call: the few names that pickled arrays need stand for functions
-of this project, and any other name is an error. The contents of arrays stay in the mapped file.
+A pickle is a small program that may import and call anything. Here its opcodes (protocols 0 to 5) are interpreted by a
+machine that can neither import nor call: the few names that pickled arrays need are replaced by functions of this
+project, and any other name is an error. The contents of arrays stay in the mapped file.
 
-A subclass of `pickle.Unpickler` with such a list in `find_class` loses that: it copies all content (414 MB of a file of
-435 MB, where 3 MB are taken here, and the same again in each worker that opens the file), and it hashes what a file
-gives as a key, so that tuples nested 200,000 deep end the process without a word.
+A subclass of `pickle.Unpickler` with such a list in `find_class` has two disadvantages. It copies all content (414 MB
+of a file of 435 MB, instead of 3 MB here, and the same again in each worker that opens the file). And it hashes what
+a file gives as a key, so that tuples nested 200,000 deep end the process without an error.
 """
 
 import codecs
@@ -20,12 +20,12 @@ from typing import Any
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.formats.foreign import wrapping
-from mcr_bench.datasets.formats.npz import is_pointer
+from mcr_bench.datasets.formats.npz import is_pointer, pointer_error
 from mcr_bench.datasets.formats.text_mode import begins_as_text, changed_as_text, changed_inside
 from mcr_bench.datasets.formats.unpickled_arrays import CALLS, NAMES, Blank, Name, Type, array, in_order, keys
 
-BULK = 2**16  # longer byte strings stay in the mapped file
-MOST_STEPS = 5_000_000  # each costs at most a few hundred bytes; files of 20,000 samples take some 200,000
+BULK = 2**16  # bytes: longer byte strings stay in the mapped file
+MOST_STEPS = 5_000_000  # each needs at most a few hundred bytes; files of 20,000 samples need some 200,000 steps
 ZIP = b"PK\x03\x04"
 MOST_TEXT = 200  # characters of a file that a message quotes
 DAMAGE = (ValueError, LookupError, TypeError, OverflowError, MemoryError, RecursionError, struct.error)
@@ -36,39 +36,37 @@ class Truncated(Exception):
 
 
 def read_pickle(path: Path) -> Any:
-    """What the pickle holds: dict, list, tuple, set, numbers, text, bytes, None, and arrays of numbers or of text.
+    """The content of a pickle: dict, list, tuple, set, numbers, text, bytes, None, and arrays of numbers or of text.
 
-    Arrays are read-only views of the mapped file, but those that Python 3 wrote with protocol 0 to 2, whose content is
-    encoded as text; byte strings over 64 KiB are memoryviews of it. UserError that names the file and the remedy where
-    it is no pickle, is damaged, or holds anything else; none of that is ever run.
+    Arrays of any shape are read-only views of the mapped file, except those that Python 3 wrote with protocol 0 to 2,
+    whose content is encoded as text. Byte strings over 64 KiB are memoryviews of the file. UserError with file and
+    remedy if it is not a pickle, is damaged, or holds anything else; nothing in it is ever run.
     """
     try:
         if is_pointer(path):
-            raise UserError(
-                f"'{path}' is a git-LFS pointer, not the data. Run `git lfs pull` where the file comes from."
-            )
+            raise pointer_error(path)
         with path.open("rb") as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise UserError(f"'{path}' cannot be read: {error}. Check its permissions, or copy it again.") from error
-    except ValueError as error:  # nothing to map
+    except ValueError as error:  # an empty file cannot be mapped
         raise UserError(f"'{path}' is empty. Copy it again.") from error
     if begins_as_text(memoryview(data)):
         raise UserError(f"'{path}' is damaged: {changed_as_text(memoryview(data))}")
     try:
         return Machine(path, data).run()
     except (UserError, Truncated, *DAMAGE) as error:
-        raise _told(path, memoryview(data), error) from error
+        raise _explained(path, memoryview(data), error) from error
 
 
-def _told(path: Path, data: memoryview, error: Exception) -> UserError:
-    """The error in the user's words; the cause where the content gives it away."""
+def _explained(path: Path, data: memoryview, error: Exception) -> UserError:
+    """The error for the user, with the cause if the content of the file shows it."""
     if wrapped := wrapping(bytes(data[:64])):
         return UserError(f"'{path}' is not a pickle. {wrapped}")
     if bytes(data[:4]) == ZIP:
         return UserError(
-            f"'{path}' is a zip file, not a pickle. Unpack it; if torch.save has written it, save what torch.load "
-            "reads from it with pickle.dump."
+            f"'{path}' is a zip file, not a pickle. Unpack it. If it was written by torch.save, read it with "
+            "torch.load and save the result with pickle.dump."
         )
     changed = changed_as_text(data)
     if isinstance(error, UserError):
@@ -78,12 +76,18 @@ def _told(path: Path, data: memoryview, error: Exception) -> UserError:
     if changed:
         return UserError(f"'{path}' is damaged{reason}: {changed}")
     if isinstance(error, Truncated):
-        return UserError(f"'{path}' ends early: it is truncated, or no pickle. Copy it again.")
-    return UserError(f"'{path}' is damaged, or no pickle of arrays{reason}. Copy it again.")
+        return UserError(f"'{path}' ends early: it is truncated, or not a pickle. Copy it again.")
+    return UserError(f"'{path}' is damaged, or not a pickle of arrays{reason}. Copy it again.")
 
 
 class Machine:
-    """The stack machine of pickle. stack: values; marks: heights of the stack; memo: number -> value."""
+    """The stack machine of pickle.
+
+    stack: the values.
+    marks: heights of the stack to which it can be emptied.
+    memo: number -> value that is used again.
+    blanks: id of an unfinished array -> its numbers in the memo.
+    """
 
     def __init__(self, path: Path, data: mmap.mmap) -> None:
         self.path, self.data, self.view, self.at = path, data, memoryview(data), 0
@@ -93,7 +97,7 @@ class Machine:
         self.blanks: dict[int, list[int]] = {}
 
     def run(self) -> Any:
-        """The value at STOP."""
+        """Interpret the pickle; returns the value on the stack at its end."""
         for _ in range(MOST_STEPS):
             code = bytes(self.take(1))
             if code == pickle.STOP:
@@ -113,11 +117,11 @@ class Machine:
         return self.view[self.at - count : self.at]
 
     def number(self, form: str) -> Any:
-        """The next number, in the form of `struct`."""
+        """The next number; form: its format as in `struct`."""
         return struct.unpack(form, self.take(struct.calcsize(form)))[0]
 
     def line(self) -> bytes:
-        """Up to the end of the line."""
+        """The bytes up to the end of the line."""
         end = self.data.find(b"\n", self.at)
         if end < 0:
             raise Truncated
@@ -129,15 +133,15 @@ class Machine:
         return self.stack.pop()
 
     def pop_to_mark(self) -> list[Any]:
-        """Everything since the last mark."""
+        """Remove and return everything since the last mark."""
         start = self.marks.pop()
         items, self.stack[start:] = self.stack[start:], []
         return items
 
     def top(self, kind: type) -> Any:
-        """The container on top of the stack, of exactly that kind."""
+        """The container on top of the stack; ValueError unless it has exactly this type."""
         if type(self.stack[-1]) is not kind:
-            raise ValueError(f"no {kind.__name__} to fill")
+            raise ValueError(f"a {kind.__name__} to fill is missing")
         return self.stack[-1]
 
     def remember(self, key: int) -> None:
@@ -146,9 +150,9 @@ class Machine:
             self.blanks.setdefault(id(self.stack[-1]), []).append(key)
 
     def name(self, module: object, name: object) -> None:
-        """Push the symbol of an admitted name; UserError for any other."""
+        """Push the symbol of an allowed name; UserError for any other."""
         if not isinstance(module, str) or not isinstance(name, str):
-            raise self.refuse("a name that is no text")
+            raise self.refuse("a name that is not text")
         if f"{module} {name}" not in NAMES:
             raise self.refuse(f"{module}.{name}")
         self.stack.append(Name(NAMES[f"{module} {name}"]))
@@ -156,29 +160,29 @@ class Machine:
     def refuse(self, what: str) -> UserError:
         return UserError(
             f"'{self.path}' holds '{what[:MOST_TEXT]}', which is neither an array nor a plain container. "
-            "Nothing of it was run. Take the file from its publisher, or save it again as a dict of numpy arrays of "
-            "numbers or text."
+            "Nothing in it was run. Download the file from its publisher, or save it again as a dict of numpy arrays "
+            "of numbers or text."
         )
 
     def refuse_code(self, code: bytes) -> None:
         if code == pickle.INST:
             raise self.refuse(f"{self.line().decode()}.{self.line().decode()}")
-        for known in pickletools.opcodes:
-            if known.code == code.decode("latin-1"):
-                raise self.refuse(f"opcode {known.name}")
-        raise ValueError(f"byte {code!r} is no opcode")
+        for opcode in pickletools.opcodes:
+            if opcode.code == code.decode("latin-1"):
+                raise self.refuse(f"opcode {opcode.name}")
+        raise ValueError(f"byte {code!r} is not an opcode")
 
     def reduce(self) -> None:
-        """What the symbol stands for, of the arguments above it."""
+        """Replace a symbol and the arguments above it by the result of its function."""
         arguments, call = self.pop(), self.pop()
         if not isinstance(call, Name) or type(arguments) is not tuple:
-            raise ValueError("a call of no name")
+            raise ValueError("a call without a name")
         if call.kind not in CALLS:
             raise ValueError(f"a call of {call.kind}")
         self.stack.append(CALLS[call.kind](*arguments))
 
     def build(self) -> None:
-        """The rest of an array or of a dtype."""
+        """Complete an array or a dtype with its state."""
         state = self.pop()
         target = self.stack[-1]
         if type(state) is not tuple or not isinstance(target, Blank | Type):
@@ -192,7 +196,7 @@ class Machine:
 
 
 def _plain(result: Any) -> Any:
-    """The result, once no symbol or unfinished array is left anywhere in it."""
+    """The result; ValueError if a symbol or an unfinished array is left anywhere in it."""
     waiting, seen = [result], set()
     while waiting:
         value = waiting.pop()
@@ -209,7 +213,7 @@ def _bulk(data: memoryview) -> bytes | memoryview:
 
 
 def _native(data: memoryview) -> str | memoryview:
-    """A string of Python 2: text or bytes, which only its use can tell."""
+    """A string of Python 2, which may be text or bytes: only its use shows which."""
     return data if len(data) > BULK else bytes(data).decode("latin-1")
 
 
@@ -226,7 +230,7 @@ def _whole_line(line: bytes) -> int | bool:
 
 
 def _quoted(line: bytes) -> str:
-    """A string of protocol 0 as Python 2 writes it."""
+    """A string of protocol 0, as Python 2 writes it."""
     if len(line) < 2 or line[:1] not in b"'\"" or line[-1:] != line[:1]:
         raise ValueError("a string without quotes")
     decoded: bytes = codecs.escape_decode(line[1:-1])[0]

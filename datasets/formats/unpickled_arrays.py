@@ -1,4 +1,4 @@
-"""What pickled numpy arrays call, remade for the reader of pickles: arguments are checked, content is not copied."""
+"""The functions that pickled numpy arrays call, for the reader of pickles: they check arguments and copy no content."""
 
 import math
 import re
@@ -26,28 +26,38 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Name:
-    """An admitted name on the stack: a symbol, not the thing."""
+    """An allowed name on the stack: only a symbol, not the function itself.
+
+    kind: the function that it stands for, a key of `CALLS`.
+    """
 
     kind: str
 
 
 @dataclass
 class Type:
-    """A dtype, whose byte order comes after it."""
+    """A dtype whose byte order follows later in the pickle.
+
+    dtype: the dtype.
+    """
 
     dtype: "np.dtype[Any]"
 
 
 class Blank:
-    """An array whose shape and content come after it."""
+    """An array whose shape and content follow later in the pickle."""
 
 
 def keys(values: Iterable[Any]) -> list[Any]:
-    """Keys of a dict or members of a set: scalars only, because hashing deep tuples can exhaust the C stack."""
-    found = list(values)
-    if not all(isinstance(key, SCALARS) for key in found):
-        raise ValueError("a key that is no scalar")
-    return found
+    """The keys of a dict or members of a set; only scalars, because hashing deep tuples can exhaust the C stack.
+
+    >>> keys(["train", 3])
+    ['train', 3]
+    """
+    scalars = list(values)
+    if not all(isinstance(key, SCALARS) for key in scalars):
+        raise ValueError("a key that is not a scalar")
+    return scalars
 
 
 def in_order(type_: Type, state: tuple[Any, ...]) -> "np.dtype[Any]":
@@ -59,36 +69,44 @@ def in_order(type_: Type, state: tuple[Any, ...]) -> "np.dtype[Any]":
 
 
 def array(shape: object, type_: object, fortran: object, content: object) -> Array:
-    """The array of such content, a view of it where it is bytes; of text and other scalars where dtype is object."""
+    """An array with this shape, dtype and content; a view of the content, unless the dtype is object.
+
+    fortran: whether the content is in the order of Fortran. content: bytes; a list of scalars if the dtype is object.
+    """
     if not isinstance(type_, Type) or type(shape) is not tuple or any(type(n) is not int or n < 0 for n in shape):
         raise ValueError("an array without shape or dtype")
     dtype, count = type_.dtype, math.prod(shape)
-    if dtype.hasobject:
-        found = _objects(content, count)
-    else:
-        data = _bytes(content)
-        if not dtype.itemsize or len(data) != count * dtype.itemsize:
-            raise ValueError(f"{len(data)} bytes for {count} values of {dtype}")
-        found = np.frombuffer(data, dtype) if count else np.empty(0, dtype)
-        if dtype.kind == "U" and count and (np.frombuffer(data, f"{dtype.byteorder}u4") > sys.maxunicode).any():
-            raise ValueError("text of characters that there are not")
-    return found.reshape(shape, order="F" if fortran else "C")
+    flat = _objects(content, count) if dtype.hasobject else _numbers(content, count, dtype)
+    return flat.reshape(shape, order="F" if fortran else "C")
+
+
+def _numbers(content: object, count: int, dtype: "np.dtype[Any]") -> Array:
+    """(count,) of a dtype other than object: numbers, text or bytes."""
+    data = _bytes(content)
+    if not dtype.itemsize or len(data) != count * dtype.itemsize:
+        raise ValueError(f"{len(data)} bytes for {count} values of {dtype}")
+    if not count:
+        return np.empty(0, dtype)
+    if dtype.kind == "U" and (np.frombuffer(data, f"{dtype.byteorder}u4") > sys.maxunicode).any():
+        raise ValueError("text with characters that do not exist")
+    return np.frombuffer(data, dtype)
 
 
 def _objects(content: object, count: int) -> Array:
+    """(count,) of dtype object."""
     if type(content) is not list or len(content) != count or not all(isinstance(x, SCALARS) for x in content):
         raise ValueError("an object array of other things than text and numbers")
-    found = np.empty(count, object)
-    found[:] = content
-    return found
+    objects = np.empty(count, object)
+    objects[:] = content
+    return objects
 
 
 def _bytes(content: object) -> bytes | memoryview:
-    """The content of an array. Python 2 wrote it as a string, of which nothing tells that it is no text."""
+    """The content of an array. Python 2 wrote it as a string, which cannot be distinguished from text."""
     if isinstance(content, str):
         return content.encode("latin-1")
     if not isinstance(content, bytes | memoryview):
-        raise ValueError("content that is no bytes")
+        raise ValueError("content that is not bytes")
     return content
 
 
@@ -124,14 +142,14 @@ def _encode(text: object, encoding: object) -> bytes:
     return text.encode("latin-1")
 
 
-def _bytes_of_nothing() -> bytes:
-    """Python 3 pickles b"" so in protocols 0 to 2."""
+def _empty_bytes() -> bytes:
+    """Python 3 pickles b"" as a call of `bytes` in protocols 0 to 2."""
     return b""
 
 
 def _members(values: object = ()) -> list[Any]:
     if not isinstance(values, list | tuple):
-        raise ValueError("members that are no list")
+        raise ValueError("members that are not a list")
     return keys(values)
 
 
@@ -141,7 +159,7 @@ CALLS: Mapping[str, Callable[..., Any]] = {
     "frombuffer": _from_buffer,
     "dtype": _dtype,
     "encode": _encode,
-    "bytes": _bytes_of_nothing,
+    "bytes": _empty_bytes,
     "set": lambda *values: set(_members(*values)),
     "frozenset": lambda *values: frozenset(_members(*values)),
 }

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["AGAIN", "Unusable", "aspect", "duration", "fit", "frame_count", "read_audio", "read_every", "read_frames"]
 
 EARLY = 1e-6  # seconds, for the rounding of time stamps
+Stream = TypeVar("Stream", "VideoStream", "AudioStream")
 
 
 def read_audio(path: Path, rate: int, start: float = 0.0, seconds: float | None = None) -> Array:
@@ -151,28 +152,18 @@ def _require_content(path: Path) -> None:
 
 
 def _video_of(container: "InputContainer", path: Path) -> "VideoStream":
-    streams = container.streams.video
-    if not streams:
-        raise _without("video", path)
-    _use_one_thread(streams[0])
-    return streams[0]
+    return _first(container.streams.video, "video", path)
 
 
 def _sound_of(container: "InputContainer", path: Path) -> "AudioStream":
-    streams = container.streams.audio
+    return _first(container.streams.audio, "audio", path)
+
+
+def _first(streams: Sequence[Stream], kind: str, path: Path) -> Stream:
     if not streams:
-        raise _without("audio", path)
-    _use_one_thread(streams[0])
+        raise Unusable(f"{path.name}: no {kind} stream. Leave the clip out, or find a copy that has one.")
+    streams[0].codec_context.thread_count = 1  # `prepare` decodes many files at a time
     return streams[0]
-
-
-def _use_one_thread(stream: "VideoStream | AudioStream") -> None:
-    """`prepare` decodes many files at a time."""
-    stream.codec_context.thread_count = 1
-
-
-def _without(kind: str, path: Path) -> Unusable:
-    return Unusable(f"{path.name}: no {kind} stream. Leave the clip out, or find a copy that has one.")
 
 
 def _pictures(path: Path, wanted: Sequence[float], by_number: bool, pad: bool) -> Array:

@@ -171,10 +171,11 @@ def fields(settings: Settings) -> dict[str, Field]:
 
 
 def decode(clip: Clip, settings: Settings) -> Mapping[str, Array]:
-    """One row of each array, from the annotated segment alone.
+    """One row of each array (audio, video, aspect; see `fields`), from the annotated segment alone.
 
-    The sound of the segment is repeated to 10 s. Of 10 frames spread evenly over the segment the first `frames` are
-    used; if the segment lasts 10 s, they are 1 per second. The MCR code instead adds random frames to short events.
+    Audio is (1, 257, 1004) or (160000,) float16, video (frames, 3, size, size) uint8. The sound of the segment is
+    repeated to 10 s. Of 10 frames spread evenly over the segment the first `frames` are used; if it lasts 10 s,
+    they are 1 per second. The MCR code instead adds random frames to short events.
     """
     from mcr_bench.datasets.media.decode import read_audio, read_frames
     from mcr_bench.datasets.media.findings import require_sound

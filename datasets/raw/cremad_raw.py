@@ -95,7 +95,8 @@ def fields(settings: Settings) -> dict[str, Field]:
 def decode(clip: Clip, settings: Settings) -> Mapping[str, Array]:
     """One row of each array: sound repeated to `seconds`, and the frames at 0, 1, 2, ... seconds.
 
-    For times after the end of the clip its last frame is used.
+    They are audio (1, 257, steps) float16, video (frames, 3, size, size) uint8 and aspect () float32. For times after
+    the end of the clip its last frame is used.
     """
     from mcr_bench.datasets.media.decode import read_audio, read_frames
     from mcr_bench.datasets.media.findings import require_sound

@@ -248,8 +248,8 @@ def fields(settings: Settings) -> dict[str, Field]:
 def decode(clip: Clip, settings: Settings) -> Mapping[str, Array]:
     """One row of each array: the log magnitude of the first 3 s of sound, and the frames at 0, 1, 2, ... s.
 
-    Sound that ends slightly before the frames is repeated. The MCR code instead uses every n-th frame, for n whole
-    frames per second.
+    They are audio (1, 257, 136) float16, video (frames, 3, size, size) uint8 and aspect () float32. Sound that ends
+    slightly before the frames is repeated. The MCR code instead uses every n-th frame, for n whole frames per second.
     """
     from mcr_bench.datasets.media.decode import read_audio, read_frames
     from mcr_bench.datasets.media.findings import require_sound

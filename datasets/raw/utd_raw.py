@@ -1,4 +1,4 @@
-"""The raw folder of UTD-MHAD: which clips are there, and how a .mat file becomes a sample of fixed size."""
+"""The raw folder of UTD-MHAD: its clips, and how a .mat file becomes a sample of fixed size."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,8 @@ ACTIONS = (
     *("sit to stand", "stand to sit", "lunge", "squat"),
 )
 SUBJECTS = tuple(range(1, 9))
-HIP = 3  # row of hip_center in the joint order that comes with the data
+HIP = 3  # row of hip_center in the order of joints that is published with the data
+# Part of the manifest: another text makes the prepared file anew.
 RECIPE = (
     "utd-mhad 1: linear resampling over time to 64 steps (depth 16); skeleton minus the hip centre of the same frame; "
     "depth in metres, mean over 24 x 32 areas, pixels without a reading count as 0"
@@ -47,7 +48,7 @@ Files = dict[str, dict[str, Path]]  # clip -> modality -> file
 
 
 def scan(source: Path) -> tuple[tuple[str, ...], Scan]:
-    """The modalities that are there and the clips that have a file of each; UserError for another kind of folder."""
+    """The available modalities, and the clips with a file of each; UserError if the folder is not UTD-MHAD's."""
     folders = {p.name.lower(): p for p in sorted(source.iterdir()) if p.is_dir()} if source.is_dir() else {}
     media = {m: MediaFiles(".mat", (".mat",)) for m in KEYS if m in folders}
     present = {m: files.files(folders[m]) for m, files in media.items()}
@@ -58,26 +59,29 @@ def scan(source: Path) -> tuple[tuple[str, ...], Scan]:
     clips: Files = {}
     for m in modalities:
         for path in present[m]:
-            problems += _file_away(clips, m, path)
+            problems += _add_file(clips, m, path)
     for clip, files in list(clips.items()):
-        if lacking := _lacking(clip, files, modalities):
-            problems += lacking
+        if reasons := _left_out(clip, files, modalities):
+            problems += reasons
             del clips[clip]
     return modalities, Scan([_clip(name, files) for name, files in sorted(clips.items())], problems)
 
 
 def recipe(modalities: Sequence[str]) -> Recipe:
-    """Samples of fixed size: inertial (64, 6), skeleton (64, 60), depth (16, 24, 32), in float32."""
+    """Samples of fixed size: inertial (64, 6), skeleton (64, 60), depth (16, 24, 32), all float32."""
     return Recipe("mat", {"version": 1}, {m: SHAPES[m] for m in modalities}, decode, ("numpy",))
 
 
 def decode(clip: Clip, _: Mapping[str, object]) -> dict[str, Array]:
-    """The sample of each modality of a clip; `Unusable` that names the file."""
+    """Modality -> the sample of a clip, float32: inertial (64, 6), skeleton (64, 60), depth (16, 24, 32).
+
+    `Unusable` that names the file.
+    """
     return {m: RECIPES[m](_read(path, KEYS[m])) for m, path in clip.files.items()}
 
 
 def as_arrays(cache: Cache) -> dict[str, Array]:
-    """The clips of a cache in array form, as the adapter of array files reads it."""
+    """The N clips of a cache in array form: x_MODALITY (N, ...), y, split, group and id (N,), class_names (27,)."""
     numbers = np.array([_numbers(clip) for clip in cache.index.ids])
     parts = {1: "train", 3: "train", 5: "train", 7: "val"}
     return {
@@ -91,12 +95,16 @@ def as_arrays(cache: Cache) -> dict[str, Array]:
 
 
 def short_name(path: Path) -> str:
-    """Folder and file, as in reports and in the manifest."""
+    """Folder and file, as in reports and in the manifest.
+
+    >>> short_name(Path("/raw/Inertial/a1_s1_t1_inertial.mat"))
+    'Inertial/a1_s1_t1_inertial.mat'
+    """
     return f"{path.parent.name}/{path.name}"
 
 
-def _file_away(clips: Files, modality: str, path: Path) -> list[tuple[str, str]]:
-    """Put a file under its clip; else what is wrong with it, (file, reason)."""
+def _add_file(clips: Files, modality: str, path: Path) -> list[tuple[str, str]]:
+    """Add a file to its clip; returns (file, reason) if it is left out."""
     match = re.fullmatch(rf"a(\d+)_s(\d+)_t(\d+)_{modality}\.mat", path.name.lower())
     name = short_name(path)
     if not match or not 1 <= int(match[1]) <= len(ACTIONS) or int(match[2]) not in SUBJECTS:
@@ -108,13 +116,13 @@ def _file_away(clips: Files, modality: str, path: Path) -> list[tuple[str, str]]
     return []
 
 
-def _lacking(clip: str, files: Mapping[str, Path], modalities: Sequence[str]) -> list[tuple[str, str]]:
-    """Why a clip is left out before anything is decoded, (file or clip, reason)."""
+def _left_out(clip: str, files: Mapping[str, Path], modalities: Sequence[str]) -> list[tuple[str, str]]:
+    """(file or clip, reason) of a clip that is left out before anything is decoded; empty if it is used."""
     missing = [m for m in modalities if m not in files]
     if missing:
         return [(clip, f"no usable {' and no usable '.join(missing)} file")]
     broken = [path for path in files.values() if not path.exists()]
-    return [(short_name(path), "unreadable: a link that leads to nothing") for path in broken]
+    return [(short_name(path), "unreadable: a link to a missing file") for path in broken]
 
 
 def _clip(name: str, files: Mapping[str, Path]) -> Clip:
@@ -128,7 +136,7 @@ def _numbers(clip: str) -> list[int]:
 
 
 def _read(path: Path, key: str) -> Array:
-    """One variable of a .mat file with time as the last axis but for inertial; `Unusable` names the file."""
+    """One variable of a .mat file, float64; `Unusable` names the file. Time is the last axis, but not in inertial."""
     from scipy.io import loadmat
 
     name = short_name(path)
@@ -140,8 +148,8 @@ def _read(path: Path, key: str) -> Array:
     except Unusable:
         raise
     except KeyError:
-        raise Unusable(f"{name}: holds no '{key}'") from None
-    except Exception as error:  # a damaged file fails in any of a dozen ways inside the reader
+        raise Unusable(f"{name}: has no variable '{key}'") from None
+    except Exception as error:  # the reader fails in many ways on a damaged file
         raise Unusable(f"{name}: unreadable or truncated ({type(error).__name__}: {error})") from error
     shape = {"d_iner": (None, 6), "d_skel": (20, 3, None), "d_depth": (None, None, None)}[key]
     fits = array.ndim == len(shape) and all(want in (None, have) for want, have in zip(shape, array.shape, strict=True))
@@ -156,29 +164,33 @@ def _read(path: Path, key: str) -> Array:
 
 
 def _inertial(x: Array) -> Array:
-    """(T, 6) -> (64, 6)"""
+    """(T, 6) -> (64, 6) float32"""
     return resample(x, 64)
 
 
 def _skeleton(x: Array) -> Array:
-    """(20, 3, T) -> (64, 60), joints before coordinates"""
+    """(20, 3, T) -> (64, 60) float32, joints before coordinates"""
     frames = x.transpose(2, 0, 1)
     return resample((frames - frames[:, HIP : HIP + 1]).reshape(len(frames), 60), 64)
 
 
 def _depth(x: Array) -> Array:
-    """(H, W, T) -> (16, 24, 32)"""
+    """(H, W, T) -> (16, 24, 32) float32"""
     return resample(_area(_area(x.transpose(2, 0, 1) / 1000, 24, 1), 32, 2), 16)
 
 
 def _area(x: Array, size: int, axis: int) -> Array:
-    """Means over `size` areas of nearly equal width along an axis."""
+    """The means over `size` areas of nearly equal width along an axis, which then has this length."""
     edges = np.linspace(0, x.shape[axis], size + 1).round().astype(int)
     return np.stack([x.take(range(a, max(b, a + 1)), axis).mean(axis) for a, b in pairwise(edges)], axis)
 
 
 def resample(x: Array, steps: int) -> Array:
-    """(T, ...) -> (steps, ...) float32 by linear interpolation; first and last frame stay."""
+    """(T, ...) -> (steps, ...) float32 by linear interpolation; the first and the last frame do not change.
+
+    >>> resample(np.array([0.0, 2.0, 4.0]), 5)
+    array([0., 1., 2., 3., 4.], dtype=float32)
+    """
     at = np.linspace(0, len(x) - 1, steps)
     left = np.minimum(at.astype(int), len(x) - 2)
     weight = (at - left).reshape(-1, *[1] * (x.ndim - 1))

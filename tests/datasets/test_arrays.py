@@ -271,9 +271,9 @@ def test_each_group_is_tested_once_and_is_never_in_two_parts(tmp_path: Path, cou
     data = grouped(tmp_path, np.resize([f"g{i}" for i in range(count)], 2 * count))
     folds = data.protocols()["groups"].folds
     assert folds == tuple(range(1, min(count, 10) + 1))
-    found = [held(data, fold) for fold in folds]
-    assert sorted(g for _, _, test in found for g in test) == sorted(f"g{i}" for i in range(count))
-    for parts in found:
+    result = [held(data, fold) for fold in folds]
+    assert sorted(g for _, _, test in result for g in test) == sorted(f"g{i}" for i in range(count))
+    for parts in result:
         assert all(parts)
         assert sum(map(len, parts)) == len({g for part in parts for g in part}) == count
 

@@ -40,9 +40,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def data(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Ave:
-    found = Ave(tmp_path_factory.mktemp("data") / "ave", **SMALL)
-    found.prepare(Preparation(source))
-    return found
+    result = Ave(tmp_path_factory.mktemp("data") / "ave", **SMALL)
+    result.prepare(Preparation(source))
+    return result
 
 
 def test_is_registered_and_its_classes_are_alphabetical() -> None:
@@ -135,8 +135,8 @@ def test_unusable_videos_are_quarantined_with_reasons(source: Path, tmp_path: Pa
     truncate(copy / "AVE/video_-0003.mp4")
     write_clip(copy / "AVE/video_-0004.mp4", 2, fps=5, audio=False)
     (copy / "AVE/video_-0005.mp4").unlink()
-    found = Ave(tmp_path / "data/ave", **SMALL)
-    report = found.prepare(Preparation(copy))
+    result = Ave(tmp_path / "data/ave", **SMALL)
+    report = result.prepare(Preparation(copy))
     for text in (
         "video_-0002.mp4: a git-LFS pointer",
         "video_-0003.mp4: ",
@@ -144,8 +144,8 @@ def test_unusable_videos_are_quarantined_with_reasons(source: Path, tmp_path: Pa
         "no AVE/video_-0005.mp4",
     ):
         assert text in report
-    assert found.cache.index.groups == ["video_-0006", "video_-0007"]
-    absent = found.missing_clips(found.cache)
+    assert result.cache.index.groups == ["video_-0006", "video_-0007"]
+    absent = result.missing_clips(result.cache)
     assert {name: len(ids) for name, ids in absent.items()} == {"trainSet.txt": 12, "valSet.txt": 5, "testSet.txt": 5}
     assert "video_-0002_0-2_frying-food" in absent["trainSet.txt"]
 

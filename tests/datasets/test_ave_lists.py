@@ -25,10 +25,10 @@ real = pytest.mark.skipif(not REAL.is_dir(), reason="MCR_BENCH_TEST_DATA has no 
 
 def fake(content: dict[str, bytes], location: Path = Path("nowhere")) -> Ave:
     """AVE with an index made from the lists, as if every video had been prepared."""
-    found = list(_ave_raw.events("Annotations.txt", content["Annotations.txt"]))
-    labels = np.array([CLASSES.index(event.label) for event in found])
-    contents = [f"{event.video} {event.start}-{event.end}" for event in found]
-    index = Index([event.id for event in found], [event.video for event in found], contents, labels)
+    result = list(_ave_raw.events("Annotations.txt", content["Annotations.txt"]))
+    labels = np.array([CLASSES.index(event.label) for event in result])
+    contents = [f"{event.video} {event.start}-{event.end}" for event in result]
+    index = Index([event.id for event in result], [event.video for event in result], contents, labels)
     return with_index(Ave(location), index, content)
 
 
@@ -47,11 +47,11 @@ def test_letter_case_line_ends_header_and_byte_order_mark_do_not_matter(tmp_path
     video = other / "AVE/video_-0007.mp4"
     video.rename(video.with_suffix(".MP4"))
     (other / "AVE").rename(other / "ave")
-    found = scan(other, [])
-    assert [(c.id, c.label, c.group, c.span) for c in found.clips] == [
+    scanned = scan(other, [])
+    assert [(c.id, c.label, c.group, c.span) for c in scanned.clips] == [
         (c.id, c.label, c.group, c.span) for c in plain.clips
     ]
-    assert _ave_raw.parts(found.lists) == _ave_raw.parts(plain.lists)
+    assert _ave_raw.parts(scanned.lists) == _ave_raw.parts(plain.lists)
 
 
 def test_what_the_lists_name_in_vain_is_reported(tmp_path: Path) -> None:
@@ -60,26 +60,26 @@ def test_what_the_lists_name_in_vain_is_reported(tmp_path: Path) -> None:
     rows["trainSet.txt"] += [line("Bark", "video_-0002", 3, 3), line("Bus", "video_-0003", 1, 2)]
     source = empty_videos(write_lists(tmp_path, rows))
     (source / "AVE/video_-0006.mp4").unlink()
-    found = scan(source, [])
-    assert dict(found.problems) == {
+    scanned = scan(source, [])
+    assert dict(scanned.problems) == {
         "video_-0002_3-3_bark": "in train: the event ends at 3 s, which is not after its start",
         "video_-0000_0-2_church-bell": "in Annotations.txt more than once; used once",
         "video_-0006_0-2_frying-food": "in train: no AVE/video_-0006.mp4",
         "video_-0003_1-2_bus": "in train, but not in Annotations.txt",
     }
-    assert len(found.clips) == 23
+    assert len(scanned.clips) == 23
 
 
 def test_events_that_a_list_repeats_are_reported(tmp_path: Path) -> None:
     rows = lists()
     for name in ("trainSet.txt", "testSet.txt"):
         rows[name].append(rows[name][-1])
-    found = scan(empty_videos(write_lists(tmp_path, rows)), [])
-    assert found.problems == [
+    scanned = scan(empty_videos(write_lists(tmp_path, rows)), [])
+    assert scanned.problems == [
         ("video_-0013_1-2_bark", "in trainSet.txt more than once; used once"),
         ("video_-0001_0-2_mandolin", "in testSet.txt more than once; used once"),
     ]
-    assert len(found.clips) == 24
+    assert len(scanned.clips) == 24
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,8 @@ def test_official_dedup_keeps_a_video_in_the_last_of_its_parts() -> None:
     both = line("Banjo", "video_-0014")
     rows["testSet.txt"] += [both]
     rows["Annotations.txt"] += [both]
-    found = fake(encoded(rows))
-    official, dedup = found.parts("official", 1), found.parts("official-dedup", 1)
+    result = fake(encoded(rows))
+    official, dedup = result.parts("official", 1), result.parts("official-dedup", 1)
     assert official.sizes() == {"train": 14, "val": 5, "test": 6, "": 0}
     assert dedup.sizes() == {"train": 12, "val": 4, "test": 6, "": 3}
     left = {i for i, part in zip(dedup.ids, dedup.part, strict=True) if not part}
@@ -175,14 +175,14 @@ def test_official_dedup_keeps_a_video_in_the_last_of_its_parts() -> None:
         ("content", ("val", "test")): 1,
     }
     assert audit(dedup) == []
-    assert "3 events of 3 videos are removed (2 from train, 1 from val)" in found.protocols()["official-dedup"].card
+    assert "3 events of 3 videos are removed (2 from train, 1 from val)" in result.protocols()["official-dedup"].card
 
 
 @real
 def test_the_genuine_lists_share_ten_and_eight_videos() -> None:
     content = {name: (REAL / name).read_bytes() for name in ("Annotations.txt", *PARTS)}
-    found = fake(content)
-    official = found.parts("official", 1)
+    result = fake(content)
+    official = result.parts("official", 1)
     assert official.sizes() == {"train": 3339, "val": 402, "test": 402, "": 0}
     assert len(set(official.ids)) == 4143
     assert len(set(official.groups)) == 4097
@@ -190,11 +190,11 @@ def test_the_genuine_lists_share_ten_and_eight_videos() -> None:
     assert shared[("group", ("train", "val"))] == (10, 10)
     assert shared[("group", ("train", "test"))] == (8, 8)
     assert not [key for key in shared if key[0] == "id" or key[1] == ("val", "test")]
-    protocols = found.protocols()
+    protocols = result.protocols()
     assert list(protocols) == ["official", "official-dedup"]
     assert "10 videos in train and validation, 8 videos in train and test" in protocols["official"].note
-    assert found.parts("official-dedup", 1).sizes() == {"train": 3320, "val": 402, "test": 402, "": 19}
-    assert audit(found.parts("official-dedup", 1)) == []
+    assert result.parts("official-dedup", 1).sizes() == {"train": 3320, "val": 402, "test": 402, "": 19}
+    assert audit(result.parts("official-dedup", 1)) == []
     assert "LEAK" not in protocols["official-dedup"].note
 
 
@@ -203,7 +203,7 @@ def test_one_genuine_event_has_no_length(tmp_path: Path) -> None:
     (tmp_path / "AVE").mkdir()
     (tmp_path / "AVE/VWi2ENBuTbw.mp4").touch()
     (tmp_path / "AVE/RUhOCu3LNXM.mp4").touch()
-    found = scan(tmp_path, [REAL / name for name in ("Annotations.txt", *PARTS)])
-    assert [clip.id for clip in found.clips] == ["RUhOCu3LNXM_0-10_church-bell"]
-    assert [key for key, reason in found.problems if "the event ends" in reason] == ["VWi2ENBuTbw_0-0_church-bell"]
-    assert len(found.problems) == 4142
+    scanned = scan(tmp_path, [REAL / name for name in ("Annotations.txt", *PARTS)])
+    assert [clip.id for clip in scanned.clips] == ["RUhOCu3LNXM_0-10_church-bell"]
+    assert [key for key, reason in scanned.problems if "the event ends" in reason] == ["VWi2ENBuTbw_0-0_church-bell"]
+    assert len(scanned.problems) == 4142

@@ -81,10 +81,10 @@ def test_the_last_frame_of_a_short_clip_is_repeated(prepared: Cremad) -> None:
 
 
 def test_sound_is_repeated_to_three_seconds(prepared: Cremad) -> None:
-    found = np.asarray(prepared.cache.array("audio")[prepared.cache.rows[0]], np.float32)[0]
-    bins = found[:, 10:178].argmax(axis=0)
+    result = np.asarray(prepared.cache.array("audio")[prepared.cache.rows[0]], np.float32)[0]
+    bins = result[:, 10:178].argmax(axis=0)
     assert np.bincount(bins).argmax() == round(300 / (22050 / 512))  # seed 0 sounds at 300 Hz, all the time
-    assert np.isfinite(found).all()
+    assert np.isfinite(result).all()
 
 
 def test_preparing_twice_gives_the_same_bytes(source: Path, prepared: Cremad, tmp_path: Path) -> None:
@@ -157,10 +157,10 @@ def test_suffixes_in_capitals_mp3_and_single_files(tmp_path: Path) -> None:
         write_audio(folder / f"AudioMP3/{clip}.Mp3")
     (folder / "VideoFlash/._1001_DFA_ANG_XX.flv").touch()  # what macOS leaves in archives
     write_clip(folder / "VideoFlash/1001_DFA_BAD_XX.flv", audio=False)
-    found = scan(folder, ())
-    assert [clip.id for clip in found.clips] == IDS[:2]
-    assert [clip.files["audio"].suffix for clip in found.clips] == [".Mp3", ".wav"]  # .wav where there are both
-    assert dict(found.problems) == {
+    scanned = scan(folder, ())
+    assert [clip.id for clip in scanned.clips] == IDS[:2]
+    assert [clip.files["audio"].suffix for clip in scanned.clips] == [".Mp3", ".wav"]  # .wav where there are both
+    assert dict(scanned.problems) == {
         "1001_DFA_BAD_XX": "the name is not ACTOR_SENTENCE_EMOTION_LEVEL with an emotion of "
         "NEU, HAP, SAD, FEA, DIS, ANG",
         IDS[3]: f"no VideoFlash/{IDS[3]}.flv",

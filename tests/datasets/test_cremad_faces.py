@@ -61,7 +61,7 @@ def test_features_are_those_of_the_network_on_the_face(weights: Path, tmp_path: 
 
     clip = Clip("a", 0, "", {"video": write_clip(tmp_path / "a.flv"), "audio": write_audio(tmp_path / "a.wav")})
     recipe = Cremad(tmp_path, weights=str(weights), **CONFORMER).recipe()
-    found = recipe.decode(clip, recipe.settings)["video"]
+    result = recipe.decode(clip, recipe.settings)["video"]
     network = EfficientNetModel.from_pretrained(weights).eval()
     mean, std = torch.tensor(MEAN), torch.tensor(STD)
     for n, frame in enumerate(read_every(clip.files["video"], 1, 8)):
@@ -69,7 +69,7 @@ def test_features_are_those_of_the_network_on_the_face(weights: Path, tmp_path: 
         image = ((torch.from_numpy(square) / 255 - mean) / std).permute(2, 0, 1)
         with torch.no_grad():
             expected = network(image[None]).pooler_output.flatten()
-        assert found[n] == pytest.approx(expected.numpy(), rel=2e-3, abs=2e-3)  # float16
+        assert result[n] == pytest.approx(expected.numpy(), rel=2e-3, abs=2e-3)  # float16
 
 
 def test_other_weights_make_another_cache_wherever_they_lie(weights: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Split lists of CREMA-D: found, read, carved; every bad one says where it is wrong."""
+"""Split lists of CREMA-D: recognised, read and split; the error for a bad one names the place."""
 
 import json
 import os
@@ -60,17 +60,17 @@ def test_two_lists_that_differ_are_an_error(source: Path, tmp_path: Path) -> Non
 
 
 def test_clips_of_a_list_that_are_not_there_are_counted(source: Path, tmp_path: Path) -> None:
-    found = scan(tree(tmp_path, IDS[:30]), [source / "vavl/splits.json"])
-    assert len(found.clips) == 30
-    assert found.problems == [("splits.json", "12 of its 42 clips are missing, 1006_DFA_ANG_XX first")]
+    scanned = scan(tree(tmp_path, IDS[:30]), [source / "vavl/splits.json"])
+    assert len(scanned.clips) == 30
+    assert scanned.problems == [("splits.json", "12 of its 42 clips are missing, 1006_DFA_ANG_XX first")]
 
 
 def test_one_of_two_lists_is_said_to_be_alone(source: Path) -> None:
     folder = source.parent / "half"
     shutil.copytree(source / "VideoFlash", folder / "VideoFlash")
     shutil.copytree(source / "AudioWAV", folder / "AudioWAV")
-    found = scan(folder, [source / "ogm/CREMAD/train.csv"])
-    assert found.problems[-1] == ("train.csv", "protocol ogm needs train.csv and test.csv")
+    scanned = scan(folder, [source / "ogm/CREMAD/train.csv"])
+    assert scanned.problems[-1] == ("train.csv", "protocol ogm needs train.csv and test.csv")
 
 
 FIRST = {"train": ["1001_DFA_ANG_XX.wav"], "val": [], "test": []}
@@ -138,9 +138,9 @@ def test_foreign_files_of_the_folder_are_passed_over_with_a_reason(source: Path,
     (folder / "other").mkdir()
     for name, (text, _) in FOREIGN.items():
         (folder / "other" / name).write_bytes(text.encode("utf-8", "surrogateescape"))
-    found = scan(folder, ())
-    assert found.lists == scan(source, ()).lists
-    assert {(f"other/{name}", reason) for name, (_, reason) in FOREIGN.items()} <= set(found.problems)
+    scanned = scan(folder, ())
+    assert scanned.lists == scan(source, ()).lists
+    assert {(f"other/{name}", reason) for name, (_, reason) in FOREIGN.items()} <= set(scanned.problems)
 
 
 @pytest.mark.parametrize("name", [*FOREIGN, "Splits.JSON"])
@@ -218,21 +218,21 @@ def test_files_that_are_no_lists_are_errors(source: Path, tmp_path: Path) -> Non
         scan(source, [tmp_path / "none.json"])
     for name in ("train.csv", "mytrain.csv"):
         (tmp_path / name).write_text(rows_of(IDS[:1]))
-    with pytest.raises(UserError, match=r"are both train\.csv\. Name one"):
+    with pytest.raises(UserError, match=r"are both train\.csv\. Give only one"):
         scan(source, [tmp_path / "train.csv", tmp_path / "mytrain.csv"])
 
 
 @real
 def test_genuine_lists() -> None:
-    found = lists.read(REAL / "cremad", (), [])
-    folds = lists.folds(found[lists.FOLDS])
+    result = lists.read(REAL / "cremad", (), [])
+    folds = lists.folds(result[lists.FOLDS])
     counts = [Counter(folds[k].values()) for k in (1, 2, 3)]
     assert [(c["train"], c["val"], c["test"]) for c in counts] == [(4043, 878, 899), (4024, 881, 915), (4017, 869, 934)]
     for fold in folds.values():
         actors = {p: {clip[:4] for clip, q in fold.items() if p == q} for p in ("train", "val", "test")}
         assert {p: len(a) for p, a in actors.items()} == {"train": 63, "val": 14, "test": 14}
         assert len(set.union(*actors.values())) == 91
-    parts = lists.parts(found)
+    parts = lists.parts(result)
     assert Counter("test" if p == "test" else "train" for p in parts.values()) == {"train": 6698, "test": 744}
     assert Counter(parts.values())["val"] == pytest.approx(669.8, abs=3)
     shares = Counter(clip[9:12] for clip, p in parts.items() if p == "val")

@@ -89,10 +89,10 @@ def test_samples_are_stripped_padded_and_standardised_by_the_real_steps_of_train
     for row, id_ in enumerate(splits.test.ids):
         raw = sample(id_.split("[")[0], int(float(id_.split("[")[1].split("-")[0]) / 10))
         for m, x in raw.items():
-            found = test.values[m][row].numpy()
+            result = test.values[m][row].numpy()
             assert int(test.lengths[m][row]) == len(x)
-            assert found[: len(x)] == pytest.approx((x - real[m].mean(0)) / real[m].std(0), abs=1e-4)
-            assert (found[len(x) :] == 0).all()
+            assert result[: len(x)] == pytest.approx((x - real[m].mean(0)) / real[m].std(0), abs=1e-4)
+            assert (result[len(x) :] == 0).all()
 
 
 def test_only_the_modalities_asked_for_are_loaded(data: Mosi, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,10 +168,10 @@ def test_presets_make_the_papers_encoders_at_full_size(name: str, preset: str, t
     """1x1 convolution to 40, five layers of five heads; one step forward and backward; padding does not matter."""
     cls = dataset(name)
     assert next(iter(presets_of(cls))) == "paper"
-    found = presets_of(cls)[preset]
-    adapter = cls(tmp_path, **resolve_dataset(found.values, cls))
+    result = presets_of(cls)[preset]
+    adapter = cls(tmp_path, **resolve_dataset(result.values, cls))
     kept = ("text", "video") if preset == "paper-vt" else ALL
-    settings = resolve_run(found.values, method("joint"), cls, ALL)
+    settings = resolve_run(result.values, method("joint"), cls, ALL)
     assert settings.training["monitor"] == "binary_accuracy_nonzero"
     assert isinstance(adapter, Mosi | Mosei)
     shapes = adapter.modalities()
@@ -190,7 +190,7 @@ def test_presets_make_the_papers_encoders_at_full_size(name: str, preset: str, t
     assert torch.allclose(encoder(x, lengths), before)
     task.loss(before[:, :1], torch.zeros(3)).backward()
     assert all(p.grad is not None for p in encoder.parameters())
-    assert resolve_run(found.values, method("mcr"), cls, ALL).method["lambda_mipd"] in (0.01, 0.001)
+    assert resolve_run(result.values, method("mcr"), cls, ALL).method["lambda_mipd"] in (0.01, 0.001)
 
 
 def test_workers_that_decode_import_no_torch() -> None:

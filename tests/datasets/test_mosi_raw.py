@@ -134,9 +134,9 @@ def test_an_id_that_occurs_twice_keeps_its_first_sample(tmp_path: Path) -> None:
         content["test"]["id"][3] = content["train"]["id"][0]
 
     source = write_pickle(tmp_path / "raw", change=twice)
-    found = mosi(tmp_path).scan(source, [])
-    assert found.problems == [("03bSnISJMiM[0.0-8.0] in test", "the same id is already in train")]
-    rows = decode(next(clip for clip in found.clips if clip.id == "03bSnISJMiM[0.0-8.0]"), SETTINGS)
+    scanned = mosi(tmp_path).scan(source, [])
+    assert scanned.problems == [("03bSnISJMiM[0.0-8.0] in test", "the same id is already in train")]
+    rows = decode(next(clip for clip in scanned.clips if clip.id == "03bSnISJMiM[0.0-8.0]"), SETTINGS)
     assert np.array_equal(rows["audio"], sample("03bSnISJMiM", 0)["audio"])
 
 
@@ -164,7 +164,7 @@ def put(part: str, key: str, value: Any) -> Callable[[Content], object]:
         (put("valid", "id", np.zeros((8, 2))), "'id' of 'valid' is float64"),
         (put("valid", "id", np.array([b"\xff"] * 8)), "'id' of 'valid' is not text"),
         (put("valid", "id", [["a", "0", "1"]] * 7 + [["a", "0"]]), "'id' of 'valid' is ragged .* Needed: text"),
-        (put("valid", "id", np.full((8, 1), 0x110000, "u4").view("U1")[:, 0]), "characters that there are not"),
+        (put("valid", "id", np.full((8, 1), 0x110000, "u4").view("U1")[:, 0]), "characters that do not exist"),
         (put("valid", "id", np.array(["\ud800"] * 8, object)), "'id' of 'valid' is not text"),
         (put("test", "vision", np.ones((8, 10, 35))), "--set dataset.video_channels=35"),
     ],

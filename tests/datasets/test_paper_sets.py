@@ -56,12 +56,12 @@ def test_from_raw_files_to_every_methods_results(name: str, tmp_path: Path) -> N
     assert verified["protocols"]
     chosen = settings({**EIGHTH[name], "epochs": 2, "batch_size": 16})
     call = ["run", "--methods", "all", "--dataset", name, "--seeds", "2", "--jobs", "1", "--json", *chosen]
-    found = json.loads(command(tmp_path, *call))
-    assert not found["failed"]
-    ran = {row["method"] for row in found["runs"]} | {method for _, method, _ in found["skipped"]}
+    result = json.loads(command(tmp_path, *call))
+    assert not result["failed"]
+    ran = {row["method"] for row in result["runs"]} | {method for _, method, _ in result["skipped"]}
     assert ran == set(registry.method_names())
-    assert {row["seed"] for row in found["runs"]} in ({0, 1}, {109, 19})
-    assert all(row["status"] == "finished" for row in found["runs"])
+    assert {row["seed"] for row in result["runs"]} in ({0, 1}, {109, 19})
+    assert all(row["status"] == "finished" for row in result["runs"])
 
 
 def full(folder: Path) -> None:

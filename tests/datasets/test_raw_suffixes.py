@@ -57,11 +57,11 @@ def test_a_converted_clip_is_taken_and_told_once(tmp_path: Path, name: str, suff
     used = {path for clip in plain.clips for path in clip.files.values()}
     for path in [path for path in videos(source, name) if path in used][:7]:
         path.rename(path.with_suffix(suffix))
-    found = scanned(name, source)
-    assert [(c.id, c.label, c.group) for c in found.clips] == [(c.id, c.label, c.group) for c in plain.clips]
-    assert found.problems == plain.problems
+    result = scanned(name, source)
+    assert [(c.id, c.label, c.group) for c in result.clips] == [(c.id, c.label, c.group) for c in plain.clips]
+    assert result.problems == plain.problems
     same = suffix.lower() == official
-    assert found.notes == ([] if same else [(place, f"7 clips as {suffix.lower()} instead of {official}")])
+    assert result.notes == ([] if same else [(place, f"7 clips as {suffix.lower()} instead of {official}")])
 
 
 @pytest.mark.usefixtures("bare")
@@ -82,8 +82,8 @@ def test_files_of_other_kinds_are_counted(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", PLACES)
 def test_frames_in_folders_are_named_with_the_remedy(tmp_path: Path, name: str, kind: str, every: bool) -> None:
     source = official_trees.TREES[name](tmp_path / "raw")
-    found = videos(source, name)
-    for path in found if every else found[:2]:
+    result = videos(source, name)
+    for path in result if every else result[:2]:
         path.unlink()
         path.with_suffix("").mkdir()
         for n in range(3):
@@ -95,7 +95,7 @@ def test_frames_in_folders_are_named_with_the_remedy(tmp_path: Path, name: str, 
     except UserError as error:
         assert every
         told = str(error)
-    count = len(found) if every else 2
+    count = len(result) if every else 2
     assert f"{PLACES[name][0]}: {count} folders of pictures, " in told
     assert f"Put the {PLACES[name][1]} files of the download in their place" in told
 
@@ -190,4 +190,4 @@ def test_what_lies_beside_the_files_of_utd_mhad_is_counted(tmp_path: Path) -> No
         (tmp_path / name).mkdir()
         for end in ends:
             (tmp_path / name / f"a1_s1_t1_{name.lower()}.{end}").touch()
-    assert _utd_raw.scan(tmp_path).problems == [("Inertial", "3 files ignored, not ending in .mat: .csv 1, .txt 2")]
+    assert _utd_raw.scan(tmp_path)[1].problems == [("Inertial", "3 files ignored, not ending in .mat: .csv 1, .txt 2")]

@@ -86,8 +86,8 @@ def small(location: Path, **dials: int) -> SomethingSomething:
 
 
 def scanned(source: Path, splits: tuple[Path, ...] = ()) -> tuple[dict[str, float], dict[str, str]]:
-    found = small(source).scan(source, splits)
-    return {clip.id: clip.label for clip in found.clips}, dict(found.problems)
+    result = small(source).scan(source, splits)
+    return {clip.id: clip.label for clip in result.clips}, dict(result.problems)
 
 
 def test_is_registered_with_a_preset_of_known_settings() -> None:
@@ -121,11 +121,11 @@ def test_templates_lose_their_brackets(template: str, name: str) -> None:
 def test_the_genuine_lists_are_understood(tmp_path: Path) -> None:
     genuine = json.loads((REAL / "validation_first40.json").read_text())
     source = write_lists(tmp_path, validation=genuine, train=[], labels=json.loads((REAL / "labels.json").read_text()))
-    found = read_lists(source, ())
-    assert len(found.classes) == 174
-    assert found.classes[0] == "Approaching something with your camera"
-    assert len(found.parts["validation"]) == 40
-    assert found.classes[found.parts["validation"]["74225"]] == "Spinning something that quickly stops spinning"
+    result = read_lists(source, ())
+    assert len(result.classes) == 174
+    assert result.classes[0] == "Approaching something with your camera"
+    assert len(result.parts["validation"]) == 40
+    assert result.classes[result.parts["validation"]["74225"]] == "Spinning something that quickly stops spinning"
 
 
 def test_clips_come_with_the_classes_of_labels_json_and_without_the_unlabelled(tmp_path: Path) -> None:
@@ -137,9 +137,9 @@ def test_clips_come_with_the_classes_of_labels_json_and_without_the_unlabelled(t
 @pytest.mark.parametrize(("prefix", "folder"), [("something-something-v2-", "labels"), ("", "."), ("", "labels")])
 def test_lists_are_found_under_each_of_their_names(tmp_path: Path, prefix: str, folder: str) -> None:
     write_lists(tmp_path, prefix, folder)
-    found = read_lists(tmp_path, ())
-    assert found.classes == ("Moving something up", "Something falling like a rock", "Folding something")
-    assert (len(found.parts["train"]), len(found.parts["validation"]), found.unlabelled) == (6, 6, {"13", "14"})
+    result = read_lists(tmp_path, ())
+    assert result.classes == ("Moving something up", "Something falling like a rock", "Folding something")
+    assert (len(result.parts["train"]), len(result.parts["validation"]), result.unlabelled) == (6, 6, {"13", "14"})
 
 
 def test_lists_of_another_place_win(tmp_path: Path) -> None:
@@ -255,8 +255,8 @@ def test_a_partial_copy_has_the_parts_of_the_whole_set(tmp_path: Path) -> None:
     whole = pretend(small(tmp_path), small(tmp_path).scan(bare(tmp_path / "whole", range(1, 64), **listed), ()))
     some = pretend(small(tmp_path), small(tmp_path).scan(bare(tmp_path / "some", range(20, 62), **listed), ()))
     parts = [
-        dict(zip(found.ids, found.part.tolist(), strict=True))
-        for found in (data.parts("official", 1) for data in (whole, some))
+        dict(zip(result.ids, result.part.tolist(), strict=True))
+        for result in (data.parts("official", 1) for data in (whole, some))
     ]
     assert Counter(parts[0].values()) == {"train": 54, "val": 6, "test": 3}
     assert parts[1] == {clip: part for clip, part in parts[0].items() if 20 <= int(clip) < 62}

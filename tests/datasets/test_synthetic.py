@@ -111,7 +111,7 @@ def test_posterior_against_densities_summed_by_hand() -> None:
         centre = torch.zeros(2, dtype=torch.float64) if carried is None else means[m][carried]
         return math.exp(-(drawn.latent[m][row].double() - centre).square().sum().item() / 2)
 
-    found = data.posterior(drawn, means)
+    result = data.posterior(drawn, means)
     for row in range(5):
         joint = []
         for c in range(3):
@@ -123,7 +123,7 @@ def test_posterior_against_densities_summed_by_hand() -> None:
             mixed = fractions["shared"] * both + fractions["m1"] * only[0] + fractions["m2"] * only[1]
             joint.append(mixed + fractions["synergy"] * sum(pairs) / 3)
         expected = torch.tensor(joint, dtype=torch.float64) / sum(joint)
-        assert torch.allclose(found[row], expected, atol=1e-6)
+        assert torch.allclose(result[row], expected, atol=1e-6)
 
 
 def test_fractions_are_what_the_dials_say() -> None:

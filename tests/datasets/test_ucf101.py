@@ -47,11 +47,11 @@ def write_lists(source: Path, end: str = "\r\n") -> Path:
     classes = [*CLASSES, "YoYo"]
     train = {1: names(range(1, 5)), 2: names(range(3, 6))}
     test = {1: names(range(5, 6)), 2: names(range(1, 3))}
-    found = {"classInd.txt": [f"{n} {label}" for n, label in enumerate(classes, 1)]}
+    result = {"classInd.txt": [f"{n} {label}" for n, label in enumerate(classes, 1)]}
     for fold in (1, 2):
-        found[f"trainlist0{fold}.txt"] = [f"{file} {classes.index(file.split('/')[0]) + 1}" for file in train[fold]]
-        found[f"testlist0{fold}.txt"] = test[fold]
-    for file, rows in found.items():
+        result[f"trainlist0{fold}.txt"] = [f"{file} {classes.index(file.split('/')[0]) + 1}" for file in train[fold]]
+        result[f"testlist0{fold}.txt"] = test[fold]
+    for file, rows in result.items():
         (folder / file).write_bytes("".join(row + end for row in rows).encode())
     return source
 
@@ -190,10 +190,10 @@ def test_letter_case_and_line_ends_do_not_matter(tmp_path: Path) -> None:
     (other / "UCF-101/HandstandPushups").rename(other / "UCF-101/HandStandPushups")
     (other / "UCF-101").rename(other / "ucf-101")
     (other / "ucfTrainTestlist").rename(other / "UcfTrainTestList")
-    found = scan(other, [])
-    assert [(c.id, c.label, c.group) for c in found.clips] == [(c.id, c.label, c.group) for c in plain.clips]
-    assert found.clips[10].id == "v_HandstandPushups_g01_c01"
-    assert _ucf_raw.parts(2, found.lists) == _ucf_raw.parts(2, plain.lists)
+    scanned = scan(other, [])
+    assert [(c.id, c.label, c.group) for c in scanned.clips] == [(c.id, c.label, c.group) for c in plain.clips]
+    assert scanned.clips[10].id == "v_HandstandPushups_g01_c01"
+    assert _ucf_raw.parts(2, scanned.lists) == _ucf_raw.parts(2, plain.lists)
 
 
 def test_what_does_not_belong_is_reported(tmp_path: Path) -> None:
@@ -206,15 +206,15 @@ def test_what_does_not_belong_is_reported(tmp_path: Path) -> None:
     (folder / "Typing/holiday.avi").touch()
     (folder / "Typing/.v_Typing_g01_c01.avi").touch()
     (folder / "Typing/notes.txt").touch()
-    found = scan(source, [])
-    assert dict(found.problems) == {
+    scanned = scan(source, [])
+    assert dict(scanned.problems) == {
         "Flying": "not a class of classInd.txt; left out",
         "Typing/v_ApplyEyeMakeup_g01_c01.avi": "is not named v_Typing_gNN_cNN.avi; left out",
         "Typing/holiday.avi": "is not named v_Typing_gNN_cNN.avi; left out",
         "Typing/v_Typing_g01_c01.avi": "the same clip as v_Typing_g01_c01.AVI; left out",
         "v_Typing_g02_c02": "listed, but missing from UCF-101",
     }
-    assert len(found.clips) == 29
+    assert len(scanned.clips) == 29
 
 
 def test_clips_that_a_list_repeats_are_reported(tmp_path: Path) -> None:
@@ -222,12 +222,12 @@ def test_clips_that_a_list_repeats_are_reported(tmp_path: Path) -> None:
     for file in ("trainlist02.txt", "testlist01.txt"):
         path = source / "ucfTrainTestlist" / file
         path.write_bytes(path.read_bytes() + path.read_bytes().splitlines(keepends=True)[0])
-    found = scan(source, [])
-    assert found.problems == [
+    scanned = scan(source, [])
+    assert scanned.problems == [
         ("v_ApplyEyeMakeup_g05_c01", "in testlist01.txt more than once; used once"),
         ("v_ApplyEyeMakeup_g03_c01", "in trainlist02.txt more than once; used once"),
     ]
-    assert len(found.clips) == 30
+    assert len(scanned.clips) == 30
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ def test_bad_files_are_left_out_by_name_and_reason(tmp_path: Path) -> None:
         "Inertial/a1_s1_t1_inertial.mat: a git-LFS pointer",
         "Inertial/a1_s2_t1_inertial.mat: unreadable or truncated",
         "Inertial/a1_s3_t1_inertial.mat: NaN or infinite",
-        "Inertial/a1_s4_t1_inertial.mat: holds no 'd_iner'",
+        "Inertial/a1_s4_t1_inertial.mat: has no variable 'd_iner'",
         "Inertial/a1_s5_t1_inertial.mat: 'd_iner' is float64 (9, 5)",
         "Inertial/a1_s6_t1_inertial.mat: 'd_iner' is float64 (1, 6)",
         "a1_s7_t1: no usable skeleton file",
@@ -191,7 +191,7 @@ def test_clips_without_depth_are_left_out_with_a_remedy(tmp_path: Path) -> None:
     (source / "Depth/a1_s1_t1_depth.mat").unlink()
     report = UtdMhad(tmp_path / "utd-mhad").prepare(Preparation(source))
     assert "left out: a1_s1_t1: no usable depth file" in report
-    assert "without its Depth folder" in report
+    assert "without its folder Depth" in report
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "no skeleton", "nothing usable"])
@@ -266,7 +266,7 @@ def test_an_interrupted_write_leaves_the_old_set(tmp_path: Path, monkeypatch: py
 
 def test_split_lists_are_refused_and_progress_is_told(tmp_path: Path) -> None:
     source, told = raw(tmp_path / "raw"), list[tuple[int, int]]()
-    with pytest.raises(UserError, match=r"utd-mhad has no split lists: .*Leave out --splits"):
+    with pytest.raises(UserError, match=r"utd-mhad has no split lists, .*Leave out --splits"):
         UtdMhad(tmp_path / "utd-mhad").prepare(Preparation(source, [tmp_path / "list.txt"]))
     UtdMhad(tmp_path / "utd-mhad").prepare(Preparation(source, progress=lambda *at: told.append(at)))
     assert told == [(at, 16) for at in range(17)]
@@ -277,7 +277,7 @@ def test_arrays_without_their_manifest_are_not_verified(tmp_path: Path, content:
     data = prepared(tmp_path)
     manifest = data.location / "manifest.json"
     manifest.unlink() if content is None else manifest.write_text(content)
-    with pytest.raises(UserError, match=r"manifest\.json' is no manifest .*Run `mcr-bench data prepare utd-mhad"):
+    with pytest.raises(UserError, match=r"manifest\.json' is not a manifest .*Run `mcr-bench data prepare utd-mhad"):
         verification_of(data, False)
     data.prepare(Preparation(tmp_path / "raw"))
     assert verification_of(data, True).damaged == []
@@ -286,9 +286,9 @@ def test_arrays_without_their_manifest_are_not_verified(tmp_path: Path, content:
 def test_another_file_in_the_place_of_the_arrays_is_damage(tmp_path: Path) -> None:
     data = prepared(tmp_path)
     file = data.location / "utd-mhad.npz"
-    found = dict(np.load(file))
-    found["x_inertial"][3] += 1
-    np.savez(file, **found)
+    result = dict(np.load(file))
+    result["x_inertial"][3] += 1
+    np.savez(file, **result)
     assert len(verification_of(UtdMhad(data.location), True).damaged or ()) == 16
 
 

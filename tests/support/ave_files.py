@@ -16,8 +16,8 @@ def lists() -> dict[str, list[str]]:
     train, val, test = rows[:14], rows[14:18], rows[18:]
     val.append(line("Mandolin", "video_-0000"))
     test.append(line("Mandolin", "video_-0001"))
-    found = {"trainSet.txt": train, "valSet.txt": val, "testSet.txt": test}
-    return {"Annotations.txt": [row for rows in found.values() for row in rows], **found}
+    result = {"trainSet.txt": train, "valSet.txt": val, "testSet.txt": test}
+    return {"Annotations.txt": [row for rows in result.values() for row in rows], **result}
 
 
 def write_lists(folder: Path, rows: dict[str, list[str]], end: str = "\n") -> Path:

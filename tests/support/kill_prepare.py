@@ -114,10 +114,10 @@ def main() -> None:
         _one_pass(Path(source), Path(place), float(seconds))
         return
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(Path(folder), options.kills, clips=30 * options.kills, seconds=0.03, seed=options.seed)
-    print(f"killed {found.kills} times at work; whole rows after each: {found.whole}")
-    print(f"{found.files} files {'equal' if found.equal else 'DIFFER FROM'} those of a clean pass, byte for byte")
-    sys.exit(not found.equal)
+        result = measure(Path(folder), options.kills, clips=30 * options.kills, seconds=0.03, seed=options.seed)
+    print(f"killed {result.kills} times at work; whole rows after each: {result.whole}")
+    print(f"{result.files} files {'equal' if result.equal else 'DIFFER FROM'} those of a clean pass, byte for byte")
+    sys.exit(not result.equal)
 
 
 if __name__ == "__main__":

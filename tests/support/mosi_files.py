@@ -115,26 +115,26 @@ def steps_of(k: int, count: int) -> Array:
 
 def entries(modality: str, channels: Mapping[str, int] = SMALL) -> dict[str, tuple[Array, Array]]:
     """One modality of every segment, aligned."""
-    found = {}
+    result = {}
     for video, k in segments(v for videos in VIDEOS.values() for v in videos):
         x = sample(video, k, channels)[modality]
-        found[f"{video}[{k}]"] = (x, steps_of(k, len(x)))
-    return found
+        result[f"{video}[{k}]"] = (x, steps_of(k, len(x)))
+    return result
 
 
 def labels(aligned: bool = False) -> dict[str, tuple[Array, Array]]:
     """As published, an entry per video; or aligned, one per segment, with emotions after the sentiment."""
-    found = {}
+    result = {}
     for video in (v for videos in VIDEOS.values() for v in videos):
         scores = np.array([[score(video, k)] for k in range(SEGMENTS)], np.float32)
         spans = np.array([interval(k) for k in range(SEGMENTS)], np.float32)
-        found[video] = (scores, spans)
+        result[video] = (scores, spans)
         if aligned:
-            del found[video]
-            found |= {
+            del result[video]
+            result |= {
                 f"{video}[{k}]": (np.pad(scores[k : k + 1], ((0, 0), (0, 6))), spans[k : k + 1]) for k in range(4)
             }
-    return found
+    return result
 
 
 def write_sequences(folder: Path, aligned: bool = False, **replaced: Any) -> Path:

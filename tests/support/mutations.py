@@ -74,13 +74,13 @@ def _by_turns(members: Sequence[Mutation], generator: random.Random) -> list[Mut
 def mutations(text: str, path: str) -> list[Mutation]:
     """Every mutation of a file whose result is still Python; texts, annotations and messages are left alone."""
     lines = text.encode().split(b"\n")
-    found = []
+    made = []
     for node in _acting(ast.parse(text)):
         for kind, line, start, end, after in _changes(node, lines):
             one = Mutation(path, line, start, end, kind, lines[line - 1][start:end].decode(), after)
             if one.before != after and _parses(one.applied(text)):
-                found.append(one)
-    return list({one.name: one for one in found}.values())
+                made.append(one)
+    return list({one.name: one for one in made}.values())
 
 
 def _parses(text: str) -> bool:

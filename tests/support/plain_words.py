@@ -9,7 +9,7 @@ from pathlib import Path
 
 BANNED = {
     r"\b(is|are|was|were) not there\b": "is missing, is not available, does not exist",
-    r"\b(is|are) (not )?said\b": "is missing, is given",
+    r"\b(is|are) not said\b": "is missing",
     r"(?<!there )\b(is|are) no (?!longer\b|more\b|better\b|worse\b|larger\b|smaller\b|greater\b)": "is not a",
     r"\bmend(s|ed|ing)?\b": "fix",
     r"\bin vain\b": "without effect, or say what is missing",
@@ -18,7 +18,6 @@ BANNED = {
     r"\b(can|could)(not| not) be had\b": "is not available",
     r"\bin the place of\b": "instead of",
     r"\bbut for\b": "except, without",
-    r"\banew\b": "again",
     r"\bthe one seed\b": "seed N alone",
     r"\btimes no run\b": "has measured no run",
     r"\bsees \d+ GPUs?\b": "finds N GPUs",

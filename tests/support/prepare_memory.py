@@ -87,12 +87,12 @@ def _recipe() -> Recipe:
 
 def _one_pass(folder: Path, clips: int, jobs: int) -> None:
     raw = folder / "raw"
-    found = [
+    result = [
         Clip(f"{at:06}", at % 10, f"g{at % 100}", {"raw": raw / f"{at // SHARED}"}, (at % SHARED, at % SHARED + 1.0))
         for at in range(clips)
     ]
     recipe, request = _recipe(), raw_clips.Request(raw, jobs=jobs)
-    prepare_clips("noise", recipe, Scan(found), request, cache_folder(folder / "data", recipe))  # type: ignore[arg-type]
+    prepare_clips("noise", recipe, Scan(result), request, cache_folder(folder / "data", recipe))  # type: ignore[arg-type]
 
 
 def main() -> None:

@@ -39,9 +39,9 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)  # these tests cut no power
 
 
-def prepare(source: Path, found: Scan | None = None, folder: Path = FOLDER, **how: Any) -> Made:
+def prepare(source: Path, scanned: Scan | None = None, folder: Path = FOLDER, **how: Any) -> Made:
     """Bring the cache in FOLDER up to date."""
-    return prepare_clips("bytes", recipe(), found or scan(source), Preparation(source, **how), folder)
+    return prepare_clips("bytes", recipe(), scanned or scan(source), Preparation(source, **how), folder)
 
 
 def beside() -> list[str]:
@@ -49,9 +49,9 @@ def beside() -> list[str]:
     return sorted(path.name for path in FOLDER.parent.iterdir())
 
 
-def clean(source: Path, found: Scan) -> dict[str, bytes]:
+def clean(source: Path, scanned: Scan) -> dict[str, bytes]:
     """Every file of a cache made by one pass, elsewhere."""
     folder = cache_folder(Path("clean"), recipe())
     shutil.rmtree(folder, ignore_errors=True)
-    prepare(source, found, folder=folder)
+    prepare(source, scanned, folder=folder)
     return content(folder)

@@ -21,12 +21,14 @@ def name_files(folder: Path, names: Iterable[str]) -> Path:
     return folder
 
 
-def pretend(data: T, found: Scan) -> T:
-    """`data` with a cache of all that was found; the content of a clip is its id's hash."""
-    ids = [clip.id for clip in found.clips]
+def pretend(data: T, scanned: Scan) -> T:
+    """`data` with a cache of all scanned clips; the content of a clip is its id's hash."""
+    ids = [clip.id for clip in scanned.clips]
     contents = [hashlib.sha256(key.encode()).hexdigest() for key in ids]
-    index = Index(ids, [clip.group for clip in found.clips], contents, np.array([clip.label for clip in found.clips]))
-    return with_index(data, index, found.lists, found.problems)
+    index = Index(
+        ids, [clip.group for clip in scanned.clips], contents, np.array([clip.label for clip in scanned.clips])
+    )
+    return with_index(data, index, scanned.lists, scanned.problems)
 
 
 def with_index(data: T, index: Index, lists: Mapping[str, bytes], problems: Iterable[tuple[str, str]] = ()) -> T:

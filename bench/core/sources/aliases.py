@@ -34,7 +34,7 @@ class Names:
         return [path for node in ast.walk(self.tree) for _, path in import_paths(node, self.source.package)]
 
     def meaning(self, node: ast.expr) -> str:
-        """The dotted path that an expression stands for; '' for what is no such path."""
+        """The dotted path that an expression means; '' for any other expression."""
         if isinstance(node, ast.Attribute):
             inner = self.meaning(node.value)
             return f"{inner}.{node.attr}" if inner else ""
@@ -45,7 +45,7 @@ class Names:
 
 
 def names_of(source: Source, tree: ast.Module, modules: Collection[str], rebound: Collection[str]) -> Names:
-    """rebound: attributes of modules and global names that some of the code sets anew."""
+    """The names of a source. rebound: attributes of modules and global names that some of the code assigns again."""
     targets: dict[str, set[str]] = defaultdict(set)
     for node in ast.walk(tree):
         for local, path in import_paths(node, source.package):
@@ -87,7 +87,7 @@ def _stepped(path: str, modules: Mapping[str, Mapping[str, str]]) -> str:
 
 
 class Plain(ast.NodeTransformer):
-    """Puts dotted paths in the place of imported names, and leaves out the imports that only bound them.
+    """Replaces imported names by dotted paths, and leaves out the imports that only bound them.
 
     An import that something else decides about (in a try, an if, a class body) stays where it is.
     """
@@ -123,9 +123,9 @@ class Plain(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def _only_binds(self, node: ast.stmt) -> bool:
-        found = import_paths(node, self._names.source.package)
+        pairs = import_paths(node, self._names.source.package)
         future = isinstance(node, ast.ImportFrom) and node.module == FUTURE
-        return future or (bool(found) and all(local in self._table for local, _ in found))
+        return future or (bool(pairs) and all(local in self._table for local, _ in pairs))
 
     def visit_Import(self, node: ast.Import) -> ast.AST:
         return self._kept(node)
@@ -135,14 +135,14 @@ class Plain(ast.NodeTransformer):
 
     def _kept(self, node: ast.Import | ast.ImportFrom) -> ast.AST:
         """Its dotted paths, each with its local name where that matters."""
-        found = import_paths(node, self._names.source.package)
+        pairs = import_paths(node, self._names.source.package)
         if isinstance(node, ast.Import):  # `import a.b` binds a, and imports a.b
-            found = [(local, alias.name) for (local, _), alias in zip(found, node.names, strict=True)]
-        return ast.Import([ast.alias(path, None if local in self._table else local) for local, path in found])
+            pairs = [(local, alias.name) for (local, _), alias in zip(pairs, node.names, strict=True)]
+        return ast.Import([ast.alias(path, None if local in self._table else local) for local, path in pairs])
 
 
 def unused_imports(names: Names, counted: Collection[str]) -> list[str]:
-    """Modules that are imported and never named, annotations included, but for those known to do nothing by that.
+    """Modules that are imported and never named, annotations included, unless their import is known to do nothing.
 
     counted: modules of ours, whose code counts already.
     """
@@ -156,5 +156,5 @@ def own_imports(names: Names, counted: Collection[str]) -> list[str]:
     """The modules of ours that a file imports, in its order: what they do to one another may depend on it."""
     paths = (path for node in names.tree.body for _, path in import_paths(node, names.source.package))
     ours = (max((name for name in counted if f"{path}.".startswith(f"{name}.")), key=len, default="") for path in paths)
-    found = dict.fromkeys(name for name in ours if name and top(name) != PACKAGE)
-    return list(found) if len(found) > 1 else []
+    imported = dict.fromkeys(name for name in ours if name and top(name) != PACKAGE)
+    return list(imported) if len(imported) > 1 else []

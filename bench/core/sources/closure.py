@@ -56,7 +56,7 @@ def sources_of(cls: type) -> dict[str, Source]:
 
 
 class _Walk:
-    """Follows imports from a root module and those beside it; `known` grows until nothing new is found.
+    """Follows imports from a root module and those beside it; `known` grows until there is nothing new.
 
     file: the user's file that the root module is, if it is one.
     """

@@ -23,7 +23,7 @@ class Traits:
     """source: the text itself is read; documentation, annotations: those are; metadata: that of dataclass fields.
 
     by_text: names are looked up by computed texts. attributes: those that are read, by name or as a constant text.
-    rebound: attributes of imported modules and global names that are set anew.
+    rebound: attributes of imported modules and global names that are assigned again.
     wraps: `dataclass` is called otherwise than above a class, so that any class may become one.
     """
 

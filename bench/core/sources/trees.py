@@ -80,8 +80,8 @@ def looked_up(tree: ast.AST) -> set[str]:
 
 def texts(tree: ast.AST) -> set[str]:
     """Every text constant."""
-    found = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
-    return {value for value in found if isinstance(value, str)}
+    values = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return {value for value in values if isinstance(value, str)}
 
 
 def annotations(tree: ast.AST) -> Iterator[ast.expr]:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from mcr_bench.bench.core.interrupts import deferred
 from mcr_bench.bench.core.workers.processes import Start
@@ -43,8 +43,8 @@ class Died:
 class Worker(Generic[Job, Event]):
     """One worker process; `job` is what it is doing.
 
-    place: where its jobs are to be done, in the words of who makes workers (a device). most: how many jobs it takes
-    before it ends by itself, where it cannot take any number. patience: seconds that it has to end after a request,
+    place: where its jobs are to be done, in the words of who makes workers (a device). most: how many jobs it may
+    be given, where it cannot take any number. patience: seconds that it has to end after a request,
     before it is killed.
     """
 
@@ -62,6 +62,11 @@ class Worker(Generic[Job, Event]):
     def free(self) -> bool:
         """Whether it may be given a job."""
         return self.job is None and self._left != 0
+
+    @property
+    def spent(self) -> bool:
+        """Whether it has done all the jobs that it may be given."""
+        return self.job is None and self._left == 0
 
     def give(self, job: Job) -> None:
         """Let it do this job."""
@@ -110,10 +115,7 @@ class Worker(Generic[Job, Event]):
         self.pipe.close()
 
 
-W = TypeVar("W", bound=Worker[Any, Any])
-
-
-def ready(workers: Sequence[W], timeout: float) -> list[W]:
+def ready(workers: Sequence[Worker[Job, Event]], timeout: float) -> list[Worker[Job, Event]]:
     """The workers that have something to say or are dead, waiting at most `timeout` seconds for one."""
     told = wait([worker.pipe for worker in workers], timeout)
     return [worker for worker in workers if worker.pipe in told or not worker.process.is_alive()]
@@ -128,7 +130,7 @@ class Pool(Generic[Job, Event]):
 
     def __init__(self, makers: Sequence[Callable[[], Worker[Job, Event]]], is_last: Callable[[Event], bool]) -> None:
         self._makers, self._is_last = makers, is_last
-        self._workers: dict[int, Worker[Job, Event]] = {}
+        self._places: dict[Worker[Job, Event], int] = {}  # which maker has made each
         self._deaths: Counter[int] = Counter()
 
     def __enter__(self) -> "Pool[Job, Event]":
@@ -138,35 +140,34 @@ class Pool(Generic[Job, Event]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with deferred():
-            for worker in self._workers.values():
+            for worker in self._places:
                 worker.ask_to_end()
-            while self._workers:
-                self._workers.popitem()[1].stop()
+            while self._places:
+                self._places.popitem()[0].stop()
 
     @property
     def busy(self) -> bool:
         """Whether a worker has a job."""
-        return any(worker.job is not None for worker in self._workers.values())
+        return any(worker.job is not None for worker in self._places)
 
     def start(self) -> None:
         """Start every worker now, so that all import what they need at the same time."""
         with deferred():
-            for at in range(len(self._makers)):
-                self._worker(at)
+            for place in self._vacant():
+                self._start(place)
 
     def free(self) -> Worker[Job, Event] | None:
         """A worker that may be given a job: one that runs, else a freshly started one; None where all are at work."""
-        for worker in self._workers.values():
-            if worker.free:
-                return worker
-        return next((self._worker(at) for at in range(len(self._makers)) if at not in self._workers), None)
+        running = next((worker for worker in self._places if worker.free), None)
+        vacant = self._vacant()
+        return self._start(vacant[0]) if running is None and vacant else running
 
     def events(self, timeout: float) -> Iterator[tuple[Job, Event | Died]]:
         """What workers have sent since, each with its job, or that a job has ended all its workers.
 
         Waits at most `timeout` seconds for something.
         """
-        for worker in ready(list(self._workers.values()), timeout):
+        for worker in ready(list(self._places), timeout):
             for event in worker.events():
                 job = worker.job
                 if event is None:
@@ -175,28 +176,32 @@ class Pool(Generic[Job, Event]):
                     if self._is_last(event):
                         self._forget(worker, job)
                     yield job, event
+            if worker.spent and self._places.pop(worker, None) is not None:
+                worker.stop()
 
     def _forget(self, worker: Worker[Job, Event], job: Job) -> None:
         worker.job = None
         self._deaths.pop(id(job), None)
 
-    def _worker(self, at: int) -> Worker[Job, Event]:
+    def _vacant(self) -> list[int]:
+        taken = self._places.values()
+        return [place for place in range(len(self._makers)) if place not in taken]
+
+    def _start(self, place: int) -> Worker[Job, Event]:
         with deferred():
-            if at not in self._workers:
-                self._workers[at] = self._makers[at]()
-            return self._workers[at]
+            worker = self._makers[place]()
+            self._places[worker] = place
+        return worker
 
     def _bury(self, worker: Worker[Job, Event]) -> Iterator[tuple[Job, Died]]:
         """Free the place of a dead worker; its job goes on in a fresh one, or has had its last."""
-        (at,) = (at for at, one in self._workers.items() if one is worker)
-        del self._workers[at]
+        place, job = self._places.pop(worker), worker.job
         worker.pipe.close()
-        job = worker.job
         if job is None:
             return
         self._deaths[id(job)] += 1
         if self._deaths[id(job)] < ATTEMPTS:
-            self._worker(at).give(job)
+            self._start(place).give(job)
         else:
             self._forget(worker, job)
             yield job, worker.death()

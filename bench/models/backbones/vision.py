@@ -68,8 +68,8 @@ class VivitEncoder(nn.Module):
 
     def tokens(self, values: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Features (B, 1 + S, d) of the class token and of every place, and a mask (B, 1 + S) that is True."""
-        found: Tensor = self.project(self.whole(values).last_hidden_state)
-        return found, mask_of(found, None)
+        projected: Tensor = self.project(self.whole(values).last_hidden_state)
+        return projected, mask_of(projected, None)
 
 
 class SwinTrunk(nn.Module):

@@ -24,8 +24,8 @@ def pinned(weights: str, commit: Callable[[str, str], str | None]) -> str:
     if Path(folder).is_dir():
         return f"{folder}@sha256-{_digest(Path(folder))}"
     name, _, revision = weights.partition("@")
-    found = commit(name, revision or NEWEST) or revision
-    return f"{name}@{found}" if found else name
+    newest = commit(name, revision or NEWEST) or revision
+    return f"{name}@{newest}" if newest else name
 
 
 def content_of(weights: str) -> str:

@@ -15,7 +15,7 @@ State = dict[str, Tensor]
 
 
 class Whole(nn.Module):
-    """`model` is what `make()` gives. `load()` gives its weights; without it, `make()` draws them anew.
+    """A library model, `model`, as `make()` gives it, with the weights of `load()`, or else with random weights.
 
     frozen: no parameter learns, and the model stays in evaluation mode.
     """
@@ -29,7 +29,7 @@ class Whole(nn.Module):
             self.model.requires_grad_(False)
 
     def draw_all(self) -> None:
-        """Weights and buffers anew; called by `seeds.initialise` under this module's own stream.
+        """Load or draw weights and buffers; `seeds.initialise` calls it under this module's own stream.
 
         The library draws while it builds, in part where no later call reaches (weight norms), hence a second model.
         """
@@ -80,21 +80,21 @@ def configuration(kind: str, weights: str, fresh: Mapping[str, Any], changed: Ma
         return auto.for_model(kind, **{**fresh, **changed})
     place, revision = place_of(weights)
     try:
-        found = auto.from_pretrained(place, revision=revision, trust_remote_code=False, **changed)
+        loaded = auto.from_pretrained(place, revision=revision, trust_remote_code=False, **changed)
     except (OSError, ValueError) as error:
         raise _unreadable(place, error) from error
-    if found.model_type != kind:
-        raise UserError(f"encoder.weights={place} are of the kind {found.model_type}; this encoder needs {kind}.")
-    return found
+    if loaded.model_type != kind:
+        raise UserError(f"encoder.weights={place} are of the kind {loaded.model_type}; this encoder needs {kind}.")
+    return loaded
 
 
 def commit_of(name: str, revision: str) -> str | None:
     """The commit of a name on the hub, as the library tells it; UserError where it cannot be found."""
     try:
-        found = library().AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+        loaded = library().AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise _unreadable(f"{name}@{revision}", error) from error
-    commit: str | None = getattr(found, "_commit_hash", None)
+    commit: str | None = getattr(loaded, "_commit_hash", None)
     return commit
 
 
@@ -109,7 +109,7 @@ def first_layers(config: Any, layers: int) -> Any:
 
 
 def loaded(model: Any, config: Any, weights: str, **options: Any) -> State:
-    """The weights of a library model; UserError where they cannot be read or some of the model's are not there."""
+    """The weights of a library model; UserError if they cannot be read or some of the model's are missing."""
     place, revision = place_of(weights)
     damaged = import_module("safetensors").SafetensorError
     try:

@@ -39,7 +39,7 @@ def check_head(
     values: Values,
 ) -> frozenset[str]:
     """What of "tokens" and "stages" a head reads; UserError where it cannot be made or does not do what it must."""
-    names, found = list(modalities), set[str]()
+    names, asked_for = list(modalities), set[str]()
     settings = "".join(f", {name}={value!r}" for name, value in values.items())
     with trial():
         with told(cls, f"cannot be made as {cls.__name__}({names}, {width}, {outputs}{settings})"):
@@ -56,11 +56,11 @@ def check_head(
             with told(cls, f"forward failed on features {(count, width)} of {', '.join(names)}"):
                 logits = head.head(dict(features), *given)
             require_tensor(logits, (count, outputs), "forward", "(samples, outputs)")
-            found |= {part for part, asked in (("tokens", tokens), ("stages", stages)) if asked.asked}
+            asked_for |= {part for part, asked in (("tokens", tokens), ("stages", stages)) if asked.asked}
         if head.additive:
             with told(cls, "branches failed"):
                 _check_branches(head, names, width, outputs, given)
-    return frozenset(found)
+    return frozenset(asked_for)
 
 
 def _check_modules(head: nn.Module, names: list[str]) -> None:

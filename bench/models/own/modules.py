@@ -27,7 +27,7 @@ class OwnNet(nn.Module):
         self.net, self._make = make(), make
 
     def draw_all(self) -> None:
-        """Weights and buffers anew; called by `seeds.initialise` under this module's own stream."""
+        """Draw weights and buffers; `seeds.initialise` calls it under this module's own stream."""
         redraw(self.net, self._make)
 
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -43,14 +43,14 @@ class OwnNet(nn.Module):
     def tokens(self, values: Tensor, lengths: Tensor | None = None) -> Tokens:
         """Features (B, T, d) of parts of a sample and a mask (B, T), True on those that are real."""
         x, named = self._inputs("tokens", values, lengths)
-        found: Tokens = self.net.tokens(x, **named)  # type: ignore[operator]
-        return found
+        given: Tokens = self.net.tokens(x, **named)  # type: ignore[operator]
+        return given
 
     def stages(self, values: Tensor, lengths: Tensor | None = None) -> list[Tensor]:
         """The outputs of the net's stages, (B, ...) each."""
         x, named = self._inputs("stages", values, lengths)
-        found: list[Tensor] = self.net.stages(x, **named)  # type: ignore[operator]
-        return found
+        given: list[Tensor] = self.net.stages(x, **named)  # type: ignore[operator]
+        return given
 
     def _inputs(self, method: str, values: Tensor, lengths: Tensor | None) -> tuple[Tensor, dict[str, Tensor | None]]:
         """What a method of the net is given: values whose padding is 0, and lengths where it takes them."""
@@ -80,11 +80,11 @@ class OwnHead(Fusion):
     @property
     def slices(self) -> nn.ModuleDict:  # type: ignore[override]
         """The modules that belong to one modality each."""
-        found = getattr(self.head, "slices", None)
-        return found if isinstance(found, nn.ModuleDict) else nn.ModuleDict()
+        given = getattr(self.head, "slices", None)
+        return given if isinstance(given, nn.ModuleDict) else nn.ModuleDict()
 
     def draw_all(self) -> None:
-        """Weights and buffers anew; called by `seeds.initialise` under this module's own stream."""
+        """Draw weights and buffers; `seeds.initialise` calls it under this module's own stream."""
         redraw(self.head, self._make)
 
     def owner(self, name: str) -> str | None:

@@ -23,14 +23,14 @@ def constructor_settings(cls: type[nn.Module], first: Sequence[str], reserved: S
     first: what it takes by position, in this order, as `("shape", "width")`. reserved: names that no setting may have.
     A constructor that takes `**settings` has those of the class it derives from too.
     """
-    found: dict[str, Declared] = {}
+    settings: dict[str, Declared] = {}
     for parameter, hint in _parameters(cls, first):
-        if parameter.name in found:
+        if parameter.name in settings:
             continue
         if parameter.name in reserved:
             raise UserError(f"its setting '{parameter.name}' has a name of the harness; call it something else")
-        found[parameter.name] = _declared(parameter, hint)
-    return found
+        settings[parameter.name] = _declared(parameter, hint)
+    return settings
 
 
 def positional(function: Callable[..., object]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Trying code that somebody else wrote before anything is trained: what fails is told in words, and nothing is left."""
+"""Try a user's code before anything is trained: errors are reported in words, and the trial leaves no trace."""
 
 import inspect
 import warnings
@@ -26,9 +26,9 @@ def trial() -> Iterator[None]:
 
 
 def anywhere(attempt: Callable[[], T]) -> T:
-    """`attempt` without memory (torch's device `meta`), and on the CPU where it does not work so.
+    """The result of `attempt` without memory (torch's device `meta`), or on the CPU if that fails.
 
-    A `UserError` of the first attempt stands; other errors may be due to `meta`, so those of the CPU are told.
+    A `UserError` of the first attempt is raised; other errors may be due to `meta`, so those on the CPU are raised.
     """
     try:
         with torch.device("meta"):
@@ -42,7 +42,7 @@ def anywhere(attempt: Callable[[], T]) -> T:
 
 @contextmanager
 def told(cls: type, what: str) -> Iterator[None]:
-    """An error inside is told as the user's: what failed, and the line of the class's file that it came from."""
+    """Inside the block an error becomes a UserError with what failed, and the line of the class's file."""
     try:
         yield
     except UserError:

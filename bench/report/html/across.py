@@ -1,4 +1,4 @@
-"""What a page says across comparisons: ranks, published numbers, tuning budgets, environment."""
+"""The parts of a page across comparisons: ranks, published numbers, tuning budgets, environment."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""One comparison on the page: what it says in words, its tables, protocol card, figures, settings and runs."""
+"""A comparison on the page: its results in words, tables, protocol card, figures, settings and runs."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def _table(section: Section, cost_baseline: str, name: str) -> Markup:
 
 @dataclass(frozen=True)
 class Words:
-    """What is said of a comparison; one of the first three, or the groups.
+    """A comparison in words: one of the first three fields, or the groups.
 
     missing: why there are no statistics.
     power: the lines of a design whose power is unknown.
@@ -68,7 +68,7 @@ class Words:
 
 
 def words(claims: Claims | str) -> Markup:
-    """What the primary test says against the baseline, or why it cannot say and the command that would."""
+    """The results of the primary test against the baseline, or why there are none and the command that gives some."""
     return render("words", said=_said(claims))
 
 

@@ -1,4 +1,4 @@
-"""What a report is made of, gathered before anything is written."""
+"""The contents of a report, which are gathered before anything is written."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ Environment = Mapping[str, Mapping[str, int]]  # what -> value -> number of runs
 
 @dataclass(frozen=True)
 class Section:
-    """One comparison with its statistics, or the reason in words why it has none."""
+    """A comparison with its statistics, or the reason why it has none."""
 
     comparison: Comparison
     claims: Claims | str
@@ -66,7 +66,7 @@ class Contents:
 
     @property
     def rows(self) -> list[RunRow]:
-        """Every run of the comparisons once; a unimodal run stands in several."""
+        """All runs of the comparisons, each once; a unimodal run is in several comparisons."""
         return list({row.run_id: row for one in self.sections for row in one.comparison.rows}.values())
 
 

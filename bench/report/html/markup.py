@@ -40,5 +40,5 @@ def part(name: str, make: Callable[[], Markup]) -> Markup:
 
 
 def left_out(name: str, reason: str) -> Markup:
-    """The line that stands in the place of what could not be made."""
+    """The line that replaces a part that could not be made."""
     return render("left_out", name=name, reason=reason)

@@ -82,7 +82,7 @@ def report_page(contents: Contents) -> str:
 
 
 def write_report(contents: Contents, path: Path) -> Path:
-    """Write the page to `path`, whole or not at all. UserError where it cannot be written."""
+    """Write the page to `path`; UserError if it cannot be written."""
     try:
         write_whole(path, report_page(contents))
     except OSError as error:

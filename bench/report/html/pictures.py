@@ -35,9 +35,9 @@ def gallery(pictures: Sequence[Picture], prefix: str, named: bool = False) -> Ma
 
 
 def svg_markup(file: bytes, prefix: str, label: str, width: float) -> Markup:
-    """An SVG file as an element: ids that only this figure has, nothing that styles the page around it.
+    """An SVG file as an element of the page, with ids that only this figure has and without styles for the page.
 
-    label: what it shows, in words; width: in CSS pixels. ParseError where `file` is no XML.
+    label: what it shows, in words. width: its width in CSS pixels. ParseError if `file` is not XML.
     """
     root = ElementTree.fromstring(file)
     for element in root.iter():

@@ -194,7 +194,7 @@ def test_plan_trains_nothing() -> None:
     plan = json.loads(call("run", "--methods", "ensemble", *SMALL, "--plan", "--json").stdout)
     states = {row["run"]: row["state"] for row in plan["runs"]}
     assert set(states.values()) == {"to train"}
-    assert [row["asked"] for row in plan["runs"]].count("asked for") == 2
+    assert [row["reason"] for row in plan["runs"]].count("requested") == 2
     assert json.loads(call("results", "--json").stdout) == []
     assert (
         "holds no run of 'elsewhere' and 'joint'"

@@ -156,7 +156,7 @@ def test_run_without_anything_and_with_wrong_files() -> None:
 def test_table1_can_be_planned_without_any_data() -> None:
     done = call("run", "table1.toml", "--plan")
     assert done.exit_code == 0, done.output
-    assert "more runs are asked for that cannot be made here" in done.stdout
+    assert "more runs are requested that cannot be made here" in done.stdout
     assert call("run", "table1.toml").exit_code == 2
 
 

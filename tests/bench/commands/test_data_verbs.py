@@ -235,7 +235,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
         patch.setattr(verbs.Lines, "__call__", interrupt)
         stopped = call(*command)
     assert stopped.exit_code == 130
-    assert "the same command goes on from here" in stopped.stderr
+    assert "the same command continues from here" in stopped.stderr
     assert call("data", "verify", "ave", "--data-root", str(tmp_path), *SMALL).exit_code == 2
     done = call(*command)
     assert done.exit_code == 0, done.output

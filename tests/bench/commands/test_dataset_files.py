@@ -129,7 +129,11 @@ def edited(old: str, new: str) -> str:
 SLIPS = {
     "an error": (edited("return Facts(", "return Fact("), "sensors: facts() (line 20 of", "NameError"),
     "no return": (edited("return Facts(", "Facts("), "sensors: facts() returned None (is a `return` missing?)", ""),
-    "no protocols": (edited('return {"thirds": ', 'return "one", {"thirds": '), "protocols() returned a tuple", "Return {"),
+    "no protocols": (
+        edited('return {"thirds": ', 'return "one", {"thirds": '),
+        "protocols() returned a tuple",
+        "Return {",
+    ),
     "a protocol of another name": (edited('{"thirds":', '{"halves":'), "protocols() names halves wrongly", ""),
     "no fingerprint": (edited('return "1"', "return 1"), "fingerprint() returned an int", "text"),
     "another shape": (edited("Modality((9, 2))", "Modality((9, 3))").replace("*s.shape", "*(s.shape[:-1] + (2,))"),

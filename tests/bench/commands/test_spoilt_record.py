@@ -89,6 +89,15 @@ def test_a_spoilt_tag_leaves_its_run_out_and_no_other(home: Path, tag: str, valu
         assert part in note
 
 
+def test_another_metric_of_one_run_does_not_change_what_the_others_are_compared_by(home: Path) -> None:
+    before = json.loads(call("compare", "--baseline", "joint", "--json").stdout)["comparisons"]
+    newest = Record(home=home).rows("synthetic")
+    row = max((one for one in newest if one.role == "unimodal"), key=lambda one: one.started)
+    set_tag(home, row, "metric", "loss")
+    after = json.loads(call("compare", "--baseline", "joint", "--json").stdout)["comparisons"]
+    assert [(one["metric"], one["against"]) for one in after] == [(one["metric"], one["against"]) for one in before]
+
+
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
 def test_every_verb_goes_on_and_says_once_what_it_left_out(home: Path, verb: list[str]) -> None:
     row = one(home)

@@ -195,30 +195,30 @@ def test_another_module_is_another_class(case: str, tmp_path: Path) -> None:
 
 
 def test_neither_the_folder_nor_where_one_works_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = set()
+    digests = set()
     for name in ("a", "b c"):
         (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / name)
-        found.add(digest(tmp_path / name / "deep", files(helper=HELPER)))
-    assert len(found) == 1
+        digests.add(digest(tmp_path / name / "deep", files(helper=HELPER)))
+    assert len(digests) == 1
 
 
 def test_the_name_of_the_file_does_not_count(tmp_path: Path) -> None:
-    found = set()
+    digests = set()
     for name in ("mine", "ours"):
         for file, text in (("helper", HELPER), (name, MINE)):
             (tmp_path / name).mkdir(exist_ok=True)
             (tmp_path / name / f"{file}.py").write_text(text, encoding="utf-8")
-        found.add(behaviour_digest(import_file(tmp_path / name / f"{name}.py").Mine))
-    assert len(found) == 1
+        digests.add(behaviour_digest(import_file(tmp_path / name / f"{name}.py").Mine))
+    assert len(digests) == 1
 
 
 def test_classes_of_one_file_differ(tmp_path: Path) -> None:
     digest(tmp_path, "class Mine: ...\n\n\nclass Other: ...\n")
-    found = [
+    modules = [
         cls for name, cls in sys.modules.items() if name.startswith("mcr_bench_user_mine") and str(tmp_path) in str(cls)
     ]
-    (module,) = found
+    (module,) = modules
     assert behaviour_digest(module.Mine) != behaviour_digest(module.Other)
 
 
@@ -283,13 +283,13 @@ def test_a_class_without_a_source_says_so() -> None:
 def test_a_method_built_on_another_follows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     methods = importlib.import_module("mcr_bench.methods")
     monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
-    found = []
+    digests = []
     for i, text in enumerate(("a = 1", "a = 2", "a = 2  # two")):
         (tmp_path / "invented_method.py").write_text(f"class Base:\n    {text}\n", encoding="utf-8")
         try:
             line = "from mcr_bench.methods.invented_method import Base\n\n\nclass Mine(Base): ...\n"
-            found.append(digest(tmp_path / str(i), line))
+            digests.append(digest(tmp_path / str(i), line))
         finally:
             del sys.modules["mcr_bench.methods.invented_method"]
             del methods.invented_method
-    assert found[0] != found[1] == found[2]
+    assert digests[0] != digests[1] == digests[2]

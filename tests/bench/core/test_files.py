@@ -105,9 +105,16 @@ def test_the_content_is_on_the_disk_before_the_name_leads_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
+
+    def noted(name: str, real: Callable[..., object]) -> Callable[..., object]:
+        def step(*given: object) -> object:
+            steps.append(name)
+            return real(*given)
+
+        return step
+
     for name in ("fsync", "replace"):
-        real = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda *given, name=name, real=real: (steps.append(name), real(*given))[1])
+        monkeypatch.setattr(os, name, noted(name, getattr(os, name)))
     write_whole(tmp_path / "a.txt", "text")
     assert steps == ["fsync", "replace", "fsync"]  # the content, the name, the folder that holds the name
 

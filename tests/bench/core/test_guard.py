@@ -11,7 +11,7 @@ from mcr_bench.bench.commands import reading, running
 from mcr_bench.bench.commands.drawing import pictures_of, save_figures
 from mcr_bench.bench.commands.reading import show_claims
 from mcr_bench.bench.core.guard import attempt
-from mcr_bench.bench.errors import UserError, in_words, one_line, told_by
+from mcr_bench.bench.errors import UserError, error_at_end, in_words, one_line
 from mcr_bench.bench.figures import catalog
 from mcr_bench.bench.figures.catalog import CARDS, Drawn, Sources, all_figures
 from mcr_bench.bench.planning.plan import Plan
@@ -60,7 +60,7 @@ def test_an_error_is_its_type_and_its_text(error: Exception, said: str) -> None:
     ],
 )  # fmt: skip
 def test_a_traceback_is_told_by_the_whole_message_at_its_end(text: str, said: str) -> None:
-    assert told_by(text) == said
+    assert error_at_end(text) == said
 
 
 def test_one_line_joins_lines_and_is_cut_at_its_end() -> None:

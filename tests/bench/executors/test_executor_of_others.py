@@ -105,7 +105,7 @@ def test_it_trains_in_the_order_of_dependencies(fake: ModuleType, record: Record
     outcome = run([third, second, first], record)
     assert labels(outcome.finished) == ["first", "second", "third"]
     assert ends(trace) == ["first", "second", "third"]
-    assert [row(record, spec)["status"] for spec in (first, second, third)] == ["finished"] * 3
+    assert [row(record, spec).status for spec in (first, second, third)] == ["finished"] * 3
     assert epochs(record, third) == [1, 2, 3]
     assert list(record.home.glob("locks/*")) == []
     assert list(record.home.glob("work/*")) == []
@@ -121,7 +121,7 @@ def test_a_failure_takes_its_dependents_and_leaves_the_others(fake: ModuleType, 
         "needs bad": "needs bad, which failed",
         "dies": "its process ended with exit code -9",
     }
-    assert {row(record, spec)["status"] for spec in (bad, dies)} == {"failed"}
+    assert {row(record, spec).status for spec in (bad, dies)} == {"failed"}
     assert "on the way" in outcome.failed[0].log.read_text()
 
 
@@ -141,9 +141,9 @@ def test_what_was_stopped_goes_on(
     assert command.communicate(timeout=600)[0] == ("interrupted\n" if sent == signal.SIGINT else "")
     wait_for(lambda: gone(process))
     before = row(record, spec)
-    assert before["status"] == status
+    assert before.status == status
     assert labels(run([spec], record).finished) == ["stopped"]
-    assert (row(record, spec)["run_id"], epochs(record, spec)) == (before["run_id"], [1, 2, 3])
+    assert (row(record, spec).run_id, epochs(record, spec)) == (before.run_id, [1, 2, 3])
     assert [line.split()[-2] for line in trace.read_text().splitlines() if "end" not in line] == ["0", "1"]
 
 
@@ -195,7 +195,7 @@ def test_an_executor_that_breaks_leaves_work_to_go_on_with(
     spec = fake.Spec(f"breaks: {how}", trace)
     with pytest.raises(error):
         run([spec], record, Lazy(how))
-    assert row(record, spec)["status"] == "killed"
+    assert row(record, spec).status == "killed"
     assert labels(run([spec], record).finished) == labels([spec])
 
 

@@ -82,7 +82,7 @@ def test_plans_of_several_presets_keep_each_of_them() -> None:
     plan.add(Asked("k"), requested=True)
     other.add(Asked("k", preset="tuned"), requested=False)
     plan.merge(other)
-    assert list(plan.asked["k"]) == ["small", "tuned"]
+    assert list(plan.by_preset["k"]) == ["small", "tuned"]
     assert [run.preset for run in plan.runs] == ["small"]
 
 

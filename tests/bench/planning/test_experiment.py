@@ -32,20 +32,20 @@ def written(folder: Path, text: str) -> Experiment:
 
 
 BAD = [
-    ("methods = [", r"mine.toml: no valid TOML: .*at line 1, the last"),
-    ("seeds = 1\nmethods = all", r"mine.toml: no valid TOML: .*at line 2, column 11"),
+    ("methods = [", r"mine.toml: not valid TOML: .*at line 1, the last"),
+    ("seeds = 1\nmethods = all", r"mine.toml: not valid TOML: .*at line 2, column 11"),
     ("title = 1", r"mine.toml, line 1, 'title': 1 is not allowed. Give text"),
     ("\nmethod = 'all'", r"line 2, 'method': unknown key 'method'. Did you mean methods"),
-    ("epochs = 5", r"line 1, 'epochs': unknown key 'epochs'.*stand under \[set\]"),
+    ("epochs = 5", r"line 1, 'epochs': unknown key 'epochs'.*belong under \[set\]"),
     ("methods = []", r"line 1, 'methods': \[\] is not allowed. Give a name, or a list of at least one name"),
     ("seeds = true", r"line 1, 'seeds': true is not allowed"),
     ("seeds = 0", r"line 1, 'seeds': 0 is not allowed"),
     ("seeds = [1, -1]", r"line 1, 'seeds'"),
     ("pairs = [[1]]", r"line 1, 'pairs': .*Give a list of at least one \[seed, fold\]"),
-    ("fold = 1\npairs = [[1, 1]]", r"line 2, 'pairs': .*leave out 'fold'"),
+    ("fold = 1\npairs = [[1, 1]]", r"line 2, 'pairs': .*Leave out 'fold'"),
     ("set = 3", r"line 1, 'set': 3 is not allowed. Give a table"),
-    ("[set]\nepochs = [1, 2]", r"line 2, 'set.epochs': \[1, 2\] is not allowed. Several values stand under \[sweep\]"),
-    ("[sweep]\nepochs = 1", r"line 2, 'sweep.epochs': .*one value stands under \[set\]"),
+    ("[set]\nepochs = [1, 2]", r"line 2, 'set.epochs': \[1, 2\] is not allowed. Give several values under \[sweep\]"),
+    ("[sweep]\nepochs = 1", r"line 2, 'sweep.epochs': .*a single value belongs under \[set\]"),
     ("[sweep]\nepochs = []", r"line 2, 'sweep.epochs': \[\] is not allowed"),
     ("[set]\nepochs = 2020-01-01", r"line 2, 'set.epochs': .*Give true, false, a number or text"),
     ("[set]\nepochs = 1\n[sweep]\nepochs = [1]", r"line 4, 'epochs': also set on line 2"),
@@ -63,7 +63,7 @@ BAD = [
     ("figures = ['methods',\n'rase']", r"line 2, 'figures': unknown figure 'rase'. Did you mean race"),
     ("tables = 'methds'", r"line 1, 'tables': unknown table 'methds'. Did you mean methods"),
     ("baseline = 'jiont'", r"line 1, 'baseline': unknown method 'jiont'. Did you mean joint"),
-    ("[[comparison]]\n[[comparison]]\nfigures = 'race'", r"line 3, 'comparison.figures': .*once, at the top"),
+    ("[[comparison]]\n[[comparison]]\nfigures = 'race'", r"line 3, 'comparison.figures': .*only at the top"),
     ("[[comparison]]\ntitle = 'a'\nset.epochs = [1]", r"line 3, 'comparison.set.epochs'"),
 ]
 
@@ -91,7 +91,7 @@ PLANNED = [
     (HEAD + "[[points]]\nepochs = 1\n[[points]]\nepochs = 'x'", r"line 7, 'epochs': epochs=x"),
     (HEAD + "[set]\nmcr.strategy = 'greedy'", r"line 5, 'mcr.strategy': --set mcr.strategy: method 'mcr' is not part"),
     (HEAD + "[[comparison]]\n[[comparison]]\nset.epoch = 1", r"line 6, 'epoch'"),
-    ("methods = 'all'", r"line 1: 'datasets' is not said. Add datasets = \[...\], or give --dataset"),
+    ("methods = 'all'", r"line 1: 'datasets' is missing. Add datasets = \[...\], or give --dataset"),
 ]
 
 

@@ -39,23 +39,23 @@ def with_floor(values: Mapping[str, list[float]], floor: Mapping[str, float] = F
 
 def test_the_majority_class_by_hand() -> None:
     known, test = torch.tensor([2, 2, 2, 0, 1]), torch.tensor([2, 2, 0, 0, 1, 2, 0, 0])
-    found = floor_metrics(known, test)
-    assert found["floor/accuracy"] == pytest.approx(3 / 8)
-    assert found["floor/macro_f1"] == pytest.approx((2 * 3 / (8 + 3)) / 3)  # F1 of class 2 alone, over three classes
-    assert found["floor/ece"] == pytest.approx(3 / 5 - 3 / 8)
+    result = floor_metrics(known, test)
+    assert result["floor/accuracy"] == pytest.approx(3 / 8)
+    assert result["floor/macro_f1"] == pytest.approx((2 * 3 / (8 + 3)) / 3)  # F1 of class 2 alone, over three classes
+    assert result["floor/ece"] == pytest.approx(3 / 5 - 3 / 8)
 
 
 def test_ties_take_the_lowest_class_and_a_test_class_may_be_new() -> None:
-    found = floor_metrics(torch.tensor([3, 1, 3, 1]), torch.tensor([1, 1, 3, 7]))
-    assert found["floor/accuracy"] == pytest.approx(0.5)
+    result = floor_metrics(torch.tensor([3, 1, 3, 1]), torch.tensor([1, 1, 3, 7]))
+    assert result["floor/accuracy"] == pytest.approx(0.5)
 
 
 def test_the_median_by_hand_in_the_unit_of_the_labels() -> None:
     known, test = torch.tensor([100.0, 140.0, 160.0, 900.0]), torch.tensor([150.0, 100.0, 190.0])
-    found = floor_metrics(known, test)
-    assert found["floor/mae"] == pytest.approx((0 + 50 + 40) / 3)
-    assert found["floor/pearson"] == 0
-    assert found["floor/binary_accuracy"] == 1
+    result = floor_metrics(known, test)
+    assert result["floor/mae"] == pytest.approx((0 + 50 + 40) / 3)
+    assert result["floor/pearson"] == 0
+    assert result["floor/binary_accuracy"] == 1
     negative = floor_metrics(-known, torch.tensor([-1.0, 2.0, 0.0, -3.0]))
     assert negative["floor/binary_accuracy_nonzero"] == pytest.approx(2 / 3)
 
@@ -80,15 +80,15 @@ def test_old_runs_have_it_from_their_validation_labels(tmp_path: Path) -> None:
         "gone": tmp_path / "nothing.parquet",
     }
     (tmp_path / "broken.parquet").write_bytes(b"broken")
-    found = read_floors([*paths, "broken"], lambda one: Artifact(paths.get(one, tmp_path / "broken.parquet"), True))
-    assert set(found) == {"classes", "scores"}
-    assert found["classes"]["accuracy"] == pytest.approx(0.75)
-    assert found["scores"]["mae"] == pytest.approx((2 + 1) / 2)
+    result = read_floors([*paths, "broken"], lambda one: Artifact(paths.get(one, tmp_path / "broken.parquet"), True))
+    assert set(result) == {"classes", "scores"}
+    assert result["classes"]["accuracy"] == pytest.approx(0.75)
+    assert result["scores"]["mae"] == pytest.approx((2 + 1) / 2)
 
 
 def test_the_row_stands_below_the_lines_in_every_format() -> None:
-    found = with_floor({"joint": [0.5, 0.6], "ensemble": [0.7, 0.8]})
-    table = comparison_table(found, "joint")
+    comparison = with_floor({"joint": [0.5, 0.6], "ensemble": [0.7, 0.8]})
+    table = comparison_table(comparison, "joint")
     assert table.floor == len(table.rows) - 1
     row = dict(zip(table.columns, table.rows[-1], strict=True))
     assert (row["method"], row["test accuracy"], row["sd"], row["n"]) == (NAME, pytest.approx(0.4), 0, 2)
@@ -101,17 +101,17 @@ def test_the_row_stands_below_the_lines_in_every_format() -> None:
 
 def test_folds_have_floors_of_their_own() -> None:
     rows = [run("joint", s, 0.5, fold=s, metrics={"floor/accuracy": f}) for s, f in enumerate((0.1, 0.2, 0.6))]
-    (found,) = comparisons(rows, "joint")
-    floor = floor_of(found, "accuracy")
+    (comparison,) = comparisons(rows, "joint")
+    floor = floor_of(comparison, "accuracy")
     assert floor is not None
     assert (floor.mean, floor.sd) == (pytest.approx(0.3), pytest.approx(0.07**0.5))
 
 
 @pytest.mark.parametrize(("value", "told"), [(0.41, False), (0.4, True), (0.3, True)])
 def test_a_method_that_is_no_better_is_named(value: float, told: bool) -> None:
-    found = with_floor({"joint": [0.7, 0.7], "weak": [value, value]})
-    assert set(not_above(found, "accuracy")) == ({"weak"} if told else set())
-    notes = [note for note in comparison_table(found, "joint").notes if "does not beat" in note]
+    comparison = with_floor({"joint": [0.7, 0.7], "weak": [value, value]})
+    assert set(not_above(comparison, "accuracy")) == ({"weak"} if told else set())
+    notes = [note for note in comparison_table(comparison, "joint").notes if "does not beat" in note]
     assert [note.startswith(f"WARNING: does not beat {NAME} (0.4000): weak ({value:.4f})") for note in notes] == [
         True
     ] * told
@@ -120,9 +120,9 @@ def test_a_method_that_is_no_better_is_named(value: float, told: bool) -> None:
 def test_lower_is_better_for_errors() -> None:
     floor = {"floor/mae": 40.0, "floor/pearson": 0.0}
     rows = [run(m, 0, v, metric="mae", metrics=floor | {"test/mae": v}) for m, v in (("joint", 39.0), ("weak", 41.0))]
-    (found,) = comparisons(rows, "joint")
-    assert set(not_above(found, "mae")) == {"weak"}
-    assert comparison_table(found, "joint").rows[-1][0] == "constant (median)"
+    (comparison,) = comparisons(rows, "joint")
+    assert set(not_above(comparison, "mae")) == {"weak"}
+    assert comparison_table(comparison, "joint").rows[-1][0] == "constant (median)"
 
 
 @pytest.mark.parametrize("unit", [1e-30, 1e-10, 1e-3, 1e15])
@@ -132,8 +132,8 @@ def test_who_beats_the_floor_does_not_depend_on_the_unit(unit: float) -> None:
         run(m, 0, v * unit, metric="mae", metrics={"floor/mae": 40.0 * unit, "test/mae": v * unit})
         for m, v in values.items()
     ]
-    (found,) = comparisons(rows, "joint")
-    assert set(not_above(found, "mae")) == {"weak"}
+    (comparison,) = comparisons(rows, "joint")
+    assert set(not_above(comparison, "mae")) == {"weak"}
 
 
 @pytest.mark.parametrize("offset", [1e9, -3e7])
@@ -150,8 +150,8 @@ def test_a_constant_is_exactly_uncorrelated() -> None:
 def test_methods_are_held_against_the_floor_of_their_own_folds() -> None:
     rows = [run("joint", s, 0.5, fold=s, metrics={"floor/accuracy": f}) for s, f in enumerate((0.2, 0.9))]
     rows.append(run("mine", 0, 0.5, fold=0, metrics={"floor/accuracy": 0.2}))
-    (found,) = comparisons(rows, "joint")
-    assert set(not_above(found, "accuracy")) == {"joint"}
+    (comparison,) = comparisons(rows, "joint")
+    assert set(not_above(comparison, "accuracy")) == {"joint"}
 
 
 def test_it_is_in_no_test_no_rank_and_no_bold_type() -> None:
@@ -195,8 +195,8 @@ def test_a_sweep_has_it_at_every_setting() -> None:
 
 
 def test_a_link_of_the_page_leads_nowhere_from_the_floor() -> None:
-    found = with_floor({"joint": [0.5]})
-    assert line_links(found, list(found.lines), "c0")(1, 1) is None
+    comparison = with_floor({"joint": [0.5]})
+    assert line_links(comparison, list(comparison.lines), "c0")(1, 1) is None
 
 
 def test_old_rows_borrow_it_and_only_one_run_of_a_seed_is_read() -> None:
@@ -208,12 +208,12 @@ def test_old_rows_borrow_it_and_only_one_run_of_a_seed_is_read() -> None:
         asked.extend(ids)
         return {one: {"accuracy": 0.35} for one in ids if one != "joint-1"}
 
-    (found,) = with_floors(comparisons(rows, "joint"), read)
-    floor = floor_of(found, "accuracy")
+    (result,) = with_floors(comparisons(rows, "joint"), read)
+    floor = floor_of(result, "accuracy")
     assert floor is not None
     assert floor.values == {(0, 1): 0.25, (1, 1): 0.35, (2, 1): 0.35}
     assert asked == ["joint-1", "joint-2", "mine-1"]
-    assert any("of the validation part" in note for note in comparison_table(found, "joint").notes)
+    assert any("of the validation part" in note for note in comparison_table(result, "joint").notes)
 
 
 def test_nothing_is_read_where_all_is_on_record_and_nothing_told_where_nothing_is() -> None:

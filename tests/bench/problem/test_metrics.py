@@ -89,8 +89,8 @@ def test_pearson_is_scipy_s() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=50), rng.normal(size=50)
     y += x
-    found = metrics.pearson(torch.tensor(x)[:, None], torch.tensor(y))
-    assert found == pytest.approx(scipy.stats.pearsonr(x, y).statistic, abs=1e-12)
+    result = metrics.pearson(torch.tensor(x)[:, None], torch.tensor(y))
+    assert result == pytest.approx(scipy.stats.pearsonr(x, y).statistic, abs=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -125,10 +125,10 @@ def test_a_metric_of_another_task_is_an_error(task: Task, name: str) -> None:
 
 def test_score_holds_every_metric_with_the_training_loss() -> None:
     logits, target = drawn()
-    found = metrics.score(logits, target, CLASSES)
+    result = metrics.score(logits, target, CLASSES)
     probabilities = torch.softmax(logits.double(), 1)[torch.arange(len(target)), target]
-    assert list(found) == ["accuracy", "macro_f1", "ece", "loss"]
-    assert found["loss"] == pytest.approx(-probabilities.log().mean().item(), abs=1e-6)
+    assert list(result) == ["accuracy", "macro_f1", "ece", "loss"]
+    assert result["loss"] == pytest.approx(-probabilities.log().mean().item(), abs=1e-6)
     outputs, scores = column(1.0, 3.0), torch.tensor([0.0, 1.0])
     assert metrics.score(outputs, scores, REGRESSION)["loss"] == pytest.approx(1.5)
 

@@ -54,9 +54,9 @@ def end_of(events: list[Event]) -> tuple[dict[str, float], dict[str, str]]:
 @pytest.mark.parametrize("method", ["joint", "ogm-ge", "multi-loss", "mlb"])
 @pytest.mark.parametrize("rate", ["1e6", "1e9"])
 def test_a_rate_that_is_far_too_high_still_ends_finished(method: str, rate: str, tmp_path: Path) -> None:
-    found, missing = end_of(run(tmp_path, method, optimizer__lr=rate))
-    assert all(np.isfinite(value) for value in found.values())
-    lacking = {f"test/modality/{m}/accuracy" for m in "ab"} - set(found)
+    result, missing = end_of(run(tmp_path, method, optimizer__lr=rate))
+    assert all(np.isfinite(value) for value in result.values())
+    lacking = {f"test/modality/{m}/accuracy" for m in "ab"} - set(result)
     assert lacking <= set(missing)
 
 
@@ -75,13 +75,13 @@ def test_probe_heads_that_diverge_are_missing(
 ) -> None:
     monkeypatch.setattr(probes.Probes, "fit_head", fails)
     events = run(tmp_path, regression=regression)
-    found, missing = end_of(events)
+    result, missing = end_of(events)
     metric = "mae" if regression else "accuracy"
     for place in ("val", "selected_val", "test"):
         assert reason in missing[f"{place}/modality/a/{metric}"]
-    assert not [name for name in found if "/modality/" in name]
+    assert not [name for name in result if "/modality/" in name]
     assert not [name for e in events if isinstance(e, EpochDone) for name in e.metrics if "/modality/" in name]
-    assert f"test/contribution/{'a'}" in found
+    assert f"test/contribution/{'a'}" in result
     columns = pq.read_table(tmp_path / "work/predictions.parquet").column_names
     assert {"logits", "split/a", "subset/a"} <= set(columns)
     assert "modality/a" not in columns
@@ -106,9 +106,9 @@ def test_any_diagnostic_may_fail(
     place: Any, name: str, lost: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(place, name, broken)
-    found, missing = end_of(run(tmp_path))
+    result, missing = end_of(run(tmp_path))
     assert lost <= set(missing)
-    assert not lost & set(found)
+    assert not lost & set(result)
 
 
 def test_a_secondary_metric_may_fail_but_not_the_one_that_selects(
@@ -120,9 +120,9 @@ def test_a_secondary_metric_may_fail_but_not_the_one_that_selects(
 
     with monkeypatch.context() as patch:
         patch.setattr(metrics, "CLASSIFICATION", with_broken("macro_f1"))
-        found, missing = end_of(run(tmp_path))
+        result, missing = end_of(run(tmp_path))
     assert missing["test/macro_f1"] == "ValueError: not today"
-    assert "test/ece" in found
+    assert "test/ece" in result
     monkeypatch.setattr(metrics, "CLASSIFICATION", with_broken("accuracy"))
     with pytest.raises(ValueError, match="not today"):
         run(tmp_path)
@@ -134,9 +134,9 @@ def test_predictions_of_a_subset_that_are_not_finite_are_left_out(
     original = training.subset_logits
 
     def one_infinite(*arguments: Any) -> Any:
-        found = original(*arguments)
-        found[("a",)][0, 0] = float("inf")
-        return found
+        result = original(*arguments)
+        result[("a",)][0, 0] = float("inf")
+        return result
 
     monkeypatch.setattr(training, "subset_logits", one_infinite)
     _, missing = end_of(run(tmp_path))

@@ -35,17 +35,17 @@ def random_game(names: str) -> Game:
 
 def test_two_modalities_by_hand() -> None:
     values = {"": 0.2, "a": 0.5, "b": 0.4, "ab": 0.8}
-    found = shapley_values({frozenset(s): v for s, v in values.items()})
-    assert found == pytest.approx({"a": ((0.5 - 0.2) + (0.8 - 0.4)) / 2, "b": ((0.4 - 0.2) + (0.8 - 0.5)) / 2})
+    result = shapley_values({frozenset(s): v for s, v in values.items()})
+    assert result == pytest.approx({"a": ((0.5 - 0.2) + (0.8 - 0.4)) / 2, "b": ((0.4 - 0.2) + (0.8 - 0.5)) / 2})
 
 
 def test_three_modalities_by_hand() -> None:
     values = dict(zip(subsets("abc"), (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 5.0, 12.0), strict=True))
     # a enters after: nothing (1/3), b (1/6), c (1/6), b and c (1/3); orders of three players
     a = (1 - 0) / 3 + (4 - 2) / 6 + (6 - 3) / 6 + (12 - 5) / 3
-    found = shapley_values(values)
-    assert found["a"] == pytest.approx(a)
-    assert sum(found.values()) == pytest.approx(12)
+    result = shapley_values(values)
+    assert result["a"] == pytest.approx(a)
+    assert sum(result.values()) == pytest.approx(12)
 
 
 def test_one_modality_has_all() -> None:
@@ -53,9 +53,9 @@ def test_one_modality_has_all() -> None:
 
 
 def test_a_modality_that_adds_nothing_has_nothing_and_equal_ones_share_equally() -> None:
-    found = shapley_values({s: 0.3 * len(s - {"d"}) ** 2 for s in subsets("abcd")})
-    assert found["d"] == pytest.approx(0)
-    assert found["a"] == pytest.approx(found["b"]) == pytest.approx(found["c"]) == pytest.approx(0.9)
+    result = shapley_values({s: 0.3 * len(s - {"d"}) ** 2 for s in subsets("abcd")})
+    assert result["d"] == pytest.approx(0)
+    assert result["a"] == pytest.approx(result["b"]) == pytest.approx(result["c"]) == pytest.approx(0.9)
 
 
 def test_a_missing_subset_is_an_error() -> None:
@@ -84,12 +84,12 @@ def test_from_five_players_on_single_leave_one_out_and_some_more_subsets_are_tak
 def test_drawn_values_sum_to_the_whole_and_are_unbiased(names: str) -> None:
     game = random_game(names)
     exact, draws = over_all_orders(names, game), [planned(names, game, seed) for seed in range(400)]
-    for found in draws:
-        assert sum(found) == pytest.approx(game(frozenset(names)) - game(frozenset()))
-    found = torch.tensor(draws, dtype=torch.float64)
-    error = found.std(0) / 20  # of a mean over 400
-    assert ((found.mean(0) - torch.tensor(exact, dtype=torch.float64)).abs() < 4 * error).all()
-    assert (found.std(0) > 0.01).all()  # the draws differ
+    for result in draws:
+        assert sum(result) == pytest.approx(game(frozenset(names)) - game(frozenset()))
+    result = torch.tensor(draws, dtype=torch.float64)
+    error = result.std(0) / 20  # of a mean over 400
+    assert ((result.mean(0) - torch.tensor(exact, dtype=torch.float64)).abs() < 4 * error).all()
+    assert (result.std(0) > 0.01).all()  # the draws differ
 
 
 @pytest.mark.parametrize("seed", range(3))

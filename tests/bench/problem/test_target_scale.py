@@ -42,11 +42,11 @@ def same_up_to_unit(run: dict[str, Any], other: dict[str, Any], a: float, b: flo
     for mine, theirs in [*zip(run["epochs"], other["epochs"], strict=True), (run["final"], other["final"])]:
         assert mine.keys() == theirs.keys()
         for key, value in mine.items():
-            found = theirs[key]
+            result = theirs[key]
             if "mae" in key or "contribution" in key:
-                assert found / abs(a) == pytest.approx(value, abs=1e-4), key
+                assert result / abs(a) == pytest.approx(value, abs=1e-4), key
             elif not any(word in key for word in NOT_COMPARED) and (b == 0 or "binary" not in key):
-                assert found == pytest.approx(value, rel=1e-4, abs=1e-4), key
+                assert result == pytest.approx(value, rel=1e-4, abs=1e-4), key
     for column in run["table"].columns.drop(["part", "id", "group"]):
         mine, theirs = (np.stack(t[column]).astype(float) for t in (run["table"], other["table"]))
         np.testing.assert_allclose((theirs - b) / a, mine, atol=1e-4)
@@ -72,12 +72,12 @@ def test_a_large_offset_costs_no_precision(tmp_path: Path) -> None:
     data = save(tmp_path / "far.npz", y)
     (spec,) = specs(data, "multi-loss")
     job = job_of(spec, tmp_path)
-    found = outcome(job)
-    test = found["table"][found["table"].part == "test"]
+    result = outcome(job)
+    test = result["table"][result["table"].part == "test"]
     assert test["label"].tolist() == y[SPLIT == "test"].tolist()
     predicted = np.stack(test["logits"])[:, 0]
     mae = np.abs(predicted - y[SPLIT == "test"]).mean()
-    assert found["final"]["test/mae"] == pytest.approx(mae, rel=1e-9)
+    assert result["final"]["test/mae"] == pytest.approx(mae, rel=1e-9)
     assert len(set(np.diff(predicted) % 0.0625)) > 3, "predictions stand on the grid of float32"
     table = pq.read_table(job.predictions).filter(pq.read_table(job.predictions)["part"].to_numpy() == "test")
     assert scores_of(table["label"], table["logits"]).mean() == pytest.approx(mae, rel=1e-5)
@@ -96,13 +96,13 @@ def test_what_is_seen_where(tmp_path: Path) -> None:
     assert fit.train.batch(torch.tensor([3, 1])).labels.tolist() == train[[3, 1]].tolist()
     fit.model.eval()
     outputs = fit.model(batch.inputs).logits
-    found = evaluate(run.method, fit.model, fit.train, run.probes, 7)
-    assert found.target.tolist() == train.tolist()
+    result = evaluate(run.method, fit.model, fit.train, run.probes, 7)
+    assert result.target.tolist() == train.tolist()
     in_units = train.mean() + sign * train.std() * outputs.detach().double().numpy()
-    assert found.logits.numpy() == pytest.approx(in_units, rel=1e-5)
-    assert found.metrics["mae"] == pytest.approx(np.abs(in_units[:, 0] - train).mean(), rel=1e-5)
-    assert found.metrics["loss"] == pytest.approx(found.metrics["mae"] / train.std(), rel=1e-5)
-    assert found.metrics["pearson"] == pytest.approx(np.corrcoef(in_units[:, 0], train)[0, 1], abs=1e-4)
+    assert result.logits.numpy() == pytest.approx(in_units, rel=1e-5)
+    assert result.metrics["mae"] == pytest.approx(np.abs(in_units[:, 0] - train).mean(), rel=1e-5)
+    assert result.metrics["loss"] == pytest.approx(result.metrics["mae"] / train.std(), rel=1e-5)
+    assert result.metrics["pearson"] == pytest.approx(np.corrcoef(in_units[:, 0], train)[0, 1], abs=1e-4)
 
 
 def test_none_learns_the_scores_as_they_are(tmp_path: Path) -> None:
@@ -110,9 +110,9 @@ def test_none_learns_the_scores_as_they_are(tmp_path: Path) -> None:
     (spec,) = specs(save(tmp_path / "small.npz", y), "joint", dataset__target_scale="none")
     run = start(job_of(spec, tmp_path))
     assert run.fit.train.target.tolist() == y[SPLIT == "train"].astype("float32").tolist()
-    found = outcome(job_of(spec, tmp_path))
-    assert found["final"]["test/loss"] == pytest.approx(found["final"]["test/mae"], rel=1e-6)
-    assert not [key for key in found["final"] if "target_" in key]
+    result = outcome(job_of(spec, tmp_path))
+    assert result["final"]["test/loss"] == pytest.approx(result["final"]["test/mae"], rel=1e-6)
+    assert not [key for key in result["final"] if "target_" in key]
 
 
 @pytest.mark.parametrize("name", ["joint", "mlb", "agm"])
@@ -140,16 +140,16 @@ def test_the_scale_is_that_of_the_training_part_only(tmp_path: Path) -> None:
 def test_each_fold_has_a_scale_of_its_own(tmp_path: Path) -> None:
     group = np.arange(64) % 4
     data = save(tmp_path / "groups.npz", scores() + 10 * group, group=group)
-    found = {}
+    result = {}
     for seed in range(4):
         (spec,) = specs(data, "joint", "groups", seed, dataset__allow_group_overlap="true")
         run = start(job_of(spec, tmp_path))
-        found[spec.fold] = run.fit.task.unit
+        result[spec.fold] = run.fit.task.unit
         train = run.fit.train
-        assert float(train.labels.mean()) == pytest.approx(found[spec.fold].mean)
+        assert float(train.labels.mean()) == pytest.approx(result[spec.fold].mean)
         assert float(train.target.mean()) == pytest.approx(0, abs=1e-6)
         assert float(train.target.std(correction=0)) == pytest.approx(1, abs=1e-5)
-    assert len({unit.mean for unit in found.values()}) == 4
+    assert len({unit.mean for unit in result.values()}) == 4
 
 
 def test_the_dial_is_in_the_key_of_scores_and_not_of_classes(tmp_path: Path) -> None:

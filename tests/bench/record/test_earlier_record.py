@@ -46,8 +46,8 @@ def home(unpacked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def accuracies(home: Path, method: str, modalities: str = BOTH) -> list[float]:
-    found = values(home)
-    return [found[method, modalities, seed] for seed in SEEDS]
+    known = values(home)
+    return [known[method, modalities, seed] for seed in SEEDS]
 
 
 def test_results_give_every_run_with_its_value(home: Path) -> None:
@@ -86,15 +86,15 @@ def test_compare_tests_the_differences(home: Path) -> None:
 
 def test_tables_hold_means_and_deviations(home: Path) -> None:
     said("tables", "--published", "mine", "--dataset", "synthetic")
-    found = {}
+    lines = {}
     for path in (home / "tables").rglob("*.csv"):
         with path.open(encoding="utf-8") as file:
-            found |= {line["method"]: line for line in csv.DictReader(file) if "test accuracy" in line and "sd" in line}
+            lines |= {line["method"]: line for line in csv.DictReader(file) if "test accuracy" in line and "sd" in line}
     for method in ("joint", "multi-loss", "uni-pre-frozen"):
         own = accuracies(home, method)
-        assert float(found[method]["test accuracy"]) == pytest.approx(fmean(own))
-        assert float(found[method]["sd"]) == pytest.approx(stdev(own))
-    assert float(found["unimodal (m1)"]["test accuracy"]) == pytest.approx(fmean(accuracies(home, "unimodal", "m1")))
+        assert float(lines[method]["test accuracy"]) == pytest.approx(fmean(own))
+        assert float(lines[method]["sd"]) == pytest.approx(stdev(own))
+    assert float(lines["unimodal (m1)"]["test accuracy"]) == pytest.approx(fmean(accuracies(home, "unimodal", "m1")))
 
 
 def test_the_report_shows_them(home: Path, tmp_path: Path) -> None:

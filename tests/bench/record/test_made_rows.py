@@ -58,7 +58,7 @@ WHOLE = StoredRun(
         "dataset_source": "data/hands.npz",
         "source": "./agm.py",
         "presets": json.dumps({"default": {"origin": "ours", "overrides": "epochs=7 x=1"}}),
-        "missing": json.dumps({"too few samples": ["test/ece", "1 more"]}),
+        "missing": json.dumps({"too few samples": ["test/ece", "val/ece"]}),
         "version/torch": "2.9",
         "version/python": "3.12",
         "commit": "abc+changes",
@@ -106,7 +106,7 @@ EXPECTED = RunRow(
     epochs=7,
     best_epoch=5,
     costs=Costs(seconds=12.5, peak_memory_mib=3.0),
-    missing={"too few samples": ("test/ece", "1 more")},
+    missing={"too few samples": ("test/ece", "val/ece")},
     versions={"mcr-bench": "0.2.0", "torch": "2.9", "python": "3.12"},
     commit="abc+changes",
     device="cuda:1",
@@ -139,6 +139,7 @@ SPOILT = [
     ("presets", '{"default": "ours"}', "JSON"),
     ("presets", '{"default": {"origin": 1}}', "JSON"),
     ("presets", "[" * 100_000, "JSON"),
+    ("metric", "acuracy", "accuracy, macro_f1"),
     ("missing", "nothing", "JSON"),
     ("missing", '{"why": "test/ece"}', "JSON"),
     ("missing", '{"why": [3]}', "JSON"),
@@ -205,6 +206,15 @@ def test_a_spoilt_metric_is_named(name: str, value: float) -> None:
 def test_text_in_the_place_of_a_metric_is_named() -> None:
     metrics = {**WHOLE.metrics, "test/ece": "low"}
     assert "metric 'test/ece' is 'low'" in left_out(replace(WHOLE, metrics=metrics)).note  # type: ignore[arg-type]
+
+
+def test_a_metric_without_a_value_needs_a_reason() -> None:
+    assert row_of(stored_run(value=None)).value is None, "nothing was tested"
+    lost = {"missing": json.dumps({"its value is nan": ["test/accuracy"]})}
+    assert row_of(stored_run(value=None, metrics={"test/loss": 0.5}, tags=lost)).value is None
+    many = {"missing": json.dumps({"its value is nan": ["test/ece", "30 more"]})}
+    assert row_of(stored_run(value=None, metrics={"test/loss": 0.5}, tags=many)).value is None
+    assert isinstance(row_or_why(stored_run(value=None, metrics={"test/loss": 0.5})), Unreadable)
 
 
 def test_what_is_left_out_is_told_by_what_its_tags_still_say() -> None:

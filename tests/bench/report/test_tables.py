@@ -297,9 +297,9 @@ def test_plan_rows_say_what_is_finished_and_what_depends_on_what() -> None:
     first = _Run("k1")
     plan: Any = type("P", (), {"runs": [first, _Run("k2", (first,))], "requested": {"k2"}})
     rows = plan_rows(plan, {"k1"})
-    assert [(r["state"], r["asked"], r["needs"]) for r in rows] == [
+    assert [(r["state"], r["reason"], r["needs"]) for r in rows] == [
         ("finished", "dependency", ""),
-        ("to train", "asked for", "k1"),
+        ("to train", "requested", "k1"),
     ]
 
 

@@ -159,7 +159,7 @@ def test_a_damaged_file_of_searches_is_named_and_made_again(home: Path, content:
     kept = path.read_bytes()
     path.write_text(content)
     for read in (lambda: budget_curves(home), lambda: tune(request("joint"), execute=Pretend(rate))):
-        with pytest.raises(UserError, match=r"searches/.*\.json' cannot be read .*Remove the file"):
+        with pytest.raises(UserError, match=r"searches/.*\.json' cannot be read .*Delete the file"):
             read()
     path.unlink()
     assert tune(request("joint"), execute=Pretend(rate)).methods == made.methods

@@ -27,10 +27,10 @@ def folder(tmp_path: Path) -> Path:
 
 def make(place: Path, source: Path) -> Path:
     """A cache made by hand from its pieces, without workers."""
-    found, made = scan(source, split=b"list\r\n"), place / "cache"
-    decoder, draft = Decoder(recipe(), source), Draft(made, recipe(), [clip.id for clip in found.clips])
+    result, made = scan(source, split=b"list\r\n"), place / "cache"
+    decoder, draft = Decoder(recipe(), source), Draft(made, recipe(), [clip.id for clip in result.clips])
     entries, reasons, sums = {}, {}, {}
-    for slot, clip in enumerate(found.clips):
+    for slot, clip in enumerate(result.clips):
         answer = decoder(Order(slot, clip))
         sums[slot] = answer.sums
         if answer.reason:
@@ -40,7 +40,7 @@ def make(place: Path, source: Path) -> Path:
         draft.put(clip.id, entries[slot], answer.rows)
     draft.close()
     sizes = {f"{name}.npy": (made / f"{name}.npy").stat().st_size for name in FIELDS}
-    write(made, small_files("bytes", recipe(), found, source, entries, reasons, sums, sizes))
+    write(made, small_files("bytes", recipe(), result, source, entries, reasons, sums, sizes))
     return made
 
 

@@ -28,7 +28,7 @@ def test_rows_labels_groups_and_lengths_are_those_decoded() -> None:
     source = raw(Path("raw"), 3, bad=b"unusable x")  # 'bad' sorts first: slot 0 is a hole
     made = prepare(source, scan(source, split=b"a\r\n"), progress=lambda done, total: told.append((done, total)))
     cache = open_cache(FOLDER)
-    assert (made.found, made.kept, made.decoded, made.up_to_date) == (4, 3, 3, False)
+    assert (made.clips, made.kept, made.decoded, made.up_to_date) == (4, 3, 3, False)
     assert told == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
     assert cache.index.ids == ["clip000", "clip001", "clip002"]
     assert cache.index.groups == ["g1", "g0", "g1"]
@@ -48,10 +48,10 @@ def test_rows_labels_groups_and_lengths_are_those_decoded() -> None:
 @pytest.mark.usefixtures("here")
 def test_scores_are_kept_exactly() -> None:
     source = raw(Path("raw"), 2)
-    found = scan(source)
-    found.clips[0] = Clip("clip000", -1 / 3, "g", {"raw": source / "clip000"})
-    found.clips[1] = Clip("clip001", 3.0, "g", {"raw": source / "clip001"})
-    prepare(source, found)
+    scanned = scan(source)
+    scanned.clips[0] = Clip("clip000", -1 / 3, "g", {"raw": source / "clip000"})
+    scanned.clips[1] = Clip("clip001", 3.0, "g", {"raw": source / "clip001"})
+    prepare(source, scanned)
     labels = open_cache(FOLDER).index.labels
     assert (labels.dtype, labels.tolist()) == (np.float64, [-1 / 3, 3.0])
 
@@ -87,8 +87,8 @@ def test_the_manifest_states_recipe_counts_and_sources() -> None:
 @pytest.mark.usefixtures("here")
 def test_the_manifest_notes_what_the_rows_were_decoded_with(monkeypatch: pytest.MonkeyPatch) -> None:
     def noted() -> list[str]:
-        found: list[str] = json.loads((FOLDER / "manifest.json").read_text())["libraries"]
-        return found
+        result: list[str] = json.loads((FOLDER / "manifest.json").read_text())["libraries"]
+        return result
 
     def stop(done: int, _: int) -> None:
         if done == 1:
@@ -117,28 +117,28 @@ def test_the_manifest_notes_what_the_rows_were_decoded_with(monkeypatch: pytest.
 @pytest.mark.parametrize("change", ["label", "group", "list", "content", "id"])
 def test_the_fingerprint_follows_the_content(change: str) -> None:
     source = raw(Path("raw"), 2)
-    found = scan(source, split=b"x")
-    prepare(source, found)
+    scanned = scan(source, split=b"x")
+    prepare(source, scanned)
     before = open_cache(FOLDER).fingerprint
-    first = found.clips[0]
+    first = scanned.clips[0]
     values = {"id": first.id, "label": first.label, "group": first.group}
     if change == "list":
-        found.lists["split"] = b"y"
+        scanned.lists["split"] = b"y"
     elif change == "content":
         (source / "clip000").write_bytes(b"zz")
     else:
         values[change] = {"label": 2, "group": "g9", "id": "another"}[change]  # type: ignore[assignment]
-    found.clips[0] = Clip(**values, files=first.files)  # type: ignore[arg-type]
-    prepare(source, found)
+    scanned.clips[0] = Clip(**values, files=first.files)  # type: ignore[arg-type]
+    prepare(source, scanned)
     assert open_cache(FOLDER).fingerprint != before
 
 
 @pytest.mark.usefixtures("here")
 def test_hostile_names_of_lists_and_ids_stay_in_the_folder() -> None:
     source = raw(Path("raw"), 1)
-    found = scan(source, **{"../../up": b"1", "a/b": b"2", "..": b"3"})
-    found.clips[0] = Clip('x,"\n\x1c\udce9', 0, "g\r", {"raw": source / "clip000"})
-    prepare(source, found)
+    scanned = scan(source, **{"../../up": b"1", "a/b": b"2", "..": b"3"})
+    scanned.clips[0] = Clip('x,"\n\x1c\udce9', 0, "g\r", {"raw": source / "clip000"})
+    prepare(source, scanned)
     cache = open_cache(FOLDER)
     assert cache.lists == {"../../up": b"1", "a/b": b"2", "..": b"3"}
     assert (cache.index.ids, cache.index.groups) == (['x,"\n\x1c\udce9'], ["g\r"])

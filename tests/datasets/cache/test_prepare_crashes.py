@@ -43,11 +43,11 @@ def crashing(patch: pytest.MonkeyPatch, at: int) -> None:
             left[0] -= 1
             if left[0] == 0:
                 raise Crash
-            found = real(*args, **kwargs)
+            result = real(*args, **kwargs)
             left[0] -= 1
             if left[0] == 0:
                 raise Crash
-            return found
+            return result
 
         return crash
 
@@ -71,8 +71,8 @@ CHANGES: dict[str, Callable[[Path], Scan]] = {
 def test_a_crash_at_any_step_leaves_a_whole_cache_or_none(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
     source = raw(Path("raw"), 3, bad=b"unusable x")
     old = clean(source, scan(source))
-    found = CHANGES[change](source)
-    new = clean(source, found)
+    result = CHANGES[change](source)
+    new = clean(source, result)
     for at in range(1, 200):
         shutil.rmtree("data", ignore_errors=True)
         if change != "first":
@@ -80,12 +80,12 @@ def test_a_crash_at_any_step_leaves_a_whole_cache_or_none(change: str, monkeypat
         try:
             with monkeypatch.context() as patch:
                 crashing(patch, at)
-                prepare(source, found)
+                prepare(source, result)
         except Crash:
             if FOLDER.exists():
                 open_cache(FOLDER)
                 assert content(FOLDER) in (old, new)
-            prepare(source, found)
+            prepare(source, result)
             assert content(FOLDER) == new
             assert beside() == [".lock", FOLDER.name]
         else:
@@ -194,9 +194,9 @@ def test_a_worker_that_cannot_start_is_an_error_with_its_cause(monkeypatch: pyte
 
 def test_a_way_to_decode_that_no_worker_can_find_is_an_error() -> None:
     source = raw(Path("raw"), 1)
-    found = replace(raw_clips.recipe(), decode=lambda *_: {})
+    result = replace(raw_clips.recipe(), decode=lambda *_: {})
     with pytest.raises(UserError, match=r"bytes: .*<lambda> cannot be loaded in a worker process \(.*pickle"):
-        prepare_clips("bytes", found, scan(source), Preparation(source), FOLDER)
+        prepare_clips("bytes", result, scan(source), Preparation(source), FOLDER)
 
 
 def test_workers_do_not_import_torch() -> None:
@@ -218,9 +218,9 @@ def _script(name: str) -> ModuleType:
 
 
 def test_killed_at_random_it_ends_as_if_never_killed(tmp_path: Path) -> None:
-    found = _script("kill_prepare").measure(tmp_path, kills=3, clips=30, seconds=0.03, seed=1)
-    assert found.equal
-    assert found.kills == 3
+    result = _script("kill_prepare").measure(tmp_path, kills=3, clips=30, seconds=0.03, seed=1)
+    assert result.equal
+    assert result.kills == 3
 
 
 def test_memory_does_not_grow_with_the_clips(tmp_path: Path) -> None:

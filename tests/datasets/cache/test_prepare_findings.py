@@ -114,8 +114,8 @@ def test_clips_of_cremad_that_look_or_sound_wrong(tmp_path: Path) -> None:
         f"{ids[5]}: frozen: its frames do not differ",
     )
     assert all(text in report for text in (*left_out, *odd))
-    found = verification_of(data, False)
-    assert all(f"left out: {text}" in text_of(found) for text in left_out)
-    assert all(f"look at: {text}" in text_of(found) for text in odd)
-    assert [one["name"] for one in data_of(found)["findings"]] == ids[2:6]
+    result = verification_of(data, False)
+    assert all(f"left out: {text}" in text_of(result) for text in left_out)
+    assert all(f"look at: {text}" in text_of(result) for text in odd)
+    assert [one["name"] for one in data_of(result)["findings"]] == ids[2:6]
     assert data.cache.index.ids == ids[2:]

@@ -60,13 +60,13 @@ def test_files_that_are_none_and_a_label_that_is_no_number_are_reasons(monkeypat
     read = _decoding.digest
     monkeypatch.setattr(_decoding, "digest", digest)
     source = raw(Path("raw"), 6)
-    found = scan(source)
+    scanned = scan(source)
     for at in (0, 2):
         (source / f"clip00{at}").unlink()
     (source / "clip000").symlink_to("nowhere")
     (source / "clip002").mkdir()
-    found.clips[1] = Clip("clip001", float("nan"), "g", {"raw": source / "clip001"})
-    made = prepare(source, found)
+    scanned.clips[1] = Clip("clip001", float("nan"), "g", {"raw": source / "clip001"})
+    made = prepare(source, scanned)
     assert made.quarantine == [
         ("clip000", "clip000: is missing, or a link to a missing file. Copy the file itself there."),
         ("clip001", "its label is not a number"),

@@ -44,9 +44,9 @@ def test_floats_that_may_be_classes_are_refused_with_both_answers(first: int, dt
     ],
 )
 def test_other_whole_floats_are_scores_and_told(y: Any) -> None:
-    found = read(y)
-    assert found.target.dtype == np.float64
-    (note,) = found.notes
+    result = read(y)
+    assert result.target.dtype == np.float64
+    (note,) = result.notes
     assert "learned as scores; if they are classes, set dataset.task=classification" in note
 
 
@@ -62,46 +62,46 @@ def test_other_floats_are_scores_without_a_word() -> None:
 
 
 def test_whole_numbers_can_be_scores() -> None:
-    found = read(THREE + 25, task="regression")
-    assert (found.target.dtype, found.target[:3].tolist(), found.notes) == (np.float64, [25, 26, 27], ())
+    result = read(THREE + 25, task="regression")
+    assert (result.target.dtype, result.target[:3].tolist(), result.notes) == (np.float64, [25, 26, 27], ())
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.float32])
 def test_labels_from_one_leave_no_class_empty(dtype: Any) -> None:
-    found = read((THREE + 1).astype(dtype), task="classification")
-    assert found.target.tolist() == THREE.tolist()
-    assert found.names == ("1", "2", "3")
-    (note,) = found.notes
+    result = read((THREE + 1).astype(dtype), task="classification")
+    assert result.target.tolist() == THREE.tolist()
+    assert result.names == ("1", "2", "3")
+    (note,) = result.notes
     assert "labels are 1 to 3" in note
 
 
 def test_labels_from_one_keep_the_names_of_the_file() -> None:
-    found = read(THREE + 1, ("cat", "dog", "owl"))
-    assert (found.target.tolist(), found.names) == (THREE.tolist(), ("cat", "dog", "owl"))
+    result = read(THREE + 1, ("cat", "dog", "owl"))
+    assert (result.target.tolist(), result.names) == (THREE.tolist(), ("cat", "dog", "owl"))
     four = read(THREE + 1, ("none", "cat", "dog", "owl"))  # class 0 has a name: nothing is shifted
     assert four.target.tolist() == (THREE + 1).tolist()
     assert four.notes == ("no part has a sample of 1 class ('none')",)
 
 
 def test_numbers_that_are_skipped_are_told() -> None:
-    found = read(np.array([0, 1, 3])[THREE])
-    assert found.target.max() == 3
-    assert "no part has a sample of 1 class ('2')" in found.notes[0]
-    assert "np.unique(y, return_inverse=True)[1]" in found.notes[0]
+    result = read(np.array([0, 1, 3])[THREE])
+    assert result.target.max() == 3
+    assert "no part has a sample of 1 class ('2')" in result.notes[0]
+    assert "np.unique(y, return_inverse=True)[1]" in result.notes[0]
 
 
 @pytest.mark.parametrize("dtype", ["U", "S"])
 def test_text_becomes_classes_in_sorted_order(dtype: str) -> None:
-    found = read(np.array(["owl", "cat", "dog"]).astype(dtype)[THREE])
-    assert found.names == ("cat", "dog", "owl")
-    assert found.target[:3].tolist() == [2, 0, 1]
-    (note,) = found.notes
+    result = read(np.array(["owl", "cat", "dog"]).astype(dtype)[THREE])
+    assert result.names == ("cat", "dog", "owl")
+    assert result.target[:3].tolist() == [2, 0, 1]
+    (note,) = result.notes
     assert "'cat', 'dog', 'owl'" in note
 
 
 def test_text_follows_the_order_of_class_names() -> None:
-    found = read(TEXT[THREE], ("owl", "dog", "cat"))
-    assert (found.names, found.target[:3].tolist(), found.notes) == (("owl", "dog", "cat"), [2, 1, 0], ())
+    result = read(TEXT[THREE], ("owl", "dog", "cat"))
+    assert (result.names, result.target[:3].tolist(), result.notes) == (("owl", "dog", "cat"), [2, 1, 0], ())
 
 
 def test_text_of_whole_numbers_is_sorted_by_value_and_spaces_do_not_count() -> None:

@@ -32,7 +32,7 @@ REAL = Path(os.environ.get("MCR_BENCH_TEST_DATA", "missing"))
 real = pytest.mark.skipif(not (REAL / "mosi").is_dir(), reason="MCR_BENCH_TEST_DATA has no mosi folder")
 
 
-def found(source: Path, *splits: Path) -> Scan:
+def scan_folder(source: Path, *splits: Path) -> Scan:
     return scan(source, splits, "mosi_data.pkl", SMALL)
 
 
@@ -57,7 +57,7 @@ def test_genuine_labels_and_folds_of_mosi_give_every_video_its_part(tmp_path: Pa
     assert len(scanned.problems) == 2199 - len(few)
     part = read_parts(scanned.lists["standard_parts.json"])
     videos = {name: {c.group for c in scanned.clips if part[c.id] == name} for name in ("train", "val", "test")}
-    assert {name: len(found) for name, found in videos.items()} == {"train": 52, "val": 10, "test": 31}
+    assert {name: len(result) for name, result in videos.items()} == {"train": 52, "val": 10, "test": 31}
     assert scanned.lists["standard_folds.json"] == (REAL / "mosi/standard_folds.json").read_bytes()
 
 
@@ -65,7 +65,7 @@ def test_genuine_labels_and_folds_of_mosi_give_every_video_its_part(tmp_path: Pa
 def test_genuine_folds_of_mosei_have_the_stated_sizes(tmp_path: Path) -> None:
     write_sequences(tmp_path)
     listed = json.loads((REAL / "mosei/standard_folds.json").read_text())
-    scanned = found(tmp_path, REAL / "mosei/standard_folds.json")
+    scanned = scan_folder(tmp_path, REAL / "mosei/standard_folds.json")
     assert {name: len(videos) for name, videos in listed.items()} == {"train": 2249, "valid": 300, "test": 678}
     part = read_parts(scanned.lists["standard_parts.json"])
     assert part["286943[0]"] == "test"
@@ -74,7 +74,7 @@ def test_genuine_folds_of_mosei_have_the_stated_sizes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("aligned", [False, True])
 def test_segments_with_their_scores_groups_and_parts(aligned: bool, tmp_path: Path) -> None:
-    scanned = found(write_sequences(tmp_path, aligned))
+    scanned = scan_folder(write_sequences(tmp_path, aligned))
     assert scanned.problems == []
     assert [c.id for c in scanned.clips] == sorted(c.id for c in scanned.clips)
     clips = {c.id: c for c in scanned.clips}
@@ -91,7 +91,7 @@ def test_segments_with_their_scores_groups_and_parts(aligned: bool, tmp_path: Pa
 
 
 def test_long_segments_keep_their_first_steps_in_every_modality(tmp_path: Path) -> None:
-    clip = found(write_sequences(tmp_path)).clips[0]
+    clip = scan_folder(write_sequences(tmp_path)).clips[0]
     rows = decode(clip, {"steps": 2, "silence": "drop"})
     video, k = clip.id.rstrip("]").split("[")
     for m, x in sample(video, int(k)).items():
@@ -110,7 +110,7 @@ def test_segments_that_a_file_lacks_are_left_out_by_name(tmp_path: Path) -> None
     source = write_sequences(
         tmp_path, audio=without("audio", "188343[2]"), video=without("video", "c5xsKMxpXnc[0]"), labels=told
     )
-    scanned = found(source)
+    scanned = scan_folder(source)
     assert scanned.problems == [
         ("188343[2]", "no audio"),
         ("286943[3]", "no label"),
@@ -154,18 +154,18 @@ FIRST = entries("audio")[AT]
 )
 def test_sequences_that_do_not_fit_are_errors(replaced: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
-        found(write_sequences(tmp_path, **replaced))
+        scan_folder(write_sequences(tmp_path, **replaced))
 
 
 def test_a_segment_whose_modalities_differ_in_steps_is_unusable(tmp_path: Path) -> None:
-    scanned = found(write_sequences(tmp_path, audio=changed("audio", AT, FIRST[0][1:])))
+    scanned = scan_folder(write_sequences(tmp_path, audio=changed("audio", AT, FIRST[0][1:])))
     clip = next(clip for clip in scanned.clips if clip.id == AT)
     with pytest.raises(Unusable, match=r"not aligned: they have different numbers of steps \(text \d, audio \d"):
         decode(clip, {"steps": 50, "silence": "drop"})
 
 
 def test_a_segment_whose_features_are_no_numbers_is_unusable(tmp_path: Path) -> None:
-    scanned = found(write_sequences(tmp_path, audio=changed("audio", AT, np.array([[b"word"]] * len(FIRST[0])))))
+    scanned = scan_folder(write_sequences(tmp_path, audio=changed("audio", AT, np.array([[b"word"]] * len(FIRST[0])))))
     with pytest.raises(Unusable, match=r"'features' of '188343\[2\]' is \|S4 .* needed: numbers"):
         decode(next(clip for clip in scanned.clips if clip.id == AT), {"steps": 50, "silence": "drop"})
 
@@ -173,8 +173,8 @@ def test_a_segment_whose_features_are_no_numbers_is_unusable(tmp_path: Path) -> 
 def test_two_files_of_one_modality_are_an_error(tmp_path: Path) -> None:
     source = write_sequences(tmp_path)
     shutil.copy(source / f"{NAMES['video']}.csd", source / "CMU_MOSI_OpenFace_2.CSD")
-    with pytest.raises(UserError, match=r"are both video\. Leave one"):
-        found(source)
+    with pytest.raises(UserError, match=r"are both video\. Keep only one"):
+        scan_folder(source)
 
 
 def test_damaged_and_foreign_files_are_errors(tmp_path: Path) -> None:
@@ -189,11 +189,11 @@ def test_damaged_and_foreign_files_are_errors(tmp_path: Path) -> None:
     ):
         path.write_bytes(content)
         with pytest.raises(UserError, match=message):
-            found(source)
+            scan_folder(source)
     path.unlink()
     write_csd(path, {}, "a/b")
     with pytest.raises(UserError, match="is not a computational sequence"):
-        found(source)
+        scan_folder(source)
 
 
 def put_elsewhere(how: str, file: Any, place: str) -> None:
@@ -234,7 +234,7 @@ def test_a_link_to_nothing_is_an_error(tmp_path: Path) -> None:
     path.unlink()
     path.symlink_to(tmp_path / "away.csd")
     with pytest.raises(UserError, match=r"COVAREP\.csd' cannot be read \(No such file"):
-        found(tmp_path)
+        scan_folder(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_fold_lists_that_are_none_are_errors(content: str | None, message: str, 
     if content is not None:
         (source / "standard_folds.json").write_text(content)
     with pytest.raises(UserError, match=message):
-        found(source)
+        scan_folder(source)
 
 
 def test_a_changed_file_is_opened_again(tmp_path: Path) -> None:

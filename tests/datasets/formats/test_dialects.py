@@ -66,9 +66,9 @@ def test_mmsa_is_named_and_converts_as_the_message_says(tmp_path: Path, extra: t
 def test_some_of_the_keys_are_enough(kept: set[str] | None) -> None:
     part = mmsa("03bSnISJMiM", 2)
     content = {"train": {key: value for key, value in part.items() if kept is None or key in kept}}
-    found = dialect_of(content)
-    assert found is not None
-    assert found.name == "MMSA"
+    result = dialect_of(content)
+    assert result is not None
+    assert result.name == "MMSA"
 
 
 def test_lists_of_words_are_named(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_a_folder_of_images(depth: int) -> None:
     data = converted(refusal(str(images(depth))))
     assert data.facts().class_names == ("cat", "dog")
     assert data.facts().modalities["image"].shape == (3, 64, 64)
-    sizes = {part: len(found) for part, found in data.labels("file", 1, 0).items()}
+    sizes = {part: len(result) for part, result in data.labels("file", 1, 0).items()}
     assert sum(sizes.values()) == (24 if depth == 3 else 80)
     if depth == 3:
         assert sizes == {"train": 8, "val": 8, "test": 8}

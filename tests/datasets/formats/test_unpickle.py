@@ -31,22 +31,22 @@ ARRAYS: dict[str, Any] = {
 }
 
 
-def require_same(found: Any, wanted: Any) -> None:
+def require_same(actual: Any, wanted: Any) -> None:
     if isinstance(wanted, np.ndarray):
-        assert found.dtype == wanted.dtype
-        assert found.shape == wanted.shape
-        assert (found == wanted).all()
-        assert [type(x) for x in found.ravel().tolist()] == [type(x) for x in wanted.ravel().tolist()]
+        assert actual.dtype == wanted.dtype
+        assert actual.shape == wanted.shape
+        assert (actual == wanted).all()
+        assert [type(x) for x in actual.ravel().tolist()] == [type(x) for x in wanted.ravel().tolist()]
     elif isinstance(wanted, list | tuple):
-        assert type(found) is type(wanted)
-        assert len(found) == len(wanted)
-        for mine, theirs in zip(found, wanted, strict=True):
+        assert type(actual) is type(wanted)
+        assert len(actual) == len(wanted)
+        for mine, theirs in zip(actual, wanted, strict=True):
             require_same(mine, theirs)
     elif isinstance(wanted, dict):
-        require_same(list(found.items()), list(wanted.items()))
+        require_same(list(actual.items()), list(wanted.items()))
     else:
-        assert type(found) is type(wanted)
-        assert found == wanted
+        assert type(actual) is type(wanted)
+        assert actual == wanted
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -81,26 +81,26 @@ def test_reads_strings_of_python_2(tmp_path: Path) -> None:
         b"(K\x01K\x01K\x02\x86cnumpy\ndtype\n(U\x02f4K\x00K\x01tR"
         b"(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb" + b"\x89U\x08" + body + b"tb"
     )
-    found = read(tmp_path, b"\x80\x02}(U\x06visionq\x01" + array + b"U\x02idS'a\\x62'\nu.")
-    require_same(found["vision"], np.array([[1.5, -2.0]], np.float32))
-    assert found["id"] == "ab"
+    result = read(tmp_path, b"\x80\x02}(U\x06visionq\x01" + array + b"U\x02idS'a\\x62'\nu.")
+    require_same(result["vision"], np.array([[1.5, -2.0]], np.float32))
+    assert result["id"] == "ab"
 
 
 def test_the_same_thing_twice_is_read_once(tmp_path: Path) -> None:
     x = np.arange(3)
-    found = read(tmp_path, pickle.dumps([x, x, {"again": x}]))
-    assert found[0] is found[1] is found[2]["again"]
+    result = read(tmp_path, pickle.dumps([x, x, {"again": x}]))
+    assert result[0] is result[1] is result[2]["again"]
 
 
 @pytest.mark.parametrize("protocol", [3, 4, 5])
 def test_large_arrays_stay_in_the_mapped_file(protocol: int, tmp_path: Path) -> None:
-    found = read(tmp_path, pickle.dumps({"x": np.arange(100_000.0)}, protocol))["x"]
-    while not isinstance(found, memoryview):
-        assert isinstance(found, np.ndarray)
-        assert not found.flags.owndata
-        assert not found.flags.writeable
-        found = found.base
-    assert isinstance(found.obj, mmap.mmap)
+    result = read(tmp_path, pickle.dumps({"x": np.arange(100_000.0)}, protocol))["x"]
+    while not isinstance(result, memoryview):
+        assert isinstance(result, np.ndarray)
+        assert not result.flags.owndata
+        assert not result.flags.writeable
+        result = result.base
+    assert isinstance(result.obj, mmap.mmap)
 
 
 class Runs:
@@ -136,7 +136,7 @@ def test_calls_are_refused_by_name_and_never_run(
     if where == "in an object array":
         held = np.array([None, "x"], object)
         held[0] = attack
-    with pytest.raises(UserError, match=rf"'[\w.]*{name}', which is neither .* Nothing of it was run"):
+    with pytest.raises(UserError, match=rf"'[\w.]*{name}', which is neither .* Nothing in it was run"):
         read(tmp_path, pickle.dumps(held, protocol))
     assert not mark.exists()
 

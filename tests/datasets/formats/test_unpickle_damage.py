@@ -41,19 +41,19 @@ BLANK = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85C\x01
         (BLANK + b"(K\x01K\x01\x85" + DTYPE % b"O8" + b"\x89C\x08aaaaaaaatb.", "object array of other things"),
         (BLANK + b"(K\x01J\xff\xff\xff\xff\x85" + DTYPE % b"f4" + b"\x89C\x00tb.", "without shape"),
         (BLANK + b"(K\x01K\x02\x85" + DTYPE % b"f4" + b"\x89C\x04aaaatb.", "4 bytes for 2 values of float32"),
-        (BLANK + b"(K\x01K\x01\x85" + DTYPE % b"U1" + b"\x89C\x04\x00\x00\x11\x00tb.", "characters that there are not"),
+        (BLANK + b"(K\x01K\x01\x85" + DTYPE % b"U1" + b"\x89C\x04\x00\x00\x11\x00tb.", "characters that do not exist"),
         (
             b"cnumpy.core.multiarray\nscalar\n(" + DTYPE % b"U1" + b"C\x04\xff\xff\xff\xfftR.",
-            "characters that there are not",
+            "characters that do not exist",
         ),
         (b"}((K\x01tK\x02s.", "damaged"),
-        (b"}(](K\x01eK\x02u.", "no scalar"),
-        (b"\x8f((K\x01t\x90.", "no scalar"),
-        (b"K\x01K\x02a.", "no list to fill"),
+        (b"}(](K\x01eK\x02u.", "not a scalar"),
+        (b"\x8f((K\x01t\x90.", "not a scalar"),
+        (b"K\x01K\x02a.", "a list to fill is missing"),
         (b"h\x05.", "damaged"),
         (b"(.", "stack is empty"),
         (b"S'unquoted\n.", "without quotes"),
-        (b"\xff.", "no opcode"),
+        (b"\xff.", "not an opcode"),
         (b"hello world, this is text", "damaged"),
     ],
 )
@@ -86,11 +86,11 @@ def test_a_flood_of_steps_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_deep_nesting_neither_recurses_nor_is_hashed(tmp_path: Path) -> None:
-    found = read(tmp_path, b")" + b"\x85" * 20_000 + b".")
+    result = read(tmp_path, b")" + b"\x85" * 20_000 + b".")
     for _ in range(20_000):
-        (found,) = found
-    assert found == ()
-    with pytest.raises(UserError, match="no scalar"):
+        (result,) = result
+    assert result == ()
+    with pytest.raises(UserError, match="not a scalar"):
         read(tmp_path, b"})" + b"\x85" * 200_000 + b"Ns.")
 
 
@@ -101,8 +101,8 @@ NESTED = {"deep": b")" + b"\x85" * 200_000, "wide": b")" + b"2\x86" * 24}  # a r
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"%bX\x01\x00\x00\x00x\x93.", "holds 'a name that is no text'"),
-        (b"X\x01\x00\x00\x00x%b\x93.", "holds 'a name that is no text'"),
+        (b"%bX\x01\x00\x00\x00x\x93.", "holds 'a name that is not text'"),
+        (b"X\x01\x00\x00\x00x%b\x93.", "holds 'a name that is not text'"),
         (b"cnumpy\ndtype\n(%btR.", "dtype named by a tuple"),
     ],
     ids=["module", "name", "dtype"],

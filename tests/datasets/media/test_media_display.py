@@ -84,9 +84,9 @@ def test_a_matrix_that_matroska_keeps(tmp_path: Path) -> None:
     import av
 
     clip = with_matrix(write(tmp_path / "a.mp4"), SHOWN["180"][0])
-    with av.open(str(clip)) as found, av.open(str(tmp_path / "a.mkv"), "w") as out:
-        copied = out.add_stream_from_template(found.streams.video[0])
-        for packet in found.demux(video=0):
+    with av.open(str(clip)) as result, av.open(str(tmp_path / "a.mkv"), "w") as out:
+        copied = out.add_stream_from_template(result.streams.video[0])
+        for packet in result.demux(video=0):
             if packet.dts is not None:
                 packet.stream = copied
                 out.mux(packet)

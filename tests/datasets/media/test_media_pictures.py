@@ -27,9 +27,9 @@ def scene(n: int = 0) -> NDArray[np.uint8]:
 
 def mouth(n: int) -> NDArray[np.uint8]:
     """A scene that stands still but for a patch of 1 % of its area."""
-    found = scene()
-    found[80:94, 70:84] = 60 + 40 * (n % 2)
-    return found
+    result = scene()
+    result[80:94, 70:84] = 60 + 40 * (n % 2)
+    return result
 
 
 def write(path: Path, pictures: Pictures) -> Path:
@@ -75,16 +75,16 @@ def test_what_is_odd_about_frames_is_told(tmp_path: Path, name: str, suffix: str
     pictures, told = CASES[name]
     clip = write(tmp_path / f"a{suffix}", pictures)
     for read in (lambda: read_frames(clip, [0, 1, 2]), lambda: read_every(clip, 2, 3)):
-        with collected() as found:
+        with collected() as result:
             assert len(read()) == 3
-        assert found == told
+        assert result == told
 
 
 def test_a_frame_that_is_repeated_after_the_end_is_no_finding(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "short.mp4", seconds=0.3)
-    with collected() as found:
+    with collected() as result:
         read_frames(clip, [0, 1, 2, 3], pad=True)
-    assert found == []
+    assert result == []
 
 
 def test_outside_of_preparing_nothing_is_told(tmp_path: Path) -> None:

@@ -156,9 +156,9 @@ SILENT = {
 @pytest.mark.parametrize("name", SILENT)
 def test_digital_silence_is_no_sound(tmp_path: Path, name: str, rate: int) -> None:
     path = pcm(tmp_path / "a.wav", SILENT[name])
-    with collected() as found:
+    with collected() as result:
         read_audio(path, rate)
-    assert found == ["silent: the same value throughout"]
+    assert result == ["silent: the same value throughout"]
     with pytest.raises(Unusable, match=r"a\.wav: no sound: all of its samples are .* \(digital silence\)\. Leave"):
         require_sound(read_audio(path, rate), path.name)
 
@@ -181,10 +181,10 @@ def test_only_the_part_that_is_used_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("level", "told"), [(1e-4, True), (3e-3, False)])
 def test_almost_nothing_is_told_whatever_the_offset(tmp_path: Path, offset: float, level: float, told: bool) -> None:
     path = pcm(tmp_path / "a.wav", (offset + level * NOISE.standard_normal(RATE)).astype(np.float32))
-    with collected() as found:
+    with collected() as result:
         require_sound(read_audio(path, 22050), path.name)
-    assert bool(found) == told
-    assert all(text.startswith("almost silent: -80 dB") or text.startswith("almost silent: -79") for text in found)
+    assert bool(result) == told
+    assert all(text.startswith("almost silent: -80 dB") or text.startswith("almost silent: -79") for text in result)
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".m4a", ".mp3"])
@@ -195,9 +195,9 @@ def test_channels_in_antiphase_are_read_from_the_first(tmp_path: Path, suffix: s
         pcm(path, wave_, -wave_, rate=44100)
     else:
         encoded(path, wave_, -wave_, codec="aac" if suffix == ".m4a" else "libmp3lame")
-    with collected() as found:
+    with collected() as result:
         heard = read_audio(path, 44100)
-    assert found == ["its channels are in antiphase and cancel when mixed to mono; the first channel is used"]
+    assert result == ["its channels are in antiphase and cancel when mixed to mono; the first channel is used"]
     middle = slice(10_000, 20_000)
     assert np.abs(heard[middle]).max() == pytest.approx(0.5, abs=0.03)
 
@@ -205,7 +205,7 @@ def test_channels_in_antiphase_are_read_from_the_first(tmp_path: Path, suffix: s
 @pytest.mark.parametrize("right", [0.0, 0.5, -0.5, 1.0])
 def test_other_channels_are_averaged_as_ever(tmp_path: Path, right: float) -> None:
     left = tone(1)
-    with collected() as found:
+    with collected() as result:
         heard = read_audio(pcm(tmp_path / "a.wav", left, right * left), RATE)
-    assert found == []
+    assert result == []
     assert np.abs(heard - left * (1 + right) / 2).max() < 1e-4
