@@ -21,9 +21,10 @@ Event = TypeVar("Event")
 
 @dataclass(frozen=True)
 class Died:
-    """What a pool says of a job when every worker that was given it has died: how the last one ended.
+    """The end of a job of which every worker has died: how the last worker ended.
 
-    code: of `Process.exitcode`. silent: whether this worker had sent nothing at all, as when it cannot start.
+    code: its `Process.exitcode`.
+    silent: whether it had sent nothing, as a worker that cannot start.
     """
 
     code: int
