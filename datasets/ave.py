@@ -33,7 +33,7 @@ class Ave(AudioVisual):
     name: ClassVar[str] = "ave"
     card: ClassVar[Card] = CARD
     group_name: ClassVar[str] = "video"
-    variants: ClassVar[tuple[Variant, ...]] = (Variant(4142, "all of Annotations.txt but the event that lasts 0 s"),)
+    variants: ClassVar[tuple[Variant, ...]] = (Variant(4142, "all of Annotations.txt except the event that lasts 0 s"),)
     backbone: Literal["resnet", "transformers"] = setting(
         "resnet", "what is stored of the sound; resnet: log power spectrograms; transformers: waveforms of 16 kHz"
     )

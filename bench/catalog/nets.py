@@ -43,7 +43,7 @@ def encoder(name: str) -> EncoderKind:
         return encoder_kinds()[name]
     if place_of(name):
         return _net(class_in(name, nn.Module, "encoder", NET), name)
-    return _in_package(ENCODERS, name, EncoderKind, _net, unknown("encoder", name, [*encoder_names(), NET]))
+    return _in_package(ENCODERS, name, _net, unknown("encoder", name, [*encoder_names(), NET]))
 
 
 def fusion(name: str) -> FusionKind:
@@ -52,7 +52,7 @@ def fusion(name: str) -> FusionKind:
         return fusion_kinds()[name]
     if place_of(name):
         return _head(class_in(name, nn.Module, "fusion head", HEAD), name)
-    return _in_package(FUSIONS, name, FusionKind, _head, unknown("fusion", name, [*fusion_names(), HEAD]))
+    return _in_package(FUSIONS, name, _head, unknown("fusion", name, [*fusion_names(), HEAD]))
 
 
 def encoder_of(values: Values) -> Encoder:
@@ -115,21 +115,15 @@ def _offered(group: str) -> list[str]:
     return [point.name for point in entry_points(group=group)]
 
 
-def _in_package(
-    group: str, name: str, declaration: type[K], declare: Callable[[type[nn.Module], str], K], otherwise: UserError
-) -> K:
-    """What a package offers under a name: a class, or a declaration of its own."""
-    for point in entry_points(group=group):
-        if point.name == name:
-            break
-    else:
+def _in_package(group: str, name: str, declare: Callable[[type[nn.Module], str], K], otherwise: UserError) -> K:
+    """What a package offers under a name."""
+    point = next((point for point in entry_points(group=group) if point.name == name), None)
+    if point is None:
         raise otherwise
     try:
-        loaded = point.load()
+        cls = point.load()
     except Exception as error:
         raise UserError(f"'{name}' of {point.value} cannot be imported: {in_words(error)}") from error
-    if isinstance(loaded, declaration):
-        return loaded
-    if not inspect.isclass(loaded) or not issubclass(loaded, nn.Module):
+    if not inspect.isclass(cls) or not issubclass(cls, nn.Module):
         raise UserError(f"'{name}' is {point.value}, which is not a torch.nn.Module. Name a class there.")
-    return declare(loaded, name)
+    return declare(cls, name)

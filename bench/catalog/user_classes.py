@@ -37,7 +37,7 @@ class Place(NamedTuple):
 def place_of(text: str) -> Place | None:
     """The file and class that a text names, None where it names no Python file."""
     match = NAMED.fullmatch(text)
-    return Place(Path(match["path"]), match["cls"]) if match else None
+    return Place(Path(match["path"]).expanduser(), match["cls"]) if match else None
 
 
 def class_in(text: str, base: type[T], kind: str, example: str) -> type[T]:
@@ -53,10 +53,12 @@ def class_in(text: str, base: type[T], kind: str, example: str) -> type[T]:
     if cls is None:
         defined = [c.__name__ for c in own_classes(module, object)]
         raise UserError(f"{kind} file '{place.path}': {unknown('class', place.cls, defined)}")
-    if not inspect.isclass(cls) or not issubclass(cls, base):
-        what = f"class {place.cls}" if inspect.isclass(cls) else f"'{place.cls}'"
+    if not inspect.isclass(cls):
+        raise UserError(f"{kind} file '{place.path}': '{place.cls}' is not a class. Name a class, as {example}.")
+    if not issubclass(cls, base):
+        wanted = _told(base)
         raise UserError(
-            f"{kind} file '{place.path}': {what} is not a {_told(base)}. Derive it from {_told(base)}, as in "
+            f"{kind} file '{place.path}': class {place.cls} is not a {wanted}. Derive it from {wanted}, as in "
             f"class {place.cls}({base.__name__}): ..."
         )
     return cls

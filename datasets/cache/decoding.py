@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,6 @@ import numpy as np
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.datasets.cache.opened import content_of
 from mcr_bench.datasets.cache.recipe import Clip, Field, Recipe
-from mcr_bench.datasets.cache.workers import ATTEMPTS
 from mcr_bench.datasets.formats.npz import digest
 from mcr_bench.datasets.media.reasons import AGAIN, Unusable, collected
 
@@ -121,13 +119,6 @@ def _described(error: Exception) -> str:
         case _:
             words = f"cannot be read ({error.strerror}). {AGAIN}"
     return f"{error.filename}: {words}" if error.filename else words
-
-
-def died(order: Order, cause: str) -> Answer:
-    """The answer to an order that ended every worker process that tried it. cause: how the last one ended."""
-    readable = {role: path for role, path in order.clip.files.items() if path.is_file() and os.access(path, os.R_OK)}
-    sums = {role: checksum(path) for role, path in readable.items()}
-    return Answer({**sums, **order.sums}, reason=f"decoding it ended the worker process, {ATTEMPTS} times: {cause}")
 
 
 def checksum(path: Path) -> tuple[int, str]:

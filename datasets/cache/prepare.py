@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from mcr_bench.bench.core.user_files import portable
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.cache import layout as _places
-from mcr_bench.datasets.cache.decoding import Answer, Decoder, Order, Sums, checksum, died
+from mcr_bench.datasets.cache.decoding import Answer, Decoder, Order, Sums, checksum
 from mcr_bench.datasets.cache.journal import Donor, Draft, Entry, finished, left_behind
 from mcr_bench.datasets.cache.libraries import versions
 from mcr_bench.datasets.cache.made import Made, listed, report_of
@@ -24,7 +24,7 @@ from mcr_bench.datasets.cache.manifest import findings_of, small_files
 from mcr_bench.datasets.cache.opened import open_cache
 from mcr_bench.datasets.cache.prepared import require_free, writing
 from mcr_bench.datasets.cache.recipe import Recipe, Scan
-from mcr_bench.datasets.cache.workers import NotLoaded, spread
+from mcr_bench.datasets.cache.workers import ATTEMPTS, NotLoaded, spread
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Preparation  # its module imports torch
@@ -111,7 +111,7 @@ class _Work:
         try:
             with closing(spread(decoder, orders, max(1, self.request.jobs))) as answers:
                 for order, answer in answers:
-                    if not self._settle(order, died(order, answer) if isinstance(answer, str) else answer):
+                    if not self._settle(order, _died(order, answer) if isinstance(answer, str) else answer):
                         orders.append(Order(order.slot, order.clip, (), order.sums))
                     self.request.progress(len(self.entries) + len(self.reasons), total)
         except NotLoaded as error:
@@ -242,3 +242,10 @@ def _require_clips(scan: Scan, source: Path) -> None:
         remarks = [*scan.notes, *scan.problems]
         first = f":\n{listed(remarks, 3, '')}" if remarks else "."
         raise NothingUsable(f"'{source}' has no clip that can be used{first}")
+
+
+def _died(order: Order, cause: str) -> Answer:
+    """The answer to an order that ended every worker process that tried it. cause: how the last one ended."""
+    readable = {role: path for role, path in order.clip.files.items() if path.is_file() and os.access(path, os.R_OK)}
+    sums = {role: checksum(path) for role, path in readable.items()}
+    return Answer({**sums, **order.sums}, reason=f"decoding it ended the worker process, {ATTEMPTS} times: {cause}")

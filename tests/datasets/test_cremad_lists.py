@@ -218,7 +218,7 @@ def test_files_that_are_no_lists_are_errors(source: Path, tmp_path: Path) -> Non
         scan(source, [tmp_path / "none.json"])
     for name in ("train.csv", "mytrain.csv"):
         (tmp_path / name).write_text(rows_of(IDS[:1]))
-    with pytest.raises(UserError, match=r"are both train\.csv\. Name one"):
+    with pytest.raises(UserError, match=r"are both train\.csv\. Give only one"):
         scan(source, [tmp_path / "train.csv", tmp_path / "mytrain.csv"])
 
 

@@ -190,4 +190,4 @@ def test_what_lies_beside_the_files_of_utd_mhad_is_counted(tmp_path: Path) -> No
         (tmp_path / name).mkdir()
         for end in ends:
             (tmp_path / name / f"a1_s1_t1_{name.lower()}.{end}").touch()
-    assert _utd_raw.scan(tmp_path).problems == [("Inertial", "3 files ignored, not ending in .mat: .csv 1, .txt 2")]
+    assert _utd_raw.scan(tmp_path)[1].problems == [("Inertial", "3 files ignored, not ending in .mat: .csv 1, .txt 2")]

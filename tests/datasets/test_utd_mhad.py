@@ -161,7 +161,7 @@ def test_bad_files_are_left_out_by_name_and_reason(tmp_path: Path) -> None:
         "Inertial/a1_s1_t1_inertial.mat: a git-LFS pointer",
         "Inertial/a1_s2_t1_inertial.mat: unreadable or truncated",
         "Inertial/a1_s3_t1_inertial.mat: NaN or infinite",
-        "Inertial/a1_s4_t1_inertial.mat: holds no 'd_iner'",
+        "Inertial/a1_s4_t1_inertial.mat: has no variable 'd_iner'",
         "Inertial/a1_s5_t1_inertial.mat: 'd_iner' is float64 (9, 5)",
         "Inertial/a1_s6_t1_inertial.mat: 'd_iner' is float64 (1, 6)",
         "a1_s7_t1: no usable skeleton file",

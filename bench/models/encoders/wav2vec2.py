@@ -1,33 +1,13 @@
 """wav2vec 2.0 (Baevski et al., 2020) over waveforms."""
 
-from torch import nn
-
+from mcr_bench.bench.models.backbones.declaration import pretrained
 from mcr_bench.bench.models.backbones.speech import SpeechEncoder, is_speech
-from mcr_bench.bench.models.declared import (
-    OF_WEIGHTS,
-    SIZES,
-    EncoderKind,
-    Values,
-    as_encoder_settings,
-    encoder_settings,
-)
-from mcr_bench.bench.problem.facts import Modality
 
-
-def make(modality: Modality, out: int, values: Values) -> nn.Module:
-    """The encoder of one modality."""
-    return SpeechEncoder("wav2vec2", out, as_encoder_settings(values), modality.padded)
-
-
-KIND = EncoderKind(
-    name="wav2vec2",
-    about="wav2vec 2.0 over waveforms of 16 kHz, (T,) or (T, 1)",
-    make=make,
+KIND = pretrained(
+    "wav2vec2",
+    "wav2vec 2.0 over waveforms of 16 kHz, (T,) or (T, 1)",
+    lambda modality, out, settings: SpeechEncoder("wav2vec2", out, settings, modality.padded),
     axes=(1, 2),
     padded=(2,),
     takes=is_speech,
-    settings=encoder_settings(*SIZES, *OF_WEIGHTS),
-    tokens=True,
-    extra="backbones",
-    library="transformers",
 )

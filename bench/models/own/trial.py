@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mcr_bench.bench.core.process_state import process_state_kept
+from mcr_bench.bench.core.user_files import late_import
 from mcr_bench.bench.errors import UserError, in_words
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ def told(cls: type, what: str) -> Iterator[None]:
     except UserError:
         raise
     except (Exception, SystemExit) as error:  # a constructor that ends the process must not end this command in silence
-        raise UserError(f"{what}: {in_words(error)}{_line(cls, error)}") from error
+        raise UserError(f"{what}: {in_words(error)}{_line(cls, error)}{late_import(error)}") from error
 
 
 def numbers(shape: tuple[int, ...], place: int = 0) -> Tensor:

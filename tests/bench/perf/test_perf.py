@@ -37,7 +37,7 @@ def test_a_ratio_is_the_median_of_rounds_after_one_that_does_not_count(
 def test_every_method_that_trains_from_scratch_is_held_against_joint_on_the_same_data(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(methods.SCENES, "tiny", methods.Scene({"m1": (3,), "m2": (4,)}, 4, 8, "mlp"))
+    monkeypatch.setitem(methods.WORKLOADS, "tiny", methods.Workload({"m1": (3,), "m2": (4,)}, 4, 8, "mlp"))
     titles = []
     monkeypatch.setattr(methods, "report_ratio", lambda title, ours, _: titles.append(title) or ours() or 1.0)
     assert methods.harness_ratio("tiny") | methods.method_ratios("tiny") == dict.fromkeys(titles, 1.0)
@@ -47,15 +47,15 @@ def test_every_method_that_trains_from_scratch_is_held_against_joint_on_the_same
     assert titles == ["tiny: harness / bare loop", *others]
 
 
-def test_scenes_are_those_that_the_documents_name() -> None:
+def test_workloads_are_those_that_the_documents_name() -> None:
     """Frame and spectrogram of the MCR paper's CREMA-D preset, and the vectors of small sets in 32 steps of 64."""
-    resnet, mlp = methods.SCENES["resnet18"], methods.SCENES["mlp"]
+    resnet, mlp = methods.WORKLOADS["resnet18"], methods.WORKLOADS["mlp"]
     assert resnet.shapes == {"m1": (1, 257, 188), "m2": (3, 224, 224)}
     assert (mlp.shapes, mlp.samples / mlp.batch) == ({"m1": (32,), "m2": (32,)}, 32)
 
 
 def test_a_timed_run_takes_every_sample_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(methods.SCENES, "tiny", methods.Scene({"m1": (3,), "m2": (4,)}, 4, 10, "mlp"))
+    monkeypatch.setitem(methods.WORKLOADS, "tiny", methods.Workload({"m1": (3,), "m2": (4,)}, 4, 10, "mlp"))
     run = methods.training_run("tiny", methods.reference_method())
     seen: list[int] = []
     take = run.fit.train.training_batch
@@ -75,7 +75,7 @@ def test_the_cache_is_held_against_files(hand: Callable[[float], None], monkeypa
     monkeypatch.setattr(data.Files, "batch", lambda *_: hand(6.0))
     monkeypatch.setattr(Split, "training_batch", lambda self, index: hand(2.0) or take(self, index))
     monkeypatch.setattr(data, "train_epoch", lambda run: hand(3.0) or run.fit.train.training_batch(torch.arange(2)))
-    monkeypatch.setitem(methods.SCENES, "tiny", methods.Scene({"m1": (3,)}, 2, 2, "mlp"))
+    monkeypatch.setitem(methods.WORKLOADS, "tiny", methods.Workload({"m1": (3,)}, 2, 2, "mlp"))
     ratios = data.data_ratios(methods.training_run("tiny", methods.reference_method()))
     assert ratios == {
         "data: cache / files, reading only": 3.0,

@@ -7,6 +7,7 @@ import pytest
 
 from mcr_bench import __version__
 from mcr_bench.bench.planning.again import trained_again
+from mcr_bench.bench.record.made_rows import value_of
 from mcr_bench.bench.record.row import OURS, RunRow
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.tests.support.planned import plain_presets, planned, save
@@ -39,7 +40,7 @@ def on_record(run: RunSpec, **changes: object) -> RunRow:
         seed=run.seed,
         preset=run.preset,
         config="",
-        settings=run.params(),
+        settings={key: value_of(text) for key, text in run.params().items()},
         dependencies=tuple(needed.key for needed in run.dependencies),
         metric=run.metric,
         versions={OURS: __version__},
@@ -78,7 +79,7 @@ def test_another_run_does_not(data: str, change: dict[str, object]) -> None:
 
 def test_settings_that_one_version_lacks_do_not_matter(data: str) -> None:
     runs = planned(data, "joint").runs
-    few = {"epochs": runs[0].params()["epochs"], "a.setting.of.then": 3}
+    few = {"epochs": runs[0].training["epochs"], "a.setting.of.then": 3}
     assert trained_again(runs, [on_record(runs[0], settings=few)]) == [ONE]
 
 
