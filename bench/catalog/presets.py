@@ -30,7 +30,15 @@ HEAD = "# Presets of your own; `mcr-bench tune` writes them. A table may be edit
 
 @dataclass(frozen=True)
 class Preset:
-    """values: dotted settings. seeds: how many by default. pairs: (seed, fold) pairs where a paper fixes them."""
+    """A named set of settings for the comparisons on a dataset.
+
+    name: its name.
+    origin: where its settings come from: paper, official-code, or tuned-here.
+    seeds: the default number of seeds.
+    values: dotted key -> value.
+    pairs: the (seed, fold) pairs of a paper; empty if there are none.
+    note: a note for cards and tables.
+    """
 
     name: str
     origin: str

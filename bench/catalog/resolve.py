@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class Layers:
-    """Dotted settings sorted by what they configure, still unchecked."""
+    """Dotted settings, sorted by what they configure and not yet checked.
+
+    training: keys of training.
+    model: keys of the model, without `model.`.
+    encoder: keys of encoders, without `encoder.`.
+    method: keys of the method, without its name.
+    dataset: keys of the dataset, without `dataset.`.
+    """
 
     training: dict[str, object] = field(default_factory=dict)
     model: dict[str, object] = field(default_factory=dict)
@@ -28,7 +35,13 @@ class Layers:
 
 @dataclass(frozen=True)
 class Resolved:
-    """Every setting of one run, defaults included. encoders: modality -> settings."""
+    """All settings of a run, with the defaults.
+
+    training: the settings of training, by dotted key.
+    model: the settings of the model.
+    encoders: modality -> the settings of its encoder.
+    method: the settings of the method.
+    """
 
     training: dict[str, Value]
     model: dict[str, Value]

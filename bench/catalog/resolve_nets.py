@@ -17,7 +17,8 @@ SHARED = frozenset(declared(EncoderSettings))  # settings of every encoder of th
 class Layer:
     """Dotted settings of the encoders, or of the model, without their head `encoder.` or `model.`.
 
-    values: of preset and user. chosen: the keys that are the user's.
+    values: key -> value, of the preset and of the user.
+    chosen: the keys that the user has set.
     """
 
     values: Mapping[str, object]

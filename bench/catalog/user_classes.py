@@ -17,7 +17,11 @@ _loaded: dict[Path, tuple[Stamps, ModuleType]] = {}
 
 
 class Place(NamedTuple):
-    """Where a class of the user's is: a file and, where it was said, the name of the class."""
+    """The place of a user's class.
+
+    path: the file that defines it.
+    cls: its name; None if only the file was given.
+    """
 
     path: Path
     cls: str | None

@@ -1,4 +1,4 @@
-"""Files that are whole or missing, whatever stops the program that writes them: the one place that writes so."""
+"""Write files so that they are complete or missing, even if the program is stopped while it writes them."""
 
 import os
 from collections.abc import Iterator
@@ -12,17 +12,17 @@ PARTIAL = ".partial"
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """`path` with this content (text as UTF-8), and its folder."""
+    """Write this content (text as UTF-8) to `path`, and make its folder."""
     with whole_file(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """An open file whose content becomes `path` when the block ends; its folder is made.
+    """An open file whose content becomes that of `path` when the block ends; the folder of `path` is made.
 
-    At every moment `path` holds the old content or the new one, on the disk too: the content is written out before the
-    name leads to it. Where the block or the disk fails, the old file stays and nothing is left beside it.
+    At every moment `path` has either the old or the new content, on the disk too, as the content is on the disk before
+    the file is renamed. If the block or the disk fails, the old file remains, and no other file is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
@@ -40,9 +40,9 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def move_whole(made: Path, path: Path) -> None:
-    """A file or folder that is whole, made by somebody else beside `path`, becomes `path`.
+    """Rename a complete file or folder in the same folder to `path`.
 
-    A file replaces the one that was there; a folder needs a free place.
+    A file replaces an existing one; a folder must not exist at `path` before.
     """
     if made.is_file():
         _sync(made)
@@ -51,13 +51,13 @@ def move_whole(made: Path, path: Path) -> None:
 
 
 def remove_partials(folder: Path, stem: str) -> None:
-    """Remove what killed writers of files named `stem` have left in `folder`."""
+    """Remove the partial files that killed writers of files named `stem` have left in `folder`."""
     for partial in folder.glob(f"*{escape(stem)}.*{PARTIAL}"):
         partial.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk, where the file system can."""
+    """Wait until the names in a folder are on the disk, if the file system can do this."""
     with suppress(OSError):
         _sync(folder)
 

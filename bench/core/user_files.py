@@ -84,9 +84,11 @@ def portable(function: Callable[P, R]) -> Callable[P, R]:
 
 @dataclass(frozen=True)
 class FunctionOfFile:
-    """A function of a user's file, called by importing the file where it is called.
+    """A function of a user's file, which is imported in the process that calls the function.
 
-    beside: the module beside the file that defines it, '' for the file itself.
+    path: the user's file.
+    beside: the module of the same folder that defines the function; '' for the file itself.
+    name: the name of the function.
     """
 
     path: str

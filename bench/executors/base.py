@@ -19,9 +19,9 @@ def _all(_: RunSpec) -> bool:
 class TrainingPlan:
     """The runs that an executor is to train.
 
-    runs: what is not finished. Dependencies that are not among them are finished.
+    runs: the runs that are not finished; all other runs that they start from are finished.
     done: how many runs of the whole comparison were finished before, for the progress that is shown.
-    jobs: how many runs may be trained at a time; None = as many as the executor has room for.
+    jobs: how many runs may be trained at a time; None for as many as the executor has room for.
     device: auto, cpu, cuda or cuda:N, as the user has chosen.
     force: whether runs whose key is finished are trained again.
     keep_weights: whether a run's best weights are kept although no other run of the plan starts from them.

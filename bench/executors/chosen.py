@@ -1,4 +1,4 @@
-"""Names of executors -> executors: `local`, and third parties' entry points of the group `mcr_bench.executors`."""
+"""Executors by name: `local`, and the entry points of other packages in the group `mcr_bench.executors`."""
 
 from importlib.metadata import EntryPoint, entry_points
 
@@ -13,12 +13,12 @@ LOCAL = "local"
 
 
 def executor_names() -> list[str]:
-    """Every executor that can be chosen here; loads none of them."""
+    """The names of all executors that are installed; none of them is loaded."""
     return sorted({LOCAL, *(point.name for point in entry_points(group=GROUP))})
 
 
 def executor(name: str) -> Executor:
-    """The executor of this name; UserError that names all where there is none, or where it cannot be loaded."""
+    """The executor with this name; UserError if there is none, or if it cannot be loaded."""
     if name == LOCAL:
         return LocalExecutor()
     for point in entry_points(group=GROUP):
@@ -28,7 +28,7 @@ def executor(name: str) -> Executor:
 
 
 def carry_out(chosen: Executor, plan: TrainingPlan, record: Record, observer: Observer) -> Outcome:
-    """What came of the plan; UserError where the executor does not say."""
+    """The outcome of the plan; UserError if the executor does not return one."""
     outcome = chosen.execute(plan, record, observer)
     if not isinstance(outcome, Outcome):
         raise UserError(

@@ -1,4 +1,4 @@
-"""What all executors share: which run may be trained now, its lock, its weights, its record, and cleaning up after it.
+"""The shared part of all executors: which run may be trained next, its lock, weights and record, and the clean-up.
 
     with Jobs(plan, record, observer) as jobs:
         while jobs.go_on():
@@ -30,10 +30,10 @@ UNTRAINED = "the executor ended without training it"
 
 
 class Jobs:
-    """The runs of a plan on their way to the record, dependencies first.
+    """The runs of a plan until they are recorded; a run comes after those that it starts from.
 
-    Dependencies whose weights are gone are trained again. Whatever ends the `with` block, locks are released, and runs
-    that were being trained are marked as killed: the next command goes on with them.
+    Runs that others start from are trained again if their weights are missing. However the `with` block ends, locks are
+    released, and runs that were being trained are marked as killed: the next command continues them.
     """
 
     def __init__(self, plan: TrainingPlan, record: Record, observer: Observer) -> None:
@@ -46,7 +46,7 @@ class Jobs:
         self._count = len(self._waiting)
 
     def __len__(self) -> int:
-        """How many runs there are to train."""
+        """The number of runs to train."""
         return self._count
 
     def __enter__(self) -> "Jobs":
@@ -67,10 +67,10 @@ class Jobs:
                     self._observer.on_end(spec, "failed")
 
     def go_on(self) -> bool:
-        """Whether a run waits or is being trained. To be called at every turn.
+        """Whether a run waits or is being trained; call it once per turn of the loop.
 
-        Runs that need a failed one fail here, the record is written when it is due, and a Ctrl-C that some library has
-        swallowed strikes: KeyboardInterrupt.
+        Runs that start from a failed one fail here, and the record is written when it is due. KeyboardInterrupt if
+        Ctrl-C was pressed and a library has swallowed it.
         """
         check()
         self._record.flush_if_due()
@@ -79,13 +79,13 @@ class Jobs:
 
     @property
     def waiting(self) -> bool:
-        """Whether a run is not yet given out."""
+        """Whether a run waits to be given to a worker."""
         return bool(self._waiting)
 
     def next(self, device: str) -> Job | None:
         """A job to train on `device` (cpu or cuda:N); its lock is held until its last event is taken.
 
-        None where every run that waits needs another one or is being trained by another command: ask again later.
+        None if every waiting run starts from another one or is being trained by another command; try again later.
         """
         while claim := self._claim():
             spec, lock = claim
@@ -101,7 +101,7 @@ class Jobs:
         return None
 
     def take(self, job: Job, event: Event) -> None:
-        """Record an event of a job. RunDone or RunFailed ends the job; what comes after it is passed over."""
+        """Record an event of a job. RunDone or RunFailed ends the job; later events are ignored."""
         if job.spec.key not in self._training:
             return
         if isinstance(event, EpochDone):
@@ -113,11 +113,11 @@ class Jobs:
             self._fail(job.spec, event.traceback, event.reason)
 
     def fail(self, job: Job, reason: str) -> None:
-        """The job cannot be trained: its process is gone, say. Nothing where its last event was taken."""
+        """Record that a job cannot be trained, as when its process died; ignored if the job has ended."""
         self.take(job, RunFailed(job.spec.key, reason))
 
     def _claim(self) -> tuple[RunSpec, FileLock] | None:
-        """The first run that waits for no dependency and for no other command, with its lock."""
+        """The first run that can be trained now, with its lock: it waits for no other run and no other command."""
         for spec in self._waiting:
             if not any(dependency.key in self._unfinished for dependency in spec.dependencies):
                 lock = key_lock(self._record.home, spec.key)
@@ -150,7 +150,7 @@ class Jobs:
         self._end(spec, "failed")
 
     def _fail_blocked(self) -> None:
-        """Fail what needs a failed run; one pass is enough, as dependents come after their dependencies."""
+        """Fail the runs that start from a failed one; one pass is enough, as they come after it."""
         failed = {failure.spec.key for failure in self.outcome.failed}
         for spec in list(self._waiting):
             culprit = next((d for d in spec.dependencies if d.key in failed), None)
@@ -174,7 +174,7 @@ class Jobs:
         self._observer.on_end(spec, status)
 
     def _stop(self, spec: RunSpec, failed: bool) -> None:
-        """A run that is no longer trained."""
+        """Mark a run that is no longer trained."""
         with suppress(Exception):  # an unreachable record must not hide why we stop; start() resumes anyway
             self._record.kill(spec)
         if failed:
@@ -183,7 +183,7 @@ class Jobs:
 
 
 def with_missing_weights(specs: Sequence[RunSpec], home: Path) -> list[RunSpec]:
-    """`specs` after their dependencies, with those dependencies added whose weights are gone."""
+    """`specs`, each after the runs that it starts from; of these, those whose weights are missing are added."""
     named, wanted = {spec.key for spec in specs}, dict[str, RunSpec]()
 
     def add(spec: RunSpec) -> None:

@@ -1,4 +1,4 @@
-"""The local executor: trains jobs in worker processes on this machine."""
+"""The local executor, which trains jobs in worker processes on this machine."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,10 +17,10 @@ POLL_SECONDS = 0.5
 
 
 class LocalExecutor:
-    """By default one worker per core, or per GPU; a run whose worker dies goes on in another one, once."""
+    """By default it has one worker per core, or per GPU; a run whose worker dies continues in another one, once."""
 
     def execute(self, plan: TrainingPlan, record: Record, observer: Observer) -> Outcome:
-        """Train every run of the plan; UserError for a device that is missing."""
+        """Train every run of the plan; UserError for a device that is not available."""
         from mcr_bench.bench.core.device import devices  # imports torch
 
         jobs = Jobs(plan, record, observer)
@@ -56,6 +56,6 @@ def execute(
     keep_weights: Callable[[RunSpec], bool] = lambda _: True,
     entry: str = ENTRY,
 ) -> Outcome:
-    """Train `specs` by the local executor; the options are those of `TrainingPlan`."""
+    """Train `specs` with the local executor; the options are those of `TrainingPlan`."""
     plan = TrainingPlan(specs, done, jobs, device, force, keep_weights, entry)
     return LocalExecutor().execute(plan, record, observer or Silent())

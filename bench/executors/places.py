@@ -1,4 +1,4 @@
-"""Where runs under way keep their files in the home of the record, and what is removed when they are finished."""
+"""The files of running runs in the home of the record, and what is removed when they are finished."""
 
 import shutil
 from contextlib import suppress
@@ -12,23 +12,23 @@ from mcr_bench.bench.runs.spec import RunSpec
 
 
 def work_folder(home: Path, spec: RunSpec) -> Path:
-    """Where a run keeps its checkpoint until it is finished."""
+    """The folder of a run's checkpoint, until it is finished."""
     return home / "work" / spec.key
 
 
 def weights_file(home: Path, spec: RunSpec) -> Path:
-    """Where a run's best weights are."""
+    """The file of a run's best weights."""
     return home / "weights" / f"{spec.key}.pt"
 
 
 def key_lock(home: Path, key: str) -> FileLock:
-    """Held by the command that trains the key."""
+    """The lock of a key, which the command that trains it holds."""
     (home / "locks").mkdir(parents=True, exist_ok=True)
     return FileLock(home / "locks" / f"{key}.lock")
 
 
 def clean(home: Path, lock: FileLock) -> None:
-    """Remove what a finished run needs no longer, its lock, which is held, last."""
+    """Remove the files that a finished run no longer needs, and its lock, which must be held, last."""
     file = Path(lock.lock_file)
     shutil.rmtree(home / "work" / file.stem, ignore_errors=True)
     remove_partials(home / "weights", file.stem)
@@ -37,7 +37,7 @@ def clean(home: Path, lock: FileLock) -> None:
 
 
 def sweep(record: Record, wanted: set[str]) -> None:
-    """Clean up after commands killed between recording a run as finished and removing what it had left."""
+    """Remove files of commands that were killed after recording a run as finished and before removing its files."""
     home = record.home
     left = {path.stem for folder in ("work", "locks") for path in (home / folder).glob("*")} - wanted
     for key in record.finished_keys(left) if left else ():

@@ -1,4 +1,4 @@
-"""Workers that train, as the local executor sees them, and how many of them a machine has room for."""
+"""The workers of the local executor, and how many of them a machine has room for."""
 
 import os
 
@@ -16,14 +16,14 @@ PATIENCE = 5  # seconds in which a worker ends the processes that its runs have 
 
 
 class Worker(pool.Worker[Job, Event]):
-    """Trains jobs on `device` by `entry` (module:function); one that cannot fork has one, then it is replaced."""
+    """Trains jobs on `device` with `entry` (module:function); where forks are not safe, it is replaced after each."""
 
     def __init__(self, entry: str, device: str) -> None:
         start = Spawned("mcr-bench worker", work, entry, FORKS, environment=NO_CUDA_BEFORE_FORK)
         super().__init__(start, device, most=None if FORKS else 1, patience=PATIENCE)
 
     def cause_of_death(self) -> str:
-        """In words."""
+        """How its process ended, in words."""
         return cause_of(self.death())
 
 
@@ -36,7 +36,7 @@ def cause_of(died: pool.Died) -> str:
 
 
 def default_jobs(device: str) -> int:
-    """One worker per core, or per GPU where training runs on GPUs."""
+    """The number of workers: one per core, or per GPU if training runs on GPUs."""
     if device != "cpu":
         from mcr_bench.bench.core.device import gpu_count  # imports torch, which preparing data does without
 

@@ -36,7 +36,7 @@ LATE_IMPORTS = (
 def work(pipe: Pipe, entry: str, forks: bool) -> None:
     """Serve jobs until the pipe ends, each in a child; without `forks` one job, in this process.
 
-    `entry` is `module:function`, called with (job, emit); one torch thread.
+    entry: `module:function`, which is called with (job, emit), and one torch thread.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     faulthandler.enable()
@@ -53,10 +53,10 @@ def _train(entry: str, job: Job, pipe: Pipe) -> Event:
 
 
 def train_job(entry: str, job: Job, emit: Callable[[Event], None]) -> Event:
-    """Train a job in this process, which should have nothing else to do; never raises.
+    """Train a job in this process, which should do nothing else; returns the job's last event, and never raises.
 
-    `entry`: module:function, as in `TrainingPlan`. Epochs go to `emit`; what is printed goes to the job's log. Returned
-    is the job's last event, when everything of it is on disk and its folder is free again.
+    When it returns, all files of the job are on disk, and its folder is no longer used. Epochs are sent to `emit`; what
+    is printed goes to the job's log. entry: module:function, as in `TrainingPlan`.
     """
     ends: list[Event] = []
 

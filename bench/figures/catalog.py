@@ -38,6 +38,7 @@ class Card:
     """What a figure is.
 
     name: its name on the command line.
+    title: its title.
     shows: what it shows, in one sentence.
     """
 
@@ -73,12 +74,17 @@ CARDS = {
 
 @dataclass(frozen=True)
 class Sources:
-    """What figures read besides rows; a figure whose source is None is left out with the reason, text is the reason.
+    """What figures read besides rows. A figure whose source is None is left out; a text is the reason why.
 
-    history: run id -> metric -> (epoch, value); samples: run ids -> test samples; ranks: across datasets (None:
-    computed here); budgets: columns dataset, protocol, modalities, method, budget, expected and, if known, preset and
-    metric (default accuracy). baseline: label or method in the forest (None: the ensemble); cost_baseline: method that
-    costs are relative to; order: names whose colours are fixed (the registry's).
+    cost_baseline: the method whose costs those of others are divided by.
+    order: the names of methods whose colours are fixed: those of the registry.
+    baseline: the label or method of the forest figure; None for the ensemble.
+    alpha: the level of the primary test.
+    history: gives metric -> (epoch, value) for a run id.
+    samples: gives the test samples of run ids.
+    ranks: the ranks across datasets; None to compute them.
+    budgets: a table with the columns dataset, protocol, modalities, method, budget, expected and, if known, preset and
+    metric (by default accuracy).
     """
 
     cost_baseline: str

@@ -100,7 +100,12 @@ class Missing(Exception):
 
 @dataclass(frozen=True)
 class Mark:
-    """How the line of a label is drawn in every figure."""
+    """How the line of a label is drawn in all figures.
+
+    colour: its colour.
+    marker: its marker.
+    dashes: its dashes.
+    """
 
     colour: str
     marker: str

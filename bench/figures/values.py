@@ -51,7 +51,13 @@ class Unit:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The mean of n values with its 95 % t interval, whose ends are nan if there is none."""
+    """A mean with its 95 % t interval.
+
+    mean: the mean.
+    low: the lower end of the interval; nan if there is none.
+    high: the upper end of the interval; nan if there is none.
+    n: the number of values.
+    """
 
     mean: float
     low: float

@@ -103,7 +103,11 @@ class FusionKind:
 
 @dataclass(frozen=True)
 class Encoder:
-    """An encoder as chosen for one modality: its kind and the values of its settings."""
+    """An encoder as it is chosen for a modality.
+
+    kind: its kind.
+    values: the values of its settings.
+    """
 
     kind: EncoderKind
     values: Values
@@ -111,7 +115,12 @@ class Encoder:
 
 @dataclass(frozen=True)
 class Head:
-    """A fusion head as chosen: its kind, the width d of the features that it joins, the values of its settings."""
+    """A fusion head as it is chosen.
+
+    kind: its kind.
+    width: the width d of the features (B, d) that it joins.
+    values: the values of its settings.
+    """
 
     kind: FusionKind
     width: int

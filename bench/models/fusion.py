@@ -8,7 +8,11 @@ from torch import Tensor, nn
 
 
 class Fused(NamedTuple):
-    """logits (B, C) and, for additive heads only, branch logits per modality (B, C) without the bias."""
+    """What a fusion head gives for B samples.
+
+    logits: (B, C).
+    branch_logits: modality -> its share (B, C) of the logits without the bias; None if the head is not additive.
+    """
 
     logits: Tensor
     branch_logits: dict[str, Tensor] | None
@@ -41,7 +45,12 @@ class Fusion(nn.Module):
 
 
 def sum_of(tensors: dict[str, Tensor]) -> Tensor:
-    """The sum of a non-empty dict's tensors, in its order."""
+    """The sum of the tensors of a dict, which have one shape (B, C), in their order.
+
+    >>> import torch
+    >>> sum_of({"audio": torch.tensor([[1.0, 2.0]]), "video": torch.tensor([[3.0, 0.0]])})
+    tensor([[4., 2.]])
+    """
     first, *others = tensors.values()
     for tensor in others:
         first = first + tensor

@@ -16,7 +16,11 @@ Role = Literal["encoder", "own_head", "fusion_slice", "fusion_shared", "method"]
 
 
 class Owner(NamedTuple):
-    """Who owns a parameter: a modality (None: nobody's alone) and the role it plays there."""
+    """The owner of a parameter.
+
+    modality: the modality that it belongs to; None for a parameter that modalities share.
+    role: what it is a part of: encoder, own_head, fusion_slice, fusion_shared, or method.
+    """
 
     modality: str | None
     role: Role
@@ -24,10 +28,12 @@ class Owner(NamedTuple):
 
 @dataclass
 class Outputs:
-    """One forward pass. What a method does not ask for (own heads, split logits) is not computed.
+    """The outputs of a forward pass of B samples; own logits and split logits are computed only if they are read.
 
-    features: modality -> (B, d). logits: (B, C). branch_logits: modality -> (B, C) without bias, whose sum plus the
-    bias is `logits`; None where the fusion head is not additive.
+    model: the model.
+    features: modality -> (B, d).
+    logits: (B, C).
+    branch_logits: modality -> its share (B, C) of the logits without the bias; None if the fusion head is not additive.
     """
 
     model: "MultimodalModel"
@@ -42,7 +48,7 @@ class Outputs:
 
     @cached_property
     def split_logits(self) -> dict[str, Tensor] | None:
-        """Additive split of the fused logits, branch + bias / M: they sum to `logits`; None if not additive."""
+        """Modality -> its share (B, C) of the logits, branch + bias / M, which sum to them; None if not additive."""
         if self.branch_logits is None or self.model.fusion.bias is None:
             return self.branch_logits
         share = self.model.fusion.bias / len(self.branch_logits)
@@ -86,7 +92,7 @@ class MultimodalModel(nn.Module):
             watcher(made)
 
     def fuse(self, features: dict[str, Tensor]) -> Outputs:
-        """Everything that follows from the features."""
+        """The outputs for features (B, d) of every modality."""
         fused = self.fusion(features)
         return Outputs(self, features, fused.logits, fused.branch_logits)
 

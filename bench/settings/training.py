@@ -61,7 +61,11 @@ class ScheduleSettings:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a run is trained: the keys of `--set` without a prefix, and those of the optimiser and the schedule."""
+    """How a run is trained: the keys of `--set` without a prefix.
+
+    optimizer: the settings of the optimiser, `optimizer.*`.
+    schedule: the settings of the learning-rate schedule, `schedule.*`.
+    """
 
     epochs: int = setting(50, "largest number of epochs", at_least=0)
     patience: int = setting(

@@ -17,10 +17,14 @@ HARMLESS = {PACKAGE, "torch", "numpy"}  # beside the standard library: an import
 
 @dataclass(frozen=True)
 class Names:
-    """The names of one module. table: local name -> dotted path, for those that mean one thing wherever they stand.
+    """The names of one module.
 
-    A name is left out that anything else binds too (a parameter, an assignment, another import), that is one of
-    Python's own, that a class body imports, or whose value may be set again behind the import's back.
+    source: the module.
+    tree: its syntax tree.
+    table: local name -> dotted path, for imported names that mean the same everywhere in the module. A name is left
+    out if something else binds it too (a parameter, an assignment, another import), if it is one of Python's own, if a
+    class body imports it, or if other code may assign its value again.
+    bound: the names that the module binds.
     """
 
     source: Source

@@ -27,7 +27,13 @@ LOADERS = {"importlib", "runpy", "__import__", "exec", "eval"}
 
 @dataclass(frozen=True)
 class Source:
-    """One module. package: where its relative imports start; tree: None where it is not Python, as a compiled one."""
+    """A module.
+
+    name: its dotted name.
+    package: the package from which its relative imports start.
+    content: the content of its file.
+    tree: its syntax tree; None for a file that is not Python, such as a compiled module.
+    """
 
     name: str
     package: str

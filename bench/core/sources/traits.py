@@ -20,11 +20,16 @@ BY_TABLE = {"__dict__", "__globals__", "__builtins__", "f_globals", "f_locals", 
 
 @dataclass(frozen=True)
 class Traits:
-    """source: the text itself is read; documentation, annotations: those are; metadata: that of dataclass fields.
+    """What code reads of itself.
 
-    by_text: names are looked up by computed texts. attributes: those that are read, by name or as a constant text.
-    rebound: attributes of imported modules and global names that are assigned again.
-    wraps: `dataclass` is called otherwise than above a class, so that any class may become one.
+    source: whether it reads its source text.
+    documentation: whether it reads docstrings.
+    annotations: whether it reads annotations.
+    metadata: whether it reads the metadata of dataclass fields.
+    by_text: whether it looks up names by computed texts.
+    attributes: the attributes that it reads, by name or as a constant text.
+    rebound: attributes of imported modules and global names that it assigns again.
+    wraps: whether it calls `dataclass` other than as a decorator, so that any class may become a dataclass.
     """
 
     source: bool

@@ -27,6 +27,7 @@ BASES = ("mcr_bench", "torch", "abc", "typing", "enum", "builtins", "collections
 class Scope:
     """A class, a function or the module.
 
+    kind: which of these it is.
     keeps: whether annotations count in it.
     fields: whether it is a class of which annotations make fields.
     """

@@ -1,4 +1,4 @@
-"""A worker that does every job in a forked child: what a job changes in its process ends with it.
+"""A worker that does every job in a forked child, so that what a job changes in its process ends with it.
 
 Patched functions, default dtype, folder and random states of one job then reach no other, and the worker imports what
 all of them need only once.
@@ -28,9 +28,9 @@ CHILD_POLL = 0.2  # seconds after which the death of a child is noticed
 
 
 def serve_forked(pipe: Pipe, handle: Handle[Job, Event]) -> None:
-    """Do every job in a child of its own, in a process that multiprocessing has started.
+    """Do every job in a child of its own; this process was started by multiprocessing.
 
-    Where a child dies, this process dies alike. What a child leaves behind ends with its job.
+    If a child dies, this process ends in the same way. Processes that a child leaves running end with its job.
     """
     _adopt()
     with suppress(EOFError, OSError):
@@ -39,7 +39,7 @@ def serve_forked(pipe: Pipe, handle: Handle[Job, Event]) -> None:
 
 
 def _forked(job: bytes, handle: Handle[Job, Event], pipe: Pipe) -> bytes:
-    """The last event of a job, done in a child that has ended."""
+    """Do a job in a child, and return its last event when the child has ended."""
     ours, theirs = multiprocessing.Pipe(duplex=False)
     worker = os.getpid()
     child = os.fork()
@@ -55,9 +55,9 @@ def _forked(job: bytes, handle: Handle[Job, Event], pipe: Pipe) -> bytes:
 
 
 def _last_event(pipe: Pipe, child: int) -> tuple[bytes | None, int]:
-    """What a child has sent, None if it died before, and its exit status.
+    """The event that a child has sent, or None if it died before, and its exit status.
 
-    The end of the pipe alone would not do: a process that the child has started may hold it open.
+    Waiting for the end of the pipe is not enough, as a process that the child has started may hold it open.
     """
     ended, status, event = 0, 0, None
     while not ended and not pipe.poll(CHILD_POLL):
@@ -70,7 +70,7 @@ def _last_event(pipe: Pipe, child: int) -> tuple[bytes | None, int]:
 
 
 def _adopt() -> None:
-    """Processes that a child leaves behind become this one's, and end with the child's job or with this process."""
+    """Adopt the processes that a child leaves running, so that they end with its job or with this process."""
     ctypes.CDLL(None).prctl(CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGTERM, _end_of_worker)
 
@@ -81,7 +81,7 @@ def _end_of_worker(number: int, _frame: FrameType | None) -> None:
 
 
 def _end_children() -> None:
-    """End every child of this process; what a child leaves behind is then a child too."""
+    """End every child of this process, including adopted ones."""
     while pids := [int(pid) for file in Path("/proc/self/task").glob("*/children") for pid in _words(file)]:
         for pid in pids:
             with suppress(ProcessLookupError):
@@ -91,7 +91,7 @@ def _end_children() -> None:
 
 
 def _words(file: Path) -> list[str]:
-    """Of a file of /proc, empty where it is gone."""
+    """The words in a file of /proc; empty if the file is missing."""
     try:
         return file.read_text().split()
     except OSError:
@@ -99,7 +99,7 @@ def _words(file: Path) -> list[str]:
 
 
 def _live(job: bytes, handle: Handle[Job, Event], pipe: Pipe, last: Pipe, worker: int) -> NoReturn:
-    """The life of a child: events go straight to the parent, the last one to the worker. Nothing at exit is run."""
+    """What a child does: it sends events to the parent and the last one to the worker, and runs no exit handlers."""
     code = 1
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -113,7 +113,7 @@ def _live(job: bytes, handle: Handle[Job, Event], pipe: Pipe, last: Pipe, worker
 
 
 def _die_with(worker: int) -> None:
-    """A child ends when its worker ends, whatever it is doing then, or when the command ends."""
+    """Make a child end when its worker or the command ends, whatever it is doing then."""
     ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
     if os.getppid() != worker:
         os._exit(1)
@@ -128,7 +128,7 @@ def _exit_with_parent() -> None:
 
 
 def _die_of(code: int) -> NoReturn:
-    """End as a child has ended, so that the parent learns the cause; code: as of `waitstatus_to_exitcode`."""
+    """End as a child has ended, so that the parent learns the cause. code: that of `waitstatus_to_exitcode`."""
     faulthandler.disable()
     if code < 0:
         with suppress(OSError):  # SIGKILL cannot be handled, and need not be

@@ -1,4 +1,4 @@
-"""Worker processes as their parent sees them: one job at a time each, replaced when they die, stopped at the end."""
+"""Worker processes for their parent: each does one job at a time, is replaced when it dies, and stopped at the end."""
 
 import multiprocessing
 import signal
@@ -21,9 +21,10 @@ Event = TypeVar("Event")
 
 @dataclass(frozen=True)
 class Died:
-    """What a pool says of a job when every worker that was given it has died: how the last one ended.
+    """The end of a job of which every worker has died: how the last worker ended.
 
-    code: of `Process.exitcode`. silent: whether this worker had sent nothing at all, as when it cannot start.
+    code: its `Process.exitcode`.
+    silent: whether it had sent nothing, as a worker that cannot start.
     """
 
     code: int
@@ -31,17 +32,17 @@ class Died:
 
     @property
     def signal(self) -> str:
-        """The name of the signal that ended it; '' where none did."""
+        """The name of the signal that ended it; '' if none did."""
         return signal.Signals(-self.code).name if self.code < 0 else ""
 
     @property
     def out_of_memory(self) -> bool:
-        """Whether it may have been the system's remedy for a lack of memory."""
+        """Whether the system may have killed it for lack of memory."""
         return self.code == -signal.SIGKILL
 
 
 class Worker(Generic[Job, Event]):
-    """One worker process; `job` is what it is doing.
+    """A worker process; `job` is the job that it is doing.
 
     place: where its jobs are to be done, in the words of who makes workers (a device). most: how many jobs it may
     be given, where it cannot take any number. patience: seconds that it has to end after a request,
@@ -65,11 +66,11 @@ class Worker(Generic[Job, Event]):
 
     @property
     def spent(self) -> bool:
-        """Whether it has done all the jobs that it may be given."""
+        """Whether it has done as many jobs as it may be given."""
         return self.job is None and self._left == 0
 
     def give(self, job: Job) -> None:
-        """Let it do this job."""
+        """Give it this job."""
         self.job = job
         if self._left is not None:
             self._left -= 1
@@ -77,9 +78,9 @@ class Worker(Generic[Job, Event]):
             self.pipe.send(job)
 
     def events(self) -> Iterator[Event | None]:
-        """What it has sent; None as the last one if it is dead.
+        """The events that it has sent, and None as the last one if it is dead.
 
-        Its pipe may outlive it, held open by a process that a job has started.
+        Its pipe may still be open then, if a process that a job has started holds it.
         """
         dead = not self.process.is_alive()
         try:
@@ -94,18 +95,18 @@ class Worker(Generic[Job, Event]):
             yield None
 
     def death(self) -> Died:
-        """How it ended."""
+        """How its process ended; waits for it."""
         self.process.join()
         return Died(self.process.exitcode or 0, self._silent)
 
     def ask_to_end(self) -> None:
-        """The first half of `stop`, for many at once."""
+        """Ask it to end: the first half of `stop`, for many workers at once."""
         if self._patience and not self._asked:
             self._asked = True
             self.process.terminate()
 
     def stop(self) -> None:
-        """End the process, gently first where it has been given the time."""
+        """End the process; one that has time for it is first asked to end."""
         self.ask_to_end()
         if self._patience:
             self.process.join(self._patience)
@@ -116,9 +117,9 @@ class Worker(Generic[Job, Event]):
 
 
 def ready(workers: Sequence[Worker[Job, Event]], timeout: float) -> list[Worker[Job, Event]]:
-    """The workers that have something to say or are dead, waiting at most `timeout` seconds for one."""
-    told = wait([worker.pipe for worker in workers], timeout)
-    return [worker for worker in workers if worker.pipe in told or not worker.process.is_alive()]
+    """The workers that have sent an event or are dead; waits at most `timeout` seconds for one."""
+    sending = wait([worker.pipe for worker in workers], timeout)
+    return [worker for worker in workers if worker.pipe in sending or not worker.process.is_alive()]
 
 
 class Pool(Generic[Job, Event]):

@@ -1,4 +1,4 @@
-"""Processes that serve their parent through a pipe: started deaf to Ctrl-C and with one thread for arithmetic."""
+"""Processes that serve their parent through a pipe: they ignore Ctrl-C and have one thread for arithmetic."""
 
 import multiprocessing
 import os
@@ -17,11 +17,11 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_
 
 
 class Process(Protocol):
-    """A started process, in the words of `multiprocessing.Process`."""
+    """A started process, with the methods of `multiprocessing.Process`."""
 
     @property
     def exitcode(self) -> int | None:
-        """None while it lives; minus the number of the signal that ended it."""
+        """Its exit code: None while it lives, and minus the number of a signal that ended it."""
 
     def is_alive(self) -> bool: ...
     def join(self, timeout: float | None = None) -> None: ...
@@ -36,7 +36,7 @@ Start = Callable[[Pipe], Process]
 class Spawned:
     """Starts `target(pipe, *arguments)` by multiprocessing's `spawn`, which imports the main script again.
 
-    The process ends with its parent at the latest. environment: set for it beside ONE_THREAD.
+    The process ends with its parent at the latest. environment: variables for it, in addition to ONE_THREAD.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class _Interpreter(subprocess.Popen[bytes]):
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set while a process starts, which inherits it."""
+    """Inside the block these environment variables are set, for a process that starts in it."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -1,6 +1,6 @@
-"""The life of a worker process: jobs come through a pipe, events go back, and with the parent's end it ends too.
+"""What a worker process does: it takes jobs from a pipe, sends events back, and ends when its parent ends.
 
-Imports next to nothing: a worker has to be started quickly, and what its jobs need comes with what handles them.
+The module imports almost nothing, as workers must start quickly; the function that handles jobs imports what they need.
 """
 
 import pickle
@@ -18,13 +18,13 @@ Handle = Callable[[Job, Pipe], Event]
 
 
 class Begun(NamedTuple):
-    """The first word of a process that `begin` runs in. failure: why it cannot load what handles jobs, or ''."""
+    """The first event of a process in which `begin` runs. failure: why it cannot load the function for jobs, or ''."""
 
     failure: str = ""
 
 
 def begin(descriptor: int) -> None:
-    """Serve through the pipe with this file descriptor: first comes the pickled function that handles jobs."""
+    """Serve through the pipe with this file descriptor; it first brings the pickled function that handles jobs."""
     pipe: Pipe = Connection(descriptor)
     with suppress(EOFError, OSError):  # the parent is gone
         try:
@@ -37,13 +37,13 @@ def begin(descriptor: int) -> None:
 
 
 def serve(pipe: Pipe, handle: Callable[[Job], Event]) -> None:
-    """Do every job in this process, with one event each."""
+    """Do every job in this process; each gives one event."""
     with suppress(EOFError, OSError):
         while True:
             pipe.send(handle(pipe.recv()))
 
 
 def serve_one(pipe: Pipe, handle: Handle[Job, Event]) -> None:
-    """Do one job in this process, whatever that changes in it."""
+    """Do one job in this process, which may change the process."""
     with suppress(EOFError, OSError):
         pipe.send(handle(pipe.recv(), pipe))

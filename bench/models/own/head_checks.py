@@ -77,7 +77,13 @@ def _check_modules(head: nn.Module, names: list[str]) -> None:
 
 @dataclass(frozen=True)
 class _Stand:
-    """An encoder that is tried with a head: what it gives has the shapes that it will have."""
+    """An encoder that is tried with a head, on tensors of the shapes that it will have.
+
+    encoder: the encoder.
+    modality: its modality.
+    width: the width d of its features.
+    count: the number of samples.
+    """
 
     encoder: Encoder
     modality: Modality

@@ -31,7 +31,13 @@ Curve = dict[int, tuple[float, float]]  # budget -> expected best, before tuning
 
 @dataclass(frozen=True)
 class Published:
-    """A published table on the page. single: it has a line per number, and is far wider than paper."""
+    """A published table on the page.
+
+    title: its title.
+    open: whether it is shown unfolded.
+    single: whether it has a line per number, and so is much wider than paper.
+    table: the table.
+    """
 
     title: str
     open: bool

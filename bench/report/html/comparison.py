@@ -55,8 +55,10 @@ class Words:
 
     missing: why there are no statistics.
     power: the lines of a design whose power is unknown.
-    cannot: why the design cannot say, with the remedy in words, or else the command that would.
-    groups: what is better, worse or not separated -> the methods with their differences.
+    cannot: why the design cannot show anything.
+    remedy: what to do then, in words; empty if there is a command.
+    command: the command that trains enough runs.
+    groups: (better, worse or not separated; the methods with their differences).
     """
 
     missing: str = ""
@@ -150,7 +152,11 @@ def _differences(claims: Claims, group: Sequence[Against]) -> str:
 
 @dataclass(frozen=True)
 class Test:
-    """A table of tests under its title."""
+    """A table of tests.
+
+    title: its title.
+    table: the table.
+    """
 
     title: str
     table: Markup

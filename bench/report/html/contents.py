@@ -22,7 +22,11 @@ Environment = Mapping[str, Mapping[str, int]]  # what -> value -> number of runs
 
 @dataclass(frozen=True)
 class Section:
-    """A comparison with its statistics, or the reason why it has none."""
+    """A comparison with its statistics.
+
+    comparison: the comparison.
+    claims: its statistics, or the reason why it has none.
+    """
 
     comparison: Comparison
     claims: Claims | str
@@ -30,9 +34,14 @@ class Section:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as the page holds it. image: an SVG or PNG file, or in words why the figure is left out.
+    """A figure of the page.
 
-    name: what kind of figure; about: the title of its comparison, or what else it is of; width: in inches.
+    name: the name of its kind, as on the command line.
+    title: its title.
+    shows: what it shows, in one sentence.
+    about: the title of its comparison, or what else it is about.
+    image: an SVG or PNG file, or the reason why the figure is left out.
+    width: its width in inches.
     """
 
     name: str
@@ -45,11 +54,19 @@ class Picture:
 
 @dataclass(frozen=True)
 class Contents:
-    """Everything a page says. cost_baseline: method to which costs are relative; record: where the runs are kept.
+    """The contents of a page.
 
-    sweeps: tables along the dials of a dataset; published: as from `published_tables`; ranks: across datasets, or why
-    there are none; budgets: as from `budget_curves`, or why they cannot be read; environment: as from `environment_of`;
-    facts: more lines for the head of the page; left_out: what could not be made, and why, a line each.
+    sections: the comparisons.
+    cost_baseline: the method whose costs those of others are divided by.
+    pictures: the figures.
+    published: the tables of published numbers.
+    sweeps: the tables of sweeps.
+    ranks: the ranks across datasets, or why there are none.
+    budgets: the curves of tuning budgets, or why they cannot be read; None without any.
+    environment: what the runs were trained with.
+    record: the place of the record.
+    facts: more lines for the head of the page.
+    left_out: what could not be made and why, one line each.
     """
 
     sections: Sequence[Section]

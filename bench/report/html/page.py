@@ -33,9 +33,11 @@ from mcr_bench.bench.report.html.pictures import gallery
 class OnPage:
     """A comparison on the page.
 
+    anchor: its anchor, with which the ids of everything inside begin.
+    title: its title.
     short: its title without the dataset.
-    words: what the summary says of it.
-    body: its own part of the page.
+    words: its results in words, for the summary.
+    body: its part of the page.
     """
 
     anchor: str
@@ -47,7 +49,11 @@ class OnPage:
 
 @dataclass(frozen=True)
 class OfDataset:
-    """The comparisons on one dataset."""
+    """The comparisons on a dataset.
+
+    name: the name of the dataset.
+    sections: the comparisons.
+    """
 
     name: str
     sections: Sequence[OnPage]
@@ -55,7 +61,12 @@ class OfDataset:
 
 @dataclass(frozen=True)
 class End:
-    """A part after the comparisons."""
+    """A part of the page after the comparisons.
+
+    anchor: its anchor.
+    title: its title.
+    body: its content.
+    """
 
     anchor: str
     title: str

@@ -25,10 +25,14 @@ def runs_id(section: str, number: int) -> str:
 
 @dataclass(frozen=True)
 class Behind:
-    """What stands behind one line of a comparison.
+    """The runs and settings of a line of a comparison.
 
-    runs: their number, and `table` with one row each.
+    label: the line.
+    runs: the number of its runs.
     own: the settings that not all lines share.
+    settings_id: the anchor of its settings.
+    runs_id: the anchor of its runs.
+    table: the table of its runs, with one row each.
     """
 
     label: str
