@@ -83,7 +83,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     point = EntryPoint("elsewhere", "third_party_elsewhere:Elsewhere", "mcr_bench.datasets")
     monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == point.group else [])
     monkeypatch.delitem(sys.modules, "third_party_elsewhere", raising=False)
-    registry.dataset.cache_clear()
     (tmp_path / "numbers").mkdir()
     (tmp_path / "numbers" / "paper.csv").write_text(NUMBERS)
     (tmp_path / "numbers" / "paper.toml").write_text(MAPPING)

@@ -42,7 +42,8 @@ def row(method: str, seed: int, value: float | None, **changes: Any) -> RunRow:
         "started": float(seed),
     }
     params = {"optimizer.name": "adam", "optimizer.lr": "0.001"} | changes.pop("params", {})
-    metrics = {"test/macro_f1": 0.25} | changes.pop("metrics", {})
+    tested = {} if value is None else {"test/macro_f1": 0.25}
+    metrics = tested | changes.pop("metrics", {})
     return run_row(method, seed, value, params=params, metrics=metrics, **defaults | changes)
 
 
