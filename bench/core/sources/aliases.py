@@ -17,10 +17,14 @@ HARMLESS = {PACKAGE, "torch", "numpy"}  # beside the standard library: an import
 
 @dataclass(frozen=True)
 class Names:
-    """The names of one module. table: local name -> dotted path, for those that mean one thing wherever they stand.
+    """The names of one module.
 
-    A name is left out that anything else binds too (a parameter, an assignment, another import), that is one of
-    Python's own, that a class body imports, or whose value may be set again behind the import's back.
+    source: the module.
+    tree: its syntax tree, or a changed one.
+    table: local name -> dotted path, for the names that mean one thing wherever they stand. Left out are names that
+        anything else binds too (a parameter, an assignment, another import), those of Python itself, those that a class
+        body imports, and those whose value may be set anew behind the import's back.
+    bound: every name that something other than an import binds.
     """
 
     source: Source
@@ -45,7 +49,11 @@ class Names:
 
 
 def names_of(source: Source, tree: ast.Module, modules: Collection[str], rebound: Collection[str]) -> Names:
-    """rebound: attributes of modules and global names that some of the code sets anew."""
+    """The names of a module.
+
+    modules: the names of all modules of ours.
+    rebound: attributes of modules and global names that some of the code sets anew.
+    """
     targets: dict[str, set[str]] = defaultdict(set)
     for node in ast.walk(tree):
         for local, path in import_paths(node, source.package):

@@ -27,7 +27,13 @@ LOADERS = {"importlib", "runpy", "__import__", "exec", "eval"}
 
 @dataclass(frozen=True)
 class Source:
-    """One module. package: where its relative imports start; tree: None where it is not Python, as a compiled one."""
+    """One module.
+
+    name: the one that it is imported by.
+    package: where its relative imports start.
+    content: of its file.
+    tree: its syntax tree without what never runs; None where it is not Python, as a compiled module.
+    """
 
     name: str
     package: str

@@ -20,11 +20,16 @@ BY_TABLE = {"__dict__", "__globals__", "__builtins__", "f_globals", "f_locals", 
 
 @dataclass(frozen=True)
 class Traits:
-    """source: the text itself is read; documentation, annotations: those are; metadata: that of dataclass fields.
+    """How code looks at itself, in any of the modules that belong together.
 
-    by_text: names are looked up by computed texts. attributes: those that are read, by name or as a constant text.
+    source: it reads the text of its own source.
+    documentation: it reads docstrings.
+    annotations: it reads annotations, or a library does for it.
+    metadata: it reads the metadata of dataclass fields, where help texts are.
+    by_text: it looks names up by texts that are computed, or takes in all names of a module.
+    attributes: the names that are read as attributes or imported, also those written as a constant text.
     rebound: attributes of imported modules and global names that are set anew.
-    wraps: `dataclass` is called otherwise than above a class, so that any class may become one.
+    wraps: it calls `dataclass` otherwise than above a class, so that any class may become one.
     """
 
     source: bool
