@@ -20,11 +20,11 @@ class Names:
     """The names of one module.
 
     source: the module.
-    tree: its syntax tree.
-    table: local name -> dotted path, for imported names that mean the same everywhere in the module. A name is left
-    out if something else binds it too (a parameter, an assignment, another import), if it is one of Python's own, if a
-    class body imports it, or if other code may assign its value again.
-    bound: the names that the module binds.
+    tree: its syntax tree, or a changed one.
+    table: local name -> dotted path, for the names that mean one thing wherever they stand. Left out are names that
+        anything else binds too (a parameter, an assignment, another import), those of Python itself, those that a class
+        body imports, and those whose value may be set anew behind the import's back.
+    bound: every name that something other than an import binds.
     """
 
     source: Source
@@ -49,7 +49,11 @@ class Names:
 
 
 def names_of(source: Source, tree: ast.Module, modules: Collection[str], rebound: Collection[str]) -> Names:
-    """The names of a source. rebound: attributes of modules and global names that some of the code assigns again."""
+    """The names of a module.
+
+    modules: the names of all modules of ours.
+    rebound: attributes of modules and global names that some of the code sets anew.
+    """
     targets: dict[str, set[str]] = defaultdict(set)
     for node in ast.walk(tree):
         for local, path in import_paths(node, source.package):

@@ -27,12 +27,12 @@ LOADERS = {"importlib", "runpy", "__import__", "exec", "eval"}
 
 @dataclass(frozen=True)
 class Source:
-    """A module.
+    """One module.
 
-    name: its dotted name.
-    package: the package from which its relative imports start.
-    content: the content of its file.
-    tree: its syntax tree; None for a file that is not Python, such as a compiled module.
+    name: the one that it is imported by.
+    package: where its relative imports start.
+    content: of its file.
+    tree: its syntax tree without what never runs; None where it is not Python, as a compiled module.
     """
 
     name: str

@@ -20,16 +20,16 @@ BY_TABLE = {"__dict__", "__globals__", "__builtins__", "f_globals", "f_locals", 
 
 @dataclass(frozen=True)
 class Traits:
-    """What code reads of itself.
+    """How code looks at itself, in any of the modules that belong together.
 
-    source: whether it reads its source text.
-    documentation: whether it reads docstrings.
-    annotations: whether it reads annotations.
-    metadata: whether it reads the metadata of dataclass fields.
-    by_text: whether it looks up names by computed texts.
-    attributes: the attributes that it reads, by name or as a constant text.
-    rebound: attributes of imported modules and global names that it assigns again.
-    wraps: whether it calls `dataclass` other than as a decorator, so that any class may become a dataclass.
+    source: it reads the text of its own source.
+    documentation: it reads docstrings.
+    annotations: it reads annotations, or a library does for it.
+    metadata: it reads the metadata of dataclass fields, where help texts are.
+    by_text: it looks names up by texts that are computed, or takes in all names of a module.
+    attributes: the names that are read as attributes or imported, also those written as a constant text.
+    rebound: attributes of imported modules and global names that are set anew.
+    wraps: it calls `dataclass` otherwise than above a class, so that any class may become one.
     """
 
     source: bool

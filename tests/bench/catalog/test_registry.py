@@ -99,7 +99,7 @@ def test_a_file_brings_a_method(tmp_path: Path) -> None:
         (METHOD.replace('"mine"', '"optimizer"'), "the name 'optimizer' is taken"),
         (METHOD.replace('"mine"', '"all"'), "the name 'all' is taken"),
         (METHOD.replace('    name: ClassVar[str] = "mine"\n', ""), "class Mine has no `name`"),
-        (METHOD.replace("@dataclass\n", ""), "class Mine declares settings; put @dataclass above it"),
+        (METHOD.replace("@dataclass\n", ""), "class Mine declares settings. Write @dataclass above it"),
         ("import no_such_library\n", "cannot be imported: ModuleNotFoundError: No module named 'no_such_library'"),
         ("def broken(:\n", "cannot be imported: SyntaxError"),
         ("1 / 0\n", "cannot be imported: ZeroDivisionError"),

@@ -141,7 +141,7 @@ SLIPS = {
     "a missing method": (edited("    def fingerprint(self):", "    def finger(self):"), "lacks fingerprint()", "docs"),
     "no name": (edited('    name: ClassVar[str] = "sensors"\n', ""), "class Sensors has no `name`", ""),
     "a taken name": (edited('"sensors"', '"synthetic"'), "the name 'synthetic' is taken", ""),
-    "no dataclass": (edited("@dataclass\n", ""), "declares settings; put @dataclass above it", ""),
+    "no dataclass": (edited("@dataclass\n", ""), "declares settings. Write @dataclass above it", ""),
     "suffixes": (edited("    noise:", '    suffixes: ClassVar = (".x",)\n    noise:'), "reads files of data", "entry"),
 }  # fmt: skip
 RUN_ONLY = ("no fingerprint",)

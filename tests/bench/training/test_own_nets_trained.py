@@ -136,3 +136,14 @@ def test_a_run_whose_files_are_gone_stays_in_the_plan_of_nobody(tmp_path: Path) 
     (tmp_path / "nets.py").unlink()
     with pytest.raises(Exception, match=r"encoder file 'nets\.py' does not exist"):
         fit_run(job_of(spec, tmp_path), lambda _: None)
+
+
+def test_a_method_and_its_net_may_share_a_file(tmp_path: Path) -> None:
+    """The class that the method knows is the one that the model is made of."""
+    method = (
+        "\n\nfrom mcr_bench.methods.base import Method\n\n\nclass Mine(Method):\n    name = 'mine'\n\n"
+        "    def build(self, model):\n        assert isinstance(model.encoders['voice'].net, Scaled)\n"
+    )
+    (tmp_path / "nets.py").write_text((tmp_path / "nets.py").read_text() + method)
+    _, final = trained(plan_of("nets.py:Mine"), tmp_path)
+    assert final["test/accuracy"] >= 0
