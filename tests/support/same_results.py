@@ -27,6 +27,7 @@ MEASURED = ("cost/", "system/")
 KEY = re.compile(r"\b[0-9a-f]{20}\b|\b[0-9a-f]{32}\b")
 # What a figure's file says of its making, and ids that matplotlib draws at random.
 VARYING = re.compile(r"<dc:date>.*?</dc:date>|\bid=\"[^\"]*\"|url\(#[^)]*\)|#[a-z0-9]{8,}")
+SPACE = re.compile(r"\s*(<[^>]*>)\s*")  # around a tag, where a page breaks its lines
 
 Curve = dict[str, list[tuple[int, float]]]
 
@@ -97,7 +98,7 @@ def _looks_the_same(one: Path, other: Path) -> bool:
 
 def _text(path: Path) -> str:
     text = VARYING.sub("", KEY.sub("KEY", path.read_text(encoding="utf-8")))
-    return html.unescape(text) if path.suffix == ".html" else text
+    return SPACE.sub(r"\1", html.unescape(text)) if path.suffix == ".html" else text
 
 
 def main() -> None:
