@@ -94,7 +94,7 @@ def row_or_why(run: StoredRun) -> RunRow | Unreadable:
         return row_of(run)
     except Bad as error:
         tags = run.tags
-        name = tags.get("label") or tags.get("method") or ""
+        name = (tags.get("label") or "").strip() or tags.get("method") or ""
         return Unreadable(run.run_id, tags.get("dataset") or "", name, str(error))
 
 

@@ -20,6 +20,7 @@ WHOLE = re.compile(r"-?[0-9]{1,18}")
 LONGEST = 120  # characters of a value that a note repeats
 PLACE = "in MLflow's page (`mcr-bench ui`)"
 CORRECT = f"Correct it {PLACE}, or delete the run there and train it again."
+AGAIN = f"Delete the run {PLACE} and train it again."
 REMOVE = f"Correct it or delete the tag {PLACE}."
 
 
@@ -94,7 +95,7 @@ class Metrics:
         """All of them; nan and infinities are numbers too."""
         for name, value in self.all.items():
             if isinstance(value, bool) or not isinstance(value, int | float):
-                raise Bad(f"its metric '{name}' is '{one_line(str(value), LONGEST)}', which is not a number. {CORRECT}")
+                raise Bad(f"its metric '{name}' is '{one_line(str(value), LONGEST)}', which is not a number. {AGAIN}")
         return dict(self.all)
 
     def require_result(self, metric: str, missing: Mapping[str, Sequence[str]]) -> None:
@@ -112,7 +113,7 @@ class Metrics:
         if value is None:
             return None
         if not math.isfinite(value) or value < 0 or value != int(value):
-            raise Bad(f"its metric '{name}' is {value}, which is not a whole number >= 0. {CORRECT}")
+            raise Bad(f"its metric '{name}' is {value}, which is not a whole number >= 0. {AGAIN}")
         return int(value)
 
     def measured(self, name: str) -> float | None:

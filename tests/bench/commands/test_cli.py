@@ -79,7 +79,7 @@ def test_settings_make_a_grid() -> None:
 
 @pytest.mark.parametrize("settings", [["epochs"], ["=5"], ["epochs="], ["a=1", "a=2"]])
 def test_wrong_settings_name_the_remedy(settings: list[str]) -> None:
-    with pytest.raises(UserError, match=r"--set .*Write"):
+    with pytest.raises(UserError, match=r"--set .*Give"):
         parse_settings(settings)
 
 

@@ -101,7 +101,7 @@ PLANNED = {
     "    def skip(self, facts):\n        return False\n": "mine: skip() (line 7 of",
     "    def skip(self, facts):\n        return facts.nothing\n": "skip() (line 7 of",
     "    def requires(self, modalities):\n        return None\n": "requires() (line 7 of",
-    "    def requires(self, modalities):\n        return ['unimodal']\n": "holds a str. Return a list: [Requirement(",
+    "    def requires(self, modalities):\n        return ['unimodal']\n": "a str. Return a list: [Requirement(",
     "    @classmethod\n    def variants(cls, modalities):\n        return modalities\n": "returned a tuple",
 }
 

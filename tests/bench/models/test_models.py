@@ -212,5 +212,5 @@ def test_the_score_of_a_regression_is_one_number() -> None:
 
 @pytest.mark.parametrize("name", ["type", "train", "keys", "left.hand", ""])
 def test_names_that_torch_refuses_are_errors_with_a_remedy(name: str) -> None:
-    with pytest.raises(UserError, match=rf"modality cannot be called '{name}'.*rename it"):
+    with pytest.raises(UserError, match=rf"modality cannot be called '{name}'.*Rename it"):
         build_model({name: Modality((5,))}, Task(3), ModelSettings(), {name: EncoderSettings()})

@@ -75,7 +75,7 @@ def test_another_data_set_says_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("hours", "words"),
-    [(0, "1 seconds"), (0.01, "36 seconds"), (0.2, "12 minutes"), (3.4, "3.4 hours"), (50.4, "2.1 days")],
+    [(0, "1 second"), (0.01, "36 seconds"), (0.2, "12 minutes"), (3.4, "3.4 hours"), (50.4, "2.1 days")],
 )
 def test_hours_in_words(hours: float, words: str) -> None:
     assert in_words(hours) == words

@@ -199,6 +199,7 @@ def test_a_tag_that_was_deleted_is_named(tag: str) -> None:
 @pytest.mark.parametrize(("name", "value"), BAD_METRICS)
 def test_a_spoilt_metric_is_named(name: str, value: float) -> None:
     note = left_out(replace(WHOLE, metrics=WHOLE.metrics | {name: value})).note
+    assert "Delete the run in MLflow's page" in note, "values of metrics cannot be edited there"
     assert f"metric '{name}' is {value}" in note
     assert "f00d" in note
 
@@ -219,6 +220,7 @@ def test_a_metric_without_a_value_needs_a_reason() -> None:
 
 def test_what_is_left_out_is_told_by_what_its_tags_still_say() -> None:
     assert left_out(changed(fold=None)).note.startswith("left out: agm [epochs=7] on hands.npz: run f00d: ")
+    assert left_out(changed(label=" ")).note.startswith("left out: agm on hands.npz: run f00d: ")
     assert left_out(changed(dataset=None, label=None, method=None)).note.startswith("left out: a run: run f00d: ")
 
 
