@@ -315,7 +315,7 @@ def test_groups_of_ucf101_are_disjoint(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "kinds"), [(True, "by id, by group (video), by content"), (False, "by id, by content")], ids=["known", "unknown"]
+    ("known", "kinds"), [(True, "by id, by group (video), by content"), (False, "by id, by content")]
 )
 def test_parts_are_disjoint_by_what_is_known_of_them(known: bool, kinds: str) -> None:
     clean = parts(CLEAN) if known else replace(parts(CLEAN), groups=[])
