@@ -18,7 +18,7 @@ from mcr_bench.bench.problem.overlaps import Overlap, Parts, audit, histogram, i
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets.base import Card, Dataset, Facts, Modality, Protocol, Split, Splits
 from mcr_bench.datasets.cache.recipe import Clip, Scan
-from mcr_bench.tests.support.pretended import name_files, pretend
+from mcr_bench.tests.support.runs.pretended import name_files, pretend
 
 REAL = Path(os.environ.get("MCR_BENCH_TEST_DATA", "missing"))
 

@@ -25,7 +25,7 @@ from mcr_bench.bench.core.user_files import import_file
 from mcr_bench.bench.errors import UserError
 from mcr_bench.cli import app
 from mcr_bench.datasets.base import Preparation
-from mcr_bench.tests.support.media_files import truncate, write_audio, write_clip
+from mcr_bench.tests.support.media.media_files import truncate, write_audio, write_clip
 
 VIDEOS = [f"{at:011}" for at in range(8)]
 SMALL = ["--set", "dataset.frame_size=16", "--set", "dataset.crop=16"]

@@ -18,7 +18,7 @@ from mcr_bench.bench.models.kinds import pretrained
 from mcr_bench.bench.planning.plan import make_plan
 from mcr_bench.bench.planning.request import Request
 from mcr_bench.datasets.base import Modality
-from mcr_bench.tests.support.small_backbones import (
+from mcr_bench.tests.support.runs.small_backbones import (
     CLIP,
     CONFORMER,
     SMALL,

@@ -10,7 +10,7 @@ from mcr_bench.bench.planning.plan import make_plan
 from mcr_bench.bench.planning.request import Request
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.runs.spec import RunSpec
-from mcr_bench.tests.support.run_rows import run_row
+from mcr_bench.tests.support.records.run_rows import run_row
 
 
 def runs(*methods: str, epochs: int = 10, seeds: int = 2) -> list[RunSpec]:
