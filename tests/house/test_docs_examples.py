@@ -1,9 +1,7 @@
 """The examples of methods, nets, heads, datasets and figures in the documentation run, in an empty folder."""
 
 import json
-import os
 import re
-import subprocess
 import sys
 from dataclasses import fields
 from inspect import isfunction, signature
@@ -19,35 +17,14 @@ from mcr_bench.bench.figures import catalog
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.methods.base import Method
-from mcr_bench.tests.support.figure_rows import compared, line
+from mcr_bench.tests.support.house.examples import blocks, run
+from mcr_bench.tests.support.records.figure_rows import compared, line
 
 DOCS = Path(mcr_bench.__file__).parent / "docs"
 
 
-def blocks(page: str, language: str) -> list[str]:
-    text = (DOCS / page).read_text(encoding="utf-8")
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
-
-
-def run(script: str, folder: Path) -> str:
-    """What the commands print; they must succeed."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("MCR_BENCH_HOME", "MLFLOW_TRACKING_URI")}
-    environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=folder,
-        env=environment,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
-
-
 def test_nets_and_heads(tmp_path: Path) -> None:
-    for name, block in zip(("my_net.py", "my_head.py"), blocks("nets.md", "python"), strict=True):
+    for name, block in zip(("my_net.py", "my_head.py"), blocks("docs/nets.md", "python"), strict=True):
         (tmp_path / name).write_text(block, encoding="utf-8")
     y = np.arange(90) % 3
     draw = np.random.default_rng(0)
@@ -58,14 +35,14 @@ def test_nets_and_heads(tmp_path: Path) -> None:
         x_voice=draw.normal(size=(90, 16)) + y[:, None],
         x_face=draw.normal(size=(90, 20, 4)) + 0.3 * y[:, None, None],
     )
-    told = run("\n".join(blocks("nets.md", "sh")), tmp_path)
+    told = run("\n".join(blocks("docs/nets.md", "sh")), tmp_path)
     assert "encoder: ./my_net.py:Net" in told
     assert "encoder.layers = 1    (whole number; origin: its constructor)" in told
     assert "mcr " in told
 
 
 def test_a_dataset_in_a_file(tmp_path: Path) -> None:
-    (script,) = [block for block in blocks("data.md", "sh") if "my_set.py" in block]
+    (script,) = [block for block in blocks("docs/data.md", "sh") if "my_set.py" in block]
     told = run(script, tmp_path)
     assert "dataset: rings" in told
     assert "fold 1: train 120, validation 60, test 120" in told
@@ -73,9 +50,9 @@ def test_a_dataset_in_a_file(tmp_path: Path) -> None:
 
 
 def test_a_method_and_a_figure_from_outside(tmp_path: Path) -> None:
-    (method,) = blocks("methods.md", "python")
+    (method,) = blocks("docs/methods.md", "python")
     (tmp_path / "my_method.py").write_text(method, encoding="utf-8")
-    told = run("\n".join(blocks("methods.md", "sh") + blocks("figures.md", "sh")), tmp_path)
+    told = run("\n".join(blocks("docs/methods.md", "sh") + blocks("docs/figures.md", "sh")), tmp_path)
     assert "method: behind" in told
     runs = {run["label"]: run for run in json.loads((tmp_path / "runs.json").read_text(encoding="utf-8"))}
     assert len(runs) == 3
@@ -134,7 +111,7 @@ def module(name: str, source: str, monkeypatch: pytest.MonkeyPatch) -> ModuleTyp
 
 
 def test_a_figure_joins_the_catalog_by_the_edits_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    (figure,), (diff,) = blocks("figures.md", "python"), blocks("figures.md", "diff")
+    (figure,), (diff,) = blocks("docs/figures.md", "python"), blocks("docs/figures.md", "diff")
     module(f"{catalog.__package__}.epochs", figure, monkeypatch)
     source = Path(catalog.__file__).read_text(encoding="utf-8")
     after = module("catalog_after", edited(source, diff), monkeypatch)
