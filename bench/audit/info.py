@@ -1,10 +1,12 @@
 """What `data info` prints about a dataset: what to download, from whom, how much space it needs, how to prepare it."""
 
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcr_bench.bench.catalog.presets import preset_of
 from mcr_bench.bench.catalog.resolve import resolve_dataset
+from mcr_bench.bench.core.user_files import file_of
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset
@@ -51,7 +53,16 @@ def prepare_command(data: "Dataset") -> str:
     default = resolve_dataset(preset_of(type(data), None).values, type(data))
     values = {key: getattr(data, key) for key in default}
     changed = "".join(f" --set dataset.{key}={_text(v)}" for key, v in values.items() if v != default[key])
-    return f"mcr-bench data prepare {data.name} --source DIR --data-root {data.location.parent}{changed}"
+    return f"mcr-bench data prepare {_as_given(type(data))} --source DIR --data-root {data.location.parent}{changed}"
+
+
+def _as_given(cls: "type[Dataset]") -> str:
+    """How commands name the dataset: by its name, or by the user's file and class that define it."""
+    file = file_of(cls)
+    if file is None:
+        return cls.name
+    here = Path.cwd()
+    return f"./{file.relative_to(here)}:{cls.__name__}" if file.is_relative_to(here) else f"{file}:{cls.__name__}"
 
 
 def prepared_size(data: "Dataset") -> str:

@@ -63,7 +63,8 @@ def show_plan(plan: Plan, finished: set[str], rows: list[RunRow], jobs: int | No
         say(f"left out on {dataset}: {method}: {reason}")
     for text in (*(one.text for one in plan.absent), *_untold(plan)):
         say(text)
-    say(f"{len(lines)} runs, {len(finished)} finished, {len(wanted)} to train.")
+    runs = "1 run" if len(lines) == 1 else f"{len(lines)} runs"
+    say(f"{runs}, {len(finished)} finished, {len(wanted)} to train.")
     counted = [one.runs for one in plan.absent if one.runs is not None]
     if plan.absent:
         say(f"{sum(counted)} more runs are requested that cannot be made here.")

@@ -59,6 +59,12 @@ def is_of_a_file(cls: type) -> bool:
     return cls.__module__.startswith(PREFIX)
 
 
+def file_of(cls: type) -> Path | None:
+    """The user's file that defines a class; None for classes of packages."""
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    return Path(file) if is_of_a_file(cls) and file else None
+
+
 def relative_import(error: BaseException) -> str:
     """The remedy for a relative import, which a file outside any package cannot make; '' for other errors."""
     if "no known parent package" not in str(error):

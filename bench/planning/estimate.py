@@ -45,14 +45,14 @@ class Estimate:
             return "Nothing to train."
         timed = self.measured + self.scaled
         if not timed:
-            return f"{self.unknown} runs to train. No estimate: the record has no run on the same data."
+            return f"{_count(self.unknown)} to train. No estimate: the record has no run on the same data."
         counts = {
             "from runs with the same settings": self.measured,
             "scaled from other runs on the same data": self.scaled,
         }
         basis = "; ".join(f"{count} {source}" for source, count in counts.items() if count)
         jobs = "1 job" if self.jobs == 1 else f"{self.jobs} jobs"
-        text = f"{timed} runs to train: about {in_words(self.hours)} with {jobs} ({basis})."
+        text = f"{_count(timed)} to train: about {in_words(self.hours)} with {jobs} ({basis})."
         return f"{text} No estimate for {self.unknown} more: no run on their data." if self.unknown else text
 
 
@@ -84,7 +84,14 @@ def in_words(hours: float) -> str:
         if hours >= 1.5 * length:
             return f"{hours / length:.1f} {unit}"
     minutes = hours * 60
-    return f"{minutes:.0f} minutes" if minutes >= 1.5 else f"{max(1, round(minutes * 60))} seconds"
+    if minutes >= 1.5:
+        return f"{minutes:.0f} minutes"
+    seconds = max(1, round(minutes * 60))
+    return "1 second" if seconds == 1 else f"{seconds} seconds"
+
+
+def _count(runs: int) -> str:
+    return "1 run" if runs == 1 else f"{runs} runs"
 
 
 def _times(rows: Iterable[RunRow]) -> tuple[Times, Times, Times]:

@@ -8,9 +8,9 @@ from statsmodels.stats.contingency_tables import mcnemar as contingency_mcnemar
 
 from mcr_bench.bench.statistics.intervals import ROUNDING, Array, Interval, around, check_level, finite
 
-# Measured at 4 groups by tests/support/coverage_simulation.py: the crossed t covers .92 where groups matter. The
-# bootstrap-t covers .94, but with half-widths of 38 to 71 points (median), and in 6 to 12 % of the cases its resamples
-# have no spread.
+# Measured at 4 groups by tests/support/records/coverage_simulation.py: the crossed t covers .92 where groups matter.
+# The bootstrap-t covers .94, but with half-widths of 38 to 71 points (median), and in 6 to 12 % of the cases its
+# resamples have no spread.
 FEWEST_GROUPS = 10
 MOST_RESAMPLED = 1_000  # groups; with more, the bootstrap-t takes seconds and gigabytes and equals the t interval
 RESAMPLES = 2_000

@@ -19,9 +19,9 @@ from mcr_bench.datasets.base import Preparation
 from mcr_bench.datasets.cache.recipe import Clip
 from mcr_bench.datasets.media.decode import Unusable, read_frames
 from mcr_bench.datasets.raw.ave_raw import CLASSES, decode
-from mcr_bench.tests.support.ave_files import SMALL, lists, write_lists
-from mcr_bench.tests.support.media_files import frequency, lfs_pointer, truncate, write_clip
-from mcr_bench.tests.support.planned import planned
+from mcr_bench.tests.support.media.ave_files import SMALL, lists, write_lists
+from mcr_bench.tests.support.media.media_files import frequency, lfs_pointer, truncate, write_clip
+from mcr_bench.tests.support.runs.planned import planned
 
 SETTINGS = {"version": 1, "backbone": "resnet", "frames": 4, "frame_size": 16}
 

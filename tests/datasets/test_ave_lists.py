@@ -15,9 +15,9 @@ from mcr_bench.datasets.base import Preparation
 from mcr_bench.datasets.cache.opened import Index
 from mcr_bench.datasets.raw import ave_raw as _ave_raw
 from mcr_bench.datasets.raw.ave_raw import CLASSES, PARTS, scan
-from mcr_bench.tests.support.ave_files import SMALL, empty_videos, line, lists, write_lists
-from mcr_bench.tests.support.media_files import lfs_pointer
-from mcr_bench.tests.support.pretended import with_index
+from mcr_bench.tests.support.media.ave_files import SMALL, empty_videos, line, lists, write_lists
+from mcr_bench.tests.support.media.media_files import lfs_pointer
+from mcr_bench.tests.support.runs.pretended import with_index
 
 REAL = Path(os.environ.get("MCR_BENCH_TEST_DATA", "missing")) / "ave"
 real = pytest.mark.skipif(not REAL.is_dir(), reason="MCR_BENCH_TEST_DATA has no ave folder")

@@ -19,8 +19,8 @@ from mcr_bench.datasets.base import Preparation
 from mcr_bench.datasets.cremad import Cremad, speaker_parts
 from mcr_bench.datasets.raw import cremad_lists as lists
 from mcr_bench.datasets.raw.cremad_raw import scan
-from mcr_bench.tests.support.cremad_files import IDS, folds_of, rows_of, tree
-from mcr_bench.tests.support.media_files import lfs_pointer, truncate, write_audio, write_clip
+from mcr_bench.tests.support.media.cremad_files import IDS, folds_of, rows_of, tree
+from mcr_bench.tests.support.media.media_files import lfs_pointer, truncate, write_audio, write_clip
 
 REAL = Path(os.environ.get("MCR_BENCH_TEST_DATA", "missing"))
 real = pytest.mark.skipif(not (REAL / "cremad").is_dir(), reason="MCR_BENCH_TEST_DATA has no cremad folder")

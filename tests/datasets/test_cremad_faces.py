@@ -15,8 +15,8 @@ from mcr_bench.datasets.cache.recipe import Clip
 from mcr_bench.datasets.clips.rows import CachedRows
 from mcr_bench.datasets.cremad import Cremad
 from mcr_bench.datasets.media.decode import fit, read_every
-from mcr_bench.tests.support.cremad_files import IDS, tree
-from mcr_bench.tests.support.media_files import truncate, write_audio, write_clip
+from mcr_bench.tests.support.media.cremad_files import IDS, tree
+from mcr_bench.tests.support.media.media_files import truncate, write_audio, write_clip
 
 
 @pytest.fixture(scope="module")

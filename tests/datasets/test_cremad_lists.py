@@ -12,7 +12,7 @@ import pytest
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.raw import cremad_lists as lists
 from mcr_bench.datasets.raw.cremad_raw import scan
-from mcr_bench.tests.support.cremad_files import IDS, folds_of, rows_of, tree
+from mcr_bench.tests.support.media.cremad_files import IDS, folds_of, rows_of, tree
 
 REAL = Path(os.environ.get("MCR_BENCH_TEST_DATA", "missing"))
 real = pytest.mark.skipif(not (REAL / "cremad").is_dir(), reason="MCR_BENCH_TEST_DATA has no cremad folder")

@@ -27,7 +27,7 @@ from mcr_bench.datasets.clips.rows import View
 from mcr_bench.datasets.clips.sentiment import targets
 from mcr_bench.datasets.mosei import Mosei
 from mcr_bench.datasets.mosi import Mosi
-from mcr_bench.tests.support.mosi_files import (
+from mcr_bench.tests.support.media.mosi_files import (
     ALL,
     CHANNELS,
     DIALS,

@@ -15,7 +15,7 @@ from mcr_bench.datasets.base import Preparation
 from mcr_bench.datasets.cache.recipe import Clip
 from mcr_bench.datasets.media.decode import Unusable
 from mcr_bench.datasets.raw.mosi_raw import decode
-from mcr_bench.tests.support.mosi_files import (
+from mcr_bench.tests.support.media.mosi_files import (
     ALL,
     VIDEOS,
     mosi,

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.cli import app
-from mcr_bench.tests.support.official_trees import TREES
+from mcr_bench.tests.support.media.official_trees import TREES
 
 FRAMES = {"dataset.frame_size": 72, "dataset.crop": 64}
 EIGHTH = {

@@ -14,8 +14,8 @@ from mcr_bench.datasets.cache.recipe import Scan
 from mcr_bench.datasets.cremad import Cremad
 from mcr_bench.datasets.raw import utd_raw as _utd_raw
 from mcr_bench.datasets.raw.raw_files import MediaFiles
-from mcr_bench.tests.support import cremad_files, official_trees
-from mcr_bench.tests.support.media_files import write_audio, write_clip
+from mcr_bench.tests.support.media import cremad_files, official_trees
+from mcr_bench.tests.support.media.media_files import write_audio, write_clip
 
 PLACES = {  # dataset -> folder of its videos, their suffix
     "cremad": ("VideoFlash", ".flv"),

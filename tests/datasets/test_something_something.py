@@ -21,8 +21,8 @@ from mcr_bench.datasets.media.flow import decode as flow_in_pixels
 from mcr_bench.datasets.raw.something_lists import read_lists, without_brackets
 from mcr_bench.datasets.raw.something_raw import decode
 from mcr_bench.datasets.something_something import SomethingSomething, train_and_validation
-from mcr_bench.tests.support.media_files import lfs_pointer, truncate, write_clip
-from mcr_bench.tests.support.pretended import pretend
+from mcr_bench.tests.support.media.media_files import lfs_pointer, truncate, write_clip
+from mcr_bench.tests.support.runs.pretended import pretend
 
 REAL = Path(os.environ.get("MCR_BENCH_TEST_DATA", "missing")) / "something-something-v2"
 real = pytest.mark.skipif(not REAL.is_dir(), reason="MCR_BENCH_TEST_DATA has no something-something-v2 folder")

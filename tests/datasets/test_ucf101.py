@@ -20,8 +20,8 @@ from mcr_bench.datasets.media.decode import Unusable
 from mcr_bench.datasets.raw import ucf_raw as _ucf_raw
 from mcr_bench.datasets.raw.ucf_raw import CLASSES, decode, held_out, scan
 from mcr_bench.datasets.ucf101 import Ucf101
-from mcr_bench.tests.support.media_files import frequency, lfs_pointer, truncate, write_clip
-from mcr_bench.tests.support.pretended import with_index
+from mcr_bench.tests.support.media.media_files import frequency, lfs_pointer, truncate, write_clip
+from mcr_bench.tests.support.runs.pretended import with_index
 
 REAL = Path(os.environ.get("MCR_BENCH_TEST_DATA", "missing")) / "ucf101"
 real = pytest.mark.skipif(not REAL.is_dir(), reason="MCR_BENCH_TEST_DATA has no ucf101 folder")

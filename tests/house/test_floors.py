@@ -9,7 +9,7 @@ from statistics import median
 import pytest
 
 import mcr_bench
-from mcr_bench.tests.support.house import circles, floors_of, homeless, sources, upward
+from mcr_bench.tests.support.house.house import circles, floors_of, homeless, sources, upward
 
 ROOT = Path(mcr_bench.__file__).parent
 REGISTRIES = ("methods", "datasets", "datasets/presets")  # a file there is a method, a dataset, a preset

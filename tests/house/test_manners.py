@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import mcr_bench
-from mcr_bench.tests.support.code_manners import conditions_of, faults
+from mcr_bench.tests.support.house.code_manners import conditions_of, faults
 
 ROOT = Path(mcr_bench.__file__).parent
 FILES = [

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mcr_bench.tests.support.mutate import SURVIVED, caught_by, groups_for, imports
-from mcr_bench.tests.support.mutations import Mutation, drawn, mutations
+from mcr_bench.tests.support.house.mutate import SURVIVED, caught_by, groups_for, imports
+from mcr_bench.tests.support.house.mutations import Mutation, drawn, mutations
 
 SOURCE = '''"""A text with 1 < 2."""
 

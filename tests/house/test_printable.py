@@ -23,8 +23,8 @@ from mcr_bench.bench.report.cards import grid_text
 from mcr_bench.bench.report.export import write_tables
 from mcr_bench.bench.report.html.markup import left_out
 from mcr_bench.cli import app
-from mcr_bench.tests.support import official_trees
-from mcr_bench.tests.support.media_files import write_clip
+from mcr_bench.tests.support.media import official_trees
+from mcr_bench.tests.support.media.media_files import write_clip
 
 ROOT = Path(mcr_bench.__file__).parent
 MAKE = {"bench/perf/isolation.py", "bench/perf/methods.py", "bench/perf/data.py"}  # `make perf`

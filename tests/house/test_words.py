@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import mcr_bench
-from mcr_bench.tests.support.plain_words import BANNED, phrases, texts_of
+from mcr_bench.tests.support.house.plain_words import BANNED, phrases, texts_of
 
 ROOT = Path(mcr_bench.__file__).parent
 PLACES = ("bench", "methods", "datasets", "docs", "results/experiments", "results/published")

@@ -13,7 +13,7 @@ from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, step, whole_batch
 from mcr_bench.methods.joint import Joint
 from mcr_bench.methods.multi_loss import MultiLoss
-from mcr_bench.tests.support.mcr_losses import PERTURBATIONS, REGRESSION, losses, mcr
+from mcr_bench.tests.support.runs.mcr_losses import PERTURBATIONS, REGRESSION, losses, mcr
 
 
 def same_weights(a: Fit, b: Fit, rooms: tuple[str, ...]) -> None:

@@ -15,7 +15,7 @@ from mcr_bench.methods.base import Method
 from mcr_bench.methods.joint import Joint
 from mcr_bench.methods.terms import game
 from mcr_bench.methods.terms.attribution import attribute
-from mcr_bench.tests.support.mcr_losses import REGRESSION, losses, mcr
+from mcr_bench.tests.support.runs.mcr_losses import REGRESSION, losses, mcr
 
 
 def drawn(players: tuple[str, ...], seed: int = 0) -> list[game.Coalition]:

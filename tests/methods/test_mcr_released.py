@@ -21,7 +21,7 @@ from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, THREE, make_fit, whole_batch
 from mcr_bench.methods.terms.perturb import permutations
-from mcr_bench.tests.support.mcr_losses import REGRESSION, losses, mcr
+from mcr_bench.tests.support.runs.mcr_losses import REGRESSION, losses, mcr
 
 STRATEGIES = ("greedy", "independent", "collaborative")
 COUNT = 4

@@ -12,7 +12,7 @@ from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import make_fit
 from mcr_bench.datasets.formats.csd import open_csd, read_labels
 from mcr_bench.methods.terms.contrastive import nt_xent, score_bins
-from mcr_bench.tests.support.mcr_losses import REGRESSION, losses, mcr
+from mcr_bench.tests.support.runs.mcr_losses import REGRESSION, losses, mcr
 
 REAL = Path(os.environ.get("MCR_BENCH_TEST_DATA", "missing")) / "mosi"
 THIRD = 1 / 3

@@ -23,7 +23,7 @@ from mcr_bench.methods.base import Method
 from mcr_bench.methods.joint import Joint
 from mcr_bench.methods.ogm import Ogm
 from mcr_bench.methods.ogm_ge import OgmGe
-from mcr_bench.tests.support.planned import only, planned, save
+from mcr_bench.tests.support.runs.planned import only, planned, save
 
 PAPER = [
     (name, preset)

@@ -12,8 +12,8 @@ from mcr_bench.bench.analysis.comparisons import comparisons
 from mcr_bench.bench.analysis.ranking import rank_datasets
 from mcr_bench.bench.planning.seed_advice import seed_advice
 from mcr_bench.bench.record.row import RunRow
-from mcr_bench.tests.support import many_runs
-from mcr_bench.tests.support.claimed_runs import noisy, run
+from mcr_bench.tests.support.records import many_runs
+from mcr_bench.tests.support.records.claimed_runs import noisy, run
 
 PRESET = {"epochs": "40", "patience": "10"}
 

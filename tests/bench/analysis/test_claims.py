@@ -7,7 +7,7 @@ from scipy import stats
 from mcr_bench.bench.analysis.claims import claims, leading
 from mcr_bench.bench.analysis.comparisons import comparisons
 from mcr_bench.bench.report.claim_tables import claim_tables, power_lines, summary
-from mcr_bench.tests.support.claimed_runs import BASE, compared, noisy, run
+from mcr_bench.tests.support.records.claimed_runs import BASE, compared, noisy, run
 
 
 def test_the_primary_test_is_the_exact_sign_flip_with_holm() -> None:

@@ -11,7 +11,7 @@ from mcr_bench.bench.analysis.claims import claims
 from mcr_bench.bench.analysis.comparisons import comparisons
 from mcr_bench.bench.record.samples import Samples
 from mcr_bench.bench.report.claim_tables import claim_tables
-from mcr_bench.tests.support.claimed_runs import BASE, SEEDS, compared, noisy, run
+from mcr_bench.tests.support.records.claimed_runs import BASE, SEEDS, compared, noisy, run
 
 
 def samples_of(rows: Mapping[str, np.ndarray], groups: int) -> Any:

@@ -14,7 +14,7 @@ from mcr_bench.bench.analysis.ranking import rank_datasets, rank_table
 from mcr_bench.bench.commands.reading import all_claims, show_claims
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.report.claim_tables import baseline_command, claim_data, command
-from mcr_bench.tests.support.claimed_runs import BASE, SEEDS, compared, noisy, run
+from mcr_bench.tests.support.records.claimed_runs import BASE, SEEDS, compared, noisy, run
 
 NO_SAMPLES: Any = SimpleNamespace(samples=lambda _: {})  # a record whose runs have no predictions
 

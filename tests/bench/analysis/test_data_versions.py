@@ -15,7 +15,7 @@ from mcr_bench.bench.figures.catalog import Sources, all_figures
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.report.claim_tables import claim_tables, power_lines
 from mcr_bench.bench.report.export import write_tables
-from mcr_bench.tests.support.claimed_runs import run
+from mcr_bench.tests.support.records.claimed_runs import run
 
 MONDAY, TUESDAY = (datetime(2026, 3, day, 23, 30, tzinfo=UTC).timestamp() for day in (2, 3))
 OLD, NEW = "0a1b2c3d4e5f", "ffeeddccbbaa"

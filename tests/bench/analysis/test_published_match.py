@@ -13,8 +13,8 @@ from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.report.published_table import published_tables
 from mcr_bench.bench.statistics.verdict import verdict
-from mcr_bench.tests.support import published_paper
-from mcr_bench.tests.support.published_paper import COMMAND, NEAR, run, runs
+from mcr_bench.tests.support.records import published_paper
+from mcr_bench.tests.support.records.published_paper import COMMAND, NEAR, run, runs
 
 folder = published_paper.folder  # a fixture
 

@@ -8,7 +8,7 @@ import pytest
 from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.sweeps import sweep_table, sweeps
 from mcr_bench.bench.figures.sweep import sweep_figure
-from mcr_bench.tests.support.figure_rows import compared, line, look, words
+from mcr_bench.tests.support.records.figure_rows import compared, line, look, words
 
 
 def swept(**dials: str) -> Comparison:

@@ -16,10 +16,10 @@ from mcr_bench.bench.commands.reading import finished_comparisons
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.report.claim_tables import claim_tables
 from mcr_bench.bench.report.published_table import published_tables
-from mcr_bench.tests.support import published_paper
-from mcr_bench.tests.support.claimed_runs import run
-from mcr_bench.tests.support.published_paper import NEAR, runs
-from mcr_bench.tests.support.run_rows import run_row
+from mcr_bench.tests.support.records import published_paper
+from mcr_bench.tests.support.records.claimed_runs import run
+from mcr_bench.tests.support.records.published_paper import NEAR, runs
+from mcr_bench.tests.support.records.run_rows import run_row
 
 folder = published_paper.folder  # a fixture
 SIZES = "split sizes: training 80, validation 7, test 20"

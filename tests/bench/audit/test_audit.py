@@ -18,7 +18,7 @@ from mcr_bench.bench.problem.overlaps import Overlap, Parts, audit, histogram, i
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets.base import Card, Dataset, Facts, Modality, Protocol, Split, Splits
 from mcr_bench.datasets.cache.recipe import Clip, Scan
-from mcr_bench.tests.support.pretended import name_files, pretend
+from mcr_bench.tests.support.runs.pretended import name_files, pretend
 
 REAL = Path(os.environ.get("MCR_BENCH_TEST_DATA", "missing"))
 
@@ -312,3 +312,13 @@ def test_groups_of_ucf101_are_disjoint(tmp_path: Path) -> None:
     assert [(protocol.name, len(folds)) for protocol, folds in result.protocols] == [("official", 3)]
     assert all(fold.overlaps == [] for fold in result.protocols[0][1])
     assert "LEAK" not in text_of(result)
+
+
+@pytest.mark.parametrize(
+    ("known", "kinds"), [(True, "by id, by group (video), by content"), (False, "by id, by content")]
+)
+def test_parts_are_disjoint_by_what_is_known_of_them(known: bool, kinds: str) -> None:
+    clean = parts(CLEAN) if known else replace(parts(CLEAN), groups=[])
+    lines = text_of(verified(audited(1, clean, 4), Inventory(4))).splitlines()
+    assert f"    train, validation and test are disjoint {kinds}" in lines
+    assert ("    groups are not compared: they are unknown" in lines) is not known

@@ -11,8 +11,8 @@ from mcr_bench.bench.catalog import nets
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.declared import Encoder
 from mcr_bench.bench.models.kinds import encoder_kinds
-from mcr_bench.tests.support.own_nets import VECTORS, write_data, write_nets
-from mcr_bench.tests.support.planned import keys, only, plain_presets, planned
+from mcr_bench.tests.support.runs.own_nets import VECTORS, write_data, write_nets
+from mcr_bench.tests.support.runs.planned import keys, only, plain_presets, planned
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,15 @@ import pytest
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.problem.metrics import higher_is_better
 from mcr_bench.bench.task import Task
-from mcr_bench.tests.support.paper_settings import ABOUT, PRESETS, differences, resolved, row_of, settings, table
+from mcr_bench.tests.support.records.paper_settings import (
+    ABOUT,
+    PRESETS,
+    differences,
+    resolved,
+    row_of,
+    settings,
+    table,
+)
 
 GIVEN = Path(os.environ.get("MCR_BENCH_TEST_DATA", "missing")).parent / "specs" / "paper_settings.csv"
 OURS = "ours: "

@@ -16,9 +16,9 @@ from mcr_bench.cli import app
 from mcr_bench.datasets.cache import layout as _places
 from mcr_bench.datasets.cache import prepare as _prepare
 from mcr_bench.datasets.cache.journal import Store
-from mcr_bench.tests.support import preparing
-from mcr_bench.tests.support.media_files import lfs_pointer, truncate, write_clip
-from mcr_bench.tests.support.mosi_files import CHANNELS, write_pickle
+from mcr_bench.tests.support.media import preparing
+from mcr_bench.tests.support.media.media_files import lfs_pointer, truncate, write_clip
+from mcr_bench.tests.support.media.mosi_files import CHANNELS, write_pickle
 
 here = preparing.here  # a fixture: clips are decoded in this process
 

@@ -13,8 +13,8 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.cli import app
-from mcr_bench.tests.support.recorded import empty_record, pretend, save
-from mcr_bench.tests.support.run_rows import run_row
+from mcr_bench.tests.support.records.recorded import empty_record, pretend, save
+from mcr_bench.tests.support.records.run_rows import run_row
 
 PATHS = ("m.npz", "./m.npz", "{here}/m.npz", "{here}/m.npz/", "sub/../m.npz", "~/m.npz", "{here}/./m.npz")
 

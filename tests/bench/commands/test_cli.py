@@ -254,7 +254,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path) -> None:
     os.killpg(child.pid, signal.SIGINT)
     _, errors = child.communicate(timeout=600)
     assert child.returncode == 130
-    assert "the same command goes on" in errors
+    assert "the same command continues from here" in errors
     assert "Traceback" not in errors
 
 

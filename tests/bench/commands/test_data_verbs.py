@@ -21,10 +21,11 @@ from mcr_bench.bench.audit.verify import verification_of
 from mcr_bench.bench.audit.verify_text import text_of
 from mcr_bench.bench.catalog.registry import dataset, dataset_names
 from mcr_bench.bench.commands import data as verbs
+from mcr_bench.bench.core.user_files import import_file
 from mcr_bench.bench.errors import UserError
 from mcr_bench.cli import app
 from mcr_bench.datasets.base import Preparation
-from mcr_bench.tests.support.media_files import truncate, write_audio, write_clip
+from mcr_bench.tests.support.media.media_files import truncate, write_audio, write_clip
 
 VIDEOS = [f"{at:011}" for at in range(8)]
 SMALL = ["--set", "dataset.frame_size=16", "--set", "dataset.crop=16"]
@@ -301,6 +302,10 @@ def test_the_adapter_in_the_documentation_works(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "raw/s9_no.wav").write_bytes(b"version https://git-lfs")
     data = importlib.import_module("my_set").MySet(tmp_path / "data/my-set", rate=16000)
     assert "my-set --source DIR" in info_of(data)
+    from_file = import_file(tmp_path / "my_set.py").MySet
+    assert f"data prepare {tmp_path}/my_set.py:MySet --source DIR" in info_of(from_file(tmp_path / "data/my-set"))
+    monkeypatch.chdir(tmp_path)
+    assert "data prepare ./my_set.py:MySet --source DIR" in info_of(from_file(tmp_path / "data/my-set"))
     report = data.prepare(Preparation(tmp_path / "raw"))
     assert report.startswith("8 of 9 clips")
     assert data.facts().modalities["audio"].shape == (1, 257, 136)

@@ -87,9 +87,9 @@ def test_its_runs_are_recorded_and_found_by_name_and_by_file() -> None:
     setting = ("--seeds", "1", "--set", "epochs=1", "--set", "dataset.noise=0.5", "--jobs", "1")
     found = call("run", "--methods", "joint", "--dataset", "./my_set.py", *setting, "--json")
     assert found.exit_code == 0, found.output
-    assert "1 runs, 0 finished, 1 to train" not in found.stdout
+    assert "1 run, 0 finished, 1 to train" not in found.stdout
     again = call("run", "--methods", "joint", "--dataset", "my_set.py:Sensors", *setting, "--plan")
-    assert "1 runs, 1 finished, 0 to train" in again.stdout
+    assert "1 run, 1 finished, 0 to train" in again.stdout
     for name in ("sensors", "./my_set.py", "my_set.py:Sensors"):
         assert "sensors" in call("results", "--dataset", name).stdout
     Path("my_set.py").unlink()

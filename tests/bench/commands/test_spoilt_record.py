@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.cli import app
-from mcr_bench.tests.support.recorded import empty_record, pretend, save
+from mcr_bench.tests.support.records.recorded import empty_record, pretend, save
 
 SMALL = {"dataset.train": ["30"], "dataset.val": ["20"], "dataset.test": ["20"]}
 ASKED = ["--methods", "joint,ensemble", "--dataset", "synthetic", "--seeds", "2", "--preset", "balanced"]

@@ -10,7 +10,7 @@ import pytest
 from mcr_bench.bench.core.behaviour import behaviour_digest
 from mcr_bench.bench.core.user_files import import_file
 from mcr_bench.bench.errors import UserError
-from mcr_bench.tests.support.behaving import Files, digest, forget
+from mcr_bench.tests.support.runs.behaving import Files, digest, forget
 
 MINE = "import helper\n\n\nclass Mine:\n    def act(self, x):\n        return helper.scale(x) * helper.W\n"
 HELPER = "W = 2\n\n\ndef scale(x):\n    return x / 3\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mcr_bench.tests.support.behaving import digest
+from mcr_bench.tests.support.runs.behaving import digest
 
 
 @pytest.fixture(autouse=True)

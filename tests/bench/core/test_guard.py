@@ -18,10 +18,10 @@ from mcr_bench.bench.planning.plan import Plan
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.report.html import comparison as html
 from mcr_bench.bench.report.html.page import report_page
-from mcr_bench.tests.support import report_contents
-from mcr_bench.tests.support.claimed_runs import compared, noisy
-from mcr_bench.tests.support.figure_rows import compared as lines
-from mcr_bench.tests.support.figure_rows import line, small
+from mcr_bench.tests.support.records import report_contents
+from mcr_bench.tests.support.records.claimed_runs import compared, noisy
+from mcr_bench.tests.support.records.figure_rows import compared as lines
+from mcr_bench.tests.support.records.figure_rows import line, small
 
 HEAD = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    x()\n      ^^^\n'
 

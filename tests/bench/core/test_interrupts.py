@@ -110,7 +110,7 @@ def test_a_swallowed_ctrl_c_stops_the_command_before_it_trains(tmp_path: Path, m
         patch.setattr("mcr_bench.bench.planning.plan.make_plan_of", after(swallowed))
         stopped = CliRunner().invoke(app, RUN)
     assert stopped.exit_code == 130
-    assert "the same command goes on" in stopped.stderr
+    assert "the same command continues from here" in stopped.stderr
     again = CliRunner().invoke(app, RUN)
     assert again.exit_code == 0
     assert "1 run, 0 finished before, 1 to train" in again.stderr

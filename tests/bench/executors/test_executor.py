@@ -11,8 +11,8 @@ from mcr_bench.bench.core.device import devices
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.events import Silent
-from mcr_bench.tests.support import pretended_training
-from mcr_bench.tests.support.pretended_training import ends, epochs, labels, row, run
+from mcr_bench.tests.support.runs import pretended_training
+from mcr_bench.tests.support.runs.pretended_training import ends, epochs, labels, row, run
 
 fake, record, trace = pretended_training.fake, pretended_training.record, pretended_training.trace  # fixtures
 

@@ -10,8 +10,8 @@ import pytest
 from mcr_bench.bench.executors.worker import FORKS
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.tests.bench.executors.test_executor_processes import gone, start_command, wait_for
-from mcr_bench.tests.support import pretended_training
-from mcr_bench.tests.support.pretended_training import run
+from mcr_bench.tests.support.runs import pretended_training
+from mcr_bench.tests.support.runs.pretended_training import run
 
 fake, record, trace = pretended_training.fake, pretended_training.record, pretended_training.trace  # fixtures
 pytestmark = pytest.mark.skipif(not FORKS, reason="here a run has no process under its worker")

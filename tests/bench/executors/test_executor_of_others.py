@@ -24,8 +24,8 @@ from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.events import Outcome, RunDone, Silent
 from mcr_bench.cli import app
 from mcr_bench.tests.bench.executors.test_executor_processes import gone, wait_for
-from mcr_bench.tests.support import pretended_training
-from mcr_bench.tests.support.pretended_training import ends, epochs, labels, row
+from mcr_bench.tests.support.runs import pretended_training
+from mcr_bench.tests.support.runs.pretended_training import ends, epochs, labels, row
 
 fake, record, trace = pretended_training.fake, pretended_training.record, pretended_training.trace  # fixtures
 EXAMPLE = Path(mcr_bench.__file__).parent / "docs/executors.md"

@@ -15,8 +15,8 @@ import pytest
 
 from mcr_bench.bench.executors import pool
 from mcr_bench.bench.record.tracking import Record
-from mcr_bench.tests.support import pretended_training
-from mcr_bench.tests.support.pretended_training import ends, epochs, labels, row, run
+from mcr_bench.tests.support.runs import pretended_training
+from mcr_bench.tests.support.runs.pretended_training import ends, epochs, labels, row, run
 
 fake, record, trace = pretended_training.fake, pretended_training.record, pretended_training.trace  # fixtures
 

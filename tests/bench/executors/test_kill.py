@@ -3,7 +3,7 @@
 import importlib.util
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[2] / "support/kill_comparison.py"
+SCRIPT = Path(__file__).parents[2] / "support/runs/kill_comparison.py"
 SHORT = ["--seeds", "1", "--set", "epochs=12", "--set", "dataset.train=400", "--set", "dataset.test=100"]
 
 

@@ -23,7 +23,7 @@ from mcr_bench.bench.figures.ranks import rank_diagram
 from mcr_bench.bench.figures.style import Missing, marks
 from mcr_bench.bench.record.samples import Samples
 from mcr_bench.bench.statistics.ranks import rank
-from mcr_bench.tests.support.figure_rows import TWO, compared, line, look, row, small, words, xs
+from mcr_bench.tests.support.records.figure_rows import TWO, compared, line, look, row, small, words, xs
 
 
 def test_methods_shows_means_t_intervals_and_both_reference_lines_in_per_cent() -> None:

@@ -32,7 +32,7 @@ from mcr_bench.bench.figures.style import (
 )
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.samples import Samples
-from mcr_bench.tests.support.run_rows import run_row
+from mcr_bench.tests.support.records.run_rows import run_row
 
 SIX = ("audio", "depth", "inertial", "skeleton_with_a_long_name", "text", "video")
 # Machado, Oliveira and Fernandes (2009), severity 1: what readers with no L, or no M, cones see (linear RGB).

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from mcr_bench.bench.figures.pareto import pareto
 from mcr_bench.bench.figures.ratios import MARK, factor, fitting, side_by_side
 from mcr_bench.bench.figures.style import RC, text_width
-from mcr_bench.tests.support.figure_rows import compared, line, look
+from mcr_bench.tests.support.records.figure_rows import compared, line, look
 
 COSTS = {
     "wide": [1, 1e6],

@@ -11,7 +11,7 @@ from mcr_bench.bench.figures.methods import methods
 from mcr_bench.bench.figures.pareto import pareto
 from mcr_bench.bench.figures.race import race
 from mcr_bench.bench.figures.style import BLANK, DPI, RC
-from mcr_bench.tests.support.figure_rows import compared, line, look, small
+from mcr_bench.tests.support.records.figure_rows import compared, line, look, small
 
 
 def labels_of(figure: Figure, axes: int = 0) -> list[str]:

@@ -13,7 +13,15 @@ from mcr_bench.bench.models.build import fitting_kinds, make_encoder
 from mcr_bench.bench.models.kinds import pretrained
 from mcr_bench.bench.settings.training import EncoderSettings
 from mcr_bench.datasets.base import Modality
-from mcr_bench.tests.support.small_backbones import CONFORMER, SMALL, WAVE, assert_state, encoder_of, model_in, sample
+from mcr_bench.tests.support.runs.small_backbones import (
+    CONFORMER,
+    SMALL,
+    WAVE,
+    assert_state,
+    encoder_of,
+    model_in,
+    sample,
+)
 
 PRETRAINED = pretrained()
 

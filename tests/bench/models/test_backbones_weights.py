@@ -18,7 +18,7 @@ from mcr_bench.bench.models.kinds import pretrained
 from mcr_bench.bench.planning.plan import make_plan
 from mcr_bench.bench.planning.request import Request
 from mcr_bench.datasets.base import Modality
-from mcr_bench.tests.support.small_backbones import (
+from mcr_bench.tests.support.runs.small_backbones import (
     CLIP,
     CONFORMER,
     SMALL,
@@ -157,7 +157,7 @@ def test_weights_that_do_not_fit_are_errors(tmp_path: Path) -> None:
         ("vivit", Modality((4, 3, 32, 48)), "", {}, "at least 2 square frames of at least 16 pixels"),
         ("vivit", Modality((1, 3, 32, 32)), "", {}, "not 1 of 32 x 32"),
         ("hubert", Modality((1200, 1), padded=True), "hubert", {}, "does not take padded samples"),
-        ("mlp", WAVE, "swin", {}, "weights, layers and frozen are for wav2vec2"),
+        ("mlp", WAVE, "swin", {}, "weights, layers and frozen are for .*not for mlp"),
         ("conformer", CONFORMER, "", {"frozen": True}, "not for conformer"),
         ("conformer", CONFORMER, "", {"width": 7}, "needs an even width"),
     ]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mcr_bench.tests.support.planned import plain_presets, save
+from mcr_bench.tests.support.runs.planned import plain_presets, save
 
 
 @pytest.fixture

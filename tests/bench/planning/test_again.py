@@ -10,7 +10,7 @@ from mcr_bench.bench.planning.again import trained_again
 from mcr_bench.bench.record.made_rows import value_of
 from mcr_bench.bench.record.row import OURS, RunRow
 from mcr_bench.bench.runs.spec import RunSpec
-from mcr_bench.tests.support.planned import plain_presets, planned, save
+from mcr_bench.tests.support.runs.planned import plain_presets, planned, save
 
 ONE = "1 run is finished on record with another version of its method or of mcr-bench, and is trained again."
 TWO = "2 runs are finished on record with another version of their method or of mcr-bench, and are trained again."

@@ -18,8 +18,8 @@ from mcr_bench.bench.record.runs import StoredRun, preset_tags
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.cli import app
 from mcr_bench.tests.bench.record.test_tracking import Spec
-from mcr_bench.tests.support.report_contents import row
-from mcr_bench.tests.support.tabled import comparison_tables
+from mcr_bench.tests.support.records.report_contents import row
+from mcr_bench.tests.support.records.tabled import comparison_tables
 
 ASKED = {"tuned": {"origin": "tuned here", "overrides": "epochs=9"}}
 SHARED = {"presets": json.dumps(ASKED), "preset_origin": "paper"}

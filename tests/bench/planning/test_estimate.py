@@ -10,7 +10,7 @@ from mcr_bench.bench.planning.plan import make_plan
 from mcr_bench.bench.planning.request import Request
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.runs.spec import RunSpec
-from mcr_bench.tests.support.run_rows import run_row
+from mcr_bench.tests.support.records.run_rows import run_row
 
 
 def runs(*methods: str, epochs: int = 10, seeds: int = 2) -> list[RunSpec]:
@@ -75,7 +75,7 @@ def test_another_data_set_says_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("hours", "words"),
-    [(0, "1 seconds"), (0.01, "36 seconds"), (0.2, "12 minutes"), (3.4, "3.4 hours"), (50.4, "2.1 days")],
+    [(0, "1 second"), (0.01, "36 seconds"), (0.2, "12 minutes"), (3.4, "3.4 hours"), (50.4, "2.1 days")],
 )
 def test_hours_in_words(hours: float, words: str) -> None:
     assert in_words(hours) == words

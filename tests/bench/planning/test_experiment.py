@@ -14,8 +14,8 @@ from mcr_bench.bench.figures.catalog import CARDS
 from mcr_bench.bench.planning import experiment_file
 from mcr_bench.bench.planning.experiment import Experiment, read_experiment, shipped
 from mcr_bench.bench.planning.plan import make_plan_of
-from mcr_bench.tests.support.figure_rows import compared, line
-from mcr_bench.tests.support.run_rows import run_row
+from mcr_bench.tests.support.records.figure_rows import compared, line
+from mcr_bench.tests.support.records.run_rows import run_row
 
 HEAD = 'methods = ["joint"]\ndatasets = ["synthetic"]\nseeds = 1\n'
 

@@ -17,7 +17,7 @@ from mcr_bench.cli import app
 from mcr_bench.datasets.base import Card, Facts, Modality
 from mcr_bench.datasets.cache.recipe import Clip, Recipe, Scan
 from mcr_bench.datasets.clips.dataset import ClipDataset, Rule
-from mcr_bench.tests.support.pretended import pretend
+from mcr_bench.tests.support.runs.pretended import pretend
 
 CARD = Card("t", "", "", "", "")
 

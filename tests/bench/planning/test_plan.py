@@ -11,7 +11,7 @@ from mcr_bench.bench.planning import specs
 from mcr_bench.bench.planning.plan import make_plan
 from mcr_bench.bench.planning.request import Request
 from mcr_bench.methods.base import Requirement
-from mcr_bench.tests.support.planned import Mine, by_label, keys, only, planned, register, save
+from mcr_bench.tests.support.runs.planned import Mine, by_label, keys, only, planned, register, save
 
 pytestmark = pytest.mark.usefixtures("plain")
 

@@ -12,7 +12,7 @@ from mcr_bench.bench.planning import plan as planning
 from mcr_bench.bench.planning.plan import Plan
 from mcr_bench.datasets.base import Facts, Protocol
 from mcr_bench.methods.base import Needs
-from mcr_bench.tests.support.planned import Mine, keys, only, planned, register, save
+from mcr_bench.tests.support.runs.planned import Mine, keys, only, planned, register, save
 
 FOLDS = Protocol("three", "made here", "validation", "accuracy", folds=(1, 2, 3))
 

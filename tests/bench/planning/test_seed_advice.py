@@ -7,8 +7,8 @@ import pytest
 from mcr_bench.bench.analysis.claims import claims
 from mcr_bench.bench.report.claim_tables import power_lines
 from mcr_bench.bench.statistics.power import shortfall
-from mcr_bench.tests.support.claimed_runs import compared
-from mcr_bench.tests.support.planned import planned
+from mcr_bench.tests.support.records.claimed_runs import compared
+from mcr_bench.tests.support.runs.planned import planned
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from mcr_bench.bench.report import export
 from mcr_bench.bench.report.claim_tables import claim_data, claim_tables
 from mcr_bench.bench.report.html.comparison import line_links
 from mcr_bench.bench.report.terminal import table_data
-from mcr_bench.tests.support.claimed_runs import BASE, compared, noisy, run
+from mcr_bench.tests.support.records.claimed_runs import BASE, compared, noisy, run
 
 NAME = "constant (majority class)"
 FLOOR = {"floor/accuracy": 0.4, "floor/macro_f1": 0.2, "floor/ece": 0.1}

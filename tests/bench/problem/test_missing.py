@@ -21,7 +21,7 @@ from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone
 from mcr_bench.bench.training import loop as training
 from mcr_bench.bench.training import probes
 from mcr_bench.bench.training.loop import fit_run
-from mcr_bench.tests.support.run_rows import run_row
+from mcr_bench.tests.support.records.run_rows import run_row
 
 SMALL = {"epochs": ["2"], "batch_size": ["16"], "encoder.width": ["8"], "model.width": ["6"]}
 

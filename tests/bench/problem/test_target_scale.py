@@ -15,7 +15,7 @@ from mcr_bench.bench.record.samples import scores_of
 from mcr_bench.bench.training.checkpoints import write_checkpoint
 from mcr_bench.bench.training.evaluation import evaluate
 from mcr_bench.bench.training.loop import run_epoch, start
-from mcr_bench.tests.support.scored_files import SPLIT, job_of, outcome, save, scores, specs, trained
+from mcr_bench.tests.support.records.scored_files import SPLIT, job_of, outcome, save, scores, specs, trained
 
 METHODS = [n for n in registry.method_names() if not registry.method(n).needs.classification]
 UNITS = [(-2.0, 0.0), (0.01, 1000.0), (150.0, 7.0)]

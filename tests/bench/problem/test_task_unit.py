@@ -10,8 +10,8 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.task import Task, Unit, standard_unit
 from mcr_bench.datasets.base import Split
 from mcr_bench.datasets.mosi import Mosi
-from mcr_bench.tests.support.mosi_files import DIALS, prepared, write_pickle
-from mcr_bench.tests.support.scored_files import SPLIT, job_of, outcome, save, scores, specs
+from mcr_bench.tests.support.media.mosi_files import DIALS, prepared, write_pickle
+from mcr_bench.tests.support.records.scored_files import SPLIT, job_of, outcome, save, scores, specs
 
 STANDARD = Task(None, "standard")
 

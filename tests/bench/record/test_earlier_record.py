@@ -12,7 +12,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from mcr_bench.cli import app
-from mcr_bench.tests.support.earlier import COMMAND, unpack, values
+from mcr_bench.tests.support.records.earlier import COMMAND, unpack, values
 
 SEEDS = (0, 1, 2)
 BOTH = "m1,m2"

@@ -15,7 +15,7 @@ from mcr_bench.bench.report.html.comparison import section_markup
 from mcr_bench.bench.report.html.contents import Section
 from mcr_bench.bench.runs.events import Event, Job, RunDone
 from mcr_bench.bench.training.loop import fit_run
-from mcr_bench.tests.support import many_runs
+from mcr_bench.tests.support.records import many_runs
 
 PARTS = np.array(["train"] * 40 + ["val"] * 12 + ["test"] * 12)
 

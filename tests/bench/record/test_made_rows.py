@@ -9,7 +9,7 @@ import pytest
 from mcr_bench.bench.record.made_rows import Unreadable, row_of, row_or_why, rows_of, value_of
 from mcr_bench.bench.record.row import Asked, Costs, RunRow
 from mcr_bench.bench.record.runs import StoredRun
-from mcr_bench.tests.support.run_rows import stored_run
+from mcr_bench.tests.support.records.run_rows import stored_run
 
 WHOLE = StoredRun(
     run_id="f00d",

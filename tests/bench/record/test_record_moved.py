@@ -14,7 +14,7 @@ from mcr_bench.bench.record.places import local_path
 from mcr_bench.bench.record.store import database_file, database_uri
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.spec import RunSpec
-from mcr_bench.tests.support import many_runs
+from mcr_bench.tests.support.records import many_runs
 
 DONE, FAILED, KILLED, NEW = list(many_runs.specs(methods=4, datasets=1, seeds=1))
 (OTHER,) = list(many_runs.specs(methods=1, datasets=2, seeds=1))[1:]

@@ -15,7 +15,7 @@ from mcr_bench.bench.record.store import SearchReader
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.spec import RunSpec
 
-SCRIPT = Path(__file__).parents[2] / "support/many_runs.py"
+SCRIPT = Path(__file__).parents[2] / "support/records/many_runs.py"
 LOADER = importlib.util.spec_from_file_location("many_runs", SCRIPT)
 assert LOADER is not None
 assert LOADER.loader is not None

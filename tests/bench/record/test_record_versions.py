@@ -13,7 +13,7 @@ from mcr_bench.bench.record.sqlite import SqliteReader
 from mcr_bench.bench.record.store import SearchReader
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.spec import RunSpec
-from mcr_bench.tests.support.many_runs import record_run, specs
+from mcr_bench.tests.support.records.many_runs import record_run, specs
 
 OLDEST = "6953534de441"  # of MLflow 3.1.0
 

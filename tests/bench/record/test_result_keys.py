@@ -11,7 +11,7 @@ from pathlib import Path
 import mcr_bench
 from mcr_bench.bench.record.row import Costs, RunRow
 from mcr_bench.bench.report.results import SCHEMA, result_data, results_csv
-from mcr_bench.tests.support.run_rows import run_row
+from mcr_bench.tests.support.records.run_rows import run_row
 
 ROOT = Path(mcr_bench.__file__).parent
 KEYS = [

@@ -16,7 +16,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.record.row import Costs
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.events import EpochDone
-from mcr_bench.tests.support.run_rows import run_tags
+from mcr_bench.tests.support.records.run_rows import run_tags
 
 NUMBERS = count()
 

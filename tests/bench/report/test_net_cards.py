@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from mcr_bench.bench.models.kinds import encoder_kinds, fusion_kinds
 from mcr_bench.cli import app
-from mcr_bench.tests.support.own_nets import write_nets
+from mcr_bench.tests.support.runs.own_nets import write_nets
 
 PRETRAINED = {"wav2vec2", "wav2vec2-conformer", "hubert", "vivit", "swin", "conformer"}
 

@@ -13,8 +13,8 @@ from mcr_bench.bench.analysis.table import Table
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.report.export import latex, markdown, to_csv
 from mcr_bench.bench.report.published_table import published_tables
-from mcr_bench.tests.support import published_paper
-from mcr_bench.tests.support.published_paper import COMMAND, NEAR, NUMBERS, runs
+from mcr_bench.tests.support.records import published_paper
+from mcr_bench.tests.support.records.published_paper import COMMAND, NEAR, NUMBERS, runs
 
 folder = published_paper.folder  # a fixture
 WORDS = {"reproduced", "lower", "higher", "inconclusive", "not comparable", "not run", "not offered"}

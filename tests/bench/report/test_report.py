@@ -14,7 +14,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.report.html.contents import Contents, Picture, Section, environment_of
 from mcr_bench.bench.report.html.page import report_page, write_report
 from mcr_bench.bench.report.html.runs import settings_of, shared_settings
-from mcr_bench.tests.support.report_contents import HOSTILE, Parsed, compared, contents, picture, row, runs
+from mcr_bench.tests.support.records.report_contents import HOSTILE, Parsed, compared, contents, picture, row, runs
 
 TITLE = "toy · audio + video · protocol official · preset small"
 

@@ -9,7 +9,7 @@ import pytest
 
 from mcr_bench.bench.analysis.table import Table
 from mcr_bench.bench.report.html.page import write_report
-from mcr_bench.tests.support.report_contents import HOSTILE, contents, picture, runs
+from mcr_bench.tests.support.records.report_contents import HOSTILE, contents, picture, runs
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

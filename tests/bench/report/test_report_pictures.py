@@ -10,7 +10,7 @@ from mcr_bench.bench.commands.drawing import pictures_of
 from mcr_bench.bench.figures.catalog import Card, Drawn
 from mcr_bench.bench.report.html.contents import Picture
 from mcr_bench.bench.report.html.pictures import gallery, svg_markup
-from mcr_bench.tests.support.report_contents import Parsed, picture, svg
+from mcr_bench.tests.support.records.report_contents import Parsed, picture, svg
 
 CARD = Card("methods", "Methods", "Everything.")
 

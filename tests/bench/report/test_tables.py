@@ -20,8 +20,8 @@ from mcr_bench.bench.report.export import html, latex, markdown, page, to_csv, w
 from mcr_bench.bench.report.published_table import published_tables
 from mcr_bench.bench.report.results import results_csv, write_csv
 from mcr_bench.bench.report.terminal import plan_rows, print_tables, table_data
-from mcr_bench.tests.support.run_rows import run_row
-from mcr_bench.tests.support.tabled import comparison_tables
+from mcr_bench.tests.support.records.run_rows import run_row
+from mcr_bench.tests.support.records.tabled import comparison_tables
 
 BOTH = "audio,video"
 

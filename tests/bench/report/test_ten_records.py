@@ -14,7 +14,7 @@ from mcr_bench.bench.commands import drawing
 from mcr_bench.bench.figures import style
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.cli import app
-from mcr_bench.tests.support.recorded import empty_record, pretend, save
+from mcr_bench.tests.support.records.recorded import empty_record, pretend, save
 
 FAILURE = re.compile(r"\b\w*(Error|Exception)\b:")  # a programming error that became a line
 VERBS = ("report", "plot", "tables", "compare")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from mcr_bench.bench.runs.spec import RunSpec
-from mcr_bench.tests.support.many_runs import specs
+from mcr_bench.tests.support.records.many_runs import specs
 
 
 @pytest.fixture

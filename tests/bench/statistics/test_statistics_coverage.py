@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "support/coverage_simulation.py"
+SCRIPT = Path(__file__).parents[2] / "support/records/coverage_simulation.py"
 ROUNDS = 400
 SLACK = 0.035  # three standard errors of a coverage of .95 in so many rounds
 

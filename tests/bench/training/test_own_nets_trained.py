@@ -13,7 +13,7 @@ from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.training import loop
 from mcr_bench.bench.training.checkpoints import load_weights
 from mcr_bench.bench.training.loop import Training, fit_run
-from mcr_bench.tests.support.own_nets import write_data, write_nets
+from mcr_bench.tests.support.runs.own_nets import write_data, write_nets
 
 SETTINGS = {
     "epochs": "2",

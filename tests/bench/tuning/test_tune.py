@@ -19,8 +19,8 @@ from mcr_bench.bench.tuning.result import Trial, Tuned, TuneResult
 from mcr_bench.bench.tuning.search import outline, tune
 from mcr_bench.bench.tuning.spaces import draws, spaces
 from mcr_bench.methods.base import Method
-from mcr_bench.tests.support import pretended_tuning
-from mcr_bench.tests.support.pretended_tuning import METHODS, Pretend, rate, request
+from mcr_bench.tests.support.runs import pretended_tuning
+from mcr_bench.tests.support.runs.pretended_tuning import METHODS, Pretend, rate, request
 
 home, in_memory = pretended_tuning.home, pretended_tuning.in_memory  # fixtures
 

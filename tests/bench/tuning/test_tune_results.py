@@ -25,8 +25,8 @@ from mcr_bench.bench.tuning import search
 from mcr_bench.bench.tuning.budget import budget_curves, expected_best
 from mcr_bench.bench.tuning.request import FIRST_SEED
 from mcr_bench.bench.tuning.search import tune, tuning_record
-from mcr_bench.tests.support import pretended_tuning
-from mcr_bench.tests.support.pretended_tuning import METHODS, Pretend, rate, request
+from mcr_bench.tests.support.runs import pretended_tuning
+from mcr_bench.tests.support.runs.pretended_tuning import METHODS, Pretend, rate, request
 
 home, in_memory = pretended_tuning.home, pretended_tuning.in_memory  # fixtures
 

@@ -16,7 +16,7 @@ from mcr_bench.datasets.cache.layout import write
 from mcr_bench.datasets.cache.manifest import small_files
 from mcr_bench.datasets.cache.opened import cache_folder, content_of, open_cache
 from mcr_bench.datasets.cache.recipe import Field, Recipe
-from mcr_bench.tests.support.raw_clips import FIELDS, decode, raw, recipe, scan
+from mcr_bench.tests.support.media.raw_clips import FIELDS, decode, raw, recipe, scan
 
 
 @pytest.fixture

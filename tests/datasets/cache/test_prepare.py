@@ -12,9 +12,9 @@ from mcr_bench.datasets.cache import prepare as _prepare
 from mcr_bench.datasets.cache.opened import cache_folder, open_cache
 from mcr_bench.datasets.cache.prepare import report_of
 from mcr_bench.datasets.cache.recipe import Clip, Scan
-from mcr_bench.tests.support import preparing, raw_clips
-from mcr_bench.tests.support.preparing import FOLDER, beside, clean, prepare
-from mcr_bench.tests.support.raw_clips import content, raw, recipe, scan
+from mcr_bench.tests.support.media import preparing, raw_clips
+from mcr_bench.tests.support.media.preparing import FOLDER, beside, clean, prepare
+from mcr_bench.tests.support.media.raw_clips import content, raw, recipe, scan
 
 here, in_tmp = preparing.here, preparing.in_tmp  # fixtures
 

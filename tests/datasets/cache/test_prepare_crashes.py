@@ -20,9 +20,9 @@ from mcr_bench.datasets.cache.journal import Store
 from mcr_bench.datasets.cache.opened import open_cache
 from mcr_bench.datasets.cache.prepare import prepare_clips
 from mcr_bench.datasets.cache.recipe import Scan
-from mcr_bench.tests.support import preparing, raw_clips
-from mcr_bench.tests.support.preparing import FOLDER, beside, clean, prepare
-from mcr_bench.tests.support.raw_clips import content, raw, scan
+from mcr_bench.tests.support.media import preparing, raw_clips
+from mcr_bench.tests.support.media.preparing import FOLDER, beside, clean, prepare
+from mcr_bench.tests.support.media.raw_clips import content, raw, scan
 
 here, in_tmp = preparing.here, preparing.in_tmp  # fixtures
 
@@ -182,9 +182,7 @@ def test_a_worker_that_cannot_start_is_an_error_with_its_cause(monkeypatch: pyte
     source = raw(Path("raw"), 1)
     with monkeypatch.context() as patch:
         patch.setattr(_workers.pickle, "dumps", lambda _: b"cno.such.module\nx\n.")
-        said = (
-            r"bytes: mcr_bench\.tests\.support\.raw_clips\.decode cannot be loaded .*No module named 'no'\)\. Keep it"
-        )
+        said = r"bytes: mcr_bench\.tests\.support\.media\.raw_clips\.decode cannot be loaded .*No module named 'no'"
         with pytest.raises(UserError, match=said):
             prepare(source)
     monkeypatch.setattr(_workers, "START", "import sys; sys.exit(7)")
@@ -208,8 +206,8 @@ def test_workers_do_not_import_torch() -> None:
 
 
 def _script(name: str) -> ModuleType:
-    path = Path(__file__).parents[2] / f"support/{name}.py"
-    spec = importlib.util.spec_from_file_location(f"mcr_bench.tests.support.{name}", path)
+    path = Path(__file__).parents[2] / f"support/media/{name}.py"
+    spec = importlib.util.spec_from_file_location(f"mcr_bench.tests.support.media.{name}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -19,10 +19,10 @@ from mcr_bench.datasets.cache.recipe import DECODER, Field, Recipe
 from mcr_bench.datasets.cremad import Cremad
 from mcr_bench.tests.datasets.media.test_media_pictures import flat, scene, write
 from mcr_bench.tests.datasets.media.test_media_sound import pcm
-from mcr_bench.tests.support import cremad_files, preparing
-from mcr_bench.tests.support.media_files import tone
-from mcr_bench.tests.support.preparing import FOLDER, prepare
-from mcr_bench.tests.support.raw_clips import content, raw, scan
+from mcr_bench.tests.support.media import cremad_files, preparing
+from mcr_bench.tests.support.media.media_files import tone
+from mcr_bench.tests.support.media.preparing import FOLDER, prepare
+from mcr_bench.tests.support.media.raw_clips import content, raw, scan
 
 here, in_tmp = preparing.here, preparing.in_tmp  # fixtures
 TOLD = [("b", "looks odd"), ("b", "is called b"), ("d", "looks odd"), ("d", "is called d")]

@@ -16,9 +16,9 @@ from mcr_bench.datasets.cache import prepare as _prepare
 from mcr_bench.datasets.cache.journal import Store
 from mcr_bench.datasets.cache.prepare import report_of
 from mcr_bench.datasets.cache.recipe import Clip, Scan
-from mcr_bench.tests.support import preparing
-from mcr_bench.tests.support.preparing import FOLDER, beside, prepare
-from mcr_bench.tests.support.raw_clips import content, raw, scan
+from mcr_bench.tests.support.media import preparing
+from mcr_bench.tests.support.media.preparing import FOLDER, beside, prepare
+from mcr_bench.tests.support.media.raw_clips import content, raw, scan
 
 here, in_tmp = preparing.here, preparing.in_tmp  # fixtures
 

@@ -218,7 +218,7 @@ def test_a_split_asks_all_its_modalities_with_one_seed(cache: Any) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="RssAnon is Linux's")
 def test_reading_a_cache_takes_no_memory_of_its_size(tmp_path: Path) -> None:
-    """An epoch and the mean of 256 MiB (a sparse file); support/train_memory.py does it with the whole harness."""
+    """An epoch and the mean of 256 MiB (a sparse file); train_memory.py does it with the whole harness."""
     video = np.lib.format.open_memmap(tmp_path / "video.npy", "w+", np.uint8, (2048, 2, 1, 256, 256))
     cache: Any = SimpleNamespace(rows=np.arange(2048), array=lambda _: np.load(tmp_path / "video.npy", mmap_mode="r"))
     rows = CachedRows(cache, Plain("video"), np.arange(2048))

@@ -15,7 +15,7 @@ from mcr_bench.datasets.cache.recipe import Scan
 from mcr_bench.datasets.formats.csd import open_csd, read_labels
 from mcr_bench.datasets.media.decode import Unusable
 from mcr_bench.datasets.raw.mosi_raw import decode, read_parts, scan
-from mcr_bench.tests.support.mosi_files import (
+from mcr_bench.tests.support.media.mosi_files import (
     NAMES,
     SMALL,
     VIDEOS,

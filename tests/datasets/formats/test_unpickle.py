@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.tests.support.pickle_files import PLAIN, PROTOCOLS, read
+from mcr_bench.tests.support.media.pickle_files import PLAIN, PROTOCOLS, read
 
 draws = np.random.default_rng(0)
 ARRAYS: dict[str, Any] = {

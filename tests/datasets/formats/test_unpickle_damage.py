@@ -11,7 +11,7 @@ import pytest
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.formats import unpickle as _unpickle
 from mcr_bench.datasets.formats.unpickle import read_pickle
-from mcr_bench.tests.support.pickle_files import PLAIN, PROTOCOLS, read
+from mcr_bench.tests.support.media.pickle_files import PLAIN, PROTOCOLS, read
 
 DTYPE = b"cnumpy\ndtype\n(X\x02\x00\x00\x00%bK\x00K\x01tR"
 BLANK = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85C\x01btR"

@@ -9,7 +9,7 @@ import pytest
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.formats.text_mode import begins_as_text, changed_as_text
-from mcr_bench.tests.support.pickle_files import PLAIN, PROTOCOLS, read
+from mcr_bench.tests.support.media.pickle_files import PLAIN, PROTOCOLS, read
 
 DRAWS = np.random.default_rng(0)
 BIG = {"x": DRAWS.normal(size=(400, 100)), "id": [f"v{n}" for n in range(400)], "n": 10}

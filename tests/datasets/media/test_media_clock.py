@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mcr_bench.datasets.media.decode import duration, frame_count, read_every, read_frames
-from mcr_bench.tests.support.media_files import picture, tone
+from mcr_bench.tests.support.media.media_files import picture, tone
 
 REAL = Path(os.environ.get("MCR_BENCH_TEST_DATA", "missing"))
 RATE = 10

@@ -19,7 +19,7 @@ from mcr_bench.datasets.media.decode import (
     read_every,
     read_frames,
 )
-from mcr_bench.tests.support.media_files import (
+from mcr_bench.tests.support.media.media_files import (
     CODECS,
     frequency,
     lfs_pointer,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mcr_bench.datasets.media.decode import read_every, read_frames
 from mcr_bench.datasets.media.reasons import collected
-from mcr_bench.tests.support.media_files import CODECS, picture, write_clip
+from mcr_bench.tests.support.media.media_files import CODECS, picture, write_clip
 
 Pictures = list[NDArray[np.uint8]]
 NOISE = np.random.default_rng(0)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mcr_bench.datasets.media.decode import Unusable, duration, read_audio
 from mcr_bench.datasets.media.findings import require_sound
 from mcr_bench.datasets.media.reasons import collected
-from mcr_bench.tests.support.media_files import tone, truncate, write_audio
+from mcr_bench.tests.support.media.media_files import tone, truncate, write_audio
 
 RATE = 16000
 NOISE = np.random.default_rng(0)

@@ -13,7 +13,7 @@ from mcr_bench.bench.planning.plan import Plan
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.events import EpochDone
 from mcr_bench.bench.runs.spec import RunSpec
-from mcr_bench.tests.support.planned import planned
+from mcr_bench.tests.support.runs.planned import planned
 
 CLASSES, PARTS = 3, {"val": 10, "test": 12}
 

@@ -1,6 +1,6 @@
 """Make a record of many synthetic runs through the same code that records real ones, to time what reads it.
 
-python tests/support/many_runs.py --home FOLDER --runs 10000; then MCR_BENCH_HOME=FOLDER mcr-bench tables.
+python tests/support/records/many_runs.py --home FOLDER --runs 10000; then MCR_BENCH_HOME=FOLDER mcr-bench tables.
 Nothing is trained: the logits are a method's skill plus noise that methods share, so that runs of one seed are paired
 as real ones are.
 """

@@ -1,6 +1,6 @@
 """Kill -9 a comparison's whole process tree at random moments, start it again each time, compare with a calm one.
 
-Run by hand: python tests/support/kill_comparison.py --kills 5. test_kill.py runs a short version.
+Run by hand: python tests/support/runs/kill_comparison.py --kills 5. test_kill.py runs a short version.
 """
 
 import argparse

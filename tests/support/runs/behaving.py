@@ -2,8 +2,11 @@
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+
+import torch
 
 from mcr_bench.bench.core.behaviour import behaviour_digest
 from mcr_bench.bench.core.user_files import import_file
@@ -19,9 +22,21 @@ def digest(folder: Path, files: Files) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     importlib.invalidate_caches()
-    cls = import_file(folder / "mine.py").Mine
-    assert isinstance(cls, type)
-    return behaviour_digest(cls)
+    with libraries_kept():
+        cls = import_file(folder / "mine.py").Mine
+        assert isinstance(cls, type)
+        return behaviour_digest(cls)
+
+
+@contextmanager
+def libraries_kept() -> Iterator[None]:
+    """What a file changes in torch when it is imported is undone, for the tests that follow in this process."""
+    kept = [(module, dict(vars(module))) for module in (torch, torch.nn.functional)]
+    try:
+        yield
+    finally:
+        for module, names in kept:
+            vars(module).update(names)
 
 
 def forget(*names: str) -> None:

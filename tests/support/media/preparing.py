@@ -15,7 +15,7 @@ from mcr_bench.datasets.cache.decoding import Answer, Order
 from mcr_bench.datasets.cache.opened import cache_folder
 from mcr_bench.datasets.cache.prepare import Made, prepare_clips
 from mcr_bench.datasets.cache.recipe import Scan
-from mcr_bench.tests.support.raw_clips import content, recipe, scan
+from mcr_bench.tests.support.media.raw_clips import content, recipe, scan
 
 FOLDER = cache_folder(Path("data") / "bytes", recipe())
 

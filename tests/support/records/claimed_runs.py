@@ -8,7 +8,7 @@ import numpy as np
 from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.comparisons import comparisons
 from mcr_bench.bench.record.row import RunRow
-from mcr_bench.tests.support.run_rows import run_row
+from mcr_bench.tests.support.records.run_rows import run_row
 
 SEEDS = range(10)
 

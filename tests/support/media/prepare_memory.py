@@ -1,7 +1,7 @@
 """Prepares many synthetic clips of 64 x 64 and reports the most anonymous memory (RssAnon) of the parent and of each
 worker, read from /proc. Pages of mapped files do not count.
 
-    python tests/support/prepare_memory.py --clips 50000 --jobs 2
+    python tests/support/media/prepare_memory.py --clips 50000 --jobs 2
 """
 
 import argparse
@@ -20,7 +20,7 @@ from mcr_bench.bench.core.arrays import Array
 from mcr_bench.datasets.cache.opened import cache_folder, open_cache
 from mcr_bench.datasets.cache.prepare import prepare_clips
 from mcr_bench.datasets.cache.recipe import Clip, Field, Recipe, Scan
-from mcr_bench.tests.support import raw_clips
+from mcr_bench.tests.support.media import raw_clips
 
 FIELDS = {"video": Field((3, 3, 64, 64), "uint8"), "audio": Field((65, 48), "float16")}
 SHARED = 500  # clips that are parts of one raw file: 50,000 files would measure the file system
@@ -80,7 +80,7 @@ def _children(process: int) -> list[int]:
 
 
 def _recipe() -> Recipe:
-    from mcr_bench.tests.support import prepare_memory  # workers find the function there, and not in a script
+    from mcr_bench.tests.support.media import prepare_memory  # workers find the function there, and not in a script
 
     return Recipe("noise", {"version": 1}, FIELDS, prepare_memory.decode)
 

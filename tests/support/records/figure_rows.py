@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.figures.style import Mark, Marks, marks
 from mcr_bench.bench.record.row import RunRow
-from mcr_bench.tests.support.run_rows import run_row
+from mcr_bench.tests.support.records.run_rows import run_row
 
 TWO = ("audio", "video")
 

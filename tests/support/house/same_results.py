@@ -1,7 +1,7 @@
 """Whether two records hold the same results, and whether two folders of tables and figures show the same.
 
-    python tests/support/same_results.py HOME_A HOME_B            every metric of every epoch, every prediction
-    python tests/support/same_results.py --shown FOLDER_A FOLDER_B  every file: text, and figures by their pixels
+    python tests/support/house/same_results.py HOME_A HOME_B            every metric of every epoch, every prediction
+    python tests/support/house/same_results.py --shown FOLDER_A FOLDER_B  every file: text, and figures by their pixels
 
 The first compares two trainings to the last bit: it reads MLflow's tables itself, pairs runs by method, dataset, label,
 modalities, protocol, preset, seed and fold, and leaves out what is measured by a clock or by the machine (cost/...) and

@@ -1,6 +1,6 @@
 """Prepare and train on many synthetic clips in a process whose anonymous memory is limited, and say what it took.
 
-Run by hand: python tests/support/train_memory.py --clips 50000. Mapped pages of the cache do not count; the limit
+Run by hand: python tests/support/media/train_memory.py --clips 50000. Mapped pages of the cache do not count; the limit
 (RLIMIT_DATA, which also counts memory asked for and never touched) ends whatever goes beyond it. test_rows.py has the
 short version.
 """

@@ -1,6 +1,6 @@
 """How often each interval covers its target, and how often the primary test errs, on simulated binary correctness.
 
-Run by hand: python tests/support/coverage_simulation.py --rounds 1000.
+Run by hand: python tests/support/records/coverage_simulation.py --rounds 1000.
 test_statistics_coverage.py runs a short version.
 """
 

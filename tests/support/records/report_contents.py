@@ -12,7 +12,7 @@ from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.comparisons import comparisons
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.report.html.contents import Contents, Picture, Section, environment_of
-from mcr_bench.tests.support.run_rows import run_row
+from mcr_bench.tests.support.records.run_rows import run_row
 
 VOID = {"meta", "link", "img", "br", "input"}
 HOSTILE = """x</script><script>alert(1)</script>&amp;"' onload='alert(2)' <img src=x onerror=alert(3)>"""

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from mcr_bench.datasets.raw import cremad_lists as lists
-from mcr_bench.tests.support.media_files import write_audio, write_clip
+from mcr_bench.tests.support.media.media_files import write_audio, write_clip
 
 ACTORS = [str(actor) for actor in range(1001, 1008)]
 IDS = [f"{actor}_DFA_{emotion}_XX" for actor in ACTORS for emotion in sorted(lists.EMOTIONS)]

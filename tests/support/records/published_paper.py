@@ -9,7 +9,7 @@ import pytest
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.record.row import RunRow
-from mcr_bench.tests.support.run_rows import run_row
+from mcr_bench.tests.support.records.run_rows import run_row
 
 ADAPTER = """
 from mcr_bench.datasets.base import Dataset

@@ -1,7 +1,7 @@
 """Kills `prepare` with SIGKILL, the whole process group, at random moments, and compares what came of it with one
 clean pass, byte for byte.
 
-    python tests/support/kill_prepare.py --kills 10
+    python tests/support/media/kill_prepare.py --kills 10
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from mcr_bench.datasets.cache.opened import cache_folder, open_cache
 from mcr_bench.datasets.cache.prepare import prepare_clips
-from mcr_bench.tests.support import raw_clips
+from mcr_bench.tests.support.media import raw_clips
 
 JOBS = 2
 

@@ -12,7 +12,7 @@ from mcr_bench.bench.runs.events import Failure, Outcome
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.tuning import search
 from mcr_bench.bench.tuning.request import TuneRequest
-from mcr_bench.tests.support.run_rows import run_row
+from mcr_bench.tests.support.records.run_rows import run_row
 
 METHODS = ["joint", "mlb"]
 

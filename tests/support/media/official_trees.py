@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mcr_bench.datasets.raw.ucf_raw import CLASSES
-from mcr_bench.tests.support.media_files import write_audio, write_clip
-from mcr_bench.tests.support.mosi_files import CHANNELS, MOSEI_CHANNELS, write_pickle
+from mcr_bench.tests.support.media.media_files import write_audio, write_clip
+from mcr_bench.tests.support.media.mosi_files import CHANNELS, MOSEI_CHANNELS, write_pickle
 
 EMOTIONS = ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")
 EVENTS = ("Bark", "Church bell", "Frying (food)", "Violin, fiddle")

@@ -1,4 +1,4 @@
-"""How many planted faults the tests catch: `python -m mcr_bench.tests.support.mutate [--count 50] [--seed 1]`.
+"""How many planted faults the tests catch: `python -m mcr_bench.tests.support.house.mutate [--count 50] [--seed 1]`.
 
 Each mutation is made in a copy of the tree, one at a time, and the tests that import the changed module are run on it
 until one fails. The checkout is never touched. Results are kept in a file as they come, so that a second call goes on.
@@ -20,7 +20,7 @@ from pathlib import Path
 from queue import Queue
 
 import mcr_bench
-from mcr_bench.tests.support.mutations import Mutation, drawn
+from mcr_bench.tests.support.house.mutations import Mutation, drawn
 
 ROOT = Path(mcr_bench.__file__).parent
 LEFT = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "mlflow.db", "artifacts")

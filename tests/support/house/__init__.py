@@ -1,0 +1,1 @@
+"""What tests of the whole house share: its floors, its words, planted faults, results of two versions."""

@@ -1,0 +1,1 @@
+"""What tests of records and reports share: rows, runs on record, published papers."""
