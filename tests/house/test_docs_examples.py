@@ -19,7 +19,7 @@ from mcr_bench.bench.figures import catalog
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.methods.base import Method
-from mcr_bench.tests.support.figure_rows import compared, line
+from mcr_bench.tests.support.records.figure_rows import compared, line
 
 DOCS = Path(mcr_bench.__file__).parent / "docs"
 
