@@ -56,7 +56,7 @@ def class_in(text: str, base: type[T], kind: str, example: str) -> type[T]:
     if not inspect.isclass(cls):
         raise UserError(f"{kind} file '{place.path}': '{place.cls}' is not a class. Name a class, as {example}.")
     if not issubclass(cls, base):
-        wanted = _told(base)
+        wanted = _public_name(base)
         raise UserError(
             f"{kind} file '{place.path}': class {place.cls} is not a {wanted}. Derive it from {wanted}, as in "
             f"class {place.cls}({base.__name__}): ..."
@@ -93,13 +93,13 @@ def only(text: str, classes: Sequence[type[T]], base: type) -> type[T]:
     """The one class of a module; UserError where there are none or several."""
     if len(classes) == 1:
         return classes[0]
-    count = f"'{text}' must define exactly one subclass of {_told(base)}, found {len(classes)}"
+    count = f"'{text}' must define exactly one subclass of {_public_name(base)}, found {len(classes)}"
     if not classes:
         raise UserError(f"{count}.")
     raise UserError(f"{count}: {', '.join(c.__name__ for c in classes)}. Name one: {text}:{classes[0].__name__}.")
 
 
-def _told(base: type) -> str:
+def _public_name(base: type) -> str:
     return "torch.nn.Module" if base.__module__.startswith("torch.nn") else base.__name__
 
 

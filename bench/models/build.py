@@ -102,8 +102,18 @@ def joining(kind: FusionKind, modalities: int) -> FusionKind:
         return fusion_kind_of(ALONE)
     if kind.at_least <= modalities <= kind.at_most:
         return kind
-    number = f"exactly {kind.at_least}" if kind.at_least == kind.at_most else f"{kind.at_least} to {kind.at_most}"
-    raise UserError(f"model.fusion={kind.name} joins {number} modalities, got {modalities}; use gated or late-linear.")
+    raise UserError(
+        f"model.fusion={kind.name} joins {_number(kind)} modalities, got {modalities}; use gated or late-linear."
+    )
+
+
+def _number(kind: FusionKind) -> str:
+    """How many modalities a head joins, in words."""
+    if kind.at_least == kind.at_most:
+        return f"exactly {kind.at_least}"
+    if kind.at_most == FusionKind.at_most:  # no upper bound was declared
+        return f"at least {kind.at_least}"
+    return f"{kind.at_least} to {kind.at_most}"
 
 
 def make_fusion(kind: str, modalities: list[str], width: int, outputs: int, conditioning: str = "") -> Fusion:

@@ -1,7 +1,7 @@
 """Runs that are finished on record under another key, because their method or this program has changed since."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mcr_bench import __version__
@@ -23,8 +23,8 @@ def trained_again(wanted: Sequence[RunSpec], rows: Iterable[RunRow]) -> list[str
     if not count:
         return []
     if count == 1:
-        return ["1 run is finished on record with another version of its method or of mcr-bench, and is trained again."]
-    which = "another version of their method or of mcr-bench"
+        return ["1 run is finished on record with another version of its code or of mcr-bench, and is trained again."]
+    which = "another version of their code or of mcr-bench"
     return [f"{count} runs are finished on record with {which}, and are trained again."]
 
 
@@ -48,10 +48,11 @@ class _Finished:
 
     def _is_older(self, row: RunRow, run: RunSpec) -> bool:
         others = [needed for needed in run.dependencies if needed.key not in row.dependencies]
+        asked = _asked(run)
         version = (row.method_digest, row.versions.get(OURS))
-        if version == (run.method_digest, __version__) and not others:
+        if version == (run.method_digest, __version__) and not others and _agrees(row, asked, digests=True):
             return False
-        return _agrees(row, run) and all(map(self.holds_older, others))
+        return _agrees(row, asked, digests=False) and all(map(self.holds_older, others))
 
 
 def _place(run: RunSpec) -> Place:
@@ -62,6 +63,11 @@ def _place_of(row: RunRow) -> Place:
     return row.method, row.data_identity, row.modalities, row.seed, row.fold
 
 
-def _agrees(row: RunRow, run: RunSpec) -> bool:
-    asked = {name_of(key): value for key, value in run.params().items()}
-    return all(asked[key] == str(row.settings[key]) for key in asked.keys() & row.settings.keys())
+def _asked(run: RunSpec) -> dict[str, str]:
+    return {name_of(key): value for key, value in run.params().items()}
+
+
+def _agrees(row: RunRow, asked: Mapping[str, str], digests: bool) -> bool:
+    """Whether the settings that both have are the same; `digests`: those of users' encoders and heads as well."""
+    both = {key for key in asked.keys() & row.settings.keys() if digests or not key.endswith("_digest")}
+    return all(asked[key] == str(row.settings[key]) for key in both)

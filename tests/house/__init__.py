@@ -1,1 +1,1 @@
-"""."""
+"""Rules about the whole project: floors, words, packaging, documentation."""

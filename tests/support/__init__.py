@@ -1,1 +1,1 @@
-"""."""
+"""What tests share, under names that say what they make."""

@@ -12,8 +12,8 @@ from mcr_bench.bench.record.row import OURS, RunRow
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.tests.support.runs.planned import plain_presets, planned, save
 
-ONE = "1 run is finished on record with another version of its method or of mcr-bench, and is trained again."
-TWO = "2 runs are finished on record with another version of their method or of mcr-bench, and are trained again."
+ONE = "1 run is finished on record with another version of its code or of mcr-bench, and is trained again."
+TWO = "2 runs are finished on record with another version of their code or of mcr-bench, and are trained again."
 
 
 @pytest.fixture
@@ -57,6 +57,23 @@ def test_an_earlier_method_and_an_earlier_program_count(data: str) -> None:
     assert trained_again(runs, [on_record(run, **here) for run in runs]) == []
     assert trained_again(runs[:1], [on_record(run) for run in runs]) == [ONE]
     assert trained_again(runs, []) == []
+
+
+def test_an_edited_encoder_or_head_counts(data: str) -> None:
+    (run,) = planned(data, "joint", seeds=(0,)).runs
+    same = {"method_digest": run.method_digest}
+    settings = {key: value_of(text) for key, text in run.params().items()}
+    for digest in ("encoder.a.kind_digest", "model.fusion_digest"):
+        edited = replace(
+            run,
+            model={**run.model, "fusion_digest": "new"},
+            encoders={m: {**inner, "kind_digest": "new"} for m, inner in run.encoders.items()},
+        )
+        assert digest in edited.params()
+        now = {key: value_of(text) for key, text in edited.params().items()}
+        assert trained_again([edited], [on_record(edited, **same, settings=now | {digest: "old"})]) == [ONE]
+        assert trained_again([edited], [on_record(edited, **same, settings=now)]) == []
+    assert trained_again([run], [on_record(run, **same, settings=settings)]) == []
 
 
 @pytest.mark.parametrize(

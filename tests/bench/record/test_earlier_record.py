@@ -16,7 +16,7 @@ from mcr_bench.tests.support.records.earlier import COMMAND, unpack, values
 
 SEEDS = (0, 1, 2)
 BOTH = "m1,m2"
-AGAIN = "are finished on record with another version of their method or of mcr-bench, and are trained again."
+AGAIN = "are finished on record with another version of their code or of mcr-bench, and are trained again."
 
 
 def call(*arguments: str) -> Result:
@@ -134,7 +134,7 @@ def test_what_is_trained_again_is_told_before_it_is(tmp_path: Path, monkeypatch:
     unpack(tmp_path / "home")
     monkeypatch.setenv("MCR_BENCH_HOME", str(tmp_path / "home"))
     one = (*COMMAND, "--methods", "joint", "--seeds", "2,", "--jobs", "1")
-    told = "1 run is finished on record with another version of its method or of mcr-bench, and is trained again."
+    told = "1 run is finished on record with another version of its code or of mcr-bench, and is trained again."
     assert call(*one).stderr.count(told) == 1
     assert len(json.loads(said("results", "--json"))) == 16
     assert "version of its method" not in said(*one, "--plan")  # it is finished with this one now

@@ -1,1 +1,1 @@
-"""."""
+"""Tests of `datasets/media/`."""

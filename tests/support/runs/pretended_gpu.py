@@ -1,4 +1,4 @@
-"""A GPU that is not there: a strict torch.cuda, and tensors that stay on the CPU wherever they are sent.
+"""A pretended GPU: a strict torch.cuda, and tensors that stay on the CPU wherever they are sent.
 
 Strict: everything but counting raises before `init`, and for an index that is not one of the GPUs, as CUDA does.
 """
