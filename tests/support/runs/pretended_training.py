@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.runs.events import EpochDone, RunDone
-from mcr_bench.tests.support.run_rows import run_tags
+from mcr_bench.tests.support.records.run_rows import run_tags
 
 @dataclass(frozen=True)
 class Spec:
