@@ -13,7 +13,6 @@ from mcr_bench.bench.task import TARGET_SCALE, Task
 from mcr_bench.datasets.base import Card, Dataset, Facts, Protocol, Splits, require_spread
 from mcr_bench.datasets.contents.findings import findings_of
 from mcr_bench.datasets.contents.groups import group_folds
-from mcr_bench.datasets.contents.split_names import PARTS
 from mcr_bench.datasets.contents.table import Table, read_table, require_parts
 from mcr_bench.datasets.formats.foreign import conversion
 from mcr_bench.datasets.formats.npz import digest
@@ -77,8 +76,7 @@ class Arrays(Dataset):
 
     def labels(self, protocol: str, fold: int, seed: int) -> dict[str, Array]:
         """Part -> targets (n,) of the fold: class indices (int64) or scores (float64)."""
-        part = self._part(protocol, fold)
-        return {name: self._table.target[part == name] for name in PARTS}
+        return self._table.labels(self._part(protocol, fold))
 
     def findings(self) -> list[str]:
         """Features that look wrong, such as constants, images with channels last, possible ids, or the label itself."""

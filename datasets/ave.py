@@ -10,13 +10,13 @@ from mcr_bench.datasets.base import Card
 from mcr_bench.datasets.cache.opened import Cache
 from mcr_bench.datasets.clips.audio_visual import AudioVisual
 from mcr_bench.datasets.clips.dataset import Recipe, Rule, Scan, Variant
-from mcr_bench.datasets.raw import ave_raw as _ave_raw
+from mcr_bench.datasets.raw import ave_raw
 
 CARD = Card(
     title="Audio-Visual Event dataset (Tian et al., Audio-Visual Event Localization in Unconstrained Videos, 2018)",
     homepage="https://sites.google.com/view/audiovisualresearch",
     licence="none is stated; the videos are YouTube's, chosen from AudioSet; ask the authors, and cite the paper",
-    layout=_ave_raw.LAYOUT,
+    layout=ave_raw.LAYOUT,
     expected="4,143 events of 4,097 videos: 3,339 train, 402 validation, 402 test. One of them (VWi2ENBuTbw, train) "
     "lasts 0 s and is left out. A partial copy keeps the events with available videos",
     download="the archive of videos and lists on Google Drive, linked from https://github.com/YapengTian/AVE-ECCV18; "
@@ -42,32 +42,32 @@ class Ave(AudioVisual):
         "how many of the 10 frames of an event are stored, from its start (transformers: 10)",
         origin="MCR code",
         at_least=1,
-        at_most=_ave_raw.SAMPLED,
+        at_most=ave_raw.SAMPLED,
     )
 
     def scan(self, source: Path, splits: Sequence[Path]) -> Scan:
         """The events with available videos; UserError if the folder or a list is not AVE's."""
-        return _ave_raw.scan(source, splits)
+        return ave_raw.scan(source, splits)
 
     def recipe(self) -> Recipe:
         """Spectrogram (1, 257, 1004) or waveform (160000,) float16, and frames uint8, of the event alone."""
         settings = {
-            "version": _ave_raw.VERSION,
+            "version": ave_raw.VERSION,
             "backbone": self.backbone,
             "frames": self.frames,
             "frame_size": self.frame_size,
         }
-        return Recipe(self.backbone, settings, _ave_raw.fields(settings), _ave_raw.decode)
+        return Recipe(self.backbone, settings, ave_raw.fields(settings), ave_raw.decode)
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """The 28 classes in alphabetical order."""
-        return _ave_raw.CLASSES
+        return ave_raw.CLASSES
 
     def rules(self, cache: Cache) -> dict[str, Rule]:
         """`official` and `official-dedup`, from the lists that were prepared with the cache."""
-        official = _ave_raw.parts(cache.lists)
-        leave = _ave_raw.leaving(cache.lists)
+        official = ave_raw.parts(cache.lists)
+        leave = ave_raw.leaving(cache.lists)
         kept = official | dict.fromkeys((event.id for event in leave), "")
         videos = len({event.video for event in leave})
         counts = ", ".join(f"{n} from {name}" for name in ("train", "val") if (n := [*leave.values()].count(name)))
@@ -81,7 +81,7 @@ class Ave(AudioVisual):
 
     def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
         """List -> the ids of its events that are not in the cache."""
-        events = {name: _ave_raw.events(name, cache.lists[name]) for name in _ave_raw.PARTS}
+        events = {name: ave_raw.events(name, cache.lists[name]) for name in ave_raw.PARTS}
         return cache.absent({name: [event.id for event in listed] for name, listed in events.items()})
 
 

@@ -15,16 +15,15 @@ from mcr_bench.datasets.cache.opened import Cache
 from mcr_bench.datasets.clips.audio_visual import AudioVisual
 from mcr_bench.datasets.clips.dataset import Recipe, Rule, Scan, Variant
 from mcr_bench.datasets.clips.rows import Plain, View, standardised_view
-from mcr_bench.datasets.raw import cremad_faces as _cremad_faces
+from mcr_bench.datasets.raw import cremad_faces, cremad_raw
 from mcr_bench.datasets.raw import cremad_lists as lists
-from mcr_bench.datasets.raw import cremad_raw as _cremad_raw
 
 CARD = Card(
     title="CREMA-D (Cao, Cooper, Keutmann, Gur, Nenkova, Verma: Crowd-sourced Emotional Multimodal Actors Dataset, "
     "IEEE Transactions on Affective Computing 2014)",
     homepage="https://github.com/CheyneyComputerScience/CREMA-D",
     licence="Open Database License (ODbL) 1.0, contents under the Database Contents License 1.0; cite the paper",
-    layout=_cremad_raw.LAYOUT,
+    layout=cremad_raw.LAYOUT,
     expected="7,442 .flv and 7,442 .wav (or .mp3) of 91 actors; a partial copy keeps the clips that have both",
     download="`git clone` of the repository with git-LFS installed; folders VideoFlash and AudioWAV. Optional lists: "
     "splits.json (vavl) of the authors of the MCR paper, train.csv and test.csv (ogm) of OGM-GE's repository",
@@ -74,22 +73,22 @@ class Cremad(AudioVisual):
 
     def scan(self, source: Path, splits: Sequence[Path]) -> Scan:
         """The clips with video and sound, and the lists; UserError if the folder or a list is not CREMA-D's."""
-        return _cremad_raw.scan(source, splits)
+        return cremad_raw.scan(source, splits)
 
     def recipe(self) -> Recipe:
         """Spectrogram and frames (resnet), or waveform and features of faces (conformer)."""
         if self.backbone == "conformer":
-            faces = _cremad_faces.settings_of(self.weights, self.frames, self.frame_size, self.seconds)
-            fields = _cremad_faces.fields(faces, self.weights)
-            return Recipe(self.backbone, faces, fields, _cremad_faces.decoder(self.weights), _cremad_faces.LIBRARIES)
+            faces = cremad_faces.settings_of(self.weights, self.frames, self.frame_size, self.seconds)
+            fields = cremad_faces.fields(faces, self.weights)
+            return Recipe(self.backbone, faces, fields, cremad_faces.decoder(self.weights), cremad_faces.LIBRARIES)
         settings = {
-            "version": _cremad_raw.VERSION,
+            "version": cremad_raw.VERSION,
             "frames": self.frames,
             "frame_size": self.frame_size,
             "seconds": self.seconds,
-            "sound": _cremad_raw.SOUND,
+            "sound": cremad_raw.SOUND,
         }
-        return Recipe(self.backbone, settings, _cremad_raw.fields(settings), _cremad_raw.decode)
+        return Recipe(self.backbone, settings, cremad_raw.fields(settings), cremad_raw.decode)
 
     def acting(self, dials: Mapping[str, Value]) -> dict[str, Value]:
         """The settings of the backbone: `crop` only for resnet; `weights` only for conformer, by their content."""
@@ -101,7 +100,7 @@ class Cremad(AudioVisual):
     def prepare(self, request: Preparation) -> str:
         """Prepare the cache of the present recipe; UserError if conformer has no weights."""
         if self.backbone == "conformer":
-            _cremad_faces.require_weights(self.weights)
+            cremad_faces.require_weights(self.weights)
         return super().prepare(request)
 
     def view(self, modality: str, cache: Cache, train: Array) -> View:

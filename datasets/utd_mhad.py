@@ -19,7 +19,6 @@ from mcr_bench.datasets.cache.opened import cache_folder, open_cache
 from mcr_bench.datasets.cache.packed import PackedManifest, manifest_file, pack, read_manifest
 from mcr_bench.datasets.cache.prepare import NothingUsable, prepare_clips
 from mcr_bench.datasets.cache.prepared import require_free, writing
-from mcr_bench.datasets.contents.split_names import PARTS
 from mcr_bench.datasets.contents.table import Table, read_table, require_parts
 from mcr_bench.datasets.formats.npz import digest
 from mcr_bench.datasets.raw.raw_files import reading
@@ -93,8 +92,7 @@ class UtdMhad(Dataset):
 
     def labels(self, protocol: str, fold: int, seed: int) -> dict[str, Array]:
         """Part -> actions (n,) int64."""
-        part = self._part(protocol, fold)
-        return {name: self._table.target[part == name] for name in PARTS}
+        return self._table.labels(self._part(protocol, fold))
 
     def parts(self, protocol: str, fold: int) -> Parts:
         """The clips of each part, for the audit; a part may be empty."""

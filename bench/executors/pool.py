@@ -22,10 +22,6 @@ class Worker(pool.Worker[Job, Event]):
         start = Spawned("mcr-bench worker", work, entry, FORKS, environment=NO_CUDA_BEFORE_FORK)
         super().__init__(start, device, most=None if FORKS else 1, patience=PATIENCE)
 
-    def cause_of_death(self) -> str:
-        """How its process ended, in words."""
-        return cause_of(self.death())
-
 
 def cause_of(died: pool.Died) -> str:
     """How the process of a worker ended, in words."""

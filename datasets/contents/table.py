@@ -21,8 +21,7 @@ from mcr_bench.datasets.contents.key_hints import dtype_hint, rename_hint
 from mcr_bench.datasets.contents.label_axes import check_axes
 from mcr_bench.datasets.contents.labels import read_labels
 from mcr_bench.datasets.contents.split_names import PARTS, read_parts
-from mcr_bench.datasets.contents.words import as_text as _text
-from mcr_bench.datasets.contents.words import rows_in_words as _rows
+from mcr_bench.datasets.contents.words import as_text, rows_in_words
 from mcr_bench.datasets.formats.npz import read_arrays
 
 LAYOUT = "x_<modality> (N, ...), y (N,), split (N,); optional length_<modality>, group, id (N,), class_names (C,)"
@@ -72,6 +71,10 @@ class Table:
         trained = set(self.target[part == "train"].tolist())
         return [name for c, name in enumerate(self.classes) if c not in trained]
 
+    def labels(self, part: Array) -> dict[str, Array]:
+        """Part -> its targets (n,): class indices (int64) or scores (float64)."""
+        return {name: self.target[part == name] for name in PARTS}
+
     def splits(self, part: Array, modalities: tuple[str, ...]) -> Splits:
         """The standardised parts with these modalities, in the order of the file.
 
@@ -110,14 +113,14 @@ def read_table(path: Path, allow_group_overlap: bool = False, task: str = "auto"
     """
     arrays = read_arrays(path)
     _check_keys(path, arrays)
-    names = tuple(str(n) for n in _text(arrays["class_names"])) if "class_names" in arrays else ()
+    names = tuple(str(n) for n in as_text(arrays["class_names"])) if "class_names" in arrays else ()
     _check_names(path, names)
     labels = read_labels(path, arrays["y"], names, task)
     ids = _ids(path, arrays)
     lengths = {m: _lengths(path, arrays, m) for m in _modalities(arrays) if f"length_{m}" in arrays}
     values = {m: _values(path, arrays, m, lengths.get(m), ids) for m in _modalities(arrays)}
     part, part_notes = read_parts(path, arrays["split"])
-    groups = [str(g) for g in _text(arrays["group"])] if "group" in arrays else None
+    groups = [str(g) for g in as_text(arrays["group"])] if "group" in arrays else None
     if groups and not allow_group_overlap:
         _check_groups(path, groups, part)
     notes = (*labels.notes, *part_notes)
@@ -166,11 +169,13 @@ def _check_keys(path: Path, arrays: Mapping[str, Array]) -> None:
 def _ids(path: Path, arrays: Mapping[str, Array]) -> list[str]:
     if "id" not in arrays:
         return [str(i) for i in range(len(arrays["y"]))]
-    ids = _text(arrays["id"])
+    ids = as_text(arrays["id"])
     _, first, counts = np.unique(ids, return_index=True, return_counts=True)
     if (counts > 1).any():
         twice = ids[first[counts > 1].min()]
-        raise UserError(f"'{path}': id '{twice}' occurs more than once ({_rows(ids == twice)}). Make ids unique.")
+        raise UserError(
+            f"'{path}': id '{twice}' occurs more than once ({rows_in_words(ids == twice)}). Make ids unique."
+        )
     return [str(i) for i in ids]
 
 
@@ -211,7 +216,7 @@ def _lengths(path: Path, arrays: Mapping[str, Array], modality: str) -> Array:
     bad = (lengths < 1) | (lengths > x.shape[1])
     if bad.any():
         raise UserError(
-            f"'{path}': 'length_{modality}' is {lengths[bad][0]} at {_rows(bad)}; allowed: 1..{x.shape[1]}. "
+            f"'{path}': 'length_{modality}' is {lengths[bad][0]} at {rows_in_words(bad)}; allowed: 1..{x.shape[1]}. "
             "Correct it, or leave these samples out of the file."
         )
     return lengths.astype(np.int64)
@@ -249,8 +254,8 @@ def check_finite(path: Path, x: Array, modality: str, ids: list[str]) -> None:
     if bad.any():
         empty = np.flatnonzero(~finite.max(axis=0)) if x.ndim == 2 else np.empty(0, np.int64)
         raise UserError(
-            f"'{path}': 'x_{modality}' is NaN or infinite (float32) at {_rows(bad)} (id '{ids[int(np.argmax(bad))]}'). "
-            f"{_repair(empty)}"
+            f"'{path}': 'x_{modality}' is NaN or infinite (float32) at {rows_in_words(bad)} "
+            f"(id '{ids[int(np.argmax(bad))]}'). {_repair(empty)}"
         )
 
 

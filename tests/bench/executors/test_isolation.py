@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from mcr_bench.bench.executors.local import ENTRY
-from mcr_bench.bench.executors.pool import Worker, ready
+from mcr_bench.bench.executors.pool import Worker, cause_of, ready
 from mcr_bench.bench.executors.worker import FORKS
 from mcr_bench.bench.planning.plan import make_plan
 from mcr_bench.bench.planning.request import Request
@@ -54,7 +54,7 @@ def train(worker: Worker, spec: RunSpec, folder: Path) -> Event:
     while True:
         for one in ready([worker], 600):
             for event in one.events():
-                assert event is not None, worker.cause_of_death()
+                assert event is not None, cause_of(worker.death())
                 if isinstance(event, RunDone | RunFailed):
                     worker.job = None
                     return event
