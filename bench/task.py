@@ -142,7 +142,7 @@ class Task:
 
     @torch.no_grad()
     def loss_and_slope(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss as `loss` gives it, a tensor (), and its gradient with respect to the logits, (B, C), to the last bit.
+        """The loss as `loss` gives it, a tensor (), and its gradient by the logits, (B, C), to the last bit.
 
         It is written out because autograd takes twice the time for it.
 
