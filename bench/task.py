@@ -140,23 +140,6 @@ class Task:
             return F.l1_loss(logits.squeeze(-1), target)
         return F.cross_entropy(logits, target)
 
-    @torch.no_grad()
-    def loss_and_slope(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss as `loss` gives it, a tensor (), and its gradient by the logits, (B, C), to the last bit.
-
-        It is written out because autograd takes twice the time for it.
-
-        >>> _, slope = Task(2).loss_and_slope(torch.zeros(1, 2), torch.tensor([1]))
-        >>> slope
-        tensor([[ 0.5000, -0.5000]])
-        """
-        if self.classes is None:
-            return self.loss(logits, target), (logits - target[:, None]).sign() / len(target)
-        log_probabilities = logits.log_softmax(-1)
-        picked = torch.zeros_like(logits).scatter_(1, target[:, None], -1 / len(target))
-        slope: Tensor = torch.ops.aten._log_softmax_backward_data(picked, log_probabilities, 1, logits.dtype)
-        return F.nll_loss(log_probabilities, target), slope
-
     def combine(self, members: list[Tensor], rule: str) -> Tensor:
         """One prediction (B, C) from the logits (B, C) of several models.
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.problem.missing import diagnostic
 from mcr_bench.bench.task import Task
+from mcr_bench.bench.training.linear_head import fit_linear
 
 MOST_ROWS = 10_000  # samples whose features are kept per epoch: enough for a linear head, and little memory
-L2 = 1e-4  # weight decay that keeps the heads of separable problems finite; our choice
 
 
 class FeatureStore:
@@ -98,23 +98,8 @@ class Probes:
             head.load_state_dict(state[m])
 
     def fit_head(self, head: nn.Linear, features: Tensor, target: Tensor, iterations: int) -> None:
-        """Fit one head to features (N, d) and targets (N,) by at most `iterations` of L-BFGS.
-
-        The gradient of a linear layer is written out: many short fits are most of what a short run costs besides its
-        steps.
-        """
-        optimizer = torch.optim.LBFGS(
-            head.parameters(), max_iter=iterations, history_size=10, line_search_fn="strong_wolfe"
-        )
-
-        @torch.no_grad()
-        def closure() -> Tensor:
-            loss, slope = self.task.loss_and_slope(head(features), target)
-            head.weight.grad = slope.t().mm(features).add_(head.weight * 2 * L2)
-            head.bias.grad = slope.sum(0)
-            return loss + L2 * head.weight.square().sum()
-
-        optimizer.step(closure)
+        """Fit one head to features (N, d) and targets (N,) by at most `iterations` of L-BFGS."""
+        fit_linear(head, features, target, self.task, iterations)
 
 
 def _zero_head(width: int, task: Task, device: torch.device) -> nn.Linear:
