@@ -4,9 +4,14 @@ Counting GPUs does not initialise CUDA and may be done in any process. Everythin
 process that trains on it, after `ready`.
 """
 
+import warnings
+from typing import Literal
+
 import torch
 
 from mcr_bench.bench.errors import UserError
+
+Precision = Literal["fp32", "tf32", "bf16"]
 
 CHOICES = "auto, cpu, cuda, cuda:N"
 
@@ -87,3 +92,32 @@ def _is_one_gpu(choice: str) -> bool:
 def _not_available(choice: str, gpus: int) -> UserError:
     count = {0: "no GPU", 1: "1 GPU"}.get(gpus, f"{gpus} GPUs")
     return UserError(f"device '{choice}' is not available: PyTorch finds {count}. Use --device auto or --device cpu.")
+
+
+def numerics(device: torch.device, precision: Precision, deterministic: bool) -> None:
+    """Set how this process computes on `device`. Call it after `ready`.
+
+    TF32, which rounds the inputs of matrix products and convolutions of a GPU to 10 bits of mantissa, is on for
+    `tf32` alone; PyTorch would use it in convolutions by default. cuDNN tries its algorithms on the first batch of each
+    shape and keeps the fastest one, unless `deterministic`. On the CPU every precision but bf16 is full precision.
+    """
+    gpu = device.type == "cuda"
+    _set_tf32(gpu and precision == "tf32")
+    torch.backends.cudnn.benchmark = gpu and not deterministic
+
+
+def _set_tf32(on: bool) -> None:
+    """Switch TF32 on or off in PyTorch's two sets of switches, as a state in which they differ is an error there.
+
+    The older switches are set first: these set the newer ones too, but leave some of them to a default that may have
+    been changed.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Please use the new API")  # once per process, in PyTorch 2.9 and later
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cuda.matmul.allow_tf32 = on
+        torch.backends.cudnn.allow_tf32 = on
+    cudnn = torch.backends.cudnn
+    for switches in (torch.backends.cuda.matmul, getattr(cudnn, "conv", None), getattr(cudnn, "rnn", None)):
+        if hasattr(switches, "fp32_precision"):  # PyTorch 2.9 and later
+            switches.fp32_precision = "tf32" if on else "ieee"

@@ -124,6 +124,8 @@ def fit_run(job: Job, emit: Callable[[Event], None], checkpoint_seconds: float =
 def start(job: Job) -> Training:
     """Load the data, build the model and draw its weights, attach the method and make the optimiser."""
     spec, device = job.spec, devices.ready(job.device)
+    settings = build(TrainingSettings, spec.training)
+    devices.numerics(device, settings.precision, deterministic=False)
     data = make_dataset(spec.dataset_source, spec.data_root, spec.dataset_settings)
     if fingerprint_of(data) != spec.fingerprint:
         raise UserError(f"the data of {spec.dataset} has changed since the run was planned. Start the command again.")
@@ -137,7 +139,6 @@ def start(job: Job) -> Training:
     model = build_model(shapes, task, nets.head_of(spec.model), encoders)
     call_in_place(method, "build", model)
     seeds.initialise(model, spec.seed)
-    settings = build(TrainingSettings, spec.training)
     dependencies = [load_weights(job.weights[run.key], device) for run in spec.dependencies]
     train, val = (part.learned(task).to(device) for part in (splits.train, splits.val))
     fit = Fit(model.to(device), task, settings, train, val, spec.seed, device, dependencies)
