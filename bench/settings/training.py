@@ -128,6 +128,12 @@ class EncoderSettings:
         0, "number of layers to keep of the pre-trained weights, from the first on; 0 = all (not for swin)", at_least=0
     )
     frozen: bool = setting(False, "pre-trained weights are not trained, and their layers stay in evaluation mode")
+    compile: bool = setting(
+        False,
+        "compile the encoder with torch.compile, which pays off in long runs; one that cannot be compiled runs as it "
+        "is, and the run's log says why; not part of a run's key",
+        rounding=True,
+    )
 
 
 @dataclass(frozen=True)
