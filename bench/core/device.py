@@ -195,6 +195,11 @@ def numerics(device: torch.device, precision: Precision, deterministic: bool) ->
         make_deterministic()
 
 
+def tries_algorithms() -> bool:
+    """Whether cuDNN tries its algorithms and keeps the fastest one, so that two runs may round differently."""
+    return bool(torch.backends.cudnn.benchmark)
+
+
 def _set_tf32(on: bool) -> None:
     """Switch TF32 on or off in PyTorch's two sets of switches, as a state in which they differ is an error there.
 

@@ -16,29 +16,36 @@ from mcr_bench.bench.fit.fit import Fit
 
 LOG = logging.getLogger(__name__)
 VERSIONS = 64  # of one encoder's code: modes, batch sizes and modalities; PyTorch's limit of 8 is soon reached
+OPTIONS = {"fallback_random": True}  # dropout draws what it draws without compiling
 Forward = Callable[..., Tensor]
 
 
 class Compiled:
     """The `forward` of a compiled encoder. After its first failure it is the encoder's own one.
 
+    modality: that of the encoder.
     own: the encoder's own `forward`, values (B, ...) -> features (B, d).
     failure: why it was given up; empty while it works.
     """
 
-    def __init__(self, own: Forward) -> None:
-        self.own, self.failure = own, ""
-        self._compiled: Forward = torch.compile(own)
+    def __init__(self, modality: str, own: Forward) -> None:
+        self.modality, self.own, self.failure = modality, own, ""
+        self._compiled: Forward = torch.compile(own, options=OPTIONS)
 
-    def __call__(self, *inputs: Tensor | None) -> Tensor:
+    def __call__(self, *inputs: Tensor | None, **named: Tensor | None) -> Tensor:
         if self.failure:
-            return self.own(*inputs)
+            return self.own(*inputs, **named)
         try:
-            return self._compiled(*inputs)
+            return self._compiled(*inputs, **named)
         except Exception as error:
-            features = self.own(*inputs)  # raises what is not the compiler's fault
-            self.failure = in_words(error)
+            features = self.own(*inputs, **named)  # raises what is not the compiler's fault
+            self.give_up(error)
             return features
+
+    def give_up(self, error: Exception) -> None:
+        """From now on the encoder runs as it is; the log says why."""
+        self.failure = in_words(error)
+        LOG.warning("the encoder of '%s' runs without torch.compile: %s", self.modality, self.failure)
 
     def __deepcopy__(self, memo: dict[int, object]) -> Forward:
         """A copy of the encoder computes with the copy's own weights, and is not compiled."""
@@ -58,14 +65,12 @@ def compile_encoders(fit: Fit, modalities: Iterable[str]) -> dict[str, Compiled]
     for m in modalities:
         _allow_versions()
         encoder = fit.model.encoders[m]
-        compiled[m] = made = Compiled(encoder.forward)
+        compiled[m] = made = Compiled(m, encoder.forward)
         vars(encoder)["forward"] = made
         try:
             _try(fit, m)
         except Exception as error:
-            made.failure = made.failure or in_words(error)
-        if made.failure:
-            LOG.warning("the encoder of '%s' is not compiled: %s", m, made.failure)
+            made.give_up(error)
     return compiled
 
 
