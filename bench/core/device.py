@@ -4,7 +4,10 @@ Counting GPUs does not initialise CUDA and may be done in any process. Everythin
 process that trains on it, after `ready`.
 """
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor
 
 from mcr_bench.bench.errors import UserError
 
@@ -87,3 +90,79 @@ def _is_one_gpu(choice: str) -> bool:
 def _not_available(choice: str, gpus: int) -> UserError:
     count = {0: "no GPU", 1: "1 GPU"}.get(gpus, f"{gpus} GPUs")
     return UserError(f"device '{choice}' is not available: PyTorch finds {count}. Use --device auto or --device cpu.")
+
+
+# Copies to a device, and what its memory can hold.
+
+
+def free_bytes(device: torch.device) -> int:
+    """The memory of a GPU that no process has taken, in bytes; 0 for other devices. Call it after `ready`."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A small tensor on `device`. A copy from the CPU to a GPU does not wait for the work that is queued there."""
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def uploads(device: torch.device, shape: tuple[int, ...], dtype: torch.dtype, slots: int) -> "Uploads":
+    """What brings blocks of at most `shape` to `device`; a GPU gets them from `slots` buffers in pinned memory."""
+    pinned = device.type == "cuda"
+    return _Pinned(device, shape, dtype, slots) if pinned else Uploads(device, shape, dtype)
+
+
+class Uploads:
+    """Blocks (n, ...) of values that are written on the CPU and then used on a device, one after the other.
+
+    This class is for devices without pinned memory: every block has memory of its own, which is not used again.
+    """
+
+    def __init__(self, device: torch.device, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        self._device, self._shape, self._dtype = device, shape, dtype
+
+    def block(self, count: int) -> Tensor:
+        """Memory of the CPU for the next block of `count` entries, (count, ...), which may be written at once."""
+        return torch.empty((count, *self._shape[1:]), dtype=self._dtype)
+
+    def begin(self, block: Tensor) -> Callable[[], Tensor]:
+        """Begin to copy what `block` gave; the result gives the block on the device, ready for what is queued next."""
+        made = block.to(self._device)
+        return lambda: made
+
+
+class _Pinned(Uploads):
+    """Blocks for a GPU: copied on a stream of their own, beside its work, from buffers that are used in turn.
+
+    May be used by another thread than the one that made it; that thread calls `ready` first.
+    """
+
+    def __init__(self, device: torch.device, shape: tuple[int, ...], dtype: torch.dtype, slots: int) -> None:
+        super().__init__(device, shape, dtype)
+        self._stream = torch.cuda.Stream(device)
+        self._buffers = [torch.empty(shape, dtype=dtype, pin_memory=True) for _ in range(slots)]
+        self._copied: list[torch.cuda.Event | None] = [None] * slots
+        self._turn = 0
+
+    def block(self, count: int) -> Tensor:
+        copied = self._copied[self._turn]
+        if copied is not None:
+            copied.synchronize()  # the copy from this buffer may still be under way
+        return self._buffers[self._turn][:count]
+
+    def begin(self, block: Tensor) -> Callable[[], Tensor]:
+        copied = torch.cuda.Event()
+        with torch.cuda.stream(self._stream):
+            made = block.to(self._device, non_blocking=True)
+            copied.record(self._stream)
+        self._copied[self._turn] = copied
+        self._turn = (self._turn + 1) % len(self._buffers)
+
+        def taken() -> Tensor:
+            present = torch.cuda.current_stream(self._device)
+            present.wait_event(copied)
+            made.record_stream(present)  # its memory is not given away while this stream may read it
+            return made
+
+        return taken

@@ -29,8 +29,11 @@ from mcr_bench.bench.settings.training import TrainingSettings
 from mcr_bench.bench.training.checkpoints import load_weights, read_checkpoint, save_weights, write_checkpoint
 from mcr_bench.bench.training.evaluation import absent_inputs, better, contributions, evaluate, subset_logits
 from mcr_bench.bench.training.optim import make_optimizer, rate_factor, set_rate
+from mcr_bench.bench.training.placing import place_of, placed
 from mcr_bench.bench.training.predictions import write_predictions
 from mcr_bench.bench.training.probes import FeatureStore, Probes
+from mcr_bench.bench.training.reader import reading
+from mcr_bench.bench.training.subsets import Subsets
 from mcr_bench.datasets.base import Split, Splits
 from mcr_bench.methods.base import Method
 
@@ -139,7 +142,7 @@ def start(job: Job) -> Training:
     seeds.initialise(model, spec.seed)
     settings = build(TrainingSettings, spec.training)
     dependencies = [load_weights(job.weights[run.key], device) for run in spec.dependencies]
-    train, val = (part.learned(task).to(device) for part in (splits.train, splits.val))
+    train, val = placed([part.learned(task).to(device) for part in (splits.train, splits.val)], device)
     fit = Fit(model.to(device), task, settings, train, val, spec.seed, device, dependencies)
     method.fit = fit
     method.on_fit_start()
@@ -194,20 +197,21 @@ def train_epoch(run: Training) -> None:
     """Train on every batch of an epoch, in the order that the seed and the epoch give, which no method changes."""
     fit, size = run.fit, run.fit.settings.batch_size
     count = len(fit.train)
-    order = torch.randperm(count, generator=seeds.generator(run.spec.seed, "batches", fit.epoch)).to(fit.device)
+    order = torch.randperm(count, generator=seeds.generator(run.spec.seed, "batches", fit.epoch))
     steps = math.ceil(count / size)
-    for position, index in enumerate(order.split(size)):
-        fit.step += 1
-        seeds.reseed(fit.device, run.spec.seed, "augment", fit.epoch, fit.step)
-        set_rate(fit.optimizer, rate_factor(fit.settings.schedule, fit.step, steps, fit.settings.epochs))
-        batch = fit.train.training_batch(index)
-        if run.store is not None:
-            run.store.expect(batch.target)
-        if position % max(1, steps // WATCHED) == 0:
-            with fit.meters.watching(fit.model, len(batch.target)):
+    with reading(fit.train, order, size) as parts:
+        for position, index in enumerate(parts):
+            fit.step += 1
+            seeds.reseed(fit.device, run.spec.seed, "augment", fit.epoch, fit.step)
+            set_rate(fit.optimizer, rate_factor(fit.settings.schedule, fit.step, steps, fit.settings.epochs))
+            batch = fit.train.training_batch(index)
+            if run.store is not None:
+                run.store.expect(batch.target)
+            if position % max(1, steps // WATCHED) == 0:
+                with fit.meters.watching(fit.model, len(batch.target)):
+                    run.method.train_step(batch)
+            else:
                 run.method.train_step(batch)
-        else:
-            run.method.train_step(batch)
 
 
 def validate(run: Training) -> Evaluation:
@@ -249,10 +253,11 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
     metrics |= floor_metrics(run.splits.train.labels, run.splits.test.labels)
     metrics["data/train_samples"] = float(len(fit.train))
     for part, split in (("val", fit.val), ("test", run.splits.test.learned(fit.task).to(fit.device))):
-        evaluation = evaluate(run.method, fit.model, split, run.probes, run.chunk)
+        also = None if absent is None else Subsets(run.method, fit.model, absent)
+        evaluation = evaluate(run.method, fit.model, split, run.probes, run.chunk, also)
         place = "selected_val" if part == "val" else part  # `val/...` are the curves
         missing |= {f"{place}/{name}": reason for name, reason in evaluation.missing.items()}
-        subsets = _subsets(run, split, absent, place)
+        subsets = _subsets(run, split, absent, place, also)
         shares = _shares(run, evaluation, subsets, place)
         metrics |= {f"{place}/{name}": value for name, value in evaluation.metrics.items()}
         metrics |= {f"{place}/contribution/{m}": value for m, value in shares.items()}
@@ -264,14 +269,19 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
     return only_finite(metrics, missing)
 
 
-def _subsets(run: Training, split: Split, absent: Inputs | None, place: str) -> dict[tuple[str, ...], Tensor]:
-    """Subset -> predictions (N, C) from it, without those that are not finite; empty where they cannot be computed."""
+def _subsets(
+    run: Training, split: Split, absent: Inputs | None, place: str, also: Subsets | None
+) -> dict[tuple[str, ...], Tensor]:
+    """Subset -> predictions (N, C) from it, without those that are not finite; empty where they cannot be computed.
+
+    also: the predictions that were made while the part was evaluated.
+    """
     if absent is None:
         run.progress.missing[f"{place}/subset"] = (
             "the mean training input, which replaces an absent modality, is missing"
         )
         return {}
-    work = partial(subset_logits, run.method, run.fit.model, split, absent, run.chunk)
+    work = partial(subset_logits, run.method, run.fit.model, split, absent, run.chunk, also)
     predictions = diagnostic(run.progress.missing, f"{place}/subset", work) or {}
     for subset in [s for s, logits in predictions.items() if not logits.isfinite().all()]:
         run.progress.missing[f"{place}/subset/{'+'.join(subset)}"] = "its logits are not finite"
@@ -291,10 +301,11 @@ def _shares(
 
 
 def tags_of(run: Training) -> dict[str, str]:
-    """Texts about a finished run for the record: the GPU that trained it, and the diagnostics that are missing."""
+    """Texts about a finished run for the record: the GPU that trained it, where its data was, and what is missing."""
     device = run.fit.device
     name = diagnostic(run.progress.missing, "device/name", partial(devices.description, device))
-    return ({"device/name": name} if name else {}) | tag_of(run.progress.missing)
+    told = {"data/place": place_of(run.fit.train)} | ({"device/name": name} if name else {})
+    return told | tag_of(run.progress.missing)
 
 
 def cost_metrics(run: Training) -> dict[str, float]:
