@@ -30,7 +30,7 @@ def placed(parts: Sequence[Split], device: torch.device, runs: int = 1) -> list[
     keeps in memory.
     """
     rows = [x for part in parts for x in part.values.values() if isinstance(x, StoredRows)]
-    if not rows or not fits(sum(x.stored_bytes for x in rows), devices.free_bytes(device), runs):
+    if not rows or not fits(sum(x.stored_bytes for x in rows), devices.free_bytes(device) or 0, runs):
         return list(parts)
     return [_brought(part) for part in parts]
 
