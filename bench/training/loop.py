@@ -22,7 +22,7 @@ from mcr_bench.bench.models.build import build_model
 from mcr_bench.bench.models.multimodal import Inputs
 from mcr_bench.bench.problem.floor import floor_metrics
 from mcr_bench.bench.problem.missing import diagnostic, only_finite, tag_of
-from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone
+from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone, Shortage
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import TrainingSettings
@@ -90,6 +90,7 @@ class Training:
     store: the features that the probe heads are fitted on; None where there are none.
     progress: what was done so far.
     chunk: the number of samples that are evaluated at a time.
+    deterministic: whether only algorithms are used that give the same bits every time.
     """
 
     spec: RunSpec
@@ -100,6 +101,7 @@ class Training:
     store: FeatureStore | None
     progress: Progress
     chunk: int
+    deterministic: bool = False
 
 
 def fit_run(job: Job, emit: Callable[[Event], None], checkpoint_seconds: float = CHECKPOINT_SECONDS) -> None:
@@ -108,7 +110,9 @@ def fit_run(job: Job, emit: Callable[[Event], None], checkpoint_seconds: float =
     Its files are written to `job.folder`, its best weights to `job.weights_out`. checkpoint_seconds: the shortest time
     between two checkpoints.
     """
-    memory.reset_peak(devices.ready(job.device))
+    device = devices.ready(job.device, job.deterministic)
+    memory.require_room(device, job.room)
+    memory.reset_peak(device)
     run = start(job)
     saved = time.monotonic()
     resume(run, job)
@@ -121,12 +125,16 @@ def fit_run(job: Job, emit: Callable[[Event], None], checkpoint_seconds: float =
             write_checkpoint(job.folder, run.fit, run.method, run.probes, vars(run.progress))
             saved = time.monotonic()
     metrics = conclude(run, job)
-    emit(RunDone(run.spec.key, metrics, run.progress.seconds, tags_of(run)))
+    emit(
+        RunDone(run.spec.key, metrics, run.progress.seconds, tags_of(run), memory.reserved_mib(device), _short_of(run))
+    )
 
 
 def start(job: Job) -> Training:
     """Load the data, build the model and draw its weights, attach the method and make the optimiser."""
-    spec, device = job.spec, devices.ready(job.device)
+    spec, device = job.spec, devices.ready(job.device, job.deterministic)
+    if job.deterministic:
+        devices.make_deterministic()
     data = make_dataset(spec.dataset_source, spec.data_root, spec.dataset_settings)
     if fingerprint_of(data) != spec.fingerprint:
         raise UserError(f"the data of {spec.dataset} has changed since the run was planned. Start the command again.")
@@ -142,7 +150,7 @@ def start(job: Job) -> Training:
     seeds.initialise(model, spec.seed)
     settings = build(TrainingSettings, spec.training)
     dependencies = [load_weights(job.weights[run.key], device) for run in spec.dependencies]
-    train, val = placed([part.learned(task).to(device) for part in (splits.train, splits.val)], device)
+    train, val = placed([part.learned(task).to(device) for part in (splits.train, splits.val)], device, job.sharing)
     fit = Fit(model.to(device), task, settings, train, val, spec.seed, device, dependencies)
     method.fit = fit
     method.on_fit_start()
@@ -150,7 +158,8 @@ def start(job: Job) -> Training:
     checked_state(method, method.state_dict())  # now, as the first checkpoint may come much later
     probed = not method.needs.own_heads
     probes, store = (Probes(model, device), FeatureStore(model)) if probed else (None, None)
-    return Training(spec, method, fit, splits, probes, store, Progress(), 4 * settings.batch_size)
+    chunk = 4 * settings.batch_size
+    return Training(spec, method, fit, splits, probes, store, Progress(), chunk, job.deterministic)
 
 
 def resume(run: Training, job: Job) -> None:
@@ -301,11 +310,18 @@ def _shares(
 
 
 def tags_of(run: Training) -> dict[str, str]:
-    """Texts about a finished run for the record: the GPU that trained it, where its data was, and what is missing."""
+    """Texts about a finished run for the record: the device that trained it, how it rounded, where its data was, and what is missing."""
     device = run.fit.device
     name = diagnostic(run.progress.missing, "device/name", partial(devices.description, device))
-    told = {"data/place": place_of(run.fit.train)} | ({"device/name": name} if name else {})
-    return told | tag_of(run.progress.missing)
+    place = {"data/place": place_of(run.fit.train)}
+    how = {"precision": run.fit.settings.precision, "deterministic": str(run.deterministic).lower()}
+    return ({"device/name": name} if name else {}) | place | how | tag_of(run.progress.missing)
+
+
+def _short_of(run: Training) -> Shortage | None:
+    """Whether diagnostics are missing because the memory of the run's GPU did not suffice."""
+    on_gpu = run.fit.device.type != "cpu"
+    return Shortage.MEMORY if on_gpu and any(map(devices.tells_out_of_memory, run.progress.missing.values())) else None
 
 
 def cost_metrics(run: Training) -> dict[str, float]:
