@@ -175,7 +175,7 @@ def _not_available(choice: str, count: int) -> UserError:
     return UserError(f"device '{choice}' is not available: PyTorch finds {found}. Use --device auto or --device cpu.")
 
 
-# Copies to a device beside its work.
+# Copies to a device that do not wait for its work, and work beside it.
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
@@ -185,62 +185,70 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
-def uploads(device: torch.device, shape: tuple[int, ...], dtype: torch.dtype, slots: int) -> "Uploads":
-    """What brings blocks of at most `shape` to `device`; a GPU gets them from `slots` buffers in pinned memory."""
-    pinned = device.type == "cuda"
-    return _Pinned(device, shape, dtype, slots) if pinned else Uploads(device, shape, dtype)
+class Slot:
+    """A place on the CPU for a block (n, ...) of values that goes to a device, and then for the next one.
 
-
-class Uploads:
-    """Blocks (n, ...) of values that are written on the CPU and then used on a device, one after the other.
-
-    This class is for devices without pinned memory: every block has memory of its own, which is not used again.
+    For a GPU it is a buffer in pinned memory, which is not written to again before the copy from it has ended; for
+    other devices every block has memory of its own.
     """
 
     def __init__(self, device: torch.device, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        """shape: of the largest block."""
         self._device, self._shape, self._dtype = device, shape, dtype
+        self._buffer = _pinned(shape, dtype) if device.type == "cuda" else None
+        self._copied: torch.cuda.Event | None = None
 
     def block(self, count: int) -> Tensor:
-        """Memory of the CPU for the next block of `count` entries, (count, ...), which may be written at once."""
-        return torch.empty((count, *self._shape[1:]), dtype=self._dtype)
+        """Memory for `count` entries, (count, ...), to be written at once. Any thread may ask for it."""
+        if self._buffer is None:
+            return torch.empty((count, *self._shape[1:]), dtype=self._dtype)
+        if self._copied is not None:
+            self._copied.synchronize()
+        return self._buffer[:count]
 
-    def begin(self, block: Tensor) -> Callable[[], Tensor]:
-        """Begin to copy what `block` gave; the result gives the block on the device, ready for what is queued next."""
-        made = block.to(self._device)
-        return lambda: made
+    def copy(self, block: Tensor) -> Tensor:
+        """The block on the device; on a GPU it is ready for what is queued next on the same stream."""
+        if self._buffer is None:
+            return block.to(self._device)
+        made = block.to(self._device, non_blocking=True)
+        self._copied = torch.cuda.Event()
+        self._copied.record(torch.cuda.current_stream(self._device))
+        return made
 
 
-class _Pinned(Uploads):
-    """Blocks for a GPU: copied on a stream of their own, beside its work, from buffers that are used in turn.
+def _pinned(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Pinned memory; where there is none left, memory of the usual kind, from which copies take longer."""
+    try:
+        return torch.empty(shape, dtype=dtype, pin_memory=True)
+    except RuntimeError as error:
+        print(f"batches are not in pinned memory, so that copies to the GPU take longer: {error}")
+        return torch.empty(shape, dtype=dtype)
 
-    May be used by another thread than the one that made it; that thread calls `ready` first.
+
+class Beside:
+    """Makes tensors on a GPU on a stream of their own, beside the work that is queued; elsewhere at once.
+
+    What is made must not depend on work that was queued after `begin`, apart from its own. Keep one for as long as
+    there is such work: PyTorch keeps memory for each stream.
     """
 
-    def __init__(self, device: torch.device, shape: tuple[int, ...], dtype: torch.dtype, slots: int) -> None:
-        super().__init__(device, shape, dtype)
-        self._stream = torch.cuda.Stream(device)
-        self._buffers = [torch.empty(shape, dtype=dtype, pin_memory=True) for _ in range(slots)]
-        self._copied: list[torch.cuda.Event | None] = [None] * slots
-        self._turn = 0
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
-    def block(self, count: int) -> Tensor:
-        copied = self._copied[self._turn]
-        if copied is not None:
-            copied.synchronize()  # the copy from this buffer may still be under way
-        return self._buffers[self._turn][:count]
+    def begin(self) -> None:
+        """Let what is made from now on come after all that is queued now."""
+        if self._stream is not None:
+            self._stream.wait_stream(torch.cuda.current_stream(self._device))
 
-    def begin(self, block: Tensor) -> Callable[[], Tensor]:
-        copied = torch.cuda.Event()
+    def made(self, make: Callable[[], Tensor]) -> Tensor:
+        """What `make` gives, ready for what is queued next on the present stream."""
+        if self._stream is None:
+            return make()
         with torch.cuda.stream(self._stream):
-            made = block.to(self._device, non_blocking=True)
-            copied.record(self._stream)
-        self._copied[self._turn] = copied
-        self._turn = (self._turn + 1) % len(self._buffers)
-
-        def taken() -> Tensor:
-            present = torch.cuda.current_stream(self._device)
-            present.wait_event(copied)
-            made.record_stream(present)  # its memory is not given away while this stream may read it
-            return made
-
-        return taken
+            tensor = make()
+        present = torch.cuda.current_stream(self._device)
+        present.wait_stream(self._stream)
+        if tensor.is_cuda:
+            tensor.record_stream(present)  # its memory is not given away while this stream may read it
+        return tensor

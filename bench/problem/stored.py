@@ -4,26 +4,16 @@ import copy
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple, Self
+from functools import cached_property
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from mcr_bench.bench.core import device as devices
+from mcr_bench.bench.core.device import Beside
 from mcr_bench.bench.problem.samples import Rows
 
 BLOCK = 64 * 2**20  # bytes that are read at a time when all rows are brought to a device
-
-
-class Read(NamedTuple):
-    """Rows of a batch that have been read.
-
-    raw: (B, ...), as they are stored, on the device on which batches are made.
-    index: (B,) int64 on the CPU, the index of each sample.
-    """
-
-    raw: Tensor
-    index: Tensor
 
 
 class StoredRows(Rows):
@@ -36,20 +26,21 @@ class StoredRows(Rows):
     dtype: its dtype.
     device: the device on which batches are made.
     held: (N, ...) all stored rows in the memory of the device; None where they are read from disk.
-    ahead: gives rows that were read ahead for the batch with this index (B,), or None; None where nothing reads ahead.
+    ahead: makes the batch with this index (B,) from rows that were read ahead, with a seed as `made` takes it; gives
+        None for other batches. None where nothing is read ahead.
     """
 
     row: tuple[int, ...]
     dtype: torch.dtype
     device: torch.device = torch.device("cpu")
     held: Tensor | None = None
-    ahead: "Callable[[StoredRows, Tensor], Read | None] | None" = None
+    ahead: "Callable[[StoredRows, Tensor, int | None], Tensor | None] | None" = None
 
     @abstractmethod
     def read(self, index: Tensor, into: Tensor) -> None:
         """Read the stored rows at `index`, (B,) int64 on the CPU, `into` (B, ...), which is on the CPU as well.
 
-        It may be called by another thread and must not draw from torch's default generators.
+        It may be called by another thread and must not draw from default random generators.
         """
 
     @abstractmethod
@@ -61,23 +52,30 @@ class StoredRows(Rows):
         """
 
     def __getitem__(self, index: Tensor) -> Tensor:
-        return self.made(*self.taken(index), None)
+        return self._batch(index, None)
 
     def augmented(self, index: Tensor, seed: int) -> Tensor:
-        return self.made(*self.taken(index), seed)
+        return self._batch(index, seed)
 
-    def taken(self, index: Tensor) -> Read:
-        """The stored rows at `index` (B,): those that were read ahead for this very tensor, or else read now."""
-        read = None if self.ahead is None else self.ahead(self, index)
-        return self._read_now(index) if read is None else read
+    def _batch(self, index: Tensor, seed: int | None) -> Tensor:
+        batch = None if self.ahead is None else self.ahead(self, index, seed)
+        return self._batch_now(index, seed) if batch is None else batch
 
-    def _read_now(self, index: Tensor) -> Read:
-        if self.held is not None:
-            return Read(self.held[index.to(self.device)], index.cpu())
+    def _batch_now(self, index: Tensor, seed: int | None) -> Tensor:
         at = index.cpu()
+        if self.held is not None:
+            return self.made(self.held[index.to(self.device)], at, seed)
+        return self.made(self._read(at).to(self.device), at, seed)
+
+    def _read(self, at: Tensor) -> Tensor:
         raw = torch.empty((len(at), *self.row), dtype=self.dtype)
         self.read(at, raw)
-        return Read(raw.to(self.device), at)
+        return raw
+
+    @cached_property
+    def beside(self) -> Beside:
+        """Where batches are made beside the training."""
+        return Beside(self.device)
 
     @property
     def stored_bytes(self) -> int:
@@ -86,13 +84,10 @@ class StoredRows(Rows):
 
     def brought(self) -> Self:
         """The same samples with all stored rows in the memory of the device; they are read block by block."""
-        count = max(1, BLOCK // max(1, math.prod(self.row) * self.dtype.itemsize))
+        size = max(1, BLOCK // max(1, math.prod(self.row) * self.dtype.itemsize))
         held = torch.empty((self.shape[0], *self.row), dtype=self.dtype, device=self.device)
-        blocks = devices.uploads(self.device, (min(count, self.shape[0]), *self.row), self.dtype, 2)
-        for index in torch.arange(self.shape[0]).split(count):
-            block = blocks.block(len(index))
-            self.read(index, block)
-            held[index[0] : index[0] + len(index)] = blocks.begin(block)()
+        for at, block in zip(torch.arange(self.shape[0]).split(size), held.split(size), strict=True):
+            block.copy_(self._read(at))
         rows = copy.copy(self)
         rows.held = held
         return rows

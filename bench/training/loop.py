@@ -310,7 +310,7 @@ def _shares(
 
 
 def tags_of(run: Training) -> dict[str, str]:
-    """Texts about a finished run for the record: the device that trained it, how it rounded, where its data was, and what is missing."""
+    """Texts about a finished run for the record: its device, where its data lay, how it rounded, what is missing."""
     device = run.fit.device
     name = diagnostic(run.progress.missing, "device/name", partial(devices.description, device))
     place = {"data/place": place_of(run.fit.train)}

@@ -32,7 +32,13 @@ def placed(parts: Sequence[Split], device: torch.device, runs: int = 1) -> list[
     rows = [x for part in parts for x in part.values.values() if isinstance(x, StoredRows)]
     if not rows or not fits(sum(x.stored_bytes for x in rows), devices.free_bytes(device) or 0, runs):
         return list(parts)
-    return [_brought(part) for part in parts]
+    try:
+        return [_brought(part) for part in parts]
+    except RuntimeError as error:
+        if not devices.is_out_of_memory(error):
+            raise
+        print(f"samples stay on disk: {error}")  # others took the memory meanwhile
+        return list(parts)
 
 
 def place_of(part: Split) -> str:

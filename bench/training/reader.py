@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.core import device as devices
-from mcr_bench.bench.problem.stored import Read, StoredRows
+from mcr_bench.bench.problem.stored import StoredRows
 from mcr_bench.datasets.base import Split
 
 AHEAD = 2  # batches that are read before they are asked for
-BUFFERS = AHEAD + 1  # of pinned memory, each as large as a batch: two ahead, and one that is still being copied
+SLOTS = AHEAD + 1  # of pinned memory, each for a batch: two ahead, and the one that is being copied
 PATIENCE = 1.0  # seconds that an error waits for the thread, which may hang in a read; it ends with the process at last
 
-Taken = dict[int, Callable[[], Tensor]]  # by the id of the rows, as a user's may be unhashable
+Block = Callable[[], Tensor]  # brings rows that were read to the device
+Blocks = dict[int, Block]  # of a batch, by the id of the rows, as a user's may be unhashable
 
 
 @contextmanager
@@ -38,26 +39,27 @@ def reading(split: Split, order: Tensor, size: int) -> Iterator[Sequence[Tensor]
         return
     reader = Reader(rows, hosts, parts)
     before = [x.ahead for x in rows]
-    for x in rows:
-        x.ahead = reader.taken
-    reader.start()
-    done = False
+    patience: float | None = PATIENCE
     try:
+        reader.start()
+        for x in rows:
+            x.beside.begin()
+            x.ahead = reader.batch
         yield parts
-        done = True
+        patience = None
     finally:
         for x, ahead in zip(rows, before, strict=True):
             x.ahead = ahead
-        reader.stop(None if done else PATIENCE)
+        reader.stop(patience)
 
 
 def helps(device: torch.device) -> bool:
-    """Whether a thread makes training on `device` faster: not on a CPU.
+    """Whether a thread makes training on `device` faster: on GPUs of CUDA, not on a CPU.
 
-    There a batch is a copy out of the page cache, a twentieth of the work that follows on the same core; measured with
-    one core per run, a thread costs 7 to 18 % of the time of making batches and saves nothing.
+    On a CPU a batch is a copy out of the page cache, a twentieth of the work that follows on the same core; measured
+    with one core per run, a thread costs 7 to 18 % of the time of making batches and saves nothing.
     """
-    return device.type != "cpu"
+    return device.type == "cuda"
 
 
 class Reader:
@@ -67,9 +69,9 @@ class Reader:
         """hosts: the index (B,) of each batch on the CPU; parts: the same on the device of the split."""
         self._hosts, self._parts = hosts, parts
         self._places = {id(part): place for place, part in enumerate(parts)}
-        self._present: Taken = {}  # of the batch that was asked for last
+        self._present: Blocks = {}  # of the batch that was asked for last
         self._place = -1  # the place of that batch
-        self._queue: SimpleQueue[Taken | BaseException] = SimpleQueue()
+        self._queue: SimpleQueue[Blocks | BaseException] = SimpleQueue()
         self._free = threading.Semaphore(AHEAD)
         self._stopped = False
         self._sources = [_Source(x, len(hosts[0])) for x in rows if x.held is None]
@@ -87,49 +89,55 @@ class Reader:
         if self._thread.ident is not None:
             self._thread.join(patience)
 
-    def taken(self, rows: StoredRows, index: Tensor) -> Read | None:
-        """The rows of the batch whose index is this tensor; None for another index, or if they were taken before."""
+    def batch(self, rows: StoredRows, index: Tensor, seed: int | None) -> Tensor | None:
+        """The batch whose index is this tensor; None for another index, or if its rows were taken before."""
         place = self._places.get(id(index))
         if place is None:
             return None
-        if rows.held is not None:
-            return Read(rows.held[index], self._hosts[place])
+        block = self._block(rows, index, place)
+        if block is None:
+            return None
+        return rows.beside.made(lambda: rows.made(block(), self._hosts[place], seed))
+
+    def _block(self, rows: StoredRows, index: Tensor, place: int) -> Block | None:
+        held = rows.held
+        if held is not None:
+            return lambda: held[index]
         while self._place < place:
             self._next()
-        given = self._present.pop(id(rows), None) if self._place == place else None
-        return None if given is None else Read(given(), self._hosts[place])
+        return self._present.pop(id(rows), None) if self._place == place else None
 
     def _next(self) -> None:
         """Wait for the next batch; raise the error of the thread if there is one."""
-        given = self._queue.get()
-        if isinstance(given, BaseException):
-            self._queue.put(given)  # whoever asks again gets it again
-            raise given
-        self._present, self._place = given, self._place + 1
+        read = self._queue.get()
+        if isinstance(read, BaseException):
+            self._queue.put(read)  # whoever asks again gets it again
+            raise read
+        self._present, self._place = read, self._place + 1
         self._free.release()
 
     def _run(self) -> None:
         try:
-            devices.ready(str(self._sources[0].rows.device))  # a thread begins with the first GPU as its current one
-            for index in self._hosts:
+            for place, index in enumerate(self._hosts):
                 self._free.acquire()
                 if self._stopped:
                     return
-                self._queue.put({id(source.rows): source.read(index) for source in self._sources})
+                self._queue.put({id(source.rows): source.read(place, index) for source in self._sources})
         except BaseException as error:
             self._queue.put(error)
 
 
 class _Source:
-    """One modality that is read ahead, and its way to the device."""
+    """One modality that is read ahead, with the slots through which it goes to the device."""
 
     def __init__(self, rows: StoredRows, size: int) -> None:
         """size: the largest number of samples of a batch."""
         self.rows = rows
-        self._uploads = devices.uploads(rows.device, (size, *rows.row), rows.dtype, BUFFERS)
+        self._slots = [devices.Slot(rows.device, (size, *rows.row), rows.dtype) for _ in range(SLOTS)]
 
-    def read(self, index: Tensor) -> Callable[[], Tensor]:
-        """Read the rows at `index` (B,) and begin to copy them; the result gives them on the device."""
-        block = self._uploads.block(len(index))
+    def read(self, place: int, index: Tensor) -> Block:
+        """Read the rows at `index` (B,), those of the batch at `place`."""
+        slot = self._slots[place % SLOTS]
+        block = slot.block(len(index))
         self.rows.read(index, block)
-        return self._uploads.begin(block)
+        return lambda: slot.copy(block)
