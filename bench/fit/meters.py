@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from mcr_bench.bench.models.multimodal import MultimodalModel
 
@@ -23,6 +24,7 @@ class Meters:
         self._sums: dict[str, Tensor | float] = {}
         self._counts: dict[str, int] = {}
         self._watching = False
+        self._norms: dict[str, list[Tensor]] = {}  # modality -> the norms of its encoder's gradients in each step
         self._encoders: dict[
             str, list[nn.Parameter]
         ] = {}  # found anew in every epoch: a walk through the model is slow
@@ -35,10 +37,11 @@ class Meters:
 
     def means(self) -> dict[str, float]:
         """The means of what was added since the last call. This waits for the device."""
+        for m, steps in self._norms.items():
+            self.add(f"gradient_norm/{m}", pad_sequence(steps, batch_first=True).norm(dim=1).mean())
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
-        self._sums.clear()
-        self._counts.clear()
-        self._encoders.clear()
+        for kept in (self._sums, self._counts, self._norms, self._encoders):
+            kept.clear()
         return means
 
     def gradients(self, model: MultimodalModel) -> None:
@@ -47,10 +50,14 @@ class Meters:
             return
         if not self._encoders:
             self._encoders = {m: model.parameters_of(m, "encoder") for m in model.modalities}
-        for m, parameters in self._encoders.items():
-            gradients = [p.grad for p in parameters if p.grad is not None]
-            if gradients:
-                self.add(f"gradient_norm/{m}", torch.stack(torch._foreach_norm(gradients)).norm())
+        gradients = {m: [p.grad for p in own if p.grad is not None] for m, own in self._encoders.items()}
+        every = [g for own in gradients.values() for g in own]
+        if not every:
+            return
+        norms = torch.stack(torch._foreach_norm(every)).split([len(own) for own in gradients.values()])
+        for m, of_step in zip(gradients, norms, strict=True):
+            if len(of_step):
+                self._norms.setdefault(m, []).append(of_step)
 
     @contextmanager
     def watching(self, model: MultimodalModel, batch_size: int) -> Iterator[None]:
