@@ -1,15 +1,17 @@
 """The same seed on the CPU and on a GPU: the same initial weights and batches, as they are drawn on the CPU."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from mcr_bench.bench.core import seeds
 from mcr_bench.bench.runs.events import Job
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.training import loop
@@ -61,10 +63,19 @@ def _nothing(_batch: object) -> None:
     """A step that computes nothing."""
 
 
-def drawn(spec: RunSpec, device: str, folder: Path) -> tuple[Draws, list[torch.device]]:
-    """What is drawn from the start of a run to the end of its first epoch, and where its model is then."""
+def _initialise(draws: Draws, initialise: Callable[[nn.Module, int], None], model: nn.Module, seed: int) -> None:
+    """Forget the draws before, by which modules are made: every weight is drawn again."""
+    draws.here.clear()
+    initialise(model, seed)
+
+
+def drawn(
+    spec: RunSpec, device: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Draws, list[torch.device]]:
+    """What is drawn from the initial weights of a run to the end of its first epoch, and where its model is then."""
     job = Job(spec, device, folder, {}, folder / "weights.pt")
-    with Draws() as draws:
+    with Draws() as draws, monkeypatch.context() as patch:
+        patch.setattr(seeds, "initialise", partial(_initialise, draws, seeds.initialise))
         run = loop.start(job)
         run.method.train_step = _nothing  # type: ignore[method-assign]  # on `FAR` nothing can be computed
         run.fit.epoch = 1
@@ -80,8 +91,8 @@ def test_weights_and_batches_are_drawn_on_the_cpu_alike(
     pretend_gpus(monkeypatch, 1)
     monkeypatch.setattr(loop, "WATCHED", 1)
     spec = planned(save(tmp_path / "set.npz"), method, seeds=(seed,), set=OVERRIDES).runs[-1]
-    near, at = drawn(spec, "cpu", tmp_path / "cpu")
-    far, there = drawn(spec, "cuda:0", tmp_path / "gpu")
+    near, at = drawn(spec, "cpu", tmp_path / "cpu", monkeypatch)
+    far, there = drawn(spec, "cuda:0", tmp_path / "gpu", monkeypatch)
     assert {place.type for place in at} == {"cpu"}
     assert {place.type for place in there} == {"meta"}
     assert far.far == near.far  # probe heads are made without memory everywhere, as their weights are not drawn
