@@ -23,7 +23,7 @@ from mcr_bench.bench.models.layout import lay_out
 from mcr_bench.bench.models.multimodal import Inputs
 from mcr_bench.bench.problem.floor import floor_metrics
 from mcr_bench.bench.problem.missing import diagnostic, only_finite, tag_of
-from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone
+from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone, Shortage
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import TrainingSettings
@@ -90,6 +90,7 @@ class Training:
     store: the features that the probe heads are fitted on; None where there are none.
     progress: what was done so far.
     chunk: the number of samples that are evaluated at a time.
+    deterministic: whether only algorithms are used that give the same bits every time.
     channels_last: the modalities whose encoders are laid out with the channels last.
     compiled: modality -> the `forward` of its encoder, where `encoder.compile` asks for it.
     """
@@ -102,6 +103,7 @@ class Training:
     store: FeatureStore | None
     progress: Progress
     chunk: int
+    deterministic: bool = False
     channels_last: list[str] = field(default_factory=list)
     compiled: dict[str, Compiled] = field(default_factory=dict)
 
@@ -112,7 +114,9 @@ def fit_run(job: Job, emit: Callable[[Event], None], checkpoint_seconds: float =
     Its files are written to `job.folder`, its best weights to `job.weights_out`. checkpoint_seconds: the shortest time
     between two checkpoints.
     """
-    memory.reset_peak(devices.ready(job.device))
+    device = devices.ready(job.device, job.deterministic)
+    memory.require_room(device, job.room)
+    memory.reset_peak(device)
     run = start(job)
     saved = time.monotonic()
     resume(run, job)
@@ -125,7 +129,9 @@ def fit_run(job: Job, emit: Callable[[Event], None], checkpoint_seconds: float =
             write_checkpoint(job.folder, run.fit, run.method, run.probes, vars(run.progress))
             saved = time.monotonic()
     metrics = conclude(run, job)
-    emit(RunDone(run.spec.key, metrics, run.progress.seconds, tags_of(run)))
+    emit(
+        RunDone(run.spec.key, metrics, run.progress.seconds, tags_of(run), memory.reserved_mib(device), _short_of(run))
+    )
 
 
 def start(job: Job) -> Training:
@@ -302,6 +308,17 @@ def _shares(
 
 
 def tags_of(run: Training) -> dict[str, str]:
+    """Texts about a finished run for the record: the device that trained it, how it rounded, and what is missing."""
+    device = run.fit.device
+    name = diagnostic(run.progress.missing, "device/name", partial(devices.description, device))
+    how = {"precision": run.fit.settings.precision, "deterministic": str(run.deterministic).lower()}
+    return ({"device/name": name} if name else {}) | how | tag_of(run.progress.missing)
+
+
+def _short_of(run: Training) -> Shortage | None:
+    """Whether diagnostics are missing because the memory of the run's GPU did not suffice."""
+    on_gpu = run.fit.device.type != "cpu"
+    return Shortage.MEMORY if on_gpu and any(map(devices.tells_out_of_memory, run.progress.missing.values())) else None
     """Texts about a finished run for the record: the GPU that trained it, how, and the diagnostics that are missing."""
     device = run.fit.device
     name = diagnostic(run.progress.missing, "device/name", partial(devices.description, device))
