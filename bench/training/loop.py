@@ -267,11 +267,9 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
     if run.probes is not None:
         run.probes.fit(diagnostic(missing, "test/modality", partial(_features, run)) or {}, FINAL_PROBE)
     absent = diagnostic(missing, "absent_inputs", partial(absent_inputs, fit.train))
-    metrics, parts = (
-        costs_of(fit, [row["metrics"] for row in run.progress.history], run.progress.seconds, missing)
-        | {"best_epoch": float(best["epoch"]), "epochs": float(fit.epoch)},
-        {},
-    )
+    metrics = costs_of(fit, [row["metrics"] for row in run.progress.history], run.progress.seconds, missing)
+    metrics |= {"best_epoch": float(best["epoch"]), "epochs": float(fit.epoch)}
+    parts = {}
     metrics |= floor_metrics(run.splits.train.labels, run.splits.test.labels)
     metrics["data/train_samples"] = float(len(fit.train))
     for part, split in (("val", fit.val), ("test", run.splits.test.learned(fit.task).to(fit.device))):
