@@ -53,7 +53,7 @@ def contributions(
     }
     values: Tensor = model.fusion(stacked).logits
     values = values.to(torch.promote_types(values.dtype, torch.float32)).unflatten(0, (len(chosen), -1))
-    shares: Tensor = (weights[:, 1:, None, None].to(values) * values).sum(1)
+    shares: Tensor = (weights[:, 1:, None, None].to(values, non_blocking=True) * values).sum(1)
     return shares
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from mcr_bench.bench.core.precision import promoted
 from mcr_bench.bench.models.fusion import Fusion, sum_of
 from mcr_bench.methods.terms.scaled import scale_gradient
 
@@ -44,7 +45,7 @@ def squared_difference(outputs: Tensor, reference: Tensor) -> Tensor:
     >>> squared_difference(torch.tensor([[1.0], [3.0]]), torch.tensor([[1.0], [1.0]]))
     tensor(2.)
     """
-    return (outputs - reference).square().mean()
+    return (promoted(outputs) - promoted(reference)).square().mean()
 
 
 def coalitions(players: list[str]) -> list[Coalition]:

@@ -84,7 +84,7 @@ class RunningScores:
         >>> running.before(torch.tensor([6.0, 6.0]), ["audio", "video"])
         tensor([2., 4.])
         """
-        known = [self.means.get(m, torch.zeros(())).to(scores) for m in modalities]
+        known = [self.means[m].to(scores) if m in self.means else scores.new_zeros(()) for m in modalities]
         before = torch.stack(known)
         self.steps += 1
         self.means = dict(zip(modalities, before.lerp(scores, 1 / self.steps).unbind(), strict=True))
