@@ -5,12 +5,16 @@ process that trains on it, after `ready`. On the CPU every function does nothing
 """
 
 import os
+import warnings
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from mcr_bench.bench.errors import UserError
+
+Precision = Literal["fp32", "tf32", "bf16"]
 
 CHOICES = "auto, cpu, cuda, cuda:N, mps"
 # cuBLAS adds in a fixed order only with one of these workspaces, whose sizes it reads when it starts.
@@ -85,8 +89,7 @@ def make_deterministic() -> None:
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    _set_tf32(False)
 
 
 def description(device: torch.device) -> str:
@@ -173,6 +176,52 @@ def _require_mps() -> str:
 def _not_available(choice: str, count: int) -> UserError:
     found = {0: "no GPU", 1: "1 GPU"}.get(count, f"{count} GPUs")
     return UserError(f"device '{choice}' is not available: PyTorch finds {found}. Use --device auto or --device cpu.")
+
+
+def prefers_channels_last(device: torch.device) -> bool:
+    """Whether 2-D convolutions are faster on `device` with the channels last in memory; on the CPU results may differ.
+
+    There the layout stays as it is, so that results stay the same to the last digit.
+    """
+    return device.type == "cuda"
+
+
+def numerics(device: torch.device, precision: Precision, deterministic: bool) -> None:
+    """Set how this process computes on `device`. Call it after `ready`.
+
+    TF32, which rounds the inputs of matrix products and convolutions of a GPU to 10 bits of mantissa, is on for
+    `tf32` alone; PyTorch would use it in convolutions by default. cuDNN tries its algorithms on the first batch of each
+    shape and keeps the fastest one. On the CPU every precision but bf16 is full precision.
+
+    deterministic: as `make_deterministic`, which goes before speed.
+    """
+    gpu = device.type == "cuda"
+    _set_tf32(gpu and precision == "tf32")
+    torch.backends.cudnn.benchmark = gpu
+    if deterministic:
+        make_deterministic()
+
+
+def tries_algorithms() -> bool:
+    """Whether cuDNN tries its algorithms and keeps the fastest one, so that two runs may round differently."""
+    return bool(torch.backends.cudnn.benchmark)
+
+
+def _set_tf32(on: bool) -> None:
+    """Switch TF32 on or off in PyTorch's two sets of switches, as a state in which they differ is an error there.
+
+    The older switches are set first: these set the newer ones too, but leave some of them to a default that may have
+    been changed.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Please use the new API")  # once per process, in PyTorch 2.9 and later
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cuda.matmul.allow_tf32 = on
+        torch.backends.cudnn.allow_tf32 = on
+    cudnn = torch.backends.cudnn
+    for switches in (torch.backends.cuda.matmul, getattr(cudnn, "conv", None), getattr(cudnn, "rnn", None)):
+        if hasattr(switches, "fp32_precision"):  # PyTorch 2.9 and later
+            switches.fp32_precision = "tf32" if on else "ieee"
 
 
 # Copies to a device that do not wait for its work, and work beside it.
