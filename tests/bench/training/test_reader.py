@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mcr_bench.bench.core import device as devices
 from mcr_bench.bench.core import seeds
 from mcr_bench.bench.planning.plan import make_plan
 from mcr_bench.bench.planning.request import Request
@@ -20,6 +21,7 @@ from mcr_bench.bench.training.checkpoints import load_weights
 from mcr_bench.bench.training.loop import fit_run
 from mcr_bench.bench.training.reader import reading
 from mcr_bench.datasets.base import Batch, Rows, Split, StoredRows
+from mcr_bench.tests.support.cuda import StayOnCpu, pretend_gpus
 from mcr_bench.tests.support.runs.stored_set import SET
 
 CPU = torch.device("cpu")
@@ -223,6 +225,26 @@ def test_an_error_of_the_thread_is_raised_where_the_batch_is_asked_for() -> None
 
 
 @pytest.mark.usefixtures("on")
+@pytest.mark.parametrize("size", [3, 5])
+def test_a_gpu_gets_batches_through_three_pinned_buffers(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No buffer is written to before the copy from it has ended, and every batch is waited for."""
+    rows = Numbered(20)
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(2))
+    calm = epoch(split_of(stored=Numbered(20)), order, size)
+    gpu = pretend_gpus(monkeypatch, 1)
+    devices.ready("cuda:0")
+    rows.device = torch.device("cuda:0")
+    with StayOnCpu():
+        assert same(epoch(split_of(stored=rows), order, size), calm)
+    assert gpu.pinned == 3
+    begun, batches = "stream 0 waits for default stream", len(calm)
+    assert gpu.order[0] == begun
+    queued = [text for text in gpu.order[1:] if "host" not in text]
+    assert queued == ["an event on stream 0", "default stream waits for stream 0"] * batches
+    assert gpu.order.count("the host waits for an event") == batches - 3
+
+
+@pytest.mark.usefixtures("on")
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_it_ends_when_a_step_fails(error: type[BaseException]) -> None:
     rows = Numbered(20)
@@ -239,8 +261,9 @@ def test_it_ends_when_a_step_fails(error: type[BaseException]) -> None:
 
 
 @pytest.mark.usefixtures("on")
-def test_a_read_that_hangs_keeps_nobody() -> None:
+def test_a_read_that_hangs_keeps_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C during a read that does not return; the thread is let go at the end of this test."""
+    monkeypatch.setattr(reader, "PATIENCE", 0.01)
     asked, go = threading.Event(), threading.Event()
 
     class Hanging(Numbered):
