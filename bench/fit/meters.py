@@ -21,6 +21,7 @@ class Meters:
     def __init__(self) -> None:
         self._sums: dict[str, Tensor | float] = {}
         self._counts: dict[str, int] = {}
+        self._vectors: dict[tuple[str, ...], tuple[Tensor, int]] = {}
         self._watching = False
 
     def add(self, name: str, value: Tensor | float) -> None:
@@ -29,12 +30,23 @@ class Meters:
         self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._counts[name] = self._counts.get(name, 0) + 1
 
+    def add_each(self, names: tuple[str, ...], values: Tensor) -> None:
+        """Add each of the values, (n,), to the mean of its name; a name may come more than once."""
+        total, count = self._vectors.get(names, (None, 0))
+        values = values.detach()
+        self._vectors[names] = (values if total is None else total + values, count + 1)
+
     def means(self) -> dict[str, float]:
         """The means of what was added since the last call. This waits for the device."""
-        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
-        self._sums.clear()
-        self._counts.clear()
-        return means
+        sums = {name: float(total) for name, total in self._sums.items()}
+        counts = dict(self._counts)
+        for names, (total, count) in self._vectors.items():
+            for name, value in zip(names, total.tolist(), strict=True):
+                sums[name] = sums.get(name, 0.0) + value
+                counts[name] = counts.get(name, 0) + count
+        for kept in (self._sums, self._counts, self._vectors):
+            kept.clear()
+        return {name: total / counts[name] for name, total in sums.items()}
 
     def gradients(self, model: MultimodalModel) -> None:
         """Add the norm of every modality's encoder gradient, before clipping; nothing outside `watching`."""
