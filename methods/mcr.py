@@ -1,6 +1,8 @@
 """MCR: multimodal training with a game between modalities, a contrastive term and a bottleneck term."""
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import ClassVar, Literal
 
 import torch
@@ -16,6 +18,7 @@ from mcr_bench.methods.terms.additive_game import game as additive_game
 from mcr_bench.methods.terms.ceb import FeatureDecoder, ceb
 from mcr_bench.methods.terms.contrastive import nt_xent, score_bins
 from mcr_bench.methods.terms.distances import divergence_slopes, squared_slopes
+from mcr_bench.methods.terms.losses import own_losses
 from mcr_bench.methods.terms.modes import evaluation_mode
 from mcr_bench.methods.terms.perturb import brought, permutations, perturbed, perturbed_players, second_pass
 from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal_runs
@@ -142,15 +145,27 @@ class MCR(Method):
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         task, target = self.fit.task, batch.target
-        unimodal = torch.stack([task.loss(h, target) for h in outputs.own_logits.values()]).sum()
-        labels = score_bins(batch.labels) if task.regression and self.positives == "bins" else batch.labels
         return {
             "fused": task.loss(outputs.logits, target),
-            "unimodal": self.lambda_uni * unimodal,
+            "unimodal": reduce(add, own_losses(task, outputs, target, self.lambda_uni).values()),
             "mipd": self.lambda_mipd * self._game(outputs, batch),
-            "contrastive": self.lambda_con * nt_xent(outputs.features, labels, self.temperature),
-            "ceb": self.lambda_ceb * ceb(outputs.features, outputs.logits, outputs.model.extras["ceb"]),
+            "contrastive": self._contrastive(outputs, batch),
+            "ceb": self._bottleneck(outputs),
         }
+
+    def _contrastive(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """The contrastive term with its weight, a tensor (); it is not computed where the weight is 0."""
+        if not self.lambda_con:
+            return outputs.logits.new_zeros(())
+        bins = self.fit.task.regression and self.positives == "bins"
+        labels = score_bins(batch.labels) if bins else batch.labels
+        return self.lambda_con * nt_xent(outputs.features, labels, self.temperature)
+
+    def _bottleneck(self, outputs: Outputs) -> Tensor:
+        """The bottleneck term with its weight, a tensor (); it is not computed where the weight is 0."""
+        if not self.lambda_ceb:
+            return outputs.logits.new_zeros(())
+        return self.lambda_ceb * ceb(outputs.features, outputs.logits, outputs.model.extras["ceb"])
 
     def _game(self, outputs: Outputs, batch: Batch) -> Tensor:
         """The term -w sum_S D_S, a tensor (), w being `game.coalition_weight`; 0 for a batch of one sample."""
