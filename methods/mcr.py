@@ -18,7 +18,6 @@ from mcr_bench.methods.terms.additive_game import game as additive_game
 from mcr_bench.methods.terms.ceb import FeatureDecoder, ceb
 from mcr_bench.methods.terms.contrastive import nt_xent, score_bins
 from mcr_bench.methods.terms.distances import divergence_slopes, squared_slopes
-from mcr_bench.methods.terms.losses import own_losses
 from mcr_bench.methods.terms.modes import evaluation_mode
 from mcr_bench.methods.terms.perturb import brought, permutations, perturbed, perturbed_players, second_pass
 from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal_runs
@@ -147,7 +146,7 @@ class MCR(Method):
         task, target = self.fit.task, batch.target
         return {
             "fused": task.loss(outputs.logits, target),
-            "unimodal": reduce(add, own_losses(task, outputs, target, self.lambda_uni).values()),
+            "unimodal": self.lambda_uni * reduce(add, [task.loss(h, target) for h in outputs.own_logits.values()]),
             "mipd": self.lambda_mipd * self._game(outputs, batch),
             "contrastive": self._contrastive(outputs, batch),
             "ceb": self._bottleneck(outputs),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from mcr_bench.methods.terms.distances import Distance
+from mcr_bench.methods.terms.distances import Distance, Slopes
 
 LARGEST = 2**22  # elements of a temporary tensor (16 MB): of more coalitions than fit, one group follows the other
 Members = tuple[int, ...]
@@ -32,7 +32,7 @@ class Rules(NamedTuple):
 
 
 class Gains(NamedTuple):
-    """The gradients of sum_S D_S as the players get them.
+    """The gradients of sum_S D_S as the players get them, each to be multiplied by `share`.
 
     still: in the contributions of players outside a coalition, (C, M, B).
     perturbed: in the perturbed contributions, (C, M, P, B).
@@ -44,6 +44,7 @@ class Gains(NamedTuple):
     perturbed: Tensor
     reference: Tensor
     bias: Tensor
+    share: float
 
 
 def game(
@@ -76,14 +77,14 @@ def play(rules: Rules, bias: Tensor | None, intact: Tensor, still: Tensor, pertu
     """
     shift = [] if bias is None else [bias[:, None]]
     reference = reduce(add, [*intact.unbind(1), *shift])
-    gains = Gains(*map(torch.zeros_like, (still, perturbed, intact, intact[:, 0, 0])))
+    gains = Gains(*map(torch.zeros_like, (still, perturbed, intact, intact[:, 0, 0])), 1.0)
     values = []
     for group in _groups(rules.coalitions, perturbed[:, 0].numel()):
         outputs = torch.stack([_outputs(members, still, perturbed, shift) for members in group], 1)
         slopes = rules.distance(outputs, reference)
         values.append(slopes.values)
-        _share(rules, group, gains, slopes.outputs, slopes.reference)
-    return torch.cat(values), gains
+        _credit(rules, group, gains, slopes)
+    return torch.cat(values), gains._replace(share=slopes.share)
 
 
 def _groups(coalitions: Sequence[Members], elements: int) -> Iterable[Sequence[Members]]:
@@ -97,20 +98,21 @@ def _outputs(members: Members, still: Tensor, perturbed: Tensor, shift: list[Ten
     return reduce(add, [perturbed[:, m] for m in members]) + reduce(add, beside + shift)[:, None]
 
 
-def _share(rules: Rules, group: Sequence[Members], gains: Gains, outputs: Tensor, reference: Tensor) -> None:
-    """Add the slopes in the outputs, (C, S, P, B), and in the reference, (C, S, B), to the players' gains."""
-    over_copies = outputs.sum(2)
+def _credit(rules: Rules, group: Sequence[Members], gains: Gains, slopes: Slopes) -> None:
+    """Add the slopes of a group of coalitions to the players' gains."""
+    over_copies = slopes.outputs.sum(2)
     for place, members in enumerate(group):
         for m in range(gains.still.shape[1]):
             if m in members:
-                gains.perturbed[:, m].add_(outputs[:, place])
+                gains.perturbed[:, m].add_(slopes.outputs[:, place])
             elif rules.others:
                 gains.still[:, m].add_(over_copies[:, place], alpha=rules.others)
             if rules.reference is not None:
                 factor = 1.0 if m in members else rules.reference
-                gains.reference[:, m].add_(reference[:, place], alpha=factor)
+                gains.reference[:, m].add_(slopes.reference[:, place], alpha=factor)
     if rules.bias_learns:
-        gains.bias.add_((over_copies if rules.reference is None else over_copies + reference).sum((1, 2)))
+        through_all = over_copies if rules.reference is None else over_copies + slopes.reference
+        gains.bias.add_(through_all.sum((1, 2)))
 
 
 def _columns(contributions: Tensor) -> Tensor:
@@ -155,10 +157,12 @@ class _Game(torch.autograd.Function):
             None if present is None else of_still,
             gains.perturbed if orders is None else None,
         )
+        ctx.share = gains.share
         ctx.mark_non_differentiable(values)
         return values.sum(), values
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _values: Tensor) -> tuple[Tensor | None, ...]:
-        of_bias, *gains = (None if g is None else g * grad for g in ctx.saved_tensors)
+        share = grad * ctx.share
+        of_bias, *gains = (None if g is None else g * share for g in ctx.saved_tensors)
         return None, of_bias, *(None if g is None else g.movedim(0, -1) for g in gains), None

@@ -4,12 +4,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from mcr_bench.methods.terms.precision import full_precision
 
 LARGEST = 2**20  # elements of a temporary tensor (4 MB): of more anchors than fit, one group follows the other
 NOTHING = 1e30  # finite, not inf: an anchor without negatives must not meet inf - inf
+HELD = 70.0  # e^-70 and e^70 are numbers in every precision that is used
 
 
 def nt_xent(features: dict[str, Tensor], labels: Tensor, temperature: float) -> Tensor:
@@ -40,7 +40,7 @@ class _NtXent(torch.autograd.Function):
             norms = torch.linalg.vector_norm(joined, dim=1, keepdim=True)
             lengths = norms.clamp(min=1e-6)
             vectors = joined / lengths
-            total, slopes = _pairs(vectors, labels.repeat(len(features)), temperature)
+            total, slopes = _pairs(vectors, labels, len(features), temperature)
             # d (x / |x|): what lies along x changes nothing, unless |x| is held at its smallest value
             along = (slopes * vectors).sum(1, keepdim=True) * (norms >= 1e-6)
             slopes = slopes.addcmul_(vectors, along, value=-1).div_(lengths)
@@ -54,30 +54,45 @@ class _NtXent(torch.autograd.Function):
         return None, None, *(slopes * grad).split(ctx.size)
 
 
-def _pairs(vectors: Tensor, labels: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """The loss () of vectors (N, d) of length 1 with labels (N,), and its slopes in the vectors, (N, d)."""
-    count = len(labels)
-    scaled, slopes = vectors / temperature, torch.zeros_like(vectors)
+def _pairs(vectors: Tensor, labels: Tensor, modalities: int, temperature: float) -> tuple[Tensor, Tensor]:
+    """The loss () of vectors (M B, d) of length 1, whose labels are (B,), and its slopes in the vectors, (M B, d)."""
+    repeated, slopes = labels.repeat(modalities), torch.zeros_like(vectors)
+    scaled = vectors / temperature
     total, pairs = vectors.new_zeros(()), vectors.new_zeros(())
-    size = max(1, LARGEST // count)
-    for start in range(0, count, size):
+    size = max(1, LARGEST // len(vectors))
+    for start in range(0, len(vectors), size):
         anchors = slice(start, start + size)
-        same = (labels[anchors, None] == labels).to(vectors.dtype)
-        scores = vectors[anchors] @ scaled.T
-        others = scores.sub(same, alpha=NOTHING)  # those of the negatives
-        largest = others.amax(1, keepdim=True)
-        shares = others.sub_(largest).exp_()
-        sums = shares.sum(1, keepdim=True)
-        gaps = scores.sub_(sums.log().add_(largest))  # score of the pair over that of all negatives together
-        same.diagonal(start).zero_()  # a vector is no positive of itself
-        missed = torch.sigmoid(-gaps).mul_(same)  # minus the slope in the score of a positive
-        total.sub_((F.logsigmoid(gaps) * same).sum())
-        pairs.add_(same.sum())
-        slope = shares.mul_(missed.sum(1, keepdim=True).div_(sums)).sub_(missed)
+        same = (repeated[anchors, None] == labels).to(vectors.dtype).repeat(1, modalities)
+        positive = same.clone()
+        positive.diagonal(start).zero_()
+        cost, slope = _of_anchors(vectors[anchors] @ scaled.T, same, positive, apart=2 / temperature)
+        total.add_(cost)
+        pairs.add_(positive.sum())
         slopes[anchors].addmm_(slope, scaled)
         slopes.addmm_(slope.T, scaled[anchors])
     pairs.clamp_(min=1)
     return total.div_(pairs), slopes.div_(pairs)
+
+
+def _of_anchors(scores: Tensor, same: Tensor, positive: Tensor, apart: float) -> tuple[Tensor, Tensor]:
+    """The sum () of the losses of pairs, and its slopes in the scores (n, N) of n anchors.
+
+    same: 1 for pairs of one label, also of a vector with itself; positive: 1 for the pairs that count.
+    apart: the largest difference of two scores.
+    """
+    highest = scores.sub(same, alpha=NOTHING).amax(1, keepdim=True)  # of the negatives
+    above = scores.sub_(highest)
+    held = above.clamp(-HELD, HELD)  # so that neither exp nor log leaves the range of numbers
+    each = held.exp()
+    negatives = torch.addcmul(each, each, same, value=-1)
+    rest = negatives.sum(1, keepdim=True)
+    total = each + rest
+    cost = -((each / total).log_() * positive).sum()
+    if apart > HELD:
+        cost = cost + ((held - above).clamp_(min=0) * positive).sum()
+    missed = (rest / total).mul_(positive)  # minus the slope in the score of a positive
+    share = missed.sum(1, keepdim=True) / rest.clamp(min=torch.finfo(rest.dtype).tiny)
+    return cost, negatives.mul_(share).sub_(missed)
 
 
 def score_bins(scores: Tensor) -> Tensor:
