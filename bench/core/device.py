@@ -87,3 +87,9 @@ def _is_one_gpu(choice: str) -> bool:
 def _not_available(choice: str, gpus: int) -> UserError:
     count = {0: "no GPU", 1: "1 GPU"}.get(gpus, f"{gpus} GPUs")
     return UserError(f"device '{choice}' is not available: PyTorch finds {count}. Use --device auto or --device cpu.")
+
+
+def release(device: torch.device) -> None:
+    """Give memory of a GPU that PyTorch keeps for later back to other processes. Call it after `ready`."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
