@@ -32,7 +32,7 @@ PARTS = {
 
 def parts_of(kind: str) -> tuple[str, ...]:
     """The names of the parts that are measured on a type of device."""
-    return PARTS["cpu" if kind == "cpu" else "cuda"]
+    return PARTS["cuda" if kind == "cuda" else "cpu"]
 
 
 def chosen_parts(asked: Sequence[str], offered: Sequence[str]) -> list[str]:
@@ -105,7 +105,9 @@ def line(kind: str, one: Measured) -> str:
     """A number as it is printed: its title, value, rounds, and what is wanted."""
     rounds = "" if one.low == one.high else f"(rounds {shown(one.low, one.unit)} to {shown(one.high, one.unit)})"
     most = limit(kind, one)
-    return f"  {one.title:55s} {shown(one.value, one.unit):>12s}  {f'wanted {most}' if most else '':18s} {rounds}".rstrip()
+    return (
+        f"  {one.title:55s} {shown(one.value, one.unit):>12s}  {f'wanted {most}' if most else '':18s} {rounds}".rstrip()
+    )
 
 
 def ended(part: Part) -> str:

@@ -35,7 +35,9 @@ def waiting(machine: Machine) -> Iterator[Measured]:
     """
     name, workload = next(iter(workloads(machine).items()))
     with tempfile.TemporaryDirectory() as folder:
-        split = cached_split(random_cache(Path(folder), CLIPS[machine.kind]), augment=True)
+        split = cached_split(
+            random_cache(Path(folder), CLIPS["cuda" if machine.kind == "cuda" else "cpu"]), augment=True
+        )
         for precision in (p for p in precisions(machine, workload) if p != "tf32"):
             yield share(machine, f"waiting for data: {name} {precision}", workload, precision, split)
 
@@ -53,5 +55,7 @@ def ready(split: Split, batch: int) -> Ready:
     """The same split with one batch of each size, made now."""
     made = Ready(split.values, split.target, split.ids)
     sizes = {batch, len(split) % batch or batch}
-    made.made = {size: split.training_batch(torch.from_numpy(np.arange(size)).to(split.target.device)) for size in sizes}
+    made.made = {
+        size: split.training_batch(torch.from_numpy(np.arange(size)).to(split.target.device)) for size in sizes
+    }
     return made

@@ -62,13 +62,13 @@ PRECISIONS = {"cpu": ("fp32",), "cuda": ("fp32", "tf32", "bf16")}
 
 def workloads(machine: Machine) -> Mapping[str, Workload]:
     """Name -> workload on this machine."""
-    return WORKLOADS["cpu" if machine.kind == "cpu" else "cuda"]
+    return WORKLOADS["cuda" if machine.kind == "cuda" else "cpu"]
 
 
 def precisions(machine: Machine, workload: Workload) -> tuple[str, ...]:
     """The precisions in which a workload is timed on this machine."""
     images = any(len(shape) == 3 for shape in workload.shapes.values())
-    return PRECISIONS["cuda"] if images and machine.kind != "cpu" else PRECISIONS["cpu"]
+    return PRECISIONS["cuda"] if images and machine.kind == "cuda" else PRECISIONS["cpu"]
 
 
 def reference_method() -> type[Method]:

@@ -17,7 +17,7 @@ from mcr_bench.bench.planning.request import Request
 from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.training.loop import fit_run
-from mcr_bench.tests.support.runs.pretended_gpu import StayOnCpu, StrictCuda, load_on_cpu, pretend_gpus
+from mcr_bench.tests.support.cuda import StayOnCpu, StrictCuda, load_on_cpu, pretend_gpus
 
 ROOT = Path(mcr_bench.__file__).parent
 ROOMS = ("bench", "methods", "datasets", "results")
