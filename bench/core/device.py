@@ -151,6 +151,12 @@ def is_not_deterministic(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in NOT_DETERMINISTIC)
 
 
+def release(device: torch.device) -> None:
+    """Give memory of a GPU that PyTorch keeps for later back to other processes. Call it after `ready`."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def _is_one_gpu(choice: str) -> bool:
     return choice.startswith("cuda:") and choice[5:].isdecimal()
 
@@ -166,14 +172,3 @@ def _require_mps() -> str:
 def _not_available(choice: str, count: int) -> UserError:
     found = {0: "no GPU", 1: "1 GPU"}.get(count, f"{count} GPUs")
     return UserError(f"device '{choice}' is not available: PyTorch finds {found}. Use --device auto or --device cpu.")
-
-
-def _not_available(choice: str, gpus: int) -> UserError:
-    count = {0: "no GPU", 1: "1 GPU"}.get(gpus, f"{gpus} GPUs")
-    return UserError(f"device '{choice}' is not available: PyTorch finds {count}. Use --device auto or --device cpu.")
-
-
-def release(device: torch.device) -> None:
-    """Give memory of a GPU that PyTorch keeps for later back to other processes. Call it after `ready`."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()

@@ -1,6 +1,7 @@
 """The loops that the harness is held against: its own steps written by hand, and the same network at its fastest."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from mcr_bench.bench.core.seeds import initialise
 from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.perf.measured import Machine, Work
-from mcr_bench.bench.perf.workloads import Workload, network, training_run
+from mcr_bench.bench.perf.workloads import Workload, network
 from mcr_bench.bench.training.loop import Training
 from mcr_bench.datasets.base import Split
 
@@ -21,14 +22,15 @@ def bare_loop(run: Training) -> Work:
 
 
 def reference_loop(machine: Machine, workload: Workload, run: Training) -> Work:
-    """An epoch of the network of `run` with everything that makes it fast: channels-last weights and inputs, fused Adam.
+    """An epoch of the network of `run` with all that makes it fast: channels-last weights and inputs, and fused Adam.
 
-    The process has cuDNN's benchmark mode on, and the same precision as the run. Nothing of the harness is in the loop.
+    cuDNN's benchmark mode and the precision are those of the process, as the run has set them. Nothing of the harness
+    is in the loop.
     """
     model = network(workload)
     initialise(model, 0)
     fast = torch.channels_last
-    model = model.to(machine.device).to(memory_format=fast)
+    model.to(machine.device).to(memory_format=fast)  # type: ignore[call-overload]  # torch's stubs leave it out
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-4, fused=machine.kind == "cuda")
     values = {m: x.contiguous(memory_format=fast) if x.ndim == 4 else x for m, x in _tensors(run.fit.train).items()}
     return lambda: _epoch(model, values, run.fit.train.target, workload.batch, optimizer, run.fit.autocast)
@@ -40,7 +42,7 @@ def _epoch(
     target: Tensor,
     batch: int,
     optimizer: torch.optim.Optimizer,
-    autocast: Callable[[], torch.autocast],
+    autocast: Callable[[], AbstractContextManager[object]],
 ) -> None:
     for index in torch.randperm(len(target)).to(target.device).split(batch):
         with autocast():

@@ -70,7 +70,7 @@ def _row(kind: str, one: Measured) -> str:
 
 
 def write_page(kind: str, parts: Sequence[Part], folder: Path) -> Path:
-    """Replace the run of this type of device in `performance.json` of `folder`, and write the page; returns the page."""
+    """Replace the run of this type of device in `performance.json`, and write the page, which is returned."""
     data, page = folder / "performance.json", folder / "performance.md"
     runs = read_runs(data) if data.exists() else {}
     runs[kind] = list(parts)
