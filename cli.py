@@ -12,6 +12,7 @@ from mcr_bench.bench.commands.options import (
     AsJson,
     Baseline,
     DataRoot,
+    Deterministic,
     Device,
     ExecutorName,
     Fold,
@@ -22,6 +23,7 @@ from mcr_bench.bench.commands.options import (
     PresetName,
     ProtocolName,
     Published,
+    RunsPerGpu,
     Settings,
     TrackingUri,
     WhichPublished,
@@ -82,6 +84,8 @@ def run(
     data_root: DataRoot = Path("data"),
     jobs: Jobs = None,
     device: Device = "auto",
+    runs_per_gpu: RunsPerGpu = None,
+    deterministic: Deterministic = False,
     executor: ExecutorName = "local",
     tracking_uri: TrackingUri = None,
     keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Keep the best weights of every run.")] = False,
@@ -100,7 +104,7 @@ def run(
     from mcr_bench.bench.planning.plan import make_plan_of
     from mcr_bench.bench.settings.arguments import parse_names, parse_seeds, parse_settings
 
-    how = running.How(executors.executor(executor), jobs, device, force, keep_weights)
+    how = running.How(executors.executor(executor), jobs, device, force, keep_weights, runs_per_gpu, deterministic)
     overrides = parse_settings(settings or [])
     if allow_group_overlap:
         overrides["dataset.allow_group_overlap"] = ["true"]
@@ -117,11 +121,12 @@ def run(
     )
     requests, asked = running.requests_of(experiment, choices)
     plan = make_plan_of(requests)
+    how.check(plan.runs)
     record = open_record(tracking_uri)
     finished = record.finished_keys(plan.by_key)
     if plan_only:
         return running.show_plan(
-            plan, finished - (plan.requested if force else set()), record.rows(), jobs, device, as_json
+            plan, finished - (plan.requested if force else set()), record.rows(), how.workers, as_json
         )
     plan.require_runs()
     outcome = running.run_plan(plan, finished, record, how)
@@ -296,6 +301,8 @@ def tune(
     data_root: DataRoot = Path("data"),
     jobs: Jobs = None,
     device: Device = "auto",
+    runs_per_gpu: RunsPerGpu = None,
+    deterministic: Deterministic = False,
     executor: ExecutorName = "local",
     plan_only: PlanOnly = False,
     as_json: AsJson = False,
@@ -307,7 +314,7 @@ def tune(
     from mcr_bench.bench.settings.arguments import parse_names, parse_settings
     from mcr_bench.bench.tuning.request import TuneRequest
 
-    how = How(executors.executor(executor), jobs, device)
+    how = How(executors.executor(executor), jobs, device, runs_per_gpu=runs_per_gpu, deterministic=deterministic)
     request = TuneRequest(
         methods=parse_names("--methods", methods),
         dataset=dataset,

@@ -139,11 +139,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     >>> is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory.")), is_out_of_memory(ValueError("out of memory"))
     (True, False)
     """
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    if isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY):
+    if isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and tells_out_of_memory(str(error))
+    ):
         return True
     return error.__cause__ is not None and is_out_of_memory(error.__cause__)
+
+
+def tells_out_of_memory(text: str) -> bool:
+    """Whether the text of an error, which may begin with the error's type, is about a GPU's memory."""
+    return "OutOfMemoryError" in text or any(words in text for words in OUT_OF_MEMORY)
 
 
 def is_not_deterministic(error: BaseException) -> bool:

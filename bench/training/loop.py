@@ -22,7 +22,7 @@ from mcr_bench.bench.models.build import build_model
 from mcr_bench.bench.models.multimodal import Inputs
 from mcr_bench.bench.problem.floor import floor_metrics
 from mcr_bench.bench.problem.missing import diagnostic, only_finite, tag_of
-from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone
+from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone, Shortage
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import TrainingSettings
@@ -87,6 +87,7 @@ class Training:
     store: the features that the probe heads are fitted on; None where there are none.
     progress: what was done so far.
     chunk: the number of samples that are evaluated at a time.
+    deterministic: whether only algorithms are used that give the same bits every time.
     """
 
     spec: RunSpec
@@ -97,6 +98,7 @@ class Training:
     store: FeatureStore | None
     progress: Progress
     chunk: int
+    deterministic: bool = False
 
 
 def fit_run(job: Job, emit: Callable[[Event], None], checkpoint_seconds: float = CHECKPOINT_SECONDS) -> None:
@@ -105,7 +107,9 @@ def fit_run(job: Job, emit: Callable[[Event], None], checkpoint_seconds: float =
     Its files are written to `job.folder`, its best weights to `job.weights_out`. checkpoint_seconds: the shortest time
     between two checkpoints.
     """
-    memory.reset_peak(devices.ready(job.device))
+    device = devices.ready(job.device, job.deterministic)
+    memory.require_room(device, job.room)
+    memory.reset_peak(device)
     run = start(job)
     saved = time.monotonic()
     resume(run, job)
@@ -118,12 +122,16 @@ def fit_run(job: Job, emit: Callable[[Event], None], checkpoint_seconds: float =
             write_checkpoint(job.folder, run.fit, run.method, run.probes, vars(run.progress))
             saved = time.monotonic()
     metrics = conclude(run, job)
-    emit(RunDone(run.spec.key, metrics, run.progress.seconds, tags_of(run)))
+    emit(
+        RunDone(run.spec.key, metrics, run.progress.seconds, tags_of(run), memory.reserved_mib(device), _short_of(run))
+    )
 
 
 def start(job: Job) -> Training:
     """Load the data, build the model and draw its weights, attach the method and make the optimiser."""
-    spec, device = job.spec, devices.ready(job.device)
+    spec, device = job.spec, devices.ready(job.device, job.deterministic)
+    if job.deterministic:
+        devices.make_deterministic()
     data = make_dataset(spec.dataset_source, spec.data_root, spec.dataset_settings)
     if fingerprint_of(data) != spec.fingerprint:
         raise UserError(f"the data of {spec.dataset} has changed since the run was planned. Start the command again.")
@@ -147,7 +155,8 @@ def start(job: Job) -> Training:
     checked_state(method, method.state_dict())  # now, as the first checkpoint may come much later
     probed = not method.needs.own_heads
     probes, store = (Probes(model, device), FeatureStore(model)) if probed else (None, None)
-    return Training(spec, method, fit, splits, probes, store, Progress(), 4 * settings.batch_size)
+    chunk = 4 * settings.batch_size
+    return Training(spec, method, fit, splits, probes, store, Progress(), chunk, job.deterministic)
 
 
 def resume(run: Training, job: Job) -> None:
@@ -291,10 +300,17 @@ def _shares(
 
 
 def tags_of(run: Training) -> dict[str, str]:
-    """Texts about a finished run for the record: the GPU that trained it, and the diagnostics that are missing."""
+    """Texts about a finished run for the record: the device that trained it, how it rounded, and what is missing."""
     device = run.fit.device
     name = diagnostic(run.progress.missing, "device/name", partial(devices.description, device))
-    return ({"device/name": name} if name else {}) | tag_of(run.progress.missing)
+    how = {"precision": run.fit.settings.precision, "deterministic": str(run.deterministic).lower()}
+    return ({"device/name": name} if name else {}) | how | tag_of(run.progress.missing)
+
+
+def _short_of(run: Training) -> Shortage | None:
+    """Whether diagnostics are missing because the memory of the run's GPU did not suffice."""
+    on_gpu = run.fit.device.type != "cpu"
+    return Shortage.MEMORY if on_gpu and any(map(devices.tells_out_of_memory, run.progress.missing.values())) else None
 
 
 def cost_metrics(run: Training) -> dict[str, float]:
