@@ -5,10 +5,16 @@ process that trains on it, after `ready`. On the CPU every function does nothing
 """
 
 import os
+import warnings
+from collections.abc import Callable
+from typing import Literal
 
 import torch
+from torch import Tensor
 
 from mcr_bench.bench.errors import UserError
+
+Precision = Literal["fp32", "tf32", "bf16"]
 
 CHOICES = "auto, cpu, cuda, cuda:N, mps"
 # cuBLAS adds in a fixed order only with one of these workspaces, whose sizes it reads when it starts.
@@ -83,8 +89,7 @@ def make_deterministic() -> None:
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    _set_tf32(False)
 
 
 def description(device: torch.device) -> str:
@@ -177,3 +182,128 @@ def _require_mps() -> str:
 def _not_available(choice: str, count: int) -> UserError:
     found = {0: "no GPU", 1: "1 GPU"}.get(count, f"{count} GPUs")
     return UserError(f"device '{choice}' is not available: PyTorch finds {found}. Use --device auto or --device cpu.")
+
+
+def prefers_channels_last(device: torch.device) -> bool:
+    """Whether 2-D convolutions are faster on `device` with the channels last in memory; on the CPU results may differ.
+
+    There the layout stays as it is, so that results stay the same to the last digit.
+    """
+    return device.type == "cuda"
+
+
+def numerics(device: torch.device, precision: Precision, deterministic: bool) -> None:
+    """Set how this process computes on `device`. Call it after `ready`.
+
+    TF32, which rounds the inputs of matrix products and convolutions of a GPU to 10 bits of mantissa, is on for
+    `tf32` alone; PyTorch would use it in convolutions by default. cuDNN tries its algorithms on the first batch of each
+    shape and keeps the fastest one. On the CPU every precision but bf16 is full precision.
+
+    deterministic: as `make_deterministic`, which goes before speed.
+    """
+    gpu = device.type == "cuda"
+    _set_tf32(gpu and precision == "tf32")
+    torch.backends.cudnn.benchmark = gpu
+    if deterministic:
+        make_deterministic()
+
+
+def tries_algorithms() -> bool:
+    """Whether cuDNN tries its algorithms and keeps the fastest one, so that two runs may round differently."""
+    return bool(torch.backends.cudnn.benchmark)
+
+
+def _set_tf32(on: bool) -> None:
+    """Switch TF32 on or off in PyTorch's two sets of switches, as a state in which they differ is an error there.
+
+    The older switches are set first: these set the newer ones too, but leave some of them to a default that may have
+    been changed.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Please use the new API")  # once per process, in PyTorch 2.9 and later
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cuda.matmul.allow_tf32 = on
+        torch.backends.cudnn.allow_tf32 = on
+    cudnn = torch.backends.cudnn
+    for switches in (torch.backends.cuda.matmul, getattr(cudnn, "conv", None), getattr(cudnn, "rnn", None)):
+        if hasattr(switches, "fp32_precision"):  # PyTorch 2.9 and later
+            switches.fp32_precision = "tf32" if on else "ieee"
+
+
+# Copies to a device that do not wait for its work, and work beside it.
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A small tensor on `device`. A copy from the CPU to a GPU does not wait for the work that is queued there."""
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+class Slot:
+    """A place on the CPU for a block (n, ...) of values that goes to a device, and then for the next one.
+
+    For a GPU it is a buffer in pinned memory, which is not written to again before the copy from it has ended; for
+    other devices every block has memory of its own.
+    """
+
+    def __init__(self, device: torch.device, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        """shape: of the largest block."""
+        self._device, self._shape, self._dtype = device, shape, dtype
+        self._buffer = _pinned(shape, dtype) if device.type == "cuda" else None
+        self._copied: torch.cuda.Event | None = None
+
+    def block(self, count: int) -> Tensor:
+        """Memory for `count` entries, (count, ...), to be written at once. Any thread may ask for it."""
+        if self._buffer is None:
+            return torch.empty((count, *self._shape[1:]), dtype=self._dtype)
+        if self._copied is not None:
+            self._copied.synchronize()
+        return self._buffer[:count]
+
+    def copy(self, block: Tensor) -> Tensor:
+        """The block on the device; on a GPU it is ready for what is queued next on the same stream."""
+        if self._buffer is None:
+            return block.to(self._device)
+        made = block.to(self._device, non_blocking=True)
+        self._copied = torch.cuda.Event()
+        self._copied.record(torch.cuda.current_stream(self._device))
+        return made
+
+
+def _pinned(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Pinned memory; where there is none left, memory of the usual kind, from which copies take longer."""
+    try:
+        return torch.empty(shape, dtype=dtype, pin_memory=True)
+    except RuntimeError as error:
+        print(f"batches are not in pinned memory, so that copies to the GPU take longer: {error}")
+        return torch.empty(shape, dtype=dtype)
+
+
+class Beside:
+    """Makes tensors on a GPU on a stream of their own, beside the work that is queued; elsewhere at once.
+
+    What is made must not depend on work that was queued after `begin`, apart from its own. Keep one for as long as
+    there is such work: PyTorch keeps memory for each stream.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def begin(self) -> None:
+        """Let what is made from now on come after all that is queued now."""
+        if self._stream is not None:
+            self._stream.wait_stream(torch.cuda.current_stream(self._device))
+
+    def made(self, make: Callable[[], Tensor]) -> Tensor:
+        """What `make` gives, ready for what is queued next on the present stream."""
+        if self._stream is None:
+            return make()
+        with torch.cuda.stream(self._stream):
+            tensor = make()
+        present = torch.cuda.current_stream(self._device)
+        present.wait_stream(self._stream)
+        if tensor.is_cuda:
+            tensor.record_stream(present)  # its memory is not given away while this stream may read it
+        return tensor

@@ -21,7 +21,7 @@ from mcr_bench.bench.core.interrupts import check, deferred
 from mcr_bench.bench.errors import error_at_end, in_words, one_line
 from mcr_bench.bench.executors.base import TrainingPlan
 from mcr_bench.bench.executors.places import clean, key_lock, sweep, weights_file, work_folder
-from mcr_bench.bench.executors.sharing import Sharing
+from mcr_bench.bench.executors.sharing import Sharing, most_on
 from mcr_bench.bench.record.provenance import provenance
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.events import EpochDone, Event, Failure, Job, Observer, Outcome, RunDone, RunFailed, Shortage
@@ -155,6 +155,9 @@ class Jobs:
             deterministic=self._plan.deterministic,
             room=self._sharing.begin(spec.key, place),
             alone=self._sharing.is_alone(spec.key),
+            sharing=1
+            if self._sharing.is_alone(spec.key)
+            else most_on(device, self._plan.jobs, self._plan.runs_per_gpu),
         )
 
     def _finish(self, job: Job, event: RunDone) -> None:

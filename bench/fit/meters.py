@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 
 from mcr_bench.bench.models.multimodal import MultimodalModel
@@ -22,6 +23,9 @@ class Meters:
         self._sums: dict[str, Tensor | float] = {}
         self._counts: dict[str, int] = {}
         self._watching = False
+        self._encoders: dict[
+            str, list[nn.Parameter]
+        ] = {}  # found anew in every epoch: a walk through the model is slow
 
     def add(self, name: str, value: Tensor | float) -> None:
         """Add a number, or a tensor (), to the mean of `name`; this does not wait for the device."""
@@ -34,16 +38,19 @@ class Meters:
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         self._sums.clear()
         self._counts.clear()
+        self._encoders.clear()
         return means
 
     def gradients(self, model: MultimodalModel) -> None:
         """Add the norm of every modality's encoder gradient, before clipping; nothing outside `watching`."""
         if not self._watching:
             return
-        for m in model.modalities:
-            gradients = [p.grad for p in model.parameters_of(m, "encoder") if p.grad is not None]
+        if not self._encoders:
+            self._encoders = {m: model.parameters_of(m, "encoder") for m in model.modalities}
+        for m, parameters in self._encoders.items():
+            gradients = [p.grad for p in parameters if p.grad is not None]
             if gradients:
-                self.add(f"gradient_norm/{m}", nn.utils.get_total_norm(gradients))
+                self.add(f"gradient_norm/{m}", torch.stack(torch._foreach_norm(gradients)).norm())
 
     @contextmanager
     def watching(self, model: MultimodalModel, batch_size: int) -> Iterator[None]:

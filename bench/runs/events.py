@@ -21,6 +21,7 @@ class Job:
     deterministic: whether only algorithms may be used that give the same bits every time.
     room: the free memory in MiB without which the run should not start, as others train on its GPU; 0 for any.
     alone: whether it has its GPU to itself, because it ran out of memory while others shared it.
+    sharing: the most runs that may be on its GPU at a time, itself included.
     """
 
     spec: "RunSpec"
@@ -31,6 +32,7 @@ class Job:
     deterministic: bool = False
     room: float = 0.0
     alone: bool = False
+    sharing: int = 1
 
     @property
     def predictions(self) -> Path:

@@ -1,16 +1,28 @@
 """Optimisers, and learning-rate schedules as pure functions of the global step, which need no state to be resumed."""
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
+import torch
+from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from mcr_bench.bench.fit.returns import Groups
 from mcr_bench.bench.settings.training import OptimizerSettings, ScheduleSettings
 
+IMPLEMENTATIONS = {"foreach", "fused", "differentiable", "capturable"}  # options of an optimiser that exclude others
+
 
 def make_optimizer(groups: Groups, settings: OptimizerSettings) -> Optimizer:
-    """The optimiser of the method's parameter groups. The schedule multiplies a group's own `lr` where it has one."""
+    """The optimiser of the method's parameter groups. The schedule multiplies a group's own `lr` where it has one.
+
+    A group is updated by PyTorch's fused kernels where that is faster, unless it chooses an implementation itself.
+    """
     lr, decay = settings.lr, settings.weight_decay
+    for group in groups:
+        if IMPLEMENTATIONS.isdisjoint(group) and _fused(group["params"], settings.name):
+            group["fused"] = True
     if settings.name == "sgd":
         optimizer: Optimizer = SGD(groups, lr=lr, weight_decay=decay, momentum=settings.momentum)
     else:
@@ -19,7 +31,51 @@ def make_optimizer(groups: Groups, settings: OptimizerSettings) -> Optimizer:
         optimizer = kind(groups, lr=lr, weight_decay=decay, betas=betas, eps=settings.eps)
     for group in optimizer.param_groups:
         group["base_lr"] = group["lr"]
+    optimizer.register_step_pre_hook(_lay_out_gradients)
     return optimizer
+
+
+def is_fused(optimizer: Optimizer) -> bool:
+    """Whether all parameters are updated by fused kernels."""
+    return all(group.get("fused") for group in optimizer.param_groups)
+
+
+def _fused(params: Iterable[nn.Parameter], name: str) -> bool:
+    """Whether a group's parameters shall be updated by fused kernels.
+
+    On a GPU these are the fastest for every optimiser. On the CPU they take a quarter off a step of a small network
+    with Adam, but little with SGD, which therefore keeps the last digits of the plain loop.
+    """
+    devices = {p.device.type for p in params}
+    usable = all(p.is_floating_point() and is_dense(p) for p in params)
+    return usable and (devices == {"cuda"} or (devices == {"cpu"} and name != "sgd"))
+
+
+def is_dense(x: Tensor) -> bool:
+    """Whether the elements of a tensor of any shape fill one block of memory without holes or repetition.
+
+    >>> is_dense(torch.zeros(2, 3).T), is_dense(torch.zeros(3).expand(2, 3))
+    (True, False)
+    """
+    expected = 1
+    for stride, size in sorted((stride, size) for stride, size in zip(x.stride(), x.shape, strict=True) if size != 1):
+        if stride != expected:
+            return x.numel() == 0
+        expected *= size
+    return True
+
+
+def _lay_out_gradients(optimizer: Optimizer, *_: Any) -> None:
+    """Give gradients the strides of their parameters, which fused kernels rely on; autograd does so by itself.
+
+    A gradient that a method has assigned may have others. The CPU's kernels would then update the wrong elements.
+    """
+    for group in optimizer.param_groups:
+        if not group.get("fused"):
+            continue
+        for p in group["params"]:
+            if p.grad is not None and p.grad.stride() != p.stride():
+                p.grad = torch.empty_like(p).copy_(p.grad)
 
 
 def set_rate(optimizer: Optimizer, factor: float) -> None:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.problem.missing import diagnostic
 from mcr_bench.bench.task import Task
+from mcr_bench.bench.training.linear_head import fit_linear
 
 MOST_ROWS = 10_000  # samples whose features are kept per epoch: enough for a linear head, and little memory
-L2 = 1e-4  # weight decay that keeps the heads of separable problems finite; our choice
 
 
 class FeatureStore:
@@ -99,18 +99,7 @@ class Probes:
 
     def fit_head(self, head: nn.Linear, features: Tensor, target: Tensor, iterations: int) -> None:
         """Fit one head to features (N, d) and targets (N,) by at most `iterations` of L-BFGS."""
-        optimizer = torch.optim.LBFGS(
-            head.parameters(), max_iter=iterations, history_size=10, line_search_fn="strong_wolfe"
-        )
-
-        def closure() -> Tensor:
-            optimizer.zero_grad()
-            loss = self.task.loss(head(features), target) + L2 * head.weight.square().sum()
-            loss.backward()
-            return loss
-
-        with torch.enable_grad():
-            optimizer.step(closure)
+        fit_linear(head, features, target, self.task, iterations)
 
 
 def _zero_head(width: int, task: Task, device: torch.device) -> nn.Linear:
