@@ -8,6 +8,7 @@ from multiprocessing.connection import Connection
 import torch
 
 from mcr_bench.bench.core import device as devices
+from mcr_bench.bench.core.device import Precision
 from mcr_bench.bench.perf.measured import Machine, Measured, in_turns, ratio
 from mcr_bench.bench.perf.workloads import precisions, reference_method, training_run, workloads
 from mcr_bench.bench.training.loop import train_epoch
@@ -22,7 +23,7 @@ def determinism(machine: Machine) -> Iterator[Measured]:
             yield _of_workload(machine, name, precision)
 
 
-def _of_workload(machine: Machine, name: str, precision: str) -> Measured:
+def _of_workload(machine: Machine, name: str, precision: Precision) -> Measured:
     context = multiprocessing.get_context("spawn")
     pipes, processes = [], []
     try:
@@ -51,7 +52,7 @@ def _epoch(pipe: Connection) -> None:
         raise RuntimeError(failed)
 
 
-def _serve(pipe: Connection, place: str, name: str, precision: str, deterministic: bool) -> None:
+def _serve(pipe: Connection, place: str, name: str, precision: Precision, deterministic: bool) -> None:
     """Train an epoch for every message, and answer with the reason if it fails, else with an empty text."""
     torch.set_num_threads(1)
     run = None
@@ -60,7 +61,9 @@ def _serve(pipe: Connection, place: str, name: str, precision: str, deterministi
         try:
             if run is None:
                 here = Machine(place, devices.ready(place, deterministic))
-                run = training_run(here, workloads(here)[name], reference_method(), precision)
+                run = training_run(
+                    here, workloads(here)[name], reference_method(), precision, deterministic=deterministic
+                )
             train_epoch(run)
             devices.synchronise(run.fit.device)
             pipe.send("")

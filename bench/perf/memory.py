@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.core import device as devices
+from mcr_bench.bench.core.device import Precision
 from mcr_bench.bench.perf.measured import Machine, Measured, of_rounds
 from mcr_bench.bench.perf.methods import Variant
 from mcr_bench.bench.perf.table import table, variants
@@ -42,7 +43,7 @@ def measured() -> list[Variant]:
     return chosen
 
 
-def peak_mib(machine: Machine, workload: Workload, variant: Variant, precision: str) -> float:
+def peak_mib(machine: Machine, workload: Workload, variant: Variant, precision: Precision) -> float:
     """The largest amount of memory that tensors hold in an epoch of a method, in MiB, its data and weights included."""
     _, cls, settings = variant
     run = training_run(machine, workload, cls, precision, settings)

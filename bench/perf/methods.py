@@ -5,6 +5,7 @@ from functools import partial
 from itertools import islice
 
 from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.core.device import Precision
 from mcr_bench.bench.perf.measured import Machine, Measured, in_turns, ratio
 from mcr_bench.bench.perf.table import variants
 from mcr_bench.bench.perf.workloads import Workload, precisions, reference_method, training_run, workloads
@@ -43,7 +44,7 @@ def timed(modalities: tuple[str, ...]) -> list[Variant]:
 
 
 def of_group(
-    machine: Machine, title: str, workload: Workload, precision: str, group: list[Variant]
+    machine: Machine, title: str, workload: Workload, precision: Precision, group: list[Variant]
 ) -> Iterator[Measured]:
     """The step time of some methods over that of joint training, all taken in turns."""
     reference = reference_method()

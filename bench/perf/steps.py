@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
+from mcr_bench.bench.core.device import Precision
 from mcr_bench.bench.perf.loops import bare_loop, reference_loop
 from mcr_bench.bench.perf.measured import Machine, Measured, Work, in_turns, of_rounds, ratio
 from mcr_bench.bench.perf.workloads import Workload, precisions, reference_method, training_run, workloads
@@ -18,7 +19,7 @@ def steps(machine: Machine) -> Iterator[Measured]:
             yield from of_workload(machine, name, workload, precision)
 
 
-def of_workload(machine: Machine, name: str, workload: Workload, precision: str) -> Iterator[Measured]:
+def of_workload(machine: Machine, name: str, workload: Workload, precision: Precision) -> Iterator[Measured]:
     """Milliseconds per step of the harness and of the loops beside it, and their ratios, all taken in turns."""
     title, reference = f"{name} {precision}", reference_method()
     run, other = (training_run(machine, workload, reference, precision) for _ in range(2))

@@ -8,9 +8,12 @@ from typing import NamedTuple, cast
 import torch
 
 from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.core import device as devices
+from mcr_bench.bench.core.device import Precision
 from mcr_bench.bench.core.seeds import generator, initialise
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.models.build import build_model
+from mcr_bench.bench.models.layout import lay_out
 from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.perf.measured import Machine
 from mcr_bench.bench.runs.spec import RunSpec
@@ -57,7 +60,7 @@ WORKLOADS = {
     },
 }
 # Type of device -> the precisions that the networks of images are timed in; the others are timed in fp32.
-PRECISIONS = {"cpu": ("fp32",), "cuda": ("fp32", "tf32", "bf16")}
+PRECISIONS: dict[str, tuple[Precision, ...]] = {"cpu": ("fp32",), "cuda": ("fp32", "tf32", "bf16")}
 
 
 def workloads(machine: Machine) -> Mapping[str, Workload]:
@@ -65,7 +68,7 @@ def workloads(machine: Machine) -> Mapping[str, Workload]:
     return WORKLOADS["cuda" if machine.kind == "cuda" else "cpu"]
 
 
-def precisions(machine: Machine, workload: Workload) -> tuple[str, ...]:
+def precisions(machine: Machine, workload: Workload) -> tuple[Precision, ...]:
     """The precisions in which a workload is timed on this machine."""
     images = any(len(shape) == 3 for shape in workload.shapes.values())
     return PRECISIONS["cuda"] if images and machine.kind == "cuda" else PRECISIONS["cpu"]
@@ -96,22 +99,26 @@ def training_run(
     machine: Machine,
     workload: Workload,
     cls: type[Method],
-    precision: str = "fp32",
+    precision: Precision = "fp32",
     settings: Mapping[str, Value] | None = None,
     split: Split | None = None,
+    deterministic: bool = False,
 ) -> Training:
     """A training on random data of the workload, ready for its first epoch.
 
-    precision: the setting of training. settings: those of the method that are not the default. split: the samples;
-    None for random ones on the device.
+    The process computes in its precision from now on. precision: the setting of training. settings: those of the method
+    that are not the default. split: the samples; None for random ones on the device. deterministic: as
+    `--deterministic`, which remains for the rest of the process.
     """
+    devices.numerics(machine.device, precision, deterministic)
     training = build(TrainingSettings, {"batch_size": workload.batch, "precision": precision})
     if split is None:
         split = random_samples(tuple(workload.shapes.items()), workload.samples, machine.device)
     model, method = network(workload), build(cls, settings or {})
     method.build(model)
     initialise(model, 0)
-    fit = Fit(model.to(machine.device), Task(CLASSES), training, split, split, 0, machine.device)
+    lay_out(model.to(machine.device).encoders, model.encoders if devices.prefers_channels_last(machine.device) else ())
+    fit = Fit(model, Task(CLASSES), training, split, split, 0, machine.device)
     method.fit = fit
     method.on_fit_start()
     fit.optimizer = make_optimizer(method.parameter_groups(model), training.optimizer)
