@@ -166,6 +166,12 @@ def is_not_deterministic(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in NOT_DETERMINISTIC)
 
 
+def release(device: torch.device) -> None:
+    """Give memory of a GPU that PyTorch keeps for later back to other processes. Call it after `ready`."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def _is_one_gpu(choice: str) -> bool:
     return choice.startswith("cuda:") and choice[5:].isdecimal()
 
