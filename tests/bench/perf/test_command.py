@@ -37,8 +37,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Part]:
 
 @pytest.fixture
 def perf(parts: dict[str, Part], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    """The command with the parts `parts`, and with its files in an empty folder; gives its exit code and what it printed."""
-
+    """The command with these parts and an empty folder for its files; gives its exit code and what it printed."""
     assert parts
 
     def call(*arguments: str) -> tuple[int, str]:
@@ -55,7 +54,7 @@ def test_a_complete_run_prints_every_number_beside_what_is_wanted_and_writes_the
     code, told = perf()
     assert code == 0
     (harness,) = [line.split() for line in told.splitlines() if "harness" in line]
-    assert harness[5:] == ["1.050", "wanted", "<=", "1.080", "(rounds", "1.000", "to", "1.500)"]
+    assert harness[6:] == ["1.050", "wanted", "<=", "1.080", "(rounds", "1.000", "to", "1.500)"]
     page = (tmp_path / "docs/performance.md").read_text()
     assert "| mlp fp32: harness / bare loop | 1.050 | <= 1.080 | 1.000 to 1.500 |" in page
     assert "| waiting for data | 50.0 % |  |  |" in page

@@ -87,6 +87,7 @@ def test_packing_counts_the_time_from_the_first_start_to_the_last_end(monkeypatc
                 observer.on_end(spec, "finished")
 
     monkeypatch.setattr(packing, "LocalExecutor", Pretended)
+    monkeypatch.setattr(packing, "Record", lambda *_: None)
     monkeypatch.setattr(packing, "AT_ONCE", (1, 2))
     monkeypatch.setattr(packing.os, "cpu_count", lambda: 2)
     one, two, gain = packing.packing(HERE)
@@ -96,7 +97,7 @@ def test_packing_counts_the_time_from_the_first_start_to_the_last_end(monkeypatc
 
 def test_a_packed_run_that_fails_is_an_error() -> None:
     (spec,) = packing.short_runs(1)
-    with pytest.raises(RuntimeError, match="a run of joint .* ended as failed"):
+    with pytest.raises(RuntimeError, match=r"a run of joint .* ended as failed"):
         packing.Ends().on_end(spec, "failed")
 
 
