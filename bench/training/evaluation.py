@@ -35,8 +35,8 @@ def evaluate(
     more metric, `total_loss`: the loss plus `own_weight` times the sum of its own heads' losses.
     subsets: collects the predictions from subsets of the modalities on the way, from the same pass of the encoders.
     """
-    with torch.no_grad(), reading(split, torch.arange(len(split)), chunk) as parts:
-        rows = [_outputs(method, model, split.batch(part).inputs, probes, subsets) for part in parts]
+    with torch.no_grad(), reading(split, torch.arange(len(split)), chunk) as chunks:
+        rows = [_outputs(method, model, split.batch(index).inputs, probes, subsets) for index in chunks]
     logits, target = torch.cat([row.logits for row in rows]), split.labels
     features, modality = _join([row.features for row in rows]), _join([row.modality for row in rows])
     parts = _join([row.split for row in rows])
@@ -86,9 +86,9 @@ def subset_logits(
     """
     if collected is None:
         collected = Subsets(method, model, absent)
-        with reading(split, torch.arange(len(split)), chunk) as parts:
-            for part in parts:
-                collected.add(split.batch(part).inputs)
+        with reading(split, torch.arange(len(split)), chunk) as chunks:
+            for index in chunks:
+                collected.add(split.batch(index).inputs)
     return collected.logits()
 
 
@@ -146,7 +146,7 @@ class Row(NamedTuple):
 def _outputs(
     method: Method, model: MultimodalModel, inputs: Inputs, probes: Probes | None, subsets: Subsets | None
 ) -> Row:
-    with model.remembering(subsets and subsets.memory), method.fit.autocast():
+    with model.remembering(None if subsets is None else subsets.memory), method.fit.autocast():
         outputs = predicted(method, model, inputs)
         modality = outputs.own_logits if probes is None else probes.logits(outputs.features)
         parts = outputs.split_logits or {}

@@ -30,6 +30,9 @@ class StrictCuda:
     worker: the process that may use the GPUs; all others may only count them.
     calls: the names of the functions called, in their order, counting left out.
     free: the free memory of every GPU in bytes; tests set it.
+    streams: those inside which the present work is queued, the present one last.
+    order: what waits for what, in words, in the order in which it was asked for.
+    pinned: the buffers in pinned memory that were made.
     """
 
     OutOfMemoryError = torch.OutOfMemoryError
@@ -41,6 +44,9 @@ class StrictCuda:
         self.calls: list[str] = []
         self.free, self.total = [60 * 1024 * MIB] * count, 80 * 1024 * MIB
         self.default_generators = tuple(torch.Generator() for _ in range(count))
+        self.streams = [PretendedStream(self, "default stream")]
+        self.order: list[str] = []
+        self.pinned = 0
 
     @property
     def initialised(self) -> bool:
@@ -100,6 +106,26 @@ class StrictCuda:
     def get_device_name(self, device: Any = None) -> str:
         return f"GPU {self.checked('get_device_name', device)}"
 
+    def Stream(self, device: Any = None) -> "PretendedStream":
+        return PretendedStream(self, f"stream {self.checked('Stream', device)}")
+
+    def Event(self) -> "PretendedEvent":
+        self.checked("Event", None)
+        return PretendedEvent(self)
+
+    def current_stream(self, device: Any = None) -> "PretendedStream":
+        self.checked("current_stream", device)
+        return self.streams[-1]
+
+    @contextmanager
+    def stream(self, stream: "PretendedStream") -> Iterator[None]:
+        self.checked("stream", None)
+        self.streams.append(stream)
+        try:
+            yield
+        finally:
+            self.streams.pop()
+
     def checked(self, name: str, device: Any) -> int:
         """Note the call of a function; the index that is meant, if CUDA would take it in this process now."""
         self.calls.append(name)
@@ -122,11 +148,44 @@ class StrictCuda:
         raise AssertionError(f"torch.cuda.{name} is not a part of the stand-in, tests/support/cuda.py")
 
 
-class Torch:
-    """The module torch, with another torch.cuda; everything else is torch's own."""
+class PretendedStream:
+    """A stream of a pretended GPU, which notes for what it waits."""
+
+    def __init__(self, cuda: StrictCuda, name: str) -> None:
+        self.cuda, self.name = cuda, name
+
+    def wait_stream(self, other: "PretendedStream") -> None:
+        self.cuda.order.append(f"{self.name} waits for {other.name}")
+
+
+class PretendedEvent:
+    """An event of a pretended GPU; it may be waited for after it was recorded."""
 
     def __init__(self, cuda: StrictCuda) -> None:
         self.cuda = cuda
+        self.recorded = False
+
+    def record(self, stream: PretendedStream) -> None:
+        self.cuda.order.append(f"an event on {stream.name}")
+        self.recorded = True
+
+    def synchronize(self) -> None:
+        if not self.recorded:
+            raise RuntimeError("an event was waited for that nothing has recorded")
+        self.cuda.order.append("the host waits for an event")
+
+
+class Torch:
+    """The module torch, with another torch.cuda; memory is only said to be pinned, and all else is torch's own."""
+
+    def __init__(self, cuda: StrictCuda) -> None:
+        self.cuda = cuda
+
+    def empty(self, *size: Any, pin_memory: bool = False, **options: Any) -> torch.Tensor:
+        if pin_memory:
+            self.cuda.checked("pinned memory", None)
+            self.cuda.pinned += 1
+        return torch.empty(*size, **options)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)
