@@ -20,7 +20,7 @@ CHOICES = "auto, cpu, cuda, cuda:N, mps"
 # cuBLAS adds in a fixed order only with one of these workspaces, whose sizes it reads when it starts.
 WORKSPACE, WORKSPACES = "CUBLAS_WORKSPACE_CONFIG", (":4096:8", ":16:8")
 # What the libraries below PyTorch say where they raise no error of a type of its own.
-OUT_OF_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+OUT_OF_MEMORY = ("out of memory", "ERROR_OUT_OF_MEMORY", "_ALLOC_FAILED")
 NOT_DETERMINISTIC = ("does not have a deterministic implementation", "Deterministic behavior was enabled with either")
 
 
@@ -144,7 +144,7 @@ def free_bytes(device: torch.device) -> int:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that a GPU has too little memory left, or was raised from one that does.
 
-    PyTorch raises OutOfMemoryError; cuBLAS, cuDNN and MPS raise RuntimeError with a text.
+    PyTorch raises OutOfMemoryError; cuBLAS, cuDNN, other libraries of CUDA and MPS raise RuntimeError with a text.
 
     >>> is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory.")), is_out_of_memory(ValueError("out of memory"))
     (True, False)

@@ -171,6 +171,8 @@ def wrapped(error: BaseException, kind: type[Exception]) -> BaseException:
         (CUDNN, "cuda:0"),
         (MPS, "mps"),
         (RuntimeError("CUDA error: out of memory"), "cuda:0"),
+        (RuntimeError("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling `cusolverDnCreate`"), "cuda:0"),
+        (RuntimeError("CUDA_ERROR_OUT_OF_MEMORY"), "cuda:2"),
         (wrapped(TOO_LARGE, ValueError), "cuda:0"),
         (wrapped(wrapped(CUBLAS, KeyError), UserError), "cuda:0"),
     ],
