@@ -65,7 +65,8 @@ def test_full_precision_does_not_depend_on_a_default_that_was_changed() -> None:
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
 def test_determinism_goes_before_speed(precision: Any) -> None:
     devices.numerics(GPU, precision, deterministic=True)
-    assert tf32() == {False} and not devices.tries_algorithms()
+    assert tf32() == {False}
+    assert not devices.tries_algorithms()
     assert torch.are_deterministic_algorithms_enabled()
 
 
@@ -80,7 +81,8 @@ def test_a_pytorch_without_the_newer_switches(monkeypatch: pytest.MonkeyPatch) -
     for precision, on in (("fp32", False), ("tf32", True), ("bf16", False)):
         devices.numerics(GPU, precision, deterministic=False)  # type: ignore[arg-type]
         assert (matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark) == (on, on, True)
-    assert not hasattr(matmul, "fp32_precision") and not hasattr(cudnn, "conv")
+    assert not hasattr(matmul, "fp32_precision")
+    assert not hasattr(cudnn, "conv")
 
 
 def test_full_precision_inside_autocast() -> None:

@@ -61,7 +61,9 @@ def last_weights(module: nn.Module) -> set[bool]:
 @pytest.mark.parametrize("shape", [IMAGE, CLIP, (1, 33, 20)])
 def test_the_layout_changes_an_encoder_by_rounding_only(kind: str, shape: tuple[int, ...]) -> None:
     plain, last = encoder(kind, shape), encoder(kind, shape)
-    assert lay_out({"m": last}, ["m"]) == ["m"] and last_weights(last) == {True} and last_weights(plain) == {False}
+    assert lay_out({"m": last}, ["m"]) == ["m"]
+    assert last_weights(last) == {True}
+    assert last_weights(plain) == {False}
     x = values(shape)
     for of_plain, of_last in (
         (plain(x), last(x)),
@@ -78,7 +80,9 @@ def test_the_layout_changes_an_encoder_by_rounding_only(kind: str, shape: tuple[
 def test_images_reach_the_convolutions_in_their_layout() -> None:
     seen: list[bool] = []
     net = FrameEncoder(nn.Sequential(nn.Conv2d(3, 4, 3)), nn.Identity())
-    net.trunk.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].is_contiguous(memory_format=LAST)))
+    net.trunk.register_forward_pre_hook(
+        lambda _module, inputs: seen.append(inputs[0].is_contiguous(memory_format=LAST))
+    )
     for laid_out in (False, True):
         if laid_out:
             net.lay_out()
@@ -92,7 +96,9 @@ def test_images_reach_the_convolutions_in_their_layout() -> None:
 def test_a_layout_keeps_shape_and_values(shape: tuple[int, ...]) -> None:
     x = values(shape)
     laid = channels_last(x)
-    assert torch.equal(laid, x) and laid.shape == x.shape and laid.movedim(-3, -1).is_contiguous()
+    assert torch.equal(laid, x)
+    assert laid.shape == x.shape
+    assert laid.movedim(-3, -1).is_contiguous()
 
 
 @pytest.mark.parametrize("ours_last", [False, True])
