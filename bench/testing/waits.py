@@ -8,7 +8,7 @@ busy. PyTorch's device `meta` computes shapes and nothing else, so that whatever
 []
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -31,8 +31,9 @@ COPYING = {"_to_copy", "copy_"}
 class Waits(TorchDispatchMode):
     """Inside the block, what would make the host wait for the device is noted in `seen`, by name.
 
-    Reading a number is answered with 1, so that the code goes on. Copies with `non_blocking` do not wait. An operation
-    on tensors of host and device at once, which a GPU refuses, is noted as well; numbers () of the host may be used.
+    Reading a number is answered with 1, so that the code goes on; what needs more than a number raises an error, after
+    it was noted. Copies with `non_blocking` do not wait. An operation on tensors of host and device at once, which a
+    GPU refuses, is noted as well; numbers () of the host may be used.
     """
 
     def __init__(self) -> None:
@@ -41,18 +42,17 @@ class Waits(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
         name, tensors = func.overloadpacket.__name__, _tensors(args, kwargs)
-        if name in READING and any(t.is_meta for t in tensors):
-            self.seen.append(name)
+        on_device = any(t.is_meta for t in tensors)
+        masks = [t for t in tensors[1:] if t.dtype == torch.bool] if name == "index" else []
+        if on_device and (name in READING or masks):
+            self.seen.append("index by a mask" if masks else name)
             if name == "_local_scalar_dense":
                 return torch.ones((), dtype=tensors[0].dtype).item()
-        made = func(*args, **(kwargs or {}))
-        if name in COPYING:
-            waiting = not (kwargs or {}).get("non_blocking") and not (len(args) > 2 and args[2])
-            if waiting and tensors[-1].is_meta != made.is_meta:
-                self.seen.append(f"{name} between host and device")
-        elif len({t.is_meta for t in tensors if t.ndim}) > 1:
+        if name not in COPYING and len({t.is_meta for t in tensors if t.ndim}) > 1:
             self.seen.append(f"{name} of tensors of host and device")
-        return made
+        if name in COPYING and _waiting(args, kwargs or {}):
+            self.seen.append(f"{name} between host and device")
+        return func(*args, **(kwargs or {}))
 
 
 def waits(
@@ -71,10 +71,15 @@ def waits(
     fit = make_fit(method, modalities, task, fusion=fusion, dependencies=dependencies, **training)
     _on_meta(fit, method)
     batch = fit.train.batch(torch.arange(len(fit.train), device=META))
-    step(method, batch)
     with Waits() as noted:
-        step(method, batch)
-        step(method, batch)
+        try:
+            step(method, batch)
+            noted.seen.clear()
+            step(method, batch)
+            step(method, batch)
+        except Exception:
+            if not noted.seen:  # the step has failed for another reason
+                raise
     return noted.seen
 
 
@@ -102,6 +107,14 @@ def _generators(own: Callable[..., torch.Generator]) -> Callable[..., torch.Gene
         return _MetaGenerator() if torch.device(device).type == "meta" else own(*names)
 
     return generator
+
+
+def _waiting(args: Any, kwargs: Mapping[str, Any]) -> bool:
+    """Whether a copy goes from the host to the device or back, and is waited for."""
+    source, *others = _tensors(args, {})
+    source, goal = (others[0], source.device) if others else (source, kwargs.get("device") or source.device)
+    started = kwargs.get("non_blocking") or (bool(others) and len(args) > 2 and args[2])
+    return source.is_meta != (torch.device(goal).type == "meta") and not started
 
 
 def _tensors(args: Any, kwargs: Any) -> list[Tensor]:
