@@ -4,7 +4,10 @@ A step that reads a number from the device, or copies to or from it at once, sto
 busy. PyTorch's device `meta` computes shapes and nothing else, so that whatever needs a number is seen there.
 
 >>> from mcr_bench.methods.joint import Joint
->>> waits(Joint())
+>>> from mcr_bench.bench.testing.fits import make_fit
+>>> method = Joint()
+>>> fit = make_fit(method)
+>>> waits(method)
 []
 """
 
@@ -18,8 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mcr_bench.bench.fit.fit import Fit
-from mcr_bench.bench.task import Task
-from mcr_bench.bench.testing.fits import NAMES, THREE, make_fit, step
+from mcr_bench.bench.testing.fits import step
 from mcr_bench.bench.training.optim import make_optimizer
 from mcr_bench.methods.base import Method
 
@@ -37,7 +39,7 @@ class Waits(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.seen: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
@@ -55,20 +57,13 @@ class Waits(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def waits(
-    method: Method,
-    modalities: tuple[str, ...] = NAMES[:2],
-    task: Task = THREE,
-    *,
-    fusion: str = "late-linear",
-    dependencies: list[dict[str, Tensor]] | None = None,
-    **training: object,
-) -> list[str]:
+def waits(method: Method) -> list[str]:
     """What makes the host wait in the second and third training step of a method, by name; nothing is best.
 
-    The first step may make what the others use. Other arguments: as of `make_fit`.
+    Call it after `make_fit(method)`, whose fit cannot be trained afterwards. The first step may make what the others
+    use.
     """
-    fit = make_fit(method, modalities, task, fusion=fusion, dependencies=dependencies, **training)
+    fit = method.fit
     _on_meta(fit, method)
     batch = fit.train.batch(torch.arange(len(fit.train), device=META))
     with Waits() as noted:
@@ -80,7 +75,8 @@ def waits(
         except Exception:
             if not noted.seen:  # the step has failed for another reason
                 raise
-    return noted.seen
+    seen: list[str] = noted.seen
+    return seen
 
 
 def _on_meta(fit: Fit, method: Method) -> None:
@@ -99,7 +95,7 @@ def _on_meta(fit: Fit, method: Method) -> None:
 class _MetaGenerator(torch.Generator):
     """A generator of the host that says it is on the device, for which there is none."""
 
-    device = META  # type: ignore[assignment]
+    device = META
 
 
 def _generators(own: Callable[..., torch.Generator]) -> Callable[..., torch.Generator]:

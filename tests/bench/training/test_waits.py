@@ -43,7 +43,8 @@ def of_method(name: str, count: int, task: Task, **options: Any) -> list[str]:
     needed = [
         make_fit(registry.method(r.method)(), r.modalities, task).model.state_dict() for r in method.requires(names)
     ]
-    return waits(method, names, task, dependencies=needed, **options)
+    make_fit(method, names, task, dependencies=needed, **options)
+    return waits(method)
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -121,6 +122,7 @@ class Reads(Joint):
 )
 def test_what_waits_is_seen(what: str, seen: str) -> None:
     method: Method = type("Once", (Reads,), {"what": what})()
+    make_fit(method)
     found = waits(method)
     assert set(found) == ({seen} if seen else set())
     assert what not in ("item", "branch") or len(found) == 2  # once in each of the two steps that are watched
