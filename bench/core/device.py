@@ -231,7 +231,7 @@ def _set_tf32(on: bool) -> None:
         torch.backends.cudnn.allow_tf32 = on
     cudnn = torch.backends.cudnn
     for switches in (torch.backends.cuda.matmul, getattr(cudnn, "conv", None), getattr(cudnn, "rnn", None)):
-        if hasattr(switches, "fp32_precision"):  # PyTorch 2.9 and later
+        if switches is not None and hasattr(switches, "fp32_precision"):  # PyTorch 2.9 and later
             switches.fp32_precision = "tf32" if on else "ieee"
 
 
