@@ -348,3 +348,7 @@ def ui(
 def main() -> None:
     """The console script `mcr-bench`."""
     sys.exit(app())
+
+
+if __name__ == "__main__":
+    main()

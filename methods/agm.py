@@ -1,10 +1,11 @@
 """AGM: adaptive gradient modulation, which scales the gradient through each modality's share of the logits."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.models.multimodal import Outputs
@@ -83,13 +84,19 @@ class Agm(Method):
         features, shares = attribute(
             self.fit.model, batch.inputs, draws, zero_gradient=grad, masked_in_evaluation=official
         )
-        scaled = map(scale_gradient, shares.values(), self.kappas(shares, batch.target))
-        return Outputs(self.fit.model, features, torch.stack(list(scaled)).sum(0), None)
+        kappas = torch.stack(self.kappas(shares, batch.target))
+        scaled = scale_gradient(torch.stack(list(shares.values())), kappas[:, None, None])
+        return Outputs(self.fit.model, features, scaled.sum(0), None)
 
     def after_backward(self, outputs: Outputs, batch: Batch) -> None:
         if self.clip:
-            fusion = [p for p in outputs.model.fusion.parameters() if p.ndim >= 2]
-            clip_if_large(fusion, outputs.model.parameters(), 1.0 if len(outputs.features) == 2 else 5.0)
+            clip_if_large(*self._clipped, 1.0 if len(outputs.features) == 2 else 5.0)
+
+    @cached_property
+    def _clipped(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """The weights of the fusion head, and all parameters."""
+        model = self.fit.model
+        return [p for p in model.fusion.parameters() if p.ndim >= 2], list(model.parameters())
 
     def kappas(self, shares: dict[str, Tensor], target: Tensor) -> list[Tensor]:
         """Every modality's coefficient () for this step, from the shares (B, C), the target (B,) and earlier steps."""
@@ -97,10 +104,9 @@ class Agm(Method):
         running = self._running.before(scores, list(shares))
         if not in_window(self.fit.epoch, self.start, self.end):
             return list(torch.ones_like(scores).unbind())
-        kappas = agm_coefficients(scores, running, self.alpha, self.cap or (10.0 if len(shares) == 2 else 7.0)).unbind()
-        for m, kappa in zip(shares, kappas, strict=True):
-            self.fit.log(f"coefficient/{m}", kappa)
-        return list(kappas)
+        kappas = agm_coefficients(scores, running, self.alpha, self.cap or (10.0 if len(shares) == 2 else 7.0))
+        self.fit.log_each([f"coefficient/{m}" for m in shares], kappas)
+        return list(kappas.unbind())
 
     def state_dict(self) -> State:
         return self._running.state_dict()

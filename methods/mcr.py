@@ -1,20 +1,25 @@
 """MCR: multimodal training with a game between modalities, a contrastive term and a bottleneck term."""
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
+from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method, Needs, Neutral, Reference, Requirement
 from mcr_bench.methods.terms import game
+from mcr_bench.methods.terms.additive_game import Rules
+from mcr_bench.methods.terms.additive_game import game as additive_game
 from mcr_bench.methods.terms.ceb import FeatureDecoder, ceb
 from mcr_bench.methods.terms.contrastive import nt_xent, score_bins
+from mcr_bench.methods.terms.distances import divergence_slopes, squared_slopes
 from mcr_bench.methods.terms.modes import evaluation_mode
-from mcr_bench.methods.terms.perturb import brought, perturbed, perturbed_players, second_pass
+from mcr_bench.methods.terms.perturb import brought, permutations, perturbed, perturbed_players, second_pass
 from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal_runs
 
 CODE = "MCR code, CREMA-D ResNet-18"
@@ -139,32 +144,96 @@ class MCR(Method):
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         task, target = self.fit.task, batch.target
-        unimodal = torch.stack([task.loss(h, target) for h in outputs.own_logits.values()]).sum()
-        labels = score_bins(batch.labels) if task.regression and self.positives == "bins" else batch.labels
         return {
             "fused": task.loss(outputs.logits, target),
-            "unimodal": self.lambda_uni * unimodal,
+            "unimodal": self.lambda_uni * reduce(add, [task.loss(h, target) for h in outputs.own_logits.values()]),
             "mipd": self.lambda_mipd * self._game(outputs, batch),
-            "contrastive": self.lambda_con * nt_xent(outputs.features, labels, self.temperature),
-            "ceb": self.lambda_ceb * ceb(outputs.features, outputs.logits, outputs.model.extras["ceb"]),
+            "contrastive": self._contrastive(outputs, batch),
+            "ceb": self._bottleneck(outputs),
         }
+
+    def _contrastive(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """The contrastive term with its weight, a tensor (); it is not computed where the weight is 0."""
+        if not self.lambda_con:
+            return outputs.logits.new_zeros(())
+        bins = self.fit.task.regression and self.positives == "bins"
+        labels = score_bins(batch.labels) if bins else batch.labels
+        return self.lambda_con * nt_xent(outputs.features, labels, self.temperature)
+
+    def _bottleneck(self, outputs: Outputs) -> Tensor:
+        """The bottleneck term with its weight, a tensor (); it is not computed where the weight is 0."""
+        if not self.lambda_ceb:
+            return outputs.logits.new_zeros(())
+        return self.lambda_ceb * ceb(outputs.features, outputs.logits, outputs.model.extras["ceb"])
 
     def _game(self, outputs: Outputs, batch: Batch) -> Tensor:
         """The term -w sum_S D_S, a tensor (), w being `game.coalition_weight`; 0 for a batch of one sample."""
         if len(batch.index) < 2:
             return outputs.logits.new_zeros(())
-        fusion = outputs.model.fusion
-        distance = game.squared_difference if self.fit.task.regression else game.jensen_shannon
-        others, detach = OTHERS[self.strategy], DETACH[self.detach_reference]
+        players, fusion = list(brought(outputs)), outputs.model.fusion
+        chosen = self._coalitions(players)
+        play = self._additive_game if fusion.additive else self._any_game
         with evaluation_mode(fusion):
             latent = second_pass(outputs.model, batch.inputs) if self.latents == "eval" else outputs
-            absent = perturbed_players(latent, batch.inputs, self.perturb, self._perturbed)
-            head, intact = game.head_of(fusion, game.reaches_all(detach, others)), brought(outputs)
-            chosen = game.drawn_coalitions(list(intact), self.fit.generator("coalitions"))
-            terms = game.divergences(intact, absent, head, distance, others, detach, brought(latent), chosen)
-        for coalition, divergence in terms.items():
-            self.fit.log(f"divergence/{_logged(coalition, len(intact))}", divergence)
-        return -game.coalition_weight(len(intact), len(terms)) * torch.stack(list(terms.values())).sum()
+            total, divergences = play(outputs, latent, batch.inputs, chosen)
+        self.fit.log_each([f"divergence/{_logged(s, len(players))}" for s in chosen], divergences)
+        return -game.coalition_weight(len(players), len(chosen)) * total
+
+    def _coalitions(self, players: list[str]) -> list[game.Coalition]:
+        if len(players) <= game.EXACT:
+            return game.coalitions(players)
+        return game.drawn_coalitions(players, self.fit.generator("coalitions"))
+
+    def _additive_game(
+        self, outputs: Outputs, latent: Outputs, inputs: Inputs, chosen: list[game.Coalition]
+    ) -> tuple[Tensor, Tensor]:
+        """sum_S D_S, a tensor (), and the chosen D_S, (S,), of an additive head.
+
+        latent: the pass that gives the branches beside perturbed ones.
+        """
+        intact, orders, perturbed = brought(outputs), None, None
+        if self.perturb == "permute_latent":
+            orders = torch.stack([self._orders(m, x) for m, x in intact.items()])
+        else:
+            copies = perturbed_players(latent, inputs, self.perturb, self._perturbed)
+            perturbed = torch.stack([copies[m] for m in intact])
+        present = None if latent is outputs else torch.stack([brought(latent)[m] for m in intact])
+        return additive_game(
+            self._rules(list(intact), chosen),
+            outputs.model.fusion.bias,
+            torch.stack(list(intact.values())),
+            present,
+            perturbed,
+            orders,
+        )
+
+    def _rules(self, players: list[str], chosen: list[game.Coalition]) -> Rules:
+        others, detach = OTHERS[self.strategy], DETACH[self.detach_reference]
+        all_learn = game.reaches_all(detach, others)
+        return Rules(
+            coalitions=[tuple(players.index(m) for m in s) for s in chosen],
+            others=others,
+            reference=1.0 if all_learn else None if detach else others,
+            bias_learns=all_learn,
+            distance=squared_slopes if self.fit.task.regression else divergence_slopes,
+        )
+
+    def _any_game(
+        self, outputs: Outputs, latent: Outputs, inputs: Inputs, chosen: list[game.Coalition]
+    ) -> tuple[Tensor, Tensor]:
+        """As `_additive_game`, of any fusion head, which is computed once per coalition."""
+        distance = game.squared_difference if self.fit.task.regression else game.jensen_shannon
+        others, detach = OTHERS[self.strategy], DETACH[self.detach_reference]
+        head = game.head_of(outputs.model.fusion, game.reaches_all(detach, others))
+        absent = perturbed_players(latent, inputs, self.perturb, self._perturbed)
+        terms = game.divergences(brought(outputs), absent, head, distance, others, detach, brought(latent), chosen)
+        values = torch.stack(list(terms.values()))
+        return values.sum(), values
+
+    def _orders(self, modality: str, x: Tensor) -> Tensor:
+        """The permutations (P, B) of the batch that take the place of x (B, ...) of a modality."""
+        generator = self.fit.generator("permutation", modality, device=x.device)
+        return permutations(self.permutations, len(x), generator)
 
     def _perturbed(self, modality: str, x: Tensor) -> Tensor:
         """P copies (P, B, ...) of x (B, ...) that do not hold the information about their sample."""

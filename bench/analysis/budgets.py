@@ -87,7 +87,7 @@ class Condition(NamedTuple):
 
     name: its name.
     read: its value of a run; "" if it is not on record.
-    remedy: how runs get the same one.
+    remedy: the end of the note: what else follows, and how runs get the same one.
     """
 
     name: str
@@ -101,12 +101,14 @@ def device_of(row: RunRow) -> str:
 
 
 CONDITIONS = (
-    Condition("device", device_of, "times cannot be compared either. Train both on one device (--device, --force)"),
-    Condition("precision", lambda row: row.precision, "Train both with the same --set precision"),
+    Condition(
+        "device", device_of, ", and their times cannot be compared. Train both on one device (--device, --force)"
+    ),
+    Condition("precision", lambda row: row.precision, ". Train both with the same --set precision"),
     Condition(
         "determinism",
         lambda row: "deterministic" if row.deterministic else "not deterministic",
-        "Train both with --deterministic or both without (--force)",
+        ". Train both with --deterministic or both without (--force)",
     ),
 )
 
@@ -128,7 +130,7 @@ def mixed_notes(comparison: Comparison, baseline: str) -> list[str]:
     found = ((condition, _differing(comparison, baseline, condition)) for condition in CONDITIONS)
     return [
         f"WARNING: within pairs of runs with the same seed and fold {condition.name} differs from that of {baseline}: "
-        f"{', '.join(told)}; their difference includes rounding. {condition.remedy}"
+        f"{', '.join(told)}; their difference includes rounding{condition.remedy}"
         for condition, told in found
         if told
     ]

@@ -10,6 +10,7 @@ from mcr_bench.bench.analysis.table import Table, comparison_table
 from mcr_bench.bench.commands.console import SafeConsole
 from mcr_bench.bench.commands.output import print_json, say
 from mcr_bench.bench.commands.reading import left_out
+from mcr_bench.bench.core.device import require_known
 from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors.base import Executor, TrainingPlan
@@ -95,6 +96,7 @@ class How:
     deterministic: bool = False
 
     def __post_init__(self) -> None:
+        require_known(self.device)
         if self.runs_per_gpu is not None:
             check_sharing(self.device, self.runs_per_gpu)
 

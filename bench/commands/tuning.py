@@ -7,6 +7,7 @@ from mcr_bench.bench.commands.console import SafeConsole
 from mcr_bench.bench.commands.output import print_data, print_json, say
 from mcr_bench.bench.commands.running import How
 from mcr_bench.bench.executors.chosen import carry_out
+from mcr_bench.bench.planning.determinism import require_deterministic_settings
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.report.cards import grid_text
 from mcr_bench.bench.report.progress import observer
@@ -18,6 +19,8 @@ from mcr_bench.bench.tuning.search import outline, tune
 
 def run_search(request: TuneRequest, how: How, plan_only: bool, as_json: bool) -> bool:
     """Run the search, or show its outline; whether no run failed."""
+    if how.deterministic:
+        require_deterministic_settings(request.overrides)
     if plan_only:
         rows = outline(request)
         print_data(rows, grid_text, as_json)

@@ -29,6 +29,12 @@ def gpu_count() -> int:
     return torch.cuda.device_count()
 
 
+def require_known(choice: str) -> None:
+    """UserError for a choice of `--device` that means no device anywhere."""
+    if choice not in ("auto", "cpu", "cuda", "mps") and not _is_one_gpu(choice):
+        raise UserError(f"unknown device '{choice}'. Allowed: {CHOICES}.")
+
+
 def gpus(choice: str) -> list[str]:
     """The GPUs that a choice of `--device` means, `cuda:N` each or `mps`; none if runs are trained on the CPU.
 
@@ -38,8 +44,7 @@ def gpus(choice: str) -> list[str]:
         return []
     if choice == "mps":
         return [_require_mps()]
-    if choice not in ("auto", "cuda") and not _is_one_gpu(choice):
-        raise UserError(f"unknown device '{choice}'. Allowed: {CHOICES}.")
+    require_known(choice)
     count = gpu_count()
     if _is_one_gpu(choice) and int(choice[5:]) < count:
         return [f"cuda:{int(choice[5:])}"]
@@ -131,9 +136,9 @@ def reserved_bytes(device: torch.device) -> int:
     return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else 0
 
 
-def free_bytes(device: torch.device) -> int | None:
-    """The memory, in bytes, that no process has taken from a GPU; None for other devices. Call it after `ready`."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+def free_bytes(device: torch.device) -> int:
+    """The memory of a GPU that no process has taken, in bytes; 0 for other devices. Call it after `ready`."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -159,6 +164,12 @@ def tells_out_of_memory(text: str) -> bool:
 def is_not_deterministic(error: BaseException) -> bool:
     """Whether an error says that an operation has no deterministic algorithm; only after `make_deterministic`."""
     return isinstance(error, RuntimeError) and any(words in str(error) for words in NOT_DETERMINISTIC)
+
+
+def release(device: torch.device) -> None:
+    """Give memory of a GPU that PyTorch keeps for later back to other processes. Call it after `ready`."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def _is_one_gpu(choice: str) -> bool:

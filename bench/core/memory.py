@@ -16,9 +16,9 @@ class NoRoom(Exception):
 
 def require_room(device: torch.device, mib: float) -> None:
     """NoRoom if a GPU, made ready before, has less free memory than this; devices without memory of their own pass."""
-    free = devices.free_bytes(device)
-    if free is not None and free < mib * 2**20:
-        raise NoRoom(f"{free / 2**20:.0f} MiB are free, and the largest run so far took {mib:.0f} MiB")
+    free = devices.free_bytes(device) / 2**20
+    if device.type == "cuda" and free < mib:
+        raise NoRoom(f"{free:.0f} MiB are free, and the largest run so far took {mib:.0f} MiB")
 
 
 def reserved_mib(device: torch.device) -> float:

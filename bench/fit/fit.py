@@ -1,6 +1,6 @@
 """Fit: everything a method may use while one run is trained."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -60,6 +60,10 @@ class Fit:
         This does not wait for the device.
         """
         self.meters.add(name, value)
+
+    def log_each(self, names: Sequence[str], values: Tensor) -> None:
+        """Add each of the values, a tensor (n,), to this epoch's mean of its name, at the cost of one call of `log`."""
+        self.meters.add_each(tuple(names), values)
 
     def autocast(self) -> AbstractContextManager[object]:
         """A block that runs under torch's autocast to bfloat16 if `precision` is bf16."""

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from mcr_bench.bench.models.multimodal import MultimodalModel
 
@@ -22,10 +23,10 @@ class Meters:
     def __init__(self) -> None:
         self._sums: dict[str, Tensor | float] = {}
         self._counts: dict[str, int] = {}
+        self._vectors: dict[tuple[str, ...], tuple[Tensor, int]] = {}
         self._watching = False
-        self._encoders: dict[
-            str, list[nn.Parameter]
-        ] = {}  # found anew in every epoch: a walk through the model is slow
+        self._norms: dict[str, list[Tensor]] = {}  # modality -> the norms of its encoder's gradients in each step
+        self._encoders: dict[str, list[nn.Parameter]] = {}  # collected once per epoch, as a walk takes time
 
     def add(self, name: str, value: Tensor | float) -> None:
         """Add a number, or a tensor (), to the mean of `name`; this does not wait for the device."""
@@ -33,13 +34,25 @@ class Meters:
         self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._counts[name] = self._counts.get(name, 0) + 1
 
+    def add_each(self, names: tuple[str, ...], values: Tensor) -> None:
+        """Add each of the values, (n,), to the mean of its name; a name may come more than once."""
+        total, count = self._vectors.get(names, (None, 0))
+        values = values.detach()
+        self._vectors[names] = (values if total is None else total + values, count + 1)
+
     def means(self) -> dict[str, float]:
         """The means of what was added since the last call. This waits for the device."""
-        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
-        self._sums.clear()
-        self._counts.clear()
-        self._encoders.clear()
-        return means
+        for m, steps in self._norms.items():
+            self.add(f"gradient_norm/{m}", pad_sequence(steps, batch_first=True).norm(dim=1).mean())
+        sums = {name: float(total) for name, total in self._sums.items()}
+        counts = dict(self._counts)
+        for names, (total, count) in self._vectors.items():
+            for name, value in zip(names, total.tolist(), strict=True):
+                sums[name] = sums.get(name, 0.0) + value
+                counts[name] = counts.get(name, 0) + count
+        for kept in (self._sums, self._counts, self._vectors, self._norms, self._encoders):
+            kept.clear()
+        return {name: total / counts[name] for name, total in sums.items()}
 
     def gradients(self, model: MultimodalModel) -> None:
         """Add the norm of every modality's encoder gradient, before clipping; nothing outside `watching`."""
@@ -47,10 +60,14 @@ class Meters:
             return
         if not self._encoders:
             self._encoders = {m: model.parameters_of(m, "encoder") for m in model.modalities}
-        for m, parameters in self._encoders.items():
-            gradients = [p.grad for p in parameters if p.grad is not None]
-            if gradients:
-                self.add(f"gradient_norm/{m}", torch.stack(torch._foreach_norm(gradients)).norm())
+        gradients = {m: [p.grad for p in own if p.grad is not None] for m, own in self._encoders.items()}
+        every = [g for own in gradients.values() for g in own]
+        if not every:
+            return
+        norms = torch.stack(torch._foreach_norm(every)).split([len(own) for own in gradients.values()])
+        for m, of_step in zip(gradients, norms, strict=True):
+            if len(of_step):
+                self._norms.setdefault(m, []).append(of_step)
 
     @contextmanager
     def watching(self, model: MultimodalModel, batch_size: int) -> Iterator[None]:

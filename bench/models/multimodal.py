@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
+from mcr_bench.bench.core.precision import full_precision, promoted
 from mcr_bench.bench.models.fusion import Fusion
 from mcr_bench.bench.models.memory import EncoderMemory, recalled
 from mcr_bench.bench.models.parts import encoded
@@ -45,8 +46,9 @@ class Outputs:
 
     @cached_property
     def own_logits(self) -> dict[str, Tensor]:
-        """Own unimodal heads' logits, modality -> (B, C)."""
-        return {m: self.model.own_heads[m](f) for m, f in self.features.items()}
+        """Own unimodal heads' logits, modality -> (B, C), in full precision even under autocast."""
+        with full_precision(self.logits.device):
+            return {m: self.model.own_heads[m](promoted(f)) for m, f in self.features.items()}
 
     @cached_property
     def split_logits(self) -> dict[str, Tensor] | None:

@@ -30,18 +30,18 @@ from mcr_bench.bench.settings.training import TrainingSettings
 from mcr_bench.bench.training.checkpoints import load_weights, read_checkpoint, save_weights, write_checkpoint
 from mcr_bench.bench.training.compiling import Compiled, compile_encoders
 from mcr_bench.bench.training.evaluation import absent_inputs, better, contributions, evaluate, subset_logits
-from mcr_bench.bench.training.optim import is_fused, make_optimizer, rate_factor, set_rate
+from mcr_bench.bench.training.optim import make_optimizer, rate_factor, set_rate
 from mcr_bench.bench.training.placing import place_of, placed
 from mcr_bench.bench.training.predictions import write_predictions
 from mcr_bench.bench.training.probes import FeatureStore, Probes
 from mcr_bench.bench.training.reader import reading
 from mcr_bench.bench.training.subsets import Subsets
+from mcr_bench.bench.training.told import costs_of, rounding_tags
 from mcr_bench.datasets.base import Split, Splits
 from mcr_bench.methods.base import Method
 
 WATCHED = 8  # steps per epoch on which gradient norms and encoder passes are measured
 EPOCH_PROBE, FINAL_PROBE = 5, 100  # L-BFGS iterations: few for a curve during training, many for what is reported
-MOST_OF_A_TAG = 500  # characters; the run's log has all
 CHECKPOINT_SECONDS = 5.0  # a run killed before this starts over, which takes less time than writing a checkpoint
 
 
@@ -267,7 +267,9 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
     if run.probes is not None:
         run.probes.fit(diagnostic(missing, "test/modality", partial(_features, run)) or {}, FINAL_PROBE)
     absent = diagnostic(missing, "absent_inputs", partial(absent_inputs, fit.train))
-    metrics, parts = cost_metrics(run) | {"best_epoch": float(best["epoch"]), "epochs": float(fit.epoch)}, {}
+    metrics = costs_of(fit, [row["metrics"] for row in run.progress.history], run.progress.seconds, missing)
+    metrics |= {"best_epoch": float(best["epoch"]), "epochs": float(fit.epoch)}
+    parts = {}
     metrics |= floor_metrics(run.splits.train.labels, run.splits.test.labels)
     metrics["data/train_samples"] = float(len(fit.train))
     for part, split in (("val", fit.val), ("test", run.splits.test.learned(fit.task).to(fit.device))):
@@ -323,42 +325,15 @@ def tags_of(run: Training) -> dict[str, str]:
     device = run.fit.device
     name = diagnostic(run.progress.missing, "device/name", partial(devices.description, device))
     place = {"data/place": place_of(run.fit.train)}
-    return ({"device/name": name} if name else {}) | place | _rounding(run) | tag_of(run.progress.missing)
+    how = {"precision": run.fit.settings.precision, "deterministic": str(run.deterministic).lower()}
+    how |= rounding_tags(run.fit.optimizer, run.channels_last, run.compiled)
+    return ({"device/name": name} if name else {}) | place | how | tag_of(run.progress.missing)
 
 
 def _short_of(run: Training) -> Shortage | None:
     """Whether diagnostics are missing because the memory of the run's GPU did not suffice."""
     on_gpu = run.fit.device.type != "cpu"
     return Shortage.MEMORY if on_gpu and any(map(devices.tells_out_of_memory, run.progress.missing.values())) else None
-
-
-def _rounding(run: Training) -> dict[str, str]:
-    """How the run was computed: its precision, and what changes results by rounding only."""
-    tags = {
-        "precision": run.fit.settings.precision,
-        "deterministic": str(run.deterministic).lower(),
-        "rounding/fused": str(is_fused(run.fit.optimizer)).lower(),
-    }
-    works = [m for m, forward in run.compiled.items() if not forward.failure]
-    failures = "; ".join(f"{m}: {forward.failure}" for m, forward in run.compiled.items() if forward.failure)
-    facts = {
-        "rounding/channels_last": ",".join(run.channels_last),
-        "rounding/benchmark": str(devices.tries_algorithms()).lower(),
-        "rounding/compiled": ",".join(works),
-        "rounding/not_compiled": failures[:MOST_OF_A_TAG],
-    }
-    return tags | {tag: text for tag, text in facts.items() if text}
-
-
-def cost_metrics(run: Training) -> dict[str, float]:
-    """What the run cost: seconds, encoder passes per step (1 = the batch once through each encoder), peak memory."""
-    steps = max(1, run.fit.step)
-    costs = {"cost/seconds": run.progress.seconds, "cost/seconds_per_step": run.progress.seconds / steps}
-    for name in ("forward", "backward"):
-        seen = [row["metrics"].get(f"train/encoder_passes/{name}", 0.0) for row in run.progress.history]
-        costs[f"cost/encoder_{name}s"] = sum(seen) / max(1, len(seen))
-    peak = diagnostic(run.progress.missing, "cost/peak_memory_mib", partial(memory.peak_mib, run.fit.device))
-    return costs | ({} if peak is None else {"cost/peak_memory_mib": peak})
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from mcr_bench.bench.core.precision import full_precision
 from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.problem.missing import diagnostic
 from mcr_bench.bench.task import Task
@@ -84,8 +85,12 @@ class Probes:
                 _to_zeros(head)
 
     def logits(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Modality -> logits (B, C) of its head for features (B, d), without the heads that failed."""
-        with torch.no_grad():
+        """Modality -> logits (B, C) of its head for features (B, d), without the heads that failed.
+
+        They are computed in full precision even under autocast, as the heads were fitted.
+        """
+        device = next(iter(self.heads.values())).weight.device
+        with torch.no_grad(), full_precision(device):
             return {m: self.heads[m](f.float()) for m, f in features.items() if m not in self.failures}
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:

@@ -25,59 +25,92 @@ def attribute(
     # The training pass comes first, because it changes running statistics in place.
     features = model.encode(inputs)
     with evaluation_mode(model.encoders):
-        masked = [model.encode(inputs)] if masked_in_evaluation else []
+        masked = model.encode(inputs) if masked_in_evaluation else None
         with torch.set_grad_enabled(zero_gradient):
             absent = zero_features(model, inputs)
-    shares = contributions(model, [features, *masked], absent, generator)
+    if model.fusion.additive:
+        shares = additive_contributions(model, features, masked, absent)
+    else:
+        shares = contributions(model, features, masked or features, absent, generator)
     return features, dict(zip(model.modalities, shares.unbind(), strict=True))
 
 
 def contributions(
     model: MultimodalModel,
-    present: list[dict[str, Tensor]],
+    whole: dict[str, Tensor],
+    present: dict[str, Tensor],
     absent: dict[str, Tensor],
     generator: torch.Generator,
 ) -> Tensor:
     """Every modality's Shapley value of the fused logits, (M, B, C), in full precision even under autocast.
 
-    present: features (B, d) of the modalities in a subset: the first entry for the full set, the last for all others.
-    absent: features (B, d) of the modalities that are not in a subset. The empty subset is worth 0.
+    whole: features (B, d) of the full set. present: those of the modalities in a proper subset.
+    absent: features (B, d), or (1, d), of the modalities that are not in a subset. The empty subset is worth 0.
 
     All subsets go through the fusion head in one pass.
     """
     (_, *chosen), weights = shapley_plan(model.modalities, generator)
-    sources = [present[0] if len(s) == len(model.modalities) else present[-1] for s in chosen]
+    sources = [whole if len(s) == len(model.modalities) else present for s in chosen]
     stacked = {
-        m: torch.cat([here[m] if m in s else absent[m] for s, here in zip(chosen, sources, strict=True)])
+        m: torch.cat(
+            [here[m] if m in s else absent[m].expand_as(whole[m]) for s, here in zip(chosen, sources, strict=True)]
+        )
         for m in model.modalities
     }
-    values: Tensor = model.fusion(stacked).logits
-    values = values.to(torch.promote_types(values.dtype, torch.float32)).unflatten(0, (len(chosen), -1))
-    shares: Tensor = (weights[:, 1:, None, None].to(values) * values).sum(1)
+    values = _full(model.fusion(stacked).logits).unflatten(0, (len(chosen), -1))
+    shares: Tensor = (weights[:, 1:, None, None].to(values, non_blocking=True) * values).sum(1)
     return shares
 
 
-def zero_features(model: MultimodalModel, inputs: Inputs) -> dict[str, Tensor]:
-    """Modality -> features (B, d) of inputs that are all zero; call it in evaluation mode.
+def additive_contributions(
+    model: MultimodalModel, whole: dict[str, Tensor], present: dict[str, Tensor] | None, absent: dict[str, Tensor]
+) -> Tensor:
+    """As `contributions`, of an additive head, from its branches: s_m - s_m(0) + (b + sum_j s_j(0)) / M.
 
-    One sample of zeros is encoded and expanded, except for padded sequences, whose features depend on their lengths.
+    present: None: as `whole`; else what the branches of the full set have more is shared equally among the modalities.
+    """
+    parts = [part for part in (absent, whole, present) if part is not None]
+    branches = model.fusion({m: torch.cat([part[m] for part in parts]) for m in whole}).branch_logits
+    count, size = len(whole), len(next(iter(whole.values())))
+    stacked = _full(torch.stack([branches[m] for m in model.modalities]))  # (M, rows, C)
+    apart = stacked.shape[1] - size * (len(parts) - 1)
+    zero, full, *rest = stacked.split([apart] + [size] * (len(parts) - 1), 1)
+    equally = zero.sum(0)
+    if model.fusion.bias is not None:
+        equally = equally + model.fusion.bias
+    if rest:
+        equally = equally + (full - rest[0]).sum(0)
+    return (rest[0] if rest else full) - zero + equally / count
+
+
+def _full(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def zero_features(model: MultimodalModel, inputs: Inputs) -> dict[str, Tensor]:
+    """Modality -> features of inputs that are all zero; call it in evaluation mode.
+
+    They are those of one sample, (1, d), except with padded sequences, whose features depend on their lengths: then
+    all have (B, d).
     """
     features = {}
     for m, values in inputs.values.items():
         lengths = inputs.lengths.get(m)
         zeros = torch.zeros_like(values if lengths is not None else values[:1])
-        features[m] = model.encode_one(m, zeros, lengths).expand(len(inputs), -1)
-    return features
+        features[m] = model.encode_one(m, zeros, lengths)
+    if not inputs.lengths:
+        return features
+    return {m: f.expand(len(inputs), -1) for m, f in features.items()}
 
 
 def relative_surprise(scores: Tensor) -> Tensor:
-    """exp((mean_j s_j - s_m) M / (M - 1)), (M,), of losses s (M,): above 1 where s_m is below the mean; at most e^80.
+    """exp((mean_j s_j - s_m) M / (M - 1)) of losses s (..., M): above 1 where s_m is below the mean; at most e^80.
 
     >>> relative_surprise(torch.tensor([1.0, 1.0, 1.0]))
     tensor([1., 1., 1.])
     """
-    count = len(scores)
-    return ((scores.mean() - scores) * (count / (count - 1))).clamp(max=80.0).exp()
+    count = scores.shape[-1]
+    return ((scores.mean(-1, keepdim=True) - scores) * (count / (count - 1))).clamp(max=80.0).exp()
 
 
 def agm_coefficients(scores: Tensor, running: Tensor, alpha: float, cap: float) -> Tensor:
@@ -88,5 +121,5 @@ def agm_coefficients(scores: Tensor, running: Tensor, alpha: float, cap: float) 
     >>> agm_coefficients(torch.tensor([1.0, 1.0]), torch.tensor([1.0, 1.0]), alpha=1.0, cap=10.0)
     tensor([1., 1.])
     """
-    gap = relative_surprise(running) - relative_surprise(scores)
-    return (alpha * gap.clamp(max=cap)).exp()
+    tau, r = relative_surprise(torch.stack([running, scores])).unbind()
+    return (alpha * (tau - r).clamp(max=cap)).exp()

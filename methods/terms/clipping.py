@@ -21,4 +21,4 @@ def clip_if_large(watched: Iterable[nn.Parameter], parameters: Iterable[nn.Param
     gradients = [p.grad for p in parameters if p.grad is not None]
     total = torch.stack(torch._foreach_norm(gradients)).norm()
     factor = (limit / (total + 1e-6)).clamp(max=1.0)
-    torch._foreach_mul_(gradients, torch.where(torch.stack(large).max() > limit, factor, torch.ones_like(factor)))
+    torch._foreach_mul_(gradients, torch.where(torch.stack(large).max() > limit, factor, 1.0))

@@ -1,8 +1,15 @@
-"""The supervised contrastive loss over the features of all modalities."""
+"""The supervised contrastive loss over the features of all modalities, with its gradient in closed form."""
+
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from mcr_bench.methods.terms.precision import full_precision
+
+LARGEST = 2**20  # elements of a temporary tensor (4 MB): of more anchors than fit, one group follows the other
+NOTHING = 1e30  # finite, not inf: an anchor without negatives must not meet inf - inf
+HELD = 70.0  # e^-70 and e^70 are numbers in every precision that is used
 
 
 def nt_xent(features: dict[str, Tensor], labels: Tensor, temperature: float) -> Tensor:
@@ -13,22 +20,79 @@ def nt_xent(features: dict[str, Tensor], labels: Tensor, temperature: float) -> 
 
     For an anchor a and a positive p, which is any other vector with the same label in any modality, the loss is
     -log(e(a, p) / (e(a, p) + sum_n e(a, n))) over all n with another label, where e = exp(cosine / temperature). The
-    mean over all ordered pairs (a, p) is taken; it is 0 if there are none.
+    mean over all ordered pairs (a, p) is taken; it is 0 if there are none. The computation is in full precision; of
+    the M B x M B pairs, temporary tensors hold those of as many anchors as make about a million.
 
     >>> same = {"audio": torch.tensor([[1.0, 0.0]]), "video": torch.tensor([[0.0, 1.0]])}
     >>> nt_xent(same, torch.tensor([3]), temperature=0.5)  # one label: there are no negatives
     tensor(0.)
     """
-    vectors = F.normalize(torch.cat(list(features.values())), dim=-1, eps=1e-6)
-    scores = vectors @ vectors.T / temperature
-    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-    labels = labels.repeat(len(features))
-    same = labels[:, None] == labels
-    positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    # Finite, not -inf: an anchor without negatives must not meet inf - inf in any backward pass.
-    negatives = scores.masked_fill(same, -1e30).logsumexp(-1, keepdim=True)
-    losses = -F.logsigmoid(scores - negatives)
-    return (losses * positive).sum() / positive.sum().clamp(min=1)
+    loss: Tensor = _NtXent.apply(labels, temperature, *features.values())  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _NtXent(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, labels: Tensor, temperature: float, *features: Tensor) -> Tensor:
+        with full_precision(labels.device):
+            joined = torch.cat(features)
+            joined = joined.to(torch.promote_types(joined.dtype, torch.float32))
+            norms = torch.linalg.vector_norm(joined, dim=1, keepdim=True)
+            lengths = norms.clamp(min=1e-6)
+            vectors = joined / lengths
+            total, slopes = _pairs(vectors, labels, len(features), temperature)
+            # d (x / |x|): what lies along x changes nothing, unless |x| is held at its smallest value
+            along = (slopes * vectors).sum(1, keepdim=True) * (norms >= 1e-6)
+            slopes = slopes.addcmul_(vectors, along, value=-1).div_(lengths)
+        ctx.save_for_backward(slopes)
+        ctx.size = len(labels)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (slopes,) = ctx.saved_tensors
+        return None, None, *(slopes * grad).split(ctx.size)
+
+
+def _pairs(vectors: Tensor, labels: Tensor, modalities: int, temperature: float) -> tuple[Tensor, Tensor]:
+    """The loss () of vectors (M B, d) of length 1, whose labels are (B,), and its slopes in the vectors, (M B, d)."""
+    repeated, slopes = labels.repeat(modalities), torch.zeros_like(vectors)
+    scaled = vectors / temperature
+    total, pairs = vectors.new_zeros(()), vectors.new_zeros(())
+    size = max(1, LARGEST // len(vectors))
+    for start in range(0, len(vectors), size):
+        anchors = slice(start, start + size)
+        same = (repeated[anchors, None] == labels).to(vectors.dtype).repeat(1, modalities)
+        positive = same.clone()
+        positive.diagonal(start).zero_()
+        cost, slope = _of_anchors(vectors[anchors] @ scaled.T, same, positive, apart=2 / temperature)
+        total.add_(cost)
+        pairs.add_(positive.sum())
+        slopes[anchors].addmm_(slope, scaled)
+        slopes.addmm_(slope.T, scaled[anchors])
+    pairs.clamp_(min=1)
+    return total.div_(pairs), slopes.div_(pairs)
+
+
+def _of_anchors(scores: Tensor, same: Tensor, positive: Tensor, apart: float) -> tuple[Tensor, Tensor]:
+    """The sum () of the losses of pairs, and its slopes in the scores (n, N) of n anchors.
+
+    same: 1 for pairs of one label, also of a vector with itself; positive: 1 for the pairs that count.
+    apart: the largest difference of two scores.
+    """
+    highest = scores.sub(same, alpha=NOTHING).amax(1, keepdim=True)  # of the negatives
+    above = scores.sub_(highest)
+    held = above.clamp(-HELD, HELD)  # so that neither exp nor log leaves the range of numbers
+    each = held.exp()
+    negatives = torch.addcmul(each, each, same, value=-1)
+    rest = negatives.sum(1, keepdim=True)
+    total = each + rest
+    cost = -((each / total).log_() * positive).sum()
+    if apart > HELD:
+        cost = cost + ((held - above).clamp_(min=0) * positive).sum()
+    missed = (rest / total).mul_(positive)  # minus the slope in the score of a positive
+    share = missed.sum(1, keepdim=True) / rest.clamp(min=torch.finfo(rest.dtype).tiny)
+    return cost, negatives.mul_(share).sub_(missed)
 
 
 def score_bins(scores: Tensor) -> Tensor:

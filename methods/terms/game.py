@@ -3,7 +3,6 @@
 Source: "Balancing Multimodal Training Through Game-Theoretic Regularization", arXiv 2411.07335, equations 8, 12 and 13.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Literal
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from mcr_bench.bench.models.fusion import Fusion, sum_of
+from mcr_bench.methods.terms.distances import divergence_slopes, mean_distance, squared_slopes
 from mcr_bench.methods.terms.scaled import scale_gradient
 
 Head = Callable[[dict[str, Tensor]], Tensor]
@@ -32,10 +32,7 @@ def jensen_shannon(logits: Tensor, reference: Tensor) -> Tensor:
     >>> jensen_shannon(torch.tensor([[99.0, 0.0]]), torch.tensor([[0.0, 99.0]]))  # disjoint: ln 2
     tensor(0.6931)
     """
-    dtype = torch.promote_types(logits.dtype, torch.float32)
-    p, q = logits.to(dtype).log_softmax(-1), reference.to(dtype).log_softmax(-1)
-    mixture = torch.logaddexp(p, q) - math.log(2)
-    return 0.5 * (p.exp() * (p - mixture) + q.exp() * (q - mixture)).sum(-1).mean()
+    return mean_distance(divergence_slopes, logits, reference)
 
 
 def squared_difference(outputs: Tensor, reference: Tensor) -> Tensor:
@@ -44,7 +41,7 @@ def squared_difference(outputs: Tensor, reference: Tensor) -> Tensor:
     >>> squared_difference(torch.tensor([[1.0], [3.0]]), torch.tensor([[1.0], [1.0]]))
     tensor(2.)
     """
-    return (outputs - reference).square().mean()
+    return mean_distance(squared_slopes, outputs, reference)
 
 
 def coalitions(players: list[str]) -> list[Coalition]:

@@ -17,5 +17,7 @@ def multi_loss(task: Task, outputs: Outputs, target: Tensor, weight: float = 1.0
     >>> multi_loss(Task(2), outputs, torch.tensor([0]), weight=0.5)
     {'fused': tensor(0.6931), 'own/audio': tensor(0.3466)}
     """
-    own = {f"own/{m}": weight * task.loss(logits, target) for m, logits in outputs.own_logits.items()}
+    own = {f"own/{m}": task.loss(logits, target) for m, logits in outputs.own_logits.items()}
+    if weight != 1.0:
+        own = {name: weight * loss for name, loss in own.items()}
     return {"fused": task.loss(outputs.logits, target), **own}

@@ -19,10 +19,11 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
     >>> layer.training
     True
     """
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
+    in_training = [part for part in module.modules() if part.training]
+    if in_training:
+        module.eval()
     try:
         yield
     finally:
-        for part, training in modes:
-            part.training = training
+        for part in in_training:
+            part.training = True

@@ -18,7 +18,7 @@ class _ScaleGradient(torch.autograd.Function):
 
 
 def scale_gradient(x: Tensor, factor: float | Tensor) -> Tensor:
-    """x of any shape, unchanged; its gradient is multiplied by `factor`, a number or a tensor ().
+    """x of any shape, unchanged; its gradient is multiplied by `factor`, a number or a tensor that is broadcast.
 
     >>> x = torch.tensor([1.0, 2.0], requires_grad=True)
     >>> scale_gradient(x, 3.0).sum().backward()

@@ -84,8 +84,8 @@ class RunningScores:
         >>> running.before(torch.tensor([6.0, 6.0]), ["audio", "video"])
         tensor([2., 4.])
         """
-        known = [self.means.get(m, torch.zeros(())).to(scores) for m in modalities]
-        before = torch.stack(known)
+        none = scores.new_zeros(()) if len(self.means) < len(modalities) else scores
+        before = torch.stack([self.means.get(m, none) for m in modalities]).to(scores)
         self.steps += 1
         self.means = dict(zip(modalities, before.lerp(scores, 1 / self.steps).unbind(), strict=True))
         return before
