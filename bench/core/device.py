@@ -281,7 +281,7 @@ def _pinned(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     try:
         return torch.empty(shape, dtype=dtype, pin_memory=True)
     except RuntimeError as error:
-        print(f"batches are not in pinned memory, so that copies to the GPU take longer: {error}")
+        warnings.warn(f"batches are not in pinned memory, so copies to the GPU take longer: {error}", stacklevel=3)
         return torch.empty(shape, dtype=dtype)
 
 
