@@ -2,6 +2,7 @@
 
 import multiprocessing
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
 
@@ -11,7 +12,7 @@ from mcr_bench.bench.core import device as devices
 from mcr_bench.bench.core.device import Precision
 from mcr_bench.bench.perf.measured import Machine, Measured, in_turns, ratio
 from mcr_bench.bench.perf.workloads import precisions, reference_method, training_run, workloads
-from mcr_bench.bench.training.loop import train_epoch
+from mcr_bench.bench.training.loop import Training, train_epoch
 
 ROUNDS = 5
 
@@ -30,18 +31,18 @@ def _of_workload(machine: Machine, name: str, precision: Precision) -> Measured:
         for deterministic in (True, False):
             ours, theirs = context.Pipe()
             arguments = (theirs, machine.place, name, precision, deterministic)
-            processes.append(context.Process(target=_serve, args=arguments, daemon=True))
+            processes.append(context.Process(target=serve, args=arguments, daemon=True))
             processes[-1].start()
             theirs.close()
             pipes.append(ours)
-        works = [partial(_epoch, pipe) for pipe in pipes]
+        works = [partial(epoch, pipe) for pipe in pipes]
         return ratio(f"{name} {precision}: --deterministic / without", *in_turns(works, machine.device, ROUNDS))
     finally:
         for process in processes:
             process.kill()
 
 
-def _epoch(pipe: Connection) -> None:
+def epoch(pipe: Connection) -> None:
     """Let the process at the other end of the pipe train an epoch; RuntimeError with its reason if it fails."""
     pipe.send(None)
     try:
@@ -52,20 +53,22 @@ def _epoch(pipe: Connection) -> None:
         raise RuntimeError(failed)
 
 
-def _serve(pipe: Connection, place: str, name: str, precision: Precision, deterministic: bool) -> None:
+def serve(pipe: Connection, place: str, name: str, precision: Precision, deterministic: bool) -> None:
     """Train an epoch for every message, and answer with the reason if it fails, else with an empty text."""
     torch.set_num_threads(1)
-    run = None
-    while True:
-        pipe.recv()
-        try:
-            if run is None:
-                here = Machine(place, devices.ready(place, deterministic))
-                run = training_run(
-                    here, workloads(here)[name], reference_method(), precision, deterministic=deterministic
-                )
-            train_epoch(run)
-            devices.synchronise(run.fit.device)
-            pipe.send("")
-        except Exception as error:  # whatever it is, the process that measures reports it
-            pipe.send(f"{type(error).__name__}: {error}")
+    run: Training | None = None
+    with suppress(EOFError):
+        while True:
+            pipe.recv()
+            try:
+                run = run or _made(place, name, precision, deterministic)
+                train_epoch(run)
+                devices.synchronise(run.fit.device)
+                pipe.send("")
+            except Exception as error:  # whatever it is, the process that measures reports it
+                pipe.send(f"{type(error).__name__}: {error}")
+
+
+def _made(place: str, name: str, precision: Precision, deterministic: bool) -> Training:
+    here = Machine(place, devices.ready(place, deterministic))
+    return training_run(here, workloads(here)[name], reference_method(), precision, deterministic=deterministic)

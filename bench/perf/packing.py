@@ -51,9 +51,14 @@ def runs_per_hour(machine: Machine, count: int) -> float:
     runs, ends = short_runs(EACH * count), Ends()
     with tempfile.TemporaryDirectory() as folder:
         record = Record(f"sqlite:///{folder}/mlflow.db", Path(folder))
-        plan = TrainingPlan(runs, jobs=count, device=machine.place, keep_weights=lambda _: False)
+        sharing = count if machine.kind == "cuda" else None
+        plan = TrainingPlan(runs, jobs=count, device=machine.place, keep_weights=_none, runs_per_gpu=sharing)
         LocalExecutor().execute(plan, record, ends)
     return 3600 * len(runs) / (ends.ended - ends.began)
+
+
+def _none(_: RunSpec) -> bool:
+    return False
 
 
 def short_runs(count: int) -> list[RunSpec]:
