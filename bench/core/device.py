@@ -240,9 +240,10 @@ def _set_tf32(on: bool) -> None:
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
     """A small tensor on `device`. A copy from the CPU to a GPU does not wait for the work that is queued there."""
-    if device.type != "cuda" or tensor.device.type != "cpu":
+    if tensor.device.type != "cpu" or device.type in ("cpu", "mps"):
         return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
+    source = tensor.pin_memory() if device.type == "cuda" else tensor
+    return source.to(device, non_blocking=True)
 
 
 class Slot:
@@ -281,7 +282,7 @@ def _pinned(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     try:
         return torch.empty(shape, dtype=dtype, pin_memory=True)
     except RuntimeError as error:
-        print(f"batches are not in pinned memory, so that copies to the GPU take longer: {error}")
+        warnings.warn(f"batches are not in pinned memory, so copies to the GPU take longer: {error}", stacklevel=3)
         return torch.empty(shape, dtype=dtype)
 
 
