@@ -9,9 +9,10 @@ import torch
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.executors.base import TrainingPlan
-from mcr_bench.bench.perf import determinism, packing, reading, waiting, workloads
+from mcr_bench.bench.perf import workloads
 from mcr_bench.bench.perf.frames import cached_split, random_cache
 from mcr_bench.bench.perf.measured import machine
+from mcr_bench.bench.perf.parts import determinism, packing, reading, waiting
 from mcr_bench.bench.problem.samples import Split
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.events import Observer

@@ -6,7 +6,7 @@ from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.core import device as devices
 from mcr_bench.bench.core.device import Precision
 from mcr_bench.bench.perf.measured import Machine, Measured, of_rounds
-from mcr_bench.bench.perf.methods import Variant
+from mcr_bench.bench.perf.parts.methods import Variant
 from mcr_bench.bench.perf.table import table, variants
 from mcr_bench.bench.perf.workloads import (
     Workload,
