@@ -24,6 +24,8 @@ def rebalance(ratio: Tensor, alpha: float, beta: float) -> Tensor:
     tensor([1.0000, 3.0000])
     """
     rise = torch.tanh(alpha * (ratio - 1))
+    if beta == 2.0:  # the base form
+        return 1 + rise
     return 1 + torch.where(ratio > 1, (beta - 1) * rise, rise)
 
 

@@ -34,7 +34,7 @@ class OgmGe(OnTheFly):
     )
 
     def after_backward(self, outputs: Outputs, batch: Batch) -> None:
-        spreads = {m: [_spread(g) for g in self._gradients(m)] for m in self.touched} if self.active else {}
+        spreads = {m: _spreads(self._gradients(m)) for m in self.touched} if self.active else {}
         super().after_backward(outputs, batch)
         for m, stds in spreads.items():
             self.add_noise(m, stds)
@@ -48,10 +48,12 @@ class OgmGe(OnTheFly):
         sizes, like = [g.numel() for g in gradients], gradients[0]
         source = self.fit.generator("noise", modality, device=like.device)
         drawn = torch.randn(sum(sizes), generator=source, device=like.device, dtype=like.dtype)
-        for gradient, noise, spread in zip(gradients, torch.split(drawn, sizes), spreads, strict=True):
-            gradient.addcmul_(noise.view_as(gradient), spread, value=self.noise)
+        noises = [noise.view_as(g) for noise, g in zip(torch.split(drawn, sizes), gradients, strict=True)]
+        torch._foreach_addcmul_(gradients, noises, spreads, value=self.noise)
 
 
-def _spread(gradient: Tensor) -> Tensor:
-    """The standard deviation () of a gradient of any shape, 0 for a single element, plus 1e-8."""
-    return gradient.std(correction=min(1, gradient.numel() - 1)) + 1e-8
+def _spreads(gradients: list[Tensor]) -> list[Tensor]:
+    """The standard deviation () of each gradient of any shape, 0 for a single element, plus 1e-8."""
+    spreads = [g.std(correction=min(1, g.numel() - 1)) for g in gradients]
+    torch._foreach_add_(spreads, 1e-8)
+    return spreads

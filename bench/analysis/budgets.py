@@ -127,11 +127,11 @@ def mixed_notes(comparison: Comparison, baseline: str) -> list[str]:
     """
     if baseline not in comparison.lines:
         return []
-    found = ((condition, _differing(comparison, baseline, condition)) for condition in CONDITIONS)
+    every = ((condition, _differing(comparison, baseline, condition)) for condition in CONDITIONS)
     return [
         f"WARNING: within pairs of runs with the same seed and fold {condition.name} differs from that of {baseline}: "
         f"{', '.join(told)}; their difference includes rounding{condition.remedy}"
-        for condition, told in found
+        for condition, told in every
         if told
     ]
 

@@ -99,7 +99,7 @@ def _of_net(layer: Layer, modality: str, kind: EncoderKind) -> dict[str, Value]:
     beside = {"kind", *(ROUNDING.keys() - kind.settings.keys())}
     narrow = {k: v for k, v in _narrow(values, modality).items() if k not in beside}
     where = f"encoder.{modality}."
-    mine = _values(kind.settings, common | narrow, where, kind.name, tuple(f"{where}{k}" for k in sorted(beside)))
+    mine = _values(kind.settings, common | narrow, where, kind.name, (f"{where}kind",))
     return {"kind": _kind(layer, modality), "kind_digest": kind.digest, **mine}
 
 

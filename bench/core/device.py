@@ -185,8 +185,8 @@ def _require_mps() -> str:
 
 
 def _not_available(choice: str, count: int) -> UserError:
-    found = {0: "no GPU", 1: "1 GPU"}.get(count, f"{count} GPUs")
-    return UserError(f"device '{choice}' is not available: PyTorch finds {found}. Use --device auto or --device cpu.")
+    finds = {0: "no GPU", 1: "1 GPU"}.get(count, f"{count} GPUs")
+    return UserError(f"device '{choice}' is not available: PyTorch finds {finds}. Use --device auto or --device cpu.")
 
 
 def prefers_channels_last(device: torch.device) -> bool:

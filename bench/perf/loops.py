@@ -15,10 +15,12 @@ from mcr_bench.datasets.base import Split
 
 
 def bare_loop(run: Training) -> Work:
-    """An epoch as a user would write it by hand, with the same model, data, order and optimiser as the run's."""
-    fit = run.fit
+    """An epoch as a user would write it by hand, with the run's model, data and order, and PyTorch's own fused Adam."""
+    fit, settings = run.fit, run.fit.settings.optimizer
     values = _tensors(fit.train)
-    return lambda: _epoch(fit.model, values, fit.train.target, fit.settings.batch_size, fit.optimizer, fit.autocast)
+    rates = {"lr": settings.lr, "weight_decay": settings.weight_decay, "eps": settings.eps}
+    optimizer = torch.optim.Adam(fit.model.parameters(), fused=True, **rates)
+    return lambda: _epoch(fit.model, values, fit.train.target, fit.settings.batch_size, optimizer, fit.autocast)
 
 
 def reference_loop(machine: Machine, workload: Workload, run: Training) -> Work:
@@ -31,7 +33,7 @@ def reference_loop(machine: Machine, workload: Workload, run: Training) -> Work:
     initialise(model, 0)
     fast = torch.channels_last
     model.to(machine.device).to(memory_format=fast)  # type: ignore[call-overload]  # torch's stubs leave it out
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-4, fused=machine.kind == "cuda")
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-4, fused=True)
     values = {m: x.contiguous(memory_format=fast) if x.ndim == 4 else x for m, x in _tensors(run.fit.train).items()}
     return lambda: _epoch(model, values, run.fit.train.target, workload.batch, optimizer, run.fit.autocast)
 

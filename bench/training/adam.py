@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
+from mcr_bench.bench.training.strides import lay_out_gradients
+
 Batch = tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor], list[Tensor]]
 PLAIN = {"amsgrad": False, "maximize": False, "differentiable": False, "capturable": False}
 
@@ -22,6 +24,7 @@ class _Quick(Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:  # type: ignore[override]
         """One step on the gradients that are present; with the same bits as the class's own."""
+        lay_out_gradients(self.param_groups)
         batches = [self._gathered(group) for group in self.param_groups]
         if closure is not None or any(batch is None for batch in batches):
             return super().step(closure)  # type: ignore[arg-type]
@@ -34,7 +37,7 @@ class _Quick(Optimizer):
 
     def _gathered(self, group: dict[str, Any]) -> Batch | None:
         """Parameters, gradients, both moments and step counts of a group; None if it is not of the usual kind."""
-        usual = group["fused"] and all(group[name] == value for name, value in PLAIN.items())
+        usual = group.get("fused") and all(group[name] == value for name, value in PLAIN.items())
         if not usual or isinstance(group["lr"], Tensor):
             return None
         batch: Batch = ([], [], [], [], [])
@@ -46,8 +49,6 @@ class _Quick(Optimizer):
             state = self.state.get(p)
             if not state:
                 return None
-            if grad.stride() != p.stride():  # the kernel relies on it; a gradient that a method assigns may differ
-                grad = torch.empty_like(p).copy_(grad)
             params.append(p)
             grads.append(grad)
             means.append(state["exp_avg"])

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch import nn
+from torch.optim import SGD, Optimizer
 
 from mcr_bench.bench.fit.returns import Groups
 from mcr_bench.bench.settings.training import OptimizerSettings, ScheduleSettings
+from mcr_bench.bench.training.adam import QuickAdam, QuickAdamW
+from mcr_bench.bench.training.strides import is_dense, lay_out_gradients
 
 IMPLEMENTATIONS = {"foreach", "fused", "differentiable", "capturable"}  # options of an optimiser that exclude others
 
@@ -25,13 +25,13 @@ def make_optimizer(groups: Groups, settings: OptimizerSettings) -> Optimizer:
             group["fused"] = True
     if settings.name == "sgd":
         optimizer: Optimizer = SGD(groups, lr=lr, weight_decay=decay, momentum=settings.momentum)
+        optimizer.register_step_pre_hook(lambda sgd, *_: lay_out_gradients(sgd.param_groups))
     else:
-        kind = Adam if settings.name == "adam" else AdamW
+        kind = QuickAdam if settings.name == "adam" else QuickAdamW
         betas = (settings.beta1, settings.beta2)
         optimizer = kind(groups, lr=lr, weight_decay=decay, betas=betas, eps=settings.eps)
     for group in optimizer.param_groups:
         group["base_lr"] = group["lr"]
-    optimizer.register_step_pre_hook(_lay_out_gradients)
     return optimizer
 
 
@@ -49,33 +49,6 @@ def _fused(params: Iterable[nn.Parameter], name: str) -> bool:
     devices = {p.device.type for p in params}
     usable = all(p.is_floating_point() and is_dense(p) for p in params)
     return usable and (devices == {"cuda"} or (devices == {"cpu"} and name != "sgd"))
-
-
-def is_dense(x: Tensor) -> bool:
-    """Whether the elements of a tensor of any shape fill one block of memory without holes or repetition.
-
-    >>> is_dense(torch.zeros(2, 3).T), is_dense(torch.zeros(3).expand(2, 3))
-    (True, False)
-    """
-    expected = 1
-    for stride, size in sorted((stride, size) for stride, size in zip(x.stride(), x.shape, strict=True) if size != 1):
-        if stride != expected:
-            return x.numel() == 0
-        expected *= size
-    return True
-
-
-def _lay_out_gradients(optimizer: Optimizer, *_: Any) -> None:
-    """Give gradients the strides of their parameters, which fused kernels rely on; autograd does so by itself.
-
-    A gradient that a method has assigned may have others. The CPU's kernels would then update the wrong elements.
-    """
-    for group in optimizer.param_groups:
-        if not group.get("fused"):
-            continue
-        for p in group["params"]:
-            if p.grad is not None and p.grad.stride() != p.stride():
-                p.grad = torch.empty_like(p).copy_(p.grad)
 
 
 def set_rate(optimizer: Optimizer, factor: float) -> None:

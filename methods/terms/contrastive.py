@@ -40,7 +40,7 @@ class _NtXent(torch.autograd.Function):
             norms = torch.linalg.vector_norm(joined, dim=1, keepdim=True)
             lengths = norms.clamp(min=1e-6)
             vectors = joined / lengths
-            total, slopes = _pairs(vectors, labels, len(features), temperature)
+            total, slopes = _pairs(vectors, labels, temperature)
             # d (x / |x|): what lies along x changes nothing, unless |x| is held at its smallest value
             along = (slopes * vectors).sum(1, keepdim=True) * (norms >= 1e-6)
             slopes = slopes.addcmul_(vectors, along, value=-1).div_(lengths)
@@ -54,45 +54,49 @@ class _NtXent(torch.autograd.Function):
         return None, None, *(slopes * grad).split(ctx.size)
 
 
-def _pairs(vectors: Tensor, labels: Tensor, modalities: int, temperature: float) -> tuple[Tensor, Tensor]:
+def _pairs(vectors: Tensor, labels: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """The loss () of vectors (M B, d) of length 1, whose labels are (B,), and its slopes in the vectors, (M B, d)."""
-    repeated, slopes = labels.repeat(modalities), torch.zeros_like(vectors)
+    copies = len(vectors) // len(labels)
+    of_anchors, slopes = torch.cat([labels] * copies), torch.zeros_like(vectors)
     scaled = vectors / temperature
     total, pairs = vectors.new_zeros(()), vectors.new_zeros(())
     size = max(1, LARGEST // len(vectors))
     for start in range(0, len(vectors), size):
         anchors = slice(start, start + size)
-        same = (repeated[anchors, None] == labels).to(vectors.dtype).repeat(1, modalities)
-        positive = same.clone()
-        positive.diagonal(start).zero_()
-        cost, slope = _of_anchors(vectors[anchors] @ scaled.T, same, positive, apart=2 / temperature)
+        same = (of_anchors[anchors, None] == labels).to(vectors.dtype)
+        cost, slope = _of_anchors(vectors[anchors] @ scaled.T, same, start, apart=2 / temperature)
         total.add_(cost)
-        pairs.add_(positive.sum())
+        pairs.add_(same.sum(), alpha=copies)
         slopes[anchors].addmm_(slope, scaled)
         slopes.addmm_(slope.T, scaled[anchors])
-    pairs.clamp_(min=1)
+    pairs.sub_(len(vectors)).clamp_(min=1)
     return total.div_(pairs), slopes.div_(pairs)
 
 
-def _of_anchors(scores: Tensor, same: Tensor, positive: Tensor, apart: float) -> tuple[Tensor, Tensor]:
-    """The sum () of the losses of pairs, and its slopes in the scores (n, N) of n anchors.
+def _of_anchors(scores: Tensor, same: Tensor, first: int, apart: float) -> tuple[Tensor, Tensor]:
+    """The sum () of the losses of pairs, and its slopes in the scores (n, M B) of n anchors; `first` is the first one.
 
-    same: 1 for pairs of one label, also of a vector with itself; positive: 1 for the pairs that count.
-    apart: the largest difference of two scores.
+    same: (n, B), 1 where anchor and sample have one label. apart: the largest difference of two scores.
     """
-    highest = scores.sub(same, alpha=NOTHING).amax(1, keepdim=True)  # of the negatives
+    size, by_modality = same.shape[1], same[:, None]
+    negative = scores.unflatten(1, (-1, size)).sub(by_modality, alpha=NOTHING)
+    highest = negative.flatten(1).amax(1, keepdim=True)
     above = scores.sub_(highest)
     held = above.clamp(-HELD, HELD)  # so that neither exp nor log leaves the range of numbers
     each = held.exp()
-    negatives = torch.addcmul(each, each, same, value=-1)
+    kept = each.unflatten(1, (-1, size))
+    negatives = torch.addcmul(kept, kept, by_modality, value=-1).flatten(1)
     rest = negatives.sum(1, keepdim=True)
     total = each + rest
-    cost = -((each / total).log_() * positive).sum()
+    costs = (total / each).log_()
     if apart > HELD:
-        cost = cost + ((held - above).clamp_(min=0) * positive).sum()
-    missed = (rest / total).mul_(positive)  # minus the slope in the score of a positive
+        costs += (held - above).clamp_(min=0)
+    missed = rest / total  # minus the slope in the score of a positive
+    for of_pairs in (costs, missed):
+        of_pairs.unflatten(1, (-1, size)).mul_(by_modality)
+        of_pairs.diagonal(first).zero_()  # a vector is no positive of itself
     share = missed.sum(1, keepdim=True) / rest.clamp(min=torch.finfo(rest.dtype).tiny)
-    return cost, negatives.mul_(share).sub_(missed)
+    return costs.sum(), negatives.mul_(share).sub_(missed)
 
 
 def score_bins(scores: Tensor) -> Tensor:

@@ -78,7 +78,9 @@ class Modulation(Method, ABC):
         self._steps = {}
         if not self.active:
             return
-        for (m, parameters), k in zip(self.touched.items(), self.coefficients(outputs, batch).unbind(), strict=True):
+        with torch.no_grad():
+            coefficients = self.coefficients(outputs, batch)
+        for (m, parameters), k in zip(self.touched.items(), coefficients.unbind(), strict=True):
             if self.apply_to == "grad":
                 self.fit.scale(parameters, k, m)
             else:

@@ -1,6 +1,7 @@
 """Scores that say how good each modality is alone on a batch, detached; methods that balance gradients compare them."""
 
 from collections.abc import Mapping
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -61,8 +62,13 @@ def mean_of_others(scores: Tensor) -> Tensor:
     >>> mean_of_others(torch.tensor([1.0, 2.0, 6.0]))
     tensor([4.0000, 3.5000, 1.5000])
     """
-    others = 1 - torch.eye(len(scores), dtype=scores.dtype, device=scores.device)
-    return (scores * others).sum(1) / (len(scores) - 1)
+    return (scores * _others(len(scores), scores.dtype, scores.device)).sum(1) / (len(scores) - 1)
+
+
+@cache
+def _others(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """0 on the diagonal and 1 elsewhere, (M, M)."""
+    return 1 - torch.eye(count, dtype=dtype, device=device)
 
 
 class RunningScores:

@@ -101,7 +101,7 @@ def test_fusion_heads_and_attribution_under_autocast(kind: str, scale: float) ->
     model = MultimodalModel({m: torch.nn.Identity() for m in NAMES}, head, 6, Task(3))
     absent = {m: torch.zeros_like(f) for m, f in given.items()}
     with autocast():
-        shares = contributions(model, [given], absent, torch.Generator())
+        shares = contributions(model, given, given, absent, torch.Generator())
     nothing = {m: torch.zeros_like(f) for m, f in doubled.items()}
     audio = exact({**nothing, "audio": doubled["audio"]}).logits
     video = exact({**nothing, "video": doubled["video"]}).logits
