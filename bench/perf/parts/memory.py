@@ -25,7 +25,7 @@ def memory(machine: Machine) -> Iterator[Measured]:
     workload = whole._replace(samples=2 * whole.batch)  # data count too, but they should not hide the difference
     random_samples.cache_clear()
     reference = reference_method()
-    for precision in precisions(machine, workload):
+    for precision in (p for p in precisions(machine, workload) if p != "tf32"):
         joint = peak_mib(machine, workload, (reference.name, reference, {}), precision)
         title = f"{name} {precision}"
         yield of_rounds(f"{title}: {reference.name}, peak memory", [joint], "MiB")
