@@ -18,8 +18,8 @@ def bare_loop(run: Training) -> Work:
     """An epoch as a user would write it by hand, with the run's model, data and order, and PyTorch's own fused Adam."""
     fit, settings = run.fit, run.fit.settings.optimizer
     values = _tensors(fit.train)
-    rates = {"lr": settings.lr, "weight_decay": settings.weight_decay, "eps": settings.eps}
-    optimizer = torch.optim.Adam(fit.model.parameters(), fused=True, **rates)
+    decay = settings.weight_decay
+    optimizer = torch.optim.Adam(fit.model.parameters(), settings.lr, eps=settings.eps, weight_decay=decay, fused=True)
     return lambda: _epoch(fit.model, values, fit.train.target, fit.settings.batch_size, optimizer, fit.autocast)
 
 

@@ -22,12 +22,12 @@ class _Quick(Optimizer):
     kernel: Callable[..., None]
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
         """One step on the gradients that are present; with the same bits as the class's own."""
         lay_out_gradients(self.param_groups)
         batches = [self._gathered(group) for group in self.param_groups]
         if closure is not None or any(batch is None for batch in batches):
-            return super().step(closure)  # type: ignore[arg-type]
+            return super().step(closure)
         for group, batch in zip(self.param_groups, batches, strict=True):
             if batch is not None and batch[0]:
                 self._apply(group, batch)
