@@ -147,8 +147,7 @@ def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json
     from mcr_bench.bench.commands.listing import rows_of
     from mcr_bench.bench.report.cards import grid_text
 
-    rows = rows_of(what)
-    print_data(rows, grid_text, as_json)
+    print_data(rows_of(what), grid_text, as_json)
 
 
 @app.command()
@@ -163,8 +162,7 @@ def describe(
     """Print the card of a method (formula, reference, settings with origin, needs, deviations), dataset or net."""
     from mcr_bench.bench.report.cards import card_of, card_text
 
-    card = card_of(name, data_root)
-    print_data(card, card_text, as_json)
+    print_data(card_of(name, data_root), card_text, as_json)
 
 
 @app.command()
@@ -213,8 +211,7 @@ def compare(
     comparisons = reading.read_comparisons(record, dataset, COST_BASELINE)
     if not comparisons:
         say(nothing_in(record, dataset), err=as_json)
-    made, missing = reading.all_claims(comparisons, record, baseline, metric, alpha)
-    reading.show_claims(made, missing, comparisons, as_json, metric)
+    reading.show_claims(*reading.all_claims(comparisons, record, baseline, metric, alpha), comparisons, as_json, metric)
 
 
 @app.command()
@@ -279,8 +276,7 @@ def report(
     from mcr_bench.bench.commands.reporting import write_html_report
 
     record = open_record(tracking_uri)
-    path = output or record.home / "report.html"
-    say(write_html_report(record, dataset, baseline, COST_BASELINE, path, published))
+    say(write_html_report(record, dataset, baseline, COST_BASELINE, output or record.home / "report.html", published))
 
 
 @app.command()

@@ -124,7 +124,7 @@ def say(text: str) -> None:
 
 def _function(name: str) -> Callable[[Machine], Iterator[Measured]]:
     function: Callable[[Machine], Iterator[Measured]]
-    function = getattr(importlib.import_module(f"mcr_bench.bench.perf.{name}"), name)
+    function = getattr(importlib.import_module(f"mcr_bench.bench.perf.parts.{name}"), name)
     return function
 
 

@@ -30,8 +30,8 @@ def often_saved(job: Job, emit: Callable[[Event], None]) -> None:
 
 def killed(place: Place) -> str:
     """Kill -9 of a command and its workers after a checkpoint; weights and predictions are those of a calm run."""
-    file, epochs = array_file(place.folder), 12 if place.small else 30
-    methods = ["joint"] if place.small else ["joint", "mcr"]
+    file, epochs = array_file(place.folder), 12 if place.small else 20
+    methods = ["joint"] if place.small else ["mcr"]
     calm, disturbed = place.folder / "calm", place.folder / "disturbed"
     arguments = [str(disturbed), place.name, str(file), str(epochs), *methods]
     process = subprocess.Popen([sys.executable, "-m", __name__, *arguments], start_new_session=True)

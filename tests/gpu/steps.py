@@ -20,7 +20,7 @@ STEPS = 3
 
 def no_waiting(place: Place) -> str:
     """No step of any method waits for the GPU, off the steps on which gradients are watched."""
-    methods = ["joint", "mcr", "ogm-ge"] if place.small else method_names()
+    methods = ["joint", "mcr"] if place.small else method_names()
     plan, faults = planned(methods, str(array_file(place.folder)), 1), []
     paths = _weights_of_dependencies(plan, place)
     runs = [spec for spec in plan.runs if spec.key in plan.requested]
@@ -35,7 +35,7 @@ def no_waiting(place: Place) -> str:
         train_epoch(run)  # what is made once, such as the state of the optimiser, may wait
         try:
             with _forbidden(place):
-                _steps(run)
+                unwatched_steps(run)
         except RuntimeError as error:
             faults.append(f"{spec.label}: {error}")
     assert not faults, "; ".join(faults)
@@ -72,7 +72,7 @@ def _epoch(split: Split, parts: "list[torch.Tensor]") -> Iterator[Batch]:
         yield split.training_batch(index)
 
 
-def _steps(run: Training) -> None:
+def unwatched_steps(run: Training) -> None:
     """Some steps as `train_epoch` makes them, without watching."""
     fit = run.fit
     order = torch.arange(len(fit.train), device=fit.device)

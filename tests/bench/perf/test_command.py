@@ -25,7 +25,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Part]:
         "second": lambda _: iter([Measured("waiting for data", 0.5, "share", 0.5, 0.5)]),
     }
     monkeypatch.setattr(command, "PARTS", {"cpu": tuple(made), "cuda": tuple(made)})
-    modules = {f"mcr_bench.bench.perf.{name}": name for name in made}
+    modules = {f"mcr_bench.bench.perf.parts.{name}": name for name in made}
 
     def imported(name: str) -> SimpleNamespace:
         part = modules[name]

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from mcr_bench.bench.catalog import registry
-from mcr_bench.bench.perf import loops, memory, methods, steps, workloads
+from mcr_bench.bench.perf import loops, workloads
 from mcr_bench.bench.perf.measured import Machine, in_turns, machine, of_rounds, ratio
+from mcr_bench.bench.perf.parts import memory, methods, steps
 from mcr_bench.bench.training.loop import train_epoch
 from mcr_bench.tests.bench.perf.tiny import TINY, hand_clock, tiny_workloads
 from mcr_bench.tests.support.cuda import StayOnCpu, pretend_gpus

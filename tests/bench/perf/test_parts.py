@@ -9,9 +9,10 @@ import torch
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.executors.base import TrainingPlan
-from mcr_bench.bench.perf import determinism, packing, reading, waiting, workloads
+from mcr_bench.bench.perf import workloads
 from mcr_bench.bench.perf.frames import cached_split, random_cache
 from mcr_bench.bench.perf.measured import machine
+from mcr_bench.bench.perf.parts import determinism, packing, reading, waiting
 from mcr_bench.bench.problem.samples import Split
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.events import Observer
@@ -117,10 +118,10 @@ def test_determinism_is_held_against_a_process_without_it(monkeypatch: pytest.Mo
 
 def test_an_error_in_the_process_that_trains_is_told() -> None:
     ours, theirs = multiprocessing.Pipe()
-    thread = threading.Thread(target=determinism.serve, args=(theirs, "cpu", "no such network", "fp32", False))
+    thread = threading.Thread(target=determinism.serve, args=(theirs, "cpu", False))
     thread.start()
     with pytest.raises(RuntimeError, match="KeyError: 'no such network'"):
-        determinism.epoch(ours)
+        determinism.epoch(ours, ("no such network", "fp32"))
     ours.close()
     thread.join()
     theirs.close()

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from mcr_bench.bench.perf import measured, waiting, workloads
+from mcr_bench.bench.perf import measured, workloads
+from mcr_bench.bench.perf.parts import waiting
 from mcr_bench.bench.perf.workloads import Workload
 
 TINY = {

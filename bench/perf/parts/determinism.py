@@ -2,7 +2,7 @@
 
 import multiprocessing
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing.connection import Connection
 
@@ -16,35 +16,39 @@ from mcr_bench.bench.training.loop import Training, train_epoch
 
 ROUNDS = 5
 
+Asked = tuple[str, Precision]  # name of the workload, precision
+
 
 def determinism(machine: Machine) -> Iterator[Measured]:
     """Joint training of each workload, in two processes that take turns: determinism is chosen once for a process."""
-    for name, workload in workloads(machine).items():
-        for precision in (p for p in precisions(machine, workload) if p != "tf32"):
-            yield _of_workload(machine, name, precision)
+    with processes(machine.place) as pipes:
+        for name, workload in workloads(machine).items():
+            for precision in (p for p in precisions(machine, workload) if p != "tf32"):
+                works = [partial(epoch, pipe, (name, precision)) for pipe in pipes]
+                times = in_turns(works, machine.device, ROUNDS)
+                yield ratio(f"{name} {precision}: --deterministic / without", *times)
 
 
-def _of_workload(machine: Machine, name: str, precision: Precision) -> Measured:
-    context = multiprocessing.get_context("spawn")
-    pipes, processes = [], []
+@contextmanager
+def processes(place: str) -> Iterator[list[Connection]]:
+    """Inside the block, pipes to two processes that train epochs on the device: a deterministic one, and another."""
+    context, pipes, started = multiprocessing.get_context("spawn"), [], []
     try:
         for deterministic in (True, False):
             ours, theirs = context.Pipe()
-            arguments = (theirs, machine.place, name, precision, deterministic)
-            processes.append(context.Process(target=serve, args=arguments, daemon=True))
-            processes[-1].start()
+            started.append(context.Process(target=serve, args=(theirs, place, deterministic), daemon=True))
+            started[-1].start()
             theirs.close()
             pipes.append(ours)
-        works = [partial(epoch, pipe) for pipe in pipes]
-        return ratio(f"{name} {precision}: --deterministic / without", *in_turns(works, machine.device, ROUNDS))
+        yield pipes
     finally:
-        for process in processes:
+        for process in started:
             process.kill()
 
 
-def epoch(pipe: Connection) -> None:
+def epoch(pipe: Connection, asked: Asked) -> None:
     """Let the process at the other end of the pipe train an epoch; RuntimeError with its reason if it fails."""
-    pipe.send(None)
+    pipe.send(asked)
     try:
         failed = pipe.recv()
     except EOFError:
@@ -53,22 +57,24 @@ def epoch(pipe: Connection) -> None:
         raise RuntimeError(failed)
 
 
-def serve(pipe: Connection, place: str, name: str, precision: Precision, deterministic: bool) -> None:
+def serve(pipe: Connection, place: str, deterministic: bool) -> None:
     """Train an epoch for every message, and answer with the reason if it fails, else with an empty text."""
     torch.set_num_threads(1)
-    run: Training | None = None
+    runs: dict[Asked, Training] = {}
     with suppress(EOFError):
         while True:
-            pipe.recv()
+            asked: Asked = pipe.recv()
             try:
-                run = run or _made(place, name, precision, deterministic)
-                train_epoch(run)
-                devices.synchronise(run.fit.device)
+                if asked not in runs:
+                    runs = {asked: _made(place, asked, deterministic)}
+                train_epoch(runs[asked])
+                devices.synchronise(runs[asked].fit.device)
                 pipe.send("")
             except Exception as error:  # whatever it is, the process that measures reports it
                 pipe.send(f"{type(error).__name__}: {error}")
 
 
-def _made(place: str, name: str, precision: Precision, deterministic: bool) -> Training:
+def _made(place: str, asked: Asked, deterministic: bool) -> Training:
     here = Machine(place, devices.ready(place, deterministic))
-    return training_run(here, workloads(here)[name], reference_method(), precision, deterministic=deterministic)
+    workload = workloads(here)[asked[0]]
+    return training_run(here, workload, reference_method(), asked[1], deterministic=deterministic)

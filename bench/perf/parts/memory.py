@@ -6,7 +6,7 @@ from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.core import device as devices
 from mcr_bench.bench.core.device import Precision
 from mcr_bench.bench.perf.measured import Machine, Measured, of_rounds
-from mcr_bench.bench.perf.methods import Variant
+from mcr_bench.bench.perf.parts.methods import Variant
 from mcr_bench.bench.perf.table import table, variants
 from mcr_bench.bench.perf.workloads import (
     Workload,
@@ -25,7 +25,7 @@ def memory(machine: Machine) -> Iterator[Measured]:
     workload = whole._replace(samples=2 * whole.batch)  # data count too, but they should not hide the difference
     random_samples.cache_clear()
     reference = reference_method()
-    for precision in precisions(machine, workload):
+    for precision in (p for p in precisions(machine, workload) if p != "tf32"):
         joint = peak_mib(machine, workload, (reference.name, reference, {}), precision)
         title = f"{name} {precision}"
         yield of_rounds(f"{title}: {reference.name}, peak memory", [joint], "MiB")

@@ -12,7 +12,7 @@ import torch
 from mcr_bench.bench.executors.base import ENTRY
 from mcr_bench.bench.executors.pool import Worker
 from mcr_bench.bench.perf.measured import Machine, Measured, in_turns, ratio
-from mcr_bench.bench.perf.packing import generated_dataset
+from mcr_bench.bench.perf.parts.packing import generated_dataset
 from mcr_bench.bench.perf.workloads import reference_method
 from mcr_bench.bench.planning.plan import make_plan
 from mcr_bench.bench.planning.request import Request
