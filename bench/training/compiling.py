@@ -16,8 +16,8 @@ from mcr_bench.bench.fit.fit import Fit
 
 LOG = logging.getLogger(__name__)
 VERSIONS = 64  # of one encoder's code: modes, batch sizes and modalities; PyTorch's limit of 8 is soon reached
-# Dropout then draws what it draws without compiling.
-OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {"fallback_random": True}
+# Dropout then draws what it draws without compiling, and the compiler starts no processes, which could outlive the run.
+OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {"fallback_random": True, "compile_threads": 1}
 Forward = Callable[..., Tensor]
 
 
