@@ -135,6 +135,13 @@ def _back(gains: Tensor, orders: Tensor) -> Tensor:
     return gains.flatten(1).index_select(1, inverse).reshape(gains.shape).sum(2)
 
 
+def _of_intact(rules: Rules, gains: Gains, of_still: Tensor | None) -> Tensor | None:
+    """The gains in the contributions to the reference, and beside perturbed ones where these are the same."""
+    if rules.reference is None:
+        return of_still
+    return gains.reference if of_still is None else gains.reference + of_still
+
+
 class _Game(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -153,7 +160,7 @@ class _Game(torch.autograd.Function):
         of_still = gains.still if orders is None else gains.still + _back(gains.perturbed, orders)
         ctx.save_for_backward(
             gains.bias if rules.bias_learns else None,
-            gains.reference + of_still if present is None else gains.reference,
+            _of_intact(rules, gains, of_still if present is None else None),
             None if present is None else of_still,
             gains.perturbed if orders is None else None,
         )
