@@ -157,16 +157,12 @@ def test_gradient_of_the_contrastive_term(labels: list[int], temperature: float)
 
 
 def test_the_contrastive_term_of_many_samples_holds_no_square_of_them() -> None:
-    """Two modalities of 1,500 samples: 9 million pairs, of which a million at most are held at once."""
-    labels = torch.arange(1500) % 7
-    leaves = [draw(1500, 4, seed=i, dtype=torch.float32).requires_grad_() for i in range(2)]
+    """Two modalities of 800 samples: 2.6 million pairs, of which a million at most are held at once."""
+    labels = torch.arange(800) % 7
+    leaves = [draw(800, 4, seed=i, dtype=torch.float32).requires_grad_() for i in range(2)]
     with Operations() as operations:
         nt_xent(dict(zip("ab", leaves, strict=True)), labels, 0.5).backward()
     assert operations.largest <= 2**20
-    part = slice(0, 300)  # the term of 300 samples in one group, and as the first rows of more groups
-    small = [x.detach()[part].double().requires_grad_() for x in leaves]
-    value = nt_xent(dict(zip("ab", small, strict=True)), labels[part], 0.5)
-    assert value.item() == pytest.approx(loop(small, labels[part]), rel=1e-10)
     whole = nt_xent(dict(zip("ab", (x.detach().double() for x in leaves), strict=True)), labels, 0.5)
     assert whole.item() == pytest.approx(loop([x.detach().double() for x in leaves], labels), rel=1e-10)
 
