@@ -1,13 +1,27 @@
 # The two commands that set everything up are `make run` and `make test`; the environment is made by whichever comes first.
+#
+# `make perf` measures, and writes docs/performance.md; `make test-gpu` makes the checks that need a GPU.
+#   DEVICE=cpu|cuda|cuda:N   where; by default perf takes a GPU if there is one, and test-gpu exits with 0 if there is none
+#   PART="steps methods"     only these parts; without it perf measures the parts that are not yet measured
+#   PYTHON=python3 NO_SETUP=1   with this Python and the packages that it has, without making .venv; what is missing is
+#                            named, and its part is left out
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := run
-.PHONY: setup run test test-data tables ui perf
+.PHONY: setup run test test-gpu test-data tables ui perf
 
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 RUN := $(BIN)/mcr-bench
+# What perf and test-gpu need before they start, and the Python that runs them.
+ifdef NO_SETUP
+READY := .typecheck/mcr_bench
+MODULE := PYTHONPATH=.typecheck$(if $(PYTHONPATH),:$(PYTHONPATH)) $(PYTHON) -m
+else
+READY := $(STAMP)
+MODULE := $(BIN)/python -m
+endif
 
 setup: $(STAMP)
 
@@ -47,7 +61,11 @@ test-data: $(STAMP)
 	@rm -rf .test-data && mkdir .test-data
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/datasets/test_paper_sets.py .test-data
 
-perf: $(STAMP)
-	@$(BIN)/python -m mcr_bench.bench.perf.methods
-	@$(BIN)/python -m mcr_bench.bench.perf.isolation
-	@$(BIN)/python -m mcr_bench.bench.perf.data
+.typecheck/mcr_bench:
+	@mkdir -p .typecheck && ln -sfn .. $@
+
+perf: $(READY)
+	@$(MODULE) mcr_bench.bench.perf.command $(if $(DEVICE),--device '$(DEVICE)') $(if $(PART),--part '$(PART)')
+
+test-gpu: $(READY)
+	@OMP_NUM_THREADS=1 $(MODULE) mcr_bench.tests.gpu.run $(if $(DEVICE),--device '$(DEVICE)') $(if $(PART),--part '$(PART)')

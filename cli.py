@@ -12,6 +12,7 @@ from mcr_bench.bench.commands.options import (
     AsJson,
     Baseline,
     DataRoot,
+    Deterministic,
     Device,
     ExecutorName,
     Fold,
@@ -22,6 +23,7 @@ from mcr_bench.bench.commands.options import (
     PresetName,
     ProtocolName,
     Published,
+    RunsPerGpu,
     Settings,
     TrackingUri,
     WhichPublished,
@@ -82,6 +84,8 @@ def run(
     data_root: DataRoot = Path("data"),
     jobs: Jobs = None,
     device: Device = "auto",
+    runs_per_gpu: RunsPerGpu = None,
+    deterministic: Deterministic = False,
     executor: ExecutorName = "local",
     tracking_uri: TrackingUri = None,
     keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Keep the best weights of every run.")] = False,
@@ -100,7 +104,7 @@ def run(
     from mcr_bench.bench.planning.plan import make_plan_of
     from mcr_bench.bench.settings.arguments import parse_names, parse_seeds, parse_settings
 
-    how = running.How(executors.executor(executor), jobs, device, force, keep_weights)
+    how = running.How(executors.executor(executor), jobs, device, force, keep_weights, runs_per_gpu, deterministic)
     overrides = parse_settings(settings or [])
     if allow_group_overlap:
         overrides["dataset.allow_group_overlap"] = ["true"]
@@ -117,11 +121,12 @@ def run(
     )
     requests, asked = running.requests_of(experiment, choices)
     plan = make_plan_of(requests)
+    how.check(plan.runs)
     record = open_record(tracking_uri)
     finished = record.finished_keys(plan.by_key)
     if plan_only:
         return running.show_plan(
-            plan, finished - (plan.requested if force else set()), record.rows(), jobs, device, as_json
+            plan, finished - (plan.requested if force else set()), record.rows(), how.workers, as_json
         )
     plan.require_runs()
     outcome = running.run_plan(plan, finished, record, how)
@@ -142,8 +147,7 @@ def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json
     from mcr_bench.bench.commands.listing import rows_of
     from mcr_bench.bench.report.cards import grid_text
 
-    rows = rows_of(what)
-    print_data(rows, grid_text, as_json)
+    print_data(rows_of(what), grid_text, as_json)
 
 
 @app.command()
@@ -158,8 +162,7 @@ def describe(
     """Print the card of a method (formula, reference, settings with origin, needs, deviations), dataset or net."""
     from mcr_bench.bench.report.cards import card_of, card_text
 
-    card = card_of(name, data_root)
-    print_data(card, card_text, as_json)
+    print_data(card_of(name, data_root), card_text, as_json)
 
 
 @app.command()
@@ -208,8 +211,7 @@ def compare(
     comparisons = reading.read_comparisons(record, dataset, COST_BASELINE)
     if not comparisons:
         say(nothing_in(record, dataset), err=as_json)
-    made, missing = reading.all_claims(comparisons, record, baseline, metric, alpha)
-    reading.show_claims(made, missing, comparisons, as_json, metric)
+    reading.show_claims(*reading.all_claims(comparisons, record, baseline, metric, alpha), comparisons, as_json, metric)
 
 
 @app.command()
@@ -274,8 +276,7 @@ def report(
     from mcr_bench.bench.commands.reporting import write_html_report
 
     record = open_record(tracking_uri)
-    path = output or record.home / "report.html"
-    say(write_html_report(record, dataset, baseline, COST_BASELINE, path, published))
+    say(write_html_report(record, dataset, baseline, COST_BASELINE, output or record.home / "report.html", published))
 
 
 @app.command()
@@ -296,6 +297,8 @@ def tune(
     data_root: DataRoot = Path("data"),
     jobs: Jobs = None,
     device: Device = "auto",
+    runs_per_gpu: RunsPerGpu = None,
+    deterministic: Deterministic = False,
     executor: ExecutorName = "local",
     plan_only: PlanOnly = False,
     as_json: AsJson = False,
@@ -307,7 +310,7 @@ def tune(
     from mcr_bench.bench.settings.arguments import parse_names, parse_settings
     from mcr_bench.bench.tuning.request import TuneRequest
 
-    how = How(executors.executor(executor), jobs, device)
+    how = How(executors.executor(executor), jobs, device, runs_per_gpu=runs_per_gpu, deterministic=deterministic)
     request = TuneRequest(
         methods=parse_names("--methods", methods),
         dataset=dataset,
@@ -341,3 +344,7 @@ def ui(
 def main() -> None:
     """The console script `mcr-bench`."""
     sys.exit(app())
+
+
+if __name__ == "__main__":
+    main()

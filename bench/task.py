@@ -131,14 +131,14 @@ class Task:
         """The training loss of logits (B, C) against a target (B,), a scalar tensor (); both in the learned unit.
 
         It is the mean cross-entropy, or, for a regression, the mean absolute error of outputs (B, 1), with which the
-        MCR paper (arXiv 2411.07335) trains CMU-MOSI and CMU-MOSEI.
+        MCR paper (arXiv 2411.07335) trains CMU-MOSI and CMU-MOSEI. It is computed in full precision.
 
         >>> Task(None).loss(torch.tensor([[1.0], [4.0]]), torch.tensor([1.0, 2.0]))
         tensor(1.)
         """
         if self.classes is None:
-            return F.l1_loss(logits.squeeze(-1), target)
-        return F.cross_entropy(logits, target)
+            return F.l1_loss(_full(logits).squeeze(-1), target)
+        return F.cross_entropy(_full(logits), target)
 
     def combine(self, members: list[Tensor], rule: str) -> Tensor:
         """One prediction (B, C) from the logits (B, C) of several models.
@@ -148,7 +148,12 @@ class Task:
         >>> Task(2).combine([torch.tensor([[0.0, 4.0]]), torch.tensor([[2.0, 0.0]])], "logits")
         tensor([[1., 2.]])
         """
-        stacked = torch.stack(members)
+        stacked = _full(torch.stack(members))
         if self.classes is None or rule == "logits":
             return stacked.mean(0)
         return stacked.log_softmax(-1).logsumexp(0) - torch.log(torch.tensor(float(len(members))))
+
+
+def _full(logits: Tensor) -> Tensor:
+    """Logits of any shape in float32 if their type has fewer bits, as autocast may give them."""
+    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits

@@ -12,6 +12,7 @@ from mcr_bench.bench.problem.facts import Facts, Modality, Protocol
 from mcr_bench.bench.problem.inventory import Inventory, parts_of
 from mcr_bench.bench.problem.overlaps import Parts
 from mcr_bench.bench.problem.samples import Batch, Inputs, Rows, Split, Splits, require_spread, standardise, target_of
+from mcr_bench.bench.problem.stored import StoredRows
 from mcr_bench.bench.settings.declaration import Value
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Rows",
     "Split",
     "Splits",
+    "StoredRows",
     "require_spread",
     "standardise",
     "target_of",

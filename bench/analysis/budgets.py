@@ -1,7 +1,8 @@
-"""Training budgets of the lines of a comparison: which differ, which were too short, which may be tested together."""
+"""How the lines of a comparison were trained: their budgets, which decide what is tested, and devices and rounding."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.record.row import RunRow
@@ -79,3 +80,76 @@ def unconverged_notes(comparison: Comparison) -> list[str]:
         if told
         else []
     )
+
+
+class Condition(NamedTuple):
+    """A condition of training that changes a result by rounding.
+
+    name: its name.
+    read: its value of a run; "" if it is not on record.
+    remedy: the end of the note: what else follows, and how runs get the same one.
+    """
+
+    name: str
+    read: Callable[[RunRow], str]
+    remedy: str
+
+
+def device_of(row: RunRow) -> str:
+    """The model of the device on which a run was trained, or its type where the model is not on record."""
+    return row.device_name or row.device.partition(":")[0]
+
+
+CONDITIONS = (
+    Condition(
+        "device", device_of, ", and their times cannot be compared. Train both on one device (--device, --force)"
+    ),
+    Condition("precision", lambda row: row.precision, ". Train both with the same --set precision"),
+    Condition(
+        "determinism",
+        lambda row: "deterministic" if row.deterministic else "not deterministic",
+        ". Train both with --deterministic or both without (--force)",
+    ),
+)
+
+
+def conditions_of(row: RunRow) -> str:
+    """Device, precision if it is not fp32, and determinism, such as `NVIDIA H100, bf16, deterministic`."""
+    precision = row.precision if row.precision != "fp32" else ""
+    parts = (device_of(row), precision, "deterministic" if row.deterministic else "")
+    return ", ".join(filter(None, parts))
+
+
+def mixed_notes(comparison: Comparison, baseline: str) -> list[str]:
+    """A warning for each condition in which a run differs from the baseline's with the same seed and fold.
+
+    The runs that one starts from count with it. baseline: the label of a line; no note if there is no such line.
+    """
+    if baseline not in comparison.lines:
+        return []
+    every = ((condition, _differing(comparison, baseline, condition)) for condition in CONDITIONS)
+    return [
+        f"WARNING: within pairs of runs with the same seed and fold {condition.name} differs from that of {baseline}: "
+        f"{', '.join(told)}; their difference includes rounding{condition.remedy}"
+        for condition, told in every
+        if told
+    ]
+
+
+def _differing(comparison: Comparison, baseline: str, condition: Condition) -> list[str]:
+    """The lines with pairs of which the condition differs, with its values and how many pairs these are."""
+    by_key, base = {row.key: row for row in comparison.rows}, {row.pair: row for row in comparison.lines[baseline]}
+    told = []
+    for label, runs in comparison.lines.items():
+        pairs = [(row, base[row.pair]) for row in runs if row.pair in base] if label != baseline else []
+        mixed = [values for pair in pairs if len(values := _values(pair, by_key, condition)) > 1]
+        if mixed:
+            shown = ", ".join(dict.fromkeys(value for values in mixed for value in values))
+            told.append(f"{label} ({shown}; {len(mixed)} of {len(pairs)} pairs)")
+    return told
+
+
+def _values(rows: Iterable[RunRow], by_key: Mapping[str, RunRow], condition: Condition) -> list[str]:
+    """The values that runs and those that they start from have, each once; without those not on record."""
+    every = [one for row in rows for one in (row, *(by_key[key] for key in row.dependencies if key in by_key))]
+    return list(dict.fromkeys(filter(None, map(condition.read, every))))

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from mcr_bench.bench.analysis.budgets import budget_of, other_budgets
+from mcr_bench.bench.analysis.budgets import budget_of, mixed_notes, other_budgets
 from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.comparisons import overlap_of, pairs_of, several_folds
 from mcr_bench.bench.record.row import RunRow
@@ -44,7 +44,7 @@ def family_notes(
     ]
     if wider:
         notes.append(f"differences are over the pairs alone, the means beside them over all runs: {', '.join(wider)}")
-    return notes + _overlap_notes(against)
+    return notes + mixed_notes(comparison, baseline) + _overlap_notes(against)
 
 
 def budget_notes(comparison: Comparison, baseline: str) -> list[str]:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from math import isnan
 from statistics import fmean
 
-from mcr_bench.bench.analysis.budgets import other_budgets
+from mcr_bench.bench.analysis.budgets import mixed_notes, other_budgets
 from mcr_bench.bench.analysis.claim_notes import folds_note
 from mcr_bench.bench.analysis.claimed import Pair
 from mcr_bench.bench.analysis.claims import baseline_of, values_of
@@ -95,6 +95,7 @@ def sweep_table(sweep: Sweep, baseline: str) -> Table:
         folds_note(first.rows),
         *sizes_note(row for comparison in sweep.comparisons for row in comparison.rows),
         *floor_told,
+        *dict.fromkeys(note for comparison in sweep.comparisons for note in mixed_notes(comparison, line)),
     ]
     metric = f"{first.metric} ({unit})" if scale == 100 else first.metric
     title = f"{sweep.title} · sweep of {sweep.name} · test {metric}"

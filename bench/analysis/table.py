@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, stdev
 
-from mcr_bench.bench.analysis.budgets import training_notes
+from mcr_bench.bench.analysis.budgets import mixed_notes, training_notes
 from mcr_bench.bench.analysis.compared import LOWER_IS_BETTER, Comparison
 from mcr_bench.bench.analysis.floors import floor_notes, floor_of
 from mcr_bench.bench.analysis.sizes import sizes_note
@@ -183,6 +183,7 @@ def _notes(comparison: Comparison, baseline: str, reason: str) -> list[str]:
             f"×: relative to {baseline}, median over runs; time and memory as measured; forwards and backwards "
             "per encoder of the run's own model; - where a method trains nothing itself"
         )
+    notes += mixed_notes(comparison, comparison.plainest(baseline) or next(iter(lines), ""))
     notes += floor_notes(comparison, comparison.metric) + training_notes(comparison)
     notes += protocol_notes(comparison) + _cancelled(lines) + missing_notes(lines)
     notes += [

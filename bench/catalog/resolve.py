@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mcr_bench.bench.catalog import registry
-from mcr_bench.bench.catalog.resolve_nets import Layer, resolve_encoders, resolve_model
+from mcr_bench.bench.catalog.resolve_nets import Layer, resolve_encoders, resolve_model, resolve_rounding
 from mcr_bench.bench.errors import unknown
 from mcr_bench.bench.settings.declaration import Value, declared, resolve
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
@@ -41,12 +41,14 @@ class Resolved:
     model: the settings of the model.
     encoders: modality -> the settings of its encoder.
     method: the settings of the method.
+    rounding: settings that change results by rounding only, by dotted key (`encoder.video.compile`).
     """
 
     training: dict[str, Value]
     model: dict[str, Value]
     encoders: dict[str, dict[str, Value]]
     method: dict[str, Value]
+    rounding: dict[str, Value]
 
 
 def resolve_dataset(values: Mapping[str, object], cls: "type[Dataset]") -> dict[str, Value]:
@@ -74,11 +76,13 @@ def resolve_run(
     for key in layers.encoder:
         if "." in key and key.partition(".")[0] not in modalities:
             raise unknown("setting", f"encoder.{key}", allowed_keys(cls, dataset, modalities))
+    encoder = Layer(layers.encoder, _under("encoder.", mine))
     return Resolved(
         resolve(TrainingSettings, layers.training),
         resolve_model(Layer(layers.model, _under("model.", mine))),
-        resolve_encoders(Layer(layers.encoder, _under("encoder.", mine)), modalities),
+        resolve_encoders(encoder, modalities),
         resolve(cls, layers.method, f"{cls.name}."),
+        resolve_rounding(encoder, modalities),
     )
 
 

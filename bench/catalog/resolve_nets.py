@@ -11,6 +11,7 @@ from mcr_bench.bench.settings.declaration import Declared, Value, declared, reso
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings
 
 SHARED = frozenset(declared(EncoderSettings))  # settings of every encoder of the harness, `kind` among them
+ROUNDING = {name: one for name, one in declared(EncoderSettings).items() if one.rounding}  # of every encoder there is
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,19 @@ def resolve_encoders(layer: Layer, modalities: tuple[str, ...]) -> dict[str, dic
     return {m: _of_net(layer, m, kind) if kind else _of_harness(layer, m, of_nets) for m, kind in kinds.items()}
 
 
+def resolve_rounding(layer: Layer, modalities: tuple[str, ...]) -> dict[str, Value]:
+    """`encoder.MODALITY.key` -> value, of what decides how encoders are computed and changes results by rounding only.
+
+    A net of the user's own may have a setting of such a name, which then is one of its settings and nothing else.
+    """
+    return {
+        f"encoder.{m}.{name}": one.parse(_common(layer, m, name, one.default), "encoder.")
+        for m in modalities
+        for name, one in ROUNDING.items()
+        if (kind := _own_kind(_kind(layer, m))) is None or name not in kind.settings
+    }
+
+
 def resolve_model(layer: Layer) -> dict[str, Value]:
     """Every setting of the fusion head, and the width of the features; UserError for a key that the head lacks."""
     name = str(layer.values.get("fusion", declared(ModelSettings)["fusion"].default))
@@ -56,7 +70,12 @@ def resolve_model(layer: Layer) -> dict[str, Value]:
 
 
 def _kind(layer: Layer, modality: str) -> str:
-    return str(layer.values.get(f"{modality}.kind", layer.values.get("kind", "auto")))
+    return str(_common(layer, modality, "kind", "auto"))
+
+
+def _common(layer: Layer, modality: str, name: str, default: object) -> object:
+    """The modality's own value of a setting, or the one for all modalities, or the default."""
+    return layer.values.get(f"{modality}.{name}", layer.values.get(name, default))
 
 
 def _own_kind(name: str) -> EncoderKind | None:
@@ -67,7 +86,8 @@ def _own_kind(name: str) -> EncoderKind | None:
 def _of_harness(layer: Layer, modality: str, of_nets: Collection[str]) -> dict[str, Value]:
     """Settings of an encoder of the harness; common ones that only a net of another modality has are not its."""
     common = {k: v for k, v in layer.values.items() if "." not in k and (k in SHARED or k not in of_nets)}
-    return resolve(EncoderSettings, common | _narrow(layer.values, modality), "encoder.")
+    resolved = resolve(EncoderSettings, common | _narrow(layer.values, modality), "encoder.")
+    return {k: v for k, v in resolved.items() if k not in ROUNDING}
 
 
 def _of_net(layer: Layer, modality: str, kind: EncoderKind) -> dict[str, Value]:
@@ -76,7 +96,8 @@ def _of_net(layer: Layer, modality: str, kind: EncoderKind) -> dict[str, Value]:
     if decided in layer.chosen:
         values = {k: v for k, v in values.items() if k in layer.chosen}
     common = {k: v for k, v in values.items() if "." not in k and k in kind.settings}
-    narrow = {k: v for k, v in _narrow(values, modality).items() if k != "kind"}
+    beside = {"kind", *(ROUNDING.keys() - kind.settings.keys())}
+    narrow = {k: v for k, v in _narrow(values, modality).items() if k not in beside}
     where = f"encoder.{modality}."
     mine = _values(kind.settings, common | narrow, where, kind.name, (f"{where}kind",))
     return {"kind": _kind(layer, modality), "kind_digest": kind.digest, **mine}
@@ -100,6 +121,6 @@ def _require_use(layer: Layer, kinds: Mapping[str, EncoderKind | None], of_nets:
     if not kinds or not all(kinds.values()):
         return  # an encoder of the harness is among them, and tells what it does not know
     for key in layer.chosen:
-        if "." not in key and key != "kind" and key in layer.values and key not in of_nets:
+        if "." not in key and key not in ("kind", *ROUNDING, *of_nets) and key in layer.values:
             names = ", ".join(dict.fromkeys(kind.name for kind in kinds.values() if kind))
             raise unknown(f"setting of {names}", f"encoder.{key}", ("encoder.kind", *(f"encoder.{k}" for k in of_nets)))

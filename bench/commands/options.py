@@ -32,8 +32,30 @@ DatasetName = Annotated[
     str,
     typer.Argument(help="A dataset (`mcr-bench list datasets`), a file of data, or a .py file that defines a dataset."),
 ]
-Jobs = Annotated[int | None, typer.Option(min=1, help="Worker processes. Default: one per core.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
+Jobs = Annotated[
+    int | None, typer.Option(min=1, help="Worker processes. Default: one per core, on GPUs as --runs-per-gpu says.")
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="auto (all GPUs by CUDA, else the CPU), cpu, cuda (all GPUs, dealt out in turn), cuda:N (GPU N alone), or "
+        "mps (untested)."
+    ),
+]
+RunsPerGpu = Annotated[
+    int | None,
+    typer.Option(
+        "--runs-per-gpu",
+        min=1,
+        help="Runs that share a GPU, while its memory suffices. Default: 1, or as many as --jobs gives.",
+    ),
+]
+Deterministic = Annotated[
+    bool,
+    typer.Option(
+        "--deterministic", help="Only algorithms that give the same bits every time on one device; slower on GPUs."
+    ),
+]
 ExecutorName = Annotated[
     str, typer.Option("--executor", help="What trains the runs: local, or an installed executor (docs/executors.md).")
 ]

@@ -1,6 +1,6 @@
 """Run a plan: show it, train the runs that are not finished, and show the results."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,12 +10,14 @@ from mcr_bench.bench.analysis.table import Table, comparison_table
 from mcr_bench.bench.commands.console import SafeConsole
 from mcr_bench.bench.commands.output import print_json, say
 from mcr_bench.bench.commands.reading import left_out
+from mcr_bench.bench.core.device import require_known
 from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors.base import Executor, TrainingPlan
 from mcr_bench.bench.executors.chosen import carry_out
-from mcr_bench.bench.executors.pool import default_jobs
+from mcr_bench.bench.executors.pool import check_sharing, on_gpus, worker_count
 from mcr_bench.bench.planning.again import trained_again
+from mcr_bench.bench.planning.determinism import require_deterministic, trained_without
 from mcr_bench.bench.planning.estimate import estimate
 from mcr_bench.bench.planning.experiment import Choices, Experiment, read_experiment
 from mcr_bench.bench.planning.plan import Plan
@@ -27,6 +29,7 @@ from mcr_bench.bench.report.cards import grid_text
 from mcr_bench.bench.report.progress import observer
 from mcr_bench.bench.report.results import result_data
 from mcr_bench.bench.runs.events import Failure, Outcome
+from mcr_bench.bench.runs.spec import RunSpec
 
 
 def requests_of(experiment: str | None, choices: Choices) -> tuple[list[Request], Experiment | None]:
@@ -44,12 +47,12 @@ def requests_of(experiment: str | None, choices: Choices) -> tuple[list[Request]
     return [Request(**given, overrides=choices.settings)], None
 
 
-def show_plan(plan: Plan, finished: set[str], rows: list[RunRow], jobs: int | None, device: str, as_json: bool) -> None:
+def show_plan(plan: Plan, finished: set[str], rows: list[RunRow], workers: int, as_json: bool) -> None:
     """Every run with its state, what is left out or not offered here, and how long the rest will take."""
     lines = terminal.plan_rows(plan, finished)
     wanted = [run for run in plan.runs if run.key not in finished]
     plan.announcements += trained_again(wanted, rows)
-    guess = estimate(wanted, rows, jobs or default_jobs(device))
+    guess = estimate(wanted, rows, workers)
     if as_json:
         absent = [vars(one) | {"text": one.text} for one in plan.absent]
         content = {"data": data_of(plan), "runs": lines, "skipped": plan.skipped, "absent": absent}
@@ -73,13 +76,15 @@ def show_plan(plan: Plan, finished: set[str], rows: list[RunRow], jobs: int | No
 
 @dataclass(frozen=True)
 class How:
-    """How runs are to be trained.
+    """How runs are to be trained; a UserError if the choices do not fit together.
 
     executor: what trains them.
     jobs: how many at a time; None for as many as the executor has room for.
-    device: auto, cpu, cuda or cuda:N.
+    device: auto, cpu, cuda, cuda:N or mps.
     force: what is asked for although it is finished.
     keep_weights: with the best weights of every run kept.
+    runs_per_gpu: how many may share a GPU; None for one, or as many as `jobs` asks for.
+    deterministic: with algorithms alone that give the same bits every time.
     """
 
     executor: Executor
@@ -87,24 +92,63 @@ class How:
     device: str = "auto"
     force: bool = False
     keep_weights: bool = False
+    runs_per_gpu: int | None = None
+    deterministic: bool = False
+
+    def __post_init__(self) -> None:
+        require_known(self.device)
+        if self.runs_per_gpu is not None:
+            check_sharing(self.device, self.runs_per_gpu)
+
+    @property
+    def workers(self) -> int:
+        """How many runs are trained at a time on this machine."""
+        return worker_count(self.device, self.jobs, self.runs_per_gpu)
+
+    def check(self, runs: Iterable[RunSpec]) -> None:
+        """UserError if a run cannot be trained in this way."""
+        if self.deterministic:
+            require_deterministic(runs)
+
+    def notes(self) -> list[str]:
+        """What a user should know of the device before training."""
+        notes = []
+        if self.device == "mps":
+            notes.append("mps is untested: results may be wrong. One run is trained at a time.")
+        if self.runs_per_gpu is not None and not on_gpus(self.device):
+            notes.append(f"--runs-per-gpu {self.runs_per_gpu} has no effect: there is no GPU, and runs use the CPU.")
+        return notes
+
+    def plan(self, runs: Sequence[RunSpec], done: int, keep_weights: Callable[[RunSpec], bool]) -> TrainingPlan:
+        """The plan for an executor to train these runs. done: how many of the comparison are finished."""
+        return TrainingPlan(
+            runs,
+            done=done,
+            jobs=self.jobs,
+            device=self.device,
+            force=self.force,
+            keep_weights=keep_weights,
+            deterministic=self.deterministic,
+            runs_per_gpu=self.runs_per_gpu,
+        )
 
 
 def run_plan(plan: Plan, finished: set[str], record: Record, how: How) -> Outcome:
     """Train the runs that are not finished, with `force` all requested ones, and show the progress on stderr."""
     plan.announcements += trained_again([run for run in plan.runs if run.key not in finished], _on_record(plan, record))
-    told = [*(one.text for one in plan.overviews), *(one.text for one in plan.absent), *_untold(plan)]
+    told = [*(one.text for one in plan.overviews), *(one.text for one in plan.absent), *_untold(plan), *how.notes()]
     for line in told:
         say(line, err=True)
     again = plan.requested if how.force else set()
+    if how.deterministic:
+        for line in trained_without(_on_record(plan, record), finished - again):
+            say(line, err=True)
     wanted = [run for run in plan.runs if run.key not in finished or run.key in again]
     _record_presets(plan, finished, record)
-    training = TrainingPlan(
+    training = how.plan(
         wanted,
-        done=len(plan.runs) - len(wanted),
-        jobs=how.jobs,
-        device=how.device,
-        force=how.force,
-        keep_weights=lambda run: how.keep_weights or run.role == "unimodal",  # a later comparison may start from these
+        len(plan.runs) - len(wanted),
+        lambda run: how.keep_weights or run.role == "unimodal",  # a later comparison may start from these
     )
     with observer(SafeConsole(stderr=True)) as watching:
         outcome = carry_out(how.executor, training, record, watching)

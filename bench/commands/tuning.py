@@ -6,8 +6,8 @@ from functools import partial
 from mcr_bench.bench.commands.console import SafeConsole
 from mcr_bench.bench.commands.output import print_data, print_json, say
 from mcr_bench.bench.commands.running import How
-from mcr_bench.bench.executors.base import TrainingPlan
 from mcr_bench.bench.executors.chosen import carry_out
+from mcr_bench.bench.planning.determinism import require_deterministic_settings
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.report.cards import grid_text
 from mcr_bench.bench.report.progress import observer
@@ -19,10 +19,14 @@ from mcr_bench.bench.tuning.search import outline, tune
 
 def run_search(request: TuneRequest, how: How, plan_only: bool, as_json: bool) -> bool:
     """Run the search, or show its outline; whether no run failed."""
+    if how.deterministic:
+        require_deterministic_settings(request.overrides)
     if plan_only:
         rows = outline(request)
         print_data(rows, grid_text, as_json)
         return True
+    for line in how.notes():
+        say(line, err=True)
     with observer(SafeConsole(stderr=True)) as watching:
         result = tune(request, execute=partial(_train, how, watching), note=partial(say, err=True))
     for failure in result.failed:
@@ -49,5 +53,5 @@ def _train(
     keep_weights: Callable[[RunSpec], bool],
 ) -> Outcome:
     """The trials of one stage of the search."""
-    plan = TrainingPlan(runs, done=done, jobs=how.jobs, device=how.device, keep_weights=keep_weights)
-    return carry_out(how.executor, plan, record, watching)
+    how.check(runs)
+    return carry_out(how.executor, how.plan(runs, done, keep_weights), record, watching)

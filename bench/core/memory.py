@@ -1,4 +1,4 @@
-"""Peak memory of one run: of the GPU that it trains on, or of the process where it trains on the CPU."""
+"""Memory of one run: its peak, on a GPU or in the process on the CPU, and whether a GPU has room for it."""
 
 import resource
 import sys
@@ -8,6 +8,22 @@ from pathlib import Path
 import torch
 
 from mcr_bench.bench.core import device as devices
+
+
+class NoRoom(Exception):
+    """A GPU that other runs use has too little free memory for a further one. It is not an error of the run."""
+
+
+def require_room(device: torch.device, mib: float) -> None:
+    """NoRoom if a GPU, made ready before, has less free memory than this; devices without memory of their own pass."""
+    free = devices.free_bytes(device) / 2**20
+    if device.type == "cuda" and free < mib:
+        raise NoRoom(f"{free:.0f} MiB are free, and the largest run so far took {mib:.0f} MiB")
+
+
+def reserved_mib(device: torch.device) -> float:
+    """The most memory in MiB that the run had taken from its GPU since `reset_peak`; 0 for other devices."""
+    return devices.reserved_bytes(device) / 2**20
 
 
 def reset_peak(device: torch.device) -> None:

@@ -22,10 +22,12 @@ class TrainingPlan:
     runs: the runs that are not finished; all other runs that they start from are finished.
     done: how many runs of the whole comparison were finished before, for the progress that is shown.
     jobs: how many runs may be trained at a time; None for as many as the executor has room for.
-    device: auto, cpu, cuda or cuda:N, as the user has chosen.
+    device: auto, cpu, cuda, cuda:N or mps, as the user has chosen.
     force: whether runs whose key is finished are trained again.
     keep_weights: whether a run's best weights are kept although no other run of the plan starts from them.
     entry: `module:function` that trains a job, called with (job, emit).
+    deterministic: whether only algorithms may be used that give the same bits every time.
+    runs_per_gpu: how many runs may share a GPU; None for one, or as many as `jobs` asks for.
     """
 
     runs: Sequence[RunSpec]
@@ -35,6 +37,8 @@ class TrainingPlan:
     force: bool = False
     keep_weights: Callable[[RunSpec], bool] = _all
     entry: str = ENTRY
+    deterministic: bool = False
+    runs_per_gpu: int | None = None
 
 
 class Executor(Protocol):

@@ -21,12 +21,17 @@ from mcr_bench.bench.core.interrupts import check, deferred
 from mcr_bench.bench.errors import error_at_end, in_words, one_line
 from mcr_bench.bench.executors.base import TrainingPlan
 from mcr_bench.bench.executors.places import clean, key_lock, sweep, weights_file, work_folder
+from mcr_bench.bench.executors.sharing import Sharing, most_on
 from mcr_bench.bench.record.provenance import provenance
 from mcr_bench.bench.record.tracking import Record
-from mcr_bench.bench.runs.events import EpochDone, Event, Failure, Job, Observer, Outcome, RunDone, RunFailed
+from mcr_bench.bench.runs.events import EpochDone, Event, Failure, Job, Observer, Outcome, RunDone, RunFailed, Shortage
 from mcr_bench.bench.runs.spec import RunSpec
 
 UNTRAINED = "the executor ended without training it"
+PUT_OFF = {
+    Shortage.ROOM: "{place} has too little free memory for a further run now: it starts when a run there has ended",
+    Shortage.MEMORY: "{place} ran out of memory with several runs on it: it is tried again without others",
+}
 
 
 class Jobs:
@@ -41,6 +46,7 @@ class Jobs:
         self._plan, self._record, self._observer = plan, record, observer
         self._waiting = with_missing_weights(plan.runs, record.home)
         self._training: dict[str, FileLock] = {}
+        self._sharing = Sharing()
         self._unfinished = {spec.key: spec for spec in self._waiting}
         self._needed = {dependency.key for spec in self._waiting for dependency in spec.dependencies}
         self._count = len(self._waiting)
@@ -82,12 +88,15 @@ class Jobs:
         """Whether a run waits to be given to a worker."""
         return bool(self._waiting)
 
-    def next(self, device: str) -> Job | None:
+    def next(self, device: str, place: str | None = None) -> Job | None:
         """A job to train on `device` (cpu or cuda:N); its lock is held until its last event is taken.
 
-        None if every waiting run starts from another one or is being trained by another command; try again later.
+        None if every waiting run starts from another one, is being trained by another command, or lacks memory of this
+        device; try again later, and another device now. place: a name of the device among those of several machines,
+        as runs that are on the same one share its memory; without it, `device`.
         """
-        while claim := self._claim():
+        place = device if place is None else place
+        while claim := self._claim(place):
             spec, lock = claim
             self._waiting.remove(spec)
             self._training[spec.key] = lock
@@ -96,17 +105,22 @@ class Jobs:
             )
             if self._record.start(spec, again) is not None:
                 self._observer.on_start(spec)
-                return self._job(spec, device)
+                return self._job(spec, device, place)
             self._end(spec, "finished")  # another command has finished it meanwhile
         return None
 
     def take(self, job: Job, event: Event) -> None:
-        """Record an event of a job. RunDone or RunFailed ends the job; later events are ignored."""
+        """Record an event of a job. RunDone or RunFailed ends the job; later events are ignored.
+
+        A run that lacked memory of its GPU while others shared it waits again, and `next` gives it once more.
+        """
         if job.spec.key not in self._training:
             return
         if isinstance(event, EpochDone):
             self._record.log_epoch(job.spec, event)
             self._observer.on_epoch(job.spec, event)
+        elif event.short is not None and self._sharing.had_company(job.spec.key):
+            self._put_off(job, event.short)
         elif isinstance(event, RunDone):
             self._finish(job, event)
         else:
@@ -116,22 +130,36 @@ class Jobs:
         """Record that a job cannot be trained, as when its process died; ignored if the job has ended."""
         self.take(job, RunFailed(job.spec.key, reason))
 
-    def _claim(self) -> tuple[RunSpec, FileLock] | None:
-        """The first run that can be trained now, with its lock: it waits for no other run and no other command."""
+    def _claim(self, place: str) -> tuple[RunSpec, FileLock] | None:
+        """The first run that can be trained here and now, with its lock: nothing that it waits for is left."""
         for spec in self._waiting:
-            if not any(dependency.key in self._unfinished for dependency in spec.dependencies):
+            free = self._sharing.takes(place, spec.key)
+            if free and not any(dependency.key in self._unfinished for dependency in spec.dependencies):
                 lock = key_lock(self._record.home, spec.key)
                 with suppress(Timeout):
                     lock.acquire(timeout=0)
                     return spec, lock
         return None
 
-    def _job(self, spec: RunSpec, device: str) -> Job:
+    def _job(self, spec: RunSpec, device: str, place: str) -> Job:
         home = self._record.home
         weights = {dependency.key: weights_file(home, dependency) for dependency in spec.dependencies}
         kept = spec.key in self._needed or self._plan.keep_weights(spec)
         weights_out = weights_file(home, spec) if kept else work_folder(home, spec) / "weights.pt"
-        return Job(spec, device, work_folder(home, spec), weights, weights_out)
+        return Job(
+            spec,
+            device,
+            work_folder(home, spec),
+            weights,
+            weights_out,
+            deterministic=self._plan.deterministic,
+            room=self._sharing.begin(spec.key, place),
+            alone=self._sharing.is_alone(spec.key),
+            sharing=1 if self._sharing.is_alone(spec.key) else self._most_on(device),
+        )
+
+    def _most_on(self, device: str) -> int:
+        return most_on(device, self._plan.device, self._plan.jobs, self._plan.runs_per_gpu)
 
     def _finish(self, job: Job, event: RunDone) -> None:
         metrics = {"cost/seconds": event.seconds} | event.metrics
@@ -140,7 +168,17 @@ class Jobs:
         except Exception as error:
             self._fail(job.spec, f"trained, but it could not be recorded: {in_words(error)}")
             return
-        self._end(job.spec, "finished")
+        self._end(job.spec, "finished", event.reserved)
+
+    def _put_off(self, job: Job, lacked: Shortage) -> None:
+        """Let a run wait again; what it has trained is kept, and the record goes on with it."""
+        spec = job.spec
+        with suppress(Exception):  # start() resumes it anyway
+            self._record.kill(spec)
+        self._sharing.put_off(spec.key, lacked)
+        self._training.pop(spec.key).release()
+        self._waiting.insert(0, spec)  # what starts from it comes later
+        self._observer.on_retry(spec, PUT_OFF[lacked].format(place=job.device))
 
     def _fail(self, spec: RunSpec, traceback: str, reason: str = "") -> None:
         reason = one_line(reason or error_at_end(traceback))
@@ -164,8 +202,9 @@ class Jobs:
         log = work_folder(self._record.home, logged) / "log.txt"
         self.outcome.failed.append(Failure(spec, reason, log))
 
-    def _end(self, spec: RunSpec, status: str) -> None:
+    def _end(self, spec: RunSpec, status: str, taken: float = 0.0) -> None:
         lock = self._training.pop(spec.key)
+        self._sharing.end(spec.key, taken)
         if status == "finished":
             del self._unfinished[spec.key]
             self.outcome.finished.append(spec)

@@ -6,7 +6,7 @@ from functools import partial
 from mcr_bench.bench.core.workers.pool import ATTEMPTS, Died, Pool
 from mcr_bench.bench.executors.base import ENTRY, TrainingPlan
 from mcr_bench.bench.executors.jobs import Jobs
-from mcr_bench.bench.executors.pool import Worker, cause_of, default_jobs
+from mcr_bench.bench.executors.pool import Worker, cause_of, worker_count
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.events import EpochDone, Event, Job, Observer, Outcome, Silent
 from mcr_bench.bench.runs.spec import RunSpec
@@ -17,14 +17,18 @@ POLL_SECONDS = 0.5
 
 
 class LocalExecutor:
-    """By default it has one worker per core, or per GPU; a run whose worker dies continues in another one, once."""
+    """By default it has one worker per core, or per GPU; a run whose worker dies continues in another one, once.
+
+    `runs_per_gpu` and `jobs` of the plan say how many share a GPU, as `worker_count` explains.
+    """
 
     def execute(self, plan: TrainingPlan, record: Record, observer: Observer) -> Outcome:
         """Train every run of the plan; UserError for a device that is not available."""
         from mcr_bench.bench.core.device import devices  # imports torch
 
         jobs = Jobs(plan, record, observer)
-        places = devices(plan.device, max(1, min(plan.jobs or default_jobs(plan.device), len(jobs))))
+        count = worker_count(plan.device, plan.jobs, plan.runs_per_gpu)
+        places = devices(plan.device, max(1, min(count, len(jobs))))
         with jobs:
             if len(jobs):
                 _train(jobs, [partial(Worker, plan.entry, place) for place in places])
@@ -35,13 +39,23 @@ def _train(jobs: Jobs, makers: Sequence[Callable[[], Worker]]) -> None:
     with Pool[Job, Event](makers, is_last=lambda event: not isinstance(event, EpochDone)) as pool:
         pool.start()
         while jobs.go_on():
-            while jobs.waiting and (worker := pool.free()) and (job := jobs.next(worker.place)):
-                worker.give(job)
+            _deal(jobs, pool)
             for job, event in pool.events(POLL_SECONDS if jobs.waiting or pool.busy else 0):
                 if isinstance(event, Died):
                     jobs.fail(job, f"{cause_of(event)}, {ATTEMPTS} times")
                 else:
                     jobs.take(job, event)
+
+
+def _deal(jobs: Jobs, pool: Pool[Job, Event]) -> None:
+    """Give a job to every free worker, as long as there is one for its device."""
+    refused: set[str] = set()
+    for worker in pool.all_free() if jobs.waiting else ():
+        job = None if worker.place in refused or not jobs.waiting else jobs.next(worker.place)
+        if job is None:
+            refused.add(worker.place)
+        else:
+            worker.give(job)
 
 
 def execute(
@@ -55,7 +69,9 @@ def execute(
     force: bool = False,
     keep_weights: Callable[[RunSpec], bool] = lambda _: True,
     entry: str = ENTRY,
+    deterministic: bool = False,
+    runs_per_gpu: int | None = None,
 ) -> Outcome:
     """Train `specs` with the local executor; the options are those of `TrainingPlan`."""
-    plan = TrainingPlan(specs, done, jobs, device, force, keep_weights, entry)
+    plan = TrainingPlan(specs, done, jobs, device, force, keep_weights, entry, deterministic, runs_per_gpu)
     return LocalExecutor().execute(plan, record, observer or Silent())

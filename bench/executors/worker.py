@@ -16,10 +16,9 @@ from functools import partial
 
 from filelock import FileLock
 
-from mcr_bench.bench.core.user_files import late_import
 from mcr_bench.bench.core.workers.forking import FORKS, serve_forked
 from mcr_bench.bench.core.workers.serving import Pipe, serve_one
-from mcr_bench.bench.errors import UserError, in_words
+from mcr_bench.bench.executors.failures import failure_of
 from mcr_bench.bench.runs.events import Event, Job, RunDone, RunFailed
 
 __all__ = ["FORKS", "train_job", "work"]
@@ -74,12 +73,9 @@ def train_job(entry: str, job: Job, emit: Callable[[Event], None]) -> Event:
         with FileLock(job.folder / "worker.lock"):
             _load(entry)(job, held_back)
         return ends[-1] if ends else RunFailed(job.spec.key, f"{entry} returned without saying that the run is done")
-    except UserError as error:  # its words say all
-        traceback.print_exc()
-        return RunFailed(job.spec.key, in_words(error))
     except BaseException as error:
         traceback.print_exc()
-        return RunFailed(job.spec.key, traceback.format_exc(), in_words(error) + late_import(error))
+        return failure_of(job, error)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -94,10 +90,18 @@ def _load(entry: str) -> Entry:
 
 
 def _import_late() -> None:
-    """What torch and pyarrow import on first use; no method and no dataset, as those may be a user's."""
-    for name in LATE_IMPORTS if "torch" in sys.modules else ():
+    """What torch and pyarrow import on first use, and the harness's encoders and heads.
+
+    No method and no dataset, as those may be a user's.
+    """
+    if "torch" not in sys.modules:
+        return
+    for name in LATE_IMPORTS:
         with suppress(ImportError):
             importlib.import_module(name)
+    kinds = importlib.import_module("mcr_bench.bench.models.kinds")
+    kinds.encoder_kinds()
+    kinds.fusion_kinds()
 
 
 def _print_to(job: Job) -> None:

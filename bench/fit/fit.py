@@ -1,7 +1,7 @@
 """Fit: everything a method may use while one run is trained."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -67,12 +67,15 @@ class Fit:
 
     def autocast(self) -> AbstractContextManager[object]:
         """A block that runs under torch's autocast to bfloat16 if `precision` is bf16."""
-        enabled = self.settings.precision == "bf16"
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+        if self.settings.precision != "bf16":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def zero_grad(self) -> None:
-        """Remove all gradients."""
-        self.optimizer.zero_grad(set_to_none=True)
+        """Remove all gradients, as the optimiser's `zero_grad` does, without its hooks and profiling."""
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
 
     def scale(self, parameters: Iterable[torch.nn.Parameter], coefficient: Tensor | float, name: str) -> None:
         """Multiply the gradients of parameters by `coefficient`, a number or a tensor (), and log it.

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from mcr_bench.bench.models.multimodal import MultimodalModel
 
@@ -23,6 +25,8 @@ class Meters:
         self._counts: dict[str, int] = {}
         self._vectors: dict[tuple[str, ...], tuple[Tensor, int]] = {}
         self._watching = False
+        self._norms: dict[str, list[Tensor]] = {}  # modality -> the norms of its encoder's gradients in each step
+        self._encoders: dict[str, list[nn.Parameter]] = {}  # collected once per epoch, as a walk takes time
 
     def add(self, name: str, value: Tensor | float) -> None:
         """Add a number, or a tensor (), to the mean of `name`; this does not wait for the device."""
@@ -38,13 +42,15 @@ class Meters:
 
     def means(self) -> dict[str, float]:
         """The means of what was added since the last call. This waits for the device."""
+        for m, steps in self._norms.items():
+            self.add(f"gradient_norm/{m}", pad_sequence(steps, batch_first=True).norm(dim=1).mean())
         sums = {name: float(total) for name, total in self._sums.items()}
         counts = dict(self._counts)
         for names, (total, count) in self._vectors.items():
             for name, value in zip(names, total.tolist(), strict=True):
                 sums[name] = sums.get(name, 0.0) + value
                 counts[name] = counts.get(name, 0) + count
-        for kept in (self._sums, self._counts, self._vectors):
+        for kept in (self._sums, self._counts, self._vectors, self._norms, self._encoders):
             kept.clear()
         return {name: total / counts[name] for name, total in sums.items()}
 
@@ -52,10 +58,16 @@ class Meters:
         """Add the norm of every modality's encoder gradient, before clipping; nothing outside `watching`."""
         if not self._watching:
             return
-        for m in model.modalities:
-            gradients = [p.grad for p in model.parameters_of(m, "encoder") if p.grad is not None]
-            if gradients:
-                self.add(f"gradient_norm/{m}", nn.utils.get_total_norm(gradients))
+        if not self._encoders:
+            self._encoders = {m: model.parameters_of(m, "encoder") for m in model.modalities}
+        gradients = {m: [p.grad for p in own if p.grad is not None] for m, own in self._encoders.items()}
+        every = [g for own in gradients.values() for g in own]
+        if not every:
+            return
+        norms = torch.stack(torch._foreach_norm(every)).split([len(own) for own in gradients.values()])
+        for m, of_step in zip(gradients, norms, strict=True):
+            if len(of_step):
+                self._norms.setdefault(m, []).append(of_step)
 
     @contextmanager
     def watching(self, model: MultimodalModel, batch_size: int) -> Iterator[None]:

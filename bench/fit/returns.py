@@ -38,6 +38,8 @@ def checked_losses(method: object, losses: object) -> dict[str, Tensor]:
 
 
 def _check_term(method: object, name: object, term: object) -> None:
+    if isinstance(name, str) and isinstance(term, Tensor) and term.numel() == 1:
+        return
     where = f"{_place(method, 'loss')}: the term {name!r}"
     if not isinstance(name, str):
         raise UserError(f"{where} has a name that is not text. Give text as the key of every term: {SHORTEST}.")
@@ -45,8 +47,7 @@ def _check_term(method: object, name: object, term: object) -> None:
         raise UserError(
             f"{where} is {_what(term)}, not a tensor, so it has no gradient. Leave out .item(), float() and numpy."
         )
-    if term.numel() != 1:
-        raise UserError(f"{where} has shape {tuple(term.shape)}; it must be one number. Average it: .mean().")
+    raise UserError(f"{where} has shape {tuple(term.shape)}; it must be one number. Average it: .mean().")
 
 
 def checked_outputs(method: object, hook: str, outputs: object, count: int, width: int) -> Outputs:

@@ -38,6 +38,7 @@ class EncoderKind:
     digest: of the behaviour of a net that does not come with the harness; '' for those that do.
     origin: where a net that does not come with the harness is from.
     sees_padding: whether it may be given padded samples, but is not told their lengths.
+    channels_last: whether its weights and images may be laid out with the channels last, where that is faster.
     check: raises UserError where a net that does not come with the harness does not do what it must.
     """
 
@@ -57,6 +58,7 @@ class EncoderKind:
     digest: str = ""
     origin: str = ""
     sees_padding: bool = False
+    channels_last: bool = False
     check: Callable[[Modality, int, Values], None] = lambda *_: None
 
     def fits(self, modality: Modality) -> bool:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from mcr_bench.bench.core.precision import full_precision, promoted
+
 
 class Fused(NamedTuple):
     """What a fusion head gives for B samples.
@@ -21,7 +23,9 @@ class Fused(NamedTuple):
 class Fusion(nn.Module):
     """A fusion head. `slices[m]` belong to modality m, everything else is shared.
 
-    `bias` is the bias of the fused logits of an additive head, None otherwise.
+    Under autocast it computes in full precision, as losses and attributions are differences of its logits; one that
+    reads tokens or stages, which are large, does not. `bias` is the bias of the fused logits of an additive head, None
+    otherwise.
     reads: what of "tokens" and "stages" its `forward` takes beside the features.
     """
 
@@ -33,6 +37,15 @@ class Fusion(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_parameter("bias", None)
+
+    def __call__(self, features: dict[str, Tensor]) -> Fused:
+        """As `forward`, with features (B, d) of less precision than float32 promoted to it."""
+        if self.reads:
+            read: Fused = super().__call__(features)
+            return read
+        with full_precision(next(iter(features.values())).device):
+            fused: Fused = super().__call__({m: promoted(f) for m, f in features.items()})
+        return fused
 
     @abstractmethod
     def forward(self, features: dict[str, Tensor]) -> Fused:

@@ -1,13 +1,16 @@
 """MultimodalModel: encoders, own unimodal heads and a fusion head over N modalities, and what a forward pass gives."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
+from mcr_bench.bench.core.precision import full_precision, promoted
 from mcr_bench.bench.models.fusion import Fusion
+from mcr_bench.bench.models.memory import EncoderMemory, recalled
 from mcr_bench.bench.models.parts import encoded
 from mcr_bench.bench.problem.samples import Inputs as Inputs
 from mcr_bench.bench.task import Task
@@ -43,8 +46,9 @@ class Outputs:
 
     @cached_property
     def own_logits(self) -> dict[str, Tensor]:
-        """Own unimodal heads' logits, modality -> (B, C)."""
-        return {m: self.model.own_heads[m](f) for m, f in self.features.items()}
+        """Own unimodal heads' logits, modality -> (B, C), in full precision even under autocast."""
+        with full_precision(self.logits.device):
+            return {m: self.model.own_heads[m](promoted(f)) for m, f in self.features.items()}
 
     @cached_property
     def split_logits(self) -> dict[str, Tensor] | None:
@@ -59,6 +63,7 @@ class MultimodalModel(nn.Module):
     """Encoders (x_m -> features (B, d)), own heads, a fusion head; `extras` holds modules that a method adds.
 
     watchers: called with what an encoder pass for tokens or stages gives, (B, ...).
+    memory: what encoders gave for inputs that come again; None outside `remembering`.
     """
 
     def __init__(self, encoders: Mapping[str, nn.Module], fusion: Fusion, width: int, task: Task) -> None:
@@ -69,6 +74,7 @@ class MultimodalModel(nn.Module):
         self.fusion: Fusion = fusion
         self.extras = nn.ModuleDict()
         self.watchers: list[Callable[[Tensor], None]] = []
+        self.memory: EncoderMemory | None = None
 
     @property
     def modalities(self) -> list[str]:
@@ -76,15 +82,27 @@ class MultimodalModel(nn.Module):
 
     def encode_one(self, modality: str, values: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Features (B, d) of one modality."""
-        features: Tensor = self.encoders[modality](values, lengths)
+        encoder = self.encoders[modality]
+        features: Tensor = recalled(
+            self.memory, "features", encoder, values, lengths, partial(encoder, values, lengths)
+        )
         return features
+
+    @contextmanager
+    def remembering(self, memory: EncoderMemory | None) -> Iterator[None]:
+        """Inside the block an encoder does not run again for the very tensors that it has been given before."""
+        before, self.memory = self.memory, memory
+        try:
+            yield
+        finally:
+            self.memory = before
 
     def encode(self, inputs: Inputs) -> dict[str, Tensor]:
         """Features (B, d) of every modality; tokens and stages come along where the fusion head reads them."""
         features = {m: self.encode_one(m, inputs.values[m], inputs.lengths.get(m)) for m in self.encoders}
         if not getattr(self.fusion, "reads", ()):  # a method may have put any module in its place
             return features
-        return encoded(features, dict(self.encoders), inputs.values, inputs.lengths, self._watched)
+        return encoded(features, dict(self.encoders), inputs.values, inputs.lengths, self._watched, self.memory)
 
     def _watched(self, made: Tensor) -> None:
         """Tell those who count encoder passes of one for tokens or stages."""

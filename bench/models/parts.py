@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.models.memory import EncoderMemory, recalled
 
 T = TypeVar("T")
 Tokens = tuple[Tensor, Tensor]
@@ -89,24 +90,38 @@ class Source:
 
     Whether it is in training, part by part, and whether gradients are kept, are those of now.
     watched: told of every encoder pass with what it gives.
+    memory: what encoders gave for inputs that come again, if that is kept.
     """
 
     def __init__(
-        self, encoder: nn.Module, values: Tensor, lengths: Tensor | None, watched: Callable[[Tensor], None]
+        self,
+        encoder: nn.Module,
+        values: Tensor,
+        lengths: Tensor | None,
+        watched: Callable[[Tensor], None],
+        memory: EncoderMemory | None = None,
     ) -> None:
         self._encoder, self._values, self._lengths, self._watched = encoder, values, lengths, watched
+        self._memory = memory
         self._modes = [(module, module.training) for module in encoder.modules()]
         self._gradients = torch.is_grad_enabled()
 
     def tokens(self) -> Tokens:
         """Features (B, T, d) and their mask (B, T)."""
+        return recalled(self._memory, "tokens", self._encoder, self._values, self._lengths, self._tokens)
+
+    def stages(self) -> list[Tensor]:
+        """The outputs (B, ...) of the stages."""
+        given = recalled(self._memory, "stages", self._encoder, self._values, self._lengths, self._stages)
+        return list(given)
+
+    def _tokens(self) -> Tokens:
         with self._then():
             given = tokens_of(self._encoder, self._values, self._lengths)
         self._watched(given[0])
         return given
 
-    def stages(self) -> list[Tensor]:
-        """The outputs (B, ...) of the stages."""
+    def _stages(self) -> list[Tensor]:
         with self._then():
             given = stages_of(self._encoder, self._values, self._lengths)
         self._watched(given[-1])
@@ -134,9 +149,10 @@ def encoded(
     values: Mapping[str, Tensor],
     lengths: Mapping[str, Tensor],
     watched: Callable[[Tensor], None],
+    memory: EncoderMemory | None = None,
 ) -> Encoded:
-    """`features` (B, d) with tokens and stages of the same `values` (B, ...); `watched` as of `Source`."""
-    sources = {m: Source(encoder, values[m], lengths.get(m), watched) for m, encoder in encoders.items()}
+    """`features` (B, d) with tokens and stages of the same `values` (B, ...); `watched`, `memory` as of `Source`."""
+    sources = {m: Source(encoder, values[m], lengths.get(m), watched, memory) for m, encoder in encoders.items()}
     tokens = {m: source.tokens if has_part(encoders[m], "tokens") else None for m, source in sources.items()}
     stages = {m: source.stages if has_part(encoders[m], "stages") else None for m, source in sources.items()}
     return Encoded(features, Asked(tokens, _lacking("tokens")), Asked(stages, _lacking("stages")))

@@ -1,1 +1,1 @@
-"""What is measured by `make perf`: ratios within one run."""
+"""What `make perf` measures: times taken in turns on one device, the numbers made of them, and their page."""

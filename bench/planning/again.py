@@ -64,7 +64,7 @@ def _place_of(row: RunRow) -> Place:
 
 
 def _asked(run: RunSpec) -> dict[str, str]:
-    return {name_of(key): value for key, value in run.params().items()}
+    return {name_of(key): value for key, value in run.params().items() if key not in run.rounding}
 
 
 def _agrees(row: RunRow, asked: Mapping[str, str], digests: bool) -> bool:

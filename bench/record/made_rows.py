@@ -4,7 +4,8 @@ Everything in MLflow's page can be edited. A run whose tags or metrics cannot be
 unreadable: it is left out with a note, and the others are read.
 
 Tags that the first version of a record did not have yet, and what stands for them: dataset_source, source ("": the
-names of dataset and method), presets and missing (none), commit, device, platform and version/NAME ("" and none).
+names of dataset and method), presets and missing (none), commit, device, device/name, platform and version/NAME (""
+and none), precision (the setting), deterministic (false).
 """
 
 import re
@@ -144,6 +145,9 @@ def row_of(run: StoredRun) -> RunRow:
         versions={name: text for name, text in versions.items() if text},
         commit=tags.optional("commit"),
         device=tags.optional("device"),
+        device_name=tags.optional("device/name"),
+        precision=tags.optional("precision") or run.params.get("precision", ""),
+        deterministic=tags.flag("deterministic"),
         platform=tags.optional("platform"),
         started=run.started / 1000,
         ended=None if run.ended is None else run.ended / 1000,

@@ -88,6 +88,9 @@ class RunRow:
     versions: name -> version of this program, of Python and of libraries.
     commit: the commit of the program's checkout, `+changes` where files differed.
     device: where the run was trained, such as cpu or cuda:0.
+    device_name: the model of that GPU, or the type of any other device.
+    precision: the arithmetic of the model: fp32, tf32 or bf16.
+    deterministic: whether it was trained with `--deterministic`.
     platform: operating system and processor.
     started: when the run began, in seconds since 1970 (UTC).
     ended: when the run ended, likewise.
@@ -134,6 +137,9 @@ class RunRow:
     versions: Mapping[str, str] = field(default_factory=dict)
     commit: str = ""
     device: str = ""
+    device_name: str = ""
+    precision: str = ""
+    deterministic: bool = False
     platform: str = ""
     started: float
     ended: float | None = None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -133,10 +134,10 @@ class Record:
 
         run, now, paths = self._open[spec.key], time.time(), list(artifacts)
         self._flush(run)
-        missing = {k: v for k, v in metrics.items() if not self._has_logged(run, k)}
-        self._log_metrics(run.run_id, [metric(k, v, now, run.last) for k, v in missing.items()])
-        for part in in_parts((tags or {}).items(), 100):
-            self._write(self.client.log_batch, run.run_id, tags=[tag(k, v) for k, v in part])
+        values = (metric(k, v, now, run.last) for k, v in metrics.items() if not self._has_logged(run, k))
+        texts = (tag(k, v) for k, v in (tags or {}).items())
+        for some, about in zip_longest(in_parts(values, BATCH), in_parts(texts, 100), fillvalue=()):
+            self._write(self.client.log_batch, run.run_id, metrics=some, tags=about)
         for path in paths:
             self._keep(run.run_id, path)
         self._write(self.client.set_terminated, run.run_id, "FINISHED")

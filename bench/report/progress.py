@@ -27,6 +27,11 @@ def describe(spec: "RunSpec", event: EpochDone | None = None) -> str:
     return f"{spec.label} · seed {spec.seed}{reached} · {spec.dataset} fold {spec.fold}"
 
 
+def waiting_again(spec: "RunSpec", reason: str) -> str:
+    """That a run has to wait for memory, in one line."""
+    return f"waits: {describe(spec)} · {reason}"
+
+
 def _reached(spec: "RunSpec", event: EpochDone) -> str:
     losses = [value for name, value in event.metrics.items() if name.startswith("train/loss/")]
     value = event.metrics.get(f"val/{spec.metric}")
@@ -59,6 +64,9 @@ class Lines:
 
     def on_epoch(self, spec: "RunSpec", event: EpochDone) -> None:
         pass
+
+    def on_retry(self, spec: "RunSpec", reason: str) -> None:
+        self._print(waiting_again(spec, reason))
 
     def on_end(self, spec: "RunSpec", status: str) -> None:
         self.ended += 1
@@ -111,14 +119,23 @@ class Bars:
             self.running.update(self.bars[spec.key], completed=self.shares[spec.key], description=describe(spec, event))
         self._advance()
 
+    def on_retry(self, spec: "RunSpec", reason: str) -> None:
+        self._forget(spec)
+        self.live.console.print(waiting_again(spec, reason), markup=False, highlight=False)
+        self._advance()
+
     def on_end(self, spec: "RunSpec", status: str) -> None:
         self.ended += 1
-        self.shares.pop(spec.key, None)
-        if spec.key in self.bars:
-            self.running.remove_task(self.bars.pop(spec.key))
+        self._forget(spec)
         if status == "failed":
             self.live.console.print(f"failed: {describe(spec)}", markup=False, highlight=False)
         self._advance()
+
+    def _forget(self, spec: "RunSpec") -> None:
+        """Remove the line of a run."""
+        self.shares.pop(spec.key, None)
+        if spec.key in self.bars:
+            self.running.remove_task(self.bars.pop(spec.key))
 
     def _advance(self) -> None:
         """Update the bar. A running run counts by its share of epochs, so that the time left is known early."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from mcr_bench.bench.analysis.budgets import conditions_of
 from mcr_bench.bench.analysis.versions import SHORT
 from mcr_bench.bench.core.json_values import Json, to_json
 from mcr_bench.bench.errors import UserError
@@ -78,6 +79,7 @@ def _line(row: RunRow, several: bool) -> dict[str, str | int]:
         "value": _number(row.value),
         "unimodal": " ".join(f"{m}={v:.4f}" for m, v in row.unimodal.items()),
         "seconds": _number(row.costs.seconds, 1),
+        "device": conditions_of(row),
         "key": row.key,
     }
 

@@ -1,6 +1,7 @@
 """What a worker gets (Job), what it sends back (events), and who is informed of it (Observer)."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,10 +14,14 @@ class Job:
     """One run as a worker gets it.
 
     spec: the run to train.
-    device: where to train it: `cpu` or `cuda:N`.
+    device: where to train it: `cpu`, `cuda:N` or `mps`.
     folder: the run's own folder, with its checkpoints, `predictions.parquet` and `log.txt`, until it is finished.
     weights: the key of a run that this one starts from -> the file of that run's best weights.
     weights_out: the file for this run's best weights.
+    deterministic: whether only algorithms may be used that give the same bits every time.
+    room: the free memory in MiB without which the run should not start, as others train on its GPU; 0 for any.
+    alone: whether it has its GPU to itself, because it ran out of memory while others shared it.
+    sharing: the most runs that may be on its GPU at a time, itself included.
     """
 
     spec: "RunSpec"
@@ -24,6 +29,10 @@ class Job:
     folder: Path
     weights: dict[str, Path]
     weights_out: Path
+    deterministic: bool = False
+    room: float = 0.0
+    alone: bool = False
+    sharing: int = 1
 
     @property
     def predictions(self) -> Path:
@@ -34,6 +43,17 @@ class Job:
     def log(self) -> Path:
         """The file of what the worker printed while it trained this run."""
         return self.folder / "log.txt"
+
+
+class Shortage(StrEnum):
+    """What a run lacked of its GPU's memory.
+
+    ROOM: before it started, less was free than `Job.room`; it has done nothing.
+    MEMORY: it ran out of memory.
+    """
+
+    ROOM = "room"
+    MEMORY = "memory"
 
 
 @dataclass(frozen=True)
@@ -62,12 +82,16 @@ class RunDone:
     metrics: its final values by name, such as `test/accuracy`.
     seconds: the time that its training took, without interruptions.
     tags: texts about the run for the record, such as the GPU's name.
+    reserved: the most memory in MiB that it had taken from its GPU at once; 0 elsewhere.
+    short: MEMORY if diagnostics of the run are missing because its GPU ran out of memory.
     """
 
     key: str
     metrics: dict[str, float]
     seconds: float
     tags: dict[str, str] = field(default_factory=dict)
+    reserved: float = 0.0
+    short: Shortage | None = None
 
 
 @dataclass(frozen=True)
@@ -77,11 +101,13 @@ class RunFailed:
     key: the run's key.
     traceback: the error's traceback; of a UserError its text alone.
     reason: the type and text of the error; where it is empty, they are read from the end of the traceback.
+    short: what it lacked of its GPU's memory, if that is the reason. If other runs shared the GPU it is tried again.
     """
 
     key: str
     traceback: str
     reason: str = ""
+    short: Shortage | None = None
 
 
 Event = EpochDone | RunDone | RunFailed
@@ -117,12 +143,14 @@ class Observer(Protocol):
     """Whoever is informed of an execution while it goes on.
 
     `on_plan` comes once with the number of runs and how many of them are finished already; `on_start`, `on_epoch` and
-    `on_end` come for every run that is trained. `status` is finished, failed or killed.
+    `on_end` come for every run that is trained. `status` is finished, failed or killed. `on_retry` comes for a run that
+    was started, has to wait for memory of its GPU, and will be started again.
     """
 
     def on_plan(self, total: int, done: int) -> None: ...
     def on_start(self, spec: "RunSpec") -> None: ...
     def on_epoch(self, spec: "RunSpec", event: EpochDone) -> None: ...
+    def on_retry(self, spec: "RunSpec", reason: str) -> None: ...
     def on_end(self, spec: "RunSpec", status: str) -> None: ...
 
 
@@ -136,6 +164,9 @@ class Silent:
         pass
 
     def on_epoch(self, spec: "RunSpec", event: EpochDone) -> None:
+        pass
+
+    def on_retry(self, spec: "RunSpec", reason: str) -> None:
         pass
 
     def on_end(self, spec: "RunSpec", status: str) -> None:

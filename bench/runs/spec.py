@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -43,6 +43,7 @@ class RunSpec:
     protocol_card: the description of the protocol that tables show.
     metric: the metric by which the protocol compares methods.
     scales_gradients: whether the method scales gradients, which Adam largely cancels.
+    rounding: settings that change the result by rounding only, by dotted key (`encoder.video.compile`).
     """
 
     method: str
@@ -71,6 +72,7 @@ class RunSpec:
     protocol_card: str
     metric: str
     scales_gradients: bool
+    rounding: dict[str, Value] = field(default_factory=dict)
 
     @cached_property
     def identity(self) -> dict[str, object]:
@@ -123,7 +125,7 @@ class RunSpec:
             f"dataset.{k}": v for k, v in self.dataset_settings.items()
         }
         flat |= {f"encoder.{m}.{k}": v for m, inner in self.encoders.items() for k, v in inner.items()}
-        return {k: str(v) for k, v in flat.items()}
+        return {k: str(v) for k, v in (flat | self.rounding).items()}
 
     def tags(self) -> dict[str, str]:
         """The texts by which the record finds and describes the run."""

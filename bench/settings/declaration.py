@@ -50,6 +50,7 @@ class Declared:
     at_least: the smallest value that is allowed.
     at_most: the largest value that is allowed.
     space: the range in which tuning draws it; None where it is not tuned.
+    rounding: whether it changes results by rounding only; it is then recorded, but not part of a run's key.
     """
 
     key: str
@@ -60,6 +61,7 @@ class Declared:
     at_least: float
     at_most: float
     space: Space | None
+    rounding: bool = False
 
     @property
     def allowed(self) -> str:
@@ -98,13 +100,16 @@ def setting(
     at_least: float = -math.inf,
     at_most: float = math.inf,
     space: Space | None = None,
+    rounding: bool = False,
 ) -> Any:
     """The dataclass field of one setting.
 
     default: its value where none is given. doc: what it does, for cards and help. origin: where the default comes from.
     at_least, at_most: the smallest and the largest value allowed. space: the range in which tuning draws it, if any.
+    rounding: whether it changes results by rounding only, and so is not part of a run's key.
     """
     facts = {"doc": doc, "origin": origin, "at_least": at_least, "at_most": at_most, "space": space}
+    facts["rounding"] = rounding
     return dataclasses.field(default=default, metadata=facts)
 
 

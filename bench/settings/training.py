@@ -88,7 +88,11 @@ class TrainingSettings:
     clip_norm: float = setting(
         0.0, "largest norm of the gradient, clipped after the method has changed it; 0 = no clipping", at_least=0
     )
-    precision: Literal["fp32", "bf16"] = setting("fp32", "fp32: full precision; bf16: torch's autocast to bfloat16")
+    precision: Literal["fp32", "tf32", "bf16"] = setting(
+        "fp32",
+        "arithmetic of the model; fp32: full precision on every device; tf32: on a GPU, matrix products and "
+        "convolutions with inputs rounded to TF32 (on the CPU the same as fp32); bf16: torch's autocast to bfloat16",
+    )
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
 
@@ -124,6 +128,12 @@ class EncoderSettings:
         0, "number of layers to keep of the pre-trained weights, from the first on; 0 = all (not for swin)", at_least=0
     )
     frozen: bool = setting(False, "pre-trained weights are not trained, and their layers stay in evaluation mode")
+    compile: bool = setting(
+        False,
+        "compile the encoder with torch.compile, which pays off in long runs; one that cannot be compiled runs as it "
+        "is, and the run's log says why; not part of a run's key",
+        rounding=True,
+    )
 
 
 @dataclass(frozen=True)

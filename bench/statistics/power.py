@@ -8,7 +8,6 @@ from math import inf, sqrt
 import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
-from statsmodels.stats.power import TTestPower
 
 SIMULATED = 12  # up to this many pairs the power of the sign-flip test is simulated; above, the t test's is close
 ROUNDS = 4_000  # simulated designs: the detectable effect has a standard error of about 1 %
@@ -112,6 +111,8 @@ def _t_detectable(pairs: int, alpha: float, power: float) -> float:
     It is found by bracketing the one-sided test at alpha / 2, as statsmodels' own two-sided solver does not always
     converge.
     """
+    from statsmodels.stats.power import TTestPower  # heavy, and nothing that trains needs it
+
     largest = 4 * (norm.isf(alpha / 2) + norm.isf(min(1 - power, 0.5))) / sqrt(pairs)
 
     def missing(effect: float) -> float:

@@ -4,7 +4,6 @@ from math import sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from statsmodels.stats.contingency_tables import mcnemar as contingency_mcnemar
 
 from mcr_bench.bench.statistics.intervals import ROUNDING, Array, Interval, around, check_level, finite
 
@@ -31,7 +30,9 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> float:
     if a.shape != b.shape or not (np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all()):
         raise ValueError("correct_a and correct_b must be 0 or 1, for the same samples")
     only_a, only_b = int(((a == 1) & (b == 0)).sum()), int(((a == 0) & (b == 1)).sum())
-    return float(contingency_mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue)
+    from statsmodels.stats import contingency_tables  # heavy, and nothing that trains needs it
+
+    return float(contingency_tables.mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue)
 
 
 def group_interval(differences: ArrayLike, groups: ArrayLike, level: float = 0.95) -> Interval:

@@ -49,11 +49,21 @@ def read_checkpoint(folder: Path, fit: Fit, method: Method, probes: Probes | Non
 
 
 def _load_optimizer(optimizer: Optimizer, state: State) -> None:
-    """Give the optimiser its state. Adam's step counts go to the CPU, as every step would wait for them on a GPU."""
+    """Give the optimiser its state, in the memory layout of its parameters, which the checkpoint's may not have had.
+
+    Step counts belong on the CPU, as every step would wait for them on a GPU, but fused kernels need them beside their
+    parameter.
+    """
     optimizer.load_state_dict(state)
-    for of_parameter in optimizer.state.values():
-        if "step" in of_parameter:
-            of_parameter["step"] = of_parameter["step"].cpu()
+    for group in optimizer.param_groups:
+        beside = group.get("fused") or group.get("capturable")
+        for parameter in group["params"]:
+            of_parameter = optimizer.state.get(parameter, {})
+            for name, value in of_parameter.items():
+                if name == "step":
+                    of_parameter[name] = value.to(parameter.device if beside else "cpu")
+                elif isinstance(value, Tensor) and value.shape == parameter.shape:
+                    of_parameter[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:

@@ -1,33 +1,42 @@
 """Evaluation of a part of the data: predictions and metrics, from all modalities, from each, and from subsets."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mcr_bench.bench.core import seeds
 from mcr_bench.bench.fit.evaluated import Evaluation
-from mcr_bench.bench.fit.returns import checked_outputs
-from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
+from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel
 from mcr_bench.bench.problem.metrics import TOTAL_LOSS, Metric, higher_is_better, metric, metrics_of, score
 from mcr_bench.bench.problem.missing import diagnostic
-from mcr_bench.bench.problem.shapley import shapley_plan, shapley_values
+from mcr_bench.bench.problem.shapley import shapley_values
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.training.probes import Probes
+from mcr_bench.bench.training.reader import reading
+from mcr_bench.bench.training.subsets import Subsets, predicted
 from mcr_bench.datasets.base import Split
 from mcr_bench.methods.base import Method
 
 
-def evaluate(method: Method, model: MultimodalModel, split: Split, probes: Probes | None, chunk: int) -> Evaluation:
+def evaluate(
+    method: Method,
+    model: MultimodalModel,
+    split: Split,
+    probes: Probes | None,
+    chunk: int,
+    subsets: Subsets | None = None,
+) -> Evaluation:
     """All predictions and metrics on `split`, `chunk` samples at a time.
 
     probes: the heads for predictions from one modality; None where the method trains own heads. Such a method has one
     more metric, `total_loss`: the loss plus `own_weight` times the sum of its own heads' losses.
+    subsets: collects the predictions from subsets of the modalities on the way, from the same pass of the encoders.
     """
-    rows = [_outputs(method, model, split, part, probes) for part in _chunks(split, chunk)]
+    with torch.no_grad(), reading(split, torch.arange(len(split)), chunk) as chunks:
+        rows = [_outputs(method, model, split.batch(index).inputs, probes, subsets) for index in chunks]
     logits, target = torch.cat([row.logits for row in rows]), split.labels
     features, modality = _join([row.features for row in rows]), _join([row.modality for row in rows])
     parts = _join([row.split for row in rows])
@@ -59,19 +68,28 @@ def _by_modality(
     return metrics
 
 
+@torch.no_grad()
 def subset_logits(
-    method: Method, model: MultimodalModel, split: Split, absent: Inputs, chunk: int
+    method: Method,
+    model: MultimodalModel,
+    split: Split,
+    absent: Inputs,
+    chunk: int,
+    collected: Subsets | None = None,
 ) -> dict[tuple[str, ...], Tensor]:
     """Proper subset of the modalities, the empty one included -> predictions (N, C) from it, as in `Evaluation`.
 
     The inputs of the other modalities are replaced by `absent`, each (1, ...). Up to four modalities every subset is
     taken. With more these are the single modalities, all but one of them, and some subsets between, which the run's
     seed draws alike for all methods (`bench.problem.shapley.shapley_plan`).
+    collected: what `evaluate` has collected on `split`; without it the samples are read and encoded once.
     """
-    names = model.modalities
-    chosen, _ = shapley_plan(names, seeds.generator(method.fit.seed, "method", "subsets"))
-    subsets = [tuple(m for m in names if m in s) for s in chosen if len(s) < len(names)]
-    return {s: _masked(method, model, split, absent, set(names) - set(s), chunk) for s in subsets}
+    if collected is None:
+        collected = Subsets(method, model, absent)
+        with reading(split, torch.arange(len(split)), chunk) as chunks:
+            for index in chunks:
+                collected.add(split.batch(index).inputs)
+    return collected.logits()
 
 
 def absent_inputs(train: Split) -> Inputs:
@@ -110,10 +128,6 @@ def better(new: dict[str, float], old: dict[str, float] | None, monitor: str, ta
     return ranks[0] > ranks[1] if ties == "loss" else ranks[0][0] > ranks[1][0]
 
 
-def _chunks(split: Split, chunk: int) -> Iterator[Tensor]:
-    yield from torch.arange(len(split), device=split.target.device).split(chunk)
-
-
 class Row(NamedTuple):
     """The predictions of one chunk of n samples, as in `Evaluation`.
 
@@ -129,16 +143,15 @@ class Row(NamedTuple):
     split: dict[str, Tensor]
 
 
-def _predicted(method: Method, model: MultimodalModel, inputs: Inputs, count: int) -> Outputs:
-    return checked_outputs(method, "predict", method.predict(model, inputs), count, model.task.outputs)
-
-
-@torch.no_grad()
-def _outputs(method: Method, model: MultimodalModel, split: Split, index: Tensor, probes: Probes | None) -> Row:
-    with method.fit.autocast():
-        outputs = _predicted(method, model, split.batch(index).inputs, len(index))
+def _outputs(
+    method: Method, model: MultimodalModel, inputs: Inputs, probes: Probes | None, subsets: Subsets | None
+) -> Row:
+    with model.remembering(None if subsets is None else subsets.memory), method.fit.autocast():
+        outputs = predicted(method, model, Inputs({**inputs.values}, {**inputs.lengths}))  # `predict` may change them
         modality = outputs.own_logits if probes is None else probes.logits(outputs.features)
         parts = outputs.split_logits or {}
+    if subsets is not None:
+        subsets.add(inputs)
     task = model.task
     return Row(
         task.user(outputs.logits.float()),
@@ -146,23 +159,6 @@ def _outputs(method: Method, model: MultimodalModel, split: Split, index: Tensor
         {m: task.user(z) for m, z in _floats(modality).items()},
         {m: task.user(z) for m, z in _floats(parts).items()},
     )
-
-
-@torch.no_grad()
-def _masked(
-    method: Method, model: MultimodalModel, split: Split, absent: Inputs, missing: set[str], chunk: int
-) -> Tensor:
-    """Predictions (N, C) with the inputs of the modalities in `missing` replaced by `absent`."""
-    logits = []
-    for index in _chunks(split, chunk):
-        inputs = split.batch(index).inputs
-        for m in missing:
-            inputs.values[m] = absent.values[m].to(inputs.values[m]).expand_as(inputs.values[m])
-            if m in inputs.lengths:
-                inputs.lengths[m] = absent.lengths[m].to(inputs.lengths[m].device).expand(len(index))
-        with method.fit.autocast():
-            logits.append(_predicted(method, model, inputs, len(index)).logits.float())
-    return model.task.user(torch.cat(logits))
 
 
 def _floats(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

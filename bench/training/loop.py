@@ -19,18 +19,24 @@ from mcr_bench.bench.fit.evaluated import Evaluation
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.fit.returns import call_in_place, checked_groups, checked_state
 from mcr_bench.bench.models.build import build_model
+from mcr_bench.bench.models.layout import lay_out
 from mcr_bench.bench.models.multimodal import Inputs
 from mcr_bench.bench.problem.floor import floor_metrics
 from mcr_bench.bench.problem.missing import diagnostic, only_finite, tag_of
-from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone
+from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone, Shortage
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import TrainingSettings
 from mcr_bench.bench.training.checkpoints import load_weights, read_checkpoint, save_weights, write_checkpoint
+from mcr_bench.bench.training.compiling import Compiled, compile_encoders
 from mcr_bench.bench.training.evaluation import absent_inputs, better, contributions, evaluate, subset_logits
 from mcr_bench.bench.training.optim import make_optimizer, rate_factor, set_rate
+from mcr_bench.bench.training.placing import place_of, placed
 from mcr_bench.bench.training.predictions import write_predictions
 from mcr_bench.bench.training.probes import FeatureStore, Probes
+from mcr_bench.bench.training.reader import reading
+from mcr_bench.bench.training.subsets import Subsets
+from mcr_bench.bench.training.told import costs_of, rounding_tags
 from mcr_bench.datasets.base import Split, Splits
 from mcr_bench.methods.base import Method
 
@@ -87,6 +93,9 @@ class Training:
     store: the features that the probe heads are fitted on; None where there are none.
     progress: what was done so far.
     chunk: the number of samples that are evaluated at a time.
+    deterministic: whether only algorithms are used that give the same bits every time.
+    channels_last: the modalities whose encoders are laid out with the channels last.
+    compiled: modality -> the `forward` of its encoder, where `encoder.compile` asks for it.
     """
 
     spec: RunSpec
@@ -97,6 +106,9 @@ class Training:
     store: FeatureStore | None
     progress: Progress
     chunk: int
+    deterministic: bool = False
+    channels_last: list[str] = field(default_factory=list)
+    compiled: dict[str, Compiled] = field(default_factory=dict)
 
 
 def fit_run(job: Job, emit: Callable[[Event], None], checkpoint_seconds: float = CHECKPOINT_SECONDS) -> None:
@@ -105,7 +117,9 @@ def fit_run(job: Job, emit: Callable[[Event], None], checkpoint_seconds: float =
     Its files are written to `job.folder`, its best weights to `job.weights_out`. checkpoint_seconds: the shortest time
     between two checkpoints.
     """
-    memory.reset_peak(devices.ready(job.device))
+    device = devices.ready(job.device, job.deterministic)
+    memory.require_room(device, job.room)
+    memory.reset_peak(device)
     run = start(job)
     saved = time.monotonic()
     resume(run, job)
@@ -118,12 +132,16 @@ def fit_run(job: Job, emit: Callable[[Event], None], checkpoint_seconds: float =
             write_checkpoint(job.folder, run.fit, run.method, run.probes, vars(run.progress))
             saved = time.monotonic()
     metrics = conclude(run, job)
-    emit(RunDone(run.spec.key, metrics, run.progress.seconds, tags_of(run)))
+    emit(
+        RunDone(run.spec.key, metrics, run.progress.seconds, tags_of(run), memory.reserved_mib(device), _short_of(run))
+    )
 
 
 def start(job: Job) -> Training:
     """Load the data, build the model and draw its weights, attach the method and make the optimiser."""
-    spec, device = job.spec, devices.ready(job.device)
+    spec, device = job.spec, devices.ready(job.device, job.deterministic)
+    settings = build(TrainingSettings, spec.training)
+    devices.numerics(device, settings.precision, job.deterministic)
     data = make_dataset(spec.dataset_source, spec.data_root, spec.dataset_settings)
     if fingerprint_of(data) != spec.fingerprint:
         raise UserError(f"the data of {spec.dataset} has changed since the run was planned. Start the command again.")
@@ -137,17 +155,20 @@ def start(job: Job) -> Training:
     model = build_model(shapes, task, nets.head_of(spec.model), encoders)
     call_in_place(method, "build", model)
     seeds.initialise(model, spec.seed)
-    settings = build(TrainingSettings, spec.training)
     dependencies = [load_weights(job.weights[run.key], device) for run in spec.dependencies]
-    train, val = (part.learned(task).to(device) for part in (splits.train, splits.val))
-    fit = Fit(model.to(device), task, settings, train, val, spec.seed, device, dependencies)
+    train, val = placed([part.learned(task).to(device) for part in (splits.train, splits.val)], device, job.sharing)
+    images = [m for m, encoder in encoders.items() if encoder.kind.channels_last]
+    laid_out = lay_out(model.to(device).encoders, images if devices.prefers_channels_last(device) else ())
+    fit = Fit(model, task, settings, train, val, spec.seed, device, dependencies)
     method.fit = fit
     method.on_fit_start()
     fit.optimizer = make_optimizer(checked_groups(method, method.parameter_groups(model)), settings.optimizer)
     checked_state(method, method.state_dict())  # now, as the first checkpoint may come much later
     probed = not method.needs.own_heads
     probes, store = (Probes(model, device), FeatureStore(model)) if probed else (None, None)
-    return Training(spec, method, fit, splits, probes, store, Progress(), 4 * settings.batch_size)
+    compiled = compile_encoders(fit, [m for m in spec.modalities if spec.rounding.get(f"encoder.{m}.compile")])
+    chunk = 4 * settings.batch_size
+    return Training(spec, method, fit, splits, probes, store, Progress(), chunk, job.deterministic, laid_out, compiled)
 
 
 def resume(run: Training, job: Job) -> None:
@@ -194,20 +215,21 @@ def train_epoch(run: Training) -> None:
     """Train on every batch of an epoch, in the order that the seed and the epoch give, which no method changes."""
     fit, size = run.fit, run.fit.settings.batch_size
     count = len(fit.train)
-    order = torch.randperm(count, generator=seeds.generator(run.spec.seed, "batches", fit.epoch)).to(fit.device)
+    order = torch.randperm(count, generator=seeds.generator(run.spec.seed, "batches", fit.epoch))
     steps = math.ceil(count / size)
-    for position, index in enumerate(order.split(size)):
-        fit.step += 1
-        seeds.reseed(fit.device, run.spec.seed, "augment", fit.epoch, fit.step)
-        set_rate(fit.optimizer, rate_factor(fit.settings.schedule, fit.step, steps, fit.settings.epochs))
-        batch = fit.train.training_batch(index)
-        if run.store is not None:
-            run.store.expect(batch.target)
-        if position % max(1, steps // WATCHED) == 0:
-            with fit.meters.watching(fit.model, len(batch.target)):
+    with reading(fit.train, order, size) as parts:
+        for position, index in enumerate(parts):
+            fit.step += 1
+            seeds.reseed(fit.device, run.spec.seed, "augment", fit.epoch, fit.step)
+            set_rate(fit.optimizer, rate_factor(fit.settings.schedule, fit.step, steps, fit.settings.epochs))
+            batch = fit.train.training_batch(index)
+            if run.store is not None:
+                run.store.expect(batch.target)
+            if position % max(1, steps // WATCHED) == 0:
+                with fit.meters.watching(fit.model, len(batch.target)):
+                    run.method.train_step(batch)
+            else:
                 run.method.train_step(batch)
-        else:
-            run.method.train_step(batch)
 
 
 def validate(run: Training) -> Evaluation:
@@ -245,14 +267,17 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
     if run.probes is not None:
         run.probes.fit(diagnostic(missing, "test/modality", partial(_features, run)) or {}, FINAL_PROBE)
     absent = diagnostic(missing, "absent_inputs", partial(absent_inputs, fit.train))
-    metrics, parts = cost_metrics(run) | {"best_epoch": float(best["epoch"]), "epochs": float(fit.epoch)}, {}
+    metrics = costs_of(fit, [row["metrics"] for row in run.progress.history], run.progress.seconds, missing)
+    metrics |= {"best_epoch": float(best["epoch"]), "epochs": float(fit.epoch)}
+    parts = {}
     metrics |= floor_metrics(run.splits.train.labels, run.splits.test.labels)
     metrics["data/train_samples"] = float(len(fit.train))
     for part, split in (("val", fit.val), ("test", run.splits.test.learned(fit.task).to(fit.device))):
-        evaluation = evaluate(run.method, fit.model, split, run.probes, run.chunk)
+        also = None if absent is None else Subsets(run.method, fit.model, absent)
+        evaluation = evaluate(run.method, fit.model, split, run.probes, run.chunk, also)
         place = "selected_val" if part == "val" else part  # `val/...` are the curves
         missing |= {f"{place}/{name}": reason for name, reason in evaluation.missing.items()}
-        subsets = _subsets(run, split, absent, place)
+        subsets = _subsets(run, split, absent, place, also)
         shares = _shares(run, evaluation, subsets, place)
         metrics |= {f"{place}/{name}": value for name, value in evaluation.metrics.items()}
         metrics |= {f"{place}/contribution/{m}": value for m, value in shares.items()}
@@ -264,14 +289,19 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
     return only_finite(metrics, missing)
 
 
-def _subsets(run: Training, split: Split, absent: Inputs | None, place: str) -> dict[tuple[str, ...], Tensor]:
-    """Subset -> predictions (N, C) from it, without those that are not finite; empty where they cannot be computed."""
+def _subsets(
+    run: Training, split: Split, absent: Inputs | None, place: str, also: Subsets | None
+) -> dict[tuple[str, ...], Tensor]:
+    """Subset -> predictions (N, C) from it, without those that are not finite; empty where they cannot be computed.
+
+    also: the predictions that were made while the part was evaluated.
+    """
     if absent is None:
         run.progress.missing[f"{place}/subset"] = (
             "the mean training input, which replaces an absent modality, is missing"
         )
         return {}
-    work = partial(subset_logits, run.method, run.fit.model, split, absent, run.chunk)
+    work = partial(subset_logits, run.method, run.fit.model, split, absent, run.chunk, also)
     predictions = diagnostic(run.progress.missing, f"{place}/subset", work) or {}
     for subset in [s for s, logits in predictions.items() if not logits.isfinite().all()]:
         run.progress.missing[f"{place}/subset/{'+'.join(subset)}"] = "its logits are not finite"
@@ -291,21 +321,19 @@ def _shares(
 
 
 def tags_of(run: Training) -> dict[str, str]:
-    """Texts about a finished run for the record: the GPU that trained it, and the diagnostics that are missing."""
+    """Texts about a finished run for the record: its device, where its data lay, how it rounded, what is missing."""
     device = run.fit.device
     name = diagnostic(run.progress.missing, "device/name", partial(devices.description, device))
-    return ({"device/name": name} if name else {}) | tag_of(run.progress.missing)
+    place = {"data/place": place_of(run.fit.train)}
+    how = {"precision": run.fit.settings.precision, "deterministic": str(run.deterministic).lower()}
+    how |= rounding_tags(run.fit.optimizer, run.channels_last, run.compiled)
+    return ({"device/name": name} if name else {}) | place | how | tag_of(run.progress.missing)
 
 
-def cost_metrics(run: Training) -> dict[str, float]:
-    """What the run cost: seconds, encoder passes per step (1 = the batch once through each encoder), peak memory."""
-    steps = max(1, run.fit.step)
-    costs = {"cost/seconds": run.progress.seconds, "cost/seconds_per_step": run.progress.seconds / steps}
-    for name in ("forward", "backward"):
-        seen = [row["metrics"].get(f"train/encoder_passes/{name}", 0.0) for row in run.progress.history]
-        costs[f"cost/encoder_{name}s"] = sum(seen) / max(1, len(seen))
-    peak = diagnostic(run.progress.missing, "cost/peak_memory_mib", partial(memory.peak_mib, run.fit.device))
-    return costs | ({} if peak is None else {"cost/peak_memory_mib": peak})
+def _short_of(run: Training) -> Shortage | None:
+    """Whether diagnostics are missing because the memory of the run's GPU did not suffice."""
+    on_gpu = run.fit.device.type != "cpu"
+    return Shortage.MEMORY if on_gpu and any(map(devices.tells_out_of_memory, run.progress.missing.values())) else None
 
 
 @torch.no_grad()

@@ -1,25 +1,54 @@
 """Optimisers, and learning-rate schedules as pure functions of the global step, which need no state to be resumed."""
 
 import math
+from collections.abc import Iterable
 
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch import nn
+from torch.optim import SGD, Optimizer
 
 from mcr_bench.bench.fit.returns import Groups
 from mcr_bench.bench.settings.training import OptimizerSettings, ScheduleSettings
+from mcr_bench.bench.training.adam import QuickAdam, QuickAdamW
+from mcr_bench.bench.training.strides import is_dense, lay_out_gradients
+
+IMPLEMENTATIONS = {"foreach", "fused", "differentiable", "capturable"}  # options of an optimiser that exclude others
 
 
 def make_optimizer(groups: Groups, settings: OptimizerSettings) -> Optimizer:
-    """The optimiser of the method's parameter groups. The schedule multiplies a group's own `lr` where it has one."""
+    """The optimiser of the method's parameter groups. The schedule multiplies a group's own `lr` where it has one.
+
+    A group is updated by PyTorch's fused kernels where that is faster, unless it chooses an implementation itself.
+    """
     lr, decay = settings.lr, settings.weight_decay
+    for group in groups:
+        if IMPLEMENTATIONS.isdisjoint(group) and _fused(group["params"], settings.name):
+            group["fused"] = True
     if settings.name == "sgd":
         optimizer: Optimizer = SGD(groups, lr=lr, weight_decay=decay, momentum=settings.momentum)
+        optimizer.register_step_pre_hook(lambda sgd, *_: lay_out_gradients(sgd.param_groups))
     else:
-        kind = Adam if settings.name == "adam" else AdamW
+        kind = QuickAdam if settings.name == "adam" else QuickAdamW
         betas = (settings.beta1, settings.beta2)
         optimizer = kind(groups, lr=lr, weight_decay=decay, betas=betas, eps=settings.eps)
     for group in optimizer.param_groups:
         group["base_lr"] = group["lr"]
     return optimizer
+
+
+def is_fused(optimizer: Optimizer) -> bool:
+    """Whether all parameters are updated by fused kernels."""
+    return all(group.get("fused") for group in optimizer.param_groups)
+
+
+def _fused(params: Iterable[nn.Parameter], name: str) -> bool:
+    """Whether a group's parameters shall be updated by fused kernels.
+
+    On a GPU these are the fastest for every optimiser. On the CPU they take a quarter off a step of a small network
+    with Adam, but little with SGD, which therefore keeps the last digits of the plain loop.
+    """
+    devices = {p.device.type for p in params}
+    usable = all(p.is_floating_point() and is_dense(p) for p in params)
+    return usable and (devices == {"cuda"} or (devices == {"cpu"} and name != "sgd"))
 
 
 def set_rate(optimizer: Optimizer, factor: float) -> None:

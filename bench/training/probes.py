@@ -9,12 +9,13 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from mcr_bench.bench.core.precision import full_precision
 from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.problem.missing import diagnostic
 from mcr_bench.bench.task import Task
+from mcr_bench.bench.training.linear_head import fit_linear
 
 MOST_ROWS = 10_000  # samples whose features are kept per epoch: enough for a linear head, and little memory
-L2 = 1e-4  # weight decay that keeps the heads of separable problems finite; our choice
 
 
 class FeatureStore:
@@ -84,8 +85,12 @@ class Probes:
                 _to_zeros(head)
 
     def logits(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Modality -> logits (B, C) of its head for features (B, d), without the heads that failed."""
-        with torch.no_grad():
+        """Modality -> logits (B, C) of its head for features (B, d), without the heads that failed.
+
+        They are computed in full precision even under autocast, as the heads were fitted.
+        """
+        device = next(iter(self.heads.values())).weight.device
+        with torch.no_grad(), full_precision(device):
             return {m: self.heads[m](f.float()) for m, f in features.items() if m not in self.failures}
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
@@ -99,18 +104,7 @@ class Probes:
 
     def fit_head(self, head: nn.Linear, features: Tensor, target: Tensor, iterations: int) -> None:
         """Fit one head to features (N, d) and targets (N,) by at most `iterations` of L-BFGS."""
-        optimizer = torch.optim.LBFGS(
-            head.parameters(), max_iter=iterations, history_size=10, line_search_fn="strong_wolfe"
-        )
-
-        def closure() -> Tensor:
-            optimizer.zero_grad()
-            loss = self.task.loss(head(features), target) + L2 * head.weight.square().sum()
-            loss.backward()
-            return loss
-
-        with torch.enable_grad():
-            optimizer.step(closure)
+        fit_linear(head, features, target, self.task, iterations)
 
 
 def _zero_head(width: int, task: Task, device: torch.device) -> nn.Linear:

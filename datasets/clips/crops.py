@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mcr_bench.bench.core.device import sent
+
 TRIES = 10  # draws of a random crop, of which the first one that fits into the frame is used
 
 
@@ -135,7 +137,7 @@ def crop_resize(raw: Tensor, boxes: Boxes, size: int) -> Tensor:
     raw = raw if raw.dtype == torch.uint8 else raw.float()
     if raw.device.type == "cpu":
         return _by_clip(raw, pixels, boxes.flip, size)
-    return resized_by_weights(raw, pixels.to(raw.device), boxes.flip.to(raw.device), size)
+    return resized_by_weights(raw, sent(pixels, raw.device), sent(boxes.flip, raw.device), size)
 
 
 def _by_clip(raw: Tensor, pixels: Tensor, flip: Tensor, size: int) -> Tensor:
@@ -170,8 +172,9 @@ def resized_by_weights(raw: Tensor, pixels: Tensor, flip: Tensor, size: int) -> 
     across = torch.where(flip[:, None, None], across.flip(1), across)
     x = torch.bmm(raw.reshape(batch, -1, columns).float(), across.mT).reshape(batch, -1, rows, size)
     x = torch.einsum("bij,bcjk->bcik", _weights(top, height, rows, size), x)
-    x = x.reshape(*raw.shape[:3], size, size)
-    return x.round_().to(torch.uint8) if raw.dtype == torch.uint8 else x
+    if raw.dtype == torch.uint8:  # the axes of `x` change places as it becomes smaller
+        x = x.round_().to(torch.uint8, memory_format=torch.contiguous_format)
+    return x.reshape(*raw.shape[:3], size, size)
 
 
 def _weights(start: Tensor, length: Tensor, total: int, size: int) -> Tensor:

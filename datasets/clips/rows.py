@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.core.arrays import Array
-from mcr_bench.datasets.base import Rows
+from mcr_bench.bench.core.device import sent
+from mcr_bench.datasets.base import StoredRows
 from mcr_bench.datasets.cache.opened import Cache
 
 BLOCK = 2**20  # values that are processed at a time when a whole part is read: 8 MiB as float64
@@ -43,6 +44,10 @@ class View(ABC):
     def shape(self, raw: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of a sample, from the shape of a raw row."""
         return raw
+
+    def to(self, device: torch.device) -> "View":
+        """The same view with the tensors that it holds on `device`. A view without tensors is itself."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,11 @@ class Standardised(View):
         x = (raw.float() - self.mean.to(raw.device)).div_(self.std.to(raw.device))
         return x.mul_(real_steps(x, facts)) if self.padded else x
 
+    def to(self, device: torch.device) -> "Standardised":
+        if self.mean.device == device:
+            return self
+        return replace(self, mean=self.mean.to(device), std=self.std.to(device))
+
 
 def real_steps(x: Tensor, facts: dict[str, Tensor]) -> Tensor:
     """(B, T, 1, ...) bool for x (B, T, ...): which steps are real. facts: 'length' -> (B,) int64.
@@ -89,7 +99,7 @@ def real_steps(x: Tensor, facts: dict[str, Tensor]) -> Tensor:
     >>> real_steps(torch.zeros(2, 3, 4), {"length": torch.tensor([1, 3])})[..., 0].tolist()
     [[True, False, False], [True, True, True]]
     """
-    steps = torch.arange(x.shape[1], device=x.device) < facts[LENGTH].to(x.device)[:, None]
+    steps = torch.arange(x.shape[1], device=x.device) < sent(facts[LENGTH], x.device)[:, None]
     return steps.reshape(*steps.shape, *[1] * (x.ndim - 2))
 
 
@@ -132,24 +142,33 @@ def _weighted_mean(rows: "CachedRows", axes: tuple[int, ...], centre: Tensor | N
     return total / count.clamp(min=1)
 
 
-class CachedRows(Rows):
+class CachedRows(StoredRows):
     """One modality of n clips of a cache, in the order of a split."""
 
     def __init__(self, cache: Cache, view: View, at: Array, device: torch.device | str = "cpu") -> None:
         """at: (n,) int64, the indices of the clips among those of the cache."""
         self._array = np.asarray(cache.array(view.field))  # still mapped, but indexing is faster than in a memmap
-        self._cache, self._view, self._at, self._device = cache, view, at, torch.device(device)
+        self.row = self._array.shape[1:]
+        self.dtype = torch.from_numpy(np.empty(0, self._array.dtype)).dtype
+        self.device = torch.device(device)
+        self._cache, self._view, self._at = cache, view.to(self.device), at
         self._slots = np.asarray(cache.rows)[at]
         self._facts = {name: torch.from_numpy(np.asarray(cache.scalars(name))[at]) for name in view.scalars}
         if view.padded:
             self._facts[LENGTH] = torch.from_numpy(np.asarray(cache.lengths(view.field))[at])
         self.shape = (len(at), *view.shape(self._array.shape[1:]))
 
-    def __getitem__(self, index: Tensor) -> Tensor:
-        return self._view.evaluate(*self._raw(index))
+    def read(self, index: Tensor, into: Tensor) -> None:
+        """The rows at `index` (B,), read in the order of the disk `into` (B, ...)."""
+        slots, rows = self._slots[index.numpy()], into.numpy()
+        for place in np.argsort(slots, kind="stable"):
+            rows[place] = self._array[slots[place]]
 
-    def augmented(self, index: Tensor, seed: int) -> Tensor:
-        return self._view.augment(*self._raw(index), torch.Generator().manual_seed(seed))
+    def made(self, raw: Tensor, index: Tensor, seed: int | None) -> Tensor:
+        facts = self._facts_of(index)
+        if seed is None:
+            return self._view.evaluate(raw, facts)
+        return self._view.augment(raw, facts, torch.Generator().manual_seed(seed))
 
     def mean(self) -> Tensor:
         return _weighted_mean(self, (0,), None)[0].float()
@@ -164,19 +183,8 @@ class CachedRows(Rows):
         """
         size = max(1, BLOCK // max(1, math.prod(self.shape[1:])))
         for index in torch.arange(len(self._at)).split(size):
-            raw, facts = self._raw(index)
-            x = self._view.evaluate(raw, facts)
-            yield x, real_steps(x, facts) if self._view.padded else None
+            x = self[index]
+            yield x, real_steps(x, self._facts_of(index)) if self._view.padded else None
 
-    def _raw(self, index: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        index = index.cpu()
-        raw = torch.from_numpy(self._gather(self._slots[index.numpy()]))
-        return raw.to(self._device), {name: values[index] for name, values in self._facts.items()}
-
-    def _gather(self, slots: Array) -> Array:
-        """The rows at `slots` (B,) int64 as (B, ...), read in the order of the disk."""
-        order = np.argsort(slots, kind="stable")
-        rows = np.empty((len(slots), *self._array.shape[1:]), self._array.dtype)
-        for place in order:
-            rows[place] = self._array[slots[place]]
-        return rows
+    def _facts_of(self, index: Tensor) -> dict[str, Tensor]:
+        return {name: values[index] for name, values in self._facts.items()}

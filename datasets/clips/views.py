@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from mcr_bench.bench.core.device import sent
 from mcr_bench.datasets.clips.crops import INCEPTION, SCALED, Boxes, Crop, crop_resize
 from mcr_bench.datasets.clips.rows import View
 
@@ -89,6 +90,6 @@ class Flow(_Cropped):
 
     def _finish(self, raw: Tensor, boxes: Boxes) -> Tensor:
         flow = crop_resize(raw, boxes, self.size).float().sub_(self.zero).mul_(self.unit)
-        sign = 1 - 2 * boxes.flip.to(flow)
+        sign = 1 - 2 * sent(boxes.flip, flow.device).to(flow)
         flow[:, :, 0] *= sign[:, None, None, None]
         return torch.nn.functional.pad(flow, (0, 0, 0, 0, 0, 1))

@@ -77,7 +77,8 @@ def play(rules: Rules, bias: Tensor | None, intact: Tensor, still: Tensor, pertu
     """
     shift = [] if bias is None else [bias[:, None]]
     reference = reduce(add, [*intact.unbind(1), *shift])
-    gains = Gains(*map(torch.zeros_like, (still, perturbed, intact, intact[:, 0, 0])), 1.0)
+    still_gains, copy_gains, reference_gains = map(torch.zeros_like, (still, perturbed, intact))
+    gains = Gains(still_gains, copy_gains, reference_gains, torch.zeros_like(intact[:, 0, 0]), 1.0)
     values = []
     for group in _groups(rules.coalitions, perturbed[:, 0].numel()):
         outputs = torch.stack([_outputs(members, still, perturbed, shift) for members in group], 1)
@@ -155,7 +156,7 @@ class _Game(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         whole = _columns(intact)
         still = whole if present is None else _columns(present)
-        copies = _columns(perturbed) if orders is None else _reordered(still, orders)
+        copies = _reordered(still, orders) if perturbed is None else _columns(perturbed)
         values, gains = play(rules, bias, whole, still, copies)
         of_still = gains.still if orders is None else gains.still + _back(gains.perturbed, orders)
         ctx.save_for_backward(

@@ -74,7 +74,7 @@ def contributions(
         for m in model.modalities
     }
     values = _full(model.fusion(stacked).logits).unflatten(0, (len(chosen), -1))
-    shares: Tensor = (weights[:, 1:, None, None].to(values) * values).sum(1)
+    shares: Tensor = (weights[:, 1:, None, None].to(values, non_blocking=True) * values).sum(1)
     return shares
 
 
@@ -86,7 +86,7 @@ def additive_contributions(
     present: None: as `whole`; else what the branches of the full set have more is shared equally among the modalities.
     """
     parts = [part for part in (absent, whole, present) if part is not None]
-    branches = model.fusion({m: torch.cat([part[m] for part in parts]) for m in whole}).branch_logits
+    branches: dict[str, Tensor] = model.fusion({m: torch.cat([part[m] for part in parts]) for m in whole}).branch_logits
     count, size = len(whole), len(next(iter(whole.values())))
     stacked = _full(torch.stack([branches[m] for m in model.modalities]))  # (M, rows, C)
     apart = stacked.shape[1] - size * (len(parts) - 1)
@@ -96,7 +96,8 @@ def additive_contributions(
         equally = equally + model.fusion.bias
     if rest:
         equally = equally + (full - rest[0]).sum(0)
-    return (rest[0] if rest else full) - zero + equally / count
+    beside = rest[0] if rest else full
+    return beside - zero + equally / count
 
 
 def _full(values: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mcr_bench.bench.core.precision import full_precision, promoted
+
 
 class FeatureDecoder(nn.Module):
     """The decoder g: logits (B, C) -> every modality's features (B, d), by Linear, ReLU, Linear without biases.
@@ -25,11 +27,12 @@ class FeatureDecoder(nn.Module):
 def ceb(features: dict[str, Tensor], logits: Tensor, decoder: nn.Module) -> Tensor:
     """The mean squared error () between features (B, d) and those decoded from logits (B, C), mean over modalities.
 
-    No gradient goes to the logits. Source: arXiv 2411.07335, equation 11.
+    No gradient goes to the logits. It is computed in full precision. Source: arXiv 2411.07335, equation 11.
 
     >>> features = {"audio": torch.tensor([[1.0, 2.0]])}
     >>> ceb(features, torch.zeros(1, 3), lambda logits: {"audio": torch.tensor([[1.0, 0.0]])})
     tensor(2.)
     """
-    decoded = decoder(logits.detach())
-    return torch.stack([F.mse_loss(decoded[m], f) for m, f in features.items()]).mean()
+    with full_precision(logits.device):
+        decoded = decoder(promoted(logits.detach()))
+        return torch.stack([F.mse_loss(decoded[m], promoted(f)) for m, f in features.items()]).mean()

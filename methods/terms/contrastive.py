@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mcr_bench.methods.terms.precision import full_precision
+from mcr_bench.bench.core.precision import full_precision
 
 LARGEST = 2**20  # elements of a temporary tensor (4 MB): of more anchors than fit, one group follows the other
 NOTHING = 1e30  # finite, not inf: an anchor without negatives must not meet inf - inf
@@ -94,7 +94,7 @@ def _of_anchors(scores: Tensor, same: Tensor, first: int, apart: float) -> tuple
     missed = rest / total  # minus the slope in the score of a positive
     for of_pairs in (costs, missed):
         of_pairs.unflatten(1, (-1, size)).mul_(by_modality)
-        of_pairs.diagonal(first).zero_()  # a vector is no positive of itself
+        of_pairs.diagonal(first).zero_()  # a vector is not its own positive
     share = missed.sum(1, keepdim=True) / rest.clamp(min=torch.finfo(rest.dtype).tiny)
     return costs.sum(), negatives.mul_(share).sub_(missed)
 

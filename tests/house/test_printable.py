@@ -27,7 +27,7 @@ from mcr_bench.tests.support.media import official_trees
 from mcr_bench.tests.support.media.media_files import write_clip
 
 ROOT = Path(mcr_bench.__file__).parent
-MAKE = {"bench/perf/isolation.py", "bench/perf/methods.py", "bench/perf/data.py"}  # `make perf`
+MAKE = {"bench/perf/command.py"}  # `make perf`
 ALLOWED = {"bench/commands/output.py", "bench/commands/console.py"} | MAKE
 EVIL = "a\x1b[2J\x1b]0;t\x07\rb\u202e\u2066c\x9b31m\x7f\x08"
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")

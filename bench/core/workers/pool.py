@@ -163,6 +163,12 @@ class Pool(Generic[Job, Event]):
         vacant = self._vacant()
         return self._start(vacant[0]) if running is None and vacant else running
 
+    def all_free(self) -> Iterator[Worker[Job, Event]]:
+        """Every worker that may be given a job: first those that run, then freshly started ones."""
+        yield from [worker for worker in self._places if worker.free]
+        for place in self._vacant():
+            yield self._start(place)
+
     def events(self, timeout: float) -> Iterator[tuple[Job, Event | Died]]:
         """What workers have sent since, each with its job, or that a job has ended all its workers.
 

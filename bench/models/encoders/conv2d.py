@@ -47,4 +47,5 @@ KIND = EncoderKind(
     settings=encoder_settings(*SIZES),
     tokens=True,
     stages=True,
+    channels_last=True,
 )

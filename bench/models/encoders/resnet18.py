@@ -80,4 +80,5 @@ KIND = EncoderKind(
     settings=encoder_settings(*SIZES),
     tokens=True,
     stages=True,
+    channels_last=True,
 )

@@ -50,6 +50,7 @@ def net_kind(cls: type[nn.Module], name: str, digest: str, origin: str) -> Encod
         digest=digest,
         origin=origin,
         sees_padding=padded and not told and "padded" not in dir(cls),
+        channels_last=getattr(cls, "channels_last", False) is True,
         check=partial(check_net, cls),
     )
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.fusion import Fused, Fusion, sum_of
+from mcr_bench.bench.models.layout import LaidOut
 from mcr_bench.bench.models.over_time import time_mask
 from mcr_bench.bench.models.own.signature import positional, takes
 from mcr_bench.bench.models.parts import PARTS, Asked, Encoded, Tokens
@@ -16,7 +17,7 @@ from mcr_bench.bench.models.parts import PARTS, Asked, Encoded, Tokens
 Make = Callable[[], nn.Module]
 
 
-class OwnNet(nn.Module):
+class OwnNet(LaidOut):
     """The encoder of one modality. `make()` gives the net, whose constructor decides its weights.
 
     Padding is 0 in what it sees; the lengths (B,) of padded samples it is given where its `forward` takes `lengths`.
@@ -55,7 +56,7 @@ class OwnNet(nn.Module):
     def _inputs(self, method: str, values: Tensor, lengths: Tensor | None) -> tuple[Tensor, dict[str, Tensor | None]]:
         """What a method of the net is given: values whose padding is 0, and lengths where it takes them."""
         told = takes(getattr(type(self.net), method), "lengths")
-        return zero_padded(values, lengths), {"lengths": lengths} if told else {}
+        return self.laid_out(zero_padded(values, lengths)), {"lengths": lengths} if told else {}
 
 
 class OwnHead(Fusion):

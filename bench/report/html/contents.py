@@ -94,6 +94,9 @@ def environment_of(rows: Sequence[RunRow]) -> dict[str, dict[str, int]]:
         "version": [row.versions.get(OURS, "") for row in rows],
         **{name: [row.versions.get(name, "") for row in rows] for name in libraries},
         "device": [row.device for row in rows],
+        "device name": [row.device_name for row in rows],
+        "precision": [row.precision for row in rows],
+        "deterministic": [str(row.deterministic).lower() for row in rows],
         "platform": [row.platform for row in rows],
         "commit": [row.commit for row in rows],
     }

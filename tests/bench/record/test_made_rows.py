@@ -63,6 +63,9 @@ WHOLE = StoredRun(
         "version/python": "3.12",
         "commit": "abc+changes",
         "device": "cuda:1",
+        "device/name": "NVIDIA H100",
+        "precision": "bf16",
+        "deterministic": "true",
         "platform": "Linux",
         "mlflow.user": "somebody",
         "a note of mine": "keep",
@@ -110,6 +113,9 @@ EXPECTED = RunRow(
     versions={"mcr-bench": "0.2.0", "torch": "2.9", "python": "3.12"},
     commit="abc+changes",
     device="cuda:1",
+    device_name="NVIDIA H100",
+    precision="bf16",
+    deterministic=True,
     platform="Linux",
     started=1_700_000_000.5,
     ended=1_700_000_020.0,
@@ -171,6 +177,7 @@ def test_every_field_is_read() -> None:
 def test_a_record_of_the_first_version_is_read_with_defaults() -> None:
     old = replace(WHOLE, tags={name: WHOLE.tags[name] for name in FIRST_VERSION}, ended=None, artifacts="")
     no_tags = {"source": "", "dataset_source": "", "other_presets": {}, "missing": {}, "commit": "", "device": ""}
+    no_tags |= {"device_name": "", "precision": "", "deterministic": False}
     no_tags |= {"platform": "", "versions": {"mcr-bench": "0.2.0"}, "ended": None, "artifacts": ""}
     assert row_of(old) == replace(EXPECTED, **no_tags)
 

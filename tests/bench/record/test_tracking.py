@@ -207,7 +207,7 @@ def test_finished_is_the_last_thing_written(record: Record, spec: Spec, predicti
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(record, "client", Spy())
         record.finish(spec, {"test/accuracy": 1.0}, [predictions], {"a": "b"})
-    assert seen == [("log_batch", False), ("log_batch", False), ("set_terminated", True)]
+    assert seen == [("log_batch", False), ("set_terminated", True)]
 
 
 def test_a_failed_run_says_why_and_can_be_tried_again(record: Record, spec: Spec) -> None:

@@ -16,8 +16,9 @@ from mcr_bench.bench.models.multimodal import Inputs
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, step, tiny_split
 from mcr_bench.bench.training.evaluation import absent_inputs, better, evaluate, subset_logits
+from mcr_bench.bench.training.linear_head import L2
 from mcr_bench.bench.training.predictions import write_predictions
-from mcr_bench.bench.training.probes import L2, FeatureStore, Probes
+from mcr_bench.bench.training.probes import FeatureStore, Probes
 from mcr_bench.datasets.base import Split
 from mcr_bench.methods.base import Method
 

@@ -107,7 +107,7 @@ def test_optimisers_take_their_settings(name: str, kind: type) -> None:
     values = {"lr": 0.3, "weight_decay": 0.2, "momentum": 0.4, "beta1": 0.5, "beta2": 0.6, "eps": 0.01}
     optimizer = optimizer_of(name=name, **values)
     (group,) = optimizer.param_groups
-    assert type(optimizer) is kind
+    assert isinstance(optimizer, kind)
     assert (group["lr"], group["weight_decay"]) == (0.3, 0.2)
     if name == "sgd":
         assert (group["momentum"], group["dampening"], group["nesterov"]) == (0.4, 0, False)

@@ -1,16 +1,14 @@
-"""The part of `make perf` on data: speed of reading an epoch from a cache over decoding its files, and time waited.
+"""The part of `make perf` on reading: the speed of reading an epoch from a cache over decoding its files.
 
 The cache is compared with a loader that works like the public one of OGM-GE: for each sample it reads a WAV file,
 resamples it and computes its spectrogram, and opens three JPEG files with Pillow, each transformed on its own. Both
 give the same kinds of tensors, in one process with one torch thread, with all files in the page cache.
 """
 
-import json
 import math
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,35 +20,32 @@ from scipy.signal import resample_poly
 from torch import Tensor
 
 from mcr_bench.bench.core.arrays import Array
-from mcr_bench.bench.perf.methods import reference_method, training_run
+from mcr_bench.bench.perf.frames import FRAMES, SIZE, STORED, cached_split, fields
+from mcr_bench.bench.perf.measured import Machine, Measured, ratio
 from mcr_bench.bench.settings.declaration import Value
-from mcr_bench.bench.training.loop import Training, train_epoch
-from mcr_bench.datasets.base import Batch, Preparation, Rows, Split
+from mcr_bench.datasets.base import Preparation
 from mcr_bench.datasets.cache.opened import Cache, cache_folder, open_cache
 from mcr_bench.datasets.cache.prepare import prepare_clips
-from mcr_bench.datasets.cache.recipe import Clip, Field, Recipe, Scan
-from mcr_bench.datasets.clips.rows import CachedRows, Plain
-from mcr_bench.datasets.clips.views import IMAGENET_MEAN, IMAGENET_STD, Frames
+from mcr_bench.datasets.cache.recipe import Clip, Recipe, Scan
+from mcr_bench.datasets.clips.views import IMAGENET_MEAN, IMAGENET_STD
 
 CLIPS, BATCH, ROUNDS = 64, 16, 5
-FRAMES, WIDTH, HEIGHT, STORED, SIZE = 3, 480, 360, 256, 224  # CREMA-D's frames; side of the cached and the used ones
-RECORDED, RATE, SECONDS, N_FFT, HOP, SPECTRUM = 16000, 22050, 3, 512, 353, (257, 188)
+WIDTH, HEIGHT = 480, 360  # of CREMA-D's frames
+RECORDED, RATE, SECONDS, N_FFT, HOP = 16000, 22050, 3, 512, 353
 
 
-def data_ratios(run: Training) -> dict[str, float]:
-    """Print and return the ratios; `run` trains a model on spectrograms (1, 257, 188) and frames (3, 224, 224)."""
+def reading(_: Machine) -> Iterator[Measured]:
+    """Three ratios: of rows as they are stored, with resizing, and with the random crops of training.
+
+    They are read by one thread of the CPU, whatever the machine.
+    """
     with tempfile.TemporaryDirectory() as name:
         source, folder = Path(name) / "raw", Path(name) / "data"
         make_clips(source)
         exact, stored = (make_cache(source, folder, side) for side in (SIZE, STORED))
-        ratios = {}
-        for title, cache, augment in (
-            ("reading only", exact, False),
-            (f"reading and resizing {STORED} to {SIZE}", stored, False),
-            ("training augmentation", stored, True),
-        ):
-            ratios[f"data: cache / files, {title}"] = _speed(title, source, cache, augment)
-        return ratios | _waiting(run, stored)
+        yield speed("reading only", source, exact, augment=False)
+        yield speed(f"reading and resizing {STORED} to {SIZE}", source, stored, augment=False)
+        yield speed("training augmentation", source, stored, augment=True)
 
 
 def make_clips(folder: Path) -> None:
@@ -75,10 +70,8 @@ def make_clips(folder: Path) -> None:
 
 def make_cache(source: Path, folder: Path, side: int) -> Cache:
     """The same clips as `data prepare` writes them: uint8 frames and float16 spectrograms, memory-mapped."""
-    shapes = {"video": ((FRAMES, 3, side, side), "uint8"), "audio": ((1, *SPECTRUM), "float16")}
-    fields = {name: Field(*form) for name, form in {**shapes, "aspect": ((), "float32")}.items()}
     clips = [Clip(str(clip), clip % 6, str(clip), _files(source, clip)) for clip in range(CLIPS)]
-    recipe = Recipe("perf", {"side": side}, fields, decode)
+    recipe = Recipe("perf", {"side": side}, fields(side), decode)
     prepare_clips("perf", recipe, Scan(clips), Preparation(source), cache_folder(folder, recipe))
     return open_cache(cache_folder(folder, recipe))
 
@@ -155,31 +148,13 @@ def random_box(width: int, height: int) -> tuple[int, int, int, int]:
     return left, top, left + w, top + h
 
 
-def cached_split(cache: Cache, augment: bool) -> Split:
-    """The cached clips as a part of a dataset: modality m1 has the spectrograms, m2 the frames."""
-    at = np.arange(len(cache.rows))
-    values: dict[str, Tensor | Rows] = {
-        "m1": CachedRows(cache, Plain("audio"), at),
-        "m2": CachedRows(cache, Frames("video", SIZE, random=augment), at),
-    }
-    return Split(values, torch.from_numpy(cache.index.labels), cache.index.ids)
-
-
-def _speed(title: str, folder: Path, cache: Cache, augment: bool) -> float:
-    """The median over rounds of the speed of reading an epoch from the cache over that of decoding its files."""
+def speed(title: str, folder: Path, cache: Cache, augment: bool) -> Measured:
+    """The speed of reading an epoch from the cache over that of decoding its files, in CPU seconds."""
     files, split = Files(folder, augment), cached_split(cache, augment)
     _race(files.batch, split.training_batch)
     pairs = [_race(files.batch, split.training_batch) for _ in range(ROUNDS)]
-    ratios = [slow / fast for slow, fast in pairs]
-    per_second = [CLIPS / statistics.median(column) for column in zip(*pairs, strict=True)]
-    middle = statistics.median(ratios)
-    name = f"data: cache / files, {title}"
-    print(
-        f"{name:45s} {middle:6.2f}   (rounds {min(ratios):.2f} to {max(ratios):.2f}; "
-        f"samples per CPU second {per_second[1]:.0f} / {per_second[0]:.0f})",
-        flush=True,
-    )
-    return middle
+    slow, fast = zip(*pairs, strict=True)
+    return ratio(f"data: cache / files, {title}", slow, fast)
 
 
 def _race(*loads: Callable[[Tensor], object]) -> list[float]:
@@ -197,51 +172,6 @@ def _race(*loads: Callable[[Tensor], object]) -> list[float]:
     return seconds
 
 
-class Clocked(Split):
-    """A split that adds up the seconds that making its training batches takes."""
-
-    seconds = 0.0
-
-    def training_batch(self, index: Tensor) -> Batch:
-        """The batch of the samples at `index` (B,)."""
-        began = time.perf_counter()
-        batch = super().training_batch(index)
-        self.seconds += time.perf_counter() - began
-        return batch
-
-
-def _waiting(run: Training, cache: Cache) -> dict[str, float]:
-    """The share of a training epoch's time in which the model waits for its batches."""
-    split = cached_split(cache, augment=True)
-    few = np.arange(2 * BATCH)
-    clocked = Clocked(split.values, split.target[few], split.ids[: len(few)])
-    run.fit.train = clocked
-    shares = []
-    for _ in range(3):
-        clocked.seconds, began = 0.0, time.perf_counter()
-        train_epoch(run)
-        shares.append(clocked.seconds / (time.perf_counter() - began))
-    middle = statistics.median(shares)
-    name = "data: share of step time spent waiting"
-    print(
-        f"{name:45s} {middle:6.2%}   (rounds {min(shares):.2%} to {max(shares):.2%}; resnet18, batch {BATCH})",
-        flush=True,
-    )
-    return {name: middle}
-
-
 def _files(folder: Path, clip: int) -> dict[str, Path]:
     images = {str(frame): folder / f"{clip}-{frame}.jpg" for frame in range(FRAMES)}
     return {**images, "audio": folder / f"{clip}.wav"}
-
-
-def main() -> None:
-    """Print every ratio as a line and, last, all of them as JSON."""
-    torch.set_num_threads(1)
-    print(json.dumps(data_ratios(training_run("resnet18", reference_method()))))
-
-
-if __name__ == "__main__":
-    from mcr_bench.bench.perf import data as _perf  # workers find `decode` by the name of its module, not in __main__
-
-    _perf.main()

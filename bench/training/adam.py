@@ -1,0 +1,89 @@
+"""Adam and AdamW whose fused step asks PyTorch for the kernel alone: on small models, half of a step is bookkeeping."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Adam, AdamW, Optimizer
+
+from mcr_bench.bench.training.strides import lay_out_gradients
+
+Batch = tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor], list[Tensor]]
+PLAIN = {"amsgrad": False, "maximize": False, "differentiable": False, "capturable": False}
+
+
+class _Quick(Optimizer):
+    """A mixin before Adam or AdamW: groups of the usual kind go straight to `kernel`, all others to the class's step.
+
+    The step before which a parameter has no state is the class's too. Hooks of steps are not called.
+    """
+
+    kernel: Callable[..., None]
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
+        """One step on the gradients that are present; with the same bits as the class's own."""
+        lay_out_gradients(self.param_groups)
+        batches = [self._gathered(group) for group in self.param_groups]
+        if closure is not None or any(batch is None for batch in batches):
+            return super().step(closure)
+        for group, batch in zip(self.param_groups, batches, strict=True):
+            if batch is not None and batch[0]:
+                self._apply(group, batch)
+        return None
+
+    step.hooked = True  # type: ignore[attr-defined]  # PyTorch then leaves out its profiling of every step
+
+    def _gathered(self, group: dict[str, Any]) -> Batch | None:
+        """Parameters, gradients, both moments and step counts of a group; None if it is not of the usual kind."""
+        usual = group.get("fused") and all(group[name] == value for name, value in PLAIN.items())
+        if not usual or isinstance(group["lr"], Tensor):
+            return None
+        batch: Batch = ([], [], [], [], [])
+        params, grads, means, squares, steps = batch
+        for p in group["params"]:
+            grad = p.grad
+            if grad is None:
+                continue
+            state = self.state.get(p)
+            if not state:
+                return None
+            params.append(p)
+            grads.append(grad)
+            means.append(state["exp_avg"])
+            squares.append(state["exp_avg_sq"])
+            steps.append(state["step"])
+        return batch
+
+    def _apply(self, group: dict[str, Any], batch: Batch) -> None:
+        params, grads, means, squares, steps = batch
+        torch._foreach_add_(steps, 1)
+        beta1, beta2 = group["betas"]
+        type(self).kernel(
+            params,
+            grads,
+            means,
+            squares,
+            [],
+            steps,
+            lr=group["lr"],
+            beta1=beta1,
+            beta2=beta2,
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            amsgrad=False,
+            maximize=False,
+        )
+
+
+class QuickAdam(_Quick, Adam):
+    """Adam; options and state are those of `torch.optim.Adam`."""
+
+    kernel = torch._fused_adam_
+
+
+class QuickAdamW(_Quick, AdamW):
+    """AdamW; options and state are those of `torch.optim.AdamW`."""
+
+    kernel = torch._fused_adamw_

@@ -1,0 +1,140 @@
+"""How a number is made of times, what is timed in which turn, and which network stands on either side of a ratio."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+
+from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.perf import loops, workloads
+from mcr_bench.bench.perf.measured import Machine, in_turns, machine, of_rounds, ratio
+from mcr_bench.bench.perf.parts import memory, methods, steps
+from mcr_bench.bench.training.loop import train_epoch
+from mcr_bench.tests.bench.perf.tiny import TINY, hand_clock, tiny_workloads
+from mcr_bench.tests.support.cuda import StayOnCpu, pretend_gpus
+
+pytestmark = pytest.mark.filterwarnings("ignore:CUDA is not available or torch_xla is imported")  # pretended GPUs
+CPU = torch.device("cpu")
+HERE = machine("cpu")
+
+
+def test_works_take_turns_after_a_round_that_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    hand, order = hand_clock(monkeypatch), []
+    times: Iterator[float] = iter([99.0, 6.0, 3.0, 8.0])
+
+    def ours() -> None:
+        order.append("ours")
+        hand(next(times))
+
+    def theirs() -> None:
+        order.append("theirs")
+        hand(2.0)
+
+    assert in_turns([ours, theirs], CPU, 3) == [[6.0, 3.0, 8.0], [2.0, 2.0, 2.0]]
+    assert order == ["ours", "theirs"] * 4
+
+
+def test_a_ratio_is_the_median_of_the_ratios_of_the_rounds() -> None:
+    one = ratio("a / b", [6.0, 3.0, 8.0], [1.0, 3.0, 2.0])
+    assert (one.title, one.value, one.unit, one.low, one.high) == ("a / b", 4.0, "ratio", 1.0, 6.0)
+    assert of_rounds("t", [3.0, 1.0], "ms").value == 2.0
+
+
+def test_a_gpu_is_waited_for_before_and_after_each_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = pretend_gpus(monkeypatch, 1)
+    here = machine("cuda:0")
+    seen: list[int] = []
+    in_turns([lambda: seen.append(cuda.synchronisations)], here.device, 2)
+    assert seen == [0, 1, 3]
+    assert cuda.synchronisations == 4
+
+
+def test_every_method_that_trains_from_scratch_is_held_against_joint_once_per_workload(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tiny_workloads(monkeypatch)
+    monkeypatch.setattr(methods, "ROUNDS", 1)
+    titles = [one.title for one in methods.methods(HERE)]
+    classes = list(map(registry.method, registry.method_names()))
+    alone = {"unimodal", "ensemble", "joint", *(c.name for c in classes if c().requires(("m1", "m2")))}
+    others = [name for name in registry.method_names() if name not in alone]
+    plain = [title for title in titles if "(" not in title]
+    assert plain == [f"{network} fp32: {name} / joint" for network in TINY for name in others]
+    assert [title for title in titles if "(" in title] == [f"{n} fp32: agm (zero_path=detach) / joint" for n in TINY]
+
+
+def test_the_loops_beside_the_harness_learn_what_it_learns() -> None:
+    """On one batch, where the order does not matter: the bare loop to the same weights, the fast one to close ones."""
+    one = TINY["images"]._replace(samples=4)
+    run, bare = (workloads.training_run(HERE, one, workloads.reference_method()) for _ in range(2))
+    reference = loops.reference_loop(HERE, one, bare)
+    before = {name: p.detach().clone() for name, p in run.fit.model.named_parameters()}
+    train_epoch(run)
+    loops.bare_loop(bare)()
+    reference()
+    after = dict(run.fit.model.named_parameters())
+    assert any(not torch.equal(before[name], p) for name, p in after.items())
+    for name, p in bare.fit.model.named_parameters():
+        torch.testing.assert_close(
+            p, after[name], rtol=1e-4, atol=2e-3
+        )  # Adam turns rounding of small gradients to steps
+
+
+def test_a_timed_run_takes_every_sample_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = workloads.training_run(HERE, TINY["vectors"]._replace(samples=10), workloads.reference_method())
+    seen: list[int] = []
+    take = run.fit.train.training_batch
+    monkeypatch.setattr(run.fit.train, "training_batch", lambda index: seen.extend(index.tolist()) or take(index))
+    train_epoch(run)
+    assert sorted(seen) == list(range(10))
+
+
+def test_workloads_are_those_that_the_documents_name() -> None:
+    """Frame and spectrogram of the MCR paper's CREMA-D preset, and the vectors of small sets in 32 steps of 64."""
+    for kind, batch in (("cpu", 16), ("cuda", 32)):
+        resnet, mlp = workloads.WORKLOADS[kind]["resnet18"], workloads.WORKLOADS[kind]["mlp"]
+        assert (resnet.shapes, resnet.batch) == ({"m1": (1, 257, 188), "m2": (3, 224, 224)}, batch)
+        assert (mlp.shapes, mlp.samples / mlp.batch) == ({"m1": (32,), "m2": (32,)}, 32)
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A pretended GPU that trains the small networks."""
+    tiny_workloads(monkeypatch)
+    workloads.random_samples.cache_clear()
+    pretend_gpus(monkeypatch, 1)
+    return machine("cuda:0")
+
+
+def on_gpu(part: Callable[[Machine], Iterator[object]], here: Machine) -> list[str]:
+    with StayOnCpu():
+        return [one.title for one in part(here)]  # type: ignore[attr-defined]
+
+
+def test_a_gpu_is_timed_in_each_precision_beside_the_reference_loop(
+    gpu: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "ROUNDS", 1)
+    titles = on_gpu(steps.steps, gpu)
+    for precision in ("fp32", "tf32", "bf16"):
+        at = f"images {precision}: "
+        assert [title.removeprefix(at) for title in titles if title.startswith(at)] == [
+            "joint, ms per step",
+            "bare loop, ms per step",
+            "reference loop, ms per step",
+            "harness / bare loop",
+            "joint / reference loop",
+        ]
+    assert [title for title in titles if title.startswith("vectors")] == [
+        f"vectors fp32: {what}" for what in ("joint, ms per step", "bare loop, ms per step", "harness / bare loop")
+    ]
+
+
+def test_memory_is_measured_on_a_gpu_of_the_methods_that_need_most(gpu: Machine) -> None:
+    titles = on_gpu(memory.memory, gpu)
+    assert titles[:4] == [
+        "images fp32: joint, peak memory",
+        "images fp32: mcr / joint, peak memory",
+        "images fp32: agm / joint, peak memory",
+        "images fp32: agm (zero_path=detach) / joint, peak memory",
+    ]

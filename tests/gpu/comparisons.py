@@ -1,0 +1,45 @@
+"""All methods from beginning to end, on generated vectors and on a file of arrays, in every precision."""
+
+from mcr_bench.bench.catalog.registry import method_names
+from mcr_bench.tests.gpu.checks import Place
+from mcr_bench.tests.gpu.training import array_file, planned, train
+
+
+def synthetic(place: Place) -> str:
+    """Two seeds of every method on generated vectors."""
+    return _all_methods(place, "synthetic")
+
+
+def arrays(place: Place) -> str:
+    """Two seeds of every method on a file with three modalities: vectors, sequences and images."""
+    return _all_methods(place, str(array_file(place.folder)))
+
+
+def tf32(place: Place) -> str:
+    """A method of each kind in TF32."""
+    return _all_methods(
+        place, str(array_file(place.folder)), seeds=1, methods=["joint", "mcr", "agm"], precision="tf32"
+    )
+
+
+def bf16(place: Place) -> str:
+    """Every method in bfloat16."""
+    return _all_methods(place, str(array_file(place.folder)), seeds=1, precision="bf16")
+
+
+def _all_methods(place: Place, dataset: str, seeds: int = 2, methods: list[str] | None = None, **settings: str) -> str:
+    """Every run finishes on the device that was asked for, with plausible numbers; returns how many there were."""
+    methods = ["joint", "mcr"] if place.small else methods or method_names()
+    plan = planned(methods, dataset, seeds, epochs="1" if place.small else "2", **settings)
+    how = {"runs_per_gpu": 8} if place.gpu else {"jobs": 2}
+    trained = train(plan, place.folder / "record", place.name, **how)
+    trained.require_finished(len(plan.runs))
+    for row in trained.rows().values():
+        assert row.device == place.name, f"{row.label} was trained on {row.device}"
+        accuracy = row.metrics["test/accuracy"]
+        assert 0 <= accuracy <= 1, f"{row.label}: accuracy {accuracy}"
+        assert not row.missing, f"{row.label}: missing diagnostics: {row.missing}"
+        precision = row.settings["precision"]
+        assert precision == settings.get("precision", "fp32"), f"{row.label} was trained in {precision}"
+    skipped = {method for _, method, _ in plan.skipped}
+    return f"{len(plan.runs)} runs of {len(set(methods) - skipped)} methods"

@@ -1,0 +1,58 @@
+"""The same numbers: on CPU and GPU within a tolerance, and with --deterministic to the last bit."""
+
+import numpy as np
+import torch
+
+from mcr_bench.bench.catalog.registry import method_names
+from mcr_bench.bench.training.loop import start, train_epoch
+from mcr_bench.tests.gpu.checks import Place
+from mcr_bench.tests.gpu.training import array_file, job_of, planned, require_equal, train
+
+# Plain SGD: a step of Adam divides by the size of a gradient, so that one of size 0 turns rounding into a whole step.
+PLAIN = {"optimizer__name": "sgd", "optimizer__momentum": "0.0", "optimizer__lr": "0.05"}
+AFTER_ONE, AFTER_EPOCH = 1e-5, 1e-3  # largest difference of a weight over the largest weight of its tensor
+
+
+def agreement(place: Place) -> str:
+    """Training in fp32 on the CPU and here: equal initial weights, then differences by rounding alone.
+
+    The methods are some that draw no random numbers on the device, as those differ between devices.
+    """
+    file, told = array_file(place.folder), []
+    for method in ("joint", "agm", "ogm"):
+        for title, batch, most in (("a step", "1000", AFTER_ONE), ("an epoch", "16", AFTER_EPOCH)):
+            spec = planned([method], str(file), 1, batch_size=batch, **PLAIN).runs[-1]
+            runs = [start(job_of(spec, device, place.folder / device / batch)) for device in ("cpu", place.name)]
+            before, other = (_weights(run.fit.model) for run in runs)
+            assert all(torch.equal(before[name], other[name]) for name in before), "initial weights differ"
+            for run in runs:
+                run.fit.epoch = 1
+                run.fit.model.train()
+                run.method.on_epoch_start()
+                train_epoch(run)
+            ours, theirs = (_weights(run.fit.model) for run in runs)
+            assert any(not torch.equal(before[name], ours[name]) for name in before), "nothing was trained"
+            largest = max(_difference(ours[name], theirs[name]) for name in ours)
+            assert largest <= most, f"{method} differs by {largest:.1e} after {title}; at most {most:.0e} is expected"
+            told.append(f"{method} after {title} {largest:.1e}")
+    return "largest relative difference: " + ", ".join(told)
+
+
+def deterministic(place: Place) -> str:
+    """Every method twice with --deterministic: the same weights and predictions in every bit."""
+    methods = ["joint"] if place.small else method_names()
+    plan = planned(methods, str(array_file(place.folder)), 1)
+    how = {"runs_per_gpu": 8} if place.gpu else {"jobs": 2}
+    first, second = (train(plan, place.folder / n, place.name, deterministic=True, **how) for n in ("first", "second"))
+    for trained in (first, second):
+        trained.require_finished(len(plan.runs))
+    require_equal(first, second, [spec.key for spec in plan.runs])
+    return f"{len(plan.runs)} runs twice"
+
+
+def _weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: p.detach().cpu().clone() for name, p in model.named_parameters()}
+
+
+def _difference(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a - b).abs().max() / max(1e-3, float(np.abs(a.numpy()).max())))
