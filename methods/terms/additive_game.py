@@ -122,6 +122,14 @@ def _columns(contributions: Tensor) -> Tensor:
     return contributions.movedim(-1, 0).to(dtype, memory_format=torch.contiguous_format)
 
 
+def _copies(still: Tensor, perturbed: Tensor | None, orders: Tensor | None) -> Tensor:
+    """The perturbed contributions (C, M, P, B): those that are given, or the still ones (C, M, B) in other orders."""
+    if perturbed is not None:
+        return _columns(perturbed)
+    assert orders is not None, "either perturbed contributions or orders are given"
+    return _reordered(still, orders)
+
+
 def _reordered(columns: Tensor, orders: Tensor) -> Tensor:
     """Columns (C, M, B) in the orders (M, P, B): (C, M, P, B)."""
     first = torch.arange(0, columns[0].numel(), orders.shape[-1], device=orders.device)
@@ -156,7 +164,7 @@ class _Game(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         whole = _columns(intact)
         still = whole if present is None else _columns(present)
-        copies = _reordered(still, orders) if perturbed is None else _columns(perturbed)
+        copies = _copies(still, perturbed, orders)
         values, gains = play(rules, bias, whole, still, copies)
         of_still = gains.still if orders is None else gains.still + _back(gains.perturbed, orders)
         ctx.save_for_backward(
