@@ -10,6 +10,7 @@ import torch
 from mcr_bench.bench.core import device as devices
 
 Work = Callable[[], object]
+ROUNDS, GPU_ROUNDS = 5, 3
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class Machine:
         return self.device.type
 
 
+def rounds(machine: Machine) -> int:
+    """In how many rounds training is timed: fewer on a GPU, whose times vary less."""
+    return GPU_ROUNDS if machine.kind == "cuda" else ROUNDS
+
+
 def machine(place: str) -> Machine:
     """The machine with the device `cpu` or `cuda:N`, which is made ready in this process."""
     return Machine(place, devices.ready(place))
@@ -70,14 +76,14 @@ def seconds(work: Work, device: torch.device) -> float:
     return time.perf_counter() - began
 
 
-def in_turns(works: Sequence[Work], device: torch.device, rounds: int) -> list[list[float]]:
-    """Seconds of each work in each round, (works, rounds); the works take turns, after a round that is not counted.
+def in_turns(works: Sequence[Work], device: torch.device, count: int) -> list[list[float]]:
+    """Seconds of each work in each of `count` rounds, (works, rounds); the works take turns, after a round that is not counted.
 
     Whatever else the machine does then slows all of them equally.
     """
     for work in works:
         work()
-    taken = [[seconds(work, device) for work in works] for _ in range(rounds)]
+    taken = [[seconds(work, device) for work in works] for _ in range(count)]
     return [list(column) for column in zip(*taken, strict=True)]
 
 

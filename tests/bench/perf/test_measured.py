@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mcr_bench.bench.catalog import registry
-from mcr_bench.bench.perf import loops, workloads
+from mcr_bench.bench.perf import loops, measured, workloads
 from mcr_bench.bench.perf.measured import Machine, in_turns, machine, of_rounds, ratio
 from mcr_bench.bench.perf.parts import memory, methods, steps
 from mcr_bench.bench.training.loop import train_epoch
@@ -53,7 +53,7 @@ def test_every_method_that_trains_from_scratch_is_held_against_joint_once_per_wo
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tiny_workloads(monkeypatch)
-    monkeypatch.setattr(methods, "ROUNDS", 1)
+    monkeypatch.setattr(measured, "ROUNDS", 1)
     titles = [one.title for one in methods.methods(HERE)]
     classes = list(map(registry.method, registry.method_names()))
     alone = {"unimodal", "ensemble", "joint", *(c.name for c in classes if c().requires(("m1", "m2")))}
@@ -114,7 +114,7 @@ def on_gpu(part: Callable[[Machine], Iterator[object]], here: Machine) -> list[s
 def test_a_gpu_is_timed_in_each_precision_beside_the_reference_loop(
     gpu: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steps, "ROUNDS", 1)
+    monkeypatch.setattr(measured, "GPU_ROUNDS", 1)
     titles = on_gpu(steps.steps, gpu)
     for precision in ("fp32", "tf32", "bf16"):
         at = f"images {precision}: "
