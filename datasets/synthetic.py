@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import leaky_relu
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.core.seeds import generator
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.settings.declaration import setting
@@ -108,6 +109,10 @@ class Synthetic(Dataset):
         error = best.std(correction=0).item() / math.sqrt(len(best))
         notes = {"bayes_accuracy": best.mean().item(), "bayes_accuracy_stderr": error}
         return standardise(Splits(parts["train"], parts["val"], parts["test"], notes))
+
+    def labels(self, protocol: str, fold: int, seed: int) -> dict[str, Array]:
+        """Part (train, val, test) -> classes (n,) int64 of this seed, drawn without their samples."""
+        return {part: self.draw(seed, part, {}).target.numpy() for part in ("train", "val", "test")}
 
     def _numbers(self, dial: str) -> dict[str, float]:
         """Modality -> number, from a setting that holds one number for all modalities or one for each."""

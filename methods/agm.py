@@ -12,7 +12,7 @@ from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method, Needs, Neutral, Reference
-from mcr_bench.methods.terms.attribution import agm_coefficients, attribute
+from mcr_bench.methods.terms.attribution import agm_coefficients, attributed
 from mcr_bench.methods.terms.clipping import clip_if_large
 from mcr_bench.methods.terms.modulation import check_window, in_window
 from mcr_bench.methods.terms.scaled import scale_gradient
@@ -81,11 +81,12 @@ class Agm(Method):
     def forward(self, batch: Batch) -> Outputs:
         grad, official = self.zero_path == "grad", self.masked_pass == "official"
         draws = self.fit.generator("subsets")
-        features, shares = attribute(
+        features, shares = attributed(
             self.fit.model, batch.inputs, draws, zero_gradient=grad, masked_in_evaluation=official
         )
-        kappas = torch.stack(self.kappas(shares, batch.target))
-        scaled = scale_gradient(torch.stack(list(shares.values())), kappas[:, None, None])
+        by_modality = dict(zip(self.fit.model.modalities, shares.detach().unbind(), strict=True))
+        kappas = torch.stack(self.kappas(by_modality, batch.target))
+        scaled = scale_gradient(shares, kappas[:, None, None])
         return Outputs(self.fit.model, features, scaled.sum(0), None)
 
     def after_backward(self, outputs: Outputs, batch: Batch) -> None:

@@ -195,7 +195,11 @@ class Method:
         return float(self.needs.own_heads)
 
     def predict(self, model: MultimodalModel, inputs: Inputs) -> Outputs:
-        """Outputs whose `logits` (B, C) are the method's prediction for B samples; called in evaluation mode."""
+        """Outputs whose `logits` (B, C) are the method's prediction for B samples; called in evaluation mode.
+
+        It is called for every subset of the modalities too, with the mean training input in place of an absent one;
+        then `model` does not run an encoder again that has had the same inputs.
+        """
         outputs: Outputs = model(inputs)
         return outputs
 

@@ -20,7 +20,7 @@ CHOICES = "auto, cpu, cuda, cuda:N, mps"
 # cuBLAS adds in a fixed order only with one of these workspaces, whose sizes it reads when it starts.
 WORKSPACE, WORKSPACES = "CUBLAS_WORKSPACE_CONFIG", (":4096:8", ":16:8")
 # What the libraries below PyTorch say where they raise no error of a type of its own.
-OUT_OF_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+OUT_OF_MEMORY = ("out of memory", "ERROR_OUT_OF_MEMORY", "_ALLOC_FAILED")
 NOT_DETERMINISTIC = ("does not have a deterministic implementation", "Deterministic behavior was enabled with either")
 
 
@@ -144,7 +144,7 @@ def free_bytes(device: torch.device) -> int:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that a GPU has too little memory left, or was raised from one that does.
 
-    PyTorch raises OutOfMemoryError; cuBLAS, cuDNN and MPS raise RuntimeError with a text.
+    PyTorch raises OutOfMemoryError; cuBLAS, cuDNN, other libraries of CUDA and MPS raise RuntimeError with a text.
 
     >>> is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory.")), is_out_of_memory(ValueError("out of memory"))
     (True, False)
@@ -231,7 +231,7 @@ def _set_tf32(on: bool) -> None:
         torch.backends.cudnn.allow_tf32 = on
     cudnn = torch.backends.cudnn
     for switches in (torch.backends.cuda.matmul, getattr(cudnn, "conv", None), getattr(cudnn, "rnn", None)):
-        if hasattr(switches, "fp32_precision"):  # PyTorch 2.9 and later
+        if switches is not None and hasattr(switches, "fp32_precision"):  # PyTorch 2.9 and later
             switches.fp32_precision = "tf32" if on else "ieee"
 
 
@@ -240,9 +240,10 @@ def _set_tf32(on: bool) -> None:
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
     """A small tensor on `device`. A copy from the CPU to a GPU does not wait for the work that is queued there."""
-    if device.type != "cuda" or tensor.device.type != "cpu":
+    if tensor.device.type != "cpu" or device.type in ("cpu", "mps"):
         return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
+    source = tensor.pin_memory() if device.type == "cuda" else tensor
+    return source.to(device, non_blocking=True)
 
 
 class Slot:
@@ -281,7 +282,7 @@ def _pinned(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     try:
         return torch.empty(shape, dtype=dtype, pin_memory=True)
     except RuntimeError as error:
-        print(f"batches are not in pinned memory, so that copies to the GPU take longer: {error}")
+        warnings.warn(f"batches are not in pinned memory, so copies to the GPU take longer: {error}", stacklevel=3)
         return torch.empty(shape, dtype=dtype)
 
 

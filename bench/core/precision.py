@@ -13,7 +13,9 @@ def full_precision(device: torch.device) -> AbstractContextManager[object]:
     ...     (torch.ones(1, 1) @ torch.ones(1, 1)).dtype
     torch.float32
     """
-    return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
+    if device.type == "meta" or not torch.is_autocast_enabled(device.type):  # `meta` knows no autocast
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def promoted(x: Tensor) -> Tensor:

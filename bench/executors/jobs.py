@@ -155,10 +155,11 @@ class Jobs:
             deterministic=self._plan.deterministic,
             room=self._sharing.begin(spec.key, place),
             alone=self._sharing.is_alone(spec.key),
-            sharing=1
-            if self._sharing.is_alone(spec.key)
-            else most_on(device, self._plan.jobs, self._plan.runs_per_gpu),
+            sharing=1 if self._sharing.is_alone(spec.key) else self._most_on(device),
         )
+
+    def _most_on(self, device: str) -> int:
+        return most_on(device, self._plan.device, self._plan.jobs, self._plan.runs_per_gpu)
 
     def _finish(self, job: Job, event: RunDone) -> None:
         metrics = {"cost/seconds": event.seconds} | event.metrics

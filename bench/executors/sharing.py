@@ -5,18 +5,20 @@ import math
 from mcr_bench.bench.runs.events import Shortage
 
 
-def most_on(device: str, jobs: int | None, runs_per_gpu: int | None) -> int:
-    """The most runs that may be at work on a device at a time: 1 on a CPU, which shares its memory anyhow.
+def most_on(device: str, choice: str, jobs: int | None, runs_per_gpu: int | None) -> int:
+    """The most runs of a plan that may be at work on `device` at a time; 1 on a CPU, whose memory is nobody's share.
 
-    jobs, runs_per_gpu: as of `TrainingPlan`. Runs that several commands train are not counted.
+    choice, jobs, runs_per_gpu: `device`, `jobs` and `runs_per_gpu` of the plan.
 
-    >>> most_on("cuda:1", None, 4), most_on("cuda:0", None, None), most_on("cpu", 8, None)
-    (4, 1, 1)
+    >>> most_on("cuda:1", "auto", None, 4), most_on("cuda:1", "cuda:1", 3, None), most_on("cpu", "cpu", 8, None)
+    (4, 3, 1)
     """
     if not device.startswith("cuda"):
         return 1
     if runs_per_gpu is not None or jobs is None:
         return runs_per_gpu or 1
+    if choice.startswith("cuda:"):
+        return jobs
     from mcr_bench.bench.core.device import gpu_count  # imports torch, which the parent does without on a CPU
 
     return math.ceil(jobs / max(1, gpu_count()))

@@ -90,10 +90,18 @@ def _load(entry: str) -> Entry:
 
 
 def _import_late() -> None:
-    """What torch and pyarrow import on first use; no method and no dataset, as those may be a user's."""
-    for name in LATE_IMPORTS if "torch" in sys.modules else ():
+    """What torch and pyarrow import on first use, and the harness's encoders and heads.
+
+    No method and no dataset, as those may be a user's.
+    """
+    if "torch" not in sys.modules:
+        return
+    for name in LATE_IMPORTS:
         with suppress(ImportError):
             importlib.import_module(name)
+    kinds = importlib.import_module("mcr_bench.bench.models.kinds")
+    kinds.encoder_kinds()
+    kinds.fusion_kinds()
 
 
 def _print_to(job: Job) -> None:

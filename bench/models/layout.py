@@ -34,12 +34,13 @@ def channels_last(images: Tensor) -> Tensor:
     True
     """
     flat = images.flatten(0, -4).contiguous(memory_format=torch.channels_last)
-    return flat.unflatten(0, images.shape[:-3])
+    laid: Tensor = flat.unflatten(0, images.shape[:-3])
+    return laid
 
 
-def lay_out(encoders: Mapping[str, nn.Module], names: Iterable[str]) -> list[str]:
-    """Lay out those encoders among `names` that can be; returns their modalities."""
-    able = [m for m in names if isinstance(encoders[m], LaidOut)]
-    for m in able:
-        encoders[m].lay_out()  # type: ignore[operator]
-    return able
+def lay_out(encoders: nn.ModuleDict | Mapping[str, nn.Module], names: Iterable[str]) -> list[str]:
+    """Lay out those encoders, by modality, among `names` that can be; returns their modalities."""
+    able = {m: encoder for m in names if isinstance(encoder := encoders[m], LaidOut)}
+    for encoder in able.values():
+        encoder.lay_out()
+    return list(able)

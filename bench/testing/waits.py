@@ -4,11 +4,14 @@ A step that reads a number from the device, or copies to or from it at once, sto
 busy. PyTorch's device `meta` computes shapes and nothing else, so that whatever needs a number is seen there.
 
 >>> from mcr_bench.methods.joint import Joint
->>> waits(Joint())
+>>> from mcr_bench.bench.testing.fits import make_fit
+>>> method = Joint()
+>>> fit = make_fit(method)
+>>> waits(method)
 []
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -18,8 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mcr_bench.bench.fit.fit import Fit
-from mcr_bench.bench.task import Task
-from mcr_bench.bench.testing.fits import NAMES, THREE, make_fit, step
+from mcr_bench.bench.testing.fits import step
 from mcr_bench.bench.training.optim import make_optimizer
 from mcr_bench.methods.base import Method
 
@@ -31,51 +33,50 @@ COPYING = {"_to_copy", "copy_"}
 class Waits(TorchDispatchMode):
     """Inside the block, what would make the host wait for the device is noted in `seen`, by name.
 
-    Reading a number is answered with 1, so that the code goes on. Copies with `non_blocking` do not wait. An operation
-    on tensors of host and device at once, which a GPU refuses, is noted as well; numbers () of the host may be used.
+    Reading a number is answered with 1, so that the code goes on; what needs more than a number raises an error, after
+    it was noted. Copies with `non_blocking` do not wait. An operation on tensors of host and device at once, which a
+    GPU refuses, is noted as well; numbers () of the host may be used.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.seen: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
         name, tensors = func.overloadpacket.__name__, _tensors(args, kwargs)
-        if name in READING and any(t.is_meta for t in tensors):
-            self.seen.append(name)
+        on_device = any(t.is_meta for t in tensors)
+        masks = [t for t in tensors[1:] if t.dtype == torch.bool] if name == "index" else []
+        if on_device and (name in READING or masks):
+            self.seen.append("index by a mask" if masks else name)
             if name == "_local_scalar_dense":
                 return torch.ones((), dtype=tensors[0].dtype).item()
-        made = func(*args, **(kwargs or {}))
-        if name in COPYING:
-            waiting = not (kwargs or {}).get("non_blocking") and not (len(args) > 2 and args[2])
-            if waiting and tensors[-1].is_meta != made.is_meta:
-                self.seen.append(f"{name} between host and device")
-        elif len({t.is_meta for t in tensors if t.ndim}) > 1:
+        if name not in COPYING and len({t.is_meta for t in tensors if t.ndim}) > 1:
             self.seen.append(f"{name} of tensors of host and device")
-        return made
+        if name in COPYING and _waiting(args, kwargs or {}):
+            self.seen.append(f"{name} between host and device")
+        return func(*args, **(kwargs or {}))
 
 
-def waits(
-    method: Method,
-    modalities: tuple[str, ...] = NAMES[:2],
-    task: Task = THREE,
-    *,
-    fusion: str = "late-linear",
-    dependencies: list[dict[str, Tensor]] | None = None,
-    **training: object,
-) -> list[str]:
+def waits(method: Method) -> list[str]:
     """What makes the host wait in the second and third training step of a method, by name; nothing is best.
 
-    The first step may make what the others use. Other arguments: as of `make_fit`.
+    Call it after `make_fit(method)`, whose fit cannot be trained afterwards. The first step may make what the others
+    use.
     """
-    fit = make_fit(method, modalities, task, fusion=fusion, dependencies=dependencies, **training)
+    fit = method.fit
     _on_meta(fit, method)
     batch = fit.train.batch(torch.arange(len(fit.train), device=META))
-    step(method, batch)
     with Waits() as noted:
-        step(method, batch)
-        step(method, batch)
-    return noted.seen
+        try:
+            step(method, batch)
+            noted.seen.clear()
+            step(method, batch)
+            step(method, batch)
+        except Exception:
+            if not noted.seen:  # the step has failed for another reason
+                raise
+    seen: list[str] = noted.seen
+    return seen
 
 
 def _on_meta(fit: Fit, method: Method) -> None:
@@ -94,7 +95,7 @@ def _on_meta(fit: Fit, method: Method) -> None:
 class _MetaGenerator(torch.Generator):
     """A generator of the host that says it is on the device, for which there is none."""
 
-    device = META  # type: ignore[assignment]
+    device = META
 
 
 def _generators(own: Callable[..., torch.Generator]) -> Callable[..., torch.Generator]:
@@ -102,6 +103,14 @@ def _generators(own: Callable[..., torch.Generator]) -> Callable[..., torch.Gene
         return _MetaGenerator() if torch.device(device).type == "meta" else own(*names)
 
     return generator
+
+
+def _waiting(args: Any, kwargs: Mapping[str, Any]) -> bool:
+    """Whether a copy goes from the host to the device or back, and is waited for."""
+    source, *others = _tensors(args, {})
+    source, goal = (others[0], source.device) if others else (source, kwargs.get("device") or source.device)
+    started = kwargs.get("non_blocking") or (bool(others) and len(args) > 2 and args[2])
+    return source.is_meta != (torch.device(goal).type == "meta") and not started
 
 
 def _tensors(args: Any, kwargs: Any) -> list[Tensor]:

@@ -16,7 +16,9 @@ from mcr_bench.bench.fit.fit import Fit
 
 LOG = logging.getLogger(__name__)
 VERSIONS = 64  # of one encoder's code: modes, batch sizes and modalities; PyTorch's limit of 8 is soon reached
-OPTIONS = {"fallback_random": True}  # dropout draws what it draws without compiling
+OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {
+    "fallback_random": True
+}  # dropout draws what it draws without compiling
 Forward = Callable[..., Tensor]
 
 

@@ -147,7 +147,7 @@ def _outputs(
     method: Method, model: MultimodalModel, inputs: Inputs, probes: Probes | None, subsets: Subsets | None
 ) -> Row:
     with model.remembering(None if subsets is None else subsets.memory), method.fit.autocast():
-        outputs = predicted(method, model, inputs)
+        outputs = predicted(method, model, Inputs({**inputs.values}, {**inputs.lengths}))  # `predict` may change them
         modality = outputs.own_logits if probes is None else probes.logits(outputs.features)
         parts = outputs.split_logits or {}
     if subsets is not None:

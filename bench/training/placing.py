@@ -1,5 +1,6 @@
 """Where the samples of a run lie while it trains: in memory, on its device, or on disk."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -37,7 +38,7 @@ def placed(parts: Sequence[Split], device: torch.device, runs: int = 1) -> list[
     except RuntimeError as error:
         if not devices.is_out_of_memory(error):
             raise
-        print(f"samples stay on disk: {error}")  # others took the memory meanwhile
+        warnings.warn(f"samples stay on disk: {error}", stacklevel=2)  # others took the memory meanwhile
         return list(parts)
 
 

@@ -172,8 +172,9 @@ def resized_by_weights(raw: Tensor, pixels: Tensor, flip: Tensor, size: int) -> 
     across = torch.where(flip[:, None, None], across.flip(1), across)
     x = torch.bmm(raw.reshape(batch, -1, columns).float(), across.mT).reshape(batch, -1, rows, size)
     x = torch.einsum("bij,bcjk->bcik", _weights(top, height, rows, size), x)
-    x = x.reshape(*raw.shape[:3], size, size)
-    return x.round_().to(torch.uint8) if raw.dtype == torch.uint8 else x
+    if raw.dtype == torch.uint8:  # the axes of `x` change places as it becomes smaller
+        x = x.round_().to(torch.uint8, memory_format=torch.contiguous_format)
+    return x.reshape(*raw.shape[:3], size, size)
 
 
 def _weights(start: Tensor, length: Tensor, total: int, size: int) -> Tensor:

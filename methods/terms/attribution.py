@@ -18,6 +18,24 @@ def attribute(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Every modality's features (B, d), and its Shapley value of the fused logits (B, C); the values sum to the logits.
 
+    As `attributed`.
+    """
+    features, shares = attributed(
+        model, inputs, generator, zero_gradient=zero_gradient, masked_in_evaluation=masked_in_evaluation
+    )
+    return features, dict(zip(model.modalities, shares.unbind(), strict=True))
+
+
+def attributed(
+    model: MultimodalModel,
+    inputs: Inputs,
+    generator: torch.Generator,
+    *,
+    zero_gradient: bool,
+    masked_in_evaluation: bool,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Every modality's features (B, d), and the Shapley values of all modalities, (M, B, C), in the model's order.
+
     generator: draws the subsets where there are too many to take all of them (`shapley_plan`).
     zero_gradient: whether gradients flow through the passes on zero inputs.
     masked_in_evaluation: whether proper subsets have features of a pass in evaluation mode.
@@ -29,10 +47,8 @@ def attribute(
         with torch.set_grad_enabled(zero_gradient):
             absent = zero_features(model, inputs)
     if model.fusion.additive:
-        shares = additive_contributions(model, features, masked, absent)
-    else:
-        shares = contributions(model, features, masked or features, absent, generator)
-    return features, dict(zip(model.modalities, shares.unbind(), strict=True))
+        return features, additive_contributions(model, features, masked, absent)
+    return features, contributions(model, features, masked or features, absent, generator)
 
 
 def contributions(

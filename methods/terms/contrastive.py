@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mcr_bench.methods.terms.precision import full_precision
+from mcr_bench.bench.core.precision import full_precision
 
 LARGEST = 2**20  # elements of a temporary tensor (4 MB): of more anchors than fit, one group follows the other
 NOTHING = 1e30  # finite, not inf: an anchor without negatives must not meet inf - inf

@@ -20,10 +20,19 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
     True
     """
     in_training = [part for part in module.modules() if part.training]
-    if in_training:
-        module.eval()
+    if any(type(part).train is not nn.Module.train or type(part).eval is not nn.Module.eval for part in in_training):
+        module.eval()  # a part does more there than to change its mode
+    _set_modes(in_training, False)
     try:
         yield
     finally:
-        for part in in_training:
-            part.training = True
+        _set_modes(in_training, True)
+
+
+def _set_modes(parts: list[nn.Module], training: bool) -> None:
+    """Set the mode of each part, past the checks of every assignment to a module, which cost most of a short block."""
+    for part in parts:
+        if "training" in vars(part):
+            vars(part)["training"] = training
+        else:  # a scripted module keeps it elsewhere
+            part.training = training

@@ -165,6 +165,16 @@ def test_impossible_dials_are_refused(dials: dict[str, object], message: str) ->
         make(**dials).facts()
 
 
+@pytest.mark.parametrize("dials", [{}, {"classes": 7, "modalities": 3, "train": 70}])
+def test_labels_are_those_of_the_samples(dials: dict[str, object]) -> None:
+    data = make(**dials)
+    parts = data.load("paper", 1, 4, tuple(data.facts().modalities))
+    labels = data.labels("paper", 1, 4)
+    assert {p: labels[p].tolist() for p in labels} == {
+        p: getattr(parts, p).target.tolist() for p in ("train", "val", "test")
+    }
+
+
 @pytest.mark.parametrize(("modality", "accuracy"), [("m1", 0.71), ("m2", 0.48)])
 def test_small_networks_reach_the_specified_orientation_points(modality: str, accuracy: float) -> None:
     """Two-layer networks of width 100, the epoch selected on validation, at U1 = .45 and S = .45."""

@@ -16,11 +16,13 @@ from mcr_bench.bench.models.fusion import Fusion
 from mcr_bench.bench.models.fusions.late_linear import LateLinear
 from mcr_bench.bench.models.kinds import fusion_kinds
 from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
+from mcr_bench.bench.settings import build
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import make_fit, whole_batch
 from mcr_bench.bench.training.probes import Probes
 from mcr_bench.methods.terms.attribution import contributions
 from mcr_bench.methods.terms.ceb import FeatureDecoder, ceb
+from mcr_bench.methods.terms.contrastive import nt_xent
 from mcr_bench.methods.terms.game import jensen_shannon, squared_difference
 
 TOLERANCE = 1e-5
@@ -127,6 +129,44 @@ def test_own_heads_probes_and_the_bottleneck_under_autocast() -> None:
         close(probed[m], torch.nn.functional.linear(f.double(), *map(Tensor.double, probes.heads[m].parameters())))
     decoded = decoder.double()(outputs.logits.detach().double())
     close(term, torch.stack([(decoded[m] - f.double()).square().mean() for m, f in given.items()]).mean())
+
+
+@pytest.mark.parametrize("temperature", [0.5, 0.05])
+@pytest.mark.parametrize("spread", [1.0, 0.02])
+def test_the_contrastive_term_of_bf16_features(temperature: float, spread: float) -> None:
+    given = {m: (1.0 + spread * f.float()).bfloat16() for m, f in features(3).items()}  # a small spread: nearly equal
+    labels = torch.tensor([0, 1, 0, 2, 1, 1, 0])
+    vectors = torch.nn.functional.normalize(torch.cat(list(given.values())).double(), dim=1)
+    powers, double_labels, terms = (vectors @ vectors.T / temperature).exp(), labels.repeat(2), []
+    for a in range(14):
+        others = powers[a][double_labels != double_labels[a]].sum()
+        terms += [
+            (1 + others / powers[a, p]).log() for p in range(14) if p != a and double_labels[p] == double_labels[a]
+        ]
+    with autocast():
+        close(nt_xent(given, labels, temperature), torch.stack(terms).mean())
+
+
+@pytest.mark.parametrize("name", ["joint", "multi-loss", "mlb", "mcr"])
+@pytest.mark.parametrize("regression", [False, True])
+@pytest.mark.parametrize("fusion", ["late-linear", "gated"])
+@pytest.mark.parametrize("scale", [1.0, 20.0])
+def test_terms_equal_those_of_double_precision_on_the_same_features(
+    name: str, regression: bool, fusion: str, scale: float
+) -> None:
+    method = build(registry.method(name), {"lambda_ceb": 0.3, "lambda_uni": 0.7} if name == "mcr" else {})
+    fit = make_fit(method, NAMES, Task(None if regression else 3), fusion=fusion, precision="bf16")
+    fit.epoch = fit.step = 1
+    batch, given = whole_batch(fit), features(4, scale, rows=24)
+    with fit.autocast():
+        found = method.loss(fit.model.fuse(given), batch)
+    fit.model.double()
+    wanted = method.loss(fit.model.fuse({m: f.double() for m, f in given.items()}), batch)
+    assert found.keys() == wanted.keys()
+    for term, loss in found.items():
+        assert loss.dtype == torch.float32
+        assert wanted[term].dtype == torch.float64
+        torch.testing.assert_close(loss.double(), wanted[term], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", sorted(n for n in registry.method_names() if registry.method(n).trains))

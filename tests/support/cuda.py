@@ -13,15 +13,11 @@ from typing import Any
 import pytest
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from mcr_bench.bench.core import device as devices
 
 MIB = 2**20
-# Operations that wait for the device, as the host needs a number of it.
-WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "_unique2", "unique_dim")
-COPIES = ("_to_copy", "copy_")
 
 
 class StrictCuda:
@@ -210,30 +206,6 @@ def in_no_worker(cuda: StrictCuda) -> Iterator[None]:
         yield
     finally:
         cuda.worker = before
-
-
-class Waits(TorchDispatchMode):
-    """Counts, by name, what makes the host wait for a device: numbers that are read, and copies to the CPU.
-
-    On the CPU no copy crosses devices, so that there only the numbers that are read are counted.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.counts: dict[str, int] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        name = func.overloadpacket.__name__
-        if name in WAITING or (name in COPIES and _crosses(args, made)):
-            self.counts[name] = self.counts.get(name, 0) + 1
-        return made
-
-
-def _crosses(args: Any, made: Any) -> bool:
-    """Whether a copy brings a tensor from a GPU to the CPU."""
-    source = args[1] if len(args) > 1 and isinstance(args[1], torch.Tensor) else args[0]
-    return bool(source.device.type != "cpu" and made.device.type == "cpu")
 
 
 class StayOnCpu(TorchFunctionMode):

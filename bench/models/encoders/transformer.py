@@ -42,7 +42,7 @@ class SequenceTransformer(nn.Module):
         """The output (B, T, K) of every layer."""
         ignored = None if lengths is None else ~time_mask(lengths, values.shape[1])
         x = self.embed(without_padding(values, lengths))
-        x = x + positions(x.shape[1], x.shape[2]).to(x)
+        x = x + positions(x.shape[1], x.shape[2]).to(x, non_blocking=True)
         outputs = []
         for layer in self.layers:
             x = layer(x, src_key_padding_mask=ignored)

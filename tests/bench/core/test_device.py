@@ -18,8 +18,9 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors.pool import default_jobs
 from mcr_bench.bench.planning.plan import make_plan
 from mcr_bench.bench.planning.request import Request
-from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone
+from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone, Shortage
 from mcr_bench.bench.runs.spec import RunSpec
+from mcr_bench.bench.training import loop
 from mcr_bench.bench.training.loop import fit_run
 from mcr_bench.tests.support.cuda import StayOnCpu, StrictCuda, in_no_worker, load_on_cpu, pretend_gpus
 
@@ -110,6 +111,17 @@ def test_a_gpu_is_asked_by_its_worker_alone_and_for_an_index_that_it_has(
         device.ready("cuda:0")
 
 
+def test_kept_memory_is_given_back_by_the_worker_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = pretend_gpus(monkeypatch, 1)
+    with pytest.raises(RuntimeError, match="not initialised"):
+        device.release(torch.device("cuda:0"))
+    made = device.ready("cuda:0")
+    device.release(made)
+    assert cuda.calls[-1] == "empty_cache"
+    with in_no_worker(cuda), pytest.raises(RuntimeError, match="not the worker"):
+        device.release(made)
+
+
 def test_a_process_that_was_forked_from_one_that_uses_cuda_may_not_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = pretend_gpus(monkeypatch, 1)
     device.ready("cuda:0")
@@ -130,6 +142,7 @@ def test_on_the_cpu_nothing_is_asked_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -
     cpu = device.ready("cpu")
     device.synchronise(cpu)
     device.seed(cpu, 1)
+    device.release(cpu)
     memory.reset_peak(cpu)
     assert (device.description(cpu), device.reserved_bytes(cpu), device.free_bytes(cpu)) == ("cpu", 0, 0)
     assert memory.peak_mib(cpu) > 1
@@ -253,6 +266,38 @@ def test_the_generator_of_the_run_s_own_gpu_is_seeded(monkeypatch: pytest.Monkey
     device.seed(torch.device("cuda:1"), 11)
     assert [g.initial_seed() == 11 for g in cuda.default_generators] == [False, True]
     device.seed(torch.device("cpu"), 12)
+
+
+@pytest.mark.parametrize(
+    ("text", "about_memory"),
+    [
+        ("OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB.", True),
+        ("RuntimeError: cuFFT error: CUFFT_ALLOC_FAILED", True),
+        ("RuntimeError: CUDA error: an illegal memory access was encountered", False),
+        ("", False),
+    ],
+)
+def test_texts_about_memory(text: str, about_memory: bool) -> None:
+    assert device.tells_out_of_memory(text) == about_memory
+    assert device.is_out_of_memory(RuntimeError(text)) == about_memory
+    assert not device.is_out_of_memory(KeyError(text))
+
+
+def test_diagnostics_that_ran_out_of_memory_are_told(
+    gpu: StrictCuda, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(loop, "absent_inputs", too_large)
+    (spec,) = specs_of("joint", tmp_path)
+    with StayOnCpu():
+        on_gpu = run_on("cuda:0", spec, tmp_path / "gpu")[-1]
+    on_cpu = run_on("cpu", spec, tmp_path / "cpu")[-1]
+    assert isinstance(on_gpu, RunDone)
+    assert isinstance(on_cpu, RunDone)
+    assert (on_gpu.short, on_cpu.short) == (Shortage.MEMORY, None)
+    assert gpu.initialised
 
 
 @pytest.fixture

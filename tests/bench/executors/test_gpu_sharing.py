@@ -15,6 +15,7 @@ from mcr_bench.bench.executors.base import TrainingPlan
 from mcr_bench.bench.executors.failures import failure_of
 from mcr_bench.bench.executors.jobs import Jobs
 from mcr_bench.bench.executors.pool import check_sharing, default_jobs, worker_count
+from mcr_bench.bench.executors.sharing import most_on
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.report.progress import Bars, Lines
 from mcr_bench.bench.runs.events import EpochDone, Job, RunDone, RunFailed, Shortage, Silent
@@ -171,6 +172,8 @@ def wrapped(error: BaseException, kind: type[Exception]) -> BaseException:
         (CUDNN, "cuda:0"),
         (MPS, "mps"),
         (RuntimeError("CUDA error: out of memory"), "cuda:0"),
+        (RuntimeError("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling `cusolverDnCreate`"), "cuda:0"),
+        (RuntimeError("CUDA_ERROR_OUT_OF_MEMORY"), "cuda:2"),
         (wrapped(TOO_LARGE, ValueError), "cuda:0"),
         (wrapped(wrapped(CUBLAS, KeyError), UserError), "cuda:0"),
     ],
@@ -341,6 +344,32 @@ def test_the_number_of_workers(
 ) -> None:
     pretend_gpus(monkeypatch, gpus)
     assert worker_count(device, jobs, shared) == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "choice", "gpus", "jobs", "shared", "expected"),
+    [
+        ("cuda:0", "auto", 1, None, None, 1),
+        ("cuda:1", "cuda", 2, None, 3, 3),
+        ("cuda:1", "auto", 2, 2, 3, 3),  # --jobs may all be on one of them
+        ("cuda:0", "cuda", 2, 5, None, 3),  # dealt out
+        ("cuda:1", "cuda:1", 2, 5, None, 5),
+        ("cuda:0", "cuda", 0, 4, None, 4),  # a machine that the parent does not see
+        ("cpu", "auto", 0, 8, None, 1),
+        ("mps", "mps", 0, 1, None, 1),
+    ],
+)
+def test_a_run_knows_how_many_may_share_its_gpu(
+    device: str,
+    choice: str,
+    gpus: int,
+    jobs: int | None,
+    shared: int | None,
+    expected: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend_gpus(monkeypatch, gpus)
+    assert most_on(device, choice, jobs, shared) == expected
 
 
 def test_on_the_cpu_there_is_a_worker_per_core(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,17 +100,15 @@ def test_on_a_cpu_rows_stay_on_disk_and_tensors_in_memory() -> None:
     assert place_of(split_of(20, a=torch.zeros(20, 2))) == "memory"
 
 
-def test_where_memory_is_taken_meanwhile_they_stay_on_disk(
-    gpu: StrictCuda, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_where_memory_is_taken_meanwhile_they_stay_on_disk(gpu: StrictCuda, monkeypatch: pytest.MonkeyPatch) -> None:
     def too_little(_: StoredRows) -> StoredRows:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(Bytes, "brought", too_little)
-    (part,) = placed([split_of(20, a=Bytes(20))], GPU)
+    with pytest.warns(UserWarning, match=r"samples stay on disk: CUDA out of memory\."):
+        (part,) = placed([split_of(20, a=Bytes(20))], GPU)
     assert place_of(part) == "disk"
     assert gpu.calls[-1] == "mem_get_info"
-    assert "samples stay on disk: CUDA out of memory." in capsys.readouterr().out
 
 
 def trained(device: str, file: Path, home: Path, sharing: int = 1) -> tuple[list[dict[str, float]], dict[str, str]]:

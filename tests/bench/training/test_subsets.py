@@ -205,7 +205,16 @@ class Elsewhere(Joint):
         return outputs
 
 
-@pytest.mark.parametrize("cls", [Twice, Changing, Steep, Dropping, Elsewhere])
+class Rewriting(Joint):
+    """Replaces inputs in the mapping that it is given."""
+
+    def predict(self, model: MultimodalModel, inputs: Inputs) -> Outputs:
+        inputs.values[NAMES[0]] = inputs.values[NAMES[0]] * 0.5
+        outputs: Outputs = model(inputs)
+        return outputs
+
+
+@pytest.mark.parametrize("cls", [Rewriting, Twice, Changing, Steep, Dropping, Elsewhere])
 def test_methods_that_predict_in_their_own_way_keep_their_predictions(cls: type[Method]) -> None:
     method = cls()
     fit = trained(method, 2)

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.core.arrays import Array
+from mcr_bench.bench.testing.waits import META, Waits
+from mcr_bench.bench.training import reader as _reader
 from mcr_bench.datasets.base import Modality, Split, Splits, standardise
 from mcr_bench.datasets.clips import rows as _rows
 from mcr_bench.datasets.clips.rows import CachedRows, Plain, Standardised, View, standardised_view
-from mcr_bench.datasets.clips.views import Frames
+from mcr_bench.datasets.clips.views import Flow, Frames
 
 SLOTS = np.array([4, 0, 6, 3, 7, 1])  # of the six kept clips, out of eight slots
 CPU = torch.device("cpu")
@@ -31,6 +33,7 @@ def cache(tmp_path: Path) -> Any:
         "picture": rng.normal(9, 2, (8, 3, 4, 4)).astype(np.float32),
         "clip": rng.normal(9, 2, (8, 2, 3, 4, 4)).astype(np.float32),
         "video": rng.integers(0, 256, (8, 2, 3, 16, 16)).astype(np.uint8),
+        "flow": rng.integers(0, 256, (8, 2, 2, 16, 16)).astype(np.uint8),
         "aspect": np.linspace(0.5, 2, 8, dtype=np.float32),
     }
     for name, array in arrays.items():
@@ -197,6 +200,22 @@ def test_batches_are_made_on_the_device(cache: Any) -> None:
         for one, other in ((rows[index], moved[index.to(gpu)]), (rows.mean(), moved.mean())):
             assert other.device.type == "cuda"
             assert (one - other.cpu()).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("view", [Flow("flow", 8, zero=128), Plain("steps"), "standardised"])
+def test_making_a_batch_of_rows_on_a_device_never_waits_for_it(
+    view: View | str, cache: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With rows that lie on a device without data; those that are read ahead are made into batches by the same code."""
+    monkeypatch.setattr(_reader, "helps", lambda _: True)
+    at = np.arange(6)
+    chosen = view if isinstance(view, View) else standardised_view(cache, "steps", at, padded=True)
+    rows = CachedRows(cache, chosen, at).to(META).brought()
+    split = Split({"m": rows}, torch.zeros(6, device=META), list("abcdef"))
+    with _reader.reading(split, torch.arange(6), 4) as parts, Waits() as waits:
+        shapes = [tuple(split.training_batch(index).inputs.values["m"].shape) for index in parts]
+    assert shapes == [(4, *rows.shape[1:]), (2, *rows.shape[1:])]
+    assert waits.seen == []
 
 
 def test_a_split_asks_all_its_modalities_with_one_seed(cache: Any) -> None:
