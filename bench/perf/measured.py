@@ -77,7 +77,7 @@ def seconds(work: Work, device: torch.device) -> float:
 
 
 def in_turns(works: Sequence[Work], device: torch.device, count: int) -> list[list[float]]:
-    """Seconds of each work in each of `count` rounds, (works, rounds); the works take turns, after a round that is not counted.
+    """Seconds of each work in each round, (works, count): the works take turns, after a round that is not counted.
 
     Whatever else the machine does then slows all of them equally.
     """
