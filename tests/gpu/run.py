@@ -27,7 +27,11 @@ PARTS: dict[str, dict[str, Check]] = {
         "too large for the GPU": sharing.too_large,
     },
     "resuming": {"killed and continued": resuming.killed},
-    "precision": {"bf16": comparisons.bf16, "tf32": comparisons.tf32},
+    "precision": {
+        "bf16": comparisons.bf16,
+        "tf32": comparisons.tf32,
+        "a compiled encoder": numbers.compiled,
+    },
     "comparisons": {
         "all methods on generated vectors": comparisons.synthetic,
         "all methods on a file of arrays": comparisons.arrays,

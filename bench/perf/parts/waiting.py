@@ -22,7 +22,7 @@ from mcr_bench.bench.training.placing import place_of, placed
 from mcr_bench.datasets.base import Batch, Split
 
 Kind = TypeVar("Kind", bound=Split)
-CLIPS = {"cpu": 32, "cuda": 320}
+CLIPS = {"cpu": 16, "cuda": 320}
 
 
 def waiting(machine: Machine) -> Iterator[Measured]:
