@@ -8,7 +8,7 @@ import torch
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.perf import loops, measured, workloads
 from mcr_bench.bench.perf.measured import Machine, in_turns, machine, of_rounds, ratio
-from mcr_bench.bench.perf.parts import memory, methods, steps
+from mcr_bench.bench.perf.parts import memory, methods, steps, waiting
 from mcr_bench.bench.training.loop import train_epoch
 from mcr_bench.tests.bench.perf.tiny import TINY, hand_clock, tiny_workloads
 from mcr_bench.tests.support.cuda import StayOnCpu, pretend_gpus
@@ -137,4 +137,17 @@ def test_memory_is_measured_on_a_gpu_of_the_methods_that_need_most(gpu: Machine)
         "images fp32: mcr / joint, peak memory",
         "images fp32: agm / joint, peak memory",
         "images fp32: agm (zero_path=detach) / joint, peak memory",
+    ]
+
+
+def test_waiting_is_measured_on_a_gpu_with_rows_read_ahead_and_on_the_device(
+    gpu: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measured, "GPU_ROUNDS", 1)
+    monkeypatch.setattr(waiting, "CLIPS", {"cuda": 6})
+    titles = on_gpu(waiting.waiting, gpu)
+    sources = [f"waiting for data, {where}: images {{}}" for where in ("read ahead", "on the device")]
+    assert titles == [
+        *(source.format(precision) for precision in ("fp32", "bf16") for source in sources),
+        "reader: pinned batches, most at a time",
     ]
