@@ -134,10 +134,9 @@ class Record:
 
         run, now, paths = self._open[spec.key], time.time(), list(artifacts)
         self._flush(run)
-        missing = {k: v for k, v in metrics.items() if not self._has_logged(run, k)}
-        values = in_parts((metric(k, v, now, run.last) for k, v in missing.items()), BATCH)
-        texts = in_parts((tag(k, v) for k, v in (tags or {}).items()), 100)
-        for some, about in zip_longest(values, texts, fillvalue=()):
+        values = (metric(k, v, now, run.last) for k, v in metrics.items() if not self._has_logged(run, k))
+        texts = (tag(k, v) for k, v in (tags or {}).items())
+        for some, about in zip_longest(in_parts(values, BATCH), in_parts(texts, 100), fillvalue=()):
             self._write(self.client.log_batch, run.run_id, metrics=some, tags=about)
         for path in paths:
             self._keep(run.run_id, path)

@@ -165,7 +165,7 @@ def test_impossible_dials_are_refused(dials: dict[str, object], message: str) ->
         make(**dials).facts()
 
 
-@pytest.mark.parametrize("dials", [{}, {"classes": 7, "modalities": 3, "train": 70}])
+@pytest.mark.parametrize("dials", [{}, {"classes": 7, "train": 70, "shared": 0.3, "unique": "0.3/0.1", "synergy": 0.3}])
 def test_labels_are_those_of_the_samples(dials: dict[str, object]) -> None:
     data = make(**dials)
     parts = data.load("paper", 1, 4, tuple(data.facts().modalities))
