@@ -1,6 +1,7 @@
 """`make test-gpu`: makes the checks that need a GPU, prints a line for each, and exits with 1 if one has failed."""
 
 import argparse
+import gc
 import sys
 import tempfile
 import time
@@ -55,6 +56,8 @@ def run(device: str, asked: str, small: bool = False) -> int:
                 if trace:
                     print(trace, file=sys.stderr, flush=True)
                 failed += result.verdict == "FAIL"
+                gc.collect()
+                devices.release(torch.device(place))
     say(f"{failed} failed; {time.monotonic() - began:.0f} s")
     return int(failed > 0)
 

@@ -62,7 +62,7 @@ def make(*arguments: str) -> str:
 )
 def test_make_takes_a_given_python_without_an_environment(target: str, module: str) -> None:
     told = make(target, "PYTHON=/opt/python", "NO_SETUP=1", "DEVICE=cuda:1", "PART=steps methods")
-    assert f"PYTHONPATH={ROOT}/.typecheck" in told
+    assert f"PYTHONPATH='{ROOT}/.typecheck" in told
     assert f"/opt/python -m {module} --device 'cuda:1' --part 'steps methods'" in told
     assert ".venv" not in told
     assert "pip" not in told
