@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--part", default="", help=f"some of: {', '.join(PARTS)}")
     parser.add_argument("--small", action="store_true", help="train less")
     chosen = parser.parse_args(arguments)
-    if chosen.device.startswith("cuda") and not devices.gpu_count():
+    if chosen.device.startswith(("auto", "cuda")) and not devices.gpu_count():
         say("There is no GPU that PyTorch can use, so nothing is checked.")
         return 0
     try:
