@@ -6,7 +6,7 @@ from itertools import islice
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.core.device import Precision
-from mcr_bench.bench.perf.measured import Machine, Measured, in_turns, ratio, rounds
+from mcr_bench.bench.perf.measured import Machine, Measured, in_turns, ratio
 from mcr_bench.bench.perf.table import variants
 from mcr_bench.bench.perf.workloads import Workload, precisions, reference_method, training_run, workloads
 from mcr_bench.bench.settings.declaration import Value
@@ -50,6 +50,6 @@ def of_group(
     runs = [training_run(machine, workload, cls, precision, settings) for _, cls, settings in group]
     base = training_run(machine, workload, reference, precision)
     works = [partial(train_epoch, run) for run in (base, *runs)]
-    joint, *times = in_turns(works, machine.device, rounds(machine))
+    joint, *times = in_turns(works, machine.device)
     for (name, _, _), taken in zip(group, times, strict=True):
         yield ratio(f"{title}: {name} / {reference.name}", taken, joint)
