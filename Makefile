@@ -17,7 +17,7 @@ RUN := $(BIN)/mcr-bench
 # What perf and test-gpu need before they start, and the Python that runs them.
 ifdef NO_SETUP
 READY := .typecheck/mcr_bench
-MODULE := PYTHONPATH=.typecheck$(if $(PYTHONPATH),:$(PYTHONPATH)) $(PYTHON) -m
+MODULE := PYTHONPATH='$(CURDIR)/.typecheck$(if $(PYTHONPATH),:$(PYTHONPATH))' $(PYTHON) -m
 else
 READY := $(STAMP)
 MODULE := $(BIN)/python -m

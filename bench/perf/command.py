@@ -53,12 +53,19 @@ def to_measure(asked: Sequence[str], offered: Sequence[str], complete: Sequence[
     return list(asked) or [name for name in offered if name not in complete] or list(offered)
 
 
+def function_of(name: str) -> Callable[[Machine], Iterator[Measured]]:
+    """The function that measures a part; ModuleNotFoundError if a library that it needs is missing."""
+    function: Callable[[Machine], Iterator[Measured]]
+    function = getattr(importlib.import_module(f"mcr_bench.bench.perf.parts.{name}"), name)
+    return function
+
+
 def measure(name: str, here: Machine, origin: Origin, tell: Callable[[Measured], None]) -> Part:
     """Measure a part, and tell of each number as it comes; whatever goes wrong becomes the reason why it is missing."""
     values: list[Measured] = []
     began, missing, failed = time.perf_counter(), "", False
     try:
-        for one in _function(name)(here):
+        for one in function_of(name)(here):
             values.append(one)
             tell(one)
     except ModuleNotFoundError as error:
@@ -120,12 +127,6 @@ def ended(part: Part) -> str:
 def say(text: str) -> None:
     """Print a line at once."""
     print(printable(text), flush=True)
-
-
-def _function(name: str) -> Callable[[Machine], Iterator[Measured]]:
-    function: Callable[[Machine], Iterator[Measured]]
-    function = getattr(importlib.import_module(f"mcr_bench.bench.perf.parts.{name}"), name)
-    return function
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

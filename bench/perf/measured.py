@@ -10,6 +10,8 @@ import torch
 from mcr_bench.bench.core import device as devices
 
 Work = Callable[[], object]
+LEAST, MOST = 3, 15  # rounds
+ENOUGH = 3.0  # seconds that the counted rounds take together, if there are not yet most of them
 
 
 @dataclass(frozen=True)
@@ -61,23 +63,33 @@ def of_rounds(title: str, rounds: Sequence[float], unit: str = "ratio") -> Measu
     return Measured(title, statistics.median(rounds), unit, min(rounds), max(rounds))
 
 
-def seconds(work: Work, device: torch.device) -> float:
-    """The time of some work, until the device has finished what was queued."""
+def seconds(work: Work, device: torch.device, here: bool = True) -> float:
+    """The time of some work, until the device has finished what was queued.
+
+    here: whether this process does all of it. On a CPU these are then CPU seconds of the process, which has one thread:
+    the seconds of an idle machine, whatever else runs there.
+    """
+    clock = time.process_time if here and device.type == "cpu" else time.perf_counter
     devices.synchronise(device)
-    began = time.perf_counter()
+    began = clock()
     work()
     devices.synchronise(device)
-    return time.perf_counter() - began
+    return clock() - began
 
 
-def in_turns(works: Sequence[Work], device: torch.device, rounds: int) -> list[list[float]]:
-    """Seconds of each work in each round, (works, rounds); the works take turns, after a round that is not counted.
+def in_turns(
+    works: Sequence[Work], device: torch.device, least: int | None = None, here: bool = True
+) -> list[list[float]]:
+    """Seconds of each work in each round, (works, rounds): the works take turns, after a round that is not counted.
 
-    Whatever else the machine does then slows all of them equally.
+    Whatever else the machine does then slows all of them equally. There are `least` rounds (by default 3), and more
+    where they are short. here: as in `seconds`.
     """
     for work in works:
         work()
-    taken = [[seconds(work, device) for work in works] for _ in range(rounds)]
+    least, taken = least or LEAST, list[list[float]]()
+    while len(taken) < least or (len(taken) < MOST and sum(map(sum, taken)) < ENOUGH):
+        taken.append([seconds(work, device, here) for work in works])
     return [list(column) for column in zip(*taken, strict=True)]
 
 

@@ -13,8 +13,9 @@ from mcr_bench.bench.perf.table import wanted
 HEAD = """# Performance
 
 This page is written by `make perf` from one run per type of device; `performance.json` beside it holds the numbers.
-Times are taken in turns within one process, and a number is the median over its rounds. Look at ratios first: they
-depend less on the machine than times do. `wanted` is the largest value that the project accepts as good.
+Times are taken in turns within one process, and a number is the median over its rounds. On a CPU, where one thread does
+the work, training is timed in CPU seconds. Look at ratios first: they depend less on the machine than times do.
+`wanted` is the largest value that the project accepts as good.
 """
 Runs = dict[str, list[Part]]  # type of device -> the parts of one run
 

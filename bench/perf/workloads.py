@@ -55,7 +55,7 @@ WORKLOADS = {
         "mlp": Workload(VECTORS, 64, 2048, "mlp", 64),
     },
     "cuda": {
-        "resnet18": Workload(IMAGES, 32, 256, "resnet18", 512),
+        "resnet18": Workload(IMAGES, 32, 512, "resnet18", 512),
         "mlp": Workload(VECTORS, 64, 2048, "mlp", 64),
     },
 }

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from mcr_bench.bench.catalog.registry import method_names
-from mcr_bench.bench.training.loop import start, train_epoch
+from mcr_bench.bench.training.loop import Training, start, train_epoch
 from mcr_bench.tests.gpu.checks import Place
 from mcr_bench.tests.gpu.training import array_file, job_of, planned, require_equal, train
 
@@ -26,10 +26,7 @@ def agreement(place: Place) -> str:
             before, other = (_weights(run.fit.model) for run in runs)
             assert all(torch.equal(before[name], other[name]) for name in before), "initial weights differ"
             for run in runs:
-                run.fit.epoch = 1
-                run.fit.model.train()
-                run.method.on_epoch_start()
-                train_epoch(run)
+                _train_epoch(run)
             ours, theirs = (_weights(run.fit.model) for run in runs)
             assert any(not torch.equal(before[name], ours[name]) for name in before), "nothing was trained"
             largest = max(_difference(ours[name], theirs[name]) for name in ours)
@@ -48,6 +45,29 @@ def deterministic(place: Place) -> str:
         trained.require_finished(len(plan.runs))
     require_equal(first, second, [spec.key for spec in plan.runs])
     return f"{len(plan.runs)} runs twice"
+
+
+def compiled(place: Place) -> str:
+    """An encoder of images with compile=true trains to nearly the weights of one without; or why it cannot."""
+    file = array_file(place.folder)
+    told, trained = "", []
+    for asked in ("false", "true"):
+        spec = planned(["joint"], str(file), 1, encoder__face__compile=asked, **PLAIN).runs[-1]
+        run = start(job_of(spec, place.name, place.folder / asked))
+        _train_epoch(run)
+        trained.append(_weights(run.fit.model))
+        told = "; ".join(f"{m}: {one.failure or 'compiled'}" for m, one in run.compiled.items())
+    largest = max(_difference(trained[0][name], x) for name, x in trained[1].items())
+    assert largest <= AFTER_EPOCH, f"weights differ by {largest:.1e}; at most {AFTER_EPOCH:.0e} is expected"
+    assert told, "nothing was asked to be compiled"
+    return f"{told}; largest relative difference {largest:.1e}"
+
+
+def _train_epoch(run: Training) -> None:
+    run.fit.epoch = 1
+    run.fit.model.train()
+    run.method.on_epoch_start()
+    train_epoch(run)
 
 
 def _weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -13,7 +13,8 @@ from mcr_bench.bench.training.loop import fit_run
 from mcr_bench.tests.gpu.checks import Place
 from mcr_bench.tests.gpu.training import Trained, array_file, planned, require_equal, train
 
-ENTRY = f"{__name__}:often_saved"
+MODULE = "mcr_bench.tests.gpu.resuming"  # not __name__, which is another one in the command that is killed
+ENTRY = f"{MODULE}:often_saved"
 SETTINGS = {"patience": "0", "ties": "first"}
 PATIENCE = 120.0  # seconds until the first checkpoint
 
@@ -34,7 +35,7 @@ def killed(place: Place) -> str:
     methods = ["joint"] if place.small else ["mcr"]
     calm, disturbed = place.folder / "calm", place.folder / "disturbed"
     arguments = [str(disturbed), place.name, str(file), str(epochs), *methods]
-    process = subprocess.Popen([sys.executable, "-m", __name__, *arguments], start_new_session=True)
+    process = subprocess.Popen([sys.executable, "-m", MODULE, *arguments], start_new_session=True)
     try:
         _until_saved(disturbed, process)
     finally:

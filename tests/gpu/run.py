@@ -1,6 +1,7 @@
 """`make test-gpu`: makes the checks that need a GPU, prints a line for each, and exits with 1 if one has failed."""
 
 import argparse
+import gc
 import sys
 import tempfile
 import time
@@ -27,7 +28,11 @@ PARTS: dict[str, dict[str, Check]] = {
         "too large for the GPU": sharing.too_large,
     },
     "resuming": {"killed and continued": resuming.killed},
-    "precision": {"bf16": comparisons.bf16, "tf32": comparisons.tf32},
+    "precision": {
+        "bf16": comparisons.bf16,
+        "tf32": comparisons.tf32,
+        "a compiled encoder": numbers.compiled,
+    },
     "comparisons": {
         "all methods on generated vectors": comparisons.synthetic,
         "all methods on a file of arrays": comparisons.arrays,
@@ -51,6 +56,8 @@ def run(device: str, asked: str, small: bool = False) -> int:
                 if trace:
                     print(trace, file=sys.stderr, flush=True)
                 failed += result.verdict == "FAIL"
+                gc.collect()
+                devices.release(torch.device(place))
     say(f"{failed} failed; {time.monotonic() - began:.0f} s")
     return int(failed > 0)
 
@@ -67,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--part", default="", help=f"some of: {', '.join(PARTS)}")
     parser.add_argument("--small", action="store_true", help="train less")
     chosen = parser.parse_args(arguments)
-    if chosen.device.startswith("cuda") and not devices.gpu_count():
+    if chosen.device.startswith(("auto", "cuda")) and not devices.gpu_count():
         say("There is no GPU that PyTorch can use, so nothing is checked.")
         return 0
     try:

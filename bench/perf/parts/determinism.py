@@ -14,8 +14,6 @@ from mcr_bench.bench.perf.measured import Machine, Measured, in_turns, ratio
 from mcr_bench.bench.perf.workloads import precisions, reference_method, training_run, workloads
 from mcr_bench.bench.training.loop import Training, train_epoch
 
-ROUNDS = 5
-
 Asked = tuple[str, Precision]  # name of the workload, precision
 
 
@@ -25,7 +23,7 @@ def determinism(machine: Machine) -> Iterator[Measured]:
         for name, workload in workloads(machine).items():
             for precision in (p for p in precisions(machine, workload) if p != "tf32"):
                 works = [partial(epoch, pipe, (name, precision)) for pipe in pipes]
-                times = in_turns(works, machine.device, ROUNDS)
+                times = in_turns(works, machine.device, here=False)
                 yield ratio(f"{name} {precision}: --deterministic / without", *times)
 
 

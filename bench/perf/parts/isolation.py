@@ -35,7 +35,8 @@ def isolation(machine: Machine) -> Iterator[Measured]:
     try:
         works = [partial(_train, pipe, spec, machine.place) for pipe in (clean.pipe, ours)]
         yield ratio(
-            "a run in a process of its own / in one that had other runs", *in_turns(works, machine.device, ROUNDS)
+            "a run in a process of its own / in one that had other runs",
+            *in_turns(works, machine.device, ROUNDS, here=False),
         )
     finally:
         clean.stop()

@@ -13,7 +13,6 @@ from mcr_bench.bench.settings.declaration import Value
 from mcr_bench.bench.training.loop import train_epoch
 from mcr_bench.methods.base import Method
 
-ROUNDS = 4
 TIMED = ("fp32", "bf16")  # between them lies tf32, whose steps the part on steps times
 TOGETHER = 4  # methods that share the turns of one joint training; their models are on the device at the same time
 
@@ -51,6 +50,6 @@ def of_group(
     runs = [training_run(machine, workload, cls, precision, settings) for _, cls, settings in group]
     base = training_run(machine, workload, reference, precision)
     works = [partial(train_epoch, run) for run in (base, *runs)]
-    joint, *times = in_turns(works, machine.device, ROUNDS)
+    joint, *times = in_turns(works, machine.device)
     for (name, _, _), taken in zip(group, times, strict=True):
         yield ratio(f"{title}: {name} / {reference.name}", taken, joint)

@@ -21,7 +21,7 @@ def starting(machine: Machine) -> Iterator[Measured]:
         ours = [sys.executable, "-c", "from mcr_bench.cli import main; main()", "--help"]
         theirs = [sys.executable, str(trivial), "--help"]
         works = [partial(_call, command) for command in (ours, theirs)]
-        yield ratio("mcr-bench --help / trivial Typer --help", *in_turns(works, machine.device, ROUNDS))
+        yield ratio("mcr-bench --help / trivial Typer --help", *in_turns(works, machine.device, ROUNDS, here=False))
 
 
 def _call(command: list[str]) -> None:

@@ -9,8 +9,6 @@ from mcr_bench.bench.perf.measured import Machine, Measured, Work, in_turns, of_
 from mcr_bench.bench.perf.workloads import Workload, precisions, reference_method, training_run, workloads
 from mcr_bench.bench.training.loop import train_epoch
 
-ROUNDS = 5
-
 
 def steps(machine: Machine) -> Iterator[Measured]:
     """Joint training of each workload in each precision, without probe heads."""
@@ -26,7 +24,7 @@ def of_workload(machine: Machine, name: str, workload: Workload, precision: Prec
     works: dict[str, Work] = {reference.name: partial(train_epoch, run), "bare loop": bare_loop(other)}
     if machine.kind == "cuda" and any(len(shape) == 3 for shape in workload.shapes.values()):
         works["reference loop"] = reference_loop(machine, workload, other)
-    times = dict(zip(works, in_turns(list(works.values()), machine.device, ROUNDS), strict=True))
+    times = dict(zip(works, in_turns(list(works.values()), machine.device), strict=True))
     for loop, taken in times.items():
         count = workload.samples / workload.batch
         yield of_rounds(f"{title}: {loop}, ms per step", [1000 * s / count for s in taken], "ms")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mcr_bench.bench.core.device import Precision
 from mcr_bench.bench.perf.frames import FRAMES, SIZE, SPECTRUM, cached_split, random_cache
-from mcr_bench.bench.perf.measured import Machine, Measured, in_turns, of_rounds
+from mcr_bench.bench.perf.measured import LEAST, Machine, Measured, in_turns, of_rounds
 from mcr_bench.bench.perf.workloads import Workload, precisions, reference_method, training_run, workloads
 from mcr_bench.bench.problem.stored import StoredRows
 from mcr_bench.bench.training.loop import train_epoch
@@ -22,8 +22,7 @@ from mcr_bench.bench.training.placing import place_of, placed
 from mcr_bench.datasets.base import Batch, Split
 
 Kind = TypeVar("Kind", bound=Split)
-CLIPS = {"cpu": 32, "cuda": 320}
-ROUNDS = 5
+CLIPS = {"cpu": 16, "cuda": 320}
 
 
 def waiting(machine: Machine) -> Iterator[Measured]:
@@ -46,10 +45,10 @@ def of_a_cpu(machine: Machine, title: str, workload: Workload, split: Split) -> 
     clocked = _copied(Clocked, split)
     run = training_run(machine, workload, reference_method(), split=clocked)
     shares = []
-    for _ in range(ROUNDS):
-        clocked.seconds, began = 0.0, time.perf_counter()
+    for _ in range(LEAST):
+        clocked.seconds, began = 0.0, time.process_time()
         train_epoch(run)
-        shares.append(clocked.seconds / (time.perf_counter() - began))
+        shares.append(clocked.seconds / (time.process_time() - began))
     return of_rounds(title, shares, "share")
 
 
@@ -67,7 +66,7 @@ def of_a_gpu(
         sources["on the device"] = brought
     parts = [ready(split, workload.batch), *sources.values()]
     runs = [training_run(machine, workload, reference_method(), precision, split=part) for part in parts]
-    at_once, *taken = in_turns([partial(train_epoch, run) for run in runs], machine.device, ROUNDS)
+    at_once, *taken = in_turns([partial(train_epoch, run) for run in runs], machine.device)
     for source, times in zip(sources, taken, strict=True):
         shares = [1 - best / slow for best, slow in zip(at_once, times, strict=True)]
         yield of_rounds(f"waiting for data, {source}: {title}", shares, "share")
@@ -87,9 +86,9 @@ class Clocked(Split):
 
     def training_batch(self, index: Tensor) -> Batch:
         """The batch of the samples at `index` (B,)."""
-        began = time.perf_counter()
+        began = time.process_time()
         batch = super().training_batch(index)
-        self.seconds += time.perf_counter() - began
+        self.seconds += time.process_time() - began
         return batch
 
 

@@ -1,16 +1,17 @@
 """How a number is made of times, what is timed in which turn, and which network stands on either side of a ratio."""
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from mcr_bench.bench.catalog import registry
-from mcr_bench.bench.perf import loops, workloads
-from mcr_bench.bench.perf.measured import Machine, in_turns, machine, of_rounds, ratio
-from mcr_bench.bench.perf.parts import memory, methods, steps
+from mcr_bench.bench.perf import loops, measured, workloads
+from mcr_bench.bench.perf.measured import Machine, in_turns, machine, of_rounds, ratio, seconds
+from mcr_bench.bench.perf.parts import memory, methods, steps, waiting
 from mcr_bench.bench.training.loop import train_epoch
-from mcr_bench.tests.bench.perf.tiny import TINY, hand_clock, tiny_workloads
+from mcr_bench.tests.bench.perf.tiny import TINY, hand_clock, quick, tiny_workloads
 from mcr_bench.tests.support.cuda import StayOnCpu, pretend_gpus
 
 pytestmark = pytest.mark.filterwarnings("ignore:CUDA is not available or torch_xla is imported")  # pretended GPUs
@@ -30,8 +31,24 @@ def test_works_take_turns_after_a_round_that_does_not_count(monkeypatch: pytest.
         order.append("theirs")
         hand(2.0)
 
-    assert in_turns([ours, theirs], CPU, 3) == [[6.0, 3.0, 8.0], [2.0, 2.0, 2.0]]
+    assert in_turns([ours, theirs], CPU) == [[6.0, 3.0, 8.0], [2.0, 2.0, 2.0]]
     assert order == ["ours", "theirs"] * 4
+
+
+def test_short_works_have_more_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    hand = hand_clock(monkeypatch)
+    for length, rounds in ((9.0, 3), (0.5, 6), (0.001, 15)):
+        assert in_turns([lambda s=length: hand(s)], CPU) == [[pytest.approx(length)] * rounds]
+    assert len(in_turns([lambda: hand(9.0)], CPU, least=5)[0]) == 5
+
+
+def test_work_of_this_process_is_timed_in_its_cpu_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    clocks = SimpleNamespace(process_time=iter([1.0, 3.0]).__next__, perf_counter=iter([1.0, 6.0, 1.0, 8.0]).__next__)
+    monkeypatch.setattr(measured, "time", clocks)
+    pretend_gpus(monkeypatch, 1)
+    assert seconds(lambda: None, CPU) == 2.0
+    assert seconds(lambda: None, CPU, here=False) == 5.0
+    assert seconds(lambda: None, machine("cuda:0").device) == 7.0
 
 
 def test_a_ratio_is_the_median_of_the_ratios_of_the_rounds() -> None:
@@ -44,16 +61,16 @@ def test_a_gpu_is_waited_for_before_and_after_each_work(monkeypatch: pytest.Monk
     cuda = pretend_gpus(monkeypatch, 1)
     here = machine("cuda:0")
     seen: list[int] = []
-    in_turns([lambda: seen.append(cuda.synchronisations)], here.device, 2)
-    assert seen == [0, 1, 3]
-    assert cuda.synchronisations == 4
+    in_turns([lambda: seen.append(cuda.synchronisations)], here.device)
+    assert seen[:3] == [0, 1, 3]
+    assert cuda.synchronisations == 2 * (len(seen) - 1)
 
 
 def test_every_method_that_trains_from_scratch_is_held_against_joint_once_per_workload(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tiny_workloads(monkeypatch)
-    monkeypatch.setattr(methods, "ROUNDS", 1)
+    quick(monkeypatch)
     titles = [one.title for one in methods.methods(HERE)]
     classes = list(map(registry.method, registry.method_names()))
     alone = {"unimodal", "ensemble", "joint", *(c.name for c in classes if c().requires(("m1", "m2")))}
@@ -114,7 +131,7 @@ def on_gpu(part: Callable[[Machine], Iterator[object]], here: Machine) -> list[s
 def test_a_gpu_is_timed_in_each_precision_beside_the_reference_loop(
     gpu: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steps, "ROUNDS", 1)
+    quick(monkeypatch)
     titles = on_gpu(steps.steps, gpu)
     for precision in ("fp32", "tf32", "bf16"):
         at = f"images {precision}: "
@@ -137,4 +154,17 @@ def test_memory_is_measured_on_a_gpu_of_the_methods_that_need_most(gpu: Machine)
         "images fp32: mcr / joint, peak memory",
         "images fp32: agm / joint, peak memory",
         "images fp32: agm (zero_path=detach) / joint, peak memory",
+    ]
+
+
+def test_waiting_is_measured_on_a_gpu_with_rows_read_ahead_and_on_the_device(
+    gpu: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick(monkeypatch)
+    monkeypatch.setattr(waiting, "CLIPS", {"cuda": 6})
+    titles = on_gpu(waiting.waiting, gpu)
+    sources = [f"waiting for data, {where}: images {{}}" for where in ("read ahead", "on the device")]
+    assert titles == [
+        *(source.format(precision) for precision in ("fp32", "bf16") for source in sources),
+        "reader: pinned batches, most at a time",
     ]

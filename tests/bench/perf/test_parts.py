@@ -16,7 +16,7 @@ from mcr_bench.bench.perf.parts import determinism, packing, reading, waiting
 from mcr_bench.bench.problem.samples import Split
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.events import Observer
-from mcr_bench.tests.bench.perf.tiny import TINY, hand_clock
+from mcr_bench.tests.bench.perf.tiny import TINY, hand_clock, quick
 
 HERE = machine("cpu")
 
@@ -109,7 +109,7 @@ def test_the_packed_runs_are_joint_training_on_the_set_without_files() -> None:
 
 
 def test_determinism_is_held_against_a_process_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(determinism, "ROUNDS", 1)
+    quick(monkeypatch)
     monkeypatch.setattr(determinism, "workloads", lambda _: {"mlp": workloads.WORKLOADS["cpu"]["mlp"]})
     (one,) = determinism.determinism(HERE)
     assert one.title == "mlp fp32: --deterministic / without"

@@ -31,3 +31,9 @@ def hand_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     for module in (measured, waiting):
         monkeypatch.setattr(module, "time", clock)
     return move
+
+
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One round of everything that is timed."""
+    monkeypatch.setattr(measured, "LEAST", 1)
+    monkeypatch.setattr(measured, "MOST", 1)
