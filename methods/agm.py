@@ -64,9 +64,10 @@ class Agm(Method):
         "masked passes in evaluation mode (`masked_pass=official` does this, but makes equal passes only once).",
         "With batch norm, the features of every subset are normalised with the training batch's statistics. Official "
         "code: with those of evaluation mode.",
-        "With five or more modalities, the shares are computed from the arcs of one random circular order per step: "
-        "M(M - 1) + 1 of the 2^M - 1 subsets. They are exact for an additive head and unbiased for others. Official "
-        "code: at most three modalities.",
+        "The shares of an additive head are computed from its branches, which is exact for any number of modalities. "
+        "Those of another head, with five or more modalities, come from the arcs of one random circular order per "
+        "step: M(M - 1) + 1 of the 2^M - 1 subsets, which is unbiased. Official code: all subsets of at most three "
+        "modalities.",
         "Four or more modalities have the cap and the clipping of three modalities, the most in the official code.",
         "Outside the epochs `start` to `end` kappa is 1; by default these are all epochs. Official code: kappa keeps "
         "its last value.",

@@ -40,6 +40,9 @@ class MCR(Method):
     all coalitions together weigh as much as the two of M = 2. With five or more, 16 coalitions are drawn per step, each
     with its complement, and scaled so that the expectation is the same.
 
+    The gradients of the game and of the contrastive term are in closed form: they equal those of the formulas up to
+    rounding. The contrastive and the bottleneck term are not computed where their weight is 0.
+
     `loss/mipd` logs the weighted -sum_S D_S, and `divergence/S` each D_S; with five or more modalities
     `divergence/of_n` logs the mean over coalitions of n.
     """

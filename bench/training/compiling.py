@@ -1,4 +1,4 @@
-"""Encoders compiled by torch.compile, with a fall-back that is told: an encoder that cannot be compiled runs as it is.
+"""Encoders compiled by torch.compile. One that cannot be compiled runs as it is, and the run's log says why.
 
 Only an encoder's `forward` is replaced, on the instance. Hooks, names of parameters and state dicts stay as they are.
 """
@@ -16,9 +16,8 @@ from mcr_bench.bench.fit.fit import Fit
 
 LOG = logging.getLogger(__name__)
 VERSIONS = 64  # of one encoder's code: modes, batch sizes and modalities; PyTorch's limit of 8 is soon reached
-OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {
-    "fallback_random": True
-}  # dropout draws what it draws without compiling
+# Dropout then draws what it draws without compiling, and the compiler starts no processes, which could outlive the run.
+OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {"fallback_random": True, "compile_threads": 1}
 Forward = Callable[..., Tensor]
 
 

@@ -77,7 +77,8 @@ def play(rules: Rules, bias: Tensor | None, intact: Tensor, still: Tensor, pertu
     """
     shift = [] if bias is None else [bias[:, None]]
     reference = reduce(add, [*intact.unbind(1), *shift])
-    gains = Gains(*map(torch.zeros_like, (still, perturbed, intact, intact[:, 0, 0])), 1.0)
+    still_gains, copy_gains, reference_gains = map(torch.zeros_like, (still, perturbed, intact))
+    gains = Gains(still_gains, copy_gains, reference_gains, torch.zeros_like(intact[:, 0, 0]), 1.0)
     values = []
     for group in _groups(rules.coalitions, perturbed[:, 0].numel()):
         outputs = torch.stack([_outputs(members, still, perturbed, shift) for members in group], 1)
@@ -121,6 +122,14 @@ def _columns(contributions: Tensor) -> Tensor:
     return contributions.movedim(-1, 0).to(dtype, memory_format=torch.contiguous_format)
 
 
+def _copies(still: Tensor, perturbed: Tensor | None, orders: Tensor | None) -> Tensor:
+    """The perturbed contributions (C, M, P, B): those that are given, or the still ones (C, M, B) in other orders."""
+    if perturbed is not None:
+        return _columns(perturbed)
+    assert orders is not None, "either perturbed contributions or orders are given"
+    return _reordered(still, orders)
+
+
 def _reordered(columns: Tensor, orders: Tensor) -> Tensor:
     """Columns (C, M, B) in the orders (M, P, B): (C, M, P, B)."""
     first = torch.arange(0, columns[0].numel(), orders.shape[-1], device=orders.device)
@@ -133,6 +142,13 @@ def _back(gains: Tensor, orders: Tensor) -> Tensor:
     rows = torch.arange(orders.numel(), device=orders.device).view_as(orders)
     inverse = torch.empty_like(orders).scatter_(-1, orders, rows).flatten()
     return gains.flatten(1).index_select(1, inverse).reshape(gains.shape).sum(2)
+
+
+def _of_intact(rules: Rules, gains: Gains, of_still: Tensor | None) -> Tensor | None:
+    """The gains in the contributions to the reference, and beside perturbed ones where these are the same."""
+    if rules.reference is None:
+        return of_still
+    return gains.reference if of_still is None else gains.reference + of_still
 
 
 class _Game(torch.autograd.Function):
@@ -148,12 +164,12 @@ class _Game(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         whole = _columns(intact)
         still = whole if present is None else _columns(present)
-        copies = _columns(perturbed) if orders is None else _reordered(still, orders)
+        copies = _copies(still, perturbed, orders)
         values, gains = play(rules, bias, whole, still, copies)
         of_still = gains.still if orders is None else gains.still + _back(gains.perturbed, orders)
         ctx.save_for_backward(
             gains.bias if rules.bias_learns else None,
-            gains.reference + of_still if present is None else gains.reference,
+            _of_intact(rules, gains, of_still if present is None else None),
             None if present is None else of_still,
             gains.perturbed if orders is None else None,
         )

@@ -46,7 +46,7 @@ def attributed(
         masked = model.encode(inputs) if masked_in_evaluation else None
         with torch.set_grad_enabled(zero_gradient):
             absent = zero_features(model, inputs)
-    if model.fusion.additive:
+    if getattr(model.fusion, "additive", False):  # a method may have put any module in its place
         return features, additive_contributions(model, features, masked, absent)
     return features, contributions(model, features, masked or features, absent, generator)
 
@@ -87,6 +87,7 @@ def additive_contributions(
     """
     parts = [part for part in (absent, whole, present) if part is not None]
     branches = model.fusion({m: torch.cat([part[m] for part in parts]) for m in whole}).branch_logits
+    assert branches is not None, "an additive head has branches"
     count, size = len(whole), len(next(iter(whole.values())))
     stacked = _full(torch.stack([branches[m] for m in model.modalities]))  # (M, rows, C)
     apart = stacked.shape[1] - size * (len(parts) - 1)
@@ -96,7 +97,9 @@ def additive_contributions(
         equally = equally + model.fusion.bias
     if rest:
         equally = equally + (full - rest[0]).sum(0)
-    return (rest[0] if rest else full) - zero + equally / count
+    beside = rest[0] if rest else full
+    shares: Tensor = beside - zero + equally / count
+    return shares
 
 
 def _full(values: Tensor) -> Tensor:

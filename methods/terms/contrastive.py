@@ -94,7 +94,7 @@ def _of_anchors(scores: Tensor, same: Tensor, first: int, apart: float) -> tuple
     missed = rest / total  # minus the slope in the score of a positive
     for of_pairs in (costs, missed):
         of_pairs.unflatten(1, (-1, size)).mul_(by_modality)
-        of_pairs.diagonal(first).zero_()  # a vector is no positive of itself
+        of_pairs.diagonal(first).zero_()  # a vector is not a positive of itself
     share = missed.sum(1, keepdim=True) / rest.clamp(min=torch.finfo(rest.dtype).tiny)
     return costs.sum(), negatives.mul_(share).sub_(missed)
 
