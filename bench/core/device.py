@@ -324,5 +324,5 @@ def graphed(module: nn.Module, inputs: tuple[Tensor, ...]) -> bool:
     if inputs[0].device.type != "cuda":
         return False
     with torch.autocast("cuda", torch.get_autocast_dtype("cuda"), torch.is_autocast_enabled("cuda"), False):
-        torch.cuda.make_graphed_callables(module, inputs)
+        torch.cuda.make_graphed_callables(module, inputs, allow_unused_input=True)
     return True

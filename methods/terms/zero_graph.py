@@ -70,20 +70,19 @@ def zero_graph(fit: Fit, modalities: list[str]) -> Zeros | None:
     return replayed
 
 
-def _with_gradients(module: ZeroPass, zeros: tuple[Tensor, ...]) -> list[Tensor]:
-    """Features, and gradients of their sum."""
+def _with_gradients(module: ZeroPass, zeros: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """All features in one vector, and all gradients of their sum in another."""
     features = module(*zeros)
     learned = [p for p in module.parameters() if p.requires_grad]
     total = torch.stack([f.float().sum() for f in features]).sum()
-    gradients = torch.autograd.grad(total, learned, allow_unused=True) if learned else ()
-    return [x.detach().clone() for x in (*features, *gradients) if x is not None]
+    gradients = torch.autograd.grad(total, learned, materialize_grads=True) if learned else ()
+    return _joined(features), _joined(gradients)
 
 
-def _difference(expected: list[Tensor], given: list[Tensor]) -> float:
-    """The largest distance of two tensors, as a share of the norm of the expected one; infinite if some are missing."""
-    if len(expected) != len(given):
-        return float("inf")
-    shares = [
-        (b.float() - a.float()).norm() / a.float().norm().clamp(min=1e-12) for a, b in zip(expected, given, strict=True)
-    ]
-    return float(torch.stack(shares).max())
+def _joined(tensors: tuple[Tensor, ...]) -> Tensor:
+    return torch.cat([x.detach().float().flatten() for x in tensors]) if tensors else torch.zeros(1)
+
+
+def _difference(expected: tuple[Tensor, Tensor], given: tuple[Tensor, Tensor]) -> float:
+    """The larger distance of the two pairs of vectors, as a share of the norm of the expected one."""
+    return max(float((b - a).norm() / a.norm().clamp(min=1e-12)) for a, b in zip(expected, given, strict=True))
