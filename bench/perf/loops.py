@@ -14,12 +14,17 @@ from mcr_bench.bench.training.loop import Training
 from mcr_bench.datasets.base import Split
 
 
-def bare_loop(run: Training) -> Work:
-    """An epoch as a user would write it by hand, with the run's model, data and order, and PyTorch's own fused Adam."""
+def bare_loop(run: Training, fused: bool = True) -> Work:
+    """An epoch written by hand, with the run's model, data and order, and PyTorch's own Adam.
+
+    fused: whether Adam is fused, as in the harness; otherwise it is Adam as it comes.
+    """
     fit, settings = run.fit, run.fit.settings.optimizer
     values = _tensors(fit.train)
     decay = settings.weight_decay
-    optimizer = torch.optim.Adam(fit.model.parameters(), settings.lr, eps=settings.eps, weight_decay=decay, fused=True)
+    optimizer = torch.optim.Adam(
+        fit.model.parameters(), settings.lr, eps=settings.eps, weight_decay=decay, fused=fused or None
+    )
     return lambda: _epoch(fit.model, values, fit.train.target, fit.settings.batch_size, optimizer, fit.autocast)
 
 

@@ -9,6 +9,8 @@ from mcr_bench.bench.perf.measured import Machine, Measured, Work, in_turns, of_
 from mcr_bench.bench.perf.workloads import Workload, precisions, reference_method, training_run, workloads
 from mcr_bench.bench.training.loop import train_epoch
 
+PLAIN = "bare loop with Adam as it comes"
+
 
 def steps(machine: Machine) -> Iterator[Measured]:
     """Joint training of each workload in each precision, without probe heads."""
@@ -20,14 +22,19 @@ def steps(machine: Machine) -> Iterator[Measured]:
 def of_workload(machine: Machine, name: str, workload: Workload, precision: Precision) -> Iterator[Measured]:
     """Milliseconds per step of the harness and of the loops beside it, and their ratios, all taken in turns."""
     title, reference = f"{name} {precision}", reference_method()
-    run, other = (training_run(machine, workload, reference, precision) for _ in range(2))
+    run, other, third = (training_run(machine, workload, reference, precision) for _ in range(3))
     works: dict[str, Work] = {reference.name: partial(train_epoch, run), "bare loop": bare_loop(other)}
-    if machine.kind == "cuda" and any(len(shape) == 3 for shape in workload.shapes.values()):
+    images = any(len(shape) == 3 for shape in workload.shapes.values())
+    if not images:  # where Adam is a large part of a step
+        works[PLAIN] = bare_loop(third, fused=False)
+    if machine.kind == "cuda" and images:
         works["reference loop"] = reference_loop(machine, workload, other)
     times = dict(zip(works, in_turns(list(works.values()), machine.device), strict=True))
     for loop, taken in times.items():
         count = workload.samples / workload.batch
         yield of_rounds(f"{title}: {loop}, ms per step", [1000 * s / count for s in taken], "ms")
     yield ratio(f"{title}: harness / bare loop", times[reference.name], times["bare loop"])
+    if PLAIN in times:
+        yield ratio(f"{title}: harness / {PLAIN}", times[reference.name], times[PLAIN])
     if "reference loop" in times:
         yield ratio(f"{title}: {reference.name} / reference loop", times[reference.name], times["reference loop"])
