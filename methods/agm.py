@@ -17,6 +17,8 @@ from mcr_bench.methods.terms.clipping import clip_if_large
 from mcr_bench.methods.terms.modulation import check_window, in_window
 from mcr_bench.methods.terms.scaled import scale_gradient
 from mcr_bench.methods.terms.scores import RunningScores, squared_errors, surprisals
+from mcr_bench.methods.terms.zero_graph import Zeros, zero_graph
+from mcr_bench.methods.terms.zeros import steady
 
 
 @dataclass
@@ -75,15 +77,26 @@ class Agm(Method):
     )
     scales_gradients: ClassVar[bool] = True
     _running: RunningScores = field(default_factory=RunningScores, init=False, repr=False)
+    _graph: Zeros | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_window(self.name, self.start, self.end)
+
+    def on_fit_start(self) -> None:
+        encoders, padded = self.fit.model.encoders, self.fit.train.lengths
+        self._graph = zero_graph(self.fit, [m for m in encoders if m not in padded and not steady(encoders[m])])
 
     def forward(self, batch: Batch) -> Outputs:
         grad, official = self.zero_path == "grad", self.masked_pass == "official"
         draws = self.fit.generator("subsets")
         features, shares = attributed(
-            self.fit.model, batch.inputs, draws, zero_gradient=grad, masked_in_evaluation=official
+            self.fit.model,
+            batch.inputs,
+            draws,
+            zero_gradient=grad,
+            masked_in_evaluation=official,
+            joined=self._steady,
+            graph=self._graph,
         )
         by_modality = dict(zip(self.fit.model.modalities, shares.detach().unbind(), strict=True))
         kappas = torch.stack(self.kappas(by_modality, batch.target))
@@ -93,6 +106,11 @@ class Agm(Method):
     def after_backward(self, outputs: Outputs, batch: Batch) -> None:
         if self.clip:
             clip_if_large(*self._clipped, 1.0 if len(outputs.features) == 2 else 5.0)
+
+    @cached_property
+    def _steady(self) -> frozenset[str]:
+        """The modalities whose encoders do the same in training and evaluation mode."""
+        return frozenset(m for m, encoder in self.fit.model.encoders.items() if steady(encoder))
 
     @cached_property
     def _clipped(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mcr_bench.bench.errors import UserError
 
@@ -313,3 +313,16 @@ class Beside:
         if tensor.is_cuda:
             tensor.record_stream(present)  # its memory is not given away while this stream may read it
         return tensor
+
+
+def graphed(module: nn.Module, inputs: tuple[Tensor, ...]) -> bool:
+    """Let `module(*inputs)` and its backward pass be replayed from CUDA graphs; whether this can be done on the device.
+
+    A replay costs one launch, however many kernels there are. Shapes, modes and autocast must stay what they are now.
+    Call it before other threads use the GPU.
+    """
+    if inputs[0].device.type != "cuda":
+        return False
+    with torch.autocast("cuda", torch.get_autocast_dtype("cuda"), torch.is_autocast_enabled("cuda"), False):
+        torch.cuda.make_graphed_callables(module, inputs, allow_unused_input=True)
+    return True

@@ -19,7 +19,10 @@ MOST_ROWS = 10_000  # samples whose features are kept per epoch: enough for a li
 
 
 class FeatureStore:
-    """Keeps the features of every training step's first pass through each encoder, with their targets."""
+    """Keeps the features of every training step's first pass through each encoder, with their targets.
+
+    A pass of more samples than the batch has begins with the batch's.
+    """
 
     def __init__(self, model: MultimodalModel) -> None:
         self._rows: dict[str, list[tuple[Tensor, Tensor]]] = {m: [] for m in model.encoders}
@@ -47,11 +50,11 @@ class FeatureStore:
     def _hook(self, m: str) -> Callable[[nn.Module, object, Tensor], None]:
         def keep(_module: nn.Module, _inputs: object, features: Tensor) -> None:
             rows, target = self._rows[m], self._target
-            if target is None or m in self._seen or len(features) != len(target):
+            if target is None or m in self._seen or len(features) < len(target):
                 return
             self._seen.add(m)
             if len(rows) * len(target) < MOST_ROWS:
-                rows.append((features.detach().float(), target))
+                rows.append((features[: len(target)].detach().float(), target))
 
         return keep
 

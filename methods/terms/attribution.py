@@ -6,6 +6,8 @@ from torch import Tensor
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel
 from mcr_bench.bench.problem.shapley import shapley_plan
 from mcr_bench.methods.terms.modes import evaluation_mode
+from mcr_bench.methods.terms.zero_graph import Zeros
+from mcr_bench.methods.terms.zeros import encode_with_zeros
 
 
 def attribute(
@@ -33,19 +35,21 @@ def attributed(
     *,
     zero_gradient: bool,
     masked_in_evaluation: bool,
+    joined: frozenset[str] = frozenset(),
+    graph: Zeros | None = None,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Every modality's features (B, d), and the Shapley values of all modalities, (M, B, C), in the model's order.
 
     generator: draws the subsets where there are too many to take all of them (`shapley_plan`).
     zero_gradient: whether gradients flow through the passes on zero inputs.
     masked_in_evaluation: whether proper subsets have features of a pass in evaluation mode.
+    joined, graph: what spares passes on zeros (`encode_with_zeros`).
     """
-    # The training pass comes first, because it changes running statistics in place.
-    features = model.encode(inputs)
-    with evaluation_mode(model.encoders):
-        masked = model.encode(inputs) if masked_in_evaluation else None
-        with torch.set_grad_enabled(zero_gradient):
-            absent = zero_features(model, inputs)
+    features, absent = encode_with_zeros(model, inputs, zero_gradient, joined, graph)
+    masked = None
+    if masked_in_evaluation:
+        with evaluation_mode(model.encoders):
+            masked = model.encode(inputs)
     if getattr(model.fusion, "additive", False):  # a method may have put any module in its place
         return features, additive_contributions(model, features, masked, absent)
     return features, contributions(model, features, masked or features, absent, generator)
@@ -104,22 +108,6 @@ def additive_contributions(
 
 def _full(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
-
-
-def zero_features(model: MultimodalModel, inputs: Inputs) -> dict[str, Tensor]:
-    """Modality -> features of inputs that are all zero; call it in evaluation mode.
-
-    They are those of one sample, (1, d), except with padded sequences, whose features depend on their lengths: then
-    all have (B, d).
-    """
-    features = {}
-    for m, values in inputs.values.items():
-        lengths = inputs.lengths.get(m)
-        zeros = torch.zeros_like(values if lengths is not None else values[:1])
-        features[m] = model.encode_one(m, zeros, lengths)
-    if not inputs.lengths:
-        return features
-    return {m: f.expand(len(inputs), -1) for m, f in features.items()}
 
 
 def relative_surprise(scores: Tensor) -> Tensor:

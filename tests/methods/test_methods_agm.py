@@ -247,13 +247,29 @@ def test_a_large_gradient_of_the_fusion_bias_alone_clips_nothing(monkeypatch: py
     assert total_norm(fit) > 1.01
 
 
-def test_one_zero_sample_per_encoder_is_encoded() -> None:
+class WithDropout(nn.Module):
+    """An encoder whose features are not the same in training and evaluation mode."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.dropout = encoder, nn.Dropout(0.1)
+
+    def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return self.dropout(self.encoder(values, lengths))
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_one_zero_sample_per_encoder_is_encoded(apart: bool) -> None:
     method, seen = Agm(), []
     fit = make_fit(method, NAMES[:3])
+    if apart:
+        for m, encoder in list(fit.model.encoders.items()):
+            fit.model.encoders[m] = WithDropout(encoder)
     for encoder in fit.model.encoders.values():
         encoder.register_forward_hook(lambda _module, inputs, _features: seen.append(len(inputs[0])))
     step(method)
-    assert sorted(seen) == [1] * 3 + [len(fit.train)] * 3
+    count = len(fit.train)
+    assert sorted(seen) == ([1] * 3 + [count] * 3 if apart else [count + 1] * 3)
 
 
 def test_agm_regression_scores_by_the_squared_error() -> None:
