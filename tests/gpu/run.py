@@ -12,7 +12,7 @@ import torch
 
 from mcr_bench.bench.core import device as devices
 from mcr_bench.bench.errors import UserError
-from mcr_bench.tests.gpu import comparisons, numbers, resuming, sharing, steps
+from mcr_bench.tests.gpu import comparisons, numbers, resuming, sharing, steps, zeros
 from mcr_bench.tests.gpu.checks import Check, Place, carry_out, names_of
 
 # Part -> the name of each of its checks -> the check.
@@ -20,6 +20,7 @@ PARTS: dict[str, dict[str, Check]] = {
     "steps": {
         "no step waits for the device": steps.no_waiting,
         "batches are equal wherever samples lie": steps.batches,
+        "AGM's passes on zeros are those of their graph": zeros.graph_of_zeros,
     },
     "numbers": {"results agree with the CPU's": numbers.agreement, "--deterministic twice": numbers.deterministic},
     "sharing": {
