@@ -1,4 +1,4 @@
-"""AGM's passes on zeros: replayed from a CUDA graph they give what plain passes give, also after the weights changed."""
+"""AGM's passes on zeros: replayed from a CUDA graph they are plain passes, also after the weights have changed."""
 
 from collections.abc import Callable
 
