@@ -64,6 +64,12 @@ def game(
     orders: these orders, (M, P, B), each a permutation of range(B).
 
     The computation is in full precision, and its temporary tensors are those of a few coalitions.
+
+    >>> from mcr_bench.methods.terms.distances import squared_slopes
+    >>> rules = Rules([(0,), (1,)], others=-1.0, reference=None, bias_learns=False, distance=squared_slopes)
+    >>> intact, zeros = torch.tensor([[[1.0]], [[2.0]]]), torch.zeros(2, 1, 1, 1)
+    >>> game(rules, None, intact, None, zeros, None)[1]  # 3 without 1, and 3 without 2
+    tensor([1., 4.])
     """
     total, values = _Game.apply(rules, bias, intact, present, perturbed, orders)  # type: ignore[no-untyped-call]
     return total, values

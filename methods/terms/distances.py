@@ -56,7 +56,11 @@ def divergence_slopes(logits: Tensor, reference: Tensor) -> Slopes:
 
 
 def squared_slopes(outputs: Tensor, reference: Tensor) -> Slopes:
-    """D_s = the mean over C, P and B of (outputs_s - reference)^2. outputs: (C, S, P, B). reference: (C, B)."""
+    """D_s = the mean over C, P and B of (outputs_s - reference)^2. outputs: (C, S, P, B). reference: (C, B).
+
+    >>> squared_slopes(torch.tensor([[[[3.0, 1.0]]]]), torch.tensor([[1.0, 1.0]])).values
+    tensor([2.])
+    """
     away = outputs - reference[:, None, None]
     count = away[:, 0].numel()
     return Slopes(away.square().sum((0, 2, 3)).div_(count), away, -away.sum(2), 2 / count)

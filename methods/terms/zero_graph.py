@@ -84,5 +84,9 @@ def _joined(tensors: tuple[Tensor, ...]) -> Tensor:
 
 
 def _difference(expected: tuple[Tensor, Tensor], given: tuple[Tensor, Tensor]) -> float:
-    """The larger distance of the two pairs of vectors, as a share of the norm of the expected one."""
+    """The larger distance of the two pairs of vectors, as a share of the norm of the expected one.
+
+    >>> _difference((torch.ones(4), torch.ones(1)), (torch.ones(4), torch.tensor([1.5])))
+    0.5
+    """
     return max(float((b - a).norm() / a.norm().clamp(min=1e-12)) for a, b in zip(expected, given, strict=True))
