@@ -41,7 +41,7 @@ def encode_with_zeros(
     gradient: whether gradients flow through the passes on zeros.
     joined: modalities whose encoders are `steady`. Their zeros are one more sample of the training pass, which spares
     a pass; the features of the others may then differ in the last digits.
-    graph: gives features (1, d) of zeros of the modalities that it knows, in the place of a pass (`zero_graph`).
+    graph: gives features (1, d) of zeros of the modalities that it knows, instead of a pass (`zero_graph`).
     """
     features, absent = {}, {}
     for m, values in inputs.values.items():
