@@ -48,7 +48,9 @@ class OgmGe(OnTheFly):
         sizes, like = [g.numel() for g in gradients], gradients[0]
         source = self.fit.generator("noise", modality, device=like.device)
         drawn = torch.randn(sum(sizes), generator=source, device=like.device, dtype=like.dtype)
-        noises = [noise.view_as(g) for noise, g in zip(torch.split(drawn, sizes), gradients, strict=True)]
+        # Each with the strides of its gradient, which may have its channels last.
+        cut = zip(torch.split(drawn, sizes), gradients, strict=True)
+        noises = [noise.as_strided(g.shape, g.stride(), noise.storage_offset()) for noise, g in cut]
         torch._foreach_addcmul_(gradients, noises, spreads, value=self.noise)
 
 

@@ -1,16 +1,18 @@
 """Devices: the only module that calls torch.cuda, torch.mps or torch.backends, so that no call can come too early.
 
 Counting GPUs does not initialise CUDA and may be done in any process. Everything else about a GPU is done in the
-process that trains on it, after `ready`. On the CPU every function does nothing, or what is said.
+process that trains on it, after `ready`. On the CPU functions do nothing unless they say what they do there.
 """
 
+import gc
 import os
 import warnings
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from mcr_bench.bench.errors import UserError
 
@@ -92,6 +94,7 @@ def make_deterministic() -> None:
     out, as it would choose by time, and there is no TF32.
     """
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # no operation here reads it
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     _set_tf32(False)
@@ -192,7 +195,7 @@ def _not_available(choice: str, count: int) -> UserError:
 def prefers_channels_last(device: torch.device) -> bool:
     """Whether 2-D convolutions are faster on `device` with the channels last in memory; on the CPU results may differ.
 
-    There the layout stays as it is, so that results stay the same to the last digit.
+    There the layout stays as it is.
     """
     return device.type == "cuda"
 
@@ -209,6 +212,8 @@ def numerics(device: torch.device, precision: Precision, deterministic: bool) ->
     gpu = device.type == "cuda"
     _set_tf32(gpu and precision == "tf32")
     torch.backends.cudnn.benchmark = gpu
+    torch.backends.cudnn.deterministic = False
+    torch.use_deterministic_algorithms(False)
     if deterministic:
         make_deterministic()
 
@@ -233,9 +238,6 @@ def _set_tf32(on: bool) -> None:
     for switches in (torch.backends.cuda.matmul, getattr(cudnn, "conv", None), getattr(cudnn, "rnn", None)):
         if switches is not None and hasattr(switches, "fp32_precision"):  # PyTorch 2.9 and later
             switches.fp32_precision = "tf32" if on else "ieee"
-
-
-# Copies to a device that do not wait for its work, and work beside it.
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
@@ -315,14 +317,31 @@ class Beside:
         return tensor
 
 
-def graphed(module: nn.Module, inputs: tuple[Tensor, ...]) -> bool:
-    """Let `module(*inputs)` and its backward pass be replayed from CUDA graphs; whether this can be done on the device.
+def graphed(module: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[..., tuple[Tensor, ...]]:
+    """A function that does what `module(*inputs)` does, and its backward pass, by replaying CUDA graphs.
 
     A replay costs one launch, however many kernels there are. Shapes, modes and autocast must stay what they are now.
-    Call it before other threads use the GPU.
+    Call it before other threads use the GPU. RuntimeError where it cannot be done.
     """
-    if inputs[0].device.type != "cuda":
-        return False
+    _require_no_waiting(module, inputs)
+    names, parameters = zip(*module.named_parameters(), strict=True)
+    # Aliases of the parameters: a graph keeps what adds up their gradients, bound to the stream of the capture.
+    aliases = tuple(p.detach().requires_grad_(p.requires_grad) for p in parameters)
+
+    def forward(*given: Tensor) -> Any:
+        return functional_call(module, dict(zip(names, given[len(inputs) :], strict=True)), given[: len(inputs)])
+
+    gc.collect()  # a tensor that is freed during the capture would end it
     with torch.autocast("cuda", torch.get_autocast_dtype("cuda"), torch.is_autocast_enabled("cuda"), False):
-        torch.cuda.make_graphed_callables(module, inputs, allow_unused_input=True)
-    return True
+        graph: Any = torch.cuda.make_graphed_callables(forward, (*inputs, *aliases), allow_unused_input=True)
+    return lambda *given: graph(*given, *parameters)
+
+
+def _require_no_waiting(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """RuntimeError if a pass waits for the device: during a capture that would leave PyTorch in a state of its own."""
+    module(*inputs)  # what is made in a first pass may wait
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        module(*inputs)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

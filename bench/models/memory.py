@@ -1,6 +1,6 @@
 """What encoders gave for inputs that come again: evaluating many subsets of the modalities encodes each input once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -55,10 +55,10 @@ class EncoderMemory:
             return given
         return entry.given  # type: ignore[return-value]  # `part` says which kind it is
 
-    def forget(self, inputs: Inputs) -> None:
-        """Forget what was given for these inputs."""
-        of = {id(x) for x in inputs.values.values()}
-        self._entries = {key: entry for key, entry in self._entries.items() if id(entry.values) not in of}
+    def forget_all_but(self, inputs: Iterable[Inputs]) -> None:
+        """Forget what was given for other inputs than these, also for inputs that a method has made."""
+        kept = {id(x) for one in inputs for x in one.values.values()}
+        self._entries = {key: entry for key, entry in self._entries.items() if id(entry.values) in kept}
 
 
 def recalled(

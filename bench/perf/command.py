@@ -10,6 +10,7 @@ import importlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from mcr_bench.bench.printable import printable
 # Type of device -> its parts. Each is the function with the name of its module; a part is imported when it is measured,
 # as it may need a library that others do without.
 PARTS = {
-    "cpu": ("starting", "isolation", "reading", "waiting", "steps", "methods", "determinism", "packing"),
+    "cpu": ("starting", "isolation", "reading", "waiting", "steps", "methods", "short", "determinism", "packing"),
     "cuda": ("steps", "methods", "memory", "waiting", "determinism", "packing"),
 }
 
@@ -74,7 +75,8 @@ def measure(name: str, here: Machine, origin: Origin, tell: Callable[[Measured],
     except Exception as error:  # of any type: the other parts are still measured
         missing, failed = in_words(error), True
     gc.collect()
-    devices.release(here.device)
+    with suppress(RuntimeError):  # after some errors nothing works on the GPU any more
+        devices.release(here.device)
     taken = round(time.perf_counter() - began, 1)
     return Part(name, origin, date.today().isoformat(), taken, values, missing, failed)
 

@@ -44,11 +44,11 @@ def random_clip(clip: Clip, settings: Mapping[str, Value]) -> dict[str, Array]:
     return {"video": video, "audio": audio, "aspect": np.array(4 / 3, np.float32)}
 
 
-def cached_split(cache: Cache, augment: bool) -> Split:
-    """The cached clips as a part of a dataset: modality m1 has the spectrograms, m2 the frames."""
-    at = np.arange(len(cache.rows))
+def cached_split(cache: Cache, augment: bool, copies: int = 1) -> Split:
+    """The cached clips, each as often as `copies` says: modality m1 has the spectrograms, m2 the frames."""
+    at = np.tile(np.arange(len(cache.rows)), copies)
     values: dict[str, Tensor | Rows] = {
         "m1": CachedRows(cache, Plain("audio"), at),
         "m2": CachedRows(cache, Frames("video", SIZE, random=augment), at),
     }
-    return Split(values, torch.from_numpy(cache.index.labels), cache.index.ids)
+    return Split(values, torch.from_numpy(cache.index.labels[at]), [str(place) for place in range(len(at))])

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mcr_bench.bench.core.seeds import initialise
+from mcr_bench.bench.models.layout import channels_last
 from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.perf.measured import Machine, Work
 from mcr_bench.bench.perf.workloads import Workload, network
@@ -39,7 +40,7 @@ def reference_loop(machine: Machine, workload: Workload, run: Training) -> Work:
     fast = torch.channels_last
     model.to(machine.device).to(memory_format=fast)  # type: ignore[call-overload]  # torch's stubs leave it out
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-4, fused=True)
-    values = {m: x.contiguous(memory_format=fast) if x.ndim == 4 else x for m, x in _tensors(run.fit.train).items()}
+    values = {m: channels_last(x) if x.ndim >= 4 else x for m, x in _tensors(run.fit.train).items()}
     return lambda: _epoch(model, values, run.fit.train.target, workload.batch, optimizer, run.fit.autocast)
 
 

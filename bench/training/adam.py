@@ -16,10 +16,13 @@ PLAIN = {"amsgrad": False, "maximize": False, "differentiable": False, "capturab
 class _Quick(Optimizer):
     """A mixin before Adam or AdamW: groups of the usual kind go straight to `kernel`, all others to the class's step.
 
-    The step before which a parameter has no state is the class's too. Hooks of steps are not called.
+    The step before which a parameter has no state is the class's too.
+
+    decoupled: whether the kernel decouples weight decay from the gradient.
     """
 
     kernel: Callable[..., None]
+    decoupled: bool
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
@@ -27,18 +30,19 @@ class _Quick(Optimizer):
         lay_out_gradients(self.param_groups)
         batches = [self._gathered(group) for group in self.param_groups]
         if closure is not None or any(batch is None for batch in batches):
-            return super().step(closure)
+            step: Any = super().step
+            hooked = getattr(step, "hooked", False)  # by an optimiser of the class itself; hooks must not run twice
+            return step.__wrapped__(self, closure) if hooked else step(closure)
         for group, batch in zip(self.param_groups, batches, strict=True):
             if batch is not None and batch[0]:
                 self._apply(group, batch)
         return None
 
-    step.hooked = True  # type: ignore[attr-defined]  # PyTorch then leaves out its profiling of every step
-
     def _gathered(self, group: dict[str, Any]) -> Batch | None:
         """Parameters, gradients, both moments and step counts of a group; None if it is not of the usual kind."""
         usual = group.get("fused") and all(group[name] == value for name, value in PLAIN.items())
-        if not usual or isinstance(group["lr"], Tensor):
+        decoupled = group.get("decoupled_weight_decay", self.decoupled)  # an option of PyTorch 2.7 and later
+        if not usual or decoupled != self.decoupled or isinstance(group["lr"], Tensor):
             return None
         batch: Batch = ([], [], [], [], [])
         params, grads, means, squares, steps = batch
@@ -47,7 +51,7 @@ class _Quick(Optimizer):
             if grad is None:
                 continue
             state = self.state.get(p)
-            if not state:
+            if not state or (params and p.dtype != params[0].dtype):  # a kernel takes one type
                 return None
             params.append(p)
             grads.append(grad)
@@ -80,10 +84,10 @@ class _Quick(Optimizer):
 class QuickAdam(_Quick, Adam):
     """Adam; options and state are those of `torch.optim.Adam`."""
 
-    kernel = torch._fused_adam_
+    kernel, decoupled = torch._fused_adam_, False
 
 
 class QuickAdamW(_Quick, AdamW):
     """AdamW; options and state are those of `torch.optim.AdamW`."""
 
-    kernel = torch._fused_adamw_
+    kernel, decoupled = torch._fused_adamw_, True

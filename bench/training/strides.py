@@ -30,5 +30,11 @@ def lay_out_gradients(groups: Iterable[dict[str, Any]]) -> None:
         if not group.get("fused"):
             continue
         for p in group["params"]:
-            if p.grad is not None and p.grad.stride() != p.stride():
+            if p.grad is not None and p.grad.stride() != p.stride() and _apart(p.grad, p):
                 p.grad = torch.empty_like(p).copy_(p.grad)
+
+
+def _apart(one: Tensor, other: Tensor) -> bool:
+    """Whether elements lie in another order; the stride of an axis of length 1 means nothing."""
+    pairs = zip(one.stride(), other.stride(), one.shape, strict=True)
+    return any(a != b for a, b, size in pairs if size != 1)

@@ -47,7 +47,7 @@ class Subsets:
             check()
             self._failure = error
         finally:
-            self.memory.forget(inputs)
+            self.memory.forget_all_but(self._sized.values())
 
     def logits(self) -> dict[tuple[str, ...], Tensor]:
         """Subset -> predictions (N, C) in the user's unit, of all chunks; raises the error of `add` if any."""

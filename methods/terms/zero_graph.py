@@ -26,7 +26,6 @@ class ZeroPass(nn.Module):
     def __init__(self, encoders: dict[str, nn.Module]) -> None:
         super().__init__()
         self.parts = nn.ModuleList(encoders.values())
-        vars(self)["training"] = False  # the mode in which a graph is replayed; that of the encoders is theirs
 
     def forward(self, *zeros: Tensor) -> tuple[Tensor, ...]:
         """Zeros (1, ...) of every encoder -> features (1, d) of every encoder."""
@@ -49,10 +48,9 @@ def zero_graph(fit: Fit, modalities: list[str]) -> Zeros | None:
     module = ZeroPass({m: fit.model.encoders[m] for m in modalities})
     try:
         with evaluation_mode(fit.model.encoders), fit.autocast():
-            plain = _with_gradients(module, zeros)
-            if not devices.graphed(module, zeros):
-                return None
-            difference = _difference(plain, _with_gradients(module, zeros))
+            plain = _with_gradients(module, zeros, module)
+            replay = devices.graphed(module, zeros)
+            difference = _difference(plain, _with_gradients(module, zeros, replay))
     except Exception as error:  # of any type: plain passes do the same, but take longer
         warnings.warn(f"passes on zeros take longer, as no CUDA graph of them can be made: {error}", stacklevel=2)
         return None
@@ -61,7 +59,7 @@ def zero_graph(fit: Fit, modalities: list[str]) -> Zeros | None:
         return None
 
     def replayed() -> dict[str, Tensor]:
-        features = dict(zip(modalities, module(*zeros), strict=True))
+        features = dict(zip(modalities, replay(*zeros), strict=True))
         for made in features.values():
             for watcher in fit.model.watchers:  # a replay calls no hook of an encoder
                 watcher(made)
@@ -70,9 +68,11 @@ def zero_graph(fit: Fit, modalities: list[str]) -> Zeros | None:
     return replayed
 
 
-def _with_gradients(module: ZeroPass, zeros: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-    """All features in one vector, and all gradients of their sum in another."""
-    features = module(*zeros)
+def _with_gradients(
+    module: ZeroPass, zeros: tuple[Tensor, ...], passed: Callable[..., tuple[Tensor, ...]]
+) -> tuple[Tensor, Tensor]:
+    """All features that `passed` gives in one vector, and all gradients of their sum in another."""
+    features = passed(*zeros)
     learned = [p for p in module.parameters() if p.requires_grad]
     total = torch.stack([f.float().sum() for f in features]).sum()
     gradients = torch.autograd.grad(total, learned, materialize_grads=True) if learned else ()

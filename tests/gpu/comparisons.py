@@ -31,7 +31,7 @@ def _all_methods(place: Place, dataset: str, seeds: int = 2, methods: list[str] 
     """Every run finishes on the device that was asked for, with plausible numbers; returns how many there were."""
     methods = ["joint", "mcr"] if place.small else methods or method_names()
     plan = planned(methods, dataset, seeds, epochs="1" if place.small else "2", **settings)
-    how = {"runs_per_gpu": 8} if place.gpu else {"jobs": 2}
+    how = {"runs_per_gpu": 14} if place.gpu else {"jobs": 2}
     trained = train(plan, place.folder / "record", place.name, **how)
     trained.require_finished(len(plan.runs))
     for row in trained.rows().values():

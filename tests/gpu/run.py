@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -32,12 +33,12 @@ PARTS: dict[str, dict[str, Check]] = {
     "precision": {
         "bf16": comparisons.bf16,
         "tf32": comparisons.tf32,
-        "a compiled encoder": numbers.compiled,
     },
     "comparisons": {
         "all methods on generated vectors": comparisons.synthetic,
         "all methods on a file of arrays": comparisons.arrays,
     },
+    "compiling": {"a compiled encoder": numbers.compiled},  # last, as the compiler takes longest
 }
 
 
@@ -58,7 +59,8 @@ def run(device: str, asked: str, small: bool = False) -> int:
                     print(trace, file=sys.stderr, flush=True)
                 failed += result.verdict == "FAIL"
                 gc.collect()
-                devices.release(torch.device(place))
+                with suppress(RuntimeError):  # after some errors nothing works on the GPU any more
+                    devices.release(torch.device(place))
     say(f"{failed} failed; {time.monotonic() - began:.0f} s")
     return int(failed > 0)
 
@@ -75,6 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--part", default="", help=f"some of: {', '.join(PARTS)}")
     parser.add_argument("--small", action="store_true", help="train less")
     chosen = parser.parse_args(arguments)
+    try:
+        names_of(chosen.part, PARTS)
+    except ValueError as error:
+        say(f"error: {error}")
+        return 2
     if chosen.device.startswith(("auto", "cuda")) and not devices.gpu_count():
         say("There is no GPU that PyTorch can use, so nothing is checked.")
         return 0

@@ -1,6 +1,7 @@
 """Features of zeros: joined to the training pass, replayed, or passed on their own, they are the same."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -115,13 +116,12 @@ def trained(graph: Callable[..., object] | None, monkeypatch: pytest.MonkeyPatch
 def test_a_graph_takes_the_place_of_passes_and_is_counted_as_them(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
 
-    def graphed(module: nn.Module, _zeros: tuple[Tensor, ...]) -> bool:
+    def graphed(module: nn.Module, _zeros: tuple[Tensor, ...]) -> Callable[..., tuple[Tensor, ...]]:
         def replay(*given: Tensor) -> tuple[Tensor, ...]:  # without the hooks of encoders, as on a GPU
             calls.append(len(given))
             return tuple(part.forward(x) for part, x in zip(module.parts, given, strict=True))
 
-        module.forward = replay
-        return True
+        return replay
 
     (plain, passes), (replayed, counted) = trained(None, monkeypatch), trained(graphed, monkeypatch)
     assert calls == [2, 2, 2]  # once to compare it, then in every step
@@ -129,20 +129,22 @@ def test_a_graph_takes_the_place_of_passes_and_is_counted_as_them(monkeypatch: p
     assert all(torch.equal(plain[name], replayed[name]) for name in plain)
 
 
-def fails(_module: nn.Module, _zeros: tuple[Tensor, ...]) -> bool:
+Replay = Callable[..., tuple[Tensor, ...]]
+
+
+def fails(_module: nn.Module, _zeros: tuple[Tensor, ...]) -> Replay:
     """A device on which no graph can be made."""
     raise RuntimeError("operation not permitted when stream is capturing")
 
 
-def wrong(module: nn.Module, _zeros: tuple[Tensor, ...]) -> bool:
+def wrong(module: nn.Module, _zeros: tuple[Tensor, ...]) -> Replay:
     """A graph whose features are not those of the passes."""
-    module.register_forward_hook(lambda _, _zeros, features: tuple(1.1 * f for f in features))
-    return True
+    return lambda *given: tuple(1.1 * f for f in module(*given))
 
 
 @pytest.mark.parametrize(("graph", "words"), [(fails, "no CUDA graph"), (wrong, "is off by")])
 def test_a_graph_that_fails_or_differs_is_told_and_not_used(
-    graph: Callable[..., bool], words: str, monkeypatch: pytest.MonkeyPatch
+    graph: Callable[..., Replay], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain, passes = trained(None, monkeypatch)
     with pytest.warns(UserWarning, match=words):
@@ -154,4 +156,32 @@ def test_a_graph_that_fails_or_differs_is_told_and_not_used(
 def test_there_is_no_graph_on_a_cpu() -> None:
     fit: Fit = make_fit(Agm())
     assert zero_graph.zero_graph(fit, fit.model.modalities) is None
-    assert not devices.graphed(nn.Identity(), (torch.zeros(1),))
+
+
+def test_replays_give_gradients_to_the_parameters_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is captured computes with aliases of the parameters; a pretended capture replays it as it is."""
+    seen: list[int] = []
+
+    class Capture:
+        """What `graphed` asks of torch.cuda."""
+
+        @staticmethod
+        def make_graphed_callables(function: Callable[..., Any], given: tuple[Tensor, ...], **_: Any) -> Any:
+            seen.append(len(given))
+            return function
+
+        @staticmethod
+        def set_sync_debug_mode(_mode: str) -> None:
+            """The CPU never waits."""
+
+    monkeypatch.setattr(devices.torch, "cuda", Capture)
+    monkeypatch.setattr(devices.torch, "autocast", lambda *_: nullcontext())
+    module = zero_graph.ZeroPass({"a": Own(), "b": Norm().eval()})
+    zeros = (torch.ones(1, 5), torch.ones(1, 5))
+    module.parts.eval()
+    plain = module(*zeros)
+    expected = torch.autograd.grad(sum(f.sum() for f in plain), list(module.parameters()))
+    replayed = devices.graphed(module, zeros)(*zeros)
+    given = torch.autograd.grad(sum(f.sum() for f in replayed), list(module.parameters()))
+    assert seen == [2 + len(expected)]
+    assert all(torch.equal(a, b) for a, b in zip((*plain, *expected), (*replayed, *given), strict=True))

@@ -99,6 +99,13 @@ class StrictCuda:
     def empty_cache(self) -> None:
         self.checked("empty_cache", None)
 
+    def set_sync_debug_mode(self, _mode: str) -> None:
+        self.checked("set_sync_debug_mode", None)
+
+    def make_graphed_callables(self, function: Callable[..., Any], _inputs: Any, **_options: Any) -> Any:
+        self.checked("make_graphed_callables", None)
+        return function
+
     def get_device_name(self, device: Any = None) -> str:
         return f"GPU {self.checked('get_device_name', device)}"
 

@@ -1,5 +1,6 @@
 """The part of `make perf` on memory: the peak of GPU memory in a step of a method over that of joint training."""
 
+import gc
 from collections.abc import Iterator
 
 from mcr_bench.bench.catalog import registry
@@ -46,6 +47,8 @@ def measured() -> list[Variant]:
 def peak_mib(machine: Machine, workload: Workload, variant: Variant, precision: Precision) -> float:
     """The largest amount of memory that tensors hold in an epoch of a method, in MiB, its data and weights included."""
     _, cls, settings = variant
+    gc.collect()  # what earlier trainings hold would count
+    devices.release(machine.device)
     run = training_run(machine, workload, cls, precision, settings)
     train_epoch(run)  # cuDNN tries its algorithms in the first steps, with memory of their own
     devices.reset_peak(machine.device)

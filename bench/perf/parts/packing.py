@@ -18,21 +18,23 @@ from mcr_bench.bench.runs.events import Silent
 from mcr_bench.bench.runs.spec import RunSpec
 
 AT_ONCE = (1, 2, 4, 8)
-EPOCHS, EACH = 10, 2  # each worker trains two runs
+EPOCHS, EACH = 3, 3  # each worker trains three runs, of which the first is not counted
 
 
 class Ends(Silent):
-    """Notes when the first run began and when the last one ended, so that starting the workers does not count."""
+    """Notes when each run ended."""
 
-    began = ended = 0.0
-
-    def on_start(self, spec: RunSpec) -> None:
-        self.began = self.began or time.perf_counter()
+    def __init__(self) -> None:
+        self.times: list[float] = []
 
     def on_end(self, spec: RunSpec, status: str) -> None:
         if status != "finished":
             raise RuntimeError(f"a run of {spec.label} ended as {status}")
-        self.ended = time.perf_counter()
+        self.times.append(time.perf_counter())
+
+    def per_hour(self, count: int) -> float:
+        """Runs per hour after the first `count` runs, which wait until the workers have started."""
+        return 3600 * (len(self.times) - count) / (self.times[-1] - self.times[count - 1])
 
 
 def packing(machine: Machine) -> Iterator[Measured]:
@@ -54,7 +56,7 @@ def runs_per_hour(machine: Machine, count: int) -> float:
         sharing = count if machine.kind == "cuda" else None
         plan = TrainingPlan(runs, jobs=count, device=machine.place, keep_weights=_none, runs_per_gpu=sharing)
         LocalExecutor().execute(plan, record, ends)
-    return 3600 * len(runs) / (ends.ended - ends.began)
+    return ends.per_hour(count)
 
 
 def _none(_: RunSpec) -> bool:

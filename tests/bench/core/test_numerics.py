@@ -76,6 +76,7 @@ def test_a_pytorch_without_the_newer_switches(monkeypatch: pytest.MonkeyPatch) -
     older = SimpleNamespace(
         backends=SimpleNamespace(cuda=SimpleNamespace(matmul=matmul), cudnn=cudnn),
         set_float32_matmul_precision=called.append,
+        use_deterministic_algorithms=lambda _: None,
     )
     monkeypatch.setattr(devices, "torch", older)
     for precision, on in (("fp32", False), ("tf32", True), ("bf16", False)):

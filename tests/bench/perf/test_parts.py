@@ -73,8 +73,8 @@ def test_a_random_cache_holds_frames_spectrograms_and_labels(tmp_path: Path) -> 
     assert not torch.equal(batch.inputs.values["m2"][0], batch.inputs.values["m2"][1])
 
 
-def test_packing_counts_the_time_from_the_first_start_to_the_last_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten seconds before the first run do not count; then a run takes 3 s, and with two at a time 4 s for both."""
+def test_packing_counts_the_time_after_the_first_run_of_every_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starting and the first runs do not count; then a run takes 3 s, and with two at a time 4 s for both."""
     hand, asked = hand_clock(monkeypatch), []
     monkeypatch.setattr(packing, "time", waiting.time)
 
@@ -93,7 +93,7 @@ def test_packing_counts_the_time_from_the_first_start_to_the_last_end(monkeypatc
     monkeypatch.setattr(packing.os, "cpu_count", lambda: 2)
     one, two, gain = packing.packing(HERE)
     assert (one.value, two.value, gain.value) == (1200.0, 1800.0, 1.5)
-    assert asked == [(1, None, "cpu", 2), (2, None, "cpu", 4)]
+    assert asked == [(1, None, "cpu", 3), (2, None, "cpu", 6)]
 
 
 def test_a_packed_run_that_fails_is_an_error() -> None:

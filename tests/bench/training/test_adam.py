@@ -54,6 +54,34 @@ def test_the_state_can_be_exchanged_with_pytorch(theirs: Kind, ours: Kind) -> No
     assert equal(own, expected)
 
 
+@pytest.mark.parametrize("decoupled", [True, False])
+@pytest.mark.parametrize(("theirs", "ours"), PAIRS)
+def test_a_group_may_choose_its_kind_of_weight_decay(theirs: Kind, ours: Kind, decoupled: bool) -> None:
+    name = "decoupled_weight_decay"
+    if name not in Adam([nn.Parameter(torch.zeros(1))]).defaults:
+        pytest.skip("this version of PyTorch does not have the option")
+    results = []
+    for kind in (theirs, ours):
+        p = nn.Parameter(torch.ones(3))
+        optimizer = kind([{"params": [p], name: decoupled}], lr=0.1, weight_decay=0.5, fused=True)
+        for _ in range(4):
+            p.grad = torch.tensor([1.0, -2.0, 0.5])
+            optimizer.step()
+        results.append([p])
+    assert equal(*results)
+
+
+def test_hooks_of_steps_are_called() -> None:
+    p, calls = nn.Parameter(torch.ones(3)), []
+    optimizer = QuickAdam([p], lr=0.1, fused=True)
+    optimizer.register_step_pre_hook(lambda *_: calls.append("before"))
+    optimizer.register_step_post_hook(lambda *_: calls.append("after"))
+    for _ in range(3):
+        p.grad = torch.ones_like(p)
+        optimizer.step()
+    assert calls == ["before", "after"] * 3
+
+
 def test_a_gradient_with_other_strides_meets_its_elements() -> None:
     first, second = (nn.Parameter(torch.zeros(2, 3)) for _ in range(2))
     gradient = torch.arange(6.0).reshape(3, 2).T

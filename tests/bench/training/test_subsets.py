@@ -353,7 +353,10 @@ def test_a_memory_sees_every_change() -> None:
             assert again()
         with torch.autocast("cpu", dtype=torch.bfloat16):
             assert again()
-        memory.forget(Inputs({"x": values}))
+        assert again()
+        memory.forget_all_but([Inputs({"x": values})])
+        assert not again()
+        memory.forget_all_but([Inputs({"x": values.clone()})])
         assert again()
 
 
