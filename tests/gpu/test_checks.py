@@ -17,7 +17,6 @@ ON_A_CPU: dict[str, Check] = {
     "steps": steps.no_waiting,
     "batches": steps.batches,
     "agreement": numbers.agreement,
-    "two at once": sharing.together,
     "killed": resuming.killed,
     "arrays": comparisons.arrays,
 }
