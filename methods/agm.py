@@ -17,8 +17,7 @@ from mcr_bench.methods.terms.clipping import clip_if_large
 from mcr_bench.methods.terms.modulation import check_window, in_window
 from mcr_bench.methods.terms.scaled import scale_gradient
 from mcr_bench.methods.terms.scores import RunningScores, squared_errors, surprisals
-from mcr_bench.methods.terms.zero_graph import Zeros, zero_graph
-from mcr_bench.methods.terms.zeros import steady
+from mcr_bench.methods.terms.zeros import Zeros, steady, zero_graph
 
 
 @dataclass

@@ -6,8 +6,7 @@ from torch import Tensor
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel
 from mcr_bench.bench.problem.shapley import shapley_plan
 from mcr_bench.methods.terms.modes import evaluation_mode
-from mcr_bench.methods.terms.zero_graph import Zeros
-from mcr_bench.methods.terms.zeros import encode_with_zeros
+from mcr_bench.methods.terms.zeros import Zeros, encode_with_zeros
 
 
 def attribute(

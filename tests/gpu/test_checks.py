@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mcr_bench.bench.core import device as devices
-from mcr_bench.tests.gpu import comparisons, numbers, resuming, run, sharing, steps
+from mcr_bench.tests.gpu import comparisons, numbers, run, sharing, steps
 from mcr_bench.tests.gpu.checks import Check, Place, Skipped, carry_out
 from mcr_bench.tests.gpu.training import array_file
 
@@ -17,7 +17,6 @@ ON_A_CPU: dict[str, Check] = {
     "steps": steps.no_waiting,
     "batches": steps.batches,
     "agreement": numbers.agreement,
-    "killed": resuming.killed,
     "arrays": comparisons.arrays,
 }
 

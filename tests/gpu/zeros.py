@@ -11,8 +11,7 @@ from mcr_bench.bench.perf.measured import machine
 from mcr_bench.bench.perf.workloads import Workload, training_run
 from mcr_bench.bench.training.loop import train_epoch
 from mcr_bench.methods.terms.modes import evaluation_mode
-from mcr_bench.methods.terms.zero_graph import zero_graph
-from mcr_bench.methods.terms.zeros import zero_features
+from mcr_bench.methods.terms.zeros import zero_features, zero_graph
 from mcr_bench.tests.gpu.checks import Place
 
 IMAGES = Workload({"m1": (1, 65, 47), "m2": (3, 64, 64)}, 8, 32, "resnet18", 64)

@@ -17,7 +17,7 @@ from mcr_bench.bench.models.kinds import encoder_kinds
 from mcr_bench.bench.problem.facts import Modality
 from mcr_bench.bench.testing.fits import NAMES, make_fit, step
 from mcr_bench.methods.agm import Agm
-from mcr_bench.methods.terms import zero_graph
+from mcr_bench.methods.terms import zeros
 from mcr_bench.methods.terms.zeros import encode_with_zeros, steady
 
 SHAPES = [(5,), (7, 3), (3, 16, 16), (2, 3, 16, 16)]
@@ -104,7 +104,7 @@ def trained(graph: Callable[..., object] | None, monkeypatch: pytest.MonkeyPatch
     if graph is not None:
         with monkeypatch.context() as patch:
             patch.setattr(devices, "graphed", graph)
-            patch.setattr(zero_graph, "ON_GPU", ("cpu",))
+            patch.setattr(zeros, "ON_GPU", ("cpu",))
             method.on_fit_start()
     with fit.meters.watching(fit.model, len(fit.train)):
         step(method)
@@ -155,7 +155,7 @@ def test_a_graph_that_fails_or_differs_is_told_and_not_used(
 
 def test_there_is_no_graph_on_a_cpu() -> None:
     fit: Fit = make_fit(Agm())
-    assert zero_graph.zero_graph(fit, fit.model.modalities) is None
+    assert zeros.zero_graph(fit, fit.model.modalities) is None
 
 
 def test_replays_give_gradients_to_the_parameters_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,12 +176,12 @@ def test_replays_give_gradients_to_the_parameters_themselves(monkeypatch: pytest
 
     monkeypatch.setattr(devices.torch, "cuda", Capture)
     monkeypatch.setattr(devices.torch, "autocast", lambda *_: nullcontext())
-    module = zero_graph.ZeroPass({"a": Own(), "b": Norm().eval()})
-    zeros = (torch.ones(1, 5), torch.ones(1, 5))
+    module = zeros.ZeroPass({"a": Own(), "b": Norm().eval()})
+    given_zeros = (torch.ones(1, 5), torch.ones(1, 5))
     module.parts.eval()
-    plain = module(*zeros)
+    plain = module(*given_zeros)
     expected = torch.autograd.grad(sum(f.sum() for f in plain), list(module.parameters()))
-    replayed = devices.graphed(module, zeros)(*zeros)
+    replayed = devices.graphed(module, given_zeros)(*given_zeros)
     given = torch.autograd.grad(sum(f.sum() for f in replayed), list(module.parameters()))
     assert seen == [2 + len(expected)]
     assert all(torch.equal(a, b) for a, b in zip((*plain, *expected), (*replayed, *given), strict=True))
