@@ -209,13 +209,14 @@ def numerics(device: torch.device, precision: Precision, deterministic: bool) ->
 
     deterministic: as `make_deterministic`, which goes before speed.
     """
-    gpu = device.type == "cuda"
-    _set_tf32(gpu and precision == "tf32")
-    torch.backends.cudnn.benchmark = gpu
-    torch.backends.cudnn.deterministic = False
-    torch.use_deterministic_algorithms(False)
     if deterministic:
         make_deterministic()
+        return
+    gpu = device.type == "cuda"
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.deterministic = False
+    torch.backends.cudnn.benchmark = gpu
+    _set_tf32(gpu and precision == "tf32")
 
 
 def tries_algorithms() -> bool:

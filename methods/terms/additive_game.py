@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from mcr_bench.bench.core.precision import promoted
 from mcr_bench.methods.terms.distances import Distance, Slopes
 
 LARGEST = 2**22  # elements of a temporary tensor (16 MB): of more coalitions than fit, one group follows the other
@@ -124,8 +125,7 @@ def _credit(rules: Rules, group: Sequence[Members], gains: Gains, slopes: Slopes
 
 def _columns(contributions: Tensor) -> Tensor:
     """Contributions (M, ..., C) as (C, M, ...), in full precision."""
-    dtype = torch.promote_types(contributions.dtype, torch.float32)
-    return contributions.movedim(-1, 0).to(dtype, memory_format=torch.contiguous_format)
+    return promoted(contributions).movedim(-1, 0).contiguous()
 
 
 def _copies(still: Tensor, perturbed: Tensor | None, orders: Tensor | None) -> Tensor:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from mcr_bench.bench.core.precision import promoted
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel
 from mcr_bench.bench.problem.shapley import shapley_plan
 from mcr_bench.methods.terms.modes import evaluation_mode
@@ -76,7 +77,7 @@ def contributions(
         )
         for m in model.modalities
     }
-    values = _full(model.fusion(stacked).logits).unflatten(0, (len(chosen), -1))
+    values = promoted(model.fusion(stacked).logits).unflatten(0, (len(chosen), -1))
     shares: Tensor = (weights[:, 1:, None, None].to(values, non_blocking=True) * values).sum(1)
     return shares
 
@@ -92,7 +93,7 @@ def additive_contributions(
     branches = model.fusion({m: torch.cat([part[m] for part in parts]) for m in whole}).branch_logits
     assert branches is not None, "an additive head has branches"
     count, size = len(whole), len(next(iter(whole.values())))
-    stacked = _full(torch.stack([branches[m] for m in model.modalities]))  # (M, rows, C)
+    stacked = promoted(torch.stack([branches[m] for m in model.modalities]))  # (M, rows, C)
     apart = stacked.shape[1] - size * (len(parts) - 1)
     zero, full, *rest = stacked.split([apart] + [size] * (len(parts) - 1), 1)
     equally = zero.sum(0)
@@ -103,10 +104,6 @@ def additive_contributions(
     beside = rest[0] if rest else full
     shares: Tensor = beside - zero + equally / count
     return shares
-
-
-def _full(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def relative_surprise(scores: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mcr_bench.bench.core.precision import full_precision
+from mcr_bench.bench.core.precision import full_precision, promoted
 
 LARGEST = 2**20  # elements of a temporary tensor (4 MB): of more anchors than fit, one group follows the other
 NOTHING = 1e30  # finite, not inf: an anchor without negatives must not meet inf - inf
@@ -35,8 +35,7 @@ class _NtXent(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, labels: Tensor, temperature: float, *features: Tensor) -> Tensor:
         with full_precision(labels.device):
-            joined = torch.cat(features)
-            joined = joined.to(torch.promote_types(joined.dtype, torch.float32))
+            joined = promoted(torch.cat(features))
             norms = torch.linalg.vector_norm(joined, dim=1, keepdim=True)
             lengths = norms.clamp(min=1e-6)
             vectors = joined / lengths

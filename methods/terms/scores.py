@@ -7,6 +7,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from mcr_bench.bench.core.precision import promoted
 from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.task import Task
 
@@ -111,5 +112,4 @@ def _of_the_true_class(logits: dict[str, Tensor], target: Tensor) -> Tensor:
 
 def _stacked(logits: dict[str, Tensor]) -> Tensor:
     """The logits (B, C) of all modalities as (M, B, C), detached, in full precision even under autocast."""
-    stacked = torch.stack(list(logits.values())).detach()
-    return stacked.to(torch.promote_types(stacked.dtype, torch.float32))
+    return promoted(torch.stack(list(logits.values())).detach())

@@ -106,10 +106,8 @@ def zero_graph(fit: Fit, modalities: list[str]) -> Zeros | None:
     """
     if not modalities or fit.device.type not in ON_GPU:
         return None
-    values = {
-        m: fit.train.batch(torch.zeros(1, dtype=torch.long, device=fit.device)).inputs.values[m] for m in modalities
-    }
-    zeros = tuple(torch.zeros_like(x) for x in values.values())
+    one = fit.train.batch(torch.zeros(1, dtype=torch.long, device=fit.device)).inputs
+    zeros = tuple(torch.zeros_like(one.values[m]) for m in modalities)
     module = ZeroPass({m: fit.model.encoders[m] for m in modalities})
     try:
         with evaluation_mode(fit.model.encoders), fit.autocast():
