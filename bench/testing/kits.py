@@ -11,6 +11,7 @@ from mcr_bench.bench.testing.card import Kit
 
 ROOMS: dict[Kind, str] = {
     "method": "mcr_bench.bench.testing.methods.kit",
+    "encoder": "mcr_bench.bench.testing.nets.encoders",
 }
 
 
