@@ -60,6 +60,11 @@ class NetCase(ABC):
         """What the net gives for B samples beside its outputs, (B, ...) each."""
         return []
 
+    @property
+    def trains_all(self) -> bool:
+        """Whether every parameter has an effect in this case."""
+        return True
+
     @cached_property
     def refused(self) -> str:
         """`refusal`, asked once."""

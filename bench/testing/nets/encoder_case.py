@@ -89,14 +89,16 @@ def encoder_cases(kind: EncoderKind, values: Values) -> Cases[EncoderCase]:
     encoder = Encoder(kind, values)
     if kind.examples:
         return Cases(tuple(case for shape in kind.examples for case in _on_shape(encoder, shape)))
-    cases = [case for axes in sorted(set(kind.axes) & SHAPES.keys()) for case in _on_axes(encoder, axes)]
+    known = sorted(set(kind.axes) & SHAPES.keys()) or kind.axes
+    cases = [case for axes in known for case in _on_axes(encoder, axes)]
     if len(kind.axes) > len(SHAPES):
         cases = [case for case in cases if not case.refused] or cases[:1]
     return Cases(tuple(cases))
 
 
 def _on_axes(encoder: Encoder, axes: int) -> Iterator[EncoderCase]:
-    shapes = [shape for shape in SHAPES[axes] if encoder.kind.takes(Modality(shape))] or list(SHAPES[axes])
+    usual = SHAPES.get(axes, ((2,) * axes,))
+    shapes = [shape for shape in usual if encoder.kind.takes(Modality(shape))] or usual
     yield from _on_shape(encoder, next((s for s in shapes if not refusal(encoder, Modality(s))), shapes[0]))
 
 

@@ -12,6 +12,7 @@ from mcr_bench.bench.models.declared import Encoder, FusionKind, Head, Values
 from mcr_bench.bench.models.fusion import Fused
 from mcr_bench.bench.models.kinds import encoder_kinds
 from mcr_bench.bench.models.multimodal import MultimodalModel
+from mcr_bench.bench.models.own.head_checks import NotAdditive
 from mcr_bench.bench.models.parts import Asked, Encoded, Tokens
 from mcr_bench.bench.problem.facts import Modality
 from mcr_bench.bench.problem.samples import Inputs
@@ -51,6 +52,11 @@ class HeadCase(NetCase):
         """The number of outputs."""
         return OUTPUTS
 
+    @property
+    def trains_all(self) -> bool:
+        """Gates, as an example, have nothing to choose from where there is a single modality."""
+        return len(self.modalities) > 1
+
     def model(self) -> MultimodalModel:
         return self.model_of(self.names)
 
@@ -66,16 +72,21 @@ class HeadCase(NetCase):
         return model(inputs).logits
 
     def refusal(self) -> str:
-        kind, names = self.head.kind, self.names
-        encoders = dict.fromkeys(names, self.encoder)
         try:
-            if kind.digest:
-                kind.check(encoders, self.modalities, WIDTH, OUTPUTS, self.head.values)
-            else:
-                joined(self.head, names, OUTPUTS)
+            self.require()
+        except NotAdditive:  # this is a property of its own
+            return ""
         except UserError as error:
             return str(error)
         return ""
+
+    def require(self) -> None:
+        """UserError where the head cannot be used, as found before any training."""
+        if not self.head.kind.digest:
+            joined(self.head, self.names, OUTPUTS)
+            return
+        encoders = dict.fromkeys(self.names, self.encoder)
+        self.head.kind.check(encoders, self.modalities, WIDTH, OUTPUTS, self.head.values)
 
     def features(self, model: MultimodalModel, count: int, place: int = 0) -> dict[str, Tensor]:
         """What the encoders give for so many samples, without gradients: features (B, d), and what the head reads."""
@@ -126,7 +137,7 @@ def fused(model: MultimodalModel, features: dict[str, Tensor]) -> Fused:
 
 def head_cases(kind: FusionKind, values: Values) -> Cases[HeadCase]:
     """The head over each number of modalities that it joins, up to four."""
-    stand = encoder_kinds()["transformer"]
+    stand = encoder_kinds()["conv1d"]
     counts = range(max(1, kind.at_least), min(len(NAMES), kind.at_most) + 1)
     of = [
         HeadCase(

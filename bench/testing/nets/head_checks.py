@@ -1,15 +1,19 @@
 """Checks of fusion heads alone: branches, owners of parameters, the order of modalities, saturated features."""
 
+from functools import partial
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from mcr_bench.bench.models.fusion import sum_of
 from mcr_bench.bench.models.multimodal import MultimodalModel
+from mcr_bench.bench.models.own.head_checks import NotAdditive
 from mcr_bench.bench.models.parts import Encoded
 from mcr_bench.bench.problem.samples import Inputs
 from mcr_bench.bench.testing.card import Failed, NotApplicable
 from mcr_bench.bench.testing.nets.cases import differ
-from mcr_bench.bench.testing.nets.giving import named, require_finite, trainable
+from mcr_bench.bench.testing.nets.giving import require_finite, trainable
 from mcr_bench.bench.testing.nets.head_case import HeadCase, encoded, fused, scaled
 
 SATURATED = 1e4
@@ -26,6 +30,10 @@ def one_output(case: HeadCase) -> None:
 
 def branches(case: HeadCase) -> None:
     """Branches and bias sum to the logits, and the gradient of a branch reaches its own parameters alone."""
+    try:
+        case.require()
+    except NotAdditive as reason:
+        raise Failed(str(reason)) from reason
     model = case.trained(case.drawn())
     features = case.features(model, 5)
     given, bias = fused(model, features), model.fusion.bias
@@ -71,39 +79,61 @@ def _branch(model: MultimodalModel, features: dict[str, Tensor], m: str) -> Tens
 def owners(case: HeadCase) -> None:
     """What belongs to a modality by its name depends on its features; a branch has no parameter without owner."""
     model = case.drawn()
-    names = set(case.names)
-    strangers = {name: owner for name, owner in _owned(model).items() if owner not in (None, *names)}
-    for name, owner in strangers.items():
-        raise Failed(f"'{name}' belongs to '{owner}', which is not a modality")
-    if len(names) == 1:
+    owned = {name: model.fusion.owner(name) for name in trainable(model.fusion)}
+    for name, owner in owned.items():
+        if owner not in (None, *case.names):
+            raise Failed(f"'{name}' belongs to '{owner}', which is not a modality")
+    if len(case.names) == 1:
         return
-    needs = _dependence(case, model)
-    for m in names:
-        own = {name: needs[name] for name, owner in _owned(model).items() if owner == m}
-        if own and not any(m in on for on in own.values()):
-            seen = sorted(set().union(*own.values()))
-            raise Failed(
-                f"{named(list(own))} of `slices['{m}']` are fed by {', '.join(seen) or 'nothing'}, not by '{m}'"
-            )
-    if case.head.kind.additive:
-        for name, on in needs.items():
-            if _owned(model)[name] is None and len(on) == 1:
-                raise Failed(f"'{name}' is fed by '{next(iter(on))}' alone, but belongs to no modality")
-
-
-def _owned(model: MultimodalModel) -> dict[str, str | None]:
-    return {name: model.fusion.owner(name) for name in trainable(model.fusion)}
-
-
-def _dependence(case: HeadCase, model: MultimodalModel) -> dict[str, set[str]]:
-    """Parameter -> the modalities with whose features its gradient changes."""
     features = case.features(model, 6)
-    before = _gradients(case, model, features)
-    changed = {m: _gradients(case, model, scaled(features, CHANGED, m)) for m in features}
-    return {name: {m for m, after in changed.items() if differ(x, after[name])} for name, x in before.items()}
+    for m, sources in _fed(model, features).items():
+        if m not in sources:
+            raise Failed(f"the modules of `slices['{m}']` are fed by {', '.join(sources) or 'nothing'}, not by '{m}'")
+    if case.head.kind.additive:
+        for name, sources in _reaching(model, features).items():
+            if owned[name] is None and len(sources) == 1:
+                raise Failed(f"'{name}' is fed by '{sources[0]}' alone, but belongs to no modality")
 
 
-def _gradients(case: HeadCase, model: MultimodalModel, features: dict[str, Tensor]) -> dict[str, Tensor]:
+def _fed(model: MultimodalModel, features: dict[str, Tensor]) -> dict[str, list[str]]:
+    """Modality -> the modalities with whose features the outputs of the layers in its slice change."""
+    before = _of_slices(model, features)
+    after = {m: _of_slices(model, scaled(features, CHANGED, m)) for m in features}
+    return {
+        owner: [m for m in features if any(map(differ, outputs, after[m][owner]))]
+        for owner, outputs in before.items()
+        if outputs
+    }
+
+
+def _of_slices(model: MultimodalModel, features: dict[str, Tensor]) -> dict[str, list[Tensor]]:
+    """Modality -> what the layers in its slice give, (...) each."""
+    seen: dict[str, list[Tensor]] = {}
+    hooks = []
+    for m, part in getattr(model.fusion, "slices", {}).items():
+        given = seen[m] = []
+        for layer in part.modules():
+            if not list(layer.children()):
+                hooks.append(layer.register_forward_hook(partial(_noted, given)))
+    with torch.no_grad():
+        fused(model, features)
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+def _noted(given: list[Tensor], _layer: nn.Module, _arguments: object, outputs: object) -> None:
+    given += [x for x in tree_leaves(outputs) if isinstance(x, Tensor)]
+
+
+def _reaching(model: MultimodalModel, features: dict[str, Tensor]) -> dict[str, list[str]]:
+    """Parameter -> the modalities with whose features its gradient changes."""
+    before = _gradients(model, features)
+    changed = {m: _gradients(model, scaled(features, CHANGED, m)) for m in features}
+    return {name: [m for m, after in changed.items() if differ(x, after[name])] for name, x in before.items()}
+
+
+def _gradients(model: MultimodalModel, features: dict[str, Tensor]) -> dict[str, Tensor]:
     """The gradients of a fixed linear function of the logits, by parameter; zeros where there is none."""
     model.zero_grad()
     logits = fused(model, features).logits

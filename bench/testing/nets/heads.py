@@ -27,7 +27,7 @@ OWN: tuple[NetProperty[HeadCase], ...] = (
     NetProperty(
         "additive",
         "the branches and the bias sum to the logits, and a branch is a function of its own modality",
-        "make forward the sum of `branches` (plus `bias`), with one module of `slices` in each; or leave `additive` out",
+        "make forward the sum of `branches` (plus `bias`), with a module of `slices` in each; or leave `additive` out",
         head_checks.branches,
     ),
     NetProperty(

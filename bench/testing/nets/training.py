@@ -28,6 +28,8 @@ def gradients(case: NetCase) -> None:
 
 def reached(case: NetCase) -> None:
     """The optimiser moves every parameter."""
+    if not case.trains_all:
+        raise NotApplicable("parameters may be without effect here")
     model = case.drawn()
     before = {name: p.detach().clone() for name, p in trainable(case.part(model)).items()}
     if not before:
@@ -112,8 +114,9 @@ def no_waiting(case: NetCase) -> None:
     with Waits() as noted:
         try:
             loss_of(case, model, inputs, whole=True).backward()
-            noted.seen.clear()
-            loss_of(case, model, inputs, whole=True).backward()
+            if noted.seen:  # the first step may make what the others use
+                noted.seen.clear()
+                loss_of(case, model, inputs, whole=True).backward()
         except Exception as error:
             if not noted.seen:
                 raise NotApplicable(f"torch cannot run it without numbers ({type(error).__name__}: {error})") from error
