@@ -7,7 +7,7 @@ from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.problem.samples import Inputs
 from mcr_bench.bench.testing.card import Failed
 from mcr_bench.bench.testing.nets.cases import NetCase, differ, rows
-from mcr_bench.bench.testing.process import changes, draws
+from mcr_bench.bench.testing.traces import changes, draws
 
 COUNTS = (1, 2, 5)
 
