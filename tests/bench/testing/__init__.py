@@ -1,1 +1,1 @@
-"""Tests of `bench/models/`."""
+"""Tests of `bench/testing/`."""
