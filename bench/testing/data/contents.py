@@ -75,30 +75,33 @@ def labels(case: DataCase) -> None:
     task = case.made().facts().task
     splits = case.loaded(*case.default)
     for name, part in parts_of(splits).items():
-        _check_target(part, name, task)
-    if task.classes and not task.regression and splits.train.target.ndim == 1:
-        absent = sorted(set(range(task.classes)) - set(splits.train.target.tolist()))
-        if absent and "classes_absent_from_train" not in splits.notes:
-            raise Failed(f"the training part has no sample of the classes {absent[:10]}")
+        if len(part.target) != len(part):
+            raise Failed(f"part {name} has {len(part.target)} targets and {len(part)} ids")
+        _check_target(part.target, name, task)
+    absent = [place for place, count in enumerate(_counts(splits.train.target, task)) if not count]
+    if absent and "classes_absent_from_train" not in splits.notes:
+        raise Failed(f"the training part has no sample of the classes {absent[:10]}")
 
 
-def _check_target(part: Split, name: str, task: Task) -> None:
-    target = part.target
-    if len(target) != len(part):
-        raise Failed(f"part {name} has {len(target)} targets and {len(part)} ids")
-    if target.ndim > 1:
-        return  # a task of several outputs checks its own
-    if task.regression:
-        if not target.is_floating_point():
-            raise Failed(f"the scores of part {name} are {target.dtype}; needed: float32")
-        return
-    if target.dtype != torch.int64:
-        raise Failed(f"the classes of part {name} are {target.dtype}; needed: int64")
-    low, high = int(target.min()), int(target.max())
-    if low < 0 or high >= int(task.classes or 0):
+def _counts(target: Tensor, task: Task) -> list[int]:
+    """Training samples of each class, or with each label; none for scores."""
+    if task.labels:
+        return [int(count) for count in target.sum(0)]
+    return torch.bincount(target, minlength=task.classes).tolist() if task.classes else []
+
+
+def _check_target(target: Tensor, name: str, task: Task) -> None:
+    axes = (len(target), *([task.outputs] if task.labels or task.scores else []))
+    kind = torch.int64 if task.classes else torch.float32
+    if tuple(target.shape) != axes or target.dtype != kind:
+        raise Failed(f"the target of part {name} is {tuple(target.shape)} {target.dtype}; needed: {axes} {kind}")
+    if task.classes and not 0 <= int(target.min()) <= int(target.max()) < task.classes:
         raise Failed(
-            f"the classes of part {name} are {low} to {high}; facts() says that there are {task.classes}, from 0 on"
+            f"the classes of part {name} are {int(target.min())} to {int(target.max())}; facts() says that there are "
+            f"{task.classes}, from 0 on"
         )
+    if task.labels and not ((target == 0) | (target == 1)).all():
+        raise Failed(f"the labels of part {name} are not 0 and 1 alone")
 
 
 def ids(case: DataCase) -> None:
