@@ -11,6 +11,7 @@ from torch import Tensor
 from mcr_bench.bench.fit.returns import Groups, State, checked_losses, checked_outputs
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Value
+from mcr_bench.bench.task import Task
 from mcr_bench.datasets.base import Batch, Facts
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Needs:
 
     own_heads: the method trains a head of its own for each modality; otherwise probe heads give per-modality results.
     additive_fusion: the fused logits must be a sum of one share per modality.
-    classification: the data must have classes.
+    classification: the data must have classes, one for each sample.
     at_least: the smallest number of modalities.
     at_most: the largest number of modalities.
     own_features: it gives the fusion head features of its own making, so a head that also reads the encoders' tokens or
@@ -52,17 +53,19 @@ class Needs:
     at_most: int = 99
     own_features: bool = False
 
-    def unmet(self, modalities: int, regression: bool) -> str | None:
-        """The first need that this number of modalities and this kind of target do not meet; None if they meet all.
+    def unmet(self, modalities: int, task: Task) -> str | None:
+        """The first need that this number of modalities and this task do not meet; None if they meet all.
 
-        >>> Needs(at_least=2).unmet(1, regression=False)
+        >>> Needs(at_least=2).unmet(1, Task(3))
         'needs at least 2 modalities, not 1'
         """
         if modalities < self.at_least:
             return f"needs at least {self.at_least} modalities, not {modalities}"
         if modalities > self.at_most:
             return f"takes at most {self.at_most} modalities, not {modalities}"
-        return "is defined for classification only" if self.classification and regression else None
+        if self.classification and task.classes is None:
+            return f"is defined for classification only{', not for several labels' if task.multi_label else ''}"
+        return None
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def reason_against(
 ) -> str | None:
     """Why the method cannot run on this setup, or None if it can. values, point: as for `specs_of`."""
     needs = cls.needs
-    if reason := needs.unmet(len(setup.modalities), setup.facts.task.regression):
+    if reason := needs.unmet(len(setup.modalities), setup.facts.task):
         return reason
     resolved = resolve_run(values, cls, type(setup.data), tuple(setup.facts.modalities), point, setup.classes.owners)
     models = [_tried(resolved, setup, modalities) for modalities in _variants(cls, setup.modalities)]
