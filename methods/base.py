@@ -6,10 +6,12 @@ from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.returns import Groups, State, checked_losses, checked_outputs
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
+from mcr_bench.bench.problem.epoch_batches import EpochBatches as EpochBatches
 from mcr_bench.bench.settings.declaration import Value
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets.base import Batch, Facts
@@ -167,9 +169,30 @@ class Method:
     def on_epoch_end(self, validation: "Evaluation") -> None:
         """Called after an epoch and its validation."""
 
+    def epoch_batches(self, epoch: int) -> EpochBatches | None:
+        """The samples of this epoch in the order of training, with repetitions, and where a modality is dropped.
+
+        Called before the first step, after `on_epoch_start`. None is the order that seed and epoch give for all
+        methods, `self.fit.order()`. Draws come from `self.fit.generator(...)`.
+        """
+        return None
+
+    def grow(self, name: str) -> nn.Module:
+        """The new module that `self.fit.grow(name)` adds to the model while it is trained.
+
+        Its parts must have `reset_parameters`, which draws their initial weights. What it looks like may depend on the
+        name, the settings and the model alone, as a resumed run calls it before `load_state_dict`.
+        """
+        raise UserError(
+            f"{self.name}: '{name}' cannot grow. Write the hook grow(self, name), which returns the new module."
+        )
+
     def forward(self, batch: Batch) -> Outputs:
-        """The model's outputs for a batch of B samples: logits (B, C), and each modality's features (B, d)."""
-        outputs: Outputs = self.fit.model(batch.inputs)
+        """The model's outputs for a batch of B samples: logits (B, C), and each modality's features (B, d).
+
+        Hand on `batch.dropped`, or to `self.fit.model.drop` where the features are fused here.
+        """
+        outputs: Outputs = self.fit.model(batch.inputs, dropped=batch.dropped)
         return outputs
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:

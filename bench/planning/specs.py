@@ -113,6 +113,11 @@ def _of_key(encoder: dict[str, Value]) -> dict[str, Value]:
     return {key: value for key, value in encoder.items() if key not in OF_WEIGHTS}
 
 
+def _acting(cls: "type[Method]", pathways: Mapping[str, float], modalities: tuple[str, ...]) -> dict[str, float]:
+    """The rates of dropped pathways that act: a step never drops all modalities, and an ensemble makes no steps."""
+    return {m: r for m, r in pathways.items() if m in modalities and len(modalities) > 1 and cls.trains}
+
+
 def _pattern(
     source: str,
     cls: "type[Method]",
@@ -132,6 +137,8 @@ def _pattern(
         _pattern(r.method, setup.classes.method(r.method), setup, values, point, r.modalities) for r in requirements
     )
     names, owners = {cls.name, *(r.method for r in requirements)}, setup.classes.owners
+    pathways = _acting(cls, resolved.pathways, modalities)
+    bearing = {k: v for k, v in point.items() if pathways or not k.endswith(".drop_pathway")}
     spec = RunSpec(
         method=cls.name,
         method_digest=behaviour_digest(cls),
@@ -155,10 +162,11 @@ def _pattern(
         role=cls.role,
         preset=setup.preset.name,
         preset_origin=setup.preset.origin,
-        overrides=" ".join(f"{k}={v}" for k, v in point.items() if concerns(k, names, modalities, owners)),
+        overrides=" ".join(f"{k}={v}" for k, v in bearing.items() if concerns(k, names, modalities, owners)),
         protocol_card=setup.protocol.card,
         metric=setup.protocol.metric,
         scales_gradients=cls.scales_gradients,
+        pathways=pathways,
         rounding={k: v for k, v in resolved.rounding.items() if k.split(".")[1] in modalities},
     )
     return Pattern(spec, needs)

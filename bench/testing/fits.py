@@ -16,6 +16,7 @@ from mcr_bench.bench.models.build import build_model
 from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
 from mcr_bench.bench.task import Task
+from mcr_bench.bench.training.growth import let_grow
 from mcr_bench.bench.training.optim import make_optimizer
 from mcr_bench.datasets.base import Batch, Modality, Split
 from mcr_bench.methods.base import Method
@@ -82,6 +83,7 @@ def make_fit(
     method.fit = fit
     method.on_fit_start()
     fit.optimizer = make_optimizer(method.parameter_groups(model), settings.optimizer)
+    let_grow(fit, method)
     return fit
 
 
