@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from mcr_bench.bench.core import seeds
 from mcr_bench.bench.fit.meters import Meters
+from mcr_bench.bench.fit.moved import Movements
 from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.settings.training import TrainingSettings
 from mcr_bench.bench.task import Task
@@ -32,6 +33,7 @@ class Fit:
     step: the present training step, from 1, counted over the whole run.
     optimizer: the optimiser; it is made after `on_fit_start`.
     meters: this epoch's means, to which `log` adds.
+    movements: how far this epoch's watched steps moved the weights of encoders.
     """
 
     model: MultimodalModel
@@ -46,6 +48,7 @@ class Fit:
     step: int = 0
     optimizer: Optimizer = None  # type: ignore[assignment]  # made after on_fit_start
     meters: Meters = field(default_factory=Meters)
+    movements: Movements = field(default_factory=Movements)
 
     def generator(self, *names: object, device: torch.device | str = "cpu") -> torch.Generator:
         """A generator for draws of this step, one for each combination of names.

@@ -198,7 +198,9 @@ def run_epoch(run: Training) -> None:
     seeds.reseed_libraries(run.spec.seed, "method", fit.epoch)
     run.method.on_epoch_start()
     train_epoch(run)
-    means = fit.meters.means()
+    means = fit.meters.means() | fit.movements.ratios()
+    if fit.movements.failure:
+        run.progress.missing["train/update_ratio"] = fit.movements.failure
     devices.synchronise(fit.device)
     run.progress.seconds += time.perf_counter() - began
     if run.probes is not None and run.store is not None:
@@ -226,7 +228,10 @@ def train_epoch(run: Training) -> None:
             if run.store is not None:
                 run.store.expect(batch.target)
             if position % max(1, steps // WATCHED) == 0:
-                with fit.meters.watching(fit.model, len(batch.target)):
+                with (
+                    fit.meters.watching(fit.model, len(batch.target)),
+                    fit.movements.watching(fit.model, fit.optimizer),
+                ):
                     run.method.train_step(batch)
             else:
                 run.method.train_step(batch)
