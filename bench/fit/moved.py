@@ -1,9 +1,9 @@
 """How far training steps move the weights of each encoder, which is what an optimiser has made of the gradients."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from math import ceil, sqrt
+from math import ceil
 from typing import NamedTuple
 
 import torch
@@ -16,24 +16,39 @@ from mcr_bench.bench.models.multimodal import MultimodalModel
 MOST = 2**22  # weights of an encoder that are compared; of a larger encoder every k-th slice of each tensor is
 RATIO, PER_GRADIENT = "update_ratio", "update_per_gradient"
 
-Place = tuple[str, str]  # modality, and which of its norms: moved, size or asked
-
 
 class _Watched(NamedTuple):
-    """A parameter that is watched.
+    """An encoder that is watched.
 
-    modality: the encoder's modality.
-    parameter: the parameter.
-    every: the distance of its slices that are compared.
+    modality: its modality.
+    parameters: its parameters.
+    every: the distance of the slices of each that are compared.
     """
 
     modality: str
-    parameter: nn.Parameter
+    parameters: list[nn.Parameter]
     every: int
 
-    def slices(self, tensor: Tensor) -> Tensor:
-        """What is compared of a tensor of the parameter's shape."""
-        return tensor.detach()[:: self.every] if self.every > 1 and tensor.ndim else tensor.detach()
+    def weights(self) -> Tensor:
+        """A copy (n,) of the weights that are compared."""
+        return torch.cat([self._slices(p) for p in self.parameters])
+
+    def asked(self, rates: Mapping[int, float]) -> Tensor | None:
+        """The norm () of its gradients, each times its learning rate; None where it has none.
+
+        rates: id of a parameter -> its learning rate in the optimiser.
+        """
+        known = [(p.grad, rates[id(p)]) for p in self.parameters if p.grad is not None and id(p) in rates]
+        if not known:
+            return None
+        parts, factors = [self._slices(g) for g, _ in known], [rate for _, rate in known]
+        if len(set(factors)) == 1:
+            return torch.linalg.vector_norm(torch.cat(parts)) * factors[0]
+        return torch.linalg.vector_norm(torch.cat(torch._foreach_mul(parts, factors)))
+
+    def _slices(self, tensor: Tensor) -> Tensor:
+        chosen = tensor.detach()[:: self.every] if self.every > 1 and tensor.ndim else tensor.detach()
+        return chosen.flatten()
 
 
 class Movements:
@@ -54,7 +69,7 @@ class Movements:
     def __init__(self) -> None:
         self.failure = ""
         self._watched: list[_Watched] = []  # collected once per epoch, as a walk takes time
-        self._steps: list[tuple[list[Place], Tensor]] = []
+        self._steps: list[tuple[list[tuple[str, str]], Tensor]] = []  # (modality, which norm) of each number
 
     @contextmanager
     def watching(self, model: MultimodalModel, optimizer: Optimizer) -> Iterator[None]:
@@ -69,36 +84,32 @@ class Movements:
 
         This waits for the device. A ratio to zero, such as to the gradient of a frozen encoder, is left out.
         """
-        sums: dict[Place, float] = {}
-        for places, norms in self._steps:
-            for place, norm in _of_step(places, norms.tolist()).items():
-                sums[place] = sums.get(place, 0.0) + norm
+        sums: dict[tuple[str, str], float] = {}
+        for names, norms in self._steps:
+            for name, norm in zip(names, norms.tolist(), strict=True):
+                sums[name] = sums.get(name, 0.0) + norm
         self._steps.clear()
         self._watched = []
-        below = ((RATIO, "size"), (PER_GRADIENT, "asked"))
-        parts = {
-            f"{name}/{m}": (sums[m, "moved"], total) for name, of in below for (m, k), total in sums.items() if k == of
-        }
-        return {name: moved / total for name, (moved, total) in parts.items() if total > 0.0}
+        below = {"size": RATIO, "asked": PER_GRADIENT}
+        parts = {(below[kind], m): (sums[m, "moved"], total) for (m, kind), total in sums.items() if kind in below}
+        return {f"{name}/{m}": moved / total for (name, m), (moved, total) in parts.items() if total > 0.0}
 
     @torch.no_grad()
     def _copies(self, model: MultimodalModel) -> list[Tensor]:
         if not self._watched:
             self._watched = _watched(model)
-        return [one.slices(one.parameter).clone() for one in self._watched]
+        return [one.weights() for one in self._watched]
 
     @torch.no_grad()
     def _add(self, before: list[Tensor], optimizer: Optimizer) -> None:
-        now = [one.slices(one.parameter) for one in self._watched]
-        norms = [*torch._foreach_norm(torch._foreach_sub(now, before)), *torch._foreach_norm(before)]
-        places = [(one.modality, kind) for kind in ("moved", "size") for one in self._watched]
         rates = {id(p): float(group["lr"]) for group in optimizer.param_groups for p in group["params"]}
-        asking = [one for one in self._watched if one.parameter.grad is not None and id(one.parameter) in rates]
-        if asking:
-            gradients = torch._foreach_norm([one.slices(one.parameter.grad) for one in asking])
-            norms += torch._foreach_mul(gradients, [rates[id(one.parameter)] for one in asking])
-            places += [(one.modality, "asked") for one in asking]
-        self._steps.append((places, torch.stack(norms)))
+        norms: dict[tuple[str, str], Tensor] = {}
+        for one, weights in zip(self._watched, before, strict=True):
+            norms[one.modality, "moved"] = torch.linalg.vector_norm(one.weights() - weights)
+            norms[one.modality, "size"] = torch.linalg.vector_norm(weights)
+            if (asked := one.asked(rates)) is not None:
+                norms[one.modality, "asked"] = asked
+        self._steps.append((list(norms), torch.stack(list(norms.values()))))
 
     def _fail(self, reason: str) -> None:
         self.failure = reason
@@ -106,17 +117,6 @@ class Movements:
 
 
 def _watched(model: MultimodalModel) -> list[_Watched]:
-    watched = []
-    for m in model.modalities:
-        own = model.parameters_of(m, "encoder")
-        every = max(1, ceil(sum(p.numel() for p in own) / MOST))
-        watched += [_Watched(m, p, every) for p in own]
-    return watched
-
-
-def _of_step(places: list[Place], norms: list[float]) -> dict[Place, float]:
-    """The norm over all tensors of each place, from the norms of single tensors."""
-    squares: dict[Place, float] = {}
-    for place, norm in zip(places, norms, strict=True):
-        squares[place] = squares.get(place, 0.0) + norm * norm
-    return {place: sqrt(square) for place, square in squares.items()}
+    encoders = {m: model.parameters_of(m, "encoder") for m in model.modalities}
+    sizes = {m: sum(p.numel() for p in own) for m, own in encoders.items()}
+    return [_Watched(m, own, max(1, ceil(sizes[m] / MOST))) for m, own in encoders.items() if own]

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypedDict
@@ -20,7 +21,6 @@ from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.fit.returns import call_in_place, checked_groups, checked_state
 from mcr_bench.bench.models.build import build_model
 from mcr_bench.bench.models.layout import lay_out
-from mcr_bench.bench.models.multimodal import Inputs
 from mcr_bench.bench.problem.floor import floor_metrics
 from mcr_bench.bench.problem.missing import diagnostic, only_finite, tag_of
 from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone, Shortage
@@ -29,7 +29,8 @@ from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import TrainingSettings
 from mcr_bench.bench.training.checkpoints import load_weights, read_checkpoint, save_weights, write_checkpoint
 from mcr_bench.bench.training.compiling import Compiled, compile_encoders
-from mcr_bench.bench.training.evaluation import absent_inputs, better, contributions, evaluate, subset_logits
+from mcr_bench.bench.training.diagnosis import of_disturbed, of_predictions, run_means, shares, subset_predictions
+from mcr_bench.bench.training.evaluation import absent_inputs, better, evaluate
 from mcr_bench.bench.training.optim import make_optimizer, rate_factor, set_rate
 from mcr_bench.bench.training.placing import place_of, placed
 from mcr_bench.bench.training.predictions import write_predictions
@@ -37,10 +38,10 @@ from mcr_bench.bench.training.probes import FeatureStore, Probes
 from mcr_bench.bench.training.reader import reading
 from mcr_bench.bench.training.subsets import Subsets
 from mcr_bench.bench.training.told import costs_of, rounding_tags
-from mcr_bench.datasets.base import Split, Splits
+from mcr_bench.datasets.base import Splits
 from mcr_bench.methods.base import Method
 
-WATCHED = 8  # steps per epoch on which gradient norms and encoder passes are measured
+WATCHED, MOVED = 8, 4  # steps per epoch on which gradient norms and passes, and movements, are measured
 EPOCH_PROBE, FINAL_PROBE = 5, 100  # L-BFGS iterations: few for a curve during training, many for what is reported
 CHECKPOINT_SECONDS = 5.0  # a run killed before this starts over, which takes less time than writing a checkpoint
 
@@ -227,13 +228,11 @@ def train_epoch(run: Training) -> None:
             batch = fit.train.training_batch(index)
             if run.store is not None:
                 run.store.expect(batch.target)
-            if position % max(1, steps // WATCHED) == 0:
-                with (
-                    fit.meters.watching(fit.model, len(batch.target)),
-                    fit.movements.watching(fit.model, fit.optimizer),
-                ):
-                    run.method.train_step(batch)
-            else:
+            with ExitStack() as watched:
+                if position % max(1, steps // WATCHED) == 0:
+                    watched.enter_context(fit.meters.watching(fit.model, len(batch.target)))
+                if position % max(1, steps // MOVED) == 0:
+                    watched.enter_context(fit.movements.watching(fit.model, fit.optimizer))
                 run.method.train_step(batch)
 
 
@@ -274,55 +273,29 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
     absent = diagnostic(missing, "absent_inputs", partial(absent_inputs, fit.train))
     metrics = costs_of(fit, [row["metrics"] for row in run.progress.history], run.progress.seconds, missing)
     metrics |= {"best_epoch": float(best["epoch"]), "epochs": float(fit.epoch)}
+    metrics |= run_means([row["metrics"] for row in run.progress.history])
     parts = {}
     metrics |= floor_metrics(run.splits.train.labels, run.splits.test.labels)
     metrics["data/train_samples"] = float(len(fit.train))
     for part, split in (("val", fit.val), ("test", run.splits.test.learned(fit.task).to(fit.device))):
         also = None if absent is None else Subsets(run.method, fit.model, absent)
         evaluation = evaluate(run.method, fit.model, split, run.probes, run.chunk, also)
-        place = "selected_val" if part == "val" else part  # `val/...` are the curves
-        missing |= {f"{place}/{name}": reason for name, reason in evaluation.missing.items()}
-        subsets = _subsets(run, split, absent, place, also)
-        shares = _shares(run, evaluation, subsets, place)
-        metrics |= {f"{place}/{name}": value for name, value in evaluation.metrics.items()}
-        metrics |= {f"{place}/contribution/{m}": value for m, value in shares.items()}
+        place, lost = "selected_val" if part == "val" else part, dict(evaluation.missing)  # `val/...` are the curves
+        subsets = subset_predictions(run.method, split, absent, run.chunk, also, lost)
+        found = evaluation.metrics | shares(evaluation, subsets, fit.task, lost)
+        if part == "test":
+            began = time.perf_counter()
+            found |= of_predictions(evaluation, subsets, fit.task, lost)
+            found |= of_disturbed(run.method, split, run.chunk, lost)
+            metrics["cost/diagnostics_seconds"] = time.perf_counter() - began
+        metrics |= {f"{place}/{name}": value for name, value in found.items()}
+        missing |= {f"{place}/{name}": reason for name, reason in lost.items()}
         metrics[f"data/{part}_samples"] = float(len(split))
         parts[part] = (split, evaluation, subsets)
     write_predictions(job.folder / "predictions.parquet", parts)
     save_weights(job.weights_out, best["weights"])
     metrics |= {f"data/{name}": value for name, value in (run.splits.notes | fit.task.unit.notes).items()}
     return only_finite(metrics, missing)
-
-
-def _subsets(
-    run: Training, split: Split, absent: Inputs | None, place: str, also: Subsets | None
-) -> dict[tuple[str, ...], Tensor]:
-    """Subset -> predictions (N, C) from it, without those that are not finite; empty where they cannot be computed.
-
-    also: the predictions that were made while the part was evaluated.
-    """
-    if absent is None:
-        run.progress.missing[f"{place}/subset"] = (
-            "the mean training input, which replaces an absent modality, is missing"
-        )
-        return {}
-    work = partial(subset_logits, run.method, run.fit.model, split, absent, run.chunk, also)
-    predictions = diagnostic(run.progress.missing, f"{place}/subset", work) or {}
-    for subset in [s for s, logits in predictions.items() if not logits.isfinite().all()]:
-        run.progress.missing[f"{place}/subset/{'+'.join(subset)}"] = "its logits are not finite"
-        del predictions[subset]
-    return predictions
-
-
-def _shares(
-    run: Training, evaluation: Evaluation, subsets: dict[tuple[str, ...], Tensor], place: str
-) -> dict[str, float]:
-    """Modality -> its contribution; empty where a prediction that contributions are computed from is missing."""
-    missing, name = run.progress.missing, f"{place}/contribution"
-    if any(other.startswith(f"{place}/subset") for other in missing):
-        missing[name] = "a prediction from a subset of the modalities is missing"
-        return {}
-    return diagnostic(missing, name, partial(contributions, evaluation, subsets, run.fit.task)) or {}
 
 
 def tags_of(run: Training) -> dict[str, str]:
