@@ -229,18 +229,22 @@ def require_spread(task: Task, labels: Array, where: str) -> None:
         raise UserError(f"{where}: {error}") from error
 
 
+def channel_axis(values: Tensor) -> int:
+    """The axis of channels of samples (N, ...): the last of vectors (D,) and sequences (T, C), C of (..., C, H, W)."""
+    return values.ndim - 1 if values.ndim < 4 else values.ndim - 3
+
+
 def standardise(splits: Splits) -> Splits:
     """Give each channel zero mean and unit variance over the training part; channels that are constant become 0.
 
-    The channel axis is the last axis of vectors (D,) and sequences (T, C), and C of (C, H, W) and (T, C, H, W).
-    Padded steps do not count and become 0; samples that lack a modality do not count in it. Changes the values of
-    `splits`, and returns it.
+    `channel_axis` says which axis that is. Padded steps do not count and become 0; samples that lack a modality do not
+    count in it. Changes the values of `splits`, and returns it.
     """
     parts = (splits.train, splits.val, splits.test)
     for modality, x in splits.train.values.items():
         if not isinstance(x, Tensor):
             continue  # samples on disk are standardised batch by batch
-        channel = x.ndim - 1 if x.ndim < 4 else x.ndim - 3
+        channel = channel_axis(x)
         padded, having = modality in splits.train.lengths, splits.train.having
         trained = having(modality, x)
         real = (
