@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.problem.samples import Inputs
 from mcr_bench.bench.testing.card import Failed
+from mcr_bench.bench.testing.effects import changes, draws
 from mcr_bench.bench.testing.nets.cases import NetCase, differ, rows
-from mcr_bench.bench.testing.process import changes, draws
 
 COUNTS = (1, 2, 5)
 
