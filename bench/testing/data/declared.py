@@ -8,7 +8,7 @@ from mcr_bench.bench.problem.overlaps import audit, sentence
 from mcr_bench.bench.settings.declaration import declared
 from mcr_bench.bench.testing.card import Failed, NotApplicable
 from mcr_bench.bench.testing.data.case import DataCase, apart, disturb, parts_of
-from mcr_bench.bench.testing.traces import GENERATORS, changes, draws
+from mcr_bench.bench.testing.effects import changes, draws
 from mcr_bench.datasets.base import Card
 
 DISTINCT = 0.45  # share of samples with a content of their own: below it, equal contents of two parts mean little
@@ -105,6 +105,6 @@ def no_draws(case: DataCase) -> None:
 def no_trace(case: DataCase) -> None:
     """Loading changes nothing else of the process."""
     protocol, fold = case.default
-    left = [name for name in changes(lambda: case.load(protocol, fold, 0)) if name not in GENERATORS]
+    left = changes(lambda: case.load(protocol, fold, 0))
     if left:
-        raise Failed(f"load() changed {', '.join(left)}")
+        raise Failed(f"load() changed the process: {'; '.join(left)}")
