@@ -270,7 +270,7 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
     metrics = costs_of(fit, [row["metrics"] for row in run.progress.history], run.progress.seconds, missing)
     metrics |= {"best_epoch": float(best["epoch"]), "epochs": float(fit.epoch)}
     parts = {}
-    metrics |= floor_metrics(run.splits.train.labels, run.splits.test.labels)
+    metrics |= floor_metrics(run.splits.train.labels, run.splits.test.labels, fit.task)
     metrics["data/train_samples"] = float(len(fit.train))
     for part, split in (("val", fit.val), ("test", run.splits.test.learned(fit.task).to(fit.device))):
         also = None if absent is None else Subsets(run.method, fit.model, absent)
