@@ -15,7 +15,7 @@ from mcr_bench.bench.analysis.floors import with_floors
 from mcr_bench.bench.analysis.ranking import rank_data, rank_datasets, rank_table
 from mcr_bench.bench.analysis.sweeps import sweep_table, sweeps
 from mcr_bench.bench.analysis.table import Lead, Table, comparison_table
-from mcr_bench.bench.analysis.why import why_tables
+from mcr_bench.bench.analysis.why.tables import why_tables
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.commands.choosing import chosen
 from mcr_bench.bench.commands.console import SafeConsole

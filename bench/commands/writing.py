@@ -7,7 +7,7 @@ from pathlib import Path
 from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.floors import with_floors
 from mcr_bench.bench.analysis.table import Table
-from mcr_bench.bench.analysis.why import ENCODERS
+from mcr_bench.bench.analysis.why.tables import ENCODERS
 from mcr_bench.bench.commands.choosing import chosen
 from mcr_bench.bench.commands.console import SafeConsole
 from mcr_bench.bench.commands.output import say

@@ -12,7 +12,7 @@ from mcr_bench.bench.analysis.claims import cannot, leading
 from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.sizes import split_sizes
 from mcr_bench.bench.analysis.table import Table, comparison_table, protocol_notes
-from mcr_bench.bench.analysis.why import QUESTIONS, why_tables
+from mcr_bench.bench.analysis.why.tables import QUESTIONS, why_tables
 from mcr_bench.bench.report.claim_tables import claim_tables, command, power_lines, remedy
 from mcr_bench.bench.report.html.contents import Picture, Section
 from mcr_bench.bench.report.html.markup import part, render

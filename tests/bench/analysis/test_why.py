@@ -8,7 +8,7 @@ from scipy import stats
 
 from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.table import Table
-from mcr_bench.bench.analysis.why import QUESTIONS, encoder_table, why_tables
+from mcr_bench.bench.analysis.why.tables import QUESTIONS, encoder_table, why_tables
 from mcr_bench.bench.report.html.page import report_page
 from mcr_bench.tests.support.records.figure_rows import compared, line, row
 from mcr_bench.tests.support.records.report_contents import Parsed, contents, runs
