@@ -15,6 +15,7 @@ from mcr_bench.bench.analysis.floors import with_floors
 from mcr_bench.bench.analysis.ranking import rank_data, rank_datasets, rank_table
 from mcr_bench.bench.analysis.sweeps import sweep_table, sweeps
 from mcr_bench.bench.analysis.table import Lead, Table, comparison_table
+from mcr_bench.bench.analysis.why.tables import why_tables
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.commands.choosing import chosen
 from mcr_bench.bench.commands.console import SafeConsole
@@ -31,6 +32,7 @@ from mcr_bench.bench.statistics.ranks import Ranks
 
 TABLES = {
     "methods": "every method on one dataset: metrics, per modality, cost, protocol card",
+    "why": "what each modality and its encoder contribute: encoders, missing modalities, reliance, steps",
     "statistics": "every method against the baseline: primary test, secondary tests, all pairs",
     "sweeps": "every method along the settings of a dataset that were swept",
     "published": "published numbers beside ours",
@@ -169,6 +171,10 @@ def tables_of(
     makers: dict[str, Callable[[], Iterable[Table]]] = {
         "methods": lambda: _each(
             (one.title, partial(comparison_table, one, cost_baseline, lead)) for one in comparisons
+        ),
+        "why": lambda: chain.from_iterable(
+            attempt(partial(why_tables, one, cost_baseline), partial(_nothing, f"diagnostics of {one.title}"))
+            for one in comparisons
         ),
         "statistics": lambda: chain.from_iterable(
             attempt(partial(claim_tables, one), partial(_nothing, f"statistics of {one.comparison.title}"))

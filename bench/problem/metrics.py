@@ -107,7 +107,7 @@ def metrics_of(task: Task) -> tuple[Metric, ...]:
 
 
 def profit_metrics(task: Task) -> tuple[Metric, ...]:
-    """The metrics in which a modality's profit is told: the task's first, and Pearson's correlation of a regression.
+    """The metrics in which a modality's profit is given: the task's first, and Pearson's correlation of a regression.
 
     >>> [metric.name for metric in profit_metrics(Task(None))]
     ['mae', 'pearson']
