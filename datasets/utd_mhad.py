@@ -1,6 +1,6 @@
 """UTD-MHAD: 27 actions of 8 people, recorded by an inertial sensor, a skeleton tracker and optionally in depth."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.problem.inventory import Inventory, parts_of
 from mcr_bench.bench.problem.overlaps import Parts
+from mcr_bench.bench.settings.declaration import Value, setting
 from mcr_bench.datasets.base import Card, Dataset, Facts, Preparation, Protocol, Splits
 from mcr_bench.datasets.cache.made import without_parts
 from mcr_bench.datasets.cache.opened import cache_folder, open_cache
@@ -22,7 +23,7 @@ from mcr_bench.datasets.cache.prepared import require_free, writing
 from mcr_bench.datasets.contents.table import Table, read_table, require_parts
 from mcr_bench.datasets.formats.npz import digest
 from mcr_bench.datasets.raw.raw_files import reading
-from mcr_bench.datasets.raw.utd_raw import LAYOUT, RECIPE, SUBJECTS, as_arrays, recipe, scan
+from mcr_bench.datasets.raw.utd_raw import LAYOUT, RECIPE, SUBJECTS, area_means, as_arrays, recipe, scan
 
 CARD = Card(
     title="UTD Multimodal Human Action Dataset (Chen, Jafari, Kehtarnavaz, ICIP 2015)",
@@ -44,6 +45,15 @@ class UtdMhad(Dataset):
     name: ClassVar[str] = "utd-mhad"
     card: ClassVar[Card] = CARD
     group_name: ClassVar[str] = "subject"
+    optional: ClassVar[tuple[str, ...]] = ("depth",)
+
+    depth_pixels: int = setting(
+        0,
+        "depth as a sequence: the means over so many rows and columns are its channels, each standardised by itself; "
+        "0 = frames of 24 x 32, of which each frame is standardised as a whole",
+        at_least=0,
+        at_most=24,
+    )
 
     @property
     def _file(self) -> Path:
@@ -53,7 +63,14 @@ class UtdMhad(Dataset):
     def _table(self) -> Table:
         if not self._file.is_file():
             raise UserError(f"utd-mhad is not prepared in '{self.location}'.\n{info_of(self)}")
-        return read_table(self._file)
+        table = read_table(self._file)
+        if self.depth_pixels and "depth" in table.values:
+            table.values["depth"] = _pixels(table.values["depth"], self.depth_pixels)
+        return table
+
+    def acting(self, dials: Mapping[str, Value]) -> dict[str, Value]:
+        """As for all datasets; `depth_pixels` counts where depth is a sequence."""
+        return {k: v for k, v in super().acting(dials).items() if k != "depth_pixels" or v}
 
     def facts(self) -> Facts:
         """Inertial and skeleton, and depth if it was prepared; UserError with instructions if nothing is prepared."""
@@ -148,6 +165,12 @@ class UtdMhad(Dataset):
         parts = {("subjects", 1): halves, **{("loso", fold): _loso(fold, groups) for fold in SUBJECTS}}
         nothing = ["Up to date, nothing to do."] if current else []
         return "\n".join([*nothing, *_summary(self._manifest(), self._file), *without_parts(parts)])
+
+
+def _pixels(frames: Array, size: int) -> Array:
+    """(N, T, H, W) -> (N, T, size^2): the means over size x size areas of nearly equal size."""
+    means = area_means(area_means(frames, size, 2), size, 3)
+    return means.reshape(*means.shape[:2], -1)
 
 
 def _loso(fold: int, groups: list[str]) -> Array:

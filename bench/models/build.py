@@ -9,6 +9,7 @@ from torch import nn
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.declared import (
     OF_WEIGHTS,
+    OF_WINDOWS,
     Encoder,
     EncoderKind,
     FusionKind,
@@ -21,6 +22,7 @@ from mcr_bench.bench.models.kinds import encoder_kind_of, fitting, fusion_kind_o
 from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.models.stages import stage_sizes
 from mcr_bench.bench.problem.facts import Modality
+from mcr_bench.bench.settings.declaration import declared
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings
 from mcr_bench.bench.task import Task
 
@@ -84,10 +86,17 @@ def _declares(kind: EncoderKind) -> str:
 
 
 def require_settings(encoder: Encoder) -> None:
-    """UserError for settings of pre-trained weights where the encoder has none."""
-    absent = [name for name in OF_WEIGHTS if name not in encoder.kind.settings]
-    if encoder.kind.digest or not any(encoder.values.get(name) for name in absent):
+    """UserError for settings of pre-trained weights, or of windows, where the encoder has none."""
+    absent = {*OF_WEIGHTS, *OF_WINDOWS} - encoder.kind.settings.keys()
+    defaults = {name: declared(EncoderSettings)[name].default for name in absent}
+    given = [name for name in absent if encoder.values.get(name, defaults[name]) != defaults[name]]
+    if encoder.kind.digest or not given:
         return
+    if set(given) <= set(OF_WINDOWS):
+        raise UserError(
+            f"encoder.{', '.join(OF_WINDOWS)} are for windows, not for {encoder.kind.name}. "
+            "Set them for one modality: encoder.MODALITY.window."
+        )
     raise UserError(
         f"encoder.weights, layers and frozen are for {', '.join(pretrained())}, not for {encoder.kind.name}. "
         "Set them for one modality: encoder.MODALITY.weights."

@@ -17,6 +17,7 @@ Values = Mapping[str, Value]
 Sizes = Mapping[str, tuple[int, ...]]
 SIZES = ("width", "depth", "dropout")  # what every encoder of the harness has
 OF_WEIGHTS = ("weights", "layers", "frozen")  # what those have that come with pre-trained weights
+OF_WINDOWS = ("window", "stride", "pixels", "bins")  # what the kind of position-wise windows has
 ANY = (1, 2, 3, 4)
 AXES = {1: "(D,)", 2: "(T, C)", 3: "(C, H, W)", 4: "(T, C, H, W)"}
 

@@ -1,8 +1,9 @@
 """Tokens and stages of encoders, made only where a fusion head reads them."""
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -88,6 +89,17 @@ class Asked(Mapping[str, T]):
 
     def __len__(self) -> int:
         return len(self._make)
+
+    def changed(self, change: Callable[[str, T], T], modalities: Container[str]) -> "Asked[T]":
+        """The same parts; those of some modalities are changed when they are asked for."""
+        return Asked({m: self._then(change, m, modalities) for m in self._make}, self._lacking)
+
+    def _then(self, change: Callable[[str, T], T], modality: str, changed: Container[str]) -> Callable[[], T] | None:
+        if modality not in self:
+            return None
+        if modality not in changed:
+            return partial(self.__getitem__, modality)
+        return lambda: change(modality, self[modality])
 
 
 class Encoded(dict[str, Tensor]):

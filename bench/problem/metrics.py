@@ -118,6 +118,16 @@ def metrics_of(task: Task) -> tuple[Metric, ...]:
     return (*named, Metric("loss", False, lambda logits, target: _loss(task, logits, target)))
 
 
+def profit_metrics(task: Task) -> tuple[Metric, ...]:
+    """The metrics in which a modality's profit is told: the task's first, and Pearson's correlation of a regression.
+
+    >>> [metric.name for metric in profit_metrics(Task(None))]
+    ['mae', 'pearson']
+    """
+    first, *others = metrics_of(task)
+    return (first, *(metric for metric in others if metric.name == "pearson"))
+
+
 def _loss(task: Task, logits: Tensor, target: Tensor) -> float:
     return float(task.loss(task.learned(logits), task.learned(target)))
 
