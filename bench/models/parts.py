@@ -29,13 +29,17 @@ class Stages(list[Tensor]):
         self.own = tuple(own)
 
 
+def own_steps(stages: list[Tensor]) -> tuple[Tensor | None, ...]:
+    """For each stage the number (B,) of steps that are each sample's own; None where all are, or none is told."""
+    return stages.own if isinstance(stages, Stages) else (None,) * len(stages)
+
+
 def pooled_stages(stages: list[Tensor]) -> list[Tensor]:
     """Every stage as one vector (B, K): its mean over space, and over each sequence's own steps, if they are told.
 
     Stages may be (B, K), (B, T, K), (B, K, h, w) or (B, T, K, h, w); UserError for others.
     """
-    own = stages.own if isinstance(stages, Stages) else (None,) * len(stages)
-    return [_pooled(stage, steps) for stage, steps in zip(stages, own, strict=True)]
+    return [_pooled(stage, own) for stage, own in zip(stages, own_steps(stages), strict=True)]
 
 
 def _pooled(stage: Tensor, own: Tensor | None) -> Tensor:
