@@ -144,7 +144,7 @@ def run(
 @app.command("list")
 @verb
 def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
-    """List methods, datasets, encoders, fusion heads, presets, experiments or figures; heads: which method for which."""
+    """List methods, datasets, encoders, fusion heads, presets, experiments, figures; heads: which method has which."""
     from mcr_bench.bench.commands.listing import rows_of
     from mcr_bench.bench.report.cards import grid_text
 

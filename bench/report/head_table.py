@@ -55,7 +55,7 @@ def general(reason: str, name: str) -> str:
     >>> general("gives features of its own making, but class-token reads tokens", "class-token")
     'gives features of its own making, but it reads tokens'
     """
-    return reason.replace(f" {name} ", " it ")
+    return reason.replace(f", but {name} ", ", but it ")
 
 
 def markdown(cells: Cells) -> str:

@@ -51,8 +51,8 @@ class TensorFusion(Fusion):
         self.second, self.output = nn.Linear(hidden, hidden), nn.Linear(hidden, outputs)
 
     def reset_parameters(self) -> None:
-        """The bias of the first layer as in a linear layer over the whole tensor."""
-        draw_bias(self.hidden_bias, self.size)
+        """The bias of the first layer as that of the second, whatever the number of modalities."""
+        draw_bias(self.hidden_bias, len(self.hidden_bias))
 
     def forward(self, features: dict[str, Tensor]) -> Fused:
         """Features (B, d) of every modality -> logits (B, C)."""
