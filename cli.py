@@ -48,6 +48,7 @@ class Listed(StrEnum):
     DATASETS = "datasets"
     ENCODERS = "encoders"
     FUSIONS = "fusions"
+    HEADS = "heads"
     PRESETS = "presets"
     EXPERIMENTS = "experiments"
     FIGURES = "figures"
@@ -143,7 +144,7 @@ def run(
 @app.command("list")
 @verb
 def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
-    """List registered methods, datasets, encoders and fusion heads, presets, shipped experiments, or figures."""
+    """List methods, datasets, encoders, fusion heads, presets, experiments, figures; heads: which method has which."""
     from mcr_bench.bench.commands.listing import rows_of
     from mcr_bench.bench.report.cards import grid_text
 
