@@ -75,7 +75,7 @@ def test_they_run_together(written: Path, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("MCR_BENCH_HOME", "home")
     place = {kind: str(written / f"my_own_{kind}.py") for kind in KINDS}
     options = (
-        *("--methods", f"joint,{place['method']}", "--dataset", place["dataset"], "--seeds", "1", "--jobs", "1"),
+        *("--methods", place["method"], "--dataset", place["dataset"], "--seeds", "1", "--jobs", "1"),
         *("--set", "epochs=1", "--set", f"encoder.kind={place['encoder']}:MyOwnEncoder"),
         *("--set", f"model.fusion={place['fusion']}:MyOwnFusion", "--set", "my-own_method.gamma=1"),
     )
