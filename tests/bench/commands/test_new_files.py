@@ -1,4 +1,4 @@
-"""`mcr-bench new`: a file of each kind works at once and has every property, its test passes; nothing is overwritten."""
+"""`mcr-bench new`: a file of each kind works at once, has every property and passes its test; none is overwritten."""
 
 import subprocess
 import sys
