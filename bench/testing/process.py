@@ -16,7 +16,11 @@ import numpy as np
 import torch
 from torch.nn.modules import module as modules
 
-ROOTS = ("mcr_bench", "torch.nn", "torch.optim", "torch.autograd")  # packages whose classes and modules are watched
+# Packages whose modules and classes are watched.
+ROOTS = (
+    *("mcr_bench.bench", "mcr_bench.methods", "mcr_bench.datasets"),
+    *("torch.nn", "torch.optim", "torch.autograd"),
+)
 MODULES = (torch, np.random, random, time, os, gc)  # modules that are watched beside them
 CLASSES = (torch.Tensor, torch.Generator)
 GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")

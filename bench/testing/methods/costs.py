@@ -10,8 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import EncoderSettings
 from mcr_bench.bench.testing.card import Failed, Property
-from mcr_bench.bench.testing.fits import step, whole_batch
+from mcr_bench.bench.testing.fits import whole_batch
 from mcr_bench.bench.testing.methods.comparing import first_difference
+from mcr_bench.bench.testing.methods.epochs import step
 from mcr_bench.bench.testing.methods.setups import NORMED, Plain, Setup
 from mcr_bench.bench.testing.methods.trials import Trials, sound
 from mcr_bench.bench.testing.waits import waits

@@ -83,7 +83,9 @@ def _require_resumed(trials: Trials, folder: Path, steps: int) -> None:
     write_checkpoint(folder, method.fit, method, None, {})
     kept = plain_values(method)
     again = trials.start()
-    again.fit.model.train(method.fit.model.training)
+    if steps:
+        again.fit.epoch = method.fit.epoch - 1
+        begin_epoch(again)
     try:
         read_checkpoint(folder, again.fit, again, None)
     except Exception as error:
