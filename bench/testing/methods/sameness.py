@@ -16,11 +16,11 @@ from mcr_bench.bench.testing.fits import NAMES, whole_batch
 from mcr_bench.bench.testing.methods.comparing import first_difference
 from mcr_bench.bench.testing.methods.epochs import step
 from mcr_bench.bench.testing.methods.setups import Plain, Setup
-from mcr_bench.bench.testing.methods.trials import State, Trials, sound, usable
+from mcr_bench.bench.testing.methods.trials import State, Trials, sound, trained, usable
 from mcr_bench.datasets.base import Split
 from mcr_bench.methods.base import Method, Neutral
 
-STEPS = 3
+STEPS, TOGETHER = 3, 5  # steps with modalities in another order, and beside a simpler method
 ROUNDING = 1e-9  # largest difference in float64 of what differs in the order of sums alone
 LEARNING = {"optimizer__lr": 0.05}
 PLAIN_SGD = {"optimizer__name": "sgd"}
@@ -50,17 +50,16 @@ def _require_allowed(trials: Trials, one: Neutral) -> None:
 def _compare(trials: Trials, one: Neutral, setup: Setup) -> None:
     setup = replace(setup, dtype=torch.float64 if one.tolerance else torch.float32)
     method = trials.start(replace(setup, values=one.settings))
-    simpler = trials.start(setup, cls=registry.method(one.equals))
-    for _ in range(5):
+    simpler = registry.method(one.equals)
+    for _ in range(TOGETHER):
         step(method)
-        step(simpler)
+    theirs = trained(simpler, setup, TOGETHER)
     own = method.needs.own_heads and simpler.needs.own_heads
     mine = {k: v for k, v in method.fit.model.state_dict().items() if own or not k.startswith("own_heads.")}
-    difference = first_difference(mine, simpler.fit.model.state_dict(), one.tolerance)
-    if difference:
+    if difference := first_difference(mine, theirs, one.tolerance):
         told = ", ".join(f"{key}={value}" for key, value in one.settings.items())
-        optimizer, count = setup.training["optimizer__name"], len(setup.modalities)
-        raise Failed(f"with {told} it is not {one.equals}: {difference} after 5 steps ({optimizer}, M = {count})")
+        where = f"({setup.training['optimizer__name']}, M = {len(setup.modalities)})"
+        raise Failed(f"with {told} it is not {one.equals}: {difference} after {TOGETHER} steps {where}")
 
 
 @usable

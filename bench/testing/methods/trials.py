@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property, wraps
+from functools import cache, cached_property, wraps
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,7 +53,6 @@ class Trials:
 
     cls: type[Method]
     file: Path | None = None
-    _trained: dict[tuple[str, Setup], State] = field(default_factory=dict)
     _tried: dict[tuple[int, Task], Tried] = field(default_factory=dict)
 
     @cached_property
@@ -157,15 +156,11 @@ class Trials:
     def needed(self, method: Method, setup: Setup) -> list[State]:
         """The weights of the runs that a method starts from, each trained for one step."""
         allowed = method.variants(setup.modalities)[0]
-        return [self._weights(r.method, r.modalities, setup) for r in method.requires(allowed)]
-
-    def _weights(self, name: str, modalities: tuple[str, ...], setup: Setup) -> State:
-        of = replace(setup, modalities=modalities, values={}, training={})
-        if (name, of) not in self._trained:
-            method = self.start(of, cls=registry.method(name))
-            step(method)
-            self._trained[name, of] = method.fit.model.state_dict()
-        return self._trained[name, of]
+        plainly = replace(setup, values={}, training={})
+        return [
+            trained(registry.method(r.method), replace(plainly, modalities=r.modalities), 1)
+            for r in method.requires(allowed)
+        ]
 
     @cached_property
     def trouble(self) -> str:
@@ -207,6 +202,15 @@ class Trials:
             finally:
                 if state is not None:
                     state.undo()
+
+
+@cache
+def trained(cls: type[Method], setup: Setup, steps: int) -> State:
+    """The weights of a method that others need or are compared with, after so many steps."""
+    method = Trials(cls).start(setup)
+    for _ in range(steps):
+        step(method)
+    return method.fit.model.state_dict()
 
 
 def sound(check: Callable[[Trials], None]) -> Callable[[Trials], None]:
