@@ -1,6 +1,6 @@
 """The contract of a method: declared facts, and hooks whose defaults are plain joint training."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
@@ -67,6 +67,21 @@ class Needs:
             return f"takes at most {self.at_most} modalities, not {modalities}"
         if self.classification and task.classes is None:
             return f"is defined for classification only{', not for several labels' if task.multi_label else ''}"
+        return None
+
+    def unmet_by_head(self, head: str, additive: bool, reads: Iterable[str] = ()) -> str | None:
+        """Why a fusion head cannot serve the method; None if it can.
+
+        head: its name. additive: whether its logits are a sum of one branch per modality. reads: what of "tokens" and
+        "stages" it reads beside the features.
+
+        >>> Needs(additive_fusion=True).unmet_by_head("gated", additive=False)
+        'needs an additive fusion head (model.fusion=late-linear)'
+        """
+        if self.additive_fusion and not additive:
+            return "needs an additive fusion head (model.fusion=late-linear)"
+        if self.own_features and (parts := " and ".join(sorted(reads))):
+            return f"gives the fusion head features of its own making, but {head} reads the encoders' {parts}"
         return None
 
 

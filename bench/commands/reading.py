@@ -22,7 +22,7 @@ from mcr_bench.bench.commands.console import SafeConsole
 from mcr_bench.bench.commands.output import print_json, say
 from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.errors import UserError, unknown
-from mcr_bench.bench.problem.metrics import REGRESSION
+from mcr_bench.bench.problem.metrics import kind_of
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.report.claim_tables import baseline_command, claim_data, claim_tables, power_lines, summary
@@ -249,8 +249,7 @@ def _can_run(one: Comparison, baseline: str) -> bool:
     """Whether a command can add this method to a comparison: its data are the newest, and the method can run on it."""
     if one.older or baseline not in registry.method_names():
         return False
-    scores = one.metric in {metric.name for metric in REGRESSION}
-    return registry.method(baseline).needs.unmet(len(one.modalities), scores) is None
+    return registry.method(baseline).needs.unmet(len(one.modalities), kind_of({one.metric, *_metrics(one)})) is None
 
 
 def _claims(one: Comparison, record: Record, baseline: str, metric: str | None, alpha: float) -> Claims | str:

@@ -34,11 +34,10 @@ def reason_against(
         return reason
     resolved = resolve_run(values, cls, type(setup.data), tuple(setup.facts.modalities), point, setup.classes.owners)
     models = [_tried(resolved, setup, modalities) for modalities in _variants(cls, setup.modalities)]
-    if needs.additive_fusion and not all(model.additive for model in models):
-        return "needs an additive fusion head (model.fusion=late-linear)"
-    if needs.own_features and (asked := sorted(frozenset[str]().union(*(model.asks for model in models)))):
-        head = resolved.model["fusion"]
-        return f"gives the fusion head features of its own making, but {head} reads the encoders' {' and '.join(asked)}"
+    asked = frozenset[str]().union(*(model.asks for model in models))
+    head, additive = str(resolved.model["fusion"]), all(model.additive for model in models)
+    if reason := needs.unmet_by_head(head, additive, asked):
+        return reason
     with asking(cls, "skip"):
         return checked_reason(cls, cls().skip(setup.facts))
 

@@ -258,7 +258,7 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
     metrics |= run_means([row["metrics"] for row in run.progress.history])
     parts = {}
     every = run.splits.train.labels if run.train_labels is None else run.train_labels
-    metrics |= floor_metrics(every, run.splits.test.labels)
+    metrics |= floor_metrics(every, run.splits.test.labels, fit.task)
     metrics["data/train_samples"] = float(len(fit.train))
     for part, split in (("val", fit.val), ("test", run.splits.test.learned(fit.task).to(fit.device))):
         also = None if absent is None else Subsets(run.method, fit.model, absent)

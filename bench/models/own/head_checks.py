@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.models.declared import Encoder, Values, described
+from mcr_bench.bench.models.declared import Encoder, Values
 from mcr_bench.bench.models.fusion import sum_of
-from mcr_bench.bench.models.kinds import fitting
+from mcr_bench.bench.models.kinds import lacks_part
 from mcr_bench.bench.models.own.modules import OwnHead
 from mcr_bench.bench.models.own.trial import (
     anywhere,
@@ -119,14 +119,7 @@ def _asked(stands: Mapping[str, _Stand]) -> tuple[Asked[Tokens], Asked[list[Tens
 
 
 def _lacking(part: str, stands: Mapping[str, _Stand]) -> Callable[[str], UserError]:
-    return lambda m: _lack(part, m, stands[m].encoder, stands[m].modality)
-
-
-def _lack(part: str, name: str, encoder: Encoder, modality: Modality) -> UserError:
-    having = [k.name for k in fitting(modality) if (k.tokens if part == "tokens" else k.stages)]
-    own = f"a net of your own with a method `{part}` (encoder.{name}.kind=./my_net.py:Net)"
-    remedy = f"Encoders that have them for {described(modality)}: {', '.join([*having, own])}"
-    return UserError(f"it reads the {part} of '{name}', whose encoder {encoder.kind.name} has none. {remedy}")
+    return lambda m: lacks_part("it", part, m, stands[m].encoder, stands[m].modality)
 
 
 def _check_branches(head: OwnHead, names: list[str], width: int, outputs: int, given: Sequence[object]) -> None:

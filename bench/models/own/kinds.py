@@ -10,7 +10,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.declared import EncoderKind, FusionKind, Values
 from mcr_bench.bench.models.fusion import Fusion
 from mcr_bench.bench.models.own.head_checks import check_head
-from mcr_bench.bench.models.own.modules import OwnHead, OwnNet
+from mcr_bench.bench.models.own.modules import OwnHead, OwnNet, reads
 from mcr_bench.bench.models.own.net_checks import check_net
 from mcr_bench.bench.models.own.signature import constructor_settings, positional, takes
 from mcr_bench.bench.problem.facts import Modality
@@ -77,6 +77,7 @@ def head_kind(cls: type[nn.Module], name: str, digest: str, origin: str) -> Fusi
         about=about(cls),
         make=partial(_made_head, cls),
         additive=additive,
+        reads=reads(cls),
         settings=settings,
         at_least=_declared(cls, "at_least", int, 1),
         at_most=_declared(cls, "at_most", int, 99),
