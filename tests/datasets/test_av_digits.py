@@ -99,7 +99,11 @@ def test_facts_and_a_recording_by_hand(data: AvDigits) -> None:
     facts = data.facts()
     assert facts.class_names == tuple("0123456789")
     assert facts.task.classes == 10
-    assert facts.modalities["voice"].shape == data.table.values["voice"].shape[1:]
+    assert {m: one.shape for m, one in facts.modalities.items()} == {"voice": (101, 40), "digit": (1, 28, 28)}
+    assert data.table.values["voice"].shape == (36, 101, 40)
+    quiet = data.table.values["voice"][data.table.ids.index("0_ann_0")]  # 0.2 s, then silence
+    assert np.allclose(quiet[25:], np.log(1e-6))
+    assert quiet[:20].min() > -10
     assert data.table.ids == sorted(data.table.ids)
     assert data.table.target.tolist() == [int(one[0]) for one in data.table.ids]
 
