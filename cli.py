@@ -161,6 +161,31 @@ app.command()(new_command(COST_BASELINE))
 
 @app.command()
 @verb
+def check(
+    target: Annotated[
+        str,
+        typer.Argument(help="A name, a file (./my_method.py, ./my_method.py:CLASS) or a class (PACKAGE:CLASS)."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Check that a plug-in does what every one must do, and print a card of what holds, with reasons and hints.
+
+    Exit codes: 0 every property holds, 1 one does not, 2 wrong usage. It takes seconds on a CPU, and no data.
+    """
+    from mcr_bench.bench.testing.card import card_data, card_text
+    from mcr_bench.bench.testing.served import checked_apart
+
+    card = checked_apart(target)
+    if as_json:
+        print_json(card_data(card))
+    else:
+        say(card_text(card))
+    if not card.holds:
+        raise typer.Exit(1)
+
+
+@app.command()
+@verb
 def results(
     dataset: OneDataset = None,
     method: Annotated[str | None, typer.Option(help="Only this method.")] = None,
