@@ -1,5 +1,6 @@
 """AGM: adaptive gradient modulation, which scales the gradient through each modality's share of the logits."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Literal
@@ -14,6 +15,7 @@ from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method, Needs, Neutral, Reference
 from mcr_bench.methods.terms.attribution import agm_coefficients, attributed
 from mcr_bench.methods.terms.clipping import clip_if_large
+from mcr_bench.methods.terms.having import ALL
 from mcr_bench.methods.terms.modulation import check_window, in_window
 from mcr_bench.methods.terms.scaled import scale_gradient
 from mcr_bench.methods.terms.scores import RunningScores, squared_errors, surprisals
@@ -96,9 +98,10 @@ class Agm(Method):
             masked_in_evaluation=official,
             joined=self._steady,
             graph=self._graph,
+            dropped=batch.dropped,
         )
         by_modality = dict(zip(self.fit.model.modalities, shares.detach().unbind(), strict=True))
-        kappas = torch.stack(self.kappas(by_modality, batch.target))
+        kappas = torch.stack(self.kappas(by_modality, batch.target, batch.having))
         scaled = scale_gradient(shares, kappas[:, None, None])
         return Outputs(self.fit.model, features, scaled.sum(0), None)
 
@@ -117,9 +120,12 @@ class Agm(Method):
         model = self.fit.model
         return [p for p in model.fusion.parameters() if p.ndim >= 2], list(model.parameters())
 
-    def kappas(self, shares: dict[str, Tensor], target: Tensor) -> list[Tensor]:
-        """Every modality's coefficient () for this step, from the shares (B, C), the target (B,) and earlier steps."""
-        scores = (squared_errors if self.fit.task.regression else surprisals)(shares, target)
+    def kappas(self, shares: dict[str, Tensor], target: Tensor, having: Mapping[str, Tensor] = ALL) -> list[Tensor]:
+        """Every modality's coefficient () for this step, from the shares (B, C), the target (B,) and earlier steps.
+
+        having: the samples (B,) that count for a modality, where these are not all.
+        """
+        scores = (squared_errors if self.fit.task.regression else surprisals)(shares, target, having)
         running = self._running.before(scores, list(shares))
         if not in_window(self.fit.epoch, self.start, self.end):
             return list(torch.ones_like(scores).unbind())

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from torch import Tensor
 
 from mcr_bench.bench.core.files import whole_file
@@ -39,7 +38,6 @@ def _table(
     lacked: Iterable[str],
 ) -> pa.Table:
     """lacked: the modalities that some samples of a part lack."""
-    everywhere = torch.ones(len(split), dtype=torch.bool)
     columns: dict[str, object] = {
         "part": pa.array([part] * len(split)),
         "id": pa.array(split.ids),
@@ -47,7 +45,7 @@ def _table(
         "label": pa.array(split.labels.cpu().numpy()),
         "logits": _lists(evaluation.logits),
     }
-    columns |= {f"present/{m}": pa.array(split.present.get(m, everywhere).cpu().numpy()) for m in lacked}
+    columns |= {f"present/{m}": pa.array(split.presence(m).cpu().numpy()) for m in lacked}
     columns |= {f"modality/{m}": _lists(z) for m, z in evaluation.modality_logits.items()}
     columns |= {f"split/{m}": _lists(z) for m, z in (evaluation.split_logits or {}).items()}
     columns |= {f"subset/{'+'.join(s)}": _lists(z) for s, z in subsets.items()}

@@ -69,5 +69,5 @@ class OnTheFly(Modulation):
         split = outputs.split_logits
         assert split is not None, "the harness gives this method additive fusion heads only"
         if self.fit.task.regression:
-            return slow_down(inverse_losses(split, batch.target, self.fit.task), self.alpha)
-        return slow_down(ground_truth_probabilities(split, batch.target), self.alpha)
+            return slow_down(inverse_losses(split, batch.target, self.fit.task, batch.having), self.alpha)
+        return slow_down(ground_truth_probabilities(split, batch.target, batch.having), self.alpha)

@@ -1,4 +1,7 @@
-"""Scores that say how good each modality is alone on a batch, detached; methods that balance gradients compare them."""
+"""Scores that say how good each modality is alone on a batch, detached; methods that balance gradients compare them.
+
+`having`, modality -> (B,) bool, are the samples over which a modality's score is a mean, where these are not all.
+"""
 
 import math
 from collections.abc import Mapping
@@ -10,11 +13,12 @@ from torch import Tensor
 from mcr_bench.bench.core.precision import promoted
 from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.task import Task
+from mcr_bench.methods.terms.having import ALL, batch_mean
 
 SMALLEST = 1e-8
 
 
-def ground_truth_probabilities(logits: dict[str, Tensor], target: Tensor) -> Tensor:
+def ground_truth_probabilities(logits: dict[str, Tensor], target: Tensor, having: Mapping[str, Tensor] = ALL) -> Tensor:
     """The mean probability of the true class for each modality, (M,), at least 1e-8.
 
     logits: modality -> (B, C). target: (B,) int64.
@@ -22,10 +26,10 @@ def ground_truth_probabilities(logits: dict[str, Tensor], target: Tensor) -> Ten
     >>> ground_truth_probabilities({"audio": torch.zeros(2, 4)}, torch.tensor([0, 3]))
     tensor([0.2500])
     """
-    return _of_the_true_class(logits, target).exp().mean(1).clamp_min(SMALLEST)
+    return batch_mean(_of_the_true_class(logits, target).exp(), list(logits), having).clamp_min(SMALLEST)
 
 
-def surprisals(logits: dict[str, Tensor], target: Tensor) -> Tensor:
+def surprisals(logits: dict[str, Tensor], target: Tensor, having: Mapping[str, Tensor] = ALL) -> Tensor:
     """The mean of -log max(probability of the true class, 1e-8) for each modality, (M,).
 
     logits: modality -> (B, C). target: (B,) int64.
@@ -33,10 +37,10 @@ def surprisals(logits: dict[str, Tensor], target: Tensor) -> Tensor:
     >>> surprisals({"audio": torch.zeros(2, 4)}, torch.tensor([0, 3])).exp()
     tensor([4.])
     """
-    return -_of_the_true_class(logits, target).clamp_min(math.log(SMALLEST)).mean(1)
+    return -batch_mean(_of_the_true_class(logits, target).clamp_min(math.log(SMALLEST)), list(logits), having)
 
 
-def squared_errors(logits: dict[str, Tensor], target: Tensor) -> Tensor:
+def squared_errors(logits: dict[str, Tensor], target: Tensor, having: Mapping[str, Tensor] = ALL) -> Tensor:
     """The mean squared error of each modality, (M,), at least 1e-8.
 
     logits: modality -> (B, 1). target: (B,).
@@ -44,10 +48,11 @@ def squared_errors(logits: dict[str, Tensor], target: Tensor) -> Tensor:
     >>> squared_errors({"audio": torch.tensor([[1.0], [4.0]])}, torch.tensor([1.0, 2.0]))
     tensor([2.])
     """
-    return (_stacked(logits).squeeze(-1) - target).square().mean(1).clamp_min(SMALLEST)
+    squares = (_stacked(logits).squeeze(-1) - target).square()
+    return batch_mean(squares, list(logits), having).clamp_min(SMALLEST)
 
 
-def inverse_losses(logits: dict[str, Tensor], target: Tensor, task: Task) -> Tensor:
+def inverse_losses(logits: dict[str, Tensor], target: Tensor, task: Task, having: Mapping[str, Tensor] = ALL) -> Tensor:
     """1 / (training loss + 1e-8) of each modality, (M,), which in a regression replaces the true class's probability.
 
     logits: modality -> (B, 1). target: (B,).
@@ -55,7 +60,10 @@ def inverse_losses(logits: dict[str, Tensor], target: Tensor, task: Task) -> Ten
     >>> inverse_losses({"audio": torch.tensor([[1.0], [4.0]])}, torch.tensor([1.0, 2.0]), Task(None))
     tensor([1.])
     """
-    return 1 / (torch.stack([task.loss(x, target) for x in _stacked(logits)]) + SMALLEST)
+    if not having:
+        return 1 / (torch.stack([task.loss(x, target) for x in _stacked(logits)]) + SMALLEST)
+    losses = torch.stack([task.per_sample(x, target) for x in _stacked(logits)])
+    return 1 / (batch_mean(losses, list(logits), having) + SMALLEST)
 
 
 def mean_of_others(scores: Tensor) -> Tensor:
