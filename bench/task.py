@@ -140,6 +140,13 @@ class Task:
             return F.l1_loss(_full(logits).squeeze(-1), target)
         return F.cross_entropy(_full(logits), target)
 
+    def per_sample(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The training loss of every sample, (B,), whose mean is `loss` up to rounding."""
+        full = _full(logits)
+        if self.regression:
+            return (full.squeeze(-1) - target).abs()
+        return F.cross_entropy(full, target, reduction="none")
+
     def combine(self, members: list[Tensor], rule: str) -> Tensor:
         """One prediction (B, C) from the logits (B, C) of several models.
 

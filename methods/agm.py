@@ -15,7 +15,6 @@ from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method, Needs, Neutral, Reference
 from mcr_bench.methods.terms.attribution import agm_coefficients, attributed
 from mcr_bench.methods.terms.clipping import clip_if_large
-from mcr_bench.methods.terms.having import ALL
 from mcr_bench.methods.terms.modulation import check_window, in_window
 from mcr_bench.methods.terms.scaled import scale_gradient
 from mcr_bench.methods.terms.scores import RunningScores, squared_errors, surprisals
@@ -79,6 +78,7 @@ class Agm(Method):
     scales_gradients: ClassVar[bool] = True
     _running: RunningScores = field(default_factory=RunningScores, init=False, repr=False)
     _graph: Zeros | None = field(default=None, init=False, repr=False)
+    _having: Mapping[str, Tensor] = field(default_factory=dict, init=False, repr=False)  # as of the present batch
 
     def __post_init__(self) -> None:
         check_window(self.name, self.start, self.end)
@@ -89,7 +89,7 @@ class Agm(Method):
 
     def forward(self, batch: Batch) -> Outputs:
         grad, official = self.zero_path == "grad", self.masked_pass == "official"
-        draws = self.fit.generator("subsets")
+        draws, self._having = self.fit.generator("subsets"), batch.having
         features, shares = attributed(
             self.fit.model,
             batch.inputs,
@@ -101,7 +101,7 @@ class Agm(Method):
             dropped=batch.dropped,
         )
         by_modality = dict(zip(self.fit.model.modalities, shares.detach().unbind(), strict=True))
-        kappas = torch.stack(self.kappas(by_modality, batch.target, batch.having))
+        kappas = torch.stack(self.kappas(by_modality, batch.target))
         scaled = scale_gradient(shares, kappas[:, None, None])
         return Outputs(self.fit.model, features, scaled.sum(0), None)
 
@@ -120,12 +120,9 @@ class Agm(Method):
         model = self.fit.model
         return [p for p in model.fusion.parameters() if p.ndim >= 2], list(model.parameters())
 
-    def kappas(self, shares: dict[str, Tensor], target: Tensor, having: Mapping[str, Tensor] = ALL) -> list[Tensor]:
-        """Every modality's coefficient () for this step, from the shares (B, C), the target (B,) and earlier steps.
-
-        having: the samples (B,) that count for a modality, where these are not all.
-        """
-        scores = (squared_errors if self.fit.task.regression else surprisals)(shares, target, having)
+    def kappas(self, shares: dict[str, Tensor], target: Tensor) -> list[Tensor]:
+        """Every modality's coefficient () for this step, from the shares (B, C), the target (B,) and earlier steps."""
+        scores = (squared_errors if self.fit.task.regression else surprisals)(shares, target, self._having)
         running = self._running.before(scores, list(shares))
         if not in_window(self.fit.epoch, self.start, self.end):
             return list(torch.ones_like(scores).unbind())

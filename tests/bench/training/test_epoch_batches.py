@@ -1,4 +1,4 @@
-"""`epoch_batches`: a method chooses the samples of an epoch and what is dropped in it, and everything else goes along."""
+"""`epoch_batches`: a method chooses the samples of an epoch and what is dropped, and everything else goes along."""
 
 import math
 from collections.abc import Callable
@@ -114,7 +114,7 @@ def test_steps_see_the_order_and_what_is_dropped(tmp_path: Path) -> None:
 
 
 def test_other_draws_are_not_shifted_and_the_common_order_stays_the_seeds(tmp_path: Path) -> None:
-    def greedy(method: Method) -> None:
+    def greedy(_method: Method) -> None:
         torch.rand(1000)
 
     run, method = started(tmp_path, greedy)
@@ -190,12 +190,12 @@ def test_a_step_that_does_not_heed_what_is_dropped_is_told(tmp_path: Path) -> No
             return self.fit.model(batch.inputs)
 
     every = {"a": torch.ones(8, dtype=torch.bool)}
-    run, method = started(tmp_path, lambda _: EpochBatches(torch.arange(8), every))
+    run, _ = started(tmp_path, lambda _: EpochBatches(torch.arange(8), every))
     deaf = Deaf()
     deaf.fit, deaf.seen, deaf.rates = run.fit, [], []
     type(deaf).choose = staticmethod(lambda _: EpochBatches(torch.arange(8), every))
     run.method = deaf
-    with pytest.raises(UserError, match="was to drop 'a' .* did not. Hand batch.dropped to the model"):
+    with pytest.raises(UserError, match=r"was to drop 'a' .* did not\. Hand batch\.dropped to the model"):
         loop.run_epoch(run)
 
 
