@@ -1,4 +1,4 @@
-"""`encoder.MODALITY.drop_pathway`: steps drop a whole modality, alike for all methods; it is in the key where it acts."""
+"""`encoder.MODALITY.drop_pathway`: steps drop a whole modality, alike for all methods; the key has it where it acts."""
 
 from pathlib import Path
 
@@ -178,7 +178,7 @@ def test_it_is_a_setting_on_record_and_of_one_method_alone(data: str) -> None:
     values = SMALL | {"joint.encoder.a.drop_pathway": ["0.8"]}
     both = make_plan(Request(["joint", "mlb"], [data], seeds=[1], overrides=values)).runs
     assert {run.method: run.pathways for run in both} == {"joint": {"a": 0.8}, "mlb": {}}
-    assert [run.overrides for run in runs_of("unimodal", data, encoder__a__drop_pathway="0.8")] == ["", "", ""]
+    assert not any("drop_pathway" in run.overrides for run in runs_of("unimodal", data, encoder__a__drop_pathway="0.8"))
 
 
 def test_nets_of_the_users_own_are_dropped_too(data: str, tmp_path: Path) -> None:
