@@ -68,7 +68,7 @@ def resolve_dataset(values: Mapping[str, object], cls: "type[Dataset]") -> dict[
 def resolve_run(
     values: Mapping[str, object],
     cls: "type[Method]",
-    dataset: type,
+    dataset: "type[Dataset]",
     modalities: tuple[str, ...],
     chosen: Collection[str] | None = None,
     owners: Collection[str] | None = None,
@@ -82,7 +82,9 @@ def resolve_run(
     layers = _sort(values, cls, dataset, modalities, _owners(owners))
     mine = [key.removeprefix(f"{cls.name}.") for key in (values if chosen is None else chosen)]
     for key in layers.encoder:
-        if "." in key and key.partition(".")[0] not in modalities:
+        modality = key.partition(".")[0]
+        absent = modality in dataset.optional and f"encoder.{key}" not in mine  # a preset's, for those who have it
+        if "." in key and modality not in modalities and not absent:
             raise unknown("setting", f"encoder.{key}", allowed_keys(cls, dataset, modalities))
     encoder = Layer(layers.encoder, _under("encoder.", mine))
     return Resolved(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mcr_bench.bench.catalog import nets
 from mcr_bench.bench.errors import unknown
 from mcr_bench.bench.models.declared import EncoderKind
-from mcr_bench.bench.models.kinds import encoder_kinds, fusion_kinds
+from mcr_bench.bench.models.kinds import encoder_kinds
 from mcr_bench.bench.settings.declaration import Declared, Value, declared, resolve
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings
 
@@ -69,16 +69,16 @@ def resolve_pathways(layer: Layer, modalities: tuple[str, ...]) -> dict[str, flo
 def resolve_model(layer: Layer) -> dict[str, Value]:
     """Every setting of the fusion head, and the width of the features; UserError for a key that the head lacks."""
     name = str(layer.values.get("fusion", declared(ModelSettings)["fusion"].default))
-    if name in fusion_kinds():
-        return resolve(ModelSettings, layer.values, "model.")
     kind = nets.fusion(name)
+    if not kind.digest and kind.settings.keys() <= declared(ModelSettings).keys():
+        return resolve(ModelSettings, layer.values, "model.")
     width = declared(ModelSettings)["width"]
     only_chosen = "fusion" in layer.chosen
     mine = {k: v for k, v in layer.values.items() if k not in ("fusion", "width")}
     mine = {k: v for k, v in mine.items() if k in layer.chosen or not only_chosen}
     return {
         "fusion": name,
-        "fusion_digest": kind.digest,
+        **({"fusion_digest": kind.digest} if kind.digest else {}),
         "width": width.parse(layer.values.get("width", width.default), "model."),
         **_values(kind.settings, mine, "model.", kind.name, ("model.fusion", "model.width")),
     }

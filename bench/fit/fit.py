@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from mcr_bench.bench.core import seeds
 from mcr_bench.bench.fit.meters import Meters
+from mcr_bench.bench.fit.moved import Movements
 from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.problem.epoch_batches import common_order
 from mcr_bench.bench.settings.training import TrainingSettings
@@ -35,6 +36,7 @@ class Fit:
     meters: this epoch's means, to which `log` adds.
     grown: the names that have grown, in their order.
     grower: what `grow` calls, with name and options; it is set when the optimiser is made.
+    movements: how far this epoch's watched steps moved the weights of encoders.
     """
 
     model: MultimodalModel
@@ -51,6 +53,7 @@ class Fit:
     meters: Meters = field(default_factory=Meters)
     grown: list[str] = field(default_factory=list)
     grower: Callable[[str, Mapping[str, object]], nn.Module] | None = None
+    movements: Movements = field(default_factory=Movements)
 
     def generator(self, *names: object, device: torch.device | str = "cpu") -> torch.Generator:
         """A generator for draws of this step, one for each combination of names.

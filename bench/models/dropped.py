@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.core.precision import promoted
-from mcr_bench.bench.models.parts import Asked, Encoded, Tokens
+from mcr_bench.bench.models.parts import Asked, Encoded, Stages, Tokens, own_steps
 
 Fill = Literal["zero", "mean"]
 Flags = Mapping[str, Tensor]  # modality -> (B,) bool
@@ -52,7 +52,7 @@ def _tokens(tokens: Asked[Tokens], dropped: Flags, replaced: Callable[..., Tenso
 
 
 def _stages(stages: Asked[list[Tensor]], dropped: Flags, replaced: Callable[..., Tensor]) -> Asked[list[Tensor]]:
-    return stages.changed(lambda m, made: [replaced(m, x) for x in made], dropped)
+    return stages.changed(lambda m, made: Stages([replaced(m, x) for x in made], own_steps(made)), dropped)
 
 
 def _counted(x: Tensor, present: Tensor | None, real: Tensor | None) -> Tensor:

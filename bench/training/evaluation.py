@@ -108,12 +108,14 @@ def absent_inputs(train: Split) -> Inputs:
     return Inputs({m: x.unsqueeze(0) for m, x in train.mean().items()}, lengths)
 
 
-def contributions(evaluation: Evaluation, subsets: Mapping[tuple[str, ...], Tensor], task: Task) -> dict[str, float]:
-    """Modality -> its Shapley value, the game's worth being the task's first metric.
+def contributions(
+    evaluation: Evaluation, subsets: Mapping[tuple[str, ...], Tensor], task: Task, worth: Metric | None = None
+) -> dict[str, float]:
+    """Modality -> its Shapley value, the game's worth being a metric, without one the task's first.
 
     subsets: what `subset_logits` gives, subset -> predictions (N, C).
     """
-    compute = metrics_of(task)[0].compute
+    compute = (worth or metrics_of(task)[0]).compute
     values = {frozenset(s): compute(logits, evaluation.target) for s, logits in subsets.items()}
     names = frozenset(evaluation.features)
     return shapley_values({**values, names: compute(evaluation.logits, evaluation.target)})

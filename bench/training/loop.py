@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -19,7 +20,6 @@ from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.fit.returns import call_in_place, checked_groups, checked_state
 from mcr_bench.bench.models.build import build_model
 from mcr_bench.bench.models.layout import lay_out
-from mcr_bench.bench.models.multimodal import Inputs
 from mcr_bench.bench.problem.absent import completed
 from mcr_bench.bench.problem.floor import floor_metrics
 from mcr_bench.bench.problem.missing import diagnostic, only_finite, tag_of
@@ -27,10 +27,12 @@ from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone, Shortage
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import TrainingSettings
+from mcr_bench.bench.training.after.diagnosis import of_disturbed, of_predictions, run_means, shares, subset_predictions
+from mcr_bench.bench.training.after.told import costs_of, rounding_tags
 from mcr_bench.bench.training.checkpoints import load_weights, read_checkpoint, save_weights, write_checkpoint
 from mcr_bench.bench.training.compiling import Compiled, compile_encoders
 from mcr_bench.bench.training.epochs import check_heeded, epoch_steps
-from mcr_bench.bench.training.evaluation import absent_inputs, better, contributions, evaluate, subset_logits
+from mcr_bench.bench.training.evaluation import absent_inputs, better, evaluate
 from mcr_bench.bench.training.growth import keep_grown, let_grow
 from mcr_bench.bench.training.optim import make_optimizer, rate_factor, set_rate
 from mcr_bench.bench.training.placing import place_of, placed
@@ -39,11 +41,10 @@ from mcr_bench.bench.training.probes import FeatureStore, Probes
 from mcr_bench.bench.training.progress import Best, Logged, Progress
 from mcr_bench.bench.training.reader import reading
 from mcr_bench.bench.training.subsets import Subsets
-from mcr_bench.bench.training.told import costs_of, rounding_tags
-from mcr_bench.datasets.base import Split, Splits
+from mcr_bench.datasets.base import Splits
 from mcr_bench.methods.base import Method
 
-WATCHED = 8  # steps per epoch on which gradient norms and encoder passes are measured
+WATCHED, MOVED = 8, 4  # steps per epoch on which gradient norms and passes, and movements, are measured
 EPOCH_PROBE, FINAL_PROBE = 5, 100  # L-BFGS iterations: few for a curve during training, many for what is reported
 CHECKPOINT_SECONDS = 5.0  # a run killed before this starts over, which takes less time than writing a checkpoint
 
@@ -172,7 +173,9 @@ def run_epoch(run: Training) -> None:
     seeds.reseed(fit.device, run.spec.seed, "method", fit.epoch)
     run.method.on_epoch_start()
     train_epoch(run)
-    means = fit.meters.means()
+    means = fit.meters.means() | fit.movements.ratios()
+    if fit.movements.failure:
+        run.progress.missing["train/update_ratio"] = fit.movements.failure
     devices.synchronise(fit.device)
     run.progress.seconds += time.perf_counter() - began
     if run.probes is not None and run.store is not None:
@@ -199,10 +202,11 @@ def train_epoch(run: Training) -> None:
             batch = epoch.dropping(fit.train.training_batch(index), position)
             if run.store is not None:
                 run.store.expect(batch.target, batch.inputs.present)
-            if position % max(1, steps // WATCHED) == 0:
-                with fit.meters.watching(fit.model, len(batch.target)):
-                    run.method.train_step(batch)
-            else:
+            with ExitStack() as watched:
+                if position % max(1, steps // WATCHED) == 0:
+                    watched.enter_context(fit.meters.watching(fit.model, len(batch.target)))
+                if position % max(1, steps // MOVED) == 0:
+                    watched.enter_context(fit.movements.watching(fit.model, fit.optimizer))
                 run.method.train_step(batch)
             check_heeded(run.method, fit, batch)
 
@@ -251,56 +255,30 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
     absent = diagnostic(missing, "absent_inputs", partial(absent_inputs, fit.train))
     metrics = costs_of(fit, [row["metrics"] for row in run.progress.history], run.progress.seconds, missing)
     metrics |= {"best_epoch": float(best["epoch"]), "epochs": float(fit.epoch)}
+    metrics |= run_means([row["metrics"] for row in run.progress.history])
     parts = {}
     every = run.splits.train.labels if run.train_labels is None else run.train_labels
-    metrics |= floor_metrics(every, run.splits.test.labels)
+    metrics |= floor_metrics(every, run.splits.test.labels, fit.task)
     metrics["data/train_samples"] = float(len(fit.train))
     for part, split in (("val", fit.val), ("test", run.splits.test.learned(fit.task).to(fit.device))):
         also = None if absent is None else Subsets(run.method, fit.model, absent)
         evaluation = evaluate(run.method, fit.model, split, run.probes, run.chunk, also)
-        place = "selected_val" if part == "val" else part  # `val/...` are the curves
-        missing |= {f"{place}/{name}": reason for name, reason in evaluation.missing.items()}
-        subsets = _subsets(run, split, absent, place, also)
-        shares = _shares(run, evaluation, subsets, place)
-        metrics |= {f"{place}/{name}": value for name, value in evaluation.metrics.items()}
-        metrics |= {f"{place}/contribution/{m}": value for m, value in shares.items()}
+        place, lost = "selected_val" if part == "val" else part, dict(evaluation.missing)  # `val/...` are the curves
+        subsets = subset_predictions(run.method, split, absent, run.chunk, also, lost)
+        scored = evaluation.metrics | shares(evaluation, subsets, fit.task, lost)
+        if part == "test":
+            began = time.perf_counter()
+            scored |= of_predictions(evaluation, subsets, fit.task, lost)
+            scored |= of_disturbed(run.method, split, run.chunk, lost)
+            metrics["cost/diagnostics_seconds"] = time.perf_counter() - began
+        metrics |= {f"{place}/{name}": value for name, value in scored.items()}
+        missing |= {f"{place}/{name}": reason for name, reason in lost.items()}
         metrics[f"data/{part}_samples"] = float(len(split))
         parts[part] = (split, evaluation, subsets)
     write_predictions(job.folder / "predictions.parquet", parts)
     save_weights(job.weights_out, best["weights"])
     metrics |= {f"data/{name}": value for name, value in (run.splits.notes | fit.task.unit.notes).items()}
     return only_finite(metrics, missing)
-
-
-def _subsets(
-    run: Training, split: Split, absent: Inputs | None, place: str, also: Subsets | None
-) -> dict[tuple[str, ...], Tensor]:
-    """Subset -> predictions (N, C) from it, without those that are not finite; empty where they cannot be computed.
-
-    also: the predictions that were made while the part was evaluated.
-    """
-    if absent is None:
-        run.progress.missing[f"{place}/subset"] = (
-            "the mean training input, which replaces an absent modality, is missing"
-        )
-        return {}
-    work = partial(subset_logits, run.method, run.fit.model, split, absent, run.chunk, also)
-    predictions = diagnostic(run.progress.missing, f"{place}/subset", work) or {}
-    for subset in [s for s, logits in predictions.items() if not logits.isfinite().all()]:
-        run.progress.missing[f"{place}/subset/{'+'.join(subset)}"] = "its logits are not finite"
-        del predictions[subset]
-    return predictions
-
-
-def _shares(
-    run: Training, evaluation: Evaluation, subsets: dict[tuple[str, ...], Tensor], place: str
-) -> dict[str, float]:
-    """Modality -> its contribution; empty where a prediction that contributions are computed from is missing."""
-    missing, name = run.progress.missing, f"{place}/contribution"
-    if any(other.startswith(f"{place}/subset") for other in missing):
-        missing[name] = "a prediction from a subset of the modalities is missing"
-        return {}
-    return diagnostic(missing, name, partial(contributions, evaluation, subsets, run.fit.task)) or {}
 
 
 def tags_of(run: Training) -> dict[str, str]:
