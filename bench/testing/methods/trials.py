@@ -81,7 +81,7 @@ class Trials:
     def refusal(self, count: int, task: Task) -> str | None:
         """Why it does not take so many modalities or this task; None if it does."""
         facts = Facts({m: Modality((WIDTH,)) for m in NAMES[:count]}, task)
-        return self.cls.needs.unmet(count, task.regression) or self.cls().skip(facts)
+        return self.cls.needs.unmet(count, task) or self.cls().skip(facts)
 
     def tried(self, count: int, task: Task) -> Tried:
         """What comes of an epoch with so many modalities."""
