@@ -48,6 +48,7 @@ class Listed(StrEnum):
     DATASETS = "datasets"
     ENCODERS = "encoders"
     FUSIONS = "fusions"
+    HEADS = "heads"
     PRESETS = "presets"
     EXPERIMENTS = "experiments"
     FIGURES = "figures"
@@ -143,7 +144,7 @@ def run(
 @app.command("list")
 @verb
 def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
-    """List registered methods, datasets, encoders and fusion heads, presets, shipped experiments, or figures."""
+    """List methods, datasets, encoders, fusion heads, presets, experiments, figures; heads: which method has which."""
     from mcr_bench.bench.commands.listing import rows_of
     from mcr_bench.bench.report.cards import grid_text
 
@@ -163,6 +164,26 @@ def describe(
     from mcr_bench.bench.report.cards import card_of, card_text
 
     print_data(card_of(name, data_root), card_text, as_json)
+
+
+class Written(StrEnum):
+    METHOD = "method"
+    DATASET = "dataset"
+    ENCODER = "encoder"
+    FUSION = "fusion"
+
+
+@app.command()
+@verb
+def new(
+    kind: Annotated[Written, typer.Argument(help="What to write.")],
+    name: Annotated[str, typer.Argument(help="Its name: letters, digits, - and _, a letter first.")],
+    folder: Annotated[Path, typer.Option(help="Where to write it.")] = Path(),
+) -> None:
+    """Write a working file of your own and its test, to start from: FOLDER/NAME.py and FOLDER/test_NAME.py."""
+    from mcr_bench.bench.commands.new_files import next_steps, write_new
+
+    say(next_steps(kind.value, write_new(kind.value, name, folder), COST_BASELINE))
 
 
 @app.command()

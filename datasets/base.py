@@ -86,6 +86,7 @@ class Dataset(ABC):
     card: what a user must know to provide the data.
     suffixes: the suffixes of the user's files that the adapter reads; empty if the dataset is prepared or generated.
     group_name: what a group is: actor, video, subject.
+    optional: modalities that the data may lack; a preset may have settings for them all the same.
     location: the user's file if the adapter declares `suffixes`, else the prepared folder DATA_ROOT/NAME.
     """
 
@@ -93,6 +94,7 @@ class Dataset(ABC):
     card: ClassVar[Card] = Card(title="", homepage="", licence="not stated", layout="", expected="")
     suffixes: ClassVar[tuple[str, ...]] = ()
     group_name: ClassVar[str] = "group"
+    optional: ClassVar[tuple[str, ...]] = ()
     location: Path
 
     @property

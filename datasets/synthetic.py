@@ -1,9 +1,11 @@
 """Generated multimodal vectors with adjustable shared, unique and synergistic information, and their Bayes accuracy.
 
-X_m = T_m(N_m + a_m g_m[k_m]), N_m ~ N(0, I); the second term is present only if modality m carries a class k_m. A
-sample is shared (every modality carries its label Y), unique to one modality, or synergistic: the first modality
-carries A, the second B, with A and B uniform and Y = (A + B) mod C. This follows section 4.1 of the MCR paper
-(arXiv 2411.07335), whose own generator is not published.
+X_m = T_m(N_m + a_m g_m[k_m, j_m]), N_m ~ N(0, I); the second term is present only if modality m carries a class k_m,
+and j_m is one of the K_m means of that class, drawn uniformly. A sample is shared (every modality carries its label Y),
+unique to one modality, or synergistic: each of the first J modalities carries a class A_m of its own, all but one of
+them uniform, and Y = (A_1 + ... + A_J) mod C, so that fewer than J of them tell nothing of Y. With two classes that is
+the product of J signs. With J = 2 and K = 1 this follows section 4.1 of the MCR paper (arXiv 2411.07335), whose own
+generator is not published; J and K are ours.
 """
 
 import hashlib
@@ -39,7 +41,7 @@ class Drawn:
     """One part of n samples before the maps.
 
     target: (n,) int64 class indices.
-    latent: modality -> (n, latent) float32, N_m + a_m g_m[k_m].
+    latent: modality -> (n, latent) float32, N_m + a_m g_m[k_m, j_m].
     """
 
     target: Tensor
@@ -65,11 +67,15 @@ class Synthetic(Dataset):
     synergy: float = setting(
         0.0, "fraction that needs m1 and m2 together; all fractions sum to 1", at_least=0, at_most=1
     )
+    together: int = setting(2, "how many modalities, from m1 on, the synergistic fraction needs together", at_least=2)
     amplitude: str = setting(
         "2.2", "length of the class means against noise of variance 1: one number for all, or one each"
     )
     dimension: str = setting("100", "length of the vectors: one number for all, or one each")
     latent: int = setting(0, "dimension of noise and class means before the map; 0 = that of the vector", at_least=0)
+    clusters: str = setting(
+        "1", "class means per class, the more the harder to learn: one number for all modalities, or one each"
+    )
     nonlinear: bool = setting(False, "follow the linear map by a leaky ReLU and another linear map")
 
     @property
@@ -81,6 +87,7 @@ class Synthetic(Dataset):
         """Shapes and task; UserError if the settings contradict each other."""
         self._fractions()
         self._numbers("amplitude")
+        self._counts("clusters", 1)
         shapes = {m: Modality((p,)) for m, p in self._dimensions().items()}
         return Facts(shapes, Task(self.classes), tuple(f"class {c}" for c in range(self.classes)))
 
@@ -130,7 +137,12 @@ class Synthetic(Dataset):
         return dict(zip(self.names, numbers * (self.modalities // len(numbers)), strict=True))
 
     def _fractions(self) -> dict[str, float]:
-        """Modality -> unique fraction; UserError unless all fractions sum to 1."""
+        """Modality -> unique fraction; UserError unless all fractions sum to 1, over modalities that there are."""
+        if self.together > self.modalities:
+            raise UserError(
+                f"together={self.together}: not allowed with modalities={self.modalities}. "
+                f"Give a whole number from 2 to {self.modalities}, or more modalities."
+            )
         unique = self._numbers("unique")
         total = self.shared + self.synergy + sum(unique.values())
         if abs(total - 1) > 1e-6:
@@ -141,34 +153,35 @@ class Synthetic(Dataset):
         return unique
 
     def _dimensions(self) -> dict[str, int]:
-        sizes = self._numbers("dimension")
-        least = max(1, self.latent)
-        if any(p < least or p % 1 for p in sizes.values()):
-            raise UserError(
-                f"dimension={self.dimension}: not allowed with latent={self.latent}. Give whole numbers >= {least}."
-            )
-        return {m: int(p) for m, p in sizes.items()}
+        return self._counts("dimension", max(1, self.latent), f" with latent={self.latent}")
+
+    def _counts(self, dial: str, least: int, beside: str = "") -> dict[str, int]:
+        """Modality -> whole number, from a setting that holds one number for all modalities or one for each."""
+        counts = self._numbers(dial)
+        if any(n < least or n % 1 for n in counts.values()):
+            text = getattr(self, dial)
+            raise UserError(f"{dial}={text}: not allowed{beside}. Give whole numbers >= {least}.")
+        return {m: int(n) for m, n in counts.items()}
 
     def _latent(self, modality: str) -> int:
         return self.latent or self._dimensions()[modality]
 
     def prototypes(self, seed: int, modality: str) -> Tensor:
-        """The class means a_m g_m, (C, latent) float32, where g_m has length 1."""
-        means = torch.randn(
-            self.classes, self._latent(modality), generator=generator(seed, "data", "prototypes", modality)
-        )
+        """The class means a_m g_m, (C K, latent) float32, where g_m has length 1; row c K + j is mean j of class c."""
+        count = self.classes * self._counts("clusters", 1)[modality]
+        means = torch.randn(count, self._latent(modality), generator=generator(seed, "data", "prototypes", modality))
         scaled: Tensor = self._numbers("amplitude")[modality] * means / means.norm(dim=1, keepdim=True)
         return scaled
 
     def draw(self, seed: int, part: str, prototypes: dict[str, Tensor]) -> Drawn:
         """One part. Each draw has its own named stream, so that a modality does not change the draws of others.
 
-        prototypes: modality -> its class means, (C, latent) float32.
+        prototypes: modality -> its class means, (C K, latent) float32.
         """
         count: int = getattr(self, part)
-        stream = {w: generator(seed, "data", part, w) for w in ("target", "kind", "first")}
+        stream = {w: generator(seed, "data", part, w) for w in ("target", "kind")}
         target = torch.randint(self.classes, (count,), generator=stream["target"])
-        first = torch.randint(self.classes, (count,), generator=stream["first"])
+        addends = self._addends(seed, part, target)
         unique = self._fractions()
         bounds = torch.tensor([self.shared, self.synergy, *unique.values()], dtype=torch.float64).cumsum(0)
         kind = torch.bucketize(
@@ -178,11 +191,20 @@ class Synthetic(Dataset):
         for i, m in enumerate(self.names):
             if m in prototypes:
                 carried = torch.where((kind == 0) | (kind == i + 2), target, NOTHING)
-                if i < 2:
-                    carried = torch.where(kind == 1, (first, (target - first) % self.classes)[i], carried)
+                if i < self.together:
+                    carried = torch.where(kind == 1, addends[i], carried)
                 noise = torch.randn(count, self._latent(m), generator=generator(seed, "data", part, "noise", m))
-                latent[m] = noise + prototypes[m][carried] * (carried != NOTHING)[:, None]
+                means = prototypes[m].unflatten(0, (self.classes, -1))
+                mean = torch.randint(means.shape[1], (count,), generator=generator(seed, "data", part, "cluster", m))
+                latent[m] = noise + means[carried, mean] * (carried != NOTHING)[:, None]
         return Drawn(target, latent)
+
+    def _addends(self, seed: int, part: str, target: Tensor) -> list[Tensor]:
+        """The classes (n,) of the first J modalities in a synergistic sample, which sum to the target modulo C."""
+        names = ["first", *self.names[1 : self.together - 1]]
+        draws = [generator(seed, "data", part, name) for name in names]
+        free = [torch.randint(self.classes, target.shape, generator=draw) for draw in draws]
+        return [*free, (target - sum(free)) % self.classes]
 
     def mapped(self, seed: int, drawn: Drawn) -> dict[str, Tensor]:
         """Modality -> (n, D) float32 after T_m. Its maps have orthonormal columns, so that no information is lost."""
@@ -197,20 +219,28 @@ class Synthetic(Dataset):
     def posterior(self, drawn: Drawn, prototypes: dict[str, Tensor]) -> Tensor:
         """P(Y = c | every loaded pre-image), (n, C) float64: summed over the kinds of sample and, in synergy, over A.
 
-        Each modality contributes log N(v; a g[c], I) / N(v; 0, I) = a g[c].v - a^2/2; one that is not loaded
-        contributes 0.
+        A modality contributes log of the mean over j of N(v; a g[c, j], I) / N(v; 0, I), where the logarithm of each
+        ratio is a g.v - a^2/2; one that is not loaded contributes 0.
         """
-        ratio = {
-            m: drawn.latent[m].double() @ p.double().T - p.double().square().sum(1) / 2 for m, p in prototypes.items()
-        }
         nothing = torch.zeros(len(drawn.target), self.classes, dtype=torch.float64)
+        ratio = {m: _log_ratio(drawn.latent[m].double(), p.double(), self.classes) for m, p in prototypes.items()}
         terms = [_log(self.shared) + reduce(torch.add, ratio.values(), nothing)]
         terms += [_log(u) + ratio.get(m, nothing) for m, u in self._fractions().items()]
-        a, b = (ratio.get(m, nothing) for m in self.names[:2])
-        label = torch.arange(self.classes)
-        partner = (label[:, None] - label[None, :]) % self.classes  # [Y, A] -> B
-        both = (a[:, None, :] + b[:, partner]).logsumexp(2) - math.log(self.classes)
-        return torch.stack([*terms, _log(self.synergy) + both]).logsumexp(0).softmax(1)
+        needed = [ratio.get(m, nothing) for m in self.names[: self.together]]
+        return torch.stack([*terms, _log(self.synergy) + reduce(_of_sum, needed)]).logsumexp(0).softmax(1)
+
+
+def _log_ratio(values: Tensor, means: Tensor, classes: int) -> Tensor:
+    """log p(v | c) / p(v | nothing), (n, C): the mean over a class's K means. values: (n, D); means: (C K, D)."""
+    each = (values @ means.T - means.square().sum(1) / 2).unflatten(1, (classes, -1))
+    return each.logsumexp(2) - math.log(each.shape[2])
+
+
+def _of_sum(a: Tensor, b: Tensor) -> Tensor:
+    """From log ratios (n, C) of A and of B, both uniform and independent, those of (A + B) mod C, (n, C)."""
+    label = torch.arange(a.shape[1])
+    partner = (label[:, None] - label[None, :]) % a.shape[1]  # [sum, A] -> B
+    return (a[:, None, :] + b[:, partner]).logsumexp(2) - math.log(a.shape[1])
 
 
 def _log(fraction: float) -> float:

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import product
 
 from torch import nn
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.declared import (
     OF_WEIGHTS,
+    OF_WINDOWS,
     Encoder,
     EncoderKind,
     FusionKind,
@@ -16,9 +18,11 @@ from mcr_bench.bench.models.declared import (
     no_kind_takes,
 )
 from mcr_bench.bench.models.fusion import Fusion
-from mcr_bench.bench.models.kinds import encoder_kind_of, fitting, fusion_kind_of, pretrained
+from mcr_bench.bench.models.kinds import encoder_kind_of, fitting, fusion_kind_of, lacks_part, pretrained
 from mcr_bench.bench.models.multimodal import MultimodalModel
+from mcr_bench.bench.models.stages import stage_sizes
 from mcr_bench.bench.problem.facts import Modality
+from mcr_bench.bench.settings.declaration import declared
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings
 from mcr_bench.bench.task import Task
 
@@ -82,10 +86,17 @@ def _declares(kind: EncoderKind) -> str:
 
 
 def require_settings(encoder: Encoder) -> None:
-    """UserError for settings of pre-trained weights where the encoder has none."""
-    absent = [name for name in OF_WEIGHTS if name not in encoder.kind.settings]
-    if encoder.kind.digest or not any(encoder.values.get(name) for name in absent):
+    """UserError for settings of pre-trained weights, or of windows, where the encoder has none."""
+    absent = {*OF_WEIGHTS, *OF_WINDOWS} - encoder.kind.settings.keys()
+    defaults = {name: declared(EncoderSettings)[name].default for name in absent}
+    given = [name for name in absent if encoder.values.get(name, defaults[name]) != defaults[name]]
+    if encoder.kind.digest or not given:
         return
+    if set(given) <= set(OF_WINDOWS):
+        raise UserError(
+            f"encoder.{', '.join(OF_WINDOWS)} are for windows, not for {encoder.kind.name}. "
+            "Set them for one modality: encoder.MODALITY.window."
+        )
     raise UserError(
         f"encoder.weights, layers and frozen are for {', '.join(pretrained())}, not for {encoder.kind.name}. "
         "Set them for one modality: encoder.MODALITY.weights."
@@ -130,6 +141,17 @@ def joined(head: Head, modalities: list[str], outputs: int) -> Fusion:
     return kind.make(modalities, head.width, outputs, head.values if kind is head.kind else {})
 
 
+def joined_on(head: Head, modalities: Mapping[str, Modality], outputs: int, encoders: Mapping[str, Encoder]) -> Fusion:
+    """As `joined`, over the encoders of these modalities, whose parts the head may read; UserError if one has none."""
+    kind = joining(head.kind, len(modalities))
+    for part, m in product(() if kind.digest else kind.reads, modalities):
+        if not (encoders[m].kind.tokens if part == "tokens" else encoders[m].kind.stages):
+            raise lacks_part(f"model.fusion={kind.name}", part, m, encoders[m], modalities[m])
+    if kind.make_on is None:
+        return joined(head, list(modalities), outputs)
+    return kind.make_on(stage_sizes(encoders, modalities, head.width), head.width, outputs, head.values)
+
+
 def build_model(
     modalities: Mapping[str, Modality],
     task: Task,
@@ -145,7 +167,7 @@ def build_model(
     head = model if isinstance(model, Head) else head_of(model)
     chosen = {m: _chosen(encoders[m], facts) for m, facts in modalities.items()}
     nets = {m: made(chosen[m], facts, head.width) for m, facts in modalities.items()}
-    return MultimodalModel(nets, joined(head, list(modalities), task.outputs), head.width, task)
+    return MultimodalModel(nets, joined_on(head, modalities, task.outputs, chosen), head.width, task)
 
 
 def _chosen(encoder: EncoderSettings | Encoder, modality: Modality) -> Encoder:

@@ -15,8 +15,10 @@ from mcr_bench.bench.catalog.presets import preset_of, presets_of, user_labels, 
 from mcr_bench.bench.catalog.resolve import resolve_dataset
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.models.build import encoder_kind
+from mcr_bench.bench.planning.heads import heads_of
 from mcr_bench.bench.planning.overview import overview
 from mcr_bench.bench.printable import printable
+from mcr_bench.bench.report.head_table import defined_for
 from mcr_bench.bench.report.net_cards import encoder_card, fusion_card
 from mcr_bench.bench.settings.declaration import declared
 
@@ -115,6 +117,7 @@ def _method_card(cls: "type[Method]") -> Card:
         "description": _description(cls),
         "settings": _settings(cls, f"{cls.name}."),
         "needs": _changed(cls.needs),
+        "fusion heads": defined_for(heads_of(cls)),
         "neutral": [_facts(n) | {"settings": dict(n.settings)} for n in cls.neutral] or cls.without_neutral or [],
         "deviations": list(cls.deviations),
         "scales gradients": cls.scales_gradients,

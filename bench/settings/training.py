@@ -128,11 +128,29 @@ class EncoderSettings:
         0, "number of layers to keep of the pre-trained weights, from the first on; 0 = all (not for swin)", at_least=0
     )
     frozen: bool = setting(False, "pre-trained weights are not trained, and their layers stay in evaluation mode")
+    window: int = setting(8, "windows: number of steps of a window", at_least=1)
+    stride: int = setting(
+        0, "windows: steps from one window to the next; 0 = `window`, so that none overlap", at_least=0
+    )
+    pixels: int = setting(
+        0, "windows: images are averaged to so many rows and columns; 0 = they stay as they are", at_least=0
+    )
+    bins: int = setting(
+        4, "windows: equal parts of a sequence, over each of which its windows are averaged", at_least=1
+    )
     compile: bool = setting(
         False,
         "compile the encoder with torch.compile, which pays off in long runs; one that cannot be compiled runs as it "
         "is, and the run's log says why; not part of a run's key",
         rounding=True,
+    )
+    drop_pathway: float = setting(
+        0.0,
+        "probability that a training step drops the modality, whose features are then zeros without a gradient; 0 = "
+        "never (AV SlowFast: 0.8 for audio); a step that would drop all modalities drops none, so it does nothing in a "
+        "run of one modality; for every encoder, your own too",
+        at_least=0,
+        at_most=0.99,
     )
 
 

@@ -22,12 +22,14 @@ from mcr_bench.bench.models.declared import Encoder
 from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
 from mcr_bench.bench.task import Task
+from mcr_bench.bench.training.growth import let_grow
 from mcr_bench.bench.training.optim import make_optimizer
 from mcr_bench.datasets.base import Batch, Modality, Split
 from mcr_bench.methods.base import Method
 
 NAMES = ("audio", "video", "text", "depth", "motion", "pulse")
 THREE = Task(3)
+SCORES, LABELS = 5, 3  # different scores, and labels that differ in which samples have them
 SMALL = build(EncoderSettings, {"width": 8})
 
 
@@ -36,14 +38,23 @@ def tiny_split(
 ) -> Split:
     """A part of `n` samples: vectors (n, width) per modality, whose mean depends on the target.
 
-    Targets are classes (n,), or scores (n,) for a regression. Every four samples form a group.
+    Targets are those of the task, whichever it is (see `Task`); every label and every score varies. Every four samples
+    form a group.
     """
-    target = torch.arange(n) % (task.classes or 5)
+    number = torch.arange(n) % (task.classes or (2 ** min(task.labels, LABELS) if task.labels else SCORES))
     values = {
-        m: torch.randn(n, width, generator=generator(seed, "data", m)) + target[:, None] * 0.5 for m in modalities
+        m: torch.randn(n, width, generator=generator(seed, "data", m)) + number[:, None] * 0.5 for m in modalities
     }
-    score = target.float() - 2.0 if task.regression else target
-    return Split(values, score, [f"s{i}" for i in range(n)], [f"g{i // 4}" for i in range(n)])
+    return Split(values, _targets(task, number), [f"s{i}" for i in range(n)], [f"g{i // 4}" for i in range(n)])
+
+
+def _targets(task: Task, number: torch.Tensor) -> torch.Tensor:
+    """The targets that the numbers (n,) of samples mean: themselves, their bits, or as scores with mean 0."""
+    if task.labels is not None:
+        return ((number[:, None] >> torch.arange(task.labels) % LABELS) & 1).float()
+    if task.scores is not None:
+        return ((number[:, None] + torch.arange(task.scores)) % SCORES).float() - 2.0
+    return number.float() - 2.0 if task.regression else number
 
 
 def make_fit(
@@ -69,7 +80,7 @@ def make_fit(
     """
     data = data or tiny_split(modalities, task, seed=seed)
     values = {m: x.to(dtype) for m, x in data.values.items() if isinstance(x, torch.Tensor)}
-    data = replace(data, values=values, target=data.target.to(dtype) if task.regression else data.target)
+    data = replace(data, values=values, target=data.target if task.classes else data.target.to(dtype))
     settings = _training(tuple((k.replace("__", "."), v) for k, v in training.items()))
     shapes = {m: Modality(tuple(x.shape[1:])) for m, x in values.items()}
     encoders = dict.fromkeys(modalities, encoder)
@@ -83,6 +94,7 @@ def make_fit(
         prepare(fit)
     method.on_fit_start()
     fit.optimizer = make_optimizer(checked_groups(method, method.parameter_groups(model)), settings.optimizer)
+    let_grow(fit, method)
     return fit
 
 

@@ -14,6 +14,9 @@ from mcr_bench.bench.testing.process import ProcessState
 
 ROOMS: dict[Kind, str] = {
     "method": "mcr_bench.bench.testing.methods.kit",
+    "encoder": "mcr_bench.bench.testing.nets.encoders",
+    "fusion": "mcr_bench.bench.testing.nets.heads",
+    "dataset": "mcr_bench.bench.testing.data.datasets",
 }
 
 

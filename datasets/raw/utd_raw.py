@@ -176,10 +176,10 @@ def _skeleton(x: Array) -> Array:
 
 def _depth(x: Array) -> Array:
     """(H, W, T) -> (16, 24, 32) float32"""
-    return resample(_area(_area(x.transpose(2, 0, 1) / 1000, 24, 1), 32, 2), 16)
+    return resample(area_means(area_means(x.transpose(2, 0, 1) / 1000, 24, 1), 32, 2), 16)
 
 
-def _area(x: Array, size: int, axis: int) -> Array:
+def area_means(x: Array, size: int, axis: int) -> Array:
     """The means over `size` areas of nearly equal width along an axis, which then has this length."""
     edges = np.linspace(0, x.shape[axis], size + 1).round().astype(int)
     return np.stack([x.take(range(a, max(b, a + 1)), axis).mean(axis) for a, b in pairwise(edges)], axis)
