@@ -20,7 +20,7 @@ from mcr_bench.bench.testing.card import NotApplicable, line_of
 from mcr_bench.bench.testing.fits import NAMES, make_fit
 from mcr_bench.bench.testing.methods.comparing import first_difference, odd_gradient, odd_term
 from mcr_bench.bench.testing.methods.epochs import batches, begin_epoch, end_epoch, make_step, step, train
-from mcr_bench.bench.testing.methods.setups import TASKS, WIDTH, Plain, Setup
+from mcr_bench.bench.testing.methods.setups import SIZE, TASKS, WIDTH, Plain, Setup
 from mcr_bench.bench.testing.process import ProcessState
 from mcr_bench.datasets.base import Split
 from mcr_bench.methods.base import Method
@@ -149,7 +149,7 @@ class Trials:
             encoder=setup.encoder,
             data=data or setup.part(allowed),
             prepare=prepared,
-            **setup.training,
+            **{"batch_size": SIZE, **setup.training},
         )
         return method
 
