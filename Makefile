@@ -1,5 +1,6 @@
 # The two commands that set everything up are `make run` and `make test`; the environment is made by whichever comes first.
 #
+# `make heads` writes the table of methods and fusion heads into docs/nets.md.
 # `make perf` measures, and writes docs/performance.md; `make test-gpu` makes the checks that need a GPU.
 #   DEVICE=cpu|cuda|cuda:N   where; by default perf takes a GPU if there is one, and test-gpu exits with 0 if there is none
 #   PART="steps methods"     only these parts; without it perf measures the parts that are not yet measured
@@ -8,7 +9,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := run
-.PHONY: setup run test test-gpu test-data tables ui perf
+.PHONY: setup run test test-gpu test-data tables heads ui perf
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -56,6 +57,9 @@ test: $(STAMP)
 
 tables: $(STAMP)
 	@$(RUN) tables
+
+heads: $(STAMP)
+	@$(BIN)/python -m mcr_bench.bench.report.head_table
 
 ui: $(STAMP)
 	@$(RUN) ui

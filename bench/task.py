@@ -1,157 +1,163 @@
-"""What is learned: classification into C classes, or regression of one score per sample; and the loss of each.
+"""What is learned: a class, several labels, one score or several scores per sample; and what methods need of each.
 
 A regression may learn its scores in another unit than the user's (`Unit`). Losses and methods then work in the unit
 that is learned; metrics and predictions are in the user's unit.
 """
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.outcomes import ManyLabels, ManyScores, OneClass, OneScore, Outcome
+from mcr_bench.bench.units import TARGET_SCALE, USERS_OWN, TargetScale, Unit, Units, standard_unit, standard_units
 
-TargetScale = Literal["standard", "none"]
-TARGET_SCALE = (
-    "regression: how scores are learned; standard: with mean 0 and variance 1 over the training part (results stay in "
-    "the user's unit); none: as they are"
-)
-GRID = 2.0**20  # steps per standard deviation: about the precision of float32 arithmetic in a network
-CONSTANT = 1e-12  # largest deviation over largest score: below it, scores differ only by the rounding of float64
-OFF_MEAN = 1e-6  # deviation over the largest deviation: above it, rounding cannot change the sign
-
-
-@dataclass(frozen=True)
-class Unit:
-    """The unit in which a regression learns its scores: score = mean + size * learned.
-
-    mean: the score that is learned as 0.
-    size: the difference of scores that is learned as 1; it may be negative.
-    """
-
-    mean: float = 0.0
-    size: float = 1.0
-
-    def learned(self, scores: Tensor) -> Tensor:
-        """Scores or predictions of any shape in the user's unit -> the same in the learned unit, float32.
-
-        In any unit but the user's own, values are rounded to a millionth of a standard deviation. The same data given
-        in two units then has the same bits, so that training with L1, which uses the signs of errors, gives the same.
-
-        >>> Unit(mean=10.0, size=2.0).learned(torch.tensor([8.0, 13.0]))
-        tensor([-1.0000,  1.5000])
-        """
-        if self == Unit():
-            return scores.float()
-        return (((scores.double() - self.mean) / self.size * GRID).round() / GRID).float()
-
-    def user(self, learned: Tensor) -> Tensor:
-        """Values of any shape in the learned unit -> the same in the user's unit, float64.
-
-        They are returned unchanged where the two units are the same.
-
-        >>> Unit(mean=10.0, size=2.0).user(torch.tensor([-1.0, 1.5]))
-        tensor([ 8., 13.], dtype=torch.float64)
-        """
-        if self == Unit():
-            return learned
-        return self.mean + self.size * learned.double()
-
-    @property
-    def notes(self) -> dict[str, float]:
-        """Mean and size for the record, which convert outputs of kept weights; empty for the user's own unit."""
-        return {} if self == Unit() else {"target_mean": self.mean, "target_size": self.size}
-
-
-def standard_unit(scores: Tensor) -> Unit:
-    """The unit in which training scores (N,) have mean 0 and variance 1.
-
-    The sign of `size` makes the first score that differs from the mean positive. A network drawn at random is not
-    symmetric in the sign of its target; with this rule y and -y give the same training. UserError for scores that are
-    all equal.
-
-    >>> standard_unit(torch.tensor([3.0, 1.0])), standard_unit(torch.tensor([-3.0, -1.0]))
-    (Unit(mean=2.0, size=1.0), Unit(mean=-2.0, size=-1.0))
-    """
-    y = scores.double()
-    deviation = y - y.mean()
-    largest = deviation.abs().max()
-    if largest <= CONSTANT * y.abs().max():
-        raise UserError(
-            f"all {len(y)} scores of the training part are {float(y[0]):g}: nothing can be learned from them, and they "
-            "cannot be standardised. Give training samples with different scores."
-        )
-    shares = deviation / largest
-    first = shares[int((shares.abs() > OFF_MEAN).int().argmax())]
-    return Unit(float(y.mean()), float(largest * shares.square().mean().sqrt() * first.sign()))
+__all__ = ["TARGET_SCALE", "TargetScale", "Task", "Unit", "Units", "standard_unit", "standard_units"]
 
 
 @dataclass(frozen=True)
 class Task:
-    """What the model learns: the class of a sample, or one score.
+    """What the model learns of a sample; losses, scores and predictions follow from it.
 
-    A classification has logits (B, C) and a target (B,) of int64; a regression has outputs (B, 1) and a target (B,) of
-    floats.
+    | | made by | logits or outputs | target |
+    |---|---|---|---|
+    | one of C classes | `Task(C)` | (B, C) | (B,) int64 |
+    | L labels, each there or not (multi-label) | `Task(None, labels=L)` | (B, L) | (B, L) of 0 and 1, float |
+    | one score (regression) | `Task(None)` | (B, 1) | (B,) float |
+    | K scores (vector regression) | `Task(None, scores=K)` | (B, K) | (B, K) float |
 
-    classes: the number C of classes; None for a regression.
+    classes: the number C of classes; None for every other task.
     target_scale: which unit a regression learns its scores in.
-    unit: that unit, once `fitted` has computed it from a training part.
+    unit: that unit, or those units, once `fitted` has computed it from a training part.
+    labels: the number L of labels of a multi-label task.
+    scores: the number K of scores of a vector regression.
+    sentiment: whether the one score is a sentiment from -3 to 3 as in CMU-MOSI, which has metrics of its own.
     """
 
     classes: int | None
     target_scale: TargetScale = "none"
-    unit: Unit = Unit()
+    unit: Unit | Units = USERS_OWN
+    labels: int | None = None
+    scores: int | None = None
+    sentiment: bool = field(default=False, compare=False)  # which metrics there are, not what is learned
+
+    def __post_init__(self) -> None:
+        chosen = [n for n in (self.classes, self.labels, self.scores) if n is not None]
+        if len(chosen) > 1 or any(n < 1 for n in chosen):
+            raise ValueError(f"{self} needs one positive number at most, of classes, labels or scores")
+        if self.sentiment and chosen:
+            raise ValueError(f"{self}: only one score per sample may be a sentiment")
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a sample may have several labels, or none."""
+        return self.labels is not None
 
     @property
     def regression(self) -> bool:
-        """Whether a score is learned, not a class."""
-        return self.classes is None
+        """Whether scores are learned, one or several per sample."""
+        return self.classes is None and self.labels is None
 
     @property
     def outputs(self) -> int:
-        """The number of outputs per sample: C for a classification, 1 for a regression."""
-        return self.classes or 1
+        """The number of outputs per sample: C classes, L labels, one score, or K scores."""
+        return self.classes or self.labels or self.scores or 1
+
+    @property
+    def _outcome(self) -> Outcome:
+        if self.classes is not None:
+            return OneClass()
+        if self.labels is not None:
+            return ManyLabels()
+        return OneScore() if self.scores is None else ManyScores()
 
     def fitted(self, train: Tensor) -> "Task":
-        """This task with the unit that the labels (N,) of a training part give; UserError if they are all equal."""
-        scaled = self.regression and self.target_scale == "standard"
-        return replace(self, unit=standard_unit(train)) if scaled else self
+        """This task with the unit that the labels (N,) or (N, K) of a training part give.
+
+        UserError if the scores of one output are all equal.
+        """
+        if not self.regression or self.target_scale != "standard":
+            return self
+        return replace(self, unit=standard_unit(train) if self.scores is None else standard_units(train))
 
     def learned(self, labels: Tensor) -> Tensor:
-        """Labels or predictions of any shape in the user's unit -> in the learned unit; unchanged for classes."""
+        """Labels or predictions in the user's unit -> in the learned unit; unchanged unless they are scores.
+
+        Those of a vector regression have the shape (..., K), others any shape.
+        """
         return self.unit.learned(labels) if self.regression else labels
 
     def user(self, learned: Tensor) -> Tensor:
-        """The inverse of `learned`: outputs of any shape -> in the user's unit; unchanged for classes."""
+        """The inverse of `learned`: outputs of the same shape -> in the user's unit; unchanged unless scores."""
         return self.unit.user(learned) if self.regression else learned
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The training loss of logits (B, C) against a target (B,), a scalar tensor (); both in the learned unit.
+        """The training loss of logits (B, C) against a target, a scalar tensor (); both in the learned unit.
 
-        It is the mean cross-entropy, or, for a regression, the mean absolute error of outputs (B, 1), with which the
-        MCR paper (arXiv 2411.07335) trains CMU-MOSI and CMU-MOSEI. It is computed in full precision.
+        It is the mean cross-entropy of classes; of labels the mean binary cross-entropy over samples and labels; of
+        scores the mean absolute error over samples and outputs, with which the MCR paper (arXiv 2411.07335) trains
+        CMU-MOSI and CMU-MOSEI. It is computed in full precision.
 
         >>> Task(None).loss(torch.tensor([[1.0], [4.0]]), torch.tensor([1.0, 2.0]))
         tensor(1.)
         """
-        if self.classes is None:
-            return F.l1_loss(_full(logits).squeeze(-1), target)
-        return F.cross_entropy(_full(logits), target)
+        return self._outcome.loss(_full(logits), target)
+
+    def per_sample(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The training loss of every sample, (B,), whose mean is `loss` up to rounding.
+
+        As in the methods below, logits may have axes before the batch, (..., B, C), and the result then has them too.
+
+        >>> Task(None, scores=2).per_sample(torch.tensor([[1.0, 4.0]]), torch.tensor([[1.0, 2.0]]))
+        tensor([1.])
+        """
+        return self._outcome.per_sample(_full(logits), target)
+
+    def true_score(self, logits: Tensor, target: Tensor) -> Tensor:
+        """How good the outputs for every sample are, (B,), from 0 to 1.
+
+        It is the probability of the true class; of labels the mean probability of the right value of each; of scores
+        exp(-mean |output - target|), the likelihood under the Laplace distribution whose negative logarithm the loss
+        is, relative to that of a perfect prediction. With one class or one score it equals exp(-per_sample).
+
+        >>> Task(None, labels=2).true_score(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
+        tensor([0.5000])
+        """
+        return self._outcome.true_score(_full(logits), target)
+
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """How far the logits `a` and `b` (B, C) of every sample are apart, (B,); 0 for equal ones, symmetric.
+
+        It is the Jensen-Shannon divergence of the two distributions over classes in nats, between 0 and ln 2; of labels
+        the mean of that of each; of scores the mean absolute difference.
+
+        >>> Task(2).distance(torch.tensor([[99.0, 0.0]]), torch.tensor([[0.0, 99.0]]))  # disjoint: ln 2
+        tensor([0.6931])
+        """
+        return self._outcome.distance(_full(a), _full(b))
+
+    def prediction(self, logits: Tensor) -> Tensor:
+        """What logits (B, C) predict, in the form of the target and in the learned unit.
+
+        These are class indices (B,); of labels 1 where the probability is above one half, (B, L) int64; the score (B,),
+        or the scores (B, K).
+
+        >>> Task(None, labels=2).prediction(torch.tensor([[-0.5, 2.0]]))
+        tensor([[0, 1]])
+        """
+        return self._outcome.prediction(_full(logits))
 
     def combine(self, members: list[Tensor], rule: str) -> Tensor:
         """One prediction (B, C) from the logits (B, C) of several models.
 
-        It is the logarithm of their mean probability, or, for a regression or with `rule` = "logits", their mean.
+        It is the logarithm of their mean probability; of labels the log-odds of the mean probability of each; of
+        scores, and with `rule` = "logits", the mean of the outputs.
 
         >>> Task(2).combine([torch.tensor([[0.0, 4.0]]), torch.tensor([[2.0, 0.0]])], "logits")
         tensor([[1., 2.]])
         """
         stacked = _full(torch.stack(members))
-        if self.classes is None or rule == "logits":
-            return stacked.mean(0)
-        return stacked.log_softmax(-1).logsumexp(0) - torch.log(torch.tensor(float(len(members))))
+        return stacked.mean(0) if rule == "logits" else self._outcome.combine(stacked)
 
 
 def _full(logits: Tensor) -> Tensor:

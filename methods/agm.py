@@ -73,6 +73,7 @@ class Agm(Method):
         "Outside the epochs `start` to `end` kappa is 1; by default these are all epochs. Official code: kappa keeps "
         "its last value.",
         "In a regression the score is the squared error. Official code: its inverse, which reverses the modulation.",
+        "With several labels the score is the binary cross-entropy, averaged over labels, an extension.",
     )
     scales_gradients: ClassVar[bool] = True
     _running: RunningScores = field(default_factory=RunningScores, init=False, repr=False)
@@ -118,8 +119,9 @@ class Agm(Method):
         return [p for p in model.fusion.parameters() if p.ndim >= 2], list(model.parameters())
 
     def kappas(self, shares: dict[str, Tensor], target: Tensor) -> list[Tensor]:
-        """Every modality's coefficient () for this step, from the shares (B, C), the target (B,) and earlier steps."""
-        scores = (squared_errors if self.fit.task.regression else surprisals)(shares, target)
+        """Every modality's coefficient () for this step, from the shares (B, C), the target and earlier steps."""
+        task = self.fit.task
+        scores = squared_errors(shares, target) if task.regression else surprisals(shares, target, task)
         running = self._running.before(scores, list(shares))
         if not in_window(self.fit.epoch, self.start, self.end):
             return list(torch.ones_like(scores).unbind())

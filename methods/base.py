@@ -1,16 +1,19 @@
 """The contract of a method: declared facts, and hooks whose defaults are plain joint training."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.returns import Groups, State, checked_losses, checked_outputs
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
+from mcr_bench.bench.problem.epoch_batches import EpochBatches as EpochBatches
 from mcr_bench.bench.settings.declaration import Value
+from mcr_bench.bench.task import Task
 from mcr_bench.datasets.base import Batch, Facts
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ class Needs:
 
     own_heads: the method trains a head of its own for each modality; otherwise probe heads give per-modality results.
     additive_fusion: the fused logits must be a sum of one share per modality.
-    classification: the data must have classes.
+    classification: the data must have classes, one for each sample.
     at_least: the smallest number of modalities.
     at_most: the largest number of modalities.
     own_features: it gives the fusion head features of its own making, so a head that also reads the encoders' tokens or
@@ -52,17 +55,34 @@ class Needs:
     at_most: int = 99
     own_features: bool = False
 
-    def unmet(self, modalities: int, regression: bool) -> str | None:
-        """The first need that this number of modalities and this kind of target do not meet; None if they meet all.
+    def unmet(self, modalities: int, task: Task) -> str | None:
+        """The first need that this number of modalities and this task do not meet; None if they meet all.
 
-        >>> Needs(at_least=2).unmet(1, regression=False)
+        >>> Needs(at_least=2).unmet(1, Task(3))
         'needs at least 2 modalities, not 1'
         """
         if modalities < self.at_least:
             return f"needs at least {self.at_least} modalities, not {modalities}"
         if modalities > self.at_most:
             return f"takes at most {self.at_most} modalities, not {modalities}"
-        return "is defined for classification only" if self.classification and regression else None
+        if self.classification and task.classes is None:
+            return f"is defined for classification only{', not for several labels' if task.multi_label else ''}"
+        return None
+
+    def unmet_by_head(self, head: str, additive: bool, reads: Iterable[str] = ()) -> str | None:
+        """Why a fusion head cannot serve the method; None if it can.
+
+        head: its name. additive: whether its logits are a sum of one branch per modality. reads: what of "tokens" and
+        "stages" it reads beside the features.
+
+        >>> Needs(additive_fusion=True).unmet_by_head("gated", additive=False)
+        'needs an additive fusion head (model.fusion=late-linear)'
+        """
+        if self.additive_fusion and not additive:
+            return "needs an additive fusion head (model.fusion=late-linear)"
+        if self.own_features and (parts := " and ".join(sorted(reads))):
+            return f"gives the fusion head features of its own making, but {head} reads the encoders' {parts}"
+        return None
 
 
 @dataclass(frozen=True)
@@ -113,6 +133,7 @@ class Method:
     reference: the publication that it comes from.
     needs: what it needs of model and data.
     neutral: settings under which it equals a simpler method.
+    without_neutral: why there are none, where `neutral` is empty.
     deviations: in what it differs from the official code, one sentence each.
     trains: whether it trains at all; an ensemble does not.
     scales_gradients: whether it scales gradients, which Adam largely cancels; tables then carry a warning.
@@ -123,6 +144,7 @@ class Method:
     reference: ClassVar[Reference]
     needs: ClassVar[Needs] = Needs()
     neutral: ClassVar[tuple[Neutral, ...]] = ()
+    without_neutral: ClassVar[str] = ""
     deviations: ClassVar[tuple[str, ...]] = ()
     trains: ClassVar[bool] = True
     scales_gradients: ClassVar[bool] = False
@@ -164,9 +186,30 @@ class Method:
     def on_epoch_end(self, validation: "Evaluation") -> None:
         """Called after an epoch and its validation."""
 
+    def epoch_batches(self, epoch: int) -> EpochBatches | None:
+        """The samples of this epoch in the order of training, with repetitions, and where a modality is dropped.
+
+        Called before the first step, after `on_epoch_start`. None is the order that seed and epoch give for all
+        methods, `self.fit.order()`. Draws come from `self.fit.generator(...)`.
+        """
+        return None
+
+    def grow(self, name: str) -> nn.Module:
+        """The new module that `self.fit.grow(name)` adds to the model while it is trained.
+
+        Its parts must have `reset_parameters`, which draws their initial weights. What it looks like may depend on the
+        name, the settings and the model alone, as a resumed run calls it before `load_state_dict`.
+        """
+        raise UserError(
+            f"{self.name}: '{name}' cannot grow. Write the hook grow(self, name), which returns the new module."
+        )
+
     def forward(self, batch: Batch) -> Outputs:
-        """The model's outputs for a batch of B samples: logits (B, C), and each modality's features (B, d)."""
-        outputs: Outputs = self.fit.model(batch.inputs)
+        """The model's outputs for a batch of B samples: logits (B, C), and each modality's features (B, d).
+
+        Hand on `batch.dropped`, or to `self.fit.model.drop` where the features are fused here.
+        """
+        outputs: Outputs = self.fit.model(batch.inputs, dropped=batch.dropped)
         return outputs
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import setting
+from mcr_bench.datasets.base import Facts
 from mcr_bench.methods.base import Method, Needs, Reference, Requirement
 from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal_runs
 
@@ -34,7 +35,8 @@ def _standardised(block: Tensor) -> Tensor:
 class Ensemble(Method):
     """Predict z = log(mean_m softmax(h_m)), where h_m are the logits of the unimodal run of modality m.
 
-    In a regression, and with `rule=logits`, z = mean_m h_m. With `rule=standardised`,
+    With several labels, z is the log-odds of the mean probability of each. In a regression, and with `rule=logits`,
+    z = mean_m h_m. With `rule=standardised`,
     z = sum_m (h_m - mean(h_m)) / std(h_m) with mean and deviation over a batch and its classes.
     """
 
@@ -42,7 +44,7 @@ class Ensemble(Method):
         "probabilities",
         "probabilities: their mean; logits: their mean; standardised: the sum of logits of the MCR code, each model's "
         "standardised over `batch_size` samples at a time, in the order of the part; a regression always averages its "
-        "outputs",
+        "outputs, and several labels are refused",
     )
     name: ClassVar[str] = "ensemble"
     role = "ensemble"
@@ -54,6 +56,11 @@ class Ensemble(Method):
         "(`rule=standardised`; see its configuration of CREMA-D Conformer), so that a prediction depends on the other "
         "samples of its batch; accuracies of one seed differ by up to five points between the two.",
     )
+
+    def skip(self, facts: Facts) -> str | None:
+        if self.rule == "standardised" and facts.task.multi_label:
+            return "rule=standardised is not defined for several labels: it moves half of all logits above 0"
+        return None
 
     def requires(self, modalities: tuple[str, ...]) -> list[Requirement]:
         return unimodal_runs(modalities)

@@ -17,7 +17,7 @@ from mcr_bench.methods.terms.additive_game import Rules
 from mcr_bench.methods.terms.additive_game import game as additive_game
 from mcr_bench.methods.terms.ceb import FeatureDecoder, ceb
 from mcr_bench.methods.terms.contrastive import nt_xent, score_bins
-from mcr_bench.methods.terms.distances import divergence_slopes, squared_slopes
+from mcr_bench.methods.terms.distances import slopes_of
 from mcr_bench.methods.terms.modes import evaluation_mode
 from mcr_bench.methods.terms.perturb import brought, permutations, perturbed, perturbed_players, second_pass
 from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal_runs
@@ -34,11 +34,11 @@ class MCR(Method):
     """Minimise L = CE(z, y) + lambda_uni sum_m CE(h_m, y) + lambda_mipd L_MIPD + lambda_con L_Con + lambda_ceb L_CEB.
 
     L_MIPD is a game of the modalities. Player m (encoder and fusion slice) minimises
-    -sum_{S with m} D_S - k sum_{S without m} D_S, where D_S is the Jensen-Shannon divergence (in a regression the
-    squared difference) between the output with the modalities of coalition S perturbed and the intact output, and
-    k = -1, 0 or 1 is the strategy. With four or more modalities the sums are multiplied by 1 / (2^(M-1) - 1), so that
-    all coalitions together weigh as much as the two of M = 2. With five or more, 16 coalitions are drawn per step, each
-    with its complement, and scaled so that the expectation is the same.
+    -sum_{S with m} D_S - k sum_{S without m} D_S, where D_S is the Jensen-Shannon divergence (of several labels its
+    mean over labels, in a regression the squared difference) between the output with the modalities of coalition S
+    perturbed and the intact output, and k = -1, 0 or 1 is the strategy. With four or more modalities the sums are
+    multiplied by 1 / (2^(M-1) - 1), so that all coalitions together weigh as much as the two of M = 2. With five or
+    more, 16 coalitions are drawn per step, each with its complement, and scaled so that the expectation is the same.
 
     The gradients of the game and of the contrastive term are in closed form: they equal those of the formulas up to
     rounding. The contrastive and the bottleneck term are not computed where their weight is 0.
@@ -65,6 +65,8 @@ class MCR(Method):
         "The coalition rule holds for any number of modalities. The released three-modality code detaches only one "
         "branch, and counts a coalition three times in collaborative mode.",
         "The bottleneck term is used in a regression too. The released code leaves it out there.",
+        "With several labels or scores, an extension, samples are positives of each other only if all are equal "
+        "(`positives=bins`: all rounded scores).",
         "A batch of one sample has no game. The released code loops forever on it.",
         "The reference logits are detached. For two modalities and the greedy strategy this is exactly the released "
         "game. For the independent and collaborative strategies `detach_reference=released` is the released game "
@@ -218,14 +220,14 @@ class MCR(Method):
             others=others,
             reference=1.0 if all_learn else None if detach else others,
             bias_learns=all_learn,
-            distance=squared_slopes if self.fit.task.regression else divergence_slopes,
+            distance=slopes_of(self.fit.task),
         )
 
     def _any_game(
         self, outputs: Outputs, latent: Outputs, inputs: Inputs, chosen: list[game.Coalition]
     ) -> tuple[Tensor, Tensor]:
         """As `_additive_game`, of any fusion head, which is computed once per coalition."""
-        distance = game.squared_difference if self.fit.task.regression else game.jensen_shannon
+        distance = game.distance_of(self.fit.task)
         others, detach = OTHERS[self.strategy], DETACH[self.detach_reference]
         head = game.head_of(outputs.model.fusion, game.reaches_all(detach, others))
         absent = perturbed_players(latent, inputs, self.perturb, self._perturbed)

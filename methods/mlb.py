@@ -12,7 +12,7 @@ from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Needs, Neutral, Reference
 from mcr_bench.methods.terms.losses import multi_loss
 from mcr_bench.methods.terms.modulation import Modulation
-from mcr_bench.methods.terms.scores import ground_truth_probabilities, mean_of_others, squared_errors
+from mcr_bench.methods.terms.scores import mean_of_others, squared_errors, true_scores
 
 
 def rebalance(ratio: Tensor, alpha: float, beta: float) -> Tensor:
@@ -66,6 +66,7 @@ class Mlb(Modulation):
     deviations: ClassVar[tuple[str, ...]] = (
         "Scores below 1e-8 count as 1e-8, so that no ratio is infinite.",
         "The variant with beta is always used; with its default of 2 it equals the base form.",
+        "With several labels s_m is the mean probability of the right value of each label, an extension.",
         "Slices of fusion heads that are not additive are scaled too. Official code: those of the linear head only.",
     )
 
@@ -76,7 +77,7 @@ class Mlb(Modulation):
         if self.fit.task.regression:
             errors = squared_errors(outputs.own_logits, batch.target)
             return rebalance(errors / mean_of_others(errors), self.alpha, self.beta)
-        right = ground_truth_probabilities(outputs.own_logits, batch.target)
+        right = true_scores(outputs.own_logits, batch.target, self.fit.task)
         return rebalance(mean_of_others(right) / right, self.alpha, self.beta)
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:

@@ -33,6 +33,11 @@ def method_names() -> list[str]:
     return sorted({*_builtin("methods"), *_external("methods")})
 
 
+def shipped_methods() -> list[str]:
+    """Every method that comes with the harness; imports none of them."""
+    return sorted(_builtin("methods"))
+
+
 def dataset_names() -> list[str]:
     """Every registered dataset; imports none of them."""
     return sorted({*_builtin("datasets"), *_external("datasets")})

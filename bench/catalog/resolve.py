@@ -5,7 +5,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mcr_bench.bench.catalog import registry
-from mcr_bench.bench.catalog.resolve_nets import Layer, resolve_encoders, resolve_model, resolve_rounding
+from mcr_bench.bench.catalog.resolve_nets import (
+    Layer,
+    resolve_encoders,
+    resolve_model,
+    resolve_pathways,
+    resolve_rounding,
+)
 from mcr_bench.bench.errors import unknown
 from mcr_bench.bench.settings.declaration import Value, declared, resolve
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
@@ -42,6 +48,7 @@ class Resolved:
     encoders: modality -> the settings of its encoder.
     method: the settings of the method.
     rounding: settings that change results by rounding only, by dotted key (`encoder.video.compile`).
+    pathways: modality -> the probability that a training step drops it, where it is not 0.
     """
 
     training: dict[str, Value]
@@ -49,6 +56,7 @@ class Resolved:
     encoders: dict[str, dict[str, Value]]
     method: dict[str, Value]
     rounding: dict[str, Value]
+    pathways: dict[str, float]
 
 
 def resolve_dataset(values: Mapping[str, object], cls: "type[Dataset]") -> dict[str, Value]:
@@ -85,6 +93,7 @@ def resolve_run(
         resolve_encoders(encoder, modalities),
         resolve(cls, layers.method, f"{cls.name}."),
         resolve_rounding(encoder, modalities),
+        resolve_pathways(encoder, modalities),
     )
 
 

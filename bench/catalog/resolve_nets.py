@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from mcr_bench.bench.catalog import nets
 from mcr_bench.bench.errors import unknown
 from mcr_bench.bench.models.declared import EncoderKind
-from mcr_bench.bench.models.kinds import encoder_kinds, fusion_kinds
+from mcr_bench.bench.models.kinds import encoder_kinds
 from mcr_bench.bench.settings.declaration import Declared, Value, declared, resolve
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings
 
 SHARED = frozenset(declared(EncoderSettings))  # settings of every encoder of the harness, `kind` among them
 ROUNDING = {name: one for name, one in declared(EncoderSettings).items() if one.rounding}  # of every encoder there is
+PATHWAY = declared(EncoderSettings)["drop_pathway"]  # of how a modality is trained, with whatever encoder
+BESIDE = (*ROUNDING, PATHWAY.key)  # settings that no encoder is made with
 
 
 @dataclass(frozen=True)
@@ -51,19 +53,32 @@ def resolve_rounding(layer: Layer, modalities: tuple[str, ...]) -> dict[str, Val
     }
 
 
+def resolve_pathways(layer: Layer, modalities: tuple[str, ...]) -> dict[str, float]:
+    """Modality -> the probability that a training step drops it, where it is not 0.
+
+    A net of the user's own may have a setting of that name, which then is one of its settings and nothing else.
+    """
+    rates = {
+        m: float(PATHWAY.parse(_common(layer, m, PATHWAY.key, PATHWAY.default), "encoder."))
+        for m in modalities
+        if (kind := _own_kind(_kind(layer, m))) is None or PATHWAY.key not in kind.settings
+    }
+    return {m: rate for m, rate in rates.items() if rate}
+
+
 def resolve_model(layer: Layer) -> dict[str, Value]:
     """Every setting of the fusion head, and the width of the features; UserError for a key that the head lacks."""
     name = str(layer.values.get("fusion", declared(ModelSettings)["fusion"].default))
-    if name in fusion_kinds():
-        return resolve(ModelSettings, layer.values, "model.")
     kind = nets.fusion(name)
+    if not kind.digest and kind.settings.keys() <= declared(ModelSettings).keys():
+        return resolve(ModelSettings, layer.values, "model.")
     width = declared(ModelSettings)["width"]
     only_chosen = "fusion" in layer.chosen
     mine = {k: v for k, v in layer.values.items() if k not in ("fusion", "width")}
     mine = {k: v for k, v in mine.items() if k in layer.chosen or not only_chosen}
     return {
         "fusion": name,
-        "fusion_digest": kind.digest,
+        **({"fusion_digest": kind.digest} if kind.digest else {}),
         "width": width.parse(layer.values.get("width", width.default), "model."),
         **_values(kind.settings, mine, "model.", kind.name, ("model.fusion", "model.width")),
     }
@@ -87,7 +102,7 @@ def _of_harness(layer: Layer, modality: str, of_nets: Collection[str]) -> dict[s
     """Settings of an encoder of the harness; common ones that only a net of another modality has are not its."""
     common = {k: v for k, v in layer.values.items() if "." not in k and (k in SHARED or k not in of_nets)}
     resolved = resolve(EncoderSettings, common | _narrow(layer.values, modality), "encoder.")
-    return {k: v for k, v in resolved.items() if k not in ROUNDING}
+    return {k: v for k, v in resolved.items() if k not in BESIDE}
 
 
 def _of_net(layer: Layer, modality: str, kind: EncoderKind) -> dict[str, Value]:
@@ -96,7 +111,7 @@ def _of_net(layer: Layer, modality: str, kind: EncoderKind) -> dict[str, Value]:
     if decided in layer.chosen:
         values = {k: v for k, v in values.items() if k in layer.chosen}
     common = {k: v for k, v in values.items() if "." not in k and k in kind.settings}
-    beside = {"kind", *(ROUNDING.keys() - kind.settings.keys())}
+    beside = {"kind", *(set(BESIDE) - kind.settings.keys())}
     narrow = {k: v for k, v in _narrow(values, modality).items() if k not in beside}
     where = f"encoder.{modality}."
     mine = _values(kind.settings, common | narrow, where, kind.name, (f"{where}kind",))
@@ -121,6 +136,6 @@ def _require_use(layer: Layer, kinds: Mapping[str, EncoderKind | None], of_nets:
     if not kinds or not all(kinds.values()):
         return  # an encoder of the harness is among them, and tells what it does not know
     for key in layer.chosen:
-        if "." not in key and key not in ("kind", *ROUNDING, *of_nets) and key in layer.values:
+        if "." not in key and key not in ("kind", *BESIDE, *of_nets) and key in layer.values:
             names = ", ".join(dict.fromkeys(kind.name for kind in kinds.values() if kind))
             raise unknown(f"setting of {names}", f"encoder.{key}", ("encoder.kind", *(f"encoder.{k}" for k in of_nets)))

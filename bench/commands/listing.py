@@ -2,11 +2,15 @@
 
 from mcr_bench.bench.planning.experiment import read_experiment, shipped
 from mcr_bench.bench.report import cards
+from mcr_bench.bench.report.head_table import list_heads
 from mcr_bench.bench.report.net_cards import list_encoders, list_fusions
 
 
 def rows_of(what: str) -> list[dict[str, object]]:
-    """One row for each method, dataset, encoder, fusion head, preset, experiment or figure, as `what` says."""
+    """One row for each method, dataset, encoder, fusion head, preset, experiment or figure, as `what` says.
+
+    heads: one row per method, with the fusion heads that it is defined for.
+    """
     if what == "figures":
         from mcr_bench.bench.figures.catalog import CARDS  # matplotlib takes a second
 
@@ -16,6 +20,7 @@ def rows_of(what: str) -> list[dict[str, object]]:
         "datasets": cards.list_datasets,
         "encoders": list_encoders,
         "fusions": list_fusions,
+        "heads": list_heads,
         "presets": cards.list_presets,
         "experiments": _experiments,
     }

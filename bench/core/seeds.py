@@ -68,8 +68,10 @@ def seeded(seed: int, stream: str, *names: object) -> Iterator[None]:
         torch.set_rng_state(state)
 
 
-def initialise(model: nn.Module, seed: int) -> None:
+def initialise(model: nn.Module, seed: int, within: str = "") -> None:
     """Draw the initial values of every parameter, module by module, keyed by the module's qualified name.
+
+    within: the qualified name of `model` itself, where it is a part of another module.
 
     The draws depend neither on the order in which modules were made nor on the other modules of the model, so methods
     that share a module start from the same weights. Every module that owns parameters must have `reset_parameters`,
@@ -82,7 +84,7 @@ def initialise(model: nn.Module, seed: int) -> None:
     True
     """
     drawn: list[str] = []
-    for name, module in model.named_modules():
+    for name, module in model.named_modules(prefix=within):
         if name.startswith(tuple(drawn)):
             continue
         whole = getattr(module, "draw_all", None)

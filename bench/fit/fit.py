@@ -1,16 +1,18 @@
 """Fit: everything a method may use while one run is trained."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mcr_bench.bench.core import seeds
 from mcr_bench.bench.fit.meters import Meters
+from mcr_bench.bench.fit.moved import Movements
 from mcr_bench.bench.models.multimodal import MultimodalModel
+from mcr_bench.bench.problem.epoch_batches import common_order
 from mcr_bench.bench.settings.training import TrainingSettings
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets.base import Split
@@ -32,6 +34,9 @@ class Fit:
     step: the present training step, from 1, counted over the whole run.
     optimizer: the optimiser; it is made after `on_fit_start`.
     meters: this epoch's means, to which `log` adds.
+    grown: the names that have grown, in their order.
+    grower: what `grow` calls, with name and options; it is set when the optimiser is made.
+    movements: how far this epoch's watched steps moved the weights of encoders.
     """
 
     model: MultimodalModel
@@ -46,6 +51,9 @@ class Fit:
     step: int = 0
     optimizer: Optimizer = None  # type: ignore[assignment]  # made after on_fit_start
     meters: Meters = field(default_factory=Meters)
+    grown: list[str] = field(default_factory=list)
+    grower: Callable[[str, Mapping[str, object]], nn.Module] | None = None
+    movements: Movements = field(default_factory=Movements)
 
     def generator(self, *names: object, device: torch.device | str = "cpu") -> torch.Generator:
         """A generator for draws of this step, one for each combination of names.
@@ -53,6 +61,24 @@ class Fit:
         Give the modality's name for a draw that belongs to one, so that it does not depend on the modalities' order.
         """
         return seeds.generator(self.seed, "method", self.epoch, self.step, *names, device=device)
+
+    def order(self) -> Tensor:
+        """The order (N,) int64, on the CPU, in which every method trains this epoch that does not choose its own."""
+        return common_order(self.seed, self.epoch, len(self.train))
+
+    def grow(self, name: str, **options: object) -> nn.Module:
+        """Add the module that the method's hook `grow(name)` makes to the model while it is trained.
+
+        Its weights are drawn from the stream `init` under its name, it lies in `model.extras[name]`, and the optimiser
+        trains it with the options of its parameter groups, such as `lr`; what is not given is as for all others. A
+        resumed run grows the same names before it reads the checkpoint. RuntimeError before the optimiser is made,
+        where `build` is the hook; UserError for a name that is taken or not allowed, and for what is not a new module.
+        """
+        if self.grower is None:
+            raise RuntimeError(
+                "nothing grows before the optimiser is made: put the module into model.extras in build()"
+            )
+        return self.grower(name, options)
 
     def log(self, name: str, value: Tensor | float) -> None:
         """Add a number, or a tensor (), to this epoch's mean of `name`, such as `coefficient/audio`.

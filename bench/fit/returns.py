@@ -1,20 +1,22 @@
 """Check what the hooks of a method return, where they are called, so that an error names the hook and the remedy."""
 
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mcr_bench.bench.core.user_files import is_of_a_file
-from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.models.multimodal import Outputs
+from mcr_bench.bench.problem.epoch_batches import EpochBatches
 
 T = TypeVar("T")
 Groups = list[dict[str, Any]]  # parameter groups as torch's optimisers take them
 State = dict[str, Any]  # tensors and plain values that a checkpoint keeps
+WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)  # types of indices
 SHORTEST = 'return {"fused": loss}'
 
 
@@ -97,6 +99,56 @@ def call_in_place(method: object, hook: str, *arguments: object) -> None:
         raise _wrong(method, hook, returned, "nothing: change the model in place (model.fusion = ...)")
 
 
+def checked_batches(method: object, batches: object, count: int, modalities: Collection[str]) -> EpochBatches | None:
+    """What `epoch_batches` returned, indices as int64 on the CPU; UserError for anything but EpochBatches or None.
+
+    count: the number of training samples. modalities: those of the model.
+    """
+    if batches is None:
+        return None
+    if not isinstance(batches, EpochBatches):
+        raise _wrong(method, "epoch_batches", batches, "EpochBatches(order=self.fit.order()), or None for that order")
+    where = _place(method, "epoch_batches")
+    _check_order(where, batches.order, count)
+    if not isinstance(batches.dropped, Mapping):
+        raise UserError(f"{where}: dropped is {_what(batches.dropped)}. Give a dict: modality -> (n,) bool.")
+    for m, flags in batches.dropped.items():
+        _check_flags(where, m, flags, batches.order, modalities)
+    return EpochBatches(batches.order.long().cpu(), {m: flags.cpu() for m, flags in batches.dropped.items()})
+
+
+def _check_order(where: str, order: object, count: int) -> None:
+    if not isinstance(order, Tensor) or order.ndim != 1 or order.dtype not in WHOLE:
+        kind = f" of {order.dtype}" if isinstance(order, Tensor) else ""
+        raise UserError(f"{where}: the order is {_what(order)}{kind}. Give indices of samples: a tensor (n,) int64.")
+    if not len(order):
+        raise UserError(f"{where}: the order is empty, so nothing would be trained. Give one index at least.")
+    low, high = (int(x) for x in order.aminmax())
+    if low < 0 or high >= count:
+        raise UserError(
+            f"{where}: the order holds the index {low if low < 0 else high}, but there are {count} training samples. "
+            f"Allowed: 0 to {count - 1}."
+        )
+
+
+def _check_flags(where: str, modality: object, flags: object, order: Tensor, modalities: Collection[str]) -> None:
+    if modality not in modalities:
+        raise UserError(f"{where}: dropped: {unknown('modality', str(modality), modalities)}")
+    if not isinstance(flags, Tensor) or flags.dtype != torch.bool or flags.shape != order.shape:
+        kind = f" of {flags.dtype}" if isinstance(flags, Tensor) else ""
+        raise UserError(
+            f"{where}: dropped['{modality}'] is {_what(flags)}{kind}. Give a tensor of torch.bool with one value for "
+            f"each place of the order: {tuple(order.shape)}."
+        )
+
+
+def checked_growth(method: object, module: object) -> nn.Module:
+    """The module that `grow` returned. UserError for anything else."""
+    if not isinstance(module, nn.Module):
+        raise _wrong(method, "grow", module, "a new module, such as nn.Linear(model.width, model.task.outputs)")
+    return module
+
+
 def checked_state(method: object, state: object) -> State:
     """The dict that `state_dict` returned. UserError for anything else."""
     if not isinstance(state, dict):
@@ -166,7 +218,7 @@ def _what(value: object) -> str:
         return "None (is a `return` missing?)"
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
-    if isinstance(value, torch.nn.Module):
+    if isinstance(value, nn.Module):
         return f"a module ({type(value).__name__})"
     article = "an" if type(value).__name__[0] in "aeiou" else "a"
     return f"{article} {type(value).__name__}"

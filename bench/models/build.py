@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import product
 
 from torch import nn
 
@@ -17,8 +18,9 @@ from mcr_bench.bench.models.declared import (
     no_kind_takes,
 )
 from mcr_bench.bench.models.fusion import Fusion
-from mcr_bench.bench.models.kinds import encoder_kind_of, fitting, fusion_kind_of, pretrained
+from mcr_bench.bench.models.kinds import encoder_kind_of, fitting, fusion_kind_of, lacks_part, pretrained
 from mcr_bench.bench.models.multimodal import MultimodalModel
+from mcr_bench.bench.models.stages import stage_sizes
 from mcr_bench.bench.problem.facts import Modality
 from mcr_bench.bench.settings.declaration import declared
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings
@@ -139,11 +141,22 @@ def joined(head: Head, modalities: list[str], outputs: int) -> Fusion:
     return kind.make(modalities, head.width, outputs, head.values if kind is head.kind else {})
 
 
+def joined_on(head: Head, modalities: Mapping[str, Modality], outputs: int, encoders: Mapping[str, Encoder]) -> Fusion:
+    """As `joined`, over the encoders of these modalities, whose parts the head may read; UserError if one has none."""
+    kind = joining(head.kind, len(modalities))
+    for part, m in product(() if kind.digest else kind.reads, modalities):
+        if not (encoders[m].kind.tokens if part == "tokens" else encoders[m].kind.stages):
+            raise lacks_part(f"model.fusion={kind.name}", part, m, encoders[m], modalities[m])
+    if kind.make_on is None:
+        return joined(head, list(modalities), outputs)
+    return kind.make_on(stage_sizes(encoders, modalities, head.width), head.width, outputs, head.values)
+
+
 def build_model(
     modalities: Mapping[str, Modality],
     task: Task,
     model: ModelSettings | Head,
-    encoders: Mapping[str, EncoderSettings] | Mapping[str, Encoder],
+    encoders: Mapping[str, EncoderSettings | Encoder],
 ) -> MultimodalModel:
     """The model of a run, before the method's surgery; `encoders[m]` is what was chosen for modality m.
 
@@ -154,7 +167,7 @@ def build_model(
     head = model if isinstance(model, Head) else head_of(model)
     chosen = {m: _chosen(encoders[m], facts) for m, facts in modalities.items()}
     nets = {m: made(chosen[m], facts, head.width) for m, facts in modalities.items()}
-    return MultimodalModel(nets, joined(head, list(modalities), task.outputs), head.width, task)
+    return MultimodalModel(nets, joined_on(head, modalities, task.outputs, chosen), head.width, task)
 
 
 def _chosen(encoder: EncoderSettings | Encoder, modality: Modality) -> Encoder:

@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from torch import nn
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.fusion import Fusion
 from mcr_bench.bench.problem.facts import Modality
-from mcr_bench.bench.settings.declaration import Declared, Value, declared, resolve
+from mcr_bench.bench.settings.declaration import Declared, Value, build, declared, resolve
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings
 
+T = TypeVar("T")
 Values = Mapping[str, Value]
+Sizes = Mapping[str, tuple[int, ...]]
 SIZES = ("width", "depth", "dropout")  # what every encoder of the harness has
 OF_WEIGHTS = ("weights", "layers", "frozen")  # what those have that come with pre-trained weights
 OF_WINDOWS = ("window", "stride", "pixels", "bins")  # what the kind of position-wise windows has
@@ -40,6 +43,7 @@ class EncoderKind:
     origin: where a net that does not come with the harness is from.
     sees_padding: whether it may be given padded samples, but is not told their lengths.
     channels_last: whether its weights and images may be laid out with the channels last, where that is faster.
+    examples: shapes of samples on which it is checked; () for shapes of the usual sizes.
     check: raises UserError where a net that does not come with the harness does not do what it must.
     """
 
@@ -60,6 +64,7 @@ class EncoderKind:
     origin: str = ""
     sees_padding: bool = False
     channels_last: bool = False
+    examples: tuple[tuple[int, ...], ...] = ()
     check: Callable[[Modality, int, Values], None] = lambda *_: None
 
     def fits(self, modality: Modality) -> bool:
@@ -80,9 +85,16 @@ class FusionKind:
     about: one line for lists and cards.
     make: (modalities, width d of the features, number of outputs C, settings) -> the head.
     additive: whether its logits are a sum of one branch per modality.
+    reads: what of "tokens" and "stages" it reads of every encoder. Of a head that does not come with the harness: what
+        its `forward` takes, and may leave unread.
+    make_on: makes a head whose layers depend on the encoders' stages, instead of `make`: (modality -> channels K of
+        every stage as one vector, d, C, settings) -> the head.
+    reference: the publication that it comes from.
+    deviations: in what it differs from the reference, one sentence each.
     settings: its settings by name.
     at_least, at_most: how many modalities it joins. A single one that is too few goes through late-linear, so that
         unimodal runs can stand beside runs with this head.
+    ordered: whether the first modality has a part of its own, so that the order of the modalities matters.
     extra, library, digest, origin: as of `EncoderKind`.
     check: (the encoders' kinds and settings by modality, their modalities, d, C, settings) -> what the head asks of the
         encoders beyond their features ("tokens", "stages"); UserError where it does not do what it must.
@@ -92,9 +104,14 @@ class FusionKind:
     about: str
     make: Callable[[list[str], int, int, Values], Fusion]
     additive: bool = False
+    reads: tuple[str, ...] = ()
+    make_on: Callable[[Sizes, int, int, Values], Fusion] | None = None
+    reference: str = ""
+    deviations: tuple[str, ...] = ()
     settings: Mapping[str, Declared] = field(default_factory=dict)
     at_least: int = 1
     at_most: int = 99
+    ordered: bool = False
     extra: str = ""
     library: str = ""
     digest: str = ""
@@ -144,6 +161,11 @@ def encoder_settings(*names: str) -> dict[str, Declared]:
 def head_settings(*names: str) -> dict[str, Declared]:
     """Settings that fusion heads of the harness share, by name."""
     return settings_of(ModelSettings, names)
+
+
+def as_settings(cls: type[T], values: Values) -> T:
+    """A head's own settings class from the values that a head is made with; others of these are left out."""
+    return build(cls, {key: value for key, value in values.items() if key in declared(cls)})
 
 
 def as_encoder_settings(values: Values) -> EncoderSettings:

@@ -5,8 +5,8 @@ import pkgutil
 from functools import cache
 from typing import TypeVar
 
-from mcr_bench.bench.errors import unknown
-from mcr_bench.bench.models.declared import OF_WEIGHTS, EncoderKind, FusionKind
+from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.models.declared import OF_WEIGHTS, Encoder, EncoderKind, FusionKind, described
 from mcr_bench.bench.problem.facts import Modality
 
 ROOM = "mcr_bench.bench.models"
@@ -48,6 +48,17 @@ def fitting(modality: Modality) -> list[EncoderKind]:
     """The encoders that take such samples, the one that `auto` stands for first."""
     kinds = [kind for kind in encoder_kinds().values() if kind.fits(modality)]
     return sorted(kinds, key=lambda kind: (not kind.stands_for_auto(modality), kind.name))
+
+
+def lacks_part(head: str, part: str, name: str, encoder: Encoder, modality: Modality) -> UserError:
+    """An error for a head that reads the tokens or stages of an encoder without any, with those that have them.
+
+    head: the head as the text begins with it. name: the modality.
+    """
+    having = [k.name for k in fitting(modality) if (k.tokens if part == "tokens" else k.stages)]
+    own = f"a net of your own with a method `{part}` (encoder.{name}.kind=./my_net.py:Net)"
+    remedy = f"Encoders that have them for {described(modality)}: {', '.join([*having, own])}"
+    return UserError(f"{head} reads the {part} of '{name}', whose encoder {encoder.kind.name} has none. {remedy}")
 
 
 def _declarations(package: str, declaration: type[T]) -> list[T]:

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor, nn
 
 from mcr_bench.bench.core.precision import full_precision, promoted
+from mcr_bench.bench.models.dropped import Fill, Flags, without
 from mcr_bench.bench.models.fusion import Fusion
 from mcr_bench.bench.models.memory import EncoderMemory, recalled
 from mcr_bench.bench.models.parts import encoded
@@ -64,6 +65,7 @@ class MultimodalModel(nn.Module):
 
     watchers: called with what an encoder pass for tokens or stages gives, (B, ...).
     memory: what encoders gave for inputs that come again; None outside `remembering`.
+    heeded: the modalities that `drop` was given, by which the training loop sees that a step heeds `Batch.dropped`.
     """
 
     def __init__(self, encoders: Mapping[str, nn.Module], fusion: Fusion, width: int, task: Task) -> None:
@@ -75,6 +77,7 @@ class MultimodalModel(nn.Module):
         self.extras = nn.ModuleDict()
         self.watchers: list[Callable[[Tensor], None]] = []
         self.memory: EncoderMemory | None = None
+        self.heeded: set[str] = set()
 
     @property
     def modalities(self) -> list[str]:
@@ -114,8 +117,21 @@ class MultimodalModel(nn.Module):
         fused = self.fusion(features)
         return Outputs(self, features, fused.logits, fused.branch_logits)
 
-    def forward(self, inputs: Inputs) -> Outputs:
-        return self.fuse(self.encode(inputs))
+    def drop(
+        self, features: dict[str, Tensor], dropped: Flags, fill: Fill = "zero", present: Flags | None = None
+    ) -> dict[str, Tensor]:
+        """Features (B, d) as the fusion head gets them where modalities are dropped (`bench.models.dropped.without`).
+
+        dropped: modality -> (B,) bool. fill: zeros, or the mean over the other samples of the batch that have the
+        modality. present: modality -> (B,) bool, the samples that have it, if some lack it.
+        """
+        self.heeded.update(dropped)
+        return without(features, dropped, fill, present)
+
+    def forward(self, inputs: Inputs, dropped: Flags | None = None, fill: Fill = "zero") -> Outputs:
+        """The outputs for inputs of B samples; dropped, fill: as of `drop`."""
+        features = self.encode(inputs)
+        return self.fuse(self.drop(features, dropped, fill, inputs.present) if dropped else features)
 
     def owned(self) -> Iterator[tuple[str, nn.Parameter, Owner]]:
         """Every parameter once: its qualified name, itself, its owner."""

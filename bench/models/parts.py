@@ -1,8 +1,9 @@
 """Tokens and stages of encoders, made only where a fusion head reads them."""
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -10,10 +11,45 @@ from torch import Tensor, nn
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.memory import EncoderMemory, recalled
+from mcr_bench.bench.models.over_time import mean_over_time
 
 T = TypeVar("T")
 Tokens = tuple[Tensor, Tensor]
 PARTS = ("tokens", "stages")
+
+
+class Stages(list[Tensor]):
+    """The outputs (B, ...) of an encoder's stages.
+
+    own: for each stage the number (B,) of steps that are each sample's own; None where all are.
+    """
+
+    def __init__(self, outputs: Iterable[Tensor], own: Iterable[Tensor | None]) -> None:
+        super().__init__(outputs)
+        self.own = tuple(own)
+
+
+def own_steps(stages: list[Tensor]) -> tuple[Tensor | None, ...]:
+    """For each stage the number (B,) of steps that are each sample's own; None where all are, or none is told."""
+    return stages.own if isinstance(stages, Stages) else (None,) * len(stages)
+
+
+def pooled_stages(stages: list[Tensor]) -> list[Tensor]:
+    """Every stage as one vector (B, K): its mean over space, and over each sequence's own steps, if they are told.
+
+    Stages may be (B, K), (B, T, K), (B, K, h, w) or (B, T, K, h, w); UserError for others.
+    """
+    return [_pooled(stage, own) for stage, own in zip(stages, own_steps(stages), strict=True)]
+
+
+def _pooled(stage: Tensor, own: Tensor | None) -> Tensor:
+    if stage.ndim not in (2, 3, 4, 5):
+        raise UserError(
+            f"an encoder gives a stage of shape {tuple(stage.shape)}, which cannot be pooled. Stages may be (B, K), "
+            "(B, T, K), (B, K, h, w) or (B, T, K, h, w)."
+        )
+    places = stage.mean((-2, -1)) if stage.ndim > 3 else stage
+    return mean_over_time(places, own) if places.ndim == 3 else places
 
 
 class Asked(Mapping[str, T]):
@@ -58,13 +94,46 @@ class Asked(Mapping[str, T]):
     def __len__(self) -> int:
         return len(self._make)
 
+    def changed(self, change: Callable[[str, T], T], modalities: Container[str]) -> "Asked[T]":
+        """The same parts; those of some modalities are changed when they are asked for."""
+        return Asked({m: self._then(change, m, modalities) for m in self._make}, self._lacking)
+
+    def _then(self, change: Callable[[str, T], T], modality: str, changed: Container[str]) -> Callable[[], T] | None:
+        if modality not in self:
+            return None
+        if modality not in changed:
+            return partial(self.__getitem__, modality)
+        return lambda: change(modality, self[modality])
+
 
 class Encoded(dict[str, Tensor]):
-    """Features (B, d) by modality as the encoders have just given them, with their tokens and stages."""
+    """Features (B, d) by modality as the encoders have just given them, with their tokens and stages.
+
+    tokens: modality -> features (B, T, d) of parts of a sample, and a mask (B, T), True on those that are real.
+    stages: modality -> the outputs (B, ...) of the stages.
+    """
 
     def __init__(self, features: Mapping[str, Tensor], tokens: Asked[Tokens], stages: Asked[list[Tensor]]) -> None:
         super().__init__(features)
         self.tokens, self.stages = tokens, stages
+
+
+def as_encoded(features: Mapping[str, Tensor], part: str) -> Encoded:
+    """Features (B, d) of every modality as encoders gave them; UserError for others, which have no such parts.
+
+    part: "tokens" or "stages", for the error.
+    """
+    if not isinstance(features, Encoded):
+        raise not_encoded(part, next(iter(features)))
+    return features
+
+
+def not_encoded(part: str, modality: str) -> UserError:
+    """An error for a head that reads tokens or stages of features which no encoder has given."""
+    return UserError(
+        f"the fusion head reads the {part} of '{modality}', but the method gives it features of its own making, which "
+        "have none. Use a head that reads features alone, or another method."
+    )
 
 
 def has_part(encoder: nn.Module, part: str) -> bool:
@@ -79,10 +148,25 @@ def tokens_of(encoder: nn.Module, values: Tensor, lengths: Tensor | None) -> Tok
     return features, mask
 
 
-def stages_of(encoder: nn.Module, values: Tensor, lengths: Tensor | None) -> list[Tensor]:
-    """The outputs (B, ...) of an encoder's stages on `values` (B, ...)."""
+def stages_of(encoder: nn.Module, values: Tensor, lengths: Tensor | None) -> Stages:
+    """The outputs (B, ...) of an encoder's stages on `values` (B, ...), with the own steps of padded samples in each.
+
+    These are as the encoder's `stage_lengths` says, or else the same share of the stage's steps.
+    """
+    return _with_steps(encoder, _outputs(encoder, values, lengths), values.shape[1], lengths)
+
+
+def _outputs(encoder: nn.Module, values: Tensor, lengths: Tensor | None) -> list[Tensor]:
     told = "lengths" in inspect.signature(encoder.stages).parameters  # type: ignore[arg-type]
     return list(encoder.stages(values, lengths) if told else encoder.stages(values))  # type: ignore[operator]
+
+
+def _with_steps(encoder: nn.Module, outputs: list[Tensor], steps: int, lengths: Tensor | None) -> Stages:
+    if lengths is None:
+        return Stages(outputs, [None] * len(outputs))
+    if has_part(encoder, "stage_lengths"):
+        return Stages(outputs, encoder.stage_lengths(lengths))  # type: ignore[operator]
+    return Stages(outputs, [(lengths * stage.shape[1] + steps - 1) // steps for stage in outputs])
 
 
 class Source:
@@ -113,7 +197,7 @@ class Source:
     def stages(self) -> list[Tensor]:
         """The outputs (B, ...) of the stages."""
         given = recalled(self._memory, "stages", self._encoder, self._values, self._lengths, self._stages)
-        return list(given)
+        return _with_steps(self._encoder, given, self._values.shape[1], self._lengths)
 
     def _tokens(self) -> Tokens:
         with self._then():
@@ -123,7 +207,7 @@ class Source:
 
     def _stages(self) -> list[Tensor]:
         with self._then():
-            given = stages_of(self._encoder, self._values, self._lengths)
+            given = _outputs(self._encoder, self._values, self._lengths)
         self._watched(given[-1])
         return given
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.models.build import check_name, joining, made, require_fit
+from mcr_bench.bench.models.build import check_name, joined_on, joining, made, require_fit
 from mcr_bench.bench.models.declared import Encoder, EncoderKind, FusionKind, Head
 from mcr_bench.bench.problem.facts import Modality
 from mcr_bench.bench.settings.declaration import Value
@@ -60,12 +60,12 @@ def _try_head(
     chosen: tuple[tuple[str, EncoderKind, Frozen, Modality], ...],
 ) -> frozenset[str]:
     modalities = {m: modality for m, _, _, modality in chosen}
+    encoders = {m: Encoder(encoder, dict(settings)) for m, encoder, settings, _ in chosen}
     if kind.digest:
-        encoders = {m: Encoder(encoder, dict(settings)) for m, encoder, settings, _ in chosen}
         return kind.check(encoders, modalities, width, outputs, dict(values))
     with torch.device("meta"):
-        kind.make(list(modalities), width, outputs, dict(values))
-    return frozenset()
+        joined_on(Head(kind, width, dict(values)), modalities, outputs, encoders)
+    return frozenset(kind.reads)
 
 
 def _frozen(values: Mapping[str, Value]) -> Frozen:

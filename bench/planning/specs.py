@@ -30,15 +30,14 @@ def reason_against(
 ) -> str | None:
     """Why the method cannot run on this setup, or None if it can. values, point: as for `specs_of`."""
     needs = cls.needs
-    if reason := needs.unmet(len(setup.modalities), setup.facts.task.regression):
+    if reason := needs.unmet(len(setup.modalities), setup.facts.task):
         return reason
     resolved = resolve_run(values, cls, type(setup.data), tuple(setup.facts.modalities), point, setup.classes.owners)
     models = [_tried(resolved, setup, modalities) for modalities in _variants(cls, setup.modalities)]
-    if needs.additive_fusion and not all(model.additive for model in models):
-        return "needs an additive fusion head (model.fusion=late-linear)"
-    if needs.own_features and (asked := sorted(frozenset[str]().union(*(model.asks for model in models)))):
-        head = resolved.model["fusion"]
-        return f"gives the fusion head features of its own making, but {head} reads the encoders' {' and '.join(asked)}"
+    asked = frozenset[str]().union(*(model.asks for model in models))
+    head, additive = str(resolved.model["fusion"]), all(model.additive for model in models)
+    if reason := needs.unmet_by_head(head, additive, asked):
+        return reason
     with asking(cls, "skip"):
         return checked_reason(cls, cls().skip(setup.facts))
 
@@ -113,6 +112,11 @@ def _of_key(encoder: dict[str, Value]) -> dict[str, Value]:
     return {**mine, "weights": pinned(str(mine["weights"]), commit_of)} if "weights" in mine else mine
 
 
+def _acting(cls: "type[Method]", pathways: Mapping[str, float], modalities: tuple[str, ...]) -> dict[str, float]:
+    """The rates of dropped pathways that act: a step never drops all modalities, and an ensemble makes no steps."""
+    return {m: r for m, r in pathways.items() if m in modalities and len(modalities) > 1 and cls.trains}
+
+
 def _pattern(
     source: str,
     cls: "type[Method]",
@@ -132,6 +136,8 @@ def _pattern(
         _pattern(r.method, setup.classes.method(r.method), setup, values, point, r.modalities) for r in requirements
     )
     names, owners = {cls.name, *(r.method for r in requirements)}, setup.classes.owners
+    pathways = _acting(cls, resolved.pathways, modalities)
+    bearing = {k: v for k, v in point.items() if pathways or not k.endswith(".drop_pathway")}
     spec = RunSpec(
         method=cls.name,
         method_digest=behaviour_digest(cls),
@@ -155,10 +161,11 @@ def _pattern(
         role=cls.role,
         preset=setup.preset.name,
         preset_origin=setup.preset.origin,
-        overrides=" ".join(f"{k}={v}" for k, v in point.items() if concerns(k, names, modalities, owners)),
+        overrides=" ".join(f"{k}={v}" for k, v in bearing.items() if concerns(k, names, modalities, owners)),
         protocol_card=setup.protocol.card,
         metric=setup.protocol.metric,
         scales_gradients=cls.scales_gradients,
+        pathways=pathways,
         rounding={k: v for k, v in resolved.rounding.items() if k.split(".")[1] in modalities},
     )
     return Pattern(spec, needs)

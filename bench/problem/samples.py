@@ -18,14 +18,21 @@ class Inputs:
 
     values: modality -> (B, ...), in the shape of the modality.
     lengths: modality -> (B,) int64, the real steps of each padded sequence; only modalities that are padded have one.
+    present: modality -> (B,) bool, whether each sample has it; only modalities that some samples of the part lack have
+        one. The values of a sample that lacks a modality are the mean training input.
     """
 
     values: dict[str, Tensor]
     lengths: dict[str, Tensor] = field(default_factory=dict)
+    present: dict[str, Tensor] = field(default_factory=dict)
 
     def replace(self, values: Mapping[str, Tensor]) -> "Inputs":
         """The same inputs with the values of some modalities replaced; values: modality -> (B, ...)."""
-        return Inputs({**self.values, **values}, self.lengths)
+        return Inputs({**self.values, **values}, self.lengths, self.present)
+
+    def copy(self) -> "Inputs":
+        """The same tensors in dicts of their own, which may be changed."""
+        return Inputs({**self.values}, {**self.lengths}, {**self.present})
 
     def __len__(self) -> int:
         return len(next(iter(self.values.values())))
@@ -36,20 +43,30 @@ class Batch:
     """B samples of a split.
 
     inputs: the values of every modality.
-    target: (B,) what losses act on: class indices (int64) or scores (float32).
+    target: what losses act on, as in `Split`: (B,), or (B, L) for several labels or scores.
     index: (B,) int64, the index of each sample in its split.
-    scores: (B,) float64, the scores in the user's unit, if `target` is in another unit; else None.
+    scores: the labels as the user gave them, if `target` differs from them, see `Split`; else None.
+    dropped: modality -> (B,) bool, the samples of which this step drops the modality (`EpochBatches`,
+        `encoder.MODALITY.drop_pathway`); only modalities that are dropped for some sample have one.
     """
 
     inputs: Inputs
     target: Tensor
     index: Tensor
     scores: Tensor | None = None
+    dropped: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def labels(self) -> Tensor:
-        """(B,) the exact target in the user's unit: class indices (int64), or scores that may be compared by ==."""
+        """The exact target in the user's unit, in its shape: int64, or scores that may be compared by ==."""
         return self.target if self.scores is None else self.scores
+
+    def has(self, modality: str) -> Tensor | None:
+        """(B,) bool: the samples that have the modality, and of which it is not dropped; None where all are."""
+        present, dropped = self.inputs.present.get(modality), self.dropped.get(modality)
+        if present is None or dropped is None:
+            return present if dropped is None else ~dropped
+        return present & ~dropped
 
 
 class Rows(ABC):
@@ -85,11 +102,15 @@ class Split:
     """One part of a dataset with N samples.
 
     values: modality -> (N, ...), in memory or on disk.
-    target: (N,) what losses and methods act on: class indices (int64) or scores (float32).
+    target: what losses and methods act on: (N,) class indices (int64) or scores (float32); (N, L) labels, 0 or 1, or
+        (N, K) several scores (float32).
     ids: the N ids, unique in the dataset.
     groups: the N groups (actor, video, subject), or None if they are unknown.
     lengths: modality -> (N,) int64, the real steps of padded sequences; only modalities that are padded have one.
-    scores: (N,) float64, the scores exactly as the user gave them, if `target` differs from them; else None.
+    scores: the labels exactly as the user gave them, if `target` differs from them: float64 scores, or 0 and 1 as
+        int64, in the shape of the target; else None.
+    present: modality -> (N,) bool, whether each sample has it; only modalities that some samples lack have one. Values
+        and lengths of samples that lack a modality may be anything: `completed` replaces them before training.
     """
 
     values: Mapping[str, Tensor | Rows]
@@ -98,17 +119,20 @@ class Split:
     groups: list[str] | None = None
     lengths: dict[str, Tensor] = field(default_factory=dict)
     scores: Tensor | None = None
+    present: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def labels(self) -> Tensor:
-        """(N,) the target in the user's unit, in which metrics and predictions are."""
+        """The target in the user's unit, in which metrics and predictions are."""
         return self.target if self.scores is None else self.scores
 
     def learned(self, task: Task) -> "Split":
-        """The same samples with the target in the unit that the task learns."""
+        """The same samples with the target in the form and the unit that the task learns."""
+        if task.multi_label:
+            return replace(self, target=self.labels.float(), scores=self.labels.long())
         if not task.regression:
             return self
         return replace(self, target=task.learned(self.labels), scores=self.labels.double())
@@ -127,29 +151,44 @@ class Split:
         return self._batch(values, index)
 
     def _batch(self, values: dict[str, Tensor], index: Tensor) -> Batch:
-        inputs = Inputs(values, {m: n[index] for m, n in self.lengths.items()})
+        lengths = {m: n[index] for m, n in self.lengths.items()}
+        inputs = Inputs(values, lengths, {m: has[index] for m, has in self.present.items()})
         return Batch(inputs, self.target[index], index, None if self.scores is None else self.scores[index])
 
     def to(self, device: torch.device) -> "Split":
         """A copy with its tensors on `device`."""
         values = {m: x.to(device) for m, x in self.values.items()}
         lengths = {m: n.to(device) for m, n in self.lengths.items()}
+        present = {m: has.to(device) for m, has in self.present.items()}
         scores = None if self.scores is None else self.scores.to(device)
-        return replace(self, values=values, lengths=lengths, target=self.target.to(device), scores=scores)
+        target = self.target.to(device)
+        return replace(self, values=values, lengths=lengths, target=target, scores=scores, present=present)
 
     def mean(self) -> dict[str, Tensor]:
-        """Modality -> its mean sample (...), which replaces an absent modality. Padded steps do not count."""
+        """Modality -> its mean sample (...), which replaces an absent modality.
+
+        Padded steps, and samples that lack the modality, do not count.
+        """
         return {m: self._mean(m) for m in self.values}
+
+    def mean_lengths(self) -> dict[str, Tensor]:
+        """Modality that is padded -> the mean length () int64 of the samples that have it."""
+        return {m: self.having(m, n).double().mean().round().long() for m, n in self.lengths.items()}
 
     def _mean(self, modality: str) -> Tensor:
         values = self.values[modality]
         if isinstance(values, Rows):
             return values.mean()
-        x = values.float()
+        x = self.having(modality, values).float()
         if modality not in self.lengths:
             return x.mean(0)
-        mask = self.mask(modality)
+        mask = self.having(modality, self.mask(modality))
         return (x * mask).sum(0) / mask.sum(0).clamp(min=1)
+
+    def having(self, modality: str, rows: Tensor) -> Tensor:
+        """Of rows (N, ...), one per sample, those of samples that have the modality."""
+        present = self.present.get(modality)
+        return rows if present is None else rows[present]
 
     def mask(self, modality: str) -> Tensor:
         """(N, T, 1) bool: which steps of a padded modality (T, C) are real."""
@@ -174,39 +213,52 @@ class Splits:
 
 
 def target_of(labels: Array) -> tuple[Tensor, Tensor | None]:
-    """The `target` and `scores` of a `Split` from its labels (N,).
+    """The `target` and `scores` of a `Split` from its labels (N,), or (N, L) if a sample has several labels or scores.
 
-    Class indices (any integer dtype) give (int64, None); scores (any floating dtype) give (float32, float64).
+    Class indices (N,) of any integer dtype give (int64, None); labels (N, L), whole numbers or bools that are 0 or 1,
+    give (float32, int64); scores of any floating dtype give (float32, float64).
 
     >>> import numpy as np
     >>> target_of(np.array([2, 0]))
     (tensor([2, 0]), None)
     """
     tensor = torch.from_numpy(labels)
-    return (tensor.float(), tensor.double()) if tensor.is_floating_point() else (tensor.long(), None)
+    if tensor.is_floating_point():
+        return tensor.float(), tensor.double()
+    return (tensor.long(), None) if tensor.ndim == 1 else (tensor.float(), tensor.long())
 
 
 def require_spread(task: Task, labels: Array, where: str) -> None:
-    """UserError that names `where` if the training labels (N,) cannot be scaled as the task requires."""
+    """UserError that names `where` if the training labels (N,) or (N, K) cannot be scaled as the task requires."""
     try:
         task.fitted(torch.from_numpy(labels))
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
 
 
+def channel_axis(values: Tensor) -> int:
+    """The axis of channels of samples (N, ...): the last of vectors (D,) and sequences (T, C), C of (..., C, H, W)."""
+    return values.ndim - 1 if values.ndim < 4 else values.ndim - 3
+
+
 def standardise(splits: Splits) -> Splits:
     """Give each channel zero mean and unit variance over the training part; channels that are constant become 0.
 
-    The channel axis is the last axis of vectors (D,) and sequences (T, C), and C of (C, H, W) and (T, C, H, W).
-    Padded steps do not count and become 0. Changes the values of `splits`, and returns it.
+    `channel_axis` says which axis that is. Padded steps do not count and become 0; samples that lack a modality do not
+    count in it. Changes the values of `splits`, and returns it.
     """
     parts = (splits.train, splits.val, splits.test)
     for modality, x in splits.train.values.items():
         if not isinstance(x, Tensor):
             continue  # samples on disk are standardised batch by batch
-        channel = x.ndim - 1 if x.ndim < 4 else x.ndim - 3
-        padded = modality in splits.train.lengths
-        real = x[splits.train.mask(modality)[..., 0]] if padded else x.movedim(channel, -1).flatten(0, -2)
+        channel = channel_axis(x)
+        padded, having = modality in splits.train.lengths, splits.train.having
+        trained = having(modality, x)
+        real = (
+            trained[having(modality, splits.train.mask(modality))[..., 0]]
+            if padded
+            else trained.movedim(channel, -1).flatten(0, -2)
+        )
         mean, std = real.double().mean(0), real.double().std(0, correction=0)
         std = torch.where(std > 1e-8, std, torch.ones_like(std))
         for part in parts:

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 
 from mcr_bench.bench.audit.info import info_of, preparation_of
 from mcr_bench.bench.catalog import nets, registry
-from mcr_bench.bench.catalog.kind_of_file import Kind, kind_of_file
+from mcr_bench.bench.catalog.kind_of_file import Kind, kind_of_file, registered
 from mcr_bench.bench.catalog.making import make_dataset
 from mcr_bench.bench.catalog.presets import preset_of, presets_of, user_labels, user_presets
 from mcr_bench.bench.catalog.resolve import resolve_dataset
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.models.build import encoder_kind
+from mcr_bench.bench.planning.heads import heads_of
 from mcr_bench.bench.planning.overview import overview
 from mcr_bench.bench.printable import printable
+from mcr_bench.bench.report.head_table import defined_for
 from mcr_bench.bench.report.net_cards import encoder_card, fusion_card
 from mcr_bench.bench.settings.declaration import declared
 
@@ -70,7 +72,7 @@ def card_of(name: str, data_root: Path) -> Card:
     if registry.is_file(name):
         kind, name = kind_of_file(name)
         return _card(kind, name, data_root)
-    for kind, names in _registered().items():
+    for kind, names in registered().items():
         if name in names:
             return _card(kind, name, data_root)
     if name.endswith(".toml"):
@@ -79,17 +81,8 @@ def card_of(name: str, data_root: Path) -> Card:
         raise UserError(f"'{name}': describe tells of one at a time. Repeat the command for each.")
     if registry.is_path(name):
         return _dataset_card(registry.dataset(name), name, data_root)
-    every = [one for names in _registered().values() for one in names]
+    every = [one for names in registered().values() for one in names]
     raise unknown("method, dataset, encoder or fusion head", name, every)
-
-
-def _registered() -> dict[Kind, list[str]]:
-    return {
-        "method": registry.method_names(),
-        "dataset": registry.dataset_names(),
-        "encoder": nets.encoder_names(),
-        "fusion": nets.fusion_names(),
-    }
 
 
 def _card(kind: Kind, name: str, data_root: Path) -> Card:
@@ -124,7 +117,8 @@ def _method_card(cls: "type[Method]") -> Card:
         "description": _description(cls),
         "settings": _settings(cls, f"{cls.name}."),
         "needs": _changed(cls.needs),
-        "neutral": [_facts(n) | {"settings": dict(n.settings)} for n in cls.neutral],
+        "fusion heads": defined_for(heads_of(cls)),
+        "neutral": [_facts(n) | {"settings": dict(n.settings)} for n in cls.neutral] or cls.without_neutral or [],
         "deviations": list(cls.deviations),
         "scales gradients": cls.scales_gradients,
     }

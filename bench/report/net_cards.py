@@ -5,6 +5,8 @@ from importlib.util import find_spec
 
 from mcr_bench.bench.catalog import nets
 from mcr_bench.bench.models.declared import AXES, EncoderKind, FusionKind, installation
+from mcr_bench.bench.planning.heads import methods_of
+from mcr_bench.bench.report.head_table import defined_for
 from mcr_bench.bench.settings.declaration import Declared
 
 Card = dict[str, object]
@@ -33,6 +35,7 @@ def list_fusions() -> list[Card]:
             "name": kind.name,
             "modalities": joins(kind),
             "additive": "additive" if kind.additive else "",
+            "reads": ", ".join(kind.reads),
             "settings": ", ".join(kind.settings),
             "needs": needs(kind),
             "about": kind.about,
@@ -62,9 +65,19 @@ def fusion_card(kind: FusionKind) -> Card:
         "description": kind.about or "not stated",
         "modalities": joins(kind),
         "additive": kind.additive,
+        "reads": ", ".join(("features", *kind.reads))
+        + (", where its forward asks for them" if _may_read(kind) else ""),
+        **({"reference": kind.reference} if kind.reference else {}),
         "settings": _settings(kind.settings, "model."),
+        **({"deviations": list(kind.deviations)} if kind.reference else {}),
+        "methods": defined_for(methods_of(kind)),
         **_origin(kind),
     }
+
+
+def _may_read(kind: FusionKind) -> bool:
+    """Whether a head takes tokens or stages and may leave them unread, which only a trial with encoders tells."""
+    return bool(kind.digest and kind.reads)
 
 
 def samples(axes: tuple[int, ...]) -> str:

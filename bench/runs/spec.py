@@ -44,6 +44,8 @@ class RunSpec:
     metric: the metric by which the protocol compares methods.
     scales_gradients: whether the method scales gradients, which Adam largely cancels.
     rounding: settings that change the result by rounding only, by dotted key (`encoder.video.compile`).
+    pathways: modality -> the probability that a step drops it (`encoder.MODALITY.drop_pathway`), where that acts; it is
+        part of the key.
     """
 
     method: str
@@ -73,6 +75,7 @@ class RunSpec:
     metric: str
     scales_gradients: bool
     rounding: dict[str, Value] = field(default_factory=dict)
+    pathways: dict[str, float] = field(default_factory=dict)
 
     @cached_property
     def identity(self) -> dict[str, object]:
@@ -93,6 +96,7 @@ class RunSpec:
             "encoders": {m: _by_behaviour(_by_content(inner), "kind") for m, inner in self.encoders.items()},
             "dependencies": [run.key for run in self.dependencies],
             "version": __version__,
+            **({"pathways": self.pathways} if self.pathways else {}),
         }
 
     @cached_property
@@ -125,6 +129,7 @@ class RunSpec:
             f"dataset.{k}": v for k, v in self.dataset_settings.items()
         }
         flat |= {f"encoder.{m}.{k}": v for m, inner in self.encoders.items() for k, v in inner.items()}
+        flat |= {f"encoder.{m}.drop_pathway": rate for m, rate in self.pathways.items()}
         return {k: str(v) for k, v in (flat | self.rounding).items()}
 
     def tags(self) -> dict[str, str]:

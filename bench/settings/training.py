@@ -144,6 +144,14 @@ class EncoderSettings:
         "is, and the run's log says why; not part of a run's key",
         rounding=True,
     )
+    drop_pathway: float = setting(
+        0.0,
+        "probability that a training step drops the modality, whose features are then zeros without a gradient; 0 = "
+        "never (AV SlowFast: 0.8 for audio); a step that would drop all modalities drops none, so it does nothing in a "
+        "run of one modality; for every encoder, your own too",
+        at_least=0,
+        at_most=0.99,
+    )
 
 
 @dataclass(frozen=True)

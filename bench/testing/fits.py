@@ -8,20 +8,28 @@
 1
 """
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import torch
 
 from mcr_bench.bench.core.seeds import generator, initialise
 from mcr_bench.bench.fit.fit import Fit
+from mcr_bench.bench.fit.returns import call_in_place, checked_groups
 from mcr_bench.bench.models.build import build_model
+from mcr_bench.bench.models.declared import Encoder
 from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
 from mcr_bench.bench.task import Task
+from mcr_bench.bench.training.growth import let_grow
 from mcr_bench.bench.training.optim import make_optimizer
 from mcr_bench.datasets.base import Batch, Modality, Split
 from mcr_bench.methods.base import Method
 
 NAMES = ("audio", "video", "text", "depth", "motion", "pulse")
 THREE = Task(3)
+SCORES, LABELS = 5, 3  # different scores, and labels that differ in which samples have them
+SMALL = build(EncoderSettings, {"width": 8})
 
 
 def tiny_split(
@@ -29,14 +37,23 @@ def tiny_split(
 ) -> Split:
     """A part of `n` samples: vectors (n, width) per modality, whose mean depends on the target.
 
-    Targets are classes (n,), or scores (n,) for a regression. Every four samples form a group.
+    Targets are those of the task, whichever it is (see `Task`); every label and every score varies. Every four samples
+    form a group.
     """
-    target = torch.arange(n) % (task.classes or 5)
+    number = torch.arange(n) % (task.classes or (2 ** min(task.labels, LABELS) if task.labels else SCORES))
     values = {
-        m: torch.randn(n, width, generator=generator(seed, "data", m)) + target[:, None] * 0.5 for m in modalities
+        m: torch.randn(n, width, generator=generator(seed, "data", m)) + number[:, None] * 0.5 for m in modalities
     }
-    score = target.float() - 2.0 if task.regression else target
-    return Split(values, score, [f"s{i}" for i in range(n)], [f"g{i // 4}" for i in range(n)])
+    return Split(values, _targets(task, number), [f"s{i}" for i in range(n)], [f"g{i // 4}" for i in range(n)])
+
+
+def _targets(task: Task, number: torch.Tensor) -> torch.Tensor:
+    """The targets that the numbers (n,) of samples mean: themselves, their bits, or as scores with mean 0."""
+    if task.labels is not None:
+        return ((number[:, None] >> torch.arange(task.labels) % LABELS) & 1).float()
+    if task.scores is not None:
+        return ((number[:, None] + torch.arange(task.scores)) % SCORES).float() - 2.0
+    return number.float() - 2.0 if task.regression else number
 
 
 def make_fit(
@@ -48,30 +65,35 @@ def make_fit(
     dtype: torch.dtype = torch.float32,
     seed: int = 0,
     dependencies: list[dict[str, torch.Tensor]] | None = None,
+    encoder: EncoderSettings | Encoder = SMALL,
+    data: Split | None = None,
+    prepare: Callable[[Fit], None] | None = None,
     **training: object,
 ) -> Fit:
     """A Fit of the method on `tiny_split`: model built, weights drawn, `on_fit_start` called, optimiser made.
 
-    dtype: the type of inputs and weights. dependencies: state dicts of the runs that the method starts from. training:
-    settings of training, with two underscores for a dot: optimizer__lr=0.1.
+    dtype: the type of inputs and weights. dependencies: state dicts of the runs that the method starts from. encoder:
+    what every modality's encoder is. data: another part to train and validate on. prepare: called before
+    `on_fit_start`, and may change the fit. training: settings of training, with two underscores for a dot:
+    optimizer__lr=0.1.
     """
-    data = tiny_split(modalities, task, seed=seed)
+    data = data or tiny_split(modalities, task, seed=seed)
     values = {m: x.to(dtype) for m, x in data.values.items() if isinstance(x, torch.Tensor)}
-    data.values = values
-    data.target = data.target.to(dtype) if task.regression else data.target
+    data = replace(data, values=values, target=data.target if task.classes else data.target.to(dtype))
     settings = build(TrainingSettings, {k.replace("__", "."): v for k, v in training.items()})
     shapes = {m: Modality(tuple(x.shape[1:])) for m, x in values.items()}
-    encoder = build(EncoderSettings, {"width": 8})
-    model = build_model(
-        shapes, task, build(ModelSettings, {"fusion": fusion, "width": 6}), dict.fromkeys(modalities, encoder)
-    )
-    method.build(model)
+    encoders = dict.fromkeys(modalities, encoder)
+    model = build_model(shapes, task, build(ModelSettings, {"fusion": fusion, "width": 6}), encoders)
+    call_in_place(method, "build", model)
     initialise(model, seed)
     model.to(dtype)
     fit = Fit(model, task, settings, data, data, seed, torch.device("cpu"), dependencies or [])
     method.fit = fit
+    if prepare is not None:
+        prepare(fit)
     method.on_fit_start()
-    fit.optimizer = make_optimizer(method.parameter_groups(model), settings.optimizer)
+    fit.optimizer = make_optimizer(checked_groups(method, method.parameter_groups(model)), settings.optimizer)
+    let_grow(fit, method)
     return fit
 
 

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from mcr_bench.bench.core.files import whole_file
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.fit.returns import State
+from mcr_bench.bench.training.growth import grow_again
 from mcr_bench.bench.training.probes import Probes
 from mcr_bench.methods.base import Method
 
@@ -20,6 +21,7 @@ def write_checkpoint(folder: Path, fit: Fit, method: Method, probes: Probes | No
     state = {
         "epoch": fit.epoch,
         "step": fit.step,
+        "grown": fit.grown,
         "model": fit.model.state_dict(),
         "optimizer": fit.optimizer.state_dict(),
         "method": method.state_dict(),
@@ -39,6 +41,7 @@ def read_checkpoint(folder: Path, fit: Fit, method: Method, probes: Probes | Non
         return None
     state = torch.load(path, map_location=fit.device, weights_only=True)
     fit.epoch, fit.step = state["epoch"], state["step"]
+    grow_again(fit, state["grown"])
     fit.model.load_state_dict(state["model"])
     _load_optimizer(fit.optimizer, state["optimizer"])
     method.load_state_dict(state["method"])

@@ -43,27 +43,37 @@ def evaluate(
     missing: dict[str, str] = {}
     metrics = score(logits, target, model.task, ("loss", method.fit.settings.monitor), missing)
     if probes is None:
-        own = sum(metric("loss", model.task).compute(z, target) for z in modality.values())
+        own = sum(metric("loss", model.task).compute(*_having(split, m, z)) for m, z in modality.items())
         metrics[TOTAL_LOSS] = metrics["loss"] + method.own_weight() * own
     head = metrics_of(model.task)[0]
     failures = {} if probes is None else probes.failures
     missing |= {f"modality/{m}/{head.name}": reason for m, reason in failures.items()}
     for place, by_modality in (("modality", modality), ("split", parts)):
-        metrics |= _by_modality(place, by_modality, target, head, missing)
+        metrics |= _by_modality(place, by_modality, split, head, missing)
     return Evaluation(logits, features, modality, parts or None, target, metrics, missing)
 
 
+def _having(split: Split, modality: str, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Of logits (N, C) and labels (N,) those of samples that have the modality."""
+    return split.having(modality, logits), split.having(modality, split.labels)
+
+
 def _by_modality(
-    place: str, logits: dict[str, Tensor], target: Tensor, head: Metric, missing: dict[str, str]
+    place: str, logits: dict[str, Tensor], split: Split, head: Metric, missing: dict[str, str]
 ) -> dict[str, float]:
-    """The metric of each modality's logits (N, C); logits that are not finite are removed from `logits`."""
+    """The metric of each modality's logits (N, C), over the samples that have it.
+
+    Logits that are not finite are removed from `logits`.
+    """
     metrics = {}
     for m in list(logits):
         name = f"{place}/{m}/{head.name}"
         if not logits[m].isfinite().all():
             missing[name] = "its logits are not finite"
             del logits[m]
-        elif (value := diagnostic(missing, name, partial(head.compute, logits[m], target))) is not None:
+        elif m in split.present and not split.present[m].any():
+            missing[name] = "no sample of the part has the modality"
+        elif (value := diagnostic(missing, name, partial(head.compute, *_having(split, m, logits[m])))) is not None:
             metrics[name] = value
     return metrics
 
@@ -94,16 +104,18 @@ def subset_logits(
 
 def absent_inputs(train: Split) -> Inputs:
     """The inputs that replace an absent modality: its mean training input (1, ...), with the mean length."""
-    lengths = {m: n.double().mean().round().long().reshape(1) for m, n in train.lengths.items()}
+    lengths = {m: n.reshape(1) for m, n in train.mean_lengths().items()}
     return Inputs({m: x.unsqueeze(0) for m, x in train.mean().items()}, lengths)
 
 
-def contributions(evaluation: Evaluation, subsets: Mapping[tuple[str, ...], Tensor], task: Task) -> dict[str, float]:
-    """Modality -> its Shapley value, the game's worth being the task's first metric.
+def contributions(
+    evaluation: Evaluation, subsets: Mapping[tuple[str, ...], Tensor], task: Task, worth: Metric | None = None
+) -> dict[str, float]:
+    """Modality -> its Shapley value, the game's worth being a metric, without one the task's first.
 
     subsets: what `subset_logits` gives, subset -> predictions (N, C).
     """
-    compute = metrics_of(task)[0].compute
+    compute = (worth or metrics_of(task)[0]).compute
     values = {frozenset(s): compute(logits, evaluation.target) for s, logits in subsets.items()}
     names = frozenset(evaluation.features)
     return shapley_values({**values, names: compute(evaluation.logits, evaluation.target)})
@@ -147,7 +159,7 @@ def _outputs(
     method: Method, model: MultimodalModel, inputs: Inputs, probes: Probes | None, subsets: Subsets | None
 ) -> Row:
     with model.remembering(None if subsets is None else subsets.memory), method.fit.autocast():
-        outputs = predicted(method, model, Inputs({**inputs.values}, {**inputs.lengths}))  # `predict` may change them
+        outputs = predicted(method, model, inputs.copy())  # `predict` may change them
         modality = outputs.own_logits if probes is None else probes.logits(outputs.features)
         parts = outputs.split_logits or {}
     if subsets is not None:

@@ -3,9 +3,9 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -20,65 +20,33 @@ from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.fit.returns import call_in_place, checked_groups, checked_state
 from mcr_bench.bench.models.build import build_model
 from mcr_bench.bench.models.layout import lay_out
-from mcr_bench.bench.models.multimodal import Inputs
+from mcr_bench.bench.problem.absent import completed
 from mcr_bench.bench.problem.floor import floor_metrics
 from mcr_bench.bench.problem.missing import diagnostic, only_finite, tag_of
 from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone, Shortage
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import TrainingSettings
+from mcr_bench.bench.training.after.diagnosis import of_disturbed, of_predictions, run_means, shares, subset_predictions
+from mcr_bench.bench.training.after.told import costs_of, rounding_tags
 from mcr_bench.bench.training.checkpoints import load_weights, read_checkpoint, save_weights, write_checkpoint
 from mcr_bench.bench.training.compiling import Compiled, compile_encoders
-from mcr_bench.bench.training.evaluation import absent_inputs, better, contributions, evaluate, subset_logits
+from mcr_bench.bench.training.epochs import check_heeded, epoch_steps
+from mcr_bench.bench.training.evaluation import absent_inputs, better, evaluate
+from mcr_bench.bench.training.growth import keep_grown, let_grow
 from mcr_bench.bench.training.optim import make_optimizer, rate_factor, set_rate
 from mcr_bench.bench.training.placing import place_of, placed
 from mcr_bench.bench.training.predictions import write_predictions
 from mcr_bench.bench.training.probes import FeatureStore, Probes
+from mcr_bench.bench.training.progress import Best, Logged, Progress
 from mcr_bench.bench.training.reader import reading
 from mcr_bench.bench.training.subsets import Subsets
-from mcr_bench.bench.training.told import costs_of, rounding_tags
-from mcr_bench.datasets.base import Split, Splits
+from mcr_bench.datasets.base import Splits
 from mcr_bench.methods.base import Method
 
-WATCHED = 8  # steps per epoch on which gradient norms and encoder passes are measured
+WATCHED, MOVED = 8, 4  # steps per epoch on which gradient norms and passes, and movements, are measured
 EPOCH_PROBE, FINAL_PROBE = 5, 100  # L-BFGS iterations: few for a curve during training, many for what is reported
 CHECKPOINT_SECONDS = 5.0  # a run killed before this starts over, which takes less time than writing a checkpoint
-
-
-class Logged(TypedDict):
-    """An epoch that has ended: its metrics, and when it ended in seconds since 1970."""
-
-    epoch: int
-    metrics: dict[str, float]
-    when: float
-
-
-class Best(TypedDict):
-    """The epoch that validation selects: its metrics on the validation part, and the model's state dict."""
-
-    epoch: int
-    metrics: dict[str, float]
-    weights: dict[str, Tensor]
-
-
-@dataclass
-class Progress:
-    """What a checkpoint holds besides the state of model, optimiser and method.
-
-    history: the epochs that have ended.
-    best: the best epoch so far; None before the first one.
-    seconds: the time that training took.
-    missing: diagnostic -> why it is missing.
-    """
-
-    history: list[Logged] = field(default_factory=list)
-    best: Best | None = None
-    seconds: float = 0.0
-    missing: dict[str, str] = field(default_factory=dict)
-
-    def stale(self) -> int:
-        """Epochs since the best one."""
-        return len(self.history) - (self.best["epoch"] if self.best else 0)
 
 
 @dataclass
@@ -96,6 +64,8 @@ class Training:
     deterministic: whether only algorithms are used that give the same bits every time.
     channels_last: the modalities whose encoders are laid out with the channels last.
     compiled: modality -> the `forward` of its encoder, where `encoder.compile` asks for it.
+    pathways: modality -> the probability that a step drops it, where it is not 0 (`encoder.drop_pathway`).
+    train_labels: (N,) of all training samples of the data, those too that lack all modalities of the run.
     """
 
     spec: RunSpec
@@ -109,6 +79,8 @@ class Training:
     deterministic: bool = False
     channels_last: list[str] = field(default_factory=list)
     compiled: dict[str, Compiled] = field(default_factory=dict)
+    pathways: dict[str, float] = field(default_factory=dict)
+    train_labels: Tensor | None = None
 
 
 def fit_run(job: Job, emit: Callable[[Event], None], checkpoint_seconds: float = CHECKPOINT_SECONDS) -> None:
@@ -145,9 +117,9 @@ def start(job: Job) -> Training:
     data = make_dataset(spec.dataset_source, spec.data_root, spec.dataset_settings)
     if fingerprint_of(data) != spec.fingerprint:
         raise UserError(f"the data of {spec.dataset} has changed since the run was planned. Start the command again.")
-    splits = data.load(spec.protocol, spec.fold, spec.seed, spec.modalities)
-    facts = data.facts()
-    task = facts.task.fitted(splits.train.labels)
+    loaded = data.load(spec.protocol, spec.fold, spec.seed, spec.modalities)
+    splits, facts = completed(loaded), data.facts()
+    task = facts.task.fitted(loaded.train.labels)  # of all samples: runs of one fold learn in one unit
     seeds.reseed_libraries(spec.seed, "method")
     method = build(registry.method(spec.source), spec.settings)
     encoders = {m: nets.encoder_of(values) for m, values in spec.encoders.items()}
@@ -163,12 +135,14 @@ def start(job: Job) -> Training:
     method.fit = fit
     method.on_fit_start()
     fit.optimizer = make_optimizer(checked_groups(method, method.parameter_groups(model)), settings.optimizer)
+    let_grow(fit, method)
     checked_state(method, method.state_dict())  # now, as the first checkpoint may come much later
     probed = not method.needs.own_heads
     probes, store = (Probes(model, device), FeatureStore(model)) if probed else (None, None)
     compiled = compile_encoders(fit, [m for m in spec.modalities if spec.rounding.get(f"encoder.{m}.compile")])
     chunk = 4 * settings.batch_size
-    return Training(spec, method, fit, splits, probes, store, Progress(), chunk, job.deterministic, laid_out, compiled)
+    run = Training(spec, method, fit, splits, probes, store, Progress(), chunk, job.deterministic, laid_out, compiled)
+    return replace(run, pathways=spec.pathways, train_labels=loaded.train.labels)
 
 
 def resume(run: Training, job: Job) -> None:
@@ -196,9 +170,12 @@ def run_epoch(run: Training) -> None:
     began = time.perf_counter()
     fit.model.train()
     seeds.reseed_libraries(run.spec.seed, "method", fit.epoch)
+    seeds.reseed(fit.device, run.spec.seed, "method", fit.epoch)
     run.method.on_epoch_start()
     train_epoch(run)
-    means = fit.meters.means()
+    means = fit.meters.means() | fit.movements.ratios()
+    if fit.movements.failure:
+        run.progress.missing["train/update_ratio"] = fit.movements.failure
     devices.synchronise(fit.device)
     run.progress.seconds += time.perf_counter() - began
     if run.probes is not None and run.store is not None:
@@ -212,24 +189,26 @@ def run_epoch(run: Training) -> None:
 
 
 def train_epoch(run: Training) -> None:
-    """Train on every batch of an epoch, in the order that the seed and the epoch give, which no method changes."""
-    fit, size = run.fit, run.fit.settings.batch_size
-    count = len(fit.train)
-    order = torch.randperm(count, generator=seeds.generator(run.spec.seed, "batches", fit.epoch))
-    steps = math.ceil(count / size)
-    with reading(fit.train, order, size) as parts:
+    """Train on every batch of an epoch, in the order that seed and epoch give for all methods, or the method's own."""
+    fit, settings = run.fit, run.fit.settings
+    epoch = epoch_steps(run.method, fit, run.pathways)
+    steps = len(epoch)
+    with reading(fit.train, epoch.order, settings.batch_size) as parts:
         for position, index in enumerate(parts):
             fit.step += 1
             seeds.reseed(fit.device, run.spec.seed, "augment", fit.epoch, fit.step)
-            set_rate(fit.optimizer, rate_factor(fit.settings.schedule, fit.step, steps, fit.settings.epochs))
-            batch = fit.train.training_batch(index)
+            place = (fit.epoch - 1) * steps + position + 1
+            set_rate(fit.optimizer, rate_factor(settings.schedule, fit.step, steps, settings.epochs, place))
+            batch = epoch.dropping(fit.train.training_batch(index), position)
             if run.store is not None:
-                run.store.expect(batch.target)
-            if position % max(1, steps // WATCHED) == 0:
-                with fit.meters.watching(fit.model, len(batch.target)):
-                    run.method.train_step(batch)
-            else:
+                run.store.expect(batch.target, batch.inputs.present)
+            with ExitStack() as watched:
+                if position % max(1, steps // WATCHED) == 0:
+                    watched.enter_context(fit.meters.watching(fit.model, len(batch.target)))
+                if position % max(1, steps // MOVED) == 0:
+                    watched.enter_context(fit.movements.watching(fit.model, fit.optimizer))
                 run.method.train_step(batch)
+            check_heeded(run.method, fit, batch)
 
 
 def validate(run: Training) -> Evaluation:
@@ -249,10 +228,16 @@ def validate(run: Training) -> Evaluation:
 def keep_if_better(run: Training, validation: Evaluation) -> None:
     """Keep the weights of this epoch if its validation metrics are the best so far."""
     settings = run.fit.settings
-    best = run.progress.best
-    if better(validation.metrics, best and best["metrics"], settings.monitor, run.fit.task, settings.ties):
+    before = run.progress.best
+    if better(validation.metrics, before and before["metrics"], settings.monitor, run.fit.task, settings.ties):
         weights = {name: tensor.detach().clone() for name, tensor in run.fit.model.state_dict().items()}
-        run.progress.best = {"epoch": run.fit.epoch, "metrics": validation.metrics, "weights": weights}
+        best: Best = {
+            "epoch": run.fit.epoch,
+            "metrics": validation.metrics,
+            "weights": weights,
+            "grown": [*run.fit.grown],
+        }
+        run.progress.best = best
 
 
 def conclude(run: Training, job: Job) -> dict[str, float]:
@@ -261,6 +246,7 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
         keep_if_better(run, validate(run))
     fit, best = run.fit, run.progress.best
     assert best is not None
+    keep_grown(fit, best["grown"])
     fit.model.load_state_dict(best["weights"])
     fit.model.eval()
     missing = run.progress.missing
@@ -269,55 +255,30 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
     absent = diagnostic(missing, "absent_inputs", partial(absent_inputs, fit.train))
     metrics = costs_of(fit, [row["metrics"] for row in run.progress.history], run.progress.seconds, missing)
     metrics |= {"best_epoch": float(best["epoch"]), "epochs": float(fit.epoch)}
+    metrics |= run_means([row["metrics"] for row in run.progress.history])
     parts = {}
-    metrics |= floor_metrics(run.splits.train.labels, run.splits.test.labels)
+    every = run.splits.train.labels if run.train_labels is None else run.train_labels
+    metrics |= floor_metrics(every, run.splits.test.labels, fit.task)
     metrics["data/train_samples"] = float(len(fit.train))
     for part, split in (("val", fit.val), ("test", run.splits.test.learned(fit.task).to(fit.device))):
         also = None if absent is None else Subsets(run.method, fit.model, absent)
         evaluation = evaluate(run.method, fit.model, split, run.probes, run.chunk, also)
-        place = "selected_val" if part == "val" else part  # `val/...` are the curves
-        missing |= {f"{place}/{name}": reason for name, reason in evaluation.missing.items()}
-        subsets = _subsets(run, split, absent, place, also)
-        shares = _shares(run, evaluation, subsets, place)
-        metrics |= {f"{place}/{name}": value for name, value in evaluation.metrics.items()}
-        metrics |= {f"{place}/contribution/{m}": value for m, value in shares.items()}
+        place, lost = "selected_val" if part == "val" else part, dict(evaluation.missing)  # `val/...` are the curves
+        subsets = subset_predictions(run.method, split, absent, run.chunk, also, lost)
+        scored = evaluation.metrics | shares(evaluation, subsets, fit.task, lost)
+        if part == "test":
+            began = time.perf_counter()
+            scored |= of_predictions(evaluation, subsets, fit.task, lost)
+            scored |= of_disturbed(run.method, split, run.chunk, lost)
+            metrics["cost/diagnostics_seconds"] = time.perf_counter() - began
+        metrics |= {f"{place}/{name}": value for name, value in scored.items()}
+        missing |= {f"{place}/{name}": reason for name, reason in lost.items()}
         metrics[f"data/{part}_samples"] = float(len(split))
         parts[part] = (split, evaluation, subsets)
     write_predictions(job.folder / "predictions.parquet", parts)
     save_weights(job.weights_out, best["weights"])
     metrics |= {f"data/{name}": value for name, value in (run.splits.notes | fit.task.unit.notes).items()}
     return only_finite(metrics, missing)
-
-
-def _subsets(
-    run: Training, split: Split, absent: Inputs | None, place: str, also: Subsets | None
-) -> dict[tuple[str, ...], Tensor]:
-    """Subset -> predictions (N, C) from it, without those that are not finite; empty where they cannot be computed.
-
-    also: the predictions that were made while the part was evaluated.
-    """
-    if absent is None:
-        run.progress.missing[f"{place}/subset"] = (
-            "the mean training input, which replaces an absent modality, is missing"
-        )
-        return {}
-    work = partial(subset_logits, run.method, run.fit.model, split, absent, run.chunk, also)
-    predictions = diagnostic(run.progress.missing, f"{place}/subset", work) or {}
-    for subset in [s for s, logits in predictions.items() if not logits.isfinite().all()]:
-        run.progress.missing[f"{place}/subset/{'+'.join(subset)}"] = "its logits are not finite"
-        del predictions[subset]
-    return predictions
-
-
-def _shares(
-    run: Training, evaluation: Evaluation, subsets: dict[tuple[str, ...], Tensor], place: str
-) -> dict[str, float]:
-    """Modality -> its contribution; empty where a prediction that contributions are computed from is missing."""
-    missing, name = run.progress.missing, f"{place}/contribution"
-    if any(other.startswith(f"{place}/subset") for other in missing):
-        missing[name] = "a prediction from a subset of the modalities is missing"
-        return {}
-    return diagnostic(missing, name, partial(contributions, evaluation, subsets, run.fit.task)) or {}
 
 
 def tags_of(run: Training) -> dict[str, str]:
@@ -340,7 +301,8 @@ def _short_of(run: Training) -> Shortage | None:
 def _features(run: Training) -> dict[str, tuple[Tensor, Tensor]]:
     """Modality -> features (N, d) and targets (N,) of the training part, for the probe heads."""
     evaluation = evaluate(run.method, run.fit.model, run.fit.train, run.probes, run.chunk)
-    return {m: (features, run.fit.train.target) for m, features in evaluation.features.items()}
+    having = run.fit.train.having
+    return {m: (having(m, features), having(m, run.fit.train.target)) for m, features in evaluation.features.items()}
 
 
 def _event(run: Training, row: Logged) -> EpochDone:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from torch import nn
 from torch.optim import SGD, Optimizer
@@ -21,8 +22,7 @@ def make_optimizer(groups: Groups, settings: OptimizerSettings) -> Optimizer:
     """
     lr, decay = settings.lr, settings.weight_decay
     for group in groups:
-        if IMPLEMENTATIONS.isdisjoint(group) and _fused(group["params"], settings.name):
-            group["fused"] = True
+        _choose(group, settings.name)
     if settings.name == "sgd":
         optimizer: Optimizer = SGD(groups, lr=lr, weight_decay=decay, momentum=settings.momentum)
         optimizer.register_step_pre_hook(lambda sgd, *_: lay_out_gradients(sgd.param_groups))
@@ -33,6 +33,25 @@ def make_optimizer(groups: Groups, settings: OptimizerSettings) -> Optimizer:
     for group in optimizer.param_groups:
         group["base_lr"] = group["lr"]
     return optimizer
+
+
+def add_group(optimizer: Optimizer, group: dict[str, Any], name: str) -> None:
+    """Add a parameter group in mid-run, at the present place of the schedule, to the optimiser of that name."""
+    for option in group:
+        if option != "params" and option not in optimizer.defaults:
+            raise ValueError(f"unknown option '{option}', known are {', '.join(optimizer.defaults)}")
+    factor = next((g["lr"] / g["base_lr"] for g in optimizer.param_groups if g["base_lr"]), 1.0)
+    _choose(group, name)
+    optimizer.add_param_group(group)
+    added = optimizer.param_groups[-1]
+    added["base_lr"] = added["lr"]
+    added["lr"] = added["base_lr"] * factor
+
+
+def _choose(group: dict[str, Any], name: str) -> None:
+    """Choose the implementation of a group's step, unless it chooses one itself."""
+    if IMPLEMENTATIONS.isdisjoint(group) and _fused(group["params"], name):
+        group["fused"] = True
 
 
 def is_fused(optimizer: Optimizer) -> bool:
@@ -57,12 +76,18 @@ def set_rate(optimizer: Optimizer, factor: float) -> None:
         group["lr"] = group["base_lr"] * factor
 
 
-def rate_factor(settings: ScheduleSettings, step: int, steps_per_epoch: int, epochs: int) -> float:
+def rate_factor(
+    settings: ScheduleSettings, step: int, steps_per_epoch: int, epochs: int, place: int | None = None
+) -> float:
     """The learning rate at the global step `step`, counted from 1, as a multiple of the optimiser's rate.
+
+    place: the step that it would be if all epochs had as many steps as this one; by default it is `step`. What a
+    schedule counts in epochs follows it, so that epochs of different lengths are epochs all the same.
 
     >>> rate_factor(ScheduleSettings(name="step", every=1, factor=0.5), step=5, steps_per_epoch=2, epochs=3)
     0.25
     """
+    place = step if place is None else place
     if settings.name == "constant":
         return 1.0
     if settings.name == "warm-restarts":
@@ -70,9 +95,9 @@ def rate_factor(settings: ScheduleSettings, step: int, steps_per_epoch: int, epo
         return 1.0 if step <= settings.warmup else _warm_restarts(step - 1, settings.first, growth)
     warm = min(1.0, step / settings.warmup) if settings.warmup else 1.0
     if settings.name == "step":
-        drops: float = settings.factor ** ((step - 1) // steps_per_epoch // settings.every)
+        drops: float = settings.factor ** ((place - 1) // steps_per_epoch // settings.every)
         return warm * drops
-    return warm * _cosine((step - 1) / max(1, steps_per_epoch * epochs))
+    return warm * _cosine((place - 1) / max(1, steps_per_epoch * epochs))
 
 
 def _cosine(progress: float) -> float:

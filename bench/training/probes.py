@@ -26,26 +26,31 @@ class FeatureStore:
 
     def __init__(self, model: MultimodalModel) -> None:
         self._rows: dict[str, list[tuple[Tensor, Tensor]]] = {m: [] for m in model.encoders}
+        self._having: dict[str, list[Tensor]] = {m: [] for m in model.encoders}
         self._target: Tensor | None = None
+        self._present: Mapping[str, Tensor] = {}
         self._seen: set[str] = set()
         for m, encoder in model.encoders.items():
             encoder.register_forward_hook(self._hook(m))
 
-    def expect(self, target: Tensor) -> None:
-        """Begin a training step with these targets, (B,)."""
-        self._target, self._seen = target, set()
+    def expect(self, target: Tensor, present: Mapping[str, Tensor] | None = None) -> None:
+        """Begin a training step with these targets, (B,). present: modality -> (B,) bool, the samples that have it."""
+        self._target, self._present, self._seen = target, present or {}, set()
 
     def take(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Modality -> features (N, d) and targets (N,) of the steps since the last call."""
-        taken = {
-            m: (torch.cat([f for f, _ in rows]), torch.cat([t for _, t in rows]))
-            for m, rows in self._rows.items()
-            if rows
-        }
-        for rows in self._rows.values():
-            rows.clear()
+        """Modality -> features (N, d) and targets (N,) of samples that have it, of the steps since the last call."""
+        taken = {m: self._taken(m) for m, rows in self._rows.items() if rows}
+        for kept in (*self._rows.values(), *self._having.values()):
+            kept.clear()
         self._target = None
         return taken
+
+    def _taken(self, m: str) -> tuple[Tensor, Tensor]:
+        features, target = (torch.cat(parts) for parts in zip(*self._rows[m], strict=True))
+        if not self._having[m]:
+            return features, target
+        having = torch.cat(self._having[m])
+        return features[having], target[having]
 
     def _hook(self, m: str) -> Callable[[nn.Module, object, Tensor], None]:
         def keep(_module: nn.Module, _inputs: object, features: Tensor) -> None:
@@ -55,6 +60,8 @@ class FeatureStore:
             self._seen.add(m)
             if len(rows) * len(target) < MOST_ROWS:
                 rows.append((features[: len(target)].detach().float(), target))
+                if m in self._present:
+                    self._having[m].append(self._present[m])
 
         return keep
 

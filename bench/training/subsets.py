@@ -75,7 +75,8 @@ class Subsets:
 
 def _mixed(inputs: Inputs, absent: Inputs, missing: list[str]) -> Inputs:
     """`inputs` with those of the modalities in `missing` replaced by the absent ones."""
-    return Inputs(_replaced(inputs.values, absent.values, missing), _replaced(inputs.lengths, absent.lengths, missing))
+    values = _replaced(inputs.values, absent.values, missing)
+    return Inputs(values, _replaced(inputs.lengths, absent.lengths, missing), {**inputs.present})
 
 
 def _replaced(present: Mapping[str, Tensor], absent: Mapping[str, Tensor], missing: list[str]) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ def nt_xent(features: dict[str, Tensor], labels: Tensor, temperature: float) -> 
     """Supervised NT-Xent loss () over the M B normalised features of all modalities (arXiv 2411.07335, equation 9).
 
     features: modality -> (B, d). labels: (B,), classes or, as in the MCR code, the scores of a regression, which are
-    the same label only if they are exactly equal.
+    the same label only if they are exactly equal; or (B, L), which are the same only if all L are equal.
 
     For an anchor a and a positive p, which is any other vector with the same label in any modality, the loss is
     -log(e(a, p) / (e(a, p) + sum_n e(a, n))) over all n with another label, where e = exp(cosine / temperature). The
@@ -27,8 +27,22 @@ def nt_xent(features: dict[str, Tensor], labels: Tensor, temperature: float) -> 
     >>> nt_xent(same, torch.tensor([3]), temperature=0.5)  # one label: there are no negatives
     tensor(0.)
     """
-    loss: Tensor = _NtXent.apply(labels, temperature, *features.values())  # type: ignore[no-untyped-call]
+    loss: Tensor = _NtXent.apply(one_each(labels), temperature, *features.values())  # type: ignore[no-untyped-call]
     return loss
+
+
+def one_each(labels: Tensor) -> Tensor:
+    """Labels (B,) as they are; rows (B, L) as numbers (B,), which are equal if and only if all L values are.
+
+    >>> one_each(torch.tensor([[0, 1], [1, 1], [0, 1]]))
+    tensor([0, 1, 0])
+    """
+    if labels.ndim == 1:
+        return labels
+    same = torch.ones(len(labels), len(labels), dtype=torch.bool, device=labels.device)
+    for column in labels.unbind(1):
+        same &= column[:, None] == column
+    return torch.where(same, torch.arange(len(labels), device=labels.device), len(labels)).amin(1)
 
 
 class _NtXent(torch.autograd.Function):
@@ -99,7 +113,9 @@ def _of_anchors(scores: Tensor, same: Tensor, first: int, apart: float) -> tuple
 
 
 def score_bins(scores: Tensor) -> Tensor:
-    """Coarser labels (N,) of scores (N,): the nearest whole numbers, halves to the even one, as MOSI's seven classes.
+    """Coarser labels of scores (N,) or (N, K): the nearest whole numbers, halves to the even one.
+
+    They are the seven classes of MOSI's scores.
 
     >>> score_bins(torch.tensor([-2.6, 0.5, 1.2]))
     tensor([-3.,  0.,  1.])

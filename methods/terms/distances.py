@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from mcr_bench.bench.task import Task
+
 
 class Slopes(NamedTuple):
     """Distances D_s of outputs from their reference, and their slopes.
@@ -64,6 +66,33 @@ def squared_slopes(outputs: Tensor, reference: Tensor) -> Slopes:
     away = outputs - reference[:, None, None]
     count = away[:, 0].numel()
     return Slopes(away.square().sum((0, 2, 3)).div_(count), away, -away.sum(2), 2 / count)
+
+
+def label_slopes(logits: Tensor, reference: Tensor) -> Slopes:
+    """As `divergence_slopes`, of L labels: the divergence of the two values of each, averaged over labels too.
+
+    logits: (L, S, P, B). reference: (L, B). A label is a classification by the logits z and 0, so labels are taken as
+    further samples.
+    """
+    labels = len(logits)
+    rows = logits.permute(1, 2, 0, 3).flatten(2)  # (S, P, L B)
+    slopes = divergence_slopes(_beside_zero(rows), _beside_zero(reference.flatten()))
+    return slopes._replace(
+        outputs=slopes.outputs[0].unflatten(2, (labels, -1)).permute(2, 0, 1, 3),
+        reference=slopes.reference[0].unflatten(1, (labels, -1)).permute(1, 0, 2),
+    )
+
+
+def _beside_zero(logits: Tensor) -> Tensor:
+    """(2, ...): logits (...) and zeros."""
+    return torch.stack((logits, torch.zeros_like(logits)))
+
+
+def slopes_of(task: Task) -> Distance:
+    """The distance by which the game compares the outputs of a task: of scores it is the squared difference."""
+    if task.regression:
+        return squared_slopes
+    return label_slopes if task.multi_label else divergence_slopes
 
 
 class _Mean(torch.autograd.Function):

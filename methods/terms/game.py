@@ -4,6 +4,7 @@ Source: "Balancing Multimodal Training Through Game-Theoretic Regularization", a
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from typing import Literal
 
@@ -12,7 +13,8 @@ from torch import Tensor
 from torch.func import functional_call
 
 from mcr_bench.bench.models.fusion import Fusion, sum_of
-from mcr_bench.methods.terms.distances import divergence_slopes, mean_distance, squared_slopes
+from mcr_bench.bench.task import Task
+from mcr_bench.methods.terms.distances import divergence_slopes, mean_distance, slopes_of, squared_slopes
 from mcr_bench.methods.terms.scaled import scale_gradient
 
 Head = Callable[[dict[str, Tensor]], Tensor]
@@ -36,12 +38,17 @@ def jensen_shannon(logits: Tensor, reference: Tensor) -> Tensor:
 
 
 def squared_difference(outputs: Tensor, reference: Tensor) -> Tensor:
-    """The mean squared difference () of outputs (..., 1) of a regression, which replaces `jensen_shannon` there.
+    """The mean squared difference () of outputs (..., K) of a regression, which replaces `jensen_shannon` there.
 
     >>> squared_difference(torch.tensor([[1.0], [3.0]]), torch.tensor([[1.0], [1.0]]))
     tensor(2.)
     """
     return mean_distance(squared_slopes, outputs, reference)
+
+
+def distance_of(task: Task) -> Distance:
+    """The mean distance () of outputs (..., C) from reference outputs (..., C) by which the game compares a task's."""
+    return partial(mean_distance, slopes_of(task))
 
 
 def coalitions(players: list[str]) -> list[Coalition]:

@@ -12,7 +12,7 @@ from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Needs, Reference
 from mcr_bench.methods.terms.modulation import Modulation
-from mcr_bench.methods.terms.scores import ground_truth_probabilities, inverse_losses, mean_of_others
+from mcr_bench.methods.terms.scores import inverse_losses, mean_of_others, true_scores
 
 
 def slow_down(scores: Tensor, alpha: float) -> Tensor:
@@ -50,6 +50,7 @@ class OnTheFly(Modulation):
         "By default gradients are modulated in all epochs. Official code: in epochs 0 to 50 of 100.",
         "Each of more than two modalities is compared with the mean of the others. The paper defines two modalities.",
         "In a regression the score of a modality is 1 / (loss + 1e-8), an extension. The paper defines classification.",
+        "With several labels the score is the mean probability of the right value of each label, an extension.",
     )
 
     def __post_init__(self) -> None:
@@ -68,6 +69,5 @@ class OnTheFly(Modulation):
     def coefficients(self, outputs: Outputs, batch: Batch) -> Tensor:
         split = outputs.split_logits
         assert split is not None, "the harness gives this method additive fusion heads only"
-        if self.fit.task.regression:
-            return slow_down(inverse_losses(split, batch.target, self.fit.task), self.alpha)
-        return slow_down(ground_truth_probabilities(split, batch.target), self.alpha)
+        scores = inverse_losses if self.fit.task.regression else true_scores
+        return slow_down(scores(split, batch.target, self.fit.task), self.alpha)

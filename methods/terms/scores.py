@@ -14,43 +14,45 @@ from mcr_bench.bench.task import Task
 SMALLEST = 1e-8
 
 
-def ground_truth_probabilities(logits: dict[str, Tensor], target: Tensor) -> Tensor:
-    """The mean probability of the true class for each modality, (M,), at least 1e-8.
+def true_scores(logits: dict[str, Tensor], target: Tensor, task: Task) -> Tensor:
+    """The mean over the batch of the task's true-class score for each modality, (M,), at least 1e-8.
 
-    logits: modality -> (B, C). target: (B,) int64.
+    logits: modality -> (B, C). target: (B,) class indices, or (B, C) labels.
 
-    >>> ground_truth_probabilities({"audio": torch.zeros(2, 4)}, torch.tensor([0, 3]))
+    >>> true_scores({"audio": torch.zeros(2, 4)}, torch.tensor([0, 3]), Task(4))
     tensor([0.2500])
     """
-    return _of_the_true_class(logits, target).exp().mean(1).clamp_min(SMALLEST)
+    return task.true_score(_stacked(logits), target).mean(1).clamp_min(SMALLEST)
 
 
-def surprisals(logits: dict[str, Tensor], target: Tensor) -> Tensor:
-    """The mean of -log max(probability of the true class, 1e-8) for each modality, (M,).
+def surprisals(logits: dict[str, Tensor], target: Tensor, task: Task) -> Tensor:
+    """The mean of the loss of each sample, which counts as at most -log 1e-8, for each modality, (M,).
 
-    logits: modality -> (B, C). target: (B,) int64.
+    Of a class it is the mean of -log max(probability of the true class, 1e-8). logits: modality -> (B, C). target: (B,)
+    class indices, or (B, C) labels.
 
-    >>> surprisals({"audio": torch.zeros(2, 4)}, torch.tensor([0, 3])).exp()
+    >>> surprisals({"audio": torch.zeros(2, 4)}, torch.tensor([0, 3]), Task(4)).exp()
     tensor([4.])
     """
-    return -_of_the_true_class(logits, target).clamp_min(math.log(SMALLEST)).mean(1)
+    return task.per_sample(_stacked(logits), target).clamp_max(-math.log(SMALLEST)).mean(1)
 
 
 def squared_errors(logits: dict[str, Tensor], target: Tensor) -> Tensor:
-    """The mean squared error of each modality, (M,), at least 1e-8.
+    """The mean squared error of each modality over samples and outputs, (M,), at least 1e-8.
 
-    logits: modality -> (B, 1). target: (B,).
+    logits: modality -> (B, 1) with a target (B,), or (B, K) with a target (B, K).
 
     >>> squared_errors({"audio": torch.tensor([[1.0], [4.0]])}, torch.tensor([1.0, 2.0]))
     tensor([2.])
     """
-    return (_stacked(logits).squeeze(-1) - target).square().mean(1).clamp_min(SMALLEST)
+    outputs = _stacked(logits)
+    return (outputs.reshape(len(outputs), *target.shape) - target).square().flatten(1).mean(1).clamp_min(SMALLEST)
 
 
 def inverse_losses(logits: dict[str, Tensor], target: Tensor, task: Task) -> Tensor:
     """1 / (training loss + 1e-8) of each modality, (M,), which in a regression replaces the true class's probability.
 
-    logits: modality -> (B, 1). target: (B,).
+    logits: modality -> (B, 1) or (B, K). target: (B,) or (B, K).
 
     >>> inverse_losses({"audio": torch.tensor([[1.0], [4.0]])}, torch.tensor([1.0, 2.0]), Task(None))
     tensor([1.])
@@ -101,13 +103,6 @@ class RunningScores:
     def state_dict(self) -> State:
         """The keyword arguments that make equal running scores."""
         return {"means": {m: s.cpu().clone() for m, s in self.means.items()}, "steps": self.steps}
-
-
-def _of_the_true_class(logits: dict[str, Tensor], target: Tensor) -> Tensor:
-    """Log-probabilities of the true class, (M, B), of logits (B, C) by modality and a target (B,)."""
-    stacked = _stacked(logits)
-    index = target.expand(len(stacked), -1).unsqueeze(-1)
-    return stacked.log_softmax(-1).gather(-1, index).squeeze(-1)
 
 
 def _stacked(logits: dict[str, Tensor]) -> Tensor:

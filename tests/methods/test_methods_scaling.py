@@ -19,7 +19,7 @@ from mcr_bench.methods.ogm import Ogm
 from mcr_bench.methods.ogm_ge import OgmGe
 from mcr_bench.methods.terms.modulation import in_window
 from mcr_bench.methods.terms.on_the_fly import slow_down
-from mcr_bench.methods.terms.scores import ground_truth_probabilities, mean_of_others, surprisals
+from mcr_bench.methods.terms.scores import mean_of_others, surprisals, true_scores
 
 THREE = Task(3)
 SGD = {"optimizer__name": "sgd", "dtype": torch.float64}
@@ -75,15 +75,15 @@ def test_ogm_by_hand_for_two_modalities() -> None:
 def test_scores_by_hand() -> None:
     logits = {"a": torch.tensor([[0.0, math.log(3.0)], [0.0, 0.0]]), "b": torch.tensor([[200.0, 0.0], [200.0, 0.0]])}
     target = torch.tensor([1, 0])
-    torch.testing.assert_close(ground_truth_probabilities(logits, target), torch.tensor([(0.75 + 0.5) / 2, 0.5]))
+    torch.testing.assert_close(true_scores(logits, target, THREE), torch.tensor([(0.75 + 0.5) / 2, 0.5]))
     expected = torch.tensor([-(math.log(0.75) + math.log(0.5)) / 2, -math.log(1e-8) / 2])
-    torch.testing.assert_close(surprisals(logits, target), expected)
+    torch.testing.assert_close(surprisals(logits, target, THREE), expected)
     torch.testing.assert_close(mean_of_others(torch.tensor([1.0, 2.0, 6.0])), torch.tensor([4.0, 3.5, 1.5]))
 
 
 def test_a_hopeless_modality_keeps_a_score() -> None:
     hopeless = {"a": torch.tensor([[0.0, 200.0]]), "b": torch.tensor([[0.0, 200.0]])}
-    scores = ground_truth_probabilities(hopeless, torch.tensor([0]))
+    scores = true_scores(hopeless, torch.tensor([0]), THREE)
     assert scores.tolist() == pytest.approx([1e-8, 1e-8])
     assert slow_down(scores, 0.8).tolist() == [1.0, 1.0]
 

@@ -53,6 +53,13 @@ class ConvSequence(nn.Module):
         """The output of every convolution, (B, T / 2, K), (B, T / 4, K), ..."""
         return [x for x, _ in self._outputs(values, lengths)]
 
+    def stage_lengths(self, lengths: Tensor) -> list[Tensor]:
+        """(B,) steps of the samples -> (B,) steps of every stage."""
+        halved = [lengths]
+        for _ in self.layers:
+            halved.append((halved[-1] + STRIDE - 1) // STRIDE)
+        return halved[1:]
+
     def _last(self, values: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         return self._outputs(values, lengths)[-1]
 
@@ -62,9 +69,9 @@ class ConvSequence(nn.Module):
         Padding is set to 0 before every layer: it then equals the border that a convolution adds by itself.
         """
         x, outputs = values, []
-        for layer in self.layers:
-            x = layer(without_padding(x, lengths).transpose(1, 2)).transpose(1, 2)
-            lengths = None if lengths is None else (lengths + STRIDE - 1) // STRIDE
+        after = [None] * len(self.layers) if lengths is None else self.stage_lengths(lengths)
+        for layer, left in zip(self.layers, after, strict=True):
+            x, lengths = layer(without_padding(x, lengths).transpose(1, 2)).transpose(1, 2), left
             outputs.append((x, lengths))
         return outputs
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mcr_bench.bench.models.declared import ANY, SIZES, EncoderKind, Values, as_encoder_settings, encoder_settings
 from mcr_bench.bench.models.layers import activated
+from mcr_bench.bench.models.over_time import mask_of
 from mcr_bench.bench.problem.facts import Modality
 
 
@@ -24,6 +25,20 @@ class MLP(nn.Module):
         features: Tensor = self.layers(values)
         return features
 
+    def tokens(self, values: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The features as one token, (B, 1, d), and its mask (B, 1): a flattened sample has no parts."""
+        token = self(values)[:, None]
+        return token, mask_of(token, None)
+
+    def stages(self, values: Tensor) -> list[Tensor]:
+        """The output (B, K) of every layer; the last are the features."""
+        x, outputs = values, []
+        for layer in self.layers:
+            x = layer(x)
+            if not isinstance(layer, nn.Flatten):
+                outputs.append(x)
+        return [*outputs[:-2], outputs[-1]]  # the last linear layer and its ReLU are one stage
+
 
 def make(modality: Modality, out: int, values: Values) -> nn.Module:
     """The encoder of one modality."""
@@ -38,4 +53,6 @@ KIND = EncoderKind(
     axes=ANY,
     auto=(1,),
     settings=encoder_settings(*SIZES),
+    tokens=True,
+    stages=True,
 )

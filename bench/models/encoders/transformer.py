@@ -1,15 +1,11 @@
 """Transformer encoder for sequences of different lengths; its features do not depend on the padding."""
 
-import math
-
-import torch
 from torch import Tensor, nn
 
+from mcr_bench.bench.models.attention import heads, with_positions
 from mcr_bench.bench.models.declared import SIZES, EncoderKind, Values, as_encoder_settings, encoder_settings
 from mcr_bench.bench.models.over_time import mask_of, mean_over_time, time_mask, without_padding
 from mcr_bench.bench.problem.facts import Modality
-
-HEAD_SIZE, MOST_HEADS = 8, 8
 
 
 class SequenceTransformer(nn.Module):
@@ -41,26 +37,12 @@ class SequenceTransformer(nn.Module):
     def stages(self, values: Tensor, lengths: Tensor | None = None) -> list[Tensor]:
         """The output (B, T, K) of every layer."""
         ignored = None if lengths is None else ~time_mask(lengths, values.shape[1])
-        x = self.embed(without_padding(values, lengths))
-        x = x + positions(x.shape[1], x.shape[2]).to(x, non_blocking=True)
+        x = with_positions(self.embed(without_padding(values, lengths)))
         outputs = []
         for layer in self.layers:
             x = layer(x, src_key_padding_mask=ignored)
             outputs.append(x)
         return outputs
-
-
-def heads(width: int) -> int:
-    """The most attention heads, at most 8 and of size 8 or more, that divide `width`."""
-    return max(n for n in range(1, MOST_HEADS + 1) if width % n == 0 and (n == 1 or width // n >= HEAD_SIZE))
-
-
-def positions(steps: int, width: int) -> Tensor:
-    """Sinusoidal positions (T, width) of Vaswani et al. (2017): sine in even places, cosine in odd ones."""
-    place = torch.arange(width)
-    rate = torch.exp(-math.log(10_000.0) * (place - place % 2) / width)
-    angle = torch.arange(steps)[:, None] * rate
-    return torch.where(place % 2 == 0, angle.sin(), angle.cos())
 
 
 def make(modality: Modality, out: int, values: Values) -> nn.Module:

@@ -59,10 +59,17 @@ class WindowEncoder(nn.Module):
             outputs.append(x)
         return outputs
 
+    def stage_lengths(self, lengths: Tensor) -> list[Tensor]:
+        """(B,) steps of the samples -> (B,) windows of every stage that begin in them."""
+        return [self._windows_in(lengths)] * len(self.layers)
+
     def _last(self, values: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The last layer's output (B, windows, width), and how many windows of each sample begin in its own steps."""
-        counts = None if lengths is None else 1 + -(-(lengths - self.window).clamp(min=0) // self.stride)
+        counts = None if lengths is None else self._windows_in(lengths)
         return self.stages(values, lengths)[-1], counts
+
+    def _windows_in(self, lengths: Tensor) -> Tensor:
+        return 1 + -(-(lengths - self.window).clamp(min=0) // self.stride)
 
     def _steps(self, values: Tensor, lengths: Tensor | None) -> Tensor:
         """Samples (B, T, ...) as (B, T, K), images averaged, and padded steps 0."""

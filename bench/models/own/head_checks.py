@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.models.declared import Encoder, Values, described
+from mcr_bench.bench.models.declared import Encoder, Values
 from mcr_bench.bench.models.fusion import sum_of
-from mcr_bench.bench.models.kinds import fitting
+from mcr_bench.bench.models.kinds import lacks_part
 from mcr_bench.bench.models.own.modules import OwnHead
 from mcr_bench.bench.models.own.trial import (
     anywhere,
@@ -28,6 +28,10 @@ from mcr_bench.bench.problem.facts import Modality
 T = TypeVar("T")
 SOME, ONE = 3, 1  # samples: a few to train on, and the single one that may be left for a last batch
 TOLERANCE = 1e-4  # of sums of single precision
+
+
+class NotAdditive(UserError):
+    """A head declares itself additive, and its branches are not what this means."""
 
 
 def check_head(
@@ -115,14 +119,7 @@ def _asked(stands: Mapping[str, _Stand]) -> tuple[Asked[Tokens], Asked[list[Tens
 
 
 def _lacking(part: str, stands: Mapping[str, _Stand]) -> Callable[[str], UserError]:
-    return lambda m: _lack(part, m, stands[m].encoder, stands[m].modality)
-
-
-def _lack(part: str, name: str, encoder: Encoder, modality: Modality) -> UserError:
-    having = [k.name for k in fitting(modality) if (k.tokens if part == "tokens" else k.stages)]
-    own = f"a net of your own with a method `{part}` (encoder.{name}.kind=./my_net.py:Net)"
-    remedy = f"Encoders that have them for {described(modality)}: {', '.join([*having, own])}"
-    return UserError(f"it reads the {part} of '{name}', whose encoder {encoder.kind.name} has none. {remedy}")
+    return lambda m: lacks_part("it", part, m, stands[m].encoder, stands[m].modality)
 
 
 def _check_branches(head: OwnHead, names: list[str], width: int, outputs: int, given: Sequence[object]) -> None:
@@ -137,14 +134,14 @@ def _check_branches(head: OwnHead, names: list[str], width: int, outputs: int, g
         logits = head.head(dict(features), *given)
         if not torch.allclose(total, logits, TOLERANCE, TOLERANCE, equal_nan=True):
             plus = "" if head.bias is None else " and `bias`"
-            raise UserError(
+            raise NotAdditive(
                 f"it is `additive`, but the sum of its branches{plus} is not its logits (they differ by up to "
                 f"{float((total - logits).abs().max()):.3g}). Make forward their sum, or leave `additive` out"
             )
         for m in names:
             others = {k: x if k == m else 2 * x + 1 for k, x in features.items()}
             if not torch.equal(_branches(head, others, outputs)[m], branches[m]):
-                raise UserError(
+                raise NotAdditive(
                     f"it is `additive`, but its branch of '{m}' changes with the features of other modalities. Make "
                     "each branch a function of its own modality, or leave `additive` out"
                 )

@@ -2,17 +2,17 @@
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.fusion import Fused, Fusion, sum_of
 from mcr_bench.bench.models.layout import LaidOut
 from mcr_bench.bench.models.over_time import time_mask
 from mcr_bench.bench.models.own.signature import positional, takes
-from mcr_bench.bench.models.parts import PARTS, Asked, Encoded, Tokens
+from mcr_bench.bench.models.parts import PARTS, Asked, Encoded, Tokens, not_encoded
 
 Make = Callable[[], nn.Module]
 
@@ -38,7 +38,7 @@ class OwnNet(LaidOut):
         return features
 
     def has(self, part: str) -> bool:
-        """Whether the net gives tokens, or stages."""
+        """Whether the net gives tokens, stages, or the lengths of stages."""
         return callable(getattr(self.net, part, None))
 
     def tokens(self, values: Tensor, lengths: Tensor | None = None) -> Tokens:
@@ -51,6 +51,11 @@ class OwnNet(LaidOut):
         """The outputs of the net's stages, (B, ...) each."""
         x, named = self._inputs("stages", values, lengths)
         given: list[Tensor] = self.net.stages(x, **named)  # type: ignore[operator]
+        return given
+
+    def stage_lengths(self, lengths: Tensor) -> list[Tensor]:
+        """(B,) steps of padded samples -> (B,) steps of every stage."""
+        given: list[Tensor] = self.net.stage_lengths(lengths)  # type: ignore[operator]
         return given
 
     def _inputs(self, method: str, values: Tensor, lengths: Tensor | None) -> tuple[Tensor, dict[str, Tensor | None]]:
@@ -103,14 +108,7 @@ class OwnHead(Fusion):
     def _parts(self, features: dict[str, Tensor]) -> list[Mapping[str, object]]:
         if isinstance(features, Encoded):
             return [getattr(features, part) for part in self.reads]
-        return [Asked(dict.fromkeys(features), _not_encoded(part)) for part in self.reads]
-
-
-def _not_encoded(part: str) -> Callable[[str], UserError]:
-    return lambda m: UserError(
-        f"the fusion head reads the {part} of '{m}', but the method gives it features of its own making, which have "
-        "none. Use a head that reads features alone, or another method."
-    )
+        return [Asked(dict.fromkeys(features), partial(not_encoded, part)) for part in self.reads]
 
 
 def reads(head: type[nn.Module]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Fusion heads that do not come with the harness: what is refused before any training, branches, biases and owners."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor, nn
 from mcr_bench.bench.core.seeds import initialise
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.build import build_model, encoder_of
-from mcr_bench.bench.models.declared import Head
+from mcr_bench.bench.models.declared import Encoder, Head
+from mcr_bench.bench.models.kinds import encoder_kind_of
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel
 from mcr_bench.bench.models.own.kinds import head_kind
 from mcr_bench.bench.models.tried import Tried, tried
@@ -254,12 +256,13 @@ def test_what_a_head_asks_of_the_encoders_is_known_before_any_training() -> None
 @pytest.mark.parametrize("part", ["tokens", "stages"])
 def test_parts_that_an_encoder_lacks_are_refused_with_the_encoders_that_have_them(part: str) -> None:
     head = of(pooled if part == "tokens" else staged)
+    bare = replace(encoder_kind_of("mlp"), tokens=False, stages=False)
+    without = {m: Encoder(bare, ENCODERS[m].values) for m in ("voice", "face")}
     with pytest.raises(UserError, match=f"it reads the {part} of 'voice', whose encoder mlp has none") as error:
-        attempt(head, "voice", "face")
+        tried({m: SHAPES[m] for m in without}, 3, head_of(head), without)
     assert f"a net of your own with a method `{part}`" in str(error.value)
-    flat = ENCODERS | {"face": encoder_of(EncoderSettings(kind="mlp"), SHAPES["face"])}
     with pytest.raises(UserError, match=r"conv1d.*transformer"):
-        tried({"face": SHAPES["face"]}, 3, head_of(head), flat)
+        tried({"face": SHAPES["face"]}, 3, head_of(head), without)
 
 
 def test_tokens_reach_the_head_and_what_comes_from_no_encoder_has_none() -> None:

@@ -20,6 +20,7 @@ from mcr_bench.bench.record.tags import Tags
 from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone
 from mcr_bench.bench.training import loop as training
 from mcr_bench.bench.training import probes
+from mcr_bench.bench.training.after import diagnosis
 from mcr_bench.bench.training.loop import fit_run
 from mcr_bench.tests.support.records.run_rows import run_row
 
@@ -94,9 +95,9 @@ def broken(*_: Any, **__: Any) -> Any:
 @pytest.mark.parametrize(
     ("place", "name", "lost"),
     [
-        (training, "subset_logits", {"test/subset", "test/contribution", "selected_val/contribution"}),
+        (diagnosis, "subset_logits", {"test/subset", "test/contribution", "selected_val/contribution"}),
         (training, "absent_inputs", {"absent_inputs", "test/subset", "test/contribution"}),
-        (training, "contributions", {"test/contribution"}),
+        (diagnosis, "contributions", {"test/contribution"}),
         (training, "_features", {"test/modality"}),
         (memory, "peak_mib", {"cost/peak_memory_mib"}),
         (probes.FeatureStore, "take", {"val/modality"}),
@@ -131,14 +132,14 @@ def test_a_secondary_metric_may_fail_but_not_the_one_that_selects(
 def test_predictions_of_a_subset_that_are_not_finite_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = training.subset_logits
+    original = diagnosis.subset_logits
 
     def one_infinite(*arguments: Any) -> Any:
         result = original(*arguments)
         result[("a",)][0, 0] = float("inf")
         return result
 
-    monkeypatch.setattr(training, "subset_logits", one_infinite)
+    monkeypatch.setattr(diagnosis, "subset_logits", one_infinite)
     _, missing = end_of(run(tmp_path))
     assert missing["test/subset/a"] == "its logits are not finite"
     assert missing["test/contribution"] == "a prediction from a subset of the modalities is missing"

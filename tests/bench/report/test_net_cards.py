@@ -35,12 +35,13 @@ def test_lists_hold_every_kind_and_what_it_is_chosen_by() -> None:
     assert encoders.keys() == encoder_kinds().keys()
     assert {name for name, row in encoders.items() if row["needs"]} == PRETRAINED
     assert (encoders["conv1d"]["samples"], encoders["conv1d"]["padded"]) == ("(T, C)", "(T, C)")
-    assert (encoders["mlp"]["padded"], encoders["mlp"]["gives"]) == ("", "")
+    assert (encoders["mlp"]["padded"], encoders["mlp"]["gives"]) == ("", "tokens, stages")
     assert encoders["transformer"]["gives"] == "tokens, stages"
     fusions = {row["name"]: row for row in json.loads(call("list", "fusions", "--json").stdout)}
     assert fusions.keys() == fusion_kinds().keys()
     assert [name for name, row in fusions.items() if row["additive"]] == ["late-linear"]
     assert fusions["film"]["settings"] == "conditioning"
+    assert (fusions["class-token"]["reads"], fusions["central-path"]["reads"]) == ("tokens", "stages")
 
 
 @pytest.mark.parametrize("name", [*encoder_kinds(), *fusion_kinds()])

@@ -37,7 +37,7 @@ OF_THE_HARNESS = sorted(name for name, kind in encoder_kinds().items() if not ki
 def of_method(name: str, count: int, task: Task, **options: Any) -> list[str]:
     cls = registry.method(name)
     names = NAMES[: 1 if cls.role == "unimodal" else count]
-    if cls.needs.unmet(len(names), task.regression):
+    if cls.needs.unmet(len(names), task):
         pytest.skip("cannot run on this")
     method = settings.build(cls, options.pop("values", {}))
     needed = [
