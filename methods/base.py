@@ -133,6 +133,7 @@ class Method:
     reference: the publication that it comes from.
     needs: what it needs of model and data.
     neutral: settings under which it equals a simpler method.
+    without_neutral: why there are none, where `neutral` is empty.
     deviations: in what it differs from the official code, one sentence each.
     trains: whether it trains at all; an ensemble does not.
     scales_gradients: whether it scales gradients, which Adam largely cancels; tables then carry a warning.
@@ -143,6 +144,7 @@ class Method:
     reference: ClassVar[Reference]
     needs: ClassVar[Needs] = Needs()
     neutral: ClassVar[tuple[Neutral, ...]] = ()
+    without_neutral: ClassVar[str] = ""
     deviations: ClassVar[tuple[str, ...]] = ()
     trains: ClassVar[bool] = True
     scales_gradients: ClassVar[bool] = False

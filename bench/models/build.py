@@ -156,7 +156,7 @@ def build_model(
     modalities: Mapping[str, Modality],
     task: Task,
     model: ModelSettings | Head,
-    encoders: Mapping[str, EncoderSettings] | Mapping[str, Encoder],
+    encoders: Mapping[str, EncoderSettings | Encoder],
 ) -> MultimodalModel:
     """The model of a run, before the method's surgery; `encoders[m]` is what was chosen for modality m.
 

@@ -43,6 +43,7 @@ class EncoderKind:
     origin: where a net that does not come with the harness is from.
     sees_padding: whether it may be given padded samples, but is not told their lengths.
     channels_last: whether its weights and images may be laid out with the channels last, where that is faster.
+    examples: shapes of samples on which it is checked; () for shapes of the usual sizes.
     check: raises UserError where a net that does not come with the harness does not do what it must.
     """
 
@@ -63,6 +64,7 @@ class EncoderKind:
     origin: str = ""
     sees_padding: bool = False
     channels_last: bool = False
+    examples: tuple[tuple[int, ...], ...] = ()
     check: Callable[[Modality, int, Values], None] = lambda *_: None
 
     def fits(self, modality: Modality) -> bool:
@@ -92,6 +94,7 @@ class FusionKind:
     settings: its settings by name.
     at_least, at_most: how many modalities it joins. A single one that is too few goes through late-linear, so that
         unimodal runs can stand beside runs with this head.
+    ordered: whether the first modality has a part of its own, so that the order of the modalities matters.
     extra, library, digest, origin: as of `EncoderKind`.
     check: (the encoders' kinds and settings by modality, their modalities, d, C, settings) -> what the head asks of the
         encoders beyond their features ("tokens", "stages"); UserError where it does not do what it must.
@@ -108,6 +111,7 @@ class FusionKind:
     settings: Mapping[str, Declared] = field(default_factory=dict)
     at_least: int = 1
     at_most: int = 99
+    ordered: bool = False
     extra: str = ""
     library: str = ""
     digest: str = ""

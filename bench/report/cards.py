@@ -127,7 +127,7 @@ def _method_card(cls: "type[Method]") -> Card:
         "settings": _settings(cls, f"{cls.name}."),
         "needs": _changed(cls.needs),
         "fusion heads": defined_for(heads_of(cls)),
-        "neutral": [_facts(n) | {"settings": dict(n.settings)} for n in cls.neutral],
+        "neutral": [_facts(n) | {"settings": dict(n.settings)} for n in cls.neutral] or cls.without_neutral or [],
         "deviations": list(cls.deviations),
         "scales gradients": cls.scales_gradients,
     }

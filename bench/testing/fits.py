@@ -8,11 +8,15 @@
 1
 """
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import torch
 
 from mcr_bench.bench.core.seeds import generator, initialise
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.models.build import build_model
+from mcr_bench.bench.models.declared import Encoder
 from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
 from mcr_bench.bench.task import Task
@@ -24,6 +28,7 @@ from mcr_bench.methods.base import Method
 NAMES = ("audio", "video", "text", "depth", "motion", "pulse")
 THREE = Task(3)
 SCORES, LABELS = 5, 3  # different scores, and labels that differ in which samples have them
+SMALL = build(EncoderSettings, {"width": 8})
 
 
 def tiny_split(
@@ -59,28 +64,32 @@ def make_fit(
     dtype: torch.dtype = torch.float32,
     seed: int = 0,
     dependencies: list[dict[str, torch.Tensor]] | None = None,
+    encoder: EncoderSettings | Encoder = SMALL,
+    data: Split | None = None,
+    prepare: Callable[[Fit], None] | None = None,
     **training: object,
 ) -> Fit:
     """A Fit of the method on `tiny_split`: model built, weights drawn, `on_fit_start` called, optimiser made.
 
-    dtype: the type of inputs and weights. dependencies: state dicts of the runs that the method starts from. training:
-    settings of training, with two underscores for a dot: optimizer__lr=0.1.
+    dtype: the type of inputs and weights. dependencies: state dicts of the runs that the method starts from. encoder:
+    what every modality's encoder is. data: another part to train and validate on. prepare: called before
+    `on_fit_start`, and may change the fit. training: settings of training, with two underscores for a dot:
+    optimizer__lr=0.1.
     """
-    data = tiny_split(modalities, task, seed=seed)
+    data = data or tiny_split(modalities, task, seed=seed)
     values = {m: x.to(dtype) for m, x in data.values.items() if isinstance(x, torch.Tensor)}
-    data.values = values
-    data.target = data.target if task.classes else data.target.to(dtype)
+    data = replace(data, values=values, target=data.target if task.classes else data.target.to(dtype))
     settings = build(TrainingSettings, {k.replace("__", "."): v for k, v in training.items()})
     shapes = {m: Modality(tuple(x.shape[1:])) for m, x in values.items()}
-    encoder = build(EncoderSettings, {"width": 8})
-    model = build_model(
-        shapes, task, build(ModelSettings, {"fusion": fusion, "width": 6}), dict.fromkeys(modalities, encoder)
-    )
+    encoders = dict.fromkeys(modalities, encoder)
+    model = build_model(shapes, task, build(ModelSettings, {"fusion": fusion, "width": 6}), encoders)
     method.build(model)
     initialise(model, seed)
     model.to(dtype)
     fit = Fit(model, task, settings, data, data, seed, torch.device("cpu"), dependencies or [])
     method.fit = fit
+    if prepare is not None:
+        prepare(fit)
     method.on_fit_start()
     fit.optimizer = make_optimizer(method.parameter_groups(model), settings.optimizer)
     let_grow(fit, method)

@@ -11,6 +11,9 @@ from mcr_bench.bench.testing.card import Kit
 
 ROOMS: dict[Kind, str] = {
     "method": "mcr_bench.bench.testing.methods.kit",
+    "encoder": "mcr_bench.bench.testing.nets.encoders",
+    "fusion": "mcr_bench.bench.testing.nets.heads",
+    "dataset": "mcr_bench.bench.testing.data.datasets",
 }
 
 

@@ -42,4 +42,5 @@ KIND = FusionKind(
     settings=head_settings("conditioning"),
     at_least=2,
     at_most=2,
+    ordered=True,
 )

@@ -30,6 +30,10 @@ SOME, ONE = 3, 1  # samples: a few to train on, and the single one that may be l
 TOLERANCE = 1e-4  # of sums of single precision
 
 
+class NotAdditive(UserError):
+    """A head declares itself additive, and its branches are not what this means."""
+
+
 def check_head(
     cls: type[nn.Module],
     encoders: Mapping[str, Encoder],
@@ -130,14 +134,14 @@ def _check_branches(head: OwnHead, names: list[str], width: int, outputs: int, g
         logits = head.head(dict(features), *given)
         if not torch.allclose(total, logits, TOLERANCE, TOLERANCE, equal_nan=True):
             plus = "" if head.bias is None else " and `bias`"
-            raise UserError(
+            raise NotAdditive(
                 f"it is `additive`, but the sum of its branches{plus} is not its logits (they differ by up to "
                 f"{float((total - logits).abs().max()):.3g}). Make forward their sum, or leave `additive` out"
             )
         for m in names:
             others = {k: x if k == m else 2 * x + 1 for k, x in features.items()}
             if not torch.equal(_branches(head, others, outputs)[m], branches[m]):
-                raise UserError(
+                raise NotAdditive(
                     f"it is `additive`, but its branch of '{m}' changes with the features of other modalities. Make "
                     "each branch a function of its own modality, or leave `additive` out"
                 )

@@ -51,6 +51,7 @@ def net_kind(cls: type[nn.Module], name: str, digest: str, origin: str) -> Encod
         origin=origin,
         sees_padding=padded and not told and "padded" not in dir(cls),
         channels_last=getattr(cls, "channels_last", False) is True,
+        examples=_examples(cls),
         check=partial(check_net, cls),
     )
 
@@ -80,6 +81,7 @@ def head_kind(cls: type[nn.Module], name: str, digest: str, origin: str) -> Fusi
         settings=settings,
         at_least=_declared(cls, "at_least", int, 1),
         at_most=_declared(cls, "at_most", int, 99),
+        ordered=_declared(cls, "ordered", bool, False),
         extra=_declared(cls, "extra", str, ""),
         library=_declared(cls, "library", str, ""),
         digest=digest,
@@ -119,6 +121,18 @@ def _axes(cls: type) -> tuple[int, ...]:
             "sequences (T, C)"
         )
     return tuple(axes)
+
+
+def _examples(cls: type) -> tuple[tuple[int, ...], ...]:
+    """The shapes of samples that a net declares to be checked on; () where it declares none."""
+    value = getattr(cls, "examples", ())
+    shapes = [shape for shape in value if isinstance(shape, tuple)] if isinstance(value, tuple | list) else []
+    sizes = [size for shape in shapes for size in shape]
+    if not isinstance(value, tuple | list) or len(shapes) < len(value) or not all(type(n) is int for n in sizes):
+        raise UserError(
+            f"examples = {value!r}: not allowed. Allowed: shapes of samples to check it on, as ((1, 64, 64),)"
+        )
+    return tuple(shapes)
 
 
 def _check_method(cls: type[nn.Module], name: str, example: str, least: int) -> None:

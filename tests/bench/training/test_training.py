@@ -21,7 +21,7 @@ from mcr_bench.datasets.base import Split
 
 METHODS = registry.method_names()
 SMALL = {"epochs": ["4"], "batch_size": ["16"], "encoder.width": ["8"], "model.width": ["6"]}
-MEASURED = ("cost/seconds", "cost/seconds_per_step", "cost/peak_memory_mib")
+MEASURED = ("cost/seconds", "cost/seconds_per_step", "cost/peak_memory_mib", "cost/diagnostics_seconds")
 
 
 @pytest.fixture

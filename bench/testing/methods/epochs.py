@@ -1,0 +1,77 @@
+"""Epochs as the training loop makes them, on a ready method: every hook is called where the loop calls it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from mcr_bench.bench.core import seeds
+from mcr_bench.bench.fit.evaluated import Evaluation
+from mcr_bench.bench.training.evaluation import evaluate
+from mcr_bench.bench.training.probes import Probes
+from mcr_bench.datasets.base import Batch
+from mcr_bench.methods.base import Method
+
+SIZE = 8  # samples per step: the 24 of `tiny_split` make three steps
+# Called with the name of a hook; the block that it gives is around the call of the hook.
+Around = Callable[[str], AbstractContextManager[object]]
+
+
+def train(method: Method, epochs: int = 1, around: Around = nullcontext) -> Method:
+    """Train whole epochs, each with its validation; returns the method. `around` sees the calls of hooks."""
+    for _ in range(epochs):
+        begin_epoch(method, around)
+        for batch in batches(method):
+            make_step(method, batch, around)
+        end_epoch(method, around)
+    return method
+
+
+def train_at(method: Method, *epochs: int) -> Method:
+    """Train these epochs alone, as if those between them had been trained; returns the method."""
+    for epoch in epochs:
+        method.fit.epoch = epoch - 1
+        train(method)
+    return method
+
+
+def begin_epoch(method: Method, around: Around = nullcontext) -> None:
+    """What comes before the first step of an epoch."""
+    fit = method.fit
+    fit.epoch += 1
+    fit.model.train()
+    seeds.reseed_libraries(fit.seed, "method", fit.epoch)
+    with around("on_epoch_start"):
+        method.on_epoch_start()
+
+
+def batches(method: Method) -> Iterator[Batch]:
+    """The batches of the present epoch."""
+    fit = method.fit
+    order = torch.randperm(len(fit.train), generator=seeds.generator(fit.seed, "batches", fit.epoch))
+    for index in order.split(SIZE):
+        yield fit.train.batch(index)
+
+
+def make_step(method: Method, batch: Batch, around: Around = nullcontext) -> None:
+    """One training step."""
+    fit = method.fit
+    fit.step += 1
+    seeds.reseed(fit.device, fit.seed, "augment", fit.epoch, fit.step)
+    with around("train_step"):
+        method.train_step(batch)
+
+
+def end_epoch(method: Method, around: Around = nullcontext) -> None:
+    """What comes after the last step of an epoch."""
+    validation = validated(method)
+    with around("on_epoch_end"):
+        method.on_epoch_end(validation)
+
+
+def validated(method: Method) -> Evaluation:
+    """The evaluation of the validation part, with probe heads that predict nothing where there are no own heads."""
+    fit = method.fit
+    fit.model.eval()
+    probes = None if method.needs.own_heads else Probes(fit.model, fit.device)
+    return evaluate(method, fit.model, fit.val, probes, 4 * SIZE)

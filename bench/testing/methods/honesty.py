@@ -1,0 +1,205 @@
+"""Properties of honesty: nothing is learned from parts that select or test, and nothing outside is changed."""
+
+import gc
+import inspect
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mcr_bench.bench.core.process_state import process_state_kept
+from mcr_bench.bench.models.multimodal import Inputs
+from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
+from mcr_bench.bench.testing.fits import whole_batch
+from mcr_bench.bench.testing.methods.comparing import first_difference
+from mcr_bench.bench.testing.methods.epochs import batches, begin_epoch, end_epoch, make_step, train
+from mcr_bench.bench.testing.methods.setups import Plain
+from mcr_bench.bench.testing.methods.trials import Trials, sound
+from mcr_bench.bench.testing.process import ProcessState
+from mcr_bench.datasets.base import Split
+from mcr_bench.methods.base import Method
+
+FIELDS = {one.name for one in fields(Split)}
+OBJECTS: frozenset[object] = frozenset(
+    {gc.get_objects, gc.get_referrers, sys._getframe, inspect.currentframe.__code__, inspect.stack.__code__}
+)
+READING = (np.load, torch.load, Path.open, Path.read_text, Path.read_bytes)
+FILES: frozenset[object] = frozenset({open, os.open, *(function.__code__ for function in READING)})
+
+
+class WatchedSplit(Split):
+    """A part of the data that notes, while it is watched, which of its fields are read."""
+
+    watched = False
+    read: list[str]
+
+    def __getattribute__(self, name: str) -> object:
+        if name in FIELDS and object.__getattribute__(self, "watched"):
+            object.__getattribute__(self, "read").append(name)
+        return object.__getattribute__(self, name)
+
+
+@sound
+def validation_not_trained_on(trials: Trials) -> None:
+    """A training step does not read the validation part."""
+    method = trials.start(prepare=lambda fit: setattr(fit, "val", _watched(fit.val)))
+    val = method.fit.val
+    assert isinstance(val, WatchedSplit)
+
+    @contextmanager
+    def around(hook: str) -> Iterator[None]:
+        val.watched = hook == "train_step"
+        yield
+        val.watched = False
+
+    train(method, 2, around)
+    if val.read:
+        raise Failed(f"a training step reads fit.val.{val.read[0]}, by which the epoch is selected")
+
+
+def _watched(split: Split) -> WatchedSplit:
+    watched = WatchedSplit(**vars(split))
+    watched.read = []
+    return watched
+
+
+def labels_not_read(trials: Trials) -> None:
+    """What is predicted does not change with the labels of the part that is predicted."""
+    if trials.cls.trains and trials.trouble:
+        raise NotApplicable(trials.trouble)
+    with process_state_kept():
+        method = train(trials.start()) if trials.cls.trains else trials.start()
+        val = method.fit.val
+        method.fit.model.eval()
+        inputs = val.batch(torch.arange(len(val))).inputs
+        before = _prediction(method, inputs)
+        method.fit.val = replace(val, target=val.target.flip(0))
+        val.target.copy_(val.target.flip(0))
+        after = _prediction(method, inputs)
+    if not torch.equal(before, after):
+        raise Failed("a prediction for the validation part changes with its labels")
+
+
+@torch.no_grad()
+def _prediction(method: Method, inputs: Inputs) -> Tensor:
+    return method.predict(method.fit.model, Inputs({**inputs.values}, {**inputs.lengths})).logits
+
+
+def test_part_not_reached(trials: Trials) -> None:
+    """No hook looks through the objects of the process or through files, where the test part can be found."""
+    seen: list[str] = []
+    with process_state_kept(), _profiled(trials, seen, OBJECTS):
+        method = trials.start()
+    with process_state_kept(), _profiled(trials, seen, OBJECTS | FILES):
+        if trials.cls.trains and not trials.trouble:
+            train(method)
+        _prediction(method, whole_batch(method.fit).inputs)
+    if seen:
+        raise Failed(f"it calls {seen[0]}, by which the test part can be reached")
+
+
+@contextmanager
+def _profiled(trials: Trials, seen: list[str], watched: frozenset[object]) -> Iterator[None]:
+    """Inside the block, calls of what is watched are noted that code beside the method's file makes."""
+    folder, before = str(trials.file and trials.file.parent), sys.getprofile()
+
+    def note(frame: FrameType, event: str, called: object) -> None:
+        caller = frame if event == "c_call" else frame.f_back
+        what = called if event == "c_call" else frame.f_code
+        if event in ("call", "c_call") and what in watched and caller and _folder(caller) == folder:
+            seen.append(f"{getattr(what, '__qualname__', what)} in {caller.f_code.co_qualname}()")
+
+    sys.setprofile(note)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+
+
+def _folder(frame: FrameType) -> str:
+    return os.path.dirname(frame.f_code.co_filename)
+
+
+@sound
+def data_untouched(trials: Trials) -> None:
+    """Neither a batch nor the data is changed in place, nor what a prediction is made of."""
+    method = trials.start()
+    parts = {"fit.train": method.fit.train, "fit.val": method.fit.val}
+    kept = {name: _tensors(part.values, part.target) for name, part in parts.items()}
+    begin_epoch(method)
+    for batch in batches(method):
+        before = _tensors(batch.inputs.values, batch.target)
+        make_step(method, batch)
+        _require_equal("the batch", before, _tensors(batch.inputs.values, batch.target))
+    end_epoch(method)
+    for name, part in parts.items():
+        _require_equal(name, kept[name], _tensors(part.values, part.target))
+
+
+def _tensors(values: Mapping[str, object], target: Tensor) -> dict[str, Tensor]:
+    tensors = {m: x.clone() for m, x in values.items() if isinstance(x, Tensor)}
+    return {**tensors, "target": target.clone()}
+
+
+def _require_equal(what: str, before: dict[str, Tensor], after: dict[str, Tensor]) -> None:
+    if difference := first_difference(before, after):
+        raise Failed(f"training changes {what} in place: {difference}")
+
+
+def process_untouched(trials: Trials) -> None:
+    """Training leaves the switches, functions and classes of the process as they were."""
+    train(trials.start(cls=Plain))  # what a first training in a process sets by itself
+    state = ProcessState()
+    with process_state_kept():
+        try:
+            method = trials.start()
+            if trials.cls.trains:
+                train(method)
+        except Exception:  # other properties tell of it
+            pass
+        changes = state.changes()
+        state.undo()
+    if changes:
+        raise Failed(changes[0])
+
+
+PROPERTIES = (
+    Property(
+        "validation-not-trained-on",
+        "no training step reads the validation part, by which the epoch is selected",
+        "Train on fit.train alone. What a method needs of the validation part comes to on_epoch_end(validation).",
+        validation_not_trained_on,
+    ),
+    Property(
+        "labels-not-read",
+        "a prediction does not depend on the labels of what is predicted",
+        "predict(model, inputs) computes from inputs alone; fit.val.target is what it is scored with.",
+        labels_not_read,
+    ),
+    Property(
+        "test-part-not-reached",
+        "no hook looks for data among the objects of the process or in files while it trains and predicts",
+        "The test part is nobody's during training. Constants and tables are read in build() or on_fit_start().",
+        test_part_not_reached,
+    ),
+    Property(
+        "data-untouched",
+        "batches and data are not changed in place",
+        "x.mul_(...), x[...] = ... and += on inputs change what others see: write x = x * ...",
+        data_untouched,
+    ),
+    Property(
+        "process-untouched",
+        "training changes nothing that belongs to the whole process",
+        "Do not set defaults and switches of torch, filters of warnings or the environment, and replace no function or "
+        "class of others: derive from it, or take what you need into your file.",
+        process_untouched,
+    ),
+)

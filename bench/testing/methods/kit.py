@@ -1,0 +1,45 @@
+"""The kit of methods: all their properties, and what a target names."""
+
+import inspect
+from pathlib import Path
+
+from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.testing.card import Kit, Opened, Property
+from mcr_bench.bench.testing.methods import (
+    coefficients,
+    costs,
+    declared,
+    extremes,
+    honesty,
+    learning,
+    predicting,
+    repeating,
+    running,
+    sameness,
+)
+from mcr_bench.bench.testing.methods.costs import cost_notes
+from mcr_bench.bench.testing.methods.trials import Trials
+
+PROPERTIES: tuple[Property[Trials], ...] = (
+    *running.PROPERTIES,
+    *repeating.PROPERTIES,
+    *declared.PROPERTIES,
+    *sameness.PROPERTIES,
+    *learning.PROPERTIES,
+    *coefficients.PROPERTIES,
+    *extremes.PROPERTIES,
+    *predicting.PROPERTIES,
+    *honesty.PROPERTIES,
+    *costs.PROPERTIES,
+)
+
+
+def opened(target: str) -> Opened[Trials]:
+    """A registered method, or one of a file or a package."""
+    cls = registry.method(target)
+    source = inspect.getsourcefile(cls)
+    trials = Trials(cls, Path(source) if source else None)
+    return Opened(cls.name, trials, trials.file, lambda: cost_notes(trials))
+
+
+KIT = Kit(PROPERTIES, opened)

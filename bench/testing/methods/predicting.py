@@ -1,0 +1,119 @@
+"""Properties of predictions: their shape, their independence of other samples, and that they change nothing."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from mcr_bench.bench.core.process_state import process_state_kept
+from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.fit.returns import checked_outputs
+from mcr_bench.bench.models.multimodal import Inputs
+from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
+from mcr_bench.bench.testing.methods.comparing import first_difference
+from mcr_bench.bench.testing.methods.epochs import train
+from mcr_bench.bench.testing.methods.setups import NORMED, Setup
+from mcr_bench.bench.testing.methods.trials import Trials
+from mcr_bench.methods.base import Method
+
+ROUNDING = 1e-9  # largest difference in float64 of sums over batches of different sizes
+CHUNKS = (7, 1)
+
+
+def predictions(trials: Trials) -> None:
+    """Logits of one sample and of several, for every task."""
+    _require_trained(trials)
+    for name, task in trials.tasks(len(trials.usual.modalities)).items():
+        method = _ready(trials, replace(trials.usual, task=task))
+        for count in (1, 5):
+            with process_state_kept():
+                logits = _predicted(method, _rows(method, torch.arange(count)))
+            if not logits.isfinite().all():
+                raise Failed(f"{count} samples, {name}: the prediction is not finite")
+
+
+def each_alone(trials: Trials) -> None:
+    """A sample is predicted alike alone, in a chunk and among all others, with batch norm too."""
+    _require_trained(trials)
+    with process_state_kept():
+        method = _ready(trials, replace(trials.usual, dtype=torch.float64, encoder=NORMED))
+        every = torch.arange(len(method.fit.train))
+        whole = _predicted(method, _rows(method, every))
+        for size in CHUNKS:
+            parts = torch.cat([_predicted(method, _rows(method, index)) for index in every.split(size)])
+            if difference := first_difference({"the prediction": parts}, {"the prediction": whole}, ROUNDING):
+                raise Failed(f"{size} samples at a time, {difference} from that of all samples at once")
+
+
+def nothing_changed(trials: Trials) -> None:
+    """Predicting twice gives the same, and leaves the model, its mode and the inputs as they were."""
+    _require_trained(trials)
+    with process_state_kept():
+        method = _ready(trials, replace(trials.usual, encoder=NORMED))
+        model, inputs = method.fit.model, _rows(method, torch.arange(9))
+        state, given = _copied(model.state_dict()), _copied(inputs.values)
+        first, second = _predicted(method, inputs), _predicted(method, inputs)
+        if model.training or any(part.training for part in model.modules()):
+            raise Failed("after predict() the model is in training mode")
+        changed = first_difference(state, model.state_dict()) or first_difference(given, inputs.values)
+        if changed:
+            raise Failed(f"predict() changes the model or its inputs: {changed}")
+        if difference := first_difference({"the prediction": first}, {"the prediction": second}):
+            raise Failed(f"predicted twice, {difference}")
+
+
+def _require_trained(trials: Trials) -> None:
+    if trials.cls.trains and trials.trouble:
+        raise NotApplicable(trials.trouble)
+
+
+def _ready(trials: Trials, setup: Setup) -> Method:
+    """The method after an epoch, in evaluation mode."""
+    method = trials.start(setup)
+    if trials.cls.trains:
+        train(method)
+    method.fit.model.eval()
+    return method
+
+
+def _rows(method: Method, index: Tensor) -> Inputs:
+    return method.fit.train.batch(index).inputs
+
+
+@torch.no_grad()
+def _predicted(method: Method, inputs: Inputs) -> Tensor:
+    fit = method.fit
+    try:
+        return checked_outputs(
+            method, "predict", method.predict(fit.model, inputs), len(inputs), fit.task.outputs
+        ).logits.clone()
+    except UserError as error:
+        raise Failed(str(error)) from error
+
+
+def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+PROPERTIES = (
+    Property(
+        "predictions",
+        "a prediction has finite logits, one row per sample and one column per output, for one sample too",
+        "Return Outputs from predict(); dataclasses.replace(super().predict(model, inputs), logits=logits) changes the "
+        "logits. squeeze() without an axis drops the batch of one.",
+        predictions,
+    ),
+    Property(
+        "predictions-of-each-alone",
+        "the prediction of a sample does not depend on the samples beside it",
+        "Use no mean, deviation or rank over the batch in predict(), and do not switch the model to training mode: "
+        "keep what was learned in training.",
+        each_alone,
+    ),
+    Property(
+        "predicting-changes-nothing",
+        "predicting twice gives the same, and changes neither model nor inputs",
+        "predict() draws nothing, writes nothing in place, and leaves model.train() and model.eval() alone.",
+        nothing_changed,
+    ),
+)

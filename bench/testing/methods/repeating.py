@@ -1,0 +1,140 @@
+"""Properties of draws and of interruptions: the same seed gives the same training, continued or not."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import nn
+
+from mcr_bench.bench.fit.fit import Fit
+from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
+from mcr_bench.bench.testing.fits import whole_batch
+from mcr_bench.bench.testing.methods.comparing import first_difference, plain_values
+from mcr_bench.bench.testing.methods.epochs import batches, begin_epoch, end_epoch, make_step, train
+from mcr_bench.bench.testing.methods.trials import Trials, Tried, sound
+from mcr_bench.bench.training.checkpoints import read_checkpoint, write_checkpoint
+from mcr_bench.methods.base import Method
+
+LIBRARIES = ("torch", "numpy", "random")
+
+
+def repeatable(trials: Trials) -> None:
+    """Two trainings of the same seed, one after the other in one process."""
+    if trials.tried(len(trials.usual.modalities), trials.usual.task) != Tried():
+        raise NotApplicable("not checked, as plain training fails already")
+    if trials.difference:
+        raise Failed(f"after 2 epochs {trials.difference} between two trainings of the same seed")
+
+
+@sound
+def global_generators(trials: Trials) -> None:
+    """No hook draws from the global generators of torch, NumPy and Python, or seeds them."""
+    before, used = _generators(), list[str]()
+
+    def prepare(fit: Fit) -> None:
+        nonlocal before
+        before = _generators()
+        for part in fit.model.extras.modules():
+            if isinstance(part, nn.modules.dropout._DropoutNd):  # it can draw from nowhere else
+                part.p = 0.0
+
+    @contextmanager
+    def around(hook: str) -> Iterator[None]:
+        state = _generators()
+        yield
+        used.extend(_used(hook, state))
+
+    method = trials.start(prepare=prepare)
+    used += _used("on_fit_start", before)
+    train(method, 2, around)
+    with around("predict"):
+        method.predict(method.fit.model, whole_batch(method.fit).inputs)
+    if used:
+        raise Failed(f"{used[0]}: the draws of others change with it")
+
+
+def _generators() -> tuple[bytes, ...]:
+    """The states of the global generators, in the order of `LIBRARIES`."""
+    states = (torch.get_rng_state().numpy().tobytes(), np.random.get_state(), random.getstate())
+    return tuple(repr(state).encode() if not isinstance(state, bytes) else state for state in states)
+
+
+def _used(hook: str, before: tuple[bytes, ...]) -> list[str]:
+    changes = zip(LIBRARIES, before, _generators(), strict=True)
+    return [f"{hook} draws from the global generator of {library}, or seeds it" for library, a, b in changes if a != b]
+
+
+@sound
+def resumed(trials: Trials) -> None:
+    """A training that is interrupted between two epochs, or inside one, ends as one that is not."""
+    for steps in (0, 2):
+        with TemporaryDirectory() as folder:
+            _require_resumed(trials, Path(folder), steps)
+
+
+def _require_resumed(trials: Trials, folder: Path, steps: int) -> None:
+    """Interrupt after one epoch and so many steps of the next one."""
+    method = train(trials.start())
+    _begin(method, steps)
+    write_checkpoint(folder, method.fit, method, None, {})
+    kept = plain_values(method)
+    again = trials.start()
+    again.fit.model.train(method.fit.model.training)
+    try:
+        read_checkpoint(folder, again.fit, again, None)
+    except Exception as error:
+        raise Failed(f"the checkpoint with its state_dict() cannot be read again: {error}") from error
+    restored = plain_values(again)
+    for one in (method, again):
+        _go_on(one, steps)
+    where = "between two epochs" if steps == 0 else f"after {steps} steps of an epoch"
+    if difference := first_difference(method.fit.model.state_dict(), again.fit.model.state_dict()):
+        lost = [name for name, value in kept.items() if restored.get(name) != value]
+        hint = f"; {', '.join(lost)} was not restored" if lost else ""
+        raise Failed(f"interrupted {where}, {difference} an epoch later{hint}")
+
+
+def _begin(method: Method, steps: int) -> None:
+    """The first steps of an epoch; with 0 not even its beginning."""
+    if steps:
+        begin_epoch(method)
+        for batch in list(batches(method))[:steps]:
+            make_step(method, batch)
+
+
+def _go_on(method: Method, steps: int) -> None:
+    """The rest of the epoch, or with 0 all of it."""
+    if not steps:
+        begin_epoch(method)
+    method.fit.model.train()
+    for batch in list(batches(method))[steps:]:
+        make_step(method, batch)
+    end_epoch(method)
+
+
+PROPERTIES = (
+    Property(
+        "repeatable",
+        "two trainings of the same seed are equal in every bit",
+        "Draw from fit.generator alone, never from a generator of your own or the clock; keep state on the instance, "
+        "not on the class or the module.",
+        repeatable,
+    ),
+    Property(
+        "global-generators",
+        "it leaves the global generators alone, so that all methods see the same draws",
+        "Give every draw a generator: torch.randn(..., generator=self.fit.generator('noise', m)).",
+        global_generators,
+    ),
+    Property(
+        "resume",
+        "an interrupted training continues to a bit-equal end",
+        "Return from state_dict() every attribute that changes during training, as tensors and plain values, and take "
+        "it back in load_state_dict(state).",
+        resumed,
+    ),
+)

@@ -1,0 +1,63 @@
+"""Properties of plain training: it raises no error, and everything that it computes is finite."""
+
+from mcr_bench.bench.core.process_state import process_state_kept
+from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
+from mcr_bench.bench.testing.methods.trials import Trials, Tried
+
+COUNTS = (1, 2, 3, 4, 5, 6)
+
+
+def any_number(trials: Trials) -> None:
+    """An epoch with two, three and four modalities, and with the fewest and most that it declares."""
+    for where, tried in _every(trials):
+        if tried.error:
+            raise Failed(f"{where}: {tried.error}")
+
+
+def finite_terms(trials: Trials) -> None:
+    """Losses, coefficients and whatever else is logged."""
+    for where, tried in _every(trials):
+        if tried.term:
+            raise Failed(f"{where}: {tried.term}")
+
+
+def finite_gradients(trials: Trials) -> None:
+    """Gradients and parameters after every step."""
+    for where, tried in _every(trials):
+        if tried.gradient and not tried.term:
+            raise Failed(f"{where}: {tried.gradient}")
+
+
+def _every(trials: Trials) -> list[tuple[str, Tried]]:
+    """What came of an epoch of every number of modalities and task that the method takes, with its name."""
+    if not trials.cls.trains:
+        raise NotApplicable("it trains nothing")
+    counts = [n for n in COUNTS if 2 <= n <= 4 or n == len(trials.usual.modalities)]
+    with process_state_kept():
+        return [
+            (f"{n} modalities, {name}", trials.tried(n, task)) for n in counts for name, task in trials.tasks(n).items()
+        ]
+
+
+PROPERTIES = (
+    Property(
+        "any-number",
+        "it trains with two, three and four modalities, classes and scores, as far as its needs admit",
+        "Go through outputs.features.items() or fit.model.modalities, and through fit.task for the loss; where it is "
+        "not defined, declare it: Needs(at_most=2), Needs(classification=True).",
+        any_number,
+    ),
+    Property(
+        "finite-terms",
+        "every term of the loss and every coefficient that it logs is finite",
+        "Keep arguments of log, sqrt and divisions away from 0: clamp(min=1e-8), log_softmax, logsumexp.",
+        finite_terms,
+    ),
+    Property(
+        "finite-gradients",
+        "all gradients and weights are finite after every step",
+        "sqrt and norms have an infinite slope at 0: add an epsilon inside. torch.where still has the gradient of both "
+        "sides.",
+        finite_gradients,
+    ),
+)

@@ -1,0 +1,183 @@
+"""Properties of what must be the same: neutral settings, orders and names of modalities, initial weights."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.fit.fit import Fit
+from mcr_bench.bench.settings.declaration import resolve
+from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
+from mcr_bench.bench.testing.fits import NAMES, step, whole_batch
+from mcr_bench.bench.testing.methods.comparing import first_difference
+from mcr_bench.bench.testing.methods.setups import Plain, Setup
+from mcr_bench.bench.testing.methods.trials import State, Trials, sound
+from mcr_bench.methods.base import Method, Neutral
+
+STEPS = 3
+ROUNDING = 1e-9  # largest difference in float64 of what differs in the order of sums alone
+LEARNING = {"optimizer__lr": 0.05}
+PLAIN_SGD = {"optimizer__name": "sgd"}
+
+
+@sound
+def neutral(trials: Trials) -> None:
+    """With the neutral settings it trains as the simpler method does, under SGD and under Adam."""
+    if not trials.cls.neutral:
+        raise NotApplicable("it declares no neutral settings")
+    for one in trials.cls.neutral:
+        _require_allowed(trials, one)
+        for count, optimizer in product(trials.working(2, 3), ("sgd", "adam")):
+            _compare(
+                trials, one, replace(trials.with_count(count), training={"optimizer__name": optimizer, **LEARNING})
+            )
+
+
+def _require_allowed(trials: Trials, one: Neutral) -> None:
+    resolve(trials.cls, one.settings, f"{trials.cls.name}.")
+    if one.equals not in registry.setting_owners():
+        raise Failed(f"neutral settings equal '{one.equals}', which is not a method")
+    if one.tolerance and not one.reason:
+        raise Failed(f"neutral settings of '{one.equals}' have a tolerance, but no reason")
+
+
+def _compare(trials: Trials, one: Neutral, setup: Setup) -> None:
+    setup = replace(setup, dtype=torch.float64 if one.tolerance else torch.float32)
+    method = trials.start(replace(setup, values=one.settings))
+    simpler = trials.start(setup, cls=registry.method(one.equals))
+    for _ in range(5):
+        step(method)
+        step(simpler)
+    own = method.needs.own_heads and simpler.needs.own_heads
+    mine = {k: v for k, v in method.fit.model.state_dict().items() if own or not k.startswith("own_heads.")}
+    difference = first_difference(mine, simpler.fit.model.state_dict(), one.tolerance)
+    if difference:
+        told = ", ".join(f"{key}={value}" for key, value in one.settings.items())
+        optimizer, count = setup.training["optimizer__name"], len(setup.modalities)
+        raise Failed(f"with {told} it is not {one.equals}: {difference} after 5 steps ({optimizer}, M = {count})")
+
+
+def order_of_modalities(trials: Trials) -> None:
+    """The same data with the modalities in the reverse order."""
+    _require_equal_treatment(trials)
+    for count in _several(trials):
+        setup = replace(trials.with_count(count), dtype=torch.float64, training=PLAIN_SGD)
+        reverse = replace(setup, modalities=setup.modalities[::-1])
+        _require_same(trials, trials.start(setup), trials.start(reverse), lambda name: name)
+
+
+def names_of_modalities(trials: Trials) -> None:
+    """The same data in the same order, with the names of the modalities exchanged; draws follow the names."""
+    _require_equal_treatment(trials)
+    for count in _several(trials):
+        setup = replace(trials.with_count(count), dtype=torch.float64, training=PLAIN_SGD)
+        method = trials.start(setup)
+        rename = _renaming(dict(zip(setup.modalities, setup.modalities[::-1], strict=True)))
+        _require_same(trials, method, _renamed(trials, method, setup, rename), rename)
+
+
+def _require_equal_treatment(trials: Trials) -> None:
+    if trials.cls.trains and trials.trouble:
+        raise NotApplicable(trials.trouble)
+
+
+def _several(trials: Trials) -> list[int]:
+    """The numbers of modalities that it trains together."""
+    counts = trials.working(2, 3)
+    if len(trials.cls.variants(NAMES[: counts[0]])[0]) == 1:
+        raise NotApplicable("it trains one modality at a time")
+    return counts
+
+
+def _renaming(names: Mapping[str, str]) -> Callable[[str], str]:
+    """Exchanges the names of modalities inside a text, where they are whole words."""
+    pattern = re.compile(rf"(?<![A-Za-z0-9])({'|'.join(map(re.escape, names))})(?![A-Za-z0-9])")
+    return lambda text: pattern.sub(lambda match: names[match[0]], text)
+
+
+def _renamed(trials: Trials, method: Method, setup: Setup, rename: Callable[[str], str]) -> Method:
+    """The same training with other names of the modalities: the same samples, initial weights and draws."""
+    initial = {rename(k): v.clone() for k, v in method.fit.model.state_dict().items()}
+    names = tuple(map(rename, setup.modalities))
+    train = setup.part(setup.modalities)
+
+    def prepare(fit: Fit) -> None:
+        fit.model.load_state_dict(initial)
+        own = fit.generator
+        vars(fit)["generator"] = lambda *given, device="cpu": own(
+            *(rename(one) if isinstance(one, str) else one for one in given), device=device
+        )
+
+    return trials.start(
+        replace(setup, modalities=names),
+        data=replace(train, values={rename(m): x for m, x in train.values.items()}),
+        dependencies=[_translated(one, rename) for one in trials.needed(method, setup)],
+        prepare=prepare,
+    )
+
+
+def _translated(weights: State, rename: Callable[[str], str]) -> dict[str, Tensor]:
+    return {rename(name): tensor for name, tensor in weights.items()}
+
+
+def _require_same(trials: Trials, method: Method, other: Method, rename: Callable[[str], str]) -> None:
+    for one in (method, other):
+        for _ in range(STEPS if trials.cls.trains else 0):
+            step(one)
+        one.fit.model.eval()
+    mine = _translated(method.fit.model.state_dict(), rename)
+    logits = [one.predict(one.fit.model, whole_batch(one.fit).inputs).logits.detach() for one in (method, other)]
+    difference = first_difference(mine, other.fit.model.state_dict(), ROUNDING) or first_difference(
+        {"the prediction": logits[0]}, {"the prediction": logits[1]}, 100 * ROUNDING
+    )
+    if difference:
+        raise Failed(f"with {len(method.fit.model.modalities)} modalities {difference} after {STEPS} steps")
+
+
+@sound
+def same_start(trials: Trials) -> None:
+    """Before the first step, encoders, heads and fusion head have the weights that all methods start from."""
+    method = trials.start()
+    if trials.needed(method, trials.usual):
+        raise NotApplicable("it starts from other runs")
+    names = tuple(method.fit.model.modalities)
+    plain = trials.start(replace(trials.usual, modalities=names), cls=Plain)
+    theirs = plain.fit.model.state_dict()
+    mine = {k: v for k, v in method.fit.model.state_dict().items() if k in theirs and v.shape == theirs[k].shape}
+    if difference := first_difference(mine, theirs):
+        raise Failed(f"before the first step {difference} from joint training")
+
+
+PROPERTIES = (
+    Property(
+        "neutral",
+        "with its neutral settings it trains as the simpler method that it names",
+        "Skip the term or the factor where its weight is neutral, and draw from fit.generator alone. A difference in "
+        "the last digits may be declared: Neutral(..., tolerance=1e-9, reason=...).",
+        neutral,
+    ),
+    Property(
+        "order-of-modalities",
+        "the order of the modalities changes nothing",
+        "Treat no modality by its place (the first, the last, two by two); ties must not go to the first one. Draws "
+        "take the name: fit.generator('noise', m).",
+        order_of_modalities,
+    ),
+    Property(
+        "names-of-modalities",
+        "the names of the modalities change nothing",
+        "Do not sort by name, nor choose by it; go through fit.model.modalities.",
+        names_of_modalities,
+    ),
+    Property(
+        "same-start",
+        "it starts from the same initial weights as every other method",
+        "Do not draw weights of encoders and heads again; new modules go into model.extras in build(), with "
+        "reset_parameters.",
+        same_start,
+    ),
+)

@@ -1,0 +1,190 @@
+"""A class of methods under test: ready trainings of it on small data, and whether they work at all."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, wraps
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.core.process_state import process_state_kept
+from mcr_bench.bench.errors import in_words
+from mcr_bench.bench.fit.fit import Fit
+from mcr_bench.bench.problem.facts import Facts, Modality
+from mcr_bench.bench.settings.declaration import build
+from mcr_bench.bench.task import Task
+from mcr_bench.bench.testing.card import NotApplicable, line_of
+from mcr_bench.bench.testing.fits import NAMES, make_fit, step
+from mcr_bench.bench.testing.methods.comparing import first_difference, odd_gradient, odd_term
+from mcr_bench.bench.testing.methods.epochs import batches, begin_epoch, end_epoch, make_step, train
+from mcr_bench.bench.testing.methods.setups import TASKS, WIDTH, Setup
+from mcr_bench.datasets.base import Split
+from mcr_bench.methods.base import Method
+
+VALIDATION = 1  # seed of the samples of the validation part
+State = Mapping[str, Tensor]
+
+
+class Tried(NamedTuple):
+    """What came of an epoch of training, up to the first thing that was wrong; empty where nothing was.
+
+    error: the error that it raised, in words.
+    term: the first logged value that is not finite.
+    gradient: the first gradient or parameter that is not finite.
+    """
+
+    error: str = ""
+    term: str = ""
+    gradient: str = ""
+
+    @property
+    def text(self) -> str:
+        """What was wrong first."""
+        return self.error or self.term or self.gradient
+
+
+@dataclass
+class Trials:
+    """What is checked: the class of a method, and the file that defines it."""
+
+    cls: type[Method]
+    file: Path | None = None
+    _trained: dict[tuple[str, Setup], State] = field(default_factory=dict)
+    _tried: dict[tuple[int, Task], Tried] = field(default_factory=dict)
+
+    @cached_property
+    def usual(self) -> Setup:
+        """Two modalities if it takes two, and classes if it learns them."""
+        for count in (2, 3, 4, 5, 6, 1):
+            for task in self.tasks(count).values():
+                return Setup(NAMES[:count], task)
+        raise NotApplicable(f"it takes no data with up to {len(NAMES)} modalities: {self.refusal(2, TASKS['classes'])}")
+
+    def with_count(self, count: int) -> Setup:
+        """The usual training with so many modalities."""
+        return replace(self.usual, modalities=NAMES[:count])
+
+    def tasks(self, count: int) -> dict[str, Task]:
+        """The tasks that it learns from so many modalities, by name."""
+        return {name: task for name, task in TASKS.items() if self.refusal(count, task) is None}
+
+    def refusal(self, count: int, task: Task) -> str | None:
+        """Why it does not take so many modalities or this task; None if it does."""
+        facts = Facts({m: Modality((WIDTH,)) for m in NAMES[:count]}, task)
+        return self.cls.needs.unmet(count, task.regression) or self.cls().skip(facts)
+
+    def tried(self, count: int, task: Task) -> Tried:
+        """What comes of an epoch with so many modalities."""
+        key = (count, task)
+        if key not in self._tried:
+            self._tried[key] = self.tried_with(Setup(NAMES[:count], task))
+        return self._tried[key]
+
+    def tried_with(self, setup: Setup) -> Tried:
+        """What comes of an epoch of this training."""
+        try:
+            method = self.start(setup)
+            begin_epoch(method)
+            for batch in batches(method) if self.cls.trains else ():
+                make_step(method, batch)
+                seen = Tried(term=odd_term(method), gradient=odd_gradient(method))
+                if seen != Tried():
+                    return seen
+            end_epoch(method)
+        except (Exception, SystemExit) as error:  # of any type: the code is somebody else's
+            return Tried(error=f"{in_words(error)}{line_of(error, self.file)}")
+        return Tried()
+
+    def working(self, *wanted: int) -> list[int]:
+        """Of these numbers of modalities those that it takes and can be trained with.
+
+        NotApplicable where there are none; the first properties of the kit say why.
+        """
+        task = self.usual.task
+        works = [n for n in wanted if self.refusal(n, task) is None and self.tried(n, task) == Tried()]
+        if not works:
+            raise NotApplicable(f"it does not take {' or '.join(map(str, wanted))} modalities")
+        return works
+
+    def start(
+        self,
+        setup: Setup | None = None,
+        *,
+        cls: type[Method] | None = None,
+        data: Split | None = None,
+        dependencies: list[State] | None = None,
+        prepare: Callable[[Fit], None] = lambda _: None,
+    ) -> Method:
+        """A method that is ready to train; its `fit` has a validation part of its own.
+
+        setup: what the training is of; by default the usual one. cls: another class to train. data: other training
+        samples. dependencies: other weights to start from. prepare: as of `make_fit`.
+        """
+        setup = setup or self.usual
+        method = build(cls or self.cls, setup.values)
+        allowed = method.variants(setup.modalities)[0]
+        needed = self.needed(method, setup) if dependencies is None else dependencies
+
+        def prepared(fit: Fit) -> None:
+            fit.val = setup.part(allowed, VALIDATION)
+            prepare(fit)
+
+        make_fit(
+            method,
+            allowed,
+            setup.task,
+            fusion=setup.fusion,
+            dtype=setup.dtype,
+            dependencies=[dict(weights) for weights in needed],
+            encoder=setup.encoder,
+            data=data or setup.part(allowed),
+            prepare=prepared,
+            **setup.training,
+        )
+        return method
+
+    def needed(self, method: Method, setup: Setup) -> list[State]:
+        """The weights of the runs that a method starts from, each trained for one step."""
+        allowed = method.variants(setup.modalities)[0]
+        return [self._weights(r.method, r.modalities, setup) for r in method.requires(allowed)]
+
+    def _weights(self, name: str, modalities: tuple[str, ...], setup: Setup) -> State:
+        of = replace(setup, modalities=modalities, values={}, training={})
+        if (name, of) not in self._trained:
+            method = self.start(of, cls=registry.method(name))
+            step(method)
+            self._trained[name, of] = method.fit.model.state_dict()
+        return self._trained[name, of]
+
+    @cached_property
+    def trouble(self) -> str:
+        """Why nothing more can be learned of how it trains, as another property says already; '' if all is well."""
+        if self.tried(len(self.usual.modalities), self.usual.task) != Tried():
+            return "not checked, as plain training fails already"
+        return "not checked, as two trainings of the same seed differ already" if self.difference else ""
+
+    @cached_property
+    def difference(self) -> str:
+        """The first tensor in which two trainings of the same seed differ; '' if they are equal."""
+        states = []
+        for _ in range(2):
+            with process_state_kept():
+                states.append(train(self.start(), 2).fit.model.state_dict())
+        return first_difference(*states)
+
+
+def sound(check: Callable[[Trials], None]) -> Callable[[Trials], None]:
+    """The check of a method that trains without errors; of another one it says nothing, as other properties do."""
+
+    @wraps(check)
+    def checked(trials: Trials) -> None:
+        if not trials.cls.trains:
+            raise NotApplicable("it trains nothing")
+        if trials.trouble:
+            raise NotApplicable(trials.trouble)
+        with process_state_kept():
+            check(trials)
+
+    return checked

@@ -1,0 +1,180 @@
+"""The cases on which a net is checked: a model around it, samples, and the property that must hold in every case."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from mcr_bench.bench.core.seeds import generator, initialise
+from mcr_bench.bench.models.multimodal import MultimodalModel
+from mcr_bench.bench.models.own.modules import zero_padded
+from mcr_bench.bench.models.own.trial import trial
+from mcr_bench.bench.problem.facts import Modality
+from mcr_bench.bench.problem.samples import Inputs
+from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
+
+WIDTH, OUTPUTS = 6, 3  # of the features, and of the logits
+RATE, STEPS = 1e-2, 3
+TOLERANCE = 1e-4  # of features and logits of single precision, relative and absolute
+C = TypeVar("C", bound="NetCase")
+C_in = TypeVar("C_in", bound="NetCase", contravariant=True)
+
+
+@dataclass(frozen=True, eq=False)
+class NetCase(ABC):
+    """A net in a model that is as small as possible, with the samples that it is checked on.
+
+    label: the case in words, such as "samples (16, 3)".
+    modalities: the modalities of the model.
+    """
+
+    label: str
+    modalities: Mapping[str, Modality]
+
+    @abstractmethod
+    def model(self) -> MultimodalModel:
+        """A new model around the net, whose weights are not yet drawn."""
+
+    @abstractmethod
+    def part(self, model: MultimodalModel) -> nn.Module:
+        """The net in a model."""
+
+    @abstractmethod
+    def outputs(self, model: MultimodalModel, inputs: Inputs) -> Tensor:
+        """What the net gives for B samples, (B, K)."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """The number K of outputs of a sample."""
+
+    @abstractmethod
+    def refusal(self) -> str:
+        """Why the net cannot be used in this case, as found before any training; '' if it can."""
+
+    def further(self, model: MultimodalModel, inputs: Inputs) -> list[Tensor]:
+        """What the net gives for B samples beside its outputs, (B, ...) each."""
+        return []
+
+    @property
+    def trains_all(self) -> bool:
+        """Whether every parameter has an effect in this case."""
+        return True
+
+    @cached_property
+    def refused(self) -> str:
+        """`refusal`, asked once."""
+        return self.refusal()
+
+    def drawn(self, seed: int = 0) -> MultimodalModel:
+        """A new model with the initial weights of a seed."""
+        model = self.model()
+        initialise(model, seed)
+        return model
+
+    def inputs(self, count: int, place: int = 0) -> Inputs:
+        """So many samples (B, ...), others for another `place`; padded ones have different lengths, 1 and T among them.
+
+        A single sample has all steps.
+        """
+        values, lengths = {}, {}
+        for m, modality in self.modalities.items():
+            draw = generator(place, "data", m, count)
+            values[m] = torch.randn(count, *modality.shape, generator=draw)
+            if modality.padded:
+                steps = modality.shape[0]
+                lengths[m] = torch.tensor([steps, 1, *(1 + (5 * n + place) % steps for n in range(count))][:count])
+                values[m] = zero_padded(values[m], lengths[m])
+        return Inputs(values, lengths)
+
+    def trained(self, model: MultimodalModel, steps: int = STEPS, count: int = 8) -> MultimodalModel:
+        """The model after a few steps of Adam that move outputs, and what else the net gives, to random targets."""
+        optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], RATE)
+        model.train()
+        for place in range(steps):
+            optimizer.zero_grad()
+            loss_of(self, model, self.inputs(count, place), whole=True).backward()
+            optimizer.step()
+        return model
+
+
+def loss_of(case: NetCase, model: MultimodalModel, inputs: Inputs, whole: bool = False) -> Tensor:
+    """The squared distance () of what the net gives from random targets; whole: of its further outputs too."""
+    given = [case.outputs(model, inputs), *(case.further(model, inputs) if whole else [])]
+    total = torch.zeros((), device=given[0].device)
+    for place, x in enumerate(given):
+        draw = generator(place, "data", "targets")
+        total = (
+            total + (x.float() - torch.randn(x.shape, generator=draw).to(x.device, non_blocking=True)).square().mean()
+        )
+    return total
+
+
+def rows(inputs: Inputs, index: list[int]) -> Inputs:
+    """Some of the samples."""
+    return Inputs({m: x[index] for m, x in inputs.values.items()}, {m: n[index] for m, n in inputs.lengths.items()})
+
+
+def differ(first: Tensor, second: Tensor) -> str:
+    """By how much two tensors of one shape differ, in words; '' if by no more than rounding."""
+    if torch.allclose(first, second, TOLERANCE, TOLERANCE, equal_nan=True):
+        return ""
+    return f"by up to {float((first - second).abs().max()):.3g}"
+
+
+@dataclass(frozen=True)
+class Cases(Generic[C]):
+    """A net with all its cases.
+
+    of: the cases.
+    """
+
+    of: tuple[C, ...]
+
+
+@dataclass(frozen=True)
+class NetProperty(Generic[C_in]):
+    """A property that a net must have in every case.
+
+    name, promise, hint: as of `Property`.
+    check: looks at one case; what the net changes in the process meanwhile is undone.
+    """
+
+    name: str
+    promise: str
+    hint: str
+    check: Callable[[C_in], None]
+
+    def of_cases(self) -> Property[Cases[C_in]]:
+        """The property of a net with all its cases."""
+        return Property(self.name, self.promise, self.hint, lambda cases: _every(self.check, cases))
+
+
+def _every(check: Callable[[C], None], cases: Cases[C]) -> None:
+    reasons = [_reason(check, case) for case in cases.of]
+    if all(reasons):
+        raise NotApplicable(reasons[0])
+
+
+def _reason(check: Callable[[C], None], case: C) -> str:
+    """Why a property does not apply to a case; '' where it holds. `Failed` names the case."""
+    if case.refused and check is not usable:
+        return "it cannot be used as it is; see the property `usable`"
+    try:
+        with trial():
+            check(case)
+    except NotApplicable as reason:
+        return str(reason)
+    except Failed as reason:
+        raise Failed(f"{case.label}: {reason}") from reason
+    return ""
+
+
+def usable(case: NetCase) -> None:
+    """It can be made, and gives what it must."""
+    if case.refused:
+        raise Failed(case.refused)

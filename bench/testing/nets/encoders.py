@@ -1,0 +1,74 @@
+"""The properties of encoders, and how an encoder that a target names is opened."""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from mcr_bench.bench.catalog import nets
+from mcr_bench.bench.catalog.user_classes import place_of
+from mcr_bench.bench.models.declared import EncoderKind, FusionKind, Values
+from mcr_bench.bench.testing.card import Kit, Opened, Property
+from mcr_bench.bench.testing.nets import encoder_checks
+from mcr_bench.bench.testing.nets.cases import Cases, NetCase, NetProperty
+from mcr_bench.bench.testing.nets.encoder_case import EncoderCase, encoder_cases
+from mcr_bench.bench.testing.nets.tables import SHARED, USABLE
+
+OWN: tuple[NetProperty[EncoderCase], ...] = (
+    NetProperty(
+        "tokens-and-stages",
+        "tokens are (B, T, width) with a mask (B, T) of bool, stages a list of (B, ...)",
+        "the mask is True on real parts, and leaves at least one to every sample",
+        encoder_checks.parts,
+    ),
+    NetProperty(
+        "padding",
+        "features and real tokens depend on the real steps alone",
+        "divide sums over steps by `lengths`, take the last real step, mask attention; or declare padded = False",
+        encoder_checks.padding,
+    ),
+    NetProperty(
+        "order-of-modalities",
+        "the initial weights of a modality do not depend on the modalities before it",
+        "no counter or generator that all nets share",
+        encoder_checks.order_of_modalities,
+    ),
+)
+PROPERTIES: tuple[Property[Cases[EncoderCase]], ...] = tuple(
+    one.of_cases() for one in (USABLE, *SHARED[:1], *OWN[:2], *SHARED[1:], *OWN[2:])
+)
+
+
+def opened(target: str) -> Opened[Cases[EncoderCase]]:
+    """The encoder that a name, or a file, names, with its default settings."""
+    kind = nets.encoder(target)
+    return opened_kind(kind, {name: one.default for name, one in kind.settings.items()})
+
+
+def opened_kind(kind: EncoderKind, values: Values) -> Opened[Cases[EncoderCase]]:
+    """An encoder with these settings, ready to be checked."""
+    cases = encoder_cases(kind, values)
+    return Opened(kind.name, cases, file_of(kind), partial(costs, cases))
+
+
+def file_of(kind: EncoderKind | FusionKind) -> Path | None:
+    """The user's file that defines a net; None for nets of packages."""
+    place = place_of(kind.name)
+    return place.path.absolute() if place else None
+
+
+def costs(cases: Cases[NetCase]) -> tuple[tuple[str, str], ...]:
+    """What a net costs in each case that it can be used in: parameters, and floating-point operations per sample."""
+    return tuple((f"cost {case.label}", _cost(case)) for case in cases.of if not case.refused)
+
+
+def _cost(case: NetCase) -> str:
+    model = case.drawn().eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counted:
+        case.outputs(model, case.inputs(1))
+    parameters = sum(p.numel() for p in case.part(model).parameters())
+    return f"{parameters:,} parameters, {counted.get_total_flops():,} floating-point operations per sample"
+
+
+KIT = Kit(PROPERTIES, opened)

@@ -1,0 +1,205 @@
+"""Checks of fusion heads alone: branches, owners of parameters, the order of modalities, saturated features."""
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from mcr_bench.bench.models.fusion import sum_of
+from mcr_bench.bench.models.multimodal import MultimodalModel
+from mcr_bench.bench.models.own.head_checks import NotAdditive
+from mcr_bench.bench.models.parts import Encoded
+from mcr_bench.bench.problem.samples import Inputs
+from mcr_bench.bench.testing.card import Failed, NotApplicable
+from mcr_bench.bench.testing.nets.cases import differ
+from mcr_bench.bench.testing.nets.giving import require_finite, trainable
+from mcr_bench.bench.testing.nets.head_case import HeadCase, encoded, fused, scaled
+
+SATURATED = 1e4
+CHANGED = 1.7  # the factor that tells whether something depends on a feature
+
+
+def one_output(case: HeadCase) -> None:
+    """The head gives as many outputs as the task has, one for scores too."""
+    for outputs in (1, 4):
+        logits = case.outputs(case.model_of(case.names, outputs), case.inputs(3))
+        if tuple(logits.shape) != (3, outputs):
+            raise Failed(f"for a task with {outputs} outputs it gave {tuple(logits.shape)} for 3 samples")
+
+
+def branches(case: HeadCase) -> None:
+    """Branches and bias sum to the logits, and the gradient of a branch reaches its own parameters alone."""
+    try:
+        case.require()
+    except NotAdditive as reason:
+        raise Failed(str(reason)) from reason
+    model = case.trained(case.drawn())
+    features = case.features(model, 5)
+    given, bias = fused(model, features), model.fusion.bias
+    if not case.head.kind.additive:
+        if given.branch_logits is not None:
+            raise Failed("it gives branches, but does not declare itself additive")
+        raise NotApplicable("it does not declare itself additive")
+    if given.branch_logits is None:
+        raise Failed("it declares itself additive, but gives no branches")
+    total = sum_of(given.branch_logits) if bias is None else sum_of(given.branch_logits) + bias
+    if apart := differ(total, given.logits):
+        raise Failed(f"it declares itself additive, but branches and bias do not sum to the logits ({apart})")
+    for m in features:
+        _own_feature(model, features, m)
+        _own_parameters(model, features, m)
+
+
+def _own_feature(model: MultimodalModel, features: dict[str, Tensor], m: str) -> None:
+    """The branch of m changes with the features of m alone."""
+    before = _branch(model, features, m)
+    for other in features:
+        changed = _branch(model, scaled(features, CHANGED, other), m)
+        if other != m and differ(before, changed):
+            raise Failed(f"its branch of '{m}' changes with the features of '{other}'")
+
+
+def _own_parameters(model: MultimodalModel, features: dict[str, Tensor], m: str) -> None:
+    """The gradient of the branch of m reaches no parameter of another modality."""
+    model.zero_grad()
+    _branch(model, features, m).square().sum().backward()
+    for name, parameter in trainable(model.fusion).items():
+        owner = model.fusion.owner(name)
+        if owner not in (None, m) and parameter.grad is not None and parameter.grad.any():
+            raise Failed(f"the gradient of the branch of '{m}' reaches '{name}', which belongs to '{owner}'")
+
+
+def _branch(model: MultimodalModel, features: dict[str, Tensor], m: str) -> Tensor:
+    logits = fused(model, features).branch_logits
+    assert logits is not None
+    return logits[m]
+
+
+def owners(case: HeadCase) -> None:
+    """What belongs to a modality by its name depends on its features; a branch has no parameter without owner."""
+    model = case.drawn()
+    owned = {name: model.fusion.owner(name) for name in trainable(model.fusion)}
+    for name, owner in owned.items():
+        if owner not in (None, *case.names):
+            raise Failed(f"'{name}' belongs to '{owner}', which is not a modality")
+    if len(case.names) == 1:
+        return
+    features = case.features(model, 6)
+    for m, sources in _fed(model, features).items():
+        if m not in sources:
+            raise Failed(f"the modules of `slices['{m}']` are fed by {', '.join(sources) or 'nothing'}, not by '{m}'")
+    if case.head.kind.additive:
+        for name, sources in _reaching(model, features).items():
+            if owned[name] is None and len(sources) == 1:
+                raise Failed(f"'{name}' is fed by '{sources[0]}' alone, but belongs to no modality")
+
+
+def _fed(model: MultimodalModel, features: dict[str, Tensor]) -> dict[str, list[str]]:
+    """Modality -> the modalities with whose features the outputs of the layers in its slice change."""
+    before = _of_slices(model, features)
+    after = {m: _of_slices(model, scaled(features, CHANGED, m)) for m in features}
+    return {
+        owner: [m for m in features if any(map(differ, outputs, after[m][owner]))]
+        for owner, outputs in before.items()
+        if outputs
+    }
+
+
+def _of_slices(model: MultimodalModel, features: dict[str, Tensor]) -> dict[str, list[Tensor]]:
+    """Modality -> what the layers in its slice give, (...) each."""
+    seen: dict[str, list[Tensor]] = {}
+    hooks = []
+    for m, part in getattr(model.fusion, "slices", {}).items():
+        given = seen[m] = []
+        for layer in part.modules():
+            if not list(layer.children()):
+                hooks.append(layer.register_forward_hook(partial(_noted, given)))
+    with torch.no_grad():
+        fused(model, features)
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+def _noted(given: list[Tensor], _layer: nn.Module, _arguments: object, outputs: object) -> None:
+    given += [x for x in tree_leaves(outputs) if isinstance(x, Tensor)]
+
+
+def _reaching(model: MultimodalModel, features: dict[str, Tensor]) -> dict[str, list[str]]:
+    """Parameter -> the modalities with whose features its gradient changes."""
+    before = _gradients(model, features)
+    changed = {m: _gradients(model, scaled(features, CHANGED, m)) for m in features}
+    return {name: [m for m, after in changed.items() if differ(x, after[name])] for name, x in before.items()}
+
+
+def _gradients(model: MultimodalModel, features: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The gradients of a fixed linear function of the logits, by parameter; zeros where there is none."""
+    model.zero_grad()
+    logits = fused(model, features).logits
+    weight = torch.linspace(-1.0, 2.0, logits.numel()).reshape(logits.shape)
+    (weight * logits.float()).sum().backward()
+    return {
+        name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in trainable(model.fusion).items()
+    }
+
+
+def order(case: HeadCase) -> None:
+    """With the same weights the logits do not depend on the order in which the modalities are named."""
+    if case.head.kind.ordered:
+        raise NotApplicable("it declares that the order matters (`ordered`)")
+    if len(case.names) == 1:
+        raise NotApplicable("it joins a single modality")
+    turned = case.names[1:] + case.names[:1]
+    first, second = case.drawn(), case.model_of(turned)
+    try:
+        second.load_state_dict(first.state_dict())
+    except RuntimeError as error:
+        raise Failed(f"the names or shapes of its parameters depend on the order of the modalities: {error}") from error
+    inputs = case.inputs(5)
+    other = Inputs({m: inputs.values[m] for m in turned}, inputs.lengths)
+    logits = [case.outputs(model.eval(), x) for model, x in ((first, inputs), (second, other))]
+    if apart := differ(*logits):
+        raise Failed(f"the logits depend on the order of the modalities ({apart})")
+
+
+def saturated(case: HeadCase) -> None:
+    """Features of size 10,000 give finite logits and gradients."""
+    model = case.drawn()
+    features = scaled(case.features(model, 4), SATURATED)
+    logits = fused(model.train(), features).logits
+    require_finite(logits, f"for features times {SATURATED:,.0f} it gave")
+    logits.float().sum().backward()
+    for name, parameter in trainable(model.fusion).items():
+        if parameter.grad is not None:
+            require_finite(parameter.grad, f"for features times {SATURATED:,.0f} the gradient of '{name}' has")
+
+
+def reads(case: HeadCase) -> None:
+    """It reads no more than it declares, and ignores tokens of padded steps."""
+    model = case.drawn()
+    features = case.features(model, 4)
+    if not isinstance(features, Encoded):
+        return  # the head was given features alone, in all other checks too
+    logits = fused(model, features).logits
+    for part, asked in (("tokens", features.tokens), ("stages", features.stages)):
+        if asked.asked and part not in model.fusion.reads:
+            raise Failed(f"it reads {part}, but `reads` is {model.fusion.reads}")
+    noisy = {m: _noisy(*features.tokens[m]) for m in features}
+    stages = {m: features.stages[m] for m in features}
+    if apart := differ(logits, fused(model, encoded(features, noisy, stages)).logits):
+        raise Failed(f"the logits change with tokens that the mask leaves out ({apart})")
+
+
+def _noisy(tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.where(mask[..., None], tokens, 3 * torch.sin(torch.arange(tokens.numel()).reshape(tokens.shape))), mask
+
+
+def modalities_used(case: HeadCase) -> None:
+    """The logits depend on the features of every modality."""
+    model = case.drawn()
+    features = case.features(model, 6)
+    before = fused(model, features).logits
+    unused = [m for m in features if not differ(before, fused(model, scaled(features, CHANGED, m)).logits)]
+    if unused:
+        raise Failed(f"the logits do not depend on {', '.join(unused)}")

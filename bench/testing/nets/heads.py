@@ -1,0 +1,76 @@
+"""The properties of fusion heads, and how a head that a target names is opened."""
+
+from functools import partial
+
+from mcr_bench.bench.catalog import nets
+from mcr_bench.bench.models.declared import FusionKind, Values
+from mcr_bench.bench.testing.card import Kit, Opened, Property
+from mcr_bench.bench.testing.nets import head_checks
+from mcr_bench.bench.testing.nets.cases import Cases, NetProperty
+from mcr_bench.bench.testing.nets.encoders import costs, file_of
+from mcr_bench.bench.testing.nets.head_case import HeadCase, head_cases
+from mcr_bench.bench.testing.nets.tables import SHARED, USABLE
+
+OWN: tuple[NetProperty[HeadCase], ...] = (
+    NetProperty(
+        "number-of-outputs",
+        "it gives as many outputs as the task has, one for scores too",
+        "the last layer has `outputs` outputs; no squeeze() of a single one",
+        head_checks.one_output,
+    ),
+    NetProperty(
+        "uses-every-modality",
+        "the logits depend on the features of every modality",
+        "loop over all modalities that the constructor is given, however many they are",
+        head_checks.modalities_used,
+    ),
+    NetProperty(
+        "additive",
+        "the branches and the bias sum to the logits, and a branch is a function of its own modality",
+        "make forward the sum of `branches` (plus `bias`), with a module of `slices` in each; or leave `additive` out",
+        head_checks.branches,
+    ),
+    NetProperty(
+        "owners",
+        "what is in `slices[m]` is fed by modality m, and a part of one modality alone is in `slices`",
+        "put the layer of each modality into self.slices = nn.ModuleDict(...), under the name of its modality",
+        head_checks.owners,
+    ),
+    NetProperty(
+        "order-of-modalities",
+        "with the same weights the order of the modalities does not matter",
+        "use one layer per modality, by name, instead of one over torch.cat(list(features.values()), 1); if the first "
+        "modality is to have a part of its own, declare ordered = True",
+        head_checks.order,
+    ),
+    NetProperty(
+        "saturated-features",
+        "features of size 10,000 give finite logits and gradients",
+        "use softmax and logsumexp instead of exp, F.logsigmoid instead of log(sigmoid), F.normalize with its eps",
+        head_checks.saturated,
+    ),
+    NetProperty(
+        "reads",
+        "it reads no more than it declares, and ignores the tokens that the mask leaves out",
+        "mask attention with masked_fill(~mask, -inf) before softmax, and sums with mask[..., None]",
+        head_checks.reads,
+    ),
+)
+PROPERTIES: tuple[Property[Cases[HeadCase]], ...] = tuple(
+    one.of_cases() for one in (USABLE, *SHARED[:1], *OWN, *SHARED[1:])
+)
+
+
+def opened(target: str) -> Opened[Cases[HeadCase]]:
+    """The fusion head that a name, or a file, names, with its default settings."""
+    kind = nets.fusion(target)
+    return opened_kind(kind, {name: one.default for name, one in kind.settings.items()})
+
+
+def opened_kind(kind: FusionKind, values: Values) -> Opened[Cases[HeadCase]]:
+    """A fusion head with these settings, ready to be checked."""
+    cases = head_cases(kind, values)
+    return Opened(kind.name, cases, file_of(kind), partial(costs, cases))
+
+
+KIT = Kit(PROPERTIES, opened)

@@ -1,0 +1,139 @@
+"""What belongs to the whole process: its state at one time, what has changed since, and how that is undone."""
+
+import gc
+import inspect
+import os
+import random
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.nn.modules import module as modules
+
+ROOTS = ("mcr_bench", "torch.nn", "torch.optim", "torch.autograd")  # packages whose classes and modules are watched
+MODULES = (torch, np.random, random, time, os, gc)  # modules that are watched beside them
+CLASSES = (torch.Tensor, torch.Generator)
+GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")
+ABSENT = object()
+Owner = ModuleType | type
+
+
+class Place(NamedTuple):
+    """An attribute of a module or a class.
+
+    owner: the module or the class.
+    name: the name of the attribute.
+    """
+
+    owner: Owner
+    name: str
+
+    @property
+    def text(self) -> str:
+        """Its full name."""
+        owner = self.owner
+        return ".".join(
+            (owner.__name__, self.name)
+            if isinstance(owner, ModuleType)
+            else (owner.__module__, owner.__qualname__, self.name)
+        )
+
+
+class ProcessState:
+    """The state of this process when it was made: switches, environment, and the attributes of modules and classes.
+
+    Random states are not part of it.
+    """
+
+    def __init__(self) -> None:
+        self._owners = list(_owners())
+        self._attributes = _attributes(self._owners)
+        self._switches = _switches()
+
+    def changes(self) -> list[str]:
+        """What has changed since, in words."""
+        now = _switches()
+        told = [f"{name} is now {now[name]}, not {old}" for name, old in self._switches.items() if now[name] != old]
+        return told + [f"{place.text} is not what it was" for place, _ in self._replaced()]
+
+    def undo(self) -> None:
+        """Put back the attributes of modules and classes."""
+        for place, value in list(self._replaced()):
+            if value is ABSENT:
+                delattr(place.owner, place.name)
+            else:
+                setattr(place.owner, place.name, value)
+
+    def _replaced(self) -> Iterator[tuple[Place, object]]:
+        """The attributes that are not what they were, with what they were."""
+        now = _attributes(self._owners)
+        for place in {**self._attributes, **now}:
+            old, new = self._attributes.get(place, ABSENT), now.get(place, ABSENT)
+            if old is not new and not getattr(
+                new, "hooked", False
+            ):  # torch wraps the step of an optimiser's class once
+                yield place, old
+
+
+def _owners() -> Iterator[Owner]:
+    """Every module and class that is watched."""
+    yield from CLASSES
+    for module in (*MODULES, *(module for name, module in list(sys.modules.items()) if _is_watched(name))):
+        yield module
+        for value in list(vars(module).values()):
+            if isinstance(value, type) and value.__module__ == module.__name__:
+                yield value
+
+
+def _is_watched(name: str) -> bool:
+    return any(name == root or name.startswith(f"{root}.") for root in ROOTS)
+
+
+def _attributes(owners: list[Owner]) -> dict[Place, object]:
+    """What the owners hold: functions and classes, and all public values of classes."""
+    return {
+        Place(owner, name): value
+        for owner in owners
+        for name, value in list(vars(owner).items())
+        if _is_code(value) or (isinstance(owner, type) and not name.startswith("_") and not inspect.ismodule(value))
+    }
+
+
+def _is_code(value: object) -> bool:
+    return callable(value) or isinstance(value, staticmethod | classmethod | property)
+
+
+def _switches() -> dict[str, str]:
+    """The switches of Python, NumPy and torch, the environment and what else is shared, as text."""
+    cudnn, mkldnn = torch.backends.cudnn, torch.backends.mkldnn
+    values: dict[str, object] = {
+        "torch's default dtype": torch.get_default_dtype(),
+        "torch's default device": torch.get_default_device(),
+        "torch's gradient mode": torch.is_grad_enabled(),
+        "torch's inference mode": torch.is_inference_mode_enabled(),
+        "torch's autocast": torch.is_autocast_enabled("cpu"),
+        "torch's anomaly mode": torch.is_anomaly_enabled(),
+        "torch's number of threads": torch.get_num_threads(),
+        "torch's matmul precision": torch.get_float32_matmul_precision(),
+        "torch's deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+        "torch.backends.cudnn": [cudnn.enabled, cudnn.benchmark, cudnn.deterministic],
+        "torch.backends.mkldnn": mkldnn.enabled,
+        "torch's hooks of all modules": [list(vars(modules)[name]) for name in GLOBAL_HOOKS],
+        "torch's print options": torch._tensor_str.PRINT_OPTS,
+        "NumPy's handling of errors": np.geterr(),
+        "the filters of warnings": warnings.filters,
+        "the working folder": os.getcwd(),
+        "sys.path": sys.path,
+        "the recursion limit": sys.getrecursionlimit(),
+        "garbage collection": gc.isenabled(),
+        "the handling of signals": [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)],
+        **{f"the environment variable {name}": value for name, value in os.environ.items()},
+        "the names in the environment": sorted(os.environ),
+    }
+    return {name: repr(value) for name, value in values.items()}

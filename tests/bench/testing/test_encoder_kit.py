@@ -1,0 +1,310 @@
+"""The properties of encoders: those of the harness have them all, and each planted fault fails the right one."""
+
+import os
+import re
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mcr_bench.bench.models.kinds import encoder_kinds
+from mcr_bench.bench.models.own.kinds import net_kind
+from mcr_bench.bench.testing.card import Checked, Property, checked
+from mcr_bench.bench.testing.nets.cases import Cases
+from mcr_bench.bench.testing.nets.encoder_case import EncoderCase
+from mcr_bench.bench.testing.nets.encoders import PROPERTIES, opened, opened_kind
+
+OURS = [name for name, kind in encoder_kinds().items() if not kind.extra]
+SMALL = {"width": 4, "depth": 2}
+
+
+def card(
+    cls: type[nn.Module], only: int | None = None, properties: tuple[Property[Cases[EncoderCase]], ...] = PROPERTIES
+) -> Checked:
+    """The card of a class; only: of one of its cases."""
+    of = opened_kind(net_kind(cls, f"./net.py:{cls.__name__}", "digest", "./net.py"), {}).of
+    return checked(cls.__name__, "encoder", properties, of if only is None else Cases((of.of[only],)))
+
+
+def one_property(name: str) -> tuple[Property[Cases[EncoderCase]], ...]:
+    """The property of that name, alone."""
+    return tuple(one for one in PROPERTIES if one.name == name)
+
+
+def failures(told: Checked) -> dict[str, str]:
+    return {one.property: one.reason for one in told.outcomes if one.state == "failed"}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_encoders_of_the_harness_have_every_property(name: str) -> None:
+    of = opened_kind(encoder_kinds()[name], SMALL).of
+    last = Cases(of.of[-1:])  # the padded samples, where it takes any
+    assert failures(checked(name, "encoder", PROPERTIES, last if name == "resnet18" else of)) == {}
+
+
+class Vector(nn.Module):
+    """A sound net of vectors."""
+
+    axes = (1,)
+
+    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(shape[-1], 8), nn.Linear(8, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.tanh(self.first(x)))
+
+
+class Steps(nn.Module):
+    """A sound net of padded sequences, with tokens."""
+
+    axes = (2,)
+
+    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        self.gru = nn.GRU(shape[-1], width, batch_first=True)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        steps, own = self.tokens(x, lengths)
+        weight = own[..., None].to(steps)
+        return (steps * weight).sum(1) / weight.sum(1)
+
+    def tokens(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        steps, _ = self.gru(x)
+        ends = torch.full((len(x),), x.shape[1], device=x.device) if lengths is None else lengths
+        return steps, torch.arange(x.shape[1], device=x.device) < ends[:, None]
+
+
+def test_sound_nets_of_others_have_every_property() -> None:
+    for cls in (Vector, Steps):
+        assert failures(card(cls)) == {}
+
+
+def of_anything(cls: type[nn.Module]) -> type[nn.Module]:
+    """The class without `axes`."""
+    return type(cls.__name__, (cls,), {"axes": tuple(range(1, 9))})
+
+
+def test_a_net_that_declares_no_axes_is_checked_on_what_it_takes() -> None:
+    told = opened_kind(net_kind(of_anything(Steps), "./net.py:Steps", "digest", "./net.py"), {}).of
+    assert [case.modalities["first"].shape for case in told.of] == [(16, 3), (16, 3)]
+
+
+class Noisy(Vector):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + 1e-3 * torch.randn(len(x), 1, device=x.device)
+
+
+class Counting(Vector):
+    """Its output changes from call to call."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(x) * (1 + 0.1 * self.calls)
+
+
+class Centred(Vector):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x - x.mean(0))
+
+
+class Normed(Vector):
+    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+        super().__init__(shape, width)
+        self.norm = nn.BatchNorm1d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(super().forward(x))
+
+
+class Idle(Vector):
+    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+        super().__init__(shape, width)
+        self.spare = nn.Linear(3, 3)
+
+
+class Cut(Vector):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.tanh(self.first(x)).detach())
+
+
+class Remembering(Vector):
+    """What it has learned of the inputs' mean is a plain attribute."""
+
+    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+        super().__init__(shape, width)
+        self.mean: Tensor | float = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * x.detach().mean(0)
+        return super().forward(x - self.mean)
+
+
+class Drifting(Vector):
+    """It counts evaluated samples in a buffer."""
+
+    seen: Tensor
+
+    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+        super().__init__(shape, width)
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen += len(x)
+        return super().forward(x)
+
+
+class Unseeded(Vector):
+    """Every new one has other weights, whatever the seed."""
+
+    made: ClassVar[int] = 0
+
+    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+        super().__init__(shape, width)
+        Unseeded.made += 1
+        nn.init.normal_(self.last.weight, generator=torch.Generator().manual_seed(Unseeded.made))
+
+
+class Copying(Vector):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) / (1.0 + float(x.detach().abs().max().cpu()))
+
+
+class Rooted(Vector):
+    """Distances between features, each also to itself, where the root has no slope."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.first(x)
+        distances = (hidden[:, :, None] - hidden[:, None]).square().sqrt()
+        return super().forward(x) + distances.mean((1, 2))[:, None]
+
+
+class Rounded(Vector):
+    def forward(self, x: Tensor) -> Tensor:
+        return (super().forward(x) + 300.0) - 300.0
+
+
+class OfOneType(Vector):
+    def forward(self, x: Tensor) -> Tensor:
+        total = torch.zeros(len(x), 8, device=x.device)
+        total.index_add_(0, torch.arange(len(x), device=x.device), self.first(x))
+        return self.last(torch.tanh(total))
+
+
+class Exporting(Vector):
+    def forward(self, x: Tensor) -> Tensor:
+        os.environ["PLANTED_FLAG"] = str(len(os.environ.get("PLANTED_FLAG", "")) * "1" + "1")
+        return super().forward(x)
+
+
+class Replacing(Vector):
+    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+        super().__init__(shape, width)
+        F.elu = lambda x: x  # type: ignore[assignment]
+
+
+class Fixed(Vector):
+    def forward(self, x: Tensor) -> Tensor:
+        count = len(x) if len(x) in (1, 3) else 8
+        return super().forward(x.repeat(8, 1)[:count])
+
+
+class Unmasked(Steps):
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return self.tokens(x)[0].mean(1)
+
+
+class AllReal(Steps):
+    """Its mask calls padded steps real."""
+
+    def tokens(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return super().tokens(x)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        steps, real = Steps.tokens(self, x, lengths)
+        return (steps * real[..., None]).sum(1) / real.sum(1, keepdim=True)
+
+
+class Wide(Vector):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)[:, :3]
+
+
+FAULTS: dict[type[nn.Module], tuple[str, str]] = {
+    Noisy: ("no-draws", "moved the random state of torch"),
+    Counting: ("deterministic", "other outputs at the second call"),
+    Centred: ("independent-samples", "a sample alone gives other outputs than beside others"),
+    Normed: ("batch-of-one", "Expected more than 1 value per channel"),
+    Idle: ("reached", "the optimiser never moves 'net.spare.weight', 'net.spare.bias'"),
+    Cut: ("reached", "never moves 'net.first.weight', 'net.first.bias'"),
+    Remembering: ("state", "restored from the state dict of a trained one gives other outputs"),
+    Drifting: ("evaluation-keeps-state", "changed 'net.seen'"),
+    Unseeded: ("seeded-weights", "the same seed gave other initial values of 'encoders.first.net.last.weight'"),
+    Copying: ("no-waiting", "wait for the device: _to_copy between host and device"),
+    Rooted: ("finite-gradients", "the gradient of 'net.first.weight' has"),
+    Rounded: ("bf16", "under bfloat16 outputs are off by"),
+    OfOneType: ("bf16", "self .Float. and source .BFloat16. must have the same"),
+    Exporting: ("leaves-no-trace", "changed an environment variable"),
+    Fixed: ("shapes", r"it gave \(8, 6\) for 2 samples"),
+    Unmasked: ("padding", "change with the number of padded steps behind them"),
+    AllReal: ("padding", "real tokens with padding"),
+    Wide: ("usable", r"forward gave a tensor \(3, 3\)"),
+}
+
+
+@pytest.mark.parametrize("cls", FAULTS, ids=lambda cls: cls.__name__)
+def test_a_planted_fault_fails_its_property(cls: type[nn.Module]) -> None:
+    name, reason = FAULTS[cls]
+    told = failures(card(cls, -1 if issubclass(cls, Steps) else 0, one_property(name)))
+    assert name in told, told
+    assert re.search(reason, told[name]), told
+
+
+def test_a_replaced_function_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(F, "elu", F.elu)  # put back afterwards
+    told = failures(card(Replacing, only=0))
+    assert told == {
+        "leaves-no-trace": "on samples (12,): making, training or calling it changed torch.nn.functional.elu"
+    }
+
+
+def test_a_fault_fails_no_other_property_that_it_leaves_alone() -> None:
+    for cls in (Centred, Normed, Idle, Cut, Remembering, Rounded):
+        assert failures(card(cls, only=0)).keys() == {FAULTS[cls][0]}, cls
+
+
+def test_a_net_that_is_told_no_lengths_is_not_blamed_for_padding() -> None:
+    class Untold(nn.Module):
+        axes = (2,)
+
+        def __init__(self, shape: tuple[int, ...], width: int) -> None:
+            super().__init__()
+            self.layer = nn.Linear(shape[-1], width)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x.mean(1))
+
+    (padding,) = [one for one in card(Untold).outcomes if one.property == "padding"]
+    assert padding.state == "not applicable"
+    blamed = card(type("Declared", (Untold,), {"padded": True}))
+    assert "padding" in failures(blamed)
+
+
+def test_examples_are_the_shapes_that_a_net_is_checked_on() -> None:
+    class Large(Vector):
+        examples = ((40,), (7,))
+
+    kind = net_kind(Large, "./net.py:Large", "digest", "./net.py")
+    assert [case.modalities["first"].shape for case in opened_kind(kind, {}).of.of] == [(40,), (7,)]
+
+
+def test_the_card_tells_what_an_encoder_costs() -> None:
+    notes = dict(opened("mlp").notes())
+    # 12 -> 64 -> 6 with biases; two operations for each weight
+    told = f"{12 * 64 + 64 + 64 * 6 + 6:,} parameters, {2 * (12 * 64 + 64 * 6):,} floating-point operations per sample"
+    assert notes["cost on samples (12,)"] == told

@@ -1,0 +1,226 @@
+"""The properties of fusion heads: those of the harness have them all, and each planted fault fails the right one."""
+
+import re
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mcr_bench.bench.models.declared import Values
+from mcr_bench.bench.models.kinds import fusion_kinds
+from mcr_bench.bench.models.own.kinds import head_kind
+from mcr_bench.bench.testing.card import Checked, Property, checked
+from mcr_bench.bench.testing.nets.cases import Cases
+from mcr_bench.bench.testing.nets.head_case import HeadCase
+from mcr_bench.bench.testing.nets.heads import PROPERTIES, opened_kind
+
+SHALLOW: dict[str, Values] = {
+    "bottleneck-tokens": {"layers": 1},
+    "cross-modal": {"layers": 1, "size": 4, "heads": 2},
+}
+Features = dict[str, Tensor]
+Tokens = dict[str, tuple[Tensor, Tensor]]
+
+
+def card(cls: type[nn.Module], *places: int, properties: tuple[Property[Cases[HeadCase]], ...] = PROPERTIES) -> Checked:
+    """The card of a class; places: of these of its cases."""
+    of = opened_kind(head_kind(cls, f"./head.py:{cls.__name__}", "digest", "./head.py"), {}).of
+    return checked(cls.__name__, "fusion", properties, Cases(tuple(of.of[n] for n in places)) if places else of)
+
+
+def one_property(name: str) -> tuple[Property[Cases[HeadCase]], ...]:
+    """The property of that name, alone."""
+    return tuple(one for one in PROPERTIES if one.name == name)
+
+
+def failures(told: Checked) -> dict[str, str]:
+    return {one.property: one.reason for one in told.outcomes if one.state == "failed"}
+
+
+@pytest.mark.parametrize("name", fusion_kinds())
+def test_the_heads_of_the_harness_have_every_property(name: str) -> None:
+    of = opened_kind(fusion_kinds()[name], SHALLOW.get(name, {})).of.of
+    assert failures(checked(name, "fusion", PROPERTIES, Cases((of[0], of[min(2, len(of) - 1)])))) == {}
+
+
+class Summed(nn.Module):
+    """A sound additive head."""
+
+    additive = True
+
+    def __init__(self, modalities: list[str], width: int, outputs: int) -> None:
+        super().__init__()
+        self.slices = nn.ModuleDict({m: nn.Linear(width, outputs) for m in modalities})
+
+    def branches(self, features: Features) -> Features:
+        return {m: layer(features[m]) for m, layer in self.slices.items()}
+
+    def forward(self, features: Features) -> Tensor:
+        return torch.stack(list(self.branches(features).values())).sum(0)
+
+
+class Mixed(nn.Module):
+    """A sound head that is not additive."""
+
+    def __init__(self, modalities: list[str], width: int, outputs: int) -> None:
+        super().__init__()
+        self.slices = nn.ModuleDict({m: nn.Linear(width, 8) for m in modalities})
+        self.out = nn.Linear(8, outputs)
+
+    def forward(self, features: Features) -> Tensor:
+        return self.out(torch.tanh(torch.stack([layer(features[m]) for m, layer in self.slices.items()]).sum(0)))
+
+
+class Attending(nn.Module):
+    """A sound head that reads tokens."""
+
+    def __init__(self, modalities: list[str], width: int, outputs: int) -> None:
+        super().__init__()
+        self.score, self.out = nn.Linear(width, 1), nn.Linear(width, outputs)
+
+    def forward(self, features: Features, tokens: Tokens) -> Tensor:
+        values = torch.cat([t for t, _ in tokens.values()], 1)
+        mask = torch.cat([m for _, m in tokens.values()], 1)
+        share = self.score(values)[..., 0].float().masked_fill(~mask, -torch.inf).softmax(1)
+        return self.out((share[..., None] * values).sum(1))
+
+
+def test_sound_heads_of_others_have_every_property() -> None:
+    for cls in (Summed, Mixed, Attending):
+        assert failures(card(cls, 0, 2)) == {}, cls
+
+
+class Swapped(Mixed):
+    """Each slice is given the features of the next modality."""
+
+    def forward(self, features: Features) -> Tensor:
+        names = list(self.slices)
+        turned = dict(zip(names, [features[m] for m in names[1:] + names[:1]], strict=True))
+        return super().forward(turned)
+
+
+class Scaled(Summed):
+    """The logits are twice the sum of the branches."""
+
+    def forward(self, features: Features) -> Tensor:
+        return 2 * super().forward(features)
+
+
+class Leaking(Summed):
+    """A branch is scaled by the weights of another modality."""
+
+    def branches(self, features: Features) -> Features:
+        size = sum(layer.weight.square().sum() for layer in self.slices.values())
+        return {m: x * size for m, x in super().branches(features).items()}
+
+
+class Unowned(Summed):
+    """Its layers are not in `slices`."""
+
+    def __init__(self, modalities: list[str], width: int, outputs: int) -> None:
+        super().__init__(modalities, width, outputs)
+        self.layers = self.slices
+        del self.slices
+
+    def branches(self, features: Features) -> Features:
+        return {m: layer(features[m]) for m, layer in self.layers.items()}
+
+
+class Joined(nn.Module):
+    """One layer over the features in the order in which they come."""
+
+    def __init__(self, modalities: list[str], width: int, outputs: int) -> None:
+        super().__init__()
+        self.out = nn.Linear(width * len(modalities), outputs)
+
+    def forward(self, features: Features) -> Tensor:
+        return self.out(torch.cat(list(features.values()), 1))
+
+
+class FirstTwo(Mixed):
+    """It leaves out what comes after the second modality."""
+
+    def __init__(self, modalities: list[str], width: int, outputs: int) -> None:
+        super().__init__(modalities[:2], width, outputs)
+
+
+class Exponential(Mixed):
+    """A softmax over modalities written out."""
+
+    def forward(self, features: Features) -> Tensor:
+        hidden = [layer(features[m]) for m, layer in self.slices.items()]
+        weight = torch.stack(hidden).exp()
+        return self.out((weight / weight.sum(0) * torch.stack(hidden)).sum(0))
+
+
+class Normed(Mixed):
+    def __init__(self, modalities: list[str], width: int, outputs: int) -> None:
+        super().__init__(modalities, width, outputs)
+        self.out = nn.Sequential(nn.BatchNorm1d(8), nn.Linear(8, outputs))  # type: ignore[assignment]
+
+
+class Unmasked(Attending):
+    def forward(self, features: Features, tokens: Tokens) -> Tensor:
+        return super().forward(features, {m: (t, torch.ones_like(mask)) for m, (t, mask) in tokens.items()})
+
+
+class Idle(Mixed):
+    def __init__(self, modalities: list[str], width: int, outputs: int) -> None:
+        super().__init__(modalities, width, outputs)
+        self.temperature = nn.Parameter(torch.ones(()))
+
+
+class Squeezing(Mixed):
+    def forward(self, features: Features) -> Tensor:
+        return super().forward(features).squeeze(1)
+
+
+class Dropping(Mixed):
+    def forward(self, features: Features) -> Tensor:
+        return super().forward({m: nn.functional.dropout(x, 0.2) for m, x in features.items()})
+
+
+class Comparing(Mixed):
+    def forward(self, features: Features) -> Tensor:
+        largest = max(features, key=lambda m: float(features[m].detach().norm()))
+        return super().forward({m: x * (1.0 + 0.1 * (m == largest)) for m, x in features.items()})
+
+
+FAULTS: dict[type[nn.Module], tuple[str, str]] = {
+    Swapped: ("owners", r"of `slices\['audio'\]` are fed by .*, not by 'audio'"),
+    Scaled: ("additive", "the sum of its branches is not its logits"),
+    Leaking: ("additive", "the gradient of the branch of 'audio' reaches 'head.slices.video"),
+    Unowned: ("owners", "'head.layers.audio.weight' is fed by 'audio' alone, but belongs to no modality"),
+    Joined: ("order-of-modalities", "the logits depend on the order of the modalities"),
+    FirstTwo: ("uses-every-modality", "do not depend on text"),
+    Exponential: ("saturated-features", "for features times 10,000 it gave"),
+    Normed: ("batch-of-one", "Expected more than 1 value per channel"),
+    Unmasked: ("reads", "the logits change with tokens that the mask leaves out"),
+    Idle: ("reached", "the optimiser never moves 'head.temperature'"),
+    Squeezing: ("number-of-outputs", r"for a task with 1 outputs it gave \(3,\)"),
+    Dropping: ("deterministic", "other outputs at the second call"),
+    Comparing: ("no-waiting", "wait for the device"),
+}
+
+
+@pytest.mark.parametrize("cls", FAULTS, ids=lambda cls: cls.__name__)
+def test_a_planted_fault_fails_its_property(cls: type[nn.Module]) -> None:
+    name, reason = FAULTS[cls]
+    told = failures(card(cls, 2, properties=one_property(name)))  # over three modalities
+    assert name in told, told
+    assert re.search(reason, told[name]), told
+
+
+def test_a_fault_fails_no_other_property_that_it_leaves_alone() -> None:
+    for cls in (Scaled, Leaking, Unowned, Joined, Normed, Idle):
+        assert failures(card(cls, 1)).keys() == {FAULTS[cls][0]}, cls
+
+
+def test_an_order_that_matters_can_be_declared() -> None:
+    declared = card(type("Declared", (Joined,), {"ordered": True}), 1)
+    assert failures(declared) == {}
+
+
+def test_a_head_is_checked_over_the_numbers_of_modalities_that_it_joins() -> None:
+    kind = head_kind(type("Pair", (Mixed,), {"at_least": 2, "at_most": 3}), "./head.py:Pair", "digest", "./head.py")
+    assert [len(case.modalities) for case in opened_kind(kind, {}).of.of] == [2, 3]
