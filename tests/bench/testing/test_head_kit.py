@@ -40,7 +40,8 @@ def failures(told: Checked) -> dict[str, str]:
 @pytest.mark.parametrize("name", fusion_kinds())
 def test_the_heads_of_the_harness_have_every_property(name: str) -> None:
     of = opened_kind(fusion_kinds()[name], SHALLOW.get(name, {})).of.of
-    assert failures(checked(name, "fusion", PROPERTIES, Cases((of[0], of[min(2, len(of) - 1)])))) == {}
+    more = 1 if name == "cross-modal" else min(2, len(of) - 1)  # its pairs grow with the square of their number
+    assert failures(checked(name, "fusion", PROPERTIES, Cases((of[0], of[more])))) == {}
 
 
 class Summed(nn.Module):
