@@ -166,6 +166,26 @@ def describe(
     print_data(card_of(name, data_root), card_text, as_json)
 
 
+class Written(StrEnum):
+    METHOD = "method"
+    DATASET = "dataset"
+    ENCODER = "encoder"
+    FUSION = "fusion"
+
+
+@app.command()
+@verb
+def new(
+    kind: Annotated[Written, typer.Argument(help="What to write.")],
+    name: Annotated[str, typer.Argument(help="Its name: letters, digits, - and _, a letter first.")],
+    folder: Annotated[Path, typer.Option(help="Where to write it.")] = Path(),
+) -> None:
+    """Write a working file of your own and its test, to start from: FOLDER/NAME.py and FOLDER/test_NAME.py."""
+    from mcr_bench.bench.commands.new_files import next_steps, write_new
+
+    say(next_steps(kind.value, write_new(kind.value, name, folder), COST_BASELINE))
+
+
 @app.command()
 @verb
 def results(

@@ -4,7 +4,7 @@ A regression may learn its scores in another unit than the user's (`Unit`). Loss
 that is learned; metrics and predictions are in the user's unit.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -39,7 +39,7 @@ class Task:
     unit: Unit | Units = USERS_OWN
     labels: int | None = None
     scores: int | None = None
-    sentiment: bool = False
+    sentiment: bool = field(default=False, compare=False)  # which metrics there are, not what is learned
 
     def __post_init__(self) -> None:
         chosen = [n for n in (self.classes, self.labels, self.scores) if n is not None]

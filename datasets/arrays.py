@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.problem.metrics import named_metrics
 from mcr_bench.bench.settings.declaration import Value, setting
 from mcr_bench.bench.task import TARGET_SCALE, Task
 from mcr_bench.datasets.base import Card, Dataset, Facts, Protocol, Splits, require_spread
@@ -25,13 +26,14 @@ CARD = Card(
         "FILE.npz\n"
         "  x_<modality>       (N, D) vectors, (N, T, C) sequences, (N, C, H, W) images or (N, T, C, H, W) clips\n"
         "  y                  (N,) class indices 0..C-1 (whole numbers), class names (text: sorted names become\n"
-        "                     class_names), or scores (floats: regression)\n"
+        "                     class_names), or scores (floats: regression); several per sample: (N, L) labels, 0 or 1\n"
+        "                     (whole numbers or bools: multi-label), or (N, K) scores (floats)\n"
         "  split              (N,) train, val or test (training, valid, validation, dev, testing are read as these)\n"
         "  length_<modality>  (N,) optional: real steps of padded sequences (N, T, C)\n"
         "  group              (N,) optional: speaker, subject, ...; may not be in two splits\n"
         "                     (with 3 groups or more, protocol groups is available)\n"
         "  id                 (N,) optional: unique names of the samples\n"
-        "  class_names        (C,) optional"
+        "  class_names        (C,) or (L,) optional"
     ),
     expected="one file that fits in memory",
 )
@@ -52,10 +54,11 @@ class Arrays(Dataset):
 
     allow_group_overlap: bool = setting(False, "accept a group that is in two splits (a leak)")
     target_scale: Literal["standard", "none"] = setting("standard", TARGET_SCALE)
-    task: Literal["auto", "classification", "regression"] = setting(
+    task: Literal["auto", "classification", "regression", "multi-label", "sentiment"] = setting(
         "auto",
-        "what `y` holds; auto reads whole numbers and text as classes and floats as scores, and refuses floats that "
-        "are exactly 0..C-1 or 1..C (C up to 50, 5 samples each or more), because they may be either",
+        "what `y` holds; auto reads whole numbers and text as classes, or as labels if `y` is (N, L) of 0 and 1, and "
+        "floats as scores, and refuses floats that are exactly 0..C-1 or 1..C (C up to 50, 5 samples each or more), "
+        "because they may be either; sentiment: one score from -3 to 3 as in CMU-MOSI, with the metrics acc7 and acc5",
     )
 
     @classmethod
@@ -71,11 +74,10 @@ class Arrays(Dataset):
 
     def acting(self, dials: Mapping[str, Value]) -> dict[str, Value]:
         """As for all datasets, with `task` resolved, so that auto and the task that it chooses are the same run."""
-        task = "regression" if self.facts().task.regression else "classification"
-        return {**super().acting(dials), "task": task}
+        return {**super().acting(dials), "task": _named(self.facts().task)}
 
     def labels(self, protocol: str, fold: int, seed: int) -> dict[str, Array]:
-        """Part -> targets (n,) of the fold: class indices (int64) or scores (float64)."""
+        """Part -> targets of the fold, (n,) or (n, L): whole numbers (int64) or scores (float64)."""
         return self._table.labels(self._part(protocol, fold))
 
     def findings(self) -> list[str]:
@@ -85,11 +87,14 @@ class Arrays(Dataset):
     def facts(self) -> Facts:
         """Modalities, task and notes from the arrays; reads and checks the whole file once."""
         facts = self._table.facts()
-        return replace(facts, task=Task(None, self.target_scale)) if facts.task.regression else facts
+        if not facts.task.regression:
+            return facts
+        sentiment = self.task == "sentiment"
+        return replace(facts, task=replace(facts.task, target_scale=self.target_scale, sentiment=sentiment))
 
     def protocols(self) -> dict[str, Protocol]:
         """`file`, the split in the file; and `groups`, with folds over the groups, if there are at least 3 groups."""
-        metric = "mae" if self.facts().task.regression else "accuracy"
+        metric = named_metrics(self.facts().task)[0].name
         note = "groups may be in two splits" if self.allow_group_overlap else ""
         protocols = {"file": Protocol("file", "the split stated in the file", "validation", metric, note=note)}
         if (folds := group_folds(self._table)) is not None:
@@ -112,12 +117,14 @@ class Arrays(Dataset):
         train = self._table.target[self._part(protocol, fold) == "train"]
         where = f"'{self.location}', protocol {protocol}, fold {fold}"
         require_spread(self.facts().task, train, where)
-        if not self.facts().task.regression and (train == train[0]).all():
-            raise UserError(
-                f"{where}: all {len(train)} samples of the training part are of class "
-                f"'{self._table.classes[train[0]]}': there is nothing to learn. Give training samples of at least two "
-                "classes. Perhaps 'split' is sorted in the same way as 'y'."
-            )
+        if self.facts().task.regression or not (train == train[0]).all():
+            return
+        one = "have the same labels" if train.ndim > 1 else f"are of class '{self._table.classes[train[0]]}'"
+        two = "different labels" if train.ndim > 1 else "at least two classes"
+        raise UserError(
+            f"{where}: all {len(train)} samples of the training part {one}: there is nothing to learn. Give training "
+            f"samples of {two}. Perhaps 'split' is sorted in the same way as 'y'."
+        )
 
     def _part(self, protocol: str, fold: int) -> Array:
         """(N,) text, the part of each sample: train, val or test. UserError for an unknown protocol or fold."""
@@ -126,3 +133,10 @@ class Arrays(Dataset):
             raise unknown(f"protocol of {self.label}", protocol, protocols)
         folds = group_folds(self._table)
         return self._table.part if protocol == "file" or folds is None else folds.part(fold)
+
+
+def _named(task: Task) -> str:
+    """The value of the dial `task` that gives this task."""
+    if task.regression:
+        return "sentiment" if task.sentiment else "regression"
+    return "multi-label" if task.multi_label else "classification"

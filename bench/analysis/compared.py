@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from mcr_bench.bench.problem.metrics import CLASSIFICATION, REGRESSION
+from mcr_bench.bench.problem.metrics import LOWER_IS_BETTER, SHARES
 from mcr_bench.bench.record.row import RunRow
 
+__all__ = ["LOWER_IS_BETTER", "SHARES", "Comparison", "Skipped"]
+
 Skipped = tuple[str, str, str]
-LOWER_IS_BETTER = {m.name for m in (*CLASSIFICATION, *REGRESSION) if not m.higher_is_better}
-SHARES = {m.name for m in (*CLASSIFICATION, *REGRESSION) if m.share}
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,13 @@ from statistics import fmean, stdev
 
 from mcr_bench.bench.analysis.compared import LOWER_IS_BETTER, Comparison
 from mcr_bench.bench.analysis.comparisons import pairs_of
+from mcr_bench.bench.problem.metrics import kind_of
 from mcr_bench.bench.record.row import Pair, Part, RunRow
 
 Floors = tuple[Mapping[str, float], Part]  # metric -> value, and the part whose labels gave the constant
 ReadFloors = Callable[[list[str]], Mapping[str, Mapping[str, float]]]
-CLASSES, SCORES = "constant (majority class)", "constant (median)"
+CLASSES, SCORES, LABELS = "constant (majority class)", "constant (median)", "constant (label shares)"
+PREDICTS = {CLASSES: "most frequent class", SCORES: "median of the labels", LABELS: "labels that most samples have"}
 MARGIN = 1e-9  # relative to the floor: the values of equal predictions may differ by rounding
 
 
@@ -52,7 +54,8 @@ def floor_of(comparison: Comparison, metric: str) -> Floor | None:
     rows = [row for row in comparison.rows if isfinite(row.floors.get(metric, nan))]
     if not rows:
         return None
-    name = SCORES if "mae" in rows[0].floors else CLASSES
+    task = kind_of(rows[0].floors)
+    name = SCORES if task.regression else LABELS if task.multi_label else CLASSES
     part: Part = "validation" if any(row.floors_of == "validation" for row in rows) else "training"
     return Floor(name, {pair: row.floors[metric] for pair, row in pairs_of(rows).items()}, part)
 
@@ -79,9 +82,9 @@ def floor_notes(comparison: Comparison, metric: str, digits: int = 4, scale: flo
     floor = floor_of(comparison, metric)
     if floor is None:
         return []
-    what = "median of the labels" if floor.name == SCORES else "most frequent class"
     why = ": runs of earlier versions have no training labels on record" if floor.part != "training" else ""
-    notes = [f"{floor.name}: predicts the {what} of the {floor.part} part for every sample{why}; in no test or rank"]
+    what = f"the {PREDICTS[floor.name]} of the {floor.part} part"
+    notes = [f"{floor.name}: predicts {what} for every sample{why}; in no test or rank"]
     low = [f"{label} ({scale * mean:.{digits}f})" for label, mean in not_above(comparison, metric).items()]
     if low:
         notes.append(f"WARNING: does not beat {floor.name} ({scale * floor.mean:.{digits}f}): {', '.join(low)}")

@@ -14,7 +14,7 @@ Cell = str | float | int | None
 Read = Callable[[RunRow], float | None]
 Lead = Callable[[Comparison], tuple[set[str], str]]  # labels in bold type, and the rule in words
 
-SECOND = (("macro-F1", "macro_f1"), ("Pearson r", "pearson"))
+SECOND = (("macro-F1", "macro_f1"), ("micro-F1", "micro_f1"), ("Pearson r", "pearson"))
 COSTS: tuple[tuple[str, Read], ...] = (
     ("step time", lambda row: row.costs.seconds_per_step),
     ("forwards", lambda row: row.costs.encoder_forwards),

@@ -22,8 +22,8 @@ class FoldAudit:
     groups: part -> the number of different groups; empty if the groups are unknown.
     overlaps: what two parts share.
     selected_on_test: whether validation holds samples of the test part.
-    classes: part -> the number of samples of each class; empty for regression.
-    spread: part -> the lowest, the mean and the highest score; empty for classification.
+    classes: part -> the number of samples of each class, or with each label; empty for regression.
+    spread: part -> the lowest, the mean and the highest score, of all scores per sample; empty for classes and labels.
     empty: the names of the parts without a sample. A fold with an empty part cannot be run.
     """
 
@@ -48,11 +48,12 @@ class Verification:
     label: the name of the dataset, or of the user's file.
     source: where to ask for missing clips.
     inventory: which clips are available and which are missing.
-    class_names: the names of the classes; empty for regression.
+    class_names: the names of the classes or labels; empty for regression.
     group_name: what a group is: actor, video, subject.
     protocols: each protocol with the audits of its folds.
     damaged: the ids of prepared samples that differ from what was written; None if the samples were not read.
     incomparable: whether reading the samples was requested, but their checksums are not available.
+    class_noun: what `class_names` are names of: class or label.
     """
 
     label: str
@@ -63,6 +64,7 @@ class Verification:
     protocols: list[tuple["Protocol", list[FoldAudit]]]
     damaged: list[str] | None = None
     incomparable: bool = False
+    class_noun: str = "class"
 
 
 def verification_of(data: "Dataset", content: bool) -> Verification:
@@ -71,25 +73,27 @@ def verification_of(data: "Dataset", content: bool) -> Verification:
     content: whether to read every prepared sample and to compare it with its checksum.
     """
     facts = data.facts()
+    count = facts.task.classes or facts.task.labels
     damaged = data.damaged() if content else None
     protocols = [
-        (protocol, [audited(fold, data.parts(name, fold), facts.task.classes) for fold in protocol.folds])
+        (protocol, [audited(fold, data.parts(name, fold), count) for fold in protocol.folds])
         for name, protocol in data.protocols().items()
     ]
     return Verification(
         data.label,
         data.card.download or data.card.homepage,
         data.inventory(),
-        facts.class_names or tuple(map(str, range(facts.task.classes or 0))),
+        facts.class_names or tuple(map(str, range(count or 0))),
         data.group_name,
         protocols,
         None if damaged is None else list(damaged),
         content and damaged is None,
+        "label" if facts.task.multi_label else "class",
     )
 
 
 def audited(fold: int, parts: Parts, classes: int | None) -> FoldAudit:
-    """The audit of one fold. classes: the number of classes; None for regression."""
+    """The audit of one fold. classes: the number of classes or labels; None for regression."""
     rows = {name: np.flatnonzero(parts.part == name).tolist() for name in PARTS}
     scores = {} if classes else {name: parts.labels[at] for name, at in rows.items() if at}
     return FoldAudit(

@@ -128,7 +128,8 @@ def _fold(fold: FoldAudit, result: Verification, first: bool) -> Iterator[str]:
     elif not fold.empty:
         yield "    the selection set is not the test set"
     yield from _scores(fold)
-    yield from _classes(fold, result.class_names, first and len(result.class_names) <= MOST_CLASSES)
+    whole = first and len(result.class_names) <= MOST_CLASSES
+    yield from _classes(fold, result.class_names, whole, result.class_noun)
 
 
 def _audit(fold: FoldAudit, group_name: str) -> Iterator[str]:
@@ -153,15 +154,17 @@ def _scores(fold: FoldAudit) -> Iterator[str]:
         yield f"    scores: {'; '.join(ranges)}"
 
 
-def _classes(fold: FoldAudit, names: Sequence[str], whole: bool) -> Iterator[str]:
+def _classes(fold: FoldAudit, names: Sequence[str], whole: bool, noun: str) -> Iterator[str]:
     """The histogram, or its range in each part; then the classes that have no sample in a part."""
     if whole and fold.classes:
         counts = zip(names, zip(*fold.classes.values(), strict=True), strict=True)
         text = "; ".join(f"{in_line(name)} {'/'.join(map(str, count))}" for name, count in counts)
-        yield from _wrapped(f"classes ({'/'.join(PARTS.values())}): {text}", "    ", "      ")
+        yield from _wrapped(
+            f"{noun}{'es' if noun == 'class' else 's'} ({'/'.join(PARTS.values())}): {text}", "    ", "      "
+        )
     elif fold.classes:
         ranges = (f"{_long(part)} {min(counts):,} to {max(counts):,}" for part, counts in fold.classes.items())
-        yield f"    samples per class: {', '.join(ranges)}"
+        yield f"    samples per {noun}: {', '.join(ranges)}"
     for part in fold.classes:
         if fold.sizes[part] and (absent := [names[k] for k in fold.absent(part)]):
             yield from _wrapped(f"absent from {_long(part)}: {in_line('; '.join(absent))}", "    ", "      ")

@@ -43,12 +43,17 @@ def check_name(cls: type, where: str, taken: Collection[str]) -> None:
     name = getattr(cls, "name", None)
     if not isinstance(name, str):
         raise UserError(f"{where}class {cls.__name__} has no `name`. Give it one.")
-    if name in taken:
-        raise UserError(f"{where}the name '{name}' is taken; give the class another `name`.")
-    if not re.fullmatch(r"[A-Za-z][\w-]*", name):
-        raise UserError(f"{where}the name '{name}' is not allowed: letters, digits, - and _, a letter first.")
+    require_name(name, where, taken, "give the class another `name`")
     if any(isinstance(value, dataclasses.Field) for value in vars(cls).values()):
         raise UserError(f"{where}class {cls.__name__} declares settings. Write @dataclass above it.")
+
+
+def require_name(name: str, where: str, taken: Collection[str], remedy: str) -> None:
+    """UserError for a name that is taken, or not allowed; `where` stands before the text, `remedy` at its end."""
+    if name in taken:
+        raise UserError(f"{where}the name '{name}' is taken; {remedy}.")
+    if not re.fullmatch(r"[A-Za-z][\w-]*", name):
+        raise UserError(f"{where}the name '{name}' is not allowed: letters, digits, - and _, a letter first.")
 
 
 def _check_facts(cls: "type[Method]", where: str) -> None:

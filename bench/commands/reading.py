@@ -15,13 +15,14 @@ from mcr_bench.bench.analysis.floors import with_floors
 from mcr_bench.bench.analysis.ranking import rank_data, rank_datasets, rank_table
 from mcr_bench.bench.analysis.sweeps import sweep_table, sweeps
 from mcr_bench.bench.analysis.table import Lead, Table, comparison_table
+from mcr_bench.bench.analysis.why.tables import why_tables
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.commands.choosing import chosen
 from mcr_bench.bench.commands.console import SafeConsole
 from mcr_bench.bench.commands.output import print_json, say
 from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.errors import UserError, unknown
-from mcr_bench.bench.problem.metrics import REGRESSION
+from mcr_bench.bench.problem.metrics import kind_of
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.report.claim_tables import baseline_command, claim_data, claim_tables, power_lines, summary
@@ -31,6 +32,7 @@ from mcr_bench.bench.statistics.ranks import Ranks
 
 TABLES = {
     "methods": "every method on one dataset: metrics, per modality, cost, protocol card",
+    "why": "what each modality and its encoder contribute: encoders, missing modalities, reliance, steps",
     "statistics": "every method against the baseline: primary test, secondary tests, all pairs",
     "sweeps": "every method along the settings of a dataset that were swept",
     "published": "published numbers beside ours",
@@ -170,6 +172,10 @@ def tables_of(
         "methods": lambda: _each(
             (one.title, partial(comparison_table, one, cost_baseline, lead)) for one in comparisons
         ),
+        "why": lambda: chain.from_iterable(
+            attempt(partial(why_tables, one, cost_baseline), partial(_nothing, f"diagnostics of {one.title}"))
+            for one in comparisons
+        ),
         "statistics": lambda: chain.from_iterable(
             attempt(partial(claim_tables, one), partial(_nothing, f"statistics of {one.comparison.title}"))
             for one in made
@@ -243,8 +249,7 @@ def _can_run(one: Comparison, baseline: str) -> bool:
     """Whether a command can add this method to a comparison: its data are the newest, and the method can run on it."""
     if one.older or baseline not in registry.method_names():
         return False
-    scores = one.metric in {metric.name for metric in REGRESSION}
-    return registry.method(baseline).needs.unmet(len(one.modalities), scores) is None
+    return registry.method(baseline).needs.unmet(len(one.modalities), kind_of({one.metric, *_metrics(one)})) is None
 
 
 def _claims(one: Comparison, record: Record, baseline: str, metric: str | None, alpha: float) -> Claims | str:

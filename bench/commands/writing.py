@@ -7,6 +7,7 @@ from pathlib import Path
 from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.floors import with_floors
 from mcr_bench.bench.analysis.table import Table
+from mcr_bench.bench.analysis.why.tables import ENCODERS
 from mcr_bench.bench.commands.choosing import chosen
 from mcr_bench.bench.commands.console import SafeConsole
 from mcr_bench.bench.commands.output import say
@@ -23,7 +24,7 @@ from mcr_bench.bench.report.terminal import print_tables
 def write_record_tables(
     record: Record, dataset: str | None, baseline: str, cost_baseline: str, margin: float, published: str
 ) -> bool:
-    """Write all tables of a record to HOME/tables, and print those of our runs; whether there was a run.
+    """Write all tables of a record to HOME/tables, and print those of our runs and encoders; whether there was a run.
 
     published: `all` published tables, or `mine`: those with a column on our data.
     """
@@ -33,7 +34,7 @@ def write_record_tables(
         finished_comparisons(chosen(rows, dataset), cost_baseline, left_out(record)), record.floors
     )
     tables = tables_of(comparisons, rows, record, baseline, cost_baseline, margin, published=published)
-    print_tables(SafeConsole(), tables["methods"])
+    print_tables(SafeConsole(), [*tables["methods"], *(one for one in tables["why"] if one.title.endswith(ENCODERS))])
     folder = record.home / "tables"
     written = _write((table for kind in tables.values() for table in kind), folder)
     say_outdated(forget_outdated(folder, written, everything=dataset is None))

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.comparisons import pairs_of
 from mcr_bench.bench.figures.style import GREY, PAGE, Missing, canvas, notes_below, shorten, styled
-from mcr_bench.bench.figures.values import first_metric, without_roles
-from mcr_bench.bench.problem.metrics import REGRESSION
+from mcr_bench.bench.figures.values import Unit, first_metric, without_roles
+from mcr_bench.bench.problem.metrics import SCORES
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.samples import Samples
 
@@ -32,7 +32,8 @@ def error_groups(comparison: Comparison, samples: Read) -> Figure:
     Unimodal runs are those of the same seed and fold; samples are pooled over runs. Missing for regression, for one
     modality, without unimodal runs, or without their predictions.
     """
-    if first_metric(comparison.rows) == REGRESSION[0].name:
+    first = first_metric(comparison.rows)
+    if first == SCORES[0].name:
         raise Missing("regression has no right and wrong predictions")
     single = _unimodal(comparison)
     read = samples([row.run_id for row in comparison.rows])
@@ -49,11 +50,15 @@ def error_groups(comparison: Comparison, samples: Read) -> Figure:
     if not rights:
         raise Missing("no method has readable predictions for the seeds and folds of the unimodal runs")
     sizes = np.array([sum(len(group[name]) for group in groups.values()) for name in names])
-    return _heatmap(rights, names, sizes / sizes.sum(), {label: len(used[label]) for label in rights})
+    return _heatmap(rights, names, sizes / sizes.sum(), {label: len(used[label]) for label in rights}, Unit(first).name)
 
 
 def _heatmap(
-    rights: dict[str, NDArray[np.float64]], names: list[str], shares: NDArray[np.float64], runs: dict[str, int]
+    rights: dict[str, NDArray[np.float64]],
+    names: list[str],
+    shares: NDArray[np.float64],
+    runs: dict[str, int],
+    unit: str,
 ) -> Figure:
     kept = shares > 0
     short, more = shorten((name.removeprefix(ONLY) for name in names), WIDEST)
@@ -78,7 +83,7 @@ def _heatmap(
         xticklabels=columns,
         yticklabels=[texts[label] for label in rights],
         mask=np.isnan(values),
-        cbar_kws={"label": "accuracy (%)", "pad": 0.02, "aspect": 30},
+        cbar_kws={"label": unit, "pad": 0.02, "aspect": 30},
     )
     for text, value in zip(axes.texts, values[~np.isnan(values)], strict=True):
         text.set_color(_readable(matplotlib.colormaps[MAP](value / 100)))

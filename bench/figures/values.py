@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from mcr_bench.bench.analysis.compared import LOWER_IS_BETTER, Comparison
 from mcr_bench.bench.analysis.comparisons import overlap_of
-from mcr_bench.bench.problem.metrics import CLASSIFICATION, REGRESSION
+from mcr_bench.bench.problem.metrics import kind_of, named_metrics
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.statistics.intervals import mean_interval
 
@@ -108,8 +108,8 @@ def best(labels: Iterable[str], values: Mapping[str, Sequence[float]], unit: Uni
 
 def first_metric(rows: Iterable[RunRow]) -> str:
     """The task's first metric, in which contributions and per-modality reports are given."""
-    named = [m.name for m in (CLASSIFICATION[0], REGRESSION[0])]
-    return next((name for row in rows for name in named if f"test/{name}" in row.metrics), named[0])
+    logged = {name.removeprefix("test/") for row in rows for name in row.metrics}
+    return named_metrics(kind_of(logged))[0].name
 
 
 def limits(values: Iterable[float], bounds: Iterable[float] = ()) -> tuple[float, float]:

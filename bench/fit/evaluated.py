@@ -11,11 +11,11 @@ class Evaluation:
 
     Predictions are float32. Those of a regression are in the user's unit, and float64 where another unit is learned.
 
-    logits: the method's prediction, (N, C); (N, 1) for a regression.
+    logits: the method's prediction, (N, C) for the C outputs of the task; (N, 1) for a regression of one score.
     features: modality -> what its encoder gives, (N, d).
     modality_logits: modality -> the prediction (N, C) from it alone, by its own head or a probe head.
     split_logits: modality -> its share (N, C) of the logits of an additive fusion head; None for other heads.
-    target: the labels, (N,), in the user's unit.
+    target: the labels, (N,) or (N, L), in the user's unit.
     metrics: name -> value.
     missing: metric -> why it is missing; the logits that it would be computed from are left out as well.
     """

@@ -10,7 +10,7 @@ from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.planning.toml_lines import Place, key_lines
 
 FIGURES = ("methods", "forest", "race", "pareto", "errors", "contribution", "ranks", "sweep", "budget")
-TABLES = ("methods", "statistics", "sweeps", "published")
+TABLES = ("methods", "why", "statistics", "sweeps", "published")
 
 
 @dataclass(frozen=True)

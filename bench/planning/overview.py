@@ -26,13 +26,15 @@ class Overview:
     protocol: the name of the protocol.
     fold: the fold that is described.
     folds: the number of folds.
-    classes: the number of classes; None for a regression.
+    classes: the number of classes; None for a regression and for several labels.
     sizes: part -> number of samples; empty if it is not known without decoding.
     modalities: modality -> the shape of a sample.
     encoders: modality -> the kinds of encoders that its runs use.
     majority: the share of the largest class in the training part.
     spread: the lowest and highest score of the training part, and their standard deviation.
     notices: what looks wrong in the data.
+    labels: the number of labels of which a sample may have several; None for other tasks.
+    scores: the number of scores per sample if there are several; None for other tasks.
     """
 
     dataset: str
@@ -46,12 +48,14 @@ class Overview:
     majority: float | None = None
     spread: tuple[float, float, float] | None = None
     notices: tuple[str, ...] = ()
+    labels: int | None = None
+    scores: int | None = None
 
     @property
     def line(self) -> str:
         """The description, such as `mine.npz: 3 classes · 400/100/100 · voice (16,) -> mlp · majority 34 %`."""
         fold = f" (fold {self.fold} of {self.folds})" if self.folds > 1 else ""
-        parts = ["regression" if self.classes is None else f"{self.classes} classes"]
+        parts = [self._task]
         parts += ["/".join(map(str, self.sizes.values())) + fold] if self.sizes else []
         parts += [f"{m} {shape} -> {' or '.join(self.encoders.get(m, ['?']))}" for m, shape in self.modalities.items()]
         if self.majority is not None:
@@ -60,6 +64,14 @@ class Overview:
             low, high, deviation = self.spread
             parts.append(f"target {low:.4g} to {high:.4g}, standard deviation {deviation:.3g}")
         return f"{self.dataset}: {' · '.join(parts)}"
+
+    @property
+    def _task(self) -> str:
+        if self.labels is not None:
+            return f"{self.labels} labels"
+        if self.classes is None:
+            return "regression" if self.scores is None else f"regression of {self.scores} scores"
+        return f"{self.classes} classes"
 
     @property
     def text(self) -> str:
@@ -103,9 +115,11 @@ def overview(
         {part: len(target) for part, target in first.items()},
         {m: facts.modalities[m].shape for m in modalities},
         dict(encoders),
-        majority_share(trained) if known and trained is not None and not facts.task.regression else None,
-        spread_of(trained) if known and trained is not None and facts.task.regression else None,
+        majority_share(trained) if known and trained is not None and facts.task.classes else None,
+        spread_of(trained) if known and trained is not None and trained.ndim == 1 and facts.task.regression else None,
         (*facts.notes, *findings, *_of_labels(facts, labels)),
+        facts.task.labels,
+        facts.task.scores,
     )
 
 
@@ -139,22 +153,27 @@ def _of_labels(facts: "Facts", labels: Mapping[int, Labels]) -> Iterator[str]:
 
 def _notices(facts: "Facts", parts: Labels) -> Iterator[str]:
     if facts.task.classes is not None:
-        yield from _absent(facts.class_names, facts.task.classes, parts)
+        yield from _absent(facts.class_names, facts.task.classes, {p: set(y.tolist()) for p, y in parts.items()})
         yield from _imbalance(facts.class_names, parts)
+    if facts.task.labels is not None:
+        held = {part: set(np.flatnonzero((y > 0).any(0)).tolist()) for part, y in parts.items()}
+        yield from _absent(facts.class_names, facts.task.labels, held, "label")
     test = parts.get("test")
     if test is not None and 0 < len(test) < SMALL_TEST:
         share = "" if facts.task.regression else f" (one is {100 / len(test):.1f} points of accuracy)"
         yield f"the test part has {len(test)} samples{share}: small differences on it are within chance"
 
 
-def _absent(names: Sequence[str], classes: int, parts: Labels) -> Iterator[str]:
-    """A notice of the classes that a part lacks; classes that no part has are reported by the dataset."""
-    held = {part: set(target.tolist()) for part, target in parts.items()}
+def _absent(names: Sequence[str], classes: int, held: Mapping[str, set[int]], noun: str = "class") -> Iterator[str]:
+    """A notice of the classes or labels that a part lacks; those that no part has are reported by the dataset.
+
+    held: part -> the classes that it has.
+    """
     anywhere = set().union(*held.values())
     for part, here in held.items():
         absent = [_name(names, c) for c in range(classes) if c in anywhere and c not in here]
         if absent:
-            yield f"absent from {part}: {_listed(absent)}"
+            yield f"absent from {part}: {_listed(absent, noun)}"
 
 
 def _imbalance(names: Sequence[str], parts: Labels) -> Iterator[str]:
@@ -174,7 +193,8 @@ def _name(names: Sequence[str], number: int) -> str:
     return names[number] if number < len(names) else str(number)
 
 
-def _listed(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str], noun: str) -> str:
     """The classes in words: `1 class ('7')`, or `5 classes ('a', 'b', 'c', 2 more)`."""
     told = [f"'{name}'" for name in names[:NAMED]] + ([f"{len(names) - NAMED} more"] if len(names) > NAMED else [])
-    return f"{len(names)} class{'es' if len(names) > 1 else ''} ({', '.join(told)})"
+    ending = "" if len(names) == 1 else "es" if noun.endswith("s") else "s"
+    return f"{len(names)} {noun}{ending} ({', '.join(told)})"

@@ -23,8 +23,8 @@ class Facts:
     """What is known about the data before any of it is used for training.
 
     modalities: name of each modality -> its shape.
-    task: what is learned: classification into C classes, or regression of one score.
-    class_names: the names of the classes in the order of their indices; empty for regression.
+    task: what is learned: one of C classes, several labels, one score, or several scores.
+    class_names: the names of the classes or labels in the order of their indices; empty for regression.
     notes: sentences that the user should read before the runs begin, such as how the labels were interpreted.
     """
 

@@ -4,11 +4,27 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
-import torch
 from torch import Tensor
 
-from mcr_bench.bench.errors import unknown
+from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.problem import label_metrics as labels
+from mcr_bench.bench.problem.class_metrics import (
+    accuracy,
+    auroc,
+    average_precision,
+    balanced_accuracy,
+    expected_calibration_error,
+    macro_f1,
+    weighted_f1,
+)
 from mcr_bench.bench.problem.missing import diagnostic
+from mcr_bench.bench.problem.score_metrics import (
+    accuracy_within,
+    binary_accuracy,
+    binary_accuracy_nonzero,
+    mean_absolute_error,
+    pearson,
+)
 from mcr_bench.bench.task import Task
 
 TOTAL_LOSS = "total_loss"  # not a `Metric`, because it needs the logits of the own heads too: `evaluate` adds it
@@ -20,7 +36,7 @@ class Metric:
 
     name: its name in settings, the record and tables.
     higher_is_better: its direction.
-    compute: (logits (N, C) or scores (N, 1), target (N,)) -> value.
+    compute: (logits, target) in the shapes of the task -> value; it raises UserError where the metric is not defined.
     share: whether it is a share of 1, so that differences are reported in percentage points.
     """
 
@@ -30,83 +46,56 @@ class Metric:
     share: bool = False
 
 
-def accuracy(logits: Tensor, target: Tensor) -> float:
-    """The share of samples whose largest logit is that of the target. logits: (N, C) float; target: (N,) int64.
-
-    >>> accuracy(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0]))
-    0.5
-    """
-    return float((logits.argmax(-1) == target).double().mean())
-
-
-def macro_f1(logits: Tensor, target: Tensor) -> float:
-    """The mean over classes of F1 = 2 TP / (2 TP + FP + FN). logits: (N, C) float; target: (N,) int64.
-
-    Classes that are neither in the target nor predicted do not count.
-    """
-    classes = logits.shape[-1]
-    predicted = logits.argmax(-1)
-    hits = torch.bincount(target[predicted == target], minlength=classes).double()
-    seen = torch.bincount(target, minlength=classes) + torch.bincount(predicted, minlength=classes)
-    return float((2 * hits[seen > 0] / seen[seen > 0]).mean())
-
-
-def expected_calibration_error(logits: Tensor, target: Tensor, bins: int = 15) -> float:
-    """Expected calibration error over equal-width bins of the winning probability (Guo et al., ICML 2017, 15 bins).
-
-    logits: (N, C) float; target: (N,) int64.
-    """
-    confidence, predicted = logits.double().softmax(-1).max(-1)
-    place = (confidence * bins).ceil().long().clamp(1, bins) - 1
-    gap = (predicted == target).double() - confidence
-    return float(torch.zeros(bins, dtype=torch.double).index_add_(0, place.cpu(), gap.cpu()).abs().sum() / len(target))
-
-
-def mean_absolute_error(outputs: Tensor, target: Tensor) -> float:
-    """The mean of |output - target|. outputs: (N, 1) float; target: (N,) float.
-
-    >>> mean_absolute_error(torch.tensor([[1.0], [4.0]]), torch.tensor([2.0, 4.0]))
-    0.5
-    """
-    return float((outputs.squeeze(-1) - target).abs().double().mean())
-
-
-def pearson(outputs: Tensor, target: Tensor) -> float:
-    """Pearson's correlation coefficient; 0 if outputs or target are constant. outputs: (N, 1); target: (N,)."""
-    x, y = outputs.squeeze(-1).double(), target.double()
-    if (x == x[0]).all() or (y == y[0]).all():  # not by the norm, because the mean may be off by its rounding
-        return 0.0
-    x, y = x - x.mean(), y - y.mean()
-    norm = x.norm() * y.norm()
-    return float((x * y).sum() / norm) if norm > 0 else 0.0
-
-
-def binary_accuracy(outputs: Tensor, target: Tensor) -> float:
-    """The share of samples with the right sign; 0 counts as positive. outputs: (N, 1) float; target: (N,) float."""
-    return float(((outputs.squeeze(-1) >= 0) == (target >= 0)).double().mean())
-
-
-def binary_accuracy_nonzero(outputs: Tensor, target: Tensor) -> float:
-    """The share of samples with the right sign among those whose target is not 0; 0 if every target is 0.
-
-    outputs: (N, 1) float; target: (N,) float.
-    """
-    kept = target != 0
-    hits = ((outputs.squeeze(-1) > 0) == (target > 0))[kept]
-    return float(hits.double().mean()) if len(hits) else 0.0
-
-
 CLASSIFICATION = (
     Metric("accuracy", True, accuracy, share=True),
+    Metric("balanced_accuracy", True, balanced_accuracy, share=True),
     Metric("macro_f1", True, macro_f1, share=True),
+    Metric("weighted_f1", True, weighted_f1, share=True),
+    Metric("auroc", True, auroc, share=True),
+    Metric("map", True, average_precision, share=True),
     Metric("ece", False, expected_calibration_error, share=True),
 )
+MULTI_LABEL = (
+    Metric("subset_accuracy", True, labels.subset_accuracy, share=True),
+    Metric("hamming_accuracy", True, labels.hamming_accuracy, share=True),
+    Metric("micro_f1", True, labels.micro_f1, share=True),
+    Metric("macro_f1", True, labels.macro_f1, share=True),
+    Metric("weighted_f1", True, labels.weighted_f1, share=True),
+    Metric("auroc", True, labels.auroc, share=True),
+    Metric("map", True, labels.average_precision, share=True),
+)
+SCORES = (Metric("mae", False, mean_absolute_error), Metric("pearson", True, pearson))
 REGRESSION = (
-    Metric("mae", False, mean_absolute_error),
-    Metric("pearson", True, pearson),
+    *SCORES,
     Metric("binary_accuracy", True, binary_accuracy, share=True),
     Metric("binary_accuracy_nonzero", True, binary_accuracy_nonzero, share=True),
 )
+SENTIMENT = (
+    *REGRESSION,
+    Metric("acc7", True, accuracy_within(3), share=True),
+    Metric("acc5", True, accuracy_within(2), share=True),
+)
+LOWER_IS_BETTER = {m.name for m in (*CLASSIFICATION, *MULTI_LABEL, *SENTIMENT) if not m.higher_is_better}
+SHARES = {m.name for m in (*CLASSIFICATION, *MULTI_LABEL, *SENTIMENT) if m.share}
+
+
+def named_metrics(task: Task) -> tuple[Metric, ...]:
+    """The metrics of a task without the loss. The first describes modalities, contributions and single samples."""
+    if not task.regression:
+        return MULTI_LABEL if task.multi_label else CLASSIFICATION
+    if task.scores is not None:
+        return SCORES
+    return SENTIMENT if task.sentiment else REGRESSION
+
+
+def kind_of(logged: Collection[str]) -> Task:
+    """A task of the kind that has logged these metrics; of classes if none of them tells.
+
+    >>> kind_of(["mae", "pearson"]).regression, kind_of(["accuracy"]).classes is None
+    (True, False)
+    """
+    kinds = (Task(None), Task(None, labels=2))
+    return next((task for task in kinds if named_metrics(task)[0].name in logged), Task(2))
 
 
 def metrics_of(task: Task) -> tuple[Metric, ...]:
@@ -114,12 +103,11 @@ def metrics_of(task: Task) -> tuple[Metric, ...]:
 
     All take values in the user's unit; the loss converts them to the unit that is learned.
     """
-    named = REGRESSION if task.regression else CLASSIFICATION
-    return (*named, Metric("loss", False, lambda logits, target: _loss(task, logits, target)))
+    return (*named_metrics(task), Metric("loss", False, lambda logits, target: _loss(task, logits, target)))
 
 
 def profit_metrics(task: Task) -> tuple[Metric, ...]:
-    """The metrics in which a modality's profit is told: the task's first, and Pearson's correlation of a regression.
+    """The metrics in which a modality's profit is given: the task's first, and Pearson's correlation of a regression.
 
     >>> [metric.name for metric in profit_metrics(Task(None))]
     ['mae', 'pearson']
@@ -130,6 +118,16 @@ def profit_metrics(task: Task) -> tuple[Metric, ...]:
 
 def _loss(task: Task, logits: Tensor, target: Tensor) -> float:
     return float(task.loss(task.learned(logits), task.learned(target)))
+
+
+def _needed(name: str, compute: Callable[[], float]) -> float:
+    """The value of a metric that the training cannot do without; UserError with the remedy if it is not defined."""
+    try:
+        return compute()
+    except UserError as error:
+        raise UserError(
+            f"{name} is not defined on this part: {error}. Choose another metric: --set monitor=..."
+        ) from error
 
 
 def higher_is_better(monitor: str, task: Task) -> bool:
@@ -154,7 +152,7 @@ def metric(name: str, task: Task) -> Metric:
 def score(
     logits: Tensor, target: Tensor, task: Task, needed: Collection[str] = (), missing: dict[str, str] | None = None
 ) -> dict[str, float]:
-    """Name -> value of every metric of the task. logits: (N, C), or scores (N, 1); target: (N,).
+    """Name -> value of every metric of the task; logits and target in its shapes, see `Task`.
 
     If `missing` is given, a metric that fails is left out and its reason is added there, except for those that are
     `needed`: their errors are raised.
@@ -163,7 +161,7 @@ def score(
     for metric in metrics_of(task):
         compute = partial(metric.compute, logits, target)
         if missing is None or metric.name in needed:
-            values[metric.name] = compute()
+            values[metric.name] = _needed(metric.name, compute)
         elif (value := diagnostic(missing, metric.name, compute)) is not None:
             values[metric.name] = value
     return values

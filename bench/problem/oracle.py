@@ -5,28 +5,41 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mcr_bench.bench.problem.metrics import metrics_of
 from mcr_bench.bench.task import Task
+
+SAME = 1e-6  # a metric is a mean over samples if it differs from that mean by the rounding of float32
 
 
 def sample_errors(logits: Tensor, target: Tensor, task: Task) -> Tensor:
     """The error of each sample, (N,) float64: 1 for a wrong class and 0 for the right one, or the absolute error.
 
-    logits: (N, C), or scores (N, 1). target: (N,). Both are in the user's unit.
+    Of several labels or scores per sample it is the mean. logits: (N, C). target: (N,), or (N, C) of labels and scores.
+    Both are in the user's unit.
     """
-    if task.regression:
-        return (logits.squeeze(-1).double() - target).abs()
-    return (logits.argmax(-1) != target).double()
+    made = task.prediction(logits)
+    errors = (made.double() - target).abs() if task.regression else (made != target).double()
+    return errors.flatten(1).mean(1) if errors.ndim > 1 else errors
 
 
-def oracle(predictions: Sequence[Tensor], target: Tensor, task: Task) -> float:
-    """The task's first metric of the best prediction for each sample: an accuracy, or a mean absolute error.
+def oracle(fused: Tensor, others: Sequence[Tensor], target: Tensor, task: Task) -> dict[str, float]:
+    """Metric -> its value if for each sample the best of all predictions were taken.
 
-    predictions: each (N, C). target: (N,).
+    The metric is the first of the task that is a mean over samples, such as the accuracy or the mean absolute error.
+    ValueError where none is.
 
-    >>> first, second = torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    >>> oracle([first, second], torch.tensor([1, 1]), Task(2))
-    0.5
+    fused, others: predictions, each (N, C). target: as in `sample_errors`.
+
+    >>> fused, other = torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    >>> oracle(fused, [other], torch.tensor([1, 1]), Task(2))
+    {'accuracy': 0.5}
     """
-    least = torch.stack([sample_errors(logits, target, task) for logits in predictions]).min(0).values
-    mean = float(least.mean())
-    return mean if task.regression else 1.0 - mean
+    errors = torch.stack([sample_errors(logits, target, task) for logits in (fused, *others)])
+    before, after = float(errors[0].mean()), float(errors.min(0).values.mean())
+    for metric in metrics_of(task):
+        value = metric.compute(fused, target)
+        if metric.higher_is_better and abs(1 - before - value) <= SAME:
+            return {metric.name: 1 - after}
+        if not metric.higher_is_better and abs(before - value) <= SAME * max(1.0, abs(value)):
+            return {metric.name: after}
+    raise ValueError("no metric of this task is a mean over samples")

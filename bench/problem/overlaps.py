@@ -21,7 +21,7 @@ class Parts:
     ids: the N ids.
     groups: the N groups; empty if the groups are unknown.
     contents: N hashes of what is trained on.
-    labels: (N,) class indices (int64) or scores (float).
+    labels: (N,) class indices (int64) or scores (float), or (N, L) if a sample has several.
     group_name: what a group is: actor, video, subject.
     """
 
@@ -100,11 +100,11 @@ def _overlaps(kind: str, keys: Sequence[str], parts: Parts) -> Iterator[Overlap]
             yield Overlap(kind, (first, second), len(shared), total, other, parts.group_name)
 
 
-def _labels(keys: Sequence[str], labels: Array, rows: list[int], shared: set[str]) -> dict[str, set[float]]:
-    labels_by_key: dict[str, set[float]] = {key: set() for key in shared}
+def _labels(keys: Sequence[str], labels: Array, rows: list[int], shared: set[str]) -> dict[str, set[tuple[float, ...]]]:
+    labels_by_key: dict[str, set[tuple[float, ...]]] = {key: set() for key in shared}
     for i in rows:
         if keys[i] in shared:
-            labels_by_key[keys[i]].add(float(labels[i]))
+            labels_by_key[keys[i]].add(tuple(np.atleast_1d(labels[i]).tolist()))
     return labels_by_key
 
 
@@ -167,7 +167,9 @@ def empty(part: Array) -> list[str]:
 
 
 def histogram(parts: Parts, classes: int) -> dict[str, list[int]]:
-    """Part -> the number of samples of each class; `classes` is the number of classes."""
+    """Part -> the number of samples of each class, or with each label; `classes` is the number of classes or labels."""
+    if parts.labels.ndim > 1:
+        return {name: (parts.labels[parts.part == name] > 0).sum(0).tolist() for name in PARTS}
     counts = {name: Counter(parts.labels[parts.part == name].astype(int).tolist()) for name in PARTS}
     return {name: [count[k] for k in range(classes)] for name, count in counts.items()}
 

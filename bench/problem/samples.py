@@ -43,9 +43,9 @@ class Batch:
     """B samples of a split.
 
     inputs: the values of every modality.
-    target: (B,) what losses act on: class indices (int64) or scores (float32).
+    target: what losses act on, as in `Split`: (B,), or (B, L) for several labels or scores.
     index: (B,) int64, the index of each sample in its split.
-    scores: (B,) float64, the scores in the user's unit, if `target` is in another unit; else None.
+    scores: the labels as the user gave them, if `target` differs from them, see `Split`; else None.
     dropped: modality -> (B,) bool, the samples of which this step drops the modality (`EpochBatches`,
         `encoder.MODALITY.drop_pathway`); only modalities that are dropped for some sample have one.
     """
@@ -58,7 +58,7 @@ class Batch:
 
     @property
     def labels(self) -> Tensor:
-        """(B,) the exact target in the user's unit: class indices (int64), or scores that may be compared by ==."""
+        """The exact target in the user's unit, in its shape: int64, or scores that may be compared by ==."""
         return self.target if self.scores is None else self.scores
 
     def has(self, modality: str) -> Tensor | None:
@@ -102,11 +102,13 @@ class Split:
     """One part of a dataset with N samples.
 
     values: modality -> (N, ...), in memory or on disk.
-    target: (N,) what losses and methods act on: class indices (int64) or scores (float32).
+    target: what losses and methods act on: (N,) class indices (int64) or scores (float32); (N, L) labels, 0 or 1, or
+        (N, K) several scores (float32).
     ids: the N ids, unique in the dataset.
     groups: the N groups (actor, video, subject), or None if they are unknown.
     lengths: modality -> (N,) int64, the real steps of padded sequences; only modalities that are padded have one.
-    scores: (N,) float64, the scores exactly as the user gave them, if `target` differs from them; else None.
+    scores: the labels exactly as the user gave them, if `target` differs from them: float64 scores, or 0 and 1 as
+        int64, in the shape of the target; else None.
     present: modality -> (N,) bool, whether each sample has it; only modalities that some samples lack have one. Values
         and lengths of samples that lack a modality may be anything: `completed` replaces them before training.
     """
@@ -124,11 +126,13 @@ class Split:
 
     @property
     def labels(self) -> Tensor:
-        """(N,) the target in the user's unit, in which metrics and predictions are."""
+        """The target in the user's unit, in which metrics and predictions are."""
         return self.target if self.scores is None else self.scores
 
     def learned(self, task: Task) -> "Split":
-        """The same samples with the target in the unit that the task learns."""
+        """The same samples with the target in the form and the unit that the task learns."""
+        if task.multi_label:
+            return replace(self, target=self.labels.float(), scores=self.labels.long())
         if not task.regression:
             return self
         return replace(self, target=task.learned(self.labels), scores=self.labels.double())
@@ -209,20 +213,23 @@ class Splits:
 
 
 def target_of(labels: Array) -> tuple[Tensor, Tensor | None]:
-    """The `target` and `scores` of a `Split` from its labels (N,).
+    """The `target` and `scores` of a `Split` from its labels (N,), or (N, L) if a sample has several labels or scores.
 
-    Class indices (any integer dtype) give (int64, None); scores (any floating dtype) give (float32, float64).
+    Class indices (N,) of any integer dtype give (int64, None); labels (N, L), whole numbers or bools that are 0 or 1,
+    give (float32, int64); scores of any floating dtype give (float32, float64).
 
     >>> import numpy as np
     >>> target_of(np.array([2, 0]))
     (tensor([2, 0]), None)
     """
     tensor = torch.from_numpy(labels)
-    return (tensor.float(), tensor.double()) if tensor.is_floating_point() else (tensor.long(), None)
+    if tensor.is_floating_point():
+        return tensor.float(), tensor.double()
+    return (tensor.long(), None) if tensor.ndim == 1 else (tensor.float(), tensor.long())
 
 
 def require_spread(task: Task, labels: Array, where: str) -> None:
-    """UserError that names `where` if the training labels (N,) cannot be scaled as the task requires."""
+    """UserError that names `where` if the training labels (N,) or (N, K) cannot be scaled as the task requires."""
     try:
         task.fitted(torch.from_numpy(labels))
     except UserError as error:

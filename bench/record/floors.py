@@ -11,6 +11,7 @@ import torch
 
 from mcr_bench.bench.problem.floor import FLOOR, floor_metrics
 from mcr_bench.bench.record.artifacts import Artifact
+from mcr_bench.bench.record.samples import labels_of
 
 
 def read_floors(run_ids: Iterable[str], find: Callable[[str], Artifact]) -> dict[str, dict[str, float]]:
@@ -28,7 +29,7 @@ def _read(run_id: str, find: Callable[[str], Artifact]) -> dict[str, float]:
     try:
         with pq.ParquetFile(find(run_id).path) as parquet:
             table = parquet.read(columns=["part", "label"], use_threads=False)
-        parts = (table.filter(pc.equal(table["part"], part))["label"].to_numpy() for part in ("val", "test"))
+        parts = (labels_of(table.filter(pc.equal(table["part"], part))["label"]) for part in ("val", "test"))
         known, test = (torch.tensor(labels) for labels in parts)
         floors = floor_metrics(known, test) if len(known) and len(test) else {}
         return {name.removeprefix(FLOOR): value for name, value in floors.items()}

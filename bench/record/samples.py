@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.record.artifacts import Artifact
 from mcr_bench.bench.record.cache import Kept, SamplesCache
 
@@ -29,8 +30,8 @@ class Samples:
 
     ids: (N,) str, the id of each sample.
     groups: (N,) str, the group of each sample.
-    score: (N,) float32; in a classification 1 if the largest logit is that of the label, otherwise 0, with the accuracy
-    as mean; in a regression the absolute error, with the MAE as mean.
+    score: (N,) float32; 1 if the largest logit is that of the class, or all labels of a sample are right, otherwise 0,
+    with the accuracy as mean; in a regression the absolute error, averaged over scores, with the MAE as mean.
     """
 
     ids: NDArray[np.str_]
@@ -90,8 +91,16 @@ def _read(run_id: str, find: Callable[[str], Artifact]) -> tuple[Kept, bool] | N
 
 def scores_of(label: pa.ChunkedArray, logits: pa.ChunkedArray) -> NDArray[np.float32]:
     """(N,), as `Samples` defines it."""
-    target = label.to_numpy()
-    outputs = pa.concat_arrays(logits.chunks).flatten().to_numpy().reshape(len(target), -1)
-    error = pa.types.is_floating(label.type)
-    score: NDArray[np.float32] = np.abs(outputs[:, 0] - target) if error else outputs.argmax(1) == target
-    return score.astype(np.float32)
+    target, outputs = labels_of(label), labels_of(logits)
+    if target.dtype.kind == "f":
+        away: NDArray[np.float64] = np.abs(outputs.reshape(target.shape) - target)
+        return away.reshape(len(target), -1).mean(1).astype(np.float32)
+    right = (outputs.argmax(1) == target) if target.ndim == 1 else ((outputs > 0) == (target > 0)).all(1)
+    return right.astype(np.float32)
+
+
+def labels_of(column: pa.ChunkedArray) -> Array:
+    """A column of N numbers as (N,), or of N lists of equal length L as (N, L)."""
+    if not pa.types.is_fixed_size_list(column.type):
+        return column.to_numpy()
+    return pa.concat_arrays(column.chunks).flatten().to_numpy().reshape(len(column), -1)

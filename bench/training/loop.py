@@ -27,9 +27,10 @@ from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone, Shortage
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import TrainingSettings
+from mcr_bench.bench.training.after.diagnosis import of_disturbed, of_predictions, run_means, shares, subset_predictions
+from mcr_bench.bench.training.after.told import costs_of, rounding_tags
 from mcr_bench.bench.training.checkpoints import load_weights, read_checkpoint, save_weights, write_checkpoint
 from mcr_bench.bench.training.compiling import Compiled, compile_encoders
-from mcr_bench.bench.training.diagnosis import of_disturbed, of_predictions, run_means, shares, subset_predictions
 from mcr_bench.bench.training.epochs import check_heeded, epoch_steps
 from mcr_bench.bench.training.evaluation import absent_inputs, better, evaluate
 from mcr_bench.bench.training.growth import keep_grown, let_grow
@@ -40,7 +41,6 @@ from mcr_bench.bench.training.probes import FeatureStore, Probes
 from mcr_bench.bench.training.progress import Best, Logged, Progress
 from mcr_bench.bench.training.reader import reading
 from mcr_bench.bench.training.subsets import Subsets
-from mcr_bench.bench.training.told import costs_of, rounding_tags
 from mcr_bench.datasets.base import Splits
 from mcr_bench.methods.base import Method
 
@@ -258,20 +258,20 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
     metrics |= run_means([row["metrics"] for row in run.progress.history])
     parts = {}
     every = run.splits.train.labels if run.train_labels is None else run.train_labels
-    metrics |= floor_metrics(every, run.splits.test.labels)
+    metrics |= floor_metrics(every, run.splits.test.labels, fit.task)
     metrics["data/train_samples"] = float(len(fit.train))
     for part, split in (("val", fit.val), ("test", run.splits.test.learned(fit.task).to(fit.device))):
         also = None if absent is None else Subsets(run.method, fit.model, absent)
         evaluation = evaluate(run.method, fit.model, split, run.probes, run.chunk, also)
         place, lost = "selected_val" if part == "val" else part, dict(evaluation.missing)  # `val/...` are the curves
         subsets = subset_predictions(run.method, split, absent, run.chunk, also, lost)
-        found = evaluation.metrics | shares(evaluation, subsets, fit.task, lost)
+        scored = evaluation.metrics | shares(evaluation, subsets, fit.task, lost)
         if part == "test":
             began = time.perf_counter()
-            found |= of_predictions(evaluation, subsets, fit.task, lost)
-            found |= of_disturbed(run.method, split, run.chunk, lost)
+            scored |= of_predictions(evaluation, subsets, fit.task, lost)
+            scored |= of_disturbed(run.method, split, run.chunk, lost)
             metrics["cost/diagnostics_seconds"] = time.perf_counter() - began
-        metrics |= {f"{place}/{name}": value for name, value in found.items()}
+        metrics |= {f"{place}/{name}": value for name, value in scored.items()}
         missing |= {f"{place}/{name}": reason for name, reason in lost.items()}
         metrics[f"data/{part}_samples"] = float(len(split))
         parts[part] = (split, evaluation, subsets)

@@ -4,6 +4,7 @@ Columns: part (val or test), id, group, label; and lists of C float32: logits, m
 split/M (its share of an additive head's logits) and subset/M1+M2 (from these modalities; `subset/` from none); and
 present/M (bool) where some samples of a part lack modality M. A
 regression's scores are in the user's unit: labels are float64, and predictions are too where another unit is learned.
+Where a sample has several labels or scores, label is a list: of 0 and 1 (int8), or of float64.
 """
 
 from collections.abc import Iterable, Mapping
@@ -44,7 +45,7 @@ def _table(
         "part": pa.array([part] * len(split)),
         "id": pa.array(split.ids),
         "group": pa.array(split.groups if split.groups is not None else split.ids),
-        "label": pa.array(split.labels.cpu().numpy()),
+        "label": _label(split.labels),
         "logits": _lists(evaluation.logits),
     }
     columns |= {f"present/{m}": pa.array(split.present.get(m, everywhere).cpu().numpy()) for m in lacked}
@@ -52,6 +53,12 @@ def _table(
     columns |= {f"split/{m}": _lists(z) for m, z in (evaluation.split_logits or {}).items()}
     columns |= {f"subset/{'+'.join(s)}": _lists(z) for s, z in subsets.items()}
     return pa.table(columns)
+
+
+def _label(labels: Tensor) -> pa.Array:
+    if labels.ndim == 1:
+        return pa.array(labels.cpu().numpy())
+    return _lists(labels if labels.is_floating_point() else labels.to(torch.int8))
 
 
 def _lists(logits: Tensor) -> pa.Array:

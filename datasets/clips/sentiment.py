@@ -103,7 +103,7 @@ class Sentiment(ClipDataset):
     def facts(self) -> Facts:
         """Modalities and the task, with scores in the unit of `target_scale`."""
         facts = super().facts()
-        return facts if self.class_names else replace(facts, task=Task(None, self.target_scale))
+        return facts if self.class_names else replace(facts, task=Task(None, self.target_scale, sentiment=True))
 
     def require(self, protocol: str, fold: int) -> None:
         """UserError if a part has no prepared clip, or if all training scores are equal."""

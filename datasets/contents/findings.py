@@ -87,13 +87,19 @@ def _telling_columns(table: "Table", key: str, x: Array) -> Iterator[str]:
     """A column that equals the target reveals it; a column that counts the samples reveals it if they are sorted."""
     if x.shape[1] > COLUMNS:
         return
-    target = table.target.astype(np.float32)
-    for name, wanted in (("y", target), ("y + 1", target + 1)):
+    for name, wanted in _telling(table.target.astype(np.float32)):
         for column in np.flatnonzero((x == wanted[:, None]).all(0)):
             yield f"column {column} of '{key}' is {name}: the label is among the features"
     if len(x) > 2:
         for column in np.flatnonzero((np.diff(x, axis=0) == 1).all(0)):
             yield f"column {column} of '{key}' counts the samples (a row number?): it reveals their order"
+
+
+def _telling(target: Array) -> list[tuple[str, Array]]:
+    """What a column (N,) may equal that reveals a target (N,), or one column of a target (N, L), with its name."""
+    if target.ndim == 1:
+        return [("y", target), ("y + 1", target + 1)]
+    return [(f"y[:, {k}]", column) for k, column in enumerate(target.T)]
 
 
 def _may_be_ids(key: str, x: Array) -> Iterator[str]:

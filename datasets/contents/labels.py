@@ -9,10 +9,12 @@ import numpy as np
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.datasets.contents.label_axes import check_axes
+from mcr_bench.datasets.contents.several import read_several
 from mcr_bench.datasets.contents.words import as_text, rows_in_words, some_names
 
 # Floats that are exactly 0..C-1 or 1..C, each frequent enough, may be classes or scores; docs/data.md gives the bounds.
 MOST_FLOAT_CLASSES, LEAST_OF_EACH = 50, 5
+SCORED, SENTIMENT = ("regression", "sentiment"), 3  # tasks of scores; the highest sentiment of CMU-MOSI
 MANY_CLASSES = 50  # whole numbers with more different values than this may be scores (our choice)
 ALL_WHOLE = 2.0**24  # from here on every float32 is a whole number, so being whole does not suggest classes
 MISSING = ("", "nan", "NaN", "<NA>", "NaT")  # what data frames write for a missing label
@@ -23,8 +25,8 @@ NUMBER_CLASSES = "y = np.unique(y, return_inverse=True)[1]"
 class Labels:
     """The labels of N samples.
 
-    target: (N,) class indices (int64) or scores (float64).
-    names: the names of the classes; empty if they are unknown.
+    target: (N,) class indices (int64) or scores (float64); or (N, L), 0 and 1 (int64) or scores (float64).
+    names: the names of the classes or labels; empty if they are unknown.
     notes: sentences about how the labels were interpreted.
     """
 
@@ -37,31 +39,34 @@ def read_labels(path: Path, y: Array, names: tuple[str, ...], task: str) -> Labe
     """The labels of a file; UserError that names the rows, what is allowed, and the remedy.
 
     path: the file, for messages.
-    y: (N,) numbers of any dtype, or text.
+    y: (N,) numbers of any dtype, or text; or (N, L) numbers, several labels or scores per sample.
     names: the file's `class_names`; empty if it has none.
-    task: classification, regression, or auto: whole numbers and text are classes, other numbers are scores, and
-        floats that may be either are refused.
+    task: classification, regression, multi-label, sentiment (scores from -3 to 3), or auto: whole numbers and text are
+        classes, or labels if there are several per sample; other numbers are scores; and what may be either is refused.
 
     >>> read_labels(Path("mine.npz"), np.array([2, 0, 1, 1]), (), "auto").target
     array([2, 0, 1, 1])
     """
-    check_axes(path, y)
+    check_axes(path, y, task)
     if y.dtype.kind in "SU":
         return _of_text(path, as_text(y), names, task)
     if y.dtype.kind not in "biuf":
         raise UserError(f"'{path}': 'y' has dtype {y.dtype}. {_dtype_remedy(y)}")
     if y.dtype.kind == "f" and not np.isfinite(y).all():
-        bad = ~np.isfinite(y)
+        bad = ~np.isfinite(y.reshape(len(y), -1)).all(1)
         raise UserError(f"'{path}': 'y' is NaN or infinite at {rows_in_words(bad)}. Remove these samples.")
-    if task == "regression":
-        return _scores(path, y, names)
+    if y.ndim > 1:
+        several, labels, notes = read_several(path, y, names, task)
+        return Labels(several, labels, tuple(notes))
+    if task in SCORED:
+        return _scores(path, y, names, task)
     if y.dtype.kind != "f":
         return _of_integers(path, y.astype(np.int64), names, task)
     if task == "classification":
         _require_whole(path, y)
         return _of_integers(path, y.astype(np.int64), names, task)
     _refuse_if_ambiguous(path, y)
-    return _scores(path, y, names)
+    return _scores(path, y, names, task)
 
 
 def _dtype_remedy(y: Array) -> str:
@@ -93,7 +98,7 @@ def _require_whole(path: Path, y: Array) -> None:
         )
 
 
-def _scores(path: Path, y: Array, names: tuple[str, ...]) -> Labels:
+def _scores(path: Path, y: Array, names: tuple[str, ...], task: str) -> Labels:
     with np.errstate(over="ignore"):
         bad = ~np.isfinite(y.astype(np.float32))
     if bad.any():
@@ -104,8 +109,14 @@ def _scores(path: Path, y: Array, names: tuple[str, ...]) -> Labels:
         raise UserError(
             f"'{path}': 'y' is {low:g} in every sample: there is nothing to learn. Save scores that differ."
         )
+    if task == "sentiment" and max(-low, high) > SENTIMENT:
+        bad = np.abs(target) > SENTIMENT
+        raise UserError(
+            f"'{path}': 'y' is {target[bad][0]:g} at {rows_in_words(bad)}, but dataset.task=sentiment needs scores "
+            f"from -{SENTIMENT} to {SENTIMENT}. Set dataset.task=regression for other scores."
+        )
     notes = ["class_names is not used: the target is a score"] if names else []
-    if y.dtype.kind == "f" and (y == np.floor(y)).all() and np.abs(target).max() < ALL_WHOLE:
+    if task != "sentiment" and y.dtype.kind == "f" and (y == np.floor(y)).all() and np.abs(target).max() < ALL_WHOLE:
         notes.append(
             f"'y' holds whole numbers as floats ({low:g} to {high:g}) and is learned as scores; if they are classes, "
             "set dataset.task=classification"
@@ -223,7 +234,7 @@ def _sorted_names(path: Path, y: Array, task: str) -> list[str]:
     texts = sorted(set(y.tolist()))
     numbers = _as_numbers(texts)
     whole = all(text.lstrip("+-").isdecimal() for text in texts)
-    if task == "regression" or (numbers and not whole):
+    if task in SCORED or (numbers and not whole):
         points = "np.char.replace(y, ',', '.')" if any("," in text for text in texts) else "y"
         remedy = f"y = {points}.astype(float)" if numbers else "numbers as floats"
         raise UserError(f"'{path}': 'y' is text ('{texts[0]}', ...), not numbers. For scores save {remedy}.")

@@ -1,7 +1,7 @@
 """One .npz of samples in array form, read and checked: what `arrays` and the prepared datasets share.
 
-Keys: `x_<modality>` (N, ...), `y` (N,), `split` (N,) of train/val/test; optional `length_<modality>` (N,) for padded
-sequences (N, T, C), `group` (N,), `id` (N,), `class_names` (C,).
+Keys: `x_<modality>` (N, ...), `y` (N,) or (N, L), `split` (N,) of train/val/test; optional `length_<modality>` (N,) for
+padded sequences (N, T, C), `group` (N,), `id` (N,), `class_names` (C,).
 """
 
 import re
@@ -24,7 +24,9 @@ from mcr_bench.datasets.contents.split_names import PARTS, read_parts
 from mcr_bench.datasets.contents.words import as_text, rows_in_words
 from mcr_bench.datasets.formats.npz import read_arrays
 
-LAYOUT = "x_<modality> (N, ...), y (N,), split (N,); optional length_<modality>, group, id (N,), class_names (C,)"
+LAYOUT = (
+    "x_<modality> (N, ...), y (N,) or (N, L), split (N,); optional length_<modality>, group, id (N,), class_names (C,)"
+)
 
 
 @dataclass
@@ -33,12 +35,12 @@ class Table:
 
     path: the file.
     values: modality -> (N, ...) float32.
-    target: (N,) class indices (int64) or scores (float64).
+    target: (N,) class indices (int64) or scores (float64); or (N, L) labels, 0 or 1 (int64), or scores (float64).
     part: (N,) text, the part of each sample: train, val or test.
     ids: the N ids, unique.
     groups: the N groups, or None if the file has none.
     lengths: modality -> (N,) int64, the real steps of padded sequences.
-    class_names: the names of the classes; empty if they are unknown.
+    class_names: the names of the classes or labels; empty if they are unknown.
     notes: sentences about how the file was interpreted.
     """
 
@@ -55,24 +57,28 @@ class Table:
     def facts(self) -> Facts:
         """The modalities, the task, and notes on how the file was interpreted."""
         shapes = {m: Modality(tuple(x.shape[1:]), m in self.lengths) for m, x in self.values.items()}
+        several = self.target.shape[1] if self.target.ndim > 1 else None
         if self.target.dtype.kind == "f":
-            return Facts(shapes, Task(None), notes=self.notes)
-        return Facts(shapes, Task(len(self.classes)), self.classes, self.notes)
+            return Facts(shapes, Task(None, scores=several), notes=self.notes)
+        task = Task(None, labels=several) if several else Task(len(self.classes))
+        return Facts(shapes, task, self.classes, self.notes)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes, or else their numbers; empty for regression."""
+        """The names of the classes or labels, or else their numbers; empty for regression."""
         if self.target.dtype.kind == "f":
             return ()
-        return self.class_names or tuple(str(c) for c in range(int(self.target.max()) + 1))
+        count = self.target.shape[1] if self.target.ndim > 1 else int(self.target.max()) + 1
+        return self.class_names or tuple(str(c) for c in range(count))
 
     def absent(self, part: Array) -> list[str]:
-        """The names of the classes without a training sample. part: (N,) text, the part of each sample."""
-        trained = set(self.target[part == "train"].tolist())
+        """The names of the classes or labels without a training sample. part: (N,) text, the part of each sample."""
+        train = self.target[part == "train"]
+        trained = set((np.flatnonzero(train.any(0)) if train.ndim > 1 else train).tolist())
         return [name for c, name in enumerate(self.classes) if c not in trained]
 
     def labels(self, part: Array) -> dict[str, Array]:
-        """Part -> its targets (n,): class indices (int64) or scores (float64)."""
+        """Part -> its targets, as in `target`."""
         return {name: self.target[part == name] for name in PARTS}
 
     def splits(self, part: Array, modalities: tuple[str, ...]) -> Splits:
@@ -109,10 +115,10 @@ def read_table(path: Path, allow_group_overlap: bool = False, task: str = "auto"
     """The checked content of one .npz; UserError that names the file, the key, the first wrong rows and the remedy.
 
     allow_group_overlap: accept a group that is in two parts.
-    task: what `y` holds: classification, regression, or auto (see `read_labels`).
+    task: what `y` holds: classification, regression, multi-label, sentiment, or auto (see `read_labels`).
     """
     arrays = read_arrays(path)
-    _check_keys(path, arrays)
+    _check_keys(path, arrays, task)
     names = tuple(str(n) for n in as_text(arrays["class_names"])) if "class_names" in arrays else ()
     _check_names(path, names)
     labels = read_labels(path, arrays["y"], names, task)
@@ -137,7 +143,7 @@ def _missing(path: Path, what: str, arrays: Mapping[str, Array]) -> UserError:
     return UserError(f"'{path}' has no {what} (it has {keys}). Expected: {LAYOUT}.{hint}")
 
 
-def _check_keys(path: Path, arrays: Mapping[str, Array]) -> None:
+def _check_keys(path: Path, arrays: Mapping[str, Array], task: str) -> None:
     names = _modalities(arrays)
     for key in ("y", "split"):
         if key not in arrays:
@@ -153,14 +159,14 @@ def _check_keys(path: Path, arrays: Mapping[str, Array]) -> None:
     for key in arrays:
         if key not in allowed:
             raise UserError(f"'{path}': {unknown('key', key, allowed)} Rename it, or leave it out of the file.")
-    check_axes(path, arrays["y"])
+    check_axes(path, arrays["y"], task)
     count = len(arrays["y"])
     for key, array in arrays.items():
         if array.ndim == 0 or (key != "class_names" and len(array) != count):
             raise UserError(
                 f"'{path}': '{key}' has shape {array.shape}, but 'y' has {count} rows. All need one row per sample."
             )
-        if not key.startswith("x_") and array.ndim != 1:
+        if key != "y" and not key.startswith("x_") and array.ndim != 1:
             single = array.size == len(array)
             remedy = f"Save {key}.ravel()." if single else f"Save one value per row, such as {key}[:, 0]."
             raise UserError(f"'{path}': '{key}' has shape {array.shape}, expected one axis. {remedy}")

@@ -12,6 +12,7 @@ from mcr_bench.bench.analysis.claims import cannot, leading
 from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.sizes import split_sizes
 from mcr_bench.bench.analysis.table import Table, comparison_table, protocol_notes
+from mcr_bench.bench.analysis.why.tables import QUESTIONS, why_tables
 from mcr_bench.bench.report.claim_tables import claim_tables, command, power_lines, remedy
 from mcr_bench.bench.report.html.contents import Picture, Section
 from mcr_bench.bench.report.html.markup import part, render
@@ -33,6 +34,7 @@ def section_markup(section: Section, pictures: Sequence[Picture], cost_baseline:
         table=part("table", partial(_table, section, cost_baseline, name)),
         protocol=part("protocol", partial(protocol_card, comparison)),
         statistics=part("statistics", partial(_statistics, section.claims, name)),
+        why=part("why", partial(_why, comparison, cost_baseline, name)),
         has_figures=bool(pictures),
         figures=gallery(pictures, f"{name}-f"),
         runs=len(comparison.rows),
@@ -47,6 +49,31 @@ def _table(section: Section, cost_baseline: str, name: str) -> Markup:
     return render(
         "comparison_table", table=table_markup(table, comparison.title, links, leave_out=protocol_notes(comparison))
     )
+
+
+@dataclass(frozen=True)
+class Titled:
+    """A table under a title of its own.
+
+    title: its title.
+    table: the table.
+    """
+
+    title: str
+    table: Markup
+
+
+def _why(comparison: Comparison, cost_baseline: str, name: str) -> Markup:
+    """The tables of diagnostics, the one of encoders open and the others on demand."""
+    tables = [_named(comparison, table, name) for table in why_tables(comparison, cost_baseline)]
+    return render("why", tables=tables)
+
+
+def _named(comparison: Comparison, table: Table, name: str) -> Titled:
+    """A table of diagnostics; the first cell of a row names its line."""
+    question = next(text for end, text in QUESTIONS.items() if table.title.endswith(end))
+    links = line_links(comparison, [str(row[0]) for row in table.rows], name)
+    return Titled(question, table_markup(table, table.title, links))
 
 
 @dataclass(frozen=True)
@@ -150,18 +177,6 @@ def _differences(claims: Claims, group: Sequence[Against]) -> str:
     return f"{listed}, in {claims.unit}"
 
 
-@dataclass(frozen=True)
-class Test:
-    """A table of tests.
-
-    title: its title.
-    table: the table.
-    """
-
-    title: str
-    table: Markup
-
-
 def _statistics(claims: Claims | str, name: str) -> Markup:
     """The primary test open, the secondary ones and all pairs on demand."""
     if isinstance(claims, str) or not claims.against:
@@ -173,9 +188,9 @@ def _statistics(claims: Claims | str, name: str) -> Markup:
     return render("statistics", primary=tests[0], others=tests[1:])
 
 
-def _test(claims: Claims, table: Table, labels: Sequence[str], name: str) -> Test:
+def _test(claims: Claims, table: Table, labels: Sequence[str], name: str) -> Titled:
     links = line_links(claims.comparison, labels, name)
-    return Test(_short(claims, table), table_markup(table, table.title, links))
+    return Titled(_short(claims, table), table_markup(table, table.title, links))
 
 
 def _short(claims: Claims, table: Table) -> str:

@@ -87,9 +87,9 @@ def nothing_changed(case: NetCase) -> None:
         given(case, case.trained(case.drawn(), steps=1), case.inputs(2))
 
     use()  # what is changed at the first use alone, such as a library's own cache, is not the net's doing
-    left = [name for name in changes(use) if name != "the random state of torch"]
+    left = [name for name in draws(use) if not name.endswith("torch")] + changes(use)
     if left:
-        raise Failed(f"making, training or calling it changed {', '.join(left)}")
+        raise Failed(f"making, training or calling it changed the process: {'; '.join(left)}")
 
 
 def buffers_kept(case: NetCase) -> None:

@@ -1,6 +1,6 @@
 """A fusion head over so many modalities, whose encoders give whatever a head may read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -114,17 +114,22 @@ def _lacking(modality: str) -> UserError:
     return UserError(f"the head reads parts of '{modality}' that its encoder does not have")
 
 
-def scaled(features: dict[str, Tensor], factor: float, only: str = "") -> dict[str, Tensor]:
-    """Features with what belongs to them, times a factor; only: of this modality alone."""
+def mapped(features: dict[str, Tensor], change: Callable[[Tensor], Tensor], only: str = "") -> dict[str, Tensor]:
+    """Features with what belongs to them, each tensor changed; only: those of this modality alone."""
 
-    def times(m: str, x: Tensor) -> Tensor:
-        return factor * x if only in ("", m) else x
+    def of(m: str, x: Tensor) -> Tensor:
+        return change(x) if only in ("", m) else x
 
-    values = {m: times(m, x) for m, x in features.items()}
+    values = {m: of(m, x) for m, x in features.items()}
     if not isinstance(features, Encoded):
         return values
-    tokens = {m: (times(m, features.tokens[m][0]), features.tokens[m][1]) for m in features}
-    return encoded(values, tokens, {m: [times(m, x) for x in features.stages[m]] for m in features})
+    tokens = {m: (of(m, features.tokens[m][0]), features.tokens[m][1]) for m in features}
+    return encoded(values, tokens, {m: [of(m, x) for x in features.stages[m]] for m in features})
+
+
+def changed(features: dict[str, Tensor], modality: str) -> dict[str, Tensor]:
+    """The same features, but those of a modality are others, in length and in direction."""
+    return mapped(features, lambda x: 1.7 * x + torch.sin(torch.arange(x.numel()).reshape(x.shape)), modality)
 
 
 def fused(model: MultimodalModel, features: dict[str, Tensor]) -> Fused:

@@ -14,10 +14,9 @@ from mcr_bench.bench.problem.samples import Inputs
 from mcr_bench.bench.testing.card import Failed, NotApplicable
 from mcr_bench.bench.testing.nets.cases import differ
 from mcr_bench.bench.testing.nets.giving import require_finite, trainable
-from mcr_bench.bench.testing.nets.head_case import HeadCase, encoded, fused, scaled
+from mcr_bench.bench.testing.nets.head_case import HeadCase, changed, encoded, fused, mapped
 
 SATURATED = 1e4
-CHANGED = 1.7  # the factor that tells whether something depends on a feature
 
 
 def one_output(case: HeadCase) -> None:
@@ -55,8 +54,8 @@ def _own_feature(model: MultimodalModel, features: dict[str, Tensor], m: str) ->
     """The branch of m changes with the features of m alone."""
     before = _branch(model, features, m)
     for other in features:
-        changed = _branch(model, scaled(features, CHANGED, other), m)
-        if other != m and differ(before, changed):
+        after = _branch(model, changed(features, other), m)
+        if other != m and differ(before, after):
             raise Failed(f"its branch of '{m}' changes with the features of '{other}'")
 
 
@@ -98,7 +97,7 @@ def owners(case: HeadCase) -> None:
 def _fed(model: MultimodalModel, features: dict[str, Tensor]) -> dict[str, list[str]]:
     """Modality -> the modalities with whose features the outputs of the layers in its slice change."""
     before = _of_slices(model, features)
-    after = {m: _of_slices(model, scaled(features, CHANGED, m)) for m in features}
+    after = {m: _of_slices(model, changed(features, m)) for m in features}
     return {
         owner: [m for m in features if any(map(differ, outputs, after[m][owner]))]
         for owner, outputs in before.items()
@@ -129,8 +128,8 @@ def _noted(given: list[Tensor], _layer: nn.Module, _arguments: object, outputs: 
 def _reaching(model: MultimodalModel, features: dict[str, Tensor]) -> dict[str, list[str]]:
     """Parameter -> the modalities with whose features its gradient changes."""
     before = _gradients(model, features)
-    changed = {m: _gradients(model, scaled(features, CHANGED, m)) for m in features}
-    return {name: [m for m, after in changed.items() if differ(x, after[name])] for name, x in before.items()}
+    others = {m: _gradients(model, changed(features, m)) for m in features}
+    return {name: [m for m, after in others.items() if differ(x, after[name])] for name, x in before.items()}
 
 
 def _gradients(model: MultimodalModel, features: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -166,7 +165,7 @@ def order(case: HeadCase) -> None:
 def saturated(case: HeadCase) -> None:
     """Features of size 10,000 give finite logits and gradients."""
     model = case.drawn()
-    features = scaled(case.features(model, 4), SATURATED)
+    features = mapped(case.features(model, 4), lambda x: SATURATED * x)
     logits = fused(model.train(), features).logits
     require_finite(logits, f"for features times {SATURATED:,.0f} it gave")
     logits.float().sum().backward()
@@ -200,6 +199,6 @@ def modalities_used(case: HeadCase) -> None:
     model = case.drawn()
     features = case.features(model, 6)
     before = fused(model, features).logits
-    unused = [m for m in features if not differ(before, fused(model, scaled(features, CHANGED, m)).logits)]
+    unused = [m for m in features if not differ(before, fused(model, changed(features, m)).logits)]
     if unused:
         raise Failed(f"the logits do not depend on {', '.join(unused)}")

@@ -12,7 +12,7 @@ from mcr_bench.bench.executors.base import TrainingPlan
 from mcr_bench.bench.perf import workloads
 from mcr_bench.bench.perf.frames import cached_split, random_cache
 from mcr_bench.bench.perf.measured import machine
-from mcr_bench.bench.perf.parts import determinism, packing, reading, waiting
+from mcr_bench.bench.perf.parts import determinism, packing, reading, short, waiting
 from mcr_bench.bench.problem.samples import Split
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.events import Observer
@@ -106,6 +106,16 @@ def test_the_packed_runs_are_joint_training_on_the_set_without_files() -> None:
     runs = packing.short_runs(3)
     assert [(run.method, run.dataset, run.seed) for run in runs] == [("joint", "synthetic", seed) for seed in range(3)]
     assert not registry.dataset(packing.generated_dataset()).suffixes
+
+
+def test_a_short_run_says_what_it_takes_beside_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick(monkeypatch)
+    for name, value in (("LEAST", 1), ("EPOCHS", 2), ("TRAIN", 64)):
+        monkeypatch.setattr(short, name, value)
+    beside, diagnostics = short.short(HERE)
+    assert beside.title == "a run of 2 epochs: share beside its steps"
+    assert diagnostics.title == "a run of 2 epochs: share of diagnostics"
+    assert 0 < diagnostics.value < beside.value < 1
 
 
 def test_determinism_is_held_against_a_process_without_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,10 +111,11 @@ def test_both_binary_accuracies_by_hand() -> None:
 
 
 def test_every_metric_knows_its_direction() -> None:
-    up = {m.name: m.higher_is_better for task in (CLASSES, REGRESSION) for m in metrics.metrics_of(task)}
-    low = {"ece", "mae", "loss"}
-    assert {name for name, higher in up.items() if not higher} == low
-    assert up.keys() - low == {"accuracy", "macro_f1", "pearson", "binary_accuracy", "binary_accuracy_nonzero"}
+    tasks = (CLASSES, REGRESSION, Task(None, labels=2), Task(None, scores=2), Task(None, sentiment=True))
+    up = {m.name: m.higher_is_better for task in tasks for m in metrics.metrics_of(task)}
+    assert {name for name, higher in up.items() if not higher} == {"ece", "mae", "loss"}
+    assert {"ece", "mae"} == metrics.LOWER_IS_BETTER
+    assert up.keys() - metrics.SHARES == {"mae", "pearson", "loss"}
 
 
 @pytest.mark.parametrize(("task", "name"), [(CLASSES, "mae"), (REGRESSION, "accuracy"), (CLASSES, "acuracy")])
@@ -127,7 +128,8 @@ def test_score_holds_every_metric_with_the_training_loss() -> None:
     logits, target = drawn()
     result = metrics.score(logits, target, CLASSES)
     probabilities = torch.softmax(logits.double(), 1)[torch.arange(len(target)), target]
-    assert list(result) == ["accuracy", "macro_f1", "ece", "loss"]
+    shares = ["accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "auroc", "map", "ece"]
+    assert list(result) == [*shares, "loss"]
     assert result["loss"] == pytest.approx(-probabilities.log().mean().item(), abs=1e-6)
     outputs, scores = column(1.0, 3.0), torch.tensor([0.0, 1.0])
     assert metrics.score(outputs, scores, REGRESSION)["loss"] == pytest.approx(1.5)

@@ -18,8 +18,9 @@ from mcr_bench.bench.problem import metrics
 from mcr_bench.bench.problem.missing import diagnostic, only_finite, tag_of
 from mcr_bench.bench.record.tags import Tags
 from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone
-from mcr_bench.bench.training import diagnosis, probes
 from mcr_bench.bench.training import loop as training
+from mcr_bench.bench.training import probes
+from mcr_bench.bench.training.after import diagnosis
 from mcr_bench.bench.training.loop import fit_run
 from mcr_bench.tests.support.records.run_rows import run_row
 

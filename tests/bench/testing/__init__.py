@@ -1,1 +1,1 @@
-"""Tests of `bench/problem/`."""
+"""Tests of `bench/testing/`."""

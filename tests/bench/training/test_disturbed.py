@@ -14,7 +14,7 @@ from mcr_bench.bench.models.fusion import Fused, Fusion
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, step, tiny_split
-from mcr_bench.bench.training.disturbed import LEVELS, PERMUTATIONS, deviations, disturbed, disturbed_metrics
+from mcr_bench.bench.training.after.disturbed import LEVELS, PERMUTATIONS, deviations, disturbed, disturbed_metrics
 from mcr_bench.datasets.base import Split
 from mcr_bench.methods.joint import Joint
 from mcr_bench.tests.support.runs.stored_set import SET

@@ -9,11 +9,11 @@ from torch import Tensor
 from mcr_bench.bench.fit.evaluated import Evaluation
 from mcr_bench.bench.fit.moved import PER_GRADIENT, RATIO
 from mcr_bench.bench.models.multimodal import Inputs
-from mcr_bench.bench.problem.metrics import metrics_of, profit_metrics
+from mcr_bench.bench.problem.metrics import profit_metrics
 from mcr_bench.bench.problem.missing import diagnostic
 from mcr_bench.bench.problem.oracle import oracle
 from mcr_bench.bench.task import Task
-from mcr_bench.bench.training.disturbed import deviations, disturbed, disturbed_metrics
+from mcr_bench.bench.training.after.disturbed import deviations, disturbed, disturbed_metrics
 from mcr_bench.bench.training.evaluation import contributions, subset_logits
 from mcr_bench.bench.training.subsets import Subsets
 from mcr_bench.datasets.base import Split
@@ -66,12 +66,12 @@ def of_predictions(evaluation: Evaluation, subsets: Logits, task: Task, missing:
             name = f"subset/{'+'.join(subset)}/{metric.name}"
             value = diagnostic(missing, name, partial(metric.compute, logits, evaluation.target)) if subset else None
             metrics |= {} if value is None else {name: value}
-    name = f"oracle/{metrics_of(task)[0].name}"
     alone = evaluation.modality_logits
     if lacking := [m for m in evaluation.features if m not in alone]:
-        return metrics | _lost([name], f"the prediction from {', '.join(lacking)} alone is missing", missing)
-    best = diagnostic(missing, name, partial(oracle, [evaluation.logits, *alone.values()], evaluation.target, task))
-    return metrics | ({} if best is None else {name: best})
+        return metrics | _lost(["oracle"], f"the prediction from {', '.join(lacking)} alone is missing", missing)
+    work = partial(oracle, evaluation.logits, list(alone.values()), evaluation.target, task)
+    best = diagnostic(missing, "oracle", work) or {}
+    return metrics | {f"oracle/{name}": value for name, value in best.items()}
 
 
 def of_disturbed(method: Method, split: Split, chunk: int, missing: dict[str, str]) -> dict[str, float]:
@@ -80,10 +80,10 @@ def of_disturbed(method: Method, split: Split, chunk: int, missing: dict[str, st
     known = diagnostic(missing, "noise", partial(deviations, fit.train, fit.seed, chunk)) or {}
     if lacking := [m for m in fit.model.modalities if m not in known and "noise" not in missing]:
         missing["noise"] = f"the inputs of {', '.join(lacking)} are not floating-point numbers"
-    found = diagnostic(missing, "permuted", partial(disturbed, method, fit.model, split, known, chunk))
-    if found is None:
+    made = diagnostic(missing, "permuted", partial(disturbed, method, fit.model, split, known, chunk))
+    if made is None:
         return _lost(["noise", "perceptual"], missing["permuted"], missing)
-    return disturbed_metrics(found, fit.task, missing)
+    return disturbed_metrics(made, fit.task, missing)
 
 
 def run_means(epochs: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -94,7 +94,7 @@ def run_means(epochs: Sequence[Mapping[str, float]]) -> dict[str, float]:
     names = {name.removeprefix("train/"): None for epoch in epochs for name in epoch if name.startswith("train/")}
     chosen = [name for name in names if name.startswith(WHOLE_RUN)]
     values = {name: [epoch[f"train/{name}"] for epoch in epochs if f"train/{name}" in epoch] for name in chosen}
-    return {f"mean_train/{name}": fmean(found) for name, found in values.items()}
+    return {f"mean_train/{name}": fmean(curve) for name, curve in values.items()}
 
 
 def _lost(names: Iterable[str], reason: str, missing: dict[str, str]) -> dict[str, float]:

@@ -82,7 +82,7 @@ def deviations(train: Split, seed: int, chunk: int) -> dict[str, Tensor]:
             for m, x in inputs.values.items():
                 if x.is_floating_point():
                     moments.setdefault(m, _Moments()).add(x, _real(inputs, m))
-    return {m: found.deviation() for m, found in moments.items()}
+    return {m: sums.deviation() for m, sums in moments.items()}
 
 
 @torch.no_grad()
@@ -108,16 +108,16 @@ def disturbed(
                 memory.forget_all_but([inputs])
             memory.forget_all_but([])
     logits = {name: model.task.user(torch.cat(of_chunks)) for name, of_chunks in rows.items()}
-    found = Disturbed(split.labels[drawn.to(split.labels.device)], logits.pop(("intact", "", 0.0)))
+    made = Disturbed(split.labels[drawn.to(split.labels.device)], logits.pop(("intact", "", 0.0)))
     for (kind, m, number), prediction in logits.items():
         if kind == "noisy":
-            found.noisy[m, number] = prediction
+            made.noisy[m, number] = prediction
         else:
-            found.exchanged.setdefault(m, []).append(prediction)
-    return found
+            made.exchanged.setdefault(m, []).append(prediction)
+    return made
 
 
-def disturbed_metrics(found: Disturbed, task: Task, missing: dict[str, str]) -> dict[str, float]:
+def disturbed_metrics(made: Disturbed, task: Task, missing: dict[str, str]) -> dict[str, float]:
     """The metrics of intact and disturbed predictions, by their names in the record without the part.
 
     `perceptual/MODALITY/METRIC` is the perceptual score of Gat et al. (NeurIPS 2021, arXiv 2110.14375), normalised by
@@ -126,11 +126,11 @@ def disturbed_metrics(found: Disturbed, task: Task, missing: dict[str, str]) -> 
     """
     metrics: dict[str, float] = {}
     for metric in profit_metrics(task):
-        metrics[f"intact/{metric.name}"] = intact = metric.compute(found.intact, found.target)
-        for (m, level), logits in found.noisy.items():
-            _add(metrics, missing, f"noise/{m}/{level:g}/{metric.name}", metric, [logits], found.target)
-        for m, several in found.exchanged.items():
-            _add(metrics, missing, name := f"permuted/{m}/{metric.name}", metric, several, found.target)
+        metrics[f"intact/{metric.name}"] = intact = metric.compute(made.intact, made.target)
+        for (m, level), logits in made.noisy.items():
+            _add(metrics, missing, f"noise/{m}/{level:g}/{metric.name}", metric, [logits], made.target)
+        for m, several in made.exchanged.items():
+            _add(metrics, missing, name := f"permuted/{m}/{metric.name}", metric, several, made.target)
             if name not in metrics or not metric.higher_is_better:
                 continue
             if intact > 0:
@@ -153,19 +153,26 @@ def _variants(
     inputs: Inputs, deviation: Mapping[str, Tensor], memory: EncoderMemory, seed: int, place: int
 ) -> Iterator[tuple[tuple[str, str, float], Inputs]]:
     """The intact inputs of a chunk, and all that are made of them; `memory` knows the features of exchanged ones."""
-    yield ("intact", "", 0.0), Inputs({**inputs.values}, {**inputs.lengths})
+    yield ("intact", "", 0.0), inputs.copy()
     for m, x in inputs.values.items():
         if m in deviation:
             noise = _noise(x, deviation[m], _real(inputs, m), seed, m, place)
             for level in LEVELS:
-                yield ("noisy", m, level), inputs.replace({m: x + level * noise})
+                yield ("noisy", m, level), inputs.copy().replace({m: x + level * noise})
         for number in range(PERMUTATIONS):
             index = _others(len(x), seeds.generator(seed, "method", "exchanged", m, number, place)).to(x.device)
-            exchanged = inputs.replace({m: x[index]})
-            if m in inputs.lengths:
-                exchanged.lengths = {**inputs.lengths, m: inputs.lengths[m][index]}
+            exchanged = _exchanged(inputs, m, index)
             memory.rearrange(x, exchanged.values[m], exchanged.lengths.get(m), index)
             yield ("exchanged", m, float(number)), exchanged
+
+
+def _exchanged(inputs: Inputs, m: str, index: Tensor) -> Inputs:
+    """The inputs with those of one modality, and all that is known of them, taken from the samples at `index`."""
+    changed = inputs.copy()
+    for tensors in (changed.values, changed.lengths, changed.present):
+        if m in tensors:
+            tensors[m] = tensors[m][index]
+    return changed
 
 
 def _noise(x: Tensor, deviation: Tensor, real: Tensor | None, seed: int, m: str, place: int) -> Tensor:

@@ -1,0 +1,155 @@
+"""`mcr-bench new`: a working file of the user's own and its test, written from the files of the example package."""
+
+import keyword
+import re
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import mcr_bench
+from mcr_bench.bench.catalog import nets, registry
+from mcr_bench.bench.catalog.kind_of_file import Kind
+from mcr_bench.bench.catalog.method_form import require_name
+from mcr_bench.bench.core.files import write_whole
+from mcr_bench.bench.errors import UserError
+
+EXAMPLES = Path(mcr_bench.__file__).parent / "examples"
+PACKAGE = "mcr_bench_example"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A file of the example package.
+
+    name: what users call it.
+    cls: the class that it defines.
+    """
+
+    name: str
+    cls: str
+
+    @property
+    def module(self) -> str:
+        """The name of the file without its suffix."""
+        return self.name.replace("-", "_")
+
+
+OF_KIND: dict[Kind, Example] = {
+    "method": Example("focused", "Focused"),
+    "dataset": Example("tones", "Tones"),
+    "encoder": Example("mean-steps", "MeanSteps"),
+    "fusion": Example("unit-sum", "UnitSum"),
+}
+RUN = "mcr-bench run --methods {baseline} --dataset synthetic --seeds 1 --set epochs=2"
+STEPS: dict[Kind, str] = {
+    "method": RUN.replace("{baseline}", "{baseline},{file}"),
+    "dataset": RUN.replace("synthetic", "{file}"),
+    "encoder": RUN + " --set encoder.kind={file}:{cls}",
+    "fusion": RUN + " --set model.fusion={file}:{cls}",
+}
+
+
+def write_new(kind: Kind, name: str, folder: Path) -> Path:
+    """Write FOLDER/NAME.py and FOLDER/test_NAME.py, and return the first. UserError if one exists, or for a wrong name.
+
+    Hyphens of the name are underscores in the names of files. If writing is interrupted, no file is left.
+    """
+    file = folder / f"{_module_of(kind, name)}.py"
+    test = file.with_name(f"test_{file.name}")
+    for path in (file, test):
+        if path.exists():
+            raise UserError(f"'{path}' exists, and nothing is overwritten. Choose another name, or delete it.")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--folder '{folder}' is not a folder.")
+    _write({file: text_of(kind, name), test: text_of(kind, name, test=True)})
+    return file
+
+
+def text_of(kind: Kind, name: str, test: bool = False) -> str:
+    """The text of a new file, or of its test: that of the example, with the user's name instead of its own."""
+    example, mine = OF_KIND[kind], Example(name, class_name(name))
+    text = _places(example)[test].read_text(encoding="utf-8")
+    for old, new in (
+        (re.escape(f"{PACKAGE}.{example.module}"), mine.module),
+        (rf'"{example.name}(?=[" ])', f'"{mine.name}'),
+        (rf"\b{example.cls}\b", mine.cls),
+    ):
+        text = re.sub(old, new, text)
+    return text
+
+
+def class_name(name: str) -> str:
+    """The name of the class of something with that name.
+
+    >>> class_name("my-first_method")
+    'MyFirstMethod'
+    """
+    return "".join(part[:1].upper() + part[1:] for part in re.split(r"[-_]", name))
+
+
+def next_steps(kind: Kind, file: Path, baseline: str) -> str:
+    """What to do with a file that was just written; baseline: the method that it is tried with."""
+    place = str(file) if file.is_absolute() else f"./{file}"
+    test = file.with_name(f"test_{file.name}")
+    cls = next(iter(re.findall(r"^class (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)))
+    steps = (
+        f"mcr-bench describe {place}",
+        STEPS[kind].format(file=place, cls=cls, baseline=baseline),
+        f"mcr-bench check {place}",
+        f"pytest {test}",
+    )
+    return "\n".join([f"{place} and {test} are written. Next:", *(f"  {step}" for step in steps)])
+
+
+def _module_of(kind: Kind, name: str) -> str:
+    """The name of the file without its suffix; UserError for a name that cannot be one."""
+    taken = {
+        "method": [*registry.method_names(), *registry.COMMON],
+        "dataset": registry.dataset_names(),
+        "encoder": nets.encoder_names(),
+        "fusion": nets.fusion_names(),
+    }
+    require_name(name, "", taken[kind], f"choose another one, such as my-{kind}")
+    module, cls = name.replace("-", "_"), class_name(name)
+    if keyword.iskeyword(module) or module.startswith("test_") or _is_installed(module) or cls in _words(kind):
+        raise UserError(
+            f"'{name}' cannot be the name of your {kind}: its file {module}.py, or its class {cls}, would hide "
+            f"something else of that name. Choose another one, such as my-{name}."
+        )
+    return module
+
+
+def _words(kind: Kind) -> set[str]:
+    """The names that the files of an example use, without that of its class."""
+    example = OF_KIND[kind]
+    texts = [path.read_text(encoding="utf-8") for path in _places(example)]
+    return {word for text in texts for word in re.findall(r"\w+", text)} - {example.cls}
+
+
+def _places(example: Example) -> tuple[Path, Path]:
+    """The file of an example, and that of its test."""
+    return EXAMPLES / PACKAGE / f"{example.module}.py", EXAMPLES / "tests" / f"test_{example.module}.py"
+
+
+def _is_installed(module: str) -> bool:
+    """Whether Python has a module of that name already, which the file would hide, or which would hide the file."""
+    if module in sys.stdlib_module_names or module in sys.builtin_module_names:
+        return True
+    with suppress(ImportError, ValueError):
+        spec = find_spec(module)
+        return spec is not None and spec.origin is not None and Path(spec.origin).parent != Path.cwd()
+    return True
+
+
+def _write(texts: dict[Path, str]) -> None:
+    """Write all files, or none of them if that is interrupted or fails."""
+    try:
+        for path, text in texts.items():
+            write_whole(path, text)
+    except BaseException:
+        for path in texts:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        raise

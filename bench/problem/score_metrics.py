@@ -1,0 +1,63 @@
+"""Metrics of one or several scores per sample: outputs (N, 1) with targets (N,), or (N, K) with (N, K)."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+
+def mean_absolute_error(outputs: Tensor, target: Tensor) -> float:
+    """The mean of |output - target| over samples, and over scores if there are several.
+
+    >>> import torch
+    >>> mean_absolute_error(torch.tensor([[1.0], [4.0]]), torch.tensor([2.0, 4.0]))
+    0.5
+    """
+    return float((outputs.reshape(target.shape) - target).abs().double().mean())
+
+
+def pearson(outputs: Tensor, target: Tensor) -> float:
+    """Pearson's correlation coefficient; 0 if outputs or target are constant. Of several scores the mean of each."""
+    columns = zip(outputs.unbind(1), target.reshape(outputs.shape).unbind(1), strict=True)
+    values = [_pearson(x.double(), y.double()) for x, y in columns]
+    return sum(values) / len(values)
+
+
+def _pearson(x: Tensor, y: Tensor) -> float:
+    if (x == x[0]).all() or (y == y[0]).all():  # not by the norm, because the mean may be off by its rounding
+        return 0.0
+    x, y = x - x.mean(), y - y.mean()
+    norm = x.norm() * y.norm()
+    return float((x * y).sum() / norm) if norm > 0 else 0.0
+
+
+def binary_accuracy(outputs: Tensor, target: Tensor) -> float:
+    """The share of samples with the right sign; 0 counts as positive. outputs: (N, 1) float; target: (N,) float."""
+    return float(((outputs.squeeze(-1) >= 0) == (target >= 0)).double().mean())
+
+
+def binary_accuracy_nonzero(outputs: Tensor, target: Tensor) -> float:
+    """The share of samples with the right sign among those whose target is not 0; 0 if every target is 0.
+
+    outputs: (N, 1) float; target: (N,) float.
+    """
+    kept = target != 0
+    hits = ((outputs.squeeze(-1) > 0) == (target > 0))[kept]
+    return float(hits.double().mean()) if len(hits) else 0.0
+
+
+def accuracy_within(bound: float) -> Callable[[Tensor, Tensor], float]:
+    """The share of samples whose output rounds to the same whole number as the target, both cut to [-bound, bound].
+
+    Halves are rounded to the even number. With bounds 3 and 2 these are Acc-7 and Acc-5 of CMU-MOSI, as the released
+    code of MulT (arXiv 1906.00295) computes them. The function takes outputs (N, 1) and targets (N,).
+
+    >>> import torch
+    >>> accuracy_within(2)(torch.tensor([[2.9], [-0.6], [0.2]]), torch.tensor([1.6, 0.4, -0.4]))
+    0.6666666666666666
+    """
+
+    def compute(outputs: Tensor, target: Tensor) -> float:
+        mine, theirs = (x.clamp(-bound, bound).round() for x in (outputs.squeeze(-1), target))
+        return float((mine == theirs).double().mean())
+
+    return compute
