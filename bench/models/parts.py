@@ -30,7 +30,7 @@ class Stages(list[Tensor]):
 
 
 def own_steps(stages: list[Tensor]) -> tuple[Tensor | None, ...]:
-    """For each stage the number (B,) of steps that are each sample's own; None where all are, or where it is not known."""
+    """For each stage the number (B,) of own steps of each sample; None where all are, or where it is not known."""
     return stages.own if isinstance(stages, Stages) else (None,) * len(stages)
 
 
