@@ -13,7 +13,7 @@ from mcr_bench.bench.record.row import Pair, Part, RunRow
 Floors = tuple[Mapping[str, float], Part]  # metric -> value, and the part whose labels gave the constant
 ReadFloors = Callable[[list[str]], Mapping[str, Mapping[str, float]]]
 CLASSES, SCORES, LABELS = "constant (majority class)", "constant (median)", "constant (label shares)"
-PREDICTS = {CLASSES: "most frequent class", SCORES: "median of the labels", LABELS: "labels that most samples have"}
+PREDICTS = {CLASSES: "most frequent class", SCORES: "median of the labels", LABELS: "share of each label"}
 MARGIN = 1e-9  # relative to the floor: the values of equal predictions may differ by rounding
 
 

@@ -61,8 +61,8 @@ def expected_calibration_error(logits: Tensor, target: Tensor, bins: int = 15) -
 def auroc(logits: Tensor, target: Tensor) -> float:
     """The area under the ROC curve of class 1 against class 0; of more classes the mean of each against the rest.
 
-    Samples are ranked by the logarithm of a class's probability, which is not equal for two samples only because both
-    probabilities round to 1. A class that no sample has, or all have, does not count; UserError if no class counts.
+    Samples are ranked by a class's probability, computed in float64. A class that no sample has, or all have, does not
+    count; UserError if no class counts.
     """
     if logits.shape[1] == 2:
         wide = logits.double()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mcr_bench.bench.audit.info import info_of, preparation_of
 from mcr_bench.bench.catalog import nets, registry
-from mcr_bench.bench.catalog.kind_of_file import Kind, kind_of_file
+from mcr_bench.bench.catalog.kind_of_file import Kind, kind_of_file, registered
 from mcr_bench.bench.catalog.making import make_dataset
 from mcr_bench.bench.catalog.presets import preset_of, presets_of, user_labels, user_presets
 from mcr_bench.bench.catalog.resolve import resolve_dataset
@@ -72,7 +72,7 @@ def card_of(name: str, data_root: Path) -> Card:
     if registry.is_file(name):
         kind, name = kind_of_file(name)
         return _card(kind, name, data_root)
-    for kind, names in _registered().items():
+    for kind, names in registered().items():
         if name in names:
             return _card(kind, name, data_root)
     if name.endswith(".toml"):
@@ -81,17 +81,8 @@ def card_of(name: str, data_root: Path) -> Card:
         raise UserError(f"'{name}': describe tells of one at a time. Repeat the command for each.")
     if registry.is_path(name):
         return _dataset_card(registry.dataset(name), name, data_root)
-    every = [one for names in _registered().values() for one in names]
+    every = [one for names in registered().values() for one in names]
     raise unknown("method, dataset, encoder or fusion head", name, every)
-
-
-def _registered() -> dict[Kind, list[str]]:
-    return {
-        "method": registry.method_names(),
-        "dataset": registry.dataset_names(),
-        "encoder": nets.encoder_names(),
-        "fusion": nets.fusion_names(),
-    }
 
 
 def _card(kind: Kind, name: str, data_root: Path) -> Card:

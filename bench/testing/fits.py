@@ -15,6 +15,7 @@ import torch
 
 from mcr_bench.bench.core.seeds import generator, initialise
 from mcr_bench.bench.fit.fit import Fit
+from mcr_bench.bench.fit.returns import call_in_place, checked_groups
 from mcr_bench.bench.models.build import build_model
 from mcr_bench.bench.models.declared import Encoder
 from mcr_bench.bench.settings.declaration import build
@@ -83,7 +84,7 @@ def make_fit(
     shapes = {m: Modality(tuple(x.shape[1:])) for m, x in values.items()}
     encoders = dict.fromkeys(modalities, encoder)
     model = build_model(shapes, task, build(ModelSettings, {"fusion": fusion, "width": 6}), encoders)
-    method.build(model)
+    call_in_place(method, "build", model)
     initialise(model, seed)
     model.to(dtype)
     fit = Fit(model, task, settings, data, data, seed, torch.device("cpu"), dependencies or [])
@@ -91,7 +92,7 @@ def make_fit(
     if prepare is not None:
         prepare(fit)
     method.on_fit_start()
-    fit.optimizer = make_optimizer(method.parameter_groups(model), settings.optimizer)
+    fit.optimizer = make_optimizer(checked_groups(method, method.parameter_groups(model)), settings.optimizer)
     let_grow(fit, method)
     return fit
 

@@ -7,7 +7,8 @@ from torch import nn
 from mcr_bench.bench.models.kinds import fusion_kinds
 from mcr_bench.bench.settings.declaration import declared, resolve
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
-from mcr_bench.bench.testing.fits import step, whole_batch
+from mcr_bench.bench.testing.fits import whole_batch
+from mcr_bench.bench.testing.methods.epochs import step
 from mcr_bench.bench.testing.methods.trials import Trials, Tried, sound
 from mcr_bench.methods.base import Method
 

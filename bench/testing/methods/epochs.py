@@ -7,6 +7,7 @@ import torch
 
 from mcr_bench.bench.core import seeds
 from mcr_bench.bench.fit.evaluated import Evaluation
+from mcr_bench.bench.testing.fits import whole_batch
 from mcr_bench.bench.training.evaluation import evaluate
 from mcr_bench.bench.training.probes import Probes
 from mcr_bench.datasets.base import Batch
@@ -60,6 +61,14 @@ def make_step(method: Method, batch: Batch, around: Around = nullcontext) -> Non
     seeds.reseed(fit.device, fit.seed, "augment", fit.epoch, fit.step)
     with around("train_step"):
         method.train_step(batch)
+
+
+def step(method: Method, batch: Batch | None = None) -> None:
+    """One training step outside of any epoch, on all samples where no batch is given."""
+    fit = method.fit
+    fit.epoch = max(1, fit.epoch)
+    fit.model.train()
+    make_step(method, whole_batch(fit) if batch is None else batch)
 
 
 def end_epoch(method: Method, around: Around = nullcontext) -> None:

@@ -1,26 +1,19 @@
 """Properties of hard cases: one sample, a modality that says nothing, saturated logits, bfloat16."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from mcr_bench.bench.testing.card import Failed, Property
-from mcr_bench.bench.testing.fits import step, whole_batch
+from mcr_bench.bench.testing.fits import whole_batch
 from mcr_bench.bench.testing.methods.comparing import odd_gradient, odd_term
-from mcr_bench.bench.testing.methods.setups import Setup
+from mcr_bench.bench.testing.methods.epochs import step
 from mcr_bench.bench.testing.methods.trials import Trials, sound
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method
 
 LARGE = 1e4  # what features are multiplied with
-
-
-def _setups(trials: Trials) -> Iterator[tuple[str, Setup]]:
-    """The usual training of every task that the method learns, with the task's name."""
-    for name, task in trials.tasks(len(trials.usual.modalities)).items():
-        yield name, replace(trials.usual, task=task)
 
 
 def _require_finite(method: Method, where: str, batch: Batch | None = None, steps: int = 2) -> None:
@@ -33,7 +26,7 @@ def _require_finite(method: Method, where: str, batch: Batch | None = None, step
 @sound
 def batch_of_one(trials: Trials) -> None:
     """The last batch of an epoch may hold one sample."""
-    for name, setup in _setups(trials):
+    for name, setup in trials.setups():
         method = trials.start(setup)
         _require_finite(method, f"one sample, {name}", method.fit.train.batch(torch.tensor([1])), steps=1)
 
@@ -41,7 +34,7 @@ def batch_of_one(trials: Trials) -> None:
 @sound
 def dead_modality(trials: Trials) -> None:
     """A modality whose input is zero, and one whose features are: no spread, no norm, no gradient."""
-    for name, setup in _setups(trials):
+    for name, setup in trials.setups():
         modalities = trials.cls.variants(setup.modalities)[0]
         part = setup.part(modalities)
         for m in modalities:
@@ -59,7 +52,7 @@ def _nothing(_module: nn.Module, _inputs: object, features: Tensor) -> Tensor:
 @sound
 def saturated_logits(trials: Trials) -> None:
     """Features that are ten thousand times as large."""
-    for name, setup in _setups(trials):
+    for name, setup in trials.setups():
         method = trials.start(setup)
         for encoder in method.fit.model.encoders.values():
             encoder.register_forward_hook(lambda _module, _inputs, features: features * LARGE)
@@ -69,7 +62,7 @@ def saturated_logits(trials: Trials) -> None:
 @sound
 def bfloat16(trials: Trials) -> None:
     """Under precision=bf16 it trains, and its terms have full precision from the features on."""
-    for name, setup in _setups(trials):
+    for name, setup in trials.setups():
         method = trials.start(replace(setup, training={"precision": "bf16"}))
         fit = method.fit
         _require_finite(method, f"precision=bf16, {name}")

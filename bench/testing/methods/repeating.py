@@ -57,13 +57,13 @@ def global_generators(trials: Trials) -> None:
         raise Failed(f"{used[0]}: the draws of others change with it")
 
 
-def _generators() -> tuple[bytes, ...]:
+def _generators() -> tuple[object, ...]:
     """The states of the global generators, in the order of `LIBRARIES`."""
-    states = (torch.get_rng_state().numpy().tobytes(), np.random.get_state(), random.getstate())
-    return tuple(repr(state).encode() if not isinstance(state, bytes) else state for state in states)
+    _, keys, *rest = np.random.get_state(legacy=True)
+    return (torch.get_rng_state().numpy().tobytes(), (np.asarray(keys).tobytes(), *rest), random.getstate())
 
 
-def _used(hook: str, before: tuple[bytes, ...]) -> list[str]:
+def _used(hook: str, before: tuple[object, ...]) -> list[str]:
     changes = zip(LIBRARIES, before, _generators(), strict=True)
     return [f"{hook} draws from the global generator of {library}, or seeds it" for library, a, b in changes if a != b]
 
@@ -83,7 +83,9 @@ def _require_resumed(trials: Trials, folder: Path, steps: int) -> None:
     write_checkpoint(folder, method.fit, method, None, {})
     kept = plain_values(method)
     again = trials.start()
-    again.fit.model.train(method.fit.model.training)
+    if steps:
+        again.fit.epoch = method.fit.epoch - 1
+        begin_epoch(again)
     try:
         read_checkpoint(folder, again.fit, again, None)
     except Exception as error:

@@ -1,6 +1,5 @@
 """Properties of plain training: it raises no error, and everything that it computes is finite."""
 
-from mcr_bench.bench.core.process_state import process_state_kept
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.methods.trials import Trials, Tried
 
@@ -33,7 +32,7 @@ def _every(trials: Trials) -> list[tuple[str, Tried]]:
     if not trials.cls.trains:
         raise NotApplicable("it trains nothing")
     counts = [n for n in COUNTS if 2 <= n <= 4 or n == len(trials.usual.modalities)]
-    with process_state_kept():
+    with trials.alone():
         return [
             (f"{n} modalities, {name}", trials.tried(n, task)) for n in counts for name, task in trials.tasks(n).items()
         ]

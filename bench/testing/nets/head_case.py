@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.models.build import build_model, joined_on
+from mcr_bench.bench.models.build import build_model
 from mcr_bench.bench.models.declared import Encoder, FusionKind, Head, Values
 from mcr_bench.bench.models.fusion import Fused
 from mcr_bench.bench.models.kinds import encoder_kinds
@@ -82,10 +82,10 @@ class HeadCase(NetCase):
 
     def require(self) -> None:
         """UserError where the head cannot be used, as found before any training."""
-        encoders = dict.fromkeys(self.names, self.encoder)
         if not self.head.kind.digest:
-            joined_on(self.head, self.modalities, OUTPUTS, encoders)
+            self.model()
             return
+        encoders = dict.fromkeys(self.names, self.encoder)
         self.head.kind.check(encoders, self.modalities, WIDTH, OUTPUTS, self.head.values)
 
     def features(self, model: MultimodalModel, count: int, place: int = 0) -> dict[str, Tensor]:

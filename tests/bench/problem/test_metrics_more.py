@@ -54,7 +54,9 @@ def test_classes_agree_with_torchmetrics(torchmetrics: Any, classes: int, ties: 
         "auroc": torchmetrics.multiclass_auroc(p, target, classes),
         "map": torchmetrics.multiclass_average_precision(p, target, classes),
     }
-    assert {name: found[name] for name in wanted} == pytest.approx({n: float(v) for n, v in wanted.items()}, abs=1e-6)
+    rounding = 2e-4 if ties and classes > 2 else 1e-6  # equal probabilities may differ in the last digit of either
+    expected = {name: float(value) for name, value in wanted.items()}
+    assert {name: found[name] for name in wanted} == pytest.approx(expected, abs=rounding)
 
 
 @pytest.mark.parametrize("ties", [False, True], ids=["different", "ties"])
@@ -101,11 +103,11 @@ def test_many_columns_are_ranked_in_groups(monkeypatch: pytest.MonkeyPatch) -> N
     assert (mean_area(logits, target == 1), mean_average_precision(logits, target == 1)) == pytest.approx(whole)
 
 
-def test_probabilities_that_round_to_one_are_still_ranked() -> None:
-    logits = torch.tensor([[100.0, 0.0, 0.0], [200.0, 0.0, 0.0], [90.0, 0.0, 0.0]])
-    assert metrics.auroc(logits, torch.tensor([0, 0, 1])) > 0.8
+def test_probabilities_that_round_to_zero_or_one_are_still_ranked() -> None:
     two = torch.tensor([[100.0, 0.0], [200.0, 0.0], [50.0, 0.0]])
     assert metrics.auroc(two, torch.tensor([0, 0, 1])) == 1
+    three = torch.tensor([[2000.0, 0.0, 0.0], [3000.0, 0.0, 0.0], [1000.0, 0.0, 0.0]])
+    assert metrics.auroc(three, torch.tensor([2, 2, 1])) == 0.5  # the same scores for classes 1 and 2
 
 
 def test_counts_by_hand() -> None:
