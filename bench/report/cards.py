@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mcr_bench.bench.audit.info import info_of, preparation_of
 from mcr_bench.bench.catalog import nets, registry
-from mcr_bench.bench.catalog.kind_of_file import Kind, kind_of_file
+from mcr_bench.bench.catalog.kind_of_file import Kind, kind_of_file, registered
 from mcr_bench.bench.catalog.making import make_dataset
 from mcr_bench.bench.catalog.presets import preset_of, presets_of, user_labels, user_presets
 from mcr_bench.bench.catalog.resolve import resolve_dataset
@@ -72,7 +72,7 @@ def card_of(name: str, data_root: Path) -> Card:
     if registry.is_file(name):
         kind, name = kind_of_file(name)
         return _card(kind, name, data_root)
-    for kind, names in _registered().items():
+    for kind, names in registered().items():
         if name in names:
             return _card(kind, name, data_root)
     if name.endswith(".toml"):
@@ -81,17 +81,8 @@ def card_of(name: str, data_root: Path) -> Card:
         raise UserError(f"'{name}': describe tells of one at a time. Repeat the command for each.")
     if registry.is_path(name):
         return _dataset_card(registry.dataset(name), name, data_root)
-    every = [one for names in _registered().values() for one in names]
+    every = [one for names in registered().values() for one in names]
     raise unknown("method, dataset, encoder or fusion head", name, every)
-
-
-def _registered() -> dict[Kind, list[str]]:
-    return {
-        "method": registry.method_names(),
-        "dataset": registry.dataset_names(),
-        "encoder": nets.encoder_names(),
-        "fusion": nets.fusion_names(),
-    }
 
 
 def _card(kind: Kind, name: str, data_root: Path) -> Card:
@@ -109,13 +100,23 @@ def card_text(card: Card) -> str:
 
 def grid_text(rows: Sequence[Mapping[str, object]]) -> str:
     """Rows as aligned columns with their names; empty columns are left out."""
-    names = [name for name in (rows[0] if rows else {}) if any(str(row[name]) for row in rows)]
+    names = [name for name in (rows[0] if rows else {}) if any(_cell(row, name) for row in rows)]
     cells = [
-        [name.upper() for name in names],
-        *([printable(" ".join(str(row[name]).split())) for name in names] for row in rows),
+        [name.upper().replace("_", " ") for name in names],
+        *([printable(" ".join(_cell(row, name).split())) for name in names] for row in rows),
     ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells)
+
+
+def _cell(row: Mapping[str, object], name: str) -> str:
+    """A value in a table: of a list its texts, the name of the column where it is true, nothing where it is false."""
+    value = row[name]
+    if isinstance(value, bool):
+        return name if value else ""
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
+    return "" if value is None else str(value)
 
 
 def _method_card(cls: "type[Method]") -> Card:

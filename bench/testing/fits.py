@@ -10,11 +10,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import torch
 
 from mcr_bench.bench.core.seeds import generator, initialise
 from mcr_bench.bench.fit.fit import Fit
+from mcr_bench.bench.fit.returns import call_in_place, checked_groups
 from mcr_bench.bench.models.build import build_model
 from mcr_bench.bench.models.declared import Encoder
 from mcr_bench.bench.settings.declaration import build
@@ -79,11 +81,11 @@ def make_fit(
     data = data or tiny_split(modalities, task, seed=seed)
     values = {m: x.to(dtype) for m, x in data.values.items() if isinstance(x, torch.Tensor)}
     data = replace(data, values=values, target=data.target if task.classes else data.target.to(dtype))
-    settings = build(TrainingSettings, {k.replace("__", "."): v for k, v in training.items()})
+    settings = _training(tuple((k.replace("__", "."), v) for k, v in training.items()))
     shapes = {m: Modality(tuple(x.shape[1:])) for m, x in values.items()}
     encoders = dict.fromkeys(modalities, encoder)
-    model = build_model(shapes, task, build(ModelSettings, {"fusion": fusion, "width": 6}), encoders)
-    method.build(model)
+    model = build_model(shapes, task, _model(fusion), encoders)
+    call_in_place(method, "build", model)
     initialise(model, seed)
     model.to(dtype)
     fit = Fit(model, task, settings, data, data, seed, torch.device("cpu"), dependencies or [])
@@ -91,9 +93,19 @@ def make_fit(
     if prepare is not None:
         prepare(fit)
     method.on_fit_start()
-    fit.optimizer = make_optimizer(method.parameter_groups(model), settings.optimizer)
+    fit.optimizer = make_optimizer(checked_groups(method, method.parameter_groups(model)), settings.optimizer)
     let_grow(fit, method)
     return fit
+
+
+@cache
+def _training(values: tuple[tuple[str, object], ...]) -> TrainingSettings:
+    return build(TrainingSettings, dict(values))
+
+
+@cache
+def _model(fusion: str) -> ModelSettings:
+    return build(ModelSettings, {"fusion": fusion, "width": 6})
 
 
 def whole_batch(fit: Fit) -> Batch:

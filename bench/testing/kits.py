@@ -4,10 +4,13 @@ A kind joins by one line in `ROOMS`: the module whose `KIT` is its `Kit`. The mo
 """
 
 import importlib
+from dataclasses import dataclass
 from typing import Any
 
-from mcr_bench.bench.catalog.kind_of_file import Kind
-from mcr_bench.bench.testing.card import Kit
+from mcr_bench.bench.catalog.kind_of_file import Kind, kind_of_target
+from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.testing.card import Failed, Kit, Opened, Property
+from mcr_bench.bench.testing.process import ProcessState
 
 ROOMS: dict[Kind, str] = {
     "method": "mcr_bench.bench.testing.methods.kit",
@@ -17,7 +20,50 @@ ROOMS: dict[Kind, str] = {
 }
 
 
-def kit_of(kind: Kind) -> Kit[Any]:  # what a kit is given depends on its kind
-    """The kit of a kind."""
+@dataclass(frozen=True)
+class Target:
+    """What a target names.
+
+    kind: what it is.
+    kit: the kit of this kind.
+    opened: what the kit checks.
+    changes: what its import has changed of functions and classes of others.
+    """
+
+    kind: Kind
+    kit: Kit[Any]  # what a kit is given depends on its kind
+    opened: Opened[Any]
+    changes: tuple[str, ...]
+
+
+def kit_of(kind: Kind) -> Kit[Any]:
+    """The kit of a kind; UserError where there is none."""
+    if kind not in ROOMS:
+        raise UserError(f"a {kind} cannot be checked. What can be: {', '.join(ROOMS)}.")
     kit: Kit[Any] = importlib.import_module(ROOMS[kind]).KIT
     return kit
+
+
+def opened(target: str) -> Target:
+    """What a registered name, `FILE.py`, `FILE.py:CLASS` or `PACKAGE:CLASS` names; UserError for another text."""
+    state = ProcessState()
+    kind, name = kind_of_target(target)
+    kit = kit_of(kind)
+    subject = kit.opened(name)
+    changes = state.changes_by(str(subject.file)) if subject.file else []
+    state.undo()
+    return Target(kind, kit, subject, tuple(changes))
+
+
+def untouched_by_import(target: Target) -> None:
+    """Importing the file replaces nothing of others."""
+    if target.changes:
+        raise Failed(f"importing it changes the process: {target.changes[0]}")
+
+
+IMPORTED = Property(
+    "import",
+    "its file can be imported, and that changes nothing of others",
+    "Code at the top of a file runs in every command that names it: define classes and functions there, no more.",
+    untouched_by_import,
+)

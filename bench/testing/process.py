@@ -1,7 +1,6 @@
 """What belongs to the whole process: its state at one time, what has changed since, and how that is undone."""
 
 import gc
-import inspect
 import os
 import random
 import signal
@@ -16,10 +15,15 @@ import numpy as np
 import torch
 from torch.nn.modules import module as modules
 
-ROOTS = ("mcr_bench", "torch.nn", "torch.optim", "torch.autograd")  # packages whose classes and modules are watched
+# Packages whose modules and classes are watched.
+ROOTS = (
+    *("mcr_bench.bench", "mcr_bench.methods", "mcr_bench.datasets"),
+    *("torch.nn", "torch.optim", "torch.autograd"),
+)
 MODULES = (torch, np.random, random, time, os, gc)  # modules that are watched beside them
 CLASSES = (torch.Tensor, torch.Generator)
 GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")
+OF_TORCH = ("torch's default dtype", "torch's default device", "torch's gradient mode")
 ABSENT = object()
 Owner = ModuleType | type
 
@@ -38,11 +42,8 @@ class Place(NamedTuple):
     def text(self) -> str:
         """Its full name."""
         owner = self.owner
-        return ".".join(
-            (owner.__name__, self.name)
-            if isinstance(owner, ModuleType)
-            else (owner.__module__, owner.__qualname__, self.name)
-        )
+        place = (owner.__name__,) if isinstance(owner, ModuleType) else (owner.__module__, owner.__qualname__)
+        return ".".join((*place, self.name))
 
 
 class ProcessState:
@@ -52,8 +53,7 @@ class ProcessState:
     """
 
     def __init__(self) -> None:
-        self._owners = list(_owners())
-        self._attributes = _attributes(self._owners)
+        self._attributes = [(owner, dict(vars(owner))) for owner in _owners()]
         self._switches = _switches()
 
     def changes(self) -> list[str]:
@@ -61,6 +61,21 @@ class ProcessState:
         now = _switches()
         told = [f"{name} is now {now[name]}, not {old}" for name, old in self._switches.items() if now[name] != old]
         return told + [f"{place.text} is not what it was" for place, _ in self._replaced()]
+
+    def changes_by(self, file: str) -> list[str]:
+        """What code of a file has changed since: torch's switches, and what was replaced by a function of the file.
+
+        Libraries that it imports may have changed the rest.
+        """
+        now = _switches()
+        told = [
+            f"{n} is now {now[n]}, not {old}" for n, old in self._switches.items() if n in OF_TORCH and now[n] != old
+        ]
+        return told + [
+            f"{place.text} is not what it was"
+            for place, _ in self._replaced()
+            if _file_of(vars(place.owner).get(place.name)) == file
+        ]
 
     def undo(self) -> None:
         """Put back the attributes of modules and classes."""
@@ -72,13 +87,12 @@ class ProcessState:
 
     def _replaced(self) -> Iterator[tuple[Place, object]]:
         """The attributes that are not what they were, with what they were."""
-        now = _attributes(self._owners)
-        for place in {**self._attributes, **now}:
-            old, new = self._attributes.get(place, ABSENT), now.get(place, ABSENT)
-            if old is not new and not getattr(
-                new, "hooked", False
-            ):  # torch wraps the step of an optimiser's class once
-                yield place, old
+        for owner, before in self._attributes:
+            now = dict(vars(owner))
+            for name in before.keys() | now.keys():
+                old, new = before.get(name, ABSENT), now.get(name, ABSENT)
+                if old is not new and (_counts(owner, name, old) or _counts(owner, name, new)) and not _wrapped(new):
+                    yield Place(owner, name), old
 
 
 def _owners() -> Iterator[Owner]:
@@ -95,14 +109,18 @@ def _is_watched(name: str) -> bool:
     return any(name == root or name.startswith(f"{root}.") for root in ROOTS)
 
 
-def _attributes(owners: list[Owner]) -> dict[Place, object]:
-    """What the owners hold: functions and classes, and all public values of classes."""
-    return {
-        Place(owner, name): value
-        for owner in owners
-        for name, value in list(vars(owner).items())
-        if _is_code(value) or (isinstance(owner, type) and not name.startswith("_") and not inspect.ismodule(value))
-    }
+def _counts(owner: Owner, name: str, value: object) -> bool:
+    """Whether an attribute is watched: functions and classes of modules, and what is public of classes."""
+    return _is_code(value) or (isinstance(owner, type) and not name.startswith("_") and value is not ABSENT)
+
+
+def _file_of(value: object) -> str:
+    return str(getattr(getattr(value, "__code__", None), "co_filename", ""))
+
+
+def _wrapped(value: object) -> bool:
+    """Whether it is the step of an optimiser's class, which torch wraps when the class is first used."""
+    return bool(getattr(value, "hooked", False))
 
 
 def _is_code(value: object) -> bool:

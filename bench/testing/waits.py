@@ -88,7 +88,7 @@ def _on_meta(fit: Fit, method: Method) -> None:
     vars(fit)["autocast"] = nullcontext
     for name, value in list(vars(method).items()):
         if isinstance(value, Tensor):
-            setattr(method, name, value.to(META))
+            setattr(method, name, value.detach().to(META).requires_grad_(value.requires_grad))
     fit.optimizer = make_optimizer(method.parameter_groups(fit.model), fit.settings.optimizer)
 
 

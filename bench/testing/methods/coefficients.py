@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
-from mcr_bench.bench.testing.fits import step
+from mcr_bench.bench.testing.methods.epochs import step
 from mcr_bench.bench.testing.methods.trials import Trials, sound
 
 PREFIX = "coefficient/"

@@ -14,15 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mcr_bench.bench.core.process_state import process_state_kept
+from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.models.multimodal import Inputs
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.fits import whole_batch
 from mcr_bench.bench.testing.methods.comparing import first_difference
 from mcr_bench.bench.testing.methods.epochs import batches, begin_epoch, end_epoch, make_step, train
-from mcr_bench.bench.testing.methods.setups import Plain
-from mcr_bench.bench.testing.methods.trials import Trials, sound
-from mcr_bench.bench.testing.process import ProcessState
+from mcr_bench.bench.testing.methods.trials import Trials, sound, usable
 from mcr_bench.datasets.base import Split
 from mcr_bench.methods.base import Method
 
@@ -70,34 +68,35 @@ def _watched(split: Split) -> WatchedSplit:
     return watched
 
 
+@usable
 def labels_not_read(trials: Trials) -> None:
     """What is predicted does not change with the labels of the part that is predicted."""
-    if trials.cls.trains and trials.trouble:
-        raise NotApplicable(trials.trouble)
-    with process_state_kept():
-        method = train(trials.start()) if trials.cls.trains else trials.start()
-        val = method.fit.val
-        method.fit.model.eval()
-        inputs = val.batch(torch.arange(len(val))).inputs
-        before = _prediction(method, inputs)
-        method.fit.val = replace(val, target=val.target.flip(0))
-        val.target.copy_(val.target.flip(0))
-        after = _prediction(method, inputs)
+    method = trials.start()
+    if trials.cls.trains:
+        train(method)
+    val = method.fit.val
+    inputs = val.batch(torch.arange(len(val))).inputs
+    before = _prediction(method, inputs)
+    method.fit.val = replace(val, target=val.target.flip(0))
+    val.target.copy_(val.target.flip(0))
+    after = _prediction(method, inputs)
     if not torch.equal(before, after):
         raise Failed("a prediction for the validation part changes with its labels")
 
 
 @torch.no_grad()
 def _prediction(method: Method, inputs: Inputs) -> Tensor:
-    return method.predict(method.fit.model, Inputs({**inputs.values}, {**inputs.lengths})).logits
+    method.fit.model.eval()
+    given = Inputs({m: x.clone() for m, x in inputs.values.items()}, {**inputs.lengths})
+    return method.predict(method.fit.model, given).logits
 
 
 def test_part_not_reached(trials: Trials) -> None:
     """No hook looks through the objects of the process or through files, where the test part can be found."""
     seen: list[str] = []
-    with process_state_kept(), _profiled(trials, seen, OBJECTS):
+    with trials.alone(), _profiled(trials, seen, OBJECTS):
         method = trials.start()
-    with process_state_kept(), _profiled(trials, seen, OBJECTS | FILES):
+    with trials.alone(), _profiled(trials, seen, OBJECTS | FILES):
         if trials.cls.trains and not trials.trouble:
             train(method)
         _prediction(method, whole_batch(method.fit).inputs)
@@ -108,7 +107,9 @@ def test_part_not_reached(trials: Trials) -> None:
 @contextmanager
 def _profiled(trials: Trials, seen: list[str], watched: frozenset[object]) -> Iterator[None]:
     """Inside the block, calls of what is watched are noted that code beside the method's file makes."""
-    folder, before = str(trials.file and trials.file.parent), sys.getprofile()
+    folder = str(trials.file and trials.file.parent)
+    if sys.getprofile() is not None:
+        raise NotApplicable("not checked, as a profiler is running")
 
     def note(frame: FrameType, event: str, called: object) -> None:
         caller = frame if event == "c_call" else frame.f_back
@@ -120,7 +121,7 @@ def _profiled(trials: Trials, seen: list[str], watched: frozenset[object]) -> It
     try:
         yield
     finally:
-        sys.setprofile(before)
+        sys.setprofile(None)
 
 
 def _folder(frame: FrameType) -> str:
@@ -130,17 +131,24 @@ def _folder(frame: FrameType) -> str:
 @sound
 def data_untouched(trials: Trials) -> None:
     """Neither a batch nor the data is changed in place, nor what a prediction is made of."""
-    method = trials.start()
-    parts = {"fit.train": method.fit.train, "fit.val": method.fit.val}
-    kept = {name: _tensors(part.values, part.target) for name, part in parts.items()}
+    kept: dict[str, dict[str, Tensor]] = {}
+    method = trials.start(prepare=lambda fit: kept.update({n: _copied(part) for n, part in _parts(fit).items()}))
     begin_epoch(method)
     for batch in batches(method):
         before = _tensors(batch.inputs.values, batch.target)
         make_step(method, batch)
         _require_equal("the batch", before, _tensors(batch.inputs.values, batch.target))
     end_epoch(method)
-    for name, part in parts.items():
-        _require_equal(name, kept[name], _tensors(part.values, part.target))
+    for name, part in _parts(method.fit).items():
+        _require_equal(name, kept[name], _copied(part))
+
+
+def _parts(fit: Fit) -> dict[str, Split]:
+    return {"fit.train": fit.train, "fit.val": fit.val}
+
+
+def _copied(part: Split) -> dict[str, Tensor]:
+    return _tensors(part.values, part.target)
 
 
 def _tensors(values: Mapping[str, object], target: Tensor) -> dict[str, Tensor]:
@@ -155,19 +163,8 @@ def _require_equal(what: str, before: dict[str, Tensor], after: dict[str, Tensor
 
 def process_untouched(trials: Trials) -> None:
     """Training leaves the switches, functions and classes of the process as they were."""
-    train(trials.start(cls=Plain))  # what a first training in a process sets by itself
-    state = ProcessState()
-    with process_state_kept():
-        try:
-            method = trials.start()
-            if trials.cls.trains:
-                train(method)
-        except Exception:  # other properties tell of it
-            pass
-        changes = state.changes()
-        state.undo()
-    if changes:
-        raise Failed(changes[0])
+    if trials.changes:
+        raise Failed(trials.changes[0])
 
 
 PROPERTIES = (

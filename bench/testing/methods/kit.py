@@ -4,6 +4,8 @@ import inspect
 from pathlib import Path
 
 from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.catalog.kind_of_file import packaged
+from mcr_bench.bench.catalog.method_form import check_form
 from mcr_bench.bench.testing.card import Kit, Opened, Property
 from mcr_bench.bench.testing.methods import (
     coefficients,
@@ -19,6 +21,7 @@ from mcr_bench.bench.testing.methods import (
 )
 from mcr_bench.bench.testing.methods.costs import cost_notes
 from mcr_bench.bench.testing.methods.trials import Trials
+from mcr_bench.methods.base import Method
 
 PROPERTIES: tuple[Property[Trials], ...] = (
     *running.PROPERTIES,
@@ -36,10 +39,19 @@ PROPERTIES: tuple[Property[Trials], ...] = (
 
 def opened(target: str) -> Opened[Trials]:
     """A registered method, or one of a file or a package."""
-    cls = registry.method(target)
+    cls = _class_of(target)
     source = inspect.getsourcefile(cls)
     trials = Trials(cls, Path(source) if source else None)
     return Opened(cls.name, trials, trials.file, lambda: cost_notes(trials))
+
+
+def _class_of(target: str) -> type[Method]:
+    cls = None if registry.is_file(target) else packaged(target)
+    if cls is None:
+        return registry.method(target)
+    assert issubclass(cls, Method)
+    check_form(cls, Path(inspect.getsourcefile(cls) or target), registry.COMMON)
+    return cls
 
 
 KIT = Kit(PROPERTIES, opened)

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from mcr_bench.bench.models.multimodal import Owner
 from mcr_bench.bench.settings.declaration import Value, declared
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
-from mcr_bench.bench.testing.fits import step, whole_batch
+from mcr_bench.bench.testing.fits import whole_batch
 from mcr_bench.bench.testing.methods.comparing import first_difference
-from mcr_bench.bench.testing.methods.epochs import train_at
+from mcr_bench.bench.testing.methods.epochs import step, train_at
 from mcr_bench.bench.testing.methods.setups import Plain, Setup
 from mcr_bench.bench.testing.methods.trials import Trials, sound
 from mcr_bench.methods.base import Method
@@ -156,7 +156,7 @@ def _silent(method: Method) -> set[str]:
     batch = whole_batch(fit)
     terms = method.loss(method.forward(batch), batch)
     learned = [p for p in fit.model.parameters() if p.requires_grad]
-    return {name for name, term in terms.items() if float(term) and not _teaches(term, learned)}
+    return {name for name, term in terms.items() if bool(term.detach().any()) and not _teaches(term, learned)}
 
 
 def _teaches(term: Tensor, learned: list[nn.Parameter]) -> bool:

@@ -5,7 +5,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from mcr_bench.bench.core.process_state import process_state_kept
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.returns import checked_outputs
 from mcr_bench.bench.models.multimodal import Inputs
@@ -13,58 +12,53 @@ from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.methods.comparing import first_difference
 from mcr_bench.bench.testing.methods.epochs import train
 from mcr_bench.bench.testing.methods.setups import NORMED, Setup
-from mcr_bench.bench.testing.methods.trials import Trials
+from mcr_bench.bench.testing.methods.trials import Trials, usable
 from mcr_bench.methods.base import Method
 
 ROUNDING = 1e-9  # largest difference in float64 of sums over batches of different sizes
 CHUNKS = (7, 1)
 
 
+@usable
 def predictions(trials: Trials) -> None:
     """Logits of one sample and of several, for every task."""
-    _require_trained(trials)
-    for name, task in trials.tasks(len(trials.usual.modalities)).items():
-        method = _ready(trials, replace(trials.usual, task=task))
+    for name, setup in trials.setups():
+        method = _ready(trials, setup)
         for count in (1, 5):
-            with process_state_kept():
-                logits = _predicted(method, _rows(method, torch.arange(count)))
+            try:
+                logits = _logits(method, _rows(method, torch.arange(count)))
+            except UserError as error:
+                raise Failed(f"{count} samples, {name}: {error}") from error
             if not logits.isfinite().all():
                 raise Failed(f"{count} samples, {name}: the prediction is not finite")
 
 
+@usable
 def each_alone(trials: Trials) -> None:
     """A sample is predicted alike alone, in a chunk and among all others, with batch norm too."""
-    _require_trained(trials)
-    with process_state_kept():
-        method = _ready(trials, replace(trials.usual, dtype=torch.float64, encoder=NORMED))
-        every = torch.arange(len(method.fit.train))
-        whole = _predicted(method, _rows(method, every))
-        for size in CHUNKS:
-            parts = torch.cat([_predicted(method, _rows(method, index)) for index in every.split(size)])
-            if difference := first_difference({"the prediction": parts}, {"the prediction": whole}, ROUNDING):
-                raise Failed(f"{size} samples at a time, {difference} from that of all samples at once")
+    method = _ready(trials, replace(trials.usual, dtype=torch.float64, encoder=NORMED))
+    every = torch.arange(len(method.fit.train))
+    whole = _predicted(method, _rows(method, every))
+    for size in CHUNKS:
+        parts = torch.cat([_predicted(method, _rows(method, index)) for index in every.split(size)])
+        if difference := first_difference({"the prediction": parts}, {"the prediction": whole}, ROUNDING):
+            raise Failed(f"{size} samples at a time, {difference} from that of all samples at once")
 
 
+@usable
 def nothing_changed(trials: Trials) -> None:
     """Predicting twice gives the same, and leaves the model, its mode and the inputs as they were."""
-    _require_trained(trials)
-    with process_state_kept():
-        method = _ready(trials, replace(trials.usual, encoder=NORMED))
-        model, inputs = method.fit.model, _rows(method, torch.arange(9))
-        state, given = _copied(model.state_dict()), _copied(inputs.values)
-        first, second = _predicted(method, inputs), _predicted(method, inputs)
-        if model.training or any(part.training for part in model.modules()):
-            raise Failed("after predict() the model is in training mode")
-        changed = first_difference(state, model.state_dict()) or first_difference(given, inputs.values)
-        if changed:
-            raise Failed(f"predict() changes the model or its inputs: {changed}")
-        if difference := first_difference({"the prediction": first}, {"the prediction": second}):
-            raise Failed(f"predicted twice, {difference}")
-
-
-def _require_trained(trials: Trials) -> None:
-    if trials.cls.trains and trials.trouble:
-        raise NotApplicable(trials.trouble)
+    method = _ready(trials, replace(trials.usual, encoder=NORMED))
+    model, inputs = method.fit.model, _rows(method, torch.arange(9))
+    state, given = _copied(model.state_dict()), _copied(inputs.values)
+    first, second = _predicted(method, inputs), _predicted(method, inputs)
+    if model.training or any(part.training for part in model.modules()):
+        raise Failed("after predict() the model is in training mode")
+    changed = first_difference(state, model.state_dict()) or first_difference(given, inputs.values)
+    if changed:
+        raise Failed(f"predict() changes the model or its inputs: {changed}")
+    if difference := first_difference({"the prediction": first}, {"the prediction": second}):
+        raise Failed(f"predicted twice, {difference}")
 
 
 def _ready(trials: Trials, setup: Setup) -> Method:
@@ -80,15 +74,20 @@ def _rows(method: Method, index: Tensor) -> Inputs:
     return method.fit.train.batch(index).inputs
 
 
-@torch.no_grad()
 def _predicted(method: Method, inputs: Inputs) -> Tensor:
-    fit = method.fit
+    """The logits of a prediction; NotApplicable where they have a wrong form, which another property tells."""
     try:
-        return checked_outputs(
-            method, "predict", method.predict(fit.model, inputs), len(inputs), fit.task.outputs
-        ).logits.clone()
+        return _logits(method, inputs)
     except UserError as error:
-        raise Failed(str(error)) from error
+        raise NotApplicable("not checked, as a prediction has a wrong form") from error
+
+
+@torch.no_grad()
+def _logits(method: Method, inputs: Inputs) -> Tensor:
+    fit = method.fit
+    fit.model.eval()
+    outputs = method.predict(fit.model, inputs)
+    return checked_outputs(method, "predict", outputs, len(inputs), fit.task.outputs).logits.clone()
 
 
 def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

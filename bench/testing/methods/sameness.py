@@ -12,13 +12,15 @@ from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.settings.declaration import resolve
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
-from mcr_bench.bench.testing.fits import NAMES, step, whole_batch
+from mcr_bench.bench.testing.fits import NAMES, whole_batch
 from mcr_bench.bench.testing.methods.comparing import first_difference
+from mcr_bench.bench.testing.methods.epochs import step
 from mcr_bench.bench.testing.methods.setups import Plain, Setup
-from mcr_bench.bench.testing.methods.trials import State, Trials, sound
+from mcr_bench.bench.testing.methods.trials import State, Trials, sound, trained, usable
+from mcr_bench.datasets.base import Split
 from mcr_bench.methods.base import Method, Neutral
 
-STEPS = 3
+STEPS, TOGETHER = 3, 5  # steps with modalities in another order, and beside a simpler method
 ROUNDING = 1e-9  # largest difference in float64 of what differs in the order of sums alone
 LEARNING = {"optimizer__lr": 0.05}
 PLAIN_SGD = {"optimizer__name": "sgd"}
@@ -48,41 +50,51 @@ def _require_allowed(trials: Trials, one: Neutral) -> None:
 def _compare(trials: Trials, one: Neutral, setup: Setup) -> None:
     setup = replace(setup, dtype=torch.float64 if one.tolerance else torch.float32)
     method = trials.start(replace(setup, values=one.settings))
-    simpler = trials.start(setup, cls=registry.method(one.equals))
-    for _ in range(5):
+    simpler = registry.method(one.equals)
+    for _ in range(TOGETHER):
         step(method)
-        step(simpler)
+    theirs = trained(simpler, setup, TOGETHER)
     own = method.needs.own_heads and simpler.needs.own_heads
     mine = {k: v for k, v in method.fit.model.state_dict().items() if own or not k.startswith("own_heads.")}
-    difference = first_difference(mine, simpler.fit.model.state_dict(), one.tolerance)
-    if difference:
+    if difference := first_difference(mine, theirs, one.tolerance):
         told = ", ".join(f"{key}={value}" for key, value in one.settings.items())
-        optimizer, count = setup.training["optimizer__name"], len(setup.modalities)
-        raise Failed(f"with {told} it is not {one.equals}: {difference} after 5 steps ({optimizer}, M = {count})")
+        where = f"({setup.training['optimizer__name']}, M = {len(setup.modalities)})"
+        raise Failed(f"with {told} it is not {one.equals}: {difference} after {TOGETHER} steps {where}")
 
 
+@usable
 def order_of_modalities(trials: Trials) -> None:
-    """The same data with the modalities in the reverse order."""
-    _require_equal_treatment(trials)
+    """The same data with the modalities in the reverse order, and with the first one last."""
     for count in _several(trials):
         setup = replace(trials.with_count(count), dtype=torch.float64, training=PLAIN_SGD)
-        reverse = replace(setup, modalities=setup.modalities[::-1])
-        _require_same(trials, trials.start(setup), trials.start(reverse), lambda name: name)
+        method, names = _stepped(trials, trials.start(setup)), setup.modalities
+        for order in {names[::-1], _rotated(names)}:
+            _require_same(method, _stepped(trials, trials.start(replace(setup, modalities=order))), lambda name: name)
 
 
+@usable
 def names_of_modalities(trials: Trials) -> None:
     """The same data in the same order, with the names of the modalities exchanged; draws follow the names."""
-    _require_equal_treatment(trials)
     for count in _several(trials):
         setup = replace(trials.with_count(count), dtype=torch.float64, training=PLAIN_SGD)
         method = trials.start(setup)
-        rename = _renaming(dict(zip(setup.modalities, setup.modalities[::-1], strict=True)))
-        _require_same(trials, method, _renamed(trials, method, setup, rename), rename)
+        names = setup.modalities
+        there = _renaming(dict(zip(names, _rotated(names), strict=True)))
+        back = _renaming(dict(zip(_rotated(names), names, strict=True)))
+        other = _stepped(trials, _renamed(trials, method, setup, there, back))
+        _require_same(_stepped(trials, method), other, there)
 
 
-def _require_equal_treatment(trials: Trials) -> None:
-    if trials.cls.trains and trials.trouble:
-        raise NotApplicable(trials.trouble)
+def _rotated(names: tuple[str, ...]) -> tuple[str, ...]:
+    return (*names[1:], names[0])
+
+
+def _stepped(trials: Trials, method: Method) -> Method:
+    """The method after its steps, in evaluation mode."""
+    for _ in range(STEPS if trials.cls.trains else 0):
+        step(method)
+    method.fit.model.eval()
+    return method
 
 
 def _several(trials: Trials) -> list[int]:
@@ -94,41 +106,46 @@ def _several(trials: Trials) -> list[int]:
 
 
 def _renaming(names: Mapping[str, str]) -> Callable[[str], str]:
-    """Exchanges the names of modalities inside a text, where they are whole words."""
+    """A function that exchanges the names of modalities inside a text, where they are whole words."""
     pattern = re.compile(rf"(?<![A-Za-z0-9])({'|'.join(map(re.escape, names))})(?![A-Za-z0-9])")
     return lambda text: pattern.sub(lambda match: names[match[0]], text)
 
 
-def _renamed(trials: Trials, method: Method, setup: Setup, rename: Callable[[str], str]) -> Method:
-    """The same training with other names of the modalities: the same samples, initial weights and draws."""
+def _renamed(
+    trials: Trials, method: Method, setup: Setup, rename: Callable[[str], str], back: Callable[[str], str]
+) -> Method:
+    """The same training with other names of the modalities: the same samples, initial weights and draws.
+
+    back: gives the names that modalities have in `method`.
+    """
     initial = {rename(k): v.clone() for k, v in method.fit.model.state_dict().items()}
-    names = tuple(map(rename, setup.modalities))
-    train = setup.part(setup.modalities)
+    data, val = (_with_names(part, rename) for part in (method.fit.train, method.fit.val))
 
     def prepare(fit: Fit) -> None:
         fit.model.load_state_dict(initial)
+        fit.val = val
         own = fit.generator
         vars(fit)["generator"] = lambda *given, device="cpu": own(
-            *(rename(one) if isinstance(one, str) else one for one in given), device=device
+            *(back(one) if isinstance(one, str) else one for one in given), device=device
         )
 
     return trials.start(
-        replace(setup, modalities=names),
-        data=replace(train, values={rename(m): x for m, x in train.values.items()}),
+        replace(setup, modalities=tuple(map(rename, setup.modalities))),
+        data=data,
         dependencies=[_translated(one, rename) for one in trials.needed(method, setup)],
         prepare=prepare,
     )
+
+
+def _with_names(part: Split, rename: Callable[[str], str]) -> Split:
+    return replace(part, values={rename(m): x for m, x in part.values.items()})
 
 
 def _translated(weights: State, rename: Callable[[str], str]) -> dict[str, Tensor]:
     return {rename(name): tensor for name, tensor in weights.items()}
 
 
-def _require_same(trials: Trials, method: Method, other: Method, rename: Callable[[str], str]) -> None:
-    for one in (method, other):
-        for _ in range(STEPS if trials.cls.trains else 0):
-            step(one)
-        one.fit.model.eval()
+def _require_same(method: Method, other: Method, rename: Callable[[str], str]) -> None:
     mine = _translated(method.fit.model.state_dict(), rename)
     logits = [one.predict(one.fit.model, whole_batch(one.fit).inputs).logits.detach() for one in (method, other)]
     difference = first_difference(mine, other.fit.model.state_dict(), ROUNDING) or first_difference(

@@ -1,8 +1,9 @@
 """A class of methods under test: ready trainings of it on small data, and whether they work at all."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property, wraps
+from functools import cache, cached_property, wraps
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +17,11 @@ from mcr_bench.bench.problem.facts import Facts, Modality
 from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.card import NotApplicable, line_of
-from mcr_bench.bench.testing.fits import NAMES, make_fit, step
+from mcr_bench.bench.testing.fits import NAMES, make_fit
 from mcr_bench.bench.testing.methods.comparing import first_difference, odd_gradient, odd_term
-from mcr_bench.bench.testing.methods.epochs import batches, begin_epoch, end_epoch, make_step, train
-from mcr_bench.bench.testing.methods.setups import TASKS, WIDTH, Setup
+from mcr_bench.bench.testing.methods.epochs import batches, begin_epoch, end_epoch, make_step, step, train
+from mcr_bench.bench.testing.methods.setups import SIZE, TASKS, WIDTH, Plain, Setup
+from mcr_bench.bench.testing.process import ProcessState
 from mcr_bench.datasets.base import Split
 from mcr_bench.methods.base import Method
 
@@ -51,7 +53,6 @@ class Trials:
 
     cls: type[Method]
     file: Path | None = None
-    _trained: dict[tuple[str, Setup], State] = field(default_factory=dict)
     _tried: dict[tuple[int, Task], Tried] = field(default_factory=dict)
 
     @cached_property
@@ -69,6 +70,13 @@ class Trials:
     def tasks(self, count: int) -> dict[str, Task]:
         """The tasks that it learns from so many modalities, by name."""
         return {name: task for name, task in TASKS.items() if self.refusal(count, task) is None}
+
+    def setups(self) -> Iterator[tuple[str, Setup]]:
+        """The usual training of every task that it learns without errors, with the name of the task."""
+        count = len(self.usual.modalities)
+        for name, task in self.tasks(count).items():
+            if self.tried(count, task) == Tried():
+                yield name, replace(self.usual, task=task)
 
     def refusal(self, count: int, task: Task) -> str | None:
         """Why it does not take so many modalities or this task; None if it does."""
@@ -141,22 +149,18 @@ class Trials:
             encoder=setup.encoder,
             data=data or setup.part(allowed),
             prepare=prepared,
-            **setup.training,
+            **{"batch_size": SIZE, **setup.training},
         )
         return method
 
     def needed(self, method: Method, setup: Setup) -> list[State]:
         """The weights of the runs that a method starts from, each trained for one step."""
         allowed = method.variants(setup.modalities)[0]
-        return [self._weights(r.method, r.modalities, setup) for r in method.requires(allowed)]
-
-    def _weights(self, name: str, modalities: tuple[str, ...], setup: Setup) -> State:
-        of = replace(setup, modalities=modalities, values={}, training={})
-        if (name, of) not in self._trained:
-            method = self.start(of, cls=registry.method(name))
-            step(method)
-            self._trained[name, of] = method.fit.model.state_dict()
-        return self._trained[name, of]
+        plainly = replace(setup, values={}, training={})
+        return [
+            trained(registry.method(r.method), replace(plainly, modalities=r.modalities), 1)
+            for r in method.requires(allowed)
+        ]
 
     @cached_property
     def trouble(self) -> str:
@@ -170,9 +174,43 @@ class Trials:
         """The first tensor in which two trainings of the same seed differ; '' if they are equal."""
         states = []
         for _ in range(2):
-            with process_state_kept():
+            with self.alone():
                 states.append(train(self.start(), 2).fit.model.state_dict())
         return first_difference(*states)
+
+    @cached_property
+    def changes(self) -> list[str]:
+        """What an epoch changes that belongs to the whole process; it is undone."""
+        train(self.start(cls=Plain))  # what any first training sets by itself
+        state = ProcessState()
+        with process_state_kept():
+            with suppress(Exception, SystemExit):  # of any type: other properties tell of it
+                method = self.start()
+                if self.cls.trains:
+                    train(method)
+            changes = state.changes()
+            state.undo()
+        return changes
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """After the block the process is as it was, whatever the method does to it."""
+        state = ProcessState() if self.changes else None
+        with process_state_kept():
+            try:
+                yield
+            finally:
+                if state is not None:
+                    state.undo()
+
+
+@cache
+def trained(cls: type[Method], setup: Setup, steps: int) -> State:
+    """The weights of a method that others need or are compared with, after so many steps."""
+    method = Trials(cls).start(setup)
+    for _ in range(steps):
+        step(method)
+    return method.fit.model.state_dict()
 
 
 def sound(check: Callable[[Trials], None]) -> Callable[[Trials], None]:
@@ -182,9 +220,19 @@ def sound(check: Callable[[Trials], None]) -> Callable[[Trials], None]:
     def checked(trials: Trials) -> None:
         if not trials.cls.trains:
             raise NotApplicable("it trains nothing")
-        if trials.trouble:
+        usable(check)(trials)
+
+    return checked
+
+
+def usable(check: Callable[[Trials], None]) -> Callable[[Trials], None]:
+    """The check of a method that trains without errors, or not at all."""
+
+    @wraps(check)
+    def checked(trials: Trials) -> None:
+        if trials.cls.trains and trials.trouble:
             raise NotApplicable(trials.trouble)
-        with process_state_kept():
+        with trials.alone():
             check(trials)
 
     return checked

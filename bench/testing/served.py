@@ -1,0 +1,183 @@
+"""Checks in a process of their own, so that a hang or a crash of somebody else's code is told with the property's name.
+
+The process that asks imports no torch. The worker says what it begins to check and what came of it; where it dies or
+takes too long, another one goes on after that property.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import NamedTuple
+
+from mcr_bench.bench.core.workers.pool import Died, Worker, ready
+from mcr_bench.bench.core.workers.processes import Script
+from mcr_bench.bench.core.workers.serving import Pipe
+from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.testing.card import Checked, Outcome, outcome_of
+
+STARTING = 120.0  # seconds that a worker has to import torch, on a busy machine
+LIMIT = 15.0  # seconds that a property has, of which it takes one as a rule
+BREAKDOWNS = 2  # after so many hangs and crashes the rest is not checked
+IMPORT = "import"
+CODE = "import sys; from mcr_bench.bench.testing.served import serve; serve(int(sys.argv[1]))"
+
+
+class Contents(NamedTuple):
+    """What a target is: its name, its kind, and (name, promise, hint) of every property in their order."""
+
+    subject: str
+    kind: str
+    properties: tuple[tuple[str, str, str], ...]
+
+
+class Begun(NamedTuple):
+    """A property is being checked from now on."""
+
+    property: str
+
+
+class Wrong(NamedTuple):
+    """The target cannot be checked at all: the text of a UserError."""
+
+    text: str
+
+
+class Ended(NamedTuple):
+    """Everything is checked; notes are those of the card."""
+
+    notes: tuple[tuple[str, str], ...]
+
+
+class Asked(NamedTuple):
+    """The job of a worker: what is checked, without the properties that were checked before."""
+
+    target: str
+    done: frozenset[str]
+
+
+Event = Contents | Begun | Outcome | Wrong | Ended
+
+
+def serve(descriptor: int) -> None:
+    """The worker: do one job that comes through the pipe with this file descriptor."""
+    os.dup2(2, 1)  # what the user's code prints must not stand in the command's output
+    pipe: Pipe = Connection(descriptor)
+    asked: Asked = pipe.recv()
+    try:
+        for event in _events(asked):
+            pipe.send(event)
+    except UserError as error:
+        pipe.send(Wrong(str(error)))
+
+
+def _events(asked: Asked) -> Iterator[Event]:
+    from mcr_bench.bench.testing import kits
+
+    yield Begun(IMPORT)
+    target = kits.opened(asked.target)
+    opened, properties = target.opened, target.kit.properties
+    told = (kits.IMPORTED, *properties)
+    yield Contents(opened.subject, target.kind, tuple((one.name, one.promise, one.hint) for one in told))
+    yield outcome_of(kits.IMPORTED, target, opened.file)
+    for one in properties:
+        if one.name not in asked.done:
+            yield Begun(one.name)
+            yield outcome_of(one, opened.of, opened.file)
+    yield Begun("")
+    yield Ended(opened.notes())
+
+
+@dataclass
+class _Course:
+    """What is known of the check of a target.
+
+    now: what is being checked; None before the worker is ready.
+    """
+
+    contents: Contents | None = None
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    now: str | None = None
+    ended: Ended | None = None
+
+    def take(self, event: Event) -> None:
+        """Take an event over; UserError where the target cannot be checked."""
+        if isinstance(event, Wrong):
+            raise UserError(event.text)
+        if isinstance(event, Contents):
+            self.contents = event
+        elif isinstance(event, Begun):
+            self.now = event.property
+        elif isinstance(event, Outcome):
+            self.outcomes[event.property] = event
+        else:
+            self.ended = event
+
+
+def checked_apart(target: str, limit: float = LIMIT, code: str = CODE) -> Checked:
+    """The card of a target, checked by a worker; UserError where it cannot be checked.
+
+    limit: seconds that each property has.
+    """
+    course, last = _Course(), ""
+    for _ in range(BREAKDOWNS):
+        last = _followed(course, target, limit, code)
+        if course.ended is not None or _is_hopeless(course):
+            break
+    return _card(course, target, last)
+
+
+def _is_hopeless(course: _Course) -> bool:
+    """Whether what broke down is what all else is made of: the import, or the first property."""
+    return course.contents is None or course.now == course.contents.properties[1][0]
+
+
+def _followed(course: _Course, target: str, limit: float, code: str) -> str:
+    """Follow one worker to its end; what it was checking when it broke down, '' if it has ended well."""
+    worker: Worker[Asked, Event] = Worker(Script(code))
+    try:
+        course.now = None
+        worker.give(Asked(target, frozenset(course.outcomes)))
+        began = time.monotonic()
+        while course.ended is None:
+            left = began + (STARTING if course.now is None else limit) - time.monotonic()
+            if left <= 0:
+                return _broken(course, f"it does not end within {limit:.0f} seconds")
+            if ready([worker], left):
+                for event in worker.events():
+                    if event is None:
+                        return "" if course.ended else _broken(course, _death(worker.death()))
+                    course.take(event)
+                began = time.monotonic()
+        return ""
+    finally:
+        worker.stop()
+
+
+def _broken(course: _Course, reason: str) -> str:
+    now = course.now or IMPORT
+    _, promise, hint = next((one for one in _told(course) if one[0] == now), (now, "it can be imported", ""))
+    course.outcomes[now] = Outcome(now, "failed", reason, 0.0, promise, hint)
+    return now
+
+
+def _told(course: _Course) -> tuple[tuple[str, str, str], ...]:
+    return course.contents.properties if course.contents else ()
+
+
+def _death(died: Died) -> str:
+    if died.signal:
+        memory = ", perhaps as memory ran out" if died.out_of_memory else ""
+        return f"it ends the process by {died.signal}{memory}"
+    return f"it ends the process with exit code {died.code}"
+
+
+def _card(course: _Course, target: str, last: str) -> Checked:
+    subject, kind = (course.contents.subject, course.contents.kind) if course.contents else (target, "file")
+    missing = f"not checked, as {last} broke down"
+    outcomes = [
+        course.outcomes.get(name) or Outcome(name, "not applicable", missing, 0.0, promise, hint)
+        for name, promise, hint in _told(course) or [(IMPORT, "", "")]
+    ]
+    return Checked(subject, kind, tuple(outcomes), course.ended.notes if course.ended else ())
