@@ -26,7 +26,7 @@ TARGETS = {"labels": labels(), "scores": scores()}
 
 
 class Trained(NamedTuple):
-    """A comparison and its record, the metrics of joint training, its predictions on the test part, and the file's targets."""
+    """A comparison and its record, the metrics and test predictions of joint training, and the file's targets."""
 
     comparison: Comparison
     record: Record
