@@ -41,6 +41,9 @@ run: $(STAMP)
 	  '$(RUN) describe ogm                                  the card of a method' \
 	  '$(RUN) run --methods all --dataset synthetic --plan  what is finished' \
 	  '$(RUN) run --methods joint,mcr --dataset synthetic --set mcr.strategy=greedy,independent' \
+	  '$(RUN) data info av-digits                           a second set: spoken and written digits, what to download' \
+	  '$(RUN) data prepare av-digits --source DIR           seconds; then' \
+	  '$(RUN) run --methods all --dataset av-digits         training both loses to the better one alone' \
 	  '$(RUN) run --methods all --dataset FILE.npz          your own data' \
 	  '$(RUN) results --csv runs.csv                        one row per run' \
 	  'make tables                                                  Markdown, CSV and LaTeX' \

@@ -1,13 +1,13 @@
 """The command line: one Typer command per verb; parses, calls bench, prints. Heavy imports wait inside the verbs."""
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mcr_bench.bench.commands.data_verbs import data_app
+from mcr_bench.bench.commands.new_verb import new_command
 from mcr_bench.bench.commands.options import (
     AsJson,
     Baseline,
@@ -17,6 +17,7 @@ from mcr_bench.bench.commands.options import (
     ExecutorName,
     Fold,
     Jobs,
+    Listed,
     Modalities,
     OneDataset,
     PlanOnly,
@@ -41,17 +42,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data_app, name="data")
-
-
-class Listed(StrEnum):
-    METHODS = "methods"
-    DATASETS = "datasets"
-    ENCODERS = "encoders"
-    FUSIONS = "fusions"
-    HEADS = "heads"
-    PRESETS = "presets"
-    EXPERIMENTS = "experiments"
-    FIGURES = "figures"
 
 
 @app.command()
@@ -166,24 +156,7 @@ def describe(
     print_data(card_of(name, data_root), card_text, as_json)
 
 
-class Written(StrEnum):
-    METHOD = "method"
-    DATASET = "dataset"
-    ENCODER = "encoder"
-    FUSION = "fusion"
-
-
-@app.command()
-@verb
-def new(
-    kind: Annotated[Written, typer.Argument(help="What to write.")],
-    name: Annotated[str, typer.Argument(help="Its name: letters, digits, - and _, a letter first.")],
-    folder: Annotated[Path, typer.Option(help="Where to write it.")] = Path(),
-) -> None:
-    """Write a working file of your own and its test, to start from: FOLDER/NAME.py and FOLDER/test_NAME.py."""
-    from mcr_bench.bench.commands.new_files import next_steps, write_new
-
-    say(next_steps(kind.value, write_new(kind.value, name, folder), COST_BASELINE))
+app.command()(new_command(COST_BASELINE))
 
 
 @app.command()

@@ -24,7 +24,8 @@ CARD = Card(
     title="AV-Digits: recordings of the Free Spoken Digit Dataset (Jackson et al.), each paired with an image of MNIST "
     "(LeCun, Cortes, Burges) of the same class",
     homepage="https://github.com/Jakobovski/free-spoken-digit-dataset",
-    licence="recordings: CC BY-SA 4.0, Zohar Jackson and contributors; MNIST: CC BY-SA 3.0",
+    licence="recordings: CC BY-SA 4.0, Zohar Jackson and contributors; MNIST: CC BY-SA 3.0 (as "
+    "https://keras.io/api/datasets/mnist states it)",
     layout=LAYOUT,
     expected="3,000 recordings: 50 of each digit by each of 6 speakers; any number of them and of speakers is used",
     download="the folder recordings of the homepage's repository, and of MNIST the images and labels of the test part "
@@ -53,7 +54,7 @@ class AvDigits(PackedDataset):
         arrays = read_arrays(self.file)
         labels, images = arrays["y"], arrays["image"]
         chosen = paired(labels, arrays["image_label"], self.pairing)
-        values = {"voice": arrays["voice"], "digit": np.float32(images[chosen].reshape(len(chosen), -1))}
+        values = {"voice": arrays["voice"], "digit": images[chosen][:, None].astype(np.float32)}
         speakers, ids = ([str(text) for text in arrays[key]] for key in ("speaker", "id"))
         return Table(self.file, values, labels, np.full(len(ids), "train"), ids, speakers, class_names=CLASSES)
 

@@ -10,6 +10,7 @@ generator is not published; J and K are ours.
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import ClassVar
@@ -21,7 +22,7 @@ from torch.nn.functional import leaky_relu
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.core.seeds import generator
 from mcr_bench.bench.errors import UserError, unknown
-from mcr_bench.bench.settings.declaration import setting
+from mcr_bench.bench.settings.declaration import Value, setting
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets.base import Card, Dataset, Facts, Modality, Protocol, Split, Splits, standardise
 
@@ -82,6 +83,12 @@ class Synthetic(Dataset):
     def names(self) -> tuple[str, ...]:
         """m1, m2, ..."""
         return tuple(f"m{i + 1}" for i in range(self.modalities))
+
+    def acting(self, dials: Mapping[str, Value]) -> dict[str, Value]:
+        """As for all datasets; `together` counts beside synergy for more than two, `clusters` for more than one."""
+        idle = {"together"} if not self.synergy or self.together == 2 else set()
+        idle |= {"clusters"} if set(self._counts("clusters", 1).values()) == {1} else set()
+        return {k: v for k, v in super().acting(dials).items() if k not in idle}
 
     def facts(self) -> Facts:
         """Shapes and task; UserError if the settings contradict each other."""

@@ -42,12 +42,11 @@ OF_KIND: dict[Kind, Example] = {
     "encoder": Example("mean-steps", "MeanSteps"),
     "fusion": Example("unit-sum", "UnitSum"),
 }
-RUN = "mcr-bench run --methods {baseline} --dataset synthetic --seeds 1 --set epochs=2"
-STEPS: dict[Kind, str] = {
-    "method": RUN.replace("{baseline}", "{baseline},{file}"),
-    "dataset": RUN.replace("synthetic", "{file}"),
-    "encoder": RUN + " --set encoder.kind={file}:{cls}",
-    "fusion": RUN + " --set model.fusion={file}:{cls}",
+DATASET = "--dataset synthetic"  # what a method or a net is tried on
+RUN = "mcr-bench run --methods {methods} {data} --seeds 1 --set epochs=2"
+SET: dict[Kind, str] = {
+    "encoder": " --set encoder.kind={file}:{cls}",
+    "fusion": " --set model.fusion={file}:{cls}",
 }
 
 
@@ -94,9 +93,11 @@ def next_steps(kind: Kind, file: Path, baseline: str) -> str:
     place = str(file) if file.is_absolute() else f"./{file}"
     test = file.with_name(f"test_{file.name}")
     cls = next(iter(re.findall(r"^class (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)))
+    methods = f"{baseline},{place}" if kind == "method" else baseline
+    data = f"--dataset {place}" if kind == "dataset" else DATASET
     steps = (
         f"mcr-bench describe {place}",
-        STEPS[kind].format(file=place, cls=cls, baseline=baseline),
+        RUN.format(methods=methods, data=data) + SET.get(kind, "").format(file=place, cls=cls),
         f"mcr-bench check {place}",
         f"pytest {test}",
     )

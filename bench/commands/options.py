@@ -7,6 +7,17 @@ from typing import Annotated
 import typer
 
 
+class Listed(StrEnum):
+    METHODS = "methods"
+    DATASETS = "datasets"
+    ENCODERS = "encoders"
+    FUSIONS = "fusions"
+    HEADS = "heads"
+    PRESETS = "presets"
+    EXPERIMENTS = "experiments"
+    FIGURES = "figures"
+
+
 class WhichPublished(StrEnum):
     ALL = "all"
     MINE = "mine"

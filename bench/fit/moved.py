@@ -42,9 +42,10 @@ class _Watched(NamedTuple):
         if not known:
             return None
         parts, factors = [self._slices(g) for g, _ in known], [rate for _, rate in known]
-        if len(set(factors)) == 1:
-            return torch.linalg.vector_norm(torch.cat(parts)) * factors[0]
-        return torch.linalg.vector_norm(torch.cat(torch._foreach_mul(parts, factors)))
+        same = len(set(factors)) == 1
+        joined = torch.cat(parts) * factors[0] if same else torch.cat(torch._foreach_mul(parts, factors))
+        norm: Tensor = torch.linalg.vector_norm(joined)
+        return norm
 
     def _slices(self, tensor: Tensor) -> Tensor:
         chosen = tensor.detach()[:: self.every] if self.every > 1 and tensor.ndim else tensor.detach()

@@ -39,7 +39,7 @@ def reason_against(
     if reason := needs.unmet_by_head(head, additive, asked):
         return reason
     with asking(cls, "skip"):
-        return checked_reason(cls, cls().skip(setup.facts))
+        return checked_reason(cls, build(cls, resolved.method).skip(setup.facts))
 
 
 def _variants(cls: "type[Method]", modalities: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -103,7 +103,7 @@ def _monitor(name: str, cls: "type[Method]", setup: "DatasetSetup") -> str:
 
 
 def _of_key(encoder: dict[str, Value]) -> dict[str, Value]:
-    """The settings of an encoder that decide a result: weights by what they are, and none of what it lacks."""
+    """The settings of an encoder that decide a result, weights by what they are; none that its kind lacks."""
     kind = nets.encoder(str(encoder["kind"]))
     if kind.digest:
         return encoder

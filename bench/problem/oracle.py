@@ -12,14 +12,14 @@ SAME = 1e-6  # a metric is a mean over samples if it differs from that mean by t
 
 
 def sample_errors(logits: Tensor, target: Tensor, task: Task) -> Tensor:
-    """The error of each sample, (N,) float64: 1 for a wrong class and 0 for the right one, or the absolute error.
+    """The error of each sample, (N,) float64: 0 for the right class or all labels right, else 1; or the absolute error.
 
-    Of several labels or scores per sample it is the mean. logits: (N, C). target: (N,), or (N, C) of labels and scores.
-    Both are in the user's unit.
+    Of several scores per sample it is the mean. logits: (N, C). target: (N,), or (N, C) of labels and scores. Both are
+    in the user's unit.
     """
-    made = task.prediction(logits)
-    errors = (made.double() - target).abs() if task.regression else (made != target).double()
-    return errors.flatten(1).mean(1) if errors.ndim > 1 else errors
+    made = task.prediction(logits).reshape(len(target), -1)
+    right = target.reshape(len(target), -1)
+    return (made.double() - right).abs().mean(1) if task.regression else (made != right).any(1).double()
 
 
 def oracle(fused: Tensor, others: Sequence[Tensor], target: Tensor, task: Task) -> dict[str, float]:

@@ -129,15 +129,11 @@ class EncoderSettings:
     )
     frozen: bool = setting(False, "pre-trained weights are not trained, and their layers stay in evaluation mode")
     window: int = setting(8, "windows: number of steps of a window", at_least=1)
-    stride: int = setting(
-        0, "windows: steps from one window to the next; 0 = `window`, so that none overlap", at_least=0
-    )
+    stride: int = setting(0, "windows: steps from one window to the next; 0 = `window`: none overlap", at_least=0)
     pixels: int = setting(
         0, "windows: images are averaged to so many rows and columns; 0 = they stay as they are", at_least=0
     )
-    bins: int = setting(
-        4, "windows: equal parts of a sequence, over each of which its windows are averaged", at_least=1
-    )
+    bins: int = setting(4, "windows: equal parts of a sequence; windows are averaged in each", at_least=1)
     compile: bool = setting(
         False,
         "compile the encoder with torch.compile, which pays off in long runs; one that cannot be compiled runs as it "

@@ -23,11 +23,14 @@ LAYOUT = (
     "                                                     with .gz; train-... of the training part are used too\n"
     "the files may lie in folders of SOURCE, such as free-spoken-digit-dataset/recordings and MNIST/raw"
 )
-RATE, SECONDS, WINDOW, HOP = 8000, 1, 256, 128
-STEPS, BINS = 1 + RATE * SECONDS // HOP, WINDOW // 2 + 1
+RATE, SECONDS, BANDS, WINDOW, HOP = 8000, 1, 40, 256, 80
+STEPS = 1 + RATE * SECONDS // HOP
 SIDE = 28  # rows and columns of an image
 LEVELS = 2  # folders of folders of SOURCE are searched
-RECIPE = f"av-digits 1: log magnitudes of the first second, windows of {WINDOW} samples every {HOP}; images as bytes"
+RECIPE = (
+    f"av-digits 1: the first second, {BANDS} mel bands of windows of {WINDOW} samples every {HOP}, logarithm of power; "
+    "images as bytes"
+)
 
 
 class Images(NamedTuple):
@@ -63,8 +66,8 @@ def scan(source: Path) -> Scan:
 
 def read_images(source: Path) -> Images:
     """The images of a raw folder, those of MNIST's test part first; UserError that names what is missing or wrong."""
-    found = {part: [_file(source, part, what) for what in ("images-idx3", "labels-idx1")] for part in ("t10k", "train")}
-    pairs = [pair for pair in found.values() if any(pair)]
+    files = {part: [_file(source, part, what) for what in ("images-idx3", "labels-idx1")] for part in ("t10k", "train")}
+    pairs = [pair for pair in files.values() if any(pair)]
     if not pairs:
         raise UserError(f"'{source}' holds no images of MNIST. Expected:\n{LAYOUT}")
     parts = [_pair(images, labels) for images, labels in pairs]
@@ -72,25 +75,25 @@ def read_images(source: Path) -> Images:
 
 
 def recipe() -> Recipe:
-    """A spectrogram of the first second of a recording, (63, 129) float32."""
-    settings = {"version": 1, "rate": RATE, "seconds": SECONDS, "window": WINDOW, "hop": HOP}
-    return Recipe("spectrogram", settings, {"voice": Field((STEPS, BINS), "float32")}, decode)
+    """The mel spectrogram of the first second of a recording, (101, 40) float32."""
+    settings = {"version": 1, "rate": RATE, "seconds": SECONDS, "bands": BANDS, "window": WINDOW, "hop": HOP}
+    return Recipe("mel", settings, {"voice": Field((STEPS, BANDS), "float32")}, decode)
 
 
 def decode(clip: Clip, settings: Settings) -> dict[str, Array]:
-    """`voice`, (63, 129) float32; after the end of the recording there is silence. `Unusable` that names the file."""
+    """`voice`, (101, 40) float32; after the end of the recording there is silence. `Unusable` that names the file."""
     from mcr_bench.datasets.media.decode import read_audio
     from mcr_bench.datasets.media.findings import require_sound
-    from mcr_bench.datasets.media.spectrogram import log_magnitude
+    from mcr_bench.datasets.media.spectrogram import log_mel
 
     path, samples = clip.files["voice"], settings["rate"] * settings["seconds"]
     wave = require_sound(read_audio(path, settings["rate"]), path.name)[:samples]
     padded = np.pad(wave, (0, samples - len(wave)))
-    return {"voice": log_magnitude(padded, settings["window"], settings["hop"]).T}
+    return {"voice": log_mel(padded, *(settings[name] for name in ("rate", "bands", "window", "hop"))).T}
 
 
 def as_arrays(cache: Cache, images: Images) -> dict[str, Array]:
-    """N recordings and I images: voice (N, 63, 129), y, speaker, id (N,), image (I, 28, 28), image_label (I,)."""
+    """N recordings and I images: voice (N, 101, 40), y, speaker, id (N,), image (I, 28, 28), image_label (I,)."""
     return {
         "voice": np.asarray(cache.arrays["voice"])[cache.rows],
         "y": np.asarray(cache.index.labels, np.int64),

@@ -4,15 +4,18 @@ import math
 from pathlib import Path
 from statistics import NormalDist
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from mcr_bench.bench.catalog.presets import presets_of
 from mcr_bench.bench.catalog.registry import dataset, dataset_names
+from mcr_bench.bench.catalog.resolve import resolve_dataset
 from mcr_bench.bench.core.seeds import generator, seeded
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.settings.declaration import build
+from mcr_bench.bench.settings.declaration import build, declared
 from mcr_bench.datasets.base import Splits
 from mcr_bench.datasets.synthetic import Synthetic
 
@@ -101,6 +104,120 @@ def test_bayes_accuracy_of_two_classes_in_closed_form() -> None:
     assert 0 < notes["bayes_accuracy_stderr"] < 0.01
 
 
+@pytest.mark.parametrize(("modalities", "amplitude"), [(2, "2.5"), (3, "3"), (4, "4/3.5/3/5")])
+def test_bayes_accuracy_of_a_product_of_signs_in_closed_form(modalities: int, amplitude: str) -> None:
+    """Each sign is right with probability Phi(d / 2), and the product if an even number of signs is wrong."""
+    dials = {"classes": 2, "shared": 0, "unique": "0", "synergy": 1, "test": 4000, "dimension": 20}
+    data = make(modalities=modalities, together=modalities, amplitude=amplitude, **dials)
+    gaps = []
+    for m in data.names:
+        means = data.prototypes(5, m)
+        gaps.append(2 * NormalDist().cdf((means[0] - means[1]).norm().item() / 2) - 1)
+    notes = load(data, seed=5).notes
+    assert notes["bayes_accuracy"] == pytest.approx((1 + math.prod(gaps)) / 2, abs=4 * notes["bayes_accuracy_stderr"])
+    assert notes["bayes_accuracy"] > 0.8
+    for left_out in data.names:
+        others = tuple(m for m in data.names if m != left_out)
+        assert load(data, seed=5, modalities=others).notes["bayes_accuracy"] == 0.5
+
+
+def test_a_synergistic_sum_needs_as_many_modalities_as_the_dial_says() -> None:
+    dials = {"modalities": 4, "together": 3, "shared": 0, "unique": "0", "synergy": 1, "amplitude": 60}
+    data = make(**dials)
+    assert load(data, modalities=("m1", "m2", "m3")).notes["bayes_accuracy"] == pytest.approx(1, abs=1e-6)
+    assert load(data, modalities=("m1", "m2", "m4")).notes["bayes_accuracy"] == pytest.approx(1 / 3, abs=1e-6)
+
+
+def test_posterior_with_several_means_and_three_together_against_densities_summed_by_hand() -> None:
+    data = make(
+        **{"classes": 2, "modalities": 3, "together": 3, "synergy": 0.4, "shared": 0.3, "unique": "0.1"},
+        **{"clusters": "1/2/3", "amplitude": "2/3/4", "dimension": "2/3/2", "test": 6},
+    )
+    means = {m: data.prototypes(1, m).double() for m in data.names}
+    assert {m: len(p) for m, p in means.items()} == {"m1": 2, "m2": 4, "m3": 6}
+    drawn = data.draw(1, "test", {m: p.float() for m, p in means.items()})
+
+    def density(m: str, row: int, carried: int | None) -> float:
+        """The mean of the densities of the class's own means, up to a factor that all classes share."""
+        own = (
+            torch.zeros(1, means[m].shape[1])
+            if carried is None
+            else means[m].reshape(2, -1, means[m].shape[1])[carried]
+        )
+        squares = (drawn.latent[m][row].double() - own).square().sum(1)
+        return (-squares / 2).exp().mean().item()
+
+    result = data.posterior(drawn, means)
+    for row in range(6):
+        joint = []
+        for c in range(2):
+            carried = [(0.3, (c, c, c)), (0.1, (c, None, None)), (0.1, (None, c, None)), (0.1, (None, None, c))]
+            carried += [(0.4 / 4, (a, b, (c - a - b) % 2)) for a in range(2) for b in range(2)]
+            joint.append(
+                sum(
+                    share * math.prod(density(m, row, k) for m, k in zip(data.names, ks, strict=True))
+                    for share, ks in carried
+                )
+            )
+        assert torch.allclose(result[row], torch.tensor(joint, dtype=torch.float64) / sum(joint), atol=1e-6)
+
+
+def test_new_dials_change_no_key_where_they_have_no_effect() -> None:
+    def acting(**dials: object) -> set[str]:
+        data = make(**dials)
+        return set(data.acting({name: getattr(data, name) for name in declared(Synthetic)}))
+
+    assert not {"together", "clusters"} & acting()
+    assert not {"together", "clusters"} & acting(modalities=3, together=3, clusters="1/1/1", unique="0.2/0.2/0")
+    assert acting(clusters="1/2") - acting() == {"clusters"}
+    more = acting(modalities=3, together=3, synergy=0.4, unique="0")
+    assert more - acting() == {"together"}
+
+
+SETS = ("xor", "redundant", "unique-dominant")
+
+
+def preset(name: str) -> Synthetic:
+    return build(Synthetic, resolve_dataset(presets_of(Synthetic)[name].values, Synthetic), location=Path("unused"))
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_set_of_a_preset_is_the_same_with_sgd(name: str) -> None:
+    adam, sgd = (dict(presets_of(Synthetic)[n].values) for n in (name, f"{name}-sgd"))
+    assert sgd.pop("optimizer.name") == "sgd"
+    assert {k: v for k, v in adam.items() if k != "optimizer.lr"} == {
+        k: v for k, v in sgd.items() if k != "optimizer.lr"
+    }
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_bayes_accuracy_of_the_presets_by_monte_carlo(name: str) -> None:
+    """Fresh samples, made and classified with NumPy alone, by the definition of each set."""
+    data, draw = preset(name), np.random.default_rng(1)
+    means = {
+        m: data.prototypes(0, m).double().numpy().reshape(data.classes, -1, data.prototypes(0, m).shape[1])
+        for m in data.names
+    }
+    y = draw.integers(data.classes, size=20_000)
+    first = draw.integers(data.classes, size=len(y))
+    carried = [first, (y - first) % 2] if name == "xor" else [y, y]
+    logs = []
+    for mean, k in zip(means.values(), carried, strict=True):
+        x = mean[k, draw.integers(mean.shape[1], size=len(y))]
+        x = x + draw.normal(size=x.shape)
+        each = x @ mean.reshape(-1, mean.shape[2]).T - (mean.reshape(-1, mean.shape[2]) ** 2).sum(1) / 2
+        logs.append(np.log(np.exp(each - each.max(1, keepdims=True)).reshape(len(y), data.classes, -1).sum(2)))
+    if name == "xor":
+        odds = [x[:, 1] - x[:, 0] for x in logs]
+        chosen = {"m1": 0 * y, "m2": 0 * y, "": (odds[0] * odds[1] < 0).astype(int)}
+    else:
+        chosen = {"m1": logs[0].argmax(1), "m2": logs[1].argmax(1), "": (logs[0] + logs[1]).argmax(1)}
+    for m, guess in chosen.items():
+        notes = load(data, modalities=(m,) if m else None).notes
+        spread = 4 * math.hypot(notes["bayes_accuracy_stderr"], 0.5 / math.sqrt(len(y)))
+        assert notes["bayes_accuracy"] == pytest.approx((guess == y).mean(), abs=spread), m
+
+
 def test_posterior_against_densities_summed_by_hand() -> None:
     fractions = {"shared": 0.3, "m1": 0.25, "m2": 0.15, "synergy": 0.3}
     data = make(shared=0.3, unique="0.25/0.15", synergy=0.3, latent=2, test=5)
@@ -158,6 +275,9 @@ def test_maps_lose_nothing() -> None:
         ({"dimension": 8, "latent": 9}, "whole numbers >= 9"),
         ({"modalities": 1}, ">= 2"),
         ({"shared": 1.5}, "<= 1"),
+        ({"together": 3}, r"together=3: not allowed with modalities=2"),
+        ({"clusters": "1/1.5"}, "clusters=1/1.5: not allowed. Give whole numbers >= 1"),
+        ({"clusters": "0"}, "clusters=0: not allowed"),
     ],
 )
 def test_impossible_dials_are_refused(dials: dict[str, object], message: str) -> None:

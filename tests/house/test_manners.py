@@ -11,7 +11,11 @@ from mcr_bench.tests.support.house.code_manners import conditions_of, faults
 ROOT = Path(mcr_bench.__file__).parent
 FILES = [
     *(path for path in sorted(ROOT.glob("*.py"))),
-    *(path for folder in ("bench", "methods", "datasets") for path in sorted((ROOT / folder).rglob("*.py"))),
+    *(
+        path
+        for folder in ("bench", "methods", "datasets", "examples")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+    ),
 ]
 
 

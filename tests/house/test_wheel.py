@@ -47,6 +47,9 @@ def copied(source: Path, place: Path) -> Path:
         shutil.copy(source / name, place)
     for room in ("bench", "methods", "datasets", "tests"):
         shutil.copytree(source / room, place / room, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    shutil.copytree(
+        source / "examples", place / "examples", ignore=shutil.ignore_patterns("__pycache__", ".*", "*.egg-info")
+    )
     for kept in ("published", "experiments"):
         shutil.copytree(source / "results" / kept, place / "results" / kept)
     shutil.copy(source / "results/__init__.py", place / "results")
@@ -89,6 +92,7 @@ def belonging(checkout: Path) -> set[str]:
     """The files that make the package: code and data of the rooms, all of a clean `results`, and the root's own."""
     files = [path for room in ROOMS for path in (checkout / room).rglob("*") if path.suffix in {".py", *DATA}]
     files += [path for path in (checkout / "results").rglob("*") if path.is_file()]
+    files += (checkout / "examples").glob("*/*.py")  # `mcr-bench new` writes them under other names
     return {"__init__.py", "cli.py", "py.typed", *(path.relative_to(checkout).as_posix() for path in files)}
 
 
@@ -142,5 +146,6 @@ def test_every_module_of_the_wheel_imports_where_no_checkout_lies(wheel: Path, t
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     modules = {name.removesuffix(".py").removesuffix("/__init__") for name in names_in(wheel) if name.endswith(".py")}
+    modules = {name for name in modules if not name.startswith("examples/")}
     expected = {"mcr_bench"} | {f"mcr_bench.{name.replace('/', '.')}" for name in modules - {"__init__"}}
     assert set(done.stdout.split()) == expected

@@ -8,7 +8,7 @@ import mcr_bench
 from mcr_bench.tests.support.house.plain_words import BANNED, phrases, texts_of
 
 ROOT = Path(mcr_bench.__file__).parent
-PLACES = ("bench", "methods", "datasets", "docs", "results/experiments", "results/published")
+PLACES = ("bench", "methods", "datasets", "docs", "examples", "results/experiments", "results/published")
 KINDS = {".py", ".md", ".toml", ".html", ".js", ".css"}
 FILES = [
     *(path for path in sorted(ROOT.glob("*.*")) if path.suffix in KINDS),

@@ -42,26 +42,26 @@ def encoder_table(comparison: Comparison) -> Table | None:
         ("fused", 4, [read[line](f"test/{scale.metric}") for line in lines]),
         ("from it alone", 4, [read[line](f"test/subset/{line[1]}/{scale.metric}") for line in lines]),
         ("probe", 4, [read[line](f"test/modality/{line[1]}/{scale.metric}") for line in lines]),
-        ("trained alone", 4, [one and one[1] for one in paired.values()]),
+        ("trained alone", 4, [None if one is None else one[1] for one in paired.values()]),
     ]
-    differences = [one and one[0] for one in paired.values()]
+    differences = [None if one is None else one[0] for one in paired.values()]
     columns += [
         (
-            f"probe against it ({scale.unit})",
+            f"probe against alone ({scale.unit})",
             scale.digits,
-            [d and d.difference for d in differences],
+            [None if d is None else d.difference for d in differences],
         ),
-        ("95 % low", scale.digits, [d and _finite(d.interval.low) for d in differences]),
-        ("high", scale.digits, [d and _finite(d.interval.high) for d in differences]),
-        ("n", 0, [d and d.n for d in differences]),
-        ("encoder", 0, [d and reading(d) for d in differences]),
+        ("95 % low", scale.digits, [None if d is None else _finite(d.interval.low) for d in differences]),
+        ("high", scale.digits, [None if d is None else _finite(d.interval.high) for d in differences]),
+        ("n", 0, [None if d is None else d.n for d in differences]),
+        ("encoder", 0, [None if d is None else reading(d) for d in differences]),
     ]
     notes = [
         "fused: all modalities; from it alone: the same model, the others replaced by their mean training input",
         "probe: a linear head on the frozen encoder, or the method's own head where it trains one; trained alone: the "
         "unimodal run of the same data, seed and fold",
-        f"probe against it: the gain over the encoder trained alone ({scale.unit}), a mean over n runs paired by seed "
-        "and fold with its 95 % interval; below 0 the encoder was left undertrained",
+        f"probe against alone: the gain over the encoder trained alone ({scale.unit}), a mean over n runs paired by "
+        "seed and fold with its 95 % interval; below 0 the encoder was left undertrained",
     ]
     notes += sorted({f"no interval: {d.interval.refused}" for d in differences if d and d.interval.refused})
     return _table(comparison, ENCODERS, lines, columns, notes)

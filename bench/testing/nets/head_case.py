@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.models.build import build_model, joined
+from mcr_bench.bench.models.build import build_model
 from mcr_bench.bench.models.declared import Encoder, FusionKind, Head, Values
 from mcr_bench.bench.models.fusion import Fused
 from mcr_bench.bench.models.kinds import encoder_kinds
@@ -83,7 +83,7 @@ class HeadCase(NetCase):
     def require(self) -> None:
         """UserError where the head cannot be used, as found before any training."""
         if not self.head.kind.digest:
-            joined(self.head, self.names, OUTPUTS)
+            self.model()
             return
         encoders = dict.fromkeys(self.names, self.encoder)
         self.head.kind.check(encoders, self.modalities, WIDTH, OUTPUTS, self.head.values)

@@ -53,7 +53,7 @@ def test_the_encoders_of_a_method_are_compared_with_those_trained_alone() -> Non
     for m in ALONE:
         found, difference = cells["base", m], 100 * (np.array(PROBES[m]) - ALONE[m])
         half = stats.t.ppf(0.975, 3) * difference.std(ddof=1) / 2
-        assert found["probe against it (percentage points)"] == pytest.approx(difference.mean())
+        assert found["probe against alone (percentage points)"] == pytest.approx(difference.mean())
         assert (found["95 % low"], found["high"]) == pytest.approx((difference.mean() - half, difference.mean() + half))
         assert found["trained alone"] == pytest.approx(np.mean(ALONE[m]))
         assert found["probe"] == pytest.approx(np.mean(PROBES[m]))
@@ -66,7 +66,7 @@ def test_the_encoders_of_a_method_are_compared_with_those_trained_alone() -> Non
 
 def test_where_lower_is_better_a_worse_encoder_is_still_below_0() -> None:
     cells = named(comparison("mae"), "why: encoders")
-    assert cells["base", "video"]["probe against it (MAE)"] == pytest.approx(np.mean(ALONE["video"]) - 0.3075)
+    assert cells["base", "video"]["probe against alone (MAE)"] == pytest.approx(np.mean(ALONE["video"]) - 0.3075)
     assert cells["base", "video"]["encoder"] == "better than alone"
     reliance = named(comparison("mae"), "why: reliance")["base", "audio"]
     assert reliance["Shapley (MAE)"] == pytest.approx(-0.3)

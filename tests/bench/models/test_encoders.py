@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from mcr_bench.bench.core.seeds import initialise
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.attention import heads, positions
-from mcr_bench.bench.models.build import encoder_kind, make_encoder
+from mcr_bench.bench.models.build import encoder_kind
 from mcr_bench.bench.models.encoders.resnet18 import resnet18_encoder
 from mcr_bench.bench.models.over_time import mean_over_parts, mean_over_time
 from mcr_bench.bench.settings.training import EncoderSettings
 from mcr_bench.datasets.base import Modality
+from mcr_bench.tests.support.runs.named_nets import make_encoder
 
 KINDS = [
     ("mlp", Modality((5,))),
@@ -26,6 +27,10 @@ KINDS = [
     ("transformer", Modality((7, 3), padded=True)),
     ("conv2d", Modality((2, 9, 8))),
     ("conv2d", Modality((3, 2, 9, 8), padded=True)),
+    ("windows", Modality((17, 3))),
+    ("windows", Modality((40, 3), padded=True)),
+    ("windows", Modality((16, 9, 8))),
+    ("windows", Modality((33, 2, 3, 4), padded=True)),
     ("resnet18", Modality((1, 33, 40))),
     ("resnet18", Modality((3, 3, 33, 40))),
 ]
@@ -246,3 +251,61 @@ def test_a_kind_that_does_not_fit_names_those_that_do(
 def test_a_shape_that_no_encoder_takes_is_an_error(facts: Modality) -> None:
     with pytest.raises(UserError, match="no encoder takes"):
         encoder_kind("auto", facts)
+
+
+# Windows
+
+
+def windows(shape: tuple[int, ...], padded: bool = False, out: int = 5, **settings: int) -> nn.Module:
+    return encoder_of("windows", Modality(shape, padded=padded), out, **settings).double().eval()
+
+
+@pytest.mark.parametrize(("steps", "window", "stride", "starts"), [(10, 4, 0, [0, 4, 8]), (9, 3, 2, [0, 2, 4, 6])])
+def test_windows_by_hand(steps: int, window: int, stride: int, starts: list[int]) -> None:
+    """Every window flattened, one layer, the means of two halves of the windows, one layer; zeros after the end."""
+    encoder = windows((steps, 3), window=window, stride=stride, bins=2, depth=1)
+    values = sample(Modality((steps, 3)), 2)[0].double()
+    longer = torch.cat([values, torch.zeros(2, window, 3)], 1)
+    (first,) = [
+        layer for layer in encoder.modules() if isinstance(layer, nn.Linear) and layer.in_features == 3 * window
+    ]
+    hidden = torch.stack([first(longer[:, at : at + window].flatten(1)).relu() for at in starts], 1)
+    half = [[i for i in range(len(starts)) if 2 * i // len(starts) == part] for part in (0, 1)]
+    parts = torch.cat([hidden[:, rows].mean(1) for rows in half], 1)
+    torch.testing.assert_close(encoder(values), encoder.project(parts))
+
+
+def test_windows_of_images_see_the_means_over_areas() -> None:
+    clip = sample(Modality((6, 2, 8, 12)), 3)[0].double()
+    encoder = windows((6, 2, 8, 12), window=3, pixels=4, depth=2)
+    areas = clip.unflatten(3, (4, 2)).unflatten(5, (4, 3)).mean((4, 6))  # 2 x 3 pixels each
+    plain = windows((6, 32), window=3, depth=2)
+    torch.testing.assert_close(encoder(clip), plain(areas.flatten(2)))
+    frames = windows((6, 8, 12), window=3, pixels=4)  # images without channels, one per step
+    torch.testing.assert_close(frames(clip[:, :, 0]), windows((6, 16), window=3)(areas[:, :, 0].flatten(2)))
+
+
+@pytest.mark.parametrize("shape", [(12, 3), (12, 2, 5, 4)])
+@pytest.mark.parametrize(("window", "stride"), [(4, 0), (5, 2), (3, 4)])
+def test_windows_do_not_depend_on_padding(shape: tuple[int, ...], window: int, stride: int) -> None:
+    encoder = windows(shape, padded=True, window=window, stride=stride, pixels=0 if len(shape) == 2 else 3)
+    for length in (1, 4, 7, 12):
+        own = torch.randn(1, length, *shape[1:], dtype=torch.double, generator=torch.Generator().manual_seed(length))
+        padded = torch.full((2, 12, *shape[1:]), 7.0, dtype=torch.double)
+        padded[0, :length] = own[0]
+        features = encoder(padded, torch.tensor([length, 12]))
+        torch.testing.assert_close(features[:1], encoder(own), rtol=1e-10, atol=1e-12)
+
+
+def test_windows_tokens_sum_to_the_features() -> None:
+    encoder = windows((12, 3), padded=True, window=3)
+    values, lengths = sample(Modality((12, 3), padded=True), 5)
+    tokens, mask = encoder.tokens(values.double(), lengths)
+    torch.testing.assert_close(tokens.sum(1), encoder(values.double(), lengths))
+    assert mask.tolist() == [[1, 0, 0, 0]] * 3 + [[1, 0, 1, 0]] * 2
+    assert [x.shape for x in encoder.stages(values.double(), lengths)] == [(5, 4, 8)] * 2
+
+
+def test_settings_of_windows_are_refused_elsewhere() -> None:
+    with pytest.raises(UserError, match=r"encoder\.window, stride, pixels, bins are for windows, not for mlp"):
+        encoder_of("mlp", Modality((7, 3)), window=4)

@@ -87,6 +87,9 @@ PLANNED = [
     (HEAD + "[set]\nepochs = 'few'", r"line 5, 'epochs': epochs=few: not allowed"),
     (HEAD + "[set]\njoint.optimizer.lr = -1", r"line 5, 'joint.optimizer.lr': optimizer.lr=-1"),
     (HEAD + "[set]\nencoder.m2.width = 0", r"line 5, 'encoder.m2.width': encoder.width=0"),
+    (HEAD + "[set]\nepochs = 1\nencoder.kind = './no.py:Net'", r"line 6, 'encoder.kind': encoder file 'no.py'"),
+    (HEAD + "[set]\nepochs = 1\nmodel.fusion = 'my/no.py'", r"line 6, 'model.fusion': fusion head file 'my/no.py'"),
+    (HEAD + "[sweep]\nencoder.m2.kind = ['mlp', 'no.py:X']", r"line 5, 'encoder.m2.kind': encoder file 'no.py'"),
     (HEAD + "[sweep]\nepochs = [1,\n'x']", r"line 5, 'epochs': epochs=x"),
     (HEAD + "[[points]]\nepochs = 1\n[[points]]\nepochs = 'x'", r"line 7, 'epochs': epochs=x"),
     (HEAD + "[set]\nmcr.strategy = 'greedy'", r"line 5, 'mcr.strategy': --set mcr.strategy: method 'mcr' is not part"),
@@ -218,9 +221,9 @@ def test_rows_find_the_point_they_belong_to(tmp_path: Path) -> None:
 
 
 def test_shipped_experiments_can_be_planned() -> None:
-    assert {"quick.toml", "figure1.toml", "ablation_game.toml", "ablation_perturbation.toml", "table1.toml"} == {
-        *shipped()
-    }
+    ablations = {"ablation_game.toml", "ablation_perturbation.toml"}
+    others = {"quick.toml", "figure1.toml", "table1.toml", "optimisers.toml", "competition.toml"}
+    assert {*shipped()} == ablations | others
     plans = {name: make_plan_of(read_experiment(name).requests()) for name in shipped()}
     figure1 = {(r.dataset_settings["shared"], r.dataset_settings["unique"]) for r in plans["figure1.toml"].runs}
     assert figure1 == {(0.9, "0/0.1"), (0.675, "0.225/0.1"), (0.45, "0.45/0.1"), (0.225, "0.675/0.1"), (0, "0.9/0.1")}
@@ -231,6 +234,14 @@ def test_shipped_experiments_can_be_planned() -> None:
     perturbations = {r.settings["perturb"] for r in plans["ablation_perturbation.toml"].runs if r.method == "mcr"}
     assert len(perturbations) == 5
     assert np.unique([r.seed for r in plans["quick.toml"].runs]).tolist() == [0, 1, 2]
+    budgets = {(r.training["epochs"], r.training["patience"]) for r in plans["optimisers.toml"].runs}
+    assert len(budgets) == 1
+    both = {(r.preset, r.training["optimizer.name"]) for r in plans["optimisers.toml"].runs}
+    sets = ("xor", "redundant", "unique-dominant")
+    assert both == {(s, "adam") for s in sets} | {(f"{s}-sgd", "sgd") for s in sets}
+    assert {a.title for a in plans["competition.toml"].absent if "not prepared" in a.reason} == {
+        *("spoken and written digits, Adam", "spoken and written digits, SGD", "skeleton and depth")
+    }
 
 
 def test_table1_asks_for_the_very_setups_that_published_columns_stand_beside() -> None:

@@ -249,7 +249,7 @@ FAULTS: dict[type[nn.Module], tuple[str, str]] = {
     Rooted: ("finite-gradients", "the gradient of 'net.first.weight' has"),
     Rounded: ("bf16", "under bfloat16 outputs are off by"),
     OfOneType: ("bf16", "self .Float. and source .BFloat16. must have the same"),
-    Exporting: ("leaves-no-trace", "changed an environment variable"),
+    Exporting: ("leaves-no-trace", "the environment variable PLANTED_FLAG is now"),
     Fixed: ("shapes", r"it gave \(8, 6\) for 2 samples"),
     Unmasked: ("padding", "change with the number of padded steps behind them"),
     AllReal: ("padding", "real tokens with padding"),
@@ -268,9 +268,8 @@ def test_a_planted_fault_fails_its_property(cls: type[nn.Module]) -> None:
 def test_a_replaced_function_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(F, "elu", F.elu)  # put back afterwards
     told = failures(card(Replacing, only=0))
-    assert told == {
-        "leaves-no-trace": "on samples (12,): making, training or calling it changed torch.nn.functional.elu"
-    }
+    assert told.keys() == {"leaves-no-trace"}
+    assert "torch.nn.functional.elu is not what it was" in told["leaves-no-trace"]
 
 
 def test_a_fault_fails_no_other_property_that_it_leaves_alone() -> None:

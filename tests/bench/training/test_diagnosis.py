@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from mcr_bench.bench.planning.plan import make_plan
 from mcr_bench.bench.planning.request import Request
+from mcr_bench.bench.problem.oracle import sample_errors
 from mcr_bench.bench.record.tags import Tags
 from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone
+from mcr_bench.bench.task import Task
 from mcr_bench.bench.training import loop
 from mcr_bench.bench.training.after import diagnosis
 from mcr_bench.bench.training.after.diagnosis import run_means
@@ -174,3 +177,15 @@ def test_diagnostics_that_fail_leave_the_run_and_the_reason(tmp_path: Path, monk
     assert "test/subset/m0/accuracy" in one.metrics
     assert {"test/noise", "test/perceptual", "test/permuted", "test/oracle"} == set(one.missing)
     assert all("no room" in reason for reason in one.missing.values())
+
+
+def test_of_several_labels_all_must_be_right_and_of_several_scores_the_errors_are_averaged() -> None:
+    rng = np.random.default_rng(0)
+    z = [torch.from_numpy(rng.normal(size=(40, 3))) for _ in range(3)]
+    y = torch.from_numpy(rng.integers(0, 2, (40, 3)).astype("float64"))
+    wrong = np.stack([((one > 0).long().numpy() != y.numpy()).any(1) for one in z])
+    errors = np.stack([sample_errors(one, y, Task(None, labels=3)).numpy() for one in z])
+    np.testing.assert_array_equal(errors, wrong)
+    gaps = np.stack([np.abs(one.numpy() - y.numpy()).mean(1) for one in z])
+    errors = np.stack([sample_errors(one, y, Task(None, scores=3)).numpy() for one in z])
+    np.testing.assert_allclose(errors, gaps)

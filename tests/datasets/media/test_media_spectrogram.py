@@ -1,9 +1,11 @@
 """Spectrograms: shapes of the papers, values derived by hand, and where a tone appears."""
 
+import math
+
 import numpy as np
 import pytest
 
-from mcr_bench.datasets.media.spectrogram import log_magnitude, log_power, tile
+from mcr_bench.datasets.media.spectrogram import log_magnitude, log_mel, log_power, mel_bands, tile
 
 
 def cosine(hertz: float, rate: int, samples: int) -> np.ndarray:
@@ -76,3 +78,22 @@ def test_tiling_repeats_cuts_and_clips() -> None:
     assert tile(np.array([-2, 0.5], np.float32), 1).tolist() == [-1]
     with pytest.raises(ValueError, match="no sample"):
         tile(np.zeros(0, np.float32), 5)
+
+
+@pytest.mark.parametrize(("rate", "bands", "hertz"), [(8000, 40, 1000.0), (16000, 24, 440.0)])
+def test_mel_bands_of_a_tone(rate: int, bands: int, hertz: float) -> None:
+    """The loudest band is the one whose middle is nearest to the tone on the mel scale, counted by hand."""
+    wave = np.sin(2 * np.pi * hertz * np.arange(rate) / rate)
+    image = log_mel(wave, rate, bands, n_fft=512, hop=100)
+    assert image.shape == (bands, 1 + rate // 100)
+    mel = [2595 * math.log10(1 + f / 700) for f in (hertz, rate / 2)]
+    assert abs(int(image[:, 50].argmax()) - (mel[0] / mel[1] * (bands + 1) - 1)) <= 0.6
+    weights = mel_bands(rate, bands, 512)
+    inner = weights.sum(0)[weights[:-1].argmax(1)]
+    assert weights.min() == 0
+    assert weights.max() <= 1
+    assert np.all(inner <= 1 + 1e-9)  # neighbouring triangles add up to 1 between their middles
+
+
+def test_mel_of_silence_is_its_floor() -> None:
+    assert np.allclose(log_mel(np.zeros(1600), 8000), math.log(1e-6))
