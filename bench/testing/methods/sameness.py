@@ -78,9 +78,11 @@ def names_of_modalities(trials: Trials) -> None:
     for count in _several(trials):
         setup = replace(trials.with_count(count), dtype=torch.float64, training=PLAIN_SGD)
         method = trials.start(setup)
-        rename = _renaming(dict(zip(setup.modalities, _rotated(setup.modalities), strict=True)))
-        other = _stepped(trials, _renamed(trials, method, setup, rename))
-        _require_same(_stepped(trials, method), other, rename)
+        names = setup.modalities
+        there = _renaming(dict(zip(names, _rotated(names), strict=True)))
+        back = _renaming(dict(zip(_rotated(names), names, strict=True)))
+        other = _stepped(trials, _renamed(trials, method, setup, there, back))
+        _require_same(_stepped(trials, method), other, there)
 
 
 def _rotated(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -104,13 +106,18 @@ def _several(trials: Trials) -> list[int]:
 
 
 def _renaming(names: Mapping[str, str]) -> Callable[[str], str]:
-    """Exchanges the names of modalities inside a text, where they are whole words."""
+    """A function that exchanges the names of modalities inside a text, where they are whole words."""
     pattern = re.compile(rf"(?<![A-Za-z0-9])({'|'.join(map(re.escape, names))})(?![A-Za-z0-9])")
     return lambda text: pattern.sub(lambda match: names[match[0]], text)
 
 
-def _renamed(trials: Trials, method: Method, setup: Setup, rename: Callable[[str], str]) -> Method:
-    """The same training with other names of the modalities: the same samples, initial weights and draws."""
+def _renamed(
+    trials: Trials, method: Method, setup: Setup, rename: Callable[[str], str], back: Callable[[str], str]
+) -> Method:
+    """The same training with other names of the modalities: the same samples, initial weights and draws.
+
+    back: gives the names that modalities have in `method`.
+    """
     initial = {rename(k): v.clone() for k, v in method.fit.model.state_dict().items()}
     data, val = (_with_names(part, rename) for part in (method.fit.train, method.fit.val))
 
@@ -119,7 +126,7 @@ def _renamed(trials: Trials, method: Method, setup: Setup, rename: Callable[[str
         fit.val = val
         own = fit.generator
         vars(fit)["generator"] = lambda *given, device="cpu": own(
-            *(rename(one) if isinstance(one, str) else one for one in given), device=device
+            *(back(one) if isinstance(one, str) else one for one in given), device=device
         )
 
     return trials.start(

@@ -20,7 +20,7 @@ from mcr_bench.bench.testing.card import NotApplicable, line_of
 from mcr_bench.bench.testing.fits import NAMES, make_fit
 from mcr_bench.bench.testing.methods.comparing import first_difference, odd_gradient, odd_term
 from mcr_bench.bench.testing.methods.epochs import batches, begin_epoch, end_epoch, make_step, step, train
-from mcr_bench.bench.testing.methods.setups import TASKS, WIDTH, Plain, Setup
+from mcr_bench.bench.testing.methods.setups import SIZE, TASKS, WIDTH, Plain, Setup
 from mcr_bench.bench.testing.process import ProcessState
 from mcr_bench.datasets.base import Split
 from mcr_bench.methods.base import Method
@@ -81,7 +81,7 @@ class Trials:
     def refusal(self, count: int, task: Task) -> str | None:
         """Why it does not take so many modalities or this task; None if it does."""
         facts = Facts({m: Modality((WIDTH,)) for m in NAMES[:count]}, task)
-        return self.cls.needs.unmet(count, task.regression) or self.cls().skip(facts)
+        return self.cls.needs.unmet(count, task) or self.cls().skip(facts)
 
     def tried(self, count: int, task: Task) -> Tried:
         """What comes of an epoch with so many modalities."""
@@ -149,7 +149,7 @@ class Trials:
             encoder=setup.encoder,
             data=data or setup.part(allowed),
             prepare=prepared,
-            **setup.training,
+            **{"batch_size": SIZE, **setup.training},
         )
         return method
 
