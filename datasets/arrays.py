@@ -30,6 +30,8 @@ CARD = Card(
         "                     (whole numbers or bools: multi-label), or (N, K) scores (floats)\n"
         "  split              (N,) train, val or test (training, valid, validation, dev, testing are read as these)\n"
         "  length_<modality>  (N,) optional: real steps of padded sequences (N, T, C)\n"
+        "  present_<modality> (N,) optional: bool or 0/1, whether the sample has the modality; where it lacks\n"
+        "                     it, values may be anything\n"
         "  group              (N,) optional: speaker, subject, ...; may not be in two splits\n"
         "                     (with 3 groups or more, protocol groups is available)\n"
         "  id                 (N,) optional: unique names of the samples\n"

@@ -1,5 +1,6 @@
 """AGM: adaptive gradient modulation, which scales the gradient through each modality's share of the logits."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Literal
@@ -78,6 +79,7 @@ class Agm(Method):
     scales_gradients: ClassVar[bool] = True
     _running: RunningScores = field(default_factory=RunningScores, init=False, repr=False)
     _graph: Zeros | None = field(default=None, init=False, repr=False)
+    _having: Mapping[str, Tensor] = field(default_factory=dict, init=False, repr=False)  # as of the present batch
 
     def __post_init__(self) -> None:
         check_window(self.name, self.start, self.end)
@@ -88,7 +90,7 @@ class Agm(Method):
 
     def forward(self, batch: Batch) -> Outputs:
         grad, official = self.zero_path == "grad", self.masked_pass == "official"
-        draws = self.fit.generator("subsets")
+        draws, self._having = self.fit.generator("subsets"), batch.having
         features, shares = attributed(
             self.fit.model,
             batch.inputs,
@@ -97,6 +99,7 @@ class Agm(Method):
             masked_in_evaluation=official,
             joined=self._steady,
             graph=self._graph,
+            dropped=batch.dropped,
         )
         by_modality = dict(zip(self.fit.model.modalities, shares.detach().unbind(), strict=True))
         kappas = torch.stack(self.kappas(by_modality, batch.target))
@@ -120,8 +123,8 @@ class Agm(Method):
 
     def kappas(self, shares: dict[str, Tensor], target: Tensor) -> list[Tensor]:
         """Every modality's coefficient () for this step, from the shares (B, C), the target and earlier steps."""
-        task = self.fit.task
-        scores = squared_errors(shares, target) if task.regression else surprisals(shares, target, task)
+        task, having = self.fit.task, self._having
+        scores = squared_errors(shares, target, having) if task.regression else surprisals(shares, target, task, having)
         running = self._running.before(scores, list(shares))
         if not in_window(self.fit.epoch, self.start, self.end):
             return list(torch.ones_like(scores).unbind())

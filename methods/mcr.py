@@ -8,18 +8,19 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
+from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method, Needs, Neutral, Reference, Requirement
-from mcr_bench.methods.terms import game
-from mcr_bench.methods.terms.additive_game import Rules
-from mcr_bench.methods.terms.additive_game import game as additive_game
 from mcr_bench.methods.terms.ceb import FeatureDecoder, ceb
 from mcr_bench.methods.terms.contrastive import nt_xent, score_bins
 from mcr_bench.methods.terms.distances import slopes_of
+from mcr_bench.methods.terms.games import game
+from mcr_bench.methods.terms.games.additive_game import Rules
+from mcr_bench.methods.terms.games.additive_game import game as additive_game
+from mcr_bench.methods.terms.games.perturb import brought, permutations, perturbed, perturbed_players, second_pass
+from mcr_bench.methods.terms.losses import own_losses
 from mcr_bench.methods.terms.modes import evaluation_mode
-from mcr_bench.methods.terms.perturb import brought, permutations, perturbed, perturbed_players, second_pass
 from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal_runs
 
 CODE = "MCR code, CREMA-D ResNet-18"
@@ -57,6 +58,8 @@ class MCR(Method):
         Neutral({**OFF, "lambda_uni": 1}, equals="multi-loss"),
     )
     deviations: ClassVar[tuple[str, ...]] = (
+        "A sample that lacks a modality, or of which it is dropped, has no own loss for it; in the game and in the "
+        "contrastive term it takes part with the features of the mean training input, or with zeros.",
         "The game and contrastive terms are added to the loss. The released two-modality class computes them but does "
         "not add them.",
         "Four and more modalities are an extension: the sum over coalitions is divided by 2^(M-1) - 1, so that the "
@@ -149,9 +152,10 @@ class MCR(Method):
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         task, target = self.fit.task, batch.target
+        own = own_losses(task, outputs, target, batch.having)
         return {
             "fused": task.loss(outputs.logits, target),
-            "unimodal": self.lambda_uni * reduce(add, [task.loss(h, target) for h in outputs.own_logits.values()]),
+            "unimodal": self.lambda_uni * reduce(add, own.values()),
             "mipd": self.lambda_mipd * self._game(outputs, batch),
             "contrastive": self._contrastive(outputs, batch),
             "ceb": self._bottleneck(outputs),
@@ -179,8 +183,8 @@ class MCR(Method):
         chosen = self._coalitions(players)
         play = self._additive_game if fusion.additive else self._any_game
         with evaluation_mode(fusion):
-            latent = second_pass(outputs.model, batch.inputs) if self.latents == "eval" else outputs
-            total, divergences = play(outputs, latent, batch.inputs, chosen)
+            latent = second_pass(outputs.model, batch) if self.latents == "eval" else outputs
+            total, divergences = play(outputs, latent, batch, chosen)
         self.fit.log_each([f"divergence/{_logged(s, len(players))}" for s in chosen], divergences)
         return -game.coalition_weight(len(players), len(chosen)) * total
 
@@ -190,7 +194,7 @@ class MCR(Method):
         return game.drawn_coalitions(players, self.fit.generator("coalitions"))
 
     def _additive_game(
-        self, outputs: Outputs, latent: Outputs, inputs: Inputs, chosen: list[game.Coalition]
+        self, outputs: Outputs, latent: Outputs, batch: Batch, chosen: list[game.Coalition]
     ) -> tuple[Tensor, Tensor]:
         """sum_S D_S, a tensor (), and the chosen D_S, (S,), of an additive head.
 
@@ -200,7 +204,7 @@ class MCR(Method):
         if self.perturb == "permute_latent":
             orders = torch.stack([self._orders(m, x) for m, x in intact.items()])
         else:
-            copies = perturbed_players(latent, inputs, self.perturb, self._perturbed)
+            copies = perturbed_players(latent, batch.inputs, self.perturb, self._perturbed, batch.dropped)
             perturbed = torch.stack([copies[m] for m in intact])
         present = None if latent is outputs else torch.stack([brought(latent)[m] for m in intact])
         return additive_game(
@@ -224,13 +228,13 @@ class MCR(Method):
         )
 
     def _any_game(
-        self, outputs: Outputs, latent: Outputs, inputs: Inputs, chosen: list[game.Coalition]
+        self, outputs: Outputs, latent: Outputs, batch: Batch, chosen: list[game.Coalition]
     ) -> tuple[Tensor, Tensor]:
         """As `_additive_game`, of any fusion head, which is computed once per coalition."""
         distance = game.distance_of(self.fit.task)
         others, detach = OTHERS[self.strategy], DETACH[self.detach_reference]
         head = game.head_of(outputs.model.fusion, game.reaches_all(detach, others))
-        absent = perturbed_players(latent, inputs, self.perturb, self._perturbed)
+        absent = perturbed_players(latent, batch.inputs, self.perturb, self._perturbed, batch.dropped)
         terms = game.divergences(brought(outputs), absent, head, distance, others, detach, brought(latent), chosen)
         values = torch.stack(list(terms.values()))
         return values.sum(), values

@@ -75,10 +75,10 @@ class Mlb(Modulation):
 
     def coefficients(self, outputs: Outputs, batch: Batch) -> Tensor:
         if self.fit.task.regression:
-            errors = squared_errors(outputs.own_logits, batch.target)
+            errors = squared_errors(outputs.own_logits, batch.target, batch.having)
             return rebalance(errors / mean_of_others(errors), self.alpha, self.beta)
-        right = true_scores(outputs.own_logits, batch.target, self.fit.task)
+        right = true_scores(outputs.own_logits, batch.target, self.fit.task, batch.having)
         return rebalance(mean_of_others(right) / right, self.alpha, self.beta)
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        return multi_loss(self.fit.task, outputs, batch.target)
+        return multi_loss(self.fit.task, outputs, batch.target, having=batch.having)

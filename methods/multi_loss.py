@@ -31,4 +31,4 @@ class MultiLoss(Method):
         return self.weight
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        return multi_loss(self.fit.task, outputs, batch.target, self.weight)
+        return multi_loss(self.fit.task, outputs, batch.target, self.weight, batch.having)

@@ -9,6 +9,7 @@ from mcr_bench.bench.fit.returns import Groups
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method, Needs, Reference
+from mcr_bench.methods.terms.losses import own_losses
 
 
 @dataclass
@@ -32,7 +33,8 @@ class Unimodal(Method):
         return 0.0
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        return {f"own/{m}": self.fit.task.loss(own, batch.target) for m, own in outputs.own_logits.items()}
+        own = own_losses(self.fit.task, outputs, batch.target, batch.having)
+        return {f"own/{m}": loss for m, loss in own.items()}
 
     def predict(self, model: MultimodalModel, inputs: Inputs) -> Outputs:
         outputs = super().predict(model, inputs)

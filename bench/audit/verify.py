@@ -1,7 +1,7 @@
 """What `data verify` computes: counts beside the known variants, missing clips, and the audit of every protocol."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +25,7 @@ class FoldAudit:
     classes: part -> the number of samples of each class, or with each label; empty for regression.
     spread: part -> the lowest, the mean and the highest score, of all scores per sample; empty for classes and labels.
     empty: the names of the parts without a sample. A fold with an empty part cannot be run.
+    lacking: modality -> part -> the number of samples that lack it, of modalities that some samples lack.
     """
 
     fold: int
@@ -35,6 +36,7 @@ class FoldAudit:
     classes: Mapping[str, list[int]]
     spread: Mapping[str, tuple[float, float, float]]
     empty: list[str]
+    lacking: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def absent(self, part: str) -> list[int]:
         """The indices of the classes that have no sample in a part."""
@@ -105,4 +107,5 @@ def audited(fold: int, parts: Parts, classes: int | None) -> FoldAudit:
         histogram(parts, classes) if classes else {},
         {name: (float(y.min()), float(y.mean()), float(y.max())) for name, y in scores.items()},
         empty(parts.part),
+        parts.lacking(),
     )

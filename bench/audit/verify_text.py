@@ -57,6 +57,7 @@ def _fold_data(fold: FoldAudit, names: Sequence[str]) -> dict[str, object]:
         "classes": {_long(part): dict(zip(names, counts, strict=True)) for part, counts in fold.classes.items()},
         "absent_classes": {_long(part): [names[k] for k in fold.absent(part)] for part in fold.classes},
         "scores": {_long(part): dict(zip(score, spread, strict=True)) for part, spread in fold.spread.items()},
+        "lacking": {m: {_long(part): count for part, count in counts.items()} for m, counts in fold.lacking.items()},
     }
 
 
@@ -127,6 +128,7 @@ def _fold(fold: FoldAudit, result: Verification, first: bool) -> Iterator[str]:
         yield "    LEAK: the selection set holds samples of the test set"
     elif not fold.empty:
         yield "    the selection set is not the test set"
+    yield from _lacking(fold)
     yield from _scores(fold)
     whole = first and len(result.class_names) <= MOST_CLASSES
     yield from _classes(fold, result.class_names, whole, result.class_noun)
@@ -146,6 +148,13 @@ def _audit(fold: FoldAudit, group_name: str) -> Iterator[str]:
         yield f"    train, validation and test are disjoint {', '.join(clean)}"
     if not fold.groups:
         yield "    groups are not compared: they are unknown"
+
+
+def _lacking(fold: FoldAudit) -> Iterator[str]:
+    """A line for each modality that some samples lack."""
+    for m, counts in fold.lacking.items():
+        parts = ", ".join(f"{_long(part)} {count:,} of {fold.sizes[part]:,}" for part, count in counts.items())
+        yield from _wrapped(f"without {in_line(m)}: {parts}", "    ", "      ")
 
 
 def _scores(fold: FoldAudit) -> Iterator[str]:

@@ -20,8 +20,9 @@ from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.settings.declaration import Value, build
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
 from mcr_bench.bench.task import Task
-from mcr_bench.bench.training.loop import Progress, Training
+from mcr_bench.bench.training.loop import Training
 from mcr_bench.bench.training.optim import make_optimizer
+from mcr_bench.bench.training.progress import Progress
 from mcr_bench.datasets.base import Modality, Split, Splits
 from mcr_bench.methods.base import Method
 

@@ -12,10 +12,12 @@ class Modality:
     shape: the shape of one sample without the batch axis: (D,) for vectors, (T, C) for sequences, (C, H, W) for images,
         (T, C, H, W) for clips.
     padded: whether the sequences (T, C) are padded at their ends; their real lengths are in `Inputs.lengths`.
+    lacked: whether some samples lack it; `Inputs.present` says which.
     """
 
     shape: tuple[int, ...]
     padded: bool = False
+    lacked: bool = False
 
 
 @dataclass(frozen=True)

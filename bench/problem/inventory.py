@@ -1,12 +1,13 @@
 """Which clips of a dataset are available and which are missing, and its samples as the audit sees them."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.problem.overlaps import Parts
 from mcr_bench.bench.problem.samples import Split
 
@@ -83,12 +84,18 @@ def parts_of(splits: Mapping[str, "Split"], group_name: str) -> Parts:
         [content for split in loaded for content in _contents(split)],
         torch.cat([split.target for split in loaded]).numpy(),
         group_name,
+        {m: _presence(loaded, m) for m in loaded[0].values if any(m in split.present for split in loaded)},
     )
+
+
+def _presence(splits: Sequence["Split"], modality: str) -> Array:
+    """(N,) bool, whether each sample of the parts has the modality."""
+    return np.concatenate([split.presence(modality).numpy() for split in splits])
 
 
 def _contents(split: "Split") -> Iterator[str]:
     for first in range(0, len(split), BLOCK):
         inputs = split.batch(torch.arange(first, min(first + BLOCK, len(split)))).inputs
-        tensors = [*inputs.values.values(), *inputs.lengths.values()]
+        tensors = [*inputs.values.values(), *inputs.lengths.values(), *inputs.present.values()]
         for row in zip(*(x.numpy() for x in tensors), strict=True):
             yield hashlib.sha256(b"".join(x.tobytes() for x in row)).hexdigest()

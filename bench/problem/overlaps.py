@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
@@ -23,6 +23,7 @@ class Parts:
     contents: N hashes of what is trained on.
     labels: (N,) class indices (int64) or scores (float), or (N, L) if a sample has several.
     group_name: what a group is: actor, video, subject.
+    present: modality -> (N,) bool, whether each sample has it; only modalities that some samples lack.
     """
 
     part: Array
@@ -31,10 +32,15 @@ class Parts:
     contents: Sequence[str]
     labels: Array
     group_name: str = "group"
+    present: Mapping[str, Array] = field(default_factory=dict)
 
     def sizes(self) -> dict[str, int]:
         """Part -> number of samples, with '' for the unused ones."""
         return {name: int((self.part == name).sum()) for name in (*PARTS, "")}
+
+    def lacking(self) -> dict[str, dict[str, int]]:
+        """Modality -> part -> the number of samples that lack it, of modalities that some lack."""
+        return {m: {name: int((~has & (self.part == name)).sum()) for name in PARTS} for m, has in self.present.items()}
 
 
 @dataclass(frozen=True)

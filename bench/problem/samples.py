@@ -61,12 +61,13 @@ class Batch:
         """The exact target in the user's unit, in its shape: int64, or scores that may be compared by ==."""
         return self.target if self.scores is None else self.scores
 
-    def has(self, modality: str) -> Tensor | None:
-        """(B,) bool: the samples that have the modality, and of which it is not dropped; None where all are."""
-        present, dropped = self.inputs.present.get(modality), self.dropped.get(modality)
-        if present is None or dropped is None:
-            return present if dropped is None else ~dropped
-        return present & ~dropped
+    @property
+    def having(self) -> dict[str, Tensor]:
+        """Modality -> (B,) bool, the samples that have it and of which it is not dropped; none where all are."""
+        kept = {m: ~dropped for m, dropped in self.dropped.items()}
+        for m, present in self.inputs.present.items():
+            kept[m] = kept[m] & present if m in kept else present
+        return kept
 
 
 class Rows(ABC):
@@ -184,6 +185,10 @@ class Split:
             return x.mean(0)
         mask = self.having(modality, self.mask(modality))
         return (x * mask).sum(0) / mask.sum(0).clamp(min=1)
+
+    def presence(self, modality: str) -> Tensor:
+        """(N,) bool, whether each sample has the modality."""
+        return self.present.get(modality, torch.ones(len(self), dtype=torch.bool, device=self.target.device))
 
     def having(self, modality: str, rows: Tensor) -> Tensor:
         """Of rows (N, ...), one per sample, those of samples that have the modality."""

@@ -67,9 +67,8 @@ def _drawn(seed: int, epoch: int, position: int, modality: str) -> float:
 
 def _whole(batch: Batch, drawn: list[str], modalities: list[str]) -> dict[str, Tensor]:
     """The flags (B,) of modalities that are dropped as a whole; a sample that would have nothing left keeps them."""
-    left = [batch.has(m) for m in modalities if m not in drawn]
     everywhere = torch.ones_like(batch.index, dtype=torch.bool)
-    flags = reduce(or_, [everywhere if has is None else has for has in left], ~everywhere)
+    flags = reduce(or_, [batch.having.get(m, everywhere) for m in modalities if m not in drawn])
     return {m: _either(flags, batch.dropped.get(m)) for m in drawn}
 
 

@@ -40,7 +40,6 @@ def _table(
     lacked: Iterable[str],
 ) -> pa.Table:
     """lacked: the modalities that some samples of a part lack."""
-    everywhere = torch.ones(len(split), dtype=torch.bool)
     columns: dict[str, object] = {
         "part": pa.array([part] * len(split)),
         "id": pa.array(split.ids),
@@ -48,7 +47,7 @@ def _table(
         "label": _label(split.labels),
         "logits": _lists(evaluation.logits),
     }
-    columns |= {f"present/{m}": pa.array(split.present.get(m, everywhere).cpu().numpy()) for m in lacked}
+    columns |= {f"present/{m}": pa.array(split.presence(m).cpu().numpy()) for m in lacked}
     columns |= {f"modality/{m}": _lists(z) for m, z in evaluation.modality_logits.items()}
     columns |= {f"split/{m}": _lists(z) for m, z in (evaluation.split_logits or {}).items()}
     columns |= {f"subset/{'+'.join(s)}": _lists(z) for s, z in subsets.items()}

@@ -40,8 +40,8 @@ class FeatureStore:
     def take(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Modality -> features (N, d) and targets (N,) of samples that have it, of the steps since the last call."""
         taken = {m: self._taken(m) for m, rows in self._rows.items() if rows}
-        for kept in (*self._rows.values(), *self._having.values()):
-            kept.clear()
+        for m in self._rows:
+            self._rows[m], self._having[m] = [], []
         self._target = None
         return taken
 

@@ -30,8 +30,10 @@ def findings_of(table: "Table") -> list[str]:
 
 
 def _of_one(table: "Table", m: str) -> Iterator[str]:
-    x, key = table.values[m], f"x_{m}"
-    trained = x[table.part == "train"]
+    x, key = table.having(m, table.values[m]), f"x_{m}"
+    trained = x[table.having(m, table.part) == "train"]
+    if not len(trained):
+        return  # an error tells it
     if trained.min() == trained.max():
         yield f"'{key}' is {trained.flat[0]:g} in every training sample: it carries no information"
         return
@@ -41,7 +43,7 @@ def _of_one(table: "Table", m: str) -> Iterator[str]:
     if m not in table.lengths:
         yield from _grey_images(key, x)
     if x.ndim == 2:
-        yield from _telling_columns(table, key, x)
+        yield from _telling_columns(table.having(m, table.target), key, x)
         yield from _may_be_ids(key, x)
 
 
@@ -83,11 +85,11 @@ def _grey_images(key: str, x: Array) -> Iterator[str]:
         )
 
 
-def _telling_columns(table: "Table", key: str, x: Array) -> Iterator[str]:
+def _telling_columns(labels: Array, key: str, x: Array) -> Iterator[str]:
     """A column that equals the target reveals it; a column that counts the samples reveals it if they are sorted."""
     if x.shape[1] > COLUMNS:
         return
-    for name, wanted in _telling(table.target.astype(np.float32)):
+    for name, wanted in _telling(labels.astype(np.float32)):
         for column in np.flatnonzero((x == wanted[:, None]).all(0)):
             yield f"column {column} of '{key}' is {name}: the label is among the features"
     if len(x) > 2:
@@ -118,5 +120,6 @@ def _twins(table: "Table") -> Iterator[str]:
     names = list(table.values)
     for at, first in enumerate(names):
         for second in names[at + 1 :]:
-            if np.array_equal(table.values[first], table.values[second]):
+            both = table.present.get(first, True) & table.present.get(second, np.ones(len(table.ids), bool))
+            if both.any() and np.array_equal(table.values[first][both], table.values[second][both]):
                 yield f"'x_{first}' and 'x_{second}' are equal: one modality under two names"

@@ -1,7 +1,8 @@
 """One .npz of samples in array form, read and checked: what `arrays` and the prepared datasets share.
 
 Keys: `x_<modality>` (N, ...), `y` (N,) or (N, L), `split` (N,) of train/val/test; optional `length_<modality>` (N,) for
-padded sequences (N, T, C), `group` (N,), `id` (N,), `class_names` (C,).
+padded sequences (N, T, C), `present_<modality>` (N,) for modalities that some samples lack, `group` (N,), `id` (N,),
+`class_names` (C,).
 """
 
 import re
@@ -20,13 +21,16 @@ from mcr_bench.datasets.base import Facts, Modality, Split, Splits, standardise,
 from mcr_bench.datasets.contents.key_hints import dtype_hint, rename_hint
 from mcr_bench.datasets.contents.label_axes import check_axes
 from mcr_bench.datasets.contents.labels import read_labels
+from mcr_bench.datasets.contents.presence import lacked_notes, read_presence
 from mcr_bench.datasets.contents.split_names import PARTS, read_parts
 from mcr_bench.datasets.contents.words import as_text, rows_in_words
 from mcr_bench.datasets.formats.npz import read_arrays
 
 LAYOUT = (
-    "x_<modality> (N, ...), y (N,) or (N, L), split (N,); optional length_<modality>, group, id (N,), class_names (C,)"
+    "x_<modality> (N, ...), y (N,) or (N, L), split (N,); optional length_<modality>, present_<modality>, group, "
+    "id (N,), class_names (C,)"
 )
+BESIDE = ("length", "present")  # kinds of arrays beside x_<modality>
 
 
 @dataclass
@@ -42,6 +46,7 @@ class Table:
     lengths: modality -> (N,) int64, the real steps of padded sequences.
     class_names: the names of the classes or labels; empty if they are unknown.
     notes: sentences about how the file was interpreted.
+    present: modality -> (N,) bool, whether each sample has it; only modalities that some samples lack.
     """
 
     path: Path
@@ -53,10 +58,11 @@ class Table:
     lengths: dict[str, Array] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    present: dict[str, Array] = field(default_factory=dict)
 
     def facts(self) -> Facts:
         """The modalities, the task, and notes on how the file was interpreted."""
-        shapes = {m: Modality(tuple(x.shape[1:]), m in self.lengths) for m, x in self.values.items()}
+        shapes = {m: Modality(tuple(x.shape[1:]), m in self.lengths, m in self.present) for m, x in self.values.items()}
         several = self.target.shape[1] if self.target.ndim > 1 else None
         if self.target.dtype.kind == "f":
             return Facts(shapes, Task(None, scores=several), notes=self.notes)
@@ -108,7 +114,12 @@ class Table:
             [self.groups[i] for i in rows] if self.groups else None,
             {m: torch.from_numpy(n[rows]) for m, n in self.lengths.items() if m in modalities},
             scores,
+            {m: torch.from_numpy(has[rows]) for m, has in self.present.items() if m in modalities},
         )
+
+    def having(self, modality: str, rows: Array) -> Array:
+        """Of rows (N, ...), one per sample, those of samples that have the modality."""
+        return rows[self.present[modality]] if modality in self.present else rows
 
 
 def read_table(path: Path, allow_group_overlap: bool = False, task: str = "auto") -> Table:
@@ -123,14 +134,15 @@ def read_table(path: Path, allow_group_overlap: bool = False, task: str = "auto"
     _check_names(path, names)
     labels = read_labels(path, arrays["y"], names, task)
     ids = _ids(path, arrays)
-    lengths = {m: _lengths(path, arrays, m) for m in _modalities(arrays) if f"length_{m}" in arrays}
-    values = {m: _values(path, arrays, m, lengths.get(m), ids) for m in _modalities(arrays)}
+    present = read_presence(path, arrays, _modalities(arrays), ids)
+    lengths = {m: _lengths(path, arrays, m, present.get(m)) for m in _modalities(arrays) if f"length_{m}" in arrays}
+    values = {m: _values(path, arrays, m, lengths.get(m), ids, present.get(m)) for m in _modalities(arrays)}
     part, part_notes = read_parts(path, arrays["split"])
     groups = [str(g) for g in as_text(arrays["group"])] if "group" in arrays else None
     if groups and not allow_group_overlap:
         _check_groups(path, groups, part)
-    notes = (*labels.notes, *part_notes)
-    return Table(path, values, labels.target, part, ids, groups, lengths, labels.names, notes)
+    notes = (*labels.notes, *part_notes, *lacked_notes(present))
+    return Table(path, values, labels.target, part, ids, groups, lengths, labels.names, notes, present)
 
 
 def _modalities(arrays: Mapping[str, Array]) -> list[str]:
@@ -155,7 +167,7 @@ def _check_keys(path: Path, arrays: Mapping[str, Array], task: str) -> None:
             raise UserError(
                 f"'{path}': '{m}' cannot name a modality. Rename 'x_{m}' (letters, digits, _, -; no torch attribute)."
             )
-    allowed = {"y", "split", "group", "id", "class_names", *(f"{p}_{m}" for m in names for p in ("x", "length"))}
+    allowed = {"y", "split", "group", "id", "class_names", *(f"{p}_{m}" for m in names for p in ("x", *BESIDE))}
     for key in arrays:
         if key not in allowed:
             raise UserError(f"'{path}': {unknown('key', key, allowed)} Rename it, or leave it out of the file.")
@@ -211,7 +223,8 @@ def _check_groups(path: Path, groups: list[str], part: Array) -> None:
             )
 
 
-def _lengths(path: Path, arrays: Mapping[str, Array], modality: str) -> Array:
+def _lengths(path: Path, arrays: Mapping[str, Array], modality: str, present: Array | None) -> Array:
+    """(N,) int64; 1 where the modality is absent, whatever the file has there."""
     lengths, x = arrays[f"length_{modality}"], arrays[f"x_{modality}"]
     if x.ndim != 3 or lengths.dtype.kind not in "iu":
         raise UserError(
@@ -219,6 +232,8 @@ def _lengths(path: Path, arrays: Mapping[str, Array], modality: str) -> Array:
             f"but they are {lengths.dtype} and {x.shape}. Save whole numbers beside padded sequences, or leave "
             f"'length_{modality}' out of the file."
         )
+    if present is not None:
+        lengths = np.where(present, lengths, 1)
     bad = (lengths < 1) | (lengths > x.shape[1])
     if bad.any():
         raise UserError(
@@ -228,8 +243,15 @@ def _lengths(path: Path, arrays: Mapping[str, Array], modality: str) -> Array:
     return lengths.astype(np.int64)
 
 
-def _values(path: Path, arrays: Mapping[str, Array], modality: str, lengths: Array | None, ids: list[str]) -> Array:
-    """(N, ...) float32; padded steps are 0 whatever values the file has there."""
+def _values(
+    path: Path,
+    arrays: Mapping[str, Array],
+    modality: str,
+    lengths: Array | None,
+    ids: list[str],
+    present: Array | None,
+) -> Array:
+    """(N, ...) float32; padded steps, and samples that lack the modality, are 0 whatever values the file has there."""
     x = arrays[f"x_{modality}"]
     if 0 in x.shape:
         raise UserError(
@@ -241,11 +263,13 @@ def _values(path: Path, arrays: Mapping[str, Array], modality: str, lengths: Arr
             f"'{path}': 'x_{modality}' has dtype {x.dtype} and shape {x.shape}; "
             f"needed: numbers, (N, ...) with at most 5 axes.{dtype_hint(f'x_{modality}', x)}"
         )
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         x = x.astype(np.float32)
     x = x[:, None] if x.ndim == 1 else x
     if lengths is not None:
         x[np.arange(x.shape[1]) >= lengths[:, None]] = 0
+    if present is not None:
+        x[~present] = 0
     check_finite(path, x, modality, ids)
     return x
 

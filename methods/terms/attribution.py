@@ -4,10 +4,13 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.core.precision import promoted
+from mcr_bench.bench.models.dropped import Flags
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel
 from mcr_bench.bench.problem.shapley import shapley_plan
 from mcr_bench.methods.terms.modes import evaluation_mode
 from mcr_bench.methods.terms.zeros import Zeros, encode_with_zeros
+
+NOTHING: Flags = {}
 
 
 def attribute(
@@ -17,13 +20,19 @@ def attribute(
     *,
     zero_gradient: bool,
     masked_in_evaluation: bool,
+    dropped: Flags = NOTHING,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Every modality's features (B, d), and its Shapley value of the fused logits (B, C); the values sum to the logits.
 
     As `attributed`.
     """
     features, shares = attributed(
-        model, inputs, generator, zero_gradient=zero_gradient, masked_in_evaluation=masked_in_evaluation
+        model,
+        inputs,
+        generator,
+        zero_gradient=zero_gradient,
+        masked_in_evaluation=masked_in_evaluation,
+        dropped=dropped,
     )
     return features, dict(zip(model.modalities, shares.unbind(), strict=True))
 
@@ -37,6 +46,7 @@ def attributed(
     masked_in_evaluation: bool,
     joined: frozenset[str] = frozenset(),
     graph: Zeros | None = None,
+    dropped: Flags = NOTHING,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Every modality's features (B, d), and the Shapley values of all modalities, (M, B, C), in the model's order.
 
@@ -44,12 +54,18 @@ def attributed(
     zero_gradient: whether gradients flow through the passes on zero inputs.
     masked_in_evaluation: whether proper subsets have features of a pass in evaluation mode.
     joined, graph: what spares passes on zeros (`encode_with_zeros`).
+    dropped: modality -> (B,) bool, the samples of which it is dropped: it is then zeros in every subset, whether it is
+    in it or not, so that its share is that of a modality that adds nothing, and its encoder gets no gradient.
     """
     features, absent = encode_with_zeros(model, inputs, zero_gradient, joined, graph)
     masked = None
     if masked_in_evaluation:
         with evaluation_mode(model.encoders):
             masked = model.encode(inputs)
+    if dropped:
+        features = model.drop(features, dropped)
+        absent = model.drop({m: f.expand(len(inputs), -1) for m, f in absent.items()}, dropped)
+        masked = masked and model.drop(masked, dropped)
     if getattr(model.fusion, "additive", False):  # a method may have put any module in its place
         return features, additive_contributions(model, features, masked, absent)
     return features, contributions(model, features, masked or features, absent, generator)

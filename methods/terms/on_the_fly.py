@@ -70,4 +70,4 @@ class OnTheFly(Modulation):
         split = outputs.split_logits
         assert split is not None, "the harness gives this method additive fusion heads only"
         scores = inverse_losses if self.fit.task.regression else true_scores
-        return slow_down(scores(split, batch.target, self.fit.task), self.alpha)
+        return slow_down(scores(split, batch.target, self.fit.task, batch.having), self.alpha)

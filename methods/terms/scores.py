@@ -1,4 +1,7 @@
-"""Scores that say how good each modality is alone on a batch, detached; methods that balance gradients compare them."""
+"""Scores that say how good each modality is alone on a batch, detached; methods that balance gradients compare them.
+
+`having`, modality -> (B,) bool, are the samples over which a modality's score is a mean, where these are not all.
+"""
 
 import math
 from collections.abc import Mapping
@@ -10,11 +13,12 @@ from torch import Tensor
 from mcr_bench.bench.core.precision import promoted
 from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.task import Task
+from mcr_bench.methods.terms.having import ALL, batch_mean
 
 SMALLEST = 1e-8
 
 
-def true_scores(logits: dict[str, Tensor], target: Tensor, task: Task) -> Tensor:
+def true_scores(logits: dict[str, Tensor], target: Tensor, task: Task, having: Mapping[str, Tensor] = ALL) -> Tensor:
     """The mean over the batch of the task's true-class score for each modality, (M,), at least 1e-8.
 
     logits: modality -> (B, C). target: (B,) class indices, or (B, C) labels.
@@ -22,10 +26,10 @@ def true_scores(logits: dict[str, Tensor], target: Tensor, task: Task) -> Tensor
     >>> true_scores({"audio": torch.zeros(2, 4)}, torch.tensor([0, 3]), Task(4))
     tensor([0.2500])
     """
-    return task.true_score(_stacked(logits), target).mean(1).clamp_min(SMALLEST)
+    return batch_mean(task.true_score(_stacked(logits), target), list(logits), having).clamp_min(SMALLEST)
 
 
-def surprisals(logits: dict[str, Tensor], target: Tensor, task: Task) -> Tensor:
+def surprisals(logits: dict[str, Tensor], target: Tensor, task: Task, having: Mapping[str, Tensor] = ALL) -> Tensor:
     """The mean of the loss of each sample, which counts as at most -log 1e-8, for each modality, (M,).
 
     Of a class it is the mean of -log max(probability of the true class, 1e-8). logits: modality -> (B, C). target: (B,)
@@ -34,10 +38,11 @@ def surprisals(logits: dict[str, Tensor], target: Tensor, task: Task) -> Tensor:
     >>> surprisals({"audio": torch.zeros(2, 4)}, torch.tensor([0, 3]), Task(4)).exp()
     tensor([4.])
     """
-    return task.per_sample(_stacked(logits), target).clamp_max(-math.log(SMALLEST)).mean(1)
+    losses = task.per_sample(_stacked(logits), target).clamp_max(-math.log(SMALLEST))
+    return batch_mean(losses, list(logits), having)
 
 
-def squared_errors(logits: dict[str, Tensor], target: Tensor) -> Tensor:
+def squared_errors(logits: dict[str, Tensor], target: Tensor, having: Mapping[str, Tensor] = ALL) -> Tensor:
     """The mean squared error of each modality over samples and outputs, (M,), at least 1e-8.
 
     logits: modality -> (B, 1) with a target (B,), or (B, K) with a target (B, K).
@@ -46,10 +51,13 @@ def squared_errors(logits: dict[str, Tensor], target: Tensor) -> Tensor:
     tensor([2.])
     """
     outputs = _stacked(logits)
-    return (outputs.reshape(len(outputs), *target.shape) - target).square().flatten(1).mean(1).clamp_min(SMALLEST)
+    squares = (outputs.reshape(len(outputs), *target.shape) - target).square()
+    if not having:
+        return squares.flatten(1).mean(1).clamp_min(SMALLEST)
+    return batch_mean(squares.reshape(*squares.shape[:2], -1).mean(2), list(logits), having).clamp_min(SMALLEST)
 
 
-def inverse_losses(logits: dict[str, Tensor], target: Tensor, task: Task) -> Tensor:
+def inverse_losses(logits: dict[str, Tensor], target: Tensor, task: Task, having: Mapping[str, Tensor] = ALL) -> Tensor:
     """1 / (training loss + 1e-8) of each modality, (M,), which in a regression replaces the true class's probability.
 
     logits: modality -> (B, 1) or (B, K). target: (B,) or (B, K).
@@ -57,7 +65,10 @@ def inverse_losses(logits: dict[str, Tensor], target: Tensor, task: Task) -> Ten
     >>> inverse_losses({"audio": torch.tensor([[1.0], [4.0]])}, torch.tensor([1.0, 2.0]), Task(None))
     tensor([1.])
     """
-    return 1 / (torch.stack([task.loss(x, target) for x in _stacked(logits)]) + SMALLEST)
+    if not having:
+        return 1 / (torch.stack([task.loss(x, target) for x in _stacked(logits)]) + SMALLEST)
+    losses = torch.stack([task.per_sample(x, target) for x in _stacked(logits)])
+    return 1 / (batch_mean(losses, list(logits), having) + SMALLEST)
 
 
 def mean_of_others(scores: Tensor) -> Tensor:

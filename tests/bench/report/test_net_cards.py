@@ -86,6 +86,21 @@ def test_nets_and_heads_of_files_have_cards() -> None:
     head = card("heads.py:Weighted")
     assert (head["fusion"], head["additive"]) == ("heads.py:Weighted", True)
     assert [s["key"] for s in head["settings"]] == ["model.weight"]  # type: ignore[attr-defined]
+    assert {"joint", "ogm"} <= set(head["methods"]["defined for"])  # type: ignore[index]
+    assert "where its forward asks for them" in " ".join(head["methods"]["not for"])  # type: ignore[index]
+
+
+def test_cards_of_methods_and_heads_say_which_are_defined_for_each_other() -> None:
+    heads = card("mcr")["fusion heads"]
+    assert set(heads["defined for"]) == {"concat-mlp", "film", "gated", "late-linear", "tensor-fusion"}  # type: ignore[index]
+    told = "gives the fusion head features of its own making, but it reads the encoders' stages"
+    assert f"central-path: {told}" in heads["not for"]  # type: ignore[index]
+    methods = card("class-token")["methods"]
+    assert not {"ogm", "ogm-ge", "mcr", "agm"} & set(methods["defined for"])  # type: ignore[index]
+    assert {"joint", "mlb", "ensemble"} <= set(methods["defined for"])  # type: ignore[index]
+    rows = {row["method"]: row for row in json.loads(call("list", "heads", "--json").stdout)}
+    assert (rows["ogm"]["late-linear"], rows["ogm"]["gated"], rows["joint"]["why not"]) == ("yes", "no", "")
+    assert "needs an additive fusion head" in rows["ogm"]["why not"]
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
 """Perturbations that remove a modality's information about its sample: permutation in the batch, noise, or zeros."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
+from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.terms.modes import evaluation_mode
+
+NOTHING: Mapping[str, Tensor] = {}
 
 
 class _Permute(torch.autograd.Function):
@@ -75,18 +78,24 @@ def perturbed(
 
 
 def perturbed_players(
-    outputs: Outputs, inputs: Inputs, perturb: str, change: Callable[[str, Tensor], Tensor]
+    outputs: Outputs,
+    inputs: Inputs,
+    perturb: str,
+    change: Callable[[str, Tensor], Tensor],
+    dropped: Mapping[str, Tensor] = NOTHING,
 ) -> dict[str, Tensor]:
     """Modality -> its perturbed branch logits (P, B, C), or features (P, B, d) where the fusion head is not additive.
 
     perturb: the perturbation, such as `noise_input`; its end says whether latents or inputs are perturbed. Perturbed
     inputs go through the encoders again, in evaluation mode.
     change: `change(m, x)` gives the P perturbed copies (P, B, ...) of x (B, ...).
+    dropped: modality -> (B,) bool, the samples of which it is dropped: features of their perturbed inputs are zeros.
     """
     model = outputs.model
     if perturb.endswith("input"):
         values = {m: change(m, x) for m, x in inputs.values.items()}
-        return _players(model, {m: _encode(model, m, x, inputs.lengths.get(m)) for m, x in values.items()})
+        features = {m: _encode(model, m, x, inputs.lengths.get(m)) for m, x in values.items()}
+        return _players(model, features | {m: features[m].where(~no[:, None], 0.0) for m, no in dropped.items()})
     if perturb == "noise_latent":
         return _players(model, {m: change(m, f) for m, f in outputs.features.items()})
     return {m: change(m, x) for m, x in brought(outputs).items()}
@@ -97,11 +106,11 @@ def brought(outputs: Outputs) -> dict[str, Tensor]:
     return outputs.branch_logits or outputs.features
 
 
-def second_pass(model: MultimodalModel, inputs: Inputs) -> Outputs:
+def second_pass(model: MultimodalModel, batch: Batch) -> Outputs:
     """The outputs of another pass with the encoders in evaluation mode; gradients flow as usual."""
     with evaluation_mode(model.encoders):
-        features = model.encode(inputs)
-    return model.fuse(features)
+        features = model.encode(batch.inputs)
+    return model.fuse(model.drop(features, batch.dropped, present=batch.inputs.present))
 
 
 def _players(model: MultimodalModel, features: dict[str, Tensor]) -> dict[str, Tensor]:
