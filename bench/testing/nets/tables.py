@@ -89,6 +89,6 @@ SHARED = (
         "making, training and calling it change nothing of the process",
         "no seeds, default dtypes, environment variables or replaced functions: pass what you need as arguments",
         giving.nothing_changed,
-        once=True,
+        most=1,
     ),
 )
