@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.fit.fit import Fit
-from mcr_bench.bench.settings.declaration import resolve
+from mcr_bench.bench.settings.declaration import Value, resolve
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.fits import NAMES, whole_batch
 from mcr_bench.bench.testing.methods.comparing import first_difference
@@ -22,8 +22,8 @@ from mcr_bench.methods.base import Method, Neutral
 
 STEPS, TOGETHER = 3, 5  # steps with modalities in another order, and beside a simpler method
 ROUNDING = 1e-9  # largest difference in float64 of what differs in the order of sums alone
-LEARNING = {"optimizer__lr": 0.05}
-PLAIN_SGD = {"optimizer__name": "sgd"}
+LEARNING: Mapping[str, Value] = {"optimizer__lr": 0.05}
+PLAIN_SGD: Mapping[str, Value] = {"optimizer__name": "sgd"}
 
 
 @sound
@@ -50,11 +50,10 @@ def _require_allowed(trials: Trials, one: Neutral) -> None:
 def _compare(trials: Trials, one: Neutral, setup: Setup) -> None:
     setup = replace(setup, dtype=torch.float64 if one.tolerance else torch.float32)
     method = trials.start(replace(setup, values=one.settings))
-    simpler = registry.method(one.equals)
     for _ in range(TOGETHER):
         step(method)
-    theirs = trained(simpler, setup, TOGETHER)
-    own = method.needs.own_heads and simpler.needs.own_heads
+    theirs = trained(one.equals, setup, TOGETHER)
+    own = method.needs.own_heads and registry.method(one.equals).needs.own_heads
     mine = {k: v for k, v in method.fit.model.state_dict().items() if own or not k.startswith("own_heads.")}
     if difference := first_difference(mine, theirs, one.tolerance):
         told = ", ".join(f"{key}={value}" for key, value in one.settings.items())

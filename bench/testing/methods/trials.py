@@ -149,7 +149,7 @@ class Trials:
             encoder=setup.encoder,
             data=data or setup.part(allowed),
             prepare=prepared,
-            **{"batch_size": SIZE, **setup.training},
+            **{"batch_size": SIZE, **setup.training},  # type: ignore[arg-type]  # they are settings alone
         )
         return method
 
@@ -157,10 +157,7 @@ class Trials:
         """The weights of the runs that a method starts from, each trained for one step."""
         allowed = method.variants(setup.modalities)[0]
         plainly = replace(setup, values={}, training={})
-        return [
-            trained(registry.method(r.method), replace(plainly, modalities=r.modalities), 1)
-            for r in method.requires(allowed)
-        ]
+        return [trained(r.method, replace(plainly, modalities=r.modalities), 1) for r in method.requires(allowed)]
 
     @cached_property
     def trouble(self) -> str:
@@ -172,11 +169,11 @@ class Trials:
     @cached_property
     def difference(self) -> str:
         """The first tensor in which two trainings of the same seed differ; '' if they are equal."""
-        states = []
-        for _ in range(2):
-            with self.alone():
-                states.append(train(self.start(), 2).fit.model.state_dict())
-        return first_difference(*states)
+        return first_difference(self._twice(), self._twice())
+
+    def _twice(self) -> State:
+        with self.alone():
+            return train(self.start(), 2).fit.model.state_dict()
 
     @cached_property
     def changes(self) -> list[str]:
@@ -205,9 +202,9 @@ class Trials:
 
 
 @cache
-def trained(cls: type[Method], setup: Setup, steps: int) -> State:
-    """The weights of a method that others need or are compared with, after so many steps."""
-    method = Trials(cls).start(setup)
+def trained(name: str, setup: Setup, steps: int) -> State:
+    """The weights of a registered method that others need or are compared with, after so many steps."""
+    method = Trials(registry.method(name)).start(setup)
     for _ in range(steps):
         step(method)
     return method.fit.model.state_dict()

@@ -14,7 +14,7 @@ from mcr_bench.bench.training.checkpoints import load_weights
 from mcr_bench.bench.training.loop import fit_run
 
 SMALL = {"epochs": ["4"], "batch_size": ["8"], "encoder.width": ["8"], "model.width": ["6"], "optimizer.lr": ["0.02"]}
-TIMED = ("cost/seconds", "cost/seconds_per_step", "cost/peak_memory_mib")
+TIMED = ("cost/seconds", "cost/seconds_per_step", "cost/diagnostics_seconds", "cost/peak_memory_mib")
 HEAD = """
 from dataclasses import dataclass, replace
 from typing import ClassVar
