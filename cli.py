@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from mcr_bench.bench.commands.data_verbs import data_app
-from mcr_bench.bench.commands.new_verb import new_command
 from mcr_bench.bench.commands.options import (
     AsJson,
     Baseline,
@@ -30,6 +29,8 @@ from mcr_bench.bench.commands.options import (
     WhichPublished,
 )
 from mcr_bench.bench.commands.output import nothing_in, open_record, print_data, print_json, say
+from mcr_bench.bench.commands.plugins.check_verb import check
+from mcr_bench.bench.commands.plugins.new_verb import new_command
 from mcr_bench.bench.commands.verb import verb
 
 BASELINE = "ensemble"  # methods are tested against it: what training together has to beat
@@ -157,31 +158,7 @@ def describe(
 
 
 app.command()(new_command(COST_BASELINE))
-
-
-@app.command()
-@verb
-def check(
-    target: Annotated[
-        str,
-        typer.Argument(help="A name, a file (./my_method.py, ./my_method.py:CLASS) or a class (PACKAGE:CLASS)."),
-    ],
-    as_json: AsJson = False,
-) -> None:
-    """Check that a plug-in does what every one must do, and print a card of what holds, with reasons and hints.
-
-    Exit codes: 0 every property holds, 1 one does not, 2 wrong usage. It takes seconds on a CPU, and no data.
-    """
-    from mcr_bench.bench.testing.card import card_data, card_text
-    from mcr_bench.bench.testing.served import checked_apart
-
-    card = checked_apart(target)
-    if as_json:
-        print_json(card_data(card))
-    else:
-        say(card_text(card))
-    if not card.holds:
-        raise typer.Exit(1)
+app.command()(check)
 
 
 @app.command()

@@ -54,7 +54,7 @@ class AvDigits(PackedDataset):
         arrays = read_arrays(self.file)
         labels, images = arrays["y"], arrays["image"]
         chosen = paired(labels, arrays["image_label"], self.pairing)
-        values = {"voice": arrays["voice"], "digit": np.float32(images[chosen][:, None])}
+        values = {"voice": arrays["voice"], "digit": images[chosen][:, None].astype(np.float32)}
         speakers, ids = ([str(text) for text in arrays[key]] for key in ("speaker", "id"))
         return Table(self.file, values, labels, np.full(len(ids), "train"), ids, speakers, class_names=CLASSES)
 

@@ -240,7 +240,8 @@ class Synthetic(Dataset):
 def _log_ratio(values: Tensor, means: Tensor, classes: int) -> Tensor:
     """log p(v | c) / p(v | nothing), (n, C): the mean over a class's K means. values: (n, D); means: (C K, D)."""
     each = (values @ means.T - means.square().sum(1) / 2).unflatten(1, (classes, -1))
-    return each.logsumexp(2) - math.log(each.shape[2])
+    ratio: Tensor = each.logsumexp(2) - math.log(each.shape[2])
+    return ratio
 
 
 def _of_sum(a: Tensor, b: Tensor) -> Tensor:

@@ -12,15 +12,15 @@ from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method, Needs, Neutral, Reference, Requirement
-from mcr_bench.methods.terms import game
-from mcr_bench.methods.terms.additive_game import Rules
-from mcr_bench.methods.terms.additive_game import game as additive_game
 from mcr_bench.methods.terms.ceb import FeatureDecoder, ceb
 from mcr_bench.methods.terms.contrastive import nt_xent, score_bins
 from mcr_bench.methods.terms.distances import slopes_of
+from mcr_bench.methods.terms.games import game
+from mcr_bench.methods.terms.games.additive_game import Rules
+from mcr_bench.methods.terms.games.additive_game import game as additive_game
+from mcr_bench.methods.terms.games.perturb import brought, permutations, perturbed, perturbed_players, second_pass
 from mcr_bench.methods.terms.losses import own_losses
 from mcr_bench.methods.terms.modes import evaluation_mode
-from mcr_bench.methods.terms.perturb import brought, permutations, perturbed, perturbed_players, second_pass
 from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal_runs
 
 CODE = "MCR code, CREMA-D ResNet-18"

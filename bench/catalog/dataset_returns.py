@@ -72,7 +72,9 @@ def _check_splits(splits: Splits, facts: Facts, where: str) -> None:
                 raise UserError(f"{where}: '{m}' of part {part} has shape {shape}; facts() says {wanted} per sample.")
         several = facts.task.labels or facts.task.scores
         if tuple(split.target.shape[1:]) != ((several,) if several else ()):
-            shape, wanted = tuple(split.target.shape), f"(N, {several})" if several else "(N,)"
-            raise UserError(f"{where}: the targets of part {part} have shape {shape}; the task needs {wanted}.")
+            raise UserError(
+                f"{where}: the targets of part {part} have shape {tuple(split.target.shape)}; the task needs "
+                f"{f'(N, {several})' if several else '(N,)'}."
+            )
         if len(split.target) != len(split.ids):
             raise UserError(f"{where}: part {part} has {len(split.target)} targets and {len(split.ids)} ids.")

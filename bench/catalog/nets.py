@@ -55,6 +55,16 @@ def fusion(name: str) -> FusionKind:
     return _in_package(FUSIONS, name, _head, unknown("fusion", name, [*fusion_names(), HEAD]))
 
 
+def encoder_class(cls: type[nn.Module], name: str) -> EncoderKind:
+    """The declaration of an encoder that `PACKAGE:CLASS` names; UserError where its form is wrong."""
+    return _net(cls, name)
+
+
+def fusion_class(cls: type[nn.Module], name: str) -> FusionKind:
+    """The declaration of a fusion head that `PACKAGE:CLASS` names; UserError where its form is wrong."""
+    return _head(cls, name)
+
+
 def encoder_of(values: Values) -> Encoder:
     """An encoder from the settings of a run: `kind`, `kind_digest` where it is not the harness's, and its own ones."""
     kind = encoder(str(values["kind"]))

@@ -54,11 +54,6 @@ def head_of(settings: ModelSettings) -> Head:
     return Head(fusion_kind_of(str(values.pop("fusion"))), int(values.pop("width")), values)
 
 
-def make_encoder(kind: str, modality: Modality, out: int, settings: EncoderSettings) -> nn.Module:
-    """One encoder of the harness, (values (B, ...), lengths (B,)) -> features (B, out); UserError as `made`."""
-    return made(Encoder(encoder_kind_of(kind), asdict(settings)), modality, out)
-
-
 def made(encoder: Encoder, modality: Modality, out: int) -> nn.Module:
     """One encoder; UserError where kind, shape and settings do not fit."""
     require_fit(encoder.kind, modality)
@@ -125,14 +120,6 @@ def _number(kind: FusionKind) -> str:
     if kind.at_most == FusionKind.at_most:  # no upper bound was declared
         return f"at least {kind.at_least}"
     return f"{kind.at_least} to {kind.at_most}"
-
-
-def make_fusion(kind: str, modalities: list[str], width: int, outputs: int, conditioning: str = "") -> Fusion:
-    """A fusion head of the harness by name; UserError for an unknown one or one that cannot join these modalities.
-
-    `conditioning` is read by film only.
-    """
-    return joined(Head(fusion_kind_of(kind), width, {"conditioning": conditioning}), modalities, outputs)
 
 
 def joined(head: Head, modalities: list[str], outputs: int) -> Fusion:

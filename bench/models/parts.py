@@ -30,12 +30,12 @@ class Stages(list[Tensor]):
 
 
 def own_steps(stages: list[Tensor]) -> tuple[Tensor | None, ...]:
-    """For each stage the number (B,) of steps that are each sample's own; None where all are, or none is told."""
+    """For each stage the number (B,) of own steps of each sample; None where all are, or where it is not known."""
     return stages.own if isinstance(stages, Stages) else (None,) * len(stages)
 
 
 def pooled_stages(stages: list[Tensor]) -> list[Tensor]:
-    """Every stage as one vector (B, K): its mean over space, and over each sequence's own steps, if they are told.
+    """Every stage as one vector (B, K): its mean over space, and over each sequence's own steps, where they are known.
 
     Stages may be (B, K), (B, T, K), (B, K, h, w) or (B, T, K, h, w); UserError for others.
     """

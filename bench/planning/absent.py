@@ -98,7 +98,7 @@ def _identities(
 ) -> set[Identity]:
     """The identities of this run and of those that it starts from, among runs of the same seed and fold."""
     # The dataset's class only decides which names an error suggests.
-    settings = resolve_run(point, cls, Dataset, every, None, classes.owners).method
+    settings = resolve_run(point, cls, Dataset, every, None, classes.owners).method  # type: ignore[type-abstract]  # it is not made
     requirements = build(cls, settings).requires(modalities)
     names = {cls.name, *(r.method for r in requirements)}
     own = tuple(sorted((k, v) for k, v in point.items() if concerns(k, names, modalities, classes.owners)))

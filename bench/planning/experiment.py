@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.catalog.user_classes import place_of
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.planning.experiment_file import Block, Document, Point, Setting, as_list, read_blocks
 from mcr_bench.bench.planning.request import Request
@@ -259,6 +260,8 @@ def _words(block: Block) -> Iterable[tuple[str, str, int]]:
         for form in {setting.key, rest, f"{head}.{rest.partition('.')[2]}"} - {"", f"{head}."}:
             yield form, setting.key, setting.line
             yield from ((f"{form}={value}", setting.key, setting.line) for value in setting.values)
+        places = filter(None, map(place_of, setting.values))  # of nets of the user's own
+        yield from ((f"'{place.path}'", setting.key, setting.line) for place in places)
 
 
 def _of_points(points: Iterable[Point]) -> Iterable[Setting]:

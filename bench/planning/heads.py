@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 def reason_against_head(cls: "type[Method]", kind: FusionKind) -> str | None:
     """Why a method is not defined for a fusion head; None where it is.
 
-    A method that trains on one modality alone is defined for all: a single modality goes through late-linear.
+    A method that trains on one modality alone is defined for all: a single modality goes through late-linear. Whether a
+    head of a file reads the tokens that it takes, only a trial with its encoders tells.
     """
     needs = cls.needs
     if cls.role == "unimodal":
         return None
     if reason := needs.unmet_by_head(kind.name, kind.additive, kind.reads):
-        return reason
+        unsure = kind.digest and needs.unmet_by_head(kind.name, kind.additive) is None
+        return f"{reason}, where its forward asks for them (--plan tells)" if unsure else reason
     alone = needs.at_least == 1  # then it goes through late-linear
     if not alone and max(needs.at_least, kind.at_least) > min(needs.at_most, kind.at_most):
         takes = _range(needs.at_least, needs.at_most)

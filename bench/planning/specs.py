@@ -39,7 +39,7 @@ def reason_against(
     if reason := needs.unmet_by_head(head, additive, asked):
         return reason
     with asking(cls, "skip"):
-        return checked_reason(cls, cls().skip(setup.facts))
+        return checked_reason(cls, build(cls, resolved.method).skip(setup.facts))
 
 
 def _variants(cls: "type[Method]", modalities: tuple[str, ...]) -> list[tuple[str, ...]]:

@@ -44,7 +44,7 @@ def _check(splits: Splits) -> None:
 
 
 def _filled(part: Split, means: dict[str, Tensor], lengths: dict[str, Tensor]) -> Split:
-    """The part with means instead of what is absent."""
+    """The part with means where a modality is absent."""
     values, steps = dict(part.values), dict(part.lengths)
     for m, present in part.present.items():
         x = part.values[m]

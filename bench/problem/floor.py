@@ -30,8 +30,8 @@ def floor_metrics(train: Tensor, test: Tensor, task: Task | None = None) -> dict
     train, test = train.cpu(), test.cpu()
     task = task or _task_of(train, test)
     outputs = _constant(task, train, test).expand(len(test), -1)
-    found = {m.name: diagnostic({}, m.name, partial(m.compute, outputs, test)) for m in named_metrics(task)}
-    return {f"{FLOOR}{name}": value for name, value in found.items() if value is not None}
+    values = {m.name: diagnostic({}, m.name, partial(m.compute, outputs, test)) for m in named_metrics(task)}
+    return {f"{FLOOR}{name}": value for name, value in values.items() if value is not None}
 
 
 def _task_of(train: Tensor, test: Tensor) -> Task:

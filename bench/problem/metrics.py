@@ -38,21 +38,23 @@ class Metric:
     higher_is_better: its direction.
     compute: (logits, target) in the shapes of the task -> value; it raises UserError where the metric is not defined.
     share: whether it is a share of 1, so that differences are reported in percentage points.
+    at_end: whether it is left out of curves unless it selects the epoch, so that short epochs stay cheap.
     """
 
     name: str
     higher_is_better: bool
     compute: Callable[[Tensor, Tensor], float]
     share: bool = False
+    at_end: bool = False
 
 
 CLASSIFICATION = (
     Metric("accuracy", True, accuracy, share=True),
-    Metric("balanced_accuracy", True, balanced_accuracy, share=True),
+    Metric("balanced_accuracy", True, balanced_accuracy, share=True, at_end=True),
     Metric("macro_f1", True, macro_f1, share=True),
-    Metric("weighted_f1", True, weighted_f1, share=True),
-    Metric("auroc", True, auroc, share=True),
-    Metric("map", True, average_precision, share=True),
+    Metric("weighted_f1", True, weighted_f1, share=True, at_end=True),
+    Metric("auroc", True, auroc, share=True, at_end=True),
+    Metric("map", True, average_precision, share=True, at_end=True),
     Metric("ece", False, expected_calibration_error, share=True),
 )
 MULTI_LABEL = (
@@ -60,9 +62,9 @@ MULTI_LABEL = (
     Metric("hamming_accuracy", True, labels.hamming_accuracy, share=True),
     Metric("micro_f1", True, labels.micro_f1, share=True),
     Metric("macro_f1", True, labels.macro_f1, share=True),
-    Metric("weighted_f1", True, labels.weighted_f1, share=True),
-    Metric("auroc", True, labels.auroc, share=True),
-    Metric("map", True, labels.average_precision, share=True),
+    Metric("weighted_f1", True, labels.weighted_f1, share=True, at_end=True),
+    Metric("auroc", True, labels.auroc, share=True, at_end=True),
+    Metric("map", True, labels.average_precision, share=True, at_end=True),
 )
 SCORES = (Metric("mae", False, mean_absolute_error), Metric("pearson", True, pearson))
 REGRESSION = (
@@ -150,15 +152,24 @@ def metric(name: str, task: Task) -> Metric:
 
 
 def score(
-    logits: Tensor, target: Tensor, task: Task, needed: Collection[str] = (), missing: dict[str, str] | None = None
+    logits: Tensor,
+    target: Tensor,
+    task: Task,
+    needed: Collection[str] = (),
+    missing: dict[str, str] | None = None,
+    curve: bool = False,
 ) -> dict[str, float]:
     """Name -> value of every metric of the task; logits and target in its shapes, see `Task`.
+
+    curve: whether the values are a point of a curve, without the metrics that are `at_end` and not `needed`.
 
     If `missing` is given, a metric that fails is left out and its reason is added there, except for those that are
     `needed`: their errors are raised.
     """
     values = {}
     for metric in metrics_of(task):
+        if curve and metric.at_end and metric.name not in needed:
+            continue
         compute = partial(metric.compute, logits, target)
         if missing is None or metric.name in needed:
             values[metric.name] = _needed(metric.name, compute)

@@ -93,14 +93,16 @@ def scores_of(label: pa.ChunkedArray, logits: pa.ChunkedArray) -> NDArray[np.flo
     """(N,), as `Samples` defines it."""
     target, outputs = labels_of(label), labels_of(logits)
     if target.dtype.kind == "f":
-        away: NDArray[np.float64] = np.abs(outputs.reshape(target.shape) - target)
-        return away.reshape(len(target), -1).mean(1).astype(np.float32)
-    right = (outputs.argmax(1) == target) if target.ndim == 1 else ((outputs > 0) == (target > 0)).all(1)
-    return right.astype(np.float32)
+        score = np.abs(outputs.reshape(target.shape) - target).reshape(len(target), -1).mean(1)
+    elif target.ndim == 1:
+        score = outputs.argmax(1) == target
+    else:
+        score = ((outputs > 0) == (target > 0)).all(1)
+    return np.asarray(score, dtype=np.float32)
 
 
 def labels_of(column: pa.ChunkedArray) -> Array:
     """A column of N numbers as (N,), or of N lists of equal length L as (N, L)."""
     if not pa.types.is_fixed_size_list(column.type):
-        return column.to_numpy()
-    return pa.concat_arrays(column.chunks).flatten().to_numpy().reshape(len(column), -1)
+        return np.asarray(column.to_numpy())
+    return np.asarray(pa.concat_arrays(column.chunks).flatten()).reshape(len(column), -1)

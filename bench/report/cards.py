@@ -100,13 +100,23 @@ def card_text(card: Card) -> str:
 
 def grid_text(rows: Sequence[Mapping[str, object]]) -> str:
     """Rows as aligned columns with their names; empty columns are left out."""
-    names = [name for name in (rows[0] if rows else {}) if any(str(row[name]) for row in rows)]
+    names = [name for name in (rows[0] if rows else {}) if any(_cell(row, name) for row in rows)]
     cells = [
-        [name.upper() for name in names],
-        *([printable(" ".join(str(row[name]).split())) for name in names] for row in rows),
+        [name.upper().replace("_", " ") for name in names],
+        *([printable(" ".join(_cell(row, name).split())) for name in names] for row in rows),
     ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells)
+
+
+def _cell(row: Mapping[str, object], name: str) -> str:
+    """A value in a table: of a list its texts, the name of the column where it is true, nothing where it is false."""
+    value = row[name]
+    if isinstance(value, bool):
+        return name if value else ""
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
+    return "" if value is None else str(value)
 
 
 def _method_card(cls: "type[Method]") -> Card:

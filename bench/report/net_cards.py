@@ -13,14 +13,14 @@ Card = dict[str, object]
 
 
 def list_encoders() -> list[Card]:
-    """One row per registered encoder."""
+    """One row per registered encoder: forms of samples, parts that it gives and settings are lists of texts."""
     return [
         {
             "name": kind.name,
-            "samples": samples(kind.axes),
-            "padded": samples(kind.padded),
-            "gives": ", ".join(parts_of(kind)),
-            "settings": ", ".join(kind.settings),
+            "samples": forms(kind.axes),
+            "padded": forms(kind.padded),
+            "gives": parts_of(kind),
+            "settings": list(kind.settings),
             "needs": needs(kind),
             "about": kind.about,
         }
@@ -29,14 +29,15 @@ def list_encoders() -> list[Card]:
 
 
 def list_fusions() -> list[Card]:
-    """One row per registered fusion head."""
+    """One row per registered fusion head; `at_most` is None where it joins any number of modalities."""
     return [
         {
             "name": kind.name,
-            "modalities": joins(kind),
-            "additive": "additive" if kind.additive else "",
-            "reads": ", ".join(kind.reads),
-            "settings": ", ".join(kind.settings),
+            "at_least": kind.at_least,
+            "at_most": None if kind.at_most == FusionKind.at_most else kind.at_most,
+            "additive": kind.additive,
+            "reads": list(kind.reads),
+            "settings": list(kind.settings),
             "needs": needs(kind),
             "about": kind.about,
         }
@@ -80,10 +81,14 @@ def _may_read(kind: FusionKind) -> bool:
     return bool(kind.digest and kind.reads)
 
 
+def forms(axes: tuple[int, ...]) -> list[str]:
+    """The forms of samples with so many axes, as `(T, C)`; `any` where an encoder takes any number of them."""
+    return ["any"] if len(axes) > len(AXES) else [AXES.get(count, f"{count} axes") for count in axes]
+
+
 def samples(axes: tuple[int, ...]) -> str:
-    """The forms of samples with so many axes, as `(T, C)`."""
-    forms = [AXES.get(count, f"{count} axes") for count in axes]
-    return "any" if len(axes) > len(AXES) else ", ".join(forms).replace("), (", ") (")
+    """The forms of samples with so many axes in one text, as `(T, C) (C, H, W)`."""
+    return ", ".join(forms(axes)).replace("), (", ") (")
 
 
 def parts_of(kind: EncoderKind) -> list[str]:

@@ -10,6 +10,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import torch
 
@@ -80,10 +81,10 @@ def make_fit(
     data = data or tiny_split(modalities, task, seed=seed)
     values = {m: x.to(dtype) for m, x in data.values.items() if isinstance(x, torch.Tensor)}
     data = replace(data, values=values, target=data.target if task.classes else data.target.to(dtype))
-    settings = build(TrainingSettings, {k.replace("__", "."): v for k, v in training.items()})
+    settings = _training(tuple((k.replace("__", "."), v) for k, v in training.items()))
     shapes = {m: Modality(tuple(x.shape[1:])) for m, x in values.items()}
     encoders = dict.fromkeys(modalities, encoder)
-    model = build_model(shapes, task, build(ModelSettings, {"fusion": fusion, "width": 6}), encoders)
+    model = build_model(shapes, task, _model(fusion), encoders)
     call_in_place(method, "build", model)
     initialise(model, seed)
     model.to(dtype)
@@ -95,6 +96,16 @@ def make_fit(
     fit.optimizer = make_optimizer(checked_groups(method, method.parameter_groups(model)), settings.optimizer)
     let_grow(fit, method)
     return fit
+
+
+@cache
+def _training(values: tuple[tuple[str, object], ...]) -> TrainingSettings:
+    return build(TrainingSettings, dict(values))
+
+
+@cache
+def _model(fusion: str) -> ModelSettings:
+    return build(ModelSettings, {"fusion": fusion, "width": 6})
 
 
 def whole_batch(fit: Fit) -> Batch:

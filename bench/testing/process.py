@@ -53,7 +53,7 @@ class ProcessState:
     """
 
     def __init__(self) -> None:
-        self._attributes = [(owner, dict(vars(owner))) for owner in _owners()]
+        self._attributes = [(owner, dict(vars(owner))) for owner in dict.fromkeys(_owners())]
         self._switches = _switches()
 
     def changes(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Checks in a process of their own, so that a hang or a crash of somebody else's code is told with the property's name.
+"""Checks in a process of their own, so that a hang or a crash of somebody else's code is reported with the property's name.
 
 The process that asks imports no torch. The worker says what it begins to check and what came of it; where it dies or
 takes too long, another one goes on after that property.

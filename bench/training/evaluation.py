@@ -28,12 +28,14 @@ def evaluate(
     probes: Probes | None,
     chunk: int,
     subsets: Subsets | None = None,
+    curve: bool = False,
 ) -> Evaluation:
     """All predictions and metrics on `split`, `chunk` samples at a time.
 
     probes: the heads for predictions from one modality; None where the method trains own heads. Such a method has one
     more metric, `total_loss`: the loss plus `own_weight` times the sum of its own heads' losses.
     subsets: collects the predictions from subsets of the modalities on the way, from the same pass of the encoders.
+    curve: whether the metrics are those of an epoch, see `score`.
     """
     with torch.no_grad(), reading(split, torch.arange(len(split)), chunk) as chunks:
         rows = [_outputs(method, model, split.batch(index).inputs, probes, subsets) for index in chunks]
@@ -41,7 +43,7 @@ def evaluate(
     features, modality = _join([row.features for row in rows]), _join([row.modality for row in rows])
     parts = _join([row.split for row in rows])
     missing: dict[str, str] = {}
-    metrics = score(logits, target, model.task, ("loss", method.fit.settings.monitor), missing)
+    metrics = score(logits, target, model.task, ("loss", method.fit.settings.monitor), missing, curve)
     if probes is None:
         own = sum(metric("loss", model.task).compute(*_having(split, m, z)) for m, z in modality.items())
         metrics[TOTAL_LOSS] = metrics["loss"] + method.own_weight() * own

@@ -214,7 +214,7 @@ def train_epoch(run: Training) -> None:
 def validate(run: Training) -> Evaluation:
     """Evaluate the validation part. RuntimeError if its loss is not finite, as training has then diverged."""
     run.fit.model.eval()
-    validation = evaluate(run.method, run.fit.model, run.fit.val, run.probes, run.chunk)
+    validation = evaluate(run.method, run.fit.model, run.fit.val, run.probes, run.chunk, curve=True)
     loss = validation.metrics["loss"]
     if not math.isfinite(loss):
         raise RuntimeError(
@@ -300,7 +300,7 @@ def _short_of(run: Training) -> Shortage | None:
 @torch.no_grad()
 def _features(run: Training) -> dict[str, tuple[Tensor, Tensor]]:
     """Modality -> features (N, d) and targets (N,) of the training part, for the probe heads."""
-    evaluation = evaluate(run.method, run.fit.model, run.fit.train, run.probes, run.chunk)
+    evaluation = evaluate(run.method, run.fit.model, run.fit.train, run.probes, run.chunk, curve=True)
     having = run.fit.train.having
     return {m: (having(m, features), having(m, run.fit.train.target)) for m, features in evaluation.features.items()}
 

@@ -53,7 +53,7 @@ def read_labels(path: Path, y: Array, names: tuple[str, ...], task: str) -> Labe
     if y.dtype.kind not in "biuf":
         raise UserError(f"'{path}': 'y' has dtype {y.dtype}. {_dtype_remedy(y)}")
     if y.dtype.kind == "f" and not np.isfinite(y).all():
-        bad = ~np.isfinite(y.reshape(len(y), -1)).all(1)
+        bad = ~np.logical_and.reduce(np.isfinite(y.reshape(len(y), -1)), axis=1)
         raise UserError(f"'{path}': 'y' is NaN or infinite at {rows_in_words(bad)}. Remove these samples.")
     if y.ndim > 1:
         several, labels, notes = read_several(path, y, names, task)

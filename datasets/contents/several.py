@@ -66,9 +66,9 @@ def _scores(path: Path, y: Array) -> Array:
 
 def _constant(y: Array) -> list[int]:
     """The columns of (N, L) that have one value."""
-    return np.flatnonzero((y == y[0]).all(0)).tolist()  # type: ignore[no-any-return]
+    return np.flatnonzero((y == y[0]).all(0)).tolist()
 
 
 def _place(bad: Array) -> str:
     """The first rows of a mask (N, L) that hold a set entry, and the column of the first one."""
-    return f"{rows_in_words(bad.any(1))} (column {int(np.argwhere(bad)[0, 1])})"
+    return f"{rows_in_words(np.logical_or.reduce(bad, axis=1))} (column {int(np.argwhere(bad)[0, 1])})"

@@ -66,8 +66,8 @@ def scan(source: Path) -> Scan:
 
 def read_images(source: Path) -> Images:
     """The images of a raw folder, those of MNIST's test part first; UserError that names what is missing or wrong."""
-    found = {part: [_file(source, part, what) for what in ("images-idx3", "labels-idx1")] for part in ("t10k", "train")}
-    pairs = [pair for pair in found.values() if any(pair)]
+    files = {part: [_file(source, part, what) for what in ("images-idx3", "labels-idx1")] for part in ("t10k", "train")}
+    pairs = [pair for pair in files.values() if any(pair)]
     if not pairs:
         raise UserError(f"'{source}' holds no images of MNIST. Expected:\n{LAYOUT}")
     parts = [_pair(images, labels) for images, labels in pairs]

@@ -1,6 +1,7 @@
 """The example package is installed from its folder, offline; what it offers is listed, described, checked and run."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,8 +15,9 @@ from typer.testing import CliRunner
 
 import mcr_bench
 from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.commands import new_files
+from mcr_bench.bench.testing import kits
 from mcr_bench.bench.testing.card import checked
-from mcr_bench.bench.testing.kits import kit_of
 from mcr_bench.cli import app
 
 EXAMPLES = Path(mcr_bench.__file__).parent / "examples"
@@ -75,12 +77,23 @@ def test_it_is_listed_and_described(kind: str) -> None:
 
 
 @pytest.mark.usefixtures("offered")
-@pytest.mark.parametrize("kind", NAMES)
-def test_it_has_every_property(kind: str) -> None:
-    kit = kit_of(kind)
-    ready = kit.opened(NAMES[kind])
-    outcomes = checked(ready.subject, kind, kit.properties, ready.of, ready.file).outcomes
-    assert {one.property: one.reason for one in outcomes if one.state == "failed"} == {}
+@pytest.mark.parametrize("kind", ["dataset", "encoder", "fusion"])
+def test_it_has_every_property_by_its_name_and_as_a_class(kind: str) -> None:
+    """The method is checked with its new file, which is the same but for the name."""
+    example = new_files.OF_KIND[kind]
+    for target in (example.name, f"mcr_bench_example.{example.module}:{example.cls}"):
+        target_of = kits.opened(target)
+        ready = target_of.opened
+        outcomes = checked(ready.subject, kind, target_of.kit.properties, ready.of, ready.file).outcomes
+        assert (target_of.kind, len(outcomes) > 10) == (kind, True)
+        assert {one.property: one.reason for one in outcomes if one.state == "failed"} == {}
+
+
+@pytest.mark.usefixtures("offered")
+def test_it_is_checked_on_the_command_line() -> None:
+    told = call("check", NAMES["dataset"])
+    assert told.exit_code == 0, told.output
+    assert "tones (dataset)" in told.stdout
 
 
 @pytest.mark.usefixtures("offered")
@@ -93,11 +106,16 @@ def test_all_four_run_together() -> None:
     assert "tones · tone + colour · protocol drawn" in told.stdout
 
 
-def test_its_own_tests_pass(installed: Path) -> None:
+def test_its_own_tests_and_those_of_the_plug_in_pass(installed: Path) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(installed), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-m", "pytest", "-q", str(installed.parent / "source")]
+    is_known = "mcr_bench" in {point.name for point in entry_points(group="pytest11")}  # not in an older installation
+    plug_in = () if is_known else ("-p", "mcr_bench.bench.testing.plugin")
+    named = ("--mcr-bench", NAMES["dataset"], "--mcr-bench", NAMES["encoder"])
+    command = [sys.executable, "-m", "pytest", "-q", *plug_in, *named, str(installed.parent / "source")]
     done = subprocess.run(command, cwd=installed, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+    (count,) = re.findall(r"(\d+) passed", done.stdout)
+    assert int(count) > 40  # ten own tests, and the properties of two
 
 
 def test_the_page_names_what_the_package_offers() -> None:

@@ -23,7 +23,7 @@ from mcr_bench.bench.training.probes import Probes
 from mcr_bench.methods.terms.attribution import contributions
 from mcr_bench.methods.terms.ceb import FeatureDecoder, ceb
 from mcr_bench.methods.terms.contrastive import nt_xent
-from mcr_bench.methods.terms.game import jensen_shannon, squared_difference
+from mcr_bench.methods.terms.games.game import jensen_shannon, squared_difference
 
 TOLERANCE = 1e-5
 NAMES = ("audio", "video")

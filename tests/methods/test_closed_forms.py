@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from mcr_bench.methods.terms.additive_game import Rules, game
 from mcr_bench.methods.terms.contrastive import nt_xent
 from mcr_bench.methods.terms.distances import Distance, divergence_slopes, squared_slopes
-from mcr_bench.methods.terms.game import jensen_shannon
+from mcr_bench.methods.terms.games.additive_game import Rules, game
+from mcr_bench.methods.terms.games.game import jensen_shannon
 from mcr_bench.tests.support.runs.operations import Operations
 
 DISTANCES = {"classes": (divergence_slopes, 4), "scores": (squared_slopes, 1)}

@@ -11,7 +11,7 @@ from scipy.special import softmax
 
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.testing.fits import NAMES, make_fit, whole_batch
-from mcr_bench.methods.terms.perturb import permutations
+from mcr_bench.methods.terms.games.perturb import permutations
 from mcr_bench.tests.support.runs.mcr_losses import PERTURBATIONS, REGRESSION, losses, mcr
 
 K = {"greedy": -1.0, "independent": 0.0, "collaborative": 1.0}

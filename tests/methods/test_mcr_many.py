@@ -13,8 +13,8 @@ from mcr_bench.bench.training.evaluation import absent_inputs, subset_logits
 from mcr_bench.methods.agm import Agm
 from mcr_bench.methods.base import Method
 from mcr_bench.methods.joint import Joint
-from mcr_bench.methods.terms import game
 from mcr_bench.methods.terms.attribution import attribute
+from mcr_bench.methods.terms.games import game
 from mcr_bench.tests.support.runs.mcr_losses import REGRESSION, losses, mcr
 
 

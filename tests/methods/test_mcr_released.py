@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, THREE, make_fit, whole_batch
-from mcr_bench.methods.terms.perturb import permutations
+from mcr_bench.methods.terms.games.perturb import permutations
 from mcr_bench.tests.support.runs.mcr_losses import REGRESSION, losses, mcr
 
 STRATEGIES = ("greedy", "independent", "collaborative")

@@ -11,9 +11,9 @@ from torch import nn
 
 from mcr_bench.methods.terms.ceb import FeatureDecoder, ceb
 from mcr_bench.methods.terms.contrastive import nt_xent, score_bins
-from mcr_bench.methods.terms.game import coalitions, divergences, jensen_shannon, squared_difference
+from mcr_bench.methods.terms.games.game import coalitions, divergences, jensen_shannon, squared_difference
+from mcr_bench.methods.terms.games.perturb import noisy, permutations, permuted, perturbed
 from mcr_bench.methods.terms.modes import evaluation_mode
-from mcr_bench.methods.terms.perturb import noisy, permutations, permuted, perturbed
 from mcr_bench.methods.terms.scaled import scale_gradient
 
 

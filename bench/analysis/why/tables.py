@@ -60,8 +60,8 @@ def encoder_table(comparison: Comparison) -> Table | None:
         "fused: all modalities; from it alone: the same model, the others replaced by their mean training input",
         "probe: a linear head on the frozen encoder, or the method's own head where it trains one; trained alone: the "
         "unimodal run of the same data, seed and fold",
-        f"probe against alone: the gain over the encoder trained alone ({scale.unit}), a mean over n runs paired by seed "
-        "and fold with its 95 % interval; below 0 the encoder was left undertrained",
+        f"probe against alone: the gain over the encoder trained alone ({scale.unit}), a mean over n runs paired by "
+        "seed and fold with its 95 % interval; below 0 the encoder was left undertrained",
     ]
     notes += sorted({f"no interval: {d.interval.refused}" for d in differences if d and d.interval.refused})
     return _table(comparison, ENCODERS, lines, columns, notes)

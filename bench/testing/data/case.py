@@ -8,7 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mcr_bench.bench.catalog.making import make_dataset
+from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.catalog.kind_of_file import packaged
+from mcr_bench.bench.catalog.making import make_dataset, placed
 from mcr_bench.bench.core.seeds import generator
 from mcr_bench.bench.errors import in_words
 from mcr_bench.bench.models.own.trial import trial
@@ -39,7 +41,11 @@ class DataCase:
 
     def made(self) -> Dataset:
         """The dataset, made anew."""
-        return make_dataset(self.name, self.data_root, self.dials)
+        cls = None if registry.is_file(self.name) else packaged(self.name)
+        if cls is None:
+            return make_dataset(self.name, self.data_root, self.dials)
+        assert issubclass(cls, Dataset)
+        return placed(cls, self.name, self.data_root, self.dials)
 
     @cached_property
     def refused(self) -> str:

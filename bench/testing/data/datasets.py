@@ -1,9 +1,9 @@
 """The properties of datasets, and how a dataset that a target names is opened."""
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 
-from mcr_bench.bench.core.user_files import file_of
 from mcr_bench.bench.models.own.trial import trial
 from mcr_bench.bench.testing.card import Kit, NotApplicable, Opened, Property
 from mcr_bench.bench.testing.data import contents, declared, influence
@@ -132,7 +132,7 @@ PROPERTIES: tuple[Property[DataCase], ...] = (
 
 
 def opened(target: str) -> Opened[DataCase]:
-    """The dataset that a name, or a file, names; UserError where its raw data was not prepared."""
+    """The dataset that a name, a file or a class of a package names; UserError where raw data was not prepared."""
     return opened_at(target, DATA_ROOT)
 
 
@@ -142,7 +142,8 @@ def opened_at(target: str, data_root: Path) -> Opened[DataCase]:
     data = case.made()
     if data.needs_preparation or data.suffixes:
         data.facts()  # that data is missing is not a fault of the adapter
-    return Opened(data.label, case, file_of(type(data)))
+    source = inspect.getsourcefile(type(data))
+    return Opened(data.label, case, Path(source) if source else None)
 
 
 KIT = Kit(PROPERTIES, opened)

@@ -1,4 +1,4 @@
-"""Properties of what a step costs, and of what it leaves behind in the model; and what is told of it on the card."""
+"""Properties of what a step costs, and of what it leaves behind in the model; and what the card says of it."""
 
 import copy
 from dataclasses import replace

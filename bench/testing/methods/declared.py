@@ -5,6 +5,7 @@ import dataclasses
 from torch import nn
 
 from mcr_bench.bench.models.kinds import fusion_kinds
+from mcr_bench.bench.planning.heads import heads_of
 from mcr_bench.bench.settings.declaration import declared, resolve
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.fits import whole_batch
@@ -70,13 +71,13 @@ def own_heads_declared(trials: Trials) -> None:
 
 @sound
 def any_fusion_head(trials: Trials) -> None:
-    """It trains with every fusion head of the harness that its needs admit."""
-    usual, needs = trials.usual, trials.cls.needs
-    count = len(trials.cls.variants(usual.modalities)[0])
-    for name, kind in fusion_kinds().items():
-        if kind.extra or not kind.at_least <= count <= kind.at_most or (needs.additive_fusion and not kind.additive):
+    """It trains with every fusion head of the harness that it is defined for by its needs."""
+    count = len(trials.cls.variants(trials.usual.modalities)[0])
+    for name, reason in heads_of(trials.cls).items():
+        kind = fusion_kinds()[name]
+        if reason is not None or kind.extra or kind.reads or not kind.at_least <= count <= kind.at_most:
             continue
-        tried = trials.tried_with(dataclasses.replace(usual, fusion=name))
+        tried = trials.tried_with(dataclasses.replace(trials.usual, fusion=name))
         if tried != Tried():
             raise Failed(f"with model.fusion={name}: {tried.text}")
 

@@ -1,19 +1,17 @@
 """Epochs as the training loop makes them, on a ready method: every hook is called where the loop calls it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-
-import torch
 
 from mcr_bench.bench.core import seeds
 from mcr_bench.bench.fit.evaluated import Evaluation
 from mcr_bench.bench.testing.fits import whole_batch
+from mcr_bench.bench.training.epochs import check_heeded, epoch_steps
 from mcr_bench.bench.training.evaluation import evaluate
 from mcr_bench.bench.training.probes import Probes
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method
 
-SIZE = 8  # samples per step: the 24 of `tiny_split` make three steps
 # Called with the name of a hook; the block that it gives is around the call of the hook.
 Around = Callable[[str], AbstractContextManager[object]]
 
@@ -22,7 +20,7 @@ def train(method: Method, epochs: int = 1, around: Around = nullcontext) -> Meth
     """Train whole epochs, each with its validation; returns the method. `around` sees the calls of hooks."""
     for _ in range(epochs):
         begin_epoch(method, around)
-        for batch in batches(method):
+        for batch in batches(method, around):
             make_step(method, batch, around)
         end_epoch(method, around)
     return method
@@ -42,16 +40,18 @@ def begin_epoch(method: Method, around: Around = nullcontext) -> None:
     fit.epoch += 1
     fit.model.train()
     seeds.reseed_libraries(fit.seed, "method", fit.epoch)
+    seeds.reseed(fit.device, fit.seed, "method", fit.epoch)
     with around("on_epoch_start"):
         method.on_epoch_start()
 
 
-def batches(method: Method) -> Iterator[Batch]:
-    """The batches of the present epoch."""
+def batches(method: Method, around: Around = nullcontext) -> list[Batch]:
+    """The batches of the present epoch, as the method chooses them."""
     fit = method.fit
-    order = torch.randperm(len(fit.train), generator=seeds.generator(fit.seed, "batches", fit.epoch))
-    for index in order.split(SIZE):
-        yield fit.train.batch(index)
+    with around("epoch_batches"):
+        epoch = epoch_steps(method, fit, {})
+    parts = epoch.order.split(fit.settings.batch_size)
+    return [epoch.dropping(fit.train.batch(index), position) for position, index in enumerate(parts)]
 
 
 def make_step(method: Method, batch: Batch, around: Around = nullcontext) -> None:
@@ -61,6 +61,7 @@ def make_step(method: Method, batch: Batch, around: Around = nullcontext) -> Non
     seeds.reseed(fit.device, fit.seed, "augment", fit.epoch, fit.step)
     with around("train_step"):
         method.train_step(batch)
+    check_heeded(method, fit, batch)
 
 
 def step(method: Method, batch: Batch | None = None) -> None:
@@ -83,4 +84,4 @@ def validated(method: Method) -> Evaluation:
     fit = method.fit
     fit.model.eval()
     probes = None if method.needs.own_heads else Probes(fit.model, fit.device)
-    return evaluate(method, fit.model, fit.val, probes, 4 * SIZE)
+    return evaluate(method, fit.model, fit.val, probes, 4 * fit.settings.batch_size)

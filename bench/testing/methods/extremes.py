@@ -1,13 +1,14 @@
 """Properties of hard cases: one sample, a modality that says nothing, saturated logits, bfloat16."""
 
 from dataclasses import replace
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
-from mcr_bench.bench.testing.card import Failed, Property
+from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.fits import whole_batch
-from mcr_bench.bench.testing.methods.comparing import odd_gradient, odd_term
+from mcr_bench.bench.testing.methods.comparing import first_difference, odd_gradient, odd_term
 from mcr_bench.bench.testing.methods.epochs import step
 from mcr_bench.bench.testing.methods.trials import Trials, sound
 from mcr_bench.datasets.base import Batch
@@ -34,7 +35,7 @@ def batch_of_one(trials: Trials) -> None:
 @sound
 def dead_modality(trials: Trials) -> None:
     """A modality whose input is zero, and one whose features are: no spread, no norm, no gradient."""
-    for name, setup in trials.setups():
+    for name, setup in islice(trials.setups(), 2):  # one of classes, as a rule, and one of scores
         modalities = trials.cls.variants(setup.modalities)[0]
         part = setup.part(modalities)
         for m in modalities:
@@ -47,6 +48,34 @@ def dead_modality(trials: Trials) -> None:
 
 def _nothing(_module: nn.Module, _inputs: object, features: Tensor) -> Tensor:
     return features * 0
+
+
+@sound
+def dropped_modality(trials: Trials) -> None:
+    """A modality that a step drops for some samples teaches nothing about them, whatever its input is."""
+    setup = replace(
+        trials.with_count(trials.working(2, 3)[0]), dtype=torch.float64, training={"optimizer__name": "sgd"}
+    )
+    names = trials.cls.variants(setup.modalities)[0]
+    if len(names) == 1:
+        raise NotApplicable("it trains one modality at a time")
+    for m in names:
+        mine, theirs = (_without(trials.start(setup), m, factor) for factor in (1.0, -3.0))
+        if difference := first_difference(mine, theirs, 1e-12):
+            raise Failed(f"where '{m}' is dropped, its input still counts: {difference} with another input")
+
+
+def _without(method: Method, modality: str, factor: float) -> dict[str, Tensor]:
+    """The weights after a step that drops a modality for every third sample, whose inputs are multiplied by `factor`.
+
+    They should not count.
+    """
+    batch = whole_batch(method.fit)
+    flags = batch.index % 3 == 0
+    x = batch.inputs.values[modality]
+    values = {modality: torch.where(flags[:, None], factor * x, x)}
+    step(method, replace(batch, inputs=batch.inputs.replace(values), dropped={modality: flags}))
+    return method.fit.model.state_dict()
 
 
 @sound
@@ -90,6 +119,13 @@ PROPERTIES = (
         "a modality that is zero everywhere does not spoil the training of the others",
         "Norms, deviations and cosines of zeros are 0: add an epsilon to what is divided by, inside of square roots.",
         dead_modality,
+    ),
+    Property(
+        "dropped-modality",
+        "a modality that a step drops for some samples does not count there",
+        "Hand batch.dropped on: self.fit.model(batch.inputs, dropped=batch.dropped), or self.fit.model.drop(features, "
+        "batch.dropped) before features are fused.",
+        dropped_modality,
     ),
     Property(
         "saturated-logits",

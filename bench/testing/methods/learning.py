@@ -1,6 +1,6 @@
 """Properties of what is learned: which parameters move, whether the method acts, and whether the loss falls."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -18,8 +18,11 @@ from mcr_bench.methods.base import Method
 
 EPOCHS = (1, 2, 3, 25, 50)  # also late ones, as some methods begin to act, or end it, at an epoch
 ACTS = 1e-7  # smallest difference in float64 that is not the rounding of another order of sums
-MOVING = {"optimizer__lr": 0.05, "optimizer__weight_decay": 0.0}  # so that nothing but a gradient moves a weight
-FALLING = {"optimizer__name": "sgd", "optimizer__lr": 0.02}
+MOVING: Mapping[str, Value] = {
+    "optimizer__lr": 0.05,
+    "optimizer__weight_decay": 0.0,
+}  # so that nothing but a gradient moves a weight
+FALLING: Mapping[str, Value] = {"optimizer__name": "sgd", "optimizer__lr": 0.02}
 
 
 @sound

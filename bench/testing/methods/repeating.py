@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +18,7 @@ from mcr_bench.bench.testing.methods.comparing import first_difference, plain_va
 from mcr_bench.bench.testing.methods.epochs import batches, begin_epoch, end_epoch, make_step, train
 from mcr_bench.bench.testing.methods.trials import Trials, Tried, sound
 from mcr_bench.bench.training.checkpoints import read_checkpoint, write_checkpoint
+from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method
 
 LIBRARIES = ("torch", "numpy", "random")
@@ -78,11 +80,10 @@ def resumed(trials: Trials) -> None:
 
 def _require_resumed(trials: Trials, folder: Path, steps: int) -> None:
     """Interrupt after one epoch and so many steps of the next one."""
-    method = train(trials.start())
-    _begin(method, steps)
+    method, again = train(trials.start()), trials.start()
+    rest = _interrupted(method, steps)
     write_checkpoint(folder, method.fit, method, None, {})
     kept = plain_values(method)
-    again = trials.start()
     if steps:
         again.fit.epoch = method.fit.epoch - 1
         begin_epoch(again)
@@ -92,7 +93,7 @@ def _require_resumed(trials: Trials, folder: Path, steps: int) -> None:
         raise Failed(f"the checkpoint with its state_dict() cannot be read again: {error}") from error
     restored = plain_values(again)
     for one in (method, again):
-        _go_on(one, steps)
+        _go_on(one, rest)
     where = "between two epochs" if steps == 0 else f"after {steps} steps of an epoch"
     if difference := first_difference(method.fit.model.state_dict(), again.fit.model.state_dict()):
         lost = [name for name, value in kept.items() if restored.get(name) != value]
@@ -100,21 +101,24 @@ def _require_resumed(trials: Trials, folder: Path, steps: int) -> None:
         raise Failed(f"interrupted {where}, {difference} an epoch later{hint}")
 
 
-def _begin(method: Method, steps: int) -> None:
-    """The first steps of an epoch; with 0 not even its beginning."""
-    if steps:
-        begin_epoch(method)
-        for batch in list(batches(method))[:steps]:
-            make_step(method, batch)
-
-
-def _go_on(method: Method, steps: int) -> None:
-    """The rest of the epoch, or with 0 all of it."""
+def _interrupted(method: Method, steps: int) -> list[Batch] | None:
+    """The other batches of an epoch after so many steps; None after 0 steps, when it has not begun."""
     if not steps:
+        return None
+    begin_epoch(method)
+    every = batches(method)
+    for batch in every[:steps]:
+        make_step(method, batch)
+    return every[steps:]
+
+
+def _go_on(method: Method, rest: list[Batch] | None) -> None:
+    """The rest of the epoch, or all of it."""
+    if rest is None:
         begin_epoch(method)
     method.fit.model.train()
-    for batch in list(batches(method))[steps:]:
-        make_step(method, batch)
+    for batch in batches(method) if rest is None else rest:
+        make_step(method, replace(method.fit.train.batch(batch.index), dropped=batch.dropped))
     end_epoch(method)
 
 

@@ -3,6 +3,7 @@
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.methods.trials import Trials, Tried
 
+USUAL_TASKS = ("classes", "one score")  # those that every number of modalities is tried with
 COUNTS = (1, 2, 3, 4, 5, 6)
 
 
@@ -31,17 +32,21 @@ def _every(trials: Trials) -> list[tuple[str, Tried]]:
     """What came of an epoch of every number of modalities and task that the method takes, with its name."""
     if not trials.cls.trains:
         raise NotApplicable("it trains nothing")
-    counts = [n for n in COUNTS if 2 <= n <= 4 or n == len(trials.usual.modalities)]
+    usual = len(trials.usual.modalities)
+    counts = [n for n in COUNTS if 2 <= n <= 4 or n == usual]
     with trials.alone():
         return [
-            (f"{n} modalities, {name}", trials.tried(n, task)) for n in counts for name, task in trials.tasks(n).items()
+            (f"{n} modalities, {name}", trials.tried(n, task))
+            for n in counts
+            for name, task in trials.tasks(n).items()
+            if n == usual or name in USUAL_TASKS
         ]
 
 
 PROPERTIES = (
     Property(
         "any-number",
-        "it trains with two, three and four modalities, classes and scores, as far as its needs admit",
+        "it trains with two, three and four modalities, classes, labels and scores, as far as its needs admit",
         "Go through outputs.features.items() or fit.model.modalities, and through fit.task for the loss; where it is "
         "not defined, declare it: Needs(at_most=2), Needs(classification=True).",
         any_number,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.fit.fit import Fit
-from mcr_bench.bench.settings.declaration import resolve
+from mcr_bench.bench.settings.declaration import Value, resolve
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.fits import NAMES, whole_batch
 from mcr_bench.bench.testing.methods.comparing import first_difference
@@ -22,8 +22,8 @@ from mcr_bench.methods.base import Method, Neutral
 
 STEPS, TOGETHER = 3, 5  # steps with modalities in another order, and beside a simpler method
 ROUNDING = 1e-9  # largest difference in float64 of what differs in the order of sums alone
-LEARNING = {"optimizer__lr": 0.05}
-PLAIN_SGD = {"optimizer__name": "sgd"}
+LEARNING: Mapping[str, Value] = {"optimizer__lr": 0.05}
+PLAIN_SGD: Mapping[str, Value] = {"optimizer__name": "sgd"}
 
 
 @sound
@@ -50,11 +50,10 @@ def _require_allowed(trials: Trials, one: Neutral) -> None:
 def _compare(trials: Trials, one: Neutral, setup: Setup) -> None:
     setup = replace(setup, dtype=torch.float64 if one.tolerance else torch.float32)
     method = trials.start(replace(setup, values=one.settings))
-    simpler = registry.method(one.equals)
     for _ in range(TOGETHER):
         step(method)
-    theirs = trained(simpler, setup, TOGETHER)
-    own = method.needs.own_heads and simpler.needs.own_heads
+    theirs = trained(one.equals, setup, TOGETHER)
+    own = method.needs.own_heads and registry.method(one.equals).needs.own_heads
     mine = {k: v for k, v in method.fit.model.state_dict().items() if own or not k.startswith("own_heads.")}
     if difference := first_difference(mine, theirs, one.tolerance):
         told = ", ".join(f"{key}={value}" for key, value in one.settings.items())
@@ -78,9 +77,11 @@ def names_of_modalities(trials: Trials) -> None:
     for count in _several(trials):
         setup = replace(trials.with_count(count), dtype=torch.float64, training=PLAIN_SGD)
         method = trials.start(setup)
-        rename = _renaming(dict(zip(setup.modalities, _rotated(setup.modalities), strict=True)))
-        other = _stepped(trials, _renamed(trials, method, setup, rename))
-        _require_same(_stepped(trials, method), other, rename)
+        names = setup.modalities
+        there = _renaming(dict(zip(names, _rotated(names), strict=True)))
+        back = _renaming(dict(zip(_rotated(names), names, strict=True)))
+        other = _stepped(trials, _renamed(trials, method, setup, there, back))
+        _require_same(_stepped(trials, method), other, there)
 
 
 def _rotated(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -104,13 +105,18 @@ def _several(trials: Trials) -> list[int]:
 
 
 def _renaming(names: Mapping[str, str]) -> Callable[[str], str]:
-    """Exchanges the names of modalities inside a text, where they are whole words."""
+    """A function that exchanges the names of modalities inside a text, where they are whole words."""
     pattern = re.compile(rf"(?<![A-Za-z0-9])({'|'.join(map(re.escape, names))})(?![A-Za-z0-9])")
     return lambda text: pattern.sub(lambda match: names[match[0]], text)
 
 
-def _renamed(trials: Trials, method: Method, setup: Setup, rename: Callable[[str], str]) -> Method:
-    """The same training with other names of the modalities: the same samples, initial weights and draws."""
+def _renamed(
+    trials: Trials, method: Method, setup: Setup, rename: Callable[[str], str], back: Callable[[str], str]
+) -> Method:
+    """The same training with other names of the modalities: the same samples, initial weights and draws.
+
+    back: gives the names that modalities have in `method`.
+    """
     initial = {rename(k): v.clone() for k, v in method.fit.model.state_dict().items()}
     data, val = (_with_names(part, rename) for part in (method.fit.train, method.fit.val))
 
@@ -119,7 +125,7 @@ def _renamed(trials: Trials, method: Method, setup: Setup, rename: Callable[[str
         fit.val = val
         own = fit.generator
         vars(fit)["generator"] = lambda *given, device="cpu": own(
-            *(rename(one) if isinstance(one, str) else one for one in given), device=device
+            *(back(one) if isinstance(one, str) else one for one in given), device=device
         )
 
     return trials.start(

@@ -17,8 +17,14 @@ from mcr_bench.datasets.base import Split
 from mcr_bench.methods.base import Method, Reference
 
 CLASSES = Task(3)
-TASKS = {"classes": CLASSES, "scores": Task(None)}
+TASKS = {
+    "classes": CLASSES,
+    "one score": Task(None),
+    "several labels": Task(None, labels=3),
+    "several scores": Task(None, scores=2),
+}
 WIDTH = 5  # values of a sample of a modality
+SIZE = 8  # samples per step: the 24 of `tiny_split` make three steps
 
 
 class Plain(Method):

@@ -20,7 +20,7 @@ from mcr_bench.bench.testing.card import NotApplicable, line_of
 from mcr_bench.bench.testing.fits import NAMES, make_fit
 from mcr_bench.bench.testing.methods.comparing import first_difference, odd_gradient, odd_term
 from mcr_bench.bench.testing.methods.epochs import batches, begin_epoch, end_epoch, make_step, step, train
-from mcr_bench.bench.testing.methods.setups import TASKS, WIDTH, Plain, Setup
+from mcr_bench.bench.testing.methods.setups import SIZE, TASKS, WIDTH, Plain, Setup
 from mcr_bench.bench.testing.process import ProcessState
 from mcr_bench.datasets.base import Split
 from mcr_bench.methods.base import Method
@@ -81,7 +81,7 @@ class Trials:
     def refusal(self, count: int, task: Task) -> str | None:
         """Why it does not take so many modalities or this task; None if it does."""
         facts = Facts({m: Modality((WIDTH,)) for m in NAMES[:count]}, task)
-        return self.cls.needs.unmet(count, task.regression) or self.cls().skip(facts)
+        return self.cls.needs.unmet(count, task) or self.cls().skip(facts)
 
     def tried(self, count: int, task: Task) -> Tried:
         """What comes of an epoch with so many modalities."""
@@ -149,7 +149,7 @@ class Trials:
             encoder=setup.encoder,
             data=data or setup.part(allowed),
             prepare=prepared,
-            **setup.training,
+            **{"batch_size": SIZE, **setup.training},  # type: ignore[arg-type]  # they are settings alone
         )
         return method
 
@@ -157,10 +157,7 @@ class Trials:
         """The weights of the runs that a method starts from, each trained for one step."""
         allowed = method.variants(setup.modalities)[0]
         plainly = replace(setup, values={}, training={})
-        return [
-            trained(registry.method(r.method), replace(plainly, modalities=r.modalities), 1)
-            for r in method.requires(allowed)
-        ]
+        return [trained(r.method, replace(plainly, modalities=r.modalities), 1) for r in method.requires(allowed)]
 
     @cached_property
     def trouble(self) -> str:
@@ -172,11 +169,11 @@ class Trials:
     @cached_property
     def difference(self) -> str:
         """The first tensor in which two trainings of the same seed differ; '' if they are equal."""
-        states = []
-        for _ in range(2):
-            with self.alone():
-                states.append(train(self.start(), 2).fit.model.state_dict())
-        return first_difference(*states)
+        return first_difference(self._twice(), self._twice())
+
+    def _twice(self) -> State:
+        with self.alone():
+            return train(self.start(), 2).fit.model.state_dict()
 
     @cached_property
     def changes(self) -> list[str]:
@@ -205,9 +202,9 @@ class Trials:
 
 
 @cache
-def trained(cls: type[Method], setup: Setup, steps: int) -> State:
-    """The weights of a method that others need or are compared with, after so many steps."""
-    method = Trials(cls).start(setup)
+def trained(name: str, setup: Setup, steps: int) -> State:
+    """The weights of a registered method that others need or are compared with, after so many steps."""
+    method = Trials(registry.method(name)).start(setup)
     for _ in range(steps):
         step(method)
     return method.fit.model.state_dict()

@@ -1,12 +1,15 @@
 """The properties of encoders, and how an encoder that a target names is opened."""
 
+import sys
 from functools import partial
 from pathlib import Path
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mcr_bench.bench.catalog import nets
+from mcr_bench.bench.catalog.kind_of_file import packaged
 from mcr_bench.bench.catalog.user_classes import place_of
 from mcr_bench.bench.models.declared import EncoderKind, FusionKind, Values
 from mcr_bench.bench.testing.card import Kit, Opened, Property
@@ -41,8 +44,9 @@ PROPERTIES: tuple[Property[Cases[EncoderCase]], ...] = tuple(
 
 
 def opened(target: str) -> Opened[Cases[EncoderCase]]:
-    """The encoder that a name, or a file, names, with its default settings."""
-    kind = nets.encoder(target)
+    """The encoder that a name, a file or a class of a package names, with its default settings."""
+    cls = class_of(target)
+    kind = nets.encoder(target) if cls is None else nets.encoder_class(cls, target)
     return opened_kind(kind, {name: one.default for name, one in kind.settings.items()})
 
 
@@ -52,10 +56,20 @@ def opened_kind(kind: EncoderKind, values: Values) -> Opened[Cases[EncoderCase]]
     return Opened(kind.name, cases, file_of(kind), partial(costs, cases))
 
 
+def class_of(target: str) -> type[nn.Module] | None:
+    """The class that `PACKAGE:CLASS` names; None for a name and for a file."""
+    cls = None if place_of(target) else packaged(target)
+    return cls if cls is not None and issubclass(cls, nn.Module) else None
+
+
 def file_of(kind: EncoderKind | FusionKind) -> Path | None:
-    """The user's file that defines a net; None for nets of packages."""
+    """The file that defines a net of somebody else's; None for nets of the harness, and where there is no file."""
     place = place_of(kind.name)
-    return place.path.absolute() if place else None
+    if place is not None:
+        return place.path.absolute()
+    module = sys.modules.get(kind.origin.partition(":")[0]) if kind.digest else None
+    file = getattr(module, "__file__", None)
+    return Path(file) if file else None
 
 
 def costs(cases: Cases[NetCase]) -> tuple[tuple[str, str], ...]:

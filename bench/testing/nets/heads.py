@@ -7,7 +7,7 @@ from mcr_bench.bench.models.declared import FusionKind, Values
 from mcr_bench.bench.testing.card import Kit, Opened, Property
 from mcr_bench.bench.testing.nets import head_checks
 from mcr_bench.bench.testing.nets.cases import Cases, NetProperty
-from mcr_bench.bench.testing.nets.encoders import costs, file_of
+from mcr_bench.bench.testing.nets.encoders import class_of, costs, file_of
 from mcr_bench.bench.testing.nets.head_case import HeadCase, head_cases
 from mcr_bench.bench.testing.nets.tables import SHARED, USABLE
 
@@ -62,8 +62,9 @@ PROPERTIES: tuple[Property[Cases[HeadCase]], ...] = tuple(
 
 
 def opened(target: str) -> Opened[Cases[HeadCase]]:
-    """The fusion head that a name, or a file, names, with its default settings."""
-    kind = nets.fusion(target)
+    """The fusion head that a name, a file or a class of a package names, with its default settings."""
+    cls = class_of(target)
+    kind = nets.fusion(target) if cls is None else nets.fusion_class(cls, target)
     return opened_kind(kind, {name: one.default for name, one in kind.settings.items()})
 
 

@@ -9,10 +9,11 @@ from torch import nn
 
 from mcr_bench.bench.core.seeds import initialise
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.models.build import fitting_kinds, make_encoder
+from mcr_bench.bench.models.build import fitting_kinds
 from mcr_bench.bench.models.kinds import pretrained
 from mcr_bench.bench.settings.training import EncoderSettings
 from mcr_bench.datasets.base import Modality
+from mcr_bench.tests.support.runs.named_nets import make_encoder
 from mcr_bench.tests.support.runs.small_backbones import (
     CONFORMER,
     SMALL,

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from mcr_bench.bench.core.seeds import initialise
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.attention import heads, positions
-from mcr_bench.bench.models.build import encoder_kind, make_encoder
+from mcr_bench.bench.models.build import encoder_kind
 from mcr_bench.bench.models.encoders.resnet18 import resnet18_encoder
 from mcr_bench.bench.models.over_time import mean_over_parts, mean_over_time
 from mcr_bench.bench.settings.training import EncoderSettings
 from mcr_bench.datasets.base import Modality
+from mcr_bench.tests.support.runs.named_nets import make_encoder
 
 KINDS = [
     ("mlp", Modality((5,))),

@@ -8,12 +8,13 @@ from torch import Tensor, nn
 
 from mcr_bench.bench.core.seeds import initialise
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.models.build import build_model, make_fusion
+from mcr_bench.bench.models.build import build_model
 from mcr_bench.bench.models.kinds import fusion_kinds
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets.base import Modality
+from mcr_bench.tests.support.runs.named_nets import make_fusion
 
 SHAPES = {
     "audio": Modality((7, 3)),

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from mcr_bench.bench.core.seeds import initialise
-from mcr_bench.bench.models.build import make_encoder
 from mcr_bench.bench.models.kinds import encoder_kinds
 from mcr_bench.bench.models.parts import has_part, stages_of, tokens_of
 from mcr_bench.bench.problem.facts import Modality
 from mcr_bench.bench.settings.training import EncoderSettings
+from mcr_bench.tests.support.runs.named_nets import make_encoder
 
 PADDED = Modality((9, 3), padded=True)
 MEANS = [

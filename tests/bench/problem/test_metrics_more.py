@@ -160,6 +160,14 @@ def test_labels_that_nobody_has_are_missing_not_nan() -> None:
     assert score(-logits, target, LABELS, ("loss",), {})["micro_f1"] == 0
 
 
+def test_curves_hold_what_selects_and_what_is_cheap() -> None:
+    logits, target = drawn(3)
+    every = score(logits, target, Task(3))
+    points = score(logits, target, Task(3), ("loss", "auroc"), {}, curve=True)
+    assert points.keys() == every.keys() - {"balanced_accuracy", "weighted_f1", "map"}
+    assert all(every[name] == value for name, value in points.items())
+
+
 def test_nan_is_not_ranked() -> None:
     with pytest.raises(UserError, match="nan"):
         label_metrics.auroc(torch.tensor([[float("nan")], [1.0]]), torch.tensor([[0], [1]]))

@@ -6,17 +6,20 @@ from torch import Tensor, nn
 
 from mcr_bench.bench.core.seeds import generator
 from mcr_bench.bench.task import Task
-from mcr_bench.bench.training.linear_head import L2, absolute_error, cross_entropy, fit_linear
+from mcr_bench.bench.training.linear_head import L2, absolute_error, binary_cross_entropy, cross_entropy, fit_linear
 
-TASKS = [Task(2), Task(5), Task(31), Task(None)]
+TASKS = [Task(2), Task(5), Task(31), Task(None), Task(None, labels=4), Task(None, scores=3)]
 
 
 def drawn(task: Task, count: int, width: int) -> tuple[Tensor, Tensor]:
-    """Features (count, width) and a target (count,) of a task."""
+    """Features (count, width) and the targets of a task."""
     draws = generator(count, "data", "head")
     features = torch.randn(count, width, generator=draws)
+    several = (count, task.outputs) if task.labels or task.scores else (count,)
     if task.regression:
-        return features, torch.randn(count, generator=draws)
+        return features, torch.randn(several, generator=draws)
+    if task.multi_label:
+        return features, torch.randint(0, 2, several, generator=draws).float()
     return features, torch.randint(0, task.outputs, (count,), generator=draws)
 
 
@@ -24,12 +27,13 @@ def drawn(task: Task, count: int, width: int) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("task", TASKS)
 def test_loss_and_gradient_equal_those_of_autograd(task: Task, count: int) -> None:
     logits, target = 4 * drawn(task, count, task.outputs)[0].double(), drawn(task, count, 1)[1]
-    target = target.double() if task.regression else target
+    target = target if task.classes else target.double()
     leaf = logits.clone().requires_grad_()
     expected = task.loss(leaf, target)
     expected.backward()
-    wanted = nn.functional.one_hot(target, task.outputs).T.double() if not task.regression else target
-    loss, slope = (absolute_error if task.regression else cross_entropy)(logits.T, wanted)
+    wanted = nn.functional.one_hot(target, task.outputs).double() if task.classes else target
+    of = absolute_error if task.regression else binary_cross_entropy if task.multi_label else cross_entropy
+    loss, slope = of(logits.T, wanted.T if wanted.ndim > 1 else wanted)
     torch.testing.assert_close(loss, expected.detach(), rtol=1e-12, atol=0)
     torch.testing.assert_close(slope.T, leaf.grad, rtol=1e-10, atol=1e-15)
 

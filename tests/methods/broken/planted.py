@@ -54,7 +54,7 @@ class TwoAlone(Sound):
         return 0.1 * (promoted(first).square().mean() + promoted(second).square().mean())
 
 
-@planted("any-number", "scores: RuntimeError")
+@planted("any-number", "2 modalities, one score: (Runtime|Index)Error")
 class ClassesAlone(Sound):
     def decay(self, outputs: Any, batch: Any) -> Tensor:
         right = outputs.logits.softmax(-1).gather(1, batch.target[:, None])
@@ -328,10 +328,24 @@ class DividesByItsNorm(Sound):
         return super().decay(outputs, batch) + 1e-3 * torch.stack([x * (x / x.detach()) for x in lengths]).sum()
 
 
+@planted("dropped-modality", "a step was to drop 'audio' for some samples and did not")
+class DropsNothing(Sound):
+    def forward(self, batch: Any) -> Any:
+        return self.fit.model(batch.inputs)
+
+
+@planted("dropped-modality", "where 'audio' is dropped, its input still counts: encoders.audio.* differs by")
+class ReadsWhatIsDropped(Sound):
+    def decay(self, outputs: Any, batch: Any) -> Tensor:
+        with evaluation_mode(self.fit.model):
+            again = self.fit.model.encode(batch.inputs)
+        return 0.1 * torch.stack([promoted(f).square().mean() for f in again.values()]).sum()
+
+
 @planted("saturated-logits", "logits of about 1e.04, classes: loss/decay is (inf|nan)")
 class LogOfSoftmax(Sound):
     def decay(self, outputs: Any, batch: Any) -> Tensor:
-        if self.fit.task.regression:
+        if not self.fit.task.classes:
             return super().decay(outputs, batch)
         return super().decay(outputs, batch) - 0.01 * outputs.logits.softmax(-1).log().mean()
 
@@ -470,5 +484,5 @@ class CopiesToTheHost(Sound):
 class SecondPass(Sound):
     def decay(self, outputs: Any, batch: Any) -> Tensor:
         noisy = batch.inputs.replace({m: 1.5 * x for m, x in batch.inputs.values.items()})
-        again = self.fit.model(noisy).logits
+        again = self.fit.model(noisy, dropped=batch.dropped).logits
         return super().decay(outputs, batch) + 0.1 * (again - outputs.logits).square().mean()

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from mcr_bench.bench.core.seeds import initialise
-from mcr_bench.bench.models.build import make_encoder
 from mcr_bench.bench.settings.training import EncoderSettings
 from mcr_bench.datasets.base import Modality
+from mcr_bench.tests.support.runs.named_nets import make_encoder
 
 WAVE, CLIP = Modality((1200, 1)), Modality((4, 3, 32, 32))
 SMALL = {"wav2vec2": WAVE, "wav2vec2-conformer": WAVE, "hubert": WAVE, "vivit": CLIP, "swin": CLIP}

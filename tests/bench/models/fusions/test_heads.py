@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mcr_bench.bench.core import seeds
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.models.build import build_model, encoder_of, make_encoder
+from mcr_bench.bench.models.build import build_model, encoder_of
 from mcr_bench.bench.models.declared import Encoder, Head
 from mcr_bench.bench.models.fusions.late_linear import LateLinear
 from mcr_bench.bench.models.kinds import encoder_kind_of, fusion_kind_of, fusion_kinds
@@ -19,6 +19,7 @@ from mcr_bench.bench.models.tried import tried
 from mcr_bench.bench.problem.facts import Modality
 from mcr_bench.bench.settings.training import EncoderSettings
 from mcr_bench.bench.task import Task
+from mcr_bench.tests.support.runs.named_nets import make_encoder
 
 SHAPES = {
     "vector": Modality((5,)),

@@ -28,7 +28,7 @@ def new_command(baseline: str) -> Callable[[Written, str, Path], None]:
         folder: Annotated[Path, typer.Option(help="Where to write it.")] = Path(),
     ) -> None:
         """Write a working file of your own and its test, to start from: FOLDER/NAME.py and FOLDER/test_NAME.py."""
-        from mcr_bench.bench.commands.new_files import next_steps, write_new
+        from mcr_bench.bench.commands.plugins.new_files import next_steps, write_new
 
         say(next_steps(kind.value, write_new(kind.value, name, folder), baseline))
 
