@@ -7,6 +7,7 @@
 []
 """
 
+import pickle
 import random
 from collections.abc import Callable, Mapping
 
@@ -36,10 +37,9 @@ def changes(call: Callable[[], object]) -> list[str]:
     return told
 
 
-def _random() -> Mapping[str, object]:
-    numpy_state = np.random.get_state()
+def _random() -> Mapping[str, bytes]:
     return {
-        "the random state of Python": hash(random.getstate()),
-        "the random state of NumPy": (np.asarray(numpy_state[1]).tobytes(), numpy_state[2]),
+        "the random state of Python": pickle.dumps(random.getstate()),
+        "the random state of NumPy": pickle.dumps(np.random.get_state()),
         "the random state of torch": torch.get_rng_state().numpy().tobytes(),
     }

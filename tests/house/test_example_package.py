@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import mcr_bench
 from mcr_bench.bench.catalog import registry
-from mcr_bench.bench.commands import new_files
+from mcr_bench.bench.commands.plugins import new_files
 from mcr_bench.bench.testing import kits
 from mcr_bench.bench.testing.card import checked
 from mcr_bench.cli import app

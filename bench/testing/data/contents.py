@@ -150,4 +150,4 @@ def _only(splits: Splits, modalities: tuple[str, ...]) -> Splits:
     parts = {
         name: replace(part, values={m: part.values[m] for m in modalities}) for name, part in parts_of(splits).items()
     }
-    return replace(splits, **parts)
+    return replace(splits, train=parts["train"], val=parts["val"], test=parts["test"])

@@ -1,6 +1,7 @@
 """The properties of encoders, and how an encoder that a target names is opened."""
 
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -38,9 +39,8 @@ OWN: tuple[NetProperty[EncoderCase], ...] = (
         encoder_checks.order_of_modalities,
     ),
 )
-PROPERTIES: tuple[Property[Cases[EncoderCase]], ...] = tuple(
-    one.of_cases() for one in (USABLE, *SHARED[:1], *OWN[:2], *SHARED[1:], *OWN[2:])
-)
+ALL: tuple[NetProperty[EncoderCase], ...] = (USABLE, *SHARED[:1], *OWN[:2], *SHARED[1:], *OWN[2:])
+PROPERTIES: tuple[Property[Cases[EncoderCase]], ...] = tuple(one.of_cases() for one in ALL)
 
 
 def opened(target: str) -> Opened[Cases[EncoderCase]]:
@@ -53,7 +53,7 @@ def opened(target: str) -> Opened[Cases[EncoderCase]]:
 def opened_kind(kind: EncoderKind, values: Values) -> Opened[Cases[EncoderCase]]:
     """An encoder with these settings, ready to be checked."""
     cases = encoder_cases(kind, values)
-    return Opened(kind.name, cases, file_of(kind), partial(costs, cases))
+    return Opened(kind.name, cases, file_of(kind), partial(costs, cases.of))
 
 
 def class_of(target: str) -> type[nn.Module] | None:
@@ -72,9 +72,9 @@ def file_of(kind: EncoderKind | FusionKind) -> Path | None:
     return Path(file) if file else None
 
 
-def costs(cases: Cases[NetCase]) -> tuple[tuple[str, str], ...]:
+def costs(cases: Sequence[NetCase]) -> tuple[tuple[str, str], ...]:
     """What a net costs in each case that it can be used in: parameters, and floating-point operations per sample."""
-    return tuple((f"cost {case.label}", _cost(case)) for case in cases.of if not case.refused)
+    return tuple((f"cost {case.label}", _cost(case)) for case in cases if not case.refused)
 
 
 def _cost(case: NetCase) -> str:

@@ -69,7 +69,8 @@ class HeadCase(NetCase):
         return model.fusion
 
     def outputs(self, model: MultimodalModel, inputs: Inputs) -> Tensor:
-        return model(inputs).logits
+        logits: Tensor = model(inputs).logits
+        return logits
 
     def refusal(self) -> str:
         try:
@@ -105,8 +106,8 @@ def held(given: Encoded) -> Encoded:
 
 def encoded(features: Parts, tokens: Mapping[str, Tokens], stages: Mapping[str, list[Tensor]]) -> Encoded:
     """Features (B, d) with tokens and stages as they are given here."""
-    made_tokens = {m: lambda m=m: tokens[m] for m in tokens}  # type: ignore[misc]
-    made_stages = {m: lambda m=m: stages[m] for m in stages}  # type: ignore[misc]
+    made_tokens = {m: lambda m=m: tokens[m] for m in tokens}
+    made_stages = {m: lambda m=m: stages[m] for m in stages}
     return Encoded(features, Asked(made_tokens, _lacking), Asked(made_stages, _lacking))
 
 

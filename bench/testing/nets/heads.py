@@ -56,9 +56,8 @@ OWN: tuple[NetProperty[HeadCase], ...] = (
         head_checks.reads,
     ),
 )
-PROPERTIES: tuple[Property[Cases[HeadCase]], ...] = tuple(
-    one.of_cases() for one in (USABLE, *SHARED[:1], *OWN, *SHARED[1:])
-)
+ALL: tuple[NetProperty[HeadCase], ...] = (USABLE, *SHARED[:1], *OWN, *SHARED[1:])
+PROPERTIES: tuple[Property[Cases[HeadCase]], ...] = tuple(one.of_cases() for one in ALL)
 
 
 def opened(target: str) -> Opened[Cases[HeadCase]]:
@@ -71,7 +70,7 @@ def opened(target: str) -> Opened[Cases[HeadCase]]:
 def opened_kind(kind: FusionKind, values: Values) -> Opened[Cases[HeadCase]]:
     """A fusion head with these settings, ready to be checked."""
     cases = head_cases(kind, values)
-    return Opened(kind.name, cases, file_of(kind), partial(costs, cases))
+    return Opened(kind.name, cases, file_of(kind), partial(costs, cases.of))
 
 
 KIT = Kit(PROPERTIES, opened)

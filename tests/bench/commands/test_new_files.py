@@ -8,7 +8,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from mcr_bench.bench.commands import new_files
+from mcr_bench.bench.commands.plugins import new_files
 from mcr_bench.bench.testing.card import checked
 from mcr_bench.bench.testing.kits import kit_of
 from mcr_bench.cli import app
