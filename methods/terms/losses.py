@@ -1,12 +1,14 @@
-"""Loss terms over several heads."""
+"""Loss terms over several heads, and means over a batch in which some samples lack a modality or have it dropped."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.task import Task
-from mcr_bench.methods.terms.having import ALL, loss_of
+
+ALL: Mapping[str, Tensor] = {}  # every sample has every modality
 
 
 def multi_loss(
@@ -33,3 +35,33 @@ def multi_loss(
 def own_losses(task: Task, outputs: Outputs, target: Tensor, having: Mapping[str, Tensor] = ALL) -> dict[str, Tensor]:
     """Modality -> the loss () of its own head's logits (B, C), over the samples that have the modality."""
     return {m: loss_of(task, logits, target, having.get(m)) for m, logits in outputs.own_logits.items()}
+
+
+def loss_of(task: Task, logits: Tensor, target: Tensor, having: Tensor | None = None) -> Tensor:
+    """The loss () of logits (B, C), as the mean over the samples at which `having` (B,) is set; 0 if there is none.
+
+    >>> right = torch.tensor([[9.0, 0.0], [0.0, 0.0]])
+    >>> loss_of(Task(2), right, torch.tensor([0, 0]), torch.tensor([False, True])).exp()
+    tensor(2.)
+    """
+    if having is None:
+        return task.loss(logits, target)
+    kept = torch.where(having, task.per_sample(logits, target), 0.0)
+    return kept.sum() / having.sum().clamp(min=1)
+
+
+def batch_mean(values: Tensor, modalities: Sequence[str], having: Mapping[str, Tensor] = ALL) -> Tensor:
+    """The mean (M,) of values (M, B), one row per modality, over the samples that have it.
+
+    having: modality -> (B,) bool; all samples have the others. Where no sample of the batch has a modality, the mean
+    is that over all of them, so that it stays a number of the usual size.
+
+    >>> batch_mean(torch.tensor([[1.0, 3.0], [1.0, 3.0]]), ["audio", "video"], {"video": torch.tensor([False, True])})
+    tensor([2., 3.])
+    """
+    if not having:
+        return values.mean(1)
+    everywhere = torch.ones_like(values[0], dtype=torch.bool)
+    kept = torch.stack([having.get(m, everywhere) for m in modalities])
+    kept = kept | ~kept.any(1, keepdim=True)
+    return torch.where(kept, values, 0.0).sum(1) / kept.sum(1)

@@ -13,7 +13,7 @@ from torch import Tensor
 from mcr_bench.bench.core.precision import promoted
 from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.task import Task
-from mcr_bench.methods.terms.having import ALL, batch_mean
+from mcr_bench.methods.terms.losses import ALL, batch_mean
 
 SMALLEST = 1e-8
 

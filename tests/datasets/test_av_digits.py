@@ -17,6 +17,7 @@ from mcr_bench.bench.settings.declaration import build
 from mcr_bench.datasets.av_digits import AvDigits, blocks, paired
 from mcr_bench.datasets.base import Preparation, Split
 from mcr_bench.datasets.formats.idx import read_idx
+from mcr_bench.datasets.raw.digits_raw import read_images, scan
 
 SPEAKERS = ("ann", "ben", "cid", "dan")
 REAL = Path(os.environ.get("MCR_BENCH_TEST_DATA", "missing")) / "av_digits"
@@ -161,24 +162,24 @@ def test_too_few_images_of_a_class_are_an_error() -> None:
         paired(np.array([4, 4, 1, 4]), np.array([4, 1, 4]), 0)
 
 
-def test_the_forms_in_which_people_have_mnist(data: AvDigits, tmp_path: Path) -> None:
-    sound = data.location.parent.parent / "raw/recordings"
-    made = set()
-    for form, place in (("{}-ubyte.gz", "MNIST/raw"), ("{}-ubyte", "images"), ("{}-ubyte.gz", ".")):
-        source = tmp_path / f"raw{len(list(tmp_path.iterdir()))}"
-        (source / "free-spoken-digit-dataset").mkdir(parents=True)
-        (source / "free-spoken-digit-dataset/recordings").symlink_to(sound)
-        mnist(source / place, form=form)
-        if place == "MNIST/raw":
-            mnist(source / place)  # plain beside packed, as torchvision leaves them
-        made.add(prepared(source, tmp_path / f"data-{source.name}").fingerprint())
-    dotted = tmp_path / "dotted"
-    (dotted / "recordings").parent.mkdir()
-    (dotted / "recordings").symlink_to(sound)
-    for path in mnist(tmp_path / "plain").iterdir():
-        (dotted / path.name.replace("-idx", ".idx")).write_bytes(path.read_bytes())
-    made.add(prepared(dotted, tmp_path / "dotted-data").fingerprint())
-    assert made == {data.fingerprint()}
+@pytest.mark.parametrize(
+    ("form", "place"), [("{}-ubyte.gz", "MNIST/raw"), ("{}-ubyte", "images"), ("{}-ubyte.gz", "."), ("dotted", "a/b")]
+)
+def test_the_forms_in_which_people_have_the_files(data: AvDigits, tmp_path: Path, form: str, place: str) -> None:
+    if form == "dotted":
+        for path in mnist(tmp_path / "raw" / place).iterdir():
+            path.rename(path.with_name(path.name.replace("-idx", ".idx")))
+    else:
+        mnist(tmp_path / "raw" / place, form=form)
+    if place == "MNIST/raw":
+        mnist(tmp_path / "raw" / place)  # plain beside packed, as torchvision leaves them
+    record(tmp_path / "raw/free-spoken-digit-dataset/recordings/7_Ann_b_12.wav", 0)
+    arrays = dict(np.load(data.file))
+    images = read_images(tmp_path / "raw")
+    assert np.array_equal(images.images, arrays["image"])
+    assert np.array_equal(images.labels, arrays["image_label"])
+    (clip,) = scan(tmp_path / "raw").clips
+    assert (clip.id, clip.label, clip.group) == ("7_Ann_b_12", 7, "Ann_b")
 
 
 def test_images_of_the_training_part_are_used_too(data: AvDigits, tmp_path: Path) -> None:
@@ -330,10 +331,19 @@ def test_idx_files_give_what_was_written(tmp_path: Path, shape: tuple[int, ...])
 
 @real
 def test_the_real_recordings_and_images(tmp_path: Path) -> None:
-    data = prepared(REAL, tmp_path / "av-digits")
-    assert data.inventory().clips == 1200
-    assert [len(part) for part in parts_of(data, "speakers", 6)] == [800, 200, 200]
-    _train, val, test = parts_of(data, "speakers", 6)
+    clips = scan(REAL).clips
+    assert len(clips) == 1200
+    assert len(read_images(REAL).images) == 10_000
+    source = tmp_path / "raw"
+    (source / "recordings").mkdir(parents=True)
+    for path in REAL.glob("t10k*"):
+        (source / path.name).symlink_to(path)
+    for clip in clips:
+        if clip.id.endswith("_3"):
+            (source / f"recordings/{clip.id}.wav").symlink_to(clip.files["voice"])
+    data = prepared(source, tmp_path / "av-digits")
+    train, val, test = parts_of(data, "speakers", 6)
+    assert [len(part) for part in (train, val, test)] == [40, 10, 10]
     assert set(test.groups or []) == {"yweweler"}
     assert set(val.groups or []) == {"theo"}
-    assert len(set(images_of(data).values())) == 1200
+    assert len(set(images_of(data).values())) == 60

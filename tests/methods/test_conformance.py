@@ -1,11 +1,16 @@
 """Every registered method has every property of the kit, ours and those of packages: a new file is covered."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
+import mcr_bench
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.testing.card import checked
 from mcr_bench.bench.testing.fits import NAMES, make_fit, whole_batch
+from mcr_bench.bench.testing.kits import IMPORTED
 from mcr_bench.bench.testing.methods.kit import KIT
 from mcr_bench.methods.base import Method
 
@@ -27,6 +32,12 @@ def test_a_method_has_every_property(name: str) -> None:
     passed = {one.property for one in card.outcomes if one.state == "passed"}
     assert passed >= NOT_TRAINED
     assert not opened.of.cls.trains or len(passed) >= 26, passed
+
+
+def test_the_card_in_the_documentation_has_every_property() -> None:
+    text = (Path(mcr_bench.__file__).parent / "docs/methods.md").read_text(encoding="utf-8")
+    told = re.findall(r"^  (?:ok  |-   )  (\S+)", text, re.MULTILINE)
+    assert told == [IMPORTED.name, *(one.name for one in KIT.properties)]
 
 
 @pytest.mark.parametrize("name", FROM_SCRATCH)

@@ -19,7 +19,7 @@ from mcr_bench.bench.settings.arguments import parse_list, parse_seeds, parse_se
 from mcr_bench.cli import app
 
 HEAVY = ("torch", "mlflow", "pandas", "scipy", "numpy", "matplotlib", "mcr_bench.bench.catalog.registry")
-NAMES = ("run", "list", "describe", "results", "compare", "tables", "plot", "report", "tune", "ui", "data")
+NAMES = ("run", "list", "describe", "results", "compare", "tables", "plot", "report", "tune", "ui", "check", "data")
 VERBS = ([], *([name] for name in NAMES), ["data", "prepare"])
 SMALL = ["--dataset", "synthetic", "--seeds", "2", "--set", "epochs=1", "--jobs", "1"]
 
