@@ -59,7 +59,8 @@ OWN: tuple[NetProperty[HeadCase], ...] = (
 )
 MOST = 2  # numbers of modalities on which what does not depend on them is checked
 ALL: tuple[NetProperty[HeadCase], ...] = (
-    *(USABLE, SHARED[0], *OWN),
+    *(USABLE, SHARED[0]),
+    *OWN,
     *(replace(one, most=min(MOST, one.most)) for one in SHARED[1:]),
 )
 PROPERTIES: tuple[Property[Cases[HeadCase]], ...] = tuple(one.of_cases() for one in ALL)
