@@ -8,7 +8,8 @@ from torch import Tensor
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.methods.epochs import step
-from mcr_bench.bench.testing.methods.trials import Trials, sound
+from mcr_bench.bench.testing.methods.gates import sound
+from mcr_bench.bench.testing.methods.trials import Trials
 
 PREFIX = "coefficient/"
 

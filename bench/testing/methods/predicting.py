@@ -11,8 +11,9 @@ from mcr_bench.bench.models.multimodal import Inputs
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.methods.comparing import first_difference
 from mcr_bench.bench.testing.methods.epochs import train
+from mcr_bench.bench.testing.methods.gates import usable
 from mcr_bench.bench.testing.methods.setups import NORMED, Setup
-from mcr_bench.bench.testing.methods.trials import Trials, usable
+from mcr_bench.bench.testing.methods.trials import Trials
 from mcr_bench.methods.base import Method
 
 ROUNDING = 1e-9  # largest difference in float64 of sums over batches of different sizes
