@@ -11,10 +11,10 @@ from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import EncoderSettings
 from mcr_bench.bench.testing.card import Failed, Property
 from mcr_bench.bench.testing.fits import whole_batch
-from mcr_bench.bench.testing.methods.epochs import step
-from mcr_bench.bench.testing.methods.gates import sound
-from mcr_bench.bench.testing.methods.setups import Plain, Setup
-from mcr_bench.bench.testing.methods.trials import Trials
+from mcr_bench.bench.testing.trials.epochs import step
+from mcr_bench.bench.testing.trials.gates import sound
+from mcr_bench.bench.testing.trials.setups import Plain, Setup
+from mcr_bench.bench.testing.trials.trials import Trials
 from mcr_bench.bench.testing.waits import waits
 from mcr_bench.methods.base import Method
 

@@ -17,9 +17,9 @@ from torch import Tensor
 from mcr_bench.bench.models.multimodal import Inputs
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.fits import whole_batch
-from mcr_bench.bench.testing.methods.epochs import train
-from mcr_bench.bench.testing.methods.gates import sound, usable
-from mcr_bench.bench.testing.methods.trials import Trials
+from mcr_bench.bench.testing.trials.epochs import train
+from mcr_bench.bench.testing.trials.gates import sound, usable
+from mcr_bench.bench.testing.trials.trials import Trials
 from mcr_bench.datasets.base import Split
 from mcr_bench.methods.base import Method
 

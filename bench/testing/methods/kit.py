@@ -23,7 +23,7 @@ from mcr_bench.bench.testing.methods import (
     untouched,
 )
 from mcr_bench.bench.testing.methods.costs import cost_notes
-from mcr_bench.bench.testing.methods.trials import Trials
+from mcr_bench.bench.testing.trials.trials import Trials
 from mcr_bench.methods.base import Method
 
 PROPERTIES: tuple[Property[Trials], ...] = (

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from mcr_bench.bench.settings.declaration import Value, declared
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.fits import whole_batch
-from mcr_bench.bench.testing.methods.comparing import first_difference
-from mcr_bench.bench.testing.methods.epochs import EPOCHS, step, train_at
-from mcr_bench.bench.testing.methods.gates import sound
-from mcr_bench.bench.testing.methods.setups import Plain, Setup
-from mcr_bench.bench.testing.methods.trials import Trials
+from mcr_bench.bench.testing.trials.comparing import first_difference
+from mcr_bench.bench.testing.trials.epochs import EPOCHS, step, train_at
+from mcr_bench.bench.testing.trials.gates import sound
+from mcr_bench.bench.testing.trials.setups import Plain, Setup
+from mcr_bench.bench.testing.trials.trials import Trials
 from mcr_bench.methods.base import Method
 
 ACTS = 1e-7  # smallest difference in float64 that is not the rounding of another order of sums

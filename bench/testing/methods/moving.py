@@ -10,9 +10,9 @@ from mcr_bench.bench.models.multimodal import Owner
 from mcr_bench.bench.settings.declaration import Value, declared
 from mcr_bench.bench.testing.card import Failed, Property
 from mcr_bench.bench.testing.fits import whole_batch
-from mcr_bench.bench.testing.methods.epochs import EPOCHS, train_at
-from mcr_bench.bench.testing.methods.gates import sound
-from mcr_bench.bench.testing.methods.trials import Trials
+from mcr_bench.bench.testing.trials.epochs import EPOCHS, train_at
+from mcr_bench.bench.testing.trials.gates import sound
+from mcr_bench.bench.testing.trials.trials import Trials
 from mcr_bench.methods.base import Method
 
 # Without decay nothing but a gradient moves a weight.

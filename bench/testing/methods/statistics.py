@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from mcr_bench.bench.testing.card import Failed, Property
-from mcr_bench.bench.testing.methods.comparing import first_difference
-from mcr_bench.bench.testing.methods.epochs import step
-from mcr_bench.bench.testing.methods.gates import sound
-from mcr_bench.bench.testing.methods.setups import NORMED
-from mcr_bench.bench.testing.methods.trials import Trials
+from mcr_bench.bench.testing.trials.comparing import first_difference
+from mcr_bench.bench.testing.trials.epochs import step
+from mcr_bench.bench.testing.trials.gates import sound
+from mcr_bench.bench.testing.trials.setups import NORMED
+from mcr_bench.bench.testing.trials.trials import Trials
 
 
 @sound

@@ -6,10 +6,10 @@ from torch import Tensor
 
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.testing.card import Failed, Property
-from mcr_bench.bench.testing.methods.comparing import first_difference
-from mcr_bench.bench.testing.methods.epochs import batches, begin_epoch, end_epoch, make_step
-from mcr_bench.bench.testing.methods.gates import sound
-from mcr_bench.bench.testing.methods.trials import Trials
+from mcr_bench.bench.testing.trials.comparing import first_difference
+from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoch, make_step
+from mcr_bench.bench.testing.trials.gates import sound
+from mcr_bench.bench.testing.trials.trials import Trials
 from mcr_bench.datasets.base import Split
 
 

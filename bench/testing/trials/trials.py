@@ -17,10 +17,10 @@ from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.card import NotApplicable, line_of
 from mcr_bench.bench.testing.fits import NAMES, make_fit
-from mcr_bench.bench.testing.methods.comparing import Tried, first_difference, odd_gradient, odd_term
-from mcr_bench.bench.testing.methods.epochs import batches, begin_epoch, end_epoch, make_step, step, train
-from mcr_bench.bench.testing.methods.setups import SIZE, TASKS, WIDTH, Plain, Setup
 from mcr_bench.bench.testing.process import ProcessState
+from mcr_bench.bench.testing.trials.comparing import Tried, first_difference, odd_gradient, odd_term
+from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoch, make_step, step, train
+from mcr_bench.bench.testing.trials.setups import SIZE, TASKS, WIDTH, Plain, Setup
 from mcr_bench.datasets.base import Split
 from mcr_bench.methods.base import Method
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 
 from mcr_bench.bench.testing.card import NotApplicable
-from mcr_bench.bench.testing.methods.trials import Trials
+from mcr_bench.bench.testing.trials.trials import Trials
 
 
 def sound(check: Callable[[Trials], None]) -> Callable[[Trials], None]:
