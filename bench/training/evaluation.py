@@ -45,7 +45,8 @@ def evaluate(
     missing: dict[str, str] = {}
     metrics = score(logits, target, model.task, ("loss", method.fit.settings.monitor), missing, curve)
     if probes is None:
-        own = sum(metric("loss", model.task).compute(*_having(split, m, z)) for m, z in modality.items())
+        known = {m: z for m, z in modality.items() if split.presence(m).any()}
+        own = sum(metric("loss", model.task).compute(*_having(split, m, z)) for m, z in known.items())
         metrics[TOTAL_LOSS] = metrics["loss"] + method.own_weight() * own
     head = metrics_of(model.task)[0]
     failures = {} if probes is None else probes.failures

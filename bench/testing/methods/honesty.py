@@ -17,6 +17,7 @@ from torch import Tensor
 from mcr_bench.bench.models.multimodal import Inputs
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.fits import whole_batch
+from mcr_bench.bench.testing.trials.comparing import first_difference
 from mcr_bench.bench.testing.trials.epochs import train
 from mcr_bench.bench.testing.trials.gates import sound, usable
 from mcr_bench.bench.testing.trials.trials import Trials
@@ -45,20 +46,25 @@ class WatchedSplit(Split):
 
 @sound
 def validation_not_trained_on(trials: Trials) -> None:
-    """A training step does not read the validation part."""
+    """A training step does not read the validation part, and no other hook reads it and moves weights."""
     method = trials.start(prepare=lambda fit: setattr(fit, "val", _watched(fit.val)))
-    val = method.fit.val
+    val, model, trained_on = method.fit.val, method.fit.model, list[str]()
     assert isinstance(val, WatchedSplit)
 
     @contextmanager
     def around(hook: str) -> Iterator[None]:
-        val.watched = hook == "train_step"
+        before = {name: x.clone() for name, x in model.state_dict().items()} if hook != "train_step" else {}
+        val.watched = True
         yield
         val.watched = False
+        if val.read and (hook == "train_step" or first_difference(before, model.state_dict())):
+            place = "a training step" if hook == "train_step" else f"{hook}(), which changes weights,"
+            trained_on.append(f"{place} reads fit.val.{val.read[0]}, by which the epoch is selected")
+        val.read.clear()
 
     train(method, 2, around)
-    if val.read:
-        raise Failed(f"a training step reads fit.val.{val.read[0]}, by which the epoch is selected")
+    if trained_on:
+        raise Failed(trained_on[0])
 
 
 def _watched(split: Split) -> WatchedSplit:
@@ -130,7 +136,7 @@ def _folder(frame: FrameType) -> str:
 PROPERTIES = (
     Property(
         "validation-not-trained-on",
-        "no training step reads the validation part, by which the epoch is selected",
+        "nothing is learned from the validation part, by which the epoch is selected",
         "Train on fit.train alone. What a method needs of the validation part comes to on_epoch_end(validation).",
         validation_not_trained_on,
     ),

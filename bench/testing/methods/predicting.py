@@ -11,9 +11,10 @@ from mcr_bench.bench.models.multimodal import Inputs
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.trials.comparing import first_difference
 from mcr_bench.bench.testing.trials.epochs import train
-from mcr_bench.bench.testing.trials.gates import usable
+from mcr_bench.bench.testing.trials.gates import sound, usable
 from mcr_bench.bench.testing.trials.setups import NORMED, Setup
 from mcr_bench.bench.testing.trials.trials import Trials
+from mcr_bench.bench.training.growth import keep_grown
 from mcr_bench.methods.base import Method
 
 ROUNDING = 1e-9  # largest difference in float64 of sums over batches of different sizes
@@ -60,6 +61,23 @@ def nothing_changed(trials: Trials) -> None:
         raise Failed(f"predict() changes the model or its inputs: {changed}")
     if difference := first_difference({"the prediction": first}, {"the prediction": second}):
         raise Failed(f"predicted twice, {difference}")
+
+
+@sound
+def of_kept_weights(trials: Trials) -> None:
+    """The weights of an earlier epoch predict at the end what they predicted then, as the best epoch's do."""
+    method = _ready(trials, trials.usual)
+    fit, some = method.fit, torch.arange(9)
+    weights, grown = _copied(fit.model.state_dict()), [*fit.grown]
+    before, again = (_predicted(method, _rows(method, some)) for _ in range(2))
+    if not torch.equal(before, again):
+        raise NotApplicable("not checked, as predicting twice differs already")
+    train(method, 2)
+    keep_grown(fit, grown)
+    fit.model.load_state_dict(weights)
+    after = _predicted(method, _rows(method, some))
+    if difference := first_difference({"the prediction": before}, {"the prediction": after}):
+        raise Failed(f"with the weights of epoch 1, {difference} between then and two epochs later")
 
 
 def _ready(trials: Trials, setup: Setup) -> Method:
@@ -115,5 +133,12 @@ PROPERTIES = (
         "predicting twice gives the same, and changes neither model nor inputs",
         "predict() draws nothing, writes nothing in place, and leaves model.train() and model.eval() alone.",
         nothing_changed,
+    ),
+    Property(
+        "predictions-of-kept-weights",
+        "a prediction depends on the model's weights and on the inputs alone, so that the best epoch can be tested",
+        "Put what predict() needs and training changes into model.extras, as a parameter or a buffer: an attribute "
+        "of the method is that of the last epoch when the best epoch's weights are tested.",
+        of_kept_weights,
     ),
 )

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from itertools import product
 
 import torch
@@ -14,14 +15,14 @@ from mcr_bench.bench.settings.declaration import Value, resolve
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.fits import NAMES, whole_batch
 from mcr_bench.bench.testing.trials.comparing import first_difference
-from mcr_bench.bench.testing.trials.epochs import step
+from mcr_bench.bench.testing.trials.epochs import train_at
 from mcr_bench.bench.testing.trials.gates import sound, usable
 from mcr_bench.bench.testing.trials.setups import Plain, Setup
-from mcr_bench.bench.testing.trials.trials import State, Trials, trained
+from mcr_bench.bench.testing.trials.trials import State, Trials
 from mcr_bench.datasets.base import Split
 from mcr_bench.methods.base import Method, Neutral
 
-STEPS, TOGETHER = 3, 5  # steps with modalities in another order, and beside a simpler method
+EPOCHS, LATE = (1, 2), (1, 2, 25)  # trained with modalities in another order, and beside a simpler method
 ROUNDING = 1e-9  # largest difference in float64 of what differs in the order of sums alone
 LEARNING: Mapping[str, Value] = {"optimizer__lr": 0.05}
 PLAIN_SGD: Mapping[str, Value] = {"optimizer__name": "sgd"}
@@ -50,16 +51,20 @@ def _require_allowed(trials: Trials, one: Neutral) -> None:
 
 def _compare(trials: Trials, one: Neutral, setup: Setup) -> None:
     setup = replace(setup, dtype=torch.float64 if one.tolerance else torch.float32)
-    method = trials.start(replace(setup, values=one.settings))
-    for _ in range(TOGETHER):
-        step(method)
-    theirs = trained(one.equals, setup, TOGETHER)
+    method = train_at(trials.start(replace(setup, values=one.settings)), *LATE)
+    theirs = _simpler(one.equals, setup)
     own = method.needs.own_heads and registry.method(one.equals).needs.own_heads
     mine = {k: v for k, v in method.fit.model.state_dict().items() if own or not k.startswith("own_heads.")}
     if difference := first_difference(mine, theirs, one.tolerance):
         told = ", ".join(f"{key}={value}" for key, value in one.settings.items())
         where = f"({setup.training['optimizer__name']}, M = {len(setup.modalities)})"
-        raise Failed(f"with {told} it is not {one.equals}: {difference} after {TOGETHER} steps {where}")
+        raise Failed(f"with {told} it is not {one.equals}: {difference} after {len(LATE)} epochs {where}")
+
+
+@cache
+def _simpler(name: str, setup: Setup) -> State:
+    """The weights of a registered method after the epochs that others are compared with it in."""
+    return train_at(Trials(registry.method(name)).start(setup), *LATE).fit.model.state_dict()
 
 
 @usable
@@ -90,9 +95,9 @@ def _rotated(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _stepped(trials: Trials, method: Method) -> Method:
-    """The method after its steps, in evaluation mode."""
-    for _ in range(STEPS if trials.cls.trains else 0):
-        step(method)
+    """The method after its epochs, in evaluation mode."""
+    if trials.cls.trains:
+        train_at(method, *EPOCHS)
     method.fit.model.eval()
     return method
 
@@ -122,7 +127,8 @@ def _renamed(
     data, val = (_with_names(part, rename) for part in (method.fit.train, method.fit.val))
 
     def prepare(fit: Fit) -> None:
-        fit.model.load_state_dict(initial)
+        known = fit.model.state_dict()  # without what `on_fit_start` will add
+        fit.model.load_state_dict({name: tensor for name, tensor in initial.items() if name in known})
         fit.val = val
         own = fit.generator
         vars(fit)["generator"] = lambda *given, device="cpu": own(
@@ -152,7 +158,7 @@ def _require_same(method: Method, other: Method, rename: Callable[[str], str]) -
         {"the prediction": logits[0]}, {"the prediction": logits[1]}, 100 * ROUNDING
     )
     if difference:
-        raise Failed(f"with {len(method.fit.model.modalities)} modalities {difference} after {STEPS} steps")
+        raise Failed(f"with {len(method.fit.model.modalities)} modalities {difference} after {len(EPOCHS)} epochs")
 
 
 @sound

@@ -3,7 +3,7 @@
 import copy
 import gc
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mcr_bench.bench.core.precision import promoted
 from mcr_bench.bench.settings import setting
 from mcr_bench.datasets.base import Split
-from mcr_bench.methods.base import Inputs, Method, Neutral, Reference
+from mcr_bench.methods.base import EpochBatches, Inputs, Method, Neutral, Reference
 from mcr_bench.methods.terms.modes import evaluation_mode
 from mcr_bench.tests.methods.broken.sound import Sound
 
@@ -167,7 +167,7 @@ class ReadsBranches(Sound):
         return super().decay(outputs, batch) + 0.1 * torch.stack(list(outputs.branch_logits.values())).square().mean()
 
 
-@planted("neutral", r"with weight=0.0 it is not joint: encoders.* differs by .* after 5 steps \(sgd, M = 2\)")
+@planted("neutral", r"with weight=0.0 it is not joint: encoders.* differs by .* after 3 epochs \(sgd, M = 2\)")
 @dataclass
 class NeverTheSame(Sound):
     weight: float = setting(0.5, "weight of the term of the features", at_least=0)
@@ -175,6 +175,27 @@ class NeverTheSame(Sound):
 
     def decay(self, outputs: Any, batch: Any) -> Tensor:
         return super().decay(outputs, batch) * (self.weight or 0.1)  # takes 0 for a missing value
+
+
+@planted("neutral", r"with weight=0.0 it is not joint: encoders.* differs by .* after 3 epochs \(sgd, M = 2\)")
+@dataclass
+class HalfOfTheSamples(Sound):
+    weight: float = setting(0.5, "weight of the term of the features", at_least=0)
+    neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"weight": 0.0}, "joint"),)
+
+    def epoch_batches(self, epoch: int) -> EpochBatches:
+        order = self.fit.order()
+        return EpochBatches(order[: len(order) // 2])
+
+    def decay(self, outputs: Any, batch: Any) -> Tensor:
+        return super().decay(outputs, batch) * self.weight
+
+
+@planted("order-of-modalities", "with 2 modalities .* differs by")
+class DropsTheFirst(Sound):
+    def epoch_batches(self, epoch: int) -> EpochBatches:
+        order = self.fit.order()
+        return EpochBatches(order, {self.fit.model.modalities[0]: order % 3 == 0})
 
 
 @planted("order-of-modalities", "with 2 modalities .* differs by")
@@ -394,6 +415,31 @@ class ScalesItsInputs(Sound):
         for x in inputs.values.values():
             x.mul_(0.5)
         return super().predict(model, inputs)
+
+
+@planted("predictions-of-kept-weights", "with the weights of epoch 1, the prediction differs by")
+@dataclass
+class BiasOfTheLastEpoch(Sound):
+    _bias: Tensor | None = field(default=None, init=False, repr=False)
+
+    def on_epoch_end(self, validation: Any) -> None:
+        self._bias = 0.01 * validation.logits.mean(0)
+
+    def predict(self, model: Any, inputs: Inputs) -> Any:
+        outputs = super().predict(model, inputs)
+        return outputs if self._bias is None else replace(outputs, logits=outputs.logits - self._bias)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"bias": self._bias}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._bias = state["bias"]
+
+
+@planted("validation-not-trained-on", r"on_epoch_start\(\), which changes weights, reads fit.val")
+class TrainsOnValidationBetween(Sound):
+    def on_epoch_start(self) -> None:
+        super().train_step(self.fit.val.batch(torch.arange(4, device=self.fit.device)))
 
 
 @planted("validation-not-trained-on", "a training step reads fit.val.*, by which the epoch is selected")
