@@ -10,7 +10,6 @@
 
 import time
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,6 @@ from mcr_bench.bench.errors import in_words
 S = TypeVar("S")
 S_in = TypeVar("S_in", contravariant=True)
 State = Literal["passed", "failed", "not applicable"]
-MARKS: dict[State, str] = {"passed": "ok", "failed": "FAIL", "not applicable": "-"}
 
 
 class Failed(Exception):
@@ -149,32 +147,3 @@ def line_of(error: BaseException, file: Path | None) -> str:
         return ""
     lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == str(file)]
     return f" ({file.name}, line {lines[-1]})" if lines else ""
-
-
-def card_data(card: Checked) -> dict[str, object]:
-    """A card as plain data."""
-    properties = [
-        {"name": one.property, "state": one.state, "promise": one.promise, "reason": one.reason}
-        | ({"hint": one.hint} if one.state == "failed" else {})
-        | {"seconds": round(one.seconds, 3)}
-        for one in card.outcomes
-    ]
-    head: dict[str, object] = {"subject": card.subject, "kind": card.kind, "holds": card.holds}
-    return {**head, "properties": properties, "notes": dict(card.notes)}
-
-
-def card_text(card: Checked) -> str:
-    """A card as text for a terminal: what fails comes last, with reason and hint."""
-    states = Counter(one.state for one in card.outcomes)
-    wide = max(len(one.property) for one in card.outcomes)
-    lines = [f"{card.subject} ({card.kind})"]
-    for one in card.outcomes:
-        told = one.promise if one.state != "not applicable" else one.reason
-        lines.append(f"  {MARKS[one.state]:4}  {one.property:{wide}}  {told}")
-    lines += [f"{name}: {text}" for name, text in card.notes]
-    for one in card.outcomes:
-        if one.state == "failed":
-            lines += ["", f"{one.property} does not hold: {one.promise}.", f"  reason: {one.reason}"]
-            lines += [f"  hint: {one.hint}"] if one.hint else []
-    others = f", {states['not applicable']} do not apply" if states["not applicable"] else ""
-    return "\n".join([*lines, "", f"{states['passed']} hold, {states['failed']} do not{others}."])

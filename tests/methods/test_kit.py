@@ -8,7 +8,7 @@ import pytest
 
 from mcr_bench.bench.testing.card import Outcome, outcome_of
 from mcr_bench.bench.testing.methods.kit import PROPERTIES
-from mcr_bench.bench.testing.methods.trials import Trials
+from mcr_bench.bench.testing.trials.trials import Trials
 from mcr_bench.methods.base import Method
 from mcr_bench.tests.methods.broken import planted
 from mcr_bench.tests.methods.broken.planted import PLANTED, Planted

@@ -21,7 +21,7 @@ def check(
 
     Exit codes: 0 every property holds, 1 one does not, 2 wrong usage. It takes seconds on a CPU, and no data.
     """
-    from mcr_bench.bench.testing.card import card_data, card_text
+    from mcr_bench.bench.testing.card_text import card_data, card_text
     from mcr_bench.bench.testing.served import checked_apart
 
     card = checked_apart(target)

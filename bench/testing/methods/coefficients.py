@@ -7,8 +7,9 @@ from torch import Tensor
 
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
-from mcr_bench.bench.testing.methods.epochs import step
-from mcr_bench.bench.testing.methods.trials import Trials, sound
+from mcr_bench.bench.testing.trials.epochs import step
+from mcr_bench.bench.testing.trials.gates import sound
+from mcr_bench.bench.testing.trials.trials import Trials
 
 PREFIX = "coefficient/"
 

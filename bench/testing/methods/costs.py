@@ -1,22 +1,20 @@
 """Properties of what a step costs, and of what it leaves behind in the model; and what the card says of it."""
 
-import copy
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import EncoderSettings
 from mcr_bench.bench.testing.card import Failed, Property
 from mcr_bench.bench.testing.fits import whole_batch
-from mcr_bench.bench.testing.methods.comparing import first_difference
-from mcr_bench.bench.testing.methods.epochs import step
-from mcr_bench.bench.testing.methods.setups import NORMED, Plain, Setup
-from mcr_bench.bench.testing.methods.trials import Trials, sound
+from mcr_bench.bench.testing.trials.epochs import step
+from mcr_bench.bench.testing.trials.gates import sound
+from mcr_bench.bench.testing.trials.setups import Plain, Setup
+from mcr_bench.bench.testing.trials.trials import Trials
 from mcr_bench.bench.testing.waits import waits
 from mcr_bench.methods.base import Method
 
@@ -106,34 +104,6 @@ def without_waits(trials: Trials) -> None:
         raise Failed(f"a step waits for the device: {seen[0]}")
 
 
-@sound
-def batch_statistics(trials: Trials) -> None:
-    """Running statistics of batch norm follow the first pass in training mode alone, or stay as they are."""
-    method = trials.start(replace(trials.usual, encoder=NORMED))
-    for m, encoder in method.fit.model.encoders.items():
-        copied, given = copy.deepcopy(encoder), dict[str, Tensor]()
-        encoder.register_forward_pre_hook(partial(_keep_first, given, m))
-        step(method)
-        before = _statistics(copied)
-        copied.train()(given[m])
-        once, after = _statistics(copied), _statistics(encoder)
-        for name in once:
-            if not torch.equal(after[name], before[name]) and (told := first_difference(_of(after, name), once)):
-                raise Failed(f"after a step {m}.{told} from what one pass of the batch gives")
-
-
-def _keep_first(given: dict[str, Tensor], modality: str, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    given.setdefault(modality, inputs[0].detach().clone())
-
-
-def _statistics(encoder: nn.Module) -> dict[str, Tensor]:
-    return {name: x.detach().clone() for name, x in encoder.named_buffers()}
-
-
-def _of(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    return {name: tensors[name]}
-
-
 def cost_notes(trials: Trials) -> tuple[tuple[str, str], ...]:
     """What a step of the method costs, beside one of joint training."""
     if not trials.cls.trains or trials.trouble:
@@ -161,12 +131,5 @@ PROPERTIES = (
         "Leave out .item(), float(tensor), numpy, `if tensor:` and indexing by masks; log tensors as they are, and use "
         "torch.where. mcr_bench.bench.testing.waits lists all places.",
         without_waits,
-    ),
-    Property(
-        "batch-statistics",
-        "extra passes do not change the running statistics of batch norm",
-        "Make extra passes in evaluation mode: with evaluation_mode(model.encoders): ... of "
-        "mcr_bench.methods.terms.modes.",
-        batch_statistics,
     ),
 )

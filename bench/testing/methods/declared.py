@@ -9,8 +9,10 @@ from mcr_bench.bench.planning.heads import heads_of
 from mcr_bench.bench.settings.declaration import declared, resolve
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.fits import whole_batch
-from mcr_bench.bench.testing.methods.epochs import step
-from mcr_bench.bench.testing.methods.trials import Trials, Tried, sound
+from mcr_bench.bench.testing.trials.comparing import Tried
+from mcr_bench.bench.testing.trials.epochs import step
+from mcr_bench.bench.testing.trials.gates import sound
+from mcr_bench.bench.testing.trials.trials import Trials
 from mcr_bench.methods.base import Method
 
 

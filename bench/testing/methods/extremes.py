@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.fits import whole_batch
-from mcr_bench.bench.testing.methods.comparing import first_difference, odd_gradient, odd_term
-from mcr_bench.bench.testing.methods.epochs import step
-from mcr_bench.bench.testing.methods.trials import Trials, sound
+from mcr_bench.bench.testing.trials.comparing import first_difference, odd_gradient, odd_term
+from mcr_bench.bench.testing.trials.epochs import step
+from mcr_bench.bench.testing.trials.gates import sound
+from mcr_bench.bench.testing.trials.trials import Trials
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method
 

@@ -14,13 +14,16 @@ from mcr_bench.bench.testing.methods import (
     extremes,
     honesty,
     learning,
+    moving,
     predicting,
     repeating,
     running,
     sameness,
+    statistics,
+    untouched,
 )
 from mcr_bench.bench.testing.methods.costs import cost_notes
-from mcr_bench.bench.testing.methods.trials import Trials
+from mcr_bench.bench.testing.trials.trials import Trials
 from mcr_bench.methods.base import Method
 
 PROPERTIES: tuple[Property[Trials], ...] = (
@@ -28,12 +31,15 @@ PROPERTIES: tuple[Property[Trials], ...] = (
     *repeating.PROPERTIES,
     *declared.PROPERTIES,
     *sameness.PROPERTIES,
+    *moving.PROPERTIES,
     *learning.PROPERTIES,
     *coefficients.PROPERTIES,
     *extremes.PROPERTIES,
     *predicting.PROPERTIES,
     *honesty.PROPERTIES,
+    *untouched.PROPERTIES,
     *costs.PROPERTIES,
+    *statistics.PROPERTIES,
 )
 
 

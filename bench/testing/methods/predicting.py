@@ -9,10 +9,11 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.returns import checked_outputs
 from mcr_bench.bench.models.multimodal import Inputs
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
-from mcr_bench.bench.testing.methods.comparing import first_difference
-from mcr_bench.bench.testing.methods.epochs import train
-from mcr_bench.bench.testing.methods.setups import NORMED, Setup
-from mcr_bench.bench.testing.methods.trials import Trials, usable
+from mcr_bench.bench.testing.trials.comparing import first_difference
+from mcr_bench.bench.testing.trials.epochs import train
+from mcr_bench.bench.testing.trials.gates import usable
+from mcr_bench.bench.testing.trials.setups import NORMED, Setup
+from mcr_bench.bench.testing.trials.trials import Trials
 from mcr_bench.methods.base import Method
 
 ROUNDING = 1e-9  # largest difference in float64 of sums over batches of different sizes

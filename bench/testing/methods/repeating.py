@@ -14,9 +14,10 @@ from torch import nn
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.fits import whole_batch
-from mcr_bench.bench.testing.methods.comparing import first_difference, plain_values
-from mcr_bench.bench.testing.methods.epochs import batches, begin_epoch, end_epoch, make_step, train
-from mcr_bench.bench.testing.methods.trials import Trials, Tried, sound
+from mcr_bench.bench.testing.trials.comparing import Tried, first_difference, plain_values
+from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoch, make_step, train
+from mcr_bench.bench.testing.trials.gates import sound
+from mcr_bench.bench.testing.trials.trials import Trials
 from mcr_bench.bench.training.checkpoints import read_checkpoint, write_checkpoint
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method

@@ -1,7 +1,8 @@
 """Properties of plain training: it raises no error, and everything that it computes is finite."""
 
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
-from mcr_bench.bench.testing.methods.trials import Trials, Tried
+from mcr_bench.bench.testing.trials.comparing import Tried
+from mcr_bench.bench.testing.trials.trials import Trials
 
 USUAL_TASKS = ("classes", "one score")  # those that every number of modalities is tried with
 COUNTS = (1, 2, 3, 4, 5, 6)

@@ -13,10 +13,11 @@ from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.settings.declaration import Value, resolve
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.fits import NAMES, whole_batch
-from mcr_bench.bench.testing.methods.comparing import first_difference
-from mcr_bench.bench.testing.methods.epochs import step
-from mcr_bench.bench.testing.methods.setups import Plain, Setup
-from mcr_bench.bench.testing.methods.trials import State, Trials, sound, trained, usable
+from mcr_bench.bench.testing.trials.comparing import first_difference
+from mcr_bench.bench.testing.trials.epochs import step
+from mcr_bench.bench.testing.trials.gates import sound, usable
+from mcr_bench.bench.testing.trials.setups import Plain, Setup
+from mcr_bench.bench.testing.trials.trials import State, Trials, trained
 from mcr_bench.datasets.base import Split
 from mcr_bench.methods.base import Method, Neutral
 

@@ -1,10 +1,10 @@
 """The cases on which a net is checked: a model around it, samples, and the property that must hold in every case."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 
 WIDTH, OUTPUTS = 6, 3  # of the features, and of the logits
 RATE, STEPS = 1e-2, 3
+ALL_CASES, SAMPLES = 99, 8
 TOLERANCE = 1e-4  # of features and logits of single precision, relative and absolute
 C = TypeVar("C", bound="NetCase")
 C_in = TypeVar("C_in", bound="NetCase", contravariant=True)
@@ -91,15 +92,33 @@ class NetCase(ABC):
                 values[m] = zero_padded(values[m], lengths[m])
         return Inputs(values, lengths)
 
-    def trained(self, model: MultimodalModel, steps: int = STEPS, count: int = 8) -> MultimodalModel:
+    @cached_property
+    def ready(self) -> "Ready":
+        """A model that was trained for a few steps, made once: it is looked at, and not changed."""
+        model = self.drawn()
+        before = {name: p.detach().clone() for name, p in self.part(model).named_parameters()}
+        return Ready(before, self.trained(model))
+
+    def trained(self, model: MultimodalModel, steps: int = STEPS) -> MultimodalModel:
         """The model after a few steps of Adam that move outputs, and what else the net gives, to random targets."""
         optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], RATE)
         model.train()
         for place in range(steps):
             optimizer.zero_grad()
-            loss_of(self, model, self.inputs(count, place), whole=True).backward()
+            loss_of(self, model, self.inputs(SAMPLES, place), whole=True).backward()
             optimizer.step()
         return model
+
+
+class Ready(NamedTuple):
+    """A model that was trained for a few steps.
+
+    before: the initial values of the net's parameters, by name.
+    model: the model.
+    """
+
+    before: dict[str, Tensor]
+    model: MultimodalModel
 
 
 def loss_of(case: NetCase, model: MultimodalModel, inputs: Inputs, whole: bool = False) -> Tensor:
@@ -142,22 +161,22 @@ class NetProperty(Generic[C_in]):
 
     name, promise, hint: as of `Property`.
     check: looks at one case; what the net changes in the process meanwhile is undone.
-    once: whether the first case stands for all, because the case makes no difference.
+    most: how many of the cases are looked at, the first ones, where more would tell nothing else.
     """
 
     name: str
     promise: str
     hint: str
     check: Callable[[C_in], None]
-    once: bool = False
+    most: int = ALL_CASES
 
     def of_cases(self) -> Property[Cases[C_in]]:
         """The property of a net with all its cases."""
-        return Property(self.name, self.promise, self.hint, lambda cases: _every(self.check, cases, self.once))
+        return Property(self.name, self.promise, self.hint, lambda cases: _every(self.check, cases.of[: self.most]))
 
 
-def _every(check: Callable[[C], None], cases: Cases[C], once: bool) -> None:
-    reasons = [_reason(check, case) for case in cases.of[: 1 if once else None]]
+def _every(check: Callable[[C], None], cases: Sequence[C]) -> None:
+    reasons = [_reason(check, case) for case in cases]
     if all(reasons):
         raise NotApplicable(reasons[0])
 

@@ -48,7 +48,7 @@ def padding(case: EncoderCase) -> None:
         raise NotApplicable("it takes no padded samples")
     if case.encoder.kind.sees_padding:
         raise NotApplicable("its forward does not take `lengths`, so padded steps count as zeros")
-    model, inputs = case.trained(case.drawn()), case.inputs(5, 3)
+    model, inputs = case.ready.model, case.inputs(5, 3)
     whole, tokens = giving.given(case, model, inputs), _real_tokens(case, model, inputs)
     if apart := differ(whole, giving.given(case, model, _noisy(inputs))):
         raise Failed(f"features change with what padded steps hold ({apart})")

@@ -69,7 +69,7 @@ def no_draws(case: NetCase) -> None:
 
 def one_by_one(case: NetCase) -> None:
     """In evaluation a sample gives the same whatever stands beside it in the batch."""
-    model, inputs = case.trained(case.drawn()), case.inputs(5)
+    model, inputs = case.ready.model, case.inputs(5)
     together = given(case, model, inputs)
     for place in range(len(inputs)):
         alone = given(case, model, rows(inputs, [place]))[0]
@@ -87,14 +87,14 @@ def nothing_changed(case: NetCase) -> None:
         given(case, case.trained(case.drawn(), steps=1), case.inputs(2))
 
     use()  # what is changed at the first use alone, such as a library's own cache, is not the net's doing
-    left = [name for name in draws(use) if not name.endswith("torch")] + changes(use)
+    left = changes(use)
     if left:
         raise Failed(f"making, training or calling it changed the process: {'; '.join(left)}")
 
 
 def buffers_kept(case: NetCase) -> None:
     """A pass in evaluation leaves parameters and buffers as they are."""
-    model = case.trained(case.drawn())
+    model = case.ready.model
     before = {name: x.clone() for name, x in case.part(model).state_dict().items()}
     given(case, model, case.inputs(5))
     changed = [name for name, x in case.part(model).state_dict().items() if not torch.equal(x, before[name])]

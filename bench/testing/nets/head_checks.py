@@ -33,7 +33,7 @@ def branches(case: HeadCase) -> None:
         case.require()
     except NotAdditive as reason:
         raise Failed(str(reason)) from reason
-    model = case.trained(case.drawn())
+    model = case.ready.model
     features = case.features(model, 5)
     given, bias = fused(model, features), model.fusion.bias
     if not case.head.kind.additive:

@@ -1,5 +1,6 @@
 """The properties of fusion heads, and how a head that a target names is opened."""
 
+from dataclasses import replace
 from functools import partial
 
 from mcr_bench.bench.catalog import nets
@@ -56,7 +57,12 @@ OWN: tuple[NetProperty[HeadCase], ...] = (
         head_checks.reads,
     ),
 )
-ALL: tuple[NetProperty[HeadCase], ...] = (USABLE, *SHARED[:1], *OWN, *SHARED[1:])
+MOST = 2  # numbers of modalities on which what does not depend on them is checked
+ALL: tuple[NetProperty[HeadCase], ...] = (
+    *(USABLE, SHARED[0]),
+    *OWN,
+    *(replace(one, most=min(MOST, one.most)) for one in SHARED[1:]),
+)
 PROPERTIES: tuple[Property[Cases[HeadCase]], ...] = tuple(one.of_cases() for one in ALL)
 
 

@@ -1,15 +1,15 @@
 """The properties that encoders and fusion heads share: name, promise, hint and check of each."""
 
 from mcr_bench.bench.testing.nets import giving, training
-from mcr_bench.bench.testing.nets.cases import NetProperty, usable
+from mcr_bench.bench.testing.nets.cases import NetCase, NetProperty, usable
 
-USABLE = NetProperty(
+USABLE: NetProperty[NetCase] = NetProperty(
     "usable",
     "it can be made with its default settings, and gives what the contract says",
     "docs/nets.md shows what the class has; every argument of the constructor beyond the first needs a default",
     usable,
 )
-SHARED = (
+SHARED: tuple[NetProperty[NetCase], ...] = (
     NetProperty(
         "shapes",
         "it gives one row of finite float32 numbers per sample, for any number of samples",
@@ -89,6 +89,6 @@ SHARED = (
         "making, training and calling it change nothing of the process",
         "no seeds, default dtypes, environment variables or replaced functions: pass what you need as arguments",
         giving.nothing_changed,
-        once=True,
+        most=1,
     ),
 )

@@ -30,12 +30,11 @@ def reached(case: NetCase) -> None:
     """The optimiser moves every parameter."""
     if not case.trains_all:
         raise NotApplicable("parameters may be without effect here")
-    model = case.drawn()
-    before = {name: p.detach().clone() for name, p in trainable(case.part(model)).items()}
-    if not before:
+    before, model = case.ready
+    after = trainable(case.part(model))
+    if not after:
         raise NotApplicable("it has no parameters to train")
-    case.trained(model)
-    still = [name for name, p in trainable(case.part(model)).items() if torch.equal(p, before[name])]
+    still = [name for name, p in after.items() if torch.equal(p, before[name])]
     if still:
         raise Failed(f"the optimiser never moves {named(still)}")
 
@@ -71,7 +70,7 @@ def half_precision(case: NetCase) -> None:
 
 def restored(case: NetCase) -> None:
     """A trained net is restored from its state dict, through a file, to the same bits."""
-    first, second = case.trained(case.drawn()), case.drawn(seed=1)
+    first, second = case.ready.model, case.drawn(seed=1)
     file = io.BytesIO()
     torch.save(case.part(first).state_dict(), file)
     file.seek(0)

@@ -11,16 +11,8 @@ import torch
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.multimodal import MultimodalModel
-from mcr_bench.bench.testing.card import (
-    Checked,
-    Failed,
-    NotApplicable,
-    Outcome,
-    Property,
-    card_data,
-    card_text,
-    checked,
-)
+from mcr_bench.bench.testing.card import Checked, Failed, NotApplicable, Outcome, Property, checked
+from mcr_bench.bench.testing.card_text import card_data, card_text
 from mcr_bench.bench.testing.process import ProcessState
 
 

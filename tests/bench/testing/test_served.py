@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.testing import served
-from mcr_bench.bench.testing.card import Checked, card_text
+from mcr_bench.bench.testing.card import Checked
+from mcr_bench.bench.testing.card_text import card_text
 from mcr_bench.bench.testing.served import checked_apart
 from mcr_bench.cli import app
 

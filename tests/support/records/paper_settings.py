@@ -12,6 +12,7 @@ from pathlib import Path
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.presets import presets_of
 from mcr_bench.bench.catalog.resolve import resolve_dataset, resolve_run
+from mcr_bench.bench.models.declared import OF_WINDOWS
 from mcr_bench.bench.settings.declaration import Value
 
 FOLDER = resources.files("mcr_bench.results") / "published" / "settings"
@@ -50,7 +51,12 @@ def resolved(dataset: str, preset: str, method: str) -> dict[str, Value]:
     cls, found = registry.dataset(dataset), presets_of(registry.dataset(dataset))[preset].values
     dials = resolve_dataset(found, cls)
     run = resolve_run(found, registry.method(method), cls, tuple(cls(Path("nowhere"), **dials).modalities()))
-    encoders = {f"{m}.{key}": value for m, inner in run.encoders.items() for key, value in inner.items()}
+    encoders = {
+        f"{m}.{key}": value
+        for m, inner in run.encoders.items()
+        for key, value in inner.items()
+        if key not in OF_WINDOWS or inner["kind"] == "windows"  # no other kind has them
+    }
     parts = {"model": run.model, "encoder": encoders, "dataset": dials, method: run.method}
     return run.training | {f"{part}.{key}": v for part, values in parts.items() for key, v in values.items()}
 

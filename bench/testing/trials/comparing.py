@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,6 +32,24 @@ def _difference(a: Tensor, b: Tensor) -> float:
     if torch.equal(a, b) or not a.numel():
         return 0.0
     return float((a.double() - b.double()).abs().max())
+
+
+class Tried(NamedTuple):
+    """What came of an epoch of training, up to the first thing that was wrong; empty where nothing was.
+
+    error: the error that it raised, in words.
+    term: the first logged value that is not finite.
+    gradient: the first gradient or parameter that is not finite.
+    """
+
+    error: str = ""
+    term: str = ""
+    gradient: str = ""
+
+    @property
+    def text(self) -> str:
+        """What was wrong first."""
+        return self.error or self.term or self.gradient
 
 
 def odd_gradient(method: Method) -> str:

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property, wraps
+from functools import cache, cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 from torch import Tensor
 
@@ -18,33 +17,15 @@ from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.card import NotApplicable, line_of
 from mcr_bench.bench.testing.fits import NAMES, make_fit
-from mcr_bench.bench.testing.methods.comparing import first_difference, odd_gradient, odd_term
-from mcr_bench.bench.testing.methods.epochs import batches, begin_epoch, end_epoch, make_step, step, train
-from mcr_bench.bench.testing.methods.setups import SIZE, TASKS, WIDTH, Plain, Setup
 from mcr_bench.bench.testing.process import ProcessState
+from mcr_bench.bench.testing.trials.comparing import Tried, first_difference, odd_gradient, odd_term
+from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoch, make_step, step, train
+from mcr_bench.bench.testing.trials.setups import SIZE, TASKS, WIDTH, Plain, Setup
 from mcr_bench.datasets.base import Split
 from mcr_bench.methods.base import Method
 
 VALIDATION = 1  # seed of the samples of the validation part
 State = Mapping[str, Tensor]
-
-
-class Tried(NamedTuple):
-    """What came of an epoch of training, up to the first thing that was wrong; empty where nothing was.
-
-    error: the error that it raised, in words.
-    term: the first logged value that is not finite.
-    gradient: the first gradient or parameter that is not finite.
-    """
-
-    error: str = ""
-    term: str = ""
-    gradient: str = ""
-
-    @property
-    def text(self) -> str:
-        """What was wrong first."""
-        return self.error or self.term or self.gradient
 
 
 @dataclass
@@ -208,28 +189,3 @@ def trained(name: str, setup: Setup, steps: int) -> State:
     for _ in range(steps):
         step(method)
     return method.fit.model.state_dict()
-
-
-def sound(check: Callable[[Trials], None]) -> Callable[[Trials], None]:
-    """The check of a method that trains without errors; of another one it says nothing, as other properties do."""
-
-    @wraps(check)
-    def checked(trials: Trials) -> None:
-        if not trials.cls.trains:
-            raise NotApplicable("it trains nothing")
-        usable(check)(trials)
-
-    return checked
-
-
-def usable(check: Callable[[Trials], None]) -> Callable[[Trials], None]:
-    """The check of a method that trains without errors, or not at all."""
-
-    @wraps(check)
-    def checked(trials: Trials) -> None:
-        if trials.cls.trains and trials.trouble:
-            raise NotApplicable(trials.trouble)
-        with trials.alone():
-            check(trials)
-
-    return checked

@@ -1,0 +1,69 @@
+"""Properties of what stays as it is: batches and data, and what belongs to the whole process."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from mcr_bench.bench.fit.fit import Fit
+from mcr_bench.bench.testing.card import Failed, Property
+from mcr_bench.bench.testing.trials.comparing import first_difference
+from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoch, make_step
+from mcr_bench.bench.testing.trials.gates import sound
+from mcr_bench.bench.testing.trials.trials import Trials
+from mcr_bench.datasets.base import Split
+
+
+@sound
+def data_untouched(trials: Trials) -> None:
+    """Neither a batch nor the data is changed in place, nor what a prediction is made of."""
+    kept: dict[str, dict[str, Tensor]] = {}
+    method = trials.start(prepare=lambda fit: kept.update({n: _copied(part) for n, part in _parts(fit).items()}))
+    begin_epoch(method)
+    for batch in batches(method):
+        before = _tensors(batch.inputs.values, batch.target)
+        make_step(method, batch)
+        _require_equal("the batch", before, _tensors(batch.inputs.values, batch.target))
+    end_epoch(method)
+    for name, part in _parts(method.fit).items():
+        _require_equal(name, kept[name], _copied(part))
+
+
+def _parts(fit: Fit) -> dict[str, Split]:
+    return {"fit.train": fit.train, "fit.val": fit.val}
+
+
+def _copied(part: Split) -> dict[str, Tensor]:
+    return _tensors(part.values, part.target)
+
+
+def _tensors(values: Mapping[str, object], target: Tensor) -> dict[str, Tensor]:
+    tensors = {m: x.clone() for m, x in values.items() if isinstance(x, Tensor)}
+    return {**tensors, "target": target.clone()}
+
+
+def _require_equal(what: str, before: dict[str, Tensor], after: dict[str, Tensor]) -> None:
+    if difference := first_difference(before, after):
+        raise Failed(f"training changes {what} in place: {difference}")
+
+
+def process_untouched(trials: Trials) -> None:
+    """Training leaves the switches, functions and classes of the process as they were."""
+    if trials.changes:
+        raise Failed(trials.changes[0])
+
+
+PROPERTIES = (
+    Property(
+        "data-untouched",
+        "batches and data are not changed in place",
+        "x.mul_(...), x[...] = ... and += on inputs change what others see: write x = x * ...",
+        data_untouched,
+    ),
+    Property(
+        "process-untouched",
+        "training changes nothing that belongs to the whole process",
+        "Do not set defaults and switches of torch, filters of warnings or the environment, and replace no function or "
+        "class of others: derive from it, or take what you need into your file.",
+        process_untouched,
+    ),
+)

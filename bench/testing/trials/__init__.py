@@ -1,0 +1,1 @@
+"""Small trainings of a method under test, and how they are compared."""
