@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mcr_bench.bench.catalog import nets
 from mcr_bench.bench.errors import unknown
-from mcr_bench.bench.models.declared import EncoderKind
+from mcr_bench.bench.models.declared import OF_WINDOWS, EncoderKind
 from mcr_bench.bench.models.kinds import encoder_kinds
 from mcr_bench.bench.settings.declaration import Declared, Value, declared, resolve
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings
@@ -102,7 +102,18 @@ def _of_harness(layer: Layer, modality: str, of_nets: Collection[str]) -> dict[s
     """Settings of an encoder of the harness; common ones that only a net of another modality has are not its."""
     common = {k: v for k, v in layer.values.items() if "." not in k and (k in SHARED or k not in of_nets)}
     resolved = resolve(EncoderSettings, common | _narrow(layer.values, modality), "encoder.")
-    return {k: v for k, v in resolved.items() if k not in BESIDE}
+    lacks = _windows_lacked_by(str(resolved["kind"]))
+    return {k: v for k, v in resolved.items() if k not in BESIDE and (k not in lacks or v != lacks[k].default)}
+
+
+def _windows_lacked_by(kind: str) -> dict[str, Declared]:
+    """The settings of windows that an encoder of the harness lacks; at their defaults they are not among its settings.
+
+    Other values of theirs stay, so that they are refused where the encoder is made. `auto` never means windows.
+    """
+    has = encoder_kinds()[kind].settings if kind in encoder_kinds() else {}
+    known = declared(EncoderSettings)
+    return {name: known[name] for name in OF_WINDOWS if name not in has}
 
 
 def _of_net(layer: Layer, modality: str, kind: EncoderKind) -> dict[str, Value]:

@@ -12,7 +12,7 @@ from mcr_bench.bench.fit.returns import asking, checked_list, checked_reason
 from mcr_bench.bench.models.backbones.weights import pinned
 from mcr_bench.bench.models.backbones.whole import commit_of
 from mcr_bench.bench.models.build import encoder_kind
-from mcr_bench.bench.models.declared import OF_WEIGHTS, OF_WINDOWS
+from mcr_bench.bench.models.declared import OF_WEIGHTS
 from mcr_bench.bench.models.tried import Tried, tried
 from mcr_bench.bench.problem.facts import Modality
 from mcr_bench.bench.problem.metrics import TOTAL_LOSS, higher_is_better
@@ -103,13 +103,13 @@ def _monitor(name: str, cls: "type[Method]", setup: "DatasetSetup") -> str:
 
 
 def _of_key(encoder: dict[str, Value]) -> dict[str, Value]:
-    """The settings of an encoder that decide a result, weights by what they are; none that its kind lacks."""
+    """The settings of an encoder that decide a result: weights by what they are, none of weights that it lacks."""
     kind = nets.encoder(str(encoder["kind"]))
     if kind.digest:
         return encoder
-    absent = {*OF_WEIGHTS, *OF_WINDOWS} - kind.settings.keys()
-    mine = {key: value for key, value in encoder.items() if key not in absent}
-    return {**mine, "weights": pinned(str(mine["weights"]), commit_of)} if "weights" in mine else mine
+    if "weights" in kind.settings:
+        return {**encoder, "weights": pinned(str(encoder["weights"]), commit_of)}
+    return {key: value for key, value in encoder.items() if key not in OF_WEIGHTS}
 
 
 def _acting(cls: "type[Method]", pathways: Mapping[str, float], modalities: tuple[str, ...]) -> dict[str, float]:

@@ -15,7 +15,9 @@ from filelock import FileLock
 from scipy.io import savemat
 
 from mcr_bench.bench.audit.verify import verification_of
-from mcr_bench.bench.catalog.registry import dataset
+from mcr_bench.bench.catalog.presets import presets_of
+from mcr_bench.bench.catalog.registry import dataset, method
+from mcr_bench.bench.catalog.resolve import resolve_run
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.base import Preparation
 from mcr_bench.datasets.raw.utd_raw import recipe, resample
@@ -75,6 +77,30 @@ def test_depth_is_a_modality_where_its_files_are_there(tmp_path: Path) -> None:
     data = prepared(tmp_path, depth=True)
     assert data.facts().modalities["depth"].shape == (16, 24, 32)
     assert np.load(data.location / "utd-mhad.npz")["x_depth"] == pytest.approx(2.0)  # metres
+
+
+def test_depth_as_a_sequence_of_pixels_each_standardised_by_itself(tmp_path: Path) -> None:
+    data = prepared(tmp_path, depth=True)
+    whole = np.load(data.file)["x_depth"]
+    ramp = np.arange(24)[:, None] + 100.0 * np.arange(32)
+    np.savez(data.file, **{**np.load(data.file), "x_depth": whole * 0 + ramp})
+    pixels = UtdMhad(data.location, depth_pixels=8)
+    assert pixels.facts().modalities["depth"].shape == (16, 64)
+    means = ramp.reshape(8, 3, 8, 4).mean((1, 3))
+    assert pixels.table.values["depth"][0, 0] == pytest.approx(means.ravel())
+    assert UtdMhad(data.location).facts().modalities["depth"].shape == (16, 24, 32)
+    assert pixels.acting({"depth_pixels": 8}) == {"depth_pixels": 8}
+    assert UtdMhad(data.location).acting({"depth_pixels": 0}) == {}  # the key of runs before there was the dial
+
+
+def test_preset_windows_needs_no_depth() -> None:
+    values = presets_of(UtdMhad)["windows"].values
+    joint = method("joint")
+    for modalities in (("inertial", "skeleton"), ("inertial", "skeleton", "depth")):
+        encoders = resolve_run(values, joint, UtdMhad, modalities, chosen=()).encoders
+        assert [encoders[m]["window"] for m in modalities] == [8, 8, 4][: len(modalities)]
+    with pytest.raises(UserError, match=r"encoder\.depth\.window"):
+        resolve_run(values, joint, UtdMhad, ("inertial", "skeleton"), chosen=("encoder.depth.window",))
 
 
 def test_resampling_is_linear_and_keeps_the_ends() -> None:

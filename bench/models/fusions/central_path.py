@@ -82,7 +82,7 @@ KIND = FusionKind(
         "Stages are pooled to vectors, so that encoders of any kind can be joined, and the path has linear layers. "
         "Reference: convolutions where all encoders are convolutional and stages have one shape.",
         "The loss is that of the method. Reference: the losses of all modalities are added to it.",
-        "There is no official code; all weights of the sums start at 1.",
+        "No official code was available to compare with; all weights of the sums start at 1 (our choice).",
     ),
     at_least=2,
 )

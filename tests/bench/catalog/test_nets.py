@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from mcr_bench.bench.catalog import nets
+from mcr_bench.bench.catalog import nets, registry
+from mcr_bench.bench.catalog.resolve import resolve_run
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.declared import Encoder
 from mcr_bench.bench.models.kinds import encoder_kinds
@@ -272,3 +273,12 @@ def test_methods_that_make_features_are_skipped_where_the_head_reads_tokens() ->
     assert "features of its own making, but ./heads.py:Attending reads the encoders' tokens" in reasons["mcr"]
     assert reasons["agm"] == reasons["mcr"]
     assert "additive" in reasons["ogm"]
+
+
+def test_settings_of_windows_are_those_of_encoders_that_have_them() -> None:
+    values = {"encoder.left.kind": "windows", "encoder.left.window": "3"}
+    encoders = resolve_run(values, registry.method("joint"), registry.dataset("synthetic"), ("left", "right")).encoders
+    assert {k: encoders["left"][k] for k in ("window", "stride", "pixels", "bins")} == {
+        **{"window": 3, "stride": 0, "pixels": 0, "bins": 4}
+    }
+    assert not {"window", "stride", "pixels", "bins"} & encoders["right"].keys()
