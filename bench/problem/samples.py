@@ -264,6 +264,8 @@ def standardise(splits: Splits) -> Splits:
             if padded
             else trained.movedim(channel, -1).flatten(0, -2)
         )
+        if not len(real):
+            continue  # no training sample has it, which `completed` refuses
         mean, std = real.double().mean(0), real.double().std(0, correction=0)
         std = torch.where(std > 1e-8, std, torch.ones_like(std))
         for part in parts:

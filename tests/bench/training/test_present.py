@@ -253,6 +253,13 @@ def test_a_modality_that_no_test_sample_has_is_missing_there_with_the_reason(tmp
     assert {"test/accuracy", "val/modality/a/accuracy"} <= run.final.keys() | run.epochs[0].keys()
 
 
+def test_the_total_loss_leaves_out_a_modality_that_no_validation_sample_has(tmp_path: Path) -> None:
+    present = np.arange(60) < 30  # of the parts the training part alone
+    data = array_file(tmp_path / "set.npz", present_a=present)
+    (spec,) = runs_of("multi-loss", data, **SHORT)
+    assert np.isfinite(trained(spec, tmp_path).epochs[0]["val/total_loss"])
+
+
 def test_a_run_without_a_sample_of_its_modality_fails_with_the_reason(tmp_path: Path) -> None:
     data = array_file(tmp_path / "set.npz", present_a=np.arange(60) >= 30)
     spec = next(run for run in runs_of("unimodal", data) if run.modalities == ("a",))
