@@ -1,6 +1,6 @@
 """Make comparisons of the rows of a record: the runs that may be in one table, one line per method and settings."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
 from statistics import fmean
@@ -12,7 +12,12 @@ from mcr_bench.bench.record.row import Pair, RunRow
 ORDER = ("unimodal", "ensemble")
 
 
-def comparisons(rows: Iterable[RunRow], baseline: str, skipped: Sequence[Skipped] = ()) -> list[Comparison]:
+def comparisons(
+    rows: Iterable[RunRow],
+    baseline: str,
+    skipped: Sequence[Skipped] = (),
+    under: Mapping[Skipped, Collection[str]] | None = None,
+) -> list[Comparison]:
     """One comparison for each data, protocol, preset and modalities; those of a dataset are ordered by age.
 
     A run that was requested under several presets is in the comparison of each. If the data changed under one name,
@@ -22,6 +27,7 @@ def comparisons(rows: Iterable[RunRow], baseline: str, skipped: Sequence[Skipped
     rows: the rows of the record.
     baseline: the method whose line comes before the others.
     skipped: (dataset, method, reason) of the methods that could not be run.
+    under: the presets under which they could not; all presets where it says nothing.
     """
     groups: dict[tuple[str, ...], list[RunRow]] = {}
     for row in sorted(rows, key=lambda row: row.started):
@@ -29,11 +35,20 @@ def comparisons(rows: Iterable[RunRow], baseline: str, skipped: Sequence[Skipped
             key = (row.dataset, row.protocol, row.data_identity, preset, row.metric)
             groups.setdefault(key, []).append(_under(row, preset))
     compared = [
-        _comparison(modalities, members, baseline, [(m, why) for where, m, why in skipped if where == dataset])
-        for (dataset, *_), group in sorted(groups.items(), key=lambda item: (*item[0][:2], item[1][0].started))
+        _comparison(modalities, members, baseline, _skips(skipped, under or {}, dataset, preset))
+        for (dataset, _, _, preset, _), group in sorted(
+            groups.items(), key=lambda item: (*item[0][:2], item[1][0].started)
+        )
         for modalities, members in _by_modalities(group)
     ]
     return told_apart(compared)
+
+
+def _skips(
+    skipped: Sequence[Skipped], under: Mapping[Skipped, Collection[str]], dataset: str, preset: str
+) -> list[tuple[str, str]]:
+    """(method, reason) of what could not be run on the dataset under the preset."""
+    return [skip[1:] for skip in skipped if skip[0] == dataset and preset in under.get(skip, (preset,))]
 
 
 def asked_under(row: RunRow, presets: Iterable[str]) -> RunRow:

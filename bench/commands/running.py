@@ -199,8 +199,9 @@ def show_outcome(
 
 
 def _tables(plan: Plan, rows: list[RunRow], record: Record, baseline: str) -> list[Table]:
-    known = with_floors(comparisons(rows, baseline, [*plan.skipped, *left_out(record)]), record.floors)
-    return [comparison_table(one, baseline) for one in known]
+    skipped = [*plan.skipped, *left_out(record)]
+    known = comparisons(rows, baseline, skipped, plan.skipped_under)
+    return [comparison_table(one, baseline) for one in with_floors(known, record.floors)]
 
 
 def _without_tables(reason: str) -> list[Table]:

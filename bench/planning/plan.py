@@ -27,7 +27,7 @@ class Plan:
     """The runs of one or more comparisons.
 
     by_key: key -> its run; a run comes after those that it starts from.
-    skipped: (dataset, method, reason) of the methods that cannot run.
+    skipped_under: (dataset, method, reason) of the methods that cannot run -> the presets under which they cannot.
     announcements: what a reader should know before the runs begin.
     requested: the keys of the runs that were requested; all others are runs that these start from.
     by_preset: key -> preset -> its run as requested under that preset; the settings of two presets may be equal.
@@ -36,12 +36,17 @@ class Plan:
     """
 
     by_key: dict[str, RunSpec] = field(default_factory=dict)
-    skipped: list[tuple[str, str, str]] = field(default_factory=list)
+    skipped_under: dict[tuple[str, str, str], set[str]] = field(default_factory=dict)
     announcements: list[str] = field(default_factory=list)
     requested: set[str] = field(default_factory=set)
     by_preset: dict[str, dict[str, RunSpec]] = field(default_factory=dict)
     absent: list[Absent] = field(default_factory=list)
     overviews: list[Overview] = field(default_factory=list)
+
+    @property
+    def skipped(self) -> list[tuple[str, str, str]]:
+        """(dataset, method, reason) of the methods that cannot run, under whichever preset."""
+        return list(self.skipped_under)
 
     @property
     def runs(self) -> list[RunSpec]:
@@ -61,7 +66,8 @@ class Plan:
         """Add everything of another plan that this one does not have."""
         for run in (run for presets in other.by_preset.values() for run in presets.values()):
             self.add(run, requested=run.key in other.requested)
-        self.skipped += [skip for skip in other.skipped if skip not in self.skipped]
+        for skip, presets in other.skipped_under.items():
+            self.skipped_under.setdefault(skip, set()).update(presets)
         self.announcements += [line for line in other.announcements if line not in self.announcements]
         self.absent += [absent for absent in other.absent if absent not in self.absent]
         self.overviews += [one for one in other.overviews if one not in self.overviews]
@@ -165,16 +171,18 @@ def _add_method(
     if reason is None:
         for run in specs_of(source, cls, setup, values, point, _pairs(setup, request)):
             plan.add(run, requested=True)
-    elif (skip := (setup.data.label, cls.name, reason)) not in plan.skipped:
-        plan.skipped.append(skip)
+    else:
+        plan.skipped_under.setdefault((setup.data.label, cls.name, reason), set()).add(setup.preset.name)
 
 
 def _data_missing(name: str, request: Request, dials: Mapping[str, Value]) -> str | None:
+    cls = request.classes.datasets[name]
     try:
-        placed(request.classes.datasets[name], name, request.data_root, dials).facts()
+        facts = placed(cls, name, request.data_root, dials).facts()
     except UserError as error:
         return _in_short(error)
-    return None
+    lacking = [m for m in request.modalities or () if m in cls.optional and m not in facts.modalities]
+    return f"data missing: {name} was prepared without {' and '.join(lacking)}" if lacking else None
 
 
 def _part_missing(setup: DatasetSetup, request: Request) -> str | None:

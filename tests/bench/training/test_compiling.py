@@ -21,7 +21,7 @@ from mcr_bench.bench.training.compiling import Compiled, compile_encoders
 from mcr_bench.bench.training.loop import fit_run
 from mcr_bench.methods.joint import Joint
 
-MEASURED = ("cost/seconds", "cost/seconds_per_step", "cost/peak_memory_mib")
+MEASURED = ("cost/seconds", "cost/seconds_per_step", "cost/peak_memory_mib", "cost/diagnostics_seconds")
 SMALL = {
     "epochs": ["2"],
     "batch_size": ["16"],

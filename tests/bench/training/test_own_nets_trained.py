@@ -25,7 +25,7 @@ SETTINGS = {
     "model.fusion": "heads.py:Weighted",
     "model.weight": "0.5",
 }
-MEASURED = ("cost/seconds", "cost/seconds_per_step", "cost/peak_memory_mib")
+MEASURED = ("cost/seconds", "cost/seconds_per_step", "cost/peak_memory_mib", "cost/diagnostics_seconds")
 
 
 @pytest.fixture(autouse=True)

@@ -35,7 +35,7 @@ SMALL = {
     "encoder.flow.kind": ["conv2d"],
     "encoder.steps.kind": ["conv1d"],
 }
-MEASURED = ("cost/seconds", "cost/seconds_per_step", "cost/peak_memory_mib")
+MEASURED = ("cost/seconds", "cost/seconds_per_step", "cost/peak_memory_mib", "cost/diagnostics_seconds")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 MEASURED = ("× step time", "× memory")
-MEASURED_METRICS = ("cost/seconds", "cost/seconds_per_step", "cost/peak_memory_mib")
+MEASURED_METRICS = ("cost/seconds", "cost/seconds_per_step", "cost/peak_memory_mib", "cost/diagnostics_seconds")
 History = dict[str, dict[str, list[tuple[int, float]]]]
 FULL = ["--seeds", "2", "--set", "epochs=80", "--set", "patience=0", "--set", "dataset.train=2000"]
 
