@@ -27,7 +27,8 @@ from mcr_bench.methods.terms.games.game import jensen_shannon, squared_differenc
 
 TOLERANCE = 1e-5
 NAMES = ("audio", "video")
-KINDS = sorted(name for name, kind in fusion_kinds().items() if kind.at_least <= 2 <= kind.at_most)
+# Heads of features alone: those that read tokens or stages do not compute in full precision.
+KINDS = sorted(name for name, kind in fusion_kinds().items() if kind.at_least <= 2 <= kind.at_most and not kind.reads)
 # Saturated, nearly equal, and far apart; all of them numbers of bfloat16.
 LOGITS = {
     "saturated": torch.tensor([[96.0, -96.0, 0.0], [0.0, 64.0, -80.0]]),
