@@ -163,11 +163,18 @@ def _chosen(encoder: EncoderSettings | Encoder, modality: Modality) -> Encoder:
 
 def check_name(name: str) -> None:
     """Parameters are named after their modality, so PyTorch's rules for names hold."""
+    if reason := refused_name(name):
+        raise UserError(
+            f"a modality cannot be called '{name}': PyTorch refuses it as a module's name ({reason}). "
+            "Rename it in the data: any name without a dot is allowed that is not an attribute of a module, such as "
+            f"'{name.replace('.', '_')}_input'."
+        )
+
+
+def refused_name(name: str) -> str | None:
+    """Why PyTorch refuses `name` as the name of a module; None if it does not."""
     try:
         nn.ModuleDict({name: nn.Identity()})
     except KeyError as error:
-        raise UserError(
-            f"a modality cannot be called '{name}': PyTorch refuses it as a module's name ({error.args[0]}). "
-            "Rename it in the data: any name without a dot is allowed that is not an attribute of a module, such as "
-            f"'{name.replace('.', '_')}_input'."
-        ) from error
+        return str(error.args[0])
+    return None

@@ -126,5 +126,6 @@ def training_run(
     fit.optimizer = make_optimizer(method.parameter_groups(model), training.optimizer)
     model.train()
     fit.epoch = 1
-    spec = cast(RunSpec, SimpleNamespace(seed=0))  # an epoch reads nothing else of it
-    return Training(spec, method, fit, Splits(split, split, split), None, None, Progress(), workload.batch)
+    spec = cast(RunSpec, SimpleNamespace(seed=0, pathways={}))  # an epoch reads nothing else of it
+    splits = Splits(split, split, split)
+    return Training(spec, method, fit, splits, None, None, Progress(), workload.batch, split.labels)

@@ -246,6 +246,14 @@ def channel_axis(values: Tensor) -> int:
     return values.ndim - 1 if values.ndim < 4 else values.ndim - 3
 
 
+def channel_rows(values: Tensor, real: Tensor | None) -> Tensor:
+    """The channels (n, C) of all steps and pixels of samples (N, ...).
+
+    real: (N, T, 1) bool, which steps of padded sequences count; None for all.
+    """
+    return values[real[..., 0]] if real is not None else values.movedim(channel_axis(values), -1).flatten(0, -2)
+
+
 def standardise(splits: Splits) -> Splits:
     """Give each channel zero mean and unit variance over the training part; channels that are constant become 0.
 
@@ -258,12 +266,8 @@ def standardise(splits: Splits) -> Splits:
             continue  # samples on disk are standardised batch by batch
         channel = channel_axis(x)
         padded, having = modality in splits.train.lengths, splits.train.having
-        trained = having(modality, x)
-        real = (
-            trained[having(modality, splits.train.mask(modality))[..., 0]]
-            if padded
-            else trained.movedim(channel, -1).flatten(0, -2)
-        )
+        steps = having(modality, splits.train.mask(modality)) if padded else None
+        real = channel_rows(having(modality, x), steps)
         if not len(real):
             continue  # no training sample has it, which `completed` refuses
         mean, std = real.double().mean(0), real.double().std(0, correction=0)

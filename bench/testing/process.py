@@ -2,6 +2,7 @@
 
 import gc
 import os
+import pickle
 import random
 import signal
 import sys
@@ -26,6 +27,15 @@ GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_b
 OF_TORCH = ("torch's default dtype", "torch's default device", "torch's gradient mode")
 ABSENT = object()
 Owner = ModuleType | type
+
+
+def random_states() -> dict[str, bytes]:
+    """The states of the global generators, by the library that each belongs to: torch, NumPy, Python."""
+    return {
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "NumPy": pickle.dumps(np.random.get_state()),
+        "Python": pickle.dumps(random.getstate()),
+    }
 
 
 class Place(NamedTuple):

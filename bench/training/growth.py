@@ -10,6 +10,7 @@ from mcr_bench.bench.core import seeds
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.fit.returns import checked_growth
+from mcr_bench.bench.models.build import refused_name
 from mcr_bench.bench.training.optim import add_group
 from mcr_bench.methods.base import Method
 
@@ -54,13 +55,11 @@ def _check_name(fit: Fit, method: Method, name: str) -> None:
             f"{method.name}: grow('{name}'): the model has an extra of that name. Give each one another name, such as "
             f"'{name}2'."
         )
-    try:
-        nn.ModuleDict({name: nn.Identity()})
-    except KeyError as error:
+    if reason := refused_name(name):
         raise UserError(
-            f"{method.name}: grow('{name}'): not allowed as the name of a module ({error.args[0]}). Take letters, "
+            f"{method.name}: grow('{name}'): not allowed as the name of a module ({reason}). Take letters, "
             "digits and _."
-        ) from error
+        )
 
 
 def _check_new(model: nn.Module, method: Method, name: str, module: nn.Module) -> None:

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -61,11 +61,10 @@ class Training:
     store: the features that the probe heads are fitted on; None where there are none.
     progress: what was done so far.
     chunk: the number of samples that are evaluated at a time.
+    train_labels: (N,) of all training samples of the data, those too that lack all modalities of the run.
     deterministic: whether only algorithms are used that give the same bits every time.
     channels_last: the modalities whose encoders are laid out with the channels last.
     compiled: modality -> the `forward` of its encoder, where `encoder.compile` asks for it.
-    pathways: modality -> the probability that a step drops it, where it is not 0 (`encoder.drop_pathway`).
-    train_labels: (N,) of all training samples of the data, those too that lack all modalities of the run.
     """
 
     spec: RunSpec
@@ -76,11 +75,10 @@ class Training:
     store: FeatureStore | None
     progress: Progress
     chunk: int
+    train_labels: Tensor
     deterministic: bool = False
     channels_last: list[str] = field(default_factory=list)
     compiled: dict[str, Compiled] = field(default_factory=dict)
-    pathways: dict[str, float] = field(default_factory=dict)
-    train_labels: Tensor | None = None
 
 
 def fit_run(job: Job, emit: Callable[[Event], None], checkpoint_seconds: float = CHECKPOINT_SECONDS) -> None:
@@ -141,8 +139,20 @@ def start(job: Job) -> Training:
     probes, store = (Probes(model, device), FeatureStore(model)) if probed else (None, None)
     compiled = compile_encoders(fit, [m for m in spec.modalities if spec.rounding.get(f"encoder.{m}.compile")])
     chunk = 4 * settings.batch_size
-    run = Training(spec, method, fit, splits, probes, store, Progress(), chunk, job.deterministic, laid_out, compiled)
-    return replace(run, pathways=spec.pathways, train_labels=loaded.train.labels)
+    return Training(
+        spec,
+        method,
+        fit,
+        splits,
+        probes,
+        store,
+        Progress(),
+        chunk=chunk,
+        train_labels=loaded.train.labels,
+        deterministic=job.deterministic,
+        channels_last=laid_out,
+        compiled=compiled,
+    )
 
 
 def resume(run: Training, job: Job) -> None:
@@ -191,7 +201,7 @@ def run_epoch(run: Training) -> None:
 def train_epoch(run: Training) -> None:
     """Train on every batch of an epoch, in the order that seed and epoch give for all methods, or the method's own."""
     fit, settings = run.fit, run.fit.settings
-    epoch = epoch_steps(run.method, fit, run.pathways)
+    epoch = epoch_steps(run.method, fit, run.spec.pathways)
     steps = len(epoch)
     with reading(fit.train, epoch.order, settings.batch_size) as parts:
         for position, index in enumerate(parts):
@@ -257,8 +267,7 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
     metrics |= {"best_epoch": float(best["epoch"]), "epochs": float(fit.epoch)}
     metrics |= run_means([row["metrics"] for row in run.progress.history])
     parts = {}
-    every = run.splits.train.labels if run.train_labels is None else run.train_labels
-    metrics |= floor_metrics(every, run.splits.test.labels, fit.task)
+    metrics |= floor_metrics(run.train_labels, run.splits.test.labels, fit.task)
     metrics["data/train_samples"] = float(len(fit.train))
     for part, split in (("val", fit.val), ("test", run.splits.test.learned(fit.task).to(fit.device))):
         also = None if absent is None else Subsets(run.method, fit.model, absent)

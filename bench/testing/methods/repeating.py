@@ -1,19 +1,17 @@
 """Properties of draws and of interruptions: the same seed gives the same training, continued or not."""
 
-import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-import torch
 from torch import nn
 
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.fits import whole_batch
+from mcr_bench.bench.testing.process import random_states
 from mcr_bench.bench.testing.trials.comparing import Tried, first_difference, plain_values
 from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoch, make_step, train
 from mcr_bench.bench.testing.trials.gates import sound
@@ -22,7 +20,7 @@ from mcr_bench.bench.training.checkpoints import read_checkpoint, write_checkpoi
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method
 
-LIBRARIES = ("torch", "numpy", "random")
+MODULES = {"torch": "torch", "NumPy": "numpy", "Python": "random"}
 
 
 def repeatable(trials: Trials) -> None:
@@ -36,18 +34,18 @@ def repeatable(trials: Trials) -> None:
 @sound
 def global_generators(trials: Trials) -> None:
     """No hook draws from the global generators of torch, NumPy and Python, or seeds them."""
-    before, used = _generators(), list[str]()
+    before, used = random_states(), list[str]()
 
     def prepare(fit: Fit) -> None:
         nonlocal before
-        before = _generators()
+        before = random_states()
         for part in fit.model.extras.modules():
             if isinstance(part, nn.modules.dropout._DropoutNd):  # it can draw from nowhere else
                 part.p = 0.0
 
     @contextmanager
     def around(hook: str) -> Iterator[None]:
-        state = _generators()
+        state = random_states()
         yield
         used.extend(_used(hook, state))
 
@@ -60,15 +58,10 @@ def global_generators(trials: Trials) -> None:
         raise Failed(f"{used[0]}: the draws of others change with it")
 
 
-def _generators() -> tuple[object, ...]:
-    """The states of the global generators, in the order of `LIBRARIES`."""
-    _, keys, *rest = np.random.get_state(legacy=True)
-    return (torch.get_rng_state().numpy().tobytes(), (np.asarray(keys).tobytes(), *rest), random.getstate())
-
-
-def _used(hook: str, before: tuple[object, ...]) -> list[str]:
-    changes = zip(LIBRARIES, before, _generators(), strict=True)
-    return [f"{hook} draws from the global generator of {library}, or seeds it" for library, a, b in changes if a != b]
+def _used(hook: str, before: Mapping[str, bytes]) -> list[str]:
+    now = random_states()
+    changed = [MODULES[library] for library, state in before.items() if now[library] != state]
+    return [f"{hook} draws from the global generator of {module}, or seeds it" for module in changed]
 
 
 @sound

@@ -15,7 +15,7 @@ from mcr_bench.bench.core import seeds
 from mcr_bench.bench.models.memory import EncoderMemory
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel
 from mcr_bench.bench.problem.metrics import Metric, profit_metrics
-from mcr_bench.bench.problem.samples import channel_axis
+from mcr_bench.bench.problem.samples import channel_axis, channel_rows
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.training.reader import reading
 from mcr_bench.bench.training.subsets import predicted
@@ -54,7 +54,7 @@ class _Moments:
     def add(self, x: Tensor, real: Tensor | None) -> None:
         """Add samples (B, ...). real: (B, T, 1), which steps count; None for all."""
         channel = channel_axis(x)
-        rows = (x.movedim(channel, -1).flatten(0, -2) if real is None else x[real[..., 0]]).double()
+        rows = channel_rows(x, real).double()
         self._shape = [size if axis == channel else 1 for axis, size in enumerate(x.shape)]
         self._count += len(rows)
         self._sum = self._sum + rows.sum(0)

@@ -19,9 +19,9 @@ from mcr_bench.bench.planning.request import Request
 from mcr_bench.bench.runs.events import Event, Job, RunDone, RunFailed
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.training.checkpoints import load_weights
+from mcr_bench.tests.support.runs.measured import MEASURED
 from mcr_bench.tests.support.runs.poisons import POISONS, write_poison
 
-MEASURED = ("cost/seconds", "cost/seconds_per_step", "cost/peak_memory_mib", "cost/diagnostics_seconds")
 SMALL = {"epochs": ["2"], "batch_size": ["16"], "encoder.width": ["8"], "model.width": ["6"]}
 
 

@@ -20,8 +20,8 @@ from mcr_bench.bench.testing.fits import make_fit, step
 from mcr_bench.bench.training.compiling import Compiled, compile_encoders
 from mcr_bench.bench.training.loop import fit_run
 from mcr_bench.methods.joint import Joint
+from mcr_bench.tests.support.runs.measured import MEASURED
 
-MEASURED = ("cost/seconds", "cost/seconds_per_step", "cost/peak_memory_mib", "cost/diagnostics_seconds")
 SMALL = {
     "epochs": ["2"],
     "batch_size": ["16"],

@@ -13,6 +13,7 @@ from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.training import loop
 from mcr_bench.bench.training.checkpoints import load_weights
 from mcr_bench.bench.training.loop import Training, fit_run
+from mcr_bench.tests.support.runs.measured import MEASURED
 from mcr_bench.tests.support.runs.own_nets import write_data, write_nets
 
 SETTINGS = {
@@ -25,7 +26,6 @@ SETTINGS = {
     "model.fusion": "heads.py:Weighted",
     "model.weight": "0.5",
 }
-MEASURED = ("cost/seconds", "cost/seconds_per_step", "cost/peak_memory_mib", "cost/diagnostics_seconds")
 
 
 @pytest.fixture(autouse=True)

@@ -22,6 +22,7 @@ from mcr_bench.bench.training.loop import fit_run
 from mcr_bench.bench.training.reader import reading
 from mcr_bench.datasets.base import Batch, Rows, Split, StoredRows
 from mcr_bench.tests.support.cuda import StayOnCpu, pretend_gpus
+from mcr_bench.tests.support.runs.measured import MEASURED
 from mcr_bench.tests.support.runs.stored_set import SET
 
 CPU = torch.device("cpu")
@@ -35,7 +36,6 @@ SMALL = {
     "encoder.flow.kind": ["conv2d"],
     "encoder.steps.kind": ["conv1d"],
 }
-MEASURED = ("cost/seconds", "cost/seconds_per_step", "cost/peak_memory_mib", "cost/diagnostics_seconds")
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ from mcr_bench.bench.training import loop as training
 from mcr_bench.bench.training.checkpoints import load_weights
 from mcr_bench.bench.training.loop import Training, fit_run, start, train_epoch
 from mcr_bench.datasets.base import Split
+from mcr_bench.tests.support.runs.measured import MEASURED
 
 METHODS = registry.method_names()
 SMALL = {"epochs": ["4"], "batch_size": ["16"], "encoder.width": ["8"], "model.width": ["6"]}
-MEASURED = ("cost/seconds", "cost/seconds_per_step", "cost/peak_memory_mib", "cost/diagnostics_seconds")
 
 
 @pytest.fixture

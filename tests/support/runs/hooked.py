@@ -12,9 +12,9 @@ from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.training.checkpoints import load_weights
 from mcr_bench.bench.training.loop import fit_run
+from mcr_bench.tests.support.runs.measured import MEASURED
 
 SMALL = {"epochs": ["4"], "batch_size": ["8"], "encoder.width": ["8"], "model.width": ["6"], "optimizer.lr": ["0.02"]}
-TIMED = ("cost/seconds", "cost/seconds_per_step", "cost/diagnostics_seconds", "cost/peak_memory_mib")
 HEAD = """
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -70,7 +70,7 @@ class Result:
         done = next(e for e in events if isinstance(e, RunDone))
         self.job, self.tags = job, done.tags
         self.epochs = [e.metrics for e in events if isinstance(e, EpochDone)]
-        self.final = {k: v for k, v in done.metrics.items() if k not in TIMED}
+        self.final = {k: v for k, v in done.metrics.items() if k not in MEASURED}
         self.weights: dict[str, Tensor] = load_weights(job.weights_out, torch.device("cpu"))
 
 

@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-MEASURED = ("× step time", "× memory")
-MEASURED_METRICS = ("cost/seconds", "cost/seconds_per_step", "cost/peak_memory_mib", "cost/diagnostics_seconds")
+from mcr_bench.tests.support.runs.measured import MEASURED
+
+MEASURED_COLUMNS = ("× step time", "× memory")
 History = dict[str, dict[str, list[tuple[int, float]]]]
 FULL = ["--seeds", "2", "--set", "epochs=80", "--set", "patience=0", "--set", "dataset.train=2000"]
 
@@ -63,7 +64,7 @@ def kill_once(home: Path, settings: list[str], after: float) -> None:
 def tables(found: dict[str, Any]) -> list[dict[str, Any]]:
     """Every table without the columns that a clock or the system measures."""
     return [
-        table | {"rows": [{k: v for k, v in row.items() if k not in MEASURED} for row in table["rows"]]}
+        table | {"rows": [{k: v for k, v in row.items() if k not in MEASURED_COLUMNS} for row in table["rows"]]}
         for table in found["tables"]
     ]
 
@@ -97,7 +98,7 @@ def check_epochs(metrics: dict[str, list[tuple[int, float]]]) -> None:
 def results(found: History) -> History:
     """Without what a clock or the system measures; a kill may fall between final values and the word finished."""
     return {
-        key: {name: sorted(set(points)) for name, points in metrics.items() if name not in MEASURED_METRICS}
+        key: {name: sorted(set(points)) for name, points in metrics.items() if name not in MEASURED}
         for key, metrics in found.items()
     }
 
