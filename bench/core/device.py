@@ -100,6 +100,12 @@ def make_deterministic() -> None:
     _set_tf32(False)
 
 
+def backend_switches() -> list[bool]:
+    """The switches of cuDNN (enabled, benchmark, deterministic) and of oneDNN (enabled) in this process."""
+    cudnn, mkldnn = torch.backends.cudnn, torch.backends.mkldnn
+    return [cudnn.enabled, cudnn.benchmark, cudnn.deterministic, bool(mkldnn.enabled)]
+
+
 def description(device: torch.device) -> str:
     """The model name of a GPU, such as 'NVIDIA H100', or the type of any other device. Call it after `ready`."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
@@ -152,9 +158,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     >>> is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory.")), is_out_of_memory(ValueError("out of memory"))
     (True, False)
     """
-    if isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and tells_out_of_memory(str(error))
-    ):
+    told = isinstance(error, RuntimeError) and tells_out_of_memory(str(error))
+    if told or isinstance(error, torch.OutOfMemoryError):
         return True
     return error.__cause__ is not None and is_out_of_memory(error.__cause__)
 
@@ -193,10 +198,7 @@ def _not_available(choice: str, count: int) -> UserError:
 
 
 def prefers_channels_last(device: torch.device) -> bool:
-    """Whether 2-D convolutions are faster on `device` with the channels last in memory; on the CPU results may differ.
-
-    There the layout stays as it is.
-    """
+    """Whether 2-D convolutions are faster with the channels last; the CPU keeps its layout, as results differ."""
     return device.type == "cuda"
 
 

@@ -17,6 +17,8 @@ import torch
 from torch.nn.modules import module as modules
 
 # Packages whose modules and classes are watched.
+from mcr_bench.bench.core.device import backend_switches
+
 ROOTS = (
     *("mcr_bench.bench", "mcr_bench.methods", "mcr_bench.datasets"),
     *("torch.nn", "torch.optim", "torch.autograd"),
@@ -139,7 +141,6 @@ def _is_code(value: object) -> bool:
 
 def _switches() -> dict[str, str]:
     """The switches of Python, NumPy and torch, the environment and what else is shared, as text."""
-    cudnn, mkldnn = torch.backends.cudnn, torch.backends.mkldnn
     values: dict[str, object] = {
         "torch's default dtype": torch.get_default_dtype(),
         "torch's default device": torch.get_default_device(),
@@ -150,8 +151,7 @@ def _switches() -> dict[str, str]:
         "torch's number of threads": torch.get_num_threads(),
         "torch's matmul precision": torch.get_float32_matmul_precision(),
         "torch's deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
-        "torch.backends.cudnn": [cudnn.enabled, cudnn.benchmark, cudnn.deterministic],
-        "torch.backends.mkldnn": mkldnn.enabled,
+        "the switches of cuDNN and oneDNN": backend_switches(),
         "torch's hooks of all modules": [list(vars(modules)[name]) for name in GLOBAL_HOOKS],
         "torch's print options": torch._tensor_str.PRINT_OPTS,
         "NumPy's handling of errors": np.geterr(),

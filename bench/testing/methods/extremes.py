@@ -74,8 +74,8 @@ def _without(method: Method, modality: str, factor: float) -> dict[str, Tensor]:
     batch = whole_batch(method.fit)
     flags = batch.index % 3 == 0
     x = batch.inputs.values[modality]
-    values = {modality: torch.where(flags[:, None], factor * x, x)}
-    step(method, replace(batch, inputs=batch.inputs.replace(values), dropped={modality: flags}))
+    inputs = batch.inputs.replace({modality: torch.where(flags[:, None], factor * x, x)})
+    step(method, replace(batch, inputs=inputs, dropped={modality: flags}))
     return method.fit.model.state_dict()
 
 

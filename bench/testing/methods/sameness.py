@@ -117,14 +117,14 @@ def _renaming(names: Mapping[str, str]) -> Callable[[str], str]:
 
 
 def _renamed(
-    trials: Trials, method: Method, setup: Setup, rename: Callable[[str], str], back: Callable[[str], str]
+    trials: Trials, method: Method, setup: Setup, renamed: Callable[[str], str], back: Callable[[str], str]
 ) -> Method:
     """The same training with other names of the modalities: the same samples, initial weights and draws.
 
     back: gives the names that modalities have in `method`.
     """
-    initial = {rename(k): v.clone() for k, v in method.fit.model.state_dict().items()}
-    data, val = (_with_names(part, rename) for part in (method.fit.train, method.fit.val))
+    initial = {renamed(k): v.clone() for k, v in method.fit.model.state_dict().items()}
+    data, val = (_with_names(part, renamed) for part in (method.fit.train, method.fit.val))
 
     def prepare(fit: Fit) -> None:
         known = fit.model.state_dict()  # without what `on_fit_start` will add
@@ -136,23 +136,23 @@ def _renamed(
         )
 
     return trials.start(
-        replace(setup, modalities=tuple(map(rename, setup.modalities))),
+        replace(setup, modalities=tuple(map(renamed, setup.modalities))),
         data=data,
-        dependencies=[_translated(one, rename) for one in trials.needed(method, setup)],
+        dependencies=[_translated(one, renamed) for one in trials.needed(method, setup)],
         prepare=prepare,
     )
 
 
-def _with_names(part: Split, rename: Callable[[str], str]) -> Split:
-    return replace(part, values={rename(m): x for m, x in part.values.items()})
+def _with_names(part: Split, renamed: Callable[[str], str]) -> Split:
+    return replace(part, values={renamed(m): x for m, x in part.values.items()})
 
 
-def _translated(weights: State, rename: Callable[[str], str]) -> dict[str, Tensor]:
-    return {rename(name): tensor for name, tensor in weights.items()}
+def _translated(weights: State, renamed: Callable[[str], str]) -> dict[str, Tensor]:
+    return {renamed(name): tensor for name, tensor in weights.items()}
 
 
-def _require_same(method: Method, other: Method, rename: Callable[[str], str]) -> None:
-    mine = _translated(method.fit.model.state_dict(), rename)
+def _require_same(method: Method, other: Method, renamed: Callable[[str], str]) -> None:
+    mine = _translated(method.fit.model.state_dict(), renamed)
     logits = [one.predict(one.fit.model, whole_batch(one.fit).inputs).logits.detach() for one in (method, other)]
     difference = first_difference(mine, other.fit.model.state_dict(), ROUNDING) or first_difference(
         {"the prediction": logits[0]}, {"the prediction": logits[1]}, 100 * ROUNDING

@@ -113,7 +113,9 @@ def caught_by(one: Mutation, copy: Path, limit: float) -> str:
 
 def _failure(tests: list[str], copy: Path, limit: float) -> str:
     """The first test of these files that fails; '' where none does."""
-    command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", *tests]
+    # Without the plug-in of the package: in a copy that lacks or breaks it pytest would not start.
+    plain = ["-p", "no:cacheprovider", "-p", "no:mcr_bench"]
+    command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-n", "0", *plain, *tests]
     environment = os.environ | {"PYTHONPATH": str(copy.parent), "OMP_NUM_THREADS": "1"}
     try:
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=limit)
