@@ -120,7 +120,7 @@ def _measured(distance: Distance, outputs: Tensor, reference: Tensor, counted: T
     if counted is None:
         return distance(outputs, reference)
     slopes = distance(torch.where(counted[:, None], outputs, reference[:, None, None]), reference)
-    more = counted.shape[1] / counted.sum(1).clamp(min=1)
+    more = counted.any(1) * counted.shape[1] / counted.sum(1).clamp(min=1).to(slopes.values.dtype)
     rows = counted * more[:, None]
     return slopes._replace(
         values=slopes.values * more, outputs=slopes.outputs * rows[:, None], reference=slopes.reference * rows

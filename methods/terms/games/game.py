@@ -178,7 +178,7 @@ def _over(distance: Distance, outputs: Tensor, reference: Tensor, counted: list[
         return distance(outputs, reference)
     rows = reduce(torch.logical_and, counted)
     value = distance(torch.where(rows[:, None], outputs, reference), reference)
-    return value * (len(rows) / rows.sum().clamp(min=1))
+    return value * (rows.any() * len(rows) / rows.sum().clamp(min=1).to(value.dtype))
 
 
 def _playing(players: Mapping[str, Tensor], having: Mapping[str, Tensor]) -> dict[str, Tensor]:
