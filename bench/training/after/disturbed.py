@@ -123,11 +123,11 @@ def disturbed(
 def disturbed_metrics(made: Disturbed, task: Task, missing: dict[str, str]) -> dict[str, float]:
     """The metrics of intact and disturbed predictions, by their names in the record without the part.
 
-    `perceptual/MODALITY/METRIC` follows the perceptual score of Gat et al. (NeurIPS 2021, arXiv 2110.14375): what is lost
-    when the modality's test inputs are permuted, its expectation estimated by a mean over permutations. Here it is a
-    share of what the model reaches, (intact - permuted) / intact. This division is our choice (unverified: the paper's
-    own normalisation could not be read; its released code prints the plain difference), as is leaving out fixed points.
-    It is defined for metrics of which higher values are better. What is missing is added to `missing`.
+    `perceptual/MODALITY/METRIC` follows the perceptual score of Gat et al. (NeurIPS 2021, arXiv 2110.14375): what is
+    lost when the modality's test inputs are permuted, its expectation estimated by a mean over permutations. Here it is
+    a share of what the model reaches, (intact - permuted) / intact. This division is our choice (unverified against the
+    paper; its released code prints the plain difference), as are permutations in which no sample keeps its own. It is
+    defined for metrics of which higher values are better. What is missing is added to `missing`.
     """
     metrics: dict[str, float] = {}
     for metric in profit_metrics(task):
