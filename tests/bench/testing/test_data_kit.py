@@ -146,7 +146,7 @@ FAULTS: dict[str, tuple[tuple[str, str], ...]] = {
         (DRAWN, STANDARDISED),
         ("standardise(Splits(*parts))", "masked(Splits(*parts))"),
     ),
-    "training-alone: they depend on all parts": (
+    "training-alone: they depend on other parts": (
         (DRAWN, SCALED),
         ("standardise(Splits(*parts))", "masked(Splits(*parts))"),
     ),
