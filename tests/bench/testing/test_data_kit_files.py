@@ -1,4 +1,4 @@
-"""`training-alone` on datasets of one file per clip: it finds whose file it is by the effect, and blames no sound set."""
+"""`training-alone` on one file per clip: it finds whose file it is by the effect, and blames no sound set."""
 
 from pathlib import Path
 

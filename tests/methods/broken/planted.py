@@ -167,6 +167,16 @@ class ReadsBranches(Sound):
         return super().decay(outputs, batch) + 0.1 * torch.stack(list(outputs.branch_logits.values())).square().mean()
 
 
+@planted(
+    "any-fusion-head", "with model.fusion=bottleneck-tokens: the fusion head reads the tokens of .* of its own making"
+)
+class FusesCopies(Sound):
+    def forward(self, batch: Any) -> Any:
+        model = self.fit.model
+        copies = {m: 1.0 * f for m, f in model.encode(batch.inputs).items()}
+        return model.fuse(model.drop(copies, batch.dropped) if batch.dropped else copies)
+
+
 @planted("neutral", r"with weight=0.0 it is not joint: encoders.* differs by .* after 3 epochs \(sgd, M = 2\)")
 @dataclass
 class NeverTheSame(Sound):
