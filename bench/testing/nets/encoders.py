@@ -81,7 +81,7 @@ def _cost(case: NetCase) -> str:
     model = case.drawn().eval()
     done = operations(case.single_pass(model))
     parameters = sum(p.numel() for p in case.part(model).parameters())
-    told = f"{parameters:,} parameters, {done.count:,} floating-point operations per sample"
+    told = f"{parameters:,} parameters, {done.total:,} floating-point operations per sample"
     return f"{told} without {', '.join(done.uncounted)}, which cannot be counted" if done.uncounted else told
 
 

@@ -52,11 +52,11 @@ FURTHER: dict[Any, Callable[..., int]] = {
 class Operations(NamedTuple):
     """What a pass does.
 
-    count: its floating-point operations.
-    uncounted: the names of the operations that multiply, but are not in the count.
+    total: its floating-point operations.
+    uncounted: the names of the operations that multiply, but are not in the total.
     """
 
-    count: int
+    total: int
     uncounted: tuple[str, ...]
 
 

@@ -159,10 +159,10 @@ def no_waiting(case: NetCase) -> None:
             if not noted.seen:
                 raise NotApplicable(f"torch cannot run it without numbers ({type(error).__name__}: {error})") from error
     told = ", ".join(dict.fromkeys(noted.seen))
-    if case.waits and told:
-        raise NotApplicable(f"it waits ({told}), and says why: {case.waits}")
-    if case.waits and case.waits_if_anywhere:
+    if case.waits and not told and case.waits_if_anywhere:
         raise Failed(f"it states waits = {case.waits!r}, but nothing in a step waits: delete it")
+    if case.waits:
+        raise NotApplicable(f"it states why it waits: {case.waits}")
     if told:
         raise Failed(f"a step makes the host wait for the device: {told}")
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mcr_bench.bench.core.precision import promoted
 from mcr_bench.bench.settings import setting
 from mcr_bench.datasets.base import Split
-from mcr_bench.methods.base import EpochBatches, Inputs, Method, Neutral, Reference
+from mcr_bench.methods.base import EpochBatches, Inputs, Method, Needs, Neutral, Reference
 from mcr_bench.methods.terms.modes import evaluation_mode
 from mcr_bench.tests.methods.broken.sound import Sound
 
@@ -305,6 +305,8 @@ def masked(method: Method, outputs: Any, batch: Any) -> Tensor:
 
 @planted("terms-have-gradients", "the term 'masked' has no gradient")
 class MaskedWithoutGradient(Sound):
+    needs: ClassVar[Needs] = Needs(own_features=True)
+
     def loss(self, outputs: Any, batch: Any) -> dict[str, Tensor]:
         with torch.no_grad():
             term = masked(self, outputs, batch)
