@@ -12,7 +12,8 @@ from mcr_bench.bench.testing.fits import tiny_split, whole_batch
 from mcr_bench.bench.testing.trials.comparing import Tried
 from mcr_bench.bench.testing.trials.epochs import step
 from mcr_bench.bench.testing.trials.gates import sound
-from mcr_bench.bench.testing.trials.setups import STEPPED, Setup
+from mcr_bench.bench.testing.trials.setups import Setup
+from mcr_bench.bench.testing.trials.stepped import STEPPED
 from mcr_bench.bench.testing.trials.trials import Trials
 from mcr_bench.methods.base import Method
 

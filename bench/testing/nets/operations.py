@@ -36,16 +36,12 @@ def _of_matrix(matrix: Shape, *_others: Any, **_named: Any) -> int:
     return 2 * torch.Size(matrix).numel()
 
 
-def _of_added(_start: Shape, matrix: Shape, *_others: Any, **_named: Any) -> int:
-    return 2 * torch.Size(matrix).numel()
-
-
 FURTHER: dict[Any, Callable[..., int]] = {
     aten.mkldnn_rnn_layer: _recurrent,
     aten._scaled_dot_product_flash_attention_for_cpu: _attended,
     aten.mv: _of_matrix,
     aten.dot: _of_matrix,
-    aten.addmv: _of_added,
+    aten.addmv: lambda _start, matrix, *_others, **_named: _of_matrix(matrix),
 }
 
 
