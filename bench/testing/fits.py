@@ -11,6 +11,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from math import ceil
 
 import torch
 
@@ -23,7 +24,7 @@ from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.training.growth import let_grow
-from mcr_bench.bench.training.optim import make_optimizer
+from mcr_bench.bench.training.optim import make_optimizer, rate_factor, set_rate
 from mcr_bench.datasets.base import Batch, Modality, Split
 from mcr_bench.methods.base import Method
 
@@ -113,9 +114,16 @@ def whole_batch(fit: Fit) -> Batch:
     return fit.train.batch(torch.arange(len(fit.train)))
 
 
+def follow_schedule(fit: Fit) -> None:
+    """Set the learning rates of the present step from each group's `base_lr`, as the training loop does."""
+    settings, steps = fit.settings, ceil(len(fit.train) / fit.settings.batch_size)
+    set_rate(fit.optimizer, rate_factor(settings.schedule, fit.step, steps, settings.epochs))
+
+
 def step(method: Method, batch: Batch | None = None) -> None:
     """Make one training step of the method on `batch`; without one, on all training samples."""
     fit = method.fit
     fit.epoch, fit.step = max(1, fit.epoch), fit.step + 1
+    follow_schedule(fit)
     fit.model.train()
     method.train_step(batch or whole_batch(fit))

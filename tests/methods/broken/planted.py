@@ -269,6 +269,26 @@ class OutsideTheModel(Sound):
         self.strength.data.copy_(state["strength"])
 
 
+@planted("learning-rates", r"on_epoch_start\(\) sets the lr of a group .* the schedule overwrites it")
+class HalvesTheRate(Sound):
+    """Acts by nothing else, so that it trains as joint training does."""
+
+    def on_epoch_start(self) -> None:
+        for group in self.fit.optimizer.param_groups:
+            group["lr"] = 0.5 * group["base_lr"]
+
+    def loss(self, outputs: Any, batch: Any) -> dict[str, Tensor]:
+        return {"fused": self.fit.task.loss(outputs.logits, batch.target)}
+
+
+@planted("learning-rates", r"train_step\(\) sets the lr of a group")
+class SlowsAfterTheStep(Sound):
+    def train_step(self, batch: Any) -> None:
+        super().train_step(batch)
+        for group in self.fit.optimizer.param_groups:
+            group["lr"] *= 0.9
+
+
 @planted("acts", "with default settings it trains exactly as joint training does")
 class DoesNothing(Sound):
     def decay(self, outputs: Any, batch: Any) -> Tensor:
