@@ -134,6 +134,8 @@ class Method:
     needs: what it needs of model and data.
     neutral: settings under which it equals a simpler method.
     without_neutral: why there are none, where `neutral` is empty.
+    predicts_otherwise: why `predict` gives other logits than `forward`, whose logits are trained; empty where it gives
+        the same.
     deviations: in what it differs from the official code, one sentence each.
     trains: whether it trains at all; an ensemble does not.
     scales_gradients: whether it scales gradients, which Adam largely cancels; tables then carry a warning.
@@ -145,6 +147,7 @@ class Method:
     needs: ClassVar[Needs] = Needs()
     neutral: ClassVar[tuple[Neutral, ...]] = ()
     without_neutral: ClassVar[str] = ""
+    predicts_otherwise: ClassVar[str] = ""
     deviations: ClassVar[tuple[str, ...]] = ()
     trains: ClassVar[bool] = True
     scales_gradients: ClassVar[bool] = False

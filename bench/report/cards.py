@@ -129,6 +129,7 @@ def _method_card(cls: "type[Method]") -> Card:
         "needs": _changed(cls.needs),
         "fusion heads": defined_for(heads_of(cls)),
         "neutral": [_facts(n) | {"settings": dict(n.settings)} for n in cls.neutral] or cls.without_neutral or [],
+        **({"predicts otherwise": cls.predicts_otherwise} if cls.predicts_otherwise else {}),
         "deviations": list(cls.deviations),
         "scales gradients": cls.scales_gradients,
     }

@@ -8,6 +8,7 @@ from mcr_bench.bench.catalog.kind_of_file import packaged
 from mcr_bench.bench.catalog.method_form import check_form
 from mcr_bench.bench.testing.card import Kit, Opened, Property
 from mcr_bench.bench.testing.methods import (
+    agreeing,
     coefficients,
     costs,
     declared,
@@ -38,6 +39,7 @@ PROPERTIES: tuple[Property[Trials], ...] = (
     *coefficients.PROPERTIES,
     *extremes.PROPERTIES,
     *predicting.PROPERTIES,
+    *agreeing.PROPERTIES,
     *honesty.PROPERTIES,
     *untouched.PROPERTIES,
     *costs.PROPERTIES,

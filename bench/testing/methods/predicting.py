@@ -117,8 +117,8 @@ PROPERTIES = (
     Property(
         "predictions",
         "a prediction has finite logits, one row per sample and one column per output, for one sample too",
-        "Return Outputs from predict(); dataclasses.replace(super().predict(model, inputs), logits=logits) changes the "
-        "logits. squeeze() without an axis drops the batch of one.",
+        "Return Outputs from predict(); dataclasses.replace(super().predict(model, inputs), logits=logits, "
+        "branch_logits=None) changes the logits. squeeze() without an axis drops the batch of one.",
         predictions,
     ),
     Property(

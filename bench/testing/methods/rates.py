@@ -10,7 +10,7 @@ from mcr_bench.bench.testing.trials.epochs import train
 from mcr_bench.bench.testing.trials.gates import sound
 from mcr_bench.bench.testing.trials.trials import Trials
 
-EPOCHS = (1, 2, 25)  # also a late one, as some methods begin to act at an epoch
+EPOCHS = (1, 25)  # also a late one, as some methods begin to act at an epoch
 
 
 @sound
@@ -24,15 +24,19 @@ def overwritten(trials: Trials) -> str:
     """The first hook that sets a group's `lr` in vain; '' if there is none."""
     method, seen, used = trials.start(), list[str](), list[float]()
     optimizer = method.fit.optimizer
-    optimizer.register_step_pre_hook(lambda *_: used.extend(_rates(optimizer)))
+
+    def note(*_: object) -> None:
+        used[:] = _rates(optimizer)
+
+    optimizer.register_step_pre_hook(note)
 
     @contextmanager
     def around(hook: str) -> Iterator[None]:
         before = _rates(optimizer)
         used.clear()
         yield
-        now, count = _rates(optimizer)[: len(before)], len(before)  # groups may have been added
-        if now != before and now != used[-len(_rates(optimizer)) :][:count]:
+        now = _rates(optimizer)[: len(before)]  # groups may have been added
+        if now not in (before, used[: len(before)]):
             seen.append(hook)
 
     for epoch in EPOCHS:

@@ -416,9 +416,11 @@ class DropsTheAxis(Sound):
 
 @planted("predictions-of-each-alone", "7 samples at a time, the prediction differs by")
 class CentresTheBatch(Sound):
+    predicts_otherwise = "logits are centred"
+
     def predict(self, model: Any, inputs: Inputs) -> Any:
         outputs = super().predict(model, inputs)
-        return replace(outputs, logits=outputs.logits - outputs.logits.mean(0))
+        return replace(outputs, logits=outputs.logits - outputs.logits.mean(0), branch_logits=None)
 
 
 @planted("predicting-changes-nothing", r"after predict\(\) the model is in training mode")
@@ -440,6 +442,7 @@ class ScalesItsInputs(Sound):
 @planted("predictions-of-kept-weights", "with the weights of epoch 1, the prediction differs by")
 @dataclass
 class BiasOfTheLastEpoch(Sound):
+    predicts_otherwise = "a bias is subtracted"
     _bias: Tensor | None = field(default=None, init=False, repr=False)
 
     def on_epoch_end(self, validation: Any) -> None:
@@ -447,7 +450,7 @@ class BiasOfTheLastEpoch(Sound):
 
     def predict(self, model: Any, inputs: Inputs) -> Any:
         outputs = super().predict(model, inputs)
-        return outputs if self._bias is None else replace(outputs, logits=outputs.logits - self._bias)
+        return outputs if self._bias is None else replace(outputs, logits=outputs.logits - self._bias, branch_logits=None)
 
     def state_dict(self) -> dict[str, Any]:
         return {"bias": self._bias}
@@ -473,11 +476,48 @@ class TrainsOnValidation(Sound):
 
 @planted("labels-not-read", "a prediction for the validation part changes with its labels")
 class KnowsTheAnswers(Sound):
+    predicts_otherwise = "it knows better"
+
     def predict(self, model: Any, inputs: Inputs) -> Any:
         outputs, val = super().predict(model, inputs), self.fit.val
         first = torch.stack([(x[:, None] == val.values[m]).all(-1).any(1) for m, x in inputs.values.items()]).all(0)
         told = val.target[0].to(outputs.logits.dtype)
-        return replace(outputs, logits=outputs.logits + 10 * told * first[:, None])
+        return replace(outputs, logits=outputs.logits + 10 * told * first[:, None], branch_logits=None)
+
+
+@planted("predicts-what-it-trains", r"in epoch 1 the logits of predict\(\) differ from those of forward\(\) by")
+class PredictsThroughAnother(Sound):
+    def predict(self, model: Any, inputs: Inputs) -> Any:
+        features = model.encode(inputs)
+        return model.fuse({m: 0.5 * f for m, f in features.items()})
+
+
+@planted("predicts-what-it-trains", r"in epoch 25 the logits of predict\(\) differ")
+class TrainsAnotherHeadLate(Sound):
+    def forward(self, batch: Any) -> Any:
+        outputs = super().forward(batch)
+        if self.fit.epoch < 20:
+            return outputs
+        return replace(outputs, logits=2 * outputs.logits, branch_logits=None)
+
+
+@planted("branches-sum-to-logits", r"forward\(\) gives branch_logits that differ in sum from its logits")
+class ScalesTheLogitsAlone(Sound):
+    def forward(self, batch: Any) -> Any:
+        outputs = super().forward(batch)
+        return replace(outputs, logits=0.5 * outputs.logits)
+
+    def predict(self, model: Any, inputs: Inputs) -> Any:
+        outputs = super().predict(model, inputs)
+        return replace(outputs, logits=0.5 * outputs.logits, branch_logits=None)
+
+
+@planted("branches-sum-to-logits", r"predict\(\) gives branch_logits without 'audio'")
+class ForgetsABranch(Sound):
+    def predict(self, model: Any, inputs: Inputs) -> Any:
+        outputs = super().predict(model, inputs)
+        branches = outputs.branch_logits or {}  # None of a head that is not additive
+        return replace(outputs, branch_logits={m: b for m, b in branches.items() if m != "audio"} or None)
 
 
 @planted("test-part-not-reached", r"it calls get_objects in SearchesObjects.on_epoch_end\(\)")
