@@ -83,7 +83,7 @@ def make_fit(
     values = {m: x.to(dtype) for m, x in data.values.items() if isinstance(x, torch.Tensor)}
     data = replace(data, values=values, target=data.target if task.classes else data.target.to(dtype))
     settings = _training(tuple((k.replace("__", "."), v) for k, v in training.items()))
-    shapes = {m: Modality(tuple(x.shape[1:])) for m, x in values.items()}
+    shapes = {m: Modality(tuple(x.shape[1:]), m in data.lengths, m in data.present) for m, x in values.items()}
     encoders = dict.fromkeys(modalities, encoder)
     model = build_model(shapes, task, _model(fusion), encoders)
     call_in_place(method, "build", model)

@@ -12,7 +12,7 @@ from mcr_bench.bench.testing.fits import whole_batch
 from mcr_bench.bench.testing.methods.rates import overwritten
 from mcr_bench.bench.testing.trials.comparing import first_difference
 from mcr_bench.bench.testing.trials.epochs import EPOCHS, step, train_at
-from mcr_bench.bench.testing.trials.gates import sound
+from mcr_bench.bench.testing.trials.gates import exact, sound
 from mcr_bench.bench.testing.trials.setups import Plain, Setup
 from mcr_bench.bench.testing.trials.trials import Trials
 from mcr_bench.methods.base import Method
@@ -26,6 +26,7 @@ FALLING: Mapping[str, Value] = {"optimizer__name": "sgd", "optimizer__lr": 0.02}
 
 
 @sound
+@exact
 def acts(trials: Trials) -> None:
     """With default settings it trains otherwise than joint training does, in some epoch."""
     cls = trials.cls

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mcr_bench.bench.core.precision import promoted
+from mcr_bench.bench.core.precision import full_precision, promoted
 from mcr_bench.bench.settings import setting
 from mcr_bench.datasets.base import Split
-from mcr_bench.methods.base import EpochBatches, Inputs, Method, Neutral, Reference
+from mcr_bench.methods.base import EpochBatches, Inputs, Method, Needs, Neutral, Reference
 from mcr_bench.methods.terms.modes import evaluation_mode
 from mcr_bench.tests.methods.broken.sound import Sound
 
@@ -73,6 +73,20 @@ class RootOfZero(Sound):
     def decay(self, outputs: Any, batch: Any) -> Tensor:
         moved = torch.stack([(f - f.detach()).square().sum() for f in outputs.features.values()])
         return super().decay(outputs, batch) + moved.sum().sqrt()
+
+
+@planted("float64", r"float64 is turned into fewer bits \(planted.py, line \d+\)")
+class InFloat32(Sound):
+    def decay(self, outputs: Any, batch: Any) -> Tensor:
+        return 0.1 * torch.stack([f.float().square().mean() for f in outputs.features.values()]).sum()
+
+
+@planted("float64", r"in float64: RuntimeError: .*planted.py, line \d+")
+class Float32Constant(Sound):
+    def decay(self, outputs: Any, batch: Any) -> Tensor:
+        mixing = torch.eye(self.fit.model.width, device=self.fit.device)
+        with full_precision(self.fit.device):
+            return 0.1 * torch.stack([(promoted(f) @ mixing).square().mean() for f in outputs.features.values()]).sum()
 
 
 @planted("repeatable", "after 2 epochs encoders.audio.* differs by .* of the same seed")
@@ -383,6 +397,29 @@ class ReadsWhatIsDropped(Sound):
         return 0.1 * torch.stack([promoted(f).square().mean() for f in again.values()]).sum()
 
 
+@planted("absent-modality", "the own head of 'audio' learns from samples that lack 'audio'")
+class TeachesTheAbsent(Sound):
+    needs: ClassVar[Needs] = Needs(own_heads=True)
+
+    def decay(self, outputs: Any, batch: Any) -> Tensor:
+        own = [self.fit.task.loss(z, batch.target) for z in outputs.own_logits.values()]
+        return super().decay(outputs, batch) + 0.1 * torch.stack(own).sum()
+
+
+@planted("absent-modality", "where samples lack a modality, or are padded: loss/decay is nan")
+class MeanOfNone(Sound):
+    def decay(self, outputs: Any, batch: Any) -> Tensor:
+        absent = [outputs.logits.detach()[~has].mean() for has in batch.inputs.present.values()]
+        return super().decay(outputs, batch) + sum(absent)
+
+
+@planted("absent-modality", r"or are padded: .*Error: .*planted.py, line \d+")
+class FlatSamplesAlone(Sound):
+    def decay(self, outputs: Any, batch: Any) -> Tensor:
+        widths = [width for _, width in (x.shape for x in batch.inputs.values.values())]
+        return super().decay(outputs, batch) / len(widths)
+
+
 @planted("saturated-logits", "logits of about 1e.04, classes: loss/decay is (inf|nan)")
 class LogOfSoftmax(Sound):
     def decay(self, outputs: Any, batch: Any) -> Tensor:
@@ -450,7 +487,9 @@ class BiasOfTheLastEpoch(Sound):
 
     def predict(self, model: Any, inputs: Inputs) -> Any:
         outputs = super().predict(model, inputs)
-        return outputs if self._bias is None else replace(outputs, logits=outputs.logits - self._bias, branch_logits=None)
+        return (
+            outputs if self._bias is None else replace(outputs, logits=outputs.logits - self._bias, branch_logits=None)
+        )
 
     def state_dict(self) -> dict[str, Any]:
         return {"bias": self._bias}
