@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from mcr_bench.bench.fit.fit import Fit
 
 
+PLACEHOLDER = "to be replaced"  # begins a fact in a new file that its author has not declared yet
+
+
 @dataclass(frozen=True)
 class Reference:
     """The publication that a method comes from.

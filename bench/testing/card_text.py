@@ -40,9 +40,10 @@ def card_text(card: Checked) -> str:
     Where more than two properties do not apply for the same reason, one line counts them.
     """
     states = Counter(one.state for one in card.outcomes)
-    wide = max(len(one.property) for one in card.outcomes)
+    rows = list(_rows(card))
+    wide = max(len(name) for _, name, _ in rows)
     lines = [f"{card.subject} ({card.kind})"]
-    lines += [f"  {MARKS[state]:4}  {name:{wide}}  {told}" for state, name, told in _rows(card)]
+    lines += [f"  {MARKS[state]:4}  {name:{wide}}  {told}" for state, name, told in rows]
     lines += [f"{name}: {text}" for name, text in card.notes]
     for one in card.outcomes:
         if one.state == "failed":

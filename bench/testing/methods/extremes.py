@@ -139,8 +139,8 @@ PROPERTIES = (
     Property(
         "bf16",
         "under precision=bf16 it trains, and its terms keep full precision",
-        "Compute terms from promoted features: f = promoted(f), and with full_precision(f.device): ... around products of "
-        "matrices, both of mcr_bench.bench.core.precision. Make new tensors like given ones: x.new_zeros(...).",
+        "Compute terms from promoted features: f = promoted(f), and with full_precision(f.device): ... around products "
+        "of matrices, both of mcr_bench.bench.core.precision. Make new tensors like given ones: x.new_zeros(...).",
         bfloat16,
     ),
 )
