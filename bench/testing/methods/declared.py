@@ -27,9 +27,7 @@ def complete_card(trials: Trials) -> None:
     if lacking:
         raise Failed(f"the card lacks {', '.join(lacking)}")
     if unfinished := _unfinished(trials.cls):
-        raise Failed(
-            f"{' and '.join(unfinished)} of the new file {'are' if len(unfinished) > 1 else 'is'} unchanged", OWN
-        )
+        raise Failed(f"unchanged since `mcr-bench new` has written the file: {', '.join(unfinished)}", OWN)
     if not all(isinstance(one, str) and one.strip() for one in trials.cls.deviations):
         raise Failed("a deviation is not a sentence")
 
@@ -48,7 +46,7 @@ def _facts(cls: type[Method]) -> dict[str, bool]:
 
 def _unfinished(cls: type[Method]) -> list[str]:
     """The facts that still are as `mcr-bench new` wrote them."""
-    texts = {"the reference": (cls.reference.title, cls.reference.venue), "the deviations": cls.deviations}
+    texts = {"reference": (cls.reference.title, cls.reference.venue), "deviations": cls.deviations}
     return [fact for fact, told in texts.items() if any(str(one).startswith(PLACEHOLDER) for one in told)]
 
 

@@ -15,7 +15,7 @@ from mcr_bench.bench.testing.kits import kit_of
 from mcr_bench.cli import app
 
 # What an author alone can say, which the file therefore does not.
-UNSTATED = {"method": {"complete-card": "the reference and the deviations of the new file are unchanged"}}
+UNSTATED = {"method": {"complete-card": "unchanged since `mcr-bench new` has written the file: reference, deviations"}}
 KINDS = ("method", "dataset", "encoder", "fusion")
 
 
@@ -71,8 +71,8 @@ def test_it_is_described_and_has_every_property(kind: str, written: Path) -> Non
 @pytest.mark.parametrize(
     ("replaced", "left"),
     [
-        ({r"Reference\(.*\)": 'Reference("Mine", "unpublished")'}, "the deviations of"),
-        ({r"(deviations.*) = .*": r"\1 = ()"}, "the reference of"),
+        ({r"Reference\(.*\)": 'Reference("Mine", "unpublished")'}, "deviations"),
+        ({r"(deviations.*) = .*": r"\1 = ()"}, "reference"),
         ({r"Reference\(.*\)": 'Reference("Mine", "unpublished")', r"(deviations.*) = .*": r"\1 = ()"}, ""),
     ],
 )
@@ -88,14 +88,14 @@ def test_the_card_of_a_new_method_is_complete_once_its_author_has_said_it(
     ready = kit.opened(str(tmp_path / "mine.py"))
     (outcome,) = checked("mine", "method", [card], ready.of, ready.file).outcomes
     assert outcome.state == ("failed" if left else "passed")
-    assert outcome.reason.startswith(left)
+    assert outcome.reason.rpartition(": ")[2] == left
     assert not left or "'unpublished'" in outcome.hint
 
 
 def test_their_tests_pass_with_plain_pytest(written: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "pytest", "-q"], cwd=written, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "10 passed" in done.stdout
+    assert "11 passed" in done.stdout
 
 
 def test_they_run_together(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,18 +50,6 @@ class SlowEncoders(OwnRates):
         return [*({**group, "lr": 0.5 * self.fit.settings.optimizer.lr} for group in encoders), rest]
 
 
-class SlowTheStrong(OwnRates):
-    """Joint training in which the encoder of a modality with large features learns more slowly in the next epoch."""
-
-    name: ClassVar[str] = "slow-the-strong"
-
-    def on_epoch_end(self, validation: Any) -> None:
-        sizes = {m: float(f.double().square().mean()) for m, f in validation.features.items()}
-        for group in self.fit.optimizer.param_groups:
-            if "modality" in group:
-                group["base_lr"] *= 1 / (1 + sizes[group["modality"]])
-
-
 class SlowInsideTheStep(OwnRates):
     """Joint training whose rates are set once the gradients are known, and used at once."""
 
@@ -72,4 +60,4 @@ class SlowInsideTheStep(OwnRates):
             group["lr"] = 0.5 * group["base_lr"]
 
 
-SOUND: Iterable[type[Method]] = (Sound, SlowEncoders, SlowTheStrong, SlowInsideTheStep)
+SOUND: Iterable[type[Method]] = (Sound, SlowEncoders)
