@@ -1,6 +1,7 @@
 # The two commands that set everything up are `make run` and `make test`; the environment is made by whichever comes first.
 #
-# `make heads` writes the table of methods and fusion heads into docs/nets.md.
+# `make heads` writes the table of methods and fusion heads into docs/nets.md; `make cards` the table of methods into
+# docs/methods.md and the register of defects, docs/defects.md.
 # `make perf` measures, and writes docs/performance.md; `make test-gpu` makes the checks that need a GPU.
 #   DEVICE=cpu|cuda|cuda:N   where; by default perf takes a GPU if there is one, and test-gpu exits with 0 if there is none
 #   PART="steps methods"     only these parts; without it perf measures the parts that are not yet measured
@@ -9,7 +10,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := run
-.PHONY: setup run test test-gpu test-data tables heads ui perf
+.PHONY: setup run test test-gpu test-data tables heads cards ui perf
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -60,6 +61,9 @@ tables: $(STAMP)
 
 heads: $(STAMP)
 	@$(BIN)/python -m mcr_bench.bench.report.head_table
+
+cards: $(STAMP)
+	@$(BIN)/python -m mcr_bench.bench.report.method_table
 
 ui: $(STAMP)
 	@$(RUN) ui
