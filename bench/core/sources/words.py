@@ -8,14 +8,9 @@ from mcr_bench.bench.core.sources.aliases import Names
 from mcr_bench.bench.core.sources.traits import Traits
 from mcr_bench.bench.core.sources.trees import Function, unquoted
 
-<<<<<<< HEAD
-FACTS = {  # for cards and tests
-    *("card", "deviations", "neutral", "predicts_otherwise", "reference", "summary", "title", "without_neutral"),
-=======
 FACTS = {  # for cards, selections and tests
-    *("card", "defects", "deviations", "group", "neutral", "official_code", "published", "reference", "selections"),
-    *("summary", "title", "without_neutral"),
->>>>>>> main
+    *("card", "defects", "deviations", "group", "neutral", "official_code", "predicts_otherwise", "published"),
+    *("reference", "selections", "summary", "title", "without_neutral"),
 }
 FACTORIES = ("mcr_bench.methods.base.", "mcr_bench.datasets.base.", "mcr_bench.bench.settings.", "typing.")
 SETTING = "mcr_bench.bench.settings."
