@@ -21,7 +21,7 @@ def rates_are_used(trials: Trials) -> None:
 
 
 def overwritten(trials: Trials) -> str:
-    """The first hook that sets a group's `lr` in vain; '' if there is none."""
+    """The first hook that sets a group's `lr` to what no step uses; '' if there is none."""
     method, seen, used = trials.start(), list[str](), list[float]()
     optimizer = method.fit.optimizer
 

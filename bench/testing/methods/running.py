@@ -15,7 +15,7 @@ COUNTS = (1, 2, 3, 4, 5, 6)
 
 def any_number(trials: Trials) -> None:
     """An epoch with two, three and four modalities, and with the fewest and most that it declares."""
-    _ = trials.usual  # an error that is raised here is told as that of this property
+    _ = trials.usual  # an error raised here becomes the reason of this property
     for where, tried in _every(trials):
         if tried.error:
             raise Failed(f"{where}: {tried.error}", PLAINLY if trials.fails else "")
