@@ -1,6 +1,7 @@
 # The two commands that set everything up are `make run` and `make test`; the environment is made by whichever comes first.
 #
-# `make heads` writes the table of methods and fusion heads into docs/nets.md.
+# `make heads` writes the table of methods and fusion heads into docs/nets.md; `make cards` the table of methods into
+# docs/methods.md and the register of defects, docs/defects.md.
 # `make perf` measures, and writes docs/performance.md; `make test-gpu` makes the checks that need a GPU.
 # `make test-all` makes the tests that are marked as slow, too.
 #   DEVICE=cpu|cuda|cuda:N   where; by default perf takes a GPU if there is one, and test-gpu exits with 0 if there is none
@@ -10,7 +11,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := run
-.PHONY: setup run test test-all test-gpu test-data tables heads ui perf
+.PHONY: setup run test test-all test-gpu test-data tables heads cards ui perf
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -64,6 +65,9 @@ tables: $(STAMP)
 
 heads: $(STAMP)
 	@$(BIN)/python -m mcr_bench.bench.report.head_table
+
+cards: $(STAMP)
+	@$(BIN)/python -m mcr_bench.bench.report.method_table
 
 ui: $(STAMP)
 	@$(RUN) ui

@@ -12,7 +12,7 @@ from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Method, Needs, Neutral, Reference
+from mcr_bench.methods.base import Group, Method, Needs, Neutral, Reference
 from mcr_bench.methods.terms.attribution import agm_coefficients, attributed
 from mcr_bench.methods.terms.clipping import clip_if_large
 from mcr_bench.methods.terms.modulation import check_window, in_window
@@ -54,6 +54,8 @@ class Agm(Method):
     start: int = setting(1, "first epoch of modulation", at_least=1)
     end: int = setting(0, "last epoch of modulation; 0 = the last of the run", at_least=0)
     name: ClassVar[str] = "agm"
+    group: ClassVar[Group] = "modulation"
+    selections: ClassVar[tuple[str, ...]] = ("table1", "primary")
     reference: ClassVar[Reference] = Reference(
         "Boosting Multi-modal Model Performance with Adaptive Gradient Modulation", "ICCV 2023", "2308.07686"
     )

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from mcr_bench.bench.fit.fit import Fit
 
 
+Group = Literal[
+    "baseline", "modulation", "multi-objective", "architecture", "data", "distillation", "head-specific", "own"
+]
+
+
 @dataclass(frozen=True)
 class Reference:
     """The publication that a method comes from.
@@ -33,6 +38,34 @@ class Reference:
     title: str
     venue: str
     arxiv: str = ""
+
+
+@dataclass(frozen=True)
+class OfficialCode:
+    """The code that the authors of a method have released.
+
+    address: where it is, such as "github.com/GeWu-Lab/OGM-GE_CVPR2022"; empty if none is released.
+    commit: the commit that was read, or empty.
+    state: what there is of it, such as "complete", "announced, nothing released", "read in someone else's code only".
+    """
+
+    address: str = ""
+    commit: str = ""
+    state: str = "complete"
+
+
+@dataclass(frozen=True)
+class Defect:
+    """A place where the official code departs from its paper; `variant=official` does what the code does.
+
+    place: file and line in the official repository.
+    code: what the code does, one sentence.
+    paper: what the paper says instead, one sentence.
+    """
+
+    place: str
+    code: str
+    paper: str
 
 
 @dataclass(frozen=True)
@@ -130,7 +163,12 @@ class Method:
 
     name: the method's name on the command line and in tables.
     role: whether it is a reference, the unimodal training, an ensemble, or a method.
+    group: the kind of method, which also selects it on the command line (`--methods modulation`).
+    selections: more words that select it, such as "table1": the methods of Table 1 of the MCR paper.
     reference: the publication that it comes from.
+    official_code: what its authors have released; None for baselines and methods without any.
+    defects: where that code departs from the paper. A method with defects has the setting `variant`.
+    published: the variant that the published numbers come from; empty if there are no defects, or if it is not known.
     needs: what it needs of model and data.
     neutral: settings under which it equals a simpler method.
     without_neutral: why there are none, where `neutral` is empty.
@@ -141,7 +179,12 @@ class Method:
 
     name: ClassVar[str]
     role: ClassVar[Literal["reference", "unimodal", "ensemble", "method"]] = "method"
+    group: ClassVar[Group] = "own"
+    selections: ClassVar[tuple[str, ...]] = ()
     reference: ClassVar[Reference]
+    official_code: ClassVar[OfficialCode | None] = None
+    defects: ClassVar[tuple[Defect, ...]] = ()
+    published: ClassVar[Literal["", "paper", "official"]] = ""
     needs: ClassVar[Needs] = Needs()
     neutral: ClassVar[tuple[Neutral, ...]] = ()
     without_neutral: ClassVar[str] = ""

@@ -9,7 +9,7 @@ from torch import Tensor
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import setting
 from mcr_bench.datasets.base import Facts
-from mcr_bench.methods.base import Method, Needs, Reference, Requirement
+from mcr_bench.methods.base import Group, Method, Needs, Reference, Requirement
 from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal_runs
 
 
@@ -47,6 +47,8 @@ class Ensemble(Method):
         "outputs, and several labels are refused",
     )
     name: ClassVar[str] = "ensemble"
+    group: ClassVar[Group] = "baseline"
+    selections: ClassVar[tuple[str, ...]] = ("table1", "primary")
     role = "ensemble"
     trains: ClassVar[bool] = False
     reference: ClassVar[Reference] = Reference("Ensemble of networks trained on one modality each", "baseline")

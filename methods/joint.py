@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mcr_bench.methods.base import Method, Reference
+from mcr_bench.methods.base import Group, Method, Reference
 
 
 @dataclass
@@ -11,5 +11,7 @@ class Joint(Method):
     """Minimise the fused loss L = CE(z, y) alone: the baseline in which modalities compete."""
 
     name: ClassVar[str] = "joint"
+    group: ClassVar[Group] = "baseline"
+    selections: ClassVar[tuple[str, ...]] = ("table1", "primary")
     role = "reference"
     reference: ClassVar[Reference] = Reference("Joint training of all modalities with one fused loss", "baseline")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Needs, Neutral, Reference
+from mcr_bench.methods.base import Group, Needs, Neutral, Reference
 from mcr_bench.methods.terms.losses import multi_loss
 from mcr_bench.methods.terms.modulation import Modulation
 from mcr_bench.methods.terms.scores import mean_of_others, squared_errors, true_scores
@@ -54,6 +54,8 @@ class Mlb(Modulation):
         space=Space(0.25, 10, log=True),
     )
     name: ClassVar[str] = "mlb"
+    group: ClassVar[Group] = "modulation"
+    selections: ClassVar[tuple[str, ...]] = ("table1", "primary")
     reference: ClassVar[Reference] = Reference(
         "Improving Multimodal Learning with Multi-Loss Gradient Modulation", "BMVC 2024", "2405.07930"
     )

@@ -8,7 +8,7 @@ from torch import Tensor
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Method, Needs, Neutral, Reference
+from mcr_bench.methods.base import Group, Method, Needs, Neutral, Reference
 from mcr_bench.methods.terms.losses import multi_loss
 
 
@@ -20,6 +20,8 @@ class MultiLoss(Method):
         1.0, "weight of the own heads' losses", origin="MLB code", at_least=0, space=Space(0.01, 10, log=True)
     )
     name: ClassVar[str] = "multi-loss"
+    group: ClassVar[Group] = "baseline"
+    selections: ClassVar[tuple[str, ...]] = ("table1", "primary")
     role = "reference"
     reference: ClassVar[Reference] = Reference(
         "Joint training with one loss per modality beside the fused one", "baseline"

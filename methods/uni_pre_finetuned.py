@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mcr_bench.methods.base import Method, Needs, Reference, Requirement
+from mcr_bench.methods.base import Group, Method, Needs, Reference, Requirement
 from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal_runs
 
 
@@ -12,6 +12,8 @@ class UniPreFinetuned(Method):
     """Minimise L = CE(z, y) over encoders and fusion head; the encoders start from the weights of the unimodal runs."""
 
     name: ClassVar[str] = "uni-pre-finetuned"
+    group: ClassVar[Group] = "baseline"
+    selections: ClassVar[tuple[str, ...]] = ("table1",)
     role = "reference"
     reference: ClassVar[Reference] = Reference("Joint training from encoders trained on one modality each", "baseline")
     needs: ClassVar[Needs] = Needs(at_least=2)

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
 from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Method, Needs, Reference, Requirement
+from mcr_bench.methods.base import Group, Method, Needs, Reference, Requirement
 from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal_runs
 
 
@@ -17,6 +17,8 @@ class UniPreFrozen(Method):
     """
 
     name: ClassVar[str] = "uni-pre-frozen"
+    group: ClassVar[Group] = "baseline"
+    selections: ClassVar[tuple[str, ...]] = ("table1",)
     role = "reference"
     reference: ClassVar[Reference] = Reference(
         "A fusion head on frozen encoders trained on one modality each", "baseline"

@@ -8,7 +8,7 @@ from torch import Tensor
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Method, Needs, Neutral, Reference, Requirement
+from mcr_bench.methods.base import Group, Method, Needs, Neutral, Reference, Requirement
 from mcr_bench.methods.terms.losses import multi_loss
 from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal_runs
 
@@ -21,6 +21,7 @@ class UniPreMultiLoss(Method):
         1.0, "weight of the own heads' losses", origin="MLB code", at_least=0, space=Space(0.01, 10, log=True)
     )
     name: ClassVar[str] = "uni-pre-multi-loss"
+    group: ClassVar[Group] = "baseline"
     role = "reference"
     reference: ClassVar[Reference] = Reference(
         "Multi-loss training from encoders trained on one modality each", "baseline"

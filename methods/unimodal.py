@@ -8,7 +8,7 @@ from torch import Tensor
 from mcr_bench.bench.fit.returns import Groups
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Method, Needs, Reference
+from mcr_bench.methods.base import Group, Method, Needs, Reference
 from mcr_bench.methods.terms.losses import own_losses
 
 
@@ -17,6 +17,8 @@ class Unimodal(Method):
     """Minimise L = CE(h_m, y) in a model of one modality, which predicts h_m. Each modality has a run of its own."""
 
     name: ClassVar[str] = "unimodal"
+    group: ClassVar[Group] = "baseline"
+    selections: ClassVar[tuple[str, ...]] = ("table1",)
     role = "unimodal"
     reference: ClassVar[Reference] = Reference("One network per modality, trained alone", "baseline")
     needs: ClassVar[Needs] = Needs(own_heads=True)

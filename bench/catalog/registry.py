@@ -33,6 +33,19 @@ def method_names() -> list[str]:
     return sorted({*_builtin("methods"), *_external("methods")})
 
 
+def selections() -> dict[str, list[str]]:
+    """Word -> the registered methods that it selects: "all", every group, and the selections that methods declare.
+
+    Imports all of them.
+    """
+    selected: dict[str, list[str]] = {"all": method_names()}
+    for name in method_names():
+        cls = method(name)
+        for word in (cls.group, *cls.selections):
+            selected.setdefault(word, []).append(name)
+    return selected
+
+
 def shipped_methods() -> list[str]:
     """Every method that comes with the harness; imports none of them."""
     return sorted(_builtin("methods"))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mcr_bench.bench.catalog import registry
-from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset
@@ -40,8 +40,7 @@ class Classes:
 
 def classes_of(methods: Sequence[str], datasets: Sequence[str], optional: bool) -> Classes:
     """The classes of these names; UserError for an unknown one unless what is not offered here is `optional`."""
-    known = {*registry.method_names(), "all"}
-    unknown = tuple(n for n in methods if optional and n not in known and not registry.is_file(n))
+    unknown = tuple(n for n in methods if optional and not _selected(n) and not registry.is_file(n))
     named = _methods([name for name in methods if name not in unknown])
     sets: dict[str, type[Dataset]] = {}
     reasons: dict[str, str] = {}
@@ -59,9 +58,19 @@ def _reason(name: str, error: UserError) -> str:
     return str(error) if "." in name else f"no dataset '{name}' is registered"
 
 
+def _selected(name: str) -> list[str]:
+    """The registered methods that a name stands for: itself, or those of a selection; none where it is neither."""
+    if name in registry.method_names():
+        return [name]
+    return [] if registry.is_file(name) else registry.selections().get(name, [])
+
+
 def _methods(names: Sequence[str]) -> "list[tuple[str, type[Method]]]":
     """(source, class) of every requested method, each once, in the order given."""
-    expanded = [n for name in names for n in (registry.method_names() if name == "all" else [name])]
+    for name in names:
+        if not _selected(name) and not registry.is_file(name):
+            raise unknown("method", name, [*registry.method_names(), *registry.selections()])
+    expanded = [n for name in names for n in _selected(name) or [name]]
     classes = {name: registry.method(name) for name in expanded}
     called = [cls.name for cls in classes.values()]
     for name in called:

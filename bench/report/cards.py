@@ -38,6 +38,7 @@ def list_methods() -> list[Card]:
         {
             "name": m.name,
             "role": m.role,
+            "group": m.group,
             "reference": m.reference.title,
             "venue": m.reference.venue,
             "arxiv": m.reference.arxiv,
@@ -123,12 +124,17 @@ def _method_card(cls: "type[Method]") -> Card:
     return {
         "method": cls.name,
         "role": cls.role,
+        "group": cls.group,
+        "selections": list(cls.selections),
         "reference": _facts(cls.reference) if hasattr(cls, "reference") else "not stated",
         "description": _description(cls),
         "settings": _settings(cls, f"{cls.name}."),
         "needs": _changed(cls.needs),
         "fusion heads": defined_for(heads_of(cls)),
         "neutral": [_facts(n) | {"settings": dict(n.settings)} for n in cls.neutral] or cls.without_neutral or [],
+        "official code": _facts(cls.official_code) if cls.official_code else "none",
+        "defects": [_facts(one) for one in cls.defects],
+        **({"published numbers from": cls.published or "not known"} if cls.defects else {}),
         "deviations": list(cls.deviations),
         "scales gradients": cls.scales_gradients,
     }

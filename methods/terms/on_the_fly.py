@@ -10,7 +10,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Needs, Reference
+from mcr_bench.methods.base import Group, Needs, OfficialCode, Reference
 from mcr_bench.methods.terms.modulation import Modulation
 from mcr_bench.methods.terms.scores import inverse_losses, mean_of_others, true_scores
 
@@ -39,6 +39,8 @@ class OnTheFly(Modulation):
     )
     all_parameters: bool = setting(False, "scale every parameter of an encoder, norms and biases too, as the MCR code")
     needs: ClassVar[Needs] = Needs(additive_fusion=True, at_least=2)
+    group: ClassVar[Group] = "modulation"
+    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/GeWu-Lab/OGM-GE_CVPR2022")
     reference: ClassVar[Reference] = Reference(
         "Balanced Multimodal Learning via On-the-fly Gradient Modulation", "CVPR 2022", "2203.15332"
     )

@@ -8,7 +8,10 @@ from mcr_bench.bench.core.sources.aliases import Names
 from mcr_bench.bench.core.sources.traits import Traits
 from mcr_bench.bench.core.sources.trees import Function, unquoted
 
-FACTS = {"card", "deviations", "neutral", "reference", "summary", "title", "without_neutral"}  # for cards and tests
+FACTS = {  # for cards, selections and tests
+    *("card", "defects", "deviations", "group", "neutral", "official_code", "published", "reference", "selections"),
+    *("summary", "title", "without_neutral"),
+}
 FACTORIES = ("mcr_bench.methods.base.", "mcr_bench.datasets.base.", "mcr_bench.bench.settings.", "typing.")
 SETTING = "mcr_bench.bench.settings."
 PARAMETERS = ("default", "doc", "origin", "space")  # of `setting`: for people and tuning, all but the first
