@@ -94,7 +94,7 @@ def test_from_raw_files_to_results(name: str, tmp_path: Path) -> None:
     require_trained(name, dealt()[name], tmp_path)
     planned = json.loads(command(tmp_path, *call(name, ["all"], "--seeds", "2", "--plan")))
     assert {row["seed"] for row in planned["runs"]} in ({0, 1}, {109, 19})
-    every = {row["method"] for row in planned["runs"]} | {method for _, method, _ in planned["skipped"]}
+    every = {row["run"].split()[0] for row in planned["runs"]} | {method for _, method, _ in planned["skipped"]}
     assert every == {*METHODS}
 
 

@@ -15,4 +15,4 @@ def test_a_killed_comparison_ends_in_the_same_table(tmp_path: Path) -> None:
     assert spec.loader is not None
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    script.compare(1, SHORT, 0, tmp_path)
+    script.compare(1, SHORT, 5, tmp_path)  # killed after two fifths of the time
