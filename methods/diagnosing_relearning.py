@@ -24,7 +24,7 @@ def separability(features: Tensor, target: Tensor, classes: int, generator: torc
 
     >>> features = torch.tensor([[0.0], [0.1], [5.0], [5.1]])
     >>> separability(features, torch.tensor([0, 0, 1, 1]), 2, torch.Generator().manual_seed(0))
-    tensor(1.)
+    tensor(1., dtype=torch.float64)
     """
     return purity(kmeans(between_minus_one_and_one(features), classes, generator), target)
 
@@ -87,15 +87,15 @@ class DiagnosingRelearning(Method):
             self.fit.log(f"coefficient/{m}", share)
         self._moved = {}
 
-    @torch.no_grad()
     def on_epoch_end(self, validation: Evaluation) -> None:
         if self.fit.epoch % self.every or self.fit.epoch > self.every * self.times:
             return
         for m, (train, val) in self.purities(validation).items():
             self._moved[m] = way_back(train, val, self.strength)
             for p, start in zip(self.fit.model.parameters_of(m, "encoder"), self._initial[m], strict=True):
-                p.lerp_(start, self._moved[m].to(p))
+                p.data.lerp_(start, self._moved[m].to(p))
 
+    @torch.no_grad()
     def purities(self, validation: Evaluation) -> dict[str, tuple[Tensor, Tensor]]:
         """Modality -> the purity () in the training part and in the validation part, where both have it."""
         val, given = self.fit.val, {}

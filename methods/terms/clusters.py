@@ -35,14 +35,14 @@ def kmeans(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 
 def purity(clusters: Tensor, target: Tensor) -> Tensor:
-    """The share () of samples whose class is the most frequent one in their cluster.
+    """The share () float64 of samples whose class is the most frequent one in their cluster.
 
     clusters, target: (N,) int64.
 
     >>> purity(torch.tensor([0, 0, 0, 1]), torch.tensor([2, 2, 1, 1]))
-    tensor(0.7500)
+    tensor(0.7500, dtype=torch.float64)
     """
-    pairs = one_hot(clusters).T.float() @ one_hot(target).float()
+    pairs = one_hot(clusters).T.double() @ one_hot(target).double()
     return pairs.amax(1).sum() / len(target)
 
 
