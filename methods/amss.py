@@ -101,7 +101,7 @@ class Amss(WithVariants):
     name: ClassVar[str] = "amss"
     group: ClassVar[Group] = "modulation"
     reference: ClassVar[Reference] = Reference(
-        "Adaptive Mask Subnetwork for balanced multimodal learning (AMSS, AMSS+)", "TPAMI 2025"
+        "Learning to Rebalance Multi-Modal Optimization by Adaptively Masking Subnetworks", "TPAMI 2025", "2404.08347"
     )
     official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/njustkmg/TPAMI-AMSS", "3161ecc")
     defects: ClassVar[tuple[Defect, ...]] = (
