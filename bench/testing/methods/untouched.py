@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from mcr_bench.bench.fit.fit import Fit
-from mcr_bench.bench.testing.card import Failed, Property
+from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.trials.comparing import first_difference
 from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoch, make_step
 from mcr_bench.bench.testing.trials.gates import sound
-from mcr_bench.bench.testing.trials.trials import Trials
+from mcr_bench.bench.testing.trials.trials import FAILS, Trials
 from mcr_bench.datasets.base import Split
 
 
@@ -48,6 +48,8 @@ def _require_equal(what: str, before: dict[str, Tensor], after: dict[str, Tensor
 
 def process_untouched(trials: Trials) -> None:
     """Training leaves the switches, functions and classes of the process as they were."""
+    if trials.refused:
+        raise NotApplicable(FAILS)
     if trials.changes:
         raise Failed(trials.changes[0])
 
