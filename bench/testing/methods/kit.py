@@ -22,7 +22,6 @@ from mcr_bench.bench.testing.methods import (
     repeating,
     running,
     sameness,
-    statistics,
     untouched,
 )
 from mcr_bench.bench.testing.methods.costs import cost_notes
@@ -45,7 +44,6 @@ PROPERTIES: tuple[Property[Trials], ...] = (
     *honesty.PROPERTIES,
     *untouched.PROPERTIES,
     *costs.PROPERTIES,
-    *statistics.PROPERTIES,
 )
 
 
