@@ -61,6 +61,7 @@ class Opm(Method):
         "github.com/GeWu-Lab/BML_TPAMI2024", "4b3aa4f", "does not parse as released: code/models/Classifier.py:53"
     )
     needs: ClassVar[Needs] = Needs(additive_fusion=True, at_least=2)
+    predicts_otherwise: ClassVar[str] = "features are dropped in training only"
     neutral: ClassVar[tuple[Neutral, ...]] = (
         Neutral({"batches": 0.0}, "joint"),
         Neutral({"base": 0.0}, "joint", 1e-9, "the loss is summed over the samples that are left"),
