@@ -37,7 +37,8 @@ def label_entropy(target: Tensor, classes: int) -> Tensor:
     tensor(2.)
     """
     shares = one_hot(target, classes).float().mean(0)
-    return -torch.special.xlogy(shares, shares).sum()
+    entropy: Tensor = -torch.special.xlogy(shares, shares).sum()
+    return entropy
 
 
 def kept_shares(losses: Tensor, labels: Tensor, entropies: Tensor, temperature: float) -> Tensor:
