@@ -1,6 +1,5 @@
 """MSLR: every encoder has a learning rate of its own, which rises while its modality gets better."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -15,37 +14,10 @@ from mcr_bench.bench.task import Task
 from mcr_bench.datasets.base import Batch, Facts
 from mcr_bench.methods.base import Group, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.modulation import Modulation
+from mcr_bench.methods.terms.rates import factors_of, quotient
 
 if TYPE_CHECKING:
     from mcr_bench.bench.fit.evaluated import Evaluation
-
-
-def quotient(score: float, memory: Sequence[float], size: int) -> float:
-    """q = score / mean of the `size` scores before it; 1 while there are fewer, and where their mean is 0.
-
-    >>> quotient(0.6, [0.4, 0.6], size=2)
-    1.2
-    >>> quotient(0.6, [0.4], size=2)
-    1.0
-    """
-    total = sum(memory)
-    return score * size / total if 0 < size <= len(memory) and total > 0 else 1.0
-
-
-def factors_of(text: str) -> dict[str, float]:
-    """Modality -> its factor, of a text such as `audio=0.9/video=1.1`; UserError for any other text.
-
-    >>> factors_of("audio=0.9/video=1.1")
-    {'audio': 0.9, 'video': 1.1}
-    """
-    pairs = [part.partition("=") for part in text.split("/") if text]
-    try:
-        factors = {m.strip(): float(number) for m, _, number in pairs}
-    except ValueError:
-        factors = {"": -1.0}
-    if len(factors) < len(pairs) or not all(m and 0 <= factor < float("inf") for m, factor in factors.items()):
-        raise UserError(f"mslr.rates={text}: not allowed. Give each modality once, as audio=0.9/video=1.1.")
-    return factors
 
 
 def score_of(logits: Tensor, target: Tensor, task: Task) -> float:
@@ -106,7 +78,7 @@ class Mslr(Modulation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        factors_of(self.rates)
+        factors_of(self.rates, "mslr.rates")
 
     def skip(self, facts: Facts) -> str | None:
         """UserError where `rates` names what is no modality of the data; it is never skipped."""

@@ -11,7 +11,8 @@ from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, step, tiny_split
 from mcr_bench.methods.base import Method
 from mcr_bench.methods.joint import Joint
-from mcr_bench.methods.mslr import Mslr, factors_of, quotient
+from mcr_bench.methods.mslr import Mslr
+from mcr_bench.methods.terms.rates import factors_of, quotient
 
 PLAIN = {"optimizer__name": "sgd", "optimizer__momentum": 0.0, "optimizer__weight_decay": 0.0, "dtype": torch.float64}
 
