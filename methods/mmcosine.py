@@ -77,7 +77,11 @@ class MMCosine(Method):
     )
 
     def build(self, model: MultimodalModel) -> None:
-        linear = [isinstance(layer, nn.Linear) for layer in getattr(model.fusion, "slices", nn.ModuleDict()).values()]
-        if not linear or not all(linear):
-            raise UserError("mmcosine: the fusion head has no linear layer per modality. Use model.fusion=late-linear.")
-        model.fusion = CosineFusion(model.fusion.slices, self.scale)
+        slices = getattr(model.fusion, "slices", nn.ModuleDict())
+        linear = all(isinstance(slices[m], nn.Linear) for m in model.modalities if m in slices)
+        if not model.fusion.additive or len(slices) != len(model.modalities) or not linear:
+            raise UserError(
+                "mmcosine needs an additive fusion head with one linear layer per modality. Use "
+                "model.fusion=late-linear."
+            )
+        model.fusion = CosineFusion(slices, self.scale)

@@ -104,6 +104,7 @@ class Mslr(Modulation):
         self._set_factors()
 
     def coefficients(self, outputs: Outputs, batch: Batch) -> Tensor:
+        assert outputs.branch_logits is not None, "the harness gives this method additive fusion heads only"
         return self._factors
 
     def _set_factors(self) -> None:
