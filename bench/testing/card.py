@@ -20,6 +20,7 @@ from mcr_bench.bench.errors import in_words
 
 S = TypeVar("S")
 S_in = TypeVar("S_in", contravariant=True)
+DATA_ROOT = Path("data")  # the parent folder of prepared datasets, where no other is named
 State = Literal["passed", "failed", "not applicable"]
 
 
@@ -109,10 +110,12 @@ class Kit(Generic[S]):
 
     properties: what every one of them must do.
     opened: gives what a target names: a registered name, `FILE.py:CLASS`, or `PACKAGE:CLASS`.
+    opened_at: the same for prepared data in a folder; None where a kind reads none.
     """
 
     properties: tuple[Property[S], ...]
     opened: Callable[[str], Opened[S]]
+    opened_at: Callable[[str, Path], Opened[S]] | None = None
 
 
 def checked(subject: str, kind: str, properties: Iterable[Property[S]], of: S, file: Path | None = None) -> Checked:

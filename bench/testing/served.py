@@ -6,16 +6,18 @@ takes too long, another one goes on after that property.
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import NamedTuple
 
 from mcr_bench.bench.core.workers.pool import Died, Worker, ready
 from mcr_bench.bench.core.workers.processes import Script
 from mcr_bench.bench.core.workers.serving import Pipe
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.testing.card import Checked, Outcome, outcome_of
+from mcr_bench.bench.testing.card import DATA_ROOT, Checked, Outcome, outcome_of
 
 STARTING = 120.0  # seconds that a worker has to import torch, on a busy machine
 LIMIT = 15.0  # seconds that a property has, of which it takes one as a rule
@@ -51,10 +53,11 @@ class Ended(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """The job of a worker: what is checked, without the properties that were checked before."""
+    """The job of a worker: what is checked, without the properties that were checked before, and where its data is."""
 
     target: str
     done: frozenset[str]
+    data_root: Path
 
 
 Event = Contents | Begun | Outcome | Wrong | Ended
@@ -76,7 +79,7 @@ def _events(asked: Asked) -> Iterator[Event]:
     from mcr_bench.bench.testing import kits
 
     yield Begun(IMPORT)
-    target = kits.opened(asked.target)
+    target = kits.opened(asked.target, asked.data_root)
     opened, properties = target.opened, target.kit.properties
     told = (kits.IMPORTED, *properties)
     yield Contents(opened.subject, target.kind, tuple((one.name, one.promise, one.hint) for one in told))
@@ -115,14 +118,14 @@ class _Course:
             self.ended = event
 
 
-def checked_apart(target: str, limit: float = LIMIT, code: str = CODE) -> Checked:
+def checked_apart(target: str, limit: float = LIMIT, code: str = CODE, data_root: Path = DATA_ROOT) -> Checked:
     """The card of a target, checked by a worker; UserError where it cannot be checked.
 
-    limit: seconds that each property has.
+    limit: seconds that each property has. data_root: the parent folder of prepared datasets.
     """
     course, last = _Course(), ""
     for _ in range(BREAKDOWNS):
-        last = _followed(course, target, limit, code)
+        last = _followed(course, partial(Asked, target, data_root=data_root), limit, code)
         if course.ended is not None or _is_hopeless(course):
             break
     return _card(course, target, last)
@@ -133,12 +136,12 @@ def _is_hopeless(course: _Course) -> bool:
     return course.contents is None or course.now == course.contents.properties[1][0]
 
 
-def _followed(course: _Course, target: str, limit: float, code: str) -> str:
+def _followed(course: _Course, asked: Callable[[frozenset[str]], Asked], limit: float, code: str) -> str:
     """Follow one worker to its end; what it was checking when it broke down, '' if it has ended well."""
     worker: Worker[Asked, Event] = Worker(Script(code))
     try:
         course.now = None
-        worker.give(Asked(target, frozenset(course.outcomes)))
+        worker.give(asked(frozenset(course.outcomes)))
         began = time.monotonic()
         while course.ended is None:
             left = began + (STARTING if course.now is None else limit) - time.monotonic()

@@ -40,6 +40,20 @@ def test_it_writes_two_files_and_says_what_to_do_next(tmp_path: Path, monkeypatc
     assert "mcr-bench check ./nets/wide_view.py\n" in told.stdout
 
 
+def test_it_says_how_an_encoder_of_sequences_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The steps that are printed work for a file whose axes were changed to (2,), which refuses vectors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MCR_BENCH_HOME", "home")
+    told = call("new", "encoder", "own-steps").stdout
+    file = Path("own_steps.py")
+    file.write_text(file.read_text().replace("axes = (1, 2)", "axes = (2,)"))
+    dataset, run = (line.split()[1:] for line in told.splitlines() if "my-set" in line or "./my_set.py" in line)
+    assert call(*dataset).exit_code == 0
+    planned = call(*run, "--plan")
+    assert planned.exit_code == 0, planned.output
+    assert "encoder.MODALITY.kind=./own_steps.py:OwnSteps" in told
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_names_of_the_example_are_gone(kind: str, written: Path) -> None:
     text = (written / f"my_own_{kind}.py").read_text() + (written / f"test_my_own_{kind}.py").read_text()

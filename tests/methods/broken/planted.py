@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mcr_bench.bench.core.precision import promoted
 from mcr_bench.bench.settings import setting
 from mcr_bench.datasets.base import Split
-from mcr_bench.methods.base import EpochBatches, Inputs, Method, Neutral, Reference
+from mcr_bench.methods.base import EpochBatches, Inputs, Method, Needs, Neutral, Reference
 from mcr_bench.methods.terms.modes import evaluation_mode
 from mcr_bench.tests.methods.broken.sound import Sound
 
@@ -167,6 +167,16 @@ class ReadsBranches(Sound):
         return super().decay(outputs, batch) + 0.1 * torch.stack(list(outputs.branch_logits.values())).square().mean()
 
 
+@planted(
+    "any-fusion-head", "with model.fusion=bottleneck-tokens: the fusion head reads the tokens of .* of its own making"
+)
+class FusesCopies(Sound):
+    def forward(self, batch: Any) -> Any:
+        model = self.fit.model
+        copies = {m: 1.0 * f for m, f in model.encode(batch.inputs).items()}
+        return model.fuse(model.drop(copies, batch.dropped) if batch.dropped else copies)
+
+
 @planted("neutral", r"with weight=0.0 it is not joint: encoders.* differs by .* after 3 epochs \(sgd, M = 2\)")
 @dataclass
 class NeverTheSame(Sound):
@@ -295,6 +305,8 @@ def masked(method: Method, outputs: Any, batch: Any) -> Tensor:
 
 @planted("terms-have-gradients", "the term 'masked' has no gradient")
 class MaskedWithoutGradient(Sound):
+    needs: ClassVar[Needs] = Needs(own_features=True)
+
     def loss(self, outputs: Any, batch: Any) -> dict[str, Tensor]:
         with torch.no_grad():
             term = masked(self, outputs, batch)
