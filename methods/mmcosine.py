@@ -36,7 +36,8 @@ class CosineFusion(Fusion):
 
     def forward(self, features: dict[str, Tensor]) -> Fused:
         """Features (B, d) of every modality -> logits (B, C) and branch logits (B, C) between -s and s."""
-        branches = {m: cosine_logits(features[m], layer.weight, self.scale) for m, layer in self.slices.items()}
+        weights = {m: layer.get_parameter("weight") for m, layer in self.slices.items()}
+        branches = {m: cosine_logits(features[m], weight, self.scale) for m, weight in weights.items()}
         return Fused(sum_of(branches), branches)
 
 

@@ -88,7 +88,8 @@ class Mslr(Modulation):
         return None
 
     def touches(self, modality: str) -> list[nn.Parameter]:
-        return self.fit.model.parameters_of(modality, "encoder", *(["fusion_slice"] if self.slices else []))
+        encoder = self.fit.model.parameters_of(modality, "encoder")
+        return encoder + self.fit.model.parameters_of(modality, "fusion_slice") if self.slices else encoder
 
     def on_fit_start(self) -> None:
         self._set_factors()
