@@ -81,7 +81,7 @@ class Mslr(Modulation):
         factors_of(self.rates, "mslr.rates")
 
     def skip(self, facts: Facts) -> str | None:
-        """UserError where `rates` names what is no modality of the data; it is never skipped."""
+        """UserError where `rates` names something that the data does not have as a modality; it is never skipped."""
         for m in factors_of(self.rates):
             if m not in facts.modalities:
                 raise UserError(f"mslr.rates={self.rates}: {unknown('modality', m, facts.modalities)}")

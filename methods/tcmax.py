@@ -47,7 +47,7 @@ class TCMax(Method):
     """Minimise L = -mean_i z_i[y_i] + log sum_c mean_{j_1..j_M} exp(sum_m z_m[j_m, c]), with z = sum_m z_m.
 
     z_m is modality m's share of the logits of an additive fusion head. The mean is over all B^M ways to take one sample
-    of the batch for each modality: the product of the marginals, against which the matched samples are told apart. -L
+    of the batch for each modality: the product of the marginals, from which the matched samples are distinguished. -L
     is, up to a constant, a lower bound of the total correlation of the modalities and the label. It has no settings.
     """
 
@@ -66,7 +66,7 @@ class TCMax(Method):
         "of every combination, which overflows for large logits.",
         "A constant, M log B, is subtracted, so that the loss of a batch of one sample is the cross-entropy.",
         "Fusion heads that are not additive are left out; they would need B^M passes, or a sample of them.",
-        "Samples that lack a modality are no negatives of it.",
+        "Samples that lack a modality do not serve as its negatives.",
     )
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
