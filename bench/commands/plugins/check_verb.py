@@ -21,8 +21,8 @@ def check(
 ) -> None:
     """Check that a plug-in does what every one must do, and print a card of what holds, with reasons and hints.
 
-    Exit codes: 0 every property holds, 1 one does not, 2 wrong usage. It takes seconds on a CPU, and no data
-    but that of a dataset.
+    Exit codes: 0 every property holds, 1 one does not, 2 wrong usage, or the file cannot be imported (within 15
+    seconds). It takes seconds on a CPU, and no data but that of a dataset.
     """
     from mcr_bench.bench.testing.card_text import card_data, card_text
     from mcr_bench.bench.testing.served import checked_apart

@@ -14,6 +14,7 @@ from mcr_bench.bench.catalog.kind_of_file import Kind
 from mcr_bench.bench.catalog.method_form import require_name
 from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.errors import UserError
+from mcr_bench.methods.base import PLACEHOLDER
 
 EXAMPLES = Path(mcr_bench.__file__).parent / "examples"
 PACKAGE = "mcr_bench_example"
@@ -41,6 +42,13 @@ OF_KIND: dict[Kind, Example] = {
     "dataset": Example("tones", "Tones"),
     "encoder": Example("mean-steps", "MeanSteps"),
     "fusion": Example("unit-sum", "UnitSum"),
+}
+# What the card of a new file must not say in its author's name, with what it says until they have replaced it.
+UNSTATED: dict[Kind, tuple[tuple[str, str], ...]] = {
+    "method": (
+        (r" = Reference\(.*\)", f' = Reference("{PLACEHOLDER}: the title", "{PLACEHOLDER}: the venue and the year")'),
+        (r"(deviations: .*) = \(.*\)", rf'\1 = ("{PLACEHOLDER}: how it differs from the official code",)'),
+    )
 }
 DATASET = "--dataset synthetic"  # what a method or a net is tried on
 OWN_SET = ("my-set", "tone")  # a set as `new dataset` writes it, and its modality of sequences (T, C)
@@ -75,6 +83,7 @@ def text_of(kind: Kind, name: str, test: bool = False) -> str:
         (re.escape(f"{PACKAGE}.{example.module}"), mine.module),
         (rf'"{example.name}(?=[" ])', f'"{mine.name}'),
         (rf"\b{example.cls}\b", mine.cls),
+        *UNSTATED.get(kind, ()),
     ):
         text = re.sub(old, new, text)
     return text
@@ -98,8 +107,12 @@ def next_steps(kind: Kind, file: Path, baseline: str) -> str:
     data = f"--dataset {place}" if kind == "dataset" else DATASET
     run = RUN.format(methods=methods, data=data) + SET.get(kind, "").format(file=place, cls=cls)
     steps = (f"mcr-bench describe {place}", run, f"mcr-bench check {place}", f"pytest {test}")
-    others = _on_sequences(baseline, f"{place}:{cls}") if kind == "encoder" else []
-    return "\n".join([f"{place} and {test} are written. Next:", *(f"  {step}" for step in steps), *others])
+    told = [f"{place} and {test} are written. Next:", *(f"  {step}" for step in steps)]
+    if kind == "encoder":
+        told += _on_sequences(baseline, f"{place}:{cls}")
+    if kind in UNSTATED:
+        told.append(f"The check fails until you have replaced what the file says is '{PLACEHOLDER}'.")
+    return "\n".join(told)
 
 
 def _on_sequences(baseline: str, encoder: str) -> list[str]:

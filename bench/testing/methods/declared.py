@@ -15,7 +15,12 @@ from mcr_bench.bench.testing.trials.gates import sound
 from mcr_bench.bench.testing.trials.setups import Setup
 from mcr_bench.bench.testing.trials.stepped import STEPPED
 from mcr_bench.bench.testing.trials.trials import Trials
-from mcr_bench.methods.base import Method
+from mcr_bench.methods.base import PLACEHOLDER, Method
+
+OWN = (
+    "State where the method comes from, Reference(title, venue, arXiv number), or Reference('what it is', "
+    "'unpublished'); and in what it differs from the official code, one sentence each: deviations = () if in nothing."
+)
 
 
 def complete_card(trials: Trials) -> None:
@@ -23,6 +28,8 @@ def complete_card(trials: Trials) -> None:
     lacking = [fact for fact, told in _facts(trials.cls).items() if not told]
     if lacking:
         raise Failed(f"the card lacks {', '.join(lacking)}")
+    if unfinished := _unfinished(trials.cls):
+        raise Failed(f"unchanged since `mcr-bench new` has written the file: {', '.join(unfinished)}", OWN)
     if not all(isinstance(one, str) and one.strip() for one in trials.cls.deviations):
         raise Failed("a deviation is not a sentence")
 
@@ -37,6 +44,12 @@ def _facts(cls: type[Method]) -> dict[str, bool]:
             cls.neutral or cls.without_neutral or cls.role != "method"
         ),
     }
+
+
+def _unfinished(cls: type[Method]) -> list[str]:
+    """The facts that still are as `mcr-bench new` wrote them."""
+    texts = {"reference": (cls.reference.title, cls.reference.venue), "deviations": cls.deviations}
+    return [fact for fact, told in texts.items() if any(str(one).startswith(PLACEHOLDER) for one in told)]
 
 
 def documented_settings(trials: Trials) -> None:
