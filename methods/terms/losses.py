@@ -46,8 +46,18 @@ def loss_of(task: Task, logits: Tensor, target: Tensor, having: Tensor | None = 
     """
     if having is None:
         return task.loss(logits, target)
-    kept = torch.where(having, task.per_sample(logits, target), 0.0)
-    return kept.sum() / having.sum().clamp(min=1)
+    return mean_having(task.per_sample(logits, target), having)
+
+
+def mean_having(values: Tensor, having: Tensor | None = None) -> Tensor:
+    """The mean () of values (B,), over the samples at which `having` (B,) is set; 0 if there is none.
+
+    >>> mean_having(torch.tensor([1.0, 3.0]), torch.tensor([False, True]))
+    tensor(3.)
+    """
+    if having is None:
+        return values.mean()
+    return torch.where(having, values, 0.0).sum() / having.sum().clamp(min=1)
 
 
 def batch_mean(values: Tensor, modalities: Sequence[str], having: Mapping[str, Tensor] = ALL) -> Tensor:
