@@ -1,17 +1,20 @@
 """ReconBoost: modalities take turns at learning what the others' ensemble gets wrong; then all are trained jointly."""
 
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import and_
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.fusion import sum_of
 from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, Group, Needs, OfficialCode, Reference
-from mcr_bench.methods.terms.losses import mean_having
+from mcr_bench.methods.terms.losses import loss_mean
 from mcr_bench.methods.terms.modes import evaluation_mode
 from mcr_bench.methods.terms.shared_head import SharedSum
 from mcr_bench.methods.terms.turns import Place, phase_length, place_of
@@ -141,6 +144,8 @@ class ReconBoost(WithVariants):
         return place_of(max(1, self.fit.epoch), *self.lengths)
 
     def build(self, model: MultimodalModel) -> None:
+        if not model.fusion.additive:
+            raise UserError(f"{self.name} needs an additive fusion head. Set model.fusion=late-linear.")
         if self.head == "shared":
             model.fusion = SharedSum(model.width, model.task.outputs)
 
@@ -181,14 +186,13 @@ class ReconBoost(WithVariants):
         if joint:
             return super().loss(outputs, batch)
         learner, z = self._turn(stage), self._alone(outputs)
-        having = batch.having.get(learner)
         weights = focus(self._ensemble(outputs, learner), batch.target, self.w1, self.w2)
-        self.fit.log(f"coefficient/{learner}", weights.mean())
-        losses = weights * self.fit.task.per_sample(z[learner], batch.target)
-        terms = {"boosting": mean_having(losses, having)}
+        self.fit.log(f"coefficient/{learner}", _mean(weights, batch, learner))
+        terms = {"boosting": _mean(weights * self.fit.task.per_sample(z[learner], batch.target), batch, learner)}
         if stage and self.alpha:
+            before = self._turn(stage - 1)
             own = z[learner].detach() if self.official else z[learner]
-            terms["agreement"] = self.alpha * mean_having(disagreement(own, z[self._turn(stage - 1)]), having)
+            terms["agreement"] = self.alpha * _mean(disagreement(own, z[before]), batch, learner, before)
         return terms
 
     def _alone(self, outputs: Outputs) -> dict[str, Tensor]:
@@ -205,3 +209,9 @@ class ReconBoost(WithVariants):
             return outputs.logits
         assert outputs.split_logits is not None
         return sum_of({m: z for m, z in outputs.split_logits.items() if m != learner})
+
+
+def _mean(values: Tensor, batch: Batch, *modalities: str) -> Tensor:
+    """The mean () of values (B,) over the samples that have these modalities; 0 if there is none."""
+    kept = [batch.having[m] for m in modalities if m in batch.having]
+    return loss_mean(values, reduce(and_, kept)) if kept else values.mean()

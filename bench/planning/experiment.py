@@ -41,6 +41,7 @@ class Choices:
     """
 
     methods: list[str] | None = None
+    family: list[str] | None = None
     datasets: list[str] | None = None
     modalities: tuple[str, ...] | None = None
     seeds: list[int] | None = None
@@ -196,7 +197,12 @@ def _dropped(block: Block, keys: Iterable[str]) -> Block:
 
 
 def _request(name: str, block: Block, choices: Choices) -> Request:
-    given: dict[str, object] = {"methods": choices.methods, "seeds": choices.seeds, "fold": choices.fold}
+    given: dict[str, object] = {
+        "methods": choices.methods,
+        "family": choices.family,
+        "seeds": choices.seeds,
+        "fold": choices.fold,
+    }
     given |= {"protocol": choices.protocol, "preset": choices.preset}
     given |= {"modalities": None if choices.modalities is None else list(choices.modalities)}
     given = {k: v for k, v in given.items() if v is not None}
@@ -210,6 +216,7 @@ def _request(name: str, block: Block, choices: Choices) -> Request:
     seeds = block.seeds
     return Request(
         methods=block.names("methods"),
+        family=_names(block, "family") or None,
         datasets=block.names("datasets"),
         data_root=choices.data_root,
         modalities=_names(block, "modalities") or None,
