@@ -1,13 +1,11 @@
 """G2D: distillation from frozen unimodal teachers, at first for one encoder at a time, that of the weakest first."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
@@ -15,6 +13,7 @@ from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, Group, Needs, Neutral, OfficialCode, Reference, Requirement
 from mcr_bench.methods.terms.divergence import output_distance
 from mcr_bench.methods.terms.losses import batch_mean, loss_mean
+from mcr_bench.methods.terms.modes import without_gradient
 from mcr_bench.methods.terms.teachers import Teachers, feature_distance
 from mcr_bench.methods.terms.unimodal_start import unimodal_runs
 from mcr_bench.methods.terms.variants import WithVariants
@@ -187,7 +186,7 @@ class G2d(WithVariants):
         for m in self.fit.model.modalities:
             if self.phase is not None and not self.official:
                 self.fit.log(f"coefficient/{m}", float(m not in held))
-        with _without_gradient([p for m in held for p in self.fit.model.parameters_of(m, "encoder")]):
+        with without_gradient([p for m in held for p in self.fit.model.parameters_of(m, "encoder")]):
             super().train_step(batch)
 
     def after_backward(self, outputs: Outputs, batch: Batch) -> None:
@@ -203,16 +202,3 @@ class G2d(WithVariants):
             for p in self.fit.model.parameters_of(m, "encoder"):
                 if p.ndim == 4 and p.grad is not None:
                     p.grad.mul_(kept)
-
-
-@contextmanager
-def _without_gradient(parameters: list[nn.Parameter]) -> Iterator[None]:
-    """Inside the block these parameters, and what leads to them alone, get no gradient."""
-    learning = [p for p in parameters if p.requires_grad]
-    for p in learning:
-        p.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for p in learning:
-            p.requires_grad_(True)
