@@ -4,6 +4,7 @@ Holm's correction over dozens of methods asks for so many seeds that a real diff
 after the results would make the test worthless.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from mcr_bench.bench.catalog import registry
@@ -11,28 +12,32 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.statistics.power import pairs_needed
 
 if TYPE_CHECKING:
-    from mcr_bench.bench.planning.request import Request
+    from mcr_bench.methods.base import Method
 
 LARGEST = 8  # methods of a family; a comparison of no more methods is one family (our choice)
 DEFAULT = "primary"  # the selection that is the family where none is named
 
 
-def family_of(request: "Request") -> frozenset[str]:
+def family_of(methods: "Iterable[type[Method]]", named: Sequence[str] | None) -> frozenset[str]:
     """The names of the methods in the family of the primary test; UserError for a family that cannot be.
 
-    It is the one of the request, otherwise all methods if there are at most 8, and those that declare the selection
+    It is what is `named`, otherwise all methods if there are at most 8, and those that declare the selection
     "primary" if there are more. Unimodal runs are in no test.
     """
-    compared = [cls.name for _, cls in request.classes.methods if cls.role != "unimodal"]
-    if request.family is not None:
-        return _checked(request.family, compared)
+    compared = _compared(methods)
+    if named is not None:
+        return _checked(named, compared)
     chosen = frozenset(compared)
     if len(compared) > LARGEST:
         chosen &= frozenset(registry.selections().get(DEFAULT, ()))
     return chosen or frozenset(compared)
 
 
-def _checked(named: list[str], compared: list[str]) -> frozenset[str]:
+def _compared(methods: "Iterable[type[Method]]") -> list[str]:
+    return [cls.name for cls in methods if cls.role != "unimodal"]
+
+
+def _checked(named: Sequence[str], compared: list[str]) -> frozenset[str]:
     selections = registry.selections()
     family = list(dict.fromkeys(name for word in named for name in selections.get(word, [word])))
     for name in family:
@@ -45,10 +50,9 @@ def _checked(named: list[str], compared: list[str]) -> frozenset[str]:
     return frozenset(family)
 
 
-def family_line(request: "Request") -> str:
+def family_line(methods: "Iterable[type[Method]]", family: frozenset[str]) -> str:
     """What is tested, and with how many seeds it can show anything; empty where all methods are one family."""
-    compared = [cls.name for _, cls in request.classes.methods if cls.role != "unimodal"]
-    family = request.primary
+    compared = _compared(methods)
     others = len(compared) - len(family)
     if not others:
         return ""

@@ -60,7 +60,7 @@ class Request:
     @cached_property
     def primary(self) -> frozenset[str]:
         """The names of the methods in the family of the primary test; UserError for a family that cannot be."""
-        return family_of(self)
+        return family_of([cls for _, cls in self.classes.methods], self.family)
 
 
 @dataclass
