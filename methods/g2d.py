@@ -1,5 +1,6 @@
 """G2D: distillation from frozen unimodal teachers, at first for one encoder at a time, that of the weakest first."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, Literal
@@ -11,10 +12,10 @@ from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, Group, Needs, Neutral, OfficialCode, Reference, Requirement
-from mcr_bench.methods.terms.divergence import output_distance
-from mcr_bench.methods.terms.losses import batch_mean, loss_mean
+from mcr_bench.methods.terms.distillation.divergence import output_distance
+from mcr_bench.methods.terms.losses import batch_mean, loss_mean, stacked
 from mcr_bench.methods.terms.modes import without_gradient
-from mcr_bench.methods.terms.teachers import Teachers, feature_distance
+from mcr_bench.methods.terms.distillation.teachers import Teachers, feature_distance
 from mcr_bench.methods.terms.unimodal_start import unimodal_runs
 from mcr_bench.methods.terms.variants import WithVariants
 
@@ -43,11 +44,26 @@ def of_rank(scores: Tensor, rank: int) -> Tensor:
     return (lower == ranked).to(scores.dtype)
 
 
+def mean_of_present(logits: Mapping[str, Tensor], having: Mapping[str, Tensor]) -> Tensor:
+    """The mean (B, C) of the modalities' logits (B, C), for each sample over the modalities that it has.
+
+    having: modality -> (B,) bool; all samples have the others.
+
+    >>> two = {"audio": torch.tensor([[2.0]]), "video": torch.tensor([[4.0]])}
+    >>> mean_of_present(two, {}), mean_of_present(two, {"audio": torch.tensor([False])})
+    (tensor([[3.]]), tensor([[4.]]))
+    """
+    every, kept = torch.stack(list(logits.values())), stacked(list(logits), having)
+    if kept is None:
+        return every.mean(0)
+    return torch.where(kept[..., None], every, 0.0).sum(0) / kept.sum(0).clamp(min=1)[:, None]
+
+
 @dataclass
 class G2d(WithVariants):
     """Minimise CE(z, y) + sum_m T^2 KL(softmax(u_m / T) || softmax(z / T)) + sum_m mean (f_m - t_m)^2.
 
-    The fused logits are the mean z = mean_m h_m of the own heads' logits; u_m and t_m are logits and features of
+    The fused logits are the mean z = mean_m h_m of the own heads' logits, over the modalities that a sample has; u_m and t_m are logits and features of
     modality m's unimodal run. The two sums have the weights `logit_weight` and `feature_weight`. In a regression the
     KL term is the mean squared difference of outputs.
 
@@ -156,15 +172,15 @@ class G2d(WithVariants):
         return 0.0
 
     def forward(self, batch: Batch) -> Outputs:
-        return self._averaged(super().forward(batch))
+        return self._averaged(super().forward(batch), batch.having)
 
     def predict(self, model: MultimodalModel, inputs: Inputs) -> Outputs:
-        return self._averaged(super().predict(model, inputs))
+        return self._averaged(super().predict(model, inputs), inputs.present)
 
-    def _averaged(self, outputs: Outputs) -> Outputs:
+    def _averaged(self, outputs: Outputs, having: Mapping[str, Tensor]) -> Outputs:
         if self.logits == "fusion":
             return outputs
-        return replace(outputs, logits=torch.stack(list(outputs.own_logits.values())).mean(0), branch_logits=None)
+        return replace(outputs, logits=mean_of_present(outputs.own_logits, having), branch_logits=None)
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         terms, held = super().loss(outputs, batch), self.held_back()

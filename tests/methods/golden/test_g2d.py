@@ -8,7 +8,7 @@ from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, THREE, make_fit, whole_batch
 from mcr_bench.bench.testing.trials.epochs import train
 from mcr_bench.methods.g2d import G2d, of_rank, phase_of
-from mcr_bench.methods.terms.divergence import output_distance
+from mcr_bench.methods.terms.distillation.divergence import output_distance
 from mcr_bench.tests.methods.golden.teachers import taught, unimodal_runs
 
 

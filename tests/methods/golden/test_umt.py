@@ -10,7 +10,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, THREE, make_fit, step, whole_batch
 from mcr_bench.datasets.base import Rows
-from mcr_bench.methods.terms.teachers import Teachers, feature_distance
+from mcr_bench.methods.terms.distillation.teachers import Teachers, feature_distance
 from mcr_bench.methods.umt import Umt
 from mcr_bench.tests.methods.golden.teachers import taught, unimodal_runs
 
