@@ -3,6 +3,7 @@
 # `make heads` writes the table of methods and fusion heads into docs/nets.md; `make cards` the table of methods into
 # docs/methods.md and the register of defects, docs/defects.md.
 # `make perf` measures, and writes docs/performance.md; `make test-gpu` makes the checks that need a GPU.
+# `make test-all` makes the tests that are marked as slow, too.
 #   DEVICE=cpu|cuda|cuda:N   where; by default perf takes a GPU if there is one, and test-gpu exits with 0 if there is none
 #   PART="steps methods"     only these parts; without it perf measures the parts that are not yet measured
 #   PYTHON=python3 NO_SETUP=1   with this Python and the packages that it has, without making .venv; what is missing is
@@ -10,7 +11,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := run
-.PHONY: setup run test test-gpu test-data tables heads cards ui perf
+.PHONY: setup run test test-all test-gpu test-data tables heads cards ui perf
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -54,7 +55,10 @@ test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	MYPYPATH=.typecheck $(BIN)/mypy -p mcr_bench.bench -p mcr_bench.methods -p mcr_bench.datasets -m mcr_bench.cli
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal
+
+test-all: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal -m 'slow or not slow'
 
 tables: $(STAMP)
 	@$(RUN) tables

@@ -14,9 +14,11 @@ from mcr_bench.bench.commands.options import (
     Deterministic,
     Device,
     ExecutorName,
+    Family,
     Fold,
     Jobs,
     Listed,
+    Methods,
     Modalities,
     OneDataset,
     PlanOnly,
@@ -52,10 +54,8 @@ def run(
         str | None,
         typer.Argument(help="The .toml file of an experiment, or the name of a shipped one; the options below win."),
     ] = None,
-    methods: Annotated[
-        str | None,
-        typer.Option(help="`all`, or a comma list of names and of .py files that define a method: joint,./mine.py"),
-    ] = None,
+    methods: Methods = None,
+    family: Family = None,
     dataset: Annotated[
         str | None, typer.Option(help="Comma list of dataset names, .npz files, and .py files that define a dataset.")
     ] = None,
@@ -102,6 +102,7 @@ def run(
         overrides["dataset.allow_group_overlap"] = ["true"]
     choices = Choices(
         methods=None if methods is None else parse_names("--methods", methods),
+        family=None if family is None else parse_names("--family", family),
         datasets=None if dataset is None else parse_names("--dataset", dataset),
         data_root=data_root,
         modalities=None if modalities is None else tuple(parse_names("--modalities", modalities)),

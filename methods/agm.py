@@ -127,10 +127,11 @@ class Agm(Method):
         """Every modality's coefficient () for this step, from the shares (B, C), the target and earlier steps."""
         task, having = self.fit.task, self._having
         scores = squared_errors(shares, target, having) if task.regression else surprisals(shares, target, task, having)
-        running = self._running.before(scores, list(shares))
+        running = self._running.before(scores, list(shares), having)
         if not in_window(self.fit.epoch, self.start, self.end):
             return list(torch.ones_like(scores).unbind())
-        kappas = agm_coefficients(scores, running, self.alpha, self.cap or (10.0 if len(shares) == 2 else 7.0))
+        cap = self.cap or (10.0 if len(shares) == 2 else 7.0)
+        kappas = agm_coefficients(scores, running, self.alpha, cap, having)
         self.fit.log_each([f"coefficient/{m}" for m in shares], kappas)
         return list(kappas.unbind())
 

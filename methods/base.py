@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mcr_bench.bench.fit.fit import Fit
 
 
+PLACEHOLDER = "to be replaced"  # begins a fact in a new file that its author has not declared yet
 Group = Literal[
     "baseline", "modulation", "multi-objective", "architecture", "data", "distillation", "head-specific", "own"
 ]
@@ -172,6 +173,8 @@ class Method:
     needs: what it needs of model and data.
     neutral: settings under which it equals a simpler method.
     without_neutral: why there are none, where `neutral` is empty.
+    predicts_otherwise: why `predict` gives other logits than `forward`, whose logits are trained; empty where it gives
+        the same.
     deviations: in what it differs from the official code, one sentence each.
     trains: whether it trains at all; an ensemble does not.
     scales_gradients: whether it scales gradients, which Adam largely cancels; tables then carry a warning.
@@ -188,6 +191,7 @@ class Method:
     needs: ClassVar[Needs] = Needs()
     neutral: ClassVar[tuple[Neutral, ...]] = ()
     without_neutral: ClassVar[str] = ""
+    predicts_otherwise: ClassVar[str] = ""
     deviations: ClassVar[tuple[str, ...]] = ()
     trains: ClassVar[bool] = True
     scales_gradients: ClassVar[bool] = False

@@ -1,7 +1,8 @@
 """MCR: multimodal training with a game between modalities, a contrastive term and a bottleneck term."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from typing import ClassVar, Literal
 
@@ -18,8 +19,8 @@ from mcr_bench.methods.terms.distances import slopes_of
 from mcr_bench.methods.terms.games import game
 from mcr_bench.methods.terms.games.additive_game import Rules
 from mcr_bench.methods.terms.games.additive_game import game as additive_game
-from mcr_bench.methods.terms.games.perturb import brought, permutations, perturbed, perturbed_players, second_pass
-from mcr_bench.methods.terms.losses import own_losses
+from mcr_bench.methods.terms.games.perturb import brought, orders_of, perturbed, perturbed_players, second_pass
+from mcr_bench.methods.terms.losses import own_losses, stacked
 from mcr_bench.methods.terms.modes import evaluation_mode
 from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal_runs
 
@@ -60,8 +61,10 @@ class MCR(Method):
         Neutral({**OFF, "lambda_uni": 1}, equals="multi-loss"),
     )
     deviations: ClassVar[tuple[str, ...]] = (
-        "A sample that lacks a modality, or of which it is dropped, has no own loss for it; in the game and in the "
-        "contrastive term it takes part with the features of the mean training input, or with zeros.",
+        "A sample that lacks a modality, or of which it is dropped, has no own loss for it, and its feature takes no "
+        "part in the contrastive and the bottleneck term. D_S is a mean over the samples that have all of S, which are "
+        "permuted among themselves, and a player gets nothing from samples that lack it; the mean training input, or "
+        "zeros, stand in for it in the outputs of these samples. The paper defines samples that have all modalities.",
         "The game and contrastive terms are added to the loss. The released two-modality class computes them but does "
         "not add them.",
         "Four and more modalities are an extension: the sum over coalitions is divided by 2^(M-1) - 1, so that the "
@@ -160,7 +163,7 @@ class MCR(Method):
             "unimodal": self.lambda_uni * reduce(add, own.values()),
             "mipd": self.lambda_mipd * self._game(outputs, batch),
             "contrastive": self._contrastive(outputs, batch),
-            "ceb": self._bottleneck(outputs),
+            "ceb": self._bottleneck(outputs, batch),
         }
 
     def _contrastive(self, outputs: Outputs, batch: Batch) -> Tensor:
@@ -169,13 +172,13 @@ class MCR(Method):
             return outputs.logits.new_zeros(())
         bins = self.fit.task.regression and self.positives == "bins"
         labels = score_bins(batch.labels) if bins else batch.labels
-        return self.lambda_con * nt_xent(outputs.features, labels, self.temperature)
+        return self.lambda_con * nt_xent(outputs.features, labels, self.temperature, batch.having)
 
-    def _bottleneck(self, outputs: Outputs) -> Tensor:
+    def _bottleneck(self, outputs: Outputs, batch: Batch) -> Tensor:
         """The bottleneck term with its weight, a tensor (); it is not computed where the weight is 0."""
         if not self.lambda_ceb:
             return outputs.logits.new_zeros(())
-        return self.lambda_ceb * ceb(outputs.features, outputs.logits, outputs.model.extras["ceb"])
+        return self.lambda_ceb * ceb(outputs.features, outputs.logits, outputs.model.extras["ceb"], batch.having)
 
     def _game(self, outputs: Outputs, batch: Batch) -> Tensor:
         """The term -w sum_S D_S, a tensor (), w being `game.coalition_weight`; 0 for a batch of one sample."""
@@ -202,11 +205,12 @@ class MCR(Method):
 
         latent: the pass that gives the branches beside perturbed ones.
         """
-        intact, orders, perturbed = brought(outputs), None, None
+        intact, orders, perturbed, having = brought(outputs), None, None, batch.having
         if self.perturb == "permute_latent":
-            orders = torch.stack([self._orders(m, x) for m, x in intact.items()])
+            orders = torch.stack([self._orders(m, x, having.get(m)) for m, x in intact.items()])
         else:
-            copies = perturbed_players(latent, batch.inputs, self.perturb, self._perturbed, batch.dropped)
+            change = partial(self._perturbed, having)
+            copies = perturbed_players(latent, batch.inputs, self.perturb, change, batch.dropped)
             perturbed = torch.stack([copies[m] for m in intact])
         present = None if latent is outputs else torch.stack([brought(latent)[m] for m in intact])
         return additive_game(
@@ -216,6 +220,7 @@ class MCR(Method):
             present,
             perturbed,
             orders,
+            stacked(list(intact), having),
         )
 
     def _rules(self, players: list[str], chosen: list[game.Coalition]) -> Rules:
@@ -236,20 +241,26 @@ class MCR(Method):
         distance = game.distance_of(self.fit.task)
         others, detach = OTHERS[self.strategy], DETACH[self.detach_reference]
         head = game.head_of(outputs.model.fusion, game.reaches_all(detach, others))
-        absent = perturbed_players(latent, batch.inputs, self.perturb, self._perturbed, batch.dropped)
-        terms = game.divergences(brought(outputs), absent, head, distance, others, detach, brought(latent), chosen)
+        having = batch.having
+        change = partial(self._perturbed, having)
+        absent = perturbed_players(latent, batch.inputs, self.perturb, change, batch.dropped)
+        terms = game.divergences(
+            brought(outputs), absent, head, distance, others, detach, brought(latent), chosen, having
+        )
         values = torch.stack(list(terms.values()))
         return values.sum(), values
 
-    def _orders(self, modality: str, x: Tensor) -> Tensor:
+    def _orders(self, modality: str, x: Tensor, having: Tensor | None) -> Tensor:
         """The permutations (P, B) of the batch that take the place of x (B, ...) of a modality."""
         generator = self.fit.generator("permutation", modality, device=x.device)
-        return permutations(self.permutations, len(x), generator)
+        return orders_of(self.permutations, len(x), generator, having)
 
-    def _perturbed(self, modality: str, x: Tensor) -> Tensor:
+    def _perturbed(self, having: Mapping[str, Tensor], modality: str, x: Tensor) -> Tensor:
         """P copies (P, B, ...) of x (B, ...) that do not hold the information about their sample."""
         generator = self.fit.generator("permutation", modality, device=x.device)
-        return perturbed(self.perturb, x, self.permutations, self.noise_scale, generator, self.noise_std)
+        return perturbed(
+            self.perturb, x, self.permutations, self.noise_scale, generator, self.noise_std, having.get(modality)
+        )
 
 
 def _logged(coalition: game.Coalition, players: int) -> str:

@@ -76,11 +76,12 @@ class Mlb(Modulation):
         return self.fit.model.parameters_of(modality, "encoder", "own_head", "fusion_slice")
 
     def coefficients(self, outputs: Outputs, batch: Batch) -> Tensor:
+        having = batch.having
         if self.fit.task.regression:
-            errors = squared_errors(outputs.own_logits, batch.target, batch.having)
-            return rebalance(errors / mean_of_others(errors), self.alpha, self.beta)
-        right = true_scores(outputs.own_logits, batch.target, self.fit.task, batch.having)
-        return rebalance(mean_of_others(right) / right, self.alpha, self.beta)
+            errors = squared_errors(outputs.own_logits, batch.target, having)
+            return rebalance(errors / mean_of_others(errors, having), self.alpha, self.beta)
+        right = true_scores(outputs.own_logits, batch.target, self.fit.task, having)
+        return rebalance(mean_of_others(right, having) / right, self.alpha, self.beta)
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         return multi_loss(self.fit.task, outputs, batch.target, having=batch.having)

@@ -22,6 +22,7 @@ class Unimodal(Method):
     role = "unimodal"
     reference: ClassVar[Reference] = Reference("One network per modality, trained alone", "baseline")
     needs: ClassVar[Needs] = Needs(own_heads=True)
+    predicts_otherwise: ClassVar[str] = "its loss trains the own head, which predicts, and no fusion head"
 
     @classmethod
     def variants(cls, modalities: tuple[str, ...]) -> list[tuple[str, ...]]:

@@ -26,9 +26,13 @@ def family_notes(
     notes = []
     if unpaired:
         notes.append(f"not tested: {_listed(unpaired)}: no seed and fold in common with {baseline}")
-    few = [f"{one.label}: {one.paired.n} pairs" for one in against if not one.tested]
-    if 0 < len(few) < len(against):  # if no line can reach alpha, the rule of bold type says so
-        notes.append(f"not tested: {', '.join(few)}: cannot reach p <= {alpha:g} after Holm over {len(against)}")
+    family = [one for one in against if one.primary]
+    few = [f"{one.label}: {one.paired.n} pairs" for one in family if not one.tested]
+    if 0 < len(few) < len(family):  # if no line can reach alpha, the rule of bold type says so
+        notes.append(f"not tested: {', '.join(few)}: cannot reach p <= {alpha:g} after Holm over {len(family)}")
+    if len(family) < len(against):
+        explored = _listed([one.label for one in against if not one.primary])
+        notes.append(f"explored: {explored}: outside the family named before training, with a correction of their own")
     notes += budget_notes(comparison, baseline)
     if aside:
         notes.append(f"not in the family: {_listed(aside)}, which see one modality only")

@@ -18,11 +18,12 @@ class Against:
     label: the line.
     mean: the mean of its runs, in points or in the unit of the metric.
     paired: the comparison of the pairs of runs, in the same unit.
-    adjusted: p of the primary test after Holm's correction.
+    adjusted: p of the primary test after Holm's correction over its family, or over the explored lines.
     detectable: the smallest difference that this design finds with 80 % power; inf if it can find none.
     samples: the tests per sample, if predictions could be read.
     folds: the number of folds that the pairs cover.
     tested: whether this number of pairs can reach alpha in the family.
+    primary: whether the method is in the family that was named before training; otherwise it is explored.
     """
 
     label: str
@@ -33,6 +34,7 @@ class Against:
     samples: SampleTests | None
     folds: int
     tested: bool
+    primary: bool = True
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,16 @@ class Claims:
         return -1 if self.metric in LOWER_IS_BETTER else 1
 
     @property
+    def family(self) -> list[Against]:
+        """The lines of the primary test."""
+        return [one for one in self.against if one.primary]
+
+    @property
+    def explored(self) -> list[Against]:
+        """The lines outside the family that was named before training."""
+        return [one for one in self.against if not one.primary]
+
+    @property
     def better(self) -> set[str]:
         """The labels that the primary test finds better than the baseline."""
         return self._separated(self.sign)
@@ -117,17 +129,17 @@ class Claims:
     @property
     def untested(self) -> dict[str, int]:
         """Label -> its number of pairs, for the lines with too few pairs to reach alpha in this family."""
-        return {one.label: one.paired.n for one in self.against if not one.tested}
+        return {one.label: one.paired.n for one in self.family if not one.tested}
 
     @property
     def neither(self) -> set[str]:
         """The labels that were tested and are neither better nor worse."""
-        return {one.label for one in self.against} - self.better - self.worse - self.untested.keys()
+        return {one.label for one in self.family} - self.better - self.worse - self.untested.keys()
 
     def superiority(self, one: Against) -> float:
         """The share of pairs in which the line is better than the baseline; a tie counts half."""
         return one.paired.superiority if self.sign > 0 else 1 - one.paired.superiority
 
     def _separated(self, sign: int) -> set[str]:
-        significant = [one for one in self.against if one.adjusted <= self.alpha]
+        significant = [one for one in self.family if one.adjusted <= self.alpha]
         return {one.label for one in significant if sign * one.paired.difference > 0}

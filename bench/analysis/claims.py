@@ -1,5 +1,6 @@
 """Make the claims of a comparison: the primary test against a baseline, its power, and the secondary tests."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from math import isnan, nan
@@ -41,7 +42,8 @@ def claims(
     """Test every line except the unimodal ones against the line `baseline`, and all pairs of lines.
 
     The primary test is fixed: the exact two-sided sign-flip test over (seed, fold) pairs, with Holm's correction over
-    the lines.
+    the lines of the family that was named before training. The other lines are explored: they have the same test with a
+    correction of their own, and no claim is made from it.
 
     metric: the test metric; without it the protocol's.
     read_samples: gives scores per sample for run ids, for the secondary tests, which use the protocol's metric.
@@ -52,9 +54,11 @@ def claims(
     tests = paired_against(comparison, baseline, metric, scale)
     base = values[baseline]
     scores = _scores(comparison, [baseline, *tests], read_samples if metric == comparison.metric else None)
-    level = alpha / max(1, len(tests))
+    sizes = Counter(is_primary(comparison, label) for label in tests)
     against = []
     for label, (paired, adjusted) in tests.items():
+        primary = is_primary(comparison, label)
+        size = sizes[primary]
         common = _common(values[label], base)
         against.append(
             Against(
@@ -62,14 +66,15 @@ def claims(
                 fmean(values[label].values()),
                 paired,
                 adjusted,
-                _spread(values[label], base) * detectable(paired.n, level, POWER),
+                _spread(values[label], base) * detectable(paired.n, alpha / size, POWER),
                 sample_tests(scores, label, baseline, common, scale),
                 len({fold for _, fold in common}),
-                adjusted <= alpha or reachable(paired.n, len(tests), alpha),
+                adjusted <= alpha or reachable(paired.n, size, alpha),
+                primary,
             )
         )
     mean = fmean(base.values()) if base else nan
-    pairs, power = _all_pairs(values), _power(against, alpha)
+    pairs, power = _all_pairs(values), _power([one for one in against if one.primary], alpha)
     notes = family_notes(against, values, comparison, baseline, alpha)
     return Claims(comparison, baseline, metric, alpha, scale, mean, against, pairs, power, notes)
 
@@ -79,8 +84,8 @@ def paired_against(
 ) -> dict[str, tuple[Paired, float]]:
     """The primary test: label -> its paired comparison with `baseline`, and p after Holm's correction.
 
-    Unimodal lines are not tested, and lines that share no seed and fold with the baseline are left out. Values are
-    multiplied by `scale`.
+    Lines outside the family that was named before training have a correction of their own. Unimodal lines are not
+    tested, and lines that share no seed and fold with the baseline are left out. Values are multiplied by `scale`.
     """
     values = _values(comparison, baseline, metric, scale)
     base = values.pop(baseline)
@@ -90,8 +95,16 @@ def paired_against(
             runs = pairs_of(comparison.lines[label])
             overlap = overlap_of(runs[pair] for pair in common)
             paired[label] = compare_paired([mine[p] for p in common], [base[p] for p in common], overlap=overlap)
-    adjusted = holm([one.sign_flip for one in paired.values()]).tolist()
-    return {label: (one, p) for (label, one), p in zip(paired.items(), adjusted, strict=True)}
+    adjusted: dict[str, float] = {}
+    for family in (True, False):
+        labels = [label for label in paired if is_primary(comparison, label) is family]
+        adjusted |= zip(labels, holm([paired[label].sign_flip for label in labels]).tolist(), strict=True)
+    return {label: (one, adjusted[label]) for label, one in paired.items()}
+
+
+def is_primary(comparison: Comparison, label: str) -> bool:
+    """Whether the line was in the family of the primary test when each of its runs was planned."""
+    return all(row.primary for row in comparison.lines[label])
 
 
 def values_of(runs: Sequence[RunRow], metric: str, scale: float = 1.0) -> dict[Pair, float]:
@@ -102,11 +115,13 @@ def values_of(runs: Sequence[RunRow], metric: str, scale: float = 1.0) -> dict[P
 
 def leading(claims: Claims) -> tuple[set[str], str]:
     """The labels in bold type, which follow from the primary test alone, and the rule in words."""
+    if claims.power is None and claims.explored:
+        return set(), "no bold type: no method of the family that was named before training is compared here"
     if claims.power is None:
         return set(), f"no bold type: nothing shares a seed and fold with {claims.baseline}"
     if not claims.power.reachable:
         return set(), f"no bold type: {cannot(claims)}"
-    counts = sorted({one.paired.n for one in claims.against if one.tested})
+    counts = sorted({one.paired.n for one in claims.family if one.tested})
     pairs = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
     test = f"exact sign-flip over {pairs} (seed, fold) pairs, Holm over {claims.power.comparisons} methods"
     if claims.better:

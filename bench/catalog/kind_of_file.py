@@ -56,7 +56,7 @@ def packaged(text: str) -> type | None:
         return None
     try:
         module = importlib.import_module(match["module"])
-    except Exception as error:  # of any type: modules are run
+    except (Exception, SystemExit) as error:  # of any type: modules are run
         raise UserError(f"'{match['module']}' cannot be imported: {in_words(error)}") from error
     cls = getattr(module, match["cls"], None)
     if not inspect.isclass(cls):

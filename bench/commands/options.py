@@ -28,6 +28,20 @@ DataRoot = Annotated[Path, typer.Option(help="Parent folder of the prepared data
 TrackingUri = Annotated[
     str | None, typer.Option(help="MLflow tracking URI. Default: MLFLOW_TRACKING_URI, else results/mlflow.db.")
 ]
+Methods = Annotated[
+    str | None,
+    typer.Option(
+        help="Comma list of names, of .py files that define a method, and of words that select several: all, table1, "
+        "primary, or a group. Example: joint,./mine.py,modulation"
+    ),
+]
+Family = Annotated[
+    str | None,
+    typer.Option(
+        help="Methods of the primary test, at most 8, named before training; others are explored. Default: all where "
+        "there are at most 8, else the selection `primary`."
+    ),
+]
 Modalities = Annotated[str | None, typer.Option(help="Train on these modalities only: a comma list. Default: all.")]
 Fold = Annotated[int | None, typer.Option(help="Use this fold for every seed. Default: folds take turns.")]
 ProtocolName = Annotated[str | None, typer.Option("--protocol", help="Protocol of the dataset. Default: its first.")]

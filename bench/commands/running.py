@@ -144,6 +144,9 @@ def run_plan(plan: Plan, finished: set[str], record: Record, how: How) -> Outcom
         for line in trained_without(_on_record(plan, record), finished - again):
             say(line, err=True)
     wanted = [run for run in plan.runs if run.key not in finished or run.key in again]
+    guess = estimate(wanted, _on_record(plan, record), how.workers)
+    if len(wanted) > guess.unknown:
+        say(guess.text, err=True)
     _record_presets(plan, finished, record)
     training = how.plan(
         wanted,

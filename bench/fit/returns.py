@@ -59,7 +59,8 @@ def checked_outputs(method: object, hook: str, outputs: object, count: int, widt
             method,
             hook,
             outputs,
-            f"Outputs. To change its logits: dataclasses.replace(super().{hook}(...), logits=logits)",
+            f"Outputs. To change its logits: dataclasses.replace(super().{hook}(...), logits=logits, "
+            "branch_logits=None)",
         )
     if not isinstance(outputs.logits, Tensor) or tuple(outputs.logits.shape) != (count, width):
         raise UserError(

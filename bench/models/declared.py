@@ -44,6 +44,7 @@ class EncoderKind:
     sees_padding: whether it may be given padded samples, but is not told their lengths.
     channels_last: whether its weights and images may be laid out with the channels last, where that is faster.
     examples: shapes of samples on which it is checked; () for shapes of the usual sizes.
+    waits: why it makes the host wait for a GPU in every step; '' where it does not.
     check: raises UserError where a net that does not come with the harness does not do what it must.
     """
 
@@ -65,6 +66,7 @@ class EncoderKind:
     sees_padding: bool = False
     channels_last: bool = False
     examples: tuple[tuple[int, ...], ...] = ()
+    waits: str = ""
     check: Callable[[Modality, int, Values], None] = lambda *_: None
 
     def fits(self, modality: Modality) -> bool:
@@ -95,7 +97,7 @@ class FusionKind:
     at_least, at_most: how many modalities it joins. A single one that is too few goes through late-linear, so that
         unimodal runs can stand beside runs with this head.
     ordered: whether the first modality has a part of its own, so that the order of the modalities matters.
-    extra, library, digest, origin: as of `EncoderKind`.
+    extra, library, digest, origin, waits: as of `EncoderKind`.
     check: (the encoders' kinds and settings by modality, their modalities, d, C, settings) -> what the head asks of the
         encoders beyond their features ("tokens", "stages"); UserError where it does not do what it must.
     """
@@ -116,6 +118,7 @@ class FusionKind:
     library: str = ""
     digest: str = ""
     origin: str = ""
+    waits: str = ""
     check: Callable[["Mapping[str, Encoder]", Mapping[str, Modality], int, int, Values], frozenset[str]] = lambda *_: (
         frozenset()
     )

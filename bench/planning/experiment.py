@@ -41,6 +41,7 @@ class Choices:
     """
 
     methods: list[str] | None = None
+    family: list[str] | None = None
     datasets: list[str] | None = None
     modalities: tuple[str, ...] | None = None
     seeds: list[int] | None = None
@@ -72,6 +73,7 @@ class Experiment:
         self,
         *,
         methods: list[str] | None = None,
+        family: list[str] | None = None,
         datasets: list[str] | None = None,
         modalities: tuple[str, ...] | None = None,
         seeds: list[int] | None = None,
@@ -86,7 +88,18 @@ class Experiment:
         A dataset of some comparisons selects these. Another dataset replaces that of every comparison, whose
         modalities, protocol, preset and fold are then ignored. UserError if methods or datasets are missing.
         """
-        choices = Choices(methods, datasets, modalities, seeds, fold, protocol, preset, settings or {}, data_root)
+        choices = Choices(
+            methods=methods,
+            family=family,
+            datasets=datasets,
+            modalities=modalities,
+            seeds=seeds,
+            fold=fold,
+            protocol=protocol,
+            preset=preset,
+            settings=settings or {},
+            data_root=data_root,
+        )
         return [_request(self.name, block, choices) for block in _on(self.blocks, datasets)]
 
     def point_of(self, row: RunRow) -> Point | None:
@@ -196,7 +209,12 @@ def _dropped(block: Block, keys: Iterable[str]) -> Block:
 
 
 def _request(name: str, block: Block, choices: Choices) -> Request:
-    given: dict[str, object] = {"methods": choices.methods, "seeds": choices.seeds, "fold": choices.fold}
+    given: dict[str, object] = {
+        "methods": choices.methods,
+        "family": choices.family,
+        "seeds": choices.seeds,
+        "fold": choices.fold,
+    }
     given |= {"protocol": choices.protocol, "preset": choices.preset}
     given |= {"modalities": None if choices.modalities is None else list(choices.modalities)}
     given = {k: v for k, v in given.items() if v is not None}
@@ -210,6 +228,7 @@ def _request(name: str, block: Block, choices: Choices) -> Request:
     seeds = block.seeds
     return Request(
         methods=block.names("methods"),
+        family=list(_names(block, "family")) or None,
         datasets=block.names("datasets"),
         data_root=choices.data_root,
         modalities=_names(block, "modalities") or None,

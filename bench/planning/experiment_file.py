@@ -59,6 +59,7 @@ BLOCK = {
     "title": TEXT,
     "note": TEXT,
     "methods": NAMES,
+    "family": NAMES,
     "datasets": NAMES,
     "modalities": NAMES,
     "protocol": NAME,

@@ -11,6 +11,7 @@ from mcr_bench.bench.catalog.resolve import layered, resolve_dataset
 from mcr_bench.bench.core.process_state import process_state_kept
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.planning.absent import Absent, absent_methods, absent_runs, missing_dataset
+from mcr_bench.bench.planning.family import family_line
 from mcr_bench.bench.planning.overview import Overview, overview
 from mcr_bench.bench.planning.request import DatasetSetup, Request
 from mcr_bench.bench.planning.seed_advice import seed_advice
@@ -114,6 +115,7 @@ def _plan(request: Request) -> Plan:
             reason = _add_dataset(plan, name, request)
         if reason is not None:
             plan.absent.append(absent_runs(request, name, reason, (cls for _, cls in methods), _points(request)))
+    plan.announcements += filter(None, [family_line([cls for _, cls in methods], request.primary)])
     _check_owners(request, {cls.name for _, cls in methods} | {run.method for run in plan.runs}, plan)
     return plan
 
@@ -229,7 +231,17 @@ def _set_up(name: str, request: Request, preset: Preset, dials: dict[str, Value]
     modalities = _subset(data.label, tuple(facts.modalities), request.modalities)
     fingerprint, classes = fingerprint_of(data), request.classes
     return DatasetSetup(
-        name, data, classes, dials, facts, protocols[protocol], modalities, preset, fingerprint, request.data_root
+        name,
+        data,
+        classes,
+        dials,
+        facts,
+        protocols[protocol],
+        modalities,
+        preset,
+        fingerprint,
+        request.data_root,
+        request.primary,
     )
 
 

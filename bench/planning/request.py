@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mcr_bench.bench.catalog.presets import Preset
 from mcr_bench.bench.planning.classes import Classes, classes_of
+from mcr_bench.bench.planning.family import family_of
 from mcr_bench.bench.settings.declaration import Value
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Request:
     overrides: dotted key -> one or more values; all combinations are run.
     points: settings that vary together, each combined with the overrides; empty for none.
     pairs: (seed, fold) of every repetition, which replace seeds and fold.
+    family: the methods of the primary test; None for the usual ones.
     optional: whether what is not available here is listed in the plan, instead of being an error.
     title: the title of the comparison.
     locate: adds the place in a file to the text of an error.
@@ -45,6 +47,7 @@ class Request:
     overrides: Mapping[str, list[str]] = field(default_factory=dict)
     points: Sequence[Mapping[str, str]] = ()
     pairs: Sequence[tuple[int, int]] | None = None
+    family: list[str] | None = None
     optional: bool = False
     title: str = ""
     locate: Callable[[str], str] = str
@@ -53,6 +56,11 @@ class Request:
     def classes(self) -> Classes:
         """The classes of its names, looked up once; UserError for an unknown name unless the request is optional."""
         return classes_of(self.methods, self.datasets, self.optional)
+
+    @cached_property
+    def primary(self) -> frozenset[str]:
+        """The names of the methods in the family of the primary test; UserError for a family that cannot be."""
+        return family_of([cls for _, cls in self.classes.methods], self.family)
 
 
 @dataclass
@@ -69,6 +77,7 @@ class DatasetSetup:
     preset: the preset.
     fingerprint: a digest of the data.
     data_root: the folder of prepared datasets.
+    primary: the methods in the family of the primary test.
     """
 
     name: str
@@ -81,3 +90,4 @@ class DatasetSetup:
     preset: Preset
     fingerprint: str
     data_root: Path
+    primary: frozenset[str]

@@ -10,12 +10,12 @@ from mcr_bench.bench.statistics.power import Shortfall, shortfall
 def seed_advice(runs: Iterable[RunSpec]) -> list[str]:
     """One line for each dataset with too few seeds, by the rule of `compare`, with one method as the baseline.
 
-    As there, unimodal runs are not tested, and runs with another budget of epochs form another family. A single method
-    is assumed to be compared with one other method later.
+    As there, unimodal runs and methods outside the primary family are not tested, and runs with another budget of
+    epochs form another family. A single method is assumed to be compared with one other method later.
     """
     lines: dict[tuple[str, object], dict[str, set[tuple[int, int]]]] = {}
     for run in runs:
-        if run.role != "unimodal":
+        if run.role != "unimodal" and run.primary:
             budget = asked_budget(run.method, run.overrides.split())
             place = (run.data_identity, run.modalities, run.preset, budget)
             lines.setdefault((run.dataset, place), {}).setdefault(run.label, set()).add((run.seed, run.fold))

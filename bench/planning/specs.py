@@ -165,6 +165,7 @@ def _pattern(
         protocol_card=setup.protocol.card,
         metric=setup.protocol.metric,
         scales_gradients=cls.scales_gradients,
+        primary=cls.name in setup.primary,
         pathways=pathways,
         rounding={k: v for k, v in resolved.rounding.items() if k.split(".")[1] in modalities},
     )

@@ -115,6 +115,7 @@ def row_of(run: StoredRun) -> RunRow:
         source=tags.optional("source"),
         method_digest=tags.optional("method_digest"),
         scales_gradients=tags.flag("scales_gradients"),
+        primary=tags.flag("primary", missing=True),
         dataset=tags.text("dataset"),
         dataset_source=tags.optional("dataset_source"),
         fingerprint=tags.optional("fingerprint"),

@@ -59,10 +59,10 @@ class Tags:
         """The role of the run's method."""
         return self._read("role", self.text("role"), _listed(ROLES), CORRECT, lambda text: ROLES.get(text))
 
-    def flag(self, name: str) -> bool:
-        """A tag that says true or false; missing: false."""
+    def flag(self, name: str, missing: bool = False) -> bool:
+        """A tag that says true or false; `missing` where there is none."""
         words = {"true": True, "false": False}
-        return self._read(name, self.optional(name) or "false", _listed(words), REMOVE, words.get)
+        return self._read(name, self.optional(name) or str(missing).lower(), _listed(words), REMOVE, words.get)
 
     def presets(self) -> dict[str, Asked]:
         """The other presets under which the run was requested."""

@@ -43,6 +43,7 @@ class RunSpec:
     protocol_card: the description of the protocol that tables show.
     metric: the metric by which the protocol compares methods.
     scales_gradients: whether the method scales gradients, which Adam largely cancels.
+    primary: whether the method is in the family of the primary test that was named before training.
     rounding: settings that change the result by rounding only, by dotted key (`encoder.video.compile`).
     pathways: modality -> the probability that a step drops it (`encoder.MODALITY.drop_pathway`), where that acts; it is
         part of the key.
@@ -76,6 +77,7 @@ class RunSpec:
     scales_gradients: bool
     rounding: dict[str, Value] = field(default_factory=dict)
     pathways: dict[str, float] = field(default_factory=dict)
+    primary: bool = True
 
     @cached_property
     def identity(self) -> dict[str, object]:
@@ -147,7 +149,8 @@ class RunSpec:
             "method_digest",
         )
         tags = {name: str(getattr(self, name)) for name in (*names, *more)}
-        tags |= {"modalities": ",".join(self.modalities), "scales_gradients": str(self.scales_gradients).lower()}
+        flags = {"scales_gradients": self.scales_gradients, "primary": self.primary}
+        tags |= {"modalities": ",".join(self.modalities)} | {name: str(flag).lower() for name, flag in flags.items()}
         return tags | {"version": __version__, "dependencies": ",".join(run.key for run in self.dependencies)}
 
 

@@ -16,15 +16,25 @@ from pathlib import Path
 from traceback import walk_tb
 from typing import Generic, Literal, TypeVar
 
-from mcr_bench.bench.errors import in_words
+import mcr_bench
+from mcr_bench.bench.errors import UserError, in_words
 
 S = TypeVar("S")
 S_in = TypeVar("S_in", contravariant=True)
+DATA_ROOT = Path("data")  # the parent folder of prepared datasets, where no other is named
+ROOT = Path(mcr_bench.__file__).parent
 State = Literal["passed", "failed", "not applicable"]
 
 
 class Failed(Exception):
-    """A property does not hold. The text is the reason: what was seen, with names and numbers."""
+    """A property does not hold. The text is the reason: what was seen, with names and numbers.
+
+    hint: how to repair it, where that is not the hint of the property.
+    """
+
+    def __init__(self, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.hint = hint
 
 
 class NotApplicable(Exception):
@@ -109,10 +119,12 @@ class Kit(Generic[S]):
 
     properties: what every one of them must do.
     opened: gives what a target names: a registered name, `FILE.py:CLASS`, or `PACKAGE:CLASS`.
+    opened_at: the same for prepared data in a folder; None where a kind reads none.
     """
 
     properties: tuple[Property[S], ...]
     opened: Callable[[str], Opened[S]]
+    opened_at: Callable[[str, Path], Opened[S]] | None = None
 
 
 def checked(subject: str, kind: str, properties: Iterable[Property[S]], of: S, file: Path | None = None) -> Checked:
@@ -123,27 +135,38 @@ def checked(subject: str, kind: str, properties: Iterable[Property[S]], of: S, f
 def outcome_of(one: Property[S], of: S, file: Path | None = None) -> Outcome:
     """Check one property. An error other than `Failed` and `NotApplicable` counts as a failure too."""
     began = time.perf_counter()
-    state, reason = _state_of(one, of, file)
-    return Outcome(one.name, state, reason, time.perf_counter() - began, one.promise, one.hint)
+    state, reason, hint = _state_of(one, of, file)
+    return Outcome(one.name, state, reason, time.perf_counter() - began, one.promise, hint or one.hint)
 
 
-def _state_of(one: Property[S], of: S, file: Path | None) -> tuple[State, str]:
+def _state_of(one: Property[S], of: S, file: Path | None) -> tuple[State, str, str]:
+    """The state, the reason and a hint of its own; '' where it has none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they decide nothing, whatever the filters of the process are
             one.check(of)
     except NotApplicable as reason:
-        return "not applicable", str(reason)
+        return "not applicable", str(reason), ""
     except Failed as reason:
-        return "failed", str(reason)
+        return "failed", str(reason), reason.hint
     except (Exception, SystemExit) as error:  # of any type: the code is somebody else's
-        return "failed", f"{in_words(error)}{line_of(error, file)}"
-    return "passed", ""
+        return "failed", f"{in_words(error)}{line_of(error, file)}", ""
+    return "passed", "", ""
 
 
 def line_of(error: BaseException, file: Path | None) -> str:
-    """The last line of `file` that an error passed through, as " (my_method.py, line 12)"; '' if there is none."""
+    """The last line of `file` that an error passed through, as " (my_method.py, line 12)"; '' if no file is given.
+
+    Of an error that no line of the file is on the way to, the last line of the harness: an object that the file made,
+    such as a tensor of the wrong shape, is used there. A `UserError` says itself what is wrong.
+    """
     if file is None:
         return ""
-    lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == str(file)]
-    return f" ({file.name}, line {lines[-1]})" if lines else ""
+    places = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
+    if own := [line for name, line in places if name == str(file)]:
+        return f" ({file.name}, line {own[-1]})"
+    harness = [(Path(name), line) for name, line in places if Path(name).is_relative_to(ROOT)]
+    if isinstance(error, UserError) or not harness:
+        return ""
+    path, line = harness[-1]
+    return f" (no line of {file.name}; in {ROOT.name}/{path.relative_to(ROOT).as_posix()}, line {line})"

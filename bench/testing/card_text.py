@@ -1,9 +1,11 @@
 """A card as text for a terminal, and as plain data."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 from mcr_bench.bench.testing.card import Checked, State
 
+FOLDED = 3  # so many properties with one reason take one line
 MARKS: dict[State, str] = {"passed": "ok", "failed": "FAIL", "not applicable": "-"}
 
 
@@ -19,14 +21,29 @@ def card_data(card: Checked) -> dict[str, object]:
     return {**head, "properties": properties, "notes": dict(card.notes)}
 
 
-def card_text(card: Checked) -> str:
-    """A card as text for a terminal: what fails comes last, with reason and hint."""
-    states = Counter(one.state for one in card.outcomes)
-    wide = max(len(one.property) for one in card.outcomes)
-    lines = [f"{card.subject} ({card.kind})"]
+def _rows(card: Checked) -> Iterator[tuple[State, str, str]]:
+    """State, name and text of every line; the last ones count what does not apply for one reason."""
+    reasons = Counter(one.reason for one in card.outcomes if one.state == "not applicable")
+    folded = {reason: count for reason, count in reasons.items() if count >= FOLDED}
     for one in card.outcomes:
-        told = one.promise if one.state != "not applicable" else one.reason
-        lines.append(f"  {MARKS[one.state]:4}  {one.property:{wide}}  {told}")
+        if one.state != "not applicable":
+            yield one.state, one.property, one.promise
+        elif one.reason not in folded:
+            yield one.state, one.property, one.reason
+    for reason, count in folded.items():
+        yield "not applicable", f"{count} others", reason
+
+
+def card_text(card: Checked) -> str:
+    """A card as text for a terminal: what fails comes last, with reason and hint.
+
+    Where more than two properties do not apply for the same reason, one line counts them.
+    """
+    states = Counter(one.state for one in card.outcomes)
+    rows = list(_rows(card))
+    wide = max(len(name) for _, name, _ in rows)
+    lines = [f"{card.subject} ({card.kind})"]
+    lines += [f"  {MARKS[state]:4}  {name:{wide}}  {told}" for state, name, told in rows]
     lines += [f"{name}: {text}" for name, text in card.notes]
     for one in card.outcomes:
         if one.state == "failed":

@@ -11,6 +11,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from math import ceil
 
 import torch
 
@@ -23,7 +24,7 @@ from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.training.growth import let_grow
-from mcr_bench.bench.training.optim import make_optimizer
+from mcr_bench.bench.training.optim import make_optimizer, rate_factor, set_rate
 from mcr_bench.datasets.base import Batch, Modality, Split
 from mcr_bench.methods.base import Method
 
@@ -82,7 +83,7 @@ def make_fit(
     values = {m: x.to(dtype) for m, x in data.values.items() if isinstance(x, torch.Tensor)}
     data = replace(data, values=values, target=data.target if task.classes else data.target.to(dtype))
     settings = _training(tuple((k.replace("__", "."), v) for k, v in training.items()))
-    shapes = {m: Modality(tuple(x.shape[1:])) for m, x in values.items()}
+    shapes = {m: Modality(tuple(x.shape[1:]), m in data.lengths, m in data.present) for m, x in values.items()}
     encoders = dict.fromkeys(modalities, encoder)
     model = build_model(shapes, task, _model(fusion), encoders)
     call_in_place(method, "build", model)
@@ -113,9 +114,16 @@ def whole_batch(fit: Fit) -> Batch:
     return fit.train.batch(torch.arange(len(fit.train)))
 
 
+def follow_schedule(fit: Fit) -> None:
+    """Set the learning rates of the present step from each group's `base_lr`, as the training loop does."""
+    settings, steps = fit.settings, ceil(len(fit.train) / fit.settings.batch_size)
+    set_rate(fit.optimizer, rate_factor(settings.schedule, fit.step, steps, settings.epochs))
+
+
 def step(method: Method, batch: Batch | None = None) -> None:
     """Make one training step of the method on `batch`; without one, on all training samples."""
     fit = method.fit
     fit.epoch, fit.step = max(1, fit.epoch), fit.step + 1
+    follow_schedule(fit)
     fit.model.train()
     method.train_step(batch or whole_batch(fit))

@@ -43,14 +43,17 @@ class PropertyItem(pytest.Item):
         return self._file or "mcr-bench", None, self.nodeid
 
 
-def items_of(session: pytest.Session, targets: Sequence[str]) -> list[pytest.Item]:
-    """The tests of all targets; a target that cannot be checked is a usage error of pytest."""
-    return [item for text in targets for item in _items(session, text)]
+def items_of(session: pytest.Session, targets: Sequence[str], data_root: Path) -> list[pytest.Item]:
+    """The tests of all targets; a target that cannot be checked is a usage error of pytest.
+
+    data_root: the parent folder of prepared datasets.
+    """
+    return [item for text in targets for item in _items(session, text, data_root)]
 
 
-def _items(session: pytest.Session, text: str) -> Iterator[pytest.Item]:
+def _items(session: pytest.Session, text: str, data_root: Path) -> Iterator[pytest.Item]:
     try:
-        target = kits.opened(text)
+        target = kits.opened(text, data_root)
     except UserError as error:
         raise pytest.UsageError(f"--mcr-bench {text}: {error}") from error
     opened = target.opened

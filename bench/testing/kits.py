@@ -5,11 +5,12 @@ A kind joins by one line in `ROOMS`: the module whose `KIT` is its `Kit`. The mo
 
 import importlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mcr_bench.bench.catalog.kind_of_file import Kind, kind_of_target
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.testing.card import Failed, Kit, Opened, Property
+from mcr_bench.bench.testing.card import DATA_ROOT, Failed, Kit, Opened, Property
 from mcr_bench.bench.testing.process import ProcessState
 
 ROOMS: dict[Kind, str] = {
@@ -44,12 +45,15 @@ def kit_of(kind: Kind) -> Kit[Any]:
     return kit
 
 
-def opened(target: str) -> Target:
-    """What a registered name, `FILE.py`, `FILE.py:CLASS` or `PACKAGE:CLASS` names; UserError for another text."""
+def opened(target: str, data_root: Path = DATA_ROOT) -> Target:
+    """What a registered name, `FILE.py`, `FILE.py:CLASS` or `PACKAGE:CLASS` names; UserError for another text.
+
+    data_root: the parent folder of prepared datasets.
+    """
     state = ProcessState()
     kind, name = kind_of_target(target)
     kit = kit_of(kind)
-    subject = kit.opened(name)
+    subject = kit.opened(name) if kit.opened_at is None else kit.opened_at(name, data_root)
     changes = state.changes_by(str(subject.file)) if subject.file else []
     state.undo()
     return Target(kind, kit, subject, tuple(changes))

@@ -24,6 +24,13 @@ def pytest_addoption(parser: "pytest.Parser") -> None:
         help="check these: a name, FILE.py, FILE.py:CLASS or PACKAGE:CLASS, as `mcr-bench check` does; one test per "
         "property. Without other paths nothing else is collected.",
     )
+    parser.getgroup("mcr-bench").addoption(
+        "--mcr-bench-data-root",
+        type=Path,
+        default=Path("data"),
+        metavar="FOLDER",
+        help="parent folder of the prepared datasets that are checked.",
+    )
 
 
 def pytest_configure(config: "pytest.Config") -> None:
@@ -50,4 +57,4 @@ def pytest_collection_modifyitems(
     if targets:
         from mcr_bench.bench.testing.items import items_of
 
-        items[:0] = items_of(session, targets)
+        items[:0] = items_of(session, targets, config.getoption("mcr_bench_data_root"))

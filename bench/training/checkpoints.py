@@ -41,7 +41,7 @@ def read_checkpoint(folder: Path, fit: Fit, method: Method, probes: Probes | Non
         return None
     state = torch.load(path, map_location=fit.device, weights_only=True)
     fit.epoch, fit.step = state["epoch"], state["step"]
-    grow_again(fit, state["grown"])
+    grow_again(fit, state.get("grown", ()))  # a checkpoint that does not name what has grown is of a run without it
     fit.model.load_state_dict(state["model"])
     _load_optimizer(fit.optimizer, state["optimizer"])
     method.load_state_dict(state["method"])

@@ -256,7 +256,7 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
         keep_if_better(run, validate(run))
     fit, best = run.fit, run.progress.best
     assert best is not None
-    keep_grown(fit, best["grown"])
+    keep_grown(fit, best.get("grown", ()))
     fit.model.load_state_dict(best["weights"])
     fit.model.eval()
     missing = run.progress.missing

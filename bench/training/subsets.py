@@ -69,14 +69,17 @@ class Subsets:
         if size not in self._sized:
             values = {m: self._absent.values[m].to(inputs.values[m]) for m in self._model.modalities}
             lengths = {m: self._absent.lengths[m].to(n.device).expand(size) for m, n in inputs.lengths.items()}
-            self._sized[size] = Inputs({m: x.expand_as(inputs.values[m]) for m, x in values.items()}, lengths)
+            nowhere = torch.zeros(size, dtype=torch.bool, device=next(iter(values.values())).device)
+            expanded = {m: x.expand_as(inputs.values[m]) for m, x in values.items()}
+            self._sized[size] = Inputs(expanded, lengths, dict.fromkeys(values, nowhere))
         return self._sized[size]
 
 
 def _mixed(inputs: Inputs, absent: Inputs, missing: list[str]) -> Inputs:
     """`inputs` with those of the modalities in `missing` replaced by the absent ones."""
     values = _replaced(inputs.values, absent.values, missing)
-    return Inputs(values, _replaced(inputs.lengths, absent.lengths, missing), {**inputs.present})
+    present = inputs.present | {m: absent.present[m] for m in missing}
+    return Inputs(values, _replaced(inputs.lengths, absent.lengths, missing), present)
 
 
 def _replaced(present: Mapping[str, Tensor], absent: Mapping[str, Tensor], missing: list[str]) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -237,6 +238,13 @@ def _require_clips(scan: Scan, source: Path) -> None:
         raise UserError(
             f"'{source}': {len(twice)} clip ids occur more than once: {', '.join(twice[:3])}{more}. "
             "Remove the second copies."
+        )
+    several = [clip for clip in scan.clips if not isinstance(clip.label, Real)]
+    if several:
+        raise UserError(
+            f"'{source}': the label of clip '{several[0].id}' is {several[0].label!r}. A clip has one number: a class "
+            "index, or one score. Several labels or scores per sample (multi-label, vector regression) are available "
+            "for array files, as y (N, L), and for datasets that derive from Dataset; not for prepared clips."
         )
     if not counts:
         remarks = [*scan.notes, *scan.problems]

@@ -17,13 +17,18 @@ from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method, Needs, Neutral, Reference
 
 
-def focus(losses: Tensor, scores: Tensor, gamma: float) -> Tensor:
+def focus(losses: Tensor, scores: Tensor, gamma: float, having: Tensor | None = None) -> Tensor:
     """The mean () of losses (B,), each times (1 - score)^gamma; scores (B,) from 0 to 1 get no gradient.
+
+    having: (B,) bool, the samples that have the modality, over which the mean is; None if all have it.
 
     >>> focus(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 0.5]), gamma=2.0)  # (0 * 1 + 0.25 * 2) / 2
     tensor(0.2500)
     """
-    return ((1 - scores.detach()) ** gamma * losses).mean()
+    focused = (1 - scores.detach()) ** gamma * losses
+    if having is None:
+        return focused.mean()
+    return torch.where(having, focused, 0.0).sum() / having.sum().clamp(min=1)
 
 
 @dataclass
@@ -44,7 +49,7 @@ class Focused(Method):
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         task, target = self.fit.task, batch.target
         own = [
-            focus(task.per_sample(logits, target), task.true_score(logits, target), self.gamma)
-            for logits in outputs.own_logits.values()
+            focus(task.per_sample(z, target), task.true_score(z, target), self.gamma, batch.having.get(m))
+            for m, z in outputs.own_logits.items()
         ]
         return {"fused": task.loss(outputs.logits, target), "own": self.weight * torch.stack(own).mean()}

@@ -15,6 +15,11 @@ def test_without_focus_it_is_the_mean() -> None:
     assert focus(torch.tensor([3.0, 2.0]), torch.tensor([1.0, 0.5]), gamma=0.0) == 2.5
 
 
+def test_a_sample_that_lacks_the_modality_does_not_count() -> None:
+    scores, having = torch.tensor([0.5, 0.5]), torch.tensor([True, False])
+    assert focus(torch.tensor([2.0, 9.0]), scores, gamma=1.0, having=having) == 1.0
+
+
 def test_a_step_adds_the_own_losses_to_the_fused_one() -> None:
     method = Focused(weight=0.5, gamma=0.0)
     fit = make_fit(method, ("audio", "video"))

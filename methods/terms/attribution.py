@@ -1,5 +1,7 @@
 """Fused logits attributed to modalities by Shapley values over subsets of the modalities, and AGM's coefficients."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -132,13 +134,31 @@ def relative_surprise(scores: Tensor) -> Tensor:
     return ((scores.mean(-1, keepdim=True) - scores) * (count / (count - 1))).clamp(max=80.0).exp()
 
 
-def agm_coefficients(scores: Tensor, running: Tensor, alpha: float, cap: float) -> Tensor:
+def known_surprise(scores: Tensor, known: Tensor) -> Tensor:
+    """`relative_surprise` of losses s (..., M) among the modalities at which `known` (M,) is set; 1 for the others.
+
+    It is 1 too where no other modality is known.
+
+    >>> known_surprise(torch.tensor([1.0, torch.nan, 1.0]), torch.tensor([True, False, True]))
+    tensor([1., 1., 1.])
+    """
+    kept = torch.where(known, scores, 0.0)
+    others = known.sum() - 1
+    mean_of_others = (kept.sum(-1, keepdim=True) - kept) / others.clamp(min=1)
+    return torch.where(known & (others > 0), mean_of_others - kept, 0.0).clamp(max=80.0).exp()
+
+
+def agm_coefficients(
+    scores: Tensor, running: Tensor, alpha: float, cap: float, having: Mapping[str, Tensor] = NOTHING
+) -> Tensor:
     """AGM's coefficients kappa_m = exp(alpha min(tau_m - r_m, cap)), (M,) (arXiv 2308.07686).
 
     scores: (M,), the losses of this step, which give r. running: (M,), their means over earlier steps, which give tau.
+    having: where some samples lack a modality; modalities for which either is nan are then left out, with kappa_m = 1.
 
     >>> agm_coefficients(torch.tensor([1.0, 1.0]), torch.tensor([1.0, 1.0]), alpha=1.0, cap=10.0)
     tensor([1., 1.])
     """
-    tau, r = relative_surprise(torch.stack([running, scores])).unbind()
+    pair = torch.stack([running, scores])
+    tau, r = (known_surprise(pair, ~pair.isnan().any(0)) if having else relative_surprise(pair)).unbind()
     return (alpha * (tau - r).clamp(max=cap)).exp()

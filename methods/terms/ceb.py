@@ -1,10 +1,13 @@
 """The conditional entropy bottleneck term of MCR: features shall be predictable from the fused logits."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mcr_bench.bench.core.precision import full_precision, promoted
+from mcr_bench.methods.terms.losses import ALL, loss_mean
 
 
 class FeatureDecoder(nn.Module):
@@ -24,9 +27,10 @@ class FeatureDecoder(nn.Module):
         return {m: layer(hidden) for m, layer in self.slices.items()}
 
 
-def ceb(features: dict[str, Tensor], logits: Tensor, decoder: nn.Module) -> Tensor:
+def ceb(features: dict[str, Tensor], logits: Tensor, decoder: nn.Module, having: Mapping[str, Tensor] = ALL) -> Tensor:
     """The mean squared error () between features (B, d) and those decoded from logits (B, C), mean over modalities.
 
+    having: modality -> (B,) bool, the samples over which its error is a mean, where these are not all; 0 of none.
     No gradient goes to the logits. It is computed in full precision. Source: arXiv 2411.07335, equation 11.
 
     >>> features = {"audio": torch.tensor([[1.0, 2.0]])}
@@ -35,4 +39,10 @@ def ceb(features: dict[str, Tensor], logits: Tensor, decoder: nn.Module) -> Tens
     """
     with full_precision(logits.device):
         decoded = decoder(promoted(logits.detach()))
-        return torch.stack([F.mse_loss(decoded[m], promoted(f)) for m, f in features.items()]).mean()
+        return torch.stack([_error(decoded[m], promoted(f), having.get(m)) for m, f in features.items()]).mean()
+
+
+def _error(decoded: Tensor, features: Tensor, having: Tensor | None) -> Tensor:
+    if having is None:
+        return F.mse_loss(decoded, features)
+    return loss_mean((decoded - features).square().mean(1), having)

@@ -46,22 +46,41 @@ def loss_of(task: Task, logits: Tensor, target: Tensor, having: Tensor | None = 
     """
     if having is None:
         return task.loss(logits, target)
-    kept = torch.where(having, task.per_sample(logits, target), 0.0)
-    return kept.sum() / having.sum().clamp(min=1)
+    return loss_mean(task.per_sample(logits, target), having)
+
+
+def loss_mean(losses: Tensor, having: Tensor) -> Tensor:
+    """The mean () of losses (B,) over the samples at which `having` (B,) is set; 0 if there is none.
+
+    >>> loss_mean(torch.tensor([1.0, 5.0, 3.0]), torch.tensor([True, False, True]))
+    tensor(2.)
+    """
+    return torch.where(having, losses, 0.0).sum() / having.sum().clamp(min=1)
+
+
+def stacked(modalities: Sequence[str], having: Mapping[str, Tensor]) -> Tensor | None:
+    """(M, B) bool, which samples have each of the modalities; None where all have all.
+
+    >>> stacked(["audio", "video"], {"video": torch.tensor([False, True])})
+    tensor([[ True,  True],
+            [False,  True]])
+    """
+    if not having:
+        return None
+    everywhere = torch.ones_like(next(iter(having.values())))
+    return torch.stack([having.get(m, everywhere) for m in modalities])
 
 
 def batch_mean(values: Tensor, modalities: Sequence[str], having: Mapping[str, Tensor] = ALL) -> Tensor:
     """The mean (M,) of values (M, B), one row per modality, over the samples that have it.
 
     having: modality -> (B,) bool; all samples have the others. Where no sample of the batch has a modality, the mean
-    is that over all of them, so that it stays a number of the usual size.
+    is not defined: nan.
 
     >>> batch_mean(torch.tensor([[1.0, 3.0], [1.0, 3.0]]), ["audio", "video"], {"video": torch.tensor([False, True])})
     tensor([2., 3.])
     """
-    if not having:
+    kept = stacked(modalities, having)
+    if kept is None:
         return values.mean(1)
-    everywhere = torch.ones_like(values[0], dtype=torch.bool)
-    kept = torch.stack([having.get(m, everywhere) for m in modalities])
-    kept = kept | ~kept.any(1, keepdim=True)
     return torch.where(kept, values, 0.0).sum(1) / kept.sum(1)

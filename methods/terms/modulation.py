@@ -58,7 +58,10 @@ class Modulation(Method, ABC):
 
     @abstractmethod
     def coefficients(self, outputs: Outputs, batch: Batch) -> Tensor:
-        """The coefficients (M,) of this batch, detached, in the model's order of modalities."""
+        """The coefficients (M,) of this batch, detached, in the model's order of modalities.
+
+        Where no sample of the batch has a modality, its coefficient, and those that need it, may be nan: they are 1.
+        """
 
     @property
     def active(self) -> bool:
@@ -80,6 +83,8 @@ class Modulation(Method, ABC):
             return
         with torch.no_grad():
             coefficients = self.coefficients(outputs, batch)
+            if batch.having:
+                coefficients = torch.where(coefficients.isnan(), 1.0, coefficients)
         for (m, parameters), k in zip(self.touched.items(), coefficients.unbind(), strict=True):
             if self.apply_to == "grad":
                 self.fit.scale(parameters, k, m)

@@ -1,5 +1,6 @@
 """On-the-fly gradient modulation (OGM): slow down the encoders that are ahead of the others."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,19 +12,21 @@ from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Group, Needs, OfficialCode, Reference
+from mcr_bench.methods.terms.losses import ALL
 from mcr_bench.methods.terms.modulation import Modulation
 from mcr_bench.methods.terms.scores import inverse_losses, mean_of_others, true_scores
 
 
-def slow_down(scores: Tensor, alpha: float) -> Tensor:
+def slow_down(scores: Tensor, alpha: float, having: Mapping[str, Tensor] = ALL) -> Tensor:
     """The coefficients (M,) of scores s (M,): k_m = 1 - tanh(alpha rho_m) where rho_m > 1, otherwise 1.
 
     rho_m = s_m / mean_{j != m} s_j. Coefficients lie between 0 and 1. Source: arXiv 2203.15332.
+    having: see `mean_of_others`; where there is nothing to compare, k_m = 1.
 
     >>> slow_down(torch.tensor([0.8, 0.4]), alpha=0.5)
     tensor([0.2384, 1.0000])
     """
-    ratio = scores / mean_of_others(scores)
+    ratio = scores / mean_of_others(scores, having)
     return torch.where(ratio > 1, 1 - torch.tanh(alpha * ratio), torch.ones_like(ratio))
 
 
@@ -72,4 +75,5 @@ class OnTheFly(Modulation):
         split = outputs.split_logits
         assert split is not None, "the harness gives this method additive fusion heads only"
         scores = inverse_losses if self.fit.task.regression else true_scores
-        return slow_down(scores(split, batch.target, self.fit.task, batch.having), self.alpha)
+        having = batch.having
+        return slow_down(scores(split, batch.target, self.fit.task, having), self.alpha, having)

@@ -1,6 +1,7 @@
 """Scores that say how good each modality is alone on a batch, detached; methods that balance gradients compare them.
 
-`having`, modality -> (B,) bool, are the samples over which a modality's score is a mean, where these are not all.
+`having`, modality -> (B,) bool, are the samples over which a modality's score is a mean, where these are not all. The
+score is nan where no sample of the batch has the modality: it says nothing there, and others are not compared with it.
 """
 
 import math
@@ -71,13 +72,19 @@ def inverse_losses(logits: dict[str, Tensor], target: Tensor, task: Task, having
     return 1 / (batch_mean(losses, list(logits), having) + SMALLEST)
 
 
-def mean_of_others(scores: Tensor) -> Tensor:
+def mean_of_others(scores: Tensor, having: Mapping[str, Tensor] = ALL) -> Tensor:
     """For each modality the mean of the other modalities' scores, (M,), of scores (M,), M >= 2.
+
+    having: where some samples lack a modality; scores that are nan are then left out, and the mean of none is nan.
 
     >>> mean_of_others(torch.tensor([1.0, 2.0, 6.0]))
     tensor([4.0000, 3.5000, 1.5000])
     """
-    return (scores * _others(len(scores), scores.dtype, scores.device)).sum(1) / (len(scores) - 1)
+    others = _others(len(scores), scores.dtype, scores.device)
+    if not having:
+        return (scores * others).sum(1) / (len(scores) - 1)
+    known = ~scores.isnan()
+    return (torch.where(known, scores, 0.0) * others).sum(1) / (others * known).sum(1)
 
 
 @cache
@@ -91,13 +98,22 @@ class RunningScores:
 
     means: modality -> its mean, a tensor ().
     steps: the number of steps.
+    lacked: modality -> the number of steps, a tensor () int64, in whose batch no sample had it; empty if none lacked.
     """
 
-    def __init__(self, means: Mapping[str, Tensor] | None = None, steps: int = 0) -> None:
-        self.means, self.steps = dict(means or {}), steps
+    def __init__(
+        self,
+        means: Mapping[str, Tensor] | None = None,
+        steps: int = 0,
+        lacked: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.means, self.steps, self.lacked = dict(means or {}), steps, dict(lacked or {})
 
-    def before(self, scores: Tensor, modalities: list[str]) -> Tensor:
+    def before(self, scores: Tensor, modalities: list[str], having: Mapping[str, Tensor] = ALL) -> Tensor:
         """The means (M,) over the earlier steps; this step's scores (M,) are added for the next call.
+
+        having: where some samples lack a modality; a score that is nan is then not added, and the mean of a modality
+        that no earlier step had is nan.
 
         >>> running = RunningScores()
         >>> running.before(torch.tensor([2.0, 4.0]), ["audio", "video"])
@@ -108,12 +124,26 @@ class RunningScores:
         none = scores.new_zeros(()) if len(self.means) < len(modalities) else scores
         before = torch.stack([self.means.get(m, none) for m in modalities]).to(scores)
         self.steps += 1
+        if having or self.lacked:
+            return self._partly(scores, before, modalities)
         self.means = dict(zip(modalities, before.lerp(scores, 1 / self.steps).unbind(), strict=True))
         return before
 
+    def _partly(self, scores: Tensor, before: Tensor, modalities: list[str]) -> Tensor:
+        """As `before`, whose means (M,) are those of the earlier steps, where some scores may be nan."""
+        known = ~scores.isnan()
+        never = torch.zeros((), dtype=torch.int64)
+        lacked = torch.stack([self.lacked.get(m, never).to(scores.device) for m in modalities])
+        seen = self.steps - 1 - lacked
+        moved = before.lerp(torch.where(known, scores, 0.0), (1 / (seen + 1)).to(scores))
+        self.means = dict(zip(modalities, torch.where(known, moved, before).unbind(), strict=True))
+        self.lacked = dict(zip(modalities, (lacked + ~known).unbind(), strict=True))
+        return before if self.steps == 1 else torch.where(seen > 0, before, torch.nan)
+
     def state_dict(self) -> State:
         """The keyword arguments that make equal running scores."""
-        return {"means": {m: s.cpu().clone() for m, s in self.means.items()}, "steps": self.steps}
+        means, lacked = ({m: x.cpu().clone() for m, x in kept.items()} for kept in (self.means, self.lacked))
+        return {"means": means, "steps": self.steps, "lacked": lacked}
 
 
 def _stacked(logits: dict[str, Tensor]) -> Tensor:

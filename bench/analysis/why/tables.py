@@ -116,7 +116,7 @@ def reliance_table(comparison: Comparison) -> Table | None:
     notes = [
         "Shapley: the modality's share of the test result, a mean over the orders in which modalities are added",
         "lost: how much worse the result is when the modality's test inputs are exchanged between samples, a mean over "
-        "permutations; perceptual: that loss as a share of the result (Gat et al., NeurIPS 2021)",
+        "permutations; perceptual: that loss as a share of the result (after Gat et al., NeurIPS 2021)",
         "noise: how much worse it is with Gaussian noise on the modality's test inputs, in standard deviations of the "
         "training inputs; exchanged and noisy inputs are those of at most 1,000 test samples",
     ]

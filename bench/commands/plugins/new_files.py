@@ -14,6 +14,7 @@ from mcr_bench.bench.catalog.kind_of_file import Kind
 from mcr_bench.bench.catalog.method_form import require_name
 from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.errors import UserError
+from mcr_bench.methods.base import PLACEHOLDER
 
 EXAMPLES = Path(mcr_bench.__file__).parent / "examples"
 PACKAGE = "mcr_bench_example"
@@ -33,7 +34,7 @@ class Example:
     @property
     def module(self) -> str:
         """The name of the file without its suffix."""
-        return self.name.replace("-", "_")
+        return _module(self.name)
 
 
 OF_KIND: dict[Kind, Example] = {
@@ -42,7 +43,15 @@ OF_KIND: dict[Kind, Example] = {
     "encoder": Example("mean-steps", "MeanSteps"),
     "fusion": Example("unit-sum", "UnitSum"),
 }
+# What the card of a new file must not say in its author's name, with what it says until they have replaced it.
+UNSTATED: dict[Kind, tuple[tuple[str, str], ...]] = {
+    "method": (
+        (r" = Reference\(.*\)", f' = Reference("{PLACEHOLDER}: the title", "{PLACEHOLDER}: the venue and the year")'),
+        (r"(deviations: .*) = \(.*\)", rf'\1 = ("{PLACEHOLDER}: how it differs from the official code",)'),
+    )
+}
 DATASET = "--dataset synthetic"  # what a method or a net is tried on
+OWN_SET = ("my-set", "tone")  # a set as `new dataset` writes it, and its modality of sequences (T, C)
 RUN = "mcr-bench run --methods {methods} {data} --seeds 1 --set epochs=2"
 SET: dict[Kind, str] = {
     "encoder": " --set encoder.kind={file}:{cls}",
@@ -74,6 +83,7 @@ def text_of(kind: Kind, name: str, test: bool = False) -> str:
         (re.escape(f"{PACKAGE}.{example.module}"), mine.module),
         (rf'"{example.name}(?=[" ])', f'"{mine.name}'),
         (rf"\b{example.cls}\b", mine.cls),
+        *UNSTATED.get(kind, ()),
     ):
         text = re.sub(old, new, text)
     return text
@@ -95,13 +105,27 @@ def next_steps(kind: Kind, file: Path, baseline: str) -> str:
     cls = next(iter(re.findall(r"^class (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)))
     methods = f"{baseline},{place}" if kind == "method" else baseline
     data = f"--dataset {place}" if kind == "dataset" else DATASET
-    steps = (
-        f"mcr-bench describe {place}",
-        RUN.format(methods=methods, data=data) + SET.get(kind, "").format(file=place, cls=cls),
-        f"mcr-bench check {place}",
-        f"pytest {test}",
-    )
-    return "\n".join([f"{place} and {test} are written. Next:", *(f"  {step}" for step in steps)])
+    run = RUN.format(methods=methods, data=data) + SET.get(kind, "").format(file=place, cls=cls)
+    steps = (f"mcr-bench describe {place}", run, f"mcr-bench check {place}", f"pytest {test}")
+    told = [f"{place} and {test} are written. Next:", *(f"  {step}" for step in steps)]
+    if kind == "encoder":
+        told += _on_sequences(baseline, f"{place}:{cls}")
+    if kind in UNSTATED:
+        told.append(f"The check fails until you have replaced what the file says is '{PLACEHOLDER}'.")
+    return "\n".join(told)
+
+
+def _on_sequences(baseline: str, encoder: str) -> list[str]:
+    """How an encoder is tried that takes no vectors, as its user may soon have changed it."""
+    name, modality = OWN_SET
+    run = RUN.format(methods=baseline, data=f"--dataset ./{_module(name)}.py")
+    return [
+        "The set synthetic has vectors (D,). For sequences (T, C), as with axes = (2,):",
+        f"  mcr-bench new dataset {name}",
+        f"  {run} --set encoder.{modality}.kind={encoder}",
+        "For other shapes, name a set of yours that has them, and its modality: --dataset mine.npz --set "
+        f"encoder.MODALITY.kind={encoder}",
+    ]
 
 
 def _module_of(kind: Kind, name: str) -> str:
@@ -113,13 +137,17 @@ def _module_of(kind: Kind, name: str) -> str:
         "fusion": nets.fusion_names(),
     }
     require_name(name, "", taken[kind], f"choose another one, such as my-{kind}")
-    module, cls = name.replace("-", "_"), class_name(name)
+    module, cls = _module(name), class_name(name)
     if keyword.iskeyword(module) or module.startswith("test_") or _is_installed(module) or cls in _words(kind):
         raise UserError(
             f"'{name}' cannot be the name of your {kind}: its file {module}.py, or its class {cls}, would hide "
             f"something else of that name. Choose another one, such as my-{name}."
         )
     return module
+
+
+def _module(name: str) -> str:
+    return name.replace("-", "_")
 
 
 def _words(kind: Kind) -> set[str]:

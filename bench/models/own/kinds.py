@@ -52,6 +52,7 @@ def net_kind(cls: type[nn.Module], name: str, digest: str, origin: str) -> Encod
         sees_padding=padded and not told and "padded" not in dir(cls),
         channels_last=getattr(cls, "channels_last", False) is True,
         examples=_examples(cls),
+        waits=_declared(cls, "waits", str, ""),
         check=partial(check_net, cls),
     )
 
@@ -86,6 +87,7 @@ def head_kind(cls: type[nn.Module], name: str, digest: str, origin: str) -> Fusi
         library=_declared(cls, "library", str, ""),
         digest=digest,
         origin=origin,
+        waits=_declared(cls, "waits", str, ""),
         check=partial(check_head, cls),
     )
 

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,7 +19,6 @@ from mcr_bench.bench.testing.data.case import DataCase
 LARGEST = 50_000_000  # bytes: more are not copied for a check
 TEXT = (".csv", ".tsv", ".txt")
 NUMBER = re.compile(r"-?\d+\.\d+")
-MOST_FILES = 4  # that are changed in turn
 
 
 @contextmanager
@@ -51,17 +51,27 @@ def files_of(place: Path) -> list[Path]:
 def changes_of(case: DataCase, most: int) -> Iterator[str]:
     """Change one sample at a time of the files of a copied dataset; the change is in the file until the next one.
 
-    Gives what was changed, in words. Files of arrays (.npy, .npz) and tables of text are changed, others are not; of
-    each file the last sample, and others in a random order, at most so many.
+    Gives what was changed, in words, at most so many times. Files of arrays (.npy, .npz) and tables of text are
+    changed, others are not: in a random order one sample of each file, the last, then another one of each, and so on.
     """
     known = [path for path in files_of(case.made().location) if path.suffix in (".npy", ".npz", *TEXT)]
-    for path in known[:MOST_FILES]:
+    order = torch.randperm(len(known), generator=generator(0, "data", "altered files")).tolist()
+    for path, row in islice(_in_turn([known[place] for place in order]), most):
         before = path.read_bytes()
-        for row in _rows(_count(path), path.name)[:most]:
-            if _change(path, row):
-                yield f"sample {row} of {path.name}"
-            path.unlink()  # what has mapped the file into memory keeps what it has read
-            path.write_bytes(before)
+        if _change(path, row):
+            yield f"sample {row} of {path.name}"
+        path.unlink()  # what has mapped the file into memory keeps what it has read
+        path.write_bytes(before)
+
+
+def _in_turn(files: list[Path]) -> Iterator[tuple[Path, int]]:
+    """(file, sample): the first one of each file, the second one of each, and so on."""
+    rows = {}
+    for path in files:
+        rows[path] = _rows(_count(path), path.name)
+        yield from ((path, row) for row in rows[path][:1])
+    for place in range(1, max(map(len, rows.values()), default=0)):
+        yield from ((path, own[place]) for path, own in rows.items() if place < len(own))
 
 
 def _rows(count: int, name: str) -> list[int]:

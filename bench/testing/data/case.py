@@ -53,7 +53,7 @@ class DataCase:
         try:
             with trial():
                 self.loaded(*self.default)
-        except Exception as error:  # of any type: the code is somebody else's
+        except (Exception, SystemExit) as error:  # of any type: the code is somebody else's
             return in_words(error)
         return ""
 

@@ -4,12 +4,11 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.own.trial import trial
-from mcr_bench.bench.testing.card import Kit, NotApplicable, Opened, Property
+from mcr_bench.bench.testing.card import DATA_ROOT, Kit, NotApplicable, Opened, Property
 from mcr_bench.bench.testing.data import contents, declared, influence
 from mcr_bench.bench.testing.data.case import DataCase
-
-DATA_ROOT = Path("data")
 
 
 def _property(name: str, promise: str, hint: str, check: Callable[[DataCase], None]) -> Property[DataCase]:
@@ -139,11 +138,18 @@ def opened(target: str) -> Opened[DataCase]:
 def opened_at(target: str, data_root: Path) -> Opened[DataCase]:
     """The same with prepared datasets in another folder."""
     case = DataCase(target, data_root)
-    data = case.made()
+    try:
+        data = case.made()
+    except UserError:
+        raise
+    except (Exception, SystemExit):  # of any type: the code is somebody else's, and `loads` tells of it
+        return Opened(target, case)
     if data.needs_preparation or data.suffixes:
         data.facts()  # that data is missing is not a fault of the adapter
     source = inspect.getsourcefile(type(data))
-    return Opened(data.label, case, Path(source) if source else None)
+    place = "exists" if data.location.exists() else "does not exist; it is not needed where data is generated"
+    notes = (("data", f"{data.location} ({'the file' if data.suffixes else f'--data-root {data_root}'}; {place})"),)
+    return Opened(data.label, case, Path(source) if source else None, lambda: notes)
 
 
-KIT = Kit(PROPERTIES, opened)
+KIT = Kit(PROPERTIES, opened, opened_at)

@@ -1,5 +1,6 @@
 """Checks that validation and test never influence training values, and that a fingerprint follows the data."""
 
+import time
 from collections.abc import Callable
 
 import torch
@@ -9,13 +10,13 @@ from mcr_bench.bench.problem.samples import Split, Splits
 from mcr_bench.bench.testing.card import Failed, NotApplicable
 from mcr_bench.bench.testing.data.altered import changes_of, copied
 from mcr_bench.bench.testing.data.case import DataCase, apart, disturb, parts_of, values_of
+from mcr_bench.bench.testing.data.owners import changed_of, owner_of
 
 STANDARD = 1e-3  # how close to 0 a mean, and to 1 a deviation, are of values that were standardised with them
 FEW = 4  # samples: with fewer, means say nothing
-SOME, MANY = (
-    4,
-    40,
-)  # samples of a file that are changed, one at a time: to see an effect, and to meet each part by chance
+SOME, MANY = 16, 40  # samples of the files that are changed, one at a time: to see an effect, and to meet each part
+SECONDS = 6.0  # that changing samples may take: a dataset that loads slowly is looked at fewer times
+OTHERS = {"val": "validation", "test": "test"}
 
 
 def fingerprint(case: DataCase) -> None:
@@ -82,10 +83,10 @@ def _check_scale(splits: Splits, m: str) -> None:
         if _is_standard(rows["train"]):
             return
         for others in (("val",), ("test",), ("val", "test")):
+            told = " and ".join(OTHERS[name] for name in others)
             if _is_standard(torch.cat([rows[name] for name in ("train", *others)])):
-                told = {"val": "validation", "test": "test"}
                 raise Failed(
-                    f"'{m}' has mean 0 and deviation 1 per {level} over train, {' and '.join(told[o] for o in others)} "
+                    f"'{m}' has mean 0 and deviation 1 per {level} over train, {told} "
                     "together, and not over train: it was standardised with samples that training must not see"
                 )
 
@@ -105,33 +106,37 @@ def _is_standard(rows: Tensor) -> bool:
 
 
 def _check_changes(case: DataCase) -> None:
-    """`Failed` where any sample of the files that is changed changes all training samples."""
-    tried = []
+    """`Failed` where training samples change with a sample of another part, or with whichever sample is changed."""
+    until = time.monotonic() + SECONDS
+    unclear: list[str] = []
+    alone: set[str] = set()  # the parts whose samples leave the training part as it is
     with copied(case) as copy:
         if copy is None:
             return
         before = copy.load(*case.default, 0)
         for what in changes_of(copy, MANY):
             after = loaded_or_none(copy)
-            if after is None or not apart(before, after):
-                continue
-            if not _all_changed(before.train, after.train):
-                return  # a sample that leaves training values alone: it is of another part, or values are not scaled
-            tried.append(what)
-    if len(tried) >= MANY / 2:
+            if after is not None and apart(before, after):
+                _look(before, after, what, unclear, alone)
+            if alone == {"val", "test"} or time.monotonic() > until:
+                break
+    if len(unclear) >= MANY / 2 and not alone:
         raise Failed(
-            f"whichever sample is changed in the files ({len(tried)} were tried, the last was {tried[-1]}), the values "
-            "of all training samples change: they depend on all parts"
+            f"whichever sample is changed in the files ({len(unclear)} were tried, the last was {unclear[-1]}), the "
+            "values of all training samples change: they depend on all parts"
         )
 
 
-def _all_changed(before: Split, after: Split) -> bool:
-    """Whether every training sample has other values in some modality."""
-    if before.ids != after.ids:
-        return True
-    changed = torch.zeros(len(before), dtype=torch.bool)
-    for m in before.values:
-        first, second = values_of(before, m), values_of(after, m)
-        changed[: len(first)] |= (first != second).reshape(len(first), -1).any(1)
-        changed[len(first) :] = True  # on disk beyond the first rows: not read
-    return bool(changed.all())
+def _look(before: Splits, after: Splits, what: str, unclear: list[str], alone: set[str]) -> None:
+    """Take over what a changed sample shows; `Failed` where it is of another part and training samples change."""
+    changed, owner = changed_of(before, after), owner_of(before, after)
+    train = changed["train"]
+    if not train.any():
+        alone |= {name for name, rows in changed.items() if rows.any()}
+    elif owner in OTHERS:
+        raise Failed(
+            f"{what} in the files belongs to the {OTHERS[owner]} part, and when it is changed, so are the values of "
+            f"{int(train.sum())} of {len(train)} training samples: they depend on other parts"
+        )
+    elif not owner and train.all():
+        unclear.append(what)

@@ -8,12 +8,19 @@ from mcr_bench.bench.models.kinds import fusion_kinds
 from mcr_bench.bench.planning.heads import heads_of
 from mcr_bench.bench.settings.declaration import declared, resolve
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
-from mcr_bench.bench.testing.fits import whole_batch
+from mcr_bench.bench.testing.fits import tiny_split, whole_batch
 from mcr_bench.bench.testing.trials.comparing import Tried
 from mcr_bench.bench.testing.trials.epochs import step
 from mcr_bench.bench.testing.trials.gates import sound
+from mcr_bench.bench.testing.trials.setups import Setup
+from mcr_bench.bench.testing.trials.stepped import STEPPED
 from mcr_bench.bench.testing.trials.trials import Trials
-from mcr_bench.methods.base import Method
+from mcr_bench.methods.base import PLACEHOLDER, Method
+
+OWN = (
+    "State where the method comes from, Reference(title, venue, arXiv number), or Reference('what it is', "
+    "'unpublished'); and in what it differs from the official code, one sentence each: deviations = () if in nothing."
+)
 
 
 def complete_card(trials: Trials) -> None:
@@ -21,6 +28,8 @@ def complete_card(trials: Trials) -> None:
     lacking = [fact for fact, told in _facts(trials.cls).items() if not told]
     if lacking:
         raise Failed(f"the card lacks {', '.join(lacking)}")
+    if unfinished := _unfinished(trials.cls):
+        raise Failed(f"unchanged since `mcr-bench new` has written the file: {', '.join(unfinished)}", OWN)
     if not all(isinstance(one, str) and one.strip() for one in trials.cls.deviations):
         raise Failed("a deviation is not a sentence")
 
@@ -35,6 +44,12 @@ def _facts(cls: type[Method]) -> dict[str, bool]:
             cls.neutral or cls.without_neutral or cls.role != "method"
         ),
     }
+
+
+def _unfinished(cls: type[Method]) -> list[str]:
+    """The facts that still are as `mcr-bench new` wrote them."""
+    texts = {"reference": (cls.reference.title, cls.reference.venue), "deviations": cls.deviations}
+    return [fact for fact, told in texts.items() if any(str(one).startswith(PLACEHOLDER) for one in told)]
 
 
 def documented_settings(trials: Trials) -> None:
@@ -77,11 +92,17 @@ def any_fusion_head(trials: Trials) -> None:
     count = len(trials.cls.variants(trials.usual.modalities)[0])
     for name, reason in heads_of(trials.cls).items():
         kind = fusion_kinds()[name]
-        if reason is not None or kind.extra or kind.reads or not kind.at_least <= count <= kind.at_most:
+        if reason is not None or kind.extra or not kind.at_least <= count <= kind.at_most:
             continue
-        tried = trials.tried_with(dataclasses.replace(trials.usual, fusion=name))
+        setup = dataclasses.replace(trials.usual, fusion=name)
+        tried = trials.tried_with(_of_sequences(setup) if kind.reads else setup)
         if tried != Tried():
             raise Failed(f"with model.fusion={name}: {tried.text}")
+
+
+def _of_sequences(setup: Setup) -> Setup:
+    """The same training on tokens and stages of sequences; in a single step, as heads that read them take long."""
+    return dataclasses.replace(setup, encoder=STEPPED, training={**setup.training, "batch_size": len(tiny_split())})
 
 
 PROPERTIES = (
@@ -108,7 +129,8 @@ PROPERTIES = (
         "any-fusion-head",
         "it trains with every fusion head that its needs admit",
         "outputs.branch_logits and split_logits are None of heads that are not additive: declare "
-        "Needs(additive_fusion=True), or do without. Needs(own_features=True) is for methods that make the features.",
+        "Needs(additive_fusion=True), or do without. Needs(own_features=True) is for methods that make the features "
+        "that the head is given, which then have no tokens and stages; fit.model.drop(features, ...) keeps these.",
         any_fusion_head,
     ),
 )

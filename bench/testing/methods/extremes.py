@@ -10,7 +10,7 @@ from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.fits import whole_batch
 from mcr_bench.bench.testing.trials.comparing import first_difference, odd_gradient, odd_term
 from mcr_bench.bench.testing.trials.epochs import step
-from mcr_bench.bench.testing.trials.gates import sound
+from mcr_bench.bench.testing.trials.gates import exact, sound
 from mcr_bench.bench.testing.trials.trials import Trials
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method
@@ -52,6 +52,7 @@ def _nothing(_module: nn.Module, _inputs: object, features: Tensor) -> Tensor:
 
 
 @sound
+@exact
 def dropped_modality(trials: Trials) -> None:
     """A modality that a step drops for some samples teaches nothing about them, whatever its input is."""
     setup = replace(
@@ -138,8 +139,8 @@ PROPERTIES = (
     Property(
         "bf16",
         "under precision=bf16 it trains, and its terms keep full precision",
-        "Compute terms from features inside mcr_bench.bench.core.precision.full_precision, and make new tensors like "
-        "given ones: torch.zeros_like(x), x.new_zeros(...).",
+        "Compute terms from promoted features: f = promoted(f), and with full_precision(f.device): ... around products "
+        "of matrices, both of mcr_bench.bench.core.precision. Make new tensors like given ones: x.new_zeros(...).",
         bfloat16,
     ),
 )

@@ -20,7 +20,7 @@ from mcr_bench.bench.testing.fits import whole_batch
 from mcr_bench.bench.testing.trials.comparing import first_difference
 from mcr_bench.bench.testing.trials.epochs import train
 from mcr_bench.bench.testing.trials.gates import sound, usable
-from mcr_bench.bench.testing.trials.trials import Trials
+from mcr_bench.bench.testing.trials.trials import FAILS, Trials
 from mcr_bench.datasets.base import Split
 from mcr_bench.methods.base import Method
 
@@ -98,11 +98,13 @@ def _prediction(method: Method, inputs: Inputs) -> Tensor:
 
 def test_part_not_reached(trials: Trials) -> None:
     """No hook looks through the objects of the process or through files, where the test part can be found."""
+    if trials.refused or (trials.cls.trains and trials.fails):
+        raise NotApplicable(FAILS)
     seen: list[str] = []
     with trials.alone(), _profiled(trials, seen, OBJECTS):
         method = trials.start()
     with trials.alone(), _profiled(trials, seen, OBJECTS | FILES):
-        if trials.cls.trains and not trials.trouble:
+        if trials.cls.trains:
             train(method)
         _prediction(method, whole_batch(method.fit).inputs)
     if seen:

@@ -8,18 +8,20 @@ from mcr_bench.bench.catalog.kind_of_file import packaged
 from mcr_bench.bench.catalog.method_form import check_form
 from mcr_bench.bench.testing.card import Kit, Opened, Property
 from mcr_bench.bench.testing.methods import (
+    agreeing,
     coefficients,
     costs,
     declared,
     extremes,
     honesty,
+    lacking,
     learning,
     moving,
     predicting,
+    rates,
     repeating,
     running,
     sameness,
-    statistics,
     untouched,
 )
 from mcr_bench.bench.testing.methods.costs import cost_notes
@@ -32,14 +34,16 @@ PROPERTIES: tuple[Property[Trials], ...] = (
     *declared.PROPERTIES,
     *sameness.PROPERTIES,
     *moving.PROPERTIES,
+    *rates.PROPERTIES,
     *learning.PROPERTIES,
     *coefficients.PROPERTIES,
     *extremes.PROPERTIES,
+    *lacking.PROPERTIES,
     *predicting.PROPERTIES,
+    *agreeing.PROPERTIES,
     *honesty.PROPERTIES,
     *untouched.PROPERTIES,
     *costs.PROPERTIES,
-    *statistics.PROPERTIES,
 )
 
 

@@ -11,7 +11,7 @@ from mcr_bench.bench.models.multimodal import Inputs
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.trials.comparing import first_difference
 from mcr_bench.bench.testing.trials.epochs import train
-from mcr_bench.bench.testing.trials.gates import sound, usable
+from mcr_bench.bench.testing.trials.gates import exact, sound, usable
 from mcr_bench.bench.testing.trials.setups import NORMED, Setup
 from mcr_bench.bench.testing.trials.trials import Trials
 from mcr_bench.bench.training.growth import keep_grown
@@ -36,6 +36,7 @@ def predictions(trials: Trials) -> None:
 
 
 @usable
+@exact
 def each_alone(trials: Trials) -> None:
     """A sample is predicted alike alone, in a chunk and among all others, with batch norm too."""
     method = _ready(trials, replace(trials.usual, dtype=torch.float64, encoder=NORMED))
@@ -117,8 +118,8 @@ PROPERTIES = (
     Property(
         "predictions",
         "a prediction has finite logits, one row per sample and one column per output, for one sample too",
-        "Return Outputs from predict(); dataclasses.replace(super().predict(model, inputs), logits=logits) changes the "
-        "logits. squeeze() without an axis drops the batch of one.",
+        "Return Outputs from predict(); dataclasses.replace(super().predict(model, inputs), logits=logits, "
+        "branch_logits=None) changes the logits. squeeze() without an axis drops the batch of one.",
         predictions,
     ),
     Property(

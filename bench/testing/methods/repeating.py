@@ -12,10 +12,10 @@ from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.fits import whole_batch
 from mcr_bench.bench.testing.process import random_states
-from mcr_bench.bench.testing.trials.comparing import Tried, first_difference, plain_values
+from mcr_bench.bench.testing.trials.comparing import first_difference, plain_values
 from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoch, make_step, train
 from mcr_bench.bench.testing.trials.gates import sound
-from mcr_bench.bench.testing.trials.trials import Trials
+from mcr_bench.bench.testing.trials.trials import FAILS, Trials
 from mcr_bench.bench.training.checkpoints import read_checkpoint, write_checkpoint
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method
@@ -25,8 +25,8 @@ MODULES = {"torch": "torch", "NumPy": "numpy", "Python": "random"}
 
 def repeatable(trials: Trials) -> None:
     """Two trainings of the same seed, one after the other in one process."""
-    if trials.tried(len(trials.usual.modalities), trials.usual.task) != Tried():
-        raise NotApplicable("not checked, as plain training fails already")
+    if trials.fails:
+        raise NotApplicable(FAILS)
     if trials.difference:
         raise Failed(f"after 2 epochs {trials.difference} between two trainings of the same seed")
 

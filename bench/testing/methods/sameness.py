@@ -16,7 +16,7 @@ from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.fits import NAMES, whole_batch
 from mcr_bench.bench.testing.trials.comparing import first_difference
 from mcr_bench.bench.testing.trials.epochs import train_at
-from mcr_bench.bench.testing.trials.gates import sound, usable
+from mcr_bench.bench.testing.trials.gates import exact, require_float64, sound, usable
 from mcr_bench.bench.testing.trials.setups import Plain, Setup
 from mcr_bench.bench.testing.trials.trials import State, Trials
 from mcr_bench.datasets.base import Split
@@ -35,6 +35,8 @@ def neutral(trials: Trials) -> None:
         raise NotApplicable("it declares no neutral settings")
     for one in trials.cls.neutral:
         _require_allowed(trials, one)
+        if one.tolerance:
+            require_float64(trials)
         for count, optimizer in product(trials.working(2, 3), ("sgd", "adam")):
             _compare(
                 trials, one, replace(trials.with_count(count), training={"optimizer__name": optimizer, **LEARNING})
@@ -68,6 +70,7 @@ def _simpler(name: str, setup: Setup) -> State:
 
 
 @usable
+@exact
 def order_of_modalities(trials: Trials) -> None:
     """The same data with the modalities in the reverse order, and with the first one last."""
     for count in _several(trials):
@@ -78,6 +81,7 @@ def order_of_modalities(trials: Trials) -> None:
 
 
 @usable
+@exact
 def names_of_modalities(trials: Trials) -> None:
     """The same data in the same order, with the names of the modalities exchanged; draws follow the names."""
     for count in _several(trials):
@@ -200,7 +204,9 @@ PROPERTIES = (
         "same-start",
         "it starts from the same initial weights as every other method",
         "Do not draw weights of encoders and heads again; new modules go into model.extras in build(), with "
-        "reset_parameters.",
+        "reset_parameters. A part that is dropped or replaced is so in build(), before weights are drawn: "
+        "model.fusion.register_parameter('bias', None), or model.fusion = YourHead(...), whose parameters have names "
+        "of their own if they start otherwise.",
         same_start,
     ),
 )

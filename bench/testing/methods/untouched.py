@@ -1,15 +1,20 @@
-"""Properties of what stays as it is: batches and data, and what belongs to the whole process."""
+"""Properties of what stays as it is: batches, data, running statistics, and what belongs to the whole process."""
 
+import copy
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from mcr_bench.bench.fit.fit import Fit
-from mcr_bench.bench.testing.card import Failed, Property
+from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.trials.comparing import first_difference
-from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoch, make_step
+from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoch, make_step, step
 from mcr_bench.bench.testing.trials.gates import sound
-from mcr_bench.bench.testing.trials.trials import Trials
+from mcr_bench.bench.testing.trials.setups import NORMED
+from mcr_bench.bench.testing.trials.trials import FAILS, Trials
 from mcr_bench.datasets.base import Split
 
 
@@ -48,8 +53,38 @@ def _require_equal(what: str, before: dict[str, Tensor], after: dict[str, Tensor
 
 def process_untouched(trials: Trials) -> None:
     """Training leaves the switches, functions and classes of the process as they were."""
+    if trials.refused:
+        raise NotApplicable(FAILS)
     if trials.changes:
         raise Failed(trials.changes[0])
+
+
+@sound
+def batch_statistics(trials: Trials) -> None:
+    """Running statistics of batch norm follow the first pass in training mode alone, or stay as they are."""
+    method = trials.start(replace(trials.usual, encoder=NORMED))
+    for m, encoder in method.fit.model.encoders.items():
+        copied, given = copy.deepcopy(encoder), dict[str, Tensor]()
+        encoder.register_forward_pre_hook(partial(_keep_first, given, m))
+        step(method)
+        before = _statistics(copied)
+        copied.train()(given[m])
+        once, after = _statistics(copied), _statistics(encoder)
+        for name in once:
+            if not torch.equal(after[name], before[name]) and (told := first_difference(_of(after, name), once)):
+                raise Failed(f"after a step {m}.{told} from what one pass of the batch gives")
+
+
+def _keep_first(given: dict[str, Tensor], modality: str, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    given.setdefault(modality, inputs[0].detach().clone())
+
+
+def _statistics(encoder: nn.Module) -> dict[str, Tensor]:
+    return {name: x.detach().clone() for name, x in encoder.named_buffers()}
+
+
+def _of(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {name: tensors[name]}
 
 
 PROPERTIES = (
@@ -65,5 +100,12 @@ PROPERTIES = (
         "Do not set defaults and switches of torch, filters of warnings or the environment, and replace no function or "
         "class of others: derive from it, or take what you need into your file.",
         process_untouched,
+    ),
+    Property(
+        "batch-statistics",
+        "extra passes do not change the running statistics of batch norm",
+        "Make extra passes in evaluation mode: with evaluation_mode(model.encoders): ... of "
+        "mcr_bench.methods.terms.modes.",
+        batch_statistics,
     ),
 )

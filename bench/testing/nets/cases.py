@@ -61,6 +61,25 @@ class NetCase(ABC):
         """What the net gives for B samples beside its outputs, (B, ...) each."""
         return []
 
+    def without(self, model: MultimodalModel, inputs: Inputs, modality: str) -> Tensor:
+        """What the net gives (B, K) where every sample lacks a modality: its mean input, 0, stands in its place."""
+        return self.outputs(model, inputs.replace({modality: torch.zeros_like(inputs.values[modality])}))
+
+    def single_pass(self, model: MultimodalModel) -> Callable[[], object]:
+        """A pass of the net alone over one sample."""
+        inputs = self.inputs(1)
+        return lambda: self.outputs(model, inputs)
+
+    @property
+    @abstractmethod
+    def waits(self) -> str:
+        """The reason that the net states for making the host wait for a GPU; '' if it states none."""
+
+    @property
+    def waits_if_anywhere(self) -> bool:
+        """Whether a net that waits in some case does so in this one."""
+        return any(modality.padded for modality in self.modalities.values())
+
     @property
     def trains_all(self) -> bool:
         """Whether every parameter has an effect in this case."""

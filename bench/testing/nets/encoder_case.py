@@ -45,6 +45,14 @@ class EncoderCase(NetCase):
         """The width of the features."""
         return WIDTH
 
+    @property
+    def waits(self) -> str:
+        return self.encoder.kind.waits
+
+    @property
+    def waits_if_anywhere(self) -> bool:
+        return self.modality.padded or not self.encoder.kind.padded
+
     def model(self, *beside: str) -> MultimodalModel:
         """A new model, whose weights are not yet drawn; beside: modalities with such an encoder before the first."""
         names = (*beside, NAME)

@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from mcr_bench.bench.catalog import nets
 from mcr_bench.bench.catalog.kind_of_file import packaged
@@ -17,6 +15,7 @@ from mcr_bench.bench.testing.card import Kit, Opened, Property
 from mcr_bench.bench.testing.nets import encoder_checks
 from mcr_bench.bench.testing.nets.cases import Cases, NetCase, NetProperty
 from mcr_bench.bench.testing.nets.encoder_case import EncoderCase, encoder_cases
+from mcr_bench.bench.testing.nets.operations import operations
 from mcr_bench.bench.testing.nets.tables import SHARED, USABLE
 
 OWN: tuple[NetProperty[EncoderCase], ...] = (
@@ -78,11 +77,12 @@ def costs(cases: Sequence[NetCase]) -> tuple[tuple[str, str], ...]:
 
 
 def _cost(case: NetCase) -> str:
+    """In words; of a head without what its encoders cost."""
     model = case.drawn().eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counted:
-        case.outputs(model, case.inputs(1))
+    done = operations(case.single_pass(model))
     parameters = sum(p.numel() for p in case.part(model).parameters())
-    return f"{parameters:,} parameters, {counted.get_total_flops():,} floating-point operations per sample"
+    told = f"{parameters:,} parameters, {done.total:,} floating-point operations per sample"
+    return f"{told} without {', '.join(done.uncounted)}, which cannot be counted" if done.uncounted else told
 
 
 KIT = Kit(PROPERTIES, opened)

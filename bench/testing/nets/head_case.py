@@ -72,6 +72,20 @@ class HeadCase(NetCase):
         logits: Tensor = model(inputs).logits
         return logits
 
+    @property
+    def waits(self) -> str:
+        return self.head.kind.waits
+
+    def without(self, model: MultimodalModel, inputs: Inputs, modality: str) -> Tensor:
+        """The logits where a method drops a modality of every sample."""
+        all_of_them = torch.ones(len(inputs), dtype=torch.bool)
+        logits: Tensor = model(inputs, {modality: all_of_them}).logits
+        return logits
+
+    def single_pass(self, model: MultimodalModel) -> Callable[[], object]:
+        features = self.features(model, 1)
+        return lambda: fused(model, features)
+
     def refusal(self) -> str:
         try:
             self.require()

@@ -23,6 +23,18 @@ SHARED: tuple[NetProperty[NetCase], ...] = (
         training.one_sample,
     ),
     NetProperty(
+        "one-step",
+        "padded samples of a single real step give finite outputs and gradients, one alone and a batch of nothing else",
+        "a deviation over one step has no value: use correction=0, add 1e-5; lengths // stride may be 0: clamp(min=1)",
+        training.one_step,
+    ),
+    NetProperty(
+        "absent-modality",
+        "a batch in which every sample lacks the modality, so that all are equal, gives finite outputs and gradients",
+        "divide by x.std() + 1e-5 and x.norm() + 1e-5, or use F.normalize and F.layer_norm, which have an eps",
+        training.absent,
+    ),
+    NetProperty(
         "independent-samples",
         "in evaluation a sample gives the same outputs whatever stands beside it",
         "no mean, norm or attention over the batch axis; batch norm uses running statistics after net.eval()",
@@ -81,7 +93,8 @@ SHARED: tuple[NetProperty[NetCase], ...] = (
         "no-waiting",
         "within a step nothing makes the host wait for a GPU",
         "no .item(), float(x), print(x), if x > 0 or x[mask]; make tensors with device=x.device; "
-        ".to(x.device, non_blocking=True)",
+        ".to(x.device, non_blocking=True). pack_padded_sequence needs lengths on the host: leave it out and mask the "
+        'steps instead, or state the reason on the class: waits = "pack_padded_sequence needs lengths on the host"',
         training.no_waiting,
     ),
     NetProperty(

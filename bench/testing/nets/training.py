@@ -1,11 +1,15 @@
 """Checks of how a net is trained: gradients, weights and their draws, bfloat16, state, and what makes the host wait."""
 
 import io
+from collections.abc import Callable
+from functools import partial
 
 import torch
+from torch import Tensor
 
 from mcr_bench.bench.core.seeds import reseed_libraries
 from mcr_bench.bench.models.multimodal import MultimodalModel
+from mcr_bench.bench.models.own.modules import zero_padded
 from mcr_bench.bench.problem.samples import Inputs
 from mcr_bench.bench.testing.card import Failed, NotApplicable
 from mcr_bench.bench.testing.nets.cases import NetCase, loss_of
@@ -49,6 +53,41 @@ def one_sample(case: NetCase) -> None:
     for name, parameter in trainable(case.part(model)).items():
         if parameter.grad is not None:
             require_finite(parameter.grad, f"after a single sample the gradient of '{name}' has")
+
+
+def one_step(case: NetCase) -> None:
+    """Padded samples of a single real step give finite outputs and gradients, alone and in a batch of nothing else."""
+    if not any(modality.padded for modality in case.modalities.values()):
+        raise NotApplicable("it takes no padded samples")
+    model, (alone, several) = case.drawn(), (_of_one_step(case.inputs(count)) for count in (1, 4))
+    require_finite(given(case, model, alone), "for a sample of one real step it gave")
+    _require_trainable(case, model, lambda: case.outputs(model, several), "for samples of one real step each")
+
+
+def _of_one_step(inputs: Inputs) -> Inputs:
+    lengths = {m: torch.ones_like(n) for m, n in inputs.lengths.items()}
+    return Inputs({m: zero_padded(x, lengths.get(m)) for m, x in inputs.values.items()}, lengths)
+
+
+def absent(case: NetCase) -> None:
+    """A batch in which every sample lacks a modality gives finite outputs and gradients."""
+    model, inputs = case.drawn(), case.inputs(4)
+    for m in case.modalities:
+        told = f"where every sample lacks '{m}'" if len(case.modalities) > 1 else "for samples that are all 0"
+        _require_trainable(case, model, partial(case.without, model, inputs, m), told)
+
+
+def _require_trainable(case: NetCase, model: MultimodalModel, outputs: Callable[[], Tensor], told: str) -> None:
+    """`Failed` for outputs, in evaluation or training, or gradients that are not finite."""
+    model.eval()
+    require_finite(outputs(), f"{told}, in evaluation it gave")
+    model.train().zero_grad()
+    logits = outputs()
+    require_finite(logits, f"{told}, in training it gave")
+    logits.float().square().mean().backward()
+    for name, parameter in trainable(case.part(model)).items():
+        if parameter.grad is not None:
+            require_finite(parameter.grad, f"{told} the gradient of '{name}' has")
 
 
 def half_precision(case: NetCase) -> None:
@@ -119,8 +158,13 @@ def no_waiting(case: NetCase) -> None:
         except Exception as error:
             if not noted.seen:
                 raise NotApplicable(f"torch cannot run it without numbers ({type(error).__name__}: {error})") from error
-    if noted.seen:
-        raise Failed(f"a step makes the host wait for the device: {', '.join(dict.fromkeys(noted.seen))}")
+    told = ", ".join(dict.fromkeys(noted.seen))
+    if case.waits and not told and case.waits_if_anywhere:
+        raise Failed(f"it states waits = {case.waits!r}, but nothing in a step waits: delete it")
+    if case.waits:
+        raise NotApplicable(f"it states why it waits: {case.waits}")
+    if told:
+        raise Failed(f"a step makes the host wait for the device: {told}")
 
 
 def _on_meta(inputs: Inputs) -> Inputs:

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from mcr_bench.bench.core import seeds
 from mcr_bench.bench.fit.evaluated import Evaluation
-from mcr_bench.bench.testing.fits import whole_batch
+from mcr_bench.bench.testing.fits import follow_schedule, whole_batch
 from mcr_bench.bench.training.epochs import check_heeded, epoch_steps
 from mcr_bench.bench.training.evaluation import evaluate
 from mcr_bench.bench.training.probes import Probes
@@ -56,9 +56,10 @@ def batches(method: Method, around: Around = nullcontext) -> list[Batch]:
 
 
 def make_step(method: Method, batch: Batch, around: Around = nullcontext) -> None:
-    """One training step."""
+    """One training step, at the learning rates that the schedule gives it."""
     fit = method.fit
     fit.step += 1
+    follow_schedule(fit)
     seeds.reseed(fit.device, fit.seed, "augment", fit.epoch, fit.step)
     with around("train_step"):
         method.train_step(batch)

@@ -3,8 +3,13 @@
 from collections.abc import Callable
 from functools import wraps
 
-from mcr_bench.bench.testing.card import NotApplicable
+from mcr_bench.bench.testing.card import Failed, NotApplicable
 from mcr_bench.bench.testing.trials.trials import Trials
+
+PROMOTE = (
+    "x.float() and x.to(torch.float32) lose digits of float64: write promoted(x) of mcr_bench.bench.core.precision, "
+    "and make new tensors like given ones: x.new_zeros(...)."
+)
 
 
 def sound(check: Callable[[Trials], None]) -> Callable[[Trials], None]:
@@ -24,9 +29,31 @@ def usable(check: Callable[[Trials], None]) -> Callable[[Trials], None]:
 
     @wraps(check)
     def checked(trials: Trials) -> None:
-        if trials.cls.trains and trials.trouble:
+        if trials.refused or (trials.cls.trains and trials.trouble):
             raise NotApplicable(trials.trouble)
         with trials.alone():
             check(trials)
+
+    return checked
+
+
+def require_float64(trials: Trials) -> None:
+    """NotApplicable for a method that does not compute in float64 where inputs and weights have it."""
+    if trials.narrowed.error or trials.narrowed.learned:
+        raise NotApplicable("not checked, as this check trains in float64, and the method does not")
+
+
+def exact(check: Callable[[Trials], None]) -> Callable[[Trials], None]:
+    """The check that trains in float64; of a method that does not, another property tells."""
+
+    @wraps(check)
+    def checked(trials: Trials) -> None:
+        require_float64(trials)
+        try:
+            check(trials)
+        except Failed as failed:
+            if not trials.narrowed.seen:
+                raise
+            raise Failed(str(failed), f"This check trains in float64. {PROMOTE}{trials.narrowed.seen}") from failed
 
     return checked

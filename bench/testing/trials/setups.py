@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from mcr_bench.bench.models.declared import ANY, Encoder, EncoderKind
+from mcr_bench.bench.problem.absent import completed
 from mcr_bench.bench.problem.facts import Modality
+from mcr_bench.bench.problem.samples import Splits
 from mcr_bench.bench.settings.declaration import Value
 from mcr_bench.bench.settings.training import EncoderSettings
 from mcr_bench.bench.task import Task
@@ -24,6 +26,8 @@ TASKS = {
     "several scores": Task(None, scores=2),
 }
 WIDTH = 5  # values of a sample of a modality
+STEPS = 4  # of padded sequences
+PADDED = NAMES[1]  # the modality that has them
 SIZE = 8  # samples per step: the 24 of `tiny_split` make three steps
 
 
@@ -46,6 +50,7 @@ class Setup:
     encoder: every modality's encoder.
     width: the number of values of a sample of each modality.
     training: settings of training, with two underscores for a dot.
+    partly: whether every modality is missing from some samples, and the second one is of padded sequences.
     """
 
     modalities: tuple[str, ...] = NAMES[:2]
@@ -56,13 +61,29 @@ class Setup:
     encoder: EncoderSettings | Encoder = field(default=SMALL, hash=False)
     width: int = WIDTH
     training: Mapping[str, Value] = field(default_factory=dict, hash=False)
+    partly: bool = False
 
     def part(self, modalities: tuple[str, ...], seed: int = 0) -> Split:
         """Samples of some modalities, drawn with this seed."""
         drawn = tiny_split(modalities, self.task, width=self.width, seed=seed)
         values = {m: x.to(self.dtype) for m, x in drawn.values.items() if isinstance(x, Tensor)}
         target = drawn.target.to(self.dtype) if drawn.target.is_floating_point() else drawn.target
-        return replace(drawn, values=values, target=target)
+        part = replace(drawn, values=values, target=target)
+        return lacking(part) if self.partly else part
+
+
+def lacking(part: Split) -> Split:
+    """The part with every fourth sample lacking one modality, and the second modality as padded sequences (N, T, D).
+
+    What is absent is the mean of the others, as in training.
+    """
+    place, lengths = torch.arange(len(part)), 1 + torch.arange(len(part)) % STEPS
+    real = torch.arange(STEPS) < lengths[:, None]  # (N, T)
+    every = {m: x for m, x in part.values.items() if isinstance(x, Tensor)}
+    values = {m: x[:, None] * real[..., None] if m == PADDED else x for m, x in every.items()}
+    present = {m: place % (4 * len(every)) != 4 * k for k, m in enumerate(every)}
+    partly = replace(part, values=values, lengths={PADDED: lengths} if PADDED in every else {}, present=present)
+    return completed(Splits(partly, partly, partly)).train
 
 
 class Normed(nn.Module):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from mcr_bench.bench.catalog import registry
@@ -16,15 +17,17 @@ from mcr_bench.bench.problem.facts import Facts, Modality
 from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.card import NotApplicable, line_of
-from mcr_bench.bench.testing.fits import NAMES, make_fit
+from mcr_bench.bench.testing.fits import NAMES, make_fit, whole_batch
 from mcr_bench.bench.testing.process import ProcessState
 from mcr_bench.bench.testing.trials.comparing import Tried, first_difference, odd_gradient, odd_term
 from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoch, make_step, step, train
+from mcr_bench.bench.testing.trials.narrowed import Narrowed
 from mcr_bench.bench.testing.trials.setups import SIZE, TASKS, WIDTH, Plain, Setup
 from mcr_bench.datasets.base import Split
 from mcr_bench.methods.base import Method
 
 VALIDATION = 1  # seed of the samples of the validation part
+FAILS = "not checked, as plain training fails already"
 State = Mapping[str, Tensor]
 
 
@@ -141,10 +144,41 @@ class Trials:
         return [trained(r.method, replace(plainly, modalities=r.modalities), 1) for r in method.requires(allowed)]
 
     @cached_property
+    def refused(self) -> bool:
+        """Whether even asking the method what it takes raises an error."""
+        try:
+            _ = self.usual
+        except NotApplicable:
+            raise
+        except (Exception, SystemExit):  # of any type; the first property says which
+            return True
+        return False
+
+    @cached_property
+    def fails(self) -> bool:
+        """Whether an epoch of the usual training fails."""
+        return self.refused or self.tried(len(self.usual.modalities), self.usual.task) != Tried()
+
+    @cached_property
+    def narrowed(self) -> Narrowed:
+        """What a step and a prediction turn into fewer bits than float64, where inputs and weights have that type."""
+        seen = Narrowed(self.file)
+        with self.alone():
+            method = self.start(replace(self.usual, dtype=torch.float64))
+            try:
+                with seen:
+                    step(method)
+                    method.fit.model.eval()
+                    method.predict(method.fit.model, whole_batch(method.fit).inputs)
+            except (Exception, SystemExit) as error:
+                seen.error = f"{in_words(error)}{line_of(error, self.file)}"
+        return seen
+
+    @cached_property
     def trouble(self) -> str:
         """Why nothing more can be learned of how it trains, as another property says already; '' if all is well."""
-        if self.tried(len(self.usual.modalities), self.usual.task) != Tried():
-            return "not checked, as plain training fails already"
+        if self.fails:
+            return FAILS
         return "not checked, as two trainings of the same seed differ already" if self.difference else ""
 
     @cached_property
@@ -159,6 +193,8 @@ class Trials:
     @cached_property
     def changes(self) -> list[str]:
         """What an epoch changes that belongs to the whole process; it is undone."""
+        if self.refused:
+            return []
         train(self.start(cls=Plain))  # what any first training sets by itself
         state = ProcessState()
         with process_state_kept():

@@ -51,9 +51,11 @@ class _Moments:
         self._sum: Tensor | float = 0.0
         self._squares: Tensor | float = 0.0
 
-    def add(self, x: Tensor, real: Tensor | None) -> None:
-        """Add samples (B, ...). real: (B, T, 1), which steps count; None for all."""
+    def add(self, x: Tensor, real: Tensor | None, having: Tensor | None) -> None:
+        """Add samples (B, ...). real: (B, T, 1), which steps count; None for all. having: (B,), which samples count."""
         channel = channel_axis(x)
+        if having is not None:
+            x, real = x[having], None if real is None else real[having]
         rows = channel_rows(x, real).double()
         self._shape = [size if axis == channel else 1 for axis, size in enumerate(x.shape)]
         self._count += len(rows)
@@ -72,7 +74,7 @@ def deviations(train: Split, seed: int, chunk: int) -> dict[str, Tensor]:
     """Modality -> the standard deviation of each channel of its inputs, of a shape that broadcasts to (N, ...).
 
     It is taken over at most `MOST` training samples, drawn by the seed and read `chunk` at a time. Padded steps do not
-    count. Modalities whose inputs are not floating-point numbers are left out.
+    count, nor do samples that lack the modality. Modalities whose inputs are not floating-point numbers are left out.
     """
     drawn = torch.randperm(len(train), generator=seeds.generator(seed, "method", "deviations"))[:MOST]
     moments: dict[str, _Moments] = {}
@@ -81,7 +83,7 @@ def deviations(train: Split, seed: int, chunk: int) -> dict[str, Tensor]:
             inputs = train.batch(index).inputs
             for m, x in inputs.values.items():
                 if x.is_floating_point():
-                    moments.setdefault(m, _Moments()).add(x, _real(inputs, m))
+                    moments.setdefault(m, _Moments()).add(x, _real(inputs, m), inputs.present.get(m))
     return {m: sums.deviation() for m, sums in moments.items()}
 
 
@@ -91,8 +93,9 @@ def disturbed(
 ) -> Disturbed:
     """Predict at most `MOST` samples of `split` from intact and disturbed inputs, `chunk` or a few more at a time.
 
-    deviation: of the noise of level 1, see `deviations`; a modality without one gets no noise. ValueError for a part of
-    one sample, which has nothing to exchange.
+    deviation: of the noise of level 1, see `deviations`; a modality without one gets no noise. Samples that lack a
+    modality keep its mean training input: they get no noise, and the others are exchanged among themselves. ValueError
+    for a part of one sample, which has nothing to exchange.
     """
     seed, count = method.fit.seed, min(len(split), MOST)
     if count < 2:
@@ -120,9 +123,11 @@ def disturbed(
 def disturbed_metrics(made: Disturbed, task: Task, missing: dict[str, str]) -> dict[str, float]:
     """The metrics of intact and disturbed predictions, by their names in the record without the part.
 
-    `perceptual/MODALITY/METRIC` is the perceptual score of Gat et al. (NeurIPS 2021, arXiv 2110.14375), normalised by
-    what the model reaches: (intact - permuted) / intact, the mean over permutations. It is defined for metrics of which
-    higher values are better. What is missing is added to `missing`.
+    `perceptual/MODALITY/METRIC` follows the perceptual score of Gat et al. (NeurIPS 2021, arXiv 2110.14375): what is
+    lost when the modality's test inputs are permuted, its expectation estimated by a mean over permutations. Here it is
+    a share of what the model reaches, (intact - permuted) / intact. This division is our choice (unverified against the
+    paper; its released code prints the plain difference), as are permutations in which no sample keeps its own. It is
+    defined for metrics of which higher values are better. What is missing is added to `missing`.
     """
     metrics: dict[str, float] = {}
     for metric in profit_metrics(task):
@@ -156,11 +161,12 @@ def _variants(
     yield ("intact", "", 0.0), inputs.copy()
     for m, x in inputs.values.items():
         if m in deviation:
-            noise = _noise(x, deviation[m], _real(inputs, m), seed, m, place)
+            noise = _of_present(_noise(x, deviation[m], _real(inputs, m), seed, m, place), inputs.present.get(m))
             for level in LEVELS:
                 yield ("noisy", m, level), inputs.copy().replace({m: x + level * noise})
         for number in range(PERMUTATIONS):
-            index = _others(len(x), seeds.generator(seed, "method", "exchanged", m, number, place)).to(x.device)
+            draw = seeds.generator(seed, "method", "exchanged", m, number, place)
+            index = _partners(len(x), inputs.present.get(m), draw).to(x.device)
             exchanged = _exchanged(inputs, m, index)
             memory.rearrange(x, exchanged.values[m], exchanged.lengths.get(m), index)
             yield ("exchanged", m, float(number)), exchanged
@@ -180,6 +186,20 @@ def _noise(x: Tensor, deviation: Tensor, real: Tensor | None, seed: int, m: str,
     draw = seeds.generator(seed, "method", "noise", m, place, device=x.device)
     noise = torch.randn(x.shape, generator=draw, device=x.device, dtype=x.dtype) * deviation.to(x)
     return noise if real is None else noise * real
+
+
+def _of_present(noise: Tensor, having: Tensor | None) -> Tensor:
+    """Noise (B, ...), 0 for samples at which `having` (B,) is not set."""
+    return noise if having is None else noise * having.reshape(-1, *[1] * (noise.ndim - 1))
+
+
+def _partners(count: int, having: Tensor | None, draw: torch.Generator) -> Tensor:
+    """(count,) int64: `_others` of the samples at which `having` is set; the others keep their places."""
+    if having is None:
+        return _others(count, draw)
+    places, index = having.cpu().nonzero().flatten(), torch.arange(count)
+    index[places] = places[_others(len(places), draw)]
+    return index
 
 
 def _others(count: int, draw: torch.Generator) -> Tensor:

@@ -55,6 +55,7 @@ def game(
     present: Tensor | None,
     perturbed: Tensor | None,
     orders: Tensor | None,
+    having: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """sum_S D_S, a tensor () with every player's own gradient, and the D_S, (S,), without a gradient.
 
@@ -63,6 +64,8 @@ def game(
     present: contributions (M, B, C) where only others are perturbed; None: the intact ones.
     perturbed: contributions (M, P, B, C) of a coalition's members; None: the present ones in other orders of the batch.
     orders: these orders, (M, P, B), each a permutation of range(B).
+    having: (M, B) bool, which players each sample has; None: all. D_S is the mean over the samples that have all of S,
+        0 if there are none, and a player gets no gradient from samples that lack it.
 
     The computation is in full precision, and its temporary tensors are those of a few coalitions.
 
@@ -72,15 +75,22 @@ def game(
     >>> game(rules, None, intact, None, zeros, None)[1]  # 3 without 1, and 3 without 2
     tensor([1., 4.])
     """
-    total, values = _Game.apply(rules, bias, intact, present, perturbed, orders)  # type: ignore[no-untyped-call]
+    total, values = _Game.apply(rules, bias, intact, present, perturbed, orders, having)  # type: ignore[no-untyped-call]
     return total, values
 
 
-def play(rules: Rules, bias: Tensor | None, intact: Tensor, still: Tensor, perturbed: Tensor) -> tuple[Tensor, Gains]:
+def play(
+    rules: Rules,
+    bias: Tensor | None,
+    intact: Tensor,
+    still: Tensor,
+    perturbed: Tensor,
+    having: Tensor | None = None,
+) -> tuple[Tensor, Gains]:
     """The distances D_S, (S,), and the gains.
 
     intact: contributions (C, M, B) to the reference logits. still: those beside perturbed ones, (C, M, B).
-    perturbed: (C, M, P, B). bias: (C,).
+    perturbed: (C, M, P, B). bias: (C,). having: (M, B) bool, see `game`.
     """
     shift = [] if bias is None else [bias[:, None]]
     reference = reduce(add, [*intact.unbind(1), *shift])
@@ -89,10 +99,32 @@ def play(rules: Rules, bias: Tensor | None, intact: Tensor, still: Tensor, pertu
     values = []
     for group in _groups(rules.coalitions, perturbed[:, 0].numel()):
         outputs = torch.stack([_outputs(members, still, perturbed, shift) for members in group], 1)
-        slopes = rules.distance(outputs, reference)
+        slopes = _measured(rules.distance, outputs, reference, _counted(group, having))
         values.append(slopes.values)
         _credit(rules, group, gains, slopes)
+    if having is not None:
+        still_gains.mul_(having)
+        reference_gains.mul_(having)
     return torch.cat(values), gains._replace(share=slopes.share)
+
+
+def _counted(group: Sequence[Members], having: Tensor | None) -> Tensor | None:
+    """(S, B) bool, which samples have all members of each coalition; None for all."""
+    if having is None:
+        return None
+    return torch.stack([reduce(torch.logical_and, [having[m] for m in members]) for members in group])
+
+
+def _measured(distance: Distance, outputs: Tensor, reference: Tensor, counted: Tensor | None) -> Slopes:
+    """The distances of outputs (C, S, P, B) from the reference (C, B), as means over the samples that count, (S, B)."""
+    if counted is None:
+        return distance(outputs, reference)
+    slopes = distance(torch.where(counted[:, None], outputs, reference[:, None, None]), reference)
+    more = counted.any(1) * counted.shape[1] / counted.sum(1).clamp(min=1).to(slopes.values.dtype)
+    rows = counted * more[:, None]
+    return slopes._replace(
+        values=slopes.values * more, outputs=slopes.outputs * rows[:, None], reference=slopes.reference * rows
+    )
 
 
 def _groups(coalitions: Sequence[Members], elements: int) -> Iterable[Sequence[Members]]:
@@ -167,11 +199,12 @@ class _Game(torch.autograd.Function):
         present: Tensor | None,
         perturbed: Tensor | None,
         orders: Tensor | None,
+        having: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         whole = _columns(intact)
         still = whole if present is None else _columns(present)
         copies = _copies(still, perturbed, orders)
-        values, gains = play(rules, bias, whole, still, copies)
+        values, gains = play(rules, bias, whole, still, copies, having)
         of_still = gains.still if orders is None else gains.still + _back(gains.perturbed, orders)
         ctx.save_for_backward(
             gains.bias if rules.bias_learns else None,
@@ -187,4 +220,4 @@ class _Game(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, _values: Tensor) -> tuple[Tensor | None, ...]:
         share = grad * ctx.share
         of_bias, *gains = (None if g is None else g * share for g in ctx.saved_tensors)
-        return None, of_bias, *(None if g is None else g.movedim(0, -1) for g in gains), None
+        return None, of_bias, *(None if g is None else g.movedim(0, -1) for g in gains), None, None

@@ -4,7 +4,7 @@ Source: "Balancing Multimodal Training Through Game-Theoretic Regularization", a
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import partial, reduce
 from itertools import combinations
 from typing import Literal
 
@@ -15,6 +15,7 @@ from torch.func import functional_call
 from mcr_bench.bench.models.fusion import Fusion, sum_of
 from mcr_bench.bench.task import Task
 from mcr_bench.methods.terms.distances import divergence_slopes, mean_distance, slopes_of, squared_slopes
+from mcr_bench.methods.terms.losses import ALL
 from mcr_bench.methods.terms.scaled import scale_gradient
 
 Head = Callable[[dict[str, Tensor]], Tensor]
@@ -139,6 +140,7 @@ def divergences(
     detach_reference: Detach = True,
     present: Mapping[str, Tensor] | None = None,
     chosen: Sequence[Coalition] | None = None,
+    having: Mapping[str, Tensor] = ALL,
 ) -> dict[Coalition, Tensor]:
     """Coalition S -> D_S, a tensor (): the distance of the outputs with S perturbed from the intact outputs.
 
@@ -153,18 +155,35 @@ def divergences(
     player where `reaches_all` ("released").
     present: player -> (B, n), its contribution where only others are perturbed; without it `intact`.
     chosen: the coalitions to take; without it all.
+    having: player -> (B,) bool, the samples that have it; all have the others. D_S is the mean over the samples that
+    have all of S, 0 if there are none, and a player gets no gradient from samples that lack it.
 
     Each contribution must depend on the parameters of its player only.
     """
-    whole = head(dict(intact))
+    whole = head(_playing(intact, having))
     still = whole if reaches_all(detach_reference, others) else whole.detach()
     divergence = {}
     for coalition in coalitions(list(intact)) if chosen is None else chosen:
-        beside = _scaled(present or intact, coalition, others)
+        beside = _playing(_scaled(present or intact, coalition, others), having)
         absent = {m: perturbed[m] for m in coalition}
-        reference = still if detach_reference else head(_scaled(intact, coalition, others))
-        divergence[coalition] = distance(head({**beside, **absent}), reference)
+        reference = still if detach_reference else head(_playing(_scaled(intact, coalition, others), having))
+        counted = [having[m] for m in coalition if m in having]
+        divergence[coalition] = _over(distance, head({**beside, **absent}), reference, counted)
     return divergence
+
+
+def _over(distance: Distance, outputs: Tensor, reference: Tensor, counted: list[Tensor]) -> Tensor:
+    """The mean distance () of outputs (P, B, C) from (B, C), over the samples at which all `counted` (B,) are set."""
+    if not counted:
+        return distance(outputs, reference)
+    rows = reduce(torch.logical_and, counted)
+    value = distance(torch.where(rows[:, None], outputs, reference), reference)
+    return value * (rows.any() * len(rows) / rows.sum().clamp(min=1).to(value.dtype))
+
+
+def _playing(players: Mapping[str, Tensor], having: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The contributions (B, n) of all players, without a gradient from samples that lack the player."""
+    return {m: scale_gradient(x, having[m][:, None]) if m in having else x for m, x in players.items()}
 
 
 def _scaled(players: Mapping[str, Tensor], coalition: Coalition, others: float) -> dict[str, Tensor]:

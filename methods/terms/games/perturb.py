@@ -38,6 +38,35 @@ def permutations(count: int, size: int, generator: torch.Generator) -> Tensor:
     return torch.rand(count, size, generator=generator, device=generator.device).argsort(-1)
 
 
+def permutations_among(count: int, having: Tensor, generator: torch.Generator) -> Tensor:
+    """As `permutations`, of the samples at which `having` (B,) is set among themselves, and of the others likewise.
+
+    >>> permutations_among(2, torch.tensor([False, True, False]), torch.Generator().manual_seed(0))[:, 1]
+    tensor([1, 1])
+    """
+    drawn = torch.rand(count, len(having), generator=generator, device=generator.device)
+    places = (~having).to(torch.uint8).argsort(stable=True)
+    return torch.empty_like(drawn, dtype=torch.int64).scatter_(
+        1, places.expand(count, -1), (drawn + (~having).to(drawn)).argsort(-1)
+    )
+
+
+def spread_among(x: Tensor, having: Tensor, released: bool) -> Tensor:
+    """The standard deviation (...) of x (B, ...) over the samples at which `having` (B,) is set, 0 of none.
+
+    released: as in the MCR code, unbiased and with a gradient; without it biased, without a gradient.
+
+    >>> spread_among(torch.tensor([1.0, 3.0, 50.0]), torch.tensor([True, True, False]), released=False)
+    tensor(1.)
+    """
+    kept = having.reshape(-1, *[1] * (x.ndim - 1))
+    count = having.sum()
+    rows = torch.where(kept, x if released else x.detach(), 0.0)
+    away = torch.where(kept, rows - rows.sum(0) / count.clamp(min=1), 0.0)
+    variance = away.square().sum(0) / (count - int(released)).clamp(min=1)
+    return torch.where(variance > 0, variance, 1.0).sqrt() * (variance > 0)
+
+
 def permuted(x: Tensor, orders: Tensor) -> Tensor:
     """The rows of x (B, ...) in the P orders (P, B), each a permutation of range(B): (P, B, ...).
 
@@ -58,12 +87,20 @@ def noisy(x: Tensor, count: int, scale: float, generator: torch.Generator, sprea
 
 
 def perturbed(
-    perturb: str, x: Tensor, count: int, scale: float, generator: torch.Generator, noise_std: str = "biased"
+    perturb: str,
+    x: Tensor,
+    count: int,
+    scale: float,
+    generator: torch.Generator,
+    noise_std: str = "biased",
+    having: Tensor | None = None,
 ) -> Tensor:
     """`count` perturbed copies (count, B, ...) of x (B, ...); of zeros there is one copy, (1, B, ...).
 
     perturb: begins with `permute`, `noise` or `zero`. scale: the size of the noise, in standard deviations.
     noise_std: "biased", or "released" for that of the MCR code: unbiased, with a gradient (0 for a constant entry).
+    having: (B,) bool, the samples that have the modality, which are permuted among themselves and give the standard
+        deviation; without it all.
 
     >>> perturbed("zero_latent", torch.ones(2, 1), 3, 1.0, torch.Generator())
     tensor([[[0.],
@@ -71,10 +108,20 @@ def perturbed(
     """
     kind = perturb.partition("_")[0]
     if kind == "permute":
-        return permuted(x, permutations(count, len(x), generator))
+        return permuted(x, orders_of(count, len(x), generator, having))
     if kind == "zero":
         return torch.zeros_like(x)[None]
-    return noisy(x, count, scale, generator, x.std(0) if noise_std == "released" else None)
+    released = noise_std == "released"
+    if having is not None:
+        return noisy(x, count, scale, generator, spread_among(x, having, released))
+    return noisy(x, count, scale, generator, x.std(0) if released else None)
+
+
+def orders_of(count: int, size: int, generator: torch.Generator, having: Tensor | None = None) -> Tensor:
+    """`permutations`, or, if some samples lack the modality, `permutations_among`: (count, size)."""
+    if having is None:
+        return permutations(count, size, generator)
+    return permutations_among(count, having, generator)
 
 
 def perturbed_players(

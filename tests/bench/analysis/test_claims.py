@@ -173,3 +173,23 @@ def test_differences_that_cancel_are_zero_and_no_rounding_error() -> None:
     found = claims(compared({"ensemble": [10 / 30, 9 / 30], "up": [8 / 30, 11 / 30]}), "ensemble")
     assert found.against[0].paired.difference == 0
     assert claim_tables(found)[0].text()[1][1] == "0.00"
+
+
+def test_lines_outside_the_named_family_are_explored_with_a_correction_of_their_own() -> None:
+    values = {"ensemble": BASE, "named": noisy(0.2, 1), "flat": noisy(0, 2)}
+    explored = {f"other{n}": noisy(0.2, 10 + n) for n in range(12)}
+    rows = [run(label, s, v) for label, runs in values.items() for s, v in enumerate(runs)]
+    rows += [
+        run(label, s, v, tags={"primary": "false"}) for label, runs in explored.items() for s, v in enumerate(runs)
+    ]
+    (comparison,) = comparisons(rows, "joint")
+    found = claims(comparison, "ensemble")
+    by = {one.label: one for one in found.against}
+    assert {one.label for one in found.family} == {"named", "flat"}
+    assert by["named"].adjusted == pytest.approx(2 * 2 / 2**10)  # Holm over the two named lines
+    assert min(by[label].adjusted for label in explored) == pytest.approx(12 * 2 / 2**10)
+    assert found.better == {"named"}  # although the explored lines differ as much
+    assert leading(found)[0] == {"named"}
+    assert found.power is not None
+    assert found.power.comparisons == 2
+    assert any(note.startswith("explored: other0, other1") for note in found.notes)

@@ -11,7 +11,7 @@ import torch
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.multimodal import MultimodalModel
-from mcr_bench.bench.testing.card import Checked, Failed, NotApplicable, Outcome, Property, checked
+from mcr_bench.bench.testing.card import ROOT, Checked, Failed, NotApplicable, Outcome, Property, checked
 from mcr_bench.bench.testing.card_text import card_data, card_text
 from mcr_bench.bench.testing.process import ProcessState
 
@@ -61,9 +61,38 @@ def test_every_way_in_which_a_check_ends() -> None:
     assert Checked("seven", "number", CARD.outcomes[:1]).holds
 
 
-def test_an_error_in_another_file_has_no_line() -> None:
+def test_an_error_that_no_line_of_the_file_leads_to_has_that_of_the_harness() -> None:
     (outcome,) = checked("seven", "number", [property_of(breaks)], 7, Path("another.py")).outcomes
+    line = breaks.__code__.co_firstlineno + 1
+    place = f"no line of another.py; in {ROOT.name}/tests/bench/testing/test_card.py, line {line}"
+    assert outcome.reason == f"KeyError: 7 ({place})"
+
+
+def test_an_error_has_no_line_where_no_file_is_known() -> None:
+    (outcome,) = checked("seven", "number", [property_of(breaks)], 7).outcomes
     assert outcome.reason == "KeyError: 7"
+
+
+def test_a_failure_may_have_a_hint_of_its_own() -> None:
+    def fails_otherwise(_number: int) -> None:
+        raise Failed("it is 3", "take 4")
+
+    outcomes = checked("seven", "number", [property_of(fails_otherwise), property_of(fails)], 7).outcomes
+    assert [one.hint for one in outcomes] == ["take 4", "do it"]
+
+
+def test_what_does_not_apply_for_one_reason_takes_one_line() -> None:
+    rest = [Outcome(name, "not applicable", "not checked, as it fails", 0.0, "it runs", "") for name in "abc"]
+    pair = [Outcome(name, "not applicable", "it has no end", 0.0, "it ends", "") for name in "xy"]
+    ok = Outcome("last", "passed", "", 0.1, "it lasts", "")
+    text = card_text(Checked("mine", "method", (*rest, *pair, ok)))
+    assert text.splitlines()[1:5] == [
+        "  -     x         it has no end",
+        "  -     y         it has no end",
+        "  ok    last      it lasts",
+        "  -     3 others  not checked, as it fails",
+    ]
+    assert text.endswith("1 hold, 0 do not, 5 do not apply.")
 
 
 def test_ctrl_c_is_no_failure() -> None:

@@ -1,14 +1,18 @@
 """The properties of datasets: those of the harness have them all, and each planted fault fails the right one."""
 
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.testing import kits
 from mcr_bench.bench.testing.card import Checked, checked
 from mcr_bench.bench.testing.data.datasets import PROPERTIES, opened_at
+from mcr_bench.cli import app
 from mcr_bench.datasets.base import Preparation
 from mcr_bench.datasets.mosi import Mosi
 from mcr_bench.datasets.utd_mhad import UtdMhad
@@ -146,7 +150,7 @@ FAULTS: dict[str, tuple[tuple[str, str], ...]] = {
         (DRAWN, STANDARDISED),
         ("standardise(Splits(*parts))", "masked(Splits(*parts))"),
     ),
-    "training-alone: they depend on all parts": (
+    "training-alone: they depend on other parts": (
         (DRAWN, SCALED),
         ("standardise(Splits(*parts))", "masked(Splits(*parts))"),
     ),
@@ -227,3 +231,41 @@ def test_datasets_of_official_folders_have_every_property(tmp_path: Path) -> Non
 def test_data_that_is_missing_is_not_a_fault_of_the_dataset(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="mcr-bench data prepare utd-mhad"):
         opened_at("utd-mhad", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        (
+            "    def facts(",
+            "    def __post_init__(self):\n        raise OSError('no key')\n\n    def facts(",
+            "OSError: no key",
+        ),
+        ("        with np.load", "        raise SystemExit('bye')\n        with np.load", "SystemExit: bye"),
+    ],
+)
+def test_code_that_raises_anything_fails_loads_alone(old: str, new: str, reason: str, tmp_path: Path) -> None:
+    failed = failures(card(tmp_path, SOUND.replace(old, new, 1)))
+    assert failed.keys() == {"loads"}
+    assert reason in failed["loads"]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"), [("import no_such", "No module named 'no_such'"), ("1 / 0", "division by zero")]
+)
+def test_a_file_that_cannot_be_imported_is_a_user_error(line: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "my_set.py").write_text(SOUND.replace("SCALE = 2.0", line), encoding="utf-8")
+    with pytest.raises(UserError, match=told):
+        kits.opened(str(tmp_path / "my_set.py"), tmp_path)
+
+
+def test_the_verb_takes_a_data_root_and_tells_what_dies(tmp_path: Path) -> None:
+    source = SOUND + "\n    def labels(self, *_):\n        os._exit(7)\n"
+    (tmp_path / "my_set.py").write_text(source, encoding="utf-8")
+    write_sensors(tmp_path)
+    done = CliRunner().invoke(app, ["check", str(tmp_path / "my_set.py"), "--data-root", str(tmp_path), "--json"])
+    assert done.exit_code == 1, done.output
+    told = json.loads(done.stdout)
+    failed = {one["name"]: one["reason"] for one in told["properties"] if one["state"] == "failed"}
+    assert failed == {"labels-agree": "it ends the process with exit code 7"}
+    assert told["notes"]["data"] == f"{tmp_path / 'sensors'} (--data-root {tmp_path}; exists)"

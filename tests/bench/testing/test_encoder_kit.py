@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Callable
 from typing import ClassVar
 
 import pytest
@@ -230,6 +231,44 @@ class AllReal(Steps):
         return (steps * real[..., None]).sum(1) / real.sum(1, keepdim=True)
 
 
+class Packed(Steps):
+    """The last state of a recurrent net that is given real steps alone; torch wants their lengths on the host."""
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        if lengths is None:
+            return self.gru(x)[1][-1]
+        ends = lengths.cpu()
+        packed = nn.utils.rnn.pack_padded_sequence(x, ends, batch_first=True, enforce_sorted=False)
+        return self.gru(packed)[1][-1]
+
+
+class PackedForAReason(Packed):
+    waits = "pack_padded_sequence needs lengths on the host"
+
+
+class NotWaiting(Steps):
+    waits = "it is slow"
+
+
+class Deviating(Steps):
+    """Steps are divided by their deviation over time, which a single step does not have."""
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        steps, own = self.tokens(x, lengths)
+        weight = own[..., None].to(steps)
+        count = weight.sum(1)
+        mean = (steps * weight).sum(1) / count
+        spread = ((steps - mean[:, None]).square() * weight).sum(1) / (count - 1).clamp(min=0)
+        return torch.where(count.sum() > len(x), mean, mean / spread)
+
+
+class Unit(Vector):
+    """Samples are scaled to length 1, which those of zeros do not have."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x / x.norm(dim=1, keepdim=True))
+
+
 class Wide(Vector):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x)[:, :3]
@@ -253,6 +292,10 @@ FAULTS: dict[type[nn.Module], tuple[str, str]] = {
     Fixed: ("shapes", r"it gave \(8, 6\) for 2 samples"),
     Unmasked: ("padding", "change with the number of padded steps behind them"),
     AllReal: ("padding", "real tokens with padding"),
+    Packed: ("no-waiting", "wait for the device: _to_copy"),
+    NotWaiting: ("no-waiting", "it states waits = 'it is slow', but nothing in a step waits"),
+    Deviating: ("one-step", "for a sample of one real step it gave"),
+    Unit: ("absent-modality", "for samples that are all 0, in evaluation it gave"),
     Wide: ("usable", r"forward gave a tensor \(3, 3\)"),
 }
 
@@ -307,3 +350,89 @@ def test_the_card_tells_what_an_encoder_costs() -> None:
     # 12 -> 64 -> 6 with biases; two operations for each weight
     told = f"{12 * 64 + 64 + 64 * 6 + 6:,} parameters, {2 * (12 * 64 + 64 * 6):,} floating-point operations per sample"
     assert notes["cost on samples (12,)"] == told
+
+
+def test_a_net_that_states_why_it_waits_is_sound() -> None:
+    told = card(PackedForAReason)
+    assert failures(told) == {}
+    (waiting,) = [one for one in told.outcomes if one.property == "no-waiting"]
+    assert waiting.state == "not applicable"
+    assert waiting.reason == "it states why it waits: pack_padded_sequence needs lengths on the host"
+
+
+class Recurrent(nn.Module):
+    """A recurrent net of some class, and what comes after it."""
+
+    axes, examples = (2,), ((7, 3),)
+    made: ClassVar[Callable[[], nn.Module]]
+
+    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        self.inner = type(self).made()
+
+    def forward(self, x: Tensor) -> Tensor:
+        given = self.inner(x)
+        return (given[0] if isinstance(given, tuple) else given).mean(1)[:, :6]
+
+
+ONE_WAY, TWO_WAYS = 8 * 3 + 8 * 8, 2 * (8 * 3 + 8 * 8) + 2 * (8 * 16 + 8 * 8)  # weights of a gate; of two layers
+RECURRENT: dict[str, tuple[Callable[[], nn.Module], int]] = {  # 7 steps, two operations for each weight
+    "LSTM": (lambda: nn.LSTM(3, 8, batch_first=True), 7 * 2 * 4 * ONE_WAY),
+    "GRU": (lambda: nn.GRU(3, 8, batch_first=True), 7 * 2 * 3 * ONE_WAY),
+    "RNN": (lambda: nn.RNN(3, 8, batch_first=True, bias=False), 7 * 2 * ONE_WAY),
+    "two layers of LSTM in both directions": (
+        lambda: nn.LSTM(3, 8, 2, batch_first=True, bidirectional=True),
+        7 * 2 * 4 * TWO_WAYS,
+    ),
+    "two layers of GRU in both directions": (
+        lambda: nn.GRU(3, 8, 2, batch_first=True, bidirectional=True),
+        7 * 2 * 3 * TWO_WAYS,
+    ),
+    "LSTM with a projection": (
+        lambda: nn.LSTM(3, 8, proj_size=6, batch_first=True),
+        7 * 2 * (4 * (8 * 3 + 8 * 6) + 8 * 6),
+    ),
+    # 7 steps by 6: three projections in and one out, 2 heads of 3 x (7 x 7), twice, and two layers of 6 by 10
+    "attention": (
+        lambda: nn.Sequential(
+            nn.Linear(3, 6, bias=False), nn.TransformerEncoderLayer(6, 2, 10, dropout=0.0, batch_first=True)
+        ),
+        2 * 7 * 3 * 6 + 2 * 7 * 4 * 36 + 2 * 2 * 7 * 7 * 6 + 2 * 7 * 2 * 60,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_operations_of_recurrent_nets_and_of_attention_are_counted(name: str) -> None:
+    made, count = RECURRENT[name]
+    cls = type("Own", (Recurrent,), {"made": staticmethod(made)})
+    notes = opened_kind(net_kind(cls, "./net.py:Own", "digest", "./net.py"), {}).notes()
+    assert notes[0][1].endswith(f" parameters, {count:,} floating-point operations per sample")
+
+
+def test_cells_of_recurrent_nets_are_counted_step_by_step() -> None:
+    class Cells(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.long, self.gated, self.plain = nn.LSTMCell(3, 8), nn.GRUCell(8, 8), nn.RNNCell(8, 6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            steps = [self.plain(self.gated(self.long(step)[0])) for step in x.unbind(1)]
+            return torch.stack(steps, 1)
+
+    cls = type("Own", (Recurrent,), {"made": staticmethod(Cells)})
+    notes = opened_kind(net_kind(cls, "./net.py:Own", "digest", "./net.py"), {}).notes()
+    count = 7 * 2 * (4 * 8 * (3 + 8) + 3 * 8 * (8 + 8) + 6 * (8 + 6))
+    assert f" {count:,} floating-point operations" in notes[0][1]
+
+
+def test_what_cannot_be_counted_is_named() -> None:
+    class Spectral(Vector):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(torch.fft.fft(x).abs() + torch.cdist(x, x).sum())
+
+    kind = net_kind(Spectral, "./net.py:Spectral", "digest", "./net.py")
+    assert re.search(
+        f" {2 * (12 * 8 + 8 * 6)} floating-point operations per sample without .*fft.*, .*cdist.*, which cannot",
+        opened_kind(kind, {}).notes()[0][1],
+    )

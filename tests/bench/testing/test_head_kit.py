@@ -172,6 +172,21 @@ class Idle(Mixed):
         self.temperature = nn.Parameter(torch.ones(()))
 
 
+class Unit(Mixed):
+    """Features are scaled to length 1, which those of a dropped modality do not have."""
+
+    def forward(self, features: Features) -> Tensor:
+        return super().forward({m: x / x.norm(dim=1, keepdim=True) for m, x in features.items()})
+
+
+class Counting(Attending):
+    """The scores of tokens are divided by their deviation, which a single one does not have."""
+
+    def forward(self, features: Features, tokens: Tokens) -> Tensor:
+        count = torch.stack([mask.sum(1) for _, mask in tokens.values()]).amin(0)
+        return super().forward(features, tokens) / torch.where(count.max() > 1, 1.0, count - 1.0)[:, None]
+
+
 class Squeezing(Mixed):
     def forward(self, features: Features) -> Tensor:
         return super().forward(features).squeeze(1)
@@ -199,6 +214,8 @@ FAULTS: dict[type[nn.Module], tuple[str, str]] = {
     Normed: ("batch-of-one", "Expected more than 1 value per channel"),
     Unmasked: ("reads", "the logits change with tokens that the mask leaves out"),
     Idle: ("reached", "the optimiser never moves 'head.temperature'"),
+    Unit: ("absent-modality", "where every sample lacks 'audio', in evaluation it gave"),
+    Counting: ("one-step", "for a sample of one real step it gave"),
     Squeezing: ("number-of-outputs", r"for a task with 1 outputs it gave \(3,\)"),
     Dropping: ("deterministic", "other outputs at the second call"),
     Comparing: ("no-waiting", "wait for the device"),
@@ -226,3 +243,13 @@ def test_an_order_that_matters_can_be_declared() -> None:
 def test_a_head_is_checked_over_the_numbers_of_modalities_that_it_joins() -> None:
     kind = head_kind(type("Pair", (Mixed,), {"at_least": 2, "at_most": 3}), "./head.py:Pair", "digest", "./head.py")
     assert [len(case.modalities) for case in opened_kind(kind, {}).of.of] == [2, 3]
+
+
+def test_the_card_tells_what_a_head_costs_without_the_encoders() -> None:
+    kind = head_kind(Mixed, "./head.py:Mixed", "digest", "./head.py")
+    notes = dict(opened_kind(kind, {}).notes())
+    # for each modality 6 -> 8, then 8 -> 3; two operations for each weight
+    told = (
+        f"{3 * (6 * 8 + 8) + 8 * 3 + 3:,} parameters, {2 * (3 * 6 * 8 + 8 * 3):,} floating-point operations per sample"
+    )
+    assert notes["cost over 3 modalities"] == told

@@ -88,12 +88,26 @@ def test_after_two_of_them_the_rest_is_not_checked() -> None:
     assert one.outcomes[4].reason == "not checked, as c broke down"
 
 
-@pytest.mark.parametrize("name", ["import_", "a"])
-def test_what_all_else_is_made_of_is_tried_once(name: str) -> None:
-    one = card(**{name: "os._exit(5)"})
-    assert states(one).pop(name.rstrip("_")) == "failed"
+def test_what_all_else_is_made_of_is_tried_once() -> None:
+    one = card(a="os._exit(5)")
+    assert states(one).pop("a") == "failed"
     assert list(states(one).values()).count("failed") == 1
     assert "exit code 5" in card_text(one)
+    assert "os._exit" in card_text(one)  # the hint is that of a process that ends, not that of the property
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("os._exit(5)", "'./mine.py' cannot be imported: it ends the process with exit code 5. Look for os._exit"),
+        ("os.abort()", "'./mine.py' cannot be imported: it ends the process by SIGABRT. Look for"),
+        (HANGS, "'./mine.py' cannot be imported: it does not end within 2 seconds. Look for a loop"),
+    ],
+)
+def test_an_import_that_dies_or_hangs_is_a_user_error(code: str, told: str) -> None:
+    with pytest.raises(UserError) as error:
+        card(2.0, import_=code)
+    assert str(error.value).startswith(told)
 
 
 def test_a_target_that_cannot_be_checked_is_a_user_error() -> None:
@@ -156,12 +170,15 @@ def test_the_verb_checks_a_strangers_file(tmp_path: Path) -> None:
     [
         ("nothing-of-the-kind", "unknown method, dataset, encoder or fusion head"),
         ("no_such_package.at_all:Mine", "'no_such_package.at_all' cannot be imported"),
+        ("ends_at_import:Mine", "'ends_at_import' cannot be imported: SystemExit: 3"),
         ("mcr_bench.methods.base:Needs", "is not a method, dataset, encoder or fusion head"),
         ("mcr_bench.methods.base:Nedes", "unknown class 'Nedes'. Did you mean Needs"),
     ],
 )
-def test_wrong_usage(target: str, told: str) -> None:
+def test_wrong_usage(target: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mcr_bench.bench.catalog.kind_of_file import kind_of_target
 
+    (tmp_path / "ends_at_import.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match=told.replace("(", r"\(").replace("?", r"\?")):
         kind_of_target(target)

@@ -8,10 +8,22 @@ from torch import nn
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
+from mcr_bench.bench.runs.events import EpochDone, Event
 from mcr_bench.bench.testing.fits import make_fit, step
 from mcr_bench.bench.training.growth import keep_grown
+from mcr_bench.bench.training.loop import fit_run
 from mcr_bench.methods.joint import Joint
-from mcr_bench.tests.support.runs.hooked import array_file, equal_weights, method_file, runs_of, same, trained
+from mcr_bench.tests.support.runs.hooked import (
+    Killed,
+    Result,
+    array_file,
+    equal_weights,
+    job_of,
+    method_file,
+    runs_of,
+    same,
+    trained,
+)
 
 GROWS = '''
 @dataclass
@@ -106,6 +118,26 @@ def test_what_grows_is_trained_as_if_it_had_been_there_without_a_gradient(
     assert grown.final["best_epoch"] == built.final["best_epoch"] == 3
     assert equal_weights(grown.weights, built.weights)
     assert grown.epochs == built.epochs
+
+
+def test_a_checkpoint_that_does_not_name_what_has_grown_is_read(tmp_path: Path) -> None:
+    """As checkpoints were before modules could grow: neither the state nor its best epoch has the field."""
+    (spec,) = runs_of("mcr", array_file(tmp_path / "set.npz", 2))
+    calm, job = trained(spec, tmp_path / "calm"), job_of(spec, tmp_path / "killed")
+
+    def dying(event: object) -> None:
+        if isinstance(event, EpochDone) and event.epoch == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        fit_run(job, dying, checkpoint_seconds=0)
+    path = job.folder / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    del state["grown"], state["progress"]["best"]["grown"]
+    torch.save(state, path)
+    events: list[Event] = []
+    fit_run(job, events.append)
+    assert same(calm, Result(job, events))
 
 
 @pytest.mark.parametrize("killed", [0, 4])

@@ -1,5 +1,6 @@
 """Samples that lack a modality: their values never matter, and own losses, probes and unimodal runs leave them out."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ from torch import Tensor
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.problem.absent import completed
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, tiny_split
-from mcr_bench.bench.training.evaluation import absent_inputs
+from mcr_bench.bench.training.evaluation import absent_inputs, subset_logits
 from mcr_bench.bench.training.loop import fit_run
 from mcr_bench.bench.training.probes import FeatureStore
 from mcr_bench.datasets.base import Rows, Split, Splits, standardise
@@ -265,3 +267,34 @@ def test_a_run_without_a_sample_of_its_modality_fails_with_the_reason(tmp_path: 
     spec = next(run for run in runs_of("unimodal", data) if run.modalities == ("a",))
     with pytest.raises(UserError, match="no training sample has the modality 'a'"):
         fit_run(job_of(spec, tmp_path), lambda _: None)
+
+
+@dataclass
+class Told(Joint):
+    """Joint training that remembers which samples it was told to have each modality, and whose values are the mean."""
+
+    absent: dict[str, Tensor] = field(default_factory=dict)
+    calls: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = field(default_factory=list)
+
+    def predict(self, model: MultimodalModel, inputs: Inputs) -> Outputs:
+        means = {m: (x == self.absent[m]).flatten(1).all(1) for m, x in inputs.values.items()}
+        self.calls.append((dict(inputs.present), means))
+        return super().predict(model, inputs)
+
+
+@pytest.mark.parametrize("lacks", [False, True], ids=["all present", "some lack audio"])
+@pytest.mark.parametrize("count", [2, 3])
+def test_what_a_subset_leaves_out_is_told_as_absent(count: int, lacks: bool) -> None:
+    names = NAMES[:count]
+    method = Told()
+    fit = make_fit(method, names)
+    split = completed(parts(half_present(count) if lacks else tiny_split(names))).train
+    method.absent = absent_inputs(split).values
+    predictions = subset_logits(method, fit.model, split, absent_inputs(split), 10)
+    assert len(method.calls) == 3 * len(predictions)
+    left_out = []
+    for present, means in method.calls:
+        there = {m: present.get(m, torch.ones(len(means[m]), dtype=torch.bool)) for m in names}
+        assert all(torch.equal(there[m], ~means[m]) for m in names)
+        left_out.append(tuple(m for m in names if there[m].any()))
+    assert set(left_out) == set(predictions)

@@ -189,3 +189,11 @@ def test_a_disk_that_fills_up_is_an_error_with_a_remedy_and_keeps_the_work(
             prepare(source)
     assert beside() == [".lock", f"{FOLDER.name}.part"]
     assert prepare(source).decoded == 2
+
+
+@pytest.mark.parametrize("label", [[0, 1], (0.5, -1.5), None])
+def test_a_clip_with_several_labels_is_refused_before_decoding(label: Any, tmp_path: Path) -> None:
+    clips = [Clip("good", 1, "anna", {}), Clip("it", label, "anna", {})]
+    told = re.escape(f"the label of clip 'it' is {label!r}. A clip has one number") + ".*available for array files"
+    with pytest.raises(UserError, match=told):
+        prepare(tmp_path, Scan(clips))

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mcr_bench.bench.core.precision import promoted
+from mcr_bench.bench.core.precision import full_precision, promoted
 from mcr_bench.bench.settings import setting
 from mcr_bench.datasets.base import Split
-from mcr_bench.methods.base import EpochBatches, Inputs, Method, Neutral, Reference
+from mcr_bench.methods.base import EpochBatches, Inputs, Method, Needs, Neutral, Reference
 from mcr_bench.methods.terms.modes import evaluation_mode
 from mcr_bench.tests.methods.broken.sound import Sound
 
@@ -73,6 +73,20 @@ class RootOfZero(Sound):
     def decay(self, outputs: Any, batch: Any) -> Tensor:
         moved = torch.stack([(f - f.detach()).square().sum() for f in outputs.features.values()])
         return super().decay(outputs, batch) + moved.sum().sqrt()
+
+
+@planted("float64", r"float64 is turned into fewer bits \(planted.py, line \d+\)")
+class InFloat32(Sound):
+    def decay(self, outputs: Any, batch: Any) -> Tensor:
+        return 0.1 * torch.stack([f.float().square().mean() for f in outputs.features.values()]).sum()
+
+
+@planted("float64", r"in float64: RuntimeError: .*planted.py, line \d+")
+class Float32Constant(Sound):
+    def decay(self, outputs: Any, batch: Any) -> Tensor:
+        mixing = torch.eye(self.fit.model.width, device=self.fit.device)
+        with full_precision(self.fit.device):
+            return 0.1 * torch.stack([(promoted(f) @ mixing).square().mean() for f in outputs.features.values()]).sum()
 
 
 @planted("repeatable", "after 2 epochs encoders.audio.* differs by .* of the same seed")
@@ -165,6 +179,16 @@ class ReadsHeads(Sound):
 class ReadsBranches(Sound):
     def decay(self, outputs: Any, batch: Any) -> Tensor:
         return super().decay(outputs, batch) + 0.1 * torch.stack(list(outputs.branch_logits.values())).square().mean()
+
+
+@planted(
+    "any-fusion-head", "with model.fusion=bottleneck-tokens: the fusion head reads the tokens of .* of its own making"
+)
+class FusesCopies(Sound):
+    def forward(self, batch: Any) -> Any:
+        model = self.fit.model
+        copies = {m: 1.0 * f for m, f in model.encode(batch.inputs).items()}
+        return model.fuse(model.drop(copies, batch.dropped) if batch.dropped else copies)
 
 
 @planted("neutral", r"with weight=0.0 it is not joint: encoders.* differs by .* after 3 epochs \(sgd, M = 2\)")
@@ -269,6 +293,26 @@ class OutsideTheModel(Sound):
         self.strength.data.copy_(state["strength"])
 
 
+@planted("learning-rates", r"on_epoch_start\(\) sets the lr of a group .* the schedule overwrites it")
+class HalvesTheRate(Sound):
+    """Acts by nothing else, so that it trains as joint training does."""
+
+    def on_epoch_start(self) -> None:
+        for group in self.fit.optimizer.param_groups:
+            group["lr"] = 0.5 * group["base_lr"]
+
+    def loss(self, outputs: Any, batch: Any) -> dict[str, Tensor]:
+        return {"fused": self.fit.task.loss(outputs.logits, batch.target)}
+
+
+@planted("learning-rates", r"train_step\(\) sets the lr of a group")
+class SlowsAfterTheStep(Sound):
+    def train_step(self, batch: Any) -> None:
+        super().train_step(batch)
+        for group in self.fit.optimizer.param_groups:
+            group["lr"] *= 0.9
+
+
 @planted("acts", "with default settings it trains exactly as joint training does")
 class DoesNothing(Sound):
     def decay(self, outputs: Any, batch: Any) -> Tensor:
@@ -295,6 +339,8 @@ def masked(method: Method, outputs: Any, batch: Any) -> Tensor:
 
 @planted("terms-have-gradients", "the term 'masked' has no gradient")
 class MaskedWithoutGradient(Sound):
+    needs: ClassVar[Needs] = Needs(own_features=True)
+
     def loss(self, outputs: Any, batch: Any) -> dict[str, Tensor]:
         with torch.no_grad():
             term = masked(self, outputs, batch)
@@ -363,6 +409,29 @@ class ReadsWhatIsDropped(Sound):
         return 0.1 * torch.stack([promoted(f).square().mean() for f in again.values()]).sum()
 
 
+@planted("absent-modality", "the own head of 'audio' learns from samples that lack 'audio'")
+class TeachesTheAbsent(Sound):
+    needs: ClassVar[Needs] = Needs(own_heads=True)
+
+    def decay(self, outputs: Any, batch: Any) -> Tensor:
+        own = [self.fit.task.loss(z, batch.target) for z in outputs.own_logits.values()]
+        return super().decay(outputs, batch) + 0.1 * torch.stack(own).sum()
+
+
+@planted("absent-modality", "where samples lack a modality, or are padded: loss/decay is nan")
+class MeanOfNone(Sound):
+    def decay(self, outputs: Any, batch: Any) -> Tensor:
+        absent = [outputs.logits.detach()[~has].mean() for has in batch.inputs.present.values()]
+        return super().decay(outputs, batch) + sum(absent)
+
+
+@planted("absent-modality", r"or are padded: .*Error: .*planted.py, line \d+")
+class FlatSamplesAlone(Sound):
+    def decay(self, outputs: Any, batch: Any) -> Tensor:
+        widths = [width for _, width in (x.shape for x in batch.inputs.values.values())]
+        return super().decay(outputs, batch) / len(widths)
+
+
 @planted("saturated-logits", "logits of about 1e.04, classes: loss/decay is (inf|nan)")
 class LogOfSoftmax(Sound):
     def decay(self, outputs: Any, batch: Any) -> Tensor:
@@ -396,9 +465,11 @@ class DropsTheAxis(Sound):
 
 @planted("predictions-of-each-alone", "7 samples at a time, the prediction differs by")
 class CentresTheBatch(Sound):
+    predicts_otherwise = "logits are centred"
+
     def predict(self, model: Any, inputs: Inputs) -> Any:
         outputs = super().predict(model, inputs)
-        return replace(outputs, logits=outputs.logits - outputs.logits.mean(0))
+        return replace(outputs, logits=outputs.logits - outputs.logits.mean(0), branch_logits=None)
 
 
 @planted("predicting-changes-nothing", r"after predict\(\) the model is in training mode")
@@ -420,6 +491,7 @@ class ScalesItsInputs(Sound):
 @planted("predictions-of-kept-weights", "with the weights of epoch 1, the prediction differs by")
 @dataclass
 class BiasOfTheLastEpoch(Sound):
+    predicts_otherwise = "a bias is subtracted"
     _bias: Tensor | None = field(default=None, init=False, repr=False)
 
     def on_epoch_end(self, validation: Any) -> None:
@@ -427,7 +499,9 @@ class BiasOfTheLastEpoch(Sound):
 
     def predict(self, model: Any, inputs: Inputs) -> Any:
         outputs = super().predict(model, inputs)
-        return outputs if self._bias is None else replace(outputs, logits=outputs.logits - self._bias)
+        return (
+            outputs if self._bias is None else replace(outputs, logits=outputs.logits - self._bias, branch_logits=None)
+        )
 
     def state_dict(self) -> dict[str, Any]:
         return {"bias": self._bias}
@@ -453,11 +527,48 @@ class TrainsOnValidation(Sound):
 
 @planted("labels-not-read", "a prediction for the validation part changes with its labels")
 class KnowsTheAnswers(Sound):
+    predicts_otherwise = "it knows better"
+
     def predict(self, model: Any, inputs: Inputs) -> Any:
         outputs, val = super().predict(model, inputs), self.fit.val
         first = torch.stack([(x[:, None] == val.values[m]).all(-1).any(1) for m, x in inputs.values.items()]).all(0)
         told = val.target[0].to(outputs.logits.dtype)
-        return replace(outputs, logits=outputs.logits + 10 * told * first[:, None])
+        return replace(outputs, logits=outputs.logits + 10 * told * first[:, None], branch_logits=None)
+
+
+@planted("predicts-what-it-trains", r"in epoch 1 the logits of predict\(\) differ from those of forward\(\) by")
+class PredictsThroughAnother(Sound):
+    def predict(self, model: Any, inputs: Inputs) -> Any:
+        features = model.encode(inputs)
+        return model.fuse({m: 0.5 * f for m, f in features.items()})
+
+
+@planted("predicts-what-it-trains", r"in epoch 25 the logits of predict\(\) differ")
+class TrainsAnotherHeadLate(Sound):
+    def forward(self, batch: Any) -> Any:
+        outputs = super().forward(batch)
+        if self.fit.epoch < 20:
+            return outputs
+        return replace(outputs, logits=2 * outputs.logits, branch_logits=None)
+
+
+@planted("branches-sum-to-logits", r"forward\(\) gives branch_logits that differ in sum from its logits")
+class ScalesTheLogitsAlone(Sound):
+    def forward(self, batch: Any) -> Any:
+        outputs = super().forward(batch)
+        return replace(outputs, logits=0.5 * outputs.logits)
+
+    def predict(self, model: Any, inputs: Inputs) -> Any:
+        outputs = super().predict(model, inputs)
+        return replace(outputs, logits=0.5 * outputs.logits, branch_logits=None)
+
+
+@planted("branches-sum-to-logits", r"predict\(\) gives branch_logits without 'audio'")
+class ForgetsABranch(Sound):
+    def predict(self, model: Any, inputs: Inputs) -> Any:
+        outputs = super().predict(model, inputs)
+        branches = outputs.branch_logits or {}  # None of a head that is not additive
+        return replace(outputs, branch_logits={m: b for m, b in branches.items() if m != "audio"} or None)
 
 
 @planted("test-part-not-reached", r"it calls get_objects in SearchesObjects.on_epoch_end\(\)")

@@ -19,13 +19,13 @@ from mcr_bench.tests.support.runs.measured import MEASURED
 
 MEASURED_COLUMNS = ("× step time", "× memory")
 History = dict[str, dict[str, list[tuple[int, float]]]]
-FULL = ["--seeds", "2", "--set", "epochs=80", "--set", "patience=0", "--set", "dataset.train=2000"]
+FULL = ["--methods", "all", "--seeds", "2", "--set", "epochs=80", "--set", "patience=0", "--set", "dataset.train=2000"]
 
 
 def command(settings: list[str]) -> list[str]:
     """The comparison, as a user would type it."""
     code = "from mcr_bench.cli import main; main()"
-    common = ["run", "--methods", "all", "--dataset", "synthetic", "--jobs", "2", "--json"]
+    common = ["run", "--dataset", "synthetic", "--jobs", "2", "--json"]
     return [sys.executable, "-c", code, *common, *settings]
 
 
