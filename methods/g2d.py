@@ -64,7 +64,8 @@ class G2d(WithVariants):
     """Minimise CE(z, y) + sum_m T^2 KL(softmax(u_m / T) || softmax(z / T)) + sum_m mean (f_m - t_m)^2.
 
     The fused logits are the mean z = mean_m h_m of the own heads' logits, over the modalities that a sample has; u_m
-    and t_m are logits and features of modality m's unimodal run. The two sums have the weights `logit_weight` and `feature_weight`. In a regression the
+    and t_m are logits and features of modality m's unimodal run. The two sums have the weights `logit_weight` and
+    `feature_weight`. In a regression the
     KL term is the mean squared difference of outputs.
 
     In the first `share` of the epochs one encoder learns at a time, that of the weakest modality first; the others get
