@@ -12,8 +12,8 @@ from mcr_bench.bench.training.probes import Probes
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method
 
-# Also late ones, as some methods begin to act, or end it, at an epoch; and so many as a method may look back on.
-EPOCHS = (1, 2, 3, 4, 5, 25, 50)
+# Also late ones, as some methods begin to act, or end it, at an epoch, or act every n-th; and as many as one looks back on.
+EPOCHS = (1, 2, 3, 4, 5, 20, 50)
 # Called with the name of a hook; the block that it gives is around the call of the hook.
 Around = Callable[[str], AbstractContextManager[object]]
 

@@ -1,1 +1,1 @@
-"""Defects of official code: each computed in plain operations, and compared with both variants of its method."""
+"""Rules of released code that depart from their papers, each computed from the words that describe it."""
