@@ -13,9 +13,9 @@ from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, Group, Needs, Neutral, OfficialCode, Reference, Requirement
 from mcr_bench.methods.terms.distillation.divergence import output_distance
+from mcr_bench.methods.terms.distillation.teachers import Teachers, feature_distance
 from mcr_bench.methods.terms.losses import batch_mean, loss_mean, stacked
 from mcr_bench.methods.terms.modes import without_gradient
-from mcr_bench.methods.terms.distillation.teachers import Teachers, feature_distance
 from mcr_bench.methods.terms.unimodal_start import unimodal_runs
 from mcr_bench.methods.terms.variants import WithVariants
 
@@ -63,9 +63,9 @@ def mean_of_present(logits: Mapping[str, Tensor], having: Mapping[str, Tensor]) 
 class G2d(WithVariants):
     """Minimise CE(z, y) + sum_m T^2 KL(softmax(u_m / T) || softmax(z / T)) + sum_m mean (f_m - t_m)^2.
 
-    The fused logits are the mean z = mean_m h_m of the own heads' logits, over the modalities that a sample has; u_m and t_m are logits and features of
-    modality m's unimodal run. The two sums have the weights `logit_weight` and `feature_weight`. In a regression the
-    KL term is the mean squared difference of outputs.
+    The fused logits are the mean z = mean_m h_m of the own heads' logits, over the modalities that a sample has; u_m
+    and t_m are logits and features of modality m's unimodal run. The two sums have the weights `logit_weight` and
+    `feature_weight`. In a regression the KL term is the mean squared difference of outputs.
 
     In the first `share` of the epochs one encoder learns at a time, that of the weakest modality first; the others get
     no gradient. There are M - 1 such phases of equal length; then all learn. Weakest is the modality whose teacher has
@@ -133,6 +133,7 @@ class G2d(WithVariants):
         "Phases are a share of the run's epochs. Official code: the epochs 0 to 150 of 300.",
         "With three and more modalities M - 1 of them learn alone in turn, an extension: the code takes two.",
         "variant=official: modalities of equal scores learn together. Official code: equal scores end the training.",
+        "A sample that lacks a modality has the mean of its other modalities' logits, an extension.",
         "Several labels, whose distance is the mean KL divergence of each, are an extension.",
     )
     _teachers: Teachers | None = field(default=None, init=False, repr=False)

@@ -9,8 +9,8 @@ from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Group, Method, Needs, Neutral, OfficialCode, Reference, Requirement
-from mcr_bench.methods.terms.modulation import check_window, in_window
 from mcr_bench.methods.terms.distillation.teachers import Teachers, feature_distance
+from mcr_bench.methods.terms.modulation import check_window, in_window
 from mcr_bench.methods.terms.unimodal_start import unimodal_runs
 
 
