@@ -12,7 +12,7 @@ from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Group, Method, Needs, Neutral, Reference
+from mcr_bench.methods.base import Group, Method, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.attribution import agm_coefficients, attributed
 from mcr_bench.methods.terms.clipping import clip_if_large
 from mcr_bench.methods.terms.modulation import check_window, in_window
@@ -56,6 +56,7 @@ class Agm(Method):
     name: ClassVar[str] = "agm"
     group: ClassVar[Group] = "modulation"
     selections: ClassVar[tuple[str, ...]] = ("table1", "primary")
+    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/lihong2303/AGM_ICCV2023")
     reference: ClassVar[Reference] = Reference(
         "Boosting Multi-modal Model Performance with Adaptive Gradient Modulation", "ICCV 2023", "2308.07686"
     )

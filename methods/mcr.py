@@ -12,7 +12,7 @@ from torch import Tensor
 from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Group, Method, Needs, Neutral, Reference, Requirement
+from mcr_bench.methods.base import Group, Method, Needs, Neutral, OfficialCode, Reference, Requirement
 from mcr_bench.methods.terms.ceb import FeatureDecoder, ceb
 from mcr_bench.methods.terms.contrastive import nt_xent, score_bins
 from mcr_bench.methods.terms.distances import slopes_of
@@ -52,6 +52,10 @@ class MCR(Method):
     name: ClassVar[str] = "mcr"
     group: ClassVar[Group] = "multi-objective"
     selections: ClassVar[tuple[str, ...]] = ("table1", "primary")
+    official_code: ClassVar[OfficialCode | None] = OfficialCode(
+        "github.com/kkontras/MCR",
+        state="the class for two modalities does not add the game and the contrast to the loss",
+    )
     reference: ClassVar[Reference] = Reference(
         "Balancing Multimodal Training Through Game-Theoretic Regularization", "NeurIPS 2025", "2411.07335"
     )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Group, Needs, Neutral, Reference
+from mcr_bench.methods.base import Group, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.losses import multi_loss
 from mcr_bench.methods.terms.modulation import Modulation
 from mcr_bench.methods.terms.scores import mean_of_others, squared_errors, true_scores
@@ -56,6 +56,9 @@ class Mlb(Modulation):
     name: ClassVar[str] = "mlb"
     group: ClassVar[Group] = "modulation"
     selections: ClassVar[tuple[str, ...]] = ("table1", "primary")
+    official_code: ClassVar[OfficialCode | None] = OfficialCode(
+        "github.com/kkontras/MLB", state="does not run as released, as a class was renamed; kkontras/Synergy has it"
+    )
     reference: ClassVar[Reference] = Reference(
         "Improving Multimodal Learning with Multi-Loss Gradient Modulation", "BMVC 2024", "2405.07930"
     )
