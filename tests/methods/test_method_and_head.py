@@ -87,12 +87,6 @@ def test_every_cell_trains_or_is_left_out_with_its_reason(method: str, outcomes:
 )
 def test_what_the_table_leaves_out_cannot_be_trained(method: str, head: str) -> None:
     made: Method = build(registry.method(method), {})
-<<<<<<< HEAD
-
-    def train() -> None:
-        make_fit(made, fusion=head)
-        step(made)
-=======
     with pytest.raises(Exception, match=r"features of its own making|additive"):
         _stepped(made, head)
 
@@ -100,10 +94,6 @@ def test_what_the_table_leaves_out_cannot_be_trained(method: str, head: str) -> 
 def _stepped(method: Method, head: str) -> None:
     make_fit(method, fusion=head)
     step(method)
->>>>>>> main
-
-    with pytest.raises(Exception, match=r"features of its own making|additive"):
-        train()
 
 
 @pytest.mark.parametrize("method", METHODS)
