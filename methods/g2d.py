@@ -65,8 +65,7 @@ class G2d(WithVariants):
 
     The fused logits are the mean z = mean_m h_m of the own heads' logits, over the modalities that a sample has; u_m
     and t_m are logits and features of modality m's unimodal run. The two sums have the weights `logit_weight` and
-    `feature_weight`. In a regression the
-    KL term is the mean squared difference of outputs.
+    `feature_weight`. In a regression the KL term is the mean squared difference of outputs.
 
     In the first `share` of the epochs one encoder learns at a time, that of the weakest modality first; the others get
     no gradient. There are M - 1 such phases of equal length; then all learn. Weakest is the modality whose teacher has
@@ -134,6 +133,7 @@ class G2d(WithVariants):
         "Phases are a share of the run's epochs. Official code: the epochs 0 to 150 of 300.",
         "With three and more modalities M - 1 of them learn alone in turn, an extension: the code takes two.",
         "variant=official: modalities of equal scores learn together. Official code: equal scores end the training.",
+        "A sample that lacks a modality has the mean of its other modalities' logits, an extension.",
         "Several labels, whose distance is the mean KL divergence of each, are an extension.",
     )
     _teachers: Teachers | None = field(default=None, init=False, repr=False)
