@@ -11,7 +11,7 @@ from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.bench.training.reader import reading
 from mcr_bench.methods.base import Group, Method, Needs, Neutral, OfficialCode, Reference
-from mcr_bench.methods.terms.clusters import between_minus_one_and_one, kmeans, purity
+from mcr_bench.methods.terms.features.clusters import between_minus_one_and_one, kmeans, purity
 from mcr_bench.methods.terms.modes import evaluation_mode
 
 MOST = 20_000  # samples of a part that are clustered; of more a draw is taken

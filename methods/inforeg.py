@@ -75,12 +75,12 @@ class InfoReg(WithVariants):
     """
 
     beta: float = setting(
-        0.9, "how much more a modality far ahead is held back", origin="paper", at_least=0, space=Space(0.1, 3)
+        0.9, "how much more a modality far ahead is held back", origin="InfoReg paper", at_least=0, space=Space(0.1, 3)
     )
     threshold: float = setting(
         0.04,
         "K, the smallest relative rise of the trace in the window; 1 = no window",
-        origin="paper",
+        origin="InfoReg paper",
         at_most=1,
         space=Space(0.005, 0.3, log=True),
     )

@@ -12,7 +12,7 @@ from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Group, Method, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.losses import own_losses
-from mcr_bench.methods.terms.scalarisers import LossHistory, log_ratios, smooth_maximum
+from mcr_bench.methods.terms.objectives.scalarisers import LossHistory, log_ratios, smooth_maximum
 
 
 @dataclass

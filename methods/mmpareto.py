@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.methods.base import OfficialCode, Reference
-from mcr_bench.methods.terms.encoder_wise import SMALLEST, EncoderWise, min_norm_share
+from mcr_bench.methods.terms.objectives.encoder_wise import SMALLEST, EncoderWise, min_norm_share
 
 
 def pareto_share(fused: Tensor, own: Tensor) -> Tensor:

@@ -11,9 +11,9 @@ from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.methods.base import Method, Neutral, Reference
-from mcr_bench.methods.terms import jacobian_descent as torchjd
-from mcr_bench.methods.terms.encoder_wise import EncoderWise, min_norm_share
-from mcr_bench.methods.terms.scalarisers import Scalariser, Tchebycheff, Uncertainty, WeightAverage
+from mcr_bench.methods.terms.objectives import jacobian_descent as torchjd
+from mcr_bench.methods.terms.objectives.encoder_wise import EncoderWise, min_norm_share
+from mcr_bench.methods.terms.objectives.scalarisers import Scalariser, Tchebycheff, Uncertainty, WeightAverage
 
 
 @dataclass

@@ -13,10 +13,10 @@ from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Group, Method, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.terms.features.prototypes import class_means, nearness
 from mcr_bench.methods.terms.losses import loss_of
 from mcr_bench.methods.terms.modes import evaluation_mode
 from mcr_bench.methods.terms.modulation import check_window, in_window
-from mcr_bench.methods.terms.prototypes import class_means, nearness
 from mcr_bench.methods.terms.scores import mean_of_others, true_scores
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, Group, Needs, OfficialCode, Reference
+from mcr_bench.methods.terms.boosting.shared_head import SharedSum
+from mcr_bench.methods.terms.boosting.turns import Place, phase_length, place_of
 from mcr_bench.methods.terms.losses import loss_mean
 from mcr_bench.methods.terms.modes import evaluation_mode
-from mcr_bench.methods.terms.shared_head import SharedSum
-from mcr_bench.methods.terms.turns import Place, phase_length, place_of
 from mcr_bench.methods.terms.variants import WithVariants
 
 

@@ -62,7 +62,7 @@ def test_whose_numbers_the_defaults_of_a_published_method_are(name: str) -> None
     strengths = [s for k, s in settings.declared(registry.method(name)).items() if k in ("alpha", "beta")]
     strengths += [s for k, s in settings.declared(registry.method(name)).items() if k.startswith("lambda_")]
     assert strengths or name not in BALANCING
-    assert all("code" in s.origin or "README" in s.origin for s in strengths)
+    assert all(any(word in s.origin for word in ("code", "README", "paper")) for s in strengths)
 
 
 @pytest.mark.parametrize("name", METHODS)

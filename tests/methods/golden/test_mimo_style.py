@@ -14,7 +14,7 @@ from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoc
 from mcr_bench.bench.training.checkpoints import read_checkpoint, write_checkpoint
 from mcr_bench.methods.mimo_style import MimoStyle
 from mcr_bench.methods.multi_loss import MultiLoss
-from mcr_bench.methods.terms.scalarisers import Tchebycheff, log_ratios, smooth_maximum
+from mcr_bench.methods.terms.objectives.scalarisers import Tchebycheff, log_ratios, smooth_maximum
 
 SGD = {"optimizer__name": "sgd", "dtype": torch.float64}
 Gradients = list[Tensor]

@@ -16,8 +16,14 @@ from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoc
 from mcr_bench.bench.training.checkpoints import read_checkpoint, write_checkpoint
 from mcr_bench.methods.mmpareto import MMPareto
 from mcr_bench.methods.moo import Moo
-from mcr_bench.methods.terms.jacobian_descent import AGGREGATORS, LOSSES
-from mcr_bench.methods.terms.scalarisers import Tchebycheff, Uncertainty, WeightAverage, log_ratios, smooth_maximum
+from mcr_bench.methods.terms.objectives.jacobian_descent import AGGREGATORS, LOSSES
+from mcr_bench.methods.terms.objectives.scalarisers import (
+    Tchebycheff,
+    Uncertainty,
+    WeightAverage,
+    log_ratios,
+    smooth_maximum,
+)
 
 BUILT_IN = ["equal", "mgda", "uw", "dwa", "stch"]
 PLAIN = [name for name in AGGREGATORS if name not in ("cagrad", "graddrop", "gradvac", "pcgrad")]  # no draws, no state

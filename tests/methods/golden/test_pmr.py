@@ -12,7 +12,7 @@ from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.testing.fits import NAMES, make_fit, step, tiny_split, whole_batch
 from mcr_bench.methods.joint import Joint
 from mcr_bench.methods.pmr import PMR, behind
-from mcr_bench.methods.terms.prototypes import class_means, nearness
+from mcr_bench.methods.terms.features.prototypes import class_means, nearness
 
 DOUBLE = {"dtype": torch.float64, "optimizer__name": "sgd"}
 ALL = {"share": 1.0}  # prototypes over all training samples, so that nothing is drawn

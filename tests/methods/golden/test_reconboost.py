@@ -15,7 +15,7 @@ from mcr_bench.bench.testing.fits import NAMES, make_fit, step, whole_batch
 from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoch, make_step, train
 from mcr_bench.bench.training.checkpoints import read_checkpoint, write_checkpoint
 from mcr_bench.methods.reconboost import ReconBoost, disagreement, focus
-from mcr_bench.methods.terms.turns import phase_length, place_of
+from mcr_bench.methods.terms.boosting.turns import phase_length, place_of
 from mcr_bench.tests.methods.golden.reconboost_rule import stage_loss
 
 SHORT = {"epochs_per_stage": 1, "correct_epochs": 1}

@@ -12,7 +12,7 @@ from mcr_bench.bench.core.seeds import reseed
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.fit.returns import State
-from mcr_bench.methods.terms.scalarisers import Scalariser
+from mcr_bench.methods.terms.objectives.scalarisers import Scalariser
 
 Aggregator = Literal[
     "aligned-mtl", "cagrad", "config", "dualproj", "graddrop", "gradvac", "imtl-g", "pcgrad", "upgrad"
