@@ -61,7 +61,7 @@ class Moo(EncoderWise):
 
     def __post_init__(self) -> None:
         if self.aggregator in torchjd.AGGREGATORS:
-            torchjd.aggregator(self.aggregator)  # a library that is missing is told before anything is trained
+            torchjd.aggregator(self.aggregator)  # a missing library is reported before anything is trained
         else:
             self._scalariser(2)
 
