@@ -138,7 +138,7 @@ def test_an_error_in_the_process_that_trains_is_told() -> None:
 
 
 def test_passes_are_counted_of_every_method_that_trains(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By hand: joint makes one pass each way, MMPareto goes back twice, and a frozen start goes back through nothing."""
+    """By hand: joint makes one pass each way, MMPareto goes back twice, a frozen start goes back through nothing."""
     names = ["ensemble", "joint", "mmpareto", "uni-pre-frozen", "unimodal"]
     monkeypatch.setattr(registry, "method_names", lambda: names)
     values = {one.title: one.value for one in passes.passes(HERE)}
