@@ -45,7 +45,9 @@ class DiagnosingRelearning(Method):
     reference: ClassVar[Reference] = Reference(
         "Diagnosing and Re-learning for Balanced Multimodal Learning", "ECCV 2024", "2407.09705"
     )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/GeWu-Lab/Diagnosing_Relearning_ECCV2024")
+    official_code: ClassVar[OfficialCode | None] = OfficialCode(
+        "github.com/GeWu-Lab/Diagnosing_Relearning_ECCV2024", "59b5787"
+    )
     needs: ClassVar[Needs] = Needs(classification=True)
     neutral: ClassVar[tuple[Neutral, ...]] = (
         Neutral({"strength": 0.0, "every": 1}, "joint"),

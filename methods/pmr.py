@@ -64,7 +64,7 @@ class PMR(Windowed):
         "PMR: Prototypical Modal Rebalance for Multimodal Learning", "CVPR 2023", "2211.07089"
     )
     official_code: ClassVar[OfficialCode | None] = OfficialCode(
-        "github.com/fanyunfeng-bit/Modal-Imbalance-PMR", state="without the entropy regulariser of the paper"
+        "github.com/fanyunfeng-bit/Modal-Imbalance-PMR", "1e5c79b", "without the entropy regulariser of the paper"
     )
     needs: ClassVar[Needs] = Needs(classification=True, at_least=2)
     neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"alpha": 0.0}, "joint"),)
