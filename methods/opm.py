@@ -96,11 +96,12 @@ class Opm(Windowed):
     def rates(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Modality -> the probability () of dropping its feature, of features (B, d); they are logged."""
         split, having = self.fit.model.fuse(features).split_logits, batch.having
-        assert split is not None, "the harness gives this method additive fusion heads only"
+        assert split is not None
         scores = inverse_losses if self.fit.task.regression else true_scores
         rates = drop_rates(scores(split, batch.target, self.fit.task, having), self.base, self.strength, having)
         self.fit.log_each([f"coefficient/{m}" for m in split], rates)
         return dict(zip(split, rates.unbind(), strict=True))
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        assert outputs.branch_logits is not None, "the harness gives this method additive fusion heads only"
         return {"fused": loss_of(self.fit.task, outputs.logits, batch.target, self._left)}
