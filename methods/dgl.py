@@ -50,6 +50,8 @@ class DGL(WithVariants):
         "The passes with zeros are made in evaluation mode of the fusion head. Official code: in training mode.",
         "Zeros stand for the other modalities under every fusion head, as in the official code under concatenation. "
         "There a sum takes the modality's own layer alone, and FiLM and gates take the modality twice.",
+        "The validation part selects the epoch. Official code: the test part.",
+        "Kinetics-Sounds has the classes that its files have. Official code: 34.",
         "Fusion heads that read tokens or stages are left out, as there is no zero for these in the paper.",
     )
 

@@ -66,7 +66,7 @@ class MMCosine(Method):
     )
     official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/GeWu-Lab/MMCosine_ICASSP23")
     needs: ClassVar[Needs] = Needs(additive_fusion=True, classification=True, at_least=2)
-    without_neutral: ClassVar[str] = "With no scale does a head without norms give the logits of one that has them."
+    without_neutral: ClassVar[str] = "No scale makes a head without norms and bias give the logits of one with them."
     deviations: ClassVar[tuple[str, ...]] = (
         "The linear head is replaced by one without a bias. Official code: the head keeps a bias that is never used.",
         "Fusion heads that are not a sum of linear layers are left out. Official code: under gated and FiLM fusion it "
@@ -79,8 +79,8 @@ class MMCosine(Method):
 
     def build(self, model: MultimodalModel) -> None:
         slices = getattr(model.fusion, "slices", nn.ModuleDict())
-        linear = all(isinstance(slices[m], nn.Linear) for m in model.modalities if m in slices)
-        if not model.fusion.additive or len(slices) != len(model.modalities) or not linear:
+        linear = {m for m, layer in slices.items() if isinstance(layer, nn.Linear)}
+        if not model.fusion.additive or linear != set(model.modalities):
             raise UserError(
                 "mmcosine needs an additive fusion head with one linear layer per modality. Use "
                 "model.fusion=late-linear."

@@ -57,15 +57,14 @@ class Mnl(Method):
     """
 
     weight: float = setting(
-        1.0, "weight of the guidance; 0 = none", origin="MNL code", at_least=0, space=Space(0.05, 5, log=True)
+        1.0, "weight of the guidance; 1 / C = that of the code; 0 = none", at_least=0, space=Space(0.05, 5, log=True)
     )
     negative: float = setting(
         0.7, "lambda, weight of the wrong classes in it", origin="MNL code", at_least=0, space=Space(0.1, 2, log=True)
     )
     margin: Literal["probability", "logit"] = setting(
         "probability",
-        "margin of the true class; probability: over the most probable other class; logit: as the code, of logits, "
-        "over the other class with the largest fused logit",
+        "margin of the true class; probability: over the own runner-up; logit: as the code, in logits over the fused",
     )
     name: ClassVar[str] = "mnl"
     group: ClassVar[Group] = "distillation"
@@ -85,8 +84,7 @@ class Mnl(Method):
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         own, having = outputs.own_logits, batch.having
+        logits, kept = promoted(torch.stack(list(own.values()))), stacked(list(own), having)
         fused = promoted(outputs.logits) if self.margin == "logit" else None
-        logits = promoted(torch.stack(list(own.values())))
-        guidance = negative_learning(logits, batch.target, self.negative, fused, stacked(list(own), having))
-        terms = multi_loss(self.fit.task, outputs, batch.target, having=having)
-        return {**terms, "guidance": self.weight * guidance.mean()}
+        guidance = negative_learning(logits, batch.target, self.negative, fused, kept).mean()
+        return {**multi_loss(self.fit.task, outputs, batch.target, having=having), "guidance": self.weight * guidance}

@@ -66,6 +66,7 @@ class Opm(Windowed):
         "Each of more than two modalities is compared with the mean of the others. Official code: two modalities; "
         "BalanceBenchmark: with their sum, which is hardly ever exceeded.",
         "Where every sample of a batch loses all modalities, its loss is 0. Official code: the batch is skipped.",
+        "The validation part selects the epoch. Official code: the test part.",
         "In a regression the score of a modality is 1 / (loss + 1e-8), an extension. The paper defines classification.",
         "With several labels the score is the mean probability of the right value of each label, an extension.",
         "Features are dropped from epoch 6 on, which the official code calls 5, as it counts from 0.",

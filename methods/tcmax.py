@@ -66,6 +66,7 @@ class TCMax(Method):
         "of every combination, which overflows for large logits.",
         "A constant, M log B, is subtracted, so that the loss of a batch of one sample is the cross-entropy.",
         "Fusion heads that are not additive are left out; they would need B^M passes, or a sample of them.",
+        "The validation part selects the epoch. Official code: the test part.",
         "Samples that lack a modality do not serve as its negatives.",
     )
 
