@@ -37,16 +37,17 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 run: $(STAMP)
-	@$(RUN) run --methods all --dataset synthetic
+	@$(RUN) run --methods table1 --dataset synthetic --seeds 8
 	@printf '\nNext:\n'
 	@printf '  %s\n' \
 	  '$(RUN) describe ogm                                  the card of a method' \
-	  '$(RUN) run --methods all --dataset synthetic --plan  what is finished' \
+	  '$(RUN) run --methods table1 --dataset synthetic --seeds 8 --plan   what is finished' \
+	  '$(RUN) list methods                                  all methods and their groups' \
 	  '$(RUN) run --methods joint,mcr --dataset synthetic --set mcr.strategy=greedy,independent' \
 	  '$(RUN) data info av-digits                           a second set: spoken and written digits, what to download' \
 	  '$(RUN) data prepare av-digits --source DIR           seconds; then' \
-	  '$(RUN) run --methods all --dataset av-digits         training both loses to the better one alone' \
-	  '$(RUN) run --methods all --dataset FILE.npz          your own data' \
+	  '$(RUN) run --methods table1 --dataset av-digits      training both loses to the better one alone' \
+	  '$(RUN) run --methods table1 --dataset FILE.npz       your own data' \
 	  '$(RUN) results --csv runs.csv                        one row per run' \
 	  'make tables                                                  Markdown, CSV and LaTeX' \
 	  'make ui                                                      every curve of every run, in the browser'

@@ -22,7 +22,7 @@ def nt_xent(
     features: modality -> (B, d). labels: (B,), classes or, as in the MCR code, the scores of a regression, which are
     the same label only if they are exactly equal; or (B, L), which are the same only if all L are equal.
     having: modality -> (B,) bool, the samples that have it; all have the others. The feature of a modality that a
-    sample lacks is no vector of the loss: neither an anchor, nor a positive, nor a negative.
+    sample lacks is not a vector of the loss: neither an anchor, nor a positive, nor a negative.
 
     For an anchor a and a positive p, which is any other vector with the same label in any modality, the loss is
     -log(e(a, p) / (e(a, p) + sum_n e(a, n))) over all n with another label, where e = exp(cosine / temperature). The

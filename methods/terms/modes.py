@@ -1,6 +1,6 @@
-"""Evaluation mode for a block, for passes through a module that must not change it."""
+"""Evaluation mode for a block, for passes that must not change a module; and weights that get no gradient in it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from torch import nn
@@ -27,6 +27,27 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         _set_modes(in_training, True)
+
+
+@contextmanager
+def without_gradient(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Inside the block these parameters require no gradient; what leads to them alone is then not computed.
+
+    >>> layer = nn.Linear(1, 1)
+    >>> with without_gradient(layer.parameters()):
+    ...     layer.weight.requires_grad
+    False
+    >>> layer.weight.requires_grad
+    True
+    """
+    learning = [p for p in parameters if p.requires_grad]
+    for p in learning:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in learning:
+            p.requires_grad_(True)
 
 
 def _set_modes(parts: list[nn.Module], training: bool) -> None:

@@ -39,7 +39,6 @@ class Modulation(Method, ABC):
     A subclass says which parameters (`touches`) and computes the coefficients k_m (`coefficients`).
     """
 
-    alpha: float = setting(0.8, "strength of the modulation; 0 = none", at_least=0)
     apply_to: Literal["grad", "lr"] = setting(
         "grad",
         "what is multiplied; grad: gradients, whose scale Adam largely cancels; lr: the optimiser's steps",

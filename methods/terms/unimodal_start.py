@@ -19,18 +19,30 @@ def unimodal_runs(modalities: tuple[str, ...]) -> list[Requirement]:
     return [Requirement("unimodal", (m,)) for m in modalities]
 
 
-def start_from_unimodal(fit: "Fit") -> None:
-    """Give every modality's encoder and own head the weights of its unimodal run.
+def unimodal_weights(fit: "Fit") -> dict[str, dict[str, Tensor]]:
+    """Modality -> the weights of its unimodal run, in the model's order of modalities, which `fit.dependencies` has.
 
-    `fit.dependencies` must hold these runs in the model's order of modalities. RuntimeError if one is missing, or if
-    its tensors do not have the names and shapes of the model's.
+    RuntimeError if a run is missing.
     """
     modalities = fit.model.modalities
     if len(fit.dependencies) != len(modalities):
         raise RuntimeError(f"{len(modalities)} unimodal runs are needed, {len(fit.dependencies)} were given")
-    for m, weights in zip(modalities, fit.dependencies, strict=True):
-        _load(fit.model.encoders[m], weights, f"encoders.{m}.")
-        _load(fit.model.own_heads[m], weights, f"own_heads.{m}.")
+    return dict(zip(modalities, fit.dependencies, strict=True))
+
+
+def start_from_unimodal(fit: "Fit") -> None:
+    """Give every modality's encoder and own head the weights of its unimodal run.
+
+    RuntimeError if a run is missing, or if its tensors do not have the names and shapes of the model's.
+    """
+    for m, weights in unimodal_weights(fit).items():
+        take_over(fit.model.encoders[m], fit.model.own_heads[m], weights, m)
+
+
+def take_over(encoder: nn.Module, own_head: nn.Module, weights: dict[str, Tensor], modality: str) -> None:
+    """Give an encoder and an own head the weights of the unimodal run of this modality."""
+    _load(encoder, weights, f"encoders.{modality}.")
+    _load(own_head, weights, f"own_heads.{modality}.")
 
 
 def _load(module: nn.Module, weights: dict[str, Tensor], prefix: str) -> None:

@@ -12,7 +12,8 @@ from mcr_bench.bench.training.probes import Probes
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method
 
-EPOCHS = (1, 2, 3, 25, 50)  # also late ones, as some methods begin to act, or end it, at an epoch
+# Also late ones, as some methods begin to act, or end it, at an epoch, or act every n-th; so many as one looks back on.
+EPOCHS = (1, 2, 3, 4, 5, 20, 50)
 # Called with the name of a hook; the block that it gives is around the call of the hook.
 Around = Callable[[str], AbstractContextManager[object]]
 

@@ -69,13 +69,20 @@ def row_of(rows: Mapping[Place, Row], place: Place) -> Row | None:
 
 
 @cache
+def compared() -> list[str]:
+    """The methods of the comparison: those of its Table 1, and the others that the table of settings tells of."""
+    told = {row.method for row in table()}
+    return [name for name in registry.method_names() if name in told or "table1" in registry.method(name).selections]
+
+
+@cache
 def settings() -> dict[Place, Value]:
-    """Every resolved setting of the presets that are in the table, for every method."""
+    """Every resolved setting of the presets that are in the table, for every method of the comparison."""
     places = [(d, p) for d, p in PRESETS if p not in ABOUT["same"].get(d, {})]
     return {
         (dataset, preset, method, key): value
         for dataset, preset in places
-        for method in registry.method_names()
+        for method in compared()
         for key, value in resolved(dataset, preset, method).items()
     }
 

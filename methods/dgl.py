@@ -1,0 +1,104 @@
+"""DGL: encoders learn from unimodal losses alone, the fusion head from the fused loss alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
+from mcr_bench.bench.settings.declaration import Space, setting
+from mcr_bench.datasets.base import Batch
+from mcr_bench.methods.base import Defect, Group, Needs, OfficialCode, Reference
+from mcr_bench.methods.terms.losses import loss_of
+from mcr_bench.methods.terms.modes import evaluation_mode
+from mcr_bench.methods.terms.variants import WithVariants
+
+
+def each_alone(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Features for M times as many samples, modality -> (M B, d): block m has modality m's features, zeros elsewhere.
+
+    features: modality -> (B, d).
+
+    >>> each_alone({"audio": torch.tensor([[1.0]]), "video": torch.tensor([[2.0]])})
+    {'audio': tensor([[1.],
+            [0.]]), 'video': tensor([[0.],
+            [2.]])}
+    """
+    blocks = {m: [f if n == m else torch.zeros_like(f) for n in features] for m, f in features.items()}
+    return {m: torch.cat(parts) for m, parts in blocks.items()}
+
+
+def logits_alone(model: MultimodalModel, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Modality -> the fusion head's logits (B, C) for its features (B, d) and zeros in place of all others.
+
+    It is one pass of the head, in evaluation mode, so that the zeros do not enter statistics of batch norm.
+    """
+    with evaluation_mode(model.fusion):
+        logits = model.fusion(each_alone(features)).logits
+    return dict(zip(features, logits.chunk(len(features)), strict=True))
+
+
+@dataclass
+class DGL(WithVariants):
+    """Two losses for two sets of parameters: alpha sum_m CE(z_m, y) for the encoders, CE(z, y) for the fusion head.
+
+    z = F(sg(f_1), ..., sg(f_M)) of features without gradient, and z_m = F(0, .., f_m, .., 0) from the same fusion head
+    F, to whose parameters the unimodal losses pass no gradient. z is predicted.
+    """
+
+    alpha: float = setting(
+        4.0, "weight of the unimodal losses", origin="DGL code, CREMA-D", at_least=0, space=Space(0.5, 10, log=True)
+    )
+    name: ClassVar[str] = "dgl"
+    group: ClassVar[Group] = "modulation"
+    reference: ClassVar[Reference] = Reference(
+        "Boosting Multimodal Learning via Disentangled Gradient Learning", "ICCV 2025", "2507.10213"
+    )
+    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/shicaiwei123/ICCV2025-GDL", "b72a55f")
+    defects: ClassVar[tuple[Defect, ...]] = (
+        Defect(
+            "main_dgl.py:115-119",
+            "The filter of parameters takes the second part of the dotted name, so that without DataParallel nothing "
+            "matches, and the fusion head keeps the gradients of the unimodal losses.",
+            "The fusion head learns from the fused loss alone.",
+        ),
+    )
+    published: ClassVar[Literal["", "paper", "official"]] = "official"
+    needs: ClassVar[Needs] = Needs(own_features=True, at_least=2)
+    without_neutral: ClassVar[str] = (
+        "With alpha = 0 the encoders are not trained at all, which no simpler method does to encoders that are drawn."
+    )
+    deviations: ClassVar[tuple[str, ...]] = (
+        "The passes with zeros are made in evaluation mode of the fusion head. Official code: in training mode.",
+        "Fusion heads that read tokens or stages are left out, as there is no zero for these in the paper.",
+    )
+
+    def forward(self, batch: Batch) -> Outputs:
+        """Logits (B, C) of features that pass no gradient on; the features themselves, modality -> (B, d), do."""
+        model, inputs = self.fit.model, batch.inputs
+        features = model.encode(inputs)
+        if batch.dropped:
+            features = model.drop(features, batch.dropped, present=inputs.present)
+        return replace(model.fuse({m: f.detach() for m, f in features.items()}), features=features)
+
+    def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        task, having = self.fit.task, batch.having
+        alone = {
+            f"alone/{m}": self.alpha * loss_of(task, z, batch.target, having.get(m))
+            for m, z in logits_alone(self.fit.model, outputs.features).items()
+        }
+        return {"fused": task.loss(outputs.logits, batch.target), **alone}
+
+    def backward(self, losses: dict[str, Tensor]) -> None:
+        if self.official:
+            super().backward(losses)
+            return
+        encoders = [p for p in self.fit.model.encoders.parameters() if p.requires_grad]
+        fused, *alone = losses.values()
+        if encoders:
+            reduce(add, alone).backward(inputs=encoders)
+        fused.backward()

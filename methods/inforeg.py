@@ -1,0 +1,188 @@
+"""InfoReg: while training still gains information fast, the encoder of the modality that is ahead is held back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from mcr_bench.bench.fit.evaluated import Evaluation
+from mcr_bench.bench.fit.returns import State
+from mcr_bench.bench.models.multimodal import Outputs
+from mcr_bench.bench.settings.declaration import Space, setting
+from mcr_bench.datasets.base import Batch
+from mcr_bench.methods.base import Defect, Group, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.terms.losses import loss_of
+from mcr_bench.methods.terms.scores import mean_of_others, true_scores
+from mcr_bench.methods.terms.variants import WithVariants
+
+RELEASED_PULL, RELEASED_THRESHOLD, RELEASED_MEAN = (0.95, 0.1), 0.05, 10
+
+
+def in_learning_window(traces: Sequence[float], threshold: float) -> bool:
+    """Whether the last of the traces, one for each epoch so far, has risen by more than `threshold` of itself.
+
+    >>> in_learning_window([1.0, 2.0], 0.04), in_learning_window([2.0, 2.0], 0.04), in_learning_window([1.0], 0.04)
+    (True, False, False)
+    """
+    return len(traces) > 1 and traces[-1] > 0 and (traces[-1] - traces[-2]) / traces[-1] > threshold
+
+
+def pull(gaps: Tensor, beta: float) -> Tensor:
+    """The coefficients a (M,) of the proximal term: exp(beta tanh(gap_m)) where a gap is above the others', else 0.
+
+    gaps: (M,), how far each modality was ahead of the others.
+
+    >>> pull(torch.tensor([0.5, 0.1]), beta=0.9)
+    tensor([1.5157, 0.0000])
+    """
+    return torch.where(gaps > mean_of_others(gaps), torch.exp(beta * torch.tanh(gaps)), 0.0)
+
+
+def in_released_window(traces: Sequence[float]) -> bool:
+    """The window of the official code: the mean of the last ten traces, of a list that begins with ten zeros.
+
+    It is open in the first epoch, which has no traces yet.
+    """
+    padded = [0.0] * RELEASED_MEAN + list(traces)
+    last, before = (sum(part) / RELEASED_MEAN for part in (padded[-RELEASED_MEAN:], padded[-RELEASED_MEAN - 1 : -1]))
+    return not traces or (last > 0 and (last - before) / last > RELEASED_THRESHOLD)
+
+
+def released_pull(sums: Tensor) -> Tensor:
+    """The coefficients (M,) of the official code: c_m exp(tanh(gap_m)) where a modality is ahead, else 0.
+
+    sums: (M,), sums over the batch of the true class's probability. c is .95 for the first modality and .1 for others.
+    """
+    gaps = sums - mean_of_others(sums)
+    first, others = RELEASED_PULL
+    factors = torch.full_like(gaps, others)
+    factors[:1] = first
+    return torch.where(gaps > 0, factors * torch.exp(torch.tanh(gaps)), 0.0)
+
+
+@dataclass
+class InfoReg(WithVariants):
+    """Joint training with a proximal term sum_m (a_m / 2) ||theta_m - theta_m(0)||^2 of encoders in a window of epochs.
+
+    theta_m(0) are the weights of encoder m at the start of the epoch. An epoch t is in the window if the trace of the
+    Fisher information still rises: (Tr(t-1) - Tr(t-2)) / Tr(t-1) > threshold, with Tr = sum_m E ||dL / d theta_m||^2
+    over the batches of an epoch. a_m = exp(beta tanh(Delta_m)) for the modality that is ahead, and 0 for the others;
+    Delta_m is the mean over the batches of epoch t-1 of max(0, s_m - mean_{j != m} s_j), where
+    s_m = mean_i softmax(z_m)_{i, y_i} of modality m's share z_m = W_m f_m + b / M of the logits.
+    """
+
+    beta: float = setting(
+        0.9, "how much more a modality far ahead is held back", origin="InfoReg paper", at_least=0, space=Space(0.1, 3)
+    )
+    threshold: float = setting(
+        0.04,
+        "K, the smallest relative rise of the trace in the window; 1 = no window",
+        origin="InfoReg paper",
+        at_most=1,
+        space=Space(0.005, 0.3, log=True),
+    )
+    unimodal: bool = setting(False, "add the losses of the shares z_m, as InfoReg* of the paper does")
+    name: ClassVar[str] = "inforeg"
+    group: ClassVar[Group] = "modulation"
+    reference: ClassVar[Reference] = Reference(
+        "Adaptive Unimodal Regulation for Balanced Multimodal Information Acquisition", "CVPR 2025", "2503.18595"
+    )
+    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/GeWu-Lab/InfoReg_CVPR2025", "939b2ed")
+    defects: ClassVar[tuple[Defect, ...]] = (
+        Defect(
+            "main.py",
+            "The window looks at the trace of the first modality (audio) alone, as a mean of ten epochs that begins "
+            "with ten zeros, with threshold .05, and is open in the first epoch.",
+            "The window is open while the trace rises by more than K = .04 from one epoch to the next.",
+        ),
+        Defect(
+            "main.py",
+            "The coefficients are .95 exp(tanh(gap)) for audio and .1 exp(tanh(gap)) for video; gaps are those of sums "
+            "over the batch, so that the tanh is close to 1 and the coefficients are two constants.",
+            "The coefficient of the modality that is ahead is exp(beta tanh(Delta)), Delta being a mean over batches.",
+        ),
+        Defect(
+            "main.py",
+            "Losses of the shares of the logits are always added, which is InfoReg*.",
+            "InfoReg minimises the fused loss and the proximal term.",
+        ),
+    )
+    published: ClassVar[Literal["", "paper", "official"]] = "official"
+    needs: ClassVar[Needs] = Needs(additive_fusion=True, classification=True, at_least=2)
+    neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"threshold": 1.0}, "joint"),)
+    deviations: ClassVar[tuple[str, ...]] = (
+        "The trace is the sum over all modalities, of all parameters of their encoders. Official code: weights of "
+        "convolutions and linear layers, each layer divided by its size.",
+        "The window needs two epochs with traces, so it can open in the third one at first.",
+        "Each of more than two modalities is compared with the mean of the others, also in variant=official.",
+    )
+    _traces: list[list[float]] = field(default_factory=list, init=False, repr=False)  # of each epoch: by modality
+    _gaps: list[float] = field(default_factory=list, init=False, repr=False)  # of the last epoch, by modality
+    _sums: list[Tensor] = field(default_factory=list, init=False, repr=False)  # of this epoch: traces, gaps, steps
+    _start: dict[str, list[Tensor]] = field(default_factory=dict, init=False, repr=False)  # empty outside the window
+
+    @cached_property
+    def encoders(self) -> dict[str, list[nn.Parameter]]:
+        """Modality -> the parameters of its encoder."""
+        return {m: self.fit.model.parameters_of(m, "encoder") for m in self.fit.model.modalities}
+
+    def on_epoch_start(self) -> None:
+        self._sums, self._start = [], {}
+        if self._in_window():
+            self._start = {m: [p.detach().clone() for p in parameters] for m, parameters in self.encoders.items()}
+
+    def _in_window(self) -> bool:
+        if self.official:
+            return in_released_window([row[0] for row in self._traces])
+        return in_learning_window([sum(row) for row in self._traces], self.threshold)
+
+    def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        terms = super().loss(outputs, batch)
+        if not (self.unimodal or self.official):
+            return terms
+        task, having, split = self.fit.task, batch.having, outputs.split_logits
+        assert split is not None, "the harness gives this method additive fusion heads only"
+        return terms | {f"split/{m}": loss_of(task, z, batch.target, having.get(m)) for m, z in split.items()}
+
+    @torch.no_grad()
+    def after_backward(self, outputs: Outputs, batch: Batch) -> None:
+        split = outputs.split_logits
+        assert split is not None, "the harness gives this method additive fusion heads only"
+        scores = true_scores(split, batch.target, self.fit.task, batch.having)
+        gaps = (scores - mean_of_others(scores)).clamp(min=0)
+        row = [torch.stack([_squared_norm(parameters) for parameters in self.encoders.values()]), gaps]
+        row.append(torch.ones_like(gaps))
+        self._sums = [a + b for a, b in zip(self._sums, row, strict=True)] if self._sums else row
+        if not self._start:
+            return
+        sums = scores * len(batch.target)
+        pulls = released_pull(sums) if self.official else pull(gaps.new_tensor(self._gaps), self.beta)
+        for (m, parameters), a in zip(self.encoders.items(), pulls.unbind(), strict=True):
+            self.fit.log(f"coefficient/{m}", a)
+            for p, start in zip(parameters, self._start[m], strict=True):
+                if p.grad is not None:
+                    p.grad.add_(a.to(p) * (p - start))
+
+    def on_epoch_end(self, validation: Evaluation) -> None:
+        if not self._sums:
+            return
+        traces, gaps, steps = self._sums
+        self._traces.append((traces / steps).tolist())
+        self._gaps = (gaps / steps).tolist()
+
+    def state_dict(self) -> State:
+        return {"traces": [[*row] for row in self._traces], "gaps": [*self._gaps]}
+
+    def load_state_dict(self, state: State) -> None:
+        self._traces, self._gaps = [[*row] for row in state["traces"]], [*state["gaps"]]
+
+
+def _squared_norm(parameters: list[nn.Parameter]) -> Tensor:
+    """The sum () of the squares of all elements of their gradients; 0 of a frozen encoder, which has none."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if not gradients:
+        return torch.zeros((), device=parameters[0].device)
+    return torch.stack(torch._foreach_norm(gradients)).square().sum()

@@ -1,0 +1,103 @@
+"""Frozen unimodal teachers: the finished unimodal runs, whose features and logits a student is drawn towards."""
+
+import copy
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from mcr_bench.bench.core.precision import full_precision, promoted
+from mcr_bench.bench.fit.fit import Fit
+from mcr_bench.datasets.base import Batch
+from mcr_bench.methods.terms.losses import loss_mean
+from mcr_bench.methods.terms.unimodal_start import take_over, unimodal_weights
+
+CHUNK = 4  # training batches whose features are made at a time
+
+
+def feature_distance(student: Tensor, teacher: Tensor, having: Tensor | None = None) -> Tensor:
+    """The mean squared difference () of features (B, d), over the samples at which `having` (B,) is set.
+
+    It is 0 where there is no such sample; no gradient flows into `teacher`.
+
+    >>> feature_distance(torch.tensor([[1.0, 3.0]]), torch.tensor([[0.0, 0.0]]))
+    tensor(5.)
+    """
+    squares = (promoted(student) - promoted(teacher).detach()).square()
+    return squares.mean() if having is None else loss_mean(squares.mean(1), having)
+
+
+class Teachers:
+    """The encoder and the own head of every modality as its unimodal run left them, in evaluation mode.
+
+    Features of samples that stay in memory are made once, in the first step that asks for them: training sees them as
+    they are. Samples on disk are seen augmented, so that the teacher encodes them in every step, as the student does.
+    Make it in `on_fit_start`, before the model has hooks.
+    """
+
+    def __init__(self, fit: Fit) -> None:
+        self._fit, self._stored = fit, dict[str, Tensor]()
+        self._parts = {m: self._part(m, weights) for m, weights in unimodal_weights(fit).items()}
+
+    def _part(self, modality: str, weights: dict[str, Tensor]) -> tuple[nn.Module, nn.Module]:
+        model = self._fit.model
+        encoder, head = copy.deepcopy((model.encoders[modality], model.own_heads[modality]))
+        take_over(encoder, head, weights, modality)
+        return encoder.eval().requires_grad_(False), head.eval().requires_grad_(False)
+
+    @cached_property
+    def _ready(self) -> dict[str, tuple[nn.Module, nn.Module]]:
+        """The teachers where the data is."""
+        device = self._fit.train.target.device
+        return {m: (encoder.to(device), head.to(device)) for m, (encoder, head) in self._parts.items()}
+
+    def features(self, modality: str, batch: Batch) -> Tensor:
+        """The teacher's features (B, d) of a training batch, without a gradient."""
+        if not isinstance(self._fit.train.values[modality], Tensor):
+            return self._encoded(modality, batch)
+        return self._kept(modality)[batch.index]
+
+    def logits(self, modality: str, batch: Batch) -> Tensor:
+        """The teacher's logits (B, C) of a training batch, without a gradient, in full precision."""
+        return self._scored(modality, self.features(modality, batch))
+
+    def mean_scores(self) -> dict[str, float]:
+        """Modality -> the mean true-class score of its teacher on the training samples that have it.
+
+        It is `Task.true_score`, also where scores or several labels are learned. This waits for the device.
+        """
+        return {m: self._mean_score(m) for m in self._ready}
+
+    def _mean_score(self, modality: str) -> float:
+        train = self._fit.train
+        in_memory = isinstance(train.values[modality], Tensor)
+        features = self._kept(modality) if in_memory else self._of_all(modality)
+        scores = self._fit.task.true_score(self._scored(modality, features), train.target)
+        return float(loss_mean(scores, train.presence(modality)))
+
+    def _kept(self, modality: str) -> Tensor:
+        """The features (N, d) of all training samples, made once."""
+        if modality not in self._stored:
+            self._stored[modality] = self._of_all(modality)
+        return self._stored[modality]
+
+    @torch.no_grad()
+    def _scored(self, modality: str, features: Tensor) -> Tensor:
+        with full_precision(features.device):
+            logits: Tensor = self._ready[modality][1](promoted(features))
+        return logits
+
+    def _of_all(self, modality: str) -> Tensor:
+        """The features (N, d) of all training samples as evaluation sees them."""
+        train, size = self._fit.train, CHUNK * self._fit.settings.batch_size
+        parts = torch.arange(len(train), device=train.target.device).split(size)
+        return torch.cat([self._encoded(modality, train.batch(index)) for index in parts])
+
+    @torch.no_grad()
+    def _encoded(self, modality: str, batch: Batch) -> Tensor:
+        inputs = batch.inputs
+        with self._fit.autocast():
+            made: Tensor = self._ready[modality][0](inputs.values[modality], inputs.lengths.get(modality))
+        for watcher in self._fit.model.watchers:
+            watcher(made)
+        return made

@@ -1,0 +1,1 @@
+"""What the features of many samples are together: clusters, and prototypes of classes."""

@@ -1,0 +1,1 @@
+"""Several losses, and the gradients of several losses, made one."""
