@@ -162,7 +162,7 @@ def build(cls: type[T], values: Mapping[str, object], **others: object) -> T:
 
     others: values of fields that are not settings.
     """
-    flat, hints = resolve(cls, values), _hints(cls)
+    flat, hints = resolve(cls, values), _hints(cls)  # type: ignore[arg-type]  # classes are hashable
     arguments = dict(others)
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         kind, prefix = hints[field.name], f"{field.name}."
