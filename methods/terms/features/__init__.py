@@ -1,1 +1,1 @@
-"""What the features of many samples are together: clusters, and prototypes of classes."""
+"""What is made of features: logits of each modality alone, clusters of samples, prototypes of classes."""
