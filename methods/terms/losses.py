@@ -37,6 +37,17 @@ def own_losses(task: Task, outputs: Outputs, target: Tensor, having: Mapping[str
     return {m: loss_of(task, logits, target, having.get(m)) for m, logits in outputs.own_logits.items()}
 
 
+def split_losses(task: Task, outputs: Outputs, target: Tensor, having: Mapping[str, Tensor] = ALL) -> dict[str, Tensor]:
+    """Modality -> the loss () of its share (B, C) of the logits, over the samples that have the modality."""
+    return {m: loss_of(task, logits, target, having.get(m)) for m, logits in split_of(outputs).items()}
+
+
+def split_of(outputs: Outputs) -> dict[str, Tensor]:
+    """Modality -> its share (B, C) of the logits, for a method that `needs` an additive fusion head."""
+    assert outputs.split_logits is not None, "the harness gives this method additive fusion heads only"
+    return outputs.split_logits
+
+
 def loss_of(task: Task, logits: Tensor, target: Tensor, having: Tensor | None = None) -> Tensor:
     """The loss () of logits (B, C), as the mean over the samples at which `having` (B,) is set; 0 if there is none.
 
@@ -49,12 +60,14 @@ def loss_of(task: Task, logits: Tensor, target: Tensor, having: Tensor | None = 
     return loss_mean(task.per_sample(logits, target), having)
 
 
-def loss_mean(losses: Tensor, having: Tensor) -> Tensor:
-    """The mean () of losses (B,) over the samples at which `having` (B,) is set; 0 if there is none.
+def loss_mean(losses: Tensor, having: Tensor | None) -> Tensor:
+    """The mean () of losses (B,) over the samples at which `having` (B,) is set; 0 if there is none; None: of all.
 
     >>> loss_mean(torch.tensor([1.0, 5.0, 3.0]), torch.tensor([True, False, True]))
     tensor(2.)
     """
+    if having is None:
+        return losses.mean()
     return torch.where(having, losses, 0.0).sum() / having.sum().clamp(min=1)
 
 
