@@ -1,6 +1,8 @@
 """Loss terms over several heads, and means over a batch in which some samples lack a modality or have it dropped."""
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import and_
 
 import torch
 from torch import Tensor
@@ -69,6 +71,29 @@ def loss_mean(losses: Tensor, having: Tensor | None) -> Tensor:
     if having is None:
         return losses.mean()
     return torch.where(having, losses, 0.0).sum() / having.sum().clamp(min=1)
+
+
+def having_each(having: Mapping[str, Tensor], *modalities: str) -> Tensor | None:
+    """(B,) bool, the samples that have each of these modalities; None where all samples do.
+
+    >>> having_each({"audio": torch.tensor([True, False])}, "audio", "video")
+    tensor([ True, False])
+    """
+    kept = [having[m] for m in modalities if m in having]
+    return reduce(and_, kept) if kept else None
+
+
+def mean_of_present(logits: Mapping[str, Tensor], having: Mapping[str, Tensor] = ALL) -> Tensor:
+    """The mean (B, C) of the modalities' logits (B, C), for each sample over the modalities that it has.
+
+    >>> two = {"audio": torch.tensor([[2.0]]), "video": torch.tensor([[4.0]])}
+    >>> mean_of_present(two), mean_of_present(two, {"audio": torch.tensor([False])})
+    (tensor([[3.]]), tensor([[4.]]))
+    """
+    every, kept = torch.stack(list(logits.values())), stacked(list(logits), having)
+    if kept is None:
+        return every.mean(0)
+    return torch.where(kept[..., None], every, 0.0).sum(0) / kept.sum(0).clamp(min=1)[:, None]
 
 
 def stacked(modalities: Sequence[str], having: Mapping[str, Tensor]) -> Tensor | None:
