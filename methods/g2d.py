@@ -20,18 +20,20 @@ from mcr_bench.methods.terms.losses import batch_mean, loss_mean, mean_of_presen
 from mcr_bench.methods.terms.modes import without_gradient
 from mcr_bench.methods.terms.variants import WithVariants
 
+MODULATION = "utils/utils.py, modulate_gradients_based_on_scores_from_two_modalities"
+
 
 def of_rank(scores: Tensor, rank: int) -> Tensor:
     """(M,) 1 for the modality of this rank by its teacher's score (M,), from the lowest, 0; else 0.
 
-    Modalities of equal scores share a rank.
+    Modalities of equal scores share a rank; last are those whose score is nan, as no sample of the batch has them.
 
     >>> of_rank(torch.tensor([0.3, 0.9]), rank=0)
     tensor([1., 0.])
     """
-    lower = (scores[None] < scores[:, None]).sum(1)
-    ranked = lower.sort().values[rank]
-    return (lower == ranked).to(scores.dtype)
+    known = scores.nan_to_num(nan=torch.inf)
+    lower = (known[None] < known[:, None]).sum(1)
+    return (lower == lower.sort().values[rank]).to(scores.dtype)
 
 
 @dataclass
@@ -82,17 +84,17 @@ class G2d(WithVariants, Taught):
     official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/rAIson-Lab/G2D", "95969d8", "complete")
     defects: ClassVar[tuple[Defect, ...]] = (
         Defect(
-            "utils/utils.py, modulate_gradients_based_on_scores_from_two_modalities",
+            MODULATION,
             "Only weights of four axes, those of 2-D convolutions, are held back; all others learn.",
             "The whole encoder is held back.",
         ),
         Defect(
-            "utils/utils.py, modulate_gradients_based_on_scores_from_two_modalities",
+            MODULATION,
             "Their gradients are multiplied by 0 and kept, so that momentum and weight decay still move them.",
             "An encoder that is held back does not move.",
         ),
         Defect(
-            "utils/utils.py, modulate_gradients_based_on_scores_from_two_modalities",
+            MODULATION,
             "Which modality is held back is decided by each batch; equal scores end the training.",
             "The modalities are ranked once, by their teachers.",
         ),

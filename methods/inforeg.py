@@ -160,7 +160,9 @@ class InfoReg(WithVariants):
         self._sums = row if self._sums is None else self._sums + row
         if not self._start:
             return
-        pulls = released_pull(gaps * len(batch.target)).unbind() if self.official else self._pulls
+        pulls: Sequence[Tensor | float] = self._pulls
+        if self.official:
+            pulls = released_pull(gaps * len(batch.target)).unbind()
         for (m, parameters), a in zip(self.encoders.items(), pulls, strict=True):
             self.fit.log(f"coefficient/{m}", a)
             pull_back(parameters, self._start[m], a)

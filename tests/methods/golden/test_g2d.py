@@ -41,6 +41,8 @@ def test_ranks_and_ties() -> None:
     scores = torch.tensor([0.5, 0.1, 0.9])
     assert [of_rank(scores, rank).tolist() for rank in range(3)] == [[0, 1, 0], [1, 0, 0], [0, 0, 1]]
     assert of_rank(torch.tensor([0.5, 0.5]), 0).tolist() == [1, 1]
+    lacking = torch.tensor([torch.nan, 0.5, 0.2])
+    assert [of_rank(lacking, rank).tolist() for rank in range(2)] == [[0, 0, 1], [0, 1, 0]]
 
 
 @pytest.mark.parametrize("task", [THREE, Task(None, scores=2)], ids=["classes", "scores"])
