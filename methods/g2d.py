@@ -1,7 +1,7 @@
 """G2D: distillation from frozen unimodal teachers, at first for one encoder at a time, that of the weakest first."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -14,7 +14,8 @@ from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, Group, Needs, Neutral, OfficialCode, Reference, Requirement
 from mcr_bench.methods.terms.distillation.divergence import output_distance
 from mcr_bench.methods.terms.distillation.teachers import Teachers, feature_distance
-from mcr_bench.methods.terms.losses import batch_mean, loss_mean, stacked
+from mcr_bench.methods.terms.late import averaged
+from mcr_bench.methods.terms.losses import batch_mean, loss_mean
 from mcr_bench.methods.terms.modes import without_gradient
 from mcr_bench.methods.terms.unimodal_start import unimodal_runs
 from mcr_bench.methods.terms.variants import WithVariants
@@ -42,21 +43,6 @@ def of_rank(scores: Tensor, rank: int) -> Tensor:
     lower = (scores[None] < scores[:, None]).sum(1)
     ranked = lower.sort().values[rank]
     return (lower == ranked).to(scores.dtype)
-
-
-def mean_of_present(logits: Mapping[str, Tensor], having: Mapping[str, Tensor]) -> Tensor:
-    """The mean (B, C) of the modalities' logits (B, C), for each sample over the modalities that it has.
-
-    having: modality -> (B,) bool; all samples have the others.
-
-    >>> two = {"audio": torch.tensor([[2.0]]), "video": torch.tensor([[4.0]])}
-    >>> mean_of_present(two, {}), mean_of_present(two, {"audio": torch.tensor([False])})
-    (tensor([[3.]]), tensor([[4.]]))
-    """
-    every, kept = torch.stack(list(logits.values())), stacked(list(logits), having)
-    if kept is None:
-        return every.mean(0)
-    return torch.where(kept[..., None], every, 0.0).sum(0) / kept.sum(0).clamp(min=1)[:, None]
 
 
 @dataclass
@@ -181,7 +167,7 @@ class G2d(WithVariants):
     def _averaged(self, outputs: Outputs, having: Mapping[str, Tensor]) -> Outputs:
         if self.logits == "fusion":
             return outputs
-        return replace(outputs, logits=mean_of_present(outputs.own_logits, having), branch_logits=None)
+        return averaged(outputs, having)
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         terms, held = super().loss(outputs, batch), self.held_back()

@@ -1,9 +1,11 @@
-"""Evaluation mode for a block, for passes that must not change a module; and weights that get no gradient in it."""
+"""Modes for a block: evaluation, weights that get no gradient, and passes that can be differentiated twice."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 @contextmanager
@@ -48,6 +50,13 @@ def without_gradient(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
     finally:
         for p in learning:
             p.requires_grad_(True)
+
+
+@contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """Inside the block attention and recurrent layers take the slower implementations that have second derivatives."""
+    with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False):
+        yield
 
 
 def _set_modes(parts: list[nn.Module], training: bool) -> None:
