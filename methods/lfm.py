@@ -40,7 +40,8 @@ def released_weight(passed: int) -> float:
     >>> round(released_weight(0), 4), round(released_weight(50), 4)
     (0.7954, 0.5633)
     """
-    return sum(c * min(passed, LAST_RELEASED) ** power for power, c in enumerate(RELEASED))
+    epoch = float(min(passed, LAST_RELEASED))
+    return sum(c * epoch**power for power, c in enumerate(RELEASED))
 
 
 @dataclass
@@ -61,7 +62,7 @@ class Lfm(WithVariants):
     )
     rate: float = setting(
         1e-4,
-        "learned: step length of a_1; 0 = it stays",
+        "learned: step length of a_1; 0 = it stays; with the official one it hardly moves in a hundred epochs",
         origin="LFM code",
         at_least=0,
         space=Space(1e-4, 1, log=True),

@@ -1,7 +1,8 @@
 """Modes for a block: evaluation, weights that get no gradient, and passes that can be differentiated twice."""
 
+import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import nn
@@ -54,8 +55,13 @@ def without_gradient(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
 
 @contextmanager
 def twice_differentiable() -> Iterator[None]:
-    """Inside the block attention and recurrent layers take the slower implementations that have second derivatives."""
-    with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False):
+    """Inside the block modules take the slower implementations that have second derivatives.
+
+    These are those of attention and of recurrent layers; what is compiled runs as it is written.
+    """
+    compiler_is_used = "torch._dynamo" in sys.modules  # not imported here, which takes more than a second
+    eager = torch.compiler.set_stance("force_eager") if compiler_is_used else nullcontext()
+    with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False), eager:
         yield
 
 
