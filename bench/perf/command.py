@@ -26,8 +26,19 @@ from mcr_bench.bench.printable import printable
 # Type of device -> its parts. Each is the function with the name of its module; a part is imported when it is measured,
 # as it may need a library that others do without.
 PARTS = {
-    "cpu": ("starting", "isolation", "reading", "waiting", "steps", "methods", "short", "determinism", "packing"),
-    "cuda": ("steps", "methods", "memory", "waiting", "determinism", "packing"),
+    "cpu": (
+        "starting",
+        "isolation",
+        "reading",
+        "waiting",
+        "steps",
+        "methods",
+        "passes",
+        "short",
+        "determinism",
+        "packing",
+    ),
+    "cuda": ("steps", "methods", "passes", "memory", "waiting", "determinism", "packing"),
 }
 
 

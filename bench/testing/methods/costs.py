@@ -1,6 +1,7 @@
 """Properties of what a step costs, and of what it leaves behind in the model; and what the card says of it."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -104,17 +105,38 @@ def without_waits(trials: Trials) -> None:
         raise Failed(f"a step waits for the device: {seen[0]}")
 
 
-def cost_notes(trials: Trials) -> tuple[tuple[str, str], ...]:
-    """What a step of the method costs, beside one of joint training."""
+@dataclass(frozen=True)
+class StepCost:
+    """What a step of a method costs, beside one of joint training on the same data.
+
+    passes: forward and backward -> passes of all encoders.
+    joint: the same of joint training.
+    memory: the bytes kept for the backward pass, over those of joint training.
+    """
+
+    passes: Mapping[str, float]
+    joint: Mapping[str, float]
+    memory: float
+
+
+def step_cost(trials: Trials) -> StepCost | None:
+    """The cost of the first step; None for a method that trains nothing itself, or cannot be trained."""
     if not trials.cls.trains or trials.trouble:
-        return ()
+        return None
     setup = _setup(trials)
     method = trials.start(setup)
     plain = trials.start(replace(setup, modalities=tuple(method.fit.model.modalities)), cls=Plain)
     _, counted, kept = _passes(method)
     _, of_plain, kept_of_plain = _passes(plain)
-    told = [(f"encoder {n} passes per step", f"{counted[n]:.2f} (joint: {of_plain[n]:.2f})") for n in PASSES]
-    return (*told, ("memory kept for the backward pass", f"{kept / kept_of_plain:.2f} times that of joint"))
+    return StepCost(counted, of_plain, kept / kept_of_plain)
+
+
+def cost_notes(trials: Trials) -> tuple[tuple[str, str], ...]:
+    """What a step of the method costs, in words."""
+    if (cost := step_cost(trials)) is None:
+        return ()
+    told = [(f"encoder {n} passes per step", f"{cost.passes[n]:.2f} (joint: {cost.joint[n]:.2f})") for n in PASSES]
+    return (*told, ("memory kept for the backward pass", f"{cost.memory:.2f} times that of joint"))
 
 
 PROPERTIES = (

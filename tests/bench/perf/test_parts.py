@@ -12,7 +12,7 @@ from mcr_bench.bench.executors.base import TrainingPlan
 from mcr_bench.bench.perf import workloads
 from mcr_bench.bench.perf.frames import cached_split, random_cache
 from mcr_bench.bench.perf.measured import machine
-from mcr_bench.bench.perf.parts import determinism, packing, reading, short, waiting
+from mcr_bench.bench.perf.parts import determinism, packing, passes, reading, short, waiting
 from mcr_bench.bench.problem.samples import Split
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.events import Observer
@@ -135,3 +135,16 @@ def test_an_error_in_the_process_that_trains_is_told() -> None:
     ours.close()
     thread.join()
     theirs.close()
+
+
+def test_passes_are_counted_of_every_method_that_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: joint makes one pass each way, MMPareto goes back twice, a frozen start goes back through nothing."""
+    names = ["ensemble", "joint", "mmpareto", "uni-pre-frozen", "unimodal"]
+    monkeypatch.setattr(registry, "method_names", lambda: names)
+    values = {one.title: one.value for one in passes.passes(HERE)}
+    assert {title.partition(":")[0] for title in values} == {"joint", "mmpareto", "uni-pre-frozen"}
+    for name, forward, backward in (("joint", 1, 1), ("mmpareto", 1, 2), ("uni-pre-frozen", 1, 0)):
+        assert values[f"{name}: encoder forward passes / joint"] == forward
+        assert values[f"{name}: encoder backward passes / joint"] == backward
+    assert values["joint: memory kept for the backward pass / joint"] == 1
+    assert 0 < values["uni-pre-frozen: memory kept for the backward pass / joint"] < 0.5
