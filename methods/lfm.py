@@ -12,10 +12,9 @@ from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, EpochBatches, Group, Needs, OfficialCode, Reference
-from mcr_bench.methods.terms.agreement import disagreement
-from mcr_bench.methods.terms.late import averaged
-from mcr_bench.methods.terms.losses import stacked
+from mcr_bench.methods.terms.losses import averaged, stacked
 from mcr_bench.methods.terms.modes import evaluation_mode, twice_differentiable
+from mcr_bench.methods.terms.objectives.agreement import disagreement
 from mcr_bench.methods.terms.objectives.hypergradient import product_with_hessian, slope_of_weight
 from mcr_bench.methods.terms.variants import WithVariants
 

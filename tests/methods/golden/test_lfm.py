@@ -16,7 +16,7 @@ from mcr_bench.bench.testing.fits import NAMES, make_fit, tiny_split, whole_batc
 from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, make_step, train, train_at
 from mcr_bench.datasets.base import Batch, Inputs
 from mcr_bench.methods.lfm import Lfm
-from mcr_bench.methods.terms.agreement import disagreement
+from mcr_bench.methods.terms.objectives.agreement import disagreement
 from mcr_bench.methods.terms.objectives.hypergradient import product_with_hessian, slope_of_weight
 
 COUNTS = [2, 3, 4]
