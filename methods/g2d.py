@@ -14,8 +14,9 @@ from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, Group, Needs, Neutral, OfficialCode, Reference, Requirement
 from mcr_bench.methods.terms.distillation.divergence import output_distance
 from mcr_bench.methods.terms.distillation.teachers import Teachers, feature_distance
-from mcr_bench.methods.terms.losses import averaged, batch_mean, loss_mean
+from mcr_bench.methods.terms.losses import batch_mean, loss_mean
 from mcr_bench.methods.terms.modes import without_gradient
+from mcr_bench.methods.terms.objectives.agreement import averaged
 from mcr_bench.methods.terms.unimodal_start import unimodal_runs
 from mcr_bench.methods.terms.variants import WithVariants
 

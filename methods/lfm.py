@@ -1,7 +1,6 @@
 """LFM: besides the loss of their mean prediction the modalities learn to agree, with a weight that changes."""
 
 from dataclasses import dataclass, field
-from math import exp
 from typing import ClassVar, Literal
 
 import torch
@@ -12,35 +11,12 @@ from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, EpochBatches, Group, Needs, OfficialCode, Reference
-from mcr_bench.methods.terms.losses import averaged, stacked
+from mcr_bench.methods.terms.losses import stacked
 from mcr_bench.methods.terms.modes import evaluation_mode, twice_differentiable
-from mcr_bench.methods.terms.objectives.agreement import disagreement
+from mcr_bench.methods.terms.objectives.agreement import averaged, disagreement
+from mcr_bench.methods.terms.objectives.alignment_weight import LEAST, MOST, clipped, faded_weight, released_weight
 from mcr_bench.methods.terms.objectives.hypergradient import product_with_hessian, slope_of_weight
 from mcr_bench.methods.terms.variants import WithVariants
-
-LEAST, MOST = 0.05, 0.95  # of the weight of the alignment
-# Crema_epoch.py:50: the weight of the alignment by powers of the epoch, which counts from 0 to 199.
-RELEASED = (7.95376296e-1, -3.35472727e-3, -1.22989557e-4, 2.92947416e-6, -2.23835486e-8, 5.39717505e-11)
-LAST_RELEASED = 199
-
-
-def clipped(weight: float) -> float:
-    """A weight of the alignment, kept between 0.05 and 0.95.
-
-    >>> clipped(1.5), clipped(0.3)
-    (0.95, 0.3)
-    """
-    return max(LEAST, min(MOST, weight))
-
-
-def released_weight(passed: int) -> float:
-    """The weight of the alignment in the official code after `passed` epochs: a polynomial fitted to an earlier run.
-
-    >>> round(released_weight(0), 4), round(released_weight(50), 4)
-    (0.7954, 0.5633)
-    """
-    epoch = float(min(passed, LAST_RELEASED))
-    return sum(c * epoch**power for power, c in enumerate(RELEASED))
 
 
 @dataclass
@@ -66,7 +42,9 @@ class Lfm(WithVariants):
         at_least=0,
         space=Space(1e-4, 1, log=True),
     )
-    start: float = setting(0.95, "learned: a_1 at first", origin="LFM code", at_least=LEAST, at_most=MOST)
+    start: float = setting(
+        0.95, "learned: a_1 at first", origin="LFM code", at_least=LEAST, at_most=MOST, space=Space(LEAST, MOST)
+    )
     every: int = setting(1, "learned: epochs from one step of a_1 to the next", origin="LFM code", at_least=1)
     halving: int = setting(
         20, "learned: epochs after which the step length is halved; 0 = never", origin="LFM code", at_least=0
@@ -151,7 +129,7 @@ class Lfm(WithVariants):
         passed = max(1, self.fit.epoch) - 1
         if self.schedule == "learned":
             return released_weight(passed)
-        faded = clipped(exp(-self.decay * passed))
+        faded = faded_weight(passed, self.decay)
         return faded if self.schedule == "falling" else 1 - faded
 
     def own_weight(self) -> float:

@@ -1,7 +1,6 @@
-"""Loss terms and means over several heads, also of a batch in which some samples lack a modality or have it dropped."""
+"""Loss terms over several heads, and means over a batch in which some samples lack a modality or have it dropped."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -85,26 +84,3 @@ def batch_mean(values: Tensor, modalities: Sequence[str], having: Mapping[str, T
     if kept is None:
         return values.mean(1)
     return torch.where(kept, values, 0.0).sum(1) / kept.sum(1)
-
-
-def averaged(outputs: Outputs, having: Mapping[str, Tensor]) -> Outputs:
-    """The same outputs with the mean of the own heads' logits, (B, C), in place of the fusion head's.
-
-    having: modality -> (B,) bool, the samples that have it; all samples have the others.
-    """
-    return replace(outputs, logits=mean_of_present(outputs.own_logits, having), branch_logits=None)
-
-
-def mean_of_present(logits: Mapping[str, Tensor], having: Mapping[str, Tensor]) -> Tensor:
-    """The mean (B, C) of the modalities' logits (B, C), for each sample over the modalities that it has.
-
-    having: modality -> (B,) bool; all samples have the others.
-
-    >>> two = {"audio": torch.tensor([[2.0]]), "video": torch.tensor([[4.0]])}
-    >>> mean_of_present(two, {}), mean_of_present(two, {"audio": torch.tensor([False])})
-    (tensor([[3.]]), tensor([[4.]]))
-    """
-    every, kept = torch.stack(list(logits.values())), stacked(list(logits), having)
-    if kept is None:
-        return every.mean(0)
-    return torch.where(kept[..., None], every, 0.0).sum(0) / kept.sum(0).clamp(min=1)[:, None]

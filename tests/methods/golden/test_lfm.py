@@ -16,6 +16,7 @@ from mcr_bench.bench.testing.fits import NAMES, make_fit, tiny_split, whole_batc
 from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, make_step, train, train_at
 from mcr_bench.datasets.base import Batch, Inputs
 from mcr_bench.methods.lfm import Lfm
+from mcr_bench.methods.terms.modes import evaluation_mode, twice_differentiable
 from mcr_bench.methods.terms.objectives.agreement import disagreement
 from mcr_bench.methods.terms.objectives.hypergradient import product_with_hessian, slope_of_weight
 
@@ -293,6 +294,15 @@ def test_so_few_samples_that_none_is_held_out() -> None:
     make_fit(method, data=tiny_split(n=4))
     train_at(method, 1, 2)
     assert method.weight == 0.95
+
+
+def test_attention_has_second_derivatives_in_the_block() -> None:
+    layer = torch.nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+    at = list(layer.parameters())
+    with evaluation_mode(layer), twice_differentiable():
+        loss = layer(torch.randn(2, 3, 4)).pow(4).mean()
+        product = product_with_hessian(loss, [torch.ones_like(p) for p in at], at, at)
+    assert torch.stack([x.abs().sum() for x in product]).sum().item() > 0
 
 
 @pytest.mark.parametrize(("key", "value"), [("start", 0.99), ("every", 0), ("products", -1), ("schedule", "cosine")])

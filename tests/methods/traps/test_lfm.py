@@ -10,8 +10,9 @@ from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, whole_batch
 from mcr_bench.bench.testing.trials.epochs import train_at
-from mcr_bench.methods.lfm import Lfm, released_weight
+from mcr_bench.methods.lfm import Lfm
 from mcr_bench.methods.terms.objectives.agreement import disagreement
+from mcr_bench.methods.terms.objectives.alignment_weight import released_weight
 from mcr_bench.tests.methods.golden.test_lfm import plain
 
 DOUBLE = {"dtype": torch.float64, "batch_size": 8, "clip_norm": 0.0}
