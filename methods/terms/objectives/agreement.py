@@ -10,7 +10,7 @@ from torch import Tensor
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.task import Task
 from mcr_bench.methods.terms.distillation.divergence import log_probabilities
-from mcr_bench.methods.terms.losses import stacked
+from mcr_bench.methods.terms.losses import mean_of_present
 
 
 def disagreement(logits: Tensor, task: Task, having: Tensor | None = None, backward: bool = False) -> Tensor:
@@ -45,18 +45,3 @@ def averaged(outputs: Outputs, having: Mapping[str, Tensor]) -> Outputs:
     having: modality -> (B,) bool, the samples that have it; all samples have the others.
     """
     return replace(outputs, logits=mean_of_present(outputs.own_logits, having), branch_logits=None)
-
-
-def mean_of_present(logits: Mapping[str, Tensor], having: Mapping[str, Tensor]) -> Tensor:
-    """The mean (B, C) of the modalities' logits (B, C), for each sample over the modalities that it has.
-
-    having: modality -> (B,) bool; all samples have the others.
-
-    >>> two = {"audio": torch.tensor([[2.0]]), "video": torch.tensor([[4.0]])}
-    >>> mean_of_present(two, {}), mean_of_present(two, {"audio": torch.tensor([False])})
-    (tensor([[3.]]), tensor([[4.]]))
-    """
-    every, kept = torch.stack(list(logits.values())), stacked(list(logits), having)
-    if kept is None:
-        return every.mean(0)
-    return torch.where(kept[..., None], every, 0.0).sum(0) / kept.sum(0).clamp(min=1)[:, None]
