@@ -1,7 +1,7 @@
 """G2D: distillation from frozen unimodal teachers, at first for one encoder at a time, that of the weakest first."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -11,56 +11,34 @@ from torch import Tensor
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Defect, Group, Needs, Neutral, OfficialCode, Reference, Requirement
+from mcr_bench.methods.base import Defect, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.terms.boosting.turns import rank_of_turn
 from mcr_bench.methods.terms.distillation.divergence import output_distance
-from mcr_bench.methods.terms.distillation.teachers import Teachers, feature_distance
-from mcr_bench.methods.terms.losses import batch_mean, loss_mean, stacked
+from mcr_bench.methods.terms.distillation.taught import Taught
+from mcr_bench.methods.terms.distillation.teachers import feature_distance
+from mcr_bench.methods.terms.losses import batch_mean, loss_mean
 from mcr_bench.methods.terms.modes import without_gradient
-from mcr_bench.methods.terms.unimodal_start import unimodal_runs
+from mcr_bench.methods.terms.objectives.agreement import averaged
 from mcr_bench.methods.terms.variants import WithVariants
 
-
-def phase_of(epoch: int, length: int, modalities: int) -> int | None:
-    """Which modality, by its rank from the weakest, 0, learns alone in an epoch from 1; None where all learn.
-
-    length: the number of epochs, from the first one, that M - 1 phases of one modality each share.
-
-    >>> [phase_of(epoch, length=4, modalities=3) for epoch in (1, 2, 3, 4, 5)]
-    [0, 0, 1, 1, None]
-    """
-    return (epoch - 1) * (modalities - 1) // length if epoch <= length else None
+MODULATION = "utils/utils.py, modulate_gradients_based_on_scores_from_two_modalities"
 
 
 def of_rank(scores: Tensor, rank: int) -> Tensor:
     """(M,) 1 for the modality of this rank by its teacher's score (M,), from the lowest, 0; else 0.
 
-    Modalities of equal scores share a rank.
+    Modalities of equal scores share a rank; last are those whose score is nan, as no sample of the batch has them.
 
     >>> of_rank(torch.tensor([0.3, 0.9]), rank=0)
     tensor([1., 0.])
     """
-    lower = (scores[None] < scores[:, None]).sum(1)
-    ranked = lower.sort().values[rank]
-    return (lower == ranked).to(scores.dtype)
-
-
-def mean_of_present(logits: Mapping[str, Tensor], having: Mapping[str, Tensor]) -> Tensor:
-    """The mean (B, C) of the modalities' logits (B, C), for each sample over the modalities that it has.
-
-    having: modality -> (B,) bool; all samples have the others.
-
-    >>> two = {"audio": torch.tensor([[2.0]]), "video": torch.tensor([[4.0]])}
-    >>> mean_of_present(two, {}), mean_of_present(two, {"audio": torch.tensor([False])})
-    (tensor([[3.]]), tensor([[4.]]))
-    """
-    every, kept = torch.stack(list(logits.values())), stacked(list(logits), having)
-    if kept is None:
-        return every.mean(0)
-    return torch.where(kept[..., None], every, 0.0).sum(0) / kept.sum(0).clamp(min=1)[:, None]
+    known = scores.nan_to_num(nan=torch.inf)
+    lower = (known[None] < known[:, None]).sum(1)
+    return (lower == lower.sort().values[rank]).to(scores.dtype)
 
 
 @dataclass
-class G2d(WithVariants):
+class G2d(WithVariants, Taught):
     """Minimise CE(z, y) + sum_m T^2 KL(softmax(u_m / T) || softmax(z / T)) + sum_m mean (f_m - t_m)^2.
 
     The fused logits are the mean z = mean_m h_m of the own heads' logits, over the modalities that a sample has; u_m
@@ -101,24 +79,23 @@ class G2d(WithVariants):
         origin="G2D code",
     )
     name: ClassVar[str] = "g2d"
-    group: ClassVar[Group] = "distillation"
     reference: ClassVar[Reference] = Reference(
         "G2D: Boosting Multimodal Learning with Gradient-Guided Distillation", "ICCV 2025", "2506.21514"
     )
     official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/rAIson-Lab/G2D", "95969d8", "complete")
     defects: ClassVar[tuple[Defect, ...]] = (
         Defect(
-            "utils/utils.py, modulate_gradients_based_on_scores_from_two_modalities",
+            MODULATION,
             "Only weights of four axes, those of 2-D convolutions, are held back; all others learn.",
             "The whole encoder is held back.",
         ),
         Defect(
-            "utils/utils.py, modulate_gradients_based_on_scores_from_two_modalities",
+            MODULATION,
             "Their gradients are multiplied by 0 and kept, so that momentum and weight decay still move them.",
             "An encoder that is held back does not move.",
         ),
         Defect(
-            "utils/utils.py, modulate_gradients_based_on_scores_from_two_modalities",
+            MODULATION,
             "Which modality is held back is decided by each batch; equal scores end the training.",
             "The modalities are ranked once, by their teachers.",
         ),
@@ -136,25 +113,12 @@ class G2d(WithVariants):
         "A sample that lacks a modality has the mean of its other modalities' logits, an extension.",
         "Several labels, whose distance is the mean KL divergence of each, are an extension.",
     )
-    _teachers: Teachers | None = field(default=None, init=False, repr=False)
-
-    def requires(self, modalities: tuple[str, ...]) -> list[Requirement]:
-        return unimodal_runs(modalities)
-
-    def on_fit_start(self) -> None:
-        self._teachers = Teachers(self.fit)
-
-    @property
-    def teachers(self) -> Teachers:
-        """The finished unimodal runs."""
-        assert self._teachers is not None
-        return self._teachers
 
     @property
     def phase(self) -> int | None:
         """The rank of the modality that learns alone in the present epoch; None where all learn."""
         count = len(self.fit.model.modalities)
-        return phase_of(max(1, self.fit.epoch), round(self.share * self.fit.settings.epochs), count)
+        return rank_of_turn(max(1, self.fit.epoch), round(self.share * self.fit.settings.epochs), count)
 
     @cached_property
     def ranking(self) -> list[str]:
@@ -181,39 +145,37 @@ class G2d(WithVariants):
     def _averaged(self, outputs: Outputs, having: Mapping[str, Tensor]) -> Outputs:
         if self.logits == "fusion":
             return outputs
-        return replace(outputs, logits=mean_of_present(outputs.own_logits, having), branch_logits=None)
+        return averaged(outputs, having)
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         terms, held = super().loss(outputs, batch), self.held_back()
-        for m in outputs.features:
+        for m, features in outputs.features.items():
             having = batch.having.get(m)
             if self.logit_weight:
                 taught = self.teachers.logits(m, batch)
                 apart = output_distance(outputs.logits, taught, self.fit.task, self.temperature)
-                terms[f"outputs/{m}"] = self.logit_weight * (
-                    apart.mean() if having is None else loss_mean(apart, having)
-                )
+                terms[f"outputs/{m}"] = self.logit_weight * loss_mean(apart, having)
             if self.feature_weight and m not in held:  # of an encoder that is held back it is a constant
                 taught = self.teachers.features(m, batch)
-                terms[f"features/{m}"] = self.feature_weight * feature_distance(outputs.features[m], taught, having)
+                terms[f"features/{m}"] = self.feature_weight * feature_distance(features, taught, having)
         return terms
 
     def train_step(self, batch: Batch) -> None:
         held = self.held_back()
-        for m in self.fit.model.modalities:
-            if self.phase is not None and not self.official:
+        if self.phase is not None and not self.official:
+            for m in self.fit.model.modalities:
                 self.fit.log(f"coefficient/{m}", float(m not in held))
         with without_gradient([p for m in held for p in self.fit.model.parameters_of(m, "encoder")]):
             super().train_step(batch)
 
+    @torch.no_grad()
     def after_backward(self, outputs: Outputs, batch: Batch) -> None:
         if not self.official or self.phase is None:
             return
         modalities = self.fit.model.modalities
-        with torch.no_grad():
-            logits = torch.stack([self.teachers.logits(m, batch) for m in modalities])
-            scores = batch_mean(self.fit.task.true_score(logits, batch.target), modalities, batch.having)
-            learns = of_rank(scores, self.phase)
+        logits = torch.stack([self.teachers.logits(m, batch) for m in modalities])
+        scores = batch_mean(self.fit.task.true_score(logits, batch.target), modalities, batch.having)
+        learns = of_rank(scores, self.phase)
         for m, kept in zip(modalities, learns.unbind(), strict=True):
             self.fit.log(f"coefficient/{m}", kept)
             for p in self.fit.model.parameters_of(m, "encoder"):

@@ -14,11 +14,12 @@ from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, Group, Needs, Neutral, OfficialCode, Reference
-from mcr_bench.methods.terms.losses import loss_of
+from mcr_bench.methods.terms.losses import split_losses, split_of
+from mcr_bench.methods.terms.proximal import copies, pull_back, squared_norm
 from mcr_bench.methods.terms.scores import mean_of_others, true_scores
 from mcr_bench.methods.terms.variants import WithVariants
 
-RELEASED_PULL, RELEASED_THRESHOLD, RELEASED_MEAN = (0.95, 0.1), 0.05, 10
+RELEASED_THRESHOLD, RELEASED_MEAN, RELEASED_FACTORS = 0.05, 10, (0.95, 0.1)
 
 
 def in_learning_window(traces: Sequence[float], threshold: float) -> bool:
@@ -42,24 +43,26 @@ def pull(gaps: Tensor, beta: float) -> Tensor:
 
 
 def in_released_window(traces: Sequence[float]) -> bool:
-    """The window of the official code: the mean of the last ten traces, of a list that begins with ten zeros.
+    """As `in_learning_window`, of means of ten traces from a list that begins with ten zeros; open in the first epoch.
 
-    It is open in the first epoch, which has no traces yet.
+    >>> in_released_window([]), in_released_window([1.0] * 9), in_released_window([1.0] * 11)
+    (True, True, False)
     """
     padded = [0.0] * RELEASED_MEAN + list(traces)
-    last, before = (sum(part) / RELEASED_MEAN for part in (padded[-RELEASED_MEAN:], padded[-RELEASED_MEAN - 1 : -1]))
-    return not traces or (last > 0 and (last - before) / last > RELEASED_THRESHOLD)
+    parts = padded[-RELEASED_MEAN - 1 : -1], padded[-RELEASED_MEAN:]
+    return not traces or in_learning_window([sum(part) / RELEASED_MEAN for part in parts], RELEASED_THRESHOLD)
 
 
-def released_pull(sums: Tensor) -> Tensor:
-    """The coefficients (M,) of the official code: c_m exp(tanh(gap_m)) where a modality is ahead, else 0.
+def released_pull(gaps: Tensor) -> Tensor:
+    """The official code's coefficients (M,): c_m exp(tanh(gap_m)) where gap_m > 0; c is .95 for the first, else .1.
 
-    sums: (M,), sums over the batch of the true class's probability. c is .95 for the first modality and .1 for others.
+    gaps: (M,), of the sums over the batch of the true class's probability.
+
+    >>> released_pull(torch.tensor([9.0, -9.0])), released_pull(torch.tensor([-9.0, 9.0]))
+    (tensor([2.5824, 0.0000]), tensor([0.0000, 0.2718]))
     """
-    gaps = sums - mean_of_others(sums)
-    first, others = RELEASED_PULL
-    factors = torch.full_like(gaps, others)
-    factors[:1] = first
+    factors = torch.full_like(gaps, RELEASED_FACTORS[1])
+    factors[:1] = RELEASED_FACTORS[0]
     return torch.where(gaps > 0, factors * torch.exp(torch.tanh(gaps)), 0.0)
 
 
@@ -93,19 +96,19 @@ class InfoReg(WithVariants):
     official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/GeWu-Lab/InfoReg_CVPR2025", "939b2ed")
     defects: ClassVar[tuple[Defect, ...]] = (
         Defect(
-            "main.py",
+            "main.py, train_epoch: k",
             "The window looks at the trace of the first modality (audio) alone, as a mean of ten epochs that begins "
             "with ten zeros, with threshold .05, and is open in the first epoch.",
             "The window is open while the trace rises by more than K = .04 from one epoch to the next.",
         ),
         Defect(
-            "main.py",
+            "main.py, train_epoch: beta, beta2",
             "The coefficients are .95 exp(tanh(gap)) for audio and .1 exp(tanh(gap)) for video; gaps are those of sums "
             "over the batch, so that the tanh is close to 1 and the coefficients are two constants.",
             "The coefficient of the modality that is ahead is exp(beta tanh(Delta)), Delta being a mean over batches.",
         ),
         Defect(
-            "main.py",
+            "main.py, train_epoch: loss_out_a, loss_out_v",
             "Losses of the shares of the logits are always added, which is InfoReg*.",
             "InfoReg minimises the fused loss and the proximal term.",
         ),
@@ -114,14 +117,14 @@ class InfoReg(WithVariants):
     needs: ClassVar[Needs] = Needs(additive_fusion=True, classification=True, at_least=2)
     neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"threshold": 1.0}, "joint"),)
     deviations: ClassVar[tuple[str, ...]] = (
-        "The trace is the sum over all modalities, of all parameters of their encoders. Official code: weights of "
-        "convolutions and linear layers, each layer divided by its size.",
+        "The trace is the sum over all modalities, of all parameters of their encoders, before anything is held back. "
+        "Official code: weights of convolutions and linear layers, each layer divided by its size, and held back.",
         "The window needs two epochs with traces, so it can open in the third one at first.",
         "Each of more than two modalities is compared with the mean of the others, also in variant=official.",
     )
     _traces: list[list[float]] = field(default_factory=list, init=False, repr=False)  # of each epoch: by modality
     _gaps: list[float] = field(default_factory=list, init=False, repr=False)  # of the last epoch, by modality
-    _sums: list[Tensor] = field(default_factory=list, init=False, repr=False)  # of this epoch: traces, gaps, steps
+    _sums: Tensor | None = field(default=None, init=False, repr=False)  # (4, M), over the steps of this epoch
     _start: dict[str, list[Tensor]] = field(default_factory=dict, init=False, repr=False)  # empty outside the window
 
     @cached_property
@@ -130,9 +133,9 @@ class InfoReg(WithVariants):
         return {m: self.fit.model.parameters_of(m, "encoder") for m in self.fit.model.modalities}
 
     def on_epoch_start(self) -> None:
-        self._sums, self._start = [], {}
+        self._sums, self._start = None, {}
         if self._in_window():
-            self._start = {m: [p.detach().clone() for p in parameters] for m, parameters in self.encoders.items()}
+            self._start = {m: copies(parameters) for m, parameters in self.encoders.items()}
 
     def _in_window(self) -> bool:
         if self.official:
@@ -143,46 +146,42 @@ class InfoReg(WithVariants):
         terms = super().loss(outputs, batch)
         if not (self.unimodal or self.official):
             return terms
-        task, having, split = self.fit.task, batch.having, outputs.split_logits
-        assert split is not None, "the harness gives this method additive fusion heads only"
-        return terms | {f"split/{m}": loss_of(task, z, batch.target, having.get(m)) for m, z in split.items()}
+        shares = split_losses(self.fit.task, outputs, batch.target, batch.having)
+        return terms | {f"split/{m}": loss for m, loss in shares.items()}
 
     @torch.no_grad()
     def after_backward(self, outputs: Outputs, batch: Batch) -> None:
-        split = outputs.split_logits
-        assert split is not None, "the harness gives this method additive fusion heads only"
-        scores = true_scores(split, batch.target, self.fit.task, batch.having)
-        gaps = (scores - mean_of_others(scores)).clamp(min=0)
-        row = [torch.stack([_squared_norm(parameters) for parameters in self.encoders.values()]), gaps]
-        row.append(torch.ones_like(gaps))
-        self._sums = [a + b for a, b in zip(self._sums, row, strict=True)] if self._sums else row
+        scores = true_scores(split_of(outputs), batch.target, self.fit.task, batch.having)
+        gaps = scores - mean_of_others(scores, batch.having)
+        known = ~gaps.isnan()  # nan: no sample of the batch has the modality, or none has another one
+        gaps = torch.where(known, gaps, 0.0)
+        traces = torch.stack([squared_norm(parameters) for parameters in self.encoders.values()])
+        row = torch.stack([traces.to(gaps), gaps.clamp(min=0), known.to(gaps), torch.ones_like(gaps)])
+        self._sums = row if self._sums is None else self._sums + row
         if not self._start:
             return
-        sums = scores * len(batch.target)
-        pulls = released_pull(sums) if self.official else pull(gaps.new_tensor(self._gaps), self.beta)
-        for (m, parameters), a in zip(self.encoders.items(), pulls.unbind(), strict=True):
+        pulls: Sequence[Tensor | float] = self._pulls
+        if self.official:
+            pulls = released_pull(gaps * len(batch.target)).unbind()
+        for (m, parameters), a in zip(self.encoders.items(), pulls, strict=True):
             self.fit.log(f"coefficient/{m}", a)
-            for p, start in zip(parameters, self._start[m], strict=True):
-                if p.grad is not None:
-                    p.grad.add_(a.to(p) * (p - start))
+            pull_back(parameters, self._start[m], a)
+
+    @property
+    def _pulls(self) -> list[float]:
+        """The paper's coefficients in the present epoch, by modality."""
+        pulls: list[float] = pull(torch.tensor(self._gaps, dtype=torch.float64), self.beta).tolist()
+        return pulls
 
     def on_epoch_end(self, validation: Evaluation) -> None:
-        if not self._sums:
+        if self._sums is None:
             return
-        traces, gaps, steps = self._sums
+        traces, gaps, known, steps = self._sums.cpu()
         self._traces.append((traces / steps).tolist())
-        self._gaps = (gaps / steps).tolist()
+        self._gaps = (gaps / known.clamp(min=1)).tolist()
 
     def state_dict(self) -> State:
         return {"traces": [[*row] for row in self._traces], "gaps": [*self._gaps]}
 
     def load_state_dict(self, state: State) -> None:
         self._traces, self._gaps = [[*row] for row in state["traces"]], [*state["gaps"]]
-
-
-def _squared_norm(parameters: list[nn.Parameter]) -> Tensor:
-    """The sum () of the squares of all elements of their gradients; 0 of a frozen encoder, which has none."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    if not gradients:
-        return torch.zeros((), device=parameters[0].device)
-    return torch.stack(torch._foreach_norm(gradients)).square().sum()

@@ -13,7 +13,7 @@ from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.methods.base import Method, Neutral, Reference
 from mcr_bench.methods.terms.objectives import jacobian_descent as torchjd
 from mcr_bench.methods.terms.objectives.encoder_wise import EncoderWise, min_norm_share
-from mcr_bench.methods.terms.objectives.scalarisers import Scalariser, Tchebycheff, Uncertainty, WeightAverage
+from mcr_bench.methods.terms.objectives.scalarisers import Scalariser, Tchebycheff, Uncertainty, WeightAverage, filled
 
 
 @dataclass
@@ -100,18 +100,19 @@ class Moo(EncoderWise):
         """Compute the gradients of one loss made of all, and log its slopes, which are the weights of the losses."""
         losses.retain_grad()
         with torchjd.own_draws(self.fit, "scalariser"):
-            scalariser(losses, self.fit.epoch).backward()
+            scalariser(filled(losses), self.fit.epoch).backward()
         assert losses.grad is not None
         names = [f"coefficient/{m}" for m in self.fit.model.modalities]
         self.fit.log_each(["weight/fused", *names], losses.grad)
 
     def combine(self, modality: str, gradients: Tensor, sizes: list[int]) -> Tensor:
+        fused, own = gradients.unbind()
         if self.aggregator == "mgda":
-            fused, own = gradients.unbind()
-            return torch.lerp(own, fused, min_norm_share(fused, own))
-        with torchjd.own_draws(self.fit, modality):
-            combined: Tensor = self._rule(modality)(gradients)
-        return combined
+            combined = torch.lerp(own, fused, min_norm_share(fused, own))
+        else:
+            with torchjd.own_draws(self.fit, modality):
+                combined = self._rule(modality)(gradients)
+        return torch.where(own.any(), combined, fused)  # one objective is left where no sample has the modality
 
     def _rule(self, modality: str) -> nn.Module:
         """The aggregator of a modality's encoder, which remembers that encoder's gradients alone."""

@@ -1,8 +1,6 @@
 """ReconBoost: modalities take turns at learning what the others' ensemble gets wrong; then all are trained jointly."""
 
 from dataclasses import dataclass, field
-from functools import reduce
-from operator import and_
 from typing import ClassVar, Literal
 
 import torch
@@ -16,7 +14,7 @@ from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, Group, Needs, OfficialCode, Reference
 from mcr_bench.methods.terms.boosting.shared_head import SharedSum
 from mcr_bench.methods.terms.boosting.turns import Place, phase_length, place_of
-from mcr_bench.methods.terms.losses import loss_mean
+from mcr_bench.methods.terms.losses import having_each, loss_mean, split_of
 from mcr_bench.methods.terms.modes import evaluation_mode
 from mcr_bench.methods.terms.variants import WithVariants
 
@@ -166,9 +164,7 @@ class ReconBoost(WithVariants):
             return super().forward(batch)
         model, learner = self.fit.model, self._turn(self.place.stage)
         features = {m: self._encoded(m, batch, learns=m == learner) for m in model.modalities}
-        return model.fuse(
-            model.drop(features, batch.dropped, present=batch.inputs.present) if batch.dropped else features
-        )
+        return model.fuse(model.drop(features, batch.dropped, present=batch.inputs.present))
 
     def _turn(self, stage: int) -> str:
         return self.turns[stage % len(self.turns)]
@@ -185,33 +181,18 @@ class ReconBoost(WithVariants):
         stage, joint, _ = self.place
         if joint:
             return super().loss(outputs, batch)
-        learner, z = self._turn(stage), self._alone(outputs)
-        weights = focus(self._ensemble(outputs, learner), batch.target, self.w1, self.w2)
-        self.fit.log(f"coefficient/{learner}", _mean(weights, batch, learner))
-        terms = {"boosting": _mean(weights * self.fit.task.per_sample(z[learner], batch.target), batch, learner)}
+        learner, z, split = self._turn(stage), self._alone(outputs), split_of(outputs)
+        others = outputs.logits if self.ensemble == "all" else sum_of({m: z for m, z in split.items() if m != learner})
+        weights, here = focus(others, batch.target, self.w1, self.w2), having_each(batch.having, learner)
+        self.fit.log(f"coefficient/{learner}", loss_mean(weights, here))
+        terms = {"boosting": loss_mean(weights * self.fit.task.per_sample(z[learner], batch.target), here)}
         if stage and self.alpha:
             before = self._turn(stage - 1)
-            own = z[learner].detach() if self.official else z[learner]
-            terms["agreement"] = self.alpha * _mean(disagreement(own, z[before]), batch, learner, before)
+            apart = disagreement(z[learner].detach() if self.official else z[learner], z[before])
+            terms["agreement"] = self.alpha * loss_mean(apart, having_each(batch.having, learner, before))
         return terms
 
     def _alone(self, outputs: Outputs) -> dict[str, Tensor]:
         """Modality -> its logits z_m (B, C)."""
         fusion = outputs.model.fusion
-        if isinstance(fusion, SharedSum):
-            return fusion.alone(outputs.features)
-        assert outputs.split_logits is not None
-        return outputs.split_logits
-
-    def _ensemble(self, outputs: Outputs, learner: str) -> Tensor:
-        """The logits (B, C) whose softmax is q."""
-        if self.ensemble == "all":
-            return outputs.logits
-        assert outputs.split_logits is not None
-        return sum_of({m: z for m, z in outputs.split_logits.items() if m != learner})
-
-
-def _mean(values: Tensor, batch: Batch, *modalities: str) -> Tensor:
-    """The mean () of values (B,) over the samples that have these modalities; 0 if there is none."""
-    kept = [batch.having[m] for m in modalities if m in batch.having]
-    return loss_mean(values, reduce(and_, kept)) if kept else values.mean()
+        return fusion.alone(outputs.features) if isinstance(fusion, SharedSum) else split_of(outputs)

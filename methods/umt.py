@@ -1,6 +1,6 @@
 """UMT: joint training in which each encoder's features are drawn towards those of its frozen unimodal teacher."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -8,14 +8,14 @@ from torch import Tensor
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Group, Method, Needs, Neutral, OfficialCode, Reference, Requirement
-from mcr_bench.methods.terms.distillation.teachers import Teachers, feature_distance
+from mcr_bench.methods.base import Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.terms.distillation.taught import Taught
+from mcr_bench.methods.terms.distillation.teachers import feature_distance
 from mcr_bench.methods.terms.modulation import check_window, in_window
-from mcr_bench.methods.terms.unimodal_start import unimodal_runs
 
 
 @dataclass
-class Umt(Method):
+class Umt(Taught):
     """Minimise L = CE(z, y) + weight sum_m mean (f_m - t_m)^2, with the features t_m of modality m's unimodal run.
 
     The mean is over the samples that have the modality and over the features. The teachers are in evaluation mode; the
@@ -32,7 +32,6 @@ class Umt(Method):
     start: int = setting(1, "first epoch with teachers", at_least=1)
     end: int = setting(0, "last epoch with teachers; 0 = the last of the run", at_least=0)
     name: ClassVar[str] = "umt"
-    group: ClassVar[Group] = "distillation"
     reference: ClassVar[Reference] = Reference(
         "Improving Multi-Modal Learning with Uni-Modal Teachers", "arXiv 2021", "2106.11059"
     )
@@ -44,23 +43,15 @@ class Umt(Method):
         "Teachers are the best epochs of the unimodal runs by validation, with the same encoders and settings.",
         "In a regression the fused loss is that of the task, an extension.",
     )
-    _teachers: Teachers | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_window(self.name, self.start, self.end)
-
-    def requires(self, modalities: tuple[str, ...]) -> list[Requirement]:
-        return unimodal_runs(modalities)
-
-    def on_fit_start(self) -> None:
-        self._teachers = Teachers(self.fit)
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         terms = super().loss(outputs, batch)
         if not self.weight or not in_window(self.fit.epoch, self.start, self.end):
             return terms
-        assert self._teachers is not None
         for m, features in outputs.features.items():
-            taught = self._teachers.features(m, batch)
+            taught = self.teachers.features(m, batch)
             terms[f"features/{m}"] = self.weight * feature_distance(features, taught, batch.having.get(m))
         return terms

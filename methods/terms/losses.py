@@ -1,6 +1,8 @@
 """Loss terms over several heads, and means over a batch in which some samples lack a modality or have it dropped."""
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import and_
 
 import torch
 from torch import Tensor
@@ -37,6 +39,17 @@ def own_losses(task: Task, outputs: Outputs, target: Tensor, having: Mapping[str
     return {m: loss_of(task, logits, target, having.get(m)) for m, logits in outputs.own_logits.items()}
 
 
+def split_losses(task: Task, outputs: Outputs, target: Tensor, having: Mapping[str, Tensor] = ALL) -> dict[str, Tensor]:
+    """Modality -> the loss () of its share (B, C) of the logits, over the samples that have the modality."""
+    return {m: loss_of(task, logits, target, having.get(m)) for m, logits in split_of(outputs).items()}
+
+
+def split_of(outputs: Outputs) -> dict[str, Tensor]:
+    """Modality -> its share (B, C) of the logits, for a method that `needs` an additive fusion head."""
+    assert outputs.split_logits is not None, "the harness gives this method additive fusion heads only"
+    return outputs.split_logits
+
+
 def loss_of(task: Task, logits: Tensor, target: Tensor, having: Tensor | None = None) -> Tensor:
     """The loss () of logits (B, C), as the mean over the samples at which `having` (B,) is set; 0 if there is none.
 
@@ -49,13 +62,38 @@ def loss_of(task: Task, logits: Tensor, target: Tensor, having: Tensor | None = 
     return loss_mean(task.per_sample(logits, target), having)
 
 
-def loss_mean(losses: Tensor, having: Tensor) -> Tensor:
-    """The mean () of losses (B,) over the samples at which `having` (B,) is set; 0 if there is none.
+def loss_mean(losses: Tensor, having: Tensor | None) -> Tensor:
+    """The mean () of losses (B,) over the samples at which `having` (B,) is set; 0 if there is none; None: of all.
 
     >>> loss_mean(torch.tensor([1.0, 5.0, 3.0]), torch.tensor([True, False, True]))
     tensor(2.)
     """
+    if having is None:
+        return losses.mean()
     return torch.where(having, losses, 0.0).sum() / having.sum().clamp(min=1)
+
+
+def having_each(having: Mapping[str, Tensor], *modalities: str) -> Tensor | None:
+    """(B,) bool, the samples that have each of these modalities; None where all samples do.
+
+    >>> having_each({"audio": torch.tensor([True, False])}, "audio", "video")
+    tensor([ True, False])
+    """
+    kept = [having[m] for m in modalities if m in having]
+    return reduce(and_, kept) if kept else None
+
+
+def mean_of_present(logits: Mapping[str, Tensor], having: Mapping[str, Tensor] = ALL) -> Tensor:
+    """The mean (B, C) of the modalities' logits (B, C), for each sample over the modalities that it has.
+
+    >>> two = {"audio": torch.tensor([[2.0]]), "video": torch.tensor([[4.0]])}
+    >>> mean_of_present(two), mean_of_present(two, {"audio": torch.tensor([False])})
+    (tensor([[3.]]), tensor([[4.]]))
+    """
+    every, kept = torch.stack(list(logits.values())), stacked(list(logits), having)
+    if kept is None:
+        return every.mean(0)
+    return torch.where(kept[..., None], every, 0.0).sum(0) / kept.sum(0).clamp(min=1)[:, None]
 
 
 def stacked(modalities: Sequence[str], having: Mapping[str, Tensor]) -> Tensor | None:

@@ -18,6 +18,17 @@ class Place(NamedTuple):
     first: bool
 
 
+def rank_of_turn(epoch: int, length: int, modalities: int) -> int | None:
+    """Which of M modalities, by its rank from 0, learns alone in an epoch from 1; None where all learn.
+
+    length: the number of epochs, from the first one, that M - 1 turns of one modality each share.
+
+    >>> [rank_of_turn(epoch, length=4, modalities=3) for epoch in (1, 2, 3, 4, 5)]
+    [0, 0, 1, 1, None]
+    """
+    return (epoch - 1) * (modalities - 1) // length if epoch <= length else None
+
+
 def place_of(epoch: int, alone: int, joint: int) -> Place:
     """The place of an epoch, from 1, where stages have `alone` epochs of one modality and then `joint` epochs of all.
 

@@ -1,1 +1,1 @@
-"""What is made of features: logits of each modality alone, clusters of samples, prototypes of classes."""
+"""Features of many samples together: clusters, prototypes of classes, contrasts, and what a bottleneck keeps."""

@@ -11,6 +11,16 @@ from torch import Tensor, nn
 SMALLEST = 1e-20  # a loss below this counts as this where its logarithm is taken (LibMTL's STCH)
 
 
+def filled(losses: Tensor) -> Tensor:
+    """Losses (K,), with the mean of the others, as a constant, for one that is 0: no sample of the batch counts in it.
+
+    >>> filled(torch.tensor([1.0, 0.0, 3.0]))
+    tensor([1., 2., 3.])
+    """
+    known, values = losses.detach() > 0, losses.detach()
+    return torch.where(known, losses, (values.sum() / known.sum().clamp(min=1)).clamp(min=SMALLEST))
+
+
 def by_uncertainty(losses: Tensor, log_variances: Tensor) -> Tensor:
     """Losses L and learned s, both (K,), become sum_k (exp(-s_k) L_k + s_k) / 2, a tensor (). Source: arXiv 1705.07115.
 

@@ -11,9 +11,11 @@ from torch import Tensor
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, step, whole_batch
-from mcr_bench.methods.amss import Amss, kept_shares, label_entropy, mask
+from mcr_bench.methods.amss import Amss, kept_shares
 from mcr_bench.methods.base import Method
 from mcr_bench.methods.joint import Joint
+from mcr_bench.methods.terms.entropies import feature_entropy, label_entropy
+from mcr_bench.methods.terms.masks import mask
 
 FOUR = Task(4)
 SGD = {"optimizer__name": "sgd", "dtype": torch.float64, "clip_norm": 0.0}
@@ -67,6 +69,14 @@ def test_two_modalities_by_hand() -> None:
     )
 
 
+def test_of_samples_that_lack_a_modality_nothing_counts() -> None:
+    features = {"audio": torch.tensor([[0.0, 0.0], [9.0, -9.0]]), "video": torch.zeros(2, 2)}
+    here = {"audio": torch.tensor([True, False])}
+    assert feature_entropy(features, here).tolist() == pytest.approx([math.log(2)] * 2)
+    nowhere = kept_shares(torch.tensor([math.nan, 0.1, 0.2]), torch.tensor(1.0), torch.ones(3), 0.2)
+    assert nowhere.tolist() == pytest.approx([1 / 3] * 3)
+
+
 def test_units_are_drawn_one_after_the_other_by_their_importance() -> None:
     """Pairs of four units: p_i p_j / (1 - p_i) + p_j p_i / (1 - p_j), within five standard errors of 20,000 draws."""
     p = [0.4, 0.3, 0.2, 0.1]
@@ -81,7 +91,7 @@ def test_units_are_drawn_one_after_the_other_by_their_importance() -> None:
 
 def test_what_the_unbiased_form_keeps() -> None:
     # p = (.5, .3, .2), n = 3: 1 / (p + 1/3)
-    found = mask(torch.tensor([5.0, 3.0, 2.0]), torch.tensor(0.6), torch.zeros(3), unbiased=True)
+    found = mask(torch.tensor([5.0, 3.0, 2.0]), torch.tensor(0.6), unbiased=True)
     assert found.tolist() == pytest.approx([1 / (0.5 + 1 / 3), 1 / (0.3 + 1 / 3), 0.0])
 
 

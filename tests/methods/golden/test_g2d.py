@@ -7,7 +7,8 @@ from torch.nn import functional
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, THREE, make_fit, whole_batch
 from mcr_bench.bench.testing.trials.epochs import train
-from mcr_bench.methods.g2d import G2d, of_rank, phase_of
+from mcr_bench.methods.g2d import G2d, of_rank
+from mcr_bench.methods.terms.boosting.turns import rank_of_turn
 from mcr_bench.methods.terms.distillation.divergence import output_distance
 from mcr_bench.tests.methods.golden.teachers import taught, unimodal_runs
 
@@ -31,15 +32,17 @@ def test_distance_of_outputs(temperature: float) -> None:
 
 
 def test_phases_of_equal_length_then_all() -> None:
-    assert [phase_of(e, length=3, modalities=2) for e in range(1, 6)] == [0, 0, 0, None, None]
-    assert [phase_of(e, length=6, modalities=4) for e in range(1, 8)] == [0, 0, 1, 1, 2, 2, None]
-    assert phase_of(1, length=0, modalities=3) is None
+    assert [rank_of_turn(e, length=3, modalities=2) for e in range(1, 6)] == [0, 0, 0, None, None]
+    assert [rank_of_turn(e, length=6, modalities=4) for e in range(1, 8)] == [0, 0, 1, 1, 2, 2, None]
+    assert rank_of_turn(1, length=0, modalities=3) is None
 
 
 def test_ranks_and_ties() -> None:
     scores = torch.tensor([0.5, 0.1, 0.9])
     assert [of_rank(scores, rank).tolist() for rank in range(3)] == [[0, 1, 0], [1, 0, 0], [0, 0, 1]]
     assert of_rank(torch.tensor([0.5, 0.5]), 0).tolist() == [1, 1]
+    lacking = torch.tensor([torch.nan, 0.5, 0.2])
+    assert [of_rank(lacking, rank).tolist() for rank in range(2)] == [[0, 0, 1], [0, 1, 0]]
 
 
 @pytest.mark.parametrize("task", [THREE, Task(None, scores=2)], ids=["classes", "scores"])

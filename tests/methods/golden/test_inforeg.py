@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.task import Task
-from mcr_bench.bench.testing.fits import NAMES, make_fit
+from mcr_bench.bench.testing.fits import NAMES, make_fit, tiny_split
 from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoch, make_step
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.inforeg import InfoReg, in_learning_window, pull
 from mcr_bench.methods.joint import Joint
+from mcr_bench.methods.terms.proximal import pull_back
 
 SGD = {"optimizer__name": "sgd", "optimizer__lr": 0.3, "batch_size": 8, "dtype": torch.float64, "clip_norm": 0.0}
 State = dict[str, Tensor]
@@ -116,3 +117,37 @@ def test_with_the_losses_of_the_shares() -> None:
         assert terms[f"split/{m}"].item() == pytest.approx(
             -z.log_softmax(1)[torch.arange(len(z)), batch.target].mean().item(), rel=1e-9
         )
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_gaps_are_means_over_the_batches_in_which_there_is_something_to_compare(count: int) -> None:
+    """In the second of two batches no sample has the first modality."""
+    names, part = NAMES[:count], tiny_split(NAMES[:count])
+    part.present = {names[0]: torch.arange(24) < 12}
+    method = InfoReg(threshold=-100.0)
+    fit = make_fit(method, names, data=part, **SGD)
+    begin_epoch(method)
+    seen = []
+    for rows in (torch.arange(12), torch.arange(12, 24)):
+        batch = fit.train.batch(rows)
+        scores = scores_of(names, fit.model.state_dict(), batch)
+        known = names if rows[0] == 0 else names[1:]
+        if len(known) > 1:
+            seen.append({m: ahead([scores[names.index(m)] for m in known], known.index(m)) for m in known})
+        make_step(method, batch)
+    end_epoch(method)
+    each = {m: [gaps[m] for gaps in seen if m in gaps] for m in names}
+    assert method.state_dict()["gaps"] == pytest.approx([sum(x) / len(x) for x in each.values()])
+    begin_epoch(method)
+    make_step(method, fit.train.batch(torch.arange(12, 24)))
+    assert all(p.isfinite().all() for p in fit.model.parameters())
+
+
+def test_a_parameter_that_gets_no_gradient_is_not_pulled() -> None:
+    moved, frozen = (torch.nn.Parameter(torch.tensor([2.0, -1.0])) for _ in range(2))
+    moved.grad = torch.tensor([1.0, 1.0])
+    start = [torch.tensor([1.0, 1.0])] * 2
+    pull_back([frozen, moved], start, torch.tensor(0.5))
+    assert frozen.grad is None
+    assert moved.grad.tolist() == [1.5, 0.0]
+    pull_back([frozen], start[:1], 2.0)

@@ -11,7 +11,7 @@ from torch import Tensor
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.task import Task
-from mcr_bench.bench.testing.fits import NAMES, make_fit, step, whole_batch
+from mcr_bench.bench.testing.fits import NAMES, make_fit, step, tiny_split, whole_batch
 from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoch, make_step, train
 from mcr_bench.bench.training.checkpoints import read_checkpoint, write_checkpoint
 from mcr_bench.methods.mmpareto import MMPareto
@@ -21,6 +21,7 @@ from mcr_bench.methods.terms.objectives.scalarisers import (
     Tchebycheff,
     Uncertainty,
     WeightAverage,
+    filled,
     log_ratios,
     smooth_maximum,
 )
@@ -170,6 +171,38 @@ def test_the_scalarisers_of_torchjd_weigh_the_losses(name: str) -> None:
     else:
         wanted = losses.log().mean().exp() / (4 * losses) if name == "geometric-mean" else torch.ones(4)
         assert weights == pytest.approx(wanted.tolist())
+
+
+@pytest.mark.parametrize("name", ["mgda", *PLAIN, "gradvac", "pcgrad"])
+def test_a_modality_that_no_sample_of_the_batch_has_is_no_objective_of_its_encoder(name: str) -> None:
+    if name != "mgda":
+        pytest.importorskip("torchjd")
+    method = Moo(aggregator=name)
+    part = tiny_split(NAMES[:3])
+    part.present = {"video": torch.zeros(24, dtype=torch.bool)}
+    fit = make_fit(method, NAMES[:3], data=part, **SGD)
+    plain = torch.autograd.grad(objectives(fit)[""], list(fit.model.encoders["video"].parameters()))
+    step(method)
+    torch.testing.assert_close(gradient(fit, "video"), torch.cat([g.flatten() for g in plain]), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("name", ["uw", "dwa", "stch", *LOSSES])
+def test_a_loss_that_no_sample_counts_in_stops_no_other(name: str) -> None:
+    if name in LOSSES:
+        pytest.importorskip("torchjd")
+    method = Moo(aggregator=name, warmup=1)
+    part = tiny_split(NAMES[:3])
+    part.present = {"video": torch.arange(24) < 8}
+    fit = make_fit(method, NAMES[:3], data=part, batch_size=8, **SGD)
+    for epoch in (1, 2):
+        begin_epoch(method)
+        for rows in torch.arange(24).split(8):
+            make_step(method, fit.train.batch(rows))
+            assert gradient(fit, "audio").any()
+            assert all(p.isfinite().all() for p in fit.model.parameters()), epoch
+        end_epoch(method)
+    assert all(math.isfinite(x) for x in fit.meters.means().values())
+    assert filled(torch.zeros(2)).tolist() == pytest.approx([1e-20, 1e-20])
 
 
 @pytest.mark.parametrize("name", ["uw", "dwa", "stch", "imtl-l", "rlw", "gradvac", "graddrop", "pcgrad"])

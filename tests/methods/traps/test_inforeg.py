@@ -103,10 +103,10 @@ def test_the_released_window_sees_the_first_modality_alone() -> None:
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_coefficients_of_sums_are_two_constants(count: int) -> None:
-    sums = torch.tensor([40.0, 9.0, 12.0][:count], dtype=torch.float64)
-    assert released_pull(sums)[0].item() == pytest.approx(0.95 * math.e, rel=1e-6)
-    assert released_pull(sums.flip(0))[-1].item() == pytest.approx(0.1 * math.e, rel=1e-6)
-    assert (released_pull(sums) - pull(sums / 64, 0.9)).abs().max() > 1e-3
+    gaps = torch.tensor([28.0, -19.0, -9.0][:count], dtype=torch.float64)
+    assert released_pull(gaps)[0].item() == pytest.approx(0.95 * math.e, rel=1e-6)
+    assert released_pull(gaps.flip(0))[-1].item() == pytest.approx(0.1 * math.e, rel=1e-6)
+    assert (released_pull(gaps) - pull(gaps.clamp(min=0) / 64, 0.9)).abs().max() > 1e-3
 
 
 def test_the_defect_in_the_paper_s_rule_would_be_seen() -> None:
