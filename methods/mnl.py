@@ -64,7 +64,7 @@ class Mnl(Method):
     )
     margin: Literal["probability", "logit"] = setting(
         "probability",
-        "margin of the true class; probability: over the own runner-up; logit: as the code, over the fused one, of logits",
+        "margin of the true class; probability: over the own runner-up; logit: of logits, over the fused one (code)",
     )
     name: ClassVar[str] = "mnl"
     group: ClassVar[Group] = "distillation"
