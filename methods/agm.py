@@ -12,17 +12,17 @@ from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Group, Method, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Group, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.attribution import agm_coefficients, attributed
 from mcr_bench.methods.terms.clipping import clip_if_large
-from mcr_bench.methods.terms.modulation import check_window, in_window
+from mcr_bench.methods.terms.modulation import Windowed
 from mcr_bench.methods.terms.scaled import scale_gradient
 from mcr_bench.methods.terms.scores import RunningScores, squared_errors, surprisals
 from mcr_bench.methods.terms.zeros import Zeros, steady, zero_graph
 
 
 @dataclass
-class Agm(Method):
+class Agm(Windowed):
     """Minimise L = CE(sum_m z_m, y), where z_m is modality m's Shapley value of the fused logits.
 
     The gradient through z_m is multiplied by kappa_m = exp(alpha min(tau_m - r_m, cap)), with
@@ -51,8 +51,6 @@ class Agm(Method):
         "gradients to that value",
         origin="AGM code",
     )
-    start: int = setting(1, "first epoch of modulation", at_least=1)
-    end: int = setting(0, "last epoch of modulation; 0 = the last of the run", at_least=0)
     name: ClassVar[str] = "agm"
     group: ClassVar[Group] = "modulation"
     selections: ClassVar[tuple[str, ...]] = ("table1", "primary")
@@ -83,9 +81,6 @@ class Agm(Method):
     _running: RunningScores = field(default_factory=RunningScores, init=False, repr=False)
     _graph: Zeros | None = field(default=None, init=False, repr=False)
     _having: Mapping[str, Tensor] = field(default_factory=dict, init=False, repr=False)  # as of the present batch
-
-    def __post_init__(self) -> None:
-        check_window(self.name, self.start, self.end)
 
     def on_fit_start(self) -> None:
         encoders, padded = self.fit.model.encoders, self.fit.train.lengths
@@ -129,7 +124,7 @@ class Agm(Method):
         task, having = self.fit.task, self._having
         scores = squared_errors(shares, target, having) if task.regression else surprisals(shares, target, task, having)
         running = self._running.before(scores, list(shares), having)
-        if not in_window(self.fit.epoch, self.start, self.end):
+        if not self.active:
             return list(torch.ones_like(scores).unbind())
         cap = self.cap or (10.0 if len(shares) == 2 else 7.0)
         kappas = agm_coefficients(scores, running, self.alpha, cap, having)

@@ -1,45 +1,19 @@
 """DGL: encoders learn from unimodal losses alone, the fusion head from the fused loss alone."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
-from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
+from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, Group, Needs, OfficialCode, Reference
+from mcr_bench.methods.terms.features.alone import logits_alone
 from mcr_bench.methods.terms.losses import loss_of
-from mcr_bench.methods.terms.modes import evaluation_mode
 from mcr_bench.methods.terms.variants import WithVariants
-
-
-def each_alone(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Features for M times as many samples, modality -> (M B, d): block m has modality m's features, zeros elsewhere.
-
-    features: modality -> (B, d).
-
-    >>> each_alone({"audio": torch.tensor([[1.0]]), "video": torch.tensor([[2.0]])})
-    {'audio': tensor([[1.],
-            [0.]]), 'video': tensor([[0.],
-            [2.]])}
-    """
-    blocks = {m: [f if n == m else torch.zeros_like(f) for n in features] for m, f in features.items()}
-    return {m: torch.cat(parts) for m, parts in blocks.items()}
-
-
-def logits_alone(model: MultimodalModel, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Modality -> the fusion head's logits (B, C) for its features (B, d) and zeros in place of all others.
-
-    It is one pass of the head, in evaluation mode, so that the zeros do not enter statistics of batch norm.
-    """
-    with evaluation_mode(model.fusion):
-        logits = model.fusion(each_alone(features)).logits
-    return dict(zip(features, logits.chunk(len(features)), strict=True))
 
 
 @dataclass
@@ -62,18 +36,20 @@ class DGL(WithVariants):
     defects: ClassVar[tuple[Defect, ...]] = (
         Defect(
             "main_dgl.py:115-119",
-            "The filter of parameters takes the second part of the dotted name, so that without DataParallel nothing "
-            "matches, and the fusion head keeps the gradients of the unimodal losses.",
+            "The filter of parameters takes the second part of the dotted name. Where DataParallel does not wrap the "
+            "model, as the released script does, it finds nothing: the fusion head keeps the unimodal gradients.",
             "The fusion head learns from the fused loss alone.",
         ),
     )
-    published: ClassVar[Literal["", "paper", "official"]] = "official"
+    published: ClassVar[Literal["", "paper", "official"]] = "paper"  # the released script has DataParallel
     needs: ClassVar[Needs] = Needs(own_features=True, at_least=2)
     without_neutral: ClassVar[str] = (
         "With alpha = 0 the encoders are not trained at all, which no simpler method does to encoders that are drawn."
     )
     deviations: ClassVar[tuple[str, ...]] = (
         "The passes with zeros are made in evaluation mode of the fusion head. Official code: in training mode.",
+        "Zeros stand for the other modalities under every fusion head, as in the official code under concatenation. "
+        "There a sum takes the modality's own layer alone, and FiLM and gates take the modality twice.",
         "Fusion heads that read tokens or stages are left out, as there is no zero for these in the paper.",
     )
 

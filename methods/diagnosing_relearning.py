@@ -9,28 +9,15 @@ from torch import Tensor
 from mcr_bench.bench.fit.evaluated import Evaluation
 from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.bench.training.reader import reading
 from mcr_bench.methods.base import Group, Method, Needs, Neutral, OfficialCode, Reference
-from mcr_bench.methods.terms.features.clusters import between_minus_one_and_one, kmeans, purity
-from mcr_bench.methods.terms.modes import evaluation_mode
+from mcr_bench.methods.terms.features.clusters import separability
+from mcr_bench.methods.terms.features.passes import some_of, training_features
 
 MOST = 20_000  # samples of a part that are clustered; of more a draw is taken
 
 
-def separability(features: Tensor, target: Tensor, classes: int, generator: torch.Generator) -> Tensor:
-    """How well k-means finds the classes in features (N, d), scaled to [-1, 1]: the purity () of its C clusters.
-
-    target: (N,) class indices. generator: draws the first centres.
-
-    >>> features = torch.tensor([[0.0], [0.1], [5.0], [5.1]])
-    >>> separability(features, torch.tensor([0, 0, 1, 1]), 2, torch.Generator().manual_seed(0))
-    tensor(1., dtype=torch.float64)
-    """
-    return purity(kmeans(between_minus_one_and_one(features), classes, generator), target)
-
-
 def way_back(train: Tensor, val: Tensor, strength: float) -> Tensor:
-    """The share a = tanh(strength |train - val|) of the way back to the initial weights, () each.
+    """The share a = tanh(strength |train - val|) of the way back to the initial weights, of purities () each.
 
     >>> way_back(torch.tensor(0.9), torch.tensor(0.4), strength=2.0)
     tensor(0.7616)
@@ -48,21 +35,19 @@ class DiagnosingRelearning(Method):
     """
 
     strength: float = setting(
-        3.0,
-        "lambda, how far encoders move back; 0 = not at all",
-        origin="official code",
-        at_least=0,
-        space=Space(0.3, 10, log=True),
+        3.0, "lambda, how far encoders move back", origin="D&R code", at_least=0, space=Space(0.3, 10, log=True)
     )
-    every: int = setting(20, "number of epochs from one move back to the next", origin="official code", at_least=1)
-    times: int = setting(3, "largest number of moves back", origin="official code", at_least=0)
+    every: int = setting(20, "number of epochs from one move back to the next", origin="D&R code", at_least=1)
+    times: int = setting(3, "largest number of moves back", origin="D&R code", at_least=0)
     name: ClassVar[str] = "diagnosing-relearning"
     group: ClassVar[Group] = "modulation"
     selections: ClassVar[tuple[str, ...]] = ("table1",)
     reference: ClassVar[Reference] = Reference(
         "Diagnosing and Re-learning for Balanced Multimodal Learning", "ECCV 2024", "2407.09705"
     )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/GeWu-Lab/Diagnosing_Relearning_ECCV2024")
+    official_code: ClassVar[OfficialCode | None] = OfficialCode(
+        "github.com/GeWu-Lab/Diagnosing_Relearning_ECCV2024", "59b5787"
+    )
     needs: ClassVar[Needs] = Needs(classification=True)
     neutral: ClassVar[tuple[Neutral, ...]] = (
         Neutral({"strength": 0.0, "every": 1}, "joint"),
@@ -95,39 +80,22 @@ class DiagnosingRelearning(Method):
             for p, start in zip(self.fit.model.parameters_of(m, "encoder"), self._initial[m], strict=True):
                 p.data.lerp_(start, self._moved[m].to(p))
 
-    @torch.no_grad()
     def purities(self, validation: Evaluation) -> dict[str, tuple[Tensor, Tensor]]:
         """Modality -> the purity () in the training part and in the validation part, where both have it."""
-        val, given = self.fit.val, {}
-        target = validation.target
-        features, index = self._train_features()
-        for m, trained in features.items():
-            has = self.fit.train.presence(m)[index]
-            train = self._purity(m, "train", trained[has], self.fit.train.target[index][has])
-            given[m] = train, self._purity(m, "val", val.having(m, validation.features[m]), val.having(m, target))
-        return {m: (a, b) for m, (a, b) in given.items() if a is not None and b is not None}
+        train, val, given = self.fit.train, self.fit.val, {}
+        order = some_of(len(train), MOST, self.fit.generator("rows", "train"))
+        index = order.to(train.target.device)
+        for m, trained in training_features(self.fit, order, 4 * self.fit.settings.batch_size).items():
+            has, known = train.presence(m)[index], val.having(m, validation.features[m])
+            if has.any() and len(known):
+                learned = self._purity(m, "train", trained[has], train.target[index][has])
+                given[m] = learned, self._purity(m, "val", known, val.having(m, validation.target))
+        return given
 
-    def _purity(self, modality: str, part: str, features: Tensor, target: Tensor) -> Tensor | None:
-        if not len(features):
-            return None
-        kept = self._draw(len(features), part, modality).to(features.device)
+    def _purity(self, modality: str, part: str, features: Tensor, target: Tensor) -> Tensor:
+        kept = some_of(len(features), MOST, self.fit.generator("rows", part, modality)).to(features.device)
         generator = self.fit.generator("kmeans", part, modality, device=features.device)
-        assert self.fit.task.classes is not None, "the method needs classes"
-        return separability(features[kept], target[kept], self.fit.task.classes, generator)
-
-    def _draw(self, count: int, *names: str) -> Tensor:
-        """Up to `MOST` of `count` indices (n,) int64, on the CPU."""
-        if count <= MOST:
-            return torch.arange(count)
-        return torch.randperm(count, generator=self.fit.generator("rows", *names))[:MOST]
-
-    def _train_features(self) -> tuple[dict[str, Tensor], Tensor]:
-        """Modality -> features (n, d) of training samples as evaluation sees them, and the samples' indices (n,)."""
-        fit, order = self.fit, self._draw(len(self.fit.train), "train")
-        with evaluation_mode(fit.model), reading(fit.train, order, 4 * fit.settings.batch_size) as parts:
-            rows = [fit.model.encode(fit.train.batch(index).inputs) for index in parts]
-        joined = {m: torch.cat([row[m] for row in rows]) for m in fit.model.modalities}
-        return joined, order.to(fit.train.target.device)
+        return separability(features[kept], target[kept], self.fit.task.outputs, generator)
 
     def state_dict(self) -> State:
         return {"moved": {m: share.cpu() for m, share in self._moved.items()}}

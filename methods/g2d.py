@@ -1,7 +1,7 @@
 """G2D: distillation from frozen unimodal teachers, at first for one encoder at a time, that of the weakest first."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -16,8 +16,9 @@ from mcr_bench.methods.terms.boosting.turns import rank_of_turn
 from mcr_bench.methods.terms.distillation.divergence import output_distance
 from mcr_bench.methods.terms.distillation.taught import Taught
 from mcr_bench.methods.terms.distillation.teachers import feature_distance
-from mcr_bench.methods.terms.losses import batch_mean, loss_mean, mean_of_present
+from mcr_bench.methods.terms.losses import batch_mean, loss_mean
 from mcr_bench.methods.terms.modes import without_gradient
+from mcr_bench.methods.terms.objectives.agreement import averaged
 from mcr_bench.methods.terms.variants import WithVariants
 
 MODULATION = "utils/utils.py, modulate_gradients_based_on_scores_from_two_modalities"
@@ -144,7 +145,7 @@ class G2d(WithVariants, Taught):
     def _averaged(self, outputs: Outputs, having: Mapping[str, Tensor]) -> Outputs:
         if self.logits == "fusion":
             return outputs
-        return replace(outputs, logits=mean_of_present(outputs.own_logits, having), branch_logits=None)
+        return averaged(outputs, having)
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         terms, held = super().loss(outputs, batch), self.held_back()

@@ -13,9 +13,9 @@ from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Group, Method, Needs, Neutral, OfficialCode, Reference, Requirement
-from mcr_bench.methods.terms.ceb import FeatureDecoder, ceb
-from mcr_bench.methods.terms.contrastive import nt_xent, score_bins
 from mcr_bench.methods.terms.distances import slopes_of
+from mcr_bench.methods.terms.features.ceb import FeatureDecoder, ceb
+from mcr_bench.methods.terms.features.contrastive import nt_xent, score_bins
 from mcr_bench.methods.terms.games import game
 from mcr_bench.methods.terms.games.additive_game import Rules
 from mcr_bench.methods.terms.games.additive_game import game as additive_game

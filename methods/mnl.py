@@ -12,7 +12,7 @@ from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Group, Method, Needs, Neutral, OfficialCode, Reference
-from mcr_bench.methods.terms.losses import multi_loss
+from mcr_bench.methods.terms.losses import multi_loss, stacked
 
 
 def negative_learning(
@@ -34,34 +34,26 @@ def negative_learning(
     log_p = logits.log_softmax(-1)
     p = log_p.detach().exp()
     right = one_hot(target, logits.shape[-1]).bool()  # (B, C)
-    true = _at(p, target)
+    true = torch.where(right, p, 0.0).sum(-1)
     margin = true - p.masked_fill(right, -1).amax(-1)
     if fused is not None:
-        rival = fused.detach().masked_fill(right, float("-inf")).argmax(-1)
-        margin = _at(logits.detach(), target) - _at(logits.detach(), rival)
-    if having is not None:
-        true = torch.where(having, true, -1.0)
-    best, guide = true.max(0)
-    guided = (true < best) & (margin < margin.gather(0, guide[None]))
-    if having is not None:
-        guided = guided & having
+        rival = one_hot(fused.detach().masked_fill(right, float("-inf")).argmax(-1), logits.shape[-1])
+        margin = (logits.detach() * (right.long() - rival)).sum(-1)
+    present = torch.ones_like(true, dtype=torch.bool) if having is None else having
+    best, guide = torch.where(present, true, -1.0).max(0)
+    guided = present & (true < best) & (margin < margin.gather(0, guide[None]))
     of_guide = p.gather(0, guide[None, :, None].expand(1, *p.shape[1:]))[0]
     wanted = torch.where(right, torch.ones_like(of_guide), negative * of_guide)
     return torch.where(guided, -(wanted * log_p).sum(-1), 0.0).sum(0)
-
-
-def _at(values: Tensor, index: Tensor) -> Tensor:
-    """Of values (M, B, C) those of the classes `index` (B,), as (M, B)."""
-    return values.gather(-1, index.expand(values.shape[:-1])[..., None])[..., 0]
 
 
 @dataclass
 class Mnl(Method):
     """Minimise CE(z, y) + sum_m CE(h_m, y) + weight mean_i G_i, with the guidance term G_i of sample i.
 
-    G_i = -sum_w [log p_w(y) + negative sum_{c != y} sg(p_d(c)) log p_w(c)], where p_m = softmax(h_m) of the own head's
-    logits and d is the modality with the largest p_m(y). The sum is over the modalities w with both a smaller p_w(y)
-    and a smaller margin p_w(y) - max_{c != y} p_w(c) than d. sg means that d gets no gradient.
+    G_i = -sum_w [log p_w(y) + negative sum_{c != y} sg(p_d(c)) log p_w(c)] is `negative_learning` of the own heads'
+    logits h_m: p_m = softmax(h_m), d is the modality with the largest p_m(y), and the sum is over the modalities w
+    that d exceeds in both p(y) and the margin p(y) - max_{c != y} p(c). sg: d gets no gradient.
     """
 
     weight: float = setting(
@@ -72,8 +64,8 @@ class Mnl(Method):
     )
     margin: Literal["probability", "logit"] = setting(
         "probability",
-        "margin of the true class; probability: over the most probable other class; logit: as the official code, of "
-        "logits, over the other class with the largest fused logit",
+        "margin of the true class; probability: over the most probable other class; logit: as the code, of logits, "
+        "over the other class with the largest fused logit",
     )
     name: ClassVar[str] = "mnl"
     group: ClassVar[Group] = "distillation"
@@ -92,11 +84,9 @@ class Mnl(Method):
     )
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        terms = multi_loss(self.fit.task, outputs, batch.target, having=batch.having)
-        logits, having = promoted(torch.stack(list(outputs.own_logits.values()))), None
-        if batch.having:
-            everywhere = torch.ones_like(batch.target, dtype=torch.bool)
-            having = torch.stack([batch.having.get(m, everywhere) for m in outputs.own_logits])
+        own, having = outputs.own_logits, batch.having
         fused = promoted(outputs.logits) if self.margin == "logit" else None
-        guidance = negative_learning(logits, batch.target, self.negative, fused, having)
+        logits = promoted(torch.stack(list(own.values())))
+        guidance = negative_learning(logits, batch.target, self.negative, fused, stacked(list(own), having))
+        terms = multi_loss(self.fit.task, outputs, batch.target, having=having)
         return {**terms, "guidance": self.weight * guidance.mean()}

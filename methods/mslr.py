@@ -1,34 +1,20 @@
 """MSLR: every encoder has a learning rate of its own, which rises while its modality gets better."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.fit.evaluated import Evaluation
 from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.bench.task import Task
 from mcr_bench.datasets.base import Batch, Facts
 from mcr_bench.methods.base import Group, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.modulation import Modulation
-from mcr_bench.methods.terms.rates import factors_of, quotient
-
-if TYPE_CHECKING:
-    from mcr_bench.bench.fit.evaluated import Evaluation
-
-
-def score_of(logits: Tensor, target: Tensor, task: Task) -> float:
-    """How good one modality's share (N, C) of the logits is: its accuracy; of scores 1 / (mean error + 1e-8).
-
-    >>> score_of(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1]), Task(2))
-    0.5
-    """
-    if task.regression:
-        return 1 / (float(task.loss(logits, target)) + 1e-8)
-    return float((task.prediction(logits) == target).double().mean())
+from mcr_bench.methods.terms.rates import factors_of, quotient, score_of
 
 
 @dataclass
@@ -63,14 +49,14 @@ class Mslr(Modulation):
         Neutral({"memory": 0, "apply_to": "grad"}, "joint"),
     )
     deviations: ClassVar[tuple[str, ...]] = (
-        "Steps of the optimiser are scaled, as the method is one of learning rates. AGM and MLB code: gradients "
-        "(`apply_to=grad`), whose scale Adam largely cancels.",
+        "Steps of the optimiser are scaled, as learning rates are. AGM and MLB code: gradients (`apply_to=grad`).",
         "The accuracy is that on the validation part. AGM code: on the test part.",
         "Encoders alone are scaled, as in the MLB code. AGM code: the slices of the fusion head too (`slices`).",
         "q acts in all epochs from the second after K. AGM code: in epochs 0 to 20; MLB code: from one epoch later on.",
         "Without `rates` every c_m is 1. AGM and MLB code: 0.9 for audio and 1.1 for video.",
         "Where the mean of the last accuracies is 0, q is 1 instead of infinite.",
         "In a regression the accuracy is 1 / (mean absolute error + 1e-8), an extension.",
+        "Of several labels the accuracy is the share of all labels that are right, an extension.",
     )
     _memory: dict[str, list[float]] = field(default_factory=dict, init=False, repr=False)
     _quotients: dict[str, float] = field(default_factory=dict, init=False, repr=False)
@@ -92,32 +78,28 @@ class Mslr(Modulation):
         return encoder + self.fit.model.parameters_of(modality, "fusion_slice") if self.slices else encoder
 
     def on_fit_start(self) -> None:
-        self._set_factors()
+        """Put the product of each modality's constant and quotient on the device; once per epoch, as they change."""
+        constants, like = factors_of(self.rates), next(self.fit.model.parameters())
+        values = [constants.get(m, 1.0) * self._quotients.get(m, 1.0) for m in self.fit.model.modalities]
+        self._factors = torch.tensor(values, dtype=like.dtype, device=like.device)
 
-    def on_epoch_end(self, validation: "Evaluation") -> None:
+    def on_epoch_end(self, validation: Evaluation) -> None:
+        task, val = self.fit.task, self.fit.val
         for m, logits in (validation.split_logits or {}).items():
-            kept, target = (self.fit.val.having(m, rows) for rows in (logits, validation.target))
-            if not len(kept):
-                continue
-            score, memory = score_of(kept, target, self.fit.task), self._memory.get(m, [])
-            self._quotients[m] = quotient(score, memory, self.memory)
-            self._memory[m] = [*memory, score][-max(1, self.memory) :]
-        self._set_factors()
+            kept, target = (val.having(m, task.learned(rows)) for rows in (logits, validation.target))
+            if len(kept):
+                score, memory = score_of(kept, target, task), self._memory.get(m, [])
+                self._quotients[m] = quotient(score, memory, self.memory)
+                self._memory[m] = [*memory, score][-max(1, self.memory) :]
+        self.on_fit_start()
 
     def coefficients(self, outputs: Outputs, batch: Batch) -> Tensor:
         assert outputs.branch_logits is not None, "the harness gives this method additive fusion heads only"
         return self._factors
-
-    def _set_factors(self) -> None:
-        """Put the product of each modality's constant and quotient on the device, once per epoch."""
-        constants = factors_of(self.rates)
-        values = [constants.get(m, 1.0) * self._quotients.get(m, 1.0) for m in self.fit.model.modalities]
-        like = next(self.fit.model.parameters())
-        self._factors = torch.tensor(values, dtype=like.dtype, device=like.device)
 
     def state_dict(self) -> State:
         return {"memory": self._memory, "quotients": self._quotients}
 
     def load_state_dict(self, state: State) -> None:
         self._memory, self._quotients = dict(state["memory"]), dict(state["quotients"])
-        self._set_factors()
+        self.on_fit_start()

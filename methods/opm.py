@@ -1,5 +1,6 @@
 """OPM: the feature of the modality that is ahead is dropped for some samples, the more the further it is ahead."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -9,49 +10,44 @@ from torch import Tensor
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Group, Method, Needs, Neutral, OfficialCode, Reference
-from mcr_bench.methods.terms.losses import loss_of
-from mcr_bench.methods.terms.modulation import check_window, in_window
+from mcr_bench.methods.base import Group, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.terms.losses import ALL, loss_of
+from mcr_bench.methods.terms.modulation import Windowed
 from mcr_bench.methods.terms.scores import inverse_losses, mean_of_others, true_scores
 
 
-def drop_rates(scores: Tensor, base: float, strength: float) -> Tensor:
+def drop_rates(scores: Tensor, base: float, strength: float, having: Mapping[str, Tensor] = ALL) -> Tensor:
     """The probability q of dropping each modality's feature, (M,), of scores s (M,).
 
     q_m = base (1 + strength r_m), at most 1, where r_m = tanh(max(0, s_m / mean_{j != m} s_j - 1)) is positive, else 0.
+    having: see `mean_of_others`; where there is nothing to compare, q_m = 0.
 
     >>> drop_rates(torch.tensor([0.8, 0.4]), base=0.5, strength=0.5)
     tensor([0.6904, 0.0000])
     """
-    ahead = torch.tanh((scores / mean_of_others(scores) - 1).clamp(min=0))
+    ahead = torch.tanh((scores / mean_of_others(scores, having) - 1).clamp(min=0))
     return torch.where(ahead > 0, (base * (1 + strength * ahead)).clamp(max=1), 0.0)
 
 
 @dataclass
-class Opm(Method):
+class Opm(Windowed):
     """Joint training on features of which some are dropped: f_m becomes d_m f_m / (1 - mean_j q_j), CE(z, y).
 
-    d_m is 0 with probability q_m for each sample and else 1; q_m = base (1 + strength r_m), at most 1, if r_m > 0, else
-    0, with r_m = tanh(max(0, s_m / mean_{j != m} s_j - 1)) and s_m = sum_i softmax(z_m)_{i, y_i} of modality m's share
-    z_m = W_m f_m + b / M of the logits of features that are not dropped. Each batch is changed with probability
-    `batches`. Samples that lose every modality do not count in the loss.
+    d_m is 0 with probability q_m for each sample and else 1; q_m is `drop_rates` of the scores s_m = sum_i
+    softmax(z_m)_{i, y_i}, where z_m = W_m f_m + b / M is modality m's share of the logits of features that are not
+    dropped. Each batch is changed with probability `batches`. Samples that lose every modality they have do not count.
     """
 
     base: float = setting(
         0.5, "probability of dropping at least", origin="OPM code", at_least=0, at_most=1, space=Space(0.05, 0.9)
     )
     strength: float = setting(
-        0.5,
-        "lambda, how much that probability grows with the lead",
-        origin="OPM code",
-        at_least=0,
-        space=Space(0.05, 5, log=True),
+        0.5, "lambda, how much q grows with the lead", origin="OPM code", at_least=0, space=Space(0.05, 5, log=True)
     )
     batches: float = setting(
         0.7, "probability that a batch is changed", origin="OPM code", at_least=0, at_most=1, space=Space(0.2, 1)
     )
     start: int = setting(6, "first epoch in which features are dropped", origin="OPM code", at_least=1)
-    end: int = setting(0, "last epoch in which features are dropped; 0 = the last of the run", at_least=0)
     name: ClassVar[str] = "opm"
     group: ClassVar[Group] = "modulation"
     reference: ClassVar[Reference] = Reference(
@@ -60,14 +56,15 @@ class Opm(Method):
     official_code: ClassVar[OfficialCode | None] = OfficialCode(
         "github.com/GeWu-Lab/BML_TPAMI2024", "4b3aa4f", "does not parse as released: code/models/Classifier.py:53"
     )
-    needs: ClassVar[Needs] = Needs(additive_fusion=True, at_least=2)
+    needs: ClassVar[Needs] = Needs(additive_fusion=True, own_features=True, at_least=2)
     predicts_otherwise: ClassVar[str] = "features are dropped in training only"
     neutral: ClassVar[tuple[Neutral, ...]] = (
         Neutral({"batches": 0.0}, "joint"),
         Neutral({"base": 0.0}, "joint", 1e-9, "the loss is summed over the samples that are left"),
     )
     deviations: ClassVar[tuple[str, ...]] = (
-        "Each of more than two modalities is compared with the mean of the others. Official code: two modalities.",
+        "Each of more than two modalities is compared with the mean of the others. Official code: two modalities; "
+        "BalanceBenchmark: with their sum, which is hardly ever exceeded.",
         "Where every sample of a batch loses all modalities, its loss is 0. Official code: the batch is skipped.",
         "In a regression the score of a modality is 1 / (loss + 1e-8), an extension. The paper defines classification.",
         "With several labels the score is the mean probability of the right value of each label, an extension.",
@@ -75,44 +72,36 @@ class Opm(Method):
     )
     _left: Tensor | None = field(default=None, init=False, repr=False)  # (B,) samples with a modality; None: all
 
-    def __post_init__(self) -> None:
-        check_window(self.name, self.start, self.end)
-
     def forward(self, batch: Batch) -> Outputs:
-        fit, self._left = self.fit, None
-        if not in_window(fit.epoch, self.start, self.end) or self._spared():
+        model, self._left = self.fit.model, None
+        if not self.active or self._spared():
             return super().forward(batch)
-        features = fit.model.encode(batch.inputs)
+        features = model.drop(model.encode(batch.inputs), batch.dropped)
         with torch.no_grad():
             rates = self.rates(features, batch)
-        flags = self._drawn(rates, batch)
-        whole = fit.model.drop(features, flags)
-        self._left = ~torch.stack(list(flags.values())).all(0)
+        lost = {m: self._lost(m, q, len(batch.target)) for m, q in rates.items()}
+        self._left = torch.stack([~gone & batch.having.get(m, ~gone) for m, gone in lost.items()]).any(0)
         kept = 1 - torch.stack(list(rates.values())).mean()
-        return fit.model.fuse({m: f / kept for m, f in whole.items()})
+        return model.fuse({m: f / kept for m, f in model.drop(features, lost).items()})
 
     def _spared(self) -> bool:
         """Whether this batch is not changed; the draw is on the CPU, so that it does not wait for a GPU."""
         return float(torch.rand((), generator=self.fit.generator("batch"))) >= self.batches
 
+    def _lost(self, modality: str, rate: Tensor, count: int) -> Tensor:
+        """(count,) bool, drawn: the samples whose feature of the modality is dropped."""
+        source = self.fit.generator("drop", modality, device=rate.device)
+        return torch.rand(count, generator=source, device=rate.device) < rate
+
     def rates(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Modality -> the probability () of dropping its feature, of features (B, d); they are logged."""
-        split = self.fit.model.fuse(self.fit.model.drop(features, batch.dropped)).split_logits
-        assert split is not None, "the harness gives this method additive fusion heads only"
+        split, having = self.fit.model.fuse(features).split_logits, batch.having
+        assert split is not None
         scores = inverse_losses if self.fit.task.regression else true_scores
-        rates = drop_rates(scores(split, batch.target, self.fit.task, batch.having), self.base, self.strength)
+        rates = drop_rates(scores(split, batch.target, self.fit.task, having), self.base, self.strength, having)
         self.fit.log_each([f"coefficient/{m}" for m in split], rates)
         return dict(zip(split, rates.unbind(), strict=True))
 
-    def _drawn(self, rates: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Modality -> (B,) bool, the samples of which its feature is dropped, here or by the batch."""
-        flags = {}
-        for m, q in rates.items():
-            source = self.fit.generator("drop", m, device=q.device)
-            flags[m] = torch.rand(len(batch.target), generator=source, device=q.device) < q
-            if m in batch.dropped:
-                flags[m] = flags[m] | batch.dropped[m]
-        return flags
-
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        assert outputs.branch_logits is not None, "the harness gives this method additive fusion heads only"
         return {"fused": loss_of(self.fit.task, outputs.logits, batch.target, self._left)}

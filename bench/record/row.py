@@ -57,7 +57,7 @@ class RunRow:
     source: the method as it was asked for: its name, or the path of its file.
     method_digest: digest of the method's behaviour.
     scales_gradients: whether the method declares that it scales gradients.
-    primary: whether it was in the family of the primary test when its run was planned.
+    primary: whether the method was in the family of the primary test that was named before training.
     dataset: name of the dataset, or of its file.
     dataset_source: the dataset as it was asked for: its name, or a path.
     fingerprint: digest of the data.

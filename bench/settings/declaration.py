@@ -16,6 +16,7 @@ mcr_bench.bench.errors.UserError: smooth.share=2: not allowed. Allowed: number >
 import dataclasses
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from mcr_bench.bench.errors import UserError, unknown
@@ -122,7 +123,12 @@ def declared(cls: type) -> dict[str, Declared]:
     >>> declared(Clipping)["norm"].allowed
     'number >= 0'
     """
-    hints, settings = get_type_hints(cls), {}
+    return dict(_declared(cls))
+
+
+@cache  # reading hints takes as long as making a small model, and every model, run and method asks for the same ones
+def _declared(cls: type) -> dict[str, Declared]:
+    hints, settings = _hints(cls), {}
     for field in dataclasses.fields(cls):
         kind = hints[field.name]
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
@@ -131,6 +137,11 @@ def declared(cls: type) -> dict[str, Declared]:
         elif "doc" in field.metadata:
             settings[field.name] = Declared(field.name, kind, cast(Value, field.default), **field.metadata)
     return settings
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)
 
 
 def resolve(cls: type, values: Mapping[str, object], where: str = "") -> dict[str, Value]:
@@ -151,7 +162,7 @@ def build(cls: type[T], values: Mapping[str, object], **others: object) -> T:
 
     others: values of fields that are not settings.
     """
-    flat, hints = resolve(cls, values), get_type_hints(cls)
+    flat, hints = resolve(cls, values), _hints(cls)  # type: ignore[arg-type]  # classes are hashable
     arguments = dict(others)
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         kind, prefix = hints[field.name], f"{field.name}."

@@ -1,9 +1,12 @@
-"""Evaluation mode for a block, for passes that must not change a module; and weights that get no gradient in it."""
+"""Modes for a block: evaluation, weights that get no gradient, and passes that can be differentiated twice."""
 
+import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
+import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 @contextmanager
@@ -48,6 +51,18 @@ def without_gradient(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
     finally:
         for p in learning:
             p.requires_grad_(True)
+
+
+@contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """Inside the block modules take the slower implementations that have second derivatives.
+
+    These are those of attention and of recurrent layers; what is compiled runs as it is written.
+    """
+    compiler_is_used = "torch._dynamo" in sys.modules  # not imported here, which takes more than a second
+    eager = torch.compiler.set_stance("force_eager") if compiler_is_used else nullcontext()
+    with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False), eager:
+        yield
 
 
 def _set_modes(parts: list[nn.Module], training: bool) -> None:

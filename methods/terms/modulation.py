@@ -33,7 +33,23 @@ def check_window(name: str, start: int, end: int) -> None:
 
 
 @dataclass
-class Modulation(Method, ABC):
+class Windowed(Method):
+    """A method that acts in the epochs from `start` to `end`, both included; in all others it is joint training."""
+
+    start: int = setting(1, "first epoch in which the method acts", at_least=1)
+    end: int = setting(0, "last epoch in which the method acts; 0 = the last of the run", at_least=0)
+
+    def __post_init__(self) -> None:
+        check_window(self.name, self.start, self.end)
+
+    @property
+    def active(self) -> bool:
+        """Whether the present epoch lies between `start` and `end`."""
+        return in_window(self.fit.epoch, self.start, self.end)
+
+
+@dataclass
+class Modulation(Windowed, ABC):
     """In every step the gradients of some parameters of modality m, or the steps that they make, are multiplied by k_m.
 
     A subclass says which parameters (`touches`) and computes the coefficients k_m (`coefficients`).
@@ -43,13 +59,8 @@ class Modulation(Method, ABC):
         "grad",
         "what is multiplied; grad: gradients, whose scale Adam largely cancels; lr: the optimiser's steps",
     )
-    start: int = setting(1, "first epoch of modulation", at_least=1)
-    end: int = setting(0, "last epoch of modulation; 0 = the last of the run", at_least=0)
     scales_gradients: ClassVar[bool] = True
     _steps: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        check_window(self.name, self.start, self.end)
 
     @abstractmethod
     def touches(self, modality: str) -> list[nn.Parameter]:
@@ -61,11 +72,6 @@ class Modulation(Method, ABC):
 
         Where no sample of the batch has a modality, its coefficient, and those that need it, may be nan: they are 1.
         """
-
-    @property
-    def active(self) -> bool:
-        """Whether the present epoch lies between `start` and `end`."""
-        return in_window(self.fit.epoch, self.start, self.end)
 
     @cached_property
     def touched(self) -> dict[str, list[nn.Parameter]]:

@@ -17,5 +17,9 @@ class WithVariants(Method):
 
     @property
     def official(self) -> bool:
-        """Whether the defects of the official code are wanted."""
+        """Whether the defects of the official code are wanted.
+
+        >>> WithVariants(variant="official").official
+        True
+        """
         return self.variant == "official"

@@ -16,9 +16,9 @@ from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, tiny_split
 from mcr_bench.methods.mcr import MCR
 from mcr_bench.methods.terms.attribution import agm_coefficients
-from mcr_bench.methods.terms.ceb import FeatureDecoder, ceb
-from mcr_bench.methods.terms.contrastive import nt_xent
 from mcr_bench.methods.terms.distances import divergence_slopes, squared_slopes
+from mcr_bench.methods.terms.features.ceb import FeatureDecoder, ceb
+from mcr_bench.methods.terms.features.contrastive import nt_xent
 from mcr_bench.methods.terms.games.additive_game import Rules, game
 from mcr_bench.methods.terms.games.game import divergences, jensen_shannon, squared_difference
 from mcr_bench.methods.terms.games.perturb import permutations_among, perturbed

@@ -21,8 +21,8 @@ from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import make_fit, whole_batch
 from mcr_bench.bench.training.probes import Probes
 from mcr_bench.methods.terms.attribution import contributions
-from mcr_bench.methods.terms.ceb import FeatureDecoder, ceb
-from mcr_bench.methods.terms.contrastive import nt_xent
+from mcr_bench.methods.terms.features.ceb import FeatureDecoder, ceb
+from mcr_bench.methods.terms.features.contrastive import nt_xent
 from mcr_bench.methods.terms.games.game import jensen_shannon, squared_difference
 
 TOLERANCE = 1e-5

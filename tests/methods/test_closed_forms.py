@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mcr_bench.methods.terms.contrastive import nt_xent
 from mcr_bench.methods.terms.distances import Distance, divergence_slopes, squared_slopes
+from mcr_bench.methods.terms.features.contrastive import nt_xent
 from mcr_bench.methods.terms.games.additive_game import Rules, game
 from mcr_bench.methods.terms.games.game import jensen_shannon
 from mcr_bench.tests.support.runs.operations import Operations

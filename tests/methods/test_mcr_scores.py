@@ -11,7 +11,7 @@ import torch
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import make_fit
 from mcr_bench.datasets.formats.csd import open_csd, read_labels
-from mcr_bench.methods.terms.contrastive import nt_xent, score_bins
+from mcr_bench.methods.terms.features.contrastive import nt_xent, score_bins
 from mcr_bench.tests.support.runs.mcr_losses import REGRESSION, losses, mcr
 
 REAL = Path(os.environ.get("MCR_BENCH_TEST_DATA", "missing")) / "mosi"

@@ -9,8 +9,8 @@ from scipy.spatial.distance import jensenshannon
 from scipy.special import softmax
 from torch import nn
 
-from mcr_bench.methods.terms.ceb import FeatureDecoder, ceb
-from mcr_bench.methods.terms.contrastive import nt_xent, score_bins
+from mcr_bench.methods.terms.features.ceb import FeatureDecoder, ceb
+from mcr_bench.methods.terms.features.contrastive import nt_xent, score_bins
 from mcr_bench.methods.terms.games.game import coalitions, divergences, jensen_shannon, squared_difference
 from mcr_bench.methods.terms.games.perturb import noisy, permutations, permuted, perturbed
 from mcr_bench.methods.terms.modes import evaluation_mode

@@ -14,8 +14,8 @@ from mcr_bench.bench.testing.fits import NAMES, make_fit, step, tiny_split, whol
 from mcr_bench.datasets.base import Facts
 from mcr_bench.methods.ensemble import Ensemble
 from mcr_bench.methods.mcr import MCR
-from mcr_bench.methods.terms.contrastive import nt_xent
 from mcr_bench.methods.terms.distances import label_slopes
+from mcr_bench.methods.terms.features.contrastive import nt_xent
 from mcr_bench.methods.terms.games import game
 from mcr_bench.methods.terms.scores import inverse_losses, squared_errors, surprisals, true_scores
 from mcr_bench.methods.unimodal import Unimodal

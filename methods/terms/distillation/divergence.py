@@ -19,16 +19,19 @@ def output_distance(student: Tensor, teacher: Tensor, task: Task, temperature: f
     teacher = teacher.detach()
     if task.regression:
         return (student - teacher).square().mean(1)
-    mine, theirs = (_log_probabilities(z / temperature, task) for z in (student, teacher))
+    mine, theirs = (log_probabilities(z / temperature, task) for z in (student, teacher))
     divergences = (theirs.exp() * (theirs - mine)).sum((1, 2)) / len(mine[0])
     return temperature**2 * divergences
 
 
-def _log_probabilities(logits: Tensor, task: Task) -> Tensor:
-    """The log-probabilities (B, K, J) of K distributions over J values each: one over classes, or one for each label.
+def log_probabilities(logits: Tensor, task: Task) -> Tensor:
+    """The log-probabilities (..., K, J) of K distributions over J values each: one over classes, or one for each label.
 
-    logits: (B, C).
+    logits: (..., C).
+
+    >>> log_probabilities(torch.zeros(2, 3), Task(None, labels=3)).exp().shape
+    torch.Size([2, 3, 2])
     """
     if task.multi_label:
-        return torch.stack([functional.logsigmoid(logits), functional.logsigmoid(-logits)], 2)
-    return logits.log_softmax(1)[:, None]
+        return torch.stack([functional.logsigmoid(logits), functional.logsigmoid(-logits)], -1)
+    return logits.log_softmax(-1)[..., None, :]

@@ -1,1 +1,1 @@
-"""What the features of many samples are together: clusters, and prototypes of classes."""
+"""Features of many samples together: clusters, prototypes of classes, contrasts, and what a bottleneck keeps."""

@@ -8,6 +8,18 @@ STARTS = 10  # of which the one with the smallest sum of squares is taken
 ROUNDS = 300  # the largest number of rounds of one start
 
 
+def separability(features: Tensor, target: Tensor, classes: int, generator: torch.Generator) -> Tensor:
+    """How well k-means finds the classes in features (N, d), scaled to [-1, 1]: the purity () of its C clusters.
+
+    target: (N,) class indices. generator: draws the first centres, on the device of the features.
+
+    >>> features = torch.tensor([[0.0], [0.1], [5.0], [5.1]])
+    >>> separability(features, torch.tensor([0, 0, 1, 1]), 2, torch.Generator().manual_seed(0))
+    tensor(1., dtype=torch.float64)
+    """
+    return purity(kmeans(between_minus_one_and_one(features), classes, generator), target)
+
+
 def between_minus_one_and_one(rows: Tensor) -> Tensor:
     """Rows (N, d) with every column scaled and shifted so that it reaches from -1 to 1; a constant column is -1.
 

@@ -2,12 +2,15 @@
 
 import csv
 import os
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import mcr_bench
 from mcr_bench.bench.analysis.published import numbers_of, published_tables_of
+from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.errors import UserError
 
 FOLDER = Path(mcr_bench.__file__).parent / "results" / "published"
@@ -154,3 +157,39 @@ def test_numbers_and_mapping_come_in_pairs(tmp_path: Path, missing: str) -> None
     (source(tmp_path) / missing).unlink()
     with pytest.raises(UserError, match=f"'{missing}' is missing"):
         published_tables_of(tmp_path)
+
+
+def plain_name(text: str) -> str:
+    """Letters and digits, in lower case, so that "D&R" and "d-r" are one name."""
+    return "".join(c for c in text.lower() if c.isalnum())
+
+
+def wrong_names(mapping: str, registered: list[str]) -> list[str]:
+    """The entries of a mapping that name a method we do not have, or deny one that we have."""
+    names, wrong = {plain_name(name) for name in registered}, []
+    for title, entry in tomllib.loads(mapping)["methods"].items():
+        if "method" in entry:
+            if entry["method"] not in registered:
+                wrong.append(title)
+            continue
+        denied = re.search(r"no method (\S+)", entry["not_offered"])
+        if plain_name(title) in names or (denied and plain_name(denied[1]) in names):
+            wrong.append(title)
+    return wrong
+
+
+@pytest.mark.parametrize("name", sorted(COUNTS))
+def test_every_method_is_registered_and_none_that_is_registered_is_denied(name: str) -> None:
+    assert wrong_names((FOLDER / f"{name}.toml").read_text(encoding="utf-8"), registry.method_names()) == []
+
+
+def test_a_wrong_name_would_be_seen() -> None:
+    mapping = """
+    [methods]
+    "A" = { method = "joint" }
+    "B" = { method = "unheard-of" }
+    "C" = { not_offered = "no method Multi-Loss here" }
+    "OGM" = { not_offered = "not here" }
+    "E" = { not_offered = "no method E here" }
+    """
+    assert wrong_names(mapping, ["joint", "multi-loss", "ogm"]) == ["B", "C", "OGM"]

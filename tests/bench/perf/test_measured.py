@@ -11,7 +11,7 @@ from mcr_bench.bench.perf import loops, measured, workloads
 from mcr_bench.bench.perf.measured import Machine, in_turns, machine, of_rounds, ratio, seconds
 from mcr_bench.bench.perf.parts import memory, methods, steps, waiting
 from mcr_bench.bench.training.loop import train_epoch
-from mcr_bench.tests.bench.perf.tiny import TINY, hand_clock, quick, tiny_workloads
+from mcr_bench.tests.bench.perf.tiny import TINY, hand_clock, quick, tiny_frames, tiny_workloads
 from mcr_bench.tests.support.cuda import StayOnCpu, pretend_gpus
 
 pytestmark = pytest.mark.filterwarnings("ignore:CUDA is not available or torch_xla is imported")  # pretended GPUs
@@ -165,6 +165,7 @@ def test_waiting_is_measured_on_a_gpu_with_rows_read_ahead_and_on_the_device(
     quick(monkeypatch)
     monkeypatch.setitem(workloads.PRECISIONS, "cuda", ("fp32", "tf32"))
     monkeypatch.setattr(waiting, "CLIPS", {"cuda": 6})
+    tiny_frames(monkeypatch)
     titles = on_gpu(waiting.waiting, gpu)
     assert titles == [
         "waiting for data, read ahead: images fp32",

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mcr_bench.bench.perf import measured, workloads
+from mcr_bench.bench.perf import frames, measured, workloads
 from mcr_bench.bench.perf.parts import waiting
 from mcr_bench.bench.perf.workloads import Workload
 
@@ -18,6 +18,13 @@ TINY = {
 def tiny_workloads(monkeypatch: pytest.MonkeyPatch) -> None:
     """The small networks on every type of device."""
     monkeypatch.setattr(workloads, "WORKLOADS", {"cpu": TINY, "cuda": TINY})
+
+
+def tiny_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small frames in the cache from which waiting is measured."""
+    monkeypatch.setattr(frames, "STORED", 12)
+    for module in (frames, waiting):
+        monkeypatch.setattr(module, "SIZE", 8)
 
 
 def hand_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:

@@ -19,6 +19,7 @@ from mcr_bench.tests.support.records.scored_files import SPLIT, job_of, outcome,
 
 METHODS = [n for n in registry.method_names() if not registry.method(n).needs.classification]
 UNITS = [(-2.0, 0.0), (0.01, 1000.0), (150.0, 7.0)]
+IN_EVERY_UNIT = ("joint", "agm", "uni-pre-frozen")  # the others take one unit each, in turn
 NOT_COMPARED = ("seconds", "memory", "target_")  # by a clock, or about the unit itself
 
 
@@ -26,7 +27,7 @@ NOT_COMPARED = ("seconds", "memory", "target_")  # by a clock, or about the unit
 def test_results_do_not_depend_on_the_unit_of_the_scores(name: str, tmp_path: Path) -> None:
     y = scores()
     plain = trained(save(tmp_path / "plain.npz", y), name, tmp_path)
-    for a, b in UNITS:
+    for a, b in UNITS if name in IN_EVERY_UNIT else [UNITS[METHODS.index(name) % len(UNITS)]]:
         other = trained(save(tmp_path / "other.npz", a * y + b), name, tmp_path)
         assert other.keys() == plain.keys()
         for label, run in plain.items():

@@ -17,7 +17,8 @@ from mcr_bench.cli import app
 from mcr_bench.tests.support.records.recorded import empty_record, pretend, save
 
 FAILURE = re.compile(r"\b\w*(Error|Exception)\b:")  # a programming error that became a line
-VERBS = ("report", "plot", "tables", "compare")
+# `report` draws every figure, so `plot` is asked for one of them: drawing is most of what this file costs.
+VERBS = ("report", "plot methods", "tables", "compare")
 METHODS = ("joint", "ensemble", "ogm-ge")
 
 
@@ -48,7 +49,7 @@ def regression(record: Record, folder: Path) -> None:
 
 
 def modalities(record: Record, folder: Path) -> None:
-    for count in (1, 3, 6):
+    for count in (1, 6):
         methods = ("unimodal", "joint") if count == 1 else ("joint", "ensemble", "mcr")
         pretend(record, save(folder / f"of{count}.npz", count), *methods)
 
@@ -100,8 +101,8 @@ def call(*arguments: str) -> Result:
 
 def test_every_verb_ends_well(kind: str) -> None:
     for verb in VERBS:
-        arguments = [verb, "--baseline", "joint"] if kind in ("no_ensemble", "one_method") else [verb]
-        done = call(*arguments)
+        baseline = ["--baseline", "joint"] if kind in ("no_ensemble", "one_method") else []
+        done = call(*verb.split(), *baseline)
         told = done.output
         if verb == "report":
             told += Path("home/report.html").read_text()

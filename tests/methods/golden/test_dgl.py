@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, step, whole_batch
-from mcr_bench.methods.dgl import DGL, each_alone, logits_alone
+from mcr_bench.methods.dgl import DGL
+from mcr_bench.methods.terms.features.alone import each_alone, logits_alone
 
 DOUBLE = {"dtype": torch.float64, "optimizer__name": "sgd"}
 TASKS = {"classes": Task(3), "score": Task(None), "labels": Task(None, labels=3), "scores": Task(None, scores=2)}

@@ -49,6 +49,29 @@ def test_the_term_is_that_of_plain_loops(count: int, classes: int, negative: flo
     assert negative_learning(logits, target, negative, fused).sum().item() == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("classes", [3, 6])
+def test_weight_one_over_c_and_logit_margins_are_the_released_rule(classes: int) -> None:
+    """As the code has it: two masks, products of labels and probabilities, and a mean over samples and classes."""
+    method = Mnl(weight=1 / classes, margin="logit")
+    fit = make_fit(method, task=Task(classes), dtype=torch.float64)
+    batch = whole_batch(fit)
+    outputs = method.forward(batch)
+    rows, y, label = torch.arange(24), batch.target, torch.eye(classes, dtype=torch.float64)[batch.target]
+    rival = (outputs.logits.softmax(1) - 2 * label).argmax(1)
+    own = list(outputs.own_logits.values())
+    margin, true = [z[rows, y] - z[rows, rival] for z in own], [z.softmax(1)[rows, y] for z in own]
+    total = torch.zeros((), dtype=torch.float64)
+    for d, w in ((0, 1), (1, 0)):
+        mask = ((margin[d] > margin[w]) & (true[d] > true[w])).double()[:, None]
+        wrong = 0.7 * (1 - label) * own[d].detach().softmax(1)
+        total = total - ((label + wrong) * own[w].log_softmax(1) * mask).mean()
+    guidance = method.loss(outputs, batch)["guidance"]
+    torch.testing.assert_close(guidance, total, rtol=1e-10, atol=1e-14)
+    parameters = list(fit.model.own_heads.parameters())
+    mine, theirs = (torch.autograd.grad(x, parameters, retain_graph=True) for x in (guidance, total))
+    torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-14)
+
+
 def test_the_guide_gets_no_gradient_and_the_guided_one_that_of_finite_differences() -> None:
     draws = torch.Generator().manual_seed(5)
     logits = torch.randn(2, 6, 4, generator=draws, dtype=torch.float64, requires_grad=True)

@@ -7,7 +7,7 @@ from torch import Tensor
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.evaluated import Evaluation
 from mcr_bench.bench.problem.facts import Facts, Modality
-from mcr_bench.bench.task import Task
+from mcr_bench.bench.task import Task, Unit, Units
 from mcr_bench.bench.testing.fits import NAMES, make_fit, step, tiny_split
 from mcr_bench.methods.base import Method
 from mcr_bench.methods.joint import Joint
@@ -61,6 +61,21 @@ def test_of_scores_the_quotient_is_that_of_inverse_errors() -> None:
         split = dict.fromkeys(fit.model.modalities, torch.tensor([[error], [-error]] * 2))
         method.on_epoch_end(Evaluation(target, {}, {}, split, target, {}))
     assert factors(method) == pytest.approx([2.0, 2.0])
+
+
+def test_of_several_scores_errors_are_those_of_the_learned_unit() -> None:
+    """In the learned unit the errors are 1 and 3, then 2 and 1: q = (1 / 1.5) / (1 / 2) = 4 / 3, whatever the units."""
+    found = []
+    for sizes in ((1.0, 1.0), (1000.0, 0.125)):
+        task = Task(None, "standard", Units((Unit(5.0, sizes[0]), Unit(-1.0, sizes[1]))), scores=2)
+        method = Mslr(memory=1)
+        fit = make_fit(method, task=task, **PLAIN)
+        target = torch.tensor([[5.0, -1.0]] * 3, dtype=torch.float64)
+        for errors in ((1.0, 3.0), (2.0, 1.0)):
+            split = target + torch.tensor(errors, dtype=torch.float64) * torch.tensor(sizes)
+            method.on_epoch_end(Evaluation(target, {}, {}, dict.fromkeys(fit.model.modalities, split), target, {}))
+        found.append(factors(method))
+    assert found[0] == found[1] == pytest.approx([4 / 3, 4 / 3], rel=1e-6)
 
 
 def test_samples_that_lack_a_modality_do_not_count() -> None:

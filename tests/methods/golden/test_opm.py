@@ -8,8 +8,8 @@ from torch import Tensor
 
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.task import Task
-from mcr_bench.bench.testing.fits import NAMES, make_fit, tiny_split, whole_batch
-from mcr_bench.datasets.base import Batch
+from mcr_bench.bench.testing.fits import NAMES, make_fit, step, tiny_split, whole_batch
+from mcr_bench.datasets.base import Batch, Inputs
 from mcr_bench.methods.joint import Joint
 from mcr_bench.methods.opm import Opm, drop_rates
 
@@ -26,6 +26,13 @@ def test_rates_by_hand() -> None:
     found = drop_rates(torch.tensor([0.9, 0.2, 0.4], dtype=torch.float64), 0.2, 1.0)
     assert found.tolist() == pytest.approx([0.3928055, 0.0, 0.0], rel=1e-6)
     assert drop_rates(torch.tensor([0.5, 0.5]), 0.5, 0.5).tolist() == [0.0, 0.0]
+
+
+def test_a_modality_that_nobody_in_the_batch_has_is_not_compared() -> None:
+    nobody = {"audio": torch.zeros(3, dtype=torch.bool)}
+    found = drop_rates(torch.tensor([math.nan, 0.3, 0.6], dtype=torch.float64), 0.5, 0.5, nobody)
+    assert found.tolist() == pytest.approx([0.0, 0.0, 0.6903985], rel=1e-6), "as of the other two alone"
+    assert drop_rates(torch.tensor([math.nan, 0.3]), 0.5, 0.5, nobody).tolist() == [0.0, 0.0]
 
 
 @torch.no_grad()
@@ -83,8 +90,8 @@ def dropped_shares(method: Opm, n: int) -> tuple[float, float]:
     plain = fit.model.encode(batch.inputs)
     ahead = max(rates := plain_rates(fit, method), key=lambda m: rates[m])
     speaks = (plain[ahead] != 0).any(1)
-    for step in range(1, 41):
-        fit.step = step
+    for number in range(1, 41):
+        fit.step = number
         shares.append((method.forward(batch).features[ahead] == 0).all(1)[speaks].double().mean().item())
     changed = [share for share in shares if share > 0]
     return len(changed) / 40, sum(changed) / len(changed) / rates[ahead]
@@ -122,3 +129,31 @@ def test_samples_that_lose_everything_do_not_count() -> None:
     logits: Tensor = outputs.logits
     rows = fit.task.per_sample(logits, batch.target)
     assert method.loss(outputs, batch)["fused"].item() == pytest.approx(rows[~gone].mean().item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_samples_that_lack_what_is_not_dropped_do_not_count(count: int) -> None:
+    """Half of the samples have but one modality, which some of them lose; the features tell which."""
+    method = Opm(batches=1.0, start=1, base=0.8)
+    fit = make_fit(method, NAMES[:count], **DOUBLE)
+    fit.epoch = fit.step = 1
+    whole = whole_batch(fit)
+    q = plain_rates(fit, method)
+    ahead, has = max(q, key=lambda m: q[m]), torch.arange(24) % 2 == 0
+    inputs = Inputs(whole.inputs.values, present=dict.fromkeys(set(NAMES[:count]) - {ahead}, has))
+    batch = Batch(inputs, whole.target, whole.index)
+    outputs = method.forward(batch)
+    left = has | (outputs.features[ahead] != 0).any(1)
+    assert 12 < left.sum() < 24
+    rows = fit.task.per_sample(outputs.logits, batch.target)
+    assert method.loss(outputs, batch)["fused"].item() == pytest.approx(rows[left].mean().item(), rel=1e-9)
+
+
+def test_a_batch_that_loses_everything_has_no_loss_and_no_gradient() -> None:
+    method = Opm(batches=1.0, start=1)
+    fit = make_fit(method, **DOUBLE)
+    whole = whole_batch(fit)
+    gone = dict.fromkeys(fit.model.modalities, torch.ones(24, dtype=torch.bool))
+    step(method, Batch(whole.inputs, whole.target, whole.index, dropped=gone))
+    assert fit.meters.means()["loss/fused"] == 0
+    assert not any(p.grad.any() for p in fit.model.parameters() if p.grad is not None)

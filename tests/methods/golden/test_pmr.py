@@ -166,3 +166,35 @@ def test_outside_its_window_it_is_joint_training(window: dict[str, int]) -> None
     fit.epoch = 1 if "start" in window else 2
     step(method)
     assert {k for k in fit.meters.means() if k.startswith("loss/")} == {"loss/fused"}
+
+
+@pytest.mark.parametrize("coefficient", ["step", "clipped"])
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_a_modality_that_nobody_in_the_batch_has_is_not_compared(count: int, coefficient: str) -> None:
+    """The others are compared with each other; of two nobody is behind. Everything stays finite."""
+    method = PMR(alpha=1.0, coefficient=coefficient, **ALL)
+    data = replace(tiny_split(NAMES[:count]), present={"audio": torch.arange(24) >= 12})
+    fit = make_fit(method, NAMES[:count], data=data, **DOUBLE)
+    kept, index = method.state_dict()["prototypes"], torch.arange(9)
+    batch, scores = fit.train.batch(index), {}
+    features = fit.model.encode(batch.inputs)
+    for m, means in zip(NAMES[1:count], kept[1:], strict=True):
+        near = torch.stack([-(features[m] - mu).norm(dim=1) for mu in means], 1).softmax(1)
+        scores[m] = near[index, batch.target].mean().item()
+    step(method, batch)
+    logged = fit.meters.means()
+    assert logged["coefficient/audio"] == logged["loss/prototypes/audio"] == 0
+    for m, s in scores.items():
+        others = [v for n, v in scores.items() if n != m]
+        gap = sum(others) / len(others) / s - 1 if others else 0.0
+        expected = float(gap > 0) if coefficient == "step" else min(max(gap, 0), 1)
+        assert logged[f"coefficient/{m}"] == pytest.approx(expected, rel=1e-9)
+    assert all(p.grad.isfinite().all() for p in fit.model.parameters() if p.grad is not None)
+
+
+def test_its_neutral_weight_takes_no_short_cut() -> None:
+    method = PMR(alpha=0.0)
+    fit = make_fit(method, **DOUBLE)
+    step(method)
+    logged = fit.meters.means()
+    assert [logged[f"loss/prototypes/{m}"] for m in fit.model.modalities] == [0.0, 0.0]
