@@ -12,9 +12,9 @@ from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, Group, Needs, Neutral, OfficialCode, Reference
-from mcr_bench.methods.terms.entropies import feature_entropy, label_entropy
+from mcr_bench.methods.terms.features.entropies import feature_entropy, label_entropy
+from mcr_bench.methods.terms.gradients.masks import gumbel, mask
 from mcr_bench.methods.terms.losses import split_of
-from mcr_bench.methods.terms.masks import gumbel, mask
 from mcr_bench.methods.terms.scores import mean_of_others, surprisals
 from mcr_bench.methods.terms.variants import WithVariants
 

@@ -14,8 +14,8 @@ from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, Group, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.terms.gradients.proximal import copies, pull_back, squared_norm
 from mcr_bench.methods.terms.losses import split_losses, split_of
-from mcr_bench.methods.terms.proximal import copies, pull_back, squared_norm
 from mcr_bench.methods.terms.scores import mean_of_others, true_scores
 from mcr_bench.methods.terms.variants import WithVariants
 

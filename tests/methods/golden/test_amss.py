@@ -14,8 +14,8 @@ from mcr_bench.bench.testing.fits import NAMES, make_fit, step, whole_batch
 from mcr_bench.methods.amss import Amss, kept_shares
 from mcr_bench.methods.base import Method
 from mcr_bench.methods.joint import Joint
-from mcr_bench.methods.terms.entropies import feature_entropy, label_entropy
-from mcr_bench.methods.terms.masks import mask
+from mcr_bench.methods.terms.features.entropies import feature_entropy, label_entropy
+from mcr_bench.methods.terms.gradients.masks import mask
 
 FOUR = Task(4)
 SGD = {"optimizer__name": "sgd", "dtype": torch.float64, "clip_norm": 0.0}

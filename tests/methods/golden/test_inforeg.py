@@ -12,7 +12,7 @@ from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoc
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.inforeg import InfoReg, in_learning_window, pull
 from mcr_bench.methods.joint import Joint
-from mcr_bench.methods.terms.proximal import pull_back
+from mcr_bench.methods.terms.gradients.proximal import pull_back
 
 SGD = {"optimizer__name": "sgd", "optimizer__lr": 0.3, "batch_size": 8, "dtype": torch.float64, "clip_norm": 0.0}
 State = dict[str, Tensor]
