@@ -11,11 +11,11 @@ from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.distillation.taught import Taught
 from mcr_bench.methods.terms.distillation.teachers import feature_distance
-from mcr_bench.methods.terms.modulation import check_window, in_window
+from mcr_bench.methods.terms.modulation import Windowed
 
 
 @dataclass
-class Umt(Taught):
+class Umt(Windowed, Taught):
     """Minimise L = CE(z, y) + weight sum_m mean (f_m - t_m)^2, with the features t_m of modality m's unimodal run.
 
     The mean is over the samples that have the modality and over the features. The teachers are in evaluation mode; the
@@ -29,8 +29,6 @@ class Umt(Taught):
         at_least=0,
         space=Space(0.1, 100, log=True),
     )
-    start: int = setting(1, "first epoch with teachers", at_least=1)
-    end: int = setting(0, "last epoch with teachers; 0 = the last of the run", at_least=0)
     name: ClassVar[str] = "umt"
     reference: ClassVar[Reference] = Reference(
         "Improving Multi-Modal Learning with Uni-Modal Teachers", "arXiv 2021", "2106.11059"
@@ -44,12 +42,9 @@ class Umt(Taught):
         "In a regression the fused loss is that of the task, an extension.",
     )
 
-    def __post_init__(self) -> None:
-        check_window(self.name, self.start, self.end)
-
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         terms = super().loss(outputs, batch)
-        if not self.weight or not in_window(self.fit.epoch, self.start, self.end):
+        if not self.active:
             return terms
         for m, features in outputs.features.items():
             taught = self.teachers.features(m, batch)
