@@ -127,7 +127,8 @@ class Agm(Windowed):
         if not self.active:
             return list(torch.ones_like(scores).unbind())
         cap = self.cap or (10.0 if len(shares) == 2 else 7.0)
-        kappas = agm_coefficients(scores, running, self.alpha, cap, having)
+        partial = bool(having) or self._running.partial  # a modality may have been dropped in all earlier steps
+        kappas = agm_coefficients(scores, running, self.alpha, cap, partial)
         self.fit.log_each([f"coefficient/{m}" for m in shares], kappas)
         return list(kappas.unbind())
 

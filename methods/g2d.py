@@ -132,6 +132,10 @@ class G2d(WithVariants, Taught):
             return []
         return [m for m in self.ranking if m != self.ranking[self.phase]]
 
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        self.held_back()  # ranks the teachers, whose passes no step shall have
+
     def own_weight(self) -> float:
         """0, because the own heads learn from the fused loss alone."""
         return 0.0

@@ -133,7 +133,10 @@ class Lfm(WithVariants):
         return faded if self.schedule == "falling" else 1 - faded
 
     def own_weight(self) -> float:
-        """0, because the own heads learn from the loss of their mean alone."""
+        """0, because the own heads learn from the loss of their mean alone.
+
+        An evaluation's `total_loss` is this loss, without the factor 2 a_0, which differs between epochs.
+        """
         return 0.0
 
     def on_fit_start(self) -> None:

@@ -65,6 +65,7 @@ class MimoStyle(Method):
         return cast(LossHistory, self.fit.model.extras["history"])
 
     def own_weight(self) -> float:
+        """lambda / M, that of a mean: an evaluation's `total_loss` has the limit of the smooth maximum for small mu."""
         return self.lambda_own / len(self.fit.model.modalities)
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:

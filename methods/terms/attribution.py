@@ -1,7 +1,5 @@
 """Fused logits attributed to modalities by Shapley values over subsets of the modalities, and AGM's coefficients."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
@@ -148,17 +146,16 @@ def known_surprise(scores: Tensor, known: Tensor) -> Tensor:
     return torch.where(known & (others > 0), mean_of_others - kept, 0.0).clamp(max=80.0).exp()
 
 
-def agm_coefficients(
-    scores: Tensor, running: Tensor, alpha: float, cap: float, having: Mapping[str, Tensor] = NOTHING
-) -> Tensor:
+def agm_coefficients(scores: Tensor, running: Tensor, alpha: float, cap: float, partial: bool = False) -> Tensor:
     """AGM's coefficients kappa_m = exp(alpha min(tau_m - r_m, cap)), (M,) (arXiv 2308.07686).
 
     scores: (M,), the losses of this step, which give r. running: (M,), their means over earlier steps, which give tau.
-    having: where some samples lack a modality; modalities for which either is nan are then left out, with kappa_m = 1.
+    partial: whether either may be nan, as this batch or all earlier ones lack a modality; a modality for which one is
+    nan is then left out, with kappa_m = 1.
 
     >>> agm_coefficients(torch.tensor([1.0, 1.0]), torch.tensor([1.0, 1.0]), alpha=1.0, cap=10.0)
     tensor([1., 1.])
     """
     pair = torch.stack([running, scores])
-    tau, r = (known_surprise(pair, ~pair.isnan().any(0)) if having else relative_surprise(pair)).unbind()
+    tau, r = (known_surprise(pair, ~pair.isnan().any(0)) if partial else relative_surprise(pair)).unbind()
     return (alpha * (tau - r).clamp(max=cap)).exp()

@@ -140,6 +140,11 @@ class RunningScores:
         self.lacked = dict(zip(modalities, (lacked + ~known).unbind(), strict=True))
         return before if self.steps == 1 else torch.where(seen > 0, before, torch.nan)
 
+    @property
+    def partial(self) -> bool:
+        """Whether the means may be those of unequal numbers of steps, or nan, as some batch lacked a modality."""
+        return bool(self.lacked)
+
     def state_dict(self) -> State:
         """The keyword arguments that make equal running scores."""
         means, lacked = ({m: x.cpu().clone() for m, x in kept.items()} for kept in (self.means, self.lacked))

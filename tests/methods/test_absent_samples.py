@@ -295,10 +295,9 @@ def test_agm_compares_the_known_ones_of_a_step_with_their_own_past() -> None:
     scores, running = torch.tensor([1.0, math.nan, 0.4]), torch.tensor([0.9, 2.0, 0.7])
     tau, r = (math.exp(0.7 - 0.9), math.exp(0.9 - 0.7)), (math.exp(0.4 - 1.0), math.exp(1.0 - 0.4))
     expected = [math.exp(0.5 * (tau[0] - r[0])), 1.0, math.exp(0.5 * (tau[1] - r[1]))]
-    lacks = {"b": torch.zeros(1)}
-    assert agm_coefficients(scores, running, 0.5, 10.0, lacks).tolist() == pytest.approx(expected)
+    assert agm_coefficients(scores, running, 0.5, 10.0, partial=True).tolist() == pytest.approx(expected)
     never = torch.tensor([0.9, 2.0, math.nan])
-    assert agm_coefficients(scores, never, 0.5, 10.0, lacks).tolist() == [
+    assert agm_coefficients(scores, never, 0.5, 10.0, partial=True).tolist() == [
         1.0,
         1.0,
         1.0,

@@ -30,14 +30,16 @@ def feature_distance(student: Tensor, teacher: Tensor, having: Tensor | None = N
 class Teachers:
     """The encoder and the own head of every modality as its unimodal run left them, in evaluation mode.
 
-    Features of samples that stay in memory are made once, in the first step that asks for them: training sees them as
-    they are. Samples on disk are seen augmented, so that the teacher encodes them in every step, as the student does.
+    Features of samples that stay in memory are made once, when this is made: training sees them as they are. So no step
+    has more passes of encoders than another, in a resumed run as in one without an interruption. Samples on disk are
+    seen augmented, so that the teacher encodes them in every step, as the student does.
     Make it in `on_fit_start`, before the model has hooks.
     """
 
     def __init__(self, fit: Fit) -> None:
-        self._fit, self._stored = fit, dict[str, Tensor]()
+        self._fit = fit
         self._parts = {m: self._part(m, weights) for m, weights in unimodal_weights(fit).items()}
+        self._stored = {m: self._of_all(m) for m in self._parts if isinstance(fit.train.values[m], Tensor)}
 
     def _part(self, modality: str, weights: dict[str, Tensor]) -> tuple[nn.Module, nn.Module]:
         model = self._fit.model
@@ -53,9 +55,8 @@ class Teachers:
 
     def features(self, modality: str, batch: Batch) -> Tensor:
         """The teacher's features (B, d) of a training batch, without a gradient."""
-        if not isinstance(self._fit.train.values[modality], Tensor):
-            return self._encoded(modality, batch)
-        return self._kept(modality)[batch.index]
+        stored = self._stored.get(modality)
+        return self._encoded(modality, batch) if stored is None else stored[batch.index]
 
     def logits(self, modality: str, batch: Batch) -> Tensor:
         """The teacher's logits (B, C) of a training batch, without a gradient, in full precision."""
@@ -70,16 +71,10 @@ class Teachers:
 
     def _mean_score(self, modality: str) -> float:
         train = self._fit.train
-        in_memory = isinstance(train.values[modality], Tensor)
-        features = self._kept(modality) if in_memory else self._of_all(modality)
+        stored = self._stored.get(modality)
+        features = self._of_all(modality) if stored is None else stored
         scores = self._fit.task.true_score(self._scored(modality, features), train.target)
         return float(loss_mean(scores, train.presence(modality)))
-
-    def _kept(self, modality: str) -> Tensor:
-        """The features (N, d) of all training samples, made once."""
-        if modality not in self._stored:
-            self._stored[modality] = self._of_all(modality)
-        return self._stored[modality]
 
     @torch.no_grad()
     def _scored(self, modality: str, features: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ def test_with_every_method_a_dropped_encoder_gets_no_gradient(
     steps = seen_steps(spec, tmp_path)
     dropped = [norms["b"] for drawn, norms in steps if drawn == ["b"]]
     kept = [norms["b"] for drawn, norms in steps if not drawn]
-    assert len(dropped) + len(kept) == 10
+    assert len(dropped) + len(kept) == len(steps) >= 8  # LFM holds some samples out
     assert dropped
     assert max(dropped) < 1e-5 < min(kept)  # OGM-GE adds noise of 1e-8 to a gradient of zeros
     assert min(norms["a"] for _, norms in steps) > 1e-5

@@ -26,7 +26,15 @@ from mcr_bench.methods.base import Method, Needs
 
 SMALL = {"epochs": ["6"], "patience": ["0"], "batch_size": ["16"], "encoder.width": ["8"], "model.width": ["6"]}
 OWN_HEADS = [name for name in registry.method_names() if registry.method(name).needs.own_heads]
-TRAINED_WITH = {"mcr": {"lambda_uni": 0.25}, "multi-loss": {"weight": 0.25}, "uni-pre-multi-loss": {"weight": 0.25}}
+# Methods whose objective is that of `total_loss` up to a factor that is 1 here, or in a limit, have a setting for it.
+TRAINED_WITH = {
+    "lfm": {"start": 0.5},
+    "mimo-style": {"mu": 0.01, "lambda_own": 0.25},
+    "mcr": {"lambda_uni": 0.25},
+    "multi-loss": {"weight": 0.25},
+    "uni-pre-multi-loss": {"weight": 0.25},
+}
+SUPERVISED = ("fused", "unimodal", "worst")
 
 
 def evaluated(method: Method, task: Task, target: Tensor, fused: Tensor, own: dict[str, Tensor]) -> Evaluation:
@@ -72,6 +80,8 @@ def test_it_holds_what_training_descends_on(name: str, task: Task) -> None:
     """It is the sum of the supervised terms of the loss: where the own head is the prediction, it counts once."""
     method = registry.method(name)(**TRAINED_WITH.get(name, {}))
     modalities = NAMES[:1] if name == "unimodal" else NAMES[:2]
+    if reason := method.needs.unmet(len(modalities), task):
+        pytest.skip(reason)
     started = [make_fit(registry.method("unimodal")(), (m,), task).model.state_dict() for m in modalities]
     fit = make_fit(method, modalities, task, dependencies=started)
     fit.model.eval()
@@ -79,8 +89,9 @@ def test_it_holds_what_training_descends_on(name: str, task: Task) -> None:
     batch = fit.val.batch(torch.arange(len(fit.val)))
     with torch.no_grad():
         terms = method.loss(method.forward(batch), batch) if method.trains else {"fused": torch.tensor(found["loss"])}
-    supervised = [float(term) for key, term in terms.items() if key in ("fused", "unimodal") or key.startswith("own/")]
-    assert found["total_loss"] == pytest.approx(sum(supervised), abs=1e-5)
+    supervised = [float(term) for key, term in terms.items() if key in SUPERVISED or key.startswith("own/")]
+    near = 1e-3 if name == "mimo-style" else 1e-5  # a smooth maximum is a mean in the limit alone
+    assert found["total_loss"] == pytest.approx(sum(supervised), abs=near)
 
 
 def test_a_method_of_ones_own_counts_its_heads_once() -> None:
