@@ -49,50 +49,57 @@ class Teachers:
 
     @cached_property
     def _ready(self) -> dict[str, tuple[nn.Module, nn.Module]]:
-        """The teachers where the data is."""
+        """The teachers where the data of the steps is."""
         device = self._fit.train.target.device
         return {m: (encoder.to(device), head.to(device)) for m, (encoder, head) in self._parts.items()}
 
+    @cached_property
+    def _kept(self) -> dict[str, Tensor]:
+        """Modality -> the features (N, d) of all training samples, where these stay in memory; where the data is."""
+        device = self._fit.train.target.device
+        return {m: features.to(device) for m, features in self._stored.items()}
+
     def features(self, modality: str, batch: Batch) -> Tensor:
         """The teacher's features (B, d) of a training batch, without a gradient."""
-        stored = self._stored.get(modality)
-        return self._encoded(modality, batch) if stored is None else stored[batch.index]
+        kept = self._kept.get(modality)
+        return self._encoded(self._ready[modality][0], modality, batch) if kept is None else kept[batch.index]
 
     def logits(self, modality: str, batch: Batch) -> Tensor:
         """The teacher's logits (B, C) of a training batch, without a gradient, in full precision."""
-        return self._scored(modality, self.features(modality, batch))
+        return self._scored(self._ready[modality][1], self.features(modality, batch))
 
     def mean_scores(self) -> dict[str, float]:
         """Modality -> the mean true-class score of its teacher on the training samples that have it.
 
         It is `Task.true_score`, also where scores or several labels are learned. This waits for the device.
         """
-        return {m: self._mean_score(m) for m in self._ready}
+        return {m: self._mean_score(m) for m in self._parts}
 
     def _mean_score(self, modality: str) -> float:
         train = self._fit.train
         stored = self._stored.get(modality)
         features = self._of_all(modality) if stored is None else stored
-        scores = self._fit.task.true_score(self._scored(modality, features), train.target)
+        scores = self._fit.task.true_score(self._scored(self._parts[modality][1], features), train.target)
         return float(loss_mean(scores, train.presence(modality)))
 
     @torch.no_grad()
-    def _scored(self, modality: str, features: Tensor) -> Tensor:
+    def _scored(self, head: nn.Module, features: Tensor) -> Tensor:
         with full_precision(features.device):
-            logits: Tensor = self._ready[modality][1](promoted(features))
+            logits: Tensor = head(promoted(features))
         return logits
 
     def _of_all(self, modality: str) -> Tensor:
         """The features (N, d) of all training samples as evaluation sees them."""
         train, size = self._fit.train, CHUNK * self._fit.settings.batch_size
         parts = torch.arange(len(train), device=train.target.device).split(size)
-        return torch.cat([self._encoded(modality, train.batch(index)) for index in parts])
+        encoder = self._parts[modality][0]
+        return torch.cat([self._encoded(encoder, modality, train.batch(index)) for index in parts])
 
     @torch.no_grad()
-    def _encoded(self, modality: str, batch: Batch) -> Tensor:
+    def _encoded(self, encoder: nn.Module, modality: str, batch: Batch) -> Tensor:
         inputs = batch.inputs
         with self._fit.autocast():
-            made: Tensor = self._ready[modality][0](inputs.values[modality], inputs.lengths.get(modality))
+            made: Tensor = encoder(inputs.values[modality], inputs.lengths.get(modality))
         for watcher in self._fit.model.watchers:
             watcher(made)
         return made

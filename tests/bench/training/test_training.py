@@ -187,8 +187,12 @@ def test_patience_stops_a_run(data: Path, tmp_path: Path) -> None:
 
 
 def test_one_seed_gives_every_method_the_same_start_and_the_same_batches(data: Path, tmp_path: Path) -> None:
-    """A method that chooses its samples itself (`epoch_batches`) has them in the same order, and may leave some out."""
-    seen: dict[str, tuple[torch.Tensor, list[torch.Tensor]]] = {}
+    """A method that chooses its samples itself (`epoch_batches`) has them in the same order, and may leave some out.
+
+    A fusion head that a method puts in the place of the run's own makes other logits of the same features and weights.
+    """
+    seen: dict[str, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
+    fusions = {}
     for name in METHODS:
         cls = registry.method(name)
         if not cls.trains or cls.role == "unimodal" or cls().requires(("a", "b")):
@@ -196,18 +200,24 @@ def test_one_seed_gives_every_method_the_same_start_and_the_same_batches(data: P
         run = start(job_of(plan_of(data, name)[-1], tmp_path))
         run.fit.model.eval()
         with torch.no_grad():
-            logits = run.fit.model(run.fit.train.batch(torch.arange(65)).inputs).logits
+            outputs = run.fit.model(run.fit.train.batch(torch.arange(65)).inputs)
+        weights = {k: x.clone() for k, x in run.fit.model.fusion.state_dict().items()}
+        fusions[name] = type(run.fit.model.fusion), weights, outputs.logits
         order: list[torch.Tensor] = []
         batch = run.fit.train.batch
         run.fit.train.batch = lambda index, order=order, batch=batch: order.append(index) or batch(index)  # type: ignore[method-assign,func-returns-value]
         run.fit.epoch = 1
         train_epoch(run)
-        seen[name] = (logits, order)
-    logits, order = seen["joint"]
+        seen[name] = [*outputs.features.values()], order
+    features, order = seen["joint"]
+    kind, weights, logits = fusions["joint"]
     assert len(seen) >= 6
     assert len(order) == 5
-    for name, (other_logits, other_order) in seen.items():
-        assert torch.equal(logits, other_logits), name
+    for name, (other_features, other_order) in seen.items():
+        assert all(torch.equal(f, g) for f, g in zip(features, other_features, strict=True)), name
+        other_kind, other_weights, other_logits = fusions[name]
+        assert all(torch.equal(x, weights[k]) for k, x in other_weights.items() if k in weights), name
+        assert torch.equal(logits, other_logits) or other_kind is not kind, name
         joint, other = torch.cat(order), torch.cat(other_order)
         assert torch.equal(joint[torch.isin(joint, other)], other), name
         if registry.method(name).epoch_batches is Method.epoch_batches:
