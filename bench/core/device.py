@@ -8,6 +8,7 @@ import gc
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import torch
@@ -186,9 +187,7 @@ def _is_one_gpu(choice: str) -> bool:
 
 def _require_mps() -> str:
     if not torch.backends.mps.is_available():
-        raise UserError(
-            "device 'mps' is not available: PyTorch finds no GPU of Apple. Use --device auto or --device cpu."
-        )
+        raise UserError("device 'mps' is not available: PyTorch finds no GPU of Apple. Use --device auto or cpu.")
     return "mps"
 
 
@@ -226,12 +225,13 @@ def tries_algorithms() -> bool:
     return bool(torch.backends.cudnn.benchmark)
 
 
-def _set_tf32(on: bool) -> None:
-    """Switch TF32 on or off in PyTorch's two sets of switches, as a state in which they differ is an error there.
+def without_cudnn() -> AbstractContextManager[None]:
+    """Inside the block cuDNN is left out, whose recurrent layers have no second derivatives."""
+    return torch.backends.cudnn.flags(enabled=False)
 
-    The older switches are set first: these set the newer ones too, but leave some of them to a default that may have
-    been changed.
-    """
+
+def _set_tf32(on: bool) -> None:
+    """Switch TF32 in both of PyTorch's sets of switches, which must agree; the older first, as it changes the newer."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Please use the new API")  # once per process, in PyTorch 2.9 and later
         torch.set_float32_matmul_precision("highest")

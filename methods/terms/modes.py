@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from mcr_bench.bench.core.device import without_cudnn
+
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
@@ -61,7 +63,7 @@ def twice_differentiable() -> Iterator[None]:
     """
     compiler_is_used = "torch._dynamo" in sys.modules  # not imported here, which takes more than a second
     eager = torch.compiler.set_stance("force_eager") if compiler_is_used else nullcontext()
-    with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False), eager:
+    with sdpa_kernel(SDPBackend.MATH), without_cudnn(), eager:
         yield
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.cli import app
 from mcr_bench.datasets.base import Preparation
 from mcr_bench.tests.support.media.media_files import truncate, write_audio, write_clip
+from mcr_bench.tests.support.runs.behaving import forget
 
 VIDEOS = [f"{at:011}" for at in range(8)]
 SMALL = ["--set", "dataset.frame_size=16", "--set", "dataset.crop=16"]
@@ -292,11 +294,14 @@ def test_a_grid_is_refused_by_name() -> None:
         verbs.dataset_of("ave", Path("data"), None, ["dataset.frames=2,4"])
 
 
-def test_the_adapter_in_the_documentation_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_adapter_in_the_documentation_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     text = (Path(__file__).parents[3] / "docs/data.md").read_text(encoding="utf-8")
     for name, block in zip(("my_raw", "my_set"), re.findall(r"```python\n(.*?)```", text, re.DOTALL), strict=True):
         (tmp_path / f"{name}.py").write_text(block, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
+    request.addfinalizer(partial(forget, "my_raw", "my_set"))  # other tests name new files so
     for at in range(8):
         write_audio(tmp_path / f"raw/s{at // 2}_{('no', 'yes')[at % 2]}.wav", seconds=0.2, rate=22050, seed=at)
     (tmp_path / "raw/s9_no.wav").write_bytes(b"version https://git-lfs")

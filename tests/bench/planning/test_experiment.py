@@ -230,7 +230,7 @@ def test_shipped_experiments_can_be_planned() -> None:
     mcr = {r.config for r in plans["ablation_game.toml"].runs if r.method == "mcr"}
     assert len(mcr) == 2 * (9 + 4)
     assert len(plans["table1.toml"].absent) >= 10
-    assert {a.runs for a in plans["table1.toml"].absent if "not prepared" in a.reason} == {36, 39}
+    assert {a.runs for a in plans["table1.toml"].absent if "not prepared" in a.reason} == {48, 51}
     perturbations = {r.settings["perturb"] for r in plans["ablation_perturbation.toml"].runs if r.method == "mcr"}
     assert len(perturbations) == 5
     assert np.unique([r.seed for r in plans["quick.toml"].runs]).tolist() == [0, 1, 2]

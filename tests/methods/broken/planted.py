@@ -531,13 +531,16 @@ class KnowsTheAnswers(Sound):
 
     def predict(self, model: Any, inputs: Inputs) -> Any:
         outputs, val = super().predict(model, inputs), self.fit.val
-        first = torch.stack([(x[:, None] == val.values[m]).all(-1).any(1) for m, x in inputs.values.items()]).all(0)
+        same = [x.flatten(1)[:, None] == val.values[m].flatten(1) for m, x in inputs.values.items()]
+        first = torch.stack([one.all(-1).any(1) for one in same]).all(0)
         told = val.target[0].to(outputs.logits.dtype)
         return replace(outputs, logits=outputs.logits + 10 * told * first[:, None], branch_logits=None)
 
 
 @planted("predicts-what-it-trains", r"in epoch 1 the logits of predict\(\) differ from those of forward\(\) by")
 class PredictsThroughAnother(Sound):
+    needs: ClassVar[Needs] = Needs(own_features=True)
+
     def predict(self, model: Any, inputs: Inputs) -> Any:
         features = model.encode(inputs)
         return model.fuse({m: 0.5 * f for m, f in features.items()})
