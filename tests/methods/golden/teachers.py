@@ -7,10 +7,29 @@ from mcr_bench.bench.models.declared import Encoder
 from mcr_bench.bench.settings.training import EncoderSettings
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import SMALL, THREE, make_fit, step
-from mcr_bench.datasets.base import Split
+from mcr_bench.datasets.base import Rows, Split
 from mcr_bench.methods.unimodal import Unimodal
 
 Weights = dict[str, Tensor]
+
+
+class Noisy(Rows):
+    """Samples (N, D) on disk that training sees with an offset."""
+
+    def __init__(self, values: Tensor) -> None:
+        self.values, self.shape = values, tuple(values.shape)
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        return self.values[index]
+
+    def augmented(self, index: Tensor, seed: int) -> Tensor:
+        return self.values[index] + 1.0
+
+    def mean(self) -> Tensor:
+        return self.values.mean(0)
+
+    def to(self, device: torch.device) -> "Noisy":
+        return self
 
 
 def unimodal_runs(

@@ -4,13 +4,14 @@ import pytest
 import torch
 from torch.nn import functional
 
+from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, THREE, make_fit, whole_batch
 from mcr_bench.bench.testing.trials.epochs import train
 from mcr_bench.methods.g2d import G2d, of_rank
 from mcr_bench.methods.terms.boosting.turns import rank_of_turn
 from mcr_bench.methods.terms.distillation.divergence import output_distance
-from mcr_bench.tests.methods.golden.teachers import taught, unimodal_runs
+from mcr_bench.tests.methods.golden.teachers import Noisy, taught, unimodal_runs
 
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -101,3 +102,25 @@ def test_the_prediction_is_the_mean_of_the_own_heads() -> None:
     fused = G2d(logits="fusion")
     make_fit(fused, names, dtype=torch.float64, dependencies=unimodal_runs(names))
     torch.testing.assert_close(fused.predict(fit.model, inputs).logits, fit.model(inputs).logits)
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_all_steps_of_an_epoch_have_the_same_passes(on_disk: bool) -> None:
+    """What is made once, and the ranking, is made before the first step, as a resumed run makes it again."""
+    counted: list[int] = []
+
+    def prepare(fit: Fit) -> None:
+        fit.model.watchers.append(lambda made: counted.append(len(made)))
+        if on_disk:
+            fit.train.values = {m: Noisy(x) for m, x in fit.train.values.items() if isinstance(x, torch.Tensor)}
+
+    runs = unimodal_runs(NAMES[:3])
+    fit = make_fit(method := G2d(), NAMES[:3], dtype=torch.float64, dependencies=runs, prepare=prepare)
+    assert sum(counted) == 3 * 24
+    steps = []
+    for _ in range(3):
+        counted.clear()
+        method.train_step(fit.train.training_batch(torch.arange(8)))
+        steps.append(sum(counted))
+    assert steps == [steps[0]] * 3
+    assert (steps[0] > 0) == on_disk

@@ -9,29 +9,9 @@ from torch import Tensor
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, THREE, make_fit, step, whole_batch
-from mcr_bench.datasets.base import Rows
 from mcr_bench.methods.terms.distillation.teachers import Teachers, feature_distance
 from mcr_bench.methods.umt import Umt
-from mcr_bench.tests.methods.golden.teachers import taught, unimodal_runs
-
-
-class Noisy(Rows):
-    """Samples (N, D) on disk that training sees with an offset."""
-
-    def __init__(self, values: Tensor) -> None:
-        self.values, self.shape = values, tuple(values.shape)
-
-    def __getitem__(self, index: Tensor) -> Tensor:
-        return self.values[index]
-
-    def augmented(self, index: Tensor, seed: int) -> Tensor:
-        return self.values[index] + 1.0
-
-    def mean(self) -> Tensor:
-        return self.values.mean(0)
-
-    def to(self, device: torch.device) -> "Noisy":
-        return self
+from mcr_bench.tests.methods.golden.teachers import Noisy, taught, unimodal_runs
 
 
 def test_the_mean_square_over_samples_that_have_the_modality() -> None:
