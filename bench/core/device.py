@@ -187,7 +187,7 @@ def _is_one_gpu(choice: str) -> bool:
 
 def _require_mps() -> str:
     if not torch.backends.mps.is_available():
-        raise UserError("device 'mps' is not available: PyTorch finds no GPU of Apple. Use --device auto or cpu.")
+        raise UserError("device 'mps' is not available: PyTorch finds no Apple GPU. Use --device auto or --device cpu.")
     return "mps"
 
 
