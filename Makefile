@@ -68,7 +68,7 @@ heads: $(STAMP)
 	@$(BIN)/python -m mcr_bench.bench.report.head_table
 
 cards: $(STAMP)
-	@$(BIN)/python -m mcr_bench.bench.report.method_table
+	@$(BIN)/python -m mcr_bench.bench.testing.method_table
 
 ui: $(STAMP)
 	@$(RUN) ui

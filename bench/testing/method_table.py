@@ -1,6 +1,6 @@
 """The table of methods in docs/methods.md and the register of defects in docs/defects.md, made from the cards.
 
-`python -m mcr_bench.bench.report.method_table` writes both.
+`python -m mcr_bench.bench.testing.method_table` writes both.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,6 +12,8 @@ import mcr_bench
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.settings.declaration import declared
+from mcr_bench.bench.testing.methods.costs import step_cost
+from mcr_bench.bench.testing.trials.trials import Trials
 
 if TYPE_CHECKING:
     from mcr_bench.methods.base import Method
@@ -34,8 +36,8 @@ def shipped() -> list["type[Method]"]:
 
 
 def method_table(classes: "Sequence[type[Method]]") -> str:
-    """One line per method: name, paper, idea, group, modalities, regression, variant, official code."""
-    names = ("method", "paper", "idea", "group", "modalities", "regression", "variants", "official code")
+    """One line per method: name, paper, idea, group, cost, modalities, regression, variant, official code."""
+    names = ("method", "paper", "idea", "group", "passes", "modalities", "regression", "variants", "official code")
     return "\n".join([_line(names), _line(["---"] * len(names)), *(_line(_cells(cls)) for cls in classes)])
 
 
@@ -46,11 +48,18 @@ def _cells(cls: "type[Method]") -> list[str]:
         _paper(cls),
         idea(cls),
         cls.group,
+        _passes(cls),
         str(needs.at_least) if needs.at_least == needs.at_most else f"{needs.at_least} to {_most(needs.at_most)}",
         "no" if needs.classification else "yes",
         "paper, official" if "variant" in declared(cls) else "",
         f"{_linked(code.address)}{': ' if code.address else ''}{code.state}" if code else "",
     ]
+
+
+def _passes(cls: "type[Method]") -> str:
+    """Encoder passes of a step, forward and backward, over those of joint training; empty if it trains nothing."""
+    cost = None if cls.role == "unimodal" else step_cost(Trials(cls))
+    return " / ".join(f"{count / cost.joint[name]:.3g}" for name, count in cost.passes.items()) if cost else ""
 
 
 def _most(at_most: int) -> str:
