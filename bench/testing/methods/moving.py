@@ -22,6 +22,11 @@ MOVING: Mapping[str, Value] = {"optimizer__lr": 0.05, "optimizer__weight_decay":
 @sound
 def every_parameter_moves(trials: Trials) -> None:
     """Every parameter that requires a gradient and matters is moved by the optimiser."""
+    if outside := _outside(trials.start()):
+        raise Failed(
+            f"{', '.join(outside)}: a parameter of the method, not of the model, so the optimiser never moves it",
+            "Put it into model.extras in build(), as a module with reset_parameters.",
+        )
     still = _still(trials, {}, EPOCHS)
     if still:
         still &= _still(trials, _awake(trials.cls), EPOCHS)
@@ -29,6 +34,13 @@ def every_parameter_moves(trials: Trials) -> None:
         still &= _still(trials, {}, range(1, EPOCHS[-1] + 1))
     if still:
         raise Failed(f"{', '.join(sorted(still))}: the optimiser never moves it, though it requires a gradient")
+
+
+def _outside(method: Method) -> list[str]:
+    """Attributes of the method that are parameters, require a gradient, and are not in the model."""
+    known = {id(parameter) for parameter in method.fit.model.parameters()}
+    held = {name: value for name, value in vars(method).items() if isinstance(value, torch.nn.Parameter)}
+    return sorted(name for name, value in held.items() if value.requires_grad and id(value) not in known)
 
 
 def _awake(cls: type[Method]) -> dict[str, Value]:
