@@ -13,6 +13,7 @@ from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch, Facts
 from mcr_bench.methods.base import Group, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.terms.losses import require_additive
 from mcr_bench.methods.terms.modulation import Modulation
 from mcr_bench.methods.terms.rates import factors_of, quotient, score_of
 
@@ -94,7 +95,7 @@ class Mslr(Modulation):
         self.on_fit_start()
 
     def coefficients(self, outputs: Outputs, batch: Batch) -> Tensor:
-        assert outputs.branch_logits is not None, "the harness gives this method additive fusion heads only"
+        require_additive(outputs)
         return self._factors
 
     def state_dict(self) -> State:

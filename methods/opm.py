@@ -11,7 +11,7 @@ from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Group, Needs, Neutral, OfficialCode, Reference
-from mcr_bench.methods.terms.losses import ALL, loss_of
+from mcr_bench.methods.terms.losses import ALL, loss_of, require_additive, split_of
 from mcr_bench.methods.terms.modulation import Windowed
 from mcr_bench.methods.terms.scores import inverse_losses, mean_of_others, true_scores
 
@@ -96,13 +96,12 @@ class Opm(Windowed):
 
     def rates(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Modality -> the probability () of dropping its feature, of features (B, d); they are logged."""
-        split, having = self.fit.model.fuse(features).split_logits, batch.having
-        assert split is not None
+        split, having = split_of(self.fit.model.fuse(features)), batch.having
         scores = inverse_losses if self.fit.task.regression else true_scores
         rates = drop_rates(scores(split, batch.target, self.fit.task, having), self.base, self.strength, having)
         self.fit.log_each([f"coefficient/{m}" for m in split], rates)
         return dict(zip(split, rates.unbind(), strict=True))
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        assert outputs.branch_logits is not None, "the harness gives this method additive fusion heads only"
+        require_additive(outputs)
         return {"fused": loss_of(self.fit.task, outputs.logits, batch.target, self._left)}

@@ -12,7 +12,7 @@ from mcr_bench.bench.core.precision import promoted
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Group, Method, Needs, OfficialCode, Reference
-from mcr_bench.methods.terms.losses import ALL
+from mcr_bench.methods.terms.losses import ALL, split_of
 
 
 def log_mean_exp(share: Tensor, having: Tensor | None = None) -> Tensor:
@@ -71,7 +71,6 @@ class TCMax(Method):
     )
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        split = outputs.split_logits
-        assert split is not None, "the harness gives this method additive fusion heads only"
+        split = split_of(outputs)
         right = promoted(outputs.logits).gather(1, batch.target[:, None]).mean()
         return {"total_correlation": mixed_term({m: promoted(z) for m, z in split.items()}, batch.having) - right}

@@ -39,7 +39,7 @@ def requests_of(experiment: str | None, choices: Choices) -> tuple[list[Request]
     """
     if experiment is not None:
         asked = read_experiment(experiment)
-        return asked.requests(**vars(choices)), asked
+        return asked.requests(choices), asked
     for names, option in ((choices.methods, "--methods"), (choices.datasets, "--dataset")):
         if names is None:
             raise UserError(f"{option} is missing. Give it, or the file of an experiment (figure1.toml is one).")

@@ -67,10 +67,11 @@ def _selected(name: str) -> list[str]:
 
 def _methods(names: Sequence[str]) -> "list[tuple[str, type[Method]]]":
     """(source, class) of every requested method, each once, in the order given."""
-    for name in names:
-        if not _selected(name) and not registry.is_file(name):
+    selected = {name: _selected(name) for name in names}
+    for name, members in selected.items():
+        if not members and not registry.is_file(name):
             raise unknown("method", name, [*registry.method_names(), *registry.selections()])
-    expanded = [n for name in names for n in _selected(name) or [name]]
+    expanded = [n for name, members in selected.items() for n in members or [name]]
     classes = {name: registry.method(name) for name in expanded}
     called = [cls.name for cls in classes.values()]
     for name in called:

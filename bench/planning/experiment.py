@@ -69,38 +69,14 @@ class Experiment:
     output: Output
     blocks: tuple[Block, ...]
 
-    def requests(
-        self,
-        *,
-        methods: list[str] | None = None,
-        family: list[str] | None = None,
-        datasets: list[str] | None = None,
-        modalities: tuple[str, ...] | None = None,
-        seeds: list[int] | None = None,
-        fold: int | None = None,
-        protocol: str | None = None,
-        preset: str | None = None,
-        settings: Mapping[str, list[str]] | None = None,
-        data_root: Path = Path("data"),
-    ) -> list[Request]:
-        """One request per comparison; arguments replace what the file says.
+    def requests(self, choices: Choices | None = None) -> list[Request]:
+        """One request per comparison; choices replace what the file says.
 
         A dataset of some comparisons selects these. Another dataset replaces that of every comparison, whose
         modalities, protocol, preset and fold are then ignored. UserError if methods or datasets are missing.
         """
-        choices = Choices(
-            methods=methods,
-            family=family,
-            datasets=datasets,
-            modalities=modalities,
-            seeds=seeds,
-            fold=fold,
-            protocol=protocol,
-            preset=preset,
-            settings=settings or {},
-            data_root=data_root,
-        )
-        return [_request(self.name, block, choices) for block in _on(self.blocks, datasets)]
+        choices = choices or Choices()
+        return [_request(self.name, block, choices) for block in _on(self.blocks, choices.datasets)]
 
     def point_of(self, row: RunRow) -> Point | None:
         """The named point whose settings a run has; of several the one with the most settings. None without one."""

@@ -11,6 +11,7 @@ from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.task import Task
 
 ALL: Mapping[str, Tensor] = {}  # every sample has every modality
+ADDITIVE_ONLY = "the harness gives this method additive fusion heads only"
 
 
 def multi_loss(
@@ -46,8 +47,14 @@ def split_losses(task: Task, outputs: Outputs, target: Tensor, having: Mapping[s
 
 def split_of(outputs: Outputs) -> dict[str, Tensor]:
     """Modality -> its share (B, C) of the logits, for a method that `needs` an additive fusion head."""
-    assert outputs.split_logits is not None, "the harness gives this method additive fusion heads only"
-    return outputs.split_logits
+    split = outputs.split_logits
+    assert split is not None, ADDITIVE_ONLY
+    return split
+
+
+def require_additive(outputs: Outputs) -> None:
+    """Refuse other fusion heads for a method that `needs` an additive one, in a step that does not read the shares."""
+    assert outputs.branch_logits is not None, ADDITIVE_ONLY
 
 
 def loss_of(task: Task, logits: Tensor, target: Tensor, having: Tensor | None = None) -> Tensor:

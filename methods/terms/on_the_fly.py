@@ -12,7 +12,7 @@ from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Group, Needs, OfficialCode, Reference
-from mcr_bench.methods.terms.losses import ALL
+from mcr_bench.methods.terms.losses import ALL, split_of
 from mcr_bench.methods.terms.modulation import Modulation
 from mcr_bench.methods.terms.scores import inverse_losses, mean_of_others, true_scores
 
@@ -72,8 +72,7 @@ class OnTheFly(Modulation):
         return [p for p in parameters if (p.ndim == 4 if self.conv_only else p.ndim >= 2)]
 
     def coefficients(self, outputs: Outputs, batch: Batch) -> Tensor:
-        split = outputs.split_logits
-        assert split is not None, "the harness gives this method additive fusion heads only"
+        split = split_of(outputs)
         scores = inverse_losses if self.fit.task.regression else true_scores
         having = batch.having
         return slow_down(scores(split, batch.target, self.fit.task, having), self.alpha, having)

@@ -12,7 +12,7 @@ from mcr_bench.bench.commands.writing import named_by_points
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.figures.catalog import CARDS
 from mcr_bench.bench.planning import experiment_file
-from mcr_bench.bench.planning.experiment import Experiment, read_experiment, shipped
+from mcr_bench.bench.planning.experiment import Choices, Experiment, read_experiment, shipped
 from mcr_bench.bench.planning.plan import make_plan_of
 from mcr_bench.tests.support.records.figure_rows import compared, line
 from mcr_bench.tests.support.records.run_rows import run_row
@@ -143,7 +143,7 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
         HEAD + "[set]\nepochs = 5\n[[points]]\npatience = 1\nbatch_size = 8\n[[points]]\npatience = 2\nbatch_size = 8\n"
     )
     (request,) = written(tmp_path, text).requests(
-        methods=["mcr"], seeds=[3], settings={"patience": ["9"], "epochs": ["1", "2"]}, data_root=Path("there")
+        Choices(methods=["mcr"], seeds=[3], settings={"patience": ["9"], "epochs": ["1", "2"]}, data_root=Path("there"))
     )
     assert (request.methods, request.seeds, request.data_root) == (["mcr"], [3], Path("there"))
     assert request.overrides == {"patience": ["9"], "epochs": ["1", "2"]}
@@ -155,12 +155,12 @@ def test_another_dataset_takes_no_preset_protocol_or_fold_along(tmp_path: Path) 
     text += "[[comparison]]\ndatasets = ['one', 'two']\npairs = [[5, 1], [6, 2]]\n[[comparison]]\ndatasets = 'three'\n"
     experiment = written(tmp_path, text)
     assert [r.datasets for r in experiment.requests()] == [["one", "two"], ["three"]]
-    (named,) = experiment.requests(datasets=["two"])
+    (named,) = experiment.requests(Choices(datasets=["two"]))
     assert (named.datasets, named.preset, named.pairs) == (["two"], "paper", [(5, 1), (6, 2)])
-    first, _ = experiment.requests(datasets=["four"], modalities=("c", "d"))
+    first, _ = experiment.requests(Choices(datasets=["four"], modalities=("c", "d")))
     assert (first.preset, first.protocol, first.modalities) == (None, None, ("c", "d"))
     assert (first.seeds, first.pairs) == ([5, 6], None)
-    (folded,) = experiment.requests(datasets=["one"], fold=3)
+    (folded,) = experiment.requests(Choices(datasets=["one"], fold=3))
     assert (folded.seeds, folded.fold, folded.pairs) == ([5, 6], 3, None)
 
 
@@ -168,7 +168,7 @@ def test_what_an_optional_comparison_lacks_is_listed_and_counted(tmp_path: Path)
     text = "methods = ['unimodal', 'mcr', 'ensemble', 'not-there']\npairs = [[1, 1], [2, 2]]\nmodalities = ['a', 'b']\n"
     text += "set.mcr.start = 'unimodal'\noptional = true\n[[comparison]]\ndatasets = ['nowhere']\n"
     text += "[[comparison]]\ntitle = 'T'\ndatasets = ['utd-mhad']\npairs = [[1, 1]]\n"
-    plan = make_plan_of(written(tmp_path, text).requests(data_root=tmp_path))
+    plan = make_plan_of(written(tmp_path, text).requests(Choices(data_root=tmp_path)))
     assert plan.runs == []
     lines = [absent.text for absent in plan.absent]
     assert "nowhere: not offered here: no dataset 'nowhere' is registered (8 runs)" in lines  # 2 x (2 + mcr + ensemble)
