@@ -18,7 +18,6 @@ from torch.func import functional_call
 from mcr_bench.bench.errors import UserError
 
 Precision = Literal["fp32", "tf32", "bf16"]
-
 CHOICES = "auto, cpu, cuda, cuda:N, mps"
 # cuBLAS adds in a fixed order only with one of these workspaces, whose sizes it reads when it starts.
 WORKSPACE, WORKSPACES = "CUBLAS_WORKSPACE_CONFIG", (":4096:8", ":16:8")
@@ -187,7 +186,8 @@ def _is_one_gpu(choice: str) -> bool:
 
 def _require_mps() -> str:
     if not torch.backends.mps.is_available():
-        raise UserError("device 'mps' is not available: PyTorch finds no Apple GPU. Use --device auto or --device cpu.")
+        told = "device 'mps' is not available: PyTorch finds no GPU of Apple. Use --device auto or --device cpu."
+        raise UserError(told)
     return "mps"
 
 

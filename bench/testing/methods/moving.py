@@ -37,8 +37,9 @@ def every_parameter_moves(trials: Trials) -> None:
 
 
 def _outside(method: Method) -> list[str]:
-    """Attributes of the method that are parameters, require a gradient, and are not in the model."""
-    known = {id(parameter) for parameter in method.fit.model.parameters()}
+    """Attributes of the method that are parameters, require a gradient, and neither model nor optimiser have."""
+    known = {id(p) for p in method.fit.model.parameters()}
+    known |= {id(p) for group in method.fit.optimizer.param_groups for p in group["params"]}
     held = {name: value for name, value in vars(method).items() if isinstance(value, torch.nn.Parameter)}
     return sorted(name for name, value in held.items() if value.requires_grad and id(value) not in known)
 

@@ -274,6 +274,15 @@ class NeverReached(WithExtra):
         return Sound.decay(self, outputs, batch)
 
 
+@planted("every-parameter-moves", "strength: a parameter of the method, not of the model, so the optimiser never")
+class KeptByTheMethod(Sound):
+    def on_fit_start(self) -> None:
+        self.strength = nn.Parameter(torch.ones(1, dtype=next(self.fit.model.parameters()).dtype))
+
+    def decay(self, outputs: Any, batch: Any) -> Tensor:
+        return super().decay(outputs, batch) * self.strength.to(outputs.logits.device).square().mean()
+
+
 @planted("parameters-in-the-model", r"the optimiser trains a parameter of shape \(1,\) outside the model")
 class OutsideTheModel(Sound):
     def on_fit_start(self) -> None:
