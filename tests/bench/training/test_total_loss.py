@@ -32,6 +32,7 @@ TRAINED_WITH = {
     "mimo-style": {"mu": 0.01, "lambda_own": 0.25},
     "mcr": {"lambda_uni": 0.25},
     "multi-loss": {"weight": 0.25},
+    "remix": {"warmup_weight": 0.25, "gamma": 0.25},
     "uni-pre-multi-loss": {"weight": 0.25},
 }
 SUPERVISED = ("fused", "unimodal", "worst")
