@@ -31,6 +31,7 @@ TRAINED_WITH = {
     "lfm": {"start": 0.5},
     "mimo-style": {"mu": 0.01, "lambda_own": 0.25},
     "mcr": {"lambda_uni": 0.25},
+    "midas": {"warmup": 0},
     "multi-loss": {"weight": 0.25},
     "remix": {"warmup_weight": 0.25, "gamma": 0.25},
     "uni-pre-multi-loss": {"weight": 0.25},
