@@ -47,7 +47,7 @@ def fraction(epoch: int, start: float, growth: int) -> float:
     """The share of the samples in an epoch t, from 1: sqrt(start^2 + (1 - start^2) t / growth), at most 1.
 
     >>> round(fraction(1, 0.1, 40), 4), fraction(40, 0.1, 40)
-    (0.1865, 1.0)
+    (0.1864, 1.0)
     """
     return 1.0 if epoch >= growth else min(1.0, math.sqrt(start**2 + (1 - start**2) * epoch / growth))
 

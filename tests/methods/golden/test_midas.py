@@ -7,12 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from mcr_bench.bench.settings.declaration import build
+from mcr_bench.bench.settings.training import EncoderSettings
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, step, tiny_split, whole_batch
 from mcr_bench.bench.testing.trials.setups import Setup
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.midas import Midas, exchanged, partners
+from mcr_bench.datasets.base import Batch, Inputs, Split
+from mcr_bench.methods.midas import Midas
 from mcr_bench.methods.multi_loss import MultiLoss
+from mcr_bench.methods.terms.features.taken import taken
+from mcr_bench.methods.terms.sampling.exchange import exchanged, partners
 
 DOUBLE = {"dtype": torch.float64}
 Sources = list[list[int]]  # of each misaligned sample: the sample that each modality comes from
@@ -237,3 +241,19 @@ def test_draws_change_with_the_step() -> None:
         method.loss(outputs, batch)
         seen.append(trial.sources(outputs.features))
     assert seen[0] != seen[1]
+
+
+@pytest.mark.parametrize("head", ["cross-modal", "central-path"])
+def test_tokens_and_stages_go_along(head: str) -> None:
+    """Samples that are put together are for the head what inputs that are put together are."""
+    encoder = build(EncoderSettings, {"kind": "conv1d", "width": 4, "depth": 2})
+    lengths = {"video": 2 + torch.arange(6) % 4}
+    values = {m: drawn(6, 6, 3, seed=i).double() for i, m in enumerate(NAMES[:2])}
+    values["video"] *= (torch.arange(6) < lengths["video"][:, None])[..., None]
+    data = Split(values, torch.arange(6) % 3, [f"s{i}" for i in range(6)], lengths=lengths)
+    fit = make_fit(Midas(), fusion=head, encoder=encoder, data=data, **DOUBLE)
+    fit.model.eval()
+    batch, index = whole_batch(fit), {"audio": torch.tensor([0, 3, 2, 5]), "video": torch.tensor([1, 4, 0, 5])}
+    found = fit.model.fuse(taken(fit.model.encode(batch.inputs), index)).logits
+    together = Inputs({m: values[m][i] for m, i in index.items()}, {"video": lengths["video"][index["video"]]})
+    torch.testing.assert_close(found, fit.model(together).logits, rtol=1e-9, atol=1e-12)
