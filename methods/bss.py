@@ -75,7 +75,11 @@ class Bss(WithVariants):
         space=Space(0.05, 1),
     )
     growth: int = setting(
-        40, "heuristic: the epoch from which all are used", origin="BSS code", at_least=1, space=Space(5, 80)
+        40,
+        "heuristic: the epoch from which all are used; a shorter run never uses all",
+        origin="BSS code",
+        at_least=1,
+        space=Space(5, 80),
     )
     fused: float = setting(
         0.1, "weight of the fused loss", origin="BSS code", at_least=0, space=Space(0.01, 1, log=True)
