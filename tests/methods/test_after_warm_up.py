@@ -5,7 +5,9 @@ import pytest
 from mcr_bench.bench.testing.card import checked
 from mcr_bench.bench.testing.methods.kit import PROPERTIES
 from mcr_bench.bench.testing.trials.trials import Trials
+from mcr_bench.methods.base import Method
 from mcr_bench.methods.bss import Bss
+from mcr_bench.methods.etf_pmr import EtfPmr
 from mcr_bench.methods.midas import Midas
 from mcr_bench.methods.remix import Remix
 from mcr_bench.methods.smv import Smv
@@ -54,8 +56,13 @@ class MidasAtOnce(Midas):
         self.warmup, self.eta, self.update = 0, 0.5, "sign"
 
 
-@pytest.mark.parametrize("cls", [SmvAtOnce, CoarseSmvAtOnce, RemixAtOnce, SelfPacedBss, MidasAtOnce])
-def test_it_has_the_properties_of_the_kit(cls: type[Smv] | type[Remix] | type[Bss] | type[Midas]) -> None:
+class EtfPmrAtOnce(EtfPmr):
+    def __post_init__(self) -> None:
+        self.start = 1
+
+
+@pytest.mark.parametrize("cls", [SmvAtOnce, CoarseSmvAtOnce, RemixAtOnce, SelfPacedBss, MidasAtOnce, EtfPmrAtOnce])
+def test_it_has_the_properties_of_the_kit(cls: type[Method]) -> None:
     properties = [one for one in PROPERTIES if one.name in CHECKED]
     assert len(properties) == len(CHECKED)
     outcomes = checked(cls.name, "method", properties, Trials(cls)).outcomes
