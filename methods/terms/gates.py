@@ -1,0 +1,50 @@
+"""Gates between the stages of two encoders, squeeze and excitation over both (MMTM), and how fast parameters learn."""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from mcr_bench.bench.models.fusion import sum_of
+
+RATIO = 4  # of channels to units between squeeze and excitation, as in the MMTM code, which takes twice their share
+
+
+class Gates(nn.Module):
+    """g_m = sigmoid(E_m relu(sum_j S_j s_j)) of the pooled stages s_m (B, K_m) of all modalities (arXiv 1911.08670).
+
+    channels: modality -> the number K_m of channels of its stage.
+    """
+
+    def __init__(self, channels: Mapping[str, int]) -> None:
+        super().__init__()
+        units = max(1, 2 * sum(channels.values()) // RATIO)
+        self.squeeze = nn.ModuleDict({m: nn.Linear(size, units) for m, size in channels.items()})
+        self.excite = nn.ModuleDict({m: nn.Linear(units, size) for m, size in channels.items()})
+
+    def forward(self, pooled: Mapping[str, Tensor], having: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Stages (B, K_m) -> gates (B, K_m) between 0 and 1.
+
+        having: modality -> (B,) bool, the samples that have it, if some lack it; what a sample lacks counts as 0.
+        """
+        kept = {m: torch.where(having[m][:, None], s, 0.0) if m in having else s for m, s in pooled.items()}
+        joined = sum_of({m: self.squeeze[m](s) for m, s in kept.items()}).relu()
+        return {m: layer(joined).sigmoid() for m, layer in self.excite.items()}
+
+
+def learning_speed(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """The squared norm of the gradients over that of the parameters, (); parameters without a gradient count as 0.
+
+    >>> weight = nn.Parameter(torch.tensor([3.0, 4.0]))
+    >>> weight.grad = torch.tensor([5.0, 0.0])
+    >>> learning_speed([weight])
+    tensor(1.)
+    """
+    weights = list(parameters)
+    size = _squared_norm([p.detach() for p in weights])
+    gradients = [p.grad for p in weights if p.grad is not None]
+    return _squared_norm(gradients) / size.clamp(min=1e-30) if gradients else torch.zeros_like(size)
+
+
+def _squared_norm(tensors: list[Tensor]) -> Tensor:
+    return torch.stack(torch._foreach_norm(tensors)).square().sum()
