@@ -62,7 +62,8 @@ def subset_logits(model: MultimodalModel, features: Mapping[str, Tensor], subset
     """
     rows = {m: torch.cat([f.detach() if m in s else torch.zeros_like(f) for s in subsets]) for m, f in features.items()}
     with evaluation_mode(model.fusion):
-        return promoted(model.fusion(rows).logits).unflatten(0, (len(subsets), -1))
+        logits: Tensor = promoted(model.fusion(rows).logits).unflatten(0, (len(subsets), -1))
+    return logits
 
 
 @dataclass

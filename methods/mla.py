@@ -1,8 +1,8 @@
 """MLA: modalities take turns at one shared head, whose gradient is projected; the certain ones count more."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import ceil
 from typing import ClassVar, Literal
 
 import torch
@@ -32,7 +32,8 @@ def next_projection(projection: Tensor, direction: Tensor, alpha: float) -> Tens
     """
     k = projection @ direction
     changed = projection - torch.outer(k, k) / (alpha + direction @ k)
-    return changed / torch.linalg.matrix_norm(changed).clamp(min=torch.finfo(changed.dtype).tiny)
+    norm: Tensor = torch.linalg.matrix_norm(changed).clamp(min=torch.finfo(changed.dtype).tiny)
+    return changed / norm
 
 
 def mean_feature(features: Tensor, having: Tensor | None = None) -> Tensor:
@@ -142,8 +143,9 @@ class Mla(Alternating):
     @property
     def _alpha(self) -> float:
         """alpha_t of the present step."""
-        steps = ceil(len(self.fit.train) / self.fit.settings.batch_size)
-        return self.alpha * 10.0 ** (-((self.fit.step - 1) % steps) / steps)
+        steps = math.ceil(len(self.fit.train) / self.fit.settings.batch_size)
+        passed: float = ((self.fit.step - 1) % steps) / steps
+        return self.alpha * math.pow(10.0, -passed)
 
     def forward(self, batch: Batch) -> Outputs:
         return self._weighted(super().forward(batch), batch.having)

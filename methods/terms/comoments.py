@@ -11,7 +11,7 @@ ROUNDING = 10.0  # a deviation of so many times the rounding of the mean counts 
 class Comoments(NamedTuple):
     """What the correlations of predictions x and targets y depend on; sums are of deviations from the mean.
 
-    count: the number of samples, ().
+    samples: their number, ().
     mean_x: (S, C), of S kinds of prediction with C outputs.
     mean_y: (C,).
     xx: (S, C), the sum of squares of x.
@@ -19,7 +19,7 @@ class Comoments(NamedTuple):
     xy: (S, C), the sum of products.
     """
 
-    count: Tensor
+    samples: Tensor
     mean_x: Tensor
     mean_y: Tensor
     xx: Tensor
@@ -43,12 +43,12 @@ def merged(a: Comoments, b: Comoments) -> Comoments:
     >>> both.mean_x, both.xy, comoments(x, y).xy
     (tensor([[3.]]), tensor([[5.]]), tensor([[5.]]))
     """
-    count = a.count + b.count
-    dx, dy, joined = b.mean_x - a.mean_x, b.mean_y - a.mean_y, a.count * b.count / count
+    count = a.samples + b.samples
+    dx, dy, joined = b.mean_x - a.mean_x, b.mean_y - a.mean_y, a.samples * b.samples / count
     return Comoments(
         count,
-        a.mean_x + dx * (b.count / count),
-        a.mean_y + dy * (b.count / count),
+        a.mean_x + dx * (b.samples / count),
+        a.mean_y + dy * (b.samples / count),
         a.xx + b.xx + dx.square() * joined,
         a.yy + b.yy + dy.square() * joined,
         a.xy + b.xy + dx * dy * joined,
@@ -63,7 +63,7 @@ def pearson(one: Comoments) -> Tensor:
     tensor([[1.],
             [0.]])
     """
-    x, y = _spread(one.xx, one.mean_x, one.count), _spread(one.yy, one.mean_y, one.count)
+    x, y = _spread(one.xx, one.mean_x, one.samples), _spread(one.yy, one.mean_y, one.samples)
     both = x * y
     return torch.where(both > 0, one.xy / torch.where(both > 0, both, 1.0), 0.0)
 

@@ -27,7 +27,9 @@ class Boosted(Fusion):
 
     def embedding(self) -> nn.Module:
         """A new layer V, c, whose weights are not drawn yet."""
-        return skip_init(nn.Linear, self.width, self.hidden)  # without draws from PyTorch's global generator
+        # without draws from PyTorch's global generator
+        layer: nn.Module = skip_init(nn.Linear, self.width, self.hidden)
+        return layer
 
     def owner(self, name: str) -> str | None:
         """The modality of a parameter of `embeddings`."""
