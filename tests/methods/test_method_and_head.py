@@ -126,10 +126,10 @@ def test_the_page_has_the_table_of_today() -> None:
     assert with_table(page, method_and_head()) == page, "run `make heads`"
     table = markdown({"a": {"x": None, "y": "needs y itself"}, "b": {"x": "reads, but x reads z", "y": None}})
     assert table.splitlines() == [
-        "| head | a | b |",
+        "| method | x | y |",
         "| --- | --- | --- |",
-        "| x | yes | no (2) |",
-        "| y | no (1) | yes |",
+        "| a | yes | no (1) |",
+        "| b | no (2) | yes |",
         "",
         "1. needs y itself",
         "2. reads, but it reads z",
