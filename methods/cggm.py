@@ -13,7 +13,7 @@ from mcr_bench.bench.fit.returns import Groups, State
 from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Defect, Group, Needs, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, Group, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.gradients.classifier_guided import (
     cosine,
     misalignment,
@@ -80,7 +80,7 @@ class Cggm(WithVariants, Modulation):
     )
     published: ClassVar[Literal["", "paper", "official"]] = "official"
     needs: ClassVar[Needs] = Needs(own_heads=True, at_least=2)
-    without_neutral: ClassVar[str] = "The B of all modalities sum to M - 1, so that rho B is not 1 for every encoder."
+    neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"start": 10_000}, "joint"),)
     deviations: ClassVar[tuple[str, ...]] = (
         "The classifiers are the own heads, linear, trained by the run's optimiser with a learning rate of their own. "
         "Official code: transformers with an Adam of their own.",

@@ -65,6 +65,7 @@ def test_the_one_that_no_longer_falls_goes_back_and_stays_while_the_others_go_on
         assert all(torch.equal(x, expected[name]) for name, x in kept.items()), fit.epoch
         for m in names[1:]:
             assert all(torch.equal(x, after[-1][n]) for n, x in part_of(fit.model.state_dict(), m).items())
+    step(method)
     moving = {name.split(".")[0] for name, p in fit.model.named_parameters() if p.grad is not None}
     assert moving == {"encoders", "own_heads", "fusion"}
     assert not [n for n, p in fit.model.named_parameters() if p.grad is not None and n in part_of(after[0], names[0])]
