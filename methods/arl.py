@@ -42,7 +42,7 @@ def entropies(logits: Tensor, task: Task) -> Tensor:
     """The entropies (M, B) in nats of the predictions with logits (M, B, C); of several labels the mean of each one's.
 
     >>> entropies(torch.zeros(1, 1, 4), Task(4)).exp()
-    tensor([[4.0000]])
+    tensor([[4.]])
     """
     log_p = log_probabilities(logits, task)  # (M, B, K, J)
     return -(log_p.exp() * log_p).sum((-2, -1)) / log_p.shape[-2]

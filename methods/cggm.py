@@ -151,9 +151,9 @@ class Cggm(WithVariants, Modulation):
         """The official code's B, and its alignment for the next batch, from the accuracies of this batch."""
         modalities, model, task = list(outputs.features), self.fit.model, self.fit.task
         logits = torch.stack([z.detach() for z in _apart(outputs).own_logits.values()])
-        found = batch_mean(right(task.user(logits), batch.labels, task), modalities, batch.having)
-        before = torch.zeros_like(found) if self._accuracy is None else self._accuracy
-        self._accuracy = torch.where(found.isnan(), before, found)
+        scored = batch_mean(right(task.user(logits), batch.labels, task), modalities, batch.having)
+        before = torch.zeros_like(scored) if self._accuracy is None else self._accuracy
+        self._accuracy = torch.where(scored.isnan(), before, scored)
         self._slow = slow = released_slowness(self._accuracy - before)
         with torch.enable_grad():
             slices = [_slices(model, m)[0] for m in modalities]
@@ -168,8 +168,8 @@ class Cggm(WithVariants, Modulation):
             return
         modalities, like = self.fit.model.modalities, next(self.fit.model.parameters())
         before = [0.0] * len(modalities) if self._accuracy is None else self._accuracy.tolist()
-        found = [self._found(m, validation, last) for m, last in zip(modalities, before, strict=True)]
-        self._accuracy, last = (torch.tensor(x, dtype=like.dtype, device=like.device) for x in (found, before))
+        scored = [self._found(m, validation, last) for m, last in zip(modalities, before, strict=True)]
+        self._accuracy, last = (torch.tensor(x, dtype=like.dtype, device=like.device) for x in (scored, before))
         self._slow = slowness(self._accuracy - last)
 
     def _found(self, modality: str, validation: Evaluation, last: float) -> float:

@@ -110,7 +110,7 @@ def _with_experts(outputs: Outputs, inputs: Inputs, having: Mapping[str, Tensor]
 
 
 def _logits(model: MultimodalModel, modality: str, expert: Expert, inputs: Inputs) -> Tensor:
-    """The logits (B, C) of one expert, in full precision; its pass is told to those who count passes."""
+    """The logits (B, C) of one expert, in full precision; those who count passes see its pass."""
     values, lengths = inputs.values[modality], inputs.lengths.get(modality)
 
     def encode() -> Tensor:
