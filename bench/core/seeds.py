@@ -97,6 +97,9 @@ def initialise(model: nn.Module, seed: int, within: str = "") -> None:
             continue
         reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
         if reset is None:
-            raise TypeError(f"module '{name}' ({type(module).__name__}) owns parameters but has no reset_parameters()")
+            raise TypeError(
+                f"module '{name}' ({type(module).__name__}) owns parameters but has no reset_parameters(): give that "
+                "class a method of this name that draws them, or a module around it draw_all(), which draws all in it"
+            )
         with seeded(seed, "init", name):
             reset()

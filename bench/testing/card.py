@@ -30,11 +30,12 @@ class Failed(Exception):
     """A property does not hold. The text is the reason: what was seen, with names and numbers.
 
     hint: how to repair it, where that is not the hint of the property.
+    also: what else can be the cause, and is read after the hint.
     """
 
-    def __init__(self, reason: str, hint: str = "") -> None:
+    def __init__(self, reason: str, hint: str = "", also: str = "") -> None:
         super().__init__(reason)
-        self.hint = hint
+        self.hint, self.also = hint, also
 
 
 class NotApplicable(Exception):
@@ -136,22 +137,22 @@ def outcome_of(one: Property[S], of: S, file: Path | None = None) -> Outcome:
     """Check one property. An error other than `Failed` and `NotApplicable` counts as a failure too."""
     began = time.perf_counter()
     state, reason, hint = _state_of(one, of, file)
-    return Outcome(one.name, state, reason, time.perf_counter() - began, one.promise, hint or one.hint)
+    return Outcome(one.name, state, reason, time.perf_counter() - began, one.promise, hint)
 
 
 def _state_of(one: Property[S], of: S, file: Path | None) -> tuple[State, str, str]:
-    """The state, the reason and a hint of its own; '' where it has none."""
+    """The state, the reason and the hint."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they decide nothing, whatever the filters of the process are
             one.check(of)
     except NotApplicable as reason:
-        return "not applicable", str(reason), ""
+        return "not applicable", str(reason), one.hint
     except Failed as reason:
-        return "failed", str(reason), reason.hint
+        return "failed", str(reason), f"{reason.hint or one.hint} {reason.also}".rstrip()
     except (Exception, SystemExit) as error:  # of any type: the code is somebody else's
-        return "failed", f"{in_words(error)}{line_of(error, file)}", ""
-    return "passed", "", ""
+        return "failed", f"{in_words(error)}{line_of(error, file)}", one.hint
+    return "passed", "", one.hint
 
 
 def line_of(error: BaseException, file: Path | None) -> str:

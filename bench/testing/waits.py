@@ -80,16 +80,29 @@ def waits(method: Method) -> list[str]:
 
 
 def _on_meta(fit: Fit, method: Method) -> None:
-    """Move a fit and the tensors that its method keeps to the device `meta`."""
+    """Move a fit and the tensors and modules that its method keeps to the device `meta`."""
     fit.model, fit.train, fit.val = fit.model.to(META), fit.train.to(META), fit.val.to(META)
     fit.dependencies = [{k: v.to(META) for k, v in weights.items()} for weights in fit.dependencies]
     fit.device = META
     vars(fit)["generator"] = _generators(fit.generator)
     vars(fit)["autocast"] = nullcontext
     for name, value in list(vars(method).items()):
-        if isinstance(value, Tensor):
-            setattr(method, name, value.detach().to(META).requires_grad_(value.requires_grad))
+        if name != "fit":
+            setattr(method, name, _moved(value))
     fit.optimizer = make_optimizer(method.parameter_groups(fit.model), fit.settings.optimizer)
+
+
+def _moved(value: Any) -> Any:
+    """What a method keeps, with the tensors in it on the device `meta`."""
+    if isinstance(value, Tensor):
+        return value.detach().to(META).requires_grad_(value.requires_grad)
+    if isinstance(value, torch.nn.Module):
+        return value.to(META)
+    if type(value) in (list, tuple):
+        return type(value)(map(_moved, value))
+    if type(value) is dict:
+        return {key: _moved(one) for key, one in value.items()}
+    return value
 
 
 class _MetaGenerator(torch.Generator):

@@ -151,7 +151,8 @@ PROPERTIES = (
         "no-waits",
         "no training step makes the host wait for a GPU",
         "Leave out .item(), float(tensor), numpy, `if tensor:` and indexing by masks; log tensors as they are, and use "
-        "torch.where. mcr_bench.bench.testing.waits lists all places.",
+        "torch.where; make new tensors on the device of those that they meet: x.new_zeros(...), device=x.device. "
+        "mcr_bench.bench.testing.waits lists all places.",
         without_waits,
     ),
 )

@@ -22,10 +22,11 @@ MOVING: Mapping[str, Value] = {"optimizer__lr": 0.05, "optimizer__weight_decay":
 @sound
 def every_parameter_moves(trials: Trials) -> None:
     """Every parameter that requires a gradient and matters is moved by the optimiser."""
-    if outside := _outside(trials.start()):
+    if outside := _outside(train_at(trials.start(), 1)):
         raise Failed(
             f"{', '.join(outside)}: a parameter of the method, not of the model, so the optimiser never moves it",
-            "Put it into model.extras in build(), as a module with reset_parameters.",
+            "Put it into model.extras in build(), as a module with reset_parameters. What is meant to stay, "
+            "such as a teacher, is frozen: module.requires_grad_(False), or run without a gradient.",
         )
     still = _still(trials, {}, EPOCHS)
     if still:
@@ -37,11 +38,28 @@ def every_parameter_moves(trials: Trials) -> None:
 
 
 def _outside(method: Method) -> list[str]:
-    """Attributes of the method that are parameters, require a gradient, and neither model nor optimiser have."""
+    """Parameters that a loss reaches and the method keeps, alone or in modules, outside the model and the optimiser.
+
+    Of a module that is run without a gradient, such as a teacher, none is meant to move.
+    """
     known = {id(p) for p in method.fit.model.parameters()}
     known |= {id(p) for group in method.fit.optimizer.param_groups for p in group["params"]}
-    held = {name: value for name, value in vars(method).items() if isinstance(value, torch.nn.Parameter)}
-    return sorted(name for name, value in held.items() if value.requires_grad and id(value) not in known)
+    held = ((name, parameter) for key, value in vars(method).items() for name, parameter in _parameters(key, value))
+    return sorted(name for name, parameter in held if parameter.grad is not None and id(parameter) not in known)
+
+
+def _parameters(name: str, value: object) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    """The parameters of an attribute, by name: of a parameter, a module, or a collection of these."""
+    if isinstance(value, torch.nn.Parameter):
+        yield name, value
+    elif isinstance(value, torch.nn.Module):
+        yield from value.named_parameters(prefix=name)
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            yield from _parameters(f"{name}.{key}", one)
+    elif isinstance(value, list | tuple):
+        for number, one in enumerate(value):
+            yield from _parameters(f"{name}.{number}", one)
 
 
 def _awake(cls: type[Method]) -> dict[str, Value]:

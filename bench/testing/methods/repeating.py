@@ -134,7 +134,8 @@ PROPERTIES = (
         "resume",
         "an interrupted training continues to a bit-equal end",
         "Return from state_dict() every attribute that changes during training, as tensors and plain values, and take "
-        "it back in load_state_dict(state).",
+        "it back in load_state_dict(state). Draw from fit.generator(...), which follows epoch and step: a "
+        "generator that the method keeps begins anew.",
         resumed,
     ),
 )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.settings.declaration import Value, resolve
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
@@ -25,6 +26,9 @@ from mcr_bench.methods.base import Method, Neutral
 EPOCHS, LATE = (1, 2), (1, 2, 25)  # trained with modalities in another order, and beside a simpler method
 ROUNDING = 1e-9  # largest difference in float64 of what differs in the order of sums alone
 LEARNING: Mapping[str, Value] = {"optimizer__lr": 0.05}
+SETTINGS = "neutral = (Neutral({'weight': 0.0}, 'joint'),) names settings of this method and values that they allow."
+SIMPLER = "Name the simpler method that it equals with these settings, as `mcr-bench list methods` writes it."
+REASON = "Say why only rounding differs: Neutral(..., tolerance=1e-9, reason='...')."
 PLAIN_SGD: Mapping[str, Value] = {"optimizer__name": "sgd"}
 
 
@@ -44,11 +48,16 @@ def neutral(trials: Trials) -> None:
 
 
 def _require_allowed(trials: Trials, one: Neutral) -> None:
-    resolve(trials.cls, one.settings, f"{trials.cls.name}.")
-    if one.equals not in registry.setting_owners():
-        raise Failed(f"neutral settings equal '{one.equals}', which is not a method")
+    try:
+        resolve(trials.cls, one.settings, f"{trials.cls.name}.")
+    except UserError as error:
+        raise Failed(f"neutral settings: {error}", SETTINGS) from error
+    try:
+        registry.method(one.equals)
+    except UserError as error:
+        raise Failed(f"neutral settings equal an {error}", SIMPLER) from error
     if one.tolerance and not one.reason:
-        raise Failed(f"neutral settings of '{one.equals}' have a tolerance, but no reason")
+        raise Failed(f"neutral settings of '{one.equals}' have a tolerance, but no reason", REASON)
 
 
 def _compare(trials: Trials, one: Neutral, setup: Setup) -> None:
@@ -183,8 +192,9 @@ PROPERTIES = (
     Property(
         "neutral",
         "with its neutral settings it trains as the simpler method that it names",
-        "Skip the term or the factor where its weight is neutral, and draw from fit.generator alone. A difference in "
-        "the last digits may be declared: Neutral(..., tolerance=1e-9, reason=...).",
+        "Skip the term or the factor where its weight is neutral, and draw from fit.generator alone. Or the claim is "
+        "wrong: another method is what it equals, or none, and without_neutral says why. A difference in the last "
+        "digits may be declared: Neutral(..., tolerance=1e-9, reason=...).",
         neutral,
     ),
     Property(

@@ -54,6 +54,7 @@ def exact(check: Callable[[Trials], None]) -> Callable[[Trials], None]:
         except Failed as failed:
             if not trials.narrowed.seen:
                 raise
-            raise Failed(str(failed), f"This check trains in float64. {PROMOTE}{trials.narrowed.seen}") from failed
+            also = f"Or this: the check trains in float64. {PROMOTE}{trials.narrowed.seen}"
+            raise Failed(str(failed), failed.hint, also) from failed
 
     return checked

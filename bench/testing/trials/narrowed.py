@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import mcr_bench
+from mcr_bench.methods import base
 
 BENCH = Path(mcr_bench.__file__).parent / "bench"
+DEFAULTS = Path(base.__file__)  # the default hooks, whose backward also passes through what the method narrowed
 TORCH = Path(torch.__file__).parent
 
 
@@ -41,7 +43,7 @@ class Narrowed(TorchDispatchMode):
         while frame.f_back is not None:
             path = Path(frame.f_code.co_filename)
             nearest = path if nearest == Path() and not path.is_relative_to(TORCH) else nearest
-            if nearest != Path() and nearest.is_relative_to(BENCH):
+            if nearest == DEFAULTS or (nearest != Path() and nearest.is_relative_to(BENCH)):
                 return ""
             if path == self._file:
                 return f" ({path.name}, line {frame.f_lineno})"

@@ -142,6 +142,16 @@ class ForgetsInside(Sound):
         return super().decay(outputs, batch) / self.steps
 
 
+@planted("resume", "between two epochs, encoders.* differs by")
+class KeepsAGenerator(Sound):
+    def on_fit_start(self) -> None:
+        self.generator = torch.Generator().manual_seed(self.fit.seed)
+
+    def decay(self, outputs: Any, batch: Any) -> Tensor:
+        share = torch.rand((), generator=self.generator)
+        return super().decay(outputs, batch) * float(share)
+
+
 class Box:
     """Something that no checkpoint takes."""
 
@@ -189,6 +199,18 @@ class FusesCopies(Sound):
         model = self.fit.model
         copies = {m: 1.0 * f for m, f in model.encode(batch.inputs).items()}
         return model.fuse(model.drop(copies, batch.dropped) if batch.dropped else copies)
+
+
+@planted("neutral", r"neutral settings: unknown setting '.*\.wieght'. Did you mean .*\.weight\?")
+@dataclass
+class MisspeltSetting(Sound):
+    weight: float = setting(0.1, "weight of the term", at_least=0)
+    neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"wieght": 0.0}, "joint"),)
+
+
+@planted("neutral", "neutral settings equal an unknown method 'jiont'. Did you mean joint")
+class MisspeltMethod(Sound):
+    neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({}, "jiont"),)
 
 
 @planted("neutral", r"with weight=0.0 it is not joint: encoders.* differs by .* after 3 epochs \(sgd, M = 2\)")
@@ -281,6 +303,19 @@ class KeptByTheMethod(Sound):
 
     def decay(self, outputs: Any, batch: Any) -> Tensor:
         return super().decay(outputs, batch) * self.strength.to(outputs.logits.device).square().mean()
+
+
+@planted("every-parameter-moves", "norms.first.bias, norms.first.weight: a parameter of the method, not of the model")
+class KeepsModules(Sound):
+    def on_fit_start(self) -> None:
+        parameter = next(self.fit.model.parameters())
+        self.norms = {"first": nn.LayerNorm(self.fit.model.width, device=parameter.device, dtype=parameter.dtype)}
+
+    def decay(self, outputs: Any, batch: Any) -> Tensor:
+        return super().decay(outputs, batch) * (self._scale(outputs.logits.device).square().mean())
+
+    def _scale(self, device: torch.device) -> Tensor:
+        return torch.cat([p.to(device) for p in self.norms["first"].parameters()])
 
 
 @planted("parameters-in-the-model", r"the optimiser trains a parameter of shape \(1,\) outside the model")
