@@ -177,7 +177,7 @@ class SynIB(WithVariants):
             made = dirichlet_divergence(logits)
         else:
             made = anchor_divergence(logits, self.anchor(outputs, modality, batch).repeat(draws, 1))
-        return made.unflatten(0, (draws, -1))
+        return made.reshape(draws, -1)
 
     def anchor(self, outputs: Outputs, modality: str, batch: Batch) -> Tensor:
         """The logits (B, C) that the prediction is drawn to where the modality is destroyed."""
