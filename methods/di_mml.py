@@ -89,7 +89,7 @@ class DiMml(WithVariants):
     defects: ClassVar[tuple[Defect, ...]] = (
         Defect(
             "loss/contrast_loss.py:25-27",
-            "The contrast takes sums of exponentials, which overflow: the loss is no number where a product of "
+            "The contrast takes sums of exponentials, which overflow: the loss is nan where a product of "
             "features over the temperature exceeds about 88.",
             "The logarithm of the share is log-softmax, which is finite for all features.",
         ),
@@ -111,7 +111,7 @@ class DiMml(WithVariants):
         "Each ordered pair of more than two modalities has a contrast. Official code: two modalities.",
         "Own heads of the second stage are frozen too, as in the official code, and so is the shared classifier.",
         "Class means are those of training samples without augmentation. Official code: as training sees them.",
-        "Samples that lack either modality are no part of a contrast.",
+        "Samples that lack either modality are left out of a contrast.",
         "`--var` is left out; the official code parses it and names files with it.",
     )
     _effective: Tensor | None = field(default=None, init=False, repr=False)  # (M, d) bool

@@ -89,7 +89,7 @@ class Qmf(WithVariants):
         Defect(
             "text-image-classification/src/models/late_fusion.py:28-29",
             "The energy is the logarithm of the sum of exponentials, which overflows: from logits of about 89 on the "
-            "confidence is infinite and the loss is no number.",
+            "confidence is infinite and the loss is nan.",
             "The energy is log-sum-exp, which is finite for all logits.",
         ),
         Defect(
@@ -107,7 +107,7 @@ class Qmf(WithVariants):
         "not seen yet, over all samples; within an epoch the order is the same. variant=official keeps it.",
         "The losses of this step count before the ranking, as in the official code on text and images. On RGB-D they "
         "count after it, and the first batch is 0 / 0; there the confidences pass a gradient on through z.",
-        "Where all difficulties are equal, there is no order and no margin. Official code: 0 / 0.",
+        "Where all difficulties are equal, there is neither an order nor a margin. Official code: 0 / 0.",
         "A modality that a sample lacks is left out of its sum and of the pairs. The paper has complete samples.",
         "Gradients are not accumulated over 24 batches, and no encoder is frozen at first.",
     )
