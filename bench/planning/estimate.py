@@ -8,6 +8,7 @@ from statistics import fmean
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.runs.spec import RunSpec
 
+SHOWN = "The time left is shown from the first finished run on."
 Times = dict[Hashable, list[float]]
 
 
@@ -45,7 +46,7 @@ class Estimate:
             return "Nothing to train."
         timed = self.measured + self.scaled
         if not timed:
-            return f"{_count(self.unknown)} to train. No estimate: the record has no run on the same data."
+            return f"{_count(self.unknown)} to train. No estimate yet: the record has no run on the same data. {SHOWN}"
         counts = {
             "from runs with the same settings": self.measured,
             "scaled from other runs on the same data": self.scaled,

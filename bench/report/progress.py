@@ -8,6 +8,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from mcr_bench.bench.planning.estimate import in_words
 from mcr_bench.bench.runs.events import EpochDone
 
 if TYPE_CHECKING:
@@ -40,11 +41,11 @@ def _reached(spec: "RunSpec", event: EpochDone) -> str:
 
 
 class Lines:
-    """Prints one line when a run has ended, for logs and pipes."""
+    """Prints one line when a run has ended, with the time left, for logs and pipes."""
 
     def __init__(self, console: Console) -> None:
-        self.console, self.total, self.ended = console, 0, 0
-        self.began: dict[str, float] = {}
+        self.console, self.total, self.before, self.ended = console, 0, 0, 0
+        self.planned, self.began = time.monotonic(), dict[str, float]()
 
     def __enter__(self) -> Self:
         return self
@@ -55,7 +56,7 @@ class Lines:
         pass
 
     def on_plan(self, total: int, done: int) -> None:
-        self.total, self.ended = total, done
+        self.total, self.before, self.ended, self.planned = total, done, done, time.monotonic()
         runs = "1 run" if total == 1 else f"{total} runs"
         self._print(f"{runs}, {done} finished before, {total - done} to train")
 
@@ -73,7 +74,14 @@ class Lines:
         began = self.began.get(spec.key)
         idle = "by another command" if status == "finished" else "not started"
         took = idle if began is None else f"{time.monotonic() - began:.1f} s"
-        self._print(f"[{self.ended}/{self.total}] {status} {describe(spec)} · {took}")
+        self._print(f"[{self.ended}/{self.total}] {status} {describe(spec)} · {took}{self._left()}")
+
+    def _left(self) -> str:
+        """The time until the end, in words, at the pace so far; '' at the end."""
+        if self.ended == self.total:
+            return ""
+        hours = (time.monotonic() - self.planned) / 3600 * (self.total - self.ended) / (self.ended - self.before)
+        return f" · about {in_words(hours)} left"
 
     def _print(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)

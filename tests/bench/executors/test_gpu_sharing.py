@@ -398,6 +398,19 @@ def test_a_wait_is_a_line_and_does_not_count_as_an_end() -> None:
     assert "[1/2] finished" in out.getvalue()
 
 
+def test_a_line_tells_the_time_left_at_the_pace_of_this_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, now = io.StringIO(), [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    lines = Lines(Console(file=out, width=200))
+    lines.on_plan(8, 5)  # five were finished before, in no time of this command's
+    for _ in range(3):
+        lines.on_start(Known())  # type: ignore[arg-type]
+        now[0] += 180.0
+        lines.on_end(Known(), "finished")  # type: ignore[arg-type]
+    ends = [line.rpartition(" · ")[2] for line in out.getvalue().splitlines()[1:]]
+    assert ends == ["about 6 minutes left", "about 3 minutes left", "180.0 s"]
+
+
 def test_a_bar_of_a_run_that_waits_goes_until_it_starts_again() -> None:
     out = io.StringIO()
     bars = Bars(Console(file=out, width=200, force_terminal=True))
