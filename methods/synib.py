@@ -103,7 +103,9 @@ class SynIB(WithVariants):
     )
     name: ClassVar[str] = "synib"
     group: ClassVar[Group] = "multi-objective"
-    reference: ClassVar[Reference] = Reference("SynIB: synergy by information bottleneck (title not read)", "2026")
+    reference: ClassVar[Reference] = Reference(
+        "SynIB: Informational Bottleneck for Maximizing Synergy in Multimodal Learning", "2026"
+    )
     official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/kkontras/SynIB", "1e59f5d")
     defects: ClassVar[tuple[Defect, ...]] = (
         Defect(
@@ -120,6 +122,7 @@ class SynIB(WithVariants):
     needs: ClassVar[Needs] = Needs(own_heads=True, classification=True, own_features=True, at_least=2)
     neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"weight": 0.0}, "multi-loss"),)
     deviations: ClassVar[tuple[str, ...]] = (
+        "Formulas are those of a summary and of the official code; the paper could not be read.",
         "The log-variances are linear in the features. Official code: in the hidden layer of its fusion head, which "
         "not every fusion head has; the evidence is softplus(z). Official code: of a layer beside z.",
         "Features are as the encoders give them. Official code: with layer norm. Log-variances are held within 30.",
