@@ -42,7 +42,7 @@ def slower(totals: Tensor, eps: float) -> Tensor:
 class Greedy(WithVariants):
     """Minimise sum_m CE(h_m, y) of two branches m, z = mean_m h_m, h_m = M W_m f_m + b of a late-linear head.
 
-    After each of the last three stages gates g_m = sigmoid(E_m relu(sum_j S_j s_j)) multiply the channels of modality
+    After each of the last three stages gates g_m = 2 sigmoid(E_m relu(sum_j S_j s_j)) multiply the channels of modality
     m's stage; s_m is its mean over space and time. In every step mu_m of a group of parameters grows by
     ||gradient||^2 / ||parameters||^2: mu_m^own of encoder m and W_m, mu_m^gates of E_m and all S_j. If
     d = log10(mu_a^gates / mu_a^own) - log10(mu_v^gates / mu_v^own) differs from 0 by more than eps, then in the next
@@ -87,6 +87,8 @@ class Greedy(WithVariants):
     deviations: ClassVar[tuple[str, ...]] = (
         "Gates come after the last three stages that both encoders have (mlp, conv1d, conv2d, resnet18); any other "
         "encoder has one stage, its features. Official code: after stages 2 to 4 of two ResNet-18.",
+        "Gates are twice a sigmoid, as in MMTM, and start at 1, so that all methods start from the same logits. Official "
+        "code: a sigmoid of layers with the usual initial weights.",
         "The branches share a bias, which no mu counts, and their weights are M W_m. Official code: two linear layers.",
         "Mean gates are those of training. Official code: of all passes, validation and test too.",
         "A batch of which no sample has a modality leaves its mean gates as they were.",

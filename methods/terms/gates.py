@@ -10,8 +10,17 @@ from mcr_bench.bench.models.fusion import sum_of
 RATIO = 4  # of channels to units between squeeze and excitation, as in the MMTM code, which takes twice their share
 
 
+class Excitation(nn.Linear):
+    """A linear layer that starts at 0, with which gates start at 1: a net with gates is at first the net without."""
+
+    def reset_parameters(self) -> None:
+        """Zeros."""
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+
 class Gates(nn.Module):
-    """g_m = sigmoid(E_m relu(sum_j S_j s_j)) of the pooled stages s_m (B, K_m) of all modalities (arXiv 1911.08670).
+    """g_m = 2 sigmoid(E_m relu(sum_j S_j s_j)) of the pooled stages s_m (B, K_m) of all modalities (arXiv 1911.08670).
 
     channels: modality -> the number K_m of channels of its stage.
     """
@@ -20,16 +29,16 @@ class Gates(nn.Module):
         super().__init__()
         units = max(1, 2 * sum(channels.values()) // RATIO)
         self.squeeze = nn.ModuleDict({m: nn.Linear(size, units) for m, size in channels.items()})
-        self.excite = nn.ModuleDict({m: nn.Linear(units, size) for m, size in channels.items()})
+        self.excite = nn.ModuleDict({m: Excitation(units, size) for m, size in channels.items()})
 
     def forward(self, pooled: Mapping[str, Tensor], having: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Stages (B, K_m) -> gates (B, K_m) between 0 and 1.
+        """Stages (B, K_m) -> gates (B, K_m) between 0 and 2.
 
         having: modality -> (B,) bool, the samples that have it, if some lack it; what a sample lacks counts as 0.
         """
         kept = {m: torch.where(having[m][:, None], s, 0.0) if m in having else s for m, s in pooled.items()}
         joined = sum_of({m: self.squeeze[m](s) for m, s in kept.items()}).relu()
-        return {m: layer(joined).sigmoid() for m, layer in self.excite.items()}
+        return {m: 2 * layer(joined).sigmoid() for m, layer in self.excite.items()}
 
 
 def learning_speed(parameters: Iterable[nn.Parameter]) -> Tensor:

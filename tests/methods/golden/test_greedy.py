@@ -49,11 +49,23 @@ def by_hand(fit: Fit, replaced: dict[str, list[Tensor]] | None = None, without: 
             seen["audio"] = torch.where(without[:, None], 0.0, x["audio"])
         joined = sum((s @ gate.squeeze[m].weight.T + gate.squeeze[m].bias for m, s in seen.items()), torch.zeros(()))
         hidden = joined.clamp(min=0)
-        gates.append({m: 1 / (1 + (-gate.excite[m](hidden)).exp()) for m in x})
+        gates.append({m: 2 / (1 + (-gate.excite[m](hidden)).exp()) for m in x})
         used = {m: replaced[m][place] if replaced and m in replaced else gates[-1][m] for m in x}
         x = {m: x[m] * used[m] for m in x}
     head = model.fusion
     return Hand({m: 2 * f @ head.slices[m].weight.T + head.bias for m, f in x.items()}, gates)
+
+
+def opened(method: Greedy, *args: object, **settings: object) -> Fit:
+    """A fit whose gates differ from 1, at which they start."""
+    fit = make_fit(method, *args, **{**DOUBLE, **settings})  # type: ignore[arg-type]
+    assert all((g == 1).all() for gate in by_hand(fit).gates for g in gate.values())
+    draws = torch.Generator().manual_seed(3)
+    for gate in fit.model.extras["gates"]:
+        for layer in gate.excite.values():
+            with torch.no_grad():
+                layer.weight.copy_(torch.randn(layer.weight.shape, generator=draws))
+    return fit
 
 
 @pytest.mark.parametrize("names", [NAMES[:2], ("text", "depth")])
@@ -61,7 +73,7 @@ def by_hand(fit: Fit, replaced: dict[str, list[Tensor]] | None = None, without: 
 def test_the_net_and_its_loss(depth: int, names: tuple[str, ...]) -> None:
     method = Greedy()
     encoder = build(EncoderSettings, {"width": 8, "depth": depth})
-    fit = make_fit(method, names, Task(4), encoder=encoder, **DOUBLE)
+    fit = opened(method, names, Task(4), encoder=encoder)
     assert len(fit.model.extras["gates"]) == depth
     batch, hand = whole_batch(fit), by_hand(fit)
     outputs = method.forward(batch)
@@ -144,7 +156,7 @@ def gradients(method: Greedy) -> None:
 @pytest.mark.parametrize(("eps", "steps", "start"), [(0.0, 2, 1), (0.02, 3, 2), (1e6, 5, 1), (0.0, 0, 1)])
 def test_speeds_add_up_and_say_which_steps_rebalance(eps: float, steps: int, start: int) -> None:
     method = Greedy(eps=eps, steps=steps, start=start)
-    fit = make_fit(method, optimizer__lr=0.05, **DOUBLE)
+    fit = opened(method, optimizer__lr=0.05)
     totals, left, curated = [[0.0, 0.0], [0.0, 0.0]], 0, [False, False]
     happened = 0
     for number in range(12):
@@ -170,7 +182,7 @@ def test_speeds_add_up_and_say_which_steps_rebalance(eps: float, steps: int, sta
 @pytest.mark.parametrize("place", [0, 1])
 def test_steps_that_rebalance_use_the_mean_gates_of_that_modality(place: int) -> None:
     method = Greedy()
-    fit = make_fit(method, optimizer__lr=0.1, **DOUBLE)
+    fit = opened(method, optimizer__lr=0.1)
     m = fit.model.modalities[place]
     seen = []
     for _ in range(3):
@@ -206,7 +218,7 @@ def test_who_is_slower_by_hand() -> None:
 
 def test_what_a_sample_lacks_opens_no_gate() -> None:
     method = Greedy()
-    fit = make_fit(method, **DOUBLE)
+    fit = opened(method)
     whole = whole_batch(fit)
     has = torch.arange(24) % 3 > 0
     batch = Batch(Inputs(whole.inputs.values, present={"audio": has}), whole.target, whole.index)

@@ -10,16 +10,16 @@ from mcr_bench.bench.problem.facts import Modality
 from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings
 from mcr_bench.bench.task import Task
-from mcr_bench.bench.testing.fits import NAMES, make_fit, step, whole_batch
+from mcr_bench.bench.testing.fits import NAMES, step, whole_batch
 from mcr_bench.methods.greedy import Greedy
-from mcr_bench.tests.methods.golden.test_greedy import by_hand
+from mcr_bench.tests.methods.golden.test_greedy import by_hand, opened
 
 ONE = build(EncoderSettings, {"width": 8, "depth": 1})  # one gate, so that the last step's gates are known beforehand
 
 
 def prepared(method: Greedy, names: tuple[str, ...], place: int) -> list[dict[str, Tensor]]:
     """Three steps, after which the modality at `place` is rebalanced; mean gates of these and of the next step."""
-    fit = make_fit(method, names, encoder=ONE, optimizer__lr=0.1, dtype=torch.float64, clip_norm=0.0)
+    fit = opened(method, names, encoder=ONE, optimizer__lr=0.1)
     seen = []
     for _ in range(3):
         seen.append({m: g.mean(0).detach() for m, g in by_hand(fit).gates[0].items()})
