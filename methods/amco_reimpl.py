@@ -39,7 +39,8 @@ def dominance(logits: Tensor, having: Tensor | None = None) -> Tensor:
     tensor([0.3333, 0.3333, 0.3333])
     """
     kept = logits if having is None else logits.masked_fill(~having[..., None], torch.finfo(logits.dtype).min)
-    return kept.movedim(0, 1).flatten(1).softmax(1).unflatten(1, (len(logits), -1)).sum(2).mean(0)
+    shares: Tensor = kept.movedim(0, 1).flatten(1).softmax(1).unflatten(1, (len(logits), -1)).sum(2)
+    return shares.mean(0)
 
 
 def kept_places(rows: int, classes: int, masked: int, generator: torch.Generator) -> Tensor:

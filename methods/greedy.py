@@ -1,11 +1,11 @@
 """Greedy: gates between two encoders, and steps in which the modality that learns slower is taught without them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mcr_bench.bench.core.precision import promoted
 from mcr_bench.bench.errors import UserError
@@ -14,14 +14,14 @@ from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, Group, Needs, OfficialCode, Reference
-from mcr_bench.methods.terms.gates import Gates, learning_speed
+from mcr_bench.methods.terms.gates import Gates, Scales, StageGates, learning_speed
 from mcr_bench.methods.terms.losses import loss_of, split_of
 from mcr_bench.methods.terms.stagewise import stage_channels, stagewise
 from mcr_bench.methods.terms.variants import WithVariants
 
 MOST = 3  # stages with gates, as in the official code
 CODE = "src/balanced_mmtm.py"
-Scales = dict[str, Tensor]
+Opening = Callable[[int, Gates, Scales], Scales]
 
 
 def slower(totals: Tensor, eps: float) -> Tensor:
@@ -36,6 +36,28 @@ def slower(totals: Tensor, eps: float) -> Tensor:
     ratio = torch.log10(totals[:, 0]) - torch.log10(totals[:, 1])
     difference = ratio[0] - ratio[1]
     return torch.stack([difference, -difference]) > eps
+
+
+def stage_gates(model: MultimodalModel) -> StageGates:
+    """The gates that `build` has put into the model."""
+    gates = model.extras["gates"]
+    assert isinstance(gates, StageGates)
+    return gates
+
+
+def encoded(model: MultimodalModel, inputs: Inputs, opening: Opening) -> Scales:
+    """Features (B, d) of both modalities, whose stages are multiplied by what `opening` gives.
+
+    opening: (place, the gates there, pooled stages (B, K_m)) -> factors (B, K_m).
+    """
+    gates = stage_gates(model)
+    of_places = list(gates)
+    runs = {m: stagewise(net, inputs.values[m], inputs.lengths.get(m)) for m, net in model.encoders.items()}
+    features = gates.encode(runs, lambda place, pooled: opening(place, of_places[place], pooled))
+    for made in features.values():
+        for watcher in model.watchers:  # they count the passes of encoders
+            watcher(made)
+    return features
 
 
 @dataclass
@@ -87,8 +109,8 @@ class Greedy(WithVariants):
     deviations: ClassVar[tuple[str, ...]] = (
         "Gates come after the last three stages that both encoders have (mlp, conv1d, conv2d, resnet18); any other "
         "encoder has one stage, its features. Official code: after stages 2 to 4 of two ResNet-18.",
-        "Gates are twice a sigmoid, as in MMTM, and start at 1, so that all methods start from the same logits. Official "
-        "code: a sigmoid of layers with the usual initial weights.",
+        "Gates are twice a sigmoid, as in MMTM, and start at 1, so that all methods start from the same logits. "
+        "Official code: a sigmoid of layers with the usual initial weights.",
         "The branches share a bias, which no mu counts, and their weights are M W_m. Official code: two linear layers.",
         "Mean gates are those of training. Official code: of all passes, validation and test too.",
         "A batch of which no sample has a modality leaves its mean gates as they were.",
@@ -101,15 +123,14 @@ class Greedy(WithVariants):
     _means: list[list[Tensor]] = field(default_factory=list, init=False, repr=False)  # of each place and modality, (K,)
 
     def build(self, model: MultimodalModel) -> None:
-        channels = {m: stage_channels(encoder, model.width) for m, encoder in model.encoders.items()}
-        depth = min(MOST, *map(len, channels.values()))
-        sizes = [{m: of[place - depth] for m, of in channels.items()} for place in range(depth)]
-        if self.official and any(len(set(size.values())) > 1 for size in sizes):
+        gates = StageGates({m: stage_channels(net, model.width) for m, net in model.encoders.items()}, MOST)
+        if self.official and any(len(set(size.values())) > 1 for size in gates.sizes):
             raise UserError(
                 f"{self.name}.variant=official replaces the gates of one modality by those of the other, so that their "
-                f"stages need equally many channels, not {sizes}. Give both encoders one width, or use variant=paper."
+                f"stages need equally many channels, not {gates.sizes}. Give both encoders one width, or use "
+                "variant=paper."
             )
-        model.extras["gates"] = nn.ModuleList(Gates(size) for size in sizes)
+        model.extras["gates"] = gates
 
     def on_fit_start(self) -> None:
         device = self.fit.device
@@ -117,46 +138,19 @@ class Greedy(WithVariants):
         self._left = torch.zeros((), dtype=torch.int64, device=device)
         self._curated = torch.zeros(2, dtype=torch.bool, device=device)
         self._seen = torch.zeros(2, dtype=torch.int64, device=device)
-        self._means = [[torch.zeros_like(x) for x in self._biases(gate)] for gate in self.fit.model.extras["gates"]]
-
-    def _biases(self, gate: nn.Module) -> list[Tensor]:
-        """Tensors (K_m,) like a mean gate of each modality."""
-        return [promoted(gate.excite[m].bias.detach()) for m in self.fit.model.modalities]
+        like = promoted(next(self.fit.model.fusion.parameters()).detach())
+        sizes = stage_gates(self.fit.model).sizes
+        self._means = [[like.new_zeros(size[m]) for m in self.fit.model.modalities] for size in sizes]
 
     def forward(self, batch: Batch) -> Outputs:
-        return self.fused(self.fit.model, batch.inputs, batch.having, batch.dropped, train=True)
+        model, having = self.fit.model, batch.having
+        features = encoded(
+            model, batch.inputs, lambda place, gate, pooled: self._replaced(place, gate(pooled, having), having)
+        )
+        return model.fuse(model.drop(features, batch.dropped) if batch.dropped else features)
 
     def predict(self, model: MultimodalModel, inputs: Inputs) -> Outputs:
-        return self.fused(model, inputs, inputs.present, {}, train=False)
-
-    def fused(
-        self,
-        model: MultimodalModel,
-        inputs: Inputs,
-        having: Mapping[str, Tensor],
-        dropped: Mapping[str, Tensor],
-        train: bool,
-    ) -> Outputs:
-        """The outputs of the gated net; train: whether mean gates change, and stand in where they are asked for."""
-        names = model.modalities
-        runs = {m: stagewise(model.encoders[m], inputs.values[m], inputs.lengths.get(m)) for m in names}
-        pooled, features = {m: next(run) for m, run in runs.items()}, dict[str, Tensor]()
-        gates = model.extras["gates"]
-        for m in names:
-            for _ in range(len(stage_channels(model.encoders[m], model.width)) - len(gates)):
-                pooled[m] = runs[m].send(torch.ones_like(pooled[m]))
-        for place, gate in enumerate(gates):
-            scales = gate(pooled, having)
-            scales = self._replaced(place, scales, having) if train else scales
-            for m in names:
-                try:
-                    pooled[m] = runs[m].send(scales[m])
-                except StopIteration as end:
-                    features[m] = end.value
-        for made in features.values():
-            for watcher in model.watchers:
-                watcher(made)
-        return model.fuse(model.drop(features, dropped) if dropped else features)
+        return model.fuse(encoded(model, inputs, lambda _, gate, pooled: gate(pooled, inputs.present)))
 
     def _replaced(self, place: int, scales: Scales, having: Mapping[str, Tensor]) -> Scales:
         """The gates of one place, (B, K_m) each; those of a modality that is rebalanced are the mean gates."""
@@ -201,7 +195,7 @@ class Greedy(WithVariants):
     def _speeds(self, modality: str) -> list[Tensor]:
         """Of the gates that concern the modality, and of its own parameters, ()."""
         model = self.fit.model
-        gates = [p for gate in model.extras["gates"] for p in (gate.squeeze, gate.excite[modality])]
+        gates = [p for gate in stage_gates(model) for p in (gate.squeeze, gate.excite[modality])]
         concern = [p for part in gates for p in part.parameters()]
         own = [p for p in model.parameters_of(modality, "encoder", "fusion_slice") if p.requires_grad]
         return [learning_speed(concern), learning_speed(own)]

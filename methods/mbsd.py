@@ -57,7 +57,8 @@ def released_guidance(logits: Tensor, target: Tensor) -> Tensor:
     """
     true = _true_probabilities(logits, target)
     weak = true.min(0).values
-    return torch.special.xlogy(weak, weak) - weak * true.max(0).values
+    released: Tensor = torch.special.xlogy(weak, weak) - weak * true.max(0).values
+    return released
 
 
 def _true_probabilities(logits: Tensor, target: Tensor) -> Tensor:

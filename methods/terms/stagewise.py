@@ -26,7 +26,7 @@ def stage_channels(encoder: nn.Module, width: int) -> list[int]:
     if isinstance(encoder, ConvSequence):
         return [_channels(layer) for layer in encoder.layers]
     if isinstance(encoder, MLP):
-        return [*(_channels(layer) for layer in encoder.layers[1:-2]), width]
+        return [*map(_channels, list(encoder.layers)[1:-2]), width]
     return [width]
 
 
@@ -53,6 +53,21 @@ def stagewise(encoder: nn.Module, values: Tensor, lengths: Tensor | None) -> Ste
     if isinstance(encoder, ConvSequence):
         return _of_sequence(encoder, values, lengths)
     return _of_vectors(encoder, values) if isinstance(encoder, MLP) else _of_features(encoder, values, lengths)
+
+
+def after(run: Steps, factors: Tensor) -> Tensor:
+    """What follows the stage that a run has stopped at: the next one as one vector (B, K), or the features (B, d).
+
+    >>> import torch
+    >>> run = stagewise(MLP((2,), 3, 4, 1, 0.0), torch.ones(1, 2), None)
+    >>> after(run, torch.zeros_like(next(run)))
+    tensor([[0., 0., 0.]], grad_fn=<MulBackward0>)
+    """
+    try:
+        return run.send(factors)
+    except StopIteration as end:
+        features: Tensor = end.value
+        return features
 
 
 def _of_frames(encoder: FrameEncoder, values: Tensor, lengths: Tensor | None) -> Steps:
@@ -86,12 +101,13 @@ def _of_sequence(encoder: ConvSequence, values: Tensor, lengths: Tensor | None) 
 
 
 def _of_vectors(encoder: MLP, values: Tensor) -> Steps:
-    x = encoder.layers[0](values)
-    for layer in encoder.layers[1:-2]:
+    flatten, *hidden, last, activation = encoder.layers
+    x = flatten(values)
+    for layer in hidden:
         x = layer(x)
         x = x * (yield x)
-    x = encoder.layers[-2:](x)
-    return x * (yield x)
+    features: Tensor = activation(last(x))
+    return features * (yield features)
 
 
 def _of_features(encoder: nn.Module, values: Tensor, lengths: Tensor | None) -> Steps:

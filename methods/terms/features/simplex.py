@@ -23,7 +23,8 @@ def simplex_vertices(classes: int, width: int, generator: torch.Generator) -> Te
     if width < classes - 1:
         raise ValueError(f"{classes} vertices need {classes - 1} dimensions, not {width}")
     drawn = torch.randn(width, classes - 1, generator=generator, dtype=torch.float64)
-    return math.sqrt(classes / max(1, classes - 1)) * _centred_basis(classes) @ torch.linalg.qr(drawn).Q.T
+    directions: Tensor = torch.linalg.qr(drawn).Q
+    return _centred_basis(classes) @ directions.T * math.sqrt(classes / max(1, classes - 1))
 
 
 def _centred_basis(size: int) -> Tensor:
@@ -48,4 +49,5 @@ def placed(vertices: Tensor, features: Tensor, having: Tensor) -> Tensor:
         count = having.sum().clamp(min=1)
         centre = (features * having[..., None]).sum((0, 1)) / count
         radius = ((features - centre).norm(dim=-1) * having).sum() / count
-        return centre + radius * vertices.to(features)
+        moved: Tensor = centre + radius * vertices.to(features)
+    return moved

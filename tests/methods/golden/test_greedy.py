@@ -19,7 +19,7 @@ from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, step, whole_batch
 from mcr_bench.datasets.base import Batch, Inputs
 from mcr_bench.methods.greedy import Greedy, slower
-from mcr_bench.methods.terms.stagewise import Steps, stage_channels, stagewise
+from mcr_bench.methods.terms.stagewise import after, stage_channels, stagewise
 
 DOUBLE = {"dtype": torch.float64, "clip_norm": 0.0}
 Gate = dict[str, Tensor]
@@ -74,7 +74,7 @@ def test_the_net_and_its_loss(depth: int, names: tuple[str, ...]) -> None:
     method = Greedy()
     encoder = build(EncoderSettings, {"width": 8, "depth": depth})
     fit = opened(method, names, Task(4), encoder=encoder)
-    assert len(fit.model.extras["gates"]) == depth
+    assert len(list(fit.model.extras["gates"])) == depth
     batch, hand = whole_batch(fit), by_hand(fit)
     outputs = method.forward(batch)
     mean = torch.stack(list(hand.branches.values())).mean(0)
@@ -112,19 +112,10 @@ def test_factors_of_one_change_nothing_and_others_act_on_every_stage(kind: str) 
         for place, size in enumerate(channels):
             assert pooled.shape == (3, size)
             factors = torch.full((3, size), 0.5 if place == changed else 1.0)
-            pooled = sent(run, factors)
+            pooled = after(run, factors)
         assert torch.allclose(pooled, expected, atol=1e-5) == (changed is None)
         with pytest.raises(StopIteration):
             next(run)
-
-
-def sent(run: Steps, factors: Tensor) -> Tensor:
-    """What follows: the next stage, or the features."""
-    try:
-        return run.send(factors)
-    except StopIteration as end:
-        made: Tensor = end.value
-        return made
 
 
 def speeds_by_loops(fit: Fit) -> list[list[float]]:
