@@ -59,11 +59,11 @@ def general(reason: str, name: str) -> str:
 
 
 def markdown(cells: Cells) -> str:
-    """The table: heads as rows, methods as columns; numbers stand for the reasons below it."""
+    """The table: methods as rows, heads as columns; numbers stand for the reasons below it."""
     methods, heads = list(cells), list(next(iter(cells.values())))
     kinds = list(dict.fromkeys(general(r, head) for m in methods for head, r in cells[m].items() if r is not None))
-    rows = [[head, *(_cell(cells[m][head], head, kinds) for m in methods)] for head in heads]
-    lines = [_line(["head", *methods]), _line(["---"] * (1 + len(methods))), *map(_line, rows)]
+    rows = [[m, *(_cell(cells[m][head], head, kinds) for head in heads)] for m in methods]
+    lines = [_line(["method", *heads]), _line(["---"] * (1 + len(heads))), *map(_line, rows)]
     notes = [f"{place}. {reason}" for place, reason in enumerate(kinds, 1)]
     return "\n".join([*lines, "", *notes])
 

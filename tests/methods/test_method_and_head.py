@@ -60,8 +60,7 @@ def _learns(run: RunSpec, home: Path) -> bool:
 
     A single modality goes through late-linear whatever the head, so that runs of one modality are trained once.
     """
-    weights = {needed.key: home / f"{needed.modalities[0]}.pt" for needed in run.dependencies}
-    own = home / f"{run.modalities[0] if run.role == 'unimodal' else run.key}.pt"
+    weights, own = {needed.key: _weights(needed, home) for needed in run.dependencies}, _weights(run, home)
     job = Job(run, "cpu", home / run.key, weights, own)
     if run.role == "unimodal" and own.exists():
         return True
@@ -73,6 +72,10 @@ def _learns(run: RunSpec, home: Path) -> bool:
     fit_run(job, events.append)
     (done,) = [event for event in events if isinstance(event, RunDone)]
     return bool(np.isfinite(done.metrics["test/loss"]))
+
+
+def _weights(run: RunSpec, home: Path) -> Path:
+    return home / f"{run.modalities[0] if run.role == 'unimodal' else run.key}.pt"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -126,10 +129,10 @@ def test_the_page_has_the_table_of_today() -> None:
     assert with_table(page, method_and_head()) == page, "run `make heads`"
     table = markdown({"a": {"x": None, "y": "needs y itself"}, "b": {"x": "reads, but x reads z", "y": None}})
     assert table.splitlines() == [
-        "| head | a | b |",
+        "| method | x | y |",
         "| --- | --- | --- |",
-        "| x | yes | no (2) |",
-        "| y | no (1) | yes |",
+        "| a | yes | no (1) |",
+        "| b | no (2) | yes |",
         "",
         "1. needs y itself",
         "2. reads, but it reads z",

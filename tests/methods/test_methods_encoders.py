@@ -125,7 +125,7 @@ def test_running_statistics_see_each_batch_once(name: str) -> None:
     learning = [m for m in NAMES[:2] if any(p.grad is not None for p in fit.model.parameters_of(m, "encoder"))]
     initial = dict(fit_of("joint", "resnet18")[0].model.named_buffers())
     assert learning
-    for key, mine in fit.model.named_buffers():
+    for key, mine in fit.model.encoders.named_buffers("encoders"):
         assert torch.equal(mine, (theirs if key.split(".")[1] in learning else initial)[key]), key
 
 

@@ -62,14 +62,25 @@ def _same_predictions(method: Method, plain: Method) -> bool:
 
 @sound
 def lowers_the_loss(trials: Trials) -> None:
-    """Thirty small steps of SGD lower the loss of its predictions."""
+    """Thirty small steps of SGD lower the loss of its predictions.
+
+    They are steps of the first epoch, or of a late one: there are methods that train their parts alone at first.
+    """
+    before, after = _thirty_steps(trials, EPOCHS[0])
+    if not after < before and trials.cls.needs.own_heads:
+        before, after = _thirty_steps(trials, EPOCHS[-1])
+    if not after < before:
+        raise Failed(f"30 small steps of SGD change the loss of its predictions from {before:.4f} to {after:.4f}")
+
+
+def _thirty_steps(trials: Trials, epoch: int) -> tuple[float, float]:
+    """The loss of its predictions before and after thirty steps of this epoch."""
     method = trials.start(replace(trials.usual, training=FALLING))
+    method.fit.epoch = epoch
     before = _loss(method)
     for _ in range(30):
         step(method)
-    after = _loss(method)
-    if not after < before:
-        raise Failed(f"30 small steps of SGD change the loss of its predictions from {before:.4f} to {after:.4f}")
+    return before, _loss(method)
 
 
 @torch.no_grad()
