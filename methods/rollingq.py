@@ -25,7 +25,7 @@ CHUNK = 4  # training batches' worth of samples that are encoded at a time
 
 @dataclass
 class RollingQ(WithVariants):
-    """Joint training of a class-token head whose query is R q, with a rotation R that is the identity at first.
+    """Minimise CE(z, y) with a class-token head whose query is R q; the rotation R is the identity at first.
 
     After an epoch, AIR = mean_i (cos(R q, k_1,i) - cos(R q, k_2,i)) over the samples of its steps, where k_m,i is the
     mean key of modality m's tokens. If |AIR| > beta, and R has been turned fewer than `times` times, R becomes R' R. R'
