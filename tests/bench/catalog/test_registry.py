@@ -58,8 +58,8 @@ def test_every_name_leads_to_its_class() -> None:
 
 
 @pytest.mark.parametrize(("name", "near"), [("jiont", "joint"), ("multi_loss", "multi-loss"), ("ogmge", "ogm-ge")])
-def test_unknown_methods_name_the_nearest_and_all(name: str, near: str) -> None:
-    with pytest.raises(UserError, match=f"unknown method '{name}'. Did you mean [^?]*{near}.*Known:.*joint"):
+def test_unknown_methods_name_the_nearest(name: str, near: str) -> None:
+    with pytest.raises(UserError, match=f"unknown method '{name}'. Did you mean [^?]*{near}"):
         registry.method(name)
 
 
