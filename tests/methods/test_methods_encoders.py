@@ -55,6 +55,9 @@ def fit_of(
     encoders = dict.fromkeys(names, build(EncoderSettings, {"kind": kind, "width": 8}))
     model = build_model(shapes, Task(3), build(ModelSettings, {"width": 8, "fusion": head}), encoders)
     method.build(model)
+    for part in model.fusion.modules():
+        if isinstance(part, torch.nn.Dropout):  # its draws go on from one fit to the next
+            part.p = 0.0
     initialise(model, 0)
     model.to(dtype)
     settings = build(TrainingSettings, {k.replace("__", "."): v for k, v in options.items()})

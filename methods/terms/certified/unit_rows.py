@@ -32,7 +32,8 @@ def orthogonal_rows(weight: Tensor) -> Tensor:
     inside = u.T @ change @ vh.T
     turned = (inside - inside.T) / (s[:, None] + s)
     outside = u.T @ change - inside @ vh
-    return u @ vh + u @ (turned @ vh + outside / s[:, None])
+    rows: Tensor = u @ vh + u @ (turned @ vh + outside / s[:, None])
+    return rows
 
 
 def rows_alone(weight: Tensor) -> Tensor:
