@@ -9,6 +9,8 @@ from mcr_bench.bench.models.kinds import fusion_kinds
 if TYPE_CHECKING:
     from mcr_bench.methods.base import Method
 
+USUAL = "late-linear"
+
 
 def reason_against_head(cls: "type[Method]", kind: FusionKind) -> str | None:
     """Why a method is not defined for a fusion head; None where it is.
@@ -32,6 +34,18 @@ def reason_against_head(cls: "type[Method]", kind: FusionKind) -> str | None:
 def heads_of(cls: "type[Method]") -> dict[str, str | None]:
     """Fusion head -> why the method is not defined for it, None where it is."""
     return {name: reason_against_head(cls, kind) for name, kind in sorted(fusion_kinds().items())}
+
+
+def usual_head(cls: "type[Method]") -> FusionKind:
+    """The fusion head with which a method is tried: late-linear, or else the first by name that it is defined for.
+
+    Heads that need more packages are left out. It is late-linear too for a method that is defined for none.
+    """
+    kinds = fusion_kinds()
+    if reason_against_head(cls, kinds[USUAL]) is None:
+        return kinds[USUAL]
+    admitted = (kind for _, kind in sorted(kinds.items()) if not kind.extra and reason_against_head(cls, kind) is None)
+    return next(admitted, kinds[USUAL])
 
 
 def methods_of(kind: FusionKind) -> dict[str, str | None]:

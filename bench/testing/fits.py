@@ -20,9 +20,11 @@ from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.fit.returns import call_in_place, checked_groups
 from mcr_bench.bench.models.build import build_model
 from mcr_bench.bench.models.declared import Encoder
+from mcr_bench.bench.planning.heads import usual_head
 from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
 from mcr_bench.bench.task import Task
+from mcr_bench.bench.testing.trials.stepped import fitting
 from mcr_bench.bench.training.growth import let_grow
 from mcr_bench.bench.training.optim import make_optimizer, rate_factor, set_rate
 from mcr_bench.datasets.base import Batch, Modality, Split
@@ -63,7 +65,7 @@ def make_fit(
     modalities: tuple[str, ...] = NAMES[:2],
     task: Task = THREE,
     *,
-    fusion: str = "late-linear",
+    fusion: str = "",
     dtype: torch.dtype = torch.float32,
     seed: int = 0,
     dependencies: list[dict[str, torch.Tensor]] | None = None,
@@ -74,18 +76,21 @@ def make_fit(
 ) -> Fit:
     """A Fit of the method on `tiny_split`: model built, weights drawn, `on_fit_start` called, optimiser made.
 
-    dtype: the type of inputs and weights. dependencies: state dicts of the runs that the method starts from. encoder:
-    what every modality's encoder is. data: another part to train and validate on. prepare: called before
-    `on_fit_start`, and may change the fit. training: settings of training, with two underscores for a dot:
-    optimizer__lr=0.1.
+    fusion: the fusion head; empty: late-linear, or where the method is not defined for it the first head that it is
+    defined for, with encoders that give what the head reads. dtype: the type of inputs and weights. dependencies: state
+    dicts of the runs that the method starts from. encoder: what every modality's encoder is. data: another part to
+    train and validate on. prepare: called before `on_fit_start`, and may change the fit. training: settings of
+    training, with two underscores for a dot: optimizer__lr=0.1.
     """
     data = data or tiny_split(modalities, task, seed=seed)
     values = {m: x.to(dtype) for m, x in data.values.items() if isinstance(x, torch.Tensor)}
     data = replace(data, values=values, target=data.target if task.classes else data.target.to(dtype))
     settings = _training(tuple((k.replace("__", "."), v) for k, v in training.items()))
     shapes = {m: Modality(tuple(x.shape[1:]), m in data.lengths, m in data.present) for m, x in values.items()}
-    encoders = dict.fromkeys(modalities, encoder)
-    model = build_model(shapes, task, _model(fusion), encoders)
+    if not fusion:
+        head = usual_head(type(method))
+        fusion, encoder = head.name, fitting(encoder, head)
+    model = build_model(shapes, task, _model(fusion), dict.fromkeys(modalities, encoder))
     call_in_place(method, "build", model)
     initialise(model, seed)
     model.to(dtype)

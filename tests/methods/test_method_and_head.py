@@ -19,6 +19,7 @@ from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.testing.fits import make_fit, step
 from mcr_bench.bench.training.loop import fit_run, run_epoch, start
 from mcr_bench.methods.base import Method, Needs
+from mcr_bench.methods.terms.one_head import OneHead
 
 METHODS, HEADS = registry.shipped_methods(), sorted(fusion_kinds())
 TRAINED = "trained"
@@ -90,7 +91,7 @@ def test_every_cell_trains_or_is_left_out_with_its_reason(method: str, outcomes:
 )
 def test_what_the_table_leaves_out_cannot_be_trained(method: str, head: str) -> None:
     made: Method = build(registry.method(method), {})
-    with pytest.raises(Exception, match=r"features of its own making|additive"):
+    with pytest.raises(Exception, match=r"features of its own making|additive|it needs model\.fusion="):
         _stepped(made, head)
 
 
@@ -107,7 +108,11 @@ def test_the_two_directions_of_the_table_agree_with_needs(method: str) -> None:
         alone = cls.role == "unimodal"
         assert bool(reason) == (
             not alone
-            and ((cls.needs.additive_fusion and not kind.additive) or (cls.needs.own_features and bool(kind.reads)))
+            and (
+                (isinstance(cls.needs, OneHead) and cls.needs.head != head)
+                or (cls.needs.additive_fusion and not kind.additive)
+                or (cls.needs.own_features and bool(kind.reads))
+            )
         ), head
 
 

@@ -9,8 +9,11 @@ from torch import Tensor
 
 import mcr_bench.methods
 from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.models.kinds import fusion_kinds
+from mcr_bench.bench.planning.heads import usual_head
 from mcr_bench.bench.task import Task
-from mcr_bench.bench.testing.fits import NAMES, make_fit, step, tiny_split, whole_batch
+from mcr_bench.bench.testing.fits import NAMES, SMALL, make_fit, step, tiny_split, whole_batch
+from mcr_bench.bench.testing.trials.stepped import fitting
 from mcr_bench.datasets.base import Facts
 from mcr_bench.methods.ensemble import Ensemble
 from mcr_bench.methods.mcr import MCR
@@ -140,7 +143,8 @@ def trained(name: str, task: Task, fusion: str, count: int) -> None:
         make_fit(one, need.modalities, task, fusion=fusion).model.state_dict()
         for one, need in zip(singles, method.requires(names), strict=True)
     ]
-    fit = make_fit(method, names, task, fusion=fusion, dependencies=starts)
+    encoder = fitting(SMALL, fusion_kinds()[fusion])
+    fit = make_fit(method, names, task, fusion=fusion, encoder=encoder, dependencies=starts)
     if cls.trains:
         before = {key: value.clone() for key, value in fit.model.state_dict().items()}
         for _ in range(2):
@@ -159,7 +163,7 @@ def trained(name: str, task: Task, fusion: str, count: int) -> None:
 def test_every_method_learns_several_labels_and_scores(name: str, task: Task) -> None:
     if reason := registry.method(name).needs.unmet(2, task):
         pytest.skip(reason)
-    trained(name, task, "late-linear", 2)
+    trained(name, task, usual_head(registry.method(name)).name, 2)
 
 
 @SEVERAL

@@ -98,9 +98,14 @@ class Normed(nn.Module):
         features: Tensor = self.layers(values)
         return features
 
+    def tokens(self, values: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Values (B, D) -> one token (B, 1, d), which does not pass through batch norm, and its mask (B, 1)."""
+        features = torch.relu(self.layers[0](values))
+        return features[:, None], torch.ones_like(features[:, :1], dtype=torch.bool)
+
 
 def _normed(modality: Modality, width: int, _values: Mapping[str, Value]) -> nn.Module:
     return Normed(modality.shape, width)
 
 
-NORMED = Encoder(EncoderKind("normed", "a linear layer with batch norm", _normed, ANY), {})
+NORMED = Encoder(EncoderKind("normed", "a linear layer with batch norm", _normed, ANY, tokens=True), {})

@@ -5,36 +5,48 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from mcr_bench.bench.models.declared import ANY, Encoder, EncoderKind
+from mcr_bench.bench.models.declared import ANY, Encoder, EncoderKind, FusionKind
 from mcr_bench.bench.problem.facts import Modality
 from mcr_bench.bench.settings.declaration import Value
+from mcr_bench.bench.settings.training import EncoderSettings
 
 
 class Stepped(nn.Module):
-    """An encoder that reads values (B, D) as sequences of D steps: it gives tokens, the last not real, and stages."""
+    """An encoder of sequences (B, T, D), which reads values (B, T) as such of single numbers: it has tokens and stages.
 
-    def __init__(self, width: int) -> None:
+    Where no lengths are given, the last step is not real.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.first, self.last = nn.Linear(1, width), nn.Linear(width, width)
+        self.first, self.last = nn.Linear(channels, width), nn.Linear(width, width)
 
     def stages(self, values: Tensor) -> list[Tensor]:
-        """Values (B, D) -> the outputs (B, D, d) of both layers."""
-        hidden = torch.relu(self.first(values[..., None]))
+        """Values (B, T) or (B, T, D) -> the outputs (B, T, d) of both layers."""
+        hidden = torch.relu(self.first(values if values.ndim > 2 else values[..., None]))
         return [hidden, torch.relu(self.last(hidden))]
 
     def tokens(self, values: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Values (B, D) -> features (B, D, d) of every step, and a mask (B, D)."""
+        """Values (B, T) or (B, T, D) -> features (B, T, d) of every step, and a mask (B, T)."""
         steps = self.stages(values)[-1]
-        real = torch.arange(steps.shape[1], device=values.device) < steps.shape[1] - 1
-        return steps, real.expand(steps.shape[:2])
+        place = torch.arange(steps.shape[1], device=values.device)
+        if lengths is None:
+            return steps, (place < steps.shape[1] - 1).expand(steps.shape[:2])
+        return steps, place < lengths[:, None]
 
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Values (B, D) -> features (B, d), the mean over real steps."""
-        return self.tokens(values)[0][:, :-1].mean(1)
+        """Values (B, T) or (B, T, D) -> features (B, d), the mean over real steps."""
+        steps, mask = self.tokens(values, lengths)
+        return (steps * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
 
 
-def _stepped(_modality: Modality, width: int, _values: Mapping[str, Value]) -> nn.Module:
-    return Stepped(width)
+def _stepped(modality: Modality, width: int, _values: Mapping[str, Value]) -> nn.Module:
+    return Stepped(modality.shape[1] if len(modality.shape) > 1 else 1, width)
 
 
-STEPPED = Encoder(EncoderKind("stepped", "layers on every value", _stepped, ANY, tokens=True, stages=True), {})
+STEPPED = Encoder(EncoderKind("stepped", "layers on every value", _stepped, ANY, ANY, tokens=True, stages=True), {})
+
+
+def fitting(encoder: EncoderSettings | Encoder, head: FusionKind) -> EncoderSettings | Encoder:
+    """The encoder, or `STEPPED` where the head reads tokens or stages, which other encoders may not have."""
+    return encoder if not head.reads or (isinstance(encoder, Encoder) and encoder.kind.tokens) else STEPPED

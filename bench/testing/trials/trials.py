@@ -7,12 +7,14 @@ from functools import cache, cached_property
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.core.process_state import process_state_kept
 from mcr_bench.bench.errors import in_words
 from mcr_bench.bench.fit.fit import Fit
+from mcr_bench.bench.models.kinds import fusion_kinds
+from mcr_bench.bench.planning.heads import usual_head
 from mcr_bench.bench.problem.facts import Facts, Modality
 from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.task import Task
@@ -23,6 +25,7 @@ from mcr_bench.bench.testing.trials.comparing import Tried, first_difference, od
 from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoch, make_step, step, train
 from mcr_bench.bench.testing.trials.narrowed import Narrowed
 from mcr_bench.bench.testing.trials.setups import SIZE, TASKS, WIDTH, Plain, Setup
+from mcr_bench.bench.testing.trials.stepped import fitting
 from mcr_bench.datasets.base import Split
 from mcr_bench.methods.base import Method
 
@@ -44,8 +47,12 @@ class Trials:
         """Two modalities if it takes two, and classes if it learns them."""
         for count in (2, 3, 4, 5, 6, 1):
             for task in self.tasks(count).values():
-                return Setup(NAMES[:count], task)
+                return self._setup(count, task)
         raise NotApplicable(f"it takes no data with up to {len(NAMES)} modalities: {self.refusal(2, TASKS['classes'])}")
+
+    def _setup(self, count: int, task: Task) -> Setup:
+        """Training with the first head that it is defined for."""
+        return Setup(NAMES[:count], task, fusion=usual_head(self.cls).name)
 
     def with_count(self, count: int) -> Setup:
         """The usual training with so many modalities."""
@@ -71,7 +78,7 @@ class Trials:
         """What comes of an epoch with so many modalities."""
         key = (count, task)
         if key not in self._tried:
-            self._tried[key] = self.tried_with(Setup(NAMES[:count], task))
+            self._tried[key] = self.tried_with(self._setup(count, task))
         return self._tried[key]
 
     def tried_with(self, setup: Setup) -> Tried:
@@ -121,6 +128,7 @@ class Trials:
 
         def prepared(fit: Fit) -> None:
             fit.val = setup.part(allowed, VALIDATION)
+            _without_dropout(fit.model.fusion)
             prepare(fit)
 
         make_fit(
@@ -130,7 +138,7 @@ class Trials:
             fusion=setup.fusion,
             dtype=setup.dtype,
             dependencies=[dict(weights) for weights in needed],
-            encoder=setup.encoder,
+            encoder=fitting(setup.encoder, fusion_kinds()[setup.fusion]),
             data=data or setup.part(allowed),
             prepare=prepared,
             **{"batch_size": SIZE, **setup.training},  # type: ignore[arg-type]  # they are settings alone
@@ -216,6 +224,13 @@ class Trials:
             finally:
                 if state is not None:
                     state.undo()
+
+
+def _without_dropout(head: nn.Module) -> None:
+    """A fusion head without dropout, which is the head's and no property of a method."""
+    for part in head.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
 
 
 @cache

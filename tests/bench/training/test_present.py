@@ -12,6 +12,7 @@ from torch import Tensor
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
+from mcr_bench.bench.planning.heads import usual_head
 from mcr_bench.bench.problem.absent import completed
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, tiny_split
@@ -53,7 +54,8 @@ def test_values_of_absent_modalities_never_matter(name: str, count: int, tmp_pat
     if reason := registry.method(name).needs.unmet(count, Task(3)):
         pytest.skip(reason)
     data = array_file(tmp_path / "set.npz", count, **lacking(count))
-    one, other = (trained(runs_of(name, spoilt(data, x), **SHORT)[-1], tmp_path) for x in (float("nan"), 1e30))
+    short = SHORT | {"model__fusion": usual_head(registry.method(name)).name}
+    one, other = (trained(runs_of(name, spoilt(data, x), **short)[-1], tmp_path) for x in (float("nan"), 1e30))
     assert same(one, other)
     assert all(torch.isfinite(x).all() for x in one.weights.values())
 

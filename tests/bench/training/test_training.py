@@ -20,6 +20,7 @@ from mcr_bench.bench.training.checkpoints import load_weights
 from mcr_bench.bench.training.loop import Training, fit_run, start, train_epoch
 from mcr_bench.datasets.base import Batch, Split
 from mcr_bench.methods.base import Method
+from mcr_bench.tests.support.runs.heads import head_settings
 from mcr_bench.tests.support.runs.measured import MEASURED
 
 METHODS = registry.method_names()
@@ -53,7 +54,7 @@ def array_file(folder: Path) -> Path:
 
 def plan_of(data: Path, method: str, **overrides: list[str]) -> list[RunSpec]:
     """The runs of one method on two modalities, dependencies first."""
-    values = SMALL | {k.replace("__", "."): v for k, v in overrides.items()}
+    values = SMALL | head_settings(method) | {k.replace("__", "."): v for k, v in overrides.items()}
     return make_plan(Request([method], [str(data)], modalities=("a", "b"), seeds=[3], overrides=values)).runs
 
 

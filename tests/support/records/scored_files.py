@@ -12,6 +12,7 @@ from mcr_bench.bench.planning.request import Request
 from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.training.loop import fit_run
+from mcr_bench.tests.support.runs.heads import head_settings
 
 SMALL = {"epochs": ["4"], "batch_size": ["16"], "encoder.width": ["8"], "model.width": ["6"]}
 SPLIT = np.array(["train"] * 40 + ["val"] * 12 + ["test"] * 12)
@@ -34,7 +35,7 @@ def save(path: Path, y: Array, **more: Array) -> Path:
 
 def specs(data: Path, method: str, protocol: str = "file", seed: int = 3, **overrides: str) -> list[RunSpec]:
     """The runs of one method, dependencies first; two underscores stand for a dot."""
-    values = SMALL | {k.replace("__", "."): [v] for k, v in overrides.items()}
+    values = SMALL | head_settings(method) | {k.replace("__", "."): [v] for k, v in overrides.items()}
     return make_plan(Request([method], [str(data)], seeds=[seed], protocol=protocol, overrides=values)).runs
 
 

@@ -12,6 +12,7 @@ from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.training.checkpoints import load_weights
 from mcr_bench.bench.training.loop import fit_run
+from mcr_bench.tests.support.runs.heads import head_settings
 from mcr_bench.tests.support.runs.measured import MEASURED
 
 SMALL = {"epochs": ["4"], "batch_size": ["8"], "encoder.width": ["8"], "model.width": ["6"], "optimizer.lr": ["0.02"]}
@@ -54,7 +55,8 @@ def array_file(path: Path, count: int = 2, samples: int = 60, seed: int = 0, **m
 
 def runs_of(source: str, data: str, modalities: tuple[str, ...] | None = None, **overrides: str) -> list[RunSpec]:
     """The runs of one method with one seed, dependencies first; two underscores in a key stand for a dot."""
-    values = SMALL | {key.replace("__", "."): [value] for key, value in overrides.items()}
+    asked = {key.replace("__", "."): [value] for key, value in overrides.items()}
+    values = SMALL | head_settings(source) | asked
     return make_plan(Request([source], [data], modalities=modalities, seeds=[1], overrides=values)).runs
 
 
