@@ -1,4 +1,4 @@
-"""AWC: at first encoders are held near each epoch's start, by Fisher information, those that contribute more harder."""
+"""AWC: for some epochs encoders are held near where the epoch began, the more firmly the more they contribute."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

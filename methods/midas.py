@@ -26,10 +26,15 @@ class Midas(Method):
     softmax(h_m)(y_{k_m}) of sample k_m's own logits, divided by its sum over m. s = 1 + (cos + 1) / 2, where cos is the
     mean cosine of the features that came from others and sample i's own. alpha_m is 1 at the start of an epoch; after
     every step that of the modality with the smallest mean c_m becomes
-    max(1, alpha_m + eta (mean c_m - mean p(y_{k_m}) / sum_l p(y_{k_l}))), and that of the others 1.
+    max(1, alpha_m + eta sign(mean c_m - mean p(y_{k_m}) / sum_l p(y_{k_l}))), and that of the others 1.
     """
 
-    warmup: int = setting(5, "epochs in which only the own heads' losses are minimised", at_least=0, space=Space(0, 15))
+    warmup: int = setting(
+        5,
+        "epochs in which only the own heads' losses are minimised; the fusion head is trained after them",
+        at_least=0,
+        space=Space(0, 15),
+    )
     weight: float = setting(
         1.0,
         "lambda, weight of the misaligned samples",
@@ -40,8 +45,10 @@ class Midas(Method):
     eta: float = setting(
         0.05, "step length of alpha", origin="MIDAS paper", at_least=0, space=Space(0.005, 0.5, log=True)
     )
-    update: Literal["difference", "sign"] = setting(
-        "difference", "alpha moves by eta times the difference of mean confidences, or times its sign"
+    update: Literal["sign", "difference"] = setting(
+        "sign",
+        "alpha moves by eta times the sign of the difference of mean confidences, or times that difference; this "
+        "hardly moves it in epochs of few steps",
     )
     hard: Literal["shifted", "cosine", "none"] = setting(
         "shifted", "weight s of a misaligned sample; shifted: 1 + (cos + 1) / 2; cosine: cos itself; none: 1"
@@ -57,8 +64,8 @@ class Midas(Method):
     needs: ClassVar[Needs] = Needs(own_heads=True, classification=True, at_least=2)
     neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"warmup": 0, "weight": 0.0}, "multi-loss"),)
     deviations: ClassVar[tuple[str, ...]] = (
-        "The text of the paper was read without its displayed formulas, which are those of a summary. It says that "
-        "alpha moves by the difference, the summary by the sign of it (update=sign).",
+        "The text of the paper was read without its displayed formulas, which are those of a summary. There alpha "
+        "moves by the sign of the difference; the text names the difference alone (update=difference).",
         "The number of epochs of the warm-up is our choice, as the paper does not state it.",
         "Each sample gives M misaligned ones, whose loss is a mean; of two modalities both exchanges, as in the paper. "
         "Of more the paper draws a permutation of the sources, we take all its rotations.",

@@ -31,7 +31,8 @@ def next_projection(projection: Tensor, direction: Tensor, alpha: float) -> Tens
             [0., 1.]])
     """
     k = projection @ direction
-    changed = projection - torch.outer(k, k) / (alpha + direction @ k)
+    along = direction @ k  # negative only by rounding, where nothing of the direction is left to take away
+    changed = projection - torch.outer(k, k) / torch.where(along > 0, alpha + along, torch.inf)
     norm: Tensor = torch.linalg.matrix_norm(changed).clamp(min=torch.finfo(changed.dtype).tiny)
     return changed / norm
 
@@ -51,12 +52,16 @@ def mean_feature(features: Tensor, having: Tensor | None = None) -> Tensor:
 class Mla(Alternating):
     """For each batch, one modality after the other minimises CE(z_m, y) in a step of its own; z_m = W f_m + b.
 
-    The head W, b is shared. From the second step of a run on, with r = mean_i f_{m,i}, k = P r, and P = 1 at first,
+    The head W, b is shared. From the second turn of a run on, with r = mean_i f_{m,i}, k = P r, and P = 1 at first,
 
         P <- P - k k^T / (alpha_t + r^T k),   P <- P / ||P||_F,   dL/dW <- dL/dW P^T,
 
-    where alpha_t = alpha 10^(-t / T) in step t = 0..T-1 of an epoch. The prediction is z = sum_m w_m z_m, with w_m
+    where alpha_t = alpha 10^(-t / T) in batch t = 0..T-1 of an epoch. The prediction is z = sum_m w_m z_m, with w_m
     proportional to exp(max_j H_j - H_m) and the entropy H_m of softmax(z_m), for each sample.
+
+    What the projection leaves of the length of dL/dW is logged as the coefficient of the modality. It is about
+    1 / sqrt(d) at first, and falls further in every epoch, as directions of features are not forgotten: plain gradient
+    descent then hardly moves W, while Adam, which divides by the size of gradients, still does.
     """
 
     project: Literal["owm", "none"] = setting(
@@ -90,8 +95,8 @@ class Mla(Alternating):
         ),
         Defect(
             "utils/utils.py:36",
-            "The denominator of the projection is the matrix alpha + k r^T, by which is divided element by element; it "
-            "has no effect, as the line is never reached.",
+            "The denominator of the projection is the matrix alpha + k r^T, which divides element by element; it has "
+            "no effect, as the line is never reached.",
             "The denominator is the number alpha + r^T k.",
         ),
         Defect(
@@ -107,6 +112,8 @@ class Mla(Alternating):
         "Modalities take turns at a shared head under all settings, so that none makes it a simpler method."
     )
     deviations: ClassVar[tuple[str, ...]] = (
+        "r is the mean feature of the modality whose turn it is, as in the official code. The paper, of which the "
+        "formulas could not be read, wants to keep what the modality before has taught the head.",
         "The order of the modalities is drawn from the seed. Official code: fixed, audio first (order=given).",
         "Features are computed in each modality's turn. Official code: all before the first one, which gives the same.",
         "Modalities have equal weights with weights=equal. Official code: .5 and .5 by default; .35 (audio), .25 "
@@ -138,7 +145,10 @@ class Mla(Alternating):
             return
         direction = mean_feature(features.to(weight.dtype), batch.having.get(modality))
         self._projection = next_projection(self._projection, direction, self._alpha)
-        weight.grad = weight.grad @ self._projection.T
+        projected = weight.grad @ self._projection.T
+        shortest = torch.finfo(weight.dtype).tiny
+        self.fit.log(f"coefficient/{modality}", projected.norm() / weight.grad.norm().clamp(min=shortest))
+        weight.grad = projected
 
     @property
     def _alpha(self) -> float:

@@ -48,7 +48,12 @@ class Remix(WithVariants):
     CE(z, y) + gamma CE(h_m, y). The blocks come in an order that is drawn. Warm-up: CE(z, y) + w sum_m CE(h_m, y).
     """
 
-    warmup: int = setting(10, "epochs of multi-loss training at first", origin="Remix code", at_least=0)
+    warmup: int = setting(
+        10,
+        "epochs of multi-loss training at first; a run that is no longer is multi-loss training",
+        origin="Remix code",
+        at_least=0,
+    )
     warmup_weight: float = setting(
         0.5,
         "w, weight of the own heads' losses in them",

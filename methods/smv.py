@@ -69,12 +69,22 @@ class Smv(WithVariants):
     level: Literal["sample", "modality"] = setting(
         "sample", "sample: copies by each sample's values; modality: copies of drawn samples by the mean values"
     )
-    warmup: int = setting(5, "epochs of joint training at first", origin="SMV code", at_least=0, space=Space(0, 10))
+    warmup: int = setting(
+        5,
+        "epochs of joint training at first; a run that is no longer is joint training",
+        origin="SMV code",
+        at_least=0,
+        space=Space(0, 10),
+    )
     share: float = setting(
         0.2, "modality: the share of the samples that is valued", origin="SMV code", at_least=0.001, at_most=1
     )
     alpha: float = setting(
-        1.0, "modality: copies per gap; 0 = none", origin="SMV code", at_least=0, space=Space(0.1, 1.5)
+        1.0,
+        "modality: factor on the share that comes again; 0 = none",
+        origin="SMV code",
+        at_least=0,
+        space=Space(0.1, 1.5),
     )
     name: ClassVar[str] = "smv"
     group: ClassVar[Group] = "data"

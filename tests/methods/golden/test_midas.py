@@ -11,6 +11,7 @@ from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import EncoderSettings
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, step, tiny_split, whole_batch
+from mcr_bench.bench.testing.trials.epochs import train
 from mcr_bench.bench.testing.trials.setups import Setup
 from mcr_bench.datasets.base import Batch, Inputs, Split
 from mcr_bench.methods.midas import Midas
@@ -182,6 +183,21 @@ def test_the_weak_modality_gains_weight(count: int, eta: float, update: str) -> 
     step(method)
     told = fit.meters.means()
     assert [told[f"coefficient/{m}"] for m in trial.names] == [1.0] * count
+
+
+@pytest.mark.parametrize(("count", "seed"), [(2, 1), (3, 2)])
+def test_the_weak_modality_gains_weight_in_a_short_run_of_few_steps(count: int, seed: int) -> None:
+    """With the settings that it has by default, where audio is mostly noise."""
+    names = NAMES[:count]
+    data = tiny_split(names, n=120, seed=seed)
+    data.values["audio"] = data.values["audio"] + 2 * torch.randn(120, 5, generator=torch.Generator().manual_seed(seed))
+    fit = make_fit(method := Midas(), names, data=data, batch_size=12, epochs=20, optimizer__lr=0.005)
+    largest = 1.0
+    for _ in range(20):
+        fit.meters.means()
+        train(method, 1)
+        largest = max(largest, fit.meters.means().get("coefficient/audio", 1.0))
+    assert largest > 1.02
 
 
 def test_the_warm_up_trains_the_own_heads_and_encoders_alone() -> None:

@@ -32,6 +32,32 @@ def test_with_a_small_alpha_nothing_is_left_of_the_direction() -> None:
     torch.testing.assert_close(torch.linalg.eigvalsh(made)[1:], torch.full((6,), 1 / math.sqrt(6), dtype=torch.float64))
 
 
+def test_rounding_below_zero_does_not_divide_by_zero() -> None:
+    """r^T P r = -10 here, which is -alpha; a direction that the projection no longer has changes nothing."""
+    rounded = torch.diag(torch.tensor([1.0, -1e-3], dtype=torch.float64))
+    made = next_projection(rounded, torch.tensor([0.0, 100.0], dtype=torch.float64), alpha=10.0)
+    torch.testing.assert_close(made, rounded / math.hypot(1.0, 1e-3))
+    zero = next_projection(torch.eye(3), torch.zeros(3), alpha=0.5)
+    torch.testing.assert_close(zero, torch.eye(3) / math.sqrt(3))
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_what_is_left_of_the_gradient_is_logged_for_every_turn_that_projects(count: int) -> None:
+    method = Mla()
+    fit = make_fit(method, NAMES[:count], dtype=torch.float64, **PLAIN)
+    begin_epoch(method)
+    make_step(method, whole_batch(fit))
+    shown = {k: v for k, v in fit.meters.means().items() if k.startswith("coefficient/")}
+    assert set(shown) == {f"coefficient/{m}" for m in method.turns[1:]}
+    projected = fit.model.fusion.get_submodule("head").weight.grad  # of the last turn
+    assert isinstance(projected, Tensor)
+    before = projected @ torch.linalg.inv(method.state_dict()["projection"].T)
+    assert shown[f"coefficient/{method.turns[-1]}"] == pytest.approx(float(projected.norm() / before.norm()), rel=1e-6)
+    plain = Mla(project="none")
+    make_step(plain, whole_batch(fit := make_fit(plain, NAMES[:count])))
+    assert not any("coefficient" in name for name in fit.meters.means())
+
+
 def test_the_mean_feature_is_that_of_samples_that_have_the_modality() -> None:
     features = torch.tensor([[1.0, 5.0], [3.0, 7.0], [9.0, 9.0]])
     assert mean_feature(features, torch.tensor([True, True, False])).tolist() == [2.0, 6.0]
