@@ -54,7 +54,8 @@ class FunctionalEntropy(Method):
 
     weight: float = setting(
         1e-10,
-        "lambda, weight of the regularisation; it depends on data and networks",
+        "lambda, weight of the regularisation; which one acts depends on data, networks and batch size, as R grows with "
+        "the square of the samples of a noisy batch: compare loss/insensitivity with loss/fused",
         origin="functional-entropy code, VQA-CP",
         at_least=0,
         space=Space(1e-12, 1e-4, log=True),
