@@ -180,7 +180,7 @@ def test_one_sample_cannot_be_held_out_of_one() -> None:
 def test_holding_samples_out_leaves_no_batch_of_one_for_batch_norm(
     size: int, share: float, held: int, mode: str
 ) -> None:
-    """24 - 2 = 3 x 7 + 1, 24 - 1 = 22 + 1 and 24 - 3 = 5 x 4 + 1: one fewer is held out, or one more where it is one."""
+    """24 - 2 = 3 x 7 + 1, 24 - 1 = 22 + 1 and 24 - 3 = 5 x 4 + 1: one fewer is held out, or one more than one."""
     online = GradientBlending(held_out=share)
     make_fit(online, batch_size=size)
     assert 24 - len(online.epoch_batches(1).order) == held
