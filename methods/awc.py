@@ -68,7 +68,7 @@ def subset_logits(model: MultimodalModel, features: Mapping[str, Tensor], subset
 
 @dataclass
 class Awc(Method):
-    """Joint training with sum_m (a_m / 2) sum_i F_{m,i} (theta_{m,i} - theta_{m,i}(0))^2 in the first epochs.
+    """Minimise CE(z, y) + sum_m (a_m / 2) sum_i F_{m,i} (theta_{m,i} - theta_{m,i}(0))^2 in the first epochs.
 
     theta_m(0) are the weights of encoder m at the start of the epoch, and F_m the mean over the batches of the epoch
     before of the squares of the gradients of its loss. a_m is `strong` or `weak`: modalities are split in two by

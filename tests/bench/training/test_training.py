@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,7 +18,7 @@ from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.training import loop as training
 from mcr_bench.bench.training.checkpoints import load_weights
 from mcr_bench.bench.training.loop import Training, fit_run, start, train_epoch
-from mcr_bench.datasets.base import Split
+from mcr_bench.datasets.base import Batch, Split
 from mcr_bench.methods.base import Method
 from mcr_bench.tests.support.runs.measured import MEASURED
 
@@ -27,6 +28,18 @@ SMALL = {"epochs": ["4"], "batch_size": ["16"], "encoder.width": ["8"], "model.w
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
+    return array_file(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the data and the runs that methods start from: these are trained once for all methods."""
+    folder = tmp_path_factory.mktemp("common")
+    array_file(folder)
+    return folder
+
+
+def array_file(folder: Path) -> Path:
     """A three-modality array file that takes milliseconds per epoch; one batch of the epoch holds a single sample."""
     rng = np.random.default_rng(0)
     y = np.arange(105) % 3
@@ -34,8 +47,8 @@ def data(tmp_path: Path) -> Path:
     arrays = {
         f"x_{m}": rng.normal(size=(105, d)).astype("float32") + y[:, None] for m, d in (("a", 4), ("b", 6), ("c", 3))
     }
-    np.savez(tmp_path / "small.npz", y=y, split=split, **arrays)
-    return tmp_path / "small.npz"
+    np.savez(folder / "small.npz", y=y, split=split, **arrays)
+    return folder / "small.npz"
 
 
 def plan_of(data: Path, method: str, **overrides: list[str]) -> list[RunSpec]:
@@ -44,8 +57,9 @@ def plan_of(data: Path, method: str, **overrides: list[str]) -> list[RunSpec]:
     return make_plan(Request([method], [str(data)], modalities=("a", "b"), seeds=[3], overrides=values)).runs
 
 
-def job_of(spec: RunSpec, home: Path) -> Job:
-    weights = {run.key: home / "weights" / f"{run.key}.pt" for run in spec.dependencies}
+def job_of(spec: RunSpec, home: Path, dependencies: Path | None = None) -> Job:
+    """dependencies: the home of the runs that it starts from, where that is another one."""
+    weights = {run.key: (dependencies or home) / "weights" / f"{run.key}.pt" for run in spec.dependencies}
     return Job(spec, "cpu", home / "work" / spec.key, weights, home / "weights" / f"{spec.key}.pt")
 
 
@@ -93,26 +107,31 @@ def kill_in_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
 
 @pytest.mark.parametrize("name", [n for n in METHODS if registry.method(n).trains])
 def test_killed_in_the_middle_of_an_epoch_a_run_resumes_to_a_bit_equal_end(
-    name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, common: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    specs = plan_of(data, name)
-    calm = results(run_all(specs, tmp_path / "calm"))
-    run_all(specs[:-1], tmp_path / "killed")
-    job = job_of(specs[-1], tmp_path / "killed")
+    spec = _with_what_it_needs(name, common)
+    one, two = (job_of(spec, tmp_path / home, common) for home in ("calm", "killed"))
+    calm, resumed = list[Event](), list[Event]()
+    fit_run(one, calm.append)
     with monkeypatch.context() as patched:
         kill_in_epoch(patched, 3)
         with pytest.raises(Killed):
-            fit_run(job, lambda _: None, checkpoint_seconds=0)
-    assert (job.folder / "checkpoint.pt").is_file()
-    resumed: list[Event] = []
-    fit_run(job, resumed.append, checkpoint_seconds=0)
-    assert results(resumed) == calm
-    one, two = (
-        load_weights(job_of(specs[-1], tmp_path / h).weights_out, torch.device("cpu")) for h in ("calm", "killed")
-    )
-    assert all(torch.equal(one[k], two[k]) for k in one)
-    tables = [pq.read_table(job_of(specs[-1], tmp_path / h).predictions) for h in ("calm", "killed")]
-    assert tables[0].equals(tables[1])
+            fit_run(two, lambda _: None, checkpoint_seconds=0)
+    assert (two.folder / "checkpoint.pt").is_file()
+    fit_run(two, resumed.append, checkpoint_seconds=0)
+    assert results(resumed) == results(calm)
+    kept, again = (load_weights(job.weights_out, torch.device("cpu")) for job in (one, two))
+    assert all(torch.equal(kept[k], again[k]) for k in kept)
+    assert pq.read_table(one.predictions).equals(pq.read_table(two.predictions))
+
+
+def _with_what_it_needs(name: str, home: Path) -> RunSpec:
+    """The run of a method on the data of `home`; the runs that it starts from are trained there."""
+    *needed, spec = plan_of(home / "small.npz", name)
+    for one in needed:
+        if not job_of(one, home).weights_out.exists():
+            run_all([one], home)
+    return spec
 
 
 @pytest.mark.parametrize("name", ["uni-pre-finetuned", "uni-pre-frozen", "uni-pre-multi-loss", "ensemble"])
@@ -135,10 +154,10 @@ def test_what_starts_from_unimodal_runs_takes_the_weights_that_validation_chose(
 
 @pytest.mark.parametrize("name", METHODS)
 def test_selection_never_reads_the_test_part(
-    name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, common: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The test part's samples and labels raise until the last epoch is over; then they are read once per question."""
-    specs = plan_of(data, name)
+    job = job_of(_with_what_it_needs(name, common), tmp_path, common)
     opened: list[bool] = []
 
     @dataclasses.dataclass
@@ -165,10 +184,12 @@ def test_selection_never_reads_the_test_part(
 
     monkeypatch.setattr(training, "start", sealed)
     monkeypatch.setattr(training, "conclude", opening)
-    assert "test/accuracy" in results(run_all(specs, tmp_path))[1]
+    events: list[Event] = []
+    fit_run(job, events.append)
+    assert "test/accuracy" in results(events)[1]
     opened.clear()
     with pytest.raises(AssertionError, match="before selection"):
-        _ = sealed(job_of(specs[-1], tmp_path)).splits.test.target
+        _ = sealed(job).splits.test.target
 
 
 def test_the_best_epoch_is_tested_not_the_last(data: Path, tmp_path: Path) -> None:
@@ -205,7 +226,13 @@ def test_one_seed_gives_every_method_the_same_start_and_the_same_batches(data: P
         fusions[name] = type(run.fit.model.fusion), weights, outputs.logits
         order: list[torch.Tensor] = []
         batch = run.fit.train.batch
-        run.fit.train.batch = lambda index, order=order, batch=batch: order.append(index) or batch(index)  # type: ignore[method-assign,func-returns-value]
+
+        def noted(index: torch.Tensor, order: list[torch.Tensor] = order, batch: Any = batch) -> Batch:
+            if torch.is_grad_enabled():  # those that are trained on; a method may look at others before
+                order.append(index)
+            return batch(index)  # type: ignore[no-any-return]
+
+        run.fit.train.batch = noted  # type: ignore[method-assign]
         run.fit.epoch = 1
         train_epoch(run)
         seen[name] = [*outputs.features.values()], order
