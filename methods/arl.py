@@ -69,7 +69,10 @@ class Arl(WithVariants, Modulation):
         space=Space(1, 32, log=True),
     )
     start: int = setting(
-        7, "first epoch in which gamma counts and gradients are multiplied", origin="ARL code", at_least=1
+        7,
+        "first epoch in which gamma counts and gradients are multiplied; shorter runs have neither",
+        origin="ARL code",
+        at_least=1,
     )
     name: ClassVar[str] = "arl"
     group: ClassVar[Group] = "modulation"

@@ -71,7 +71,12 @@ class DiMml(WithVariants):
         0.13, "share of the epochs before the contrast", origin="DI-MML code: 20 of 150", at_least=0, at_most=1
     )
     second: float = setting(
-        0.12, "share of the epochs that the second stage has", origin="DI-MML code: 20 of 170", at_least=0, at_most=1
+        0.12,
+        "share of the epochs, the last ones, that the second stage has; a run that stops early may never reach them: "
+        "patience=0 makes sure that it does",
+        origin="DI-MML code: 20 of 170",
+        at_least=0,
+        at_most=1,
     )
     certainty: float = setting(
         1.0,

@@ -15,7 +15,7 @@ from mcr_bench.datasets.base import Batch, Facts
 from mcr_bench.methods.base import Group, Method, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.distillation.divergence import log_probabilities
 from mcr_bench.methods.terms.features.noise import noisy, repeated
-from mcr_bench.methods.terms.losses import loss_mean
+from mcr_bench.methods.terms.losses import loss_mean, stacked
 from mcr_bench.methods.terms.modes import evaluation_mode, twice_differentiable
 
 LEAST = 1e-16  # of an information, which is about 1 / (samples of a noisy batch)^2
@@ -33,13 +33,18 @@ def soft_entropy(logits: Tensor, truth: Tensor, task: Task) -> Tensor:
     return -(kept * log_probabilities(logits, task)).sum(-1).mean()
 
 
-def insensitivity(information: Tensor) -> Tensor:
+def insensitivity(information: Tensor, known: Tensor | None = None) -> Tensor:
     """R () = the norm of (1 / I_1, ..., 1 / I_M), of informations (M,), each of which counts as at least 1e-16.
+
+    known: (M,) bool, the modalities that some sample of the batch has; the others are left out. None: all.
 
     >>> insensitivity(torch.tensor([0.25, 1 / 3]))
     tensor(5.)
+    >>> insensitivity(torch.tensor([0.25, 0.0]), torch.tensor([True, False]))
+    tensor(4.)
     """
-    norm: Tensor = torch.linalg.vector_norm(1 / information.clamp_min(LEAST))
+    inverse = 1 / information.clamp_min(LEAST)
+    norm: Tensor = torch.linalg.vector_norm(inverse if known is None else torch.where(known, inverse, 0.0))
     return norm
 
 
@@ -54,7 +59,8 @@ class FunctionalEntropy(Method):
 
     weight: float = setting(
         1e-10,
-        "lambda, weight of the regularisation; it depends on data and networks",
+        "lambda, weight of the regularisation; which one acts depends on data, networks and batch size, as R grows "
+        "with the square of the samples of a noisy batch: compare loss/insensitivity with loss/fused",
         origin="functional-entropy code, VQA-CP",
         at_least=0,
         space=Space(1e-12, 1e-4, log=True),
@@ -89,7 +95,8 @@ class FunctionalEntropy(Method):
         "Noisy passes are in evaluation mode and in full precision. Official code: in training mode.",
         "An information below 1e-16 counts as 1e-16. Official code: no bound.",
         "The deviation is that of the batch. Official code: the unbiased one of all its copies.",
-        "Padded steps, and modalities that a sample lacks, get no noise and do not count, an extension.",
+        "Padded steps, and modalities that a sample lacks, get no noise and do not count, an extension; one that no "
+        "sample of the batch has is left out of R.",
     )
 
     def skip(self, facts: Facts) -> str | None:
@@ -109,7 +116,8 @@ class FunctionalEntropy(Method):
             information = self.information(outputs, batch)
             for m, value in zip(outputs.features, information.detach().unbind(), strict=True):
                 self.fit.log(f"information/{m}", value)
-            terms["insensitivity"] = self.weight * insensitivity(information)
+            kept = stacked(list(outputs.features), batch.having)
+            terms["insensitivity"] = self.weight * insensitivity(information, None if kept is None else kept.any(1))
         return terms
 
     def information(self, outputs: Outputs, batch: Batch) -> Tensor:

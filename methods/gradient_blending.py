@@ -35,6 +35,21 @@ def blend(before: Tensor, after: Tensor) -> Tensor:
     return ratios / ratios.sum()
 
 
+def held_count(total: int, share: float, batch_size: int) -> int:
+    """How many of `total` samples, 2 at least, are held out: the share of them, so that one at least is on each side.
+
+    It is one fewer, or one more where it is one, if the samples that remain would leave a single one for a last batch,
+    of which batch norm has no statistics.
+
+    >>> held_count(40, 0.25, 10), held_count(41, 0.25, 10), held_count(4, 0.25, 2)
+    (10, 9, 2)
+    """
+    count = min(max(1, round(share * total)), total - 1)
+    if (total - count) % batch_size != 1:
+        return count
+    return count - 1 if count > 1 else min(2, total - 1)
+
+
 @dataclass
 class GradientBlending(Method):
     """Minimise w_0 CE(z, y) + sum_m w_m CE(h_m, y) with w_k = (G_k / dO_k^2) / sum_j (G_j / dO_j^2).
@@ -43,6 +58,7 @@ class GradientBlending(Method):
     falls, and dO_k how much the gap between that loss and the one on the samples that it is trained on grows. Online
     this is repeated before every n-th epoch from the present weights; offline it is done once, from the initial ones,
     for as many epochs as the run has. Without an estimate, outside of epochs, all weights are equal. z is predicted.
+    In both modes a run costs about three times joint training: itself, the fused branch, and all others together.
     """
 
     mode: Literal["online", "offline"] = setting(
@@ -81,6 +97,7 @@ class GradientBlending(Method):
         "A gain below 1e-8 counts as 1e-8, and so does dO^2. BalanceBenchmark: absolute values.",
         "A branch goes on with the run's optimiser and its present learning rate, for no more epochs than remain.",
         "A modality's branch is its encoder and its own head. BalanceBenchmark: the whole model, others being zero.",
+        "One sample fewer or more is held out where a last batch would have a single one.",
         "Scores and several labels are an extension.",
     )
     _weights: Tensor | None = field(default=None, init=False, repr=False)  # (1 + M,), fused first
@@ -95,7 +112,7 @@ class GradientBlending(Method):
         if len(self.fit.train) < 2:
             raise UserError(f"{self.name} holds training samples out and trains on others: it needs two at least.")
         drawn = torch.randperm(len(self.fit.train), generator=self.fit.generator("held out"))
-        count = min(max(1, round(self.held_out * len(drawn))), len(drawn) - 1)
+        count = held_count(len(drawn), self.held_out, self.fit.settings.batch_size)
         self._held, self._trained = drawn[:count], drawn[count:]
 
     def on_epoch_start(self) -> None:

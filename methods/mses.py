@@ -75,6 +75,7 @@ class Mses(Method):
     deviations: ClassVar[tuple[str, ...]] = (
         "The rule is that of the AGM code; of the paper only the abstract could be read.",
         "Patience is a share of the run's epochs, our choice. AGM code: 80 epochs, in runs that are hardly longer.",
+        "Where the run's own `patience` is shorter than that, training can end before any encoder has stopped.",
         "Own heads are trained and judged, as the abstract says. AGM code: shares of a sum, by the fused loss.",
         "Only the modality that stops goes back to its best epoch. AGM code: the whole model and the optimiser.",
         "What has stopped gets no gradient. AGM code: one of 0, which momentum and weight decay still follow.",

@@ -1,4 +1,4 @@
-"""QMF: late fusion by each prediction's energy, which learns to be the lower the larger a sample's past losses are."""
+"""QMF: late fusion by each prediction's energy, which learns to be lower for samples of larger past losses."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -98,13 +98,17 @@ class Qmf(WithVariants):
             "confidence in the wrong order is tolerated up to it.",
             "The confidences must be in the right order by the margin at least.",
         ),
+        Defect(
+            "text-image-classification/src/utils/utils.py:123-137",
+            "The difficulty is the sum of a sample's losses so far, on a scale that starts at the samples with fewer "
+            "losses or none, so that margins are smaller the more of an epoch is still to come.",
+            "It is the mean of a sample's losses so far, on the scale of the samples that have one.",
+        ),
     )
     published: ClassVar[Literal["", "paper", "official"]] = "official"
     needs: ClassVar[Needs] = Needs(own_heads=True, classification=True, at_least=2)
     without_neutral: ClassVar[str] = "With weight 0 the fusion by confidence stays, which no simpler method has."
     deviations: ClassVar[tuple[str, ...]] = (
-        "The difficulty is the mean loss of those seen so far. Official code: the sum, with 0 for samples that were "
-        "not seen yet, over all samples; within an epoch the order is the same. variant=official keeps it.",
         "The losses of this step count before the ranking, as in the official code on text and images. On RGB-D they "
         "count after it, and the first batch is 0 / 0; there the confidences pass a gradient on through z.",
         "Where all difficulties are equal, there is neither an order nor a margin. Official code: 0 / 0.",

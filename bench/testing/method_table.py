@@ -12,6 +12,7 @@ import mcr_bench
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.settings.declaration import declared
+from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.methods.costs import step_cost
 from mcr_bench.bench.testing.trials.trials import Trials
 
@@ -50,7 +51,7 @@ def _cells(cls: "type[Method]") -> list[str]:
         cls.group,
         _passes(cls),
         str(needs.at_least) if needs.at_least == needs.at_most else f"{needs.at_least} to {_most(needs.at_most)}",
-        "no" if needs.classification else "yes",
+        "no" if Trials(cls).refusal(needs.at_least, Task(None)) else "yes",
         "paper, official" if "variant" in declared(cls) else "",
         f"{_linked(code.address)}{': ' if code.address else ''}{code.state}" if code else "",
     ]

@@ -40,3 +40,10 @@ def test_the_register_names_place_code_and_paper() -> None:
     assert "variant=official" in page
     assert "| train.py:3 | It adds a \\| b. | It subtracts. |" in page
     assert page.count("## ") == 1
+
+
+def test_a_method_that_skips_scores_is_not_said_to_learn_them() -> None:
+    """A card may refuse regressions by `needs`, or by `skip` where it takes several labels."""
+    rows = [row.split("|") for row in METHODS.read_text(encoding="utf-8").splitlines() if row.startswith("| `")]
+    cells = {row[1].strip(" `"): row[7].strip() for row in rows if len(row) == 11}
+    assert (cells["joint"], cells["tcmax"], cells["functional-entropy"]) == ("yes", "no", "no")

@@ -131,6 +131,25 @@ def test_only_samples_that_have_the_modality_count(count: int) -> None:
     assert found[0].item() == pytest.approx((kept.pow(2).sum(1).mean() / loss).item(), rel=1e-9)
 
 
+@pytest.mark.parametrize("level", ["input", "feature"])
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_modality_that_no_sample_of_the_batch_has_is_left_out_of_the_norm(count: int, level: str) -> None:
+    """Its information is 0, which would be an insensitivity of 1e16 in which the others do not show."""
+    method, fit, batch = ready(count, level=level, weight=0.3)
+    nobody = torch.zeros(len(ROWS), dtype=torch.bool)
+    absent = replace(batch, inputs=replace(batch.inputs, present={NAMES[1]: nobody}))
+    for lacking in (absent, replace(batch, dropped={NAMES[1]: ~nobody})):
+        outputs = method.forward(lacking)
+        information = method.information(outputs, lacking)
+        others = [x.item() for x, m in zip(information, NAMES[:count], strict=True) if m != NAMES[1]]
+        term = method.loss(outputs, lacking)["insensitivity"]
+        assert term.item() == pytest.approx(0.3 * sum(x**-2 for x in others) ** 0.5, rel=1e-9)
+        slopes = torch.autograd.grad(term, list(fit.model.fusion.parameters()), allow_unused=True)
+        made = [x for x in slopes if x is not None]
+        assert all(x.isfinite().all() for x in made)
+        assert any(x.abs().max() > 0 for x in made)
+
+
 def test_padding_gets_no_noise_and_copies_follow_the_samples() -> None:
     x, lengths = torch.randn(2, 3, 1, generator=torch.Generator().manual_seed(0)), torch.tensor([1, 3])
     inputs = repeated(Inputs({"a": x}, {"a": lengths}), 2)

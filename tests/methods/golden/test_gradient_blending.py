@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.task import Task
-from mcr_bench.bench.testing.fits import NAMES, THREE, make_fit, tiny_split, whole_batch
+from mcr_bench.bench.testing.fits import NAMES, SMALL, THREE, make_fit, tiny_split, whole_batch
 from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoch, make_step, train
 from mcr_bench.bench.testing.trials.setups import NORMED
 from mcr_bench.datasets.base import Split
@@ -173,3 +173,17 @@ def test_held_out_samples_are_trained_on_by_no_online_epoch() -> None:
 def test_one_sample_cannot_be_held_out_of_one() -> None:
     with pytest.raises(UserError, match="needs two at least"):
         make_fit(GradientBlending(), data=tiny_split(n=1))
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+@pytest.mark.parametrize(("size", "share", "held"), [(7, 0.1, 1), (22, 0.05, 2), (4, 0.125, 2), (1, 0.1, 2)])
+def test_holding_samples_out_leaves_no_batch_of_one_for_batch_norm(
+    size: int, share: float, held: int, mode: str
+) -> None:
+    """24 - 2 = 3 x 7 + 1, 24 - 1 = 22 + 1 and 24 - 3 = 5 x 4 + 1: one fewer is held out, or one more than one."""
+    online = GradientBlending(held_out=share)
+    make_fit(online, batch_size=size)
+    assert 24 - len(online.epoch_batches(1).order) == held
+    method = GradientBlending(mode=mode, held_out=share, super_epoch=1)
+    make_fit(method, encoder=SMALL if size == 1 else NORMED, batch_size=size, epochs=1)
+    train(method, 1)

@@ -1,4 +1,4 @@
-"""QMF's energies overflow, and the margin of its ranking is subtracted."""
+"""QMF's energies overflow, the margin of its ranking is subtracted, and difficulties are sums."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.testing.fits import NAMES, make_fit, whole_batch
-from mcr_bench.methods.qmf import Qmf, confidences
+from mcr_bench.methods.qmf import Qmf, confidences, ranking
 
 EARLIER = 2.0  # a loss that every fourth sample had before
 
@@ -96,3 +96,23 @@ def test_energies_overflow_in_the_released_code_alone(count: int) -> None:
     (slope,) = torch.autograd.grad(confidences(large).sum(), large)
     torch.testing.assert_close(slope, logits.softmax(-1) / 10, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(confidences(large), small + 100, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_difficulties_are_sums_in_the_released_code_alone(count: int) -> None:
+    """Six samples have two losses, six have one, and twelve none."""
+    draws = torch.Generator().manual_seed(count)
+    losses, confidence = (torch.rand(count, 12, generator=draws, dtype=torch.float64) + 0.2 for _ in range(2))
+    sums = losses * torch.tensor([2.0] * 6 + [1.0] * 6, dtype=torch.float64)
+    low, high = (extreme(1, keepdim=True).values for extreme in (losses.min, losses.max))
+    words = {"official": sums / sums.max(1, keepdim=True).values, "paper": (losses - low) / (high - low)}
+    slopes = {}
+    for variant, wanted in words.items():
+        method = Qmf(variant=variant)
+        make_fit(method, NAMES[:count], dtype=torch.float64)
+        method.difficulty(losses[:, :6], torch.arange(6))
+        difficulty = method.difficulty(losses, torch.arange(12))
+        torch.testing.assert_close(difficulty, wanted, rtol=1e-9, atol=1e-12)
+        leaf = confidence.clone().requires_grad_()
+        (slopes[variant],) = torch.autograd.grad(ranking(leaf, difficulty).sum(), leaf)
+    assert (slopes["paper"] - slopes["official"]).norm() / slopes["paper"].norm() > 1e-3
