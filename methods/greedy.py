@@ -14,9 +14,9 @@ from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, Group, Needs, OfficialCode, Reference
-from mcr_bench.methods.terms.gates import Gates, Scales, StageGates, learning_speed
+from mcr_bench.methods.terms.gating.gates import Gates, Scales, StageGates, learning_speed
+from mcr_bench.methods.terms.gating.stagewise import stage_channels, stagewise
 from mcr_bench.methods.terms.losses import loss_of, split_of
-from mcr_bench.methods.terms.stagewise import stage_channels, stagewise
 from mcr_bench.methods.terms.variants import WithVariants
 
 MOST = 3  # stages with gates, as in the official code

@@ -19,7 +19,7 @@ from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, step, whole_batch
 from mcr_bench.datasets.base import Batch, Inputs
 from mcr_bench.methods.greedy import Greedy, slower
-from mcr_bench.methods.terms.stagewise import after, stage_channels, stagewise
+from mcr_bench.methods.terms.gating.stagewise import after, stage_channels, stagewise
 
 DOUBLE = {"dtype": torch.float64, "clip_norm": 0.0}
 Gate = dict[str, Tensor]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mcr_bench.bench.models.fusion import sum_of
-from mcr_bench.methods.terms.stagewise import Steps, after
+from mcr_bench.methods.terms.gating.stagewise import Steps, after
 
 RATIO = 4  # of channels to units between squeeze and excitation, as in the MMTM code, which takes twice their share
 Scales = dict[str, Tensor]

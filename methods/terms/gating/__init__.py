@@ -1,0 +1,1 @@
+"""Encoders that run stage by stage, with gates between their stages through which modalities act on each other."""
