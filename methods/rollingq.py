@@ -14,10 +14,10 @@ from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.bench.training.reader import reading
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, Group, Neutral, OfficialCode, Reference
+from mcr_bench.methods.terms.attention.one_head import OneHead
 from mcr_bench.methods.terms.attention.rotation import Turn, anchor, imbalance, rotation_between, seen_by
 from mcr_bench.methods.terms.losses import having_each
 from mcr_bench.methods.terms.modes import evaluation_mode
-from mcr_bench.methods.terms.one_head import OneHead
 from mcr_bench.methods.terms.variants import WithVariants
 
 CHUNK = 4  # training batches' worth of samples that are encoded at a time

@@ -19,7 +19,7 @@ from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.testing.fits import make_fit, step
 from mcr_bench.bench.training.loop import fit_run, run_epoch, start
 from mcr_bench.methods.base import Method, Needs
-from mcr_bench.methods.terms.one_head import OneHead
+from mcr_bench.methods.terms.attention.one_head import OneHead
 
 METHODS, HEADS = registry.shipped_methods(), sorted(fusion_kinds())
 TRAINED = "trained"

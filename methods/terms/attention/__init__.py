@@ -1,1 +1,1 @@
-"""What is done to the attention of a fusion head: how unevenly it falls on modalities, and turning its query."""
+"""What is done inside one kind of fusion head: how unevenly its attention falls on modalities, and a turned query."""

@@ -64,8 +64,8 @@ def feature_gradients(
     for number in range(len(next(iter(draws.values())))):
         drawn = {f"heads.{name}": values[number] for name, values in draws.items()}
         with torch.enable_grad():
-            found: Tensor = functional_call(calling, drawn, (leaves,))
-        rows.append(torch.autograd.grad(found, list(leaves.values()), materialize_grads=True))
+            value: Tensor = functional_call(calling, drawn, (leaves,))
+        rows.append(torch.autograd.grad(value, list(leaves.values()), materialize_grads=True))
     return {m: torch.stack(each) for m, each in zip(leaves, zip(*rows, strict=True), strict=True)}
 
 
