@@ -161,7 +161,7 @@ class Awc(Method):
         values = self.plan[1][:, 1:] @ profits  # the empty subset has none
         contributions = dict(zip(self.fit.model.modalities, values.tolist(), strict=True))
         for m, value in contributions.items():
-            self.fit.log(f"contribution/{m}", value)
+            self.fit.log(f"shapley/{m}", value)
         return contributions
 
     @torch.no_grad()

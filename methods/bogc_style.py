@@ -45,7 +45,7 @@ class BogcStyle(Method):
         "2505.23071",
     )
     official_code: ClassVar[OfficialCode | None] = OfficialCode(state="nothing released")
-    needs: ClassVar[Needs] = Needs(own_heads=True, additive_fusion=True, at_least=2)
+    needs: ClassVar[Needs] = Needs(own_heads=True, own_features=True, at_least=2)
     neutral: ClassVar[tuple[Neutral, ...]] = (
         Neutral({"spread": 0.0}, "multi-loss", 1e-9, "gradients are means over equal draws, which rounds otherwise"),
     )

@@ -155,4 +155,4 @@ class FunctionalEntropy(Method):
         if self.level == "feature":
             return points, model.fuse(points).logits
         dropped = {m: flags.repeat(self.draws) for m, flags in batch.dropped.items()}
-        return points, model(inputs.replace(points), dropped=dropped).logits
+        return points, model(inputs.replace({**points}), dropped=dropped).logits

@@ -16,6 +16,7 @@ from mcr_bench.bench.models.build import build_model
 from mcr_bench.bench.models.layout import lay_out
 from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.perf.measured import Machine
+from mcr_bench.bench.planning.heads import USUAL, usual_head
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.settings.declaration import Value, build
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
@@ -89,11 +90,11 @@ def random_samples(shapes: tuple[tuple[str, tuple[int, ...]], ...], samples: int
     return Split(values, torch.arange(samples) % CLASSES, [str(i) for i in range(samples)]).to(device)
 
 
-def network(workload: Workload) -> MultimodalModel:
-    """The model of a workload, without its initial weights."""
+def network(workload: Workload, head: str = USUAL) -> MultimodalModel:
+    """The model of a workload with a fusion head, without its initial weights."""
     encoder = build(EncoderSettings, {"kind": workload.kind})
     modalities = {m: Modality(shape) for m, shape in workload.shapes.items()}
-    width = build(ModelSettings, {"width": workload.width})
+    width = build(ModelSettings, {"width": workload.width, "fusion": head})
     return build_model(modalities, Task(CLASSES), width, dict.fromkeys(workload.shapes, encoder))
 
 
@@ -116,7 +117,7 @@ def training_run(
     training = build(TrainingSettings, {"batch_size": workload.batch, "precision": precision})
     if split is None:
         split = random_samples(tuple(workload.shapes.items()), workload.samples, machine.device)
-    model, method = network(workload), build(cls, settings or {})
+    model, method = network(workload, usual_head(cls).name), build(cls, settings or {})
     method.build(model)
     initialise(model, 0)
     lay_out(model.to(machine.device).encoders, model.encoders if devices.prefers_channels_last(machine.device) else ())

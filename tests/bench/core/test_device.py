@@ -23,6 +23,7 @@ from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.training import loop
 from mcr_bench.bench.training.loop import fit_run
 from mcr_bench.tests.support.cuda import StayOnCpu, StrictCuda, in_no_worker, load_on_cpu, pretend_gpus
+from mcr_bench.tests.support.runs.heads import head_settings
 
 ROOT = Path(mcr_bench.__file__).parent
 ROOMS = ("bench", "methods", "datasets", "results")
@@ -311,7 +312,8 @@ def specs_of(method: str, folder: Path) -> list[RunSpec]:
     y = np.arange(40) % 2
     x = {f"x_{m}": rng.normal(size=(40, 4)).astype("float32") + y[:, None] for m in "ab"}
     np.savez(folder / "small.npz", y=y, split=np.array(["train", "train", "val", "test"])[np.arange(40) % 4], **x)
-    return make_plan(Request([method], [str(folder / "small.npz")], seeds=[0], overrides=SMALL)).runs
+    overrides = SMALL | head_settings(method)
+    return make_plan(Request([method], [str(folder / "small.npz")], seeds=[0], overrides=overrides)).runs
 
 
 def run_on(place: str, spec: RunSpec, home: Path) -> list[Event]:

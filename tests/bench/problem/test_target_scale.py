@@ -12,12 +12,18 @@ from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.presets import presets_of
 from mcr_bench.bench.catalog.resolve import resolve_dataset
 from mcr_bench.bench.record.samples import scores_of
+from mcr_bench.bench.task import Task
+from mcr_bench.bench.testing.trials.trials import Trials
 from mcr_bench.bench.training.checkpoints import write_checkpoint
 from mcr_bench.bench.training.evaluation import evaluate
 from mcr_bench.bench.training.loop import run_epoch, start
 from mcr_bench.tests.support.records.scored_files import SPLIT, job_of, outcome, save, scores, specs, trained
 
-METHODS = [n for n in registry.method_names() if not registry.method(n).needs.classification]
+METHODS = [
+    n
+    for n, cls in ((n, registry.method(n)) for n in registry.method_names())
+    if not Trials(cls).refusal(cls.needs.at_least, Task(None))
+]
 UNITS = [(-2.0, 0.0), (0.01, 1000.0), (150.0, 7.0)]
 IN_EVERY_UNIT = ("joint", "agm", "uni-pre-frozen")  # the others take one unit each, in turn
 NOT_COMPARED = ("seconds", "memory", "target_")  # by a clock, or about the unit itself

@@ -111,7 +111,7 @@ def test_shapley_values_of_an_epoch(count: int, task: Task) -> None:
             x = probabilities(task, z)
             worth[frozenset(s)] = sum(np.corrcoef(x[:, c], target[:, c])[0, 1] for c in range(x.shape[1]))
     for m in names:
-        assert shown[f"contribution/{m}"] == pytest.approx(shapley(names, worth, m), abs=1e-9)
+        assert shown[f"shapley/{m}"] == pytest.approx(shapley(names, worth, m), abs=1e-9)
 
 
 @pytest.mark.parametrize("fusion", ["late-linear", "gated"])
@@ -166,10 +166,10 @@ def test_gradients_of_the_first_two_epochs(count: int, task: Task) -> None:
                 if fit.epoch == 1:
                     squares.setdefault(name, []).append(g**2)
                 elif room == "encoders":
-                    best = max(contributions[f"contribution/{n}"] for n in names)
+                    best = max(contributions[f"shapley/{n}"] for n in names)
                     a = shown[f"coefficient/{m}"]
                     assert a in (7.0, 3.0)
-                    assert a == 7.0 or contributions[f"contribution/{m}"] < best
+                    assert a == 7.0 or contributions[f"shapley/{m}"] < best
                     g = g + a * torch.stack(squares[name]).mean(0) * (weights[name] - start[name])
                 mine = fit.model.get_parameter(name).grad
                 torch.testing.assert_close(mine, g, rtol=1e-9, atol=1e-12, msg=f"{name} in epoch {fit.epoch}")
