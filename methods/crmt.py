@@ -59,8 +59,8 @@ class CRMT(WithVariants):
         Defect(
             "train.py, get_lip",
             "Slopes are those of the fused logits, which hold the scales already, and the radius multiplies by the "
-            "scales again; and the gradient of the audio input alone is set to zero between classes, so that slopes of "
-            "the other modality are those of sums of logits.",
+            "scales again; and the gradient of the audio input alone is set to zero, before it is read, so that slopes "
+            "of audio are 0 and those of the other modality are those of sums of logits over the classes so far.",
             "The slope of a class is that of the modality's own logit of this class.",
         ),
     )
@@ -76,8 +76,8 @@ class CRMT(WithVariants):
         "the statistics of batch norm move.",
         "The validation part selects the epoch. Official code: the part that it reports on.",
         "The variants with adversarial training (AT) and with mix-up are left out: this is CRMT-JT.",
-        "variant=official: of more than two modalities the last one is treated as audio, the others as vision.",
-        "Samples that lack a modality have no margin and no slope of it.",
+        "variant=official: the last modality, in the order of the data, is treated as audio, all others as vision.",
+        "Samples that lack a modality have no margin and no slope of it; one without any slope has a radius of 0.",
     )
     _slopes: Tensor | None = field(default=None, init=False, repr=False)  # t (M, C), from the last epochs on
 

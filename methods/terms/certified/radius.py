@@ -41,7 +41,8 @@ def certified_radius(
     """The radius (B,) within which no change of the inputs makes the runner-up k overtake the true class y.
 
     (sum_m (a_m[y] z_m[y] - a_m[k] z_m[k]) + b[y] - b[k]) / sqrt(sum_m (a_m[y] t_m[y] + a_m[k] t_m[k])^2), where k is
-    the wrong class of the largest fused logit. It is negative where k is ahead.
+    the wrong class of the largest fused logit. It is negative where k is ahead, and 0, with no gradient, where all
+    slopes are 0, so that nothing bounds it.
 
     logits: z (M, B, C). scales: a (M, C). bias: b (C,). slopes: t (M, C), the largest slope of each logit. target: (B,)
     classes. kept: (M, B) bool, which samples have each of the modalities; None where all have all.
@@ -57,15 +58,15 @@ def certified_radius(
     gap, reach = right - other, (scales * slopes)[:, pair].sum(1)
     if kept is not None:
         gap, reach = (torch.where(kept, x, 0.0) for x in (gap, reach))
-    return (gap.sum(0) + bias[pair[0]] - bias[pair[1]]) / (reach.square().sum(0) + SMALLEST).sqrt()
+    margin, squared = gap.sum(0) + bias[pair[0]] - bias[pair[1]], reach.square().sum(0)
+    return torch.where(squared > 0, margin / (squared + SMALLEST).sqrt(), 0.0)
 
 
 def largest_slopes(fit: Fit, head: UnitRowsSum, released: bool = False) -> Tensor:
     """The largest norm of the gradient of each logit z_m[c] with respect to the modality's input, (M, C).
 
     It is over the training samples that have the modality, without augmentation, in evaluation mode. released: as the
-    official code of CRMT, which takes a_m[c] z_m[c], and for all modalities but the last the sum over the classes so
-    far.
+    official code of CRMT, which takes the sum of a_m[c] z_m[c] over the classes so far, and 0 for the last modality.
     """
     slopes = []
     with evaluation_mode(fit.model), reading(fit.train, torch.arange(len(fit.train)), fit.settings.batch_size) as parts:
@@ -83,7 +84,9 @@ def _slopes(fit: Fit, head: UnitRowsSum, batch: Batch, released: bool) -> Tensor
         logits = head.alone(features)
     if released:
         logits = {m: scales[m].detach() * z for m, z in logits.items()}
-    every = torch.stack([_norms(values[m], logits[m], released and m != names[-1]) for m in names])
+    every = torch.stack([_norms(values[m], logits[m], released) for m in names])
+    if released:
+        every[-1] = 0
     kept = stacked(names, batch.having)
     return (every if kept is None else torch.where(kept[..., None], every, 0.0)).amax(1)
 

@@ -1,4 +1,4 @@
-"""CRMT's official code has rows that are not orthogonal, and slopes of fused logits that add up over the classes."""
+"""CRMT's official code has rows that are not orthogonal, and slopes of fused logits that add up or are 0."""
 
 import pytest
 import torch
@@ -29,14 +29,14 @@ def released_rows(weight: Tensor) -> Tensor:
 
 
 def released_slopes(fit: Fit) -> Slopes:
-    """Of a_m[c] z_m[c]; those of all modalities but the last one, whose gradient is cleared, are of sums over c."""
+    """Of sums of a_m[c] z_m[c] over c, as gradients add up; 0 of the last modality, whose gradient is cleared first."""
     found = []
     for m in fit.model.modalities:
         gradients = jacobians(fit, m, released_rows) * fit.model.fusion.slices[m].scale.detach()[:, None]
         last = m == fit.model.modalities[-1]
         norms = []
         for c in range(gradients.shape[1]):
-            one = gradients[:, c] if last else sum(gradients[:, k] for k in range(c + 1))
+            one = 0 * gradients[:, c] if last else sum(gradients[:, k] for k in range(c + 1))
             assert isinstance(one, Tensor)
             norms.append(max(float((row * row).sum().sqrt()) for row in one))
         found.append(norms)
@@ -97,6 +97,45 @@ def scaled_only(fit: Fit) -> Slopes:
     plain = slopes_of(fit, released_rows)
     scales = [fit.model.fusion.slices[m].scale.tolist() for m in fit.model.modalities]
     return [[s * t for s, t in zip(*rows, strict=True)] for rows in zip(scales, plain, strict=True)]
+
+
+def cleared_as_released(inputs: list[Tensor], logits: Tensor) -> Slopes:
+    """The released loop over classes and inputs, with backward passes, of which the second input is audio."""
+    found = [[0.0] * logits.shape[1] for _ in inputs]
+    for x in inputs:
+        x.grad = None
+    for c in range(logits.shape[1]):
+        logits[:, c].sum().backward(retain_graph=True)
+        for m, x in enumerate(inputs):
+            assert x.grad is not None
+            gradient = x.grad.clone()
+            inputs[1].grad = torch.zeros_like(inputs[1])
+            found[m][c] = float(gradient.flatten(1).norm(dim=1).max())
+    return found
+
+
+def test_the_released_loop_clears_the_gradient_of_audio_before_it_reads_it() -> None:
+    method = CRMT(variant="official")
+    fit = started(method, 2)
+    inputs = fit.train.batch(torch.arange(24)).inputs
+    values = {m: inputs.values[m].clone().requires_grad_() for m in fit.model.modalities}
+    expected = cleared_as_released(list(values.values()), fit.model(inputs.replace(values)).logits)
+    assert expected[1] == [0.0] * 3
+    torch.testing.assert_close(method.slopes, torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-12)
+
+
+def test_a_sample_without_slopes_has_no_radius() -> None:
+    """As released only the first of two modalities has slopes: a sample that lacks it is bounded by nothing."""
+    method = CRMT(variant="official")
+    fit = started(method, 2)
+    has, index = torch.arange(24) % 3 > 0, torch.arange(12)
+    fit.train.present = {fit.model.modalities[0]: has}
+    losses, fit.epoch = [], 4
+    for rows in (index, index[has[:12]]):
+        batch = fit.train.batch(rows)
+        losses.append(method.loss(method.forward(batch), batch)["radius"] * len(rows))
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-9)
+    torch.testing.assert_close(flat(fit, losses[0]), flat(fit, losses[1]), rtol=1e-9, atol=1e-12)
 
 
 def require_paper(fit: Fit, method: CRMT) -> None:
