@@ -33,14 +33,17 @@ def dominance(logits: Tensor, having: Tensor | None = None) -> Tensor:
     """The share of each modality, (M,), in the softmax over the logits of all modalities, as a mean over samples.
 
     logits: (M, B, C). having: (M, B) bool, the samples that have each modality, if some lack one; a modality that a
-    sample lacks has no share there.
+    sample lacks has no share there, and samples with one modality alone, which dominates nobody, do not count.
 
     >>> dominance(torch.tensor([[[0.0, 0.0]], [[0.0, 0.0]], [[0.0, 0.0]]]))
     tensor([0.3333, 0.3333, 0.3333])
     """
     kept = logits if having is None else logits.masked_fill(~having[..., None], torch.finfo(logits.dtype).min)
     shares: Tensor = kept.movedim(0, 1).flatten(1).softmax(1).unflatten(1, (len(logits), -1)).sum(2)
-    return shares.mean(0)
+    if having is not None:
+        compared = having.sum(0) > 1
+        shares = torch.where(compared[:, None], shares, 0.0) * (len(compared) / compared.sum().clamp(min=1))
+    return shares.mean(0).clamp(max=1)  # sums of a softmax may round to more
 
 
 def kept_places(rows: int, classes: int, masked: int, generator: torch.Generator) -> Tensor:
@@ -110,6 +113,7 @@ class AmcoReimpl(WithVariants):
         "Logits are those of own heads. BalanceBenchmark: shares of a linear fusion head.",
         "z is the sum of the logits. BalanceBenchmark: a further linear layer over it.",
         "The masks act in all epochs. BalanceBenchmark: in epochs 0 to 80, and joint training afterwards.",
+        "Samples that have one modality alone do not say which one dominates.",
     )
     _first: int = field(default=1, init=False, repr=False)  # the first step of the present epoch
 

@@ -32,12 +32,35 @@ def test_dominance_by_loops(count: int) -> None:
     having = torch.rand(count, 7, generator=draws) < 0.7
     having[0] = True
     for kept in (None, having):
-        expected = [0.0] * count
-        for i in range(7):
+        expected, rows = [0.0] * count, [i for i in range(7) if kept is None or kept[:, i].sum() > 1]
+        assert len(rows) >= 3
+        for i in rows:
             sums = [sum(math.exp(x) for x in z[i].tolist()) for z in logits]
             sums = [s if kept is None or kept[m, i] else 0.0 for m, s in enumerate(sums)]
-            expected = [e + s / sum(sums) / 7 for e, s in zip(expected, sums, strict=True)]
+            expected = [e + s / sum(sums) / len(rows) for e, s in zip(expected, sums, strict=True)]
         assert dominance(logits, kept).tolist() == pytest.approx(expected, rel=1e-9)
+
+
+def test_no_share_is_more_than_one() -> None:
+    draws = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        logits = torch.randn(2, 3, 6, generator=draws)
+        logits[1] -= 1000
+        assert dominance(logits)[0] <= 1
+
+
+@pytest.mark.parametrize("alone", [0, 12, 24])
+def test_a_modality_alone_dominates_nobody(alone: int) -> None:
+    """Video dominates the samples that have both; the `alone` first ones lack it."""
+    method = AmcoReimpl()
+    fit = make_fit(method, NAMES[:2], Task(4), dtype=torch.float64, epochs=10)
+    with torch.no_grad():
+        fit.model.own_heads["video"].bias.add_(1)
+    fit.epoch, whole = 10, whole_batch(fit)
+    has = torch.arange(24) >= alone
+    batch = Batch(Inputs(whole.inputs.values, present={"video": has}), whole.target, whole.index)
+    masked = {m for m, z in method.forward(batch).own_logits.items() if not z.any()}
+    assert masked == ({"video"} if alone < 24 else set())
 
 
 @pytest.mark.parametrize(("classes", "masked"), [(4, 0), (4, 1), (6, 4), (3, 3)])
