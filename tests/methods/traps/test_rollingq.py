@@ -1,4 +1,6 @@
-"""RollingQ's official code measures the imbalance on the last batch of an epoch alone."""
+"""RollingQ's official code measures the imbalance on the last batch of an epoch alone, and hurries the schedule."""
+
+import math
 
 import pytest
 import torch
@@ -103,3 +105,19 @@ def test_the_defect_in_the_paper_s_rule_would_be_seen(monkeypatch: pytest.Monkey
     monkeypatch.setattr(RollingQ, "official", True)
     with pytest.raises(AssertionError):
         require_epoch(RollingQ(sigma=SIGMA))
+
+
+@pytest.mark.parametrize("variant", ["paper", "official"])
+def test_the_schedule_advances_once_for_each_step(variant: str) -> None:
+    """Official code: once more after each epoch. A cosine over 3 epochs of 4 steps."""
+    method = RollingQ(variant=variant)
+    fit = started(method, lr=0.01, schedule__name="cosine", epochs=3)
+    rates = []
+    for _ in range(3):
+        begin_epoch(method)
+        for batch in batches(method):
+            make_step(method, batch)
+            rates.append(fit.optimizer.param_groups[0]["lr"])
+        end_epoch(method)
+        assert fit.optimizer.param_groups[0]["lr"] == rates[-1]
+    assert rates == pytest.approx([0.005 * (1 + math.cos(math.pi * i / 12)) for i in range(12)], rel=1e-9)
