@@ -40,10 +40,12 @@ def dominance(logits: Tensor, having: Tensor | None = None) -> Tensor:
     """
     kept = logits if having is None else logits.masked_fill(~having[..., None], torch.finfo(logits.dtype).min)
     shares: Tensor = kept.movedim(0, 1).flatten(1).softmax(1).unflatten(1, (len(logits), -1)).sum(2)
-    if having is not None:
+    if having is None:
+        mean = shares.mean(0)
+    else:
         compared = having.sum(0) > 1
-        shares = torch.where(compared[:, None], shares, 0.0) * (len(compared) / compared.sum().clamp(min=1))
-    return shares.mean(0).clamp(max=1)  # sums of a softmax may round to more
+        mean = torch.where(compared[:, None], shares, 0.0).sum(0) / compared.sum().clamp(min=1)
+    return mean.clamp(max=1)  # the sum of a softmax may round to more
 
 
 def kept_places(rows: int, classes: int, masked: int, generator: torch.Generator) -> Tensor:
