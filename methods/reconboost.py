@@ -1,6 +1,6 @@
 """ReconBoost: modalities take turns at learning what the others' ensemble gets wrong; then all are trained jointly."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -12,11 +12,11 @@ from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, Group, Needs, OfficialCode, Reference
+from mcr_bench.methods.terms.boosting.order import InTurns
 from mcr_bench.methods.terms.boosting.shared_head import SharedSum
 from mcr_bench.methods.terms.boosting.turns import Place, phase_length, place_of
 from mcr_bench.methods.terms.losses import having_each, loss_mean, split_of
 from mcr_bench.methods.terms.modes import evaluation_mode
-from mcr_bench.methods.terms.variants import WithVariants
 
 
 def focus(others: Tensor, target: Tensor, w1: float, w2: float) -> Tensor:
@@ -43,7 +43,7 @@ def disagreement(own: Tensor, previous: Tensor) -> Tensor:
 
 
 @dataclass
-class ReconBoost(WithVariants):
+class ReconBoost(InTurns):
     """In stage t only modality m is trained, each in its turn, then all of them by L = CE(z, y).
 
     The fused logits are a sum, z = b sum_m z_m with z_m = H(f_m), a head H that all modalities share and a scale b.
@@ -54,8 +54,6 @@ class ReconBoost(WithVariants):
     where p_m = softmax(z_m), q = softmax(b sum_{j != m} z_j) and n is the modality of the stage before; q and p_n get
     no gradient. The first stage has no second term. It is not defined for a regression: each modality would learn the
     whole score, and their sum M times the score; nor for several labels, as q and p_m are distributions over classes.
-
-    turns: the modalities in the order of their stages, from `on_fit_start` on.
     """
 
     alpha: float = setting(
@@ -83,10 +81,6 @@ class ReconBoost(WithVariants):
     )
     correct_epochs: int = setting(
         0, "epochs in which then all are trained (ReconBoost code: 4); 0 = as many as epochs_per_stage", at_least=0
-    )
-    order: Literal["drawn", "given"] = setting(
-        "drawn",
-        "whose turn it is first; drawn: the order is drawn from the run's seed; given: that of the run's modalities",
     )
     head: Literal["shared", "fusion"] = setting(
         "shared",
@@ -128,7 +122,6 @@ class ReconBoost(WithVariants):
         "A stage counts in epochs of the run, 1 at least; the run ends with the run's epochs. Official code: 8 epochs "
         "each, and up to 1001 stages.",
     )
-    turns: list[str] = field(default_factory=list, init=False, repr=False)
 
     @property
     def lengths(self) -> tuple[int, int]:
@@ -146,14 +139,6 @@ class ReconBoost(WithVariants):
             raise UserError(f"{self.name} needs an additive fusion head. Set model.fusion=late-linear.")
         if self.head == "shared":
             model.fusion = SharedSum(model.width, model.task.outputs)
-
-    def on_fit_start(self) -> None:
-        self.turns = list(self.fit.model.modalities)
-        if self.order == "drawn":
-            self.turns.sort(key=self._draw)
-
-    def _draw(self, modality: str) -> int:
-        return int(torch.randint(2**62, (), generator=self.fit.generator("order", modality)))
 
     def on_epoch_start(self) -> None:
         if self.fresh and self.place.first:

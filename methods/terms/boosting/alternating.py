@@ -1,33 +1,22 @@
 """Training in which every batch makes one step of the optimiser for each modality, each of which learns alone."""
 
 from abc import abstractmethod
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
-from mcr_bench.bench.settings.declaration import setting
 from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.terms.variants import WithVariants
+from mcr_bench.methods.terms.boosting.order import InTurns
 
 
 @dataclass
-class Alternating(WithVariants):
+class Alternating(InTurns):
     """A method whose modalities take turns within each batch: encode m, its loss, backward, a step; then the next one.
 
     In the turn of a modality only its own parameters and those that all share have gradients, so that momentum and
     weight decay do not move the others. A modality meets shared parameters as the one before has left them.
-
-    turns: the modalities in the order of their turns, from `on_fit_start` on.
     """
-
-    order: Literal["drawn", "given"] = setting(
-        "drawn",
-        "whose turn it is first; drawn: the order is drawn from the run's seed; given: that of the run's modalities",
-    )
-    turns: list[str] = field(default_factory=list, init=False, repr=False)
 
     @abstractmethod
     def alone(self, model: MultimodalModel, modality: str, features: Tensor, batch: Batch) -> Tensor:
@@ -35,14 +24,6 @@ class Alternating(WithVariants):
 
     def after_turn(self, modality: str, features: Tensor, batch: Batch) -> None:
         """Called in a modality's turn between its backward pass and its step; features: (B, d), without a gradient."""
-
-    def on_fit_start(self) -> None:
-        self.turns = list(self.fit.model.modalities)
-        if self.order == "drawn":
-            self.turns.sort(key=self._draw)
-
-    def _draw(self, modality: str) -> int:
-        return int(torch.randint(2**62, (), generator=self.fit.generator("order", modality)))
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """The losses () of all turns, for the present weights; `train_step` takes them one at a time."""
