@@ -13,8 +13,8 @@ from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, EpochBatches, Group, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.terms.features.passes import of_samples
 from mcr_bench.methods.terms.losses import multi_loss, stacked
-from mcr_bench.methods.terms.sampling.passes import over_training
 from mcr_bench.methods.terms.variants import WithVariants
 
 
@@ -133,7 +133,7 @@ class Bss(WithVariants):
     def difficulty(self) -> Tensor:
         """The difficulty of every training sample for the model as it is, (N,) float64 on the CPU, from 0 to 2."""
         order = torch.arange(len(self.fit.train))
-        cosines, losses = over_training(self.fit, order, self.measures, training=self.official).double()
+        cosines, losses = of_samples(self.fit, order, self.measures, training=self.official).double()
         return unit_range(1 - cosines) + unit_range(losses)
 
     def measures(self, batch: Batch) -> Tensor:

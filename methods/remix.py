@@ -12,9 +12,9 @@ from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, EpochBatches, Group, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.terms.features.passes import of_samples, presence_of
 from mcr_bench.methods.terms.losses import multi_loss
 from mcr_bench.methods.terms.sampling.alone import in_blocks
-from mcr_bench.methods.terms.sampling.passes import over_training, presence_of
 from mcr_bench.methods.terms.variants import WithVariants
 
 
@@ -110,7 +110,7 @@ class Remix(WithVariants):
 
     def chosen(self, order: Tensor) -> Tensor:
         """The place of the modality that each of the training samples `order` (n,) trains, (n,) on the CPU."""
-        certainties = over_training(self.fit, order, self._certainties)
+        certainties = of_samples(self.fit, order, self._certainties)
         lacking = ~presence_of(self.fit, order)
         draws = [torch.rand(len(order), generator=self.fit.generator("tie", m)) for m in self.fit.model.modalities]
         return hardest(certainties.masked_fill(lacking, math.inf), torch.stack(draws).masked_fill(lacking, -0.5))

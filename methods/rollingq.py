@@ -11,13 +11,12 @@ from mcr_bench.bench.fit.evaluated import Evaluation
 from mcr_bench.bench.models.fusions.class_token import ClassToken
 from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.bench.training.reader import reading
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, Group, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.attention.one_head import OneHead
 from mcr_bench.methods.terms.attention.rotation import Turn, anchor, imbalance, rotation_between, seen_by
+from mcr_bench.methods.terms.features.passes import over_training
 from mcr_bench.methods.terms.losses import having_each
-from mcr_bench.methods.terms.modes import evaluation_mode
 from mcr_bench.methods.terms.variants import WithVariants
 
 CHUNK = 4  # training batches' worth of samples that are encoded at a time
@@ -126,16 +125,15 @@ class RollingQ(WithVariants):
             query, first, second = self._means()
             self.turn.further(rotation_between(query, anchor(first, second, air.to(query), self.sigma)))
 
-    @torch.no_grad()
+    def _seen(self, batch: Batch) -> Tensor:
+        """The query and the mean keys (3, B, d) of a batch."""
+        return torch.stack(seen_by(self.head, self.head.looked(self.fit.model.encode(batch.inputs))))
+
     def _means(self) -> tuple[Tensor, Tensor, Tensor]:
         """The mean query and the mean keys (d,) of both modalities, over the training samples that have them."""
-        fit, rows = self.fit, []
+        fit = self.fit
         order, size = torch.arange(len(fit.train)), CHUNK * fit.settings.batch_size
-        with evaluation_mode(fit.model), fit.autocast(), reading(fit.train, order, size) as parts:
-            for index in parts:
-                features = fit.model.encode(fit.train.batch(index).inputs)
-                rows.append(torch.stack(seen_by(self.head, self.head.looked(features))))
-        seen = torch.cat(rows, 1)  # (3, N, d)
+        seen = torch.cat(over_training(fit, order, size, self._seen), 1)  # (3, N, d)
         kept = torch.ones_like(seen[..., :1])
         for place, m in enumerate(self.head.names, start=1):
             kept[place, :, 0] = fit.train.presence(m).to(kept)

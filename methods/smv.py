@@ -12,8 +12,8 @@ from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, EpochBatches, Group, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.terms.features.passes import of_samples, presence_of
 from mcr_bench.methods.terms.sampling.alone import with_copies
-from mcr_bench.methods.terms.sampling.passes import over_training, presence_of
 from mcr_bench.methods.terms.scores import mean_of_others
 from mcr_bench.methods.terms.variants import WithVariants
 
@@ -152,7 +152,7 @@ class Smv(WithVariants):
         """The value of every modality for the training samples `order` (n,), (M, n) float64 on the CPU; logged."""
         modalities, task = self.fit.model.modalities, self.fit.task
         subsets, weights = shapley_plan(modalities, self.fit.generator("subsets"))
-        gains = over_training(self.fit, order, lambda batch: self.benefits(batch, subsets)).double()
+        gains = of_samples(self.fit, order, lambda batch: self.benefits(batch, subsets)).double()
         if task.regression:  # so far minus the errors, those of the prediction from nothing first
             gains = len(modalities) * (gains - gains[0]) / (-gains[0]).mean().clamp(min=1e-8)
         values = weights @ gains

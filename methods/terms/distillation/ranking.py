@@ -1,7 +1,5 @@
 """How good the finished unimodal runs are on the validation part, by which modalities are ranked before training."""
 
-import copy
-
 import torch
 from torch import Tensor
 
@@ -9,9 +7,8 @@ from mcr_bench.bench.core.precision import full_precision, promoted
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.problem.metrics import metrics_of
 from mcr_bench.bench.training.reader import reading
-from mcr_bench.methods.terms.unimodal_start import take_over, unimodal_weights
-
-CHUNK = 4  # training batches' worth of samples that are encoded at a time
+from mcr_bench.methods.terms.distillation.teachers import CHUNK, frozen_run
+from mcr_bench.methods.terms.unimodal_start import unimodal_weights
 
 
 def validation_scores(fit: Fit) -> dict[str, tuple[float, float]]:
@@ -39,9 +36,7 @@ def unimodal_logits(fit: Fit, modality: str) -> Tensor:
 
     They are those of its encoder and own head, in evaluation mode and in full precision after the encoder.
     """
-    encoder, head = copy.deepcopy((fit.model.encoders[modality], fit.model.own_heads[modality]))
-    take_over(encoder, head, unimodal_weights(fit)[modality], modality)
-    encoder.eval(), head.eval()
+    encoder, head = frozen_run(fit, modality, unimodal_weights(fit)[modality])
     rows = []
     with reading(fit.val, torch.arange(len(fit.val)), CHUNK * fit.settings.batch_size) as parts:
         for index in parts:

@@ -27,6 +27,16 @@ def feature_distance(student: Tensor, teacher: Tensor, having: Tensor | None = N
     return squares.mean() if having is None else loss_mean(squares.mean(1), having)
 
 
+def frozen_run(fit: Fit, modality: str, weights: dict[str, Tensor]) -> tuple[nn.Module, nn.Module]:
+    """The encoder and the own head of a modality as its unimodal run left them, in evaluation mode, not to be trained.
+
+    weights: those of the run. Call it in `on_fit_start`, before the model has hooks.
+    """
+    encoder, head = copy.deepcopy((fit.model.encoders[modality], fit.model.own_heads[modality]))
+    take_over(encoder, head, weights, modality)
+    return encoder.eval().requires_grad_(False), head.eval().requires_grad_(False)
+
+
 class Teachers:
     """The encoder and the own head of every modality as its unimodal run left them, in evaluation mode.
 
@@ -38,14 +48,8 @@ class Teachers:
 
     def __init__(self, fit: Fit) -> None:
         self._fit = fit
-        self._parts = {m: self._part(m, weights) for m, weights in unimodal_weights(fit).items()}
+        self._parts = {m: frozen_run(fit, m, weights) for m, weights in unimodal_weights(fit).items()}
         self._stored = {m: self._of_all(m) for m in self._parts if isinstance(fit.train.values[m], Tensor)}
-
-    def _part(self, modality: str, weights: dict[str, Tensor]) -> tuple[nn.Module, nn.Module]:
-        model = self._fit.model
-        encoder, head = copy.deepcopy((model.encoders[modality], model.own_heads[modality]))
-        take_over(encoder, head, weights, modality)
-        return encoder.eval().requires_grad_(False), head.eval().requires_grad_(False)
 
     @cached_property
     def _ready(self) -> dict[str, tuple[nn.Module, nn.Module]]:

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,8 +13,8 @@ from mcr_bench.bench.core.precision import full_precision, promoted
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.training.reader import reading
 from mcr_bench.datasets.base import Batch
+from mcr_bench.methods.terms.features.passes import over_training
 from mcr_bench.methods.terms.losses import loss_mean
-from mcr_bench.methods.terms.modes import evaluation_mode
 
 Branch = str | None  # a modality, whose encoder and own head it is; None: all encoders and the fusion head
 
@@ -55,14 +56,12 @@ def _step(fit: Fit, branch: Branch, batch: Batch) -> None:
     fit.optimizer.step()
 
 
-@torch.no_grad()
 def branch_loss(fit: Fit, branch: Branch, index: Tensor) -> Tensor:
     """The loss () of a branch in evaluation mode, a mean over those of the training samples `index` that it takes.
 
     index: (n,) int64 on the CPU. A modality's branch takes the samples that have it; the loss over none is 0.
     """
-    with evaluation_mode(fit.model), fit.autocast(), reading(fit.train, index, 4 * fit.settings.batch_size) as parts:
-        rows = [_losses(fit, branch, fit.train.batch(part)) for part in parts]
+    rows = over_training(fit, index, 4 * fit.settings.batch_size, partial(_losses, fit, branch))
     taken = [having for _, having in rows if having is not None]
     return loss_mean(torch.cat([losses for losses, _ in rows]), torch.cat(taken) if taken else None)
 

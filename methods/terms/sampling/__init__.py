@@ -1,1 +1,1 @@
-"""What methods that choose the samples of an epoch share: passes over the training part, and orders with drops."""
+"""What methods that choose the samples of an epoch share: orders with drops, and which samples exchange modalities."""
