@@ -10,10 +10,10 @@ import torch
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, tiny_split, whole_batch
 from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoch, make_step, train
-from mcr_bench.bench.training.checkpoints import read_checkpoint, write_checkpoint
 from mcr_bench.bench.training.growth import keep_grown
 from mcr_bench.methods.aug import Aug, behind, boosting_loss, is_checked
 from mcr_bench.tests.methods.golden.aug_rule import scores, steps
+from mcr_bench.tests.methods.golden.in_turns import interrupt, require_bit_equal
 
 PLAIN = {"optimizer__name": "sgd", "optimizer__momentum": 0.0, "optimizer__weight_decay": 0.0, "clip_norm": 0.0}
 NEVER = {"tolerance": 99.0}  # no modality is ever so far behind
@@ -129,20 +129,9 @@ def test_a_run_that_is_interrupted_after_growths_ends_bit_equal(count: int, tmp_
 
     method, again = train(started(), 4), started()
     assert method.fit.grown
-    begin_epoch(method)
-    rest = batches(method)
-    for batch in rest[:2]:
-        make_step(method, batch)
-    write_checkpoint(tmp_path, method.fit, method, None, {})
-    read_checkpoint(tmp_path, again.fit, again, None)
-    for one in (method, again):
-        one.fit.model.train()
-        make_step(one, rest[2])
-        end_epoch(one)
-        train(one, 3)
+    interrupt(method, again, tmp_path)
     assert method.fit.grown == again.fit.grown
-    state = again.fit.model.state_dict()
-    assert all(torch.equal(tensor, state[name]) for name, tensor in method.fit.model.state_dict().items())
+    require_bit_equal(method, again)
 
 
 def test_the_weights_of_an_earlier_epoch_predict_with_the_classifiers_of_that_epoch() -> None:

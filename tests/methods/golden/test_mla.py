@@ -13,6 +13,7 @@ from mcr_bench.bench.testing.fits import NAMES, make_fit, whole_batch
 from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoch, make_step, train
 from mcr_bench.methods.mla import Mla, mean_feature, next_projection
 from mcr_bench.methods.terms.boosting.certainty import certainty_weights, entropies
+from mcr_bench.tests.methods.golden.in_turns import require_drawn_order
 from mcr_bench.tests.methods.golden.mla_rule import steps
 
 PLAIN = {"optimizer__name": "sgd", "optimizer__momentum": 0.0, "optimizer__weight_decay": 0.0, "clip_norm": 0.0}
@@ -174,16 +175,7 @@ def test_a_regression_and_several_labels_have_equal_weights(task: Task) -> None:
 
 
 def test_the_order_is_drawn_from_the_seed_and_the_projection_outlives_an_interruption() -> None:
-    def order(names: tuple[str, ...], seed: int, how: str = "drawn") -> list[str]:
-        method = Mla(order=how)  # type: ignore[arg-type]
-        make_fit(method, names, seed=seed)
-        return method.turns
-
-    names = NAMES[:3]
-    drawn = [order(names, seed) for seed in range(8)]
-    assert drawn == [order(names[::-1], seed) for seed in range(8)]
-    assert len({one[0] for one in drawn}) > 1
-    assert order(names[::-1], 0, "given") == list(names[::-1])
+    require_drawn_order(Mla)
     method, again = Mla(), Mla()
     assert method.state_dict() == {}
     make_fit(method)

@@ -12,10 +12,10 @@ from mcr_bench.bench.models.multimodal import Owner
 from mcr_bench.bench.problem.facts import Facts, Modality
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, step, whole_batch
-from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoch, make_step, train
-from mcr_bench.bench.training.checkpoints import read_checkpoint, write_checkpoint
+from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, make_step, train
 from mcr_bench.methods.reconboost import ReconBoost, disagreement, focus
 from mcr_bench.methods.terms.boosting.turns import phase_length, place_of
+from mcr_bench.tests.methods.golden.in_turns import interrupt, require_bit_equal, require_drawn_order
 from mcr_bench.tests.methods.golden.reconboost_rule import stage_loss
 
 SHORT = {"epochs_per_stage": 1, "correct_epochs": 1}
@@ -124,33 +124,13 @@ def test_a_run_that_is_interrupted_in_a_stage_ends_bit_equal(count: int, epochs:
         return method
 
     method, again = train(started(), epochs), started()
-    begin_epoch(method)
-    rest = batches(method)
-    for batch in rest[:2]:
-        make_step(method, batch)
-    write_checkpoint(tmp_path, method.fit, method, None, {})
-    read_checkpoint(tmp_path, again.fit, again, None)
-    for one in (method, again):
-        one.fit.model.train()
-        make_step(one, rest[2])
-        end_epoch(one)
-        train(one, 3)
+    interrupt(method, again, tmp_path)
     assert method.turns == again.turns
-    state = again.fit.model.state_dict()
-    assert all(torch.equal(tensor, state[name]) for name, tensor in method.fit.model.state_dict().items())
+    require_bit_equal(method, again)
 
 
 def test_the_order_is_drawn_from_the_seed_and_not_from_the_order_given() -> None:
-    def order(names: tuple[str, ...], seed: int, how: str = "drawn") -> list[str]:
-        method = ReconBoost(order=how)  # type: ignore[arg-type]
-        make_fit(method, names, seed=seed)
-        return method.turns
-
-    names = NAMES[:3]
-    drawn = [order(names, seed) for seed in range(8)]
-    assert drawn == [order(names[::-1], seed) for seed in range(8)]
-    assert len({one[0] for one in drawn}) > 1
-    assert order(names[::-1], 0, "given") == list(names[::-1])
+    require_drawn_order(ReconBoost)
 
 
 def test_absent_samples_do_not_count_in_the_loss_of_their_modality() -> None:

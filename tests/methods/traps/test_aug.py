@@ -8,6 +8,7 @@ from mcr_bench.bench.testing.fits import NAMES, make_fit
 from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, make_step
 from mcr_bench.methods.aug import Aug
 from mcr_bench.tests.methods.golden.aug_rule import Weights, steps
+from mcr_bench.tests.methods.golden.in_turns import require_equal
 
 PLAIN = {"optimizer__name": "sgd", "optimizer__momentum": 0.9, "optimizer__weight_decay": 0.0, "clip_norm": 0.0}
 ONE_STEP = {**PLAIN, "optimizer__momentum": 0.0}
@@ -25,11 +26,6 @@ def trained(variant: str, count: int, fixed: bool) -> tuple[Weights, Weights, li
     for part in parts:
         make_step(method, part)
     return {name: p.detach() for name, p in fit.model.named_parameters()}, rule, gradients
-
-
-def require_equal(mine: Weights, rule: Weights) -> None:
-    for name, weight in rule.items():
-        torch.testing.assert_close(mine[name], weight, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("count", [2, 3])

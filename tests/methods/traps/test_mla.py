@@ -8,6 +8,7 @@ from mcr_bench.bench.testing.fits import NAMES, make_fit, whole_batch
 from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, make_step, train
 from mcr_bench.methods import mla
 from mcr_bench.methods.mla import Mla
+from mcr_bench.tests.methods.golden.in_turns import require_equal
 from mcr_bench.tests.methods.golden.mla_rule import Weights, steps
 
 PLAIN = {"optimizer__name": "sgd", "optimizer__momentum": 0.0, "optimizer__weight_decay": 0.0, "clip_norm": 0.0}
@@ -25,11 +26,6 @@ def trained(
     for part in parts:
         make_step(method, part)
     return {name: p.detach() for name, p in fit.model.named_parameters()}, rule, gradients
-
-
-def require_equal(mine: Weights, rule: Weights) -> None:
-    for name, weight in rule.items():
-        torch.testing.assert_close(mine[name], weight, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("count", [2, 3])
