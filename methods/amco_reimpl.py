@@ -1,20 +1,19 @@
 """AMCo-reimpl: logits of the modality that dominates are masked at random, more and more as training goes on."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from mcr_bench.bench.core.precision import promoted
-from mcr_bench.bench.models.fusion import sum_of
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, Group, Needs, OfficialCode, Reference
-from mcr_bench.methods.terms.losses import ALL, multi_loss, stacked
+from mcr_bench.methods.terms.fusing import summed
+from mcr_bench.methods.terms.losses import multi_loss, stacked
 from mcr_bench.methods.terms.variants import WithVariants
 
 CODE = "BalanceBenchmark balancemm/trainer/AMCo_trainer.py"
@@ -161,12 +160,3 @@ class AmcoReimpl(WithVariants):
     def predict(self, model: MultimodalModel, inputs: Inputs) -> Outputs:
         outputs = super().predict(model, inputs)
         return summed(outputs, outputs.own_logits, inputs.present)
-
-
-def summed(outputs: Outputs, own: Mapping[str, Tensor], having: Mapping[str, Tensor] = ALL) -> Outputs:
-    """The same outputs with the sum of the modalities' logits (B, C) in place of the fusion head's.
-
-    having: modality -> (B,) bool, the samples that have it; what a sample lacks is 0 in its sum.
-    """
-    shares = {m: torch.where(having[m][:, None], z, 0.0) if m in having else z for m, z in own.items()}
-    return replace(outputs, logits=sum_of(shares), branch_logits=None)

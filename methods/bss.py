@@ -1,7 +1,7 @@
 """BSS: training goes from samples that are easy and on which the modalities agree to those where they do not."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
@@ -14,6 +14,7 @@ from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, EpochBatches, Group, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.features.passes import of_samples
+from mcr_bench.methods.terms.fusing import summed
 from mcr_bench.methods.terms.losses import multi_loss, stacked
 from mcr_bench.methods.terms.variants import WithVariants
 
@@ -155,9 +156,7 @@ class Bss(WithVariants):
 
     def predict(self, model: MultimodalModel, inputs: Inputs) -> Outputs:
         outputs = super().predict(model, inputs)
-        own, having = torch.stack(list(outputs.own_logits.values())), stacked(list(outputs.own_logits), inputs.present)
-        logits = own.sum(0) if having is None else torch.where(having[..., None], own, 0.0).sum(0)
-        return replace(outputs, logits=logits, branch_logits=None)
+        return summed(outputs, outputs.own_logits, inputs.present)
 
     def state_dict(self) -> State:
         return {"difficulty": self._difficulty}

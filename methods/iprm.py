@@ -15,6 +15,7 @@ from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Group, Method, Needs, OfficialCode, Reference
+from mcr_bench.methods.terms.fusing import summed
 from mcr_bench.methods.terms.losses import having_each, loss_mean, multi_loss, stacked
 
 MARGIN = 1e-6  # cosines are kept so far from -1 and 1, where the slope of the angle is infinite
@@ -160,12 +161,9 @@ class Iprm(Method):
 
     def predict(self, model: MultimodalModel, inputs: Inputs) -> Outputs:
         outputs, head = super().predict(model, inputs), _head(model)
-        own = torch.stack([outputs.own_logits[m] for m in head.modalities])
-        kept = stacked(head.modalities, inputs.present)
-        if kept is not None:
-            own = torch.where(kept[..., None], own, 0.0)
+        late = summed(outputs, outputs.own_logits, inputs.present)
         shares = _with_absences(head.kept("share"), head.modalities, inputs.present)
-        return replace(outputs, logits=head.mixed(outputs.features, shares) + own.sum(0), branch_logits=None)
+        return replace(late, logits=head.mixed(outputs.features, shares) + late.logits)
 
 
 def _with_absences(shares: Tensor, modalities: list[str], having: Mapping[str, Tensor]) -> Tensor:
