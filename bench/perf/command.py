@@ -38,7 +38,7 @@ PARTS = {
         "determinism",
         "packing",
     ),
-    "cuda": ("steps", "methods", "passes", "memory", "waiting", "determinism", "packing"),
+    "cuda": ("steps", "methods", "memory", "waiting", "determinism", "packing"),
 }
 
 

@@ -46,6 +46,11 @@ class Workload(NamedTuple):
     kind: str
     width: int
 
+    @property
+    def has_images(self) -> bool:
+        """Whether a modality consists of images."""
+        return any(len(shape) == 3 for shape in self.shapes.values())
+
 
 # The spectrogram of the MCR paper's CREMA-D preset, with one frame or with three.
 IMAGES: dict[str, tuple[int, ...]] = {"m1": (1, 257, 188), "m2": (3, 224, 224)}
@@ -73,8 +78,7 @@ def workloads(machine: Machine) -> Mapping[str, Workload]:
 
 def precisions(machine: Machine, workload: Workload) -> tuple[Precision, ...]:
     """The precisions in which a workload is timed on this machine."""
-    images = any(len(shape) == 3 for shape in workload.shapes.values())
-    return PRECISIONS["cuda"] if images and machine.kind == "cuda" else PRECISIONS["cpu"]
+    return PRECISIONS["cuda"] if workload.has_images and machine.kind == "cuda" else PRECISIONS["cpu"]
 
 
 def reference_method() -> type[Method]:

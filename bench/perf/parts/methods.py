@@ -7,25 +7,37 @@ from itertools import islice
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.core.device import Precision
 from mcr_bench.bench.perf.measured import Machine, Measured, in_turns, ratio
-from mcr_bench.bench.perf.table import variants
+from mcr_bench.bench.perf.table import table, variants
 from mcr_bench.bench.perf.workloads import Workload, precisions, reference_method, training_run, workloads
 from mcr_bench.bench.settings.declaration import Value
 from mcr_bench.bench.training.loop import train_epoch
 from mcr_bench.methods.base import Method
 
 TIMED = ("fp32", "bf16")  # between them lies tf32, whose steps the part on steps times
-TOGETHER = 4  # methods that share the turns of one joint training; their models are on the device at the same time
+FASTEST: Precision = "bf16"
+TOGETHER = 8  # methods that share the turns of one joint training; their models are on the device at the same time
+STEPS = 8  # of an epoch of images on a GPU: enough to fill it, and a minute for fifty methods
 
 Variant = tuple[str, type[Method], Mapping[str, Value]]
 
 
 def methods(machine: Machine) -> Iterator[Measured]:
-    """Every method that trains all modalities from scratch, on each workload in each precision."""
+    """Every method that trains all modalities from scratch; on networks of images some of them (see table.toml)."""
     for name, workload in workloads(machine).items():
         for precision in (p for p in precisions(machine, workload) if p in TIMED):
-            waiting = iter(timed(tuple(workload.shapes)))
+            waiting = iter(chosen(workload, precision))
+            if workload.has_images and machine.kind == "cuda":
+                workload = workload._replace(samples=min(workload.samples, STEPS * workload.batch))
             while group := list(islice(waiting, TOGETHER)):
                 yield from of_group(machine, f"{name} {precision}", workload, precision, group)
+
+
+def chosen(workload: Workload, precision: Precision) -> list[Variant]:
+    """The methods that are timed on a workload in a precision."""
+    every = timed(tuple(workload.shapes))
+    if not workload.has_images or precision == FASTEST:
+        return every
+    return [variant for variant in every if variant[1].name in table()["images"]]
 
 
 def timed(modalities: tuple[str, ...]) -> list[Variant]:
@@ -34,12 +46,12 @@ def timed(modalities: tuple[str, ...]) -> list[Variant]:
     The title of one with other settings than the default names them.
     """
     reference = reference_method()
-    chosen: list[Variant] = []
+    found: list[Variant] = []
     for cls in map(registry.method, registry.method_names()):
         if cls is not reference and cls.role != "unimodal" and cls.trains and not cls().requires(modalities):
-            chosen.append((cls.name, cls, {}))
-            chosen += [(f"{cls.name} ({key}={value})", cls, {key: value}) for key, value in variants(cls.name)]
-    return chosen
+            found.append((cls.name, cls, {}))
+            found += [(f"{cls.name} ({key}={value})", cls, {key: value}) for key, value in variants(cls.name)]
+    return found
 
 
 def of_group(

@@ -24,10 +24,9 @@ def of_workload(machine: Machine, name: str, workload: Workload, precision: Prec
     title, reference = f"{name} {precision}", reference_method()
     run, other = (training_run(machine, workload, reference, precision) for _ in range(2))
     works: dict[str, Work] = {reference.name: partial(train_epoch, run), "bare loop": bare_loop(other)}
-    images = any(len(shape) == 3 for shape in workload.shapes.values())
-    if not images:  # where Adam is a large part of a step
+    if not workload.has_images:  # where Adam is a large part of a step
         works[PLAIN] = bare_loop(training_run(machine, workload, reference, precision), fused=False)
-    if machine.kind == "cuda" and images:
+    if machine.kind == "cuda" and workload.has_images:
         works["reference loop"] = reference_loop(machine, workload, other)
     times = dict(zip(works, in_turns(list(works.values()), machine.device), strict=True))
     for loop, taken in times.items():

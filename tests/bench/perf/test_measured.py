@@ -10,6 +10,7 @@ from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.perf import loops, measured, workloads
 from mcr_bench.bench.perf.measured import Machine, in_turns, machine, of_rounds, ratio, seconds
 from mcr_bench.bench.perf.parts import memory, methods, steps, waiting
+from mcr_bench.bench.perf.table import table
 from mcr_bench.bench.training.loop import train_epoch
 from mcr_bench.tests.bench.perf.tiny import TINY, hand_clock, quick, tiny_frames, tiny_workloads
 from mcr_bench.tests.support.cuda import StayOnCpu, pretend_gpus
@@ -66,7 +67,7 @@ def test_a_gpu_is_waited_for_before_and_after_each_work(monkeypatch: pytest.Monk
     assert cuda.synchronisations == 2 * (len(seen) - 1)
 
 
-def test_every_method_that_trains_from_scratch_is_held_against_joint_once_per_workload(
+def test_every_method_that_trains_from_scratch_is_held_against_joint_and_some_on_images_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tiny_workloads(monkeypatch)
@@ -76,8 +77,19 @@ def test_every_method_that_trains_from_scratch_is_held_against_joint_once_per_wo
     alone = {"unimodal", "ensemble", "joint", *(c.name for c in classes if c().requires(("m1", "m2")))}
     others = [name for name in registry.method_names() if name not in alone]
     plain = [title for title in titles if "(" not in title]
-    assert plain == [f"{network} fp32: {name} / joint" for network in TINY for name in others]
+    some = [name for name in others if name in table()["images"]]
+    assert some and len(some) == len(table()["images"])
+    assert plain == [
+        *(f"images fp32: {name} / joint" for name in some),
+        *(f"vectors fp32: {name} / joint" for name in others),
+    ]
     assert [title for title in titles if "(" in title] == [f"{n} fp32: agm (zero_path=detach) / joint" for n in TINY]
+
+
+def test_in_the_fastest_precision_every_method_is_timed_on_images_too() -> None:
+    names = [title for title, _, _ in methods.chosen(TINY["images"], "bf16")]
+    assert names == [title for title, _, _ in methods.chosen(TINY["vectors"], "fp32")]
+    assert len(names) > len(methods.chosen(TINY["images"], "fp32")) >= len(table()["images"])
 
 
 def test_the_loops_beside_the_harness_learn_what_it_learns() -> None:
