@@ -175,6 +175,7 @@ class Method:
     without_neutral: why there are none, where `neutral` is empty.
     predicts_otherwise: why `predict` gives other logits than `forward`, whose logits are trained; empty where it gives
         the same.
+    waits: why its steps make the host wait for a GPU; empty where they do not.
     deviations: in what it differs from the official code, one sentence each.
     trains: whether it trains at all; an ensemble does not.
     scales_gradients: whether it scales gradients, which Adam largely cancels; tables then carry a warning.
@@ -192,6 +193,7 @@ class Method:
     neutral: ClassVar[tuple[Neutral, ...]] = ()
     without_neutral: ClassVar[str] = ""
     predicts_otherwise: ClassVar[str] = ""
+    waits: ClassVar[str] = ""
     deviations: ClassVar[tuple[str, ...]] = ()
     trains: ClassVar[bool] = True
     scales_gradients: ClassVar[bool] = False

@@ -67,6 +67,7 @@ class CRMT(WithVariants):
     published: ClassVar[Literal["", "paper", "official"]] = "official"
     needs: ClassVar[Needs] = Needs(additive_fusion=True, classification=True, at_least=2)
     without_neutral: ClassVar[str] = "Under all settings its fusion head has rows of unit length, and scales."
+    waits: ClassVar[str] = "PyTorch reads whether the singular value decomposition of a classifier has converged"
     deviations: ClassVar[tuple[str, ...]] = (
         "1e-5 is added to the sum of the margins before its logarithm, as in the official code, not in the paper.",
         "The scales are trained in the last epochs of the run by its optimiser. Official code: in 45 more epochs by "

@@ -122,7 +122,8 @@ class FunctionalEntropy(Method):
 
     def information(self, outputs: Outputs, batch: Batch) -> Tensor:
         """I (M,) of a batch with these outputs; gradients flow through it."""
-        with full_precision(outputs.logits.device), evaluation_mode(self.fit.model), twice_differentiable():
+        model = self.fit.model
+        with full_precision(outputs.logits.device), evaluation_mode(model), twice_differentiable(model):
             points, logits = self._noisy(outputs, batch)
             truth = promoted(outputs.logits).repeat(self.draws, 1)
             loss = soft_entropy(logits, truth, self.fit.task)

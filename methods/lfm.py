@@ -166,7 +166,7 @@ class Lfm(WithVariants):
         at = [p for m in fit.model.modalities for p in fit.model.parameters_of(m, "encoder")]
         at += [p for m in fit.model.modalities for p in fit.model.parameters_of(m, "own_head")]
         at = [p for p in at if p.requires_grad]
-        with evaluation_mode(fit.model), twice_differentiable():
+        with evaluation_mode(fit.model), twice_differentiable(fit.model):
             if self.official:
                 fused, alignment = self._objectives(self._held[: max(1, len(self._held) // 2)])
                 vector = torch.autograd.grad(fused, at, retain_graph=True)

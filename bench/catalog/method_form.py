@@ -24,6 +24,7 @@ EXAMPLES = {
     "neutral": '(Neutral({"alpha": 0.0}, "METHOD"),), with the comma',
     "without_neutral": '"why no setting makes it a simpler method"',
     "predicts_otherwise": '"why predict gives other logits than forward"',
+    "waits": '"why a step makes the host wait for a GPU"',
     "deviations": '("one sentence each",), with the comma',
     "trains": "True or False",
     "scales_gradients": "True or False",
@@ -62,7 +63,7 @@ def _check_facts(cls: "type[Method]", where: str) -> None:
     from mcr_bench.methods.base import Method, Needs, Neutral, Reference
 
     kinds = {"needs": Needs, "neutral": tuple, "deviations": tuple, "trains": bool, "scales_gradients": bool}
-    kinds |= {"without_neutral": str, "predicts_otherwise": str}
+    kinds |= {"without_neutral": str, "predicts_otherwise": str, "waits": str}
     if hasattr(cls, "reference"):
         kinds["reference"] = Reference
     wrong = [fact for fact, kind in kinds.items() if not isinstance(getattr(cls, fact), kind)]

@@ -158,10 +158,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     >>> is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory.")), is_out_of_memory(ValueError("out of memory"))
     (True, False)
     """
-    told = isinstance(error, RuntimeError) and tells_out_of_memory(str(error))
-    if told or isinstance(error, torch.OutOfMemoryError):
-        return True
-    return error.__cause__ is not None and is_out_of_memory(error.__cause__)
+    own = isinstance(error, RuntimeError) and tells_out_of_memory(f"{type(error).__name__}: {error}")
+    return own or (error.__cause__ is not None and is_out_of_memory(error.__cause__))
 
 
 def tells_out_of_memory(text: str) -> bool:
@@ -232,8 +230,7 @@ def without_cudnn() -> AbstractContextManager[None]:
 
 def _set_tf32(on: bool) -> None:
     """Switch TF32 in both of PyTorch's sets of switches, which must agree; the older first, as it changes the newer."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Please use the new API")  # once per process, in PyTorch 2.9 and later
+    with warnings.catch_warnings(action="ignore"):  # "Please use the new API", in PyTorch 2.9 and later
         torch.set_float32_matmul_precision("highest")
         torch.backends.cuda.matmul.allow_tf32 = on
         torch.backends.cudnn.allow_tf32 = on
@@ -334,6 +331,8 @@ def graphed(module: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[..., tupl
     def forward(*given: Tensor) -> Any:
         return functional_call(module, dict(zip(names, given[len(inputs) :], strict=True)), given[: len(inputs)])
 
+    quiet = getattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch", lambda _: None)
+    quiet(False)  # a graph's gradients are made on a stream of their own, for which autograd waits (PyTorch 2.11)
     gc.collect()  # a tensor that is freed during the capture would end it
     with torch.autocast("cuda", torch.get_autocast_dtype("cuda"), torch.is_autocast_enabled("cuda"), False):
         graph: Any = torch.cuda.make_graphed_callables(forward, (*inputs, *aliases), allow_unused_input=True)
@@ -343,7 +342,8 @@ def graphed(module: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[..., tupl
 def _require_no_waiting(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     """RuntimeError if a pass waits for the device: during a capture that would leave PyTorch in a state of its own."""
     module(*inputs)  # what is made in a first pass may wait
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings(action="ignore"):  # PyTorch says that the mode does not see everything
+        torch.cuda.set_sync_debug_mode("error")
     try:
         module(*inputs)
     finally:

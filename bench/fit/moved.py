@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from math import ceil
 from typing import NamedTuple
 
 import torch
@@ -13,7 +12,7 @@ from torch.optim import Optimizer
 from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.models.multimodal import MultimodalModel
 
-MOST = 2**22  # weights of an encoder that are compared; of a larger encoder every k-th slice of each tensor is
+MOST = 2**22  # weights of an encoder that are compared, about: of a larger one, the first slices of each tensor are
 RATIO, PER_GRADIENT = "update_ratio", "update_per_gradient"
 
 
@@ -22,16 +21,16 @@ class _Watched(NamedTuple):
 
     modality: its modality.
     parameters: its parameters.
-    every: the distance of the slices of each that are compared.
+    share: the share of the slices of each that are compared, the first ones.
     """
 
     modality: str
     parameters: list[nn.Parameter]
-    every: int
+    share: float
 
-    def weights(self) -> Tensor:
-        """A copy (n,) of the weights that are compared."""
-        return torch.cat([self._slices(p) for p in self.parameters])
+    def weights(self) -> list[Tensor]:
+        """What is compared of each parameter."""
+        return [self._first(p) for p in self.parameters]
 
     def asked(self, rates: Mapping[int, float]) -> Tensor | None:
         """The norm () of its gradients, each times its learning rate; None where it has none.
@@ -41,15 +40,19 @@ class _Watched(NamedTuple):
         known = [(p.grad, rates[id(p)]) for p in self.parameters if p.grad is not None and id(p) in rates]
         if not known:
             return None
-        parts, factors = [self._slices(g) for g, _ in known], [rate for _, rate in known]
-        same = len(set(factors)) == 1
-        joined = torch.cat(parts) * factors[0] if same else torch.cat(torch._foreach_mul(parts, factors))
-        norm: Tensor = torch.linalg.vector_norm(joined)
-        return norm
+        norms = torch._foreach_norm([self._first(g) for g, _ in known])
+        joined: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_mul(norms, [rate for _, rate in known])))
+        return joined
 
-    def _slices(self, tensor: Tensor) -> Tensor:
-        chosen = tensor.detach()[:: self.every] if self.every > 1 and tensor.ndim else tensor.detach()
-        return chosen.flatten()
+    def _first(self, tensor: Tensor) -> Tensor:
+        values = tensor.detach()
+        return values[: max(1, round(self.share * len(values)))] if self.share < 1 and values.ndim else values
+
+
+def _norm(tensors: list[Tensor]) -> Tensor:
+    """The norm () of all values of some tensors, in a few kernels however many there are."""
+    joined: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
+    return joined
 
 
 class Movements:
@@ -96,18 +99,18 @@ class Movements:
         return {f"{name}/{m}": moved / total for (name, m), (moved, total) in parts.items() if total > 0.0}
 
     @torch.no_grad()
-    def _copies(self, model: MultimodalModel) -> list[Tensor]:
+    def _copies(self, model: MultimodalModel) -> list[list[Tensor]]:
         if not self._watched:
             self._watched = _watched(model)
-        return [one.weights() for one in self._watched]
+        return [list(torch._foreach_mul(one.weights(), 1)) for one in self._watched]
 
     @torch.no_grad()
-    def _add(self, before: list[Tensor], optimizer: Optimizer) -> None:
+    def _add(self, before: list[list[Tensor]], optimizer: Optimizer) -> None:
         rates = {id(p): float(group["lr"]) for group in optimizer.param_groups for p in group["params"]}
         norms: dict[tuple[str, str], Tensor] = {}
         for one, weights in zip(self._watched, before, strict=True):
-            norms[one.modality, "moved"] = torch.linalg.vector_norm(one.weights() - weights)
-            norms[one.modality, "size"] = torch.linalg.vector_norm(weights)
+            norms[one.modality, "moved"] = _norm(list(torch._foreach_sub(one.weights(), weights)))
+            norms[one.modality, "size"] = _norm(weights)
             if (asked := one.asked(rates)) is not None:
                 norms[one.modality, "asked"] = asked
         self._steps.append((list(norms), torch.stack(list(norms.values()))))
@@ -120,4 +123,4 @@ class Movements:
 def _watched(model: MultimodalModel) -> list[_Watched]:
     encoders = {m: model.parameters_of(m, "encoder") for m in model.modalities}
     sizes = {m: sum(p.numel() for p in own) for m, own in encoders.items()}
-    return [_Watched(m, own, max(1, ceil(sizes[m] / MOST))) for m, own in encoders.items() if own]
+    return [_Watched(m, own, min(1.0, MOST / max(1, sizes[m]))) for m, own in encoders.items() if own]

@@ -13,7 +13,7 @@ class Table(TypedDict):
     """The content of table.toml, which explains it."""
 
     variants: list[tuple[str, str, str]]
-    images: list[str]
+    everywhere: list[str]
     memory: list[str]
     wanted: dict[str, dict[str, float]]
 

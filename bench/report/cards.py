@@ -133,6 +133,7 @@ def _method_card(cls: "type[Method]") -> Card:
         "fusion heads": defined_for(heads_of(cls)),
         "neutral": [_facts(n) | {"settings": dict(n.settings)} for n in cls.neutral] or cls.without_neutral or [],
         **({"predicts otherwise": cls.predicts_otherwise} if cls.predicts_otherwise else {}),
+        **({"waits for the GPU": cls.waits} if cls.waits else {}),
         "official code": _facts(cls.official_code) if cls.official_code else "none",
         "defects": [_facts(one) for one in cls.defects],
         **({"published numbers from": cls.published or "not known"} if cls.defects else {}),

@@ -13,10 +13,11 @@ busy. PyTorch's device `meta` computes shapes and nothing else, so that whatever
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -27,7 +28,10 @@ from mcr_bench.methods.base import Method
 
 META = torch.device("meta")
 READING = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2", "unique_dim", "unique_consecutive"}
+# PyTorch reads from the device whether these have succeeded.
+CHECKED = {"_linalg_svd", "_linalg_eigh", "linalg_eig", "_linalg_eigvals", "linalg_lstsq", "_linalg_check_errors"}
 COPYING = {"_to_copy", "copy_"}
+MAKING = {torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor}  # of numbers of the host
 
 
 class Waits(TorchDispatchMode):
@@ -41,12 +45,22 @@ class Waits(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.seen: list[str] = []
+        self._made = _Made(self.seen)
+
+    def __enter__(self) -> Self:
+        self._made.__enter__()  # type: ignore[no-untyped-call]
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        self._made.__exit__(*error)  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
         name, tensors = func.overloadpacket.__name__, _tensors(args, kwargs)
         on_device = any(t.is_meta for t in tensors)
         masks = [t for t in tensors[1:] if t.dtype == torch.bool] if name == "index" else []
-        if on_device and (name in READING or masks):
+        if on_device and (name in READING | CHECKED or masks):
             self.seen.append("index by a mask" if masks else name)
             if name == "_local_scalar_dense":
                 return torch.ones((), dtype=tensors[0].dtype).item()
@@ -55,6 +69,20 @@ class Waits(TorchDispatchMode):
         if name in COPYING and _waiting(args, kwargs or {}):
             self.seen.append(f"{name} between host and device")
         return func(*args, **(kwargs or {}))
+
+
+class _Made(TorchFunctionMode):
+    """Inside the block, tensors are noted that are made on the device from numbers of the host, which takes a copy."""
+
+    def __init__(self, seen: list[str]) -> None:
+        super().__init__()
+        self._seen = seen
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if func in MAKING and made.is_meta and not _tensors(args[func is Tensor.new_tensor :], kwargs):
+            self._seen.append(f"{func.__name__} of numbers of the host")
+        return made
 
 
 def waits(method: Method) -> list[str]:

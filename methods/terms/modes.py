@@ -56,14 +56,16 @@ def without_gradient(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
 
 
 @contextmanager
-def twice_differentiable() -> Iterator[None]:
-    """Inside the block modules take the slower implementations that have second derivatives.
+def twice_differentiable(module: nn.Module) -> Iterator[None]:
+    """Inside the block `module` takes the slower implementations that have second derivatives.
 
-    These are those of attention and of recurrent layers; what is compiled runs as it is written.
+    These are those of attention and of recurrent layers; what is compiled runs as it is written. Without recurrent
+    layers cuDNN stays, as convolutions take many times as long without it.
     """
+    recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
     compiler_is_used = "torch._dynamo" in sys.modules  # not imported here, which takes more than a second
     eager = torch.compiler.set_stance("force_eager") if compiler_is_used else nullcontext()
-    with sdpa_kernel(SDPBackend.MATH), without_cudnn(), eager:
+    with sdpa_kernel(SDPBackend.MATH), without_cudnn() if recurrent else nullcontext(), eager:
         yield
 
 

@@ -1,5 +1,6 @@
 """What a check is: a function that raises where something is wrong, and the line that says how it ended."""
 
+import os
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,12 @@ class Place:
     name: str
     folder: Path
     small: bool = False
+
+    @property
+    def processes(self) -> int:
+        """How many processes train at a time: for small runs a GPU is limited by the cores of its machine."""
+        cores = os.cpu_count() or 1
+        return 2 if self.small else max(2, min(14, cores - 1))
 
     @property
     def gpu(self) -> bool:

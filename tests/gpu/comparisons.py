@@ -2,7 +2,8 @@
 
 from mcr_bench.bench.catalog.registry import method_names
 from mcr_bench.tests.gpu.checks import Place
-from mcr_bench.tests.gpu.training import array_file, planned, train
+from mcr_bench.tests.gpu.staying import train_staying
+from mcr_bench.tests.gpu.training import array_file, planned
 
 
 def synthetic(place: Place) -> str:
@@ -31,15 +32,13 @@ def _all_methods(place: Place, dataset: str, seeds: int = 2, methods: list[str] 
     """Every run finishes on the device that was asked for, with plausible numbers; returns how many there were."""
     methods = ["joint", "mcr"] if place.small else methods or method_names()
     plan = planned(methods, dataset, seeds, epochs="1" if place.small else "2", **settings)
-    how = {"runs_per_gpu": 14} if place.gpu else {"jobs": 2}
-    trained = train(plan, place.folder / "record", place.name, **how)
-    trained.require_finished(len(plan.runs))
-    for row in trained.rows().values():
-        assert row.device == place.name, f"{row.label} was trained on {row.device}"
-        accuracy = row.metrics["test/accuracy"]
-        assert 0 <= accuracy <= 1, f"{row.label}: accuracy {accuracy}"
-        assert not row.missing, f"{row.label}: missing diagnostics: {row.missing}"
-        precision = row.settings["precision"]
-        assert precision == settings.get("precision", "fp32"), f"{row.label} was trained in {precision}"
+    kept = train_staying(plan.runs, place.folder / "runs", place)
+    for spec in plan.runs:
+        done = kept.done[spec.key]
+        accuracy = done.metrics["test/accuracy"]
+        assert 0 <= accuracy <= 1, f"{spec.label}: accuracy {accuracy}"
+        assert not done.tags.get("missing"), f"{spec.label}: missing diagnostics: {done.tags['missing']}"
+        precision = spec.training["precision"]
+        assert precision == settings.get("precision", "fp32"), f"{spec.label} was trained in {precision}"
     skipped = {method for _, method, _ in plan.skipped}
     return f"{len(plan.runs)} runs of {len(set(methods) - skipped)} methods"

@@ -6,7 +6,8 @@ import torch
 from mcr_bench.bench.catalog.registry import method_names
 from mcr_bench.bench.training.loop import Training, start, train_epoch
 from mcr_bench.tests.gpu.checks import Place
-from mcr_bench.tests.gpu.training import array_file, job_of, planned, require_equal, train
+from mcr_bench.tests.gpu.staying import train_staying
+from mcr_bench.tests.gpu.training import array_file, job_of, planned, require_equal
 
 # Plain SGD: a step of Adam divides by the size of a gradient, so that one of size 0 turns rounding into a whole step.
 # No dropout: its masks are drawn on the device.
@@ -40,10 +41,7 @@ def deterministic(place: Place) -> str:
     """Every method twice with --deterministic: the same weights and predictions in every bit."""
     methods = ["joint"] if place.small else method_names()
     plan = planned(methods, str(array_file(place.folder)), 1)
-    how = {"runs_per_gpu": 14} if place.gpu else {"jobs": 2}
-    first, second = (train(plan, place.folder / n, place.name, deterministic=True, **how) for n in ("first", "second"))
-    for trained in (first, second):
-        trained.require_finished(len(plan.runs))
+    first, second = (train_staying(plan.runs, place.folder / n, place, deterministic=True) for n in ("first", "second"))
     require_equal(first, second, [spec.key for spec in plan.runs])
     return f"{len(plan.runs)} runs twice"
 

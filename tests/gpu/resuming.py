@@ -11,7 +11,8 @@ from pathlib import Path
 from mcr_bench.bench.runs.events import Event, Job
 from mcr_bench.bench.training.loop import fit_run
 from mcr_bench.tests.gpu.checks import Place
-from mcr_bench.tests.gpu.training import Trained, array_file, planned, require_equal, train
+from mcr_bench.tests.gpu.staying import train_staying
+from mcr_bench.tests.gpu.training import array_file, planned, require_equal, train
 
 MODULE = "mcr_bench.tests.gpu.resuming"  # not __name__, which is another one in the command that is killed
 ENTRY = f"{MODULE}:often_saved"
@@ -45,9 +46,11 @@ def killed(place: Place) -> str:
     assert saved, "no checkpoint was left to go on from"
     plan = planned(methods, str(file), 1, epochs=str(epochs), **SETTINGS)
     second = train(plan, disturbed, place.name, deterministic=True)
-    first = train(plan, calm, place.name, deterministic=True)
+    second.require_finished(len(plan.runs))
+    first = train_staying(plan.runs, calm, place, deterministic=True)
     require_equal(first, second, [spec.key for spec in plan.runs])
-    assert _epochs(second) == _epochs(first), "other epochs were logged"
+    epochs_of = {key: done.metrics["epochs"] for key, done in first.done.items()}
+    assert {key: row.metrics["epochs"] for key, row in second.rows().items()} == epochs_of, "other epochs were logged"
     return f"{len(plan.runs)} runs, {saved} of them went on from a checkpoint"
 
 
@@ -57,10 +60,6 @@ def _until_saved(home: Path, process: "subprocess.Popen[bytes]") -> None:
         assert process.poll() is None, f"the training ended with exit code {process.returncode} before a checkpoint"
         assert time.monotonic() < until, f"no checkpoint within {PATIENCE:.0f} s"
         time.sleep(0.02)
-
-
-def _epochs(trained: Trained) -> dict[str, float]:
-    return {key: row.metrics["epochs"] for key, row in trained.rows().items()}
 
 
 def main(home: str, device: str, file: str, epochs: str, *methods: str) -> None:

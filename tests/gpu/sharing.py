@@ -9,6 +9,7 @@ from mcr_bench.bench.runs.events import Event, Job, Silent
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.training.loop import fit_run
 from mcr_bench.tests.gpu.checks import Place
+from mcr_bench.tests.gpu.staying import train_staying
 from mcr_bench.tests.gpu.training import planned, require_equal, train
 
 SLOW, GREEDY, HOPELESS = (f"{__name__}:{name}" for name in ("slowly", "greedily", "hopelessly"))
@@ -52,14 +53,14 @@ def hopelessly(job: Job, emit: Callable[[Event], None]) -> None:
 
 
 def together(place: Place) -> str:
-    """Two runs on one device overlap in time, and are bit-equal to the same runs one after the other."""
+    """Two runs on one device overlap in time, and are bit-equal to the same runs in other processes."""
     plan, times = planned(["joint"], "synthetic", 2, epochs="3"), Times()
     how = {"runs_per_gpu": 2} if place.gpu else {"jobs": 2}
     at_once = train(plan, place.folder / "two", place.name, entry=SLOW, observer=times, deterministic=True, **how)
     at_once.require_finished(2)
     overlap = min(times.ended.values()) - max(times.began.values())
     assert overlap > 0, f"one run began {-overlap:.1f} s after the other had ended"
-    alone = train(plan, place.folder / "one", place.name, jobs=1, deterministic=True)
+    alone = train_staying(plan.runs, place.folder / "one", place, deterministic=True)
     require_equal(at_once, alone, [spec.key for spec in plan.runs])
     return f"two runs overlapped by {overlap:.1f} s"
 

@@ -1,45 +1,53 @@
 """What a step does: it never waits for the GPU, and gets the same batches wherever the samples lie."""
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 
+from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.registry import method_names
 from mcr_bench.bench.core import seeds
 from mcr_bench.bench.perf.frames import cached_split, random_cache
-from mcr_bench.bench.planning.plan import Plan
+from mcr_bench.bench.runs.events import Job
 from mcr_bench.bench.training.loop import Training, start, train_epoch
 from mcr_bench.datasets.base import Batch, Split
 from mcr_bench.tests.gpu.checks import Place
-from mcr_bench.tests.gpu.training import array_file, job_of, planned, train
+from mcr_bench.tests.gpu.staying import job_in, processes, train_staying
+from mcr_bench.tests.gpu.training import array_file, planned
 
 STEPS = 3
 
 
 def no_waiting(place: Place) -> str:
-    """No step of any method waits for the GPU, off the steps on which gradients are watched."""
+    """No step of any method waits for the GPU, off the steps on which gradients are watched, unless it says why."""
     methods = ["joint", "mcr"] if place.small else method_names()
-    plan, faults = planned(methods, str(array_file(place.folder)), 1), []
-    paths = _weights_of_dependencies(plan, place)
-    runs = [spec for spec in plan.runs if spec.key in plan.requested]
-    for spec in runs:
-        needed = {run.key: paths[run.key] for run in spec.dependencies}
-        run = start(job_of(spec, place.name, place.folder / spec.key, needed))
-        if not run.method.trains:
-            continue
-        run.fit.epoch = 1
-        run.fit.model.train()
-        run.method.on_epoch_start()
-        train_epoch(run)  # what is made once, such as the state of the optimiser, may wait
-        try:
-            with _forbidden(place):
-                unwatched_steps(run)
-        except RuntimeError as error:
-            faults.append(f"{spec.label}: {error}")
+    plan = planned(methods, str(array_file(place.folder)), 1)
+    first = list({one.key: one for run in plan.runs for one in run.dependencies}.values())
+    kept = train_staying(first, place.folder / "runs", place)
+    jobs = [job_in(kept, spec, place.name) for spec in plan.runs if spec.key in plan.requested]
+    jobs = [job for job in jobs if registry.method(job.spec.source).trains]
+    found = list(processes(place.processes).map(waiting, jobs))
+    faults = [f"{job.spec.label}: {text}" for job, text in zip(jobs, found, strict=True) if text]
     assert not faults, "; ".join(faults)
-    return f"{STEPS} steps of {len(runs)} methods"
+    told = sorted(job.spec.method for job in jobs if registry.method(job.spec.source).waits)
+    return f"{STEPS} steps of {len(jobs)} runs" + (f", but {', '.join(told)}, which say why they wait" if told else "")
+
+
+def waiting(job: Job) -> str:
+    """What waits in some steps of a job's training, empty if nothing does or if its method says why."""
+    run = start(job)
+    run.fit.epoch = 1
+    run.fit.model.train()
+    run.method.on_epoch_start()
+    train_epoch(run)  # what is made once, such as the state of the optimiser, may wait
+    try:
+        with _forbidden(job.device):
+            unwatched_steps(run)
+    except RuntimeError as error:
+        return "" if run.method.waits else str(error)
+    return "it says that it waits, but does not" if run.method.waits and job.device.startswith("cuda") else ""
 
 
 def batches(place: Place) -> str:
@@ -66,7 +74,7 @@ def batches(place: Place) -> str:
     return f"{len(at_once)} batches"
 
 
-def _epoch(split: Split, parts: "list[torch.Tensor]") -> Iterator[Batch]:
+def _epoch(split: Split, parts: "Sequence[torch.Tensor]") -> Iterator[Batch]:
     for place, index in enumerate(parts):
         seeds.reseed(split.target.device, 0, "augment", place)
         yield split.training_batch(index)
@@ -85,24 +93,15 @@ def unwatched_steps(run: Training) -> None:
         run.method.train_step(batch)
 
 
-def _weights_of_dependencies(plan: Plan, place: Place) -> dict[str, Path]:
-    """Key -> weights of the runs that others start from, which are trained first."""
-    first = {one.key: one for run in plan.runs for one in run.dependencies}
-    home = place.folder / "first"
-    if first:
-        how = {"runs_per_gpu": 4} if place.gpu else {"jobs": 2}
-        train(list(first.values()), home, place.name, **how).require_finished(len(first))
-    return {key: home / "weights" / f"{key}.pt" for key in first}
-
-
 @contextmanager
-def _forbidden(place: Place) -> Iterator[None]:
+def _forbidden(device: str) -> Iterator[None]:
     """Inside, an operation that waits for the GPU raises RuntimeError; on a CPU nothing waits."""
-    if not place.gpu:
+    if not device.startswith("cuda"):
         yield
         return
     torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings(action="ignore"):  # PyTorch says that the mode does not see everything
+        torch.cuda.set_sync_debug_mode("error")
     try:
         yield
     finally:

@@ -1,7 +1,6 @@
 """The checks of `make test-gpu` are no blind code: on the CPU they pass, small, and each of them can fail."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -114,13 +113,17 @@ def test_other_weights_after_an_epoch_are_seen(place: Place, monkeypatch: pytest
 
 def test_a_step_that_waits_is_seen(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a GPU would report it, for every method by name."""
-    made: Callable[[Any], None] = steps.unwatched_steps
 
-    def waiting(training: Any) -> None:
-        made(training)
+    def unwatched(_: Any) -> None:
         raise RuntimeError("called a synchronizing CUDA operation")
 
-    monkeypatch.setattr(steps, "unwatched_steps", waiting)
+    class Here:
+        """Jobs are done in this process."""
+
+        map = staticmethod(map)
+
+    monkeypatch.setattr(steps, "unwatched_steps", unwatched)
+    monkeypatch.setattr(steps, "processes", lambda *_, **__: Here())
     with pytest.raises(AssertionError, match=r"joint .*: called a synchronizing CUDA operation; mcr .*: called"):
         steps.no_waiting(place)
 

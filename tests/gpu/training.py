@@ -1,9 +1,9 @@
 """Small comparisons for the checks: planned, trained by the local executor, and what they left read back."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -28,12 +28,29 @@ def planned(methods: Sequence[str], dataset: str, seeds: int = 1, **settings: st
     return make_plan(Request(list(methods), [dataset], seeds=list(range(seeds)), overrides=overrides))
 
 
+class Files(Protocol):
+    """Where the files of some runs are."""
+
+    def weights(self, key: str) -> Path: ...
+    def predictions(self, key: str) -> Path: ...
+
+
 @dataclass(frozen=True)
 class Trained:
     """What an execution left: its outcome, and the record with its files."""
 
     outcome: Outcome
     record: Record
+
+    def weights(self, key: str) -> Path:
+        """The file of a run's best weights."""
+        return self.record.home / "weights" / f"{key}.pt"
+
+    def predictions(self, key: str) -> Path:
+        """The file of a run's predictions."""
+        run_id = self.rows()[key].run_id
+        found = sorted(self.record.home.glob("artifacts/*/*/artifacts/predictions.parquet"))
+        return next(path for path in found if run_id in path.parts)
 
     def rows(self) -> dict[str, RunRow]:
         """Key -> the row of each run."""
@@ -62,27 +79,27 @@ def train(
     return Trained(LocalExecutor().execute(made, record, observer or Silent()), record)
 
 
-def weights(home: Path, key: str) -> dict[str, torch.Tensor]:
-    """The best weights of a run, on the CPU."""
-    state: dict[str, torch.Tensor] = torch.load(home / "weights" / f"{key}.pt", map_location="cpu", weights_only=True)
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The weights in a file, on the CPU."""
+    state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     return state
 
 
-def predictions(trained: Trained, key: str) -> dict[str, np.ndarray]:
-    """Column -> values of the recorded predictions of a run."""
+def read_predictions(path: Path) -> dict[str, np.ndarray]:
+    """Column -> values of the predictions in a file."""
     import pyarrow.parquet as pq
 
-    table = pq.read_table(_artifact(trained, key))
+    table = pq.read_table(path)
     return {name: np.array(table[name].to_pylist()) for name in table.column_names}
 
 
-def require_equal(ours: Trained, theirs: Trained, keys: Sequence[str]) -> None:
+def require_equal(ours: Files, theirs: Files, keys: Sequence[str]) -> None:
     """AssertionError where weights or predictions of a run differ in any bit."""
     for key in keys:
-        ours_, theirs_ = (weights(trained.record.home, key) for trained in (ours, theirs))
+        ours_, theirs_ = (read_weights(trained.weights(key)) for trained in (ours, theirs))
         different = [name for name in ours_ if not torch.equal(ours_[name], theirs_[name])]
         assert not different, f"weights differ in {len(different)} of {len(ours_)} tensors, such as {different[0]}"
-        left, right = predictions(ours, key), predictions(theirs, key)
+        left, right = (read_predictions(trained.predictions(key)) for trained in (ours, theirs))
         assert left.keys() == right.keys(), "the predictions have other columns"
         unequal = [name for name in left if not np.array_equal(left[name], right[name])]
         assert not unequal, f"predictions differ in {', '.join(unequal)}"
@@ -107,9 +124,3 @@ def array_file(folder: Path, samples: int = 192) -> Path:
     path = folder / "three.npz"
     np.savez(path, y=target, split=part, **arrays)
     return path
-
-
-def _artifact(trained: Trained, key: str) -> Path:
-    row = trained.rows()[key]
-    paths: Callable[[str], list[Path]] = lambda pattern: sorted(trained.record.home.glob(pattern))  # noqa: E731
-    return next(path for path in paths("artifacts/*/*/artifacts/predictions.parquet") if row.run_id in path.parts)

@@ -10,7 +10,7 @@ from mcr_bench.bench.core.sources.trees import Function, unquoted
 
 FACTS = {  # for cards, selections and tests
     *("card", "defects", "deviations", "group", "neutral", "official_code", "predicts_otherwise", "published"),
-    *("reference", "selections", "summary", "title", "without_neutral"),
+    *("reference", "selections", "summary", "title", "waits", "without_neutral"),
 }
 FACTORIES = ("mcr_bench.methods.base.", "mcr_bench.datasets.base.", "mcr_bench.bench.settings.", "typing.")
 SETTING = "mcr_bench.bench.settings."

@@ -22,22 +22,22 @@ Variant = tuple[str, type[Method], Mapping[str, Value]]
 
 
 def methods(machine: Machine) -> Iterator[Measured]:
-    """Every method that trains all modalities from scratch; on networks of images some of them (see table.toml)."""
+    """Every method that trains all modalities from scratch, and some of them in more places (see table.toml)."""
     for name, workload in workloads(machine).items():
         for precision in (p for p in precisions(machine, workload) if p in TIMED):
-            waiting = iter(chosen(workload, precision))
+            waiting = iter(chosen(machine, workload, precision))
             if workload.has_images and machine.kind == "cuda":
                 workload = workload._replace(samples=min(workload.samples, STEPS * workload.batch))
             while group := list(islice(waiting, TOGETHER)):
                 yield from of_group(machine, f"{name} {precision}", workload, precision, group)
 
 
-def chosen(workload: Workload, precision: Precision) -> list[Variant]:
-    """The methods that are timed on a workload in a precision."""
+def chosen(machine: Machine, workload: Workload, precision: Precision) -> list[Variant]:
+    """The methods that are timed on a workload in a precision: all of them once on each type of device."""
     every = timed(tuple(workload.shapes))
-    if not workload.has_images or precision == FASTEST:
+    if precision == FASTEST or (machine.kind != "cuda" and not workload.has_images):
         return every
-    return [variant for variant in every if variant[1].name in table()["images"]]
+    return [variant for variant in every if variant[1].name in table()["everywhere"]]
 
 
 def timed(modalities: tuple[str, ...]) -> list[Variant]:

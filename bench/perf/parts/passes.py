@@ -1,6 +1,7 @@
 """The part of `make perf` on passes: what a step of each method runs and keeps, counted on a small network.
 
-It counts and takes no times, so it would give the same on every device, and a CPU measures it. It has every method that trains something, also those
+It counts and takes no times, so that a CPU gives
+the numbers of every device. It has every method that trains something, also those
 whose runs start from others.
 """
 

@@ -23,7 +23,7 @@ from mcr_bench.datasets.base import Batch, Split
 
 Kind = TypeVar("Kind", bound=Split)
 CLIPS = {"cpu": 16, "cuda": 320}
-COPIES = {"cpu": 1, "cuda": 4}  # every epoch begins with a batch that nobody has read ahead: 40 steps, not 10
+COPIES = {"cpu": 1, "cuda": 3}  # every epoch begins with a batch that nobody has read ahead: 30 steps, not 10
 
 
 def waiting(machine: Machine) -> Iterator[Measured]:

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import EncoderSettings
-from mcr_bench.bench.testing.card import Failed, Property
+from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.fits import whole_batch
 from mcr_bench.bench.testing.trials.epochs import step
 from mcr_bench.bench.testing.trials.gates import sound
@@ -101,6 +101,10 @@ def without_waits(trials: Trials) -> None:
         seen = waits(method)
     except Exception as error:
         raise Failed(f"a step on tensors without values fails, as it needs their values: {error}") from error
+    if trials.cls.waits and not seen:
+        raise Failed(f"it states waits = {trials.cls.waits!r}, but nothing in a step waits: delete it")
+    if trials.cls.waits:
+        raise NotApplicable(f"it states why it waits: {trials.cls.waits}")
     if seen:
         raise Failed(f"a step waits for the device: {seen[0]}")
 
@@ -151,7 +155,9 @@ PROPERTIES = (
         "no-waits",
         "no training step makes the host wait for a GPU",
         "Leave out .item(), float(tensor), numpy, `if tensor:` and indexing by masks; log tensors as they are, and use "
-        "torch.where; make new tensors on the device of those that they meet: x.new_zeros(...), device=x.device. "
+        "torch.where; make new tensors on the device of those that they meet: x.new_zeros(...), device=x.device, "
+        "but torch.tensor and new_tensor once, not in every step. Where it cannot be avoided say why: "
+        'waits: ClassVar[str] = "...". '
         "mcr_bench.bench.testing.waits lists all places.",
         without_waits,
     ),

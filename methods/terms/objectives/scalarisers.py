@@ -3,6 +3,7 @@
 What they learn or remember are parameters and buffers of modules, which checkpoints of the model hold.
 """
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -56,7 +57,7 @@ def smooth_maximum(values: Tensor, mu: float) -> Tensor:
     >>> smooth_maximum(torch.tensor([1.0, 3.0]), mu=50.0)
     tensor(2.9861)
     """
-    return (torch.logsumexp(mu * values, 0) - torch.log(values.new_tensor(float(len(values))))) / mu
+    return (torch.logsumexp(mu * values, 0) - math.log(len(values))) / mu
 
 
 class LossHistory(nn.Module):

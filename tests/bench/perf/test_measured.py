@@ -77,8 +77,8 @@ def test_every_method_that_trains_from_scratch_is_held_against_joint_and_some_on
     alone = {"unimodal", "ensemble", "joint", *(c.name for c in classes if c().requires(("m1", "m2")))}
     others = [name for name in registry.method_names() if name not in alone]
     plain = [title for title in titles if "(" not in title]
-    some = [name for name in others if name in table()["images"]]
-    assert some and len(some) == len(table()["images"])
+    some = [name for name in others if name in table()["everywhere"]]
+    assert len(some) == len(table()["everywhere"]) > 0
     assert plain == [
         *(f"images fp32: {name} / joint" for name in some),
         *(f"vectors fp32: {name} / joint" for name in others),
@@ -86,10 +86,12 @@ def test_every_method_that_trains_from_scratch_is_held_against_joint_and_some_on
     assert [title for title in titles if "(" in title] == [f"{n} fp32: agm (zero_path=detach) / joint" for n in TINY]
 
 
-def test_in_the_fastest_precision_every_method_is_timed_on_images_too() -> None:
-    names = [title for title, _, _ in methods.chosen(TINY["images"], "bf16")]
-    assert names == [title for title, _, _ in methods.chosen(TINY["vectors"], "fp32")]
-    assert len(names) > len(methods.chosen(TINY["images"], "fp32")) >= len(table()["images"])
+def test_on_a_gpu_every_method_is_timed_on_images_in_the_fastest_precision(gpu: Machine) -> None:
+    every = [title for title, _, _ in methods.timed(("m1", "m2"))]
+    assert [title for title, _, _ in methods.chosen(gpu, TINY["images"], "bf16")] == every
+    for name in TINY:
+        some = {cls.name for _, cls, _ in methods.chosen(gpu, TINY[name], "fp32")}
+        assert some == set(table()["everywhere"])
 
 
 def test_the_loops_beside_the_harness_learn_what_it_learns() -> None:

@@ -299,7 +299,7 @@ def test_so_few_samples_that_none_is_held_out() -> None:
 def test_attention_has_second_derivatives_in_the_block() -> None:
     layer = torch.nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
     at = list(layer.parameters())
-    with evaluation_mode(layer), twice_differentiable():
+    with evaluation_mode(layer), twice_differentiable(layer):
         loss = layer(torch.randn(2, 3, 4)).pow(4).mean()
         product = product_with_hessian(loss, [torch.ones_like(p) for p in at], at, at)
     assert torch.stack([x.abs().sum() for x in product]).sum().item() > 0
