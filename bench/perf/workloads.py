@@ -63,7 +63,7 @@ WORKLOADS = {
         "mlp": Workload(VECTORS, 64, 2048, "mlp", 64),
     },
     "cuda": {
-        "resnet18": Workload(CLIPS, 32, 768, "resnet18", 512),
+        "resnet18": Workload(CLIPS, 32, 640, "resnet18", 512),
         "mlp": Workload(VECTORS, 64, 2048, "mlp", 64),
     },
 }

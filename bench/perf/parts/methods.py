@@ -14,9 +14,8 @@ from mcr_bench.bench.training.loop import train_epoch
 from mcr_bench.methods.base import Method
 
 TIMED = ("fp32", "bf16")  # between them lies tf32, whose steps the part on steps times
-FASTEST: Precision = "bf16"
 TOGETHER = 8  # methods that share the turns of one joint training; their models are on the device at the same time
-STEPS = 8  # of an epoch of images on a GPU: enough to fill it, and a minute for fifty methods
+STEPS = 12  # of an epoch of images on a GPU: enough to fill it
 
 Variant = tuple[str, type[Method], Mapping[str, Value]]
 
@@ -25,17 +24,17 @@ def methods(machine: Machine) -> Iterator[Measured]:
     """Every method that trains all modalities from scratch, and some of them in more places (see table.toml)."""
     for name, workload in workloads(machine).items():
         for precision in (p for p in precisions(machine, workload) if p in TIMED):
-            waiting = iter(chosen(machine, workload, precision))
+            waiting = iter(chosen(machine, workload))
             if workload.has_images and machine.kind == "cuda":
                 workload = workload._replace(samples=min(workload.samples, STEPS * workload.batch))
             while group := list(islice(waiting, TOGETHER)):
                 yield from of_group(machine, f"{name} {precision}", workload, precision, group)
 
 
-def chosen(machine: Machine, workload: Workload, precision: Precision) -> list[Variant]:
-    """The methods that are timed on a workload in a precision: all of them once on each type of device."""
+def chosen(machine: Machine, workload: Workload) -> list[Variant]:
+    """The methods that are timed on a workload: all of them where steps and models are made fast enough."""
     every = timed(tuple(workload.shapes))
-    if precision == FASTEST or (machine.kind != "cuda" and not workload.has_images):
+    if machine.kind != "cuda" and not workload.has_images:
         return every
     return [variant for variant in every if variant[1].name in table()["everywhere"]]
 

@@ -86,12 +86,9 @@ def test_every_method_that_trains_from_scratch_is_held_against_joint_and_some_on
     assert [title for title in titles if "(" in title] == [f"{n} fp32: agm (zero_path=detach) / joint" for n in TINY]
 
 
-def test_on_a_gpu_every_method_is_timed_on_images_in_the_fastest_precision(gpu: Machine) -> None:
-    every = [title for title, _, _ in methods.timed(("m1", "m2"))]
-    assert [title for title, _, _ in methods.chosen(gpu, TINY["images"], "bf16")] == every
-    for name in TINY:
-        some = {cls.name for _, cls, _ in methods.chosen(gpu, TINY[name], "fp32")}
-        assert some == set(table()["everywhere"])
+def test_on_a_gpu_some_methods_are_timed(gpu: Machine) -> None:
+    for workload in TINY.values():
+        assert {cls.name for _, cls, _ in methods.chosen(gpu, workload)} == set(table()["everywhere"])
 
 
 def test_the_loops_beside_the_harness_learn_what_it_learns() -> None:
