@@ -28,6 +28,7 @@ from mcr_bench.datasets.base import Modality, Split, Splits
 from mcr_bench.methods.base import Method
 
 CLASSES = 6
+DRAWN = 512  # samples that are drawn at most; further ones repeat them, as drawing images takes seconds
 
 
 class Workload(NamedTuple):
@@ -63,7 +64,7 @@ WORKLOADS = {
         "mlp": Workload(VECTORS, 64, 2048, "mlp", 64),
     },
     "cuda": {
-        "resnet18": Workload(CLIPS, 32, 640, "resnet18", 512),
+        "resnet18": Workload(CLIPS, 32, 1024, "resnet18", 512),
         "mlp": Workload(VECTORS, 64, 2048, "mlp", 64),
     },
 }
@@ -90,8 +91,12 @@ def reference_method() -> type[Method]:
 @lru_cache(maxsize=2)
 def random_samples(shapes: tuple[tuple[str, tuple[int, ...]], ...], samples: int, device: torch.device) -> Split:
     """Random samples on a device, drawn once for all trainings of a workload."""
-    values = {m: torch.randn(samples, *shape, generator=generator(0, "data", m)) for m, shape in shapes}
-    return Split(values, torch.arange(samples) % CLASSES, [str(i) for i in range(samples)]).to(device)
+    drawn, place = min(samples, DRAWN), torch.arange(samples, device=device)
+    values = {}
+    for m, shape in shapes:
+        x = torch.randn(drawn, *shape, generator=generator(0, "data", m)).to(device)
+        values[m] = x if drawn == samples else x[place % drawn]
+    return Split(values, place % CLASSES, [str(i) for i in range(samples)])
 
 
 def network(workload: Workload, head: str = USUAL) -> MultimodalModel:

@@ -28,9 +28,8 @@ class Place:
 
     @property
     def processes(self) -> int:
-        """How many processes train at a time: for small runs a GPU is limited by the cores of its machine."""
-        cores = os.cpu_count() or 1
-        return 2 if self.small else max(2, min(14, cores - 1))
+        """How many processes train at a time. Two threads of each are busy, and they take turns on a GPU."""
+        return 2 if self.small else max(2, min(6, (os.cpu_count() or 1) // 2))
 
     @property
     def gpu(self) -> bool:

@@ -1,9 +1,12 @@
 """All methods from beginning to end, on generated vectors and on a file of arrays, in every precision."""
 
+from pathlib import Path
+
 from mcr_bench.bench.catalog.registry import method_names
+from mcr_bench.bench.planning.plan import Plan
 from mcr_bench.tests.gpu.checks import Place
-from mcr_bench.tests.gpu.staying import train_staying
-from mcr_bench.tests.gpu.training import array_file, planned
+from mcr_bench.tests.gpu.staying import Kept, train_staying
+from mcr_bench.tests.gpu.training import array_file, planned, require_equal
 
 
 def synthetic(place: Place) -> str:
@@ -12,8 +15,15 @@ def synthetic(place: Place) -> str:
 
 
 def arrays(place: Place) -> str:
-    """Two seeds of every method on a file with three modalities: vectors, sequences and images."""
-    return _all_methods(place, str(array_file(place.folder)))
+    """Two seeds of every method on a file with three modalities: vectors, sequences and images; with --deterministic.
+
+    The first seed is trained twice, and has the same weights and predictions in every bit.
+    """
+    plan = _planned(place, str(array_file(place.folder)), seeds=2)
+    first = _finished(plan, place, place.folder / "runs", deterministic=True)
+    again = [spec for spec in plan.runs if spec.seed == 0]
+    require_equal(first, train_staying(again, place.folder / "again", place, True), [spec.key for spec in again])
+    return f"{_told(plan)}, {len(again)} of them twice"
 
 
 def tf32(place: Place) -> str:
@@ -29,16 +39,28 @@ def bf16(place: Place) -> str:
 
 
 def _all_methods(place: Place, dataset: str, seeds: int = 2, methods: list[str] | None = None, **settings: str) -> str:
-    """Every run finishes on the device that was asked for, with plausible numbers; returns how many there were."""
+    """Every run finishes with plausible numbers; returns how many there were."""
+    plan = _planned(place, dataset, seeds, methods, **settings)
+    _finished(plan, place, place.folder / "runs")
+    wrong = [spec.label for spec in plan.runs if spec.training["precision"] != settings.get("precision", "fp32")]
+    assert not wrong, f"trained in another precision: {', '.join(wrong)}"
+    return _told(plan)
+
+
+def _planned(place: Place, dataset: str, seeds: int, methods: list[str] | None = None, **settings: str) -> Plan:
     methods = ["joint", "mcr"] if place.small else methods or method_names()
-    plan = planned(methods, dataset, seeds, epochs="1" if place.small else "2", **settings)
-    kept = train_staying(plan.runs, place.folder / "runs", place)
+    return planned(methods, dataset, seeds, epochs="1" if place.small else "2", **settings)
+
+
+def _finished(plan: Plan, place: Place, folder: Path, deterministic: bool = False) -> Kept:
+    kept = train_staying(plan.runs, folder, place, deterministic)
     for spec in plan.runs:
         done = kept.done[spec.key]
         accuracy = done.metrics["test/accuracy"]
         assert 0 <= accuracy <= 1, f"{spec.label}: accuracy {accuracy}"
         assert not done.tags.get("missing"), f"{spec.label}: missing diagnostics: {done.tags['missing']}"
-        precision = spec.training["precision"]
-        assert precision == settings.get("precision", "fp32"), f"{spec.label} was trained in {precision}"
-    skipped = {method for _, method, _ in plan.skipped}
-    return f"{len(plan.runs)} runs of {len(set(methods) - skipped)} methods"
+    return kept
+
+
+def _told(plan: Plan) -> str:
+    return f"{len(plan.runs)} runs of {len({spec.method for spec in plan.runs})} methods"

@@ -1,13 +1,11 @@
-"""The same numbers: on CPU and GPU within a tolerance, and with --deterministic to the last bit."""
+"""The same numbers on CPU and GPU within a tolerance, and with a compiled encoder."""
 
 import numpy as np
 import torch
 
-from mcr_bench.bench.catalog.registry import method_names
 from mcr_bench.bench.training.loop import Training, start, train_epoch
 from mcr_bench.tests.gpu.checks import Place
-from mcr_bench.tests.gpu.staying import train_staying
-from mcr_bench.tests.gpu.training import array_file, job_of, planned, require_equal
+from mcr_bench.tests.gpu.training import array_file, job_of, planned
 
 # Plain SGD: a step of Adam divides by the size of a gradient, so that one of size 0 turns rounding into a whole step.
 # No dropout: its masks are drawn on the device.
@@ -35,15 +33,6 @@ def agreement(place: Place) -> str:
             assert largest <= most, f"{method} differs by {largest:.1e} after {title}; at most {most:.0e} is expected"
             told.append(f"{method} after {title} {largest:.1e}")
     return "largest relative difference: " + ", ".join(told)
-
-
-def deterministic(place: Place) -> str:
-    """Every method twice with --deterministic: the same weights and predictions in every bit."""
-    methods = ["joint"] if place.small else method_names()
-    plan = planned(methods, str(array_file(place.folder)), 1)
-    first, second = (train_staying(plan.runs, place.folder / n, place, deterministic=True) for n in ("first", "second"))
-    require_equal(first, second, [spec.key for spec in plan.runs])
-    return f"{len(plan.runs)} runs twice"
 
 
 def compiled(place: Place) -> str:
