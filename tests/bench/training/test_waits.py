@@ -100,6 +100,9 @@ class Reads(Joint):
             "to the host": lambda: z.sum().to("cpu"),
             "mixed": lambda: (z[:, 0] * host).sum(),
             "in time": lambda: host.to(z.device, non_blocking=True).sum(),
+            "from numbers": lambda: losses["fused"] * z.new_tensor([0.5]),
+            "a tensor of numbers": lambda: torch.tensor([0.5], device=z.device).sum(),
+            "a decomposition": lambda: torch.linalg.eigh(z.T @ z)[0].sum(),
             "a number of the host": lambda: losses["fused"] * torch.tensor(0.5),
         }
         extra[self.what]()
@@ -116,6 +119,9 @@ class Reads(Joint):
         ("to the device", "_to_copy between host and device"),
         ("to the host", "_to_copy between host and device"),
         ("mixed", "mul of tensors of host and device"),
+        ("from numbers", "new_tensor of numbers of the host"),
+        ("a tensor of numbers", "tensor of numbers of the host"),
+        ("a decomposition", "_linalg_eigh"),
         ("in time", ""),
         ("a number of the host", ""),
     ],

@@ -684,6 +684,25 @@ class CopiesToTheHost(Sound):
         self.fit.log("size", outputs.logits.detach().abs().mean().item())
 
 
+@planted("no-waits", "a step waits for the device: new_tensor of numbers of the host")
+class MakesTensorsFromNumbers(Sound):
+    def decay(self, outputs: Any, batch: Any) -> Tensor:
+        weights = outputs.logits.new_tensor([0.5] * len(outputs.features))
+        return super().decay(outputs, batch) * weights.sum()
+
+
+@planted("no-waits", "a step waits for the device: _linalg_svd")
+class Decomposes(Sound):
+    def decay(self, outputs: Any, batch: Any) -> Tensor:
+        sizes = torch.linalg.svd(outputs.logits.detach(), full_matrices=False)[1]
+        return super().decay(outputs, batch) + 0.0 * sizes.sum()
+
+
+@planted("no-waits", "states waits = 'it looks at the loss', but nothing in a step waits: delete it")
+class SaysThatItWaits(Sound):
+    waits = "it looks at the loss"
+
+
 @planted("batch-statistics", r"after a step audio.*running_mean differs by .* from what one pass of the batch gives")
 class SecondPass(Sound):
     def decay(self, outputs: Any, batch: Any) -> Tensor:
