@@ -45,12 +45,12 @@ def timed(modalities: tuple[str, ...]) -> list[Variant]:
     The title of one with other settings than the default names them.
     """
     reference = reference_method()
-    found: list[Variant] = []
+    every: list[Variant] = []
     for cls in map(registry.method, registry.method_names()):
         if cls is not reference and cls.role != "unimodal" and cls.trains and not cls().requires(modalities):
-            found.append((cls.name, cls, {}))
-            found += [(f"{cls.name} ({key}={value})", cls, {key: value}) for key, value in variants(cls.name)]
-    return found
+            every.append((cls.name, cls, {}))
+            every += [(f"{cls.name} ({key}={value})", cls, {key: value}) for key, value in variants(cls.name)]
+    return every
 
 
 def of_group(
