@@ -1,11 +1,10 @@
 """House rules, read off the syntax trees: bench names no method or dataset, methods do not import each other."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import get_args, get_type_hints
-
-import pytest
 
 import mcr_bench
 from mcr_bench.bench.catalog.registry import dataset_names, method_names
@@ -28,9 +27,14 @@ def relative(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(path: Path) -> Iterator[str]:
     """Every imported module with what is taken from it; in a type-checking block or function too."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -39,9 +43,15 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def strings(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
+
+
+def importing(paths: Iterable[Path], packages: tuple[str, ...]) -> dict[str, list[str]]:
+    """File -> what it imports from these packages, for the files that import something from them."""
+    found = {relative(path): [name for name in imports(path) if within(name, packages)] for path in paths}
+    return {path: names for path, names in found.items() if names}
 
 
 def within(name: str, packages: tuple[str, ...]) -> bool:
@@ -53,25 +63,36 @@ def test_the_names_are_those_of_the_registry() -> None:
     assert len(FILES) > 20
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if p.is_relative_to(ROOT / "bench")], ids=relative)
-def test_bench_knows_no_method_and_no_dataset(path: Path) -> None:
-    assert [name for name in imports(path) if within(name, tuple(CONCRETE))] == []
-    assert [text for text in strings(path) if text in NAMES] == []
+def test_bench_knows_no_method_and_no_dataset() -> None:
+    bench = [p for p in FILES if p.is_relative_to(ROOT / "bench")]
+    assert len(bench) > 200
+    assert importing(bench, tuple(CONCRETE)) == {}
+    named = {relative(path): [text for text in strings(path) if text in NAMES] for path in bench}
+    assert {path: names for path, names in named.items() if names} == {}
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if p.parent == ROOT / "methods"], ids=relative)
-def test_a_method_imports_no_other_method(path: Path) -> None:
-    methods = tuple(name for name in CONCRETE if name.startswith("mcr_bench.methods."))
-    assert [name for name in imports(path) if within(name, methods)] == []
+def test_a_method_imports_no_other_method() -> None:
+    own = [p for p in FILES if p.parent == ROOT / "methods"]
+    assert len(own) > 40
+    assert importing(own, tuple(name for name in CONCRETE if name.startswith("mcr_bench.methods."))) == {}
 
 
-@pytest.mark.parametrize("path", FILES, ids=relative)
-def test_nothing_imports_the_command_line(path: Path) -> None:
-    assert [name for name in imports(path) if within(name, ("mcr_bench.cli",))] == []
+def test_nothing_imports_the_command_line() -> None:
+    assert importing(FILES, ("mcr_bench.cli",)) == {}
 
 
-@pytest.mark.parametrize("path", FILES, ids=relative)
-def test_files_stay_small_and_say_what_they_are_for(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= LONGEST
-    assert ast.get_docstring(ast.parse(text)), "the first line says what the module is for"
+def test_what_is_imported_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "a.py"
+    path.write_text("def f():\n    from mcr_bench.cli import app\n")
+    assert list(imports(path)) == ["mcr_bench.cli.app"]
+    assert within("mcr_bench.cli.app", ("mcr_bench.cli",))
+    assert not within("mcr_bench.clip", ("mcr_bench.cli",))
+
+
+def test_files_stay_small() -> None:
+    lengths = {relative(path): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert {path: count for path, count in lengths.items() if count > LONGEST} == {}
+
+
+def test_files_say_what_they_are_for() -> None:
+    assert [relative(path) for path in FILES if not ast.get_docstring(tree(path))] == []
