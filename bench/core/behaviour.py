@@ -6,14 +6,14 @@ import json
 from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 
 from mcr_bench.bench.core.sources.aliases import FUTURE, MARK, Names, Plain, names_of, own_imports, unused_imports
 from mcr_bench.bench.core.sources.closure import Source, sources_of
 from mcr_bench.bench.core.sources.constants import drop_constants
 from mcr_bench.bench.core.sources.form import form
 from mcr_bench.bench.core.sources.traits import Traits, traits_of
-from mcr_bench.bench.core.sources.trees import loaded
+from mcr_bench.bench.core.sources.trees import KEPT, loaded
 from mcr_bench.bench.core.sources.words import Wordless, is_plain
 
 
@@ -41,12 +41,17 @@ def _code(sources: Mapping[str, Source]) -> dict[str, list[object]]:
     trees = {name: one.tree for name, one in sources.items() if one.tree is not None}
     modules, traits = {one.name for one in sources.values()}, traits_of(trees)
     known = {name: names_of(sources[name], tree, modules, traits.rebound) for name, tree in trees.items()}
-    classes = [(node, one) for one in known.values() for node in ast.walk(one.tree) if isinstance(node, ast.ClassDef)]
+    classes = [(node, one) for one in known.values() for node in _classes(one.tree)]
     if not all(is_plain(node, one, modules) for node, one in classes):  # then those below it are none either
         traits = replace(traits, annotations=True)
     about = {name: _about(one, modules, traits) for name, one in known.items()}
     plain = _plain(_wordless(known, traits, modules), traits)
     return {name: [form(tree, traits.documentation), *about[name]] for name, tree in plain.items()}
+
+
+@lru_cache(KEPT)
+def _classes(tree: ast.Module) -> list[ast.ClassDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
 
 
 def _about(names: Names, modules: Collection[str], traits: Traits) -> list[object]:

@@ -6,9 +6,10 @@ import sys
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from mcr_bench.bench.core.sources.closure import PACKAGE, Source
-from mcr_bench.bench.core.sources.trees import annotations, bound, import_paths, loaded, own_nodes, top
+from mcr_bench.bench.core.sources.trees import KEPT, annotations, bound, import_paths, loaded, own_nodes, top
 
 MARK = "="  # begins a dotted path that has taken the place of a local name: no name can begin so
 FUTURE = "__future__"
@@ -54,11 +55,7 @@ def names_of(source: Source, tree: ast.Module, modules: Collection[str], rebound
     modules: the names of all modules of ours.
     rebound: attributes of modules and global names that some of the code sets anew.
     """
-    targets: dict[str, set[str]] = defaultdict(set)
-    for node in ast.walk(tree):
-        for local, path in import_paths(node, source.package):
-            targets[local].add(path)
-    taken = {*bound(tree), *_of_class_bodies(tree, source.package)}
+    targets, taken = _kept_bindings(source) if tree is source.tree else _bindings(tree, source.package)
     table = {
         local: path
         for local, (path, *others) in ((local, sorted(paths)) for local, paths in targets.items())
@@ -69,7 +66,22 @@ def names_of(source: Source, tree: ast.Module, modules: Collection[str], rebound
         and path.rpartition(".")[2] not in rebound
         and (path == (inner := f"{source.name}.{local}") or inner not in modules)
     }
-    return Names(source, tree, table, frozenset(taken))
+    return Names(source, tree, table, taken)
+
+
+@lru_cache(KEPT)
+def _kept_bindings(source: Source) -> tuple[dict[str, set[str]], frozenset[str]]:
+    assert source.tree is not None
+    return _bindings(source.tree, source.package)
+
+
+def _bindings(tree: ast.Module, package: str) -> tuple[dict[str, set[str]], frozenset[str]]:
+    """Local name -> the dotted paths that imports bind it to; and the names that anything else, or a class, binds."""
+    targets: dict[str, set[str]] = defaultdict(set)
+    for node in ast.walk(tree):
+        for local, path in import_paths(node, package):
+            targets[local].add(path)
+    return targets, frozenset({*bound(tree), *_of_class_bodies(tree, package)})
 
 
 def _of_class_bodies(tree: ast.Module, package: str) -> set[str]:
@@ -154,10 +166,15 @@ def unused_imports(names: Names, counted: Collection[str]) -> list[str]:
 
     counted: modules of ours, whose code counts already.
     """
-    read = loaded(names.tree).union(*map(loaded, annotations(names.tree)))
-    paths = [pair for node in ast.walk(names.tree) for pair in import_paths(node, names.source.package)]
-    unknown = {top(path) for local, path in paths if local not in read} - HARMLESS - sys.stdlib_module_names
-    return sorted(unknown - {"", *map(top, counted)})
+    return sorted(_unread(names.tree, names.source.package) - {"", *map(top, counted)})
+
+
+@lru_cache(KEPT)
+def _unread(tree: ast.Module, package: str) -> frozenset[str]:
+    """The top-level modules that an import binds to a name that nothing reads, without those that do nothing."""
+    read = loaded(tree).union(*map(loaded, annotations(tree)))
+    paths = [pair for node in ast.walk(tree) for pair in import_paths(node, package)]
+    return frozenset({top(path) for local, path in paths if local not in read} - HARMLESS - sys.stdlib_module_names)
 
 
 def own_imports(names: Names, counted: Collection[str]) -> list[str]:

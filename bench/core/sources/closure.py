@@ -7,13 +7,13 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.machinery import ModuleSpec
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import ModuleType
 
-from mcr_bench.bench.core.sources.trees import absolute, loaded, running, texts, top
+from mcr_bench.bench.core.sources.trees import KEPT, absolute, loaded, running, texts, top
 from mcr_bench.bench.core.user_files import is_of_a_file, modules_beside
 from mcr_bench.bench.errors import UserError
 
@@ -125,8 +125,13 @@ class _Walk:
         return first == own or not _in_library(_spec(first)) or (_in_library(_spec(own)) and first in _together(own))
 
 
-def _imported(tree: ast.Module, package: str) -> Iterator[str]:
+@lru_cache(KEPT)
+def _imported(tree: ast.Module, package: str) -> tuple[str, ...]:
     """Every module that an import statement in the tree may import, with the packages that it is in."""
+    return tuple(_imports_of(tree, package))
+
+
+def _imports_of(tree: ast.Module, package: str) -> Iterator[str]:
     for node in ast.walk(tree):
         names: list[str] = []
         if isinstance(node, ast.Import):
@@ -149,7 +154,9 @@ def _source(spec: ModuleSpec | None, module: ModuleType | None) -> Source | None
     return _parsed(name, name if is_package else name.rpartition(".")[0], Path(file).read_bytes())
 
 
+@lru_cache(KEPT)
 def _parsed(name: str, package: str, content: bytes) -> Source:
+    """The module with its tree, which nobody changes: methods share most of their modules."""
     try:
         return Source(name, package, content, running(ast.parse(content)))
     except (SyntaxError, ValueError):

@@ -3,8 +3,9 @@
 import ast
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
-from mcr_bench.bench.core.sources.trees import ACCESS, attributes, bound, import_paths, loaded, looked_up
+from mcr_bench.bench.core.sources.trees import ACCESS, KEPT, attributes, bound, import_paths, loaded, looked_up
 
 SOURCE = {"getsource", "getsourcelines", "getsourcefile", "findsource", "linecache", "getcomments"}
 DOCUMENTATION = {"__doc__", "getdoc", "cleandoc"}
@@ -46,19 +47,26 @@ def traits_of(trees: Mapping[str, ast.Module]) -> Traits:
     """What any of the modules does, for it may do so to the others."""
     mentioned = {name for tree in trees.values() for name in _mentioned(tree)}
     source = bool(mentioned & SOURCE)
-    run = {"eval", "exec"} & set().union(*map(loaded, trees.values()))
+    run = any(map(_runs, trees.values()))
     return Traits(
         source=source,
         documentation=source or bool(mentioned & DOCUMENTATION),
         annotations=source or bool(mentioned & ANNOTATIONS),
-        metadata=source or bool(mentioned & METADATA) or bool(run),
+        metadata=source or bool(mentioned & METADATA) or run,
         by_text=any(map(_by_text, trees.values())),
         attributes=frozenset(mentioned),
-        rebound=frozenset(name for tree in trees.values() for name in _rebound(tree)),
+        rebound=frozenset().union(*map(_rebound, trees.values())),
         wraps=any(map(_wraps, trees.values())),
     )
 
 
+@lru_cache(KEPT)
+def _runs(tree: ast.Module) -> bool:
+    """Whether it runs code that is a text."""
+    return bool({"eval", "exec"} & loaded(tree))
+
+
+@lru_cache(KEPT)
 def _mentioned(tree: ast.Module) -> set[str]:
     imported = {part for _, path in _imports(tree) for part in path.split(".")}
     return (
@@ -66,10 +74,12 @@ def _mentioned(tree: ast.Module) -> set[str]:
     )
 
 
+@lru_cache(KEPT)
 def _imports(tree: ast.Module) -> list[tuple[str, str]]:
     return [pair for node in ast.walk(tree) for pair in import_paths(node, "")]
 
 
+@lru_cache(KEPT)
 def _wraps(tree: ast.Module) -> bool:
     names = {local for local, path in _imports(tree) if path.endswith("dataclass")} | {"dataclass"}
     above = {
@@ -83,8 +93,13 @@ def _wraps(tree: ast.Module) -> bool:
     return any((node.id if isinstance(node, ast.Name) else node.attr) in names for node in used)
 
 
-def _rebound(tree: ast.Module) -> Iterator[str]:
+@lru_cache(KEPT)
+def _rebound(tree: ast.Module) -> frozenset[str]:
     """Names under `global`, and attributes of what imports bind that are assigned or deleted."""
+    return frozenset(_set_anew(tree))
+
+
+def _set_anew(tree: ast.Module) -> Iterator[str]:
     imported = {local for local, _ in _imports(tree)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Global):
@@ -99,6 +114,7 @@ def _root(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
+@lru_cache(KEPT)
 def _by_text(tree: ast.Module) -> bool:
     """Whether names may be looked up that no reader sees."""
     star = any(local == "*" for local, _ in _imports(tree))

@@ -5,6 +5,7 @@ import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
+KEPT = 512  # modules of which answers are kept: planning asks about the same ones for every method
 ACCESS = {"getattr", "setattr", "delattr", "hasattr"}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
