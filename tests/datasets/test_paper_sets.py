@@ -2,8 +2,8 @@
 
 Small copies in the official layouts, 64-pixel frames, encoders of an eighth of the width. Every method is planned on
 every set; joint training, the paper's method and the ensemble are trained on each of them, and every other method on
-one, but not on the set of the largest networks. `make test-all` trains every method on every set. `python tests/datasets/test_paper_sets.py FOLDER` is the long
-version: full shapes and widths, as `make test-data` runs it.
+one, but not on the set of the largest networks. `make test-all` trains every method on every set.
+`python tests/datasets/test_paper_sets.py FOLDER` is the long version: full shapes and widths, as `make test-data` runs it.
 """
 
 import json
@@ -51,7 +51,7 @@ def dials(values: dict[str, int]) -> list[str]:
 
 METHODS = registry.method_names()
 ON_EACH = ("joint", "mcr", "ensemble")
-# The others are dealt to sets of which a run takes about a second; those that take classes alone to the sets of classes.
+# The others are dealt to sets of which a run takes about a second; those that take classes alone to sets of classes.
 QUICK = [name for name in EIGHTH if name != "something-something"]
 CLASSES = [name for name in QUICK if name not in ("mosi", "mosei")]
 
