@@ -3,7 +3,7 @@
 Small copies in the official layouts, 64-pixel frames, encoders of an eighth of the width. Every method is planned on
 every set; joint training, the paper's method and the ensemble are trained on each of them, and every other method on
 one, but not on the set of the largest networks. `make test-all` trains every method on every set.
-`python tests/datasets/test_paper_sets.py FOLDER` is the long version: full shapes and widths, as `make test-data` runs it.
+`python tests/datasets/test_paper_sets.py FOLDER` is the long version: full shapes and widths (`make test-data`).
 """
 
 import json
