@@ -230,7 +230,8 @@ def without_cudnn() -> AbstractContextManager[None]:
 
 def _set_tf32(on: bool) -> None:
     """Switch TF32 in both of PyTorch's sets of switches, which must agree; the older first, as it changes the newer."""
-    with warnings.catch_warnings(action="ignore"):  # "Please use the new API", in PyTorch 2.9 and later
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Please use the new API")  # once per process, in PyTorch 2.9 and later
         torch.set_float32_matmul_precision("highest")
         torch.backends.cuda.matmul.allow_tf32 = on
         torch.backends.cudnn.allow_tf32 = on
@@ -325,14 +326,13 @@ def graphed(module: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[..., tupl
     """
     _require_no_waiting(module, inputs)
     names, parameters = zip(*module.named_parameters(), strict=True)
-    # Aliases of the parameters: a graph keeps what adds up their gradients, bound to the stream of the capture.
+    # Aliases of the parameters: a graph binds what adds up their gradients to its own stream. PyTorch 2.11 warns of it.
+    getattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch", bool)(False)
     aliases = tuple(p.detach().requires_grad_(p.requires_grad) for p in parameters)
 
     def forward(*given: Tensor) -> Any:
         return functional_call(module, dict(zip(names, given[len(inputs) :], strict=True)), given[: len(inputs)])
 
-    quiet = getattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch", lambda _: None)
-    quiet(False)  # a graph's gradients are made on a stream of their own, for which autograd waits (PyTorch 2.11)
     gc.collect()  # a tensor that is freed during the capture would end it
     with torch.autocast("cuda", torch.get_autocast_dtype("cuda"), torch.is_autocast_enabled("cuda"), False):
         graph: Any = torch.cuda.make_graphed_callables(forward, (*inputs, *aliases), allow_unused_input=True)
