@@ -3,6 +3,7 @@
 # `make heads` writes the table of methods and fusion heads into docs/nets.md; `make cards` the table of methods into
 # docs/methods.md and the register of defects, docs/defects.md.
 # `make perf` measures, and writes docs/performance.md; `make test-gpu` makes the checks that need a GPU.
+# `make faults` tries what can go wrong around a training, and writes docs/faults.md.
 # `make test-all` makes the tests that are marked as slow, too.
 #   DEVICE=cpu|cuda|cuda:N   where; by default perf takes a GPU if there is one, and test-gpu exits with 0 if there is none
 #   PART="steps methods"     only these parts; without it perf measures the parts that are not yet measured
@@ -11,7 +12,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := run
-.PHONY: setup run test test-all test-gpu test-data tables heads cards ui perf
+.PHONY: setup run test test-all test-gpu test-data faults tables heads cards ui perf
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -60,6 +61,9 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal -m 'slow or not slow'
+
+faults: $(STAMP)
+	@MCR_BENCH_FAULTS_PAGE=docs/faults.md OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal -m 'slow or not slow' tests/faults
 
 tables: $(STAMP)
 	@$(RUN) tables
