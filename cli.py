@@ -1,4 +1,7 @@
-"""The command line: one Typer command per verb; parses, calls bench, prints. Heavy imports wait inside the verbs."""
+"""The command line: one Typer command per verb; parses, calls bench, prints. Heavy imports wait inside the verbs.
+
+Commands with a method's name as a default are written here, the others in `bench/commands/`.
+"""
 
 import sys
 from pathlib import Path
@@ -6,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from mcr_bench.bench.commands.data_verbs import data_app
 from mcr_bench.bench.commands.options import (
     AsJson,
     Baseline,
@@ -17,7 +19,6 @@ from mcr_bench.bench.commands.options import (
     Family,
     Fold,
     Jobs,
-    Listed,
     Methods,
     Modalities,
     OneDataset,
@@ -30,10 +31,15 @@ from mcr_bench.bench.commands.options import (
     TrackingUri,
     WhichPublished,
 )
-from mcr_bench.bench.commands.output import nothing_in, open_record, print_data, print_json, say
+from mcr_bench.bench.commands.output import nothing_in, open_record, say
 from mcr_bench.bench.commands.plugins.check_verb import check
 from mcr_bench.bench.commands.plugins.new_verb import new_command
 from mcr_bench.bench.commands.verb import verb
+from mcr_bench.bench.commands.verbs.data_verbs import data_app
+from mcr_bench.bench.commands.verbs.listing_verbs import describe, list_
+from mcr_bench.bench.commands.verbs.results_verb import results
+from mcr_bench.bench.commands.verbs.tune_verb import tune
+from mcr_bench.bench.commands.verbs.ui_verb import ui
 
 BASELINE = "ensemble"  # methods are tested against it: what training together has to beat
 COST_BASELINE = "joint"  # costs in tables are relative to it
@@ -133,58 +139,11 @@ def run(
         raise typer.Exit(1)
 
 
-@app.command("list")
-@verb
-def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
-    """List methods, datasets, encoders, fusion heads, presets, experiments, figures; heads: which method has which."""
-    from mcr_bench.bench.commands.listing import rows_of
-    from mcr_bench.bench.report.cards import grid_text
-
-    print_data(rows_of(what), grid_text, as_json)
-
-
-@app.command()
-@verb
-def describe(
-    name: Annotated[
-        str, typer.Argument(help="A method, a dataset, an encoder, a fusion head, or the file of one (FILE.py:CLASS).")
-    ],
-    data_root: DataRoot = Path("data"),
-    as_json: AsJson = False,
-) -> None:
-    """Print the card of a method (formula, reference, settings with origin, needs, deviations), dataset or net."""
-    from mcr_bench.bench.report.cards import card_of, card_text
-
-    print_data(card_of(name, data_root), card_text, as_json)
-
-
+app.command("list")(list_)
+app.command()(describe)
 app.command()(new_command(COST_BASELINE))
 app.command()(check)
-
-
-@app.command()
-@verb
-def results(
-    dataset: OneDataset = None,
-    method: Annotated[str | None, typer.Option(help="Only this method.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write the rows to this file.")] = None,
-    tracking_uri: TrackingUri = None,
-    as_json: AsJson = False,
-) -> None:
-    """Print one row per run of the record."""
-    from mcr_bench.bench.commands.choosing import chosen
-    from mcr_bench.bench.report import results as formats
-    from mcr_bench.bench.report.cards import grid_text
-
-    record = open_record(tracking_uri)
-    rows = chosen(record.rows(), dataset, method)
-    if csv is not None:
-        formats.write_csv(rows, csv)
-        say(f"{len(rows)} runs written to {csv}.", err=True)
-    if as_json:
-        print_json([formats.result_data(row) for row in rows])
-    elif csv is None:
-        say(grid_text(formats.results_grid(rows)) if rows else nothing_in(record, dataset, method))
+app.command()(results)
 
 
 @app.command()
@@ -276,66 +235,8 @@ def report(
     say(write_html_report(record, dataset, baseline, COST_BASELINE, output or record.home / "report.html", published))
 
 
-@app.command()
-@verb
-def tune(
-    methods: Annotated[str, typer.Option(help="`all`, or a comma list of names and of .py files.")],
-    dataset: Annotated[str, typer.Option(help="One dataset, or one .npz file.")],
-    trials: Annotated[
-        int, typer.Option(min=2, help="Trials per method: the preset's settings, then random ones.")
-    ] = 20,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds per trial; comparisons use other seeds.")] = 1,
-    modalities: Modalities = None,
-    fold: Fold = None,
-    protocol: ProtocolName = None,
-    preset: PresetName = None,
-    settings: Settings = None,
-    name: Annotated[str | None, typer.Option(help="Name of the preset. Default: tuned@TRIALS.")] = None,
-    data_root: DataRoot = Path("data"),
-    jobs: Jobs = None,
-    device: Device = "auto",
-    runs_per_gpu: RunsPerGpu = None,
-    deterministic: Deterministic = False,
-    executor: ExecutorName = "local",
-    plan_only: PlanOnly = False,
-    as_json: AsJson = False,
-) -> None:
-    """Search every method's settings with the same budget, on validation alone, and write the best as a preset."""
-    from mcr_bench.bench.commands.running import How
-    from mcr_bench.bench.commands.tuning import run_search
-    from mcr_bench.bench.executors import chosen as executors
-    from mcr_bench.bench.settings.arguments import parse_names, parse_settings
-    from mcr_bench.bench.tuning.request import TuneRequest
-
-    how = How(executors.executor(executor), jobs, device, runs_per_gpu=runs_per_gpu, deterministic=deterministic)
-    request = TuneRequest(
-        methods=parse_names("--methods", methods),
-        dataset=dataset,
-        trials=trials,
-        seeds=seeds,
-        data_root=data_root,
-        modalities=None if modalities is None else tuple(parse_names("--modalities", modalities)),
-        fold=fold,
-        protocol=protocol,
-        preset=preset,
-        overrides=parse_settings(settings or []),
-        name=name,
-    )
-    if not run_search(request, how, plan_only, as_json):
-        raise typer.Exit(1)
-
-
-@app.command()
-@verb
-def ui(
-    port: Annotated[int, typer.Option(help="First port to try.")] = 5000,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    tracking_uri: TrackingUri = None,
-) -> None:
-    """Start the MLflow UI on the record, and print its address; Ctrl-C stops it."""
-    from mcr_bench.bench.record.ui import serve
-
-    raise typer.Exit(serve(open_record(tracking_uri), host, port, say))
+app.command()(tune)
+app.command()(ui)
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""Verbs of the command line whose options need no name of a method as a default."""
