@@ -22,7 +22,7 @@ from mcr_bench.bench.statistics.power import detectable, pairs_needed, reachable
 from mcr_bench.bench.statistics.sign_flip import sign_flip
 
 if TYPE_CHECKING:
-    from mcr_bench.bench.record.samples import Samples
+    from mcr_bench.bench.record.files.samples import Samples
 
 ReadSamples = Callable[[list[str]], "Mapping[str, Samples]"]
 

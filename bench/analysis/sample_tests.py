@@ -12,7 +12,7 @@ from mcr_bench.bench.statistics.intervals import Interval
 from mcr_bench.bench.statistics.samples import group_interval, mcnemar, seeds_groups_interval
 
 if TYPE_CHECKING:
-    from mcr_bench.bench.record.samples import Samples
+    from mcr_bench.bench.record.files.samples import Samples
 
 Scores = Mapping[str, Mapping[tuple[int, int], "Samples"]]
 

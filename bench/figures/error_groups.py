@@ -13,8 +13,8 @@ from mcr_bench.bench.analysis.comparisons import pairs_of
 from mcr_bench.bench.figures.style import GREY, PAGE, Missing, canvas, notes_below, shorten, styled
 from mcr_bench.bench.figures.values import Unit, first_metric, without_roles
 from mcr_bench.bench.problem.metrics import SCORES
+from mcr_bench.bench.record.files.samples import Samples
 from mcr_bench.bench.record.row import RunRow
-from mcr_bench.bench.record.samples import Samples
 
 Read = Callable[[Iterable[str]], Mapping[str, Samples]]  # run ids -> their test samples, as `Record.samples`
 Pair = tuple[int, int]

@@ -18,10 +18,10 @@ from filelock import FileLock
 from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.core.home import default_home
 from mcr_bench.bench.errors import UserError, error_at_end, one_line
-from mcr_bench.bench.record.artifacts import Artifact, Artifacts
 from mcr_bench.bench.record.entities import in_parts, metric, name_of, param, tag
+from mcr_bench.bench.record.files.artifacts import Artifact, Artifacts
+from mcr_bench.bench.record.files.places import ARTIFACTS, Places, require_file
 from mcr_bench.bench.record.made_rows import Reading, Unreadable
-from mcr_bench.bench.record.places import ARTIFACTS, Places, require_file
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.runs import PREFIX, Reader, StoredRun, preset_tags
 from mcr_bench.bench.record.sqlite import SqliteReader
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
     from mlflow.tracking import MlflowClient
 
-    from mcr_bench.bench.record.samples import Samples
+    from mcr_bench.bench.record.files.samples import Samples
     from mcr_bench.bench.runs.spec import RunSpec
 
 T = TypeVar("T")
@@ -130,7 +130,7 @@ class Record:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         """Log the final metrics, tags and artifacts, and only then mark the run as finished."""
-        from mcr_bench.bench.record.samples import keep_samples
+        from mcr_bench.bench.record.files.samples import keep_samples
 
         run, now, paths = self._open[spec.key], time.time(), list(artifacts)
         self._flush(run)
@@ -221,7 +221,7 @@ class Record:
 
     def samples(self, run_ids: Iterable[str]) -> "dict[str, Samples]":
         """Run id -> scores of its test samples, cached in `home/cache`; runs without predictions are left out."""
-        from mcr_bench.bench.record.samples import read_samples
+        from mcr_bench.bench.record.files.samples import read_samples
 
         wanted = list(run_ids)
         with self._predictions_of(wanted) as find:
@@ -229,7 +229,7 @@ class Record:
 
     def floors(self, run_ids: Iterable[str]) -> dict[str, dict[str, float]]:
         """Run id -> metric -> score of a constant on its test part; runs without predictions are left out."""
-        from mcr_bench.bench.record.floors import read_floors
+        from mcr_bench.bench.record.files.floors import read_floors
 
         wanted = list(run_ids)
         with self._predictions_of(wanted) as find:

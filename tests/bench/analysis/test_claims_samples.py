@@ -9,7 +9,7 @@ from scipy import stats
 
 from mcr_bench.bench.analysis.claims import claims
 from mcr_bench.bench.analysis.comparisons import comparisons
-from mcr_bench.bench.record.samples import Samples
+from mcr_bench.bench.record.files.samples import Samples
 from mcr_bench.bench.report.claim_tables import claim_tables
 from mcr_bench.tests.support.records.claimed_runs import BASE, SEEDS, compared, noisy, run
 

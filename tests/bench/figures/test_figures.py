@@ -21,7 +21,7 @@ from mcr_bench.bench.figures.pareto import front, pareto
 from mcr_bench.bench.figures.race import race
 from mcr_bench.bench.figures.ranks import rank_diagram
 from mcr_bench.bench.figures.style import Missing, marks
-from mcr_bench.bench.record.samples import Samples
+from mcr_bench.bench.record.files.samples import Samples
 from mcr_bench.bench.statistics.ranks import rank
 from mcr_bench.tests.support.records.figure_rows import TWO, compared, line, look, row, small, words, xs
 

@@ -30,8 +30,8 @@ from mcr_bench.bench.figures.style import (
     save,
     shorten,
 )
+from mcr_bench.bench.record.files.samples import Samples
 from mcr_bench.bench.record.row import RunRow
-from mcr_bench.bench.record.samples import Samples
 from mcr_bench.tests.support.records.run_rows import run_row
 
 SIX = ("audio", "depth", "inertial", "skeleton_with_a_long_name", "text", "video")

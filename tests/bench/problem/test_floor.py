@@ -21,8 +21,8 @@ from mcr_bench.bench.analysis.ranking import rank_datasets
 from mcr_bench.bench.analysis.sweeps import sweep_table, sweeps
 from mcr_bench.bench.analysis.table import comparison_table
 from mcr_bench.bench.problem.floor import floor_metrics
-from mcr_bench.bench.record.artifacts import Artifact
-from mcr_bench.bench.record.floors import read_floors
+from mcr_bench.bench.record.files.artifacts import Artifact
+from mcr_bench.bench.record.files.floors import read_floors
 from mcr_bench.bench.report import export
 from mcr_bench.bench.report.claim_tables import claim_data, claim_tables
 from mcr_bench.bench.report.html.comparison import line_links

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.record.places import local_path
+from mcr_bench.bench.record.files.places import local_path
 from mcr_bench.bench.record.store import database_file, database_uri
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.spec import RunSpec

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mcr_bench.bench.record.artifacts import Artifact
-from mcr_bench.bench.record.cache import Kept, SamplesCache
-from mcr_bench.bench.record.samples import Samples, read_samples
+from mcr_bench.bench.record.files.artifacts import Artifact
+from mcr_bench.bench.record.files.cache import Kept, SamplesCache
+from mcr_bench.bench.record.files.samples import Samples, read_samples
 
 LOGITS = [[0.0, 2.0], [5.0, 1.0], [0.0, 1.0], [3.0, 0.0]]
 PARTS = ["val", "test", "test", "test"]

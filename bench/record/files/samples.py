@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mcr_bench.bench.core.arrays import Array
-from mcr_bench.bench.record.artifacts import Artifact
-from mcr_bench.bench.record.cache import Kept, SamplesCache
+from mcr_bench.bench.record.files.artifacts import Artifact
+from mcr_bench.bench.record.files.cache import Kept, SamplesCache
 
 COLUMNS = ["part", "id", "group", "label", "logits"]
 Names = tuple[NDArray[np.str_], NDArray[np.str_]]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mcr_bench.bench.record.places import local_path
+from mcr_bench.bench.record.files.places import local_path
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import torch
 
 from mcr_bench.bench.problem.floor import FLOOR, floor_metrics
-from mcr_bench.bench.record.artifacts import Artifact
-from mcr_bench.bench.record.samples import labels_of
+from mcr_bench.bench.record.files.artifacts import Artifact
+from mcr_bench.bench.record.files.samples import labels_of
 
 
 def read_floors(run_ids: Iterable[str], find: Callable[[str], Artifact]) -> dict[str, dict[str, float]]:
