@@ -58,10 +58,12 @@ class Reading:
 
     note: takes the note on each unreadable run, once.
     unreadable: run -> why it has no row.
+    names: run -> how notes call it.
     """
 
     note: Callable[[str], object]
     unreadable: dict[str, Unreadable] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
 
     def rows(self, stored: Iterable[StoredRun]) -> list[RunRow]:
         """The rows of these runs, one per key."""
@@ -70,6 +72,7 @@ class Reading:
             if one.run_id not in self.unreadable:
                 self.note(one.note)
             self.unreadable[one.run_id] = one
+        self.names.update({row.run_id: row.name for row in rows})
         return rows
 
 

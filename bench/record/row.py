@@ -158,6 +158,11 @@ class RunRow:
         return self.seed, self.fold
 
     @property
+    def name(self) -> str:
+        """How notes call the run."""
+        return f"{self.label} on {self.dataset}, seed {self.seed}, fold {self.fold}"
+
+    @property
     def asked(self) -> dict[str, Asked]:
         """Every preset under which the run was asked for; first the one under which it was trained."""
         return {self.preset: Asked(self.preset_origin, self.overrides)} | dict(self.other_presets)

@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from mcr_bench.bench.record.files.artifacts import Stored
+from mcr_bench.bench.record.files.checksums import checksums_in
 from mcr_bench.bench.record.row import Asked
 from mcr_bench.bench.record.tags import PRESETS, presets_of
 
@@ -44,6 +46,11 @@ class StoredRun:
     def finished(self) -> bool:
         """Whether the run was trained and recorded to its end."""
         return self.status == "FINISHED"
+
+    @property
+    def files(self) -> Stored:
+        """What the store says of its files."""
+        return Stored(self.artifacts, self.finished, checksums_in(self.tags))
 
     @classmethod
     def of(cls, run: "Run") -> "StoredRun":

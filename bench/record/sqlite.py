@@ -15,6 +15,9 @@ from sys import intern
 from urllib.parse import quote
 
 from mcr_bench.bench.record.database_versions import require_known
+from mcr_bench.bench.record.files.artifacts import Stored
+from mcr_bench.bench.record.files.checksums import PREFIX as PREFIX_OF_CHECKSUMS
+from mcr_bench.bench.record.files.checksums import checksums_in
 from mcr_bench.bench.record.runs import PREFIX, StoredRun
 
 RUNS = """
@@ -24,6 +27,7 @@ WHERE runs.lifecycle_stage = 'active' AND experiments.lifecycle_stage = 'active'
 OF_ALL_DATASETS, OF_DATASET = " AND substr(experiments.name, 1, ?) = ?", " AND experiments.name = ?"
 OF_KEYS = " AND run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'key' AND value IN (SELECT value FROM json_each(?)))"
 OF_RUNS = " WHERE run_uuid IN (SELECT value FROM json_each(?))"
+CHECKSUMS = "SELECT run_uuid, key, value FROM tags" + OF_RUNS + " AND key GLOB ?"
 PARTS = {"tags": "0 FROM tags", "params": "0 FROM params", "metrics": "is_nan FROM latest_metrics"}
 Found = tuple[str, str, int | None, int | None, str]
 FEW = 0.2  # up to this share of all runs, looking each one up costs less than reading all
@@ -52,12 +56,17 @@ class SqliteReader:
                         of_run[run_id][intern(key)] = nan if is_nan else value
         return list(runs.values())
 
-    def artifacts(self, run_ids: Iterable[str]) -> dict[str, tuple[str, bool]]:
-        """Run id -> the address of its artifacts, and whether it is finished; unknown runs are left out."""
+    def artifacts(self, run_ids: Iterable[str]) -> dict[str, Stored]:
+        """Run id -> where its files are, whether it is finished, and their checksums; unknown runs are left out."""
         query = "SELECT run_uuid, artifact_uri, status = 'FINISHED' FROM runs" + OF_RUNS
+        wanted, checksums = [json.dumps(list(run_ids))], dict[str, dict[str, str]]()
         with self.snapshot() as connection:
-            rows = connection.execute(query, [json.dumps(list(run_ids))])
-            return {run_id: (uri, bool(finished)) for run_id, uri, finished in rows}
+            for run_id, key, value in connection.execute(CHECKSUMS, [*wanted, PREFIX_OF_CHECKSUMS + "*"]):
+                checksums.setdefault(run_id, {})[key] = value
+            return {
+                run_id: Stored(uri, bool(finished), checksums_in(checksums.get(run_id, {})))
+                for run_id, uri, finished in connection.execute(query, wanted)
+            }
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
         """Metric of a run -> its (step, value) in the order of steps; of several values of a step the last one."""

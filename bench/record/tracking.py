@@ -4,8 +4,8 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import zip_longest
@@ -18,9 +18,13 @@ from filelock import FileLock
 from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.core.home import default_home
 from mcr_bench.bench.errors import UserError, error_at_end, one_line
+from mcr_bench.bench.record.checked import Checked, check_files
 from mcr_bench.bench.record.entities import in_parts, metric, name_of, param, tag
-from mcr_bench.bench.record.files.artifacts import Artifact, Artifacts
+from mcr_bench.bench.record.files.artifacts import Stored
+from mcr_bench.bench.record.files.checksums import checksum_tags
+from mcr_bench.bench.record.files.lost import Lost
 from mcr_bench.bench.record.files.places import ARTIFACTS, Places, require_file
+from mcr_bench.bench.record.files.predictions import PREDICTIONS, Predictions
 from mcr_bench.bench.record.made_rows import Reading, Unreadable
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.runs import PREFIX, Reader, StoredRun, preset_tags
@@ -39,7 +43,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 P = ParamSpec("P")
-PREDICTIONS = "predictions.parquet"
 FLUSH_SECONDS = 10.0
 BATCH = 1000  # most metrics that MLflow takes in one call; params and tags: 100
 
@@ -81,7 +84,9 @@ class Record:
         self._experiments: dict[str, str] = {}
         self._open: dict[str, _Open] = {}
         self._flushed = time.monotonic()
-        self._reading = Reading(note)
+        self._reading, self._seen = Reading(note), dict[str, Stored]()
+        lost, cache = Lost(note, self._reading.names), self.home / "cache" / "samples.db"
+        self._files = Predictions(lambda: self.client, self._stored, self._places.readable, cache, lost)
         self._prepare()
 
     @cached_property
@@ -130,20 +135,18 @@ class Record:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         """Log the final metrics, tags and artifacts, and only then mark the run as finished."""
-        from mcr_bench.bench.record.files.samples import keep_samples
-
-        run, now, paths = self._open[spec.key], time.time(), list(artifacts)
+        run, now = self._open[spec.key], time.time()
+        contents = {path: path.read_bytes() for path in artifacts}
+        sums = checksum_tags({path.name: content for path, content in contents.items()})
         self._flush(run)
         values = (metric(k, v, now, run.last) for k, v in metrics.items() if not self._has_logged(run, k))
-        texts = (tag(k, v) for k, v in (tags or {}).items())
+        texts = (tag(k, v) for k, v in {**(tags or {}), **sums}.items())
         for some, about in zip_longest(in_parts(values, BATCH), in_parts(texts, 100), fillvalue=()):
             self._write(self.client.log_batch, run.run_id, metrics=some, tags=about)
-        for path in paths:
-            self._keep(run.run_id, path)
+        places = {path.name: (content, self._keep(run.run_id, path, content)) for path, content in contents.items()}
         self._write(self.client.set_terminated, run.run_id, "FINISHED")
-        for path in paths:
-            if path.name == PREDICTIONS:
-                keep_samples(run.run_id, path, self._samples_cache)
+        if PREDICTIONS in places:
+            self._files.keep(run.run_id, *places[PREDICTIONS])
         del self._open[spec.key]
 
     def fail(self, spec: "RunSpec", traceback: str, reason: str = "") -> None:
@@ -157,7 +160,9 @@ class Record:
         with TemporaryDirectory() as folder:
             path = Path(folder) / "failure.txt"
             path.write_text(traceback, encoding="utf-8")
-            self._keep(run.run_id, path)
+            for name, text in checksum_tags({path.name: path.read_bytes()}).items():
+                self._write(self.client.set_tag, run.run_id, name, text)
+            self._keep(run.run_id, path, path.read_bytes())
         self._write(self.client.set_terminated, run.run_id, "FAILED")
 
     def kill(self, spec: "RunSpec") -> None:
@@ -197,18 +202,14 @@ class Record:
         """The runs that `rows` and `finished` have left out so far."""
         return list(self._reading.unreadable.values())
 
-    def predictions(self, run_id: str) -> "pd.DataFrame":
-        """The predictions of a run, one row per sample; UserError if it has none."""
-        import pandas as pd
+    @property
+    def lost(self) -> list[str]:
+        """What was noted of files that are missing or damaged, a line each."""
+        return list(self._files.lost.notes)
 
-        try:
-            with self._predictions_of([run_id]) as find:
-                return pd.read_parquet(find(run_id).path)
-        except OSError as error:
-            raise UserError(
-                f"run {run_id} has no readable {PREDICTIONS} ({error}). Is the run finished, and is the artifact "
-                "folder still where it was? Train the run again with --force."
-            ) from error
+    def predictions(self, run_id: str) -> "pd.DataFrame":
+        """The predictions of a run, one row per sample; UserError if it has none that are what was recorded."""
+        return self._files.table(run_id)
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
         """Metric -> its (epoch, value) over a run, by epoch; UserError where the record has no such run."""
@@ -220,24 +221,17 @@ class Record:
         return self._opened(SearchReader(lambda: client).history, run_id)
 
     def samples(self, run_ids: Iterable[str]) -> "dict[str, Samples]":
-        """Run id -> scores of its test samples, cached in `home/cache`; runs without predictions are left out."""
-        from mcr_bench.bench.record.files.samples import read_samples
-
-        wanted = list(run_ids)
-        with self._predictions_of(wanted) as find:
-            return read_samples(wanted, find, self._samples_cache)
+        """Run id -> scores of its test samples, cached in `home/cache`; those without predictions are left out."""
+        return self._files.samples(run_ids)
 
     def floors(self, run_ids: Iterable[str]) -> dict[str, dict[str, float]]:
         """Run id -> metric -> score of a constant on its test part; runs without predictions are left out."""
-        from mcr_bench.bench.record.files.floors import read_floors
+        return self._files.floors(run_ids)
 
-        wanted = list(run_ids)
-        with self._predictions_of(wanted) as find:
-            return read_floors(wanted, find)
-
-    @property
-    def _samples_cache(self) -> Path:
-        return self.home / "cache" / "samples.db"
+    def checked(self) -> list[Checked]:
+        """The files of all runs that have ended, each with its state, and whether a later run has replaced it."""
+        stored = [run for run in self._read() if run.status != "RUNNING"]
+        return check_files(stored, self.rows(), self._reading.names, self._files)
 
     def _prepare(self) -> None:
         """Open the store, or make it. A store without a local file needs the client at once."""
@@ -248,13 +242,14 @@ class Record:
                 self._opened(prepare_file, self._file, self.home / ARTIFACTS)
                 self._opened(self._places.settle, self._file)
 
-    def _keep(self, run_id: str, path: Path) -> None:
-        """Store a file as an artifact of a run: in its folder if that is on this machine, otherwise through MLflow."""
+    def _keep(self, run_id: str, path: Path, content: bytes) -> Path | None:
+        """Store a file as an artifact of a run: in its folder, which is given, or through MLflow: then None."""
         place = self._write(self._places.settled, self._file, run_id) if self._file is not None else None
         if place is None:
             self.client.log_artifact(run_id, str(path))
-        else:
-            write_whole(place / path.name, path.read_bytes())
+            return None
+        write_whole(place / path.name, content)
+        return place / path.name
 
     def _opened(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
@@ -273,18 +268,15 @@ class Record:
                 return SqliteReader(self._file).read(dataset, keys)
         client = self.client
         search: Reader = SearchReader(lambda: client)
-        return self._opened(search.read, dataset, keys)
+        runs = self._opened(search.read, dataset, keys)
+        self._seen.update({run.run_id: run.files for run in runs})
+        return runs
 
-    @contextmanager
-    def _predictions_of(self, run_ids: Iterable[str]) -> Iterator[Callable[[str], Artifact]]:
-        """Inside the block the given function finds the predictions of a run; downloads are deleted at its end."""
-        known: dict[str, tuple[str, bool]] = {}
+    def _stored(self, run_ids: Iterable[str]) -> Mapping[str, Stored]:
         if self._file is not None:
             with suppress(sqlite3.Error):
-                known = SqliteReader(self._file).artifacts(run_ids)
-        artifacts = Artifacts(lambda: self.client, known, self._places.readable)
-        with TemporaryDirectory() as folder:
-            yield lambda run_id: artifacts.find(run_id, PREDICTIONS, Path(folder))
+                return SqliteReader(self._file).artifacts(run_ids)
+        return self._seen
 
     def _write(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Make a call as the only writer of a local file, and repeat it while other programs lock the database."""

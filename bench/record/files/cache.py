@@ -7,15 +7,18 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from zlib import crc32
+from urllib.parse import quote
 
 TABLES = """
+DROP TABLE IF EXISTS scores;
 CREATE TABLE IF NOT EXISTS names (digest TEXT PRIMARY KEY, text TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS scores (
-    run_id TEXT PRIMARY KEY, digest TEXT NOT NULL, score BLOB NOT NULL, crc INTEGER NOT NULL
+CREATE TABLE IF NOT EXISTS sealed (
+    run_id TEXT PRIMARY KEY, digest TEXT NOT NULL, score BLOB NOT NULL, checksum TEXT NOT NULL, stamp TEXT NOT NULL,
+    seal TEXT NOT NULL
 );
 """
-READ = "SELECT run_id, digest, score, crc FROM scores WHERE run_id IN (SELECT value FROM json_each(?))"
+READ = "SELECT run_id, digest, score, checksum, stamp, seal FROM sealed WHERE run_id IN "
+READ += "(SELECT value FROM json_each(?))"
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,14 @@ class Kept:
 
     names: the JSON text of [ids, groups], which many runs share.
     score: the scores of N samples as little-endian float32.
+    checksum: that of the file of which the scores were made.
+    stamp: size and time of change of that file, "" where it is on another machine.
     """
 
     names: str
     score: bytes
+    checksum: str
+    stamp: str
 
 
 @dataclass(frozen=True)
@@ -37,10 +44,10 @@ class SamplesCache:
     file: Path
 
     def read(self, run_ids: Iterable[str]) -> dict[str, Kept]:
-        """Run id -> its scores, for those of `run_ids` that are in the cache."""
+        """Run id -> its scores, for those of `run_ids` that are in the cache. Nothing is written."""
         try:
             return self._read(json.dumps(list(run_ids)))
-        except sqlite3.OperationalError:  # locked, or in a folder that may not be written to
+        except sqlite3.OperationalError:  # locked, of an earlier version, or in a folder that may not be read
             return {}
         except sqlite3.DatabaseError:
             self._discard()
@@ -55,18 +62,23 @@ class SamplesCache:
     def _read(self, run_ids: str) -> dict[str, Kept]:
         if not self.file.exists():
             return {}
-        with self._open() as connection:
+        with closing(sqlite3.connect(f"file:{quote(str(self.file))}?mode=ro", uri=True, timeout=10)) as connection:
             names = {d: text for d, text in connection.execute("SELECT digest, text FROM names") if _digest(text) == d}
             rows = connection.execute(READ, [run_ids]).fetchall()
-        return {run: Kept(names[d], score) for run, d, score, crc in rows if d in names and crc32(score) == crc}
+        return {
+            run_id: Kept(names[digest], score, checksum, stamp)
+            for run_id, digest, score, checksum, stamp, seal in rows
+            if digest in names and seal == _seal(run_id, digest, score, checksum, stamp)
+        }
 
     def _write(self, fresh: Mapping[str, Kept]) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         digests = {text: _digest(text) for text in {kept.names for kept in fresh.values()}}
-        scores = [(run_id, digests[kept.names], kept.score, crc32(kept.score)) for run_id, kept in fresh.items()]
+        rows = [(run, digests[kept.names], kept.score, kept.checksum, kept.stamp) for run, kept in fresh.items()]
         with self._open() as connection:
             connection.executemany("INSERT OR REPLACE INTO names VALUES (?, ?)", [(d, t) for t, d in digests.items()])
-            connection.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)", scores)
+            sealed = [(*row, _seal(*row)) for row in rows]
+            connection.executemany("INSERT OR REPLACE INTO sealed VALUES (?, ?, ?, ?, ?, ?)", sealed)
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -82,5 +94,10 @@ class SamplesCache:
                 path.unlink(missing_ok=True)
 
 
-def _digest(text: str) -> str:
-    return sha256(text.encode()).hexdigest()
+def _digest(text: object) -> str:
+    return sha256(str(text).encode()).hexdigest()
+
+
+def _seal(*row: object) -> str:
+    """A digest of a row: what it holds may be of any type where the file is damaged."""
+    return _digest(repr(row))

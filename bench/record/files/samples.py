@@ -1,9 +1,8 @@
 """The contribution of every test sample to a run's primary metric, read from stored predictions and cached."""
 
 import json
-import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
@@ -17,7 +16,10 @@ from numpy.typing import NDArray
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.record.files.artifacts import Artifact
 from mcr_bench.bench.record.files.cache import Kept, SamplesCache
+from mcr_bench.bench.record.files.checksums import checksum
+from mcr_bench.bench.record.files.threads import in_threads
 
+UNREADABLE = (KeyError, ValueError, TypeError, IndexError, pa.ArrowException)  # of a file of no or of another content
 COLUMNS = ["part", "id", "group", "label", "logits"]
 Names = tuple[NDArray[np.str_], NDArray[np.str_]]
 
@@ -39,28 +41,40 @@ class Samples:
     score: NDArray[np.float32]
 
 
-def read_samples(run_ids: Iterable[str], find: Callable[[str], Artifact], cache: Path) -> dict[str, Samples]:
+def read_samples(
+    run_ids: Iterable[str],
+    find: Callable[[str], Artifact],
+    cache: Path,
+    lost: Callable[[str, Exception], object] = lambda *_: None,
+) -> dict[str, Samples]:
     """Run id -> its samples; runs without a readable file of predictions are left out.
 
-    find: gives the predictions.parquet of a run; it is called only for runs that are not in the cache.
+    find: gives the predictions.parquet of a run, which is read where the cache does not hold what was made of it.
     cache: the file in which the scores of finished runs are kept.
+    lost: takes each run that is left out, with the reason.
     """
     wanted, store = list(dict.fromkeys(run_ids)), SamplesCache(cache)
     kept = store.read(wanted)
-    missing = [run_id for run_id in wanted if run_id not in kept]
-    with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
-        samples = zip(missing, pool.map(lambda run_id: _read(run_id, find), missing), strict=True)
-        fresh = {run_id: one for run_id, one in samples if one is not None}
-    store.write({run_id: scores for run_id, (scores, final) in fresh.items() if final})
-    every = kept | {run_id: scores for run_id, (scores, _) in fresh.items()}
+    read = in_threads(lambda run_id: _read(run_id, find, kept.get(run_id)), wanted)
+    every, fresh = dict[str, Kept](), dict[str, Kept]()
+    for run_id, answer in zip(wanted, read, strict=True):
+        if isinstance(answer, Exception):
+            lost(run_id, answer)
+        else:
+            every[run_id], is_fresh = answer
+            fresh |= {run_id: every[run_id]} if is_fresh else {}
+    store.write(fresh)
     named: dict[str, Names] = {}
-    return {run_id: _samples(every[run_id], named) for run_id in wanted if run_id in every}
+    return {run_id: _samples(scores, named) for run_id, scores in every.items()}
 
 
-def keep_samples(run_id: str, predictions: Path, cache: Path) -> None:
-    """Put the scores of a run that has just finished into the cache, as reading thousands of files later is slow."""
-    samples = _read(run_id, lambda _: Artifact(predictions, True))
-    SamplesCache(cache).write({run_id: samples[0]} if samples else {})
+def keep_samples(run_id: str, stored: Artifact, content: bytes, cache: Path) -> None:
+    """Put the scores of a run that has just finished into the cache, as reading thousands of files later is slow.
+
+    stored: its predictions in the record; content: what they hold.
+    """
+    with suppress(OSError, *UNREADABLE):
+        SamplesCache(cache).write({run_id: _scores(content, stored)})
 
 
 def _samples(kept: Kept, named: dict[str, Names]) -> Samples:
@@ -76,17 +90,29 @@ def _names(text: str) -> Names:
     return ids, groups
 
 
-def _read(run_id: str, find: Callable[[str], Artifact]) -> tuple[Kept, bool] | None:
+def _read(run_id: str, find: Callable[[str], Artifact], kept: Kept | None) -> tuple[Kept, bool] | Exception:
+    """The scores of a run, and whether the cache shall keep them; or why there are none."""
     try:
-        path, final = find(run_id)
-        with pq.ParquetFile(path) as parquet:
-            table = parquet.read(columns=COLUMNS, use_threads=False)
-        test = table.filter(pc.equal(table["part"], "test"))
-        names = json.dumps([test["id"].to_pylist(), test["group"].to_pylist()])
-        score = scores_of(test["label"], test["logits"])
-        return Kept(intern(names), score.astype("<f4").tobytes()), final
-    except (OSError, KeyError, ValueError, pa.ArrowException):
-        return None
+        artifact = find(run_id)
+        if kept is not None and _is_of(kept, artifact):
+            return kept, False
+        return _scores(artifact.content(), artifact), artifact.final
+    except (OSError, *UNREADABLE) as error:
+        return error
+
+
+def _is_of(kept: Kept, artifact: Artifact) -> bool:
+    """Whether these are the scores of this file: of its checksum, and the file has not been touched since."""
+    return artifact.checksum in ("", kept.checksum) and kept.stamp == artifact.stamp
+
+
+def _scores(content: bytes, artifact: Artifact) -> Kept:
+    with pq.ParquetFile(pa.BufferReader(content)) as parquet:
+        table = parquet.read(columns=COLUMNS, use_threads=False)
+    test = table.filter(pc.equal(table["part"], "test"))
+    names = json.dumps([test["id"].to_pylist(), test["group"].to_pylist()])
+    score = scores_of(test["label"], test["logits"]).astype("<f4").tobytes()
+    return Kept(intern(names), score, checksum(content), artifact.stamp)
 
 
 def scores_of(label: pa.ChunkedArray, logits: pa.ChunkedArray) -> NDArray[np.float32]:

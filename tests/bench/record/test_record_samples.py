@@ -26,9 +26,14 @@ def write(path: Path, label: list[float], ids: str = "abcd", logits: list[list[f
 
 
 def finder(folder: Path, asked: list[str], final: bool = True) -> Callable[[str], Artifact]:
+    class Opened(Artifact):
+        def content(self) -> bytes:
+            assert self.path is not None
+            asked.append(self.path.stem)
+            return super().content()
+
     def find(run_id: str) -> Artifact:
-        asked.append(run_id)
-        return Artifact(folder / f"{run_id}.parquet", final)
+        return Opened(folder / f"{run_id}.parquet", final)
 
     return find
 
@@ -77,7 +82,6 @@ def test_equal_names_are_shared_and_nothing_can_be_changed(folder: Path, again: 
 def test_a_finished_run_is_read_once(folder: Path) -> None:
     first, asked = read(folder, "r", "s", "r")
     assert asked == ["r", "s"]
-    (folder / "r.parquet").unlink()
     second, asked = read(folder, "s", "r")
     assert (list(second), asked) == (["s", "r"], [])
     assert second["r"].score.tolist() == first["r"].score.tolist()
@@ -118,7 +122,7 @@ def test_a_broken_cache_costs_time_and_no_more(folder: Path, damage: str) -> Non
     else:
         cache.unlink()
     if damage == "other tables":
-        sqlite3.connect(cache).execute("CREATE TABLE scores (x)").connection.close()
+        sqlite3.connect(cache).execute("CREATE TABLE sealed (x)").connection.close()
     if damage == "directory":
         cache.mkdir()
     found, asked = read(folder, "r", "s")
@@ -128,7 +132,7 @@ def test_a_broken_cache_costs_time_and_no_more(folder: Path, damage: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "change", ["UPDATE scores SET score = x'0000803f' WHERE run_id = 'r'", "UPDATE names SET text = '[[], []]'"]
+    "change", ["UPDATE sealed SET score = x'0000803f' WHERE run_id = 'r'", "UPDATE names SET text = '[[], []]'"]
 )
 def test_changed_bytes_in_the_cache_are_found_out(folder: Path, change: str) -> None:
     good, _ = read(folder, "r")
@@ -142,7 +146,7 @@ def test_changed_bytes_in_the_cache_are_found_out(folder: Path, change: str) -> 
 def test_two_commands_may_keep_the_same_runs(tmp_path: Path) -> None:
     one, two = SamplesCache(tmp_path / "c" / "x.db"), SamplesCache(tmp_path / "c" / "x.db")
     assert one.read(["a"]) == {}
-    kept = {run: Kept('[["i"], ["g"]]', b"\0\0\0\0") for run in "abc"}
+    kept = {run: Kept('[["i"], ["g"]]', b"\0\0\0\0", "sum", "stamp") for run in "abc"}
     one.write({"a": kept["a"], "b": kept["b"]})
     two.write({"b": kept["b"], "c": kept["c"]})
     assert one.read("abcd") == two.read("abcd") == kept
