@@ -28,6 +28,7 @@ from mcr_bench.bench.commands.options import (
     Published,
     RunsPerGpu,
     Settings,
+    ShardName,
     TrackingUri,
     WhichPublished,
 )
@@ -88,6 +89,7 @@ def run(
     tracking_uri: TrackingUri = None,
     keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Keep the best weights of every run.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Train finished runs again.")] = False,
+    shard: ShardName = None,
     plan_only: PlanOnly = False,
     as_json: AsJson = False,
 ) -> None:
@@ -100,9 +102,11 @@ def run(
     from mcr_bench.bench.executors import chosen as executors
     from mcr_bench.bench.planning.experiment import Choices
     from mcr_bench.bench.planning.plan import make_plan_of
+    from mcr_bench.bench.planning.shards import parse_shard
     from mcr_bench.bench.settings.arguments import parse_names, parse_seeds, parse_settings
 
     how = running.How(executors.executor(executor), jobs, device, force, keep_weights, runs_per_gpu, deterministic)
+    part = None if shard is None else parse_shard(shard)
     overrides = parse_settings(settings or [])
     if allow_group_overlap:
         overrides["dataset.allow_group_overlap"] = ["true"]
@@ -120,6 +124,9 @@ def run(
     )
     requests, asked = running.requests_of(experiment, choices)
     plan = make_plan_of(requests)
+    if not plan_only:
+        plan.require_runs()
+    plan = plan if part is None else part.of(plan)
     how.check(plan.runs)
     record = open_record(tracking_uri)
     finished = record.finished_keys(plan.by_key)
@@ -127,11 +134,10 @@ def run(
         return running.show_plan(
             plan, finished - (plan.requested if force else set()), record.rows(), how.workers, as_json
         )
-    plan.require_runs()
     outcome = running.run_plan(plan, finished, record, how)
     rows = running.rows_of(plan, record)
     running.show_outcome(plan, outcome.failed, rows, record, COST_BASELINE, as_json)
-    if asked is not None:
+    if asked is not None and part is None:  # the tables of an experiment are of all its runs
         from mcr_bench.bench.commands.writing import write_output
 
         write_output(asked, rows, record, BASELINE, COST_BASELINE)

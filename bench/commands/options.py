@@ -84,6 +84,10 @@ Deterministic = Annotated[
 ExecutorName = Annotated[
     str, typer.Option("--executor", help="What trains the runs: local, or an installed executor (docs/executors.md).")
 ]
+ShardName = Annotated[
+    str | None,
+    typer.Option("--shard", metavar="I/N", help="Part I of N of the plan, for N machines (docs/many-machines.md)."),
+]
 PlanOnly = Annotated[bool, typer.Option("--plan", help="Show what would be trained, and train nothing.")]
 OneDataset = Annotated[
     str | None, typer.Option("--dataset", help="Only this dataset: its name in tables, or the file given to `run`.")

@@ -16,8 +16,8 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors.base import Executor, TrainingPlan
 from mcr_bench.bench.executors.chosen import carry_out
 from mcr_bench.bench.executors.pool import check_sharing, on_gpus, worker_count
-from mcr_bench.bench.planning.again import trained_again
-from mcr_bench.bench.planning.determinism import require_deterministic, trained_without
+from mcr_bench.bench.planning.advice.again import trained_again
+from mcr_bench.bench.planning.advice.determinism import require_deterministic, trained_without
 from mcr_bench.bench.planning.estimate import estimate
 from mcr_bench.bench.planning.experiment import Choices, Experiment, read_experiment
 from mcr_bench.bench.planning.plan import Plan

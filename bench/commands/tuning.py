@@ -7,7 +7,7 @@ from mcr_bench.bench.commands.console import SafeConsole
 from mcr_bench.bench.commands.output import print_data, print_json, say
 from mcr_bench.bench.commands.running import How
 from mcr_bench.bench.executors.chosen import carry_out
-from mcr_bench.bench.planning.determinism import require_deterministic_settings
+from mcr_bench.bench.planning.advice.determinism import require_deterministic_settings
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.report.cards import grid_text
 from mcr_bench.bench.report.progress import observer

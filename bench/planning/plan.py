@@ -11,10 +11,10 @@ from mcr_bench.bench.catalog.resolve import layered, resolve_dataset
 from mcr_bench.bench.core.process_state import process_state_kept
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.planning.absent import Absent, absent_methods, absent_runs, missing_dataset
+from mcr_bench.bench.planning.advice.seed_advice import seed_advice
 from mcr_bench.bench.planning.family import family_line
 from mcr_bench.bench.planning.overview import Overview, overview
 from mcr_bench.bench.planning.request import DatasetSetup, Request
-from mcr_bench.bench.planning.seed_advice import seed_advice
 from mcr_bench.bench.planning.specs import padding_notes, reason_against, specs_of
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.settings.declaration import Value

@@ -10,7 +10,7 @@ from mcr_bench.bench.analysis.claims import claims, leading
 from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.comparisons import comparisons
 from mcr_bench.bench.analysis.ranking import rank_datasets
-from mcr_bench.bench.planning.seed_advice import seed_advice
+from mcr_bench.bench.planning.advice.seed_advice import seed_advice
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.tests.support.records import many_runs
 from mcr_bench.tests.support.records.claimed_runs import noisy, run

@@ -14,7 +14,7 @@ from mcr_bench.bench.core.device import require_known
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors.base import TrainingPlan
 from mcr_bench.bench.executors.local import LocalExecutor
-from mcr_bench.bench.planning.determinism import (
+from mcr_bench.bench.planning.advice.determinism import (
     require_deterministic,
     require_deterministic_settings,
     trained_without,

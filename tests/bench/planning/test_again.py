@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mcr_bench import __version__
-from mcr_bench.bench.planning.again import trained_again
+from mcr_bench.bench.planning.advice.again import trained_again
 from mcr_bench.bench.record.made_rows import value_of
 from mcr_bench.bench.record.row import OURS, RunRow
 from mcr_bench.bench.runs.spec import RunSpec
