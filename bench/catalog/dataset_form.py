@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset
 
 
-def check_dataset_form(cls: "type[Dataset]", path: Path, taken: Collection[str]) -> None:
+def check_dataset_form(cls: "type[Dataset]", place: str, taken: Collection[str]) -> None:
     """UserError for a name that is missing, taken or not allowed, wrong settings, or a missing method."""
-    where = f"dataset file '{path}': "
+    where = f"dataset file '{place}': "
     check_name(cls, where, taken)
     if cls.suffixes:
         raise UserError(
             f"{where}{cls.__name__} reads files of data (suffixes = {cls.suffixes}), which `--dataset FILE` can "
             'only find where it is installed: give it the entry point [project.entry-points."mcr_bench.datasets"] '
-            f'{cls.name} = "{path.stem}:{cls.__name__}".'
+            f'{cls.name} = "{Path(place).stem}:{cls.__name__}".'
         )
     if inspect.isabstract(cls):
         missing = ", ".join(f"{name}()" for name in sorted(cls.__abstractmethods__))

@@ -1,23 +1,20 @@
 """What a name, a Python file of the user's or a class of a package is: a method, dataset, encoder or fusion head."""
 
-import importlib
 import inspect
-import re
 from types import ModuleType
 from typing import Literal
 
 from torch import nn
 
 from mcr_bench.bench.catalog import nets, registry
-from mcr_bench.bench.catalog.user_classes import Place, class_in, module_in, own_classes
-from mcr_bench.bench.errors import UserError, in_words, unknown
+from mcr_bench.bench.catalog.user_classes import Place, class_in, module_in, own_classes, packaged
+from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.models.own.kinds import HEAD
 from mcr_bench.bench.models.own.signature import required
 from mcr_bench.datasets.base import Dataset
 from mcr_bench.methods.base import Method
 
 Kind = Literal["method", "dataset", "encoder", "fusion"]
-PACKAGED = re.compile(r"(?P<module>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<cls>[A-Za-z_]\w*)")
 
 
 def registered() -> dict[Kind, list[str]]:
@@ -47,25 +44,6 @@ def kind_of_target(text: str) -> tuple[Kind, str]:
             return kind, text
     every = [name for names in registered().values() for name in names]
     raise unknown("method, dataset, encoder or fusion head", text, every)
-
-
-def packaged(text: str) -> type | None:
-    """The class that `PACKAGE:CLASS` names; None for a text of another form, UserError where there is none."""
-    match = PACKAGED.fullmatch(text)
-    if match is None:
-        return None
-    try:
-        module = importlib.import_module(match["module"])
-    except (Exception, SystemExit) as error:  # of any type: modules are run
-        raise UserError(f"'{match['module']}' cannot be imported: {in_words(error)}") from error
-    cls = getattr(module, match["cls"], None)
-    if not inspect.isclass(cls):
-        raise UserError(f"'{match['module']}': {unknown('class', match['cls'], _classes(module))}")
-    return cls
-
-
-def _classes(module: ModuleType) -> list[str]:
-    return [cls.__name__ for cls in own_classes(module, object)]
 
 
 def kind_of_file(name: str) -> tuple[Kind, str]:

@@ -8,7 +8,6 @@ import inspect
 import re
 from collections.abc import Callable, Collection
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, get_args, get_type_hints
 
 from mcr_bench.bench.errors import UserError
@@ -31,9 +30,9 @@ EXAMPLES = {
 }
 
 
-def check_form(cls: "type[Method]", path: Path, taken: Collection[str]) -> None:
+def check_form(cls: "type[Method]", place: str, taken: Collection[str]) -> None:
     """UserError for a name that is missing, taken or not allowed, wrong facts, settings or hooks."""
-    where = f"method file '{path}': "
+    where = f"method file '{place}': "
     check_name(cls, where, taken)
     _check_facts(cls, where)
     check_settings(cls, where)

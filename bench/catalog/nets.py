@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from torch import nn
 
-from mcr_bench.bench.catalog.user_classes import class_in, place_of
+from mcr_bench.bench.catalog.user_classes import class_in, packaged, place_of
 from mcr_bench.bench.core.behaviour import behaviour_digest
 from mcr_bench.bench.errors import UserError, in_words, unknown
 from mcr_bench.bench.models.declared import Encoder, EncoderKind, FusionKind, Head
@@ -38,20 +38,24 @@ def fusion_names() -> list[str]:
 
 
 def encoder(name: str) -> EncoderKind:
-    """The encoder of that name, or the net in a file; UserError where there is none, or its form is wrong."""
+    """The encoder of that name, or the user's own net; UserError where there is none, or its form is wrong."""
     if name in encoder_kinds():
         return encoder_kinds()[name]
     if place_of(name):
         return _net(class_in(name, nn.Module, "encoder", NET), name)
+    if (cls := packaged(name)) is not None:
+        return _net(_module(cls, name), name)
     return _in_package(ENCODERS, name, _net, unknown("encoder", name, [*encoder_names(), NET]))
 
 
 def fusion(name: str) -> FusionKind:
-    """The fusion head of that name, or the one in a file; UserError where there is none, or its form is wrong."""
+    """The fusion head of that name, or the user's own; UserError where there is none, or its form is wrong."""
     if name in fusion_kinds():
         return fusion_kinds()[name]
     if place_of(name):
         return _head(class_in(name, nn.Module, "fusion head", HEAD), name)
+    if (cls := packaged(name)) is not None:
+        return _head(_module(cls, name), name)
     return _in_package(FUSIONS, name, _head, unknown("fusion", name, [*fusion_names(), HEAD]))
 
 
@@ -95,6 +99,12 @@ def _head(cls: type[nn.Module], name: str) -> FusionKind:
     if (cls, name) not in _heads:
         _heads[cls, name] = _declared_head(cls, *_named(cls, name))
     return _heads[cls, name]
+
+
+def _module(cls: type, name: str) -> type[nn.Module]:
+    if not issubclass(cls, nn.Module):
+        raise UserError(f"'{name}' is not a torch.nn.Module. Name a class that derives from torch.nn.Module.")
+    return cls
 
 
 def _declared_net(cls: type[nn.Module], with_class: str, origin: str) -> EncoderKind:

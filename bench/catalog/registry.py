@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mcr_bench.bench.catalog.dataset_form import check_dataset_form
 from mcr_bench.bench.catalog.method_form import check_form
-from mcr_bench.bench.catalog.user_classes import Place, class_in, module_in, only, own_classes, place_of
+from mcr_bench.bench.catalog.user_classes import (
+    PACKAGED,
+    Place,
+    class_in,
+    module_in,
+    only,
+    own_classes,
+    packaged,
+    place_of,
+)
 from mcr_bench.bench.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -23,7 +32,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-_from_files: set[str] = set()
+_own: set[str] = set()
 # Heads of settings that are nobody's own, and the word for every method: no method can be called so.
 COMMON = ("all", "dataset", "encoder", "model", "optimizer", "schedule")
 
@@ -57,28 +66,34 @@ def dataset_names() -> list[str]:
 
 
 def setting_owners() -> set[str]:
-    """Every method whose name may begin a dotted setting: the registered ones and those loaded from files."""
-    return {*method_names(), *_from_files}
+    """Every method whose name may begin a dotted setting: the registered ones and the user's own."""
+    return {*method_names(), *_own}
 
 
 def method(name: str) -> "type[Method]":
-    """The class of a registered method, or of one in a file: `./my_method.py`, `./my_method.py:Mine`.
+    """The class of a registered method, of one in a file (`./my_method.py`, `./my_method.py:Mine`) or `PACKAGE:CLASS`.
 
     UserError where there is none, or where its form is wrong.
     """
     if place_of(name):
         return _method_in_file(name)
+    if (cls := packaged(name)) is not None:
+        return _own_method(_derived(name, cls, _method_base()), name)
     loaded = _find("methods", name)
     return only(name, own_classes(loaded, _method_base()), _method_base()) if isinstance(loaded, ModuleType) else loaded
 
 
 def dataset(name: str) -> "type[Dataset]":
-    """The class of a registered dataset, or of one in a file (`./my_set.py`), or the adapter of a file of data.
+    """The class of a registered dataset, of one in a file or `PACKAGE:CLASS`, or the adapter of a file of data.
 
     UserError where there is none, or where its form is wrong.
     """
     if place_of(name):
         return _dataset_in_file(name)
+    if (cls := packaged(name)) is not None:
+        derived = _derived(name, cls, _dataset_base())
+        check_dataset_form(derived, name, dataset_names())
+        return derived
     if is_path(name) and name not in dataset_names():
         adapters = [dataset(n) for n in dataset_names()]
         reading = [adapter for adapter in adapters if Path(name).suffix.lower() in adapter.suffixes]
@@ -94,6 +109,11 @@ def dataset(name: str) -> "type[Dataset]":
 def is_file(name: str) -> bool:
     """Whether a method or a dataset is named by a Python file that defines it."""
     return place_of(name) is not None
+
+
+def is_own(name: str) -> bool:
+    """Whether a method or a dataset is named by a Python file that defines it, or as `PACKAGE:CLASS`."""
+    return is_file(name) or PACKAGED.fullmatch(name) is not None
 
 
 def is_path(name: str) -> bool:
@@ -158,9 +178,7 @@ def _method_in_file(name: str) -> "type[Method]":
         for other in own_classes(module, _dataset_base()):
             raise UserError(f"'{name}' defines the dataset {other.__name__}, not a method: --dataset {name}.")
     cls = class_in(name, base, "method", "./my_method.py")
-    check_form(cls, place.path, {*method_names(), *COMMON})
-    _from_files.add(cls.name)
-    return cls
+    return _own_method(cls, str(place.path))
 
 
 def _dataset_in_file(name: str) -> "type[Dataset]":
@@ -171,5 +189,17 @@ def _dataset_in_file(name: str) -> "type[Dataset]":
             raise UserError(f"'{name}' defines the method {other.__name__}, not a dataset: --methods {name}.")
         raise UserError(f"'{name}' defines no Dataset. docs/data.md (A dataset of your own) shows one.")
     cls = class_in(name, base, "dataset", "./my_set.py")
-    check_dataset_form(cls, place.path, dataset_names())
+    check_dataset_form(cls, str(place.path), dataset_names())
+    return cls
+
+
+def _own_method(cls: "type[Method]", place: str) -> "type[Method]":
+    check_form(cls, place, {*method_names(), *COMMON})
+    _own.add(cls.name)
+    return cls
+
+
+def _derived(name: str, cls: type, base: type[T]) -> type[T]:
+    if not issubclass(cls, base):
+        raise UserError(f"'{name}' is not a {base.__name__}. Name a class that derives from {base.__name__}.")
     return cls

@@ -1,5 +1,6 @@
-"""Classes in files of the user's: `./my_net.py:Net`, or `./my_net.py` where the file defines one class that will do."""
+"""Classes of the user's: `./my_net.py:Net`, `./my_net.py` where one class of the file will do, or `PACKAGE:CLASS`."""
 
+import importlib
 import inspect
 import re
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from mcr_bench.bench.errors import UserError, in_words, unknown
 
 T = TypeVar("T")
 NAMED = re.compile(r"(?P<path>.+\.py)(?::(?P<cls>.*))?", re.DOTALL)
+PACKAGED = re.compile(r"(?P<module>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<cls>[A-Za-z_]\w*)")
 Stamps = tuple[tuple[str, int, int], ...]
 _loaded: dict[Path, tuple[Stamps, ModuleType]] = {}
 
@@ -38,6 +40,22 @@ def place_of(text: str) -> Place | None:
     """The file and class that a text names, None where it names no Python file."""
     match = NAMED.fullmatch(text)
     return Place(Path(match["path"]).expanduser(), match["cls"]) if match else None
+
+
+def packaged(text: str) -> type | None:
+    """The class that `PACKAGE:CLASS` names; None for a text of another form, UserError where there is none."""
+    match = PACKAGED.fullmatch(text)
+    if match is None:
+        return None
+    try:
+        module = importlib.import_module(match["module"])
+    except (Exception, SystemExit) as error:  # of any type: modules are run
+        raise UserError(f"'{match['module']}' cannot be imported: {in_words(error)}") from error
+    cls = getattr(module, match["cls"], None)
+    if not inspect.isclass(cls):
+        classes = [one.__name__ for one in own_classes(module, object)]
+        raise UserError(f"'{match['module']}': {unknown('class', match['cls'], classes)}")
+    return cls
 
 
 def class_in(text: str, base: type[T], kind: str, example: str) -> type[T]:

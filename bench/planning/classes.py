@@ -40,7 +40,7 @@ class Classes:
 
 def classes_of(methods: Sequence[str], datasets: Sequence[str], optional: bool) -> Classes:
     """The classes of these names; UserError for an unknown one unless what is not offered here is `optional`."""
-    unknown = tuple(n for n in methods if optional and not _selected(n) and not registry.is_file(n))
+    unknown = tuple(n for n in methods if optional and not _selected(n) and not registry.is_own(n))
     named = _methods([name for name in methods if name not in unknown])
     sets: dict[str, type[Dataset]] = {}
     reasons: dict[str, str] = {}
@@ -62,14 +62,14 @@ def _selected(name: str) -> list[str]:
     """The registered methods that a name stands for: itself, or those of a selection; none where it is neither."""
     if name in registry.method_names():
         return [name]
-    return [] if registry.is_file(name) else registry.selections().get(name, [])
+    return [] if registry.is_own(name) else registry.selections().get(name, [])
 
 
 def _methods(names: Sequence[str]) -> "list[tuple[str, type[Method]]]":
     """(source, class) of every requested method, each once, in the order given."""
     selected = {name: _selected(name) for name in names}
     for name, members in selected.items():
-        if not members and not registry.is_file(name):
+        if not members and not registry.is_own(name):
             raise unknown("method", name, [*registry.method_names(), *registry.selections()])
     expanded = [n for name, members in selected.items() for n in members or [name]]
     classes = {name: registry.method(name) for name in expanded}

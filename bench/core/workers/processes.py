@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
+from types import ModuleType
 from typing import Protocol
 
 from mcr_bench.bench.core.interrupts import blocked
@@ -34,7 +35,7 @@ Start = Callable[[Pipe], Process]
 
 
 class Spawned:
-    """Starts `target(pipe, *arguments)` by multiprocessing's `spawn`, which imports the main script again.
+    """Starts `target(pipe, *arguments)` by multiprocessing's `spawn`, without the main script of this process.
 
     The process ends with its parent at the latest. environment: variables for it, in addition to ONE_THREAD.
     """
@@ -49,7 +50,7 @@ class Spawned:
         resource_tracker.ensure_running()  # started by the process below it would unblock Ctrl-C
         context = multiprocessing.get_context("spawn")
         process = context.Process(target=self._target, args=(pipe, *self._arguments), name=self._name, daemon=True)
-        with _environment(self._environment), blocked():
+        with _environment(self._environment), _without_main_script(), blocked():
             process.start()
         return process
 
@@ -84,6 +85,20 @@ class _Interpreter(subprocess.Popen[bytes]):
     def join(self, timeout: float | None = None) -> None:
         with suppress(subprocess.TimeoutExpired):
             self.wait(timeout)
+
+
+@contextmanager
+def _without_main_script() -> Iterator[None]:
+    """Inside the block a process that starts does not import the main script, of which it needs nothing.
+
+    A script without `if __name__ == "__main__"` would start its work again in there.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 @contextmanager

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.catalog import registry
-from mcr_bench.bench.catalog.kind_of_file import packaged
 from mcr_bench.bench.catalog.making import make_dataset, placed
+from mcr_bench.bench.catalog.user_classes import packaged
 from mcr_bench.bench.core.seeds import generator
 from mcr_bench.bench.errors import in_words
 from mcr_bench.bench.models.own.trial import trial

@@ -4,8 +4,8 @@ import inspect
 from pathlib import Path
 
 from mcr_bench.bench.catalog import registry
-from mcr_bench.bench.catalog.kind_of_file import packaged
 from mcr_bench.bench.catalog.method_form import check_form
+from mcr_bench.bench.catalog.user_classes import packaged
 from mcr_bench.bench.testing.card import Kit, Opened, Property
 from mcr_bench.bench.testing.methods import (
     agreeing,
@@ -60,7 +60,7 @@ def _class_of(target: str) -> type[Method]:
     if cls is None:
         return registry.method(target)
     assert issubclass(cls, Method)
-    check_form(cls, Path(inspect.getsourcefile(cls) or target), registry.COMMON)
+    check_form(cls, inspect.getsourcefile(cls) or target, registry.COMMON)
     return cls
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from mcr_bench.bench.catalog import nets
-from mcr_bench.bench.catalog.kind_of_file import packaged
-from mcr_bench.bench.catalog.user_classes import place_of
+from mcr_bench.bench.catalog.user_classes import packaged, place_of
 from mcr_bench.bench.models.declared import EncoderKind, FusionKind, Values
 from mcr_bench.bench.testing.card import Kit, Opened, Property
 from mcr_bench.bench.testing.nets import encoder_checks

@@ -40,7 +40,7 @@ class Mine(Method):
 @pytest.fixture(autouse=True)
 def _files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Methods of files are forgotten after each test."""
-    monkeypatch.setattr(registry, "_from_files", set())
+    monkeypatch.setattr(registry, "_own", set())
 
 
 def written(folder: Path, text: str, name: str = "mine.py") -> str:

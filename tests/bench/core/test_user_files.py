@@ -31,7 +31,7 @@ HELPER = "WEIGHT = {0}\n\n\ndef weigh(loss):\n    return WEIGHT * loss\n"
 
 @pytest.fixture(autouse=True)
 def _forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_from_files", set())
+    monkeypatch.setattr(registry, "_own", set())
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
 

@@ -200,7 +200,7 @@ def test_what_is_known_of_the_data_is_announced(data: str, monkeypatch: pytest.M
 
 
 def test_a_method_from_a_file_is_set_by_its_name(data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_from_files", set())
+    monkeypatch.setattr(registry, "_own", set())
     source = (
         (Path(__file__).parents[1] / "catalog/test_registry.py").read_text().split("METHOD = '''")[1].split("'''")[0]
     )
