@@ -41,9 +41,7 @@ from mcr_bench.bench.commands.verbs.listing_verbs import describe, list_
 from mcr_bench.bench.commands.verbs.results_verb import results
 from mcr_bench.bench.commands.verbs.tune_verb import tune
 from mcr_bench.bench.commands.verbs.ui_verb import ui
-
-BASELINE = "ensemble"  # methods are tested against it: what training together has to beat
-COST_BASELINE = "joint"  # costs in tables are relative to it
+from mcr_bench.methods import BASELINE, COST_BASELINE
 
 app = typer.Typer(
     help="Compare balancing methods for multimodal training: same data, seeds, batches and loop for every method.",

@@ -38,12 +38,12 @@ def results_csv(rows: Sequence[RunRow]) -> str:
     Of unimodal, costs, samples, floors, versions, settings and metrics each name has a column, such as
     `metrics.test/accuracy`.
     """
-    columns = _columns(rows)
+    columns = columns_of(rows)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
-        cells = _cells(row)
+        cells = cells_of(row)
         writer.writerow([cells.get(column) for column in columns])
     return out.getvalue()
 
@@ -84,7 +84,7 @@ def _line(row: RunRow, several: bool) -> dict[str, str | int]:
     }
 
 
-def _columns(rows: Iterable[RunRow]) -> list[str]:
+def columns_of(rows: Iterable[RunRow]) -> list[str]:
     """The columns of results before there was a schema, then the other fields, then those of single names."""
     named: dict[str, dict[str, None]] = {name: {} for name in SPREAD} | {"costs": dict.fromkeys(COSTS)}
     for row in rows:
@@ -96,7 +96,7 @@ def _columns(rows: Iterable[RunRow]) -> list[str]:
     return [*FIRST, *unimodal, "schema", *single, *spread]
 
 
-def _cells(row: RunRow) -> dict[str, object]:
+def cells_of(row: RunRow) -> dict[str, object]:
     """Column -> its value."""
     whole = {f.name: _cell(getattr(row, f.name)) for f in fields(row) if f.name not in SPREAD}
     spread = {f"{name}.{inner}": value for name in SPREAD for inner, value in _inner(row, name).items()}

@@ -1,0 +1,53 @@
+"""`results`, `predictions` and `describe`: the record and the cards, from Python."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from mcr_bench.bench.api.frames import runs_frame
+from mcr_bench.bench.api.objects import dataset_name, method_name
+from mcr_bench.bench.commands.choosing import chosen
+from mcr_bench.bench.commands.output import open_record
+from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.record.row import RunRow
+from mcr_bench.bench.report.cards import card_of, card_text
+from mcr_bench.methods.base import Method
+
+
+class Card(dict[str, object]):
+    """The declared facts of a method, dataset, encoder or fusion head: a dict that shows as text."""
+
+    def __repr__(self) -> str:
+        return card_text(self)
+
+
+def results(dataset: str | None = None, method: str | None = None, tracking_uri: str | None = None) -> pd.DataFrame:
+    """One row per run of the record, indexed by key: every field, setting and metric, as docs/record.md lists them.
+
+    Columns are those of `mcr-bench results --csv`, such as `metrics.test/accuracy` and `settings.optimizer.lr`.
+    UserError for a dataset or a method that the record does not have.
+    """
+    return runs_frame(chosen(open_record(tracking_uri).rows(), dataset, method))
+
+
+def predictions(run: str | RunRow | pd.Series, tracking_uri: str | None = None) -> pd.DataFrame:
+    """The predictions of a run: sample, part (validation or test), target, and logits fused, by modality and by subset.
+
+    run: its key, or the beginning of it; a row of `results()`, or one of `Comparison.rows`. UserError where the run has
+    no predictions, or where they are damaged.
+    """
+    record = open_record(tracking_uri)
+    key = run if isinstance(run, str) else str(run.key if isinstance(run, RunRow) else run.name)
+    rows = [row for row in record.rows() if row.key.startswith(key)] if key else []
+    if len(rows) != 1:
+        if rows:
+            raise UserError(f"'{key}' is the beginning of {len(rows)} keys. Give more of it.")
+        raise unknown("run", key, [row.key for row in record.rows()])
+    return record.predictions(rows[0].run_id)
+
+
+def describe(name: object, data_root: str | Path = "data") -> Card:
+    """The card of a method, dataset, encoder or fusion head: a registered name, a file, or a class."""
+    is_method = isinstance(name, type) and issubclass(name, Method)
+    text = name if isinstance(name, str) else method_name(name) if is_method else dataset_name(name)
+    return Card(card_of(text, Path(data_root)))

@@ -1,0 +1,128 @@
+"""What came of a comparison, as DataFrames and figures; and single runs of the record."""
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Literal
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mcr_bench.bench.analysis.compared import Comparison as Compared
+from mcr_bench.bench.analysis.comparisons import comparisons
+from mcr_bench.bench.analysis.floors import with_floors
+from mcr_bench.bench.analysis.table import Table, comparison_table
+from mcr_bench.bench.api.frames import frame_of, runs_frame
+from mcr_bench.bench.commands.drawing import figures_of
+from mcr_bench.bench.commands.reading import all_claims, claims_or_why, lead_of, left_out
+from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.record.row import RunRow
+from mcr_bench.bench.record.tracking import Record
+from mcr_bench.bench.report.claim_tables import claim_tables, power_lines, summary
+from mcr_bench.bench.runs.events import Failure
+
+TESTS = ("primary", "secondary", "pairs")
+Test = Literal["primary", "secondary", "pairs"]
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """The runs of a comparison, and what they say; in a notebook it shows as its table.
+
+    record: the record that holds the runs.
+    rows: one typed row per run.
+    skipped: (dataset, method, reason) of the methods that cannot run there.
+    failed: the runs that failed in this call.
+    baseline: the method that others are tested against where none is named.
+    cost_baseline: the method whose cost is 1 in tables.
+    skipped_under: as of the plan of these runs.
+    """
+
+    record: Record
+    rows: Sequence[RunRow]
+    skipped: Sequence[tuple[str, str, str]]
+    failed: Sequence[Failure]
+    baseline: str
+    cost_baseline: str
+    skipped_under: "dict[tuple[str, str, str], set[str]]"
+
+    def table(self) -> pd.DataFrame:
+        """The mean test metric of every method with deviation, number of runs, modalities and costs, at full precision.
+
+        The index is the method's label, after the comparison's title if there are several; `attrs["notes"]` has the
+        notes that belong below it.
+        """
+        return frame_of(self._tables)
+
+    def compare(
+        self, baseline: str | None = None, metric: str | None = None, alpha: float = 0.05, test: Test = "primary"
+    ) -> pd.DataFrame:
+        """Every method against the baseline; `attrs["notes"]` says first what is better, worse or not separated.
+
+        test: `primary`, the exact sign-flip test paired by seed and fold with Holm's correction; `secondary` tests,
+        which decide nothing; or all `pairs`. UserError for a baseline or a metric that the runs do not have.
+        """
+        if test not in TESTS:
+            raise UserError(f"test={test!r}: not allowed. Allowed: {', '.join(TESTS)}.")
+        made, missing = all_claims(self._known, self.record, baseline or self.baseline, metric, alpha)
+        told = [line for one in made for line in dict.fromkeys([*power_lines(one), *summary(one)])]
+        frame = frame_of([claim_tables(one)[TESTS.index(test)] for one in made if one.against])
+        frame.attrs["notes"] = [*told, *missing, *frame.attrs.get("notes", [])]
+        return frame
+
+    def plot(self, figure: str = "methods", dataset: str | None = None, baseline: str | None = None) -> Figure:
+        """One of the figures that `mcr-bench list figures` names, which a notebook shows where it is a cell's value.
+
+        UserError with the reason where it cannot be drawn, and where it is drawn for each of several comparisons: then
+        name a `dataset`.
+        """
+        known = [one for one in self._known if dataset in (None, one.dataset)]
+        drawn = list(figures_of(known, self.record, baseline or self.baseline, self.cost_baseline, [figure]))
+        if len(drawn) > 1:
+            about = ", ".join(one.about for one in drawn)
+            raise UserError(f"{figure}: there is one for each of {about}. Give dataset=... to choose.")
+        if not drawn:
+            raise UserError(f"{figure}: there is nothing to draw in this comparison.")
+        result = drawn[0].result
+        if isinstance(result, str):
+            raise UserError(f"{figure} of {drawn[0].about} cannot be drawn: {result}")
+        return result
+
+    def runs(self) -> pd.DataFrame:
+        """One row per run with all fields, settings and metrics, as `mcr_bench.results` gives for the whole record."""
+        return runs_frame(self.rows)
+
+    @cached_property
+    def _known(self) -> list[Compared]:
+        skipped = [*self.skipped, *left_out(self.record)]
+        made = comparisons(list(self.rows), self.cost_baseline, skipped, self.skipped_under)
+        return with_floors([one for one in made if one.lines], self.record.floors)
+
+    @cached_property
+    def _tables(self) -> list[Table]:
+        lead = lead_of(self._known, claims_or_why(self._known, self.record, self.baseline))
+        make = partial(comparison_table, baseline=self.cost_baseline, lead=lead)
+        return [make(one) for one in self._known]
+
+    def __repr__(self) -> str:
+        return "\n\n".join(self._as_text(table) for table in self._tables) or self._nothing
+
+    def _repr_html_(self) -> str:
+        return "".join(map(_as_html, self._tables)) or html.escape(self._nothing)
+
+    def _as_text(self, table: Table) -> str:
+        shown = pd.DataFrame(table.text(), columns=list(table.columns)).set_index(table.columns[0])
+        return f"{table.title}\n{shown.to_string()}"
+
+    @property
+    def _nothing(self) -> str:
+        reasons = dict.fromkeys(failure.reason for failure in self.failed)
+        return f"no finished run{': ' if reasons else ''}{'; '.join(reasons)}"
+
+
+def _as_html(table: Table) -> str:
+    shown = pd.DataFrame(table.text(), columns=list(table.columns)).set_index(table.columns[0])
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
+    more = f"<details><summary>notes</summary><ul>{notes}</ul></details>"
+    return f"<h4>{html.escape(table.title)}</h4>{shown.to_html()}{more}"

@@ -1,0 +1,97 @@
+"""`run`: a comparison planned, trained and recorded as the command line does it, from Python."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mcr_bench.bench.api.objects import Own, dataset_name, method_name, setting_values
+from mcr_bench.bench.api.results import Comparison
+from mcr_bench.bench.commands.output import open_record
+from mcr_bench.bench.commands.running import How, run_plan
+from mcr_bench.bench.commands.running import rows_of as rows_of_plan
+from mcr_bench.bench.core.interrupts import check, remembered
+from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.executors import chosen as executors
+from mcr_bench.bench.planning.plan import make_plan
+from mcr_bench.bench.planning.request import Request
+from mcr_bench.bench.settings.arguments import seeds_of
+from mcr_bench.methods import BASELINE, COST_BASELINE
+
+Named = str | Path | Own
+
+
+def run(
+    methods: Named | Sequence[Named],
+    dataset: Named | Sequence[Named],
+    *,
+    seeds: int | Sequence[int] | None = None,
+    settings: Mapping[str, object] | None = None,
+    modalities: Sequence[str] | None = None,
+    protocol: str | None = None,
+    fold: int | None = None,
+    preset: str | None = None,
+    family: Sequence[str] | None = None,
+    data_root: str | Path = "data",
+    jobs: int | None = None,
+    device: str = "auto",
+    runs_per_gpu: int | None = None,
+    deterministic: bool = False,
+    executor: str = "local",
+    tracking_uri: str | None = None,
+    keep_weights: bool = False,
+    force: bool = False,
+) -> Comparison:
+    """Train every method on every dataset over the seeds, and return what came of it.
+
+    It is the plan, the record and the progress of `mcr-bench run`, whose options have the same names: what is finished
+    is not trained again, and a call that was interrupted continues where it stopped. Runs that fail are in `failed` of
+    the result. The record is in MCR_BENCH_HOME or `./results`, unless `tracking_uri` or MLFLOW_TRACKING_URI names
+    another one.
+
+    methods: names, groups, `all`, files, or classes that derive from `Method`. dataset: likewise names, files of data,
+    or classes that derive from `Dataset`. seeds: N for the seeds 0 to N - 1, or a list. settings: dotted key -> value,
+    or a list of values for a grid; the value of `encoder.MODALITY.kind` and `model.fusion` may be a class that derives
+    from `torch.nn.Module`, or a function that makes a network. UserError for whatever is unknown or does not fit.
+    """
+    with remembered():
+        request = Request(
+            methods=[method_name(one) for one in _several("methods", methods)],
+            datasets=[dataset_name(one) for one in _several("dataset", dataset)],
+            data_root=Path(data_root),
+            modalities=None if modalities is None else tuple(_names("modalities", modalities)),
+            seeds=None if seeds is None else _seeds(seeds),
+            fold=fold,
+            protocol=protocol,
+            preset=preset,
+            family=None if family is None else _names("family", family),
+            overrides=setting_values(settings or {}),
+        )
+        how = How(executors.executor(executor), jobs, device, force, keep_weights, runs_per_gpu, deterministic)
+        plan = make_plan(request)
+        how.check(plan.runs)
+        record = open_record(tracking_uri)
+        outcome = run_plan(plan, record.finished_keys(plan.by_key), record, how)
+        check()
+        rows = rows_of_plan(plan, record)
+    return Comparison(record, rows, plan.skipped, outcome.failed, BASELINE, COST_BASELINE, plan.skipped_under)
+
+
+def _several(option: str, given: object) -> list[object]:
+    """What was given, one or several; UserError for nothing."""
+    several = list(given) if isinstance(given, list | tuple) else [given]
+    if not several:
+        raise UserError(f"{option} is empty. Give at least one.")
+    return several
+
+
+def _names(option: str, given: Sequence[str]) -> list[str]:
+    return [str(name) for name in _several(option, given)]
+
+
+def _seeds(seeds: int | Sequence[int]) -> list[int]:
+    several = seeds if isinstance(seeds, int) else list(seeds)
+    for seed in [several] if isinstance(several, int) else several:
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise UserError(f"seeds={seeds!r}: not allowed. Give how many seeds, or a list of whole numbers >= 0.")
+    if several in (0, []):
+        raise UserError("seeds: this means no seed, so nothing is trained. Give a number >= 1, or [0] for seed 0.")
+    return seeds_of(several, f"seeds={seeds!r}")
