@@ -50,7 +50,7 @@ def write_html_report(
             "environment", lambda: environment_of([row for one in comparisons for row in one.rows]), {}, lost
         ),
         record=record.uri,
-        left_out=[*(one.note for one in record.unreadable), *lost],
+        left_out=[*(one.note for one in record.unreadable), *record.lost, *lost],
     )
     for line in lost:
         say(line, err=True)

@@ -22,7 +22,7 @@ def state_of(error: Exception) -> Literal["damaged", "missing", "unreadable"]:
 class Lost:
     """The files that could not be read so far.
 
-    note: takes the note on each of the first ones, and one on how many more there are.
+    note: takes the note on each of the first ones, and one that there are more.
     names: run id -> how notes call the run.
     notes: what was noted.
     """
@@ -31,7 +31,6 @@ class Lost:
     names: dict[str, str]
     notes: list[str] = field(default_factory=list)
     known: set[tuple[str, str]] = field(default_factory=set)
-    more: int = 0
 
     def add(self, run_id: str, name: str, error: Exception) -> None:
         """Note that the file `name` of a run could not be read, once."""
@@ -40,14 +39,8 @@ class Lost:
         self.known.add((run_id, name))
         if len(self.notes) < MOST_NOTES:
             self._say(f"left out: {self.names.get(run_id, 'a run')}: run {run_id}: {told(name, error)}")
-        else:
-            self.more += 1
-
-    def sum_up(self) -> None:
-        """Note how many further files could not be read, if there are any."""
-        if self.more:
-            self._say(f"left out: the files of {self.more} further runs: `mcr-bench results --verify` names them all")
-            self.more = 0
+        elif len(self.notes) == MOST_NOTES:
+            self._say("left out: more files than these: `mcr-bench results --verify` names them all")
 
     def _say(self, line: str) -> None:
         self.notes.append(line)

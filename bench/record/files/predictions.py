@@ -83,7 +83,6 @@ class Predictions:
     def _of(self, run_ids: Iterable[str]) -> Iterator[Callable[[str], Artifact]]:
         with self.finder(run_ids) as find:
             yield partial(_predictions, find)
-        self.lost.sum_up()
 
     def _lost(self, run_id: str, error: Exception) -> None:
         self.lost.add(run_id, PREDICTIONS, error)
