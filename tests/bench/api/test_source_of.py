@@ -20,7 +20,8 @@ CELLS = [
     "FACTOR = 3\ndef times(x): return x * FACTOR\ndef unused(): return j",
     "class Base:\n    pass",
     "FACTOR = 4",
-    "class Mine(Base):\n    power: 'Power' = 2\n    def area(self, r):\n        return times(math.pi * r ** self.power)",
+    "class Mine(Base):\n    power: 'Power' = 2\n    def area(self, r):\n"
+    "        return times(math.pi * r ** self.power)",
     "Power = int\nraise SystemExit",
 ]
 
@@ -34,7 +35,8 @@ def notebook(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     return main
 
 
-def test_a_class_of_a_notebook_has_what_it_names_as_it_was_defined_last(notebook: ModuleType, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("notebook")
+def test_a_class_of_a_notebook_has_what_it_names_as_it_was_defined_last(tmp_path: Path) -> None:
     path = file_with("Mine", tmp_path)
     text = path.read_text()
     assert import_file(path).Mine().area(1.0) == pytest.approx(4 * 3.14159265)
@@ -59,11 +61,9 @@ def test_a_script_is_read_and_not_run_again(monkeypatch: pytest.MonkeyPatch, tmp
     assert import_file(file_with("Net", tmp_path)).Net.size == pytest.approx(6.2831853)
 
 
-def test_a_class_without_source_is_refused_with_the_remedy(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, notebook: ModuleType
-) -> None:
+def test_a_class_without_source_is_refused_with_the_remedy(tmp_path: Path, notebook: ModuleType) -> None:
     vars(notebook)["In"] = []
-    with pytest.raises(UserError, match="the source of Mine is not available.*Define it in a file"):
+    with pytest.raises(UserError, match=r"the source of Mine is not available.*Define it in a file"):
         file_with("Mine", tmp_path)
 
 
@@ -102,7 +102,7 @@ def test_settings_are_texts_and_several_values_are_a_grid() -> None:
     }
 
 
-def test_a_function_that_makes_a_network_becomes_a_class(notebook: ModuleType, tmp_path: Path) -> None:
+def test_a_function_that_makes_a_network_becomes_a_class(notebook: ModuleType) -> None:
     vars(notebook)["In"] = [
         "import torch",
         "def make(shape, width, hidden: int = 4):\n    return torch.nn.Linear(shape[0], width)",
@@ -140,7 +140,7 @@ def test_what_is_no_method_is_refused(given: object, told: str) -> None:
     [
         ({"epochs": []}, "epochs has no value"),
         ({"encoder.kind": object()}, "encoder.kind=<object.*is not allowed"),
-        ({"encoder.kind": lambda shape, width: None}, "Write a function at the top"),
+        ({"encoder.kind": lambda _shape, _width: None}, "Write a function at the top"),
     ],
 )
 def test_what_is_no_setting_is_refused(settings: dict[str, object], told: str) -> None:
