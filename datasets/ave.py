@@ -49,6 +49,10 @@ class Ave(AudioVisual):
         """The events with available videos; UserError if the folder or a list is not AVE's."""
         return ave_raw.scan(source, splits)
 
+    def listed(self, source: Path, splits: Sequence[Path]) -> Scan:
+        """Every event of the lists in a folder."""
+        return ave_raw.listed_clips(source, splits)
+
     def recipe(self) -> Recipe:
         """Spectrogram (1, 257, 1004) or waveform (160000,) float16, and frames uint8, of the event alone."""
         settings = {

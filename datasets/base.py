@@ -142,6 +142,10 @@ class Dataset(ABC):
         """Prepare the raw files in `request.source`, which are only read, into `location`; returns a report."""
         raise UserError(f"dataset '{self.name}' needs no preparation. Use it directly: `mcr-bench run`.")
 
+    def use_lists_alone(self, folder: Path) -> None:
+        """Take the samples from the split lists in `folder` alone, for their audit; UserError without such lists."""
+        raise UserError(f"dataset '{self.name}' has no split lists that can be audited alone. Leave --lists out.")
+
     @property
     def needs_preparation(self) -> bool:
         """Whether raw files must be prepared before they can be used."""

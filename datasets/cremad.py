@@ -75,6 +75,10 @@ class Cremad(AudioVisual):
         """The clips with video and sound, and the lists; UserError if the folder or a list is not CREMA-D's."""
         return cremad_raw.scan(source, splits)
 
+    def listed(self, source: Path, splits: Sequence[Path]) -> Scan:
+        """Every clip of the lists in a folder."""
+        return cremad_raw.listed_clips(source)
+
     def recipe(self) -> Recipe:
         """Spectrogram and frames (resnet), or waveform and features of faces (conformer)."""
         if self.backbone == "conformer":

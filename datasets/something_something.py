@@ -1,7 +1,5 @@
 """Something-Something v2: 174 actions with everyday objects, as video and optical flow."""
 
-import hashlib
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from mcr_bench.datasets.clips.dataset import Clip, ClipDataset, Field, Recipe, R
 from mcr_bench.datasets.clips.rows import View
 from mcr_bench.datasets.clips.views import Flow, ScaledFrames
 from mcr_bench.datasets.media.flow import LEVELS, STILL
+from mcr_bench.datasets.raw.held_out import train_and_validation
 from mcr_bench.datasets.raw.raw_files import VIDEO, MediaFiles, as_lines, count
 from mcr_bench.datasets.raw.something_lists import FOLDER, LAYOUT, read_lists
 from mcr_bench.datasets.raw.something_raw import BOUND, SETTINGS, decode
@@ -35,7 +34,6 @@ CARD = Card(
     ),
     size="about 20 GB; prepared at 224 pixels 780 GB (4.0 MB a clip), at dataset.frame_size=112 195 GB",
 )
-HELD_OUT = 0.1  # of each class of train.json, for validation
 
 
 @dataclass
@@ -143,16 +141,3 @@ def _table(labels: Mapping[str, int]) -> bytes:
 def _labels(table: bytes) -> dict[str, int]:
     rows = (line.split() for line in table.decode().splitlines())
     return {clip: int(label) for clip, label in rows}
-
-
-def train_and_validation(labels: Mapping[str, int]) -> dict[str, str]:
-    """Clip id -> train or val, for all clips of train.json.
-
-    A tenth of each class is held out, and at least one clip if the class has two or more. The clips of a partial copy
-    have the same parts as in the whole dataset.
-    """
-    members: dict[int, list[str]] = defaultdict(list)
-    for clip in sorted(labels, key=lambda clip: hashlib.sha256(clip.encode()).digest()):
-        members[labels[clip]].append(clip)
-    held = (clips[: max(round(HELD_OUT * len(clips)), int(len(clips) > 1))] for clips in members.values())
-    return dict.fromkeys(labels, "train") | {clip: "val" for clips in held for clip in clips}

@@ -43,6 +43,10 @@ class Ucf101(AudioVisual):
         """The clips of the 51 classes; UserError if the folder or a list is not UCF101's."""
         return ucf_raw.scan(source, splits)
 
+    def listed(self, source: Path, splits: Sequence[Path]) -> Scan:
+        """Every clip of the 51 classes in the lists of a folder."""
+        return ucf_raw.listed_clips(source, splits)
+
     def recipe(self) -> Recipe:
         """Spectrogram (1, 257, 136) float16 of the first 3 s, and frames uint8 at 0, 1, 2, ... seconds."""
         settings = {"version": ucf_raw.VERSION, "frames": self.frames, "frame_size": self.frame_size}

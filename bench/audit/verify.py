@@ -26,6 +26,7 @@ class FoldAudit:
     spread: part -> the lowest, the mean and the highest score, of all scores per sample; empty for classes and labels.
     empty: the names of the parts without a sample. A fold with an empty part cannot be run.
     lacking: modality -> part -> the number of samples that lack it, of modalities that some samples lack.
+    contents: whether the contents of samples are known, and so were compared.
     """
 
     fold: int
@@ -37,6 +38,7 @@ class FoldAudit:
     spread: Mapping[str, tuple[float, float, float]]
     empty: list[str]
     lacking: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    contents: bool = True
 
     def absent(self, part: str) -> list[int]:
         """The indices of the classes that have no sample in a part."""
@@ -108,4 +110,5 @@ def audited(fold: int, parts: Parts, classes: int | None) -> FoldAudit:
         {name: (float(y.min()), float(y.mean()), float(y.max())) for name, y in scores.items()},
         empty(parts.part),
         parts.lacking(),
+        bool(parts.contents),
     )

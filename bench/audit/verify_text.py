@@ -142,12 +142,14 @@ def _audit(fold: FoldAudit, group_name: str) -> Iterator[str]:
         overlaps = [overlap for overlap in fold.overlaps if overlap.kind == kind]
         if overlaps:
             yield from _wrapped(f"LEAK by {word}: {sentence(overlaps)}", "    ", "      ")
-        elif kind != "group" or fold.groups:
+        elif {"id": True, "group": bool(fold.groups), "content": fold.contents}[kind]:
             clean.append(f"by {word}")
     if clean:
         yield f"    train, validation and test are disjoint {', '.join(clean)}"
     if not fold.groups:
         yield "    groups are not compared: they are unknown"
+    if not fold.contents:
+        yield "    contents are not compared: no sample was read"
 
 
 def _lacking(fold: FoldAudit) -> Iterator[str]:

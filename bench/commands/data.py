@@ -58,6 +58,15 @@ def prepare(data: "Dataset", source: Path, splits: Sequence[Path], jobs: int | N
         return data.prepare(Preparation(source, tuple(splits), jobs or default_jobs("cpu"), shown))
 
 
+def use_lists_alone(data: "Dataset", lists: Path, content: bool) -> None:
+    """Let a dataset consist of the clips in split lists; UserError for a missing folder, or if content is wanted."""
+    if not lists.is_dir():
+        raise UserError(f"--lists '{lists}' is not a folder. Give the folder of the split lists.")
+    if content:
+        raise UserError("--lists reads no sample, and --content reads them all. Leave one of them out.")
+    data.use_lists_alone(lists)
+
+
 @contextmanager
 def progress(console: Console) -> "Iterator[Bar | Lines]":
     """Inside the block, what `Preparation.progress` calls: a bar with the time left, or lines outside of a terminal."""

@@ -27,6 +27,7 @@ class Inventory:
     installed: the versions of the same libraries that are installed now.
     findings: (clip, what looks wrong about it) of clips that are available.
     notes: (folder or list, remark) about files that leave no clip out by themselves.
+    lists_alone: whether the clips are those that lists contain, whatever files are available.
     """
 
     clips: int
@@ -38,10 +39,13 @@ class Inventory:
     installed: str = ""
     findings: tuple[tuple[str, str], ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
+    lists_alone: bool = False
 
     @property
     def is_partial(self) -> bool:
         """Whether the dataset is in no known state; without known states, whether any clip is left out or missing."""
+        if self.lists_alone:
+            return False
         if self.variants:
             return not (self.state(self.clips) or self.state(self.clips + self.unusable))
         return bool(self.left_out or any(self.missing.values()))

@@ -13,6 +13,7 @@ from mcr_bench.bench.core.arrays import Array
 from mcr_bench.datasets.cache.opened import content_of
 from mcr_bench.datasets.cache.recipe import Clip, Field, Recipe
 from mcr_bench.datasets.formats.npz import digest
+from mcr_bench.datasets.media.pictures import checksum_of, pictures_of
 from mcr_bench.datasets.media.reasons import AGAIN, Unusable, collected
 
 LONGEST = 400  # characters of a reason
@@ -122,7 +123,9 @@ def _described(error: Exception) -> str:
 
 
 def checksum(path: Path) -> tuple[int, str]:
-    """The size and the SHA-256 of a file, which is read once, in blocks."""
+    """The size and the SHA-256 of a file, which is read once, in blocks; of a folder of frames, of its pictures."""
+    if path.is_dir() and pictures_of(path):
+        return checksum_of(path)
     return path.stat().st_size, digest(path)
 
 

@@ -25,8 +25,10 @@ from mcr_bench.datasets.base import Dataset, Facts, Modality, Preparation, Proto
 from mcr_bench.datasets.cache.libraries import versions
 from mcr_bench.datasets.cache.opened import Cache, cache_folder, open_cache
 from mcr_bench.datasets.cache.recipe import Clip, Field, Recipe, Scan
+from mcr_bench.datasets.clips.lists_alone import cache_of_lists
 from mcr_bench.datasets.clips.rows import CachedRows, View
 from mcr_bench.datasets.contents.table import require_parts
+from mcr_bench.datasets.raw.extracted import LIST as EXTRACTED
 from mcr_bench.datasets.raw.lists import without_entries
 from mcr_bench.datasets.raw.raw_files import reading
 
@@ -106,6 +108,17 @@ class ClipDataset(Dataset):
 
     variants: ClassVar[tuple[Variant, ...]] = ()
 
+    def listed(self, source: Path, splits: Sequence[Path]) -> Scan:
+        """Every clip that the lists in a folder contain, as if its files were available; UserError without lists."""
+        raise UserError(f"dataset '{self.name}' has no split lists that can be audited alone. Verify it when prepared.")
+
+    def use_lists_alone(self, folder: Path) -> None:
+        """From now on the dataset is every clip of the lists in `folder`, without samples: for their audit."""
+        with reading(folder):
+            scan = self.listed(folder, ())
+        self._forget()
+        self.__dict__["cache"] = cache_of_lists(self.name, self.recipe(), scan)
+
     def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
         """Split list -> the ids of its clips that are not in the cache."""
         return {}
@@ -119,10 +132,10 @@ class ClipDataset(Dataset):
 
     def inventory(self) -> Inventory:
         """The clips of the cache beside the known variants, with what was left out and what the lists lack."""
-        manifest = self.cache.manifest
+        manifest, alone = self.cache.manifest, not self.cache.index.contents
         return Inventory(
             len(self.cache.index.ids),
-            variants=tuple((variant.clips, variant.name) for variant in self.variants),
+            variants=() if alone else tuple((variant.clips, variant.name) for variant in self.variants),
             left_out=_pairs((*manifest["problems"], *manifest["quarantine"])),
             missing=self.missing_clips(self.cache),
             unusable=len(manifest["quarantine"]),
@@ -130,6 +143,7 @@ class ClipDataset(Dataset):
             installed=versions(self.recipe().libraries),
             findings=_pairs(manifest.get("findings", ())),
             notes=_pairs(manifest.get("notes", ())),
+            lists_alone=alone,
         )
 
     def damaged(self) -> Iterator[str]:
@@ -170,7 +184,8 @@ class ClipDataset(Dataset):
 
     def _protocol(self, name: str, rule: Rule) -> Protocol:
         leaks = note_of({fold: self.parts(name, fold) for fold in rule.folds})
-        note = "; ".join(text for text in (rule.note, leaks) if text)
+        made_of = self.cache.lists.get(EXTRACTED, b"").decode()
+        note = "; ".join(text for text in (rule.note, made_of, leaks) if text)
         return Protocol(name, rule.split, rule.selection, rule.metric, rule.folds, note)
 
     def parts(self, protocol: str, fold: int) -> Parts:
@@ -235,10 +250,14 @@ class ClipDataset(Dataset):
             scan = self._scanned(request)
         scan.problems += without_entries(scan.lists)
         made = prepare_clips(self.name, recipe, scan, request, self.folder)
-        for outdated in ("cache", "_rules"):
-            self.__dict__.pop(outdated, None)
+        self._forget()
         parts = {(name, fold): self._part(name, fold) for name, rule in self._rules.items() for fold in rule.folds}
         return "\n".join([report_of(made, self.folder), *without_parts(parts)])
+
+    def _forget(self) -> None:
+        """Open the cache anew when it is needed next."""
+        for outdated in ("cache", "_rules"):
+            self.__dict__.pop(outdated, None)
 
     def _scanned(self, request: Preparation) -> Scan:
         """The clips of the source. If they are in a folder of it, as archives add one, the error names that folder."""

@@ -1,13 +1,14 @@
 """The raw folder of AVE: its events, the lists that contain them, and how an event becomes a row of the cache."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.datasets.cache.recipe import Clip, Field, Scan, Settings
+from mcr_bench.datasets.raw.extracted import Extracted, extracted, role_of, shown, sound_file
 from mcr_bench.datasets.raw.lists import by_lower_name, list_files, numbered_lines, read_lists, repeated
 from mcr_bench.datasets.raw.raw_files import VIDEO, MediaFiles, count
 from mcr_bench.datasets.raw.sound_and_frames import row_of, sound_and_frames
@@ -17,6 +18,7 @@ PARTS = {"trainSet.txt": "train", "valSet.txt": "val", "testSet.txt": "test"}
 LAYOUT = (
     "SOURCE/\n"
     "  AVE/VIDEO.mp4      the videos; VIDEO is the id of 11 characters on YouTube\n"
+    "  Image-01-FPS/VIDEO/*.jpg, VIDEO.wav    instead of AVE/: extracted frames, here 1 per second, and sound\n"
     f"  {ANNOTATIONS}    one line per event: class&VIDEO&quality&start&end, in whole seconds\n"
     "  trainSet.txt, valSet.txt, testSet.txt    the same lines, for each part"
 )
@@ -110,25 +112,53 @@ def scan(source: Path, splits: Sequence[Path]) -> Scan:
     files = list_files(source, (ANNOTATIONS, *PARTS), splits)
     folder = by_lower_name(source).get("ave", source / "AVE")
     missing = [name for name in (ANNOTATIONS, *PARTS) if name not in files]
-    if not folder.is_dir():
+    made = Extracted() if folder.is_dir() else extracted(source)
+    if not folder.is_dir() and not made.frames:
         missing.append("AVE")
     if missing:
         raise UserError(f"'{source}' has no {' and no '.join(missing)}. Expected:\n{LAYOUT}")
     lists = read_lists(files)
     part = parts(lists)
     media = MediaFiles(".mp4", VIDEO)
-    videos = media.one_per_clip(folder)
-    scan = _clips(lists[ANNOTATIONS], videos, part)
-    scan.lists = lists
+    files_of = _files_of(media.one_per_clip(folder) if folder.is_dir() else {}, made)
+    scan = _clips(lists[ANNOTATIONS], files_of, part)
+    scan.lists = lists | made.note()
     annotated = {event.id: event.video for event in events(ANNOTATIONS, lists[ANNOTATIONS])}
     for name in PARTS:
         scan.problems += repeated(name, (event.id for event in events(name, lists[name])))
     scan.problems += [(key, f"in {part[key]}, but not in {ANNOTATIONS}") for key in part if key not in annotated]
-    scan.notes = _notes(media, folder, videos, set(annotated.values()))
+    scan.notes = _notes(media, folder, files_of, set(annotated.values()))
     return scan
 
 
-def _clips(annotations: bytes, videos: Mapping[str, Path], part: Mapping[str, str]) -> Scan:
+def _files_of(videos: Mapping[str, Path], made: Extracted) -> dict[str, dict[str, Path]]:
+    """Video -> role -> file: the video itself, or its extracted frames and sound if there are both."""
+    both = {video: folder for video, folder in made.frames.items() if video in made.sounds}
+    frames = {video: {role_of(folder): folder, "audio": made.sounds[video]} for video, folder in both.items()}
+    return frames | {video: {"video": path} for video, path in videos.items()}
+
+
+def listed_clips(source: Path, splits: Sequence[Path]) -> Scan:
+    """Every event of the lists in a folder, as if its video were available; UserError if a list is missing or wrong."""
+    files = list_files(source, (ANNOTATIONS, *PARTS), splits)
+    missing = [name for name in PARTS if name not in files]
+    if missing:
+        raise UserError(f"'{source}' has no {' and no '.join(missing)}. Give the folder of AVE's own lists.")
+    lists = read_lists(files)
+    parts(lists)  # a UserError where they contradict each other
+    listed = {event.id: event for name in lists for event in events(name, lists[name])}
+    result = Scan([], lists=lists)
+    for name in PARTS:
+        result.problems += repeated(name, (event.id for event in events(name, lists[name])))
+    result.clips = [_clip(listed[key], {}) for key in sorted(listed)]
+    return result
+
+
+def _clip(event: Event, files: Mapping[str, Path]) -> Clip:
+    return Clip(event.id, CLASSES.index(event.label), event.video, files, (float(event.start), float(event.end)))
+
+
+def _clips(annotations: bytes, videos: Mapping[str, Mapping[str, Path]], part: Mapping[str, str]) -> Scan:
     """The events with an available video, in the order of ids, and the problems of the others."""
     scan = Scan([])
     seen: set[str] = set()
@@ -138,21 +168,22 @@ def _clips(annotations: bytes, videos: Mapping[str, Path], part: Mapping[str, st
         if problem:
             scan.problems.append((event.id, problem))
             continue
-        span = (float(event.start), float(event.end))
-        files = {"video": videos[event.video]}
-        scan.clips.append(Clip(event.id, CLASSES.index(event.label), event.video, files, span))
+        scan.clips.append(_clip(event, videos[event.video]))
     scan.clips.sort(key=lambda clip: clip.id)
     return scan
 
 
-def _notes(media: MediaFiles, folder: Path, videos: Mapping[str, Path], annotated: set[str]) -> list[tuple[str, str]]:
-    notes = media.notes(folder.name, (path for video, path in videos.items() if video in annotated))
+def _notes(
+    media: MediaFiles, folder: Path, videos: Mapping[str, Mapping[str, Path]], annotated: set[str]
+) -> list[tuple[str, str]]:
+    used = (files["video"] for video, files in videos.items() if video in annotated and "video" in files)
+    notes = media.notes(folder.name, used)
     if stray := sorted(videos.keys() - annotated):
         notes.append((folder.name, f"{count(len(stray), 'video')} not listed in {ANNOTATIONS}, {stray[0]} first"))
     return notes
 
 
-def _problem(event: Event, seen: set[str], videos: Mapping[str, Path], part: str) -> str:
+def _problem(event: Event, seen: set[str], videos: Collection[str], part: str) -> str:
     """Why an event is left out; '' if it is used. seen: the ids of the events before it."""
     if event.id in seen:
         return f"in {ANNOTATIONS} more than once; used once"
@@ -177,14 +208,14 @@ def decode(clip: Clip, settings: Settings) -> Mapping[str, Array]:
     repeated to 10 s. Of 10 frames spread evenly over the segment the first `frames` are used; if it lasts 10 s,
     they are 1 per second. The MCR code instead adds random frames to short events.
     """
-    from mcr_bench.datasets.media.decode import read_audio, read_frames
+    from mcr_bench.datasets.media.decode import read_audio
     from mcr_bench.datasets.media.findings import require_sound
     from mcr_bench.datasets.media.spectrogram import log_power, tile
 
     assert clip.span is not None
     start, end = clip.span
-    path = clip.files["video"]
+    path = sound_file(clip)
     wave = tile(require_sound(read_audio(path, RATE, start, end - start), path.name), RATE * SECONDS)
     audio = wave if settings["backbone"] == "transformers" else log_power(wave, RATE)[None]
     times = [start + i * (end - start) / SAMPLED for i in range(settings["frames"])]
-    return row_of(audio, read_frames(path, times, pad=True), settings["frame_size"])
+    return row_of(audio, shown(clip, times, pad=True), settings["frame_size"])

@@ -87,7 +87,10 @@ def _decode(weights: str, clip: Clip, settings: Settings) -> Mapping[str, Array]
     """Sound and features from the start of the clip to its end, but at most `seconds` and `frames`."""
     from mcr_bench.datasets.media.decode import fit, frame_count, read_audio, read_every
     from mcr_bench.datasets.media.findings import require_sound
+    from mcr_bench.datasets.media.reasons import Unusable
 
+    if "video" not in clip.files:
+        raise Unusable(f"{clip.id}: backbone conformer needs every frame: put the .flv file into VideoFlash.")
     path = clip.files["audio"]
     wave = require_sound(read_audio(path, RATE, seconds=settings["seconds"]), path.name)
     count = min(frame_count(clip.files["video"]), settings["frames"])

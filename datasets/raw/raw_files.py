@@ -9,10 +9,10 @@ from pathlib import Path
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.contents.words import plural
+from mcr_bench.datasets.media.pictures import PICTURES
 
 VIDEO = (".avi", ".flv", ".mkv", ".mp4", ".webm")
 AUDIO = (".flac", ".m4a", ".mp3", ".ogg", ".wav")
-PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 LOOKED_AT = 1000  # entries of a folder that are read to find out what it holds
 
 

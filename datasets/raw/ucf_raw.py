@@ -203,6 +203,22 @@ def scan(source: Path, splits: Sequence[Path]) -> Scan:
     return scan
 
 
+def listed_clips(source: Path, splits: Sequence[Path]) -> Scan:
+    """Every clip of the 51 classes in the lists of a folder, or of its folder of lists, as if all were available."""
+    folder = by_lower_name(source).get(LISTS.lower(), source)
+    names = (INDEX, *(name for fold in FOLDS for name in list_names(fold).values()))
+    files = list_files(folder, names, splits)
+    available = folds(files) if INDEX in files else ()
+    if not available:
+        raise UserError(f"'{source}' has no {INDEX} with trainlist0K.txt and testlist0K.txt of a fold.")
+    lists = read_lists(files)
+    keys = {key for fold in available for of in fold_lists(fold, lists).values() for key in of}
+    clips = [
+        Clip(clip_id(key), CLASSES.index(NAMES[key.label]), group_id(key), {}) for key in sorted(keys, key=clip_id)
+    ]
+    return Scan(clips, lists=lists)
+
+
 def _clips(videos: Path, classes: Collection[str], scan: Scan) -> dict[Key, Path]:
     """The clips of the 51 classes; other folders and files are added to the problems or notes of `scan`."""
     clips: dict[Key, Path] = {}

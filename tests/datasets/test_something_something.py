@@ -18,9 +18,10 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.base import Preparation
 from mcr_bench.datasets.media.decode import Unusable
 from mcr_bench.datasets.media.flow import decode as flow_in_pixels
+from mcr_bench.datasets.raw.held_out import train_and_validation
 from mcr_bench.datasets.raw.something_lists import read_lists, without_brackets
 from mcr_bench.datasets.raw.something_raw import decode
-from mcr_bench.datasets.something_something import SomethingSomething, train_and_validation
+from mcr_bench.datasets.something_something import SomethingSomething
 from mcr_bench.tests.support.media.media_files import lfs_pointer, truncate, write_clip
 from mcr_bench.tests.support.runs.pretended import pretend
 

@@ -61,6 +61,10 @@ def verify(
     content: Annotated[
         bool, typer.Option("--content", help="Also read every prepared sample, and compare it with its checksum.")
     ] = False,
+    lists: Annotated[
+        Path | None,
+        typer.Option(help="Audit the split lists in this folder alone, without any recording."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Count the prepared clips, list what is missing, and check whether the parts of every protocol are disjoint.
@@ -72,7 +76,10 @@ def verify(
     from mcr_bench.bench.audit.verify_text import data_of, text_of
     from mcr_bench.bench.commands import data
 
-    verification = verification_of(data.dataset_of(name, data_root, preset, settings or []), content)
+    chosen = data.dataset_of(name, data_root, preset, settings or [])
+    if lists is not None:
+        data.use_lists_alone(chosen, lists, content)
+    verification = verification_of(chosen, content)
     if as_json:
         print_json(data_of(verification))
     else:

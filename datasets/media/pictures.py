@@ -1,0 +1,98 @@
+"""Frames that were extracted into a folder of pictures beforehand: read by time, as frames of a video are."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mcr_bench.bench.core.arrays import Array
+from mcr_bench.datasets.formats.npz import digest
+from mcr_bench.datasets.media.findings import report_pictures
+from mcr_bench.datasets.media.reasons import AGAIN, Unusable
+
+PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
+EARLY = 1e-6  # seconds, for the rounding of times
+NUMBER = re.compile(r"\d+")
+
+
+def pictures_of(folder: Path) -> list[Path]:
+    """The pictures in a folder, in the order of the last number in their names; hidden files are left out."""
+    files = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES and not path.name.startswith(".")]
+    return sorted(files, key=_place)
+
+
+def _place(path: Path) -> tuple[int, str]:
+    """The last number in a name: extraction scripts count frames there, with or without leading zeros.
+
+    >>> _place(Path("frame_3_75.jpg")) < _place(Path("00100.jpg"))
+    True
+    """
+    numbers = NUMBER.findall(path.stem)
+    return (int(numbers[-1]) if numbers else -1, path.name)
+
+
+def read_pictures(folder: Path, times: Sequence[float], rate: float, pad: bool = False) -> Array:
+    """The frame on screen at each of F `times`, as (F, H, W, 3) uint8 RGB; picture n is shown from n / rate seconds on.
+
+    rate: pictures per second. pad: whether the last picture is used for times after it, which are `Unusable` otherwise.
+    `Unusable` also for a folder without pictures, and for pictures that cannot be read or differ in size.
+    """
+    return read_numbers(folder, [int(time * rate + EARLY) for time in times], pad)
+
+
+def read_numbers(folder: Path, numbers: Sequence[int], pad: bool = False, grey: bool = False) -> Array:
+    """The pictures with these numbers from 0, as (F, H, W, 3) uint8 RGB, or (F, H, W) uint8 if `grey`.
+
+    pad: whether the last picture is used for numbers after it, which are `Unusable` otherwise.
+    """
+    files = pictures_of(folder)
+    if not files:
+        raise Unusable(f"{folder.name}: the folder has no picture. {AGAIN}")
+    if not pad and max(numbers) >= len(files):
+        raise Unusable(f"{folder.name}: has {len(files)} pictures; number {max(numbers) + 1} is needed.")
+    at = [min(number, len(files) - 1) for number in numbers]
+    pictures = {number: _picture(files[number], grey) for number in sorted(set(at))}
+    sizes = {picture.shape[:2] for picture in pictures.values()}
+    if len(sizes) > 1:
+        raise Unusable(f"{folder.name}: its pictures differ in size: {' and '.join(map(size_text, sorted(sizes)))}.")
+    if not grey:
+        report_pictures(list(pictures.values()))
+    return np.stack([pictures[number] for number in at])
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Height and width of a picture; `Unusable` if it cannot be read."""
+    height, width = _picture(path, grey=False).shape[:2]
+    return height, width
+
+
+def size_text(size: tuple[int, int]) -> str:
+    """Height and width as people write them.
+
+    >>> size_text((360, 480))
+    '480 x 360'
+    """
+    return f"{size[1]} x {size[0]}"
+
+
+def checksum_of(folder: Path) -> tuple[int, str]:
+    """The size of all pictures in a folder together, and a SHA-256 of their names and contents."""
+    files = pictures_of(folder)
+    named = "".join(f"{path.name} {digest(path)}\n" for path in files)
+    return sum(path.stat().st_size for path in files), hashlib.sha256(named.encode()).hexdigest()
+
+
+def _picture(path: Path, grey: bool) -> Array:
+    import cv2
+
+    try:
+        content = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise Unusable(f"{path.parent.name}/{path.name}: cannot be read ({error.strerror}). {AGAIN}") from error
+    flags = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR
+    picture = cv2.imdecode(content, flags) if len(content) else None
+    if picture is None:
+        raise Unusable(f"{path.parent.name}/{path.name}: is not a picture that can be read. {AGAIN}")
+    return np.asarray(picture if grey else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))

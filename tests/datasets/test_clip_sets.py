@@ -1,0 +1,87 @@
+"""Sets of clips beside the paper's six, from raw files to results: `data info`, `prepare`, `verify` and `run`.
+
+Small copies in the official layouts, 16-pixel frames, the smallest encoders. Slow: `prepare` killed ten times is equal
+to one clean pass, for each kind of source.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mcr_bench.bench.catalog.registry import dataset_names
+from mcr_bench.datasets.cache.opened import open_cache
+from mcr_bench.tests.datasets.test_paper_sets import command, dials, settings
+from mcr_bench.tests.support.media import web_files as web
+from mcr_bench.tests.support.media.raw_clips import content
+
+FRAMES = {"dataset.frame_size": 16, "dataset.crop": 16}
+SOUND = FRAMES | {"dataset.seconds": 0.5, "encoder.width": 4, "model.width": 8}
+
+
+def acted_frames(folder: Path) -> Path:
+    """30 clips of CREMA-D's layout whose frames and sound were extracted before."""
+    for n in range(30):
+        web.extracted_clip(folder, f"{1001 + n // 6}_DFA_{('ANG', 'DIS', 'FEA', 'HAP', 'NEU', 'SAD')[n % 6]}_XX", n)
+    return folder
+
+
+# A set, or a kind of source of a set -> its raw folder, and the settings that make it small.
+KINDS: dict[str, tuple[str, Callable[[Path], Path], dict[str, float]]] = {
+    "kinetics-sounds": ("kinetics-sounds", web.kinetics_sounds, SOUND),
+    "frames of cremad": ("cremad", acted_frames, SOUND),
+}
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_from_raw_files_to_results(kind: str, tmp_path: Path) -> None:
+    name, tree, small = KINDS[kind]
+    assert name in dataset_names()
+    tree(tmp_path / "raw")
+    assert f"mcr-bench data prepare {name}" in command(tmp_path, "data", "info", name)
+    command(tmp_path, "data", "prepare", name, "--source", "raw", "--jobs", "1", *dials(small))
+    verified = json.loads(command(tmp_path, "data", "verify", name, "--content", "--json", *dials(small)))
+    assert verified["damaged"] == []
+    assert verified["protocols"]
+    call = ["run", "--methods", "joint,ensemble,mcr", "--dataset", name, "--seeds", "1", "--jobs", "1", "--json"]
+    result = json.loads(command(tmp_path, *call, *settings({**small, "epochs": 1, "batch_size": 16})))
+    assert not result["failed"]
+    assert {"joint", "mcr"} <= {row["method"] for row in result["runs"]}
+    assert all(row["status"] == "finished" for row in result["runs"])
+
+
+def _prepare(kind: str, place: Path, source: Path) -> "subprocess.Popen[bytes]":
+    name, _, small = KINDS[kind]
+    call = ["data", "prepare", name, "--source", str(source), "--data-root", str(place), "--jobs", "2", *dials(small)]
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen([sys.executable, "-m", "mcr_bench.cli", *call], start_new_session=True, **silent)  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_ten_kills_are_one_clean_pass(kind: str, tmp_path: Path) -> None:
+    source = KINDS[kind][1](tmp_path / "raw")
+    begun = time.monotonic()
+    assert _prepare(kind, tmp_path / "clean", source).wait() == 0
+    seconds, draw, kills = time.monotonic() - begun, random.Random(0), 0
+    while kills < 10:
+        process = _prepare(kind, tmp_path / "killed", source)
+        time.sleep(draw.uniform(0.3, 1.0) * seconds)
+        kills += process.poll() is None
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert _prepare(kind, tmp_path / "killed", source).wait() == 0
+    (killed,), (clean,) = (
+        [path.parent for path in (tmp_path / place / KINDS[kind][0]).glob("*/manifest.json")]
+        for place in ("killed", "clean")
+    )
+    open_cache(killed)
+    assert content(killed) == content(clean)
