@@ -10,7 +10,13 @@ from mcr_bench.datasets.raw.raw_files import as_lines
 from mcr_bench.datasets.raw.web import files, ks_lists
 from mcr_bench.datasets.raw.web.ks_lists import CLASSES
 
-LAYOUT = f"SOURCE/\n{files.LAYOUT}\n  lists in SOURCE itself, or --splits FILE: {ks_lists.LISTS}"
+LAYOUT = (
+    f"SOURCE/\n{files.LAYOUT}\n"
+    "and lists of one form, in SOURCE itself or with --splits FILE:\n"
+    "  KS_train_val.json            (training, validation and testing)\n"
+    "  my_train.txt, my_test.txt    (VIDEO_START,10,CLASS with the index of the class in alphabetical order)\n"
+    "  train.csv, test.csv          (youtube_id,label)"
+)
 
 
 def scan(source: Path, splits: Sequence[Path]) -> Scan:
