@@ -62,6 +62,10 @@ def _ignore(done: int, total: int) -> None:
     """Progress that is not shown."""
 
 
+def _silent(text: str) -> None:
+    """A remark that is not shown."""
+
+
 @dataclass(frozen=True)
 class Preparation:
     """A request to prepare a dataset.
@@ -70,12 +74,14 @@ class Preparation:
     splits: files with split lists that the user gives.
     jobs: the number of worker processes.
     progress: called with (clips done, all clips) from time to time.
+    tell: called with what a user should know before a long preparation begins, such as the disk space that it needs.
     """
 
     source: Path
     splits: Sequence[Path] = ()
     jobs: int = 1
     progress: Callable[[int, int], None] = _ignore
+    tell: Callable[[str], None] = _silent
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,8 +55,10 @@ def prepare(data: "Dataset", source: Path, splits: Sequence[Path], jobs: int | N
     for path in splits:
         if not path.is_file():
             raise UserError(f"--splits '{path}' is not a file. Give the file of a split list.")
-    with progress(SafeConsole(stderr=True)) as shown:
-        return data.prepare(Preparation(source, tuple(splits), jobs or default_jobs("cpu"), shown))
+    console = SafeConsole(stderr=True)
+    with progress(console) as shown:
+        tell = partial(console.print, highlight=False)
+        return data.prepare(Preparation(source, tuple(splits), jobs or default_jobs("cpu"), shown, tell))
 
 
 def use_lists_alone(data: "Dataset", lists: Path, content: bool) -> None:

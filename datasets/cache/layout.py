@@ -11,8 +11,6 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import numpy as np
-
 from mcr_bench.bench.core.files import move_whole, write_whole
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.cache.journal import JOURNAL
@@ -114,8 +112,7 @@ def link_arrays(folder: Path, making: Path, fields: Iterable[str]) -> None:
 
 def require_room(parent: Path, making: Path, recipe: Recipe, clips: int) -> None:
     """UserError if the arrays for this number of clips do not fit on the disk, before anything is decoded."""
-    row = sum(int(np.dtype(f.dtype).itemsize * np.prod(f.shape, dtype=int)) for f in recipe.fields.values())
-    needed = clips * row - on_disk(making)
+    needed = clips * recipe.row_bytes - on_disk(making)
     free = shutil.disk_usage(parent).free
     if free < needed:
         raise UserError(

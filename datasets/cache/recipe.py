@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.datasets.cache.libraries import MEDIA
@@ -82,6 +85,11 @@ class Recipe:
     fields: Mapping[str, Field]
     decode: Callable[[Clip, Settings], Mapping[str, Array]]
     libraries: tuple[str, ...] = MEDIA
+
+    @property
+    def row_bytes(self) -> int:
+        """The bytes of one row of all arrays."""
+        return sum(math.prod(f.shape) * np.dtype(f.dtype).itemsize for f in self.fields.values())
 
     @property
     def digest(self) -> str:

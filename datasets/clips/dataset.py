@@ -4,7 +4,7 @@ A raw folder becomes a cache in DATA_ROOT/NAME/RECIPE-DIGEST: one memory-mapped 
 row per clip, an index and a manifest. Each recipe has a cache of its own.
 """
 
-import math
+import shutil
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from mcr_bench.bench.audit.info import info_of
+from mcr_bench.bench.audit.info import in_words, info_of
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.problem.inventory import Inventory
@@ -34,6 +34,7 @@ from mcr_bench.datasets.raw.raw_files import reading
 
 __all__ = ["Clip", "ClipDataset", "Field", "Recipe", "Rule", "Scan", "Variant"]
 
+LARGE = 10**9  # bytes of a cache whose size is told before it is made
 MOST_FOLDERS = 20  # folders in the source that are searched for the dataset itself
 
 
@@ -126,9 +127,8 @@ class ClipDataset(Dataset):
     @property
     def prepared_size(self) -> tuple[int, int] | None:
         """The number of clips of the largest known variant, and the bytes of their rows; None without variants."""
-        row = sum(math.prod(field.shape) * np.dtype(field.dtype).itemsize for field in self.recipe().fields.values())
         clips = max((variant.clips for variant in self.variants), default=0)
-        return (clips, clips * row) if clips else None
+        return (clips, clips * self.recipe().row_bytes) if clips else None
 
     def inventory(self) -> Inventory:
         """The clips of the cache beside the known variants, with what was left out and what the lists lack."""
@@ -249,10 +249,22 @@ class ClipDataset(Dataset):
         with reading(request.source):
             scan = self._scanned(request)
         scan.problems += without_entries(scan.lists)
+        self._tell_size(recipe, len(scan.clips), request)
         made = prepare_clips(self.name, recipe, scan, request, self.folder)
         self._forget()
         parts = {(name, fold): self._part(name, fold) for name, rule in self._rules.items() for fold in rule.folds}
         return "\n".join([report_of(made, self.folder), *without_parts(parts)])
+
+    def _tell_size(self, recipe: Recipe, clips: int, request: Preparation) -> None:
+        """Tell how much space a large cache needs and how much is free, before anything is decoded."""
+        if (needed := clips * recipe.row_bytes) < LARGE or self.folder.is_dir():
+            return
+        place = next(path for path in (self.location, *self.location.parents) if path.is_dir())
+        free = in_words(shutil.disk_usage(place).free)
+        request.tell(
+            f"{self.name}: {clips:,} clips need {in_words(needed)} in '{self.folder}', where {free} are free. Stop at "
+            "any time: the same command continues."
+        )
 
     def _forget(self) -> None:
         """Open the cache anew when it is needed next."""

@@ -36,6 +36,7 @@ def acted_frames(folder: Path) -> Path:
 # A set, or a kind of source of a set -> its raw folder, and the settings that make it small.
 KINDS: dict[str, tuple[str, Callable[[Path], Path], dict[str, float]]] = {
     "kinetics-sounds": ("kinetics-sounds", web.kinetics_sounds, SOUND),
+    "vggsound": ("vggsound", web.vggsound, SOUND),
     "frames of cremad": ("cremad", acted_frames, SOUND),
 }
 

@@ -20,6 +20,9 @@ LAYOUT = (
 )
 
 
+Files = dict[str, dict[int | None, Path]]  # video -> start, or None where it is not stated -> file
+
+
 @dataclass
 class WebFiles:
     """The files of a source by what their names say.
@@ -30,8 +33,8 @@ class WebFiles:
     card: what the card of the protocols must say, see `Extracted.note`.
     """
 
-    shown: dict[Name, Path]
-    heard: dict[Name, Path] = field(default_factory=dict)
+    shown: Files
+    heard: Files = field(default_factory=dict)
     notes: list[tuple[str, str]] = field(default_factory=list)
     card: dict[str, bytes] = field(default_factory=dict)
 
@@ -46,7 +49,7 @@ class WebFiles:
 
 def web_files(source: Path) -> WebFiles:
     """The videos in a source, or the extracted frames if it has none; UserError that names both of two files."""
-    videos: dict[Name, Path] = {}
+    videos: Files = {}
     other: Counter[str] = Counter()
     for path in _files(source):
         name = name_of(path.stem)
@@ -103,14 +106,15 @@ def _files(source: Path) -> Iterator[Path]:
         yield from (here / name for name in sorted(names) if not name.startswith("."))
 
 
-def _add(of: dict[Name, Path], name: Name, path: Path) -> None:
-    if of.setdefault(name, path) != path:
-        raise UserError(f"'{of[name]}' and '{path}' are the same clip. Keep one of them.")
+def _add(of: Files, name: Name, path: Path) -> None:
+    starts = of.setdefault(name.video, {})
+    if starts.setdefault(name.start, path) != path:
+        raise UserError(f"'{starts[name.start]}' and '{path}' are the same clip. Keep one of them.")
 
 
-def _either(of: Mapping[Name, Path], name: Name) -> Path | None:
+def _either(of: Files, name: Name) -> Path | None:
     """The file with the clip's start, or the one that states none; for a clip without a start the video's only file."""
-    if name in of or Name(name.video, None) in of:
-        return of.get(name) or of[Name(name.video, None)]
-    others = [path for other, path in of.items() if other.video == name.video] if name.start is None else []
-    return others[0] if len(others) == 1 else None
+    starts = of.get(name.video, {})
+    if name.start is None and len(starts) == 1:
+        return next(iter(starts.values()))
+    return starts.get(name.start) or starts.get(None)

@@ -76,3 +76,32 @@ def extracted_clip(source: Path, clip: str, seed: int, frames: int = 3, rate: in
     """What OGM-GE's scripts leave of a clip: Image-RR-FPS/CLIP/*.jpg and AudioWAV/CLIP.wav."""
     write_pictures(source / folder / f"Image-{rate:02}-FPS" / clip, frames, seed)
     write_audio(source / "AudioWAV" / f"{clip.removesuffix('.mp4')}.wav", seconds=frames / rate, seed=seed)
+
+
+def vgg_rows() -> list[str]:
+    """Lines of vggsound.csv: 20 training and 6 test clips of two classes; video 1 has two clips, one in each part."""
+    rows = [
+        f"{ks_video(n)},{10 * n},{('people coughing', chr(34) + 'pigeon, dove cooing' + chr(34))[n % 2]},train"
+        for n in range(20)
+    ]
+    return [*rows, *(f"{ks_video(n)},30,people coughing,test" for n in (1, 20, 21, 22, 23, 24))]
+
+
+def vggsound(folder: Path) -> Path:
+    """26 clips in the layout of OGM-GE's scripts' input, with starts as in the list."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed, row in enumerate(vgg_rows()):
+        video, start = row.split(",")[:2]
+        name = f"{video}_{int(start):06}.mp4" if seed % 2 else f"{video}_{start}_{int(start) + 10}.mp4"
+        write_clip(folder / ("test" if row.endswith("test") else "train") / name, seconds=1.2, fps=5, seed=seed)
+    (folder / "vggsound.csv").write_text("\n".join(vgg_rows()))
+    return folder
+
+
+def vgg_frames(folder: Path) -> Path:
+    """The same clips as OGM-GE's scripts leave them: folders that carry the names of the videos."""
+    for seed, row in enumerate(vgg_rows()):
+        video, start = row.split(",")[:2]
+        extracted_clip(folder, f"{video}_{start}.mp4", seed, folder="test" if row.endswith("test") else "train")
+    (folder / "vggsound.csv").write_text("\n".join(vgg_rows()))
+    return folder
