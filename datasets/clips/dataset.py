@@ -34,7 +34,7 @@ from mcr_bench.datasets.raw.raw_files import reading
 
 __all__ = ["Clip", "ClipDataset", "Field", "Recipe", "Rule", "Scan", "Variant"]
 
-LARGE = 10**9  # bytes of a cache whose size is told before it is made
+LARGE = 10**9  # bytes of a cache for which the needed space is stated first
 MOST_FOLDERS = 20  # folders in the source that are searched for the dataset itself
 
 
