@@ -1,12 +1,14 @@
 """Errors that the user can fix: they end a command with exit code 2 and a remedy, never with a traceback."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
-from mcr_bench.bench.printable import in_line
+from mcr_bench.bench.printable import in_line, printable
 
 MOST_NAMES = 30  # more than these bury the nearest ones
 LONGEST = 1000  # characters of an error that is written on one line
+MOST_PARTS = 3  # errors of a group that are named
+BEGINNING, END = 20_000, 80_000  # characters that are kept of a longer traceback
 
 
 class UserError(Exception):
@@ -30,19 +32,28 @@ def unknown(kind: str, name: str, allowed: Iterable[str]) -> UserError:
 def in_words(error: BaseException) -> str:
     """The type and text of an error, such as `ValueError: x`; of a `UserError` the text alone, as it says everything.
 
-    The text keeps its line breaks. An error that has no text, or whose `__str__` fails, gives its type alone.
+    The text keeps its line breaks. An error that has no text, or whose `__str__` fails, gives its type alone. Of a
+    group of errors the first ones are named too.
 
     >>> in_words(ValueError("3 is too large")), in_words(UserError("--jobs 0: too small."))
     ('ValueError: 3 is too large', '--jobs 0: too small.')
     """
-    try:
-        text = str(error).strip()
-    except Exception:  # an error of somebody else's whose __str__ fails
-        text = ""
-    name = type(error).__qualname__
+    text = _plain(lambda: str(error)).strip()
+    name = _plain(lambda: type(error).__qualname__) or "error"
+    if isinstance(error, BaseExceptionGroup):
+        parts = "; ".join(in_words(part) for part in error.exceptions[:MOST_PARTS])
+        return f"{name}: {text}: {parts}"
     if isinstance(error, UserError):
         return text or name
     return f"{name}: {text}" if text else name
+
+
+def _plain(read: Callable[[], str]) -> str:
+    """A text that code of others gives, as a plain `str`; '' where that code fails, however it does."""
+    try:
+        return str.__str__(read())
+    except BaseException:
+        return ""
 
 
 def error_at_end(traceback: str) -> str:
@@ -65,8 +76,23 @@ def error_at_end(traceback: str) -> str:
 def one_line(text: str, longest: int = LONGEST) -> str:
     """`text` on one line: line breaks and runs of spaces become one space, and what exceeds `longest` is cut off.
 
+    Control characters are written as escapes, so that the line can be stored and shown anywhere.
+
     >>> one_line("a line\\n  and another", longest=12)
     'a line and …'
     """
     joined = " ".join(text.split())
-    return joined if len(joined) <= longest else joined[: longest - 1] + "…"
+    shown = printable(joined[: longest + 1])
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+
+
+def within_bounds(text: str) -> str:
+    """`text` with control characters as escapes; of a very long one the beginning and the end.
+
+    >>> len(within_bounds("a" * 10**7)), within_bounds("a\\x00b")
+    (100043, 'a\\\\u0000b')
+    """
+    left_out = len(text) - BEGINNING - END
+    if left_out <= 0:
+        return printable(text)
+    return f"{printable(text[:BEGINNING])}\n... {left_out:,} characters are left out ...\n{printable(text[-END:])}"

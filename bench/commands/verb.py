@@ -9,7 +9,7 @@ import typer
 from mcr_bench.bench.commands.output import say
 
 P = ParamSpec("P")
-INTERRUPTED = 130
+FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
 
 def verb(command: Callable[P, None]) -> Callable[P, None]:
@@ -17,12 +17,14 @@ def verb(command: Callable[P, None]) -> Callable[P, None]:
 
     @wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        from mcr_bench.bench.core.faults.full_disk import FullDisk, full_disk_told
         from mcr_bench.bench.core.interrupts import check, interrupted, remembered
         from mcr_bench.bench.errors import UserError
 
         with remembered():
             try:
-                command(*args, **kwargs)
+                with full_disk_told():
+                    command(*args, **kwargs)
                 check()
             except typer.Exit:
                 raise
@@ -34,6 +36,6 @@ def verb(command: Callable[P, None]) -> Callable[P, None]:
                 if not isinstance(error, UserError):
                     raise
                 say(f"error: {error}", err=True)
-                raise typer.Exit(2) from None
+                raise typer.Exit(FAILED if isinstance(error, FullDisk) else WRONG) from None
 
     return guarded

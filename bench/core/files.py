@@ -32,7 +32,10 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except BaseException:
+    except BaseException as error:
+        for one in (error, error.__context__):  # torch raises errors of its own while handling the system's
+            if isinstance(one, OSError) and one.errno is not None and one.filename is None:
+                one.filename = str(path)  # which a failed write does not know
         with suppress(OSError):
             partial.unlink(missing_ok=True)
         raise

@@ -2,6 +2,7 @@
 
 from importlib.metadata import EntryPoint, entry_points
 
+from mcr_bench.bench.core.faults.full_disk import full_disk_told
 from mcr_bench.bench.errors import UserError, in_words, unknown
 from mcr_bench.bench.executors.base import Executor, TrainingPlan
 from mcr_bench.bench.executors.local import LocalExecutor
@@ -28,8 +29,9 @@ def executor(name: str) -> Executor:
 
 
 def carry_out(chosen: Executor, plan: TrainingPlan, record: Record, observer: Observer) -> Outcome:
-    """The outcome of the plan; UserError if the executor does not return one."""
-    outcome = chosen.execute(plan, record, observer)
+    """The outcome of the plan; UserError if the executor does not return one, FullDisk if nothing can be recorded."""
+    with full_disk_told():
+        outcome = chosen.execute(plan, record, observer)
     if not isinstance(outcome, Outcome):
         raise UserError(
             f"the executor {type(chosen).__name__} returned {type(outcome).__name__} instead of an outcome. Let its "

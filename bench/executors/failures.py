@@ -1,22 +1,45 @@
-"""What a failed run reports; of errors of memory and determinism, which a user can act on, the remedy."""
+"""What a failed run reports; of errors of memory, disk and determinism, which a user can act on, the remedy."""
 
 import sys
 import traceback
+from contextlib import suppress
 
+from mcr_bench.bench.core.faults.full_disk import full_disk
 from mcr_bench.bench.core.user_files import late_import
-from mcr_bench.bench.errors import UserError, in_words
+from mcr_bench.bench.errors import UserError, in_words, one_line, within_bounds
 from mcr_bench.bench.runs.events import Job, RunFailed, Shortage
+
+LONGEST = 2000  # characters of a reason
 
 
 def failure_of(job: Job, error: BaseException) -> RunFailed:
-    """The last event of a job that ended with `error`; call it where the error was caught."""
+    """The last event of a job that ended with `error`, in plain texts of bounded length; it never raises."""
     key = job.spec.key
-    if "torch" in sys.modules and (told := _told(job, error)):
-        reason, lacked = told
-        return RunFailed(key, traceback.format_exc(), reason, lacked)
+    if told := full_disk(error):
+        return RunFailed(key, traceback_of(error), told)
+    if lacking := _lacking(job, error):
+        reason, lacked = lacking
+        return RunFailed(key, traceback_of(error), reason, lacked)
     if isinstance(error, UserError):  # its words say all
-        return RunFailed(key, in_words(error))
-    return RunFailed(key, traceback.format_exc(), in_words(error) + late_import(error))
+        return RunFailed(key, within_bounds(in_words(error)))
+    return RunFailed(key, traceback_of(error), one_line(in_words(error) + late_import(error), LONGEST))
+
+
+def traceback_of(error: BaseException) -> str:
+    """The traceback of an error; its words alone where it cannot be formatted, as the code of its class runs then."""
+    try:
+        return within_bounds("".join(traceback.format_exception(error)))
+    except BaseException:
+        return within_bounds(in_words(error))
+
+
+def _lacking(job: Job, error: BaseException) -> tuple[str, Shortage | None] | None:
+    """As `_told`; None too where the texts of the error cannot be read."""
+    if "torch" not in sys.modules:
+        return None
+    with suppress(Exception):
+        return _told(job, error)
+    return None
 
 
 def _told(job: Job, error: BaseException) -> tuple[str, Shortage | None] | None:
@@ -42,5 +65,5 @@ def _out_of_memory(job: Job) -> str:
 
 
 def _not_deterministic(job: Job, error: BaseException) -> str:
-    what = str(error).partition(", but you set")[0]
+    what = in_words(error).partition(": ")[2].partition(", but you set")[0]
     return f"--deterministic: {what} (on {job.device}). Leave out --deterministic, or do without this operation."

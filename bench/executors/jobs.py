@@ -17,6 +17,7 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
+from mcr_bench.bench.core.faults.full_disk import full_disk
 from mcr_bench.bench.core.interrupts import check, deferred
 from mcr_bench.bench.errors import error_at_end, in_words, one_line
 from mcr_bench.bench.executors.base import TrainingPlan
@@ -24,7 +25,18 @@ from mcr_bench.bench.executors.places import clean, key_lock, sweep, weights_fil
 from mcr_bench.bench.executors.sharing import Sharing, most_on
 from mcr_bench.bench.record.provenance import provenance
 from mcr_bench.bench.record.tracking import Record
-from mcr_bench.bench.runs.events import EpochDone, Event, Failure, Job, Observer, Outcome, RunDone, RunFailed, Shortage
+from mcr_bench.bench.runs.events import (
+    EpochDone,
+    Event,
+    Failure,
+    Job,
+    Observer,
+    Outcome,
+    RunDone,
+    RunFailed,
+    Shortage,
+    Told,
+)
 from mcr_bench.bench.runs.spec import RunSpec
 
 UNTRAINED = "the executor ended without training it"
@@ -119,6 +131,8 @@ class Jobs:
         if isinstance(event, EpochDone):
             self._record.log_epoch(job.spec, event)
             self._observer.on_epoch(job.spec, event)
+        elif isinstance(event, Told):
+            self._observer.on_note(job.spec, event.text)
         elif event.short is not None and self._sharing.had_company(job.spec.key):
             self._put_off(job, event.short)
         elif isinstance(event, RunDone):
@@ -166,7 +180,8 @@ class Jobs:
         try:
             self._record.finish(job.spec, metrics, [job.predictions], provenance(job.device) | event.tags)
         except Exception as error:
-            self._fail(job.spec, f"trained, but it could not be recorded: {in_words(error)}")
+            why = full_disk(error) or in_words(error)
+            self._fail(job.spec, f"trained, but it could not be recorded: {why}")
             return
         self._end(job.spec, "finished", event.reserved)
 

@@ -8,7 +8,7 @@ from mcr_bench.bench.executors.base import ENTRY, TrainingPlan
 from mcr_bench.bench.executors.jobs import Jobs
 from mcr_bench.bench.executors.pool import Worker, cause_of, worker_count
 from mcr_bench.bench.record.tracking import Record
-from mcr_bench.bench.runs.events import EpochDone, Event, Job, Observer, Outcome, Silent
+from mcr_bench.bench.runs.events import Event, Job, Observer, Outcome, Silent, is_last
 from mcr_bench.bench.runs.spec import RunSpec
 
 __all__ = ["ENTRY", "LocalExecutor", "execute"]
@@ -36,7 +36,7 @@ class LocalExecutor:
 
 
 def _train(jobs: Jobs, makers: Sequence[Callable[[], Worker]]) -> None:
-    with Pool[Job, Event](makers, is_last=lambda event: not isinstance(event, EpochDone)) as pool:
+    with Pool[Job, Event](makers, is_last=is_last) as pool:
         pool.start()
         while jobs.go_on():
             _deal(jobs, pool)

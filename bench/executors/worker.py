@@ -9,7 +9,6 @@ import importlib
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -19,7 +18,7 @@ from filelock import FileLock
 from mcr_bench.bench.core.workers.forking import FORKS, serve_forked
 from mcr_bench.bench.core.workers.serving import Pipe, serve_one
 from mcr_bench.bench.executors.failures import failure_of
-from mcr_bench.bench.runs.events import Event, Job, RunDone, RunFailed
+from mcr_bench.bench.runs.events import Event, Job, RunFailed, is_last
 
 __all__ = ["FORKS", "train_job", "work"]
 
@@ -60,7 +59,7 @@ def train_job(entry: str, job: Job, emit: Callable[[Event], None]) -> Event:
     ends: list[Event] = []
 
     def held_back(event: Event) -> None:
-        if isinstance(event, RunDone | RunFailed):
+        if is_last(event):
             ends.append(event)
         else:
             emit(event)
@@ -74,11 +73,14 @@ def train_job(entry: str, job: Job, emit: Callable[[Event], None]) -> Event:
             _load(entry)(job, held_back)
         return ends[-1] if ends else RunFailed(job.spec.key, f"{entry} returned without saying that the run is done")
     except BaseException as error:
-        traceback.print_exc()
-        return failure_of(job, error)
+        failed = failure_of(job, error)
+        with suppress(Exception):  # the disk of the log may be full
+            sys.stderr.write(f"{failed.traceback}\n")
+        return failed
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):  # likewise; and users' code may have closed it
+                stream.flush()
 
 
 def _load(entry: str) -> Entry:

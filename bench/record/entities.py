@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeVar
 
+from mcr_bench.bench.printable import printable
+
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Param, RunTag
 
@@ -27,10 +29,10 @@ def param(name: str, value: str) -> "Param":
 
 
 def tag(name: str, value: str) -> "RunTag":
-    """A tag of a run."""
+    """A tag of a run; control characters, which some databases refuse, are written as escapes."""
     from mlflow.entities import RunTag
 
-    return RunTag(name_of(name), value)
+    return RunTag(name_of(name), printable(value))
 
 
 def metric(name: str, value: float, when: float, step: int) -> "Metric":

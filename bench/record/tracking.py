@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.core.home import default_home
-from mcr_bench.bench.errors import UserError, error_at_end, one_line
+from mcr_bench.bench.errors import UserError, error_at_end, one_line, within_bounds
 from mcr_bench.bench.record.checked import Checked, check_files
 from mcr_bench.bench.record.entities import in_parts, metric, name_of, param, tag
 from mcr_bench.bench.record.files.artifacts import Stored
@@ -150,20 +150,19 @@ class Record:
         del self._open[spec.key]
 
     def fail(self, spec: "RunSpec", traceback: str, reason: str = "") -> None:
-        """Log why a run failed: the error's type and text as tag `failure`, the traceback as `failure.txt`.
-
-        reason: the type and text, if they are not at the end of the traceback.
-        """
+        """Log why a run failed: the reason, or what ends the traceback, as a tag, the traceback as `failure.txt`."""
         run = self._open.pop(spec.key)
-        self._flush(run)
-        self._write(self.client.set_tag, run.run_id, "failure", one_line(reason or error_at_end(traceback)))
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "failure.txt"
-            path.write_text(traceback, encoding="utf-8")
-            for name, text in checksum_tags({path.name: path.read_bytes()}).items():
-                self._write(self.client.set_tag, run.run_id, name, text)
-            self._keep(run.run_id, path, path.read_bytes())
-        self._write(self.client.set_terminated, run.run_id, "FAILED")
+        try:
+            self._flush(run)
+            self._write(self.client.set_tag, run.run_id, "failure", one_line(reason or error_at_end(traceback)))
+            with TemporaryDirectory() as folder:
+                path = Path(folder) / "failure.txt"
+                path.write_text(within_bounds(traceback), encoding="utf-8")
+                for name, text in checksum_tags({path.name: path.read_bytes()}).items():
+                    self._write(self.client.set_tag, run.run_id, name, text)
+                self._keep(run.run_id, path, path.read_bytes())
+        finally:  # whatever could not be kept of it, the run has failed
+            self._write(self.client.set_terminated, run.run_id, "FAILED")
 
     def kill(self, spec: "RunSpec") -> None:
         """Mark the run as interrupted; the next `start` of the same key continues it."""

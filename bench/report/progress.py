@@ -29,8 +29,13 @@ def describe(spec: "RunSpec", event: EpochDone | None = None) -> str:
 
 
 def waiting_again(spec: "RunSpec", reason: str) -> str:
-    """That a run has to wait for memory, in one line."""
+    """That a run has to wait, in one line."""
     return f"waits: {describe(spec)} · {reason}"
+
+
+def noted(spec: "RunSpec", text: str) -> str:
+    """What a user should know of a run, in one line."""
+    return f"note: {describe(spec)} · {text}"
 
 
 def _reached(spec: "RunSpec", event: EpochDone) -> str:
@@ -68,6 +73,9 @@ class Lines:
 
     def on_retry(self, spec: "RunSpec", reason: str) -> None:
         self._print(waiting_again(spec, reason))
+
+    def on_note(self, spec: "RunSpec", text: str) -> None:
+        self._print(noted(spec, text))
 
     def on_end(self, spec: "RunSpec", status: str) -> None:
         self.ended += 1
@@ -131,6 +139,9 @@ class Bars:
         self._forget(spec)
         self.live.console.print(waiting_again(spec, reason), markup=False, highlight=False)
         self._advance()
+
+    def on_note(self, spec: "RunSpec", text: str) -> None:
+        self.live.console.print(noted(spec, text), markup=False, highlight=False)
 
     def on_end(self, spec: "RunSpec", status: str) -> None:
         self.ended += 1

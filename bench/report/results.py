@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mcr_bench.bench.analysis.budgets import conditions_of
 from mcr_bench.bench.analysis.versions import SHORT
+from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.core.json_values import Json, to_json
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.record.row import Costs, RunRow
@@ -51,7 +52,10 @@ def results_csv(rows: Sequence[RunRow]) -> str:
 def write_csv(rows: Sequence[RunRow], path: Path) -> None:
     """Write `results_csv` to a file; UserError if it cannot be written."""
     try:
-        path.write_text(results_csv(rows), encoding="utf-8")
+        if path.exists() and not path.is_file():  # such as /dev/stdout
+            path.write_text(results_csv(rows), encoding="utf-8")
+        else:
+            write_whole(path, results_csv(rows))
     except OSError as error:
         raise UserError(f"--csv {path}: {error.strerror}. Give a file in a folder you may write to.") from error
 

@@ -75,6 +75,18 @@ class EpochDone:
 
 
 @dataclass(frozen=True)
+class Told:
+    """Something about a run that its user should know now; it goes on.
+
+    key: the run's key.
+    text: one or two sentences.
+    """
+
+    key: str
+    text: str
+
+
+@dataclass(frozen=True)
 class RunDone:
     """A run has been trained and tested.
 
@@ -110,7 +122,12 @@ class RunFailed:
     short: Shortage | None = None
 
 
-Event = EpochDone | RunDone | RunFailed
+Event = EpochDone | Told | RunDone | RunFailed
+
+
+def is_last(event: Event) -> bool:
+    """Whether an event ends its job."""
+    return isinstance(event, RunDone | RunFailed)
 
 
 @dataclass(frozen=True)
@@ -144,13 +161,14 @@ class Observer(Protocol):
 
     `on_plan` comes once with the number of runs and how many of them are finished already; `on_start`, `on_epoch` and
     `on_end` come for every run that is trained. `status` is finished, failed or killed. `on_retry` comes for a run that
-    was started, has to wait for memory of its GPU, and will be started again.
+    was started, has to wait, and will be started again; `on_note` brings what a user should know of a run.
     """
 
     def on_plan(self, total: int, done: int) -> None: ...
     def on_start(self, spec: "RunSpec") -> None: ...
     def on_epoch(self, spec: "RunSpec", event: EpochDone) -> None: ...
     def on_retry(self, spec: "RunSpec", reason: str) -> None: ...
+    def on_note(self, spec: "RunSpec", text: str) -> None: ...
     def on_end(self, spec: "RunSpec", status: str) -> None: ...
 
 
@@ -167,6 +185,9 @@ class Silent:
         pass
 
     def on_retry(self, spec: "RunSpec", reason: str) -> None:
+        pass
+
+    def on_note(self, spec: "RunSpec", text: str) -> None:
         pass
 
     def on_end(self, spec: "RunSpec", status: str) -> None:
