@@ -4,6 +4,7 @@ import sys
 import traceback
 from contextlib import suppress
 
+from mcr_bench.bench.core.faults.damaged import Damaged
 from mcr_bench.bench.core.faults.full_disk import full_disk
 from mcr_bench.bench.core.user_files import late_import
 from mcr_bench.bench.errors import UserError, in_words, one_line, within_bounds
@@ -17,6 +18,8 @@ def failure_of(job: Job, error: BaseException) -> RunFailed:
     key = job.spec.key
     if told := full_disk(error):
         return RunFailed(key, traceback_of(error), told)
+    if isinstance(error, Damaged):
+        return RunFailed(key, traceback_of(error), one_line(str(error), LONGEST), damaged=error.key)
     if lacking := _lacking(job, error):
         reason, lacked = lacking
         return RunFailed(key, traceback_of(error), reason, lacked)

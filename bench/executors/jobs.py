@@ -10,6 +10,7 @@
 Only the process that asks for jobs writes to the record; a lock per key keeps two commands from training one run.
 """
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
+from mcr_bench.bench.core.faults.damaged import set_aside
 from mcr_bench.bench.core.faults.full_disk import full_disk
 from mcr_bench.bench.core.interrupts import check, deferred
 from mcr_bench.bench.errors import error_at_end, in_words, one_line
@@ -59,6 +61,7 @@ class Jobs:
         self._waiting = with_missing_weights(plan.runs, record.home)
         self._training: dict[str, FileLock] = {}
         self._sharing = Sharing()
+        self._renewed: set[tuple[str, str]] = set()  # a run, and the one that was trained again for it
         self._unfinished = {spec.key: spec for spec in self._waiting}
         self._needed = {dependency.key for spec in self._waiting for dependency in spec.dependencies}
         self._count = len(self._waiting)
@@ -137,6 +140,8 @@ class Jobs:
             self._put_off(job, event.short)
         elif isinstance(event, RunDone):
             self._finish(job, event)
+        elif event.damaged and self._renew(job, event):
+            pass
         else:
             self._fail(job.spec, event.traceback, event.reason)
 
@@ -186,14 +191,36 @@ class Jobs:
         self._end(job.spec, "finished", event.reserved)
 
     def _put_off(self, job: Job, lacked: Shortage) -> None:
-        """Let a run wait again; what it has trained is kept, and the record goes on with it."""
-        spec = job.spec
+        """Let a run wait until the memory of its GPU may suffice."""
+        self._sharing.put_off(job.spec.key, lacked)
+        self._wait_again(job.spec)
+        self._observer.on_retry(job.spec, PUT_OFF[lacked].format(place=job.device))
+
+    def _renew(self, job: Job, event: RunFailed) -> bool:
+        """Train the run again whose weights are damaged, and this one after it; False if that was done before."""
+        spec, home = job.spec, self._record.home
+        culprit = next((run for run in spec.dependencies if run.key == event.damaged), None)
+        if culprit is None or (spec.key, culprit.key) in self._renewed:
+            return False
+        if culprit.key not in {key for _, key in self._renewed}:
+            path = weights_file(home, culprit)
+            kept = f" They are kept as {set_aside(path).name}." if os.path.lexists(path) else ""
+            self._observer.on_note(culprit, f"{event.reason}.{kept} The run is trained again.")
+        self._renewed.add((spec.key, culprit.key))
+        self._wait_again(spec)
+        missing = [run for run in with_missing_weights([spec], home) if run.key not in self._unfinished]
+        self._unfinished |= {run.key: run for run in missing}
+        self._needed |= {dependency.key for run in missing for dependency in run.dependencies}
+        self._waiting[:0] = missing
+        return True
+
+    def _wait_again(self, spec: RunSpec) -> None:
+        """Let a run that was started wait; what it has trained is kept, and the record goes on with it."""
         with suppress(Exception):  # start() resumes it anyway
             self._record.kill(spec)
-        self._sharing.put_off(spec.key, lacked)
+        self._sharing.end(spec.key, 0.0)
         self._training.pop(spec.key).release()
         self._waiting.insert(0, spec)  # what starts from it comes later
-        self._observer.on_retry(spec, PUT_OFF[lacked].format(place=job.device))
 
     def _fail(self, spec: RunSpec, traceback: str, reason: str = "") -> None:
         reason = one_line(reason or error_at_end(traceback))

@@ -79,6 +79,7 @@ class Lines:
 
     def on_end(self, spec: "RunSpec", status: str) -> None:
         self.ended += 1
+        self.total = max(self.total, self.ended)  # a run whose weights were damaged is trained again
         began = self.began.get(spec.key)
         idle = "by another command" if status == "finished" else "not started"
         took = idle if began is None else f"{time.monotonic() - began:.1f} s"

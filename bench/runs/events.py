@@ -114,12 +114,15 @@ class RunFailed:
     traceback: the error's traceback; of a UserError its text alone.
     reason: the type and text of the error; where it is empty, they are read from the end of the traceback.
     short: what it lacked of its GPU's memory, if that is the reason. If other runs shared the GPU it is tried again.
+    damaged: the key of the run whose weights it should have started from and could not read, if that is the reason.
+    That run is trained again, and then this one.
     """
 
     key: str
     traceback: str
     reason: str = ""
     short: Shortage | None = None
+    damaged: str = ""
 
 
 Event = EpochDone | Told | RunDone | RunFailed

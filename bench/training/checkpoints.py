@@ -1,23 +1,37 @@
-"""Checkpoints, from which a run resumes, and best weights, from which other runs start; both read with weights_only."""
+"""Checkpoints, from which a run resumes, and best weights, from which other runs start; checked when they are read.
 
+Both are read with weights_only, so that a file that was tampered with runs nothing. A run keeps its last two
+checkpoints: where the last one is damaged, it goes on from the one before.
+"""
+
+import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from mcr_bench.bench.core.device import is_out_of_memory
+from mcr_bench.bench.core.faults.damaged import Damaged, check_archive, sign
 from mcr_bench.bench.core.files import whole_file
+from mcr_bench.bench.errors import in_words, one_line
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.training.growth import grow_again
 from mcr_bench.bench.training.probes import Probes
 from mcr_bench.methods.base import Method
 
-NAME = "checkpoint.pt"
+NAME, EARLIER = "checkpoint.pt", "checkpoint.earlier.pt"
 
 
-def write_checkpoint(folder: Path, fit: Fit, method: Method, probes: Probes | None, progress: State) -> None:
-    """Write everything that the next epoch depends on to a file in `folder`."""
+def write_checkpoint(
+    folder: Path, fit: Fit, method: Method, probes: Probes | None, progress: State, key: str = ""
+) -> None:
+    """Write everything that the next epoch depends on to a file in `folder`; the one before is kept beside it.
+
+    key: the key of the run.
+    """
     state = {
         "epoch": fit.epoch,
         "step": fit.step,
@@ -28,18 +42,29 @@ def write_checkpoint(folder: Path, fit: Fit, method: Method, probes: Probes | No
         "probes": probes.state_dict() if probes else {},
         "progress": progress,
     }
-    _save(folder / NAME, state)
-
-
-def read_checkpoint(folder: Path, fit: Fit, method: Method, probes: Probes | None) -> State | None:
-    """Give `fit`, `method` and `probes` the state of the checkpoint in `folder`, and return its progress.
-
-    None, and nothing changed, if there is no checkpoint.
-    """
     path = folder / NAME
-    if not path.is_file():
+    if path.is_file():
+        os.replace(path, folder / EARLIER)
+    _save(path, state, key)
+
+
+def read_checkpoint(folder: Path, fit: Fit, method: Method, probes: Probes | None, key: str = "") -> State | None:
+    """Give `fit`, `method` and `probes` the state of the last checkpoint in `folder`, and return its progress.
+
+    None, and nothing changed, if there is no checkpoint. Damaged if it cannot be used: what `fit` and `method` hold
+    then is of no use either.
+    """
+    path = next((path for path in (folder / NAME, folder / EARLIER) if os.path.lexists(path)), None)
+    if path is None:
         return None
-    state = torch.load(path, map_location=fit.device, weights_only=True)
+    state = _load(path, key, fit.device)
+    try:
+        return _resumed(state, fit, method, probes)
+    except Exception as error:  # of any type, as users' code takes part; a run must not fail of it each time
+        raise _unusable(path, key, error) from error
+
+
+def _resumed(state: State, fit: Fit, method: Method, probes: Probes | None) -> State:
     fit.epoch, fit.step = state["epoch"], state["step"]
     grow_again(fit, state.get("grown", ()))  # a checkpoint that does not name what has grown is of a run without it
     fit.model.load_state_dict(state["model"])
@@ -69,17 +94,40 @@ def _load_optimizer(optimizer: Optimizer, state: State) -> None:
                     of_parameter[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
-def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
-    """Write a model's state dict, that of the best epoch, to `path`."""
-    _save(path, weights)
+def save_weights(path: Path, weights: dict[str, Tensor], key: str = "") -> None:
+    """Write a model's state dict, that of the best epoch of the run with this key, to `path`."""
+    _save(path, weights, key)
 
 
-def load_weights(path: Path, device: torch.device) -> dict[str, Tensor]:
-    """The state dict of a model in the file at `path`, with its tensors on `device`."""
-    weights: dict[str, Tensor] = torch.load(path, map_location=device, weights_only=True)
+def load_weights(path: Path, device: torch.device, key: str | None = None) -> dict[str, Tensor]:
+    """The state dict of a model in the file at `path`, with its tensors on `device`.
+
+    key: the key of its run; None for that of any. Damaged if the file is not what `save_weights` has written for it.
+    """
+    weights = _load(path, key, device)
+    if not isinstance(weights, dict) or not all(isinstance(one, Tensor) for one in weights.values()):
+        raise Damaged(path, key or "", "it holds no weights")
     return weights
 
 
-def _save(path: Path, value: object) -> None:
+def _save(path: Path, value: object, key: str) -> None:
     with whole_file(path) as file:
         torch.save(value, file)
+        sign(file, key)
+
+
+def _load(path: Path, key: str | None, device: torch.device) -> Any:
+    try:
+        check_archive(path, key)
+        return torch.load(path, map_location=device, weights_only=True)
+    except Damaged:
+        raise
+    except Exception as error:  # of any type: the file may hold anything
+        raise _unusable(path, key or "", error) from error
+
+
+def _unusable(path: Path, key: str, error: Exception) -> Exception:
+    """Damaged, or the error itself where memory was lacking, which is not the file's fault."""
+    if isinstance(error, MemoryError) or is_out_of_memory(error):
+        return error
+    return Damaged(path, key, one_line(in_words(error), 300))

@@ -14,6 +14,7 @@ from mcr_bench.bench.catalog import nets, registry
 from mcr_bench.bench.catalog.making import fingerprint_of, make_dataset
 from mcr_bench.bench.core import device as devices
 from mcr_bench.bench.core import memory, seeds
+from mcr_bench.bench.core.faults.damaged import Damaged, set_aside
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.evaluated import Evaluation
 from mcr_bench.bench.fit.fit import Fit
@@ -23,7 +24,7 @@ from mcr_bench.bench.models.layout import lay_out
 from mcr_bench.bench.problem.absent import completed
 from mcr_bench.bench.problem.floor import floor_metrics
 from mcr_bench.bench.problem.missing import diagnostic, only_finite, tag_of
-from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone, Shortage
+from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone, Shortage, Told
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import TrainingSettings
@@ -90,21 +91,32 @@ def fit_run(job: Job, emit: Callable[[Event], None], checkpoint_seconds: float =
     device = devices.ready(job.device, job.deterministic)
     memory.require_room(device, job.room)
     memory.reset_peak(device)
-    run = start(job)
     saved = time.monotonic()
-    resume(run, job)
+    run = started(job, emit)
     for past in run.progress.history:
         emit(_event(run, past))
     while not finished(run):
         run_epoch(run)
         emit(_event(run, run.progress.history[-1]))
         if time.monotonic() - saved >= checkpoint_seconds:
-            write_checkpoint(job.folder, run.fit, run.method, run.probes, vars(run.progress))
+            write_checkpoint(job.folder, run.fit, run.method, run.probes, vars(run.progress), run.spec.key)
             saved = time.monotonic()
     metrics = conclude(run, job)
     emit(
         RunDone(run.spec.key, metrics, run.progress.seconds, tags_of(run), memory.reserved_mib(device), _short_of(run))
     )
+
+
+def started(job: Job, emit: Callable[[Event], None]) -> Training:
+    """The run at its last checkpoint, or at its start; a checkpoint that cannot be used is set aside, and told of."""
+    while True:
+        run = start(job)
+        try:
+            resume(run, job)
+            return run
+        except Damaged as error:
+            aside = set_aside(error.path)
+            emit(Told(run.spec.key, f"{error}. It is kept as {aside.name}; the run goes on without it."))
 
 
 def start(job: Job) -> Training:
@@ -125,7 +137,7 @@ def start(job: Job) -> Training:
     model = build_model(shapes, task, nets.head_of(spec.model), encoders)
     call_in_place(method, "build", model)
     seeds.initialise(model, spec.seed)
-    dependencies = [load_weights(job.weights[run.key], device) for run in spec.dependencies]
+    dependencies = [load_weights(job.weights[run.key], device, run.key) for run in spec.dependencies]
     train, val = placed([part.learned(task).to(device) for part in (splits.train, splits.val)], device, job.sharing)
     images = [m for m, encoder in encoders.items() if encoder.kind.channels_last]
     laid_out = lay_out(model.to(device).encoders, images if devices.prefers_channels_last(device) else ())
@@ -156,8 +168,11 @@ def start(job: Job) -> Training:
 
 
 def resume(run: Training, job: Job) -> None:
-    """Continue from the run's checkpoint, if there is one; its results then equal those without the interruption."""
-    kept = read_checkpoint(job.folder, run.fit, run.method, run.probes)
+    """Continue from the run's checkpoint, if there is one; its results then equal those without the interruption.
+
+    Damaged if it cannot be used.
+    """
+    kept = read_checkpoint(job.folder, run.fit, run.method, run.probes, run.spec.key)
     if kept is not None:
         run.progress = Progress(**kept)
     elif not run.method.trains:
@@ -285,7 +300,7 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
         metrics[f"data/{part}_samples"] = float(len(split))
         parts[part] = (split, evaluation, subsets)
     write_predictions(job.folder / "predictions.parquet", parts)
-    save_weights(job.weights_out, best["weights"])
+    save_weights(job.weights_out, best["weights"], run.spec.key)
     metrics |= {f"data/{name}": value for name, value in (run.splits.notes | fit.task.unit.notes).items()}
     return only_finite(metrics, missing)
 
