@@ -37,7 +37,9 @@ from mcr_bench.bench.commands.plugins.check_verb import check
 from mcr_bench.bench.commands.plugins.new_verb import new_command
 from mcr_bench.bench.commands.verb import verb
 from mcr_bench.bench.commands.verbs.data_verbs import data_app
+from mcr_bench.bench.commands.verbs.forget_verb import forget
 from mcr_bench.bench.commands.verbs.listing_verbs import describe, list_
+from mcr_bench.bench.commands.verbs.moving_verbs import export, import_, merge
 from mcr_bench.bench.commands.verbs.results_verb import results
 from mcr_bench.bench.commands.verbs.tune_verb import tune
 from mcr_bench.bench.commands.verbs.ui_verb import ui
@@ -240,6 +242,10 @@ def report(
 
 
 app.command()(tune)
+app.command()(merge)
+app.command()(export)
+app.command("import")(import_)
+app.command()(forget)
 app.command()(ui)
 
 

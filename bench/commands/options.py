@@ -97,3 +97,10 @@ Published = Annotated[
     typer.Option("--published", help="Published tables: all, or mine: those with a column on your data."),
 ]
 Baseline = Annotated[str, typer.Option(help="The method, or line of a table, that others are tested against.")]
+OfKeys = Annotated[
+    list[str] | None,
+    typer.Option("--key", help="Only runs whose key or run id begins with this; repeatable, at least 4 characters."),
+]
+OfMethods = Annotated[str | None, typer.Option("--method", help="Comma list: only runs of these methods.")]
+OfDatasets = Annotated[str | None, typer.Option("--dataset", help="Comma list: only runs on these datasets.")]
+OfSeeds = Annotated[str | None, typer.Option("--seeds", help="As for run: 3 is 0,1,2; `5,` is seed 5 alone.")]

@@ -92,6 +92,17 @@ def preset_tags(stored: Sequence[StoredRun], asked: Iterable["RunSpec"]) -> dict
     return tags
 
 
+def united_presets(mine: StoredRun, other: StoredRun) -> str | None:
+    """The tag `presets` of a run that also has those of another run of its key; None where it has them already.
+
+    None too where one of the two tags cannot be read.
+    """
+    own, more = _asked(mine), _asked(other)
+    if own is None or more is None or own.keys() >= more.keys():
+        return None
+    return json.dumps({name: asdict(one) for name, one in (more | own).items() if name != mine.tags.get("preset")})
+
+
 def by_key(stored: Iterable[StoredRun]) -> list[list[StoredRun]]:
     """For each key its finished runs, or all of its runs if none is finished, the newest first.
 

@@ -64,9 +64,14 @@ def prepare_file(file: Path, artifacts: Path) -> None:
 
 @dataclass(frozen=True)
 class SearchReader:
-    """A reader of runs of any store, which calls MLflow's own search."""
+    """A reader of runs of any store, which calls MLflow's own search.
+
+    client: gives the MLflow client.
+    state: which runs are read, in MLflow's words: `ViewType.ACTIVE_ONLY`, or those that were deleted.
+    """
 
     client: "Callable[[], MlflowClient]"
+    state: int = 1
 
     def read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
         text = f"tags.key = '{next(iter(keys))}'" if keys is not None and len(keys) == 1 else ""
@@ -91,7 +96,8 @@ class SearchReader:
         client = self.client()
         if not experiments:
             return []
-        runs = _pages(lambda token: client.search_runs(experiments, text, max_results=PAGE, page_token=token))
+        state, most = self.state, PAGE
+        runs = _pages(lambda token: client.search_runs(experiments, text, state, most, page_token=token))
         return [StoredRun.of(run) for run in runs]
 
 

@@ -1,0 +1,152 @@
+"""`merge`: the runs of several homes in one record, each once and whole, and nothing overwritten."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mcr_bench.bench.executors.places import key_lock
+from mcr_bench.bench.record.tracking import Record
+from mcr_bench.tests.support.records.earlier import unpack, values
+from mcr_bench.tests.support.records.homes import SMALL, call, change, predictions_of, row_of
+from mcr_bench.tests.support.records.moving import RUNS, content
+from mcr_bench.tests.support.records.recorded import pretend
+
+
+def test_the_joined_record_holds_what_the_others_hold(homes: Path) -> None:
+    told = call("merge", "one", "two").stdout
+    assert told.splitlines() == [f"'{name}': {RUNS} runs added, 0 finished here already." for name in ("one", "two")]
+    assert content(homes / "here") == content(homes / "one") | content(homes / "two")
+    assert call("results", "--verify").exit_code == 0
+
+
+def test_a_second_time_changes_nothing(homes: Path) -> None:
+    call("merge", "one")
+    before = content(homes / "here")
+    assert "0 runs added, 4 finished here already" in call("merge", "one").stdout
+    assert content(homes / "here") == before
+    assert len(list((homes / "here/artifacts").glob("*/*"))) == RUNS
+
+
+def test_the_other_home_stays_as_it_is(homes: Path) -> None:
+    def files() -> dict[Path, bytes]:
+        paths = (path for path in (homes / "one").rglob("*") if path.is_file() and not path.name.endswith("-shm"))
+        return {path: path.read_bytes() for path in paths}  # -shm: where SQLite notes who is reading
+
+    before = files()
+    call("merge", "one")
+    assert files() == before
+
+
+def test_what_is_finished_here_stays_and_differences_are_told(homes: Path) -> None:
+    call("merge", "one")
+    before, row = content(homes / "here"), row_of(homes / "one")
+    for table in ("metrics", "latest_metrics"):
+        change(
+            homes / "one", f"UPDATE {table} SET value = 0.25 WHERE run_uuid = ? AND key = 'test/accuracy'", row.run_id
+        )
+    told = call("merge", "one")
+    assert f"({row.key}): test/accuracy is {row.value:.9g} here and 0.25 there" in told.stderr
+    assert "1 with other results there" in told.stdout
+    assert content(homes / "here") == before
+
+
+def test_a_finished_run_comes_beside_an_unfinished_one(homes: Path) -> None:
+    pretend(
+        Record(home=homes / "here"), "synthetic", "joint", preset="balanced", seeds=[0], set=SMALL, killed=["joint"]
+    )
+    assert [row.status for row in Record().rows()] == ["killed"]
+    call("merge", "one")
+    assert {row.status for row in Record().rows()} == {"finished"}
+
+
+def test_unfinished_runs_are_counted_and_not_joined(homes: Path) -> None:
+    change(homes / "one", "UPDATE runs SET status = 'KILLED' WHERE run_uuid = ?", row_of(homes / "one").run_id)
+    assert "3 runs added, 0 finished here already, 1 unfinished there." in call("merge", "one").stdout
+
+
+def test_presets_under_which_a_run_was_asked_for_are_united(homes: Path) -> None:
+    call("merge", "one")
+    row = row_of(homes / "one")
+    asked = json.dumps({"mine": {"origin": "me", "overrides": "epochs=5"}})
+    change(homes / "one", "INSERT INTO tags (key, value, run_uuid) VALUES ('presets', ?, ?)", asked, row.run_id)
+    assert "1 asked for under other presets there" in call("merge", "one").stdout
+    assert set(row_of(homes / "here").asked) == {"balanced", "mine"}
+    assert "asked for" not in call("merge", "one").stdout
+
+
+def test_a_damaged_file_is_not_joined_and_a_missing_one_is_named_by_verify(homes: Path) -> None:
+    damaged, lost = (row_of(homes / "one", method) for method in ("joint", "ensemble"))
+    predictions_of(homes / "one", damaged).write_bytes(b"other bytes")
+    predictions_of(homes / "one", lost).unlink()
+    told = call("merge", "one", code=1)
+    assert f"left out: {damaged.label} on synthetic, seed 0 ({damaged.key})" in told.stderr
+    assert "3 runs added, 0 finished here already, 1 left out." in told.stdout
+    assert "missing" in call("results", "--verify", code=1).output
+
+
+def test_weights_are_copied_and_not_overwritten(homes: Path) -> None:
+    first, second = (row_of(homes / "one", method).key for method in ("joint", "ensemble"))
+    for home, keys in (("one", (first, second)), ("here", (first,))):
+        (homes / home / "weights").mkdir(exist_ok=True)
+        for key in keys:
+            (homes / home / "weights" / f"{key}.pt").write_text(home)
+    call("merge", "one")
+    assert (homes / "here/weights" / f"{first}.pt").read_text() == "here"
+    assert (homes / "here/weights" / f"{second}.pt").read_text() == "one"
+
+
+def test_a_run_that_is_trained_here_waits(homes: Path) -> None:
+    row = row_of(homes / "one")
+    with key_lock(homes / "here", row.key):
+        assert "is being trained here" in call("merge", "one", code=1).stderr
+    assert "1 run added, 3 finished here already" in call("merge", "one").stdout
+
+
+def test_a_record_of_an_earlier_version(homes: Path) -> None:
+    unpack(homes / "earlier")
+    call("merge", "earlier")
+    assert values(homes / "here") == values(homes / "earlier")
+    assert len(values(homes / "here")) == 15
+
+
+@pytest.mark.usefixtures("homes")
+def test_json() -> None:
+    (one,) = json.loads(call("merge", "one", "--json").stdout)
+    assert (one["origin"], one["added"], one["left_out"]) == ("one", RUNS, [])
+
+
+def test_a_home_is_not_joined_into_itself(homes: Path) -> None:
+    (homes / "link").symlink_to(homes / "here")
+    for name in ("here", "link", "one/../here"):
+        assert "cannot be joined into itself" in call("merge", "one", name, code=2).stderr
+    assert content(homes / "here") == {}
+
+
+@pytest.mark.usefixtures("homes")
+@pytest.mark.parametrize("name", ["nothing", "one/artifacts", "one/mlflow.db"])
+def test_what_is_no_home_is_an_error(name: str) -> None:
+    assert "holds no record" in call("merge", name, code=2).stderr
+
+
+def test_a_home_whose_database_is_damaged(homes: Path) -> None:
+    (homes / "one/mlflow.db").write_bytes(b"SQLite format 3\0" + b"x" * 5000)
+    for file in homes.glob("one/mlflow.db-*"):
+        file.unlink()
+    assert "cannot be read" in call("merge", "one", code=2).stderr
+
+
+def test_a_dataset_whose_name_leads_out_of_the_home(homes: Path) -> None:
+    change(homes / "one", "UPDATE tags SET value = '..' WHERE key = 'dataset'")
+    told = call("merge", "one", code=1)
+    assert "cannot be the name of a dataset" in told.stderr
+    assert not list((homes / "here").glob("artifacts/*/*"))
+
+
+def test_after_a_merge_the_plan_has_nothing_to_train(homes: Path) -> None:
+    shutil.rmtree(homes / "here")
+    call("merge", "one", "two")
+    asked = [word for key, (value,) in SMALL.items() for word in ("--set", f"{key}={value}")]
+    command = ["run", "--methods", "joint,ensemble", "--dataset", "synthetic", "--preset", "balanced", "--seeds", "2"]
+    assert "8 runs, 8 finished, 0 to train." in call(*command, *asked, "--plan").stdout
