@@ -26,7 +26,18 @@ if TYPE_CHECKING:
     from av import AudioFrame, AudioStream, VideoStream
     from av.container import InputContainer
 
-__all__ = ["AGAIN", "Unusable", "aspect", "duration", "fit", "frame_count", "read_audio", "read_every", "read_frames"]
+__all__ = [
+    "AGAIN",
+    "Unusable",
+    "aspect",
+    "duration",
+    "fit",
+    "frame_count",
+    "read_audio",
+    "read_every",
+    "read_frames",
+    "read_numbered",
+]
 
 EARLY = 1e-6  # seconds, for the rounding of time stamps
 Stream = TypeVar("Stream", "VideoStream", "AudioStream")
@@ -68,7 +79,12 @@ def read_every(path: Path, stride: int, count: int, start: int = 0) -> Array:
 
     After the end of the clip its last frame is repeated. Frames and what is reported are as in `read_frames`.
     """
-    return _pictures(path, [start + stride * n for n in range(count)], by_number=True, pad=True)
+    return read_numbered(path, [start + stride * n for n in range(count)])
+
+
+def read_numbered(path: Path, numbers: Sequence[int]) -> Array:
+    """The frames with these numbers from 0, as (F, H, W, 3) uint8 RGB; otherwise as `read_every`."""
+    return _pictures(path, numbers, by_number=True, pad=True)
 
 
 def duration(path: Path) -> float:

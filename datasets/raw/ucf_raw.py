@@ -34,6 +34,17 @@ CLASSES = (
     *("Shotput", "SkyDiving", "SoccerPenalty", "StillRings", "SumoWrestling", "Surfing", "TableTennisShot", "Typing"),
     *("UnevenBars", "WallPushups", "WritingOnBoard"),
 )
+# The classes of UCF50.
+UCF50 = (
+    *("BaseballPitch", "Basketball", "BenchPress", "Biking", "Billiards", "BreastStroke", "CleanAndJerk"),
+    *("Diving", "Drumming", "Fencing", "GolfSwing", "HighJump", "HorseRace", "HorseRiding", "HulaHoop"),
+    *("JavelinThrow", "JugglingBalls", "JumpingJack", "JumpRope", "Kayaking", "Lunges", "MilitaryParade"),
+    *("Mixing", "Nunchucks", "PizzaTossing", "PlayingGuitar", "PlayingPiano", "PlayingTabla", "PlayingViolin"),
+    *("PoleVault", "PommelHorse", "PullUps", "Punch", "PushUps", "RockClimbingIndoor", "RopeClimbing", "Rowing"),
+    *("SalsaSpin", "SkateBoarding", "Skiing", "Skijet", "SoccerJuggling", "Swing", "TaiChi", "TennisSwing"),
+    *("ThrowDiscus", "TrampolineJumping", "VolleyballSpiking", "WalkingWithDog", "YoYo"),
+)
+ALL = tuple(sorted((*CLASSES, *UCF50), key=str.lower))  # the order of classInd.txt
 AGAIN = "Use the list from UCF101's own download."
 HELD_OUT = 0.1
 VERSION = 1
@@ -55,7 +66,7 @@ class Key(NamedTuple):
     number: int
 
 
-NAMES = {name.lower(): name for name in CLASSES}
+NAMES = {name.lower(): name for name in ALL}
 
 
 def clip_id(key: Key) -> str:
@@ -76,10 +87,10 @@ def group_id(key: Key) -> str:
     return f"{NAMES[key.label]}_g{key.group:02}"
 
 
-def class_index(content: bytes) -> dict[str, int]:
+def class_index(content: bytes, needed: Collection[str] = CLASSES) -> dict[str, int]:
     """Name of each class in lower case -> its number, from classInd.txt.
 
-    UserError unless each line is a number and a name that occur once, and the 51 classes are complete.
+    UserError unless each line is a number and a name that occur once, and the `needed` classes are complete.
     """
     index: dict[str, int] = {}
     for number, line in numbered_lines(content):
@@ -92,7 +103,7 @@ def class_index(content: bytes) -> dict[str, int]:
                 index[name.lower()] = int(at)
             case _:
                 raise UserError(f"{INDEX}, line {number}: '{line}' is not a number and a class. {AGAIN}")
-    missing = [name for name in CLASSES if name.lower() not in index]
+    missing = [name for name in needed if name.lower() not in index]
     if missing:
         raise UserError(f"{INDEX} has no class {', '.join(missing)}. {AGAIN}")
     return index
@@ -136,22 +147,23 @@ def folds(lists: Collection[str]) -> tuple[int, ...]:
     return tuple(fold for fold in FOLDS if all(name in lists for name in list_names(fold).values()))
 
 
-def fold_lists(fold: int, lists: Mapping[str, bytes]) -> dict[str, list[Key]]:
-    """train and test -> clips of the 51 classes; UserError for a clip that is in both lists."""
-    classes, names = class_index(lists[INDEX]), list_names(fold)
+def fold_lists(fold: int, lists: Mapping[str, bytes], used: Collection[str] = CLASSES) -> dict[str, list[Key]]:
+    """train and test -> clips of the classes that are `used`; UserError for a clip that is in both lists."""
+    classes, names = class_index(lists[INDEX], used), list_names(fold)
+    wanted = {name.lower() for name in used}
     clips = {part: read_list(name, lists[name], classes) for part, name in names.items()}
     both = set(clips["train"]) & set(clips["test"])
     if both:
         raise UserError(f"{names['train']} and {names['test']} both list clip {tuple(min(both))}. {AGAIN}")
-    return {part: [key for key in keys if key.label in NAMES] for part, keys in clips.items()}
+    return {part: [key for key in keys if key.label in wanted] for part, keys in clips.items()}
 
 
-def parts(fold: int, content: Mapping[str, bytes]) -> dict[str, str]:
+def parts(fold: int, content: Mapping[str, bytes], used: Collection[str] = CLASSES) -> dict[str, str]:
     """Clip id -> train, val or test; validation is a tenth of the training groups.
 
     content: name -> content of the lists.
     """
-    lists = fold_lists(fold, content)
+    lists = fold_lists(fold, content, used)
     held = held_out(fold, {(key.label, key.group) for key in lists["train"]})
     part = {clip_id(key): "val" if (key.label, key.group) in held else "train" for key in lists["train"]}
     return part | {clip_id(key): "test" for key in lists["test"]}
@@ -178,56 +190,73 @@ def _hash(*of: object) -> str:
     return hashlib.sha256(" ".join(map(str, of)).encode()).hexdigest()
 
 
-def scan(source: Path, splits: Sequence[Path]) -> Scan:
-    """Every available clip of the 51 classes; UserError if the folder or a list is not UCF101's."""
-    names = (INDEX, *(name for fold in FOLDS for name in list_names(fold).values()))
-    inside = by_lower_name(source)
-    videos, folder = inside.get(VIDEOS.lower(), source / VIDEOS), inside.get(LISTS.lower(), source / LISTS)
-    files = list_files(folder, names, splits)
-    available = folds(files) if INDEX in files else ()
-    if not available or not videos.is_dir():
-        missing = f"no {VIDEOS}" if available else f"no {INDEX} with trainlist0K.txt and testlist0K.txt of a fold"
+def scan(source: Path, splits: Sequence[Path], used: Sequence[str] = CLASSES) -> Scan:
+    """Every available clip of the classes that are `used`; UserError if the folder or a list is not UCF101's."""
+    videos = by_lower_name(source).get(VIDEOS.lower(), source / VIDEOS)
+    lists = lists_of(source, splits)
+    if not videos.is_dir():
+        raise UserError(f"'{source}' has no {VIDEOS}. Expected:\n{LAYOUT}")
+    result = Scan([], lists=lists)
+    clips = _clips(videos, class_index(lists[INDEX], used), {name.lower() for name in used}, result)
+    return completed(result, {key: {"video": path} for key, path in clips.items()}, used, VIDEOS)
+
+
+def listed_clips(source: Path, splits: Sequence[Path], used: Sequence[str] = CLASSES) -> Scan:
+    """Every clip of the used classes in the lists of a folder, or of its folder of lists, as if all were available."""
+    lists = lists_of(source, splits)
+    keys = {key for fold in folds(lists) for of in fold_lists(fold, lists, used).values() for key in of}
+    return Scan([_clip(key, {}, used) for key in sorted(keys, key=clip_id)], lists=lists)
+
+
+def lists_of(source: Path, splits: Sequence[Path]) -> dict[str, bytes]:
+    """Name -> content of the lists in a folder or in its folder of lists; UserError unless a fold is complete."""
+    folder = by_lower_name(source).get(LISTS.lower(), source)
+    files = list_files(folder, (INDEX, *(name for fold in FOLDS for name in list_names(fold).values())), splits)
+    if INDEX not in files or not folds(files):
+        missing = f"no {INDEX} with trainlist0K.txt and testlist0K.txt of a fold"
         raise UserError(f"'{source}' has {missing}. Expected:\n{LAYOUT}")
-    scan = Scan([], lists=read_lists(files))
+    return read_lists(files)
+
+
+def completed(scan: Scan, clips: Mapping[Key, Mapping[str, Path]], used: Sequence[str], place: str) -> Scan:
+    """The scan with its clips (clip -> role -> file) in the order of ids, and with what its lists repeat or lack.
+
+    used: the classes in the order of their indices. place: the folder of the clips, for messages.
+    """
     listed: set[Key] = set()
-    for fold in available:
-        for part, keys in fold_lists(fold, scan.lists).items():
+    for fold in folds(scan.lists):
+        for part, keys in fold_lists(fold, scan.lists, used).items():
             scan.problems += repeated(list_names(fold)[part], map(clip_id, keys))
             listed.update(keys)
-    clips = _clips(videos, class_index(scan.lists[INDEX]), scan)
-    for key, path in sorted(clips.items(), key=lambda item: clip_id(item[0])):
-        label = CLASSES.index(NAMES[key.label])
-        scan.clips.append(Clip(clip_id(key), label, group_id(key), {"video": path}))
+    scan.clips = [_clip(key, clips[key], used) for key in sorted(clips, key=clip_id)]
     absent = sorted({clip_id(key) for key in listed - clips.keys()})
-    scan.problems += [(name, f"listed, but missing from {VIDEOS}") for name in absent]
+    scan.problems += [(name, f"listed, but missing from {place}") for name in absent]
     return scan
 
 
-def listed_clips(source: Path, splits: Sequence[Path]) -> Scan:
-    """Every clip of the 51 classes in the lists of a folder, or of its folder of lists, as if all were available."""
-    folder = by_lower_name(source).get(LISTS.lower(), source)
-    names = (INDEX, *(name for fold in FOLDS for name in list_names(fold).values()))
-    files = list_files(folder, names, splits)
-    available = folds(files) if INDEX in files else ()
-    if not available:
-        raise UserError(f"'{source}' has no {INDEX} with trainlist0K.txt and testlist0K.txt of a fold.")
-    lists = read_lists(files)
-    keys = {key for fold in available for of in fold_lists(fold, lists).values() for key in of}
-    clips = [
-        Clip(clip_id(key), CLASSES.index(NAMES[key.label]), group_id(key), {}) for key in sorted(keys, key=clip_id)
-    ]
-    return Scan(clips, lists=lists)
+def key_of(name: str) -> Key | None:
+    """The clip in a name without suffix; None for any other name.
+
+    >>> key_of("v_HandStandPushups_g01_c07")
+    Key(label='handstandpushups', group=1, number=7)
+    """
+    match = NAME.fullmatch(f"{name}.avi")
+    return Key(match[1].lower(), int(match[2]), int(match[3])) if match else None
 
 
-def _clips(videos: Path, classes: Collection[str], scan: Scan) -> dict[Key, Path]:
-    """The clips of the 51 classes; other folders and files are added to the problems or notes of `scan`."""
+def _clip(key: Key, files: Mapping[str, Path], used: Sequence[str]) -> Clip:
+    return Clip(clip_id(key), used.index(NAMES[key.label]), group_id(key), files)
+
+
+def _clips(videos: Path, classes: Collection[str], wanted: Collection[str], scan: Scan) -> dict[Key, Path]:
+    """The clips of the wanted classes (in lower case); other folders and files are added to the problems or notes."""
     clips: dict[Key, Path] = {}
     media, others = MediaFiles(".avi", VIDEO), {}
     loose = media.files(videos)
     for folder in sorted(path for path in videos.iterdir() if path.is_dir() and path.name not in media.frames):
         if folder.name.lower() not in classes:
             scan.problems.append((folder.name, f"not a class of {INDEX}; left out"))
-        elif folder.name.lower() in NAMES:
+        elif folder.name.lower() in wanted:
             for path in media.files(folder):
                 _add_clip(path, clips, scan.problems)
         else:
@@ -236,9 +265,8 @@ def _clips(videos: Path, classes: Collection[str], scan: Scan) -> dict[Key, Path
     if loose:
         scan.notes.append((VIDEOS, f"{count(len(loose), 'clip')} outside of the folders of their classes; left out"))
     if number := sum(others.values()):
-        scan.notes.append(
-            (VIDEOS, f"{count(number, 'clip')} of {count(len(others), 'class')} that are not among the 51; left out")
-        )
+        clips_of = f"{count(number, 'clip')} of {count(len(others), 'class')}"
+        scan.notes.append((VIDEOS, f"{clips_of} that are not among the {len(wanted)}; left out"))
     return clips
 
 

@@ -13,17 +13,20 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mcr_bench.bench.catalog.registry import dataset_names
 from mcr_bench.datasets.cache.opened import open_cache
 from mcr_bench.tests.datasets.test_paper_sets import command, dials, settings
+from mcr_bench.tests.support.media import ucf_files
 from mcr_bench.tests.support.media import web_files as web
 from mcr_bench.tests.support.media.raw_clips import content
 
 FRAMES = {"dataset.frame_size": 16, "dataset.crop": 16}
-SOUND = FRAMES | {"dataset.seconds": 0.5, "encoder.width": 4, "model.width": 8}
+MOTION = FRAMES | {"encoder.width": 4, "model.width": 8}
+SOUND = MOTION | {"dataset.seconds": 0.5}
 
 
 def acted_frames(folder: Path) -> Path:
@@ -34,9 +37,11 @@ def acted_frames(folder: Path) -> Path:
 
 
 # A set, or a kind of source of a set -> its raw folder, and the settings that make it small.
-KINDS: dict[str, tuple[str, Callable[[Path], Path], dict[str, float]]] = {
+KINDS: dict[str, tuple[str, Callable[[Path], Path], dict[str, Any]]] = {
     "kinetics-sounds": ("kinetics-sounds", web.kinetics_sounds, SOUND),
     "vggsound": ("vggsound", web.vggsound, SOUND),
+    "flow of ucf101": ("ucf101", ucf_files.videos, MOTION | {"dataset.flow": "dis", "dataset.frames": 2}),
+    "flow images of ucf101": ("ucf101", ucf_files.release, MOTION | {"dataset.flow": "tvl1", "dataset.frames": 2}),
     "frames of cremad": ("cremad", acted_frames, SOUND),
 }
 

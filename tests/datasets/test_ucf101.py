@@ -348,7 +348,7 @@ def test_genuine_clips_give_the_shapes_of_the_paper(tmp_path: Path) -> None:
 
 
 def test_the_preset_of_the_paper() -> None:
-    (preset,) = presets_of(Ucf101).values()
+    preset = presets_of(Ucf101)["paper"]
     assert (preset.name, preset.origin) == ("paper", "official-code")
     assert preset.pairs == ((109, 1), (19, 2), (337, 3))
     made = Ucf101(Path(), **resolve_dataset(preset.values, Ucf101))
