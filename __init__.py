@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mcr_bench.bench.core.import_guard import hide_from_others
 
 if TYPE_CHECKING:
+    from mcr_bench.bench.api.balancer import Balancer as Balancer
     from mcr_bench.bench.api.reading import describe as describe
     from mcr_bench.bench.api.reading import predictions as predictions
     from mcr_bench.bench.api.reading import results as results
@@ -30,9 +31,10 @@ _PUBLIC = {
     "predictions": "bench.api.reading",
     "describe": "bench.api.reading",
     "Comparison": "bench.api.results",
+    "Balancer": "bench.api.balancer",
     "UserError": "bench.errors",
 }
-__all__ = ["Comparison", "UserError", "__version__", "describe", "predictions", "results", "run"]
+__all__ = ["Balancer", "Comparison", "UserError", "__version__", "describe", "predictions", "results", "run"]
 
 
 def __getattr__(name: str) -> object:

@@ -1,1 +1,1 @@
-"""The Python interface: comparisons, the record and cards as objects, for notebooks and scripts."""
+"""The Python interface: comparisons, the record and cards as objects, and methods in loops of the user's own."""

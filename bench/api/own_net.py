@@ -1,0 +1,197 @@
+"""A network of somebody else's as a `MultimodalModel`: its encoders, and its fusion in one of four forms."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.models.fusion import Fused, Fusion, sum_of
+from mcr_bench.bench.models.multimodal import MultimodalModel, Role
+from mcr_bench.bench.problem.samples import Inputs
+from mcr_bench.bench.task import Task
+
+Call = Callable[[dict[str, Tensor]], Tensor]
+Modules = nn.Module | Mapping[str, nn.Module]
+
+
+class OnConcatenated(Fusion):
+    """One `nn.Linear` on the concatenated features: additive, the columns of its weight (C, sum d) being the slices.
+
+    The weight is one parameter, so that no part of it belongs to one modality alone.
+    """
+
+    additive = True
+
+    def __init__(self, linear: nn.Linear, widths: Mapping[str, int]) -> None:
+        super().__init__()
+        self.linear, self.widths, self.slices = linear, dict(widths), nn.ModuleDict()
+        self.bias = linear.bias
+
+    def forward(self, features: dict[str, Tensor]) -> Fused:
+        """Features (B, d) of every modality -> logits (B, C) and branches."""
+        weights = self.linear.weight.split(list(self.widths.values()), dim=1)
+        branches = {m: F.linear(features[m], weight) for m, weight in zip(self.widths, weights, strict=True)}
+        logits = sum_of(branches)
+        return Fused(logits if self.bias is None else logits + self.bias, branches)
+
+
+class SumOfBranches(Fusion):
+    """One module for each modality, whose logits (B, C) are added: additive, each module being its modality's slice."""
+
+    additive = True
+
+    def __init__(self, branches: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.slices = nn.ModuleDict(branches)
+
+    def forward(self, features: dict[str, Tensor]) -> Fused:
+        """Features (B, d) of every modality -> logits (B, C) and branches."""
+        branches = {m: self.slices[m](features[m]) for m in self.slices}
+        return Fused(sum_of(branches), branches)
+
+
+class AnyFusion(Fusion):
+    """Any module, called with features as its owner called it: not additive, all of it shared.
+
+    call: calls the module with features. known: whether the owner's forward pass has been seen, which tells how.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module, self.slices = module, nn.ModuleDict()
+        self.call: Call = _not_called
+        self.known = False
+
+    def forward(self, features: dict[str, Tensor]) -> Fused:
+        """Features (B, d) of every modality -> logits (B, C)."""
+        return Fused(self.call(features), None)
+
+    def learn(self, arguments: tuple[object, ...], features: Mapping[str, Tensor]) -> None:
+        """See how the module was called: with one concatenated tensor, one tensor each, a list, or a dict by modality.
+
+        arguments: those of the owner's call. features: what the encoders gave in that pass. After another form, methods
+        that call the fusion themselves end with a UserError.
+        """
+        self.call, self.known = _call_of(self.module, arguments, features), True
+
+
+def _not_called(_: dict[str, Tensor]) -> Tensor:
+    raise UserError("the fusion has not been called yet. Make a forward pass in training mode first.")
+
+
+def _called_otherwise(_: dict[str, Tensor]) -> Tensor:
+    raise UserError(
+        "the fusion was not called with the encoders' features. It may get them one by one, as a list, as a dict by "
+        "modality, or concatenated along the last axis, in the order in which `encoders` names them and unchanged."
+    )
+
+
+def _call_of(module: nn.Module, arguments: tuple[object, ...], features: Mapping[str, Tensor]) -> Call:
+    names, first = list(features), arguments[0] if arguments else None
+    if len(arguments) == len(names) and _are(arguments, features.values()):
+        return lambda given: cast(Tensor, module(*(given[m] for m in names)))
+    if len(arguments) == 1 and isinstance(first, Mapping) and _are([first.get(m) for m in names], features.values()):
+        return lambda given: cast(Tensor, module({m: given[m] for m in names}))
+    if len(arguments) == 1 and isinstance(first, list | tuple) and _are(first, features.values()):
+        return lambda given: cast(Tensor, module([given[m] for m in names]))
+    if len(arguments) == 1 and isinstance(first, Tensor) and _is_joined(first, list(features.values())):
+        return lambda given: cast(Tensor, module(torch.cat([given[m] for m in names], dim=-1)))
+    return _called_otherwise
+
+
+def _are(given: object, features: object) -> bool:
+    one, other = list(cast(list[Tensor], given)), list(cast(list[Tensor], features))
+    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
+
+
+def _is_joined(given: Tensor, features: list[Tensor]) -> bool:
+    width = sum(one.shape[-1] for one in features)
+    return given.shape[-1] == width and torch.equal(given.detach(), torch.cat([f.detach() for f in features], dim=-1))
+
+
+def fusion_of(given: Modules, encoders: Mapping[str, nn.Module], widths: Mapping[str, int]) -> Fusion:
+    """A fusion head of this package that computes what the given one does; UserError for other modalities."""
+    if isinstance(given, Fusion):
+        return given
+    if isinstance(given, nn.Linear):
+        return OnConcatenated(given, {m: widths[m] for m in encoders})
+    if isinstance(given, nn.Module) and not isinstance(given, nn.ModuleDict):
+        return AnyFusion(given)
+    if set(given) != set(encoders):
+        raise UserError(f"fusion has the modalities {', '.join(given)}; the encoders have {', '.join(encoders)}.")
+    return SumOfBranches({m: given[m] for m in encoders})
+
+
+def widths_of(fusion: Modules, encoders: Mapping[str, nn.Module]) -> dict[str, int]:
+    """Modality -> the number of its features, as far as the fusion tells it; of one `nn.Linear` in equal parts."""
+    if isinstance(fusion, nn.Linear):
+        return {m: fusion.in_features // len(encoders) for m in encoders}
+    if isinstance(fusion, nn.Module) and not isinstance(fusion, nn.ModuleDict):
+        return {}
+    return {m: one.in_features for m, one in fusion.items() if isinstance(one, nn.Linear)}
+
+
+def outputs_of(fusion: Modules) -> int:
+    """The number of logits that the fusion gives; UserError where it does not tell it."""
+    first = fusion if isinstance(fusion, nn.Linear) else next(iter(_values(fusion)), None)
+    if isinstance(first, nn.Linear):
+        return first.out_features
+    raise UserError("the fusion does not tell how many classes there are. Give task=N.")
+
+
+def _values(fusion: Modules) -> list[nn.Module]:
+    if isinstance(fusion, nn.Module) and not isinstance(fusion, nn.ModuleDict):
+        return []
+    return list(fusion.values())
+
+
+class OwnNet(MultimodalModel):
+    """The network of a user's own training loop. What its encoders gave in the last pass is not computed again.
+
+    inputs, given: of the last training pass, modality -> the encoder's arguments and its features (B, d).
+    """
+
+    def __init__(
+        self,
+        encoders: Mapping[str, nn.Module],
+        fusion: Fusion,
+        task: Task,
+        heads: Mapping[str, nn.Module],
+        width: int,
+    ) -> None:
+        super().__init__(encoders, fusion, width, task)
+        self.own_heads = nn.ModuleDict(heads)
+        self.inputs: dict[str, tuple[object, ...]] = {}
+        self.given: dict[str, Tensor] = {}
+
+    def encode_one(self, modality: str, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Features (B, d); for the input of the last pass those of that pass."""
+        arguments = self.inputs.get(modality, ())
+        if modality in self.given and arguments and values is arguments[0]:
+            return self.given[modality]
+        if len(arguments) > 1:
+            raise UserError(
+                f"the encoder of '{modality}' takes {len(arguments)} arguments, and this method runs it on inputs of "
+                "its own. Give an encoder that takes one tensor."
+            )
+        return cast(Tensor, self.encoders[modality](values))
+
+    def encode(self, inputs: Inputs) -> dict[str, Tensor]:
+        """Features (B, d) of every modality."""
+        return {m: self.encode_one(m, inputs.values[m]) for m in self.encoders}
+
+    def parameters_of(self, modality: str | None, *roles: Role) -> list[nn.Parameter]:
+        """As of `MultimodalModel`; UserError for a modality's part of one `nn.Linear` on all features."""
+        if modality is not None and "fusion_slice" in roles and isinstance(self.fusion, OnConcatenated):
+            raise UserError(
+                "this method acts on the part of the fusion that belongs to one modality. Give `fusion` as a mapping "
+                "modality -> nn.Linear, whose logits you add."
+            )
+        return super().parameters_of(modality, *roles)
+
+    def added(self) -> Iterator[nn.Parameter]:
+        """The parameters of own heads and of what the method added, which the network itself does not have."""
+        yield from (*self.own_heads.parameters(), *self.extras.parameters())
