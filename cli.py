@@ -27,6 +27,7 @@ from mcr_bench.bench.commands.options import (
     ProtocolName,
     Published,
     RunsPerGpu,
+    ServerWait,
     Settings,
     ShardName,
     TrackingUri,
@@ -87,6 +88,7 @@ def run(
     deterministic: Deterministic = False,
     executor: ExecutorName = "local",
     tracking_uri: TrackingUri = None,
+    server_wait: ServerWait = None,
     keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Keep the best weights of every run.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Train finished runs again.")] = False,
     shard: ShardName = None,
@@ -128,7 +130,9 @@ def run(
         plan.require_runs()
     plan = plan if part is None else part.of(plan)
     how.check(plan.runs)
-    record = open_record(tracking_uri)
+    record = open_record(tracking_uri, server_wait)
+    if not plan_only:
+        record.deliver_owed()
     finished = record.finished_keys(plan.by_key)
     if plan_only:
         return running.show_plan(

@@ -1,4 +1,4 @@
-"""Errors that the user can fix: they end a command with exit code 2 and a remedy, never with a traceback."""
+"""Errors that the user can fix: they end a command with a message and a remedy, never with a traceback."""
 
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -12,7 +12,18 @@ BEGINNING, END = 20_000, 80_000  # characters that are kept of a longer tracebac
 
 
 class UserError(Exception):
-    """Wrong usage or wrong data. The message names what is wrong, what is allowed, and the remedy."""
+    """Wrong usage or wrong data. The message names what is wrong, what is allowed, and the remedy.
+
+    exit_code: with which it ends a command.
+    """
+
+    exit_code = 2
+
+
+class Unavailable(UserError):
+    """Nothing is wrong with what was asked for, but something that it needs is missing: a server, room on a disk."""
+
+    exit_code = 1
 
 
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> UserError:

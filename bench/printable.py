@@ -1,11 +1,13 @@
-"""Make text that comes from files safe to print: a terminal shows its control characters and does not obey them.
+"""Make text that comes from files safe to print: control characters are shown and not obeyed, credentials are masked.
 
 File names, ids, class names, keys and lines of lists may hold anything: sequences that move the cursor or change the
 colours of earlier lines, bells, carriage returns that overwrite a line, marks that reverse the direction of reading,
 halves of surrogate pairs that cannot be encoded. `say` and `SafeConsole`, which print everything, call this module.
 """
 
+import os
 import re
+from urllib.parse import quote, unquote
 
 CONTROL = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 except tab and line feed, delete, C1
@@ -13,6 +15,53 @@ CONTROL = (
     "\u2028\u2029\ufeff\ud800-\udfff\U000e0000-\U000e007f"  # separators, byte order mark, surrogates, tags
 )
 _HIDDEN, _BREAKING = re.compile(f"[{CONTROL}]"), re.compile(f"[{CONTROL}\t\n]")
+
+MASK = "***"
+_LEAST = 4  # characters of a secret that is looked for by itself; a shorter one would be part of too many words
+_NAMES = re.compile(r"(PASSWORD|PASSWD|PWD|TOKEN|SECRET|SECRET_KEY|ACCESS_KEY|API_KEY|CREDENTIALS?)$", re.IGNORECASE)
+_QUERY = r"(?:[\w.%-]*[-_.])?(?:access|auth|api|client|session)?(?:password|passwd|pwd|secret|token|key|sig|signature)"
+_FIELD = r"(?:password|passwd|pwd|secret|api_?key|(?:access|auth|session)_?token)"
+_PATTERNS = (
+    # ://user:password@, where the password may hold a slash, a colon or an @; ://token@
+    (re.compile(r"(?<=://)(?!\[)[^\s/?#'\"@:]*:(?!\d+(?:[/?#\s'\"]|$))[^\s'\"<>,]*@"), f"{MASK}@"),
+    (re.compile(r"(?<=://)[^\s/?#'\"<>,]*@"), f"{MASK}@"),
+    (re.compile(rf"([?&;]{_QUERY}=)[^\s&;#'\"<>]+", re.IGNORECASE), rf"\g<1>{MASK}"),
+    (re.compile(rf"\b({_FIELD}['\"]?\s*[=:]\s*)(['\"]?)[^\s'\",;&]+\2", re.IGNORECASE), rf"\g<1>{MASK}"),
+    (re.compile(r"(authorization['\"]?\s*[:=]\s*['\"]?\w+) +[^\s'\",]+", re.IGNORECASE), rf"\g<1> {MASK}"),
+    (re.compile(r"\b(bearer) +[\w.~+/=-]{16,}", re.IGNORECASE), rf"\g<1> {MASK}"),
+)
+
+
+def masked(text: str) -> str:
+    """`text` without the credentials of addresses, of HTTP headers and of environment variables.
+
+    >>> masked("cannot reach https://ann:s3cret@example.org/runs?token=abc&page=2")
+    'cannot reach https://***@example.org/runs?token=***&page=2'
+    """
+    for secret in _secrets():
+        text = text.replace(secret, MASK)
+    return mask_addresses(text)
+
+
+def mask_addresses(text: str) -> str:
+    """As `masked`, by the form of the text alone: what looks like a credential."""
+    for pattern, instead in _PATTERNS:
+        text = pattern.sub(instead, text)
+    return text
+
+
+def _secrets() -> list[str]:
+    """What the environment holds that nobody else should read, the longest first."""
+    values = {value for name, value in os.environ.items() if _NAMES.search(name)}
+    values |= _passwords(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    return sorted((value for value in values if len(value) >= _LEAST), key=len, reverse=True)
+
+
+def _passwords(address: str) -> set[str]:
+    """The password of an address, in the forms in which it may be quoted."""
+    user, at, _ = address.partition("://")[2].rpartition("@")
+    password = user.partition(":")[2]
+    return {password, unquote(password), quote(unquote(password), safe="")} if at else set()
 
 
 def printable(text: str) -> str:

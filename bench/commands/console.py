@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from mcr_bench.bench.printable import printable
+from mcr_bench.bench.printable import mask_addresses, printable
 
 
 class SafeConsole(Console):
     """A console that prints control characters of texts as escapes; those that rich itself needs are not changed."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """The segments of a renderable, with control characters in their text as escapes."""
+        """The segments of a renderable, without credentials and with control characters in their text as escapes."""
         for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+            yield segment if segment.control else Segment(printable(mask_addresses(segment.text)), segment.style)

@@ -88,6 +88,15 @@ ShardName = Annotated[
     str | None,
     typer.Option("--shard", metavar="I/N", help="Part I of N of the plan, for N machines (docs/many-machines.md)."),
 ]
+ServerWait = Annotated[
+    float | None,
+    typer.Option(
+        "--server-wait",
+        min=0,
+        help="Seconds to wait at the end for a tracking server that does not answer. Default: 60. What it lacks is "
+        "kept on disk, and delivered by the next run.",
+    ),
+]
 PlanOnly = Annotated[bool, typer.Option("--plan", help="Show what would be trained, and train nothing.")]
 OneDataset = Annotated[
     str | None, typer.Option("--dataset", help="Only this dataset: its name in tables, or the file given to `run`.")

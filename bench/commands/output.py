@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from mcr_bench.bench.printable import printable
+from mcr_bench.bench.printable import mask_addresses, masked, printable
 
 if TYPE_CHECKING:
     from mcr_bench.bench.record.tracking import Record
@@ -17,8 +17,9 @@ T = TypeVar("T")
 
 
 def say(text: object, err: bool = False) -> None:
-    """Print a text on stdout, or on stderr; its control characters are written as escapes."""
-    typer.echo(printable(str(text)), err=err)
+    """Print a text on stdout, or on stderr, without credentials; its control characters are written as escapes."""
+    shown = masked(str(text)) if err else mask_addresses(str(text))
+    typer.echo(printable(shown), err=err)
 
 
 def print_json(value: object) -> None:
@@ -34,11 +35,12 @@ def print_data(data: T, text_of: Callable[[T], str], as_json: bool) -> None:
         say(text_of(data))
 
 
-def open_record(tracking_uri: str | None) -> "Record":
+def open_record(tracking_uri: str | None, server_wait: float | None = None) -> "Record":
     """The record of a command; a part of it that cannot be read is reported on stderr."""
-    from mcr_bench.bench.record.tracking import Record
+    from mcr_bench.bench.record.tracking import SERVER_WAIT, Record
 
-    return Record(tracking_uri, note=partial(say, err=True))
+    wait = SERVER_WAIT if server_wait is None else server_wait
+    return Record(tracking_uri, note=partial(say, err=True), server_wait=wait)
 
 
 def nothing_in(record: "Record", *asked: str | None) -> str:
@@ -47,8 +49,10 @@ def nothing_in(record: "Record", *asked: str | None) -> str:
     ended = Counter(row.status for row in rows)
     if ended and not ended["finished"]:
         counts = ", ".join(f"{count} {status}" for status, count in sorted(ended.items()))
-        return f"The record at {record.uri} holds no finished run ({counts}). `mcr-bench results` lists its runs."
+        return f"The record at {record.address} holds no finished run ({counts}). `mcr-bench results` lists its runs."
     names = " and ".join(f"'{name}'" for name in asked if name)
     if names:
-        return f"The record at {record.uri} holds no run of {names}. `mcr-bench results` lists its runs."
-    return f"The record at {record.uri} holds no run yet. Start with: mcr-bench run --methods all --dataset synthetic"
+        return f"The record at {record.address} holds no run of {names}. `mcr-bench results` lists its runs."
+    return (
+        f"The record at {record.address} holds no run yet. Start with: mcr-bench run --methods all --dataset synthetic"
+    )

@@ -49,7 +49,7 @@ def write_html_report(
         environment=_part(
             "environment", lambda: environment_of([row for one in comparisons for row in one.rows]), {}, lost
         ),
-        record=record.uri,
+        record=record.address,
         left_out=[*(one.note for one in record.unreadable), *record.lost, *lost],
     )
     for line in lost:

@@ -9,15 +9,15 @@ import typer
 from mcr_bench.bench.commands.output import say
 
 P = ParamSpec("P")
-FAILED, WRONG, INTERRUPTED = 1, 2, 130
+INTERRUPTED = 130
 
 
 def verb(command: Callable[P, None]) -> Callable[P, None]:
-    """The command, ending with exit code 2 and a message for errors that the user can fix, and cleanly on Ctrl-C."""
+    """The command, ending with a message for errors that the user can fix, and cleanly on Ctrl-C."""
 
     @wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
-        from mcr_bench.bench.core.faults.full_disk import FullDisk, full_disk_told
+        from mcr_bench.bench.core.faults.full_disk import full_disk_told
         from mcr_bench.bench.core.interrupts import check, interrupted, remembered
         from mcr_bench.bench.errors import UserError
 
@@ -36,6 +36,6 @@ def verb(command: Callable[P, None]) -> Callable[P, None]:
                 if not isinstance(error, UserError):
                     raise
                 say(f"error: {error}", err=True)
-                raise typer.Exit(FAILED if isinstance(error, FullDisk) else WRONG) from None
+                raise typer.Exit(error.exit_code) from None
 
     return guarded

@@ -3,11 +3,12 @@
 from importlib.metadata import EntryPoint, entry_points
 
 from mcr_bench.bench.core.faults.full_disk import full_disk_told
-from mcr_bench.bench.errors import UserError, in_words, unknown
+from mcr_bench.bench.errors import Unavailable, UserError, in_words, unknown
 from mcr_bench.bench.executors.base import Executor, TrainingPlan
 from mcr_bench.bench.executors.local import LocalExecutor
+from mcr_bench.bench.executors.places import work_folder
 from mcr_bench.bench.record.tracking import Record
-from mcr_bench.bench.runs.events import Observer, Outcome
+from mcr_bench.bench.runs.events import Failure, Observer, Outcome
 
 GROUP = "mcr_bench.executors"
 LOCAL = "local"
@@ -29,7 +30,27 @@ def executor(name: str) -> Executor:
 
 
 def carry_out(chosen: Executor, plan: TrainingPlan, record: Record, observer: Observer) -> Outcome:
-    """The outcome of the plan; UserError if the executor does not return one, FullDisk if nothing can be recorded."""
+    """The outcome of the plan, all of it on record.
+
+    UserError if the executor does not return one; FullDisk if nothing can be recorded, and Unavailable if the record is
+    on a server that cannot be reached at the end.
+    """
+    try:
+        outcome = _outcome(chosen, plan, record, observer)
+        refused = record.settle()
+    except Unavailable:
+        raise
+    except BaseException:
+        record.leave()
+        raise
+    for spec in [spec for spec in outcome.finished if spec.key in refused]:
+        reason = f"trained, but the tracking server does not take it: {refused[spec.key]}"
+        outcome.finished.remove(spec)
+        outcome.failed.append(Failure(spec, reason, work_folder(record.home, spec) / "log.txt"))
+    return outcome
+
+
+def _outcome(chosen: Executor, plan: TrainingPlan, record: Record, observer: Observer) -> Outcome:
     with full_disk_told():
         outcome = chosen.execute(plan, record, observer)
     if not isinstance(outcome, Outcome):

@@ -8,6 +8,7 @@ from mcr_bench.bench.core.faults.damaged import Damaged
 from mcr_bench.bench.core.faults.full_disk import full_disk
 from mcr_bench.bench.core.user_files import late_import
 from mcr_bench.bench.errors import UserError, in_words, one_line, within_bounds
+from mcr_bench.bench.printable import masked
 from mcr_bench.bench.runs.events import Job, RunFailed, Shortage
 
 LONGEST = 2000  # characters of a reason
@@ -31,7 +32,7 @@ def failure_of(job: Job, error: BaseException) -> RunFailed:
 def traceback_of(error: BaseException) -> str:
     """The traceback of an error; its words alone where it cannot be formatted, as the code of its class runs then."""
     try:
-        return within_bounds("".join(traceback.format_exception(error)))
+        return within_bounds(masked("".join(traceback.format_exception(error))))
     except BaseException:
         return within_bounds(in_words(error))
 

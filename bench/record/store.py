@@ -3,8 +3,8 @@
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Collection
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 T = TypeVar("T")
-PAGE = 1000
-# MLflow waits minutes for a server that does not answer; seconds are enough to find out that it is not available.
-IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+PAGE = 250  # so few that a server has a page in seconds
 
 
 def database_uri(file: Path) -> str:
@@ -44,14 +42,18 @@ def database_file(uri: str) -> Path | None:
 
 def open_client(uri: str) -> "MlflowClient":
     """An MlflowClient that has reached its store; otherwise MLflow's exceptions."""
+    client = import_client()(uri)
+    client.search_experiments(max_results=1)
+    return client
+
+
+def import_client() -> "type[MlflowClient]":
+    """The class of MLflow's client, whose import takes seconds."""
     _quieten()
     from mlflow.tracking import MlflowClient
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    with _impatient():
-        client = MlflowClient(uri)
-        client.search_experiments(max_results=1)
-    return client
+    return MlflowClient
 
 
 def prepare_file(file: Path, artifacts: Path) -> None:
@@ -131,18 +133,7 @@ def _quieten() -> None:
     """Switch off what MLflow prints and sends; call it before MLflow is imported."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # with the user and password in it
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs the errors that it raises
-
-
-@contextmanager
-def _impatient() -> Iterator[None]:
-    """Inside the block requests of MLflow fail early, except where the user's environment sets the times."""
-    added = {name: value for name, value in IMPATIENT.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            del os.environ[name]

@@ -25,7 +25,7 @@ def serve(record: "Record", host: str, port: int, say: Callable[[str], object]) 
     A record on a tracking server has its interface there: only its address is printed.
     """
     if record.uri.startswith(("http://", "https://")):
-        say(f"The record is on a tracking server, which shows it at {record.uri}")
+        say(f"The record is on a tracking server, which shows it at {record.address}")
         return 0
     port = free_port(host, port)
     address = f"http://{host}:{port}"

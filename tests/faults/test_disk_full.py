@@ -13,7 +13,6 @@ import torch
 from mlflow.exceptions import MlflowException
 from typer.testing import CliRunner
 
-from mcr_bench.bench.commands.verb import FAILED
 from mcr_bench.bench.core.faults import full_disk as module
 from mcr_bench.bench.core.faults.full_disk import FullDisk, full_disk, full_disk_told
 from mcr_bench.bench.core.files import PARTIAL, write_whole
@@ -177,7 +176,7 @@ def test_a_command_that_cannot_write_says_so_and_leaves_no_half_file(
     before = sorted(shown.rglob(f"*{name}"))
     fill(monkeypatch, name, 10)
     done = CliRunner().invoke(app, [part.format(home=shown) for part in command])
-    assert done.exit_code in (FAILED, 2)
+    assert done.exit_code in (FullDisk.exit_code, 2)
     assert [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr

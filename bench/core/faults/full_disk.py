@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.errors import Unavailable, UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the user's share of it, the largest file allowed
 LOST = "database or disk is full"  # SQLite's words, which libraries pass on in errors of their own
@@ -15,7 +15,7 @@ REMEDY = (
 )
 
 
-class FullDisk(UserError):
+class FullDisk(Unavailable):
     """Something could not be written for lack of space; the same command goes on when there is some."""
 
 

@@ -1,0 +1,235 @@
+"""Writes runs to MLflow: each call can be made again after one that failed, and leaves nothing twice."""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
+
+from mcr_bench.bench.core.files import write_whole
+from mcr_bench.bench.record.entities import in_parts, metric, name_of, param, tag
+from mcr_bench.bench.record.files.checksums import checksum_tags
+from mcr_bench.bench.record.files.places import ARTIFACTS, Places, require_file
+from mcr_bench.bench.record.outbox.entries import FAILED, FINISHED, KILLED, Ending, Opening
+from mcr_bench.bench.record.runs import PREFIX, StoredRun
+from mcr_bench.bench.runs.events import EpochDone
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
+    from mlflow.tracking import MlflowClient
+
+T = TypeVar("T")
+P = ParamSpec("P")
+BATCH = 1000  # most metrics that MLflow takes in one call; params and tags: 100
+ATTEMPT = "attempt"  # the tag that tells the trainings of a key apart
+
+
+@dataclass
+class _Open:
+    """A run that is being written: epochs up to `last` are logged or buffered; `earlier`: metrics of past attempts."""
+
+    run_id: str
+    last: int
+    earlier: frozenset[str]
+    buffer: list[EpochDone] = field(default_factory=list)
+
+
+class Written(NamedTuple):
+    """A run that has ended; files: name -> its content, and its place if that is on this machine."""
+
+    run_id: str
+    files: dict[str, tuple[bytes, Path | None]]
+
+
+@dataclass
+class Writer:
+    """Writes to a store, as its only writer where that is a local file.
+
+    client: gives the MLflow client.
+    read: (dataset, keys) -> the runs of these keys that are in the store.
+    file: the SQLite file that the store is; None for others.
+    lock: held while something is written.
+    home: the folder of a local record's artifacts.
+    places: where these are.
+    """
+
+    client: "Callable[[], MlflowClient]"
+    read: Callable[[str, list[str]], list[StoredRun]]
+    file: Path | None
+    lock: AbstractContextManager[object]
+    home: Path
+    places: Places
+    _experiments: dict[str, str] = field(default_factory=dict)
+    _open: dict[str, _Open] = field(default_factory=dict)
+
+    def start(self, opening: Opening) -> str | None:
+        """Open the MLflow run of a training, the unfinished one of the same key if there is one, and return its id.
+
+        None, and nothing opened, if the key is finished already and is not trained again, or if this very training is.
+        """
+        self._experiment(opening.dataset)  # first: it brings a deleted experiment back, with its runs
+        runs = self.read(opening.dataset, [opening.key])
+        own = [run for run in runs if opening.attempt and run.tags.get(ATTEMPT) == opening.attempt]
+        if any(run.finished for run in (own if opening.again else runs)):
+            return None
+        latest = max(own or runs, key=lambda run: run.started, default=None)
+        run = self._create(opening) if latest is None or latest.finished else self._reopen(latest, opening)
+        missing = {k: v for k, v in opening.params.items() if name_of(k) not in run.params}
+        for part in in_parts(missing.items(), 100):
+            self._write(self.client().log_batch, run.run_id, params=[param(k, v) for k, v in part])
+        self._open[opening.key] = _Open(run.run_id, int(run.metrics.get("epoch", 0)), frozenset(run.metrics))
+        return run.run_id
+
+    def log(self, event: EpochDone) -> None:
+        """Buffer the metrics of an epoch until `flush`; an epoch that is already logged is ignored."""
+        run = self._open[event.key]
+        if event.epoch > run.last:
+            run.buffer.append(event)
+            run.last = event.epoch
+
+    def flush(self, key: str | None = None) -> None:
+        """Write the buffered epochs of all runs, or of one."""
+        for run in self._open.values() if key is None else [self._open[key]]:
+            self._flush(run)
+
+    def end(self, key: str, ending: Ending, paths: Sequence[Path] = ()) -> Written:
+        """Log how a training ended, its final values and its files, and only then its status."""
+        if ending.status != FINISHED:
+            return self._stop(self._open.pop(key), ending)
+        run = self._open[key]
+        contents = {path: path.read_bytes() for path in paths}
+        self._flush(run)
+        self._log_values(run, ending, checksum_tags({path.name: content for path, content in contents.items()}))
+        files = {path.name: (content, self._keep(run.run_id, path, content)) for path, content in contents.items()}
+        self._terminate(run, ending)
+        del self._open[key]
+        return Written(run.run_id, files)
+
+    def forget(self, key: str) -> None:
+        """Know nothing of a run any more, as after a call that failed: `start` asks the store what it has of it."""
+        self._open.pop(key, None)
+        self._experiments.clear()
+
+    def remove_doubles(self, opening: Opening, keep: str) -> None:
+        """Delete unfinished runs of this training beside the run `keep`.
+
+        A store that has made a run and could not say so is asked to make it again.
+        """
+        for run in self.read(opening.dataset, [opening.key]):
+            if run.tags.get(ATTEMPT) == opening.attempt and run.run_id != keep and not run.finished:
+                self._write(self.client().delete_run, run.run_id)
+
+    def tag(self, run_id: str, name: str, text: str) -> None:
+        """Set a tag of a run."""
+        self._write(self.client().set_tag, run_id, name, text)
+
+    def _write(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Make a call as the only writer of a local file, and repeat it while other programs lock the database."""
+        require_file(self.file)
+        for pause in (0.1, 0.3, 1.0, 3.0, 10.0):
+            try:
+                with self.lock:
+                    return call(*args, **kwargs)
+            except Exception as error:
+                if "database is locked" not in str(error):
+                    raise
+                time.sleep(pause)
+        with self.lock:
+            return call(*args, **kwargs)
+
+    def _experiment(self, dataset: str) -> str:
+        if dataset not in self._experiments:
+            self._experiments[dataset] = self._write(self._find_experiment, dataset)
+        return self._experiments[dataset]
+
+    def _find_experiment(self, dataset: str) -> str:
+        client = self.client()
+        experiment = client.get_experiment_by_name(PREFIX + dataset)
+        if experiment is None:
+            folder = self.home / ARTIFACTS / re.sub(r"[^\w.-]+", "-", dataset)
+            return str(client.create_experiment(PREFIX + dataset, folder.as_uri() if self.file else None))
+        if experiment.lifecycle_stage == "deleted":
+            client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
+
+    def _create(self, opening: Opening) -> StoredRun:
+        experiment, when = self._experiment(opening.dataset), int(opening.when * 1000)
+        tags = opening.tags | ({ATTEMPT: opening.attempt} if opening.attempt else {})
+        return StoredRun.of(self._write(self.client().create_run, experiment, when, tags, opening.name))
+
+    def _reopen(self, run: StoredRun, opening: Opening) -> StoredRun:
+        client = self.client()
+        self._write(client.update_run, run.run_id, status="RUNNING")
+        if "failure" in run.tags:
+            self._write(client.delete_tag, run.run_id, "failure")
+        if opening.attempt and run.tags.get(ATTEMPT) != opening.attempt:
+            self._write(client.set_tag, run.run_id, ATTEMPT, opening.attempt)
+        return run
+
+    def _stop(self, run: _Open, ending: Ending) -> Written:
+        try:
+            self._flush(run)
+            if ending.status == FAILED:
+                self._say_why(run.run_id, ending)
+        finally:
+            if ending.status == FAILED:  # whatever could not be kept of it, the run has failed
+                self._terminate(run, ending)
+        if ending.status == KILLED:
+            self._terminate(run, ending)
+        return Written(run.run_id, {})
+
+    def _terminate(self, run: _Open, ending: Ending) -> None:
+        self._write(self.client().set_terminated, run.run_id, ending.status, int(ending.when * 1000))
+
+    def _say_why(self, run_id: str, ending: Ending) -> None:
+        self._write(self.client().set_tag, run_id, "failure", ending.reason)
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "failure.txt"
+            path.write_text(ending.traceback, encoding="utf-8")
+            for name, text in checksum_tags({path.name: path.read_bytes()}).items():
+                self._write(self.client().set_tag, run_id, name, text)
+            self._keep(run_id, path, path.read_bytes())
+
+    def _log_values(self, run: _Open, ending: Ending, sums: Mapping[str, str]) -> None:
+        values = (
+            metric(k, v, ending.when, run.last) for k, v in ending.metrics.items() if not self._has_logged(run, k)
+        )
+        texts = (tag(k, v) for k, v in {**ending.tags, **sums}.items())
+        for some, about in zip_longest(in_parts(values, BATCH), in_parts(texts, 100), fillvalue=()):
+            self._write(self.client().log_batch, run.run_id, metrics=some, tags=about)
+
+    def _keep(self, run_id: str, path: Path, content: bytes) -> Path | None:
+        """Store a file as an artifact of a run: in its folder, which is given, or through MLflow: then None."""
+        place = self._write(self.places.settled, self.file, run_id) if self.file is not None else None
+        if place is None:
+            self.client().log_artifact(run_id, str(path))
+            return None
+        write_whole(place / path.name, content)
+        return place / path.name
+
+    def _has_logged(self, run: _Open, metric: str) -> bool:
+        """Whether an earlier attempt that was stopped before its end has logged this final metric."""
+        name = name_of(metric)
+        if name not in run.earlier:
+            return False
+        return any(point.step == run.last for point in self.client().get_metric_history(run.run_id, name))
+
+    def _flush(self, run: _Open) -> None:
+        """Write the buffered epochs, each in one call if it is small enough; the metric `epoch` comes last."""
+        metrics: list[Metric] = []
+        for event in run.buffer:
+            values = {**event.metrics, "epoch": float(event.epoch)}
+            if len(metrics) + len(values) > BATCH:
+                self._log_metrics(run.run_id, metrics)
+                metrics = []
+            metrics += [metric(k, v, event.when, event.epoch) for k, v in values.items()]
+        self._log_metrics(run.run_id, metrics)
+        run.buffer.clear()
+
+    def _log_metrics(self, run_id: str, metrics: "Iterable[Metric]") -> None:
+        for part in in_parts(metrics, BATCH):
+            self._write(self.client().log_batch, run_id, metrics=part)

@@ -1,0 +1,1 @@
+"""Tracking servers that tests start, stop and break, and commands that run against them."""
