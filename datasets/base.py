@@ -11,7 +11,17 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.problem.facts import Facts, Modality, Protocol
 from mcr_bench.bench.problem.inventory import Inventory, parts_of
 from mcr_bench.bench.problem.overlaps import Parts
-from mcr_bench.bench.problem.samples import Batch, Inputs, Rows, Split, Splits, require_spread, standardise, target_of
+from mcr_bench.bench.problem.samples import (
+    Batch,
+    Inputs,
+    Rows,
+    Split,
+    Splits,
+    Truth,
+    require_spread,
+    standardise,
+    target_of,
+)
 from mcr_bench.bench.problem.stored import StoredRows
 from mcr_bench.bench.settings.declaration import Value
 
@@ -28,6 +38,7 @@ __all__ = [
     "Split",
     "Splits",
     "StoredRows",
+    "Truth",
     "require_spread",
     "standardise",
     "target_of",

@@ -155,7 +155,7 @@ class AmcoReimpl(WithVariants):
         return kept_places(1 if self.official else len(logits), logits.shape[1], count, source).to(logits)
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        return multi_loss(self.fit.task, outputs, batch.target, having=batch.having)
+        return multi_loss(self.fit.task, outputs, batch.target, having=batch.having, own=batch.own)
 
     def predict(self, model: MultimodalModel, inputs: Inputs) -> Outputs:
         outputs = super().predict(model, inputs)

@@ -69,7 +69,7 @@ class BogcStyle(Method):
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         if torch.is_grad_enabled() and any(f.requires_grad for f in outputs.features.values()):
             self._weigh(outputs, batch)
-        return multi_loss(self.fit.task, outputs, batch.target, having=batch.having)
+        return multi_loss(self.fit.task, outputs, batch.target, having=batch.having, own=batch.own)
 
     def _weigh(self, outputs: Outputs, batch: Batch) -> None:
         """Let the backward pass give each encoder the weighted gradients at its features."""

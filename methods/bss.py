@@ -15,7 +15,7 @@ from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, EpochBatches, Group, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.features.passes import of_samples
 from mcr_bench.methods.terms.fusing import summed
-from mcr_bench.methods.terms.losses import multi_loss, stacked
+from mcr_bench.methods.terms.losses import multi_loss, stacked, targets_of
 from mcr_bench.methods.terms.variants import WithVariants
 
 
@@ -140,8 +140,9 @@ class Bss(WithVariants):
     def measures(self, batch: Batch) -> Tensor:
         """The agreement of the modalities and the loss of each sample, (2, B)."""
         outputs, task = self.forward(batch), self.fit.task
-        logits = promoted(torch.stack(list(outputs.own_logits.values())))
-        having, own = stacked(list(outputs.own_logits), batch.having), task.per_sample(logits, batch.target)
+        modalities, logits = list(outputs.own_logits), promoted(torch.stack(list(outputs.own_logits.values())))
+        own = task.per_sample(logits, targets_of(modalities, batch.target, batch.own))
+        having = stacked(modalities, batch.having)
         kept = torch.ones_like(own) if having is None else having.to(own)
         mean = (own * kept).sum(0) / kept.sum(0).clamp(min=1)
         losses = self.fused * task.per_sample(outputs.logits, batch.target) + self.own * len(own) * mean
@@ -151,7 +152,7 @@ class Bss(WithVariants):
         return self.own
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        terms = multi_loss(self.fit.task, outputs, batch.target, self.own, batch.having)
+        terms = multi_loss(self.fit.task, outputs, batch.target, self.own, batch.having, batch.own)
         return {**terms, "fused": self.fused * terms["fused"]}
 
     def predict(self, model: MultimodalModel, inputs: Inputs) -> Outputs:

@@ -113,7 +113,7 @@ class Cggm(WithVariants, Modulation):
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         classified = _apart(outputs)
-        own = own_losses(self.fit.task, classified, batch.target, batch.having)
+        own = own_losses(self.fit.task, classified, batch.target, batch.having, batch.own)
         terms = super().loss(outputs, batch) | {f"own/{m}": loss for m, loss in own.items()}
         if self.weight and self.active and (alignment := self._alignment(outputs, classified, batch)) is not None:
             terms["alignment"] = self.weight * alignment
@@ -128,7 +128,7 @@ class Cggm(WithVariants, Modulation):
         for m, f in outputs.features.items():
             having = batch.having.get(m)
             kept = promoted(f) if having is None else torch.where(having[:, None], promoted(f), 0.0)
-            own = pulls(classified.own_logits[m], kept.detach(), target, task, having).detach()
+            own = pulls(classified.own_logits[m], kept.detach(), batch.target_of(m), task, having).detach()
             cosines.append(cosine(own, pulls(outputs.logits, kept, target, task)))
         return misalignment(self._slow, torch.stack(cosines))
 
@@ -175,7 +175,7 @@ class Cggm(WithVariants, Modulation):
     def _found(self, modality: str, validation: Evaluation, last: float) -> float:
         """The accuracy of a modality's own head on the validation part; the last one where it is not known."""
         val, logits = self.fit.val, validation.modality_logits.get(modality)
-        labels = val.having(modality, validation.target)
+        labels = val.having(modality, val.labels_of(modality))
         if logits is None or not len(labels):
             return last
         return float(right(val.having(modality, logits).double(), labels, self.fit.task).mean())

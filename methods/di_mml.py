@@ -163,7 +163,7 @@ class DiMml(WithVariants):
         if self.fusing:
             return {"fused": task.loss(outputs.logits, target)}
         shared, features = outputs.model.extras["shared"], {m: promoted(f) for m, f in outputs.features.items()}
-        terms = {f"own/{m}": loss for m, loss in own_losses(task, outputs, target, having).items()}
+        terms = {f"own/{m}": loss for m, loss in own_losses(task, outputs, target, having, batch.own).items()}
         with full_precision(target.device):
             for m, f in features.items():
                 terms[f"shared/{m}"] = self.weight * loss_of(task, shared(f), target, having.get(m))

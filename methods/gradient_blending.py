@@ -146,7 +146,7 @@ class GradientBlending(Method):
         return EpochBatches(order[~torch.isin(order, self._held)])
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        terms = multi_loss(self.fit.task, outputs, batch.target, having=batch.having)
+        terms = multi_loss(self.fit.task, outputs, batch.target, having=batch.having, own=batch.own)
         if self._weights is None:
             return {name: term / len(terms) for name, term in terms.items()}
         return {name: w * term for w, (name, term) in zip(self._weights.unbind(), terms.items(), strict=True)}

@@ -149,7 +149,7 @@ class Iprm(Method):
         return outputs
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        return multi_loss(self.fit.task, outputs, batch.target, having=batch.having)
+        return multi_loss(self.fit.task, outputs, batch.target, having=batch.having, own=batch.own)
 
     @torch.no_grad()
     def after_backward(self, outputs: Outputs, batch: Batch) -> None:

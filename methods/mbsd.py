@@ -116,7 +116,7 @@ class Mbsd(WithVariants):
     )
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        terms = multi_loss(self.fit.task, outputs, batch.target, having=batch.having)
+        terms = multi_loss(self.fit.task, outputs, batch.target, having=batch.having, own=batch.own)
         logits = promoted(torch.stack(list(outputs.own_logits.values())))
         lead = self._leads(logits, batch.target, batch.having)
         self.fit.log("lead", lead.detach().mean())

@@ -161,7 +161,7 @@ class MCR(Method):
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         task, target = self.fit.task, batch.target
-        own = own_losses(task, outputs, target, batch.having)
+        own = own_losses(task, outputs, target, batch.having, batch.own)
         return {
             "fused": task.loss(outputs.logits, target),
             "unimodal": self.lambda_uni * reduce(add, own.values()),

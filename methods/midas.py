@@ -85,7 +85,7 @@ class Midas(Method):
         self._alpha = self._next = None
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        terms = multi_loss(self.fit.task, outputs, batch.target, having=batch.having)
+        terms = multi_loss(self.fit.task, outputs, batch.target, having=batch.having, own=batch.own)
         if self.warming:
             del terms["fused"]
         elif self.weight:

@@ -69,7 +69,7 @@ class MimoStyle(Method):
         return self.lambda_own / len(self.fit.model.modalities)
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        own = own_losses(self.fit.task, outputs, batch.target, batch.having)
+        own = own_losses(self.fit.task, outputs, batch.target, batch.having, batch.own)
         values = filled(torch.stack(list(own.values())))
         if self.normalise == "none":
             worst = self._worst(list(own), values)

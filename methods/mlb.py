@@ -81,10 +81,10 @@ class Mlb(Modulation):
     def coefficients(self, outputs: Outputs, batch: Batch) -> Tensor:
         having = batch.having
         if self.fit.task.regression:
-            errors = squared_errors(outputs.own_logits, batch.target, having)
+            errors = squared_errors(outputs.own_logits, batch.target, having, batch.own)
             return rebalance(errors / mean_of_others(errors, having), self.alpha, self.beta)
-        right = true_scores(outputs.own_logits, batch.target, self.fit.task, having)
+        right = true_scores(outputs.own_logits, batch.target, self.fit.task, having, batch.own)
         return rebalance(mean_of_others(right, having) / right, self.alpha, self.beta)
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        return multi_loss(self.fit.task, outputs, batch.target, having=batch.having)
+        return multi_loss(self.fit.task, outputs, batch.target, having=batch.having, own=batch.own)

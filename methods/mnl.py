@@ -87,4 +87,7 @@ class Mnl(Method):
         logits, kept = promoted(torch.stack(list(own.values()))), stacked(list(own), having)
         fused = promoted(outputs.logits) if self.margin == "logit" else None
         guidance = negative_learning(logits, batch.target, self.negative, fused, kept).mean()
-        return {**multi_loss(self.fit.task, outputs, batch.target, having=having), "guidance": self.weight * guidance}
+        return {
+            **multi_loss(self.fit.task, outputs, batch.target, having=having, own=batch.own),
+            "guidance": self.weight * guidance,
+        }

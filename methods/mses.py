@@ -99,7 +99,7 @@ class Mses(Method):
         return super().forward(batch)
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        return multi_loss(self.fit.task, outputs, batch.target, having=batch.having)
+        return multi_loss(self.fit.task, outputs, batch.target, having=batch.having, own=batch.own)
 
     def on_epoch_end(self, validation: Evaluation) -> None:
         for m, course in self._courses.items():
@@ -115,7 +115,7 @@ class Mses(Method):
     def _loss_of(self, modality: str, validation: Evaluation) -> float | None:
         """The loss of a modality's own head on the validation samples that have it; None if it is not known."""
         val, task, logits = self.fit.val, self.fit.task, validation.modality_logits.get(modality)
-        target = val.having(modality, val.target)
+        target = val.having(modality, val.target_of(modality))
         if logits is None or not len(target):
             return None
         rows = task.learned(val.having(modality, logits)).double()

@@ -33,4 +33,4 @@ class MultiLoss(Method):
         return self.weight
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        return multi_loss(self.fit.task, outputs, batch.target, self.weight, batch.having)
+        return multi_loss(self.fit.task, outputs, batch.target, self.weight, batch.having, batch.own)

@@ -141,7 +141,7 @@ class PredictiveDynamicFusion(WithVariants):
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         own, having = outputs.own_logits, batch.having
-        terms = multi_loss(self.fit.task, outputs, batch.target, having=having)
+        terms = multi_loss(self.fit.task, outputs, batch.target, having=having, own=batch.own)
         logits = promoted(torch.stack(list(own.values()))).detach()
         errors = (self.confidence(outputs).sigmoid() - self.fit.task.true_score(logits, batch.target)).abs()
         for m, error in zip(own, errors.unbind(), strict=True):

@@ -132,7 +132,7 @@ class Qmf(WithVariants):
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         own = outputs.own_logits
         logits, kept = promoted(torch.stack(list(own.values()))), stacked(list(own), batch.having)
-        terms = multi_loss(self.fit.task, outputs, batch.target, having=batch.having)
+        terms = multi_loss(self.fit.task, outputs, batch.target, having=batch.having, own=batch.own)
         if not self.weight:
             return terms
         difficulty = self.difficulty(self.fit.task.per_sample(logits.detach(), batch.target), batch.index, kept)

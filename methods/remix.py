@@ -125,4 +125,4 @@ class Remix(WithVariants):
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         weight = self.warmup_weight if self.fit.epoch <= self.warmup else self.gamma
-        return multi_loss(self.fit.task, outputs, batch.target, weight, batch.having)
+        return multi_loss(self.fit.task, outputs, batch.target, weight, batch.having, batch.own)

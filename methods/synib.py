@@ -140,7 +140,7 @@ class SynIB(WithVariants):
             model.extras["variance"] = VarianceHead(model.modalities, model.width, model.task.outputs)
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        terms = multi_loss(self.fit.task, outputs, batch.target, having=batch.having)
+        terms = multi_loss(self.fit.task, outputs, batch.target, having=batch.having, own=batch.own)
         if not self.weight:
             return terms
         for m in outputs.features:

@@ -36,7 +36,7 @@ class Unimodal(Method):
         return 0.0
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        own = own_losses(self.fit.task, outputs, batch.target, batch.having)
+        own = own_losses(self.fit.task, outputs, batch.target, batch.having, batch.own)
         return {f"own/{m}": loss for m, loss in own.items()}
 
     def predict(self, model: MultimodalModel, inputs: Inputs) -> Outputs:

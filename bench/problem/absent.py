@@ -86,4 +86,5 @@ def _chosen(part: Split, kept: Tensor) -> Split:
         lengths={m: n[rows] for m, n in part.lengths.items()},
         scores=None if part.scores is None else part.scores[rows],
         present={m: has for m, has in present.items() if not has.all()},
+        own={m: truth.at(rows) for m, truth in part.own.items()},
     )

@@ -48,6 +48,8 @@ class Batch:
     scores: the labels as the user gave them, if `target` differs from them, see `Split`; else None.
     dropped: modality -> (B,) bool, the samples of which this step drops the modality (`EpochBatches`,
         `encoder.MODALITY.drop_pathway`); only modalities that are dropped for some sample have one.
+    own: modality -> (B,) or (B, L), what own heads' losses act on instead of `target`, where the data says what is true
+        of a modality alone (`Split.own`).
     """
 
     inputs: Inputs
@@ -55,6 +57,11 @@ class Batch:
     index: Tensor
     scores: Tensor | None = None
     dropped: Mapping[str, Tensor] = field(default_factory=dict)
+    own: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def target_of(self, modality: str) -> Tensor:
+        """What the loss of a modality's own head acts on."""
+        return self.own.get(modality, self.target)
 
     @property
     def labels(self) -> Tensor:
@@ -98,6 +105,41 @@ class Rows(ABC):
         """The same samples, with batches made on `device`."""
 
 
+@dataclass(frozen=True)
+class Truth:
+    """The targets of N samples as one modality alone shows them, for losses of own heads and metrics of modalities.
+
+    target: what losses act on, in the shape and unit of `Split.target`.
+    scores: the labels exactly as the user gave them, if `target` differs from them, as `Split.scores`; else None.
+    """
+
+    target: Tensor
+    scores: Tensor | None = None
+
+    @property
+    def labels(self) -> Tensor:
+        """The target in the user's unit."""
+        return self.target if self.scores is None else self.scores
+
+    def learned(self, task: Task) -> "Truth":
+        """The same truth in the form and the unit that the task learns."""
+        if task.multi_label:
+            return Truth(self.labels.float(), self.labels.long())
+        return Truth(task.learned(self.labels), self.labels.double()) if task.regression else self
+
+    def at(self, index: Tensor) -> "Truth":
+        """The truth of the samples at `index` (B,) int64.
+
+        >>> Truth(torch.tensor([3, 4, 5])).at(torch.tensor([2])).labels
+        tensor([5])
+        """
+        return Truth(self.target[index], None if self.scores is None else self.scores[index])
+
+    def to(self, device: torch.device) -> "Truth":
+        """A copy on `device`."""
+        return Truth(self.target.to(device), None if self.scores is None else self.scores.to(device))
+
+
 @dataclass
 class Split:
     """One part of a dataset with N samples.
@@ -112,6 +154,7 @@ class Split:
         int64, in the shape of the target; else None.
     present: modality -> (N,) bool, whether each sample has it; only modalities that some samples lack have one. Values
         and lengths of samples that lack a modality may be anything: `completed` replaces them before training.
+    own: modality -> what is true of it alone, for data with a label for each modality; of the others the target is.
     """
 
     values: Mapping[str, Tensor | Rows]
@@ -121,6 +164,7 @@ class Split:
     lengths: dict[str, Tensor] = field(default_factory=dict)
     scores: Tensor | None = None
     present: dict[str, Tensor] = field(default_factory=dict)
+    own: dict[str, Truth] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -130,13 +174,24 @@ class Split:
         """The target in the user's unit, in which metrics and predictions are."""
         return self.target if self.scores is None else self.scores
 
+    def target_of(self, modality: str) -> Tensor:
+        """What the loss of a modality's own head acts on."""
+        return self.own[modality].target if modality in self.own else self.target
+
+    def labels_of(self, modality: str) -> Tensor:
+        """`target_of` in the user's unit, in which metrics of the modality alone are."""
+        return self.own[modality].labels if modality in self.own else self.labels
+
     def learned(self, task: Task) -> "Split":
-        """The same samples with the target in the form and the unit that the task learns."""
-        if task.multi_label:
-            return replace(self, target=self.labels.float(), scores=self.labels.long())
-        if not task.regression:
+        """The same samples with the target in the form and the unit that the task learns.
+
+        What is true of a modality alone is left out of a part of one modality: its head gives the prediction.
+        """
+        if not (task.multi_label or task.regression or self.own):
             return self
-        return replace(self, target=task.learned(self.labels), scores=self.labels.double())
+        made = Truth(self.target, self.scores).learned(task)
+        own = {m: truth.learned(task) for m, truth in self.own.items()} if len(self.values) > 1 else {}
+        return replace(self, target=made.target, scores=made.scores, own=own)
 
     def batch(self, index: Tensor) -> Batch:
         """The samples at `index` (B,) int64, on the device of the split."""
@@ -154,7 +209,9 @@ class Split:
     def _batch(self, values: dict[str, Tensor], index: Tensor) -> Batch:
         lengths = {m: n[index] for m, n in self.lengths.items()}
         inputs = Inputs(values, lengths, {m: has[index] for m, has in self.present.items()})
-        return Batch(inputs, self.target[index], index, None if self.scores is None else self.scores[index])
+        own = {m: truth.target[index] for m, truth in self.own.items()}
+        scores = None if self.scores is None else self.scores[index]
+        return Batch(inputs, self.target[index], index, scores, own=own)
 
     def to(self, device: torch.device) -> "Split":
         """A copy with its tensors on `device`."""
@@ -162,8 +219,8 @@ class Split:
         lengths = {m: n.to(device) for m, n in self.lengths.items()}
         present = {m: has.to(device) for m, has in self.present.items()}
         scores = None if self.scores is None else self.scores.to(device)
-        target = self.target.to(device)
-        return replace(self, values=values, lengths=lengths, target=target, scores=scores, present=present)
+        made = replace(self, values=values, lengths=lengths, target=self.target.to(device), scores=scores)
+        return replace(made, present=present, own={m: truth.to(device) for m, truth in self.own.items()})
 
     def mean(self) -> dict[str, Tensor]:
         """Modality -> its mean sample (...), which replaces an absent modality.

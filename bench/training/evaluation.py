@@ -46,25 +46,32 @@ def evaluate(
     metrics = score(logits, target, model.task, ("loss", method.fit.settings.monitor), missing, curve)
     if probes is None:
         known = {m: z for m, z in modality.items() if split.presence(m).any()}
-        own = sum(metric("loss", model.task).compute(*_having(split, m, z)) for m, z in known.items())
+        loss = metric("loss", model.task)
+        own = sum(loss.compute(*_having(split, m, z, split.labels_of(m))) for m, z in known.items())
         metrics[TOTAL_LOSS] = metrics["loss"] + method.own_weight() * own
     head = metrics_of(model.task)[0]
     failures = {} if probes is None else probes.failures
     missing |= {f"modality/{m}/{head.name}": reason for m, reason in failures.items()}
-    for place, by_modality in (("modality", modality), ("split", parts)):
-        metrics |= _by_modality(place, by_modality, split, head, missing)
+    alone = {m: split.labels_of(m) for m in modality}
+    metrics |= _by_modality("modality", modality, alone, split, head, missing)
+    metrics |= _by_modality("split", parts, dict.fromkeys(parts, split.labels), split, head, missing)
     return Evaluation(logits, features, modality, parts or None, target, metrics, missing)
 
 
-def _having(split: Split, modality: str, logits: Tensor) -> tuple[Tensor, Tensor]:
+def _having(split: Split, modality: str, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Of logits (N, C) and labels (N,) those of samples that have the modality."""
-    return split.having(modality, logits), split.having(modality, split.labels)
+    return split.having(modality, logits), split.having(modality, labels)
 
 
 def _by_modality(
-    place: str, logits: dict[str, Tensor], split: Split, head: Metric, missing: dict[str, str]
+    place: str,
+    logits: dict[str, Tensor],
+    labels: Mapping[str, Tensor],
+    split: Split,
+    head: Metric,
+    missing: dict[str, str],
 ) -> dict[str, float]:
-    """The metric of each modality's logits (N, C), over the samples that have it.
+    """The metric of each modality's logits (N, C) against its labels (N,), over the samples that have it.
 
     Logits that are not finite are removed from `logits`.
     """
@@ -76,8 +83,10 @@ def _by_modality(
             del logits[m]
         elif m in split.present and not split.present[m].any():
             missing[name] = "no sample of the part has the modality"
-        elif (value := diagnostic(missing, name, partial(head.compute, *_having(split, m, logits[m])))) is not None:
-            metrics[name] = value
+        else:
+            compute = partial(head.compute, *_having(split, m, logits[m], labels[m]))
+            if (value := diagnostic(missing, name, compute)) is not None:
+                metrics[name] = value
     return metrics
 
 

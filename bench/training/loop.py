@@ -226,7 +226,7 @@ def train_epoch(run: Training) -> None:
             set_rate(fit.optimizer, rate_factor(settings.schedule, fit.step, steps, settings.epochs, place))
             batch = epoch.dropping(fit.train.training_batch(index), position)
             if run.store is not None:
-                run.store.expect(batch.target, batch.inputs.present)
+                run.store.expect(batch.target, batch.inputs.present, batch.own)
             with ExitStack() as watched:
                 if position % max(1, steps // WATCHED) == 0:
                     watched.enter_context(fit.meters.watching(fit.model, len(batch.target)))
@@ -325,8 +325,8 @@ def _short_of(run: Training) -> Shortage | None:
 def _features(run: Training) -> dict[str, tuple[Tensor, Tensor]]:
     """Modality -> features (N, d) and targets (N,) of the training part, for the probe heads."""
     evaluation = evaluate(run.method, run.fit.model, run.fit.train, run.probes, run.chunk, curve=True)
-    having = run.fit.train.having
-    return {m: (having(m, features), having(m, run.fit.train.target)) for m, features in evaluation.features.items()}
+    train = run.fit.train
+    return {m: (train.having(m, x), train.having(m, train.target_of(m))) for m, x in evaluation.features.items()}
 
 
 def _event(run: Training, row: Logged) -> EpochDone:

@@ -2,9 +2,10 @@
 
 Columns: part (val or test), id, group, label; and lists of C float32: logits, modality/M (from modality M alone),
 split/M (its share of an additive head's logits) and subset/M1+M2 (from these modalities; `subset/` from none); and
-present/M (bool) where some samples of a part lack modality M. A
-regression's scores are in the user's unit: labels are float64, and predictions are too where another unit is learned.
-Where a sample has several labels or scores, label is a list: of 0 and 1 (int8), or of float64.
+present/M (bool) where some samples of a part lack modality M. Where the data says what is true of modality M alone
+(`Split.own`), label/M is that, with which modality/M is to be compared. A regression's scores are in the user's unit:
+labels are float64, and predictions are too where another unit is learned. Where a sample has several labels or scores,
+label is a list: of 0 and 1 (int8), or of float64.
 """
 
 from collections.abc import Iterable, Mapping
@@ -47,6 +48,7 @@ def _table(
         "label": _label(split.labels),
         "logits": _lists(evaluation.logits),
     }
+    columns |= {f"label/{m}": _label(truth.labels) for m, truth in split.own.items()}
     columns |= {f"present/{m}": pa.array(split.presence(m).cpu().numpy()) for m in lacked}
     columns |= {f"modality/{m}": _lists(z) for m, z in evaluation.modality_logits.items()}
     columns |= {f"split/{m}": _lists(z) for m, z in (evaluation.split_logits or {}).items()}

@@ -29,13 +29,22 @@ class FeatureStore:
         self._having: dict[str, list[Tensor]] = {m: [] for m in model.encoders}
         self._target: Tensor | None = None
         self._present: Mapping[str, Tensor] = {}
+        self._own: Mapping[str, Tensor] = {}
         self._seen: set[str] = set()
         for m, encoder in model.encoders.items():
             encoder.register_forward_hook(self._hook(m))
 
-    def expect(self, target: Tensor, present: Mapping[str, Tensor] | None = None) -> None:
-        """Begin a training step with these targets, (B,). present: modality -> (B,) bool, the samples that have it."""
-        self._target, self._present, self._seen = target, present or {}, set()
+    def expect(
+        self,
+        target: Tensor,
+        present: Mapping[str, Tensor] | None = None,
+        own: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Begin a training step with these targets, (B,). present: modality -> (B,) bool, the samples that have it.
+
+        own: modality -> (B,), its own targets where they differ.
+        """
+        self._target, self._present, self._own, self._seen = target, present or {}, own or {}, set()
 
     def take(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Modality -> features (N, d) and targets (N,) of samples that have it, of the steps since the last call."""
@@ -59,7 +68,7 @@ class FeatureStore:
                 return
             self._seen.add(m)
             if len(rows) * len(target) < MOST_ROWS:
-                rows.append((features[: len(target)].detach().float(), target))
+                rows.append((features[: len(target)].detach().float(), self._own.get(m, target)))
                 if m in self._present:
                     self._having[m].append(self._present[m])
 

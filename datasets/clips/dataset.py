@@ -7,7 +7,7 @@ row per clip, an index and a manifest. Each recipe has a cache of its own.
 import shutil
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -21,7 +21,7 @@ from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.problem.inventory import Inventory
 from mcr_bench.bench.problem.overlaps import Parts, note_of
 from mcr_bench.bench.task import Task
-from mcr_bench.datasets.base import Dataset, Facts, Modality, Preparation, Protocol, Split, Splits, target_of
+from mcr_bench.datasets.base import Dataset, Facts, Modality, Preparation, Protocol, Split, Splits, Truth, target_of
 from mcr_bench.datasets.cache.libraries import versions
 from mcr_bench.datasets.cache.opened import Cache, cache_folder, open_cache
 from mcr_bench.datasets.cache.recipe import Clip, Field, Recipe, Scan
@@ -74,6 +74,7 @@ class ClipDataset(Dataset):
     """The base of adapters of raw media and of features on disk. The settings of a subclass decide its recipe.
 
     variants: the known states of the dataset.
+    label_field: the field with the labels of a clip, (L,) of 0 and 1, where it may have several; else ''.
     """
 
     @abstractmethod
@@ -108,6 +109,11 @@ class ClipDataset(Dataset):
         """The names of the classes in the order of their indices; empty for regression."""
 
     variants: ClassVar[tuple[Variant, ...]] = ()
+    label_field: ClassVar[str] = ""
+
+    def own_labels(self, cache: Cache) -> dict[str, Array]:
+        """Modality -> (n,) labels as it alone shows them, as those of the index; only modalities that have such."""
+        return {}
 
     def listed(self, source: Path, splits: Sequence[Path]) -> Scan:
         """Every clip that the lists in a folder contain, as if its files were available; UserError without lists."""
@@ -160,7 +166,11 @@ class ClipDataset(Dataset):
         """The prepared clips; UserError with instructions if they are not prepared with this recipe."""
         if not self.folder.is_dir():
             raise UserError(self.missing())
-        return open_cache(self.folder)
+        cache = open_cache(self.folder)
+        if not self.label_field:
+            return cache
+        several = np.asarray(cache.array(self.label_field))[cache.rows].astype(np.int64)
+        return replace(cache, index=replace(cache.index, labels=several))
 
     @cached_property
     def _rules(self) -> dict[str, Rule]:
@@ -176,7 +186,9 @@ class ClipDataset(Dataset):
     def facts(self) -> Facts:
         """Modalities, task and class names; UserError with instructions if the data is not prepared."""
         _ = self.cache
-        return Facts(self.modalities(), Task(len(self.class_names) or None), self.class_names)
+        count = len(self.class_names) or None
+        task = Task(None, labels=count) if self.label_field else Task(count)
+        return Facts(self.modalities(), task, self.class_names)
 
     def protocols(self) -> dict[str, Protocol]:
         """Name -> protocol; its note includes the leaks between its parts (shared groups, videos or contents)."""
@@ -230,7 +242,9 @@ class ClipDataset(Dataset):
 
     def _split(self, at: Array, views: Mapping[str, View]) -> Split:
         cache, index = self.cache, self.cache.index
-        target, scores = target_of(index.labels[at].astype(np.int64 if self.class_names else np.float64))
+        kind = np.int64 if self.class_names else np.float64
+        target, scores = target_of(index.labels[at].astype(kind))
+        own = {m: y for m, y in self.own_labels(cache).items() if m in views}
         return Split(
             {m: CachedRows(cache, view, at) for m, view in views.items()},
             target,
@@ -238,6 +252,7 @@ class ClipDataset(Dataset):
             [index.groups[i] for i in at],
             {m: torch.from_numpy(cache.lengths(v.field)[at]) for m, v in views.items() if v.padded},
             scores,
+            own={m: Truth(*target_of(y[at].astype(kind))) for m, y in own.items()},
         )
 
     def prepare(self, request: Preparation) -> str:

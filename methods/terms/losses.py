@@ -15,13 +15,19 @@ ADDITIVE_ONLY = "the harness gives this method additive fusion heads only"
 
 
 def multi_loss(
-    task: Task, outputs: Outputs, target: Tensor, weight: float = 1.0, having: Mapping[str, Tensor] = ALL
+    task: Task,
+    outputs: Outputs,
+    target: Tensor,
+    weight: float = 1.0,
+    having: Mapping[str, Tensor] = ALL,
+    own: Mapping[str, Tensor] = ALL,
 ) -> dict[str, Tensor]:
     """The terms of the multi-loss, each a tensor (): `fused`, and for every modality `own/MODALITY` times `weight`.
 
     target: (B,), for logits (B, C) of the fusion head and of every own head.
     having: modality -> (B,) bool, the samples over which its own loss is a mean, where these are not all
         (`Batch.having`).
+    own: modality -> (B,), what its own loss acts on instead of `target`, where the data says so (`Batch.own`).
 
     >>> import torch
     >>> from types import SimpleNamespace
@@ -29,15 +35,24 @@ def multi_loss(
     >>> multi_loss(Task(2), outputs, torch.tensor([0]), weight=0.5)
     {'fused': tensor(0.6931), 'own/audio': tensor(0.3466)}
     """
-    own = {f"own/{m}": loss for m, loss in own_losses(task, outputs, target, having).items()}
+    alone = {f"own/{m}": loss for m, loss in own_losses(task, outputs, target, having, own).items()}
     if weight != 1.0:
-        own = {name: weight * loss for name, loss in own.items()}
-    return {"fused": task.loss(outputs.logits, target), **own}
+        alone = {name: weight * loss for name, loss in alone.items()}
+    return {"fused": task.loss(outputs.logits, target), **alone}
 
 
-def own_losses(task: Task, outputs: Outputs, target: Tensor, having: Mapping[str, Tensor] = ALL) -> dict[str, Tensor]:
-    """Modality -> the loss () of its own head's logits (B, C), over the samples that have the modality."""
-    return {m: loss_of(task, logits, target, having.get(m)) for m, logits in outputs.own_logits.items()}
+def own_losses(
+    task: Task,
+    outputs: Outputs,
+    target: Tensor,
+    having: Mapping[str, Tensor] = ALL,
+    own: Mapping[str, Tensor] = ALL,
+) -> dict[str, Tensor]:
+    """Modality -> the loss () of its own head's logits (B, C), over the samples that have the modality.
+
+    own: as of `multi_loss`.
+    """
+    return {m: loss_of(task, z, own.get(m, target), having.get(m)) for m, z in outputs.own_logits.items()}
 
 
 def split_losses(task: Task, outputs: Outputs, target: Tensor, having: Mapping[str, Tensor] = ALL) -> dict[str, Tensor]:
@@ -101,6 +116,16 @@ def mean_of_present(logits: Mapping[str, Tensor], having: Mapping[str, Tensor] =
     if kept is None:
         return every.mean(0)
     return torch.where(kept[..., None], every, 0.0).sum(0) / kept.sum(0).clamp(min=1)[:, None]
+
+
+def targets_of(modalities: Sequence[str], target: Tensor, own: Mapping[str, Tensor]) -> Tensor:
+    """What each modality's logits, stacked, are compared with: the target (B,), or (M, B) where some have their own.
+
+    >>> targets_of(["audio", "video"], torch.tensor([1.0]), {"video": torch.tensor([3.0])})
+    tensor([[1.],
+            [3.]])
+    """
+    return torch.stack([own.get(m, target) for m in modalities]) if own else target
 
 
 def stacked(modalities: Sequence[str], having: Mapping[str, Tensor]) -> Tensor | None:

@@ -14,20 +14,28 @@ from torch import Tensor
 from mcr_bench.bench.core.precision import promoted
 from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.task import Task
-from mcr_bench.methods.terms.losses import ALL, batch_mean
+from mcr_bench.methods.terms.losses import ALL, batch_mean, targets_of
 
 SMALLEST = 1e-8
 
 
-def true_scores(logits: dict[str, Tensor], target: Tensor, task: Task, having: Mapping[str, Tensor] = ALL) -> Tensor:
+def true_scores(
+    logits: dict[str, Tensor],
+    target: Tensor,
+    task: Task,
+    having: Mapping[str, Tensor] = ALL,
+    own: Mapping[str, Tensor] = ALL,
+) -> Tensor:
     """The mean over the batch of the task's true-class score for each modality, (M,), at least 1e-8.
 
-    logits: modality -> (B, C). target: (B,) class indices, or (B, C) labels.
+    logits: modality -> (B, C). target: (B,) class indices, or (B, C) labels. own: modality -> its own target, where it
+    has one (`Batch.own`).
 
     >>> true_scores({"audio": torch.zeros(2, 4)}, torch.tensor([0, 3]), Task(4))
     tensor([0.2500])
     """
-    return batch_mean(task.true_score(_stacked(logits), target), list(logits), having).clamp_min(SMALLEST)
+    right = task.true_score(_stacked(logits), targets_of(list(logits), target, own))
+    return batch_mean(right, list(logits), having).clamp_min(SMALLEST)
 
 
 def surprisals(logits: dict[str, Tensor], target: Tensor, task: Task, having: Mapping[str, Tensor] = ALL) -> Tensor:
@@ -43,16 +51,22 @@ def surprisals(logits: dict[str, Tensor], target: Tensor, task: Task, having: Ma
     return batch_mean(losses, list(logits), having)
 
 
-def squared_errors(logits: dict[str, Tensor], target: Tensor, having: Mapping[str, Tensor] = ALL) -> Tensor:
+def squared_errors(
+    logits: dict[str, Tensor],
+    target: Tensor,
+    having: Mapping[str, Tensor] = ALL,
+    own: Mapping[str, Tensor] = ALL,
+) -> Tensor:
     """The mean squared error of each modality over samples and outputs, (M,), at least 1e-8.
 
-    logits: modality -> (B, 1) with a target (B,), or (B, K) with a target (B, K).
+    logits: modality -> (B, 1) with a target (B,), or (B, K) with a target (B, K). own: modality -> its own target,
+    where it has one (`Batch.own`).
 
     >>> squared_errors({"audio": torch.tensor([[1.0], [4.0]])}, torch.tensor([1.0, 2.0]))
     tensor([2.])
     """
     outputs = _stacked(logits)
-    squares = (outputs.reshape(len(outputs), *target.shape) - target).square()
+    squares = (outputs.reshape(len(outputs), *target.shape) - targets_of(list(logits), target, own)).square()
     if not having:
         return squares.flatten(1).mean(1).clamp_min(SMALLEST)
     return batch_mean(squares.reshape(*squares.shape[:2], -1).mean(2), list(logits), having).clamp_min(SMALLEST)

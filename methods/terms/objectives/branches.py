@@ -74,4 +74,4 @@ def _losses(fit: Fit, branch: Branch, batch: Batch) -> tuple[Tensor, Tensor | No
     features = model.encode_one(branch, inputs.values[branch], inputs.lengths.get(branch))
     with full_precision(features.device):
         logits = model.own_heads[branch](promoted(features))
-    return fit.task.per_sample(logits, batch.target), batch.having.get(branch)
+    return fit.task.per_sample(logits, batch.target_of(branch)), batch.having.get(branch)

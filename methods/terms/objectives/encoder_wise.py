@@ -54,7 +54,7 @@ class EncoderWise(Method, ABC):
         return {m: self.fit.model.parameters_of(m, "encoder") for m in self.fit.model.modalities}
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        return multi_loss(self.fit.task, outputs, batch.target, having=batch.having)
+        return multi_loss(self.fit.task, outputs, batch.target, having=batch.having, own=batch.own)
 
     def backward(self, losses: dict[str, Tensor]) -> None:
         fused, *own = losses.values()
