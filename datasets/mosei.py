@@ -27,7 +27,7 @@ class Mosei(Sentiment):
     name: ClassVar[str] = "mosei"
     card: ClassVar[Card] = CARD
     pickle: ClassVar[str] = "mosei_senti_data.pkl"
-    videos: ClassVar[str] = "2,249/300/678"
+    folds: ClassVar[str] = "2,249/300/678"
 
     audio_channels: int = setting(74, "features per step of audio", origin="MultiBench", at_least=1)
     video_channels: int = setting(35, "features per step of video", origin="MultiBench", at_least=1)

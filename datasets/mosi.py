@@ -27,5 +27,5 @@ class Mosi(Sentiment):
     name: ClassVar[str] = "mosi"
     card: ClassVar[Card] = CARD
     pickle: ClassVar[str] = "mosi_data.pkl"
-    videos: ClassVar[str] = "52/10/31"
+    folds: ClassVar[str] = "52/10/31"
     variants: ClassVar[tuple[Variant, ...]] = (Variant(2199, "every segment that has an opinion label"),)

@@ -11,15 +11,16 @@ import numpy as np
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.settings.declaration import setting
 from mcr_bench.bench.task import TARGET_SCALE, Task
-from mcr_bench.datasets.base import Facts, Modality, require_spread
+from mcr_bench.datasets.base import Facts
 from mcr_bench.datasets.cache.opened import Cache
-from mcr_bench.datasets.clips.dataset import ClipDataset, Recipe, Rule, Scan
-from mcr_bench.datasets.clips.rows import View, standardised_view
-from mcr_bench.datasets.formats.multibench import PARTS
+from mcr_bench.datasets.clips.dataset import Recipe, Rule, Scan
+from mcr_bench.datasets.clips.sequences import SILENCE, SequenceSet
 from mcr_bench.datasets.raw import mosi_raw as raw
+from mcr_bench.datasets.sequences.segment import PARTS
 
 DOWNLOAD = (
-    "{pickle}, linked from https://github.com/pliang279/MultiBench; or the sequences of the CMU Multimodal SDK "
+    "{pickle}, linked from https://github.com/pliang279/MultiBench; or aligned_50.pkl or unaligned_50.pkl, linked from "
+    "https://github.com/thuiar/MMSA; or the sequences of the CMU Multimodal SDK "
     "(https://github.com/CMU-MultiComp-Lab/CMU-MultimodalSDK), aligned and deployed with it, and its standard folds"
 )
 PROTOCOLS = "standard  {videos} videos for training, validation and test: the parts of the pickle, or the SDK's folds"
@@ -31,49 +32,32 @@ CLASSES: dict[str, tuple[str, ...]] = {
 
 
 @dataclass
-class Sentiment(ClipDataset):
+class Sentiment(SequenceSet):
     """Text, audio and video features of a segment, aligned to words, with a score from -3 to 3.
 
     pickle: the name of MultiBench's file.
-    videos: the numbers of videos for training, validation and test in the standard folds, in words.
+    folds: the numbers of videos for training, validation and test in the standard folds, in words.
     """
 
     group_name: ClassVar[str] = "video"
     pickle: ClassVar[str]
-    videos: ClassVar[str]
+    folds: ClassVar[str]
 
     task: Literal["regression", "binary", "seven"] = setting(
         "regression",
         "what is learned: the score, negative against non-negative, or the score rounded to seven classes",
         origin="MCR paper",
     )
-    steps: int = setting(
-        50, "highest number of steps of a segment; later steps are cut off", origin="MultiBench", at_least=1
-    )
-    silence: Literal["drop", "zero"] = setting(
-        "drop",
-        "segments with minus infinity (log energy of digital silence) in their audio; drop: leave them out, zero: "
-        "replace the value by 0 as MultiBench's loader does; segments with NaN or other infinite values are always "
-        "left out",
-    )
+    silence: Literal["drop", "zero"] = setting("drop", SILENCE.format(samples="segments"))
     target_scale: Literal["standard", "none"] = setting("none", TARGET_SCALE, origin="MCR code")
-    text_channels: int = setting(300, "features per step of text", origin="MultiBench", at_least=1)
-    audio_channels: int = setting(5, "features per step of audio", origin="MultiBench", at_least=1)
-    video_channels: int = setting(20, "features per step of video", origin="MultiBench", at_least=1)
-
-    @property
-    def channels(self) -> dict[str, int]:
-        """Modality -> the number of features per step."""
-        return {"text": self.text_channels, "audio": self.audio_channels, "video": self.video_channels}
 
     def scan(self, source: Path, splits: Sequence[Path]) -> Scan:
-        """The segments of a MultiBench pickle or of aligned .csd files."""
-        return raw.scan(source, splits, self.pickle, self.channels)
+        """The segments of a pickle or of aligned .csd files."""
+        return raw.scan(source, splits, self.pickle, self.channels, self.stated_steps)
 
     def recipe(self) -> Recipe:
         """Padded sequences from the first step with text."""
-        settings = {"version": 1, "steps": self.steps, "silence": self.silence}
-        return Recipe("features", settings, raw.fields(self.steps, self.channels), raw.decode, ("h5py", "numpy"))
+        return replace(super().recipe(), decode=raw.decode, libraries=("h5py", "numpy"))
 
     @cached_property
     def cache(self) -> Cache:
@@ -81,38 +65,22 @@ class Sentiment(ClipDataset):
         scored: Cache = super().cache
         return replace(scored, index=replace(scored.index, labels=targets(scored.index.labels, self.task)))
 
-    def modalities(self) -> dict[str, Modality]:
-        """Text, audio and video, each (steps, channels), padded."""
-        return {m: Modality((self.steps, size), padded=True) for m, size in self.channels.items()}
-
-    def view(self, modality: str, cache: Cache, train: Array) -> View:
-        """How batches are made: each channel is standardised over the real steps of the training part."""
-        return standardised_view(cache, modality, train, padded=True)
-
-    def rules(self, cache: Cache) -> dict[str, Rule]:
+    def rule(self, part: Array, cache: Cache) -> Rule:
         """`standard`, the standard folds, with whole videos in each part."""
-        part_of = raw.read_parts(cache.lists[raw.LIST])
-        part = np.array([part_of[name] for name in cache.index.ids])
         groups = np.array(cache.index.groups)
         prepared = "/".join(str(len(set(groups[part == name]))) for name in PARTS.values())
-        split = f"standard folds of {self.videos} videos for training, validation and test ({prepared} here)"
+        split = f"standard folds of {self.folds} videos for training, validation and test ({prepared} here)"
         metric = "accuracy" if self.class_names else "binary_accuracy"
         note = "" if self.class_names else "a score of 0 counts as non-negative (binary_accuracy_nonzero leaves it out)"
-        return {"standard": Rule(split, "validation", metric, lambda _: part, note=note)}
+        return Rule(split, "validation", metric, lambda _: part, note=note)
 
     def facts(self) -> Facts:
         """Modalities and the task, with scores in the unit of `target_scale`."""
         facts = super().facts()
         return facts if self.class_names else replace(facts, task=Task(None, self.target_scale, sentiment=True))
 
-    def require(self, protocol: str, fold: int) -> None:
-        """UserError if a part has no prepared clip, or if all training scores are equal."""
-        super().require(protocol, fold)
-        labels = self.cache.index.labels[self._part(protocol, fold) == "train"]
-        require_spread(self.facts().task, labels, f"{self.name}, protocol {protocol}, fold {fold}")
-
     def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
-        """The SDK's folds -> their videos that are not in the cache; empty for MultiBench's pickle, without a list."""
+        """The SDK's folds -> their videos that are not in the cache; empty for a pickle, which has no list."""
         prepared = set(cache.index.groups)
         folds = cache.lists.get(raw.FOLDS)
         return {raw.FOLDS: [video for video in raw.videos_of(folds) if video not in prepared]} if folds else {}

@@ -1,24 +1,22 @@
-"""The raw folder of CMU-MOSI and CMU-MOSEI, in either published format, and how a segment becomes a row of a cache."""
+"""The raw folder of CMU-MOSI and CMU-MOSEI: a pickle in either form, or the sequences of the CMU SDK."""
 
 import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
-from mcr_bench.datasets.cache.recipe import Clip, Field, Scan, Settings
+from mcr_bench.datasets.cache.recipe import Clip, Scan, Settings
 from mcr_bench.datasets.formats.csd import open_csd, read_labels, require_aligned
-from mcr_bench.datasets.formats.multibench import PARTS, read_multibench, samples_by_id
 from mcr_bench.datasets.media.decode import Unusable
+from mcr_bench.datasets.sequences import rows
+from mcr_bench.datasets.sequences.pickles import LIST, listed, no_pickle, pickle_in, require_channels, scan_pickle
+from mcr_bench.datasets.sequences.segment import AGAIN, MODALITIES, PARTS, Sample
 
-MODALITIES = ("text", "audio", "video")
 HIGHEST = 3.0  # scores are from -3 to 3
-LIST = "standard_parts.json"
 FOLDS = "standard_folds.json"
-AGAIN = "The file is damaged: download it again."
+MMSA = ("aligned_50.pkl", "unaligned_50.pkl")
 # Words in the names of sequences, as the recipes and examples of the SDK name them.
 WORDS = {
     "labels": ("label",),
@@ -31,7 +29,7 @@ WORDS = {
 def layout(pickle: str) -> str:
     """The folder tree in words. pickle: the name of MultiBench's file."""
     return (
-        f"SOURCE/\n  {pickle}   the pickle of MultiBench\nor\nSOURCE/\n"
+        f"SOURCE/\n  {pickle}   the pickle of MultiBench, or {' or '.join(MMSA)} of MMSA\nor\nSOURCE/\n"
         "  *Labels*.csd        sentiment (*label* in the name)\n"
         "  *.csd               text (*WordVectors*, *glove*, *text*), audio (*COVAREP*, *audio*) and\n"
         "                      video (*Facet*, *OpenFace*, *visual*), aligned to the labels by the CMU SDK\n"
@@ -39,98 +37,51 @@ def layout(pickle: str) -> str:
     )
 
 
-def fields(steps: int, channels: Mapping[str, int]) -> dict[str, Field]:
-    """One padded array (steps, channels) per modality. channels: modality -> features per step.
-
-    >>> fields(50, {"text": 300, "audio": 5, "video": 20})["audio"].shape
-    (50, 5)
-    """
-    return {m: Field((steps, channels[m]), "float32", padded=True) for m in MODALITIES}
-
-
-def scan(source: Path, splits: Sequence[Path], pickle: str, channels: Mapping[str, int]) -> Scan:
+def scan(
+    source: Path,
+    splits: Sequence[Path],
+    pickle: str,
+    channels: Mapping[str, int],
+    steps: Mapping[str, int],
+) -> Scan:
     """The segments of a folder in the order of ids; UserError if it has neither of the two formats, or both.
 
-    pickle: the name of MultiBench's file. channels: modality -> the expected features per step.
+    pickle: the name of MultiBench's file. channels: modality -> the expected features per step. steps: as of
+    `scan_pickle`.
     """
-    path = source / pickle
+    path = pickle_in(source, (pickle, *MMSA))
     sequences = sorted(p for p in source.iterdir() if p.suffix.lower() == ".csd") if source.is_dir() else []
-    if path.is_file() and sequences:
-        raise UserError(f"'{source}' has both '{pickle}' and .csd files. Keep only one of the two in the folder.")
-    if path.is_file():
+    if path and sequences:
+        raise UserError(f"'{source}' has both '{path.name}' and .csd files. Keep only one of the two in the folder.")
+    if path:
         if splits:
             raise UserError(f"'{path}' has its own parts train, valid and test. Leave out --splits.")
-        scan = _scan_pickle(path, channels)
+        scan = scan_pickle(path, channels, steps, sentiment)
     elif sequences:
         scan = _scan_csd(source, sequences, splits, channels)
     else:
-        raise _neither(source, pickle)
+        raise no_pickle(source, (pickle, *MMSA), layout(pickle), ".csd files")
     scan.clips.sort(key=lambda clip: clip.id)
     return scan
 
 
-def _neither(source: Path, pickle: str) -> UserError:
-    others = sorted(p.name for p in source.glob("*.pkl")) if source.is_dir() else []
-    rename = f" It has {', '.join(others)}: rename the pickle to '{pickle}'." if others else ""
-    return UserError(f"'{source}' has neither '{pickle}' nor .csd files.{rename} Expected:\n{layout(pickle)}")
-
-
 def decode(clip: Clip, settings: Settings) -> dict[str, Array]:
-    """Modality -> (T, C) float32 from the first step with text, cut to `steps`; `Unusable` with the reason.
-
-    As in MultiBench's loader, samples without text are dropped, and leading steps without text are removed from all
-    modalities.
-    """
-    values = _read(clip)
-    if len({len(x) for x in values.values()}) > 1:
-        steps = ", ".join(f"{m} {len(x)}" for m, x in values.items())
-        raise Unusable(f"its modalities are not aligned: they have different numbers of steps ({steps})")
-    spoken = np.flatnonzero(values["text"].any(axis=1))
-    if not len(spoken):
-        raise Unusable("no text: all of its steps are zero")
-    rows = {}
-    for m in MODALITIES:
-        with np.errstate(over="ignore"):
-            x = values[m][spoken[0] :][: settings["steps"]].astype(np.float32)
-        if m == "audio" and settings["silence"] == "zero":
-            x[np.isneginf(x)] = 0
-        _require_finite(x, m)
-        rows[m] = x
-    return rows
-
-
-def _require_finite(x: Array, modality: str) -> None:
-    bad = ~np.isfinite(x)
-    if bad.any():
-        silent = modality == "audio" and np.isneginf(x[bad]).all()
-        remedy = " (dataset.silence=zero replaces them by 0)" if silent else ""
-        values = ", ".join(sorted({str(v) for v in x[bad]}))
-        raise Unusable(f"{modality} has {int(bad.sum())} values that are {values}{remedy}")
-
-
-def _read(clip: Clip) -> Mapping[str, Array]:
-    """Modality -> (T, C) numbers of a segment, as they are in its file."""
+    """Modality -> (T, C) float32 as `rows.decode` gives it, of a pickle or of sequences; `Unusable` with the reason."""
     if "pickle" in clip.files:
-        return samples_by_id(clip.files["pickle"])[clip.id].values
+        return rows.decode(clip, settings)
     try:
-        return {m: open_csd(clip.files[m]).features(clip.id) for m in MODALITIES}
+        values = {m: open_csd(clip.files[m]).features(clip.id) for m in MODALITIES}
     except UserError as error:
         raise Unusable(str(error)) from error
+    return rows.rows_of(values, True, settings)
 
 
-def _scan_pickle(path: Path, channels: Mapping[str, int]) -> Scan:
-    scan = Scan([])
-    parts: dict[str, str] = {}
-    for sample in read_multibench(path):
-        if sample.id in parts:
-            scan.problems.append((f"{sample.id} in {sample.part}", f"the same id is already in {parts[sample.id]}"))
-            continue
-        _require_score(path, sample.id, sample.score)
-        parts[sample.id] = sample.part
-        scan.clips.append(Clip(sample.id, sample.score, sample.video, {"pickle": path}))
-        _require_channels(path, channels, {m: x.shape[1] for m, x in sample.values.items()})
-    scan.lists[LIST] = _listed(parts)
-    return scan
+def sentiment(path: Path, sample: Sample) -> float:
+    """The score of a sample from -3 to 3; UserError for any other."""
+    if len(sample.labels) > 1:
+        raise UserError(f"'{path}': '{sample.id}' has {len(sample.labels)} labels. Needed: one score each, (n, 1, 1).")
+    _require_score(path, sample.id, sample.labels[0])
+    return sample.labels[0]
 
 
 def _scan_csd(source: Path, paths: list[Path], splits: Sequence[Path], channels: Mapping[str, int]) -> Scan:
@@ -151,8 +102,8 @@ def _scan_csd(source: Path, paths: list[Path], splits: Sequence[Path], channels:
         _require_score(labels.path, name, segment.score)
         parts[name] = folds[segment.video]
         scan.clips.append(Clip(name, segment.score, segment.video, files, segment.interval))
-    _require_channels(source, channels, {m: file.channels() for m, file in opened.items()})
-    scan.lists[LIST] = _listed(parts)
+    require_channels(source, channels, {m: file.channels() for m, file in opened.items()})
+    scan.lists[LIST] = listed(parts)
     scan.lists[FOLDS] = content
     return scan
 
@@ -207,36 +158,6 @@ def _read_folds(source: Path, splits: Sequence[Path]) -> tuple[bytes, dict[str, 
 def _require_score(path: Path, name: str, score: float) -> None:
     if not math.isfinite(score) or abs(score) > HIGHEST:
         raise UserError(f"'{path}': the sentiment of '{name}' is {score:g}; allowed: -3 to 3. {AGAIN}")
-
-
-def _require_channels(path: Path, wanted: Mapping[str, int], actual: Mapping[str, int]) -> None:
-    if dict(wanted) != dict(actual):
-        settings = " ".join(f"--set dataset.{m}_channels={actual[m]}" for m in MODALITIES if actual[m] != wanted[m])
-        raise UserError(
-            f"'{path}' has other features than expected: {_sizes(actual)} channels instead of {_sizes(wanted)}. "
-            f"To use these features, give their sizes here and to `run`: {settings}."
-        )
-
-
-def _sizes(channels: Mapping[str, int]) -> str:
-    return ", ".join(f"{m} {channels[m]}" for m in MODALITIES)
-
-
-def _listed(parts: Mapping[str, str]) -> bytes:
-    """Id -> part as the list that a cache keeps: JSON of part -> sorted ids."""
-    listed: dict[str, list[str]] = {part: [] for part in PARTS.values()}
-    for name in sorted(parts):
-        listed[parts[name]].append(name)
-    return json.dumps(listed).encode()
-
-
-def read_parts(content: bytes) -> dict[str, str]:
-    """Id -> part, from the list that a cache keeps.
-
-    >>> read_parts(b'{"train": ["a[0]"], "val": [], "test": ["b[0]"]}')
-    {'a[0]': 'train', 'b[0]': 'test'}
-    """
-    return {name: part for part, names in json.loads(content).items() for name in names}
 
 
 def videos_of(content: bytes) -> list[str]:

@@ -22,7 +22,7 @@ from mcr_bench.bench.task import Task
 from mcr_bench.datasets.base import Preparation
 from mcr_bench.datasets.cache.opened import Cache
 from mcr_bench.datasets.clips import rows as _rows
-from mcr_bench.datasets.clips import sentiment as _sentiment
+from mcr_bench.datasets.clips import sequences as _sequences
 from mcr_bench.datasets.clips.rows import View
 from mcr_bench.datasets.clips.sentiment import targets
 from mcr_bench.datasets.mosei import Mosei
@@ -102,7 +102,7 @@ def test_only_the_modalities_asked_for_are_loaded(data: Mosi, monkeypatch: pytes
         measured.append(field)
         return real(cache, field, *rest, **how)
 
-    monkeypatch.setattr(_sentiment, "standardised_view", standardised)
+    monkeypatch.setattr(_sequences, "standardised_view", standardised)
     splits = data.load("standard", 1, 0, ("video", "text"))
     assert list(splits.train.values) == list(splits.train.lengths) == measured == ["text", "video"]
 

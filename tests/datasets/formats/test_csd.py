@@ -14,7 +14,8 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.cache.recipe import Scan
 from mcr_bench.datasets.formats.csd import open_csd, read_labels
 from mcr_bench.datasets.media.decode import Unusable
-from mcr_bench.datasets.raw.mosi_raw import decode, read_parts, scan
+from mcr_bench.datasets.raw.mosi_raw import decode, scan
+from mcr_bench.datasets.sequences.pickles import read_parts
 from mcr_bench.tests.support.media.mosi_files import (
     NAMES,
     SMALL,
@@ -33,7 +34,7 @@ real = pytest.mark.skipif(not (REAL / "mosi").is_dir(), reason="MCR_BENCH_TEST_D
 
 
 def scan_folder(source: Path, *splits: Path) -> Scan:
-    return scan(source, splits, "mosi_data.pkl", SMALL)
+    return scan(source, splits, "mosi_data.pkl", SMALL, dict.fromkeys(SMALL, 50))
 
 
 @real
@@ -51,7 +52,7 @@ def test_genuine_labels_and_folds_of_mosi_give_every_video_its_part(tmp_path: Pa
     for m in ("audio", "video"):
         shutil.copy(tmp_path / "text.csd", tmp_path / f"{m}.csd")
     channels = dict.fromkeys(SMALL, 2)
-    scanned = scan(tmp_path, [REAL / "mosi/standard_folds.json"], "mosi_data.pkl", channels)
+    scanned = scan(tmp_path, [REAL / "mosi/standard_folds.json"], "mosi_data.pkl", channels, dict.fromkeys(SMALL, 50))
     assert len(scanned.clips) == len(few) == 3 * 93
     assert {reason for _, reason in scanned.problems} == {"no text and no audio and no video"}
     assert len(scanned.problems) == 2199 - len(few)
