@@ -1,0 +1,127 @@
+"""`export` and `import`: a record as one file, which comes back as it was."""
+
+import json
+import math
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mcr_bench.bench.exchange.origins import Home
+from mcr_bench.bench.exchange.whole import Point, run_of, text_of
+from mcr_bench.bench.record.tracking import Record
+from mcr_bench.tests.support.records.homes import call, change, predictions_of, row_of
+from mcr_bench.tests.support.records.moving import RUNS, content
+
+
+@pytest.fixture
+def other(homes: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home `one` is the record of the commands."""
+    monkeypatch.setenv("MCR_BENCH_HOME", str(homes / "one"))
+    return homes / "one"
+
+
+def entries(file: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(file) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_what_was_exported_comes_back_as_it_was(homes: Path, other: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "4 runs written to runs.zip" in call("export", "runs.zip").stdout
+    monkeypatch.setenv("MCR_BENCH_HOME", str(homes / "here"))
+    assert "4 runs added" in call("import", "runs.zip").stdout
+    assert content(homes / "here") == content(other)
+    call("export", "again.zip")
+    assert (homes / "again.zip").read_bytes() == (homes / "runs.zip").read_bytes()
+    assert "0 runs added, 4 finished here already" in call("import", "runs.zip", "again.zip").stdout
+
+
+def test_the_archive_can_be_read_without_this_program(homes: Path, other: Path) -> None:
+    call("export", "runs.zip")
+    files, row = entries(homes / "runs.zip"), row_of(other)
+    manifest = json.loads(files["manifest.json"])
+    assert (manifest["format"], manifest["schema"], len(manifest["runs"])) == ("mcr-bench runs", 1, RUNS)
+    run = json.loads(files[f"runs/{row.key}/run.json"])
+    assert run["metrics"]["test/accuracy"][-1][1] == row.value
+    assert [step for step, *_ in run["metrics"]["val/accuracy"]] == [1, 2, 3]
+    assert run["params"]["optimizer.lr"] == str(row.settings["optimizer.lr"])
+    assert run["tags"]["method_digest"] == row.method_digest
+    assert files[f"runs/{row.key}/files/predictions.parquet"] == predictions_of(other, row).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        (["--method", "joint"], 1),
+        (["--method", "joint,ensemble"], 2),
+        (["--dataset", "synthetic", "--seeds", "0,"], RUNS),
+        (["--method", "joint", "--seeds", "0,7"], 1),
+    ],
+)
+@pytest.mark.usefixtures("other")
+def test_a_selection(homes: Path, options: list[str], count: int) -> None:
+    call("export", "runs.zip", *options)
+    assert len(json.loads(entries(homes / "runs.zip")["manifest.json"])["runs"]) == count
+
+
+def test_a_run_by_the_beginning_of_its_key(homes: Path, other: Path) -> None:
+    row = row_of(other)
+    call("export", "runs.zip", "--key", row.key[:8])
+    assert [run["key"] for run in json.loads(entries(homes / "runs.zip")["manifest.json"])["runs"]] == [row.key]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--method", "jiont"], "Did you mean joint?"),
+        (["--dataset", "other"], "unknown dataset on record"),
+        (["--seeds", "5,"], "no finished run to export"),
+        (["--key", "abc"], "is too short"),
+        (["--key", "zzzz"], "begins with 'zzzz'"),
+    ],
+)
+@pytest.mark.usefixtures("other")
+def test_nothing_to_export_is_an_error(homes: Path, options: list[str], reason: str) -> None:
+    assert reason in call("export", "runs.zip", *options, code=2).stderr
+    assert not (homes / "runs.zip").exists()
+
+
+@pytest.mark.usefixtures("other")
+def test_an_existing_file_stays(homes: Path) -> None:
+    (homes / "runs.zip").write_text("mine")
+    assert "nothing is overwritten" in call("export", "runs.zip", code=2).stderr
+    assert (homes / "runs.zip").read_text() == "mine"
+
+
+def test_a_run_with_a_damaged_file_is_left_out(homes: Path, other: Path) -> None:
+    row = row_of(other)
+    predictions_of(other, row).write_bytes(b"other bytes")
+    told = call("export", "runs.zip", code=1)
+    assert f"left out: {row.label} ({row.key})" in told.stderr
+    assert len(json.loads(entries(homes / "runs.zip")["manifest.json"])["runs"]) == RUNS - 1
+
+
+def test_unfinished_runs_are_not_exported(other: Path) -> None:
+    change(other, "UPDATE runs SET status = 'FAILED' WHERE run_uuid = ?", row_of(other).run_id)
+    assert "3 runs written" in (told := call("export", "runs.zip").stdout)
+    assert "1 unfinished left out." in told
+
+
+def test_numbers_that_are_not_finite_are_moved(homes: Path) -> None:
+    origin = Home(homes / "one")
+    run = origin.whole(origin.runs()[0])
+    points = [Point(1, math.nan, 5), Point(2, math.inf, 6), Point(3, -math.inf, 7), Point(3, 0.1, 8)]
+    again = run_of(text_of(replace(run, metrics={**run.metrics, "val/loss": points})))
+    assert repr(again.metrics["val/loss"]) == repr(points)
+    assert again.params == run.params
+
+
+def test_several_archives(homes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        monkeypatch.setenv("MCR_BENCH_HOME", str(homes / name))
+        call("export", f"{name}.zip")
+    monkeypatch.setenv("MCR_BENCH_HOME", str(homes / "here"))
+    joined = json.loads(call("import", "one.zip", "two.zip", "--json").stdout)
+    assert [one["added"] for one in joined] == [RUNS, RUNS]
+    assert len(Record().rows()) == 2 * RUNS
