@@ -1,4 +1,4 @@
-"""AV-MNIST: official .npy files, from raw to results; wrong and damaged files are errors."""
+"""AV-MNIST: official .npy files, from raw to parts; wrong and damaged files are errors."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,23 +12,7 @@ from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.av_mnist import AvMnist
 from mcr_bench.datasets.base import Preparation
-from mcr_bench.tests.support.media.whole_way import require_whole_way
-
-COUNTS = {"train": 36, "test": 12}
-
-
-def write(folder: Path) -> Path:
-    """A small tree in the official layout: images as floats, spectrograms as bytes, both 0 to 255."""
-    for seed, (part, count) in enumerate(COUNTS.items()):
-        draws = np.random.default_rng(seed)
-        labels = np.arange(count) % 10
-        image = draws.integers(0, 100, (count, 784)) + 15 * labels[:, None]
-        audio = draws.integers(0, 100, (count, 112, 112)) + 15 * labels[:, None, None]
-        for name, array in (("image", image.astype(np.float64)), ("audio", audio.astype(np.uint8))):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-            np.save(folder / name / f"{part}_data.npy", array)
-        np.save(folder / f"{part}_labels.npy", labels.astype(np.float64))
-    return folder
+from mcr_bench.tests.support.media.array_files import write_digits as write
 
 
 def prepared(folder: Path) -> AvMnist:
@@ -114,7 +98,3 @@ def test_a_sample_that_is_not_finite_is_left_out(tmp_path: Path) -> None:
     data = AvMnist(tmp_path / "data/av-mnist")
     assert "1 in quarantine" in data.prepare(Preparation(source))
     assert len(data.load("multibench", 1, 0, ("image",)).train) == 32
-
-
-def test_from_raw_files_to_results(tmp_path: Path) -> None:
-    require_whole_way(tmp_path, "av-mnist", write(tmp_path / "raw"), {})

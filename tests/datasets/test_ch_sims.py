@@ -1,10 +1,9 @@
-"""CH-SIMS: MMSA's unaligned pickle with a score of each modality alone, from the raw file to results."""
+"""CH-SIMS: MMSA's unaligned pickle with a score of each modality alone, from the raw file to parts."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -13,21 +12,14 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets.base import Preparation
 from mcr_bench.datasets.ch_sims import ChSims
-from mcr_bench.tests.support.media.mmsa_files import DIALS, UNALIGNED, content, write_mmsa
-from mcr_bench.tests.support.media.whole_way import require_whole_way
+from mcr_bench.tests.support.media.mmsa_files import SIMS, UNALIGNED, content, write_sims
 
 ALL = ("text", "audio", "video")
-SMALL: dict[str, Any] = {**DIALS, "steps": 5, "audio_steps": 9, "video_steps": 7}
-PICKLE = "unaligned_39.pkl"
-
-
-def write(folder: Path, change: Any = None) -> Path:
-    return write_mmsa(folder, PICKLE, change, steps=UNALIGNED, own=True)
 
 
 def prepared(folder: Path, change: Any = None, **dials: Any) -> ChSims:
-    data = ChSims(folder / "data/ch-sims", **{**SMALL, **dials})
-    data.prepare(Preparation(write(folder / "raw", change)))
+    data = ChSims(folder / "data/ch-sims", **{**SIMS, **dials})
+    data.prepare(Preparation(write_sims(folder / "raw", change)))
     return data
 
 
@@ -49,7 +41,7 @@ def test_every_modality_has_a_truth_of_its_own(tmp_path: Path) -> None:
 def test_the_truths_can_be_left_out(tmp_path: Path) -> None:
     data = prepared(tmp_path, own_truth="none")
     assert not data.load("standard", 1, 0, ALL).train.own
-    assert data.folder != ChSims(data.location, **SMALL).folder
+    assert data.folder != ChSims(data.location, **SIMS).folder
 
 
 def test_scores_stay_in_the_user_s_unit_whatever_is_learned(tmp_path: Path) -> None:
@@ -100,12 +92,3 @@ def test_verify_names_the_videos_that_two_parts_share(tmp_path: Path) -> None:
     (overlap,) = verified.protocols[0][1][0].overlaps
     assert (overlap.kind, overlap.place, overlap.count) == ("group", "train and test", "1 of 1 groups (videos)")
     assert "video" in verified.protocols[0][0].note
-
-
-def test_from_the_raw_file_to_results(tmp_path: Path) -> None:
-    values = {f"dataset.{key}": value for key, value in SMALL.items()} | {"encoder.depth": 1}
-    require_whole_way(tmp_path, "ch-sims", write(tmp_path / "raw"), values)
-    tables = [pq.read_table(path) for path in sorted((tmp_path / "results").rglob("predictions.parquet"))]
-    truths = [sorted(name for name in table.column_names if name.startswith("label/")) for table in tables]
-    assert ["label/audio", "label/text", "label/video"] in truths
-    assert [] in truths  # a run of one modality learns the score of the segment

@@ -1,4 +1,4 @@
-"""MM-IMDb: the official HDF5 file, several labels per film, from raw to results; wrong and damaged files are errors."""
+"""MM-IMDb: the official HDF5 file, several labels per film, from raw to parts; wrong and damaged files are errors."""
 
 import json
 from collections.abc import Callable
@@ -17,39 +17,8 @@ from mcr_bench.bench.task import Task
 from mcr_bench.datasets.base import Preparation
 from mcr_bench.datasets.features.mm_imdb_file import COUNTS, GENRES
 from mcr_bench.datasets.mm_imdb import MmImdb
-from mcr_bench.tests.support.media.whole_way import require_whole_way
-
-FILE = "multimodal_imdb.hdf5"
-PARTS = {"train": (0, 16), "dev": (16, 20), "test": (20, 24)}
-FILMS = 24
-SMALL: dict[str, Any] = {"text_channels": 6, "image_channels": 8}
-
-
-def genres() -> Any:
-    """Every film has two genres."""
-    made = np.zeros((FILMS, len(GENRES)), np.int32)
-    for film in range(FILMS):
-        made[film, [film % 3, 5 + film % 4]] = 1
-    return made
-
-
-def write(folder: Path, change: Callable[[h5py.File], object] | None = None) -> Path:
-    """A small file as gmu-mmimdb makes it, with the parts as Fuel states them."""
-    folder.mkdir(parents=True)
-    draws = np.random.default_rng(0)
-    with h5py.File(folder / FILE, "w") as file:
-        file["features"] = draws.normal(size=(FILMS, 6)).astype(np.float32) + genres()[:, :3].sum(1, keepdims=True)
-        file["vgg_features"] = draws.normal(size=(FILMS, 8)).astype(np.float32)
-        file["images"] = draws.integers(-120, 150, (FILMS, 3, 256, 160)).astype(np.int32)
-        file["genres"] = genres()
-        file["genres"].attrs["target_names"] = json.dumps(GENRES)
-        file["imdb_ids"] = np.array([f"{film:07d}" for film in range(100, 100 + FILMS)], "S7")
-        kind = [("split", "S5"), ("source", "S12"), ("start", np.int64), ("stop", np.int64)]
-        rows = [(part, source, *of) for part, of in PARTS.items() for source in ("features", "genres")]
-        file.attrs["split"] = np.array(rows, kind)
-        if change:
-            change(file)
-    return folder
+from mcr_bench.tests.support.media.array_files import FILE, FILMS, SMALL, genres
+from mcr_bench.tests.support.media.array_files import write_films as write
 
 
 def prepared(folder: Path, change: Callable[[h5py.File], object] | None = None, **dials: Any) -> MmImdb:
@@ -160,8 +129,3 @@ def test_a_film_that_the_file_has_twice_counts_once(tmp_path: Path) -> None:
 
 def test_the_official_numbers_are_those_of_the_whole_set() -> None:
     assert sum(COUNTS.values()) == 25_959 == MmImdb.variants[0].clips
-
-
-def test_from_the_raw_file_to_results(tmp_path: Path) -> None:
-    values = {f"dataset.{key}": value for key, value in SMALL.items()}
-    require_whole_way(tmp_path, "mm-imdb", write(tmp_path / "raw"), values)

@@ -1,6 +1,5 @@
-"""UR-FUNNY, MUStARD and IEMOCAP: pickles of MultiBench with classes or labels, from the raw file to results."""
+"""UR-FUNNY, MUStARD and IEMOCAP: pickles of MultiBench with classes or labels, from the raw file to parts."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -22,44 +21,9 @@ from mcr_bench.datasets.base import Dataset, Preparation
 from mcr_bench.datasets.iemocap import Iemocap
 from mcr_bench.datasets.mustard import Mustard
 from mcr_bench.datasets.ur_funny import UrFunny
-from mcr_bench.tests.support.media.whole_way import require_whole_way
+from mcr_bench.tests.support.media.multibench_files import DIALS, NAMES, STEPS, Kind, labels, write
 
 ALL = ("text", "audio", "video")
-SMALL = {"text": 6, "audio": 3, "video": 4}
-DIALS: dict[str, Any] = {f"{m}_channels": size for m, size in SMALL.items()}
-COUNTS = {"train": 12, "valid": 6, "test": 6}
-STEPS = 5
-NAMES = {UrFunny: "humor.pkl", Mustard: "sarcasm.pkl", Iemocap: "iemocap_data.pkl"}
-Kind = type[UrFunny] | type[Mustard] | type[Iemocap]
-
-
-def labels(kind: Kind, count: int) -> Array:
-    """As each pickle has them: 0 or 1, -1 or 1, four pairs."""
-    bits = np.arange(count) % 2
-    if kind is Iemocap:
-        has = np.stack([bits, 1 - bits, np.arange(count) % 3 == 0, bits], 1).astype(int)
-        return np.stack([1 - has, has], 2).astype(np.float64)
-    return (bits if kind is UrFunny else 2 * bits - 1).astype(np.float64)[:, None]
-
-
-def write(folder: Path, kind: Kind, change: Any = None) -> Path:
-    """The folder with a pickle: ids are numbers, text such as 2_15, or missing."""
-    content: dict[str, dict[str, Any]] = {}
-    for number, (part, count) in enumerate(COUNTS.items()):
-        draws = np.random.default_rng(count + number)
-        made = {m: draws.normal(size=(count, STEPS, size)) for m, size in SMALL.items()}
-        for x in made.values():
-            x[:, 0] = 0  # one step of padding
-        ids = np.arange(count) + 100 * number
-        content[part] = {"text": made["text"], "audio": made["audio"], "vision": made["video"]}
-        content[part] |= {"labels": labels(kind, count)}
-        if kind is not Iemocap:
-            content[part] |= {"id": ids if kind is UrFunny else np.array([f"2_{i}" for i in ids])}
-    if change:
-        change(content)
-    folder.mkdir(parents=True)
-    (folder / NAMES[kind]).write_bytes(pickle.dumps(content, 4))
-    return folder
 
 
 def prepared(folder: Path, kind: Kind, change: Any = None) -> Dataset:
@@ -157,9 +121,3 @@ def test_the_preset_s_encoders_learn_at_the_set_s_own_sizes(kind: Kind, tmp_path
         features = model.encode_one(m, torch.randn(2, *shape.shape), torch.tensor([shape.shape[0], 3]))
         features.sum().backward()
         assert features.shape == (2, 40)
-
-
-@pytest.mark.parametrize("kind", [UrFunny, Mustard, Iemocap])
-def test_from_raw_files_to_results(kind: Kind, tmp_path: Path) -> None:
-    dials = {f"dataset.{key}": size for key, size in DIALS.items()}
-    require_whole_way(tmp_path, kind.name, write(tmp_path / "raw", kind), dials | {"encoder.depth": 1})

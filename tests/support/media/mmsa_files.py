@@ -14,6 +14,7 @@ CHANNELS = {"text": 8, "audio": 3, "video": 4}
 DIALS = {f"{m}_channels": size for m, size in CHANNELS.items()}
 ALIGNED = {"text": 5, "audio": 5, "video": 5}
 UNALIGNED = {"text": 5, "audio": 9, "video": 7}
+SIMS: dict[str, Any] = {**DIALS, "steps": 5, "audio_steps": 9, "video_steps": 7}
 LETTERS = {"text": "T", "audio": "A", "video": "V"}
 Content = dict[str, dict[str, Any]]
 
@@ -78,3 +79,8 @@ def write_mmsa(
         change(made)
     (folder / name).write_bytes(pickle.dumps(made, 4))
     return folder
+
+
+def write_sims(folder: Path, change: Callable[[Content], object] | None = None) -> Path:
+    """The folder with the unaligned pickle of CH-SIMS, which has a score for each modality; `SIMS` are its dials."""
+    return write_mmsa(folder, "unaligned_39.pkl", change, steps=UNALIGNED, own=True)
