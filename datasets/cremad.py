@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -13,6 +13,7 @@ from mcr_bench.bench.settings.declaration import Value, setting
 from mcr_bench.datasets.base import Card, Modality, Preparation
 from mcr_bench.datasets.cache.opened import Cache
 from mcr_bench.datasets.clips.audio_visual import AudioVisual
+from mcr_bench.datasets.clips.crossed import Crossed, pairs_of
 from mcr_bench.datasets.clips.dataset import Recipe, Rule, Scan, Variant
 from mcr_bench.datasets.clips.rows import Plain, View, standardised_view
 from mcr_bench.datasets.raw import cremad_faces, cremad_raw
@@ -34,6 +35,7 @@ CARD = Card(
     "ogm       needs train.csv and test.csv: all actors are in both",
 )
 FOLDS = 5
+IRONY = 1  # version of how ironic samples are chosen
 HELD = 14 / 91  # share of the actors in validation and in test, as in the folds of the MCR paper
 
 
@@ -69,6 +71,13 @@ class Cremad(AudioVisual):
         origin="MCR code",
         at_least=0.1,
     )
+    irony: float = setting(
+        0.0,
+        "samples of a seventh class, irony, as a share of the genuine samples of each part: voice and face are of "
+        "clips of one actor and one sentence in different emotions, so that neither tells the class alone; 0: none",
+        at_least=0,
+        at_most=1,
+    )
     weights: str = setting("", "conformer: folder of the EfficientNet-B2 that computes the features of faces")
 
     def scan(self, source: Path, splits: Sequence[Path]) -> Scan:
@@ -95,7 +104,11 @@ class Cremad(AudioVisual):
         return Recipe(self.backbone, settings, cremad_raw.fields(settings), cremad_raw.decode)
 
     def acting(self, dials: Mapping[str, Value]) -> dict[str, Value]:
-        """The settings of the backbone: `crop` only for resnet; `weights` only for conformer, by their content."""
+        """The settings of the backbone: `crop` only for resnet; `weights` only for conformer, by their content.
+
+        `irony` only if there are such samples, so that runs without them keep their keys.
+        """
+        dials = {key: value for key, value in dials.items() if key != "irony" or value}
         if self.backbone == "resnet":
             return {key: value for key, value in dials.items() if key != "weights"}
         weights = " ".join(self.recipe().settings["weights"])
@@ -124,8 +137,26 @@ class Cremad(AudioVisual):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The six emotions in the order of OGM-GE's class list."""
-        return tuple(lists.EMOTIONS.values())
+        """The six emotions in the order of OGM-GE's class list, and irony if there are such samples."""
+        return (*lists.EMOTIONS.values(), "irony") if self.irony else tuple(lists.EMOTIONS.values())
+
+    def fingerprint(self) -> str:
+        """A digest of the cached arrays, labels, groups and split lists, and of the ironic samples."""
+        own = super().fingerprint()
+        return hashlib.sha256(f"{own} irony {IRONY} {self.irony}".encode()).hexdigest() if self.irony else own
+
+    def crossed(self, part: Array) -> dict[str, Crossed]:
+        """The ironic samples of each part; empty without the dial."""
+        if not self.irony:
+            return {}
+        index, made = self.cache.index, {}
+        for name in ("train", "val", "test"):
+            at = np.flatnonzero(part == name)
+            ids = [index.ids[i] for i in at]
+            kin = [lists.sentence_of(clip) for clip in ids]
+            pairs = at[pairs_of(ids, kin, index.labels[at], self.irony)]
+            made[name] = Crossed({"audio": pairs[:, 0], "video": pairs[:, 1]}, len(lists.EMOTIONS))
+        return made
 
     def rules(self, cache: Cache) -> dict[str, Rule]:
         """`vavl` and `ogm` if their lists were prepared with the cache; `speaker` always."""
@@ -135,7 +166,14 @@ class Cremad(AudioVisual):
         rules["speaker"] = _speaker(cache)
         if {lists.TRAIN, lists.TEST} <= cache.lists.keys():
             rules["ogm"] = _ogm(cache)
-        return rules
+        return {name: self._told(rule) for name, rule in rules.items()}
+
+    def _told(self, rule: Rule) -> Rule:
+        """The rule with a note about the ironic samples, if there are any."""
+        if not self.irony:
+            return rule
+        made = f"a seventh class is ours: irony, voice and face of different emotions, {self.irony:g} of each part"
+        return replace(rule, note="; ".join(text for text in (rule.note, made) if text))
 
     def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
         """List -> the ids of its clips that are not in the cache."""

@@ -25,6 +25,7 @@ from mcr_bench.datasets.base import Dataset, Facts, Modality, Preparation, Proto
 from mcr_bench.datasets.cache.libraries import versions
 from mcr_bench.datasets.cache.opened import Cache, cache_folder, open_cache
 from mcr_bench.datasets.cache.recipe import Clip, Field, Recipe, Scan
+from mcr_bench.datasets.clips.crossed import Crossed, index_of, with_crossed
 from mcr_bench.datasets.clips.lists_alone import cache_of_lists
 from mcr_bench.datasets.clips.rows import CachedRows, View
 from mcr_bench.datasets.contents.table import require_parts
@@ -126,6 +127,13 @@ class ClipDataset(Dataset):
         self._forget()
         self.__dict__["cache"] = cache_of_lists(self.name, self.recipe(), scan)
 
+    def crossed(self, part: Array) -> dict[str, Crossed]:
+        """Part -> samples that are made of two of its clips, after its own; none by default.
+
+        part: (N,) text, the part of each of the N clips of the cache.
+        """
+        return {}
+
     def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
         """Split list -> the ids of its clips that are not in the cache."""
         return {}
@@ -203,7 +211,9 @@ class ClipDataset(Dataset):
     def parts(self, protocol: str, fold: int) -> Parts:
         """The clips of each part, for the audit; UserError for an unknown protocol or fold."""
         index = self.cache.index
-        return Parts(self._part(protocol, fold), index.ids, index.groups, index.contents, index.labels, self.group_name)
+        part = self._part(protocol, fold)
+        of_clips = Parts(part, index.ids, index.groups, index.contents, index.labels, self.group_name)
+        return with_crossed(of_clips, self.crossed(part))
 
     def _part(self, protocol: str, fold: int) -> Array:
         rules = self._rules
@@ -216,7 +226,8 @@ class ClipDataset(Dataset):
     def labels(self, protocol: str, fold: int, seed: int) -> dict[str, Array]:
         """Part -> targets (n,), int64 or float64, from the index; no recording is read."""
         part, labels = self._part(protocol, fold), self.cache.index.labels
-        return {name: labels[part == name] for name in ("train", "val", "test")}
+        extra = self.crossed(part)
+        return {name: extra.get(name, Crossed()).labels(labels[part == name]) for name in ("train", "val", "test")}
 
     def fingerprint(self) -> str:
         """A digest of the cached arrays, labels, groups and split lists."""
@@ -237,22 +248,24 @@ class ClipDataset(Dataset):
                 raise unknown(f"modality of {self.name}", m, offered)
         rows = {name: np.flatnonzero(part == name) for name in ("train", "val", "test")}
         views = {m: self.view(m, self.cache, rows["train"]) for m in offered if m in modalities}
-        train, val, test = (self._split(at, views) for at in rows.values())
+        extra = self.crossed(part)
+        train, val, test = (self._split(at, views, extra.get(name, Crossed())) for name, at in rows.items())
         return Splits(train, val, test)
 
-    def _split(self, at: Array, views: Mapping[str, View]) -> Split:
+    def _split(self, at: Array, views: Mapping[str, View], extra: Crossed) -> Split:
         cache, index = self.cache, self.cache.index
         kind = np.int64 if self.class_names else np.float64
-        target, scores = target_of(index.labels[at].astype(kind))
+        target, scores = target_of(extra.labels(index.labels[at]).astype(kind))
         own = {m: y for m, y in self.own_labels(cache).items() if m in views}
+        ids, groups = index_of(index, at, extra)
         return Split(
-            {m: CachedRows(cache, view, at) for m, view in views.items()},
+            {m: CachedRows(cache, view, extra.rows(m, at)) for m, view in views.items()},
             target,
-            [index.ids[i] for i in at],
-            [index.groups[i] for i in at],
-            {m: torch.from_numpy(cache.lengths(v.field)[at]) for m, v in views.items() if v.padded},
+            ids,
+            groups,
+            {m: torch.from_numpy(cache.lengths(v.field)[extra.rows(m, at)]) for m, v in views.items() if v.padded},
             scores,
-            own={m: Truth(*target_of(y[at].astype(kind))) for m, y in own.items()},
+            own={m: Truth(*target_of(y[extra.rows(m, at)].astype(kind))) for m, y in own.items()},
         )
 
     def prepare(self, request: Preparation) -> str:

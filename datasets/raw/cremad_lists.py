@@ -106,6 +106,15 @@ def emotion_of(clip: str) -> str:
     return clip.split("_")[2]
 
 
+def sentence_of(clip: str) -> str:
+    """The actor and the sentence in an id.
+
+    >>> sentence_of("1001_DFA_ANG_XX")
+    '1001_DFA'
+    """
+    return "_".join(clip.split("_")[:2])
+
+
 def listed_clips(lists: Mapping[str, bytes]) -> dict[str, list[str]]:
     """List -> the sorted ids of its clips; UserError that gives the place in the list if an entry is wrong."""
     clips = {}

@@ -58,7 +58,7 @@ def test_flow_is_in_pixels_and_a_flip_negates_it(flow: str, tmp_path: Path) -> N
     middle = x[:, :, :, 4:12, 4:12]
     right = -ucf_files.SHIFT if flow == "dis" else ucf_files.SHIFT  # the pattern of `picture` moves to the left
     assert middle[:, :, 0].median().item() == pytest.approx(right, abs=1.0)
-    assert middle[:, :, 1].median().item() == pytest.approx(0, abs=0.2)
+    assert middle[:, :, 1].median().item() == pytest.approx(0, abs=0.5)
     assert (x[:, :, 2] == 0).all()
     rows = train.values["flow"]
     drawn = torch.cat([rows.made(_raw(rows, 0), torch.tensor([0]), seed)[:, :, 0].flatten() for seed in range(12)])
