@@ -42,7 +42,7 @@ class Crossed:
 
     def groups(self, groups: Sequence[str]) -> list[str]:
         """The group of each crossed sample, which all of its clips have. groups: the group of each clip."""
-        return [groups[i] for i in next(iter(self.at.values()), NONE)]
+        return [groups[int(i)] for i in next(iter(self.at.values()), NONE)]
 
 
 def pairs_of(ids: Sequence[str], kin: Sequence[str], labels: Array, share: float) -> Array:
