@@ -13,8 +13,9 @@ from mcr_bench.bench.settings.declaration import Value, setting
 from mcr_bench.datasets.base import Card, Modality, Preparation
 from mcr_bench.datasets.cache.opened import Cache
 from mcr_bench.datasets.clips.audio_visual import AudioVisual
-from mcr_bench.datasets.clips.crossed import Crossed, pairs_of
+from mcr_bench.datasets.clips.crossed import Crossed
 from mcr_bench.datasets.clips.dataset import Recipe, Rule, Scan, Variant
+from mcr_bench.datasets.clips.pairing import pairs_of
 from mcr_bench.datasets.clips.rows import Plain, View, standardised_view
 from mcr_bench.datasets.raw import cremad_faces, cremad_raw
 from mcr_bench.datasets.raw import cremad_lists as lists

@@ -9,7 +9,7 @@ import torch
 
 from mcr_bench.bench.problem.overlaps import audit
 from mcr_bench.datasets.base import Preparation
-from mcr_bench.datasets.clips.crossed import pairs_of
+from mcr_bench.datasets.clips.pairing import pairs_of
 from mcr_bench.datasets.cremad import Cremad
 from mcr_bench.tests.datasets.test_paper_sets import command
 from mcr_bench.tests.support.media import preparing
