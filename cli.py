@@ -189,14 +189,35 @@ def tables(
         float, typer.Option(min=0, help="Within this many points, a published number is reproduced.")
     ] = 2.0,
     published: Published = WhichPublished.ALL,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="Write one table instead: methods as rows, datasets as columns.")
+    ] = False,
+    methods: Annotated[str | None, typer.Option(help="With --paper: its rows, in this order.")] = None,
+    datasets: Annotated[str | None, typer.Option(help="With --paper: its columns, in this order.")] = None,
+    metric: Annotated[str | None, typer.Option(help="With --paper: the metric. Default: each protocol's.")] = None,
+    digits: Annotated[int | None, typer.Option(min=0, max=6, help="With --paper: decimals. Default: 1.")] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", help="With --paper: latex, markdown, csv or html. Default: latex.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="With --paper: the file. Default: results/tables/paper.tex.")
+    ] = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Write the tables of the record, and published numbers with ours, to results/tables/.
 
     Each table is written as Markdown, CSV (full precision), LaTeX (booktabs) and HTML. An empty record is allowed.
+    With --paper, one table of mean and deviation, with citations and a .bib file, bold by the primary test.
     """
+    from mcr_bench.bench.commands.verbs.paper_tables import PaperOptions, write_paper_table
     from mcr_bench.bench.commands.writing import write_record_tables
 
+    options = PaperOptions(methods, datasets, metric, digits, form, output)
+    options.require_paper(paper)
+    if paper:
+        for path in write_paper_table(tracking_uri, options, baseline, COST_BASELINE):
+            say(path)
+        return
     record = open_record(tracking_uri)
     if not write_record_tables(record, dataset, baseline, COST_BASELINE, margin, published):
         say(nothing_in(record, dataset))

@@ -52,6 +52,7 @@ class Agm(Windowed):
         origin="AGM code",
     )
     name: ClassVar[str] = "agm"
+    title: ClassVar[str] = "AGM"
     group: ClassVar[Group] = "modulation"
     selections: ClassVar[tuple[str, ...]] = ("table1", "primary")
     official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/lihong2303/AGM_ICCV2023")

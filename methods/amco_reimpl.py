@@ -82,6 +82,7 @@ class AmcoReimpl(WithVariants):
         space=Space(0.1, 5, log=True),
     )
     name: ClassVar[str] = "amco-reimpl"
+    title: ClassVar[str] = "AMCo-reimpl"
     group: ClassVar[Group] = "modulation"
     reference: ClassVar[Reference] = Reference(
         "Adaptive Mask Co-optimization for Modal Dependence in Multimodal Learning", "ICASSP 2023"

@@ -59,6 +59,7 @@ class Amss(WithVariants):
     unbiased: bool = setting(False, "AMSS+: multiply gradients that are kept by 1 / (p + 1 / n)", origin="AMSS paper")
     conv_only: bool = setting(False, "mask 2-D convolutions only, as the official code; every encoder must have some")
     name: ClassVar[str] = "amss"
+    title: ClassVar[str] = "AMSS"
     group: ClassVar[Group] = "modulation"
     reference: ClassVar[Reference] = Reference(
         "Learning to Rebalance Multi-Modal Optimization by Adaptively Masking Subnetworks", "TPAMI 2025", "2404.08347"

@@ -75,6 +75,7 @@ class Arl(WithVariants, Modulation):
         at_least=1,
     )
     name: ClassVar[str] = "arl"
+    title: ClassVar[str] = "ARL"
     group: ClassVar[Group] = "modulation"
     reference: ClassVar[Reference] = Reference(
         "Improving Multimodal Learning via Imbalanced Learning", "ICCV 2025", "2507.10203"

@@ -93,6 +93,7 @@ class Aug(Alternating):
         at_most=1,
     )
     name: ClassVar[str] = "aug"
+    title: ClassVar[str] = "AUG"
     group: ClassVar[Group] = "architecture"
     reference: ClassVar[Reference] = Reference(
         "Rethinking Multimodal Learning from the Perspective of Mitigating Classification Ability Disproportion",

@@ -99,6 +99,7 @@ class Awc(Method):
         space=Space(0, 1),
     )
     name: ClassVar[str] = "awc"
+    title: ClassVar[str] = "AWC"
     group: ClassVar[Group] = "modulation"
     reference: ClassVar[Reference] = Reference(
         "Towards Balanced Multi-Modal Learning in 3D Human Pose Estimation", "CVPR 2026", "2501.05264"

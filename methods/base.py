@@ -163,6 +163,7 @@ class Method:
     what an `Evaluation` holds are in the user's unit.
 
     name: the method's name on the command line and in tables.
+    title: what the table of a paper calls it, such as "OGM-GE"; empty for its name.
     role: whether it is a reference, the unimodal training, an ensemble, or a method.
     group: the kind of method, which also selects it on the command line (`--methods modulation`).
     selections: more words that select it, such as "table1": the methods of Table 1 of the MCR paper.
@@ -182,6 +183,7 @@ class Method:
     """
 
     name: ClassVar[str]
+    title: ClassVar[str] = ""
     role: ClassVar[Literal["reference", "unimodal", "ensemble", "method"]] = "method"
     group: ClassVar[Group] = "own"
     selections: ClassVar[tuple[str, ...]] = ()

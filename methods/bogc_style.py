@@ -37,6 +37,7 @@ class BogcStyle(Method):
     )
     memory: float = setting(0.95, "share of the running mean that a step keeps", at_least=0, at_most=0.9999)
     name: ClassVar[str] = "bogc-style"
+    title: ClassVar[str] = "BOGC-style"
     group: ClassVar[Group] = "multi-objective"
     reference: ClassVar[Reference] = Reference(
         "In the style of the abstract of: Rethinking Multi-Modal Learning from Gradient Uncertainty (at first: "

@@ -89,6 +89,7 @@ class Bss(WithVariants):
         0.9, "weight of the own heads' losses", origin="BSS code", at_least=0, space=Space(0.1, 3, log=True)
     )
     name: ClassVar[str] = "bss"
+    title: ClassVar[str] = "BSS"
     group: ClassVar[Group] = "data"
     reference: ClassVar[Reference] = Reference(
         "Balance-Aware Sequence Sampling Makes Multi-Modal Learning Better", "IJCAI 2025", "2501.01470"

@@ -55,6 +55,7 @@ class Cggm(WithVariants, Modulation):
         at_least=0,
     )
     name: ClassVar[str] = "cggm"
+    title: ClassVar[str] = "CGGM"
     group: ClassVar[Group] = "modulation"
     reference: ClassVar[Reference] = Reference(
         "Classifier-guided Gradient Modulation for Enhanced Multimodal Learning", "NeurIPS 2024", "2411.01409"

@@ -49,6 +49,7 @@ class Cml(Method):
         "sum", "how the rises of a batch are put together; mean: the same for every batch size", origin="CML code"
     )
     name: ClassVar[str] = "cml"
+    title: ClassVar[str] = "CML"
     group: ClassVar[Group] = "multi-objective"
     reference: ClassVar[Reference] = Reference("Calibrating Multimodal Learning", "ICML 2023", "2306.01265")
     official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/QingyangZhang/CML", "9d2496e")

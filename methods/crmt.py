@@ -42,6 +42,7 @@ class CRMT(WithVariants):
         space=Space(0, 0.5),
     )
     name: ClassVar[str] = "crmt"
+    title: ClassVar[str] = "CRMT"
     group: ClassVar[Group] = "architecture"
     reference: ClassVar[Reference] = Reference(
         "Quantifying and Enhancing Multi-modal Robustness with Modality Preference", "ICLR 2024", "2402.06244"

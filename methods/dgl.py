@@ -28,6 +28,7 @@ class DGL(WithVariants):
         4.0, "weight of the unimodal losses", origin="DGL code, CREMA-D", at_least=0, space=Space(0.5, 10, log=True)
     )
     name: ClassVar[str] = "dgl"
+    title: ClassVar[str] = "DGL"
     group: ClassVar[Group] = "modulation"
     reference: ClassVar[Reference] = Reference(
         "Boosting Multimodal Learning via Disentangled Gradient Learning", "ICCV 2025", "2507.10213"

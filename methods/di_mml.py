@@ -86,6 +86,7 @@ class DiMml(WithVariants):
         space=Space(0.1, 10, log=True),
     )
     name: ClassVar[str] = "di-mml"
+    title: ClassVar[str] = "DI-MML"
     group: ClassVar[Group] = "distillation"
     reference: ClassVar[Reference] = Reference(
         "Detached and Interactive Multimodal Learning", "ACM MM 2024", "2407.19514"

@@ -40,6 +40,7 @@ class DiagnosingRelearning(Method):
     every: int = setting(20, "number of epochs from one move back to the next", origin="D&R code", at_least=1)
     times: int = setting(3, "largest number of moves back", origin="D&R code", at_least=0)
     name: ClassVar[str] = "diagnosing-relearning"
+    title: ClassVar[str] = "Diagnosing & Re-learning"
     group: ClassVar[Group] = "modulation"
     selections: ClassVar[tuple[str, ...]] = ("table1",)
     reference: ClassVar[Reference] = Reference(

@@ -47,6 +47,7 @@ class Ensemble(Method):
         "outputs, and several labels are refused",
     )
     name: ClassVar[str] = "ensemble"
+    title: ClassVar[str] = "Ensemble"
     group: ClassVar[Group] = "baseline"
     selections: ClassVar[tuple[str, ...]] = ("table1", "primary")
     role = "ensemble"

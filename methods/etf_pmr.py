@@ -67,6 +67,7 @@ class EtfPmr(Windowed):
         at_least=1,
     )
     name: ClassVar[str] = "etf-pmr"
+    title: ClassVar[str] = "ETF-PMR"
     group: ClassVar[Group] = "modulation"
     reference: ClassVar[Reference] = Reference("Overcome Modal Bias by simplex ETF (ETF-PMR)", "official code, 2024")
     official_code: ClassVar[OfficialCode | None] = OfficialCode(

@@ -75,6 +75,7 @@ class FunctionalEntropy(Method):
         True, "whether the squares are divided by l; without, they bound a variance", origin="functional-entropy code"
     )
     name: ClassVar[str] = "functional-entropy"
+    title: ClassVar[str] = "Functional entropy"
     group: ClassVar[Group] = "multi-objective"
     reference: ClassVar[Reference] = Reference(
         "Removing Bias in Multi-modal Classifiers: Regularization by Maximizing Functional Entropies",

@@ -79,6 +79,7 @@ class G2d(WithVariants, Taught):
         origin="G2D code",
     )
     name: ClassVar[str] = "g2d"
+    title: ClassVar[str] = "G2D"
     reference: ClassVar[Reference] = Reference(
         "G2D: Boosting Multimodal Learning with Gradient-Guided Distillation", "ICCV 2025", "2506.21514"
     )

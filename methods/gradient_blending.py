@@ -80,6 +80,7 @@ class GradientBlending(Method):
         space=Space(0.05, 0.3),
     )
     name: ClassVar[str] = "gradient-blending"
+    title: ClassVar[str] = "Gradient Blending"
     group: ClassVar[Group] = "multi-objective"
     reference: ClassVar[Reference] = Reference(
         "What Makes Training Multi-Modal Classification Networks Hard?", "CVPR 2020", "1905.12681"

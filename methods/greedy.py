@@ -87,6 +87,7 @@ class Greedy(WithVariants):
     )
     start: int = setting(2, "first epoch in which they may follow", origin="greedy code", at_least=1)
     name: ClassVar[str] = "greedy"
+    title: ClassVar[str] = "Greedy"
     group: ClassVar[Group] = "architecture"
     reference: ClassVar[Reference] = Reference(
         "Characterizing and Overcoming the Greedy Nature of Learning in Multi-modal Deep Neural Networks",

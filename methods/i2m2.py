@@ -53,6 +53,7 @@ class I2M2(Method):
     """
 
     name: ClassVar[str] = "i2m2"
+    title: ClassVar[str] = "I2M2"
     group: ClassVar[Group] = "architecture"
     reference: ClassVar[Reference] = Reference(
         "Jointly Modeling Inter- & Intra-Modality Dependencies for Multi-modal Learning", "NeurIPS 2024", "2405.17613"

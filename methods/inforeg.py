@@ -89,6 +89,7 @@ class InfoReg(WithVariants):
     )
     unimodal: bool = setting(False, "add the losses of the shares z_m, as InfoReg* of the paper does")
     name: ClassVar[str] = "inforeg"
+    title: ClassVar[str] = "InfoReg"
     group: ClassVar[Group] = "modulation"
     reference: ClassVar[Reference] = Reference(
         "Adaptive Unimodal Regulation for Balanced Multimodal Information Acquisition", "CVPR 2025", "2503.18595"

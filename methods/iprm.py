@@ -104,6 +104,7 @@ class Iprm(Method):
         space=Space(0, 0.99),
     )
     name: ClassVar[str] = "iprm"
+    title: ClassVar[str] = "IPRM"
     group: ClassVar[Group] = "architecture"
     reference: ClassVar[Reference] = Reference(
         "Towards Equilibrium: An Instantaneous Probe-and-Rebalance Multimodal Learning Approach", "IJCAI 2025"

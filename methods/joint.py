@@ -11,6 +11,7 @@ class Joint(Method):
     """Minimise the fused loss L = CE(z, y) alone: the baseline in which modalities compete."""
 
     name: ClassVar[str] = "joint"
+    title: ClassVar[str] = "Joint training"
     group: ClassVar[Group] = "baseline"
     selections: ClassVar[tuple[str, ...]] = ("table1", "primary")
     role = "reference"

@@ -72,6 +72,7 @@ class Lfm(WithVariants):
         "false: it is learned as in Crema_epoch_learnable.py",
     )
     name: ClassVar[str] = "lfm"
+    title: ClassVar[str] = "LFM"
     group: ClassVar[Group] = "multi-objective"
     reference: ClassVar[Reference] = Reference(
         "Facilitating Multimodal Classification via Dynamically Learning Modality Gap", "NeurIPS 2024"

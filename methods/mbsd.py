@@ -83,6 +83,7 @@ class Mbsd(WithVariants):
         space=Space(0.05, 20, log=True),
     )
     name: ClassVar[str] = "mbsd"
+    title: ClassVar[str] = "MBSD"
     group: ClassVar[Group] = "distillation"
     reference: ClassVar[Reference] = Reference(
         "Modality-balanced sample-wise distillation (MBSD), as BalanceBenchmark has it", "arXiv 2025", "2502.10816"

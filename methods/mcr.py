@@ -50,6 +50,7 @@ class MCR(Method):
     """
 
     name: ClassVar[str] = "mcr"
+    title: ClassVar[str] = "MCR"
     group: ClassVar[Group] = "multi-objective"
     selections: ClassVar[tuple[str, ...]] = ("table1", "primary")
     official_code: ClassVar[OfficialCode | None] = OfficialCode(

@@ -54,6 +54,7 @@ class Midas(Method):
         "shifted", "weight s of a misaligned sample; shifted: 1 + (cos + 1) / 2; cosine: cos itself; none: 1"
     )
     name: ClassVar[str] = "midas"
+    title: ClassVar[str] = "MIDAS"
     group: ClassVar[Group] = "data"
     reference: ClassVar[Reference] = Reference(
         "MIDAS: Misalignment-based Data Augmentation Strategy for Imbalanced Multimodal Learning",

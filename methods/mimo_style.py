@@ -35,6 +35,7 @@ class MimoStyle(Method):
         "none", "the unimodal losses that are compared; none: as they are; log-ratio: relative to the first epoch"
     )
     name: ClassVar[str] = "mimo-style"
+    title: ClassVar[str] = "MIMO-style"
     group: ClassVar[Group] = "multi-objective"
     reference: ClassVar[Reference] = Reference(
         "In the style of the abstract of: Mitigating Modality Imbalance in Multi-modal Learning via Multi-objective "

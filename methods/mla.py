@@ -79,6 +79,7 @@ class Mla(Alternating):
         "the weights of the modalities in a prediction; equal: 1 / M, also of a regression and of several labels",
     )
     name: ClassVar[str] = "mla"
+    title: ClassVar[str] = "MLA"
     group: ClassVar[Group] = "architecture"
     reference: ClassVar[Reference] = Reference(
         "Multimodal Representation Learning by Alternating Unimodal Adaptation", "CVPR 2024", "2311.10707"

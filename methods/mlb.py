@@ -54,6 +54,7 @@ class Mlb(Modulation):
         space=Space(0.25, 10, log=True),
     )
     name: ClassVar[str] = "mlb"
+    title: ClassVar[str] = "MLB"
     group: ClassVar[Group] = "modulation"
     selections: ClassVar[tuple[str, ...]] = ("table1", "primary")
     official_code: ClassVar[OfficialCode | None] = OfficialCode(

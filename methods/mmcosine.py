@@ -57,6 +57,7 @@ class MMCosine(Method):
         space=Space(1, 50, log=True),
     )
     name: ClassVar[str] = "mmcosine"
+    title: ClassVar[str] = "MMCosine"
     group: ClassVar[Group] = "architecture"
     selections: ClassVar[tuple[str, ...]] = ("table1",)
     reference: ClassVar[Reference] = Reference(

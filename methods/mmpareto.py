@@ -58,6 +58,7 @@ class MMPareto(EncoderWise):
         space=Space(0.5, 3, log=True),
     )
     name: ClassVar[str] = "mmpareto"
+    title: ClassVar[str] = "MMPareto"
     selections: ClassVar[tuple[str, ...]] = ("table1", "primary")
     reference: ClassVar[Reference] = Reference(
         "MMPareto: Boosting Multimodal Learning with Innocent Unimodal Assistance", "ICML 2024", "2405.17730"

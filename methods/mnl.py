@@ -67,6 +67,7 @@ class Mnl(Method):
         "margin of the true class; probability: over the own runner-up; logit: of logits, over the fused one (code)",
     )
     name: ClassVar[str] = "mnl"
+    title: ClassVar[str] = "MNL"
     group: ClassVar[Group] = "distillation"
     reference: ClassVar[Reference] = Reference("Multimodal Negative Learning", "NeurIPS 2025", "2510.20877")
     official_code: ClassVar[OfficialCode | None] = OfficialCode(

@@ -46,6 +46,7 @@ class Moo(EncoderWise):
     )
     warmup: int = setting(5, "stch: epochs on the sum of log losses, the last of which gives r_k", at_least=1)
     name: ClassVar[str] = "moo"
+    title: ClassVar[str] = "MOO"
     reference: ClassVar[Reference] = Reference(
         "Multi-Task Learning as Multi-Objective Optimization (mgda), and the rules of TorchJD and LibMTL",
         "NeurIPS 2018",

@@ -65,6 +65,7 @@ class Mses(Method):
         0.4, "share of the present epoch's loss in the smoothed one", origin="AGM code", at_least=0.01, at_most=1
     )
     name: ClassVar[str] = "mses"
+    title: ClassVar[str] = "MSES"
     group: ClassVar[Group] = "modulation"
     reference: ClassVar[Reference] = Reference(
         "Modality-Specific Learning Rate Control for Multimodal Classification", "ACPR 2019"

@@ -38,6 +38,7 @@ class Mslr(Modulation):
         origin="MSLR paper, learning rates",
     )
     name: ClassVar[str] = "mslr"
+    title: ClassVar[str] = "MSLR"
     group: ClassVar[Group] = "modulation"
     selections: ClassVar[tuple[str, ...]] = ("table1",)
     reference: ClassVar[Reference] = Reference(

@@ -20,6 +20,7 @@ class MultiLoss(Method):
         1.0, "weight of the own heads' losses", origin="MLB code", at_least=0, space=Space(0.01, 10, log=True)
     )
     name: ClassVar[str] = "multi-loss"
+    title: ClassVar[str] = "Multi-loss training"
     group: ClassVar[Group] = "baseline"
     selections: ClassVar[tuple[str, ...]] = ("table1", "primary")
     role = "reference"

@@ -16,6 +16,7 @@ class Ogm(OnTheFly):
     """
 
     name: ClassVar[str] = "ogm"
+    title: ClassVar[str] = "OGM"
     selections: ClassVar[tuple[str, ...]] = ("table1",)
     neutral: ClassVar[tuple[Neutral, ...]] = (
         Neutral({"alpha": 0.0}, "joint"),

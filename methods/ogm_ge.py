@@ -28,6 +28,7 @@ class OgmGe(OnTheFly):
         space=Space(0.1, 2),
     )
     name: ClassVar[str] = "ogm-ge"
+    title: ClassVar[str] = "OGM-GE"
     selections: ClassVar[tuple[str, ...]] = ("primary",)
     neutral: ClassVar[tuple[Neutral, ...]] = (
         Neutral({"alpha": 0.0, "noise": 0.0}, "joint"),

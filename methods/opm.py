@@ -49,6 +49,7 @@ class Opm(Windowed):
     )
     start: int = setting(6, "first epoch in which features are dropped", origin="OPM code", at_least=1)
     name: ClassVar[str] = "opm"
+    title: ClassVar[str] = "OPM"
     group: ClassVar[Group] = "modulation"
     reference: ClassVar[Reference] = Reference(
         "On-the-fly Modulation for Balanced Multimodal Learning", "TPAMI 2024", "2410.11582"

@@ -59,6 +59,7 @@ class PMR(Windowed):
         0.0, "what prototypes keep of the epoch before", origin="PMR runs", at_least=0, at_most=1, space=Space(0, 0.9)
     )
     name: ClassVar[str] = "pmr"
+    title: ClassVar[str] = "PMR"
     group: ClassVar[Group] = "modulation"
     reference: ClassVar[Reference] = Reference(
         "PMR: Prototypical Modal Rebalance for Multimodal Learning", "CVPR 2023", "2211.07089"

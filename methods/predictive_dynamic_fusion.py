@@ -89,6 +89,7 @@ class PredictiveDynamicFusion(WithVariants):
         1.0, "weight of the nets' error", origin="PDF code", at_least=0, space=Space(0.01, 10, log=True)
     )
     name: ClassVar[str] = "predictive-dynamic-fusion"
+    title: ClassVar[str] = "PDF"
     group: ClassVar[Group] = "architecture"
     reference: ClassVar[Reference] = Reference("Predictive Dynamic Fusion", "ICML 2024", "2406.04802")
     official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/Yinan-Xia/PDF", "8648674")

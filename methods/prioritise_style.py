@@ -49,6 +49,7 @@ class PrioritiseStyle(Modulation):
         0.5, "coefficient of all other modalities; 1 = as they are", at_least=0, at_most=1, space=Space(0.05, 1)
     )
     name: ClassVar[str] = "prioritise-style"
+    title: ClassVar[str] = "Prioritise-style"
     group: ClassVar[Group] = "modulation"
     reference: ClassVar[Reference] = Reference(
         "In the style of the abstract of: PDMP: Rethinking Balanced Multimodal Learning via Performance-Dominant "

@@ -80,6 +80,7 @@ class Qmf(WithVariants):
         1.0, "weight of the ranking", origin="QMF code, text and images", at_least=0, space=Space(0.01, 10, log=True)
     )
     name: ClassVar[str] = "qmf"
+    title: ClassVar[str] = "QMF"
     group: ClassVar[Group] = "architecture"
     reference: ClassVar[Reference] = Reference(
         "Provable Dynamic Fusion for Low-Quality Multimodal Data", "ICML 2023", "2306.02050"

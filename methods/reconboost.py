@@ -95,6 +95,7 @@ class ReconBoost(InTurns):
     )
     fresh: bool = setting(True, "whether each phase starts with an optimiser without moments", origin="ReconBoost code")
     name: ClassVar[str] = "reconboost"
+    title: ClassVar[str] = "ReconBoost"
     group: ClassVar[Group] = "architecture"
     selections: ClassVar[tuple[str, ...]] = ("table1",)
     reference: ClassVar[Reference] = Reference(

@@ -65,6 +65,7 @@ class Remix(WithVariants):
         1.0, "weight of the own head's loss after them", origin="Remix code", at_least=0, space=Space(0.1, 10, log=True)
     )
     name: ClassVar[str] = "remix"
+    title: ClassVar[str] = "Remix"
     group: ClassVar[Group] = "data"
     reference: ClassVar[Reference] = Reference(
         "Improving Multimodal Learning Balance and Sufficiency through Data Remixing", "ICML 2025", "2506.11550"

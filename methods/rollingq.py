@@ -44,6 +44,7 @@ class RollingQ(WithVariants):
     )
     times: int = setting(1, "how often the query is turned at most; 0 = never", origin="RollingQ code", at_least=0)
     name: ClassVar[str] = "rollingq"
+    title: ClassVar[str] = "RollingQ"
     group: ClassVar[Group] = "head-specific"
     reference: ClassVar[Reference] = Reference(
         "RollingQ: Reviving the Cooperation Dynamics in Multimodal Transformer", "ICML 2025", "2506.11465"

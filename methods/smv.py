@@ -87,6 +87,7 @@ class Smv(WithVariants):
         space=Space(0.1, 1.5),
     )
     name: ClassVar[str] = "smv"
+    title: ClassVar[str] = "SMV"
     group: ClassVar[Group] = "data"
     reference: ClassVar[Reference] = Reference(
         "Enhancing Multimodal Cooperation via Sample-level Modality Valuation", "CVPR 2024", "2309.06255"

@@ -102,6 +102,7 @@ class SynIB(WithVariants):
         space=Space(1e-3, 100, log=True),
     )
     name: ClassVar[str] = "synib"
+    title: ClassVar[str] = "SynIB"
     group: ClassVar[Group] = "multi-objective"
     reference: ClassVar[Reference] = Reference(
         "SynIB: Informational Bottleneck for Maximizing Synergy in Multimodal Learning", "2026"

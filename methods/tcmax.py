@@ -52,6 +52,7 @@ class TCMax(Method):
     """
 
     name: ClassVar[str] = "tcmax"
+    title: ClassVar[str] = "TCMax"
     group: ClassVar[Group] = "head-specific"
     reference: ClassVar[Reference] = Reference(
         "Multimodal Classification via Total Correlation Maximization", "ICLR 2026", "2602.13015"

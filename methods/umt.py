@@ -30,6 +30,7 @@ class Umt(Windowed, Taught):
         space=Space(0.1, 100, log=True),
     )
     name: ClassVar[str] = "umt"
+    title: ClassVar[str] = "UMT"
     reference: ClassVar[Reference] = Reference(
         "Improving Multi-Modal Learning with Uni-Modal Teachers", "arXiv 2021", "2106.11059"
     )

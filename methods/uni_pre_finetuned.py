@@ -12,6 +12,7 @@ class UniPreFinetuned(Method):
     """Minimise L = CE(z, y) over encoders and fusion head; the encoders start from the weights of the unimodal runs."""
 
     name: ClassVar[str] = "uni-pre-finetuned"
+    title: ClassVar[str] = "Unimodal pre-training, fine-tuned"
     group: ClassVar[Group] = "baseline"
     selections: ClassVar[tuple[str, ...]] = ("table1",)
     role = "reference"

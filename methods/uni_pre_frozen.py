@@ -17,6 +17,7 @@ class UniPreFrozen(Method):
     """
 
     name: ClassVar[str] = "uni-pre-frozen"
+    title: ClassVar[str] = "Unimodal pre-training, frozen"
     group: ClassVar[Group] = "baseline"
     selections: ClassVar[tuple[str, ...]] = ("table1",)
     role = "reference"

@@ -21,6 +21,7 @@ class UniPreMultiLoss(Method):
         1.0, "weight of the own heads' losses", origin="MLB code", at_least=0, space=Space(0.01, 10, log=True)
     )
     name: ClassVar[str] = "uni-pre-multi-loss"
+    title: ClassVar[str] = "Unimodal pre-training, then multi-loss"
     group: ClassVar[Group] = "baseline"
     role = "reference"
     reference: ClassVar[Reference] = Reference(

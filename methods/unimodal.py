@@ -17,6 +17,7 @@ class Unimodal(Method):
     """Minimise L = CE(h_m, y) in a model of one modality, which predicts h_m. Each modality has a run of its own."""
 
     name: ClassVar[str] = "unimodal"
+    title: ClassVar[str] = "Unimodal training"
     group: ClassVar[Group] = "baseline"
     selections: ClassVar[tuple[str, ...]] = ("table1",)
     role = "unimodal"

@@ -49,25 +49,25 @@ def latex(table: Table) -> str:
     A table that is wider than a page is scaled to its width.
     """
     width = len(table.columns)
-    marked = [_marked(table, i, row, _tex, r"\textbf{{{}}}") for i, row in enumerate(table.text())]
+    marked = [_marked(table, i, row, tex, r"\textbf{{{}}}") for i, row in enumerate(table.text())]
     scaled = sum(max(map(len, column)) + 2 for column in zip(table.columns, *table.text(), strict=True)) > LINE
     return "\n".join(
         [
             "% needs \\usepackage{booktabs,graphicx}",
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{_tex(table.title)}}}",
+            rf"\caption{{{tex(table.title)}}}",
             *([r"\resizebox{\linewidth}{!}{%"] if scaled else []),
             rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
             r"\toprule",
-            " & ".join(map(_tex, table.columns)) + r" \\",
+            " & ".join(map(tex, table.columns)) + r" \\",
             r"\midrule",
             *(" & ".join(cells) + r" \\" for cells in marked),
             r"\bottomrule",
             r"\end{tabular}}" if scaled else r"\end{tabular}",
             r"\par\medskip",
             r"\begin{minipage}{\linewidth}\raggedright" + (r"\tiny" if len(table.notes) > MANY else r"\footnotesize"),
-            *(rf"{_tex(note)}\par" for note in table.notes),
+            *(rf"{tex(note)}\par" for note in table.notes),
             r"\end{minipage}",
             r"\end{table}",
             "",
@@ -129,7 +129,8 @@ def _plain(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", printable(" ".join(text.split())))
 
 
-def _tex(text: str) -> str:
+def tex(text: str) -> str:
+    """A text for LaTeX, on one line, its special characters escaped."""
     return "".join(LATEX.get(character, character) for character in printable(" ".join(text.split())))
 
 
