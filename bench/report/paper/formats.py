@@ -136,11 +136,16 @@ def bibtex(table: PaperTable) -> str:
 def _entry(line: Line) -> str:
     assert line.method is not None
     reference = line.method.reference
-    fields = {"title": f"{{{tex(reference.title)}}}", "year": _year(line), "howpublished": tex(reference.venue)}
+    fields = {"title": f"{{{tex(reference.title)}}}", "year": _year(line), "howpublished": tex(_venue(reference.venue))}
     if reference.arxiv:
         fields |= {"eprint": reference.arxiv, "archiveprefix": "arXiv"}
     inner = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items() if value)
     return f"@misc{{{citation(line)},\n{inner}\n}}"
+
+
+def _venue(venue: str) -> str:
+    """A venue without its year, which has a field of its own."""
+    return re.sub(r"\s*\b(?:19|20)\d\d\b", "", venue).strip()
 
 
 FORMATS: dict[str, tuple[str, Callable[[PaperTable, int], str]]] = {
