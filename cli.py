@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from mcr_bench import __version__
 from mcr_bench.bench.commands.options import (
     AsJson,
     Baseline,
@@ -47,12 +48,25 @@ from mcr_bench.bench.commands.verbs.ui_verb import ui
 from mcr_bench.methods import BASELINE, COST_BASELINE
 
 app = typer.Typer(
-    help="Compare balancing methods for multimodal training: same data, seeds, batches and loop for every method.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(data_app, name="data")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        say(f"mcr-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Compare balancing methods for multimodal training: same data, seeds, batches and loop for every method."""
 
 
 @app.command()
