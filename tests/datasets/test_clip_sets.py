@@ -26,7 +26,7 @@ from mcr_bench.datasets.iemocap import Iemocap
 from mcr_bench.datasets.mustard import Mustard
 from mcr_bench.datasets.ur_funny import UrFunny
 from mcr_bench.tests.datasets.test_paper_sets import command, dials, settings
-from mcr_bench.tests.support.media import array_files, mmsa_files, multibench_files, ucf_files
+from mcr_bench.tests.support.media import array_files, mmsa_files, multibench_files, nv_files, ucf_files
 from mcr_bench.tests.support.media import web_files as web
 from mcr_bench.tests.support.media.raw_clips import content
 
@@ -51,6 +51,7 @@ def acted_frames(folder: Path) -> Path:
 KINDS: dict[str, tuple[str, Callable[[Path], Path], dict[str, Any]]] = {
     "kinetics-sounds": ("kinetics-sounds", web.kinetics_sounds, SOUND),
     "vggsound": ("vggsound", web.vggsound, SOUND),
+    "nvgesture": ("nvgesture", nv_files.nvgesture, MOTION | {"dataset.frames": 2, "encoder.kind": "conv2d"}),
     "flow of ucf101": ("ucf101", ucf_files.videos, MOTION | {"dataset.flow": "dis", "dataset.frames": 2}),
     "flow images of ucf101": ("ucf101", ucf_files.release, MOTION | {"dataset.flow": "tvl1", "dataset.frames": 2}),
     "frames of cremad": ("cremad", acted_frames, SOUND),
