@@ -6,6 +6,8 @@ from difflib import get_close_matches
 from mcr_bench.bench.printable import in_line, printable
 
 MOST_NAMES = 30  # more than these bury the nearest ones
+# How PyTorch says that a tensor is larger than the memory of a machine, or of any.
+TOO_LARGE = ("can't allocate memory", "Storage size calculation overflowed", "integer multiplication overflow")
 LONGEST = 1000  # characters of an error that is written on one line
 MOST_PARTS = 3  # errors of a group that are named
 BEGINNING, END = 20_000, 80_000  # characters that are kept of a longer traceback
@@ -65,6 +67,17 @@ def _plain(read: Callable[[], str]) -> str:
         return str.__str__(read())
     except BaseException:
         return ""
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that the machine's memory does not suffice, or that no memory would; of a GPU it is not.
+
+    >>> lacks_memory(MemoryError()), lacks_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    (True, True)
+    """
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(text in str(error) for text in TOO_LARGE)
+    )
 
 
 def error_at_end(traceback: str) -> str:

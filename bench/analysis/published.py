@@ -1,14 +1,14 @@
 """Published numbers: the CSV files of results/published, each with a TOML file that maps its names to ours."""
 
 import csv
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.core.inputs.texts import toml_of
+from mcr_bench.bench.errors import UserError, in_words, unknown
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -164,11 +164,14 @@ def _number(text: str) -> float | None:
 
 
 def _source(place: Traversable, stem: str) -> list[PublishedTable]:
-    numbers = numbers_of((place / f"{stem}.csv").read_text(encoding="utf-8"))
+    try:
+        numbers = numbers_of((place / f"{stem}.csv").read_text(encoding="utf-8"))
+    except (csv.Error, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{stem}.csv is not a table of published numbers ({in_words(error)}).") from error
     file = f"{stem}.toml"
     try:
-        mapping = tomllib.loads((place / file).read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+        mapping = toml_of((place / file).read_text(encoding="utf-8"))
+    except ValueError as error:
         raise UserError(f"{file} is not valid TOML: {error}.") from error
     _check_keys(mapping, ("ddof", "tables", "methods"), file)
     methods = [_method(file, title, _table_in(values)) for title, values in _table_in(mapping.get("methods")).items()]

@@ -6,7 +6,6 @@ The shipped ones are read from beside the dataset; the user's own, which tuning 
 import inspect
 import json
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -18,6 +17,7 @@ from filelock import FileLock
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.core.home import default_home
+from mcr_bench.bench.core.inputs.texts import text_of, toml_of
 from mcr_bench.bench.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -121,8 +121,8 @@ def _tables(path: Path) -> dict[str, Table]:
     if not path.is_file():
         return {}
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        content = toml_of(text_of(path))
+    except (OSError, ValueError) as error:
         raise UserError(f"the presets in {path} cannot be read: {error}. Fix or delete the file.") from error
     tables: dict[str, Table] = {}
     for name, table in content.items():

@@ -10,6 +10,7 @@ from mcr_bench.bench.commands.output import say
 
 P = ParamSpec("P")
 INTERRUPTED = 130
+TOO_LITTLE = "there is too little memory for this. Close other programs, or use less data or a smaller model."
 
 
 def verb(command: Callable[P, None]) -> Callable[P, None]:
@@ -19,7 +20,7 @@ def verb(command: Callable[P, None]) -> Callable[P, None]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
         from mcr_bench.bench.core.faults.full_disk import full_disk_told
         from mcr_bench.bench.core.interrupts import check, interrupted, remembered
-        from mcr_bench.bench.errors import UserError
+        from mcr_bench.bench.errors import UserError, lacks_memory
 
         with remembered():
             try:
@@ -33,6 +34,8 @@ def verb(command: Callable[P, None]) -> Callable[P, None]:
                 if interrupted() or isinstance(error, KeyboardInterrupt):
                     say("\nStopped. What is finished is kept; the same command continues from here.", err=True)
                     raise typer.Exit(INTERRUPTED) from None
+                if lacks_memory(error):
+                    error = UserError(TOO_LITTLE)
                 if not isinstance(error, UserError):
                     raise
                 say(f"error: {error}", err=True)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mcr_bench.bench.core.files import write_whole
+from mcr_bench.bench.core.inputs.texts import json_of
 from mcr_bench.bench.errors import UserError
 
 
@@ -45,6 +46,6 @@ def forget_outdated(folder: Path, written: Collection[Path], everything: bool) -
 def _read(path: Path) -> set[str]:
     """The names in the list, without those that lead out of the folder."""
     try:
-        return {name for name in json.loads(path.read_text(encoding="utf-8")) if Path(name).name == name}
+        return {name for name in json_of(path.read_text(encoding="utf-8")) if Path(name).name == name}
     except (OSError, ValueError, TypeError):
         return set()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.user_classes import place_of
+from mcr_bench.bench.core.inputs.texts import text_of
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.planning.experiment_file import Block, Document, Point, Setting, as_list, read_blocks
 from mcr_bench.bench.planning.request import Request
@@ -88,7 +89,7 @@ def read_experiment(path_or_name: str) -> Experiment:
     """The experiment in a file, or the shipped one of that name; UserError with file, line and key."""
     path = _find(path_or_name)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = text_of(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path_or_name} cannot be read: {error}. Give a TOML file in UTF-8.") from error
     document = Document(path.name if path.parent == _folder() else str(path_or_name), text)

@@ -1,11 +1,11 @@
 """Read and check the text of an experiment file; every error names the file, the line and the key."""
 
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeGuard
 
+from mcr_bench.bench.core.inputs.texts import toml_of
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.planning.toml_lines import Place, key_lines
 
@@ -166,8 +166,8 @@ class Document:
     def data(self) -> dict[str, object]:
         """The parsed text; UserError with line and column if it is not TOML."""
         try:
-            return tomllib.loads(self.text)
-        except tomllib.TOMLDecodeError as error:
+            return toml_of(self.text)
+        except ValueError as error:
             end = f"at line {len(self.text.splitlines())}, the last"
             what = str(error).replace("at end of document", end)
             raise UserError(f"{self.name}: not valid TOML: {what}.") from error

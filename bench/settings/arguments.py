@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from mcr_bench.bench.errors import UserError
 
 MOST_SEEDS, LARGEST_SEED = 10_000, 2**63 - 1
+LONGEST_SEED = 40  # digits, with zeros before the number; Python refuses to read thousands of them
 
 
 def parse_list(text: str) -> list[str]:
@@ -40,6 +41,8 @@ def parse_seeds(text: str) -> list[int]:
             f"--seeds {text}: not allowed. Give how many seeds (5), or a list of seeds: whole numbers >= 0 with a "
             "comma (3,5,8; or 5, for seed 5 alone)."
         )
+    if any(len(part) > LONGEST_SEED for part in parts):
+        raise _too_large(f"--seeds {text[:60]}...")
     if "," not in text and int(parts[0]) == 0:
         raise UserError(
             "--seeds 0: this means no seed, so nothing would be trained. Give a number >= 1, or `--seeds 0,` (with a "
@@ -58,8 +61,12 @@ def seeds_of(value: int | list[int], where: str) -> list[int]:
     """
     largest = max(value) if isinstance(value, list) else value
     if largest > (LARGEST_SEED if isinstance(value, list) else MOST_SEEDS):
-        raise UserError(f"{where}: too large. Allowed: at most {MOST_SEEDS} seeds, each at most {LARGEST_SEED}.")
+        raise _too_large(where)
     return list(dict.fromkeys(value)) if isinstance(value, list) else list(range(value))
+
+
+def _too_large(where: str) -> UserError:
+    return UserError(f"{where}: too large. Allowed: at most {MOST_SEEDS} seeds, each at most {LARGEST_SEED}.")
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, list[str]]:

@@ -1,6 +1,5 @@
 """The request for a search, and what follows from it: the methods in stages, and the settings of every trial."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.making import make_dataset
 from mcr_bench.bench.catalog.presets import preset_of, presets_of, user_presets
 from mcr_bench.bench.catalog.resolve import layered
+from mcr_bench.bench.core.inputs.texts import json_of
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.planning.plan import Plan, make_plan
 from mcr_bench.bench.planning.request import Request
@@ -188,7 +188,7 @@ def _stages(subjects: Mapping[str, Subject]) -> list[list[Subject]]:
 def _plain(text: str) -> Value:
     """A text of the command line as a value for TOML: a number or truth value if it is one, otherwise text."""
     try:
-        value = json.loads(text)
+        value = json_of(text)
     except ValueError:
         return text
     return value if isinstance(value, bool | int | float) and math.isfinite(value) else text

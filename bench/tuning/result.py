@@ -11,6 +11,7 @@ from filelock import FileLock
 
 from mcr_bench.bench.catalog.presets import Preset, write_user_preset
 from mcr_bench.bench.core.files import write_whole
+from mcr_bench.bench.core.inputs.texts import json_of, text_of
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.settings.declaration import Value
 
@@ -175,7 +176,7 @@ def searches_folder(home: Path) -> Path:
 def read_searches(path: Path) -> dict[str, KeptSearch]:
     """Name of a preset -> its search, from the file of a dataset; UserError if the file is damaged."""
     try:
-        searches = json.loads(path.read_text(encoding="utf-8"))
+        searches = json_of(text_of(path))
         return {preset: search | {"methods": dict(search["methods"])} for preset, search in searches.items()}
     except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
         raise UserError(

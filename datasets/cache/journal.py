@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mcr_bench.bench.core.inputs.texts import json_of
 from mcr_bench.datasets.cache.opened import Cache, content_of
 from mcr_bench.datasets.cache.recipe import Field, Recipe
 
@@ -176,7 +177,7 @@ def read_journal(folder: Path) -> tuple[list[object], dict[str, Entry], set[str]
     entries: dict[str, Entry] = {}
     libraries: set[str] = set()
     with (folder / JOURNAL).open(encoding="utf-8", errors="replace") as lines:
-        header = json.loads(next(lines, "null"))
+        header = json_of(next(lines, "null"))
         for line in lines:
             match _parsed(line):
                 case [str(text)]:
@@ -191,7 +192,7 @@ def read_journal(folder: Path) -> tuple[list[object], dict[str, Entry], set[str]
 def _parsed(line: str) -> object:
     """The JSON value of a line; None if it is not complete."""
     try:
-        return json.loads(line)
+        return json_of(line)
     except ValueError:
         return None
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
+from mcr_bench.bench.core.inputs.texts import json_of
 from mcr_bench.bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def open_cache(folder: Path) -> Cache:
 def cache_of(folder: Path, text: bytes) -> Cache:
     """The cache in `folder` whose manifest reads `text`; UserError where a file of it is missing or damaged."""
     try:
-        manifest: Manifest = json.loads(text)
+        manifest: Manifest = json_of(text)
         for name, size in manifest["sizes"].items():
             _require_size(folder, name, size)
         fields = manifest["recipe"]["fields"]
@@ -212,7 +213,7 @@ def cache_of(folder: Path, text: bytes) -> Cache:
         index = Index([r["id"] for r in table], [r["group"] for r in table], [r["content"] for r in table], labels)
         sources = [row["source"] for row in table]
         return Cache(folder, manifest, index, _integers(table, "slot"), sources, lists, arrays, steps)
-    except (KeyError, ValueError, AttributeError, TypeError) as error:
+    except (KeyError, ValueError, AttributeError, TypeError, OverflowError, csv.Error) as error:
         raise _broken(folder, f"'{folder}' is damaged, or not a cache of this version ({error!r})") from error
 
 

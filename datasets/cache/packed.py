@@ -12,6 +12,7 @@ import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.core.files import whole_file, write_whole
+from mcr_bench.bench.core.inputs.texts import json_of
 from mcr_bench.datasets.cache.opened import MANIFEST, Cache
 from mcr_bench.datasets.formats.npz import digest
 
@@ -51,7 +52,7 @@ def manifest_file(file: Path) -> Path:
 
 def read_manifest(file: Path) -> PackedManifest:
     """The manifest of a packed file; OSError or ValueError if it is missing or damaged."""
-    content: PackedManifest = json.loads(manifest_file(file).read_text(encoding="utf-8"))
+    content: PackedManifest = json_of(manifest_file(file).read_text(encoding="utf-8"))
     if not isinstance(content, dict) or not content.keys() >= STATED:
         raise ValueError("entries are missing")
     return content

@@ -1,8 +1,9 @@
 """Files and folders of other formats: what they are, and the three lines of Python that make an .npz of each."""
 
-import json
 from itertools import islice
 from pathlib import Path
+
+from mcr_bench.bench.core.inputs.texts import json_of
 
 OWN = ("y", "split", "group", "id", "class_names")  # keys of an array file beside x_<modality>
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
@@ -209,7 +210,7 @@ def _prepared(path: Path) -> str:
     """How to use a folder that `data prepare` has written; '' for any other folder."""
     for manifest in [*path.glob("manifest.json"), *path.glob("*/manifest.json")]:
         try:
-            name = json.loads(manifest.read_text(encoding="utf-8"))["dataset"]
+            name = json_of(manifest.read_text(encoding="utf-8"))["dataset"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
         root = manifest.parent.parent.parent

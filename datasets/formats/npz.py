@@ -2,17 +2,20 @@
 
 import hashlib
 import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-
-import numpy as np
+from typing import TypeVar
 
 from mcr_bench.bench.core.arrays import Array
-from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.core.inputs.sizes import check_size
+from mcr_bench.bench.errors import UserError, one_line
 from mcr_bench.datasets.formats.foreign import conversion_of_content, of_objects
+from mcr_bench.datasets.formats.npz_members import NotAnArray, OfObjects, content, stated
 from mcr_bench.datasets.formats.text_mode import SAMPLE, changed_as_text
 
+T = TypeVar("T")
+MOST_TEXT = 200  # characters of an error that a message quotes
 POINTER = b"version https://git-lfs"
 
 
@@ -36,7 +39,8 @@ def digest(path: Path) -> str:
 def read_arrays(path: Path) -> dict[str, Array]:
     """Key -> array of any shape and dtype, for every array of an .npz; never unpickles.
 
-    UserError that names the file, the key if one array is the cause, and the remedy.
+    UserError that names the file, the key if one array is the cause, and the remedy. Nothing is read of a file whose
+    arrays need more memory than a file may take (`bench/core/inputs/sizes.py`).
     """
     if not path.is_file():
         raise UserError(
@@ -47,10 +51,13 @@ def read_arrays(path: Path) -> dict[str, Array]:
             raise pointer_error(path)
         if not zipfile.is_zipfile(path):
             raise _not_an_npz(path)
-        with np.load(path, allow_pickle=False) as file:
-            if description := conversion_of_content(path, tuple(file.files)):
+        with zipfile.ZipFile(path) as packed:
+            if description := conversion_of_content(path, tuple(packed.namelist())):
                 raise UserError(f"'{path}' is not an .npz. {description}")
-            return {key: _array(path, file, key) for key in file.files}
+            members = _members(path, packed)
+            headers = [_checked(path, key, partial(stated, packed, one)) for key, one in members.items()]
+            check_size(path, sum(header.memory for header in headers), packed=True)
+            return {key: _checked(path, key, partial(content, packed, one)) for key, one in members.items()}
     except (OSError, zipfile.BadZipFile) as error:
         raise UserError(f"'{path}' cannot be read: {error}. Check its permissions, or copy it again.") from error
 
@@ -74,16 +81,29 @@ def _changed(path: Path) -> str:
         return changed_as_text(memoryview(file.read(SAMPLE)))
 
 
-def _array(path: Path, file: Mapping[str, Array], key: str) -> Array:
+def _members(path: Path, packed: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """Key -> member of the zip file; UserError for two of one name, of which readers choose differently."""
+    members: dict[str, zipfile.ZipInfo] = {}
+    for member in packed.infolist():
+        key = member.filename.removesuffix(".npy")
+        if key in members:
+            raise UserError(f"'{path}': '{key}' is in the file twice. Save the file with numpy.savez.")
+        members[key] = member
+    return members
+
+
+def _checked(path: Path, key: str, read: Callable[[], T]) -> T:
+    """What `read` returns; its errors become a UserError that names the file, the key and the remedy."""
     try:
-        array = file[key]
-    except (ValueError, EOFError, OSError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        if "Object arrays" in str(error):
-            raise UserError(
-                f"'{path}': '{key}' is an array of Python objects, which is never unpickled. {of_objects(key)}"
-            ) from error
-        changed = _changed(path) or "Copy it again."
-        raise UserError(f"'{path}': '{key}' cannot be read ({error}): the file is damaged. {changed}") from error
-    if not isinstance(array, np.ndarray):
-        raise UserError(f"'{path}': '{key}' is not an array. Save the file with numpy.savez.")
-    return array
+        return read()
+    except NotAnArray as error:
+        raise UserError(f"'{path}': '{key}' is not an array. Save the file with numpy.savez.") from error
+    except OfObjects as error:
+        raise UserError(
+            f"'{path}': '{key}' is an array of Python objects, which is never unpickled. {of_objects(key)}"
+        ) from error
+    except MemoryError as error:
+        raise UserError(f"'{path}': there is too little memory for '{key}'. Close other programs.") from error
+    except Exception as error:  # damaged members raise errors of a dozen types
+        changed, words = _changed(path) or "Copy it again.", one_line(str(error), MOST_TEXT)
+        raise UserError(f"'{path}': '{key}' cannot be read ({words}): the file is damaged. {changed}") from error

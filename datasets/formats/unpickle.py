@@ -9,7 +9,6 @@ of a file of 435 MB, instead of 3 MB here, and the same again in each worker tha
 a file gives as a key, so that tuples nested 200,000 deep end the process without an error.
 """
 
-import codecs
 import mmap
 import pickle
 import pickletools
@@ -18,14 +17,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mcr_bench.bench.core.inputs.sizes import most_bytes
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.formats.foreign import wrapping
 from mcr_bench.datasets.formats.npz import is_pointer, pointer_error
 from mcr_bench.datasets.formats.text_mode import begins_as_text, changed_as_text, changed_inside
 from mcr_bench.datasets.formats.unpickled_arrays import CALLS, NAMES, Blank, Name, Type, array, in_order, keys
+from mcr_bench.datasets.formats.unpickled_values import bulk, native, quoted, text, whole, whole_line
 
-BULK = 2**16  # bytes: longer byte strings stay in the mapped file
-MOST_STEPS = 5_000_000  # each needs at most a few hundred bytes; files of 20,000 samples need some 200,000 steps
+MOST_STEPS = 5_000_000  # files of 20,000 samples need some 200,000 steps
+PER_STEP = 320  # bytes of memory: an empty set, and its place in the memo
+COPIES, SPARE = 4, 2**20  # calls copy the file's content once, or parts of it as often as this and some more
 ZIP = b"PK\x03\x04"
 MOST_TEXT = 200  # characters of a file that a message quotes
 DAMAGE = (ValueError, LookupError, TypeError, OverflowError, MemoryError, RecursionError, struct.error)
@@ -87,6 +89,7 @@ class Machine:
     marks: heights of the stack to which it can be emptied.
     memo: number -> value that is used again.
     blanks: id of an unfinished array -> its numbers in the memo.
+    copied: how much of texts and lists calls have copied; a value in the memo may be copied again and again.
     """
 
     def __init__(self, path: Path, data: mmap.mmap) -> None:
@@ -95,17 +98,19 @@ class Machine:
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
         self.blanks: dict[int, list[int]] = {}
+        self.copied = 0
 
     def run(self) -> Any:
         """Interpret the pickle; returns the value on the stack at its end."""
-        for _ in range(MOST_STEPS):
+        most = min(MOST_STEPS, most_bytes() // PER_STEP)
+        for _ in range(most):
             code = bytes(self.take(1))
             if code == pickle.STOP:
                 return _plain(self.pop())
             if code not in ACTIONS:
                 self.refuse_code(code)
             ACTIONS[code](self)
-        raise ValueError(f"more than {MOST_STEPS} steps")
+        raise ValueError(f"more than {most} steps")
 
     def take(self, count: int) -> memoryview:
         """The next bytes of the file."""
@@ -179,7 +184,14 @@ class Machine:
             raise ValueError("a call without a name")
         if call.kind not in CALLS:
             raise ValueError(f"a call of {call.kind}")
+        self.count(arguments)
         self.stack.append(CALLS[call.kind](*arguments))
+
+    def count(self, arguments: tuple[Any, ...]) -> None:
+        """Count what a call may copy; ValueError if calls have copied the file's content several times."""
+        self.copied += sum(len(one) for one in arguments if isinstance(one, str | list | tuple))
+        if self.copied > COPIES * len(self.view) + SPARE:
+            raise ValueError("the same content is copied again and again")
 
     def build(self) -> None:
         """Complete an array or a dtype with its state."""
@@ -190,6 +202,7 @@ class Machine:
         if isinstance(target, Type):
             target.dtype = in_order(target, state)
             return
+        self.count(state[-1:])
         self.stack[-1] = array(*state[-4:])
         for key in self.blanks.pop(id(target), ()):
             self.memo[key] = self.stack[-1]
@@ -206,35 +219,6 @@ def _plain(result: Any) -> Any:
             seen.add(id(value))
             waiting.extend(value.values() if isinstance(value, dict) else value)
     return result
-
-
-def _bulk(data: memoryview) -> bytes | memoryview:
-    return data if len(data) > BULK else bytes(data)
-
-
-def _native(data: memoryview) -> str | memoryview:
-    """A string of Python 2, which may be text or bytes: only its use shows which."""
-    return data if len(data) > BULK else bytes(data).decode("latin-1")
-
-
-def _text(data: memoryview) -> str:
-    return str(data, "utf-8", "surrogatepass")
-
-
-def _whole(data: memoryview) -> int:
-    return int.from_bytes(data, "little", signed=True)
-
-
-def _whole_line(line: bytes) -> int | bool:
-    return {b"00": False, b"01": True}[line] if line in (b"00", b"01") else int(line.removesuffix(b"L"))
-
-
-def _quoted(line: bytes) -> str:
-    """A string of protocol 0, as Python 2 writes it."""
-    if len(line) < 2 or line[:1] not in b"'\"" or line[-1:] != line[:1]:
-        raise ValueError("a string without quotes")
-    decoded: bytes = codecs.escape_decode(line[1:-1])[0]
-    return decoded.decode("latin-1")
 
 
 Action = Callable[[Machine], Any]
@@ -307,21 +291,21 @@ ACTIONS: dict[bytes, Action] = {
     pickle.BININT1: _numbers("<B"),
     pickle.BININT2: _numbers("<H"),
     pickle.BINFLOAT: _numbers(">d"),
-    pickle.LONG1: _sized("<B", _whole),
-    pickle.LONG4: _sized("<i", _whole),
-    pickle.SHORT_BINBYTES: _sized("<B", _bulk),
-    pickle.BINBYTES: _sized("<I", _bulk),
-    pickle.BINBYTES8: _sized("<Q", _bulk),
-    pickle.BYTEARRAY8: _sized("<Q", _bulk),
-    pickle.SHORT_BINSTRING: _sized("<B", _native),
-    pickle.BINSTRING: _sized("<i", _native),
-    pickle.SHORT_BINUNICODE: _sized("<B", _text),
-    pickle.BINUNICODE: _sized("<I", _text),
-    pickle.BINUNICODE8: _sized("<Q", _text),
-    pickle.INT: _lines(_whole_line),
-    pickle.LONG: _lines(_whole_line),
+    pickle.LONG1: _sized("<B", whole),
+    pickle.LONG4: _sized("<i", whole),
+    pickle.SHORT_BINBYTES: _sized("<B", bulk),
+    pickle.BINBYTES: _sized("<I", bulk),
+    pickle.BINBYTES8: _sized("<Q", bulk),
+    pickle.BYTEARRAY8: _sized("<Q", bulk),
+    pickle.SHORT_BINSTRING: _sized("<B", native),
+    pickle.BINSTRING: _sized("<i", native),
+    pickle.SHORT_BINUNICODE: _sized("<B", text),
+    pickle.BINUNICODE: _sized("<I", text),
+    pickle.BINUNICODE8: _sized("<Q", text),
+    pickle.INT: _lines(whole_line),
+    pickle.LONG: _lines(whole_line),
     pickle.FLOAT: _lines(float),
-    pickle.STRING: _lines(_quoted),
+    pickle.STRING: _lines(quoted),
     pickle.UNICODE: _lines(lambda line: str(line, "raw-unicode-escape")),
     pickle.TUPLE: _gather(tuple),
     pickle.TUPLE1: _tuple(1),

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
+from mcr_bench.bench.core.inputs.sizes import excess
 from mcr_bench.datasets.formats.foreign import is_web_page
 from mcr_bench.datasets.formats.npz import is_pointer
 from mcr_bench.datasets.formats.text_mode import SAMPLE, copied_as_text
 from mcr_bench.datasets.media.clock import Reel, origin, require_length
-from mcr_bench.datasets.media.display import shown_picture
+from mcr_bench.datasets.media.display import shown_picture, shown_size
 from mcr_bench.datasets.media.findings import audible, report_pictures
 from mcr_bench.datasets.media.reasons import AGAIN, Unusable
 from mcr_bench.datasets.media.riff import TOLERATED, require_stated
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 EARLY = 1e-6  # seconds, for the rounding of time stamps
+SLOWEST, FASTEST = 1_000, 1_000_000  # samples per second of real sound; others would be resampled to gigabytes
 Stream = TypeVar("Stream", "VideoStream", "AudioStream")
 
 
@@ -167,6 +169,12 @@ def _require_content(path: Path) -> None:
         raise Unusable(f"{path.name}: a git-LFS pointer, not the data. Run `git lfs pull` where the file comes from.")
 
 
+def _require_room(path: Path, size: int) -> None:
+    """`Unusable` if so many bytes are more than one file may take."""
+    if reason := excess(size):
+        raise Unusable(f"{path.name}: {reason}.")
+
+
 def _video_of(container: "InputContainer", path: Path) -> "VideoStream":
     return _first(container.streams.video, "video", path)
 
@@ -188,6 +196,8 @@ def _pictures(path: Path, wanted: Sequence[float], by_number: bool, pad: bool) -
     pictures: dict[float, Array] = {}
     with _opened(path) as container:
         stream = _video_of(container, path)
+        width, height = shown_size(stream, path.name)
+        _require_room(path, 3 * width * height * len(waiting))
         reel, last = Reel(container, stream, path), None
         for number, (seconds, frame) in enumerate(reel):
             while waiting and (number if by_number else seconds) > waiting[0] + EARLY:
@@ -215,11 +225,15 @@ def _wave(container: "InputContainer", stream: "AudioStream", stop: float | None
     for frame in _until_rate_changes(container.decode(stream)):
         if not pieces:
             native = frame.sample_rate
+            if not SLOWEST <= native <= FASTEST:
+                raise Unusable(f"{path.name}: damaged, its header states {native:,} samples per second. {AGAIN}")
             late = round(((frame.time or 0.0) - origin(container)) * native)
+            _require_room(path, 8 * max(late, 0))
             pieces.append(np.zeros((2, max(late, 0)), np.float32))
             length = pieces[0].shape[1]
         pieces.append(_mean_and_first(frame))
         length += pieces[-1].shape[1]
+        _require_room(path, 8 * length)
         if stop is not None and length > (stop + TOLERATED) * native:
             break
     else:

@@ -24,13 +24,13 @@ def shown_picture(frame: "VideoFrame", stream: "VideoStream", name: str) -> Arra
     If pixels are not square, the picture is stretched, so that no row or column is lost. `Unusable` if the stated
     shape of the pixels is impossible. name: the name of the file, for the message.
     """
-    width, height = _square(stream, name)
+    width, height = shown_size(stream, name)
     picture: Array = frame.to_ndarray(format="rgb24", width=width, height=height)
     return turned(picture, _matrix(frame))
 
 
-def _square(stream: "VideoStream", name: str) -> tuple[int, int]:
-    """Width and height of the stored picture in square pixels."""
+def shown_size(stream: "VideoStream", name: str) -> tuple[int, int]:
+    """Width and height of the stored picture in square pixels; `Unusable` as for `shown_picture`."""
     shape: Fraction = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
     if shape <= 0:
         return stream.width, stream.height

@@ -1,6 +1,5 @@
 """CREMA-D for Conformers: waveforms, and features of faces from an image network with weights that the user gives."""
 
-import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
+from mcr_bench.bench.core.inputs.texts import json_of
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.backbones.weights import file_digest
 from mcr_bench.datasets.cache.libraries import MEDIA
@@ -149,7 +149,7 @@ def _config(weights: str) -> Mapping[str, object]:
 def _json(path: Path) -> Mapping[str, object]:
     """The object in a JSON file; empty if the file is missing or holds another value."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        content = json_of(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except ValueError as error:
         raise UserError(f"'{path}' is not JSON ({error}). {AGAIN}") from error
     return content if isinstance(content, dict) else {}

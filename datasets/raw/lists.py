@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from mcr_bench.bench.core.inputs.sizes import check_size
+from mcr_bench.bench.core.inputs.texts import GROWTH
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.datasets.formats.npz import POINTER, pointer_error
 
@@ -61,6 +63,7 @@ def _read(path: Path) -> bytes:
 def read_content(path: Path) -> bytes:
     """The bytes of a file; UserError for a git-LFS pointer and for a file that cannot be read."""
     try:
+        check_size(path, GROWTH * path.stat().st_size)
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"'{path}' cannot be read ({error.strerror}). Copy the list itself there again.") from error

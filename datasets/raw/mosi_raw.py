@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mcr_bench.bench.core.arrays import Array
+from mcr_bench.bench.core.inputs.texts import json_of
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.cache.recipe import Clip, Scan, Settings
 from mcr_bench.datasets.formats.csd import open_csd, read_labels, require_aligned
 from mcr_bench.datasets.media.decode import Unusable
+from mcr_bench.datasets.raw.lists import read_content
 from mcr_bench.datasets.sequences import rows
 from mcr_bench.datasets.sequences.pickles import LIST, listed, no_pickle, pickle_in, require_channels, scan_pickle
 from mcr_bench.datasets.sequences.segment import AGAIN, MODALITIES, PARTS, Sample
@@ -139,10 +141,10 @@ def _read_folds(source: Path, splits: Sequence[Path]) -> tuple[bytes, dict[str, 
             "{train, valid, test} of videos in JSON. The CMU Multimodal SDK publishes it as `standard_folds`."
         )
     try:
-        content = path.read_bytes()
-        listed = json.loads(content)
+        content = read_content(path)
+        listed = json_of(content)
         pairs = [(str(video), part) for name, part in PARTS.items() for video in listed[name]]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"'{path}' is not {{train, valid, test}} of videos in JSON ({error!r}). Use the list of the SDK."
         ) from error

@@ -1,10 +1,10 @@
 """The label files of Something-Something v2: the class of each clip, and what is left out with the reason."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mcr_bench.bench.core.inputs.texts import json_of
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.raw.lists import name_once, read_content
 
@@ -144,6 +144,6 @@ def _parse(path: Path) -> object:
     """The JSON value in a file; UserError if it is not complete JSON."""
     content = read_content(path)
     try:
-        return json.loads(content.decode("utf-8-sig"))
+        return json_of(content.decode("utf-8-sig"))
     except ValueError as error:
         raise UserError(f"'{path}' is not a complete JSON file: {error}. {AGAIN}") from error

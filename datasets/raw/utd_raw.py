@@ -1,5 +1,6 @@
 """The raw folder of UTD-MHAD: its clips, and how a .mat file becomes a sample of fixed size."""
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
+from mcr_bench.bench.core.inputs.sizes import excess
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.cache.opened import Cache
 from mcr_bench.datasets.cache.recipe import Clip, Field, Recipe, Scan
@@ -137,13 +139,16 @@ def _numbers(clip: str) -> list[int]:
 
 def _read(path: Path, key: str) -> Array:
     """One variable of a .mat file, float64; `Unusable` names the file. Time is the last axis, but not in inertial."""
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
 
     name = short_name(path)
     try:
         content = path.read_bytes()
         if content.startswith(POINTER):
             raise Unusable(f"{name}: a git-LFS pointer, not the data: run `git lfs pull` where it comes from")
+        sizes = {stored: math.prod(shape) for stored, shape, _ in whosmat(BytesIO(content))}
+        if reason := excess(8 * sizes.get(key, 0)):
+            raise Unusable(f"{name}: {reason}")
         array = loadmat(BytesIO(content), variable_names=[key])[key]
     except Unusable:
         raise

@@ -50,6 +50,7 @@ def value_of(path: Path, part: str, key: str, content: Content, form: str) -> Ar
         raise UserError(f"'{path}': '{part}' has no '{key}' (it has {', '.join(map(str, content))}). Expected: {form}.")
     value = content[key]
     if isinstance(value, list) and key == "id":
+        _require_flat(path, part, value)
         try:
             value = np.array(value)
         except ValueError as error:
@@ -78,6 +79,13 @@ def names(path: Path, part: str, content: Content, form: str) -> list[list[str]]
         return [[_text(x) for x in row] for row in rows]
     except ValueError as error:
         raise UserError(f"'{path}': 'id' of '{part}' is not text ({error}). {AGAIN}") from error
+
+
+def _require_flat(path: Path, part: str, ids: list[object]) -> None:
+    """UserError unless ids are names, or lists of names: nested ones may share parts, and be endless when unrolled."""
+    inner = [one for row in ids if isinstance(row, list | tuple) for one in row]
+    if any(isinstance(one, list | tuple | dict | set | frozenset) for one in inner):
+        raise UserError(f"'{path}': 'id' of '{part}' is nested too deep. Needed: {IDS}.")
 
 
 def require_equal(path: Path, part: str, counts: Mapping[str, int]) -> None:

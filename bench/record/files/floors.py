@@ -9,7 +9,7 @@ import torch
 
 from mcr_bench.bench.problem.floor import FLOOR, floor_metrics
 from mcr_bench.bench.record.files.artifacts import Artifact
-from mcr_bench.bench.record.files.samples import UNREADABLE, labels_of
+from mcr_bench.bench.record.files.samples import UNREADABLE, labels_of, require_small
 from mcr_bench.bench.record.files.threads import in_threads
 
 
@@ -35,7 +35,9 @@ def read_floors(
 
 def _read(run_id: str, find: Callable[[str], Artifact]) -> dict[str, float] | Exception:
     try:
-        with pq.ParquetFile(pa.BufferReader(find(run_id).content())) as parquet:
+        content = find(run_id).content()
+        require_small(content)
+        with pq.ParquetFile(pa.BufferReader(content)) as parquet:
             table = parquet.read(columns=["part", "label"], use_threads=False)
         parts = (labels_of(table.filter(pc.equal(table["part"], part))["label"]) for part in ("val", "test"))
         known, test = (torch.tensor(labels) for labels in parts)

@@ -44,10 +44,14 @@ class Predictions:
         import pandas as pd
         from pyarrow import ArrowException
 
+        from mcr_bench.bench.record.files.samples import require_small
+
         try:
             with self.finder([run_id]) as find:
-                return pd.read_parquet(BytesIO(find(run_id, PREDICTIONS).content()))
-        except (OSError, ArrowException) as error:
+                content = find(run_id, PREDICTIONS).content()
+            require_small(content)
+            return pd.read_parquet(BytesIO(content))
+        except (OSError, ValueError, ArrowException) as error:
             raise UserError(f"run {run_id}: {told(PREDICTIONS, error)}") from error
 
     def samples(self, run_ids: Iterable[str]) -> "dict[str, Samples]":

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mcr_bench.bench.core.arrays import Array
+from mcr_bench.bench.core.inputs.sizes import excess
 from mcr_bench.bench.record.files.artifacts import Artifact
 from mcr_bench.bench.record.files.cache import Kept, SamplesCache
 from mcr_bench.bench.record.files.checksums import checksum
@@ -21,6 +22,7 @@ from mcr_bench.bench.record.files.threads import in_threads
 
 UNREADABLE = (KeyError, ValueError, TypeError, IndexError, pa.ArrowException)  # of a file of no or of another content
 COLUMNS = ["part", "id", "group", "label", "logits"]
+WIDEST = 64  # bytes of a value in memory: a short text
 Names = tuple[NDArray[np.str_], NDArray[np.str_]]
 
 
@@ -107,12 +109,22 @@ def _is_of(kept: Kept, artifact: Artifact) -> bool:
 
 
 def _scores(content: bytes, artifact: Artifact) -> Kept:
+    require_small(content)
     with pq.ParquetFile(pa.BufferReader(content)) as parquet:
         table = parquet.read(columns=COLUMNS, use_threads=False)
     test = table.filter(pc.equal(table["part"], "test"))
     names = json.dumps([test["id"].to_pylist(), test["group"].to_pylist()])
     score = scores_of(test["label"], test["logits"]).astype("<f4").tobytes()
     return Kept(intern(names), score, checksum(content), artifact.stamp)
+
+
+def require_small(content: bytes) -> None:
+    """ValueError if a Parquet file holds more than a file may take in memory: equal values take no room on the disk."""
+    stated = pq.read_metadata(pa.BufferReader(content))
+    groups = (stated.row_group(number) for number in range(stated.num_row_groups))
+    values = sum(group.column(at).num_values for group in groups for at in range(group.num_columns))
+    if reason := excess(WIDEST * values):
+        raise ValueError(reason)
 
 
 def scores_of(label: pa.ChunkedArray, logits: pa.ChunkedArray) -> NDArray[np.float32]:

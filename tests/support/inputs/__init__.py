@@ -1,0 +1,1 @@
+"""Files that are smaller or shallower than what they hold: bombs, which tests of reading share."""
