@@ -19,7 +19,7 @@ ROOT = Path("/sys/fs/cgroup")
 def check_size(path: Path, size: int, packed: bool = False) -> None:
     """UserError if the content of a file needs more memory than one file may take; it names the option that allows it.
 
-    size: the bytes of memory that reading takes. packed: whether the file on disk is packed, so that its size there is added.
+    size: the bytes of memory that reading takes. packed: whether its size on disk is added.
     """
     reason = excess(size)
     if not reason:
@@ -30,6 +30,8 @@ def check_size(path: Path, size: int, packed: bool = False) -> None:
 
 def excess(size: int) -> str:
     """Why so many bytes are more than one file may take, with the option that allows them; empty if they are not."""
+    if size <= ALWAYS and OPTION not in os.environ:  # of thousands of small files it is asked, too
+        return ""
     most = most_bytes()
     if size <= most:
         return ""
