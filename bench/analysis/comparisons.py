@@ -132,7 +132,8 @@ def _shared_overrides(rows: list[RunRow]) -> list[str]:
 
 def _without(row: RunRow, shared: list[str]) -> RunRow:
     """The row with a label that names only the settings in which it differs from others."""
-    return replace(row, label=_relabelled(row, " ".join(text for text in row.asked_settings if text not in shared)))
+    label = _relabelled(row, " ".join(text for text in row.asked_settings if text not in shared))
+    return row if label == row.label else replace(row, label=label)
 
 
 def _relabelled(row: RunRow, settings: str) -> str:

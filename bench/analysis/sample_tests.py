@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcr_bench.bench.statistics.intervals import Interval
-from mcr_bench.bench.statistics.samples import group_interval, mcnemar, seeds_groups_interval
+from mcr_bench.bench.statistics.samples import group_interval, is_binary, mcnemar, seeds_groups_interval
 
 if TYPE_CHECKING:
     from mcr_bench.bench.record.files.samples import Samples
@@ -55,7 +55,7 @@ def sample_tests(
     if not rows:
         return None
     differences, groups = _matrix(rows)
-    binary = all(set(np.unique(s.score).tolist()) <= {0.0, 1.0} for pair in both for s in pair)
+    binary = all(is_binary(s.score) for pair in both for s in pair)
     known = ~np.isnan(differences)
     means = np.where(known, differences, 0).sum(0) / known.sum(0)
     return SampleTests(

@@ -140,19 +140,19 @@ def _builtin(room: str) -> list[str]:
 
 
 def _external(room: str) -> list[str]:
-    return _names(entry_points, f"mcr_bench.{room}")
+    return [point.name for point in _points(entry_points, f"mcr_bench.{room}")]
 
 
 @cache
-def _names(read: Callable[..., Iterable[EntryPoint]], group: str) -> list[str]:
+def _points(read: Callable[..., Iterable[EntryPoint]], group: str) -> list[EntryPoint]:
     """Scanning all installed packages is slow, and a plan asks for every setting of every run."""
-    return [point.name for point in read(group=group)]
+    return list(read(group=group))
 
 
 def _find(room: str, name: str) -> "ModuleType | type":
     if name in _builtin(room):
         return importlib.import_module(f"mcr_bench.{room}.{name.replace('-', '_')}")
-    for point in entry_points(group=f"mcr_bench.{room}"):
+    for point in _points(entry_points, f"mcr_bench.{room}"):
         if point.name == name:
             loaded: ModuleType | type = point.load()
             return loaded

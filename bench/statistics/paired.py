@@ -92,9 +92,9 @@ def _t(d: Array, scale: float, level: float, overlap: float | None) -> tuple[Int
     if constant(d, scale):
         reason = "the difference is the same in every pair: it carries no estimate of spread"
         return Interval.refuse(level, method, reason), nan
-    result = stats.ttest_1samp(d, 0.0)
+    statistic = float(d.mean()) / sqrt(float(d.var(ddof=1)) / len(d))
     error = float(d.std(ddof=1)) / sqrt(len(d)) * wider
-    p = 2 * float(stats.t.sf(abs(result.statistic) / wider, result.df))
+    p = 2 * float(stats.t.sf(abs(statistic) / wider, len(d) - 1))
     return around(float(d.mean()), error, len(d) - 1, level, method), p
 
 

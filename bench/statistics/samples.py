@@ -4,6 +4,7 @@ from math import sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import bdtr
 
 from mcr_bench.bench.statistics.intervals import ROUNDING, Array, Interval, around, check_level, finite
 
@@ -27,12 +28,16 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> float:
     0.125
     """
     a, b = finite(correct_a, "correct_a"), finite(correct_b, "correct_b")
-    if a.shape != b.shape or not (np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all()):
+    if a.shape != b.shape or not (is_binary(a) and is_binary(b)):
         raise ValueError("correct_a and correct_b must be 0 or 1, for the same samples")
     only_a, only_b = int(((a == 1) & (b == 0)).sum()), int(((a == 0) & (b == 1)).sum())
-    from statsmodels.stats import contingency_tables  # heavy, and nothing that trains needs it
+    differ = only_a + only_b
+    return min(1.0, 2 * float(bdtr(min(only_a, only_b), differ, 0.5))) if differ else 1.0
 
-    return float(contingency_tables.mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue)
+
+def is_binary(values: Array) -> bool:
+    """Whether all of some values are 0 or 1."""
+    return bool(((values == 0) | (values == 1)).all())
 
 
 def group_interval(differences: ArrayLike, groups: ArrayLike, level: float = 0.95) -> Interval:
