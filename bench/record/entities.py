@@ -13,12 +13,13 @@ T = TypeVar("T")
 
 
 def name_of(text: str) -> str:
-    """`text` as a name that MLflow accepts: without paths such as ./file and with _ for other characters.
+    """`text` as a name that MLflow accepts: without . and .. and empty parts of paths, and with _ for other characters.
 
     >>> name_of("./mine.py: accuracy%")
     'mine.py: accuracy_'
     """
-    return re.sub(r"[^\w\-. :/]", "_", text).removeprefix("./")
+    parts = re.sub(r"[^\w\-. :/]", "_", text).split("/")
+    return "/".join(part for part in parts if part not in ("", ".", "..")) or "_"
 
 
 def param(name: str, value: str) -> "Param":

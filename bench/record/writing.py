@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from mcr_bench.bench.printable import in_line
 from mcr_bench.bench.record.files.predictions import PREDICTIONS
 from mcr_bench.bench.record.outbox.entries import Ending, Opening
 from mcr_bench.bench.record.writer import Writer
@@ -33,7 +34,7 @@ def opening_of(spec: "RunSpec", again: bool, attempt: str = "") -> Opening:
     """The opening of a training that begins now."""
     title, bracket, overrides = spec.label.partition(" [")  # the UI cuts long names: differences come first
     name = f"{title}, seed {spec.seed}, fold {spec.fold}{bracket}{overrides}"
-    return Opening(spec.key, spec.dataset, name, spec.params(), spec.tags(), again, time.time(), attempt)
+    return Opening(spec.key, spec.dataset, in_line(name), spec.params(), spec.tags(), again, time.time(), attempt)
 
 
 class DirectWriting:

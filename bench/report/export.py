@@ -1,8 +1,6 @@
 """Tables as Markdown, CSV (full precision), LaTeX (booktabs) and HTML, each escaped for its own syntax."""
 
-import csv
 import html as markup
-import io
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +9,7 @@ from mcr_bench.bench.analysis.names import cut_all
 from mcr_bench.bench.analysis.table import Table
 from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.printable import printable
+from mcr_bench.bench.report.cells import csv_text
 
 LINE, WIDEST = 80, 24  # characters that fit a line of a LaTeX page; columns of any table meant to be read
 MANY, LONGEST = 8, 150  # notes, above which their type is small; characters of a file name without its ending
@@ -36,11 +35,7 @@ def markdown(table: Table) -> str:
 
 def to_csv(table: Table) -> str:
     """The column names and the cells at full precision, as CSV; a value that was not measured is empty."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows(["" if cell is None else cell for cell in row] for row in table.rows)
-    return out.getvalue()
+    return csv_text([table.columns, *table.rows])
 
 
 def latex(table: Table) -> str:
@@ -60,9 +55,9 @@ def latex(table: Table) -> str:
             *([r"\resizebox{\linewidth}{!}{%"] if scaled else []),
             rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
             r"\toprule",
-            " & ".join(map(tex, table.columns)) + r" \\",
+            _unopened(" & ".join(map(tex, table.columns))) + r" \\",
             r"\midrule",
-            *(" & ".join(cells) + r" \\" for cells in marked),
+            *(_unopened(" & ".join(cells)) + r" \\" for cells in marked),
             r"\bottomrule",
             r"\end{tabular}}" if scaled else r"\end{tabular}",
             r"\par\medskip",
@@ -111,7 +106,7 @@ def write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
 def _stems(tables: Sequence[Table]) -> list[str]:
     """Names of files, made of `file` or the title of each table; equal names get numbers."""
     names = [table.file or table.title for table in tables]
-    stems = [re.sub(r"[^\w.+-]+", "_", name.replace(" + ", "+")).strip("_") for name in names]
+    stems = [re.sub(r"[^\w.+-]+", "_", name.replace(" + ", "+")).strip("_.+-") or "table" for name in names]
     return cut_all(stems, LONGEST, gap="--")
 
 
@@ -132,6 +127,11 @@ def _plain(text: str) -> str:
 def tex(text: str) -> str:
     """A text for LaTeX, on one line, its special characters escaped."""
     return "".join(LATEX.get(character, character) for character in printable(" ".join(text.split())))
+
+
+def _unopened(row: str) -> str:
+    """A row whose first character LaTeX does not take for an option of the line end above, as it would [ and *."""
+    return f"{{}}{row}" if row.startswith(("[", "*")) else row
 
 
 def _html_row(table: Table, number: int, texts: Sequence[str]) -> str:

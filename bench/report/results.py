@@ -4,8 +4,6 @@ Both hold every field of `RunRow` (`bench/record/row.py` says what each is), and
 fields: `schema`, and the two costs that results had before there was a schema, `seconds` and `seconds_per_step`.
 """
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -17,6 +15,7 @@ from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.core.json_values import Json, to_json
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.record.row import Costs, RunRow
+from mcr_bench.bench.report.cells import csv_text
 
 SCHEMA = 1  # raised when a key goes or changes its meaning; a further key leaves it as it is
 FIRST = (
@@ -40,13 +39,8 @@ def results_csv(rows: Sequence[RunRow]) -> str:
     `metrics.test/accuracy`.
     """
     columns = columns_of(rows)
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        cells = cells_of(row)
-        writer.writerow([cells.get(column) for column in columns])
-    return out.getvalue()
+    cells = map(cells_of, rows)
+    return csv_text([columns, *([one.get(column) for column in columns] for one in cells)])
 
 
 def write_csv(rows: Sequence[RunRow], path: Path) -> None:

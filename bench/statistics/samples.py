@@ -1,6 +1,7 @@
 """Statistics of stored predictions, per sample: McNemar's test, and intervals over groups or over seeds and groups."""
 
 from math import sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,7 +36,7 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> float:
     return min(1.0, 2 * float(bdtr(min(only_a, only_b), differ, 0.5))) if differ else 1.0
 
 
-def is_binary(values: Array) -> bool:
+def is_binary(values: NDArray[np.floating[Any]]) -> bool:
     """Whether all of some values are 0 or 1."""
     return bool(((values == 0) | (values == 1)).all())
 

@@ -1,6 +1,5 @@
 """The file of MM-IMDb, multimodal_imdb.hdf5: features of plots and posters, and the genres of each film."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
+from mcr_bench.bench.core.inputs.texts import json_of
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.cache.recipe import Clip, Field, Recipe, Scan, Settings
+from mcr_bench.datasets.formats.hdf5 import check_stored
 from mcr_bench.datasets.formats.npz import is_pointer, pointer_error
 from mcr_bench.datasets.formats.opened import opened_once
 from mcr_bench.datasets.media.decode import Unusable
@@ -133,6 +134,7 @@ def _array(path: Path, file: "h5py.File", key: str) -> "h5py.Dataset":
     kind = "SO" if key == "imdb_ids" else "iuf"
     if x.dtype.kind not in kind or not x.ndim or (key == "imdb_ids" and x.ndim > 1):
         raise UserError(f"'{path}': '{key}' is {x.dtype} {x.shape}. Expected:\n{LAYOUT}")
+    check_stored(path, x, whole=key in ("imdb_ids", "genres"))
     return x
 
 
@@ -148,7 +150,7 @@ def _order(path: Path, genres: "h5py.Dataset") -> Array:
     """The column of each genre, by the names that the file gives its columns; in the official order without names."""
     given = genres.attrs.get("target_names")
     try:
-        names = list(GENRES) if given is None else [str(name) for name in json.loads(_text(given))]
+        names = list(GENRES) if given is None else [str(name) for name in json_of(_text(given))]
     except (ValueError, TypeError) as error:
         raise UserError(f"'{path}': the names of the genres cannot be read ({error}). {AGAIN}") from error
     if sorted(names) != sorted(GENRES) or genres.shape[1:] != (len(GENRES),):

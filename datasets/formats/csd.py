@@ -1,6 +1,5 @@
 """Computational sequences of the CMU Multimodal SDK (.csd, HDF5): aligned features, and labels with their intervals."""
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
-from mcr_bench.bench.core.inputs.sizes import check_size
 from mcr_bench.bench.errors import UserError
+from mcr_bench.datasets.formats.hdf5 import check_stored
 from mcr_bench.datasets.formats.npz import is_pointer, pointer_error
 from mcr_bench.datasets.formats.opened import opened_once
 
@@ -48,8 +47,7 @@ class Sequence:
 
     def _array(self, name: str, key: str, columns: int | None) -> Array:
         stored = self._stored(name, key, columns)
-        largest = max(math.prod(max(1, n) for n in axes) for axes in (stored.shape, stored.chunks or ()))
-        check_size(self.path, largest * stored.dtype.itemsize, packed=True)
+        check_stored(self.path, stored)
         try:
             return np.asarray(stored[()])
         except (OSError, RuntimeError, ValueError) as error:

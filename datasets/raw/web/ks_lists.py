@@ -1,13 +1,12 @@
 """The lists of Kinetics-Sounds with 31 classes, in the three forms in which they are published, and what is refused."""
 
-import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.datasets.raw.lists import list_files, numbered_lines, read_lists
+from mcr_bench.datasets.raw.lists import cells_of, list_files, numbered_lines, read_lists
 from mcr_bench.datasets.raw.web.names import Name, name_of
 
 CLASSES = (
@@ -142,7 +141,7 @@ def _numbered(name: str, content: bytes) -> Iterator[tuple[str, str, int]]:
     for number, line in numbered_lines(content):
         where = f"{name}, line {number}"
         match line.split(","):
-            case [clip, _, label] if label.isdecimal():
+            case [clip, _, label] if label.isdecimal() and len(label) < 10:
                 if int(label) >= len(CLASSES):
                     raise UserError(
                         f"{where}: class {label}, but ks31 has the classes 0 to 30. {OTHERS}. Use: {LISTS}."
@@ -154,8 +153,8 @@ def _numbered(name: str, content: bytes) -> Iterator[tuple[str, str, int]]:
 
 def _named(name: str, content: bytes) -> Iterator[tuple[str, str, int]]:
     """(place, clip, class) of lines youtube_id,label with the name of the class, after a header."""
-    rows = [(number, row) for number, line in numbered_lines(content) for row in csv.reader([line])]
-    if rows and rows[0][1][0].lower() == "youtube_id":
+    rows = [(number, cells_of(line)) for number, line in numbered_lines(content)]
+    if rows and [cell.lower() for cell in rows[0][1][:1]] == ["youtube_id"]:
         rows = rows[1:]
     for number, row in rows:
         if len(row) != 2:

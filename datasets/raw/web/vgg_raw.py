@@ -1,6 +1,5 @@
 """The raw folder of VGGSound: its list, the available clips, and the part of each clip."""
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import NamedTuple
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.cache.recipe import Clip, Scan
 from mcr_bench.datasets.raw.held_out import train_and_validation
-from mcr_bench.datasets.raw.lists import list_files, numbered_lines, read_lists
+from mcr_bench.datasets.raw.lists import cells_of, list_files, numbered_lines, read_lists
 from mcr_bench.datasets.raw.raw_files import as_lines
 from mcr_bench.datasets.raw.web import files
 from mcr_bench.datasets.raw.web.names import Name, name_of
@@ -44,7 +43,7 @@ class Row(NamedTuple):
 def rows_of(content: bytes) -> Iterator[Row]:
     """The lines of the list; UserError that gives the line if it cannot be understood."""
     for number, line in numbered_lines(content):
-        match next(csv.reader([line], skipinitialspace=True)):
+        match cells_of(line):
             case [video, start, label, part] if part.strip() in ("train", "test") and start.strip().isdecimal():
                 name = name_of(f"{video.strip()}_{int(start)}")
                 if name is not None and label.strip():
