@@ -27,6 +27,8 @@ from mcr_bench.bench.commands.options import (
     PresetName,
     ProtocolName,
     Published,
+    RayAddress,
+    Resources,
     RunsPerGpu,
     ServerWait,
     Settings,
@@ -101,6 +103,8 @@ def run(
     runs_per_gpu: RunsPerGpu = None,
     deterministic: Deterministic = False,
     executor: ExecutorName = "local",
+    ray_address: RayAddress = None,
+    resources: Resources = None,
     tracking_uri: TrackingUri = None,
     server_wait: ServerWait = None,
     keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Keep the best weights of every run.")] = False,
@@ -121,7 +125,17 @@ def run(
     from mcr_bench.bench.planning.shards import parse_shard
     from mcr_bench.bench.settings.arguments import parse_names, parse_seeds, parse_settings
 
-    how = running.How(executors.executor(executor), jobs, device, force, keep_weights, runs_per_gpu, deterministic)
+    how = running.How(
+        executors.executor(executor),
+        jobs,
+        device,
+        force=force,
+        keep_weights=keep_weights,
+        runs_per_gpu=runs_per_gpu,
+        deterministic=deterministic,
+        address=ray_address,
+        resources=resources,
+    )
     part = None if shard is None else parse_shard(shard)
     overrides = parse_settings(settings or [])
     if allow_group_overlap:

@@ -24,7 +24,7 @@ class WhichPublished(StrEnum):
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else on it.")]
-DataRoot = Annotated[Path, typer.Option(help="Parent folder of the prepared datasets.")]
+DataRoot = Annotated[Path, typer.Option(envvar="MCR_BENCH_DATA_ROOT", help="Parent folder of the prepared datasets.")]
 TrackingUri = Annotated[
     str | None, typer.Option(help="MLflow tracking URI. Default: MLFLOW_TRACKING_URI, else results/mlflow.db.")
 ]
@@ -82,7 +82,18 @@ Deterministic = Annotated[
     ),
 ]
 ExecutorName = Annotated[
-    str, typer.Option("--executor", help="What trains the runs: local, or an installed executor (docs/executors.md).")
+    str,
+    typer.Option("--executor", help="What trains the runs: local, ray, or an installed one (docs/executors.md)."),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        help="A Ray cluster: HOST:6379, or auto on one of its machines. Default: RAY_ADDRESS, else this machine alone."
+    ),
+]
+Resources = Annotated[
+    str | None,
+    typer.Option(help="What a cluster keeps for one run: cpu=2,gpu=0.5. Default: cpu=1, and a GPU if there is any."),
 ]
 ShardName = Annotated[
     str | None,

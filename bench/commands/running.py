@@ -15,6 +15,8 @@ from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors.base import Executor, TrainingPlan
 from mcr_bench.bench.executors.chosen import carry_out
+from mcr_bench.bench.executors.cluster.resources import parse_resources
+from mcr_bench.bench.executors.local import LocalExecutor
 from mcr_bench.bench.executors.pool import check_sharing, on_gpus, worker_count
 from mcr_bench.bench.planning.advice.again import trained_again
 from mcr_bench.bench.planning.advice.determinism import require_deterministic, trained_without
@@ -85,6 +87,8 @@ class How:
     keep_weights: with the best weights of every run kept.
     runs_per_gpu: how many may share a GPU; None for one, or as many as `jobs` asks for.
     deterministic: with algorithms alone that give the same bits every time.
+    address: the address of the executor's cluster; None for the executor's default.
+    resources: what one run takes of a node there, as on the command line; None for the executor's default.
     """
 
     executor: Executor
@@ -94,16 +98,31 @@ class How:
     keep_weights: bool = False
     runs_per_gpu: int | None = None
     deterministic: bool = False
+    address: str | None = None
+    resources: str | None = None
 
     def __post_init__(self) -> None:
         require_known(self.device)
+        for option, value in (("--ray-address", self.address), ("--resources", self.resources)):
+            if value is not None and self.here:
+                raise UserError(f"{option} says how a cluster is used. Add --executor ray, or leave it out.")
+        self.needs()
         if self.runs_per_gpu is not None:
             check_sharing(self.device, self.runs_per_gpu)
 
     @property
+    def here(self) -> bool:
+        """Whether runs are trained on this machine, and nowhere else."""
+        return isinstance(self.executor, LocalExecutor)
+
+    @property
     def workers(self) -> int:
-        """How many runs are trained at a time on this machine."""
-        return worker_count(self.device, self.jobs, self.runs_per_gpu)
+        """How many runs are trained at a time, as far as it is known before the first one starts."""
+        return worker_count(self.device, self.jobs, self.runs_per_gpu) if self.here else self.jobs or 1
+
+    def needs(self) -> dict[str, float] | None:
+        """What one run takes of a node; UserError for a text that says nothing of this."""
+        return None if self.resources is None else parse_resources(self.resources)
 
     def check(self, runs: Iterable[RunSpec]) -> None:
         """UserError if a run cannot be trained in this way."""
@@ -115,7 +134,7 @@ class How:
         notes = []
         if self.device == "mps":
             notes.append("mps is untested: results may be wrong. One run is trained at a time.")
-        if self.runs_per_gpu is not None and not on_gpus(self.device):
+        if self.here and self.runs_per_gpu is not None and not on_gpus(self.device):
             notes.append(f"--runs-per-gpu {self.runs_per_gpu} has no effect: there is no GPU, and runs use the CPU.")
         return notes
 
@@ -130,6 +149,8 @@ class How:
             keep_weights=keep_weights,
             deterministic=self.deterministic,
             runs_per_gpu=self.runs_per_gpu,
+            address=self.address,
+            resources=self.needs(),
         )
 
 

@@ -1,6 +1,6 @@
 """The contract of an executor, and what it is given: the runs to train and how the user wants them trained."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,6 +28,8 @@ class TrainingPlan:
     entry: `module:function` that trains a job, called with (job, emit).
     deterministic: whether only algorithms may be used that give the same bits every time.
     runs_per_gpu: how many runs may share a GPU; None for one, or as many as `jobs` asks for.
+    address: the address of the executor's cluster; None for the executor's default.
+    resources: what one run takes of a node, as `cpu` or `gpu` -> amount; None for the executor's default.
     """
 
     runs: Sequence[RunSpec]
@@ -39,6 +41,8 @@ class TrainingPlan:
     entry: str = ENTRY
     deterministic: bool = False
     runs_per_gpu: int | None = None
+    address: str | None = None
+    resources: Mapping[str, float] | None = None
 
 
 class Executor(Protocol):

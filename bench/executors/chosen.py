@@ -1,10 +1,12 @@
-"""Executors by name: `local`, and the entry points of other packages in the group `mcr_bench.executors`."""
+"""Executors by name: `local`, `ray`, and the entry points of other packages in the group `mcr_bench.executors`."""
 
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 
 from mcr_bench.bench.core.faults.full_disk import full_disk_told
 from mcr_bench.bench.errors import Unavailable, UserError, in_words, unknown
 from mcr_bench.bench.executors.base import Executor, TrainingPlan
+from mcr_bench.bench.executors.cluster.executor import RayExecutor
 from mcr_bench.bench.executors.local import LocalExecutor
 from mcr_bench.bench.executors.places import work_folder
 from mcr_bench.bench.record.tracking import Record
@@ -12,17 +14,18 @@ from mcr_bench.bench.runs.events import Failure, Observer, Outcome
 
 GROUP = "mcr_bench.executors"
 LOCAL = "local"
+OURS: dict[str, Callable[[], Executor]] = {LOCAL: LocalExecutor, "ray": RayExecutor}
 
 
 def executor_names() -> list[str]:
     """The names of all executors that are installed; none of them is loaded."""
-    return sorted({LOCAL, *(point.name for point in entry_points(group=GROUP))})
+    return sorted({*OURS, *(point.name for point in entry_points(group=GROUP))})
 
 
 def executor(name: str) -> Executor:
     """The executor with this name; UserError if there is none, or if it cannot be loaded."""
-    if name == LOCAL:
-        return LocalExecutor()
+    if name in OURS:
+        return OURS[name]()
     for point in entry_points(group=GROUP):
         if point.name == name:
             return _loaded(point)

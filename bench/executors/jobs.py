@@ -65,6 +65,7 @@ class Jobs:
         self._unfinished = {spec.key: spec for spec in self._waiting}
         self._needed = {dependency.key for spec in self._waiting for dependency in spec.dependencies}
         self._count = len(self._waiting)
+        self._untrained = UNTRAINED
 
     def __len__(self) -> int:
         """The number of runs to train."""
@@ -84,7 +85,7 @@ class Jobs:
                 self._stop(self._unfinished[key], failed=error is None)
             if error is None:
                 for spec in self._waiting:
-                    self._note_failure(spec, UNTRAINED, spec)
+                    self._note_failure(spec, self._untrained, spec)
                     self._observer.on_end(spec, "failed")
 
     def go_on(self) -> bool:
@@ -148,6 +149,16 @@ class Jobs:
     def fail(self, job: Job, reason: str) -> None:
         """Record that a job cannot be trained, as when its process died; ignored if the job has ended."""
         self.take(job, RunFailed(job.spec.key, reason))
+
+    def retry(self, job: Job, reason: str) -> None:
+        """Let a job wait again whose worker is lost; `next` gives it once more. reason: why, in words for the user."""
+        if job.spec.key in self._training:
+            self._wait_again(job.spec)
+            self._observer.on_retry(job.spec, reason)
+
+    def give_up(self, reason: str) -> None:
+        """Give a reason for the runs that the executor is about to leave untrained."""
+        self._untrained = reason
 
     def _claim(self, place: str) -> tuple[RunSpec, FileLock] | None:
         """The first run that can be trained here and now, with its lock: nothing that it waits for is left."""
@@ -259,7 +270,7 @@ class Jobs:
         with suppress(Exception):  # an unreachable record must not hide why we stop; start() resumes anyway
             self._record.kill(spec)
         if failed:
-            self._note_failure(spec, UNTRAINED, spec)
+            self._note_failure(spec, self._untrained, spec)
         self._end(spec, "killed")
 
 

@@ -17,6 +17,8 @@ from mcr_bench.bench.commands.options import (
     PlanOnly,
     PresetName,
     ProtocolName,
+    RayAddress,
+    Resources,
     RunsPerGpu,
     Settings,
 )
@@ -43,6 +45,8 @@ def tune(
     runs_per_gpu: RunsPerGpu = None,
     deterministic: Deterministic = False,
     executor: ExecutorName = "local",
+    ray_address: RayAddress = None,
+    resources: Resources = None,
     plan_only: PlanOnly = False,
     as_json: AsJson = False,
 ) -> None:
@@ -53,7 +57,15 @@ def tune(
     from mcr_bench.bench.settings.arguments import parse_names, parse_settings
     from mcr_bench.bench.tuning.request import TuneRequest
 
-    how = How(executors.executor(executor), jobs, device, runs_per_gpu=runs_per_gpu, deterministic=deterministic)
+    how = How(
+        executors.executor(executor),
+        jobs,
+        device,
+        runs_per_gpu=runs_per_gpu,
+        deterministic=deterministic,
+        address=ray_address,
+        resources=resources,
+    )
     request = TuneRequest(
         methods=parse_names("--methods", methods),
         dataset=dataset,

@@ -87,7 +87,7 @@ def test_it_is_found_by_its_name() -> None:
     ("name", "says"),
     [
         ("sequental", r"unknown executor 'sequental'\. Did you mean sequential\? Known: .*local.*sequential"),
-        ("ray", r"unknown executor 'ray'\. Known: .*local, nothing, sequential"),
+        ("slurm", r"unknown executor 'slurm'\. Known: .*local, nothing, ray, sequential"),
         ("gone", r"executor 'gone' \(entry point no_such_module:Any\) cannot be loaded: ModuleNotFoundError"),
         ("stateful", r"executor 'stateful' .*cannot be loaded: TypeError: .*'size'\. Update or remove its package"),
         ("nothing", r"executor 'nothing' .* has no method execute\(plan, record, observer\)"),

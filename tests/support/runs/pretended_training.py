@@ -69,6 +69,9 @@ def train(job, emit):
             if epoch == 2 and what == "hang once" and not (job.folder / "hung").exists():
                 (job.folder / "hung").touch()
                 time.sleep(600)
+            if epoch == 2 and what == "hang far away" and "hangs" not in spec.trace.read_text():
+                note(spec, f"{spec.label} hangs")
+                time.sleep(600)
             if epoch == 2 and what.startswith("leave"):
                 left_behind(spec, what.removeprefix("leave and "))
             time.sleep(0.05)
