@@ -75,7 +75,7 @@ def train_job(entry: str, job: Job, emit: Callable[[Event], None]) -> Event:
     except BaseException as error:
         failed = failure_of(job, error)
         with suppress(Exception):  # the disk of the log may be full
-            sys.stderr.write(f"{failed.traceback}\n")
+            os.write(2, f"{failed.traceback}\n".encode(errors="backslashreplace"))  # into the run's log
         return failed
     finally:
         for stream in (sys.stdout, sys.stderr):
