@@ -45,6 +45,7 @@ from mcr_bench.bench.commands.verbs.forget_verb import forget
 from mcr_bench.bench.commands.verbs.listing_verbs import describe, list_
 from mcr_bench.bench.commands.verbs.moving_verbs import export, import_, merge
 from mcr_bench.bench.commands.verbs.results_verb import results
+from mcr_bench.bench.commands.verbs.server_verb import server
 from mcr_bench.bench.commands.verbs.tune_verb import tune
 from mcr_bench.bench.commands.verbs.ui_verb import ui
 from mcr_bench.methods import BASELINE, COST_BASELINE
@@ -300,6 +301,7 @@ app.command()(export)
 app.command("import")(import_)
 app.command()(forget)
 app.command()(ui)
+app.command()(server)
 
 
 def main() -> None:

@@ -18,7 +18,9 @@ _HIDDEN, _BREAKING = re.compile(f"[{CONTROL}]"), re.compile(f"[{CONTROL}\t\n]")
 
 MASK = "***"
 _LEAST = 4  # characters of a secret that is looked for by itself; a shorter one would be part of too many words
-_NAMES = re.compile(r"(PASSWORD|PASSWD|PWD|TOKEN|SECRET|SECRET_KEY|ACCESS_KEY|API_KEY|CREDENTIALS?)$", re.IGNORECASE)
+_NAMES = re.compile(
+    r"(PASSWORD|PASSWD|_PWD|TOKEN|SECRET|SECRET_KEY|ACCESS_KEY|API_KEY)$", re.IGNORECASE
+)  # PWD: a folder
 _QUERY = r"(?:[\w.%-]*[-_.])?(?:access|auth|api|client|session)?(?:password|passwd|pwd|secret|token|key|sig|signature)"
 _FIELD = r"(?:password|passwd|pwd|secret|api_?key|(?:access|auth|session)_?token)"
 _PATTERNS = (
@@ -26,7 +28,10 @@ _PATTERNS = (
     (re.compile(r"(?<=://)(?!\[)[^\s/?#'\"@:]*:(?!\d+(?:[/?#\s'\"]|$))[^\s'\"<>,]*@"), f"{MASK}@"),
     (re.compile(r"(?<=://)[^\s/?#'\"<>,]*@"), f"{MASK}@"),
     (re.compile(rf"([?&;]{_QUERY}=)[^\s&;#'\"<>]+", re.IGNORECASE), rf"\g<1>{MASK}"),
-    (re.compile(rf"\b({_FIELD}['\"]?\s*[=:]\s*)(['\"]?)[^\s'\",;&]+\2", re.IGNORECASE), rf"\g<1>{MASK}"),
+    (
+        re.compile(rf"\b({_FIELD}(?:\s*=|['\"]\s*:)\s*)('[^']*'|\"[^\"]*\"|[^\s'\",;&]+)", re.IGNORECASE),
+        rf"\g<1>{MASK}",
+    ),
     (re.compile(r"(authorization['\"]?\s*[:=]\s*['\"]?\w+) +[^\s'\",]+", re.IGNORECASE), rf"\g<1> {MASK}"),
     (re.compile(r"\b(bearer) +[\w.~+/=-]{16,}", re.IGNORECASE), rf"\g<1> {MASK}"),
 )

@@ -16,6 +16,6 @@ def ui(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Start the MLflow UI on the record, and print its address; Ctrl-C stops it."""
-    from mcr_bench.bench.record.ui import serve
+    from mcr_bench.bench.serving.ui import serve
 
     raise typer.Exit(serve(open_record(tracking_uri), host, port, say))

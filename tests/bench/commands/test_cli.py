@@ -14,7 +14,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.record.ui import free_port
+from mcr_bench.bench.serving.mlflow_server import free_port
 from mcr_bench.bench.settings.arguments import parse_list, parse_seeds, parse_settings
 from mcr_bench.cli import app
 

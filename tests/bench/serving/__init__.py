@@ -1,0 +1,1 @@
+"""Servers of a record that commands start: they answer, and none outlives its command."""

@@ -1,0 +1,66 @@
+"""The tracking server: which databases it takes, whom it lets in, and what it tells clients."""
+
+from pathlib import Path
+
+import pytest
+
+from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.serving import tracking_server as module
+from mcr_bench.bench.serving.mlflow_server import address_of, environment_of, runs_page
+
+
+def test_databases(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert module.checked("sqlite:////a/b.db") == "sqlite:////a/b.db"
+    for wrong in ("mysql://ann:secret@h/n", "results", "http://ann:secret@h"):
+        with pytest.raises(UserError, match="not a database") as told:
+            module.checked(wrong)
+        assert "secret" not in str(told.value)
+    monkeypatch.setattr(module, "find_spec", lambda name: name == "psycopg" or None)
+    for given in ("postgresql://ann:pw@h/n", "postgres://ann:pw@h/n", "postgresql+psycopg://ann:pw@h/n"):
+        assert module.checked(given) == "postgresql+psycopg://ann:pw@h/n"
+    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"psycopg2.*mcr-bench\[postgresql\]") as told:
+        module.checked("postgresql://ann:secret@h/n")
+    assert "secret" not in str(told.value)
+
+
+def test_the_password_is_in_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://another")
+    environment = environment_of("postgresql://ann:secret@h/n")
+    assert environment["MLFLOW_BACKEND_STORE_URI"].endswith("ann:secret@h/n")
+    assert "MLFLOW_TRACKING_URI" not in environment
+    assert environment["DO_NOT_TRACK"] == environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def test_only_names_of_this_machine_are_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(module.HOSTS, raising=False)
+    assert [module.allowed_hosts(host) for host in ("127.0.0.1", "localhost", "::1")] == [{}, {}, {}]
+    names = module.allowed_hosts("0.0.0.0")[module.HOSTS].split(",")
+    assert {"localhost", "localhost:*", "0.0.0.0:*"} <= set(names)
+    assert not {"*", "10.*", "evil.example"} & set(names)
+    monkeypatch.setenv(module.HOSTS, "mine.example")
+    assert module.allowed_hosts("0.0.0.0") == {}
+
+
+def test_addresses() -> None:
+    assert [address_of(host, 5) for host in ("0.0.0.0", "::", "::1", "node3")] == [
+        "http://127.0.0.1:5",
+        "http://[::1]:5",
+        "http://[::1]:5",
+        "http://node3:5",
+    ]
+    assert runs_page("http://h:5", ["1", "2"]).startswith("http://h:5/#/compare-experiments/s?experiments=%5B%221%22")
+
+
+def test_what_clients_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "page_of_runs", lambda address: f"{address}/#/runs")
+    said = module.lines("http://127.0.0.1:5", "127.0.0.1", 5, "sqlite:///x", Path("/f"))
+    assert said[1:] == [
+        "Runs: http://127.0.0.1:5/#/runs",
+        "Clients:",
+        "  export MLFLOW_TRACKING_URI=http://127.0.0.1:5",
+    ]
+    monkeypatch.setattr(module.socket, "getfqdn", lambda: "node3.example")
+    said = module.lines("http://127.0.0.1:5", "0.0.0.0", 5, "sqlite:///x", Path("/f"))
+    assert said[1] == "Runs: http://node3.example:5/#/runs"
+    assert "no password" in said[-1]
