@@ -33,6 +33,7 @@ from mcr_bench.bench.commands.options import (
     ServerWait,
     Settings,
     ShardName,
+    Timeout,
     TrackingUri,
     WhichPublished,
 )
@@ -106,6 +107,7 @@ def run(
     executor: ExecutorName = "local",
     ray_address: RayAddress = None,
     resources: Resources = None,
+    timeout: Timeout = None,
     tracking_uri: TrackingUri = None,
     server_wait: ServerWait = None,
     keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Keep the best weights of every run.")] = False,
@@ -117,7 +119,8 @@ def run(
     """Train every method on every dataset over the seeds, and print one comparison table per dataset and protocol.
 
     Finished runs are not trained again, and interrupted runs continue where they stopped.
-    Exit codes: 0 all finished, 1 some runs failed, 2 wrong usage or data, 130 stopped by Ctrl-C.
+    Exit codes: 0 all finished, 1 some runs failed, 2 wrong usage or data, 130 stopped by Ctrl-C, 143 by
+    SIGTERM, 129 by SIGHUP.
     """
     from mcr_bench.bench.commands import running
     from mcr_bench.bench.executors import chosen as executors
@@ -136,6 +139,7 @@ def run(
         deterministic=deterministic,
         address=ray_address,
         resources=resources,
+        timeout=timeout,
     )
     part = None if shard is None else parse_shard(shard)
     overrides = parse_settings(settings or [])

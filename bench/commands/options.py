@@ -81,6 +81,14 @@ Deterministic = Annotated[
         "--deterministic", help="Only algorithms that give the same bits every time on one device; slower on GPUs."
     ),
 ]
+Timeout = Annotated[
+    str | None,
+    typer.Option(
+        "--timeout",
+        help="End a run that takes longer, such as 90s, 30m or 1h30m: it fails, the others go on, and the same command "
+        "continues it. With --executor local. Default: no limit.",
+    ),
+]
 ExecutorName = Annotated[
     str,
     typer.Option("--executor", help="What trains the runs: local, ray, or an installed one (docs/executors.md)."),

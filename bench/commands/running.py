@@ -32,6 +32,7 @@ from mcr_bench.bench.report.progress import observer
 from mcr_bench.bench.report.results import result_data
 from mcr_bench.bench.runs.events import Failure, Outcome
 from mcr_bench.bench.runs.spec import RunSpec
+from mcr_bench.bench.settings.arguments import parse_duration
 
 
 def requests_of(experiment: str | None, choices: Choices) -> tuple[list[Request], Experiment | None]:
@@ -89,6 +90,7 @@ class How:
     deterministic: with algorithms alone that give the same bits every time.
     address: the address of the executor's cluster; None for the executor's default.
     resources: what one run takes of a node there, as on the command line; None for the executor's default.
+    timeout: the time after which a run is ended, as a user writes it (2h); None for no limit.
     """
 
     executor: Executor
@@ -100,6 +102,7 @@ class How:
     deterministic: bool = False
     address: str | None = None
     resources: str | None = None
+    timeout: str | None = None
 
     def __post_init__(self) -> None:
         require_known(self.device)
@@ -109,6 +112,12 @@ class How:
         self.needs()
         if self.runs_per_gpu is not None:
             check_sharing(self.device, self.runs_per_gpu)
+        if self.timeout is not None:
+            parse_duration("--timeout", self.timeout)
+            if not self.here:
+                raise UserError(
+                    "--timeout ends processes of this machine alone. Leave it out, or leave out --executor."
+                )
 
     @property
     def here(self) -> bool:
@@ -151,6 +160,7 @@ class How:
             runs_per_gpu=self.runs_per_gpu,
             address=self.address,
             resources=self.needs(),
+            timeout=None if self.timeout is None else parse_duration("--timeout", self.timeout),
         )
 
 

@@ -1,7 +1,9 @@
-"""How every command ends: with a message for errors that the user can fix, and cleanly on Ctrl-C."""
+"""How every command ends: with a message for errors that the user can fix, and cleanly on Ctrl-C and SIGTERM."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
+from signal import SIGINT
 from typing import ParamSpec
 
 import typer
@@ -9,8 +11,8 @@ import typer
 from mcr_bench.bench.commands.output import say
 
 P = ParamSpec("P")
-INTERRUPTED = 130
 TOO_LITTLE = "there is too little memory for this. Close other programs, or use less data or a smaller model."
+STOPPED = 128  # and the number of the signal, as shells have it: 130 after Ctrl-C, 143 after SIGTERM
 
 
 def verb(command: Callable[P, None]) -> Callable[P, None]:
@@ -32,8 +34,9 @@ def verb(command: Callable[P, None]) -> Callable[P, None]:
             except (Exception, KeyboardInterrupt) as error:
                 # After Ctrl-C the error may be that of a half-imported library, which would only mislead.
                 if interrupted() or isinstance(error, KeyboardInterrupt):
-                    say("\nStopped. What is finished is kept; the same command continues from here.", err=True)
-                    raise typer.Exit(INTERRUPTED) from None
+                    with suppress(OSError):  # the terminal may be gone
+                        say("\nStopped. What is finished is kept; the same command continues from here.", err=True)
+                    raise typer.Exit(STOPPED + (interrupted() or SIGINT)) from None
                 if lacks_memory(error):
                     error = UserError(TOO_LITTLE)
                 if not isinstance(error, UserError):

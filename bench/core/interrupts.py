@@ -1,4 +1,7 @@
-"""Ctrl-C that cannot get lost: it is delayed while processes start, and noticed even where a library swallows it."""
+"""Requests to stop that cannot get lost: Ctrl-C, SIGTERM and SIGHUP become KeyboardInterrupt.
+
+They are delayed while processes start, and noticed even where a library swallows the exception.
+"""
 
 import signal
 import threading
@@ -6,62 +9,75 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+# A terminal's Ctrl-C; what a scheduler sends before it takes a machine away; a terminal that has gone.
+STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+DEFAULTS = (signal.default_int_handler, signal.SIG_DFL)
+
 
 class _Remembering:
-    """A signal handler that raises KeyboardInterrupt, as Python's own does, and records that it was called."""
+    """A signal handler that raises KeyboardInterrupt, as Python's own does, and records which signal was the first.
+
+    A second signal does not disturb the end that the first one has begun; a second Ctrl-C does, as somebody waits.
+    """
 
     def __init__(self) -> None:
-        self.called = False
+        self.called = 0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        self.called = True
-        signal.default_int_handler(number, frame)
+        first, self.called = not self.called, self.called or number
+        if first or number == signal.SIGINT:
+            signal.default_int_handler(number, frame)
 
 
 @contextmanager
 def remembered() -> Iterator[None]:
-    """Inside the block, `interrupted` and `check` know of every Ctrl-C, even one that a library has swallowed.
+    """Inside the block, `interrupted` and `check` know of every request to stop, even one that a library has swallowed.
 
-    Some libraries do so while they are imported. The block has no effect where SIGINT is ignored, as for a background
-    job of a shell, or where the program has another handler for it.
+    Some libraries do so while they are imported. The block has no effect on a signal that is ignored, as Ctrl-C is for
+    a background job of a shell and SIGHUP under nohup, or for which the program has another handler.
     """
-    if not _in_main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
-    signal.signal(signal.SIGINT, _Remembering())
+    ours = [number for number in STOPPING if _in_main_thread() and signal.getsignal(number) in DEFAULTS]
+    before, handler = {number: signal.getsignal(number) for number in ours}, _Remembering()
+    for number in ours:
+        signal.signal(number, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
-def interrupted() -> bool:
-    """Whether Ctrl-C was pressed since `remembered` was entered."""
-    handler = signal.getsignal(signal.SIGINT)
-    return isinstance(handler, _Remembering) and handler.called
+def interrupted() -> int:
+    """The number of the signal that has asked to stop since `remembered` was entered; 0 if none has."""
+    handlers = [signal.getsignal(number) for number in STOPPING]
+    return max((one.called for one in handlers if isinstance(one, _Remembering)), default=0)
 
 
 def check() -> None:
-    """Raise KeyboardInterrupt if Ctrl-C was pressed since `remembered` was entered and a library has swallowed it."""
+    """Raise KeyboardInterrupt if a signal has asked to stop since `remembered` was entered and was swallowed."""
     if interrupted():
         raise KeyboardInterrupt
 
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Delay Ctrl-C until the block has ended. Processes that start inside ignore Ctrl-C from their beginning."""
+    """Delay requests to stop until the block has ended. Processes that start inside ignore Ctrl-C from the start."""
     if not _in_main_thread():
         yield
         return
     pressed: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))  # other threads can still get it
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    ours = [number for number, handler in before.items() if handler is not None]  # None: not set from Python
+    for number in ours:
+        signal.signal(number, lambda number, _: pressed.append(number))  # other threads can still get it
     try:
         with blocked():
             yield
     finally:
-        signal.signal(signal.SIGINT, before)
-        if pressed:
-            signal.raise_signal(signal.SIGINT)
+        for number in ours:
+            signal.signal(number, before[number])
+        for struck in dict.fromkeys(pressed):
+            signal.raise_signal(struck)
 
 
 @contextmanager

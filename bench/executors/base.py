@@ -30,6 +30,7 @@ class TrainingPlan:
     runs_per_gpu: how many runs may share a GPU; None for one, or as many as `jobs` asks for.
     address: the address of the executor's cluster; None for the executor's default.
     resources: what one run takes of a node, as `cpu` or `gpu` -> amount; None for the executor's default.
+    timeout: the seconds after which a run is ended and fails; None for no limit.
     """
 
     runs: Sequence[RunSpec]
@@ -43,6 +44,7 @@ class TrainingPlan:
     runs_per_gpu: int | None = None
     address: str | None = None
     resources: Mapping[str, float] | None = None
+    timeout: float | None = None
 
 
 class Executor(Protocol):

@@ -25,6 +25,7 @@ from mcr_bench.bench.errors import error_at_end, in_words, one_line
 from mcr_bench.bench.executors.base import TrainingPlan
 from mcr_bench.bench.executors.places import clean, key_lock, sweep, weights_file, work_folder
 from mcr_bench.bench.executors.sharing import Sharing, most_on
+from mcr_bench.bench.executors.watches import Watches
 from mcr_bench.bench.record.provenance import provenance
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.events import (
@@ -40,7 +41,16 @@ from mcr_bench.bench.runs.events import (
     Told,
 )
 from mcr_bench.bench.runs.spec import RunSpec
+from mcr_bench.bench.settings.arguments import duration_text
 
+LATE = (
+    "it took longer than --timeout {limit}, and its process was ended. The same command continues it from its last "
+    "checkpoint; its log tells what it did"
+)
+SILENT = (
+    "nothing was heard of it for {minutes:g} minutes: it hangs, or its epochs take longer. Its output is in {log}; "
+    "--timeout 2h, for instance, ends runs that take longer"
+)
 UNTRAINED = "the executor ended without training it"
 PUT_OFF = {
     Shortage.ROOM: "{place} has too little free memory for a further run now: it starts when a run there has ended",
@@ -60,7 +70,8 @@ class Jobs:
         self._plan, self._record, self._observer = plan, record, observer
         self._waiting = with_missing_weights(plan.runs, record.home)
         self._training: dict[str, FileLock] = {}
-        self._sharing = Sharing()
+        self._sharing, self._watches = Sharing(), Watches(plan.timeout)
+        self._jobs: dict[str, Job] = {}
         self._renewed: set[tuple[str, str]] = set()  # a run, and the one that was trained again for it
         self._unfinished = {spec.key: spec for spec in self._waiting}
         self._needed = {dependency.key for spec in self._waiting for dependency in spec.dependencies}
@@ -95,9 +106,18 @@ class Jobs:
         Ctrl-C was pressed and a library has swallowed it.
         """
         check()
+        for key, seconds in self._watches.silent():
+            log = work_folder(self._record.home, self._unfinished[key]) / "log.txt"
+            text = SILENT.format(minutes=round(seconds / 60, 1), log=log)
+            self._observer.on_note(self._unfinished[key], text)
         self._record.flush_if_due()
         self._fail_blocked()
         return bool(self._waiting or self._training)
+
+    def overdue(self) -> list[tuple[Job, str]]:
+        """The jobs that have taken longer than the plan allows, with the reason: end their process and `fail` them."""
+        limit = duration_text(self._plan.timeout or 0)
+        return [(self._jobs[key], LATE.format(limit=limit)) for key in self._watches.overdue()]
 
     @property
     def waiting(self) -> bool:
@@ -121,7 +141,9 @@ class Jobs:
             )
             if self._record.start(spec, again) is not None:
                 self._observer.on_start(spec)
-                return self._job(spec, device, place)
+                self._watches.begin(spec.key)
+                self._jobs[spec.key] = self._job(spec, device, place)
+                return self._jobs[spec.key]
             self._end(spec, "finished")  # another command has finished it meanwhile
         return None
 
@@ -132,6 +154,7 @@ class Jobs:
         """
         if job.spec.key not in self._training:
             return
+        self._watches.hear(job.spec.key)
         if isinstance(event, EpochDone):
             self._record.log_epoch(job.spec, event)
             self._observer.on_epoch(job.spec, event)
@@ -229,7 +252,8 @@ class Jobs:
         """Let a run that was started wait; what it has trained is kept, and the record goes on with it."""
         with suppress(Exception):  # start() resumes it anyway
             self._record.kill(spec)
-        self._sharing.end(spec.key, 0.0)
+        self._sharing.end(spec.key)
+        self._watches.end(spec.key)
         self._training.pop(spec.key).release()
         self._waiting.insert(0, spec)  # what starts from it comes later
 
@@ -258,6 +282,7 @@ class Jobs:
     def _end(self, spec: RunSpec, status: str, taken: float = 0.0) -> None:
         lock = self._training.pop(spec.key)
         self._sharing.end(spec.key, taken)
+        self._watches.end(spec.key)
         if status == "finished":
             del self._unfinished[spec.key]
             self.outcome.finished.append(spec)

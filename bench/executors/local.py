@@ -40,6 +40,9 @@ def _train(jobs: Jobs, makers: Sequence[Callable[[], Worker]]) -> None:
         pool.start()
         while jobs.go_on():
             _deal(jobs, pool)
+            for job, reason in jobs.overdue():
+                pool.drop(job)
+                jobs.fail(job, reason)
             for job, event in pool.events(POLL_SECONDS if jobs.waiting or pool.busy else 0):
                 if isinstance(event, Died):
                     jobs.fail(job, f"{cause_of(event)}, {ATTEMPTS} times")
@@ -71,7 +74,10 @@ def execute(
     entry: str = ENTRY,
     deterministic: bool = False,
     runs_per_gpu: int | None = None,
+    timeout: float | None = None,
 ) -> Outcome:
     """Train `specs` with the local executor; the options are those of `TrainingPlan`."""
-    plan = TrainingPlan(specs, done, jobs, device, force, keep_weights, entry, deterministic, runs_per_gpu)
+    plan = TrainingPlan(
+        specs, done, jobs, device, force, keep_weights, entry, deterministic, runs_per_gpu, timeout=timeout
+    )
     return LocalExecutor().execute(plan, record, observer or Silent())

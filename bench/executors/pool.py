@@ -13,6 +13,7 @@ __all__ = ["Worker", "check_sharing", "default_jobs", "on_gpus", "ready", "worke
 
 # Asked whether there is a GPU, torch then asks the driver's library and leaves CUDA alone, which no fork survives.
 NO_CUDA_BEFORE_FORK = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+LESS = "--jobs with a smaller number, or a smaller batch_size, needs less"
 PATIENCE = 5  # seconds in which a worker ends the processes that its runs have started
 
 
@@ -28,6 +29,8 @@ def cause_of(died: pool.Died) -> str:
     """How the process of a worker ended, in words."""
     if not died.signal:
         return f"its worker process exited with code {died.code}"
+    if died.starved:
+        return f"the system killed its worker process because memory was short ({LESS})"
     hint = "; out of memory?" if died.out_of_memory else ""
     return f"its worker process was ended by {died.signal}{hint}"
 

@@ -1,11 +1,14 @@
 """Values from texts of the command line: seeds, comma lists and settings."""
 
+import re
 from collections.abc import Iterable
 
 from mcr_bench.bench.errors import UserError
 
 MOST_SEEDS, LARGEST_SEED = 10_000, 2**63 - 1
 LONGEST_SEED = 40  # digits, with zeros before the number; Python refuses to read thousands of them
+UNITS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
+LONGEST = 10_000 * 86_400  # seconds that a limit may have
 
 
 def parse_list(text: str) -> list[str]:
@@ -84,3 +87,31 @@ def parse_settings(settings: Iterable[str]) -> dict[str, list[str]]:
             raise UserError(f"--set {key} is given twice. Give --set {key}={','.join(parsed[key])},{value} for a grid.")
         parsed[key] = parse_list(value)
     return parsed
+
+
+def parse_duration(option: str, text: str) -> float:
+    """The seconds that the text given to `option` means: a number of seconds, or numbers with the units d, h, m, s.
+
+    >>> parse_duration("--timeout", "90"), parse_duration("--timeout", "1h30m")
+    (90.0, 5400.0)
+    """
+    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)([dhms])", text)
+    if "".join(number + unit for number, unit in parts) != text:
+        parts = [(text, "s")] if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else []
+    seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
+    if not 0 < seconds <= LONGEST:
+        raise UserError(f"{option} {text}: not allowed. Give a time above 0, such as 90s, 30m, 2h, 1h30m or 1d.")
+    return seconds
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds as `parse_duration` reads them.
+
+    >>> duration_text(5400), duration_text(0.5)
+    ('1h30m', '0.5s')
+    """
+    text, left = "", seconds
+    for unit, size in UNITS.items():
+        whole, left = divmod(left, size) if unit != "s" else (round(left, 3), 0)
+        text += f"{whole:g}{unit}" if whole else ""
+    return text

@@ -21,6 +21,7 @@ from mcr_bench.bench.commands.options import (
     Resources,
     RunsPerGpu,
     Settings,
+    Timeout,
 )
 from mcr_bench.bench.commands.verb import verb
 
@@ -47,6 +48,7 @@ def tune(
     executor: ExecutorName = "local",
     ray_address: RayAddress = None,
     resources: Resources = None,
+    timeout: Timeout = None,
     plan_only: PlanOnly = False,
     as_json: AsJson = False,
 ) -> None:
@@ -65,6 +67,7 @@ def tune(
         deterministic=deterministic,
         address=ray_address,
         resources=resources,
+        timeout=timeout,
     )
     request = TuneRequest(
         methods=parse_names("--methods", methods),

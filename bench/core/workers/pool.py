@@ -10,10 +10,12 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Generic, TypeVar
 
+from mcr_bench.bench.core.faults.killed import memory_kills
 from mcr_bench.bench.core.interrupts import deferred
 from mcr_bench.bench.core.workers.processes import Start
 from mcr_bench.bench.core.workers.serving import Pipe
 
+GONE = 10.0  # seconds to wait for a killed process: one that waits for a dead disk ends only when that answers
 ATTEMPTS = 2  # how often a job is given to a worker that dies of it: the first may have died of something else
 Job = TypeVar("Job")
 Event = TypeVar("Event")
@@ -25,10 +27,12 @@ class Died:
 
     code: its `Process.exitcode`.
     silent: whether it had sent nothing, as a worker that cannot start.
+    starved: whether the system has killed it, or another process meanwhile, because memory was short.
     """
 
     code: int
     silent: bool
+    starved: bool = False
 
     @property
     def signal(self) -> str:
@@ -54,6 +58,7 @@ class Worker(Generic[Job, Event]):
         self.job: Job | None = None
         self._left, self._patience = most, patience
         self._silent, self._asked = True, False
+        self._kills = memory_kills()
         self.pipe: Pipe
         self.pipe, theirs = multiprocessing.Pipe()
         self.process = start(theirs)
@@ -71,7 +76,7 @@ class Worker(Generic[Job, Event]):
 
     def give(self, job: Job) -> None:
         """Give it this job."""
-        self.job = job
+        self.job, self._kills = job, memory_kills()
         if self._left is not None:
             self._left -= 1
         with suppress(OSError):  # it died while idle: events() sees that
@@ -97,7 +102,8 @@ class Worker(Generic[Job, Event]):
     def death(self) -> Died:
         """How its process ended; waits for it."""
         self.process.join()
-        return Died(self.process.exitcode or 0, self._silent)
+        code = self.process.exitcode or 0
+        return Died(code, self._silent, code == -signal.SIGKILL and memory_kills() > self._kills)
 
     def ask_to_end(self) -> None:
         """Ask it to end: the first half of `stop`, for many workers at once."""
@@ -112,7 +118,7 @@ class Worker(Generic[Job, Event]):
             self.process.join(self._patience)
         if self.process.is_alive():
             self.process.kill()
-        self.process.join()
+        self.process.join(GONE)
         self.pipe.close()
 
 
@@ -185,6 +191,13 @@ class Pool(Generic[Job, Event]):
                     yield job, event
             if worker.spent and self._places.pop(worker, None) is not None:
                 worker.stop()
+
+    def drop(self, job: Job) -> None:
+        """End the worker that does this job, whatever it is doing, and give the job to nobody."""
+        for worker in [worker for worker in self._places if worker.job is job]:
+            self._forget(worker, job)
+            del self._places[worker]
+            worker.stop()
 
     def _forget(self, worker: Worker[Job, Event], job: Job) -> None:
         worker.job = None
