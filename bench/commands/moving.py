@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import typer
@@ -12,7 +13,7 @@ from mcr_bench.bench.exchange.archive import write_archive
 from mcr_bench.bench.exchange.hiding import bring_back, hidden, hide, to_hide
 from mcr_bench.bench.exchange.joining import Joined, join
 from mcr_bench.bench.exchange.opened import opened
-from mcr_bench.bench.exchange.origins import Home, OfRecord, Origin, movable
+from mcr_bench.bench.exchange.origins import OfRecord, Origin, home_at, movable
 from mcr_bench.bench.exchange.selection import Selection
 from mcr_bench.bench.exchange.target import Target
 from mcr_bench.bench.record.tracking import Record
@@ -37,11 +38,13 @@ def selection(
 
 def merge(homes: Sequence[Path], record: Record, as_json: bool) -> None:
     """Join the homes into a record, one after another, and say what came of it."""
-    target, origins = Target(record), [Home(home) for home in homes]
-    for origin in origins:
-        if target.file is not None and target.file.exists() and origin.file.samefile(target.file):
-            raise UserError(f"'{origin.name}' is the home of this record: it cannot be joined into itself.")
-    _tell([join(origin, target, _progress(origin)) for origin in origins], as_json)
+    target = Target(record)
+    with ExitStack() as stack:
+        origins = [stack.enter_context(home_at(home)) for home in homes]
+        for origin in origins:
+            if target.file is not None and target.file.exists() and origin.file.samefile(target.file):
+                raise UserError(f"'{origin.name}' is the home of this record: it cannot be joined into itself.")
+        _tell([join(origin, target, _progress(origin)) for origin in origins], as_json)
 
 
 def import_(files: Sequence[Path], most_gib: float, record: Callable[[], Record], as_json: bool) -> None:

@@ -1,7 +1,9 @@
 """Where runs come from: the home of another machine, of which nothing is written, or the record of this one."""
 
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from math import nan
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -70,21 +72,19 @@ class _Store(Protocol):
 
 
 class Home:
-    """The local record in the home of another machine. UserError where there is none, or it cannot be read."""
+    """The local record in the home of another machine; `home_at` opens one.
 
-    def __init__(self, home: Path) -> None:
-        self.name, self.home = str(home), home.resolve()
-        self.file = self.home / "mlflow.db"
-        if not self.file.is_file():
-            raise UserError(
-                f"'{home}' holds no record: it has no file mlflow.db. Give the folder that is MCR_BENCH_HOME on the "
-                "other machine, by default 'results' of its working folder."
-            )
-        self._files = Files(self.file, Places(self.home, self.home))
+    file: its database.
+    readable: that database, or a copy of it.
+    """
+
+    def __init__(self, home: Path, file: Path, readable: Path) -> None:
+        self.name, self.home, self.file = str(home), file.parent, file
+        self._reader, self._files = SqliteReader(readable), Files(readable, Places(self.home, self.home))
 
     def runs(self) -> list[StoredRun]:
         try:
-            return SqliteReader(self.file).read()
+            return self._reader.read()
         except sqlite3.Error as error:
             raise UserError(f"the record in '{self.name}' cannot be read: {one_line(str(error))}.") from error
 
@@ -93,6 +93,38 @@ class Home:
 
     def content(self, run: StoredRun, file: RunFile) -> bytes:
         return self._files.content(run, file.name, file.sha256)
+
+
+@contextmanager
+def home_at(home: Path) -> Iterator[Home]:
+    """The record in a home, of which nothing is written. UserError where there is none, or it cannot be read.
+
+    SQLite notes beside a database who is reading it; where the folder cannot be written to, a copy is read.
+    """
+    file = home.resolve() / "mlflow.db"
+    if not file.is_file():
+        raise UserError(
+            f"'{home}' holds no record: it has no file mlflow.db. Give the folder that is MCR_BENCH_HOME on the "
+            "other machine, by default 'results' of its working folder."
+        )
+    with TemporaryDirectory() as folder:
+        yield Home(home, file, file if _opens(file) else _copied(file, Path(folder)))
+
+
+def _opens(file: Path) -> bool:
+    try:
+        with SqliteReader(file).snapshot():
+            return True
+    except sqlite3.Error:
+        return False
+
+
+def _copied(file: Path, folder: Path) -> Path:
+    """A copy of a database, with what was written to it last and stands beside it."""
+    for part in (file, file.with_name(f"{file.name}-wal")):
+        if part.exists():
+            shutil.copyfile(part, folder / part.name)
+    return folder / file.name
 
 
 class OfRecord:

@@ -17,6 +17,7 @@ from filelock import FileLock
 from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.errors import UserError, one_line
 from mcr_bench.bench.exchange.whole import MOVED_FROM, Point, WholeRun
+from mcr_bench.bench.printable import masked
 from mcr_bench.bench.record.entities import in_parts, param, tag
 from mcr_bench.bench.record.files.checksums import checksum_tags
 from mcr_bench.bench.record.files.places import ARTIFACTS, Places
@@ -138,7 +139,7 @@ class Target:
                 raise
             except Exception as error:
                 if pause is None or "database is locked" not in str(error):
-                    raise UserError(f"{PUT_OFF} {one_line(str(error))}") from error
+                    raise UserError(f"{PUT_OFF} {masked(one_line(str(error)))}") from error
                 time.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
@@ -149,7 +150,7 @@ def _read(reader: Reader, keys: list[str] | None = None) -> list[StoredRun]:
     except UserError:
         raise
     except Exception as error:  # of SQLite, or whatever MLflow raises for a store that it cannot reach
-        raise UserError(f"the record cannot be read: {one_line(str(error))}.") from error
+        raise UserError(f"the record cannot be read: {masked(one_line(str(error)))}.") from error
 
 
 def _metric(name: str, point: Point) -> "Metric":

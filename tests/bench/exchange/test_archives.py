@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mcr_bench.bench.exchange.origins import Home
+from mcr_bench.bench.exchange.origins import home_at
 from mcr_bench.bench.exchange.whole import Point, run_of, text_of
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.tests.support.records.homes import call, change, predictions_of, row_of
@@ -109,8 +109,8 @@ def test_unfinished_runs_are_not_exported(other: Path) -> None:
 
 
 def test_numbers_that_are_not_finite_are_moved(homes: Path) -> None:
-    origin = Home(homes / "one")
-    run = origin.whole(origin.runs()[0])
+    with home_at(homes / "one") as origin:
+        run = origin.whole(origin.runs()[0])
     points = [Point(1, math.nan, 5), Point(2, math.inf, 6), Point(3, -math.inf, 7), Point(3, 0.1, 8)]
     again = run_of(text_of(replace(run, metrics={**run.metrics, "val/loss": points})))
     assert repr(again.metrics["val/loss"]) == repr(points)

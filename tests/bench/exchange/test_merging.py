@@ -53,9 +53,8 @@ def test_what_is_finished_here_stays_and_differences_are_told(homes: Path) -> No
 
 
 def test_a_finished_run_comes_beside_an_unfinished_one(homes: Path) -> None:
-    pretend(
-        Record(home=homes / "here"), "synthetic", "joint", preset="balanced", seeds=[0], set=SMALL, killed=["joint"]
-    )
+    pretend(Record(home=homes / "here"), "synthetic", "joint", preset="balanced", seeds=[0], set=SMALL)
+    change(homes / "here", "UPDATE runs SET status = 'KILLED'")
     assert [row.status for row in Record().rows()] == ["killed"]
     call("merge", "one")
     assert {row.status for row in Record().rows()} == {"finished"}
