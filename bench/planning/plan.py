@@ -147,7 +147,8 @@ def _overview(plan: Plan, setup: DatasetSetup, pairs: Sequence[tuple[int, int]])
     """The overview of a setup, with the encoders of all its runs, and the labels for the first seed of every fold."""
     runs = [run for run in plan.runs if run.dataset == setup.data.label and run.dataset_settings == setup.dials]
     kinds = {m: sorted({str(r.encoders[m]["kind"]) for r in runs if m in r.encoders}) for m in setup.modalities}
-    labels = {fold: setup.data.labels(setup.protocol.name, fold, seed) for seed, fold in reversed(pairs)}
+    first = {fold: seed for seed, fold in reversed(pairs)}
+    labels = {fold: setup.data.labels(setup.protocol.name, fold, seed) for fold, seed in first.items()}
     return overview(
         setup.facts,
         dict(sorted(labels.items())),
