@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterable
 
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 
 from mcr_bench.bench.problem.floor import FLOOR, floor_metrics
 from mcr_bench.bench.record.files.artifacts import Artifact
-from mcr_bench.bench.record.files.samples import UNREADABLE, labels_of, require_small
+from mcr_bench.bench.record.files.samples import UNREADABLE, labels_of, opened
 from mcr_bench.bench.record.files.threads import in_threads
 
 
@@ -35,9 +33,7 @@ def read_floors(
 
 def _read(run_id: str, find: Callable[[str], Artifact]) -> dict[str, float] | Exception:
     try:
-        content = find(run_id).content()
-        require_small(content)
-        with pq.ParquetFile(pa.BufferReader(content)) as parquet:
+        with opened(find(run_id).content()) as parquet:
             table = parquet.read(columns=["part", "label"], use_threads=False)
         parts = (labels_of(table.filter(pc.equal(table["part"], part))["label"]) for part in ("val", "test"))
         known, test = (torch.tensor(labels) for labels in parts)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -41,16 +40,13 @@ class Predictions:
 
     def table(self, run_id: str) -> "pd.DataFrame":
         """One row per sample; UserError if they cannot be read."""
-        import pandas as pd
         from pyarrow import ArrowException
 
-        from mcr_bench.bench.record.files.samples import require_small
+        from mcr_bench.bench.record.files.samples import opened
 
         try:
             with self.finder([run_id]) as find:
-                content = find(run_id, PREDICTIONS).content()
-            require_small(content)
-            return pd.read_parquet(BytesIO(content))
+                return opened(find(run_id, PREDICTIONS).content()).read().to_pandas()
         except (OSError, ValueError, ArrowException) as error:
             raise UserError(f"run {run_id}: {told(PREDICTIONS, error)}") from error
 

@@ -109,8 +109,7 @@ def _is_of(kept: Kept, artifact: Artifact) -> bool:
 
 
 def _scores(content: bytes, artifact: Artifact) -> Kept:
-    require_small(content)
-    with pq.ParquetFile(pa.BufferReader(content)) as parquet:
+    with opened(content) as parquet:
         table = parquet.read(columns=COLUMNS, use_threads=False)
     test = table.filter(pc.equal(table["part"], "test"))
     names = json.dumps([test["id"].to_pylist(), test["group"].to_pylist()])
@@ -118,13 +117,18 @@ def _scores(content: bytes, artifact: Artifact) -> Kept:
     return Kept(intern(names), score, checksum(content), artifact.stamp)
 
 
-def require_small(content: bytes) -> None:
-    """ValueError if a Parquet file holds more than a file may take in memory: equal values take no room on the disk."""
-    stated = pq.read_metadata(pa.BufferReader(content))
+def opened(content: bytes) -> pq.ParquetFile:
+    """A Parquet file to read; ValueError if it holds more than a file may take in memory.
+
+    Equal values take no room on the disk.
+    """
+    parquet = pq.ParquetFile(pa.BufferReader(content))
+    stated = parquet.metadata
     groups = (stated.row_group(number) for number in range(stated.num_row_groups))
     values = sum(group.column(at).num_values for group in groups for at in range(group.num_columns))
     if reason := excess(WIDEST * values):
         raise ValueError(reason)
+    return parquet
 
 
 def scores_of(label: pa.ChunkedArray, logits: pa.ChunkedArray) -> NDArray[np.float32]:
