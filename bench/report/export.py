@@ -55,9 +55,9 @@ def latex(table: Table) -> str:
             *([r"\resizebox{\linewidth}{!}{%"] if scaled else []),
             rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
             r"\toprule",
-            _unopened(" & ".join(map(tex, table.columns))) + r" \\",
+            unopened(" & ".join(map(tex, table.columns))) + r" \\",
             r"\midrule",
-            *(_unopened(" & ".join(cells)) + r" \\" for cells in marked),
+            *(unopened(" & ".join(cells)) + r" \\" for cells in marked),
             r"\bottomrule",
             r"\end{tabular}}" if scaled else r"\end{tabular}",
             r"\par\medskip",
@@ -129,7 +129,7 @@ def tex(text: str) -> str:
     return "".join(LATEX.get(character, character) for character in printable(" ".join(text.split())))
 
 
-def _unopened(row: str) -> str:
+def unopened(row: str) -> str:
     """A row whose first character LaTeX does not take for an option of the line end above, as it would [ and *."""
     return f"{{}}{row}" if row.startswith(("[", "*")) else row
 

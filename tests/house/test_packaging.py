@@ -54,3 +54,21 @@ def test_published_numbers_are_package_data() -> None:
 def test_every_dependency_is_pinned_for_development(name: str) -> None:
     pinned = [line.partition("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines()]
     assert name in pinned
+
+
+def test_bounds_exclude_releases_that_run_code_of_others_and_say_why() -> None:
+    """The first releases that are mended; the comment on the line, or on the line above, names the fault."""
+    lines = (ROOT / "pyproject.toml").read_text(encoding="utf-8").splitlines()
+    least = ["torch>=2.10", "pyarrow>=14.0.1", "jinja2>=3.1.6", "filelock>=3.20.3", "h5py>=3.16", "transformers>=5.5"]
+    least += ["mlflow>=3.5", "opencv-python-headless>=4.9"]
+    for bound in least:
+        at = next(number for number, line in enumerate(lines) if f'"{bound}"' in line)
+        assert "CVE-" in lines[at] + lines[at - 1], bound
+
+
+def test_every_bound_has_a_reason() -> None:
+    """Each line of a dependency, or the line above, has a comment."""
+    lines = (ROOT / "pyproject.toml").read_text(encoding="utf-8").splitlines()
+    start = lines.index("dependencies = [")
+    for at in range(start + 1, lines.index("]", start)):
+        assert "#" in lines[at] or "#" in lines[at - 1], lines[at]

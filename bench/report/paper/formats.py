@@ -1,13 +1,12 @@
 """The table of a paper as LaTeX (booktabs), Markdown, CSV and HTML; and the publications of its methods as BibTeX."""
 
-import csv
 import html as markup
-import io
 import re
 from collections.abc import Callable, Iterator
 
 from mcr_bench.bench.printable import printable
-from mcr_bench.bench.report.export import tex
+from mcr_bench.bench.report.cells import csv_text
+from mcr_bench.bench.report.export import tex, unopened
 from mcr_bench.bench.report.paper.contents import Line, PaperTable
 
 LABEL = "tab:mcr-bench"
@@ -47,7 +46,7 @@ def _rows(table: PaperTable, digits: int) -> Iterator[str]:
             yield r"\midrule"
         before = line.role
         cite = rf"~\cite{{{key}}}" if (key := citation(line)) else ""
-        yield rf"{tex(line.title)}{cite} & {' & '.join(_tex_cells(table, line, digits))} \\"
+        yield unopened(rf"{tex(line.title)}{cite} & {' & '.join(_tex_cells(table, line, digits))} \\")
 
 
 def _tex_cells(table: PaperTable, line: Line, digits: int) -> Iterator[str]:
@@ -73,15 +72,15 @@ def markdown(table: PaperTable, digits: int) -> str:
 
 def to_csv(table: PaperTable, _: int) -> str:
     """One line per method; of each column the mean and the deviation at full precision, and whether it is bold."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
     parts = ("mean", "sd", "bold")
-    writer.writerow(["method", *(f"{column.title} {part}" for column in table.columns for part in parts)])
+    written: list[list[object]] = [
+        ["method", *(f"{column.title} {part}" for column in table.columns for part in parts)]
+    ]
     for line in table.lines:
         cells = [column.cells.get(line.label) for column in table.columns]
         values = [[one.mean, one.sd, str(one.bold).lower()] if one else ["", "", ""] for one in cells]
-        writer.writerow([line.title, *(value for three in values for value in three)])
-    return out.getvalue()
+        written.append([line.title, *(value for three in values for value in three)])
+    return csv_text(written)
 
 
 def html(table: PaperTable, digits: int) -> str:
