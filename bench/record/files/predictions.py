@@ -46,7 +46,8 @@ class Predictions:
 
         try:
             with self.finder([run_id]) as find:
-                return opened(find(run_id, PREDICTIONS).content()).read().to_pandas()
+                table: pd.DataFrame = opened(find(run_id, PREDICTIONS).content()).read().to_pandas()
+            return table
         except (OSError, ValueError, ArrowException) as error:
             raise UserError(f"run {run_id}: {told(PREDICTIONS, error)}") from error
 
