@@ -18,7 +18,7 @@ from mcr_bench.datasets.sequences.rows import OWN
 from mcr_bench.datasets.sequences.segment import AGAIN, MODALITIES, Sample
 
 PICKLE = "unaligned_39.pkl"
-SPLIT = "the parts of MMSA's pickle: 1,368 train, 456 validation, 457 test"
+SPLIT = "the parts of MMSA's pickle: 1,368 train, 457 test; validation from memory 456, not verified"
 HIGHEST = 1.0  # scores are from -1 to 1
 CARD = Card(
     title="CH-SIMS: A Chinese Multimodal Sentiment Analysis Dataset with Fine-grained Annotation of Modality (Yu et "
@@ -26,7 +26,8 @@ CARD = Card(
     homepage="https://github.com/thuiar/MMSA",
     licence="as stated by the authors; the videos are those of their films and shows; cite the paper",
     layout=LAYOUT.format(names=PICKLE, of="the pickle of MMSA"),
-    expected="2,281 segments; those without text, audio or video are left out",
+    expected="2,281 segments, of which 1,368 train and 457 test; the 456 validation segments, and so the sum, are "
+    "from memory and not verified; segments without text, audio or video are left out",
     download=f"{PICKLE}, linked from https://github.com/thuiar/MMSA",
     size="not verified; of the prepared segments some 0.75 GB",
     protocols=f"standard  {SPLIT}",

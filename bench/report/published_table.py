@@ -1,6 +1,7 @@
 """Published numbers with ours: for each published table one table in its layout, and one with a line per number."""
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from importlib.resources.abc import Traversable
 
 from mcr_bench.bench.analysis.published import Number, PublishedTable, published_tables_of
@@ -136,13 +137,16 @@ def _explanations(table: PublishedTable, margin: float) -> list[str]:
     level = f"{100 * LEVEL:g} %"
     kinds = {0: "population standard deviation (ddof 0)", 1: "sample standard deviation (ddof 1)"}
     notes = []
-    if table.ddof is not None:
+    spread = any(number.std is not None for number in table.numbers.values())
+    if table.ddof is not None and spread:
         runs = ", ".join(map(str, sorted({number.n_runs for number in table.numbers.values() if number.n_runs})))
         converted = "; as a sample standard deviation, std × sqrt(n / (n - 1)), in the verdict"
         more = converted if table.ddof == 0 else ""
         notes.append(f"±: {kinds[table.ddof]} over n = {runs} runs, as published{more}")
     notes.append(f"ours: mean of n runs with its {level} t interval")
-    uncertain = "with the published uncertainty" if table.ddof is not None else "the published value taken as exact"
+    uncertain = (
+        "with the published uncertainty" if table.ddof is not None and spread else "the published value taken as exact"
+    )
     notes.append(
         f"verdict: on the {level} interval of the difference ours - published, {uncertain}: "
         f"reproduced = inside ±{margin:g} points, lower / higher = without 0 and not inside, else inconclusive"
@@ -188,5 +192,6 @@ def _commands(given: Answers) -> list[str]:
     groups: dict[tuple[object, ...], list[Target]] = {}
     for answer in given.values():
         if answer.target and not answer.values:
-            groups.setdefault((answer.target.place, answer.target.settings), []).append(answer.target)
+            place = replace(answer.target.place, metric="")  # one run gives every metric
+            groups.setdefault((place, answer.target.settings), []).append(answer.target)
     return [f"to fill what has no runs: {command(targets)}" for targets in groups.values()]

@@ -75,7 +75,7 @@ def test_a_dataset_without_a_finished_run_is_said_and_the_others_stay(capsys: py
 class Failed:
     """A record in which nothing has finished."""
 
-    uri = "here"
+    address = "here"
 
     def rows(self) -> list[RunRow]:
         return [run("joint", 0, 0.0, status="failed"), run("joint", 1, 0.0, status="killed")]

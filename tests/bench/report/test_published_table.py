@@ -1,5 +1,7 @@
 """Published numbers beside our runs as tables: wide and long, their notes, and the tables that are shipped."""
 
+import csv
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.report.export import latex, markdown, to_csv
 from mcr_bench.bench.report.published_table import published_tables
 from mcr_bench.tests.support.records import published_paper
-from mcr_bench.tests.support.records.published_paper import COMMAND, NEAR, NUMBERS, runs
+from mcr_bench.tests.support.records.published_paper import COMMAND, NEAR, NUMBERS, run, runs
 
 folder = published_paper.folder  # a fixture
 WORDS = {"reproduced", "lower", "higher", "inconclusive", "not comparable", "not run", "not offered"}
@@ -83,6 +85,7 @@ def test_every_shipped_number_is_printed_without_any_run() -> None:
             mean, _, std = str(column_of(table, column)[method, "published"]).partition(" ± ")
             assert (float(mean), float(std) if std else None) == (number.mean, number.std)
             assert column_of(table, column)[method, "verdict"] in WORDS
+        assert len(set(table.notes)) == len(table.notes)
         assert len(line.rows) == len(given.numbers)
         assert all(row[line.columns.index("verdict")] in WORDS for row in line.rows)
         for text in (markdown(table), to_csv(table), latex(table), to_csv(line)):
@@ -95,7 +98,8 @@ def test_the_shipped_mapping_prints_its_commands_once_adapters_are_there(monkeyp
     monkeypatch.setattr(registry, "dataset_names", lambda: [place.dataset for place in places])
     monkeypatch.setattr(registry, "dataset", lambda name: name)
     monkeypatch.setattr(published_match, "presets_of", lambda name: {p.preset for p in places if p.dataset == name})
-    given = answers(tables[1], Runs([]), 2.0)
+    (paper,) = [table for table in tables if table.title.startswith("MCR ")]
+    given = answers(paper, Runs([]), 2.0)
     filled = given["MCR", "CREMA-D ResNet"]
     command = "mcr-bench run --methods mcr --dataset cremad --protocol vavl --preset paper"
     assert (filled.word, filled.command) == ("not run", command)
@@ -103,8 +107,26 @@ def test_the_shipped_mapping_prints_its_commands_once_adapters_are_there(monkeyp
         "not run"
     }
     assert {a.word for (_, column), a in given.items() if column == "AVE ResNet"} <= {"not run", "not offered"}
-    others = [a for t in (tables[0], *tables[2:]) for a in answers(t, Runs([]), 2.0).values()]
+    others = [a for t in tables if t is not paper for a in answers(t, Runs([]), 2.0).values()]
     assert {a.word for a in others} == {"not comparable", "not offered"}
+
+
+def offered_lines() -> list[str]:
+    """The lines of the table in docs/published.md: of each source its numbers, and what comes of them."""
+    counts: dict[str, Counter[str]] = {}
+    for table in published_tables_of():
+        for place, answer in answers(table, Runs([]), 2.0).items():
+            counts.setdefault(table.numbers[place].source, Counter())[answer.word] += 1
+    counts["together"] = sum(counts.values(), Counter())
+    words = ("not run", "not comparable", "not offered")
+    return [f"| {s} | {c.total()} | {' | '.join(str(c[word]) for word in words)} |" for s, c in counts.items()]
+
+
+def test_the_page_says_how_much_is_offered() -> None:
+    page = (Path(mcr_bench.__file__).parent / "docs/published.md").read_text(encoding="utf-8")
+    lines = offered_lines()
+    assert len(lines) == 7
+    assert "\n".join(lines) in page, "\n".join(lines)
 
 
 def test_mapped_metrics_modalities_and_settings_exist() -> None:
@@ -113,12 +135,36 @@ def test_mapped_metrics_modalities_and_settings_exist() -> None:
     from mcr_bench.bench.settings.training import ModelSettings, TrainingSettings
 
     metrics = {m.name for m in (*CLASSIFICATION, *REGRESSION)}
-    keys = {*declared(TrainingSettings), *(f"model.{k}" for k in declared(ModelSettings))}
+    common = {*declared(TrainingSettings), *(f"model.{k}" for k in declared(ModelSettings))}
+    own = {f"{name}.{k}" for name in registry.method_names() for k in declared(registry.method(name))}
     for table in published_tables_of():
         places = [column.ours for column in table.columns if column.ours]
-        assert {place.metric for place in places} <= metrics
+        for place in places:
+            alone = {f"modality/{m}/{name}" for m in place.modalities for name in metrics}
+            assert place.metric in metrics | alone
         settings = [text for owner in (*places, *table.methods) for text in owner.settings]
-        assert {text.partition("=")[0] for text in settings} <= keys
+        assert {text.partition("=")[0] for text in settings} <= common | own
+
+
+def test_a_metric_of_a_modality_alone_is_read_from_the_record(folder: Path) -> None:
+    mapping = folder / "paper.toml"
+    text = mapping.read_text(encoding="utf-8").replace('metric = "macro_f1"', 'metric = "modality/audio/accuracy"')
+    mapping.write_text(text.replace(', subset = true, seeds = "3"', ""), encoding="utf-8")
+    alone = {"test/modality/audio/accuracy": 0.5}
+    wide, _ = published_tables([run(0.6, seed, metrics=alone) for seed in range(3)], folder=folder)
+    assert str(column_of(wide, "Set Net F1")["Joint", "ours"]).startswith("50")
+
+
+def test_a_table_without_a_spread_says_nothing_of_one(folder: Path) -> None:
+    for path in folder.glob("*.csv"):
+        header, *lines = csv.reader(path.read_text(encoding="utf-8").splitlines())
+        place = header.index("std")
+        rows = [",".join([*line[:place], "", *line[place + 1 :]]) for line in lines]
+        path.write_text("\n".join([",".join(header), *rows]), encoding="utf-8")
+    wide, _ = published_tables([], folder=folder)
+    notes = "\n".join(wide.notes)
+    assert "±:" not in notes
+    assert "the published value taken as exact" in notes
 
 
 def test_no_published_number_stands_in_the_mapping_or_the_code() -> None:
@@ -126,5 +172,5 @@ def test_no_published_number_stands_in_the_mapping_or_the_code() -> None:
     files = [*(root / "results/published").glob("*.toml"), *(root / "bench").rglob("published*.py")]
     text = "\n".join(path.read_text(encoding="utf-8") for path in files)
     means = {f"{number.mean:g}" for table in published_tables_of() for number in table.numbers.values()}
-    assert len(files) == 6
+    assert len(files) == 9
     assert [mean for mean in means if "." in mean and mean in text] == []
