@@ -270,13 +270,13 @@ def plot(
     from mcr_bench.bench.commands.drawing import figures_of, save_figures
     from mcr_bench.bench.commands.reading import read_comparisons
     from mcr_bench.bench.commands.writing import say_outdated
-    from mcr_bench.bench.commands.written import forget_outdated
+    from mcr_bench.bench.commands.written import forget_outdated, output_folder
 
     record = open_record(tracking_uri)
     comparisons = read_comparisons(record, dataset, COST_BASELINE)
     if not comparisons:
         say(nothing_in(record, dataset), err=True)
-    folder = record.home / "figures"
+    folder = output_folder(record.home) / "figures"
     written = save_figures(figures_of(comparisons, record, baseline, COST_BASELINE, figures or ()), folder)
     for path in written:
         say(path)
@@ -294,9 +294,11 @@ def report(
 ) -> None:
     """Write one self-contained HTML file: summary, tables, figures, statistics, protocols, settings, runs."""
     from mcr_bench.bench.commands.reporting import write_html_report
+    from mcr_bench.bench.commands.written import output_folder
 
     record = open_record(tracking_uri)
-    say(write_html_report(record, dataset, baseline, COST_BASELINE, output or record.home / "report.html", published))
+    path = output or output_folder(record.home) / "report.html"
+    say(write_html_report(record, dataset, baseline, COST_BASELINE, path, published))
 
 
 app.command()(tune)

@@ -12,7 +12,7 @@ from mcr_bench.bench.commands.choosing import chosen
 from mcr_bench.bench.commands.console import SafeConsole
 from mcr_bench.bench.commands.output import say
 from mcr_bench.bench.commands.reading import finished_comparisons, left_out, tables_of
-from mcr_bench.bench.commands.written import forget_outdated, writing
+from mcr_bench.bench.commands.written import forget_outdated, output_folder, writing
 from mcr_bench.bench.planning.experiment import Experiment
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.tracking import Record
@@ -35,7 +35,7 @@ def write_record_tables(
     )
     tables = tables_of(comparisons, rows, record, baseline, cost_baseline, margin, published=published)
     print_tables(SafeConsole(), [*tables["methods"], *(one for one in tables["why"] if one.title.endswith(ENCODERS))])
-    folder = record.home / "tables"
+    folder = output_folder(record.home) / "tables"
     written = _write((table for kind in tables.values() for table in kind), folder)
     say_outdated(forget_outdated(folder, written, everything=dataset is None))
     return bool(comparisons)
@@ -43,7 +43,7 @@ def write_record_tables(
 
 def write_output(experiment: Experiment, rows: list[RunRow], record: Record, baseline: str, cost_baseline: str) -> None:
     """Write the tables and figures of an experiment, of its own runs, to HOME/experiments/NAME."""
-    folder = record.home / "experiments" / Path(experiment.name).stem
+    folder = output_folder(record.home) / "experiments" / Path(experiment.name).stem
     output = experiment.output
     baseline = output.baseline or baseline
     comparisons = with_floors(finished_comparisons(rows, cost_baseline, left_out(record)), record.floors)

@@ -5,9 +5,20 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mcr_bench.bench.core.files import write_whole
+from mcr_bench.bench.commands.output import say
+from mcr_bench.bench.core.files import may_write, write_whole
+from mcr_bench.bench.core.home import DEFAULT
 from mcr_bench.bench.core.inputs.texts import json_of
 from mcr_bench.bench.errors import UserError
+
+
+def output_folder(home: Path) -> Path:
+    """The folder for what commands make of a record: its home, or, where that may only be read, ./results."""
+    other = Path(DEFAULT).resolve()
+    if may_write(home) or not may_write(other):
+        return home
+    say(f"the folder of the record, '{home}', may only be read: files go to '{other}'.", err=True)
+    return other
 
 
 @contextmanager

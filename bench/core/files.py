@@ -42,6 +42,13 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     sync_folder(path.parent)
 
 
+def may_write(path: Path) -> bool:
+    """Whether a file can be changed, or files be made in a folder, which itself is made if it is missing."""
+    there = next((one for one in (path, *path.parents) if os.path.lexists(one)), path)
+    effective = os.access in os.supports_effective_ids
+    return os.access(there, os.W_OK | (os.X_OK if os.path.isdir(there) else 0), effective_ids=effective)
+
+
 def move_whole(made: Path, path: Path) -> None:
     """Rename a complete file or folder in the same folder to `path`.
 

@@ -3,10 +3,12 @@
 import os
 from pathlib import Path
 
+DEFAULT = "results"
+
 
 def default_home() -> Path:
     """The folder for the record and all generated files: MCR_BENCH_HOME, or `results` in the working folder."""
-    return Path(os.environ.get("MCR_BENCH_HOME") or "results")
+    return Path(os.environ.get("MCR_BENCH_HOME") or DEFAULT)
 
 
 def data_root_here(asked: Path) -> Path:

@@ -1,6 +1,5 @@
 """Where runs come from: the home of another machine, of which nothing is written, or the record of this one."""
 
-import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -72,15 +71,11 @@ class _Store(Protocol):
 
 
 class Home:
-    """The local record in the home of another machine; `home_at` opens one.
+    """The local record in the home of another machine; `home_at` opens one. file: its database."""
 
-    file: its database.
-    readable: that database, or a copy of it.
-    """
-
-    def __init__(self, home: Path, file: Path, readable: Path) -> None:
+    def __init__(self, home: Path, file: Path) -> None:
         self.name, self.home, self.file = str(home), file.parent, file
-        self._reader, self._files = SqliteReader(readable), Files(readable, Places(self.home, self.home))
+        self._reader, self._files = SqliteReader(file), Files(file, Places(self.home, self.home))
 
     def runs(self) -> list[StoredRun]:
         try:
@@ -97,34 +92,14 @@ class Home:
 
 @contextmanager
 def home_at(home: Path) -> Iterator[Home]:
-    """The record in a home, of which nothing is written. UserError where there is none, or it cannot be read.
-
-    SQLite notes beside a database who is reading it; where the folder cannot be written to, a copy is read.
-    """
+    """The record in a home, of which nothing is written. UserError where there is none, or it cannot be read."""
     file = home.resolve() / "mlflow.db"
     if not file.is_file():
         raise UserError(
             f"'{home}' holds no record: it has no file mlflow.db. Give the folder that is MCR_BENCH_HOME on the "
             "other machine, by default 'results' of its working folder."
         )
-    with TemporaryDirectory() as folder:
-        yield Home(home, file, file if _opens(file) else _copied(file, Path(folder)))
-
-
-def _opens(file: Path) -> bool:
-    try:
-        with SqliteReader(file).snapshot():
-            return True
-    except sqlite3.Error:
-        return False
-
-
-def _copied(file: Path, folder: Path) -> Path:
-    """A copy of a database, with what was written to it last and stands beside it."""
-    for part in (file, file.with_name(f"{file.name}-wal")):
-        if part.exists():
-            shutil.copyfile(part, folder / part.name)
-    return folder / file.name
+    yield Home(home, file)
 
 
 class OfRecord:
@@ -156,9 +131,10 @@ class Files:
 
     def points(self, run: StoredRun) -> dict[str, list[Point]]:
         curves: dict[str, list[Point]] = {}
-        with self._reader.snapshot() as connection:
-            for key, step, value, when, is_nan in connection.execute(POINTS, [run.run_id]):
-                curves.setdefault(key, []).append(Point(step, nan if is_nan else value, when))
+        nothing: list[tuple[str, int, float, int, bool]] = []
+        rows = self._reader.query(lambda connection: connection.execute(POINTS, [run.run_id]).fetchall(), nothing)
+        for key, step, value, when, is_nan in rows:
+            curves.setdefault(key, []).append(Point(step, nan if is_nan else value, when))
         return curves
 
     def names(self, run: StoredRun) -> list[str]:

@@ -41,6 +41,7 @@ class Target:
     """The record that runs are added to."""
 
     def __init__(self, record: Record) -> None:
+        record.prepare()
         self.home, self._record = record.home, record
         self.file = database_file(record.uri)
         self._places = Places(record.home, self.file.parent.resolve()) if self.file else None

@@ -83,6 +83,8 @@ class Jobs:
         return self._count
 
     def __enter__(self) -> "Jobs":
+        if self._waiting:
+            self._record.prepare()
         sweep(self._record, set(self._unfinished))
         total = max(len(self._plan.runs) + self._plan.done, self._count)
         self._observer.on_plan(total, total - self._count)

@@ -1,7 +1,8 @@
 """A run as the record's store holds it, before it is checked: text and numbers only."""
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mcr_bench.bench.runs.spec import RunSpec
 
 PREFIX = "mcr-bench/"  # names of MLflow experiments begin with it; the rest is the dataset
+TURN, TURN_TEXT = "turn", re.compile(r"[0-9]{1,18}")
 MARKS = ("data_identity", "method_digest", "config")  # tags that only runs of this program have
 
 
@@ -48,6 +50,11 @@ class StoredRun:
         return self.status == "FINISHED"
 
     @property
+    def order(self) -> tuple[int, int]:
+        """By what the newer of two runs of a key is known, whatever the clock said: its turn, then its start."""
+        return turn_of(self.tags), self.started
+
+    @property
     def files(self) -> Stored:
         """What the store says of its files."""
         return Stored(self.artifacts, self.finished, checksums_in(self.tags))
@@ -58,6 +65,12 @@ class StoredRun:
         info, data = run.info, run.data
         parts = (dict(data.metrics), dict(data.params), dict(data.tags))
         return cls(info.run_id, info.status, info.start_time or 0, *parts, info.end_time, info.artifact_uri)
+
+
+def turn_of(tags: Mapping[str, str]) -> int:
+    """The number of a run among those of its key, in the order of their beginning; 0 where none is on record."""
+    text = tags.get(TURN) or ""
+    return int(text) if TURN_TEXT.fullmatch(text) else 0
 
 
 class Reader(Protocol):
@@ -109,7 +122,7 @@ def by_key(stored: Iterable[StoredRun]) -> list[list[StoredRun]]:
     A run of this program whose key is missing forms a group of its own. Runs of other programs are left out.
     """
     groups: dict[str, list[StoredRun]] = {}
-    for run in sorted(stored, key=lambda run: (run.finished, run.started), reverse=True):
+    for run in sorted(stored, key=lambda run: (run.finished, run.order), reverse=True):
         key = run.tags.get("key") or (f"no key: {run.run_id}" if any(mark in run.tags for mark in MARKS) else "")
         group = groups.setdefault(key, [])
         if not group or group[0].finished == run.finished:

@@ -6,20 +6,23 @@ version that is not known here is not read: an MLflow to come may keep runs in o
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 from sys import intern
-from urllib.parse import quote
+from typing import TypeVar
 
-from mcr_bench.bench.record.database_versions import require_known
+from mcr_bench.bench.record.database.access import is_there
+from mcr_bench.bench.record.database.patience import Patience
+from mcr_bench.bench.record.database.snapshot import is_busy, read_database
+from mcr_bench.bench.record.database.versions import UnknownVersion, require_known
 from mcr_bench.bench.record.files.artifacts import Stored
 from mcr_bench.bench.record.files.checksums import PREFIX as PREFIX_OF_CHECKSUMS
 from mcr_bench.bench.record.files.checksums import checksums_in
 from mcr_bench.bench.record.runs import PREFIX, StoredRun
 
+T = TypeVar("T")
 RUNS = """
 SELECT run_uuid, status, start_time, end_time, artifact_uri FROM runs JOIN experiments USING (experiment_id)
 WHERE runs.lifecycle_stage = 'active' AND experiments.lifecycle_stage = 'active'
@@ -33,58 +36,83 @@ Found = tuple[str, str, int | None, int | None, str]
 FEW = 0.2  # up to this share of all runs, looking each one up costs less than reading all
 
 
+def ask(file: Path, patience: Patience, query: "Callable[[SqliteReader], T]") -> T:
+    """What a query makes of the record in `file`.
+
+    Errors: `UnknownVersion` where MLflow has to be asked, UserError where another program has locked the file for
+    longer than `patience` allows, sqlite3.Error and OSError where it cannot be read.
+    """
+    reader, what = SqliteReader(file), f"the record at '{file}' is locked by another program"
+    try:
+        return patience.wait(lambda: query(reader), is_busy, what)
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error) or "no such column" in str(error):
+            raise UnknownVersion(str(error)) from error
+        raise
+
+
 @dataclass(frozen=True)
 class SqliteReader:
-    """Runs of MLflow's database in `file`; sqlite3.Error where it cannot be read, or is of a version not known here."""
+    """Runs of MLflow's database in `file`, of which there are none before it is made.
+
+    sqlite3.Error where it cannot be read, or is of a version not known here.
+    """
 
     file: Path
 
     def read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
-        with self.snapshot() as connection:
-            rows = _runs(connection, dataset, keys)
-            runs = {
-                run_id: StoredRun(run_id, status, started or 0, {}, {}, {}, ended, artifacts)
-                for run_id, status, started, ended, artifacts in rows
-            }
-            (total,) = connection.execute("SELECT count(*) FROM runs").fetchone()
-            only = json.dumps(list(runs)) if len(runs) < FEW * total else None
-            for part, columns in PARTS.items():
-                of_run = {run_id: getattr(run, part) for run_id, run in runs.items()}
-                query = f"SELECT run_uuid, key, value, {columns}" + (OF_RUNS if only else "")
-                for run_id, key, value, is_nan in connection.execute(query, [only] if only else []):
-                    if run_id in of_run:
-                        of_run[run_id][intern(key)] = nan if is_nan else value
-        return list(runs.values())
+        return self.query(lambda connection: _read(connection, dataset, keys), [])
 
     def artifacts(self, run_ids: Iterable[str]) -> dict[str, Stored]:
         """Run id -> where its files are, whether it is finished, and their checksums; unknown runs are left out."""
-        query = "SELECT run_uuid, artifact_uri, status = 'FINISHED' FROM runs" + OF_RUNS
-        wanted, checksums = [json.dumps(list(run_ids))], dict[str, dict[str, str]]()
-        with self.snapshot() as connection:
-            for run_id, key, value in connection.execute(CHECKSUMS, [*wanted, PREFIX_OF_CHECKSUMS + "*"]):
-                checksums.setdefault(run_id, {})[key] = value
-            return {
-                run_id: Stored(uri, bool(finished), checksums_in(checksums.get(run_id, {})))
-                for run_id, uri, finished in connection.execute(query, wanted)
-            }
+        wanted = json.dumps(list(run_ids))
+        return self.query(lambda connection: _files(connection, wanted), {})
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
         """Metric of a run -> its (step, value) in the order of steps; of several values of a step the last one."""
-        query = "SELECT key, step, value, is_nan FROM metrics WHERE run_uuid = ? ORDER BY step, timestamp"
-        curves: dict[str, dict[int, float]] = {}
-        with self.snapshot() as connection:
-            for key, step, value, is_nan in connection.execute(query, [run_id]):
-                curves.setdefault(key, {})[step] = nan if is_nan else value
-        return {key: list(curve.items()) for key, curve in curves.items()}
+        return self.query(lambda connection: _history(connection, run_id), {})
 
-    @contextmanager
-    def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """A connection that only reads, and sees the same state of the record until it is closed."""
-        address = f"file:{quote(str(self.file))}?mode=ro"
-        with closing(sqlite3.connect(address, uri=True, timeout=30)) as connection:
-            connection.execute("BEGIN")
-            require_known(connection)
-            yield connection
+    def query(self, read: Callable[[sqlite3.Connection], T], nothing: T) -> T:
+        """What `read` makes of one state of the database; `nothing` where there is none."""
+        return read_database(self.file, read) if is_there(self.file) else nothing
+
+
+def _read(connection: sqlite3.Connection, dataset: str | None, keys: Collection[str] | None) -> list[StoredRun]:
+    require_known(connection)
+    runs = {
+        run_id: StoredRun(run_id, status, started or 0, {}, {}, {}, ended, artifacts)
+        for run_id, status, started, ended, artifacts in _runs(connection, dataset, keys)
+    }
+    (total,) = connection.execute("SELECT count(*) FROM runs").fetchone()
+    only = json.dumps(list(runs)) if len(runs) < FEW * total else None
+    for part, columns in PARTS.items():
+        of_run = {run_id: getattr(run, part) for run_id, run in runs.items()}
+        query = f"SELECT run_uuid, key, value, {columns}" + (OF_RUNS if only else "")
+        for run_id, key, value, is_nan in connection.execute(query, [only] if only else []):
+            if run_id in of_run:
+                of_run[run_id][intern(key)] = nan if is_nan else value
+    return list(runs.values())
+
+
+def _files(connection: sqlite3.Connection, wanted: str) -> dict[str, Stored]:
+    require_known(connection)
+    checksums: dict[str, dict[str, str]] = {}
+    for run_id, key, value in connection.execute(CHECKSUMS, [wanted, PREFIX_OF_CHECKSUMS + "*"]):
+        checksums.setdefault(run_id, {})[key] = value
+    query = "SELECT run_uuid, artifact_uri, status = 'FINISHED' FROM runs" + OF_RUNS
+    return {
+        run_id: Stored(uri, bool(finished), checksums_in(checksums.get(run_id, {})))
+        for run_id, uri, finished in connection.execute(query, [wanted])
+    }
+
+
+def _history(connection: sqlite3.Connection, run_id: str) -> dict[str, list[tuple[int, float]]]:
+    require_known(connection)
+    query = "SELECT key, step, value, is_nan FROM metrics WHERE run_uuid = ? ORDER BY step, timestamp"
+    curves: dict[str, dict[int, float]] = {}
+    for key, step, value, is_nan in connection.execute(query, [run_id]):
+        curves.setdefault(key, {})[step] = nan if is_nan else value
+    return {key: list(curve.items()) for key, curve in curves.items()}
 
 
 def _runs(connection: sqlite3.Connection, dataset: str | None, keys: Collection[str] | None) -> Iterable[Found]:

@@ -4,17 +4,19 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
-
-from filelock import FileLock
 
 from mcr_bench.bench.core.home import default_home
 from mcr_bench.bench.errors import UserError, error_at_end, one_line, within_bounds
 from mcr_bench.bench.printable import masked
 from mcr_bench.bench.record.checked import Checked, check_files
+from mcr_bench.bench.record.database.access import require_writable
+from mcr_bench.bench.record.database.patience import Patience, PatientLock
+from mcr_bench.bench.record.database.versions import UnknownVersion
 from mcr_bench.bench.record.files.artifacts import Stored
 from mcr_bench.bench.record.files.lost import Lost
 from mcr_bench.bench.record.files.places import ARTIFACTS, Places
@@ -24,7 +26,7 @@ from mcr_bench.bench.record.outbox.entries import FAILED, FINISHED, KILLED, Endi
 from mcr_bench.bench.record.remote_writing import RemoteWriting, new_attempt
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.runs import Reader, StoredRun, preset_tags
-from mcr_bench.bench.record.sqlite import SqliteReader
+from mcr_bench.bench.record.sqlite import SqliteReader, ask
 from mcr_bench.bench.record.store import SearchReader, database_file, database_uri, open_client, prepare_file
 from mcr_bench.bench.record.tags import PRESETS
 from mcr_bench.bench.record.writer import Writer
@@ -61,30 +63,42 @@ class Record:
         server_wait: float = SERVER_WAIT,
     ) -> None:
         self.home = (home or default_home()).resolve()
-        try:
-            self.home.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"the folder of the record, '{self.home}', cannot be made: {error}. "
-                "Set MCR_BENCH_HOME to another folder, or work in a folder that you may write to."
-            ) from error
         self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or database_uri(self.home / "mlflow.db")
         self._file = database_file(self.uri)
         self._places = Places(self.home, (self._file.parent if self._file else self.home).resolve())
-        self._lock = FileLock(f"{self._file}.lock") if self._file else nullcontext()
+        self._patience, self._prepared = Patience(note), False
+        self._lock = PatientLock(self._file, self._patience) if self._file else nullcontext()
         self._reading, self._seen = Reading(note), dict[str, Stored]()
         lost, cache = Lost(note, self._reading.names), self.home / "cache" / "samples.db"
         self._files = Predictions(lambda: self.client, self._stored, self._places.readable, cache, lost)
         self._remote = None if self._file else RemoteWriting(self.uri, self.home, note, server_wait)
-        self._prepare()
+        if self._file is None:
+            _ = self.client
 
     @cached_property
     def client(self) -> "MlflowClient":
         """MLflow's client. Reading a local record works without it, and importing MLflow takes seconds."""
         if self._remote is not None:
             return self._remote.client
+        self.prepare()
         with self._lock:
             return self._opened(open_client, self.uri)
+
+    def prepare(self) -> None:
+        """Make the home ready to be written, and of a local record its database and the addresses in it.
+
+        UserError where it cannot be written. Reading does not need it, and writes nothing.
+        """
+        if self._prepared:
+            return
+        if self._file is None:
+            require_writable(self.home)
+        else:
+            require_writable(self.home, self._file.parent, self._file)
+            with self._lock:
+                self._opened(prepare_file, self._file, self.home / ARTIFACTS)
+                self._opened(self._places.settle, self._file)
+        self._prepared = True
 
     @property
     def address(self) -> str:
@@ -184,10 +198,8 @@ class Record:
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
         """Metric -> its (epoch, value) over a run, by epoch; UserError where the record has no such run."""
-        if self._file is not None:
-            with suppress(sqlite3.Error):
-                if curves := SqliteReader(self._file).history(run_id):
-                    return curves
+        if curves := self._ask(lambda reader: reader.history(run_id)):
+            return curves
         client = self.client
         return self._opened(SearchReader(lambda: client).history, run_id)
 
@@ -208,17 +220,16 @@ class Record:
     def _writing(self) -> Writing:
         if self._remote is not None:
             return self._remote
-        writer = Writer(lambda: self.client, self._read, self._file, self._lock, self.home, self._places)
+        writer = Writer(
+            lambda: self.client,
+            self._read,
+            self._file,
+            self._lock,
+            self.home,
+            self._places,
+            self._patience,
+        )
         return DirectWriting(writer, self._files.keep)
-
-    def _prepare(self) -> None:
-        """Open the store, or make it. A store without a local file needs the client at once."""
-        if self._file is None:
-            _ = self.client
-        else:
-            with self._lock:
-                self._opened(prepare_file, self._file, self.home / ARTIFACTS)
-                self._opened(self._places.settle, self._file)
 
     def _opened(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
@@ -226,15 +237,16 @@ class Record:
         except UserError:
             raise
         except Exception as error:
-            raise UserError(
-                f"the record at '{self.address}' cannot be opened: {masked(str(error))}. "
-                "Give another --tracking-uri or MCR_BENCH_HOME."
-            ) from error
+            raise self._unopened(error) from error
+
+    def _unopened(self, error: Exception) -> UserError:
+        told = f"the record at '{self.address}' cannot be opened: {masked(str(error))}"
+        return UserError(f"{told}. Give another --tracking-uri or MCR_BENCH_HOME.")
 
     def _read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
-        if self._file is not None:
-            with suppress(sqlite3.Error):  # tables that an MLflow to come keeps otherwise, or none yet: it sees to them
-                return SqliteReader(self._file).read(dataset, keys)
+        known = self._ask(lambda reader: reader.read(dataset, keys))
+        if known is not None:
+            return [replace(run, artifacts=self._places.readable(run.artifacts)) for run in known]
         client = self.client
         search: Reader = SearchReader(lambda: client)
         runs = self._opened(search.read, dataset, keys)
@@ -242,7 +254,14 @@ class Record:
         return runs
 
     def _stored(self, run_ids: Iterable[str]) -> Mapping[str, Stored]:
-        if self._file is not None:
-            with suppress(sqlite3.Error):
-                return SqliteReader(self._file).artifacts(run_ids)
-        return self._seen
+        known = self._ask(lambda reader: reader.artifacts(run_ids))
+        return self._seen if known is None else known
+
+    def _ask(self, query: Callable[[SqliteReader], T]) -> T | None:
+        """What the file of a local record says; None where MLflow has to be asked."""
+        try:
+            return None if self._file is None else ask(self._file, self._patience, query)
+        except UnknownVersion:
+            return None
+        except (sqlite3.Error, OSError) as error:
+            raise self._unopened(error) from error

@@ -1,7 +1,6 @@
 """Writes runs to MLflow: each call can be made again after one that failed, and leaves nothing twice."""
 
 import re
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -11,11 +10,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 from mcr_bench.bench.core.files import write_whole
+from mcr_bench.bench.record.database.patience import Patience
+from mcr_bench.bench.record.database.snapshot import is_busy
 from mcr_bench.bench.record.entities import in_parts, metric, name_of, param, tag
 from mcr_bench.bench.record.files.checksums import checksum_tags
 from mcr_bench.bench.record.files.places import ARTIFACTS, Places, require_file
 from mcr_bench.bench.record.outbox.entries import FAILED, FINISHED, KILLED, Ending, Opening
-from mcr_bench.bench.record.runs import PREFIX, StoredRun
+from mcr_bench.bench.record.runs import PREFIX, TURN, StoredRun, turn_of
 from mcr_bench.bench.runs.events import EpochDone
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Writer:
     lock: held while something is written.
     home: the folder of a local record's artifacts.
     places: where these are.
+    patience: how it waits where another program has locked the database.
     """
 
     client: "Callable[[], MlflowClient]"
@@ -63,6 +65,7 @@ class Writer:
     lock: AbstractContextManager[object]
     home: Path
     places: Places
+    patience: Patience = field(default_factory=Patience)
     _experiments: dict[str, str] = field(default_factory=dict)
     _open: dict[str, _Open] = field(default_factory=dict)
 
@@ -71,13 +74,15 @@ class Writer:
 
         None, and nothing opened, if the key is finished already and is not trained again, or if this very training is.
         """
+        self.client()  # makes a local record
         self._experiment(opening.dataset)  # first: it brings a deleted experiment back, with its runs
         runs = self.read(opening.dataset, [opening.key])
         own = [run for run in runs if opening.attempt and run.tags.get(ATTEMPT) == opening.attempt]
         if any(run.finished for run in (own if opening.again else runs)):
             return None
-        latest = max(own or runs, key=lambda run: run.started, default=None)
-        run = self._create(opening) if latest is None or latest.finished else self._reopen(latest, opening)
+        latest = max(own or runs, key=lambda run: run.order, default=None)
+        is_new = latest is None or latest.finished
+        run = self._create(opening, runs) if is_new or latest is None else self._reopen(latest, opening)
         missing = {k: v for k, v in opening.params.items() if name_of(k) not in run.params}
         for part in in_parts(missing.items(), 100):
             self._write(self.client().log_batch, run.run_id, params=[param(k, v) for k, v in part])
@@ -130,16 +135,12 @@ class Writer:
     def _write(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Make a call as the only writer of a local file, and repeat it while other programs lock the database."""
         require_file(self.file)
-        for pause in (0.1, 0.3, 1.0, 3.0, 10.0):
-            try:
-                with self.lock:
-                    return call(*args, **kwargs)
-            except Exception as error:
-                if "database is locked" not in str(error):
-                    raise
-                time.sleep(pause)
-        with self.lock:
-            return call(*args, **kwargs)
+
+        def locked() -> T:
+            with self.lock:
+                return call(*args, **kwargs)
+
+        return self.patience.wait(locked, is_busy, f"the record at '{self.file}' is locked by another program")
 
     def _experiment(self, dataset: str) -> str:
         if dataset not in self._experiments:
@@ -156,9 +157,10 @@ class Writer:
             client.restore_experiment(experiment.experiment_id)
         return str(experiment.experiment_id)
 
-    def _create(self, opening: Opening) -> StoredRun:
+    def _create(self, opening: Opening, others: Iterable[StoredRun]) -> StoredRun:
+        turn = 1 + max((turn_of(run.tags) for run in others), default=0)
         experiment, when = self._experiment(opening.dataset), int(opening.when * 1000)
-        tags = opening.tags | ({ATTEMPT: opening.attempt} if opening.attempt else {})
+        tags = opening.tags | {TURN: str(turn)} | ({ATTEMPT: opening.attempt} if opening.attempt else {})
         return StoredRun.of(self._write(self.client().create_run, experiment, when, tags, opening.name))
 
     def _reopen(self, run: StoredRun, opening: Opening) -> StoredRun:

@@ -32,6 +32,7 @@ def serve(record: "Record", host: str, port: int, say: Callable[[str], object]) 
     if record.uri.startswith(("http://", "https://")):
         say(f"The record is on a tracking server, which shows it at {_remote_page(record)}")
         return 0
+    record.prepare()
     port = free_port(host, port)
     address = address_of(host, port)
     with (

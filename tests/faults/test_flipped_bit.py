@@ -105,6 +105,7 @@ def test_a_flipped_bit_anywhere_is_seen_by_all_that_reads_the_file(home: Path, p
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_other_damage_is_seen_too_and_the_metrics_stay(home: Path, kind: str) -> None:
+    Record(home=home).prepare()  # addresses are those of this place
     before, row = call("results", "--json").stdout, row_of(home)
     KINDS[kind](predictions_of(home, row))
     assert call("results", "--json").stdout == before

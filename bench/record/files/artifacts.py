@@ -64,17 +64,19 @@ class Artifacts:
     client: gives the MLflow client, which is needed for runs that are not in `known`, and for downloads.
     known: run id -> what the record says of its files.
     readable: gives the address to read from for a stored address.
+    folder: gives the folder for copies of files on other machines.
     """
 
     client: "Callable[[], MlflowClient]"
     known: Mapping[str, Stored]
     readable: Callable[[str], str]
+    folder: Callable[[], Path]
 
-    def find(self, run_id: str, name: str, folder: Path) -> Artifact:
-        """The file `name` of a run; a copy of one on another machine comes into `folder`. OSError without the run."""
+    def find(self, run_id: str, name: str) -> Artifact:
+        """The file `name` of a run; OSError if there is no such run."""
         stored = self.known.get(run_id) or self._asked(run_id)
         here = local_path(self.readable(stored.address))
-        place, fetch = (here / name, None) if here is not None else (None, lambda: self._fetch(run_id, name, folder))
+        place, fetch = (here / name, None) if here is not None else (None, lambda: self._fetch(run_id, name))
         return Artifact(place, stored.finished, stored.checksums.get(name, ""), fetch)
 
     def _asked(self, run_id: str) -> Stored:
@@ -86,10 +88,10 @@ class Artifacts:
             raise FileNotFoundError(str(error)) from error
         return Stored(run.info.artifact_uri, run.info.status == "FINISHED", checksums_in(run.data.tags))
 
-    def _fetch(self, run_id: str, name: str, folder: Path) -> Path:
+    def _fetch(self, run_id: str, name: str) -> Path:
         from mlflow.exceptions import MlflowException
 
-        own = folder / run_id
+        own = self.folder() / run_id
         own.mkdir(parents=True, exist_ok=True)
         try:
             return Path(self.client().download_artifacts(run_id, name, str(own)))

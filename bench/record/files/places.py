@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -62,6 +63,10 @@ class Places:
     home: Path
     database: Path
 
+    @cached_property
+    def _root(self) -> str:
+        return (self.home / ARTIFACTS).as_uri() + "/"
+
     def here(self, address: str) -> Path | None:
         """The present folder for the stored address of a run or dataset.
 
@@ -80,6 +85,8 @@ class Places:
 
     def readable(self, address: str) -> str:
         """The address to read from: the present folder if it exists, otherwise the stored address."""
+        if self.home == self.database and address.startswith(self._root):
+            return address
         here = self.here(address)
         return here.as_uri() if here is not None and here.is_dir() else address
 
@@ -107,7 +114,7 @@ class Places:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not tables >= TABLES:
             return []
-        moved, root = [], (self.home / ARTIFACTS).as_uri() + "/"
+        moved, root = [], self._root
         for table, key, column, _ in ADDRESSES:
             query = f"SELECT {key}, {column} FROM {table} WHERE substr({column}, 1, ?) <> ?"
             for number, address in connection.execute(query, [len(root), root]):

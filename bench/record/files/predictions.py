@@ -1,9 +1,9 @@
 """What is read from the predictions of runs: whole tables, scores per sample, and the floor of earlier versions."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -76,9 +76,14 @@ class Predictions:
     @contextmanager
     def finder(self, run_ids: Iterable[str]) -> Iterator[Callable[[str, str], Artifact]]:
         """Inside the block the given function finds a file of a run; downloads are deleted at its end."""
-        artifacts = Artifacts(self.client, self.known(run_ids), self.readable)
-        with TemporaryDirectory() as folder:
-            yield lambda run_id, name: artifacts.find(run_id, name, Path(folder))
+        with ExitStack() as stack:
+
+            @cache
+            def folder() -> Path:
+                return Path(stack.enter_context(TemporaryDirectory()))
+
+            artifacts = Artifacts(self.client, self.known(run_ids), self.readable, folder)
+            yield artifacts.find
 
     @contextmanager
     def _of(self, run_ids: Iterable[str]) -> Iterator[Callable[[str], Artifact]]:

@@ -133,7 +133,9 @@ def test_both_live_on(home: Path, tmp_path: Path) -> None:
 
 
 def test_what_only_the_old_place_has_is_still_read_but_never_written_there(home: Path, tmp_path: Path) -> None:
-    run_id = run_id_of(Record(home=home), DONE)
+    original = Record(home=home)
+    original.prepare()
+    run_id = run_id_of(original, DONE)
     copy = Path(shutil.copytree(home, tmp_path / "copy", ignore=shutil.ignore_patterns("artifacts")))
     partial = Record(home=copy)
     assert readable(partial)
@@ -147,7 +149,7 @@ def test_what_only_the_old_place_has_is_still_read_but_never_written_there(home:
 def test_links_and_relative_paths_are_the_same_home(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Record(home=home)
+    Record(home=home).prepare()
     before = addresses(home)
     (tmp_path / "link").symlink_to(home.parent)
     monkeypatch.chdir(tmp_path)
@@ -158,7 +160,7 @@ def test_links_and_relative_paths_are_the_same_home(
 
 
 def test_a_link_left_at_the_old_place_does_no_harm(home: Path, tmp_path: Path) -> None:
-    Record(home=home)
+    Record(home=home).prepare()
     moved = move(home, tmp_path / "new")
     home.symlink_to(moved)
     assert readable(Record(home=moved))

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.record import sqlite as record_sqlite
+from mcr_bench.bench.record import sqlite
+from mcr_bench.bench.record.database.snapshot import read_database
 from mcr_bench.bench.record.files.artifacts import Artifact
 from mcr_bench.bench.record.runs import StoredRun, by_key
 from mcr_bench.bench.record.sqlite import SqliteReader
@@ -77,7 +78,7 @@ def comparable(runs: list[StoredRun]) -> dict[str, str]:
 def test_equal_to_the_search_of_mlflow(
     record: Record, dataset: str | None, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record_sqlite, "FEW", share)
+    monkeypatch.setattr(sqlite, "FEW", share)
     direct, search = both(record)
     found = comparable(direct.read(dataset))
     assert found == comparable(search.read(dataset))
@@ -124,14 +125,17 @@ def test_tables_that_cannot_be_read_are_left_to_mlflow(record: Record, monkeypat
         raise sqlite3.OperationalError("no such table: runs")
 
     expected = [row.run_id for row in record.rows()]
-    monkeypatch.setattr(SqliteReader, "snapshot", fail)
+    monkeypatch.setattr(sqlite, "read_database", fail)
     assert [row.run_id for row in record.rows()] == expected
     assert len(record.samples(expected)) == 11  # of 13 one is deleted, one was trained again without predictions
 
 
 def test_reading_writes_nothing(record: Record) -> None:
-    with SqliteReader(record.home / "mlflow.db").snapshot() as connection, pytest.raises(sqlite3.OperationalError):
+    def write(connection: sqlite3.Connection) -> None:
         connection.execute("DELETE FROM runs")
+
+    with pytest.raises(sqlite3.OperationalError):
+        read_database(record.home / "mlflow.db", write)
 
 
 def test_the_newest_finished_run_counts() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.record import database_versions
+from mcr_bench.bench.record.database import versions as database_versions
 from mcr_bench.bench.record.sqlite import SqliteReader
 from mcr_bench.bench.record.store import SearchReader
 from mcr_bench.bench.record.tracking import Record

@@ -260,7 +260,7 @@ def test_a_run_without_predictions_is_named(record: Record, spec: Spec) -> None:
 def test_a_store_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("no database, but long enough to be read as one" * 10)
     with pytest.raises(UserError, match=r"text\.db"):
-        Record(f"sqlite:///{tmp_path / 'text.db'}", tmp_path)
+        Record(f"sqlite:///{tmp_path / 'text.db'}", tmp_path).rows()
 
 
 def test_a_server_that_does_not_answer_is_named_without_waiting_for_it(
@@ -344,7 +344,7 @@ def test_mlflow_is_imported_only_when_a_record_is_made_or_written(
 def test_a_folder_that_cannot_be_made_and_a_name_with_a_quote(tmp_path: Path, spec: Spec) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="MCR_BENCH_HOME"):
-        Record(home=tmp_path / "file" / "record")
+        Record(home=tmp_path / "file" / "record").start(spec)
     record = Record(home=tmp_path / "record")
     record.start(spec)
     assert record.rows(method="it's") == []

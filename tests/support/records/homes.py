@@ -43,6 +43,8 @@ def make_home(folder: Path) -> Path:
 def copy_of(template: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of a home, which the commands of this test read."""
     shutil.copytree(template, place)
+    with closing(sqlite3.connect(place / "mlflow.db")) as connection:  # nothing is left in the log
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("MCR_BENCH_HOME", str(place))
     return place

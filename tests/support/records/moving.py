@@ -19,6 +19,7 @@ def make_homes(folder: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         template = Record(home=folder / "empty")
+        template.prepare()
         for seed, name in enumerate(("one", "two")):
             record = empty_record(template, folder / name)
             pretend(record, "synthetic", "joint", "ensemble", preset="balanced", seeds=[seed], set=SMALL)

@@ -31,6 +31,7 @@ def save(path: Path, modalities: int = 2, regression: bool = False, seed: int = 
 
 def empty_record(template: Record, home: Path) -> Record:
     """A record without runs; making the tables of a new one takes seconds, copying them does not."""
+    template.prepare()
     home.mkdir(parents=True, exist_ok=True)
     for file in template.home.glob("mlflow.db*"):
         shutil.copy(file, home / file.name)

@@ -14,8 +14,12 @@ ae8bbe7743c9 7d34483879f0 da6fb0208061 89d3d66ed43f b7e4c1a90f23 a8b9c0d1e2f3 c1
 VERSIONS = frozenset(KNOWN.split())
 
 
+class UnknownVersion(sqlite3.DatabaseError):
+    """A database that MLflow has to read: of a version that is not known here, or without its tables."""
+
+
 def require_known(connection: sqlite3.Connection) -> None:
-    """sqlite3.DatabaseError unless the database says that it is of one of these versions."""
+    """`UnknownVersion` unless the database says that it is of one of these versions."""
     versions = [version for (version,) in connection.execute("SELECT version_num FROM alembic_version")]
     if len(versions) != 1 or not VERSIONS.issuperset(versions):
-        raise sqlite3.DatabaseError(f"not a version of MLflow's database that is known here: {versions}")
+        raise UnknownVersion(f"not a version of MLflow's database that is known here: {versions}")
