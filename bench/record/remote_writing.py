@@ -91,6 +91,7 @@ class RemoteWriting:
                 f"the tracking server at {self._address} did not answer for {self._wait:g} s "
                 f"({self._outbox.trouble}). {self._kept()}"
             )
+        self._outbox.stop()
         return self._outbox.refused
 
     def leave(self) -> None:

@@ -87,7 +87,8 @@ class Outbox:
     _open: dict[str, Shipment] = field(default_factory=dict)
     _troubles: dict[str, str] = field(default_factory=dict)
     _wake: threading.Event = field(default_factory=threading.Event)
-    _started: bool = False
+    _threads: list[threading.Thread] = field(default_factory=list)
+    _stopped: threading.Event = field(default_factory=threading.Event)
     _told_down: bool = False
     _moved: float = 0.0
 
@@ -157,7 +158,8 @@ class Outbox:
         False if the server could not be reached for `wait` seconds.
         """
         self._moved = time.monotonic()
-        self._wake.set()
+        if self.owed:
+            self._send()
         while self.owed:
             turn()
             if self.trouble and time.monotonic() - self._moved > self.wait:
@@ -173,28 +175,38 @@ class Outbox:
         while self.owed and not self.trouble and time.monotonic() < until:
             time.sleep(POLL_SECONDS / 2)
 
-    def _send(self, shipments: Iterable[Shipment]) -> None:
+    def stop(self, seconds: float = 0.0) -> None:
+        """End the threads, and wait so long for them; what begins later starts them again."""
+        self._stopped.set()
+        self._wake.set()
+        for thread in self._threads:
+            thread.join(seconds)
+        self._threads.clear()
+        self._troubles.clear()
+
+    def _send(self, shipments: Iterable[Shipment] = ()) -> None:
         self._shipments += shipments
-        if not self._started:
-            self._started = True
+        if not self._threads:
+            self._stopped = threading.Event()
             for work in (self._deliver_all, self._feel_pulse):
-                threading.Thread(target=work, daemon=True).start()
+                self._threads.append(threading.Thread(target=work, args=(self._stopped,), daemon=True))
+                self._threads[-1].start()
         self._wake.set()
 
-    def _deliver_all(self) -> None:
-        while True:
+    def _deliver_all(self, stopped: threading.Event) -> None:
+        while not stopped.is_set():
             self._wake.wait(RETRY_SECONDS if self._troubles else FLUSH_SECONDS)
             self._wake.clear()
             for shipment in list(self._shipments):
-                if not self._try(shipment) and PULSE in self._troubles:
+                if stopped.is_set() or (not self._try(shipment) and PULSE in self._troubles):
                     break  # the others would wait as long
             if self._troubles:
-                time.sleep(RETRY_SECONDS)
+                stopped.wait(RETRY_SECONDS)
 
-    def _feel_pulse(self) -> None:
-        while True:
+    def _feel_pulse(self, stopped: threading.Event) -> None:
+        while not stopped.is_set():
             self._note(PULSE, next(self._errors(self.line.probe), None))
-            time.sleep(PULSE_SECONDS)
+            stopped.wait(PULSE_SECONDS)
 
     def _errors(self, call: Callable[[], object]) -> Iterator[str]:
         try:
