@@ -17,7 +17,7 @@ from pathlib import Path
 from mcr_bench.bench.core.workers.serving import Pipe
 from mcr_bench.bench.errors import in_words, one_line
 from mcr_bench.bench.executors.cluster.messages import Refused
-from mcr_bench.bench.executors.cluster.orders import Setting
+from mcr_bench.bench.executors.cluster.orders import Order, Setting
 from mcr_bench.bench.executors.cluster.tasks import Tasks
 
 LOG = "ray.log"
@@ -43,7 +43,11 @@ def serve(pipe: Pipe, setting: Setting) -> None:
             for message in tasks.messages():
                 pipe.send(message)
             while pipe.poll(0 if tasks.busy else IDLE_SECONDS):
-                tasks.start(pipe.recv())
+                order: Order | int = pipe.recv()
+                if isinstance(order, int):
+                    tasks.drop(order)
+                else:
+                    tasks.start(order)
 
 
 def _end_with_command() -> None:

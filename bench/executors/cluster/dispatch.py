@@ -35,6 +35,7 @@ class Dispatch:
         """Until every run has ended, or the cluster is lost."""
         while self._jobs.go_on():
             self._deal()
+            self._end_overdue()
             for message in self._bridge.messages():
                 if message is None or isinstance(message, Refused):
                     return self._jobs.give_up(self._bridge.gone)
@@ -52,12 +53,20 @@ class Dispatch:
             self._at_work[number] = replace(job, alone=whole, sharing=1 if whole else self._room.share.sharing)
             self._bridge.send(Order(number, self._at_work[number], whole))
 
+    def _end_overdue(self) -> None:
+        for job, reason in self._jobs.overdue():
+            for number in [number for number, one in self._at_work.items() if one.spec is job.spec]:
+                self._bridge.drop(number)
+                del self._at_work[number]
+            self._jobs.fail(job, reason)
+
     def _take(self, message: Room | tuple[int, Started | Lost | Event]) -> None:
         if isinstance(message, Room):
             self._room = message
             return
         number, report = message
-        job = self._at_work[number]
+        if (job := self._at_work.get(number)) is None:  # it was overdue
+            return
         if isinstance(report, Started):
             self._began[number] = report
         elif isinstance(report, Lost | RunDone | RunFailed):

@@ -20,7 +20,7 @@ class Bridge:
         start = Spawned("mcr-bench ray", serve, setting, environment=ENVIRONMENT)
         said = f"{setting.home / LOG} has what Ray said"
         self.gone = f"the connection to the Ray cluster was lost. Start the command again; {said}"
-        self._worker = pool.Worker[Order, Message](start, patience=STOP_SECONDS)
+        self._worker = pool.Worker[Order | int, Message](start, patience=STOP_SECONDS)
         self._stopped = False
 
     def __enter__(self) -> "Bridge":
@@ -41,6 +41,10 @@ class Bridge:
     def send(self, order: Order) -> None:
         """Have a run trained."""
         self._worker.give(order)
+
+    def drop(self, number: int) -> None:
+        """Have the run of the order with this number trained no longer."""
+        self._worker.give(number)
 
     def messages(self) -> Iterator[Message | None]:
         """What it has sent, None as the last one if it has ended; waits a moment for something."""

@@ -73,6 +73,12 @@ class Tasks:
         )
         self._orders[function.remote(task, weights)] = order
 
+    def drop(self, number: int) -> None:
+        """End the task of the order with this number, if there is one; nothing is told of it any more."""
+        for generator in [one for one, order in self._orders.items() if order.number == number]:
+            self._ray.cancel(generator, force=True)
+            del self._orders[generator]
+
     def messages(self) -> Iterator[Message]:
         """What has happened since; waits a moment for something if a task is at work."""
         if time.monotonic() - self._looked >= LOOK_SECONDS:

@@ -255,6 +255,16 @@ def test_failures_are_told_as_the_local_executor_tells_them(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("many")
+def test_a_run_that_takes_too_long_is_ended(fake: ModuleType, record: Record, trace: Path, nodes: Nodes) -> None:
+    late, good = fake.Spec("late", trace, "hang once"), fake.Spec("in time", trace)
+    outcome = run(nodes, [late, good], record, timeout=30)  # to start a worker takes seconds
+    assert labels(outcome.finished) == ["in time"]
+    assert [failure.reason.partition(" --timeout")[0] for failure in outcome.failed] == ["it took longer than"]
+    wait_for(lambda: gone(int(next(line.split()[-1] for line in trace.read_text().splitlines() if "late" in line))))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("many")
 def test_no_more_runs_than_asked_for_are_at_work(fake: ModuleType, record: Record, trace: Path, nodes: Nodes) -> None:
     specs = [fake.Spec(f"one by one {i}", trace) for i in range(3)]
     assert run(nodes, specs, record, jobs=1).finished == specs

@@ -28,7 +28,18 @@ from mcr_bench.tests.support.runs.ray_nodes import Nodes, ray_nodes, session, wa
 ASKED = ["--methods", "joint,ogm-ge,agm,ensemble", "--dataset", "synthetic", "--seeds", "10", "--set", "epochs=2"]
 ASKED += ["--set", "dataset.train=400", "--set", "dataset.test=100"]
 RUNS, OUTAGE = 60, 20
-MEASURED_KEYS = ("costs", "seconds", "seconds_per_step", "started", "ended", "run_id", "artifacts", "metrics", "device")
+MEASURED_KEYS = (
+    "costs",
+    "seconds",
+    "seconds_per_step",
+    "started",
+    "ended",
+    "run_id",
+    "artifacts",
+    "metrics",
+    "device",
+    "commit",
+)
 
 
 class Server:
@@ -103,11 +114,12 @@ class Command:
 def trouble(command: Command, nodes: Nodes, doomed: Any, server: Server) -> None:
     """What happens on the way."""
     command.until(RUNS // 6)
+    wait_for(lambda: bool(training(doomed.pid)), 60)
     nodes.kill(doomed)
     say(f"a node was killed after {command.ended} runs")
     command.until(RUNS // 3)
-    victim = training()
-    os.kill(victim, signal.SIGKILL)
+    wait_for(lambda: bool(training()), 60)
+    os.kill(training()[-1], signal.SIGKILL)
     say(f"a worker was killed after {command.ended} runs")
     command.until(RUNS // 2)
     server.kill()
@@ -120,13 +132,13 @@ def trouble(command: Command, nodes: Nodes, doomed: Any, server: Server) -> None
     say(f"the server was killed for good after {command.ended} runs")
 
 
-def training() -> int:
-    """A process that trains: the youngest descendant of a task of Ray."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    parents = {int(line.split()[0]): int(line.split()[1]) for line in listed.splitlines()}
-    tasks = [int(line.split()[0]) for line in listed.splitlines() if "ray::train_here" in line]
-    forks = [pid for pid, parent in parents.items() if parents.get(parent) in tasks]
-    return max(forks or tasks)
+def training(leader: int | None = None) -> list[int]:
+    """The processes that train now, of the node with this process or of all: grandchildren of tasks of Ray."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,sid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 3) for line in listed.splitlines()]
+    parents = {int(pid): int(parent) for pid, parent, *_ in rows}
+    tasks = {int(pid) for pid, _, sid, name in rows if "ray::train_here" in name and leader in (None, int(sid))}
+    return sorted(pid for pid, parent in parents.items() if parents.get(parent) in tasks)
 
 
 def numbers(told: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -174,7 +186,13 @@ def compare(folder: Path, store: str | None) -> None:
                 say(f"  {line}")
             assert code == 0, f"exit code {code}"
         finished_once(server.uri)
-        assert numbers(told) == numbers(calm), "numbers differ"
+        differing = [
+            (key, name, value, numbers(told)[key][name])
+            for key, run in numbers(calm).items()
+            for name, value in run.items()
+            if value != numbers(told)[key][name]
+        ]
+        assert differing == [], f"numbers differ: {differing[:3]}"
         assert tables(told) == tables(calm), "tables differ"
         say(f"{RUNS} runs finished once; tables and numbers are those of the local executor")
     finally:
