@@ -90,9 +90,10 @@ def test_silence_is_told_with_what_to_do(
     fake: ModuleType, record: Record, trace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watches, "SILENCE", 1.0)
+    monkeypatch.setattr(watches, "LONGER", 0.0)
     noting = Noting()
     spec = fake.Spec("silent", trace, KINDS[0])
-    pretended_training.run([spec], record, entry=ENTRY, timeout=4.0, observer=noting)
+    pretended_training.run([spec], record, entry=ENTRY, timeout=6.0, observer=noting)
     assert noting.notes
     assert "--timeout" in noting.notes[0]
     assert "log.txt" in noting.notes[0]

@@ -31,7 +31,7 @@ FAULT = Fault(
     "workers end, the last checkpoints stand, runs are marked as killed, exit code 143 or 129; the same command goes "
     "on there to the same table and the same curves, to the last digit",
 )
-SETTINGS = ["--methods", "joint", "--seeds", "2", "--set", "epochs=1500", "--set", "patience=0"]
+SETTINGS = ["--methods", "joint", "--seeds", "2", "--set", "epochs=600", "--set", "patience=0"]
 ENDINGS = [signal.SIGTERM, signal.SIGHUP]
 fake, record, trace = pretended_training.fake, pretended_training.record, pretended_training.trace  # fixtures
 
