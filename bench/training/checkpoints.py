@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from mcr_bench.bench.core.device import is_out_of_memory
 from mcr_bench.bench.core.faults.damaged import Damaged, check_archive, sign
-from mcr_bench.bench.core.files import whole_file
+from mcr_bench.bench.core.files import move_whole, whole_file
 from mcr_bench.bench.errors import in_words, one_line
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.fit.returns import State
@@ -44,7 +44,7 @@ def write_checkpoint(
     }
     path = folder / NAME
     if path.is_file():
-        os.replace(path, folder / EARLIER)
+        move_whole(path, folder / EARLIER)
     _save(path, state, key)
 
 

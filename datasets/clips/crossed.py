@@ -32,7 +32,7 @@ class Crossed:
 
     def labels(self, own: Array) -> Array:
         """The labels of a part's own clips (n,), then those of the crossed samples: (n + k,)."""
-        return np.concatenate([own, np.full(len(self), self.label, own.dtype)])
+        return np.concatenate([own, np.full((len(self), *own.shape[1:]), self.label, own.dtype)])
 
     def joined(self, names: Sequence[str]) -> list[str]:
         """One text per crossed sample, made of those of its clips. names: one text per clip."""

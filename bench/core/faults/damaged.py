@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 from zipfile import ZIP_STORED, ZipFile
 
+from mcr_bench.bench.core.files import move_whole
+
 MARK = "mcr-bench "
 ASIDE = ".damaged"
 
@@ -58,5 +60,5 @@ def set_aside(path: Path) -> Path:
     """Rename what is at `path`, a file or a folder, to a name beside it that nobody reads; returns that name."""
     names = (path.with_name(f"{path.name}{ASIDE}{number or ''}") for number in count())
     aside = next(name for name in names if not os.path.lexists(name))
-    os.rename(path, aside)
+    move_whole(path, aside)
     return aside

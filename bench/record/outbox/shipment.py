@@ -9,6 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from mcr_bench.bench.core.files import move_whole
 from mcr_bench.bench.record.outbox import journal
 from mcr_bench.bench.record.outbox.entries import Ending, Entry, Opening
 from mcr_bench.bench.record.outbox.journal import Damaged
@@ -88,7 +89,7 @@ class Shipment:
         """Give the journal a name under which it is not delivered any more."""
         aside = self.path.with_suffix(".aside")
         with suppress(FileNotFoundError):
-            os.replace(self.path, aside)
+            move_whole(self.path, aside)
         _unlock(self.lock)
         return aside
 
@@ -111,7 +112,7 @@ def waiting(folder: Path) -> tuple[list[Shipment], list[str]]:
                 if shipment := _read(path, lock):
                     shipments.append(shipment)
             except Damaged as error:
-                os.replace(path, path.with_suffix(".aside"))
+                move_whole(path, path.with_suffix(".aside"))
                 _unlock(lock)
                 problems.append(f"{error}. It is set aside; its run is trained again")
     return shipments, problems
