@@ -33,6 +33,7 @@ from mcr_bench.tests.support.runs.full_disks import fill, no_page_more, tmpfs
 from mcr_bench.tests.support.runs.hooked import Result, array_file, job_of, runs_of, same, trained
 from mcr_bench.tests.support.runs.pretended_training import epochs, row
 
+pytestmark = pytest.mark.slow  # `make faults` makes these trials
 FAULT = Fault(
     "the disk is full, the user's share of it is used up, or a file has reached the largest size allowed: while a run "
     "writes its checkpoint, weights, predictions or log, while the record is written, while tables and pages are",

@@ -20,6 +20,7 @@ from mcr_bench.tests.support.runs import odd_errors, pretended_training
 from mcr_bench.tests.support.runs.odd_errors import ENDS, KINDS
 from mcr_bench.tests.support.runs.pretended_training import row
 
+pytestmark = pytest.mark.slow  # `make faults` makes these trials
 FAULT = Fault(
     "a run ends with an error that is hard to tell of: 20 MB of text, halves of characters, zero bytes, text that "
     "fails or ends the program, groups and chains of thousands, SystemExit, endless recursion, closed outputs",

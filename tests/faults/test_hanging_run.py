@@ -20,6 +20,7 @@ from mcr_bench.tests.support.runs import hanging, pretended_training
 from mcr_bench.tests.support.runs.hanging import KINDS
 from mcr_bench.tests.support.runs.pretended_training import ends, row
 
+pytestmark = pytest.mark.slow  # `make faults` makes these trials
 FAULT = Fault(
     "a run hangs: an endless loop in a method, a lock that is never free, data that never comes, a process that waits "
     "for another one, a worker that is stopped",

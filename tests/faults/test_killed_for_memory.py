@@ -18,6 +18,7 @@ from mcr_bench.bench.record.tracking import Record
 from mcr_bench.tests.support.faults import Fault
 from mcr_bench.tests.support.runs import pretended_training, starving
 
+pytestmark = pytest.mark.slow  # `make faults` makes these trials
 FAULT = Fault(
     "the system kills a worker because memory is short: of the machine, of a container, of a scheduler's group, in "
     "either form of its counters, or something else kills it",

@@ -23,6 +23,7 @@ from mcr_bench.tests.support.faults import Fault
 from mcr_bench.tests.support.runs.dying import EPOCHS, MOMENTS, Spec, value_after
 from mcr_bench.tests.support.runs.ray_nodes import Nodes, ray_nodes, session, wait_for
 
+pytestmark = pytest.mark.slow  # `make faults` makes these trials
 FAULT = Fault(
     "a worker is killed (by the kernel for memory, by a signal, by its own exit), or a node of a cluster is lost, at "
     "any moment of a run",

@@ -12,6 +12,7 @@ from mcr_bench.bench.core.workers import processes
 from mcr_bench.tests.support.faults import Fault
 from mcr_bench.tests.support.runs import pretended_training
 
+pytestmark = pytest.mark.slow  # `make faults` makes these trials
 FAULT = Fault(
     'a script without `if __name__ == "__main__"` starts a training: as a file, through a link, as a module, as a '
     "package, from stdin, with -c, with the call in a function, in a thread, after chdir, with wrong guards",

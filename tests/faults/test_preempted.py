@@ -25,6 +25,7 @@ from mcr_bench.tests.support.runs import kill_comparison as commands
 from mcr_bench.tests.support.runs import pretended_training
 from mcr_bench.tests.support.runs.pretended_training import epochs, row
 
+pytestmark = pytest.mark.slow  # `make faults` makes these trials
 FAULT = Fault(
     "SIGTERM or SIGHUP in mid-run, to the command or to all its processes, once or twice, wherever it is, and the home "
     "moved or copied to another place before the next start",

@@ -35,6 +35,7 @@ from mcr_bench.tests.support.faults import Fault
 from mcr_bench.tests.support.servers.fake import ANSWERS, Flaky, bad_server
 from mcr_bench.tests.support.servers.real import Server, run
 
+pytestmark = pytest.mark.slow  # `make faults` makes these trials
 FAULT = Fault(
     "the MLflow server dies, hangs, errs or comes back, at the start, in the middle or at the end of runs",
     "said within 10 s; training goes on; what the server lacks is kept on disk and delivered in order, points once; "

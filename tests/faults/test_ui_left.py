@@ -16,6 +16,7 @@ from mcr_bench.bench.serving import attached as module
 from mcr_bench.tests.support.faults import Fault
 from mcr_bench.tests.support.servers.real import free_port
 
+pytestmark = pytest.mark.slow  # `make faults` makes these trials
 FAULT = Fault(
     "`ui` or `server` ends by SIGTERM, Ctrl-C, kill -9 or the end of its terminal",
     "MLflow's server ends with it, with every process that it has started, and the port is free",

@@ -23,6 +23,7 @@ from mcr_bench.tests.support.records.figure_rows import compared, line
 DOCS = Path(mcr_bench.__file__).parent / "docs"
 
 
+@pytest.mark.slow  # a minute
 def test_nets_and_heads(tmp_path: Path) -> None:
     for name, block in zip(("my_net.py", "my_head.py"), blocks("docs/nets.md", "python"), strict=True):
         (tmp_path / name).write_text(block, encoding="utf-8")
