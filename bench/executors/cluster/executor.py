@@ -34,6 +34,7 @@ class RayExecutor:
         if not len(jobs):
             with jobs:
                 return jobs.outcome
+        make_home(record.home)
         entry = CHECKED if plan.entry == ENTRY else plan.entry
         setting = Setting(plan.address, record.home, entry, share, Path.cwd(), mcr_bench.__version__)
         with Bridge(setting) as bridge:
@@ -55,6 +56,14 @@ def require_ray(address: str | None) -> None:
         raise UserError(
             f"--ray-address {address}: start the command on a machine of the cluster, with --ray-address auto."
         )
+
+
+def make_home(home: Path) -> None:
+    """Make the home folder of the record, where what Ray prints goes; UserError if it cannot be made."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"the folder '{home}' cannot be made: {error}. Set MCR_BENCH_HOME to another one.") from error
 
 
 def require_room(room: Room, record: Record) -> None:
