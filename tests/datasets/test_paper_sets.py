@@ -50,6 +50,7 @@ def dials(values: dict[str, int]) -> list[str]:
 
 
 METHODS = registry.method_names()
+LONG = ("ave", "cremad")  # a minute each: `make test-all` tries them
 ON_EACH = ("joint", "mcr", "ensemble")
 # The others are dealt to sets of which a run takes about a second; those that take classes alone to sets of classes.
 QUICK = [name for name in EIGHTH if name != "something-something"]
@@ -89,7 +90,7 @@ def require_trained(name: str, methods: list[str], folder: Path) -> None:
     assert ran >= {*ON_EACH} - {"ensemble"}
 
 
-@pytest.mark.parametrize("name", list(EIGHTH))
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in EIGHTH])
 def test_from_raw_files_to_results(name: str, tmp_path: Path) -> None:
     prepared(name, tmp_path)
     require_trained(name, dealt()[name], tmp_path)
