@@ -19,7 +19,7 @@ def test_every_example_runs(tmp_path: Path) -> None:
     assert len(BLOCKS) >= 7
     assert "smooth" in printed
     assert (tmp_path / "runs.csv").is_file()
-    assert {p.suffix for p in (tmp_path / "results" / "tables").iterdir()} == {".md", ".csv", ".tex", ".html"}
+    assert {p.suffix for p in (tmp_path / "results" / "tables").iterdir()} == {".md", ".csv", ".tex", ".html", ".bib"}
 
 
 def test_every_make_target_exists() -> None:
