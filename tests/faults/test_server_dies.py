@@ -26,6 +26,7 @@ from mcr_bench.bench.record.outbox.entries import FAILED, FINISHED, KILLED, Endi
 from mcr_bench.bench.record.outbox.outbox import Line, Outbox
 from mcr_bench.bench.record.outbox.server import is_refusal, reason_of
 from mcr_bench.bench.record.remote_writing import new_attempt
+from mcr_bench.bench.record.runs import PREFIX
 from mcr_bench.bench.record.store import SearchReader
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.record.writer import Writer
@@ -63,7 +64,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Record:
-    return Record(home=tmp_path_factory.mktemp("store"), uri="")
+    record = Record(home=tmp_path_factory.mktemp("store"), uri="")
+    # A server knows a place for files; without one MLflow would put them into the working folder.
+    record.client.create_experiment(f"{PREFIX}dying", (record.home / "artifacts").as_uri())
+    return record
 
 
 @dataclass
