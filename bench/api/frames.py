@@ -23,6 +23,11 @@ def frame_of(tables: Sequence[Table]) -> pd.DataFrame:
     return joined
 
 
+def shown(table: Table) -> pd.DataFrame:
+    """The cells of a table as they are printed, with the first column as index."""
+    return pd.DataFrame(table.text(), columns=list(table.columns)).set_index(table.columns[0])
+
+
 def _frame(table: Table) -> pd.DataFrame:
     frame = pd.DataFrame(table.rows, columns=list(table.columns))
     return frame.set_index(table.columns[0])

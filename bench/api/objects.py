@@ -32,25 +32,28 @@ class {cls}(torch.nn.Module):
 
 def method_name(given: object) -> str:
     """The name of a method: its registered name, or where its class is defined; UserError for anything else."""
-    if isinstance(given, str | Path):
-        return str(given)
-    if isinstance(given, type) and issubclass(given, Method):
-        return _registered(given, registry.method_names(), registry.method) or _place(given)
-    raise UserError(
-        f"methods: {given!r} is not allowed. Give names, paths of files, or classes that derive from Method."
-    )
+    remedy = "Give names, paths of files, or classes that derive from Method."
+    return _name(given, Method, registry.method_names, registry.method, f"methods: {given!r} is not allowed. {remedy}")
 
 
 def dataset_name(given: object) -> str:
     """As `method_name`, of a dataset."""
+    remedy = (
+        "Give a name, a file, or a class that derives from Dataset; arrays in memory become a file by "
+        "numpy.savez_compressed (docs/data.md)."
+    )
+    return _name(
+        given, Dataset, registry.dataset_names, registry.dataset, f"dataset: {given!r} is not allowed. {remedy}"
+    )
+
+
+def _name(given: object, base: type, names: Callable[[], list[str]], find: Callable[[str], type], refusal: str) -> str:
     if isinstance(given, str | Path):
         return str(given)
-    if isinstance(given, type) and issubclass(given, Dataset):
-        return _registered(given, registry.dataset_names(), registry.dataset) or _place(given)
-    raise UserError(
-        f"dataset: {given!r} is not allowed. Give a name, a file, or a class that derives from Dataset; arrays in "
-        "memory become a file by numpy.savez_compressed (docs/data.md)."
-    )
+    if isinstance(given, type) and issubclass(given, base):
+        name = str(getattr(given, "name", ""))
+        return name if name in names() and find(name) is given else _place(given)
+    raise UserError(refusal)
 
 
 def setting_values(settings: Mapping[str, object]) -> dict[str, list[str]]:
@@ -79,12 +82,6 @@ def _text(key: str, value: object) -> str:
         f"settings: {key}={value!r} is not allowed. Give a text, a number, True or False; of an encoder or a fusion "
         "head its class, or a function that makes it, not a finished network."
     )
-
-
-def _registered(cls: type, names: Sequence[str], find: Callable[[str], type]) -> str | None:
-    """The name under which a class is registered, if it is."""
-    name = str(getattr(cls, "name", ""))
-    return name if name in names and find(name) is cls else None
 
 
 def _is_function(value: object) -> TypeGuard[Callable[..., object]]:

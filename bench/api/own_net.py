@@ -118,34 +118,34 @@ def fusion_of(given: Modules, encoders: Mapping[str, nn.Module], widths: Mapping
         return given
     if isinstance(given, nn.Linear):
         return OnConcatenated(given, {m: widths[m] for m in encoders})
-    if isinstance(given, nn.Module) and not isinstance(given, nn.ModuleDict):
-        return AnyFusion(given)
-    if set(given) != set(encoders):
-        raise UserError(f"fusion has the modalities {', '.join(given)}; the encoders have {', '.join(encoders)}.")
-    return SumOfBranches({m: given[m] for m in encoders})
+    branches = _branches(given)
+    if branches is None:
+        return AnyFusion(cast(nn.Module, given))
+    if set(branches) != set(encoders):
+        raise UserError(f"fusion has the modalities {', '.join(branches)}; the encoders have {', '.join(encoders)}.")
+    return SumOfBranches({m: branches[m] for m in encoders})
 
 
 def widths_of(fusion: Modules, encoders: Mapping[str, nn.Module]) -> dict[str, int]:
     """Modality -> the number of its features, as far as the fusion tells it; of one `nn.Linear` in equal parts."""
     if isinstance(fusion, nn.Linear):
         return {m: fusion.in_features // len(encoders) for m in encoders}
-    if isinstance(fusion, nn.Module) and not isinstance(fusion, nn.ModuleDict):
-        return {}
-    return {m: one.in_features for m, one in fusion.items() if isinstance(one, nn.Linear)}
+    return {m: one.in_features for m, one in (_branches(fusion) or {}).items() if isinstance(one, nn.Linear)}
 
 
 def outputs_of(fusion: Modules) -> int:
     """The number of logits that the fusion gives; UserError where it does not tell it."""
-    first = fusion if isinstance(fusion, nn.Linear) else next(iter(_values(fusion)), None)
+    first = fusion if isinstance(fusion, nn.Linear) else next(iter((_branches(fusion) or {}).values()), None)
     if isinstance(first, nn.Linear):
         return first.out_features
     raise UserError("the fusion does not tell how many classes there are. Give task=N.")
 
 
-def _values(fusion: Modules) -> list[nn.Module]:
-    if isinstance(fusion, nn.Module) and not isinstance(fusion, nn.ModuleDict):
-        return []
-    return list(fusion.values())
+def _branches(fusion: Modules) -> Mapping[str, nn.Module] | None:
+    """Modality -> the module whose logits are added; None for a single module."""
+    if isinstance(fusion, nn.ModuleDict):
+        return dict(fusion.items())
+    return None if isinstance(fusion, nn.Module) else fusion
 
 
 class OwnNet(MultimodalModel):

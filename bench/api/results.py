@@ -13,7 +13,7 @@ from mcr_bench.bench.analysis.compared import Comparison as Compared
 from mcr_bench.bench.analysis.comparisons import comparisons
 from mcr_bench.bench.analysis.floors import with_floors
 from mcr_bench.bench.analysis.table import Table, comparison_table
-from mcr_bench.bench.api.frames import frame_of, runs_frame
+from mcr_bench.bench.api.frames import frame_of, runs_frame, shown
 from mcr_bench.bench.commands.drawing import figures_of
 from mcr_bench.bench.commands.reading import all_claims, claims_or_why, lead_of, left_out
 from mcr_bench.bench.errors import UserError
@@ -106,14 +106,10 @@ class Comparison:
         return [make(one) for one in self._known]
 
     def __repr__(self) -> str:
-        return "\n\n".join(self._as_text(table) for table in self._tables) or self._nothing
+        return "\n\n".join(map(_as_text, self._tables)) or self._nothing
 
     def _repr_html_(self) -> str:
         return "".join(map(_as_html, self._tables)) or html.escape(self._nothing)
-
-    def _as_text(self, table: Table) -> str:
-        shown = pd.DataFrame(table.text(), columns=list(table.columns)).set_index(table.columns[0])
-        return f"{table.title}\n{shown.to_string()}"
 
     @property
     def _nothing(self) -> str:
@@ -121,8 +117,11 @@ class Comparison:
         return f"no finished run{': ' if reasons else ''}{'; '.join(reasons)}"
 
 
+def _as_text(table: Table) -> str:
+    return f"{table.title}\n{shown(table).to_string()}"
+
+
 def _as_html(table: Table) -> str:
-    shown = pd.DataFrame(table.text(), columns=list(table.columns)).set_index(table.columns[0])
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
     more = f"<details><summary>notes</summary><ul>{notes}</ul></details>"
-    return f"<h4>{html.escape(table.title)}</h4>{shown.to_html()}{more}"
+    return f"<h4>{html.escape(table.title)}</h4>{shown(table).to_html()}{more}"

@@ -4,7 +4,6 @@ A run is made without the tags by which records are read, and gets them in one c
 a killed command has left is not seen by any verb, and the next one goes on with it.
 """
 
-import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -21,9 +20,9 @@ from mcr_bench.bench.printable import masked
 from mcr_bench.bench.record.entities import in_parts, param, tag
 from mcr_bench.bench.record.files.checksums import checksum_tags
 from mcr_bench.bench.record.files.places import ARTIFACTS, Places
-from mcr_bench.bench.record.runs import MARKS, PREFIX, Reader, StoredRun
+from mcr_bench.bench.record.runs import MARKS, Reader, StoredRun
 from mcr_bench.bench.record.sqlite import SqliteReader
-from mcr_bench.bench.record.store import SearchReader, database_file
+from mcr_bench.bench.record.store import SearchReader, database_file, experiment_of
 from mcr_bench.bench.record.tracking import Record
 
 if TYPE_CHECKING:
@@ -107,18 +106,9 @@ class Target:
 
     def _experiment(self, dataset: str) -> str:
         if dataset not in self._experiments:
-            self._experiments[dataset] = self._call(self._experiment_of, dataset)
+            artifacts = self.home / ARTIFACTS if self.file else None
+            self._experiments[dataset] = self._call(experiment_of, self._record.client, dataset, artifacts)
         return self._experiments[dataset]
-
-    def _experiment_of(self, dataset: str) -> str:
-        client = self._record.client
-        experiment = client.get_experiment_by_name(PREFIX + dataset)
-        if experiment is None:
-            folder = self.home / ARTIFACTS / re.sub(r"[^\w.-]+", "-", dataset)
-            return str(client.create_experiment(PREFIX + dataset, folder.as_uri() if self.file else None))
-        if experiment.lifecycle_stage == "deleted":
-            client.restore_experiment(experiment.experiment_id)
-        return str(experiment.experiment_id)
 
     def _keep(self, run_id: str, name: str, content: bytes) -> None:
         place = self._places.settled(self.file, run_id) if self._places and self.file else None

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Collection
 from contextlib import closing
@@ -54,6 +55,20 @@ def import_client() -> "type[MlflowClient]":
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     return MlflowClient
+
+
+def experiment_of(client: "MlflowClient", dataset: str, artifacts: Path | None) -> str:
+    """The id of the experiment of a dataset's runs, made if it is missing, and brought back if it was deleted.
+
+    artifacts: the folder for its files; None where the store has a place of its own.
+    """
+    experiment = client.get_experiment_by_name(PREFIX + dataset)
+    if experiment is None:
+        folder = artifacts / re.sub(r"[^\w.-]+", "-", dataset) if artifacts else None
+        return str(client.create_experiment(PREFIX + dataset, folder.as_uri() if folder else None))
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def prepare_file(file: Path, artifacts: Path) -> None:

@@ -1,6 +1,5 @@
 """Writes runs to MLflow: each call can be made again after one that failed, and leaves nothing twice."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -16,7 +15,8 @@ from mcr_bench.bench.record.entities import in_parts, metric, name_of, param, ta
 from mcr_bench.bench.record.files.checksums import checksum_tags
 from mcr_bench.bench.record.files.places import ARTIFACTS, Places, require_file
 from mcr_bench.bench.record.outbox.entries import FAILED, FINISHED, KILLED, Ending, Opening
-from mcr_bench.bench.record.runs import PREFIX, TURN, StoredRun, turn_of
+from mcr_bench.bench.record.runs import TURN, StoredRun, turn_of
+from mcr_bench.bench.record.store import experiment_of
 from mcr_bench.bench.runs.events import EpochDone
 
 if TYPE_CHECKING:
@@ -144,18 +144,9 @@ class Writer:
 
     def _experiment(self, dataset: str) -> str:
         if dataset not in self._experiments:
-            self._experiments[dataset] = self._write(self._find_experiment, dataset)
+            artifacts = self.home / ARTIFACTS if self.file else None
+            self._experiments[dataset] = self._write(experiment_of, self.client(), dataset, artifacts)
         return self._experiments[dataset]
-
-    def _find_experiment(self, dataset: str) -> str:
-        client = self.client()
-        experiment = client.get_experiment_by_name(PREFIX + dataset)
-        if experiment is None:
-            folder = self.home / ARTIFACTS / re.sub(r"[^\w.-]+", "-", dataset)
-            return str(client.create_experiment(PREFIX + dataset, folder.as_uri() if self.file else None))
-        if experiment.lifecycle_stage == "deleted":
-            client.restore_experiment(experiment.experiment_id)
-        return str(experiment.experiment_id)
 
     def _create(self, opening: Opening, others: Iterable[StoredRun]) -> StoredRun:
         turn = 1 + max((turn_of(run.tags) for run in others), default=0)

@@ -27,10 +27,10 @@ LATEX = {
 
 def markdown(table: Table) -> str:
     """A table in GitHub's Markdown, with its title as a heading and its notes as a list."""
-    lines = [f"## {_plain(table.title)}", "", _pipes(table.columns)]
+    lines = [f"## {plain(table.title)}", "", _pipes(table.columns)]
     lines.append(_pipes(["---", *["---:"] * (len(table.columns) - 1)], escape=False))
-    lines += [_pipes(_marked(table, i, row, _plain, "**{}**"), escape=False) for i, row in enumerate(table.text())]
-    return "\n".join([*lines, "", *(f"- {_plain(note)}" for note in table.notes), ""])
+    lines += [_pipes(_marked(table, i, row, plain, "**{}**"), escape=False) for i, row in enumerate(table.text())]
+    return "\n".join([*lines, "", *(f"- {plain(note)}" for note in table.notes), ""])
 
 
 def to_csv(table: Table) -> str:
@@ -111,7 +111,7 @@ def _stems(tables: Sequence[Table]) -> list[str]:
 
 
 def _pipes(cells: Sequence[str], escape: bool = True) -> str:
-    return "| " + " | ".join(_plain(c) if escape else c for c in cells) + " |"
+    return "| " + " | ".join(plain(c) if escape else c for c in cells) + " |"
 
 
 def _marked(table: Table, row: int, texts: Sequence[str], escape: Callable[[str], str], bold: str) -> list[str]:
@@ -120,7 +120,8 @@ def _marked(table: Table, row: int, texts: Sequence[str], escape: Callable[[str]
     return [bold.format(cell) if table.is_bold(row, i) else cell for i, cell in enumerate(cells)]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """A text for Markdown, on one line, its special characters escaped."""
     return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", printable(" ".join(text.split())))
 
 

@@ -4,9 +4,8 @@ import html as markup
 import re
 from collections.abc import Callable, Iterator
 
-from mcr_bench.bench.printable import printable
 from mcr_bench.bench.report.cells import csv_text
-from mcr_bench.bench.report.export import tex, unopened
+from mcr_bench.bench.report.export import plain, tex, unopened
 from mcr_bench.bench.report.paper.contents import Line, PaperTable
 
 LABEL = "tab:mcr-bench"
@@ -62,12 +61,12 @@ def _tex_cells(table: PaperTable, line: Line, digits: int) -> Iterator[str]:
 
 def markdown(table: PaperTable, digits: int) -> str:
     """A table in GitHub's Markdown: bold by the primary test, the best mean underlined, notes as a list."""
-    lines = [["Method", *(_plain(column.title) for column in table.columns)]]
+    lines = [["Method", *(plain(column.title) for column in table.columns)]]
     lines.append(["---", *["---:"] * len(table.columns)])
     for line in table.lines:
-        lines.append([_plain(line.title), *_marked(table, line, digits, "<u>{}</u>", "**{}**")])
+        lines.append([plain(line.title), *_marked(table, line, digits, "<u>{}</u>", "**{}**")])
     rows = [f"| {' | '.join(cells)} |" for cells in lines]
-    return "\n".join([_plain(table.caption), "", *rows, "", *(f"- {_plain(note)}" for note in table.notes), ""])
+    return "\n".join([plain(table.caption), "", *rows, "", *(f"- {plain(note)}" for note in table.notes), ""])
 
 
 def to_csv(table: PaperTable, _: int) -> str:
@@ -106,10 +105,6 @@ def _marked(table: PaperTable, line: Line, digits: int, under: str, bold: str) -
         text = "-" if cell is None else cell.text(digits, "±")
         text = under.format(text) if cell is not None and cell.best else text
         yield bold.format(text) if cell is not None and cell.bold else text
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", printable(" ".join(text.split())))
 
 
 def citation(line: Line) -> str:
