@@ -74,7 +74,7 @@ class Tasks:
         self._orders[function.remote(task, weights)] = order
 
     def drop(self, number: int) -> None:
-        """End the task of the order with this number, if there is one; nothing is told of it any more."""
+        """End the task of the order with this number, if there is one; nobody hears of it any more."""
         for generator in [one for one, order in self._orders.items() if order.number == number]:
             self._ray.cancel(generator, force=True)
             del self._orders[generator]
