@@ -19,6 +19,7 @@ from mcr_bench.bench.exchange.whole import (
     WholeRun,
     require_movable,
 )
+from mcr_bench.bench.record.database.patience import Patience
 from mcr_bench.bench.record.files.checksums import checksum, content_of
 from mcr_bench.bench.record.files.places import Places, local_path
 from mcr_bench.bench.record.made_rows import row_or_why
@@ -73,9 +74,9 @@ class _Store(Protocol):
 class Home:
     """The local record in the home of another machine; `home_at` opens one. file: its database."""
 
-    def __init__(self, home: Path, file: Path) -> None:
+    def __init__(self, home: Path, file: Path, patience: Patience) -> None:
         self.name, self.home, self.file = str(home), file.parent, file
-        self._reader, self._files = SqliteReader(file), Files(file, Places(self.home, self.home))
+        self._reader, self._files = SqliteReader(file, patience), Files(file, Places(self.home, self.home), patience)
 
     def runs(self) -> list[StoredRun]:
         try:
@@ -91,15 +92,18 @@ class Home:
 
 
 @contextmanager
-def home_at(home: Path) -> Iterator[Home]:
-    """The record in a home, of which nothing is written. UserError where there is none, or it cannot be read."""
+def home_at(home: Path, patience: Patience) -> Iterator[Home]:
+    """The record in a home, of which nothing is written. UserError where there is none, or it cannot be read.
+
+    patience: how to wait where another program has locked its database.
+    """
     file = home.resolve() / "mlflow.db"
     if not file.is_file():
         raise UserError(
             f"'{home}' holds no record: it has no file mlflow.db. Give the folder that is MCR_BENCH_HOME on the "
             "other machine, by default 'results' of its working folder."
         )
-    yield Home(home, file)
+    yield Home(home, file, patience)
 
 
 class OfRecord:
@@ -107,10 +111,10 @@ class OfRecord:
 
     def __init__(self, record: Record) -> None:
         self.name, self.home = "the record", record.home
-        file = database_file(record.uri)
-        self._reader: Reader = SqliteReader(file) if file else SearchReader(lambda: record.client)
+        file, patience = database_file(record.uri), record.turns.patience
+        self._reader: Reader = SqliteReader(file, patience) if file else SearchReader(lambda: record.client)
         self._store: _Store = (
-            Files(file, Places(record.home, file.parent.resolve())) if file else Server(lambda: record.client)
+            Files(file, Places(record.home, file.parent.resolve()), patience) if file else Server(lambda: record.client)
         )
 
     def runs(self) -> list[StoredRun]:
@@ -126,8 +130,8 @@ class OfRecord:
 class Files:
     """Curves and files of the runs of a database on this machine."""
 
-    def __init__(self, file: Path, places: Places) -> None:
-        self._reader, self._places = SqliteReader(file), places
+    def __init__(self, file: Path, places: Places, patience: Patience) -> None:
+        self._reader, self._places = SqliteReader(file, patience), places
 
     def points(self, run: StoredRun) -> dict[str, list[Point]]:
         curves: dict[str, list[Point]] = {}

@@ -4,14 +4,10 @@ A run is made without the tags by which records are read, and gets them in one c
 a killed command has left is not seen by any verb, and the next one goes on with it.
 """
 
-import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
-
-from filelock import FileLock
 
 from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.errors import UserError, one_line
@@ -31,7 +27,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 P = ParamSpec("P")
 POINTS, TAGS = 1000, 100  # most of them that MLflow takes in one call
-PAUSES = (0.1, 0.3, 1.0, 3.0, 10.0)
 SEEN_BY = {"key", *MARKS}
 PUT_OFF = "the record cannot be written now. What was added is kept, and the same command continues."
 
@@ -44,14 +39,15 @@ class Target:
         self.home, self._record = record.home, record
         self.file = database_file(record.uri)
         self._places = Places(record.home, self.file.parent.resolve()) if self.file else None
-        self._lock = FileLock(f"{self.file}.lock") if self.file else nullcontext()
         self._experiments: dict[str, str] = {}
 
     def runs(self, key: str | None = None) -> list[StoredRun]:
         """The runs of the record, or those of one key; those that were begun and not completed too."""
         keys = None if key is None else [key]
         record = self._record
-        reader: Reader = SqliteReader(self.file) if self.file else SearchReader(lambda: record.client)
+        reader: Reader = (
+            SqliteReader(self.file, record.turns.patience) if self.file else SearchReader(lambda: record.client)
+        )
         return _read(reader, keys)
 
     def add(self, run: WholeRun, contents: Mapping[str, bytes], begun: StoredRun | None) -> None:
@@ -121,18 +117,12 @@ class Target:
             self._record.client.log_artifact(run_id, str(file), None if parent == "." else parent)
 
     def _call(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Make a call as the only writer of a local file, repeated while other programs lock the database."""
-        for pause in (*PAUSES, None):
-            try:
-                with self._lock:
-                    return call(*args, **kwargs)
-            except UserError:
-                raise
-            except Exception as error:
-                if pause is None or "database is locked" not in str(error):
-                    raise UserError(f"{PUT_OFF} {masked(one_line(str(error)))}") from error
-                time.sleep(pause)
-        raise AssertionError("the last attempt returns or raises")
+        try:
+            return self._record.turns.write(call, *args, **kwargs)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(f"{PUT_OFF} {masked(one_line(str(error)))}") from error
 
 
 def _read(reader: Reader, keys: list[str] | None = None) -> list[StoredRun]:

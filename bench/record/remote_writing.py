@@ -1,7 +1,7 @@
 """How a record on a server is written: into an outbox on this machine's disk, which a thread empties."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
@@ -12,6 +12,7 @@ from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.core.waiting import within
 from mcr_bench.bench.errors import Unavailable
 from mcr_bench.bench.printable import masked
+from mcr_bench.bench.record.database.turns import Turns
 from mcr_bench.bench.record.files.places import Places
 from mcr_bench.bench.record.outbox.entries import Ending, Opening
 from mcr_bench.bench.record.outbox.outbox import Line, Outbox
@@ -109,7 +110,7 @@ class RemoteWriting:
     @cached_property
     def _outbox(self) -> Outbox:
         reader = SearchReader(lambda: self._raw)
-        writer = Writer(lambda: self._raw, reader.read, None, nullcontext(), self._home, Places(self._home, self._home))
+        writer = Writer(lambda: self._raw, reader.read, Turns(), self._home, Places(self._home, self._home))
         probe = partial(within, PROBE_SECONDS, partial(self._raw.search_experiments, max_results=1))
         return Outbox(self._folder, Line(writer, probe, is_refusal, reason_of), self._wait)
 

@@ -7,7 +7,7 @@ version that is not known here is not read: an MLflow to come may keep runs in o
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import nan
 from pathlib import Path
 from sys import intern
@@ -42,9 +42,8 @@ def ask(file: Path, patience: Patience, query: "Callable[[SqliteReader], T]") ->
     Errors: `UnknownVersion` where MLflow has to be asked, UserError where another program has locked the file for
     longer than `patience` allows, sqlite3.Error and OSError where it cannot be read.
     """
-    reader, what = SqliteReader(file), f"the record at '{file}' is locked by another program"
     try:
-        return patience.wait(lambda: query(reader), is_busy, what)
+        return query(SqliteReader(file, patience))
     except sqlite3.OperationalError as error:
         if "no such table" in str(error) or "no such column" in str(error):
             raise UnknownVersion(str(error)) from error
@@ -55,10 +54,12 @@ def ask(file: Path, patience: Patience, query: "Callable[[SqliteReader], T]") ->
 class SqliteReader:
     """Runs of MLflow's database in `file`, of which there are none before it is made.
 
-    sqlite3.Error where it cannot be read, or is of a version not known here.
+    patience: how it waits where another program has locked the file.
+    sqlite3.Error where it cannot be read, or is of a version not known here; UserError where it is locked for longer.
     """
 
     file: Path
+    patience: Patience = field(default_factory=Patience)
 
     def read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
         return self.query(lambda connection: _read(connection, dataset, keys), [])
@@ -74,7 +75,10 @@ class SqliteReader:
 
     def query(self, read: Callable[[sqlite3.Connection], T], nothing: T) -> T:
         """What `read` makes of one state of the database; `nothing` where there is none."""
-        return read_database(self.file, read) if is_there(self.file) else nothing
+        if not is_there(self.file):
+            return nothing
+        what = f"the record at '{self.file}' is locked by another program"
+        return self.patience.wait(lambda: read_database(self.file, read), is_busy, what)
 
 
 def _read(connection: sqlite3.Connection, dataset: str | None, keys: Collection[str] | None) -> list[StoredRun]:

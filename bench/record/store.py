@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mcr_bench.bench.core.files import move_whole
+from mcr_bench.bench.record.database.snapshot import BUSY
 from mcr_bench.bench.record.runs import PREFIX, StoredRun
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def prepare_file(file: Path, artifacts: Path) -> None:
     """Make MLflow's database if `file` is missing; sqlite3.Error if it is not a database."""
     if not file.exists():
         _create(file, artifacts)
-    with closing(sqlite3.connect(file, timeout=30)) as connection:
+    with closing(sqlite3.connect(file, timeout=BUSY)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")  # other commands can read while one writes
 
 

@@ -4,7 +4,6 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,9 @@ from mcr_bench.bench.errors import UserError, error_at_end, one_line, within_bou
 from mcr_bench.bench.printable import masked
 from mcr_bench.bench.record.checked import Checked, check_files
 from mcr_bench.bench.record.database.access import require_writable
-from mcr_bench.bench.record.database.patience import Patience, PatientLock
+from mcr_bench.bench.record.database.patience import Patience
+from mcr_bench.bench.record.database.snapshot import is_busy
+from mcr_bench.bench.record.database.turns import Turns
 from mcr_bench.bench.record.database.versions import UnknownVersion
 from mcr_bench.bench.record.files.artifacts import Stored
 from mcr_bench.bench.record.files.lost import Lost
@@ -66,8 +67,7 @@ class Record:
         self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or database_uri(self.home / "mlflow.db")
         self._file = database_file(self.uri)
         self._places = Places(self.home, (self._file.parent if self._file else self.home).resolve())
-        self._patience, self._prepared = Patience(note), False
-        self._lock = PatientLock(self._file, self._patience) if self._file else nullcontext()
+        self.turns, self._prepared = Turns(self._file, Patience(note)), False
         self._reading, self._seen = Reading(note), dict[str, Stored]()
         lost, cache = Lost(note, self._reading.names), self.home / "cache" / "samples.db"
         self._files = Predictions(lambda: self.client, self._stored, self._places.readable, cache, lost)
@@ -81,7 +81,7 @@ class Record:
         if self._remote is not None:
             return self._remote.client
         self.prepare()
-        with self._lock:
+        with self.turns.lock:
             return self._opened(open_client, self.uri)
 
     def prepare(self) -> None:
@@ -95,7 +95,7 @@ class Record:
             require_writable(self.home)
         else:
             require_writable(self.home, self._file.parent, self._file)
-            with self._lock:
+            with self.turns.lock:
                 self._opened(prepare_file, self._file, self.home / ARTIFACTS)
                 self._opened(self._places.settle, self._file)
         self._prepared = True
@@ -220,20 +220,13 @@ class Record:
     def _writing(self) -> Writing:
         if self._remote is not None:
             return self._remote
-        writer = Writer(
-            lambda: self.client,
-            self._read,
-            self._file,
-            self._lock,
-            self.home,
-            self._places,
-            self._patience,
-        )
+        writer = Writer(lambda: self.client, self._read, self.turns, self.home, self._places)
         return DirectWriting(writer, self._files.keep)
 
     def _opened(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        what = f"the record at '{self.address}' is locked by another program"
         try:
-            return call(*args, **kwargs)
+            return self.turns.patience.wait(lambda: call(*args, **kwargs), is_busy, what)
         except UserError:
             raise
         except Exception as error:
@@ -260,7 +253,7 @@ class Record:
     def _ask(self, query: Callable[[SqliteReader], T]) -> T | None:
         """What the file of a local record says; None where MLflow has to be asked."""
         try:
-            return None if self._file is None else ask(self._file, self._patience, query)
+            return None if self._file is None else ask(self._file, self.turns.patience, query)
         except UnknownVersion:
             return None
         except (sqlite3.Error, OSError) as error:

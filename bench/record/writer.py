@@ -1,7 +1,6 @@
 """Writes runs to MLflow: each call can be made again after one that failed, and leaves nothing twice."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -9,11 +8,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 from mcr_bench.bench.core.files import write_whole
-from mcr_bench.bench.record.database.patience import Patience
-from mcr_bench.bench.record.database.snapshot import is_busy
+from mcr_bench.bench.record.database.turns import Turns
 from mcr_bench.bench.record.entities import in_parts, metric, name_of, param, tag
 from mcr_bench.bench.record.files.checksums import checksum_tags
-from mcr_bench.bench.record.files.places import ARTIFACTS, Places, require_file
+from mcr_bench.bench.record.files.places import ARTIFACTS, Places
 from mcr_bench.bench.record.outbox.entries import FAILED, FINISHED, KILLED, Ending, Opening
 from mcr_bench.bench.record.runs import TURN, StoredRun, turn_of
 from mcr_bench.bench.record.store import experiment_of
@@ -52,20 +50,16 @@ class Writer:
 
     client: gives the MLflow client.
     read: (dataset, keys) -> the runs of these keys that are in the store.
-    file: the SQLite file that the store is; None for others.
-    lock: held while something is written.
+    turns: how it takes turns with other commands.
     home: the folder of a local record's artifacts.
     places: where these are.
-    patience: how it waits where another program has locked the database.
     """
 
     client: "Callable[[], MlflowClient]"
     read: Callable[[str, list[str]], list[StoredRun]]
-    file: Path | None
-    lock: AbstractContextManager[object]
+    turns: Turns
     home: Path
     places: Places
-    patience: Patience = field(default_factory=Patience)
     _experiments: dict[str, str] = field(default_factory=dict)
     _open: dict[str, _Open] = field(default_factory=dict)
 
@@ -133,18 +127,11 @@ class Writer:
         self._write(self.client().set_tag, run_id, name, text)
 
     def _write(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Make a call as the only writer of a local file, and repeat it while other programs lock the database."""
-        require_file(self.file)
-
-        def locked() -> T:
-            with self.lock:
-                return call(*args, **kwargs)
-
-        return self.patience.wait(locked, is_busy, f"the record at '{self.file}' is locked by another program")
+        return self.turns.write(call, *args, **kwargs)
 
     def _experiment(self, dataset: str) -> str:
         if dataset not in self._experiments:
-            artifacts = self.home / ARTIFACTS if self.file else None
+            artifacts = self.home / ARTIFACTS if self.turns.file else None
             self._experiments[dataset] = self._write(experiment_of, self.client(), dataset, artifacts)
         return self._experiments[dataset]
 
@@ -197,7 +184,8 @@ class Writer:
 
     def _keep(self, run_id: str, path: Path, content: bytes) -> Path | None:
         """Store a file as an artifact of a run: in its folder, which is given, or through MLflow: then None."""
-        place = self._write(self.places.settled, self.file, run_id) if self.file is not None else None
+        file = self.turns.file
+        place = self._write(self.places.settled, file, run_id) if file is not None else None
         if place is None:
             self.client().log_artifact(run_id, str(path))
             return None

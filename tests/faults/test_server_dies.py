@@ -5,7 +5,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -18,6 +17,7 @@ from typer.testing import CliRunner
 from mcr_bench.bench.core.waiting import Late, within
 from mcr_bench.bench.errors import Unavailable
 from mcr_bench.bench.record import writer
+from mcr_bench.bench.record.database.turns import Turns
 from mcr_bench.bench.record.files.places import Places
 from mcr_bench.bench.record.outbox import outbox as module
 from mcr_bench.bench.record.outbox import server as limits
@@ -83,7 +83,7 @@ class Sender:
         client = Flaky(store.client)
         read = SearchReader(lambda: client).read  # type: ignore[arg-type, return-value]
         places = Places(store.home, store.home)
-        writer = Writer(lambda: client, read, None, nullcontext(), store.home, places)  # type: ignore[arg-type, return-value]
+        writer = Writer(lambda: client, read, Turns(), store.home, places)  # type: ignore[arg-type, return-value]
         probe = partial(client.search_experiments, max_results=1)
         return cls(folder, client, Outbox(folder, Line(writer, probe, is_refusal, reason_of), wait))
 
@@ -417,7 +417,7 @@ def test_without_an_outbox(store: Record, key: str) -> None:
     client = Flaky(store.client)
     read = SearchReader(lambda: store.client).read
     places = Places(store.home, store.home)
-    writer = Writer(lambda: client, read, None, nullcontext(), store.home, places)  # type: ignore[arg-type, return-value]
+    writer = Writer(lambda: client, read, Turns(), store.home, places)  # type: ignore[arg-type, return-value]
     writer.start(opening(key))
     client.fails = lambda *_: True
     writer.log(epoch(key, 1))

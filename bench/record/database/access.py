@@ -1,9 +1,12 @@
-"""Whether the database of a local record is there, and whether it may be written."""
+"""Whether the database of a local record is there, and whether it can be written."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from mcr_bench.bench.core.files import may_write
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.record.database.snapshot import BUSY
 
 
 def is_there(file: Path) -> bool:
@@ -13,6 +16,22 @@ def is_there(file: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
+
+
+def require_file(file: Path) -> None:
+    """UserError if the database is missing, as SQLite would make an empty one."""
+    if not file.exists():
+        raise UserError(
+            f"the record at '{file}' is missing: it was moved or deleted while this command wrote to it. Start the "
+            "command again with MCR_BENCH_HOME at its new place. Runs that are finished there are not trained again."
+        )
+
+
+def require_free(file: Path) -> None:
+    """sqlite3.OperationalError where another program has locked the database: MLflow itself waits 20 s, in silence."""
+    with closing(sqlite3.connect(file, timeout=BUSY, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
 
 
 def require_writable(*paths: Path) -> None:

@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS sealed (
 """
 READ = "SELECT run_id, digest, score, checksum, stamp, seal FROM sealed WHERE run_id IN "
 READ += "(SELECT value FROM json_each(?))"
+LOCKED = 1.0  # seconds that a command waits for others: going without the cache is better than silence
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class SamplesCache:
     def _read(self, run_ids: str) -> dict[str, Kept]:
         if not self.file.exists():
             return {}
-        with closing(sqlite3.connect(f"file:{quote(str(self.file))}?mode=ro", uri=True, timeout=10)) as connection:
+        with closing(sqlite3.connect(f"file:{quote(str(self.file))}?mode=ro", uri=True, timeout=LOCKED)) as connection:
             names = {d: text for d, text in connection.execute("SELECT digest, text FROM names") if _digest(text) == d}
             rows = connection.execute(READ, [run_ids]).fetchall()
         return {
@@ -83,7 +84,7 @@ class SamplesCache:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         """A connection whose changes are one transaction."""
-        with closing(sqlite3.connect(self.file, timeout=10)) as connection:
+        with closing(sqlite3.connect(self.file, timeout=LOCKED)) as connection:
             connection.executescript(TABLES)
             with connection:
                 yield connection

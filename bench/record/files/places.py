@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.record.database.snapshot import BUSY
 
 ARTIFACTS = "artifacts"  # HOME/artifacts/DATASET/RUN/artifacts/FILE
 TABLES = {"experiments", "runs"}
@@ -37,15 +37,6 @@ def local_path(address: str) -> Path | None:
     if parts.scheme == "file":
         return Path(url2pathname(parts.path))
     return Path(address) if address.startswith("/") else None
-
-
-def require_file(file: Path | None) -> None:
-    """UserError if the database file is missing, as SQLite would make an empty one; None: the store has no file."""
-    if file is not None and not file.exists():
-        raise UserError(
-            f"the record at '{file}' is missing: it was moved or deleted while this command wrote to it. Start the "
-            "command again with MCR_BENCH_HOME at its new place. Runs that are finished there are not trained again."
-        )
 
 
 @dataclass(frozen=True)
@@ -143,4 +134,4 @@ def _only_there(address: str, here: Path) -> bool:
 
 def _connection(file: Path) -> sqlite3.Connection:
     """A connection on which transactions are begun explicitly."""
-    return sqlite3.connect(file, timeout=30, isolation_level=None)
+    return sqlite3.connect(file, timeout=BUSY, isolation_level=None)

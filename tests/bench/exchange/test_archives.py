@@ -10,6 +10,7 @@ import pytest
 
 from mcr_bench.bench.exchange.origins import home_at
 from mcr_bench.bench.exchange.whole import Point, run_of, text_of
+from mcr_bench.bench.record.database.patience import Patience
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.tests.support.records.homes import call, change, predictions_of, row_of
 from mcr_bench.tests.support.records.moving import RUNS, content
@@ -109,7 +110,7 @@ def test_unfinished_runs_are_not_exported(other: Path) -> None:
 
 
 def test_numbers_that_are_not_finite_are_moved(homes: Path) -> None:
-    with home_at(homes / "one") as origin:
+    with home_at(homes / "one", Patience()) as origin:
         run = origin.whole(origin.runs()[0])
     points = [Point(1, math.nan, 5), Point(2, math.inf, 6), Point(3, -math.inf, 7), Point(3, 0.1, 8)]
     again = run_of(text_of(replace(run, metrics={**run.metrics, "val/loss": points})))
