@@ -10,7 +10,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
+from mcr_bench.datasets.base import Batch, Facts
 from mcr_bench.methods.base import Defect, Group, Needs, OfficialCode, Reference
 from mcr_bench.methods.terms.certified.radius import certified_radius, largest_slopes, soft_margin
 from mcr_bench.methods.terms.certified.unit_rows import Scaled, UnitRowsSum
@@ -82,6 +82,10 @@ class CRMT(WithVariants):
         "Samples that lack a modality have no margin and no slope of it; one without any slope has a radius of 0.",
     )
     _slopes: Tensor | None = field(default=None, init=False, repr=False)  # t (M, C), from the last epochs on
+
+    def skip(self, facts: Facts) -> str | None:
+        """The slopes are those by inputs, which ids of words do not have."""
+        return facts.unmovable("takes slopes by inputs") if self.share else None
 
     def build(self, model: MultimodalModel) -> None:
         width, classes = model.width, model.task.outputs

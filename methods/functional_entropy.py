@@ -101,8 +101,11 @@ class FunctionalEntropy(Method):
     )
 
     def skip(self, facts: Facts) -> str | None:
-        """It compares distributions over classes or labels, which a regression does not give."""
-        return "is defined for classes and labels, not for scores" if facts.task.regression else None
+        """It compares distributions over classes or labels, which a regression does not give; ids take no noise."""
+        if facts.task.regression:
+            return "is defined for classes and labels, not for scores"
+        ids = facts.unmovable("adds noise to inputs") if self.level == "input" else None
+        return f"{ids} (level=feature adds it to features)" if ids else None
 
     def build(self, model: MultimodalModel) -> None:
         if self.level == "feature" and model.fusion.reads:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
+from mcr_bench.datasets.base import Batch, Facts
 from mcr_bench.methods.base import Group, Method, Needs, Neutral, OfficialCode, Reference, Requirement
 from mcr_bench.methods.terms.distances import slopes_of
 from mcr_bench.methods.terms.features.ceb import FeatureDecoder, ceb
@@ -149,6 +149,10 @@ class MCR(Method):
 
     def requires(self, modalities: tuple[str, ...]) -> list[Requirement]:
         return unimodal_runs(modalities) if self.start == "unimodal" else []
+
+    def skip(self, facts: Facts) -> str | None:
+        """Noise on inputs needs numbers."""
+        return facts.unmovable("perturb=noise_input adds noise to inputs") if self.perturb == "noise_input" else None
 
     def build(self, model: MultimodalModel) -> None:
         model.extras["ceb"] = FeatureDecoder(model.modalities, model.task.outputs, model.width)

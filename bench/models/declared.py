@@ -34,6 +34,7 @@ class EncoderKind:
     auto: numbers of axes for which `encoder.kind=auto` is this kind.
     auto_padded: the same for padded samples.
     takes: whether it takes samples of this shape, beyond their number of axes.
+    ids: whether it takes ids of words (`Modality.vocabulary`), and nothing else; others take none.
     settings: its settings by name.
     tokens: whether it gives features of parts of a sample, (B, T, d) with a mask (B, T).
     stages: whether it gives the outputs of its stages.
@@ -56,6 +57,7 @@ class EncoderKind:
     auto: tuple[int, ...] = ()
     auto_padded: tuple[int, ...] = ()
     takes: Callable[[Modality], bool] = lambda _: True
+    ids: bool = False
     settings: Mapping[str, Declared] = field(default_factory=dict)
     tokens: bool = False
     stages: bool = False
@@ -72,7 +74,7 @@ class EncoderKind:
     def fits(self, modality: Modality) -> bool:
         """Whether it takes such samples."""
         axes = self.padded if modality.padded else self.axes
-        return len(modality.shape) in axes and self.takes(modality)
+        return len(modality.shape) in axes and self.ids == (modality.vocabulary > 0) and self.takes(modality)
 
     def stands_for_auto(self, modality: Modality) -> bool:
         """Whether `auto` means this kind for such samples."""
@@ -184,7 +186,8 @@ def installation(extra: str) -> str:
 def described(modality: Modality) -> str:
     """Samples of a modality in words."""
     padded = "padded " if modality.padded else ""
-    return f"{padded}samples of shape {modality.shape}"
+    ids = f" with {modality.vocabulary:,} ids of words" if modality.vocabulary else ""
+    return f"{padded}samples of shape {modality.shape}{ids}"
 
 
 def no_kind_takes(modality: Modality) -> UserError:

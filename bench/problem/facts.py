@@ -13,11 +13,14 @@ class Modality:
         (T, C, H, W) for clips.
     padded: whether the sequences (T, C) are padded at their ends; their real lengths are in `Inputs.lengths`.
     lacked: whether some samples lack it; `Inputs.present` says which.
+    vocabulary: the number V of ids where samples are sequences (T, 1) of ids of words, whole numbers (int64) from 0 to
+        V - 1, of which 0 stands for no word; 0 where samples are numbers that can be added and scaled.
     """
 
     shape: tuple[int, ...]
     padded: bool = False
     lacked: bool = False
+    vocabulary: int = 0
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,15 @@ class Facts:
     task: Task
     class_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def unmovable(self, doing: str) -> str | None:
+        """Why a method that does something to inputs (`doing`) cannot: some are ids of words; None where none are.
+
+        >>> Facts({"text": Modality((9, 1), vocabulary=50)}, Task(2)).unmovable("adds noise to inputs")
+        "adds noise to inputs, but those of 'text' are ids of words"
+        """
+        ids = [m for m, modality in self.modalities.items() if modality.vocabulary]
+        return f"{doing}, but those of '{ids[0]}' are ids of words" if ids else None
 
 
 @dataclass(frozen=True)

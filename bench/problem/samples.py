@@ -16,7 +16,7 @@ from mcr_bench.bench.task import Task
 class Inputs:
     """The inputs of a batch of B samples.
 
-    values: modality -> (B, ...), in the shape of the modality.
+    values: modality -> (B, ...), in the shape of the modality: float32, or int64 where they are ids of words.
     lengths: modality -> (B,) int64, the real steps of each padded sequence; only modalities that are padded have one.
     present: modality -> (B,) bool, whether each sample has it; only modalities that some samples of the part lack have
         one. The values of a sample that lacks a modality are the mean training input.
@@ -225,7 +225,7 @@ class Split:
     def mean(self) -> dict[str, Tensor]:
         """Modality -> its mean sample (...), which replaces an absent modality.
 
-        Padded steps, and samples that lack the modality, do not count.
+        Padded steps, and samples that lack the modality, do not count. Of ids of words it is 0: no word.
         """
         return {m: self._mean(m) for m in self.values}
 
@@ -237,6 +237,8 @@ class Split:
         values = self.values[modality]
         if isinstance(values, Rows):
             return values.mean()
+        if not values.is_floating_point():  # ids of words have no mean: no word takes their place
+            return values.new_zeros(values.shape[1:])
         x = self.having(modality, values).float()
         if modality not in self.lengths:
             return x.mean(0)
@@ -319,8 +321,8 @@ def standardise(splits: Splits) -> Splits:
     """
     parts = (splits.train, splits.val, splits.test)
     for modality, x in splits.train.values.items():
-        if not isinstance(x, Tensor):
-            continue  # samples on disk are standardised batch by batch
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            continue  # samples on disk are standardised batch by batch, and ids of words are not
         channel = channel_axis(x)
         padded, having = modality in splits.train.lengths, splits.train.having
         steps = having(modality, splits.train.mask(modality)) if padded else None

@@ -104,7 +104,8 @@ class EncoderSettings:
     kind: str = setting(
         "auto",
         "an encoder (`mcr-bench list encoders`), or the file of a net of your own, ./my_net.py:Net; "
-        "auto: mlp for (D,), conv1d for (T, C), transformer for padded (T, C), conv2d for images and clips",
+        "auto: mlp for (D,), conv1d for (T, C), transformer for padded (T, C), conv2d for images and clips, "
+        "text-transformer for ids of words",
     )
     width: int = setting(
         64,

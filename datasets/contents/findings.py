@@ -110,9 +110,11 @@ def _may_be_ids(key: str, x: Array) -> Iterator[str]:
         return
     if len(np.unique(x)) > 2:
         what = "a vector of 1 number" if x.shape[1] == 1 else f"a vector of {x.shape[1]} numbers"
+        lengths = key.replace("x_", "length_", 1)
+        words = f"; if of words, save their numbers beside them, as '{lengths}' (N,)" if x.shape[1] > 1 else ""
         yield (
             f"'{key}' holds whole numbers up to {x.max():.0f} and is read as {what}; if they are ids (words, "
-            "categories), save embeddings or one-hot vectors of them instead"
+            f"categories), save embeddings or one-hot vectors of them instead{words}"
         )
 
 

@@ -1,8 +1,8 @@
 """One .npz of samples in array form, read and checked: what `arrays` and the prepared datasets share.
 
 Keys: `x_<modality>` (N, ...), `y` (N,) or (N, L), `split` (N,) of train/val/test; optional `length_<modality>` (N,) for
-padded sequences (N, T, C), `present_<modality>` (N,) for modalities that some samples lack, `group` (N,), `id` (N,),
-`class_names` (C,).
+padded sequences (N, T, C), and for ids of words, whole numbers (N, T), `present_<modality>` (N,) for modalities that
+some samples lack, `group` (N,), `id` (N,), `class_names` (C,).
 """
 
 import re
@@ -23,6 +23,7 @@ from mcr_bench.datasets.contents.label_axes import check_axes
 from mcr_bench.datasets.contents.labels import read_labels
 from mcr_bench.datasets.contents.presence import lacked_notes, read_presence
 from mcr_bench.datasets.contents.split_names import PARTS, read_parts
+from mcr_bench.datasets.contents.word_ids import holds_ids, ids_notes, read_ids, vocabulary
 from mcr_bench.datasets.contents.words import as_text, rows_in_words
 from mcr_bench.datasets.formats.npz import read_arrays
 
@@ -38,7 +39,7 @@ class Table:
     """N checked samples of a file.
 
     path: the file.
-    values: modality -> (N, ...) float32.
+    values: modality -> (N, ...) float32; (N, T, 1) int64 of ids of words.
     target: (N,) class indices (int64) or scores (float64); or (N, L) labels, 0 or 1 (int64), or scores (float64).
     part: (N,) text, the part of each sample: train, val or test.
     ids: the N ids, unique.
@@ -62,7 +63,10 @@ class Table:
 
     def facts(self) -> Facts:
         """The modalities, the task, and notes on how the file was interpreted."""
-        shapes = {m: Modality(tuple(x.shape[1:]), m in self.lengths, m in self.present) for m, x in self.values.items()}
+        shapes = {
+            m: Modality(tuple(x.shape[1:]), m in self.lengths, m in self.present, vocabulary(x))
+            for m, x in self.values.items()
+        }
         several = self.target.shape[1] if self.target.ndim > 1 else None
         if self.target.dtype.kind == "f":
             return Facts(shapes, Task(None, scores=several), notes=self.notes)
@@ -141,7 +145,7 @@ def read_table(path: Path, allow_group_overlap: bool = False, task: str = "auto"
     groups = [str(g) for g in as_text(arrays["group"])] if "group" in arrays else None
     if groups and not allow_group_overlap:
         _check_groups(path, groups, part)
-    notes = (*labels.notes, *part_notes, *lacked_notes(present))
+    notes = (*labels.notes, *part_notes, *lacked_notes(present), *ids_notes(values, part))
     return Table(path, values, labels.target, part, ids, groups, lengths, labels.names, notes, present)
 
 
@@ -226,9 +230,9 @@ def _check_groups(path: Path, groups: list[str], part: Array) -> None:
 def _lengths(path: Path, arrays: Mapping[str, Array], modality: str, present: Array | None) -> Array:
     """(N,) int64; 1 where the modality is absent, whatever the file has there."""
     lengths, x = arrays[f"length_{modality}"], arrays[f"x_{modality}"]
-    if x.ndim != 3 or lengths.dtype.kind not in "iu":
+    if (x.ndim != 3 and not holds_ids(arrays, modality)) or lengths.dtype.kind not in "iu":
         raise UserError(
-            f"'{path}': 'length_{modality}' needs whole numbers and 'x_{modality}' of shape (N, T, C), "
+            f"'{path}': 'length_{modality}' needs whole numbers and 'x_{modality}' of shape (N, T, C), or ids (N, T), "
             f"but they are {lengths.dtype} and {x.shape}. Save whole numbers beside padded sequences, or leave "
             f"'length_{modality}' out of the file."
         )
@@ -251,7 +255,10 @@ def _values(
     ids: list[str],
     present: Array | None,
 ) -> Array:
-    """(N, ...) float32; padded steps, and samples that lack the modality, are 0 whatever values the file has there."""
+    """(N, ...) float32, or ids of words (N, T, 1) int64.
+
+    Padded steps, and samples that lack the modality, are 0 whatever values the file has there.
+    """
     x = arrays[f"x_{modality}"]
     if 0 in x.shape:
         raise UserError(
@@ -263,6 +270,8 @@ def _values(
             f"'{path}': 'x_{modality}' has dtype {x.dtype} and shape {x.shape}; "
             f"needed: numbers, (N, ...) with at most 5 axes.{dtype_hint(f'x_{modality}', x)}"
         )
+    if lengths is not None and x.ndim == 2:
+        return read_ids(path, modality, x, lengths, present)
     with np.errstate(over="ignore", invalid="ignore"):
         x = x.astype(np.float32)
     x = x[:, None] if x.ndim == 1 else x

@@ -16,7 +16,7 @@ class SequenceTransformer(nn.Module):
 
     def __init__(self, channels: int, out: int, width: int, depth: int, dropout: float) -> None:
         super().__init__()
-        self.embed = nn.Linear(channels, width)
+        self.embed: nn.Module = nn.Linear(channels, width)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(width, heads(width), 4 * width, dropout, batch_first=True, norm_first=True)
             for _ in range(depth)

@@ -34,8 +34,11 @@ def _check_values(part: Split, name: str, m: str, modality: Modality) -> None:
     if shape != (len(part), *modality.shape):
         raise Failed(f"'{m}' of part {name} is {shape}; facts() says {(len(part), *modality.shape)}")
     values = values_of(part, m)
-    if values.dtype != torch.float32:
-        raise Failed(f"'{m}' of part {name} is {values.dtype}; needed: float32")
+    needed = torch.int64 if modality.vocabulary else torch.float32
+    if values.dtype != needed:
+        raise Failed(f"'{m}' of part {name} is {values.dtype}; needed: {needed}")
+    if modality.vocabulary and not 0 <= int(values.min()) <= int(values.max()) < modality.vocabulary:
+        raise Failed(f"'{m}' of part {name} has ids outside of 0 to {modality.vocabulary - 1}")
     if modality.padded != (m in part.lengths):
         raise Failed(
             f"'{m}' is padded={modality.padded} in facts(), but part {name} gives it lengths={m in part.lengths}"

@@ -32,7 +32,8 @@ PROPERTIES: tuple[Property[DataCase], ...] = (
     ),
     _property(
         "facts",
-        "every part has the modalities, shapes, lengths and numbers of samples that facts() states, in float32",
+        "every part has the modalities, shapes, lengths and numbers of samples that facts() states, in float32, or "
+        "int64 for ids of words",
         "give values as float32 tensors (N, ...), without the batch axis in Modality, and lengths where padded=True",
         contents.facts,
     ),

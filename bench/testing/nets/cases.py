@@ -104,7 +104,7 @@ class NetCase(ABC):
         values, lengths = {}, {}
         for m, modality in self.modalities.items():
             draw = generator(place, "data", m, count)
-            values[m] = torch.randn(count, *modality.shape, generator=draw)
+            values[m] = drawn_values(count, modality, draw)
             if modality.padded:
                 steps = modality.shape[0]
                 lengths[m] = torch.tensor([steps, 1, *(1 + (5 * n + place) % steps for n in range(count))][:count])
@@ -138,6 +138,14 @@ class Ready(NamedTuple):
 
     before: dict[str, Tensor]
     model: MultimodalModel
+
+
+def drawn_values(count: int, modality: Modality, draw: torch.Generator) -> Tensor:
+    """So many samples (count, ...): normal numbers, or ids of words."""
+    shape = (count, *modality.shape)
+    if modality.vocabulary:
+        return torch.randint(1, modality.vocabulary, shape, generator=draw)
+    return torch.randn(shape, generator=draw)
 
 
 def loss_of(case: NetCase, model: MultimodalModel, inputs: Inputs, whole: bool = False) -> Tensor:

@@ -23,6 +23,7 @@ SHAPES = {  # shapes of samples by their number of axes: the first that an encod
     3: ((3, 32, 32), (1, 28, 28), (1, 64, 64), (3, 224, 224)),
     4: ((3, 3, 32, 32), (3, 1, 64, 64), (8, 3, 112, 112), (16, 3, 224, 224)),
 }
+IDS, VOCABULARY = (16, 1), 20  # of an encoder of ids of words
 PADDED = (2, 4)  # numbers of axes of samples that may be padded
 
 
@@ -91,10 +92,12 @@ def refusal(encoder: Encoder, modality: Modality) -> str:
 def encoder_cases(kind: EncoderKind, values: Values) -> Cases[EncoderCase]:
     """The encoder on a shape of each number of axes that it declares to take, padded too where it takes those.
 
-    Where it declares `examples`, these are the shapes. Of an encoder that takes any number of axes, only the shapes
-    count that it takes when they are tried, at least one.
+    Of an encoder of ids of words there is one shape. Where it declares `examples`, these are the shapes. Of an encoder
+    that takes any number of axes, only the shapes count that it takes when they are tried, at least one.
     """
     encoder = Encoder(kind, values)
+    if kind.ids:
+        return Cases(tuple(_on_shape(encoder, IDS, VOCABULARY)))
     if kind.examples:
         return Cases(tuple(case for shape in kind.examples for case in _on_shape(encoder, shape)))
     known = sorted(set(kind.axes) & SHAPES.keys()) or kind.axes
@@ -110,10 +113,10 @@ def _on_axes(encoder: Encoder, axes: int) -> Iterator[EncoderCase]:
     yield from _on_shape(encoder, next((s for s in shapes if not refusal(encoder, Modality(s))), shapes[0]))
 
 
-def _on_shape(encoder: Encoder, shape: tuple[int, ...]) -> Iterator[EncoderCase]:
-    yield _case(encoder, Modality(shape))
+def _on_shape(encoder: Encoder, shape: tuple[int, ...], vocabulary: int = 0) -> Iterator[EncoderCase]:
+    yield _case(encoder, Modality(shape, vocabulary=vocabulary))
     if len(shape) in encoder.kind.padded and len(shape) in PADDED:
-        yield _case(encoder, Modality(shape, padded=True))
+        yield _case(encoder, Modality(shape, padded=True, vocabulary=vocabulary))
 
 
 def _case(encoder: Encoder, modality: Modality) -> EncoderCase:

@@ -6,10 +6,11 @@ from torch import Tensor
 from mcr_bench.bench.core.seeds import generator, initialise
 from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.models.parts import has_part, stages_of, tokens_of
+from mcr_bench.bench.problem.facts import Modality
 from mcr_bench.bench.problem.samples import Inputs
 from mcr_bench.bench.testing.card import Failed, NotApplicable
 from mcr_bench.bench.testing.nets import giving
-from mcr_bench.bench.testing.nets.cases import WIDTH, differ, rows
+from mcr_bench.bench.testing.nets.cases import WIDTH, differ, drawn_values, rows
 from mcr_bench.bench.testing.nets.encoder_case import NAME, EncoderCase
 
 
@@ -50,17 +51,18 @@ def padding(case: EncoderCase) -> None:
         raise NotApplicable("its forward does not take `lengths`, so padded steps count as zeros")
     model, inputs = case.ready.model, case.inputs(5, 3)
     whole, tokens = giving.given(case, model, inputs), _real_tokens(case, model, inputs)
-    if apart := differ(whole, giving.given(case, model, _noisy(inputs))):
+    if apart := differ(whole, giving.given(case, model, _noisy(inputs, case.modality))):
         raise Failed(f"features change with what padded steps hold ({apart})")
     cut = [place for place in range(len(inputs)) if _cut_is_equal(case, model, inputs, place, whole, tokens)]
     if not cut:
         raise NotApplicable("it takes sequences of one length only")
 
 
-def _noisy(inputs: Inputs) -> Inputs:
+def _noisy(inputs: Inputs, modality: Modality) -> Inputs:
+    """The inputs with something else in padded steps."""
     values, lengths = inputs.values[NAME], inputs.lengths[NAME]
     padded = torch.arange(values.shape[1]) >= lengths[:, None]
-    noise = torch.randn(values.shape, generator=generator(0, "data", "noise"))
+    noise = drawn_values(len(values), modality, generator(0, "data", "noise"))
     return inputs.replace({NAME: torch.where(padded.reshape(*padded.shape, *[1] * (values.ndim - 2)), noise, values)})
 
 
