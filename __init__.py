@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mcr_bench.bench.api.results import Comparison as Comparison
     from mcr_bench.bench.api.running import run as run
     from mcr_bench.bench.errors import UserError as UserError
+    from mcr_bench.datasets.folders.written import to_arrays as to_arrays
 
 __version__ = "0.2.0"
 
@@ -33,8 +34,19 @@ _PUBLIC = {
     "Comparison": "bench.api.results",
     "Balancer": "bench.api.balancer",
     "UserError": "bench.errors",
+    "to_arrays": "datasets.folders.written",
 }
-__all__ = ["Balancer", "Comparison", "UserError", "__version__", "describe", "predictions", "results", "run"]
+__all__ = [
+    "Balancer",
+    "Comparison",
+    "UserError",
+    "__version__",
+    "describe",
+    "predictions",
+    "results",
+    "run",
+    "to_arrays",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,4 @@
-"""Any data in array form: one .npz with the samples, their targets and their splits, used as it is."""
+"""Any data in array form, used as it is: one .npz, or a folder of files that a dataset.toml describes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +14,9 @@ from mcr_bench.bench.task import TARGET_SCALE, Task
 from mcr_bench.datasets.base import Card, Dataset, Facts, Protocol, Splits, require_spread
 from mcr_bench.datasets.contents.findings import findings_of
 from mcr_bench.datasets.contents.groups import group_folds
-from mcr_bench.datasets.contents.table import Table, read_table, require_parts
+from mcr_bench.datasets.contents.table import Table, read_table, require_parts, table_of
+from mcr_bench.datasets.folders.content import Content, digest_of, named, read_folder
+from mcr_bench.datasets.folders.mapping import NAME
 from mcr_bench.datasets.formats.foreign import conversion
 from mcr_bench.datasets.formats.npz import digest
 
@@ -36,9 +38,11 @@ CARD = Card(
         "  group              (N,) optional: speaker, subject, ...; may not be in two splits\n"
         "                     (with 3 groups or more, protocol groups is available)\n"
         "  id                 (N,) optional: unique names of the samples\n"
-        "  class_names        (C,) or (L,) optional"
+        "  class_names        (C,) or (L,) optional\n"
+        "or a folder of .npy, .pt, .parquet, .csv or .jsonl files, and media files that a table names:\n"
+        "DIR/dataset.toml     says where the same arrays are in these files: docs/data.md (Folders of array files)"
     ),
-    expected="one file that fits in memory",
+    expected="one file, or a folder of files, that fits in memory",
 )
 
 REMEDY = (
@@ -49,11 +53,12 @@ REMEDY = (
 
 @dataclass
 class Arrays(Dataset):
-    """Data of the user in one .npz file."""
+    """Data of the user in one .npz file, or in a folder with a dataset.toml."""
 
     name: ClassVar[str] = "arrays"
     card: ClassVar[Card] = CARD
     suffixes: ClassVar[tuple[str, ...]] = (".npz",)
+    folder_mark: ClassVar[str] = NAME
 
     allow_group_overlap: bool = setting(False, "accept a group that is in two splits (a leak)")
     target_scale: Literal["standard", "none"] = setting("standard", TARGET_SCALE)
@@ -71,9 +76,26 @@ class Arrays(Dataset):
 
     @cached_property
     def _table(self) -> Table:
+        if self._is_folder:
+            return self._of_folder[0]
         table = read_table(self.location, self.allow_group_overlap, self.task)
         require_parts(table.part, f"'{self.location}'", REMEDY)
         return table
+
+    @property
+    def _is_folder(self) -> bool:
+        return (self.location / NAME).is_file()
+
+    @cached_property
+    def _of_folder(self) -> tuple[Table, Content]:
+        """The samples of a folder, and which files they are read from; the arrays as they were are let go."""
+        content = read_folder(self.location)
+        try:
+            table = table_of(self.location, content.arrays, self.allow_group_overlap, self.task)
+            require_parts(table.part, f"'{self.location}'", REMEDY)
+        except UserError as error:
+            raise named(error, content) from error
+        return table, replace(content, arrays={})
 
     def acting(self, dials: Mapping[str, Value]) -> dict[str, Value]:
         """As for all datasets, with `task` resolved, so that auto and the task that it chooses are the same run."""
@@ -105,9 +127,9 @@ class Arrays(Dataset):
         return protocols
 
     def fingerprint(self) -> str:
-        """SHA-256 of the file."""
+        """SHA-256 of the file, or of all files of the folder that are in use."""
         self.facts()
-        return digest(self.location)
+        return digest_of(self.location, self._of_folder[1]) if self._is_folder else digest(self.location)
 
     def load(self, protocol: str, fold: int, seed: int, modalities: tuple[str, ...]) -> Splits:
         """The standardised parts of the protocol and fold, with the modalities in the order of the file."""

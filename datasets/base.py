@@ -102,14 +102,16 @@ class Dataset(ABC):
     name: the name by which users choose the dataset.
     card: what a user must know to provide the data.
     suffixes: the suffixes of the user's files that the adapter reads; empty if the dataset is prepared or generated.
+    folder_mark: the file by which the adapter knows a folder of the user's that it reads; '' if it reads none.
     group_name: what a group is: actor, video, subject.
     optional: modalities that the data may lack; a preset may have settings for them all the same.
-    location: the user's file if the adapter declares `suffixes`, else the prepared folder DATA_ROOT/NAME.
+    location: the user's file or folder if the adapter declares `suffixes`, else the prepared folder DATA_ROOT/NAME.
     """
 
     name: ClassVar[str]
     card: ClassVar[Card] = Card(title="", homepage="", licence="not stated", layout="", expected="")
     suffixes: ClassVar[tuple[str, ...]] = ()
+    folder_mark: ClassVar[str] = ""
     group_name: ClassVar[str] = "group"
     optional: ClassVar[tuple[str, ...]] = ()
     location: Path

@@ -22,7 +22,7 @@ def make_dataset(name: str, data_root: Path, dials: Mapping[str, Value]) -> "Dat
 
 def placed(cls: "type[Dataset]", name: str, data_root: Path, dials: Mapping[str, Value]) -> "Dataset":
     """An adapter at the user's file `name` where it reads files of data, else at DATA_ROOT/NAME."""
-    location = Path(name).expanduser() if cls.suffixes else data_root / cls.name
+    location = registry.named_path(name) if cls.suffixes else data_root / cls.name
     data = build(cls, dials, location=location)
     return guarded(data) if is_of_a_file(cls) else data
 

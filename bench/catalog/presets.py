@@ -55,7 +55,7 @@ def presets_of(cls: "type[Dataset]", source: str | None = None, home: Path | Non
     home: where these lie, by default MCR_BENCH_HOME or `results`. UserError for a file that cannot be understood.
     """
     shipped = _read(_file(cls)) or {"default": Preset("default", "defaults of the harness", 10, {})}
-    label = Path(source).name if cls.suffixes and source else cls.name
+    label = registry.named_path(source).name if cls.suffixes and source else cls.name
     mine = user_presets(label, home)
     for name in mine.keys() & shipped.keys():
         path = user_file(label, home)

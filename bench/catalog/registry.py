@@ -95,11 +95,7 @@ def dataset(name: str) -> "type[Dataset]":
         check_dataset_form(derived, name, dataset_names())
         return derived
     if is_path(name) and name not in dataset_names():
-        adapters = [dataset(n) for n in dataset_names()]
-        reading = [adapter for adapter in adapters if Path(name).suffix.lower() in adapter.suffixes]
-        if not reading or Path(name).is_dir():
-            raise _unread(Path(name), adapters)
-        return reading[0]
+        return _adapter_of(named_path(name))
     loaded = _find("datasets", name)
     return (
         only(name, own_classes(loaded, _dataset_base()), _dataset_base()) if isinstance(loaded, ModuleType) else loaded
@@ -119,6 +115,22 @@ def is_own(name: str) -> bool:
 def is_path(name: str) -> bool:
     """Whether a dataset is named by a path: it has a suffix or a slash, or is a file or folder here."""
     return bool(Path(name).suffix) or "/" in name or Path(name).exists()
+
+
+def named_path(name: str) -> Path:
+    """The user's file or folder, by a path that ends with its name: `.` has none."""
+    path = Path(name).expanduser()
+    return path if path.name not in ("", "..") else path.resolve()
+
+
+def _adapter_of(path: Path) -> "type[Dataset]":
+    """The adapter of a file, by its suffix, or of a folder, by the file in it that marks it; UserError if none is."""
+    adapters = [dataset(name) for name in dataset_names()]
+    for adapter in adapters:
+        marked = adapter.folder_mark and (path / adapter.folder_mark).is_file()
+        if marked if path.is_dir() else path.suffix.lower() in adapter.suffixes:
+            return adapter
+    raise _unread(path, adapters)
 
 
 def _unread(path: Path, adapters: "Sequence[type[Dataset]]") -> UserError:

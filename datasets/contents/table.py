@@ -132,7 +132,11 @@ def read_table(path: Path, allow_group_overlap: bool = False, task: str = "auto"
     allow_group_overlap: accept a group that is in two parts.
     task: what `y` holds: classification, regression, multi-label, sentiment, or auto (see `read_labels`).
     """
-    arrays = read_arrays(path)
+    return table_of(path, read_arrays(path), allow_group_overlap, task)
+
+
+def table_of(path: Path, arrays: Mapping[str, Array], allow_group_overlap: bool = False, task: str = "auto") -> Table:
+    """The same of arrays that have been read, by the keys that they have in an .npz. path: for messages."""
     _check_keys(path, arrays, task)
     names = tuple(str(n) for n in as_text(arrays["class_names"])) if "class_names" in arrays else ()
     _check_names(path, names)

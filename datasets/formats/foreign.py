@@ -8,6 +8,9 @@ from mcr_bench.bench.core.inputs.texts import json_of
 OWN = ("y", "split", "group", "id", "class_names")  # keys of an array file beside x_<modality>
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 MEDIA = (".wav", ".mp3", ".flac", ".ogg", ".m4a", ".mp4", ".avi", ".mkv", ".webm", ".mov", ".flv")
+DESCRIPTION = "dataset.toml"  # what describes a folder of files in these formats
+READ_IN_FOLDERS = (".npy", ".pt", ".pth", ".parquet", ".csv", ".jsonl")
+AS_IT_IS = f"\nOr leave it as it is: put it in a folder with a {DESCRIPTION} (docs/data.md, Folders of array files)."
 MOST_LOOKED_AT = 2000  # entries of a folder that are read to find out what it holds
 ADAPTER = "Recordings are read by an adapter: docs/data.md (A dataset of your own) shows one."
 DRAWN = 'np.random.default_rng(0).choice(["train", "val", "test"], len({of}), p=[0.7, 0.1, 0.2])'
@@ -123,12 +126,14 @@ def conversion(path: Path) -> str:
       x, y, split = np.load('mine.npy'), np.load('y.npy'), np.load('split.npy')  # a row per sample in each
       np.savez("mine.npz", x_features=x, y=y, split=split)
     """
+    if path.name == DESCRIPTION:
+        return f"It describes the folder that it is in. Give the folder: {path.parent}"
     if path.is_dir():
-        return _of_folder(path)
+        return f"{_of_folder(path)}{_described(path)}"
     suffix = path.suffix.lower()
     if suffix in MEDIA:
         return f"It is one recording. {ADAPTER}"
-    return _of_suffix(suffix, path)
+    return f"{_of_suffix(suffix, path)}{AS_IT_IS if suffix in READ_IN_FOLDERS else ''}"
 
 
 def conversion_of_content(path: Path, keys: tuple[str, ...] = ()) -> str:
@@ -200,6 +205,13 @@ def _of_folder(path: Path) -> str:
             return f"It is a folder. About '{file.name}' in it: {description}"
     kind = "a folder" if files else "a folder without files"
     return f"It is {kind}. Save its samples as one .npz: `mcr-bench data info arrays` shows the keys."
+
+
+def _described(path: Path) -> str:
+    """How a folder is read as it is; '' if none of its files is of a format that is read in folders."""
+    if not {file.suffix.lower() for file in _some_files(path)} & {*READ_IN_FOLDERS, *IMAGES, *MEDIA}:
+        return ""
+    return f"\nOr leave it as it is, and write a {DESCRIPTION} in it (docs/data.md, Folders of array files)."
 
 
 def _some_files(path: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What the members of an .npz say of themselves before they are read: shape, dtype, and the memory that they take."""
+"""What arrays of .npz and .npy files say of themselves before they are read: shape, dtype, and the memory they take."""
 
 import math
 import zipfile
@@ -46,8 +46,13 @@ def stated(packed: zipfile.ZipFile, member: zipfile.ZipInfo) -> Stated:
     NotAnArray for other members, OfObjects for arrays that would have to be unpickled.
     """
     with packed.open(member) as file:
-        shape, dtype = _header(file)
-        held = member.file_size - file.tell()
+        return stated_in(file, member.file_size)
+
+
+def stated_in(file: IO[bytes], size: int) -> Stated:
+    """The header of an array in an open file of `size` bytes; the errors are those of `stated`."""
+    shape, dtype = _header(file)
+    held = size - file.tell()
     if dtype.hasobject:
         raise OfObjects
     header = Stated(shape, dtype)

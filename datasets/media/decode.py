@@ -38,6 +38,7 @@ __all__ = [
     "read_every",
     "read_frames",
     "read_numbered",
+    "require_room_for_picture",
 ]
 
 EARLY = 1e-6  # seconds, for the rounding of time stamps
@@ -98,6 +99,13 @@ def duration(path: Path) -> float:
             return reel.end
         heard, native = _wave(container, _sound_of(container, path), None, path)
         return float(heard.shape[1] / native)
+
+
+def require_room_for_picture(path: Path) -> None:
+    """`Unusable` if the first picture of a file would need more memory than one file may take, or is not one."""
+    with _opened(path) as container:
+        stream = _video_of(container, path)
+        _require_room(path, 3 * stream.codec_context.width * stream.codec_context.height)
 
 
 def frame_count(path: Path) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.datasets.formats.npz import digest
+from mcr_bench.datasets.media.decode import require_room_for_picture
 from mcr_bench.datasets.media.findings import report_pictures
 from mcr_bench.datasets.media.reasons import AGAIN, Unusable
 
@@ -60,6 +61,15 @@ def read_numbers(folder: Path, numbers: Sequence[int], pad: bool = False, grey: 
     if not grey:
         report_pictures(list(pictures.values()))
     return np.stack([pictures[number] for number in at])
+
+
+def read_picture(path: Path) -> Array:
+    """One picture of a user's, upright as its EXIF data say, as (H, W, 3) uint8 RGB; its size is asked first.
+
+    `Unusable` for a file that is not a picture, or that needs too much memory.
+    """
+    require_room_for_picture(path)
+    return _picture(path, grey=False)
 
 
 def size_of(path: Path) -> tuple[int, int]:

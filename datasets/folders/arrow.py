@@ -1,0 +1,99 @@
+"""Columns of Arrow -> arrays: numbers, texts, and lists of numbers that have one length; nothing is guessed."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mcr_bench.bench.core.arrays import Array
+from mcr_bench.bench.core.inputs.sizes import excess
+from mcr_bench.bench.errors import UserError
+from mcr_bench.datasets.folders.lists import one_length, ragged
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CHARACTER, TEXT = 4, 64  # bytes of a character in an array of texts; of a text that Python holds
+
+
+def array_of_column(where: str, column: "pa.ChunkedArray") -> Array:
+    """(N, ...) numbers, NaN where a number or list is missing; or (N,) text, '' where it is missing.
+
+    where: the file and column, for messages. UserError for other types, and for lists of several lengths.
+    """
+    import pyarrow as pa
+
+    kind = _plain(column.type)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return _texts(where, column)
+    if not _holds_numbers(kind):
+        raise UserError(
+            f"{where} holds {column.type}; allowed: numbers, texts, or lists of numbers of one length. Save it as one "
+            "of these; mcr_bench.to_arrays reads the samples of a dataset of PyTorch or Hugging Face."
+        )
+    pieces = [_numbers(where, chunk) for chunk in column.chunks if len(chunk)]
+    if len({piece.shape[1:] for piece in pieces}) > 1:
+        raise ragged(where)
+    return np.concatenate(pieces) if pieces else np.empty(0)
+
+
+def _plain(kind: "pa.DataType") -> "pa.DataType":
+    """The type of the values that a dictionary encodes, or the type itself."""
+    import pyarrow as pa
+
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _is_list(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _holds_numbers(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    while _is_list(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+
+
+def _texts(where: str, column: "pa.ChunkedArray") -> Array:
+    """(N,) text; one long text among many takes its length for each of them, so that is asked first."""
+    import pyarrow.compute as pc
+
+    plain = column.dictionary_encode() if column.type == _plain(column.type) else column
+    longest = max((_longest(chunk.dictionary) for chunk in plain.chunks), default=0)
+    if reason := excess(len(column) * (CHARACTER * longest + TEXT)):
+        raise UserError(f"{where} {reason}. Nothing of it was used.")
+    texts = [text for chunk in plain.chunks for text in pc.fill_null(chunk.dictionary_decode(), "").to_pylist()]
+    return np.array(texts, dtype=str)
+
+
+def _longest(texts: "pa.Array") -> int:
+    import pyarrow.compute as pc
+
+    return int(pc.max(pc.binary_length(texts)).as_py() or 0)
+
+
+def _numbers(where: str, chunk: "pa.Array") -> Array:
+    """(n, ...) of a chunk of numbers or of lists, nested to any depth."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(chunk.type):
+        chunk = chunk.dictionary_decode()
+    if not _is_list(chunk.type):
+        flat: Array = chunk.to_numpy(zero_copy_only=False)
+        return flat if flat.dtype.kind in "biuf" else flat.astype(np.float64)  # truth values with gaps
+    given = np.asarray(chunk.is_valid())
+    lists = chunk.filter(chunk.is_valid())
+    if pa.types.is_fixed_size_list(lists.type):
+        lists = lists.cast(pa.list_(lists.type.value_type))
+    lengths = np.asarray(lists.value_lengths())
+    one_length(where, lengths.tolist())
+    inner = _numbers(where, lists.flatten())
+    rows = inner.reshape(len(lists), int(lengths[0]) if len(lists) else 0, *inner.shape[1:])
+    if given.all():
+        return rows
+    padded = np.full((len(chunk), *rows.shape[1:]), np.nan)
+    padded[given] = rows
+    return padded

@@ -1,0 +1,114 @@
+"""All that a dataset.toml describes, read: the arrays by the keys of an .npz, and the digest of every file in use."""
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mcr_bench.bench.core.arrays import Array
+from mcr_bench.bench.core.inputs.sizes import check_size
+from mcr_bench.bench.errors import UserError
+from mcr_bench.datasets.contents.words import as_text
+from mcr_bench.datasets.folders.files import Files
+from mcr_bench.datasets.folders.mapping import NAME, Described, Input, read_mapping
+from mcr_bench.datasets.folders.media import BYTES, decoded, paths_of, shape_of
+from mcr_bench.datasets.folders.sources import Source
+from mcr_bench.datasets.formats.npz import digest
+
+
+@dataclass(frozen=True)
+class Content:
+    """What was read of a folder.
+
+    arrays: key as in an .npz -> its array, of any shape and dtype.
+    names: the same keys -> what they are called in the dataset.toml, for messages.
+    files: the files in use, named from the folder.
+    """
+
+    arrays: dict[str, Array]
+    names: dict[str, str]
+    files: tuple[str, ...]
+
+
+def read_folder(folder: Path) -> Content:
+    """What the dataset.toml in a folder describes; UserError that names the file, what is allowed and the remedy.
+
+    Nothing is read of files whose arrays together need more memory than a file may take.
+    """
+    described = read_mapping(folder / NAME)
+    files = Files(folder, f"'{described.path}'")
+    sources = dict(_sources(described))
+    check_size(folder, files.memory(source for several in sources.values() for source in several))
+    arrays = {key: _joined(files, several, described.path) for key, several in sources.items()}
+    if described.class_names:
+        arrays["class_names"] = np.array(described.class_names)
+    names = {key: ", ".join(map(str, several)) for key, several in sources.items()}
+    media = _decode(folder, described, arrays)
+    return Content(arrays, names, (NAME, *files.names, *media))
+
+
+def digest_of(folder: Path, content: Content) -> str:
+    """SHA-256 over the bytes of all files in use and their names from the folder, wherever the folder is."""
+    lines = [f"{digest(folder / name)} {name}" for name in sorted(set(content.files))]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def named(error: UserError, content: Content) -> UserError:
+    """The error about arrays with what each is called in the dataset.toml beside its key.
+
+    >>> str(named(UserError("'x_a' is NaN."), Content({}, {"x_a": "all.csv:a"}, ())))
+    "'x_a' (all.csv:a) is NaN."
+    """
+    text = str(error)
+    for key, name in content.names.items():
+        text = text.replace(f"'{key}'", f"'{key}' ({name})", 1)
+    return UserError(text)
+
+
+def _sources(described: Described) -> Iterator[tuple[str, tuple[Source, ...]]]:
+    """Key as in an .npz -> where it is."""
+    for m, one in described.inputs.items():
+        yield f"x_{m}", one.sources
+        yield from ((f"{key}_{m}", (source,)) for key, source in one.beside.items())
+    yield "y", described.label
+    yield from ((key, (source,)) for key, source in described.columns.items())
+
+
+def _joined(files: Files, sources: tuple[Source, ...], path: Path) -> Array:
+    """The array of one source, or those of several columns side by side."""
+    if len(sources) == 1:
+        return files.read(sources[0])
+    columns = {source: files.read(source) for source in sources}
+    first = next(iter(columns.values()))
+    for source, column in columns.items():
+        if column.ndim != 1 or column.dtype.kind not in "biuf" or len(column) != len(first):
+            raise UserError(
+                f"'{path}': '{source}' in a list of columns has dtype {column.dtype} and shape {column.shape}; needed: "
+                f"{len(first)} numbers, shape (N,). Make it a modality of its own, or leave it out."
+            )
+    return np.stack(list(columns.values()), 1)
+
+
+def _decode(folder: Path, described: Described, arrays: dict[str, Array]) -> list[str]:
+    """Put decoded files where the arrays have columns of paths; the files, named from the folder."""
+    media = {m: one for m, one in described.inputs.items() if one.kind != "array"}
+    paths = {m: _paths(folder, m, one, arrays) for m, one in media.items()}
+    sizes = [len(paths[m]) * math.prod(shape_of(one.kind, one.settings)) for m, one in media.items()]
+    check_size(folder, BYTES * sum(sizes))
+    for m, one in media.items():
+        arrays[f"x_{m}"] = decoded(paths[m], one.kind, one.settings, f"'{folder}': modality '{m}'")
+    return [str(path.relative_to(folder)) for several in paths.values() for path in several if path is not None]
+
+
+def _paths(folder: Path, modality: str, one: Input, arrays: dict[str, Array]) -> list[Path | None]:
+    (source,) = one.sources
+    names, present = arrays[f"x_{modality}"], arrays.get(f"present_{modality}")
+    where = f"'{folder / source.file}': '{source.key}'"
+    if names.ndim != 1 or names.dtype.kind not in "SU":
+        raise UserError(f"{where} holds {names.dtype}; needed: texts, the path of one {one.kind} file per sample.")
+    if present is not None and present.shape != names.shape:
+        raise UserError(f"{where} has {len(names)} rows, but its `present` has shape {present.shape}. Give one each.")
+    return paths_of(folder, as_text(names).tolist(), present, where)

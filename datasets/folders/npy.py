@@ -1,0 +1,52 @@
+"""A file of one array of NumPy as a source: its header is read first, and pickles never run."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import numpy as np
+
+from mcr_bench.bench.core.arrays import Array
+from mcr_bench.bench.errors import UserError, one_line
+from mcr_bench.datasets.formats.npz_members import NotAnArray, OfObjects, Stated, stated_in
+
+T = TypeVar("T")
+MOST_TEXT = 200  # characters of an error that a message quotes
+
+
+class NpyFile:
+    """An open source.
+
+    keys: none, as the file holds a single array.
+    """
+
+    keys: tuple[str, ...] = ()
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stated: Stated = self._checked(lambda file: stated_in(file, path.stat().st_size))
+
+    def memory(self, key: str) -> int:
+        """The bytes of memory that the array takes at least."""
+        return self._stated.memory
+
+    def read(self, key: str) -> Array:
+        """The array, of any shape and dtype."""
+        array: Array = self._checked(lambda file: np.lib.format.read_array(file, allow_pickle=False))
+        return array
+
+    def _checked(self, read: Callable[[BinaryIO], T]) -> T:
+        """What `read` makes of the open file; its errors name the file and the remedy."""
+        try:
+            with self._path.open("rb") as file:
+                return read(file)
+        except NotAnArray as error:
+            raise UserError(f"'{self._path}' is not an array of NumPy. Save it with numpy.save.") from error
+        except OfObjects as error:
+            raise UserError(
+                f"'{self._path}' is an array of Python objects, which is never unpickled. Save numbers or text of one "
+                "shape, such as np.stack(list(x)) or np.array(list(map(str, x)))."
+            ) from error
+        except Exception as error:  # damaged headers raise errors of several types
+            words = one_line(str(error), MOST_TEXT)
+            raise UserError(f"'{self._path}' cannot be read ({words}): it is damaged. Copy it again.") from error
