@@ -3,7 +3,6 @@
 Commands with a method's name as a default are written here, the others in `bench/commands/`.
 """
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +39,7 @@ from mcr_bench.bench.commands.options import (
 from mcr_bench.bench.commands.output import nothing_in, open_record, say
 from mcr_bench.bench.commands.plugins.check_verb import check
 from mcr_bench.bench.commands.plugins.new_verb import new_command
-from mcr_bench.bench.commands.verb import verb
+from mcr_bench.bench.commands.verb import end_with, verb
 from mcr_bench.bench.commands.verbs.data_verbs import data_app
 from mcr_bench.bench.commands.verbs.forget_verb import forget
 from mcr_bench.bench.commands.verbs.listing_verbs import describe, list_
@@ -312,7 +311,7 @@ app.command()(server)
 
 def main() -> None:
     """The console script `mcr-bench`."""
-    sys.exit(app())
+    end_with(app)
 
 
 if __name__ == "__main__":

@@ -22,14 +22,18 @@ _NAMES = re.compile(
     r"(PASSWORD|PASSWD|_PWD|TOKEN|SECRET|SECRET_KEY|ACCESS_KEY|API_KEY)$", re.IGNORECASE
 )  # PWD: a folder
 _QUERY = r"(?:[\w.%-]*[-_.])?(?:access|auth|api|client|session)?(?:password|passwd|pwd|secret|token|key|sig|signature)"
-_FIELD = r"(?:password|passwd|pwd|secret|api_?key|(?:access|auth|session)_?token)"
+_FIELD = r"\b((?:password|passwd|pwd|secret|api_?key|(?:access|auth|session)_?token)(?:\s*=|\\*['\"]\s*:)\s*)"
+# What is in every text that holds one of the following.
+_SUSPECT = re.compile("://|passw|pwd|secret|token|key|sig|authorization|bearer", re.IGNORECASE)
+# Where a match may begin inside of another, it has a limit: a text of megabytes must not take hours.
 _PATTERNS = (
     # ://user:password@, where the password may hold a slash, a colon or an @; ://token@
-    (re.compile(r"(?<=://)(?!\[)[^\s/?#'\"@:]*:(?!\d+(?:[/?#\s'\"]|$))[^\s'\"<>,]*@"), f"{MASK}@"),
-    (re.compile(r"(?<=://)[^\s/?#'\"<>,]*@"), f"{MASK}@"),
+    (re.compile(r"(?<=://)(?!\[)[^\s/?#'\"@:]{0,200}:(?!\d+(?:[/?#\s'\"]|$))[^\s'\"<>,]{0,500}@"), f"{MASK}@"),
+    (re.compile(r"(?<=://)[^\s/?#'\"<>,]{0,500}@"), f"{MASK}@"),
     (re.compile(rf"([?&;]{_QUERY}=)[^\s&;#'\"<>]+", re.IGNORECASE), rf"\g<1>{MASK}"),
+    (re.compile(rf"{_FIELD}(\\*['\"])(?:(?!\2)[^\n]){{1,500}}\2", re.IGNORECASE), rf"\g<1>\g<2>{MASK}\g<2>"),
     (
-        re.compile(rf"\b({_FIELD}(?:\s*=|['\"]\s*:)\s*)('[^']*'|\"[^\"]*\"|[^\s'\",;&]+)", re.IGNORECASE),
+        re.compile(rf"{_FIELD}(?!\\*['\"]|\*{{3}}(?:\W|$))(?:\\(?!['\"])|[^\s'\"\\,;&])+", re.IGNORECASE),
         rf"\g<1>{MASK}",
     ),
     (re.compile(r"(authorization['\"]?\s*[:=]\s*['\"]?\w+) +[^\s'\",]+", re.IGNORECASE), rf"\g<1> {MASK}"),
@@ -50,8 +54,9 @@ def masked(text: str) -> str:
 
 def mask_addresses(text: str) -> str:
     """As `masked`, by the form of the text alone: what looks like a credential."""
-    for pattern, instead in _PATTERNS:
-        text = pattern.sub(instead, text)
+    if _SUSPECT.search(text):
+        for pattern, instead in _PATTERNS:
+            text = pattern.sub(instead, text)
     return text
 
 
@@ -78,6 +83,11 @@ def printable(text: str) -> str:
     'a\\u001b[31mb'
     """
     return _HIDDEN.sub(_escape, text)
+
+
+def shown(text: str) -> str:
+    """As `printable`, and what looks like a credential is masked."""
+    return printable(mask_addresses(text))
 
 
 def in_line(text: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from mcr_bench.bench.printable import mask_addresses, printable
+from mcr_bench.bench.printable import shown
 
 
 class SafeConsole(Console):
@@ -14,4 +14,4 @@ class SafeConsole(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """The segments of a renderable, without credentials and with control characters in their text as escapes."""
         for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(printable(mask_addresses(segment.text)), segment.style)
+            yield segment if segment.control else Segment(shown(segment.text), segment.style)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from mcr_bench.bench.printable import mask_addresses, masked, printable
+from mcr_bench.bench.printable import masked, printable, shown
 
 if TYPE_CHECKING:
     from mcr_bench.bench.record.tracking import Record
@@ -18,8 +18,7 @@ T = TypeVar("T")
 
 def say(text: object, err: bool = False) -> None:
     """Print a text on stdout, or on stderr, without credentials; its control characters are written as escapes."""
-    shown = masked(str(text)) if err else mask_addresses(str(text))
-    typer.echo(printable(shown), err=err)
+    typer.echo(printable(masked(str(text))) if err else shown(str(text)), err=err)
 
 
 def print_json(value: object) -> None:

@@ -1,10 +1,11 @@
 """How every command ends: with a message for errors that the user can fix, and cleanly on Ctrl-C and SIGTERM."""
 
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
 from signal import SIGINT
-from typing import ParamSpec
+from typing import NoReturn, ParamSpec
 
 import typer
 
@@ -45,3 +46,14 @@ def verb(command: Callable[P, None]) -> Callable[P, None]:
                 raise typer.Exit(error.exit_code) from None
 
     return guarded
+
+
+def end_with(program: Callable[[], str | int | None]) -> NoReturn:
+    """Run a program and end with it; of an error that nobody expected the traceback is printed, without credentials."""
+    try:
+        sys.exit(program())
+    except Exception as error:
+        import traceback
+
+        say("".join(traceback.format_exception(error)), err=True)
+        sys.exit(1)

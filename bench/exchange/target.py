@@ -122,7 +122,7 @@ class Target:
         except UserError:
             raise
         except Exception as error:
-            raise UserError(f"{PUT_OFF} {masked(one_line(str(error)))}") from error
+            raise UserError(f"{PUT_OFF} {one_line(masked(str(error)))}") from error
 
 
 def _read(reader: Reader, keys: list[str] | None = None) -> list[StoredRun]:
@@ -131,7 +131,7 @@ def _read(reader: Reader, keys: list[str] | None = None) -> list[StoredRun]:
     except UserError:
         raise
     except Exception as error:  # of SQLite, or whatever MLflow raises for a store that it cannot reach
-        raise UserError(f"the record cannot be read: {masked(one_line(str(error)))}.") from error
+        raise UserError(f"the record cannot be read: {one_line(masked(str(error)))}.") from error
 
 
 def _metric(name: str, point: Point) -> "Metric":

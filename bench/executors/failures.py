@@ -20,13 +20,13 @@ def failure_of(job: Job, error: BaseException) -> RunFailed:
     if told := full_disk(error):
         return RunFailed(key, traceback_of(error), told)
     if isinstance(error, Damaged):
-        return RunFailed(key, traceback_of(error), one_line(str(error), LONGEST), damaged=error.key)
+        return RunFailed(key, traceback_of(error), one_line(masked(str(error)), LONGEST), damaged=error.key)
     if lacking := _lacking(job, error):
         reason, lacked = lacking
         return RunFailed(key, traceback_of(error), reason, lacked)
     if isinstance(error, UserError):  # its words say all
-        return RunFailed(key, within_bounds(in_words(error)))
-    return RunFailed(key, traceback_of(error), one_line(in_words(error) + late_import(error), LONGEST))
+        return RunFailed(key, within_bounds(masked(in_words(error))))
+    return RunFailed(key, traceback_of(error), one_line(masked(in_words(error) + late_import(error)), LONGEST))
 
 
 def traceback_of(error: BaseException) -> str:
@@ -34,7 +34,7 @@ def traceback_of(error: BaseException) -> str:
     try:
         return within_bounds(masked("".join(traceback.format_exception(error))))
     except BaseException:
-        return within_bounds(in_words(error))
+        return within_bounds(masked(in_words(error)))
 
 
 def _lacking(job: Job, error: BaseException) -> tuple[str, Shortage | None] | None:

@@ -134,7 +134,7 @@ class Record:
 
     def fail(self, spec: "RunSpec", traceback: str, reason: str = "") -> None:
         """Log why a run failed: the reason, or what ends the traceback, as a tag, the traceback as `failure.txt`."""
-        why, trace = masked(one_line(reason or error_at_end(traceback))), masked(within_bounds(traceback))
+        why, trace = one_line(masked(reason or error_at_end(traceback))), within_bounds(masked(traceback))
         self._writing.end(spec.key, Ending(FAILED, time.time(), reason=why, traceback=trace))
 
     def kill(self, spec: "RunSpec") -> None:

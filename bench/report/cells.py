@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 
-from mcr_bench.bench.printable import printable
+from mcr_bench.bench.printable import shown
 
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)|-+")  # the last: nothing was measured
 # What begins a formula, at the start of a text, or of a part of it if something else than commas separates cells.
@@ -32,5 +32,5 @@ def harmless(cell: object) -> object:
     """
     if not isinstance(cell, str):
         return cell
-    text = printable(cell)
+    text = shown(cell)
     return text if NUMBER.fullmatch(text) else FORMULA.sub(r"\1\2'\3", text)

@@ -8,7 +8,7 @@ from pathlib import Path
 from mcr_bench.bench.analysis.names import cut_all
 from mcr_bench.bench.analysis.table import Table
 from mcr_bench.bench.core.files import write_whole
-from mcr_bench.bench.printable import printable
+from mcr_bench.bench.printable import printable, shown
 from mcr_bench.bench.report.cells import csv_text
 
 LINE, WIDEST = 80, 24  # characters that fit a line of a LaTeX page; columns of any table meant to be read
@@ -98,7 +98,7 @@ def write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
             if len(table.columns) > WIDEST and suffix in ("md", "tex"):
                 continue
             path = folder / f"{stem}.{suffix}"
-            write_whole(path, printable(write(table)))
+            write_whole(path, shown(write(table)))
             written.append(path)
     return written
 
@@ -138,7 +138,7 @@ def unopened(row: str) -> str:
 def _html_row(table: Table, number: int, texts: Sequence[str]) -> str:
     cells = []
     marked = _marked(table, number, texts, markup.escape, "<strong>{}</strong>")
-    for position, (value, shown) in enumerate(zip(table.rows[number], marked, strict=True)):
+    for position, (value, cell) in enumerate(zip(table.rows[number], marked, strict=True)):
         full = f' data-value="{value!r}"' if isinstance(value, int | float) else ""
-        cells.append(f'<th scope="row">{shown}</th>' if position == 0 else f"<td{full}>{shown}</td>")
+        cells.append(f'<th scope="row">{cell}</th>' if position == 0 else f"<td{full}>{cell}</td>")
     return f"<tr>{''.join(cells)}</tr>"

@@ -5,11 +5,14 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.printable import masked
+from mcr_bench.bench.record.database.patience import Patience
+from mcr_bench.bench.record.database.snapshot import is_busy
 from mcr_bench.bench.record.store import database_file, database_uri, prepare_file
 from mcr_bench.bench.serving.attached import attached
 from mcr_bench.bench.serving.mlflow_server import (
@@ -37,7 +40,8 @@ def serve(database: str | None, host: str, port: int, folder: Path, say: Callabl
     port = free_port(host, port, ports=1)
     address, file = address_of(host, port), database_file(store)
     if file is not None:
-        prepare_file(file, files)
+        locked = f"the database '{file}' is locked by another program"
+        Patience(say).wait(partial(prepare_file, file, files), is_busy, locked)
     more = ["--workers", "1" if file is not None else "4", "--artifacts-destination", str(files)]
     environment = environment_of(store) | allowed_hosts(host)
     with (

@@ -31,6 +31,7 @@ def write_paper_table(tracking_uri: str | None, options: PaperOptions, baseline:
     from mcr_bench.bench.commands.reading import claims_or_why, read_comparisons
     from mcr_bench.bench.commands.written import writing
     from mcr_bench.bench.core.files import write_whole
+    from mcr_bench.bench.printable import shown
     from mcr_bench.bench.report.paper.contents import paper_table
     from mcr_bench.bench.report.paper.formats import FORMATS, bibtex
     from mcr_bench.bench.settings.arguments import parse_names
@@ -54,7 +55,7 @@ def write_paper_table(tracking_uri: str | None, options: PaperOptions, baseline:
         made[path.with_suffix(".bib")] = bibtex(table)
     with writing(path.parent):
         for place, text in made.items():
-            write_whole(place, text)
+            write_whole(place, shown(text))
     return list(made)
 
 

@@ -76,7 +76,7 @@ def require_room(room: Room, record: Record) -> None:
         )
     if len(room.nodes) > 1 and database_file(record.uri) is not None:
         raise UserError(
-            f"the record at '{record.uri}' is a file on this machine, and the Ray cluster has {len(room.nodes)} nodes. "
-            "Start a tracking server (`mcr-bench server`), and give the address that it prints: --tracking-uri "
-            "http://HOST:5000."
+            f"the record at '{record.address}' is a file on this machine, and the Ray cluster has "
+            f"{len(room.nodes)} nodes. Start a tracking server (`mcr-bench server`), and give the address that it "
+            "prints: --tracking-uri http://HOST:5000."
         )

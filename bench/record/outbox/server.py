@@ -62,7 +62,7 @@ def reason_of(error: BaseException) -> str:
     """An error of a server in few words, without credentials."""
     text = in_words(error)
     known = (reason for pattern, reason in KNOWN if re.search(pattern, text, re.IGNORECASE))
-    return next(known, masked(one_line(text, 200)))
+    return next(known, one_line(masked(text), 200))
 
 
 def unavailable(address: str, error: BaseException) -> Unavailable:

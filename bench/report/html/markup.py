@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from mcr_bench.bench.core.guard import attempt
-from mcr_bench.bench.printable import printable
+from mcr_bench.bench.printable import shown
 
 
 def placed(value: object) -> object:
@@ -16,7 +16,7 @@ def placed(value: object) -> object:
 
     Control characters, which no page may hold, are shown as what they are.
     """
-    return value if isinstance(value, Markup) else printable(str(value))
+    return value if isinstance(value, Markup) else shown(str(value))
 
 
 TEMPLATES = Environment(
