@@ -2,6 +2,7 @@
 #
 # `make heads` writes the table of methods and fusion heads into docs/nets.md; `make cards` the table of methods into
 # docs/methods.md and the register of defects, docs/defects.md.
+# `make docs` builds the documentation site in build/site; warnings are errors.
 # `make perf` measures, and writes docs/performance.md; `make test-gpu` makes the checks that need a GPU.
 # `make faults` tries what can go wrong around a training, and writes docs/faults.md.
 # `make test-all` makes the tests that are marked as slow, too.
@@ -12,7 +13,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := run
-.PHONY: setup run test test-all test-gpu test-data faults tables heads cards ui perf
+.PHONY: setup run test test-all test-gpu test-data faults tables heads cards docs ui perf
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -73,6 +74,12 @@ heads: $(STAMP)
 
 cards: $(STAMP)
 	@$(BIN)/python -m mcr_bench.bench.testing.method_table
+
+docs: $(STAMP)
+	@$(BIN)/python -c 'import furo, myst_parser, sphinx' 2>/dev/null || \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q -b html -d build/doctrees docs build/site
+	@echo "The site is in build/site; it begins with index.html."
 
 ui: $(STAMP)
 	@$(RUN) ui

@@ -19,12 +19,10 @@ __all__ = ["TARGET_SCALE", "TargetScale", "Task", "Unit", "Units", "standard_uni
 class Task:
     """What the model learns of a sample; losses, scores and predictions follow from it.
 
-    | | made by | logits or outputs | target |
-    |---|---|---|---|
-    | one of C classes | `Task(C)` | (B, C) | (B,) int64 |
-    | L labels, each there or not (multi-label) | `Task(None, labels=L)` | (B, L) | (B, L) of 0 and 1, float |
-    | one score (regression) | `Task(None)` | (B, 1) | (B,) float |
-    | K scores (vector regression) | `Task(None, scores=K)` | (B, K) | (B, K) float |
+    - `Task(C)`: one of C classes; logits (B, C), targets (B,) int64.
+    - `Task(None, labels=L)`: L labels, each there or not; logits (B, L), targets (B, L) of 0 and 1, float.
+    - `Task(None)`: one score (regression); outputs (B, 1), targets (B,) float.
+    - `Task(None, scores=K)`: K scores (vector regression); outputs and targets (B, K) float.
 
     classes: the number C of classes; None for every other task.
     target_scale: which unit a regression learns its scores in.

@@ -48,7 +48,7 @@ class _Outputs(Outputs):
 class Balancer:
     """A method that sets the gradients of a network in a training loop of your own, as it does in the harness.
 
-    It replaces `loss.backward()`; forward pass, optimiser, clipping and schedule stay yours:
+    It replaces `loss.backward()`; forward pass, optimiser, clipping and schedule stay yours::
 
         balance = Balancer("ogm-ge", encoders={"audio": net.a, "video": net.v}, fusion=net.head)
         ...
