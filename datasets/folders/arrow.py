@@ -5,14 +5,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
-from mcr_bench.bench.core.inputs.sizes import excess
 from mcr_bench.bench.errors import UserError
-from mcr_bench.datasets.folders.lists import one_length, ragged
+from mcr_bench.datasets.folders.lists import array_of_texts, one_length, ragged
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-CHARACTER, TEXT = 4, 64  # bytes of a character in an array of texts; of a text that Python holds
 
 
 def array_of_column(where: str, column: "pa.ChunkedArray") -> Array:
@@ -58,21 +55,18 @@ def _holds_numbers(kind: "pa.DataType") -> bool:
 
 
 def _texts(where: str, column: "pa.ChunkedArray") -> Array:
-    """(N,) text; one long text among many takes its length for each of them, so that is asked first."""
-    import pyarrow.compute as pc
+    """(N,) text of a column that may be encoded by a dictionary, whose texts may be few and long."""
+    import pyarrow as pa
 
-    plain = column.dictionary_encode() if column.type == _plain(column.type) else column
-    longest = max((_longest(chunk.dictionary) for chunk in plain.chunks), default=0)
-    if reason := excess(len(column) * (CHARACTER * longest + TEXT)):
-        raise UserError(f"{where} {reason}. Nothing of it was used.")
-    texts = [text for chunk in plain.chunks for text in pc.fill_null(chunk.dictionary_decode(), "").to_pylist()]
-    return np.array(texts, dtype=str)
+    plain = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    texts = [text for chunk in plain.chunks for text in _shared(chunk)]
+    return array_of_texts(where, texts)
 
 
-def _longest(texts: "pa.Array") -> int:
-    import pyarrow.compute as pc
-
-    return int(pc.max(pc.binary_length(texts)).as_py() or 0)
+def _shared(chunk: "pa.DictionaryArray") -> list[str]:
+    """The texts of a chunk, equal ones as one object, '' where one is missing."""
+    known = [*("" if text is None else text for text in chunk.dictionary.to_pylist()), ""]
+    return [known[-1 if at is None else at] for at in chunk.indices.to_pylist()]
 
 
 def _numbers(where: str, chunk: "pa.Array") -> Array:

@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from mcr_bench.bench.core.inputs.sizes import check_size
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.contents.words import as_text
 from mcr_bench.datasets.folders.files import Files
+from mcr_bench.datasets.folders.kept import kept
 from mcr_bench.datasets.folders.mapping import NAME, Described, Input, read_mapping
 from mcr_bench.datasets.folders.media import BYTES, decoded, paths_of, shape_of
 from mcr_bench.datasets.folders.sources import Source
@@ -42,7 +44,8 @@ def read_folder(folder: Path) -> Content:
     files = Files(folder, f"'{described.path}'")
     sources = dict(_sources(described))
     check_size(folder, files.memory(source for several in sources.values() for source in several))
-    arrays = {key: _joined(files, several, described.path) for key, several in sources.items()}
+    texts = {*described.columns, *(f"x_{m}" for m, one in described.inputs.items() if one.kind != "array")}
+    arrays = {key: _joined(files, several, described.path, key in texts) for key, several in sources.items()}
     if described.class_names:
         arrays["class_names"] = np.array(described.class_names)
     names = {key: ", ".join(map(str, several)) for key, several in sources.items()}
@@ -77,10 +80,10 @@ def _sources(described: Described) -> Iterator[tuple[str, tuple[Source, ...]]]:
     yield from ((key, (source,)) for key, source in described.columns.items())
 
 
-def _joined(files: Files, sources: tuple[Source, ...], path: Path) -> Array:
+def _joined(files: Files, sources: tuple[Source, ...], path: Path, text: bool) -> Array:
     """The array of one source, or those of several columns side by side."""
     if len(sources) == 1:
-        return files.read(sources[0])
+        return files.read(sources[0], text)
     columns = {source: files.read(source) for source in sources}
     first = next(iter(columns.values()))
     for source, column in columns.items():
@@ -99,14 +102,15 @@ def _decode(folder: Path, described: Described, arrays: dict[str, Array]) -> lis
     sizes = [len(paths[m]) * math.prod(shape_of(one.kind, one.settings)) for m, one in media.items()]
     check_size(folder, BYTES * sum(sizes))
     for m, one in media.items():
-        arrays[f"x_{m}"] = decoded(paths[m], one.kind, one.settings, f"'{folder}': modality '{m}'")
+        decode = partial(decoded, paths[m], one.kind, one.settings, f"'{folder}': modality '{m}'")
+        arrays[f"x_{m}"] = kept(paths[m], one.kind, one.settings, decode)
     return [str(path.relative_to(folder)) for several in paths.values() for path in several if path is not None]
 
 
 def _paths(folder: Path, modality: str, one: Input, arrays: dict[str, Array]) -> list[Path | None]:
     (source,) = one.sources
     names, present = arrays[f"x_{modality}"], arrays.get(f"present_{modality}")
-    where = f"'{folder / source.file}': '{source.key}'"
+    where = f"'{folder / source.file}'" + (f": '{source.key}'" if source.key else "")
     if names.ndim != 1 or names.dtype.kind not in "SU":
         raise UserError(f"{where} holds {names.dtype}; needed: texts, the path of one {one.kind} file per sample.")
     if present is not None and present.shape != names.shape:

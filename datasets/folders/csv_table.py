@@ -36,14 +36,20 @@ class CsvTable:
         """The bytes of memory that a column takes: its share of what the file does."""
         return GROWTH * self._path.stat().st_size // len(self.keys)
 
-    def read(self, key: str) -> Array:
-        """(N,) of a column: truth values, whole numbers, floats (NaN for an empty cell), or else text."""
+    def read(self, key: str, text: bool) -> Array:
+        """(N,) of a column: truth values, whole numbers, floats (NaN for an empty cell), or else text.
+
+        text: whether it is text whatever its cells are, so that 007 stays what it is.
+        """
         import pyarrow as pa
         import pyarrow.compute as pc
 
         if self.keys.count(key) > 1:
             raise UserError(f"'{self._path}' has two columns '{key}'. Rename one of them.")
         cells = pc.utf8_trim_whitespace(self._table.column(self.keys.index(key)))
+        where = f"'{self._path}': '{key}'"
+        if text:
+            return array_of_column(where, cells)
         if pc.all(pc.is_in(pc.utf8_lower(cells), pa.array(TRUTH))).as_py() and len(cells):
             return np.asarray(pc.equal(pc.utf8_lower(cells), TRUTH[0]))
         for kind in (pa.int64(), pa.float64()):
@@ -52,7 +58,7 @@ class CsvTable:
                 return np.asarray(pc.cast(filled, kind).to_numpy())
             except pa.ArrowInvalid:
                 continue
-        return array_of_column(f"'{self._path}': '{key}'", cells)
+        return array_of_column(where, cells)
 
 
 def _names(path: Path) -> tuple[str, ...]:

@@ -29,8 +29,8 @@ class ArrayFile(Protocol):
     def memory(self, key: str) -> int:
         """The bytes of memory that an array takes at least, known before it is read."""
 
-    def read(self, key: str) -> Array:
-        """An array, by its key, '' for the single one."""
+    def read(self, key: str, text: bool) -> Array:
+        """An array, by its key, '' for the single one. text: whether it is text where the file does not say it."""
 
 
 OPENERS: dict[str, Callable[[Path], ArrayFile]] = {
@@ -62,9 +62,9 @@ class Files:
         """The bytes of memory that the arrays take at least."""
         return sum(self._file(source).memory(source.key) for source in sources)
 
-    def read(self, source: Source) -> Array:
-        """The array of a source."""
-        return self._file(source).read(source.key)
+    def read(self, source: Source, text: bool = False) -> Array:
+        """The array of a source. text: whether it is text where its file does not say what it is."""
+        return self._file(source).read(source.key, text)
 
     def _file(self, source: Source) -> ArrayFile:
         """The open file of a source, which has its key."""

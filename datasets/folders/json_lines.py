@@ -26,7 +26,7 @@ class JsonLines:
         """The bytes of memory that the values of a key take: its share of what the file does."""
         return GROWTH * self._path.stat().st_size // max(1, len(self.keys))
 
-    def read(self, key: str) -> Array:
+    def read(self, key: str, text: bool) -> Array:
         """The values of a key, None where an object lacks it."""
         return array_of(f"'{self._path}': '{key}'", [row.get(key) for row in self._rows])
 

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
+from mcr_bench.bench.core.inputs.sizes import excess
 from mcr_bench.bench.errors import UserError
 
+CHARACTER, TEXT = 4, 64  # bytes of a character in an array of texts; of a text that Python holds
 NUMBERS: set[type] = {bool, int, float}
 PAD = (
     "Pad them to one length, and name the array of real steps as `length` in dataset.toml; mcr_bench.to_arrays does "
@@ -26,13 +28,24 @@ def array_of(where: str, values: Sequence[object]) -> Array:
     if kinds <= NUMBERS:
         return _numbers(values, kinds)
     if kinds == {str}:
-        return np.array(["" if value is None else value for value in values])
+        return array_of_texts(where, ["" if value is None else str(value) for value in values])
     if kinds == {list}:
         return _stacked(where, values)
     raise UserError(
         f"{where} holds values of type {', '.join(sorted(kind.__name__ for kind in kinds))}; allowed: numbers, texts, "
         "or lists of numbers of one length, for all samples alike. Save it as one of these."
     )
+
+
+def array_of_texts(where: str, texts: Sequence[str]) -> Array:
+    """(N,) text; one long text among many takes its length for each of them, so that is asked first.
+
+    where: the file and key, for messages. UserError for more than a file may take.
+    """
+    longest = max(map(len, texts), default=0)
+    if reason := excess(len(texts) * (CHARACTER * longest + TEXT)):
+        raise UserError(f"{where} {reason}. Nothing of it was used.")
+    return np.array(texts, dtype=str)
 
 
 def _numbers(values: Sequence[object], kinds: set[type]) -> Array:

@@ -30,7 +30,7 @@ class NpyFile:
         """The bytes of memory that the array takes at least."""
         return self._stated.memory
 
-    def read(self, key: str) -> Array:
+    def read(self, key: str, text: bool) -> Array:
         """The array, of any shape and dtype."""
         array: Array = self._checked(lambda file: np.lib.format.read_array(file, allow_pickle=False))
         return array

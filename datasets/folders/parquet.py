@@ -42,7 +42,7 @@ class ParquetFile:
         inner = f"{key}."
         return WIDEST * sum(int(one.num_values) for one in columns if f"{one.path_in_schema}.".startswith(inner))
 
-    def read(self, key: str) -> Array:
+    def read(self, key: str, text: bool) -> Array:
         """The values of a column."""
         import pyarrow as pa
 

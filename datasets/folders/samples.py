@@ -68,7 +68,9 @@ def array_of_value(key: str, value: Any) -> Array:
 
 
 def stacked(key: str, values: Sequence[Array]) -> tuple[Array, Array | None]:
-    """(N, ...) of N arrays, and the lengths (N,) of those that are padded; sequences (T,) become (N, T, 1) then.
+    """(N, ...) of N arrays, and the lengths (N,) of those that are padded.
+
+    Padded sequences (T,) of whole numbers become ids of words (N, T), those of other numbers (N, T, 1).
 
     UserError for shapes that differ in more than their first axis.
     """
@@ -86,4 +88,5 @@ def stacked(key: str, values: Sequence[Array]) -> tuple[Array, Array | None]:
     padded = np.zeros((len(shaped), max(1, lengths.max()), first.shape[1]), np.result_type(*shaped))
     for row, value in zip(padded, shaped, strict=True):
         row[: len(value)] = value
-    return padded, lengths
+    ids = values[0].ndim == 1 and padded.dtype.kind in "iu"
+    return padded[..., 0] if ids else padded, lengths

@@ -40,7 +40,7 @@ class TorchFile:
         value = self._value(key)
         return value.numel() * max(value.element_size(), NUMBER) if isinstance(value, torch.Tensor) else 0
 
-    def read(self, key: str) -> Array:
+    def read(self, key: str, text: bool) -> Array:
         """The array, of any shape; of half precision as float32, as NumPy has no bfloat16."""
         value, where = self._value(key), f"'{self._path}'" + (f": '{key}'" if key else "")
         if isinstance(value, list | tuple):

@@ -9,6 +9,7 @@ from PIL import Image
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.arrays import Arrays
+from mcr_bench.datasets.folders import kept, media
 from mcr_bench.datasets.folders.media import shape_of
 from mcr_bench.tests.support.inputs.array_folders import described
 from mcr_bench.tests.support.media.media_files import truncate, write_audio, write_clip
@@ -24,6 +25,11 @@ face = { image = "photo", size = 12 }
 voice = { sound = "wav", seconds = 0.5, present = "has" }
 scene = { video = "clip", frames = 3, size = 16 }
 """
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCR_BENCH_HOME", str(tmp_path / "home"))
 
 
 @pytest.fixture
@@ -83,6 +89,34 @@ def test_every_media_file_is_part_of_the_fingerprint(folder: Path) -> None:
             file.write(b"\0")
         prints.add(Arrays(folder).fingerprint())
     assert len(prints) == 4
+
+
+def test_what_took_long_is_decoded_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Path] = []
+
+    def counted(path: Path, settings: object) -> object:
+        calls.append(path)
+        return image(path, settings)  # type: ignore[arg-type]
+
+    image = media.DECODERS["image"]
+    monkeypatch.setitem(media.DECODERS, "image", counted)
+    first = Arrays(folder)._table.values
+    assert not (tmp_path / "home").exists()
+    monkeypatch.setattr(kept, "LONG", -1.0)
+    Arrays(folder).facts()
+    files = sorted((tmp_path / "home" / "decoded").iterdir())
+    assert (len(files), len(calls)) == (3, 2 * COUNT)
+    second = Arrays(folder)._table.values
+    assert len(calls) == 2 * COUNT
+    assert all(np.array_equal(first[m], second[m]) for m in first)
+    for file in files:
+        file.write_bytes(file.read_bytes()[:-9])
+    third = Arrays(folder)._table.values
+    assert len(calls) == 3 * COUNT
+    assert all(np.array_equal(first[m], third[m]) for m in first)
+    described(folder, TOML.replace("size = 12", "size = 11"))
+    Arrays(folder).facts()
+    assert len(calls) == 4 * COUNT
 
 
 def test_files_that_cannot_be_used_are_named_by_row(folder: Path, tmp_path: Path) -> None:

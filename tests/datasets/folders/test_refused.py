@@ -58,7 +58,7 @@ TOMLS: dict[str, tuple[str, str, str]] = {
     ),
     "a text as setting": ('"face.npy"', '{ sound = "group", seconds = "3" }', "seconds = '3' is not allowed"),
     "media of two columns": ('"face.npy"', '{ image = ["v0", "v1"] }', "image is a list. Name the one column"),
-    "media of numbers": ('"face.npy"', '{ image = "v0" }', "'v0' holds float64; needed: texts, the path of one image"),
+    "media of numbers": ('"face.npy"', '{ image = "v0" }', "'v0', row 0: "),
     "a missing picture": ('"face.npy"', '{ image = "group" }', "'group', row 0: "),
     "a missing file": ("face.npy", "faces.npy", "faces.npy' does not exist. Correct the name"),
     "another folder": ("face.npy", "../face.npy", "'../face.npy' leads out of the folder"),
@@ -267,6 +267,13 @@ def test_a_bad_line_of_json(case: str, tmp_path: Path) -> None:
     if case == "a missing key":
         says = "is NaN or infinite"
     assert says in text
+
+
+def test_one_long_text_among_many_is_not_spread_over_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_jsonl(tmp_path) / "all.jsonl"
+    path.write_text(path.read_text().replace('"g0"', f'"{"g" * 100_000}"'))
+    monkeypatch.setenv("MCR_BENCH_FILE_MEMORY", "10MB")
+    assert "all.jsonl': 'group' needs 12.0 MB of memory" in refusal(tmp_path)
 
 
 def test_all_files_count_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

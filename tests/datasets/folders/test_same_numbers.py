@@ -119,9 +119,47 @@ def test_several_columns_as_label_are_labels_or_scores(tmp_path: Path) -> None:
     assert Arrays(folder).facts().task.scores == 2
 
 
+def test_names_that_look_like_numbers_stay_as_they_are(tmp_path: Path) -> None:
+    folder = write_csv(tmp_path)
+    text = (folder / "all.csv").read_text()
+    for number in range(10):
+        text = text.replace(f",g{number},", f",{'0' * number}7,")
+    (folder / "all.csv").write_text(text)
+    assert sorted(set(Arrays(folder)._table.groups or ()), key=len) == ["0" * number + "7" for number in range(10)]
+
+
 def test_a_folder_without_a_dataset_toml_says_what_to_write(tmp_path: Path) -> None:
     np.save(tmp_path / "voice.npy", np.zeros(3))
     with pytest.raises(UserError, match=r"dataset\.toml"):
         registry.dataset(str(tmp_path))
     with pytest.raises(UserError, match="Give the folder"):
         registry.dataset(str(described(tmp_path, "") / "dataset.toml"))
+
+
+def test_what_looks_wrong_is_told_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCR_BENCH_HOME", str(tmp_path / "home"))
+    draws, count = np.random.default_rng(0), 60
+    wrong = {
+        "words": draws.integers(0, 3000, (count, 7)),
+        "photo": draws.integers(0, 256, (count, 9, 9, 3)).astype(np.uint8),
+        "still": np.full((count, 4), 2.5),
+        "y": (np.arange(count) % 20 == 0).astype(int),
+        "split": np.resize(["train"] * 4 + ["val", "test"], count),
+    }
+    for key, array in wrong.items():
+        np.save(tmp_path / f"{key}.npy", array)
+    toml = 'label = "y.npy"\nsplit = "split.npy"\n[modalities]\n'
+    described(tmp_path, toml + "".join(f'{m} = "{m}.npy"\n' for m in ("words", "photo", "still")))
+    plan = ("run", "--methods", "joint", "--dataset", str(tmp_path), "--seeds", "1", "--plan")
+    seen = call(*plan)
+    assert seen.exit_code == 0, seen.output
+    for says in (
+        "'x_words' holds whole numbers up to 29",
+        "'x_photo' (9, 9, 3) looks like images with the channels last",
+        "'x_still' is 2.5 in every training sample",
+        "the test part has 10 samples",
+        "strong imbalance in train: 38 samples of class '0', 2 of class '1'",
+    ):
+        assert says in " ".join(seen.stdout.split())
+    np.save(tmp_path / "y.npy", wrong["y"].astype(float))
+    assert "'y' holds whole numbers as floats (0 to 1) and is learned as scores" in " ".join(call(*plan).stdout.split())

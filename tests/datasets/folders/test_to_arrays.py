@@ -81,7 +81,7 @@ def test_names_sequences_images_and_texts(tmp_path: Path) -> None:
     def sample(i: int) -> tuple[Any, ...]:
         picture = Image.fromarray(np.full((6, 5, 3), (i, 0, 9), np.uint8))
         return (
-            torch.arange(i % 3 + 1),
+            torch.arange(1, i % 3 + 2),
             torch.ones(i % 2 + 2, 4),
             picture,
             picture.convert("L"),
@@ -91,11 +91,11 @@ def test_names_sequences_images_and_texts(tmp_path: Path) -> None:
     names = ["tokens", "steps", "photo", "grey", "animal"]
     folder = mcr_bench.to_arrays(parts(sample), tmp_path / "mine", names=names, label="animal")
     facts = Arrays(folder).facts()
-    assert {m: (one.shape, one.padded) for m, one in facts.modalities.items()} == {
-        "tokens": ((3, 1), True),
-        "steps": ((3, 4), True),
-        "photo": ((3, 6, 5), False),
-        "grey": ((1, 6, 5), False),
+    assert {m: (one.shape, one.padded, one.vocabulary) for m, one in facts.modalities.items()} == {
+        "tokens": ((3, 1), True, 4),
+        "steps": ((3, 4), True, 0),
+        "photo": ((3, 6, 5), False, 0),
+        "grey": ((1, 6, 5), False, 0),
     }
     assert facts.class_names == ("cat", "dog")
     assert values_of(folder)["photo"][7, :, 0, 0].tolist() == [7, 0, 9]
