@@ -27,6 +27,7 @@ class FoldAudit:
     empty: the names of the parts without a sample. A fold with an empty part cannot be run.
     lacking: modality -> part -> the number of samples that lack it, of modalities that some samples lack.
     contents: whether the contents of samples are known, and so were compared.
+    further: the names of what else was compared, such as texts.
     """
 
     fold: int
@@ -39,6 +40,7 @@ class FoldAudit:
     empty: list[str]
     lacking: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     contents: bool = True
+    further: tuple[str, ...] = ()
 
     def absent(self, part: str) -> list[int]:
         """The indices of the classes that have no sample in a part."""
@@ -111,4 +113,5 @@ def audited(fold: int, parts: Parts, classes: int | None) -> FoldAudit:
         empty(parts.part),
         parts.lacking(),
         bool(parts.contents),
+        tuple(parts.further),
     )

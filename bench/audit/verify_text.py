@@ -137,12 +137,14 @@ def _fold(fold: FoldAudit, result: Verification, first: bool) -> Iterator[str]:
 def _audit(fold: FoldAudit, group_name: str) -> Iterator[str]:
     """The leaks, then the kinds of keys by which all parts are disjoint."""
     words = {"id": "id", "group": "group" if group_name == "group" else f"group ({group_name})", "content": "content"}
+    words |= {name: name for name in fold.further}
+    compared = {"group": bool(fold.groups), "content": fold.contents}
     clean = []
     for kind, word in words.items():
         overlaps = [overlap for overlap in fold.overlaps if overlap.kind == kind]
         if overlaps:
             yield from _wrapped(f"LEAK by {word}: {sentence(overlaps)}", "    ", "      ")
-        elif {"id": True, "group": bool(fold.groups), "content": fold.contents}[kind]:
+        elif compared.get(kind, True):
             clean.append(f"by {word}")
     if clean:
         yield f"    train, validation and test are disjoint {', '.join(clean)}"

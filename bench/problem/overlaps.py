@@ -1,4 +1,4 @@
-"""The audit of a protocol: which ids, groups and contents its parts share, and which classes they hold."""
+"""The audit of a protocol: which ids, groups, contents and parts of contents are shared, and the classes of parts."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +24,7 @@ class Parts:
     labels: (N,) class indices (int64) or scores (float), or (N, L) if a sample has several.
     group_name: what a group is: actor, video, subject.
     present: modality -> (N,) bool, whether each sample has it; only modalities that some samples lack.
+    further: what two samples may have in common beside their whole content, such as "text" -> N codes of it.
     """
 
     part: Array
@@ -33,6 +34,7 @@ class Parts:
     labels: Array
     group_name: str = "group"
     present: Mapping[str, Array] = field(default_factory=dict)
+    further: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def sizes(self) -> dict[str, int]:
         """Part -> number of samples, with '' for the unused ones."""
@@ -47,7 +49,7 @@ class Parts:
 class Overlap:
     """Keys that two parts share.
 
-    kind: what the keys are: id, group or content.
+    kind: what the keys are: id, group, content, or a name of `Parts.further`.
     parts: the names of the two parts.
     shared: the number of keys that both parts have.
     total: the number of keys of the part that has fewer.
@@ -89,8 +91,8 @@ class Overlap:
 
 
 def audit(parts: Parts) -> list[Overlap]:
-    """Every pair of parts that share ids, groups or contents, in this order; empty if all parts are disjoint."""
-    keys = {"id": parts.ids, "group": parts.groups, "content": parts.contents}
+    """Every pair of parts that share ids, groups, contents, or what `further` names; empty if all are disjoint."""
+    keys = {"id": parts.ids, "group": parts.groups, "content": parts.contents, **parts.further}
     return [overlap for kind, of in keys.items() if of for overlap in _overlaps(kind, of, parts)]
 
 

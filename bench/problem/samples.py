@@ -87,7 +87,10 @@ class Rows(ABC):
 
     @abstractmethod
     def __getitem__(self, index: Tensor) -> Tensor:
-        """Indices (B,) int64 -> the samples (B, ...) float32 as evaluation sees them, on the device given to `to`."""
+        """Indices (B,) int64 -> the samples (B, ...) as evaluation sees them, on the device given to `to`.
+
+        They are float32, or int64 where they are ids of words.
+        """
 
     @abstractmethod
     def augmented(self, index: Tensor, seed: int) -> Tensor:

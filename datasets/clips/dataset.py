@@ -134,6 +134,10 @@ class ClipDataset(Dataset):
         """
         return {}
 
+    def further(self, cache: Cache) -> dict[str, Sequence[str]]:
+        """What else the audit compares beside the whole content, such as "text" -> n codes of it."""
+        return {}
+
     def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
         """Split list -> the ids of its clips that are not in the cache."""
         return {}
@@ -212,7 +216,8 @@ class ClipDataset(Dataset):
         """The clips of each part, for the audit; UserError for an unknown protocol or fold."""
         index = self.cache.index
         part = self._part(protocol, fold)
-        of_clips = Parts(part, index.ids, index.groups, index.contents, index.labels, self.group_name)
+        known = (index.ids, index.groups, index.contents, index.labels, self.group_name)
+        of_clips = Parts(part, *known, further=self.further(self.cache))
         return with_crossed(of_clips, self.crossed(part))
 
     def _part(self, protocol: str, fold: int) -> Array:

@@ -24,6 +24,7 @@ class View(ABC):
 
     field: the field of the cache.
     padded: whether the rows are padded sequences (B, T, C).
+    ids: whether batches are ids of words, int64, which have no mean.
     scalars: the names of fields with one number per clip that the view needs. Its methods receive them as `facts`:
         name -> (B,) on the CPU. A padded view also receives the number of real steps of each row, with the name
         'length'.
@@ -31,6 +32,7 @@ class View(ABC):
 
     field: str
     padded: bool = False
+    ids: bool = False
     scalars: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
@@ -171,6 +173,8 @@ class CachedRows(StoredRows):
         return self._view.augment(raw, facts, torch.Generator().manual_seed(seed))
 
     def mean(self) -> Tensor:
+        if self._view.ids:  # no word takes the place of an absent text
+            return torch.zeros(self.shape[1:], dtype=torch.int64, device=self.device)
         return _weighted_mean(self, (0,), None)[0].float()
 
     def to(self, device: torch.device) -> "CachedRows":

@@ -15,6 +15,8 @@ from mcr_bench.datasets.media.reasons import AGAIN, Unusable
 
 PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 EARLY = 1e-6  # seconds, for the rounding of times
+JPEG, JPEG_SCAN, JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+PNG, PNG_END, PNG_TAIL = b"\x89PNG", b"IEND", 4096
 NUMBER = re.compile(r"\d+")
 
 
@@ -66,16 +68,26 @@ def read_numbers(folder: Path, numbers: Sequence[int], pad: bool = False, grey: 
 def read_picture(path: Path) -> Array:
     """One picture of a user's, upright as its EXIF data say, as (H, W, 3) uint8 RGB; its size is asked first.
 
-    `Unusable` for a file that is not a picture, or that needs too much memory.
+    `Unusable` for a file that is not a picture, that ends too early, or that needs too much memory.
     """
     require_room_for_picture(path)
-    return _picture(path, grey=False)
+    content = _content(path)
+    if _is_cut(content):
+        raise Unusable(f"{path.parent.name}/{path.name}: is truncated. {AGAIN}")
+    return _decoded(path, content, grey=False)
 
 
 def size_of(path: Path) -> tuple[int, int]:
     """Height and width of a picture; `Unusable` if it cannot be read."""
     height, width = _picture(path, grey=False).shape[:2]
     return height, width
+
+
+def _is_cut(content: bytes) -> bool:
+    """Whether a JPEG or PNG file lacks its end, which some decoders fill with grey."""
+    if content.startswith(JPEG):
+        return content.rfind(JPEG_END) < content.rfind(JPEG_SCAN)
+    return content.startswith(PNG) and PNG_END not in content[-PNG_TAIL:]
 
 
 def size_text(size: tuple[int, int]) -> str:
@@ -95,14 +107,21 @@ def checksum_of(folder: Path) -> tuple[int, str]:
 
 
 def _picture(path: Path, grey: bool) -> Array:
-    import cv2
+    return _decoded(path, _content(path), grey)
 
+
+def _content(path: Path) -> bytes:
     try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)
+        return path.read_bytes()
     except OSError as error:
         raise Unusable(f"{path.parent.name}/{path.name}: cannot be read ({error.strerror}). {AGAIN}") from error
+
+
+def _decoded(path: Path, content: bytes, grey: bool) -> Array:
+    import cv2
+
     flags = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR
-    picture = cv2.imdecode(content, flags) if len(content) else None
+    picture = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
     if picture is None:
         raise Unusable(f"{path.parent.name}/{path.name}: is not a picture that can be read. {AGAIN}")
     return np.asarray(picture if grey else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))

@@ -26,13 +26,14 @@ from mcr_bench.datasets.iemocap import Iemocap
 from mcr_bench.datasets.mustard import Mustard
 from mcr_bench.datasets.ur_funny import UrFunny
 from mcr_bench.tests.datasets.test_paper_sets import command, dials, settings
-from mcr_bench.tests.support.media import array_files, mmsa_files, multibench_files, nv_files, ucf_files
+from mcr_bench.tests.support.media import array_files, mmsa_files, multibench_files, nv_files, pair_files, ucf_files
 from mcr_bench.tests.support.media import web_files as web
 from mcr_bench.tests.support.media.raw_clips import content
 
 FRAMES = {"dataset.frame_size": 16, "dataset.crop": 16}
 MOTION = FRAMES | {"encoder.width": 4, "model.width": 8}
 STEPS = {"encoder.width": 5, "model.width": 5, "encoder.depth": 1}
+PAIRS = {"dataset.picture_size": 16, "dataset.crop": 16, "encoder.width": 4, "encoder.depth": 1, "model.width": 4}
 SOUND = MOTION | {"dataset.seconds": 0.5}
 
 
@@ -48,7 +49,13 @@ def acted_frames(folder: Path) -> Path:
 
 
 # A set, or a kind of source of a set -> its raw folder, and the settings that make it small.
-QUICK = ("kinetics-sounds", "ch-sims", "mm-imdb")  # one of each form; `make test-all` tries all
+QUICK = (
+    "kinetics-sounds",
+    "ch-sims",
+    "mm-imdb",
+    "mvsa-single",
+    "food101",
+)  # one of each form; `make test-all` tries all
 KINDS: dict[str, tuple[str, Callable[[Path], Path], dict[str, Any]]] = {
     "kinetics-sounds": ("kinetics-sounds", web.kinetics_sounds, SOUND),
     "vggsound": ("vggsound", web.vggsound, SOUND),
@@ -62,6 +69,8 @@ KINDS: dict[str, tuple[str, Callable[[Path], Path], dict[str, Any]]] = {
     },
     "ch-sims": ("ch-sims", mmsa_files.write_sims, STEPS | dialled(mmsa_files.SIMS)),
     "mm-imdb": ("mm-imdb", array_files.write_films, {"model.width": 5} | dialled(array_files.SMALL)),
+    "mvsa-single": ("mvsa-single", pair_files.mvsa, PAIRS),
+    "food101": ("food101", pair_files.food, PAIRS),
     "av-mnist": ("av-mnist", array_files.write_digits, {"encoder.width": 2, "model.width": 5}),
 }
 

@@ -1,0 +1,186 @@
+"""The raw folder of UPMC Food-101: pictures in folders of their classes, one of three texts of each, and the parts."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.datasets.cache.recipe import Clip, Scan
+from mcr_bench.datasets.media.pictures import PICTURES
+from mcr_bench.datasets.media.reasons import Unusable
+from mcr_bench.datasets.raw.held_out import train_and_validation
+from mcr_bench.datasets.raw.lists import by_lower_name, list_files, read_lists
+from mcr_bench.datasets.raw.raw_files import as_lines
+from mcr_bench.datasets.raw.texts.sources import (
+    FEATURES,
+    LIST,
+    OWN,
+    PICTURE,
+    listed_texts,
+    own_text,
+    rows_of,
+    titles_of,
+)
+from mcr_bench.datasets.raw.texts.words import vocabulary, vocabulary_list
+from mcr_bench.datasets.sequences.pickles import listed, read_parts
+
+PICTURES_IN, TITLES_IN = "images", "texts"
+TITLES = {"train": "train_titles.csv", "test": "test_titles.csv"}
+FOLDERS = {"page": "texts_txt", "recipe": "texts_recipe"}  # of texts with a file for each picture
+LISTS = {"train.jsonl": "train", "dev.jsonl": "val", "test.jsonl": "test"}
+OFFICIAL = "official.json"
+AGAIN = "Use pictures, texts and lists of one download."
+LAYOUT = (
+    "SOURCE/\n"
+    "  images/train/CLASS/CLASS_N.jpg, images/test/CLASS/CLASS_N.jpg\n"
+    "  texts/train_titles.csv, texts/test_titles.csv   dataset.variant=title: picture,title,class, without a header\n"
+    "  texts_txt/CLASS/CLASS_N.txt                     dataset.variant=page: the text of the page\n"
+    "  texts_recipe/CLASS/CLASS_N.txt                  dataset.variant=recipe: the text of the recipe\n"
+    "  train.jsonl, dev.jsonl, test.jsonl              optional, in MMBT's form: id, label, text, img in each line\n"
+    "  features/CLASS/CLASS_N.npy                      with dataset.text=files: (steps, channels) or (channels,)"
+)
+CLASSES = (
+    *("apple_pie", "baby_back_ribs", "baklava", "beef_carpaccio", "beef_tartare", "beet_salad", "beignets"),
+    *("bibimbap", "bread_pudding", "breakfast_burrito", "bruschetta", "caesar_salad", "cannoli", "caprese_salad"),
+    *("carrot_cake", "ceviche", "cheese_plate", "cheesecake", "chicken_curry", "chicken_quesadilla", "chicken_wings"),
+    *("chocolate_cake", "chocolate_mousse", "churros", "clam_chowder", "club_sandwich", "crab_cakes", "creme_brulee"),
+    *("croque_madame", "cup_cakes", "deviled_eggs", "donuts", "dumplings", "edamame", "eggs_benedict", "escargots"),
+    *("falafel", "filet_mignon", "fish_and_chips", "foie_gras", "french_fries", "french_onion_soup", "french_toast"),
+    *("fried_calamari", "fried_rice", "frozen_yogurt", "garlic_bread", "gnocchi", "greek_salad"),
+    *("grilled_cheese_sandwich", "grilled_salmon", "guacamole", "gyoza", "hamburger", "hot_and_sour_soup", "hot_dog"),
+    *("huevos_rancheros", "hummus", "ice_cream", "lasagna", "lobster_bisque", "lobster_roll_sandwich"),
+    *("macaroni_and_cheese", "macarons", "miso_soup", "mussels", "nachos", "omelette", "onion_rings", "oysters"),
+    *("pad_thai", "paella", "pancakes", "panna_cotta", "peking_duck", "pho", "pizza", "pork_chop", "poutine"),
+    *("prime_rib", "pulled_pork_sandwich", "ramen", "ravioli", "red_velvet_cake", "risotto", "samosa", "sashimi"),
+    *("scallops", "seaweed_salad", "shrimp_and_grits", "spaghetti_bolognese", "spaghetti_carbonara", "spring_rolls"),
+    *("steak", "strawberry_shortcake", "sushi", "tacos", "takoyaki", "tiramisu", "tuna_tartare", "waffles"),
+)
+
+
+def scan(source: Path, splits: Sequence[Path], variant: str, text: str) -> Scan:
+    """The pictures that have a text, in the order of ids, and their vocabularies; UserError for another folder.
+
+    variant: which text of a picture: title, page or recipe. text: words, model or files.
+    """
+    pictures = dict(_pictures(source))
+    if not pictures:
+        raise UserError(f"'{source}' has no picture in {PICTURES_IN}/train/CLASS. Expected:\n{LAYOUT}")
+    scan = Scan([], lists=_lists(source, splits))
+    texts = _features(source) if text == "files" else _texts(source, variant, pictures)
+    for id_, (part, label, path) in sorted(pictures.items()):
+        if id_ in texts:
+            role, file = texts[id_]
+            scan.clips.append(Clip(id_, CLASSES.index(label), id_, {PICTURE: path, role: file}))
+        else:
+            scan.problems.append((id_, f"no {'features' if text == 'files' else variant} of this picture in {part}"))
+    if not scan.clips:
+        raise UserError(
+            f"'{source}' has no {variant} of its pictures.{as_lines(scan.problems[:3])}\nExpected:\n{LAYOUT}"
+        )
+    _add_lists(scan, {clip.id: pictures[clip.id][0] for clip in scan.clips}, variant, text == "words")
+    return scan
+
+
+def mmbt_parts(lists: Mapping[str, bytes]) -> dict[str, str]:
+    """Id -> train, val or test, of the lists in MMBT's form; empty without them; UserError for one in two parts."""
+    parts: dict[str, str] = {}
+    for name, part in LISTS.items():
+        for number, row in rows_of(name, lists.get(name, b""), ("img", "label")):
+            id_, label = Path(str(row["img"])).stem, str(row["label"])
+            if label not in CLASSES:
+                raise UserError(f"{name}, line {number}: {unknown('class of UPMC Food-101', label, CLASSES)} {AGAIN}")
+            if id_ in parts:
+                raise UserError(f"{name}, line {number}: {id_} is already in {parts[id_]}. {AGAIN}")
+            parts[id_] = part
+    return parts
+
+
+def official_parts(lists: Mapping[str, bytes]) -> dict[str, str]:
+    """Id -> train, val or test, of the folders of pictures."""
+    return read_parts(lists[OFFICIAL])
+
+
+def _pictures(source: Path) -> Iterator[tuple[str, tuple[str, str, Path]]]:
+    """Id, and part, class and file, of every picture; UserError for an unknown class and for two of one name."""
+    seen: dict[str, Path] = {}
+    root = by_lower_name(source).get(PICTURES_IN, source / PICTURES_IN)
+    for part in TITLES:
+        for folder in sorted(path for path in _inside(root / part) if path.is_dir()):
+            if folder.name not in CLASSES:
+                raise UserError(f"'{folder}': {unknown('class of UPMC Food-101', folder.name, CLASSES)} {AGAIN}")
+            for path in sorted(_inside(folder)):
+                if path.suffix.lower() not in PICTURES or path.name.startswith("."):
+                    continue
+                if path.stem in seen:
+                    raise UserError(f"'{seen[path.stem]}' and '{path}' have one name. Keep one of them.")
+                seen[path.stem] = path
+                yield path.stem, (part, folder.name, path)
+
+
+def _inside(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _lists(source: Path, splits: Sequence[Path]) -> dict[str, bytes]:
+    """The lists in MMBT's form; UserError if some of the three are missing."""
+    files = list_files(source, LISTS, splits)
+    if files and (missing := [name for name in LISTS if name not in files]):
+        raise UserError(
+            f"'{source}' has no {' and no '.join(missing)} beside the other lists. Add it, or take them out."
+        )
+    return read_lists(files)
+
+
+def _features(source: Path) -> dict[str, tuple[str, Path]]:
+    """Id -> role and file of given features."""
+    return {path.stem: (FEATURES, path) for path in sorted((source / FEATURES).glob("*/*.npy"))}
+
+
+def _texts(source: Path, variant: str, pictures: Mapping[str, tuple[str, str, Path]]) -> dict[str, tuple[str, Path]]:
+    """Id -> role and file of the text of a picture; UserError without any."""
+    if variant == "title":
+        return _titles(source, pictures)
+    folder = by_lower_name(source).get(FOLDERS[variant], source / FOLDERS[variant])
+    if not folder.is_dir():
+        raise UserError(f"'{source}' has no {FOLDERS[variant]}/, where each {variant} is. Expected:\n{LAYOUT}")
+    return {path.stem: (OWN, path) for path in sorted(folder.glob("*/*.txt"))}
+
+
+def _titles(source: Path, pictures: Mapping[str, tuple[str, str, Path]]) -> dict[str, tuple[str, Path]]:
+    """Id -> role and list of the title of a picture; UserError for a title of another class or part."""
+    places = by_lower_name(by_lower_name(source).get(TITLES_IN, source / TITLES_IN))
+    if missing := [f"{TITLES_IN}/{name}" for name in TITLES.values() if name not in places]:
+        raise UserError(f"'{source}' has no {' and no '.join(missing)}, where titles are. Expected:\n{LAYOUT}")
+    titles: dict[str, tuple[str, Path]] = {}
+    for part, name in TITLES.items():
+        for picture, _, label in titles_of(name, read_lists({name: places[name]})[name]):
+            id_ = Path(picture).stem
+            if id_ in pictures and pictures[id_][:2] != (part, label):
+                raise UserError(
+                    f"{name} has {picture} in {part} as '{label}', but the picture is in {pictures[id_][0]} as "
+                    f"'{pictures[id_][1]}'. {AGAIN}"
+                )
+            titles[id_] = (LIST, places[name])
+    return titles
+
+
+def _add_lists(scan: Scan, part_of: Mapping[str, str], variant: str, words: bool) -> None:
+    """Add the official parts and, if texts are words, the vocabulary of each protocol's training part to the lists."""
+    held = train_and_validation({clip.id: int(clip.label) for clip in scan.clips if part_of[clip.id] == "train"})
+    official = {id_: held.get(id_, part) for id_, part in part_of.items()}
+    mmbt = mmbt_parts(scan.lists)
+    scan.lists[OFFICIAL] = listed(official)
+    if not words:
+        return
+    trained = {"official": official, **({"mmbt": mmbt} if mmbt else {})}
+    texts = {clip.id: _readable(clip) for clip in scan.clips}
+    for name, parts in trained.items():
+        of_train = (texts[id_] for id_ in sorted(texts) if parts.get(id_) == "train")
+        scan.lists[vocabulary_list(f"{name}-{variant}")] = vocabulary(of_train)
+
+
+def _readable(clip: Clip) -> str:
+    """A text; '' for one that cannot be read, which decoding reports."""
+    try:
+        return own_text(clip.files[OWN]) if OWN in clip.files else listed_texts(clip.files[LIST])[clip.id]
+    except (Unusable, OSError):
+        return ""
