@@ -35,10 +35,11 @@ PARTS = {
         "methods",
         "passes",
         "short",
+        "own_loop",
         "determinism",
         "packing",
     ),
-    "cuda": ("steps", "methods", "memory", "waiting", "determinism", "packing"),
+    "cuda": ("steps", "methods", "memory", "waiting", "own_loop", "determinism", "packing"),
 }
 
 

@@ -14,6 +14,7 @@ class Table(TypedDict):
 
     variants: list[tuple[str, str, str]]
     everywhere: list[str]
+    by_hand: str
     memory: list[str]
     wanted: dict[str, dict[str, float]]
 

@@ -67,6 +67,9 @@ def notebook(folder: Path) -> Iterator[Callable[[str], None]]:
 
     def run(cell: str) -> None:
         cells.append(cell)
+        if cell.startswith("!"):  # commands, as a notebook has them
+            command(cell.replace("!", ""))
+            return
         exec(compile(cell, f"cell {len(cells)}", "exec"), vars(main))
         compared = [one for one in vars(main).values() if isinstance(one, Comparison)]
         assert [failure.reason for one in compared for failure in one.failed] == []
@@ -95,7 +98,7 @@ def command(script: str) -> str:
     return printed
 
 
-def cells_of(path: Path) -> list[str]:
-    """The code of a notebook, cell by cell."""
+def cells_of(path: str) -> list[str]:
+    """The code of a notebook, given by its path below the root of the project, cell by cell."""
     cells = json.loads((ROOT / path).read_text(encoding="utf-8"))["cells"]
     return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
