@@ -38,6 +38,8 @@ PARTS = {
         "own_loop",
         "determinism",
         "packing",
+        "recording",
+        "thousands",
     ),
     "cuda": ("steps", "methods", "memory", "waiting", "own_loop", "determinism", "packing"),
 }

@@ -20,7 +20,7 @@ class Measured:
 
     title: what it is, such as `mlp fp32: harness / bare loop`. It is unique on a device.
     value: the median over the rounds.
-    unit: ratio, ms, share (0 to 1), MiB, runs/h or batches.
+    unit: ratio, ms, s, share (0 to 1), MiB, runs/h or batches.
     low: the smallest round.
     high: the largest round.
     """

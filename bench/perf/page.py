@@ -8,14 +8,14 @@ from pathlib import Path
 from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.perf.measured import Measured
 from mcr_bench.bench.perf.store import Part, part_of
-from mcr_bench.bench.perf.table import wanted
+from mcr_bench.bench.perf.table import at_least, wanted
 
 HEAD = """# Performance
 
 This page is written by `make perf` from one run per type of device; `performance.json` beside it holds the numbers.
 Times are taken in turns within one process, and a number is the median over its rounds. On a CPU, where one thread does
 the work, training is timed in CPU seconds. Look at ratios first: they depend less on the machine than times do.
-`wanted` is the largest value that the project accepts as good.
+`wanted` is the largest value, or with `>=` the smallest, that the project accepts as good.
 """
 Runs = dict[str, list[Part]]  # type of device -> the parts of one run
 
@@ -30,13 +30,15 @@ def shown(value: float, unit: str) -> str:
         return f"{100 * value:.1f} %"
     if unit == "ratio":
         return f"{value:.3f}"
-    return f"{value:.2f} ms" if unit == "ms" else f"{value:,.0f} {unit}"
+    return f"{value:.2f} {unit}" if unit in ("ms", "s") else f"{value:,.0f} {unit}"
 
 
 def limit(kind: str, one: Measured) -> str:
-    """The largest value that is wanted of a number, with its unit; empty where there is no limit."""
-    most = wanted(kind, one.title)
-    return "" if most is None else f"<= {shown(most, one.unit)}"
+    """The largest or smallest value that is wanted of a number, with its unit; empty where there is no limit."""
+    for sign, value in (("<=", wanted(kind, one.title)), (">=", at_least(kind, one.title))):
+        if value is not None:
+            return f"{sign} {shown(value, one.unit)}"
+    return ""
 
 
 def page_text(runs: Runs) -> str:

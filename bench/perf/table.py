@@ -1,6 +1,7 @@
 """The table beside this file: which variants of methods are measured, and which values are wanted."""
 
 import tomllib
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ class Table(TypedDict):
     by_hand: str
     memory: list[str]
     wanted: dict[str, dict[str, float]]
+    at_least: dict[str, dict[str, float]]
 
 
 def variants(method: str) -> list[tuple[str, str]]:
@@ -30,7 +32,19 @@ def wanted(kind: str, title: str) -> float | None:
     >>> wanted("cpu", "mlp fp32: harness / bare loop")
     1.08
     """
-    limits = table()["wanted"].get(kind, {})
+    return _limit(table()["wanted"].get(kind, {}), title)
+
+
+def at_least(kind: str, title: str) -> float | None:
+    """The smallest value that is wanted of a number; None where no limit is set.
+
+    >>> at_least("cpu", "packing: 2 runs at a time / one")
+    1.8
+    """
+    return _limit(table()["at_least"].get(kind, {}), title)
+
+
+def _limit(limits: Mapping[str, float], title: str) -> float | None:
     return next((float(limit) for pattern, limit in limits.items() if fnmatchcase(title, pattern)), None)
 
 

@@ -1,6 +1,6 @@
 """The plan of a comparison: methods x datasets x settings x seeds, with the runs that these start from, once each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from mcr_bench.bench.planning.advice.seed_advice import seed_advice
 from mcr_bench.bench.planning.family import family_line
 from mcr_bench.bench.planning.overview import Overview, overview
 from mcr_bench.bench.planning.request import DatasetSetup, Request
-from mcr_bench.bench.planning.specs import padding_notes, reason_against, specs_of
+from mcr_bench.bench.planning.specs import own_encoders, padding_notes, reason_against, specs_of
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.settings.declaration import Value
 
@@ -137,15 +137,27 @@ def _add_dataset(plan: Plan, name: str, request: Request) -> str | None:
         _announce(plan, setup, request)
         for source, method in request.classes.methods:
             _add_method(plan, source, method, setup, values, point, request)
+    own, runs = own_encoders(plan.runs), _by_data(plan.runs)
     for setup in setups.values():
-        plan.overviews.append(_overview(plan, setup, _pairs(setup, request)))
-        plan.announcements += [note for note in padding_notes(plan.runs, setup) if note not in plan.announcements]
+        plan.overviews.append(_overview(runs.get(_data(setup), []), setup, _pairs(setup, request)))
+        plan.announcements += [note for note in padding_notes(own, setup) if note not in plan.announcements]
     return None
 
 
-def _overview(plan: Plan, setup: DatasetSetup, pairs: Sequence[tuple[int, int]]) -> Overview:
-    """The overview of a setup, with the encoders of all its runs, and the labels for the first seed of every fold."""
-    runs = [run for run in plan.runs if run.dataset == setup.data.label and run.dataset_settings == setup.dials]
+def _by_data(runs: Iterable[RunSpec]) -> dict[str, list[RunSpec]]:
+    """Dataset and its settings -> the runs on it."""
+    groups: dict[str, list[RunSpec]] = {}
+    for run in runs:
+        groups.setdefault(f"{run.dataset} {run.dataset_settings}", []).append(run)
+    return groups
+
+
+def _data(setup: DatasetSetup) -> str:
+    return f"{setup.data.label} {setup.dials}"
+
+
+def _overview(runs: Sequence[RunSpec], setup: DatasetSetup, pairs: Sequence[tuple[int, int]]) -> Overview:
+    """The overview of a setup, with the encoders of its runs, and the labels for the first seed of every fold."""
     kinds = {m: sorted({str(r.encoders[m]["kind"]) for r in runs if m in r.encoders}) for m in setup.modalities}
     first = {fold: seed for seed, fold in reversed(pairs)}
     labels = {fold: setup.data.labels(setup.protocol.name, fold, seed) for fold, seed in first.items()}

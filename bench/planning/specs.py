@@ -172,9 +172,13 @@ def _pattern(
     return Pattern(spec, needs)
 
 
-def padding_notes(runs: Sequence[RunSpec], setup: "DatasetSetup") -> list[str]:
-    """What is to be known of encoders that see padded samples and are not told their lengths."""
-    own = {(m, str(e["kind"])) for run in runs for m, e in run.encoders.items() if "kind_digest" in e}
+def own_encoders(runs: Sequence[RunSpec]) -> set[tuple[str, str]]:
+    """(modality, kind) of the encoders of these runs that do not come with the harness."""
+    return {(m, str(e["kind"])) for run in runs for m, e in run.encoders.items() if "kind_digest" in e}
+
+
+def padding_notes(own: set[tuple[str, str]], setup: "DatasetSetup") -> list[str]:
+    """What is to be known of encoders that see padded samples and are not told their lengths. own: `own_encoders`."""
     return [
         f"{setup.data.label}: '{m}' is padded, and {kind} takes no lengths: it sees the padding, as zeros. Take "
         "them in forward(self, x, lengths=None), or say padded = True in the class."
