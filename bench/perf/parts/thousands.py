@@ -66,7 +66,7 @@ def _overrides(sizes: list[str]) -> dict[str, list[str]]:
 
 def _compare(home: Path) -> float:
     shutil.rmtree(home / "cache", ignore_errors=True)
-    return _command(home, ["compare", "--json"])
+    return _command(home, ["compare", "--baseline", reference_method().name, "--json"])
 
 
 def _command(home: Path, asked: list[str]) -> float:

@@ -21,7 +21,8 @@ from mcr_bench.bench.record.files.checksums import checksum
 from mcr_bench.bench.record.files.threads import in_threads
 
 UNREADABLE = (KeyError, ValueError, TypeError, IndexError, pa.ArrowException)  # of a file of no or of another content
-COLUMNS = ["part", "id", "group", "label", "logits"]
+NAMES = ["id", "group"]
+COLUMNS = ["part", *NAMES, "label", "logits"]
 WIDEST = 64  # bytes of a value in memory: a short text
 Names = tuple[NDArray[np.str_], NDArray[np.str_]]
 
@@ -57,7 +58,8 @@ def read_samples(
     """
     wanted, store = list(dict.fromkeys(run_ids)), SamplesCache(cache)
     kept = store.read(wanted)
-    read = in_threads(lambda run_id: _read(run_id, find, kept.get(run_id)), wanted)
+    texts: dict[bytes, str] = {}
+    read = in_threads(lambda run_id: _read(run_id, find, kept.get(run_id), texts), wanted)
     every, fresh = dict[str, Kept](), dict[str, Kept]()
     for run_id, answer in zip(wanted, read, strict=True):
         if isinstance(answer, Exception):
@@ -76,7 +78,7 @@ def keep_samples(run_id: str, stored: Artifact, content: bytes, cache: Path) -> 
     stored: its predictions in the record; content: what they hold.
     """
     with suppress(OSError, *UNREADABLE):
-        SamplesCache(cache).write({run_id: _scores(content, stored)})
+        SamplesCache(cache).write({run_id: _scores(content, stored, {})})
 
 
 def _samples(kept: Kept, named: dict[str, Names]) -> Samples:
@@ -92,13 +94,15 @@ def _names(text: str) -> Names:
     return ids, groups
 
 
-def _read(run_id: str, find: Callable[[str], Artifact], kept: Kept | None) -> tuple[Kept, bool] | Exception:
+def _read(
+    run_id: str, find: Callable[[str], Artifact], kept: Kept | None, texts: dict[bytes, str]
+) -> tuple[Kept, bool] | Exception:
     """The scores of a run, and whether the cache shall keep them; or why there are none."""
     try:
         artifact = find(run_id)
         if kept is not None and _is_of(kept, artifact):
             return kept, False
-        return _scores(artifact.content(), artifact), artifact.final
+        return _scores(artifact.content(), artifact, texts), artifact.final
     except (OSError, *UNREADABLE) as error:
         return error
 
@@ -108,13 +112,26 @@ def _is_of(kept: Kept, artifact: Artifact) -> bool:
     return artifact.checksum in ("", kept.checksum) and kept.stamp == artifact.stamp
 
 
-def _scores(content: bytes, artifact: Artifact) -> Kept:
+def _scores(content: bytes, artifact: Artifact, texts: dict[bytes, str]) -> Kept:
+    """texts: the names of samples as `_text` has made them, which most runs of a comparison share."""
     with opened(content) as parquet:
         table = parquet.read(columns=COLUMNS, use_threads=False)
     test = table.filter(pc.equal(table["part"], "test"))
-    names = json.dumps([test["id"].to_pylist(), test["group"].to_pylist()])
+    stored = b"".join(_stored(test[name]) for name in NAMES)
+    names = texts.get(stored) or texts.setdefault(stored, _text(test))
     score = scores_of(test["label"], test["logits"]).astype("<f4").tobytes()
-    return Kept(intern(names), score, checksum(content), artifact.stamp)
+    return Kept(names, score, checksum(content), artifact.stamp)
+
+
+def _text(test: pa.Table) -> str:
+    return intern(json.dumps([test[name].to_pylist() for name in NAMES]))
+
+
+def _stored(column: pa.ChunkedArray) -> bytes:
+    """What is in memory of a column, with its bounds: the same for the same texts."""
+    whole = column.combine_chunks()
+    bounds = f"{whole.type} {whole.offset} {len(whole)}".encode()
+    return bounds + b"".join(b"-" if part is None else part.to_pybytes() for part in whole.buffers())
 
 
 def opened(content: bytes) -> pq.ParquetFile:

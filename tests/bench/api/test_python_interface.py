@@ -65,6 +65,7 @@ print(json.dumps({
 '''
 
 
+@pytest.mark.slow  # a quarter of a minute; tests/faults/test_no_main_guard.py tries more of the kind
 def test_a_script_without_a_guard_trains_what_it_defines(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     environment = {k: v for k, v in os.environ.items() if k not in ("MCR_BENCH_HOME", "MLFLOW_TRACKING_URI")}

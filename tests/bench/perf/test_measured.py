@@ -160,6 +160,7 @@ def test_a_gpu_is_timed_in_each_precision_beside_the_reference_loop(
     ]
 
 
+@pytest.mark.slow  # ten seconds
 def test_memory_is_measured_on_a_gpu_of_the_methods_that_need_most(gpu: Machine) -> None:
     titles = on_gpu(memory.memory, gpu)
     assert titles[:4] == [
@@ -170,6 +171,7 @@ def test_memory_is_measured_on_a_gpu_of_the_methods_that_need_most(gpu: Machine)
     ]
 
 
+@pytest.mark.slow  # a quarter of a minute
 def test_waiting_is_measured_on_a_gpu_with_rows_read_ahead_and_on_the_device(
     gpu: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
