@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from mcr_bench.tests.gpu.training import planned, require_equal, train
 
 
