@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from mcr_bench.bench.errors import one_line
 from mcr_bench.bench.record.row import OURS, Costs, RunRow
 from mcr_bench.bench.record.runs import StoredRun, by_key
-from mcr_bench.bench.record.tags import Bad, Metrics, Tags
+from mcr_bench.bench.record.tags import LONGEST, Bad, Metrics, Tags
 from mcr_bench.bench.settings.declaration import Value
 
 FLOOR, UNIMODAL, VERSION = "floor/", "test/modality/", "version/"
@@ -99,7 +100,8 @@ def row_or_why(run: StoredRun) -> RunRow | Unreadable:
     except Bad as error:
         tags = run.tags
         name = (tags.get("label") or "").strip() or tags.get("method") or ""
-        return Unreadable(run.run_id, tags.get("dataset") or "", name, str(error))
+        dataset = tags.get("dataset") or ""
+        return Unreadable(run.run_id, one_line(dataset, LONGEST), one_line(name, LONGEST), str(error))
 
 
 def row_of(run: StoredRun) -> RunRow:

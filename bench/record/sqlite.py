@@ -30,8 +30,9 @@ WHERE runs.lifecycle_stage = 'active' AND experiments.lifecycle_stage = 'active'
 OF_ALL_DATASETS, OF_DATASET = " AND substr(experiments.name, 1, ?) = ?", " AND experiments.name = ?"
 OF_KEYS = " AND run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'key' AND value IN (SELECT value FROM json_each(?)))"
 OF_RUNS = " WHERE run_uuid IN (SELECT value FROM json_each(?))"
-CHECKSUMS = "SELECT run_uuid, key, value FROM tags" + OF_RUNS + " AND key GLOB ?"
-PARTS = {"tags": "0 FROM tags", "params": "0 FROM params", "metrics": "is_nan FROM latest_metrics"}
+CHECKSUMS = "SELECT run_uuid, key, coalesce(CAST(value AS TEXT), '') FROM tags" + OF_RUNS + " AND key GLOB ?"
+TEXT = "coalesce(CAST(value AS TEXT), ''), 0"  # by hand, anything can be written into a column
+PARTS = {"tags": f"{TEXT} FROM tags", "params": f"{TEXT} FROM params", "metrics": "value, is_nan FROM latest_metrics"}
 Found = tuple[str, str, int | None, int | None, str]
 FEW = 0.2  # up to this share of all runs, looking each one up costs less than reading all
 
@@ -91,7 +92,7 @@ def _read(connection: sqlite3.Connection, dataset: str | None, keys: Collection[
     only = json.dumps(list(runs)) if len(runs) < FEW * total else None
     for part, columns in PARTS.items():
         of_run = {run_id: getattr(run, part) for run_id, run in runs.items()}
-        query = f"SELECT run_uuid, key, value, {columns}" + (OF_RUNS if only else "")
+        query = f"SELECT run_uuid, key, {columns}" + (OF_RUNS if only else "")
         for run_id, key, value, is_nan in connection.execute(query, [only] if only else []):
             if run_id in of_run:
                 of_run[run_id][intern(key)] = nan if is_nan else value

@@ -17,6 +17,7 @@ PRESETS = "presets"  # the tag of a run that was requested under more presets th
 ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 TEST = "test/"
 WHOLE = re.compile(r"-?[0-9]{1,18}")
+LONGEST_TAG = 8000  # characters that MLflow takes
 LONGEST = 120  # characters of a value that a note repeats
 PLACE = "in MLflow's page (`mcr-bench ui`)"
 CORRECT = f"Correct it {PLACE}, or delete the run there and train it again."
@@ -44,7 +45,10 @@ class Tags:
 
     def optional(self, name: str) -> str:
         """A tag that may be missing: then empty."""
-        return self.all.get(name) or ""
+        value = self.all.get(name) or ""
+        if len(value) > LONGEST_TAG:
+            raise Bad(f"its tag '{name}' has {len(value):,} characters, more than MLflow's {LONGEST_TAG:,}. {CORRECT}")
+        return value
 
     def whole(self, name: str) -> int:
         """A tag that every version writes, as a whole number."""

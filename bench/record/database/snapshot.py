@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -90,7 +91,13 @@ def _read(file: Path, how: str, read: Read[T]) -> T:
     address = f"file:{quote(str(file))}?{how}"
     with closing(sqlite3.connect(address, uri=True, timeout=BUSY)) as connection:
         _begin(connection)
-        return read(connection)
+        try:
+            return read(connection)
+        except sqlite3.OperationalError as error:
+            if not is_not_utf8(error):
+                raise
+            connection.text_factory = partial(str, encoding="utf-8", errors="replace")  # takes longer
+            return read(connection)
 
 
 def _begin(connection: sqlite3.Connection) -> None:
@@ -110,6 +117,11 @@ def _begin(connection: sqlite3.Connection) -> None:
 def is_busy(error: BaseException) -> bool:
     """Whether an error says that another program has locked the database."""
     return "database is locked" in str(error) or "database table is locked" in str(error)
+
+
+def is_not_utf8(error: BaseException) -> bool:
+    """Whether an error says that a text in the database is not UTF-8, as only another program can have written it."""
+    return "Could not decode to UTF-8" in str(error)
 
 
 def _state(file: Path) -> _State:

@@ -1,0 +1,191 @@
+"""Somebody has edited a tag in MLflow's page, or the database by hand."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from mcr_bench.bench.record import made_rows
+from mcr_bench.bench.record.database import snapshot
+from mcr_bench.bench.record.row import RunRow
+from mcr_bench.bench.record.tracking import Record
+from mcr_bench.tests.support.faults import Fault
+from mcr_bench.tests.support.records.homes import COMPARE, READING, call, change, copy_of, make_home, row_of
+
+FAULT = Fault(
+    "A tag of a run is edited: emptied, deleted, another word, 10,000 characters, control characters, not UTF-8, "
+    "not a text at all",
+    "That run alone is left out, and named with the tag and what to do; where any text is allowed, it is read as "
+    "edited. Every command goes on with the others",
+)
+EMPTY, DELETED = "emptied", "deleted"
+TEXTS = {
+    EMPTY: "''",
+    "spaces": "'   '",
+    "another word": "'something else'",
+    "a number": "17",
+    "JSON": """'{"a": [1, null]}'""",
+    "10,000 characters": "hex(zeroblob(5000))",
+    "control characters": "char(27) || '[2J' || char(0, 13, 10, 8238)",
+    "not UTF-8": "CAST(x'fffe80c3' AS TEXT)",
+    "bytes": "x'00ff10'",
+    "nothing": "NULL",
+}
+# Tag -> which fields of the row come from it; a run may also be unreadable.
+FIELDS = {
+    "key": {"key"},
+    "method": {"method"},
+    "label": {"label"},
+    "role": {"role"},
+    "source": {"source"},
+    "method_digest": {"method_digest"},
+    "scales_gradients": {"scales_gradients"},
+    "dataset": {"dataset"},
+    "dataset_source": {"dataset_source"},
+    "fingerprint": {"fingerprint"},
+    "data_identity": {"data_identity"},
+    "modalities": {"modalities"},
+    "protocol": {"protocol"},
+    "protocol_card": {"protocol_card"},
+    "fold": {"fold"},
+    "seed": {"seed"},
+    "preset": {"preset"},
+    "preset_origin": {"preset_origin"},
+    "overrides": {"overrides"},
+    "presets": {"other_presets"},
+    "config": {"config"},
+    "dependencies": {"dependencies"},
+    "metric": {"metric", "value"},
+    "missing": {"missing"},
+    "failure": {"failure"},
+    "version": {"versions"},
+    "version/torch": {"versions"},
+    "commit": {"commit"},
+    "device": {"device"},
+    "device/name": {"device_name"},
+    "precision": {"precision"},
+    "deterministic": {"deterministic"},
+    "platform": {"platform"},
+    "turn": set[str](),
+    "sha256/predictions.parquet": set[str](),
+    "mlflow.runName": set[str](),
+}
+MAY_BE_MISSING = {
+    *("source", "method_digest", "scales_gradients", "dataset_source", "fingerprint", "protocol_card", "preset_origin"),
+    *("overrides", "presets", "dependencies", "missing", "failure", "version", "version/torch", "commit", "device"),
+    *("device/name", "precision", "deterministic", "platform", "turn", "sha256/predictions.parquet", "mlflow.runName"),
+}
+OFTEN = ("key", "label", "seed", "presets")
+TAGS = [pytest.param(tag, marks=[] if tag in OFTEN else pytest.mark.slow) for tag in FIELDS]
+QUICK = ("results", "compare", "run", "list", "describe")
+VERBS = [pytest.param(verb, id=verb[0], marks=[] if verb[0] in QUICK else pytest.mark.slow) for verb in READING]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_home(tmp_path_factory.mktemp("edited"))
+
+
+@pytest.fixture
+def home(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return copy_of(template, tmp_path / "home", monkeypatch)
+
+
+def edit(home: Path, run_id: str, tag: str, how: str) -> None:
+    """Edit a tag of a run, which is made if it was missing."""
+    change(home, "DELETE FROM tags WHERE run_uuid = ? AND key = ?", run_id, tag)
+    if how != DELETED:
+        change(home, f"INSERT INTO tags (run_uuid, key, value) VALUES (?, ?, {TEXTS[how]})", run_id, tag)
+
+
+def rows(home: Path) -> tuple[dict[str, RunRow], list[str]]:
+    """Run -> its row, and what was noted."""
+    notes: list[str] = []
+    return {row.run_id: row for row in Record(home=home, note=notes.append).rows()}, notes
+
+
+def differing(one: RunRow, other: RunRow) -> set[str]:
+    return {f.name for f in fields(RunRow) if getattr(one, f.name) != getattr(other, f.name)}
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_an_edited_tag_leaves_the_other_runs_as_they_were(home: Path, tag: str) -> None:
+    before, _ = rows(home)
+    mine = row_of(home)
+    for how in (*TEXTS, DELETED):
+        edit(home, mine.run_id, tag, how)
+        after, notes = rows(home)
+        edited = after.pop(mine.run_id, None)
+        assert after == {run_id: row for run_id, row in before.items() if run_id != mine.run_id}, how
+        if edited is not None:
+            assert (differing(edited, mine) - FIELDS[tag], notes) == (set(), []), how
+            assert how not in (EMPTY, DELETED) or tag in MAY_BE_MISSING
+        else:
+            (note,) = notes
+            assert len(note) < 1000
+            for part in (mine.run_id, f"tag '{tag}'", "mcr-bench ui"):
+                assert part in note, how
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [*TEXTS, DELETED])
+def test_all_tags_of_a_run_are_edited_so(home: Path, how: str) -> None:
+    mine = row_of(home)
+    for tag in FIELDS:
+        if tag not in ("key", "turn"):
+            edit(home, mine.run_id, tag, how)
+    done = call("results")
+    (note,) = done.stderr.splitlines()
+    assert mine.run_id in note
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_command_goes_on(home: Path, verb: tuple[str, ...]) -> None:
+    """One run has a seed that is no number and is not UTF-8, another a label of control characters."""
+    mine, other = row_of(home), row_of(home, "ensemble")
+    edit(home, mine.run_id, "seed", "not UTF-8")
+    edit(home, other.run_id, "label", "control characters")
+    done = call(*verb)
+    assert not any(sign in done.stdout + done.stderr for sign in "\x1b\x00\u202e")
+    if verb[0] not in ("list", "describe"):
+        assert sum(mine.run_id in line for line in done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("table", ["params", "metrics", "latest_metrics"])
+@pytest.mark.parametrize("how", ["another word", "10,000 characters", "not UTF-8", "bytes"])
+def test_other_values_of_a_run_are_edited(home: Path, table: str, how: str) -> None:
+    """Not a tag, but a setting or a number"""
+    before, _ = rows(home)
+    mine = row_of(home)
+    assert change(home, f"UPDATE {table} SET value = {TEXTS[how]} WHERE run_uuid = ?", mine.run_id)
+    after, notes = rows(home)
+    after.pop(mine.run_id, None)
+    assert after == {run_id: row for run_id, row in before.items() if run_id != mine.run_id}
+    assert all(mine.run_id in note for note in notes)
+    assert "joint" in call("results").stdout
+    Record(home=home).history(row_of(home, seed=1).run_id)
+
+
+def test_a_finished_run_is_not_trained_again(home: Path) -> None:
+    for number, tag in enumerate(("seed", "fold")):
+        edit(home, row_of(home, seed=number).run_id, tag, "not UTF-8")
+    assert "0 to train" in call(*next(verb for verb in READING if verb[0] == "run")).stdout
+
+
+@pytest.mark.unprotected
+def test_without_care_for_each_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a run that cannot be read is an error, one edited tag ends every command"""
+    monkeypatch.setattr(made_rows, "row_or_why", made_rows.row_of)
+    edit(home, row_of(home).run_id, "seed", "another word")
+    for verb in (("results",), COMPARE):
+        call(*verb, code=1)
+
+
+@pytest.mark.unprotected
+def test_without_care_for_encodings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As SQLite's own reading has it, one text that is not UTF-8 makes the whole record unreadable"""
+    monkeypatch.setattr(snapshot, "is_not_utf8", lambda _: False)
+    edit(home, row_of(home).run_id, "commit", "not UTF-8")
+    assert "cannot be opened" in call("results", code=2).stderr
