@@ -26,8 +26,11 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     trial = dict(report.user_properties).get("trial")
     if isinstance(trial, list) and (report.when == "call" or report.outcome != "passed"):
         module, what, promise, words, unprotected = trial
+        times = dict(report.user_properties).get("times")
         FAULTS[module] = Fault(what, promise)
-        TRIALS[report.nodeid] = Trial(module, words, report.outcome, unprotected)
+        TRIALS[report.nodeid] = Trial(
+            module, words, report.outcome, unprotected, times if isinstance(times, int) else 1
+        )
 
 
 @pytest.hookimpl(trylast=True)

@@ -31,12 +31,20 @@ class Fault:
 
 @dataclass(frozen=True)
 class Trial:
-    """One test that has run: its module, its docstring's first line, its outcome, and whether it is a counter-check."""
+    """One test that has run.
+
+    module: the name of its module.
+    words: the first line of its docstring.
+    outcome: as pytest calls it.
+    unprotected: whether it is a counter-check.
+    times: how often it tried the fault, each time at another place or moment: its property `times`, if it has one.
+    """
 
     module: str
     words: str
     outcome: str
     unprotected: bool
+    times: int = 1
 
 
 def page(faults: Mapping[str, Fault], trials: Iterable[Trial]) -> str:
@@ -48,10 +56,14 @@ def page(faults: Mapping[str, Fault], trials: Iterable[Trial]) -> str:
 def _row(fault: Fault, trials: list[Trial]) -> str:
     tried = [one for one in trials if not one.unprotected]
     ran = [one for one in tried if one.outcome != "skipped"]
-    count = f"{len(ran)}" if len(ran) == len(tried) else f"{len(ran)}, {len(tried) - len(ran)} left out"
-    kept = sum(one.outcome == "passed" for one in ran)
+    count = f"{_times(ran)}" if len(ran) == len(tried) else f"{_times(ran)}, {len(tried) - len(ran)} left out"
+    kept = _times(one for one in ran if one.outcome == "passed")
     without = "; ".join(dict.fromkeys(f"{one.words} ({_shown(one)})" for one in trials if one.unprotected))
     return f"| {fault.what} | {fault.promise} | {count} | {kept} | {without} |\n"
+
+
+def _times(trials: Iterable[Trial]) -> int:
+    return sum(one.times for one in trials)
 
 
 def _shown(trial: Trial) -> str:

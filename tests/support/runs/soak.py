@@ -149,10 +149,14 @@ def soak(runs: int, every: float, seed: int, folder: Path, tell: Callable[[str],
     calm, home = folder / "calm", folder / "killed"
     began = time.monotonic()
     assert start(calm, runs, folder).wait() == 0, (folder / "output.txt").read_text()
-    expected, _ = results(calm)
-    tell(f"undisturbed: {time.monotonic() - began:.0f} s, {len(expected)} runs")
+    tell(f"undisturbed: {time.monotonic() - began:.0f} s")
     done = disturb(home, runs, every, random.Random(seed), folder, tell)
-    survived, done.duplicated = results(home)
+    return counted(calm, home, done)
+
+
+def counted(calm: Path, home: Path, done: Soak) -> Soak:
+    """`done` with what was lost, doubled and wrong in a home, beside one in which nothing was killed."""
+    (expected, _), (survived, done.duplicated) = results(calm), results(home)
     done.runs = len(expected)
     done.lost = len(expected.keys() - survived.keys())
     done.wrong = sum(survived[key] != expected.get(key) for key in survived)
