@@ -4,11 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-import numpy as np
-
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError, one_line
-from mcr_bench.datasets.formats.npz_members import NotAnArray, OfObjects, Stated, stated_in
+from mcr_bench.datasets.formats.npz_members import NotAnArray, OfObjects, Stated, content_of, stated_in
 
 T = TypeVar("T")
 MOST_TEXT = 200  # characters of an error that a message quotes
@@ -32,8 +30,7 @@ class NpyFile:
 
     def read(self, key: str, text: bool) -> Array:
         """The array, of any shape and dtype."""
-        array: Array = self._checked(lambda file: np.lib.format.read_array(file, allow_pickle=False))
-        return array
+        return self._checked(content_of)
 
     def _checked(self, read: Callable[[BinaryIO], T]) -> T:
         """What `read` makes of the open file; its errors name the file and the remedy."""

@@ -36,11 +36,13 @@ class ParquetFile:
 
     def memory(self, key: str) -> int:
         """The bytes of memory that a column takes at least, by the number of its values."""
-        stated = self._file.metadata
+        stated, inner = self._file.metadata, f"{key}."
         groups = [stated.row_group(number) for number in range(stated.num_row_groups)]
         columns = [group.column(at) for group in groups for at in range(group.num_columns)]
-        inner = f"{key}."
-        return WIDEST * sum(int(one.num_values) for one in columns if f"{one.path_in_schema}.".startswith(inner))
+        try:
+            return WIDEST * sum(int(one.num_values) for one in columns if f"{one.path_in_schema}.".startswith(inner))
+        except UnicodeDecodeError as error:
+            raise self._damaged(error) from error
 
     def read(self, key: str, text: bool) -> Array:
         """The values of a column."""

@@ -68,11 +68,11 @@ def _is_small(dtype: torch.dtype) -> bool:
 
 def _loaded(path: Path) -> object:
     """The content of a file; UserError if it is not a zip file of torch, is damaged, or holds objects of Python."""
-    if not zipfile.is_zipfile(path):
-        raise UserError(
-            f"'{path}' is not a file of torch since version 1.6, or it is truncated. Save it again with torch.save."
-        )
     try:
+        if not zipfile.is_zipfile(path):
+            raise UserError(
+                f"'{path}' is not a file of torch since version 1.6, or it is truncated. Save it again with torch.save."
+            )
         with zipfile.ZipFile(path) as packed:
             check_size(path, sum(member.file_size for member in packed.infolist()), packed=True)
         return torch.load(path, map_location="cpu", weights_only=True)

@@ -1,6 +1,7 @@
 """What arrays of .npz and .npy files say of themselves before they are read: shape, dtype, and the memory they take."""
 
 import math
+import sys
 import zipfile
 from dataclasses import dataclass
 from typing import IO, Any
@@ -67,7 +68,16 @@ def stated_in(file: IO[bytes], size: int) -> Stated:
 def content(packed: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
     """The array of a member whose header was read before; never unpickles."""
     with packed.open(member) as file:
-        array: Array = np.lib.format.read_array(file, allow_pickle=False)
+        return content_of(file)
+
+
+def content_of(file: IO[bytes]) -> Array:
+    """The array of an open file whose header was read before; ValueError for text with characters that do not exist."""
+    array: Array = np.lib.format.read_array(file, allow_pickle=False)
+    if array.dtype.kind == "U" and array.dtype.itemsize:
+        codes = np.ascontiguousarray(array).view(f"{array.dtype.byteorder}u4")
+        if (codes > sys.maxunicode).any():
+            raise ValueError("text with characters that do not exist")
     return array
 
 

@@ -155,6 +155,16 @@ def test_a_bad_file_of_a_table_and_an_array(case: str, tmp_path: Path) -> None:
     assert says in refusal(tmp_path).replace("\n", " ")
 
 
+def test_characters_that_do_not_exist(tmp_path: Path) -> None:
+    path = write_npy(tmp_path) / "split.npy"
+    damaged = SPLIT.copy()
+    damaged.view("u4")[3] = 2**31
+    np.save(path, damaged)
+    assert "split.npy' cannot be read (text with characters that do not exist): it is damaged" in refusal(tmp_path)
+    np.savez(tmp_path / "mine.npz", x_a=VOICE, y=np.arange(30) % 2, split=damaged)
+    assert "'split' cannot be read (text with characters that do not exist)" in refusal(tmp_path / "mine.npz")
+
+
 def test_an_empty_part(tmp_path: Path) -> None:
     folder = write_npy(tmp_path)
     np.save(folder / "split.npy", np.where(SPLIT == "test", "val", SPLIT))
@@ -228,7 +238,9 @@ def test_files_of_parquet_that_are_damaged_or_hold_more_than_they_take(
 ) -> None:
     path = write_parquet(tmp_path) / "all.parquet"
     whole = path.read_bytes()
-    for content in (whole[:-40], whole[: len(whole) // 2], b"PAR1" + bytes(99)):
+    name = whole.rindex(b"list", 0, whole.rindex(b"element"))
+    spoilt = whole[:name] + b"\xff" + whole[name + 1 :]
+    for content in (whole[:-40], whole[: len(whole) // 2], b"PAR1" + bytes(99), spoilt):
         path.write_bytes(content)
         assert "cannot be read as Parquet" in refusal(tmp_path)
     monkeypatch.setenv("MCR_BENCH_FILE_MEMORY", "20MB")
