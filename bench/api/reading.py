@@ -8,6 +8,7 @@ from mcr_bench.bench.api.frames import runs_frame
 from mcr_bench.bench.api.objects import dataset_name, method_name
 from mcr_bench.bench.commands.choosing import chosen
 from mcr_bench.bench.commands.output import open_record
+from mcr_bench.bench.core.home import usable
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.report.cards import card_of, card_text
@@ -50,4 +51,4 @@ def describe(name: object, data_root: str | Path = "data") -> Card:
     """The card of a method, dataset, encoder or fusion head: a registered name, a file, or a class."""
     is_method = isinstance(name, type) and issubclass(name, Method)
     text = name if isinstance(name, str) else method_name(name) if is_method else dataset_name(name)
-    return Card(card_of(text, Path(data_root)))
+    return Card(card_of(text, usable(data_root, "data_root")))

@@ -8,6 +8,7 @@ from mcr_bench.bench.api.results import Comparison
 from mcr_bench.bench.commands.output import open_record
 from mcr_bench.bench.commands.running import How, run_plan
 from mcr_bench.bench.commands.running import rows_of as rows_of_plan
+from mcr_bench.bench.core.home import usable
 from mcr_bench.bench.core.interrupts import check, remembered
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors import chosen as executors
@@ -56,7 +57,7 @@ def run(
         request = Request(
             methods=[method_name(one) for one in _several("methods", methods)],
             datasets=[dataset_name(one) for one in _several("dataset", dataset)],
-            data_root=Path(data_root),
+            data_root=usable(data_root, "data_root"),
             modalities=None if modalities is None else tuple(_names("modalities", modalities)),
             seeds=None if seeds is None else _seeds(seeds),
             fold=fold,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.dataset_returns import guarded
 from mcr_bench.bench.core.behaviour import behaviour_digest
+from mcr_bench.bench.core.home import usable
 from mcr_bench.bench.core.user_files import is_of_a_file
 from mcr_bench.bench.settings.declaration import Value, build
 
@@ -21,8 +22,11 @@ def make_dataset(name: str, data_root: Path, dials: Mapping[str, Value]) -> "Dat
 
 
 def placed(cls: "type[Dataset]", name: str, data_root: Path, dials: Mapping[str, Value]) -> "Dataset":
-    """An adapter at the user's file `name` where it reads files of data, else at DATA_ROOT/NAME."""
-    location = registry.named_path(name) if cls.suffixes else data_root / cls.name
+    """An adapter at the user's file `name` where it reads files of data, else at DATA_ROOT/NAME.
+
+    UserError where there can be no such file or folder.
+    """
+    location = registry.named_path(name) if cls.suffixes else usable(data_root, "--data-root") / cls.name
     data = build(cls, dials, location=location)
     return guarded(data) if is_of_a_file(cls) else data
 

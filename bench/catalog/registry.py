@@ -4,6 +4,7 @@ A file is registered under its own name with hyphens; `base`, sub-packages and n
 """
 
 import importlib
+import os
 import pkgutil
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -24,6 +25,7 @@ from mcr_bench.bench.catalog.user_classes import (
     packaged,
     place_of,
 )
+from mcr_bench.bench.core.home import usable
 from mcr_bench.bench.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -114,12 +116,12 @@ def is_own(name: str) -> bool:
 
 def is_path(name: str) -> bool:
     """Whether a dataset is named by a path: it has a suffix or a slash, or is a file or folder here."""
-    return bool(Path(name).suffix) or "/" in name or Path(name).exists()
+    return bool(Path(name).suffix) or "/" in name or os.path.exists(name)
 
 
 def named_path(name: str) -> Path:
-    """The user's file or folder, by a path that ends with its name: `.` has none."""
-    path = Path(name).expanduser()
+    """The user's file or folder, by a path that ends with its name: `.` has none. UserError where there can be none."""
+    path = usable(name)
     return path if path.name not in ("", "..") else path.resolve()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, TypeVar
 
+from mcr_bench.bench.core.home import usable
 from mcr_bench.bench.core.user_files import import_file, modules_beside, relative_import
 from mcr_bench.bench.errors import UserError, in_words, unknown
 
@@ -37,9 +38,9 @@ class Place(NamedTuple):
 
 
 def place_of(text: str) -> Place | None:
-    """The file and class that a text names, None where it names no Python file."""
+    """The file and class that a text names, None where it names no Python file; UserError for a path that cannot be."""
     match = NAMED.fullmatch(text)
-    return Place(Path(match["path"]).expanduser(), match["cls"]) if match else None
+    return Place(usable(match["path"]), match["cls"]) if match else None
 
 
 def packaged(text: str) -> type | None:

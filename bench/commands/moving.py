@@ -38,9 +38,9 @@ def selection(
 
 def merge(homes: Sequence[Path], record: Record, as_json: bool) -> None:
     """Join the homes into a record, one after another, and say what came of it."""
-    target = Target(record)
     with ExitStack() as stack:
         origins = [stack.enter_context(home_at(home, record.turns.patience)) for home in homes]
+        target = Target(record)
         for origin in origins:
             if target.file is not None and target.file.exists() and origin.file.samefile(target.file):
                 raise UserError(f"'{origin.name}' is the home of this record: it cannot be joined into itself.")

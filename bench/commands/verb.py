@@ -3,7 +3,9 @@
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from errno import ENAMETOOLONG
 from functools import wraps
+from pathlib import Path
 from signal import SIGINT
 from typing import NoReturn, ParamSpec
 
@@ -13,22 +15,27 @@ from mcr_bench.bench.commands.output import say
 
 P = ParamSpec("P")
 TOO_LITTLE = "there is too little memory for this. Close other programs, or use less data or a smaller model."
+TOO_LONG = "this name is longer than the file system takes. Shorten it."
 STOPPED = 128  # and the number of the signal, as shells have it: 130 after Ctrl-C, 143 after SIGTERM
 
 
 def verb(command: Callable[P, None]) -> Callable[P, None]:
-    """The command, ending with a message for errors that the user can fix, and cleanly on Ctrl-C."""
+    """The command, given only what can be the name of a file or folder, or a text of the record.
+
+    It ends with a message for errors that the user can fix, and cleanly on Ctrl-C.
+    """
 
     @wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
         from mcr_bench.bench.core.faults.full_disk import full_disk_told
+        from mcr_bench.bench.core.home import shown
         from mcr_bench.bench.core.interrupts import check, interrupted, remembered
         from mcr_bench.bench.errors import UserError, lacks_memory
 
         with remembered():
             try:
                 with full_disk_told():
-                    command(*args, **kwargs)
+                    command(*args, **{name: _usable(value) for name, value in kwargs.items()})  # type: ignore[arg-type]
                 check()
             except typer.Exit:
                 raise
@@ -40,6 +47,8 @@ def verb(command: Callable[P, None]) -> Callable[P, None]:
                     raise typer.Exit(STOPPED + (interrupted() or SIGINT)) from None
                 if lacks_memory(error):
                     error = UserError(TOO_LITTLE)
+                if isinstance(error, OSError) and error.errno == ENAMETOOLONG:
+                    error = UserError(f"'{shown(error.filename or '')}': {TOO_LONG}")
                 if not isinstance(error, UserError):
                     raise
                 say(f"error: {error}", err=True)
@@ -57,3 +66,14 @@ def end_with(program: Callable[[], str | int | None]) -> NoReturn:
 
         say("".join(traceback.format_exception(error)), err=True)
         sys.exit(1)
+
+
+def _usable(value: object) -> object:
+    """The value of an option, with `~` expanded in paths; UserError where it cannot be used."""
+    from mcr_bench.bench.core.home import require_text, usable
+
+    if isinstance(value, list | tuple):
+        return [_usable(one) for one in value]
+    if isinstance(value, Path):
+        return usable(value)
+    return require_text(value) if type(value) is str else value

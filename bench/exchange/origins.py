@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
 
+from mcr_bench.bench.core.home import usable, usable_database
 from mcr_bench.bench.errors import UserError, one_line
 from mcr_bench.bench.exchange.whole import (
     KEY,
@@ -97,7 +98,7 @@ def home_at(home: Path, patience: Patience) -> Iterator[Home]:
 
     patience: how to wait where another program has locked its database.
     """
-    file = home.resolve() / "mlflow.db"
+    file = usable_database(usable(home) / "mlflow.db")
     if not file.is_file():
         raise UserError(
             f"'{home}' holds no record: it has no file mlflow.db. Give the folder that is MCR_BENCH_HOME on the "

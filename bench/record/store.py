@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mcr_bench.bench.core.files import move_whole
+from mcr_bench.bench.core.home import require_text, shown, usable_database
+from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.printable import masked
 from mcr_bench.bench.record.database.snapshot import BUSY
 from mcr_bench.bench.record.runs import PREFIX, StoredRun
 
@@ -19,27 +22,57 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 T = TypeVar("T")
+# Of an address `sqlite:///a%20b/x.db`, MLflow makes the folder `a%20b` before the file in `a b` is opened. Of one that
+# names SQLAlchemy's driver too it makes none.
+PLAIN, ESCAPED = "sqlite:///", "sqlite+pysqlite:///"
+FOLDER = re.compile(r"file:.*|(?!databricks|uc:)(?![A-Za-z][\w+.-]*://).*", re.DOTALL)
+ALLOWED = "Give sqlite:///FILE for a file, or http://HOST:PORT for a tracking server; MLflow keeps none in folders."
 PAGE = 250  # so few that a server has a page in seconds
 
 
 def database_uri(file: Path) -> str:
-    """The address of an SQLite file as SQLAlchemy writes it, which is imported only for names that need escapes."""
+    """The address of an SQLite file as SQLAlchemy writes it, which is imported only for names that need escapes.
+
+    UserError for a name that it can write in no address.
+    """
     if "%" not in str(file) and "?" not in str(file):
-        return f"sqlite:///{file}"
+        return f"{PLAIN}{file}"
     from sqlalchemy import URL
 
-    return URL.create("sqlite", database=str(file)).render_as_string()
+    uri = URL.create(ESCAPED.partition(":")[0], database=str(file)).render_as_string()
+    if database_file(uri) != file:
+        raise UserError(
+            f"'{file}': the installed SQLAlchemy can open no file with ? in its path. Install 2.1 or newer."
+        )
+    return uri
 
 
 def database_file(uri: str) -> Path | None:
     """The SQLite file that a tracking URI names; None for other stores."""
-    if not uri.startswith("sqlite:///"):
+    if not uri.startswith((PLAIN, ESCAPED)):
         return None
     if "%" not in uri and "?" not in uri:
-        return Path(uri.removeprefix("sqlite:///"))
+        return Path(uri.partition(":///")[2])
     from sqlalchemy import make_url
 
     return Path(make_url(uri).database or "")
+
+
+def store_uri(given: str | None, folder: Path) -> str:
+    """The address of a store as it is given, or that of the file `mlflow.db` in `folder`.
+
+    UserError, before anything is written, where it can be none or its file could not be opened.
+    """
+    if not given:
+        return database_uri(usable_database(folder / "mlflow.db"))
+    uri = require_text(given, "the tracking URI")
+    if FOLDER.fullmatch(uri) or (uri.startswith("sqlite") and not uri.startswith((PLAIN, ESCAPED))):
+        raise UserError(f"the tracking URI '{shown(masked(uri))}' cannot be used. {ALLOWED}")
+    if uri.startswith(PLAIN) and ("%" in uri or "?" in uri):
+        uri = uri.replace(PLAIN, ESCAPED, 1)
+    if (file := database_file(uri)) is not None and usable_database(file).is_dir():
+        raise UserError(f"the tracking URI '{shown(masked(uri))}' names a folder. {ALLOWED}")
+    return uri
 
 
 def open_client(uri: str) -> "MlflowClient":

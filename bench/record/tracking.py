@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from mcr_bench.bench.core.home import default_home
+from mcr_bench.bench.core.home import VARIABLE, default_home, usable_folder
 from mcr_bench.bench.errors import UserError, error_at_end, one_line, within_bounds
 from mcr_bench.bench.printable import masked
 from mcr_bench.bench.record.checked import Checked, check_files
@@ -28,7 +28,7 @@ from mcr_bench.bench.record.remote_writing import RemoteWriting, new_attempt
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.runs import Reader, StoredRun, preset_tags
 from mcr_bench.bench.record.sqlite import SqliteReader, ask
-from mcr_bench.bench.record.store import SearchReader, database_file, database_uri, open_client, prepare_file
+from mcr_bench.bench.record.store import SearchReader, database_file, open_client, prepare_file, store_uri
 from mcr_bench.bench.record.tags import PRESETS
 from mcr_bench.bench.record.writer import Writer
 from mcr_bench.bench.record.writing import DirectWriting, Writing, opening_of
@@ -63,8 +63,8 @@ class Record:
         note: Callable[[str], object] = lambda _: None,
         server_wait: float = SERVER_WAIT,
     ) -> None:
-        self.home = (home or default_home()).resolve()
-        self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or database_uri(self.home / "mlflow.db")
+        self.home = (usable_folder(home, VARIABLE) if home else default_home()).resolve()
+        self.uri = store_uri(uri or os.environ.get("MLFLOW_TRACKING_URI"), self.home)
         self._file = database_file(self.uri)
         self._places = Places(self.home, (self._file.parent if self._file else self.home).resolve())
         self.turns, self._prepared = Turns(self._file, Patience(note)), False

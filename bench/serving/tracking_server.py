@@ -13,7 +13,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.printable import masked
 from mcr_bench.bench.record.database.patience import Patience
 from mcr_bench.bench.record.database.snapshot import is_busy
-from mcr_bench.bench.record.store import database_file, database_uri, prepare_file
+from mcr_bench.bench.record.store import database_file, prepare_file, store_uri
 from mcr_bench.bench.serving.attached import attached
 from mcr_bench.bench.serving.mlflow_server import (
     address_of,
@@ -34,15 +34,15 @@ def serve(database: str | None, host: str, port: int, folder: Path, say: Callabl
     database: an SQLite or PostgreSQL URI; None: an SQLite file in `folder`, where files of runs and the log lie too.
     UserError for another database, a port in use, and a server that does not start.
     """
+    store = checked(store_uri(database, folder))
     folder.mkdir(parents=True, exist_ok=True)
-    store = checked(database or database_uri(folder / "mlflow.db"))
     files = folder / "artifacts"
     port = free_port(host, port, ports=1)
     address, file = address_of(host, port), database_file(store)
     if file is not None:
         locked = f"the database '{file}' is locked by another program"
         Patience(say).wait(partial(prepare_file, file, files), is_busy, locked)
-    more = ["--workers", "1" if file is not None else "4", "--artifacts-destination", str(files)]
+    more = ["--workers", "1" if file is not None else "4", "--artifacts-destination", files.as_uri()]
     environment = environment_of(store) | allowed_hosts(host)
     with (
         (folder / "log.txt").open("w+b") as log,
@@ -60,7 +60,7 @@ def serve(database: str | None, host: str, port: int, folder: Path, say: Callabl
 
 def checked(store: str) -> str:
     """The URI of a database; UserError if it is none that the server can use here."""
-    if store.startswith("sqlite:///"):
+    if database_file(store) is not None:
         return store
     kind, _, rest = store.partition("://")
     name, _, driver = kind.partition("+")

@@ -17,6 +17,7 @@ from mcr_bench.bench.executors.places import weights_file
 from mcr_bench.bench.planning.plan import Plan, make_plan
 from mcr_bench.bench.planning.request import Request
 from mcr_bench.bench.record.row import RunRow
+from mcr_bench.bench.record.store import database_uri
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.events import Failure, Outcome
 from mcr_bench.bench.settings.declaration import Declared, Value
@@ -41,7 +42,7 @@ class Execute(Protocol):
 def tuning_record(home: Path | None = None, note: Note = lambda _: None) -> Record:
     """The record of trials in HOME/tuning, separate from that of comparisons, and always local."""
     folder = (home or default_home()).resolve() / "tuning"
-    return Record(f"sqlite:///{folder / 'mlflow.db'}", folder, note)
+    return Record(database_uri(folder / "mlflow.db"), folder, note)
 
 
 def tune(
