@@ -28,6 +28,7 @@ from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.report import terminal
 from mcr_bench.bench.report.cards import grid_text
+from mcr_bench.bench.report.fitted import terminal_width, wrapped
 from mcr_bench.bench.report.progress import observer
 from mcr_bench.bench.report.results import result_data
 from mcr_bench.bench.runs.events import Failure, Outcome
@@ -62,7 +63,7 @@ def show_plan(plan: Plan, finished: set[str], rows: list[RunRow], workers: int, 
         content |= {"announcements": plan.announcements}
         return print_json(content | {"estimate": vars(guess) | {"text": guess.text}})
     for one in plan.overviews:
-        say(one.text)
+        say(wrapped(one.text, terminal_width()))
     if lines:
         say(grid_text(lines))
     for dataset, method, reason in plan.skipped:
@@ -169,7 +170,7 @@ def run_plan(plan: Plan, finished: set[str], record: Record, how: How) -> Outcom
     plan.announcements += trained_again([run for run in plan.runs if run.key not in finished], _on_record(plan, record))
     told = [*(one.text for one in plan.overviews), *(one.text for one in plan.absent), *_untold(plan), *how.notes()]
     for line in told:
-        say(line, err=True)
+        say(wrapped(line, terminal_width(err=True)), err=True)
     again = plan.requested if how.force else set()
     if how.deterministic:
         for line in trained_without(_on_record(plan, record), finished - again):

@@ -18,6 +18,7 @@ from mcr_bench.bench.models.build import encoder_kind
 from mcr_bench.bench.planning.heads import heads_of
 from mcr_bench.bench.planning.overview import overview
 from mcr_bench.bench.printable import printable
+from mcr_bench.bench.report.fitted import fitted, terminal_width
 from mcr_bench.bench.report.head_table import defined_for
 from mcr_bench.bench.report.net_cards import encoder_card, fusion_card
 from mcr_bench.bench.settings.declaration import declared
@@ -100,14 +101,14 @@ def card_text(card: Card) -> str:
 
 
 def grid_text(rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows as aligned columns with their names; empty columns are left out."""
+    """Rows as aligned columns with their names, in the width of the terminal; empty columns are left out."""
     names = [name for name in (rows[0] if rows else {}) if any(_cell(row, name) for row in rows)]
     cells = [
         [name.upper().replace("_", " ") for name in names],
         *([printable(" ".join(_cell(row, name).split())) for name in names] for row in rows),
     ]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells)
+    blocks = fitted(cells, terminal_width()) if names else []
+    return "\n\n".join("\n".join(line for row in block for line in row) for block in blocks)
 
 
 def _cell(row: Mapping[str, object], name: str) -> str:

@@ -8,31 +8,40 @@ from rich.text import Text
 
 from mcr_bench.bench.analysis.table import Table
 from mcr_bench.bench.printable import printable
+from mcr_bench.bench.report.fitted import Block, fitted, terminal_width, wrapped
 
 if TYPE_CHECKING:
     from mcr_bench.bench.planning.plan import Plan
 
 
 def print_tables(console: Console, tables: Iterable[Table]) -> None:
-    """Print each table with its title and notes; the terminal wraps long lines, so that nothing is cut."""
+    """Print each table with its title and notes; columns that a terminal has no room for stand below the others."""
+    width = terminal_width()
     for table in tables:
-        floor = None if table.floor is None else table.floor + 1
-        console.print(Text(table.title, style="bold"), soft_wrap=True)
-        for number, line in enumerate(_aligned(table) if table.rows else []):
-            heading_or_leading = number == 0 or number - 1 in table.bold
-            style = "bold" if heading_or_leading else "dim" if number == floor else ""
-            console.print(Text(line, style=style), soft_wrap=True)
+        console.print(Text(wrapped(table.title, width), style="bold"), soft_wrap=True)
+        blocks = fitted(_cells(table), width, numbers=True) if table.rows else []
+        for number, block in enumerate(blocks):
+            if number:
+                console.print()
+            _print_block(console, table, block)
         for note in table.notes:
             style = "bold red" if note.startswith(("WARNING", "FAILED")) else "dim"
-            console.print(Text("  " + note, style=style), soft_wrap=True)
+            console.print(Text(wrapped("  " + note, width), style=style), soft_wrap=True)
         console.print()
 
 
-def _aligned(table: Table) -> list[str]:
-    """The lines of a table, with names aligned to the left and numbers to the right."""
-    cells = [[printable(cell) for cell in line] for line in (table.columns, *table.text())]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return ["  ".join([c[0].ljust(widths[0]), *map(str.rjust, c[1:], widths[1:])]).rstrip() for c in cells]
+def _print_block(console: Console, table: Table, block: Block) -> None:
+    floor = None if table.floor is None else table.floor + 1
+    for number, lines in enumerate(block):
+        heading_or_leading = number == 0 or number - 1 in table.bold
+        style = "bold" if heading_or_leading else "dim" if number == floor else ""
+        for line in lines:
+            console.print(Text(line, style=style), soft_wrap=True)
+
+
+def _cells(table: Table) -> list[list[str]]:
+    """The names of the columns and the cells, as printed."""
+    return [[printable(cell) for cell in line] for line in (table.columns, *table.text())]
 
 
 def table_data(table: Table) -> dict[str, object]:
