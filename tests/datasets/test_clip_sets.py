@@ -49,7 +49,7 @@ def acted_frames(folder: Path) -> Path:
 
 
 # A set, or a kind of source of a set -> its raw folder, and the settings that make it small.
-QUICK = ("kinetics-sounds", "ch-sims", "mm-imdb", "mvsa-single")  # one of each form; `make test-all` tries all
+QUICK = ("kinetics-sounds", "ch-sims", "mm-imdb", "mvsa-single")  # one of each form
     "kinetics-sounds",
     "ch-sims",
     "mm-imdb",
