@@ -44,8 +44,10 @@ from mcr_bench.bench.commands.verbs.data_verbs import data_app
 from mcr_bench.bench.commands.verbs.forget_verb import forget
 from mcr_bench.bench.commands.verbs.listing_verbs import describe, list_
 from mcr_bench.bench.commands.verbs.moving_verbs import export, import_, merge
+from mcr_bench.bench.commands.verbs.publish_verb import publish_command
 from mcr_bench.bench.commands.verbs.results_verb import results
 from mcr_bench.bench.commands.verbs.server_verb import server
+from mcr_bench.bench.commands.verbs.submission_verbs import submit, verify_submission
 from mcr_bench.bench.commands.verbs.tune_verb import tune
 from mcr_bench.bench.commands.verbs.ui_verb import ui
 from mcr_bench.methods import BASELINE, COST_BASELINE
@@ -304,6 +306,9 @@ app.command()(tune)
 app.command()(merge)
 app.command()(export)
 app.command("import")(import_)
+app.command()(submit)
+app.command()(verify_submission)
+app.command()(publish_command(BASELINE, COST_BASELINE))
 app.command()(forget)
 app.command()(ui)
 app.command()(server)

@@ -103,8 +103,10 @@ def _chosen(group: Sequence[Comparison]) -> Comparison:
 
 
 def _first_preset(comparison: Comparison) -> str | None:
-    """The dataset's default preset; None if the dataset is not available."""
+    """The dataset's default preset; None if the dataset is not available, or is code that a record only names."""
     source = comparison.rows[0].dataset_source or comparison.dataset
+    if registry.is_own(source):
+        return None
     try:
         return next(iter(presets_of(registry.dataset(source), source)))
     except UserError:

@@ -2,7 +2,8 @@
 
 import resource
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -50,3 +51,21 @@ def peak_mib(device: torch.device) -> float:
                 return int(line.split()[1]) / 1024
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+@contextmanager
+def limited(size: int) -> Iterator[None]:
+    """Inside the block this process may take at most so many bytes of memory more; what asks for more fails.
+
+    It fails with MemoryError, or with PyTorch's RuntimeError (`errors.lacks_memory` knows both). The addresses of the
+    process count, mapped files too. On systems that do not tell how many these are there is no limit.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    with suppress(OSError, ValueError):
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        limit = taken + size if hard == resource.RLIM_INFINITY else min(taken + size, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

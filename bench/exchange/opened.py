@@ -114,12 +114,12 @@ def opened(path: Path, most_gib: float = MOST_GIB) -> Iterator[Archive]:
     Nothing of it is written anywhere, and no name in it is used as a path before it has been checked.
     """
     if not path.is_file():
-        raise UserError(f"'{path}' is not a file. Give one that `mcr-bench export` has written.")
+        raise UserError(f"'{path}' is not a file. Give one that `mcr-bench export` or `submit` has written.")
     with ExitStack() as stack:
         try:
             archive = Archive(path, stack.enter_context(zipfile.ZipFile(path)), most_gib)
         except Malformed as error:
-            raise UserError(f"'{path}' cannot be imported: {error}. Nothing of it was imported.") from error
+            raise UserError(f"'{path}' is refused: {error}. Nothing of it was taken.") from error
         except BROKEN as error:
             raise UserError(
                 f"'{path}' is not a complete archive of runs ({one_line(str(error), 200)}). Fetch or export it again."

@@ -19,14 +19,19 @@ def placed(value: object) -> object:
     return value if isinstance(value, Markup) else shown(str(value))
 
 
-TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).with_name("templates")),
-    autoescape=True,
-    undefined=StrictUndefined,
-    finalize=placed,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+def environment(*folders: Path) -> Environment:
+    """The templates of these folders and of the report, which escape what is not `Markup`."""
+    return Environment(
+        loader=FileSystemLoader([*folders, Path(__file__).with_name("templates")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=placed,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+TEMPLATES = environment()
 
 
 def render(template: str, **values: object) -> Markup:

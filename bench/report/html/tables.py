@@ -21,12 +21,14 @@ class Shown:
 
     text: as it is printed.
     link: the anchor to which it leads, without `#`.
+    page: the file in the same folder that has the anchor; empty for the page itself.
     bold: whether it is set in bold type.
     code: whether it is an id or a version, set in the type of code.
     """
 
     text: object
     link: str | None = None
+    page: str = ""
     bold: bool = False
     code: bool = False
 
@@ -56,7 +58,7 @@ def table_markup(table: Table, caption: str, link: Link | None = None, leave_out
     caption: what a screen reader announces, not shown where a heading says it; leave_out: notes that stand elsewhere.
     """
     shown = [
-        [Shown(text, link and link(i, j), table.is_bold(i, j)) for j, text in enumerate(texts)]
+        [Shown(text, link and link(i, j), bold=table.is_bold(i, j)) for j, text in enumerate(texts)]
         for i, texts in enumerate(table.text())
     ]
     notes = [note for note in table.notes if note not in leave_out]

@@ -1,0 +1,83 @@
+"""The numbers of a run, computed again from its predictions and compared with those on record."""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+import torch
+
+from mcr_bench.bench.fit.evaluated import Evaluation
+from mcr_bench.bench.problem.metrics import named_metrics, score
+from mcr_bench.bench.problem.missing import diagnostic
+from mcr_bench.bench.publish.predicted import PARTS, Predicted, task_of
+from mcr_bench.bench.publish.said import Said
+from mcr_bench.bench.record.row import RunRow
+from mcr_bench.bench.task import Task
+from mcr_bench.bench.training.after.diagnosis import of_predictions, shares
+
+CLOSE = 1e-5  # relative to numbers above 1: sums over samples differ by rounding between devices
+MOST = 5  # names of wrong numbers in one line
+CURVE = re.compile(r"(train|val|mean_train)/.*|best_epoch|epochs?|cost/.*|data/.*")
+
+
+def number_checks(row: RunRow, parts: Mapping[str, Predicted]) -> Iterator[Said]:
+    """What its predictions say of the numbers of a run: of all metrics of the test and the validation part."""
+    known = {
+        f"{PARTS[part]}/{name}": value
+        for part, predicted in parts.items()
+        for name, value in recomputed(part, predicted, task_of(row, predicted), row.modalities).items()
+    }
+    sizes = {f"data/{part}_samples": float(len(predicted.ids)) for part, predicted in parts.items()}
+    wrong = [name for name, value in (known | sizes).items() if not _agree(value, row.metrics.get(name))]
+    if f"test/{row.metric}" not in known:
+        yield Said("wrong", "numbers", row.name, f"test {row.metric} does not follow from its predictions")
+    if wrong:
+        told = [f"{name} is {row.metrics[name]:.6g} on record and {(known | sizes)[name]:.6g}" for name in wrong[:MOST]]
+        more = f" ({len(wrong) - MOST} more)" if len(wrong) > MOST else ""
+        yield Said("wrong", "numbers", row.name, f"{'; '.join(told)} by its predictions{more}", len(wrong))
+    right = sum(name in row.metrics for name in known) - len(set(wrong) & known.keys())
+    if right:
+        yield Said("holds", "numbers", row.name, "follow from the predictions", right)
+    if left := [n for n in row.metrics if n not in known and not CURVE.fullmatch(n) and not n.startswith("floor/")]:
+        text = "numbers that take the weights or the training data: " + ", ".join(sorted({_head(n) for n in left}))
+        yield Said("unproven", "numbers", row.name, text, len(left))
+
+
+def recomputed(part: str, predicted: Predicted, task: Task, modalities: tuple[str, ...]) -> dict[str, float]:
+    """Name without the part -> value, of every metric of a part that its predictions alone decide."""
+    missing: dict[str, str] = {}
+    values = score(predicted.logits, predicted.labels, task, missing=missing)
+    for place, alone in (("modality", predicted.modality), ("split", predicted.split)):
+        values |= _of_modalities(place, alone, predicted, task)
+    nothing = torch.empty(len(predicted.ids), 0)
+    every = Evaluation(
+        predicted.logits,
+        dict.fromkeys(modalities, nothing),
+        dict(predicted.modality),
+        predicted.split or None,
+        predicted.labels,
+        values,
+    )
+    values |= shares(every, predicted.subsets, task, missing)
+    return values | (of_predictions(every, predicted.subsets, task, missing) if part == "test" else {})
+
+
+def _of_modalities(place: str, alone: Mapping[str, torch.Tensor], predicted: Predicted, task: Task) -> dict[str, float]:
+    """The first metric of each modality's predictions, over the samples that have it."""
+    head, values = named_metrics(task)[0], dict[str, float]()
+    for m, logits in alone.items():
+        having = predicted.present.get(m, torch.ones(len(logits), dtype=torch.bool))
+        labels = predicted.own.get(m, predicted.labels) if place == "modality" else predicted.labels
+        value = diagnostic({}, m, partial(head.compute, logits[having], labels[having]))
+        values |= {} if value is None else {f"{place}/{m}/{head.name}": value}
+    return values
+
+
+def _agree(value: float, recorded: float | None) -> bool:
+    """Whether a number on record is the one that was computed; one that is not on record claims nothing."""
+    return recorded is None or abs(value - recorded) <= CLOSE * max(1.0, abs(value))
+
+
+def _head(name: str) -> str:
+    """The kind of a metric, such as `test/noise`."""
+    return "/".join(name.split("/")[:2])

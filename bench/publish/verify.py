@@ -1,0 +1,61 @@
+"""Check a submission: every number from its predictions, samples, settings and code. Nothing in it is executed."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from mcr_bench.bench.core.interrupts import check
+from mcr_bench.bench.exchange.origins import Origin
+from mcr_bench.bench.publish.here import Data
+from mcr_bench.bench.publish.numbers import number_checks
+from mcr_bench.bench.publish.predicted import Predicted, Unsound, predictions_in
+from mcr_bench.bench.publish.said import Said, Verified
+from mcr_bench.bench.publish.samples import Across, beside
+from mcr_bench.bench.publish.settings import Keys, code_check
+from mcr_bench.bench.record.files.predictions import PREDICTIONS
+from mcr_bench.bench.record.made_rows import row_of
+from mcr_bench.bench.record.row import RunRow
+from mcr_bench.bench.record.runs import StoredRun
+
+
+def verified(archive: Origin, data_root: Path) -> Verified:
+    """Check all runs of an archive. data_root: the folder of prepared datasets on this machine."""
+    stored = archive.runs()
+    rows = {run.tags["key"]: row_of(run) for run in stored}
+    data, across = Data(data_root), Across()
+    keys, said = Keys(rows, data.acting), list[Said]()
+    for run in stored:
+        check()
+        row = rows[run.tags["key"]]
+        said += [keys.check(row), code_check(row)]
+        parts = predictions_of(archive, run, row)
+        if isinstance(parts, Said):
+            said.append(parts)
+            continue
+        said += number_checks(row, parts)
+        said += beside(row, parts, data.here(row))
+        across.add(row, parts)
+    said += across.checks()
+    names = (_names(row.method for row in rows.values()), _names(row.dataset for row in rows.values()))
+    return Verified(archive.name, len(stored), *names, said)
+
+
+def predictions_of(archive: Origin, run: StoredRun, row: RunRow) -> dict[str, Predicted] | Said:
+    """Part -> predictions of a run, or what is wrong with them."""
+    file = next((one for one in archive.whole(run).files if one.name == PREDICTIONS), None)
+    if file is None:
+        return Said("wrong", "numbers", row.name, "no number can be computed again: it has no predictions")
+    try:
+        return predictions_in(archive.content(run, file))
+    except Unsound as error:
+        return Said("wrong", "samples", row.name, f"its {PREDICTIONS} is not sound: {error}")
+
+
+def _names(names: Iterable[str]) -> list[str]:
+    return sorted(dict.fromkeys(names))
+
+
+def number_faults(archive: Origin, run: StoredRun, row: RunRow) -> list[str]:
+    """What is wrong with the numbers of one run, by its predictions alone."""
+    parts = predictions_of(archive, run, row)
+    every = [parts] if isinstance(parts, Said) else number_checks(row, parts)
+    return [one.text for one in every if one.state == "wrong"]
