@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -64,7 +64,9 @@ def _origins(stack: ExitStack, places: Sequence[Path], tracking_uri: str | None,
         return {"this record": OfRecord(open_record(tracking_uri))}
     origins: dict[str, Origin] = {}
     for place in places:
-        opening = home_at(place, Patience(partial(say, err=True))) if place.is_dir() else opened(place, most_gib)
+        opening: AbstractContextManager[Origin] = (
+            home_at(place, Patience(partial(say, err=True))) if place.is_dir() else opened(place, most_gib)
+        )
         name = place.resolve().name
         same = sum(one == name or one.startswith(f"{name} (") for one in origins)
         origins[f"{name} ({same + 1})" if same else name] = stack.enter_context(opening)
