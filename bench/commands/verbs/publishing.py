@@ -59,7 +59,7 @@ def publish(
 
 
 def _origins(stack: ExitStack, places: Sequence[Path], tracking_uri: str | None, most_gib: float) -> dict[str, Origin]:
-    """How pages call it -> each home or archive; folders of one name are told apart by numbers."""
+    """How pages call it -> each home or archive; folders of one name get numbers."""
     if not places:
         return {"this record": OfRecord(open_record(tracking_uri))}
     origins: dict[str, Origin] = {}
