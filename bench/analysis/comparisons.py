@@ -30,14 +30,14 @@ def comparisons(
     under: the presets under which they could not; all presets where it says nothing.
     """
     groups: dict[tuple[str, ...], list[RunRow]] = {}
-    for row in sorted(rows, key=lambda row: row.started):
+    for row in sorted(rows, key=lambda row: row.order):
         for preset in row.asked:
             key = (row.dataset, row.protocol, row.data_identity, preset, row.metric)
             groups.setdefault(key, []).append(_under(row, preset))
     compared = [
         _comparison(modalities, members, baseline, _skips(skipped, under or {}, dataset, preset))
         for (dataset, _, _, preset, _), group in sorted(
-            groups.items(), key=lambda item: (*item[0][:2], item[1][0].started)
+            groups.items(), key=lambda item: (*item[0][:2], item[1][0].order)
         )
         for modalities, members in _by_modalities(group)
     ]

@@ -96,7 +96,7 @@ class Runs:
 
     def __init__(self, rows: Iterable[RunRow]) -> None:
         groups: dict[tuple[str, str], dict[Setup, list[RunRow]]] = {}
-        for row in sorted(rows, key=lambda row: row.started):
+        for row in sorted(rows, key=lambda row: row.order):
             if row.finished:
                 setups = groups.setdefault((row.dataset, row.method), {})
                 for setup in _setups(row):

@@ -49,10 +49,11 @@ def _marked(
 
 def _texts(group: dict[str, list["Comparison"]]) -> Iterable[tuple["Comparison", tuple[str, bool]]]:
     """Each comparison of a group with its mark, and whether its data are not the newest."""
-    last = {data: max(row.started for one in members for row in one.rows) for data, members in group.items()}
-    newest = max(last, key=lambda data: last[data])
+    rows = {data: (row for one in members for row in one.rows) for data, members in group.items()}
+    last = {data: max(of_data, key=lambda row: row.order) for data, of_data in rows.items()}
+    newest = max(last, key=lambda data: last[data].order)
     for data, members in group.items():
-        day = f"{datetime.fromtimestamp(last[data], UTC):%Y-%m-%d}"
+        day = f"{datetime.fromtimestamp(last[data].started, UTC):%Y-%m-%d}"
         for one in members:
             yield one, (f"{data[:SHORT]} of {day}", data != newest)
 

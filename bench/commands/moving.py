@@ -62,7 +62,8 @@ def export(file: Path, record: Record, chosen: Selection) -> str:
     runs, unfinished, why = movable(chosen.of(origin.runs()))
     if not runs:
         raise UserError(f"no finished run to export ({unfinished} unfinished). `mcr-bench results` lists the runs.")
-    count, left_out = write_archive(file, origin, runs)
+    count, left_out, incomplete = write_archive(file, origin, runs)
+    _lines([f"incomplete: {line}" for line in incomplete])
     _lines([f"left out: {line}" for line in [*why, *left_out]])
     text = f"{_count(count)} written to {file} ({file.stat().st_size / 2**20:.1f} MiB)."
     if why or left_out:
@@ -114,6 +115,7 @@ def _progress(origin: Origin) -> Callable[[int, int], None]:
 def _tell(joined: Sequence[Joined], as_json: bool) -> None:
     """Print what came of it; exit code 1 if a finished run could not be joined."""
     for one in joined:
+        _lines([f"incomplete: {line}" for line in one.incomplete])
         _lines([f"differs: {line}" for line in one.differing])
         _lines([f"left out: {line}" for line in one.left_out])
         if not as_json:
@@ -128,6 +130,7 @@ def _summary(one: Joined) -> str:
     parts = [f"{_count(one.added)} added", f"{one.present} finished here already"]
     more = {
         "asked for under other presets there": one.asked,
+        "without a file": len(one.incomplete),
         "with other results there": len(one.differing),
         "unfinished there": one.unfinished,
         "left out": len(one.left_out),

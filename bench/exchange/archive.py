@@ -38,26 +38,31 @@ def file_entry(key: str, name: str) -> str:
     return f"runs/{key}/files/{name}"
 
 
-def write_archive(path: Path, origin: Origin, runs: Iterable[StoredRun]) -> tuple[int, list[str]]:
-    """Write runs of an origin to a new file; how many they are, and a line for each that cannot be written.
+def write_archive(path: Path, origin: Origin, runs: Iterable[StoredRun]) -> tuple[int, list[str], list[str]]:
+    """Write runs of an origin to a new file.
+
+    Returns how many they are, a line for each that cannot be written, and one for each file that is missing of others.
 
     UserError if the file exists. The file is there when it is complete, and not before.
     """
     if path.exists():
         raise UserError(f"'{path}' exists, and nothing is overwritten. Choose another name, or delete it.")
-    listed, left_out = [], list[str]()
+    listed, left_out, incomplete = [], list[str](), list[str]()
     with whole_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for run in sorted(runs, key=lambda run: run.tags["key"]):
             check()
+            told = f"{run.tags.get('label', 'a run')} ({run.tags['key']})"
             try:
-                listed.append(_write_run(archive, origin, run, origin.whole(run)))
+                whole = origin.whole(run)
+                listed.append(_write_run(archive, origin, run, whole))
+                incomplete += [f"{told}: its {name} is missing." for name in whole.missing]
             except (OSError, Malformed) as error:
                 if isinstance(error, OSError) and error.errno == ENOSPC:
                     raise
-                left_out.append(f"{run.tags.get('label', 'a run')} ({run.tags['key']}): {one_line(str(error), 500)}")
+                left_out.append(f"{told}: {one_line(str(error), 500)}")
         content = {"format": FORMAT, "schema": SCHEMA, "version": __version__, "runs": listed}
         _put(archive, MANIFEST, json.dumps(content, sort_keys=True, indent=1).encode())
-    return len(listed), left_out
+    return len(listed), left_out, incomplete
 
 
 def _write_run(archive: zipfile.ZipFile, origin: Origin, run: StoredRun, whole: WholeRun) -> dict[str, str | int]:

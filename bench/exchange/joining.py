@@ -34,6 +34,7 @@ class Joined:
     present: how many of its runs are finished here already.
     asked: how many of these were also asked for under other presets there.
     unfinished: how many of its keys have no finished run.
+    incomplete: a line for each run that was added without a file that is missing there.
     differing: a line for each run whose results are not those that are here.
     left_out: a line for each finished run that could not be joined.
     """
@@ -43,6 +44,7 @@ class Joined:
     present: int = 0
     asked: int = 0
     unfinished: int = 0
+    incomplete: list[str] = field(default_factory=list)
     differing: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
@@ -88,6 +90,7 @@ def _add(origin: Origin, run: StoredRun, begun: StoredRun | None, target: Target
                 _copy_weights(origin.home, target.home, key)
                 target.add(*read, begun)
                 joined.added += 1
+                joined.incomplete += [f"{_told(run)}: its {name} is missing there." for name in read[0].missing]
                 clean(target.home, lock)
     except Timeout:
         joined.left_out.append(f"{_told(run)}: it is being trained here. Give the same command again afterwards.")

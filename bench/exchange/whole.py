@@ -84,6 +84,11 @@ class WholeRun:
         return self.tags["dataset"]
 
     @property
+    def missing(self) -> list[str]:
+        """The files whose checksums are on record and that do not lie with the others, for messages."""
+        return sorted(checksums_in(self.tags).keys() - {file.name for file in self.files})
+
+    @property
     def stored(self) -> StoredRun:
         """The run as a record's store holds it."""
         last = {name: max(points, key=lambda p: (p.step, p.when)).value for name, points in self.metrics.items()}

@@ -5,7 +5,7 @@ unreadable: it is left out with a note, and the others are read.
 
 Tags that the first version of a record did not have yet, and what stands for them: dataset_source, source ("": the
 names of dataset and method), presets and missing (none), commit, device, device/name, platform and version/NAME (""
-and none), precision (the setting), deterministic (false).
+and none), precision (the setting), deterministic (false), moment (the time of the start).
 """
 
 import re
@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from mcr_bench.bench.errors import one_line
 from mcr_bench.bench.record.row import OURS, Costs, RunRow
-from mcr_bench.bench.record.runs import StoredRun, by_key
+from mcr_bench.bench.record.runs import StoredRun, by_key, moment_of
 from mcr_bench.bench.record.tags import LONGEST, Bad, Metrics, Tags
 from mcr_bench.bench.settings.declaration import Value
 
@@ -156,6 +156,7 @@ def row_of(run: StoredRun) -> RunRow:
         deterministic=tags.flag("deterministic"),
         platform=tags.optional("platform"),
         started=run.started / 1000,
+        moment=moment_of(run.tags) / 1000,
         ended=None if run.ended is None else run.ended / 1000,
         artifacts=run.artifacts,
     )

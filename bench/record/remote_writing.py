@@ -110,7 +110,8 @@ class RemoteWriting:
     @cached_property
     def _outbox(self) -> Outbox:
         reader = SearchReader(lambda: self._raw)
-        writer = Writer(lambda: self._raw, reader.read, Turns(), self._home, Places(self._home, self._home))
+        places = Places(self._home, self._home)
+        writer = Writer(lambda: self._raw, reader.read, reader.latest, Turns(), self._home, places)
         probe = partial(within, PROBE_SECONDS, partial(self._raw.search_experiments, max_results=1))
         return Outbox(self._folder, Line(writer, probe, is_refusal, reason_of), self._wait)
 

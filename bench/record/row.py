@@ -94,7 +94,8 @@ class RunRow:
     deterministic: whether it was trained with `--deterministic`.
     platform: operating system and processor.
     started: when the run began, in seconds since 1970 (UTC).
-    ended: when the run ended, likewise.
+    moment: likewise, but later than those of all runs that its dataset had before; 0 where it is not on record.
+    ended: when the run ended, in seconds since 1970.
     artifacts: address of the folder that holds the run's files, such as predictions.parquet.
     """
 
@@ -144,6 +145,7 @@ class RunRow:
     deterministic: bool = False
     platform: str = ""
     started: float
+    moment: float = 0.0
     ended: float | None = None
     artifacts: str = ""
 
@@ -156,6 +158,11 @@ class RunRow:
     def pair(self) -> Pair:
         """(seed, fold), by which runs of different methods are paired."""
         return self.seed, self.fold
+
+    @property
+    def order(self) -> float:
+        """By what the newer of two runs is known: its moment, or its start where no moment is on record."""
+        return max(self.moment, self.started)
 
     @property
     def name(self) -> str:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from mcr_bench.bench.runs.spec import RunSpec
 
 PREFIX = "mcr-bench/"  # names of MLflow experiments begin with it; the rest is the dataset
-TURN, TURN_TEXT = "turn", re.compile(r"[0-9]{1,18}")
+TURN, NUMBER = "turn", re.compile(r"[0-9]{1,18}")
+MOMENT, DIGITS = "moment", 15  # as many digits in every run, so that texts are ordered as the numbers are
 MARKS = ("data_identity", "method_digest", "config")  # tags that only runs of this program have
 
 
@@ -51,8 +52,8 @@ class StoredRun:
 
     @property
     def order(self) -> tuple[int, int]:
-        """By what the newer of two runs of a key is known, whatever the clock said: its turn, then its start."""
-        return turn_of(self.tags), self.started
+        """By what the newer of two runs of a key is known, whatever the clock said: its turn, then its moment."""
+        return turn_of(self.tags), max(moment_of(self.tags), self.started)
 
     @property
     def files(self) -> Stored:
@@ -69,12 +70,28 @@ class StoredRun:
 
 def turn_of(tags: Mapping[str, str]) -> int:
     """The number of a run among those of its key, in the order of their beginning; 0 where none is on record."""
-    text = tags.get(TURN) or ""
-    return int(text) if TURN_TEXT.fullmatch(text) else 0
+    return _number(tags.get(TURN))
+
+
+def moment_of(tags: Mapping[str, str]) -> int:
+    """The place of a run in the order in which the runs of its dataset began; 0 where none is on record.
+
+    It is the time of its start, in milliseconds since 1970. Where the clock had been set back, it is the next number
+    after those of all runs that the record had before it.
+    """
+    return _number(tags.get(MOMENT))
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and NUMBER.fullmatch(text) else 0
 
 
 class Reader(Protocol):
     """Something that reads runs from a store."""
+
+    def latest(self, dataset: str) -> int:
+        """The last moment, or time of a start, of a dataset's runs, also of those that were deleted; 0 for no runs."""
+        ...
 
     def read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
         """The runs of a dataset and of these keys that were not deleted; None means every dataset, or every key."""

@@ -20,7 +20,7 @@ from mcr_bench.bench.record.database.versions import UnknownVersion, require_kno
 from mcr_bench.bench.record.files.artifacts import Stored
 from mcr_bench.bench.record.files.checksums import PREFIX as PREFIX_OF_CHECKSUMS
 from mcr_bench.bench.record.files.checksums import checksums_in
-from mcr_bench.bench.record.runs import PREFIX, StoredRun
+from mcr_bench.bench.record.runs import DIGITS, MOMENT, PREFIX, StoredRun
 
 T = TypeVar("T")
 RUNS = """
@@ -30,6 +30,11 @@ WHERE runs.lifecycle_stage = 'active' AND experiments.lifecycle_stage = 'active'
 OF_ALL_DATASETS, OF_DATASET = " AND substr(experiments.name, 1, ?) = ?", " AND experiments.name = ?"
 OF_KEYS = " AND run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'key' AND value IN (SELECT value FROM json_each(?)))"
 OF_RUNS = " WHERE run_uuid IN (SELECT value FROM json_each(?))"
+LATEST = """
+SELECT max(coalesce(max(CAST(start_time AS INTEGER)), 0), coalesce(max(CASE WHEN length(value) = ? AND value NOT GLOB
+'*[^0-9]*' THEN CAST(value AS INTEGER) END), 0)) FROM runs JOIN experiments USING (experiment_id)
+LEFT JOIN tags ON tags.run_uuid = runs.run_uuid AND tags.key = ? WHERE experiments.name = ?
+"""
 CHECKSUMS = "SELECT run_uuid, key, coalesce(CAST(value AS TEXT), '') FROM tags" + OF_RUNS + " AND key GLOB ?"
 TEXT = "coalesce(CAST(value AS TEXT), ''), 0"  # by hand, anything can be written into a column
 PARTS = {"tags": f"{TEXT} FROM tags", "params": f"{TEXT} FROM params", "metrics": "value, is_nan FROM latest_metrics"}
@@ -65,6 +70,9 @@ class SqliteReader:
     def read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
         return self.query(lambda connection: _read(connection, dataset, keys), [])
 
+    def latest(self, dataset: str) -> int:
+        return self.query(lambda connection: _latest(connection, dataset), 0)
+
     def artifacts(self, run_ids: Iterable[str]) -> dict[str, Stored]:
         """Run id -> where its files are, whether it is finished, and their checksums; unknown runs are left out."""
         wanted = json.dumps(list(run_ids))
@@ -97,6 +105,12 @@ def _read(connection: sqlite3.Connection, dataset: str | None, keys: Collection[
             if run_id in of_run:
                 of_run[run_id][intern(key)] = nan if is_nan else value
     return list(runs.values())
+
+
+def _latest(connection: sqlite3.Connection, dataset: str) -> int:
+    require_known(connection)
+    (latest,) = connection.execute(LATEST, [DIGITS, MOMENT, PREFIX + dataset]).fetchone()
+    return int(latest)
 
 
 def _files(connection: sqlite3.Connection, wanted: str) -> dict[str, Stored]:

@@ -15,7 +15,7 @@ from mcr_bench.bench.core.home import require_text, shown, usable_database
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.printable import masked
 from mcr_bench.bench.record.database.snapshot import BUSY
-from mcr_bench.bench.record.runs import PREFIX, StoredRun
+from mcr_bench.bench.record.runs import MOMENT, PREFIX, StoredRun, moment_of
 
 if TYPE_CHECKING:
     from mlflow.store.entities import PagedList
@@ -27,6 +27,7 @@ T = TypeVar("T")
 PLAIN, ESCAPED = "sqlite:///", "sqlite+pysqlite:///"
 FOLDER = re.compile(r"file:.*|(?!databricks|uc:)(?![A-Za-z][\w+.-]*://).*", re.DOTALL)
 ALLOWED = "Give sqlite:///FILE for a file, or http://HOST:PORT for a tracking server; MLflow keeps none in folders."
+ALL = 3  # runs in all of MLflow's states, those that were deleted too: `ViewType.ALL`
 PAGE = 250  # so few that a server has a page in seconds
 
 
@@ -128,6 +129,13 @@ class SearchReader:
         text = f"tags.key = '{next(iter(keys))}'" if keys is not None and len(keys) == 1 else ""
         runs = self._search(self._experiments(dataset), text)
         return [run for run in runs if keys is None or run.tags.get("key") in keys]
+
+    def latest(self, dataset: str) -> int:
+        client, experiments = self.client(), self._experiments(dataset)
+        orders = [f"tags.{MOMENT} DESC", "attributes.start_time DESC"] if experiments else []
+        first = [client.search_runs(experiments, "", ALL, 1, [order]) for order in orders]
+        runs = [StoredRun.of(run) for page in first for run in page]
+        return max((max(moment_of(run.tags), run.started) for run in runs), default=0)
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
         """Metric of a run -> its (step, value) in the order of steps; of several values of a step the last one."""

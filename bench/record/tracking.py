@@ -180,7 +180,7 @@ class Record:
         A run that cannot be read is left out, and noted once.
         """
         rows = [row for row in self._reading.rows(self._read(dataset)) if method is None or row.method == method]
-        return sorted(rows, key=lambda row: (row.dataset, row.label, row.seed, row.fold, row.started))
+        return sorted(rows, key=lambda row: (row.dataset, row.label, row.seed, row.fold, row.order))
 
     @property
     def unreadable(self) -> list[Unreadable]:
@@ -220,7 +220,7 @@ class Record:
     def _writing(self) -> Writing:
         if self._remote is not None:
             return self._remote
-        writer = Writer(lambda: self.client, self._read, self.turns, self.home, self._places)
+        writer = Writer(lambda: self.client, self._read, self._latest, self.turns, self.home, self._places)
         return DirectWriting(writer, self._files.keep)
 
     def _opened(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -245,6 +245,10 @@ class Record:
         runs = self._opened(search.read, dataset, keys)
         self._seen.update({run.run_id: run.files for run in runs})
         return runs
+
+    def _latest(self, dataset: str) -> int:
+        known = self._ask(lambda reader: reader.latest(dataset))
+        return self._opened(SearchReader(lambda: self.client).latest, dataset) if known is None else known
 
     def _stored(self, run_ids: Iterable[str]) -> Mapping[str, Stored]:
         known = self._ask(lambda reader: reader.artifacts(run_ids))

@@ -13,7 +13,7 @@ from mcr_bench.bench.record.entities import in_parts, metric, name_of, param, ta
 from mcr_bench.bench.record.files.checksums import checksum_tags
 from mcr_bench.bench.record.files.places import ARTIFACTS, Places
 from mcr_bench.bench.record.outbox.entries import FAILED, FINISHED, KILLED, Ending, Opening
-from mcr_bench.bench.record.runs import TURN, StoredRun, turn_of
+from mcr_bench.bench.record.runs import DIGITS, MOMENT, TURN, StoredRun, turn_of
 from mcr_bench.bench.record.store import experiment_of
 from mcr_bench.bench.runs.events import EpochDone
 
@@ -50,6 +50,7 @@ class Writer:
 
     client: gives the MLflow client.
     read: (dataset, keys) -> the runs of these keys that are in the store.
+    latest: dataset -> the last moment of its runs in the store.
     turns: how it takes turns with other commands.
     home: the folder of a local record's artifacts.
     places: where these are.
@@ -57,6 +58,7 @@ class Writer:
 
     client: "Callable[[], MlflowClient]"
     read: Callable[[str, list[str]], list[StoredRun]]
+    latest: Callable[[str], int]
     turns: Turns
     home: Path
     places: Places
@@ -138,7 +140,9 @@ class Writer:
     def _create(self, opening: Opening, others: Iterable[StoredRun]) -> StoredRun:
         turn = 1 + max((turn_of(run.tags) for run in others), default=0)
         experiment, when = self._experiment(opening.dataset), int(opening.when * 1000)
-        tags = opening.tags | {TURN: str(turn)} | ({ATTEMPT: opening.attempt} if opening.attempt else {})
+        moment = max(when, 1 + self.latest(opening.dataset))
+        tags = opening.tags | {TURN: str(turn), MOMENT: f"{moment:0{DIGITS}}"}
+        tags |= {ATTEMPT: opening.attempt} if opening.attempt else {}
         return StoredRun.of(self._write(self.client().create_run, experiment, when, tags, opening.name))
 
     def _reopen(self, run: StoredRun, opening: Opening) -> StoredRun:

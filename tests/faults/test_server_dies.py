@@ -81,9 +81,9 @@ class Sender:
     @classmethod
     def of(cls, store: Record, folder: Path, wait: float = 30.0) -> "Sender":
         client = Flaky(store.client)
-        read = SearchReader(lambda: client).read  # type: ignore[arg-type, return-value]
+        reader = SearchReader(lambda: client)  # type: ignore[arg-type, return-value]
         places = Places(store.home, store.home)
-        writer = Writer(lambda: client, read, Turns(), store.home, places)  # type: ignore[arg-type, return-value]
+        writer = Writer(lambda: client, reader.read, reader.latest, Turns(), store.home, places)  # type: ignore[arg-type, return-value]
         probe = partial(client.search_experiments, max_results=1)
         return cls(folder, client, Outbox(folder, Line(writer, probe, is_refusal, reason_of), wait))
 
@@ -415,9 +415,9 @@ def test_ctrl_c_while_a_real_server_hangs(seconds: float, tmp_path: Path) -> Non
 def test_without_an_outbox(store: Record, key: str) -> None:
     """Written directly, a finished training whose server is away stays RUNNING without a value"""
     client = Flaky(store.client)
-    read = SearchReader(lambda: store.client).read
+    reader = SearchReader(lambda: store.client)
     places = Places(store.home, store.home)
-    writer = Writer(lambda: client, read, Turns(), store.home, places)  # type: ignore[arg-type, return-value]
+    writer = Writer(lambda: client, reader.read, reader.latest, Turns(), store.home, places)  # type: ignore[arg-type, return-value]
     writer.start(opening(key))
     client.fails = lambda *_: True
     writer.log(epoch(key, 1))

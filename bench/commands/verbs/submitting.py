@@ -29,9 +29,12 @@ def write_submission(file: Path, record: Record, chosen: Selection, data_root: P
     asked = [run for run in runs if run.run_id in meant]
     if not asked:
         raise UserError("no finished run to submit. `mcr-bench results` lists the runs.")
-    _, lost = write_archive(file, origin, with_needs(asked, known))
-    for line in [*left_out, *lost]:
-        say(f"left out: {line}", err=True)
+    _, lost, incomplete = write_archive(file, origin, with_needs(asked, known))
+    for line in [
+        *(f"left out: {line}" for line in [*left_out, *lost]),
+        *(f"incomplete: {line}" for line in incomplete),
+    ]:
+        say(line, err=True)
     try:
         with opened(file) as archive:
             made = verified(archive, data_root)

@@ -1,6 +1,7 @@
 """One training on its way to the record: its entries, its journal, and its files."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
@@ -14,7 +15,7 @@ from mcr_bench.bench.record.outbox import journal
 from mcr_bench.bench.record.outbox.entries import Ending, Entry, Opening
 from mcr_bench.bench.record.outbox.journal import Damaged
 
-SUFFIX = ".jsonl"
+SUFFIX, NUMBERED = ".jsonl", re.compile(r"([0-9]{6,})-.+-")
 
 
 @dataclass(eq=False)
@@ -43,7 +44,8 @@ class Shipment:
     def begin(cls, folder: Path, opening: Opening) -> "Shipment":
         """A new one, whose lock is held until it is delivered."""
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{opening.key}-{opening.attempt}{SUFFIX}"
+        number = 1 + max(map(_number, journals(folder)), default=0)
+        path = folder / f"{number:06}-{opening.key}-{opening.attempt}{SUFFIX}"
         lock = _lock_of(path)
         lock.acquire(timeout=0)
         journal.append(path, opening, safe=True)
@@ -119,12 +121,14 @@ def waiting(folder: Path) -> tuple[list[Shipment], list[str]]:
 
 
 def journals(folder: Path) -> list[Path]:
-    """The journals in a folder, the oldest first."""
-    ages = {}
-    for path in folder.glob(f"*{SUFFIX}"):
-        with suppress(FileNotFoundError):  # just delivered by another command
-            ages[path] = path.stat().st_mtime_ns
-    return sorted(ages, key=lambda path: (ages[path], path.name))
+    """The journals in a folder in the order of their beginning, whatever the clock said."""
+    return sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: (_number(path), path.name))
+
+
+def _number(path: Path) -> int:
+    """The number of a journal among those of its folder; 0 for one of an earlier version."""
+    number = NUMBERED.match(path.name)
+    return int(number[1]) if number else 0
 
 
 def _read(path: Path, lock: FileLock) -> Shipment | None:

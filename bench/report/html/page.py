@@ -133,7 +133,7 @@ def _short(contents: Contents, number: int) -> str:
 def _facts(contents: Contents) -> list[tuple[str, object]]:
     """The head of the page: name -> value; empty ones are not shown."""
     rows, shown = contents.rows, [one.comparison for one in contents.sections]
-    newest = max((row.started for row in rows), default=None)
+    newest = max(rows, key=lambda row: row.order, default=None)
     return [
         ("Runs", len(rows)),
         ("Datasets", len(datasets_of(contents))),
@@ -141,7 +141,7 @@ def _facts(contents: Contents) -> list[tuple[str, object]]:
         ("Comparisons", len(shown)),
         ("Failed runs", sum(len(comparison.failed) for comparison in shown) or ""),
         ("Older runs left out", sum(comparison.replaced for comparison in shown) or ""),
-        ("Newest run", "" if newest is None else f"{datetime.fromtimestamp(newest, UTC):%Y-%m-%d %H:%M} UTC"),
+        ("Newest run", "" if newest is None else f"{datetime.fromtimestamp(newest.started, UTC):%Y-%m-%d %H:%M} UTC"),
     ]
 
 

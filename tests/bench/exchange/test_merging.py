@@ -75,13 +75,16 @@ def test_presets_under_which_a_run_was_asked_for_are_united(homes: Path) -> None
     assert "asked for" not in call("merge", "one").stdout
 
 
-def test_a_damaged_file_is_not_joined_and_a_missing_one_is_named_by_verify(homes: Path) -> None:
+def test_a_damaged_file_is_not_joined_and_a_missing_one_is_named(homes: Path) -> None:
     damaged, lost = (row_of(homes / "one", method) for method in ("joint", "ensemble"))
     predictions_of(homes / "one", damaged).write_bytes(b"other bytes")
     predictions_of(homes / "one", lost).unlink()
     told = call("merge", "one", code=1)
     assert f"left out: {damaged.label} on synthetic, seed 0 ({damaged.key})" in told.stderr
-    assert "3 runs added, 0 finished here already, 1 left out." in told.stdout
+    assert "3 runs added, 0 finished here already, 1 without a file, 1 left out." in told.stdout
+    assert (
+        f"incomplete: {lost.label} on synthetic, seed 0 ({lost.key}): its predictions.parquet is missing" in told.stderr
+    )
     assert "missing" in call("results", "--verify", code=1).output
 
 

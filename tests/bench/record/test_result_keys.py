@@ -62,6 +62,7 @@ KEYS = [
     "deterministic",
     "platform",
     "started",
+    "moment",
     "ended",
     "artifacts",
     "seconds",

@@ -33,6 +33,7 @@ MEASURED_KEYS = (
     "seconds",
     "seconds_per_step",
     "started",
+    "moment",
     "ended",
     "run_id",
     "artifacts",
