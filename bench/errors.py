@@ -9,6 +9,7 @@ MOST_NAMES = 30  # more than these bury the nearest ones
 # How PyTorch says that a tensor is larger than the memory of a machine, or of any.
 TOO_LARGE = ("can't allocate memory", "Storage size calculation overflowed", "integer multiplication overflow")
 LONGEST = 1000  # characters of an error that is written on one line
+MOST_QUOTED = 200  # characters of the error of a library that a message quotes
 MOST_PARTS = 3  # errors of a group that are named
 BEGINNING, END = 20_000, 80_000  # characters that are kept of a longer traceback
 
@@ -108,6 +109,15 @@ def one_line(text: str, longest: int = LONGEST) -> str:
     joined = " ".join(text.split())
     shown = printable(joined[: longest + 1])
     return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+
+
+def quoted(error: BaseException) -> str:
+    """What the error of a library says, as a message quotes it: on one line, cut off after 200 characters.
+
+    >>> quoted(ValueError("bad\\n  magic"))
+    'bad magic'
+    """
+    return one_line(str(error), MOST_QUOTED)
 
 
 def within_bounds(text: str) -> str:

@@ -10,6 +10,7 @@ from mcr_bench.datasets.cache.opened import Cache
 from mcr_bench.datasets.clips.dataset import Rule, Scan, Variant
 from mcr_bench.datasets.clips.picture_text import PictureText
 from mcr_bench.datasets.raw.texts import mvsa as raw
+from mcr_bench.datasets.raw.texts.sources import LISTS
 from mcr_bench.datasets.sequences.pickles import read_parts
 
 RULE = "neutral gives way to the other label, and pairs with one positive and one negative label are left out"
@@ -19,8 +20,8 @@ CARD = Card(
     licence="none is stated with the files; texts and pictures are those of Twitter; cite the paper",
     layout=raw.LAYOUT,
     expected="4,869 labelled pairs, of which 4,511 have labels that do not contradict each other, and 2,592 have "
-    "labels that agree: those of the lists, 1,555 train, 518 dev, 519 test (all counted). 29 words are the most in a "
-    "text of the lists. Texts are those of the lists where a list has the pair (emoji are ? there), else of ID.txt, "
+    "labels that agree: those of the lists, 1,555 train, 518 dev, 519 test (all counted). No text of the lists has "
+    "more than 29 words. Texts are those of the lists where a list has the pair (emoji are ? there), else of ID.txt, "
     "which may not be UTF-8, and is then read as Latin-1 and named",
     download="MVSA_Single, linked from the homepage and from https://github.com/QingyangZhang/QMF, whose folder "
     "text-image-classification/datasets/MVSA_Single has the lists and the labels",
@@ -73,4 +74,4 @@ class MvsaSingle(PictureText):
     def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
         """List -> the ids of its pairs that are not in the cache."""
         parts = raw.parts(cache.lists)
-        return cache.absent({name: [id_ for id_, at in parts.items() if at == of] for name, of in raw.LISTS.items()})
+        return cache.absent({name: [id_ for id_, at in parts.items() if at == of] for name, of in LISTS.items()})

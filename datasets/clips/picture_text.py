@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -66,12 +66,7 @@ def words_view(field: str, words: Sequence[str]) -> Words:
 
 @dataclass
 class PictureText(ClipDataset):
-    """Pictures with the fields of `pairs.recipe`; a list `vocabulary-PROTOCOL.tsv` of the cache has a protocol's words.
-
-    which: the setting that chooses among several texts of a picture; '' if there is one.
-    """
-
-    which: ClassVar[str] = ""
+    """Pictures with the fields of `pairs.recipe`; the cache keeps the words of a protocol (`vocabulary_list`)."""
 
     text: Literal["words", "model", "files"] = setting(
         "words",
@@ -88,8 +83,8 @@ class PictureText(ClipDataset):
 
     @property
     def variant(self) -> str:
-        """Which text of a picture it is; '' if a picture has one."""
-        return str(getattr(self, self.which)) if self.which else ""
+        """Which text of a picture it is; '' if a picture has one. Where it has several, a setting takes its place."""
+        return ""
 
     def recipe(self) -> Recipe:
         """Pictures as uint8 squares, and codes of words or features of the text."""

@@ -9,13 +9,12 @@ import numpy as np
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.core.inputs.sizes import check_size
 from mcr_bench.bench.core.inputs.texts import GROWTH
-from mcr_bench.bench.errors import UserError, one_line
+from mcr_bench.bench.errors import UserError, quoted
 from mcr_bench.datasets.folders.arrow import array_of_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MOST_TEXT = 200  # characters of an error that a message quotes
 BLOCK = 2**26  # bytes: no row may be longer
 TRUTH = ("true", "false")
 
@@ -91,7 +90,7 @@ def _cells(path: Path, names: tuple[str, ...]) -> "pa.Table":
 
 
 def _wrong(path: Path, error: Exception) -> UserError:
-    words = one_line(str(error), MOST_TEXT)
+    words = quoted(error)
     return UserError(
         f"'{path}' cannot be read as CSV ({words}). Save it as UTF-8 with commas, a line of names, and as many "
         "cells in each row."

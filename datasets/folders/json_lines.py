@@ -5,10 +5,8 @@ from typing import Any
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.core.inputs.texts import GROWTH, json_of, text_of
-from mcr_bench.bench.errors import UserError, one_line
+from mcr_bench.bench.errors import UserError, quoted
 from mcr_bench.datasets.folders.lists import array_of
-
-MOST_TEXT = 200  # characters of an error that a message quotes
 
 
 class JsonLines:
@@ -44,7 +42,7 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         row = json_of(line)
     except ValueError as error:
-        words = one_line(str(error), MOST_TEXT)
+        words = quoted(error)
         raise UserError(f"'{path}': line {number} is not JSON ({words}). Correct it, or remove it.") from error
     if not isinstance(row, dict):
         raise UserError(f'\'{path}\': line {number} is not an object. Write one per sample: {{"label": "yes", ...}}.')

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mcr_bench.bench.core.inputs.texts import text_of, toml_of
-from mcr_bench.bench.errors import UserError, one_line, unknown
+from mcr_bench.bench.errors import UserError, quoted, unknown
 from mcr_bench.datasets.folders.sources import Source, source_of
 
 NAME = "dataset.toml"
@@ -20,7 +20,6 @@ MEDIA: dict[str, dict[str, float]] = {
 }
 BOUNDS = {"size": (1, 1024), "frames": (1, 256), "rate": (1000, 192_000), "seconds": (0.1, 600)}
 KINDS = ("array", *MEDIA)
-MOST_TEXT = 200  # characters of an error that a message quotes
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def _content(path: Path) -> dict[str, Any]:
         raise UserError(f"'{path}' cannot be read ({error.strerror}). Make it readable.") from error
     except ValueError as error:
         raise UserError(
-            f"'{path}' is not valid TOML ({one_line(str(error), MOST_TEXT)}). Correct it as docs/data.md shows it."
+            f"'{path}' is not valid TOML ({quoted(error)}). Correct it as docs/data.md shows it."
         ) from error
 
 

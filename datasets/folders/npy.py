@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from mcr_bench.bench.core.arrays import Array
-from mcr_bench.bench.errors import UserError, one_line
+from mcr_bench.bench.errors import UserError, quoted
 from mcr_bench.datasets.formats.npz_members import NotAnArray, OfObjects, Stated, content_of, stated_in
 
 T = TypeVar("T")
-MOST_TEXT = 200  # characters of an error that a message quotes
 
 
 class NpyFile:
@@ -45,5 +44,5 @@ class NpyFile:
                 "shape, such as np.stack(list(x)) or np.array(list(map(str, x)))."
             ) from error
         except Exception as error:  # damaged headers raise errors of several types
-            words = one_line(str(error), MOST_TEXT)
+            words = quoted(error)
             raise UserError(f"'{self._path}' cannot be read ({words}): it is damaged. Copy it again.") from error

@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.core.inputs.sizes import excess
-from mcr_bench.bench.errors import UserError, one_line
+from mcr_bench.bench.errors import UserError, quoted
 from mcr_bench.datasets.folders.arrow import array_of_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MOST_TEXT = 200  # characters of an error that a message quotes
 WIDEST = 8  # bytes of a number; a text has its number in the list of different texts
 
 
@@ -70,7 +69,7 @@ class ParquetFile:
         return pa.chunked_array(pieces, pieces[0].type if pieces else kind)
 
     def _damaged(self, error: Exception) -> UserError:
-        words = one_line(str(error), MOST_TEXT)
+        words = quoted(error)
         return UserError(
             f"'{self._path}' cannot be read as Parquet ({words}): it is damaged, or of another format. Copy it again, "
             "or save it again with pandas: t.to_parquet(FILE)."

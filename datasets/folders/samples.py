@@ -34,8 +34,8 @@ def named_values(sample: object, names: Sequence[str] | None) -> dict[str, objec
         return {str(key): value for key, value in sample.items()}
     if not isinstance(sample, tuple | list) or len(sample) < 2:
         raise UserError(
-            f"a sample is a {type(sample).__name__}; allowed: a dict, or a tuple of inputs and a label. Wrap the "
-            "dataset in one that gives these."
+            f"a sample is of type {type(sample).__name__}; allowed: a dict, or a tuple of one input or "
+            "more and a label. Wrap the dataset in one that gives these."
         )
     first, *rest = sample
     if isinstance(first, Mapping) and len(rest) == 1:
@@ -61,8 +61,8 @@ def array_of_value(key: str, value: Any) -> Array:
         array = np.empty(0, object)
     if array.dtype.kind not in "biufU":
         raise UserError(
-            f"'{key}' of a sample is a {type(value).__name__}; allowed: numbers, tensors, arrays, lists of them, and "
-            "images. Make numbers of it in the dataset, or leave it out: modalities=[...]."
+            f"'{key}' of a sample is of type {type(value).__name__}; allowed: numbers, tensors, arrays, lists of them, "
+            "and images. Make numbers of it in the dataset, or leave it out: modalities=[...]."
         )
     return array
 

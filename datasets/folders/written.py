@@ -39,7 +39,7 @@ def to_arrays(
     """
     place = Path(folder)
     if place.exists() and not (place.is_dir() and not any(place.iterdir())):
-        raise UserError(f"to_arrays: '{place}' exists. Give another folder, or remove it.")
+        raise UserError(f"to_arrays: '{place}' exists and is not an empty folder. Give another one, or remove it.")
     samples = _samples(dataset, names)
     called = _label(samples[0], label)
     inputs = list(modalities) if modalities is not None else [k for k in samples[0] if k not in (called, *COLUMNS)]
@@ -105,7 +105,10 @@ def _check(samples: Iterable[Mapping[str, object]], inputs: Sequence[str], label
             raise UserError(f"to_arrays: '{m}' cannot name a modality. Rename it (letters, digits, _, -).")
     for row, sample in enumerate(samples):
         if lacking := [key for key in (*inputs, label) if key not in sample]:
-            raise UserError(f"to_arrays: sample {row} has no '{lacking[0]}' (it has {', '.join(sample)}). Add it.")
+            raise UserError(
+                f"to_arrays: sample {row} has no '{lacking[0]}' (it has {', '.join(sample)}). Give all samples the "
+                "same entries, or name inputs that all have: modalities=[...]."
+            )
 
 
 def _class_names(dataset: Any, label: str) -> list[str]:

@@ -9,13 +9,12 @@ from typing import TypeVar
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.core.inputs.sizes import check_size
-from mcr_bench.bench.errors import UserError, one_line
+from mcr_bench.bench.errors import UserError, quoted
 from mcr_bench.datasets.formats.foreign import conversion_of_content, of_objects
 from mcr_bench.datasets.formats.npz_members import NotAnArray, OfObjects, content, stated
 from mcr_bench.datasets.formats.text_mode import SAMPLE, changed_as_text
 
 T = TypeVar("T")
-MOST_TEXT = 200  # characters of an error that a message quotes
 POINTER = b"version https://git-lfs"
 
 
@@ -105,5 +104,5 @@ def _checked(path: Path, key: str, read: Callable[[], T]) -> T:
     except MemoryError as error:
         raise UserError(f"'{path}': there is too little memory for '{key}'. Close other programs.") from error
     except Exception as error:  # damaged members raise errors of a dozen types
-        changed, words = _changed(path) or "Copy it again.", one_line(str(error), MOST_TEXT)
+        changed, words = _changed(path) or "Copy it again.", quoted(error)
         raise UserError(f"'{path}': '{key}' cannot be read ({words}): the file is damaged. {changed}") from error

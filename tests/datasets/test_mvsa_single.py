@@ -124,7 +124,7 @@ def replaced(name: str, old: str, new: str) -> Callable[[Path], object]:
     [
         (without("dev.jsonl"), r"has no dev\.jsonl beside the other lists"),
         (replaced("dev.jsonl", '"neutral"', '"positive"'), r"a list has \d+ as positive, but labelResultAll"),
-        (replaced("dev.jsonl", '"neutral"', '"happy"'), "label 'happy'. Allowed: negative, neutral, positive"),
+        (replaced("dev.jsonl", '"neutral"', '"happy"'), "unknown label 'happy'. Known: negative, neutral, positive"),
         (replaced("test.jsonl", '"25"', '"1"'), r"test\.jsonl, line 1: 1 is already in train"),
         (replaced("train.jsonl", '"text"', '"words"'), r"train\.jsonl, line 1: .* does not have id, label, text"),
         (write("train.jsonl", "1,positive"), r"train\.jsonl, line 1: .* does not have|is not JSON"),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import typer
 
+import mcr_bench
 from mcr_bench.bench.catalog.kind_of_file import registered
 from mcr_bench.cli import app
 from mcr_bench.tests.support.house.examples import ROOT
@@ -55,6 +56,12 @@ def test_every_page_is_listed_and_every_entry_is_a_page(made: Path) -> None:
     own = {name for name in pages(DOCS) if not name.startswith("reference/made/")} - {"index"}
     indexes = {f"reference/made/{name}" for name in pages(made) if "/" not in name}
     assert entries(DOCS / "index.md") == own | indexes
+
+
+def test_all_that_is_public_is_in_the_reference_of_the_interface() -> None:
+    page = (DOCS / "reference" / "interface.md").read_text(encoding="utf-8")
+    entries_of = {name.rpartition(".")[2] for name in re.findall(r"\.\. auto\w+:: (\S+)", page)}
+    assert entries_of == set(mcr_bench.__all__) - {"__version__"}
 
 
 def test_everything_that_is_registered_has_a_page_and_a_line_in_its_index(made: Path) -> None:

@@ -13,10 +13,12 @@ from mcr_bench.datasets.raw.raw_files import as_lines
 from mcr_bench.datasets.raw.texts.sources import (
     FEATURES,
     LIST,
+    LISTS,
     OWN,
     PICTURE,
     listed_texts,
     own_text,
+    require_all_lists,
     rows_of,
     titles_of,
 )
@@ -26,7 +28,6 @@ from mcr_bench.datasets.sequences.pickles import listed, read_parts
 PICTURES_IN, TITLES_IN = "images", "texts"
 TITLES = {"train": "train_titles.csv", "test": "test_titles.csv"}
 FOLDERS = {"page": "texts_txt", "recipe": "texts_recipe"}  # of texts with a file for each picture
-LISTS = {"train.jsonl": "train", "dev.jsonl": "val", "test.jsonl": "test"}
 OFFICIAL = "official.json"
 AGAIN = "Use pictures, texts and lists of one download."
 LAYOUT = (
@@ -123,10 +124,7 @@ def _inside(folder: Path) -> list[Path]:
 def _lists(source: Path, splits: Sequence[Path]) -> dict[str, bytes]:
     """The lists in MMBT's form; UserError if some of the three are missing."""
     files = list_files(source, LISTS, splits)
-    if files and (missing := [name for name in LISTS if name not in files]):
-        raise UserError(
-            f"'{source}' has no {' and no '.join(missing)} beside the other lists. Add it, or take them out."
-        )
+    require_all_lists(source, files)
     return read_lists(files)
 
 

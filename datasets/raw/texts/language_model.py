@@ -9,7 +9,7 @@ import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.core.inputs.texts import json_of
-from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.errors import UserError, quoted
 from mcr_bench.bench.models.backbones.weights import file_digest
 
 NEEDED = "config.json", "model.safetensors", "tokenizer.json"
@@ -72,7 +72,7 @@ def _model(weights: str) -> tuple[Any, Any]:
         tokenizer = library().AutoTokenizer.from_pretrained(weights, **options)
         model, told = library().AutoModel.from_pretrained(weights, output_loading_info=True, **options)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise UserError(f"dataset.weights='{weights}': cannot be read ({error}). {AGAIN}") from error
+        raise UserError(f"dataset.weights='{weights}': cannot be read ({quoted(error)}). {AGAIN}") from error
     if lost := [name for name in told["missing_keys"] if "pooler" not in name]:
         raise UserError(f"dataset.weights='{weights}': {len(lost)} weights are missing, {lost[0]} first. {AGAIN}")
     return tokenizer, model.eval()
@@ -87,5 +87,5 @@ def _config(weights: str) -> Mapping[str, object]:
     try:
         content = json_of(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"'{path}' is not JSON ({error}). {AGAIN}") from error
+        raise UserError(f"'{path}' is not JSON ({quoted(error)}). {AGAIN}") from error
     return content if isinstance(content, dict) else {}

@@ -6,18 +6,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.datasets.cache.recipe import Clip, Scan
 from mcr_bench.datasets.media.pictures import PICTURES
 from mcr_bench.datasets.media.reasons import Unusable
 from mcr_bench.datasets.raw.lists import by_lower_name, list_files, numbered_lines, read_lists
 from mcr_bench.datasets.raw.raw_files import as_lines, count
-from mcr_bench.datasets.raw.texts.sources import FEATURES, LIST, OWN, PICTURE, own_text, rows_of
+from mcr_bench.datasets.raw.texts.sources import (
+    FEATURES,
+    LIST,
+    LISTS,
+    OWN,
+    PICTURE,
+    own_text,
+    require_all_lists,
+    rows_of,
+)
 from mcr_bench.datasets.raw.texts.words import vocabulary, vocabulary_list, words_of
 from mcr_bench.datasets.sequences.pickles import listed
 
 DATA, LABELS, MERGED = "data", "labelResultAll.txt", "merged.json"
-LISTS = {"train.jsonl": "train", "dev.jsonl": "val", "test.jsonl": "test"}
 VALIDATION = "val.jsonl"  # another name of dev.jsonl
 CLASSES = ("negative", "neutral", "positive")
 TENTH = 2**64 // 10
@@ -85,7 +93,7 @@ def entries(lists: Mapping[str, bytes]) -> dict[str, Entry]:
         for number, row in rows_of(name, lists.get(name, b""), ("id", "label", "text")):
             id_, label = str(row["id"]), str(row["label"]).lower()
             if label not in CLASSES:
-                raise UserError(f"{name}, line {number}: label '{label}'. Allowed: {', '.join(CLASSES)}. {AGAIN}")
+                raise UserError(f"{name}, line {number}: {unknown('label', label, CLASSES)} {AGAIN}")
             if id_ in read:
                 raise UserError(f"{name}, line {number}: {id_} is already in {read[id_].part}. {AGAIN}")
             read[id_] = Entry(part, label, str(row["text"]))
@@ -100,12 +108,8 @@ def read(source: Path, splits: Sequence[Path]) -> tuple[dict[str, bytes], dict[s
     if second is not None and contents.setdefault("dev.jsonl", second) != second:
         raise UserError(f"'{given['dev.jsonl']}' and '{given[VALIDATION]}' differ. Keep the one that validates.")
     files = {name: given.get(name, given.get(VALIDATION)) for name in contents}
-    missing = [name for name in LISTS if name not in contents]
-    if len(missing) < len(LISTS) and missing:
-        raise UserError(
-            f"'{source}' has no {' and no '.join(missing)} beside the other lists. Add it, or take them out."
-        )
-    if LABELS not in contents and missing:
+    require_all_lists(source, contents)
+    if not contents:
         raise UserError(f"'{source}' has no {LABELS}, and no train.jsonl. Expected:\n{LAYOUT}")
     return contents, {name: path for name, path in files.items() if path is not None}
 

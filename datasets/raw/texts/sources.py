@@ -3,23 +3,33 @@
 import codecs
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.core.inputs.texts import json_of
-from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.errors import UserError, quoted
 from mcr_bench.datasets.cache.recipe import Clip
 from mcr_bench.datasets.formats.opened import opened_once
 from mcr_bench.datasets.media.reasons import AGAIN, Unusable, report
 from mcr_bench.datasets.raw.lists import numbered_lines, read_content, read_lists
 
 LIST, OWN, FEATURES, PICTURE = "list", "text", "features", "image"  # roles of a pair's files
+LISTS = {"train.jsonl": "train", "dev.jsonl": "val", "test.jsonl": "test"}  # list -> its part
 PUBLISHED = "Use the list as it was published."
 WIDE = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 LARGEST = 2**24  # bytes of a text of its own: a page has some hundred thousand
+
+
+def require_all_lists(source: Path, given: Collection[str]) -> None:
+    """UserError that names the missing ones if some of the three `LISTS` are given, but not all."""
+    missing = [name for name in LISTS if name not in given]
+    if missing and len(missing) < len(LISTS):
+        raise UserError(
+            f"'{source}' has no {' and no '.join(missing)} beside the other lists. Add it, or take them out."
+        )
 
 
 def text_of(clip: Clip) -> str:
@@ -70,9 +80,7 @@ def rows_of(name: str, content: bytes, keys: tuple[str, ...]) -> Iterator[tuple[
         try:
             row = json_of(line)
         except ValueError as error:
-            raise UserError(
-                f"{name}, line {number}: is not JSON ({error}). Use the list as it was published."
-            ) from error
+            raise UserError(f"{name}, line {number}: is not JSON ({quoted(error)}). {PUBLISHED}") from error
         if not isinstance(row, dict) or not all(isinstance(row.get(key), str | int) for key in keys):
             raise UserError(f"{name}, line {number}: '{line[:80]}' does not have {', '.join(keys)}. {PUBLISHED}")
         yield number, row
@@ -87,16 +95,14 @@ def titles_of(name: str, content: bytes) -> Iterator[tuple[str, str, str]]:
     lines = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
     try:
         for cells in lines:
-            if len(cells) == 1 or len(cells) == 2:
+            if len(cells) in (1, 2):
                 raise UserError(
                     f"{name}, line {lines.line_num}: '{','.join(cells)[:80]}' is not picture,title,class. {PUBLISHED}"
                 )
             if cells:
                 yield cells[0].strip(), ",".join(cells[1:-1]), cells[-1].strip()
     except csv.Error as error:
-        raise UserError(
-            f"{name}, line {lines.line_num}: is not CSV ({error}). Use the list as it was published."
-        ) from error
+        raise UserError(f"{name}, line {lines.line_num}: is not CSV ({quoted(error)}). {PUBLISHED}") from error
 
 
 def features_of(path: Path, steps: int, channels: int) -> Array:

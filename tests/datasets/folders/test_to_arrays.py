@@ -117,15 +117,19 @@ BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
     "no part": (Items(range(9), lambda i: {"a": X[i], "y": Y[i]}), {}, "the part of each sample is unknown. Give"),
     "no label": (parts(lambda i: {"a": X[i], "b": Z[i]}), {}, "a sample has no label (it has a, b, split). Name it"),
     "another label": (parts(lambda i: {"a": X[i], "y": Y[i]}), {"label": "z"}, "a sample has no z"),
-    "a number": (parts(lambda i: i), {}, "a sample is a int; allowed: a dict, or a tuple of inputs and a label"),
+    "a number": (parts(lambda i: i), {}, "a sample is of type int; allowed: a dict, or a tuple of one input or more"),
     "too few names": (
         parts(lambda i: (X[i], Y[i])),
         {"names": ["a"]},
         "a sample has 2 entries. Give one name for each",
     ),
     "text": (parts(lambda i: {"a": "hello", "y": Y[i]}), {}, "'a' is text. Make numbers of it"),
-    "a dict inside": (parts(lambda i: {"a": {"b": 1}, "y": Y[i]}), {}, "'a' of a sample is a dict; allowed: numbers"),
-    "None": (parts(lambda i: {"a": None, "y": Y[i]}), {}, "'a' of a sample is a NoneType"),
+    "a dict inside": (
+        parts(lambda i: {"a": {"b": 1}, "y": Y[i]}),
+        {},
+        "'a' of a sample is of type dict; allowed: numbers",
+    ),
+    "None": (parts(lambda i: {"a": None, "y": Y[i]}), {}, "'a' of a sample is of type NoneType"),
     "no input": (parts(lambda i: {"y": Y[i]}), {}, "no entry of a sample is an input"),
     "a name with a dot": (parts(lambda i: {"a.b": X[i], "y": Y[i]}), {}, "'a.b' cannot name a modality"),
     "an entry that is missing": (
@@ -150,7 +154,7 @@ def test_what_cannot_be_written(case: str, tmp_path: Path) -> None:
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     mcr_bench.to_arrays(FORMS["dicts"], tmp_path)
-    with pytest.raises(UserError, match=r"exists\. Give another folder, or remove it"):
+    with pytest.raises(UserError, match=r"exists and is not an empty folder\. Give another one, or remove it"):
         mcr_bench.to_arrays(FORMS["dicts"], tmp_path)
 
 
