@@ -69,7 +69,7 @@ def require_text(text: str, what: str = "") -> str:
         raise _refused(
             text,
             what,
-            "it holds bytes that are not UTF-8, as which the record keeps names. Give, or rename to, another.",
+            "it holds bytes that are not UTF-8, and the record keeps names as UTF-8. Rename it, or give another.",
         ) from None
     return text
 

@@ -39,7 +39,7 @@ def number_checks(row: RunRow, parts: Mapping[str, Predicted]) -> Iterator[Said]
     if right:
         yield Said("holds", "numbers", row.name, "follow from the predictions", right)
     if left := [n for n in row.metrics if n not in known and not CURVE.fullmatch(n) and not n.startswith("floor/")]:
-        text = "numbers that take the weights or the training data: " + ", ".join(sorted({_head(n) for n in left}))
+        text = "numbers that need the weights or the training data: " + ", ".join(sorted({_head(n) for n in left}))
         yield Said("unproven", "numbers", row.name, text, len(left))
 
 

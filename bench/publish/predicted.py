@@ -126,6 +126,12 @@ def _require_sound(name: str, part: Predicted) -> None:
             raise Unsound(f"its predictions '{one_line(what, 60)}' are not numbers of one shape")
         if not logits.isfinite().all():
             raise Unsound(f"its predictions '{one_line(what, 60)}' are not finite")
+    for m, own in part.own.items():
+        if own.shape != part.labels.shape or own.is_floating_point() != part.labels.is_floating_point():
+            raise Unsound(f"its labels of '{one_line(m, 60)}' alone do not have the form of its labels")
+    for m, has in part.present.items():
+        if has.ndim != 1:
+            raise Unsound(f"its column 'present/{one_line(m, 60)}' does not say yes or no for each sample")
     classes = not part.labels.is_floating_point() and part.labels.ndim == 1
     if classes and not ((part.labels >= 0) & (part.labels < part.logits.shape[1])).all():
         raise Unsound(f"a label of its {name} part is none of its {part.logits.shape[1]} classes")

@@ -39,7 +39,7 @@ def rebuilt(row: RunRow, needs: Sequence[RunSpec], acting: Acting | None) -> Run
     model = _below(row, "model.")
     kind = fusion_kinds()[str(model.get("fusion"))]
     encoders = {m: _encoder(_below(row, f"encoder.{m}.")) for m in row.modalities}
-    pathway, dials = f".{PATHWAY.key}", _typed(_below(row, "dataset."), declared(dataset))
+    dials = _typed(_below(row, "dataset."), declared(dataset))
     known = ("model.", "encoder.", "dataset.", f"{row.method}.")
     spec = RunSpec(
         method=row.method,
@@ -69,8 +69,8 @@ def rebuilt(row: RunRow, needs: Sequence[RunSpec], acting: Acting | None) -> Run
         metric=row.metric,
         scales_gradients=row.scales_gradients,
         primary=row.primary,
-        pathways={m: float(row.settings[f"encoder.{m}{pathway}"]) for m in row.modalities
-                  if f"encoder.{m}{pathway}" in row.settings},
+        pathways={m: float(PATHWAY.parse(str(row.settings[key]), f"encoder.{m}.")) for m in row.modalities
+                  if (key := f"encoder.{m}.{PATHWAY.key}") in row.settings},
     )  # fmt: skip
     return replace(spec, data_settings=_acting(spec, row, acting))
 
@@ -78,7 +78,9 @@ def rebuilt(row: RunRow, needs: Sequence[RunSpec], acting: Acting | None) -> Run
 def _require_known(row: RunRow) -> None:
     version = row.versions.get(OURS, "")
     if version != __version__:
-        raise Unprovable(f"version {version or 'unknown'} trained it, and this is {__version__}, which keys differ by")
+        raise Unprovable(
+            f"version {version or 'unknown'} trained it, this is {__version__}, and keys depend on the version"
+        )
     if row.method not in registry.method_names() or row.source not in ("", row.method):
         raise Unprovable("its method is a file of the submitter's, or of a package that is not installed here")
     if row.dataset not in registry.dataset_names() or row.dataset_source not in ("", row.dataset):
@@ -105,8 +107,9 @@ def _typed(settings: Mapping[str, Value], known: Mapping[str, Declared]) -> dict
 def _acting(spec: RunSpec, row: RunRow, acting: Acting | None) -> dict[str, Value]:
     """The settings of the dataset that are part of the key: those that give the identity of the data on record."""
     dials = spec.data_settings
+    own = sorted(dials.keys() & declared(registry.dataset(row.dataset)).keys())
     for count in range(IDLE + 1):
-        for idle in combinations(sorted(dials), count):
+        for idle in combinations(own, count):
             rest = {key: value for key, value in dials.items() if key not in idle}
             if replace(spec, data_settings=rest).data_identity == row.data_identity:
                 return rest

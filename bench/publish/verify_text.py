@@ -18,7 +18,9 @@ def verified_text(verified: Verified) -> str:
         *_some(wrong),
         *_some(unproven),
         *(f"not proven: {text}" for text in NEVER),
-        "Nothing that can be checked is wrong." if verified.holds else f"{_count(len(wrong), 'thing')} in it wrong.",
+        "Nothing that can be checked is wrong."
+        if verified.holds
+        else f"{_count(len(wrong), 'thing')} in it {'is' if len(wrong) == 1 else 'are'} wrong.",
     ]
     return "\n".join(lines)
 

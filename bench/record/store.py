@@ -43,7 +43,8 @@ def database_uri(file: Path) -> str:
     uri = URL.create(ESCAPED.partition(":")[0], database=str(file)).render_as_string()
     if database_file(uri) != file:
         raise UserError(
-            f"'{file}': the installed SQLAlchemy can open no file with ? in its path. Install 2.1 or newer."
+            f"'{file}': the installed SQLAlchemy can open no file with ? in its path. Install 2.1 or newer, or set "
+            "MCR_BENCH_HOME to a folder without ? in its path."
         )
     return uri
 

@@ -23,10 +23,8 @@ def write_submission(file: Path, record: Record, chosen: Selection, data_root: P
     """
     origin = OfRecord(record)
     every = origin.runs()
-    meant = {run.run_id for run in chosen.of(every)}
-    runs, _, left_out = movable(every)
-    known = {run.tags["key"]: run for run in runs}
-    asked = [run for run in runs if run.run_id in meant]
+    asked, _, left_out = movable(chosen.of(every))
+    known = {run.tags["key"]: run for run in movable(every)[0]}
     if not asked:
         raise UserError("no finished run to submit. `mcr-bench results` lists the runs.")
     _, lost, incomplete = write_archive(file, origin, with_needs(asked, known))

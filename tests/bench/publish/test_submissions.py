@@ -28,7 +28,7 @@ def test_a_submission_holds_and_what_nobody_can_prove_is_said(made: Path, ours: 
     assert "holds: numbers of 8 runs follow from the data here" in lines
     assert "holds: 320 samples of 8 runs are those of the data here" in lines
     assert "holds: samples of 8 runs are those of the other runs on the same data" in lines
-    assert "not proven: numbers that take the weights or the training data: test/noise (8 runs)" in lines
+    assert "not proven: numbers that need the weights or the training data: test/noise (8 runs)" in lines
     assert [line for line in lines if line.removeprefix("not proven: ") in NEVER] == [f"not proven: {n}" for n in NEVER]
     assert lines[-1] == "Nothing that can be checked is wrong."
     assert list(Path.cwd().iterdir()) == [ours]  # no record is made by it
@@ -106,6 +106,16 @@ def label_that_is_no_class(entries: Entries) -> None:
     repacked(entries, key, lambda columns: columns["label"].__setitem__(0, 99))
 
 
+def column(name: str, cells: Callable[[int], list[Any]]) -> Callable[[Entries], None]:
+    """A column of cells that no training writes, for so many samples."""
+
+    def change(entries: Entries) -> None:
+        key, _ = run_in(entries, "joint")
+        repacked(entries, key, lambda columns: columns.update({name: cells(len(columns["id"]))}))
+
+    return change
+
+
 def no_file_of_predictions(entries: Entries) -> None:
     key, _ = run_in(entries, "joint")
     entries.pop(f"runs/{key}/files/predictions.parquet")
@@ -140,6 +150,22 @@ FORGED: dict[str, tuple[Callable[[Entries], object], str]] = {
     "a sample of no part": (other_part, "1 of its samples are neither of the validation nor of the test part"),
     "a prediction that is infinite": (infinite, "its predictions 'logits' are not finite"),
     "a label that is no class": (label_that_is_no_class, "a label of its val part is none of its 5 classes"),
+    "two scores where five are predicted": (
+        column("label", lambda n: [[0.5] * 2] * n),
+        "test accuracy does not follow from its predictions",
+    ),
+    "lists of who has a modality": (
+        column("present/m1", lambda n: [[1.0] * 5] * n),
+        "its column 'present/m1' does not say yes or no for each sample",
+    ),
+    "labels of a modality that are scores": (
+        column("label/m1", lambda n: [0.5] * n),
+        "its labels of 'm1' alone do not have the form of its labels",
+    ),
+    "a share that is no number": (
+        setting("encoder.m1.drop_pathway", "often"),
+        "its settings are not allowed: encoder.m1.drop_pathway=often",
+    ),
     "no predictions": (no_file_of_predictions, "it has no predictions"),
     "another setting of training": (setting("optimizer.lr", "0.5"), NOT_OF_ITS_KEY),
     "another setting of the model": (setting("model.width", "7"), NOT_OF_ITS_KEY),

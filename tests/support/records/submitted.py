@@ -65,7 +65,7 @@ def repacked(entries: Entries, key: str, change: Callable[[dict[str, Any]], obje
     columns = pq.read_table(io.BytesIO(entries[name])).to_pydict()
     change(columns)
     made = {
-        k: pa.array(v, pa.list_(pa.float32(), CLASSES)) if isinstance(v[0], list) else v for k, v in columns.items()
+        k: pa.array(v, pa.list_(pa.float32(), len(v[0]))) if isinstance(v[0], list) else v for k, v in columns.items()
     }
     out = io.BytesIO()
     pq.write_table(pa.table(made), out)
