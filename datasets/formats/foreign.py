@@ -125,6 +125,7 @@ def conversion(path: Path) -> str:
       import numpy as np
       x, y, split = np.load('mine.npy'), np.load('y.npy'), np.load('split.npy')  # a row per sample in each
       np.savez("mine.npz", x_features=x, y=y, split=split)
+    Or leave it as it is: put it in a folder with a dataset.toml (docs/data.md, Folders of array files).
     """
     if path.name == DESCRIPTION:
         return f"It describes the folder that it is in. Give the folder: {path.parent}"
