@@ -48,6 +48,7 @@ class Nodes:
         """A node that does not see what is in `folder`, as it has a mount namespace of its own."""
         if os.geteuid() or shutil.which("unshare") is None:
             pytest.skip("hiding a folder from a node needs root and unshare")
+        folder.mkdir(exist_ok=True)
         hide = f"mount -t tmpfs none '{folder}' && exec \"$@\""
         hiding = ["unshare", "--mount", "sh", "-c", hide, "sh"]
         return self._start(f"--address={self.address}", f"--num-cpus={cpus}", before=hiding)
