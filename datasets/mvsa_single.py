@@ -13,14 +13,14 @@ from mcr_bench.datasets.raw.texts import mvsa as raw
 from mcr_bench.datasets.raw.texts.sources import LISTS
 from mcr_bench.datasets.sequences.pickles import read_parts
 
-RULE = "neutral gives way to the other label, and pairs with one positive and one negative label are left out"
+RULE = "neutral gives way to the other label, and a positive beside a negative label is left out"
 CARD = Card(
     title="MVSA-Single (Niu et al.: Sentiment Analysis on Multi-view Social Data, MMM 2016)",
     homepage="https://mcrlab.net/research/mvsa-sentiment-analysis-on-multi-view-social-data/",
     licence="none is stated with the files; texts and pictures are those of Twitter; cite the paper",
     layout=raw.LAYOUT,
-    expected="4,869 labelled pairs, of which 4,511 have labels that do not contradict each other, and 2,592 have "
-    "labels that agree: those of the lists, 1,555 train, 518 dev, 519 test (all counted). No text of the lists has "
+    expected="4,869 labelled pairs; the labels of 4,511 do not contradict each other, those of 2,592 agree, "
+    "which are those of the lists: 1,555 train, 518 dev, 519 test (all counted). No text of the lists has "
     "more than 29 words. Texts are those of the lists where a list has the pair (emoji are ? there), else of ID.txt, "
     "which may not be UTF-8, and is then read as Latin-1 and named",
     download="MVSA_Single, linked from the homepage and from https://github.com/QingyangZhang/QMF, whose folder "

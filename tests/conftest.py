@@ -52,3 +52,9 @@ def _new_records_are_copied(tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tracking, "prepare_file", prepare_file)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Output is not folded to the width of the terminal that tests are started in; a test of that sets its own."""
+    monkeypatch.delenv("COLUMNS", raising=False)

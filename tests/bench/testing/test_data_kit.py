@@ -119,7 +119,10 @@ FAULTS: dict[str, tuple[tuple[str, str], ...]] = {
     "loads: 'heat' of part train has shape (40, 5); facts() says (6,) per sample": (
         ("Modality((5,))", "Modality((6,))"),
     ),
-    "facts: is torch.float64; needed: float32": (("standardise(Splits(*parts))", "Splits(*parts)"), (".float()", "")),
+    "facts: is torch.float64; needed: torch.float32": (
+        ("standardise(Splits(*parts))", "Splits(*parts)"),
+        (".float()", ""),
+    ),
     "facts: 'sound' is padded=True in facts()": (('{"sound": lengths[rows]} if "sound" in own else {}', "{}"),),
     "facts: padded steps of 'sound' in part train are not 0": (("standardise(Splits(*parts))", "Splits(*parts)"),),
     "finite: 'heat' of part test": (

@@ -70,12 +70,13 @@ def test_no_encoder_waits(kind: str, padded: bool) -> None:
     declared = encoder_kinds()[kind]
     allowed = declared.padded if padded else declared.axes
     for axes in allowed:
-        modality = Modality(SHAPES[axes], padded=padded)
+        shape = (SHAPES[axes][0], 1) if declared.ids else SHAPES[axes]
+        modality = Modality(shape, padded=padded, vocabulary=9 if declared.ids else 0)
         values = {"kind": kind, "width": 8, "depth": 1, "dropout": 0.1}
         module = made(Encoder(declared, values), modality, 6)
         initialise(module, 0)
         module.to(META).train()
-        x = torch.zeros(4, *SHAPES[axes], device=META)
+        x = torch.zeros(4, *shape, dtype=torch.int64 if declared.ids else torch.float32, device=META)
         lengths = torch.ones(4, dtype=torch.int64, device=META) if padded else None
         with Waits() as noted:
             module(x, lengths).sum().backward()
