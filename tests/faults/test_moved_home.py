@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,6 +28,12 @@ FAULT = Fault(
 DONE = list(specs(methods=5, datasets=1, seeds=1))
 NEW, FAILED = list(specs(methods=5, datasets=1, seeds=3))[5:7]
 FILES = len(DONE) + 1
+DEAR = pytest.mark.slow
+
+
+def typical(every: Mapping[str, Callable[..., object]], *names: str) -> list[object]:
+    """All of them as parameters; those but these ones are tried in slow tests."""
+    return [pytest.param(one, id=name, marks=[] if name in names else DEAR) for name, one in every.items()]
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +133,8 @@ MOVES: dict[str, Callable[[Path, Path], Path]] = {
 }
 
 
-@pytest.mark.parametrize("name", ["moved", pytest.param("a b/c%20 #1?", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
+@pytest.mark.parametrize("name", ["moved", pytest.param("a b/c%20 #1?", marks=DEAR)])
+@pytest.mark.parametrize("move", typical(MOVES, "renamed", "copied, the original left", "seen through a link"))
 def test_a_home(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, move: Callable[[Path, Path], Path], name: str
 ) -> None:
@@ -164,8 +170,8 @@ AFTER: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("after", AFTER.values(), ids=AFTER)
-@pytest.mark.parametrize("way", ["merge", pytest.param("import", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("after", typical(AFTER, "deleted"))
+@pytest.mark.parametrize("way", ["merge", pytest.param("import", marks=DEAR)])
 def test_the_source_of_a_merge(
     home: Path,
     tmp_path: Path,
@@ -192,7 +198,7 @@ def joined(home: Path, here: Path, way: str, monkeypatch: pytest.MonkeyPatch) ->
     assert f"{len(DONE)} runs added" in done.stdout
 
 
-@pytest.mark.parametrize("which", ["source", "record", "both"])
+@pytest.mark.parametrize("which", [*(pytest.param(one, marks=DEAR) for one in ("source", "record")), "both"])
 def test_a_merge_after_a_move(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str) -> None:
     """Once more, after one of the two was moved: every run is here already, and all that it needs too."""
     here = tmp_path / "here"
@@ -229,8 +235,8 @@ def named(text: str, home: Path) -> bool:
     return all(part in text for part in (row.name, row.run_id, "predictions.parquet", "--force"))
 
 
-@pytest.mark.parametrize("moved", ["moved", pytest.param("at its place", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("moved", ["moved", pytest.param("at its place", marks=DEAR)])
+@pytest.mark.parametrize("loss", typical(LOSSES, "its predictions", "a folder in its place"))
 def test_a_run_without_its_predictions(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: Callable[[Path], object], moved: str
 ) -> None:
@@ -279,7 +285,7 @@ def test_all_files_are_missing(home: Path) -> None:
         assert call(*verb).stderr.count("left out: ") <= 6
 
 
-@pytest.mark.parametrize("folder", ["cache", "work", "weights", "tables"])
+@pytest.mark.parametrize("folder", ["cache", *(pytest.param(one, marks=DEAR) for one in ("work", "weights", "tables"))])
 def test_a_folder_beside_the_record_is_missing(home: Path, folder: str) -> None:
     """What is made of the record, and what only a training needs."""
     (home / folder).mkdir(exist_ok=True)
@@ -311,7 +317,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return (folder / "server").rename(folder / "moved")
 
 
-@pytest.mark.slow
+@DEAR
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("loss", ["nothing", "its predictions", "its folder", "a folder in its place", "everything"])
 def test_a_server_whose_folder_was_moved(
@@ -339,7 +345,7 @@ def test_a_server_whose_folder_was_moved(
         assert len(record.predictions(next(row.run_id for row in record.rows() if row.key == NEW.key))) == 400
 
 
-@pytest.mark.slow
+@DEAR
 def test_the_server_of_this_program_in_a_home_that_was_moved(home: Path, tmp_path: Path) -> None:
     port, keys = free_port(), list[str]()
     for spec in (DONE[0], DONE[1]):
