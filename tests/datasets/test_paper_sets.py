@@ -50,7 +50,7 @@ def dials(values: dict[str, int]) -> list[str]:
 
 
 METHODS = registry.method_names()
-LONG = ("ave", "cremad", "mosei", "something-something")  # half a minute or more each: `make test-all` tries them
+LONG = ("ave", "cremad", "mosei", "something-something", "ucf101")  # half a minute or more each: `make test-all`
 ON_EACH = ("joint", "mcr", "ensemble")
 # The others are dealt to sets of which a run takes about a second; those that take classes alone to sets of classes.
 QUICK = [name for name in EIGHTH if name != "something-something"]

@@ -42,6 +42,7 @@ def test_nets_and_heads(tmp_path: Path) -> None:
     assert "mcr " in told
 
 
+@pytest.mark.slow  # half a minute
 def test_a_dataset_in_a_file(tmp_path: Path) -> None:
     (script,) = [block for block in blocks("docs/data.md", "sh") if "my_set.py" in block]
     told = run(script, tmp_path)
@@ -50,6 +51,7 @@ def test_a_dataset_in_a_file(tmp_path: Path) -> None:
     assert "rings · place + sound · protocol drawn" in told
 
 
+@pytest.mark.slow  # half a minute
 def test_a_method_and_a_figure_from_outside(tmp_path: Path) -> None:
     (method,) = blocks("docs/methods.md", "python")
     (tmp_path / "my_method.py").write_text(method, encoding="utf-8")
