@@ -11,7 +11,7 @@ from mcr_bench.datasets.cache.opened import Cache
 from mcr_bench.datasets.clips.dataset import Rule, Scan, Variant
 from mcr_bench.datasets.clips.picture_text import PictureText
 from mcr_bench.datasets.raw.texts import food as raw
-from mcr_bench.datasets.raw.texts.sources import LISTS
+from mcr_bench.datasets.raw.texts.sources import ids_by_list
 
 CARD = Card(
     title="UPMC Food-101 (Wang et al.: Recipe Recognition with Large Multimodal Food Dataset, ICME Workshops 2015)",
@@ -74,5 +74,4 @@ class Food101(PictureText):
 
     def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
         """List -> the ids of its pictures that are not in the cache."""
-        parts = raw.mmbt_parts(cache.lists)
-        return cache.absent({name: [id_ for id_, at in parts.items() if at == of] for name, of in LISTS.items()})
+        return cache.absent(ids_by_list(raw.mmbt_parts(cache.lists)))

@@ -10,7 +10,7 @@ from mcr_bench.datasets.cache.opened import Cache
 from mcr_bench.datasets.clips.dataset import Rule, Scan, Variant
 from mcr_bench.datasets.clips.picture_text import PictureText
 from mcr_bench.datasets.raw.texts import mvsa as raw
-from mcr_bench.datasets.raw.texts.sources import LISTS
+from mcr_bench.datasets.raw.texts.sources import ids_by_list
 from mcr_bench.datasets.sequences.pickles import read_parts
 
 RULE = "neutral gives way to the other label, and a positive beside a negative label is left out"
@@ -73,5 +73,4 @@ class MvsaSingle(PictureText):
 
     def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
         """List -> the ids of its pairs that are not in the cache."""
-        parts = raw.parts(cache.lists)
-        return cache.absent({name: [id_ for id_, at in parts.items() if at == of] for name, of in LISTS.items()})
+        return cache.absent(ids_by_list(raw.parts(cache.lists)))

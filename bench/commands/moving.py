@@ -1,26 +1,25 @@
 """Join records, write and read archives of runs, and hide runs."""
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import typer
 
-from mcr_bench.bench.commands.output import print_json, say
+from mcr_bench.bench.commands.output import counted, print_json, progress, say
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.exchange.archive import write_archive
 from mcr_bench.bench.exchange.hiding import bring_back, hidden, hide, to_hide
 from mcr_bench.bench.exchange.joining import Joined, join
 from mcr_bench.bench.exchange.opened import opened
-from mcr_bench.bench.exchange.origins import OfRecord, Origin, home_at, movable
+from mcr_bench.bench.exchange.origins import OfRecord, home_at, movable
 from mcr_bench.bench.exchange.selection import Selection
 from mcr_bench.bench.exchange.target import Target
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.report.cards import grid_text
 from mcr_bench.bench.settings.arguments import parse_names, parse_seeds
 
-MOST_LINES, EVERY = 10, 5.0  # lines of one kind; seconds between two lines of progress
+MOST_LINES = 10  # lines of one kind
 
 
 def selection(
@@ -44,7 +43,7 @@ def merge(homes: Sequence[Path], record: Record, as_json: bool) -> None:
         for origin in origins:
             if target.file is not None and target.file.exists() and origin.file.samefile(target.file):
                 raise UserError(f"'{origin.name}' is the home of this record: it cannot be joined into itself.")
-        _tell([join(origin, target, _progress(origin)) for origin in origins], as_json)
+        _tell([join(origin, target, progress(origin.name)) for origin in origins], as_json)
 
 
 def import_(files: Sequence[Path], most_gib: float, record: Callable[[], Record], as_json: bool) -> None:
@@ -52,7 +51,7 @@ def import_(files: Sequence[Path], most_gib: float, record: Callable[[], Record]
     joined = []
     for file in files:
         with opened(file, most_gib) as archive:
-            joined.append(join(archive, Target(record()), _progress(archive)))
+            joined.append(join(archive, Target(record()), progress(archive.name)))
     _tell(joined, as_json)
 
 
@@ -65,7 +64,7 @@ def export(file: Path, record: Record, chosen: Selection) -> str:
     count, left_out, incomplete = write_archive(file, origin, runs)
     _lines([f"incomplete: {line}" for line in incomplete])
     _lines([f"left out: {line}" for line in [*why, *left_out]])
-    text = f"{_count(count)} written to {file} ({file.stat().st_size / 2**20:.1f} MiB)."
+    text = f"{counted(count)} written to {file} ({file.stat().st_size / 2**20:.1f} MiB)."
     if why or left_out:
         say(text)
         raise typer.Exit(1)
@@ -77,14 +76,14 @@ def forget(record: Record, chosen: Selection, undo: bool, yes: bool) -> None:
     target = Target(record)
     meant = hidden(target, chosen) if undo else to_hide(target, chosen)
     if meant.training:
-        say(f"left out: {_count(len(meant.training))} that a command trains now.", err=True)
+        say(f"left out: {counted(len(meant.training))} that a command trains now.", err=True)
     if not meant.runs:
         return say("No hidden run is meant." if undo else "No run is meant.")
     say(grid_text(meant.rows))
     if meant.needing:
         say(f"Finished runs that stay and start from these: {len(meant.needing)}.")
         _lines([f"  {run.tags.get('label')} on {run.tags.get('dataset')}, {run.tags['key']}" for run in meant.needing])
-    count = _count(len(meant.runs))
+    count = counted(len(meant.runs))
     if not yes and not _agreed(f"Bring back {count}?" if undo else f"Hide {count}?"):
         say("Nothing was changed.")
         raise typer.Exit(1)
@@ -98,18 +97,6 @@ def _agreed(question: str) -> bool:
     except typer.Abort:  # no terminal, or no answer
         say("")
         return False
-
-
-def _progress(origin: Origin) -> Callable[[int, int], None]:
-    """Says every five seconds how far joining is."""
-    last = [time.monotonic()]
-
-    def show(done: int, total: int) -> None:
-        if time.monotonic() - last[0] > EVERY:
-            last[0] = time.monotonic()
-            say(f"'{origin.name}': {done} of {_count(total)}", err=True)
-
-    return show
 
 
 def _tell(joined: Sequence[Joined], as_json: bool) -> None:
@@ -127,7 +114,7 @@ def _tell(joined: Sequence[Joined], as_json: bool) -> None:
 
 
 def _summary(one: Joined) -> str:
-    parts = [f"{_count(one.added)} added", f"{one.present} finished here already"]
+    parts = [f"{counted(one.added)} added", f"{one.present} finished here already"]
     more = {
         "asked for under other presets there": one.asked,
         "without a file": len(one.incomplete),
@@ -146,7 +133,3 @@ def _lines(lines: Sequence[str]) -> None:
         say(line, err=True)
     if len(lines) > MOST_LINES:
         say(f"... and {len(lines) - MOST_LINES} more", err=True)
-
-
-def _count(runs: int) -> str:
-    return "1 run" if runs == 1 else f"{runs} runs"

@@ -1,6 +1,7 @@
 """Printing for the verbs: text, JSON and tables."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from mcr_bench.bench.record.tracking import Record
 
 T = TypeVar("T")
+EVERY = 5.0  # seconds between two lines of progress
 
 
 def say(text: object, err: bool = False) -> None:
@@ -32,6 +34,23 @@ def print_data(data: T, text_of: Callable[[T], str], as_json: bool) -> None:
         print_json(data)
     else:
         say(text_of(data))
+
+
+def progress(name: str) -> Callable[[int, int], None]:
+    """Says on stderr, every five seconds, how many of how many runs of `name` are done."""
+    last = [time.monotonic()]
+
+    def show(done: int, total: int) -> None:
+        if time.monotonic() - last[0] > EVERY:
+            last[0] = time.monotonic()
+            say(f"'{name}': {done} of {counted(total)}", err=True)
+
+    return show
+
+
+def counted(runs: int) -> str:
+    """So many runs, in words."""
+    return "1 run" if runs == 1 else f"{runs} runs"
 
 
 def open_record(tracking_uri: str | None, server_wait: float | None = None) -> "Record":

@@ -7,11 +7,10 @@ from pathlib import Path
 from mcr_bench.bench.core.interrupts import check
 from mcr_bench.bench.errors import one_line
 from mcr_bench.bench.exchange.origins import Origin, movable
-from mcr_bench.bench.exchange.whole import Malformed, RunFile, WholeRun
-from mcr_bench.bench.publish.verify import number_faults
+from mcr_bench.bench.exchange.whole import Malformed, RunFile
+from mcr_bench.bench.publish.verify import number_faults, predictions_file
 from mcr_bench.bench.record.files.artifacts import Artifact
 from mcr_bench.bench.record.files.floors import read_floors
-from mcr_bench.bench.record.files.predictions import PREDICTIONS
 from mcr_bench.bench.record.files.samples import Samples, read_samples
 from mcr_bench.bench.record.made_rows import row_of
 from mcr_bench.bench.record.row import RunRow
@@ -64,7 +63,7 @@ class Gathered:
     sources: dict[str, Source] = field(default_factory=dict)
     origins: dict[str, Taken] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
-    _files: dict[str, tuple[Origin, StoredRun, RunFile]] = field(default_factory=dict)
+    _files: dict[str, tuple[Origin, StoredRun, RunFile, Path]] = field(default_factory=dict)
 
     def samples(self, run_ids: Sequence[str]) -> Mapping[str, Samples]:
         """Run id -> scores of its test samples; runs without readable predictions are left out."""
@@ -93,36 +92,31 @@ class Gathered:
         if row.run_id in self.sources:
             return f"another run has its name {row.run_id}"
         try:
-            whole = origin.whole(run)
-            faults = number_faults(origin, run, row)
+            file = predictions_file(origin.whole(run))
+            faults = number_faults(origin, run, row, file)
         except (OSError, Malformed) as error:
             return one_line(str(error), 300)
-        file = _predictions(whole)
         if file is not None and faults:
             return "; ".join(faults)
         self.rows.append(row)
         self.origins[name].runs += 1
         self.sources[row.run_id] = Source(name, faults[0] if faults else COMPUTED, file.sha256 if file else "")
         if file is not None:
-            self._files[row.run_id] = origin, run, file
+            place = self.folder / f"{len(self._files)}.parquet"
+            self._files[row.run_id] = origin, run, file, place
         return ""
 
     def _find(self, run_id: str) -> Artifact:
         """The predictions of a run, copied when they are read; OSError where it has none."""
         if run_id not in self._files:
             raise FileNotFoundError("the run has no predictions")
-        origin, run, file = self._files[run_id]
-        place = self.folder / f"{list(self._files).index(run_id)}.parquet"
+        origin, run, file, place = self._files[run_id]
 
         def fetch() -> Path:
             place.write_bytes(origin.content(run, file))
             return place
 
         return Artifact(None, False, file.sha256, fetch)
-
-
-def _predictions(whole: WholeRun) -> RunFile | None:
-    return next((file for file in whole.files if file.name == PREDICTIONS), None)
 
 
 def _twice(row: RunRow, known: RunRow) -> str:

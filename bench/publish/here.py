@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.making import fingerprint_of, make_dataset
 from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.core.inputs.sizes import most_bytes
 from mcr_bench.bench.core.memory import limited
-from mcr_bench.bench.publish.rebuilt import Acting
+from mcr_bench.bench.publish.rebuilt import STRANGE, Acting, below, is_registered
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.datasets.base import Dataset
 
+DIALS = "dataset."  # begins the names of a dataset's settings
 HEADROOM = 2**30  # bytes beside the samples: what libraries reserve on the way
 
 
@@ -85,13 +85,12 @@ class Data:
         return self._placed[key]
 
     def _make(self, row: RunRow) -> Dataset | str:
-        if row.dataset not in registry.dataset_names() or row.dataset_source not in ("", row.dataset):
-            return "it is a file of the submitter's, or of a package that is not installed here"
-        dials = {k.removeprefix("dataset."): v for k, v in row.settings.items() if k.startswith("dataset.")}
-        return make_dataset(row.dataset, self._root, dials)
+        if not is_registered(row):
+            return f"it is {STRANGE}"
+        return make_dataset(row.dataset, self._root, below(row, DIALS))
 
     def _key(self, row: RunRow) -> tuple[object, ...]:
-        dials = sorted((k, str(v)) for k, v in row.settings.items() if k.startswith("dataset."))
+        dials = sorted((k, str(v)) for k, v in below(row, DIALS).items())
         return row.dataset, row.dataset_source, row.fingerprint, *dials
 
 

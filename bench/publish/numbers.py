@@ -28,7 +28,7 @@ def number_checks(row: RunRow, parts: Mapping[str, Predicted]) -> Iterator[Said]
         for name, value in recomputed(part, predicted, task_of(row, predicted), row.modalities).items()
     }
     sizes = {f"data/{part}_samples": float(len(predicted.ids)) for part, predicted in parts.items()}
-    wrong = [name for name, value in (known | sizes).items() if not _agree(value, row.metrics.get(name))]
+    wrong = [name for name, value in (known | sizes).items() if not agree(value, row.metrics.get(name))]
     if f"test/{row.metric}" not in known:
         yield Said("wrong", "numbers", row.name, f"test {row.metric} does not follow from its predictions")
     if wrong:
@@ -73,7 +73,7 @@ def _of_modalities(place: str, alone: Mapping[str, torch.Tensor], predicted: Pre
     return values
 
 
-def _agree(value: float, recorded: float | None) -> bool:
+def agree(value: float, recorded: float | None) -> bool:
     """Whether a number on record is the one that was computed; one that is not on record claims nothing."""
     return recorded is None or abs(value - recorded) <= CLOSE * max(1.0, abs(value))
 

@@ -19,6 +19,7 @@ from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.settings.declaration import Declared, Value, declared
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
 
+STRANGE = "a file of the submitter's, or of a package that is not installed here"
 IDLE = 3  # at most so many settings of a dataset have no effect at a time
 Acting = Callable[[dict[str, Value]], dict[str, Value]]  # the dataset's own word on which of its settings act
 
@@ -36,15 +37,15 @@ def rebuilt(row: RunRow, needs: Sequence[RunSpec], acting: Acting | None) -> Run
     """
     _require_known(row)
     method, dataset = registry.method(row.method), registry.dataset(row.dataset)
-    model = _below(row, "model.")
+    model = below(row, "model.")
     kind = fusion_kinds()[str(model.get("fusion"))]
-    encoders = {m: _encoder(_below(row, f"encoder.{m}.")) for m in row.modalities}
-    dials = _typed(_below(row, "dataset."), declared(dataset))
+    encoders = {m: _encoder(below(row, f"encoder.{m}.")) for m in row.modalities}
+    dials = _typed(below(row, "dataset."), declared(dataset))
     known = ("model.", "encoder.", "dataset.", f"{row.method}.")
     spec = RunSpec(
         method=row.method,
         method_digest=row.method_digest,
-        settings=_typed(_below(row, f"{row.method}."), declared(method)),
+        settings=_typed(below(row, f"{row.method}."), declared(method)),
         adapter=dataset.name,
         data_settings=dials,
         fingerprint=row.fingerprint,
@@ -82,15 +83,21 @@ def _require_known(row: RunRow) -> None:
             f"version {version or 'unknown'} trained it, this is {__version__}, and keys depend on the version"
         )
     if row.method not in registry.method_names() or row.source not in ("", row.method):
-        raise Unprovable("its method is a file of the submitter's, or of a package that is not installed here")
-    if row.dataset not in registry.dataset_names() or row.dataset_source not in ("", row.dataset):
-        raise Unprovable("its data is a file of the submitter's, or of a package that is not installed here")
+        raise Unprovable(f"its method is {STRANGE}")
+    if not is_registered(row):
+        raise Unprovable(f"its data is {STRANGE}")
     kinds = {str(row.settings.get(f"encoder.{m}.kind", "")) for m in row.modalities}
     if not kinds <= encoder_kinds().keys() or str(row.settings.get("model.fusion", "")) not in fusion_kinds():
         raise Unprovable("an encoder or its fusion head does not come with the program")
 
 
-def _below(row: RunRow, head: str) -> dict[str, Value]:
+def is_registered(row: RunRow) -> bool:
+    """Whether the dataset of a run is one that is registered here, and not code that the record names."""
+    return row.dataset in registry.dataset_names() and row.dataset_source in ("", row.dataset)
+
+
+def below(row: RunRow, head: str) -> dict[str, Value]:
+    """The settings of a run whose names begin with `head`, without it."""
     return {key.removeprefix(head): value for key, value in row.settings.items() if key.startswith(head)}
 
 

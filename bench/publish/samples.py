@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping
 from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.errors import one_line
 from mcr_bench.bench.problem.floor import FLOOR, floor_metrics
+from mcr_bench.bench.problem.overlaps import PARTS
 from mcr_bench.bench.publish.here import Here, Samples
-from mcr_bench.bench.publish.numbers import CLOSE
+from mcr_bench.bench.publish.numbers import agree
 from mcr_bench.bench.publish.predicted import Predicted, task_of
 from mcr_bench.bench.publish.said import Said
 from mcr_bench.bench.record.row import RunRow
 
 Labelled = dict[str, dict[str, tuple[object, ...]]]  # part -> id -> group and labels
-NAMES = {"val": "validation", "test": "test"}
 
 
 class Across:
@@ -73,7 +73,7 @@ def difference(mine: Labelled, theirs: Labelled) -> str:
             "have another label or group": {i for i in one.keys() & other.keys() if one[i] != other[i]},
         }.items():
             if ids:
-                return f"{len(ids)} of the {NAMES[part]} part {kind}, such as '{one_line(min(ids), 60)}'"
+                return f"{len(ids)} of the {PARTS[part]} part {kind}, such as '{one_line(min(ids), 60)}'"
     return "nothing differs"
 
 
@@ -86,7 +86,7 @@ def _floors(row: RunRow, test: Predicted, here: Here) -> Iterator[Said]:
     task = task_of(row, test)
     made = attempt(lambda: floor_metrics(here.parts["train"].labels, test.labels, task), lambda _: {})
     recorded = {name: row.floors[name.removeprefix(FLOOR)] for name in made if name.removeprefix(FLOOR) in row.floors}
-    wrong = [name for name, value in recorded.items() if not abs(made[name] - value) <= CLOSE * max(1.0, abs(value))]
+    wrong = [name for name, value in recorded.items() if not agree(made[name], value)]
     for name in wrong:
         text = f"{name} is {recorded[name]:.6g} on record and {made[name]:.6g} by the training labels here"
         yield Said("wrong", "numbers", row.name, text)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mcr_bench.bench.core.interrupts import check
 from mcr_bench.bench.exchange.origins import Origin
+from mcr_bench.bench.exchange.whole import RunFile, WholeRun
 from mcr_bench.bench.publish.here import Data
 from mcr_bench.bench.publish.numbers import number_checks
 from mcr_bench.bench.publish.predicted import Predicted, Unsound, predictions_in
@@ -27,7 +28,7 @@ def verified(archive: Origin, data_root: Path) -> Verified:
         check()
         row = rows[run.tags["key"]]
         said += [keys.check(row), code_check(row)]
-        parts = predictions_of(archive, run, row)
+        parts = predictions_of(archive, run, row, predictions_file(archive.whole(run)))
         if isinstance(parts, Said):
             said.append(parts)
             continue
@@ -39,9 +40,13 @@ def verified(archive: Origin, data_root: Path) -> Verified:
     return Verified(archive.name, len(stored), *names, said)
 
 
-def predictions_of(archive: Origin, run: StoredRun, row: RunRow) -> dict[str, Predicted] | Said:
-    """Part -> predictions of a run, or what is wrong with them."""
-    file = next((one for one in archive.whole(run).files if one.name == PREDICTIONS), None)
+def predictions_file(whole: WholeRun) -> RunFile | None:
+    """The file with the predictions of a run, if it has one."""
+    return next((file for file in whole.files if file.name == PREDICTIONS), None)
+
+
+def predictions_of(archive: Origin, run: StoredRun, row: RunRow, file: RunFile | None) -> dict[str, Predicted] | Said:
+    """Part -> predictions of a run in its `predictions_file`, or what is wrong with them."""
     if file is None:
         return Said("wrong", "numbers", row.name, "no number can be computed again: it has no predictions")
     try:
@@ -54,8 +59,8 @@ def _names(names: Iterable[str]) -> list[str]:
     return sorted(dict.fromkeys(names))
 
 
-def number_faults(archive: Origin, run: StoredRun, row: RunRow) -> list[str]:
-    """What is wrong with the numbers of one run, by its predictions alone."""
-    parts = predictions_of(archive, run, row)
+def number_faults(archive: Origin, run: StoredRun, row: RunRow, file: RunFile | None) -> list[str]:
+    """What is wrong with the numbers of one run, by its `predictions_file` alone."""
+    parts = predictions_of(archive, run, row, file)
     every = [parts] if isinstance(parts, Said) else number_checks(row, parts)
     return [one.text for one in every if one.state == "wrong"]

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from mcr_bench.bench.record.database.access import is_there
 from mcr_bench.bench.record.database.patience import Patience
-from mcr_bench.bench.record.database.snapshot import is_busy, read_database
+from mcr_bench.bench.record.database.snapshot import is_busy, locked, read_database
 from mcr_bench.bench.record.database.versions import UnknownVersion, require_known
 from mcr_bench.bench.record.files.artifacts import Stored
 from mcr_bench.bench.record.files.checksums import PREFIX as PREFIX_OF_CHECKSUMS
@@ -86,8 +86,7 @@ class SqliteReader:
         """What `read` makes of one state of the database; `nothing` where there is none."""
         if not is_there(self.file):
             return nothing
-        what = f"the record at '{self.file}' is locked by another program"
-        return self.patience.wait(lambda: read_database(self.file, read), is_busy, what)
+        return self.patience.wait(lambda: read_database(self.file, read), is_busy, locked(self.file))
 
 
 def _read(connection: sqlite3.Connection, dataset: str | None, keys: Collection[str] | None) -> list[StoredRun]:

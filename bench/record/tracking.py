@@ -15,7 +15,7 @@ from mcr_bench.bench.printable import masked
 from mcr_bench.bench.record.checked import Checked, check_files
 from mcr_bench.bench.record.database.access import require_writable
 from mcr_bench.bench.record.database.patience import Patience
-from mcr_bench.bench.record.database.snapshot import is_busy
+from mcr_bench.bench.record.database.snapshot import is_busy, locked
 from mcr_bench.bench.record.database.turns import Turns
 from mcr_bench.bench.record.database.versions import UnknownVersion
 from mcr_bench.bench.record.files.artifacts import Stored
@@ -224,9 +224,8 @@ class Record:
         return DirectWriting(writer, self._files.keep)
 
     def _opened(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        what = f"the record at '{self.address}' is locked by another program"
         try:
-            return self.turns.patience.wait(lambda: call(*args, **kwargs), is_busy, what)
+            return self.turns.patience.wait(lambda: call(*args, **kwargs), is_busy, locked(self.address))
         except UserError:
             raise
         except Exception as error:

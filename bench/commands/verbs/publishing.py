@@ -1,6 +1,5 @@
 """The work of `publish`: runs of records, homes and archives become a site."""
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
@@ -14,7 +13,7 @@ from mcr_bench.bench.analysis.floors import with_floors
 from mcr_bench.bench.analysis.ranking import rank_datasets
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.commands.drawing import pictures_of
-from mcr_bench.bench.commands.output import open_record, say
+from mcr_bench.bench.commands.output import open_record, progress, say
 from mcr_bench.bench.commands.reading import finished_comparisons
 from mcr_bench.bench.commands.written import forget_outdated, output_folder, writing
 from mcr_bench.bench.core.files import write_whole
@@ -30,7 +29,6 @@ from mcr_bench.bench.record.database.patience import Patience
 from mcr_bench.bench.report.html.contents import Picture
 
 FIGURES = ("pareto", "forest", "ranks")
-EVERY = 5.0  # seconds between two lines of progress
 
 
 def publish(
@@ -45,7 +43,7 @@ def publish(
     with ExitStack() as stack:
         gathered = Gathered(Path(stack.enter_context(TemporaryDirectory())))
         for name, origin in _origins(stack, places, tracking_uri, most_gib).items():
-            gathered.add(name, origin, partial(_tell, name, [time.monotonic()]))
+            gathered.add(name, origin, progress(name))
         pages = site_pages(_contents(gathered, baseline, cost_baseline))
     folder = output or output_folder(default_home()) / "site"
     for line in gathered.left_out:
@@ -98,9 +96,3 @@ def _claims(comparison: Comparison, baseline: str, gathered: Gathered) -> Claims
 def _without_figures(reason: str) -> list[Picture]:
     say(f"left out: figures: {reason}", err=True)
     return []
-
-
-def _tell(name: str, last: list[float], done: int, total: int) -> None:
-    if time.monotonic() - last[0] > EVERY:
-        last[0] = time.monotonic()
-        say(f"'{name}': {done} of {total} runs", err=True)

@@ -119,6 +119,11 @@ def is_busy(error: BaseException) -> bool:
     return "database is locked" in str(error) or "database table is locked" in str(error)
 
 
+def locked(place: object) -> str:
+    """What a command waits for, in words. place: the file or address of the record."""
+    return f"the record at '{place}' is locked by another program"
+
+
 def is_not_utf8(error: BaseException) -> bool:
     """Whether an error says that a text in the database is not UTF-8, as only another program can have written it."""
     return "Could not decode to UTF-8" in str(error)

@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 
 from mcr_bench.bench.record.database.access import require_file, require_free
 from mcr_bench.bench.record.database.patience import Patience, PatientLock
-from mcr_bench.bench.record.database.snapshot import is_busy
+from mcr_bench.bench.record.database.snapshot import is_busy, locked
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -46,4 +46,4 @@ class Turns:
                 return call(*args, **kwargs)
 
         require_file(file)
-        return self.patience.wait(alone, is_busy, f"the record at '{file}' is locked by another program")
+        return self.patience.wait(alone, is_busy, locked(file))

@@ -6,7 +6,6 @@ from pathlib import Path
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.datasets.cache.recipe import Clip, Scan
 from mcr_bench.datasets.media.pictures import PICTURES
-from mcr_bench.datasets.media.reasons import Unusable
 from mcr_bench.datasets.raw.held_out import train_and_validation
 from mcr_bench.datasets.raw.lists import by_lower_name, list_files, read_lists
 from mcr_bench.datasets.raw.raw_files import as_lines
@@ -16,8 +15,7 @@ from mcr_bench.datasets.raw.texts.sources import (
     LISTS,
     OWN,
     PICTURE,
-    listed_texts,
-    own_text,
+    readable_text,
     require_all_lists,
     rows_of,
     titles_of,
@@ -170,15 +168,7 @@ def _add_lists(scan: Scan, part_of: Mapping[str, str], variant: str, words: bool
     if not words:
         return
     trained = {"official": official, **({"mmbt": mmbt} if mmbt else {})}
-    texts = {clip.id: _readable(clip) for clip in scan.clips}
+    texts = {clip.id: readable_text(clip) for clip in scan.clips}
     for name, parts in trained.items():
         of_train = (texts[id_] for id_ in sorted(texts) if parts.get(id_) == "train")
         scan.lists[vocabulary_list(f"{name}-{variant}")] = vocabulary(of_train)
-
-
-def _readable(clip: Clip) -> str:
-    """A text; '' for one that cannot be read, which decoding reports."""
-    try:
-        return own_text(clip.files[OWN]) if OWN in clip.files else listed_texts(clip.files[LIST])[clip.id]
-    except (Unusable, OSError):
-        return ""

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.datasets.cache.recipe import Clip, Scan
 from mcr_bench.datasets.media.pictures import PICTURES
-from mcr_bench.datasets.media.reasons import Unusable
 from mcr_bench.datasets.raw.lists import by_lower_name, list_files, numbered_lines, read_lists
 from mcr_bench.datasets.raw.raw_files import as_lines, count
 from mcr_bench.datasets.raw.texts.sources import (
@@ -18,7 +17,7 @@ from mcr_bench.datasets.raw.texts.sources import (
     LISTS,
     OWN,
     PICTURE,
-    own_text,
+    readable_text,
     require_all_lists,
     rows_of,
 )
@@ -186,7 +185,7 @@ def _scan(lists: dict[str, bytes]) -> Scan:
 
 def _add_lists(scan: Scan, told: Mapping[str, Entry], words: bool) -> None:
     """Add our own split and, if texts are words, the vocabulary of each protocol's training part to the lists."""
-    texts = {clip.id: told[clip.id].text if clip.id in told else _readable(clip) for clip in scan.clips}
+    texts = {clip.id: told[clip.id].text if clip.id in told else readable_text(clip) for clip in scan.clips}
     own = {id_: part_of(" ".join(words_of(text)) or id_) for id_, text in texts.items()}
     trained = {"lists": [entry.text for entry in told.values() if entry.part == "train"]} if told else {}
     if LABELS in scan.lists:
@@ -194,14 +193,6 @@ def _add_lists(scan: Scan, told: Mapping[str, Entry], words: bool) -> None:
         trained["merged"] = [texts[id_] for id_, part in own.items() if part == "train"]
     if words:
         scan.lists |= {vocabulary_list(name): vocabulary(of) for name, of in trained.items()}
-
-
-def _readable(clip: Clip) -> str:
-    """A text of its own; '' without one, and for one that cannot be read, which decoding reports."""
-    try:
-        return own_text(clip.files[OWN]) if OWN in clip.files else ""
-    except (Unusable, OSError):
-        return ""
 
 
 def _files(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:

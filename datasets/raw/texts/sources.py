@@ -42,6 +42,19 @@ def text_of(clip: Clip) -> str:
     return texts[clip.id]
 
 
+def readable_text(clip: Clip) -> str:
+    """The text of a pair; '' where it has none, and for one that cannot be read, which decoding reports."""
+    try:
+        return text_of(clip) if clip.files.keys() & {OWN, LIST} else ""
+    except (Unusable, OSError):
+        return ""
+
+
+def ids_by_list(parts: Mapping[str, str]) -> dict[str, list[str]]:
+    """List -> the ids in it. parts: id -> part, of all three `LISTS`."""
+    return {name: [id_ for id_, at in parts.items() if at == part] for name, part in LISTS.items()}
+
+
 def own_text(path: Path) -> str:
     """The text in a file; `Unusable` for another file. One that is not UTF-8 is read as Latin-1, a finding."""
     if path.stat().st_size > LARGEST:
