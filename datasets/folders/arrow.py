@@ -1,4 +1,4 @@
-"""Columns of Arrow -> arrays: numbers, texts, and lists of numbers that have one length; nothing is guessed."""
+"""Columns of Arrow -> arrays: numbers, texts, and lists of numbers; nothing is guessed."""
 
 from typing import TYPE_CHECKING
 
@@ -6,16 +6,17 @@ import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
-from mcr_bench.datasets.folders.lists import array_of_texts, one_length, ragged
+from mcr_bench.datasets.folders.lists import Padded, array_of_texts, ragged, stacked
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def array_of_column(where: str, column: "pa.ChunkedArray") -> Array:
+def array_of_column(where: str, column: "pa.ChunkedArray") -> Array | Padded:
     """(N, ...) numbers, NaN where a number or list is missing; or (N,) text, '' where it is missing.
 
-    where: the file and column, for messages. UserError for other types, and for lists of several lengths.
+    Lists of several lengths are padded. where: the file and column, for messages. UserError for other types, and for
+    lists of several widths.
     """
     import pyarrow as pa
 
@@ -24,12 +25,12 @@ def array_of_column(where: str, column: "pa.ChunkedArray") -> Array:
         return _texts(where, column)
     if not _holds_numbers(kind):
         raise UserError(
-            f"{where} holds {column.type}; allowed: numbers, texts, or lists of numbers of one length. Save it as one "
-            "of these; mcr_bench.to_arrays reads the samples of a dataset of PyTorch or Hugging Face."
+            f"{where} holds {column.type}; allowed: numbers, texts, or lists of numbers. Save it as one of these; "
+            " mcr_bench.to_arrays reads the samples of a dataset of PyTorch or Hugging Face."
         )
+    if _is_list(kind) and len(column):
+        return stacked(where, [row for chunk in column.chunks for row in _rows(where, chunk)])
     pieces = [_numbers(where, chunk) for chunk in column.chunks if len(chunk)]
-    if len({piece.shape[1:] for piece in pieces}) > 1:
-        raise ragged(where)
     return np.concatenate(pieces) if pieces else np.empty(0)
 
 
@@ -69,8 +70,25 @@ def _shared(chunk: "pa.DictionaryArray") -> list[str]:
     return [known[-1 if at is None else at] for at in chunk.indices.to_pylist()]
 
 
+def _rows(where: str, chunk: "pa.Array") -> list[Array | None]:
+    """The numbers of each list of a chunk, None for a list that is missing."""
+    lists = _lists(chunk).drop_null()
+    inner = _numbers(where, lists.flatten())
+    ends = np.cumsum(np.asarray(lists.value_lengths()))
+    given = iter(np.split(inner, ends[:-1]))
+    return [next(given) if valid else None for valid in chunk.is_valid().to_pylist()]
+
+
+def _lists(chunk: "pa.Array") -> "pa.Array":
+    """Lists of a stated length as those of any."""
+    import pyarrow as pa
+
+    plain = chunk.dictionary_decode() if pa.types.is_dictionary(chunk.type) else chunk
+    return plain.cast(pa.list_(plain.type.value_type)) if pa.types.is_fixed_size_list(plain.type) else plain
+
+
 def _numbers(where: str, chunk: "pa.Array") -> Array:
-    """(n, ...) of a chunk of numbers or of lists, nested to any depth."""
+    """(n, ...) of a chunk of numbers, or of lists that have one length, nested to any depth."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(chunk.type):
@@ -78,16 +96,14 @@ def _numbers(where: str, chunk: "pa.Array") -> Array:
     if not _is_list(chunk.type):
         flat: Array = chunk.to_numpy(zero_copy_only=False)
         return flat if flat.dtype.kind in "biuf" else flat.astype(np.float64)  # truth values with gaps
-    given = np.asarray(chunk.is_valid())
-    lists = chunk.filter(chunk.is_valid())
-    if pa.types.is_fixed_size_list(lists.type):
-        lists = lists.cast(pa.list_(lists.type.value_type))
+    lists = _lists(chunk).drop_null()
     lengths = np.asarray(lists.value_lengths())
-    one_length(where, lengths.tolist())
+    if len(lengths) and lengths.min() != lengths.max():
+        raise ragged(where)
     inner = _numbers(where, lists.flatten())
     rows = inner.reshape(len(lists), int(lengths[0]) if len(lists) else 0, *inner.shape[1:])
-    if given.all():
+    if not chunk.null_count:
         return rows
     padded = np.full((len(chunk), *rows.shape[1:]), np.nan)
-    padded[given] = rows
+    padded[np.asarray(chunk.is_valid())] = rows
     return padded

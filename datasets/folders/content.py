@@ -15,6 +15,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.contents.words import as_text
 from mcr_bench.datasets.folders.files import Files
 from mcr_bench.datasets.folders.kept import kept
+from mcr_bench.datasets.folders.lists import Padded
 from mcr_bench.datasets.folders.mapping import NAME, Described, Input, read_mapping
 from mcr_bench.datasets.folders.media import BYTES, decoded, paths_of, shape_of
 from mcr_bench.datasets.folders.sources import Source
@@ -45,10 +46,11 @@ def read_folder(folder: Path) -> Content:
     sources = dict(_sources(described))
     check_size(folder, files.memory(source for several in sources.values() for source in several))
     texts = {*described.columns, *(f"x_{m}" for m, one in described.inputs.items() if one.kind != "array")}
-    arrays = {key: _joined(files, several, described.path, key in texts) for key, several in sources.items()}
+    read = {key: _joined(files, several, described.path, key in texts) for key, several in sources.items()}
+    names = {key: ", ".join(map(str, several)) for key, several in sources.items()}
+    arrays = dict(_with_lengths(described, read, names))
     if described.class_names:
         arrays["class_names"] = np.array(described.class_names)
-    names = {key: ", ".join(map(str, several)) for key, several in sources.items()}
     media = _decode(folder, described, arrays)
     return Content(arrays, names, (NAME, *files.names, *media))
 
@@ -80,11 +82,12 @@ def _sources(described: Described) -> Iterator[tuple[str, tuple[Source, ...]]]:
     yield from ((key, (source,)) for key, source in described.columns.items())
 
 
-def _joined(files: Files, sources: tuple[Source, ...], path: Path, text: bool) -> Array:
+def _joined(files: Files, sources: tuple[Source, ...], path: Path, text: bool) -> Array | Padded:
     """The array of one source, or those of several columns side by side."""
     if len(sources) == 1:
         return files.read(sources[0], text)
-    columns = {source: files.read(source) for source in sources}
+    read = {source: files.read(source) for source in sources}
+    columns = {source: one.array if isinstance(one, Padded) else one for source, one in read.items()}
     first = next(iter(columns.values()))
     for source, column in columns.items():
         if column.ndim != 1 or column.dtype.kind not in "biuf" or len(column) != len(first):
@@ -93,6 +96,23 @@ def _joined(files: Files, sources: tuple[Source, ...], path: Path, text: bool) -
                 f"{len(first)} numbers, shape (N,). Make it a modality of its own, or leave it out."
             )
     return np.stack(list(columns.values()), 1)
+
+
+def _with_lengths(
+    described: Described, read: dict[str, Array | Padded], names: dict[str, str]
+) -> Iterator[tuple[str, Array]]:
+    """The arrays by their keys; where the lists of a modality differ in length, `length_<modality>` too."""
+    inputs = {f"x_{m}": (f"length_{m}", one) for m, one in described.inputs.items()}
+    for key, value in read.items():
+        if not isinstance(value, Padded):
+            yield key, value
+            continue
+        length, one = inputs.get(key, ("", Input(())))
+        if not length or length in read or one.kind != "array":
+            only = "Their lengths are known: leave `length` out." if length in read else "Only an array modality may."
+            raise UserError(f"'{described.path}': '{names[key]}' holds lists of several lengths. {only}")
+        yield key, value.array
+        yield length, value.lengths
 
 
 def _decode(folder: Path, described: Described, arrays: dict[str, Array]) -> list[str]:

@@ -11,6 +11,7 @@ from mcr_bench.bench.core.inputs.sizes import check_size
 from mcr_bench.bench.core.inputs.texts import GROWTH
 from mcr_bench.bench.errors import UserError, quoted
 from mcr_bench.datasets.folders.arrow import array_of_column
+from mcr_bench.datasets.folders.lists import Padded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,7 +36,7 @@ class CsvTable:
         """The bytes of memory that a column takes: its share of what the file does."""
         return GROWTH * self._path.stat().st_size // len(self.keys)
 
-    def read(self, key: str, text: bool) -> Array:
+    def read(self, key: str, text: bool) -> Array | Padded:
         """(N,) of a column: truth values, whole numbers, floats (NaN for an empty cell), or else text.
 
         text: whether it is text whatever its cells are, so that 007 stays what it is.

@@ -8,6 +8,7 @@ from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.datasets.folders.csv_table import CsvTable
 from mcr_bench.datasets.folders.json_lines import JsonLines
+from mcr_bench.datasets.folders.lists import Padded
 from mcr_bench.datasets.folders.npy import NpyFile
 from mcr_bench.datasets.folders.parquet import ParquetFile
 from mcr_bench.datasets.folders.sources import Source, inside
@@ -29,8 +30,11 @@ class ArrayFile(Protocol):
     def memory(self, key: str) -> int:
         """The bytes of memory that an array takes at least, known before it is read."""
 
-    def read(self, key: str, text: bool) -> Array:
-        """An array, by its key, '' for the single one. text: whether it is text where the file does not say it."""
+    def read(self, key: str, text: bool) -> Array | Padded:
+        """An array, by its key, '' for the single one; lists of several lengths are padded.
+
+        text: whether it is text where the file does not say it.
+        """
 
 
 OPENERS: dict[str, Callable[[Path], ArrayFile]] = {
@@ -62,7 +66,7 @@ class Files:
         """The bytes of memory that the arrays take at least."""
         return sum(self._file(source).memory(source.key) for source in sources)
 
-    def read(self, source: Source, text: bool = False) -> Array:
+    def read(self, source: Source, text: bool = False) -> Array | Padded:
         """The array of a source. text: whether it is text where its file does not say what it is."""
         return self._file(source).read(source.key, text)
 

@@ -6,7 +6,7 @@ from typing import Any
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.core.inputs.texts import GROWTH, json_of, text_of
 from mcr_bench.bench.errors import UserError, quoted
-from mcr_bench.datasets.folders.lists import array_of
+from mcr_bench.datasets.folders.lists import Padded, array_of
 
 
 class JsonLines:
@@ -24,7 +24,7 @@ class JsonLines:
         """The bytes of memory that the values of a key take: its share of what the file does."""
         return GROWTH * self._path.stat().st_size // max(1, len(self.keys))
 
-    def read(self, key: str, text: bool) -> Array:
+    def read(self, key: str, text: bool) -> Array | Padded:
         """The values of a key, None where an object lacks it."""
         return array_of(f"'{self._path}': '{key}'", [row.get(key) for row in self._rows])
 

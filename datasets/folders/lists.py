@@ -1,6 +1,8 @@
 """Lists of values, as JSON and files of torch hold them -> arrays; None is NaN among numbers and '' among texts."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,16 +12,24 @@ from mcr_bench.bench.errors import UserError
 
 CHARACTER, TEXT = 4, 64  # bytes of a character in an array of texts; of a text that Python holds
 NUMBERS: set[type] = {bool, int, float}
-PAD = (
-    "Pad them to one length, and name the array of real steps as `length` in dataset.toml; mcr_bench.to_arrays does "
-    "both."
-)
 
 
-def array_of(where: str, values: Sequence[object]) -> Array:
-    """(N, ...) numbers or (N,) text of N values: numbers, texts, or lists of numbers that have one length.
+@dataclass(frozen=True, eq=False)
+class Padded:
+    """Sequences of several lengths, with zeros after the end of each.
 
-    where: the file and key, for messages. UserError for values of several types, and lists of several lengths.
+    array: (N, T) ids of words, or (N, T, C) steps of C numbers each.
+    lengths: (N,) int64, the real steps of each sample.
+    """
+
+    array: Array
+    lengths: Array
+
+
+def array_of(where: str, values: Sequence[object]) -> Array | Padded:
+    """(N, ...) numbers or (N,) text of N values: numbers, texts, or lists of numbers; padded if lengths differ.
+
+    where: the file and key, for messages. UserError for values of several types, and lists of several widths.
 
     >>> array_of("", [1, None]).tolist(), array_of("", ["a", None]).tolist()
     ([1.0, nan], ['a', ''])
@@ -30,10 +40,10 @@ def array_of(where: str, values: Sequence[object]) -> Array:
     if kinds == {str}:
         return array_of_texts(where, ["" if value is None else str(value) for value in values])
     if kinds == {list}:
-        return _stacked(where, values)
+        return stacked(where, [None if value is None else _row(where, value) for value in values])
     raise UserError(
         f"{where} holds values of type {', '.join(sorted(kind.__name__ for kind in kinds))}; allowed: numbers, texts, "
-        "or lists of numbers of one length, for all samples alike. Save it as one of these."
+        "or lists of numbers, for all samples alike. Save it as one of these."
     )
 
 
@@ -55,27 +65,64 @@ def _numbers(values: Sequence[object], kinds: set[type]) -> Array:
     return np.array([np.nan if value is None else value for value in values], np.float64)
 
 
-def _stacked(where: str, values: Sequence[object]) -> Array:
-    first = next(value for value in values if value is not None)
-    lengths = [len(value) for value in values if isinstance(value, list)]
-    one_length(where, lengths)
+def stacked(where: str, rows: Sequence[Array | None]) -> Array | Padded:
+    """(N, ...) of the numbers of each sample, NaN for a sample without a list; padded if the lists differ in length.
+
+    Only lists of whole numbers (T,), which are ids of words, and of steps (T, C) may differ: a list of other numbers
+    that is shorter than the rest is rather a mistake. where: the file and key, for messages.
+    """
+    given = [row for row in rows if row is not None]
+    first = next((row for row in given if row.size), given[0] if given else np.empty(0))
+    if all(row.shape == first.shape for row in given):
+        blank = np.full(first.shape, np.nan) if len(given) < len(rows) else first
+        return np.stack([blank if row is None else row for row in rows])
+    ids = {row.dtype.kind for row in given if row.size} <= {"i", "u"}
+    for at, row in enumerate(rows):
+        if not ids and row is not None and row.ndim == 1 and row.size != first.size:
+            raise UserError(
+                f"{where} has {first.size} numbers in one list and {row.size} in list {at}. Give each sample as many; "
+                "if they are sequences, write each step as a list of its numbers: [[0.5], [0.7]]."
+            )
+    return padded(where, [first[:0] if row is None or not row.size else row for row in rows])
+
+
+def _row(where: str, value: object) -> Array:
+    """The numbers of one sample."""
     try:
-        blank = np.full(np.shape(np.array(first)), np.nan).tolist() if None in values else None
-        stacked = np.array([blank if value is None else value for value in values])
+        row = np.array(value)
     except ValueError as error:
         raise ragged(where) from error
-    if stacked.dtype.kind not in "biuf":
+    if row.size and row.dtype.kind not in "biuf":
         raise UserError(f"{where} holds lists of other things than numbers. Save lists of numbers.")
-    return stacked
-
-
-def one_length(where: str, lengths: Sequence[int]) -> None:
-    """UserError unless all lists have one length."""
-    for row, length in enumerate(lengths):
-        if length != lengths[0]:
-            raise UserError(f"{where} has {lengths[0]} values in its first list and {length} in list {row}. {PAD}")
+    return row
 
 
 def ragged(where: str) -> UserError:
     """The error for lists whose inner lists differ in length."""
-    return UserError(f"{where} holds lists whose inner lists differ in length. {PAD}")
+    return UserError(
+        f"{where} holds lists whose inner lists differ in length; only sequences (T, C) may differ, in T. Give each "
+        "step as many numbers."
+    )
+
+
+def padded(where: str, rows: Sequence[Array]) -> Padded:
+    """Sequences (T,) of whole numbers as ids of words, those of other numbers as (T, 1), and (T, C) as they are.
+
+    where: the file and key, for messages. UserError for shapes that differ in more than their first axis, and for more
+    than a file may take.
+    """
+    shaped = [row[:, None] if row.ndim == 1 else row for row in rows]
+    first, lengths = shaped[0], np.array([len(row) for row in shaped])
+    for at, row in enumerate(shaped):
+        if row.ndim != 2 or row.shape[1:] != first.shape[1:]:
+            raise UserError(
+                f"{where} has shape {rows[0].shape} in sample 0 and {rows[at].shape} in sample {at}; only sequences "
+                "(T, C) may differ, in T. Resize or cut them."
+            )
+    shape, kind = (len(shaped), max(1, int(lengths.max())), first.shape[1]), np.result_type(*shaped)
+    if reason := excess(math.prod(shape) * max(4, kind.itemsize)):
+        raise UserError(f"{where} {reason} when padded to {shape[1]:,} steps. Cut the longest sequences.")
+    array = np.zeros(shape, kind)
+    for own, row in zip(array, shaped, strict=True):
+        own[: len(row)] = row
+    return Padded(array[..., 0] if rows[0].ndim == 1 and kind.kind in "iu" else array, lengths)

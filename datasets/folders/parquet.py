@@ -7,6 +7,7 @@ from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.core.inputs.sizes import excess
 from mcr_bench.bench.errors import UserError, quoted
 from mcr_bench.datasets.folders.arrow import array_of_column
+from mcr_bench.datasets.folders.lists import Padded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +44,7 @@ class ParquetFile:
         except UnicodeDecodeError as error:
             raise self._damaged(error) from error
 
-    def read(self, key: str, text: bool) -> Array:
+    def read(self, key: str, text: bool) -> Array | Padded:
         """The values of a column."""
         import pyarrow as pa
 

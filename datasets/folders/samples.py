@@ -9,6 +9,7 @@ import torch
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
+from mcr_bench.datasets.folders.lists import padded
 
 LABELS = ("y", "label", "labels", "target", "targets")
 NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -68,25 +69,8 @@ def array_of_value(key: str, value: Any) -> Array:
 
 
 def stacked(key: str, values: Sequence[Array]) -> tuple[Array, Array | None]:
-    """(N, ...) of N arrays, and the lengths (N,) of those that are padded.
-
-    Padded sequences (T,) of whole numbers become ids of words (N, T), those of other numbers (N, T, 1).
-
-    UserError for shapes that differ in more than their first axis.
-    """
+    """(N, ...) of N arrays, and the lengths (N,) of those that are padded, as `padded` does it."""
     if len({value.shape for value in values}) == 1:
         return np.stack(values), None
-    shaped = [value[:, None] if value.ndim == 1 else value for value in values]
-    first = shaped[0]
-    for row, value in enumerate(shaped):
-        if value.ndim != 2 or first.ndim != 2 or value.shape[1] != first.shape[1]:
-            raise UserError(
-                f"'{key}' has shape {values[0].shape} in sample 0 and {values[row].shape} in sample {row}; only "
-                "sequences (T, C) may differ, in T. Resize or cut them in the dataset."
-            )
-    lengths = np.array([len(value) for value in shaped])
-    padded = np.zeros((len(shaped), max(1, lengths.max()), first.shape[1]), np.result_type(*shaped))
-    for row, value in zip(padded, shaped, strict=True):
-        row[: len(value)] = value
-    ids = values[0].ndim == 1 and padded.dtype.kind in "iu"
-    return padded[..., 0] if ids else padded, lengths
+    whole = padded(f"'{key}'", values)
+    return whole.array, whole.lengths

@@ -10,7 +10,7 @@ import torch
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.core.inputs.sizes import check_size
 from mcr_bench.bench.errors import UserError
-from mcr_bench.datasets.folders.lists import array_of
+from mcr_bench.datasets.folders.lists import Padded, array_of, stacked
 
 REMEDY = 'torch.save({"x_voice": x, "y": y}, FILE) with tensors, or lists of numbers or texts'
 NUMBER = 4  # bytes: numbers become float32 or more
@@ -40,22 +40,24 @@ class TorchFile:
         value = self._value(key)
         return value.numel() * max(value.element_size(), NUMBER) if isinstance(value, torch.Tensor) else 0
 
-    def read(self, key: str, text: bool) -> Array:
-        """The array, of any shape; of half precision as float32, as NumPy has no bfloat16."""
+    def read(self, key: str, text: bool) -> Array | Padded:
+        """The array of a tensor or of a list; of half precision as float32, as NumPy has no bfloat16."""
         value, where = self._value(key), f"'{self._path}'" + (f": '{key}'" if key else "")
         if isinstance(value, list | tuple):
-            return array_of(where, list(value))
+            tensors = [self._plain(where, one) for one in value if isinstance(one, torch.Tensor)]
+            return stacked(where, tensors) if len(tensors) == len(value) > 0 else array_of(where, list(value))
         if not isinstance(value, torch.Tensor):
             raise UserError(
-                f"{where} is a {type(value).__name__}; allowed: a tensor, or a list of numbers or texts. Save it again."
+                f"{where} is a {type(value).__name__}; allowed: a tensor, or a list of tensors, numbers or texts. "
+                "Save it again."
             )
+        return self._plain(where, value)
+
+    def _plain(self, where: str, value: torch.Tensor) -> Array:
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
-            raise UserError(
-                f"{where} is a sparse, quantized or meta tensor. Save {key or 'x'}.to_dense() of real data."
-            )
+            raise UserError(f"{where} is a sparse, quantized or meta tensor. Save x.to_dense() of real data.")
         plain = value.detach().resolve_conj().resolve_neg()
-        array: Array = np.asarray((plain.float() if _is_small(plain.dtype) else plain).numpy())
-        return array
+        return np.asarray((plain.float() if _is_small(plain.dtype) else plain).numpy())
 
     def _value(self, key: str) -> object:
         return self._content[key] if isinstance(self._content, Mapping) else self._content

@@ -213,7 +213,12 @@ def test_files_of_torch_that_are_not_whole(tmp_path: Path) -> None:
 
 
 COLUMNS: dict[str, tuple[pa.Array, str]] = {
-    "lists of several lengths": (pa.array([[1.0]] * 29 + [[1.0, 2.0]]), "has 1 values in its first list and 2 in list"),
+    "lists of several lengths": (pa.array([[1.0]] * 29 + [[1.0, 2.0]]), "has 1 numbers in one list and 2 in list 29"),
+    "steps of several widths": (pa.array([[[1.0]]] * 29 + [[[1.0, 2.0]]]), "inner lists differ in length"),
+    "sequences of several widths": (
+        pa.array([[[1.0]], [[1.0], [2.0]], *[[[1.0] * 3]] * 28]),
+        "inner lists differ in length",
+    ),
     "records": (pa.array([{"a": 1}] * 30), "holds struct<a: int64>; allowed: numbers, texts, or lists"),
     "times": (pa.array(np.arange(30).astype("M8[ms]")), "holds timestamp[ms]; allowed"),
     "a gap": (
@@ -258,7 +263,7 @@ LINES: dict[str, tuple[str, str]] = {
     "a list": ("[1]", "line 2 is not an object"),
     "nested": ("[" * 99 + "]" * 99, "line 2 is not JSON (nested deeper than 64 levels)"),
     "text among lists": (json.dumps({"voice": "a"}), "'voice' holds values of type list, str; allowed"),
-    "a shorter list": (json.dumps({"voice": [1.0]}), "has 4 values in its first list and 1 in list 1"),
+    "a shorter list": (json.dumps({"voice": [1.0]}), "has 4 numbers in one list and 1 in list 1"),
     "lists of lists of several lengths": (
         json.dumps({"face": [[1.0, 2.0]] * 4 + [[1.0]]}),
         "inner lists differ in length",
