@@ -4,7 +4,6 @@ import os
 import secrets
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -230,16 +229,13 @@ def test_a_task_of_ray_is_killed(nodes: Nodes, record: Record) -> None:
 @pytest.mark.parametrize("blind", [False, True])
 def test_a_node_is_lost(record: Record, moment: str, blind: bool) -> None:
     """On a cluster, the node of a run is lost, which saw the home of the record or did not."""
-    spec, watch = Spec(f"lost {moment}", "hang", moment), Watch()
+    seen = record.home.parent / "hangs"  # by every node
+    spec, watch = Spec(f"lost {moment}", f"hang {seen}", moment), Watch()
     with ray_nodes() as own:
         doomed = own.add_blind(record.home) if blind else own.add()
 
         def strike() -> None:
-            if blind:
-                wait_for(lambda: bool(watch.began))
-                time.sleep(5)
-            else:
-                wait_for(hangs(record, spec))
+            wait_for(seen.exists)
             own.add()
             own.kill(doomed)
 

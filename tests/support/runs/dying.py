@@ -114,7 +114,12 @@ def _devour(group: str) -> None:
         held.append(os.urandom(2**20))
 
 
-def _hang(_: str) -> None:
+def _hang(place: str) -> None:
+    """Hang for ever; where a place is given, only the first process that comes there."""
+    if place and Path(place).exists():
+        return
+    if place:
+        Path(place).touch()
     time.sleep(600)
 
 
