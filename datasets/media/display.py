@@ -1,6 +1,7 @@
 """Decoded frames as a player shows them: pixels made square, then turned and mirrored as the file states."""
 
 from fractions import Fraction
+from math import cos, radians, sin
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -43,11 +44,26 @@ def shown_size(stream: "VideoStream", name: str) -> tuple[int, int]:
 
 def _matrix(frame: "VideoFrame") -> tuple[int, int, int, int]:
     """a, b, c, d of x' = a x + c y, y' = b x + d y; the identity if the frame has no such matrix."""
-    for data in cast("Iterable[SideData]", frame.side_data):  # PyAV's type stubs declare a dict here
+    try:
+        every = cast("Iterable[SideData]", frame.side_data)  # PyAV's type stubs declare a dict here
+    except ValueError:  # PyAV gives none where it does not know one kind, as EXIF data in the JPEG frames of a camera
+        return _rotation(frame.rotation)
+    for data in every:
         if data.type.name == MATRIX:
             a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
             return a, b, c, d
     return 1, 0, 0, 1
+
+
+def _rotation(degrees: int) -> tuple[int, int, int, int]:
+    """The matrix that turns counterclockwise by these degrees, as a viewer sees it, to the nearest of 90.
+
+    >>> _rotation(-90)  # rows from top to bottom become columns from right to left
+    (0, 1, -1, 0)
+    """
+    angle = radians(degrees)
+    across, down = round(cos(angle)), round(sin(angle))
+    return across, -down, down, across
 
 
 def turned(picture: Array, matrix: tuple[int, int, int, int]) -> Array:

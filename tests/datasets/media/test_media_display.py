@@ -1,5 +1,6 @@
 """Frames as a player shows them: turned and mirrored by the display matrix, in square pixels, in every reader."""
 
+import io
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from mcr_bench.datasets.cache.recipe import Clip
 from mcr_bench.datasets.media.decode import Unusable, aspect, read_every, read_frames
@@ -91,6 +93,27 @@ def test_a_matrix_that_matroska_keeps(tmp_path: Path) -> None:
                 packet.stream = copied
                 out.mux(packet)
     assert corners(read_frames(tmp_path / "a.mkv", [0])[0]) == SHOWN["180"][1]
+
+
+@pytest.mark.parametrize(
+    ("orientation", "name"), [(1, "as stored"), (3, "180"), (6, "90 clockwise"), (8, "90 counter-clockwise")]
+)
+def test_frames_with_exif_data_as_cameras_write_them(tmp_path: Path, orientation: int, name: str) -> None:
+    """PyAV knows no EXIF data in frames. Orientations as the EXIF standard numbers them."""
+    import av
+
+    frame = np.kron(CORNERS, np.ones((HEIGHT // 2, WIDTH // 2, 1), np.uint8))
+    exif, content = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    Image.fromarray(frame).save(content, "JPEG", exif=exif, quality=95)
+    with av.open(str(tmp_path / "a.avi"), "w") as out:
+        video: Any = out.add_stream("mjpeg", rate=10)
+        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
+        for n in range(20):
+            packet = av.Packet(content.getvalue())
+            packet.stream, packet.pts, packet.dts, packet.time_base = video, n, n, Fraction(1, 10)
+            out.mux(packet)
+    assert corners(read_frames(tmp_path / "a.avi", [0.5])[0]) == SHOWN[name][1]
 
 
 @pytest.mark.parametrize(
