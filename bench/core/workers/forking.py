@@ -20,6 +20,7 @@ from types import FrameType
 from typing import NoReturn
 
 from mcr_bench.bench.core.workers.serving import Event, Handle, Job, Pipe
+from mcr_bench.bench.printable import masked
 
 # On macOS system libraries are not safe after a fork without exec.
 FORKS = sys.platform.startswith("linux")
@@ -107,7 +108,7 @@ def _live(job: bytes, handle: Handle[Job, Event], pipe: Pipe, last: Pipe, worker
         last.send(handle(ForkingPickler.loads(job), pipe))
         code = 0
     except BaseException:
-        traceback.print_exc()
+        sys.stderr.write(masked(traceback.format_exc()))
     finally:
         os._exit(code)
 

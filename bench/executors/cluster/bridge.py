@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from contextlib import suppress
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
@@ -19,6 +18,7 @@ from mcr_bench.bench.errors import in_words, one_line
 from mcr_bench.bench.executors.cluster.messages import Refused
 from mcr_bench.bench.executors.cluster.orders import Order, Setting
 from mcr_bench.bench.executors.cluster.tasks import Tasks
+from mcr_bench.bench.executors.failures import traceback_of
 
 LOG = "ray.log"
 IDLE_SECONDS = 0.2
@@ -34,7 +34,7 @@ def serve(pipe: Pipe, setting: Setting) -> None:
     try:
         tasks = Tasks(setting)
     except Exception as error:  # of any type that Ray raises
-        traceback.print_exc()
+        sys.stderr.write(f"{traceback_of(error)}\n")  # into the log
         pipe.send(Refused(_why(setting, error)))
         return
     signal.signal(signal.SIGTERM, _leave)  # after Ray, which sets a handler of its own
