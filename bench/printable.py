@@ -23,21 +23,38 @@ _NAMES = re.compile(
 )  # PWD: a folder
 _QUERY = r"(?:[\w.%-]*[-_.])?(?:access|auth|api|client|session)?(?:password|passwd|pwd|secret|token|key|sig|signature)"
 _FIELD = r"\b((?:password|passwd|pwd|secret|api_?key|(?:access|auth|session)_?token)(?:\s*=|\\*['\"]\s*:)\s*)"
-# What is in every text that holds one of the following.
-_SUSPECT = re.compile("://|passw|pwd|secret|token|key|sig|authorization|bearer", re.IGNORECASE)
+_FIELDS = ("passw", "pwd", "secret", "apikey", "api_key", "_token", "accesstoken", "authtoken", "sessiontoken")
+# Each with the words of which a text that it matches has one, in lower case: to look for these takes no time.
 # Where a match may begin inside of another, it has a limit: a text of megabytes must not take hours.
 _PATTERNS = (
     # ://user:password@, where the password may hold a slash, a colon or an @; ://token@
-    (re.compile(r"(?<=://)(?!\[)[^\s/?#'\"@:]{0,200}:(?!\d+(?:[/?#\s'\"]|$))[^\s'\"<>,]{0,500}@"), f"{MASK}@"),
-    (re.compile(r"(?<=://)[^\s/?#'\"<>,]{0,500}@"), f"{MASK}@"),
-    (re.compile(rf"([?&;]{_QUERY}=)[^\s&;#'\"<>]+", re.IGNORECASE), rf"\g<1>{MASK}"),
-    (re.compile(rf"{_FIELD}(\\*['\"])(?:(?!\2)[^\n]){{1,500}}\2", re.IGNORECASE), rf"\g<1>\g<2>{MASK}\g<2>"),
     (
+        ("://",),
+        re.compile(r"(?<=://)(?!\[)[^\s/?#'\"@:]{0,200}:(?!\d+(?:[/?#\s'\"]|$))[^\s'\"<>,]{0,500}@"),
+        f"{MASK}@",
+    ),
+    (("://",), re.compile(r"(?<=://)[^\s/?#'\"<>,]{0,500}@"), f"{MASK}@"),
+    (
+        ("passw", "pwd=", "secret=", "token=", "key=", "sig=", "signature="),
+        re.compile(rf"([?&;]{_QUERY}=)[^\s&;#'\"<>]+", re.IGNORECASE),
+        rf"\g<1>{MASK}",
+    ),
+    (
+        _FIELDS,
+        re.compile(rf"{_FIELD}(\\*['\"])(?:(?!\2)[^\n]){{1,500}}\2", re.IGNORECASE),
+        rf"\g<1>\g<2>{MASK}\g<2>",
+    ),
+    (
+        _FIELDS,
         re.compile(rf"{_FIELD}(?!\\*['\"]|\*{{3}}(?:\W|$))(?:\\(?!['\"])|[^\s'\"\\,;&])+", re.IGNORECASE),
         rf"\g<1>{MASK}",
     ),
-    (re.compile(r"(authorization['\"]?\s*[:=]\s*['\"]?\w+) +[^\s'\",]+", re.IGNORECASE), rf"\g<1> {MASK}"),
-    (re.compile(r"\b(bearer) +[\w.~+/=-]{16,}", re.IGNORECASE), rf"\g<1> {MASK}"),
+    (
+        ("authorization",),
+        re.compile(r"(authorization['\"]?\s*[:=]\s*['\"]?\w+) +[^\s'\",]+", re.IGNORECASE),
+        rf"\g<1> {MASK}",
+    ),
+    (("bearer",), re.compile(r"\b(bearer) +[\w.~+/=-]{16,}", re.IGNORECASE), rf"\g<1> {MASK}"),
 )
 
 
@@ -54,8 +71,9 @@ def masked(text: str) -> str:
 
 def mask_addresses(text: str) -> str:
     """As `masked`, by the form of the text alone: what looks like a credential."""
-    if _SUSPECT.search(text):
-        for pattern, instead in _PATTERNS:
+    lower = text.casefold()
+    for words, pattern, instead in _PATTERNS:
+        if any(word in lower for word in words):
             text = pattern.sub(instead, text)
     return text
 

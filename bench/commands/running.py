@@ -167,16 +167,17 @@ class How:
 
 def run_plan(plan: Plan, finished: set[str], record: Record, how: How) -> Outcome:
     """Train the runs that are not finished, with `force` all requested ones, and show the progress on stderr."""
-    plan.announcements += trained_again([run for run in plan.runs if run.key not in finished], _on_record(plan, record))
+    again = plan.requested if how.force else set()
+    wanted = [run for run in plan.runs if run.key not in finished or run.key in again]
+    rows = list(_on_record(plan, record)) if wanted or how.deterministic else []
+    plan.announcements += trained_again([run for run in plan.runs if run.key not in finished], rows)
     told = [*(one.text for one in plan.overviews), *(one.text for one in plan.absent), *_untold(plan), *how.notes()]
     for line in told:
         say(wrapped(line, terminal_width(err=True)), err=True)
-    again = plan.requested if how.force else set()
     if how.deterministic:
-        for line in trained_without(_on_record(plan, record), finished - again):
+        for line in trained_without(rows, finished - again):
             say(line, err=True)
-    wanted = [run for run in plan.runs if run.key not in finished or run.key in again]
-    guess = estimate(wanted, _on_record(plan, record), how.workers)
+    guess = estimate(wanted, rows, how.workers)
     if len(wanted) > guess.unknown:
         say(guess.text, err=True)
     _record_presets(plan, finished, record)

@@ -108,7 +108,7 @@ def _live(job: bytes, handle: Handle[Job, Event], pipe: Pipe, last: Pipe, worker
         last.send(handle(ForkingPickler.loads(job), pipe))
         code = 0
     except BaseException:
-        sys.stderr.write(masked(traceback.format_exc()))
+        os.write(2, masked(traceback.format_exc()).encode(errors="backslashreplace"))
     finally:
         os._exit(code)
 

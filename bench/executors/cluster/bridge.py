@@ -34,7 +34,7 @@ def serve(pipe: Pipe, setting: Setting) -> None:
     try:
         tasks = Tasks(setting)
     except Exception as error:  # of any type that Ray raises
-        sys.stderr.write(f"{traceback_of(error)}\n")  # into the log
+        os.write(2, f"{traceback_of(error)}\n".encode(errors="backslashreplace"))  # into Ray's log
         pipe.send(Refused(_why(setting, error)))
         return
     signal.signal(signal.SIGTERM, _leave)  # after Ray, which sets a handler of its own
