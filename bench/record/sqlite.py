@@ -67,8 +67,11 @@ class SqliteReader:
     file: Path
     patience: Patience = field(default_factory=Patience)
 
-    def read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
-        return self.query(lambda connection: _read(connection, dataset, keys), [])
+    def read(
+        self, dataset: str | None = None, keys: Collection[str] | None = None, parts: Collection[str] = tuple(PARTS)
+    ) -> list[StoredRun]:
+        """As `Reader` says. parts: those of tags, params and metrics that are needed; the others are empty."""
+        return self.query(lambda connection: _read(connection, dataset, keys, parts), [])
 
     def latest(self, dataset: str) -> int:
         return self.query(lambda connection: _latest(connection, dataset), 0)
@@ -89,7 +92,9 @@ class SqliteReader:
         return self.patience.wait(lambda: read_database(self.file, read), is_busy, locked(self.file))
 
 
-def _read(connection: sqlite3.Connection, dataset: str | None, keys: Collection[str] | None) -> list[StoredRun]:
+def _read(
+    connection: sqlite3.Connection, dataset: str | None, keys: Collection[str] | None, parts: Collection[str]
+) -> list[StoredRun]:
     require_known(connection)
     runs = {
         run_id: StoredRun(run_id, status, started or 0, {}, {}, {}, ended, artifacts)
@@ -97,9 +102,9 @@ def _read(connection: sqlite3.Connection, dataset: str | None, keys: Collection[
     }
     (total,) = connection.execute("SELECT count(*) FROM runs").fetchone()
     only = json.dumps(list(runs)) if len(runs) < FEW * total else None
-    for part, columns in PARTS.items():
+    for part in parts:
         of_run = {run_id: getattr(run, part) for run_id, run in runs.items()}
-        query = f"SELECT run_uuid, key, {columns}" + (OF_RUNS if only else "")
+        query = f"SELECT run_uuid, key, {PARTS[part]}" + (OF_RUNS if only else "")
         for run_id, key, value, is_nan in connection.execute(query, [only] if only else []):
             if run_id in of_run:
                 of_run[run_id][intern(key)] = nan if is_nan else value

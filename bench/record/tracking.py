@@ -27,7 +27,7 @@ from mcr_bench.bench.record.outbox.entries import FAILED, FINISHED, KILLED, Endi
 from mcr_bench.bench.record.remote_writing import RemoteWriting, new_attempt
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.runs import Reader, StoredRun, preset_tags
-from mcr_bench.bench.record.sqlite import SqliteReader, ask
+from mcr_bench.bench.record.sqlite import PARTS, SqliteReader, ask
 from mcr_bench.bench.record.store import SearchReader, database_file, open_client, prepare_file, store_uri
 from mcr_bench.bench.record.tags import PRESETS
 from mcr_bench.bench.record.writer import Writer
@@ -162,13 +162,13 @@ class Record:
         for spec in asked:
             by_dataset.setdefault(spec.dataset, []).append(spec)
         for dataset, specs in by_dataset.items():
-            stored = self._read(dataset, {spec.key for spec in specs})
+            stored = self._read(dataset, {spec.key for spec in specs}, ["tags"])
             for run_id, text in preset_tags(stored, specs).items():
                 self._writing.tag(run_id, PRESETS, text)
 
     def finished_keys(self, keys: Iterable[str], dataset: str | None = None) -> set[str]:
         """Those of `keys` that have a finished run, even one whose other tags cannot be read."""
-        return {run.tags["key"] for run in self._read(dataset, set(keys)) if run.finished}
+        return {run.tags["key"] for run in self._read(dataset, set(keys), ["tags"]) if run.finished}
 
     def finished(self, keys: Iterable[str], dataset: str | None = None) -> dict[str, RunRow]:
         """The rows of the finished runs among `keys`."""
@@ -235,8 +235,11 @@ class Record:
         told = f"the record at '{self.address}' cannot be opened: {masked(str(error))}"
         return UserError(f"{told}. Give another --tracking-uri or MCR_BENCH_HOME.")
 
-    def _read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
-        known = self._ask(lambda reader: reader.read(dataset, keys))
+    def _read(
+        self, dataset: str | None = None, keys: Collection[str] | None = None, parts: Collection[str] = tuple(PARTS)
+    ) -> list[StoredRun]:
+        """The runs of a dataset and of these keys. parts: what is needed of them; there may be more."""
+        known = self._ask(lambda reader: reader.read(dataset, keys, parts))
         if known is not None:
             return [replace(run, artifacts=self._places.readable(run.artifacts)) for run in known]
         client = self.client

@@ -34,7 +34,7 @@ def thousands(_: Machine) -> Iterator[Measured]:
     with tempfile.TemporaryDirectory() as name:
         home = Path(name).resolve()
         fill(home, runs)
-        again = [_command(home, ["run", *words(asked), "--json"]) for _ in range(LEAST)]
+        again = [_command(home, ["run", *words(asked)]) for _ in range(LEAST)]
         yield of_rounds(f"a command whose {count} are finished", again, "s")
         yield of_rounds(f"compare of {count}, without its cache", [_compare(home) for _ in range(LEAST)], "s")
 
