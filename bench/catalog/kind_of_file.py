@@ -1,6 +1,8 @@
 """What a name, a Python file of the user's or a class of a package is: a method, dataset, encoder or fusion head."""
 
 import inspect
+import os
+import shlex
 from types import ModuleType
 from typing import Literal
 
@@ -42,6 +44,11 @@ def kind_of_target(text: str) -> tuple[Kind, str]:
     for kind, names in registered().items():
         if text in names:
             return kind, text
+    if os.path.exists(text):
+        raise UserError(
+            f"'{text}' holds no code: methods, datasets, encoders and fusion heads are named by their name, FILE.py or "
+            f"PACKAGE:CLASS. Data are checked by `mcr-bench data verify {shlex.quote(text)}`."
+        )
     every = [name for names in registered().values() for name in names]
     raise unknown("method, dataset, encoder or fusion head", text, every)
 

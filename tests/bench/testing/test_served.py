@@ -169,6 +169,7 @@ def test_the_verb_checks_a_strangers_file(tmp_path: Path) -> None:
     ("target", "told"),
     [
         ("nothing-of-the-kind", "unknown method, dataset, encoder or fusion head"),
+        ("mine.npz", "'mine.npz' holds no code"),
         ("no_such_package.at_all:Mine", "'no_such_package.at_all' cannot be imported"),
         ("ends_at_import:Mine", "'ends_at_import' cannot be imported: SystemExit: 3"),
         ("mcr_bench.methods.base:Needs", "is not a method, dataset, encoder or fusion head"),
@@ -179,6 +180,8 @@ def test_wrong_usage(target: str, told: str, tmp_path: Path, monkeypatch: pytest
     from mcr_bench.bench.catalog.kind_of_file import kind_of_target
 
     (tmp_path / "ends_at_import.py").write_text("raise SystemExit(3)\n")
+    (tmp_path / "mine.npz").touch()
+    monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match=told.replace("(", r"\(").replace("?", r"\?")):
         kind_of_target(target)
