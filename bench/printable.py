@@ -71,7 +71,7 @@ def masked(text: str) -> str:
 
 def mask_addresses(text: str) -> str:
     """As `masked`, by the form of the text alone: what looks like a credential."""
-    lower = text.casefold()
+    lower = text.replace("\u0131", "i").replace("\u0130", "i").casefold()  # which IGNORECASE takes for an i
     for words, pattern, instead in _PATTERNS:
         if any(word in lower for word in words):
             text = pattern.sub(instead, text)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def array_of_column(where: str, column: "pa.ChunkedArray") -> Array | Padded:
     """(N, ...) numbers, NaN where a number or list is missing; or (N,) text, '' where it is missing.
 
-    Lists of several lengths are padded. where: the file and column, for messages. UserError for other types, and for
-    lists of several widths.
+    Lists of several lengths are padded, and one that is missing among them has no steps. where: the file and column,
+    for messages. UserError for other types, and for lists of several widths.
     """
     import pyarrow as pa
 
@@ -26,7 +26,7 @@ def array_of_column(where: str, column: "pa.ChunkedArray") -> Array | Padded:
     if not _holds_numbers(kind):
         raise UserError(
             f"{where} holds {column.type}; allowed: numbers, texts, or lists of numbers. Save it as one of these; "
-            " mcr_bench.to_arrays reads the samples of a dataset of PyTorch or Hugging Face."
+            "mcr_bench.to_arrays reads the samples of a dataset of PyTorch or Hugging Face."
         )
     if _is_list(kind) and len(column):
         return stacked(where, [row for chunk in column.chunks for row in _rows(where, chunk)])
@@ -72,11 +72,12 @@ def _shared(chunk: "pa.DictionaryArray") -> list[str]:
 
 def _rows(where: str, chunk: "pa.Array") -> list[Array | None]:
     """The numbers of each list of a chunk, None for a list that is missing."""
-    lists = _lists(chunk).drop_null()
+    plain = _lists(chunk)
+    lists = plain.drop_null()
     inner = _numbers(where, lists.flatten())
     ends = np.cumsum(np.asarray(lists.value_lengths()))
     given = iter(np.split(inner, ends[:-1]))
-    return [next(given) if valid else None for valid in chunk.is_valid().to_pylist()]
+    return [next(given) if valid else None for valid in plain.is_valid().to_pylist()]
 
 
 def _lists(chunk: "pa.Array") -> "pa.Array":

@@ -111,6 +111,7 @@ def _with_lengths(
         if not length or length in read or one.kind != "array":
             only = "Their lengths are known: leave `length` out." if length in read else "Only an array modality may."
             raise UserError(f"'{described.path}': '{names[key]}' holds lists of several lengths. {only}")
+        names[length] = f"the lengths of {names[key]}; a sample without may be absent by `present`"
         yield key, value.array
         yield length, value.lengths
 

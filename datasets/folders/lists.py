@@ -11,6 +11,7 @@ from mcr_bench.bench.core.inputs.sizes import excess
 from mcr_bench.bench.errors import UserError
 
 CHARACTER, TEXT = 4, 64  # bytes of a character in an array of texts; of a text that Python holds
+BYTES = 8  # of a number
 NUMBERS: set[type] = {bool, int, float}
 
 
@@ -66,22 +67,35 @@ def _numbers(values: Sequence[object], kinds: set[type]) -> Array:
 
 
 def stacked(where: str, rows: Sequence[Array | None]) -> Array | Padded:
-    """(N, ...) of the numbers of each sample, NaN for a sample without a list; padded if the lists differ in length.
+    """(N, ...) of the numbers of each sample, padded if the lists differ in length.
 
-    Only lists of whole numbers (T,), which are ids of words, and of steps (T, C) may differ: a list of other numbers
-    that is shorter than the rest is rather a mistake. where: the file and key, for messages.
+    A sample without a list is NaN, or has no steps where the others differ in length. Only lists of whole numbers (T,),
+    which are ids of words, and of steps (T, C) may differ: a list of other numbers that is shorter than the rest is
+    rather a mistake. where: the file and key, for messages. UserError for other lists, and where too much is needed.
     """
     given = [row for row in rows if row is not None]
     first = next((row for row in given if row.size), given[0] if given else np.empty(0))
+    longest = max((len(row) for row in given if row.ndim), default=0)
+    width = max((math.prod(row.shape[1:]) for row in given if row.ndim), default=1)
+    if reason := excess(len(rows) * longest * width * BYTES):
+        raise UserError(f"{where} {reason} when padded to {longest:,} steps. Cut the longest lists.")
     if all(row.shape == first.shape for row in given):
         blank = np.full(first.shape, np.nan) if len(given) < len(rows) else first
         return np.stack([blank if row is None else row for row in rows])
     ids = {row.dtype.kind for row in given if row.size} <= {"i", "u"}
     for at, row in enumerate(rows):
-        if not ids and row is not None and row.ndim == 1 and row.size != first.size:
+        if row is None or not row.size:
+            continue
+        if first.ndim == row.ndim == 1 and not ids and np.isnan(row).any():
+            raise UserError(f"{where} lacks a number in list {at}. Add it, or leave the sample out.")
+        if first.ndim == row.ndim == 1 and not ids and row.size != first.size:
             raise UserError(
                 f"{where} has {first.size} numbers in one list and {row.size} in list {at}. Give each sample as many; "
                 "if they are sequences, write each step as a list of its numbers: [[0.5], [0.7]]."
+            )
+        if row.ndim != first.ndim:
+            raise UserError(
+                f"{where} has lists of shape {first.shape} and, in list {at}, of shape {row.shape}. Write all alike."
             )
     return padded(where, [first[:0] if row is None or not row.size else row for row in rows])
 
@@ -108,21 +122,24 @@ def ragged(where: str) -> UserError:
 def padded(where: str, rows: Sequence[Array]) -> Padded:
     """Sequences (T,) of whole numbers as ids of words, those of other numbers as (T, 1), and (T, C) as they are.
 
-    where: the file and key, for messages. UserError for shapes that differ in more than their first axis, and for more
-    than a file may take.
+    where: the file and key, for messages. UserError for shapes that differ in more than their first axis.
     """
     shaped = [row[:, None] if row.ndim == 1 else row for row in rows]
-    first, lengths = shaped[0], np.array([len(row) for row in shaped])
     for at, row in enumerate(shaped):
-        if row.ndim != 2 or row.shape[1:] != first.shape[1:]:
+        if row.ndim != 2 or row.shape[1:] != shaped[0].shape[1:]:
+            other = next((n for n, one in enumerate(rows) if one.shape != rows[0].shape), at)
             raise UserError(
-                f"{where} has shape {rows[0].shape} in sample 0 and {rows[at].shape} in sample {at}; only sequences "
-                "(T, C) may differ, in T. Resize or cut them."
+                f"{where} has shape {rows[0].shape} in sample 0 and {rows[other].shape} in sample {other}; only "
+                "sequences (T, C) may differ, in T. Resize or cut them."
             )
-    shape, kind = (len(shaped), max(1, int(lengths.max())), first.shape[1]), np.result_type(*shaped)
-    if reason := excess(math.prod(shape) * max(4, kind.itemsize)):
-        raise UserError(f"{where} {reason} when padded to {shape[1]:,} steps. Cut the longest sequences.")
-    array = np.zeros(shape, kind)
+    lengths, kind = np.array([len(row) for row in shaped]), np.result_type(*shaped)
+    ids = rows[0].ndim == 1 and all(row.dtype.kind in "iu" for row in shaped if row.size)
+    array = np.zeros((len(shaped), max(1, int(lengths.max())), shaped[0].shape[1]), _whole(kind) if ids else kind)
     for own, row in zip(array, shaped, strict=True):
         own[: len(row)] = row
-    return Padded(array[..., 0] if rows[0].ndim == 1 and kind.kind in "iu" else array, lengths)
+    return Padded(array[..., 0] if ids else array, lengths)
+
+
+def _whole(kind: "np.dtype[np.generic]") -> "np.dtype[np.generic]":
+    """The type of whole numbers: NumPy makes floats of signed and unsigned ones together, of which ids are no more."""
+    return np.dtype(np.uint64) if kind.kind == "f" else kind

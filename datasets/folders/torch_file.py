@@ -38,14 +38,16 @@ class TorchFile:
     def memory(self, key: str) -> int:
         """The bytes of memory that the array takes at least: a tensor in a small file may be a view of any size."""
         value = self._value(key)
-        return value.numel() * max(value.element_size(), NUMBER) if isinstance(value, torch.Tensor) else 0
+        every = value if isinstance(value, list | tuple) else [value]
+        return sum(one.numel() * max(one.element_size(), NUMBER) for one in every if isinstance(one, torch.Tensor))
 
     def read(self, key: str, text: bool) -> Array | Padded:
         """The array of a tensor or of a list; of half precision as float32, as NumPy has no bfloat16."""
         value, where = self._value(key), f"'{self._path}'" + (f": '{key}'" if key else "")
         if isinstance(value, list | tuple):
-            tensors = [self._plain(where, one) for one in value if isinstance(one, torch.Tensor)]
-            return stacked(where, tensors) if len(tensors) == len(value) > 0 else array_of(where, list(value))
+            if {type(one) for one in value if one is not None} != {torch.Tensor}:
+                return array_of(where, list(value))
+            return stacked(where, [None if one is None else self._plain(where, one) for one in value])
         if not isinstance(value, torch.Tensor):
             raise UserError(
                 f"{where} is a {type(value).__name__}; allowed: a tensor, or a list of tensors, numbers or texts. "

@@ -46,7 +46,9 @@ def _matrix(frame: "VideoFrame") -> tuple[int, int, int, int]:
     """a, b, c, d of x' = a x + c y, y' = b x + d y; the identity if the frame has no such matrix."""
     try:
         every = cast("Iterable[SideData]", frame.side_data)  # PyAV's type stubs declare a dict here
-    except ValueError:  # PyAV gives none where it does not know one kind, as EXIF data in the JPEG frames of a camera
+    except ValueError:
+        # PyAV gives none where it does not know one kind, as EXIF data in the JPEG frames of a camera. What it tells
+        # then is the turn alone, so that a picture that such a file states to be mirrored is not.
         return _rotation(frame.rotation)
     for data in every:
         if data.type.name == MATRIX:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import mcr_bench
 from mcr_bench.bench.analysis.table import Table
 from mcr_bench.bench.commands.console import SafeConsole
-from mcr_bench.bench.printable import in_line, printable
+from mcr_bench.bench.printable import in_line, mask_addresses, printable
 from mcr_bench.bench.report.cards import grid_text
 from mcr_bench.bench.report.export import write_tables
 from mcr_bench.bench.report.html.markup import left_out
@@ -59,6 +59,11 @@ def test_json_stays_json() -> None:
     content = {"id": EVIL, "\x7f": "\u202e"}
     assert json.loads(printable(json.dumps(content, indent=2))) == content
     assert not HIDDEN.search(printable(json.dumps(content)))
+
+
+@pytest.mark.parametrize("text", ["?s\u0131g=abcdef", "&s\u0130g=abcdef", " ap\u0131_key=abcdef"])
+def test_letters_that_a_pattern_takes_for_others_are_masked_too(text: str) -> None:
+    assert "abcdef" not in mask_addresses(text)
 
 
 def test_all_output_goes_through_the_two_doors() -> None:

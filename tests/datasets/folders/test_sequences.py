@@ -12,6 +12,7 @@ import torch
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.arrays import Arrays
+from mcr_bench.datasets.folders.samples import stacked
 from mcr_bench.tests.support.inputs.array_folders import COUNT, SPLIT, Y, described
 
 LENGTHS = np.arange(COUNT) % 5 + 1
@@ -82,7 +83,9 @@ def test_a_sample_without_a_list_is_absent_or_an_error(tmp_path: Path) -> None:
     gap: list[object] = [None, [], *WORDS[2:]]
     toml = TOML.replace('"text"\n', '{{ array = "text", present = "has" }}\n')
     for write in (as_jsonl, as_parquet):
-        assert "'length_text' is 0 at row" in refusal(write(tmp_path / "error", rows(text=gap)))
+        told = refusal(write(tmp_path / "error", rows(text=gap)))
+        assert "'length_text' (the lengths of all." in told
+        assert "absent by `present`) is 0 at row" in told
         folder = write(tmp_path / "absent", rows(text=gap, has=[0, 0, *[1] * (COUNT - 2)]), toml)
         train = Arrays(folder).load("file", 1, 0, ("text", "pulse")).train
         assert train.present["text"][:3].tolist() == [False, False, True]
@@ -101,3 +104,43 @@ def test_one_long_list_among_many_is_refused_before_all_take_its_length(
     monkeypatch.setenv("MCR_BENCH_FILE_MEMORY", "20MB")
     folder = as_jsonl(tmp_path, rows(text=[[1] * 200_000, *WORDS[1:]]))
     assert "when padded to 200,000 steps" in refusal(folder)
+
+
+WRONG: dict[str, tuple[list[object], str]] = {
+    "numbers beside steps": ([[0.5, 0.7], [[0.5], [0.7]]], "of shape (2,) and, in list 1, of shape (2, 1)"),
+    "numbers without a list": ([[1.5], [2.5, 3.5]], "has 1 numbers in one list and 2 in list 1"),
+    "three axes": ([[[[1.0]]], [[[1.0]], [[2.0]]]], "has shape (1, 1, 1) in sample 0 and (2, 1, 1) in sample 1"),
+    "three axes and none": ([[[[1.0]]], []], "has shape (1, 1, 1) in sample 0 and (0, 1, 1) in sample 1"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_lists_that_cannot_be_sequences(case: str, tmp_path: Path) -> None:
+    first, says = WRONG[case]
+    text = [*first, *[first[0]] * (COUNT - 2)]
+    assert says in refusal(as_jsonl(tmp_path, rows(text=text)))
+
+
+def test_a_number_that_is_missing_in_a_list_is_named(tmp_path: Path) -> None:
+    gap: list[object] = [[1, None], *WORDS[1:]]
+    assert "lacks a number in list 0" in refusal(as_parquet(tmp_path, rows(text=gap)))
+
+
+def test_ids_beyond_all_are_named_and_no_floats(tmp_path: Path) -> None:
+    assert "or 10,000,000 or more, at row 0" in refusal(as_jsonl(tmp_path, rows(text=[[2**63], *WORDS[1:]])))
+
+
+def test_tensors_that_are_views_are_counted_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MCR_BENCH_FILE_MEMORY", "20MB")
+    folder = described(tmp_path, TOML.format("pt"))
+    for text in ([torch.zeros(1).expand(10**9)] * COUNT, [torch.zeros(200_000)] * COUNT):
+        torch.save(rows() | {"text": text}, folder / "all.pt")
+        assert (folder / "all.pt").stat().st_size < 10**6
+        assert "of memory, but a file may take" in refusal(folder)
+
+
+def test_a_number_beside_a_list_is_no_sequence() -> None:
+    with pytest.raises(UserError, match=r"'a' has shape \(\) in sample 0 and \(2,\) in sample 1"):
+        stacked("a", [np.array(1.0), np.array([1.0, 2.0])])
