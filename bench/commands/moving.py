@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from mcr_bench.bench.commands.output import counted, print_json, progress, say
+from mcr_bench.bench.commands.output import print_json, progress, say
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.exchange.archive import write_archive
 from mcr_bench.bench.exchange.hiding import bring_back, hidden, hide, to_hide
@@ -17,6 +17,7 @@ from mcr_bench.bench.exchange.selection import Selection
 from mcr_bench.bench.exchange.target import Target
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.report.cards import grid_text
+from mcr_bench.bench.runs.words import counted
 from mcr_bench.bench.settings.arguments import parse_names, parse_seeds
 
 MOST_LINES = 10  # lines of one kind

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from mcr_bench.bench.printable import masked, printable, shown
+from mcr_bench.bench.runs.words import counted
 
 if TYPE_CHECKING:
     from mcr_bench.bench.record.tracking import Record
@@ -46,11 +47,6 @@ def progress(name: str) -> Callable[[int, int], None]:
             say(f"'{name}': {done} of {counted(total)}", err=True)
 
     return show
-
-
-def counted(runs: int) -> str:
-    """So many runs, in words."""
-    return "1 run" if runs == 1 else f"{runs} runs"
 
 
 def open_record(tracking_uri: str | None, server_wait: float | None = None) -> "Record":

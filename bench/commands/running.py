@@ -33,6 +33,7 @@ from mcr_bench.bench.report.progress import observer
 from mcr_bench.bench.report.results import result_data
 from mcr_bench.bench.runs.events import Failure, Outcome
 from mcr_bench.bench.runs.spec import RunSpec
+from mcr_bench.bench.runs.words import counted
 from mcr_bench.bench.settings.arguments import parse_duration
 
 
@@ -70,11 +71,11 @@ def show_plan(plan: Plan, finished: set[str], rows: list[RunRow], workers: int, 
         say(f"left out on {dataset}: {method}: {reason}")
     for text in (*(one.text for one in plan.absent), *_untold(plan)):
         say(text)
-    runs = "1 run" if len(lines) == 1 else f"{len(lines)} runs"
+    runs = counted(len(lines))
     say(f"{runs}, {len(finished)} finished, {len(wanted)} to train.")
-    counted = [one.runs for one in plan.absent if one.runs is not None]
+    amounts = [one.runs for one in plan.absent if one.runs is not None]
     if plan.absent:
-        say(f"{sum(counted)} more runs are requested that cannot be made here.")
+        say(f"{sum(amounts)} more runs are requested that cannot be made here.")
     say(guess.text)
 
 

@@ -7,6 +7,7 @@ from statistics import fmean
 
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.runs.spec import RunSpec
+from mcr_bench.bench.runs.words import counted
 
 SHOWN = "The time left is shown from the first finished run on."
 Times = dict[Hashable, list[float]]
@@ -46,14 +47,14 @@ class Estimate:
             return "Nothing to train."
         timed = self.measured + self.scaled
         if not timed:
-            return f"{_count(self.unknown)} to train. No estimate yet: the record has no run on the same data. {SHOWN}"
+            return f"{counted(self.unknown)} to train. No estimate yet: the record has no run on the same data. {SHOWN}"
         counts = {
             "from runs with the same settings": self.measured,
             "scaled from other runs on the same data": self.scaled,
         }
         basis = "; ".join(f"{count} {source}" for source, count in counts.items() if count)
         jobs = "1 job" if self.jobs == 1 else f"{self.jobs} jobs"
-        text = f"{_count(timed)} to train: about {in_words(self.hours)} with {jobs} ({basis})."
+        text = f"{counted(timed)} to train: about {in_words(self.hours)} with {jobs} ({basis})."
         return f"{text} No estimate for {self.unknown} more: no run on their data." if self.unknown else text
 
 
@@ -89,10 +90,6 @@ def in_words(hours: float) -> str:
         return f"{minutes:.0f} minutes"
     seconds = max(1, round(minutes * 60))
     return "1 second" if seconds == 1 else f"{seconds} seconds"
-
-
-def _count(runs: int) -> str:
-    return "1 run" if runs == 1 else f"{runs} runs"
 
 
 def _times(rows: Iterable[RunRow]) -> tuple[Times, Times, Times]:

@@ -29,6 +29,7 @@ from mcr_bench.bench.record.outbox.shipment import journals
 from mcr_bench.bench.record.store import SearchReader, import_client
 from mcr_bench.bench.record.writer import Writer
 from mcr_bench.bench.runs.events import EpochDone
+from mcr_bench.bench.runs.words import counted
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -82,7 +83,7 @@ class RemoteWriting:
     def deliver_owed(self) -> None:
         self._tell_of_others()
         if count := self._outbox.collect():
-            self._note(f"The tracking server at {self._address} gets now what {_runs(count)} had to tell it before.")
+            self._note(f"The tracking server at {self._address} gets now what {counted(count)} had to tell it before.")
         for key, reason in self.settle().items():
             self._note(f"left out: the run with the key {key}: {reason}")
 
@@ -124,8 +125,8 @@ class RemoteWriting:
 
     def _kept(self) -> str:
         return (
-            f"What {_runs(self._outbox.owed)} had to tell it is kept in {self._folder}: the next `mcr-bench run` with "
-            "this record delivers it, and trains nothing of that again."
+            f"What {counted(self._outbox.owed)} had to tell it is kept in {self._folder}: the next `mcr-bench run` "
+            "with this record delivers it, and trains nothing of that again."
         )
 
     def _tell_of_others(self) -> None:
@@ -134,7 +135,7 @@ class RemoteWriting:
             if folder != self._folder and (count := len(journals(folder))):
                 with suppress(OSError):
                     address = (folder / ADDRESS).read_text(encoding="utf-8")
-                    self._note(f"{_runs(count).capitalize()} in {folder} still wait for the record at {address}.")
+                    self._note(f"{counted(count).capitalize()} in {folder} still wait for the record at {address}.")
 
 
 def new_attempt() -> str:
@@ -146,7 +147,3 @@ def _reached(make: "Callable[[str], MlflowClient]", uri: str) -> "MlflowClient":
     client = make(uri)
     client.search_experiments(max_results=1)
     return client
-
-
-def _runs(count: int) -> str:
-    return "1 run" if count == 1 else f"{count} runs"

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from mcr_bench.bench.planning.estimate import in_words
 from mcr_bench.bench.runs.events import EpochDone
+from mcr_bench.bench.runs.words import counted
 
 if TYPE_CHECKING:
     from mcr_bench.bench.runs.spec import RunSpec
@@ -62,7 +63,7 @@ class Lines:
 
     def on_plan(self, total: int, done: int) -> None:
         self.total, self.before, self.ended, self.planned = total, done, done, time.monotonic()
-        runs = "1 run" if total == 1 else f"{total} runs"
+        runs = counted(total)
         self._print(f"{runs}, {done} finished before, {total - done} to train")
 
     def on_start(self, spec: "RunSpec") -> None:

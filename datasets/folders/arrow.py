@@ -28,7 +28,7 @@ def array_of_column(where: str, column: "pa.ChunkedArray") -> Array | Padded:
             f"{where} holds {column.type}; allowed: numbers, texts, or lists of numbers. Save it as one of these; "
             "mcr_bench.to_arrays reads the samples of a dataset of PyTorch or Hugging Face."
         )
-    if _is_list(kind) and len(column):
+    if _is_list(kind) and _differ_in_length(column):
         return stacked(where, [row for chunk in column.chunks for row in _rows(where, chunk)])
     pieces = [_numbers(where, chunk) for chunk in column.chunks if len(chunk)]
     return np.concatenate(pieces) if pieces else np.empty(0)
@@ -68,6 +68,11 @@ def _shared(chunk: "pa.DictionaryArray") -> list[str]:
     """The texts of a chunk, equal ones as one object, '' where one is missing."""
     known = [*("" if text is None else text for text in chunk.dictionary.to_pylist()), ""]
     return [known[-1 if at is None else at] for at in chunk.indices.to_pylist()]
+
+
+def _differ_in_length(column: "pa.ChunkedArray") -> bool:
+    """Whether lists have several lengths; those of one are read as a whole, which is much faster."""
+    return len({n for chunk in column.chunks for n in np.unique(_lists(chunk).drop_null().value_lengths())}) > 1
 
 
 def _rows(where: str, chunk: "pa.Array") -> list[Array | None]:

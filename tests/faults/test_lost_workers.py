@@ -38,10 +38,6 @@ KINDS = ("signal SIGKILL", "signal SIGSEGV", "signal SIGABRT", "signal SIGTERM",
 class Watch(Silent):
     def __init__(self) -> None:
         self.told: list[str] = []
-        self.began: list[str] = []
-
-    def on_start(self, spec: Any) -> None:
-        self.began.append(spec.label)
 
     def on_retry(self, spec: Any, reason: str) -> None:
         self.told.append(reason)
