@@ -29,7 +29,8 @@ class Task:
     unit: that unit, or those units, once `fitted` has computed it from a training part.
     labels: the number L of labels of a multi-label task.
     scores: the number K of scores of a vector regression.
-    sentiment: whether the one score is a sentiment from -3 to 3 as in CMU-MOSI, which has metrics of its own.
+    sentiment: the largest score if the one score is a sentiment on a scale that has metrics of its own: 3 as in
+        CMU-MOSI, from -3 to 3, or 1 as in CH-SIMS, from -1 to 1; 0 for every other score.
     """
 
     classes: int | None
@@ -37,12 +38,14 @@ class Task:
     unit: Unit | Units = USERS_OWN
     labels: int | None = None
     scores: int | None = None
-    sentiment: bool = field(default=False, compare=False)  # which metrics there are, not what is learned
+    sentiment: int = field(default=0, compare=False)  # which metrics there are, not what is learned
 
     def __post_init__(self) -> None:
         chosen = [n for n in (self.classes, self.labels, self.scores) if n is not None]
         if len(chosen) > 1 or any(n < 1 for n in chosen):
             raise ValueError(f"{self} needs one positive number at most, of classes, labels or scores")
+        if isinstance(self.sentiment, bool) or self.sentiment not in (0, 1, 3):
+            raise ValueError(f"{self}: sentiment is the largest score of a scale: 3 or 1, or 0 for other scores")
         if self.sentiment and chosen:
             raise ValueError(f"{self}: only one score per sample may be a sentiment")
 

@@ -114,7 +114,7 @@ class Arrays(Dataset):
         facts = self._table.facts()
         if not facts.task.regression:
             return facts
-        sentiment = self.task == "sentiment"
+        sentiment = 3 if self.task == "sentiment" else 0
         return replace(facts, task=replace(facts.task, target_scale=self.target_scale, sentiment=sentiment))
 
     def protocols(self) -> dict[str, Protocol]:

@@ -77,7 +77,7 @@ class ChSims(SequenceSet):
 
     def facts(self) -> Facts:
         """Modalities and the task, with scores in the unit of `target_scale`."""
-        return replace(super().facts(), task=Task(None, self.target_scale))
+        return replace(super().facts(), task=Task(None, self.target_scale, sentiment=1))
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -48,6 +48,10 @@ class Food101(PictureText):
         """The pictures that have the text; UserError if the folder or a list is not UPMC Food-101's."""
         return raw.scan(source, splits, self.variant, self.text)
 
+    def listed(self, source: Path, splits: Sequence[Path]) -> Scan:
+        """Every picture of the lists in a folder."""
+        return raw.listed_pictures(source, splits)
+
     @property
     def class_names(self) -> tuple[str, ...]:
         """The 101 dishes in alphabetical order."""
@@ -55,16 +59,16 @@ class Food101(PictureText):
 
     def rules(self, cache: Cache) -> dict[str, Rule]:
         """`official-VARIANT`, and `mmbt-VARIANT` if the three lists were prepared with the cache."""
-        official = cache.parts_of(raw.official_parts(cache.lists))
-        rules = {
-            f"official-{self.variant}": Rule(
+        rules = {}
+        if parts := raw.official_parts(cache.lists):
+            official = cache.parts_of(parts)
+            rules[f"official-{self.variant}"] = Rule(
                 f"the folders train and test; text: {self.variant}",
                 "validation, a tenth of each class of train",
                 "accuracy",
                 lambda _: official,
                 note="the validation part is ours: none is published",
             )
-        }
         if lists := raw.mmbt_parts(cache.lists):
             rows = cache.parts_of(lists)
             split = f"train.jsonl, dev.jsonl and test.jsonl in MMBT's form; text: {self.variant}"

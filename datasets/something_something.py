@@ -16,7 +16,7 @@ from mcr_bench.datasets.clips.views import Flow, ScaledFrames
 from mcr_bench.datasets.media.flow import LEVELS, STILL
 from mcr_bench.datasets.raw.held_out import train_and_validation
 from mcr_bench.datasets.raw.raw_files import VIDEO, MediaFiles, as_lines, count
-from mcr_bench.datasets.raw.something_lists import FOLDER, LAYOUT, read_lists
+from mcr_bench.datasets.raw.something_lists import FOLDER, LAYOUT, Lists, read_lists
 from mcr_bench.datasets.raw.something_raw import BOUND, SETTINGS, decode
 
 CARD = Card(
@@ -73,10 +73,15 @@ class SomethingSomething(ClipDataset):
         if not clips:
             ignored = as_lines(media.notes(place.name, ()))
             raise UserError(f"'{source}' has no .webm file of the clips in its lists.{ignored}\nExpected:\n{LAYOUT}")
-        kept = {f"{part}.txt": _table(of) for part, of in lists.parts.items()}
         media.ignored.pop(".json", None)  # the lists, which may be in the folder of the clips
         notes = media.notes(place.name, (clip.files["video"] for clip in clips))
-        return Scan(clips, problems, {**kept, "classes.txt": "\n".join(lists.classes).encode()}, notes)
+        return Scan(clips, problems, _kept(lists), notes)
+
+    def listed(self, source: Path, splits: Sequence[Path]) -> Scan:
+        """Every clip of train.json and validation.json in a folder."""
+        lists = read_lists(source, splits)
+        labels = lists.parts["train"] | lists.parts["validation"]
+        return Scan([Clip(i, labels[i], i, {}) for i in sorted(labels)], list(lists.problems), _kept(lists))
 
     def recipe(self) -> Recipe:
         """Frames and flow as uint8 squares; `crop` is applied during training."""
@@ -131,6 +136,12 @@ def _place(source: Path) -> Path:
     """The folder of the videos: the official one or, if it is missing, SOURCE itself."""
     folders = [p for p in sorted(source.iterdir()) if p.is_dir() and p.name.lower() == FOLDER]
     return folders[0] if folders else source
+
+
+def _kept(lists: Lists) -> dict[str, bytes]:
+    """The lists as they are kept in the cache."""
+    parts = {f"{part}.txt": _table(of) for part, of in lists.parts.items()}
+    return {**parts, "classes.txt": "\n".join(lists.classes).encode()}
 
 
 def _table(labels: Mapping[str, int]) -> bytes:

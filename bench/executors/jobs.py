@@ -268,6 +268,8 @@ class Jobs:
 
     def _fail_blocked(self) -> None:
         """Fail the runs that start from a failed one; one pass is enough, as they come after it."""
+        if not self.outcome.failed:  # this is asked at every event, and a plan may have thousands of runs
+            return
         failed = {failure.spec.key for failure in self.outcome.failed}
         for spec in list(self._waiting):
             culprit = next((d for d in spec.dependencies if d.key in failed), None)

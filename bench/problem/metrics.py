@@ -19,11 +19,13 @@ from mcr_bench.bench.problem.class_metrics import (
 )
 from mcr_bench.bench.problem.missing import diagnostic
 from mcr_bench.bench.problem.score_metrics import (
+    accuracy_in,
     accuracy_within,
     binary_accuracy,
     binary_accuracy_nonzero,
     mean_absolute_error,
     pearson,
+    weighted_f1_in,
 )
 from mcr_bench.bench.task import Task
 
@@ -72,13 +74,18 @@ REGRESSION = (
     Metric("binary_accuracy", True, binary_accuracy, share=True),
     Metric("binary_accuracy_nonzero", True, binary_accuracy_nonzero, share=True),
 )
-SENTIMENT = (
-    *REGRESSION,
-    Metric("acc7", True, accuracy_within(3), share=True),
-    Metric("acc5", True, accuracy_within(2), share=True),
-)
-LOWER_IS_BETTER = {m.name for m in (*CLASSIFICATION, *MULTI_LABEL, *SENTIMENT) if not m.higher_is_better}
-SHARES = {m.name for m in (*CLASSIFICATION, *MULTI_LABEL, *SENTIMENT) if m.share}
+SENTIMENT = {  # largest score -> the metrics that its scale has beside those of every score
+    3: (Metric("acc7", True, accuracy_within(3), share=True), Metric("acc5", True, accuracy_within(2), share=True)),
+    1: (
+        Metric("sims_acc2", True, accuracy_in((0.0,)), share=True),
+        Metric("sims_acc3", True, accuracy_in((-0.1, 0.1)), share=True),
+        Metric("sims_acc5", True, accuracy_in((-0.7, -0.1, 0.1, 0.7)), share=True),
+        Metric("sims_f1", True, weighted_f1_in((0.0,)), share=True),
+    ),
+}
+ALL = (*CLASSIFICATION, *MULTI_LABEL, *REGRESSION, *(metric for scale in SENTIMENT.values() for metric in scale))
+LOWER_IS_BETTER = {m.name for m in ALL if not m.higher_is_better}
+SHARES = {m.name for m in ALL if m.share}
 
 
 def named_metrics(task: Task) -> tuple[Metric, ...]:
@@ -87,7 +94,7 @@ def named_metrics(task: Task) -> tuple[Metric, ...]:
         return MULTI_LABEL if task.multi_label else CLASSIFICATION
     if task.scores is not None:
         return SCORES
-    return SENTIMENT if task.sentiment else REGRESSION
+    return (*REGRESSION, *SENTIMENT.get(task.sentiment, ()))
 
 
 def kind_of(logged: Collection[str]) -> Task:

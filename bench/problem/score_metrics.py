@@ -1,8 +1,12 @@
 """Metrics of one or several scores per sample: outputs (N, 1) with targets (N,), or (N, K) with (N, K)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from mcr_bench.bench.problem.class_metrics import accuracy, weighted_f1
 
 
 def mean_absolute_error(outputs: Tensor, target: Tensor) -> float:
@@ -61,3 +65,32 @@ def accuracy_within(bound: float) -> Callable[[Tensor, Tensor], float]:
         return float((mine == theirs).double().mean())
 
     return compute
+
+
+def accuracy_in(bounds: Sequence[float]) -> Callable[[Tensor, Tensor], float]:
+    """The share of samples whose output is in the interval of the target, as `_intervals` numbers them.
+
+    With the bounds 0; -.1, .1; and -.7, -.1, .1, .7 these are Acc-2, Acc-3 and Acc-5 of CH-SIMS, as the released code
+    of MMSA (github.com/thuiar/MMSA, metricsTop.py) computes them. The function takes outputs (N, 1) and targets (N,).
+
+    >>> accuracy_in((-0.1, 0.1))(torch.tensor([[0.3], [0.1], [-0.4]]), torch.tensor([0.8, 0.2, -0.1]))
+    0.6666666666666666
+    """
+    return lambda outputs, target: accuracy(*_intervals(outputs, target, bounds))
+
+
+def weighted_f1_in(bounds: Sequence[float]) -> Callable[[Tensor, Tensor], float]:
+    """The mean F1 of the intervals, each weighted by its share of the target; with the bound 0 the F1 of CH-SIMS.
+
+    Arguments and source as those of `accuracy_in`.
+    """
+    return lambda outputs, target: weighted_f1(*_intervals(outputs, target, bounds))
+
+
+def _intervals(outputs: Tensor, target: Tensor, bounds: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """The intervals of outputs, one-hot (N, I), and of targets, (N,) int64, each without its lower bound."""
+    mine, theirs = (
+        torch.bucketize(x.contiguous(), torch.tensor(bounds, dtype=x.dtype, device=x.device))
+        for x in (outputs.squeeze(-1), target)
+    )
+    return F.one_hot(mine, len(bounds) + 1).float(), theirs

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.errors import one_line
-from mcr_bench.bench.problem.metrics import REGRESSION, SENTIMENT
+from mcr_bench.bench.problem.metrics import SENTIMENT
 from mcr_bench.bench.record.files.samples import UNREADABLE, labels_of, opened
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.task import Task
@@ -73,8 +73,8 @@ def task_of(row: RunRow, predicted: Predicted) -> Task:
     if labels.ndim > 1:
         units = tuple(_unit(row, f"_{k}") for k in range(width))
         return Task(None, scores=width, unit=Units(units) if any(unit != Unit() for unit in units) else Unit())
-    sentiment = any(f"test/{metric.name}" in row.metrics for metric in set(SENTIMENT) - set(REGRESSION))
-    return Task(None, unit=_unit(row, ""), sentiment=sentiment)
+    scales = (scale for scale, own in SENTIMENT.items() if any(f"test/{metric.name}" in row.metrics for metric in own))
+    return Task(None, unit=_unit(row, ""), sentiment=next(scales, 0))
 
 
 def _unit(row: RunRow, end: str) -> Unit:

@@ -77,7 +77,7 @@ class Sentiment(SequenceSet):
     def facts(self) -> Facts:
         """Modalities and the task, with scores in the unit of `target_scale`."""
         facts = super().facts()
-        return facts if self.class_names else replace(facts, task=Task(None, self.target_scale, sentiment=True))
+        return facts if self.class_names else replace(facts, task=Task(None, self.target_scale, sentiment=3))
 
     def missing_clips(self, cache: Cache) -> dict[str, list[str]]:
         """The SDK's folds -> their videos that are not in the cache; empty for a pickle, which has no list."""

@@ -9,6 +9,7 @@ import torch
 
 from mcr_bench.bench.audit.verify import verification_of
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.problem.metrics import named_metrics
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets.base import Preparation
 from mcr_bench.datasets.ch_sims import ChSims
@@ -33,6 +34,12 @@ def test_every_modality_has_a_truth_of_its_own(tmp_path: Path) -> None:
         assert train.own[m].target.dtype == torch.float32
     assert not torch.equal(train.labels_of("video"), train.labels)
     assert data.facts().task == Task(None)
+    assert [metric.name for metric in named_metrics(data.facts().task)][-4:] == [
+        "sims_acc2",
+        "sims_acc3",
+        "sims_acc5",
+        "sims_f1",
+    ]
     assert data.protocols()["standard"].metric == "mae"
     assert {m: shape.shape for m, shape in data.facts().modalities.items()}["audio"] == (9, 3)
     assert set(data.load("standard", 1, 0, ("text", "video")).train.own) == {"text", "video"}

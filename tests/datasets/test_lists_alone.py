@@ -12,6 +12,7 @@ from mcr_bench.cli import app
 from mcr_bench.tests.support.media import web_files as web
 from mcr_bench.tests.support.media.ave_files import lists, write_lists
 from mcr_bench.tests.support.media.cremad_files import IDS, rows_of
+from mcr_bench.tests.support.media.pair_files import food
 
 REAL = Path(os.environ.get("MCR_BENCH_TEST_DATA", "missing"))
 real = pytest.mark.skipif(not REAL.is_dir(), reason="MCR_BENCH_TEST_DATA is missing")
@@ -51,6 +52,67 @@ def test_lists_of_web_videos(tmp_path: Path) -> None:
     assert "fold 1: train 12, validation 4, test 8" in call("kinetics-sounds", "--lists", str(tmp_path)).stdout
 
 
+def test_lists_of_something_something(tmp_path: Path) -> None:
+    rows = [{"id": str(n), "template": "Folding [something]"} for n in range(1, 15)]
+    tables = {"labels": {"Folding something": "0"}, "train": rows[:10], "validation": rows[9:], "test": [{"id": "99"}]}
+    for name, table in tables.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(table))
+    text = plain(call("something-something", "--lists", str(tmp_path)).stdout)
+    assert "something-something: 14 clips" in text
+    assert "fold 1: train 8, validation 1, test 5" in text
+    assert "10 is listed in train.json and validation.json; it is used for validation only" in text.replace(":", "")
+
+
+def test_lists_of_food(tmp_path: Path) -> None:
+    """The lists in MMBT's form, and both lists of titles beside them, whose pictures are the official parts."""
+    raw, lists = food(tmp_path / "raw"), tmp_path / "lists"
+    lists.mkdir()
+    for path in raw.glob("*.jsonl"):
+        (lists / path.name).write_bytes(path.read_bytes())
+    text = plain(call("food101", "--lists", str(lists)).stdout)
+    assert "food101: 36 clips" in text
+    assert "mmbt-title" in text
+    assert "fold 1: train 18, validation 6, test 12" in text
+    assert "official-title" not in text
+    for path in raw.glob("texts/*.csv"):
+        (lists / path.name).write_bytes(path.read_bytes())
+    both = plain(call("food101", "--lists", str(lists)).stdout)
+    assert "official-title" in both
+    assert "fold 1: train 21, validation 3, test 12" in both
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"train_titles.csv": "tacos_1.jpg,x,tacos\n"}, "has no test_titles.csv beside the other list of titles."),
+        (
+            {"train_titles.csv": "tacos_1.jpg,x,tacos\n", "test_titles.csv": "tacos_1.jpg,y,tacos\n"},
+            "test_titles.csv, picture 1: tacos_1 is already in train.",
+        ),
+        (
+            {"train_titles.csv": "ramen_1.jpg,x,ramen\n", "test_titles.csv": "tacos_1.jpg,y,stew\n"},
+            "test_titles.csv, picture 1: unknown class of UPMC Food-101 'stew'.",
+        ),
+        (
+            {
+                "train.jsonl": '{"id": "1", "text": "x", "img": "a/tacos_1.jpg", "label": "tacos"}',
+                "dev.jsonl": "",
+                "test.jsonl": "",
+                "train_titles.csv": "tacos_1.jpg,x,ramen\n",
+                "test_titles.csv": "ramen_1.jpg,x,ramen\n",
+            },
+            "tacos_1 is tacos in a list and ramen in another.",
+        ),
+    ],
+)
+def test_lists_of_food_that_are_wrong(change: dict[str, str], text: str, tmp_path: Path) -> None:
+    for name, content in change.items():
+        (tmp_path / name).write_text(content)
+    result = call("food101", "--lists", str(tmp_path))
+    assert result.exit_code == 2
+    assert text in plain(result.stderr)
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -60,7 +122,8 @@ def test_lists_of_web_videos(tmp_path: Path) -> None:
         (["cremad", "--lists", "."], "'.' has none of the lists splits.json, train.csv and test.csv of CREMA-D."),
         (["ucf101", "--lists", "."], "'.' has no classInd.txt with trainlist0K.txt and testlist0K.txt of a fold."),
         (["utd-mhad", "--lists", "."], "dataset 'utd-mhad' has no split lists that can be audited alone."),
-        (["something-something", "--lists", "."], "dataset 'something-something' has no split lists that can be"),
+        (["something-something", "--lists", "."], "'.' has no labels.json and no train.json and no validation.json."),
+        (["food101", "--lists", "."], "'.' has no train.jsonl, no dev.jsonl, no test.jsonl, no train_titles.csv, no "),
     ],
 )
 def test_what_is_wrong_is_said_with_the_remedy(

@@ -79,23 +79,32 @@ def scan(source: Path, splits: Sequence[Path], variant: str, text: str) -> Scan:
     return scan
 
 
+def listed_pictures(source: Path, splits: Sequence[Path]) -> Scan:
+    """Every picture of the lists in MMBT's form and of the lists of titles, as if its files were available.
+
+    UserError if a folder has neither, or if the two say different things of a picture.
+    """
+    lists = _lists(source, splits)
+    titles, mmbt = _listed_titles(source), _entries(lists)
+    if not titles and not mmbt:
+        raise UserError(f"'{source}' has no {', no '.join((*LISTS, *TITLES.values()))}. Expected:\n{LAYOUT}")
+    for id_ in sorted(titles.keys() & mmbt.keys()):
+        if titles[id_][1] != mmbt[id_][1]:
+            raise UserError(f"{id_} is {mmbt[id_][1]} in a list and {titles[id_][1]} in another. {AGAIN}")
+    labels = {id_: CLASSES.index(label) for id_, (_, label) in {**mmbt, **titles}.items()}
+    if titles:
+        lists[OFFICIAL] = listed(_official({id_: part for id_, (part, _) in titles.items()}, labels))
+    return Scan([Clip(id_, labels[id_], id_, {}) for id_ in sorted(labels)], lists=lists)
+
+
 def mmbt_parts(lists: Mapping[str, bytes]) -> dict[str, str]:
     """Id -> train, val or test, of the lists in MMBT's form; empty without them; UserError for one in two parts."""
-    parts: dict[str, str] = {}
-    for name, part in LISTS.items():
-        for number, row in rows_of(name, lists.get(name, b""), ("img", "label")):
-            id_, label = Path(str(row["img"])).stem, str(row["label"])
-            if label not in CLASSES:
-                raise UserError(f"{name}, line {number}: {unknown('class of UPMC Food-101', label, CLASSES)} {AGAIN}")
-            if id_ in parts:
-                raise UserError(f"{name}, line {number}: {id_} is already in {parts[id_]}. {AGAIN}")
-            parts[id_] = part
-    return parts
+    return {id_: part for id_, (part, _) in _entries(lists).items()}
 
 
 def official_parts(lists: Mapping[str, bytes]) -> dict[str, str]:
-    """Id -> train, val or test, of the folders of pictures."""
-    return read_parts(lists[OFFICIAL])
+    """Id -> train, val or test, of the folders of pictures or the lists of titles; empty with MMBT's lists alone."""
+    return read_parts(lists[OFFICIAL]) if OFFICIAL in lists else {}
 
 
 def _pictures(source: Path) -> Iterator[tuple[str, tuple[str, str, Path]]]:
@@ -141,6 +150,45 @@ def _texts(source: Path, variant: str, pictures: Mapping[str, tuple[str, str, Pa
     return {path.stem: (OWN, path) for path in sorted(folder.glob("*/*.txt"))}
 
 
+def _entries(lists: Mapping[str, bytes]) -> dict[str, tuple[str, str]]:
+    """Id -> part and class, of the lists in MMBT's form; UserError for an unknown class and for an id of two lines."""
+    entries: dict[str, tuple[str, str]] = {}
+    for name, part in LISTS.items():
+        for number, row in rows_of(name, lists.get(name, b""), ("img", "label")):
+            _add(entries, f"{name}, line {number}", str(row["img"]), (part, str(row["label"])))
+    return entries
+
+
+def _listed_titles(source: Path) -> dict[str, tuple[str, str]]:
+    """Id -> part, train or test, and class, of both lists of titles; empty without them; UserError for one alone."""
+    places = by_lower_name(source) | by_lower_name(by_lower_name(source).get(TITLES_IN, source / TITLES_IN))
+    missing = [name for name in TITLES.values() if name not in places]
+    if missing:
+        if len(missing) < len(TITLES):
+            raise UserError(f"'{source}' has no {missing[0]} beside the other list of titles. Add it, or take it out.")
+        return {}
+    entries: dict[str, tuple[str, str]] = {}
+    for part, name in TITLES.items():
+        for number, (picture, _, label) in enumerate(titles_of(name, read_lists({name: places[name]})[name]), 1):
+            _add(entries, f"{name}, picture {number}", picture, (part, label))
+    return entries
+
+
+def _add(entries: dict[str, tuple[str, str]], place: str, picture: str, entry: tuple[str, str]) -> None:
+    id_, label = Path(picture).stem, entry[1]
+    if label not in CLASSES:
+        raise UserError(f"{place}: {unknown('class of UPMC Food-101', label, CLASSES)} {AGAIN}")
+    if id_ in entries:
+        raise UserError(f"{place}: {id_} is already in {entries[id_][0]}. {AGAIN}")
+    entries[id_] = entry
+
+
+def _official(part_of: Mapping[str, str], labels: Mapping[str, int]) -> dict[str, str]:
+    """Id -> train, val or test, of pictures in train and test: a tenth of each class of train validates."""
+    held = train_and_validation({id_: labels[id_] for id_, part in part_of.items() if part == "train"})
+    return {id_: held.get(id_, part) for id_, part in part_of.items()}
+
+
 def _titles(source: Path, pictures: Mapping[str, tuple[str, str, Path]]) -> dict[str, tuple[str, Path]]:
     """Id -> role and list of the title of a picture; UserError for a title of another class or part."""
     places = by_lower_name(by_lower_name(source).get(TITLES_IN, source / TITLES_IN))
@@ -161,8 +209,7 @@ def _titles(source: Path, pictures: Mapping[str, tuple[str, str, Path]]) -> dict
 
 def _add_lists(scan: Scan, part_of: Mapping[str, str], variant: str, words: bool) -> None:
     """Add the official parts and, if texts are words, the vocabulary of each protocol's training part to the lists."""
-    held = train_and_validation({clip.id: int(clip.label) for clip in scan.clips if part_of[clip.id] == "train"})
-    official = {id_: held.get(id_, part) for id_, part in part_of.items()}
+    official = _official(part_of, {clip.id: int(clip.label) for clip in scan.clips})
     mmbt = mmbt_parts(scan.lists)
     scan.lists[OFFICIAL] = listed(official)
     if not words:

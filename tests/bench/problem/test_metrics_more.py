@@ -16,7 +16,7 @@ from mcr_bench.bench.problem.curves import mean_area, mean_average_precision
 from mcr_bench.bench.problem.metrics import kind_of, named_metrics, score
 from mcr_bench.bench.task import Task
 
-LABELS, SCORES, SENTIMENT = Task(None, labels=3), Task(None, scores=2), Task(None, sentiment=True)
+LABELS, SCORES, SENTIMENT = Task(None, labels=3), Task(None, scores=2), Task(None, sentiment=3)
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +192,36 @@ def test_sentiment_is_rounded_after_it_is_cut() -> None:
     assert found["acc5"] == pytest.approx(3 / 5)
     assert score(torch.tensor([[2.6], [-2.2]]), torch.tensor([2.0, -3.0]), SENTIMENT)["acc5"] == 1
     assert "acc7" not in score(outputs, target, Task(None))
+
+
+def test_sentiment_of_a_narrow_scale_falls_into_intervals() -> None:
+    """By hand: -.1 and 0 lie in the interval below them, as upper bounds do, and so are not positive."""
+    outputs = torch.tensor([[-0.1], [0.0], [0.4], [2.0], [-0.05]])
+    target = torch.tensor([-0.5, 0.1, 0.7, 0.8, 0.0])
+    found = score(outputs, target, Task(None, sentiment=1))
+    assert found["sims_acc2"] == pytest.approx(4 / 5)  # 0 is not positive, 0.1 is
+    assert found["sims_acc3"] == pytest.approx(5 / 5)
+    assert found["sims_acc5"] == pytest.approx(5 / 5)
+    assert found["sims_f1"] == pytest.approx(
+        3 / 5 * 4 / 5 + 2 / 5 * 4 / 5
+    )  # of 3 positive targets 2 hits, no false one
+    assert "acc7" not in found
+    assert "sims_acc3" not in score(outputs, target, SENTIMENT)
+
+
+def test_sentiment_of_a_narrow_scale_as_numpy_counts_it() -> None:
+    draws = np.random.default_rng(4)
+    outputs, target = draws.normal(size=300).astype("float32"), draws.choice(np.arange(-10, 11) / 10, 300)
+    found = score(torch.from_numpy(outputs)[:, None], torch.from_numpy(target), Task(None, sentiment=1))
+    for name, bounds in (("acc2", [0]), ("acc3", [-0.1, 0.1]), ("acc5", [-0.7, -0.1, 0.1, 0.7])):
+        mine, theirs = (np.digitize(x.astype("float64").round(7), bounds, right=True) for x in (outputs, target))
+        assert found[f"sims_{name}"] == pytest.approx((mine == theirs).mean())
+
+
+@pytest.mark.parametrize("scale", [True, 2])
+def test_another_scale_of_sentiment_is_refused(scale: int) -> None:
+    with pytest.raises(ValueError, match="sentiment is the largest score of a scale: 3 or 1, or 0"):
+        Task(None, sentiment=scale)
 
 
 def test_sentiment_as_numpy_computes_it() -> None:

@@ -61,6 +61,7 @@ def test_scores_in_a_learned_unit() -> None:
     assert made["pearson"] == pytest.approx(np.corrcoef([1.5, 2, 3], [1, 2, 4])[0, 1])
     assert "acc7" not in made
     assert "acc7" in values(file, run_row(metric="mae", metrics={"test/acc7": 0.5}))
+    assert "sims_acc3" in values(file, run_row(metric="mae", metrics={"test/sims_acc5": 0.5}))
 
 
 def test_labels() -> None:

@@ -121,7 +121,7 @@ def test_scores_in_a_file(tmp_path: Path) -> None:
 def test_sentiment_in_a_file(tmp_path: Path) -> None:
     y = np.clip(scores(1)[:, 0], -3, 3)
     plain, mood = (Arrays(save(tmp_path / "mood.npz", y), task=task) for task in ("auto", "sentiment"))  # type: ignore[arg-type]
-    assert (plain.facts().task.sentiment, mood.facts().task.sentiment) == (False, True)
+    assert (plain.facts().task.sentiment, mood.facts().task.sentiment) == (0, 3)
     assert mood.acting({"task": "sentiment"}) == {"task": "sentiment"}
 
 
