@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from mcr_bench.bench.problem.metrics import LOWER_IS_BETTER, SHARES
 from mcr_bench.bench.record.row import RunRow
+from mcr_bench.bench.runs.overrides import named
 
 __all__ = ["LOWER_IS_BETTER", "SHARES", "Comparison", "Skipped"]
 
@@ -19,7 +20,7 @@ class Comparison:
     modalities: the modalities that the runs use.
     metric: the protocol's metric.
     preset: the name of the preset.
-    shared: the `--set` settings that all runs have.
+    shared: the `--set` settings that all runs have which they bear on: those of an encoder, all with its modality.
     lines: label -> its current finished runs, one per seed and fold.
     failed: failed runs whose label, seed and fold have no finished run.
     replaced: the number of older runs that are left out.
@@ -61,7 +62,12 @@ class Comparison:
     @property
     def _name(self) -> str:
         parts = [self.dataset, " + ".join(self.modalities), f"protocol {self.protocol}", f"preset {self.preset}"]
-        return " · ".join([*parts, " ".join(self.shared)] if self.shared else parts)
+        return " · ".join([*parts, " ".join(self.shared_names)] if self.shared else parts)
+
+    @property
+    def shared_names(self) -> list[str]:
+        """The shared settings as titles have them, a net of one's own by its class."""
+        return list(dict.fromkeys(map(named, self.shared)))
 
     @property
     def rows(self) -> list[RunRow]:

@@ -8,6 +8,7 @@ from statistics import fmean
 from mcr_bench.bench.analysis.compared import LOWER_IS_BETTER, Comparison, Skipped
 from mcr_bench.bench.analysis.versions import told_apart
 from mcr_bench.bench.record.row import Pair, RunRow
+from mcr_bench.bench.runs.overrides import bears_on, named
 
 ORDER = ("unimodal", "ensemble")
 
@@ -93,8 +94,9 @@ def pairs_of(runs: Sequence[RunRow]) -> dict[Pair, RunRow]:
 def _comparison(
     modalities: tuple[str, ...], rows: list[RunRow], baseline: str, skipped: list[tuple[str, str]]
 ) -> Comparison:
-    shared = _shared_overrides(rows)
-    rows = [_without(row, shared) for row in rows]
+    names = _names(rows)
+    shared = _shared_overrides(rows, names)
+    rows = [_without(row, shared, names) for row in rows]
     last = rows[-1]
     finished = [row for row in rows if row.finished]
     latest = _latest(finished)
@@ -124,15 +126,32 @@ def _under(row: RunRow, preset: str) -> RunRow:
     return replace(row, preset=preset, preset_origin=asked.origin, overrides=asked.overrides, label=label)
 
 
-def _shared_overrides(rows: list[RunRow]) -> list[str]:
-    """The `--set` settings that all runs of a table have; they are shown above it, not in every line."""
-    first, *others = [row.asked_settings for row in rows]
-    return [text for text in first if all(text in other for other in others)]
+def _names(rows: list[RunRow]) -> dict[str, str]:
+    """`--set` setting -> how labels have it: nets by their classes, unless two nets of a table have one name."""
+    nets: dict[str, set[str]] = {}
+    for row in rows:
+        for text in row.asked_settings:
+            digest = row.settings.get(f"{text.partition('=')[0]}_digest", text)
+            nets.setdefault(named(text), set()).add(str(digest))
+    return {text: named(text) if len(nets[named(text)]) == 1 else text for row in rows for text in row.asked_settings}
 
 
-def _without(row: RunRow, shared: list[str]) -> RunRow:
+def _shared_overrides(rows: list[RunRow], names: Mapping[str, str]) -> list[str]:
+    """The `--set` settings that all runs of a table have which they bear on; they are shown above it, not in lines.
+
+    A setting of the encoder of a modality bears on the runs with this modality.
+    """
+    asked = [(row, {names[text] for text in row.asked_settings}) for row in rows]
+    return [
+        text
+        for text, name in names.items()
+        if all(name in mine for row, mine in asked if bears_on(text.partition("=")[0], row.modalities))
+    ]
+
+
+def _without(row: RunRow, shared: list[str], names: Mapping[str, str]) -> RunRow:
     """The row with a label that names only the settings in which it differs from others."""
-    label = _relabelled(row, " ".join(text for text in row.asked_settings if text not in shared))
+    label = _relabelled(row, " ".join(names[text] for text in row.asked_settings if text not in shared))
     return row if label == row.label else replace(row, label=label)
 
 

@@ -10,6 +10,7 @@ from mcr_bench.bench.analysis.sizes import split_sizes
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.presets import presets_of
 from mcr_bench.bench.record.row import RunRow
+from mcr_bench.bench.runs.overrides import settings_in
 from mcr_bench.bench.statistics.intervals import Interval, mean_interval
 from mcr_bench.bench.statistics.verdict import verdict
 
@@ -213,7 +214,7 @@ def _setups(row: RunRow) -> list[Setup]:
     """The setups of a run: one for each preset under which it was requested."""
     modalities = frozenset(row.modalities)
     return [
-        Setup(row.protocol, preset, modalities, frozenset(asked.overrides.split()))
+        Setup(row.protocol, preset, modalities, frozenset(settings_in(asked.overrides)))
         for preset, asked in row.asked.items()
     ]
 

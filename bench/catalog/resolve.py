@@ -13,6 +13,7 @@ from mcr_bench.bench.catalog.resolve_nets import (
     resolve_rounding,
 )
 from mcr_bench.bench.errors import unknown
+from mcr_bench.bench.runs.overrides import bears_on
 from mcr_bench.bench.settings.declaration import Value, declared, resolve
 from mcr_bench.bench.settings.training import EncoderSettings, ModelSettings, TrainingSettings
 
@@ -124,7 +125,7 @@ def concerns(key: str, names: set[str], modalities: tuple[str, ...], owners: Col
     head, _, rest = key.partition(".")
     if head in _owners(owners):
         return head in names and concerns(rest, names, modalities, owners)
-    return not key.startswith("encoder.") or rest.count(".") == 0 or rest.partition(".")[0] in modalities
+    return bears_on(key, modalities)
 
 
 def _sort(

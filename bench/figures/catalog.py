@@ -159,7 +159,7 @@ def _tasks(comparisons: Sequence[Comparison], sources: Sources, look: Marks) -> 
             "-".join(comparison.modalities),
             comparison.protocol,
             comparison.preset,
-            *comparison.shared,
+            *comparison.shared_names,
         ]
         file += [f"older data {comparison.data}"] if comparison.older else []
         for name, draw in _of_comparison(comparison, sources, look).items():

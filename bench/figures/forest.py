@@ -19,7 +19,6 @@ from mcr_bench.bench.figures.style import (
     list_canvas,
     list_rows,
     notes_below,
-    shorten,
     styled,
 )
 from mcr_bench.bench.figures.values import (
@@ -50,16 +49,14 @@ def forest(comparison: Comparison, look: Marks, baseline: str | None = None, alp
         raise Missing(f"no method has a seed and fold in common with {base}")
     results = dict(sorted(results.items(), key=lambda item: -_better(item[1][0], unit)))
     shown = {label: _shown(test, unit) for label, (test, _) in results.items()}
-    figure, texts, notes = list_canvas(results, 0.55 + ROW * len(results))
+    figure, texts, notes = list_canvas([*results, base], 0.55 + ROW * len(results))
     axes = figure.subplots()
     list_rows(axes, [texts[label] for label in results])
     bounds = limits([0.0, *(e.mean for e in shown.values())], [b for e in shown.values() for b in (e.low, e.high)])
     axes.set_xlim(*bounds)
     axes.axvline(0, color=INK, lw=0.8, zorder=0.5)
     direction = "" if unit.higher_is_better else ", below 0 is better"
-    axes.set_xlabel(
-        f"test {comparison.metric.replace('_', ' ')} − {shorten([base, *results])[0][base]} ({unit.points}{direction})"
-    )
+    axes.set_xlabel(f"test {comparison.metric.replace('_', ' ')} − {texts[base]} ({unit.points}{direction})")
     for row, (label, (_, p)) in enumerate(results.items()):
         mark, significant = look[label], p <= alpha
         draw_interval(axes, row, shown[label].low, shown[label].high, mark.colour)

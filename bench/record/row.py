@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mcr_bench.bench.runs.overrides import settings_in
 from mcr_bench.bench.settings.declaration import Value
 
 Role = Literal["reference", "unimodal", "ensemble", "method"]
@@ -177,4 +178,4 @@ class RunRow:
     @property
     def asked_settings(self) -> list[str]:
         """The `--set` settings, one text each, as in `epochs=5`."""
-        return self.overrides.split()
+        return settings_in(self.overrides)

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from mcr_bench.bench.planning.estimate import in_words
 from mcr_bench.bench.runs.events import EpochDone
+from mcr_bench.bench.runs.overrides import named_label
 from mcr_bench.bench.runs.words import counted
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def observer(console: Console) -> "Bars | Lines":
 def describe(spec: "RunSpec", event: EpochDone | None = None) -> str:
     """A run in one line, with what changes first, because narrow terminals cut the end."""
     reached = "" if event is None else _reached(spec, event)
-    return f"{spec.label} · seed {spec.seed}{reached} · {spec.dataset} fold {spec.fold}"
+    return f"{named_label(spec.label)} · seed {spec.seed}{reached} · {spec.dataset} fold {spec.fold}"
 
 
 def waiting_again(spec: "RunSpec", reason: str) -> str:

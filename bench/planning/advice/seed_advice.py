@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from mcr_bench.bench.runs.overrides import settings_in
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.settings.training import asked_budget
 from mcr_bench.bench.statistics.power import Shortfall, shortfall
@@ -16,7 +17,7 @@ def seed_advice(runs: Iterable[RunSpec]) -> list[str]:
     lines: dict[tuple[str, object], dict[str, set[tuple[int, int]]]] = {}
     for run in runs:
         if run.role != "unimodal" and run.primary:
-            budget = asked_budget(run.method, run.overrides.split())
+            budget = asked_budget(run.method, settings_in(run.overrides))
             place = (run.data_identity, run.modalities, run.preset, budget)
             lines.setdefault((run.dataset, place), {}).setdefault(run.label, set()).add((run.seed, run.fold))
     short = [(dataset, _shortfall(labels)) for (dataset, _), labels in lines.items()]

@@ -98,7 +98,7 @@ def _overview(boards: Sequence[Board]) -> Markup:
         for i, entry in enumerate(board.entries):
             one = entry.comparison
             lead = sorted(leading(entry.claims)[0]) if not isinstance(entry.claims, str) else []
-            how = " ".join([one.preset, *one.shared, *([f"data {one.data}"] if one.data else [])])
+            how = " ".join([one.preset, *one.shared_names, *([f"data {one.data}"] if one.data else [])])
             cells = (one.dataset, one.protocol, " + ".join(one.modalities), how, ", ".join(lead) or "cannot be said")
             first, *rest = map(Shown, (*cells, one.metric, len(one.lines), len(one.rows)))
             place = Shown(first.text, link=f"c{i}", page=board.file)

@@ -144,7 +144,7 @@ def _titles(comparisons: Sequence[Comparison]) -> list[str]:
         lambda one: one.protocol,
         lambda one: f"preset {one.preset}",
         lambda one: " + ".join(one.modalities),
-        lambda one: " ".join(one.shared),
+        lambda one: " ".join(one.shared_names),
         lambda one: one.data,
     ):
         if len(set(titles)) == len(titles):

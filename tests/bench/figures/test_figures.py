@@ -99,6 +99,16 @@ def test_forest_of_an_error_puts_the_best_first_and_says_the_direction() -> None
     assert xs(figure, look(found)["better"]) == [pytest.approx(-0.09)]
 
 
+def test_forest_numbers_its_baseline_as_the_other_lines() -> None:
+    base, other = ("a setting in many words" + f" [a.b={'x' * 60}{n}]" for n in (1, 2))
+    found = compared(line(base, [0.5, 0.6, 0.7]), line(other, [0.6, 0.8, 0.9]))
+    figure = forest(found, look(found), base)
+    axes = figure.axes[0]
+    assert "(2)" in axes.get_xlabel()
+    below = "".join(text.get_text() for text in figure.texts)
+    assert f"(2){base}".replace(" ", "") in "".join(below.split())
+
+
 def test_forest_names_a_missing_baseline() -> None:
     found = compared(line("a", [0.5]), line("b", [0.6]))
     with pytest.raises(Missing, match="no ensemble"):
