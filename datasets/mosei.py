@@ -9,7 +9,7 @@ from mcr_bench.datasets.clips.sentiment import DOWNLOAD, PROTOCOLS, Sentiment
 from mcr_bench.datasets.raw.mosi_raw import layout
 
 CARD = Card(
-    title="CMU Multimodal Opinion Sentiment and Emotion Intensity (Zadeh et al., ACL 2018)",
+    title="CMU-MOSEI: CMU Multimodal Opinion Sentiment and Emotion Intensity (Zadeh et al., ACL 2018)",
     homepage="http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/",
     licence="as stated by the authors (CMU MultiComp Lab); the videos are those of their platforms; cite the paper",
     layout=layout("mosei_senti_data.pkl"),

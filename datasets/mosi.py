@@ -9,7 +9,7 @@ from mcr_bench.datasets.clips.sentiment import DOWNLOAD, PROTOCOLS, Sentiment
 from mcr_bench.datasets.raw.mosi_raw import layout
 
 CARD = Card(
-    title="CMU Multimodal Opinion Sentiment Intensity (Zadeh et al., IEEE Intelligent Systems 31(6), 2016)",
+    title="CMU-MOSI: CMU Multimodal Opinion Sentiment Intensity (Zadeh et al., IEEE Intelligent Systems 31(6), 2016)",
     homepage="http://multicomp.cs.cmu.edu/resources/cmu-mosi-dataset/",
     licence="as stated by the authors (CMU MultiComp Lab); the videos are YouTube's; cite the paper",
     layout=layout("mosi_data.pkl"),

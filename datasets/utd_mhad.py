@@ -17,7 +17,7 @@ from mcr_bench.datasets.raw.raw_files import reading
 from mcr_bench.datasets.raw.utd_raw import LAYOUT, RECIPE, SUBJECTS, area_means, as_arrays, recipe, scan
 
 CARD = Card(
-    title="UTD Multimodal Human Action Dataset (Chen, Jafari, Kehtarnavaz, ICIP 2015)",
+    title="UTD-MHAD: UTD Multimodal Human Action Dataset (Chen, Jafari, Kehtarnavaz, ICIP 2015)",
     homepage="https://personal.utdallas.edu/~kehtar/UTD-MHAD.html",
     licence="as stated on the authors' page, which offers Inertial.zip, Skeleton.zip and Depth.zip; cite the paper",
     layout=LAYOUT,

@@ -88,8 +88,14 @@ class PaperTable:
 
     @property
     def notes(self) -> list[str]:
-        """The notes of all columns, each after the column's title."""
-        return [f"{column.title}: {note}" for column in self.columns for note in column.notes]
+        """The notes of all columns, each after the column's title; and which methods have no title and no citation."""
+        notes = [f"{column.title}: {note}" for column in self.columns for note in column.notes]
+        if unknown_here := [line.title for line in self.lines if line.method is None]:
+            notes.append(
+                f"{', '.join(unknown_here)}: no title and no citation, as only those of registered methods are known; "
+                "add them, or install the method as a package (docs/methods.md)"
+            )
+        return notes
 
 
 def paper_table(

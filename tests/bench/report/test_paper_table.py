@@ -5,6 +5,7 @@ import io
 import shutil
 import statistics
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,24 @@ def test_cells_are_means_and_deviations_of_the_runs(record: Record, table: Paper
     cell = table.columns[0].cells["mcr"]
     assert cell.mean == pytest.approx(statistics.fmean(values), abs=1e-9)
     assert cell.sd == pytest.approx(statistics.stdev(values), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", [name for name in registry.dataset_names() if name != "arrays"])
+def test_every_dataset_has_a_short_name_for_its_column(name: str) -> None:
+    title = registry.dataset(name).card.title.partition(":")[0].partition(" (")[0]
+    assert len(title) <= 24
+
+
+def test_a_method_that_is_not_registered_is_named_below(record: Record) -> None:
+    (one,) = comparisons(record.rows("one_set.npz"), COST_BASELINE)
+    lines = {"mine" if label == "mcr" else label: runs for label, runs in one.lines.items()}
+    lines["mine"] = [replace(run, method="mine", label="mine") for run in lines["mine"]]
+    changed = replace(one, lines=lines)
+    notes = paper_table([changed], [claims(changed, BASELINE)]).notes
+    assert notes[-1].startswith(
+        "mine: no title and no citation, as only those of registered methods are known; add them"
+    )
+    assert not any("no citation" in note for note in paper_table([one], [claims(one, BASELINE)]).notes)
 
 
 def test_the_best_mean_is_underlined_and_bold_follows_the_primary_test(record: Record, table: PaperTable) -> None:
