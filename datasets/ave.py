@@ -13,7 +13,7 @@ from mcr_bench.datasets.clips.dataset import Recipe, Rule, Scan, Variant
 from mcr_bench.datasets.raw import ave_raw
 
 CARD = Card(
-    title="AVE: Audio-Visual Event dataset (Tian et al., Audio-Visual Event Localization in Unconstrained Videos, 2018)",
+    title="AVE: Audio-Visual Event dataset (Tian et al., Audio-Visual Event Localization in Unconstrained Videos)",
     homepage="https://sites.google.com/view/audiovisualresearch",
     licence="none is stated; the videos are YouTube's, chosen from AudioSet; ask the authors, and cite the paper",
     layout=ave_raw.LAYOUT,

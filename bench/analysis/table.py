@@ -176,8 +176,8 @@ def _notes(comparison: Comparison, baseline: str, reason: str) -> list[str]:
     ]
     if lines:
         notes.append(
-            "modality columns: its own head alone, or a probe head trained apart where the method trains no such head; a "
-            "probe is fitted to the end on the finished encoder, and may be ahead of a unimodal run of few epochs"
+            "modality columns: its own head alone, or a probe head trained apart where the method trains no such head; "
+            "a probe is fitted to the end on the finished encoder, and may be ahead of a unimodal run of few epochs"
         )
     if any(row.method == baseline for row in rows):
         notes.append(
