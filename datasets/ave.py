@@ -13,7 +13,8 @@ from mcr_bench.datasets.clips.dataset import Recipe, Rule, Scan, Variant
 from mcr_bench.datasets.raw import ave_raw
 
 CARD = Card(
-    title="AVE: Audio-Visual Event dataset (Tian et al., Audio-Visual Event Localization in Unconstrained Videos)",
+    title="AVE: Audio-Visual Event dataset (Tian et al., Audio-Visual Event Localization in Unconstrained Videos, ECCV "
+    "2018)",
     homepage="https://sites.google.com/view/audiovisualresearch",
     licence="none is stated; the videos are YouTube's, chosen from AudioSet; ask the authors, and cite the paper",
     layout=ave_raw.LAYOUT,
