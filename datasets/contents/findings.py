@@ -105,8 +105,11 @@ def _telling(target: Array) -> list[tuple[str, Array]]:
 
 
 def _may_be_ids(key: str, x: Array) -> Iterator[str]:
-    """Whole numbers that are large, or a single column of them: they may number words, categories or names."""
-    if (x < 0).any() or not (x == np.floor(x)).all() or (x.shape[1] > 1 and x.max() < LARGE):
+    """Whole numbers that are large, or a single column of them: they may number words, categories or names.
+
+    -1 often stands for no word.
+    """
+    if (x < -1).any() or not (x == np.floor(x)).all() or (x.shape[1] > 1 and x.max() < LARGE):
         return
     if len(np.unique(x)) > 2:
         what = "a vector of 1 number" if x.shape[1] == 1 else f"a vector of {x.shape[1]} numbers"

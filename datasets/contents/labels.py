@@ -10,14 +10,13 @@ from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.datasets.contents.label_axes import check_axes
 from mcr_bench.datasets.contents.several import read_several
-from mcr_bench.datasets.contents.words import as_text, rows_in_words, some_names
+from mcr_bench.datasets.contents.words import MISSING, as_text, rows_in_words, some_names
 
 # Floats that are exactly 0..C-1 or 1..C, each frequent enough, may be classes or scores; docs/data.md gives the bounds.
 MOST_FLOAT_CLASSES, LEAST_OF_EACH = 50, 5
 SCORED, SENTIMENT = ("regression", "sentiment"), 3  # tasks of scores; the highest sentiment of CMU-MOSI
 MANY_CLASSES = 50  # whole numbers with more different values than this may be scores (our choice)
 ALL_WHOLE = 2.0**24  # from here on every float32 is a whole number, so being whole does not suggest classes
-MISSING = ("", "nan", "NaN", "<NA>", "NaT")  # what data frames write for a missing label
 NUMBER_CLASSES = "y = np.unique(y, return_inverse=True)[1]"
 
 

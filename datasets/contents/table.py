@@ -24,7 +24,7 @@ from mcr_bench.datasets.contents.labels import read_labels
 from mcr_bench.datasets.contents.presence import lacked_notes, read_presence
 from mcr_bench.datasets.contents.split_names import PARTS, read_parts
 from mcr_bench.datasets.contents.word_ids import holds_ids, ids_notes, read_ids, vocabulary
-from mcr_bench.datasets.contents.words import as_text, rows_in_words
+from mcr_bench.datasets.contents.words import MISSING, as_text, rows_in_words
 from mcr_bench.datasets.formats.npz import read_arrays
 
 LAYOUT = (
@@ -146,7 +146,7 @@ def table_of(path: Path, arrays: Mapping[str, Array], allow_group_overlap: bool 
     lengths = {m: _lengths(path, arrays, m, present.get(m)) for m in _modalities(arrays) if f"length_{m}" in arrays}
     values = {m: _values(path, arrays, m, lengths.get(m), ids, present.get(m)) for m in _modalities(arrays)}
     part, part_notes = read_parts(path, arrays["split"])
-    groups = [str(g) for g in as_text(arrays["group"])] if "group" in arrays else None
+    groups = [str(g) for g in _texts(path, "group", arrays["group"])] if "group" in arrays else None
     if groups and not allow_group_overlap:
         _check_groups(path, groups, part)
     notes = (*labels.notes, *part_notes, *lacked_notes(present), *ids_notes(values, part))
@@ -195,7 +195,7 @@ def _check_keys(path: Path, arrays: Mapping[str, Array], task: str) -> None:
 def _ids(path: Path, arrays: Mapping[str, Array]) -> list[str]:
     if "id" not in arrays:
         return [str(i) for i in range(len(arrays["y"]))]
-    ids = as_text(arrays["id"])
+    ids = _texts(path, "id", arrays["id"])
     _, first, counts = np.unique(ids, return_index=True, return_counts=True)
     if (counts > 1).any():
         twice = ids[first[counts > 1].min()]
@@ -203,6 +203,18 @@ def _ids(path: Path, arrays: Mapping[str, Array]) -> list[str]:
             f"'{path}': id '{twice}' occurs more than once ({rows_in_words(ids == twice)}). Make ids unique."
         )
     return [str(i) for i in ids]
+
+
+def _texts(path: Path, key: str, array: Array) -> Array:
+    """(N,) text of ids or groups; UserError for one that is missing: those without a group are not one group."""
+    texts = as_text(array)
+    bad = np.isin(texts, MISSING)
+    if bad.any():
+        raise UserError(
+            f"'{path}': '{key}' is missing ('{texts[bad][0]}') at {rows_in_words(bad)}. Give each of these samples "
+            f"one, such as its row number, or leave '{key}' out."
+        )
+    return texts
 
 
 def _check_names(path: Path, names: tuple[str, ...]) -> None:

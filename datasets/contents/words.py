@@ -6,6 +6,7 @@ import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
 
+MISSING = ("", "nan", "NaN", "<NA>", "NaT")  # what data frames write for a missing text or number
 NAMED = 3  # names that a message lists before it counts the rest
 
 

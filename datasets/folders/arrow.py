@@ -21,6 +21,8 @@ def array_of_column(where: str, column: "pa.ChunkedArray") -> Array | Padded:
     import pyarrow as pa
 
     kind = _plain(column.type)
+    if str(kind) == "string_view":  # not in every version of Arrow
+        column, kind = column.cast(pa.large_string()), pa.large_string()
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return _texts(where, column)
     if not _holds_numbers(kind):
@@ -30,8 +32,17 @@ def array_of_column(where: str, column: "pa.ChunkedArray") -> Array | Padded:
         )
     if _is_list(kind) and _differ_in_length(column):
         return stacked(where, [row for chunk in column.chunks for row in _rows(where, chunk)])
-    pieces = [_numbers(where, chunk) for chunk in column.chunks if len(chunk)]
-    return np.concatenate(pieces) if pieces else np.empty(0)
+    return _joined(where, [_numbers(where, chunk) for chunk in column.chunks if len(chunk)])
+
+
+def _joined(where: str, pieces: list[Array]) -> Array:
+    """The rows of all chunks; a chunk in which every list is missing does not know how long they are."""
+    known = {piece.shape[1:] for piece in pieces if piece.size}
+    if len(known) > 1:
+        raise ragged(where)
+    shape = next(iter(known), pieces[0].shape[1:] if pieces else ())
+    whole = [piece if piece.shape[1:] == shape else np.full((len(piece), *shape), np.nan) for piece in pieces]
+    return np.concatenate(whole) if whole else np.empty(0)
 
 
 def _plain(kind: "pa.DataType") -> "pa.DataType":

@@ -11,15 +11,17 @@ import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.core.inputs.sizes import check_size
-from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.errors import UserError, one_line
 from mcr_bench.datasets.contents.words import as_text
 from mcr_bench.datasets.folders.files import Files
 from mcr_bench.datasets.folders.kept import kept
 from mcr_bench.datasets.folders.lists import Padded
 from mcr_bench.datasets.folders.mapping import NAME, Described, Input, read_mapping
 from mcr_bench.datasets.folders.media import BYTES, decoded, paths_of, shape_of
-from mcr_bench.datasets.folders.sources import Source
+from mcr_bench.datasets.folders.sources import Source, name_in
 from mcr_bench.datasets.formats.npz import digest
+
+MOST_NAMED = 50  # characters of a text that a message names: one quotation mark too many joins lines
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,29 @@ def _joined(files: Files, sources: tuple[Source, ...], path: Path, text: bool) -
     columns = {source: one.array if isinstance(one, Padded) else one for source, one in read.items()}
     first = next(iter(columns.values()))
     for source, column in columns.items():
+        if column.ndim == 1 and column.dtype.kind == "U":
+            raise UserError(f"'{path}': '{source}' in a list of columns holds text: {_no_number(column)}.")
         if column.ndim != 1 or column.dtype.kind not in "biuf" or len(column) != len(first):
             raise UserError(
                 f"'{path}': '{source}' in a list of columns has dtype {column.dtype} and shape {column.shape}; needed: "
                 f"{len(first)} numbers, shape (N,). Make it a modality of its own, or leave it out."
             )
     return np.stack(list(columns.values()), 1)
+
+
+def _no_number(texts: Array) -> str:
+    """The first text that is not a number, and what to do. texts: (N,), of which one at least is not a number."""
+    row = next((row for row, text in enumerate(texts) if not _is_number(text)), 0)
+    text = one_line(texts[row], MOST_NAMED)
+    return f"'{text}' at row {row}. Write a number there, or leave the sample or the column out"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text or "nan")  # an empty cell is NaN
+    except ValueError:
+        return False
+    return True
 
 
 def _with_lengths(
@@ -125,7 +144,7 @@ def _decode(folder: Path, described: Described, arrays: dict[str, Array]) -> lis
     for m, one in media.items():
         decode = partial(decoded, paths[m], one.kind, one.settings, f"'{folder}': modality '{m}'")
         arrays[f"x_{m}"] = kept(paths[m], one.kind, one.settings, decode)
-    return [str(path.relative_to(folder)) for several in paths.values() for path in several if path is not None]
+    return [name_in(folder, path) for several in paths.values() for path in several if path is not None]
 
 
 def _paths(folder: Path, modality: str, one: Input, arrays: dict[str, Array]) -> list[Path | None]:

@@ -29,8 +29,8 @@ class CsvTable:
     def __init__(self, path: Path) -> None:
         self._path = path
         check_size(path, GROWTH * path.stat().st_size)
-        self.keys = _names(path)
-        self._table = _cells(path, self.keys)
+        self.keys, lines = _names(path)
+        self._table = _cells(path, self.keys, lines)
 
     def memory(self, key: str) -> int:
         """The bytes of memory that a column takes: its share of what the file does."""
@@ -61,28 +61,31 @@ class CsvTable:
         return array_of_column(where, cells)
 
 
-def _names(path: Path) -> tuple[str, ...]:
-    """The names in the first line."""
+def _names(path: Path) -> tuple[tuple[str, ...], int]:
+    """The names in the first line that is not empty, and how many lines end with it; a quoted name may hold several."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            names = next(csv.reader(file), [])
+            rows = csv.reader(file)
+            names = [name.strip() for name in next(filter(None, rows), [])]
     except (ValueError, csv.Error) as error:
         raise _wrong(path, error) from error
     for mark, said in ((";", "semicolons"), ("\t", "tabs")):
         if len(names) == 1 and mark in names[0]:
             raise UserError(f"'{path}' is separated by {said}. Save it with commas: pd.read_csv(..., sep={mark!r}).")
-    return tuple(names)
+    if not names:
+        raise UserError(f"'{path}' has no line of names. Write one, then a line per sample.")
+    return tuple(names), rows.line_num
 
 
-def _cells(path: Path, names: tuple[str, ...]) -> "pa.Table":
-    """All cells as text."""
+def _cells(path: Path, names: tuple[str, ...], lines: int) -> "pa.Table":
+    """All cells below the first lines as text."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
     try:
         return arrow_csv.read_csv(
             path,
-            arrow_csv.ReadOptions(use_threads=False, block_size=BLOCK, column_names=list(names), skip_rows=1),
+            arrow_csv.ReadOptions(use_threads=False, block_size=BLOCK, column_names=list(names), skip_rows=lines),
             arrow_csv.ParseOptions(newlines_in_values=True),
             arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
         )

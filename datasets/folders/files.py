@@ -11,7 +11,7 @@ from mcr_bench.datasets.folders.json_lines import JsonLines
 from mcr_bench.datasets.folders.lists import Padded
 from mcr_bench.datasets.folders.npy import NpyFile
 from mcr_bench.datasets.folders.parquet import ParquetFile
-from mcr_bench.datasets.folders.sources import Source, inside
+from mcr_bench.datasets.folders.sources import Source, inside, name_in
 from mcr_bench.datasets.folders.torch_file import TorchFile
 from mcr_bench.datasets.formats.foreign import wrapping
 from mcr_bench.datasets.formats.npz import is_pointer, pointer_error
@@ -59,8 +59,8 @@ class Files:
 
     @property
     def names(self) -> list[str]:
-        """The files that were opened, as they were named."""
-        return list(self._open)
+        """The files that were opened, named from the folder."""
+        return [name_in(self._folder, self._folder / name) for name in self._open]
 
     def memory(self, sources: Iterable[Source]) -> int:
         """The bytes of memory that the arrays take at least."""

@@ -18,6 +18,8 @@ class JsonLines:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._rows = [_object(path, number, line) for number, line in _lines(path)]
+        if not self._rows:
+            raise UserError(f'\'{path}\' has no line. Write an object per sample: {{"label": "yes", ...}}.')
         self.keys = tuple(dict.fromkeys(key for row in self._rows for key in row))
 
     def memory(self, key: str) -> int:

@@ -106,6 +106,8 @@ def _row(where: str, value: object) -> Array:
         row = np.array(value)
     except ValueError as error:
         raise ragged(where) from error
+    if row.dtype == object and {type(one) for one in row.flat} <= {*NUMBERS, type(None)}:
+        return row.astype(np.float64)  # None is NaN
     if row.size and row.dtype.kind not in "biuf":
         raise UserError(f"{where} holds lists of other things than numbers. Save lists of numbers.")
     return row

@@ -64,3 +64,14 @@ def inside(folder: Path, name: str, where: str) -> Path:
         kind = "is not a file" if path.exists() else "does not exist"
         raise UserError(f"{where}: '{path}' {kind}. Correct the name, or copy the file there.")
     return path
+
+
+def name_in(folder: Path, path: Path) -> str:
+    """The name from a folder of a path in it, which may have been given in full, or by another link to the folder.
+
+    >>> name_in(Path("mine"), Path("mine/faces/a.png"))
+    'faces/a.png'
+    """
+    if path.is_relative_to(folder):
+        return path.relative_to(folder).as_posix()
+    return path.resolve().relative_to(folder.resolve()).as_posix()

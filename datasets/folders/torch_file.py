@@ -47,22 +47,31 @@ class TorchFile:
         if isinstance(value, list | tuple):
             if {type(one) for one in value if one is not None} != {torch.Tensor}:
                 return array_of(where, list(value))
-            return stacked(where, [None if one is None else self._plain(where, one) for one in value])
+            return stacked(where, [None if one is None else array_of_tensor(where, one) for one in value])
         if not isinstance(value, torch.Tensor):
             raise UserError(
                 f"{where} is a {type(value).__name__}; allowed: a tensor, or a list of tensors, numbers or texts. "
                 "Save it again."
             )
-        return self._plain(where, value)
-
-    def _plain(self, where: str, value: torch.Tensor) -> Array:
-        if value.layout != torch.strided or value.is_quantized or value.is_meta:
-            raise UserError(f"{where} is a sparse, quantized or meta tensor. Save x.to_dense() of real data.")
-        plain = value.detach().resolve_conj().resolve_neg()
-        return np.asarray((plain.float() if _is_small(plain.dtype) else plain).numpy())
+        return array_of_tensor(where, value)
 
     def _value(self, key: str) -> object:
         return self._content[key] if isinstance(self._content, Mapping) else self._content
+
+
+def array_of_tensor(where: str, value: torch.Tensor) -> Array:
+    """The numbers of a tensor, of half precision as float32; UserError for one that does not hold them all.
+
+    where: what the tensor is, for messages.
+    """
+    if value.is_nested:
+        raise UserError(f"{where} is a nested tensor. Save the list of its tensors: list(x.unbind()).")
+    if value.layout != torch.strided or value.is_quantized or value.is_meta:
+        raise UserError(f"{where} is a sparse, quantized or meta tensor. Save x.to_dense() of real data.")
+    plain = value.detach().cpu().resolve_conj().resolve_neg()
+    if plain.dtype == torch.complex32:
+        plain = plain.to(torch.complex64)
+    return np.asarray((plain.float() if _is_small(plain.dtype) else plain).numpy())
 
 
 def _is_small(dtype: torch.dtype) -> bool:

@@ -44,6 +44,8 @@ def to_arrays(
     called = _label(samples[0], label)
     inputs = list(modalities) if modalities is not None else [k for k in samples[0] if k not in (called, *COLUMNS)]
     _check(samples, inputs, called)
+    if modalities is None:
+        _check_alike(samples)
     arrays = _inputs(samples, inputs)
     columns = [key for key in COLUMNS if key in samples[0]]
     arrays |= {"y": _column(samples, called), **{key: _column(samples, key) for key in columns}}
@@ -89,7 +91,13 @@ def _samples(dataset: Any, names: Sequence[str] | None) -> list[dict[str, object
 
 
 def _label(sample: Mapping[str, object], label: str | None) -> str:
-    called = label or next((key for key in LABELS if key in sample), None)
+    like = [key for key in LABELS if key in sample]
+    if label is None and len(like) > 1:
+        raise UserError(
+            f'to_arrays: a sample has {" and ".join(like)}. Name the label: label="{like[0]}"; all other entries are '
+            "inputs, unless modalities=[...] names some."
+        )
+    called = label or next(iter(like), None)
     if called is None or called not in sample:
         raise UserError(
             f'to_arrays: a sample has no {label or "label"} (it has {", ".join(sample)}). Name it: label="...".'
@@ -108,6 +116,16 @@ def _check(samples: Iterable[Mapping[str, object]], inputs: Sequence[str], label
             raise UserError(
                 f"to_arrays: sample {row} has no '{lacking[0]}' (it has {', '.join(sample)}). Give all samples the "
                 "same entries, or name inputs that all have: modalities=[...]."
+            )
+
+
+def _check_alike(samples: Sequence[Mapping[str, object]]) -> None:
+    """UserError for an entry that a later sample has and the first one lacks, as it would be lost."""
+    for row, sample in enumerate(samples):
+        if more := [key for key in sample if key not in samples[0]]:
+            raise UserError(
+                f"to_arrays: sample {row} has '{more[0]}', and sample 0 has not (it has {', '.join(samples[0])}). Give "
+                "all samples the same entries, or name inputs that all have: modalities=[...]."
             )
 
 

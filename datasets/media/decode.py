@@ -194,6 +194,8 @@ def _sound_of(container: "InputContainer", path: Path) -> "AudioStream":
 def _first(streams: Sequence[Stream], kind: str, path: Path) -> Stream:
     if not streams:
         raise Unusable(f"{path.name}: no {kind} stream. Leave the clip out, or find a copy that has one.")
+    if streams[0].codec_context is None:  # SVG, and codecs that this FFmpeg was built without
+        raise Unusable(f"{path.name}: its {kind} stream has no decoder here. Convert the file to a common format.")
     streams[0].codec_context.thread_count = 1  # `prepare` decodes many files at a time
     return streams[0]
 

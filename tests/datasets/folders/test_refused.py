@@ -75,7 +75,7 @@ TOMLS: dict[str, tuple[str, str, str]] = {
     ),
     "a table without a key": ("face.npy", "all.csv", "'all.csv': the file has several arrays: y, split, group, v0"),
     "names that are numbers": ("[modalities]", "class_names = [1]\n[modalities]", "class_names is [1]. Give a list"),
-    "text in a list": ('"v3"', '"group"', "'all.csv:group' in a list of columns has dtype <U2"),
+    "text in a list": ('"v3"', '"group"', "'all.csv:group' in a list of columns holds text: 'g0' at row 0"),
     "text as input": ('"face.npy"', '"group"', "'x_face' (all.csv:group) has dtype <U2"),
     "parts as groups": ('split = "split"', 'split = "group"', "'split' (all.csv:group) is 'g0' at row 0"),
     "ids that repeat": ('group = "group"', 'id = "group"', "id 'g0' occurs more than once (row 0, 1, 2)"),
@@ -142,7 +142,7 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a column twice": (edited("all.csv", "v2,v3", "v2,v3,v2"), "cannot be read as CSV"),
     "an empty label": (edited("all.csv", "1,train,g0", ",train,g0"), "'y' (all.csv:y) is NaN or infinite at row 1"),
     "an empty number": (edited("all.csv", "1,train,g0,", "1,train,g0,,"), "CSV parse error"),
-    "a word among numbers": (edited("all.csv", "0.12573022", "0.12573022x"), "in a list of columns has dtype <U"),
+    "a word among numbers": (edited("all.csv", "0.12573022", "0.12573022x"), "holds text: '0.12573022x' at row 0"),
     "an unknown part": (edited("all.csv", "1,train", "1,eval"), "'split' (all.csv:split) is 'eval' at row 1. Allowed"),
     "no row": (raw("all.csv", b"y,split,group,v0,v1,v2,v3\n"), "'y' (all.csv:y) has shape (0,)"),
 }

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mcr_bench.datasets.media.decode import read_every, read_frames
+from mcr_bench.datasets.media.decode import Unusable, frame_count, read_every, read_frames
+from mcr_bench.datasets.media.pictures import read_picture
 from mcr_bench.datasets.media.reasons import collected
 from mcr_bench.tests.support.media.media_files import CODECS, picture, write_clip
 
@@ -89,3 +90,11 @@ def test_a_frame_that_is_repeated_after_the_end_is_no_finding(tmp_path: Path) ->
 
 def test_outside_of_preparing_nothing_is_told(tmp_path: Path) -> None:
     assert read_frames(write(tmp_path / "a.mp4", [flat(0, 0, 0)] * 2), [0]).max() <= 3
+
+
+def test_a_kind_of_picture_that_no_decoder_knows_is_unusable(tmp_path: Path) -> None:
+    path = tmp_path / "a.svg"
+    path.write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
+    for read in (read_picture, frame_count):
+        with pytest.raises(Unusable, match=r"no decoder here|cannot be decoded"):
+            read(path)
