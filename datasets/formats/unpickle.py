@@ -22,7 +22,17 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.formats.foreign import wrapping
 from mcr_bench.datasets.formats.npz import is_pointer, pointer_error
 from mcr_bench.datasets.formats.text_mode import begins_as_text, changed_as_text, changed_inside
-from mcr_bench.datasets.formats.unpickled_arrays import CALLS, NAMES, Blank, Name, Type, array, in_order, keys
+from mcr_bench.datasets.formats.unpickled_arrays import (
+    CALLS,
+    NAMES,
+    Blank,
+    Name,
+    OfObjects,
+    Type,
+    array,
+    in_order,
+    keys,
+)
 from mcr_bench.datasets.formats.unpickled_values import bulk, native, quoted, text, whole, whole_line
 
 MOST_STEPS = 5_000_000  # files of 20,000 samples need some 200,000 steps
@@ -73,6 +83,11 @@ def _explained(path: Path, data: memoryview, error: Exception) -> UserError:
     changed = changed_as_text(data)
     if isinstance(error, UserError):
         return UserError(f"'{path}' is damaged: {changed}") if changed else error
+    if isinstance(error, OfObjects) and not changed:
+        return UserError(
+            f"'{path}' holds {error}, such as arrays of arrays. Save arrays of numbers, such as np.stack(list(x)), and "
+            "pickle them again; if the file was only copied, it may be damaged: copy it again in binary mode."
+        )
     changed = changed or changed_inside(data)
     reason = f" ({str(error)[:MOST_TEXT]})" if str(error) else ""
     if changed:

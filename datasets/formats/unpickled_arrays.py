@@ -92,10 +92,16 @@ def _numbers(content: object, count: int, dtype: "np.dtype[Any]") -> Array:
     return np.frombuffer(data, dtype)
 
 
+class OfObjects(ValueError):
+    """An array of objects, whose elements are other things than text and numbers."""
+
+
 def _objects(content: object, count: int) -> Array:
     """(count,) of dtype object."""
-    if type(content) is not list or len(content) != count or not all(isinstance(x, SCALARS) for x in content):
-        raise ValueError("an object array of other things than text and numbers")
+    if type(content) is not list or len(content) != count:
+        raise ValueError("an object array without its elements")
+    if not all(isinstance(x, SCALARS) for x in content):
+        raise OfObjects("an object array of other things than text and numbers")
     objects = np.empty(count, object)
     objects[:] = content
     return objects

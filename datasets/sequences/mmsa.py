@@ -119,7 +119,7 @@ def _stated(path: Path, name: str, key: str, content: Content, x: Array) -> Arra
     if key not in content:
         return _up_to_last(x)
     lengths = _numbers(path, name, key, content)
-    if len(lengths) != len(x) or (lengths < 0).any() or (lengths != lengths.round()).any():
+    if len(lengths) != len(x) or not (np.isfinite(lengths) & (lengths >= 0) & (lengths == lengths.round())).all():
         raise UserError(
             f"'{path}': '{key}' of '{name}' are not the numbers of steps of its {len(x)} samples, which are whole and "
             f"not negative. {AGAIN}"

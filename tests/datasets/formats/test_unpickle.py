@@ -189,3 +189,11 @@ def test_names_beside_the_admitted_ones_are_refused(name: str, tmp_path: Path) -
 def test_opcodes_that_make_objects_are_refused(content: bytes, opcode: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"'opcode {opcode}'"):
         read(tmp_path, content)
+
+
+def test_arrays_of_arrays_are_named_with_the_remedy(tmp_path: Path) -> None:
+    """As programs pickle sequences of several lengths: nothing is wrong with the copy."""
+    ragged = np.empty(2, object)
+    ragged[:] = [np.zeros(2), np.zeros(3)]
+    with pytest.raises(UserError, match=r"text and numbers, such as arrays of arrays\. Save arrays of numbers"):
+        read(tmp_path, pickle.dumps({"audio": ragged}, 4))

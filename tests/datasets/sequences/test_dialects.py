@@ -109,6 +109,7 @@ def test_samples_without_steps_or_with_nan_are_left_out_with_reasons(tmp_path: P
         ("regression_labels", ["high"] * 8, "'regression_labels' of 'train' is not one number per sample"),
         ("regression_labels", np.zeros((8, 2)), "'regression_labels' of 'train' is not one number per sample"),
         ("audio_lengths", [-1] * 8, "'audio_lengths' of 'train' are not the numbers of steps"),
+        ("audio_lengths", [float("inf")] * 8, "'audio_lengths' of 'train' are not the numbers of steps"),
         ("audio_lengths", [1] * 7, "'audio_lengths' of 'train' are not the numbers of steps"),
         ("text_bert", np.zeros((8, 3, 4)), r"'text_bert' of 'train' has shape \(8, 3, 4\)"),
         ("text_bert", np.full((8, 3, 5), 2), "the mask of 'text_bert' of 'train'"),
