@@ -37,7 +37,7 @@ BLANK = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85C\x01
             "buffer of dtype object",
         ),
         (b"c_codecs\nencode\n(X\x01\x00\x00\x00aX\x03\x00\x00\x00zip" + b"tR.", "another encoding"),
-        (BLANK + b"(K\x01K\x01\x85" + DTYPE % b"O8" + b"\x89](]etb.", "object array without its elements"),
+        (BLANK + b"(K\x01K\x01\x85" + DTYPE % b"O8" + b"\x89](]etb.", "object array of other things"),
         (BLANK + b"(K\x01K\x01\x85" + DTYPE % b"O8" + b"\x89C\x08aaaaaaaatb.", "object array without its elements"),
         (BLANK + b"(K\x01J\xff\xff\xff\xff\x85" + DTYPE % b"f4" + b"\x89C\x00tb.", "without shape"),
         (BLANK + b"(K\x01K\x02\x85" + DTYPE % b"f4" + b"\x89C\x04aaaatb.", "4 bytes for 2 values of float32"),
