@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 CHANNELS = (1, 3, 4)  # of grey images, colour images, and colour images with alpha
 SMALLEST_SIDE = 8  # pixels: smaller arrays are rarely images
 LARGE = 256  # whole numbers of this size are rarely pixels or small counts
+FEW_STEPS = 256  # steps of float32 between the smallest and the largest number of a column, below which it is coarse
 EMPTY_SHARE = 0.05  # share of samples that are all zeros, from which on it is reported
 COLUMNS = 20_000  # wider vectors are not searched for the label, because they are rarely tables
 
@@ -23,8 +24,8 @@ COLUMNS = 20_000  # wider vectors are not searched for the label, because they a
 def findings_of(table: "Table") -> list[str]:
     """One line per finding in a file of samples.
 
-    Reported are constant or empty modalities, images with channels last, numbers that may be ids, columns that equal
-    the target or count the samples, and modalities that are equal.
+    Reported are constant or empty modalities, numbers that float32 hardly tells apart, images with channels last, numbers
+    that may be ids, columns that equal the target or count the samples, and modalities that are equal.
     """
     return [*(line for m in table.values for line in _of_one(table, m)), *_twins(table)]
 
@@ -34,6 +35,8 @@ def _of_one(table: "Table", m: str) -> Iterator[str]:
     trained = x[table.having(m, table.part) == "train"]
     if not len(trained):
         return  # an error tells it
+    if trained.ndim <= 3:
+        yield from _coarse_columns(key, trained)
     if trained.min() == trained.max():
         yield f"'{key}' is {trained.flat[0]:g} in every training sample: it carries no information"
         return
@@ -45,6 +48,20 @@ def _of_one(table: "Table", m: str) -> Iterator[str]:
     if x.ndim == 2:
         yield from _telling_columns(table.having(m, table.target), key, x)
         yield from _may_be_ids(key, x)
+
+
+def _coarse_columns(key: str, trained: Array) -> Iterator[str]:
+    """Numbers as float32 that are large beside their differences, such as times in seconds since 1970."""
+    columns = trained.reshape(-1, trained.shape[-1])
+    low, high = columns.min(0), columns.max(0)
+    step = np.spacing(np.maximum(np.abs(low), np.abs(high)))
+    coarse = (step > 1) & (high - low < FEW_STEPS * step)
+    if coarse.any():
+        at = int(np.flatnonzero(coarse)[0])
+        yield (
+            f"column {at} of '{key}' has numbers such as {high[at]:.10g}, which float32 holds in steps of "
+            f"{step[at]:g}: subtract the smallest"
+        )
 
 
 def _constant_columns(key: str, trained: Array) -> Iterator[str]:

@@ -34,6 +34,12 @@ FOUND: dict[str, tuple[dict[str, Any], str]] = {
     "a constant": ({"a": np.full((COUNT, 4), 2.5)}, "'x_a' is 2.5 in every training sample"),
     "only zeros": ({"a": np.zeros((COUNT, 5, 2))}, "'x_a' is 0 in every training sample"),
     "a constant where it is trained": ({"a": np.where(SPLIT[:, None] == "train", 1, noise(3))}, "no information"),
+    "times in seconds": (
+        {"a": np.column_stack([noise(1), 1.7e9 + np.arange(COUNT)])},
+        "column 1 of 'x_a' has numbers such as 1700000128, which float32 holds in steps of 128: subtract the smallest",
+    ),
+    "one time": ({"a": 1.7e9 + noise(1)}, "float32 holds in steps of 128"),
+    "times in each step": ({"a": 1.7e9 + noise(5, 2)}, "column 0 of 'x_a' has numbers such as 17000"),
     "mostly constant": ({"a": np.hstack([np.ones((COUNT, 5)), noise(2)])}, "5 of 7 columns of 'x_a' are the same"),
     "empty samples": ({"a": noise(4) * (np.arange(COUNT) % 10 > 0)[:, None]}, "20 of 200 samples of"),
     "channels last": ({"a": pixels(16, 16, 3)}, "read as 16 channels: save np.moveaxis(x_a, -1, -3)"),
@@ -67,6 +73,8 @@ USUAL: dict[str, dict[str, Any]] = {
     "counts of words": {"a": DRAWS.integers(0, 4, (COUNT, 30))},
     "yes and no": {"a": DRAWS.integers(0, 2, COUNT)},
     "padded": {"a": pixels(9, 9) + 1, "length_a": np.arange(COUNT) % 9 + 1},
+    "years": {"a": DRAWS.integers(1990, 2020, (COUNT, 2)) + noise(2)},
+    "large numbers far apart": {"a": 1e9 * noise(3)},
     "some constant columns": {"a": np.hstack([np.ones((COUNT, 2)), noise(5)])},
 }
 
