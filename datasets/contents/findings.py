@@ -24,8 +24,8 @@ COLUMNS = 20_000  # wider vectors are not searched for the label, because they a
 def findings_of(table: "Table") -> list[str]:
     """One line per finding in a file of samples.
 
-    Reported are constant or empty modalities, numbers that float32 hardly tells apart, images with channels last, numbers
-    that may be ids, columns that equal the target or count the samples, and modalities that are equal.
+    Reported are constant or empty modalities, numbers that float32 hardly tells apart, images with channels last,
+    numbers that may be ids, columns that equal the target or count the samples, and modalities that are equal.
     """
     return [*(line for m in table.values for line in _of_one(table, m)), *_twins(table)]
 

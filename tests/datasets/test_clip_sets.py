@@ -49,7 +49,6 @@ def acted_frames(folder: Path) -> Path:
 
 
 # A set, or a kind of source of a set -> its raw folder, and the settings that make it small.
-QUICK = ("kinetics-sounds", "ch-sims", "mm-imdb", "mvsa-single")  # one of each form; `make test-all` tries all
 KINDS: dict[str, tuple[str, Callable[[Path], Path], dict[str, Any]]] = {
     "kinetics-sounds": ("kinetics-sounds", web.kinetics_sounds, SOUND),
     "vggsound": ("vggsound", web.vggsound, SOUND),
@@ -69,9 +68,7 @@ KINDS: dict[str, tuple[str, Callable[[Path], Path], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "kind", [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
-)
+@pytest.mark.parametrize("kind", list(KINDS))
 def test_from_raw_files_to_results(kind: str, tmp_path: Path) -> None:
     name, tree, small = KINDS[kind]
     assert name in dataset_names()

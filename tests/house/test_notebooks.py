@@ -14,7 +14,6 @@ EXAMPLES = ROOT / "examples"
 NAMES = sorted(path.name for path in EXAMPLES.glob("*.ipynb"))
 
 
-@pytest.mark.slow  # a quarter of a minute each
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_runs(name: str, tmp_path: Path) -> None:
     with notebook(tmp_path) as run:
@@ -48,10 +47,7 @@ def module(name: str) -> ModuleType:
 @pytest.mark.filterwarnings("ignore")  # of the libraries
 @pytest.mark.parametrize(
     ("name", "library"),
-    [
-        ("in_accelerate", "accelerate"),
-        pytest.param("in_lightning", "lightning", marks=pytest.mark.slow),  # its import takes seconds
-    ],
+    [("in_accelerate", "accelerate"), ("in_lightning", "lightning")],
 )
 def test_a_balancer_works_in_the_loop_of_a_library(name: str, library: str) -> None:
     pytest.importorskip(library, reason="the extra `loops` is not installed")
