@@ -6,15 +6,18 @@ class or function needs: itself, and the imports, functions, classes and values 
 
 import ast
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 
+from mcr_bench.bench.api.names_of import bound_by, changed_by, names_in
 from mcr_bench.bench.core.files import write_whole
-from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.errors import UserError, one_line
 
 MAIN = "__main__"
+PACKAGE, RUN = "mcr_bench", "run"
+LONGEST = 60  # characters of a statement that a message quotes
 
 
 def file_with(name: str, folder: Path, end: str = "") -> Path:
@@ -24,8 +27,8 @@ def file_with(name: str, folder: Path, end: str = "") -> Path:
     """
     statements = _statements(sys.modules[MAIN])
     tail = ast.parse(end).body
-    wanted = _needed({name, *_names(tail)}, statements)
-    if name not in {bound for one in wanted for bound in _bound(one)}:
+    wanted = _needed({name, *(named for one in tail for named in names_in(one))}, statements, name)
+    if name not in {bound for one in wanted for bound in bound_by(one)}:
         raise UserError(
             f"the source of {name} is not available: this Python was not started with a script or a notebook. Define "
             "it in a file, and give `FILE.py:CLASS`."
@@ -57,37 +60,86 @@ def _parsed(text: str) -> list[ast.stmt]:
         return []
 
 
-def _needed(names: set[str], statements: list[ast.stmt]) -> list[ast.stmt]:
-    """The statements that bind these names, and those that such statements name in turn; of several the last."""
-    binding = {bound: one for one in statements for bound in _bound(one)}
-    chosen = {id(one) for one in statements if _is_star(one) or _is_future(one)}
-    waiting = set(names)
+def _needed(names: set[str], statements: list[ast.stmt], name: str) -> list[ast.stmt]:
+    """The statements that bind these names, and those that such statements name in turn, each after what it needs.
+
+    Of several that bind a name it is the last, with what changes the value after it. UserError where one of them would
+    start a comparison.
+    """
+    needs = _needs(names, statements)
+    for one in (statements[number] for number in needs):
+        if not isinstance(one, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _starts_runs(one, statements):
+            raise UserError(
+                f"{name} needs the value of `{one_line(ast.unparse(one), LONGEST)}`, and processes that train must not "
+                "start a comparison. Write the value itself in its place."
+            )
+    first = [one for one in statements if _is_future(one) or _is_star(one)]
+    rest = [statements[number] for number in _ordered(needs)]
+    return [*dict.fromkeys([*first, *rest])]
+
+
+def _needs(names: set[str], statements: list[ast.stmt]) -> dict[int, set[int]]:
+    """Number of each needed statement -> the numbers of all those that it needs, directly or not."""
+    binding = _binding(statements)
+    direct: dict[int, set[int]] = {}
+    waiting = {number for name in names for number in binding.get(name, ())}
     while waiting:
-        one = binding.get(waiting.pop())
-        if one is not None and id(one) not in chosen:
-            chosen.add(id(one))
-            waiting |= set(_names([one]))
-    return [one for one in statements if id(one) in chosen]
+        number = waiting.pop()
+        direct[number] = {other for name in names_in(statements[number]) for other in binding.get(name, ())}
+        waiting |= direct[number] - direct.keys()
+    return {number: _reached(number, direct) for number in direct}
 
 
-def _bound(statement: ast.stmt) -> Iterator[str]:
-    """The names that a top-level statement binds."""
-    if isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-        yield statement.name
-    elif isinstance(statement, ast.Import | ast.ImportFrom):
-        yield from (alias.asname or alias.name.partition(".")[0] for alias in statement.names)
-    elif isinstance(statement, ast.Assign | ast.AnnAssign):
-        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        yield from (node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
+def _binding(statements: list[ast.stmt]) -> dict[str, list[int]]:
+    """Name -> the number of the last statement that binds it, and of those after it that change its value."""
+    numbers: dict[str, list[int]] = {}
+    for number, one in enumerate(statements):
+        numbers |= {name: [number] for name in bound_by(one)}
+        for name in changed_by(one):
+            numbers.setdefault(name, []).append(number)
+    return numbers
 
 
-def _names(statements: Iterable[ast.stmt]) -> Iterator[str]:
-    """Every name in the statements, also those in annotations that are texts."""
-    for node in (node for one in statements for node in ast.walk(one)):
-        if isinstance(node, ast.Name):
-            yield node.id
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
-            yield node.value
+def _reached(number: int, direct: Mapping[int, set[int]]) -> set[int]:
+    reached, waiting = set[int](), set(direct[number])
+    while waiting:
+        other = waiting.pop()
+        reached.add(other)
+        waiting |= direct[other] - reached
+    return reached
+
+
+def _ordered(needs: Mapping[int, set[int]]) -> list[int]:
+    """The numbers in their order, but each after those that it needs: a cell that was run again is behind others.
+
+    Those that need each other stay in their order.
+    """
+    ordered = dict[int, None]()
+
+    def add(number: int) -> None:
+        for other in sorted(needs[number]):
+            if other not in ordered and number not in needs[other]:
+                add(other)
+        ordered[number] = None
+
+    for number in sorted(needs):
+        if number not in ordered:
+            add(number)
+    return [*ordered]
+
+
+def _starts_runs(statement: ast.stmt, statements: list[ast.stmt]) -> bool:
+    """Whether it calls `run` of this package."""
+    imports = [one for one in statements if isinstance(one, ast.Import | ast.ImportFrom)]
+    texts = {alias.asname or alias.name: one for one in imports for alias in one.names}
+    for call in (node for node in ast.walk(statement) if isinstance(node, ast.Call)):
+        module, _, called = ast.unparse(call.func).rpartition(".")
+        origin = texts.get(module or called)
+        if called == RUN and isinstance(origin, ast.Import) and any(one.name == PACKAGE for one in origin.names):
+            return True
+        if not module and isinstance(origin, ast.ImportFrom) and origin.module == PACKAGE:
+            return any(one.name == RUN and called == (one.asname or RUN) for one in origin.names)
+    return False
 
 
 def _is_star(statement: ast.stmt) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mcr_bench.tests.support.house.cells import command, notebook
+from mcr_bench.tests.support.house.cells import as_script, command, notebook
 from mcr_bench.tests.support.house.examples import ROOT
 
 PAGES = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
@@ -20,11 +20,18 @@ def parameters() -> list[object]:
 
 @pytest.mark.parametrize("page", parameters())
 def test_every_block_of_a_tutorial_runs(page: Path, tmp_path: Path) -> None:
+    """As cells, as cells that run once more with all that was made after them, and as one script."""
     blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
     assert len(blocks) >= 3
     with notebook(tmp_path) as run:
         for language, block in blocks:
             run(block) if language == "python" else command(block)
+        own = {path.name for path in (tmp_path / "results" / "own").glob("*.py")}
+        python = [block for language, block in blocks if language == "python"]
+        for block in python:
+            run(block)
+        as_script("\n".join(python), tmp_path)
+    assert own == {path.name for path in (tmp_path / "results" / "own").glob("*.py")}  # so nothing was trained again
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -44,6 +44,38 @@ def test_a_class_of_a_notebook_has_what_it_names_as_it_was_defined_last(tmp_path
     assert text.index("import math") < text.index("def times") < text.index("class Base") < text.index("class Mine")
 
 
+def text_of(name: str, cells: list[str], notebook: ModuleType, folder: Path) -> str:
+    vars(notebook)["In"] = cells
+    return file_with(name, folder).read_text()
+
+
+def test_texts_parameters_and_local_names_are_not_variables_of_the_notebook(
+    tmp_path: Path, notebook: ModuleType
+) -> None:
+    variables = [f"{name} = open('{name}')" for name in ("joint", "batch", "total", "row", "literal", "used")]
+    cls = (
+        "from typing import Literal\n"
+        "class Mine:\n    name = 'joint'\n    kind: Literal['literal'] = 'literal'\n"
+        "    def loss(self, batch):\n        total = sum(row for row in batch)\n        return total, self.used\n"
+    )
+    assert "open" not in text_of("Mine", [*variables, cls], notebook, tmp_path)
+
+
+def test_a_cell_that_was_run_again_stands_before_what_needs_it(tmp_path: Path, notebook: ModuleType) -> None:
+    imports, cls = "import math\nSIZES = {'a': 1}", "class Mine:\n    size = math.tau * SIZES['a'] * SIZES['b']"
+    cells = [imports, "SIZES['b'] = 2", cls, imports, "SIZES['b'] = 3"]
+    vars(notebook)["In"] = cells
+    assert import_file(file_with("Mine", tmp_path)).Mine.size == pytest.approx(3 * 6.2831853)
+
+
+@pytest.mark.parametrize("call", ["import mcr_bench as m\nc = m.run", "from mcr_bench import run as go\nc = go"])
+def test_what_would_start_a_comparison_is_refused(call: str, tmp_path: Path, notebook: ModuleType) -> None:
+    vars(notebook)["In"] = [f"{call}('joint', 'synthetic')", "class Mine:\n    best = c.rows\n", "class Other: pass"]
+    assert "class Other" in file_with("Other", tmp_path).read_text()
+    with pytest.raises(UserError, match=r"Mine needs the value of `c = (m.run|go)\('joint', 'synthetic'\)`"):
+        file_with("Mine", tmp_path)
+
+
 def test_the_same_source_is_the_same_file_and_another_one_is_another(notebook: ModuleType, tmp_path: Path) -> None:
     first = file_with("Mine", tmp_path)
     assert file_with("Mine", tmp_path) == first

@@ -84,6 +84,17 @@ def notebook(folder: Path) -> Iterator[Callable[[str], None]]:
     plt.close("all")
 
 
+def as_script(text: str, folder: Path) -> None:
+    """Run Python as a script in this folder; call it inside of a `notebook`, whose record it takes."""
+    script = folder / "script.py"
+    script.write_text(text, encoding="utf-8")
+    main = ModuleType("__main__")
+    main.__file__ = str(script)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "__main__", main)
+        exec(compile(text, str(script), "exec"), vars(main))
+
+
 def command(script: str) -> str:
     """What the commands of a block print; `mcr-bench` is called in this process."""
     printed = ""
