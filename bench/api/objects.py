@@ -47,6 +47,25 @@ def dataset_name(given: object) -> str:
     )
 
 
+def any_name(given: object) -> str:
+    """The name of a method, dataset, encoder or fusion head: its registered name, or where it is defined.
+
+    A function is one that makes a network. UserError for anything else.
+    """
+    if isinstance(given, type) and issubclass(given, Method):
+        return method_name(given)
+    if isinstance(given, str | Path) or (isinstance(given, type) and issubclass(given, Dataset)):
+        return dataset_name(given)
+    if isinstance(given, type) and issubclass(given, nn.Module):
+        return _place(given)
+    if _is_function(given):
+        return _factory(given)
+    raise UserError(
+        f"{given!r} is not allowed. Give a name, a file, a class that derives from Method, Dataset or torch.nn.Module, "
+        "or a function that makes a network; not a finished object."
+    )
+
+
 def _name(given: object, base: type, names: Callable[[], list[str]], find: Callable[[str], type], refusal: str) -> str:
     if isinstance(given, str | Path):
         return str(given)

@@ -5,14 +5,13 @@ from pathlib import Path
 import pandas as pd
 
 from mcr_bench.bench.api.frames import runs_frame
-from mcr_bench.bench.api.objects import dataset_name, method_name
+from mcr_bench.bench.api.objects import any_name
 from mcr_bench.bench.commands.choosing import chosen
 from mcr_bench.bench.commands.output import open_record
 from mcr_bench.bench.core.home import usable
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.report.cards import card_of, card_text
-from mcr_bench.methods.base import Method
 
 
 class Card(dict[str, object]):
@@ -48,7 +47,9 @@ def predictions(run: str | RunRow | pd.Series, tracking_uri: str | None = None) 
 
 
 def describe(name: object, data_root: str | Path = "data") -> Card:
-    """The card of a method, dataset, encoder or fusion head: a registered name, a file, or a class."""
-    is_method = isinstance(name, type) and issubclass(name, Method)
-    text = name if isinstance(name, str) else method_name(name) if is_method else dataset_name(name)
-    return Card(card_of(text, usable(data_root, "data_root")))
+    """The card of a method, dataset, encoder or fusion head: its facts, its settings and where it is from.
+
+    name: whatever `run` takes: a registered name, a file, a class of a module, a script or a notebook, or a function
+    that makes a network. UserError for anything else.
+    """
+    return Card(card_of(any_name(name), usable(data_root, "data_root")))

@@ -51,7 +51,9 @@ def packaged(text: str) -> type | None:
     try:
         module = importlib.import_module(match["module"])
     except (Exception, SystemExit) as error:  # of any type: modules are run
-        raise UserError(f"'{match['module']}' cannot be imported: {in_words(error)}") from error
+        here = f"{match['module'].replace('.', '/')}.py"
+        remedy = f". Give the file: ./{here}:{match['cls']}" if Path(here).is_file() else ""
+        raise UserError(f"'{match['module']}' cannot be imported: {in_words(error)}{remedy}") from error
     cls = getattr(module, match["cls"], None)
     if not inspect.isclass(cls):
         classes = [one.__name__ for one in own_classes(module, object)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mcr_bench.bench.audit.info import info_of, preparation_of
 from mcr_bench.bench.catalog import nets, registry
-from mcr_bench.bench.catalog.kind_of_file import Kind, kind_of_file, registered
+from mcr_bench.bench.catalog.kind_of_file import Kind, kind_of_target, registered
 from mcr_bench.bench.catalog.making import make_dataset
 from mcr_bench.bench.catalog.presets import preset_of, presets_of, user_labels, user_presets
 from mcr_bench.bench.catalog.resolve import resolve_dataset
@@ -70,9 +70,12 @@ def list_presets() -> list[Card]:
 
 
 def card_of(name: str, data_root: Path) -> Card:
-    """The card of a method, dataset, encoder or fusion head, registered or in a file; UserError for another name."""
-    if registry.is_file(name):
-        kind, name = kind_of_file(name)
+    """The card of a method, dataset, encoder or fusion head, registered, in a file or `PACKAGE:CLASS`.
+
+    UserError for another name.
+    """
+    if registry.is_own(name):
+        kind, name = kind_of_target(name)
         return _card(kind, name, data_root)
     for kind, names in registered().items():
         if name in names:

@@ -22,7 +22,11 @@ def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json
 @verb
 def describe(
     name: Annotated[
-        str, typer.Argument(help="A method, a dataset, an encoder, a fusion head, or the file of one (FILE.py:CLASS).")
+        str,
+        typer.Argument(
+            help="A method, a dataset, an encoder, a fusion head, or the file (FILE.py:CLASS) or class "
+            "(PACKAGE:CLASS) of one."
+        ),
     ],
     data_root: DataRoot = Path("data"),
     as_json: AsJson = False,

@@ -1,11 +1,13 @@
 """What a script or a notebook defines becomes a file that can be imported, with all that it needs and nothing else."""
 
+import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+import mcr_bench
 from mcr_bench.bench.api.objects import dataset_name, method_name, setting_values
 from mcr_bench.bench.api.source_of import file_with
 from mcr_bench.bench.catalog import registry
@@ -122,6 +124,34 @@ def test_a_class_of_a_module_is_named_by_it(monkeypatch: pytest.MonkeyPatch, tmp
     assert method_name(Theirs) == "somebody.theirs:Theirs"
     assert registry.method("somebody.theirs:Theirs") is Theirs
     assert "theirs" in registry.setting_owners()
+
+
+def test_describe_takes_what_run_takes(notebook: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = (
+        "import torch\nfrom mcr_bench.methods.joint import Joint\n"
+        "class Own(Joint):\n    name = 'own'\n"
+        "class Net(torch.nn.Linear):\n"
+        "    def __init__(self, shape, width, layers: int = 2):\n        super().__init__(shape[0], width)\n"
+        "def make(shape, width, depth: int = 3):\n    return Net(shape, width)\n"
+    )
+    (tmp_path / "beside.py").write_text(cell)
+    vars(notebook)["In"] = [cell]
+    exec(cell, vars(notebook))
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(str(tmp_path))
+        beside = importlib.import_module("beside")
+        for place in (vars(notebook), vars(beside)):
+            method, net, made = (mcr_bench.describe(place[name]) for name in ("Own", "Net", "make"))
+            assert method["method"] == "own"
+            assert str(net["encoder"]).endswith(":Net")
+            assert "encoder.layers = 2" in str(net)
+            assert "encoder.depth = 3" in str(made)
+    with pytest.raises(UserError, match=r"not allowed. Give a name, a file, a class .* torch.nn.Module"):
+        mcr_bench.describe(object())
+    monkeypatch.delitem(sys.modules, "beside")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"No module named 'beside'. Give the file: ./beside.py:Net"):
+        mcr_bench.describe("beside:Net")
 
 
 def test_settings_are_texts_and_several_values_are_a_grid() -> None:
