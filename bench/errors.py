@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
-from mcr_bench.bench.printable import in_line, printable
+from mcr_bench.bench.printable import in_line, printable, shown
 
 MOST_NAMES = 30  # more than these bury the nearest ones
 # How PyTorch says that a tensor is larger than the memory of a machine, or of any.
@@ -21,6 +21,10 @@ class UserError(Exception):
     """
 
     exit_code = 2
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows of it: the message alone."""
+        return [f"{type(self).__name__}: {shown(str(self))}"]
 
 
 class Unavailable(UserError):

@@ -72,7 +72,10 @@ class Comparison:
         return frame
 
     def plot(self, figure: str = "methods", dataset: str | None = None, baseline: str | None = None) -> Figure:
-        """One of the figures that `mcr-bench list figures` names, which a notebook shows where it is a cell's value.
+        """One of the figures that `mcr-bench list figures` names.
+
+        A notebook shows it where it is the value of a cell, with or without `%matplotlib inline`; elsewhere
+        `savefig(FILE)` writes it.
 
         UserError with the reason where it cannot be drawn, and where it is drawn for each of several comparisons: then
         name a `dataset`.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from mcr_bench.bench.printable import masked, printable, shown
+from mcr_bench.bench.report.notebook import in_notebook
 from mcr_bench.bench.runs.words import counted
 
 if TYPE_CHECKING:
@@ -20,8 +21,11 @@ EVERY = 5.0  # seconds between two lines of progress
 
 
 def say(text: object, err: bool = False) -> None:
-    """Print a text on stdout, or on stderr, without credentials; its control characters are written as escapes."""
-    typer.echo(printable(masked(str(text))) if err else shown(str(text)), err=err)
+    """Print a text on stdout, or on stderr, without credentials; its control characters are written as escapes.
+
+    In a notebook all of it is on stdout: what is on stderr looks like an error there.
+    """
+    typer.echo(printable(masked(str(text))) if err else shown(str(text)), err=err and not in_notebook())
 
 
 def print_json(value: object) -> None:

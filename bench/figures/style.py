@@ -31,6 +31,7 @@ BLANK = 0.08  # inches between two labels of ticks
 Dashes = str | tuple[float, tuple[float, ...]]  # of a line, as matplotlib takes it: a name, or (start, lengths)
 TICKS = (6, 5, 4, 3, 2, 1)  # at most so many, the next where labels still touch
 DPI = 200
+SCREEN = 100  # pixels per inch at which a notebook shows it
 FORMATS = ("png", "svg", "pdf")
 INK, GREY, FAINT = "#222222", "#6e6e6e", "#dddddd"
 
@@ -197,9 +198,17 @@ def _spread_ticks(axes: Axes) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(most))
 
 
+class Drawing(Figure):
+    """A figure that a notebook shows as the value of a cell, also without `%matplotlib inline`."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        width, height = (round(SCREEN * inches) for inches in self.get_size_inches())
+        return render(self, "png"), {"width": width, "height": height}
+
+
 def canvas(width: float, height: float) -> Figure:
     """An empty figure in inches whose layout makes room for labels, legends and notes."""
-    return Figure(figsize=(width, height), layout="constrained")
+    return Drawing(figsize=(width, height), layout="constrained")
 
 
 def shorten(labels: Iterable[str], longest: int = 24) -> tuple[dict[str, str], list[str]]:

@@ -4,8 +4,9 @@ import logging
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Collection
-from contextlib import closing
+import warnings
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -86,8 +87,8 @@ def open_client(uri: str) -> "MlflowClient":
 
 def import_client() -> "type[MlflowClient]":
     """The class of MLflow's client, whose import takes seconds."""
-    _quieten()
-    from mlflow.tracking import MlflowClient
+    with _quiet():
+        from mlflow.tracking import MlflowClient
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     return MlflowClient
@@ -175,8 +176,8 @@ def _pages(search: "Callable[[str | None], PagedList[T]]") -> list[T]:
 
 def _create(path: Path, artifacts: Path) -> None:
     """Make the database under another name first, so that a killed command does not leave a damaged record."""
-    _quieten()
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    with _quiet():
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -187,11 +188,18 @@ def _create(path: Path, artifacts: Path) -> None:
     move_whole(new, path)
 
 
-def _quieten() -> None:
-    """Switch off what MLflow prints and sends; call it before MLflow is imported."""
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Switch off what MLflow prints and sends; import MLflow inside of the block.
+
+    In a notebook it imports a bar of progress, which warns where ipywidgets is missing; nothing here shows that bar.
+    """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # with the user and password in it
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs the errors that it raises
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        yield

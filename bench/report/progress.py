@@ -1,4 +1,4 @@
-"""Progress of an execution on stderr: bars on a terminal, plain lines elsewhere."""
+"""Progress of an execution on stderr: bars on a terminal, one text in a notebook, plain lines elsewhere."""
 
 import time
 from types import TracebackType
@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from mcr_bench.bench.planning.estimate import in_words
+from mcr_bench.bench.report.notebook import Replaced, in_notebook
 from mcr_bench.bench.runs.events import EpochDone
 from mcr_bench.bench.runs.overrides import named_label
 from mcr_bench.bench.runs.words import counted
@@ -16,11 +17,14 @@ from mcr_bench.bench.runs.words import counted
 if TYPE_CHECKING:
     from mcr_bench.bench.runs.spec import RunSpec
 
+BETWEEN = 0.5  # seconds between two texts in a notebook of epochs that were done
 SMOOTHING_SECONDS = 600.0  # runs of different methods take turns; a shorter window makes the time left jump
 
 
 def observer(console: Console) -> "Bars | Lines":
-    """The observer for this console, bars or lines; use it as a context manager."""
+    """The observer for this console, or for the notebook that this is; use it as a context manager."""
+    if in_notebook():
+        return InCell(console)
     return Bars(console) if console.is_terminal else Lines(console)
 
 
@@ -96,6 +100,58 @@ class Lines:
 
     def _print(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class InCell(Lines):
+    """Shows one text in a notebook, which is replaced: what ended last, what is trained now, and what went wrong."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self.place, self.last, self.kept, self.running = Replaced(), "", list[str](), dict[str, str]()
+        self.shown = 0.0
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.running = {}
+        if self.ended > self.before:
+            took = in_words((time.monotonic() - self.planned) / 3600)
+            self._print(f"{counted(self.ended)}, {self.before} finished before, the others ended in {took}")
+
+    def on_start(self, spec: "RunSpec") -> None:
+        super().on_start(spec)
+        self.running[spec.key] = describe(spec)
+        self._show()
+
+    def on_epoch(self, spec: "RunSpec", event: EpochDone) -> None:
+        self.running[spec.key] = describe(spec, event)
+        if time.monotonic() - self.shown > BETWEEN:
+            self._show()
+
+    def on_retry(self, spec: "RunSpec", reason: str) -> None:
+        self.running.pop(spec.key, None)
+        self._keep(waiting_again(spec, reason))
+
+    def on_note(self, spec: "RunSpec", text: str) -> None:
+        self._keep(noted(spec, text))
+
+    def on_end(self, spec: "RunSpec", status: str) -> None:
+        self.running.pop(spec.key, None)
+        if status == "failed":
+            self._keep(f"failed: {describe(spec)}")
+        super().on_end(spec, status)
+
+    def _keep(self, line: str) -> None:
+        self.kept.append(line)
+        self._show()
+
+    def _print(self, line: str) -> None:
+        self.last = line
+        self._show()
+
+    def _show(self) -> None:
+        self.shown = time.monotonic()
+        self.place.show("\n".join([*self.kept, self.last, *self.running.values()]))
 
 
 class Bars:
