@@ -16,6 +16,7 @@ from mcr_bench.bench.catalog.presets import presets_of
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.statistics.ranks import Ranks, rank
+from mcr_bench.bench.words import number_of
 
 NOTHING = "no two methods have finished runs on every dataset"
 RULE = (
@@ -67,7 +68,7 @@ def rank_table(ranks: Ranks) -> Table:
         notes.append(f"Friedman p = {ranks.friedman:.2g}; Nemenyi critical difference {ranks.critical_difference:.2f}")
         notes += [f"not separated: {', '.join(clique)}" for clique in ranks.cliques]
     notes += [RULE, *(f"over {title}" for title in ranks.over)] if ranks.over else []
-    title = f"Mean ranks over {ranks.datasets} dataset(s){f' by {ranks.by}' if ranks.by else ''}"
+    title = f"Mean ranks over {number_of(ranks.datasets, 'dataset')}{f' by {ranks.by}' if ranks.by else ''}"
     return Table(title, ("method", "mean rank"), (0, 2), rows, notes)
 
 

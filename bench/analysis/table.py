@@ -9,6 +9,7 @@ from mcr_bench.bench.analysis.compared import LOWER_IS_BETTER, Comparison
 from mcr_bench.bench.analysis.floors import floor_notes, floor_of
 from mcr_bench.bench.analysis.sizes import sizes_note
 from mcr_bench.bench.record.row import RunRow
+from mcr_bench.bench.words import number_of
 
 Cell = str | float | int | None
 Read = Callable[[RunRow], float | None]
@@ -193,7 +194,9 @@ def _notes(comparison: Comparison, baseline: str, reason: str) -> list[str]:
     ]
     notes += [f"not finished: {row.label}, seed {row.seed}: {row.status}" for row in comparison.unfinished]
     if comparison.replaced:
-        notes.append(f"left out: {comparison.replaced} older run(s) from before the settings, code or harness changed")
+        notes.append(
+            f"left out: {number_of(comparison.replaced, 'older run')} from before the settings, code or harness changed"
+        )
     reasons: dict[str, list[str]] = {}
     for method, why in dict.fromkeys(comparison.skipped):
         reasons.setdefault(why, []).append(method)

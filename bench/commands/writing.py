@@ -19,6 +19,7 @@ from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.report.export import write_tables
 from mcr_bench.bench.report.published_table import MARGIN, check_margin
 from mcr_bench.bench.report.terminal import print_tables
+from mcr_bench.bench.words import number_of
 
 
 def write_record_tables(
@@ -83,7 +84,7 @@ def named_by_points(comparison: Comparison, experiment: Experiment) -> Compariso
 def say_outdated(paths: list[Path]) -> None:
     """Print how many files of earlier calls were removed."""
     if paths:
-        say(f"removed {len(paths)} outdated file(s) from {paths[0].parent}", err=True)
+        say(f"removed {number_of(len(paths), 'outdated file')} from {paths[0].parent}", err=True)
 
 
 def _write(tables: Iterable[Table], folder: Path, err: bool = False) -> list[Path]:

@@ -15,6 +15,7 @@ from mcr_bench.bench.figures.values import Unit, first_metric, without_roles
 from mcr_bench.bench.problem.metrics import SCORES
 from mcr_bench.bench.record.files.samples import Samples
 from mcr_bench.bench.record.row import RunRow
+from mcr_bench.bench.words import number_of
 
 Read = Callable[[Iterable[str]], Mapping[str, Samples]]  # run ids -> their test samples, as `Record.samples`
 Pair = tuple[int, int]
@@ -101,7 +102,8 @@ def _counts(runs: Mapping[str, int]) -> str:
     """The number of runs per line, and the lines with fewer, whose samples differ from those of the columns."""
     most = max(runs.values())
     fewer = [f"{label} {count}" for label, count in runs.items() if count < most]
-    return f"{most} run(s) per line, but {', '.join(fewer)}" if fewer else f"{most} run(s) per line"
+    told = f"{number_of(most, 'run')} per line"
+    return f"{told}, but {', '.join(fewer)}" if fewer else told
 
 
 def _readable(face: Sequence[float]) -> str:

@@ -32,6 +32,7 @@ from mcr_bench.bench.figures.values import (
 )
 from mcr_bench.bench.statistics.paired import Paired
 from mcr_bench.bench.statistics.power import shortfall
+from mcr_bench.bench.words import number_of
 
 Tests = Mapping[str, tuple[Paired, float]]  # label -> the paired comparison with the baseline, and p after Holm
 
@@ -112,6 +113,6 @@ def _reading(results: Tests, unit: Unit, alpha: float) -> list[str]:
     bars = reading((_shown(test, unit) for test, _ in results.values()), "bars: 95 % interval")
     notes = [f"{bars}; n = {runs_note(counts)}; p: exact sign-flip, Holm over {len(results)}"]
     if short := shortfall(max(counts), len(results), alpha):
-        family = f"{short.comparisons} comparison(s)"
+        family = number_of(short.comparisons, "comparison")
         notes.append(f"n = {runs_note(counts)} cannot reach p ≤ {alpha:g} over {family}; n = {short.needed} can")
     return notes

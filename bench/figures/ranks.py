@@ -22,6 +22,7 @@ from mcr_bench.bench.figures.style import (
     text_width,
 )
 from mcr_bench.bench.statistics.ranks import Ranks
+from mcr_bench.bench.words import number_of
 
 
 @styled
@@ -46,7 +47,7 @@ def _dots(ranks: Ranks, look: Marks) -> Figure:
     list_rows(axes, [texts[name] for name in names])
     axes.set_xlim(0.7, len(names) + 0.3)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.set_xlabel(f"mean rank over {ranks.datasets} dataset(s), 1 is best")
+    axes.set_xlabel(f"mean rank over {number_of(ranks.datasets, 'dataset')}, 1 is best")
     for row, (name, value) in enumerate(ranks.mean_ranks.items()):
         axes.plot([1, value], [row, row], color=FAINT, lw=1, zorder=1)
         axes.plot([value], [row], look[name].marker, color=look[name].colour, ms=look[name].size(5), zorder=2)

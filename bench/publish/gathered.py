@@ -15,6 +15,7 @@ from mcr_bench.bench.record.files.samples import Samples, read_samples
 from mcr_bench.bench.record.made_rows import row_of
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.runs import StoredRun
+from mcr_bench.bench.words import number_of
 
 COMPUTED = "computed again"
 
@@ -44,7 +45,7 @@ class Taken:
     def text(self) -> str:
         """In words."""
         more = f", {self.again} more that an earlier one has too" if self.again else ""
-        return f"{self.runs} runs{more}"
+        return f"{number_of(self.runs, 'run')}{more}"
 
 
 @dataclass

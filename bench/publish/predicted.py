@@ -15,6 +15,7 @@ from mcr_bench.bench.record.files.samples import UNREADABLE, labels_of, opened
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.units import Unit, Units
+from mcr_bench.bench.words import number_of
 
 PARTS = {"val": "selected_val", "test": "test"}  # part -> how the names of its metrics begin
 FIRST = "data/target_"
@@ -118,7 +119,7 @@ def _require_sound(name: str, part: Predicted) -> None:
     twice = [one for one, count in Counter(part.ids).items() if count > 1]
     if twice:
         raise Unsound(
-            f"of its {name} part {len(twice)} id(s) are there more than once, such as '{one_line(twice[0], 60)}'"
+            f"of its {name} part {number_of(len(twice), 'id')} more than once, such as '{one_line(twice[0], 60)}'"
         )
     every = {"logits": part.logits, **part.modality, **part.split, **{"+".join(s): z for s, z in part.subsets.items()}}
     for what, logits in every.items():

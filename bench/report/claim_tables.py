@@ -16,6 +16,7 @@ from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.settings.training import BUDGET
 from mcr_bench.bench.statistics.intervals import Interval
 from mcr_bench.bench.statistics.power import shortfall
+from mcr_bench.bench.words import number_of
 
 
 def power_lines(claims: Claims) -> list[str]:
@@ -26,7 +27,7 @@ def power_lines(claims: Claims) -> list[str]:
     if not power.reachable:
         return [cannot(claims), f"to get there: {remedy(claims)}"]
     lines = [
-        f"{power.pairs} (seed, fold) pairs, {power.comparisons} comparison(s): "
+        f"{number_of(power.pairs, '(seed, fold) pair')}, {number_of(power.comparisons, 'comparison')}: "
         f"smallest possible p after Holm {power.smallest:.3g}"
     ]
     if isfinite(power.detectable):

@@ -1,5 +1,7 @@
 """Runs in words."""
 
+from mcr_bench.bench.words import number_of
+
 
 def counted(runs: int) -> str:
     """So many runs.
@@ -7,4 +9,4 @@ def counted(runs: int) -> str:
     >>> counted(1), counted(20)
     ('1 run', '20 runs')
     """
-    return "1 run" if runs == 1 else f"{runs} runs"
+    return number_of(runs, "run")

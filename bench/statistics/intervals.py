@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from mcr_bench.bench.words import number_of
+
 Array = NDArray[np.float64]
 CORRECTED = "corrected resampled t"
 ROUNDING = 1e-10  # sums of float64 closer than this, relative to their terms, count as equal
@@ -47,7 +49,7 @@ def finite(values: ArrayLike, what: str, dimensions: int = 1) -> Array:
     """`values` as a float64 array; ValueError if it has another number of dimensions, or holds nan or infinity."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != dimensions:
-        raise ValueError(f"{what} must have {dimensions} dimension(s), not shape {array.shape}")
+        raise ValueError(f"{what} must have {number_of(dimensions, 'dimension')}, not shape {array.shape}")
     if not np.isfinite(array).all():
         raise ValueError(f"{what} must be finite")
     return array
@@ -103,12 +105,14 @@ def mean_interval(values: ArrayLike, level: float = 0.95, overlap: float | None 
     >>> round(interval.low, 2), round(interval.high, 2)
     (77.03, 86.97)
     >>> mean_interval([80.0]).refused
-    '1 value(s) carry no estimate of spread; at least 2 are needed'
+    '1 value: no estimate of spread; at least 2 are needed'
     """
     check_level(level)
     x, method = finite(values, "values"), "t" if overlap is None else CORRECTED
     if len(x) < 2:
-        return Interval.refuse(level, method, f"{len(x)} value(s) carry no estimate of spread; at least 2 are needed")
+        return Interval.refuse(
+            level, method, f"{number_of(len(x), 'value')}: no estimate of spread; at least 2 are needed"
+        )
     if constant(x, float(np.abs(x).max())):
         return Interval.refuse(level, method, "all values are equal: they carry no estimate of spread")
     error = float(x.std(ddof=1)) / sqrt(len(x)) * widening(len(x), overlap)

@@ -9,6 +9,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
+from mcr_bench.bench.words import number_of
+
 SIMULATED = 12  # up to this many pairs the power of the sign-flip test is simulated; above, the t test's is close
 ROUNDS = 4_000  # simulated designs: the detectable effect has a standard error of about 1 %
 MOST_PAIRS = 64
@@ -66,8 +68,8 @@ class Shortfall:
     def text(self) -> str:
         """The shortfall in one sentence, without the full stop."""
         return (
-            f"{self.pairs} (seed, fold) pair(s) cannot reach p <= {self.alpha:g} after Holm over {self.comparisons} "
-            f"comparison(s) (smallest possible p: {self.smallest:.3g}); {self.needed} can"
+            f"{number_of(self.pairs, '(seed, fold) pair')} cannot reach p <= {self.alpha:g} after Holm over "
+            f"{number_of(self.comparisons, 'comparison')} (smallest possible p: {self.smallest:.3g}); {self.needed} can"
         )
 
 

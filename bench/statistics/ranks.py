@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from mcr_bench.bench.words import number_of
+
 # Chosen here: with fewer, Nemenyi's test at .05 can separate two of 8 methods only if their ranks differ by over 5.2.
 FEWEST_DATASETS = 5
 FEWEST_METHODS = 3  # for Friedman's test; two methods are a paired comparison
@@ -80,9 +82,7 @@ def _lacking(datasets: int, methods: int, alpha: float) -> str:
     if methods < FEWEST_METHODS:
         return f"{methods} methods: Friedman's test compares at least {FEWEST_METHODS}"
     if datasets < FEWEST_DATASETS:
-        return (
-            f"{datasets} dataset(s): at least {FEWEST_DATASETS} are needed for Friedman's test and critical differences"
-        )
+        return f"{number_of(datasets, 'dataset')}: at least {FEWEST_DATASETS} are needed for Friedman's test and critical differences"
     smallest = float(stats.chi2.sf(datasets * (methods - 1), methods - 1))
     if smallest > alpha:
         return f"the smallest p that Friedman's test can reach here is {smallest:.3g}, above {alpha:g}"

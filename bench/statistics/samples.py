@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr
 
 from mcr_bench.bench.statistics.intervals import ROUNDING, Array, Interval, around, check_level, finite
+from mcr_bench.bench.words import number_of
 
 # Measured at 4 groups by tests/support/records/coverage_simulation.py: the crossed t covers .92 where groups matter.
 # The bootstrap-t covers .94, but with half-widths of 38 to 71 points (median), and in 6 to 12 % of the cases its
@@ -56,7 +57,7 @@ def group_interval(differences: ArrayLike, groups: ArrayLike, level: float = 0.9
     >>> group_interval(differences, np.arange(24) // 2).method
     'bootstrap-t over groups'
     >>> group_interval(differences, np.arange(24) // 12).refused
-    '2 group(s): below 10 groups their spread is known too badly for an interval to hold'
+    '2 groups: below 10 groups their spread is known too badly for an interval to hold'
     """
     check_level(level)
     d, label = _samples(np.atleast_2d(np.asarray(differences, dtype=np.float64)), groups)
@@ -136,7 +137,7 @@ def seeds_groups_interval(differences: ArrayLike, groups: ArrayLike, level: floa
 
 
 def _too_few(count: int) -> str:
-    return f"{count} group(s): below {FEWEST_GROUPS} groups their spread is known too badly for an interval to hold"
+    return f"{number_of(count, 'group')}: below {FEWEST_GROUPS} groups their spread is known too badly for an interval to hold"
 
 
 def _samples(differences: Array, groups: ArrayLike) -> tuple[Array, NDArray[np.intp]]:

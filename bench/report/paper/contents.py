@@ -10,6 +10,7 @@ from mcr_bench.bench.analysis.compared import LOWER_IS_BETTER, SHARES, Compariso
 from mcr_bench.bench.analysis.table import summarise
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.words import number_of
 
 if TYPE_CHECKING:
     from mcr_bench.methods.base import Method
@@ -178,7 +179,8 @@ def _column(title: str, one: Comparison, answer: Claims | str, metric: str, labe
     bold, rule = (set[str](), f"no bold type: {answer}") if isinstance(answer, str) else leading(answer)
     cells = {label: Cell(mean, sd, label in bold, sign * mean == top) for label, (mean, sd, _) in made.items()}
     counts = sorted({n for _, _, n in made.values()})
-    runs = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}" if counts else "0"
+    most = number_of(counts[-1] if counts else 0, "run")
+    runs = f"{counts[0]} to {most}" if len(counts) > 1 else most
     absent = [label for label in labels if label not in cells]
     reasons = dict(one.skipped)
     return Column(
@@ -186,7 +188,7 @@ def _column(title: str, one: Comparison, answer: Claims | str, metric: str, labe
         metric,
         cells,
         (
-            f"protocol {one.protocol}, preset {one.preset}, {runs} runs per method (one per seed and fold)",
+            f"protocol {one.protocol}, preset {one.preset}, {runs} per method (one per seed and fold)",
             rule,
             *(f"no result of {label}: {reasons.get(label, 'not on record')}" for label in absent),
         ),

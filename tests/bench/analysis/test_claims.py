@@ -41,7 +41,7 @@ def test_three_seeds_cannot_reach_alpha_and_get_no_bold_type_but_a_command() -> 
     assert (found.power.smallest, found.power.needed, found.power.reachable) == (1.0, 9, False)
     labels, rule = leading(found)
     assert labels == set()
-    assert "3 (seed, fold) pair(s) cannot reach p <= 0.05 after Holm over 7 comparison(s)" in rule
+    assert "3 (seed, fold) pairs cannot reach p <= 0.05 after Holm over 7 comparisons" in rule
     assert "9 can" in rule
     lines = power_lines(found)
     assert "mcr-bench run --methods" in lines[-1]
@@ -93,7 +93,7 @@ def test_lines_that_are_untested_because_all_are_are_not_listed() -> None:
     found = claims(compared({"ensemble": BASE[:3], "up": noisy(0.2, 1, 3), "same": noisy(0, 2, 3)}), "ensemble")
     assert set(found.untested) == {"up", "same"}
     (note,) = (note for note in claim_tables(found)[0].notes if "cannot reach" in note)
-    assert note.startswith("no bold type: 3 (seed, fold) pair(s) cannot reach")
+    assert note.startswith("no bold type: 3 (seed, fold) pairs cannot reach")
 
 
 def test_another_preset_is_no_part_of_the_family() -> None:

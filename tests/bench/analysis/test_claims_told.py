@@ -124,7 +124,7 @@ def test_ranks_take_the_first_preset_and_the_plainest_line_of_a_method() -> None
     ranks = rank_datasets(comparisons(rows, "a"))
     assert ranks.mean_ranks == {"a": 1.0, "b": 2.0}
     table = rank_table(ranks)
-    assert table.title == "Mean ranks over 2 dataset(s) by test accuracy"
+    assert table.title == "Mean ranks over 2 datasets by test accuracy"
     assert any("fewest settings of its own" in note for note in table.notes)
     assert any(note.startswith("over one") and "preset default" in note for note in table.notes)
 

@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -16,6 +18,7 @@ from mcr_bench.bench.api.results import Comparison
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.methods import BASELINE, COST_BASELINE
+from mcr_bench.tests.support.house.examples import ROOT, blocks
 from mcr_bench.tests.support.records.recorded import pretend, save
 
 SCRIPT = '''
@@ -116,7 +119,7 @@ def test_the_text_and_the_page_of_a_comparison_hold_every_method(recorded: Compa
 def test_compare_gives_a_row_per_method_and_says_the_result_first(recorded: Comparison, test: str) -> None:
     frame = recorded.compare(test=test)  # type: ignore[arg-type]
     assert all(any(name in label for label in frame.index) for name in ("joint", "ogm"))
-    assert "pair(s) cannot reach" in frame.attrs["notes"][0]
+    assert "(seed, fold) pairs cannot reach" in frame.attrs["notes"][0]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +133,11 @@ def test_compare_refuses_what_is_unknown(recorded: Comparison, given: dict[str, 
 
 def test_plot_gives_a_figure_or_the_reason(recorded: Comparison) -> None:
     with mpl.rc_context():
-        assert isinstance(recorded.plot(), Figure)
+        figure = recorded.plot()
+        assert isinstance(figure, Figure)
+    picture, size = figure._repr_png_()  # type: ignore[attr-defined]
+    assert picture.startswith(b"\x89PNG")
+    assert size["width"] == round(100 * figure.get_size_inches()[0])
     with pytest.raises(UserError, match="unknown figure"):
         recorded.plot("pie")
     with pytest.raises(UserError, match="nothing to draw"):
@@ -157,6 +164,16 @@ def test_predictions_of_a_run_by_key_by_row_and_by_line_of_results(recorded: Com
     assert by_key.equals(mcr_bench.predictions(mcr_bench.results().loc[row.key]))
     with pytest.raises(UserError, match="unknown run"):
         mcr_bench.predictions("zzzz")
+
+
+@pytest.mark.usefixtures("_home")
+def test_the_example_of_predictions_gives_the_accuracy_on_record(recorded: Comparison) -> None:
+    (example,) = [block for block in blocks("docs/python.md", "python") if "mcr_bench.predictions" in block]
+    names: dict[str, Any] = {"mcr_bench": mcr_bench, "np": np, "c": recorded}
+    exec(example, names)
+    assert names["accuracy"] == pytest.approx(recorded.rows[0].value)
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    assert all(f"`{name.partition('/')[0]}" in text for name in names["p"].columns)
 
 
 def test_describe_takes_names_and_classes_and_shows_as_text() -> None:

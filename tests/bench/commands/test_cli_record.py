@@ -79,7 +79,7 @@ def test_compare_says_power_first_and_gives_the_command() -> None:
     done = call("compare")
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
-    assert "3 (seed, fold) pair(s) cannot reach p <= 0.05 after Holm over 2 comparison(s)" in lines[1]
+    assert "3 (seed, fold) pairs cannot reach p <= 0.05 after Holm over 2 comparisons" in lines[1]
     assert "mcr-bench run --methods" in lines[2]
     assert "--seeds 7" in lines[2]
     assert "secondary: no correction" in done.stdout

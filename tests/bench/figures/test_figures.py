@@ -72,7 +72,7 @@ def test_forest_is_paired_by_seed_and_holm_covers_all_that_is_shown() -> None:
     figure = forest(found, look(found))
     assert xs(figure, look(found)["other"]) == [pytest.approx(10)]
     assert "p = .500" in words(figure)
-    assert "n = 3 cannot reach p ≤ 0.05 over 2 comparison(s); n = 7 can" in words(figure)  # 2 x 2 / 2^7 = .031
+    assert "n = 3 cannot reach p ≤ 0.05 over 2 comparisons; n = 7 can" in words(figure)  # 2 x 2 / 2^7 = .031
 
 
 def test_forest_fills_what_is_significant() -> None:
@@ -344,7 +344,7 @@ def test_error_groups_say_which_lines_have_fewer_runs() -> None:
     found = compared(*single, line("mine", [0.6, 0.6]), line("short", [0.6]))
     names = ("unimodal (audio)", "unimodal (video)", "mine", "short")
     figure = error_groups(found, samples_of({f"{name}/{seed}": "11010" for name in names for seed in (0, 1)}))
-    assert "2 run(s) per line, but short 1" in words(figure)
+    assert "2 runs per line, but short 1" in words(figure)
 
 
 def test_budget_curves_in_per_cent() -> None:

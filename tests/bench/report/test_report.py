@@ -96,7 +96,7 @@ def test_the_summary_says_what_the_primary_test_separates() -> None:
 def test_a_design_that_cannot_say_names_the_command_that_would() -> None:
     # 3 methods: smallest p after Holm is 3 x 2 / 2^n; 7 pairs give .047 and 6 give .094.
     text = Parsed(report_page(contents(runs(3)))).text
-    assert "This design cannot say: 3 (seed, fold) pair(s) cannot reach p <= 0.05" in text
+    assert "This design cannot say: 3 (seed, fold) pairs cannot reach p <= 0.05" in text
     assert re.search(r"mcr-bench run --methods \S+ --dataset toy .* --seeds 7", text)
     assert "Better than" not in text
 

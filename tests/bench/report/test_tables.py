@@ -111,7 +111,7 @@ def test_runs_from_before_a_change_are_left_out_with_a_note() -> None:
     old = [row("joint", s, 0.1, tags={"config": "old"}, started=s) for s in (0, 1)]
     table = only(comparison_tables([row("joint", 0, 0.9, started=9.0), *old], "joint"))
     assert cells(table, "joint")["test accuracy"] == 0.9
-    assert any(note.startswith("left out: 2 older run(s)") for note in table.notes)
+    assert any(note.startswith("left out: 2 older runs") for note in table.notes)
 
 
 def test_costs_are_ratios_to_the_baseline() -> None:

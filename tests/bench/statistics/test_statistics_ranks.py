@@ -35,7 +35,7 @@ def test_few_datasets_give_ranks_and_a_reason() -> None:
     assert result.friedman is None
     assert result.critical_difference is None
     assert result.cliques == []
-    assert "4 dataset(s): at least 5" in result.reason
+    assert "4 datasets: at least 5" in result.reason
     assert sum(result.mean_ranks.values()) == pytest.approx(15)
 
 
