@@ -33,9 +33,9 @@ def results(dataset: str | None = None, method: str | None = None, tracking_uri:
 def predictions(run: str | RunRow | pd.Series, tracking_uri: str | None = None) -> pd.DataFrame:
     """The predictions of a run: one row per sample of the parts `val` and `test`.
 
-    Columns: `part`, `id`, `group`, `label`; and lists of C numbers: `logits` of all modalities together, `modality/M` of
-    M alone, `split/M`, the share of M in an additive head's logits, and `subset/M1+M2` of some modalities, `subset/` of
-    none. docs/python.md has all of them, and an example.
+    Columns: `part`, `id`, `group`, `label`; and lists of C numbers: `logits` of all modalities together, `modality/M`
+    of M alone, `split/M`, the share of M in an additive head's logits, and `subset/M1+M2` of some modalities, `subset/`
+    of none. docs/python.md has all of them, and an example.
 
     run: its key, or the beginning of it; a row of `results()`, or one of `Comparison.rows`. UserError where the run has
     no predictions, or where they are damaged.

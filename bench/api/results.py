@@ -2,13 +2,14 @@
 
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Literal
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from mcr_bench.bench.analysis.claimed import Claims
 from mcr_bench.bench.analysis.compared import Comparison as Compared
 from mcr_bench.bench.analysis.comparisons import comparisons
 from mcr_bench.bench.analysis.floors import with_floors
@@ -60,14 +61,16 @@ class Comparison:
     ) -> pd.DataFrame:
         """Every method against the baseline; `attrs["notes"]` says first what is better, worse or not separated.
 
-        test: `primary`, the exact sign-flip test paired by seed and fold with Holm's correction; `secondary` tests,
-        which decide nothing; or all `pairs`. UserError for a baseline or a metric that the runs do not have.
+        test: `primary`, the exact sign-flip test paired by seed and fold with Holm's correction, whose last column says
+        why a row has no test; `secondary` tests, which decide nothing; or all `pairs`. The mean of a share, such as the
+        accuracy, is in points, as its differences are, and the column says so. UserError for a baseline or a metric
+        that the runs do not have.
         """
         if test not in TESTS:
             raise UserError(f"test={test!r}: not allowed. Allowed: {', '.join(TESTS)}.")
         made, missing = all_claims(self._known, self.record, baseline or self.baseline, metric, alpha)
         told = [line for one in made for line in dict.fromkeys([*power_lines(one), *summary(one)])]
-        frame = frame_of([claim_tables(one)[TESTS.index(test)] for one in made if one.against])
+        frame = frame_of([_of_test(one, test) for one in made if one.against])
         frame.attrs["notes"] = [*told, *missing, *frame.attrs.get("notes", [])]
         return frame
 
@@ -118,6 +121,19 @@ class Comparison:
     def _nothing(self) -> str:
         reasons = dict.fromkeys(failure.reason for failure in self.failed)
         return f"no finished run{': ' if reasons else ''}{'; '.join(reasons)}"
+
+
+def _of_test(claims: Claims, test: Test) -> Table:
+    table = claim_tables(claims)[TESTS.index(test)]
+    if test != "primary":
+        return table
+    mean = f"test {claims.metric}"
+    columns = [f"{mean} ({claims.unit})" if name == mean and claims.scale != 1 else name for name in table.columns]
+    without = {0: "the baseline itself"} | (
+        {} if table.floor is None else {table.floor: "no method: a constant prediction"}
+    )
+    rows = [(*row, without.get(number, "")) for number, row in enumerate(table.rows)]
+    return replace(table, columns=(*columns, "not tested"), digits=(*table.digits, 0), rows=rows)
 
 
 def _as_text(table: Table) -> str:

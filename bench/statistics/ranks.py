@@ -82,7 +82,10 @@ def _lacking(datasets: int, methods: int, alpha: float) -> str:
     if methods < FEWEST_METHODS:
         return f"{methods} methods: Friedman's test compares at least {FEWEST_METHODS}"
     if datasets < FEWEST_DATASETS:
-        return f"{number_of(datasets, 'dataset')}: at least {FEWEST_DATASETS} are needed for Friedman's test and critical differences"
+        return (
+            f"{number_of(datasets, 'dataset')}: at least {FEWEST_DATASETS} are needed for Friedman's test and critical "
+            "differences"
+        )
     smallest = float(stats.chi2.sf(datasets * (methods - 1), methods - 1))
     if smallest > alpha:
         return f"the smallest p that Friedman's test can reach here is {smallest:.3g}, above {alpha:g}"

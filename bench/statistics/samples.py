@@ -137,7 +137,8 @@ def seeds_groups_interval(differences: ArrayLike, groups: ArrayLike, level: floa
 
 
 def _too_few(count: int) -> str:
-    return f"{number_of(count, 'group')}: below {FEWEST_GROUPS} groups their spread is known too badly for an interval to hold"
+    told = number_of(count, "group")
+    return f"{told}: below {FEWEST_GROUPS} groups their spread is known too badly for an interval to hold"
 
 
 def _samples(differences: Array, groups: ArrayLike) -> tuple[Array, NDArray[np.intp]]:

@@ -122,6 +122,15 @@ def test_compare_gives_a_row_per_method_and_says_the_result_first(recorded: Comp
     assert "(seed, fold) pairs cannot reach" in frame.attrs["notes"][0]
 
 
+def test_compare_says_its_unit_and_why_a_row_has_no_test(recorded: Comparison) -> None:
+    frame, table = recorded.compare(), recorded.table()
+    means = frame["test accuracy (points)"]
+    assert means["ogm"] == pytest.approx(100 * table.loc["ogm", "test accuracy"])
+    assert "test accuracy" not in frame.columns
+    assert frame.loc["ensemble", "not tested"] == "the baseline itself"
+    assert list(frame["not tested"] == "") == list(frame["p"].notna())
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [({"baseline": "agm"}, "no run of agm"), ({"metric": "x"}, "unknown metric"), ({"test": "x"}, "Allowed: primary")],

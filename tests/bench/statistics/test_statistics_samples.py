@@ -67,7 +67,7 @@ def test_names_order_and_unit_of_groups_do_not_matter(interval: object) -> None:
 def test_few_groups_are_refused_with_the_reason(groups: int) -> None:
     label = np.arange(60) % groups
     for result in (group_interval(DIFFERENCES, label), seeds_groups_interval(np.stack([DIFFERENCES] * 5), label)):
-        assert f"{'1 group' if groups == 1 else f'{groups} groups'}: below 10" in result.refused
+        assert f"{groups} groups: below 10" in result.refused
         assert np.isnan([result.low, result.high]).all()
 
 
