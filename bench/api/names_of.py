@@ -48,7 +48,7 @@ def _targets(statement: ast.stmt) -> Iterator[ast.Name]:
 
 
 def _root(target: ast.expr) -> str:
-    """`x` of `x.y[0]`; '' where it is no name."""
+    """`x` of `x.y[0]`; '' where it has no name in front."""
     while isinstance(target, ast.Subscript | ast.Attribute):
         target = target.value
     return target.id if isinstance(target, ast.Name) else ""
