@@ -44,7 +44,7 @@ class Task:
         chosen = [n for n in (self.classes, self.labels, self.scores) if n is not None]
         if len(chosen) > 1 or any(n < 1 for n in chosen):
             raise ValueError(f"{self} needs one positive number at most, of classes, labels or scores")
-        if isinstance(self.sentiment, bool) or self.sentiment not in (0, 1, 3):
+        if self.sentiment is True or self.sentiment not in (0, 1, 3):
             raise ValueError(f"{self}: sentiment is the largest score of a scale: 3 or 1, or 0 for other scores")
         if self.sentiment and chosen:
             raise ValueError(f"{self}: only one score per sample may be a sentiment")

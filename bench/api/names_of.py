@@ -16,15 +16,21 @@ def bound_by(statement: ast.stmt) -> Iterator[str]:
 
 
 def changed_by(statement: ast.stmt) -> Iterator[str]:
-    """The names whose values a top-level assignment changes: `x` of `x += 1`, `x[0] = 1` and `x.y = 1`.
+    """The names whose values a top-level statement may change: `x` of `x += 1`, `x[0] = 1`, `x.y = 1` and `x.add(1)`.
 
-    >>> [*changed_by(ast.parse("x[i].y = 1").body[0])]
-    ['x']
+    >>> [*changed_by(ast.parse("x[i].y = 1").body[0])], [*changed_by(ast.parse("x.append(2)").body[0])]
+    (['x'], ['x'])
     """
+    changed: list[ast.expr] = []
     if isinstance(statement, ast.AugAssign):
         yield _root(statement.target)
+    elif isinstance(statement, ast.AnnAssign):
+        changed = [statement.target]
     elif isinstance(statement, ast.Assign):
-        yield from (_root(one) for one in statement.targets if isinstance(one, ast.Subscript | ast.Attribute))
+        changed = statement.targets
+    elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+        changed = [statement.value.func]
+    yield from (_root(one) for one in changed if isinstance(one, ast.Subscript | ast.Attribute))
 
 
 def names_in(statement: ast.stmt) -> set[str]:

@@ -63,17 +63,18 @@ def _parsed(text: str) -> list[ast.stmt]:
 def _needed(names: set[str], statements: list[ast.stmt], name: str) -> list[ast.stmt]:
     """The statements that bind these names, and those that such statements name in turn, each after what it needs.
 
-    Of several that bind a name it is the last, with what changes the value after it. UserError where one of them would
-    start a comparison.
+    Of several that bind a name it is the last, with the assignments and calls of methods that change the value after
+    it. UserError where one of them would start a comparison, itself or by a function.
     """
     needs = _needs(names, statements)
-    for one in (statements[number] for number in needs):
-        if not isinstance(one, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _starts_runs(one, statements):
+    starting = {number for number in needs if _starts_runs(statements[number], statements)}
+    for number, one in ((number, statements[number]) for number in needs):
+        if not _is_definition(one) and starting & {number, *needs[number]}:
             raise UserError(
                 f"{name} needs the value of `{one_line(ast.unparse(one), LONGEST)}`, and processes that train must not "
                 "start a comparison. Write the value itself in its place."
             )
-    first = [one for one in statements if _is_future(one) or _is_star(one)]
+    first = [*filter(_is_future, statements), *filter(_is_star, statements)]
     rest = [statements[number] for number in _ordered(needs)]
     return [*dict.fromkeys([*first, *rest])]
 
@@ -91,13 +92,29 @@ def _needs(names: set[str], statements: list[ast.stmt]) -> dict[int, set[int]]:
 
 
 def _binding(statements: list[ast.stmt]) -> dict[str, list[int]]:
-    """Name -> the number of the last statement that binds it, and of those after it that change its value."""
+    """Name -> the number of the last statement that binds it, and of those after it that change its value.
+
+    What changes an imported module is none of them: it is not of the class, and would be another file at every turn.
+    """
     numbers: dict[str, list[int]] = {}
     for number, one in enumerate(statements):
-        numbers |= {name: [number] for name in bound_by(one)}
+        for name in bound_by(one):
+            before = numbers.get(name, []) if isinstance(one, ast.Assign) and name in names_in(one) else []
+            numbers[name] = [*before, number]
         for name in changed_by(one):
-            numbers.setdefault(name, []).append(number)
+            known = numbers.setdefault(name, [])
+            if known and isinstance(statements[known[0]], ast.Import | ast.ImportFrom):
+                continue
+            if known and _repeats(statements[known[-1]], one):
+                known.pop()
+            known.append(number)
     return numbers
+
+
+def _repeats(earlier: ast.stmt, later: ast.stmt) -> bool:
+    """Whether a cell that was run again has set the same constant again."""
+    same = isinstance(later, ast.Assign) and isinstance(later.value, ast.Constant)
+    return same and ast.dump(earlier) == ast.dump(later)
 
 
 def _reached(number: int, direct: Mapping[int, set[int]]) -> set[int]:
@@ -137,9 +154,14 @@ def _starts_runs(statement: ast.stmt, statements: list[ast.stmt]) -> bool:
         origin = texts.get(module or called)
         if called == RUN and isinstance(origin, ast.Import) and any(one.name == PACKAGE for one in origin.names):
             return True
-        if not module and isinstance(origin, ast.ImportFrom) and origin.module == PACKAGE:
-            return any(one.name == RUN and called == (one.asname or RUN) for one in origin.names)
+        own = origin.names if isinstance(origin, ast.ImportFrom) and origin.module == PACKAGE else []
+        if not module and any(one.name == RUN and called == (one.asname or RUN) for one in own):
+            return True
     return False
+
+
+def _is_definition(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
 
 
 def _is_star(statement: ast.stmt) -> bool:

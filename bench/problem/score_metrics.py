@@ -88,9 +88,10 @@ def weighted_f1_in(bounds: Sequence[float]) -> Callable[[Tensor, Tensor], float]
 
 
 def _intervals(outputs: Tensor, target: Tensor, bounds: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """The intervals of outputs, one-hot (N, I), and of targets, (N,) int64, each without its lower bound."""
-    mine, theirs = (
-        torch.bucketize(x.contiguous(), torch.tensor(bounds, dtype=x.dtype, device=x.device))
-        for x in (outputs.squeeze(-1), target)
-    )
+    """The intervals of outputs, one-hot (N, I), and of targets, (N,) int64, each without its lower bound.
+
+    Compared as float32, as .1 of a file in float32 is not .1 in float64, and would be beyond its bound.
+    """
+    edges = torch.tensor(bounds, device=outputs.device)
+    mine, theirs = (torch.bucketize(x.float().contiguous(), edges) for x in (outputs.squeeze(-1), target))
     return F.one_hot(mine, len(bounds) + 1).float(), theirs

@@ -119,7 +119,7 @@ def _require_sound(name: str, part: Predicted) -> None:
     twice = [one for one, count in Counter(part.ids).items() if count > 1]
     if twice:
         raise Unsound(
-            f"of its {name} part {number_of(len(twice), 'id')} more than once, such as '{one_line(twice[0], 60)}'"
+            f"its {name} part has {number_of(len(twice), 'id')} more than once, such as '{one_line(twice[0], 60)}'"
         )
     every = {"logits": part.logits, **part.modality, **part.split, **{"+".join(s): z for s, z in part.subsets.items()}}
     for what, logits in every.items():

@@ -9,8 +9,8 @@ from mcr_bench.bench.printable import shown
 
 def in_notebook() -> bool:
     """Whether this process is the kernel of a notebook, which shows what objects look like."""
-    ipython = sys.modules.get("IPython")
-    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+    get = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return get is not None and hasattr(get(), "kernel")
 
 
 class Replaced:

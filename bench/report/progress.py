@@ -117,6 +117,8 @@ class InCell(Lines):
         if self.ended > self.before:
             took = in_words((time.monotonic() - self.planned) / 3600)
             self._print(f"{counted(self.ended)}, {self.before} finished before, the others ended in {took}")
+        elif error is not None:
+            self._print("stopped")
 
     def on_start(self, spec: "RunSpec") -> None:
         super().on_start(spec)

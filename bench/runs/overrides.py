@@ -5,7 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 NETS = ("kind", "fusion")  # the last parts of keys whose value may be a file or module of a net, and its class
-BETWEEN = re.compile(r" (?=[\w.-]+=)")  # a value may hold spaces, as the path of a file may
+BETWEEN = re.compile(r" +(?=[\w.-]+=)")  # a value may hold spaces, as the path of a file may
 
 
 def settings_in(overrides: str) -> list[str]:

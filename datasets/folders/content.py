@@ -103,13 +103,17 @@ def _joined(files: Files, sources: tuple[Source, ...], path: Path, text: bool) -
 
 
 def _no_number(texts: Array) -> str:
-    """The first text that is not a number, and what to do. texts: (N,), of which one at least is not a number."""
-    row = next((row for row, text in enumerate(texts) if not _is_number(text)), 0)
+    """The first text that is not a number, and what to do. texts: (N,)."""
+    row = next((row for row, text in enumerate(texts) if not _is_number(text)), None)
+    if row is None:
+        return f"numbers as texts, such as '{one_line(texts[0], MOST_NAMED)}'. Save the column as numbers"
     text = one_line(texts[row], MOST_NAMED)
     return f"'{text}' at row {row}. Write a number there, or leave the sample or the column out"
 
 
 def _is_number(text: str) -> bool:
+    if "_" in text:  # Python takes 1_000 for a number, and tables do not
+        return False
     try:
         float(text or "nan")  # an empty cell is NaN
     except ValueError:

@@ -50,7 +50,7 @@ def named_values(sample: object, names: Sequence[str] | None) -> dict[str, objec
     first, *rest = sample
     if isinstance(first, Mapping) and len(rest) == 1:
         return {**{str(key): value for key, value in first.items()}, LABELS[1]: rest[0]}
-    values = [*first, *rest] if _are_inputs(first) and len(rest) == 1 else [first, *rest]
+    values = [*first, *rest] if len(rest) == 1 and _are_inputs(first, names) else [first, *rest]
     called = list(names) if names else [*(f"m{number}" for number in range(1, len(values))), LABELS[1]]
     if len(called) != len(values):
         raise UserError(f"names={called}: a sample has {len(values)} entries. Give one name for each, the label too.")
@@ -59,9 +59,16 @@ def named_values(sample: object, names: Sequence[str] | None) -> dict[str, objec
     return dict(zip(called, values, strict=True))
 
 
-def _are_inputs(first: object) -> bool:
-    """Whether the first of two entries is several inputs, rather than the numbers of one."""
-    return isinstance(first, tuple | list) and not all(isinstance(one, int | float | np.number) for one in first)
+def _are_inputs(first: object, names: Sequence[str] | None) -> bool:
+    """Whether the first of two entries is several inputs, rather than the numbers of one.
+
+    It is where `names` has a name for each, and where not all are numbers.
+    """
+    if not isinstance(first, tuple | list):
+        return False
+    if names and len(names) == len(first) + 1:
+        return True
+    return not all(isinstance(one, int | float | np.number) for one in first)
 
 
 def array_of_value(key: str, value: Any) -> Array:

@@ -70,6 +70,44 @@ def test_a_cell_that_was_run_again_stands_before_what_needs_it(tmp_path: Path, n
     assert import_file(file_with("Mine", tmp_path)).Mine.size == pytest.approx(3 * 6.2831853)
 
 
+@pytest.mark.parametrize(
+    ("cells", "value"),
+    [
+        (["X = [1]", "X.append(2)"], [1, 2]),
+        (["X = 1", "X = X + 1"], 2),
+        (["class X: size = 1", "X.size: int = 5", "X = X.size"], 5),
+        (["from math import *", "from __future__ import annotations", "X = floor(2.5)"], 2),
+    ],
+)
+def test_what_changes_a_value_is_copied_with_it(
+    cells: list[str], value: object, tmp_path: Path, notebook: ModuleType
+) -> None:
+    vars(notebook)["In"] = [*cells, "class Mine:\n    x = X"]
+    assert import_file(file_with("Mine", tmp_path)).Mine.x == value
+
+
+def test_what_is_set_in_a_module_and_what_is_set_again_changes_no_file(tmp_path: Path, notebook: ModuleType) -> None:
+    cells = ["import os\nSIZES = {}", "os.environ['A'] = '1'", "SIZES['b'] = 2", "class Mine:\n    x = os.sep, SIZES"]
+    text = text_of("Mine", cells, notebook, tmp_path)
+    assert "environ" not in text
+    assert text_of("Mine", [*cells, "os.environ['A'] = '1'", "SIZES['b'] = 2"], notebook, tmp_path) == text
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "from mcr_bench import run, predictions\np = predictions(run('joint', 'synthetic').rows[0])",
+        "import mcr_bench\ndef go(n): return mcr_bench.run('joint', n)\np = go('synthetic')",
+    ],
+)
+def test_what_would_start_a_comparison_by_way_of_another_call_is_refused(
+    cell: str, tmp_path: Path, notebook: ModuleType
+) -> None:
+    vars(notebook)["In"] = [cell, "class Mine:\n    best = p\n"]
+    with pytest.raises(UserError, match="Mine needs the value of `p = "):
+        file_with("Mine", tmp_path)
+
+
 @pytest.mark.parametrize("call", ["import mcr_bench as m\nc = m.run", "from mcr_bench import run as go\nc = go"])
 def test_what_would_start_a_comparison_is_refused(call: str, tmp_path: Path, notebook: ModuleType) -> None:
     vars(notebook)["In"] = [f"{call}('joint', 'synthetic')", "class Mine:\n    best = c.rows\n", "class Other: pass"]

@@ -213,6 +213,8 @@ def test_sentiment_of_a_narrow_scale_as_numpy_counts_it() -> None:
     draws = np.random.default_rng(4)
     outputs, target = draws.normal(size=300).astype("float32"), draws.choice(np.arange(-10, 11) / 10, 300)
     found = score(torch.from_numpy(outputs)[:, None], torch.from_numpy(target), Task(None, sentiment=1))
+    stored = torch.from_numpy(target.astype("float32")).double()  # as labels of a file in float32 are given
+    assert score(torch.from_numpy(outputs)[:, None], stored, Task(None, sentiment=1))["sims_acc5"] == found["sims_acc5"]
     for name, bounds in (("acc2", [0]), ("acc3", [-0.1, 0.1]), ("acc5", [-0.7, -0.1, 0.1, 0.7])):
         mine, theirs = (np.digitize(x.astype("float64").round(7), bounds, right=True) for x in (outputs, target))
         assert found[f"sims_{name}"] == pytest.approx((mine == theirs).mean())

@@ -1,6 +1,7 @@
 """In a notebook facts are not on stderr, progress is one text that is replaced, and an error is its message."""
 
 import sys
+from contextlib import suppress
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -54,6 +55,15 @@ def test_progress_is_one_text(shown: Shown) -> None:
     assert failed == "failed: <joint> · seed 0 · mine fold 1"
     assert last.startswith("3 runs, 1 finished before, the others ended in")
     assert "&lt;joint&gt;" in shown[-1][1]["text/html"]
+
+
+def test_progress_that_is_stopped_shows_no_run_in_training(shown: Shown) -> None:
+    spec: Any = SimpleNamespace(key="k", label="joint", seed=0, dataset="mine", fold=1, metric="accuracy")
+    with suppress(KeyboardInterrupt), observer(SafeConsole(stderr=True)) as watching:
+        watching.on_plan(1, 0)
+        watching.on_start(spec)
+        raise KeyboardInterrupt
+    assert shown[-1][1]["text/plain"] == "stopped"
 
 
 @pytest.mark.usefixtures("shown")

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 import mcr_bench
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.arrays import Arrays
+from mcr_bench.datasets.folders.samples import named_values
 
 COUNT = 12
 X = torch.arange(COUNT * 4.0).reshape(COUNT, 4) ** 2
@@ -177,3 +178,9 @@ def test_a_dataset_of_hugging_face(tmp_path: Path) -> None:
     assert facts.class_names == ("cat", "dog", "owl")
     assert {m: one.shape for m, one in facts.modalities.items()} == {"voice": (4,), "photo": (3, 4, 5)}
     assert np.array_equal(values_of(folder)["voice"], X)
+
+
+def test_names_tell_several_numbers_from_a_vector() -> None:
+    sample = ((0.5, 0.7), 1)
+    assert named_values(sample, ["a", "b", "label"]) == {"a": 0.5, "b": 0.7, "label": 1}
+    assert named_values(sample, ["a", "label"]) == {"a": (0.5, 0.7), "label": 1}
