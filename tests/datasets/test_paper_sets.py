@@ -15,7 +15,9 @@ import pytest
 from typer.testing import CliRunner
 
 from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.executors import chosen
 from mcr_bench.cli import app
+from mcr_bench.tests.support.house.cells import Forking
 from mcr_bench.tests.support.media.official_trees import TREES
 
 FRAMES = {"dataset.frame_size": 72, "dataset.crop": 64}
@@ -31,9 +33,10 @@ EIGHTH = {
 
 
 def command(folder: Path, *arguments: str) -> str:
-    """What the command line says on stdout, called in `folder`."""
+    """What the command line says on stdout, called in `folder`; runs are trained in forks of this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setitem(chosen.OURS, chosen.LOCAL, Forking)
         patch.setenv("MCR_BENCH_HOME", str(folder / "results"))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         done = CliRunner().invoke(app, list(arguments))

@@ -55,7 +55,7 @@ def test_the_index_says_where_runs_are_from_and_leads_to_the_boards(site: Path) 
     page = Parsed((site / "site/index.html").read_text())
     assert f"{PAGE}#c0" in page.targets
     assert "7 runs" in page.text
-    assert "1 runs, 7 more that an earlier one has too" in page.text  # the run that the archive's forged
+    assert "1 run, 7 more that an earlier one has too" in page.text  # the run that the archive's forged
     assert "test/accuracy is 0.99 on record" in page.text
 
 
