@@ -146,7 +146,7 @@ FORGED: dict[str, tuple[Callable[[Entries], object], str]] = {
     "the constant predictor": (floor, "floor/accuracy is 0.01 on record and"),
     "swapped labels": (swapped_labels, "have another label or group, such as"),
     "a dropped sample": (dropped_samples, "data/test_samples is 20 on record and 19 by its predictions"),
-    "an id twice": (ids_twice, "of its test part 1 id more than once, such as 'test18'"),
+    "an id twice": (ids_twice, "its test part has 1 id more than once, such as 'test18'"),
     "a sample of no part": (other_part, "1 of its samples are neither of the validation nor of the test part"),
     "a prediction that is infinite": (infinite, "its predictions 'logits' are not finite"),
     "a label that is no class": (label_that_is_no_class, "a label of its val part is none of its 5 classes"),
