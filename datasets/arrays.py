@@ -14,6 +14,7 @@ from mcr_bench.bench.task import TARGET_SCALE, Task
 from mcr_bench.datasets.base import Card, Dataset, Facts, Protocol, Splits, require_spread
 from mcr_bench.datasets.contents.findings import findings_of
 from mcr_bench.datasets.contents.groups import group_folds
+from mcr_bench.datasets.contents.labels import SENTIMENT
 from mcr_bench.datasets.contents.table import Table, read_table, require_parts, table_of
 from mcr_bench.datasets.folders.content import Content, digest_of, named, read_folder
 from mcr_bench.datasets.folders.mapping import NAME
@@ -114,7 +115,7 @@ class Arrays(Dataset):
         facts = self._table.facts()
         if not facts.task.regression:
             return facts
-        sentiment = 3 if self.task == "sentiment" else 0
+        sentiment = SENTIMENT if self.task == "sentiment" else 0
         return replace(facts, task=replace(facts.task, target_scale=self.target_scale, sentiment=sentiment))
 
     def protocols(self) -> dict[str, Protocol]:

@@ -4,7 +4,6 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeGuard
 
 from torch import nn
 
@@ -56,10 +55,8 @@ def any_name(given: object) -> str:
         return method_name(given)
     if isinstance(given, str | Path) or (isinstance(given, type) and issubclass(given, Dataset)):
         return dataset_name(given)
-    if isinstance(given, type) and issubclass(given, nn.Module):
-        return _place(given)
-    if _is_function(given):
-        return _factory(given)
+    if (net := _net(given)) is not None:
+        return net
     raise UserError(
         f"{given!r} is not allowed. Give a name, a file, a class that derives from Method, Dataset or torch.nn.Module, "
         "or a function that makes a network; not a finished object."
@@ -93,18 +90,19 @@ def _text(key: str, value: object) -> str:
         return str(value).lower()
     if isinstance(value, str | int | float | Path):
         return str(value)
-    if isinstance(value, type) and issubclass(value, nn.Module):
-        return _place(value)
-    if _is_function(value):
-        return _factory(value)
+    if (net := _net(value)) is not None:
+        return net
     raise UserError(
         f"settings: {key}={value!r} is not allowed. Give a text, a number, True or False; of an encoder or a fusion "
         "head its class, or a function that makes it, not a finished network."
     )
 
 
-def _is_function(value: object) -> TypeGuard[Callable[..., object]]:
-    return inspect.isfunction(value)
+def _net(given: object) -> str | None:
+    """Where the class of a network, or a function that makes one, is defined; None for anything else."""
+    if isinstance(given, type) and issubclass(given, nn.Module):
+        return _place(given)
+    return _factory(given) if inspect.isfunction(given) else None
 
 
 def _place(cls: type) -> str:

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 
-from mcr_bench.bench.api.names_of import bound_by, changed_by, names_in
+from mcr_bench.bench.api.names_of import DEFINITIONS, bound_by, changed_by, names_in
 from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.errors import UserError, one_line
 
@@ -69,7 +69,7 @@ def _needed(names: set[str], statements: list[ast.stmt], name: str) -> list[ast.
     needs = _needs(names, statements)
     starting = {number for number in needs if _starts_runs(statements[number], statements)}
     for number, one in ((number, statements[number]) for number in needs):
-        if not _is_definition(one) and starting & {number, *needs[number]}:
+        if not isinstance(one, DEFINITIONS) and starting & {number, *needs[number]}:
             raise UserError(
                 f"{name} needs the value of `{one_line(ast.unparse(one), LONGEST)}`, and processes that train must not "
                 "start a comparison. Write the value itself in its place."
@@ -158,10 +158,6 @@ def _starts_runs(statement: ast.stmt, statements: list[ast.stmt]) -> bool:
         if not module and any(one.name == RUN and called == (one.asname or RUN) for one in own):
             return True
     return False
-
-
-def _is_definition(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
 
 
 def _is_star(statement: ast.stmt) -> bool:
