@@ -10,6 +10,7 @@ from mcr_bench.bench.analysis.table import Table, comparison_table
 from mcr_bench.bench.commands.console import SafeConsole
 from mcr_bench.bench.commands.output import print_json, say
 from mcr_bench.bench.commands.reading import left_out
+from mcr_bench.bench.core.behaviour import keep_digests
 from mcr_bench.bench.core.device import require_known
 from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.errors import UserError
@@ -182,6 +183,7 @@ def run_plan(plan: Plan, finished: set[str], record: Record, how: How) -> Outcom
     if len(wanted) > guess.unknown:
         say(guess.text, err=True)
     _record_presets(plan, finished, record)
+    keep_digests(record.home)
     training = how.plan(
         wanted,
         len(plan.runs) - len(wanted),

@@ -4,17 +4,20 @@ import ast
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from copy import deepcopy
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import lru_cache
+from pathlib import Path
 
 from mcr_bench.bench.core.sources.aliases import FUTURE, MARK, Names, Plain, names_of, own_imports, unused_imports
 from mcr_bench.bench.core.sources.closure import Source, sources_of
 from mcr_bench.bench.core.sources.constants import drop_constants
 from mcr_bench.bench.core.sources.form import form
+from mcr_bench.bench.core.sources.kept import keep, kept_digest
 from mcr_bench.bench.core.sources.traits import Traits, traits_of
-from mcr_bench.bench.core.sources.trees import KEPT, loaded
+from mcr_bench.bench.core.sources.trees import KEPT, copied, loaded, nodes
 from mcr_bench.bench.core.sources.words import Wordless, is_plain
+
+_digests: dict[type, str] = {}
 
 
 def behaviour_digest(cls: type) -> str:
@@ -24,10 +27,16 @@ def behaviour_digest(cls: type) -> str:
     and declared facts do not count. Everything else does, and so do these where code reads them, or may. UserError
     where the source of the class cannot be read.
     """
-    return _digest_of(cls)
+    if cls not in _digests:
+        _digests[cls] = kept_digest(cls) or _digest_of(cls)
+    return _digests[cls]
 
 
-@cache
+def keep_digests(home: Path) -> None:
+    """Keep the digests of this package's methods that were made so far, for commands to come. home: of the record."""
+    keep(_digests, home)
+
+
 def _digest_of(cls: type) -> str:
     sources = sources_of(cls)
     code = _code(sources)
@@ -51,7 +60,7 @@ def _code(sources: Mapping[str, Source]) -> dict[str, list[object]]:
 
 @lru_cache(KEPT)
 def _classes(tree: ast.Module) -> list[ast.ClassDef]:
-    return [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    return [node for node in nodes(tree) if isinstance(node, ast.ClassDef)]
 
 
 def _about(names: Names, modules: Collection[str], traits: Traits) -> list[object]:
@@ -66,7 +75,7 @@ def _wordless(known: Mapping[str, Names], traits: Traits, modules: Collection[st
     wordless, dropped = dict[str, Names](), set[str]()
     for name, one in known.items():
         without = Wordless(one, traits, modules)
-        tree = ast.Module(without.visit(deepcopy(one.tree)).body, [])
+        tree = ast.Module(without.visit(copied(one.tree)).body, [])
         dropped |= without.dropped
         wordless[name] = names_of(one.source, tree, modules, traits.rebound)
     if not traits.by_text:
@@ -77,7 +86,7 @@ def _wordless(known: Mapping[str, Names], traits: Traits, modules: Collection[st
 def _plain(known: Mapping[str, Names], traits: Traits) -> dict[str, ast.Module]:
     """The trees without local names of imports, unless these may be looked up."""
     hidden = {one.source.name: dict[str, str]() if traits.by_text else one.table for one in known.values()}
-    trees = {name: Plain(one, hidden).visit(deepcopy(one.tree)) for name, one in known.items()}
+    trees = {name: Plain(one, hidden).visit(copied(one.tree)) for name, one in known.items()}
     paths = {MARK + module for module in hidden}
     if any(paths & loaded(tree) for tree in trees.values()):  # a module of ours is handed on: so are its names
         return _plain(known, replace(traits, by_text=True))

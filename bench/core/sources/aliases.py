@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from mcr_bench.bench.core.sources.closure import PACKAGE, Source
-from mcr_bench.bench.core.sources.trees import KEPT, annotations, bound, import_paths, loaded, own_nodes, top
+from mcr_bench.bench.core.sources.trees import KEPT, annotations, bound, import_paths, loaded, nodes, own_nodes, top
 
 MARK = "="  # begins a dotted path that has taken the place of a local name: no name can begin so
 FUTURE = "__future__"
@@ -36,7 +36,7 @@ class Names:
     @property
     def paths(self) -> list[str]:
         """What every import of the module binds a name to."""
-        return [path for node in ast.walk(self.tree) for _, path in import_paths(node, self.source.package)]
+        return [path for node in nodes(self.tree) for _, path in import_paths(node, self.source.package)]
 
     def meaning(self, node: ast.expr) -> str:
         """The dotted path that an expression means; '' for any other expression."""
@@ -78,14 +78,14 @@ def _kept_bindings(source: Source) -> tuple[dict[str, set[str]], frozenset[str]]
 def _bindings(tree: ast.Module, package: str) -> tuple[dict[str, set[str]], frozenset[str]]:
     """Local name -> the dotted paths that imports bind it to; and the names that anything else, or a class, binds."""
     targets: dict[str, set[str]] = defaultdict(set)
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         for local, path in import_paths(node, package):
             targets[local].add(path)
     return targets, frozenset({*bound(tree), *_of_class_bodies(tree, package)})
 
 
 def _of_class_bodies(tree: ast.Module, package: str) -> set[str]:
-    bodies = (part for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for part in own_nodes(node))
+    bodies = (part for node in nodes(tree) if isinstance(node, ast.ClassDef) for part in own_nodes(node))
     return {local for node in bodies for local, _ in import_paths(node, package)}
 
 
@@ -173,7 +173,7 @@ def unused_imports(names: Names, counted: Collection[str]) -> list[str]:
 def _unread(tree: ast.Module, package: str) -> frozenset[str]:
     """The top-level modules that an import binds to a name that nothing reads, without those that do nothing."""
     read = loaded(tree).union(*map(loaded, annotations(tree)))
-    paths = [pair for node in ast.walk(tree) for pair in import_paths(node, package)]
+    paths = [pair for node in nodes(tree) for pair in import_paths(node, package)]
     return frozenset({top(path) for local, path in paths if local not in read} - HARMLESS - sys.stdlib_module_names)
 
 

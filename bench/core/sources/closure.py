@@ -13,7 +13,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import ModuleType
 
-from mcr_bench.bench.core.sources.trees import KEPT, absolute, loaded, running, texts, top
+from mcr_bench.bench.core.sources.trees import KEPT, absolute, loaded, nodes, running, texts, top
 from mcr_bench.bench.core.user_files import is_of_a_file, modules_beside
 from mcr_bench.bench.errors import UserError
 
@@ -132,7 +132,7 @@ def _imported(tree: ast.Module, package: str) -> tuple[str, ...]:
 
 
 def _imports_of(tree: ast.Module, package: str) -> Iterator[str]:
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -175,12 +175,14 @@ def _in_library(spec: ModuleSpec | None) -> bool:
     """Whether it lies where libraries are installed; their versions are on record. What is missing counts as one."""
     if spec is None:
         return True
-    places = [Path(place) for place in spec.submodule_search_locations or [spec.origin or ""]]
+    return any(map(_is_library, spec.submodule_search_locations or [spec.origin or ""]))
+
+
+@cache
+def _is_library(path: str) -> bool:
+    place = Path(path)
     standard = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")]
-    return any(
-        LIBRARIES & {*place.parts} or not place.is_absolute() or any(map(place.is_relative_to, standard))
-        for place in places
-    )
+    return bool(LIBRARIES & {*place.parts}) or not place.is_absolute() or any(map(place.is_relative_to, standard))
 
 
 @cache

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Collection, Mapping
 
 from mcr_bench.bench.core.sources.aliases import Names
-from mcr_bench.bench.core.sources.trees import attributes, import_paths, loaded, looked_up
+from mcr_bench.bench.core.sources.trees import attributes, import_paths, loaded, looked_up, nodes
 from mcr_bench.bench.core.sources.words import is_words
 
 
@@ -26,7 +26,7 @@ def _unneeded(names: Mapping[str, Names], for_words: Collection[str]) -> list[tu
 def _mentioned(names: Names) -> set[str]:
     """What a module reads, under the name that it has where it is defined."""
     read = loaded(names.tree)
-    pairs = [pair for node in ast.walk(names.tree) for pair in import_paths(node, names.source.package)]
+    pairs = [pair for node in nodes(names.tree) for pair in import_paths(node, names.source.package)]
     imported = {path.rpartition(".")[2] for local, path in pairs if local in read}
     return read | imported | attributes(names.tree) | looked_up(names.tree)
 
@@ -35,5 +35,5 @@ def _is_unneeded(node: ast.Assign, names: Names, used: Collection[str], for_word
     (target, *others) = node.targets
     if others or not isinstance(target, ast.Name) or target.id in used or not is_words(node.value, names):
         return False
-    values = [part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant)]
+    values = [part.value for part in nodes(node.value) if isinstance(part, ast.Constant)]
     return target.id in for_words or all(isinstance(value, str) for value in values)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mcr_bench.bench.core.sources.trees import ACCESS, KEPT, attributes, bound, import_paths, loaded, looked_up
+from mcr_bench.bench.core.sources.trees import ACCESS, KEPT, attributes, bound, import_paths, loaded, looked_up, nodes
 
 SOURCE = {"getsource", "getsourcelines", "getsourcefile", "findsource", "linecache", "getcomments"}
 DOCUMENTATION = {"__doc__", "getdoc", "cleandoc"}
@@ -76,7 +76,7 @@ def _mentioned(tree: ast.Module) -> set[str]:
 
 @lru_cache(KEPT)
 def _imports(tree: ast.Module) -> list[tuple[str, str]]:
-    return [pair for node in ast.walk(tree) for pair in import_paths(node, "")]
+    return [pair for node in nodes(tree) for pair in import_paths(node, "")]
 
 
 @lru_cache(KEPT)
@@ -84,12 +84,12 @@ def _wraps(tree: ast.Module) -> bool:
     names = {local for local, path in _imports(tree) if path.endswith("dataclass")} | {"dataclass"}
     above = {
         id(inner)
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.ClassDef)
         for decorator in node.decorator_list
-        for inner in ast.walk(decorator)
+        for inner in nodes(decorator)
     }
-    used = (node for node in ast.walk(tree) if isinstance(node, ast.Name | ast.Attribute) and id(node) not in above)
+    used = (node for node in nodes(tree) if isinstance(node, ast.Name | ast.Attribute) and id(node) not in above)
     return any((node.id if isinstance(node, ast.Name) else node.attr) in names for node in used)
 
 
@@ -101,7 +101,7 @@ def _rebound(tree: ast.Module) -> frozenset[str]:
 
 def _set_anew(tree: ast.Module) -> Iterator[str]:
     imported = {local for local, _ in _imports(tree)}
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Global):
             yield from node.names
         elif isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load) and _root(node) in imported:
@@ -120,7 +120,7 @@ def _by_text(tree: ast.Module) -> bool:
     star = any(local == "*" for local, _ in _imports(tree))
     system = {local for local, path in _imports(tree) if path == "sys"}
     modules = any(path == "sys.modules" for _, path in _imports(tree)) or any(
-        _is_modules(node, system) for node in ast.walk(tree)
+        _is_modules(node, system) for node in nodes(tree)
     )
     named = (loaded(tree) - set(bound(tree))) & BY_TEXT or _mentioned(tree) & BY_TABLE
     return star or modules or bool(named) or _computed(tree)
@@ -135,8 +135,8 @@ def _computed(tree: ast.Module) -> bool:
     """Whether an attribute is looked up by a text that is not written there."""
     constant = {
         id(node.func)
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.Call) and len(node.args) > 1 and isinstance(node.args[1], ast.Constant)
     }
-    named = (node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in ACCESS)
+    named = (node for node in nodes(tree) if isinstance(node, ast.Name) and node.id in ACCESS)
     return any(id(node) not in constant for node in named)

@@ -4,16 +4,45 @@ import ast
 import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
+T = TypeVar("T", bound=ast.AST)
 KEPT = 512  # modules of which answers are kept: planning asks about the same ones for every method
 ACCESS = {"getattr", "setattr", "delattr", "hasattr"}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
+def nodes(tree: ast.AST) -> list[ast.AST]:
+    """The tree and every node in it, as `ast.walk` gives them, without `ctx`, in a third of the time."""
+    every = [tree]
+    for node in every:  # which grows meanwhile
+        for name in node._fields:
+            value = None if name == "ctx" else getattr(node, name, None)
+            if isinstance(value, ast.AST):
+                every.append(value)
+            elif isinstance(value, list):
+                every += [one for one in value if isinstance(one, ast.AST)]
+    return every
+
+
+def copied(tree: T) -> T:
+    """A tree of new nodes, without their places in the text: `copy.deepcopy` takes five times as long."""
+    new = tree.__class__.__new__(tree.__class__)
+    for name, value in ast.iter_fields(tree):
+        setattr(new, name, _copied(value))
+    return new
+
+
+def _copied(value: object) -> object:
+    if isinstance(value, list):
+        return [_copied(one) for one in value]
+    return copied(value) if isinstance(value, ast.AST) else value
+
+
 def running(tree: ast.Module) -> ast.Module:
     """The tree without blocks for type checkers and without what only runs as a script."""
     checking = "TYPE_CHECKING" not in set(bound(tree))
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         for name in ("body", "orelse", "finalbody"):
             block = getattr(node, name, None)
             if isinstance(block, list):
@@ -41,7 +70,7 @@ def _last(node: ast.expr) -> str:
 
 def bound(tree: ast.AST) -> Iterator[str]:
     """Every name that something other than an import binds or unbinds, anywhere in the tree."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             yield node.id
         elif isinstance(node, ast.arg):
@@ -61,7 +90,7 @@ def _named(node: ast.AST) -> Iterator[str]:
 
 def loaded(tree: ast.AST) -> set[str]:
     """Every variable that is read."""
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    return {node.id for node in nodes(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
 
 
 def own_nodes(tree: ast.AST) -> Iterator[ast.AST]:
@@ -74,20 +103,20 @@ def own_nodes(tree: ast.AST) -> Iterator[ast.AST]:
 
 def looked_up(tree: ast.AST) -> set[str]:
     """Every attribute that is named by a text, as in `getattr(x, "name")`."""
-    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and len(node.args) > 1)
+    calls = (node for node in nodes(tree) if isinstance(node, ast.Call) and len(node.args) > 1)
     names = (call.args[1] for call in calls if isinstance(call.func, ast.Name) and call.func.id in ACCESS)
     return {node.value for node in names if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
 def texts(tree: ast.AST) -> set[str]:
     """Every text constant."""
-    values = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    values = (node.value for node in nodes(tree) if isinstance(node, ast.Constant))
     return {value for value in values if isinstance(value, str)}
 
 
 def annotations(tree: ast.AST) -> Iterator[ast.expr]:
     """Every annotation; of one that is written as text what it says."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         given = [getattr(node, "annotation", None), getattr(node, "returns", None)]
         yield from (unquoted(one) for one in given if isinstance(one, ast.expr))
 
@@ -102,7 +131,7 @@ def unquoted(annotation: ast.expr) -> ast.expr:
 
 def attributes(tree: ast.AST) -> set[str]:
     """Every attribute that is read or set."""
-    return {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return {node.attr for node in nodes(tree) if isinstance(node, ast.Attribute)}
 
 
 def import_paths(node: ast.AST, package: str) -> list[tuple[str, str]]:

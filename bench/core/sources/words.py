@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mcr_bench.bench.core.sources.aliases import Names
 from mcr_bench.bench.core.sources.traits import Traits
-from mcr_bench.bench.core.sources.trees import Function, unquoted
+from mcr_bench.bench.core.sources.trees import Function, nodes, unquoted
 
 FACTS = {  # for cards, selections and tests
     *("card", "defects", "deviations", "group", "neutral", "official_code", "predicts_otherwise", "published"),
@@ -115,7 +115,7 @@ class Wordless(ast.NodeTransformer):
         return target.id in FACTS - self._traits.attributes and is_words(node.value, self._names)
 
     def _drop(self, node: ast.expr | None) -> None:
-        for inner in ast.walk(unquoted(node)) if node is not None else ():
+        for inner in nodes(unquoted(node)) if node is not None else ():
             if isinstance(inner, ast.Name | ast.Attribute):
                 self.dropped.add(self._names.meaning(inner).rpartition(".")[2])
             if isinstance(inner, ast.Name):
@@ -126,7 +126,7 @@ class Wordless(ast.NodeTransformer):
         return ast.Tuple(list(self._own_types(unquoted(node.annotation))), ast.Load())
 
     def _own_types(self, annotation: ast.expr) -> Iterator[ast.expr]:
-        for node in ast.walk(annotation):
+        for node in nodes(annotation):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield from [node] if node.value in self._names.bound or not node.value.isidentifier() else []
             elif isinstance(node, ast.Name) and node.id in self._names.bound:
@@ -189,7 +189,7 @@ def is_words(node: ast.expr, names: Names) -> bool:
         *(ast.Name, ast.Attribute, ast.Subscript, ast.Slice, ast.BinOp, ast.UnaryOp, ast.keyword),
         *(ast.operator, ast.unaryop, ast.expr_context),
     )
-    return all(isinstance(part, plain) or _is_record(part, names) for part in ast.walk(node))
+    return all(isinstance(part, plain) or _is_record(part, names) for part in nodes(node))
 
 
 def _is_record(node: ast.AST, names: Names) -> bool:
