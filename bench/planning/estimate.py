@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, median
 
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.runs.spec import RunSpec
@@ -63,16 +63,18 @@ def estimate(runs: Sequence[RunSpec], rows: Iterable[RunRow], jobs: int = 1) -> 
 
     A run takes the mean time of the rows with its settings and data (`config`). If there are none, it takes that of
     rows of its method on its dataset, or else of any method, scaled by the largest number of epochs and the number of
-    modalities.
+    modalities. What runs on its dataset take beside their training, as a rule, is added.
     """
+    rows = list(rows)
     exact, near, far = _times(rows)
+    beside = _beside(rows)
     seconds, measured, scaled = 0.0, 0, 0
     for run in runs:
         units = _units(int(run.training["epochs"]), len(run.modalities))
         if run.config in exact:
-            seconds, measured = seconds + fmean(exact[run.config]), measured + 1
+            seconds, measured = seconds + fmean(exact[run.config]) + beside[run.dataset], measured + 1
         elif others := near.get((run.dataset, run.method, run.role)) or far.get(run.dataset):
-            seconds, scaled = seconds + fmean(others) * units, scaled + 1
+            seconds, scaled = seconds + fmean(others) * units + beside[run.dataset], scaled + 1
     return Estimate(measured, scaled, len(runs) - measured - scaled, seconds / 3600, max(1, jobs))
 
 
@@ -106,6 +108,18 @@ def _times(rows: Iterable[RunRow]) -> tuple[Times, Times, Times]:
         if row.epochs:  # the time of a run without training says nothing about other runs
             far[row.dataset].append(seconds / units)
     return exact, near, far
+
+
+def _beside(rows: Iterable[RunRow]) -> dict[str, float]:
+    """Dataset -> the median of the seconds from the start of a run to its end in which it was not trained.
+
+    Of a run that was interrupted these are any number, so that a mean would say little.
+    """
+    others = defaultdict[str, list[float]](list)
+    for row in rows:
+        if row.finished and row.costs.seconds is not None and row.ended is not None:
+            others[row.dataset].append(max(0.0, row.ended - row.started - row.costs.seconds))
+    return defaultdict(float, {dataset: median(seconds) for dataset, seconds in others.items()})
 
 
 def _units(epochs: int, modalities: int) -> int:

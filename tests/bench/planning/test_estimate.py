@@ -59,6 +59,19 @@ def test_other_methods_scale_with_epochs_and_modalities() -> None:
     assert (found.scaled, found.core_hours) == (2, pytest.approx(2 * 10 * 20 / 3600))
 
 
+def test_what_runs_take_beside_their_training_is_added_once_for_each() -> None:
+    mine = runs("joint", seeds=4)
+    times = [(0.5, 2.5), (1.5, 5.5), (1.0, 40_000.0)]  # seconds trained, and from start to end: 2, 4 and 39,999 beside
+    rows = [
+        row(run, trained, started=1e9, ended=1e9 + whole) for run, (trained, whole) in zip(mine, times, strict=False)
+    ]
+    assert estimate(mine, rows).core_hours == pytest.approx(4 * (1 + 4) / 3600)
+    longer = estimate(runs("joint", epochs=100, seeds=1), rows)
+    assert longer.core_hours == pytest.approx((10 + 4) / 3600)
+    backwards = row(mine[0], 7, started=1e9, ended=1e9 - 100)  # the clock was set back meanwhile
+    assert estimate(mine, [backwards]).core_hours == pytest.approx(4 * 7 / 3600)
+
+
 def test_what_trains_nothing_says_nothing_of_other_methods() -> None:
     *_, ensemble = runs("ensemble", seeds=1)
     assert estimate(runs("joint"), [row(ensemble, 1, epochs=0)]).unknown == 2
