@@ -1,4 +1,6 @@
-"""Numbers of things in words."""
+"""Numbers as texts: of things in words, and of measurements with decimals."""
+
+LONG = 1e9  # from here on a number has an exponent: the digits of a run that diverged would fill lines
 
 
 def number_of(count: int, thing: str) -> str:
@@ -8,3 +10,12 @@ def number_of(count: int, thing: str) -> str:
     ('1 (seed, fold) pair', '20 runs')
     """
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def decimal(value: float, digits: int, sign: str = "") -> str:
+    """A number with so many decimals, and with an exponent where it is very large. sign: as in format strings.
+
+    >>> decimal(-0.06, 1), decimal(1e30, 1)
+    ('-0.1', '1.0e+30')
+    """
+    return f"{value:{sign}.{digits}{'f' if abs(value) < LONG else 'e'}}"

@@ -1,12 +1,14 @@
 """Notes on the primary test: which lines are not in it, which have too few pairs, and how intervals are computed."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mcr_bench.bench.analysis.budgets import budget_of, mixed_notes, other_budgets
 from mcr_bench.bench.analysis.compared import Comparison
-from mcr_bench.bench.analysis.comparisons import overlap_of, pairs_of, several_folds
+from mcr_bench.bench.analysis.comparisons import overlap_of, several_folds
 from mcr_bench.bench.record.row import RunRow
+from mcr_bench.bench.words import number_of
 
 if TYPE_CHECKING:
     from mcr_bench.bench.analysis.claimed import Against
@@ -15,11 +17,15 @@ OVERLAP = "the folds' training parts overlap"
 
 
 def family_notes(
-    against: Sequence["Against"], candidates: Collection[str], comparison: Comparison, baseline: str, alpha: float
+    against: Sequence["Against"],
+    candidates: Mapping[str, Collection[object]],
+    comparison: Comparison,
+    baseline: str,
+    alpha: float,
 ) -> list[str]:
     """The notes on the tests against the baseline.
 
-    candidates: the labels that could have been tested, including the baseline.
+    candidates: label -> its values, of all lines that could have been tested, including the baseline.
     """
     unpaired = set(candidates) - {baseline, *(one.label for one in against)}
     aside = set(comparison.of_role("unimodal")) - set(candidates)
@@ -40,7 +46,7 @@ def family_notes(
     fewer = [f"{one.label} ({one.paired.n})" for one in against if one.paired.n < most]
     if fewer:
         notes.append(f"fewer pairs than the others: {', '.join(fewer)}")
-    runs = {label: len(pairs_of(comparison.lines[label])) for label in candidates}
+    runs = {label: len(known) for label, known in candidates.items()}
     wider = [
         f"{one.label} ({one.paired.n} pairs; {runs[one.label]} runs, {runs[baseline]} of {baseline})"
         for one in against
@@ -48,7 +54,15 @@ def family_notes(
     ]
     if wider:
         notes.append(f"differences are over the pairs alone, the means beside them over all runs: {', '.join(wider)}")
-    return notes + mixed_notes(comparison, baseline) + _overlap_notes(against)
+    return notes + _lost_notes(comparison) + mixed_notes(comparison, baseline) + _overlap_notes(against)
+
+
+def _lost_notes(comparison: Comparison) -> list[str]:
+    """A note on the runs that no test can take in: a method that fails on hard seeds looks better without them."""
+    every = (comparison.failed, comparison.unfinished, comparison.valueless)
+    lost = Counter(row.label for rows in every for row in rows)
+    told = ", ".join(f"{label} ({number_of(count, 'run')})" for label, count in sorted(lost.items()))
+    return [f"in no test, as they failed or have no finite test {comparison.metric}: {told}"] if told else []
 
 
 def budget_notes(comparison: Comparison, baseline: str) -> list[str]:

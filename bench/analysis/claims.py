@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
-from math import isnan, nan
+from math import isfinite, isnan, nan
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
@@ -17,9 +17,11 @@ from mcr_bench.bench.analysis.comparisons import overlap_of, pairs_of
 from mcr_bench.bench.analysis.sample_tests import Scores, sample_tests
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.statistics.families import holm
+from mcr_bench.bench.statistics.intervals import constant
 from mcr_bench.bench.statistics.paired import Paired, compare_paired
 from mcr_bench.bench.statistics.power import detectable, pairs_needed, reachable, shortfall, smallest_p
 from mcr_bench.bench.statistics.sign_flip import sign_flip
+from mcr_bench.bench.words import number_of
 
 if TYPE_CHECKING:
     from mcr_bench.bench.record.files.samples import Samples
@@ -108,9 +110,9 @@ def is_primary(comparison: Comparison, label: str) -> bool:
 
 
 def values_of(runs: Sequence[RunRow], metric: str, scale: float = 1.0) -> dict[Pair, float]:
-    """(seed, fold) -> test metric of its run times `scale`; runs without the metric, or with nan, are left out."""
+    """(seed, fold) -> test metric of its run times `scale`; runs without a finite value are left out."""
     logged = {pair: row.metrics.get(f"test/{metric}") for pair, row in pairs_of(runs).items()}
-    return {pair: scale * value for pair, value in logged.items() if value is not None and not isnan(value)}
+    return {pair: scale * value for pair, value in logged.items() if value is not None and isfinite(value)}
 
 
 def leading(claims: Claims) -> tuple[set[str], str]:
@@ -123,7 +125,7 @@ def leading(claims: Claims) -> tuple[set[str], str]:
         return set(), f"no bold type: {cannot(claims)}"
     counts = sorted({one.paired.n for one in claims.family if one.tested})
     pairs = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
-    test = f"exact sign-flip over {pairs} (seed, fold) pairs, Holm over {claims.power.comparisons} methods"
+    test = f"exact sign-flip over {pairs} (seed, fold) pairs, Holm over {number_of(claims.power.comparisons, 'method')}"
     if claims.better:
         return claims.better, f"bold: better than {claims.baseline} ({test}, p <= {claims.alpha:g})"
     rule = f"bold: {claims.baseline} and what was tested and is not worse; nothing is better"
@@ -151,9 +153,11 @@ def _common(a: Mapping[Pair, float], b: Mapping[Pair, float]) -> list[Pair]:
 
 
 def _spread(mine: Mapping[Pair, float], base: Mapping[Pair, float]) -> float:
-    """The sample standard deviation of the paired differences; nan for fewer than two pairs."""
-    common = _common(mine, base)
-    return float(np.std([mine[p] - base[p] for p in common], ddof=1)) if len(common) > 1 else nan
+    """The sample standard deviation of the paired differences; nan where there is none, as with equal ones."""
+    a, b = (np.array([values[p] for p in _common(mine, base)]) for values in (mine, base))
+    if len(a) < 2 or constant(a - b, float(np.abs([a, b]).max())):
+        return nan
+    return float(np.std(a - b, ddof=1))
 
 
 def _power(against: Sequence[Against], alpha: float) -> Power | None:

@@ -9,6 +9,7 @@ from mcr_bench.bench.analysis.compared import LOWER_IS_BETTER, Comparison
 from mcr_bench.bench.analysis.comparisons import pairs_of
 from mcr_bench.bench.problem.metrics import kind_of
 from mcr_bench.bench.record.row import Pair, Part, RunRow
+from mcr_bench.bench.words import decimal
 
 Floors = tuple[Mapping[str, float], Part]  # metric -> value, and the part whose labels gave the constant
 ReadFloors = Callable[[list[str]], Mapping[str, Mapping[str, float]]]
@@ -85,9 +86,9 @@ def floor_notes(comparison: Comparison, metric: str, digits: int = 4, scale: flo
     why = ": runs of earlier versions have no training labels on record" if floor.part != "training" else ""
     what = f"the {PREDICTS[floor.name]} of the {floor.part} part"
     notes = [f"{floor.name}: predicts {what} for every sample{why}; in no test or rank"]
-    low = [f"{label} ({scale * mean:.{digits}f})" for label, mean in not_above(comparison, metric).items()]
+    low = [f"{label} ({decimal(scale * mean, digits)})" for label, mean in not_above(comparison, metric).items()]
     if low:
-        notes.append(f"WARNING: does not beat {floor.name} ({scale * floor.mean:.{digits}f}): {', '.join(low)}")
+        notes.append(f"WARNING: does not beat {floor.name} ({decimal(scale * floor.mean, digits)}): {', '.join(low)}")
     return notes
 
 

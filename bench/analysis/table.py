@@ -9,7 +9,7 @@ from mcr_bench.bench.analysis.compared import LOWER_IS_BETTER, Comparison
 from mcr_bench.bench.analysis.floors import floor_notes, floor_of
 from mcr_bench.bench.analysis.sizes import sizes_note
 from mcr_bench.bench.record.row import RunRow
-from mcr_bench.bench.words import number_of
+from mcr_bench.bench.words import decimal, number_of
 
 Cell = str | float | int | None
 Read = Callable[[RunRow], float | None]
@@ -81,7 +81,7 @@ def _text(cell: Cell, digits: int) -> str:
         return "-"
     if not isinstance(cell, float):
         return str(cell)
-    text = f"{cell:.{digits}f}"
+    text = decimal(cell, digits)
     return f"{cell:.0e}" if cell and float(text) == 0 else text  # a p value is never 0.0000
 
 

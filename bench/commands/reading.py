@@ -94,11 +94,13 @@ def all_claims(
     return [one for one in answers if isinstance(one, Claims)], missing
 
 
-def claims_or_why(comparisons: Sequence[Comparison], record: Record, baseline: str) -> list[Claims | str]:
-    """The claims of every comparison, in their order, or why it has none; UserError for an unknown baseline."""
+def claims_or_why(
+    comparisons: Sequence[Comparison], record: Record, baseline: str, metric: str | None = None
+) -> list[Claims | str]:
+    """The claims of every comparison, in their order, or why it has none; UserError for what is unknown."""
     if baseline in registry.method_names() and not has_baseline(comparisons, baseline):
-        return [f"no run of {baseline} to compare with" for _ in comparisons]
-    return _answers(comparisons, record, baseline)
+        return [f"no finished run of {baseline} to compare with" for _ in comparisons]
+    return _answers(comparisons, record, baseline, metric)
 
 
 def has_baseline(comparisons: Sequence[Comparison], baseline: str) -> bool:
@@ -242,7 +244,7 @@ def _no_baseline(comparisons: Sequence[Comparison], baseline: str) -> UserError:
         (f"Run it: {baseline_command(one, baseline)} ; or name" for one in comparisons if _can_run(one, baseline)),
         "Name",
     )
-    return UserError(f"--baseline: no run of {baseline} on record. {run} one of: {', '.join(sorted(names))}.")
+    return UserError(f"--baseline: no finished run of {baseline} on record. {run} one of: {', '.join(sorted(names))}.")
 
 
 def _can_run(one: Comparison, baseline: str) -> bool:
@@ -256,7 +258,7 @@ def _claims(one: Comparison, record: Record, baseline: str, metric: str | None, 
     line = baseline_of(one, baseline)
     if line is None:
         run = f", or run it: {baseline_command(one, baseline)}" if _can_run(one, baseline) else ""
-        return f"no run of {baseline} to compare with; give another --baseline{run}"
+        return f"no finished run of {baseline} to compare with; give another --baseline{run}"
     if metric is not None and metric not in _metrics(one):
         return f"no run logged {metric}"
     return claims(one, line, metric, alpha, record.samples)

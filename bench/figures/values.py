@@ -34,7 +34,7 @@ class Unit:
 
     @property
     def higher_is_better(self) -> bool:
-        return self.metric not in LOWER_IS_BETTER | {"loss"}
+        return self.metric not in LOWER_IS_BETTER
 
     @property
     def name(self) -> str:

@@ -84,7 +84,7 @@ SENTIMENT = {  # largest score -> the metrics that its scale has beside those of
     ),
 }
 ALL = (*CLASSIFICATION, *MULTI_LABEL, *REGRESSION, *(metric for scale in SENTIMENT.values() for metric in scale))
-LOWER_IS_BETTER = {m.name for m in ALL if not m.higher_is_better}
+LOWER_IS_BETTER = {"loss", TOTAL_LOSS} | {m.name for m in ALL if not m.higher_is_better}
 SHARES = {m.name for m in ALL if m.share}
 
 

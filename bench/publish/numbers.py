@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from functools import partial
+from math import isfinite
 
 import torch
 
@@ -75,7 +76,9 @@ def _of_modalities(place: str, alone: Mapping[str, torch.Tensor], predicted: Pre
 
 def agree(value: float, recorded: float | None) -> bool:
     """Whether a number on record is the one that was computed; one that is not on record claims nothing."""
-    return recorded is None or abs(value - recorded) <= CLOSE * max(1.0, abs(value))
+    if recorded is None or not isfinite(value):
+        return recorded is None or str(value) == str(recorded)
+    return abs(value - recorded) <= CLOSE * max(1.0, abs(value))
 
 
 def _head(name: str) -> str:

@@ -17,6 +17,7 @@ PRESETS = "presets"  # the tag of a run that was requested under more presets th
 ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 TEST = "test/"
 WHOLE = re.compile(r"-?[0-9]{1,18}")
+LARGEST = 1e100  # float32 ends at 3.4e38: MLflow stores an infinity as 1.8e308, and sums of such numbers fail
 LONGEST_TAG = 8000  # characters that MLflow takes
 LONGEST = 120  # characters of a value that a note repeats
 PLACE = "in MLflow's page (`mcr-bench ui`)"
@@ -96,11 +97,11 @@ class Metrics:
     all: Mapping[str, float]
 
     def numbers(self) -> dict[str, float]:
-        """All of them; nan and infinities are numbers too."""
+        """All of them; nan and infinities are numbers too, and what no run can reach is an infinity."""
         for name, value in self.all.items():
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise Bad(f"its metric '{name}' is '{one_line(str(value), LONGEST)}', which is not a number. {AGAIN}")
-        return dict(self.all)
+        return {name: _measured(value) for name, value in self.all.items()}
 
     def require_result(self, metric: str, missing: Mapping[str, Sequence[str]]) -> None:
         """`Bad` where a run that was tested has neither a value of its metric nor a reason why there is none."""
@@ -123,11 +124,16 @@ class Metrics:
     def measured(self, name: str) -> float | None:
         """A cost; None where it is not on record or not finite."""
         value = self.all.get(name)
-        return value if value is not None and math.isfinite(value) else None
+        return value if value is not None and math.isfinite(_measured(value)) else None
 
     def below(self, prefix: str) -> dict[str, float]:
         """The metrics whose names begin with `prefix`, by name without it."""
-        return {name.removeprefix(prefix): value for name, value in self.all.items() if name.startswith(prefix)}
+        chosen = {name: value for name, value in self.all.items() if name.startswith(prefix)}
+        return {name.removeprefix(prefix): _measured(value) for name, value in chosen.items()}
+
+
+def _measured(value: float) -> float:
+    return math.copysign(math.inf, value) if abs(value) > LARGEST else value
 
 
 def presets_of(text: str) -> dict[str, Asked] | None:

@@ -16,7 +16,7 @@ from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.settings.training import BUDGET
 from mcr_bench.bench.statistics.intervals import Interval
 from mcr_bench.bench.statistics.power import shortfall
-from mcr_bench.bench.words import number_of
+from mcr_bench.bench.words import decimal, number_of
 
 
 def power_lines(claims: Claims) -> list[str]:
@@ -239,8 +239,8 @@ def _every_pair(claims: Claims) -> Table:
     ]
     count = len(claims.pairs.adjusted)
     notes = [
-        f"row minus column, {claims.unit}; *: p <= {claims.alpha:g} by the exact sign-flip test, Holm over all "
-        f"{count} pairs: a family of its own, which decides no bold type"
+        f"row minus column, {claims.unit}; *: p <= {claims.alpha:g} by the exact sign-flip test, Holm over "
+        f"{'all ' * (count > 1)}{number_of(count, 'pair')}: a family of its own, which decides no bold type"
     ]
     if claims.power and (short := shortfall(claims.power.pairs, count, claims.alpha)):
         notes.append(f"no star is possible: {short.text}")
@@ -252,7 +252,7 @@ def _pair_text(claims: Claims, row: str, column: str) -> str | None:
     for key, sign in (((row, column), 1), ((column, row), -1)):
         if key in claims.pairs.differences:
             star = "*" if claims.pairs.adjusted[key] <= claims.alpha else ""
-            return f"{sign * claims.pairs.differences[key]:+z.{_digits(claims)}f}{star}"
+            return f"{decimal(sign * claims.pairs.differences[key], _digits(claims), '+z')}{star}"
     return None
 
 

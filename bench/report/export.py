@@ -13,6 +13,7 @@ from mcr_bench.bench.report.cells import csv_text
 
 LINE, WIDEST = 80, 24  # characters that fit a line of a LaTeX page; columns of any table meant to be read
 MANY, LONGEST = 8, 150  # notes, above which their type is small; characters of a file name without its ending
+SIGNS = "–—‘’“”…•†‡€™"  # beyond the Latin alphabets, what pdfLaTeX sets without a package
 LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -46,27 +47,30 @@ def latex(table: Table) -> str:
     width = len(table.columns)
     marked = [_marked(table, i, row, tex, r"\textbf{{{}}}") for i, row in enumerate(table.text())]
     scaled = sum(max(map(len, column)) + 2 for column in zip(table.columns, *table.text(), strict=True)) > LINE
-    return "\n".join(
-        [
-            "% needs \\usepackage{booktabs,graphicx}",
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{tex(table.title)}}}",
-            *([r"\resizebox{\linewidth}{!}{%"] if scaled else []),
-            rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
-            r"\toprule",
-            unopened(" & ".join(map(tex, table.columns))) + r" \\",
-            r"\midrule",
-            *(unopened(" & ".join(cells)) + r" \\" for cells in marked),
-            r"\bottomrule",
-            r"\end{tabular}}" if scaled else r"\end{tabular}",
-            r"\par\medskip",
-            r"\begin{minipage}{\linewidth}\raggedright" + (r"\tiny" if len(table.notes) > MANY else r"\footnotesize"),
-            *(rf"{tex(note)}\par" for note in table.notes),
-            r"\end{minipage}",
-            r"\end{table}",
-            "",
-        ]
+    return for_engine(
+        "\n".join(
+            [
+                "% needs \\usepackage{booktabs,graphicx}",
+                r"\begin{table}",
+                r"\centering",
+                rf"\caption{{{tex(table.title)}}}",
+                *([r"\resizebox{\linewidth}{!}{%"] if scaled else []),
+                rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
+                r"\toprule",
+                unopened(" & ".join(map(tex, table.columns))) + r" \\",
+                r"\midrule",
+                *(unopened(" & ".join(cells)) + r" \\" for cells in marked),
+                r"\bottomrule",
+                r"\end{tabular}}" if scaled else r"\end{tabular}",
+                r"\par\medskip",
+                r"\begin{minipage}{\linewidth}\raggedright"
+                + (r"\tiny" if len(table.notes) > MANY else r"\footnotesize"),
+                *(rf"{tex(note)}\par" for note in table.notes),
+                r"\end{minipage}",
+                r"\end{table}",
+                "",
+            ]
+        )
     )
 
 
@@ -122,12 +126,21 @@ def _marked(table: Table, row: int, texts: Sequence[str], escape: Callable[[str]
 
 def plain(text: str) -> str:
     """A text for Markdown, on one line, its special characters escaped."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", printable(" ".join(text.split())))
+    return re.sub(r"([\\`*_\[\]<>|#~$&])", r"\\\1", printable(" ".join(text.split())))
 
 
 def tex(text: str) -> str:
     """A text for LaTeX, on one line, its special characters escaped."""
-    return "".join(LATEX.get(character, character) for character in printable(" ".join(text.split())))
+    escaped = "".join(LATEX.get(character, character) for character in printable(" ".join(text.split())))
+    return re.sub("-(?=-)", "-{}", escaped)  # two in a row would become a longer dash
+
+
+def for_engine(text: str) -> str:
+    """A LaTeX text, after a comment on the characters for which pdfLaTeX would stop, if it has such."""
+    strange = "".join(dict.fromkeys(character for character in text if character > "\u017f" and character not in SIGNS))
+    return (
+        f"% pdfLaTeX lacks {strange}: use LuaLaTeX or XeLaTeX, with a font that has them\n{text}" if strange else text
+    )
 
 
 def unopened(row: str) -> str:

@@ -16,6 +16,7 @@ from mcr_bench.bench.core.json_values import Json, to_json
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.record.row import Costs, RunRow
 from mcr_bench.bench.report.cells import csv_text
+from mcr_bench.bench.words import decimal
 
 SCHEMA = 1  # raised when a key goes or changes its meaning; a further key leaves it as it is
 FIRST = (
@@ -75,7 +76,7 @@ def _line(row: RunRow, several: bool) -> dict[str, str | int]:
         "metric": row.metric,
         "data": row.fingerprint[:SHORT] if several else "",
         "value": _number(row.value),
-        "unimodal": " ".join(f"{m}={v:.4f}" for m, v in row.unimodal.items()),
+        "unimodal": " ".join(f"{m}={decimal(v, 4)}" for m, v in row.unimodal.items()),
         "seconds": _number(row.costs.seconds, 1),
         "device": conditions_of(row),
         "key": row.key,
@@ -118,4 +119,4 @@ def _cell(value: object) -> object:
 
 
 def _number(value: float | None, digits: int = 4) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
+    return "" if value is None else decimal(value, digits)

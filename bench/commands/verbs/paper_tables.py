@@ -47,7 +47,7 @@ def write_paper_table(tracking_uri: str | None, options: PaperOptions, baseline:
         known = sorted((one for one in known if one.dataset in names), key=lambda one: names.index(one.dataset))
     known = [one for one in known if not one.older]
     methods = None if options.methods is None else parse_names("--methods", options.methods)
-    table = paper_table(known, claims_or_why(known, record, baseline), methods, options.metric)
+    table = paper_table(known, claims_or_why(known, record, baseline, options.metric), methods, options.metric)
     suffix, make = FORMATS[form]
     path = options.output or record.home / "tables" / f"paper.{suffix}"
     made = {path: make(table, 1 if options.digits is None else options.digits)}

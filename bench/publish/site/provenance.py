@@ -8,6 +8,7 @@ from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.publish.gathered import Source
 from mcr_bench.bench.record.row import OURS, RunRow
 from mcr_bench.bench.report.html.tables import Line, Shown, grid
+from mcr_bench.bench.words import decimal
 
 DIGITS = 12  # of a digest
 UNKNOWN = Source("", "", "")
@@ -28,7 +29,7 @@ def _line(label: str, row: RunRow, sources: Mapping[str, Source]) -> Line:
     device = row.device_name or row.device
     words = (source.origin, source.state, row.versions.get(OURS, ""), row.commit[:DIGITS], device)
     digests = (row.method_digest[:DIGITS], row.fingerprint[:DIGITS], source.predictions[:DIGITS], row.key)
-    value = "-" if row.value is None else f"{row.value:.4f}"
+    value = "-" if row.value is None else decimal(row.value, 4)
     shown = [Shown(label), Shown(row.seed), Shown(row.fold), Shown(value), *map(Shown, words)]
     cells = (label, row.seed, row.fold, row.value, *words, *digests)
     return cells, [*shown, *(Shown(digest, code=True) for digest in digests)]

@@ -9,6 +9,7 @@ from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.report.html.markup import render
 from mcr_bench.bench.report.html.tables import Line, Shown, grid
+from mcr_bench.bench.words import decimal
 
 Settings = Mapping[str, str]
 
@@ -87,7 +88,7 @@ def _runs(comparison: Comparison, label: str) -> Markup:
 
 def _run(row: RunRow, modalities: Sequence[str]) -> Line:
     values = [row.value, *(row.unimodal.get(m) for m in modalities)]
-    shown = ["-" if value is None else f"{value:.4f}" for value in values]
+    shown = ["-" if value is None else decimal(value, 4) for value in values]
     seconds = "-" if row.costs.seconds is None else f"{row.costs.seconds:.1f}"
     ids = (row.run_id, row.key)
     return (

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from mcr_bench.bench.analysis.claimed import Claims
@@ -10,7 +11,7 @@ from mcr_bench.bench.analysis.compared import LOWER_IS_BETTER, SHARES, Compariso
 from mcr_bench.bench.analysis.table import summarise
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.errors import UserError, unknown
-from mcr_bench.bench.words import number_of
+from mcr_bench.bench.words import decimal, number_of
 
 if TYPE_CHECKING:
     from mcr_bench.methods.base import Method
@@ -38,8 +39,8 @@ class Cell:
         >>> Cell(86.04, 1.38, False, False).text(1, "±")
         '86.0 ± 1.4'
         """
-        mean = f"{self.mean:.{digits}f}"
-        return mean if self.sd is None else f"{mean} {sign} {self.sd:.{digits}f}"
+        mean = decimal(self.mean, digits)
+        return mean if self.sd is None else f"{mean} {sign} {decimal(self.sd, digits)}"
 
 
 @dataclass(frozen=True)
@@ -107,15 +108,16 @@ def paper_table(
 ) -> PaperTable:
     """The table of these comparisons, each of which is a column.
 
-    answers: the claims of each comparison, or why it has none. methods: the methods of the rows, in this order; without
-    it all but unimodal ones, simple baselines first. metric: that of the cells; without it each protocol's own.
-    UserError for a method or metric that no comparison has.
+    answers: the claims of each comparison by this metric, or why it has none. methods: the methods of the rows, in this
+    order; without it all that have a cell, except unimodal ones, simple baselines first. metric: that of the cells;
+    without it each protocol's own. UserError for a method or metric that no comparison has.
     """
     known = {label: runs for one in comparisons for label, runs in one.lines.items()}
     wanted = _chosen({label: runs[0].method for label, runs in known.items()}, methods)
     lines = tuple(_line(label, known[label][0].method, known[label][0].role) for label in wanted)
     if methods is None:
-        kept = [one for one in lines if one.role != "unimodal"]
+        filled = {label for one in comparisons for label in one.lines if _values(one, label, metric or one.metric, 1.0)}
+        kept = [one for one in lines if one.role != "unimodal" and one.label in filled]
         lines = tuple(sorted(kept, key=lambda one: (ROLES.index(one.role), one.title.lower())))
     titles = _titles(comparisons)
     columns = [
@@ -181,8 +183,11 @@ def _column(title: str, one: Comparison, answer: Claims | str, metric: str, labe
     counts = sorted({n for _, _, n in made.values()})
     most = number_of(counts[-1] if counts else 0, "run")
     runs = f"{counts[0]} to {most}" if len(counts) > 1 else most
-    absent = [label for label in labels if label not in cells]
-    reasons = dict(one.skipped)
+    reasons = dict(one.skipped) | dict.fromkeys(values, f"no finite test {metric} on record")
+    absent: dict[str, list[str]] = {}
+    for label in labels:
+        if label not in cells:
+            absent.setdefault(reasons.get(label, "not on record"), []).append(label)
     return Column(
         title,
         metric,
@@ -190,7 +195,7 @@ def _column(title: str, one: Comparison, answer: Claims | str, metric: str, labe
         (
             f"protocol {one.protocol}, preset {one.preset}, {runs} per method (one per seed and fold)",
             rule,
-            *(f"no result of {label}: {reasons.get(label, 'not on record')}" for label in absent),
+            *(f"no result of {', '.join(without)}: {reason}" for reason, without in absent.items()),
         ),
     )
 
@@ -198,7 +203,7 @@ def _column(title: str, one: Comparison, answer: Claims | str, metric: str, labe
 def _values(one: Comparison, label: str, metric: str, scale: float) -> list[float]:
     runs = one.lines[label]
     every = [row.value if metric == one.metric else row.metrics.get(f"test/{metric}") for row in runs]
-    return [scale * value for value in every if value is not None]
+    return [scale * value for value in every if value is not None and isfinite(value)]
 
 
 def _metrics(one: Comparison) -> set[str]:

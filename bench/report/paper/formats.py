@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from mcr_bench.bench.report.cells import csv_text
-from mcr_bench.bench.report.export import plain, tex, unopened
+from mcr_bench.bench.report.export import for_engine, plain, tex, unopened
 from mcr_bench.bench.report.paper.contents import Line, PaperTable
 
 LABEL = "tab:mcr-bench"
@@ -14,27 +14,29 @@ LABEL = "tab:mcr-bench"
 def latex(table: PaperTable, digits: int) -> str:
     """A `table` environment for booktabs, with caption, label and citations; notes below it."""
     head = ["Method", *(tex(column.title) for column in table.columns)]
-    return "\n".join(
-        [
-            "% needs \\usepackage{booktabs}; citations: the .bib file beside this one",
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{tex(table.caption)}}}",
-            rf"\label{{{LABEL}}}",
-            rf"\begin{{tabular}}{{l{'c' * len(table.columns)}}}",
-            r"\toprule",
-            rf"{' & '.join(head)} \\",
-            r"\midrule",
-            *_rows(table, digits),
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\par\medskip",
-            r"\begin{minipage}{\linewidth}\raggedright\footnotesize",
-            *(rf"{tex(note)}\par" for note in table.notes),
-            r"\end{minipage}",
-            r"\end{table}",
-            "",
-        ]
+    return for_engine(
+        "\n".join(
+            [
+                "% needs \\usepackage{booktabs}; citations: the .bib file beside this one",
+                r"\begin{table}",
+                r"\centering",
+                rf"\caption{{{tex(table.caption)}}}",
+                rf"\label{{{LABEL}}}",
+                rf"\begin{{tabular}}{{l{'c' * len(table.columns)}}}",
+                r"\toprule",
+                rf"{' & '.join(head)} \\",
+                r"\midrule",
+                *_rows(table, digits),
+                r"\bottomrule",
+                r"\end{tabular}",
+                r"\par\medskip",
+                r"\begin{minipage}{\linewidth}\raggedright\footnotesize",
+                *(rf"{tex(note)}\par" for note in table.notes),
+                r"\end{minipage}",
+                r"\end{table}",
+                "",
+            ]
+        )
     )
 
 

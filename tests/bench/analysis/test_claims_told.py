@@ -149,7 +149,9 @@ def test_ranks_need_two_methods_on_every_dataset() -> None:
     assert "no two methods" in rank_table(ranks).notes[0]
 
 
-@pytest.mark.parametrize(("metric", "reason"), [(None, "no run of ensemble to compare with"), ("mae", "logged mae")])
+@pytest.mark.parametrize(
+    ("metric", "reason"), [(None, "no finished run of ensemble to compare with"), ("mae", "logged mae")]
+)
 def test_a_comparison_that_cannot_be_made_prints_its_reason_and_nothing_else(
     metric: str | None, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,7 +163,7 @@ def test_a_comparison_that_cannot_be_made_prints_its_reason_and_nothing_else(
     assert [one.comparison.dataset for one in made] == ["toy.npz"]
     show_claims(made, missing, found, as_json=False, metric=metric)
     (said,) = (line for line in capsys.readouterr().out.splitlines() if "bare · " in line)
-    assert said.startswith("bare · a + b · protocol file · preset default: no run")
+    assert said.startswith("bare · a + b · protocol file · preset default: no ")
     assert reason in said
     show_claims([], missing, found, as_json=False, metric=metric)
     assert capsys.readouterr().out.splitlines() == missing

@@ -133,7 +133,11 @@ def test_compare_says_its_unit_and_why_a_row_has_no_test(recorded: Comparison) -
 
 @pytest.mark.parametrize(
     ("given", "told"),
-    [({"baseline": "agm"}, "no run of agm"), ({"metric": "x"}, "unknown metric"), ({"test": "x"}, "Allowed: primary")],
+    [
+        ({"baseline": "agm"}, "no finished run of agm"),
+        ({"metric": "x"}, "unknown metric"),
+        ({"test": "x"}, "Allowed: primary"),
+    ],
 )
 def test_compare_refuses_what_is_unknown(recorded: Comparison, given: dict[str, str], told: str) -> None:
     with pytest.raises(UserError, match=told):

@@ -1,6 +1,7 @@
 """Numbers from predictions of every kind of task, against values worked out by hand; and files of another form."""
 
 import io
+import math
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mcr_bench.bench.publish.numbers import number_checks, recomputed
+from mcr_bench.bench.publish.numbers import agree, number_checks, recomputed
 from mcr_bench.bench.publish.predicted import Unsound, predictions_in, task_of
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.tests.support.records.run_rows import run_row
@@ -78,6 +79,13 @@ def test_what_is_not_on_record_claims_nothing_and_nan_is_wrong() -> None:
     assert (wrong.state, wrong.text) == ("wrong", "test/macro_f1 is nan on record and 1 by its predictions")
     (wrong, *_) = number_checks(run_row(value=None, metric="map@5"), parts)
     assert wrong.text == "test map@5 does not follow from its predictions"
+
+
+def test_a_number_that_is_not_finite_agrees_with_itself_alone() -> None:
+    assert agree(math.inf, math.inf)
+    assert agree(math.nan, math.nan)
+    assert agree(math.inf, None)
+    assert not any(agree(*pair) for pair in ((math.inf, 0.5), (math.inf, -math.inf), (0.5, math.inf), (math.nan, 0.5)))
 
 
 @pytest.mark.parametrize(

@@ -276,3 +276,10 @@ def test_settings_have_the_type_that_they_had(text: str, value: object) -> None:
     found = value_of(text)
     assert (type(found), found) == (type(value), value)
     assert str(found) == text
+
+
+def test_an_infinity_that_mlflow_stored_as_a_number_is_read_as_one() -> None:
+    stored = {"test/mae": 1.7976931348623157e308, "test/modality/audio/mae": -1e308, "floor/mae": 3e38}
+    row = row_of(stored_run(metric="mae", metrics=stored | {"cost/seconds": 1e308}))
+    assert (row.value, row.unimodal["audio"], row.floors["mae"]) == (math.inf, -math.inf, 3e38)
+    assert row.costs.seconds is None

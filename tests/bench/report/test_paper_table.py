@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import shutil
 import statistics
 import subprocess
@@ -16,7 +17,8 @@ from mcr_bench.bench.analysis.comparisons import comparisons
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.record.tracking import Record
-from mcr_bench.bench.report.paper.contents import Cell, PaperTable, paper_table
+from mcr_bench.bench.report.export import plain
+from mcr_bench.bench.report.paper.contents import Cell, Column, Line, PaperTable, paper_table
 from mcr_bench.bench.report.paper.formats import bibtex, html, latex, markdown, to_csv
 from mcr_bench.cli import app
 from mcr_bench.methods import BASELINE, COST_BASELINE
@@ -78,6 +80,49 @@ def test_the_best_mean_is_underlined_and_bold_follows_the_primary_test(record: R
         assert {label for label, cell in column.cells.items() if cell.bold} == bold & column.cells.keys()
 
 
+def test_bold_type_follows_the_metric_of_the_cells(record: Record) -> None:
+    rows = [
+        replace(
+            row, value=value, metrics=row.metrics | {"test/accuracy": value, "test/loss": 10 * value + row.seed / 9}
+        )
+        for row in record.rows("one_set.npz")
+        if not row.label.startswith("unimodal")
+        for value in [0.9 if row.method == "mcr" else 0.1 if row.method == "joint" else 0.5]
+    ]
+    (one,) = comparisons(rows, COST_BASELINE)
+    for metric, bold in (("accuracy", {"mcr"}), ("loss", {"joint"})):
+        (column,) = paper_table([one], [claims(one, BASELINE, metric)], None, metric).columns
+        assert {label for label, cell in column.cells.items() if cell.bold} == bold
+        assert {label for label, cell in column.cells.items() if cell.best} == bold
+
+
+def test_methods_without_the_metric_have_no_row_and_one_note(record: Record) -> None:
+    rows = [row for row in record.rows("one_set.npz") if not row.label.startswith("unimodal")]
+    with_loss = [
+        replace(row, metrics=row.metrics | {"test/loss": math.inf if row.method == "joint" else 1.0})
+        if row.method in ("ensemble", "joint")
+        else row
+        for row in rows
+    ]
+    (one,) = comparisons(with_loss, COST_BASELINE)
+    made = paper_table([one], ["no test"], None, "loss")
+    assert [line.label for line in made.lines] == ["ensemble"]
+    assert not any("no result" in note for note in made.notes)
+    asked = paper_table([one], ["no test"], ["joint", "mcr", "ensemble"], "loss")
+    assert "one_set.npz: no result of joint, mcr: no finite test loss on record" in asked.notes
+
+
+def test_what_latex_would_change_or_stop_at() -> None:
+    cell = Cell(50.0, None, False, False)
+    title = "a--b---c 数据"
+    column = Column(title, "accuracy", {title: cell}, ())
+    text = latex(PaperTable((Line(title, title, "method", None),), (column,), "caption"), 1)
+    assert text.startswith("% pdfLaTeX lacks 数据: use LuaLaTeX or XeLaTeX, with a font that has them\n% needs")
+    assert "a-{}-b-{}-{}-c 数据 & 50.0" in text
+    assert plain("~~a~~ &lt; $x$") == r"\~\~a\~\~ \&lt; \$x\$"
+    assert Cell(1e30, 2e29, False, False).text(1, "±") == "1.0e+30 ± 2.0e+29"
+
+
 def test_simple_baselines_come_first_and_names_are_those_of_papers(table: PaperTable) -> None:
     assert [line.title for line in table.lines] == ["Joint training", "Ensemble", "MCR", "OGM-GE"]
 
@@ -97,7 +142,7 @@ def test_what_is_not_on_record_is_refused(record: Record, methods: list[str] | N
 
 def test_a_missing_cell_is_a_dash_with_its_reason(table: PaperTable) -> None:
     assert "mcr" not in table.columns[1].cells
-    assert any("two.npz: no result of mcr: not on record" in note for note in table.notes)
+    assert any("two.npz: no result of mcr, ogm-ge: not on record" in note for note in table.notes)
     row = next(line for line in latex(table, 1).splitlines() if line.startswith("MCR"))
     assert row.endswith(r"& -- \\")
 

@@ -189,3 +189,9 @@ def test_mcnemar_is_statsmodels_and_binomial() -> None:
 def test_mcnemar_rejects_what_is_no_correctness(a: list[int], b: list[int]) -> None:
     with pytest.raises(ValueError, match="0 or 1"):
         mcnemar(a, b)
+
+
+def test_rounding_with_one_sign_in_all_pairs_is_no_evidence() -> None:
+    values = np.linspace(0.5, 0.9, 10)
+    found = compare_paired(values, np.nextafter(values, 0))
+    assert (found.difference, found.sign_flip, found.wilcoxon) == (0, 1, 1)
