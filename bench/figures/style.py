@@ -20,6 +20,7 @@ from matplotlib.ticker import AutoLocator, MaxNLocator
 
 from mcr_bench.bench.analysis.names import cut, own_parts
 from mcr_bench.bench.core.files import write_whole
+from mcr_bench.bench.printable import in_line
 
 P = ParamSpec("P")
 
@@ -221,10 +222,10 @@ def shorten(labels: Iterable[str], longest: int = 24) -> tuple[dict[str, str], l
     brief = own_parts(labels, longest - len(" (1)"))
     for label in brief:
         if len(label) <= longest:
-            texts[label] = label
+            texts[label] = literal(label)
         else:
             tail = f" ({len(notes) + 1})"
-            texts[label] = cut(brief[label], brief.values(), longest - len(tail)) + tail
+            texts[label] = literal(cut(brief[label], brief.values(), longest - len(tail)) + tail)
             notes.append(f"({len(notes) + 1}) {label}")
     return texts, notes
 
@@ -249,10 +250,19 @@ def list_rows(axes: Axes, texts: Sequence[str]) -> None:
 def notes_below(figure: Figure, notes: Sequence[str]) -> None:
     """Write small text below the axes, one line per note, with long ones wrapped; the figure grows by their height."""
     width, height = figure.get_size_inches()
-    lines = [line for note in notes if note for line in _wrap(note, width - 0.1)]
+    lines = [line for note in notes if note for line in _wrap(literal(note), width - 0.1)]
     if lines:
         figure.set_size_inches(width, height + len(lines) * SMALL * 1.25 / 72)
         figure.supxlabel("\n".join(lines), fontsize=SMALL, color=GREY, ha="left", x=0.012, linespacing=1.15)
+
+
+def literal(text: str) -> str:
+    r"""A text that matplotlib draws as it is, on one line: without control characters, and not as a formula.
+
+    >>> literal("$x$")
+    '\\$x\\$'
+    """
+    return in_line(text).replace("$", r"\$")
 
 
 def text_width(text: str, size: float) -> float:

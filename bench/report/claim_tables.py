@@ -238,9 +238,10 @@ def _every_pair(claims: Claims) -> Table:
         (f"{i + 1} {row}", *(_pair_text(claims, row, column) for column in names)) for i, row in enumerate(names)
     ]
     count = len(claims.pairs.adjusted)
+    family = f"all {count} pairs" if count > 1 else number_of(count, "pair")
     notes = [
         f"row minus column, {claims.unit}; *: p <= {claims.alpha:g} by the exact sign-flip test, Holm over "
-        f"{'all ' * (count > 1)}{number_of(count, 'pair')}: a family of its own, which decides no bold type"
+        f"{family}: a family of its own, which decides no bold type"
     ]
     if claims.power and (short := shortfall(claims.power.pairs, count, claims.alpha)):
         notes.append(f"no star is possible: {short.text}")

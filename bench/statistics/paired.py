@@ -65,7 +65,7 @@ def compare_paired(a: ArrayLike, b: ArrayLike, *, level: float = 0.95, overlap: 
         raise ValueError(f"a and b must have the same length and not be empty; their lengths are {len(x)} and {len(y)}")
     d = x - y
     scale = float(max(np.abs(x).max(), np.abs(y).max()))
-    d[np.abs(d) <= ROUNDING * scale] = 0  # so that rounding alone, with one sign in all pairs, is no evidence
+    d[np.abs(d) <= ROUNDING * scale] = 0  # rounding that has one sign in all pairs proves nothing
     interval, t = _t(d, scale, level, overlap)
     primary, ranked = float(sign_flip(d)), _wilcoxon(d, scale)
     difference = 0.0 if abs(d.mean()) <= ROUNDING * scale else float(d.mean())

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 
+from mcr_bench.bench.printable import shown
 from mcr_bench.bench.report.html.contents import Picture
 from mcr_bench.bench.report.html.markup import part, render
 
@@ -49,7 +50,13 @@ def svg_markup(file: bytes, prefix: str, label: str, width: float) -> Markup:
     for element in root.iter():
         _tidy(element)
     box = root.get("viewBox", "")
-    root.attrib = {"viewBox": box, "width": f"{width:.0f}", "role": "img", "aria-label": label, "style": INHERITED}
+    root.attrib = {
+        "viewBox": box,
+        "width": f"{width:.0f}",
+        "role": "img",
+        "aria-label": shown(label),
+        "style": INHERITED,
+    }
     return Markup(ElementTree.tostring(root, encoding="unicode"))
 
 
