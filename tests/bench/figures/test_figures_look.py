@@ -26,6 +26,7 @@ from mcr_bench.bench.figures.style import (
     RC,
     list_canvas,
     marks,
+    notes_below,
     render,
     save,
     shorten,
@@ -262,3 +263,13 @@ def test_no_figure_is_registered_with_pyplot() -> None:
     found = record("two", 3, 2, SIX[:2], "accuracy")
     assert len(list(all_figures([found], SOURCES, ["methods", "forest", "errors"]))) == 3
     assert pyplot.get_fignums() == before
+
+
+def test_names_are_drawn_as_they_are(recwarn: pytest.WarningsRecorder) -> None:
+    figure, texts, notes = list_canvas(["a $x_1$\nb", "\u202ec" + " $\\frac$" * 20], 1.0)
+    notes_below(figure, notes)
+    drawn = render(figure, "svg").decode()
+    assert texts["a $x_1$\nb"] == r"a \$x_1\$\u000ab"
+    assert "\u202e" not in drawn
+    assert "\\u202ec $\\frac$ $\\frac$" in drawn
+    assert not recwarn.list
