@@ -60,6 +60,10 @@ def beside(row: RunRow, parts: Mapping[str, Predicted], here: Here | str) -> Ite
     if here.metric and here.metric != row.metric:
         text = f"its metric is {row.metric}, and that of protocol {row.protocol} is {here.metric}"
         yield Said("wrong", "settings", row.name, text)
+    size, told = len(here.parts["train"].ids), row.samples.get("train")
+    if told not in (None, size):
+        text = f"data/train_samples is {told} on record, and the training part here has {size}"
+        yield Said("wrong", "samples", row.name, text)
     yield from _floors(row, parts["test"], here)
 
 

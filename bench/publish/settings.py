@@ -1,10 +1,11 @@
 """Whether the settings and the code that runs name are those under which their keys were made."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.core.behaviour import behaviour_digest
-from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.errors import UserError, one_line
 from mcr_bench.bench.publish.rebuilt import Acting, Unprovable, rebuilt
 from mcr_bench.bench.publish.said import Said
 from mcr_bench.bench.record.row import RunRow
@@ -26,7 +27,14 @@ class Keys:
     def check(self, row: RunRow) -> Said:
         """Whether the settings of a run give its key."""
         made = self._of(row)
-        return Said("holds", "settings", row.name, "give the keys on record") if isinstance(made, RunSpec) else made
+        if not isinstance(made, RunSpec):
+            return made
+        if wrong := [name for name, value in _told_by(made).items() if getattr(row, name) != value]:
+            text = f"its tag '{wrong[0]}' is '{one_line(str(getattr(row, wrong[0])), 60)}'"
+            return Said(
+                "wrong", "settings", row.name, f"{text}, and by its method and settings {_told_by(made)[wrong[0]]}"
+            )
+        return Said("holds", "settings", row.name, "give the keys on record")
 
     def _of(self, row: RunRow) -> RunSpec | Said:
         if row.key not in self._made:
@@ -54,6 +62,14 @@ class Keys:
         if isinstance(made, Said):
             raise Unprovable(f"it starts from {row.name}, of which that is not known")
         return made
+
+
+def _told_by(spec: RunSpec) -> dict[str, object]:
+    """What tables go by that is not in the key, as method and settings give it: tag -> its value."""
+    cls = registry.method(spec.method)
+    of_method = {"role": cls.role, "scales_gradients": cls.scales_gradients}
+    named = replace(spec, role=cls.role)
+    return of_method | {"label": named.label, "config": spec.config, "data_identity": spec.data_identity}
 
 
 def code_check(row: RunRow) -> Said:

@@ -8,6 +8,7 @@ import typer
 from mcr_bench.bench.commands.options import AsJson, DataRoot, OfDatasets, OfKeys, OfMethods, OfSeeds, TrackingUri
 from mcr_bench.bench.commands.output import open_record
 from mcr_bench.bench.commands.verb import verb
+from mcr_bench.bench.errors import UserError
 
 
 @verb
@@ -54,6 +55,8 @@ def verify_submission(
     from mcr_bench.bench.publish.verify import verified
 
     with opened(file, most_gib) as archive:
+        if not archive.runs():
+            raise UserError(f"'{file}' holds no run, so there is nothing to check. Export or submit some.")
         made = verified(archive, data_root)
     print_verified(made, as_json)
     if not made.holds:

@@ -1,6 +1,7 @@
 """`submit` and `verify-submission`: what holds is said, what was forged is said, and nothing is executed."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,11 @@ def no_file_of_predictions(entries: Entries) -> None:
     sealed(entries, key, lambda run: (run["files"].clear(), run["tags"].pop("sha256/predictions.parquet")))  # type: ignore[attr-defined]
 
 
+def training_size(entries: Entries) -> None:
+    key, _ = run_in(entries, "joint")
+    sealed(entries, key, lambda run: run["metrics"].update({"data/train_samples": [[0, 3000.0, 1]]}))  # type: ignore[attr-defined]
+
+
 def setting(name: str, value: str) -> Callable[[Entries], None]:
     def change(entries: Entries) -> None:
         key, _ = run_in(entries, "joint")
@@ -175,6 +181,12 @@ FORGED: dict[str, tuple[Callable[[Entries], object], str]] = {
     "another digest of the code": (tag("method_digest", "0" * 16), NOT_OF_ITS_KEY),
     "another fingerprint": (tag("fingerprint", "0" * 64), NOT_OF_ITS_KEY),
     "another seed": (tag("seed", "1"), NOT_OF_ITS_KEY),
+    "another name in tables": (tag("label", "mcr"), "its tag 'label' is 'mcr', and by its method and settings joint ["),
+    "another role": (tag("role", "ensemble"), "its tag 'role' is 'ensemble', and by its method and settings "),
+    "another line": (tag("config", "0" * 20), "its tag 'config' is '000"),
+    "another comparison": (tag("data_identity", "0" * 20), "its tag 'data_identity' is '000"),
+    "what it says of gradients": (tag("scales_gradients", "true"), "its tag 'scales_gradients' is 'True', and"),
+    "another size of the training part": (training_size, "data/train_samples is 3000 on record, and the training part"),
     "another metric": (tag("metric", "modality"), "its tag 'metric' is 'modality'"),
 }
 
@@ -193,7 +205,7 @@ def test_what_was_forged_is_said_in_a_sentence(what: str) -> None:
     refused = what == "another metric"
     done = call("verify-submission", "ours.zip", code=2 if refused else 1)
     told = done.stderr if refused else done.stdout
-    assert [line for line in told.splitlines() if line.startswith(("WRONG: joint [", "error: ")) and reason in line]
+    assert [line for line in told.splitlines() if line.startswith(("WRONG: ", "error: ")) and reason in line]
 
 
 def test_swapped_labels_are_seen_without_the_data_too(ours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,6 +260,25 @@ def test_settings_that_would_generate_too_much_are_only_not_proven(ours: Path) -
     rewrite(ours, setting("dataset.train", str(10**11)))
     told = call("verify-submission", "ours.zip", code=1).stdout  # and its key is another
     assert "not proven: that ids and labels are those of its data, which is not available here: RuntimeError" in told
+
+
+def test_what_tables_go_by_is_that_of_method_and_settings(ours: Path) -> None:
+    shutil.copy(ours, "whole.zip")
+    for what in ("another name in tables", "another comparison", "another size of the training part"):
+        change, reason = FORGED[what]
+        shutil.copy("whole.zip", ours)
+        rewrite(ours, change)
+        assert reason in call("verify-submission", "ours.zip", code=1).stdout
+
+
+def test_an_archive_without_runs_is_no_submission(ours: Path) -> None:
+    def without(entries: Entries) -> None:
+        manifest = json.loads(entries["manifest.json"]) | {"runs": []}
+        entries.clear()
+        entries["manifest.json"] = json.dumps(manifest).encode()
+
+    rewrite(ours, without)
+    assert "holds no run, so there is nothing to check" in call("verify-submission", "ours.zip", code=2).stderr
 
 
 def test_a_cut_archive_is_refused(ours: Path) -> None:
