@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mcr_bench.bench.commands.output import say
-from mcr_bench.bench.core.files import may_write, write_whole
+from mcr_bench.bench.core.files import PARTIAL, may_write, write_whole
 from mcr_bench.bench.core.home import DEFAULT
 from mcr_bench.bench.core.inputs.texts import json_of
 from mcr_bench.bench.errors import UserError
@@ -22,14 +22,16 @@ def output_folder(home: Path) -> Path:
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Inside the block, an error of writing to the folder becomes a UserError."""
+def writing(place: Path, option: str = "") -> Iterator[None]:
+    """Inside the block, an error of writing to a file or folder becomes a UserError. option: which chose the place."""
     try:
         yield
     except OSError as error:
+        name = str(error.filename or place)
+        name = str(place) if name.endswith(PARTIAL) else name
+        remedy = f"Give {option} a place" if option else "Set MCR_BENCH_HOME to a folder"
         raise UserError(
-            f"cannot write '{error.filename or folder}' ({error.strerror}). Set MCR_BENCH_HOME to a folder that you "
-            "may write to, on a disk with free space."
+            f"cannot write '{name}' ({error.strerror}). {remedy} that you may write to, on a disk with free space."
         ) from error
 
 

@@ -53,7 +53,7 @@ def write_paper_table(tracking_uri: str | None, options: PaperOptions, baseline:
     made = {path: make(table, 1 if options.digits is None else options.digits)}
     if form == "latex":
         made[path.with_suffix(".bib")] = bibtex(table)
-    with writing(path.parent):
+    with writing(path, "--output" if options.output else ""):
         for place, text in made.items():
             write_whole(place, shown(text))
     return list(made)

@@ -48,7 +48,7 @@ def publish(
     folder = output or output_folder(default_home()) / "site"
     for line in gathered.left_out:
         say(f"left out: {line}", err=True)
-    with writing(folder):
+    with writing(folder, "--output" if output else ""):
         for name, text in pages.items():
             write_whole(folder / name, text)
     written = [folder / name for name in pages]

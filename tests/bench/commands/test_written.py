@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
-from mcr_bench.bench.commands.written import forget_outdated, list_of
+import pytest
+
+from mcr_bench.bench.commands.written import forget_outdated, list_of, writing
+from mcr_bench.bench.core.files import write_whole
+from mcr_bench.bench.errors import UserError
 
 
 def files(folder: Path, *names: str) -> list[Path]:
@@ -36,3 +40,12 @@ def test_a_list_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
         list_of(inner).write_text(content)
         forget_outdated(inner, [], everything=True)
     assert (tmp_path / "precious").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "remedy"), [("--output", "Give --output a place that"), ("", "Set MCR_BENCH_HOME to")]
+)
+def test_what_cannot_be_written_is_named_with_what_chose_it(tmp_path: Path, option: str, remedy: str) -> None:
+    told = rf"cannot write '{tmp_path}' \(Is a directory\)\. {remedy}"
+    with pytest.raises(UserError, match=told), writing(tmp_path, option):
+        write_whole(tmp_path, "a table")
