@@ -113,7 +113,10 @@ class Amss(WithVariants):
             source = self.fit.generator("units", m, device=share.device)
             touched = list(self.touched(m))
             if all(of_features for _, of_features in touched):
-                raise RuntimeError(f"{self.name} finds no layer of '{m}' to mask: it would have no effect")
+                raise UserError(
+                    f"{self.name} has no layer of '{m}' to mask, so it would have no effect there. Give '{m}' "
+                    "an encoder that learns."
+                )
             for p, of_features in touched:
                 assert p.grad is not None, "only those with a gradient are touched"
                 squares = p.grad.square()

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mcr_bench.bench.core.precision import promoted
+from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
@@ -154,3 +155,9 @@ class Midas(Method):
 
     def after_backward(self, outputs: Outputs, batch: Batch) -> None:
         self._alpha, self._next = self._next, None
+
+    def state_dict(self) -> State:
+        return {"alpha": self._alpha}
+
+    def load_state_dict(self, state: State) -> None:
+        self._alpha = state["alpha"]

@@ -59,5 +59,6 @@ class OgmGe(OnTheFly):
 def _spreads(gradients: list[Tensor]) -> list[Tensor]:
     """The standard deviation () of each gradient of any shape, 0 for a single element, plus 1e-8."""
     spreads = [g.std(correction=min(1, g.numel() - 1)) for g in gradients]
-    torch._foreach_add_(spreads, 1e-8)
+    if spreads:  # an encoder that is frozen has no gradient
+        torch._foreach_add_(spreads, 1e-8)
     return spreads

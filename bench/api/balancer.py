@@ -7,10 +7,12 @@ from typing import cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from mcr_bench.bench.api.objects import method_name
 from mcr_bench.bench.api.offered import NoIndex, NoPart, NotHere, check_built, reason_against
-from mcr_bench.bench.api.own_net import AnyFusion, Modules, OwnNet, fusion_of, outputs_of, widths_of
+from mcr_bench.bench.api.own_net import AnyFusion, Modules, OwnNet, Sum, fusion_of, outputs_of, widths_of
+from mcr_bench.bench.api.watching import Pass, Seen, Watch, features_of, is_training, require_apart, require_of
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.core.seeds import initialise
 from mcr_bench.bench.errors import UserError
@@ -25,6 +27,7 @@ from mcr_bench.bench.task import Task
 from mcr_bench.methods.base import Method
 
 Backward = Callable[[Tensor], object]
+TRIED = 3  # steps at the start in which logits and features are compared: a loop goes on as it begins
 
 
 class _Outputs(Outputs):
@@ -85,6 +88,7 @@ class Balancer:
         self.method = build(cls, dict(settings or {}))
         if reason := reason_against(self.method, tuple(encoders)):
             raise UserError(f"{cls.name} cannot be used in your own loop: {reason}. Train it with `mcr-bench run`.")
+        require_apart(encoders)
         self._widths = dict(widths or widths_of(fusion, encoders))
         self._task = Task(task) if isinstance(task, int) else task or Task(outputs_of(fusion))
         head = fusion_of(fusion, encoders, self._widths)
@@ -98,6 +102,7 @@ class Balancer:
 
     def _start(self, head: Fusion, epochs: int, seed: int, drawn: bool) -> None:
         weight = next(self._net.encoders.parameters(), torch.zeros(()))
+        self._made = {"extras": self._net.extras, **({"own_heads": self._net.own_heads} if drawn else {})}
         if drawn:
             initialise(self._net.own_heads, seed, within="own_heads")
         initialise(self._net.extras, seed, within="extras")
@@ -117,9 +122,10 @@ class Balancer:
         self.method.fit = self._fit
         self.method.on_fit_start()
         self._parameters = list(self._net.parameters())
-        self._hooks = [one.register_forward_hook(partial(self._seen, m)) for m, one in self._net.encoders.items()]
+        self._acting = False
+        self._hooks = [_watch(one, partial(self._seen, m)) for m, one in self._net.encoders.items()]
         if isinstance(head, AnyFusion):
-            self._hooks.append(head.module.register_forward_hook(self._fused))
+            self._hooks.append(_watch(head.module, self._fused))
 
     def _one_width(self) -> int:
         """The width of all features; UserError where they differ and the method builds parts for them."""
@@ -153,25 +159,27 @@ class Balancer:
         the gradients of a loss instead of `loss.backward()`, as `accelerator.backward` or `self.manual_backward`.
         UserError where the encoders have not run in training mode in this step, and with several processes.
         """
-        self._check()
+        self._check(logits, len(target))
         if not self._fit.epoch:
             self.start_epoch()
         self._fit.step += 1
         net = self._net
         batch = Batch(
-            Inputs({m: cast(Tensor, net.inputs[m][0]) for m in net.modalities}, {}, {}),
+            Inputs({m: self._input(m) for m in net.modalities}, {}, {}),
             target,
             cast(Tensor, NoIndex(self.method.name, len(target))),
         )
-        before = self._taken()
+        before, self._acting = self._taken(), True
         try:
             outputs = self._outputs(logits, batch)
             losses = checked_losses(self.method, self.method.loss(outputs, batch))
-            self._gradients(losses, by)
+            factor = self._gradients(losses, by)
+            self._scaled(factor, torch.div)
             self.method.after_backward(outputs, batch)
+            self._scaled(factor, torch.mul)
         finally:
             self._give_back(before)
-            net.inputs, net.given = {}, {}
+            net.passes, self._acting = {}, False
         for name, loss in losses.items():
             self._fit.log(f"loss/{name}", loss)
         return torch.stack([loss.detach() for loss in losses.values()]).sum()
@@ -181,12 +189,17 @@ class Balancer:
         return self._fit.meters.means()
 
     def state_dict(self) -> State:
-        """What a checkpoint needs beside the network and `parameters()`."""
-        return {"method": self.method.state_dict(), "epoch": self._fit.epoch, "step": self._fit.step}
+        """What a checkpoint needs beside the network: what changes in the method, and the parts that it made."""
+        made = {name: part.state_dict() for name, part in self._made.items()}
+        return {"method": self.method.state_dict(), "epoch": self._fit.epoch, "step": self._fit.step, "made": made}
 
     def load_state_dict(self, state: State) -> None:
         """Continue from what `state_dict` gave."""
         self._fit.epoch, self._fit.step = state["epoch"], state["step"]
+        if self._fit.epoch:
+            self.method.on_epoch_start()
+        for name, part in self._made.items():
+            part.load_state_dict(state["made"][name])
         self.method.load_state_dict(state["method"])
 
     def remove(self) -> None:
@@ -194,19 +207,40 @@ class Balancer:
         for hook in self._hooks:
             hook.remove()
 
-    def _check(self) -> None:
-        if missing := [m for m in self._net.modalities if m not in self._net.given]:
+    def _check(self, logits: object, count: int) -> None:
+        wanted = (count, self._task.outputs)
+        if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted:
+            what = (
+                f"have shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"are a {type(logits).__name__}"
+            )
+            raise UserError(f"the logits {what}. Give a tensor {wanted}: one row per target and one column per output.")
+        if missing := [m for m in self._net.modalities if m not in self._net.passes]:
             raise UserError(
                 f"no forward pass of {', '.join(missing)} in training mode since the last step. Call the network with "
                 "net.train() and gradients, and then `backward` once."
             )
-        if self._fit.step == 0:
-            self._check_widths()
         if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
             raise UserError("a Balancer works in one process: coefficients of several would differ.")
+        head, given = self._net.fusion, self._given()
+        if isinstance(head, AnyFusion):
+            head.find(logits)
+        if self._fit.step < TRIED:
+            self._check_widths()
+            require_of(logits, given)
+            if isinstance(head, Sum):
+                head.seen = given, logits.detach()
+
+    def _given(self) -> dict[str, Tensor]:
+        return {m: self._net.passes[m].features for m in self._net.modalities}
+
+    def _input(self, modality: str) -> Tensor:
+        """What the encoder of a modality was given; what refuses to be read, where that is no tensor."""
+        first = next(iter(self._net.passes[modality].inputs), None)
+        refused = NotHere(self.method.name, f"one tensor as the input of '{modality}'")
+        return first if isinstance(first, Tensor) else cast(Tensor, refused)
 
     def _check_widths(self) -> None:
-        for m, features in self._net.given.items():
+        for m, features in self._given().items():
             if m in self._widths and features.shape[-1] != self._widths[m]:
                 raise UserError(
                     f"the encoder of '{m}' gives {features.shape[-1]} features, not {self._widths[m]}. Give `widths`."
@@ -216,13 +250,29 @@ class Balancer:
         if type(self.method).forward is not Method.forward:
             made = self.method.forward(batch)
             return checked_outputs(self.method, "forward", made, len(batch.target), self._task.outputs)
-        return _Outputs(self._net, dict(self._net.given), logits)
+        return _Outputs(self._net, self._given(), logits)
 
-    def _gradients(self, losses: dict[str, Tensor], by: Backward | None) -> None:
+    def _gradients(self, losses: dict[str, Tensor], by: Backward | None) -> Tensor | None:
+        """Compute the gradients; returns the factor () of what `by` did to the loss, as a GradScaler does."""
         if by is None:
             self.method.backward(losses)
-        else:
-            by(torch.stack(list(losses.values())).sum())
+            return None
+        if type(self.method).backward is not Method.backward:
+            raise UserError(
+                f"{self.method.name} computes the gradients of its losses one after the other, so `by` cannot compute "
+                "them. Leave `by` out, and train without a GradScaler: in bfloat16 or float32."
+            )
+        factors: list[Tensor] = []
+        total = torch.stack(list(losses.values())).sum()
+        total.register_hook(factors.append)
+        by(total)
+        return factors[0] if factors else None
+
+    def _scaled(self, factor: Tensor | None, scaled: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """Divide gradients by the factor (), or multiply them, so that the method sees them as they are without it."""
+        for parameter in self._parameters if factor is not None else ():
+            if parameter.grad is not None:
+                parameter.grad = scaled(parameter.grad, cast(Tensor, factor))
 
     def _taken(self) -> list[tuple[nn.Parameter, Tensor]]:
         """Gradients of earlier steps, which the method must not change: they are taken away, and added again."""
@@ -235,11 +285,20 @@ class Balancer:
         for parameter, gradient in before:
             parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
 
-    def _seen(self, modality: str, module: nn.Module, arguments: tuple[object, ...], features: Tensor) -> None:
-        if module.training and torch.is_grad_enabled() and modality not in self._net.given:
-            self._net.inputs[modality], self._net.given[modality] = arguments, features
+    def _seen(
+        self, modality: str, module: nn.Module, arguments: tuple[object, ...], named: dict[str, object], made: object
+    ) -> None:
+        if not self._acting and is_training(module):
+            self._net.passes[modality] = Pass(arguments, named, features_of(modality, made))
 
-    def _fused(self, module: nn.Module, arguments: tuple[object, ...], logits: Tensor) -> None:
+    def _fused(self, module: nn.Module, arguments: tuple[object, ...], named: dict[str, object], made: object) -> None:
         fusion = cast(AnyFusion, self._net.fusion)
-        if module.training and not fusion.known and len(self._net.given) == len(self._net.encoders):
-            fusion.learn(arguments, self._net.given)
+        if self._acting or not module.training or len(self._net.passes) < len(self._net.encoders):
+            return
+        fusion.made = made
+        if not fusion.known:
+            fusion.learn(arguments, self._given())
+
+
+def _watch(module: nn.Module, seen: Seen) -> RemovableHandle:
+    return module.register_forward_hook(Watch(seen), with_kwargs=True)

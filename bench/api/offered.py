@@ -1,6 +1,8 @@
 """Which methods can act in a training loop that is not the harness's, and why others cannot."""
 
-from collections.abc import Callable, Iterable
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from types import CodeType
 
 from mcr_bench.bench.api.own_net import OwnNet
 from mcr_bench.bench.errors import UserError
@@ -23,6 +25,8 @@ class NotHere:
         self._told = f"{method} cannot be used in your own loop: it needs {what}. Train it with `mcr-bench run`."
 
     def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):  # Python asks for these where it copies, prints and compares
+            raise AttributeError(name)
         raise UserError(self._told)
 
     def __getitem__(self, index: object) -> object:
@@ -65,6 +69,8 @@ def reason_against(method: Method, modalities: tuple[str, ...]) -> str | None:
             return what
     if _overrides(method, "train_step") and getattr(method, "apply_to", "") != "grad":
         return "it makes the optimiser's steps itself"
+    if _reads(type(method), "optimizer"):  # some do so in a late epoch alone, when refusing it would cost a training
+        return "it needs the optimiser"
     return None
 
 
@@ -81,6 +87,22 @@ def check_built(method: Method, model: OwnNet, build: Callable[[OwnNet], object]
 
 def _own_modules(model: OwnNet) -> list[tuple[str, object]]:
     return [(name, one) for name, one in model.named_modules() if not name.startswith(("extras", "own_heads"))]
+
+
+def _reads(cls: type[Method], name: str) -> bool:
+    """Whether code of the class, or of one that it derives from below `Method`, reads an attribute of this name."""
+    classes = [one for one in cls.__mro__ if issubclass(one, Method) and one is not Method]
+    values = [value for one in classes for value in vars(one).values()]
+    functions = [getattr(value, "fget", None) or getattr(value, "func", None) or value for value in values]
+    return any(name in names for one in functions for names in _names(getattr(inspect.unwrap(one), "__code__", None)))
+
+
+def _names(code: CodeType | None) -> Iterator[tuple[str, ...]]:
+    """The names that a function's code reads, and those of the functions inside it."""
+    if code is not None:
+        yield code.co_names
+        for constant in code.co_consts:
+            yield from _names(constant) if isinstance(constant, CodeType) else ()
 
 
 def _overrides(method: Method, hook: str) -> bool:

@@ -1,5 +1,6 @@
 """A network of somebody else's as a `MultimodalModel`: its encoders, and its fusion in one of four forms."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 
@@ -7,49 +8,103 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mcr_bench.bench.api.watching import Pass
+from mcr_bench.bench.core.precision import promoted
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.fusion import Fused, Fusion, sum_of
 from mcr_bench.bench.models.multimodal import MultimodalModel, Role
 from mcr_bench.bench.problem.samples import Inputs
 from mcr_bench.bench.task import Task
 
-Call = Callable[[dict[str, Tensor]], Tensor]
+Call = Callable[[dict[str, Tensor]], object]
 Modules = nn.Module | Mapping[str, nn.Module]
+DIFFERENT = 0.1  # smallest difference of logits, as a share of the largest, that is not rounding, of bfloat16 neither
+_UNSTEADY = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)  # a second call gives or changes something
 
 
-class OnConcatenated(Fusion):
+class Sum(Fusion):
+    """A fusion whose logits are a sum of one share per modality.
+
+    seen: features and logits (B, C) of a pass of the owner's, which the next call is compared with.
+    """
+
+    additive = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slices = nn.ModuleDict()
+        self.seen: tuple[dict[str, Tensor], Tensor] | None = None
+
+    def forward(self, features: dict[str, Tensor]) -> Fused:
+        """Features (B, d) of every modality -> logits (B, C) and branches; UserError if the owner's are no such sum."""
+        if self.seen is not None and not any(isinstance(part, _UNSTEADY) for part in self.modules()):
+            given, logits = self.seen
+            with torch.no_grad():
+                _require_close(self.summed({m: promoted(f) for m, f in given.items()}).logits, logits)
+        self.seen = None
+        return self.summed(features)
+
+    @abstractmethod
+    def summed(self, features: dict[str, Tensor]) -> Fused:
+        """Features (B, d) of every modality -> logits (B, C) and branches."""
+
+
+def _require_close(summed: Tensor, logits: Tensor) -> None:
+    if summed.shape != logits.shape or bool((summed - logits).abs().max() > DIFFERENT * logits.abs().max()):
+        raise UserError(
+            "the logits are not the sum that `fusion` and the encoders' features give, which this method needs. The "
+            "features must come in the order in which `encoders` names them; what lies between them and the fusion, "
+            "such as dropout, belongs into the encoders; and logits are neither averaged nor scaled afterwards."
+        )
+
+
+class OnConcatenated(Sum):
     """One `nn.Linear` on the concatenated features: additive, the columns of its weight (C, sum d) being the slices.
 
     The weight is one parameter, so that no part of it belongs to one modality alone.
     """
 
-    additive = True
-
     def __init__(self, linear: nn.Linear, widths: Mapping[str, int]) -> None:
         super().__init__()
-        self.linear, self.widths, self.slices = linear, dict(widths), nn.ModuleDict()
+        self.linear, self.widths = linear, dict(widths)
         self.bias = linear.bias
 
-    def forward(self, features: dict[str, Tensor]) -> Fused:
-        """Features (B, d) of every modality -> logits (B, C) and branches."""
+    def summed(self, features: dict[str, Tensor]) -> Fused:
         weights = self.linear.weight.split(list(self.widths.values()), dim=1)
         branches = {m: F.linear(features[m], weight) for m, weight in zip(self.widths, weights, strict=True)}
         logits = sum_of(branches)
         return Fused(logits if self.bias is None else logits + self.bias, branches)
 
 
-class SumOfBranches(Fusion):
-    """One module for each modality, whose logits (B, C) are added: additive, each module being its modality's slice."""
+class SumOfBranches(Sum):
+    """One module for each modality, whose logits (B, C) are added: additive, each module being its modality's slice.
 
-    additive = True
+    The biases of linear modules are one bias that all share, as their sum alone counts.
+    """
 
     def __init__(self, branches: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.slices = nn.ModuleDict(branches)
+        linear = [one for one in branches.values() if isinstance(one, nn.Linear)]
+        self._linear = len(linear) == len(branches)
+        self._biases = [one.bias for one in linear if one.bias is not None] if self._linear else []
+        if len(self._biases) == 1:
+            self.bias = self._biases[0]
 
-    def forward(self, features: dict[str, Tensor]) -> Fused:
-        """Features (B, d) of every modality -> logits (B, C) and branches."""
-        branches = {m: self.slices[m](features[m]) for m in self.slices}
+    def owner(self, name: str) -> str | None:
+        """As of `Fusion`; nobody's for the biases of linear modules."""
+        return None if self._linear and name.endswith(".bias") else super().owner(name)
+
+    def summed(self, features: dict[str, Tensor]) -> Fused:
+        if not self._linear:
+            branches = {m: self.slices[m](features[m]) for m in self.slices}
+            return Fused(sum_of(branches), branches)
+        branches = {m: F.linear(features[m], cast(Tensor, one.weight)) for m, one in self.slices.items()}
+        if self.bias is not None:
+            return Fused(sum_of(branches) + self.bias, branches)
+        if self._biases:
+            share = torch.stack([*self._biases]).sum(0) / len(branches)
+            branches = {m: z + share for m, z in branches.items()}
         return Fused(sum_of(branches), branches)
 
 
@@ -57,6 +112,7 @@ class AnyFusion(Fusion):
     """Any module, called with features as its owner called it: not additive, all of it shared.
 
     call: calls the module with features. known: whether the owner's forward pass has been seen, which tells how.
+    made: what the owner's last pass gave. entry: where the logits are in it, if it is a tuple, a list or a mapping.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -64,10 +120,13 @@ class AnyFusion(Fusion):
         self.module, self.slices = module, nn.ModuleDict()
         self.call: Call = _not_called
         self.known = False
+        self.made: object = None
+        self.entry: object = None
 
     def forward(self, features: dict[str, Tensor]) -> Fused:
         """Features (B, d) of every modality -> logits (B, C)."""
-        return Fused(self.call(features), None)
+        made = self.call(features)
+        return Fused(made if isinstance(made, Tensor) else _logits_in(made, self.entry), None)
 
     def learn(self, arguments: tuple[object, ...], features: Mapping[str, Tensor]) -> None:
         """See how the module was called: with one concatenated tensor, one tensor each, a list, or a dict by modality.
@@ -77,12 +136,35 @@ class AnyFusion(Fusion):
         """
         self.call, self.known = _call_of(self.module, arguments, features), True
 
+    def find(self, logits: Tensor) -> None:
+        """See which entry of what the owner's pass gave the logits (B, C) are."""
+        entries = _entries(self.made)
+        self.entry = next((key for key, one in entries if one is logits), None)
+        self.made = None
 
-def _not_called(_: dict[str, Tensor]) -> Tensor:
+
+def _entries(made: object) -> list[tuple[object, object]]:
+    """Key or place, and value, of what a mapping, a tuple or a list holds."""
+    if isinstance(made, Mapping):
+        return list(made.items())
+    return list(enumerate(made)) if isinstance(made, list | tuple) else []
+
+
+def _logits_in(made: object, entry: object) -> Tensor:
+    one = dict(_entries(made)).get(entry)
+    if not isinstance(one, Tensor):
+        raise UserError(
+            f"the fusion gives a {type(made).__name__}, and the logits are none of its entries as they are. Call "
+            "`backward` with one of them, or give a fusion that returns the logits alone."
+        )
+    return one
+
+
+def _not_called(_: dict[str, Tensor]) -> object:
     raise UserError("the fusion has not been called yet. Make a forward pass in training mode first.")
 
 
-def _called_otherwise(_: dict[str, Tensor]) -> Tensor:
+def _called_otherwise(_: dict[str, Tensor]) -> object:
     raise UserError(
         "the fusion was not called with the encoders' features. It may get them one by one, as a list, as a dict by "
         "modality, or concatenated along the last axis, in the order in which `encoders` names them and unchanged."
@@ -92,13 +174,13 @@ def _called_otherwise(_: dict[str, Tensor]) -> Tensor:
 def _call_of(module: nn.Module, arguments: tuple[object, ...], features: Mapping[str, Tensor]) -> Call:
     names, first = list(features), arguments[0] if arguments else None
     if len(arguments) == len(names) and _are(arguments, features.values()):
-        return lambda given: cast(Tensor, module(*(given[m] for m in names)))
+        return lambda given: module(*(given[m] for m in names))
     if len(arguments) == 1 and isinstance(first, Mapping) and _are([first.get(m) for m in names], features.values()):
-        return lambda given: cast(Tensor, module({m: given[m] for m in names}))
+        return lambda given: module({m: given[m] for m in names})
     if len(arguments) == 1 and isinstance(first, list | tuple) and _are(first, features.values()):
-        return lambda given: cast(Tensor, module([given[m] for m in names]))
+        return lambda given: module([given[m] for m in names])
     if len(arguments) == 1 and isinstance(first, Tensor) and _is_joined(first, list(features.values())):
-        return lambda given: cast(Tensor, module(torch.cat([given[m] for m in names], dim=-1)))
+        return lambda given: module(torch.cat([given[m] for m in names], dim=-1))
     return _called_otherwise
 
 
@@ -151,7 +233,7 @@ def _branches(fusion: Modules) -> Mapping[str, nn.Module] | None:
 class OwnNet(MultimodalModel):
     """The network of a user's own training loop. What its encoders gave in the last pass is not computed again.
 
-    inputs, given: of the last training pass, modality -> the encoder's arguments and its features (B, d).
+    passes: the last training pass of each encoder, by modality.
     """
 
     def __init__(
@@ -164,20 +246,22 @@ class OwnNet(MultimodalModel):
     ) -> None:
         super().__init__(encoders, fusion, width, task)
         self.own_heads = nn.ModuleDict(heads)
-        self.inputs: dict[str, tuple[object, ...]] = {}
-        self.given: dict[str, Tensor] = {}
+        self.passes: dict[str, Pass] = {}
 
     def encode_one(self, modality: str, values: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Features (B, d); for the input of the last pass those of that pass."""
-        arguments = self.inputs.get(modality, ())
-        if modality in self.given and arguments and values is arguments[0]:
-            return self.given[modality]
-        if len(arguments) > 1:
+        last = self.passes.get(modality)
+        if last is None:
+            return cast(Tensor, self.encoders[modality](values))
+        if last.inputs and values is last.inputs[0]:
+            return last.features
+        if len(last.inputs) > 1:
             raise UserError(
-                f"the encoder of '{modality}' takes {len(arguments)} arguments, and this method runs it on inputs of "
+                f"the encoder of '{modality}' takes {len(last.inputs)} arguments, and this method runs it on inputs of "
                 "its own. Give an encoder that takes one tensor."
             )
-        return cast(Tensor, self.encoders[modality](values))
+        encoder = self.encoders[modality]
+        return cast(Tensor, encoder(**dict.fromkeys(last.named, values)) if last.named else encoder(values))
 
     def encode(self, inputs: Inputs) -> dict[str, Tensor]:
         """Features (B, d) of every modality."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mcr_bench.bench.core import seeds
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.meters import Meters
 from mcr_bench.bench.fit.moved import Movements
 from mcr_bench.bench.models.multimodal import MultimodalModel
@@ -106,11 +107,14 @@ class Fit:
     def scale(self, parameters: Iterable[torch.nn.Parameter], coefficient: Tensor | float, name: str) -> None:
         """Multiply the gradients of parameters by `coefficient`, a number or a tensor (), and log it.
 
-        It is logged as `coefficient/NAME`. RuntimeError if no parameter has a gradient.
+        It is logged as `coefficient/NAME`. UserError if no parameter has a gradient.
         """
         gradients = [p.grad for p in parameters if p.grad is not None]
         if not gradients:
-            raise RuntimeError(f"no gradient to scale for '{name}': the method would have no effect")
+            raise UserError(
+                f"no gradient to scale for '{name}', so the method would have no effect there. Its parameters must "
+                "require gradients and be reached by the loss: methods that scale gradients need encoders that learn."
+            )
         torch._foreach_mul_(gradients, coefficient)
         self.log(f"coefficient/{name}", coefficient)
 

@@ -75,11 +75,14 @@ class Modulation(Windowed, ABC):
 
     @cached_property
     def touched(self) -> dict[str, list[nn.Parameter]]:
-        """Modality -> the parameters that it touches. RuntimeError if a modality has none."""
+        """Modality -> the parameters that it touches. UserError if a modality has none."""
         touched = {m: self.touches(m) for m in self.fit.model.modalities}
         for m, parameters in touched.items():
             if not parameters:
-                raise RuntimeError(f"{self.name} finds no parameter of '{m}' to scale: it would have no effect")
+                raise UserError(
+                    f"{self.name} has no parameter of '{m}' to scale, so it would have no effect there. Give '{m}' an "
+                    "encoder that learns, with parameters of its own."
+                )
         return touched
 
     def after_backward(self, outputs: Outputs, batch: Batch) -> None:

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Group, Method, Needs
@@ -66,7 +67,10 @@ class EncoderWise(Method, ABC):
         reduce(add, own).backward()
         reached = [self._join(m, gradients) for m, gradients in of_fused.items()]
         if not any(reached):
-            raise RuntimeError(f"{self.name} finds no gradient of an encoder to combine: it would have no effect")
+            raise UserError(
+                f"{self.name} has no gradient of an encoder to combine, so it would have no effect. Give it encoders "
+                "that learn."
+            )
 
     def _join(self, modality: str, of_fused: list[Tensor | None]) -> bool:
         """Give an encoder the combined gradient, where it has those of its own loss; whether it has any."""

@@ -19,7 +19,7 @@ PLAIN = {"clip_norm": 0.0, "optimizer__name": "sgd", "optimizer__lr": 0.05, "opt
 PLAIN["optimizer__momentum"] = 0.0
 ALPHA: dict[str, Value] = {"alpha": 0.4, "all_parameters": True}
 OFFERED = (
-    *("agm", "arl", "awc", "cml", "dgl", "functional-entropy", "joint", "mbsd", "mcr", "midas", "mlb", "mmpareto"),
+    *("agm", "arl", "cml", "dgl", "functional-entropy", "joint", "mbsd", "mcr", "midas", "mlb", "mmpareto"),
     *("mnl", "multi-loss", "ogm", "ogm-ge", "opm", "synib", "tcmax"),
 )
 PAIRS_ONLY = ("mbsd",)
@@ -27,6 +27,7 @@ REASONS = {
     "ensemble": "trains nothing itself",
     "unimodal": "trains modalities apart",
     "umt": "starts from runs of unimodal",
+    "awc": "needs the optimiser",
     "mslr": "acts on the evaluation of the validation part",
     "cggm": "sets the optimiser's parameter groups",
     "smv": "chooses the samples of every epoch",

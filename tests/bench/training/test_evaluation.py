@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.evaluated import Evaluation
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.fit.meters import Meters
@@ -319,7 +320,7 @@ def test_scaling_multiplies_gradients_and_says_by_what() -> None:
         torch.testing.assert_close(p.grad, old * 0.25)
     assert fit.meters.means() == {f"coefficient/{NAMES[0]}": 0.25}
     fit.zero_grad()
-    with pytest.raises(RuntimeError, match="no gradient to scale for 'audio'"):
+    with pytest.raises(UserError, match="no gradient to scale for 'audio'"):
         fit.scale(parameters, 0.25, "audio")
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.task import Task
@@ -123,7 +124,7 @@ def test_where_every_encoder_is_frozen_it_says_that_it_would_do_nothing() -> Non
     method = MMPareto()
     fit = make_fit(method)
     fit.model.encoders.requires_grad_(False)
-    with pytest.raises(RuntimeError, match="mmpareto finds no gradient of an encoder"):
+    with pytest.raises(UserError, match="mmpareto has no gradient of an encoder"):
         step(method)
 
 
