@@ -1,6 +1,7 @@
 """Check what the hooks of a method return, where they are called, so that an error names the hook and the remedy."""
 
 import inspect
+from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -17,6 +18,10 @@ T = TypeVar("T")
 Groups = list[dict[str, Any]]  # parameter groups as torch's optimisers take them
 State = dict[str, Any]  # tensors and plain values that a checkpoint keeps
 WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)  # types of indices
+KEPT = (  # types, beside tensors, that `torch.load(weights_only=True)` gives back
+    *(bool, int, float, complex, str, bytes, type(None), dict, OrderedDict, Counter, list, tuple, set),
+    *(torch.dtype, torch.device, torch.Size),
+)
 SHORTEST = 'return {"fused": loss}'
 
 
@@ -151,10 +156,29 @@ def checked_growth(method: object, module: object) -> nn.Module:
 
 
 def checked_state(method: object, state: object) -> State:
-    """The dict that `state_dict` returned. UserError for anything else."""
+    """The dict that `state_dict` returned. UserError for anything else, and for values that no checkpoint keeps."""
     if not isinstance(state, dict):
         raise _wrong(method, "state_dict", state, "a dict of tensors and plain values")
+    for place, value in _unkept(state):
+        raise UserError(
+            f"{_place(method, 'state_dict')}: the value of {place} is {_what(value)}, which a checkpoint cannot give "
+            "back. Return tensors, numbers, texts, None, and dicts, lists and tuples of these, such as "
+            "torch.as_tensor(array), float(number), list(window) or module.state_dict()."
+        )
     return state
+
+
+def _unkept(value: object, place: str = "") -> Iterator[tuple[str, object]]:
+    """Place and value of what a checkpoint would not give back, as only tensors and plain values are read from it."""
+    if isinstance(value, Mapping) and type(value) in KEPT:
+        for key, one in value.items():
+            yield from _unkept(key, f"{place}[{key!r}]")
+            yield from _unkept(one, f"{place}[{key!r}]")
+    elif isinstance(value, list | tuple | set) and type(value) in KEPT:
+        for number, one in enumerate(value):
+            yield from _unkept(one, f"{place}[{number}]")
+    elif not isinstance(value, Tensor) and type(value) not in KEPT:  # a number of NumPy is a float, too, by its base
+        yield place, value
 
 
 def checked_reason(method: object, reason: object) -> str | None:
@@ -221,5 +245,5 @@ def _what(value: object) -> str:
         return f"a tensor of shape {tuple(value.shape)}"
     if isinstance(value, nn.Module):
         return f"a module ({type(value).__name__})"
-    article = "an" if type(value).__name__[0] in "aeiou" else "a"
+    article = "an" if type(value).__name__.startswith((*"aeiou", "nd")) else "a"  # an ndarray
     return f"{article} {type(value).__name__}"

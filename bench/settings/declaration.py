@@ -131,6 +131,8 @@ def _declared(cls: type) -> dict[str, Declared]:
     hints, settings = _hints(cls), {}
     for field in dataclasses.fields(cls):
         kind = hints[field.name]
+        if not field.init:  # a value of the class's own
+            continue
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
             for key, inner in declared(kind).items():
                 settings[f"{field.name}.{key}"] = dataclasses.replace(inner, key=f"{field.name}.{key}")
@@ -166,6 +168,8 @@ def build(cls: type[T], values: Mapping[str, object], **others: object) -> T:
     arguments = dict(others)
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         kind, prefix = hints[field.name], f"{field.name}."
+        if not field.init:
+            continue
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
             arguments[field.name] = build(
                 kind, {k.removeprefix(prefix): v for k, v in flat.items() if k.startswith(prefix)}

@@ -125,10 +125,20 @@ def follow_schedule(fit: Fit) -> None:
     set_rate(fit.optimizer, rate_factor(settings.schedule, fit.step, steps, settings.epochs))
 
 
+def begin(method: Method) -> None:
+    """Begin the first epoch, unless one has begun."""
+    fit = method.fit
+    if not fit.epoch:
+        fit.epoch = 1
+        fit.model.train()
+        method.on_epoch_start()
+
+
 def step(method: Method, batch: Batch | None = None) -> None:
     """Make one training step of the method on `batch`; without one, on all training samples."""
+    begin(method)
     fit = method.fit
-    fit.epoch, fit.step = max(1, fit.epoch), fit.step + 1
+    fit.step += 1
     follow_schedule(fit)
     fit.model.train()
     method.train_step(batch or whole_batch(fit))

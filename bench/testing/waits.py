@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mcr_bench.bench.fit.fit import Fit
-from mcr_bench.bench.testing.fits import step
+from mcr_bench.bench.testing.fits import begin, step
 from mcr_bench.bench.training.optim import make_optimizer
 from mcr_bench.methods.base import Method
 
@@ -92,6 +92,7 @@ def waits(method: Method) -> list[str]:
     use.
     """
     fit = method.fit
+    begin(method)
     _on_meta(fit, method)
     batch = fit.train.batch(torch.arange(len(fit.train), device=META))
     with Waits() as noted:

@@ -17,7 +17,7 @@ from mcr_bench.bench.core.faults.damaged import Damaged, check_archive, sign
 from mcr_bench.bench.core.files import move_whole, whole_file
 from mcr_bench.bench.errors import in_words, one_line
 from mcr_bench.bench.fit.fit import Fit
-from mcr_bench.bench.fit.returns import State
+from mcr_bench.bench.fit.returns import State, checked_state
 from mcr_bench.bench.training.growth import grow_again
 from mcr_bench.bench.training.probes import Probes
 from mcr_bench.methods.base import Method
@@ -38,7 +38,7 @@ def write_checkpoint(
         "grown": fit.grown,
         "model": fit.model.state_dict(),
         "optimizer": fit.optimizer.state_dict(),
-        "method": method.state_dict(),
+        "method": checked_state(method, method.state_dict()),
         "probes": probes.state_dict() if probes else {},
         "progress": progress,
     }

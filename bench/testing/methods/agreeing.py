@@ -9,7 +9,7 @@ from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.fits import whole_batch
 from mcr_bench.bench.testing.trials.comparing import first_difference
-from mcr_bench.bench.testing.trials.epochs import train
+from mcr_bench.bench.testing.trials.epochs import begin_epoch, train
 from mcr_bench.bench.testing.trials.gates import sound, usable
 from mcr_bench.bench.testing.trials.trials import Trials
 from mcr_bench.datasets.base import Batch
@@ -26,7 +26,9 @@ def predicts_what_it_trains(trials: Trials) -> None:
         raise NotApplicable(f"it says why it predicts otherwise: {reason}")
     method = _trained(trials)
     for epoch in EPOCHS:
-        method.fit.epoch = epoch
+        method.fit.epoch = epoch - 1
+        begin_epoch(method)
+        method.fit.model.eval()
         batches = whole_batch(method.fit), whole_batch(method.fit)
         given, predicted = _forward(method, batches[0]).logits, _predict(method, batches[1]).logits
         if any(_changed(batch, method.fit) for batch in batches):

@@ -12,7 +12,7 @@ from mcr_bench.bench.settings.declaration import build
 from mcr_bench.bench.settings.training import EncoderSettings
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.fits import whole_batch
-from mcr_bench.bench.testing.trials.epochs import step
+from mcr_bench.bench.testing.trials.epochs import begun, step
 from mcr_bench.bench.testing.trials.gates import sound
 from mcr_bench.bench.testing.trials.setups import Plain, Setup
 from mcr_bench.bench.testing.trials.trials import Trials
@@ -68,7 +68,7 @@ def _setup(trials: Trials) -> Setup:
 
 def _passes(method: Method) -> tuple[dict[str, float], dict[str, float], int]:
     """Passes of all encoders per step, as they are made and as the meters count them; and the bytes that are kept."""
-    fit, batch = method.fit, whole_batch(method.fit)
+    fit, batch = begun(method).fit, whole_batch(method.fit)
     kept = Kept()
     fit.meters.means()
     with fit.meters.watching(fit.model, len(batch.target)), Multiplied() as made, kept:

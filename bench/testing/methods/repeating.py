@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,13 +14,14 @@ from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.fits import whole_batch
 from mcr_bench.bench.testing.process import random_states
 from mcr_bench.bench.testing.trials.comparing import first_difference, plain_values
-from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoch, make_step, train
+from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoch, make_step, train, train_at
 from mcr_bench.bench.testing.trials.gates import sound
 from mcr_bench.bench.testing.trials.trials import FAILS, Trials
 from mcr_bench.bench.training.checkpoints import read_checkpoint, write_checkpoint
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method
 
+LATE = 25  # an epoch by which methods act that begin to at an epoch
 MODULES = {"torch": "torch", "NumPy": "numpy", "Python": "random"}
 
 
@@ -66,16 +68,21 @@ def _used(hook: str, before: Mapping[str, bytes]) -> list[str]:
 
 @sound
 def resumed(trials: Trials) -> None:
-    """A training that is interrupted between two epochs, or inside one, ends as one that is not."""
-    for steps in (0, 2):
+    """A training that is interrupted between two epochs, or inside one, ends as one that is not.
+
+    Also in a late epoch, as some methods begin to act, and to keep something, at an epoch.
+    """
+    for epochs, steps in product(((1,), (1, LATE)), (0, 2)):
         with TemporaryDirectory() as folder:
-            _require_resumed(trials, Path(folder), steps)
+            _require_resumed(trials, Path(folder), epochs, steps)
 
 
-def _require_resumed(trials: Trials, folder: Path, steps: int) -> None:
-    """Interrupt after one epoch and so many steps of the next one."""
-    method, again = train(trials.start()), trials.start()
+def _require_resumed(trials: Trials, folder: Path, epochs: tuple[int, ...], steps: int) -> None:
+    """Interrupt after these epochs and so many steps of the next one."""
+    method, again = train_at(trials.start(), *epochs), trials.start()
     rest = _interrupted(method, steps)
+    if steps and method.fit.grown:  # inside an epoch it cannot grow again, as the epoch that begins has done so
+        return
     write_checkpoint(folder, method.fit, method, None, {})
     kept = plain_values(method)
     if steps:
@@ -89,6 +96,8 @@ def _require_resumed(trials: Trials, folder: Path, steps: int) -> None:
     for one in (method, again):
         _go_on(one, rest)
     where = "between two epochs" if steps == 0 else f"after {steps} steps of an epoch"
+    if LATE in epochs:
+        where += f" at epoch {LATE}"
     if difference := first_difference(method.fit.model.state_dict(), again.fit.model.state_dict()):
         lost = [name for name, value in kept.items() if restored.get(name) != value]
         hint = f"; {', '.join(lost)} was not restored" if lost else ""

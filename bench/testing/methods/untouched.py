@@ -11,11 +11,15 @@ from torch import Tensor, nn
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.testing.card import Failed, NotApplicable, Property
 from mcr_bench.bench.testing.trials.comparing import first_difference
-from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoch, make_step, step
+from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, begun, end_epoch, make_step, step
 from mcr_bench.bench.testing.trials.gates import sound
 from mcr_bench.bench.testing.trials.setups import NORMED
 from mcr_bench.bench.testing.trials.trials import FAILS, Trials
 from mcr_bench.datasets.base import Split
+
+MODES = (
+    "Make extra passes in evaluation mode: with evaluation_mode(model.encoders): ... of mcr_bench.methods.terms.modes."
+)
 
 
 @sound
@@ -62,11 +66,16 @@ def process_untouched(trials: Trials) -> None:
 @sound
 def batch_statistics(trials: Trials) -> None:
     """Running statistics of batch norm follow the first pass in training mode alone, or stay as they are."""
-    method = trials.start(replace(trials.usual, encoder=NORMED))
+    method = begun(trials.start(replace(trials.usual, encoder=NORMED)))
     for m, encoder in method.fit.model.encoders.items():
         copied, given = copy.deepcopy(encoder), dict[str, Tensor]()
         encoder.register_forward_pre_hook(partial(_keep_first, given, m))
         step(method)
+        if not encoder.training and any(p.requires_grad for p in encoder.parameters()):
+            raise Failed(
+                f"after a step the encoder of '{m}' is in evaluation mode, in which the next steps would train it",
+                MODES,
+            )
         before = _statistics(copied)
         copied.train()(given[m])
         once, after = _statistics(copied), _statistics(encoder)
@@ -104,8 +113,7 @@ PROPERTIES = (
     Property(
         "batch-statistics",
         "extra passes do not change the running statistics of batch norm",
-        "Make extra passes in evaluation mode: with evaluation_mode(model.encoders): ... of "
-        "mcr_bench.methods.terms.modes.",
+        MODES,
         batch_statistics,
     ),
 )

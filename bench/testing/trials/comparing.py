@@ -5,7 +5,8 @@ from dataclasses import fields, is_dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from mcr_bench.methods.base import Method
 
@@ -51,6 +52,10 @@ class Tried(NamedTuple):
         """What was wrong first."""
         return self.error or self.term or self.gradient
 
+    def at(self, where: str) -> "Tried":
+        """The same with `where` before it."""
+        return Tried(*(text and where + text for text in self))
+
 
 def odd_gradient(method: Method) -> str:
     """The first gradient or parameter that is not finite; '' if all are."""
@@ -83,6 +88,8 @@ def _plain(item: object) -> Plainly | None:
         return (str(item.dtype), tuple(item.shape), tuple(item.detach().flatten().tolist()))
     if isinstance(item, bool | int | float | str):
         return item
+    if isinstance(item, nn.Module | Optimizer):
+        return _plain(item.state_dict())
     if isinstance(item, Mapping):
         return _all([(str(key), value) for key, value in item.items()])
     if isinstance(item, list | tuple):

@@ -67,10 +67,16 @@ def make_step(method: Method, batch: Batch, around: Around = nullcontext) -> Non
     check_heeded(method, fit, batch)
 
 
+def begun(method: Method) -> Method:
+    """The method with its first epoch begun, if none has."""
+    if not method.fit.epoch:
+        begin_epoch(method)
+    return method
+
+
 def step(method: Method, batch: Batch | None = None) -> None:
-    """One training step outside of any epoch, on all samples where no batch is given."""
-    fit = method.fit
-    fit.epoch = max(1, fit.epoch)
+    """One training step of an epoch that has begun, or of the first one; on all samples where no batch is given."""
+    fit = begun(method).fit
     fit.model.train()
     make_step(method, whole_batch(fit) if batch is None else batch)
 

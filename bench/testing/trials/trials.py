@@ -29,6 +29,7 @@ from mcr_bench.bench.testing.trials.stepped import fitting
 from mcr_bench.datasets.base import Split
 from mcr_bench.methods.base import Method
 
+LATER = (2, 25)  # epochs in which the usual training is tried, too, as some methods begin to act at an epoch
 VALIDATION = 1  # seed of the samples of the validation part
 FAILS = "not checked, as plain training fails already"
 State = Mapping[str, Tensor]
@@ -75,25 +76,34 @@ class Trials:
         return self.cls.needs.unmet(count, task) or self.cls().skip(facts)
 
     def tried(self, count: int, task: Task) -> Tried:
-        """What comes of an epoch with so many modalities."""
-        key = (count, task)
+        """What comes of an epoch with so many modalities; in the usual training, of later ones too."""
+        key, setup = (count, task), self._setup(count, task)
         if key not in self._tried:
-            self._tried[key] = self.tried_with(self._setup(count, task))
+            self._tried[key] = self.tried_with(setup, *(LATER if setup == self.usual else ()))
         return self._tried[key]
 
-    def tried_with(self, setup: Setup) -> Tried:
-        """What comes of an epoch of this training."""
+    def tried_with(self, setup: Setup, *later: int) -> Tried:
+        """What comes of the first epoch of this training, and of these later ones."""
+        where = ""
         try:
             method = self.start(setup)
-            begin_epoch(method)
-            for batch in batches(method) if self.cls.trains else ():
-                make_step(method, batch)
-                seen = Tried(term=odd_term(method), gradient=odd_gradient(method))
-                if seen != Tried():
-                    return seen
-            end_epoch(method)
+            for epoch in (1, *later):
+                method.fit.epoch, where = epoch - 1, f"in epoch {epoch}: " if epoch > 1 else ""
+                if (seen := self._epoch(method)) != Tried():
+                    return seen.at(where)
         except (Exception, SystemExit) as error:  # of any type: the code is somebody else's
-            return Tried(error=f"{in_words(error)}{line_of(error, self.file)}")
+            return Tried(error=f"{in_words(error)}{line_of(error, self.file)}").at(where)
+        return Tried()
+
+    def _epoch(self, method: Method) -> Tried:
+        """What is not finite in an epoch."""
+        begin_epoch(method)
+        for batch in batches(method) if self.cls.trains else ():
+            make_step(method, batch)
+            seen = Tried(term=odd_term(method), gradient=odd_gradient(method))
+            if seen != Tried():
+                return seen
+        end_epoch(method)
         return Tried()
 
     def working(self, *wanted: int) -> list[int]:

@@ -1,11 +1,15 @@
 """What hooks give back: every wrong return is told as what it is, with the hook, and trains nothing."""
 
+import io
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit import returns
@@ -139,3 +143,32 @@ def test_lists_hold_what_they_should(items: Any, says: str) -> None:
 def test_a_state_is_a_dict() -> None:
     with pytest.raises(UserError, match=r"state_dict\(\).*returned a list"):
         returns.checked_state(method_with(), [])
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (np.ones(3), r"\['kept'\] is an ndarray"),
+        ([1.0, np.float64(2.0)], r"the value of \['kept'\]\[1\] is a float64"),
+        ({"window": deque([1.0])}, r"the value of \['kept'\]\['window'\] is a deque"),
+    ],
+)
+def test_what_a_checkpoint_cannot_give_back_is_refused_before_it_is_written(value: object, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        returns.checked_state(object(), {"kept": value})
+
+
+def test_what_a_checkpoint_gives_back_is_taken() -> None:
+    layer = nn.Linear(2, 2)
+    optimizer = torch.optim.Adam(layer.parameters())
+    layer(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    state = {
+        "layer": layer.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "rest": [1, "a", None, (2.0, {3}), layer.bias],
+    }
+    assert returns.checked_state(object(), state) is state
+    file = io.BytesIO()
+    torch.save(state, file)
+    torch.load(io.BytesIO(file.getvalue()), weights_only=True)

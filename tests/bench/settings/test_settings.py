@@ -202,3 +202,16 @@ def test_an_unknown_dial_names_the_nearest() -> None:
 )
 def test_a_setting_concerns_the_runs_that_read_it(key: str, answer: bool) -> None:
     assert concerns(key, {"joint"}, ("audio",)) is answer
+
+
+@dataclass
+class Wrapped:
+    """Settings with a part that the class makes itself."""
+
+    inner: Inner = field(default_factory=Inner, init=False)
+    weight: float = setting(1.0, "a weight")
+
+
+def test_a_part_that_a_class_makes_itself_has_no_settings() -> None:
+    assert declared(Wrapped).keys() == {"weight"}
+    assert build(Wrapped, {"weight": 2.0}) == Wrapped(weight=2.0)

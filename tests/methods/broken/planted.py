@@ -142,6 +142,17 @@ class ForgetsInside(Sound):
         return super().decay(outputs, batch) / self.steps
 
 
+@planted("resume", "after 2 steps of an epoch at epoch 25, encoders.* differs by .*; strength was not restored")
+class ForgetsLate(Sound):
+    def on_epoch_start(self) -> None:
+        self.strength = torch.ones(())
+
+    def decay(self, outputs: Any, batch: Any) -> Tensor:
+        if self.fit.epoch > 9:  # after a warm-up
+            self.strength = 0.5 * self.strength + outputs.logits.detach().square().mean()
+        return super().decay(outputs, batch) * self.strength
+
+
 @planted("resume", "between two epochs, encoders.* differs by")
 class KeepsAGenerator(Sound):
     def on_fit_start(self) -> None:
@@ -156,7 +167,7 @@ class Box:
     """Something that no checkpoint takes."""
 
 
-@planted("resume", r"the checkpoint with its state_dict\(\) cannot be read again")
+@planted("resume", r"the value of \['box'\] is a Box, which a checkpoint cannot give back")
 class KeepsObjects(Sound):
     def state_dict(self) -> dict[str, object]:
         return {"box": Box()}
@@ -709,3 +720,22 @@ class SecondPass(Sound):
         noisy = batch.inputs.replace({m: 1.5 * x for m, x in batch.inputs.values.items()})
         again = self.fit.model(noisy, dropped=batch.dropped).logits
         return super().decay(outputs, batch) + 0.1 * (again - outputs.logits).square().mean()
+
+
+@planted("finite-terms", "2 modalities, classes: in epoch 2: loss/decay is nan")
+class NothingLate(Sound):
+    def decay(self, outputs: Any, batch: Any) -> Tensor:
+        nothing = outputs.logits.detach().sum() * 0
+        return super().decay(outputs, batch) + (nothing / nothing if self.fit.epoch > 1 else nothing)
+
+
+@planted("any-number", "2 modalities, classes: in epoch 25: AttributeError: .*planted.py, line \\d+")
+class MisspeltLate(Sound):
+    def decay(self, outputs: Any, batch: Any) -> Tensor:
+        return outputs.decay if self.fit.epoch > 9 else super().decay(outputs, batch)
+
+
+@planted("batch-statistics", "after a step the encoder of 'audio' is in evaluation mode")
+class StaysInEvaluationMode(Sound):
+    def after_backward(self, outputs: Any, batch: Any) -> None:
+        self.fit.model.eval()
