@@ -234,7 +234,7 @@ class Balancer:
         return {m: self._net.passes[m].features for m in self._net.modalities}
 
     def _input(self, modality: str) -> Tensor:
-        """What the encoder of a modality was given; what refuses to be read, where that is no tensor."""
+        """What the encoder of a modality was given; what refuses to be read, where that is not a tensor."""
         first = next(iter(self._net.passes[modality].inputs), None)
         refused = NotHere(self.method.name, f"one tensor as the input of '{modality}'")
         return first if isinstance(first, Tensor) else cast(Tensor, refused)
