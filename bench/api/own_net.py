@@ -36,7 +36,7 @@ class Sum(Fusion):
         self.seen: tuple[dict[str, Tensor], Tensor] | None = None
 
     def forward(self, features: dict[str, Tensor]) -> Fused:
-        """Features (B, d) of every modality -> logits (B, C) and branches; UserError if the owner's are not such a sum."""
+        """Features (B, d) of every modality -> logits (B, C) and branches; UserError if the owner's differ."""
         if self.seen is not None and not any(isinstance(part, _UNSTEADY) for part in self.modules()):
             given, logits = self.seen
             with torch.no_grad():
