@@ -23,6 +23,7 @@ from mcr_bench.bench.exchange.opened import opened
 from mcr_bench.bench.exchange.origins import OfRecord, Origin, home_at
 from mcr_bench.bench.figures.catalog import Sources, all_figures
 from mcr_bench.bench.publish.gathered import Gathered
+from mcr_bench.bench.publish.here import Data
 from mcr_bench.bench.publish.site.contents import Contents, Entry
 from mcr_bench.bench.publish.site.pages import site_pages
 from mcr_bench.bench.record.database.patience import Patience
@@ -41,7 +42,7 @@ def publish(
 ) -> list[Path]:
     """Write the site of these homes and archives, or of the record where there are none; returns its pages."""
     with ExitStack() as stack:
-        gathered = Gathered(Path(stack.enter_context(TemporaryDirectory())))
+        gathered = Gathered(Path(stack.enter_context(TemporaryDirectory())), Data(Path("data")))
         for name, origin in _origins(stack, places, tracking_uri, most_gib).items():
             gathered.add(name, origin, progress(name))
         pages = site_pages(_contents(gathered, baseline, cost_baseline))

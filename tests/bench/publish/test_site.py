@@ -20,9 +20,11 @@ PAGE = "board-synthetic-paper.html"
 
 
 def forged(entries: Entries) -> None:
-    """One run of another key with a number that is wrong, another with a name that is markup."""
+    """A number that is wrong, the name of another method, and a name that is markup."""
     key, _ = run_in(entries, "joint")
     sealed(entries, key, lambda run: run["metrics"].update({"test/accuracy": [[0, 0.99, 1]]}))  # type: ignore[attr-defined]
+    key, _ = run_in(entries, "joint", 1)
+    sealed(entries, key, lambda run: run["tags"].update(label="mcr"))  # type: ignore[attr-defined]
     for seed in (0, 1):
         key, _ = run_in(entries, "ensemble", seed)
         sealed(entries, key, lambda run: run["tags"].update(label=HOSTILE, dataset_source="./evil.py"))  # type: ignore[attr-defined]
@@ -41,6 +43,8 @@ def site(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.stdout == again.stdout.replace("again/", "site/")
     assert "left out: theirs.zip: joint [" in done.stderr
     assert "test/accuracy is 0.99 on record and" in done.stderr
+    assert "left out: theirs.zip: mcr on synthetic, seed 1" in done.stderr
+    assert "its tag 'label' is 'mcr', and by its method and settings joint [" in done.stderr
     assert not (folder / "ran").exists()
     return folder
 
@@ -54,8 +58,8 @@ def test_there_is_a_page_for_each_dataset_and_protocol_and_the_same_runs_give_th
 def test_the_index_says_where_runs_are_from_and_leads_to_the_boards(site: Path) -> None:
     page = Parsed((site / "site/index.html").read_text())
     assert f"{PAGE}#c0" in page.targets
-    assert "7 runs" in page.text
-    assert "1 run, 7 more that an earlier one has too" in page.text  # the run that the archive's forged
+    assert "6 runs" in page.text
+    assert "2 runs, 6 more that an earlier one has too" in page.text  # the two that were forged in the archive
     assert "test/accuracy is 0.99 on record" in page.text
 
 
