@@ -104,7 +104,7 @@ def test_ogm_outside_its_window_is_joint() -> None:
 
 
 def test_ogm_says_when_there_is_nothing_to_scale() -> None:
-    with pytest.raises(RuntimeError, match="audio"):
+    with pytest.raises(UserError, match="audio"):
         gradients_of(Ogm(conv_only=True))
 
 

@@ -146,7 +146,7 @@ def test_drawn_units_keep_their_whole_gradient(sample: str) -> None:
 def test_layers_that_it_does_not_find_and_bounds_that_cross() -> None:
     method = Amss(conv_only=True)
     make_fit(method, **SGD)
-    with pytest.raises(RuntimeError, match="audio"):
+    with pytest.raises(UserError, match="audio"):
         step(method)
     with pytest.raises(UserError, match="below"):
         Amss(least=0.5, most=0.2)
