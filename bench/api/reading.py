@@ -9,7 +9,7 @@ from mcr_bench.bench.api.objects import any_name
 from mcr_bench.bench.commands.choosing import chosen
 from mcr_bench.bench.commands.output import open_record
 from mcr_bench.bench.core.home import usable
-from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.errors import UserError, one_line, unknown
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.report.cards import card_of, card_text
 
@@ -40,14 +40,24 @@ def predictions(run: str | RunRow | pd.Series, tracking_uri: str | None = None) 
     run: its key, or the beginning of it; a row of `results()`, or one of `Comparison.rows`. UserError where the run has
     no predictions, or where they are damaged.
     """
-    record = open_record(tracking_uri)
-    key = run if isinstance(run, str) else str(run.key if isinstance(run, RunRow) else run.name)
+    record, key = open_record(tracking_uri), _key(run)
     rows = [row for row in record.rows() if row.key.startswith(key)] if key else []
     if len(rows) != 1:
         if rows:
             raise UserError(f"'{key}' is the beginning of {len(rows)} keys. Give more of it.")
         raise unknown("run", key, [row.key for row in record.rows()])
     return record.predictions(rows[0].run_id)
+
+
+def _key(run: object) -> str:
+    if isinstance(run, RunRow):
+        return run.key
+    if not isinstance(run, str | pd.Series):
+        raise UserError(
+            f"predictions of {one_line(repr(run), 60)}: give the key of a run, a row of results(), or one of "
+            "Comparison.rows."
+        )
+    return run if isinstance(run, str) else str(run.name)
 
 
 def describe(name: object, data_root: str | Path = "data") -> Card:

@@ -27,8 +27,8 @@ def publish_command(tested_against: str, cost_baseline: str) -> Callable[..., No
     ) -> None:
         """Write a leaderboard as a static site: an index, and a page for each dataset and protocol.
 
-        Pages need no network and no server. Numbers are computed again from predictions, and keys from settings: runs of
-        which they differ are left out and named. Of a key that several sources hold the run of the first one counts.
+        Pages need no network and no server. Numbers are computed again from predictions, and keys from settings: runs
+        of which they differ are left out and named. Of a key that several sources hold the run of the first one counts.
         """
         from mcr_bench.bench.commands.verbs.publishing import publish
 

@@ -177,6 +177,8 @@ def test_predictions_of_a_run_by_key_by_row_and_by_line_of_results(recorded: Com
     assert by_key.equals(mcr_bench.predictions(mcr_bench.results().loc[row.key]))
     with pytest.raises(UserError, match="unknown run"):
         mcr_bench.predictions("zzzz")
+    with pytest.raises(UserError, match=r"predictions of None: give the key of a run, a row of results\(\)"):
+        mcr_bench.predictions(None)  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("_home")
