@@ -58,16 +58,14 @@ class Estimate:
         return f"{text} No estimate for {self.unknown} more: no run on their data." if self.unknown else text
 
 
-def estimate(runs: Sequence[RunSpec], rows: Iterable[RunRow], jobs: int = 1) -> Estimate:
+def estimate(runs: Sequence[RunSpec], rows: Sequence[RunRow], jobs: int = 1) -> Estimate:
     """Estimate the time of `runs` from the finished rows of a record.
 
     A run takes the mean time of the rows with its settings and data (`config`). If there are none, it takes that of
     rows of its method on its dataset, or else of any method, scaled by the largest number of epochs and the number of
     modalities. What runs on its dataset take beside their training, as a rule, is added.
     """
-    rows = list(rows)
-    exact, near, far = _times(rows)
-    beside = _beside(rows)
+    (exact, near, far), beside = _times(rows), _beside(rows)
     seconds, measured, scaled = 0.0, 0, 0
     for run in runs:
         units = _units(int(run.training["epochs"]), len(run.modalities))

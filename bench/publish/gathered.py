@@ -8,7 +8,7 @@ from mcr_bench.bench.core.interrupts import check
 from mcr_bench.bench.errors import one_line
 from mcr_bench.bench.exchange.origins import Origin, movable
 from mcr_bench.bench.exchange.whole import Malformed, RunFile
-from mcr_bench.bench.publish.here import Data
+from mcr_bench.bench.publish.rebuilt import Acting
 from mcr_bench.bench.publish.settings import Keys
 from mcr_bench.bench.publish.verify import number_faults, predictions_file
 from mcr_bench.bench.record.files.artifacts import Artifact
@@ -55,7 +55,7 @@ class Gathered:
     """Runs of several origins, each key once: that of the first origin which has it.
 
     folder: an empty folder for copies of predictions.
-    data: what is here of the datasets, which say what of their settings decides a key.
+    acting: gives, for a run, its dataset's word on which settings act; None where the data is not here.
     rows: the runs.
     sources: run id -> where it is from.
     origins: name -> how many runs are taken from it.
@@ -63,7 +63,7 @@ class Gathered:
     """
 
     folder: Path
-    data: Data
+    acting: Callable[[RunRow], Acting | None]
     rows: list[RunRow] = field(default_factory=list)
     sources: dict[str, Source] = field(default_factory=dict)
     origins: dict[str, Taken] = field(default_factory=dict)
@@ -84,15 +84,13 @@ class Gathered:
         self.left_out += [f"{name}: {line}" for line in why]
         taken = self.origins[name] = Taken()
         known, mine = {row.key: row for row in self.rows}, {run.tags["key"]: row_of(run) for run in runs}
-        keys = Keys(mine, self.data.acting)
+        keys = Keys(mine, self.acting)
         for number, run in enumerate(sorted(runs, key=lambda run: run.tags["key"])):
             check()
             tell(number, len(runs))
             row = mine[run.tags["key"]]
-            said = keys.check(row)
-            if said.state == "wrong":
-                reason = said.text
-            else:
+            reason = said.text if (said := keys.check(row)).state == "wrong" else ""
+            if not reason:
                 reason = _twice(row, known[row.key]) if row.key in known else self._take(name, origin, run, row)
             taken.again += row.key in known and not reason
             self.left_out += [f"{name}: {row.name} ({row.key}): {reason}"] if reason else []

@@ -29,11 +29,10 @@ class Keys:
         made = self._of(row)
         if not isinstance(made, RunSpec):
             return made
-        if wrong := [name for name, value in _told_by(made).items() if getattr(row, name) != value]:
-            text = f"its tag '{wrong[0]}' is '{one_line(str(getattr(row, wrong[0])), 60)}'"
-            return Said(
-                "wrong", "settings", row.name, f"{text}, and by its method and settings {_told_by(made)[wrong[0]]}"
-            )
+        for name, value in _told_by(made).items():
+            if (told := getattr(row, name)) != value:
+                text = f"its tag '{name}' is '{one_line(str(told), 60)}', and by its method and settings {value}"
+                return Said("wrong", "settings", row.name, text)
         return Said("holds", "settings", row.name, "give the keys on record")
 
     def _of(self, row: RunRow) -> RunSpec | Said:

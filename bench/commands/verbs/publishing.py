@@ -42,7 +42,7 @@ def publish(
 ) -> list[Path]:
     """Write the site of these homes and archives, or of the record where there are none; returns its pages."""
     with ExitStack() as stack:
-        gathered = Gathered(Path(stack.enter_context(TemporaryDirectory())), Data(Path("data")))
+        gathered = Gathered(Path(stack.enter_context(TemporaryDirectory())), Data(Path("data")).acting)
         for name, origin in _origins(stack, places, tracking_uri, most_gib).items():
             gathered.add(name, origin, progress(name))
         pages = site_pages(_contents(gathered, baseline, cost_baseline))

@@ -30,9 +30,10 @@ def kept_digest(cls: type) -> str | None:
 
 def keep(digests: Mapping[type, str], home: Path) -> None:
     """Keep the digests of methods of this package in `home`, where it may be written."""
-    fresh = {_name(cls): digest for cls, digest in digests.items() if _is_kept(cls)}
-    if fresh.keys() - _known().keys():
-        content = {"stamp": _stamp(), "digests": _known() | fresh}
+    known, made = _known(), {_name(cls): digest for cls, digest in digests.items() if _is_kept(cls)}
+    if made.keys() - known.keys():
+        known.update(made)  # a notebook runs many comparisons, of which only one has something to add
+        content = {"stamp": _stamp(), "digests": known}
         with suppress(OSError):
             write_whole(_file(home), json.dumps(content, indent=1))
 

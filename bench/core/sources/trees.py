@@ -13,7 +13,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def nodes(tree: ast.AST) -> list[ast.AST]:
-    """The tree and every node in it, as `ast.walk` gives them, without `ctx`, in a third of the time."""
+    """The tree and every node in it, as `ast.walk` gives them, without `ctx`, in half the time."""
     every = [tree]
     for node in every:  # which grows meanwhile
         for name in node._fields:
@@ -26,7 +26,7 @@ def nodes(tree: ast.AST) -> list[ast.AST]:
 
 
 def copied(tree: T) -> T:
-    """A tree of new nodes, without their places in the text: `copy.deepcopy` takes five times as long."""
+    """A tree of new nodes, without their places in the text: `copy.deepcopy` takes more than twice as long."""
     new = tree.__class__.__new__(tree.__class__)
     for name, value in ast.iter_fields(tree):
         setattr(new, name, _copied(value))
