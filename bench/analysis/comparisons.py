@@ -55,8 +55,9 @@ def _skips(
 def asked_under(row: RunRow, presets: Iterable[str]) -> RunRow:
     """The row as if its run had been requested under these presets only; other presets than its own are ignored."""
     known = row.asked
-    first, *others = [name for name in presets if name in known] or [row.preset]
-    return replace(_under(row, first), other_presets={name: known[name] for name in others})
+    first, *more = [name for name in presets if name in known] or [row.preset]
+    under, others = _under(row, first), {name: known[name] for name in more}
+    return under if under.other_presets == others else replace(under, other_presets=others)
 
 
 def has_value(row: RunRow) -> bool:

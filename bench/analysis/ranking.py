@@ -5,8 +5,6 @@ from dataclasses import replace
 from math import isclose, isfinite
 from statistics import fmean
 
-import pandas as pd
-
 from mcr_bench.bench.analysis.budgets import same_budget
 from mcr_bench.bench.analysis.compared import LOWER_IS_BETTER, Comparison
 from mcr_bench.bench.analysis.sizes import sizes_note
@@ -35,6 +33,8 @@ def rank_datasets(comparisons: Iterable[Comparison], metric: str | None = None) 
 
     metric: the test metric; without it each protocol's own.
     """
+    import pandas as pd  # slow to import, and no other table needs it
+
     chosen = _one_per_dataset(comparisons)
     scores = {name: _scores(comparison, metric) for name, comparison in chosen.items()}
     without = [name for name, values in scores.items() if not values]

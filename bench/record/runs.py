@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PREFIX = "mcr-bench/"  # names of MLflow experiments begin with it; the rest is the dataset
 TURN, NUMBER = "turn", re.compile(r"[0-9]{1,18}")
 MOMENT, DIGITS = "moment", 15  # as many digits in every run, so that texts are ordered as the numbers are
+OF_PRESETS = ("key", "preset", "preset_origin", "overrides", PRESETS, TURN, MOMENT)  # what `preset_tags` reads
 MARKS = ("data_identity", "method_digest", "config")  # tags that only runs of this program have
 
 
@@ -101,7 +102,8 @@ class Reader(Protocol):
 def preset_tags(stored: Sequence[StoredRun], asked: Iterable["RunSpec"]) -> dict[str, str]:
     """Run id -> its new tag `presets`, for finished runs whose tag lacks a preset of the requested runs.
 
-    stored: every run of the keys; the presets of older runs of a key are added to its newest run.
+    stored: every run of the keys, with the tags OF_PRESETS at least; the presets of older runs of a key are added to
+    its newest run.
     asked: the requested runs, each with the preset under which it is requested.
 
     A run whose tag cannot be read keeps it unchanged.

@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from math import nan
 from pathlib import Path
-from sys import intern
 from typing import TypeVar
 
 from mcr_bench.bench.record.database.access import is_there
@@ -29,13 +28,13 @@ WHERE runs.lifecycle_stage = 'active' AND experiments.lifecycle_stage = 'active'
 """
 OF_ALL_DATASETS, OF_DATASET = " AND substr(experiments.name, 1, ?) = ?", " AND experiments.name = ?"
 OF_KEYS = " AND run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'key' AND value IN (SELECT value FROM json_each(?)))"
-OF_RUNS = " WHERE run_uuid IN (SELECT value FROM json_each(?))"
+OF_RUNS, NAMED = "run_uuid IN (SELECT value FROM json_each(?))", "key IN (SELECT value FROM json_each(?))"
 LATEST = """
 SELECT max(coalesce(max(CAST(start_time AS INTEGER)), 0), coalesce(max(CASE WHEN length(value) = ? AND value NOT GLOB
 '*[^0-9]*' THEN CAST(value AS INTEGER) END), 0)) FROM runs JOIN experiments USING (experiment_id)
 LEFT JOIN tags ON tags.run_uuid = runs.run_uuid AND tags.key = ? WHERE experiments.name = ?
 """
-CHECKSUMS = "SELECT run_uuid, key, coalesce(CAST(value AS TEXT), '') FROM tags" + OF_RUNS + " AND key GLOB ?"
+CHECKSUMS = "SELECT run_uuid, key, coalesce(CAST(value AS TEXT), '') FROM tags WHERE " + OF_RUNS + " AND key GLOB ?"
 TEXT = "coalesce(CAST(value AS TEXT), ''), 0"  # by hand, anything can be written into a column
 PARTS = {"tags": f"{TEXT} FROM tags", "params": f"{TEXT} FROM params", "metrics": "value, is_nan FROM latest_metrics"}
 Found = tuple[str, str, int | None, int | None, str]
@@ -68,10 +67,10 @@ class SqliteReader:
     patience: Patience = field(default_factory=Patience)
 
     def read(
-        self, dataset: str | None = None, keys: Collection[str] | None = None, parts: Collection[str] = tuple(PARTS)
+        self, dataset: str | None = None, keys: Collection[str] | None = None, tags: Collection[str] | None = None
     ) -> list[StoredRun]:
-        """As `Reader` says. parts: those of tags, params and metrics that are needed; the others are empty."""
-        return self.query(lambda connection: _read(connection, dataset, keys, parts), [])
+        """As `Reader` says. tags: with it, the runs have the tags of these names only, and no params and metrics."""
+        return self.query(lambda connection: _read(connection, dataset, keys, tags), [])
 
     def latest(self, dataset: str) -> int:
         return self.query(lambda connection: _latest(connection, dataset), 0)
@@ -93,7 +92,7 @@ class SqliteReader:
 
 
 def _read(
-    connection: sqlite3.Connection, dataset: str | None, keys: Collection[str] | None, parts: Collection[str]
+    connection: sqlite3.Connection, dataset: str | None, keys: Collection[str] | None, tags: Collection[str] | None
 ) -> list[StoredRun]:
     require_known(connection)
     runs = {
@@ -101,13 +100,16 @@ def _read(
         for run_id, status, started, ended, artifacts in _runs(connection, dataset, keys)
     }
     (total,) = connection.execute("SELECT count(*) FROM runs").fetchone()
-    only = json.dumps(list(runs)) if len(runs) < FEW * total else None
-    for part in parts:
+    chosen = {OF_RUNS: json.dumps(list(runs))} if len(runs) < FEW * total else {}
+    chosen |= {NAMED: json.dumps(list(tags))} if tags is not None else {}
+    where = f" WHERE {' AND '.join(chosen)}" if chosen else ""
+    for part in PARTS if tags is None else ["tags"]:
         of_run = {run_id: getattr(run, part) for run_id, run in runs.items()}
-        query = f"SELECT run_uuid, key, {PARTS[part]}" + (OF_RUNS if only else "")
-        for run_id, key, value, is_nan in connection.execute(query, [only] if only else []):
+        names = dict[str, str]()  # one object for each name: thousands of runs have the same ones
+        cursor = connection.execute(f"SELECT run_uuid, key, {PARTS[part]}{where}", list(chosen.values()))
+        for run_id, key, value, is_nan in cursor:
             if run_id in of_run:
-                of_run[run_id][intern(key)] = nan if is_nan else value
+                of_run[run_id][names.setdefault(key, key)] = nan if is_nan else value
     return list(runs.values())
 
 
@@ -122,7 +124,7 @@ def _files(connection: sqlite3.Connection, wanted: str) -> dict[str, Stored]:
     checksums: dict[str, dict[str, str]] = {}
     for run_id, key, value in connection.execute(CHECKSUMS, [wanted, PREFIX_OF_CHECKSUMS + "*"]):
         checksums.setdefault(run_id, {})[key] = value
-    query = "SELECT run_uuid, artifact_uri, status = 'FINISHED' FROM runs" + OF_RUNS
+    query = "SELECT run_uuid, artifact_uri, status = 'FINISHED' FROM runs WHERE " + OF_RUNS
     return {
         run_id: Stored(uri, bool(finished), checksums_in(checksums.get(run_id, {})))
         for run_id, uri, finished in connection.execute(query, [wanted])

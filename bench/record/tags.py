@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar, get_args
 
 from mcr_bench.bench.core.json_values import Json
@@ -17,6 +18,7 @@ PRESETS = "presets"  # the tag of a run that was requested under more presets th
 ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 TEST = "test/"
 WHOLE = re.compile(r"-?[0-9]{1,18}")
+NUMBERS = (float, int)
 LARGEST = 1e100  # float32 ends at 3.4e38: MLflow stores an infinity as 1.8e308, and sums of such numbers fail
 LONGEST_TAG = 8000  # characters that MLflow takes
 LONGEST = 120  # characters of a value that a note repeats
@@ -81,7 +83,7 @@ class Tags:
 
     def below(self, prefix: str) -> dict[str, str]:
         """The tags whose names begin with `prefix`, by name without it."""
-        return {name.removeprefix(prefix): text for name, text in self.all.items() if name.startswith(prefix)}
+        return {rest: self.all[name] for name, rest in _below(tuple(self.all), prefix)}
 
     def _read(self, name: str, text: str, allowed: str, remedy: str, read: Callable[[str], T | None]) -> T:
         value = read(text)
@@ -99,13 +101,13 @@ class Metrics:
     def numbers(self) -> dict[str, float]:
         """All of them; nan and infinities are numbers too, and what no run can reach is an infinity."""
         for name, value in self.all.items():
-            if isinstance(value, bool) or not isinstance(value, int | float):
+            if type(value) not in NUMBERS:
                 raise Bad(f"its metric '{name}' is '{one_line(str(value), LONGEST)}', which is not a number. {AGAIN}")
-        return {name: _measured(value) for name, value in self.all.items()}
+        return {name: value if abs(value) <= LARGEST else _measured(value) for name, value in self.all.items()}
 
     def require_result(self, metric: str, missing: Mapping[str, Sequence[str]]) -> None:
         """`Bad` where a run that was tested has neither a value of its metric nor a reason why there is none."""
-        tested = [name.removeprefix(TEST) for name in self.all if name.startswith(TEST) and name.count("/") == 1]
+        tested = [rest for _, rest in _below(tuple(self.all), TEST) if "/" not in rest]
         lost = {name.removeprefix(TEST) for names in missing.values() for name in names}
         shortened = any(name.endswith(" more") for name in lost)
         if tested and not shortened and metric not in {*tested, *lost}:
@@ -128,8 +130,13 @@ class Metrics:
 
     def below(self, prefix: str) -> dict[str, float]:
         """The metrics whose names begin with `prefix`, by name without it."""
-        chosen = {name: value for name, value in self.all.items() if name.startswith(prefix)}
-        return {name.removeprefix(prefix): _measured(value) for name, value in chosen.items()}
+        return {rest: _measured(self.all[name]) for name, rest in _below(tuple(self.all), prefix)}
+
+
+@lru_cache(maxsize=1024)  # thousands of runs have the same names
+def _below(names: tuple[str, ...], prefix: str) -> tuple[tuple[str, str], ...]:
+    """The names that begin with `prefix`, each with what follows it."""
+    return tuple((name, name.removeprefix(prefix)) for name in names if name.startswith(prefix))
 
 
 def _measured(value: float) -> float:

@@ -26,8 +26,8 @@ from mcr_bench.bench.record.made_rows import Reading, Unreadable
 from mcr_bench.bench.record.outbox.entries import FAILED, FINISHED, KILLED, Ending
 from mcr_bench.bench.record.remote_writing import RemoteWriting, new_attempt
 from mcr_bench.bench.record.row import RunRow
-from mcr_bench.bench.record.runs import Reader, StoredRun, preset_tags
-from mcr_bench.bench.record.sqlite import PARTS, SqliteReader, ask
+from mcr_bench.bench.record.runs import OF_PRESETS, Reader, StoredRun, preset_tags
+from mcr_bench.bench.record.sqlite import SqliteReader, ask
 from mcr_bench.bench.record.store import SearchReader, database_file, open_client, prepare_file, store_uri
 from mcr_bench.bench.record.tags import PRESETS
 from mcr_bench.bench.record.writer import Writer
@@ -162,13 +162,13 @@ class Record:
         for spec in asked:
             by_dataset.setdefault(spec.dataset, []).append(spec)
         for dataset, specs in by_dataset.items():
-            stored = self._read(dataset, {spec.key for spec in specs}, ["tags"])
+            stored = self._read(dataset, {spec.key for spec in specs}, OF_PRESETS)
             for run_id, text in preset_tags(stored, specs).items():
                 self._writing.tag(run_id, PRESETS, text)
 
     def finished_keys(self, keys: Iterable[str], dataset: str | None = None) -> set[str]:
         """Those of `keys` that have a finished run, even one whose other tags cannot be read."""
-        return {run.tags["key"] for run in self._read(dataset, set(keys), ["tags"]) if run.finished}
+        return {run.tags["key"] for run in self._read(dataset, set(keys), ["key"]) if run.finished}
 
     def finished(self, keys: Iterable[str], dataset: str | None = None) -> dict[str, RunRow]:
         """The rows of the finished runs among `keys`."""
@@ -236,17 +236,22 @@ class Record:
         return UserError(f"{told}. Give another --tracking-uri or MCR_BENCH_HOME.")
 
     def _read(
-        self, dataset: str | None = None, keys: Collection[str] | None = None, parts: Collection[str] = tuple(PARTS)
+        self, dataset: str | None = None, keys: Collection[str] | None = None, tags: Collection[str] | None = None
     ) -> list[StoredRun]:
-        """The runs of a dataset and of these keys. parts: what is needed of them; there may be more."""
-        known = self._ask(lambda reader: reader.read(dataset, keys, parts))
+        """The runs of a dataset and of these keys. tags: the only ones that are needed; there may be more."""
+        known = self._ask(lambda reader: reader.read(dataset, keys, tags))
         if known is not None:
-            return [replace(run, artifacts=self._places.readable(run.artifacts)) for run in known]
+            return known if tags is not None else [self._readable(run) for run in known]
         client = self.client
         search: Reader = SearchReader(lambda: client)
         runs = self._opened(search.read, dataset, keys)
         self._seen.update({run.run_id: run.files for run in runs})
         return runs
+
+    def _readable(self, run: StoredRun) -> StoredRun:
+        """The run with the address that its files have now."""
+        address = self._places.readable(run.artifacts)
+        return run if address == run.artifacts else replace(run, artifacts=address)
 
     def _latest(self, dataset: str) -> int:
         known = self._ask(lambda reader: reader.latest(dataset))

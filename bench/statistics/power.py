@@ -6,8 +6,7 @@ from itertools import product
 from math import inf, sqrt
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from mcr_bench.bench.words import number_of
 
@@ -113,9 +112,10 @@ def _t_detectable(pairs: int, alpha: float, power: float) -> float:
     It is found by bracketing the one-sided test at alpha / 2, as statsmodels' own two-sided solver does not always
     converge.
     """
-    from statsmodels.stats.power import TTestPower  # heavy, and nothing that trains needs it
+    from scipy.optimize import brentq  # both are heavy, and nothing that trains needs them
+    from statsmodels.stats.power import TTestPower
 
-    largest = 4 * (norm.isf(alpha / 2) + norm.isf(min(1 - power, 0.5))) / sqrt(pairs)
+    largest = -4 * (ndtri(alpha / 2) + ndtri(min(1 - power, 0.5))) / sqrt(pairs)
 
     def missing(effect: float) -> float:
         return float(TTestPower().power(effect, pairs, alpha / 2, alternative="larger")) - power

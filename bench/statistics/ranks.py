@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from math import sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
-from scipy import stats
+import scipy  # scipy.stats is imported where it is first used: it takes most of a second
 
 from mcr_bench.bench.words import number_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Chosen here: with fewer, Nemenyi's test at .05 can separate two of 8 methods only if their ranks differ by over 5.2.
 FEWEST_DATASETS = 5
@@ -46,15 +49,16 @@ def critical_difference(methods: int, datasets: int, alpha: float = 0.05) -> flo
     >>> round(critical_difference(methods=4, datasets=14), 2)
     1.25
     """
-    q = float(stats.studentized_range.ppf(1 - alpha, methods, np.inf))
+    q = float(scipy.stats.studentized_range.ppf(1 - alpha, methods, np.inf))
     return q / sqrt(2) * sqrt(methods * (methods + 1) / (6 * datasets))
 
 
-def rank(scores: pd.DataFrame, higher_is_better: bool = True, alpha: float = 0.05) -> Ranks:
+def rank(scores: "pd.DataFrame", higher_is_better: bool = True, alpha: float = 0.05) -> Ranks:
     """Rank methods, the columns of `scores`, within each dataset, its rows; ties share their average rank.
 
     Rows with a nan are left out and named in the reason. ValueError if there is no dataset or no method.
 
+    >>> import pandas as pd
     >>> rank(pd.DataFrame({"a": [0.9, 0.8], "b": [0.7, 0.8]}, index=["x", "y"])).mean_ranks
     {'a': 1.25, 'b': 1.75}
     """
@@ -86,7 +90,7 @@ def _lacking(datasets: int, methods: int, alpha: float) -> str:
             f"{number_of(datasets, 'dataset')}: at least {FEWEST_DATASETS} are needed for Friedman's test and critical "
             "differences"
         )
-    smallest = float(stats.chi2.sf(datasets * (methods - 1), methods - 1))
+    smallest = float(scipy.stats.chi2.sf(datasets * (methods - 1), methods - 1))
     if smallest > alpha:
         return f"the smallest p that Friedman's test can reach here is {smallest:.3g}, above {alpha:g}"
     cd = critical_difference(methods, datasets, alpha)
@@ -95,11 +99,11 @@ def _lacking(datasets: int, methods: int, alpha: float) -> str:
     return ""
 
 
-def _friedman(scores: pd.DataFrame) -> float:
+def _friedman(scores: "pd.DataFrame") -> float:
     values = scores.to_numpy(dtype=float)
     if (values == values[:, :1]).all():
         return 1.0  # every method tied on every dataset, where the statistic is 0 / 0
-    return float(stats.friedmanchisquare(*values.T).pvalue)
+    return float(scipy.stats.friedmanchisquare(*values.T).pvalue)
 
 
 def _cliques(mean_ranks: dict[str, float], cd: float) -> list[tuple[str, ...]]:

@@ -22,9 +22,22 @@ from mcr_bench.bench.record.files.threads import in_threads
 
 UNREADABLE = (KeyError, ValueError, TypeError, IndexError, pa.ArrowException)  # of a file of no or of another content
 NAMES = ["id", "group"]
-COLUMNS = ["part", *NAMES, "label", "logits"]
+SHARED = ["part", *NAMES]  # the columns that the runs of a comparison have in common
 WIDEST = 64  # bytes of a value in memory: a short text
 Names = tuple[NDArray[np.str_], NDArray[np.str_]]
+Stored = tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of a file.
+
+    names: the ids and groups of the N test samples, as JSON.
+    test: (rows,) bool, whether each row is of the test part.
+    """
+
+    names: str
+    test: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +71,8 @@ def read_samples(
     """
     wanted, store = list(dict.fromkeys(run_ids)), SamplesCache(cache)
     kept = store.read(wanted)
-    texts: dict[bytes, str] = {}
-    read = in_threads(lambda run_id: _read(run_id, find, kept.get(run_id), texts), wanted)
+    known: dict[Stored, Rows] = {}
+    read = in_threads(lambda run_id: _read(run_id, find, kept.get(run_id), known), wanted)
     every, fresh = dict[str, Kept](), dict[str, Kept]()
     for run_id, answer in zip(wanted, read, strict=True):
         if isinstance(answer, Exception):
@@ -95,14 +108,14 @@ def _names(text: str) -> Names:
 
 
 def _read(
-    run_id: str, find: Callable[[str], Artifact], kept: Kept | None, texts: dict[bytes, str]
+    run_id: str, find: Callable[[str], Artifact], kept: Kept | None, known: dict[Stored, Rows]
 ) -> tuple[Kept, bool] | Exception:
     """The scores of a run, and whether the cache shall keep them; or why there are none."""
     try:
         artifact = find(run_id)
         if kept is not None and _is_of(kept, artifact):
             return kept, False
-        return _scores(artifact.content(), artifact, texts), artifact.final
+        return _scores(artifact.content(), artifact, known), artifact.final
     except (OSError, *UNREADABLE) as error:
         return error
 
@@ -112,26 +125,35 @@ def _is_of(kept: Kept, artifact: Artifact) -> bool:
     return artifact.checksum in ("", kept.checksum) and kept.stamp == artifact.stamp
 
 
-def _scores(content: bytes, artifact: Artifact, texts: dict[bytes, str]) -> Kept:
-    """texts: the names of samples as `_text` has made them, which most runs of a comparison share."""
+def _scores(content: bytes, artifact: Artifact, known: dict[Stored, Rows]) -> Kept:
+    """known: what the columns of earlier files say of their rows; decoding them again takes longer than the logits."""
     with opened(content) as parquet:
-        table = parquet.read(columns=COLUMNS, use_threads=False)
-    test = table.filter(pc.equal(table["part"], "test"))
-    stored = b"".join(_stored(test[name]) for name in NAMES)
-    names = texts.get(stored) or texts.setdefault(stored, _text(test))
-    score = scores_of(test["label"], test["logits"]).astype("<f4").tobytes()
-    return Kept(names, score, checksum(content), artifact.stamp)
+        stored = _stored(parquet.metadata, content)
+        rows = known.get(stored) or known.setdefault(stored, _rows(parquet.read(columns=SHARED, use_threads=False)))
+        table = parquet.read(columns=["label", "logits"], use_threads=False)
+    score = scores_of(table["label"], table["logits"])[rows.test].astype("<f4").tobytes()
+    return Kept(rows.names, score, artifact.checksum or checksum(content), artifact.stamp)
 
 
-def _text(test: pa.Table) -> str:
-    return intern(json.dumps([test[name].to_pylist() for name in NAMES]))
+def _rows(table: pa.Table) -> Rows:
+    """table: the columns SHARED of a file."""
+    test = pc.equal(table["part"], "test")
+    names = [table.filter(test)[name].to_pylist() for name in NAMES]
+    return Rows(intern(json.dumps(names)), np.asarray(test.to_numpy(), dtype=bool))
 
 
-def _stored(column: pa.ChunkedArray) -> bytes:
-    """What is in memory of a column, with its bounds: the same for the same texts."""
-    whole = column.combine_chunks()
-    bounds = f"{whole.type} {whole.offset} {len(whole)}".encode()
-    return bounds + b"".join(b"-" if part is None else part.to_pybytes() for part in whole.buffers())
+def _stored(metadata: pq.FileMetaData, content: bytes) -> Stored:
+    """The columns SHARED as the file has them, each with its type: equal ones have equal values."""
+    places = {metadata.schema.column(at).path: at for at in range(metadata.num_columns)}
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    return tuple(_chunk(metadata, group, places[name], content) for name in SHARED for group in groups)
+
+
+def _chunk(metadata: pq.FileMetaData, group: pq.RowGroupMetaData, at: int, content: bytes) -> tuple[str, bytes]:
+    column = group.column(at)
+    begin = column.dictionary_page_offset or column.data_page_offset
+    how = f"{metadata.schema.column(at)} {column.compression} {column.num_values}"
+    return how, content[begin : begin + column.total_compressed_size]
 
 
 def opened(content: bytes) -> pq.ParquetFile:

@@ -150,3 +150,34 @@ def test_two_commands_may_keep_the_same_runs(tmp_path: Path) -> None:
     one.write({"a": kept["a"], "b": kept["b"]})
     two.write({"b": kept["b"], "c": kept["c"]})
     assert one.read("abcd") == two.read("abcd") == kept
+
+
+def test_files_whose_ids_or_parts_differ_keep_their_own(folder: Path) -> None:
+    write(folder / "other.parquet", [1, 0, 0, 0], ids="abce")
+    columns = pq.read_table(folder / "r.parquet")
+    moved = columns.set_column(0, "part", pa.array(["test", "val", "test", "test"]))
+    pq.write_table(moved, folder / "moved.parquet")
+    found, _ = read(folder, "r", "other", "moved")
+    assert [found[name].ids.tolist() for name in ("r", "other", "moved")] == [list("bcd"), list("bce"), list("acd")]
+    assert found["moved"].score.tolist() == [1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("how", [{"compression": "gzip"}, {"row_group_size": 1}, {"use_dictionary": False}])
+def test_the_samples_do_not_depend_on_how_a_file_was_written(folder: Path, how: dict[str, object]) -> None:
+    pq.write_table(pq.read_table(folder / "s.parquet"), folder / "t.parquet", **how)
+    found, _ = read(folder, "s", "t")
+    assert found["t"].ids.tolist() == found["s"].ids.tolist() and found["t"].score.tolist() == found["s"].score.tolist()
+
+
+def test_columns_that_files_share_are_decoded_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[list[str]] = []
+    whole = pq.ParquetFile.read
+
+    def reading(file: pq.ParquetFile, columns: list[str], **rest: bool) -> pa.Table:
+        decoded.append(columns)
+        return whole(file, columns=columns, **rest)
+
+    monkeypatch.setattr(pq.ParquetFile, "read", reading)
+    monkeypatch.setattr("mcr_bench.bench.record.files.samples.in_threads", lambda read, names: [*map(read, names)])
+    read(folder, "r", "s")
+    assert [sorted(columns) for columns in decoded].count(["group", "id", "part"]) == 1
