@@ -166,7 +166,8 @@ def test_files_whose_ids_or_parts_differ_keep_their_own(folder: Path) -> None:
 def test_the_samples_do_not_depend_on_how_a_file_was_written(folder: Path, how: dict[str, object]) -> None:
     pq.write_table(pq.read_table(folder / "s.parquet"), folder / "t.parquet", **how)
     found, _ = read(folder, "s", "t")
-    assert found["t"].ids.tolist() == found["s"].ids.tolist() and found["t"].score.tolist() == found["s"].score.tolist()
+    assert found["t"].ids.tolist() == found["s"].ids.tolist()
+    assert found["t"].score.tolist() == found["s"].score.tolist()
 
 
 def test_columns_that_files_share_are_decoded_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
