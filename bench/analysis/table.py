@@ -8,6 +8,7 @@ from mcr_bench.bench.analysis.budgets import mixed_notes, training_notes
 from mcr_bench.bench.analysis.compared import LOWER_IS_BETTER, Comparison
 from mcr_bench.bench.analysis.floors import floor_notes, floor_of
 from mcr_bench.bench.analysis.sizes import sizes_note
+from mcr_bench.bench.problem.missing import MORE
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.words import decimal, number_of
 
@@ -177,8 +178,9 @@ def _notes(comparison: Comparison, baseline: str, reason: str) -> list[str]:
     ]
     if lines:
         notes.append(
-            "modality columns: its own head alone, or a probe head trained apart where the method trains no such head; "
-            "a probe is fitted to the end on the finished encoder, and may be ahead of a unimodal run of few epochs"
+            "modality columns: its own head alone, or a probe head trained apart where the method trains no such head, "
+            "on the samples that have the modality; a probe is fitted to the end on the finished encoder, and may be "
+            "ahead of a unimodal run of few epochs"
         )
     if any(row.method == baseline for row in rows):
         notes.append(
@@ -210,8 +212,9 @@ def missing_notes(lines: Mapping[str, list[RunRow]]) -> list[str]:
     for label, runs in lines.items():
         for row in runs:
             for reason, names in row.missing.items():
-                shown = ", ".join(name.removeprefix("test/") for name in names if name.startswith("test/"))
-                if shown:
+                of_test = [name.removeprefix("test/") for name in names if name.startswith("test/")]
+                more = [name for name in names if name.endswith(MORE)]
+                if shown := ", ".join(of_test + more if of_test else []):
                     counts[label, shown, reason] = counts.get((label, shown, reason), 0) + 1
     return [
         f"missing: {names} of {label} in {count} of {len(lines[label])} runs: {reason}"

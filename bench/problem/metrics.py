@@ -1,8 +1,9 @@
 """Metrics of logits against targets in the user's unit; selection and tables read the direction of each."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
+from math import nan
 
 from torch import Tensor
 
@@ -38,7 +39,8 @@ class Metric:
 
     name: its name in settings, the record and tables.
     higher_is_better: its direction.
-    compute: (logits, target) in the shapes of the task -> value; it raises UserError where the metric is not defined.
+    compute: (logits, target) in the shapes of the task -> value, nan where a prediction is nan, which no comparison
+        would tell from a class or a sign; it raises UserError where the metric is not defined.
     share: whether it is a share of 1, so that differences are reported in percentage points.
     at_end: whether it is left out of curves unless it selects the epoch, so that short epochs stay cheap.
     """
@@ -48,6 +50,13 @@ class Metric:
     compute: Callable[[Tensor, Tensor], float]
     share: bool = False
     at_end: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "compute", partial(_of_numbers, self.compute))
+
+
+def _of_numbers(compute: Callable[[Tensor, Tensor], float], logits: Tensor, target: Tensor) -> float:
+    return nan if logits.isnan().any() else compute(logits, target)
 
 
 CLASSIFICATION = (
@@ -123,6 +132,17 @@ def profit_metrics(task: Task) -> tuple[Metric, ...]:
     """
     first, *others = metrics_of(task)
     return (first, *(metric for metric in others if metric.name == "pearson"))
+
+
+def subset_metric(subset: Iterable[str], metric: str) -> str:
+    """The record's name of a metric of the predictions from these modalities alone.
+
+    MLflow takes no `+` in a name. A modality's own may hold `_` and `-`, but no point.
+
+    >>> subset_metric(("audio", "text"), "accuracy")
+    'subset/audio.text/accuracy'
+    """
+    return f"subset/{'.'.join(subset)}/{metric}"
 
 
 def _loss(task: Task, logits: Tensor, target: Tensor) -> float:

@@ -10,8 +10,10 @@ from mcr_bench.bench.errors import one_line
 
 T = TypeVar("T")
 TAG = "missing"
-LONGEST = 200  # characters of a reason; this limit and the next two exist because MLflow limits the length of a tag
-MOST_NAMES, MOST_REASONS = 20, 6
+LONGEST = 200  # characters of a reason
+LONGEST_TAG = 8000  # characters that MLflow takes
+MORE = " more"  # ends an entry that stands for further names
+MOST = ((20, 6), (6, 6), (2, 4), (1, 1))  # names of a reason, and reasons: the first that do not exceed it
 
 
 def diagnostic(missing: dict[str, str], name: str, work: Callable[[], T]) -> T | None:
@@ -38,15 +40,27 @@ def only_finite(metrics: Mapping[str, float], missing: dict[str, str]) -> dict[s
 def tag_of(missing: Mapping[str, str]) -> dict[str, str]:
     """The tag of a run that lists what is missing, as JSON of reason -> names; empty if nothing is missing.
 
-    >>> tag_of({"val/ece": "out of memory", "test/ece": "out of memory"})
-    {'missing': '{"out of memory": ["test/ece", "val/ece"]}'}
+    What is missing of the test part comes first, as long lists are cut short.
+
+    >>> tag_of({"selected_val/ece": "out of memory", "test/ece": "out of memory"})
+    {'missing': '{"out of memory": ["test/ece", "selected_val/ece"]}'}
     """
+    if not missing:
+        return {}
     by_reason: dict[str, list[str]] = {}
-    for name, reason in sorted(missing.items()):
+    for name, reason in sorted(missing.items(), key=lambda item: (not item[0].startswith("test/"), item)):
         by_reason.setdefault(reason, []).append(name)
-    short = {reason: _some(names) for reason, names in list(by_reason.items())[:MOST_REASONS]}
-    return {TAG: json.dumps(short)} if short else {}
+    texts = (json.dumps(_short(by_reason, *most)) for most in MOST)
+    return {TAG: next(text for text in texts if len(text) <= LONGEST_TAG)}
 
 
-def _some(names: list[str]) -> list[str]:
-    return names if len(names) <= MOST_NAMES else [*names[:MOST_NAMES], f"{len(names) - MOST_NAMES} more"]
+def _short(by_reason: Mapping[str, list[str]], names: int, reasons: int) -> dict[str, list[str]]:
+    every = list(by_reason.items())
+    short = {reason: _some(of_one, names) for reason, of_one in every[:reasons]}
+    if rest := every[reasons:]:
+        short[f"one of {len(rest)} other reasons"] = _some([name for _, of_one in rest for name in of_one], names)
+    return short
+
+
+def _some(names: list[str], most: int) -> list[str]:
+    return names if len(names) <= most else [*names[:most], f"{len(names) - most}{MORE}"]

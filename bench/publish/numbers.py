@@ -60,7 +60,9 @@ def recomputed(part: str, predicted: Predicted, task: Task, modalities: tuple[st
         values,
     )
     values |= shares(every, predicted.subsets, task, missing)
-    return values | (of_predictions(every, predicted.subsets, task, missing) if part == "test" else {})
+    if part != "test":
+        return values
+    return values | of_predictions(every, predicted.subsets, task, predicted.present, missing)
 
 
 def _of_modalities(place: str, alone: Mapping[str, torch.Tensor], predicted: Predicted, task: Task) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import TypeVar, get_args
 
 from mcr_bench.bench.core.json_values import Json
 from mcr_bench.bench.errors import one_line
+from mcr_bench.bench.problem.missing import LONGEST_TAG, MORE
 from mcr_bench.bench.problem.missing import TAG as MISSING
 from mcr_bench.bench.record.row import Asked, Role
 
@@ -20,7 +21,6 @@ TEST = "test/"
 WHOLE = re.compile(r"-?[0-9]{1,18}")
 NUMBERS = (float, int)
 LARGEST = 1e100  # float32 ends at 3.4e38: MLflow stores an infinity as 1.8e308, and sums of such numbers fail
-LONGEST_TAG = 8000  # characters that MLflow takes
 LONGEST = 120  # characters of a value that a note repeats
 PLACE = "in MLflow's page (`mcr-bench ui`)"
 CORRECT = f"Correct it {PLACE}, or delete the run there and train it again."
@@ -109,7 +109,7 @@ class Metrics:
         """`Bad` where a run that was tested has neither a value of its metric nor a reason why there is none."""
         tested = [rest for _, rest in _below(tuple(self.all), TEST) if "/" not in rest]
         lost = {name.removeprefix(TEST) for names in missing.values() for name in names}
-        shortened = any(name.endswith(" more") for name in lost)
+        shortened = any(name.endswith(MORE) for name in lost)
         if tested and not shortened and metric not in {*tested, *lost}:
             told = f"its tag 'metric' is '{one_line(metric, LONGEST)}', which is not {_listed(sorted(tested))}"
             raise Bad(f"{told}, on which it was tested. {CORRECT}")

@@ -292,7 +292,7 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
         scored = evaluation.metrics | shares(evaluation, subsets, fit.task, lost)
         if part == "test":
             began = time.perf_counter()
-            scored |= of_predictions(evaluation, subsets, fit.task, lost)
+            scored |= of_predictions(evaluation, subsets, fit.task, split.present, lost)
             scored |= of_disturbed(run.method, split, run.chunk, lost)
             metrics["cost/diagnostics_seconds"] = time.perf_counter() - began
         metrics |= {f"{place}/{name}": value for name, value in scored.items()}

@@ -10,6 +10,7 @@ from mcr_bench.bench.analysis.why.values import (
     against_alone,
     lines_of,
     named,
+    of_subset,
     reader_of,
     reading,
     relative_to,
@@ -59,7 +60,7 @@ def encoder_table(comparison: Comparison) -> Table | None:
     notes = [
         "fused: all modalities; from it alone: the same model, the others replaced by their mean training input",
         "probe: a linear head on the frozen encoder, or the method's own head where it trains one; trained alone: the "
-        "unimodal run of the same data, seed and fold",
+        "unimodal run of the same data, seed and fold; both on the samples that have the modality",
         f"probe against alone: the gain over the encoder trained alone ({scale.unit}), a mean over n runs paired by "
         "seed and fold with its 95 % interval; below 0 the encoder was left undertrained",
     ]
@@ -80,10 +81,12 @@ def missing_table(comparison: Comparison) -> Table | None:
         (f"headroom ({scale.unit})", scale.digits, list(map(scale.gain, best, fused))),
     ]
     for name, subset in _shown_subsets(comparison.modalities):
-        columns.append((name, 4, [read[line](f"test/subset/{subset}/{scale.metric}") for line in labels]))
+        columns.append(
+            (name, 4, [of_subset(read[line], subset, comparison.modalities, scale.metric) for line in labels])
+        )
     notes = [
-        "oracle: for each sample the best of the fused and the unimodal predictions; headroom: what it gains, which no "
-        "rule that has to choose can surpass",
+        "oracle: for each sample the best of the fused prediction and of those from a modality that it has; headroom: "
+        "what it gains, which no rule that has to choose can surpass",
         "only, without: the same model, the missing modalities replaced by their mean training input",
     ]
     return _table(comparison, "why: missing modalities", labels, columns, notes)
@@ -153,12 +156,12 @@ def step_table(comparison: Comparison, baseline: str) -> Table | None:
     return _table(comparison, "why: steps", lines, columns, notes)
 
 
-def _shown_subsets(modalities: tuple[str, ...]) -> Sequence[tuple[str, str]]:
-    """(name of the column, subset in the record): each modality alone, and from three on all but one."""
+def _shown_subsets(modalities: tuple[str, ...]) -> Sequence[tuple[str, tuple[str, ...]]]:
+    """(name of the column, subset): each modality alone, and from three on all but one."""
     if len(modalities) < 2:
         return []
-    alone = [(f"only {m}", m) for m in modalities]
-    but_one = [(f"without {m}", "+".join(other for other in modalities if other != m)) for m in modalities]
+    alone = [(f"only {m}", (m,)) for m in modalities]
+    but_one = [(f"without {m}", tuple(other for other in modalities if other != m)) for m in modalities]
     return alone + (but_one if len(modalities) > 2 else [])
 
 

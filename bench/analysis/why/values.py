@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isclose, isfinite
 from statistics import fmean
 
 from mcr_bench.bench.analysis.compared import LOWER_IS_BETTER, SHARES, Comparison
 from mcr_bench.bench.analysis.comparisons import overlap_of, pairs_of
 from mcr_bench.bench.analysis.table import baseline_of_costs
+from mcr_bench.bench.problem.metrics import subset_metric
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.statistics.paired import Paired, compare_paired
 
 Line = tuple[str, str]  # a label and a modality, one row of most tables
+ROUNDING = 1e-12  # relative to the values: means of the same numbers may differ by less
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,10 @@ class Scale:
         return 2 if self.factor == 100 else 4
 
     def gain(self, after: float | None, before: float | None) -> float | None:
-        """How much better `after` is than `before`; None where one is missing."""
-        return None if after is None or before is None else self.sign * self.factor * (after - before)
+        """How much better `after` is than `before`, 0 where only the rounding differs; None where one is missing."""
+        if after is None or before is None:
+            return None
+        return 0.0 if isclose(after, before, rel_tol=ROUNDING) else self.sign * self.factor * (after - before)
 
 
 def scale_of(comparison: Comparison) -> Scale:
@@ -50,11 +54,12 @@ def scale_of(comparison: Comparison) -> Scale:
 def against_alone(comparison: Comparison, label: str, modality: str) -> tuple[Paired, float] | None:
     """The probe on an encoder against the encoder trained alone, and the mean result of the latter.
 
-    They are paired by seed and fold. None where no pair is on record.
+    They are paired by seed and fold. None where no pair is on record. Both are of the samples that have the modality:
+    a unimodal run predicts the others too, from the mean training input.
     """
     scale, runs = scale_of(comparison), comparison.lines[label]
-    mine = _by_pair(runs, f"test/modality/{modality}/{scale.metric}")
-    alone = _by_pair(_trained_alone(comparison, runs[0], modality), f"test/{scale.metric}")
+    name, others = f"test/modality/{modality}/{scale.metric}", _trained_alone(comparison, runs[0], modality)
+    mine, alone = _by_pair(runs, name), _by_pair(others, f"test/{scale.metric}") | _by_pair(others, name)
     common = [pair for pair in mine if pair in alone]
     if not common:
         return None
@@ -82,6 +87,18 @@ def lines_of(comparison: Comparison, *without: str) -> list[Line]:
 def reader_of(comparison: Comparison, line: Line) -> Callable[[str], float | None]:
     """A function that gives the mean of a metric over the runs of a line; None where no run has it."""
     return lambda name: _mean(_by_pair(comparison.lines[line[0]], name).values())
+
+
+def of_subset(
+    read: Callable[[str], float | None], subset: Sequence[str], modalities: Sequence[str], metric: str
+) -> float | None:
+    """The mean of a metric of the predictions from a subset; None where no run has it.
+
+    read: as `reader_of` gives it. Records of earlier versions join the modalities by `_`, which is not read where a
+    modality has that name.
+    """
+    earlier, value = "_".join(subset), read(f"test/{subset_metric(subset, metric)}")
+    return read(f"test/subset/{earlier}/{metric}") if value is None and earlier not in modalities else value
 
 
 def relative_to(comparison: Comparison, line: Line, baseline: str, name: str) -> float | None:

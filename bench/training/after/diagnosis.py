@@ -9,7 +9,7 @@ from torch import Tensor
 from mcr_bench.bench.fit.evaluated import Evaluation
 from mcr_bench.bench.fit.moved import PER_GRADIENT, RATIO
 from mcr_bench.bench.models.multimodal import Inputs
-from mcr_bench.bench.problem.metrics import profit_metrics
+from mcr_bench.bench.problem.metrics import profit_metrics, subset_metric
 from mcr_bench.bench.problem.missing import diagnostic
 from mcr_bench.bench.problem.oracle import oracle
 from mcr_bench.bench.task import Task
@@ -58,18 +58,24 @@ def shares(evaluation: Evaluation, subsets: Logits, task: Task, missing: dict[st
     return metrics
 
 
-def of_predictions(evaluation: Evaluation, subsets: Logits, task: Task, missing: dict[str, str]) -> dict[str, float]:
-    """`subset/A+B/METRIC` of every proper subset but the empty one, and `oracle/METRIC` of fused and unimodal ones."""
+def of_predictions(
+    evaluation: Evaluation, subsets: Logits, task: Task, present: Mapping[str, Tensor], missing: dict[str, str]
+) -> dict[str, float]:
+    """`subset/A.B/METRIC` of every proper subset but the empty one, and `oracle/METRIC` of fused and unimodal ones.
+
+    present: modality -> (N,) bool, whether each sample has it; only of modalities that some samples lack.
+    """
     metrics: dict[str, float] = {}
     for metric in profit_metrics(task):
         for subset, logits in subsets.items():
-            name = f"subset/{'+'.join(subset)}/{metric.name}"
+            name = subset_metric(subset, metric.name)
             value = diagnostic(missing, name, partial(metric.compute, logits, evaluation.target)) if subset else None
             metrics |= {} if value is None else {name: value}
     alone = evaluation.modality_logits
     if lacking := [m for m in evaluation.features if m not in alone]:
         return metrics | _lost(["oracle"], f"the prediction from {', '.join(lacking)} alone is missing", missing)
-    work = partial(oracle, evaluation.logits, list(alone.values()), evaluation.target, task)
+    having = [present.get(m) for m in alone]
+    work = partial(oracle, evaluation.logits, list(alone.values()), evaluation.target, task, having)
     best = diagnostic(missing, "oracle", work) or {}
     return metrics | {f"oracle/{name}": value for name, value in best.items()}
 

@@ -9,6 +9,8 @@ from scipy import stats
 from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.table import Table
 from mcr_bench.bench.analysis.why.tables import QUESTIONS, encoder_table, why_tables
+from mcr_bench.bench.problem.metrics import subset_metric
+from mcr_bench.bench.record.entities import name_of
 from mcr_bench.bench.report.html.page import report_page
 from mcr_bench.tests.support.records.figure_rows import compared, line, row
 from mcr_bench.tests.support.records.report_contents import Parsed, contents, runs
@@ -92,11 +94,48 @@ def test_missing_modalities_and_the_headroom_above_the_fused_result() -> None:
 
 def test_all_but_one_of_three_modalities() -> None:
     three = ("audio", "video", "text")
-    logged = {"test/subset/audio+text/accuracy": 0.6, "test/subset/text/accuracy": 0.3}
+    logged = {"test/subset/audio.text/accuracy": 0.6, "test/subset/text/accuracy": 0.3}
     one = compared([row("base", 0, 0.7, modalities=three, metrics=logged)], modalities=three)
     cells = named(one, "why: missing modalities")["base", ""]
     assert (cells["without video"], cells["only text"]) == (0.6, 0.3)
     assert "only audio" not in cells  # not on record
+
+
+@pytest.mark.parametrize(("third", "known"), [("text", 0.6), ("audio_video", None)])
+def test_subsets_of_an_earlier_record_are_read_unless_they_may_be_another_modality(
+    third: str, known: float | None
+) -> None:
+    three = ("audio", "video", third)
+    logged = {"test/subset/audio_video/accuracy": 0.6, "test/subset/audio/accuracy": 0.5}
+    one = compared([row("base", 0, 0.7, modalities=three, metrics=logged)], modalities=three)
+    assert named(one, "why: missing modalities")["base", ""].get(f"without {third}") == known
+
+
+def test_the_record_has_a_name_of_its_own_for_each_subset() -> None:
+    names = [subset_metric(subset, "mae") for subset in (("a", "b"), ("a_b",), ("a-b",), ("a",), ("b",))]
+    assert len({name_of(name) for name in names}) == 5
+    assert [name_of(name) for name in names] == names
+
+
+def test_encoders_are_compared_on_the_samples_that_have_the_modality() -> None:
+    alone = [  # of all test samples, and of those that have audio
+        row(f"unimodal ({m})", seed, 0.5, "unimodal", (m,), metrics={f"test/modality/{m}/accuracy": 0.8 + 0.01 * seed})
+        for m in ("audio",)
+        for seed in range(3)
+    ]
+    base = [row("base", seed, 0.9, metrics={"test/modality/audio/accuracy": 0.7 - 0.01 * seed}) for seed in range(3)]
+    cells = named(compared(alone, base), "why: encoders")["base", "audio"]
+    assert cells["trained alone"] == pytest.approx(0.81)
+    assert cells["probe against alone (percentage points)"] == pytest.approx(-12.0)  # mean of -10, -12 and -14
+    assert cells["encoder"] == "undertrained"  # 12 +- 4.303 * 2 / sqrt(3)
+
+
+def test_what_differs_by_rounding_alone_is_no_loss() -> None:
+    noisy = "test/noise/audio/1/accuracy"
+    logged = {"test/intact/accuracy": 0.1 + 0.2, noisy: 0.3, "test/contribution/audio": 0.1}
+    assert logged["test/intact/accuracy"] > 0.3
+    cells = named(compared([row("base", 0, 0.3, metrics=logged)]), "why: reliance")
+    assert cells["base", "audio"]["noise 1 sd (percentage points)"] == 0.0
 
 
 def test_reliance_is_told_in_percentage_points_lost() -> None:

@@ -18,6 +18,7 @@ from mcr_bench.bench.problem import metrics
 from mcr_bench.bench.problem.missing import diagnostic, only_finite, tag_of
 from mcr_bench.bench.record.tags import Tags
 from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone
+from mcr_bench.bench.task import Task
 from mcr_bench.bench.training import loop as training
 from mcr_bench.bench.training import probes
 from mcr_bench.bench.training.after import diagnosis
@@ -153,6 +154,38 @@ def test_the_table_says_what_is_missing_and_in_how_many_runs() -> None:
     assert missing_notes({"joint": [lost, whole, lost], "other": [whole]}) == [
         "missing: modality/a/accuracy of joint in 2 of 3 runs: it diverged"
     ]
+
+
+def test_what_is_missing_of_the_test_part_is_named_first_and_what_is_cut_is_counted() -> None:
+    names = [f"{part}/modality/{m}/accuracy" for part in ("selected_val", "test", "val") for m in range(15)]
+    row = run_row(tags=tag_of(dict.fromkeys(names, "it diverged")))
+    (note,) = missing_notes({"joint": [row]})
+    told = note.removeprefix("missing: ").removesuffix(" of joint in 1 of 1 runs: it diverged").split(", ")
+    assert set(told[:-1]) == {f"modality/{m}/accuracy" for m in range(15)}
+    assert told[-1] == "25 more"
+
+
+def test_no_number_is_missing_without_a_word_where_there_are_many_reasons() -> None:
+    tags = tag_of({f"test/{i}": f"reason {i}" for i in range(9)})
+    lost = {name: reason for reason, names in Tags(tags).missing().items() for name in names}
+    assert set(lost) == {f"test/{i}" for i in range(9)}
+    assert (lost["test/5"], lost["test/6"]) == ("reason 5", "one of 3 other reasons")
+    wide = {f"test/{'m' * 60}{i}/accuracy": "\u00e9" * 190 + str(i % 9) for i in range(400)}
+    assert len(tag_of(wide)["missing"]) <= 8000
+
+
+def test_a_prediction_that_is_nan_is_neither_right_nor_wrong() -> None:
+    bad = torch.tensor([[float("nan"), 0.0], [2.0, 1.0]])
+    tasks = [
+        (Task(2), torch.tensor([0, 0])),
+        (Task(None, labels=2), torch.tensor([[0, 0], [1, 1]])),
+        (Task(None, scores=2), torch.zeros(2, 2)),
+        (Task(None, sentiment=3), torch.zeros(2)),
+        (Task(None, sentiment=1), torch.zeros(2)),
+    ]
+    for task, target in tasks:
+        outputs = bad[:, :1] if task.outputs == 1 else bad
+        assert all(np.isnan(value) for value in metrics.score(outputs, target, task).values()), task
 
 
 def fails(error: Exception) -> None:

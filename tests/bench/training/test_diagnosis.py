@@ -13,7 +13,7 @@ import torch
 
 from mcr_bench.bench.planning.plan import make_plan
 from mcr_bench.bench.planning.request import Request
-from mcr_bench.bench.problem.oracle import sample_errors
+from mcr_bench.bench.problem.oracle import oracle, sample_errors
 from mcr_bench.bench.record.tags import Tags
 from mcr_bench.bench.runs.events import EpochDone, Event, Job, RunDone
 from mcr_bench.bench.task import Task
@@ -102,7 +102,7 @@ def test_every_stored_subset_is_scored(run: Trained) -> None:
     stored = [c.removeprefix("subset/") for c in run.test if c.startswith("subset/") and c != "subset/"]
     assert len(stored) == {2: 2, 3: 6, 6: 30}[len(run.names)]
     expected = {
-        f"test/subset/{subset}/{name}": score(run.column(f"subset/{subset}"), run.label)
+        f"test/subset/{subset.replace('+', '.')}/{name}": score(run.column(f"subset/{subset}"), run.label)
         for subset in stored
         for name, score in scores(run).items()
     }
@@ -189,3 +189,15 @@ def test_of_several_labels_all_must_be_right_and_of_several_scores_the_errors_ar
     gaps = np.stack([np.abs(one.numpy() - y.numpy()).mean(1) for one in z])
     errors = np.stack([sample_errors(one, y, Task(None, scores=3)).numpy() for one in z])
     np.testing.assert_allclose(errors, gaps)
+
+
+def test_the_oracle_takes_no_prediction_from_a_modality_that_a_sample_lacks() -> None:
+    y = torch.tensor([0, 1, 1, 0])
+    fused, other = torch.tensor([[1.0, 0.0]] * 4), torch.tensor([[0.0, 1.0]] * 4)  # right: 2 of 4, and the other 2
+    assert oracle(fused, [other], y, Task(2)) == {"accuracy": 1.0}
+    has = torch.tensor([True, True, False, False])
+    assert oracle(fused, [other], y, Task(2), [has]) == {"accuracy": 0.75}
+    scores, near = torch.tensor([[3.0], [3.0]]), torch.tensor([[1.0], [1.0]])
+    assert oracle(scores, [near], torch.zeros(2), Task(None), [torch.tensor([False, True])]) == {"mae": 2.0}
+    with pytest.raises(ValueError, match="nan"):
+        oracle(torch.full((4, 2), float("nan")), [other], y, Task(2))
