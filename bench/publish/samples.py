@@ -1,6 +1,7 @@
 """Whether runs were tested on the same samples as one another, and on those of the data on this machine."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.errors import one_line
@@ -13,33 +14,63 @@ from mcr_bench.bench.publish.said import Said
 from mcr_bench.bench.record.row import RunRow
 
 Labelled = dict[str, dict[str, tuple[object, ...]]]  # part -> id -> group and labels
+Lacked = dict[str, set[str]]  # id of a validation sample -> the modalities that it lacks
+
+
+@dataclass
+class _Kind:
+    """Runs with the same samples.
+
+    labelled: the samples.
+    modalities: those of the first of the runs.
+    names: the names of the runs.
+    """
+
+    labelled: Labelled
+    modalities: tuple[str, ...]
+    names: list[str]
+
+    def beside(self, other: "_Kind", lacked: Lacked) -> Labelled:
+        """Its samples without the validation samples of which `other` has no modality, and is not validated on."""
+        kept = {i: s for i, s in self.labelled["val"].items() if not {*other.modalities} <= lacked.get(i, set())}
+        return self.labelled | {"val": kept}
 
 
 class Across:
-    """Runs on the same data, fold and seed must have the same samples; the samples that most of them have count."""
+    """Runs on the same data, fold and seed must have the same samples; the samples that most of them have count.
+
+    A run is not validated on samples that lack all of its modalities, as the predictions of other runs say.
+    """
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[object, ...], list[tuple[Labelled, list[str]]]] = {}
+        self._seen: dict[tuple[object, ...], list[_Kind]] = {}
+        self._lacked: dict[tuple[object, ...], Lacked] = {}
 
     def add(self, row: RunRow, parts: Mapping[str, Predicted]) -> None:
         """Note the samples of a run."""
+        data = (row.data_identity, row.fold, row.seed)
         labelled = {name: _samples(part).by_id() for name, part in parts.items()}
-        kinds = self._seen.setdefault((row.data_identity, row.fold, row.seed), [])
-        for known, names in kinds:
-            if known == labelled:
-                names.append(row.name)
+        lacked, kinds = self._lacked.setdefault(data, {}), self._seen.setdefault(data, [])
+        for m, has in parts["val"].present.items():
+            for at in (~has).nonzero().flatten().tolist():
+                lacked.setdefault(parts["val"].ids[at], set()).add(m)
+        for kind in kinds:
+            if kind.labelled == labelled:
+                kind.names.append(row.name)
                 return
-        kinds.append((labelled, [row.name]))
+        kinds.append(_Kind(labelled, row.modalities, [row.name]))
 
     def checks(self) -> Iterator[Said]:
         """What the runs say of one another."""
-        for kinds in self._seen.values():
-            most, names = max(kinds, key=lambda kind: len(kind[1]))
-            for name in names if len(names) > 1 else ():
-                yield Said("holds", "samples", name, "are those of the other runs on the same data")
-            for labelled, others in kinds:
-                for name in others if labelled is not most else ():
-                    text = f"its samples are not those of {names[0]}: {difference(labelled, most)}"
+        for data, kinds in self._seen.items():
+            most = max(kinds, key=lambda kind: len(kind.names))
+            for kind in kinds:
+                mine, theirs = (one.beside(other, self._lacked[data]) for one, other in ((kind, most), (most, kind)))
+                if mine == theirs and (kind is not most or len(kind.names) > 1):
+                    for name in kind.names:
+                        yield Said("holds", "samples", name, "are those of the other runs on the same data")
+                for name in kind.names if mine != theirs else ():
+                    text = f"its samples are not those of {most.names[0]}: {difference(mine, theirs)}"
                     yield Said("wrong", "samples", name, text)
 
 
