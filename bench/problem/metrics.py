@@ -155,7 +155,8 @@ def _needed(name: str, compute: Callable[[], float]) -> float:
         return compute()
     except UserError as error:
         raise UserError(
-            f"{name} is not defined on this part: {error}. Choose another metric: --set monitor=..."
+            f"{name} is not defined on the validation part: {error}. Choose another metric that selects the epoch: "
+            "--set monitor=..."
         ) from error
 
 

@@ -147,7 +147,7 @@ def test_one_class_cannot_be_ranked(name: str) -> None:
     assert name not in found
     assert "all positive or all negative" in missing[name]
     assert found["balanced_accuracy"] == found["accuracy"]
-    with pytest.raises(UserError, match=f"{name} is not defined on this part.*--set monitor"):
+    with pytest.raises(UserError, match=f"{name} is not defined on the validation part.*--set monitor"):
         score(logits, target, Task(3), (name,), {})
 
 

@@ -130,6 +130,20 @@ def test_a_secondary_metric_may_fail_but_not_the_one_that_selects(
         run(tmp_path)
 
 
+def test_what_selects_the_epoch_need_not_be_defined_on_the_test_part(tmp_path: Path) -> None:
+    arrays = dict(np.load(write(tmp_path)))
+    arrays["y"] = np.where(arrays["split"] == "test", 1, np.arange(80) // 4 % 2)  # the test part has one class alone
+    np.savez(tmp_path / "one.npz", **arrays)
+    overrides = SMALL | {"monitor": ["auroc"]}
+    (spec,) = make_plan(Request(["joint"], [str(tmp_path / "one.npz")], seeds=[0], overrides=overrides)).runs
+    events: list[Event] = []
+    fit_run(Job(spec, "cpu", tmp_path / "work", {}, tmp_path / "weights.pt"), events.append)
+    result, missing = end_of(events)
+    assert "selected_val/auroc" in result
+    assert "test/auroc" not in result
+    assert "all positive or all negative" in missing["test/auroc"]
+
+
 def test_predictions_of_a_subset_that_are_not_finite_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
