@@ -1,8 +1,9 @@
 """Join records, write and read archives of runs, and hide runs."""
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import typer
 
@@ -20,6 +21,7 @@ from mcr_bench.bench.report.cards import grid_text
 from mcr_bench.bench.runs.words import counted
 from mcr_bench.bench.settings.arguments import parse_names, parse_seeds
 
+T = TypeVar("T")
 MOST_LINES = 10  # lines of one kind
 
 
@@ -44,15 +46,29 @@ def merge(homes: Sequence[Path], record: Record, as_json: bool) -> None:
         for origin in origins:
             if target.file is not None and target.file.exists() and origin.file.samefile(target.file):
                 raise UserError(f"'{origin.name}' is the home of this record: it cannot be joined into itself.")
-        _tell([join(origin, target, progress(origin.name)) for origin in origins], as_json)
+        _one_by_one(origins, lambda origin: join(origin, target, progress(origin.name)), as_json)
 
 
 def import_(files: Sequence[Path], most_gib: float, record: Callable[[], Record], as_json: bool) -> None:
     """Check each archive and join it into the record, one after another, and say what came of it."""
-    joined = []
-    for file in files:
-        with opened(file, most_gib) as archive:
-            joined.append(join(archive, Target(record()), progress(archive.name)))
+    _one_by_one(files, lambda file: _import(file, most_gib, record()), as_json)
+
+
+def _import(file: Path, most_gib: float, record: Record) -> Joined:
+    with opened(file, most_gib) as archive:
+        return join(archive, Target(record), progress(archive.name))
+
+
+def _one_by_one(items: Sequence[T], join_one: Callable[[T], Joined], as_json: bool) -> None:
+    """Join one after another, and say what came of it; also what came of the first ones if one ends in an error."""
+    joined = list[Joined]()
+    try:
+        for one in items:
+            joined.append(join_one(one))
+    except BaseException:
+        with suppress(typer.Exit):
+            _tell(joined, as_json and bool(joined))
+        raise
     _tell(joined, as_json)
 
 

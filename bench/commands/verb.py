@@ -12,6 +12,7 @@ from typing import NoReturn, ParamSpec
 import typer
 
 from mcr_bench.bench.commands.output import say
+from mcr_bench.bench.core.faults.streams import open_streams
 
 P = ParamSpec("P")
 TOO_LITTLE = "there is too little memory for this. Close other programs, or use less data or a smaller model."
@@ -28,9 +29,10 @@ def verb(command: Callable[P, None]) -> Callable[P, None]:
     @wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
         from mcr_bench.bench.core.faults.full_disk import full_disk_told
+        from mcr_bench.bench.core.faults.refused import refused
         from mcr_bench.bench.core.home import shown
         from mcr_bench.bench.core.interrupts import check, interrupted, remembered
-        from mcr_bench.bench.errors import UserError, lacks_memory
+        from mcr_bench.bench.errors import Unavailable, UserError, lacks_memory
 
         with remembered():
             try:
@@ -49,6 +51,8 @@ def verb(command: Callable[P, None]) -> Callable[P, None]:
                     error = UserError(TOO_LITTLE)
                 if isinstance(error, OSError) and error.errno == ENAMETOOLONG:
                     error = UserError(f"'{shown(error.filename or '')}': {TOO_LONG}")
+                if told := refused(error):
+                    error = Unavailable(told)
                 if not isinstance(error, UserError):
                     raise
                 say(f"error: {error}", err=True)
@@ -59,6 +63,7 @@ def verb(command: Callable[P, None]) -> Callable[P, None]:
 
 def end_with(program: Callable[[], str | int | None]) -> NoReturn:
     """Run a program and end with it; of an error that nobody expected the traceback is printed, without credentials."""
+    open_streams()
     try:
         sys.exit(program())
     except Exception as error:

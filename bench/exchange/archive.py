@@ -10,11 +10,13 @@ same bytes (with the same zlib): entries are in the order of their names and hav
 
 import json
 import zipfile
-from collections.abc import Iterable
-from errno import ENOSPC
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from mcr_bench import __version__
+from mcr_bench.bench.core.faults.full_disk import FULL
 from mcr_bench.bench.core.files import whole_file
 from mcr_bench.bench.core.interrupts import check
 from mcr_bench.bench.errors import UserError, one_line
@@ -48,25 +50,38 @@ def write_archive(path: Path, origin: Origin, runs: Iterable[StoredRun]) -> tupl
     if path.exists():
         raise UserError(f"'{path}' exists, and nothing is overwritten. Choose another name, or delete it.")
     listed, left_out, incomplete = [], list[str](), list[str]()
-    with whole_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    with _written(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for run in sorted(runs, key=lambda run: run.tags["key"]):
             check()
             told = f"{run.tags.get('label', 'a run')} ({run.tags['key']})"
             try:
                 whole = origin.whole(run)
-                listed.append(_write_run(archive, origin, run, whole))
-                incomplete += [f"{told}: its {name} is missing." for name in whole.missing]
+                contents = {file.name: origin.content(run, file) for file in whole.files}
             except (OSError, Malformed) as error:
-                if isinstance(error, OSError) and error.errno == ENOSPC:
-                    raise
                 left_out.append(f"{told}: {one_line(str(error), 500)}")
+                continue
+            listed.append(_write_run(archive, whole, contents))
+            incomplete += [f"{told}: its {name} is missing." for name in whole.missing]
         content = {"format": FORMAT, "schema": SCHEMA, "version": __version__, "runs": listed}
         _put(archive, MANIFEST, json.dumps(content, sort_keys=True, indent=1).encode())
     return len(listed), left_out, incomplete
 
 
-def _write_run(archive: zipfile.ZipFile, origin: Origin, run: StoredRun, whole: WholeRun) -> dict[str, str | int]:
-    contents = {file.name: origin.content(run, file) for file in whole.files}  # all, before any of it is written
+@contextmanager
+def _written(path: Path) -> Iterator[BinaryIO]:
+    """As `whole_file`; UserError where no file can be made there. A full disk has a sentence of its own."""
+    try:
+        with whole_file(path) as file:
+            yield file
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        raise UserError(
+            f"'{path}' cannot be written: {error.strerror}. Name a file in a folder you may write to."
+        ) from error
+
+
+def _write_run(archive: zipfile.ZipFile, whole: WholeRun, contents: Mapping[str, bytes]) -> dict[str, str | int]:
     text = text_of(whole)
     _put(archive, run_entry(whole.key), text)
     for name, content in sorted(contents.items()):

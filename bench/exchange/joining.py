@@ -34,7 +34,7 @@ class Joined:
     present: how many of its runs are finished here already.
     asked: how many of these were also asked for under other presets there.
     unfinished: how many of its keys have no finished run.
-    incomplete: a line for each run that was added without a file that is missing there.
+    incomplete: a line for each run that was added without a file that is missing there, or without its weights.
     differing: a line for each run whose results are not those that are here.
     left_out: a line for each finished run that could not be joined.
     """
@@ -87,9 +87,10 @@ def _add(origin: Origin, run: StoredRun, begun: StoredRun | None, target: Target
             if _newest(target.runs(key)):
                 joined.present += 1  # another command has just finished it
             elif read := _whole(origin, run, joined):
-                _copy_weights(origin.home, target.home, key)
+                lost = _copy_weights(origin.home, target.home, key)
                 target.add(*read, begun)
                 joined.added += 1
+                joined.incomplete += [f"{_told(run)}: its weights cannot be read there ({why})." for why in lost]
                 joined.incomplete += [f"{_told(run)}: its {name} is missing there." for name in read[0].missing]
                 clean(target.home, lock)
     except Timeout:
@@ -132,10 +133,26 @@ def _told(run: StoredRun) -> str:
     return f"{tags.get('label', 'a run')} on {tags.get('dataset', '?')}, seed {tags.get('seed', '?')} ({tags['key']})"
 
 
-def _copy_weights(there: Path | None, here: Path, key: str) -> None:
-    """Copy the best weights of a run, which others may start from, unless there are some here."""
-    for file in [] if there is None else sorted((there / "weights").glob(f"{key}.*")):
-        copy = here / "weights" / file.name
-        if not copy.exists() and file.is_file() and not file.name.endswith(PARTIAL):
-            with suppress(FileNotFoundError), file.open("rb") as source, whole_file(copy) as copied:
-                shutil.copyfileobj(source, copied)
+def _copy_weights(there: Path | None, here: Path, key: str) -> list[str]:
+    """Copy the best weights of a run, which others may start from, unless there are some here.
+
+    Returns why some could not be read.
+    """
+    try:
+        for file in [] if there is None else _weights(there / "weights", key):
+            copy = here / "weights" / file.name
+            if not copy.exists() and file.is_file():
+                with suppress(FileNotFoundError), file.open("rb") as source, whole_file(copy) as copied:
+                    shutil.copyfileobj(source, copied)
+    except PermissionError as error:
+        if there is not None and str(error.filename).startswith(str(there)):
+            return [one_line(str(error), 500)]
+        raise
+    return []
+
+
+def _weights(folder: Path, key: str) -> list[Path]:
+    """The files of a run's weights; PermissionError where the folder may not be read, of which `glob` says nothing."""
+    if not folder.is_dir():
+        return []
+    return sorted(file for file in folder.iterdir() if file.name.startswith(f"{key}.") and file.suffix != PARTIAL)

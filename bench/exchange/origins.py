@@ -80,10 +80,8 @@ class Home:
         self._reader, self._files = SqliteReader(file, patience), Files(file, Places(self.home, self.home), patience)
 
     def runs(self) -> list[StoredRun]:
-        try:
+        with _read_from(self.file):
             return self._reader.read()
-        except sqlite3.Error as error:
-            raise UserError(f"the record in '{self.name}' cannot be read: {one_line(str(error))}.") from error
 
     def whole(self, run: StoredRun) -> WholeRun:
         return _whole(self._files, run)
@@ -113,13 +111,15 @@ class OfRecord:
     def __init__(self, record: Record) -> None:
         self.name, self.home = "the record", record.home
         file, patience = database_file(record.uri), record.turns.patience
+        self._file = file
         self._reader: Reader = SqliteReader(file, patience) if file else SearchReader(lambda: record.client)
         self._store: _Store = (
             Files(file, Places(record.home, file.parent.resolve()), patience) if file else Server(lambda: record.client)
         )
 
     def runs(self) -> list[StoredRun]:
-        return self._reader.read()
+        with _read_from(self._file):
+            return self._reader.read()
 
     def whole(self, run: StoredRun) -> WholeRun:
         return _whole(self._store, run)
@@ -132,12 +132,13 @@ class Files:
     """Curves and files of the runs of a database on this machine."""
 
     def __init__(self, file: Path, places: Places, patience: Patience) -> None:
-        self._reader, self._places = SqliteReader(file, patience), places
+        self._file, self._reader, self._places = file, SqliteReader(file, patience), places
 
     def points(self, run: StoredRun) -> dict[str, list[Point]]:
         curves: dict[str, list[Point]] = {}
         nothing: list[tuple[str, int, float, int, bool]] = []
-        rows = self._reader.query(lambda connection: connection.execute(POINTS, [run.run_id]).fetchall(), nothing)
+        with _read_from(self._file):
+            rows = self._reader.query(lambda connection: connection.execute(POINTS, [run.run_id]).fetchall(), nothing)
         for key, step, value, when, is_nan in rows:
             curves.setdefault(key, []).append(Point(step, nan if is_nan else value, when))
         return curves
@@ -208,6 +209,18 @@ def movable(runs: Sequence[StoredRun]) -> tuple[list[StoredRun], int, list[str]]
 def trained_as(run: StoredRun) -> str:
     """The name of a run in the record in which it was trained."""
     return run.tags.get(MOVED_FROM) or run.run_id
+
+
+@contextmanager
+def _read_from(file: Path | None) -> Iterator[None]:
+    """Inside the block, an error of SQLite becomes a UserError that names the database."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise UserError(
+            f"the record in '{file}' cannot be read: {one_line(str(error))}. Give a home that you may read and that "
+            "is whole, such as a copy of it."
+        ) from error
 
 
 def _whole(store: _Store, run: StoredRun) -> WholeRun:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from mcr_bench.bench.core.home import VARIABLE, default_home, usable_folder
-from mcr_bench.bench.errors import UserError, error_at_end, one_line, within_bounds
+from mcr_bench.bench.errors import MOST_QUOTED, UserError, error_at_end, one_line, within_bounds
 from mcr_bench.bench.printable import masked
 from mcr_bench.bench.record.checked import Checked, check_files
 from mcr_bench.bench.record.database.access import require_writable
@@ -232,7 +232,7 @@ class Record:
             raise self._unopened(error) from error
 
     def _unopened(self, error: Exception) -> UserError:
-        told = f"the record at '{self.address}' cannot be opened: {masked(str(error))}"
+        told = f"the record at '{self.address}' cannot be opened: {one_line(masked(str(error)), MOST_QUOTED)}"
         return UserError(f"{told}. Give another --tracking-uri or MCR_BENCH_HOME.")
 
     def _read(

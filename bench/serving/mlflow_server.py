@@ -11,7 +11,7 @@ from typing import IO
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
-from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.errors import MOST_QUOTED, UserError, one_line
 from mcr_bench.bench.printable import masked
 from mcr_bench.bench.record.runs import PREFIX
 from mcr_bench.bench.serving.attached import Attached
@@ -45,6 +45,7 @@ def address_of(host: str, port: int) -> str:
 
 def free_port(host: str, first: int, ports: int = PORTS) -> int:
     """The first free port of those from `first` on; UserError if none of them is free."""
+    _require_own(host)
     for port in range(first, min(first + ports, 65536)):
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # that of a server that has just ended is free
@@ -55,6 +56,18 @@ def free_port(host: str, first: int, ports: int = PORTS) -> int:
             return port
     which = f"port {first} is not free" if ports == 1 else f"no free port from {first} to {first + ports - 1}"
     raise UserError(f"{which} on {host}. Give another --port or --host.")
+
+
+def _require_own(host: str) -> None:
+    """UserError for an address that is not one of this machine, on which no port can be listened on."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError as error:
+            raise UserError(
+                f"--host {one_line(host, MOST_QUOTED)}: not an address of this machine ({error.strerror}). Give "
+                "127.0.0.1, 0.0.0.0 for all of its addresses, or one of them."
+            ) from error
 
 
 def wait_until_up(server: Attached, address: str, log: IO[bytes]) -> None:

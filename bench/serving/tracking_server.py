@@ -3,13 +3,14 @@
 import ipaddress
 import os
 import socket
+import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.errors import UserError, one_line
 from mcr_bench.bench.printable import masked
 from mcr_bench.bench.record.database.patience import Patience
 from mcr_bench.bench.record.database.snapshot import is_busy
@@ -41,7 +42,13 @@ def serve(database: str | None, host: str, port: int, folder: Path, say: Callabl
     address, file = address_of(host, port), database_file(store)
     if file is not None:
         locked = f"the database '{file}' is locked by another program"
-        Patience(say).wait(partial(prepare_file, file, files), is_busy, locked)
+        try:
+            Patience(say).wait(partial(prepare_file, file, files), is_busy, locked)
+        except sqlite3.Error as error:
+            raise UserError(
+                f"the database '{file}' cannot be used: {one_line(str(error))}. Give --database sqlite:///FILE with a "
+                "file that is a database of MLflow, or is missing."
+            ) from error
     more = ["--workers", "1" if file is not None else "4", "--artifacts-destination", files.as_uri()]
     environment = environment_of(store) | allowed_hosts(host)
     with (

@@ -1,5 +1,6 @@
 """`export` and `import`: a record as one file, which comes back as it was."""
 
+import errno
 import json
 import math
 import zipfile
@@ -36,6 +37,45 @@ def test_what_was_exported_comes_back_as_it_was(homes: Path, other: Path, monkey
     call("export", "again.zip")
     assert (homes / "again.zip").read_bytes() == (homes / "runs.zip").read_bytes()
     assert "0 runs added, 4 finished here already" in call("import", "runs.zip", "again.zip").stdout
+
+
+@pytest.mark.usefixtures("other")
+def test_a_place_where_no_file_can_be_made_is_named(homes: Path) -> None:
+    (homes / "file").write_text("x")
+    told = call("export", "file/runs.zip", code=2)
+    assert not told.stdout
+    assert "error: 'file/runs.zip' cannot be written: " in told.stderr
+
+
+@pytest.mark.usefixtures("other")
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_an_archive_for_which_there_is_no_space_does_not_stay(
+    number: int, homes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, "no space")
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", fail)
+    told = call("export", "runs.zip", code=1)
+    assert not told.stdout
+    assert "the disk is full: 'runs.zip' could not be written" in told.stderr.replace(f"{homes}/", "")
+    assert not list(homes.glob("*runs.zip*"))
+
+
+@pytest.mark.usefixtures("other")
+def test_what_was_imported_before_a_damaged_archive_is_told(homes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    call("export", "runs.zip")
+    (homes / "cut.zip").write_bytes((homes / "runs.zip").read_bytes()[:1000])
+    monkeypatch.setenv("MCR_BENCH_HOME", str(homes / "here"))
+    told = call("import", "runs.zip", "cut.zip", code=2)
+    assert "'runs.zip': 4 runs added" in told.stdout
+    assert "'cut.zip' is not a complete archive" in told.stderr
+
+
+def test_a_record_that_cannot_be_read_is_named(other: Path) -> None:
+    (other / "mlflow.db").write_text("not a database")
+    told = call("export", "runs.zip", code=2)
+    assert f"the record in '{other}/mlflow.db' cannot be read: database disk image is malformed" in told.stderr
 
 
 def test_the_archive_can_be_read_without_this_program(homes: Path, other: Path) -> None:

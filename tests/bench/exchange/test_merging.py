@@ -1,6 +1,8 @@
 """`merge`: the runs of several homes in one record, each once and whole, and nothing overwritten."""
 
+import errno
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -50,6 +52,32 @@ def test_what_is_finished_here_stays_and_differences_are_told(homes: Path) -> No
     assert f"({row.key}): test/accuracy is {row.value:.9g} here and 0.25 there" in told.stderr
     assert "1 with other results there" in told.stdout
     assert content(homes / "here") == before
+
+
+@pytest.mark.parametrize("what", ["iterdir", "open"])
+def test_weights_that_may_not_be_read_are_named_and_their_run_comes(
+    what: str, homes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, before = homes / "one/weights", getattr(Path, what)
+    weights.mkdir(exist_ok=True)
+    key = row_of(homes / "one").key
+    (weights / f"{key}.pt").write_bytes(b"weights")
+
+    def refuse(path: Path, *args: object, **more: object) -> object:
+        if path.is_relative_to(weights):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return before(path, *args, **more)
+
+    monkeypatch.setattr(Path, what, refuse)
+    told = call("merge", str(homes / "one"))
+    assert f"{RUNS} runs added" in told.stdout
+    assert re.search(rf"incomplete: .*\({key}\): its weights cannot be read there \(.*Permission denied", told.stderr)
+
+
+def test_a_home_without_a_table_is_named(homes: Path) -> None:
+    change(homes / "one", "DROP TABLE metrics")
+    told = call("merge", "one", code=2)
+    assert "mlflow.db' cannot be read: no such table: metrics" in told.stderr
 
 
 def test_a_finished_run_comes_beside_an_unfinished_one(homes: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.serving import tracking_server as module
-from mcr_bench.bench.serving.mlflow_server import address_of, environment_of, runs_page
+from mcr_bench.bench.serving.mlflow_server import address_of, environment_of, free_port, runs_page
 
 
 def test_databases(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,6 +22,15 @@ def test_databases(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"psycopg2.*mcr-bench\[postgresql\]") as told:
         module.checked("postgresql://ann:secret@h/n")
     assert "secret" not in str(told.value)
+
+
+def test_an_address_of_no_machine_and_a_file_that_is_no_database_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--host 192\.0\.2\.1: not an address of this machine"):
+        free_port("192.0.2.1", 5000)
+    file = tmp_path / "file"
+    file.write_text("not a database" * 100)
+    with pytest.raises(UserError, match=f"the database '{file}' cannot be used: file is not a database"):
+        module.serve(f"sqlite:///{file}", "127.0.0.1", free_port("127.0.0.1", 5000), tmp_path / "server", print)
 
 
 def test_the_password_is_in_no_command(monkeypatch: pytest.MonkeyPatch) -> None:

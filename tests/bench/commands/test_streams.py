@@ -1,0 +1,55 @@
+"""A command whose streams are closed, or cannot write every character, and one to which the system refuses a file."""
+
+import errno
+import subprocess
+import sys
+
+import pytest
+
+from mcr_bench.bench.commands import moving
+from mcr_bench.bench.core.faults import streams
+from mcr_bench.tests.support.records.homes import call
+
+OPENED = f"""
+import importlib.util, os, sys
+spec = importlib.util.spec_from_file_location("streams", {streams.__file__!r})
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+module.open_streams()
+"""
+
+
+def run(closed: str, code: str, **variables: str) -> "subprocess.CompletedProcess[bytes]":
+    shell = f'exec "$0" -c "$1" {closed}'
+    return subprocess.run(["sh", "-c", shell, sys.executable, OPENED + code], capture_output=True, env=variables)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_file_never_gets_the_number_of_a_closed_stream(closed: str) -> None:
+    code = """
+number = os.open(os.devnull, os.O_RDONLY)
+print("text"); print("text", file=sys.stderr); os.system("echo from a child")
+if sys.stdin.isatty() or sys.stdout.isatty(): sys.exit(5)
+sys.exit(number < 3)
+"""
+    told = run(closed, code)
+    assert told.returncode == 0, told.stderr
+
+
+def test_a_question_to_a_closed_stdin_has_no_answer() -> None:
+    assert run("<&-", "sys.exit(sys.stdin.read() != '')").returncode == 0
+
+
+def test_what_an_encoding_does_not_have_is_a_question_mark() -> None:
+    told = run("", "print('a · b'); print('a · b', file=sys.stderr)", PYTHONIOENCODING="ascii:strict", PYTHONUTF8="0")
+    assert (told.returncode, told.stdout) == (0, b"a ? b\n")
+
+
+def test_a_file_that_the_system_refuses_ends_a_command_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/some/file")
+
+    monkeypatch.setattr(moving, "export", refuse)
+    told = call("export", "runs.zip", code=1)
+    assert not told.stdout
+    assert told.stderr.startswith("error: '/some/file' cannot be used: Permission denied. Give another place")
