@@ -8,6 +8,7 @@ from mcr_bench.bench.analysis.table import Cell, Table
 from mcr_bench.bench.analysis.why.values import (
     Line,
     against_alone,
+    gain_of,
     lines_of,
     named,
     of_subset,
@@ -15,6 +16,7 @@ from mcr_bench.bench.analysis.why.values import (
     reading,
     relative_to,
     scale_of,
+    without_rounding,
 )
 
 ENCODERS = "why: encoders"  # ends the title of the table that is printed beside the main one
@@ -75,10 +77,11 @@ def missing_table(comparison: Comparison) -> Table | None:
     read = {line: reader_of(comparison, line) for line in labels}
     fused = [read[line](f"test/{scale.metric}") for line in labels]
     best = [read[line](f"test/oracle/{scale.metric}") for line in labels]
+    headroom = [gain_of(comparison, line, f"test/oracle/{scale.metric}", f"test/{scale.metric}") for line in labels]
     columns: list[Column] = [
         ("all", 4, fused),
         ("oracle", 4, best),
-        (f"headroom ({scale.unit})", scale.digits, list(map(scale.gain, best, fused))),
+        (f"headroom ({scale.unit})", scale.digits, headroom),
     ]
     for name, subset in _shown_subsets(comparison.modalities):
         columns.append(
@@ -97,14 +100,14 @@ def reliance_table(comparison: Comparison) -> Table | None:
     scale, lines = scale_of(comparison), lines_of(comparison, "unimodal")
     read = {line: reader_of(comparison, line) for line in lines}
     digits, ratio = scale.digits, "pearson" if scale.metric == "mae" else scale.metric
-    intact = [read[line](f"test/intact/{scale.metric}") for line in lines]
 
     def each(name: str, factor: float = 1.0) -> list[float | None]:
         values = [read[line](name.format(line[1])) for line in lines]
-        return [None if value is None else factor * value for value in values]
+        return [None if value is None else factor * without_rounding(value, scale) for value in values]
 
     def lost(name: str) -> list[float | None]:
-        return list(map(scale.gain, intact, each(name)))
+        intact = f"test/intact/{scale.metric}"
+        return [gain_of(comparison, line, intact, name.format(line[1])) for line in lines]
 
     columns: list[Column] = [
         (f"Shapley ({scale.unit})", digits, each("test/contribution/{}", scale.sign * scale.factor)),

@@ -36,10 +36,8 @@ class Scale:
         """The decimals of differences."""
         return 2 if self.factor == 100 else 4
 
-    def gain(self, after: float | None, before: float | None) -> float | None:
-        """How much better `after` is than `before`, 0 where only the rounding differs; None where one is missing."""
-        if after is None or before is None:
-            return None
+    def gain(self, after: float, before: float) -> float:
+        """How much better `after` is than `before`; 0 where only the rounding differs."""
         return 0.0 if isclose(after, before, rel_tol=ROUNDING) else self.sign * self.factor * (after - before)
 
 
@@ -87,6 +85,20 @@ def lines_of(comparison: Comparison, *without: str) -> list[Line]:
 def reader_of(comparison: Comparison, line: Line) -> Callable[[str], float | None]:
     """A function that gives the mean of a metric over the runs of a line; None where no run has it."""
     return lambda name: _mean(_by_pair(comparison.lines[line[0]], name).values())
+
+
+def gain_of(comparison: Comparison, line: Line, after: str, before: str) -> float | None:
+    """How much better one metric of a line is than another, a mean over the runs that have both; None without any."""
+    values = [_by_pair(comparison.lines[line[0]], name) for name in (after, before)]
+    common = [pair for pair in values[0] if pair in values[1]]
+    if not common:
+        return None
+    return scale_of(comparison).gain(*(fmean(of[pair] for pair in common) for of in values))
+
+
+def without_rounding(value: float, scale: Scale) -> float:
+    """A number, or of shares, which are of the size of 1, 0 where it is the rounding of a difference of equal ones."""
+    return 0.0 if scale.metric in SHARES and abs(value) <= ROUNDING else value
 
 
 def of_subset(

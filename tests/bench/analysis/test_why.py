@@ -130,12 +130,25 @@ def test_encoders_are_compared_on_the_samples_that_have_the_modality() -> None:
     assert cells["encoder"] == "undertrained"  # 12 +- 4.303 * 2 / sqrt(3)
 
 
+def test_gains_are_means_over_the_runs_that_have_both_numbers() -> None:
+    first = {"test/accuracy": 0.5, "test/oracle/accuracy": 0.8, "test/intact/accuracy": 0.5}
+    first |= {"test/permuted/audio/accuracy": 0.4, "test/contribution/audio": 0.1}
+    second = {"test/accuracy": 0.9, "test/intact/accuracy": 0.9, "test/contribution/audio": 0.1}
+    one = compared([row("base", seed, of["test/accuracy"], metrics=of) for seed, of in enumerate((first, second))])
+    cells = named(one, "why: missing modalities")["base", ""]
+    assert (cells["all"], cells["oracle"]) == (0.7, 0.8)
+    assert cells["headroom (percentage points)"] == pytest.approx(30.0)  # of the one run with an oracle
+    lost = named(one, "why: reliance")["base", "audio"]["lost: permuted (percentage points)"]
+    assert lost == pytest.approx(10.0)
+
+
 def test_what_differs_by_rounding_alone_is_no_loss() -> None:
     noisy = "test/noise/audio/1/accuracy"
-    logged = {"test/intact/accuracy": 0.1 + 0.2, noisy: 0.3, "test/contribution/audio": 0.1}
+    logged = {"test/intact/accuracy": 0.1 + 0.2, noisy: 0.3, "test/contribution/audio": 6.9e-17}
     assert logged["test/intact/accuracy"] > 0.3
     cells = named(compared([row("base", 0, 0.3, metrics=logged)]), "why: reliance")
     assert cells["base", "audio"]["noise 1 sd (percentage points)"] == 0.0
+    assert cells["base", "audio"]["Shapley (percentage points)"] == 0.0
 
 
 def test_reliance_is_told_in_percentage_points_lost() -> None:
