@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.problem.class_metrics import accuracy, weighted_f1
 
 
@@ -40,13 +41,15 @@ def binary_accuracy(outputs: Tensor, target: Tensor) -> float:
 
 
 def binary_accuracy_nonzero(outputs: Tensor, target: Tensor) -> float:
-    """The share of samples with the right sign among those whose target is not 0; 0 if every target is 0.
+    """The share of samples with the right sign among those whose target is not 0; UserError if every target is 0.
 
     outputs: (N, 1) float; target: (N,) float.
     """
     kept = target != 0
     hits = ((outputs.squeeze(-1) > 0) == (target > 0))[kept]
-    return float(hits.double().mean()) if len(hits) else 0.0
+    if not len(hits):
+        raise UserError("every target is 0, so that no sample has a sign")
+    return float(hits.double().mean())
 
 
 def accuracy_within(bound: float) -> Callable[[Tensor, Tensor], float]:

@@ -107,7 +107,8 @@ def test_both_binary_accuracies_by_hand() -> None:
     assert metrics.binary_accuracy(outputs, target) == pytest.approx(4 / 6)
     # the two zeros are left out; 0 is no positive answer: right, right, wrong, wrong
     assert metrics.binary_accuracy_nonzero(outputs, target) == pytest.approx(2 / 4)
-    assert metrics.binary_accuracy_nonzero(column(1.0), torch.tensor([0.0])) == 0.0
+    with pytest.raises(UserError, match="every target is 0"):
+        metrics.binary_accuracy_nonzero(column(1.0), torch.tensor([0.0]))
 
 
 def test_every_metric_knows_its_direction() -> None:
