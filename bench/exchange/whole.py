@@ -19,6 +19,7 @@ OF_MLFLOW, RUN_NAME = "mlflow.", "mlflow.runName"
 MOVED_FROM = "moved_from"  # the tag of a run that was trained elsewhere: its name in the record in which it was
 NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 LONGEST_NAME, LONGEST_TAG, LONGEST_PARAM = 250, 8000, 6000  # what MLflow takes
+LONGEST_DATASET, SHOWN = 240, 100  # bytes: the folder of its runs' files has this name; characters in an error
 LARGEST = 2**53
 KEY, RUN_ID, SHA256 = (re.compile(pattern) for pattern in (r"[\w-]{1,64}", r"[\w-]{1,64}", r"[0-9a-f]{64}"))
 
@@ -133,8 +134,8 @@ def require_movable(run: WholeRun) -> WholeRun:
         raise Malformed(row.reason)
     if row.key != run.key:
         raise Malformed(f"its tag 'key' is '{one_line(row.key)}'")
-    if not run.dataset.strip(". "):
-        raise Malformed(f"'{run.dataset}' cannot be the name of a dataset")
+    if not run.dataset.strip(". ") or len(run.dataset.encode()) > LONGEST_DATASET:
+        raise Malformed(f"'{one_line(run.dataset, SHOWN)}' cannot be the name of a dataset")
     if any(name.startswith(OF_MLFLOW) or name == MOVED_FROM for name in run.tags):
         raise Malformed("it has a tag that only MLflow or this program sets")
     names = [file.name for file in run.files]

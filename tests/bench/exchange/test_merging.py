@@ -167,8 +167,9 @@ def test_a_home_whose_database_is_damaged(homes: Path) -> None:
     assert "cannot be read" in call("merge", "one", code=2).stderr
 
 
-def test_a_dataset_whose_name_leads_out_of_the_home(homes: Path) -> None:
-    change(homes / "one", "UPDATE tags SET value = '..' WHERE key = 'dataset'")
+@pytest.mark.parametrize("name", ["..", "x" * 241, "é" * 121])
+def test_a_dataset_whose_name_leads_out_of_the_home_or_is_too_long_for_a_folder(name: str, homes: Path) -> None:
+    change(homes / "one", f"UPDATE tags SET value = '{name}' WHERE key = 'dataset'")
     told = call("merge", "one", code=1)
     assert "cannot be the name of a dataset" in told.stderr
     assert not list((homes / "here").glob("artifacts/*/*"))
