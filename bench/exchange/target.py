@@ -9,8 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from mcr_bench.bench.core.faults.full_disk import full_disk_told
 from mcr_bench.bench.core.files import write_whole
-from mcr_bench.bench.errors import UserError, one_line
+from mcr_bench.bench.errors import Unavailable, UserError, one_line
 from mcr_bench.bench.exchange.whole import MOVED_FROM, Point, WholeRun
 from mcr_bench.bench.printable import masked
 from mcr_bench.bench.record.entities import in_parts, param, tag
@@ -118,11 +119,12 @@ class Target:
 
     def _call(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return self._record.turns.write(call, *args, **kwargs)
+            with full_disk_told():
+                return self._record.turns.write(call, *args, **kwargs)
         except UserError:
             raise
         except Exception as error:
-            raise UserError(f"{PUT_OFF} {one_line(masked(str(error)))}") from error
+            raise Unavailable(f"{PUT_OFF} {one_line(masked(str(error)))}") from error
 
 
 def _read(reader: Reader, keys: list[str] | None = None) -> list[StoredRun]:

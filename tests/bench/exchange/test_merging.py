@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mcr_bench.bench.exchange import target
 from mcr_bench.bench.executors.places import key_lock
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.tests.support.records.earlier import unpack, values
@@ -181,3 +182,19 @@ def test_after_a_merge_the_plan_has_nothing_to_train(homes: Path) -> None:
     asked = [word for key, (value,) in SMALL.items() for word in ("--set", f"{key}={value}")]
     command = ["run", "--methods", "joint,ensemble", "--dataset", "synthetic", "--preset", "balanced", "--seeds", "2"]
     assert "8 runs, 8 finished, 0 to train." in call(*command, *asked, "--plan").stdout
+
+
+def test_a_full_disk_and_a_record_that_cannot_be_written_exit_1_and_the_same_command_goes_on(
+    homes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = iter([OSError(errno.ENOSPC, "No space left on device", "/d/f"), RuntimeError("the store is away")])
+
+    def refusing(*_: object) -> None:
+        raise next(errors)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(target, "write_whole", refusing)
+        assert "the disk is full: '/d/f' could not be written" in call("merge", "one", code=1).stderr
+        assert f"{target.PUT_OFF} the store is away" in call("merge", "one", code=1).stderr
+    call("merge", "one")
+    assert content(homes / "here") == content(homes / "one")
