@@ -1,7 +1,7 @@
 """Whether runs were tested on the same samples as one another, and on those of the data on this machine."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.errors import one_line
@@ -10,11 +10,12 @@ from mcr_bench.bench.problem.overlaps import PARTS
 from mcr_bench.bench.publish.here import Here, Samples
 from mcr_bench.bench.publish.numbers import agree
 from mcr_bench.bench.publish.predicted import Predicted, task_of
-from mcr_bench.bench.publish.said import Said
+from mcr_bench.bench.publish.said import Said, State
 from mcr_bench.bench.record.row import RunRow
+from mcr_bench.bench.words import number_of
 
 Labelled = dict[str, dict[str, tuple[object, ...]]]  # part -> id -> group and labels
-Lacked = dict[str, set[str]]  # id of a validation sample -> the modalities that it lacks
+WHO = "no run of the submission tells which samples lack which modality. Add a run with all modalities"
 
 
 @dataclass
@@ -27,51 +28,79 @@ class _Kind:
     """
 
     labelled: Labelled
-    modalities: tuple[str, ...]
+    modalities: frozenset[str]
     names: list[str]
 
-    def beside(self, other: "_Kind", lacked: Lacked) -> Labelled:
-        """Its samples without the validation samples of which `other` has no modality, and is not validated on."""
-        kept = {i: s for i, s in self.labelled["val"].items() if not {*other.modalities} <= lacked.get(i, set())}
-        return self.labelled | {"val": kept}
+
+@dataclass
+class _Told:
+    """What runs tell of validation samples: id of a sample -> the modalities that it has, and those that it lacks."""
+
+    has: dict[str, set[str]] = field(default_factory=dict)
+    lacks: dict[str, set[str]] = field(default_factory=dict)
+
+    def add(self, row: RunRow, val: Predicted) -> None:
+        """Note what a run tells of the samples that it is validated on: each has its only modality."""
+        for at, one in enumerate(val.ids):
+            lacked = {m for m, has in val.present.items() if not has[at]}
+            self.lacks.setdefault(one, set()).update(lacked)
+            self.has.setdefault(one, set()).update(set(row.modalities) - lacked)
+
+    def has_any(self, one: str, modalities: frozenset[str]) -> bool | None:
+        """Whether a sample has any of the modalities; None where no run tells."""
+        if modalities <= self.lacks.get(one, set()):
+            return False
+        return True if modalities & self.has.get(one, set()) else None
+
+    def beside(self, kind: _Kind, other: _Kind) -> tuple[Labelled, int]:
+        """The samples of a kind that `other` must have too, and of how many validation samples this is not known."""
+        known = {i: self.has_any(i, other.modalities) for i in kind.labelled["val"]}
+        kept = {i: sample for i, sample in kind.labelled["val"].items() if known[i]}
+        return kind.labelled | {"val": kept}, sum(has is None for has in known.values())
 
 
 class Across:
     """Runs on the same data, fold and seed must have the same samples; the samples that most of them have count.
 
-    A run is not validated on samples that lack all of its modalities, as the predictions of other runs say.
+    A run is not validated on samples that lack all of its modalities, as the predictions of other runs say. Where none
+    of them says it, whether a run has all of its validation samples is not known.
     """
 
     def __init__(self) -> None:
         self._seen: dict[tuple[object, ...], list[_Kind]] = {}
-        self._lacked: dict[tuple[object, ...], Lacked] = {}
+        self._told: dict[tuple[object, ...], _Told] = {}
 
     def add(self, row: RunRow, parts: Mapping[str, Predicted]) -> None:
         """Note the samples of a run."""
         data = (row.data_identity, row.fold, row.seed)
         labelled = {name: _samples(part).by_id() for name, part in parts.items()}
-        lacked, kinds = self._lacked.setdefault(data, {}), self._seen.setdefault(data, [])
-        for m, has in parts["val"].present.items():
-            for at in (~has).nonzero().flatten().tolist():
-                lacked.setdefault(parts["val"].ids[at], set()).add(m)
+        kinds = self._seen.setdefault(data, [])
+        self._told.setdefault(data, _Told()).add(row, parts["val"])
         for kind in kinds:
             if kind.labelled == labelled:
                 kind.names.append(row.name)
                 return
-        kinds.append(_Kind(labelled, row.modalities, [row.name]))
+        kinds.append(_Kind(labelled, frozenset(row.modalities), [row.name]))
 
     def checks(self) -> Iterator[Said]:
         """What the runs say of one another."""
         for data, kinds in self._seen.items():
             most = max(kinds, key=lambda kind: len(kind.names))
             for kind in kinds:
-                mine, theirs = (one.beside(other, self._lacked[data]) for one, other in ((kind, most), (most, kind)))
-                if mine == theirs and (kind is not most or len(kind.names) > 1):
-                    for name in kind.names:
-                        yield Said("holds", "samples", name, "are those of the other runs on the same data")
-                for name in kind.names if mine != theirs else ():
-                    text = f"its samples are not those of {most.names[0]}: {difference(mine, theirs)}"
-                    yield Said("wrong", "samples", name, text)
+                if kind is not most or len(kind.names) > 1:
+                    state, text = _against(kind, most, self._told[data])
+                    yield from (Said(state, "samples", name, text) for name in kind.names)
+
+
+def _against(kind: _Kind, most: _Kind, told: _Told) -> tuple[State, str]:
+    """What is said of the samples of runs by those that most runs have."""
+    (mine, open_mine), (theirs, open_theirs) = told.beside(kind, most), told.beside(most, kind)
+    if mine != theirs:
+        return "wrong", f"its samples are not those of {most.names[0]}: {difference(mine, theirs)}"
+    if count := open_mine + open_theirs:
+        samples = number_of(count, "validation sample")
+        return "unproven", f"that {samples} that only it or {most.names[0]} has may be missing from the other: {WHO}"
+    return "holds", "are those of the other runs on the same data"
 
 
 def beside(row: RunRow, parts: Mapping[str, Predicted], here: Here | str) -> Iterator[Said]:

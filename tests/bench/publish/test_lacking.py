@@ -33,3 +33,31 @@ def test_a_unimodal_run_is_validated_on_the_samples_that_have_its_modality() -> 
     )
     assert states(joint, video, ("audio", "audio", ["s0"], {}))["audio"] == "wrong"  # s2 has audio
     assert states(joint, ("video", "video", ["s0", "s2"], {}), ("ogm", *joint[1:]))["video"] == "wrong"
+
+
+def test_without_a_run_that_tells_who_lacks_what_it_is_not_proven_and_not_wrong() -> None:
+    every = [f"s{i}" for i in range(4)]
+    video, audio = ("video", "video", every, {}), ("audio", "audio", ["s0", "s2"], {})
+    assert states(video, audio) == {"audio": "unproven"}  # s1 and s3 may lack audio
+    assert states(audio, ("text", "text", ["s1", "s3"], {})) == {"text": "unproven"}
+    assert states(video, ("again", *video[1:]), audio)["again"] == "holds"
+    assert states(audio, ("again", "audio", ["s0"], {})) == {"again": "wrong"}  # one modality has one validation part
+
+
+def test_labels_of_common_samples_and_the_test_part_must_be_the_same_all_the_same() -> None:
+    across = Across()
+    for name, modality, ids, test in (("a", "audio", ["s0", "s2"], "s8"), ("v", "video", ["s0", "s1"], "s9")):
+        row = run_row(name, modalities=modality, label=name)
+        across.add(row, {"val": part(ids), "test": part([test])})
+    (said,) = across.checks()
+    assert said.state == "wrong"
+    assert "1 of the test part are not in it" in said.text
+
+
+def test_the_reason_names_how_many_samples_are_open_and_what_would_tell() -> None:
+    across = Across()
+    for name, modality, ids in (("a", "audio", ["s0", "s2"]), ("v", "video", ["s0", "s1"])):
+        across.add(run_row(name, modalities=modality, label=name), {"val": part(ids), "test": part(["s8"])})
+    (said,) = across.checks()
+    assert "2 validation samples" in said.text
+    assert "Add a run with all modalities" in said.text
