@@ -10,7 +10,7 @@ from mcr_bench.bench.analysis.budgets import mixed_notes, other_budgets
 from mcr_bench.bench.analysis.claim_notes import folds_note
 from mcr_bench.bench.analysis.claimed import Pair
 from mcr_bench.bench.analysis.claims import baseline_of, values_of
-from mcr_bench.bench.analysis.compared import SHARES, Comparison
+from mcr_bench.bench.analysis.compared import LOWER_IS_BETTER, SHARES, Comparison
 from mcr_bench.bench.analysis.comparisons import overlap_of, pairs_of
 from mcr_bench.bench.analysis.floors import floor_notes, floor_of
 from mcr_bench.bench.analysis.sizes import sizes_note
@@ -19,6 +19,7 @@ from mcr_bench.bench.analysis.versions import dials_of
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.statistics.intervals import Interval
 from mcr_bench.bench.statistics.verdict import mean_interval
+from mcr_bench.bench.words import number_of
 
 DIAL = "dataset."
 UNEVEN = 4  # if the largest gap between settings is at most this many times the smallest, their axis is to scale
@@ -38,6 +39,11 @@ class Sweep:
     places: list[float]
     ticks: list[str]
     name: str
+
+    @property
+    def labels(self) -> list[str]:
+        """The label of each setting in one line, for columns and notes."""
+        return [tick.replace("\n", " · ") for tick in self.ticks]
 
     @property
     def title(self) -> str:
@@ -81,7 +87,7 @@ def sweep_table(sweep: Sweep, baseline: str) -> Table:
     unit, digits = ("points", 1) if scale == 100 else (first.metric, 3)
     values, line = _values(sweep, scale), baseline_of(first, baseline) or ""
     parts = [f"{name}{end}" for name in ("level", "fall") for end in ("", f" − {baseline}", " low", " high")]
-    columns = ("method", *(tick.replace("\n", " · ") for tick in sweep.ticks), *parts, "n")
+    columns = ("method", *sweep.labels, *parts, "n")
     fair = values.keys() - set(other_budgets(first, line)) if line in values else set[str]()
     rows = [
         _row(label, mine, values[line] if label in fair - {line} else None, first) for label, mine in values.items()
@@ -92,6 +98,10 @@ def sweep_table(sweep: Sweep, baseline: str) -> Table:
         "level: mean over the settings; fall: from the first setting to the last",
         f"− {baseline}: difference with its 95 % t interval, {unit}, paired by the (seed, fold) that every setting has",
         "secondary: no correction for multiplicity",
+        f"{first.metric}: lower is better" if first.metric in LOWER_IS_BETTER else "",
+        *([] if line in values else [f"no differences: {baseline} does not have runs at every setting"]),
+        *_left_out(sweep, values),
+        *_unlike(sweep, values),
         folds_note(first.rows),
         *sizes_note(row for comparison in sweep.comparisons for row in comparison.rows),
         *floor_told,
@@ -115,11 +125,49 @@ def _values(sweep: Sweep, scale: float) -> dict[str, Curve]:
     ]
     single = set(sweep.comparisons[0].of_role("unimodal"))
     labels = [label for label in every[0] if label not in single and all(label in at for at in every)]
+    sign = 1 if sweep.comparisons[0].metric in LOWER_IS_BETTER else -1
     curves = {
         label: {p: [at[label][p] for at in every] for p in sorted(set.intersection(*(set(at[label]) for at in every)))}
         for label in labels
     }
-    return dict(sorted(((k, v) for k, v in curves.items() if v), key=lambda item: -_level(item[1])))
+    return dict(sorted(((k, v) for k, v in curves.items() if v), key=lambda item: sign * _level(item[1])))
+
+
+def _left_out(sweep: Sweep, values: Mapping[str, Curve]) -> list[str]:
+    """Notes on the lines and runs that are in no curve, as not every setting has them."""
+    lines: dict[str, list[int]] = {}
+    for comparison in sweep.comparisons:
+        single = comparison.of_role("unimodal")
+        for label, runs in comparison.lines.items():
+            if label not in single:
+                lines.setdefault(label, []).append(len(runs))
+    notes = []
+    for label, counts in lines.items():
+        absent = [tick for tick, at in zip(sweep.labels, sweep.comparisons, strict=True) if label not in at.lines]
+        if absent:
+            notes.append(f"left out: {label}: no finished runs at {', '.join(absent)}")
+        elif label not in values:
+            notes.append(f"left out: {label}: no (seed, fold) that every setting has")
+        elif more := sum(counts) - len(counts) * len(values[label]):
+            notes.append(f"left out: {number_of(more, 'run')} of {label} whose (seed, fold) not every setting has")
+    return notes
+
+
+def _unlike(sweep: Sweep, values: Mapping[str, Curve]) -> list[str]:
+    """A warning for each setting of training that varies along the sweep too, with the lines of which it does."""
+    lines: dict[str, list[str]] = {}
+    for label in values:
+        runs = [comparison.lines[label][0].settings for comparison in sweep.comparisons]
+        for key in sorted(set().union(*runs)):
+            own = [str(settings.get(key, "not set")) for settings in runs]
+            if not key.startswith(DIAL) and len(set(own)) > 1:
+                told = ", ".join(f"{value} at {tick}" for value, tick in zip(own, sweep.labels, strict=True))
+                lines.setdefault(f"{key} ({told})", []).append(label)
+    return [
+        f"WARNING: {told} varies along the sweep too, so that level and fall of {', '.join(labels)} are not of the "
+        "data alone. Train every setting with the same one"
+        for told, labels in lines.items()
+    ]
 
 
 def _level(curve: Curve) -> float:
@@ -149,8 +197,7 @@ def _floor(sweep: Sweep, scale: float, digits: int, width: int) -> tuple[list[tu
     cells: list[Cell] = [floors[0].name, *means, fmean(means), None, None, None, _fall(means)]
     row = (*cells, *(None,) * (width - len(cells) - 1), min(len(floor.values) for floor in floors))
     told = [floor_notes(comparison, comparison.metric, digits, scale) for comparison in sweep.comparisons]
-    ticks = [tick.replace("\n", " · ") for tick in sweep.ticks]
-    low = [f"{text} at {tick}" for tick, (_, *texts) in zip(ticks, told, strict=True) for text in texts]
+    low = [f"{text} at {tick}" for tick, (_, *texts) in zip(sweep.labels, told, strict=True) for text in texts]
     return [row], [told[0][0], *low]
 
 

@@ -8,7 +8,7 @@ from mcr_bench.bench.analysis.budgets import mixed_notes, training_notes
 from mcr_bench.bench.analysis.compared import LOWER_IS_BETTER, Comparison
 from mcr_bench.bench.analysis.floors import floor_notes, floor_of
 from mcr_bench.bench.analysis.sizes import sizes_note
-from mcr_bench.bench.problem.missing import MORE
+from mcr_bench.bench.problem.missing import MORE, NOT_FINITE
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.words import decimal, number_of
 
@@ -191,7 +191,7 @@ def _notes(comparison: Comparison, baseline: str, reason: str) -> list[str]:
     notes += floor_notes(comparison, comparison.metric) + training_notes(comparison)
     notes += protocol_notes(comparison) + _cancelled(lines) + missing_notes(lines)
     notes += [
-        f"left out: {row.label}, seed {row.seed}: finished without a finite test {row.metric}"
+        f"left out: {row.label}, seed {row.seed}: finished without a finite test {row.metric}: {_valueless(row)}"
         for row in comparison.valueless
     ]
     notes += [f"not finished: {row.label}, seed {row.seed}: {row.status}" for row in comparison.unfinished]
@@ -243,6 +243,16 @@ def protocol_notes(comparison: Comparison) -> list[str]:
 
 def _error(row: RunRow) -> str:
     return row.failure or "see its log"
+
+
+def _valueless(row: RunRow) -> str:
+    """Why a finished run has no finite value of its metric, and what gives it one."""
+    why = next((reason for reason, names in row.missing.items() if f"test/{row.metric}" in names), "")
+    if not why:
+        return "no reason is on record; train it again (run --force)"
+    if why.startswith(NOT_FINITE):
+        return f"{why}, as its predictions of the test part are not finite; lower optimizer.lr or set clip_norm"
+    return f"{why}; choose a protocol or fold whose test part defines it"
 
 
 def _folds(rows: list[RunRow]) -> str:

@@ -12,6 +12,7 @@ T = TypeVar("T")
 TAG = "missing"
 LONGEST = 200  # characters of a reason
 LONGEST_TAG = 8000  # characters that MLflow takes
+NOT_FINITE = "its value is "  # begins the reason of a metric that was computed and is no finite number
 MORE = " more"  # ends an entry that stands for further names
 MOST = ((20, 6), (6, 6), (2, 4), (1, 1))  # names of a reason, and reasons: the first that do not exceed it
 
@@ -32,7 +33,7 @@ def only_finite(metrics: Mapping[str, float], missing: dict[str, str]) -> dict[s
     >>> only_finite({"mae": 0.5, "pearson": math.nan}, missing), missing
     ({'mae': 0.5}, {'pearson': 'its value is nan'})
     """
-    lost = {name: f"its value is {value}" for name, value in metrics.items() if not math.isfinite(value)}
+    lost = {name: f"{NOT_FINITE}{value}" for name, value in metrics.items() if not math.isfinite(value)}
     missing |= lost
     return {name: value for name, value in metrics.items() if name not in lost}
 

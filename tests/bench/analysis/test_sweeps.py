@@ -7,6 +7,7 @@ import pytest
 
 from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.sweeps import sweep_table, sweeps
+from mcr_bench.bench.analysis.table import Table
 from mcr_bench.bench.figures.sweep import sweep_figure
 from mcr_bench.tests.support.records.figure_rows import compared, line, look, words
 
@@ -79,3 +80,41 @@ def test_a_sweep_needs_two_settings() -> None:
     found = [swept(shared="0.5", unique="0.25/0.1"), swept(shared="0.9", unique="0/0.1")]
     assert sweeps(found[:1]) == []
     assert sweeps([found[0], found[0]]) == [], "nothing varies"
+
+
+def along(*at: tuple[str, dict[str, list[float]]], **settings: list[str]) -> Table:
+    """The table of a sweep: the noise of each setting with the values of its lines, and settings that vary with it."""
+    found = []
+    for place, (noise, lines) in enumerate(at):
+        params = {"dataset.noise": noise} | {key: own[place] for key, own in settings.items()}
+        found.append(compared(*(line(label, values, params=params) for label, values in lines.items())))
+    return sweep_table(sweeps(found)[0], "base")
+
+
+def test_lines_and_runs_that_not_every_setting_has_are_named() -> None:
+    table = along(
+        ("1", {"base": [0.5, 0.5], "some": [0.6, 0.6], "longer": [0.4, 0.4, 0.1]}),
+        ("2", {"base": [0.5, 0.5], "longer": [0.4, 0.4]}),
+    )
+    assert [row[0] for row in table.rows] == ["base", "longer"]
+    assert table.rows[1][1] == pytest.approx(40)
+    assert "left out: some: no finished runs at 2" in table.notes
+    assert "left out: 1 run of longer whose (seed, fold) not every setting has" in table.notes
+    assert not any("base" in note for note in table.notes if note.startswith("left out"))
+
+
+def test_settings_that_vary_with_the_data_are_told_and_a_missing_baseline_too() -> None:
+    at = (("1", {"other": [0.5, 0.5]}), ("2", {"other": [0.5, 0.5]}))
+    (warning,) = [note for note in along(*at, epochs=["1", "8"]).notes if note.startswith("WARNING")]
+    assert "epochs (1 at 1, 8 at 2) varies along the sweep too, so that level and fall of other" in warning
+    told = along(*at, epochs=["8", "8"]).notes
+    assert not any(note.startswith("WARNING") for note in told)
+    assert "no differences: base does not have runs at every setting" in told
+
+
+def test_where_lower_is_better_the_lowest_level_is_first_and_said_to_be_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcr_bench.bench.analysis.sweeps.LOWER_IS_BETTER", {"accuracy"})
+    both = {"base": [0.9, 0.9], "lower": [0.4, 0.4]}
+    table = along(("1", both), ("2", both))
+    assert [row[0] for row in table.rows] == ["lower", "base"]
+    assert "accuracy: lower is better" in table.notes

@@ -27,6 +27,10 @@ ASKED = {"tuned": {"origin": "tuned here", "overrides": "epochs=9"}}
 SHARED = {"presets": json.dumps(ASKED), "preset_origin": "paper"}
 
 
+def lacking(reason: str) -> dict[str, str]:
+    return {"missing": json.dumps({reason: ["test/accuracy"]})}
+
+
 @dataclass(frozen=True)
 class Asked(Spec):
     """As much of a RunSpec as plan and record use."""
@@ -73,10 +77,15 @@ def test_published_numbers_stand_beside_finite_values_only() -> None:
 
 def test_finished_runs_without_a_finite_value_are_left_out_with_a_note() -> None:
     runs = [row("joint", 0, 0.5), row("joint", 1, math.nan), row("joint", 2, 0.7), row("lost", 0, None)]
+    runs += [row("nan", 0, None, tags=lacking("its value is nan")), row("one", 0, None, tags=lacking("of one class"))]
     (table,) = comparison_tables(runs, "joint")
     assert [(line[0], line[table.columns.index("n")]) for line in table.rows] == [("joint", 2)]
-    assert "left out: joint, seed 1: finished without a finite test accuracy" in table.notes
-    assert "left out: lost, seed 0: finished without a finite test accuracy" in table.notes
+    told = {note.partition(",")[0]: note for note in table.notes if "without a finite test accuracy: " in note}
+    assert told["left out: joint"].endswith("accuracy: no reason is on record; train it again (run --force)")
+    assert "seed 0" in told["left out: lost"]
+    assert "its value is nan, as its predictions" in told["left out: nan"]
+    assert "lower optimizer.lr" in told["left out: nan"]
+    assert "of one class; choose a protocol or fold" in told["left out: one"]
 
 
 def test_plans_of_several_presets_keep_each_of_them() -> None:
