@@ -12,7 +12,7 @@ T = TypeVar("T")
 TAG = "missing"
 LONGEST = 200  # characters of a reason
 LONGEST_TAG = 8000  # characters that MLflow takes
-NOT_FINITE = "its value is "  # begins the reason of a metric that was computed and is no finite number
+NOT_FINITE = "its value is "  # begins the reason of a metric whose value is not finite
 MORE = " more"  # ends an entry that stands for further names
 MOST = ((20, 6), (6, 6), (2, 4), (1, 1))  # names of a reason, and reasons: the first that do not exceed it
 
