@@ -38,6 +38,7 @@ class Preset:
     values: dotted key -> value.
     pairs: the (seed, fold) pairs of a paper; empty if there are none.
     note: a note for cards and tables.
+    methods: the methods that a search gave settings for; empty where the preset is not of a search.
     """
 
     name: str
@@ -46,6 +47,21 @@ class Preset:
     values: Mapping[str, object]
     pairs: tuple[tuple[int, int], ...] = ()
     note: str = ""
+    methods: tuple[str, ...] = ()
+
+    def origin_for(self, method: str) -> str:
+        """The origin of a method's settings: those of a method that the search gave none for are not tuned.
+
+        >>> Preset("tuned", "tuned-here@20", 10, {}, methods=("a", "b")).origin_for("c")
+        'not tuned for c, as its search gave settings for a, b alone; tune c with the same budget'
+        """
+        if not self.methods or method in self.methods:
+            return self.origin
+        searched = ", ".join(self.methods)
+        return (
+            f"not tuned for {method}, as its search gave settings for {searched} alone; tune {method} with the same "
+            "budget"
+        )
 
 
 def presets_of(cls: "type[Dataset]", source: str | None = None, home: Path | None = None) -> dict[str, Preset]:
@@ -89,17 +105,16 @@ def user_file(label: str, home: Path | None = None) -> Path:
     return (home or default_home()) / "presets" / f"{name}.toml"
 
 
-def write_user_preset(label: str, preset: Preset, methods: list[str], home: Path | None = None) -> Path:
+def write_user_preset(label: str, preset: Preset, home: Path | None = None) -> Path:
     """Write one preset of the user's, which replaces one of the same name; the others in the file stay.
 
-    methods: whose settings `METHOD.key` are in the preset. One defined in a file is not known to every command;
-    the others leave its settings out.
+    Of its methods, one defined in a file is not known to every command; the others leave its settings out.
     """
     path = user_file(label, home)
     path.parent.mkdir(parents=True, exist_ok=True)
     table: dict[str, object] = {"origin": preset.origin, "note": preset.note, "seeds": preset.seeds}
     table |= {"pairs": [list(pair) for pair in preset.pairs]} if preset.pairs else {}
-    table |= {"methods": methods, **preset.values}
+    table |= {"methods": list(preset.methods), **preset.values}
     with FileLock(f"{path}.lock"):
         tables = {**_tables(path), preset.name: table}
         write_whole(path, _toml(tables))
@@ -140,13 +155,14 @@ def _preset(name: str, table: Table, path: Path) -> Preset:
             f"preset '{name}' in {path.name} has no origin. Give origin = \"paper | official-code | tuned-here\"."
         )
     values = _flatten({k: v for k, v in table.items() if k not in RESERVED})
-    own = set(map(str, _list(table.get("methods"))))
+    methods = tuple(map(str, _list(table.get("methods"))))
+    own = set(methods)
     absent = own - registry.setting_owners() if own else own
     values = {k: v for k, v in values.items() if k.partition(".")[0] not in absent}
     where = f"preset '{name}' in {path.name}"
     pairs = tuple(_pair(pair, where) for pair in _list(table.get("pairs")))
     seeds = _number(table.get("seeds", len(pairs) or 10), f"{where}: seeds")
-    return Preset(name, str(table["origin"]), seeds, values, pairs, str(table.get("note", "")))
+    return Preset(name, str(table["origin"]), seeds, values, pairs, str(table.get("note", "")), methods)
 
 
 def _list(value: object) -> Sequence[object]:

@@ -160,7 +160,7 @@ def _pattern(
         data_root=setup.data_root,
         role=cls.role,
         preset=setup.preset.name,
-        preset_origin=setup.preset.origin,
+        preset_origin=setup.preset.origin_for(cls.name),
         overrides=" ".join(f"{k}={v}" for k, v in bearing.items() if concerns(k, names, modalities, owners)),
         protocol_card=setup.protocol.card,
         metric=setup.protocol.metric,

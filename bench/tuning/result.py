@@ -200,7 +200,7 @@ def keep(search: Search, methods: list[Tuned], home: Path) -> tuple[Path, list[s
         every = others | mine
         searches[search.preset] = cast(KeptSearch, search.facts() | {"methods": every})
         preset = _preset(search, every)
-        written = write_user_preset(search.dataset, preset, list(every), home)
+        written = write_user_preset(search.dataset, preset, home)
         write_whole(path, json.dumps(searches, indent=1))
     return written, [method for method in others if method not in mine]
 
@@ -214,12 +214,14 @@ def _same(earlier: KeptSearch, search: Search) -> bool:
 
 
 def _preset(search: Search, methods: Mapping[str, list[KeptTrial]]) -> Preset:
-    values = dict(search.values)
+    values, given = dict(search.values), list[str]()
     for method, trials in methods.items():
         tuned = Tuned(method, (), (), [Trial(**trial) for trial in trials], search.higher_is_better)
-        values |= tuned.best.settings if tuned.best else {}
-    base = search.base
-    return Preset(search.preset, f"tuned-here@{search.trials}", base.seeds, values, base.pairs, search.note)
+        if tuned.best:
+            values |= tuned.best.settings
+            given.append(method)
+    base, origin = search.base, f"tuned-here@{search.trials}"
+    return Preset(search.preset, origin, base.seeds, values, base.pairs, search.note, tuple(given))
 
 
 def _row(tuned: Tuned) -> dict[str, object]:

@@ -26,11 +26,11 @@ VALUES = {
     "dataset.unique": "0.2/0.2",
     'encoder.a "quoted" \\ mödality\x7f.width': 3,
 }
-MINE = Preset("tuned@4:m1+m2", "tuned-here@4", 3, VALUES, ((109, 1), (19, 2)), 'a "note"')
+MINE = Preset("tuned@4:m1+m2", "tuned-here@4", 3, VALUES, ((109, 1), (19, 2)), 'a "note"', ("joint", "mlb"))
 
 
 def test_what_is_written_is_read_again_exactly(tmp_path: Path) -> None:
-    path = write_user_preset("synthetic", MINE, ["joint", "mlb"], tmp_path)
+    path = write_user_preset("synthetic", MINE, tmp_path)
     assert path == user_file("synthetic", tmp_path)
     assert user_presets("synthetic", tmp_path) == {MINE.name: MINE}
 
@@ -39,9 +39,9 @@ def test_writing_again_replaces_the_same_preset_only(tmp_path: Path) -> None:
     path = user_file("synthetic", tmp_path)
     path.parent.mkdir()
     path.write_text('[by-hand]\norigin = "tuned-here"\nencoder.width = 8\n[by-hand.optimizer]\nlr = 0.5\n')
-    write_user_preset("synthetic", MINE, [], tmp_path)
+    write_user_preset("synthetic", MINE, tmp_path)
     changed = Preset(MINE.name, MINE.origin, 5, {"epochs": 1})
-    write_user_preset("synthetic", changed, [], tmp_path)
+    write_user_preset("synthetic", changed, tmp_path)
     found = user_presets("synthetic", tmp_path)
     assert found["by-hand"].values == {"encoder.width": 8, "optimizer.lr": 0.5}
     assert found[MINE.name] == changed
@@ -52,16 +52,16 @@ def test_writing_again_replaces_the_same_preset_only(tmp_path: Path) -> None:
 def test_they_stand_after_the_shipped_ones_whose_names_are_taken(tmp_path: Path) -> None:
     cls = registry.dataset("synthetic")
     shipped = list(presets_of(cls, None, tmp_path))
-    write_user_preset("synthetic", MINE, [], tmp_path)
+    write_user_preset("synthetic", MINE, tmp_path)
     assert list(presets_of(cls, None, tmp_path)) == [*shipped, MINE.name]
     assert preset_of(cls, None, None, tmp_path).name == shipped[0]
-    write_user_preset("synthetic", Preset(shipped[0], "tuned-here", 1, {}), [], tmp_path)
+    write_user_preset("synthetic", Preset(shipped[0], "tuned-here", 1, {}), tmp_path)
     with pytest.raises(UserError, match=f"'{shipped[0]}'.*shipped"):
         presets_of(cls, None, tmp_path)
 
 
 def test_each_file_of_data_has_its_own(tmp_path: Path) -> None:
-    write_user_preset("mine.npz", MINE, [], tmp_path)
+    write_user_preset("mine.npz", MINE, tmp_path)
     cls = registry.dataset("mine.npz")
     assert MINE.name in presets_of(cls, "some/folder/mine.npz", tmp_path)
     assert MINE.name not in presets_of(cls, "other.npz", tmp_path)
@@ -71,7 +71,9 @@ def test_each_file_of_data_has_its_own(tmp_path: Path) -> None:
 
 def test_settings_of_a_method_that_this_command_does_not_know_are_left_out(tmp_path: Path) -> None:
     values = {"joint.optimizer.lr": 0.1, "only-in-a-file.alpha": 2.0, "epochs": 3}
-    write_user_preset("synthetic", Preset("p", "tuned-here@2", 1, values), ["joint", "only-in-a-file"], tmp_path)
+    write_user_preset(
+        "synthetic", Preset("p", "tuned-here@2", 1, values, methods=("joint", "only-in-a-file")), tmp_path
+    )
     assert user_presets("synthetic", tmp_path)["p"].values == {"joint.optimizer.lr": 0.1, "epochs": 3}
 
 
@@ -87,7 +89,7 @@ def test_a_file_that_makes_no_sense_is_named(tmp_path: Path, text: str, words: s
 
 def test_the_list_of_presets_shows_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MCR_BENCH_HOME", str(tmp_path))
-    write_user_preset("synthetic", MINE, [], tmp_path)
-    write_user_preset("mine.npz", MINE, [], tmp_path)
+    write_user_preset("synthetic", MINE, tmp_path)
+    write_user_preset("mine.npz", MINE, tmp_path)
     rows = [(row["dataset"], row["preset"]) for row in list_presets() if row["origin"] == MINE.origin]
     assert rows == [("synthetic", MINE.name), ("mine.npz", MINE.name)]

@@ -12,6 +12,7 @@ from mcr_bench.bench.catalog.presets import preset_of
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.planning.plan import make_plan
 from mcr_bench.bench.planning.request import Request
+from mcr_bench.bench.publish.site.board import BUDGET
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.bench.tuning.budget import budget_curves
 from mcr_bench.bench.tuning.request import FIRST_SEED
@@ -138,6 +139,11 @@ def test_a_method_that_always_fails_keeps_the_presets_settings() -> None:
     values = preset_of(registry.dataset("synthetic"), result.preset).values
     assert any(key.startswith("joint.") for key in values)
     assert not any(key.startswith("mlb.") for key in values)
+    plan = make_plan(Request(["joint", "mlb", "ogm"], ["synthetic"], seeds=[0], preset=result.preset))
+    origins = {run.method: run.preset_origin for run in plan.runs}
+    assert origins["joint"] == "tuned-here@4"
+    assert all(origins[m].startswith(f"not tuned for {m}, as its search gave settings for ") for m in ("mlb", "ogm"))
+    assert {m for m in origins if BUDGET.search(origins[m])} == {"joint"}  # what the leaderboard reads trials from
 
 
 def test_where_nothing_finishes_no_preset_is_written(home: Path) -> None:
