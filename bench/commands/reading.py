@@ -29,6 +29,7 @@ from mcr_bench.bench.report.claim_tables import baseline_command, claim_data, cl
 from mcr_bench.bench.report.published_table import published_tables
 from mcr_bench.bench.report.terminal import print_tables
 from mcr_bench.bench.statistics.ranks import Ranks
+from mcr_bench.bench.words import number_of
 
 TABLES = {
     "methods": "every method on one dataset: metrics, per modality, cost, protocol card",
@@ -99,7 +100,7 @@ def claims_or_why(
 ) -> list[Claims | str]:
     """The claims of every comparison, in their order, or why it has none; UserError for what is unknown."""
     if baseline in registry.method_names() and not has_baseline(comparisons, baseline):
-        return [f"no finished run of {baseline} to compare with" for _ in comparisons]
+        return [f"no finished run of {baseline} to compare with; give another --baseline" for _ in comparisons]
     return _answers(comparisons, record, baseline, metric)
 
 
@@ -168,7 +169,6 @@ def tables_of(
     published: `all` published tables, or `mine`: those with a column on the data of `comparisons`.
     """
     answers = claims_or_why(comparisons, record, baseline)
-    made = [one for one in answers if isinstance(one, Claims)]
     lead = lead_of(comparisons, answers)
     makers: dict[str, Callable[[], Iterable[Table]]] = {
         "methods": lambda: _each(
@@ -178,14 +178,24 @@ def tables_of(
             attempt(partial(why_tables, one, cost_baseline), partial(_nothing, f"diagnostics of {one.title}"))
             for one in comparisons
         ),
-        "statistics": lambda: chain.from_iterable(
-            attempt(partial(claim_tables, one), partial(_nothing, f"statistics of {one.comparison.title}"))
-            for one in made
-        ),
+        "statistics": lambda: _statistics(comparisons, answers),
         "sweeps": lambda: _each((one.title, partial(sweep_table, one, baseline)) for one in sweeps(comparisons)),
         "published": lambda: published_of(rows, comparisons, published, margin),
     }
     return {kind: attempt(partial(_listed, makers[kind]), partial(_nothing, f"tables {kind}")) for kind in kinds}
+
+
+def _statistics(comparisons: Sequence[Comparison], answers: Sequence[Claims | str]) -> Iterator[Table]:
+    """The tables of all claims; each reason why there are none is printed once."""
+    without: dict[str, list[str]] = {}
+    for one, answer in zip(comparisons, answers, strict=True):
+        if isinstance(answer, str):
+            without.setdefault(answer, []).append(one.title)
+        else:
+            yield from attempt(partial(claim_tables, answer), partial(_nothing, f"statistics of {one.title}"))
+    for reason, (first, *more) in without.items():
+        also = f" and of {number_of(len(more), 'other comparison')}" if more else ""
+        _say_left_out(f"statistics of {first}{also}", reason)
 
 
 def published_of(rows: Iterable[RunRow], comparisons: Iterable[Comparison], which: str, margin: float) -> list[Table]:

@@ -89,7 +89,7 @@ def _contents(gathered: Gathered, baseline: str, cost_baseline: str) -> Contents
 def _claims(comparison: Comparison, baseline: str, gathered: Gathered) -> Claims | str:
     line = baseline_of(comparison, baseline)
     if line is None:
-        return f"no finished run of {baseline} to compare with"
+        return f"no finished run of {baseline} to compare with; give another --baseline"
     make: Callable[[], Claims | str] = partial(claims, comparison, line, None, ALPHA, gathered.samples)
     return attempt(make, "statistics are left out: {}".format)
 

@@ -11,7 +11,7 @@ from mcr_bench.bench.analysis.claims import baseline_of, claims
 from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.comparisons import comparisons
 from mcr_bench.bench.analysis.ranking import rank_datasets, rank_table
-from mcr_bench.bench.commands.reading import all_claims, show_claims
+from mcr_bench.bench.commands.reading import all_claims, show_claims, tables_of
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.report.claim_tables import baseline_command, claim_data, command
 from mcr_bench.tests.support.records.claimed_runs import BASE, SEEDS, compared, noisy, run
@@ -167,3 +167,15 @@ def test_a_comparison_that_cannot_be_made_prints_its_reason_and_nothing_else(
     assert reason in said
     show_claims([], missing, found, as_json=False, metric=metric)
     assert capsys.readouterr().out.splitlines() == missing
+
+
+def test_tables_of_statistics_that_cannot_be_made_are_named_with_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [run(m, s, v, dataset=d) for d in ("one", "two") for m in ("joint", "up") for s, v in enumerate(BASE)]
+    found = comparisons(rows, "joint")
+    tables = tables_of(found, rows, NO_SAMPLES, "ensemble", "joint", 2.0, ["statistics"])
+    assert tables == {"statistics": []}
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said == (
+        "left out: statistics of one · a + b · protocol file · preset default and of 1 other comparison: no finished "
+        "run of ensemble to compare with; give another --baseline"
+    )
