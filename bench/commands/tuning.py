@@ -1,5 +1,6 @@
 """Run a search: show what would be tried, train it, and show the results."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -14,6 +15,7 @@ from mcr_bench.bench.report.progress import observer
 from mcr_bench.bench.runs.events import Observer, Outcome
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.tuning.request import TuneRequest
+from mcr_bench.bench.tuning.result import TuneResult
 from mcr_bench.bench.tuning.search import outline, tune
 
 
@@ -32,15 +34,27 @@ def run_search(request: TuneRequest, how: How, plan_only: bool, as_json: bool) -
     for failure in result.failed:
         say(f"failed: {failure.spec.label}: {failure.reason}; log: {failure.log}", err=True)
     if as_json:
-        print_json(
-            {"preset": result.preset, "path": str(result.path), "methods": result.rows(), "skipped": result.skipped}
-        )
+        told = {"preset": result.preset, "path": str(result.path), "methods": result.rows(), "skipped": result.skipped}
+        print_json(told | {"kept": result.kept, "lost": result.lost})
         return not result.failed
     say(grid_text(result.rows()))
     for dataset, method, reason in result.skipped:
         say(f"left out on {dataset}: {method}: {reason}")
-    say(f"preset {result.preset} written to {result.path}; use it with --preset {result.preset}")
+    say(f"preset {result.preset} written to {result.path}; use it with --preset {shlex.quote(result.preset)}")
+    for line in _others(result):
+        say(line)
     return not result.failed
+
+
+def _others(result: TuneResult) -> list[str]:
+    """What became of the methods that the preset had settings for before."""
+    lines = [f"it keeps the settings of {', '.join(result.kept)}, from an earlier search"] if result.kept else []
+    if result.lost:
+        lines.append(
+            f"it replaces an earlier search of other trials, seeds, data or settings, and with it the settings of "
+            f"{', '.join(result.lost)}; tune these again like this, or give another --name"
+        )
+    return lines
 
 
 def _train(

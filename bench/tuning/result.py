@@ -148,6 +148,7 @@ class TuneResult:
     methods: the result of each method.
     path: the file of the preset.
     kept: methods of an earlier search whose result stays in the preset.
+    lost: those whose result was in the preset and is no longer, as that search was another one.
     skipped: (dataset, method, reason) of the methods that cannot run.
     failed: the runs that failed.
     """
@@ -156,6 +157,7 @@ class TuneResult:
     methods: list[Tuned]
     path: Path
     kept: list[str]
+    lost: list[str]
     skipped: list[tuple[str, str, str]]
     failed: "list[Failure]" = field(default_factory=list)
 
@@ -185,9 +187,10 @@ def read_searches(path: Path) -> dict[str, KeptSearch]:
         ) from error
 
 
-def keep(search: Search, methods: list[Tuned], home: Path) -> tuple[Path, list[str]]:
-    """Store the search and write its preset; returns the preset's file, and the methods whose earlier result stays.
+def keep(search: Search, methods: list[Tuned], home: Path) -> tuple[Path, list[str], list[str]]:
+    """Store the search and write its preset.
 
+    Returns the preset's file, the methods whose earlier result stays, and those whose earlier result goes.
     Searches that differ only in their methods share one preset; any other search with the same name is replaced.
     """
     path = searches_folder(home) / f"{re.sub(r'[^a-zA-Z0-9_.-]+', '-', search.dataset)}.json"
@@ -196,13 +199,15 @@ def keep(search: Search, methods: list[Tuned], home: Path) -> tuple[Path, list[s
     with FileLock(f"{path}.lock"):
         searches = read_searches(path) if path.exists() else {}
         earlier = searches.get(search.preset)
-        others = earlier["methods"] if earlier is not None and _same(earlier, search) else {}
+        before = earlier["methods"] if earlier is not None else {}
+        others = before if earlier is not None and _same(earlier, search) else {}
         every = others | mine
         searches[search.preset] = cast(KeptSearch, search.facts() | {"methods": every})
         preset = _preset(search, every)
         written = write_user_preset(search.dataset, preset, home)
         write_whole(path, json.dumps(searches, indent=1))
-    return written, [method for method in others if method not in mine]
+    kept = [method for method in others if method not in mine]
+    return written, kept, [method for method in before if method not in every]
 
 
 def _kept(trial: Trial) -> KeptTrial:

@@ -72,8 +72,8 @@ def tune(
     if not any(tuned.best for tuned in results.values()):
         reasons = {failure.reason: f"{failure.reason} (log: {failure.log})" for failure in failed}
         raise UserError(f"no trial finished, so no preset is written: {'; '.join(list(reasons.values())[:3])}.")
-    path, kept = keep(search, list(results.values()), home)
-    return TuneResult(search, list(results.values()), path, kept, skipped, failed)
+    path, kept, lost = keep(search, list(results.values()), home)
+    return TuneResult(search, list(results.values()), path, kept, lost, skipped, failed)
 
 
 def outline(request: TuneRequest, home: Path | None = None) -> list[dict[str, object]]:

@@ -86,11 +86,11 @@ def test_searches_of_one_dataset_do_not_overwrite_each_other() -> None:
 def test_methods_tuned_one_after_the_other_share_the_preset_until_something_else_differs() -> None:
     tune(request("joint"), execute=Pretend(rate))
     second = tune(request("mlb"), execute=Pretend(rate))
-    assert second.kept == ["joint"]
+    assert (second.kept, second.lost) == (["joint"], [])
     values = preset_of(registry.dataset("synthetic"), "tuned@4").values
     assert {key.partition(".")[0] for key in values} >= set(METHODS)
     third = tune(request("mlb", seeds=2), execute=Pretend(rate))
-    assert third.kept == []
+    assert (third.kept, third.lost) == ([], ["joint"])
     assert not any(key.startswith("joint.") for key in preset_of(registry.dataset("synthetic"), "tuned@4").values)
 
 
