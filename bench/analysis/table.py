@@ -213,7 +213,8 @@ def missing_notes(lines: Mapping[str, list[RunRow]]) -> list[str]:
         for row in runs:
             for reason, names in row.missing.items():
                 of_test = [name.removeprefix("test/") for name in names if name.startswith("test/")]
-                more = [name for name in names if name.endswith(MORE)]
+                rest = [name for name in names if not name.startswith("test/")]
+                more = [f"{name} of all parts" for name in rest if rest[0].endswith(MORE)]  # those of test come first
                 if shown := ", ".join(of_test + more if of_test else []):
                     counts[label, shown, reason] = counts.get((label, shown, reason), 0) + 1
     return [

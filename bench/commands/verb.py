@@ -32,7 +32,7 @@ def verb(command: Callable[P, None]) -> Callable[P, None]:
         from mcr_bench.bench.core.faults.refused import refused
         from mcr_bench.bench.core.home import shown
         from mcr_bench.bench.core.interrupts import check, interrupted, remembered
-        from mcr_bench.bench.errors import Unavailable, UserError, lacks_memory
+        from mcr_bench.bench.errors import UserError, lacks_memory
 
         with remembered():
             try:
@@ -51,8 +51,7 @@ def verb(command: Callable[P, None]) -> Callable[P, None]:
                     error = UserError(TOO_LITTLE)
                 if isinstance(error, OSError) and error.errno == ENAMETOOLONG:
                     error = UserError(f"'{shown(error.filename or '')}': {TOO_LONG}")
-                if told := refused(error):
-                    error = Unavailable(told)
+                error = refused(error) or error
                 if not isinstance(error, UserError):
                     raise
                 say(f"error: {error}", err=True)

@@ -8,6 +8,7 @@ Each size and SHA-256 of `runs` is that of the run's run.json, which holds those
 same bytes (with the same zlib): entries are in the order of their names and have no times.
 """
 
+import errno
 import json
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,6 +28,7 @@ from mcr_bench.bench.record.runs import StoredRun
 
 FORMAT, SCHEMA = "mcr-bench runs", 1
 MANIFEST = "manifest.json"
+NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a ZIP file can name
 
 
@@ -58,6 +60,8 @@ def write_archive(path: Path, origin: Origin, runs: Iterable[StoredRun]) -> tupl
                 whole = origin.whole(run)
                 contents = {file.name: origin.content(run, file) for file in whole.files}
             except (OSError, Malformed) as error:
+                if isinstance(error, OSError) and error.errno in FULL:  # of what was fetched from a server
+                    raise
                 left_out.append(f"{told}: {one_line(str(error), 500)}")
                 continue
             listed.append(_write_run(archive, whole, contents))
@@ -69,12 +73,12 @@ def write_archive(path: Path, origin: Origin, runs: Iterable[StoredRun]) -> tupl
 
 @contextmanager
 def _written(path: Path) -> Iterator[BinaryIO]:
-    """As `whole_file`; UserError where no file can be made there. A full disk has a sentence of its own."""
+    """As `whole_file`; UserError where no file can be made there."""
     try:
         with whole_file(path) as file:
             yield file
     except OSError as error:
-        if error.errno in FULL:
+        if error.errno not in NO_PLACE:
             raise
         raise UserError(
             f"'{path}' cannot be written: {error.strerror}. Name a file in a folder you may write to."

@@ -145,7 +145,7 @@ def _copy_weights(there: Path | None, here: Path, key: str) -> list[str]:
                 with suppress(FileNotFoundError), file.open("rb") as source, whole_file(copy) as copied:
                     shutil.copyfileobj(source, copied)
     except PermissionError as error:
-        if there is not None and str(error.filename).startswith(str(there)):
+        if there is not None and error.filename is not None and Path(error.filename).is_relative_to(there):
             return [one_line(str(error), 500)]
         raise
     return []

@@ -21,6 +21,7 @@ from mcr_bench.bench.exchange.whole import (
     require_movable,
 )
 from mcr_bench.bench.record.database.patience import Patience
+from mcr_bench.bench.record.database.versions import UnknownVersion
 from mcr_bench.bench.record.files.checksums import checksum, content_of
 from mcr_bench.bench.record.files.places import Places, local_path
 from mcr_bench.bench.record.made_rows import row_or_why
@@ -216,6 +217,11 @@ def _read_from(file: Path | None) -> Iterator[None]:
     """Inside the block, an error of SQLite becomes a UserError that names the database."""
     try:
         yield
+    except UnknownVersion as error:
+        raise UserError(
+            f"the record in '{file}' cannot be read: {one_line(str(error))}. It is of another version of MLflow: "
+            "`mlflow db upgrade` raises an older one; for a newer one install a newer mcr-bench."
+        ) from error
     except sqlite3.Error as error:
         raise UserError(
             f"the record in '{file}' cannot be read: {one_line(str(error))}. Give a home that you may read and that "

@@ -134,8 +134,11 @@ def require_movable(run: WholeRun) -> WholeRun:
         raise Malformed(row.reason)
     if row.key != run.key:
         raise Malformed(f"its tag 'key' is '{one_line(row.key)}'")
-    if not run.dataset.strip(". ") or len(run.dataset.encode()) > LONGEST_DATASET:
-        raise Malformed(f"'{one_line(run.dataset, SHOWN)}' cannot be the name of a dataset")
+    name = f"'{one_line(run.dataset, SHOWN)}' cannot be the name of a dataset"
+    if not run.dataset.strip(". "):
+        raise Malformed(f"{name}: nothing but points and blanks")
+    if len(run.dataset.encode()) > LONGEST_DATASET:
+        raise Malformed(f"{name}: it has more than {LONGEST_DATASET} bytes, and a folder gets it")
     if any(name.startswith(OF_MLFLOW) or name == MOVED_FROM for name in run.tags):
         raise Malformed("it has a tag that only MLflow or this program sets")
     names = [file.name for file in run.files]

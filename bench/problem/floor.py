@@ -30,7 +30,7 @@ def floor_metrics(train: Tensor, test: Tensor, task: Task | None = None) -> dict
     train, test = train.cpu(), test.cpu()
     task = task or _task_of(train, test)
     outputs = _constant(task, train, test).expand(len(test), -1)
-    values = {m.name: diagnostic({}, m.name, partial(m.compute, outputs, test)) for m in named_metrics(task)}
+    values = {m.name: diagnostic({}, m.name, partial(m.of, outputs, test)) for m in named_metrics(task)}
     return {f"{FLOOR}{name}": value for name, value in values.items() if value is not None}
 
 

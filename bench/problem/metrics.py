@@ -39,8 +39,8 @@ class Metric:
 
     name: its name in settings, the record and tables.
     higher_is_better: its direction.
-    compute: (logits, target) in the shapes of the task -> value, nan where a prediction is nan, which no comparison
-        would tell from a class or a sign; it raises UserError where the metric is not defined.
+    compute: (logits, target) in the shapes of the task, without nan -> value; it raises UserError where the metric is
+        not defined.
     share: whether it is a share of 1, so that differences are reported in percentage points.
     at_end: whether it is left out of curves unless it selects the epoch, so that short epochs stay cheap.
     """
@@ -51,12 +51,9 @@ class Metric:
     share: bool = False
     at_end: bool = False
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "compute", partial(_of_numbers, self.compute))
-
-
-def _of_numbers(compute: Callable[[Tensor, Tensor], float], logits: Tensor, target: Tensor) -> float:
-    return nan if logits.isnan().any() else compute(logits, target)
+    def of(self, logits: Tensor, target: Tensor) -> float:
+        """Its value; nan where a prediction is nan, which no comparison would tell from a class or a sign."""
+        return nan if logits.isnan().any() else self.compute(logits, target)
 
 
 CLASSIFICATION = (
@@ -194,11 +191,11 @@ def score(
     If `missing` is given, a metric that fails is left out and its reason is added there, except for those that are
     `needed`: their errors are raised.
     """
-    values = {}
+    values, whole = {}, not logits.isnan().any()  # asked once: on a GPU the answer is waited for
     for metric in metrics_of(task):
         if curve and metric.at_end and metric.name not in needed:
             continue
-        compute = partial(metric.compute, logits, target)
+        compute = partial(metric.compute, logits, target) if whole else lambda: nan
         if missing is None or metric.name in needed:
             values[metric.name] = _needed(metric.name, compute)
         elif (value := diagnostic(missing, metric.name, compute)) is not None:

@@ -71,7 +71,7 @@ def _of_modalities(place: str, alone: Mapping[str, torch.Tensor], predicted: Pre
     for m, logits in alone.items():
         having = predicted.present.get(m, torch.ones(len(logits), dtype=torch.bool))
         labels = predicted.own.get(m, predicted.labels) if place == "modality" else predicted.labels
-        value = diagnostic({}, m, partial(head.compute, logits[having], labels[having]))
+        value = diagnostic({}, m, partial(head.of, logits[having], labels[having]))
         values |= {} if value is None else {f"{place}/{m}/{head.name}": value}
     return values
 

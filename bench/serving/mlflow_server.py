@@ -47,12 +47,8 @@ def free_port(host: str, first: int, ports: int = PORTS) -> int:
     """The first free port of those from `first` on; UserError if none of them is free."""
     _require_own(host)
     for port in range(first, min(first + ports, 65536)):
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # that of a server that has just ended is free
-            try:
-                probe.bind((host, port))
-            except OSError:
-                continue
+        with suppress(OSError):
+            _listen_once(host, port)
             return port
     which = f"port {first} is not free" if ports == 1 else f"no free port from {first} to {first + ports - 1}"
     raise UserError(f"{which} on {host}. Give another --port or --host.")
@@ -60,14 +56,20 @@ def free_port(host: str, first: int, ports: int = PORTS) -> int:
 
 def _require_own(host: str) -> None:
     """UserError for an address that is not one of this machine, on which no port can be listened on."""
+    try:
+        _listen_once(host, 0)
+    except OSError as error:
+        raise UserError(
+            f"--host {one_line(host, MOST_QUOTED)}: not an address of this machine ({error.strerror}). Give "
+            "127.0.0.1, 0.0.0.0 for all of its addresses, or one of them."
+        ) from error
+
+
+def _listen_once(host: str, port: int) -> None:
+    """OSError where no server can listen there. That of a server that has just ended is free."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        try:
-            probe.bind((host, 0))
-        except OSError as error:
-            raise UserError(
-                f"--host {one_line(host, MOST_QUOTED)}: not an address of this machine ({error.strerror}). Give "
-                "127.0.0.1, 0.0.0.0 for all of its addresses, or one of them."
-            ) from error
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
 
 
 def wait_until_up(server: Attached, address: str, log: IO[bytes]) -> None:

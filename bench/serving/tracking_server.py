@@ -47,7 +47,7 @@ def serve(database: str | None, host: str, port: int, folder: Path, say: Callabl
         except sqlite3.Error as error:
             raise UserError(
                 f"the database '{file}' cannot be used: {one_line(str(error))}. Give --database sqlite:///FILE with a "
-                "file that is a database of MLflow, or is missing."
+                "file that is a database of MLflow, or that does not exist yet."
             ) from error
     more = ["--workers", "1" if file is not None else "4", "--artifacts-destination", files.as_uri()]
     environment = environment_of(store) | allowed_hosts(host)

@@ -48,7 +48,7 @@ def evaluate(
     if probes is None:
         known = {m: z for m, z in modality.items() if split.presence(m).any()}
         loss = metric("loss", model.task)
-        own = sum(loss.compute(*_having(split, m, z, split.labels_of(m))) for m, z in known.items())
+        own = sum(loss.of(*_having(split, m, z, split.labels_of(m))) for m, z in known.items())
         metrics[TOTAL_LOSS] = metrics["loss"] + method.own_weight() * own
     head = metrics_of(model.task)[0]
     failures = {} if probes is None else probes.failures
@@ -85,7 +85,7 @@ def _by_modality(
         elif m in split.present and not split.present[m].any():
             missing[name] = "no sample of the part has the modality"
         else:
-            compute = partial(head.compute, *_having(split, m, logits[m], labels[m]))
+            compute = partial(head.of, *_having(split, m, logits[m], labels[m]))
             if (value := diagnostic(missing, name, compute)) is not None:
                 metrics[name] = value
     return metrics
@@ -128,7 +128,7 @@ def contributions(
 
     subsets: what `subset_logits` gives, subset -> predictions (N, C).
     """
-    compute = (worth or metrics_of(task)[0]).compute
+    compute = (worth or metrics_of(task)[0]).of
     values = {frozenset(s): compute(logits, evaluation.target) for s, logits in subsets.items()}
     names = frozenset(evaluation.features)
     return shapley_values({**values, names: compute(evaluation.logits, evaluation.target)})

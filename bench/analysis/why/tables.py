@@ -62,7 +62,8 @@ def encoder_table(comparison: Comparison) -> Table | None:
     notes = [
         "fused: all modalities; from it alone: the same model, the others replaced by their mean training input",
         "probe: a linear head on the frozen encoder, or the method's own head where it trains one; trained alone: the "
-        "unimodal run of the same data, seed and fold; both on the samples that have the modality",
+        "unimodal run of the same data, seed and fold; both on the samples that have the modality, and against its own "
+        "labels where the data has them",
         f"probe against alone: the gain over the encoder trained alone ({scale.unit}), a mean over n runs paired by "
         "seed and fold with its 95 % interval; below 0 the encoder was left undertrained",
     ]
@@ -84,9 +85,7 @@ def missing_table(comparison: Comparison) -> Table | None:
         (f"headroom ({scale.unit})", scale.digits, headroom),
     ]
     for name, subset in _shown_subsets(comparison.modalities):
-        columns.append(
-            (name, 4, [of_subset(read[line], subset, comparison.modalities, scale.metric) for line in labels])
-        )
+        columns.append((name, 4, [of_subset(comparison, line, subset, scale.metric) for line in labels]))
     notes = [
         "oracle: for each sample the best of the fused prediction and of those from a modality that it has; headroom: "
         "what it gains, which no rule that has to choose can surpass",

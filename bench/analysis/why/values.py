@@ -97,20 +97,18 @@ def gain_of(comparison: Comparison, line: Line, after: str, before: str) -> floa
 
 
 def without_rounding(value: float, scale: Scale) -> float:
-    """A number, or of shares, which are of the size of 1, 0 where it is the rounding of a difference of equal ones."""
+    """The number, or 0 for a share that is as small as the rounding of a difference of two equal ones."""
     return 0.0 if scale.metric in SHARES and abs(value) <= ROUNDING else value
 
 
-def of_subset(
-    read: Callable[[str], float | None], subset: Sequence[str], modalities: Sequence[str], metric: str
-) -> float | None:
-    """The mean of a metric of the predictions from a subset; None where no run has it.
+def of_subset(comparison: Comparison, line: Line, subset: Sequence[str], metric: str) -> float | None:
+    """The mean of a metric of the predictions from a subset over the runs of a line; None where no run has it.
 
-    read: as `reader_of` gives it. Records of earlier versions join the modalities by `_`, which is not read where a
-    modality has that name.
+    Runs of earlier versions join the modalities by `_`, which is not read where a modality has that name.
     """
-    earlier, value = "_".join(subset), read(f"test/{subset_metric(subset, metric)}")
-    return read(f"test/subset/{earlier}/{metric}") if value is None and earlier not in modalities else value
+    runs, earlier = comparison.lines[line[0]], "_".join(subset)
+    known = {} if earlier in comparison.modalities else _by_pair(runs, f"test/subset/{earlier}/{metric}")
+    return _mean((known | _by_pair(runs, f"test/{subset_metric(subset, metric)}")).values())
 
 
 def relative_to(comparison: Comparison, line: Line, baseline: str, name: str) -> float | None:

@@ -2,7 +2,10 @@
 
 import errno
 
-PLACE = "Give another place, or get the permission of whoever owns this one."
+from mcr_bench.bench.core.home import shown
+from mcr_bench.bench.errors import Unavailable, UserError
+
+PLACE = "Give another place, or get the permission of whoever owns it."
 DISK = "See whether its disk is connected and sound, and give the same command again."
 REMEDIES = {
     errno.EACCES: PLACE,
@@ -15,12 +18,14 @@ REMEDIES = {
 }
 
 
-def refused(error: BaseException) -> str | None:
+def refused(error: BaseException) -> UserError | None:
     """What to tell of a file or folder that the system does not let a command use; None for other errors.
 
     >>> refused(PermissionError(errno.EACCES, "Permission denied", "/a"))
-    "'/a' cannot be used: Permission denied. Give another place, or get the permission of whoever owns this one."
+    UserError("'/a' cannot be used: Permission denied. Give another place, or get the permission of whoever owns it.")
     """
-    if not isinstance(error, OSError) or error.errno not in REMEDIES or error.filename is None:
+    if not isinstance(error, OSError) or error.errno not in REMEDIES or not isinstance(error.filename, str):
         return None
-    return f"'{error.filename}' cannot be used: {error.strerror}. {REMEDIES[error.errno]}"
+    remedy = REMEDIES[error.errno]
+    kind = UserError if remedy is PLACE else Unavailable
+    return kind(f"'{shown(error.filename)}' cannot be used: {error.strerror}. {remedy}")

@@ -5,6 +5,7 @@ import sys
 from io import TextIOWrapper
 
 NAMES = ("stdin", "stdout", "stderr")
+RAISING = ("strict", "surrogateescape")  # handlers of errors that let a character without a code end the program
 
 
 def open_streams() -> None:
@@ -15,20 +16,16 @@ def open_streams() -> None:
     """
     for number, name in enumerate(NAMES):
         if getattr(sys, name) is None:
-            _open(number)
-            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
+            opened = os.fdopen(_opened(number), "w" if number else "r", encoding="utf-8", closefd=False)
+            setattr(sys, name, opened)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+        if isinstance(stream, TextIOWrapper) and stream.errors in RAISING:
             stream.reconfigure(errors="replace")
 
 
-def _open(number: int) -> None:
-    """Open /dev/null under this number, unless something else has got it meanwhile."""
-    try:
-        os.fstat(number)
-    except OSError:
-        nothing = os.open(os.devnull, os.O_RDWR)
-        if nothing != number:
-            os.dup2(nothing, number)
-            os.close(nothing)
+def _opened(number: int) -> int:
+    """/dev/null, under this number unless another file has got it meanwhile."""
+    nothing = os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+    if nothing == number:
         os.set_inheritable(number, True)
+    return nothing

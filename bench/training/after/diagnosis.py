@@ -69,7 +69,7 @@ def of_predictions(
     for metric in profit_metrics(task):
         for subset, logits in subsets.items():
             name = subset_metric(subset, metric.name)
-            value = diagnostic(missing, name, partial(metric.compute, logits, evaluation.target)) if subset else None
+            value = diagnostic(missing, name, partial(metric.of, logits, evaluation.target)) if subset else None
             metrics |= {} if value is None else {name: value}
     alone = evaluation.modality_logits
     if lacking := [m for m in evaluation.features if m not in alone]:

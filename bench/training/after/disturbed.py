@@ -131,7 +131,7 @@ def disturbed_metrics(made: Disturbed, task: Task, missing: dict[str, str]) -> d
     """
     metrics: dict[str, float] = {}
     for metric in profit_metrics(task):
-        metrics[f"intact/{metric.name}"] = intact = metric.compute(made.intact, made.target)
+        metrics[f"intact/{metric.name}"] = intact = metric.of(made.intact, made.target)
         for (m, level), logits in made.noisy.items():
             _add(metrics, missing, f"noise/{m}/{level:g}/{metric.name}", metric, [logits], made.target)
         for m, several in made.exchanged.items():
@@ -151,7 +151,7 @@ def _add(
     if not all(logits.isfinite().all() for logits in several):
         missing[name] = "its logits are not finite"
         return
-    metrics[name] = math.fsum(metric.compute(logits, target) for logits in several) / len(several)
+    metrics[name] = math.fsum(metric.of(logits, target) for logits in several) / len(several)
 
 
 def _variants(

@@ -111,6 +111,14 @@ def test_subsets_of_an_earlier_record_are_read_unless_they_may_be_another_modali
     assert named(one, "why: missing modalities")["base", ""].get(f"without {third}") == known
 
 
+def test_runs_of_both_names_count_in_one_line() -> None:
+    logged = [{"test/subset/audio_text/accuracy": 0.2}, {"test/subset/audio.text/accuracy": 0.6}]
+    three = ("audio", "video", "text")
+    rows = [row("base", seed, 0.7, modalities=three, metrics=metrics) for seed, metrics in enumerate(logged)]
+    cells = named(compared(rows, modalities=three), "why: missing modalities")["base", ""]
+    assert cells["without video"] == pytest.approx(0.4)
+
+
 def test_the_record_has_a_name_of_its_own_for_each_subset() -> None:
     names = [subset_metric(subset, "mae") for subset in (("a", "b"), ("a_b",), ("a-b",), ("a",), ("b",))]
     assert len({name_of(name) for name in names}) == 5

@@ -3,6 +3,7 @@
 import errno
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -40,8 +41,19 @@ def test_a_question_to_a_closed_stdin_has_no_answer() -> None:
     assert run("<&-", "sys.exit(sys.stdin.read() != '')").returncode == 0
 
 
-def test_what_an_encoding_does_not_have_is_a_question_mark() -> None:
-    told = run("", "print('a · b'); print('a · b', file=sys.stderr)", PYTHONIOENCODING="ascii:strict", PYTHONUTF8="0")
+def test_a_file_that_got_the_number_of_a_closed_stream_gets_no_text(tmp_path: Path) -> None:
+    file = tmp_path / "database"
+    before = f"import os; assert os.open({str(file)!r}, os.O_RDWR | os.O_CREAT) == 1\n"
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" -c "$1" >&-', sys.executable, before + OPENED + "print('text')"], capture_output=True
+    )
+    assert (done.returncode, file.read_bytes()) == (0, b""), done.stderr
+
+
+@pytest.mark.parametrize("handler", ["strict", "surrogateescape"])
+def test_what_an_encoding_does_not_have_is_a_question_mark(handler: str) -> None:
+    code = "print('a · b'); print('a · b', file=sys.stderr)"
+    told = run("", code, PYTHONIOENCODING=f"ascii:{handler}", PYTHONUTF8="0")
     assert (told.returncode, told.stdout) == (0, b"a ? b\n")
 
 
@@ -50,6 +62,6 @@ def test_a_file_that_the_system_refuses_ends_a_command_with_a_sentence(monkeypat
         raise PermissionError(errno.EACCES, "Permission denied", "/some/file")
 
     monkeypatch.setattr(moving, "export", refuse)
-    told = call("export", "runs.zip", code=1)
+    told = call("export", "runs.zip", code=2)
     assert not told.stdout
     assert told.stderr.startswith("error: '/some/file' cannot be used: Permission denied. Give another place")

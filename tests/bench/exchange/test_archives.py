@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mcr_bench.bench.exchange.origins import home_at
+from mcr_bench.bench.exchange.origins import OfRecord, home_at
 from mcr_bench.bench.exchange.whole import Point, run_of, text_of
 from mcr_bench.bench.record.database.patience import Patience
 from mcr_bench.bench.record.tracking import Record
@@ -49,16 +49,18 @@ def test_a_place_where_no_file_can_be_made_is_named(homes: Path) -> None:
 
 @pytest.mark.usefixtures("other")
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+@pytest.mark.parametrize(("place", "work"), [(zipfile.ZipFile, "writestr"), (OfRecord, "content")])
 def test_an_archive_for_which_there_is_no_space_does_not_stay(
-    number: int, homes: Path, monkeypatch: pytest.MonkeyPatch
+    number: int, place: type[object], work: str, homes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
-        raise OSError(number, "no space")
+        raise OSError(number, "no space", *([str(homes / "download")] if work == "content" else []))
 
-    monkeypatch.setattr(zipfile.ZipFile, "writestr", fail)
+    monkeypatch.setattr(place, work, fail)
     told = call("export", "runs.zip", code=1)
     assert not told.stdout
-    assert "the disk is full: 'runs.zip' could not be written" in told.stderr.replace(f"{homes}/", "")
+    name = "download" if work == "content" else "runs.zip"
+    assert f"the disk is full: '{name}' could not be written" in told.stderr.replace(f"{homes}/", "")
     assert not list(homes.glob("*runs.zip*"))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mcr_bench.bench.exchange import target
+from mcr_bench.bench.exchange import joining, target
 from mcr_bench.bench.executors.places import key_lock
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.tests.support.records.earlier import unpack, values
@@ -73,6 +73,22 @@ def test_weights_that_may_not_be_read_are_named_and_their_run_comes(
     told = call("merge", str(homes / "one"))
     assert f"{RUNS} runs added" in told.stdout
     assert re.search(rf"incomplete: .*\({key}\): its weights cannot be read there \(.*Permission denied", told.stderr)
+
+
+def test_weights_that_may_not_be_written_here_are_not_said_to_be_unreadable_there(
+    homes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (homes / "one").rename(homes / "he")  # its name begins that of the home here
+    (homes / "he/weights").mkdir(exist_ok=True)
+    (homes / f"he/weights/{row_of(homes / 'he').key}.pt").write_bytes(b"weights")
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(joining, "whole_file", refuse)
+    told = call("merge", "he", code=2)
+    assert "here/weights" in told.stderr
+    assert "cannot be read there" not in told.stderr
 
 
 def test_a_home_without_a_table_is_named(homes: Path) -> None:
