@@ -1,7 +1,7 @@
 """Whether runs were tested on the same samples as one another, and on those of the data on this machine."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.errors import one_line
@@ -11,11 +11,12 @@ from mcr_bench.bench.publish.here import Here, Samples
 from mcr_bench.bench.publish.numbers import agree
 from mcr_bench.bench.publish.predicted import Predicted, task_of
 from mcr_bench.bench.publish.said import Said, State
+from mcr_bench.bench.publish.told import Told
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.words import number_of
 
 Labelled = dict[str, dict[str, tuple[object, ...]]]  # part -> id -> group and labels
-WHO = "no run of the submission tells which samples lack which modality. Add a run with all modalities"
+WHO = "no run of the submission tells. Add a run with all modalities"
 
 
 @dataclass
@@ -32,50 +33,24 @@ class _Kind:
     names: list[str]
 
 
-@dataclass
-class _Told:
-    """What runs tell of validation samples: id of a sample -> the modalities that it has, and those that it lacks."""
-
-    has: dict[str, set[str]] = field(default_factory=dict)
-    lacks: dict[str, set[str]] = field(default_factory=dict)
-
-    def add(self, row: RunRow, val: Predicted) -> None:
-        """Note what a run tells of the samples that it is validated on: each has its only modality."""
-        for at, one in enumerate(val.ids):
-            lacked = {m for m, has in val.present.items() if not has[at]}
-            self.lacks.setdefault(one, set()).update(lacked)
-            self.has.setdefault(one, set()).update(set(row.modalities) - lacked)
-
-    def has_any(self, one: str, modalities: frozenset[str]) -> bool | None:
-        """Whether a sample has any of the modalities; None where no run tells."""
-        if modalities <= self.lacks.get(one, set()):
-            return False
-        return True if modalities & self.has.get(one, set()) else None
-
-    def beside(self, kind: _Kind, other: _Kind) -> tuple[Labelled, int]:
-        """The samples of a kind that `other` must have too, and of how many validation samples this is not known."""
-        known = {i: self.has_any(i, other.modalities) for i in kind.labelled["val"]}
-        kept = {i: sample for i, sample in kind.labelled["val"].items() if known[i]}
-        return kind.labelled | {"val": kept}, sum(has is None for has in known.values())
-
-
 class Across:
     """Runs on the same data, fold and seed must have the same samples; the samples that most of them have count.
 
     A run is not validated on samples that lack all of its modalities, as the predictions of other runs say. Where none
-    of them says it, whether a run has all of its validation samples is not known.
+    of them says it, whether a run has all of its validation samples is not known. Runs must not contradict one another
+    on who has a modality.
     """
 
     def __init__(self) -> None:
         self._seen: dict[tuple[object, ...], list[_Kind]] = {}
-        self._told: dict[tuple[object, ...], _Told] = {}
+        self._told: dict[tuple[object, ...], Told] = {}
 
     def add(self, row: RunRow, parts: Mapping[str, Predicted]) -> None:
         """Note the samples of a run."""
         data = (row.data_identity, row.fold, row.seed)
         labelled = {name: _samples(part).by_id() for name, part in parts.items()}
         kinds = self._seen.setdefault(data, [])
-        self._told.setdefault(data, _Told()).add(row, parts["val"])
+        self._told.setdefault(data, Told()).add(row, parts)
         for kind in kinds:
             if kind.labelled == labelled:
                 kind.names.append(row.name)
@@ -85,22 +60,41 @@ class Across:
     def checks(self) -> Iterator[Said]:
         """What the runs say of one another."""
         for data, kinds in self._seen.items():
+            told = self._told[data]
+            contradictions = list(told.contradictions())
+            yield from contradictions
+            wrong = {said.run for said in contradictions}
             most = max(kinds, key=lambda kind: len(kind.names))
             for kind in kinds:
                 if kind is not most or len(kind.names) > 1:
-                    state, text = _against(kind, most, self._told[data])
-                    yield from (Said(state, "samples", name, text) for name in kind.names)
+                    state, text = _against(kind, most, told)
+                    names = [name for name in kind.names if state != "holds" or name not in wrong]
+                    yield from (Said(state, "samples", name, text) for name in names)
 
 
-def _against(kind: _Kind, most: _Kind, told: _Told) -> tuple[State, str]:
+def _against(kind: _Kind, most: _Kind, told: Told) -> tuple[State, str]:
     """What is said of the samples of runs by those that most runs have."""
-    (mine, open_mine), (theirs, open_theirs) = told.beside(kind, most), told.beside(most, kind)
+    (mine, open_mine), (theirs, open_theirs) = _beside(kind, most, told), _beside(most, kind, told)
     if mine != theirs:
         return "wrong", f"its samples are not those of {most.names[0]}: {difference(mine, theirs)}"
     if count := open_mine + open_theirs:
-        samples = number_of(count, "validation sample")
-        return "unproven", f"that {samples} that only it or {most.names[0]} has may be missing from the other: {WHO}"
+        pair = f"the {number_of(count, 'validation sample')} that only one of the two has"
+        return (
+            "unproven",
+            f"that its samples are those of {most.names[0]}: whether the other run should have {pair}, {WHO}",
+        )
     return "holds", "are those of the other runs on the same data"
+
+
+def _beside(kind: _Kind, other: _Kind, told: Told) -> tuple[Labelled, int]:
+    """The samples of a kind that `other` must have too, and of how many validation samples this is not known.
+
+    A validation sample of a run has one of its modalities at least.
+    """
+    every = kind.modalities <= other.modalities
+    known = {i: every or told.has_any(i, other.modalities) for i in kind.labelled["val"]}
+    kept = {i: sample for i, sample in kind.labelled["val"].items() if known[i]}
+    return kind.labelled | {"val": kept}, sum(has is None for has in known.values())
 
 
 def beside(row: RunRow, parts: Mapping[str, Predicted], here: Here | str) -> Iterator[Said]:
