@@ -65,7 +65,11 @@ class Tuned:
             [
                 *(["nothing of its own to search"] if not self.searched else []),
                 *([f"starts from {', '.join(self.starts_from)}, tuned first"] if self.starts_from else []),
-                *([f"{failed} of {len(self.trials)} trials failed and count as worst"] if failed else []),
+                *(
+                    [f"{failed} of {len(self.trials)} trials failed or have no validation value, and count as worst"]
+                    if failed
+                    else []
+                ),
             ]
         )
 

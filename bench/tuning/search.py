@@ -60,18 +60,21 @@ def tune(
     home = (home or default_home()).resolve()
     search, stages, skipped = prepare(request, home)
     record, results, failed = tuning_record(home, note), dict[str, Tuned](), list[Failure]()
+    without = list[str]()
     for place, stage in enumerate(stages):
         needed = {name for later in stages[place + 1 :] for subject in later for name in subject.starts_from}
         trials = _trials(request, stage, results)
         failed += _train(trials, record, search.dataset, needed, execute)
         rows = record.finished({run.key for runs in trials.values() for run in runs}, search.dataset)
+        without += valueless(rows.values(), f"selected_val/{search.metric}")
         for subject in stage:
             results[subject.name] = _tuned(subject, trials, rows, search)
             if subject.name in needed:
                 _forget_weights(results[subject.name], trials, record.home)
     if not any(tuned.best for tuned in results.values()):
         reasons = {failure.reason: f"{failure.reason} (log: {failure.log})" for failure in failed}
-        raise UserError(f"no trial finished, so no preset is written: {'; '.join(list(reasons.values())[:3])}.")
+        told = [*reasons.values(), *dict.fromkeys(without)][:3]
+        raise UserError(f"no trial finished with a value, so no preset is written: {'; '.join(told)}.")
     path, kept, lost = keep(search, list(results.values()), home)
     return TuneResult(search, list(results.values()), path, kept, lost, skipped, failed)
 
@@ -142,6 +145,17 @@ def _tuned(subject: Subject, trials: Trials, rows: Mapping[str, RunRow], search:
     tried = [Trial(number, settings, value(number)) for number, settings in enumerate(subject.settings)]
     starts = tuple(sorted(subject.starts_from))
     return Tuned(subject.name, tuple(subject.searched), starts, tried, search.higher_is_better)
+
+
+def valueless(rows: Iterable[RunRow], place: str) -> list[str]:
+    """Why finished runs have no validation value, by which their trials could be compared."""
+    lost = [row for row in rows if not math.isfinite(row.metrics.get(place, math.nan))]
+    absent = (
+        "no reason is on record; with MCR_BENCH_HOME=HOME/tuning, `mcr-bench forget` hides these runs, and the search "
+        "trains them again"
+    )
+    reasons = (next((why for why, names in row.missing.items() if place in names), absent) for row in lost)
+    return [f"{place} is missing: {why}" for why in reasons]
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -1,6 +1,7 @@
 """Tuning as a search: equal budgets, draws that stay put, validation only, failures, going on, stages."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.bench.tuning.budget import budget_curves
 from mcr_bench.bench.tuning.request import FIRST_SEED
 from mcr_bench.bench.tuning.result import Trial, Tuned, TuneResult
-from mcr_bench.bench.tuning.search import outline, tune
+from mcr_bench.bench.tuning.search import outline, tune, valueless
 from mcr_bench.bench.tuning.spaces import draws, spaces
 from mcr_bench.methods.base import Method
+from mcr_bench.tests.support.records.run_rows import run_row
 from mcr_bench.tests.support.runs import pretended_tuning
 from mcr_bench.tests.support.runs.pretended_tuning import METHODS, Pretend, rate, request
 
@@ -152,6 +154,13 @@ def test_where_nothing_finishes_no_preset_is_written(home: Path) -> None:
     with pytest.raises(UserError, match=r"no trial finished.*diverged"):
         tune(request(seeds=2), execute=Pretend(lambda _: None))
     assert (home / "presets" / "synthetic.toml").read_text() == before
+
+
+def test_where_finished_trials_have_no_validation_value_the_reason_is_given() -> None:
+    with pytest.raises(UserError, match=r"so no preset is written: selected_val/accuracy is missing: no reason is on"):
+        tune(request("joint"), execute=Pretend(rate, metric="mae"))
+    lacking = run_row("joint", 0, 0.5, tags={"missing": json.dumps({"of one class": ["selected_val/auroc"]})})
+    assert valueless([lacking], "selected_val/auroc") == ["selected_val/auroc is missing: of one class"]
 
 
 def test_what_starts_from_other_runs_is_searched_after_them_and_from_the_best(home: Path) -> None:
