@@ -1,5 +1,6 @@
 """Samples that lack a modality: what takes its place, and which samples a run can learn from."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import reduce
 from operator import or_
@@ -25,6 +26,20 @@ def completed(splits: Splits) -> Splits:
     means, lengths = splits.train.mean(), splits.train.mean_lengths()
     train, val, test = (_filled(part, means, lengths) for part in parts)
     return replace(splits, train=_learnable(train, "training"), val=_learnable(val, "validation"), test=test)
+
+
+def having_any(present: Mapping[str, Tensor], modalities: Collection[str]) -> Tensor | None:
+    """(N,) bool, whether each sample has any of the modalities; None where all samples have one of them.
+
+    present: modality -> (N,) bool, as in `Split`.
+
+    >>> having_any({"audio": torch.tensor([True, False])}, ["audio"])
+    tensor([ True, False])
+    >>> having_any({"audio": torch.tensor([True, False])}, ["audio", "video"]) is None
+    True
+    """
+    known = [present[m] for m in modalities if m in present]
+    return reduce(or_, known) if len(known) == len(modalities) else None
 
 
 def _check(splits: Splits) -> None:
@@ -59,10 +74,8 @@ def _filled(part: Split, means: dict[str, Tensor], lengths: dict[str, Tensor]) -
 
 def _learnable(part: Split, name: str) -> Split:
     """The samples of a part that have a modality at least; UserError where there is none."""
-    if len(part.present) < len(part.values):
-        return part  # a modality that all samples have
-    kept = reduce(or_, part.present.values())
-    if kept.all():
+    kept = having_any(part.present, part.values)
+    if kept is None or kept.all():
         return part
     if not kept.any():
         raise UserError(

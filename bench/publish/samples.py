@@ -142,7 +142,7 @@ def _samples(part: Predicted) -> Samples:
 def _floors(row: RunRow, test: Predicted, here: Here) -> Iterator[Said]:
     """The scores of the constant for the training labels, which only the data tells."""
     task = task_of(row, test)
-    made = attempt(lambda: floor_metrics(here.parts["train"].labels, test.labels, task), lambda _: {})
+    made = attempt(lambda: floor_metrics(here.train_labels, test.labels, task), lambda _: {})
     recorded = {name: row.floors[name.removeprefix(FLOOR)] for name in made if name.removeprefix(FLOOR) in row.floors}
     wrong = [name for name, value in recorded.items() if not agree(made[name], value)]
     for name in wrong:
