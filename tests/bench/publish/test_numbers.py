@@ -81,6 +81,39 @@ def test_what_is_not_on_record_claims_nothing_and_nan_is_wrong() -> None:
     assert wrong.text == "test map@5 does not follow from its predictions"
 
 
+def told(file: bytes, **run: Any) -> list[tuple[str, str]]:
+    return [(one.state, one.text) for one in number_checks(run_row(**run), predictions_in(file))]
+
+
+def test_the_oracle_of_records_before_absent_modalities_counted_holds_too() -> None:
+    """Fused is wrong on the third sample only, of which audio, that it lacks, would be right and video is wrong."""
+    zero, one = [1.0, 0.0], [0.0, 1.0]
+    file = content(
+        pa.array([0, 1, 1, 1]),
+        [zero, one, zero, one],
+        **{"modality/audio": wide([one] * 4), "present/audio": pa.array([True, True, False, True])},
+        **{"modality/video": wide([zero] * 4)},
+    )
+    for oracle in (0.75, 1.0):
+        assert told(file, value=0.75, metrics={"test/oracle/accuracy": oracle}) == [
+            ("holds", "follow from the predictions")
+        ]
+    (wrong, _) = told(file, value=0.75, metrics={"test/oracle/accuracy": 0.5})
+    assert wrong == ("wrong", "test/oracle/accuracy is 0.5 on record and 0.75 by its predictions")
+
+
+def test_the_accuracy_of_signs_was_0_where_every_target_is_0() -> None:
+    file = content(pa.array([0.0, 0.0]), [[1.0], [-1.0]])
+    name = "binary_accuracy_nonzero"
+    signs = {f"test/{name}": 0.0, f"selected_val/{name}": 0.0}
+    assert told(file, metric="mae", value=1.0, metrics=signs) == [("holds", "follow from the predictions")]
+    (wrong, _) = told(file, metric="mae", value=1.0, metrics={f"test/{name}": 0.5})
+    assert wrong == ("wrong", f"test/{name} is 0.5 on record and 0 by its predictions")
+    assert told(file, metric=name, value=None) == [("wrong", f"test {name} does not follow from its predictions")]
+    (wrong, _) = told(content(pa.array([0.0, 2.0]), [[1.0], [1.0]]), metric="mae", value=1.0, metrics=signs)
+    assert wrong[1].startswith(f"selected_val/{name} is 0 on record and 1; test/{name} is 0 on record and 1 by")
+
+
 def test_a_number_that_is_not_finite_agrees_with_itself_alone() -> None:
     assert agree(math.inf, math.inf)
     assert agree(math.nan, math.nan)
