@@ -248,7 +248,7 @@ def _error(row: RunRow) -> str:
 
 def _valueless(row: RunRow) -> str:
     """Why a finished run has no finite value of its metric, and what gives it one."""
-    why = next((reason for reason, names in row.missing.items() if f"test/{row.metric}" in names), "")
+    why = row.why_missing(f"test/{row.metric}")
     if not why:
         return "no reason is on record; train it again (run --force)"
     if why.startswith(NOT_FINITE):

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from errno import ENAMETOOLONG
 from functools import wraps
 from pathlib import Path
 from signal import SIGINT
@@ -16,7 +15,6 @@ from mcr_bench.bench.core.faults.streams import open_streams
 
 P = ParamSpec("P")
 TOO_LITTLE = "there is too little memory for this. Close other programs, or use less data or a smaller model."
-TOO_LONG = "this name is longer than the file system takes. Shorten it."
 STOPPED = 128  # and the number of the signal, as shells have it: 130 after Ctrl-C, 143 after SIGTERM
 
 
@@ -30,7 +28,6 @@ def verb(command: Callable[P, None]) -> Callable[P, None]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
         from mcr_bench.bench.core.faults.full_disk import full_disk_told
         from mcr_bench.bench.core.faults.refused import refused
-        from mcr_bench.bench.core.home import shown
         from mcr_bench.bench.core.interrupts import check, interrupted, remembered
         from mcr_bench.bench.errors import UserError, lacks_memory
 
@@ -49,8 +46,6 @@ def verb(command: Callable[P, None]) -> Callable[P, None]:
                     raise typer.Exit(STOPPED + (interrupted() or SIGINT)) from None
                 if lacks_memory(error):
                     error = UserError(TOO_LITTLE)
-                if isinstance(error, OSError) and error.errno == ENAMETOOLONG:
-                    error = UserError(f"'{shown(error.filename or '')}': {TOO_LONG}")
                 error = refused(error) or error
                 if not isinstance(error, UserError):
                     raise

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from mcr_bench.bench.core.json_values import Json
 from mcr_bench.bench.errors import one_line
+from mcr_bench.bench.problem.missing import LONGEST_TAG
 from mcr_bench.bench.record.entities import name_of
 from mcr_bench.bench.record.files.checksums import checksums_in
 from mcr_bench.bench.record.made_rows import row_or_why
@@ -18,7 +19,7 @@ from mcr_bench.bench.record.runs import StoredRun
 OF_MLFLOW, RUN_NAME = "mlflow.", "mlflow.runName"
 MOVED_FROM = "moved_from"  # the tag of a run that was trained elsewhere: its name in the record in which it was
 NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
-LONGEST_NAME, LONGEST_TAG, LONGEST_PARAM = 250, 8000, 6000  # what MLflow takes
+LONGEST_NAME, LONGEST_PARAM = 250, 6000  # what MLflow takes, beside LONGEST_TAG
 LONGEST_DATASET, SHOWN = 240, 100  # bytes: the folder of its runs' files has this name; characters in an error
 LARGEST = 2**53
 KEY, RUN_ID, SHA256 = (re.compile(pattern) for pattern in (r"[\w-]{1,64}", r"[\w-]{1,64}", r"[0-9a-f]{64}"))

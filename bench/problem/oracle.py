@@ -49,7 +49,7 @@ def oracle(
     errors = torch.stack([e if has is None else e.where(has, inf) for e, has in zip(rows, counted, strict=True)])
     before, after = float(errors[0].mean()), float(errors.min(0).values.mean())
     for metric in metrics_of(task):
-        value = metric.of(fused, target)
+        value = metric.compute(fused, target)
         if metric.higher_is_better and abs(1 - before - value) <= SAME:
             return {metric.name: 1 - after}
         if not metric.higher_is_better and abs(before - value) <= SAME * max(1.0, abs(value)):

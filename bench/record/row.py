@@ -175,6 +175,10 @@ class RunRow:
         """Every preset under which the run was asked for; first the one under which it was trained."""
         return {self.preset: Asked(self.preset_origin, self.overrides)} | dict(self.other_presets)
 
+    def why_missing(self, metric: str) -> str:
+        """The reason on record why the run lacks a metric; "" for none."""
+        return next((reason for reason, names in self.missing.items() if metric in names), "")
+
     @property
     def asked_settings(self) -> list[str]:
         """The `--set` settings, one text each, as in `epochs=5`."""

@@ -154,8 +154,7 @@ def valueless(rows: Iterable[RunRow], place: str) -> list[str]:
         "no reason is on record; with MCR_BENCH_HOME=HOME/tuning, `mcr-bench forget` hides these runs, and the search "
         "trains them again"
     )
-    reasons = (next((why for why, names in row.missing.items() if place in names), absent) for row in lost)
-    return [f"{place} is missing: {why}" for why in reasons]
+    return [f"{place} is missing: {row.why_missing(place) or absent}" for row in lost]
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

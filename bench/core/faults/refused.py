@@ -5,6 +5,7 @@ import errno
 from mcr_bench.bench.core.home import shown
 from mcr_bench.bench.errors import Unavailable, UserError
 
+TOO_LONG = "this name is longer than the file system takes. Shorten it."
 PLACE = "Give another place, or get the permission of whoever owns it."
 DISK = "See whether its disk is connected and sound, and give the same command again."
 REMEDIES = {
@@ -24,7 +25,11 @@ def refused(error: BaseException) -> UserError | None:
     >>> refused(PermissionError(errno.EACCES, "Permission denied", "/a"))
     UserError("'/a' cannot be used: Permission denied. Give another place, or get the permission of whoever owns it.")
     """
-    if not isinstance(error, OSError) or error.errno not in REMEDIES or not isinstance(error.filename, str):
+    if not isinstance(error, OSError):
+        return None
+    if error.errno == errno.ENAMETOOLONG:
+        return UserError(f"'{shown(error.filename or '')}': {TOO_LONG}")
+    if error.errno not in REMEDIES or not isinstance(error.filename, str):
         return None
     remedy = REMEDIES[error.errno]
     kind = UserError if remedy is PLACE else Unavailable

@@ -1,6 +1,7 @@
 """A command whose streams are closed, or cannot write every character, and one to which the system refuses a file."""
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,9 +21,10 @@ module.open_streams()
 """
 
 
-def run(closed: str, code: str, **variables: str) -> "subprocess.CompletedProcess[bytes]":
+def run(closed: str, code: str, before: str = "", **variables: str) -> "subprocess.CompletedProcess[bytes]":
     shell = f'exec "$0" -c "$1" {closed}'
-    return subprocess.run(["sh", "-c", shell, sys.executable, OPENED + code], capture_output=True, env=variables)
+    program = before + OPENED + code
+    return subprocess.run(["sh", "-c", shell, sys.executable, program], capture_output=True, env=variables)
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
@@ -44,9 +46,7 @@ def test_a_question_to_a_closed_stdin_has_no_answer() -> None:
 def test_a_file_that_got_the_number_of_a_closed_stream_gets_no_text(tmp_path: Path) -> None:
     file = tmp_path / "database"
     before = f"import os; assert os.open({str(file)!r}, os.O_RDWR | os.O_CREAT) == 1\n"
-    done = subprocess.run(
-        ["sh", "-c", 'exec "$0" -c "$1" >&-', sys.executable, before + OPENED + "print('text')"], capture_output=True
-    )
+    done = run(">&-", "print('text')", before)
     assert (done.returncode, file.read_bytes()) == (0, b""), done.stderr
 
 
@@ -57,11 +57,20 @@ def test_what_an_encoding_does_not_have_is_a_question_mark(handler: str) -> None
     assert (told.returncode, told.stdout) == (0, b"a ? b\n")
 
 
-def test_a_file_that_the_system_refuses_ends_a_command_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+REFUSED = {
+    errno.EACCES: "error: '/some/file' cannot be used: Permission denied. Give another place",
+    errno.ENAMETOOLONG: "error: '/some/file': this name is longer than the file system takes. Shorten it.",
+}
+
+
+@pytest.mark.parametrize("number", REFUSED)
+def test_a_file_that_the_system_refuses_ends_a_command_with_a_sentence(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied", "/some/file")
+        raise OSError(number, os.strerror(number), "/some/file")
 
     monkeypatch.setattr(moving, "export", refuse)
     told = call("export", "runs.zip", code=2)
     assert not told.stdout
-    assert told.stderr.startswith("error: '/some/file' cannot be used: Permission denied. Give another place")
+    assert told.stderr.startswith(REFUSED[number])
