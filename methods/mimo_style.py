@@ -11,7 +11,7 @@ from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Group, Method, Needs, Neutral, OfficialCode, Reference
-from mcr_bench.methods.terms.losses import own_losses
+from mcr_bench.methods.terms.losses import own_losses, seen
 from mcr_bench.methods.terms.objectives.scalarisers import LossHistory, filled, log_ratios, smooth_maximum
 
 
@@ -71,7 +71,7 @@ class MimoStyle(Method):
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         own = own_losses(self.fit.task, outputs, batch.target, batch.having, batch.own)
-        values = filled(torch.stack(list(own.values())))
+        values = filled(torch.stack(list(own.values())), seen(list(own), batch.having))
         if self.normalise == "none":
             worst = self._worst(list(own), values)
         elif self.fit.epoch > 1:

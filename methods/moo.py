@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from mcr_bench.bench.fit.evaluated import Evaluation
 from mcr_bench.bench.fit.returns import State
-from mcr_bench.bench.models.multimodal import MultimodalModel
+from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
+from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method, Neutral, Reference
+from mcr_bench.methods.terms.losses import seen
 from mcr_bench.methods.terms.objectives import jacobian_descent as torchjd
 from mcr_bench.methods.terms.objectives.encoder_wise import EncoderWise, min_norm_share
 from mcr_bench.methods.terms.objectives.scalarisers import Scalariser, Tchebycheff, Uncertainty, WeightAverage, filled
@@ -59,6 +61,7 @@ class Moo(EncoderWise):
         "mgda is the closed form for two objectives, with gradients of the encoders' parameters, not of features.",
     )
     _rules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
+    _known: Tensor | None = field(default=None, init=False, repr=False)  # (K,) losses in which a sample counts
 
     def __post_init__(self) -> None:
         if self.aggregator in torchjd.AGGREGATORS:
@@ -89,6 +92,11 @@ class Moo(EncoderWise):
         extras = self.fit.model.extras
         return cast(Scalariser, extras["scalariser"]) if "scalariser" in extras else None
 
+    def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        own = seen(self.fit.model.modalities, batch.having)
+        self._known = None if own is None else torch.cat([torch.ones_like(own[:1]), own])
+        return super().loss(outputs, batch)
+
     def backward(self, losses: dict[str, Tensor]) -> None:
         if self.aggregator == "equal":
             Method.backward(self, losses)
@@ -101,7 +109,7 @@ class Moo(EncoderWise):
         """Compute the gradients of one loss made of all, and log its slopes, which are the weights of the losses."""
         losses.retain_grad()
         with torchjd.own_draws(self.fit, "scalariser"):
-            scalariser(filled(losses), self.fit.epoch).backward()
+            scalariser(filled(losses, self._known), self.fit.epoch).backward()
         assert losses.grad is not None
         names = [f"coefficient/{m}" for m in self.fit.model.modalities]
         self.fit.log_each(["weight/fused", *names], losses.grad)
@@ -113,7 +121,10 @@ class Moo(EncoderWise):
         else:
             with torchjd.own_draws(self.fit, modality):
                 combined = self._rule(modality)(gradients)
-        return torch.where(own.any(), combined, fused)  # one objective is left where no sample has the modality
+        if self._known is None:
+            return combined
+        own_counts = self._known[1 + self.fit.model.modalities.index(modality)]
+        return torch.where(own_counts, combined, fused)  # one objective is left where no sample has the modality
 
     def _rule(self, modality: str) -> nn.Module:
         """The aggregator of a modality's encoder, which remembers that encoder's gradients alone."""

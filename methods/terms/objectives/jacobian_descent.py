@@ -12,7 +12,7 @@ from mcr_bench.bench.core.seeds import reseed
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.fit.returns import State
-from mcr_bench.methods.terms.objectives.scalarisers import Scalariser
+from mcr_bench.methods.terms.objectives.scalarisers import SMALLEST, Scalariser
 
 Aggregator = Literal[
     "aligned-mtl", "cagrad", "config", "dualproj", "graddrop", "gradvac", "imtl-g", "pcgrad", "upgrad"
@@ -48,7 +48,7 @@ class OfTorchJD(Scalariser):
             nn.init.zeros_(parameter)
 
     def forward(self, losses: Tensor, epoch: int) -> Tensor:
-        loss: Tensor = self.rule(losses)
+        loss: Tensor = self.rule(losses.clamp(min=SMALLEST))  # the geometric mean takes logarithms
         return loss
 
 

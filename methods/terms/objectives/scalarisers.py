@@ -12,14 +12,19 @@ from torch import Tensor, nn
 SMALLEST = 1e-20  # a loss below this counts as this where its logarithm is taken (LibMTL's STCH)
 
 
-def filled(losses: Tensor) -> Tensor:
-    """Losses (K,), with the mean of the others, as a constant, for one that is 0: no sample of the batch counts in it.
+def filled(losses: Tensor, known: Tensor | None = None) -> Tensor:
+    """Losses (K,), with the mean of the others, as a constant, for one in which no sample of the batch counts.
 
-    >>> filled(torch.tensor([1.0, 0.0, 3.0]))
+    known: (K,) bool, the losses in which some do; None where that is all. A loss of 0 may be that of a modality that is
+    always right.
+
+    >>> filled(torch.tensor([1.0, 0.0, 3.0]), torch.tensor([True, False, True]))
     tensor([1., 2., 3.])
     """
-    known, values = losses.detach() > 0, losses.detach()
-    return torch.where(known, losses, (values.sum() / known.sum().clamp(min=1)).clamp(min=SMALLEST))
+    if known is None:
+        return losses
+    mean = torch.where(known, losses.detach(), 0.0).sum() / known.sum().clamp(min=1)
+    return torch.where(known, losses, mean.clamp(min=SMALLEST))
 
 
 def by_uncertainty(losses: Tensor, log_variances: Tensor) -> Tensor:

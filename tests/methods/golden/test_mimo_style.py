@@ -75,6 +75,24 @@ def test_its_two_ends_are_multi_loss_and_the_worst_loss_alone(mu: float) -> None
             torch.testing.assert_close(mine.grad, factor * theirs.grad, rtol=2e-3, atol=1e-9)
 
 
+def test_a_modality_that_is_always_right_leaves_the_weight_to_the_others() -> None:
+    """Its loss is 0, not unknown: with L = (0, L_v) the share of v is exp(mu L_v) / (1 + exp(mu L_v))."""
+    method = MimoStyle(lambda_own=1.0, mu=3.0)
+    fit = make_fit(method, NAMES[:2], **SGD)
+    with torch.no_grad():
+        fit.model.own_heads["audio"].bias[0] = 1e4
+    batch = fit.train.batch((fit.train.target == 0).nonzero()[:, 0])
+    outputs = fit.model(batch.inputs)
+    losses = [fit.task.loss(z, batch.target).item() for z in outputs.own_logits.values()]
+    assert losses[0] == 0
+    assert losses[1] > 0.1
+    step(method, batch)
+    grown = math.exp(3 * losses[1])
+    means = fit.meters.means()
+    assert means["coefficient/video"] == pytest.approx(grown / (1 + grown))
+    assert means["loss/worst"] == pytest.approx(math.log((1 + grown) / 2) / 3)
+
+
 def test_log_ratios_by_hand() -> None:
     method = MimoStyle(lambda_own=2.0, mu=4.0, normalise="log-ratio")
     fit = make_fit(method, NAMES[:3], optimizer__lr=0.1, **SGD)

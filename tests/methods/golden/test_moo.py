@@ -14,6 +14,7 @@ from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, step, tiny_split, whole_batch
 from mcr_bench.bench.testing.trials.epochs import batches, begin_epoch, end_epoch, make_step, train
 from mcr_bench.bench.training.checkpoints import read_checkpoint, write_checkpoint
+from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.mmpareto import MMPareto
 from mcr_bench.methods.moo import Moo
 from mcr_bench.methods.terms.objectives.jacobian_descent import AGGREGATORS, LOSSES
@@ -202,7 +203,57 @@ def test_a_loss_that_no_sample_counts_in_stops_no_other(name: str) -> None:
             assert all(p.isfinite().all() for p in fit.model.parameters()), epoch
         end_epoch(method)
     assert all(math.isfinite(x) for x in fit.meters.means().values())
-    assert filled(torch.zeros(2)).tolist() == pytest.approx([1e-20, 1e-20])
+    assert filled(torch.zeros(2), torch.tensor([False, False])).tolist() == pytest.approx([1e-20, 1e-20])
+
+
+def always_right(method: Moo) -> tuple[Fit, Batch]:
+    """A fit whose own head of the audio is always right in the batch beside it, so that its loss and gradient are 0."""
+    fit = make_fit(method, NAMES[:2], **SGD)
+    with torch.no_grad():
+        fit.model.own_heads["audio"].bias[0] = 1e4
+    return fit, fit.train.batch((fit.train.target == 0).nonzero()[:, 0])
+
+
+# Weights of the fused loss, of L_a = 0 and of L_v in the first epoch: 1/2 each; 1 each; and 1 / L each, of L_a none.
+@pytest.mark.parametrize(("name", "weights"), [("uw", (0.5, 0.5, 0.5)), ("dwa", (1, 1, 1)), ("stch", (None, 0, None))])
+def test_a_loss_of_zero_is_one_that_is_reached(name: str, weights: tuple[float | None, ...]) -> None:
+    method = Moo(aggregator=name)
+    fit, batch = always_right(method)
+    outputs = fit.model(batch.inputs)
+    losses = [fit.task.loss(z, batch.target).item() for z in (outputs.logits, *outputs.own_logits.values())]
+    assert losses[1] == 0
+    step(method, batch)
+    means = fit.meters.means()
+    given = [means[key] for key in ("weight/fused", "coefficient/audio", "coefficient/video")]
+    wanted = [1 / loss if weight is None else weight for loss, weight in zip(losses, weights, strict=True)]
+    assert given == pytest.approx(wanted)
+
+
+def test_dynamic_weight_average_remembers_a_loss_of_zero_as_zero() -> None:
+    method = Moo(aggregator="dwa")
+    fit, batch = always_right(method)
+    step(method, batch)
+    end_epoch(method)
+    assert fit.model.get_buffer("extras.scalariser.history.last")[1] == 0
+
+
+def test_the_shortest_vector_beside_a_gradient_of_zero_is_zero() -> None:
+    method = Moo(aggregator="mgda")
+    fit, batch = always_right(method)
+    step(method, batch)
+    assert not gradient(fit, "audio").any()
+    assert gradient(fit, "video").any()
+
+
+@pytest.mark.parametrize("name", [*PLAIN, "gradvac", "pcgrad", *LOSSES])
+def test_rules_of_torchjd_take_a_modality_that_is_always_right(name: str) -> None:
+    pytest.importorskip("torchjd")
+    method = Moo(aggregator=name)
+    fit, batch = always_right(method)
+    for _ in range(2):
+        step(method, batch)
+    assert all(p.isfinite().all() for p in fit.model.parameters())
+    assert all(math.isfinite(x) for x in fit.meters.means().values())
 
 
 @pytest.mark.parametrize("name", ["uw", "dwa", "stch", "imtl-l", "rlw", "gradvac", "graddrop", "pcgrad"])
