@@ -83,7 +83,7 @@ class BogcStyle(Method):
         def own(heads: nn.Module, features: dict[str, Tensor]) -> Tensor:
             alone = cast(nn.ModuleDict, cast(nn.ModuleDict, heads)["own_heads"])
             logits = {m: alone[m](f) for m, f in features.items()}
-            return reduce(add, (loss_of(task, z, batch.target, batch.having.get(m)) for m, z in logits.items()))
+            return reduce(add, (loss_of(task, z, batch.target_of(m), batch.having.get(m)) for m, z in logits.items()))
 
         features = {m: promoted(f) for m, f in outputs.features.items()}
         with full_precision(outputs.logits.device):

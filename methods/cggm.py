@@ -150,9 +150,9 @@ class Cggm(WithVariants, Modulation):
 
     def _look(self, outputs: Outputs, batch: Batch) -> None:
         """The official code's B, and its alignment for the next batch, from the accuracies of this batch."""
-        modalities, model, task = list(outputs.features), self.fit.model, self.fit.task
-        logits = torch.stack([z.detach() for z in _apart(outputs).own_logits.values()])
-        scored = batch_mean(right(task.user(logits), batch.labels, task), modalities, batch.having)
+        modalities, model = list(outputs.features), self.fit.model
+        rights = [self._right(m, z.detach(), batch) for m, z in _apart(outputs).own_logits.items()]
+        scored = batch_mean(torch.stack(rights), modalities, batch.having)
         before = torch.zeros_like(scored) if self._accuracy is None else self._accuracy
         self._accuracy = torch.where(scored.isnan(), before, scored)
         self._slow = slow = released_slowness(self._accuracy - before)
@@ -163,6 +163,12 @@ class Cggm(WithVariants, Modulation):
             gradients = torch.autograd.grad(value, slices)
         named = {f"slice/{m}": g for m, g in zip(modalities, gradients, strict=True)}
         self._pending = {"value": value.detach(), **named}
+
+    def _right(self, modality: str, logits: Tensor, batch: Batch) -> Tensor:
+        """How right the modality's own head is on each training sample of the batch, (B,); logits: (B, C)."""
+        train, task = self.fit.train, self.fit.task
+        labels = train.labels_of(modality)[batch.index] if modality in batch.own else batch.labels
+        return right(task.user(logits), labels, task)
 
     def on_epoch_end(self, validation: Evaluation) -> None:
         if self.official:

@@ -55,15 +55,19 @@ def released_guidance(logits: Tensor, target: Tensor) -> Tensor:
     >>> released_guidance(torch.zeros(2, 1, 2), torch.tensor([1]))  # (log 0.5 - 0.5) / 2
     tensor([-0.5966])
     """
-    true = _true_probabilities(logits, target)
-    weak = true.min(0).values
-    released: Tensor = torch.special.xlogy(weak, weak) - weak * true.max(0).values
-    return released
+    true = _of_true_class(logits.log_softmax(-1), target)
+    weak = true.min(0).values  # a logarithm, whose slope is finite where the probability underflows
+    return weak.exp() * (weak - true.max(0).values.exp())
 
 
 def _true_probabilities(logits: Tensor, target: Tensor) -> Tensor:
     """(2, B), of logits (2, B, C) and classes (B,)."""
-    return logits.softmax(-1).gather(-1, target.expand(len(logits), -1)[..., None])[..., 0]
+    return _of_true_class(logits.softmax(-1), target)
+
+
+def _of_true_class(values: Tensor, target: Tensor) -> Tensor:
+    """(2, B), of values of classes (2, B, C) and classes (B,)."""
+    return values.gather(-1, target.expand(len(values), -1)[..., None])[..., 0]
 
 
 @dataclass

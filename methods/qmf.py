@@ -13,7 +13,7 @@ from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, Group, Needs, OfficialCode, Reference
 from mcr_bench.methods.terms.fusing import fused_late
-from mcr_bench.methods.terms.losses import multi_loss, stacked
+from mcr_bench.methods.terms.losses import multi_loss, stacked, targets_of
 from mcr_bench.methods.terms.variants import WithVariants
 
 SCALE = 10.0  # that the energy is divided by
@@ -136,7 +136,8 @@ class Qmf(WithVariants):
         terms = multi_loss(self.fit.task, outputs, batch.target, having=batch.having, own=batch.own)
         if not self.weight:
             return terms
-        difficulty = self.difficulty(self.fit.task.per_sample(logits.detach(), batch.target), batch.index, kept)
+        losses = self.fit.task.per_sample(logits.detach(), targets_of(list(own), batch.target, batch.own))
+        difficulty = self.difficulty(losses, batch.index, kept)
         ranks = ranking(confidences(logits, self.official), difficulty, kept, self.official)
         return terms | {f"rank/{m}": self.weight * rank for m, rank in zip(own, ranks.unbind(), strict=True)}
 

@@ -160,7 +160,7 @@ class SynIB(WithVariants):
         with full_precision(features.device):
             return destroyed_by_gate(
                 features,
-                lambda f: loss_of(self.fit.task, head(f), batch.target, kept),
+                lambda f: loss_of(self.fit.task, head(f), batch.target_of(modality), kept),
                 self.sparsity,
                 self.fill,
                 source,

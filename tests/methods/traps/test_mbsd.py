@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, whole_batch
-from mcr_bench.methods.mbsd import Mbsd
+from mcr_bench.methods.mbsd import Mbsd, released_guidance
 from mcr_bench.tests.methods.golden.test_mbsd import plain
 
 Gradients = tuple[Tensor, ...]
@@ -66,3 +66,13 @@ def test_the_defect_in_the_paper_s_rule_would_be_seen() -> None:
     require_paper(Mbsd())
     with pytest.raises(AssertionError):
         require_paper(Mbsd(variant="official"))
+
+
+@pytest.mark.parametrize("gap", [90.0, 200.0, 1e4])
+def test_its_slope_is_finite_where_a_probability_underflows(gap: float) -> None:
+    """p log p goes to 0 with p, and its slope in a logit too, which is about p log p; so do both at p = e^-gap."""
+    logits = torch.tensor([[[gap, 0.0]], [[0.0, gap]]], requires_grad=True)
+    value = released_guidance(logits, torch.tensor([0]))
+    assert value.item() == pytest.approx(0.0, abs=1e-30)
+    (slope,) = torch.autograd.grad(value.sum(), logits)
+    torch.testing.assert_close(slope, torch.zeros_like(slope), rtol=0, atol=1e-30)
