@@ -11,8 +11,8 @@ from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Group, Method, Needs, Neutral, OfficialCode, Reference
-from mcr_bench.methods.terms.losses import own_losses, seen
-from mcr_bench.methods.terms.objectives.scalarisers import LossHistory, filled, log_ratios, smooth_maximum
+from mcr_bench.methods.terms.losses import own_losses
+from mcr_bench.methods.terms.objectives.scalarisers import LossHistory, filled, log_ratios, seen, smooth_maximum
 
 
 @dataclass

@@ -12,10 +12,16 @@ from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method, Neutral, Reference
-from mcr_bench.methods.terms.losses import seen
 from mcr_bench.methods.terms.objectives import jacobian_descent as torchjd
 from mcr_bench.methods.terms.objectives.encoder_wise import EncoderWise, min_norm_share
-from mcr_bench.methods.terms.objectives.scalarisers import Scalariser, Tchebycheff, Uncertainty, WeightAverage, filled
+from mcr_bench.methods.terms.objectives.scalarisers import (
+    Scalariser,
+    Tchebycheff,
+    Uncertainty,
+    WeightAverage,
+    filled,
+    seen,
+)
 
 
 @dataclass

@@ -141,16 +141,6 @@ def stacked(modalities: Sequence[str], having: Mapping[str, Tensor]) -> Tensor |
     return torch.stack([having.get(m, everywhere) for m in modalities])
 
 
-def seen(modalities: Sequence[str], having: Mapping[str, Tensor]) -> Tensor | None:
-    """(M,) bool, the modalities that some sample of the batch has; None where all samples have all.
-
-    >>> seen(["audio", "video"], {"video": torch.tensor([False, False])})
-    tensor([ True, False])
-    """
-    kept = stacked(modalities, having)
-    return None if kept is None else kept.any(1)
-
-
 def batch_mean(values: Tensor, modalities: Sequence[str], having: Mapping[str, Tensor] = ALL) -> Tensor:
     """The mean (M,) of values (M, B), one row per modality, over the samples that have it.
 

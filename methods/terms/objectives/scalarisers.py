@@ -5,11 +5,24 @@ What they learn or remember are parameters and buffers of modules, which checkpo
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from mcr_bench.methods.terms.losses import stacked
+
 SMALLEST = 1e-20  # a loss below this counts as this where its logarithm is taken (LibMTL's STCH)
+
+
+def seen(modalities: Sequence[str], having: Mapping[str, Tensor]) -> Tensor | None:
+    """(M,) bool, the modalities that some sample of the batch has; None where all samples have all.
+
+    >>> seen(["audio", "video"], {"video": torch.tensor([False, False])})
+    tensor([ True, False])
+    """
+    kept = stacked(modalities, having)
+    return None if kept is None else kept.any(1)
 
 
 def filled(losses: Tensor, known: Tensor | None = None) -> Tensor:
