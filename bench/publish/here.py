@@ -48,7 +48,8 @@ class Samples:
         if kept is None:
             return self
         at = kept.nonzero().flatten().tolist()
-        return Samples([self.ids[i] for i in at], [self.groups[i] for i in at if self.groups], self.labels[at])
+        present = {m: has[at] for m, has in self.present.items()}
+        return Samples([self.ids[i] for i in at], [self.groups[i] for i in at if self.groups], self.labels[at], present)
 
 
 @dataclass(frozen=True)

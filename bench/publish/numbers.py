@@ -14,7 +14,7 @@ from mcr_bench.bench.publish.predicted import PARTS, Predicted, task_of
 from mcr_bench.bench.publish.said import Said
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.task import Task
-from mcr_bench.bench.training.after.diagnosis import of_predictions, shares
+from mcr_bench.bench.training.after.diagnosis import Logits, of_predictions, shares
 
 CLOSE = 1e-5  # relative to numbers above 1: sums over samples differ by rounding between devices
 MOST = 5  # names of wrong numbers in one line
@@ -63,14 +63,16 @@ def recomputed(part: str, predicted: Predicted, task: Task, modalities: tuple[st
 def _earlier(part: str, predicted: Predicted, task: Task, modalities: tuple[str, ...]) -> dict[str, float]:
     """Name without the part -> value, of metrics that earlier versions computed otherwise, under keys that still count.
 
-    Where every target is 0 the accuracy of signs was 0, and the oracle took predictions from modalities that a sample
-    lacks.
+    Where every target is 0 the accuracy of signs was 0, the oracle took predictions from modalities that a sample
+    lacks, and the modalities of a subset were joined by `_`.
     """
     signs = any(metric.name == SIGNS for metric in named_metrics(task))
     values = {SIGNS: 0.0} if signs and not predicted.labels.any() else dict[str, float]()
-    if part != "test" or not predicted.present:
+    if part != "test":
         return values
-    return values | of_predictions(_evaluation(predicted, modalities, values), {}, task, {}, {})
+    names = {s: "_".join(s) for s in predicted.subsets if len(s) > 1}
+    joined: Logits = {(name,): predicted.subsets[s] for s, name in names.items() if name not in modalities}
+    return values | of_predictions(_evaluation(predicted, modalities, values), joined, task, {}, {})
 
 
 def _named(compute: Compute, row: RunRow, parts: Mapping[str, Predicted]) -> dict[str, float]:

@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import torch
+
 from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.errors import one_line
 from mcr_bench.bench.problem.floor import FLOOR, floor_metrics
-from mcr_bench.bench.problem.overlaps import PARTS
 from mcr_bench.bench.publish.here import Here, Samples
 from mcr_bench.bench.publish.numbers import agree
 from mcr_bench.bench.publish.predicted import Predicted, task_of
 from mcr_bench.bench.publish.said import Said, State
-from mcr_bench.bench.publish.told import Told
+from mcr_bench.bench.publish.told import Told, some
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.words import number_of
 
@@ -111,6 +112,7 @@ def beside(row: RunRow, parts: Mapping[str, Predicted], here: Here | str) -> Ite
     else:
         text = f"its samples are not those of the data here: {difference(mine, theirs)}"
         yield Said("wrong", "samples", row.name, text)
+    yield from _absent(row, parts, here)
     if here.metric and here.metric != row.metric:
         text = f"its metric is {row.metric}, and that of protocol {row.protocol} is {here.metric}"
         yield Said("wrong", "settings", row.name, text)
@@ -119,6 +121,22 @@ def beside(row: RunRow, parts: Mapping[str, Predicted], here: Here | str) -> Ite
         text = f"data/train_samples is {told} on record, and the training part here has {size}"
         yield Said("wrong", "samples", row.name, text)
     yield from _floors(row, parts["test"], here)
+
+
+def _absent(row: RunRow, parts: Mapping[str, Predicted], here: Here) -> Iterator[Said]:
+    """Of which samples a run and the data here do not agree that they have a modality."""
+    for name, part in parts.items():
+        for m in row.modalities:
+            mine, theirs = _having(part, m), _having(here.parts[name], m)
+            if ids := {one for one in mine.keys() & theirs.keys() if mine[one] != theirs[one]}:
+                text = f"the samples that have '{one_line(m, 60)}' are not those of the data here"
+                yield Said("wrong", "samples", row.name, f"{text}: {some(ids, name)}, differ")
+
+
+def _having(part: Samples | Predicted, modality: str) -> dict[str, bool]:
+    """Id -> whether the sample has the modality."""
+    has = part.present.get(modality, torch.ones(len(part.ids), dtype=torch.bool))
+    return dict(zip(part.ids, has.tolist(), strict=True))
 
 
 def difference(mine: Labelled, theirs: Labelled) -> str:
@@ -131,7 +149,7 @@ def difference(mine: Labelled, theirs: Labelled) -> str:
             "have another label or group": {i for i in one.keys() & other.keys() if one[i] != other[i]},
         }.items():
             if ids:
-                return f"{len(ids)} of the {PARTS[part]} part {kind}, such as '{one_line(min(ids), 60)}'"
+                return f"{some(ids, part)}, {kind}"
     return "nothing differs"
 
 

@@ -1,6 +1,6 @@
 """What runs on the same data tell of who has which modality, and where they contradict themselves or one another."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import and_
@@ -56,14 +56,14 @@ class Told:
         """Runs that contradict themselves, and those that say of a sample what more runs contradict."""
         for name, ids in self.void.items():
             text = "it is validated on samples that lack all of its modalities, as it says itself"
-            yield Said("wrong", "samples", name, f"{text}: {_some(ids, 'val')}")
+            yield Said("wrong", "samples", name, f"{text}: {some(ids, 'val')}")
         for (part, m), words in self.words.items():
             ranked = sorted(words, key=lambda word: -len(words[word]))
             for at, word in enumerate(ranked):
                 for other in ranked[:at]:
                     if ids := (word.has & other.lacks) | (word.lacks & other.has):
                         text = f"the samples that have '{one_line(m, 60)}' are not those of {words[other][0]}"
-                        told = f"{text}: {_some(ids, part)}, differ"
+                        told = f"{text}: {some(ids, part)}, differ"
                         yield from (Said("wrong", "samples", name, told) for name in words[word])
                         break
 
@@ -82,5 +82,6 @@ def _word(predicted: Predicted, m: str, void: frozenset[str]) -> _Word:
     return _Word(having, frozenset(predicted.ids) - having - void)
 
 
-def _some(ids: frozenset[str], part: str) -> str:
+def some(ids: Collection[str], part: str) -> str:
+    """How many samples of a part these are, and the first id."""
     return f"{len(ids)} of the {PARTS[part]} part, such as '{one_line(min(ids), 60)}'"

@@ -62,7 +62,7 @@ def test_labels_of_common_samples_and_the_test_part_must_be_the_same_all_the_sam
         across.add(row, {"val": part(ids), "test": part([test])})
     (one,) = across.checks()
     assert one.state == "wrong"
-    assert "1 of the test part are not in it" in one.text
+    assert "1 of the test part, such as 's9', are not in it" in one.text
 
 
 def test_the_reason_names_how_many_samples_are_open_and_what_would_tell() -> None:

@@ -102,6 +102,19 @@ def test_the_oracle_of_records_before_absent_modalities_counted_holds_too() -> N
     assert wrong == ("wrong", "test/oracle/accuracy is 0.5 on record and 0.75 by its predictions")
 
 
+@pytest.mark.parametrize("modalities", [("a", "b", "c"), ("a", "b", "a_b")])
+def test_the_modalities_of_a_subset_were_joined_otherwise_where_none_has_that_name(modalities: tuple[str, ...]) -> None:
+    right, half = [[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0]] * 2
+    single = {f"modality/{m}": wide(half) for m in modalities} | {f"subset/{m}": wide(half) for m in modalities}
+    file = content(pa.array([0, 1]), right, **single, **{"subset/a+b": wide(right)})
+    name = "test/subset/a_b/accuracy"
+    row = {"value": 1.0, "modalities": ",".join(modalities)}
+    true, other = (1.0, 0.5) if "a_b" not in modalities else (0.5, 1.0)
+    assert told(file, **row, metrics={name: true}) == [("holds", "follow from the predictions")]
+    (wrong, _) = told(file, **row, metrics={name: other})
+    assert wrong == ("wrong", f"{name} is {other:g} on record and {true:g} by its predictions")
+
+
 def test_the_accuracy_of_signs_was_0_where_every_target_is_0() -> None:
     file = content(pa.array([0.0, 0.0]), [[1.0], [-1.0]])
     name = "binary_accuracy_nonzero"
