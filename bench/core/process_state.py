@@ -53,7 +53,10 @@ def _restore(environment: dict[str, str]) -> None:
 def _switches() -> list[tuple[Callable[..., object], object]]:
     """Torch's global switches: for each, the function that sets it and its present value."""
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    cudnn = torch.backends.cudnn
     return [
+        *((partial(setattr, cudnn, name), getattr(cudnn, name)) for name in ("enabled", "benchmark", "deterministic")),
+        (torch.autograd.set_detect_anomaly, torch.is_anomaly_enabled()),
         (torch.set_default_dtype, torch.get_default_dtype()),
         (torch.set_default_device, torch.get_default_device()),
         (torch.set_grad_enabled, torch.is_grad_enabled()),

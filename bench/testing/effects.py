@@ -7,7 +7,11 @@
 []
 """
 
+import random
 from collections.abc import Callable
+
+import numpy as np
+import torch
 
 from mcr_bench.bench.models.own.trial import trial
 from mcr_bench.bench.testing.process import ProcessState, random_states
@@ -20,6 +24,23 @@ def draws(call: Callable[[], object]) -> list[str]:
         call()
         after = random_states()
     return [f"the random state of {library}" for library, state in before.items() if after[library] != state]
+
+
+def seeds(call: Callable[[], object]) -> list[str]:
+    """The global generators that a call seeds, in words: where they stood before does not matter. They are put back.
+
+    >>> seeds(lambda: torch.default_generator.manual_seed(0))
+    ['the random state of torch']
+    """
+    after = []
+    for place in (1, 2):
+        with trial():
+            random.seed(place)
+            np.random.seed(place)
+            torch.default_generator.manual_seed(place)
+            call()
+            after.append(random_states())
+    return [f"the random state of {library}" for library, state in after[0].items() if after[1][library] == state]
 
 
 def changes(call: Callable[[], object]) -> list[str]:

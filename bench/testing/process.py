@@ -27,7 +27,7 @@ MODULES = (torch, np.random, random, time, os, gc)  # modules that are watched b
 CLASSES = (torch.Tensor, torch.Generator)
 GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")
 OF_TORCH = ("torch's default dtype", "torch's default device", "torch's gradient mode")
-ABSENT = object()
+ABSENT, UNSET = object(), "unset"
 Owner = ModuleType | type
 
 
@@ -71,7 +71,9 @@ class ProcessState:
     def changes(self) -> list[str]:
         """What has changed since, in words."""
         now = _switches()
-        told = [f"{name} is now {now[name]}, not {old}" for name, old in self._switches.items() if now[name] != old]
+        before = self._switches
+        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        told = [f"{name} is now {now.get(name, UNSET)}, not {before.get(name, UNSET)}" for name in names]
         return told + [f"{place.text} is not what it was" for place, _ in self._replaced()]
 
     def changes_by(self, file: str) -> list[str]:
@@ -162,6 +164,5 @@ def _switches() -> dict[str, str]:
         "garbage collection": gc.isenabled(),
         "the handling of signals": [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)],
         **{f"the environment variable {name}": value for name, value in os.environ.items()},
-        "the names in the environment": sorted(os.environ),
     }
     return {name: repr(value) for name, value in values.items()}

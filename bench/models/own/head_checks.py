@@ -13,10 +13,10 @@ from mcr_bench.bench.models.declared import Encoder, Values
 from mcr_bench.bench.models.fusion import sum_of
 from mcr_bench.bench.models.kinds import lacks_part
 from mcr_bench.bench.models.own.modules import OwnHead
+from mcr_bench.bench.models.own.registered import require_made, require_registered, state_of
 from mcr_bench.bench.models.own.trial import (
     anywhere,
     numbers,
-    require_known_shapes,
     require_tensor,
     told,
     trial,
@@ -49,6 +49,7 @@ def check_head(
         with told(cls, f"cannot be made as {cls.__name__}({names}, {width}, {outputs}{settings})"):
             head = OwnHead(partial(cls, list(names), width, outputs, **values), names, width)
         _check_modules(head.head, names)
+        before = state_of(head.head)
         for count in (SOME, ONE):
             head.train(count == SOME)
             features = {m: numbers((count, width), place) for place, m in enumerate(names)}
@@ -64,11 +65,12 @@ def check_head(
         if head.additive:
             with told(cls, "branches failed"):
                 _check_branches(head, names, width, outputs, given)
+        require_made(head.head, before)
     return frozenset(asked_for)
 
 
 def _check_modules(head: nn.Module, names: list[str]) -> None:
-    require_known_shapes(head)
+    require_registered(head)
     slices = getattr(head, "slices", None)
     if slices is None:
         return

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.declared import Values
 from mcr_bench.bench.models.own.modules import OwnNet
-from mcr_bench.bench.models.own.trial import anywhere, require_known_shapes, require_tensor, told, trial, what_is
+from mcr_bench.bench.models.own.registered import require_made, require_registered, state_of
+from mcr_bench.bench.models.own.trial import anywhere, require_tensor, told, trial, what_is
 from mcr_bench.bench.problem.facts import Modality
 
 SOME, ONE = 3, 1  # samples: a few to train on, and the single one that may be left for a last batch
@@ -24,8 +25,11 @@ def check_net(cls: type[nn.Module], modality: Modality, width: int, values: Valu
 def _try(cls: type[nn.Module], modality: Modality, width: int, values: Values) -> None:
     settings = "".join(f", {name}={value!r}" for name, value in values.items())
     with told(cls, f"cannot be made as {cls.__name__}({modality.shape}, {width}{settings})"):
-        encoder = OwnNet(partial(cls, modality.shape, width, **values))
-    require_known_shapes(encoder.net)
+        make = partial(cls, modality.shape, width, **values)
+        encoder, another = OwnNet(make), make()
+    _require_own(encoder.net, another)
+    require_registered(encoder.net)
+    before = state_of(encoder.net)
     for count in (SOME, ONE):
         encoder.train(count == SOME)
         features = _given(cls, encoder.forward, "forward", modality, count)
@@ -34,6 +38,18 @@ def _try(cls: type[nn.Module], modality: Modality, width: int, values: Values) -
         _check_tokens(_given(cls, encoder.tokens, "tokens", modality, SOME), width)
     if encoder.has("stages"):
         _check_stages(_given(cls, encoder.stages, "stages", modality, SOME))
+    require_made(encoder.net, before)
+
+
+def _require_own(net: nn.Module, another: nn.Module) -> None:
+    """UserError where two nets of a class share what is trained: a parameter belongs to one modality."""
+    others = {id(p) for p in another.parameters()}
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad and id(parameter) in others:
+            raise UserError(
+                f"its parameter '{name}' is shared by all nets of the class, but belongs to one modality. Make it in "
+                "the constructor, anew for each"
+            )
 
 
 def _given(

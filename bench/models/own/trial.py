@@ -5,16 +5,18 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from traceback import walk_tb
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from mcr_bench.bench.core.process_state import process_state_kept
 from mcr_bench.bench.core.user_files import late_import
 from mcr_bench.bench.errors import UserError, in_words
 
 T = TypeVar("T")
+RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 
 
 @contextmanager
@@ -31,13 +33,22 @@ def anywhere(attempt: Callable[[], T]) -> T:
     A `UserError` of the first attempt is raised; other errors may be due to `meta`, so those on the CPU are raised.
     """
     try:
-        with torch.device("meta"):
+        with _Quick(), torch.device("meta"):
             return attempt()
-    except UserError as error:
-        if error.__cause__ is None:
+    except Exception as error:
+        if isinstance(error, UserError) and error.__cause__ is None:
             raise
     with torch.device("cpu"):
         return attempt()
+
+
+class _Quick(TorchFunctionMode):
+    """Recurrent layers are refused: on `meta` they go step by step, fifty times as slowly as on the CPU."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
+        if getattr(func, "__name__", "") in RECURRENT:
+            raise NotImplementedError("a recurrent layer is tried on the CPU")
+        return func(*args, **(kwargs or {}))
 
 
 @contextmanager
@@ -75,16 +86,6 @@ def require_tensor(value: object, shape: tuple[int, ...], method: str, meaning: 
         kind = str(torch.get_default_dtype()).removeprefix("torch.")
         raise UserError(f"{method} gave {what_is(value)}; needed: {kind}, as its input has")
     return value
-
-
-def require_known_shapes(module: nn.Module) -> None:
-    """UserError for lazy parameters: without a shape, no weights can be drawn for them."""
-    for name, parameter in module.named_parameters():
-        if isinstance(parameter, nn.parameter.UninitializedParameter):
-            raise UserError(
-                f"its parameter '{name}' is lazy: its shape is known only after a first batch. Use the layer that is "
-                "not lazy; the constructor is given the sizes"
-            )
 
 
 def _line(cls: type, error: BaseException) -> str:

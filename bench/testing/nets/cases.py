@@ -124,7 +124,7 @@ class NetCase(ABC):
         model.train()
         for place in range(steps):
             optimizer.zero_grad()
-            loss_of(self, model, self.inputs(SAMPLES, place), whole=True).backward()
+            backward(loss_of(self, model, self.inputs(SAMPLES, place), whole=True))
             optimizer.step()
         return model
 
@@ -158,6 +158,12 @@ def loss_of(case: NetCase, model: MultimodalModel, inputs: Inputs, whole: bool =
             total + (x.float() - torch.randn(x.shape, generator=draw).to(x.device, non_blocking=True)).square().mean()
         )
     return total
+
+
+def backward(loss: Tensor) -> None:
+    """The backward pass of a loss (), which a net without parameters to train has none of."""
+    if loss.requires_grad:
+        loss.backward()
 
 
 def rows(inputs: Inputs, index: list[int]) -> Inputs:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from mcr_bench.bench.core.seeds import generator, initialise
 from mcr_bench.bench.models.multimodal import MultimodalModel
-from mcr_bench.bench.models.parts import has_part, stages_of, tokens_of
+from mcr_bench.bench.models.parts import has_part, pooled_stages, stages_of, tokens_of
 from mcr_bench.bench.problem.facts import Modality
 from mcr_bench.bench.problem.samples import Inputs
 from mcr_bench.bench.testing.card import Failed, NotApplicable
@@ -31,6 +31,47 @@ def parts(case: EncoderCase) -> None:
             if stage.ndim < 2 or len(stage) != count:
                 raise Failed(f"stage {place} is {tuple(stage.shape)} for {count} samples; needed: (samples, ...)")
             giving.require_finite(stage, f"stage {place} has")
+    _check_samples(case)
+    if kind.tokens and giving.trainable(encoder):
+        inputs = case.inputs(4)
+        tokens, _ = tokens_of(encoder.train(), inputs.values[NAME], inputs.lengths.get(NAME))
+        if not tokens.requires_grad:
+            raise Failed("no gradient comes back through its tokens")
+
+
+def _check_samples(case: EncoderCase) -> None:
+    """Real tokens and pooled stages of a sample are the same again, and the same alone as beside others."""
+    model, inputs = case.ready.model, case.inputs(5)
+    together = _pieces(case, model, inputs)
+    for told, again in (
+        ("at the second call", _pieces(case, model, inputs)),
+        ("alone than beside others", [_pieces(case, model, rows(inputs, [n]))[0] for n in range(len(inputs))]),
+    ):
+        for first, second in zip(together, again, strict=True):
+            if any(x.shape != y.shape or differ(x, y) for x, y in zip(first, second, strict=True)):
+                raise Failed(f"in evaluation a sample has other tokens or stages {told}")
+
+
+def _pieces(case: EncoderCase, model: MultimodalModel, inputs: Inputs) -> list[list[Tensor]]:
+    """The real tokens (T, d) of every sample, and each of its stages pooled to (K,)."""
+    encoder, kind = case.part(model).eval(), case.encoder.kind
+    with torch.no_grad():
+        stages = stages_of(encoder, inputs.values[NAME], inputs.lengths.get(NAME)) if kind.stages else []
+        pooled = pooled_stages(stages)
+    pieces = [[stage[n] for stage in pooled] for n in range(len(inputs))]
+    tokens = _real_tokens(case, model, inputs)
+    return [[*tokens[n : n + 1], *own] for n, own in enumerate(pieces)]
+
+
+def inputs_kept(case: EncoderCase) -> None:
+    """A pass, in training or in evaluation, does not write to the samples that it is given."""
+    model = case.drawn()
+    for training in (True, False):
+        inputs = case.inputs(4)
+        case.outputs(model.train(training), inputs)
+        case.further(model, inputs)
+        if not torch.equal(inputs.values[NAME], case.inputs(4).values[NAME]):
+            raise Failed("it writes to the samples that it is given")
 
 
 def _check_tokens(tokens: Tensor, mask: Tensor, count: int) -> None:

@@ -20,8 +20,9 @@ from mcr_bench.bench.testing.nets.tables import SHARED, USABLE
 OWN: tuple[NetProperty[EncoderCase], ...] = (
     NetProperty(
         "tokens-and-stages",
-        "tokens are (B, T, width) with a mask (B, T) of bool, stages a list of (B, ...)",
-        "the mask is True on real parts, and leaves at least one to every sample",
+        "tokens are (B, T, width) with a mask (B, T) of bool, stages a list of (B, ...), each sample's by itself",
+        "the mask is True on real parts, and leaves at least one to every sample; tokens and stages follow the same "
+        "rules as features: nothing over the batch, no dropout in evaluation, no detach()",
         encoder_checks.parts,
     ),
     NetProperty(
@@ -29,6 +30,12 @@ OWN: tuple[NetProperty[EncoderCase], ...] = (
         "features and real tokens depend on the real steps alone",
         "divide sums over steps by `lengths`, take the last real step, mask attention; or declare padded = False",
         encoder_checks.padding,
+    ),
+    NetProperty(
+        "inputs-kept",
+        "a pass does not write to the samples that it is given",
+        "x = x - 1 instead of x -= 1, x.clamp(0) instead of x.clamp_(0), no nn.ReLU(inplace=True) as the first layer",
+        encoder_checks.inputs_kept,
     ),
     NetProperty(
         "order-of-modalities",

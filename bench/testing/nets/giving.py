@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from mcr_bench.bench.models.multimodal import MultimodalModel
+from mcr_bench.bench.models.own.trial import trial
 from mcr_bench.bench.problem.samples import Inputs
 from mcr_bench.bench.testing.card import Failed
-from mcr_bench.bench.testing.effects import changes, draws
+from mcr_bench.bench.testing.effects import changes, draws, seeds
 from mcr_bench.bench.testing.nets.cases import NetCase, differ, rows
 
 COUNTS = (1, 2, 5)
@@ -59,12 +60,14 @@ def the_same_again(case: NetCase) -> None:
 
 
 def no_draws(case: NetCase) -> None:
-    """A pass in evaluation draws from no global generator."""
+    """A pass in evaluation draws from no global generator, and one in training seeds none."""
     model, inputs = case.drawn(), case.inputs(4)
     given(case, model, inputs)
     drawn = draws(lambda: given(case, model, inputs))
     if drawn:
         raise Failed(f"a pass in evaluation moved {' and '.join(drawn)}")
+    if seeded := seeds(lambda: case.outputs(model.train(), inputs)):
+        raise Failed(f"a pass seeds {' and '.join(seeded)}: every step of training would draw the same numbers")
 
 
 def one_by_one(case: NetCase) -> None:
@@ -86,7 +89,8 @@ def nothing_changed(case: NetCase) -> None:
     def use() -> None:
         given(case, case.trained(case.drawn(), steps=1), case.inputs(2))
 
-    use()  # what is changed at the first use alone, such as a library's own cache, is not the net's doing
+    with trial():
+        use()  # what is changed at the first use alone, such as a library's own cache, is not the net's doing
     left = changes(use)
     if left:
         raise Failed(f"making, training or calling it changed the process: {'; '.join(left)}")
@@ -94,7 +98,7 @@ def nothing_changed(case: NetCase) -> None:
 
 def buffers_kept(case: NetCase) -> None:
     """A pass in evaluation leaves parameters and buffers as they are."""
-    model = case.ready.model
+    model = case.trained(case.drawn())
     before = {name: x.clone() for name, x in case.part(model).state_dict().items()}
     given(case, model, case.inputs(5))
     changed = [name for name, x in case.part(model).state_dict().items() if not torch.equal(x, before[name])]

@@ -16,7 +16,7 @@ from mcr_bench.bench.testing.nets.cases import differ
 from mcr_bench.bench.testing.nets.giving import require_finite, trainable
 from mcr_bench.bench.testing.nets.head_case import HeadCase, changed, encoded, fused, mapped
 
-SATURATED = 1e4
+SATURATED, NORMALISED = 1e4, 1e-3
 
 
 def one_output(case: HeadCase) -> None:
@@ -77,7 +77,7 @@ def _branch(model: MultimodalModel, features: dict[str, Tensor], m: str) -> Tens
 
 def owners(case: HeadCase) -> None:
     """What belongs to a modality by its name depends on its features; a branch has no parameter without owner."""
-    model = case.drawn()
+    model = case.ready.model
     owned = {name: model.fusion.owner(name) for name in trainable(model.fusion)}
     for name, owner in owned.items():
         if owner not in (None, *case.names):
@@ -188,6 +188,18 @@ def reads(case: HeadCase) -> None:
     stages = {m: features.stages[m] for m in features}
     if apart := differ(logits, fused(model, encoded(features, noisy, stages)).logits):
         raise Failed(f"the logits change with tokens that the mask leaves out ({apart})")
+    longer = {m: _longer(*features.tokens[m]) for m in features}
+    try:
+        given = fused(model, encoded(features, longer, stages)).logits
+    except Exception:  # a head for so many tokens alone may fail in any way
+        return
+    if apart := differ(logits, given):
+        raise Failed(f"the logits change with the number of tokens that the mask leaves out ({apart})")
+
+
+def _longer(tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The same tokens, and two more at the end that the mask leaves out."""
+    return torch.cat((tokens, tokens[:, :1], tokens[:, :1]), 1), torch.nn.functional.pad(mask, (0, 2))
 
 
 def _noisy(tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -196,9 +208,52 @@ def _noisy(tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 def modalities_used(case: HeadCase) -> None:
     """The logits depend on the features of every modality."""
-    model = case.drawn()
+    model = case.ready.model
     features = case.features(model, 6)
     before = fused(model, features).logits
     unused = [m for m in features if not differ(before, fused(model, changed(features, m)).logits)]
     if unused:
         raise Failed(f"the logits do not depend on {', '.join(unused)}")
+    gradients = _squared(case.outputs(model, case.inputs(8)).float(), model.encoders)
+    if cut := [m for m in features if not gradients[m]]:
+        raise Failed(f"no gradient of the logits reaches the encoder of {', '.join(cut)}")
+
+
+def _squared(logits: Tensor, encoders: nn.ModuleDict) -> dict[str, float]:
+    """Modality -> the squared size of the gradient that the parameters of its encoder get from logits (B, C)."""
+    total = (logits * torch.linspace(-1.0, 2.0, logits.numel()).reshape(logits.shape)).sum()
+    sizes = {}
+    for m, encoder in encoders.items():
+        given = torch.autograd.grad(total, list(encoder.parameters()), retain_graph=True, allow_unused=True)
+        sizes[m] = sum(float(x.square().sum()) for x in given if x is not None)
+    return sizes
+
+
+def logits_given(case: HeadCase) -> None:
+    """What it gives are logits: not probabilities, and not their logarithms."""
+    model = case.ready.model
+    features = case.features(model, 6)
+    with torch.no_grad():
+        large = mapped(features, lambda x: SATURATED * x)
+        given = torch.cat([fused(model, x).logits for x in (features, large)])
+    if ((given >= 0) & (given <= 1)).all():
+        raise Failed("for features of any size it gives numbers from 0 to 1: probabilities, not logits")
+    if (given.logsumexp(1).abs() < NORMALISED).all():
+        raise Failed("the exponentials of what it gives sum to 1: logarithms of probabilities, not logits")
+
+
+def features_kept(case: HeadCase) -> None:
+    """A pass, in training or in evaluation, does not write to features, tokens, masks and stages."""
+    model = case.drawn()
+    features = case.features(model, 4)
+    before = [x.clone() for x in _held(features)]
+    for training in (True, False):
+        with torch.no_grad():
+            fused(model.train(training), features)
+        if not all(map(torch.equal, before, _held(features))):
+            raise Failed("it writes to the features, tokens or masks that it is given")
+
+
+def _held(features: dict[str, Tensor]) -> list[Tensor]:
+    parts = (features.tokens, features.stages) if isinstance(features, Encoded) else ()
+    return [x for x in tree_leaves((dict(features), [list(part.values()) for part in parts])) if isinstance(x, Tensor)]

@@ -21,9 +21,21 @@ OWN: tuple[NetProperty[HeadCase], ...] = (
     ),
     NetProperty(
         "uses-every-modality",
-        "the logits depend on the features of every modality",
-        "loop over all modalities that the constructor is given, however many they are",
+        "the logits depend on the features of every modality, and their gradient reaches every encoder",
+        "loop over all modalities that the constructor is given, however many they are; no detach() of features",
         head_checks.modalities_used,
+    ),
+    NetProperty(
+        "logits",
+        "it gives logits, not probabilities or their logarithms",
+        "leave out softmax, log_softmax and sigmoid at the end: losses and predictions apply them",
+        head_checks.logits_given,
+    ),
+    NetProperty(
+        "features-kept",
+        "a pass does not write to the features, tokens and masks that it is given",
+        "x = 2 * x instead of x *= 2, masked_fill instead of masked_fill_: own heads read the features afterwards",
+        head_checks.features_kept,
     ),
     NetProperty(
         "additive",
@@ -53,13 +65,17 @@ OWN: tuple[NetProperty[HeadCase], ...] = (
     NetProperty(
         "reads",
         "it reads no more than it declares, and ignores the tokens that the mask leaves out",
-        "mask attention with masked_fill(~mask, -inf) before softmax, and sums with mask[..., None]",
+        "mask attention with masked_fill(~mask, -inf) before softmax, and sums with mask[..., None]; divide by "
+        "mask.sum(1), not by the number of tokens",
         head_checks.reads,
     ),
 )
 MOST = 2  # numbers of modalities on which what does not depend on them is checked
 ALL: tuple[NetProperty[HeadCase], ...] = (
-    *(USABLE, SHARED[0]),
+    *(
+        replace(USABLE, hint=f"{USABLE.hint}; at_least = 2 and at_most = 2 on the class say that it joins two"),
+        SHARED[0],
+    ),
     *OWN,
     *(replace(one, most=min(MOST, one.most)) for one in SHARED[1:]),
 )

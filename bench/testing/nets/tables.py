@@ -48,8 +48,8 @@ SHARED: tuple[NetProperty[NetCase], ...] = (
     ),
     NetProperty(
         "no-draws",
-        "a pass in evaluation draws from no global generator",
-        "draw in training alone: `if self.training:`",
+        "a pass in evaluation draws from no global generator, and one in training seeds none",
+        "draw in training alone: `if self.training:`; leave out manual_seed and np.random.seed",
         giving.no_draws,
     ),
     NetProperty(

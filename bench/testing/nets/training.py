@@ -1,7 +1,8 @@
 """Checks of how a net is trained: gradients, weights and their draws, bfloat16, state, and what makes the host wait."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -12,7 +13,8 @@ from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.models.own.modules import zero_padded
 from mcr_bench.bench.problem.samples import Inputs
 from mcr_bench.bench.testing.card import Failed, NotApplicable
-from mcr_bench.bench.testing.nets.cases import NetCase, loss_of
+from mcr_bench.bench.testing.effects import seeds
+from mcr_bench.bench.testing.nets.cases import NetCase, backward, loss_of
 from mcr_bench.bench.testing.nets.giving import given, named, require_finite, trainable
 from mcr_bench.bench.testing.waits import META, Waits
 
@@ -24,7 +26,7 @@ FARTHEST = (
 def gradients(case: NetCase) -> None:
     """The gradients of all parameters are finite."""
     model = case.drawn().train()
-    loss_of(case, model, case.inputs(8), whole=True).backward()
+    backward(loss_of(case, model, case.inputs(8), whole=True))
     for name, parameter in trainable(case.part(model)).items():
         if parameter.grad is not None:
             require_finite(parameter.grad, f"the gradient of '{name}' has")
@@ -49,7 +51,7 @@ def one_sample(case: NetCase) -> None:
     for place in range(2):
         outputs = case.outputs(model, case.inputs(1, place))
         require_finite(outputs, "in training it gave for a single sample")
-    loss_of(case, model, case.inputs(1)).backward()
+    backward(loss_of(case, model, case.inputs(1)))
     for name, parameter in trainable(case.part(model)).items():
         if parameter.grad is not None:
             require_finite(parameter.grad, f"after a single sample the gradient of '{name}' has")
@@ -84,7 +86,7 @@ def _require_trainable(case: NetCase, model: MultimodalModel, outputs: Callable[
     model.train().zero_grad()
     logits = outputs()
     require_finite(logits, f"{told}, in training it gave")
-    logits.float().square().mean().backward()
+    backward(logits.float().square().mean())
     for name, parameter in trainable(case.part(model)).items():
         if parameter.grad is not None:
             require_finite(parameter.grad, f"{told} the gradient of '{name}' has")
@@ -94,17 +96,30 @@ def half_precision(case: NetCase) -> None:
     """Under autocast to bfloat16 outputs and gradients are finite, and outputs close to those of single precision."""
     model, inputs = case.drawn(), case.inputs(8)
     whole = given(case, model, inputs)
-    with torch.autocast("cpu", torch.bfloat16):
-        half = given(case, model, inputs).float()
-        require_finite(half, "under bfloat16 it gave")
-        loss = loss_of(case, model.train(), inputs, whole=True)
-    loss.backward()
+    with _kernels_of_all_machines():
+        with torch.autocast("cpu", torch.bfloat16):
+            half = given(case, model, inputs).float()
+            require_finite(half, "under bfloat16 it gave")
+            loss = loss_of(case, model.train(), inputs, whole=True)
+        backward(loss)
     for name, parameter in trainable(case.part(model)).items():
         if parameter.grad is not None:
             require_finite(parameter.grad, f"under bfloat16 the gradient of '{name}' has")
     apart, size = (half - whole).square().mean().sqrt(), whole.square().mean().sqrt()
     if apart > FARTHEST * size:
         raise Failed(f"under bfloat16 outputs are off by {float(apart / size):.0%} of their size")
+
+
+@contextmanager
+def _kernels_of_all_machines() -> Iterator[None]:
+    """Inside, no kernels are used that some CPUs lack (LSTM in bfloat16), or that a GPU leaves out under autocast."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def restored(case: NetCase) -> None:
@@ -136,6 +151,8 @@ def _names_in(case: NetCase, model: MultimodalModel) -> set[str]:
 
 def drawn_by_seed(case: NetCase) -> None:
     """The initial weights follow the seed alone, whatever was made or drawn before."""
+    if seeded := seeds(case.model):
+        raise Failed(f"its constructor seeds {' and '.join(seeded)}: every seed gives the same initial weights")
     first = case.drawn().state_dict()
     torch.default_generator.manual_seed(7)
     reseed_libraries(7, "method", "before")
@@ -151,10 +168,10 @@ def no_waiting(case: NetCase) -> None:
     model, inputs = case.drawn().to(META).train(), _on_meta(case.inputs(4))
     with Waits() as noted:
         try:
-            loss_of(case, model, inputs, whole=True).backward()
+            backward(loss_of(case, model, inputs, whole=True))
             if noted.seen:  # the first step may make what the others use
                 noted.seen.clear()
-                loss_of(case, model, inputs, whole=True).backward()
+                backward(loss_of(case, model, inputs, whole=True))
         except Exception as error:
             if not noted.seen:
                 raise NotApplicable(f"torch cannot run it without numbers ({type(error).__name__}: {error})") from error

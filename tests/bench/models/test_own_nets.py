@@ -14,6 +14,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.build import head_of
 from mcr_bench.bench.models.declared import Encoder, EncoderKind, Values
 from mcr_bench.bench.models.own.kinds import net_kind
+from mcr_bench.bench.models.stages import stage_sizes
 from mcr_bench.bench.models.tried import tried
 from mcr_bench.bench.problem.facts import Modality
 from mcr_bench.bench.settings.declaration import setting
@@ -240,6 +241,52 @@ def test_a_net_that_needs_real_numbers_is_tried_on_them() -> None:
     attempt(type("Net", (Plain,), {"forward": forward}))
     with pytest.raises(UserError, match="forward gave a tensor"):
         attempt(type("Net", (Plain,), {"forward": lambda _, x: x * float(x.sum().item())}))
+
+
+def test_a_recurrent_net_is_tried_on_the_cpu_as_it_takes_long_without_memory() -> None:
+    seen = []
+
+    class Net(Plain):
+        def __init__(self, shape: tuple[int, ...], width: int) -> None:
+            super().__init__(shape, width)
+            self.gru = nn.GRU(4, width, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            steps = self.gru(x)[0]
+            seen.append(steps.device.type)
+            return steps[:, -1]
+
+    attempt(Net, SEQUENCE)
+    assert seen == ["cpu", "cpu"]
+
+
+def test_tensors_that_want_gradients_and_are_no_parameters_are_told() -> None:
+    class Net(Plain):
+        def __init__(self, shape: tuple[int, ...], width: int) -> None:
+            super().__init__(shape, width)
+            self.scale = torch.ones(width, requires_grad=True)
+
+    with pytest.raises(UserError, match="its attribute 'scale' holds layers or tensors that torch does not know of"):
+        attempt(Net)
+
+
+def test_a_frozen_net_in_a_list_is_a_teacher_that_its_writer_hides_from_the_state() -> None:
+    class Net(Plain):
+        def __init__(self, shape: tuple[int, ...], width: int) -> None:
+            super().__init__(shape, width)
+            self.teacher = [nn.Linear(5, width).requires_grad_(False)]
+            self.again = [self.layer]
+
+    attempt(Net)
+
+
+def test_stages_that_need_real_numbers_are_tried_on_them() -> None:
+    class Net(Plain):
+        def stages(self, x: Tensor) -> list[Tensor]:
+            return [x * (1.0 if float(x.sum().item()) >= 0 else 2.0)]
+
+    kind = kind_of(Net)
+    assert stage_sizes({"voice": Encoder(kind, {})}, {"voice": SHAPE}, 7) == {"voice": (5,)}
 
 
 def test_a_net_without_parameters_is_a_net() -> None:

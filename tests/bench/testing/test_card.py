@@ -168,7 +168,7 @@ def test_what_is_replaced_is_seen_and_put_back(owner: object, name: str, told: s
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda m: m.setenv("MCR_BENCH_X", "1"), "the names in the environment is now"),
+        (lambda m: m.setenv("MCR_BENCH_X", "1"), "the environment variable MCR_BENCH_X is now '1', not unset"),
         (lambda m: m.setattr(warnings, "filters", []), "the filters of warnings is now []"),
         (lambda m: m.chdir(os.sep), "the working folder is now"),
     ],

@@ -172,7 +172,7 @@ FAULTS: dict[str, tuple[tuple[str, str], ...]] = {
     "fingerprint-follows: the fingerprint is the same": (
         ("return hashlib.sha256(", 'return "1"\n        return hashlib.sha256('),
     ),
-    "leaves-no-trace: the names in the environment": (
+    "leaves-no-trace: the environment variable SENSORS is now": (
         ("        turn =", "        os.environ['SENSORS'] = str(time.perf_counter())\n        turn ="),
     ),
     "card: the card lacks licence": (('licence="CC0"', 'licence=""'),),

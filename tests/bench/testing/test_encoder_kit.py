@@ -78,9 +78,45 @@ class Steps(nn.Module):
         return steps, torch.arange(x.shape[1], device=x.device) < ends[:, None]
 
 
-def test_sound_nets_of_others_have_every_property() -> None:
-    for cls in (Vector, Steps):
-        assert failures(card(cls)) == {}
+class Long(nn.Module):
+    """A sound net of padded sequences: torch's LSTM, or its transformer, whose evaluation has kernels of its own."""
+
+    axes, inner = (2,), "LSTM"
+
+    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, 0.1, batch_first=True)
+        self.into, self.out = nn.Linear(shape[-1], 8), nn.Linear(8, width)
+        self.inside = nn.LSTM(8, 8, batch_first=True) if self.inner == "LSTM" else nn.TransformerEncoder(layer, 1)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        ends = torch.full((len(x),), x.shape[1], device=x.device) if lengths is None else lengths
+        own = torch.arange(x.shape[1], device=x.device) < ends[:, None]
+        given = self.inside(self.into(x)) if self.inner == "LSTM" else self.inside(self.into(x), None, ~own)
+        steps = given[0] if isinstance(given, tuple) else given
+        return self.out((steps * own[..., None]).sum(1) / own.sum(1, keepdim=True))
+
+
+class Attending(Long):
+    inner = "transformer"
+
+
+class Cutting(nn.Module):
+    """A sound net without parameters."""
+
+    axes = (1,)
+
+    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, : self.width]
+
+
+@pytest.mark.parametrize("cls", [Vector, Steps, Long, Attending, Cutting])
+def test_sound_nets_of_others_have_every_property(cls: type[nn.Module]) -> None:
+    assert failures(card(cls)) == {}
 
 
 def of_anything(cls: type[nn.Module]) -> type[nn.Module]:
@@ -274,7 +310,103 @@ class Wide(Vector):
         return super().forward(x)[:, :3]
 
 
+class Writing(Vector):
+    """The second pass over the same samples finds them as the first one has left them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.clamp_(-1, 1))
+
+
+class Seeding(Vector):
+    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+        torch.default_generator.manual_seed(42)
+        super().__init__(shape, width)
+
+
+class SeedingEachPass(Vector):
+    def forward(self, x: Tensor) -> Tensor:
+        torch.default_generator.manual_seed(42)
+        return super().forward(F.dropout(x, 0.1, self.training))
+
+
+class Switching(Vector):
+    """The second net that is made changes nothing more."""
+
+    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+        super().__init__(shape, width)
+        torch.backends.cudnn.benchmark = True
+        os.environ["PLANTED_FLAG"] = "false"
+
+
+class Clipping(Vector):
+    """A second pass in evaluation finds the weights clipped."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.first.weight.data.clamp_(-0.1, 0.1)
+        return super().forward(x)
+
+
+class Listed(Vector):
+    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+        super().__init__(shape, width)
+        self.between = {"layers": [nn.Linear(8, 8)]}
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.tanh(self.between["layers"][0](self.first(x))))
+
+
+class MadeLate(Vector):
+    def forward(self, x: Tensor) -> Tensor:
+        if not hasattr(self, "between"):
+            self.between = nn.Linear(8, 8)
+        return self.last(torch.tanh(self.between(self.first(x))))
+
+
+class OfTheClass(Vector):
+    between: nn.Module | None = None
+
+    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+        super().__init__(shape, width)
+        OfTheClass.between = OfTheClass.between or nn.Linear(8, 8)
+        self.shared = OfTheClass.between
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.tanh(self.shared(self.first(x))))
+
+
+class CutTokens(Steps):
+    def tokens(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        steps, own = super().tokens(x, lengths)
+        return steps.detach(), own
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        steps, own = Steps.tokens(self, x, lengths)
+        return (steps * own[..., None]).sum(1) / own.sum(1, keepdim=True)
+
+
+class StagesOfTheBatch(Vector):
+    def stages(self, x: Tensor) -> list[Tensor]:
+        hidden = self.first(x)
+        return [hidden - hidden.mean(0)]
+
+
+class DroppedStages(Vector):
+    def stages(self, x: Tensor) -> list[Tensor]:
+        return [F.dropout(self.first(x))]
+
+
 FAULTS: dict[type[nn.Module], tuple[str, str]] = {
+    Writing: ("inputs-kept", "it writes to the samples"),
+    Seeding: ("seeded-weights", "its constructor seeds the random state of torch"),
+    SeedingEachPass: ("no-draws", "a pass seeds the random state of torch"),
+    Switching: ("leaves-no-trace", "cuDNN and oneDNN is now .*PLANTED_FLAG is now 'false', not unset"),
+    Clipping: ("evaluation-keeps-state", "changed 'net.first.weight'"),
+    Listed: ("usable", "attribute 'between' holds layers or tensors that torch does not know of"),
+    MadeLate: ("usable", "its forward makes 'between.bias'"),
+    OfTheClass: ("usable", "parameter 'shared.weight' is shared by all nets"),
+    CutTokens: ("tokens-and-stages", "no gradient comes back through its tokens"),
+    StagesOfTheBatch: ("tokens-and-stages", "other tokens or stages alone than beside others"),
+    DroppedStages: ("tokens-and-stages", "other tokens or stages at the second call"),
     Noisy: ("no-draws", "moved the random state of torch"),
     Counting: ("deterministic", "other outputs at the second call"),
     Centred: ("independent-samples", "a sample alone gives other outputs than beside others"),

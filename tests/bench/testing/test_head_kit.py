@@ -87,8 +87,18 @@ class Attending(nn.Module):
         return self.out((share[..., None] * values).sum(1))
 
 
+class FromZero(Mixed):
+    """A sound head whose logits are 0, and whose second modality has no effect, until it is trained."""
+
+    def __init__(self, modalities: list[str], width: int, outputs: int) -> None:
+        super().__init__(modalities, width, outputs)
+        for layer in (self.out, *list(self.slices.values())[1:]):
+            nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.out.bias)
+
+
 def test_sound_heads_of_others_have_every_property() -> None:
-    for cls in (Summed, Mixed, Attending):
+    for cls in (Summed, Mixed, Attending, FromZero):
         assert failures(card(cls, 0, 2)) == {}, cls
 
 
@@ -203,7 +213,76 @@ class Comparing(Mixed):
         return super().forward({m: x * (1.0 + 0.1 * (m == largest)) for m, x in features.items()})
 
 
+class Detached(Mixed):
+    def forward(self, features: Features) -> Tensor:
+        return super().forward({m: x.detach() if m == "video" else x for m, x in features.items()})
+
+
+class Probable(Mixed):
+    def forward(self, features: Features) -> Tensor:
+        return super().forward(features).softmax(1)
+
+
+class LogProbable(Mixed):
+    def forward(self, features: Features) -> Tensor:
+        return super().forward(features).log_softmax(1)
+
+
+class Doubling(Mixed):
+    def forward(self, features: Features) -> Tensor:
+        for x in features.values():
+            x *= 2
+        return super().forward(features)
+
+
+class Revealing(Attending):
+    """It makes the padding of the first modality real, for whoever reads the mask next."""
+
+    def forward(self, features: Features, tokens: Tokens) -> Tensor:
+        given = super().forward(features, tokens)
+        for _, mask in tokens.values():
+            mask[:] = True
+        return given
+
+
+class Averaging(Attending):
+    """Sums over real tokens, divided by how many there are with padding."""
+
+    def forward(self, features: Features, tokens: Tokens) -> Tensor:
+        return self.out(torch.stack([(t * mask[..., None]).mean(1) for t, mask in tokens.values()]).sum(0))
+
+
+class Seeding(Mixed):
+    def __init__(self, modalities: list[str], width: int, outputs: int) -> None:
+        torch.default_generator.manual_seed(42)
+        super().__init__(modalities, width, outputs)
+
+
+class Listed(Mixed):
+    def __init__(self, modalities: list[str], width: int, outputs: int) -> None:
+        super().__init__(modalities, width, outputs)
+        self.layers = [nn.Linear(outputs, outputs)]
+
+    def forward(self, features: Features) -> Tensor:
+        return self.layers[0](super().forward(features))
+
+
+class Pair(Mixed):
+    def __init__(self, modalities: list[str], width: int, outputs: int) -> None:
+        first, second = modalities
+        super().__init__([first, second], width, outputs)
+
+
 FAULTS: dict[type[nn.Module], tuple[str, str]] = {
+    Detached: ("uses-every-modality", "no gradient of the logits reaches the encoder of video"),
+    Probable: ("logits", "numbers from 0 to 1: probabilities"),
+    LogProbable: ("logits", "logarithms of probabilities"),
+    Doubling: ("features-kept", "it writes to the features, tokens or masks"),
+    Revealing: ("features-kept", "it writes to the features, tokens or masks"),
+    Averaging: ("reads", "the logits change with the number of tokens that the mask leaves out"),
+    Seeding: ("seeded-weights", "its constructor seeds the random state of torch"),
+    Listed: ("usable", "attribute 'layers' holds layers or tensors that torch does not know of"),
+    Pair: ("usable", "too many values to unpack"),
     Swapped: ("owners", r"of `slices\['audio'\]` are fed by .*, not by 'audio'"),
     Scaled: ("additive", "the sum of its branches is not its logits"),
     Leaking: ("additive", "the gradient of the branch of 'audio' reaches 'head.slices.video"),

@@ -670,7 +670,7 @@ class MarksTheModel(Sound):
         type(self.fit.model).steps = self.fit.step
 
 
-@planted("process-untouched", "the names in the environment")
+@planted("process-untouched", "the environment variable MCR_BENCH_BROKEN is now")
 class SetsTheEnvironment(Sound):
     def on_fit_start(self) -> None:
         os.environ["MCR_BENCH_BROKEN"] = "1"
