@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from torch import Tensor
+
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.returns import asking
 from mcr_bench.bench.models.own.trial import what_is
 from mcr_bench.bench.problem.facts import Facts, Modality, Protocol
-from mcr_bench.bench.problem.samples import Splits
+from mcr_bench.bench.problem.samples import Rows, Split, Splits
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset
@@ -66,6 +68,7 @@ def _check_protocols(protocols: Mapping[str, Protocol], where: str) -> None:
 def _check_splits(splits: Splits, facts: Facts, where: str) -> None:
     """Shapes and numbers of samples are those that the facts say."""
     for part, split in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
+        _check_types(split, f"{where}: ", part)
         for m, values in split.values.items():
             shape, wanted = tuple(values.shape), facts.modalities[m].shape if m in facts.modalities else None
             if wanted is None or shape[-len(wanted) :] != wanted:
@@ -78,3 +81,19 @@ def _check_splits(splits: Splits, facts: Facts, where: str) -> None:
             )
         if len(split.target) != len(split.ids):
             raise UserError(f"{where}: part {part} has {len(split.target)} targets and {len(split.ids)} ids.")
+
+
+def _check_types(split: Split, where: str, part: str) -> None:
+    """Values, targets, lengths and presence are tensors of torch's that want no gradient; ids and groups are lists."""
+    beside = {f"lengths of '{m}'": x for m, x in split.lengths.items()}
+    beside |= {f"present of '{m}'": x for m, x in split.present.items()}
+    for what, x in {**{f"'{m}'": x for m, x in split.values.items()}, "the targets": split.target, **beside}.items():
+        if isinstance(x, Rows):
+            continue
+        if not isinstance(x, Tensor):
+            raise UserError(f"{where}{what} of part {part}: {what_is(x)}. Give a tensor: torch.from_numpy(array).")
+        if x.requires_grad:
+            raise UserError(f"{where}{what} of part {part} wants a gradient. Give x.detach().")
+    for what, names in (("ids", split.ids), ("groups", split.groups)):
+        if names is not None and not isinstance(names, list):
+            raise UserError(f"{where}{what} of part {part}: {what_is(names)}. Give a list of texts.")

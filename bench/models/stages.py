@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.models.declared import Encoder, EncoderKind, Sizes
-from mcr_bench.bench.models.own.trial import anywhere, trial
+from mcr_bench.bench.models.own.trial import anywhere, blank, trial
 from mcr_bench.bench.models.parts import pooled_stages, stages_of
 from mcr_bench.bench.problem.facts import Modality
 from mcr_bench.bench.settings.declaration import Value
@@ -27,9 +27,8 @@ def stage_sizes(encoders: Mapping[str, Encoder], modalities: Mapping[str, Modali
 def _sizes(kind: EncoderKind, values: tuple[tuple[str, Value], ...], modality: Modality, width: int) -> tuple[int, ...]:
     def attempt() -> list[Tensor]:
         net = kind.make(modality, width, dict(values)).eval()
-        samples = torch.zeros(1, *modality.shape)
         lengths = torch.full((1,), modality.shape[0]) if modality.padded else None
-        return pooled_stages(stages_of(net, samples, lengths))
+        return pooled_stages(stages_of(net, blank(1, modality), lengths))
 
     with trial(), torch.no_grad():
         return tuple(stage.shape[1] for stage in anywhere(attempt))

@@ -16,6 +16,7 @@ from mcr_bench.bench.models.own.modules import OwnHead
 from mcr_bench.bench.models.own.registered import require_made, require_registered, state_of
 from mcr_bench.bench.models.own.trial import (
     anywhere,
+    blank,
     numbers,
     require_tensor,
     told,
@@ -106,7 +107,7 @@ class _Stand:
     def _tried(self, give: Callable[[nn.Module, Tensor, Tensor | None], T]) -> T:
         def attempt() -> T:
             module = self.encoder.kind.make(self.modality, self.width, self.encoder.values).eval()
-            values = torch.zeros(self.count, *self.modality.shape)
+            values = blank(self.count, self.modality)
             padded = self.modality.padded
             return give(module, values, torch.full((self.count,), self.modality.shape[0]) if padded else None)
 

@@ -10,7 +10,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.declared import Values
 from mcr_bench.bench.models.own.modules import OwnNet
 from mcr_bench.bench.models.own.registered import require_made, require_registered, state_of
-from mcr_bench.bench.models.own.trial import anywhere, require_tensor, told, trial, what_is
+from mcr_bench.bench.models.own.trial import anywhere, blank, require_tensor, told, trial, what_is
 from mcr_bench.bench.problem.facts import Modality
 
 SOME, ONE = 3, 1  # samples: a few to train on, and the single one that may be left for a last batch
@@ -55,7 +55,7 @@ def _require_own(net: nn.Module, another: nn.Module) -> None:
 def _given(
     cls: type, method: Callable[[Tensor, Tensor | None], object], name: str, modality: Modality, count: int
 ) -> object:
-    values = torch.zeros(count, *modality.shape)
+    values = blank(count, modality)
     lengths = torch.full((count,), modality.shape[0]) if modality.padded else None
     with told(cls, f"{name} failed on samples {tuple(values.shape)}"):
         return method(values, lengths)

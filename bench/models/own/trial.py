@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from mcr_bench.bench.core.process_state import process_state_kept
 from mcr_bench.bench.core.user_files import late_import
 from mcr_bench.bench.errors import UserError, in_words
+from mcr_bench.bench.problem.facts import Modality
 
 T = TypeVar("T")
 RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
@@ -66,6 +67,11 @@ def numbers(shape: tuple[int, ...], place: int = 0) -> Tensor:
     """A tensor of this shape whose entries differ, the same at every call; another one for another `place`."""
     count = torch.Size(shape).numel()
     return torch.sin(torch.arange(count, dtype=torch.float32, device="cpu") * 0.7 + 1.3 * place + 0.1).reshape(shape)
+
+
+def blank(count: int, modality: Modality) -> Tensor:
+    """So many samples (count, ...) of zeros, or, of ids of words, without a word."""
+    return torch.zeros(count, *modality.shape, dtype=torch.int64 if modality.vocabulary else None)
 
 
 def what_is(value: object) -> str:

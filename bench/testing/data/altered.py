@@ -32,7 +32,7 @@ def copied(case: DataCase) -> Iterator[DataCase | None]:
     with TemporaryDirectory() as folder:
         copy = Path(folder) / source.name
         if source.is_dir():
-            shutil.copytree(source, copy)
+            shutil.copytree(source, copy, copy_function=shutil.copy)  # with the time of now
         else:
             shutil.copy(source, copy)
         yield replace(case, name=str(copy) if is_file else case.name, data_root=Path(folder), kept={})

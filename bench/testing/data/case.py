@@ -105,9 +105,14 @@ def apart(first: Splits, second: Splits) -> str:
         if not torch.equal(part.labels, other.labels):
             return f"the labels of part {name}"
         for m in part.values:
-            if not torch.equal(values_of(part, m), values_of(other, m)):
+            if not _equal(values_of(part, m), values_of(other, m)):
                 return f"the values of '{m}' in part {name}"
     return ""
+
+
+def _equal(x: Tensor, y: Tensor) -> bool:
+    """Whether two tensors have the same numbers, and NaN in the same places."""
+    return x.shape == y.shape and bool(((x == y) | ((x != x) & (y != y))).all())
 
 
 def disturb(seed: int) -> None:

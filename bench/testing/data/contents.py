@@ -18,6 +18,8 @@ def facts(case: DataCase) -> None:
     stated = case.made().facts()
     if stated.task.classes and stated.class_names and len(stated.class_names) != stated.task.classes:
         raise Failed(f"facts() names {len(stated.class_names)} classes of {stated.task.classes}")
+    if twice := [name for name, count in Counter(stated.class_names).items() if count > 1]:
+        raise Failed(f"facts() gives several classes the name '{twice[0]}'")
     for name, part in parts_of(case.loaded(*case.default)).items():
         if list(part.values) != list(stated.modalities):
             raise Failed(f"part {name} has {', '.join(part.values)}; facts() says {', '.join(stated.modalities)}")
@@ -25,6 +27,8 @@ def facts(case: DataCase) -> None:
             raise Failed(f"part {name} is empty")
         for m, modality in stated.modalities.items():
             _check_values(part, name, m, modality)
+        for m, present in part.present.items():
+            _check_presence(present, part, m, name)
         if part.groups is not None and len(part.groups) != len(part):
             raise Failed(f"part {name} has {len(part.groups)} groups for {len(part)} samples")
 
@@ -47,6 +51,15 @@ def _check_values(part: Split, name: str, m: str, modality: Modality) -> None:
         _check_lengths(part, name, m, values)
 
 
+def _check_presence(present: Tensor, part: Split, m: str, name: str) -> None:
+    if m not in part.values:
+        raise Failed(f"part {name} says which samples have '{m}', which is not a modality of facts()")
+    if present.shape != (len(part),) or present.dtype != torch.bool:
+        raise Failed(f"present of '{m}' in part {name} is {tuple(present.shape)} {present.dtype}; needed: (N,) bool")
+    if name == "train" and not present.any():
+        raise Failed(f"no training sample has '{m}'")
+
+
 def _check_lengths(part: Split, name: str, m: str, values: Tensor) -> None:
     lengths, steps = part.lengths[m], values.shape[1]
     if lengths.shape != (len(part),) or lengths.dtype != torch.int64:
@@ -62,7 +75,9 @@ def finite(case: DataCase) -> None:
     """Inputs and targets are finite numbers."""
     for name, part in parts_of(case.loaded(*case.default)).items():
         for m in part.values:
-            _require_finite(values_of(part, m), f"'{m}' of part {name}")
+            x = values_of(part, m).clone()
+            x[~part.presence(m)[: len(x)]] = 0  # of samples that lack it they may be anything
+            _require_finite(x, f"'{m}' of part {name}")
         _require_finite(part.labels, f"the target of part {name}")
 
 

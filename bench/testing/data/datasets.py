@@ -89,7 +89,8 @@ PROPERTIES: tuple[Property[DataCase], ...] = (
     _property(
         "same-seed",
         "the same protocol, fold and seed give the same data, bit for bit",
-        "draw from generator(seed, 'data', name) or torch.Generator().manual_seed(seed), made anew in load()",
+        "draw from generator(seed, 'data', name) or torch.Generator().manual_seed(seed), made anew in load(); keep "
+        "nothing between loads that load() changes",
         declared.same_again,
     ),
     _property(
@@ -106,8 +107,8 @@ PROPERTIES: tuple[Property[DataCase], ...] = (
     ),
     _property(
         "fingerprint",
-        "the fingerprint is the same text at each call",
-        "digest what decides the data: the bytes of its files, or a version; no time, no id(), no hash()",
+        "the fingerprint is the same text at each call, and for the same files in another folder",
+        "digest what decides the data: the bytes of its files, or a version; no time, no path, no id(), no hash()",
         influence.fingerprint,
     ),
     _property(

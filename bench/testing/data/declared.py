@@ -92,6 +92,10 @@ def same_again(case: DataCase) -> None:
         disturb(seed + 5)
         if what := apart(first, case.load(protocol, fold, seed)):
             raise Failed(f"a second load of seed {seed} differs in {what}")
+    data = case.made()
+    names = tuple(data.facts().modalities)
+    if what := apart(data.load(protocol, fold, 0, names), data.load(protocol, fold, 0, names)):
+        raise Failed(f"when one object loads twice, {what} differ: load() changes what it keeps")
 
 
 def no_draws(case: DataCase) -> None:

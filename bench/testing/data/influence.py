@@ -28,6 +28,9 @@ def fingerprint(case: DataCase) -> None:
         raise Failed("fingerprint() is empty")
     if first != again:
         raise Failed(f"fingerprint() gave '{first[:16]}' and then '{again[:16]}' for the same data")
+    with copied(case) as copy:
+        if copy is not None and copy.made().fingerprint() != first:
+            raise Failed("fingerprint() is another one for a copy of the same files, made now in another folder")
 
 
 def fingerprint_follows(case: DataCase) -> None:

@@ -253,6 +253,13 @@ def test_what_a_head_asks_of_the_encoders_is_known_before_any_training() -> None
     assert attempt(of(tolerant), "voice", "pose").asks == {"tokens"}
 
 
+@pytest.mark.parametrize(("forward", "part"), [(pooled, "tokens"), (staged, "stages")])
+def test_a_head_is_tried_on_parts_of_words(forward: Callable[..., Tensor], part: str) -> None:
+    words = {"words": Modality((5, 1), padded=True, vocabulary=9)}
+    encoders = {"words": encoder_of(EncoderSettings(width=8), words["words"])}
+    assert tried(words, 3, head_of(of(forward)), encoders).asks == {part}
+
+
 @pytest.mark.parametrize("part", ["tokens", "stages"])
 def test_parts_that_an_encoder_lacks_are_refused_with_the_encoders_that_have_them(part: str) -> None:
     head = of(pooled if part == "tokens" else staged)

@@ -169,6 +169,26 @@ FAULTS: dict[str, tuple[tuple[str, str], ...]] = {
     "fingerprint: for the same data": (
         ("return hashlib.sha256(", "return str(time.perf_counter())\n        return hashlib.sha256("),
     ),
+    "fingerprint: for a copy of the same files": (("return hashlib", "return str(self.location) + hashlib"),),
+    "same-seed: when one object loads twice, the values of 'heat' in part train differ": (
+        ("        turn =", "        self.calls = getattr(self, 'calls', 0) + 1\n        turn ="),
+        ("self.noise *", "self.calls *"),
+    ),
+    "facts: several classes the name 'a'": (('("a", "b", "c")', '("a", "b", "a")'),),
+    "facts: no training sample has 'heat'": (
+        ('if "sound" in own else {})', 'if "sound" in own else {}, present={"heat": torch.zeros(len(rows)) > 0})'),
+    ),
+    "loads: 'heat' of part train: a ndarray. Give a tensor": (
+        ("return standardise(Splits(*parts))", "return as_numpy(Splits(*parts))"),
+    ),
+    "loads: the targets of part train: a ndarray": (('torch.from_numpy(held["y"])', 'held["y"]'),),
+    "loads: ids of part train: a ndarray. Give a list": (
+        ('ids, groups = [f"s{i}" for i in rows]', 'ids, groups = np.array([f"s{i}" for i in rows])'),
+    ),
+    "loads: 'heat' of part train wants a gradient": (
+        ("own = {m: x[rows] for m, x", "own = {m: x[rows].requires_grad_() for m, x"),
+        ("standardise(Splits(*parts))", "Splits(*parts)"),
+    ),
     "fingerprint-follows: the fingerprint is the same": (
         ("return hashlib.sha256(", 'return "1"\n        return hashlib.sha256('),
     ),
@@ -186,7 +206,20 @@ def masked(splits):
         if "sound" in part.values:
             part.values = {**part.values, "sound": part.values["sound"] * part.mask("sound")}
     return splits
+
+
+def as_numpy(splits):
+    for part in (splits.train, splits.val, splits.test):
+        part.values = {m: x.numpy() for m, x in part.values.items()}
+    return splits
 """
+
+
+def test_what_a_sample_lacks_may_hold_anything(tmp_path: Path) -> None:
+    source = SOUND.replace("        turn =", "        held['heat'][::7] = np.nan\n        turn =").replace(
+        'if "sound" in own else {})', 'if "sound" in own else {}, present={"heat": torch.from_numpy(rows % 7 > 0)})'
+    )
+    assert failures(card(tmp_path, source)) == {}
 
 
 @pytest.mark.parametrize("told", FAULTS)

@@ -219,6 +219,17 @@ def test_encoders_without_the_parts_are_refused_with_those_that_have_them(head: 
         build_model({m: SHAPES[m] for m in encoders}, Task(3), Head(fusion_kind_of(head), 6, {}), encoders)
 
 
+@pytest.mark.parametrize("head", ["central-path", "cross-modal"])
+def test_ids_of_words_are_joined_with_other_modalities(head: str) -> None:
+    shapes = {"words": Modality((5, 1), padded=True, vocabulary=9), "vector": Modality((4,))}
+    encoders = {m: encoder_of(EncoderSettings(width=8), shape) for m, shape in shapes.items()}
+    model = build_model(shapes, Task(3), Head(fusion_kind_of(head), 6, SMALL[head]), encoders)
+    seeds.initialise(model, 0)
+    words, lengths = torch.ones(2, 5, 1, dtype=torch.int64), torch.tensor([5, 2])
+    given = model(Inputs({"words": words, "vector": torch.ones(2, 4)}, {"words": lengths})).logits
+    assert given.shape == (2, 3)
+
+
 def test_settings_that_cannot_be_are_refused_before_any_training() -> None:
     encoders = {m: encoder_of(EncoderSettings(width=8), SHAPES[m]) for m in NAMES}
     with pytest.raises(UserError, match=r"model\.fusion=tensor-fusion: the outer product of 4 modalities"):
