@@ -11,7 +11,7 @@ OF_TORCH = vars(nn.Module()).keys()
 
 
 def require_registered(module: nn.Module) -> None:
-    """UserError for lazy parameters, and for layers and tensors to be trained that are no parameters of the module."""
+    """UserError for lazy parameters, and for layers and tensors to be trained that are not parameters of the module."""
     for name, parameter in module.named_parameters():
         if isinstance(parameter, nn.parameter.UninitializedParameter):
             raise UserError(
@@ -44,7 +44,7 @@ def state_of(module: nn.Module) -> set[str]:
 
 
 def _hidden(module: nn.Module) -> Iterator[str]:
-    """The attributes that hold what wants gradients, but is no parameter of the module."""
+    """The attributes that hold what wants gradients, but is not a parameter of the module."""
     known = {id(p) for p in module.parameters()}
     for place, inner in module.named_modules():
         for name, value in vars(inner).items():
