@@ -29,18 +29,18 @@ def require_registered(module: nn.Module) -> None:
 def require_made(module: nn.Module, before: set[str]) -> None:
     """UserError for parameters and buffers that were made by a pass.
 
-    before: the names in the state of the module as it was constructed.
+    before: the state of the module as it was constructed.
     """
     for name in sorted(state_of(module) - before):
         raise UserError(
-            f"its forward makes '{name}', which the optimiser does not know, as it was made before. Make it in the "
-            "constructor, which is given the sizes"
+            f"its forward makes '{name}', which the optimiser, made before, does not move, and which a resumed run "
+            "does not have. Make it in the constructor, which is given the sizes, or a buffer with persistent=False"
         )
 
 
 def state_of(module: nn.Module) -> set[str]:
-    """The names of parameters and buffers."""
-    return {name for name, _ in (*module.named_parameters(), *module.named_buffers())}
+    """The names of what checkpoints keep: parameters and persistent buffers."""
+    return set(module.state_dict())
 
 
 def _hidden(module: nn.Module) -> Iterator[str]:

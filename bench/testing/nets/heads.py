@@ -27,8 +27,8 @@ OWN: tuple[NetProperty[HeadCase], ...] = (
     ),
     NetProperty(
         "logits",
-        "it gives logits, not probabilities or their logarithms",
-        "leave out softmax, log_softmax and sigmoid at the end: losses and predictions apply them",
+        "it gives logits, not probabilities",
+        "leave out softmax and sigmoid at the end: losses and predictions apply them",
         head_checks.logits_given,
     ),
     NetProperty(

@@ -301,6 +301,15 @@ def test_a_net_without_parameters_is_a_net() -> None:
     attempt(Mean)
 
 
+def test_a_pass_may_keep_what_it_can_compute_again() -> None:
+    class Cached(Plain):
+        def forward(self, x: Tensor) -> Tensor:
+            self.register_buffer("places", torch.arange(len(x)), persistent=False)
+            return super().forward(x)
+
+    attempt(Cached)
+
+
 def test_samples_that_a_net_does_not_declare_are_refused_with_those_that_fit() -> None:
     with pytest.raises(UserError, match=r"does not take samples of shape \(5,\): it declares samples of 2 axes.*=mlp"):
         attempt(type("Net", (Plain,), {"axes": (2,)}))

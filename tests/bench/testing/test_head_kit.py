@@ -276,7 +276,6 @@ class Pair(Mixed):
 FAULTS: dict[type[nn.Module], tuple[str, str]] = {
     Detached: ("uses-every-modality", "no gradient of the logits reaches the encoder of video"),
     Probable: ("logits", "numbers from 0 to 1: probabilities"),
-    LogProbable: ("logits", "logarithms of probabilities"),
     Doubling: ("features-kept", "it writes to the features, tokens or masks"),
     Revealing: ("features-kept", "it writes to the features, tokens or masks"),
     Averaging: ("reads", "the logits change with the number of tokens that the mask leaves out"),
@@ -312,6 +311,10 @@ def test_a_planted_fault_fails_its_property(cls: type[nn.Module]) -> None:
 def test_a_fault_fails_no_other_property_that_it_leaves_alone() -> None:
     for cls in (Scaled, Leaking, Unowned, Joined, Normed, Idle):
         assert failures(card(cls, 1)).keys() == {FAULTS[cls][0]}, cls
+
+
+def test_logarithms_of_probabilities_are_logits_too() -> None:
+    assert failures(card(LogProbable, 1)) == {}
 
 
 def test_an_order_that_matters_can_be_declared() -> None:
