@@ -27,7 +27,7 @@ def require_registered(module: nn.Module) -> None:
 
 
 def require_made(module: nn.Module, before: set[str]) -> None:
-    """UserError for parameters and buffers that were made by a pass.
+    """UserError for what a pass has made of the state that is trained and kept.
 
     before: the state of the module as it was constructed.
     """
@@ -47,6 +47,8 @@ def _hidden(module: nn.Module) -> Iterator[str]:
     """The attributes that hold what wants gradients, but is not a parameter of the module."""
     known = {id(p) for p in module.parameters()}
     for place, inner in module.named_modules():
+        if type(inner).__module__.startswith("torch."):
+            continue  # recurrent layers keep lists of their own, of weights that a parametrisation has replaced, too
         for name, value in vars(inner).items():
             trained = (p for leaf in tree_leaves(value) for p in _trained(leaf)) if name not in OF_TORCH else ()
             if any(id(p) not in known for p in trained):

@@ -32,11 +32,22 @@ def parts(case: EncoderCase) -> None:
                 raise Failed(f"stage {place} is {tuple(stage.shape)} for {count} samples; needed: (samples, ...)")
             giving.require_finite(stage, f"stage {place} has")
     _check_samples(case)
-    if kind.tokens and giving.trainable(encoder):
-        inputs = case.inputs(4)
-        tokens, _ = tokens_of(encoder.train(), inputs.values[NAME], inputs.lengths.get(NAME))
-        if not tokens.requires_grad:
-            raise Failed("no gradient comes back through its tokens")
+    if kind.tokens:
+        _check_gradient(case)
+
+
+def _check_gradient(case: EncoderCase) -> None:
+    """A gradient comes back through tokens that depend on what is trained; those of a frozen net have none."""
+    model, inputs = case.drawn(), case.inputs(4)
+    tokens, _ = tokens_of(case.part(model).train(), inputs.values[NAME], inputs.lengths.get(NAME))
+    if tokens.requires_grad:
+        return
+    before = _real_tokens(case, model, inputs)
+    with torch.no_grad():
+        for parameter in giving.trainable(case.part(model)).values():
+            parameter.add_(torch.sin(torch.arange(parameter.numel()).reshape(parameter.shape)))
+    if any(map(differ, before, _real_tokens(case, model, inputs))):
+        raise Failed("no gradient comes back through its tokens")
 
 
 def _check_samples(case: EncoderCase) -> None:

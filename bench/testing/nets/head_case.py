@@ -142,9 +142,11 @@ def mapped(features: dict[str, Tensor], change: Callable[[Tensor], Tensor], only
     return encoded(values, tokens, {m: [of(m, x) for x in features.stages[m]] for m in features})
 
 
-def changed(features: dict[str, Tensor], modality: str) -> dict[str, Tensor]:
-    """The same features, but those of a modality are others, in length and in direction."""
-    return mapped(features, lambda x: 1.7 * x + torch.sin(torch.arange(x.numel()).reshape(x.shape)), modality)
+def changed(features: dict[str, Tensor], modality: str, by: float = 1.0) -> dict[str, Tensor]:
+    """The same features, but those of a modality are others, in length and in direction; by: how far they are moved."""
+    return mapped(
+        features, lambda x: x + by * (0.7 * x + torch.sin(torch.arange(x.numel()).reshape(x.shape))), modality
+    )
 
 
 def fused(model: MultimodalModel, features: dict[str, Tensor]) -> Fused:

@@ -119,6 +119,55 @@ def test_sound_nets_of_others_have_every_property(cls: type[nn.Module]) -> None:
     assert failures(card(cls)) == {}
 
 
+class WeightNormed(nn.Module):
+    """A sound net, in which torch's GRU keeps a list of the weights that were there before the norm."""
+
+    axes = (2,)
+
+    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        self.steps = nn.utils.parametrizations.weight_norm(nn.GRU(shape[-1], width, batch_first=True), "weight_hh_l0")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.steps(x)[0][:, -1]
+
+
+class Placed(Steps):
+    """A sound net that makes the places of steps when it needs them, and keeps them in no checkpoint."""
+
+    places: Tensor | None
+
+    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+        super().__init__(shape, width)
+        self.register_buffer("places", None, persistent=False)
+
+    def tokens(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if self.places is None or len(self.places) < x.shape[1]:
+            self.places = torch.arange(x.shape[1], device=x.device).cos()[:, None]
+        steps, own = super().tokens(x, lengths)
+        return steps + self.places[: x.shape[1]], own
+
+
+class FrozenTokens(Steps):
+    """A sound net with tokens of a frozen layer, whose features are learned from them."""
+
+    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+        super().__init__(shape, width)
+        self.requires_grad_(False)
+        self.learned = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return self.learned(super().forward(x, lengths))
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [(WeightNormed, "usable"), (Placed, "usable"), (Placed, "state"), (FrozenTokens, "tokens-and-stages")],
+)
+def test_what_sound_nets_of_others_keep_make_or_freeze_is_not_refused(cls: type[nn.Module], name: str) -> None:
+    assert [one.state for one in card(cls, 0, one_property(name)).outcomes] == ["passed"]
+
+
 def of_anything(cls: type[nn.Module]) -> type[nn.Module]:
     """The class without `axes`."""
     return type(cls.__name__, (cls,), {"axes": tuple(range(1, 9))})

@@ -97,6 +97,44 @@ class FromZero(Mixed):
         nn.init.zeros_(self.out.bias)
 
 
+class Routing(Summed):
+    """A sound head: a sample's logits are those of its most certain modality, which some modality may never be."""
+
+    additive = False
+
+    def forward(self, features: Features) -> Tensor:
+        of = torch.stack(list(self.branches(features).values()), 1)
+        return of[torch.arange(len(of)), of.softmax(-1).amax(-1).argmax(1)]
+
+
+class Bare(nn.Module):
+    """A sound head without parameters."""
+
+    def __init__(self, modalities: list[str], width: int, outputs: int) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+    def forward(self, features: Features) -> Tensor:
+        return torch.stack([x[:, : self.outputs] for x in features.values()]).sum(0)
+
+
+class BareCut(Bare):
+    def forward(self, features: Features) -> Tensor:
+        return super().forward({m: x.detach() for m, x in features.items()})
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [
+        (Routing, "uses-every-modality"),
+        (Bare, "saturated-features"),
+        (Bare, "uses-every-modality"),
+    ],
+)
+def test_heads_of_others_that_choose_or_learn_nothing_are_sound(cls: type[nn.Module], name: str) -> None:
+    assert [one.state for one in card(cls, 0, 3, properties=one_property(name)).outcomes] == ["passed"]
+
+
 def test_sound_heads_of_others_have_every_property() -> None:
     for cls in (Summed, Mixed, Attending, FromZero):
         assert failures(card(cls, 0, 2)) == {}, cls
@@ -276,6 +314,7 @@ class Pair(Mixed):
 FAULTS: dict[type[nn.Module], tuple[str, str]] = {
     Detached: ("uses-every-modality", "no gradient of the logits reaches the encoder of video"),
     Probable: ("logits", "numbers from 0 to 1: probabilities"),
+    BareCut: ("uses-every-modality", "no gradient of the logits reaches the encoder of audio"),
     Doubling: ("features-kept", "it writes to the features, tokens or masks"),
     Revealing: ("features-kept", "it writes to the features, tokens or masks"),
     Averaging: ("reads", "the logits change with the number of tokens that the mask leaves out"),
