@@ -8,7 +8,8 @@ import gc
 import os
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -19,11 +20,9 @@ from mcr_bench.bench.errors import UserError
 
 Precision = Literal["fp32", "tf32", "bf16"]
 CHOICES = "auto, cpu, cuda, cuda:N, mps"
+CUDNN = ("enabled", "benchmark", "deterministic")  # its switches
 # cuBLAS adds in a fixed order only with one of these workspaces, whose sizes it reads when it starts.
 WORKSPACE, WORKSPACES = "CUBLAS_WORKSPACE_CONFIG", (":4096:8", ":16:8")
-# What the libraries below PyTorch say where they raise no error of a type of its own.
-OUT_OF_MEMORY = ("out of memory", "ERROR_OUT_OF_MEMORY", "_ALLOC_FAILED")
-NOT_DETERMINISTIC = ("does not have a deterministic implementation", "Deterministic behavior was enabled with either")
 
 
 def gpu_count() -> int:
@@ -100,10 +99,14 @@ def make_deterministic() -> None:
     _set_tf32(False)
 
 
-def backend_switches() -> list[bool]:
-    """The switches of cuDNN (enabled, benchmark, deterministic) and of oneDNN (enabled) in this process."""
+def backend_switches() -> list[tuple[Callable[[bool], object], bool]]:
+    """The switches of cuDNN (enabled, benchmark, deterministic) and of oneDNN (enabled) in this process.
+
+    For each the function that sets it, and its present value.
+    """
     cudnn, mkldnn = torch.backends.cudnn, torch.backends.mkldnn
-    return [cudnn.enabled, cudnn.benchmark, cudnn.deterministic, bool(mkldnn.enabled)]
+    of_cudnn = [(partial(setattr, cudnn, name), bool(getattr(cudnn, name))) for name in CUDNN]
+    return [*of_cudnn, (mkldnn.set_flags, bool(mkldnn.enabled))]
 
 
 def description(device: torch.device) -> str:
@@ -148,28 +151,6 @@ def reserved_bytes(device: torch.device) -> int:
 def free_bytes(device: torch.device) -> int:
     """The memory of a GPU that no process has taken, in bytes; 0 for other devices. Call it after `ready`."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a GPU has too little memory left, or was raised from one that does.
-
-    PyTorch raises OutOfMemoryError; cuBLAS, cuDNN, other libraries of CUDA and MPS raise RuntimeError with a text.
-
-    >>> is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory.")), is_out_of_memory(ValueError("out of memory"))
-    (True, False)
-    """
-    own = isinstance(error, RuntimeError) and tells_out_of_memory(f"{type(error).__name__}: {error}")
-    return own or (error.__cause__ is not None and is_out_of_memory(error.__cause__))
-
-
-def tells_out_of_memory(text: str) -> bool:
-    """Whether the text of an error, which may begin with the error's type, is about a GPU's memory."""
-    return "OutOfMemoryError" in text or any(words in text for words in OUT_OF_MEMORY)
-
-
-def is_not_deterministic(error: BaseException) -> bool:
-    """Whether an error says that an operation has no deterministic algorithm; only after `make_deterministic`."""
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in NOT_DETERMINISTIC)
 
 
 def release(device: torch.device) -> None:
@@ -221,6 +202,15 @@ def numerics(device: torch.device, precision: Precision, deterministic: bool) ->
 def tries_algorithms() -> bool:
     """Whether cuDNN tries its algorithms and keeps the fastest one, so that two runs may round differently."""
     return bool(torch.backends.cudnn.benchmark)
+
+
+def kernels_of_all_machines() -> AbstractContextManager[object]:
+    """A block without kernels that some CPUs lack (LSTM in bfloat16), or that a GPU leaves out under autocast."""
+    stack, attention = ExitStack(), torch.backends.mha
+    stack.callback(attention.set_fastpath_enabled, attention.get_fastpath_enabled())
+    attention.set_fastpath_enabled(False)
+    stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+    return stack
 
 
 def without_cudnn() -> AbstractContextManager[None]:

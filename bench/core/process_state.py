@@ -15,6 +15,8 @@ from functools import partial
 import numpy as np
 import torch
 
+from mcr_bench.bench.core.device import backend_switches
+
 
 @contextmanager
 def process_state_kept() -> Iterator[None]:
@@ -53,9 +55,8 @@ def _restore(environment: dict[str, str]) -> None:
 def _switches() -> list[tuple[Callable[..., object], object]]:
     """Torch's global switches: for each, the function that sets it and its present value."""
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    cudnn = torch.backends.cudnn
     return [
-        *((partial(setattr, cudnn, name), getattr(cudnn, name)) for name in ("enabled", "benchmark", "deterministic")),
+        *backend_switches(),
         (torch.autograd.set_detect_anomaly, torch.is_anomaly_enabled()),
         (torch.set_default_dtype, torch.get_default_dtype()),
         (torch.set_default_device, torch.get_default_device()),

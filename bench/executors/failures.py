@@ -48,7 +48,7 @@ def _lacking(job: Job, error: BaseException) -> tuple[str, Shortage | None] | No
 
 def _told(job: Job, error: BaseException) -> tuple[str, Shortage | None] | None:
     """The sentence for an error that has one, and what the run lacked of its GPU's memory."""
-    from mcr_bench.bench.core.device import is_not_deterministic, is_out_of_memory
+    from mcr_bench.bench.core.faults.of_gpus import is_not_deterministic, is_out_of_memory
     from mcr_bench.bench.core.memory import NoRoom
 
     if isinstance(error, NoRoom):

@@ -153,7 +153,7 @@ def _switches() -> dict[str, str]:
         "torch's number of threads": torch.get_num_threads(),
         "torch's matmul precision": torch.get_float32_matmul_precision(),
         "torch's deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
-        "the switches of cuDNN and oneDNN": backend_switches(),
+        "the switches of cuDNN and oneDNN": [value for _, value in backend_switches()],
         "torch's hooks of all modules": [list(vars(modules)[name]) for name in GLOBAL_HOOKS],
         "torch's print options": torch._tensor_str.PRINT_OPTS,
         "NumPy's handling of errors": np.geterr(),

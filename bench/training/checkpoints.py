@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from mcr_bench.bench.core.device import is_out_of_memory
 from mcr_bench.bench.core.faults.damaged import Damaged, check_archive, sign
+from mcr_bench.bench.core.faults.of_gpus import is_out_of_memory
 from mcr_bench.bench.core.files import move_whole, whole_file
 from mcr_bench.bench.errors import in_words, one_line
 from mcr_bench.bench.fit.fit import Fit

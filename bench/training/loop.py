@@ -15,6 +15,7 @@ from mcr_bench.bench.catalog.making import fingerprint_of, make_dataset
 from mcr_bench.bench.core import device as devices
 from mcr_bench.bench.core import memory, seeds
 from mcr_bench.bench.core.faults.damaged import Damaged, set_aside
+from mcr_bench.bench.core.faults.of_gpus import tells_out_of_memory
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.evaluated import Evaluation
 from mcr_bench.bench.fit.fit import Fit
@@ -318,7 +319,7 @@ def tags_of(run: Training) -> dict[str, str]:
 def _short_of(run: Training) -> Shortage | None:
     """Whether diagnostics are missing because the memory of the run's GPU did not suffice."""
     on_gpu = run.fit.device.type != "cpu"
-    return Shortage.MEMORY if on_gpu and any(map(devices.tells_out_of_memory, run.progress.missing.values())) else None
+    return Shortage.MEMORY if on_gpu and any(map(tells_out_of_memory, run.progress.missing.values())) else None
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 
 from mcr_bench.bench.core import device as devices
+from mcr_bench.bench.core.faults.of_gpus import is_out_of_memory
 from mcr_bench.bench.problem.stored import StoredRows
 from mcr_bench.datasets.base import Rows, Split
 
@@ -36,7 +37,7 @@ def placed(parts: Sequence[Split], device: torch.device, runs: int = 1) -> list[
     try:
         return [_brought(part) for part in parts]
     except RuntimeError as error:
-        if not devices.is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         warnings.warn(f"samples stay on disk: {error}", stacklevel=2)  # others took the memory meanwhile
         return list(parts)

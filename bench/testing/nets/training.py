@@ -1,13 +1,13 @@
 """Checks of how a net is trained: gradients, weights and their draws, bfloat16, state, and what makes the host wait."""
 
 import io
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from mcr_bench.bench.core.device import kernels_of_all_machines
 from mcr_bench.bench.core.seeds import reseed_libraries
 from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.models.own.modules import zero_padded
@@ -96,7 +96,7 @@ def half_precision(case: NetCase) -> None:
     """Under autocast to bfloat16 outputs and gradients are finite, and outputs close to those of single precision."""
     model, inputs = case.drawn(), case.inputs(8)
     whole = given(case, model, inputs)
-    with _kernels_of_all_machines():
+    with kernels_of_all_machines():
         with torch.autocast("cpu", torch.bfloat16):
             half = given(case, model, inputs).float()
             require_finite(half, "under bfloat16 it gave")
@@ -108,18 +108,6 @@ def half_precision(case: NetCase) -> None:
     apart, size = (half - whole).square().mean().sqrt(), whole.square().mean().sqrt()
     if apart > FARTHEST * size:
         raise Failed(f"under bfloat16 outputs are off by {float(apart / size):.0%} of their size")
-
-
-@contextmanager
-def _kernels_of_all_machines() -> Iterator[None]:
-    """Inside, no kernels are used that some CPUs lack (LSTM in bfloat16), or that a GPU leaves out under autocast."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with torch.backends.mkldnn.flags(enabled=False):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def restored(case: NetCase) -> None:

@@ -14,6 +14,7 @@ import torch
 import mcr_bench
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.core import device, memory
+from mcr_bench.bench.core.faults.of_gpus import is_out_of_memory, tells_out_of_memory
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors.pool import default_jobs
 from mcr_bench.bench.planning.plan import make_plan
@@ -229,7 +230,8 @@ def test_the_workspace_of_cublas_is_set_before_cuda_starts(
 def test_deterministic_algorithms_are_a_choice_of_the_process() -> None:
     code = """
 import torch
-from mcr_bench.bench.core.device import is_not_deterministic, make_deterministic
+from mcr_bench.bench.core.device import make_deterministic
+from mcr_bench.bench.core.faults.of_gpus import is_not_deterministic
 torch.backends.cudnn.benchmark = True
 make_deterministic()
 cudnn = torch.backends.cudnn
@@ -279,9 +281,9 @@ def test_the_generator_of_the_run_s_own_gpu_is_seeded(monkeypatch: pytest.Monkey
     ],
 )
 def test_texts_about_memory(text: str, about_memory: bool) -> None:
-    assert device.tells_out_of_memory(text) == about_memory
-    assert device.is_out_of_memory(RuntimeError(text)) == about_memory
-    assert not device.is_out_of_memory(KeyError(text))
+    assert tells_out_of_memory(text) == about_memory
+    assert is_out_of_memory(RuntimeError(text)) == about_memory
+    assert not is_out_of_memory(KeyError(text))
 
 
 def test_diagnostics_that_ran_out_of_memory_are_told(
