@@ -150,7 +150,7 @@ FORGED: dict[str, tuple[Callable[[Entries], object], str]] = {
     "a number": (number, "test/accuracy is 0.99 on record and"),
     "a secondary number": (secondary_number, "test/modality/m1/accuracy is 0.99 on record and"),
     "the constant predictor": (floor, "floor/accuracy is 0.01 on record and"),
-    "swapped labels": (swapped_labels, "have another label or group, such as"),
+    "swapped labels": (swapped_labels, ", have another label or group"),
     "a dropped sample": (dropped_samples, "data/test_samples is 20 on record and 19 by its predictions"),
     "an id twice": (ids_twice, "its test part has 1 id more than once, such as 'test18'"),
     "a sample of no part": (other_part, "1 of its samples are neither of the validation nor of the test part"),
