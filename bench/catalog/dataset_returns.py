@@ -85,9 +85,11 @@ def _check_splits(splits: Splits, facts: Facts, where: str) -> None:
 
 def _check_types(split: Split, where: str, part: str) -> None:
     """Values, targets, lengths and presence are tensors of torch's that want no gradient; ids and groups are lists."""
-    beside = {f"lengths of '{m}'": x for m, x in split.lengths.items()}
-    beside |= {f"present of '{m}'": x for m, x in split.present.items()}
-    for what, x in {**{f"'{m}'": x for m, x in split.values.items()}, "the targets": split.target, **beside}.items():
+    tensors: dict[str, object] = {f"'{m}'": x for m, x in split.values.items()}
+    tensors["the targets"] = split.target
+    tensors |= {f"lengths of '{m}'": x for m, x in split.lengths.items()}
+    tensors |= {f"present of '{m}'": x for m, x in split.present.items()}
+    for what, x in tensors.items():
         if isinstance(x, Rows):
             continue
         if not isinstance(x, Tensor):

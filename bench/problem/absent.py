@@ -28,6 +28,15 @@ def completed(splits: Splits) -> Splits:
     return replace(splits, train=_learnable(train, "training"), val=_learnable(val, "validation"), test=test)
 
 
+def presence(present: Mapping[str, Tensor], modality: str, count: int) -> Tensor:
+    """(N,) bool, whether each of `count` samples has the modality. present: as in `Split`.
+
+    >>> presence({"audio": torch.tensor([True, False])}, "video", 2)
+    tensor([True, True])
+    """
+    return present.get(modality, torch.ones(count, dtype=torch.bool))
+
+
 def having_any(present: Mapping[str, Tensor], modalities: Collection[str]) -> Tensor | None:
     """(N,) bool, whether each sample has any of the modalities; None where all samples have one of them.
 

@@ -8,6 +8,7 @@ from math import isfinite
 import torch
 
 from mcr_bench.bench.fit.evaluated import Evaluation
+from mcr_bench.bench.problem.absent import presence
 from mcr_bench.bench.problem.metrics import named_metrics, score
 from mcr_bench.bench.problem.missing import diagnostic
 from mcr_bench.bench.publish.predicted import PARTS, Predicted, task_of
@@ -68,10 +69,10 @@ def _earlier(part: str, predicted: Predicted, task: Task, modalities: tuple[str,
     """
     signs = any(metric.name == SIGNS for metric in named_metrics(task))
     values = {SIGNS: 0.0} if signs and not predicted.labels.any() else dict[str, float]()
-    if part != "test":
-        return values
     names = {s: "_".join(s) for s in predicted.subsets if len(s) > 1}
     joined: Logits = {(name,): predicted.subsets[s] for s, name in names.items() if name not in modalities}
+    if part != "test" or not (joined or predicted.present):
+        return values
     return values | of_predictions(_evaluation(predicted, modalities, values), joined, task, {}, {})
 
 
@@ -100,7 +101,7 @@ def _of_modalities(place: str, alone: Mapping[str, torch.Tensor], predicted: Pre
     """The first metric of each modality's predictions, over the samples that have it."""
     head, values = named_metrics(task)[0], dict[str, float]()
     for m, logits in alone.items():
-        having = predicted.present.get(m, torch.ones(len(logits), dtype=torch.bool))
+        having = presence(predicted.present, m, len(logits))
         labels = predicted.own.get(m, predicted.labels) if place == "modality" else predicted.labels
         value = diagnostic({}, m, partial(head.of, logits[having], labels[having]))
         values |= {} if value is None else {f"{place}/{m}/{head.name}": value}

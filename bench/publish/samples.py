@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import torch
-
 from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.errors import one_line
+from mcr_bench.bench.problem.absent import presence
 from mcr_bench.bench.problem.floor import FLOOR, floor_metrics
 from mcr_bench.bench.publish.here import Here, Samples
 from mcr_bench.bench.publish.numbers import agree
@@ -135,7 +134,7 @@ def _absent(row: RunRow, parts: Mapping[str, Predicted], here: Here) -> Iterator
 
 def _having(part: Samples | Predicted, modality: str) -> dict[str, bool]:
     """Id -> whether the sample has the modality."""
-    has = part.present.get(modality, torch.ones(len(part.ids), dtype=torch.bool))
+    has = presence(part.present, modality, len(part.ids))
     return dict(zip(part.ids, has.tolist(), strict=True))
 
 

@@ -6,9 +6,8 @@ from functools import reduce
 from operator import and_
 from typing import NamedTuple
 
-import torch
-
 from mcr_bench.bench.errors import one_line
+from mcr_bench.bench.problem.absent import presence
 from mcr_bench.bench.problem.overlaps import PARTS
 from mcr_bench.bench.publish.predicted import Predicted
 from mcr_bench.bench.publish.said import Said
@@ -77,7 +76,7 @@ def _void(row: RunRow, val: Predicted) -> frozenset[str]:
 
 
 def _word(predicted: Predicted, m: str, void: frozenset[str]) -> _Word:
-    has = predicted.present.get(m, torch.ones(len(predicted.ids), dtype=torch.bool)).tolist()
+    has = presence(predicted.present, m, len(predicted.ids)).tolist()
     having = frozenset(one for one, flag in zip(predicted.ids, has, strict=True) if flag)
     return _Word(having, frozenset(predicted.ids) - having - void)
 
