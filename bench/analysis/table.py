@@ -284,6 +284,6 @@ def _cancelled(lines: dict[str, list[RunRow]]) -> list[str]:
 
 
 def _is_cancelled(row: RunRow) -> bool:
-    applied = any(key.endswith("apply_to") and value == "lr" for key, value in row.settings.items())
-    scales = row.scales_gradients
-    return scales and row.settings.get("optimizer.name") in ("adam", "adamw") and not applied
+    if not row.scales_gradients or row.settings.get("optimizer.name") not in ("adam", "adamw"):
+        return False
+    return not any(key.endswith("apply_to") and value == "lr" for key, value in row.settings.items())

@@ -1,5 +1,6 @@
 """How every command ends: with a message for errors that the user can fix, and cleanly on Ctrl-C and SIGTERM."""
 
+import gc
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,7 @@ from mcr_bench.bench.core.faults.streams import open_streams
 
 P = ParamSpec("P")
 TOO_LITTLE = "there is too little memory for this. Close other programs, or use less data or a smaller model."
+COLLECTED = 100_000, 50, 100  # with Python's 700, 10, 10 a tenth of the time goes to the objects of a large record
 STOPPED = 128  # and the number of the signal, as shells have it: 130 after Ctrl-C, 143 after SIGTERM
 
 
@@ -58,6 +60,7 @@ def verb(command: Callable[P, None]) -> Callable[P, None]:
 def end_with(program: Callable[[], str | int | None]) -> NoReturn:
     """Run a program and end with it; of an error that nobody expected the traceback is printed, without credentials."""
     open_streams()
+    gc.set_threshold(*COLLECTED)
     try:
         sys.exit(program())
     except Exception as error:

@@ -29,14 +29,20 @@ WHERE runs.lifecycle_stage = 'active' AND experiments.lifecycle_stage = 'active'
 OF_ALL_DATASETS, OF_DATASET = " AND substr(experiments.name, 1, ?) = ?", " AND experiments.name = ?"
 OF_KEYS = " AND run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'key' AND value IN (SELECT value FROM json_each(?)))"
 OF_RUNS, NAMED = "run_uuid IN (SELECT value FROM json_each(?))", "key IN (SELECT value FROM json_each(?))"
+# One row for each run: fetching a million rows, one for each tag, takes longer. By hand, any type can be written into a
+# column.
+TEXTS = """
+SELECT run_uuid, json_group_array(key), json_group_array(coalesce(CAST(value AS TEXT), '')) FROM {table} {where}
+GROUP BY run_uuid
+"""
+COUNTS = "SELECT run_uuid, count(*) FROM latest_metrics {where} GROUP BY run_uuid ORDER BY run_uuid"
+NUMBERS = "SELECT key, iif(is_nan, NULL, value) FROM latest_metrics {where} ORDER BY run_uuid, rowid"
 LATEST = """
 SELECT max(coalesce(max(CAST(start_time AS INTEGER)), 0), coalesce(max(CASE WHEN length(value) = ? AND value NOT GLOB
 '*[^0-9]*' THEN CAST(value AS INTEGER) END), 0)) FROM runs JOIN experiments USING (experiment_id)
 LEFT JOIN tags ON tags.run_uuid = runs.run_uuid AND tags.key = ? WHERE experiments.name = ?
 """
 CHECKSUMS = "SELECT run_uuid, key, coalesce(CAST(value AS TEXT), '') FROM tags WHERE " + OF_RUNS + " AND key GLOB ?"
-TEXT = "coalesce(CAST(value AS TEXT), ''), 0"  # by hand, anything can be written into a column
-PARTS = {"tags": f"{TEXT} FROM tags", "params": f"{TEXT} FROM params", "metrics": "value, is_nan FROM latest_metrics"}
 Found = tuple[str, str, int | None, int | None, str]
 FEW = 0.2  # up to this share of all runs, looking each one up costs less than reading all
 
@@ -102,15 +108,36 @@ def _read(
     (total,) = connection.execute("SELECT count(*) FROM runs").fetchone()
     chosen = {OF_RUNS: json.dumps(list(runs))} if len(runs) < FEW * total else {}
     chosen |= {NAMED: json.dumps(list(tags))} if tags is not None else {}
-    where = f" WHERE {' AND '.join(chosen)}" if chosen else ""
-    for part in PARTS if tags is None else ["tags"]:
-        of_run = {run_id: getattr(run, part) for run_id, run in runs.items()}
-        names = dict[str, str]()  # one object for each name: thousands of runs have the same ones
-        cursor = connection.execute(f"SELECT run_uuid, key, {PARTS[part]}{where}", list(chosen.values()))
-        for run_id, key, value, is_nan in cursor:
-            if run_id in of_run:
-                of_run[run_id][names.setdefault(key, key)] = nan if is_nan else value
+    where = f"WHERE {' AND '.join(chosen)}" if chosen else ""
+    _add_texts(connection, "tags", where, list(chosen.values()), {run_id: run.tags for run_id, run in runs.items()})
+    if tags is None:
+        _add_texts(connection, "params", where, list(chosen.values()), {r: run.params for r, run in runs.items()})
+        _add_metrics(connection, where, list(chosen.values()), {r: run.metrics for r, run in runs.items()})
     return list(runs.values())
+
+
+def _add_texts(
+    connection: sqlite3.Connection, table: str, where: str, chosen: list[str], runs: dict[str, dict[str, str]]
+) -> None:
+    """Add the rows of a table of texts to the dict of each run."""
+    names = dict[str, list[str]]()  # one list for each set of names: thousands of runs have the same ones
+    for run_id, keys, values in connection.execute(TEXTS.format(table=table, where=where), chosen):
+        if run_id in runs:
+            known = names.get(keys) or names.setdefault(keys, json.loads(keys))
+            runs[run_id].update(zip(known, json.loads(values), strict=True))
+
+
+def _add_metrics(
+    connection: sqlite3.Connection, where: str, chosen: list[str], runs: dict[str, dict[str, float]]
+) -> None:
+    """Add the last value of each metric to the dict of its run."""
+    counts = connection.execute(COUNTS.format(where=where), chosen).fetchall()
+    numbers = connection.execute(NUMBERS.format(where=where), chosen)
+    names = dict[str, str]()  # one object for each name
+    for run_id, count in counts:
+        values = {names.setdefault(k, k): nan if v is None else v for k, v in numbers.fetchmany(count)}
+        if run_id in runs:
+            runs[run_id].update(values)
 
 
 def _latest(connection: sqlite3.Connection, dataset: str) -> int:

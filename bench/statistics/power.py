@@ -6,7 +6,7 @@ from itertools import product
 from math import inf, sqrt
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import nctdtrinc, stdtrit
 
 from mcr_bench.bench.words import number_of
 
@@ -109,18 +109,11 @@ def detectable(pairs: int, alpha: float = 0.05, power: float = 0.8) -> float:
 def _t_detectable(pairs: int, alpha: float, power: float) -> float:
     """The effect at which the two-sided paired t test has this power in the right direction.
 
-    It is found by bracketing the one-sided test at alpha / 2, as statsmodels' own two-sided solver does not always
-    converge.
+    With t the critical value of n - 1 degrees of freedom, it is c / sqrt(n), where P(T_{n-1, c} <= t) = 1 - power for
+    the noncentral T of noncentrality c (Cohen, Statistical Power Analysis, 1988).
     """
-    from scipy.optimize import brentq  # both are heavy, and nothing that trains needs them
-    from statsmodels.stats.power import TTestPower
-
-    largest = -4 * (ndtri(alpha / 2) + ndtri(min(1 - power, 0.5))) / sqrt(pairs)
-
-    def missing(effect: float) -> float:
-        return float(TTestPower().power(effect, pairs, alpha / 2, alternative="larger")) - power
-
-    return float(brentq(missing, 0.0, largest, xtol=1e-6))
+    critical = stdtrit(pairs - 1, 1 - alpha / 2)
+    return max(0.0, float(nctdtrinc(pairs - 1, 1 - power, critical)) / sqrt(pairs))
 
 
 def _thresholds(pairs: int, alpha: float) -> np.ndarray:
