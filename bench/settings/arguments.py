@@ -100,7 +100,8 @@ def parse_duration(option: str, text: str) -> float:
         parts = [(text, "s")] if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else []
     seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
     if not 0 < seconds <= LONGEST:
-        raise UserError(f"{option} {text}: not allowed. Give a time above 0, such as 90s, 30m, 2h, 1h30m or 1d.")
+        allowed = f"a time above 0 and up to {duration_text(LONGEST)}, such as 90s, 30m, 2h, 1h30m or 1d"
+        raise UserError(f"{option} {text}: not allowed. Give {allowed}.")
     return seconds
 
 

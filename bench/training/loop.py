@@ -34,7 +34,7 @@ from mcr_bench.bench.training.after.told import costs_of, rounding_tags
 from mcr_bench.bench.training.checkpoints import load_weights, read_checkpoint, save_weights, write_checkpoint
 from mcr_bench.bench.training.compiling import Compiled, compile_encoders
 from mcr_bench.bench.training.epochs import check_heeded, epoch_steps
-from mcr_bench.bench.training.evaluation import absent_inputs, better, evaluate
+from mcr_bench.bench.training.evaluation import absent_inputs, better, evaluate, features_of
 from mcr_bench.bench.training.growth import keep_grown, let_grow
 from mcr_bench.bench.training.optim import make_optimizer, rate_factor, set_rate
 from mcr_bench.bench.training.placing import place_of, placed
@@ -325,9 +325,9 @@ def _short_of(run: Training) -> Shortage | None:
 @torch.no_grad()
 def _features(run: Training) -> dict[str, tuple[Tensor, Tensor]]:
     """Modality -> features (N, d) and targets (N,) of the training part, for the probe heads."""
-    evaluation = evaluate(run.method, run.fit.model, run.fit.train, run.probes, run.chunk, curve=True)
     train = run.fit.train
-    return {m: (train.having(m, x), train.having(m, train.target_of(m))) for m, x in evaluation.features.items()}
+    features = features_of(run.method, run.fit.model, train, run.probes, run.chunk)
+    return {m: (train.having(m, x), train.having(m, train.target_of(m))) for m, x in features.items()}
 
 
 def _event(run: Training, row: Logged) -> EpochDone:

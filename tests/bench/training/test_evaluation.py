@@ -16,7 +16,7 @@ from mcr_bench.bench.fit.meters import Meters
 from mcr_bench.bench.models.multimodal import Inputs
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, step, tiny_split
-from mcr_bench.bench.training.evaluation import absent_inputs, better, evaluate, subset_logits
+from mcr_bench.bench.training.evaluation import absent_inputs, better, evaluate, features_of, subset_logits
 from mcr_bench.bench.training.linear_head import L2
 from mcr_bench.bench.training.predictions import write_predictions
 from mcr_bench.bench.training.probes import FeatureStore, Probes
@@ -51,6 +51,16 @@ def stored(fit: Fit) -> dict[str, tuple[Tensor, Tensor]]:
 
 def close(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_features_need_no_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+    method, fit = joint()
+    expected = {m: f for m, (f, _) in stored(fit).items()}
+    monkeypatch.setattr("mcr_bench.bench.training.evaluation.score", None)  # a part need not define what selects
+    found = features_of(method, fit.model, fit.train, None, 7)
+    assert found.keys() == expected.keys()
+    for m, f in expected.items():
+        close(found[m], f)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 24, 100])
