@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from mcr_bench.bench.printable import printable
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@lru_cache(maxsize=4096)  # the names of a curve's points
 def name_of(text: str) -> str:
     """`text` as a name that MLflow accepts: without . and .. and empty parts of paths, and with _ for other characters.
 

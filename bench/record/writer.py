@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 from mcr_bench.bench.core.files import write_whole
+from mcr_bench.bench.record.database.points import add_points
 from mcr_bench.bench.record.database.turns import Turns
 from mcr_bench.bench.record.entities import in_parts, metric, name_of, param, tag
 from mcr_bench.bench.record.files.checksums import checksum_tags
@@ -182,9 +182,9 @@ class Writer:
         values = (
             metric(k, v, ending.when, run.last) for k, v in ending.metrics.items() if not self._has_logged(run, k)
         )
-        texts = (tag(k, v) for k, v in {**ending.tags, **sums}.items())
-        for some, about in zip_longest(in_parts(values, BATCH), in_parts(texts, 100), fillvalue=()):
-            self._write(self.client().log_batch, run.run_id, metrics=some, tags=about)
+        self._log_metrics(run.run_id, values)
+        for about in in_parts((tag(k, v) for k, v in {**ending.tags, **sums}.items()), 100):
+            self._write(self.client().log_batch, run.run_id, tags=about)
 
     def _keep(self, run_id: str, path: Path, content: bytes) -> Path | None:
         """Store a file as an artifact of a run: in its folder, which is given, or through MLflow: then None."""
@@ -216,5 +216,8 @@ class Writer:
         run.buffer.clear()
 
     def _log_metrics(self, run_id: str, metrics: "Iterable[Metric]") -> None:
-        for part in in_parts(metrics, BATCH):
+        every = list(metrics)
+        if self.turns.file is not None and self._write(add_points, self.turns.file, run_id, every):
+            return
+        for part in in_parts(every, BATCH):
             self._write(self.client().log_batch, run_id, metrics=part)
