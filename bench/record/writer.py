@@ -217,7 +217,7 @@ class Writer:
 
     def _log_metrics(self, run_id: str, metrics: "Iterable[Metric]") -> None:
         every = list(metrics)
-        if self.turns.file is not None and self._write(add_points, self.turns.file, run_id, every):
+        if every and self.turns.file is not None and self._write(add_points, self.turns.file, run_id, every):
             return
         for part in in_parts(every, BATCH):
             self._write(self.client().log_batch, run_id, metrics=part)
