@@ -17,11 +17,12 @@ T = TypeVar("T")
 def name_of(text: str) -> str:
     """`text` as a name that MLflow accepts: without . and .. and empty parts of paths, and with _ for other characters.
 
-    >>> name_of("./mine.py: accuracy%")
-    'mine.py: accuracy_'
+    >>> name_of("./mine.py: accuracy%"), name_of("..mine")
+    ('mine.py: accuracy_', 'mine')
     """
     parts = re.sub(r"[^\w\-. :/]", "_", text).split("/")
-    return "/".join(part for part in parts if part not in ("", ".", "..")) or "_"
+    name = "/".join(part for part in parts if part not in ("", ".", ".."))
+    return (name.lstrip("./") if name.startswith("..") else name) or "_"  # MLflow takes `..x` for a way upwards
 
 
 def param(name: str, value: str) -> "Param":

@@ -32,11 +32,11 @@ OF_RUNS, NAMED = "run_uuid IN (SELECT value FROM json_each(?))", "key IN (SELECT
 # One row for each run: fetching a million rows, one for each tag, takes longer. By hand, any type can be written into a
 # column.
 TEXTS = """
-SELECT run_uuid, json_group_array(key), json_group_array(coalesce(CAST(value AS TEXT), '')) FROM {table} {where}
-GROUP BY run_uuid
+SELECT run_uuid, json_group_array(CAST(key AS TEXT)), json_group_array(coalesce(CAST(value AS TEXT), ''))
+FROM {table} {where} GROUP BY run_uuid
 """
 COUNTS = "SELECT run_uuid, count(*) FROM latest_metrics {where} GROUP BY run_uuid ORDER BY run_uuid"
-NUMBERS = "SELECT key, iif(is_nan, NULL, value) FROM latest_metrics {where} ORDER BY run_uuid, rowid"
+NUMBERS = "SELECT key, CASE WHEN is_nan THEN NULL ELSE value END FROM latest_metrics {where} ORDER BY run_uuid, rowid"
 LATEST = """
 SELECT max(coalesce(max(CAST(start_time AS INTEGER)), 0), coalesce(max(CASE WHEN length(value) = ? AND value NOT GLOB
 '*[^0-9]*' THEN CAST(value AS INTEGER) END), 0)) FROM runs JOIN experiments USING (experiment_id)

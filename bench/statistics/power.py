@@ -23,7 +23,7 @@ def smallest_p(pairs: int) -> float:
     """
     if pairs < 0:
         raise ValueError(f"pairs must be at least 0, not {pairs}")
-    return min(1.0, 2.0 / 2.0**pairs)
+    return min(1.0, 2.0 ** (1 - pairs))
 
 
 def reachable(pairs: int, comparisons: int = 1, alpha: float = 0.05) -> bool:
@@ -112,8 +112,8 @@ def _t_detectable(pairs: int, alpha: float, power: float) -> float:
     With t the critical value of n - 1 degrees of freedom, it is c / sqrt(n), where P(T_{n-1, c} <= t) = 1 - power for
     the noncentral T of noncentrality c (Cohen, Statistical Power Analysis, 1988).
     """
-    critical = stdtrit(pairs - 1, 1 - alpha / 2)
-    return max(0.0, float(nctdtrinc(pairs - 1, 1 - power, critical)) / sqrt(pairs))
+    critical = -stdtrit(pairs - 1, alpha / 2)
+    return max(float(nctdtrinc(pairs - 1, 1 - power, critical)) / sqrt(pairs), 0.0)
 
 
 def _thresholds(pairs: int, alpha: float) -> np.ndarray:

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
-import torch
 from torch import Tensor
 
 from mcr_bench.bench.catalog import nets, registry
@@ -322,7 +321,6 @@ def _short_of(run: Training) -> Shortage | None:
     return Shortage.MEMORY if on_gpu and any(map(tells_out_of_memory, run.progress.missing.values())) else None
 
 
-@torch.no_grad()
 def _features(run: Training) -> dict[str, tuple[Tensor, Tensor]]:
     """Modality -> features (N, d) and targets (N,) of the training part, for the probe heads."""
     train = run.fit.train

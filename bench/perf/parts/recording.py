@@ -30,7 +30,7 @@ def recording(machine: Machine) -> Iterator[Measured]:
     with tempfile.TemporaryDirectory() as folder:
         record = Record(f"sqlite:///{folder}/mlflow.db", Path(folder))
         few, more = (_trained(record, machine, _run(n, seed)).seconds for seed, n in enumerate((FEW, MORE)))
-        each = max(more - few, 0.1) / (MORE - FEW)  # without what a worker takes to start
+        each = max((more - few) / (MORE - FEW), 0.001)  # without what a worker takes to start
         timed = _trained(record, machine, _run(round(SECONDS / each), seed=2))
     yield of_rounds("recording: share of a run of a minute", [timed.writing / timed.seconds], "share")
 

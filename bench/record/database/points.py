@@ -45,6 +45,8 @@ class Row(NamedTuple):
 def add_points(file: Path, run_id: str, points: "Sequence[Metric]") -> bool:
     """Add points to the curves of a run, all of them or none; those that it has already change nothing.
 
+    points: as `entities.metric` makes them, with names that MLflow accepts.
+
     False, and nothing added, where only MLflow can do it, or say why not: the database is of a version not known here,
     the run was deleted, or a name is too long. sqlite3.Error where the database cannot be written.
     """

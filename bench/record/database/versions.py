@@ -3,7 +3,8 @@
 import sqlite3
 
 # From MLflow 3.1.0 to 3.17.2, in order. In all of them the tables of experiments, runs, tags, params and metrics have
-# the columns that are read. A release of MLflow makes databases of one of them; `mlflow db upgrade` raises older ones.
+# the columns that are read, and those of metrics, which are written here too, no others and the same primary keys. A
+# release of MLflow makes databases of one of them; `mlflow db upgrade` raises older ones.
 KNOWN = """
 6953534de441 bda7b8c39065 cbc13b556ace 770bee3ae1dd a1b2c3d4e5f6 de4033877273 1a0cddfcaa16 534353b11cbc
 71994744cf8e 3da73c924c2f bf29a5ff90ea 1bd49d398cd23 b7c8d9e0f1a2 5d2d30f0abce c9d4e5f6a7b8 2c33131f4dae

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sqlite3
+from contextlib import closing
 from math import inf, isnan
 from pathlib import Path
 
@@ -99,6 +100,19 @@ def test_values_that_no_number_holds(record: Record, wanted: list[RunSpec]) -> N
     metrics = record.finished([wanted[15].key])[wanted[15].key].metrics
     assert isnan(metrics["test/accuracy"])
     assert metrics["up"] == -metrics["down"] == metrics["big"] == inf  # MLflow keeps 1.8e308 of an infinity
+
+
+def test_names_and_texts_of_any_type_are_read(record: Record, tmp_path: Path) -> None:
+    file = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(record.home / "mlflow.db")) as source, closing(sqlite3.connect(file)) as copy:
+        source.backup(copy)
+        with copy:
+            (run_id,) = copy.execute("SELECT run_uuid FROM tags WHERE key = 'no'").fetchone()
+            odd = "INSERT INTO tags (run_uuid, key, value) VALUES (?, ?, ?)"
+            copy.executemany(odd, [(run_id, b"bytes", "a"), (run_id, "of bytes", b"b"), (run_id, 'q"\n\x00', "\x01'{")])
+    (run,) = SqliteReader(file).read("bare")
+    expected = {"no": "key", "bytes": "a", "of bytes": "b", 'q"\n\x00': "\x01'{"}
+    assert {name: run.tags.get(name) for name in expected} == expected
 
 
 def test_rows_follow_deletion_and_training_again(record: Record, wanted: list[RunSpec]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -179,6 +180,46 @@ def test_a_kill_between_the_final_values_and_the_word_finished_logs_them_once(re
     assert record.finished([spec.key])[spec.key].metrics == expected
     assert history(record, run_id, "cost/seconds") == [(1, 3.0)]
     assert history(record, run_id, "test/loss") == [(1, 1.0)]
+
+
+def test_a_kill_between_the_final_values_and_the_tags_logs_them_once(record: Record, spec: Spec) -> None:
+    run_id = str(record.start(spec))
+    record.log_epoch(spec, epoch(spec, 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record.client, "log_batch", lambda *_, **__: sys.exit("killed"))
+        with pytest.raises(SystemExit):
+            record.finish(spec, {"cost/seconds": 3.0}, tags={"a": "b"})
+    again = Record(home=record.home)
+    again.start(spec)
+    again.finish(spec, {"cost/seconds": 3.5}, tags={"a": "c"})
+    assert history(record, run_id, "cost/seconds") == [(1, 3.0)]
+    assert record.client.get_run(run_id).data.tags["a"] == "c"
+
+
+def test_a_failure_between_two_parts_of_the_epochs_loses_and_doubles_none(record: Record, spec: Spec) -> None:
+    run_id = str(record.start(spec))
+    epochs = [epoch(spec, number, **{f"m{i}": float(number) for i in range(29)}) for number in range(1, 51)]
+    calls, add_points = [], writer.add_points
+
+    def breaks_at_second(*args: Any) -> bool:
+        calls.append(len(args[2]))
+        if len(calls) == 2:
+            raise ConnectionError
+        return add_points(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mcr_bench.bench.record.writing.FLUSH_SECONDS", 3600.0)
+        patch.setattr(writer, "add_points", breaks_at_second)
+        for one in epochs:
+            record.log_epoch(spec, one)
+        with pytest.raises(ConnectionError):
+            record.kill(spec)
+    assert calls == [990, 510]
+    assert record.start(spec) == run_id
+    for one in epochs:  # those after the last one on record are trained, and logged, again
+        record.log_epoch(spec, one)
+    record.finish(spec, {})
+    assert history(record, run_id, "m0") == [(number, float(number)) for number in range(1, 51)]
 
 
 def test_a_final_value_of_an_earlier_epoch_does_not_hide_that_of_a_later_one(record: Record, spec: Spec) -> None:
