@@ -106,10 +106,13 @@ def _change(path: Path, row: int) -> bool:
 
 
 def _arrays(path: Path) -> dict[str, Array]:
-    """The arrays of a file by name; none of a file that cannot be read without running code."""
+    """The arrays of a file by name; none of one that needs code to be read, or is not what its name says."""
     try:
         opened = np.load(path, allow_pickle=False)
-        return {"": opened} if path.suffix == ".npy" else dict(opened)
+        if isinstance(opened, np.ndarray):
+            return {"": opened} if path.suffix == ".npy" else {}
+        with opened:
+            return {} if path.suffix == ".npy" else dict(opened)
     except (OSError, ValueError):
         return {}
 
