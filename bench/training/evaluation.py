@@ -60,12 +60,10 @@ def evaluate(
 
 
 @torch.no_grad()
-def features_of(
-    method: Method, model: MultimodalModel, split: Split, probes: Probes | None, chunk: int
-) -> dict[str, Tensor]:
+def features_of(method: Method, model: MultimodalModel, split: Split, chunk: int) -> dict[str, Tensor]:
     """Modality -> the features (N, d) of the N samples of `split`, without any metric, which it need not define."""
     with reading(split, torch.arange(len(split)), chunk) as chunks:
-        return _join([_outputs(method, model, split.batch(index).inputs, probes, None).features for index in chunks])
+        return _join([_outputs(method, model, split.batch(index).inputs, None, None).features for index in chunks])
 
 
 def _having(split: Split, modality: str, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -324,7 +324,7 @@ def _short_of(run: Training) -> Shortage | None:
 def _features(run: Training) -> dict[str, tuple[Tensor, Tensor]]:
     """Modality -> features (N, d) and targets (N,) of the training part, for the probe heads."""
     train = run.fit.train
-    features = features_of(run.method, run.fit.model, train, run.probes, run.chunk)
+    features = features_of(run.method, run.fit.model, train, run.chunk)
     return {m: (train.having(m, x), train.having(m, train.target_of(m))) for m, x in features.items()}
 
 

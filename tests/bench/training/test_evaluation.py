@@ -57,7 +57,7 @@ def test_features_need_no_metric(monkeypatch: pytest.MonkeyPatch) -> None:
     method, fit = joint()
     expected = {m: f for m, (f, _) in stored(fit).items()}
     monkeypatch.setattr("mcr_bench.bench.training.evaluation.score", None)  # a part need not define what selects
-    found = features_of(method, fit.model, fit.train, None, 7)
+    found = features_of(method, fit.model, fit.train, 7)
     assert found.keys() == expected.keys()
     for m, f in expected.items():
         close(found[m], f)
