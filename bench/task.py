@@ -5,12 +5,14 @@ that is learned; metrics and predictions are in the user's unit.
 """
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from mcr_bench.bench.outcomes import ManyLabels, ManyScores, OneClass, OneScore, Outcome
 from mcr_bench.bench.units import TARGET_SCALE, USERS_OWN, TargetScale, Unit, Units, standard_unit, standard_units
+
+if TYPE_CHECKING:  # commands that print tables ask for tasks too, and torch takes seconds to import
+    from torch import Tensor
+
+    from mcr_bench.bench.outcomes import Outcome
 
 __all__ = ["TARGET_SCALE", "TargetScale", "Task", "Unit", "Units", "standard_unit", "standard_units"]
 
@@ -65,14 +67,16 @@ class Task:
         return self.classes or self.labels or self.scores or 1
 
     @property
-    def _outcome(self) -> Outcome:
+    def _outcome(self) -> "Outcome":
+        from mcr_bench.bench.outcomes import ManyLabels, ManyScores, OneClass, OneScore
+
         if self.classes is not None:
             return OneClass()
         if self.labels is not None:
             return ManyLabels()
         return OneScore() if self.scores is None else ManyScores()
 
-    def fitted(self, train: Tensor) -> "Task":
+    def fitted(self, train: "Tensor") -> "Task":
         """This task with the unit that the labels (N,) or (N, K) of a training part give.
 
         UserError if the scores of one output are all equal.
@@ -81,86 +85,94 @@ class Task:
             return self
         return replace(self, unit=standard_unit(train) if self.scores is None else standard_units(train))
 
-    def learned(self, labels: Tensor) -> Tensor:
+    def learned(self, labels: "Tensor") -> "Tensor":
         """Labels or predictions in the user's unit -> in the learned unit; unchanged unless they are scores.
 
         Those of a vector regression have the shape (..., K), others any shape.
         """
         return self.unit.learned(labels) if self.regression else labels
 
-    def user(self, learned: Tensor) -> Tensor:
+    def user(self, learned: "Tensor") -> "Tensor":
         """The inverse of `learned`: outputs of the same shape -> in the user's unit; unchanged unless scores."""
         return self.unit.user(learned) if self.regression else learned
 
-    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+    def loss(self, logits: "Tensor", target: "Tensor") -> "Tensor":
         """The training loss of logits (B, C) against a target, a scalar tensor (); both in the learned unit.
 
         It is the mean cross-entropy of classes; of labels the mean binary cross-entropy over samples and labels; of
         scores the mean absolute error over samples and outputs, with which the MCR paper (arXiv 2411.07335) trains
         CMU-MOSI and CMU-MOSEI. It is computed in full precision.
 
+        >>> import torch
         >>> Task(None).loss(torch.tensor([[1.0], [4.0]]), torch.tensor([1.0, 2.0]))
         tensor(1.)
         """
         return self._outcome.loss(_full(logits), target)
 
-    def per_sample(self, logits: Tensor, target: Tensor) -> Tensor:
+    def per_sample(self, logits: "Tensor", target: "Tensor") -> "Tensor":
         """The training loss of every sample, (B,), whose mean is `loss` up to rounding.
 
         As in the methods below, logits may have axes before the batch, (..., B, C), and the result then has them too.
 
+        >>> import torch
         >>> Task(None, scores=2).per_sample(torch.tensor([[1.0, 4.0]]), torch.tensor([[1.0, 2.0]]))
         tensor([1.])
         """
         return self._outcome.per_sample(_full(logits), target)
 
-    def true_score(self, logits: Tensor, target: Tensor) -> Tensor:
+    def true_score(self, logits: "Tensor", target: "Tensor") -> "Tensor":
         """How good the outputs for every sample are, (B,), from 0 to 1.
 
         It is the probability of the true class; of labels the mean probability of the right value of each; of scores
         exp(-mean |output - target|), the likelihood under the Laplace distribution whose negative logarithm the loss
         is, relative to that of a perfect prediction. With one class or one score it equals exp(-per_sample).
 
+        >>> import torch
         >>> Task(None, labels=2).true_score(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
         tensor([0.5000])
         """
         return self._outcome.true_score(_full(logits), target)
 
-    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+    def distance(self, a: "Tensor", b: "Tensor") -> "Tensor":
         """How far the logits `a` and `b` (B, C) of every sample are apart, (B,); 0 for equal ones, symmetric.
 
         It is the Jensen-Shannon divergence of the two distributions over classes in nats, between 0 and ln 2; of labels
         the mean of that of each; of scores the mean absolute difference.
 
+        >>> import torch
         >>> Task(2).distance(torch.tensor([[99.0, 0.0]]), torch.tensor([[0.0, 99.0]]))  # disjoint: ln 2
         tensor([0.6931])
         """
         return self._outcome.distance(_full(a), _full(b))
 
-    def prediction(self, logits: Tensor) -> Tensor:
+    def prediction(self, logits: "Tensor") -> "Tensor":
         """What logits (B, C) predict, in the form of the target and in the learned unit.
 
         These are class indices (B,); of labels 1 where the probability is above one half, (B, L) int64; the score (B,),
         or the scores (B, K).
 
+        >>> import torch
         >>> Task(None, labels=2).prediction(torch.tensor([[-0.5, 2.0]]))
         tensor([[0, 1]])
         """
         return self._outcome.prediction(_full(logits))
 
-    def combine(self, members: list[Tensor], rule: str) -> Tensor:
+    def combine(self, members: "list[Tensor]", rule: str) -> "Tensor":
         """One prediction (B, C) from the logits (B, C) of several models.
 
         It is the logarithm of their mean probability; of labels the log-odds of the mean probability of each; of
         scores, and with `rule` = "logits", the mean of the outputs.
 
+        >>> import torch
         >>> Task(2).combine([torch.tensor([[0.0, 4.0]]), torch.tensor([[2.0, 0.0]])], "logits")
         tensor([[1., 2.]])
         """
+        import torch
+
         stacked = _full(torch.stack(members))
         return stacked.mean(0) if rule == "logits" else self._outcome.combine(stacked)
 
 
-def _full(logits: Tensor) -> Tensor:
+def _full(logits: "Tensor") -> "Tensor":
     """Logits of any shape in float32 if their type has fewer bits, as autocast may give them."""
-    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+    return logits.float() if logits.element_size() < 4 else logits

@@ -1,12 +1,12 @@
 """The unit in which the scores of a regression are learned, which may be another one than the user's."""
 
 from dataclasses import dataclass
-from typing import Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from mcr_bench.bench.errors import UserError
+
+if TYPE_CHECKING:  # commands that print tables ask for tasks and their units too, and torch takes seconds to import
+    from torch import Tensor
 
 TargetScale = Literal["standard", "none"]
 TARGET_SCALE = (
@@ -29,12 +29,13 @@ class Unit:
     mean: float = 0.0
     size: float = 1.0
 
-    def learned(self, scores: Tensor) -> Tensor:
+    def learned(self, scores: "Tensor") -> "Tensor":
         """Scores or predictions of any shape in the user's unit -> the same in the learned unit, float32.
 
         In any unit but the user's own, values are rounded to a millionth of a standard deviation. The same data given
         in two units then has the same bits, so that training with L1, which uses the signs of errors, gives the same.
 
+        >>> import torch
         >>> Unit(mean=10.0, size=2.0).learned(torch.tensor([8.0, 13.0]))
         tensor([-1.0000,  1.5000])
         """
@@ -42,11 +43,12 @@ class Unit:
             return scores.float()
         return (((scores.double() - self.mean) / self.size * GRID).round() / GRID).float()
 
-    def user(self, learned: Tensor) -> Tensor:
+    def user(self, learned: "Tensor") -> "Tensor":
         """Values of any shape in the learned unit -> the same in the user's unit, float64.
 
         They are returned unchanged where the two units are the same.
 
+        >>> import torch
         >>> Unit(mean=10.0, size=2.0).user(torch.tensor([-1.0, 1.5]))
         tensor([ 8., 13.], dtype=torch.float64)
         """
@@ -60,13 +62,14 @@ class Unit:
         return {} if self == Unit() else {"target_mean": self.mean, "target_size": self.size}
 
 
-def standard_unit(scores: Tensor) -> Unit:
+def standard_unit(scores: "Tensor") -> Unit:
     """The unit in which training scores (N,) have mean 0 and variance 1.
 
     The sign of `size` makes the first score that differs from the mean positive. A network drawn at random is not
     symmetric in the sign of its target; with this rule y and -y give the same training. UserError for scores that are
     all equal.
 
+    >>> import torch
     >>> standard_unit(torch.tensor([3.0, 1.0])), standard_unit(torch.tensor([-3.0, -1.0]))
     (Unit(mean=2.0, size=1.0), Unit(mean=-2.0, size=-1.0))
     """
@@ -95,16 +98,21 @@ class Units:
 
     each: tuple[Unit, ...]
 
-    def learned(self, scores: Tensor) -> Tensor:
+    def learned(self, scores: "Tensor") -> "Tensor":
         """Scores or predictions (..., K) in the user's units -> the same in the learned units, float32.
 
+        >>> import torch
         >>> Units((Unit(mean=10.0, size=2.0), Unit())).learned(torch.tensor([[8.0, 13.0]]))
         tensor([[-1., 13.]])
         """
+        import torch
+
         return torch.stack([unit.learned(x) for unit, x in zip(self.each, scores.unbind(-1), strict=True)], -1)
 
-    def user(self, learned: Tensor) -> Tensor:
+    def user(self, learned: "Tensor") -> "Tensor":
         """Values (..., K) in the learned units -> the same in the user's units, float64."""
+        import torch
+
         columns = [unit.user(x).double() for unit, x in zip(self.each, learned.unbind(-1), strict=True)]
         return torch.stack(columns, -1)
 
@@ -118,7 +126,7 @@ class Units:
         return {f"{name}_{k}": value for k, unit in enumerate(self.each) for name, value in unit.notes.items()}
 
 
-def standard_units(scores: Tensor) -> Units:
+def standard_units(scores: "Tensor") -> Units:
     """The units in which each column of training scores (N, K) has mean 0 and variance 1; see `standard_unit`.
 
     UserError that names the first column whose scores are all equal.
@@ -126,7 +134,7 @@ def standard_units(scores: Tensor) -> Units:
     return Units(tuple(_of_column(k, column) for k, column in enumerate(scores.unbind(1))))
 
 
-def _of_column(number: int, scores: Tensor) -> Unit:
+def _of_column(number: int, scores: "Tensor") -> Unit:
     try:
         return standard_unit(scores)
     except UserError as error:

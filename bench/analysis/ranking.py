@@ -87,7 +87,8 @@ def _one_per_dataset(comparisons: Iterable[Comparison]) -> dict[str, Comparison]
 
 
 def _chosen(group: Sequence[Comparison]) -> Comparison:
-    first, ages = _first_preset(group[0]), list(dict.fromkeys(comparison.preset for comparison in group))
+    ages = list(dict.fromkeys(comparison.preset for comparison in group))
+    first = _first_preset(group[0]) if len(ages) > 1 else None  # asking the dataset imports torch
 
     def standing(comparison: Comparison) -> tuple[bool, bool, int, int, int, int]:
         age = ages.index(comparison.preset)

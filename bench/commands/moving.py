@@ -17,7 +17,7 @@ from mcr_bench.bench.exchange.origins import OfRecord, home_at, movable
 from mcr_bench.bench.exchange.selection import Selection
 from mcr_bench.bench.exchange.target import Target
 from mcr_bench.bench.record.tracking import Record
-from mcr_bench.bench.report.cards import grid_text
+from mcr_bench.bench.report.fitted import grid_text
 from mcr_bench.bench.runs.words import counted
 from mcr_bench.bench.settings.arguments import parse_names, parse_seeds
 

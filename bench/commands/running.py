@@ -28,8 +28,7 @@ from mcr_bench.bench.planning.request import Request
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.report import terminal
-from mcr_bench.bench.report.cards import grid_text
-from mcr_bench.bench.report.fitted import terminal_width, wrapped
+from mcr_bench.bench.report.fitted import grid_text, terminal_width, wrapped
 from mcr_bench.bench.report.progress import observer
 from mcr_bench.bench.report.results import result_data
 from mcr_bench.bench.runs.events import Failure, Outcome

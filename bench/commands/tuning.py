@@ -10,7 +10,7 @@ from mcr_bench.bench.commands.running import How
 from mcr_bench.bench.executors.chosen import carry_out
 from mcr_bench.bench.planning.advice.determinism import require_deterministic_settings
 from mcr_bench.bench.record.tracking import Record
-from mcr_bench.bench.report.cards import grid_text
+from mcr_bench.bench.report.fitted import grid_text
 from mcr_bench.bench.report.progress import observer
 from mcr_bench.bench.runs.events import Observer, Outcome
 from mcr_bench.bench.runs.spec import RunSpec

@@ -3,33 +3,18 @@
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from math import nan
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from mcr_bench.bench.errors import UserError, unknown
-from mcr_bench.bench.problem import label_metrics as labels
-from mcr_bench.bench.problem.class_metrics import (
-    accuracy,
-    auroc,
-    average_precision,
-    balanced_accuracy,
-    expected_calibration_error,
-    macro_f1,
-    weighted_f1,
-)
 from mcr_bench.bench.problem.missing import diagnostic
-from mcr_bench.bench.problem.score_metrics import (
-    accuracy_in,
-    accuracy_within,
-    binary_accuracy,
-    binary_accuracy_nonzero,
-    mean_absolute_error,
-    pearson,
-    weighted_f1_in,
-)
 from mcr_bench.bench.task import Task
 
+if TYPE_CHECKING:  # commands that print tables ask for names and directions, and torch takes seconds to import
+    from torch import Tensor
+
+Compute = Callable[["Tensor", "Tensor"], float]
 TOTAL_LOSS = "total_loss"  # not a `Metric`, because it needs the logits of the own heads too: `evaluate` adds it
 
 
@@ -47,46 +32,65 @@ class Metric:
 
     name: str
     higher_is_better: bool
-    compute: Callable[[Tensor, Tensor], float]
+    compute: Compute
     share: bool = False
     at_end: bool = False
 
-    def of(self, logits: Tensor, target: Tensor) -> float:
+    def of(self, logits: "Tensor", target: "Tensor") -> float:
         """Its value; nan where a prediction is nan, which no comparison would tell from a class or a sign."""
         return nan if logits.isnan().any() else self.compute(logits, target)
 
 
+def _of(module: str, function: str, *settings: object) -> Compute:
+    """A function of a module of this room, which is imported when the function is first called.
+
+    settings: where there are some, the function of the module takes them and returns the metric.
+    """
+
+    def compute(logits: "Tensor", target: "Tensor") -> float:
+        called = getattr(import_module(f"mcr_bench.bench.problem.{module}"), function)
+        return float((called(*settings) if settings else called)(logits, target))
+
+    return compute
+
+
+_of_classes = partial(_of, "class_metrics")
+_of_labels = partial(_of, "label_metrics")
+_of_scores = partial(_of, "score_metrics")
 CLASSIFICATION = (
-    Metric("accuracy", True, accuracy, share=True),
-    Metric("balanced_accuracy", True, balanced_accuracy, share=True, at_end=True),
-    Metric("macro_f1", True, macro_f1, share=True),
-    Metric("weighted_f1", True, weighted_f1, share=True, at_end=True),
-    Metric("auroc", True, auroc, share=True, at_end=True),
-    Metric("map", True, average_precision, share=True, at_end=True),
-    Metric("ece", False, expected_calibration_error, share=True),
+    Metric("accuracy", True, _of_classes("accuracy"), share=True),
+    Metric("balanced_accuracy", True, _of_classes("balanced_accuracy"), share=True, at_end=True),
+    Metric("macro_f1", True, _of_classes("macro_f1"), share=True),
+    Metric("weighted_f1", True, _of_classes("weighted_f1"), share=True, at_end=True),
+    Metric("auroc", True, _of_classes("auroc"), share=True, at_end=True),
+    Metric("map", True, _of_classes("average_precision"), share=True, at_end=True),
+    Metric("ece", False, _of_classes("expected_calibration_error"), share=True),
 )
 MULTI_LABEL = (
-    Metric("subset_accuracy", True, labels.subset_accuracy, share=True),
-    Metric("hamming_accuracy", True, labels.hamming_accuracy, share=True),
-    Metric("micro_f1", True, labels.micro_f1, share=True),
-    Metric("macro_f1", True, labels.macro_f1, share=True),
-    Metric("weighted_f1", True, labels.weighted_f1, share=True, at_end=True),
-    Metric("auroc", True, labels.auroc, share=True, at_end=True),
-    Metric("map", True, labels.average_precision, share=True, at_end=True),
+    Metric("subset_accuracy", True, _of_labels("subset_accuracy"), share=True),
+    Metric("hamming_accuracy", True, _of_labels("hamming_accuracy"), share=True),
+    Metric("micro_f1", True, _of_labels("micro_f1"), share=True),
+    Metric("macro_f1", True, _of_labels("macro_f1"), share=True),
+    Metric("weighted_f1", True, _of_labels("weighted_f1"), share=True, at_end=True),
+    Metric("auroc", True, _of_labels("auroc"), share=True, at_end=True),
+    Metric("map", True, _of_labels("average_precision"), share=True, at_end=True),
 )
-SCORES = (Metric("mae", False, mean_absolute_error), Metric("pearson", True, pearson))
+SCORES = (Metric("mae", False, _of_scores("mean_absolute_error")), Metric("pearson", True, _of_scores("pearson")))
 REGRESSION = (
     *SCORES,
-    Metric("binary_accuracy", True, binary_accuracy, share=True),
-    Metric("binary_accuracy_nonzero", True, binary_accuracy_nonzero, share=True),
+    Metric("binary_accuracy", True, _of_scores("binary_accuracy"), share=True),
+    Metric("binary_accuracy_nonzero", True, _of_scores("binary_accuracy_nonzero"), share=True),
 )
 SENTIMENT = {  # largest score -> the metrics that its scale has beside those of every score
-    3: (Metric("acc7", True, accuracy_within(3), share=True), Metric("acc5", True, accuracy_within(2), share=True)),
+    3: (
+        Metric("acc7", True, _of_scores("accuracy_within", 3), share=True),
+        Metric("acc5", True, _of_scores("accuracy_within", 2), share=True),
+    ),
     1: (
-        Metric("sims_acc2", True, accuracy_in((0.0,)), share=True),
-        Metric("sims_acc3", True, accuracy_in((-0.1, 0.1)), share=True),
-        Metric("sims_acc5", True, accuracy_in((-0.7, -0.1, 0.1, 0.7)), share=True),
-        Metric("sims_f1", True, weighted_f1_in((0.0,)), share=True),
+        Metric("sims_acc2", True, _of_scores("accuracy_in", (0.0,)), share=True),
+        Metric("sims_acc3", True, _of_scores("accuracy_in", (-0.1, 0.1)), share=True),
+        Metric("sims_acc5", True, _of_scores("accuracy_in", (-0.7, -0.1, 0.1, 0.7)), share=True),
+        Metric("sims_f1", True, _of_scores("weighted_f1_in", (0.0,)), share=True),
     ),
 }
 ALL = (*CLASSIFICATION, *MULTI_LABEL, *REGRESSION, *(metric for scale in SENTIMENT.values() for metric in scale))
@@ -142,7 +146,7 @@ def subset_metric(subset: Iterable[str], metric: str) -> str:
     return f"subset/{'.'.join(subset)}/{metric}"
 
 
-def _loss(task: Task, logits: Tensor, target: Tensor) -> float:
+def _loss(task: Task, logits: "Tensor", target: "Tensor") -> float:
     return float(task.loss(task.learned(logits), task.learned(target)))
 
 
@@ -177,8 +181,8 @@ def metric(name: str, task: Task) -> Metric:
 
 
 def score(
-    logits: Tensor,
-    target: Tensor,
+    logits: "Tensor",
+    target: "Tensor",
     task: Task,
     needed: Collection[str] = (),
     missing: dict[str, str] | None = None,

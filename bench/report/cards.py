@@ -3,7 +3,6 @@
 import dataclasses
 import inspect
 import textwrap
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,6 @@ from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.models.build import encoder_kind
 from mcr_bench.bench.planning.heads import heads_of
 from mcr_bench.bench.planning.overview import overview
-from mcr_bench.bench.printable import printable
-from mcr_bench.bench.report.fitted import fitted, terminal_width
 from mcr_bench.bench.report.head_table import defined_for
 from mcr_bench.bench.report.net_cards import encoder_card, fusion_card
 from mcr_bench.bench.settings.declaration import declared
@@ -101,27 +98,6 @@ def _card(kind: Kind, name: str, data_root: Path) -> Card:
 def card_text(card: Card) -> str:
     """A card as text for a terminal."""
     return "\n".join(_lines(card, "")).strip()
-
-
-def grid_text(rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows as aligned columns with their names, in the width of the terminal; empty columns are left out."""
-    names = [name for name in (rows[0] if rows else {}) if any(_cell(row, name) for row in rows)]
-    cells = [
-        [name.upper().replace("_", " ") for name in names],
-        *([printable(" ".join(_cell(row, name).split())) for name in names] for row in rows),
-    ]
-    blocks = fitted(cells, terminal_width()) if names else []
-    return "\n\n".join("\n".join(line for row in block for line in row) for block in blocks)
-
-
-def _cell(row: Mapping[str, object], name: str) -> str:
-    """A value in a table: of a list its texts, the name of the column where it is true, nothing where it is false."""
-    value = row[name]
-    if isinstance(value, bool):
-        return name if value else ""
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return ", ".join(value)
-    return "" if value is None else str(value)
 
 
 def _method_card(cls: "type[Method]") -> Card:

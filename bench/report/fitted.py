@@ -4,8 +4,10 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
+
+from mcr_bench.bench.printable import printable
 
 GAP = 2  # blanks between columns
 ROOMY = 12  # characters that a column of wrapped text has at least
@@ -44,6 +46,17 @@ def fitted(cells: Cells, width: int | None, numbers: bool = False) -> list[Block
     return [_block([[row[i] for i in group] for row in cells], sizes, numbers) for group, sizes in folds]
 
 
+def grid_text(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows as aligned columns with their names, in the width of the terminal; empty columns are left out."""
+    names = [name for name in (rows[0] if rows else {}) if any(_text(row, name) for row in rows)]
+    cells = [
+        [name.upper().replace("_", " ") for name in names],
+        *([printable(" ".join(_text(row, name).split())) for name in names] for row in rows),
+    ]
+    blocks = fitted(cells, terminal_width()) if names else []
+    return "\n\n".join("\n".join(line for row in block for line in row) for block in blocks)
+
+
 def wrapped(text: str, width: int | None, between: str = " · ") -> str:
     """A text whose lines fit the width; parts are kept whole, further lines are indented.
 
@@ -54,6 +67,16 @@ def wrapped(text: str, width: int | None, between: str = " · ") -> str:
     if width is None:
         return text
     return "\n".join(_lines(line, width, between) for line in text.splitlines())
+
+
+def _text(row: Mapping[str, object], name: str) -> str:
+    """A value in a table: of a list its texts, the name of the column where it is true, nothing where it is false."""
+    value = row[name]
+    if isinstance(value, bool):
+        return name if value else ""
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
+    return "" if value is None else str(value)
 
 
 def _lines(line: str, width: int, between: str) -> str:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from math import isfinite, nan, sqrt
 
 import numpy as np
+import scipy  # its parts are imported where they are first used: each takes part of a second
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
 
 from mcr_bench.bench.words import number_of
 
@@ -76,7 +76,7 @@ def around(center: float, error: float, df: float, level: float, method: str) ->
     >>> round(interval.low, 3), round(interval.high, 3)
     (-0.262, 4.262)
     """
-    half = float(stdtrit(df, (1 + level) / 2)) * error
+    half = float(scipy.special.stdtrit(df, (1 + level) / 2)) * error
     if not isfinite(half):
         return Interval.refuse(level, method, "the standard error is not finite")
     return Interval(center - half, center + half, level, method)

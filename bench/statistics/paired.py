@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from math import nan, sqrt
 
 import numpy as np
+import scipy  # its parts are imported where they are first used: each takes part of a second
 from numpy.typing import ArrayLike
-from scipy.special import stdtr
 
 from mcr_bench.bench.statistics.intervals import (
     CORRECTED,
@@ -95,7 +95,7 @@ def _t(d: Array, scale: float, level: float, overlap: float | None) -> tuple[Int
         return Interval.refuse(level, method, reason), nan
     statistic = float(d.mean()) / sqrt(float(d.var(ddof=1)) / len(d))
     error = float(d.std(ddof=1)) / sqrt(len(d)) * wider
-    p = 2 * float(stdtr(len(d) - 1, -abs(statistic) / wider))
+    p = 2 * float(scipy.special.stdtr(len(d) - 1, -abs(statistic) / wider))
     return around(float(d.mean()), error, len(d) - 1, level, method), p
 
 

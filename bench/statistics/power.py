@@ -6,7 +6,7 @@ from itertools import product
 from math import inf, sqrt
 
 import numpy as np
-from scipy.special import nctdtrinc, stdtrit
+import scipy  # its parts are imported where they are first used: each takes part of a second
 
 from mcr_bench.bench.words import number_of
 
@@ -112,8 +112,8 @@ def _t_detectable(pairs: int, alpha: float, power: float) -> float:
     With t the critical value of n - 1 degrees of freedom, it is c / sqrt(n), where P(T_{n-1, c} <= t) = 1 - power for
     the noncentral T of noncentrality c (Cohen, Statistical Power Analysis, 1988).
     """
-    critical = -stdtrit(pairs - 1, alpha / 2)
-    return max(float(nctdtrinc(pairs - 1, 1 - power, critical)) / sqrt(pairs), 0.0)
+    critical = -scipy.special.stdtrit(pairs - 1, alpha / 2)
+    return max(float(scipy.special.nctdtrinc(pairs - 1, 1 - power, critical)) / sqrt(pairs), 0.0)
 
 
 def _thresholds(pairs: int, alpha: float) -> np.ndarray:

@@ -5,7 +5,7 @@ from math import sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy  # scipy.stats is imported where it is first used: it takes most of a second
+import scipy  # its parts are imported where they are first used: each takes part of a second
 
 from mcr_bench.bench.words import number_of
 

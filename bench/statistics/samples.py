@@ -4,8 +4,8 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
+import scipy  # its parts are imported where they are first used: each takes part of a second
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtr
 
 from mcr_bench.bench.statistics.intervals import ROUNDING, Array, Interval, around, check_level, finite
 from mcr_bench.bench.words import number_of
@@ -34,7 +34,7 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> float:
         raise ValueError("correct_a and correct_b must be 0 or 1, for the same samples")
     only_a, only_b = int(((a == 1) & (b == 0)).sum()), int(((a == 0) & (b == 1)).sum())
     differ = only_a + only_b
-    return min(1.0, 2 * float(bdtr(min(only_a, only_b), differ, 0.5))) if differ else 1.0
+    return min(1.0, 2 * float(scipy.special.bdtr(min(only_a, only_b), differ, 0.5))) if differ else 1.0
 
 
 def is_binary(values: NDArray[np.floating[Any]]) -> bool:

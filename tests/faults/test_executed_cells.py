@@ -16,9 +16,9 @@ from mcr_bench.bench.commands.console import SafeConsole
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.report import cells
-from mcr_bench.bench.report.cards import grid_text
 from mcr_bench.bench.report.cells import csv_text, harmless
 from mcr_bench.bench.report.export import latex, markdown, page, to_csv, write_tables
+from mcr_bench.bench.report.fitted import grid_text
 from mcr_bench.bench.report.results import results_csv, results_grid
 from mcr_bench.bench.report.terminal import print_tables
 from mcr_bench.cli import app

@@ -1,5 +1,9 @@
-"""Training, `make perf` and `make test-gpu` start without the packages that only reports, media and tests need."""
+"""Training, `make perf` and `make test-gpu` start without the packages that only reports, media and tests need.
 
+Commands that read results start without those of training.
+"""
+
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +11,9 @@ from pathlib import Path
 import pytest
 
 import mcr_bench
+from mcr_bench.bench.record.tracking import Record
+from mcr_bench.tests.support.records.many_runs import record_run, specs
+from mcr_bench.tests.support.records.recorded import empty_record
 
 ROOT = Path(mcr_bench.__file__).parent
 ABSENT = (
@@ -77,3 +84,31 @@ def test_the_command_line_starts_as_a_module(tmp_path: Path) -> None:
         check=True,
     )
     assert "Train every method on every dataset" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with four runs of two methods."""
+    folder = tmp_path_factory.mktemp("recorded")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        record = empty_record(Record(home=folder / "template"), folder / "home")
+        for spec in specs(5, 1, 2):
+            if spec.method in ("joint", "multi-loss"):
+                record_run(record, spec, folder)
+    return folder / "home"
+
+
+@pytest.mark.parametrize("words", [["results"], ["results", "--verify"], ["compare", "--baseline", "joint"]])
+def test_results_are_read_and_compared_without_what_takes_seconds_to_import(recorded: Path, words: list[str]) -> None:
+    blocked = BLOCKED.replace(repr(ABSENT), repr((*ABSENT, "torch", "mlflow", "pandas")))
+    done = subprocess.run(
+        [sys.executable, "-c", f"{blocked}\nfrom mcr_bench.cli import main; main()", *words],
+        env=os.environ | {"MCR_BENCH_HOME": str(recorded)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "multi-loss" in done.stdout or "--verify" in words, done.stdout
+    assert "left out" not in done.stderr

@@ -19,8 +19,8 @@ import mcr_bench
 from mcr_bench.bench.analysis.table import Table
 from mcr_bench.bench.commands.console import SafeConsole
 from mcr_bench.bench.printable import in_line, mask_addresses, printable
-from mcr_bench.bench.report.cards import grid_text
 from mcr_bench.bench.report.export import write_tables
+from mcr_bench.bench.report.fitted import grid_text
 from mcr_bench.bench.report.html.markup import left_out
 from mcr_bench.cli import app
 from mcr_bench.tests.support.media import official_trees

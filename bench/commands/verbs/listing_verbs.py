@@ -14,7 +14,7 @@ from mcr_bench.bench.commands.verb import verb
 def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
     """List methods, datasets, encoders, fusion heads, presets, experiments, figures; heads: which method has which."""
     from mcr_bench.bench.commands.listing import rows_of
-    from mcr_bench.bench.report.cards import grid_text
+    from mcr_bench.bench.report.fitted import grid_text
 
     print_data(rows_of(what), grid_text, as_json)
 

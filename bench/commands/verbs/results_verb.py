@@ -26,7 +26,7 @@ def results(
     """Print one row per run of the record; with --verify, which files of its runs are damaged or missing."""
     from mcr_bench.bench.commands.choosing import chosen
     from mcr_bench.bench.report import results as formats
-    from mcr_bench.bench.report.cards import grid_text
+    from mcr_bench.bench.report.fitted import grid_text
 
     if verify and (csv is not None or dataset is not None or method is not None):
         raise UserError("--verify looks at all files of the record. Give it without --csv, --dataset and --method.")

@@ -101,4 +101,4 @@ def _digest(text: object) -> str:
 
 def _seal(*row: object) -> str:
     """A digest of a row: what it holds may be of any type where the file is damaged."""
-    return _digest(repr(row))
+    return _digest(repr([sha256(value).hexdigest() if isinstance(value, bytes) else value for value in row]))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.problem import metrics
+from mcr_bench.bench.problem import class_metrics, metrics, score_metrics
 from mcr_bench.bench.task import Task
 
 CLASSES, REGRESSION = Task(4), Task(None)
@@ -29,18 +29,18 @@ def drawn(n: int = 200, classes: int = 4) -> tuple[Tensor, Tensor]:
 
 
 def test_accuracy_by_hand() -> None:
-    assert metrics.accuracy(logits_for([0, 1, 2, 3, 0]), torch.tensor([0, 1, 2, 0, 3])) == 3 / 5
+    assert class_metrics.accuracy(logits_for([0, 1, 2, 3, 0]), torch.tensor([0, 1, 2, 0, 3])) == 3 / 5
 
 
 def test_macro_f1_by_hand() -> None:
     predicted, target = [0, 0, 0, 1, 1, 2], torch.tensor([0, 0, 1, 1, 2, 1])
     # class 0: TP 2 FP 1 FN 0 -> 4/5; class 1: TP 1 FP 1 FN 2 -> 2/5; class 2: TP 0 FP 1 FN 1 -> 0; class 3 is nowhere
-    assert metrics.macro_f1(logits_for(predicted), target) == pytest.approx((4 / 5 + 2 / 5 + 0) / 3)
+    assert class_metrics.macro_f1(logits_for(predicted), target) == pytest.approx((4 / 5 + 2 / 5 + 0) / 3)
 
 
 @pytest.mark.parametrize(("predicted", "target"), [([0, 0, 3], [0, 0, 0]), ([0, 0, 0], [0, 0, 3])])
 def test_a_class_only_predicted_or_only_present_counts_as_zero(predicted: list[int], target: list[int]) -> None:
-    assert metrics.macro_f1(logits_for(predicted), torch.tensor(target)) == pytest.approx((4 / 5 + 0) / 2)
+    assert class_metrics.macro_f1(logits_for(predicted), torch.tensor(target)) == pytest.approx((4 / 5 + 0) / 2)
 
 
 def test_macro_f1_against_precision_and_recall() -> None:
@@ -51,7 +51,7 @@ def test_macro_f1_against_precision_and_recall() -> None:
         hits = ((predicted == c) & (target == c)).sum().item()
         precision, recall = hits / (predicted == c).sum().item(), hits / (target == c).sum().item()
         scores.append(2 * precision * recall / (precision + recall))
-    assert metrics.macro_f1(logits, target) == pytest.approx(np.mean(scores), abs=1e-12)
+    assert class_metrics.macro_f1(logits, target) == pytest.approx(np.mean(scores), abs=1e-12)
 
 
 def test_calibration_error_by_hand() -> None:
@@ -59,7 +59,7 @@ def test_calibration_error_by_hand() -> None:
     logits = torch.tensor([[math.log(p), math.log(1 - p)] for p in confidence], dtype=torch.double)
     hits = torch.tensor([0, 1, 0, 1])  # right, wrong, right, wrong
     expected = (2 / 4) * abs(1 / 2 - (0.61 + 0.65) / 2) + (1 / 4) * abs(1 - 0.95) + (1 / 4) * abs(0 - 0.92)
-    assert metrics.expected_calibration_error(logits, hits) == pytest.approx(expected, abs=1e-12)
+    assert class_metrics.expected_calibration_error(logits, hits) == pytest.approx(expected, abs=1e-12)
 
 
 def test_calibration_error_against_a_loop_over_bins() -> None:
@@ -72,24 +72,26 @@ def test_calibration_error_against_a_loop_over_bins() -> None:
         inside = (top > low) & (top <= low + 1 / 15)
         if inside.any():
             expected += inside.mean() * abs(right[inside].mean() - top[inside].mean())
-    assert metrics.expected_calibration_error(logits, target) == pytest.approx(expected, abs=1e-9)
+    assert class_metrics.expected_calibration_error(logits, target) == pytest.approx(expected, abs=1e-9)
 
 
 def test_saturated_logits_are_calibrated_where_right() -> None:
     logits = torch.tensor([[1e6, 0.0], [0.0, 1e6]])
-    assert metrics.expected_calibration_error(logits, torch.tensor([0, 1])) == 0.0
-    assert metrics.expected_calibration_error(logits, torch.tensor([1, 0])) == 1.0
+    assert class_metrics.expected_calibration_error(logits, torch.tensor([0, 1])) == 0.0
+    assert class_metrics.expected_calibration_error(logits, torch.tensor([1, 0])) == 1.0
 
 
 def test_mean_absolute_error_by_hand() -> None:
-    assert metrics.mean_absolute_error(column(1.0, -2.0, 0.5), torch.tensor([0.0, 1.0, 0.5])) == pytest.approx(4 / 3)
+    assert score_metrics.mean_absolute_error(column(1.0, -2.0, 0.5), torch.tensor([0.0, 1.0, 0.5])) == pytest.approx(
+        4 / 3
+    )
 
 
 def test_pearson_is_scipy_s() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=50), rng.normal(size=50)
     y += x
-    result = metrics.pearson(torch.tensor(x)[:, None], torch.tensor(y))
+    result = score_metrics.pearson(torch.tensor(x)[:, None], torch.tensor(y))
     assert result == pytest.approx(scipy.stats.pearsonr(x, y).statistic, abs=1e-12)
 
 
@@ -97,18 +99,18 @@ def test_pearson_is_scipy_s() -> None:
 @pytest.mark.parametrize("n", [1, 3, 7, 10])
 def test_a_constant_prediction_correlates_with_nothing(n: int, dtype: torch.dtype) -> None:
     ramp, constant = torch.arange(n, dtype=dtype), torch.full((n,), 0.1, dtype=dtype)
-    assert metrics.pearson(constant[:, None], ramp) == 0.0
-    assert metrics.pearson(ramp[:, None], constant) == 0.0
+    assert score_metrics.pearson(constant[:, None], ramp) == 0.0
+    assert score_metrics.pearson(ramp[:, None], constant) == 0.0
 
 
 def test_both_binary_accuracies_by_hand() -> None:
     outputs, target = column(0.5, -0.5, 0.0, -0.1, 2.0, 0.0), torch.tensor([1.0, -1.0, 0.0, 0.0, -2.0, 3.0])
     # non-negative or not: right, right, right, wrong, wrong, right
-    assert metrics.binary_accuracy(outputs, target) == pytest.approx(4 / 6)
+    assert score_metrics.binary_accuracy(outputs, target) == pytest.approx(4 / 6)
     # the two zeros are left out; 0 is no positive answer: right, right, wrong, wrong
-    assert metrics.binary_accuracy_nonzero(outputs, target) == pytest.approx(2 / 4)
+    assert score_metrics.binary_accuracy_nonzero(outputs, target) == pytest.approx(2 / 4)
     with pytest.raises(UserError, match="every target is 0"):
-        metrics.binary_accuracy_nonzero(column(1.0), torch.tensor([0.0]))
+        score_metrics.binary_accuracy_nonzero(column(1.0), torch.tensor([0.0]))
 
 
 def test_every_metric_knows_its_direction() -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.problem import label_metrics, metrics
+from mcr_bench.bench.problem import class_metrics, label_metrics
 from mcr_bench.bench.problem.curves import mean_area, mean_average_precision
 from mcr_bench.bench.problem.metrics import kind_of, named_metrics, score
 from mcr_bench.bench.task import Task
@@ -105,17 +105,17 @@ def test_many_columns_are_ranked_in_groups(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_probabilities_that_round_to_zero_or_one_are_still_ranked() -> None:
     two = torch.tensor([[100.0, 0.0], [200.0, 0.0], [50.0, 0.0]])
-    assert metrics.auroc(two, torch.tensor([0, 0, 1])) == 1
+    assert class_metrics.auroc(two, torch.tensor([0, 0, 1])) == 1
     three = torch.tensor([[2000.0, 0.0, 0.0], [3000.0, 0.0, 0.0], [1000.0, 0.0, 0.0]])
-    assert metrics.auroc(three, torch.tensor([2, 2, 1])) == 0.5  # the same scores for classes 1 and 2
+    assert class_metrics.auroc(three, torch.tensor([2, 2, 1])) == 0.5  # the same scores for classes 1 and 2
 
 
 def test_counts_by_hand() -> None:
     target = torch.tensor([0, 0, 0, 1, 1, 2])
     logits = 3 * torch.eye(4)[[0, 0, 1, 1, 3, 2]]
-    assert metrics.balanced_accuracy(logits, target) == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
+    assert class_metrics.balanced_accuracy(logits, target) == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
     f1 = (2 * 2 / (3 + 2), 2 * 1 / (2 + 2), 1.0)
-    assert metrics.weighted_f1(logits, target) == pytest.approx((3 * f1[0] + 2 * f1[1] + f1[2]) / 6)
+    assert class_metrics.weighted_f1(logits, target) == pytest.approx((3 * f1[0] + 2 * f1[1] + f1[2]) / 6)
 
 
 def test_labels_by_hand() -> None:

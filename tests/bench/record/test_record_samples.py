@@ -1,6 +1,7 @@
 """Per-sample scores: right for both kinds of label, shared names, kept for the next time, never from a broken file."""
 
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from mcr_bench.bench.record.files.artifacts import Artifact
 from mcr_bench.bench.record.files.cache import Kept, SamplesCache
 from mcr_bench.bench.record.files.samples import Samples, read_samples
+from mcr_bench.bench.record.files.threads import in_threads
 
 LOGITS = [[0.0, 2.0], [5.0, 1.0], [0.0, 1.0], [3.0, 0.0]]
 PARTS = ["val", "test", "test", "test"]
@@ -182,3 +184,18 @@ def test_columns_that_files_share_are_decoded_once(folder: Path, monkeypatch: py
     monkeypatch.setattr("mcr_bench.bench.record.files.samples.in_threads", lambda read, names: [*map(read, names)])
     read(folder, "r", "s")
     assert [sorted(columns) for columns in decoded].count(["group", "id", "part"]) == 1
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 1_000])
+def test_files_read_in_threads_come_in_their_order(count: int) -> None:
+    assert in_threads(lambda number: number * number, range(count)) == [number**2 for number in range(count)]
+
+
+def test_few_files_are_read_at_the_same_time() -> None:
+    both = threading.Barrier(2)
+    assert in_threads(lambda number: (both.wait(30), number)[1], [1, 2]) == [1, 2]
+
+
+def test_the_error_of_a_file_is_raised_and_the_others_are_not_waited_for() -> None:
+    with pytest.raises(ZeroDivisionError):
+        in_threads(lambda number: 1 / number, [1, 0, 2])

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from mcr_bench.bench.analysis.table import Table
 from mcr_bench.bench.planning.overview import Overview
-from mcr_bench.bench.report.cards import grid_text, list_datasets
-from mcr_bench.bench.report.fitted import fitted, terminal_width, wrapped
+from mcr_bench.bench.report.cards import list_datasets
+from mcr_bench.bench.report.fitted import fitted, grid_text, terminal_width, wrapped
 from mcr_bench.bench.report.terminal import print_tables
 
 COLUMNS = ("method", "test accuracy", "sd", "n", "macro-F1", "audio", "video", "× step time", "× forwards", "× memory")

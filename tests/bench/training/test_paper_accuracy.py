@@ -6,7 +6,7 @@ import torch
 
 from mcr_bench.bench.analysis.published import published_tables_of
 from mcr_bench.bench.analysis.published_match import Runs, answers
-from mcr_bench.bench.problem.metrics import binary_accuracy, binary_accuracy_nonzero
+from mcr_bench.bench.problem.score_metrics import binary_accuracy, binary_accuracy_nonzero
 from mcr_bench.tests.support.records.published_paper import run
 
 COLUMNS = {
