@@ -87,7 +87,8 @@ class Cggm(WithVariants, Modulation):
         "Official code: transformers with an Adam of their own.",
         "The gradients that are compared are those of a linear last layer on the modality's features, which every "
         "fusion head allows. variant=official needs a late-linear head, whose slices it compares.",
-        "Accuracies are those of the validation part, which also selects the epoch; before the first they are 0.",
+        "Accuracies are those of the validation part, which also selects the epoch; before the first they are 0. Where "
+        "their gains sum to 0 or less, B is (M - 1) / M, as for equal gains.",
         "Gradients are clipped together with those of the own heads. Official code: without, at a norm of 0.8.",
         "Of several labels the accuracy is the share of all labels that are right, an extension.",
         "A modality that no sample of a batch has keeps its accuracy in variant=official, an extension.",

@@ -26,7 +26,7 @@ class CRMT(WithVariants):
     At first L = CE(z, y) + rho mean_i log sum_m sum_{c != y} exp(z_m[c] - z_m[y]) is minimised. In the last epochs
     (`share`) the scales a_m (C,) alone are trained, to raise the certified radius
 
-        r_i = (sum_m (a_m[y] z_m[y] - a_m[k] z_m[k]) + b[y] - b[k]) / sqrt(sum_m (a_m[y] t_m[y] + a_m[k] t_m[k])^2),
+        r_i = (sum_m (a_m[y] z_m[y] - a_m[k] z_m[k]) + b[y] - b[k]) / sqrt(sum_m (|a_m[y]| t_m[y] + |a_m[k]| t_m[k])^2),
 
     where k is the wrong class of the largest logit, and t_m[c] is the largest norm of the gradient of z_m[c] with
     respect to the input of modality m over the training samples, when these epochs begin.
@@ -40,6 +40,13 @@ class CRMT(WithVariants):
         at_least=0,
         at_most=0.9,
         space=Space(0, 0.5),
+    )
+    scale_rate: float = setting(
+        0.03,
+        "learning rate of these epochs, as a multiple of the run's",
+        origin="CRMT code",
+        at_least=0,
+        space=Space(1e-3, 1, log=True),
     )
     name: ClassVar[str] = "crmt"
     title: ClassVar[str] = "CRMT"
@@ -72,8 +79,9 @@ class CRMT(WithVariants):
     deviations: ClassVar[tuple[str, ...]] = (
         "1e-5 is added to the sum of the margins before its logarithm, as in the official code, not in the paper.",
         "The scales are trained in the last epochs of the run by its optimiser. Official code: in 45 more epochs by "
-        "another one, SGD at 0.03 times the learning rate with weight decay 1e-2. If patience ends the run before "
-        "these epochs, they are not made.",
+        "another one, SGD with weight decay 1e-2. If patience ends the run before these epochs, they are not made.",
+        "The radius has |a_m| in its denominator, without which it bounds nothing where scales differ in sign. "
+        "Official code, and variant=official: a_m.",
         "While the scales are trained, the encoders are in evaluation mode. Official code: in training mode, so that "
         "the statistics of batch norm move.",
         "The validation part selects the epoch. Official code: the part that it reports on.",
@@ -134,7 +142,8 @@ class CRMT(WithVariants):
         assert bias is not None
         scales = torch.stack(list(self.head.scales().values()))
         kept = stacked(list(logits), batch.having)
-        return certified_radius(every, scales, bias.detach(), self.slopes.to(every), batch.target, kept)
+        slopes = self.slopes.to(every)
+        return certified_radius(every, scales, bias.detach(), slopes, batch.target, kept, self.official)
 
     def train_step(self, batch: Batch) -> None:
         if not self.scaling:
@@ -142,6 +151,8 @@ class CRMT(WithVariants):
             return
         learning = {id(scale) for scale in self.head.scales().values()}
         fixed = [p for p in self.fit.model.parameters() if id(p) not in learning]
+        for group in self.fit.optimizer.param_groups:  # the loop sets the rate before every step
+            group["lr"] *= self.scale_rate
         with evaluation_mode(self.fit.model), without_gradient(fixed):
             super().train_step(batch)
 

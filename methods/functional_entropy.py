@@ -19,6 +19,7 @@ from mcr_bench.methods.terms.losses import loss_mean, stacked
 from mcr_bench.methods.terms.modes import evaluation_mode, twice_differentiable
 
 LEAST = 1e-16  # of an information, which is about 1 / (samples of a noisy batch)^2
+SMALLEST = 1e-12  # of the loss that divides: where noise changes no certain prediction it and its slopes are 0
 
 
 def soft_entropy(logits: Tensor, truth: Tensor, task: Task) -> Tensor:
@@ -137,7 +138,7 @@ class FunctionalEntropy(Method):
         having = {m: has.repeat(self.draws) for m, has in batch.having.items()}
         squares = {m: g.flatten(1).square().sum(1) for m, g in zip(points, slopes, strict=True)}
         means = torch.stack([loss_mean(x, having.get(m)) for m, x in squares.items()])
-        return means / loss if self.fisher else means
+        return means / loss.clamp(min=SMALLEST) if self.fisher else means
 
     def _tell(self, rows: Tensor) -> None:
         """Tell those who count passes that the slopes' own gradient costs one more through each encoder.

@@ -96,7 +96,8 @@ class GradientBlending(Method):
         "part, which selects the epoch.",
         "Losses are means in evaluation mode. BalanceBenchmark: sums over batches of parts of different sizes.",
         "A gain below 1e-8 counts as 1e-8, and so does dO^2. BalanceBenchmark: absolute values.",
-        "A branch goes on with the run's optimiser and its present learning rate, for no more epochs than remain.",
+        "A branch goes on with the run's optimiser and the learning rate of the step before, in the first estimate "
+        "without a warm-up, for no more epochs than remain.",
         "A modality's branch is its encoder and its own head. BalanceBenchmark: the whole model, others being zero.",
         "One sample fewer or more is held out where a last batch would have a single one.",
         "Scores and several labels are an extension.",

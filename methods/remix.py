@@ -88,6 +88,8 @@ class Remix(WithVariants):
         "Every block but the last one of an epoch is filled up with its own samples to whole batches, so that no batch "
         "has two modalities. Official code: the last batch of each block is smaller.",
         "Where modalities are equally certain, one is drawn. Official code: video.",
+        "In the block of one modality the own heads of the others have gradients of 0, so that momentum moves them on. "
+        "Official code: none.",
         "The divergence is that of the data's classes. Official code: of 6, which does not change the order of "
         "modalities.",
         "variant=official takes the modalities in the reverse of their order: of audio and video, video first.",

@@ -36,16 +36,23 @@ def soft_margin(logits: Mapping[str, Tensor], target: Tensor, having: Mapping[st
 
 
 def certified_radius(
-    logits: Tensor, scales: Tensor, bias: Tensor, slopes: Tensor, target: Tensor, kept: Tensor | None = None
+    logits: Tensor,
+    scales: Tensor,
+    bias: Tensor,
+    slopes: Tensor,
+    target: Tensor,
+    kept: Tensor | None = None,
+    released: bool = False,
 ) -> Tensor:
     """The radius (B,) within which no change of the inputs makes the runner-up k overtake the true class y.
 
-    (sum_m (a_m[y] z_m[y] - a_m[k] z_m[k]) + b[y] - b[k]) / sqrt(sum_m (a_m[y] t_m[y] + a_m[k] t_m[k])^2), where k is
-    the wrong class of the largest fused logit. It is negative where k is ahead, and 0, with no gradient, where all
+    (sum_m (a_m[y] z_m[y] - a_m[k] z_m[k]) + b[y] - b[k]) / sqrt(sum_m (|a_m[y]| t_m[y] + |a_m[k]| t_m[k])^2), where k
+    is the wrong class of the largest fused logit. It is negative where k is ahead, and 0, with no gradient, where all
     slopes are 0, so that nothing bounds it.
 
     logits: z (M, B, C). scales: a (M, C). bias: b (C,). slopes: t (M, C), the largest slope of each logit. target: (B,)
-    classes. kept: (M, B) bool, which samples have each of the modalities; None where all have all.
+    classes. kept: (M, B) bool, which samples have each of the modalities; None where all have all. released: with a in
+    place of |a|, as the official code of CRMT; where scales differ in sign, nothing is certified then.
 
     >>> one = torch.ones(1, 2)
     >>> certified_radius(torch.tensor([[[3.0, 1.0]]]), one, torch.zeros(2), one, torch.tensor([0]))
@@ -55,7 +62,8 @@ def certified_radius(
     fused = (shares.sum(0) + bias).scatter(1, target[:, None], -torch.inf)
     pair = torch.stack([target, fused.argmax(1)])  # (2, B): the true class and the runner-up
     right, other = shares.gather(2, pair.T.expand(len(shares), -1, -1)).unbind(2)
-    gap, reach = right - other, (scales * slopes)[:, pair].sum(1)
+    sizes = scales if released else scales.abs()
+    gap, reach = right - other, (sizes * slopes)[:, pair].sum(1)
     if kept is not None:
         gap, reach = (torch.where(kept, x, 0.0) for x in (gap, reach))
     margin, squared = gap.sum(0) + bias[pair[0]] - bias[pair[1]], reach.square().sum(0)

@@ -26,14 +26,15 @@ def right(logits: Tensor, labels: Tensor, task: Task) -> Tensor:
 def slowness(gains: Tensor) -> Tensor:
     """B (M,) = (sum_j d_j - d_m) / sum_j d_j of the gains d (M,), between 0 and 2: small where most is gained.
 
-    Where the gains sum to 0, as far as rounding allows, they say nothing: B is what equal gains give, (M - 1) / M.
+    Where the gains sum to 0 or less, as far as rounding allows, B is what equal gains give, (M - 1) / M: divided by a
+    negative sum it would be large where most is gained.
 
-    >>> slowness(torch.tensor([0.3, 0.1])), slowness(torch.tensor([0.2, -0.2]))
+    >>> slowness(torch.tensor([0.3, 0.1])), slowness(torch.tensor([0.1, -0.2]))
     (tensor([0.2500, 0.7500]), tensor([0.5000, 0.5000]))
     """
     total, count = gains.sum(), len(gains)
     even = torch.full_like(gains, (count - 1) / count)
-    return torch.where(total.abs() < ROUNDING, even, (total - gains) / total).clamp(0, 2)
+    return torch.where(total < ROUNDING, even, (total - gains) / total).clamp(0, 2)
 
 
 def released_slowness(gains: Tensor) -> Tensor:

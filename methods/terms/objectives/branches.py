@@ -35,7 +35,8 @@ def undone(fit: Fit) -> Iterator[None]:
 def train_branch(fit: Fit, branch: Branch, index: Tensor, epochs: int) -> None:
     """Train a branch by its own loss on the training samples `index`, (n,) int64 on the CPU, for so many epochs.
 
-    The order is drawn for each epoch, the same for all branches; the run's learning rates stay as they are.
+    The order is drawn for each epoch, the same for all branches. Learning rates stay those of the run's last step, and
+    before its first step those without a warm-up.
     """
     with seeds.seeded(fit.seed, "method", fit.epoch, "branch"):
         for epoch in range(epochs):

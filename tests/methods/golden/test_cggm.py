@@ -49,7 +49,7 @@ def accuracies(fit: Fit) -> list[float]:
 
 def bounded(gains: list[float]) -> list[float]:
     total = sum(gains)
-    if abs(total) < 1e-9:
+    if total < 1e-9:
         return [(len(gains) - 1) / len(gains)] * len(gains)
     return [min(2.0, max(0.0, (total - d) / total)) for d in gains]
 
@@ -132,6 +132,8 @@ def test_slowness_by_hand() -> None:
     assert slowness(torch.tensor([0.1, 0.2, 0.3])).tolist() == pytest.approx([5 / 6, 4 / 6, 3 / 6])
     assert slowness(torch.tensor([0.4, -0.3])).tolist() == [0.0, 2.0]
     assert slowness(torch.tensor([0.7 - 0.5, 0.3 - 0.5])).tolist() == [0.5, 0.5]
+    assert slowness(torch.tensor([0.02, -0.03])).tolist() == [0.5, 0.5]  # in sum they have lost
+    assert slowness(torch.tensor([-0.03, -0.01])).tolist() == [0.5, 0.5]
     assert slowness(torch.zeros(3)).tolist() == pytest.approx([2 / 3] * 3)
     assert released_slowness(torch.tensor([0.4, -0.3], dtype=torch.float64)).tolist() == pytest.approx([-3.0, 4.0])
 

@@ -89,6 +89,20 @@ def test_radius_by_hand() -> None:
     assert alone.item() == pytest.approx((-0.5 - -0.5 + 0.25) / 5.0)
 
 
+def test_the_radius_bounds_where_scales_differ_in_sign() -> None:
+    """z = W x with a = (1/2, -1/4) and equal slopes: no shorter change of x than the radius makes class 1 win."""
+    weight = torch.tensor([[3.0, 0.0], [0.0, 3.0]], dtype=torch.float64)
+    x, scales = torch.tensor([2.0, 1.0], dtype=torch.float64), torch.tensor([[0.5, -0.25]], dtype=torch.float64)
+    slopes, bias = torch.full((1, 2), 3.0, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+    logits, target = (weight @ x)[None, None], torch.tensor([0])
+    found = certified_radius(logits, scales, bias, slopes, target).item()
+    normal = scales[0, 0] * weight[0] - scales[0, 1] * weight[1]  # of the line on which the two classes are equal
+    distance = float(normal @ x / normal.norm())
+    assert found == pytest.approx((0.5 * 6 + 0.25 * 3) / (0.5 * 3 + 0.25 * 3))
+    assert found <= distance
+    assert certified_radius(logits, scales, bias, slopes, target, released=True).item() > distance
+
+
 @pytest.mark.parametrize("task", [Task(3), Task(5)], ids=["3", "5"])
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_the_first_stage(count: int, task: Task) -> None:
@@ -126,7 +140,7 @@ def test_the_second_stage_moves_the_scales_along_the_gradient_of_the_radius(coun
     expected = torch.autograd.grad(second_loss(fit, alone, batch.target, slopes), list(scales.values()))
     method.train_step(batch)
     for (name, scale), gradient in zip(scales.items(), expected, strict=True):
-        torch.testing.assert_close(scale, before[name] - 0.1 * gradient, rtol=1e-8, atol=1e-11)
+        torch.testing.assert_close(scale, before[name] - 0.1 * method.scale_rate * gradient, rtol=1e-8, atol=1e-11)
     for name, p in fit.model.named_parameters():
         assert name in scales or torch.equal(p, before[name]), name
     assert all(p.requires_grad for p in fit.model.parameters())

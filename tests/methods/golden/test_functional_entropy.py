@@ -55,6 +55,19 @@ def ready(count: int, task: Task = THREE, **settings: object) -> tuple[Functiona
 
 
 @pytest.mark.parametrize("level", ["input", "feature"])
+def test_predictions_that_noise_does_not_change_have_no_information_and_finite_gradients(level: str) -> None:
+    """One sample has no noise, as values do not vary over its batch; certain, its loss and slopes are exactly 0."""
+    method, fit, _ = ready(2, level=level)
+    for encoder in fit.model.encoders.values():
+        encoder.register_forward_hook(lambda _module, _inputs, features: features * 1e7)
+    batch = fit.train.batch(ROWS[:1])
+    outputs = method.forward(batch)
+    assert method.information(outputs, batch).tolist() == [0.0, 0.0]
+    torch.stack(list(method.loss(outputs, batch).values())).sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in fit.model.parameters())
+
+
+@pytest.mark.parametrize("level", ["input", "feature"])
 @pytest.mark.parametrize(("count", "task"), [(2, "classes"), (3, "labels")])
 def test_information_by_finite_differences(count: int, task: str, level: str) -> None:
     method, fit, batch = ready(count, TASKS[task], level=level)
