@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mcr_bench.bench.api.results import Comparison as Comparison
     from mcr_bench.bench.api.running import run as run
     from mcr_bench.bench.errors import UserError as UserError
+    from mcr_bench.bench.task import Task as Task
     from mcr_bench.datasets.folders.written import to_arrays as to_arrays
 
 __version__ = "0.2.0"
@@ -33,12 +34,14 @@ _PUBLIC = {
     "describe": "bench.api.reading",
     "Comparison": "bench.api.results",
     "Balancer": "bench.api.balancer",
+    "Task": "bench.task",
     "UserError": "bench.errors",
     "to_arrays": "datasets.folders.written",
 }
 __all__ = [
     "Balancer",
     "Comparison",
+    "Task",
     "UserError",
     "__version__",
     "describe",

@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 from mcr_bench.bench.api.objects import method_name
 from mcr_bench.bench.api.offered import NoIndex, NoPart, NotHere, check_built, reason_against
 from mcr_bench.bench.api.own_net import AnyFusion, Modules, OwnNet, Sum, fusion_of, outputs_of, widths_of
+from mcr_bench.bench.api.targets import require_target, task_of
 from mcr_bench.bench.api.watching import Pass, Seen, Watch, features_of, is_training, require_apart, require_of
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.core.seeds import initialise
@@ -90,7 +91,7 @@ class Balancer:
             raise UserError(f"{cls.name} cannot be used in your own loop: {reason}. Train it with `mcr-bench run`.")
         require_apart(encoders)
         self._widths = dict(widths or widths_of(fusion, encoders))
-        self._task = Task(task) if isinstance(task, int) else task or Task(outputs_of(fusion))
+        self._task = task_of(outputs_of(fusion) if task is None else task)
         head = fusion_of(fusion, encoders, self._widths)
         unmet = cls.needs.unmet(len(encoders), self._task) or cls.needs.unmet_by_head("this fusion", head.additive)
         if unmet:
@@ -159,7 +160,7 @@ class Balancer:
         the gradients of a loss instead of `loss.backward()`, as `accelerator.backward` or `self.manual_backward`.
         UserError where the encoders have not run in training mode in this step, and with several processes.
         """
-        self._check(logits, len(target))
+        self._check(logits, len(require_target(target, self._task, values=self._fit.step < TRIED)))
         if not self._fit.epoch:
             self.start_epoch()
         self._fit.step += 1
@@ -241,6 +242,11 @@ class Balancer:
 
     def _check_widths(self) -> None:
         for m, features in self._given().items():
+            if m in self._widths and features.dim() != 2:
+                raise UserError(
+                    f"the encoder of '{m}' gives features {tuple(features.shape)}, not (B, {self._widths[m]}). Let it "
+                    "end with what makes one row of each sample, as a mean over time does."
+                )
             if m in self._widths and features.shape[-1] != self._widths[m]:
                 raise UserError(
                     f"the encoder of '{m}' gives {features.shape[-1]} features, not {self._widths[m]}. Give `widths`."
