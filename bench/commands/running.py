@@ -1,7 +1,7 @@
 """Run a plan: show it, train the runs that are not finished, and show the results."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from mcr_bench.bench.analysis.comparisons import asked_under, comparisons
@@ -200,8 +200,25 @@ def _record_presets(plan: Plan, finished: Iterable[str], record: Record) -> None
 
 
 def rows_of(plan: Plan, record: Record) -> list[RunRow]:
-    """The rows of the plan's runs, under the presets of the plan only."""
-    return [asked_under(row, plan.by_preset[row.key]) for row in _on_record(plan, record) if row.key in plan.by_key]
+    """The rows of the plan's runs, under the presets and the names of data of the plan only.
+
+    Runs that are on record with another name of the same data count too, and stderr says so.
+    """
+    rows = [row for row in _on_record(plan, record) if row.key in plan.by_key]
+    missing = plan.by_key.keys() - {row.key for row in rows}
+    renamed = record.finished(missing) if missing else {}
+    for name in sorted({row.dataset for row in renamed.values()}):
+        mine = [plan.by_key[row.key].dataset for row in renamed.values() if row.dataset == name]
+        say(
+            f"{counted(len(mine))} on {', '.join(sorted(set(mine)))} {'is' if len(mine) == 1 else 'are'} on record as "
+            f"{'one' if len(mine) == 1 else 'runs'} on {name}, which has the same data. The tables below have them; "
+            f"`mcr-bench compare` has them under {name}.",
+            err=True,
+        )
+    for key, row in renamed.items():
+        rows.append(replace(row, dataset=plan.by_key[key].dataset, dataset_source=plan.by_key[key].dataset_source))
+    rows.sort(key=lambda row: row.place)
+    return [asked_under(row, plan.by_preset[row.key]) for row in rows]
 
 
 def _on_record(plan: Plan, record: Record) -> Iterator[RunRow]:

@@ -37,7 +37,8 @@ def writing(place: Path, option: str = "") -> Iterator[None]:
 
 def list_of(folder: Path) -> Path:
     """The file, beside the folder, with the names of the generated files in it."""
-    return folder.with_name(f".{folder.name}.written.json")
+    place = folder.resolve()
+    return place.parent / f".{place.name}.written.json"
 
 
 def forget_outdated(folder: Path, written: Collection[Path], everything: bool) -> list[Path]:

@@ -1,5 +1,6 @@
 """Write files so that they are complete or missing, even if the program is stopped while it writes them."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     At every moment `path` has either the old or the new content, on the disk too, as the content is on the disk before
     the file is renamed. If the block or the disk fails, the old file remains, and no other file is left.
     """
+    if not path.name:  # of the present folder, `.`, and of the root
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:

@@ -166,6 +166,11 @@ class RunRow:
         return max(self.moment, self.started)
 
     @property
+    def place(self) -> tuple[str, str, int, int, float]:
+        """By what rows are sorted: dataset, label, seed and fold, and of equal ones by age."""
+        return self.dataset, self.label, self.seed, self.fold, self.order
+
+    @property
     def name(self) -> str:
         """How notes call the run."""
         return f"{self.label} on {self.dataset}, seed {self.seed}, fold {self.fold}"

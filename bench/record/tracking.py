@@ -180,7 +180,7 @@ class Record:
         A run that cannot be read is left out, and noted once.
         """
         rows = [row for row in self._reading.rows(self._read(dataset)) if method is None or row.method == method]
-        return sorted(rows, key=lambda row: (row.dataset, row.label, row.seed, row.fold, row.order))
+        return sorted(rows, key=lambda row: row.place)
 
     @property
     def unreadable(self) -> list[Unreadable]:

@@ -36,6 +36,8 @@ def write_paper_table(tracking_uri: str | None, options: PaperOptions, baseline:
     from mcr_bench.bench.report.paper.formats import FORMATS, bibtex
     from mcr_bench.bench.settings.arguments import parse_names
 
+    if options.output is not None and not options.output.name:
+        raise UserError(f"--output {options.output}: not allowed. Name a file, such as paper.tex.")
     form = _form(options.form, options.output)
     record = open_record(tracking_uri)
     known = read_comparisons(record, None, cost_baseline)
