@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.record.given_data import file_of, place_of
 from mcr_bench.bench.record.runs import MARKS, StoredRun
 
 STATUSES = ("finished", "failed", "killed", "running")
@@ -16,7 +16,9 @@ class Selection:
     """What runs must have in common; what is empty does not select.
 
     keys: the beginnings of keys or of names in MLflow, one of which a run must have.
-    methods, datasets, seeds, statuses: names and numbers, one of each of which a run must have.
+    methods, seeds, statuses: names and numbers, one of each of which a run must have.
+    datasets: names in tables, or files that runs were given, one of which a run must be on; a file leaves out the runs
+        on another file of the same name.
     """
 
     keys: Sequence[str] = ()
@@ -44,27 +46,46 @@ class Selection:
         for key in self.keys:
             if not any(_has(run, key) for run in mine):
                 raise UserError(f"no run here has a key or run id that begins with '{key}'. See: mcr-bench results")
-        for name, asked in (("method", self.methods), ("dataset", self._names)):
-            known = {run.tags.get(name, "") for run in mine}
-            for one in asked if mine else ():
-                if one not in known:
-                    raise unknown(f"{name} on record", one, known)
-        return [run for run in mine if self._means(run)]
-
-    @property
-    def _names(self) -> list[str]:
-        """Datasets as tables call them: a path by the name of its file."""
-        return [Path(name).name if "/" in name else name for name in self.datasets]
+        known = {run.tags.get("method", "") for run in mine}
+        for method in self.methods if mine else ():
+            if method not in known:
+                raise unknown("method on record", method, known)
+        on = {run.run_id for name in self.datasets if mine for run in _on(mine, name)}
+        return [run for run in mine if self._means(run) and (not self.datasets or run.run_id in on)]
 
     def _means(self, run: StoredRun) -> bool:
         asked: list[tuple[Sequence[object], object]] = [
             (self.methods, run.tags.get("method")),
-            (self._names, run.tags.get("dataset")),
             ([str(seed) for seed in self.seeds], run.tags.get("seed")),
             (self.statuses, run.status.lower()),
         ]
         by_key = not self.keys or any(_has(run, key) for key in self.keys)
         return by_key and all(not wanted or value in wanted for wanted, value in asked)
+
+
+def _on(runs: Sequence[StoredRun], asked: str) -> list[StoredRun]:
+    """The runs on a dataset, by its name in tables or the file that they were given; UserError for any other."""
+    names, place = {_tag(run, "dataset") for run in runs}, file_of(asked)
+    if asked in names:
+        return [run for run in runs if _tag(run, "dataset") == asked]
+    given = [run for run in runs if place_of(_tag(run, "dataset_source")) == place.resolve()]
+    if given and place.suffix == ".py":
+        defined = {_tag(run, "dataset") for run in given}
+        return [run for run in runs if _tag(run, "dataset") in defined]
+    if given:
+        data = {(_tag(run, "dataset"), _tag(run, "fingerprint")) for run in given}
+        return [run for run in runs if (_tag(run, "dataset"), _tag(run, "fingerprint")) in data]
+    if place.name not in names:
+        raise unknown("dataset on record", asked, names)
+    files = sorted({_tag(run, "dataset_source") for run in runs if _tag(run, "dataset") == place.name})
+    raise UserError(
+        f"no run was given '{asked}'; the runs on {place.name} were given {', '.join(files)}. Name one of these, or "
+        f"{place.name} for all of them."
+    )
+
+
+def _tag(run: StoredRun, name: str) -> str:
+    return run.tags.get(name) or ""
 
 
 def _has(run: StoredRun, key: str) -> bool:
