@@ -11,7 +11,7 @@ from mcr_bench.bench.record.tracking import Record
 
 
 def show_checked(record: Record, as_json: bool) -> bool:
-    """Print the state of the files of a record, and whether nothing that is read is damaged or missing.
+    """Print the state of the files of a record; returns whether nothing that is read is damaged, missing or outside.
 
     As text only what is not whole is named, and how many files there are; JSON holds all of them.
     """
@@ -22,7 +22,7 @@ def show_checked(record: Record, as_json: bool) -> bool:
         say(nothing_in(record))
     else:
         _say_files(files)
-    return not any(one.bad for one in files)
+    return not any(one.bad or one.state == "outside" for one in files)
 
 
 def _say_files(files: Sequence[Checked]) -> None:

@@ -214,7 +214,7 @@ class Record:
     def checked(self) -> list[Checked]:
         """The files of all runs that have ended, each with its state, and whether a later run has replaced it."""
         stored = [run for run in self._read() if run.status != "RUNNING"]
-        return check_files(stored, self.rows(), self._reading.names, self._files)
+        return check_files(stored, self.rows(), self._reading.names, self._files, self._places.holds)
 
     @cached_property
     def _writing(self) -> Writing:

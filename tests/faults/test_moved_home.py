@@ -285,6 +285,23 @@ def test_all_files_are_missing(home: Path) -> None:
         assert call(*verb).stderr.count("left out: ") <= 6
 
 
+def test_a_copy_without_its_files_is_told_from_a_whole_one(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are read where the first home has them, and --verify says that the copy would lose them with it."""
+    Record(home=home).prepare()
+    copy = Path(shutil.copytree(home, tmp_path / "copy"))
+    shutil.rmtree(copy / "artifacts")
+    monkeypatch.setenv("MCR_BENCH_HOME", str(copy))
+    assert states(1) == {"outside": FILES}
+    told = call("results", "--verify", code=1).stdout
+    assert f"outside: predictions.parquet of {row_of(copy).name}" in told
+    assert f"it is in {home / 'artifacts'}" in told
+    assert "Copy the folder artifacts of that home into this one" in told
+    shutil.copytree(home / "artifacts", copy / "artifacts")
+    assert states() == {"whole": FILES}
+
+
 @pytest.mark.parametrize("folder", ["cache", *(pytest.param(one, marks=DEAR) for one in ("work", "weights", "tables"))])
 def test_a_folder_beside_the_record_is_missing(home: Path, folder: str) -> None:
     """What is made of the record, and what only a training needs."""

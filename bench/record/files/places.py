@@ -74,6 +74,10 @@ class Places:
         beside = self.database / ARTIFACTS / match[1]
         return beside if beside.is_dir() else self.home / ARTIFACTS / match[1]
 
+    def holds(self, file: Path) -> bool:
+        """Whether a file is where it stays with the record: in the home, if the database is there, or else anywhere."""
+        return self.home != self.database or file.is_relative_to(self.home / ARTIFACTS)
+
     def readable(self, address: str) -> str:
         """The address to read from: the present folder if it exists, otherwise the stored address."""
         if self.home == self.database and address.startswith(self._root):
