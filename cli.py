@@ -52,6 +52,7 @@ from mcr_bench.bench.commands.verbs.tune_verb import tune
 from mcr_bench.bench.commands.verbs.ui_verb import ui
 from mcr_bench.methods import BASELINE, COST_BASELINE
 
+MARGIN = 2.0  # points within which a published number is reproduced; chosen here
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -221,7 +222,7 @@ def tables(
     baseline: Baseline = BASELINE,
     margin: Annotated[
         float, typer.Option(min=0, help="Within this many points, a published number is reproduced.")
-    ] = 2.0,
+    ] = MARGIN,
     published: Published = WhichPublished.ALL,
     paper: Annotated[
         bool, typer.Option("--paper", help="Write one table instead: methods as rows, datasets as columns.")
@@ -247,7 +248,8 @@ def tables(
     from mcr_bench.bench.commands.writing import write_record_tables
 
     options = PaperOptions(methods, datasets, metric, digits, form, output)
-    options.require_paper(paper)
+    others = dataset is not None or margin != MARGIN or published is not WhichPublished.ALL
+    options.require_paper(paper, others)
     if paper:
         for path in write_paper_table(tracking_uri, options, baseline, COST_BASELINE):
             say(path)

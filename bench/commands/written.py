@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mcr_bench.bench.commands.output import say
+from mcr_bench.bench.core.faults.full_disk import FULL
 from mcr_bench.bench.core.files import PARTIAL, may_write, write_whole
 from mcr_bench.bench.core.home import DEFAULT
 from mcr_bench.bench.core.inputs.texts import json_of
-from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.errors import Unavailable, UserError
 
 
 def output_folder(home: Path) -> Path:
@@ -30,7 +31,8 @@ def writing(place: Path, option: str = "") -> Iterator[None]:
         name = str(error.filename or place)
         name = str(place) if name.endswith(PARTIAL) else name
         remedy = f"Give {option} a place" if option else "Set MCR_BENCH_HOME to a folder"
-        raise UserError(
+        kind = Unavailable if error.errno in FULL else UserError
+        raise kind(
             f"cannot write '{name}' ({error.strerror}). {remedy} that you may write to, on a disk with free space."
         ) from error
 

@@ -17,8 +17,13 @@ class PaperOptions:
     form: str | None = None
     output: Path | None = None
 
-    def require_paper(self, paper: bool) -> None:
-        """UserError if one of them was given without --paper."""
+    def require_paper(self, paper: bool, others: bool) -> None:
+        """UserError if one of them was given without --paper, or an option of the other tables with it.
+
+        others: whether --dataset, --margin or --published was given.
+        """
+        if paper and others:
+            raise UserError("--dataset, --margin and --published belong to the tables without --paper. Leave them out.")
         if not paper and any(value is not None for value in astuple(self)):
             raise UserError(
                 "--methods, --datasets, --metric, --digits, --format and --output belong to --paper. Add it."

@@ -18,7 +18,7 @@ def results(
     csv: Annotated[Path | None, typer.Option(help="Write the rows to this file.")] = None,
     verify: Annotated[
         bool,
-        typer.Option("--verify", help="Compare all files with their checksums; exit code 1 if one is lost or not in this home."),
+        typer.Option("--verify", help="Compare all files with their checksums; exit code 1 if one is lost or outside."),
     ] = False,
     tracking_uri: TrackingUri = None,
     as_json: AsJson = False,

@@ -1,12 +1,15 @@
 """Generated folders: outdated files of one's own go, anything else stays."""
 
+import errno
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from mcr_bench.bench.commands.written import forget_outdated, list_of, writing
 from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.errors import UserError
+from mcr_bench.cli import app
 
 
 def files(folder: Path, *names: str) -> list[Path]:
@@ -49,3 +52,19 @@ def test_what_cannot_be_written_is_named_with_what_chose_it(tmp_path: Path, opti
     told = rf"cannot write '{tmp_path}' \(Is a directory\)\. {remedy}"
     with pytest.raises(UserError, match=told), writing(tmp_path, option):
         write_whole(tmp_path, "a table")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.ENOSPC, 1), (errno.EDQUOT, 1), (errno.EACCES, 2), (errno.EISDIR, 2)]
+)
+def test_a_full_disk_is_no_wrong_usage(tmp_path: Path, number: int, code: int) -> None:
+    with pytest.raises(UserError, match="cannot write") as raised, writing(tmp_path, "--output"):
+        raise OSError(number, "told by the system", str(tmp_path))
+    assert raised.value.exit_code == code
+
+
+@pytest.mark.parametrize("words", [["--margin", "3"], ["--published", "mine"], ["--dataset", "synthetic"]])
+def test_options_of_the_other_tables_are_refused_with_paper(words: list[str]) -> None:
+    done = CliRunner().invoke(app, ["tables", "--paper", *words])
+    assert done.exit_code == 2
+    assert "--margin and --published belong to the tables without --paper" in done.output
