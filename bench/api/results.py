@@ -16,7 +16,7 @@ from mcr_bench.bench.analysis.floors import with_floors
 from mcr_bench.bench.analysis.table import Table, comparison_table
 from mcr_bench.bench.api.frames import frame_of, runs_frame, shown
 from mcr_bench.bench.commands.drawing import figures_of
-from mcr_bench.bench.commands.reading import all_claims, claims_or_why, lead_of, left_out
+from mcr_bench.bench.commands.reading import all_claims, claims_or_why, has_baseline, lead_of, left_out
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.tracking import Record
@@ -68,7 +68,14 @@ class Comparison:
         """
         if test not in TESTS:
             raise UserError(f"test={test!r}: not allowed. Allowed: {', '.join(TESTS)}.")
-        made, missing = all_claims(self._known, self.record, baseline or self.baseline, metric, alpha)
+        base = baseline or self.baseline
+        if self._known and not has_baseline(self._known, base):
+            labels = ", ".join(dict.fromkeys(label for one in self._known for label in one.lines))
+            raise UserError(
+                f"no finished run of {base} here. Give compare(baseline=...) one of: {labels}; or name {base} among the "
+                "methods of `run`."
+            )
+        made, missing = all_claims(self._known, self.record, base, metric, alpha)
         told = [line for one in made for line in dict.fromkeys([*power_lines(one), *summary(one)])]
         frame = frame_of([_of_test(one, test) for one in made if one.against])
         frame.attrs["notes"] = [*told, *missing, *frame.attrs.get("notes", [])]

@@ -22,7 +22,7 @@ def card_data(card: Checked) -> dict[str, object]:
 
 
 def _rows(card: Checked) -> Iterator[tuple[State, str, str]]:
-    """State, name and text of every line; the last ones count what does not apply for one reason."""
+    """State, name and text of every line; the last ones name together what does not apply for one reason."""
     reasons = Counter(one.reason for one in card.outcomes if one.state == "not applicable")
     folded = {reason: count for reason, count in reasons.items() if count >= FOLDED}
     for one in card.outcomes:
@@ -31,13 +31,14 @@ def _rows(card: Checked) -> Iterator[tuple[State, str, str]]:
         elif one.reason not in folded:
             yield one.state, one.property, one.reason
     for reason, count in folded.items():
-        yield "not applicable", f"{count} others", reason
+        names = ", ".join(one.property for one in card.outcomes if one.reason == reason)
+        yield "not applicable", f"{count} others", f"{reason}: {names}"
 
 
 def card_text(card: Checked) -> str:
     """A card as text for a terminal: what fails comes last, with reason and hint.
 
-    Where more than two properties do not apply for the same reason, one line counts them.
+    Where more than two properties do not apply for the same reason, one line names them.
     """
     states = Counter(one.state for one in card.outcomes)
     rows = list(_rows(card))

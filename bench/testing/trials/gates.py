@@ -40,7 +40,7 @@ def usable(check: Callable[[Trials], None]) -> Callable[[Trials], None]:
 def require_float64(trials: Trials) -> None:
     """NotApplicable for a method that does not compute in float64 where inputs and weights have it."""
     if trials.narrowed.error or trials.narrowed.learned:
-        raise NotApplicable("not checked, as this check trains in float64, and the method does not")
+        raise NotApplicable("not checked before the method trains in float64, as these checks do")
 
 
 def exact(check: Callable[[Trials], None]) -> Callable[[Trials], None]:

@@ -134,7 +134,10 @@ def test_compare_says_its_unit_and_why_a_row_has_no_test(recorded: Comparison) -
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"baseline": "agm"}, "no finished run of agm"),
+        (
+            {"baseline": "agm"},
+            r"no finished run of agm here. Give compare\(baseline=...\) one of: .*joint, ogm; or name agm",
+        ),
         ({"metric": "x"}, "unknown metric"),
         ({"test": "x"}, "Allowed: primary"),
     ],

@@ -90,7 +90,7 @@ def test_what_does_not_apply_for_one_reason_takes_one_line() -> None:
         "  -     x         it has no end",
         "  -     y         it has no end",
         "  ok    last      it lasts",
-        "  -     3 others  not checked, as it fails",
+        "  -     3 others  not checked, as it fails: a, b, c",
     ]
     assert text.endswith("1 hold, 0 do not, 5 do not apply.")
 
