@@ -72,8 +72,8 @@ class Comparison:
         if self._known and not has_baseline(self._known, base):
             labels = ", ".join(dict.fromkeys(label for one in self._known for label in one.lines))
             raise UserError(
-                f"no finished run of {base} here. Give compare(baseline=...) one of: {labels}; or name {base} among the "
-                "methods of `run`."
+                f"no finished run of {base} here. Give compare(baseline=...) one of: {labels}; or name {base} among "
+                "the methods of `run`."
             )
         made, missing = all_claims(self._known, self.record, base, metric, alpha)
         told = [line for one in made for line in dict.fromkeys([*power_lines(one), *summary(one)])]
