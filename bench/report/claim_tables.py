@@ -6,7 +6,7 @@ from math import isfinite, isinf, isnan
 
 from mcr_bench.bench.analysis.budgets import unconverged_notes
 from mcr_bench.bench.analysis.claimed import Against, Claims
-from mcr_bench.bench.analysis.claims import cannot, leading
+from mcr_bench.bench.analysis.claims import cannot, leading, untestable
 from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.floors import floor_notes, floor_of, not_above
 from mcr_bench.bench.analysis.sample_tests import SampleTests
@@ -24,7 +24,7 @@ def power_lines(claims: Claims) -> list[str]:
     """What the design can show; if it cannot show anything, also the command that trains enough runs."""
     power = claims.power
     if power is None:
-        return [f"nothing to test: no other method shares a seed and fold with {claims.baseline}"]
+        return [f"nothing to test: {untestable(claims)}"]
     if not power.reachable:
         return [cannot(claims), f"to get there: {remedy(claims)}"]
     lines = [

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 
 import pytest
 
-from mcr_bench.bench.analysis.claims import claims
+from mcr_bench.bench.analysis.claims import claims, leading
 from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.comparisons import comparisons
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.planning.family import family_of
-from mcr_bench.bench.report.claim_tables import claim_tables, command
+from mcr_bench.bench.report.claim_tables import claim_tables, command, power_lines
 from mcr_bench.tests.support.records.claimed_runs import BASE, run
 
 EVERY = [name for name in registry.method_names() if registry.method(name).role != "unimodal"]
@@ -63,3 +63,32 @@ def test_a_line_whose_runs_disagree_is_named() -> None:
     comparison = recorded({"ensemble": [True] * 3, "mlb": [True, True, False], "ogm": [True] * 3, "joint": [False] * 3})
     (note,) = [note for note in claim_tables(claims(comparison, "ensemble"))[0].notes if "counts as" in note]
     assert note.startswith("mlb counts as explored: 2 of its 3 runs were planned in the family named before training")
+
+
+def test_that_all_lines_are_explored_is_said() -> None:
+    found = claims(recorded({"ensemble": [True] * 3, "mlb": [False] * 3}), "ensemble")
+    reason = "no compared method is in the family that was named before training: all are explored"
+    assert power_lines(found) == [f"nothing to test: {reason}"]
+    assert leading(found) == (set(), f"no bold type: {reason}")
+
+
+def test_that_the_family_has_no_pair_is_said() -> None:
+    rows = [run("ensemble", 0, 0.5), run("ogm", 1, 0.6), run("mlb", 0, 0.6, tags={"primary": "false"})]
+    (comparison,) = comparisons(rows, "joint")
+    (line,) = power_lines(claims(comparison, "ensemble"))
+    assert line.endswith("no method of the family that was named before training has runs that pair with ensemble")
+
+
+def test_that_the_baseline_lacks_the_metric_is_said() -> None:
+    rows = [run("ensemble", 0, 0.5), run("mlb", 0, 0.6, metrics={"test/total_loss": 1.0})]
+    (comparison,) = comparisons(rows, "joint")
+    assert power_lines(claims(comparison, "ensemble", "total_loss")) == [
+        "nothing to test: ensemble has no finite test total_loss"
+    ]
+
+
+def test_that_no_pair_is_shared_is_said() -> None:
+    (comparison,) = comparisons([run("ensemble", 0, 0.5), run("mlb", 1, 0.6)], "joint")
+    assert power_lines(claims(comparison, "ensemble")) == [
+        "nothing to test: no other method shares a seed and fold with ensemble"
+    ]
