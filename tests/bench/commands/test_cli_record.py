@@ -191,3 +191,11 @@ def test_tuning_makes_a_preset_that_runs() -> None:
     plan = call("run", "--methods", "joint", "--dataset", "synthetic", "--preset", "mine", "--seeds", "1", "--plan")
     assert plan.exit_code == 0, plan.output
     assert "mine" in call("list", "presets").stdout
+
+
+@pytest.mark.usefixtures("_recorded")
+@pytest.mark.parametrize("way", [(), ("--plan",)])
+def test_a_family_named_after_training_is_told_to_be_without_effect(recorded: Path, way: tuple[str, ...]) -> None:
+    done = call("run", str(recorded / "tiny.toml"), "--family", "joint,mcr", *way)
+    assert done.exit_code == 0, done.output
+    assert "3 finished runs on record were planned under another family" in " ".join(done.output.split())
