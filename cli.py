@@ -271,7 +271,7 @@ def plot(
 ) -> None:
     """Draw the figures of the record as PNG, SVG and PDF into results/figures/."""
     from mcr_bench.bench.commands.drawing import figures_of, save_figures
-    from mcr_bench.bench.commands.reading import read_comparisons
+    from mcr_bench.bench.commands.reading import check_baseline, read_comparisons
     from mcr_bench.bench.commands.writing import say_outdated
     from mcr_bench.bench.commands.written import forget_outdated, output_folder
 
@@ -279,6 +279,7 @@ def plot(
     comparisons = read_comparisons(record, dataset, COST_BASELINE)
     if not comparisons:
         say(nothing_in(record, dataset), err=True)
+    check_baseline(comparisons, baseline)
     folder = output_folder(record.home) / "figures"
     written = save_figures(figures_of(comparisons, record, baseline, COST_BASELINE, figures or ()), folder)
     for path in written:

@@ -39,6 +39,7 @@ def family_notes(
     if len(family) < len(against):
         explored = _listed([one.label for one in against if not one.primary])
         notes.append(f"explored: {explored}: outside the family named before training, with a correction of their own")
+        notes += filter(None, (_divided_note(one.label, comparison.lines[one.label]) for one in against))
     notes += budget_notes(comparison, baseline)
     if aside:
         notes.append(f"not in the family: {_listed(aside)}, which see one modality only")
@@ -55,6 +56,17 @@ def family_notes(
     if wider:
         notes.append(f"differences are over the pairs alone, the means beside them over all runs: {', '.join(wider)}")
     return notes + _lost_notes(comparison) + mixed_notes(comparison, baseline) + _overlap_notes(against)
+
+
+def _divided_note(label: str, runs: Sequence[RunRow]) -> str:
+    """That a line was planned partly in the family and partly outside it; empty where its runs agree."""
+    inside = sum(row.primary for row in runs)
+    if inside in (0, len(runs)):
+        return ""
+    return (
+        f"{label} counts as explored: {inside} of its {number_of(len(runs), 'run')} were planned in the family named "
+        "before training, the others outside it"
+    )
 
 
 def _lost_notes(comparison: Comparison) -> list[str]:

@@ -117,10 +117,8 @@ def values_of(runs: Sequence[RunRow], metric: str, scale: float = 1.0) -> dict[P
 
 def leading(claims: Claims) -> tuple[set[str], str]:
     """The labels in bold type, which follow from the primary test alone, and the rule in words."""
-    if claims.power is None and claims.explored:
-        return set(), "no bold type: no method of the family that was named before training is compared here"
     if claims.power is None:
-        return set(), f"no bold type: nothing shares a seed and fold with {claims.baseline}"
+        return set(), f"no bold type: {untestable(claims)}"
     if not claims.power.reachable:
         return set(), f"no bold type: {cannot(claims)}"
     counts = sorted({one.paired.n for one in claims.family if one.tested})
@@ -130,6 +128,18 @@ def leading(claims: Claims) -> tuple[set[str], str]:
         return claims.better, f"bold: better than {claims.baseline} ({test}, p <= {claims.alpha:g})"
     rule = f"bold: {claims.baseline} and what was tested and is not worse; nothing is better"
     return {claims.baseline, *claims.neither}, f"{rule} ({test}, p <= {claims.alpha:g})"
+
+
+def untestable(claims: Claims) -> str:
+    """Why nothing could be tested, in words."""
+    if isnan(claims.baseline_mean):
+        return f"{claims.baseline} has no finite test {claims.metric}"
+    if claims.explored:
+        others = claims.comparison.lines.keys() - {claims.baseline, *claims.comparison.of_role("unimodal")}
+        if any(is_primary(claims.comparison, label) for label in others):
+            return f"no method of the family that was named before training has runs that pair with {claims.baseline}"
+        return "no compared method is in the family that was named before training: all are explored"
+    return f"no other method shares a seed and fold with {claims.baseline}"
 
 
 def cannot(claims: Claims) -> str:

@@ -109,6 +109,13 @@ def has_baseline(comparisons: Sequence[Comparison], baseline: str) -> bool:
     return any(baseline_of(one, baseline) is not None for one in comparisons)
 
 
+def check_baseline(comparisons: Sequence[Comparison], baseline: str) -> None:
+    """UserError for a baseline that is neither a registered method nor on record, where there is anything on record."""
+    known = baseline in registry.method_names() or has_baseline(comparisons, baseline)
+    if comparisons and not known:
+        raise _no_baseline(comparisons, baseline)
+
+
 def show_claims(
     made: Sequence[Claims],
     missing: Iterable[str],

@@ -21,6 +21,7 @@ from mcr_bench.bench.executors.local import LocalExecutor
 from mcr_bench.bench.executors.pool import check_sharing, on_gpus, worker_count
 from mcr_bench.bench.planning.advice.again import trained_again
 from mcr_bench.bench.planning.advice.determinism import require_deterministic, trained_without
+from mcr_bench.bench.planning.advice.other_family import planned_otherwise
 from mcr_bench.bench.planning.estimate import estimate
 from mcr_bench.bench.planning.experiment import Choices, Experiment, read_experiment
 from mcr_bench.bench.planning.plan import Plan
@@ -57,6 +58,7 @@ def show_plan(plan: Plan, finished: set[str], rows: list[RunRow], workers: int, 
     lines = terminal.plan_rows(plan, finished)
     wanted = [run for run in plan.runs if run.key not in finished]
     plan.announcements += trained_again(wanted, rows)
+    plan.announcements += planned_otherwise(plan, {run.key for run in wanted}, rows)
     guess = estimate(wanted, rows, workers)
     if as_json:
         absent = [vars(one) | {"text": one.text} for one in plan.absent]
@@ -170,8 +172,9 @@ def run_plan(plan: Plan, finished: set[str], record: Record, how: How) -> Outcom
     """Train the runs that are not finished, with `force` all requested ones, and show the progress on stderr."""
     again = plan.requested if how.force else set()
     wanted = [run for run in plan.runs if run.key not in finished or run.key in again]
-    rows = list(_on_record(plan, record)) if wanted or how.deterministic else []
+    rows = list(_on_record(plan, record))
     plan.announcements += trained_again([run for run in plan.runs if run.key not in finished], rows)
+    plan.announcements += planned_otherwise(plan, {run.key for run in wanted}, rows)
     told = [*(one.text for one in plan.overviews), *(one.text for one in plan.absent), *_untold(plan), *how.notes()]
     for line in told:
         say(wrapped(line, terminal_width(err=True)), err=True)

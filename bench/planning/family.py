@@ -4,7 +4,7 @@ Holm's correction over dozens of methods asks for so many seeds that a real diff
 after the results would make the test worthless.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from mcr_bench.bench.catalog import registry
@@ -25,8 +25,27 @@ def family_of(methods: "Iterable[type[Method]]", named: Sequence[str] | None) ->
     "primary" if there are more. Unimodal runs are in no test.
     """
     compared = _compared(methods)
-    if named is not None:
-        return _checked(named, compared)
+    return _usual(compared) if named is None else _checked(named, compared)
+
+
+def commands_of(methods: Sequence[str], tested: Collection[str]) -> list[tuple[list[str], list[str]]]:
+    """(methods, family) of the commands that plan further runs of these methods in the family that `tested` is.
+
+    methods: names of methods without the unimodal one; tested: those of them that were planned in the family.
+
+    It is one command wherever its family, empty for the usual one, can say so. Where it cannot, as a family has 2 to 8
+    methods, those that are tested have commands of their own, which test all their methods.
+    """
+    family = [name for name in methods if name in tested]
+    if _usual(methods) == frozenset(family):
+        return [(list(methods), [])]
+    if 2 <= len(family) <= LARGEST:
+        return [(list(methods), family)]
+    parts = [family[start : start + LARGEST] for start in range(0, len(family), LARGEST)]
+    return [(part, []) for part in (*parts, [name for name in methods if name not in tested]) if part]
+
+
+def _usual(compared: Sequence[str]) -> frozenset[str]:
     chosen = frozenset(compared)
     if len(compared) > LARGEST:
         chosen &= frozenset(registry.selections().get(DEFAULT, ()))

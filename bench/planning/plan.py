@@ -1,7 +1,7 @@
 """The plan of a comparison: methods x datasets x settings x seeds, with the runs that these start from, once each."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -55,10 +55,16 @@ class Plan:
         return list(self.by_key.values())
 
     def add(self, run: RunSpec, *, requested: bool) -> None:
-        """Add a run after those that it starts from; a run that the plan has already is only marked as requested."""
+        """Add a run after those that it starts from; a run that the plan has already is only marked as requested.
+
+        Whether it is in the family of the primary test is said by the first request of it: what only others start from
+        is in none.
+        """
         for dependency in run.dependencies:
             self.add(dependency, requested=False)
-        self.by_key.setdefault(run.key, run)
+        known = self.by_key.setdefault(run.key, run)
+        if known is not run and requested and run.key not in self.requested:
+            self.by_key[run.key] = replace(known, primary=run.primary)
         self.by_preset.setdefault(run.key, {}).setdefault(run.preset, run)
         if requested:
             self.requested.add(run.key)
@@ -92,17 +98,36 @@ def make_plan_of(requests: Sequence[Request]) -> Plan:
 
     The plan may have no runs if all comparisons are optional and nothing of them can be made here.
     """
-    plan = Plan()
+    plan, first = Plan(), dict[str, Request]()
     for request in requests:
         try:
             with process_state_kept():  # users' methods are imported here; the workers inherit from this process
-                plan.merge(_plan(request))
+                part = _plan(request)
+                _check_families(part, request, first)
+                plan.merge(part)
         except UserError as error:
             raise UserError(request.locate(str(error))) from error
     if not plan.absent:
         plan.require_runs()
     plan.announcements += seed_advice(plan.runs)
     return plan
+
+
+def _check_families(plan: Plan, request: Request, first: dict[str, Request]) -> None:
+    """UserError for a run that an earlier request has too, in the family of the primary test in only one of them.
+
+    plan: that of the request. first: key -> the first request of it, to which those of this one are added.
+    """
+    for run in (plan.by_key[key] for key in sorted(plan.requested) if plan.by_key[key].role != "unimodal"):
+        families = request.primary, first.setdefault(run.key, request).primary
+        if (run.method in families[0]) != (run.method in families[1]):
+            mine, earlier = (", ".join(sorted(family)) for family in families)
+            raise UserError(
+                f"--family: {run.method}: its run on {run.dataset} with seed {run.seed} is of two comparisons, and "
+                f"belongs to the family of one: here it is {mine}, and in the earlier one {earlier}. A run is trained "
+                "and recorded once, inside the family or outside it. Give both comparisons a `family` with "
+                f"{run.method}, or both one without."
+            )
 
 
 def _plan(request: Request) -> Plan:

@@ -6,12 +6,13 @@ from math import isfinite, isinf, isnan
 
 from mcr_bench.bench.analysis.budgets import unconverged_notes
 from mcr_bench.bench.analysis.claimed import Against, Claims
-from mcr_bench.bench.analysis.claims import cannot, leading
+from mcr_bench.bench.analysis.claims import cannot, leading, untestable
 from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.analysis.floors import floor_notes, floor_of, not_above
 from mcr_bench.bench.analysis.sample_tests import SampleTests
 from mcr_bench.bench.analysis.sizes import sizes_note
 from mcr_bench.bench.analysis.table import Cell, Table
+from mcr_bench.bench.planning.family import commands_of
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.settings.training import BUDGET
 from mcr_bench.bench.statistics.intervals import Interval
@@ -23,7 +24,7 @@ def power_lines(claims: Claims) -> list[str]:
     """What the design can show; if it cannot show anything, also the command that trains enough runs."""
     power = claims.power
     if power is None:
-        return [f"nothing to test: no other method shares a seed and fold with {claims.baseline}"]
+        return [f"nothing to test: {untestable(claims)}"]
     if not power.reachable:
         return [cannot(claims), f"to get there: {remedy(claims)}"]
     lines = [
@@ -64,7 +65,8 @@ def claim_tables(claims: Claims) -> list[Table]:
 def command(comparison: Comparison, seeds: int) -> str:
     """The command that trains every line of the comparison over this number of seeds, without repeating finished runs.
 
-    Lines with different settings need a command each; these are joined by &&.
+    It names the family of the primary test as recorded, where that is not the usual one: runs outside it would take
+    their line out of the test. Lines with different settings need a command each; these are joined by &&.
     """
     rows = [row for row in comparison.rows if row.role != "unimodal"] or comparison.rows
     groups: dict[tuple[str, ...], list[RunRow]] = {}
@@ -72,8 +74,10 @@ def command(comparison: Comparison, seeds: int) -> str:
         groups.setdefault(tuple(row.asked_settings), []).append(row)
     calls = []
     for settings, group in groups.items():
-        methods = dict.fromkeys(row.source or row.method for row in group)
-        calls.append(_command(comparison, methods, settings, str(seeds)))
+        sources = {row.method: row.source or row.method for row in group}
+        tested = sources.keys() - {row.method for row in group if not row.primary}
+        for methods, family in commands_of(list(sources), tested):
+            calls.append(_command(comparison, [sources[name] for name in methods], settings, str(seeds), family))
     return " &&\n".join(calls)
 
 
@@ -94,8 +98,11 @@ def baseline_command(comparison: Comparison, baseline: str) -> str:
     return " && ".join(_command(comparison, [baseline], settings, numbers) for settings in asked)
 
 
-def _command(comparison: Comparison, methods: Iterable[str], settings: Iterable[str], seeds: str) -> str:
+def _command(
+    comparison: Comparison, methods: Iterable[str], settings: Iterable[str], seeds: str, family: Sequence[str] = ()
+) -> str:
     words = ["mcr-bench", "run", "--methods", ",".join(methods)]
+    words += ["--family", ",".join(family)] if family else []
     words += ["--dataset", comparison.rows[-1].dataset_source or comparison.dataset]
     words += ["--protocol", comparison.protocol, "--modalities", ",".join(comparison.modalities)]
     words += ["--preset", comparison.preset]

@@ -8,11 +8,12 @@ from math import inf, sqrt
 import numpy as np
 import scipy  # its parts are imported where they are first used: each takes part of a second
 
+from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.statistics.sign_flip import EXACT
 from mcr_bench.bench.words import number_of
 
 SIMULATED = 12  # up to this many pairs the power of the sign-flip test is simulated; above, the t test's is close
 ROUNDS = 4_000  # simulated designs: the detectable effect has a standard error of about 1 %
-MOST_PAIRS = 64
 
 
 def smallest_p(pairs: int) -> float:
@@ -39,11 +40,19 @@ def reachable(pairs: int, comparisons: int = 1, alpha: float = 0.05) -> bool:
 def pairs_needed(comparisons: int, alpha: float = 0.05) -> int:
     """The smallest number of pairs with which p <= alpha can be reached after Holm's correction over `comparisons`.
 
+    UserError for an alpha that no number of pairs reaches: beyond 32 pairs p comes from random patterns.
+
     >>> pairs_needed(1), pairs_needed(10)
     (6, 9)
     """
     _check(comparisons, alpha)
-    return next(n for n in range(2 * MOST_PAIRS) if reachable(n, comparisons, alpha))
+    needed = next((n for n in range(EXACT + 1) if reachable(n, comparisons, alpha)), None)
+    if needed is None:
+        raise UserError(
+            f"alpha {alpha:g} over {number_of(comparisons, 'comparison')}: no number of pairs reaches it, as the "
+            f"sign-flip test gives no p below {smallest_p(EXACT):.3g}. Give a larger alpha, such as 0.05."
+        )
+    return needed
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from mcr_bench.bench.analysis.ranking import rank_datasets
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.commands.drawing import pictures_of
 from mcr_bench.bench.commands.output import open_record, progress, say
-from mcr_bench.bench.commands.reading import finished_comparisons
+from mcr_bench.bench.commands.reading import check_baseline, finished_comparisons
 from mcr_bench.bench.commands.written import forget_outdated, output_folder, writing
 from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.core.guard import attempt
@@ -74,6 +74,7 @@ def _origins(stack: ExitStack, places: Sequence[Path], tracking_uri: str | None,
 
 def _contents(gathered: Gathered, baseline: str, cost_baseline: str) -> Contents:
     known = with_floors(finished_comparisons(gathered.rows, cost_baseline), gathered.floors)
+    check_baseline(known, baseline)
     sources = Sources(cost_baseline=cost_baseline, order=registry.method_names(), baseline=baseline)
     return Contents(
         entries=[Entry(one, _claims(one, baseline, gathered)) for one in known],

@@ -191,3 +191,34 @@ def test_tuning_makes_a_preset_that_runs() -> None:
     plan = call("run", "--methods", "joint", "--dataset", "synthetic", "--preset", "mine", "--seeds", "1", "--plan")
     assert plan.exit_code == 0, plan.output
     assert "mine" in call("list", "presets").stdout
+
+
+@pytest.mark.usefixtures("_recorded")
+@pytest.mark.parametrize("way", [(), ("--plan",)])
+def test_a_family_named_after_training_is_told_to_be_without_effect(recorded: Path, way: tuple[str, ...]) -> None:
+    done = call("run", str(recorded / "tiny.toml"), "--family", "joint,mcr", *way)
+    assert done.exit_code == 0, done.output
+    assert "3 finished runs on record were planned under another family" in " ".join(done.output.split())
+
+
+@pytest.mark.usefixtures("_recorded")
+@pytest.mark.parametrize("verb", ["compare", "report", "plot", "publish"])
+def test_an_unknown_baseline_is_refused_by_every_verb_that_takes_one(verb: str) -> None:
+    done = call(verb, "--baseline", "nope")
+    assert done.exit_code == 2, done.output
+    assert "--baseline: unknown method on record 'nope'" in " ".join(done.output.split())
+
+
+@pytest.mark.usefixtures("_recorded")
+def test_a_figure_whose_baseline_has_no_run_is_left_out() -> None:
+    done = call("plot", "forest", "--baseline", "ogm")
+    assert done.exit_code == 0, done.output
+    assert "left out: forest" in done.output
+    assert "the baseline ogm has no finished run" in done.output
+
+
+@pytest.mark.usefixtures("_recorded")
+def test_an_alpha_that_no_design_reaches_gets_a_sentence() -> None:
+    done = call("compare", "--alpha", "1e-300")
+    assert "no number of pairs reaches it" in " ".join(done.output.split())
+    assert "StopIteration" not in done.output

@@ -268,3 +268,32 @@ def test_a_repetition_that_is_asked_for_twice_is_an_error_on_its_line(tmp_path: 
     path.write_text(f'methods = ["joint"]\ndatasets = ["synthetic"]\n{line}\n')
     with pytest.raises(UserError, match=r"(?s)line 3.*different"):
         read_experiment(str(path))
+
+
+FAMILIES = """methods = ["joint", "mlb", "ogm"]
+datasets = ["synthetic"]
+seeds = 1
+[[comparison]]
+family = ["joint", "mlb"]
+[[comparison]]
+family = ["joint", "ogm"]
+"""
+
+
+def test_a_run_of_two_comparisons_with_other_families_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"mine.toml, line 7, 'family': --family: (mlb|ogm)") as error:
+        make_plan_of(written(tmp_path, FAMILIES).requests())
+    assert "here it is joint, ogm, and in the earlier one joint, mlb" in str(error.value)
+
+
+def test_comparisons_may_have_other_families_of_other_runs(tmp_path: Path) -> None:
+    plan = make_plan_of(written(tmp_path, FAMILIES + "set.epochs = 2\n").requests())
+    assert len([run for run in plan.runs if run.primary]) == 4
+    same = FAMILIES.replace('family = ["joint", "ogm"]', 'family = ["mlb", "joint"]')
+    assert len(make_plan_of(written(tmp_path, same).requests()).runs) == 3
+
+
+def test_a_run_that_others_start_from_first_is_in_the_family_that_asks_for_it(tmp_path: Path) -> None:
+    text = "datasets = ['synthetic']\nseeds = 1\n[[comparison]]\nmethods = ['i2m2', 'mlb']\n"
+    plan = make_plan_of(written(tmp_path, text + "[[comparison]]\nmethods = ['joint', 'ogm']\n").requests())
+    assert {run.method for run in plan.runs if run.primary} == {"i2m2", "mlb", "joint", "ogm"}

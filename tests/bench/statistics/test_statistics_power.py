@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.statistics.power import detectable, pairs_needed, reachable, smallest_p
 from mcr_bench.bench.statistics.sign_flip import sign_flip
 
@@ -71,3 +72,9 @@ def test_bad_questions() -> None:
         reachable(5, 1, 0.0)
     with pytest.raises(ValueError, match="power"):
         detectable(8, 0.05, 1.0)
+
+
+def test_an_alpha_that_no_number_of_pairs_reaches_is_refused_with_the_least_p() -> None:
+    assert pairs_needed(1, 1e-9) == 31
+    with pytest.raises(UserError, match=r"alpha 1e-300 over 2 comparisons: no number of pairs reaches it.*4.66e-10"):
+        pairs_needed(2, 1e-300)
