@@ -1,5 +1,6 @@
 """The rows that `mcr-bench list` prints."""
 
+from mcr_bench.bench.catalog import nets, registry
 from mcr_bench.bench.planning.experiment import read_experiment, shipped
 from mcr_bench.bench.report import cards
 from mcr_bench.bench.report.head_table import list_heads
@@ -25,6 +26,18 @@ def rows_of(what: str) -> list[dict[str, object]]:
         "experiments": _experiments,
     }
     return rows[what]()
+
+
+def left_out_of(what: str) -> tuple[str, ...]:
+    """A line for each registered name that is in none of the rows, since what it means cannot be imported."""
+    kinds = {
+        "methods": registry.methods,
+        "datasets": registry.datasets,
+        "presets": registry.datasets,
+        "encoders": nets.encoders,
+        "fusions": nets.fusions,
+    }
+    return kinds[what]().left_out if what in kinds else ()
 
 
 def _experiments() -> list[dict[str, object]]:
