@@ -21,7 +21,7 @@ from mcr_bench.datasets.base import Facts, Modality, Split, Splits, standardise,
 from mcr_bench.datasets.contents.key_hints import dtype_hint, rename_hint
 from mcr_bench.datasets.contents.label_axes import check_axes
 from mcr_bench.datasets.contents.labels import read_labels
-from mcr_bench.datasets.contents.presence import lacked_notes, read_presence
+from mcr_bench.datasets.contents.presence import lacked_notes, read_presence, require_trained
 from mcr_bench.datasets.contents.split_names import PARTS, read_parts
 from mcr_bench.datasets.contents.word_ids import holds_ids, ids_notes, read_ids, vocabulary
 from mcr_bench.datasets.contents.words import MISSING, as_text, rows_in_words
@@ -146,6 +146,7 @@ def table_of(path: Path, arrays: Mapping[str, Array], allow_group_overlap: bool 
     lengths = {m: _lengths(path, arrays, m, present.get(m)) for m in _modalities(arrays) if f"length_{m}" in arrays}
     values = {m: _values(path, arrays, m, lengths.get(m), ids, present.get(m)) for m in _modalities(arrays)}
     part, part_notes = read_parts(path, arrays["split"])
+    require_trained(path, present, part)
     groups = [str(g) for g in _texts(path, "group", arrays["group"])] if "group" in arrays else None
     if groups and not allow_group_overlap:
         _check_groups(path, groups, part)
