@@ -22,7 +22,7 @@ from mcr_bench.datasets.contents.key_hints import dtype_hint, rename_hint
 from mcr_bench.datasets.contents.label_axes import check_axes
 from mcr_bench.datasets.contents.labels import read_labels
 from mcr_bench.datasets.contents.presence import lacked_notes, read_presence, require_trained
-from mcr_bench.datasets.contents.split_names import PARTS, read_parts
+from mcr_bench.datasets.contents.split_names import PARTS, missing_split, read_parts
 from mcr_bench.datasets.contents.word_ids import holds_ids, ids_notes, read_ids, vocabulary
 from mcr_bench.datasets.contents.words import MISSING, as_text, rows_in_words
 from mcr_bench.datasets.formats.npz import read_arrays
@@ -158,19 +158,19 @@ def _modalities(arrays: Mapping[str, Array]) -> list[str]:
     return [key.removeprefix("x_") for key in arrays if key.startswith("x_")]
 
 
-def _missing(path: Path, what: str, arrays: Mapping[str, Array]) -> UserError:
-    hint = rename_hint(tuple(arrays))
+def _missing(path: Path, what: str, arrays: Mapping[str, Array], hint: str) -> UserError:
     keys = ", ".join(arrays) or "nothing"
     return UserError(f"'{path}' has no {what} (it has {keys}). Expected: {LAYOUT}.{hint}")
 
 
 def _check_keys(path: Path, arrays: Mapping[str, Array], task: str) -> None:
     names = _modalities(arrays)
-    for key in ("y", "split"):
-        if key not in arrays:
-            raise _missing(path, f"'{key}'", arrays)
+    if "y" not in arrays:
+        raise _missing(path, "'y'", arrays, rename_hint(tuple(arrays)))
+    if "split" not in arrays:
+        raise _missing(path, "'split'", arrays, missing_split(arrays))
     if not names:
-        raise _missing(path, "'x_<modality>'", arrays)
+        raise _missing(path, "'x_<modality>'", arrays, rename_hint(tuple(arrays)))
     for m in names:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", m) or hasattr(nn.ModuleDict, m):
             raise UserError(
