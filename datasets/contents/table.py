@@ -296,8 +296,27 @@ def _values(
         x[np.arange(x.shape[1]) >= lengths[:, None]] = 0
     if present is not None:
         x[~present] = 0
+    _check_size(path, x, arrays[f"x_{modality}"], modality, ids)
     check_finite(path, x, modality, ids)
     return x
+
+
+def _check_size(path: Path, x: Array, source: Array, modality: str, ids: list[str]) -> None:
+    """UserError for numbers of the file that float32 does not have. x: (N, ...) float32 of `source`, as it is used."""
+    bad = ~np.isfinite(x.reshape(len(x), -1))
+    rows = np.flatnonzero(bad.any(axis=1))
+    if not len(rows):
+        return
+    values = source[rows].reshape(len(rows), -1)
+    large = bad[rows] & np.isfinite(values)
+    if large.any():
+        at = np.isin(np.arange(len(x)), rows[large.any(axis=1)])
+        size = int(np.log10(np.abs(values[large]).max()))
+        raise UserError(
+            f"'{path}': 'x_{modality}' is {values[large][0]:.3g} at {rows_in_words(at)} (id "
+            f"'{ids[int(np.argmax(at))]}'), too large for float32 (at most {np.finfo(np.float32).max:.2g}). Divide it, "
+            f"such as x_{modality} / 1e{size}."
+        )
 
 
 def check_finite(path: Path, x: Array, modality: str, ids: list[str]) -> None:
