@@ -30,14 +30,13 @@ def rows_of(what: str) -> list[dict[str, object]]:
 
 def left_out_of(what: str) -> tuple[str, ...]:
     """A line for each registered name that is in none of the rows, since what it means cannot be imported."""
-    kinds = {
-        "methods": registry.methods,
-        "datasets": registry.datasets,
-        "presets": registry.datasets,
-        "encoders": nets.encoders,
-        "fusions": nets.fusions,
-    }
-    return kinds[what]().left_out if what in kinds else ()
+    if what == "methods":
+        return registry.methods().left_out
+    if what in ("datasets", "presets"):
+        return registry.datasets().left_out
+    if what == "encoders":
+        return nets.encoders().left_out
+    return nets.fusions().left_out if what == "fusions" else ()
 
 
 def _experiments() -> list[dict[str, object]]:
