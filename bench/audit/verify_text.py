@@ -159,6 +159,10 @@ def _lacking(fold: FoldAudit) -> Iterator[str]:
     for m, counts in fold.lacking.items():
         parts = ", ".join(f"{_long(part)} {count:,} of {fold.sizes[part]:,}" for part, count in counts.items())
         yield from _wrapped(f"without {in_line(m)}: {parts}", "    ", "      ")
+        if fold.sizes["train"] and counts["train"] == fold.sizes["train"]:
+            yield from _wrapped(
+                f"ABSENT: no training sample has {in_line(m)}: this fold cannot be run with it", "    ", "      "
+            )
 
 
 def _scores(fold: FoldAudit) -> Iterator[str]:

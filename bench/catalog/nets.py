@@ -11,9 +11,10 @@ from typing import TypeVar
 
 from torch import nn
 
+from mcr_bench.bench.catalog.offered import Offered, loaded, offered
 from mcr_bench.bench.catalog.user_classes import class_in, packaged, place_of
 from mcr_bench.bench.core.behaviour import behaviour_digest
-from mcr_bench.bench.errors import UserError, in_words, unknown
+from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.models.declared import Encoder, EncoderKind, FusionKind, Head
 from mcr_bench.bench.models.kinds import encoder_kinds, fusion_kinds
 from mcr_bench.bench.models.own.kinds import head_kind, net_kind
@@ -35,6 +36,16 @@ def encoder_names() -> list[str]:
 def fusion_names() -> list[str]:
     """Every registered fusion head; imports no package of somebody else's."""
     return sorted({*fusion_kinds(), *_offered(FUSIONS)})
+
+
+def encoders() -> Offered[EncoderKind]:
+    """Every registered encoder by its name, and which of them cannot be imported or has a wrong form."""
+    return offered(encoder_names(), encoder)
+
+
+def fusions() -> Offered[FusionKind]:
+    """Every registered fusion head by its name, and which of them cannot be imported or has a wrong form."""
+    return offered(fusion_names(), fusion)
 
 
 def encoder(name: str) -> EncoderKind:
@@ -140,10 +151,7 @@ def _in_package(group: str, name: str, declare: Callable[[type[nn.Module], str],
     point = next((point for point in entry_points(group=group) if point.name == name), None)
     if point is None:
         raise otherwise
-    try:
-        cls = point.load()
-    except Exception as error:
-        raise UserError(f"'{name}' of {point.value} cannot be imported: {in_words(error)}") from error
+    cls = loaded(point)
     if not inspect.isclass(cls) or not issubclass(cls, nn.Module):
         raise UserError(f"'{name}' is {point.value}, which is not a torch.nn.Module. Name a class there.")
     return declare(cls, name)

@@ -4,6 +4,7 @@ A file is registered under its own name with hyphens; `base`, sub-packages and n
 """
 
 import importlib
+import inspect
 import os
 import pkgutil
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mcr_bench.bench.catalog.dataset_form import check_dataset_form
 from mcr_bench.bench.catalog.method_form import check_form
+from mcr_bench.bench.catalog.offered import Offered, loaded, offered
 from mcr_bench.bench.catalog.user_classes import (
     PACKAGED,
     Place,
@@ -47,14 +49,24 @@ def method_names() -> list[str]:
 def selections() -> dict[str, list[str]]:
     """Word -> the registered methods that it selects: "all", every group, and the selections that methods declare.
 
-    Imports all of them.
+    Imports all of them. Those of packages that cannot be imported are in none.
     """
-    selected: dict[str, list[str]] = {"all": method_names()}
-    for name in method_names():
-        cls = method(name)
+    known = methods().known
+    selected: dict[str, list[str]] = {"all": list(known)}
+    for name, cls in known.items():
         for word in (cls.group, *cls.selections):
             selected.setdefault(word, []).append(name)
     return selected
+
+
+def methods() -> "Offered[type[Method]]":
+    """Every registered method by its name, and which of them cannot be imported."""
+    return offered(method_names(), method)
+
+
+def datasets() -> "Offered[type[Dataset]]":
+    """Every registered dataset by its name, and which of them cannot be imported."""
+    return offered(dataset_names(), dataset)
 
 
 def shipped_methods() -> list[str]:
@@ -81,8 +93,7 @@ def method(name: str) -> "type[Method]":
         return _method_in_file(name)
     if (cls := packaged(name)) is not None:
         return _own_method(_derived(name, cls, _method_base()), name)
-    loaded = _find("methods", name)
-    return only(name, own_classes(loaded, _method_base()), _method_base()) if isinstance(loaded, ModuleType) else loaded
+    return _class_of(name, _find("methods", name), _method_base())
 
 
 def dataset(name: str) -> "type[Dataset]":
@@ -98,10 +109,7 @@ def dataset(name: str) -> "type[Dataset]":
         return derived
     if is_path(name) and name not in dataset_names():
         return _adapter_of(named_path(name))
-    loaded = _find("datasets", name)
-    return (
-        only(name, own_classes(loaded, _dataset_base()), _dataset_base()) if isinstance(loaded, ModuleType) else loaded
-    )
+    return _class_of(name, _find("datasets", name), _dataset_base())
 
 
 def is_file(name: str) -> bool:
@@ -126,23 +134,35 @@ def named_path(name: str) -> Path:
 
 
 def _adapter_of(path: Path) -> "type[Dataset]":
-    """The adapter of a file, by its suffix, or of a folder, by the file in it that marks it; UserError if none is."""
-    adapters = [dataset(name) for name in dataset_names()]
-    for adapter in adapters:
-        marked = adapter.folder_mark and (path / adapter.folder_mark).is_file()
-        if marked if path.is_dir() else path.suffix.lower() in adapter.suffixes:
+    """The adapter of a file, by its suffix, or of a folder, by the file in it that marks it; UserError if none is.
+
+    Packages of somebody else are imported only where no adapter of the harness reads it.
+    """
+    shipped = [dataset(name) for name in sorted(_builtin("datasets"))]
+    for adapter in shipped:
+        if _reads(adapter, path):
             return adapter
-    raise _unread(path, adapters)
+    theirs = offered(sorted({*_external("datasets")} - {*_builtin("datasets")}), dataset)
+    for adapter in theirs.known.values():
+        if _reads(adapter, path):
+            return adapter
+    raise _unread(path, [*shipped, *theirs.known.values()], theirs.left_out)
 
 
-def _unread(path: Path, adapters: "Sequence[type[Dataset]]") -> UserError:
+def _reads(adapter: "type[Dataset]", path: Path) -> bool:
+    if path.is_dir():
+        return bool(adapter.folder_mark) and (path / adapter.folder_mark).is_file()
+    return path.suffix.lower() in adapter.suffixes
+
+
+def _unread(path: Path, adapters: "Sequence[type[Dataset]]", left_out: Iterable[str]) -> UserError:
     """What the file or folder is, and how it becomes one that an adapter reads."""
     told = [text for adapter in adapters if (text := adapter.conversion(path))]
     known = ", ".join(sorted(s for a in adapters for s in a.suffixes))
     missing = "" if path.exists() else f" '{path}' does not exist."
     names = ", ".join(dataset_names())
     head = f"no dataset adapter reads '{path}'. Files may end in {known}; or name one of {names}.{missing}"
-    return UserError("\n".join([head, *told]))
+    return UserError("\n".join([head, *told, *left_out]))
 
 
 def _builtin(room: str) -> list[str]:
@@ -163,14 +183,22 @@ def _points(read: Callable[..., Iterable[EntryPoint]], group: str) -> list[Entry
     return list(read(group=group))
 
 
-def _find(room: str, name: str) -> "ModuleType | type":
+def _find(room: str, name: str) -> object:
     if name in _builtin(room):
         return importlib.import_module(f"mcr_bench.{room}.{name.replace('-', '_')}")
     for point in _points(entry_points, f"mcr_bench.{room}"):
         if point.name == name:
-            loaded: ModuleType | type = point.load()
-            return loaded
+            return loaded(point)
     raise unknown(room.removesuffix("s"), name, {*_builtin(room), *_external(room)})
+
+
+def _class_of(name: str, offer: object, base: type[T]) -> type[T]:
+    """The class of a module or class that is registered; UserError where it is something else."""
+    if isinstance(offer, ModuleType):
+        return only(name, own_classes(offer, base), base)
+    if not inspect.isclass(offer):
+        raise UserError(f"'{name}' is not a {base.__name__}. Name a class that derives from {base.__name__}.")
+    return _derived(name, offer, base)
 
 
 def _method_base() -> "type[Method]":

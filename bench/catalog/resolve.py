@@ -141,7 +141,7 @@ def _sort(
         if head == cls.name:
             own[rest] = value
         elif head not in others and not _place(layers, key, value):
-            elsewhere = (f"{n}.{k}" for n in registry.method_names() for k in declared(registry.method(n)))
+            elsewhere = (f"{n}.{k}" for n, one in registry.methods().known.items() for k in declared(one))
             raise unknown("setting", key, {*allowed_keys(cls, dataset, modalities), *elsewhere})
     for rest, value in own.items():
         if rest in declared(cls):

@@ -1,5 +1,6 @@
 """The rows that `mcr-bench list` prints."""
 
+from mcr_bench.bench.catalog import nets, registry
 from mcr_bench.bench.planning.experiment import read_experiment, shipped
 from mcr_bench.bench.report import cards
 from mcr_bench.bench.report.head_table import list_heads
@@ -25,6 +26,17 @@ def rows_of(what: str) -> list[dict[str, object]]:
         "experiments": _experiments,
     }
     return rows[what]()
+
+
+def left_out_of(what: str) -> tuple[str, ...]:
+    """A line for each registered name that is in none of the rows, since what it means cannot be imported."""
+    if what == "methods":
+        return registry.methods().left_out
+    if what in ("datasets", "presets"):
+        return registry.datasets().left_out
+    if what == "encoders":
+        return nets.encoders().left_out
+    return nets.fusions().left_out if what == "fusions" else ()
 
 
 def _experiments() -> list[dict[str, object]]:

@@ -248,7 +248,8 @@ def show_outcome(
     tables = attempt(partial(_tables, plan, rows, record, baseline), _without_tables)
     for failure in failed:
         spec = failure.spec
-        say(f"failed: {spec.label} on {spec.dataset}, seed {spec.seed}: {failure.reason}; log: {failure.log}", err=True)
+        reason = failure.reason.removesuffix(".")
+        say(f"failed: {spec.label} on {spec.dataset}, seed {spec.seed}: {reason}; log: {failure.log}", err=True)
     if not as_json:
         return terminal.print_tables(SafeConsole(), tables)
     content = {"tables": [terminal.table_data(table) for table in tables], "runs": [result_data(row) for row in rows]}

@@ -21,6 +21,7 @@ class Classes:
     datasets: name -> class.
     unknown_datasets: of an optional request name -> why there is no such dataset.
     owners: every method whose name may begin a dotted setting.
+    left_out: where a selection is requested, a line for each registered method that cannot be imported.
     """
 
     methods: "list[tuple[str, type[Method]]]"
@@ -28,6 +29,7 @@ class Classes:
     datasets: "dict[str, type[Dataset]]"
     unknown_datasets: dict[str, str]
     owners: frozenset[str]
+    left_out: tuple[str, ...] = ()
     _others: "dict[str, type[Method]]" = field(default_factory=dict)
 
     def method(self, name: str) -> "type[Method]":
@@ -51,7 +53,9 @@ def classes_of(methods: Sequence[str], datasets: Sequence[str], optional: bool) 
             if not optional:
                 raise
             reasons[name] = f"not offered here: {_reason(name, error)}"
-    return Classes(named, unknown, sets, reasons, frozenset(registry.setting_owners()))
+    selects = any(n not in registry.method_names() and not registry.is_own(n) for n in methods)
+    left_out = registry.methods().left_out if selects else ()
+    return Classes(named, unknown, sets, reasons, frozenset(registry.setting_owners()), left_out)
 
 
 def _reason(name: str, error: UserError) -> str:

@@ -140,6 +140,7 @@ def _plan(request: Request) -> Plan:
             reason = _add_dataset(plan, name, request)
         if reason is not None:
             plan.absent.append(absent_runs(request, name, reason, (cls for _, cls in methods), _points(request)))
+    plan.announcements += request.classes.left_out
     plan.announcements += filter(None, [family_line([cls for _, cls in methods], request.primary)])
     _check_owners(request, {cls.name for _, cls in methods} | {run.method for run in plan.runs}, plan)
     return plan

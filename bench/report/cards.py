@@ -30,8 +30,7 @@ Card = dict[str, object]
 
 
 def list_methods() -> list[Card]:
-    """One row per registered method."""
-    classes = [registry.method(name) for name in registry.method_names()]
+    """One row per registered method that can be imported."""
     return [
         {
             "name": m.name,
@@ -41,24 +40,23 @@ def list_methods() -> list[Card]:
             "venue": m.reference.venue,
             "arxiv": m.reference.arxiv,
         }
-        for m in classes
+        for m in registry.methods().known.values()
     ]
 
 
 def list_datasets() -> list[Card]:
-    """One row per registered dataset."""
-    classes = [registry.dataset(name) for name in registry.dataset_names()]
+    """One row per registered dataset that can be imported."""
     return [
         {"name": d.name, "title": d.card.title, "files": ", ".join(d.suffixes), "licence": d.card.licence}
-        for d in classes
+        for d in registry.datasets().known.values()
     ]
 
 
 def list_presets() -> list[Card]:
     """One row per preset of every registered dataset, the default of each first; then the user's for files of data."""
-    names = registry.dataset_names()
-    presets = {name: presets_of(registry.dataset(name)) for name in names}
-    presets |= {label: user_presets(label) for label in user_labels() if label not in names}
+    presets = {name: presets_of(cls) for name, cls in registry.datasets().known.items()}
+    registered_names = registry.dataset_names()
+    presets |= {label: user_presets(label) for label in user_labels() if label not in registered_names}
     return [
         {"dataset": name, "preset": p.name, "origin": p.origin, "seeds": p.seeds, "note": p.note}
         for name, of_dataset in presets.items()

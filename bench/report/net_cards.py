@@ -13,7 +13,7 @@ Card = dict[str, object]
 
 
 def list_encoders() -> list[Card]:
-    """One row per registered encoder: forms of samples, parts that it gives and settings are lists of texts."""
+    """One row per registered encoder that can be imported: forms, parts that it gives and settings are lists."""
     return [
         {
             "name": kind.name,
@@ -24,12 +24,12 @@ def list_encoders() -> list[Card]:
             "needs": needs(kind),
             "about": kind.about,
         }
-        for kind in map(nets.encoder, nets.encoder_names())
+        for kind in nets.encoders().known.values()
     ]
 
 
 def list_fusions() -> list[Card]:
-    """One row per registered fusion head; `at_most` is None where it joins any number of modalities."""
+    """One row per fusion head that can be imported; `at_most` is None where it joins any number of modalities."""
     return [
         {
             "name": kind.name,
@@ -41,7 +41,7 @@ def list_fusions() -> list[Card]:
             "needs": needs(kind),
             "about": kind.about,
         }
-        for kind in map(nets.fusion, nets.fusion_names())
+        for kind in nets.fusions().known.values()
     ]
 
 

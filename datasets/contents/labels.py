@@ -236,13 +236,21 @@ def _sorted_names(path: Path, y: Array, task: str) -> list[str]:
     if task in SCORED or (numbers and not whole):
         points = "np.char.replace(y, ',', '.')" if any("," in text for text in texts) else "y"
         remedy = f"y = {points}.astype(float)" if numbers else "numbers as floats"
-        raise UserError(f"'{path}': 'y' is text ('{texts[0]}', ...), not numbers. For scores save {remedy}.")
+        classes = "" if task in SCORED else _of_classes(points, numbers)
+        raise UserError(f"'{path}': 'y' is text ('{texts[0]}', ...), not numbers. For scores save {remedy}.{classes}")
     if len(texts) * 2 > len(y) and len(texts) > 2:
         raise UserError(
             f"'{path}': 'y' has {len(texts)} different texts in {len(y)} samples ('{texts[0]}', ...), which are not "
             "names of classes. Save the class of each sample."
         )
     return sorted(texts, key=lambda text: numbers[text]) if whole else texts
+
+
+def _of_classes(points: str, numbers: dict[str, float]) -> str:
+    """How texts of numbers that have a point become classes. points: Python for the texts with points, not commas."""
+    if all(number.is_integer() for number in numbers.values()):
+        return f" For classes save whole numbers, y = {points}.astype(float).astype(int), or names."
+    return " For classes save whole numbers, or names that are not numbers, such as y = np.char.add('class ', y)."
 
 
 def _as_numbers(texts: list[str]) -> dict[str, float]:

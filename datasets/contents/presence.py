@@ -29,6 +29,18 @@ def read_presence(path: Path, arrays: Mapping[str, Array], modalities: list[str]
     return {m: has for m, has in present.items() if not has.all()}
 
 
+def require_trained(path: Path, present: Mapping[str, Array], part: Array) -> None:
+    """UserError for a modality that no training sample has: nothing can be learned of it. part: (N,) text."""
+    train = part == "train"
+    for m, has in present.items():
+        if train.any() and not has[train].any():
+            raise UserError(
+                f"'{path}': no training sample has '{m}': 'present_{m}' is 0 for all {int(train.sum()):,} samples that "
+                f"'split' has in train. Put samples that have it into train, or leave 'x_{m}' and 'present_{m}' out of "
+                "the file."
+            )
+
+
 def _flags(path: Path, key: str, array: Array) -> Array:
     if array.dtype.kind not in "biuf":
         raise UserError(f"'{path}': '{key}' has dtype {array.dtype}. {_allowed(key)}")

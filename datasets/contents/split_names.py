@@ -1,5 +1,6 @@
-"""The words in `split` as people write them -> train, val and test. Codes and masks are refused with a remedy."""
+"""The words in `split` as people write them -> train, val and test. Codes, masks and no `split` get a remedy."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
+from mcr_bench.datasets.contents.key_hints import rename_hint
 from mcr_bench.datasets.contents.words import as_text, rows_in_words
 
 PARTS = ("train", "val", "test")
@@ -40,6 +42,63 @@ def read_parts(path: Path, split: Array) -> tuple[Array, tuple[str, ...]]:
         )
     _refuse_two_words(path, names)
     return np.vectorize(names.__getitem__, otypes=["U5"])(words), _translations(names)
+
+
+def missing_split(arrays: Mapping[str, Array]) -> str:
+    """A sentence with the line that makes `split` of what the file has, or at random; it begins with a space.
+
+    arrays: those of the file, `y` among them.
+
+    >>> missing_split({"x_a": np.zeros((20, 3)), "y": np.zeros(20)}).partition(": ")[2]
+    'split = np.random.default_rng(0).permutation(np.repeat(["train", "val", "test"], [14, 3, 3])).'
+    """
+    if masks := _masks(arrays):
+        return _of_masks(masks)
+    hint = rename_hint(tuple(arrays))
+    if "to split" in hint or "split =" in hint:
+        return hint
+    if "group" in arrays and arrays["group"].ndim == 1:
+        return hint + _by_group(len(np.unique(arrays["group"])))
+    return f"{hint} Make a random one: split = {_drawn(arrays['y'].shape[0] if arrays['y'].ndim else 0)}."
+
+
+def _masks(arrays: Mapping[str, Array]) -> dict[str, str]:
+    """Part -> the key of the mask that says which samples are in it; empty unless train and test have one."""
+    keys: dict[str, str] = {}
+    for key, array in arrays.items():
+        word = re.sub(r"^mask_|_mask$|^is_", "", key.lower())
+        if array.dtype.kind == "b" and array.ndim == 1 and word in WORDS:
+            keys[WORDS[word]] = key
+    return {part: keys[part] for part in PARTS if part in keys} if {"train", "test"} <= keys.keys() else {}
+
+
+def _of_masks(masks: Mapping[str, str]) -> str:
+    keys, words = ", ".join(masks.values()), ", ".join(f'"{part}"' for part in masks)
+    line = f'split = np.select([{keys}], [{words}], "")'
+    if "val" not in masks:
+        line += "; split[np.flatnonzero(split == 'train')[::10]] = 'val' (every tenth; keep groups together)"
+    return f" Make it of the masks, and leave these out of the file: {line}."
+
+
+def _by_group(count: int) -> str:
+    """How a split is drawn that keeps `count` groups together."""
+    needed = "Protocol groups makes folds of its own, but needs a split in the file, too."
+    if count < len(PARTS):
+        return (
+            f" A group may not be in two parts, and there are only {count} groups for three. Give smaller groups, or "
+            f"leave 'group' out. {needed}"
+        )
+    return (
+        " Make a random one that keeps groups together: "
+        f"split = {_drawn(count)}[np.unique(group, return_inverse=True)[1]]. {needed}"
+    )
+
+
+def _drawn(count: int) -> str:
+    """Python that puts `count` things into the parts at random, about 70 %, 15 % and 15 % of them."""
+    held = max(1, round(0.15 * count))
+    sizes = [max(1, count - 2 * held), held, held]
+    return f'np.random.default_rng(0).permutation(np.repeat(["train", "val", "test"], {sizes}))'
 
 
 def _translations(names: Mapping[str, str]) -> tuple[str, ...]:

@@ -21,8 +21,8 @@ from mcr_bench.datasets.base import Facts, Modality, Split, Splits, standardise,
 from mcr_bench.datasets.contents.key_hints import dtype_hint, rename_hint
 from mcr_bench.datasets.contents.label_axes import check_axes
 from mcr_bench.datasets.contents.labels import read_labels
-from mcr_bench.datasets.contents.presence import lacked_notes, read_presence
-from mcr_bench.datasets.contents.split_names import PARTS, read_parts
+from mcr_bench.datasets.contents.presence import lacked_notes, read_presence, require_trained
+from mcr_bench.datasets.contents.split_names import PARTS, missing_split, read_parts
 from mcr_bench.datasets.contents.word_ids import holds_ids, ids_notes, read_ids, vocabulary
 from mcr_bench.datasets.contents.words import MISSING, as_text, rows_in_words
 from mcr_bench.datasets.formats.npz import read_arrays
@@ -146,6 +146,7 @@ def table_of(path: Path, arrays: Mapping[str, Array], allow_group_overlap: bool 
     lengths = {m: _lengths(path, arrays, m, present.get(m)) for m in _modalities(arrays) if f"length_{m}" in arrays}
     values = {m: _values(path, arrays, m, lengths.get(m), ids, present.get(m)) for m in _modalities(arrays)}
     part, part_notes = read_parts(path, arrays["split"])
+    require_trained(path, present, part)
     groups = [str(g) for g in _texts(path, "group", arrays["group"])] if "group" in arrays else None
     if groups and not allow_group_overlap:
         _check_groups(path, groups, part)
@@ -157,19 +158,19 @@ def _modalities(arrays: Mapping[str, Array]) -> list[str]:
     return [key.removeprefix("x_") for key in arrays if key.startswith("x_")]
 
 
-def _missing(path: Path, what: str, arrays: Mapping[str, Array]) -> UserError:
-    hint = rename_hint(tuple(arrays))
+def _missing(path: Path, what: str, arrays: Mapping[str, Array], hint: str) -> UserError:
     keys = ", ".join(arrays) or "nothing"
     return UserError(f"'{path}' has no {what} (it has {keys}). Expected: {LAYOUT}.{hint}")
 
 
 def _check_keys(path: Path, arrays: Mapping[str, Array], task: str) -> None:
     names = _modalities(arrays)
-    for key in ("y", "split"):
-        if key not in arrays:
-            raise _missing(path, f"'{key}'", arrays)
+    if "y" not in arrays:
+        raise _missing(path, "'y'", arrays, rename_hint(tuple(arrays)))
+    if "split" not in arrays:
+        raise _missing(path, "'split'", arrays, missing_split(arrays))
     if not names:
-        raise _missing(path, "'x_<modality>'", arrays)
+        raise _missing(path, "'x_<modality>'", arrays, rename_hint(tuple(arrays)))
     for m in names:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", m) or hasattr(nn.ModuleDict, m):
             raise UserError(
@@ -295,8 +296,27 @@ def _values(
         x[np.arange(x.shape[1]) >= lengths[:, None]] = 0
     if present is not None:
         x[~present] = 0
+    _check_size(path, x, arrays[f"x_{modality}"], modality, ids)
     check_finite(path, x, modality, ids)
     return x
+
+
+def _check_size(path: Path, x: Array, source: Array, modality: str, ids: list[str]) -> None:
+    """UserError for numbers of the file that float32 does not have. x: (N, ...) float32 of `source`, as it is used."""
+    bad = ~np.isfinite(x.reshape(len(x), -1))
+    rows = np.flatnonzero(bad.any(axis=1))
+    if not len(rows):
+        return
+    values = source[rows].reshape(len(rows), -1)
+    large = bad[rows] & np.isfinite(values)
+    if large.any():
+        at = np.isin(np.arange(len(x)), rows[large.any(axis=1)])
+        size = int(np.log10(np.abs(values[large]).max()))
+        raise UserError(
+            f"'{path}': 'x_{modality}' is {values[large][0]:.3g} at {rows_in_words(at)} (id "
+            f"'{ids[int(np.argmax(at))]}'), too large for float32 (at most {np.finfo(np.float32).max:.2g}). Divide it, "
+            f"such as x_{modality} / 1e{size}."
+        )
 
 
 def check_finite(path: Path, x: Array, modality: str, ids: list[str]) -> None:

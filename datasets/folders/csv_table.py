@@ -71,7 +71,8 @@ def _names(path: Path) -> tuple[tuple[str, ...], int]:
         raise _wrong(path, error) from error
     for mark, said in ((";", "semicolons"), ("\t", "tabs")):
         if len(names) == 1 and mark in names[0]:
-            raise UserError(f"'{path}' is separated by {said}. Save it with commas: pd.read_csv(..., sep={mark!r}).")
+            line = f"pd.read_csv(..., sep={mark!r}).to_csv(..., index=False)"
+            raise UserError(f"'{path}' is separated by {said}. Save it with commas: {line}.")
     if not names:
         raise UserError(f"'{path}' has no line of names. Write one, then a line per sample.")
     return tuple(names), rows.line_num

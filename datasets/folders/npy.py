@@ -6,7 +6,14 @@ from typing import BinaryIO, TypeVar
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError, quoted
-from mcr_bench.datasets.formats.npz_members import NotAnArray, OfObjects, Stated, content_of, stated_in
+from mcr_bench.datasets.formats.npz_members import (
+    LongHeader,
+    NotAnArray,
+    OfObjects,
+    Stated,
+    content_of,
+    stated_in,
+)
 
 T = TypeVar("T")
 
@@ -38,6 +45,8 @@ class NpyFile:
                 return read(file)
         except NotAnArray as error:
             raise UserError(f"'{self._path}' is not an array of NumPy. Save it with numpy.save.") from error
+        except LongHeader as error:
+            raise UserError(f"'{self._path}' {error}.") from error
         except OfObjects as error:
             raise UserError(
                 f"'{self._path}' is an array of Python objects, which is never unpickled. Save numbers or text of one "

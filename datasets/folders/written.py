@@ -10,6 +10,7 @@ import numpy as np
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.core.files import whole_file, write_whole
 from mcr_bench.bench.errors import UserError
+from mcr_bench.datasets.contents.split_names import PARTS, WORDS
 from mcr_bench.datasets.folders.mapping import NAME
 from mcr_bench.datasets.folders.samples import LABELS, array_of_value, named_values, samples_of, stacked
 from mcr_bench.datasets.folders.samples import NAME as ALLOWED
@@ -46,6 +47,7 @@ def to_arrays(
     _check(samples, inputs, called)
     if modalities is None:
         _check_alike(samples)
+    _check_parts(samples)
     arrays = _inputs(samples, inputs)
     columns = [key for key in COLUMNS if key in samples[0]]
     arrays |= {"y": _column(samples, called), **{key: _column(samples, key) for key in columns}}
@@ -127,6 +129,21 @@ def _check_alike(samples: Sequence[Mapping[str, object]]) -> None:
                 f"to_arrays: sample {row} has '{more[0]}', and sample 0 has not (it has {', '.join(samples[0])}). Give "
                 "all samples the same entries, or name inputs that all have: modalities=[...]."
             )
+
+
+def _check_parts(samples: Sequence[Mapping[str, object]]) -> None:
+    """UserError for a part without a sample, without which nothing can be trained."""
+    words = dict.fromkeys(str(sample["split"]) for sample in samples if "split" in sample)
+    known = {WORDS.get(word.strip().lower()) for word in words}
+    if lacking := [part for part in PARTS if part not in known]:
+        remedy = (
+            ' For "val" every tenth sample of train is a good choice: torch.utils.data.Subset(train, range(0, '
+            'len(train), 10)), and for "train" the others (keep groups together).'
+        )
+        raise UserError(
+            f"to_arrays: no sample is in {' or '.join(lacking)} (the dataset has {', '.join(words)}). Give all three, "
+            f'{{"train": ..., "val": ..., "test": ...}}.{remedy if "val" in lacking else ""}'
+        )
 
 
 def _class_names(dataset: Any, label: str) -> list[str]:

@@ -11,7 +11,7 @@ from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.core.inputs.sizes import check_size
 from mcr_bench.bench.errors import UserError, quoted
 from mcr_bench.datasets.formats.foreign import conversion_of_content, of_objects
-from mcr_bench.datasets.formats.npz_members import NotAnArray, OfObjects, content, stated
+from mcr_bench.datasets.formats.npz_members import LongHeader, NotAnArray, OfObjects, content, stated
 from mcr_bench.datasets.formats.text_mode import SAMPLE, changed_as_text
 
 T = TypeVar("T")
@@ -97,6 +97,8 @@ def _checked(path: Path, key: str, read: Callable[[], T]) -> T:
         return read()
     except NotAnArray as error:
         raise UserError(f"'{path}': '{key}' is not an array. Save the file with numpy.savez.") from error
+    except LongHeader as error:
+        raise UserError(f"'{path}': '{key}' {error}.") from error
     except OfObjects as error:
         raise UserError(
             f"'{path}': '{key}' is an array of Python objects, which is never unpickled. {of_objects(key)}"

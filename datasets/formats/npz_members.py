@@ -11,11 +11,16 @@ import numpy as np
 from mcr_bench.bench.core.arrays import Array
 
 LONGEST = 2**63 - 1  # the longest axis that an array can have
+MOST_HEADER = 10_000  # bytes of a header: NumPy reads no longer ones
 NUMBER, TEXT = 4, 64  # bytes: numbers become float32 or more, a text an object of Python's beside its characters
 
 
 class NotAnArray(Exception):
     """A member that is not an array of NumPy."""
+
+
+class LongHeader(Exception):
+    """A header that NumPy does not read; the text says how long it is, and the remedy."""
 
 
 class OfObjects(Exception):
@@ -44,7 +49,8 @@ class Stated:
 def stated(packed: zipfile.ZipFile, member: zipfile.ZipInfo) -> Stated:
     """The header of a member; ValueError for one that cannot be true, and whatever a damaged zip file raises.
 
-    NotAnArray for other members, OfObjects for arrays that would have to be unpickled.
+    NotAnArray for other members, LongHeader for headers that NumPy does not read, OfObjects for arrays that would have
+    to be unpickled.
     """
     with packed.open(member) as file:
         return stated_in(file, member.file_size)
@@ -52,7 +58,7 @@ def stated(packed: zipfile.ZipFile, member: zipfile.ZipInfo) -> Stated:
 
 def stated_in(file: IO[bytes], size: int) -> Stated:
     """The header of an array in an open file of `size` bytes; the errors are those of `stated`."""
-    shape, dtype = _header(file)
+    shape, dtype = _header(file, size)
     held = size - file.tell()
     if dtype.hasobject:
         raise OfObjects
@@ -81,18 +87,32 @@ def content_of(file: IO[bytes]) -> Array:
     return array
 
 
-def _header(file: IO[bytes]) -> "tuple[tuple[int, ...], np.dtype[Any]]":
+def _header(file: IO[bytes], size: int) -> "tuple[tuple[int, ...], np.dtype[Any]]":
     if file.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
         raise NotAnArray
     file.seek(0)
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
+        _check_length(file, 2, size)
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
     elif version in ((2, 0), (3, 0)):  # the third differs in the encoding of the names of fields alone
+        _check_length(file, 4, size)
         shape, _, dtype = np.lib.format.read_array_header_2_0(file)
     else:
         raise ValueError(f"version {version} of the format is not known")
     return shape, dtype
+
+
+def _check_length(file: IO[bytes], count: int, size: int) -> None:
+    """LongHeader if the next `count` bytes, which are the length of the header, say so; the file stays where it is."""
+    start = file.tell()
+    length = int.from_bytes(file.read(count), "little")
+    file.seek(start)
+    if MOST_HEADER < length <= size - start - count:
+        raise LongHeader(
+            f"has a header of {length:,} bytes, and NumPy reads at most {MOST_HEADER:,}. A table of many columns has "
+            "such a header: save numbers, np.stack([x[c] for c in x.dtype.names], 1)"
+        )
 
 
 def _short(shape: tuple[object, ...]) -> str:

@@ -169,7 +169,17 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("an empty split", {"split": np.array(["train"] * 6 + ["val"] * 6)}, "the test split is empty"),
     ("NaN", at({4: np.nan, 8: np.nan}, "x_b"), r"'x_b' is NaN or infinite .* at row 4, 8 \(id 'clip4'\)"),
     ("infinity", at({3: np.inf}, "x_a"), "'x_a' is NaN or infinite"),
-    ("too large for float32", at({2: 1e300}, "x_b"), "'x_b' is NaN or infinite"),
+    (
+        "too large for float32",
+        at({2: 3e300}, "x_b"),
+        r"'x_b' is 3e\+300 at row 2 \(id 'clip2'\), too large for float32 \(at most 3\.4e\+38\)\. Divide it, such as "
+        r"x_b / 1e300\.",
+    ),
+    (
+        "too large for float32, and infinite elsewhere",
+        {"x_b": np.where(np.arange(48).reshape(12, 4) == 9, -2e39, np.inf)},
+        r"'x_b' is -2e\+39 at row 2 .*x_b / 1e39\.",
+    ),
     ("text features", {"x_b": np.array(["a"] * 12)}, "'x_b' has dtype <U1"),
     ("no columns", {"x_b": np.zeros((12, 0))}, r"'x_b' has shape \(12, 0\), which holds no value"),
     ("six axes", {"x_b": np.zeros((12, 1, 1, 1, 1, 1))}, "at most 5 axes"),

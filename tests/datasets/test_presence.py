@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from mcr_bench.bench.audit.verify import verification_of
 from mcr_bench.bench.audit.verify_text import data_of, text_of
 from mcr_bench.bench.errors import UserError
+from mcr_bench.cli import app
 from mcr_bench.datasets.arrays import Arrays
 from mcr_bench.tests.support.runs.hooked import array_file
 
@@ -46,6 +48,12 @@ def test_it_is_read_from_bool_and_from_0_and_1(count: int, kind: object, tmp_pat
         ({"present_q": HALF}, "unknown key 'present_q'. Did you mean"),
         ({"present_a": HALF, "present_b": np.arange(60) % 4 == 0}, r"no modality is present at row .* \(id '1'\)"),
         ({"present_a": np.zeros(60)}, "'present_a' is 0 for every sample"),
+        (
+            {"present_a": np.arange(60) >= 30},
+            r"no training sample has 'a': 'present_a' is 0 for all 30 samples that 'split' has in train\. Put samples "
+            "that have it into train, or leave 'x_a' and 'present_a' out of the file",
+        ),
+        ({"present_a": HALF, "split": np.repeat("test", 60)}, "the train split is empty"),
     ],
 )
 def test_what_is_wrong_is_told_with_the_remedy(more: dict[str, np.ndarray], told: str, tmp_path: Path) -> None:
@@ -96,6 +104,22 @@ def test_it_is_counted_by_verify_and_told_before_the_runs(tmp_path: Path) -> Non
     notes = data.facts().notes
     assert any("'a' is missing from 12 of 60 samples (present_a)" in note for note in notes)
     assert "without" not in text_of(verification_of(arrays(tmp_path), content=False))
+
+
+def test_verify_names_the_fold_in_which_no_training_sample_has_a_modality(tmp_path: Path) -> None:
+    split = np.repeat(["train", "val", "test"], [30, 15, 15])
+    data = arrays(tmp_path, present_a=split != "val", group=split)
+    told = text_of(verification_of(data, content=False))
+    line = "    ABSENT: no training sample has a: this fold cannot be run with it"
+    after = [text.splitlines() for text in told.split("  fold ")]
+    assert [line in lines for lines in after] == [False, False, True, False, False]  # fold 1 of groups trains on val
+
+
+def test_commands_refuse_a_modality_that_no_training_sample_has(tmp_path: Path) -> None:
+    file = array_file(tmp_path / "set.npz", present_a=np.arange(60) >= 30)
+    for words in (["describe"], ["data", "verify"], ["run", "--plan", "--methods", "joint", "--dataset"]):
+        done = CliRunner().invoke(app, [*words, file])
+        assert (done.exit_code, "no training sample has 'a'" in done.stderr) == (2, True), done.output
 
 
 def test_equal_contents_are_found_whatever_absent_rows_hold(tmp_path: Path) -> None:

@@ -6,17 +6,19 @@ from typing import Annotated
 import typer
 
 from mcr_bench.bench.commands.options import AsJson, DataRoot, Listed
-from mcr_bench.bench.commands.output import print_data
+from mcr_bench.bench.commands.output import print_data, say
 from mcr_bench.bench.commands.verb import verb
 
 
 @verb
 def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
     """List methods, datasets, encoders, fusion heads, presets, experiments, figures; heads: which method has which."""
-    from mcr_bench.bench.commands.listing import rows_of
+    from mcr_bench.bench.commands.listing import left_out_of, rows_of
     from mcr_bench.bench.report.fitted import grid_text
 
     print_data(rows_of(what), grid_text, as_json)
+    for line in left_out_of(what):
+        say(line, err=True)
 
 
 @verb

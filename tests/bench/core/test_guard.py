@@ -18,10 +18,12 @@ from mcr_bench.bench.planning.plan import Plan
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.report.html import comparison as html
 from mcr_bench.bench.report.html.page import report_page
+from mcr_bench.bench.runs.events import Failure
 from mcr_bench.tests.support.records import report_contents
 from mcr_bench.tests.support.records.claimed_runs import compared, noisy
 from mcr_bench.tests.support.records.figure_rows import compared as lines
 from mcr_bench.tests.support.records.figure_rows import line, small
+from mcr_bench.tests.support.runs.hooked import array_file, runs_of
 
 HEAD = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    x()\n      ^^^\n'
 
@@ -156,3 +158,12 @@ def test_tables_that_fail_after_training_leave_the_runs(
     said = capsys.readouterr()
     assert said.err == "left out: tables: KeyError: 'ensemble'\n"
     assert '"tables": []' in said.out
+
+
+def test_the_line_of_a_failed_run_has_no_full_stop_before_its_log(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (spec,) = runs_of("joint", array_file(tmp_path / "set.npz"))
+    failure = Failure(spec, "no training sample has it (--modalities).", tmp_path / "log.txt")
+    running.show_outcome(Plan(), [failure], [], Record(home=tmp_path), "joint", as_json=True)
+    assert f"seed 1: no training sample has it (--modalities); log: {failure.log}\n" in capsys.readouterr().err

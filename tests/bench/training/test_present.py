@@ -13,6 +13,8 @@ from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.planning.heads import usual_head
+from mcr_bench.bench.planning.plan import make_plan
+from mcr_bench.bench.planning.request import Request
 from mcr_bench.bench.problem.absent import completed
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, tiny_split
@@ -269,8 +271,12 @@ def test_the_total_loss_leaves_out_a_modality_that_no_validation_sample_has(tmp_
 
 
 def test_a_run_without_a_sample_of_its_modality_fails_with_the_reason(tmp_path: Path) -> None:
-    data = array_file(tmp_path / "set.npz", present_a=np.arange(60) >= 30)
-    spec = next(run for run in runs_of("unimodal", data) if run.modalities == ("a",))
+    """In a fold over groups, since a file whose own split has it so is refused when it is read."""
+    group = np.repeat(["2", "3", "1"], 20)  # fold 1 tests on 1, validates on 2 and trains on 3
+    part = np.repeat(["train", "val", "test"], 20)
+    data = array_file(tmp_path / "set.npz", present_a=group != "3", group=group, split=part)
+    request = Request(["unimodal"], [data], protocol="groups", fold=1, seeds=[1])
+    spec = next(run for run in make_plan(request).runs if run.modalities == ("a",))
     with pytest.raises(UserError, match="no training sample has the modality 'a'"):
         fit_run(job_of(spec, tmp_path), lambda _: None)
 

@@ -142,12 +142,19 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a gap in text": (np.array(["cat", "", "owl"])[THREE], r"'y' is '' at row 1, 4, 7 and 17 more"),
     "what pandas writes for a gap": (np.array(["cat", "nan", "owl"])[THREE], "Remove samples without a label"),
     "captions": (np.array([f"a man {i}" for i in range(COUNT)]), "60 different texts in 60 samples"),
-    "scores as text": (np.linspace(0, 1, COUNT).astype(str), r"save y = y\.astype\(float\)"),
+    "scores as text": (
+        np.linspace(0, 1, COUNT).astype(str),
+        r"scores save y = y\.astype\(float\)\. For classes save whole numbers, or names that are not numbers, such as",
+    ),
     "scores with a decimal comma": (
         np.array([f"{v:.2f}".replace(".", ",") for v in np.linspace(-1, 1, COUNT)]),
         r"save y = np\.char\.replace\(y, ',', '\.'\)\.astype\(float\)",
     ),
-    "classes as text of floats": (THREE.astype(float).astype(str), r"save y = y\.astype\(float\)"),
+    "classes as text of floats": (
+        THREE.astype(float).astype(str),
+        r"scores save y = y\.astype\(float\)\. For classes save whole numbers, y = y\.astype\(float\)\.astype\(int\), "
+        "or names",
+    ),
     "minus one and one": (np.where(THREE > 0, 1, -1), r"'y' is -1 at row 0.*Save y = \(y \+ 1\) // 2"),
     "minus one for none": (np.where(THREE > 1, -1, THREE), "Leave samples without a label out"),
     "complex": (THREE + 0j, "dtype complex128. Give class indices"),

@@ -2,7 +2,9 @@
 
 import json
 import pickle
+import zipfile
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -110,11 +112,20 @@ def edited(name: str, old: str, new: str) -> Callable[[Path], object]:
     return edit
 
 
+def wide(columns: int, version: tuple[int, int]) -> bytes:
+    """A file of a table of 30 rows and many columns."""
+    file = BytesIO()
+    np.lib.format.write_array(file, np.zeros(30, [(f"column {i}", "f4") for i in range(columns)]), version=version)
+    return file.getvalue()
+
+
 def link(folder: Path) -> None:
     (folder / "face.npy").unlink()
     (folder / "face.npy").symlink_to("/etc/hostname")
 
 
+SEMICOLONS = "is separated by semicolons. Save it with commas: pd.read_csv(..., sep=';').to_csv(..., index=False)."
+LONG = "has a header of 214,964 bytes, and NumPy reads at most 10,000. A table of many columns has such a header: save"
 FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "lengths that differ": (
         npy(np.zeros((29, 2))),
@@ -128,12 +139,13 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "dates": (npy(np.arange(30).astype("M8[D]")), "has dtype datetime64[D]"),
     "truncated": (raw("face.npy", header((30, 99)) + bytes(9)), "face.npy' cannot be read (it is too short"),
     "a size beyond all": (raw("face.npy", header((30, 10**12)) + bytes(9)), "face.npy' cannot be read"),
+    "a long header": (raw("face.npy", wide(9000, (2, 0))), f"face.npy' {LONG}"),
     "empty": (raw("face.npy", b""), "face.npy' is empty. Copy it again"),
     "another format": (raw("face.npy", b"hello"), "face.npy' is not an array of NumPy. Save it with numpy.save"),
     "a pointer": (raw("face.npy", b"version https://git-lfs.github.com"), "is a git-LFS pointer"),
     "a web page": (raw("all.csv", b"<!DOCTYPE html>"), "It is a web page"),
     "a link": (link, "'face.npy' leads out of the folder"),
-    "semicolons": (raw("all.csv", b"y;split\n0;train\n"), "is separated by semicolons. Save it with commas"),
+    "semicolons": (raw("all.csv", b"y;split\n0;train\n"), SEMICOLONS),
     "a short row": (
         edited("all.csv", "1,train,g0", "1,train"),
         "all.csv' cannot be read as CSV (CSV parse error: Row #3: Expected 7",
@@ -163,6 +175,24 @@ def test_characters_that_do_not_exist(tmp_path: Path) -> None:
     assert "split.npy' cannot be read (text with characters that do not exist): it is damaged" in refusal(tmp_path)
     np.savez(tmp_path / "mine.npz", x_a=VOICE, y=np.arange(30) % 2, split=damaged)
     assert "'split' cannot be read (text with characters that do not exist)" in refusal(tmp_path / "mine.npz")
+
+
+def test_a_long_header_in_an_npz_is_no_damage_and_pickles_are_not_recommended(tmp_path: Path) -> None:
+    for columns, version, told in ((9000, (2, 0), LONG), (900, (1, 0), "has a header of 20,")):
+        np.savez(tmp_path / "mine.npz", y=np.arange(30) % 2, split=SPLIT)
+        with zipfile.ZipFile(tmp_path / "mine.npz", "a") as packed:
+            packed.writestr("x_a.npy", wide(columns, version))
+        said = refusal(tmp_path / "mine.npz")
+        assert f"'x_a' {told}" in said
+    assert "np.stack([x[c] for c in x.dtype.names], 1)." in said
+    assert "pickle" not in said
+    assert "damaged" not in said
+
+
+def test_a_header_that_states_more_than_the_file_holds_is_damage(tmp_path: Path) -> None:
+    whole = header((30, 2))
+    (write_npy(tmp_path) / "face.npy").write_bytes(whole[:8] + (60_000).to_bytes(2, "little") + whole[10:])
+    assert "it is damaged" in refusal(tmp_path)
 
 
 def test_an_empty_part(tmp_path: Path) -> None:

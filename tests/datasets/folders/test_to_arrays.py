@@ -104,6 +104,12 @@ def test_names_sequences_images_and_texts(tmp_path: Path) -> None:
     assert list(Arrays(chosen).facts().modalities) == ["photo"]
 
 
+def test_the_words_that_people_use_for_the_parts_are_parts(tmp_path: Path) -> None:
+    training, dev, testing = FORMS["dicts"].values()
+    folder = mcr_bench.to_arrays({"Training": training, "dev": dev, "testing": testing}, tmp_path / "mine")
+    assert [len(y) for y in Arrays(folder).labels("file", 1, 0).values()] == [6, 3, 3]
+
+
 class Feature:
     names = ("no", "yes", "perhaps")
 
@@ -140,6 +146,23 @@ BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
     ),
     "sizes that differ": (parts(lambda i: {"a": torch.ones(3, i + 1), "y": Y[i]}), {}, "(3, 1) in sample 0 and (3, 2)"),
     "labels that differ": (parts(lambda i: {"a": X[i], "y": [1] * (i + 1)}), {}, "'y' differs in length"),
+    "no val": (
+        {part: one for part, one in FORMS["dicts"].items() if part != "val"},
+        {},
+        "to_arrays: no sample is in val (the dataset has train, test). Give all three, "
+        '{"train": ..., "val": ..., "test": ...}. For "val" every tenth sample of train is a good choice: '
+        "torch.utils.data.Subset(train, range(0, len(train), 10))",
+    ),
+    "an empty test": (
+        {**FORMS["dicts"], "test": []},
+        {},
+        "no sample is in test (the dataset has train, val). Give all",
+    ),
+    "other words": (
+        {"eval": FORMS["dicts"]["val"], "training": FORMS["dicts"]["train"]},
+        {},
+        "no sample is in val or test (the dataset has eval, training)",
+    ),
     "empty": ({"train": []}, {}, "the dataset has no samples"),
 }
 
