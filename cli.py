@@ -173,8 +173,7 @@ def run(
         return running.show_plan(
             plan, finished - (plan.requested if force else set()), record.rows(), how.workers, as_json
         )
-    outcome = running.run_plan(plan, finished, record, how)
-    rows = running.rows_of(plan, record)
+    outcome, rows = running.run_plan(plan, finished, record, how)
     running.show_outcome(plan, outcome.failed, rows, record, COST_BASELINE, as_json)
     if asked is not None and part is None:  # the tables of an experiment are of all its runs
         from mcr_bench.bench.commands.writing import write_output

@@ -7,7 +7,6 @@ from mcr_bench.bench.api.objects import Own, dataset_name, method_name, setting_
 from mcr_bench.bench.api.results import Comparison
 from mcr_bench.bench.commands.output import open_record
 from mcr_bench.bench.commands.running import How, run_plan
-from mcr_bench.bench.commands.running import rows_of as rows_of_plan
 from mcr_bench.bench.core.home import usable
 from mcr_bench.bench.core.interrupts import check, remembered
 from mcr_bench.bench.errors import UserError
@@ -70,9 +69,8 @@ def run(
         plan = make_plan(request)
         how.check(plan.runs)
         record = open_record(tracking_uri)
-        outcome = run_plan(plan, record.finished_keys(plan.by_key), record, how)
+        outcome, rows = run_plan(plan, record.finished_keys(plan.by_key), record, how)
         check()
-        rows = rows_of_plan(plan, record)
     return Comparison(record, rows, plan.skipped, outcome.failed, BASELINE, COST_BASELINE, plan.skipped_under)
 
 

@@ -168,10 +168,14 @@ class How:
         )
 
 
-def run_plan(plan: Plan, finished: set[str], record: Record, how: How) -> Outcome:
-    """Train the runs that are not finished, with `force` all requested ones, and show the progress on stderr."""
+def run_plan(plan: Plan, finished: set[str], record: Record, how: How) -> tuple[Outcome, list[RunRow]]:
+    """Train the runs that are not finished, with `force` all requested ones, and show the progress on stderr.
+
+    Returns what came of it, and the rows of the plan's runs, as `rows_of` gives them.
+    """
     again = plan.requested if how.force else set()
     wanted = [run for run in plan.runs if run.key not in finished or run.key in again]
+    _record_presets(plan, finished, record)
     rows = list(_on_record(plan, record))
     plan.announcements += trained_again([run for run in plan.runs if run.key not in finished], rows)
     plan.announcements += planned_otherwise(plan, {run.key for run in wanted}, rows)
@@ -184,7 +188,6 @@ def run_plan(plan: Plan, finished: set[str], record: Record, how: How) -> Outcom
     guess = estimate(wanted, rows, how.workers)
     if len(wanted) > guess.unknown:
         say(guess.text, err=True)
-    _record_presets(plan, finished, record)
     keep_digests(record.home)
     training = how.plan(
         wanted,
@@ -194,7 +197,7 @@ def run_plan(plan: Plan, finished: set[str], record: Record, how: How) -> Outcom
     with observer(SafeConsole(stderr=True)) as watching:
         outcome = carry_out(how.executor, training, record, watching)
     _record_presets(plan, {run.key for run in outcome.finished}, record)
-    return outcome
+    return outcome, rows_of(plan, record, list(_on_record(plan, record)) if wanted else rows)
 
 
 def _record_presets(plan: Plan, finished: Iterable[str], record: Record) -> None:
@@ -202,12 +205,13 @@ def _record_presets(plan: Plan, finished: Iterable[str], record: Record) -> None
     record.add_presets(run for key in finished for run in plan.by_preset.get(key, {}).values())
 
 
-def rows_of(plan: Plan, record: Record) -> list[RunRow]:
+def rows_of(plan: Plan, record: Record, recorded: Iterable[RunRow]) -> list[RunRow]:
     """The rows of the plan's runs, under the presets and the names of data of the plan only.
 
-    Runs that are on record with another name of the same data count too, and stderr says so.
+    Runs that are on record with another name of the same data count too, and stderr says so. recorded: the rows of the
+    record on the plan's datasets.
     """
-    rows = [row for row in _on_record(plan, record) if row.key in plan.by_key]
+    rows = [row for row in recorded if row.key in plan.by_key]
     missing = plan.by_key.keys() - {row.key for row in rows}
     renamed = record.finished(missing) if missing else {}
     for name in sorted({row.dataset for row in renamed.values()}):
