@@ -12,7 +12,7 @@ import pytest
 
 import mcr_bench
 from mcr_bench.bench.record.tracking import Record
-from mcr_bench.tests.support.records.many_runs import record_run, specs
+from mcr_bench.tests.support.records import many_runs
 from mcr_bench.tests.support.records.recorded import empty_record
 
 ROOT = Path(mcr_bench.__file__).parent
@@ -88,14 +88,15 @@ def test_the_command_line_starts_as_a_module(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with four runs of two methods."""
-    folder = tmp_path_factory.mktemp("recorded")
+    """A home with four runs of two methods, which log the score of a constant as runs of this version do."""
+    folder, scores = tmp_path_factory.mktemp("recorded"), many_runs.write_predictions
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(many_runs, "write_predictions", lambda *of: {**scores(*of), "floor/accuracy": 0.3})
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         record = empty_record(Record(home=folder / "template"), folder / "home")
-        for spec in specs(5, 1, 2):
+        for spec in many_runs.specs(5, 1, 2):
             if spec.method in ("joint", "multi-loss"):
-                record_run(record, spec, folder)
+                many_runs.record_run(record, spec, folder)
     return folder / "home"
 
 
