@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mcr_bench.bench.commands.output import say
 from mcr_bench.bench.errors import unknown
-from mcr_bench.bench.record.given_data import file_of, place_of
+from mcr_bench.bench.record.given_data import Given, meant
 from mcr_bench.bench.record.row import RunRow
 
 
@@ -23,18 +23,11 @@ def chosen(rows: Sequence[RunRow], dataset: str | None, method: str | None = Non
 
 
 def _of_dataset(rows: Sequence[RunRow], asked: str) -> list[RunRow]:
-    names, place = {row.dataset for row in rows}, file_of(asked)
-    if not rows or asked in names:
-        return [row for row in rows if row.dataset == asked]
-    given = [row for row in rows if place_of(row.dataset_source) == place.resolve()]
-    if given and place.suffix == ".py":
-        defined = {row.dataset for row in given}
-        return [row for row in rows if row.dataset in defined]
-    if not place.suffix or place.name not in names:
-        raise unknown("dataset on record", asked, names)
-    named = [row for row in rows if row.dataset == place.name]
-    data = {row.fingerprint for row in given}
-    if not data:
-        files = ", ".join(sorted({f"'{row.dataset_source or place.name}'" for row in named}))
-        say(f"no run was given '{asked}'; these are the runs on {place.name} that were given as {files}.", err=True)
-    return [row for row in named if not data or row.fingerprint in data]
+    mine, named = meant(asked, rows, lambda row: Given(row.dataset, row.dataset_source, row.fingerprint))
+    if named:
+        files = ", ".join(sorted({f"'{row.dataset_source or row.dataset}'" for row in named}))
+        say(
+            f"no run was given '{asked}'; these are the runs on {named[0].dataset} that were given as {files}.",
+            err=True,
+        )
+    return mine or named

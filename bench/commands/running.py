@@ -26,7 +26,7 @@ from mcr_bench.bench.planning.estimate import estimate
 from mcr_bench.bench.planning.experiment import Choices, Experiment, read_experiment
 from mcr_bench.bench.planning.plan import Plan
 from mcr_bench.bench.planning.request import Request
-from mcr_bench.bench.record.row import RunRow
+from mcr_bench.bench.record.row import Asked, RunRow
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.report import terminal
 from mcr_bench.bench.report.fitted import grid_text, terminal_width, wrapped
@@ -212,20 +212,28 @@ def rows_of(plan: Plan, record: Record, recorded: Iterable[RunRow]) -> list[RunR
     record on the plan's datasets.
     """
     rows = [row for row in recorded if row.key in plan.by_key]
-    missing = plan.by_key.keys() - {row.key for row in rows}
+    missing = plan.by_key.keys() - {row.key for row in rows if row.finished}
     renamed = record.finished(missing) if missing else {}
     for name in sorted({row.dataset for row in renamed.values()}):
         mine = [plan.by_key[row.key].dataset for row in renamed.values() if row.dataset == name]
         say(
             f"{counted(len(mine))} on {', '.join(sorted(set(mine)))} {'is' if len(mine) == 1 else 'are'} on record as "
-            f"{'one' if len(mine) == 1 else 'runs'} on {name}, which has the same data. The tables below have them; "
+            f"{'one' if len(mine) == 1 else 'runs'} on {name}, which has the same data. The tables have them; "
             f"`mcr-bench compare` has them under {name}.",
             err=True,
         )
-    for key, row in renamed.items():
-        rows.append(replace(row, dataset=plan.by_key[key].dataset, dataset_source=plan.by_key[key].dataset_source))
+    rows = [row for row in rows if row.key not in renamed]
+    rows += [_as_asked(row, plan) for row in renamed.values()]
     rows.sort(key=lambda row: row.place)
     return [asked_under(row, plan.by_preset[row.key]) for row in rows]
+
+
+def _as_asked(row: RunRow, plan: Plan) -> RunRow:
+    """A row under the name that the plan has for its data, and under the presets of the plan, too."""
+    spec, presets = plan.by_key[row.key], plan.by_preset[row.key]
+    asked = {name: Asked(one.preset_origin, one.overrides) for name, one in presets.items() if name != row.preset}
+    others = asked | dict(row.other_presets)
+    return replace(row, dataset=spec.dataset, dataset_source=spec.dataset_source, other_presets=others)
 
 
 def _on_record(plan: Plan, record: Record) -> Iterator[RunRow]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mcr_bench.bench.errors import UserError, unknown
-from mcr_bench.bench.record.given_data import file_of, place_of
+from mcr_bench.bench.record.given_data import Given, meant
 from mcr_bench.bench.record.runs import MARKS, StoredRun
 
 STATUSES = ("finished", "failed", "killed", "running")
@@ -64,28 +64,18 @@ class Selection:
 
 
 def _on(runs: Sequence[StoredRun], asked: str) -> list[StoredRun]:
-    """The runs on a dataset, by its name in tables or the file that they were given; UserError for any other."""
-    names, place = {_tag(run, "dataset") for run in runs}, file_of(asked)
-    if asked in names:
-        return [run for run in runs if _tag(run, "dataset") == asked]
-    given = [run for run in runs if place_of(_tag(run, "dataset_source")) == place.resolve()]
-    if given and place.suffix == ".py":
-        defined = {_tag(run, "dataset") for run in given}
-        return [run for run in runs if _tag(run, "dataset") in defined]
-    if given:
-        data = {(_tag(run, "dataset"), _tag(run, "fingerprint")) for run in given}
-        return [run for run in runs if (_tag(run, "dataset"), _tag(run, "fingerprint")) in data]
-    if place.name not in names:
-        raise unknown("dataset on record", asked, names)
-    files = sorted({_tag(run, "dataset_source") for run in runs if _tag(run, "dataset") == place.name})
-    raise UserError(
-        f"no run was given '{asked}'; the runs on {place.name} were given {', '.join(files)}. Name one of these, or "
-        f"{place.name} for all of them."
-    )
+    """The runs on a dataset, by its name in tables or what they were given; UserError for any other."""
+    mine, named = meant(asked, runs, _given)
+    if named:
+        files, name = ", ".join(sorted({_given(run).source for run in named})), _given(named[0]).dataset
+        raise UserError(
+            f"no run was given '{asked}'; the runs on {name} were given {files}. Name one of these, or {name} for all."
+        )
+    return mine
 
 
-def _tag(run: StoredRun, name: str) -> str:
-    return run.tags.get(name) or ""
+def _given(run: StoredRun) -> Given:
+    return Given(*(run.tags.get(name) or "" for name in ("dataset", "dataset_source", "fingerprint")))
 
 
 def _has(run: StoredRun, key: str) -> bool:

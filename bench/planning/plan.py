@@ -114,13 +114,17 @@ def make_plan_of(requests: Sequence[Request]) -> Plan:
 
 
 def _check_families(plan: Plan, request: Request, first: dict[str, Request]) -> None:
-    """UserError for a run that an earlier request has too, in the family of the primary test in only one of them.
+    """UserError for a run that an earlier request has too, in the named family of only one of them.
+
+    Of requests that do not both name a family, the first decides.
 
     plan: that of the request. first: key -> the first request of it, to which those of this one are added.
     """
     for run in (plan.by_key[key] for key in sorted(plan.requested) if plan.by_key[key].role != "unimodal"):
-        families = request.primary, first.setdefault(run.key, request).primary
-        if (run.method in families[0]) != (run.method in families[1]):
+        earlier_one = first.setdefault(run.key, request)
+        families = request.primary, earlier_one.primary
+        named = request.family is not None and earlier_one.family is not None
+        if named and (run.method in families[0]) != (run.method in families[1]):
             mine, earlier = (", ".join(sorted(family)) for family in families)
             raise UserError(
                 f"--family: {run.method}: its run on {run.dataset} with seed {run.seed} is of two comparisons, and "

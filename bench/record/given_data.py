@@ -1,6 +1,47 @@
-"""The files of data that runs were given: which runs a path means."""
+"""The data that runs were given: which runs a name or a path means."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from mcr_bench.bench.errors import unknown
+
+T = TypeVar("T")
+
+
+class Given(NamedTuple):
+    """The data of a run: its name in tables, the name or path that it was asked for by, and its fingerprint."""
+
+    dataset: str
+    source: str
+    fingerprint: str
+
+
+def meant(asked: str, runs: Sequence[T], given: Callable[[T], Given]) -> tuple[list[T], list[T]]:
+    """The runs on a dataset; and where no run was given the path that is asked for, those on data of its name.
+
+    asked: a name in tables, or the path of a file or folder, which need not be there any more. A path leaves out the
+    runs on other data of the same name. UserError for what no run is on.
+    """
+    names, path = {given(run).dataset for run in runs}, file_of(asked)
+    if not runs or asked in names:
+        return [run for run in runs if given(run).dataset == asked], []
+    mine = [run for run in runs if place_of(given(run).source) == path.resolve()]
+    if mine and path.suffix == ".py":  # its settings may give the data of one dataset several fingerprints
+        defined = {given(run).dataset for run in mine}
+        return [run for run in runs if given(run).dataset in defined], []
+    if mine:
+        data = {(given(run).dataset, given(run).fingerprint) for run in mine}
+        return [run for run in runs if (given(run).dataset, given(run).fingerprint) in data], []
+    named = [run for run in runs if given(run).dataset == path.name and _of_path(given(run).source)]
+    if not named:
+        raise unknown("dataset on record", asked, names)
+    return [], named
+
+
+def _of_path(source: str) -> bool:
+    """Whether a run was given a path; the first versions did not record it."""
+    return not source or place_of(source) is not None
 
 
 def file_of(text: str) -> Path:
@@ -14,9 +55,9 @@ def file_of(text: str) -> Path:
 
 
 def place_of(source: str) -> Path | None:
-    """The file that a run was given, as far as the present folder leads to it; None for a registered dataset.
+    """The file or folder that a run was given, as far as the present folder leads to it; None for a registered dataset.
 
-    source: the tag `dataset_source` of the run.
+    source: what the dataset was asked for by.
     """
     file = file_of(source)
-    return file.resolve() if file.suffix else None
+    return file.resolve() if file.suffix or "/" in source else None

@@ -214,7 +214,11 @@ class Record:
     def checked(self) -> list[Checked]:
         """The files of all runs that have ended, each with its state, and whether a later run has replaced it."""
         stored = [run for run in self._read() if run.status != "RUNNING"]
-        return check_files(stored, self.rows(), self._reading.names, self._files, self._places.holds)
+        return check_files(stored, self.rows(), self._reading.names, self._files, self._inside)
+
+    def _inside(self, file: Path) -> bool:
+        """Whether a file is where it stays with this record; a server keeps its files where it was told to."""
+        return self._file is None or self._places.holds(file)
 
     @cached_property
     def _writing(self) -> Writing:

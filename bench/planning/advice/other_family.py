@@ -11,7 +11,7 @@ Line = tuple[str, str]
 
 
 def planned_otherwise(plan: Plan, wanted: Collection[str], rows: Iterable[RunRow]) -> list[str]:
-    """One sentence with the number of such runs, and with what tests take as primary; empty if there are none.
+    """One sentence with the number of such runs; empty if there are none.
 
     wanted: the keys of the runs to train, which are recorded with the family of the plan.
     rows: what is on record. Those count that stand in one line with a requested run, whatever their seed and fold.
@@ -24,15 +24,8 @@ def planned_otherwise(plan: Plan, wanted: Collection[str], rows: Iterable[RunRow
     others = {row.key for run in asked for row in kept[run.config, run.data_identity] if row.primary is not run.primary}
     if not others:
         return []
-    outside = {
-        run.method
-        for run in asked
-        if not all(row.primary for row in kept[run.config, run.data_identity])
-        or not (run.primary or run.key not in wanted)
-    }
-    primary = ", ".join(sorted({run.method for run in asked} - outside)) or "none"
     return [
         f"{number_of(len(others), 'finished run')} on record {'was' if len(others) == 1 else 'were'} planned under "
-        "another family of the primary test, which stays. Tests take as primary what was planned so in all its runs: "
-        f"{primary}."
+        "another family of the primary test, which stays: a line is in the test only if all its runs were planned so, "
+        "and `mcr-bench compare` says which are."
     ]

@@ -8,9 +8,8 @@ from mcr_bench.bench.core import waiting
 
 T = TypeVar("T")
 R = TypeVar("R")
-TURNS = (
-    4  # slices for each thread: handing over each result by itself takes a fifth more time where there are thousands
-)
+# Slices for each thread: handing over the results of thousands of small files one by one takes longer.
+TURNS = 4
 LONGEST = 32  # files in a slice
 
 

@@ -82,14 +82,14 @@ def _without(method: Method, modality: str, factor: float) -> dict[str, Tensor]:
 
 @sound
 def saturated_logits(trials: Trials) -> None:
-    """Features that are ten thousand times as large, of a whole batch and of one sample."""
+    """Features that are ten thousand times as large, of a whole batch and of one in which nothing varies."""
     for name, setup in trials.setups():
-        for samples in (None, torch.tensor([1])):
+        for samples in (None, torch.tensor([1, 1])):
             method = trials.start(setup)
             for encoder in method.fit.model.encoders.values():
                 encoder.register_forward_hook(lambda _module, _inputs, features: features * LARGE)
             batch = None if samples is None else method.fit.train.batch(samples)
-            what = f"logits of about {LARGE:.0e}{'' if samples is None else ' of one sample'}, {name}"
+            what = f"logits of about {LARGE:.0e}{'' if samples is None else ' of one sample twice'}, {name}"
             _require_finite(method, what, batch, steps=2 if samples is None else 1)
 
 

@@ -25,6 +25,8 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[StoredRun]:
         stored("copy", "mine.npz", "elsewhere/mine.npz", "1"),
         stored("own", "my-set", "sets/my_set.py:MySet", "3"),
         stored("digits", "av-digits", "av-digits", "4"),
+        stored("folder", "clips", "data/clips", "5"),
+        stored("other-folder", "clips", "more/clips", "6"),
     ]
 
 
@@ -38,6 +40,8 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[StoredRun]:
         ("sets/my_set.py:MySet", ["own"]),
         ("my-set", ["own"]),
         ("av-digits", ["digits"]),
+        ("data/clips", ["folder"]),  # a folder with a dataset.toml
+        ("clips", ["folder", "other-folder"]),
     ],
 )
 def test_a_file_means_the_runs_on_its_data(runs: list[StoredRun], asked: str, meant: list[str]) -> None:
@@ -50,7 +54,10 @@ def test_a_whole_path_means_the_same_from_any_folder(runs: list[StoredRun], tmp_
 
 
 def test_a_path_that_no_run_was_given_means_none(runs: list[StoredRun]) -> None:
-    told = r"no run was given 'no/mine.npz'; the runs on mine.npz were given .*one/mine.npz, two/mine.npz. Name one"
+    told = (
+        r"no run was given 'no/mine.npz'; the runs on mine.npz were given .*one/mine.npz, two/mine.npz. Name one of "
+        r"these, or mine.npz for all"
+    )
     with pytest.raises(UserError, match=told):
         Selection(datasets=["no/mine.npz"]).of(runs)
     with pytest.raises(UserError, match=r"unknown dataset on record 'no/other.npz'"):

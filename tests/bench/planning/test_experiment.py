@@ -286,6 +286,13 @@ def test_a_run_of_two_comparisons_with_other_families_is_an_error(tmp_path: Path
     assert "here it is joint, ogm, and in the earlier one joint, mlb" in str(error.value)
 
 
+@pytest.mark.parametrize("second", ['methods = ["ogm"]', 'methods = ["joint", "ogm"]'])
+def test_of_families_that_are_not_both_named_the_first_decides(tmp_path: Path, second: str) -> None:
+    first = FAMILIES[: FAMILIES.rindex("[[comparison]]")]
+    plan = make_plan_of(written(tmp_path, f"{first}[[comparison]]\n{second}\n").requests())
+    assert {run.method for run in plan.runs if run.primary} == {"joint", "mlb"}
+
+
 def test_comparisons_may_have_other_families_of_other_runs(tmp_path: Path) -> None:
     plan = make_plan_of(written(tmp_path, FAMILIES + "set.epochs = 2\n").requests())
     assert len([run for run in plan.runs if run.primary]) == 4

@@ -197,5 +197,15 @@ def test_few_files_are_read_at_the_same_time() -> None:
 
 
 def test_the_error_of_a_file_is_raised_and_the_others_are_not_waited_for() -> None:
+    may_end, ended = threading.Event(), list[int]()
+
+    def read(number: int) -> float:
+        if number == 0:
+            may_end.wait(10)
+            ended.append(number)
+        return 1 / (number - 1)
+
     with pytest.raises(ZeroDivisionError):
-        in_threads(lambda number: 1 / number, [1, 0, 2])
+        in_threads(read, [1, 0])
+    assert ended == []
+    may_end.set()
