@@ -242,12 +242,14 @@ class Balancer:
 
     def _check_widths(self) -> None:
         for m, features in self._given().items():
-            if m in self._widths and features.dim() != 2:
+            if m not in self._widths:
+                continue
+            if features.dim() != 2:
                 raise UserError(
                     f"the encoder of '{m}' gives features {tuple(features.shape)}, not (B, {self._widths[m]}). Let it "
                     "end with what makes one row of each sample, as a mean over time does."
                 )
-            if m in self._widths and features.shape[-1] != self._widths[m]:
+            if features.shape[-1] != self._widths[m]:
                 raise UserError(
                     f"the encoder of '{m}' gives {features.shape[-1]} features, not {self._widths[m]}. Give `widths`."
                 )

@@ -69,12 +69,13 @@ def _shape_of(target: Tensor, task: Task, flat: bool) -> str:
 
 def _require_values(target: Tensor, task: Task) -> None:
     """UserError for classes that the task does not have, and labels other than 0 and 1."""
-    low, high = float(target.min()), float(target.max())
-    if task.classes is not None and not 0 <= low <= high < task.classes:
-        raise UserError(
-            f"the targets go from {low:.0f} to {high:.0f}, but there are {task.classes} classes. Number them from 0 to "
-            f"{task.classes - 1}, and leave out samples without a class."
-        )
+    if task.classes is not None:
+        low, high = int(target.min()), int(target.max())
+        if low < 0 or high >= task.classes:
+            raise UserError(
+                f"the targets go from {low} to {high}, but there are {task.classes} classes. Number them from 0 to "
+                f"{task.classes - 1}, and leave out samples without a class."
+            )
     if task.multi_label and not bool(((target == 0) | (target == 1)).all()):
         raise UserError(
             "the targets of labels hold other values than 0 and 1. Give 1 for each label of a sample, else 0."

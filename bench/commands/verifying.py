@@ -22,7 +22,7 @@ def show_checked(record: Record, as_json: bool) -> bool:
         say(nothing_in(record))
     else:
         _say_files(files)
-    return not any(one.bad or (one.state == "outside" and not one.replaced) for one in files)
+    return all(one.in_order for one in files)
 
 
 def _say_files(files: Sequence[Checked]) -> None:

@@ -41,6 +41,11 @@ class Checked:
         """Whether something that is read is lost."""
         return self.state in BAD and not self.replaced
 
+    @property
+    def in_order(self) -> bool:
+        """Whether nothing that is read is lost, or would be with another home."""
+        return self.replaced or self.state not in (*BAD, "outside")
+
 
 def check_files(
     stored: Iterable[StoredRun],

@@ -23,17 +23,20 @@ def meant(asked: str, runs: Sequence[T], given: Callable[[T], Given]) -> tuple[l
     asked: a name in tables, or the path of a file or folder, which need not be there any more. A path leaves out the
     runs on other data of the same name. UserError for what no run is on.
     """
-    names, path = {given(run).dataset for run in runs}, file_of(asked)
+    data, path = [given(run) for run in runs], file_of(asked)
+    names = {one.dataset for one in data}
     if not runs or asked in names:
-        return [run for run in runs if given(run).dataset == asked], []
-    mine = [run for run in runs if place_of(given(run).source) == path.resolve()]
+        return [run for run, one in zip(runs, data, strict=True) if one.dataset == asked], []
+    place = path.resolve()
+    sources = {source for source in {one.source for one in data} if place_of(source) == place}
+    mine = {one for one in data if one.source in sources}
     if mine and path.suffix == ".py":  # its settings may give the data of one dataset several fingerprints
-        defined = {given(run).dataset for run in mine}
-        return [run for run in runs if given(run).dataset in defined], []
+        defined = {one.dataset for one in mine}
+        return [run for run, one in zip(runs, data, strict=True) if one.dataset in defined], []
     if mine:
-        data = {(given(run).dataset, given(run).fingerprint) for run in mine}
-        return [run for run in runs if (given(run).dataset, given(run).fingerprint) in data], []
-    named = [run for run in runs if given(run).dataset == path.name and _of_path(given(run).source)]
+        same = {(one.dataset, one.fingerprint) for one in mine}
+        return [run for run, one in zip(runs, data, strict=True) if (one.dataset, one.fingerprint) in same], []
+    named = [run for run, one in zip(runs, data, strict=True) if one.dataset == path.name and _of_path(one.source)]
     if not named:
         raise unknown("dataset on record", asked, names)
     return [], named

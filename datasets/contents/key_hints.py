@@ -15,8 +15,28 @@ def rename_hint(keys: tuple[str, ...]) -> str:
     >>> rename_hint(("audio", "label", "split"))
     ' Rename label to y, audio to x_audio.'
     """
-    if any(re.fullmatch(rf".+_{PART}|{PART}_.+", key) for key in keys) and "split" not in keys:
+    if _is_by_part(keys):
         return _by_part(keys)
+    renamed = _renamed(keys)
+    return f" Rename {', '.join(f'{old} to {new}' for old, new in renamed.items())}." if renamed else ""
+
+
+def tells_split(keys: tuple[str, ...]) -> bool:
+    """Whether that sentence says how `split` is made.
+
+    >>> tells_split(("x_audio", "y", "part")), tells_split(("audio", "y"))
+    (True, False)
+    """
+    return _is_by_part(keys) or "split" in _renamed(keys).values()
+
+
+def _is_by_part(keys: tuple[str, ...]) -> bool:
+    """Whether there is one array for each part."""
+    return any(re.fullmatch(rf".+_{PART}|{PART}_.+", key) for key in keys) and "split" not in keys
+
+
+def _renamed(keys: tuple[str, ...]) -> dict[str, str]:
+    """Key -> the expected one that it seems to be."""
     by_lower = {key.lower(): key for key in keys}
     renamed = {by_lower[word]: key for words, key in ((TARGETS, "y"), (SPLITS, "split")) for word in words
                if word in by_lower and key not in keys}  # fmt: skip
@@ -25,7 +45,7 @@ def rename_hint(keys: tuple[str, ...]) -> str:
     if not any(key.startswith("x_") for key in keys):
         others = [key for key in keys if key not in (*renamed, "y", "split", "group", "id", "class_names")]
         renamed |= {key: f"x_{re.sub('^X_', '', key)}" for key in others}
-    return f" Rename {', '.join(f'{old} to {new}' for old, new in renamed.items())}." if renamed else ""
+    return renamed
 
 
 def _by_part(keys: tuple[str, ...]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
-from mcr_bench.datasets.contents.key_hints import rename_hint
+from mcr_bench.datasets.contents.key_hints import rename_hint, tells_split
 from mcr_bench.datasets.contents.words import as_text, rows_in_words
 
 PARTS = ("train", "val", "test")
@@ -55,7 +55,7 @@ def missing_split(arrays: Mapping[str, Array]) -> str:
     if masks := _masks(arrays):
         return _of_masks(masks)
     hint = rename_hint(tuple(arrays))
-    if "to split" in hint or "split =" in hint:
+    if tells_split(tuple(arrays)):
         return hint
     if "group" in arrays and arrays["group"].ndim == 1:
         return hint + _by_group(len(np.unique(arrays["group"])))

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from mcr_bench import __version__
 from mcr_bench.bench.planning.advice.again import trained_again
 from mcr_bench.bench.record.made_rows import value_of
 from mcr_bench.bench.record.row import OURS, RunRow
 from mcr_bench.bench.runs.spec import RunSpec
-from mcr_bench.tests.support.runs.planned import plain_presets, planned, save
+from mcr_bench.tests.support.runs.planned import plain_presets, planned, recorded, save
 
 ONE = "1 run is finished on record with another version of its code or of mcr-bench, and is trained again."
 TWO = "2 runs are finished on record with another version of their code or of mcr-bench, and are trained again."
@@ -24,28 +23,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def on_record(run: RunSpec, **changes: object) -> RunRow:
     """The finished row of a run, by an earlier version of its method."""
-    row = RunRow(
-        key="an earlier one",
-        run_id="0",
-        status="finished",
-        method=run.method,
-        label=run.label,
-        role="method",
-        method_digest="an earlier one",
-        dataset=run.dataset,
-        data_identity=run.data_identity,
-        modalities=run.modalities,
-        protocol=run.protocol,
-        fold=run.fold,
-        seed=run.seed,
-        preset=run.preset,
-        config="",
-        settings={key: value_of(text) for key, text in run.params().items()},
-        dependencies=tuple(needed.key for needed in run.dependencies),
-        metric=run.metric,
-        versions={OURS: __version__},
-        started=0.0,
-    )
+    row = replace(recorded(run), key="an earlier one", method_digest="an earlier one", config="")
     return replace(row, **changes)  # type: ignore[arg-type]
 
 

@@ -8,9 +8,7 @@ import pytest
 from mcr_bench.bench.planning.advice.other_family import planned_otherwise
 from mcr_bench.bench.planning.plan import Plan, make_plan
 from mcr_bench.bench.planning.request import Request
-from mcr_bench.bench.record.row import RunRow
-from mcr_bench.bench.runs.spec import RunSpec
-from mcr_bench.tests.support.runs.planned import plain_presets, save
+from mcr_bench.tests.support.runs.planned import plain_presets, recorded, save
 
 THREE = ["joint", "mlb", "ogm"]
 
@@ -23,31 +21,6 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def plan_of(data: str, family: list[str] | None, seeds: list[int]) -> Plan:
     return make_plan(Request(methods=THREE, datasets=[data], seeds=seeds, family=family))
-
-
-def recorded(run: RunSpec) -> RunRow:
-    """The finished row of a run."""
-    return RunRow(
-        key=run.key,
-        run_id=run.key,
-        status="finished",
-        method=run.method,
-        label=run.label,
-        role=run.role,
-        primary=run.primary,
-        dataset=run.dataset,
-        data_identity=run.data_identity,
-        modalities=run.modalities,
-        protocol=run.protocol,
-        fold=run.fold,
-        seed=run.seed,
-        preset=run.preset,
-        config=run.config,
-        settings={},
-        dependencies=(),
-        metric=run.metric,
-        started=0.0,
-    )
 
 
 @pytest.mark.parametrize("seeds", [[0, 1], [0, 1, 2], [5]])

@@ -8,11 +8,14 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from mcr_bench import __version__
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.presets import Preset
 from mcr_bench.bench.planning import plan as planning
 from mcr_bench.bench.planning.plan import Plan, make_plan
 from mcr_bench.bench.planning.request import Request
+from mcr_bench.bench.record.made_rows import value_of
+from mcr_bench.bench.record.row import OURS, RunRow
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.settings.declaration import setting
 from mcr_bench.methods.base import Method, Reference
@@ -60,6 +63,33 @@ def planned(data: str, *methods: str, seeds: Sequence[int] | None = (0,), **othe
 def only(plan: Plan) -> RunSpec:
     (run,) = plan.runs
     return run
+
+
+def recorded(run: RunSpec) -> RunRow:
+    """The row of a run that has finished as it was planned."""
+    return RunRow(
+        key=run.key,
+        run_id=run.key,
+        status="finished",
+        method=run.method,
+        label=run.label,
+        role=run.role,
+        method_digest=run.method_digest,
+        primary=run.primary,
+        dataset=run.dataset,
+        data_identity=run.data_identity,
+        modalities=run.modalities,
+        protocol=run.protocol,
+        fold=run.fold,
+        seed=run.seed,
+        preset=run.preset,
+        config=run.config,
+        settings={key: value_of(text) for key, text in run.params().items()},
+        dependencies=tuple(needed.key for needed in run.dependencies),
+        metric=run.metric,
+        versions={OURS: __version__},
+        started=0.0,
+    )
 
 
 def keys(plan: Plan) -> list[str]:
