@@ -33,8 +33,6 @@ def rank_datasets(comparisons: Iterable[Comparison], metric: str | None = None) 
 
     metric: the test metric; without it each protocol's own.
     """
-    import pandas as pd  # slow to import, and no other table needs it
-
     chosen = _one_per_dataset(comparisons)
     scores = {name: _scores(comparison, metric) for name, comparison in chosen.items()}
     without = [name for name, values in scores.items() if not values]
@@ -42,12 +40,12 @@ def rank_datasets(comparisons: Iterable[Comparison], metric: str | None = None) 
     counted = {name: values for name, values in scores.items() if values and name not in twins}
     notes = [f"without test {metric}: {', '.join(without)}"] if without and metric else []
     notes += [f"{name} left out: every method has the mean that it has on {other}" for name, other in twins.items()]
-    frame = pd.DataFrame(counted).T
-    common = frame.dropna(axis=1)
-    if not counted or common.shape[1] < 2:
+    methods = dict.fromkeys(method for values in counted.values() for method in values)
+    common = [method for method in methods if all(method in values for values in counted.values())]
+    if len(common) < 2:
         return Ranks({}, len(counted), None, None, [], "; ".join([NOTHING, *notes]))
-    missing = [str(name) for name in frame.columns[frame.isna().any()]]
-    ranks = rank(common)
+    missing = [method for method in methods if method not in common]
+    ranks = rank({name: {method: values[method] for method in common} for name, values in counted.items()})
     notes = [ranks.reason, f"not on every dataset: {', '.join(missing)}" if missing else "", *notes]
     kept = [chosen[name] for name in counted]
     return replace(

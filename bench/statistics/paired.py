@@ -18,6 +18,7 @@ from mcr_bench.bench.statistics.intervals import (
     finite,
     widening,
 )
+from mcr_bench.bench.statistics.ranks import mean_ranks
 from mcr_bench.bench.statistics.sign_flip import sign_flip
 
 __all__ = ["Interval", "Paired", "compare_paired", "sign_flip", "superiority"]
@@ -107,14 +108,4 @@ def _wilcoxon(d: Array, scale: float) -> float:
     """
     if scale > 0:
         d = np.round(d / scale, 10)
-    return float(sign_flip(np.sign(d) * _mean_ranks(np.abs(d))))
-
-
-def _mean_ranks(values: Array) -> Array:
-    """The ranks of values (n,) from 1, equal ones with their mean rank.
-
-    They are those of scipy.stats.rankdata, whose import takes most of a second, in each command that prints a table.
-    """
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: Array = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    return ranks
+    return float(sign_flip(np.sign(d) * mean_ranks(np.abs(d))))

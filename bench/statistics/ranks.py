@@ -1,16 +1,14 @@
 """Methods ranked across datasets: mean ranks, and Friedman's and Nemenyi's tests where there are enough datasets."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
-from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy  # its parts are imported where they are first used: each takes part of a second
 
+from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.words import number_of
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # Chosen here: with fewer, Nemenyi's test at .05 can separate two of 8 methods only if their ranks differ by over 5.2.
 FEWEST_DATASETS = 5
@@ -53,32 +51,51 @@ def critical_difference(methods: int, datasets: int, alpha: float = 0.05) -> flo
     return q / sqrt(2) * sqrt(methods * (methods + 1) / (6 * datasets))
 
 
-def rank(scores: "pd.DataFrame", higher_is_better: bool = True, alpha: float = 0.05) -> Ranks:
-    """Rank methods, the columns of `scores`, within each dataset, its rows; ties share their average rank.
+def mean_ranks(values: Array) -> Array:
+    """The ranks of values (n,) from 1, equal ones with their mean rank.
 
-    Rows with a nan are left out and named in the reason. ValueError if there is no dataset or no method.
+    They are those of scipy.stats.rankdata, whose import takes most of a second, in each command that prints a table.
 
-    >>> import pandas as pd
-    >>> rank(pd.DataFrame({"a": [0.9, 0.8], "b": [0.7, 0.8]}, index=["x", "y"])).mean_ranks
+    >>> mean_ranks(np.array([0.3, 0.1, 0.3])).tolist()
+    [2.5, 1.0, 2.5]
+    """
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Array = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    return ranks
+
+
+def rank(scores: Mapping[str, Mapping[str, float]], higher_is_better: bool = True, alpha: float = 0.05) -> Ranks:
+    """Rank methods within each dataset, and give their mean over datasets.
+
+    scores: dataset -> method -> its score. Datasets with a nan are left out and named in the reason.
+
+    ValueError if there is no dataset or no method, or if datasets have different methods.
+
+    >>> rank({"x": {"a": 0.9, "b": 0.7}, "y": {"a": 0.8, "b": 0.8}}).mean_ranks
     {'a': 1.25, 'b': 1.75}
     """
-    if not scores.shape[1] or not len(scores):
-        raise ValueError(f"scores must have at least one dataset and one method, not shape {scores.shape}")
-    whole = scores.dropna()
-    if whole.empty:
+    methods = list(next(iter(scores.values()), {}))
+    if not methods:
+        raise ValueError("scores must have at least one dataset and one method")
+    if other := [name for name, row in scores.items() if row.keys() != set(methods)]:
+        raise ValueError(f"every dataset must have the methods {', '.join(methods)}; {', '.join(other)} has others")
+    every = np.array([[row[method] for method in methods] for row in scores.values()], dtype=float)
+    having = ~np.isnan(every).any(axis=1)
+    whole = every[having]
+    if not len(whole):
         return Ranks({}, 0, None, None, [], "no dataset has the scores of all methods")
-    left_out = [str(name) for name in scores.index.difference(whole.index, sort=False)]
+    left_out = [name for name, has in zip(scores, having, strict=True) if not has]
     notes = [f"left out for missing scores: {', '.join(left_out)}"] if left_out else []
-    means = whole.rank(axis=1, ascending=not higher_is_better).mean().sort_values(kind="stable")
-    mean_ranks = {str(name): float(value) for name, value in means.items()}
-    lacking = _lacking(*whole.shape, alpha)
+    means = np.mean([mean_ranks(-row if higher_is_better else row) for row in whole], axis=0)
+    ranked = {methods[at]: float(means[at]) for at in np.argsort(means, kind="stable")}
+    lacking = _lacking(len(whole), len(methods), alpha)
     if lacking:
-        return Ranks(mean_ranks, len(whole), None, None, [], "; ".join([*notes, lacking]))
-    p, cd = _friedman(whole), critical_difference(whole.shape[1], len(whole), alpha)
+        return Ranks(ranked, len(whole), None, None, [], "; ".join([*notes, lacking]))
+    p, cd = _friedman(whole), critical_difference(len(methods), len(whole), alpha)
     if p > alpha:
         notes.append(f"Friedman's test does not reject that all methods are alike (p = {p:.3g}): none is separated")
-    cliques = _cliques(mean_ranks, cd) if p <= alpha else [tuple(mean_ranks)]
-    return Ranks(mean_ranks, len(whole), p, cd, cliques, "; ".join(notes))
+    cliques = _cliques(ranked, cd) if p <= alpha else [tuple(ranked)]
+    return Ranks(ranked, len(whole), p, cd, cliques, "; ".join(notes))
 
 
 def _lacking(datasets: int, methods: int, alpha: float) -> str:
@@ -99,19 +116,19 @@ def _lacking(datasets: int, methods: int, alpha: float) -> str:
     return ""
 
 
-def _friedman(scores: "pd.DataFrame") -> float:
-    values = scores.to_numpy(dtype=float)
-    if (values == values[:, :1]).all():
+def _friedman(scores: Array) -> float:
+    """p of Friedman's test. scores: (datasets, methods)."""
+    if (scores == scores[:, :1]).all():
         return 1.0  # every method tied on every dataset, where the statistic is 0 / 0
-    return float(scipy.stats.friedmanchisquare(*values.T).pvalue)
+    return float(scipy.stats.friedmanchisquare(*scores.T).pvalue)
 
 
-def _cliques(mean_ranks: dict[str, float], cd: float) -> list[tuple[str, ...]]:
+def _cliques(ranked: dict[str, float], cd: float) -> list[tuple[str, ...]]:
     """Sequences of neighbouring methods within `cd` of their first one that are not part of a longer such sequence.
 
-    mean_ranks must be sorted, the best method first.
+    ranked must be sorted, the best method first.
     """
-    names, values = list(mean_ranks), np.array(list(mean_ranks.values()))
+    names, values = list(ranked), np.array(list(ranked.values()))
     ends = np.searchsorted(values, values + cd, side="right")
     starts = [i for i, end in enumerate(ends) if end - i > 1 and (i == 0 or end > ends[i - 1])]
     return [tuple(names[i : ends[i]]) for i in starts]

@@ -4,6 +4,7 @@ Commands that read results start without those of training.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -113,3 +114,18 @@ def test_results_are_read_and_compared_without_what_takes_seconds_to_import(reco
     assert done.returncode == 0, done.stderr
     assert "multi-loss" in done.stdout or "--verify" in words, done.stdout
     assert "left out" not in done.stderr
+
+
+def test_predictions_are_compared_without_an_import_of_pandas(recorded: Path) -> None:
+    shutil.rmtree(recorded / "cache", ignore_errors=True)
+    told = "import atexit, sys; atexit.register(lambda: print('pandas' in sys.modules, file=sys.stderr))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{told}\nfrom mcr_bench.cli import main; main()", "compare", "--baseline", "joint"],
+        env=os.environ | {"MCR_BENCH_HOME": str(recorded)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "multi-loss" in done.stdout, done.stderr
+    assert list((recorded / "cache").iterdir()), "the predictions were read"
+    assert done.stderr.splitlines()[-1] == "False"

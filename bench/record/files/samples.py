@@ -4,12 +4,12 @@ import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from sys import intern
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -137,9 +137,9 @@ def _scores(content: bytes, artifact: Artifact, known: dict[Stored, Rows]) -> Ke
 
 def _rows(table: pa.Table) -> Rows:
     """table: the columns SHARED of a file."""
-    test = pc.equal(table["part"], "test")
-    names = [table.filter(test)[name].to_pylist() for name in NAMES]
-    return Rows(intern(json.dumps(names)), np.asarray(test.to_numpy(), dtype=bool))
+    test = [part == "test" for part in table["part"].to_pylist()]
+    names = [list(compress(table[name].to_pylist(), test)) for name in NAMES]
+    return Rows(intern(json.dumps(names)), np.array(test, dtype=bool))
 
 
 def _stored(metadata: pq.FileMetaData, content: bytes) -> Stored:
@@ -184,6 +184,17 @@ def scores_of(label: pa.ChunkedArray, logits: pa.ChunkedArray) -> NDArray[np.flo
 
 def labels_of(column: pa.ChunkedArray) -> Array:
     """A column of N numbers as (N,), or of N lists of equal length L as (N, L)."""
+    values = column.combine_chunks()
     if not pa.types.is_fixed_size_list(column.type):
-        return np.asarray(column.to_numpy())
-    return np.asarray(pa.concat_arrays(column.chunks).flatten()).reshape(len(column), -1)
+        return _numbers(values)
+    return _numbers(values.flatten()).reshape(len(column), -1)
+
+
+def _numbers(values: pa.Array) -> Array:
+    """(N,), without `to_numpy` where no number is missing, as it imports pandas."""
+    kind = values.type
+    if values.null_count or not len(values) or not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        return np.asarray(values.to_numpy(zero_copy_only=False))
+    letter = "f" if pa.types.is_floating(kind) else "i" if pa.types.is_signed_integer(kind) else "u"
+    dtype = np.dtype(f"{letter}{kind.bit_width // 8}")
+    return np.frombuffer(values.buffers()[1], dtype, len(values), values.offset * dtype.itemsize)

@@ -285,8 +285,7 @@ def test_ranks_take_one_comparison_per_dataset_and_name_who_is_left_out() -> Non
 
 
 def test_critical_difference_diagram() -> None:
-    scores = pd.DataFrame({"good": [0.9] * 6, "fine": [0.8] * 6, "poor": [0.1] * 6, "bad": [0.0] * 6})
-    ranks = rank(scores)
+    ranks = rank({name: {"good": 0.9, "fine": 0.8, "poor": 0.1, "bad": 0.0} for name in "abcdef"})
     figure = rank_diagram(ranks, marks(dict.fromkeys(ranks.mean_ranks, "method")))
     # q(.05, 4) / sqrt(2) = 2.569 (Demsar, table 5): 2.569 sqrt(4 x 5 / 36) = 1.91.
     assert "critical difference 1.91" in words(figure)

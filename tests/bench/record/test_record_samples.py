@@ -12,7 +12,7 @@ import pytest
 
 from mcr_bench.bench.record.files.artifacts import Artifact
 from mcr_bench.bench.record.files.cache import Kept, SamplesCache
-from mcr_bench.bench.record.files.samples import Samples, read_samples
+from mcr_bench.bench.record.files.samples import Samples, labels_of, read_samples
 from mcr_bench.bench.record.files.threads import in_threads
 
 LOGITS = [[0.0, 2.0], [5.0, 1.0], [0.0, 1.0], [3.0, 0.0]]
@@ -209,3 +209,21 @@ def test_the_error_of_a_file_is_raised_and_the_others_are_not_waited_for() -> No
         in_threads(read, [1, 0])
     assert ended == []
     may_end.set()
+
+
+@pytest.mark.parametrize("kind", ["int8", "int64", "uint16", "float16", "float32", "float64"])
+def test_columns_of_numbers_are_read_as_they_are(kind: str) -> None:
+    values = np.arange(12).astype(kind)
+    labels = labels_of(pa.chunked_array([pa.array(values[:5])[2:], pa.array(values[5:])]))
+    assert labels.dtype == values.dtype
+    assert labels.tolist() == values[2:].tolist()
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(values), 3)
+    outputs = labels_of(pa.chunked_array([lists[1:3], lists[:1]]))
+    assert outputs.dtype == values.dtype
+    assert outputs.tolist() == [[3, 4, 5], [6, 7, 8], [0, 1, 2]]
+
+
+def test_a_missing_number_is_nan_and_a_column_may_be_empty() -> None:
+    assert np.isnan(labels_of(pa.chunked_array([pa.array([1, None])]))).tolist() == [False, True]
+    assert labels_of(pa.chunked_array([pa.array([True, False])])).tolist() == [True, False]
+    assert labels_of(pa.chunked_array([], pa.int64())).shape == (0,)

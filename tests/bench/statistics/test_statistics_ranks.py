@@ -1,7 +1,6 @@
 """Ranks across datasets: by hand, against scipy and the published q of Nemenyi, and honest about few datasets."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import stats
 
@@ -10,9 +9,9 @@ from mcr_bench.bench.statistics.ranks import critical_difference, rank
 DRAW = np.random.default_rng(0)
 
 
-def scores(values: object) -> pd.DataFrame:
-    array = np.asarray(values, dtype=float)
-    return pd.DataFrame(array, [f"d{i}" for i in range(len(array))], [f"m{j}" for j in range(array.shape[1])])
+def scores(values: object) -> dict[str, dict[str, float]]:
+    rows = np.asarray(values, dtype=float).tolist()
+    return {f"d{i}": {f"m{j}": value for j, value in enumerate(row)} for i, row in enumerate(rows)}
 
 
 def test_critical_differences_of_the_literature() -> None:
@@ -85,4 +84,9 @@ def test_datasets_with_holes_are_left_out_by_name() -> None:
     assert empty.datasets == 0
     assert empty.mean_ranks == {}
     with pytest.raises(ValueError, match="at least one dataset and one method"):
-        rank(pd.DataFrame())
+        rank({})
+
+
+def test_datasets_must_have_the_same_methods() -> None:
+    with pytest.raises(ValueError, match="the methods a, b; y has others"):
+        rank({"x": {"a": 1.0, "b": 2.0}, "y": {"a": 1.0}})
