@@ -118,10 +118,12 @@ def _check_families(plan: Plan, request: Request, first: dict[str, Request]) -> 
 
     Of requests that do not both name a family, the first decides.
 
-    plan: that of the request. first: key -> the first request of it, to which those of this one are added.
+    plan: that of the request. first: key -> the first request of it that names a family, or the first of all; those of
+    this one are added.
     """
     for run in (plan.by_key[key] for key in sorted(plan.requested) if plan.by_key[key].role != "unimodal"):
-        earlier_one = first.setdefault(run.key, request)
+        earlier_one = first.get(run.key, request)
+        first[run.key] = request if earlier_one.family is None else earlier_one
         families = request.primary, earlier_one.primary
         named = request.family is not None and earlier_one.family is not None
         if named and (run.method in families[0]) != (run.method in families[1]):

@@ -286,6 +286,13 @@ def test_a_run_of_two_comparisons_with_other_families_is_an_error(tmp_path: Path
     assert "here it is joint, ogm, and in the earlier one joint, mlb" in str(error.value)
 
 
+def test_a_comparison_without_a_family_hides_no_others(tmp_path: Path) -> None:
+    without = "[[comparison]]\nmethods = ['joint', 'mlb', 'ogm']\n"
+    at = FAMILIES.index("[[comparison]]")
+    with pytest.raises(UserError, match="here it is joint, ogm, and in the earlier one joint, mlb"):
+        make_plan_of(written(tmp_path, FAMILIES[:at] + without + FAMILIES[at:]).requests())
+
+
 @pytest.mark.parametrize("second", ['methods = ["ogm"]', 'methods = ["joint", "ogm"]'])
 def test_of_families_that_are_not_both_named_the_first_decides(tmp_path: Path, second: str) -> None:
     first = FAMILIES[: FAMILIES.rindex("[[comparison]]")]
