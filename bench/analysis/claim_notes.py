@@ -74,7 +74,8 @@ def _lost_notes(comparison: Comparison) -> list[str]:
     every = (comparison.failed, comparison.unfinished, comparison.valueless)
     lost = Counter(row.label for rows in every for row in rows)
     told = ", ".join(f"{label} ({number_of(count, 'run')})" for label, count in sorted(lost.items()))
-    return [f"in no test, as they failed or have no finite test {comparison.metric}: {told}"] if told else []
+    line = f"in no test, as they failed, are not finished or have no finite test {comparison.metric}: {told}"
+    return [line] if told else []
 
 
 def budget_notes(comparison: Comparison, baseline: str) -> list[str]:

@@ -273,6 +273,7 @@ def _against_data(claims: Claims, one: Against) -> dict[str, object]:
     return {
         "method": one.label,
         "n": paired.n,
+        "primary": one.primary,
         "tested": one.tested,
         "mean": one.mean,
         "difference": paired.difference,

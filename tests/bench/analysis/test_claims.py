@@ -6,7 +6,7 @@ from scipy import stats
 
 from mcr_bench.bench.analysis.claims import claims, leading
 from mcr_bench.bench.analysis.comparisons import comparisons
-from mcr_bench.bench.report.claim_tables import claim_tables, power_lines, summary
+from mcr_bench.bench.report.claim_tables import claim_data, claim_tables, power_lines, summary
 from mcr_bench.tests.support.records.claimed_runs import BASE, compared, noisy, run
 
 
@@ -193,3 +193,6 @@ def test_lines_outside_the_named_family_are_explored_with_a_correction_of_their_
     assert found.power is not None
     assert found.power.comparisons == 2
     assert any(note.startswith("explored: other0, other1") for note in found.notes)
+    told = claim_data(found)["against"]
+    assert isinstance(told, list)
+    assert {one["method"] for one in told if one["primary"]} == {"named", "flat"}

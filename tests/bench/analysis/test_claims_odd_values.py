@@ -55,7 +55,8 @@ def test_what_diverged_is_named_beside_the_tests() -> None:
     made = claims(comparisons(rows, "joint")[0], "ensemble")
     assert [(one.label, one.paired.n) for one in made.against] == [("mixed", 7)]
     assert made.baseline_mean == pytest.approx(fmean(BASE))
-    told = "in no test, as they failed or have no finite test mae: ensemble (1 run), lost (3 runs), mixed (3 runs)"
+    why = "as they failed, are not finished or have no finite test mae"
+    told = f"in no test, {why}: ensemble (1 run), lost (3 runs), mixed (3 runs)"
     assert told in made.notes
 
 
