@@ -70,14 +70,18 @@ def _checked(named: Sequence[str], compared: list[str]) -> frozenset[str]:
 
 
 def family_line(methods: "Iterable[type[Method]]", family: frozenset[str]) -> str:
-    """What is tested, and with how many seeds it can show anything; empty where all methods are one family."""
+    """What is tested, and with how many seeds it can show anything; empty where all methods are one family.
+
+    methods: those that are trained; members of the family that are left out on every dataset are not counted.
+    """
     compared = _compared(methods)
-    others = len(compared) - len(family)
-    if not others:
+    tested = sorted(family.intersection(compared))
+    others = len(compared) - len(tested)
+    if not others or not tested:
         return ""
-    tests, every = len(family) - 1, len(compared) - 1
+    tests, every = len(tested) - 1, len(compared) - 1
     return (
-        f"{len(compared)} methods. Primary test, named before training: {', '.join(sorted(family))} (another family: "
+        f"{len(compared)} methods. Primary test, named before training: {', '.join(tested)} (another family: "
         f"--family, at most {LARGEST}). It needs {pairs_needed(max(1, tests))} seeds to show a difference at p < .05. "
         f"The other {others} methods are explored, with a correction of their own: one family of all would need "
         f"{pairs_needed(every)} seeds."

@@ -147,7 +147,9 @@ def _plan(request: Request) -> Plan:
         if reason is not None:
             plan.absent.append(absent_runs(request, name, reason, (cls for _, cls in methods), _points(request)))
     plan.announcements += request.classes.left_out
-    plan.announcements += filter(None, [family_line([cls for _, cls in methods], request.primary)])
+    trained = {plan.by_key[key].method for key in plan.requested}
+    compared = [cls for _, cls in methods if cls.name in trained or not trained]
+    plan.announcements += filter(None, [family_line(compared, request.primary)])
     _check_owners(request, {cls.name for _, cls in methods} | {run.method for run in plan.runs}, plan)
     return plan
 

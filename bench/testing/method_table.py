@@ -96,7 +96,7 @@ def _defects(cls: "type[Method]") -> str:
     return "\n".join(
         [
             f"## {cls.name}\n",
-            f"{_paper(cls)}. Code: {_linked(code.address) if code else 'none'}{commit}. Published numbers come from "
+            f"{_paper(cls)}. Code: {(_linked(code.address) or code.state) if code else 'none'}{commit}. Published numbers come from "
             f"{f'variant={cls.published}' if cls.published else 'a variant that is not known'}.\n",
             *lines,
             "",

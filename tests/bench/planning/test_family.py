@@ -1,5 +1,7 @@
 """The family of the primary test: named before training, at most eight methods, all others explored."""
 
+from dataclasses import replace
+
 import pytest
 
 from mcr_bench.bench.catalog import registry
@@ -31,6 +33,18 @@ def test_of_many_methods_those_are_the_family_that_declare_it() -> None:
     assert all(name in line for name in asked.primary)
     assert "explored" in line
     assert "seeds" in line
+
+
+def test_methods_that_are_left_out_are_not_counted() -> None:
+    plan = make_plan(replace(request("all"), preset="xor"))
+    trained = {run.method for run in plan.runs if run.role != "unimodal"}
+    family = set(registry.selections()["primary"])
+    assert family - trained == {"ogm-ge"}  # it reads the parts of an additive head, which cannot learn xor
+    (line,) = [line for line in plan.announcements if "Primary test" in line]
+    named = ", ".join(sorted(family - {"ogm-ge"}))
+    assert line.startswith(f"{len(trained)} methods. Primary test, named before training: {named} (")
+    assert f"The other {len(trained) - 7} methods are explored" in line
+    assert "needs 8 seeds" in line  # 6 tests: 6 * 2 / 2^8 < .05 < 6 * 2 / 2^7
 
 
 def test_a_family_can_be_named() -> None:
