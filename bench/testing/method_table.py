@@ -91,12 +91,13 @@ def defect_page(classes: "Sequence[type[Method]]") -> str:
 def _defects(cls: "type[Method]") -> str:
     code = cls.official_code
     commit = f", commit {code.commit}" if code and code.commit else ""
+    where = (_linked(code.address) or code.state) if code else "none"
     rows = [(one.place, one.code, one.paper) for one in cls.defects]
     lines = [_line(row) for row in [("place", "official code", "paper"), ("---", "---", "---"), *rows]]
     return "\n".join(
         [
             f"## {cls.name}\n",
-            f"{_paper(cls)}. Code: {(_linked(code.address) or code.state) if code else 'none'}{commit}. Published numbers come from "
+            f"{_paper(cls)}. Code: {where}{commit}. Published numbers come from "
             f"{f'variant={cls.published}' if cls.published else 'a variant that is not known'}.\n",
             *lines,
             "",
