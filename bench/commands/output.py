@@ -55,10 +55,14 @@ def progress(name: str) -> Callable[[int, int], None]:
 
 def open_record(tracking_uri: str | None, server_wait: float | None = None) -> "Record":
     """The record of a command; a part of it that cannot be read is reported on stderr."""
+    from mcr_bench.bench.record.store import database_file
     from mcr_bench.bench.record.tracking import SERVER_WAIT, Record
 
     wait = SERVER_WAIT if server_wait is None else server_wait
-    return Record(tracking_uri, note=partial(say, err=True), server_wait=wait)
+    record = Record(tracking_uri, note=partial(say, err=True), server_wait=wait)
+    if server_wait is not None and database_file(record.uri) is not None:
+        say(f"--server-wait has no effect: the record at {record.address} is a file, not a server", err=True)
+    return record
 
 
 def nothing_in(record: "Record", *asked: str | None) -> str:
