@@ -76,7 +76,7 @@ def test_an_experiment_again_trains_nothing_and_options_win(recorded: Path) -> N
 
 @pytest.mark.usefixtures("_recorded")
 def test_waiting_for_a_server_without_one_is_told_to_be_without_effect(recorded: Path) -> None:
-    told = call("run", str(recorded.parent / "tiny.toml"), "--plan", "--server-wait", "5")
+    told = call("run", str(recorded / "tiny.toml"), "--plan", "--server-wait", "5")
     assert told.exit_code == 0, told.output
     assert "--server-wait has no effect: the record at sqlite:" in told.stderr
     assert "mlflow.db is a file, not a server" in told.stderr
