@@ -98,12 +98,12 @@ def make_plan_of(requests: Sequence[Request]) -> Plan:
 
     The plan may have no runs if all comparisons are optional and nothing of them can be made here.
     """
-    plan, first = Plan(), dict[str, Request]()
+    plan, named = Plan(), dict[str, Request]()
     for request in requests:
         try:
             with process_state_kept():  # users' methods are imported here; the workers inherit from this process
                 part = _plan(request)
-                _check_families(part, request, first)
+                _check_families(part, request, named)
                 plan.merge(part)
         except UserError as error:
             raise UserError(request.locate(str(error))) from error
@@ -113,20 +113,18 @@ def make_plan_of(requests: Sequence[Request]) -> Plan:
     return plan
 
 
-def _check_families(plan: Plan, request: Request, first: dict[str, Request]) -> None:
+def _check_families(plan: Plan, request: Request, named: dict[str, Request]) -> None:
     """UserError for a run that an earlier request has too, in the named family of only one of them.
 
     Of requests that do not both name a family, the first decides.
 
-    plan: that of the request. first: key -> the first request of it that names a family, or the first of all; those of
-    this one are added.
+    plan: that of the request. named: key -> the first request of it that names a family; this one's are added.
     """
+    if request.family is None:
+        return
     for run in (plan.by_key[key] for key in sorted(plan.requested) if plan.by_key[key].role != "unimodal"):
-        earlier_one = first.get(run.key, request)
-        first[run.key] = request if earlier_one.family is None else earlier_one
-        families = request.primary, earlier_one.primary
-        named = request.family is not None and earlier_one.family is not None
-        if named and (run.method in families[0]) != (run.method in families[1]):
+        families = request.primary, named.setdefault(run.key, request).primary
+        if (run.method in families[0]) != (run.method in families[1]):
             mine, earlier = (", ".join(sorted(family)) for family in families)
             raise UserError(
                 f"--family: {run.method}: its run on {run.dataset} with seed {run.seed} is of two comparisons, and "
