@@ -2,8 +2,11 @@
 
 import errno
 import os
+import shutil
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +19,7 @@ from typer.testing import CliRunner
 from mcr_bench.bench.core.faults import full_disk as module
 from mcr_bench.bench.core.faults.full_disk import FullDisk, full_disk, full_disk_told
 from mcr_bench.bench.core.files import PARTIAL, write_whole
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors.base import TrainingPlan
 from mcr_bench.bench.executors.failures import failure_of
 from mcr_bench.bench.executors.jobs import Jobs
@@ -179,12 +183,36 @@ def test_a_command_that_cannot_write_says_so_and_leaves_no_half_file(
     before = sorted(shown.rglob(f"*{name}"))
     fill(monkeypatch, name, 10)
     done = CliRunner().invoke(app, [part.format(home=shown) for part in command])
-    assert done.exit_code in (FullDisk.exit_code, 2)
+    assert done.exit_code == FullDisk.exit_code
     assert [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
     assert sorted(shown.rglob(f"*{name}")) == before
     assert not list(shown.rglob(f"*{PARTIAL}"))
+
+
+def test_a_record_without_space_for_its_index_of_changes_is_told_as_a_full_disk(
+    shown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite calls that a disk I/O error, and MLflow and the record wrap it."""
+    with tmpfs(tmp_path / "small", "4m"):
+        home = tmp_path / "small" / "home"
+        shutil.copytree(shown, home, ignore=shutil.ignore_patterns("*-shm"))  # which SQLite has to make then
+        with (home / "filling").open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(512))
+        monkeypatch.setenv("MCR_BENCH_HOME", str(home))
+        done = CliRunner().invoke(app, ["merge", str(shown)])
+    assert done.exit_code == FullDisk.exit_code
+    assert "error: the disk is full: the record could not be written (disk I/O error)" in done.stderr
+
+
+def test_of_an_error_for_the_user_only_its_cause_counts() -> None:
+    """Here a full disk was met, and something else is said of it or of another thing."""
+    with pytest.raises(FullDisk, match="the disk is full: '/a/b' could not be"), full_disk_told():
+        _raise(UserError("the report cannot be written"), True)
+    with pytest.raises(UserError, match="unknown metric"), full_disk_told():
+        _raise(UserError("unknown metric"), False)
 
 
 def test_a_log_that_cannot_be_written_fails_the_run_at_worst(fake: ModuleType, record: Record, trace: Path) -> None:
@@ -244,7 +272,7 @@ def test_files_written_in_place(calm: tuple[Any, Result], tmp_path: Path, monkey
 def test_errors_as_they_come(fake: ModuleType, record: Record, trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the sentence a full disk ends a command with a traceback."""
     monkeypatch.setattr(module, "full_disk", lambda _: None)
-    with pytest.raises(MlflowException), full_disk_told():
+    with pytest.raises((sqlite3.Error, MlflowException)), full_disk_told():
         _train_without_space(record, fake.Spec("as it comes", trace), "epoch")
 
 
@@ -310,6 +338,16 @@ def _done(job: Job) -> RunDone:
     job.predictions.write_text("predictions")
     tags = {f"tag {number}": "text " * 900 for number in range(60)}
     return RunDone(job.spec.key, {"test/accuracy": 0.5}, 1.5, tags)
+
+
+def _raise(error: Exception, is_caused: bool) -> None:
+    """Raise an error while one of a full disk is handled. is_caused: whether it says so."""
+    try:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/a/b")
+    except OSError as full:
+        if is_caused:
+            raise error from full
+        raise error  # noqa: B904
 
 
 _nothing: Callable[[], Any] = pytest.MonkeyPatch.context

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from mcr_bench.bench.errors import Unavailable, UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the user's share of it, the largest file allowed
-LOST = "database or disk is full"  # SQLite's words, which libraries pass on in errors of their own
+# What SQLite calls it: a database that cannot grow, its index of changes that cannot, and, where the system gives
+# another reason than a full disk (a quota, the largest size of a file, a broken disk), any write that fails.
+GROWS, WRITES = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"), ("SQLITE_IOERR_WRITE", "SQLITE_IOERR_TRUNCATE")
 REMEDY = (
     "Free space there and start the same command again: what is finished is kept, and runs continue from their last "
     "checkpoint."
@@ -21,13 +23,17 @@ class FullDisk(Unavailable):
 
 @contextmanager
 def full_disk_told() -> Iterator[None]:
-    """Inside the block, an error that a full disk has caused becomes a `FullDisk` with one sentence."""
+    """Inside the block, an error that a full disk has caused becomes a `FullDisk` with one sentence.
+
+    Of a `UserError` only what it was raised from counts: one that was met and dealt with before is not its cause.
+    """
     try:
         yield
-    except UserError:  # its words say all
+    except FullDisk:
         raise
     except Exception as error:
-        if told := full_disk(error):
+        cause = error.__cause__ if isinstance(error, UserError) else error
+        if cause is not None and (told := full_disk(cause)):
             raise FullDisk(told) from error
         raise
 
@@ -43,8 +49,10 @@ def full_disk(error: BaseException) -> str | None:
             where = f"'{one.filename}'" if one.filename else "a file"
             why = one.strerror or errno.errorcode[one.errno]
             return f"the disk is full: {where} could not be written ({why}). {REMEDY}"
-        if isinstance(one, sqlite3.OperationalError) and LOST in str(one):
-            return f"the disk is full: the record could not be written ({LOST}). {REMEDY}"
+        code = getattr(one, "sqlite_errorname", "")  # errors that SQLite itself has not raised lack it
+        if isinstance(one, sqlite3.Error) and code in (*GROWS, *WRITES):
+            what = "the disk is full" if code in GROWS else "the disk is full or damaged"
+            return f"{what}: the record could not be written ({one}). {REMEDY}"
     return None
 
 

@@ -8,15 +8,28 @@ from mcr_bench.bench.errors import Unavailable, UserError
 TOO_LONG = "this name is longer than the file system takes. Shorten it."
 PLACE = "Give another place, or get the permission of whoever owns it."
 DISK = "See whether its disk is connected and sound, and give the same command again."
+TAKEN = "This name is needed for something else: rename or delete what has it."
+LOCKS = "Files cannot be locked on its file system: set MCR_BENCH_HOME to a folder on another one."
 REMEDIES = {
     errno.EACCES: PLACE,
     errno.EPERM: PLACE,
     errno.EROFS: PLACE,
     errno.EIO: DISK,
     errno.ESTALE: DISK,
+    errno.EEXIST: TAKEN,
+    errno.EISDIR: TAKEN,
+    errno.ENOTDIR: TAKEN,
+    errno.ENOLCK: LOCKS,
+    errno.ENOTSUP: LOCKS,
     errno.EMFILE: "This many files may be open at once: `ulimit -n` shows how many, and raises it.",
     errno.ENFILE: "All programs of this machine together have too many files open: end some.",
 }
+NAMELESS = (
+    errno.ENOLCK,
+    errno.ENOTSUP,
+    errno.EIO,
+    errno.ESTALE,
+)  # what only a file system causes, whichever file it was
 
 
 def refused(error: BaseException) -> UserError | None:
@@ -29,8 +42,10 @@ def refused(error: BaseException) -> UserError | None:
         return None
     if error.errno == errno.ENAMETOOLONG:
         return UserError(f"'{shown(error.filename or '')}': {TOO_LONG}")
-    if error.errno not in REMEDIES or not isinstance(error.filename, str):
+    named = isinstance(error.filename, str)  # who locks or reads an open file is not given its name
+    if error.errno not in REMEDIES or not (named or error.errno in NAMELESS):
         return None
+    name = f"'{shown(error.filename)}'" if named else "a file"
     remedy = REMEDIES[error.errno]
-    kind = UserError if remedy is PLACE else Unavailable
-    return kind(f"'{shown(error.filename)}' cannot be used: {error.strerror}. {remedy}")
+    kind = UserError if remedy in (PLACE, TAKEN) else Unavailable
+    return kind(f"{name} cannot be used: {error.strerror}. {remedy}")

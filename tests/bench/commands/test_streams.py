@@ -60,6 +60,13 @@ def test_what_an_encoding_does_not_have_is_a_question_mark(handler: str) -> None
 REFUSED = {
     errno.EACCES: "error: '/some/file' cannot be used: Permission denied. Give another place",
     errno.ENAMETOOLONG: "error: '/some/file': this name is longer than the file system takes. Shorten it.",
+    errno.EEXIST: "error: '/some/file' cannot be used: File exists. This name is needed for something else: rename",
+    errno.EISDIR: "error: '/some/file' cannot be used: Is a directory. This name is needed for something else: rename",
+    errno.ENOTDIR: "error: '/some/file' cannot be used: Not a directory. This name is needed for something else",
+}
+NAMELESS = {  # as who locks a file, or reads one that is open, gets them
+    errno.ENOLCK: "error: a file cannot be used: No locks available. Files cannot be locked on its file system: set",
+    errno.EIO: "error: a file cannot be used: Input/output error. See whether its disk is connected and sound",
 }
 
 
@@ -74,3 +81,15 @@ def test_a_file_that_the_system_refuses_ends_a_command_with_a_sentence(
     told = call("export", "runs.zip", code=2)
     assert not told.stdout
     assert told.stderr.startswith(REFUSED[number])
+
+
+@pytest.mark.parametrize("number", NAMELESS)
+def test_a_refusal_that_names_no_file_ends_a_command_with_a_sentence(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(moving, "export", refuse)
+    told = call("export", "runs.zip", code=1)
+    assert told.stderr.startswith(NAMELESS[number])

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -73,9 +74,18 @@ def no_page_more(record: Record) -> Iterator[None]:
     def lift(connection: Any, *_: object) -> None:
         connection.execute("PRAGMA max_page_count = 4294967294")
 
+    connect = sqlite3.connect
+
+    def connect_limited(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+        connection = connect(*args, **kwargs)
+        limit(connection)
+        return connection
+
     event.listen(engine, "checkout", limit)
     try:
-        yield
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sqlite3, "connect", connect_limited)
+            yield
     finally:
         event.remove(engine, "checkout", limit)
         event.listen(engine, "checkout", lift)
