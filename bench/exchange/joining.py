@@ -56,6 +56,7 @@ def join(origin: Origin, target: Target, progress: Callable[[int, int], object] 
     """
     runs, unfinished, left_out = movable(origin.runs())
     joined = Joined(origin.name, unfinished=unfinished, left_out=left_out)
+    target.restore_experiments(sorted({run.tags["dataset"] for run in runs}))
     known = target.runs()
     here, begun = _newest(known), _begun(known)
     for number, run in enumerate(sorted(runs, key=lambda run: run.tags["key"])):

@@ -4,7 +4,7 @@ A run is made without the tags by which records are read, and gets them in one c
 a killed command has left is not seen by any verb, and the next one goes on with it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -19,7 +19,7 @@ from mcr_bench.bench.record.files.checksums import checksum_tags
 from mcr_bench.bench.record.files.places import ARTIFACTS, Places
 from mcr_bench.bench.record.runs import MARKS, Reader, StoredRun
 from mcr_bench.bench.record.sqlite import SqliteReader
-from mcr_bench.bench.record.store import SearchReader, database_file, experiment_of
+from mcr_bench.bench.record.store import SearchReader, database_file, experiment_of, restored
 from mcr_bench.bench.record.tracking import Record
 
 if TYPE_CHECKING:
@@ -50,6 +50,14 @@ class Target:
             SqliteReader(self.file, record.turns.patience) if self.file else SearchReader(lambda: record.client)
         )
         return _read(reader, keys)
+
+    def restore_experiments(self, datasets: Iterable[str]) -> None:
+        """Bring back those of these datasets that were deleted, with their runs.
+
+        Before asking what is finished here: `add` brings them back too, and such a key would be there twice.
+        """
+        for dataset in datasets:
+            self._call(restored, self._record.client, dataset)
 
     def add(self, run: WholeRun, contents: Mapping[str, bytes], begun: StoredRun | None) -> None:
         """Add a run. contents: name -> that of each of its files; begun: what a killed command has left of this run."""

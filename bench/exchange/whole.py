@@ -14,7 +14,7 @@ from mcr_bench.bench.record.entities import name_of
 from mcr_bench.bench.record.files.checksums import checksums_in
 from mcr_bench.bench.record.made_rows import row_or_why
 from mcr_bench.bench.record.row import RunRow
-from mcr_bench.bench.record.runs import StoredRun
+from mcr_bench.bench.record.runs import LAST, StoredRun
 
 OF_MLFLOW, RUN_NAME = "mlflow.", "mlflow.runName"
 MOVED_FROM = "moved_from"  # the tag of a run that was trained elsewhere: its name in the record in which it was
@@ -22,7 +22,7 @@ NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 LONGEST_NAME, LONGEST_PARAM = 250, 6000  # what MLflow takes, beside LONGEST_TAG
 LONGEST_DATASET, SHOWN = 240, 100  # bytes: the folder of its runs' files has this name; characters in an error
 LARGEST = 2**53
-KEY, RUN_ID, SHA256 = (re.compile(pattern) for pattern in (r"[\w-]{1,64}", r"[\w-]{1,64}", r"[0-9a-f]{64}"))
+KEY, RUN_ID, SHA256 = (re.compile(pattern, re.ASCII) for pattern in (r"[\w-]{1,64}", r"[\w-]{1,64}", r"[0-9a-f]{64}"))
 
 
 class Malformed(ValueError):
@@ -118,8 +118,8 @@ def run_of(text: bytes) -> WholeRun:
         key=content.word("key", KEY),
         run_id=content.word("run_id", RUN_ID),
         name=content.text("name", LONGEST_TAG),
-        started=content.whole("started"),
-        ended=content.whole("ended"),
+        started=content.whole("started", LAST),
+        ended=content.whole("ended", LAST),
         params=content.texts("params", LONGEST_PARAM),
         tags=content.texts("tags", LONGEST_TAG),
         metrics={name: _points(name, value) for name, value in content.named("metrics").items()},
@@ -178,8 +178,8 @@ class _Fields:
     def text(self, name: str, longest: int) -> str:
         return _text(name, self._content.get(name), longest)
 
-    def whole(self, name: str) -> int:
-        return _whole(name, self._content.get(name))
+    def whole(self, name: str, largest: int = LARGEST) -> int:
+        return _whole(name, self._content.get(name), largest)
 
     def named(self, name: str) -> Mapping[str, Json]:
         value = self._content.get(name)
@@ -212,9 +212,14 @@ def _point(name: str, value: Json) -> Point:
     step, number, when = value
     if isinstance(number, str) and number in NOT_FINITE:
         number = NOT_FINITE[number]
-    if isinstance(number, bool) or not isinstance(number, int | float) or (type(number) is int and number > LARGEST):
+    if isinstance(number, bool) or not isinstance(number, int | float) or _is_huge(number):
         raise Malformed(f"its metric '{name}' has a value that is not a number")
-    return Point(_whole(name, step), float(number), _whole(name, when))
+    return Point(_whole(name, step), float(number), _whole(name, when, LAST))
+
+
+def _is_huge(number: float) -> bool:
+    """Whether it is a whole number that no float holds exactly; JSON has those of any length."""
+    return type(number) is int and abs(number) > LARGEST
 
 
 def _file(value: Json) -> RunFile:
@@ -239,9 +244,9 @@ def _is_unicode(text: str) -> bool:
     return not re.search("[\ud800-\udfff]", text)
 
 
-def _whole(name: str, value: Json) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST:
-        raise Malformed(f"its '{one_line(name)}' is not a whole number from 0 to {LARGEST}")
+def _whole(name: str, value: Json, largest: int = LARGEST) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= largest:
+        raise Malformed(f"its '{one_line(name)}' is not a whole number from 0 to {largest}")
     return value
 
 

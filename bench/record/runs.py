@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mcr_bench.bench.record.files.artifacts import Stored
 from mcr_bench.bench.record.files.checksums import checksums_in
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from mcr_bench.bench.runs.spec import RunSpec
 
 PREFIX = "mcr-bench/"  # names of MLflow experiments begin with it; the rest is the dataset
-TURN, NUMBER = "turn", re.compile(r"[0-9]{1,18}")
-MOMENT, DIGITS = "moment", 15  # as many digits in every run, so that texts are ordered as the numbers are
+TURN, MOMENT, DIGITS = "turn", "moment", 15  # of moments as many in every run: texts are ordered as the numbers are
+NUMBER = re.compile(rf"[0-9]{{1,{DIGITS}}}")
+# A moment of the year 2286, before which every moment begins with two zeros. A larger number was written by hand, and
+# counts for nothing.
+LAST = 10**13 - 1
 OF_PRESETS = ("key", "preset", "preset_origin", "overrides", PRESETS, TURN, MOMENT)  # what `preset_tags` reads
 MARKS = ("data_identity", "method_digest", "config")  # tags that only runs of this program have
 
@@ -84,14 +87,31 @@ def moment_of(tags: Mapping[str, str]) -> int:
 
 
 def _number(text: str | None) -> int:
-    return int(text) if text and NUMBER.fullmatch(text) else 0
+    number = int(text) if text and NUMBER.fullmatch(text) else 0
+    return number if number <= LAST else 0
+
+
+class Latest(NamedTuple):
+    """What a run that begins has to come after.
+
+    moment: the last moment, or time of a start, of a dataset's runs; 0 for no runs.
+    turn: the last turn of a key's runs; 0 for no runs.
+    """
+
+    moment: int
+    turn: int
+
+    def tags(self, when: int) -> dict[str, str]:
+        """The tags of a run that begins `when`, in milliseconds since 1970, by which it comes after the others."""
+        moment = min(max(when, 1 + self.moment), LAST)
+        return {TURN: str(min(1 + self.turn, LAST)), MOMENT: f"{moment:0{DIGITS}}"}
 
 
 class Reader(Protocol):
     """Something that reads runs from a store."""
 
-    def latest(self, dataset: str) -> int:
-        """The last moment, or time of a start, of a dataset's runs, also of those that were deleted; 0 for no runs."""
+    def latest(self, dataset: str, key: str) -> Latest:
+        """The last ones of a dataset and of a key, also of runs that were deleted: MLflow's page brings them back."""
         ...
 
     def read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:

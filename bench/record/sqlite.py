@@ -19,7 +19,7 @@ from mcr_bench.bench.record.database.versions import UnknownVersion, require_kno
 from mcr_bench.bench.record.files.artifacts import Stored
 from mcr_bench.bench.record.files.checksums import PREFIX as PREFIX_OF_CHECKSUMS
 from mcr_bench.bench.record.files.checksums import checksums_in
-from mcr_bench.bench.record.runs import DIGITS, MOMENT, PREFIX, StoredRun
+from mcr_bench.bench.record.runs import DIGITS, LAST, MOMENT, PREFIX, TURN, Latest, StoredRun, turn_of
 
 T = TypeVar("T")
 RUNS = """
@@ -38,9 +38,14 @@ FROM {table} {where} GROUP BY run_uuid
 COUNTS = "SELECT run_uuid, count(*) FROM latest_metrics {where} GROUP BY run_uuid ORDER BY run_uuid"
 NUMBERS = "SELECT key, CASE WHEN is_nan THEN NULL ELSE value END FROM latest_metrics {where} ORDER BY run_uuid, rowid"
 LATEST = """
-SELECT max(coalesce(max(CAST(start_time AS INTEGER)), 0), coalesce(max(CASE WHEN length(value) = ? AND value NOT GLOB
-'*[^0-9]*' THEN CAST(value AS INTEGER) END), 0)) FROM runs JOIN experiments USING (experiment_id)
-LEFT JOIN tags ON tags.run_uuid = runs.run_uuid AND tags.key = ? WHERE experiments.name = ?
+SELECT max(coalesce(max(CASE WHEN CAST(start_time AS INTEGER) <= :last THEN CAST(start_time AS INTEGER) END), 0),
+coalesce(max(CASE WHEN length(value) = :digits AND value NOT GLOB '*[^0-9]*' AND CAST(value AS INTEGER) <= :last
+THEN CAST(value AS INTEGER) END), 0)) FROM runs JOIN experiments USING (experiment_id)
+LEFT JOIN tags ON tags.run_uuid = runs.run_uuid AND tags.key = :tag WHERE experiments.name = :name
+"""
+TURNS = """
+SELECT coalesce(CAST(value AS TEXT), '') FROM tags WHERE key = ? AND run_uuid IN (SELECT run_uuid FROM tags WHERE
+key = 'key' AND value = ?)
 """
 CHECKSUMS = "SELECT run_uuid, key, coalesce(CAST(value AS TEXT), '') FROM tags WHERE " + OF_RUNS + " AND key GLOB ?"
 Found = tuple[str, str, int | None, int | None, str]
@@ -78,8 +83,8 @@ class SqliteReader:
         """As `Reader` says. tags: with it, the runs have the tags of these names only, and no params and metrics."""
         return self.query(lambda connection: _read(connection, dataset, keys, tags), [])
 
-    def latest(self, dataset: str) -> int:
-        return self.query(lambda connection: _latest(connection, dataset), 0)
+    def latest(self, dataset: str, key: str) -> Latest:
+        return self.query(lambda connection: _latest(connection, dataset, key), Latest(0, 0))
 
     def artifacts(self, run_ids: Iterable[str]) -> dict[str, Stored]:
         """Run id -> where its files are, whether it is finished, and their checksums; unknown runs are left out."""
@@ -140,10 +145,12 @@ def _add_metrics(
             runs[run_id].update(values)
 
 
-def _latest(connection: sqlite3.Connection, dataset: str) -> int:
+def _latest(connection: sqlite3.Connection, dataset: str, key: str) -> Latest:
     require_known(connection)
-    (latest,) = connection.execute(LATEST, [DIGITS, MOMENT, PREFIX + dataset]).fetchone()
-    return int(latest)
+    asked = {"name": PREFIX + dataset, "tag": MOMENT, "digits": DIGITS, "last": LAST}
+    (moment,) = connection.execute(LATEST, asked).fetchone()
+    turns = connection.execute(TURNS, [TURN, key])
+    return Latest(int(moment), max((turn_of({TURN: text}) for (text,) in turns), default=0))
 
 
 def _files(connection: sqlite3.Connection, wanted: str) -> dict[str, Stored]:

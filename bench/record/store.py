@@ -7,7 +7,7 @@ import sqlite3
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,9 +16,10 @@ from mcr_bench.bench.core.home import require_text, shown, usable_database
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.printable import masked
 from mcr_bench.bench.record.database.snapshot import BUSY
-from mcr_bench.bench.record.runs import MOMENT, PREFIX, StoredRun, moment_of
+from mcr_bench.bench.record.runs import LAST, MOMENT, PREFIX, Latest, StoredRun, moment_of, turn_of
 
 if TYPE_CHECKING:
+    from mlflow.entities import Experiment
     from mlflow.store.entities import PagedList
     from mlflow.tracking import MlflowClient
 
@@ -99,13 +100,19 @@ def experiment_of(client: "MlflowClient", dataset: str, artifacts: Path | None) 
 
     artifacts: the folder for its files; None where the store has a place of its own.
     """
-    experiment = client.get_experiment_by_name(PREFIX + dataset)
+    experiment = restored(client, dataset)
     if experiment is None:
         folder = artifacts / re.sub(r"[^\w.-]+", "-", dataset) if artifacts else None
         return str(client.create_experiment(PREFIX + dataset, folder.as_uri() if folder else None))
-    if experiment.lifecycle_stage == "deleted":
-        client.restore_experiment(experiment.experiment_id)
     return str(experiment.experiment_id)
+
+
+def restored(client: "MlflowClient", dataset: str) -> "Experiment | None":
+    """The experiment of a dataset's runs, no longer deleted; None where there is none."""
+    experiment = client.get_experiment_by_name(PREFIX + dataset)
+    if experiment is not None and experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return experiment
 
 
 def prepare_file(file: Path, artifacts: Path) -> None:
@@ -132,12 +139,15 @@ class SearchReader:
         runs = self._search(self._experiments(dataset), text)
         return [run for run in runs if keys is None or run.tags.get("key") in keys]
 
-    def latest(self, dataset: str) -> int:
+    def latest(self, dataset: str, key: str) -> Latest:
         client, experiments = self.client(), self._experiments(dataset)
-        orders = [f"tags.{MOMENT} DESC", "attributes.start_time DESC"] if experiments else []
-        first = [client.search_runs(experiments, "", ALL, 1, [order]) for order in orders]
+        asked = {f"tags.{MOMENT}": f"tags.{MOMENT} LIKE '00%'", "attributes.start_time": f"start_time <= {LAST}"}
+        parts = asked if experiments else {}
+        first = [client.search_runs(experiments, parts[by], ALL, 1, [f"{by} DESC"]) for by in parts]
         runs = [StoredRun.of(run) for page in first for run in page]
-        return max((max(moment_of(run.tags), run.started) for run in runs), default=0)
+        moment = max((max(moment_of(run.tags), run.started) for run in runs), default=0)
+        of_key = replace(self, state=ALL)._search(experiments, f"tags.key = '{key}'")
+        return Latest(moment, max((turn_of(run.tags) for run in of_key), default=0))
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
         """Metric of a run -> its (step, value) in the order of steps; of several values of a step the last one."""

@@ -26,7 +26,7 @@ from mcr_bench.bench.record.made_rows import Reading, Unreadable
 from mcr_bench.bench.record.outbox.entries import FAILED, FINISHED, KILLED, Ending
 from mcr_bench.bench.record.remote_writing import RemoteWriting, new_attempt
 from mcr_bench.bench.record.row import RunRow
-from mcr_bench.bench.record.runs import OF_PRESETS, Reader, StoredRun, preset_tags
+from mcr_bench.bench.record.runs import OF_PRESETS, Latest, Reader, StoredRun, preset_tags
 from mcr_bench.bench.record.sqlite import SqliteReader, ask
 from mcr_bench.bench.record.store import SearchReader, database_file, open_client, prepare_file, store_uri
 from mcr_bench.bench.record.tags import PRESETS
@@ -257,9 +257,9 @@ class Record:
         address = self._places.readable(run.artifacts)
         return run if address == run.artifacts else replace(run, artifacts=address)
 
-    def _latest(self, dataset: str) -> int:
-        known = self._ask(lambda reader: reader.latest(dataset))
-        return self._opened(SearchReader(lambda: self.client).latest, dataset) if known is None else known
+    def _latest(self, dataset: str, key: str) -> Latest:
+        known = self._ask(lambda reader: reader.latest(dataset, key))
+        return self._opened(SearchReader(lambda: self.client).latest, dataset, key) if known is None else known
 
     def _stored(self, run_ids: Iterable[str]) -> Mapping[str, Stored]:
         known = self._ask(lambda reader: reader.artifacts(run_ids))

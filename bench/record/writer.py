@@ -13,7 +13,7 @@ from mcr_bench.bench.record.entities import in_parts, metric, name_of, param, ta
 from mcr_bench.bench.record.files.checksums import checksum_tags
 from mcr_bench.bench.record.files.places import ARTIFACTS, Places
 from mcr_bench.bench.record.outbox.entries import FAILED, FINISHED, KILLED, Ending, Opening
-from mcr_bench.bench.record.runs import DIGITS, MOMENT, TURN, StoredRun, turn_of
+from mcr_bench.bench.record.runs import Latest, StoredRun
 from mcr_bench.bench.record.store import experiment_of
 from mcr_bench.bench.runs.events import EpochDone
 
@@ -50,7 +50,7 @@ class Writer:
 
     client: gives the MLflow client.
     read: (dataset, keys) -> the runs of these keys that are in the store.
-    latest: dataset -> the last moment of its runs in the store.
+    latest: (dataset, key) -> what a run that begins has to come after.
     turns: how it takes turns with other commands.
     home: the folder of a local record's artifacts.
     places: where these are.
@@ -58,7 +58,7 @@ class Writer:
 
     client: "Callable[[], MlflowClient]"
     read: Callable[[str, list[str]], list[StoredRun]]
-    latest: Callable[[str], int]
+    latest: Callable[[str, str], Latest]
     turns: Turns
     home: Path
     places: Places
@@ -78,7 +78,7 @@ class Writer:
             return None
         latest = max(own or runs, key=lambda run: run.order, default=None)
         is_new = latest is None or latest.finished
-        run = self._create(opening, runs) if is_new or latest is None else self._reopen(latest, opening)
+        run = self._create(opening) if is_new or latest is None else self._reopen(latest, opening)
         missing = {k: v for k, v in opening.params.items() if name_of(k) not in run.params}
         for part in in_parts(missing.items(), 100):
             self._write(self.client().log_batch, run.run_id, params=[param(k, v) for k, v in part])
@@ -137,11 +137,9 @@ class Writer:
             self._experiments[dataset] = self._write(experiment_of, self.client(), dataset, artifacts)
         return self._experiments[dataset]
 
-    def _create(self, opening: Opening, others: Iterable[StoredRun]) -> StoredRun:
-        turn = 1 + max((turn_of(run.tags) for run in others), default=0)
+    def _create(self, opening: Opening) -> StoredRun:
         experiment, when = self._experiment(opening.dataset), int(opening.when * 1000)
-        moment = max(when, 1 + self.latest(opening.dataset))
-        tags = opening.tags | {TURN: str(turn), MOMENT: f"{moment:0{DIGITS}}"}
+        tags = opening.tags | self.latest(opening.dataset, opening.key).tags(when)
         tags |= {ATTEMPT: opening.attempt} if opening.attempt else {}
         return StoredRun.of(self._write(self.client().create_run, experiment, when, tags, opening.name))
 

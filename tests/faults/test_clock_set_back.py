@@ -288,7 +288,8 @@ def test_runs_of_earlier_versions_are_older(record: Record, clock: Clock, tag: s
 
 
 @pytest.mark.parametrize(
-    "text", ["soon", "9" * 30, *(pytest.param(text, marks=DEAR) for text in ("", "-5", "1e9", "٣" * 15))]
+    "text",
+    ["soon", "9" * 30, "9" * 15, "9" * 18, *(pytest.param(text, marks=DEAR) for text in ("", "-5", "1e9", "٣" * 15))],
 )
 def test_a_moment_that_was_edited_stops_nothing(record: Record, clock: Clock, text: str) -> None:
     train(record, value=0.25)
@@ -304,9 +305,33 @@ def test_the_last_moment_is_the_same_by_both_ways_to_read_a_record(record: Recor
     for number in range(count):
         train(record, replace(RUN, fingerprint=f"{number}" * 64))
         clock.now -= DAY
-    moments = [sqlite.SqliteReader(record.home / "mlflow.db").latest(name) for name in (RUN.dataset, "another")]
-    assert moments == [SearchReader(lambda: record.client).latest(name) for name in (RUN.dataset, "another")]
-    assert moments == [round(NOW * 1000) + count - 1 if count else 0, 0]
+        train(record, replace(RUN, fingerprint=f"{number}" * 64), again=True)
+        clock.now -= DAY
+    change(record.home, "UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid != ?", "none")
+    key, last = replace(RUN, fingerprint="0" * 64).key, round(NOW * 1000) + 2 * count - 1 if count else 0
+    asked = [(RUN.dataset, key), (RUN.dataset, "no such key"), ("another", "no such key")]
+    latest = [sqlite.SqliteReader(record.home / "mlflow.db").latest(*names) for names in asked]
+    assert latest == [SearchReader(lambda: record.client).latest(*names) for names in asked]
+    assert latest == [(last, min(2 * count, 2)), (last, 0), (0, 0)]
+
+
+def test_a_run_that_is_brought_back_does_not_replace_a_newer_one(record: Record) -> None:
+    """Hidden ones count where the next run of their key gets its turn."""
+    train(record, value=0.25)
+    train(record, value=0.5, again=True)
+    change(record.home, "UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid != ?", "none")
+    train(record, value=0.75)
+    change(record.home, "UPDATE runs SET lifecycle_stage = 'active' WHERE run_uuid != ?", "none")
+    assert shown(record.rows()) == 0.75
+
+
+@pytest.mark.parametrize("text", ["9" * 15, "9" * 18, "9" * 40])
+def test_a_turn_that_was_edited_stops_nothing(record: Record, text: str) -> None:
+    train(record, value=0.25)
+    change(record.home, "UPDATE tags SET value = ? WHERE key = ?", text, TURN)
+    train(record, value=0.5, again=True)
+    train(record, value=0.75, again=True)
+    assert shown(record.rows()) == 0.75
 
 
 @pytest.mark.unprotected

@@ -3,6 +3,7 @@
 import errno
 import json
 import math
+import re
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mcr_bench.bench.exchange.origins import OfRecord, home_at
-from mcr_bench.bench.exchange.whole import Point, run_of, text_of
+from mcr_bench.bench.exchange.whole import Malformed, Point, run_of, text_of
 from mcr_bench.bench.record.database.patience import Patience
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.tests.support.records.homes import call, change, predictions_of, row_of
@@ -158,6 +159,27 @@ def test_numbers_that_are_not_finite_are_moved(homes: Path) -> None:
     again = run_of(text_of(replace(run, metrics={**run.metrics, "val/loss": points})))
     assert repr(again.metrics["val/loss"]) == repr(points)
     assert again.params == run.params
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        ({"started": 2**53}, "its 'started' is not a whole number from 0 to 9999999999999"),
+        ({"ended": 10**13}, "its 'ended' is not a whole number from 0 to"),
+        ({"metrics": {"loss": [[1, 0.5, 2**50]]}}, "its 'loss' is not a whole number from 0 to"),
+        ({"metrics": {"loss": [[1, 10**400, 5]]}}, "its metric 'loss' has a value that is not a number"),
+        ({"metrics": {"loss": [[1, -(10**400), 5]]}}, "its metric 'loss' has a value that is not a number"),
+        ({"key": "é" * 20}, "its 'key' is 'éééééééééééééééééééé', which is not allowed"),
+        ({"key": "\U0001d4d0" * 63}, "which is not allowed"),
+        ({"run_id": "ä" * 32}, "which is not allowed"),
+    ],
+)
+def test_a_text_that_no_record_holds_is_refused(homes: Path, edit: dict[str, object], reason: str) -> None:
+    """Times are before the year 2286 (10^13 ms after 1970), and names of files have at most 255 bytes."""
+    with home_at(homes / "one", Patience()) as origin:
+        text = json.loads(text_of(origin.whole(origin.runs()[0])))
+    with pytest.raises(Malformed, match=re.escape(reason)):
+        run_of(json.dumps(text | edit).encode())
 
 
 def test_several_archives(homes: Path, monkeypatch: pytest.MonkeyPatch) -> None:

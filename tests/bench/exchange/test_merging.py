@@ -214,3 +214,13 @@ def test_a_full_disk_and_a_record_that_cannot_be_written_exit_1_and_the_same_com
         assert f"{target.PUT_OFF} the store is away" in call("merge", "one", code=1).stderr
     call("merge", "one")
     assert content(homes / "here") == content(homes / "one")
+
+
+def test_a_key_of_an_experiment_that_was_deleted_here_is_not_added_again(homes: Path) -> None:
+    """MLflow brings the runs of an experiment back with it."""
+    call("merge", "one")
+    before = content(homes / "here")
+    change(homes / "here", "UPDATE experiments SET lifecycle_stage = 'deleted' WHERE name != ?", "Default")
+    change(homes / "here", "UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid != ?", "none")
+    assert f"0 runs added, {RUNS} finished here already" in call("merge", "one").stdout
+    assert content(homes / "here") == before
