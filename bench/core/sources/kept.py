@@ -81,7 +81,7 @@ def _stamp() -> str:
     """Digest of the code, of the version of Python, and of where libraries lie: what lies elsewhere counts."""
     digest = hashlib.sha256(os.fsencode(f"{sys.version} {os.environ.get('PYTHONPATH', '')}"))
     for place in map(Path, sys.path):
-        if LIBRARIES & {*place.parts} and place.is_dir():
+        if LIBRARIES & {*place.parts} and os.path.isdir(place):  # False where this user may not enter a folder above
             digest.update(os.fsencode(f"{place} {place.stat().st_mtime_ns}"))
     for path in sorted(path for pattern in CODE for path in ROOT.glob(pattern)):
         digest.update(f"{path.relative_to(ROOT)} {path.stat().st_size} ".encode() + path.read_bytes())
