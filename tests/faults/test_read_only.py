@@ -13,7 +13,16 @@ import pytest
 from mcr_bench.bench.record import tracking
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.tests.support.faults import Fault
-from mcr_bench.tests.support.records.homes import ASKED, COMPARE, READING, call, copy_of, make_home, predictions_of, row_of
+from mcr_bench.tests.support.records.homes import (
+    ASKED,
+    COMPARE,
+    READING,
+    call,
+    copy_of,
+    make_home,
+    predictions_of,
+    row_of,
+)
 from mcr_bench.tests.support.records.read_only import as_nobody, mounted_read_only, state_of, without_rights
 
 FAULT = Fault(
