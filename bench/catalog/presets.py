@@ -19,6 +19,7 @@ from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.core.home import default_home
 from mcr_bench.bench.core.inputs.texts import text_of, toml_of
 from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.settings.arguments import seeds_of
 
 if TYPE_CHECKING:
     from mcr_bench.datasets.base import Dataset
@@ -173,7 +174,8 @@ def _pair(value: object, where: str) -> tuple[int, int]:
     if not isinstance(value, list) or len(value) != 2:
         raise UserError(f"{where}: {value!r} is not allowed among the pairs. Give [seed, fold], such as [19, 2].")
     seed, fold = value
-    return _number(seed, f"{where}: seed"), _number(fold, f"{where}: fold")
+    (drawn,) = seeds_of([_number(seed, f"{where}: seed")], f"{where}: seed {seed}")
+    return drawn, _number(fold, f"{where}: fold")
 
 
 def _number(value: object, what: str) -> int:

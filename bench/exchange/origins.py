@@ -1,5 +1,6 @@
 """Where runs come from: the home of another machine, of which nothing is written, or the record of this one."""
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -146,6 +147,8 @@ class Files:
 
     def names(self, run: StoredRun) -> list[str]:
         folder = self._folder(run)
+        if folder.is_dir():
+            os.listdir(folder)  # PermissionError where it may not be read, of which `rglob` says nothing
         return sorted(
             path.relative_to(folder).as_posix()
             for path in folder.rglob("*")

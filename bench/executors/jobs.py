@@ -28,6 +28,7 @@ from mcr_bench.bench.executors.sharing import Sharing, most_on
 from mcr_bench.bench.executors.watches import Watches
 from mcr_bench.bench.record.provenance import provenance
 from mcr_bench.bench.record.tracking import Record
+from mcr_bench.bench.record.writing import Refused
 from mcr_bench.bench.runs.events import (
     EpochDone,
     Event,
@@ -116,10 +117,14 @@ class Jobs:
         self._fail_blocked()
         return bool(self._waiting or self._training)
 
-    def overdue(self) -> list[tuple[Job, str]]:
-        """The jobs that have taken longer than the plan allows, with the reason: end their process and `fail` them."""
-        limit = duration_text(self._plan.timeout or 0)
-        return [(self._jobs[key], LATE.format(limit=limit)) for key in self._watches.overdue()]
+    def to_stop(self) -> list[tuple[Job, str]]:
+        """The jobs that shall not go on, with the reason: end their process and `fail` them.
+
+        They have taken longer than the plan allows, or the record does not take their runs any more.
+        """
+        late = LATE.format(limit=duration_text(self._plan.timeout or 0))
+        reasons = dict.fromkeys(self._watches.overdue(), late) | self._record.refused()
+        return [(self._jobs[key], reason) for key, reason in reasons.items() if key in self._training]
 
     @property
     def waiting(self) -> bool:
@@ -141,7 +146,12 @@ class Jobs:
             again = self._plan.force or (
                 spec.key in self._needed and not weights_file(self._record.home, spec).exists()
             )
-            if self._record.start(spec, again) is not None:
+            try:
+                started = self._record.start(spec, again)
+            except Refused as error:
+                self._fail(spec, "", str(error))
+                continue
+            if started is not None:
                 self._observer.on_start(spec)
                 self._watches.begin(spec.key)
                 self._jobs[spec.key] = self._job(spec, device, place)

@@ -40,7 +40,7 @@ def _train(jobs: Jobs, makers: Sequence[Callable[[], Worker]]) -> None:
         pool.start()
         while jobs.go_on():
             _deal(jobs, pool)
-            for job, reason in jobs.overdue():
+            for job, reason in jobs.to_stop():
                 pool.drop(job)
                 jobs.fail(job, reason)
             for job, event in pool.events(POLL_SECONDS if jobs.waiting or pool.busy else 0):

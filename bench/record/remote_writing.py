@@ -87,6 +87,10 @@ class RemoteWriting:
         for key, reason in self.settle().items():
             self._note(f"left out: the run with the key {key}: {reason}")
 
+    def refused(self) -> dict[str, str]:
+        """None yet: whatever a server does not take is sent again as a new run, and told of by `settle`."""
+        return {}
+
     def settle(self) -> dict[str, str]:
         if not self._outbox.settle(self.flush_if_due):
             raise Unavailable(

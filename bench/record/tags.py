@@ -13,12 +13,13 @@ from mcr_bench.bench.errors import one_line
 from mcr_bench.bench.problem.missing import LONGEST_TAG, MORE
 from mcr_bench.bench.problem.missing import TAG as MISSING
 from mcr_bench.bench.record.row import Asked, Role
+from mcr_bench.bench.settings.arguments import LARGEST_SEED
 
 T = TypeVar("T")
 PRESETS = "presets"  # the tag of a run that was requested under more presets than the one that trained it
 ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 TEST = "test/"
-WHOLE = re.compile(r"-?[0-9]{1,18}")
+WHOLE = re.compile(r"-?[0-9]{1,19}")  # as many digits as the largest seed has
 NUMBERS = (float, int)
 LARGEST = 1e100  # float32 ends at 3.4e38: MLflow stores an infinity as 1.8e308, and sums of such numbers fail
 LONGEST = 120  # characters of a value that a note repeats
@@ -55,7 +56,8 @@ class Tags:
 
     def whole(self, name: str) -> int:
         """A tag that every version writes, as a whole number."""
-        return self._read(name, self.text(name), "a whole number", CORRECT, _whole)
+        allowed = f"a whole number up to {LARGEST_SEED}"
+        return self._read(name, self.text(name), allowed, CORRECT, _whole)
 
     def names(self, name: str) -> tuple[str, ...]:
         """A comma list that is not empty."""
@@ -178,7 +180,8 @@ def _object(text: str) -> dict[str, Json] | None:
 
 
 def _whole(text: str) -> int | None:
-    return int(text) if WHOLE.fullmatch(text.strip()) else None
+    number = int(text) if WHOLE.fullmatch(text.strip()) else None
+    return None if number is None or abs(number) > LARGEST_SEED else number
 
 
 def _names(text: str) -> tuple[str, ...] | None:

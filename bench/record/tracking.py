@@ -109,7 +109,8 @@ class Record:
         """Open the MLflow run of `spec`, the unfinished one of the same key if there is one, and return its id.
 
         None, and nothing opened, if the key is finished already, unless `again` is true. "" where a server gives the
-        id later: whatever is written to one is kept in `home` until it has it, and nobody waits for it.
+        id later: whatever is written to one is kept in `home` until it has it, and nobody waits for it. `Refused` where
+        the record does not take the run.
         """
         return self._writing.start(opening_of(spec, again, new_attempt() if self._remote else ""))
 
@@ -120,6 +121,10 @@ class Record:
     def flush_if_due(self) -> None:
         """Write the buffered epochs if the last flush was more than ten seconds ago."""
         self._writing.flush_if_due()
+
+    def refused(self) -> dict[str, str]:
+        """Key -> why, for the runs being trained that the record does not take any more, such as one deleted there."""
+        return self._writing.refused()
 
     def finish(
         self,

@@ -79,10 +79,10 @@ class Writer:
         latest = max(own or runs, key=lambda run: run.order, default=None)
         is_new = latest is None or latest.finished
         run = self._create(opening) if is_new or latest is None else self._reopen(latest, opening)
+        self._open[opening.key] = _Open(run.run_id, int(run.metrics.get("epoch", 0)), frozenset(run.metrics))
         missing = {k: v for k, v in opening.params.items() if name_of(k) not in run.params}
         for part in in_parts(missing.items(), 100):
             self._write(self.client().log_batch, run.run_id, params=[param(k, v) for k, v in part])
-        self._open[opening.key] = _Open(run.run_id, int(run.metrics.get("epoch", 0)), frozenset(run.metrics))
         return run.run_id
 
     def log(self, event: EpochDone) -> None:
@@ -92,10 +92,14 @@ class Writer:
             run.buffer.append(event)
             run.last = event.epoch
 
-    def flush(self, key: str | None = None) -> None:
-        """Write the buffered epochs of all runs, or of one."""
-        for run in self._open.values() if key is None else [self._open[key]]:
-            self._flush(run)
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the runs that are being written."""
+        return list(self._open)
+
+    def flush(self, key: str) -> None:
+        """Write the buffered epochs of a run."""
+        self._flush(self._open[key])
 
     def end(self, key: str, ending: Ending, paths: Sequence[Path] = ()) -> Written:
         """Log how a training ended, its final values and its files, and only then its status."""
@@ -109,6 +113,15 @@ class Writer:
         self._terminate(run, ending)
         del self._open[key]
         return Written(run.run_id, files)
+
+    def is_gone(self, key: str) -> bool:
+        """Whether a run that is being written was deleted from the store, as in MLflow's page."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return key in self._open and self.client().get_run(self._open[key].run_id).info.lifecycle_stage == "deleted"
+        except MlflowException as error:
+            return str(error.error_code) == "RESOURCE_DOES_NOT_EXIST"
 
     def forget(self, key: str) -> None:
         """Know nothing of a run any more, as after a call that failed: `start` asks the store what it has of it."""

@@ -1,10 +1,13 @@
 """How a record is written: directly, where it is a file on this machine; `RemoteWriting` is the other way."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from mcr_bench.bench.core.faults.full_disk import full_disk
+from mcr_bench.bench.errors import UserError, quoted
 from mcr_bench.bench.printable import in_line
 from mcr_bench.bench.record.files.predictions import PREDICTIONS
 from mcr_bench.bench.record.outbox.entries import Ending, Opening
@@ -15,6 +18,12 @@ if TYPE_CHECKING:
     from mcr_bench.bench.runs.spec import RunSpec
 
 FLUSH_SECONDS = 10.0
+GONE = "its run was deleted from the record while it was trained. The same command trains it again"
+NOT_TAKEN = "the record does not take what belongs to this run ({}). The same command tries it again"
+
+
+class Refused(UserError):
+    """The record does not take what belongs to one run; what it has of others is not concerned."""
 
 
 class Writing(Protocol):
@@ -26,6 +35,7 @@ class Writing(Protocol):
     def end(self, key: str, ending: Ending, paths: Sequence[Path] = ()) -> None: ...
     def tag(self, run_id: str, name: str, text: str) -> None: ...
     def deliver_owed(self) -> None: ...
+    def refused(self) -> dict[str, str]: ...
     def settle(self) -> dict[str, str]: ...
     def leave(self) -> None: ...
 
@@ -38,16 +48,18 @@ def opening_of(spec: "RunSpec", again: bool, attempt: str = "") -> Opening:
 
 
 class DirectWriting:
-    """Writes at once, and epochs every ten seconds.
+    """Writes at once, and epochs every ten seconds. `Refused` where a run is not taken.
 
     keep: takes the id of a finished run, the content of its predictions, and their place on this machine.
     """
 
     def __init__(self, writer: Writer, keep: Callable[[str, bytes, Path | None], object]) -> None:
         self._writer, self._keep_scores, self._flushed = writer, keep, time.monotonic()
+        self._refused: dict[str, str] = {}
 
     def start(self, opening: Opening) -> str | None:
-        return self._writer.start(opening)
+        with self._refusal_told(opening.key):
+            return self._writer.start(opening)
 
     def log(self, event: EpochDone) -> None:
         self._writer.log(event)
@@ -55,16 +67,23 @@ class DirectWriting:
 
     def flush_if_due(self) -> None:
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
-            self._writer.flush()
+            for key in self._writer.keys:
+                self._flush(key)
             self._flushed = time.monotonic()
 
+    def refused(self) -> dict[str, str]:
+        return {key: why for key, why in self._refused.items() if key in self._writer.keys}
+
     def end(self, key: str, ending: Ending, paths: Sequence[Path] = ()) -> None:
-        written = self._writer.end(key, ending, paths)
+        self._refused.pop(key, None)
+        with self._refusal_told(key):
+            written = self._writer.end(key, ending, paths)
         if PREDICTIONS in written.files:
             self._keep_scores(written.run_id, *written.files[PREDICTIONS])
 
     def tag(self, run_id: str, name: str, text: str) -> None:
-        self._writer.tag(run_id, name, text)
+        with self._refusal_told(run_id):
+            self._writer.tag(run_id, name, text)
 
     def deliver_owed(self) -> None:
         """Nothing is owed to a file."""
@@ -74,3 +93,25 @@ class DirectWriting:
 
     def leave(self) -> None:
         """Everything is written."""
+
+    def _flush(self, key: str) -> None:
+        """Write the epochs of a run, and remember why they are not taken: the caller may speak of another run."""
+        try:
+            with self._refusal_told(key):
+                self._writer.flush(key)
+        except Refused as error:
+            self._refused[key] = str(error)
+
+    @contextmanager
+    def _refusal_told(self, key: str) -> Iterator[None]:
+        """Inside the block, an error of MLflow's that is about a run becomes `Refused`."""
+        try:
+            yield
+        except UserError:  # its words say all
+            raise
+        except Exception as error:
+            from mlflow.exceptions import MlflowException
+
+            if not isinstance(error, MlflowException) or full_disk(error):
+                raise
+            raise Refused(GONE if self._writer.is_gone(key) else NOT_TAKEN.format(quoted(error))) from error

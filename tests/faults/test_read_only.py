@@ -13,7 +13,16 @@ import pytest
 from mcr_bench.bench.record import tracking
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.tests.support.faults import Fault
-from mcr_bench.tests.support.records.homes import ASKED, COMPARE, READING, call, copy_of, make_home, row_of
+from mcr_bench.tests.support.records.homes import (
+    ASKED,
+    COMPARE,
+    READING,
+    call,
+    copy_of,
+    make_home,
+    predictions_of,
+    row_of,
+)
 from mcr_bench.tests.support.records.read_only import as_nobody, mounted_read_only, state_of, without_rights
 
 FAULT = Fault(
@@ -152,17 +161,41 @@ def test_a_record_that_may_not_even_be_read_is_a_sentence(home: Path, what: str,
     assert str(home) in done.stderr
 
 
-@pytest.mark.parametrize("cache", ["its folder", "its file", "no cache"])
+@pytest.mark.parametrize("cache", ["its folder", "its file", "no cache", "a folder of another user alone"])
 def test_scores_are_read_without_a_cache_that_can_be_written(home: Path, cache: str) -> None:
     run_id = row_of(home).run_id
     good = Record(home=home).samples([run_id])[run_id].score.tolist()
     if cache == "no cache":
         shutil.rmtree(home / "cache")
         home.chmod(0o555)
-    without_rights(home / "cache", 0o444 if cache == "its folder" else 0o000) if cache != "no cache" else None
+    elif cache == "a folder of another user alone":
+        (home / "cache").chmod(0o700)
+    else:
+        without_rights(home / "cache", 0o444 if cache == "its folder" else 0o000)
     with as_nobody(home):
         assert Record(home=home).samples([run_id])[run_id].score.tolist() == good
     assert call(*COMPARE).stderr == ""
+
+
+@pytest.mark.parametrize("folder", ["of the run", "of its files"])
+def test_a_folder_that_may_not_be_entered_costs_the_files_of_its_run_alone(home: Path, folder: str) -> None:
+    """The record was moved, so that the folder is looked for at two places."""
+    mine = row_of(home)
+    closed = predictions_of(home, mine).parents[1 if folder == "of the run" else 0]
+    closed.chmod(0o700)
+    (home.parent / "work").chmod(0o777)
+    with as_nobody(home):
+        record = Record(home=home)
+        assert record.samples([row.run_id for row in record.rows()]).keys() == {
+            row.run_id for row in record.rows() if row.run_id != mine.run_id
+        }
+        (line,) = call(*COMPARE).stderr.splitlines()
+        verified = call("results", "--verify", code=1).stdout
+        exported = call("export", str(home.parent / "work" / "runs.zip"), code=1)
+    assert all(part in line for part in (mine.run_id, "is unreadable", "Permission denied", str(closed)))
+    assert verified.count("unreadable: predictions.parquet of") == 1
+    assert "7 runs" in exported.stdout
+    assert mine.key in exported.stderr
 
 
 @pytest.mark.parametrize("verb", ["results", "compare", "run"])

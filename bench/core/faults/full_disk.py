@@ -44,7 +44,7 @@ def full_disk(error: BaseException) -> str | None:
     >>> full_disk(OSError(errno.ENOSPC, "No space left on device", "/home/a/weights.pt"))[:63]
     "the disk is full: '/home/a/weights.pt' could not be written (No"
     """
-    for one in _chain(error):
+    for one in chain(error):
         if isinstance(one, OSError) and one.errno in FULL:
             where = f"'{one.filename}'" if one.filename else "a file"
             why = one.strerror or errno.errorcode[one.errno]
@@ -56,7 +56,7 @@ def full_disk(error: BaseException) -> str | None:
     return None
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def chain(error: BaseException) -> Iterator[BaseException]:
     """The error and those that it was raised from, or while handling which it was raised; each once."""
     waiting, seen = [error], set[int]()
     while waiting:

@@ -1,6 +1,7 @@
 """Digests of this package's methods, kept beside the record: making them takes seconds, and only its files decide them.
 
-The file may be deleted at any time. It is read only where all that a digest can depend on is as it was.
+The file may be deleted at any time. It is read only where all that a digest can depend on is as it was, and where it is
+what was written: a wrong digest would have finished runs trained again.
 """
 
 import hashlib
@@ -33,7 +34,7 @@ def keep(digests: Mapping[type, str], home: Path) -> None:
     known, made = _known(), {_name(cls): digest for cls, digest in digests.items() if _is_kept(cls)}
     if made.keys() - known.keys():
         known.update(made)  # a notebook runs many comparisons, of which only one has something to add
-        content = {"stamp": _stamp(), "digests": known}
+        content = {"stamp": _stamp(), "digests": known, "seal": _seal(known)}
         with suppress(OSError):
             write_whole(_file(home), json.dumps(content, indent=1))
 
@@ -63,10 +64,16 @@ def read(file: Path, stamp: str) -> dict[str, str]:
     """Method -> digest, of a file with this stamp; none of any other file."""
     try:
         content = json.loads(file.read_bytes())
-        digests = content["digests"].items() if content["stamp"] == stamp else ()
-        return {name: digest for name, digest in digests if DIGEST.fullmatch(digest)}
+        digests, whole = content["digests"], content["seal"] == _seal(content["digests"])
+        kept = digests.items() if whole and content["stamp"] == stamp else ()
+        return {name: digest for name, digest in kept if DIGEST.fullmatch(digest)}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
+
+
+def _seal(digests: object) -> str:
+    """A checksum of the digests, which may be anything where the file is damaged."""
+    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 
 
 @cache
@@ -74,7 +81,7 @@ def _stamp() -> str:
     """Digest of the code, of the version of Python, and of where libraries lie: what lies elsewhere counts."""
     digest = hashlib.sha256(os.fsencode(f"{sys.version} {os.environ.get('PYTHONPATH', '')}"))
     for place in map(Path, sys.path):
-        if LIBRARIES & {*place.parts} and place.is_dir():
+        if LIBRARIES & {*place.parts} and os.path.isdir(place):  # False where this user may not enter a folder above
             digest.update(os.fsencode(f"{place} {place.stat().st_mtime_ns}"))
     for path in sorted(path for pattern in CODE for path in ROOT.glob(pattern)):
         digest.update(f"{path.relative_to(ROOT)} {path.stat().st_size} ".encode() + path.read_bytes())

@@ -36,8 +36,13 @@ class Died:
 
     @property
     def signal(self) -> str:
-        """The name of the signal that ended it; '' if none did."""
-        return signal.Signals(-self.code).name if self.code < 0 else ""
+        """The name of the signal that ended it, of a real-time one its number, as it has no name; '' if none did."""
+        if self.code >= 0:
+            return ""
+        try:
+            return signal.Signals(-self.code).name
+        except ValueError:
+            return f"signal {-self.code}"
 
     @property
     def out_of_memory(self) -> bool:

@@ -35,7 +35,7 @@ class Dispatch:
         """Until every run has ended, or the cluster is lost."""
         while self._jobs.go_on():
             self._deal()
-            self._end_overdue()
+            self._stop_some()
             for message in self._bridge.messages():
                 if message is None or isinstance(message, Refused):
                     return self._jobs.give_up(self._bridge.gone)
@@ -53,8 +53,8 @@ class Dispatch:
             self._at_work[number] = replace(job, alone=whole, sharing=1 if whole else self._room.share.sharing)
             self._bridge.send(Order(number, self._at_work[number], whole))
 
-    def _end_overdue(self) -> None:
-        for job, reason in self._jobs.overdue():
+    def _stop_some(self) -> None:
+        for job, reason in self._jobs.to_stop():
             for number in [number for number, one in self._at_work.items() if one.spec is job.spec]:
                 self._bridge.drop(number)
                 del self._at_work[number]
@@ -65,7 +65,7 @@ class Dispatch:
             self._room = message
             return
         number, report = message
-        if (job := self._at_work.get(number)) is None:  # it was overdue
+        if (job := self._at_work.get(number)) is None:  # it was stopped
             return
         if isinstance(report, Started):
             self._began[number] = report

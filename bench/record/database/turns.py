@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from mcr_bench.bench.record.database.access import require_file, require_free
+from mcr_bench.bench.record.database.broken import broken_told
 from mcr_bench.bench.record.database.patience import Patience, PatientLock
 from mcr_bench.bench.record.database.snapshot import is_busy, locked
 
@@ -34,7 +35,7 @@ class Turns:
     def write(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `call` returns, made as the only writer, and made again while other programs lock the database.
 
-        UserError where the file is missing, or locked for longer than `patience` allows.
+        UserError where the file is missing, or locked for too long; Unavailable where it is broken.
         """
         file = self.file
         if file is None:
@@ -46,4 +47,5 @@ class Turns:
                 return call(*args, **kwargs)
 
         require_file(file)
-        return self.patience.wait(alone, is_busy, locked(file))
+        with broken_told(file):
+            return self.patience.wait(alone, is_busy, locked(file))

@@ -48,7 +48,7 @@ class SamplesCache:
         """Run id -> its scores, for those of `run_ids` that are in the cache. Nothing is written."""
         try:
             return self._read(json.dumps(list(run_ids)))
-        except sqlite3.OperationalError:  # locked, of an earlier version, or in a folder that may not be read
+        except (OSError, sqlite3.OperationalError):  # locked, of an earlier version, or where this user may not read
             return {}
         except sqlite3.DatabaseError:
             self._discard()

@@ -72,18 +72,18 @@ class Places:
         if os.path.exists(path.as_posix()[: match.start()] + f"/{ARTIFACTS}"):
             return None
         beside = self.database / ARTIFACTS / match[1]
-        return beside if beside.is_dir() else self.home / ARTIFACTS / match[1]
+        return beside if os.path.isdir(beside) else self.home / ARTIFACTS / match[1]
 
     def holds(self, file: Path) -> bool:
         """Whether a file is where it stays with the record: in the home, if the database is there, or else anywhere."""
         return self.home != self.database or file.is_relative_to(self.home / ARTIFACTS)
 
     def readable(self, address: str) -> str:
-        """The address to read from: the present folder if it exists, otherwise the stored address."""
+        """The address to read from: the present folder, unless the files are at the stored address alone."""
         if self.home == self.database and address.startswith(self._root):
             return address
         here = self.here(address)
-        return here.as_uri() if here is not None and here.is_dir() else address
+        return address if here is None or _only_there(address, here) else here.as_uri()
 
     def settle(self, file: Path) -> None:
         """Correct the addresses in the database, all in one transaction.
@@ -130,10 +130,12 @@ class Places:
 
 
 def _only_there(address: str, here: Path) -> bool:
-    there = local_path(
-        address
-    )  # it may be in a folder that this user cannot read; os.path then says that it is missing
-    return there is not None and os.path.isdir(there) and not here.is_dir()
+    """Whether a run's files are at its stored address alone; a folder that this user may not enter counts as missing.
+
+    `Path.is_dir` raises of such a folder what `os.path.isdir` does not.
+    """
+    there = local_path(address)
+    return there is not None and os.path.isdir(there) and not os.path.isdir(here)
 
 
 def _connection(file: Path) -> sqlite3.Connection:

@@ -77,7 +77,15 @@ def test_settings_of_a_method_that_this_command_does_not_know_are_left_out(tmp_p
     assert user_presets("synthetic", tmp_path)["p"].values == {"joint.optimizer.lr": 0.1, "epochs": 3}
 
 
-@pytest.mark.parametrize(("text", "words"), [("[open", "cannot be read"), ("epochs = 3", "table"), ("[p]", "origin")])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[open", "cannot be read"),
+        ("epochs = 3", "table"),
+        ("[p]", "origin"),
+        ('[p]\norigin = "ours"\npairs = [[9223372036854775808, 1]]', "seed 9223372036854775808: too large"),
+    ],
+)
 def test_a_file_that_makes_no_sense_is_named(tmp_path: Path, text: str, words: str) -> None:
     path = user_file("synthetic", tmp_path)
     path.parent.mkdir()

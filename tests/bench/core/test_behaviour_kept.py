@@ -43,10 +43,11 @@ def file_of(home: Path) -> Path:
     return home / "cache" / "digests.json"
 
 
-def changed(home: Path, change: Callable[[dict[str, object]], object]) -> None:
+def changed(home: Path, change: Callable[[dict[str, object]], object], seal: bool = True) -> None:
+    """Change the file; seal: as if it had been written so."""
     content = json.loads(file_of(home).read_bytes())
     change(content)
-    file_of(home).write_text(json.dumps(content))
+    file_of(home).write_text(json.dumps(content | ({"seal": kept._seal(content["digests"])} if seal else {})))
     forget()
 
 
@@ -87,6 +88,16 @@ def test_nothing_is_taken_of_a_damaged_file(home: Path, true: str, text: bytes) 
     file_of(home).write_bytes(text)
     forget()
     assert behaviour_digest(registry.method("ogm-ge")) == true
+
+
+def test_nothing_is_taken_of_a_file_that_is_not_what_was_written(home: Path, true: str) -> None:
+    """A digest, or the name before it, with another bit is still one; a file of an earlier version has no seal."""
+    keep_digests(home)
+    changed(home, as_other, seal=False)
+    assert behaviour_digest(registry.method("ogm-ge")) == true
+    keep_digests(home)
+    changed(home, lambda content: content.pop("seal"), seal=False)
+    assert kept.kept_digest(registry.method("ogm-ge")) is None
 
 
 @pytest.mark.parametrize("digest", ["", "0" * 15, "g" * 16, None, 5, ["0" * 16]])

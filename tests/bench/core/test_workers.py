@@ -94,6 +94,11 @@ def test_a_job_that_ends_its_worker_has_two_and_the_others_go_on(job: str, code:
     assert len(made) == 3
 
 
+@pytest.mark.parametrize(("code", "name"), [(-15, "SIGTERM"), (-40, "signal 40"), (-99, "signal 99"), (40, "")])
+def test_a_signal_without_a_name_is_told_by_its_number(code: int, name: str) -> None:
+    assert Died(code, silent=False).signal == name
+
+
 def test_a_job_whose_worker_dies_once_is_done_by_the_next(tmp_path: Path) -> None:
     file = tmp_path / "tried"
     job = f"'again' if __import__('os').path.exists({str(file)!r}) else (open({str(file)!r}, 'w'), [][0])"

@@ -9,6 +9,7 @@ import pytest
 from mcr_bench.bench.record.made_rows import Unreadable, row_of, row_or_why, rows_of, value_of
 from mcr_bench.bench.record.row import Asked, Costs, RunRow
 from mcr_bench.bench.record.runs import StoredRun
+from mcr_bench.bench.settings.arguments import LARGEST_SEED, seeds_of
 from mcr_bench.tests.support.records.run_rows import stored_run
 
 WHOLE = StoredRun(
@@ -134,6 +135,8 @@ SPOILT = [
     ("seed", "three", "a whole number"),
     ("seed", "2.5", "a whole number"),
     ("seed", "٣", "a whole number"),
+    ("seed", "9223372036854775808", "a whole number up to 9223372036854775807"),
+    ("seed", "9" * 5000, "a whole number"),
     ("fold", "", "empty"),
     ("fold", "1,2", "a whole number"),
     ("role", "baseline", "one of reference, unimodal, ensemble, method"),
@@ -186,6 +189,12 @@ def test_a_run_that_has_just_begun_has_no_values() -> None:
     row = row_of(stored_run(value=None, status="running", started=1.5))
     assert (row.status, row.started, row.value, row.ended, row.epochs) == ("running", 1.5, None, None, None)
     assert (row.settings, row.metrics, row.costs, row.samples) == ({}, {}, Costs(), {})
+
+
+@pytest.mark.parametrize("seed", [0, 10**18 - 1, 10**18, LARGEST_SEED])
+def test_every_seed_that_may_be_asked_for_is_read(seed: int) -> None:
+    assert seeds_of([seed], "seeds") == [seed]
+    assert row_of(changed(seed=str(seed))).seed == seed
 
 
 @pytest.mark.parametrize(("tag", "value", "what"), SPOILT)
