@@ -19,7 +19,7 @@ from mcr_bench.bench.record.database.versions import UnknownVersion, require_kno
 from mcr_bench.bench.record.files.artifacts import Stored
 from mcr_bench.bench.record.files.checksums import PREFIX as PREFIX_OF_CHECKSUMS
 from mcr_bench.bench.record.files.checksums import checksums_in
-from mcr_bench.bench.record.runs import DIGITS, LAST, MOMENT, PREFIX, TURN, Latest, StoredRun, turn_of
+from mcr_bench.bench.record.runs import DIGITS, LAST, MARKS, MOMENT, PREFIX, TURN, Latest, StoredRun, turn_of
 
 T = TypeVar("T")
 RUNS = """
@@ -46,6 +46,15 @@ LEFT JOIN tags ON tags.run_uuid = runs.run_uuid AND tags.key = :tag WHERE experi
 TURNS = """
 SELECT coalesce(CAST(value AS TEXT), '') FROM tags WHERE key = ? AND run_uuid IN (SELECT run_uuid FROM tags WHERE
 key = 'key' AND value = ?)
+"""
+# Of each experiment one run of this program is looked at, the first that there is.
+RENAMED = """
+SELECT name, dataset FROM (SELECT name, (
+    SELECT CAST(about.value AS TEXT) FROM runs
+    JOIN tags AS mark ON mark.run_uuid = runs.run_uuid AND mark.key = ?
+    JOIN tags AS about ON about.run_uuid = runs.run_uuid AND about.key = 'dataset'
+    WHERE runs.experiment_id = experiments.experiment_id AND runs.lifecycle_stage = 'active' LIMIT 1
+) AS dataset FROM experiments WHERE lifecycle_stage = 'active') WHERE name != ? || dataset
 """
 CHECKSUMS = "SELECT run_uuid, key, coalesce(CAST(value AS TEXT), '') FROM tags WHERE " + OF_RUNS + " AND key GLOB ?"
 Found = tuple[str, str, int | None, int | None, str]
@@ -85,6 +94,10 @@ class SqliteReader:
 
     def latest(self, dataset: str, key: str) -> Latest:
         return self.query(lambda connection: _latest(connection, dataset, key), Latest(0, 0))
+
+    def renamed(self) -> dict[str, str]:
+        """Experiment whose name is not that of its runs' dataset -> the dataset."""
+        return self.query(_renamed, {})
 
     def artifacts(self, run_ids: Iterable[str]) -> dict[str, Stored]:
         """Run id -> where its files are, whether it is finished, and their checksums; unknown runs are left out."""
@@ -151,6 +164,11 @@ def _latest(connection: sqlite3.Connection, dataset: str, key: str) -> Latest:
     (moment,) = connection.execute(LATEST, asked).fetchone()
     turns = connection.execute(TURNS, [TURN, key])
     return Latest(int(moment), max((turn_of({TURN: text}) for (text,) in turns), default=0))
+
+
+def _renamed(connection: sqlite3.Connection) -> dict[str, str]:
+    require_known(connection)
+    return dict(connection.execute(RENAMED, [MARKS[0], PREFIX]))
 
 
 def _files(connection: sqlite3.Connection, wanted: str) -> dict[str, Stored]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from mcr_bench.bench.core.home import VARIABLE, default_home, usable_folder
 from mcr_bench.bench.errors import MOST_QUOTED, UserError, error_at_end, one_line, within_bounds
-from mcr_bench.bench.printable import masked
+from mcr_bench.bench.printable import in_line, masked
 from mcr_bench.bench.record.checked import Checked, check_files
 from mcr_bench.bench.record.database.access import require_writable
 from mcr_bench.bench.record.database.patience import Patience
@@ -26,7 +26,7 @@ from mcr_bench.bench.record.made_rows import Reading, Unreadable
 from mcr_bench.bench.record.outbox.entries import FAILED, FINISHED, KILLED, Ending
 from mcr_bench.bench.record.remote_writing import RemoteWriting, new_attempt
 from mcr_bench.bench.record.row import RunRow
-from mcr_bench.bench.record.runs import OF_PRESETS, Latest, Reader, StoredRun, preset_tags
+from mcr_bench.bench.record.runs import OF_PRESETS, PREFIX, Latest, Reader, StoredRun, preset_tags
 from mcr_bench.bench.record.sqlite import SqliteReader, ask
 from mcr_bench.bench.record.store import SearchReader, database_file, open_client, prepare_file, store_uri
 from mcr_bench.bench.record.tags import PRESETS
@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 P = ParamSpec("P")
 SERVER_WAIT = 60.0
+RENAMED = (
+    "the experiment '{name}' has runs of this program, which commands do not find under this name. Rename it to "
+    "'{right}' in MLflow's page (`mcr-bench ui`)."
+)
 
 
 class Record:
@@ -67,7 +71,7 @@ class Record:
         self.uri = store_uri(uri or os.environ.get("MLFLOW_TRACKING_URI"), self.home)
         self._file = database_file(self.uri)
         self._places = Places(self.home, (self._file.parent if self._file else self.home).resolve())
-        self.turns, self._prepared = Turns(self._file, Patience(note)), False
+        self.turns, self._prepared, self._looked = Turns(self._file, Patience(note)), False, False
         self._reading, self._seen = Reading(note), dict[str, Stored]()
         lost, cache = Lost(note, self._reading.names), self.home / "cache" / "samples.db"
         self._files = Predictions(lambda: self.client, self._stored, self._places.readable, cache, lost)
@@ -248,6 +252,7 @@ class Record:
         self, dataset: str | None = None, keys: Collection[str] | None = None, tags: Collection[str] | None = None
     ) -> list[StoredRun]:
         """The runs of a dataset and of these keys. tags: the only ones that are needed; there may be more."""
+        self._note_renamed()
         known = self._ask(lambda reader: reader.read(dataset, keys, tags))
         if known is not None:
             return known if tags is not None else [self._readable(run) for run in known]
@@ -256,6 +261,16 @@ class Record:
         runs = self._opened(search.read, dataset, keys)
         self._seen.update({run.run_id: run.files for run in runs})
         return runs
+
+    def _note_renamed(self) -> None:
+        """Note once which experiments have been renamed: their runs look like runs that were never trained."""
+        if self._looked:
+            return
+        self._looked = True
+        known = self._ask(SqliteReader.renamed)
+        renamed = self._opened(SearchReader(lambda: self.client).renamed) if known is None else known
+        for name, dataset in renamed.items():
+            self._reading.note(RENAMED.format(name=in_line(name), right=in_line(PREFIX + dataset)))
 
     def _readable(self, run: StoredRun) -> StoredRun:
         """The run with the address that its files have now."""

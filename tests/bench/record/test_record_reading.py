@@ -201,3 +201,29 @@ def test_the_scores_of_a_finished_run_are_kept_before_anyone_asks(
     monkeypatch.delattr(Artifact, "content")  # the file is not opened
     score = made.samples([run_id])[run_id].score
     assert score.mean() == pytest.approx(made.rows()[0].value)
+
+
+def test_an_experiment_that_was_renamed_is_noted_once_by_both_ways_to_read(
+    record: Record, wanted: list[RunSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its runs would otherwise look like runs that were never trained; what other programs have is not noted."""
+    client, dataset = record.client, wanted[0].dataset
+    experiment = client.get_experiment_by_name(f"mcr-bench/{dataset}")
+    assert experiment is not None
+    client.rename_experiment(experiment.experiment_id, "my favourite")
+    try:
+        for way in (lambda _, query: query(SqliteReader(record.home / "mlflow.db")), lambda *_: None):
+            monkeypatch.setattr(Record, "_ask", way)
+            notes = list[str]()
+            read = Record(home=record.home, note=notes.append)
+            assert dataset not in {row.dataset for row in read.rows()}
+            read.rows()
+            assert [note for note in notes if "favourite" in note or "other" in note] == [
+                "the experiment 'my favourite' has runs of this program, which commands do not find under this name. "
+                f"Rename it to 'mcr-bench/{dataset}' in MLflow's page (`mcr-bench ui`)."
+            ]
+        client.rename_experiment(experiment.experiment_id, "mcr-bench/another")
+        assert SqliteReader(record.home / "mlflow.db").renamed() == {"mcr-bench/another": dataset}
+    finally:
+        client.rename_experiment(experiment.experiment_id, f"mcr-bench/{dataset}")
+    assert SqliteReader(record.home / "mlflow.db").renamed() == {}
