@@ -201,3 +201,8 @@ def test_the_scores_of_a_finished_run_are_kept_before_anyone_asks(
     monkeypatch.delattr(Artifact, "content")  # the file is not opened
     score = made.samples([run_id])[run_id].score
     assert score.mean() == pytest.approx(made.rows()[0].value)
+
+
+@pytest.mark.parametrize("name", ["o'brien", '"', "a\\", "100%", "'", "x' OR 'a", ".."])
+def test_a_name_that_no_filter_can_quote_is_no_key(name: str, record: Record) -> None:
+    assert SearchReader(lambda: record.client).read(None, [name]) == []
