@@ -26,11 +26,12 @@ POLL_SECONDS = 0.1
 PULSE = "pulse"
 CANNOT_KEEP = "what runs have to tell the server cannot be kept in {}"
 REMEDY = "Make room there, or set MCR_BENCH_HOME to another folder."
+IN_MEMORY = "An epoch of a run cannot be kept in {folder}: {reason}. It is kept in memory alone."
 DOWN = (
-    "does not answer: {reason}. Training goes on; what it has to tell is kept in {folder} and delivered when the "
-    "server is back. After the last training this command waits {wait:g} s for it (--server-wait) and then ends."
+    "{server} does not answer: {reason}. Training goes on; what it has to tell is kept in {folder} and delivered when "
+    "the server is back. After the last training this command waits {wait:g} s for it (--server-wait) and then ends."
 )
-UP = "answers again, and has all that was kept for it."
+UP = "{server} answers again, and has all that was kept for it."
 
 
 class Delivered(Protocol):
@@ -55,12 +56,14 @@ class Courier(Protocol):
 class Line:
     """The line to a server.
 
+    server: how sentences name it, such as "The tracking server at http://host:5000".
     courier: brings entries there.
     probe: raises an error if the server does not answer soon.
     is_refusal: whether an error means that the server is there and does not take what it was given.
     reason: an error in few words.
     """
 
+    server: str
     courier: Courier
     probe: Callable[[], object]
     is_refusal: Callable[[BaseException], bool]
@@ -110,7 +113,7 @@ class Outbox:
             shipment.add(event)
         except OSError as error:
             shipment.entries.append(event)
-            self._tell(f"{CANNOT_KEEP.format(self.folder)}: {error.strerror}. It is kept in memory alone.")
+            self._tell(IN_MEMORY.format(folder=self.folder, reason=error.strerror))
 
     def end(self, key: str, ending: Ending, paths: Iterable[Path] = ()) -> None:
         """A training has ended; its files may be removed when this returns. OSError if they cannot be kept."""
@@ -140,11 +143,12 @@ class Outbox:
         return next(iter(dict(self._troubles).values()), "")
 
     def news(self) -> list[str]:
-        """What has happened to the server since this was last asked, in words."""
-        reason = self.trouble
+        """What has happened since this was last asked, in sentences."""
+        reason, server = self.trouble, self.line.server
         if bool(reason) != self._told_down and (reason or not self._behind):
             self._told_down = bool(reason)
-            self._tell(DOWN.format(reason=reason, folder=self.folder, wait=self.wait) if reason else UP)
+            told = DOWN if reason else UP
+            self._tell(told.format(server=server, reason=reason, folder=self.folder, wait=self.wait))
         news, self._lines = self._lines, []
         return news
 
