@@ -55,7 +55,7 @@ class RemoteWriting:
     @cached_property
     def client(self) -> "MlflowClient":
         """MLflow's client; its calls end in time, with Unavailable where the server is missing."""
-        return cast("MlflowClient", Bounded(self._raw, self._uri))
+        return cast("MlflowClient", Bounded(self._raw, partial(bounded_call, self._uri)))
 
     def start(self, opening: Opening) -> str | None:
         if not opening.again and not self._outbox.trouble and self._is_finished(opening):
@@ -110,9 +110,10 @@ class RemoteWriting:
 
     @cached_property
     def _outbox(self) -> Outbox:
-        reader = SearchReader(lambda: self._raw)
+        client = cast("MlflowClient", Bounded(self._raw))  # what its calls raise says whether to send again
+        reader = SearchReader(lambda: client)
         places = Places(self._home, self._home)
-        writer = Writer(lambda: self._raw, reader.read, reader.latest, Turns(), self._home, places)
+        writer = Writer(lambda: client, reader.read, reader.latest, Turns(), self._home, places)
         probe = partial(within, PROBE_SECONDS, partial(self._raw.search_experiments, max_results=1))
         server = f"The tracking server at {self._address}"
         return Outbox(self._folder, Line(server, writer, probe, is_refusal, reason_of), self._wait)

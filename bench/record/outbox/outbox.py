@@ -18,11 +18,13 @@ from mcr_bench.bench.record.outbox.entries import KILLED, Ending, Opening
 from mcr_bench.bench.record.outbox.journal import Damaged
 from mcr_bench.bench.record.outbox.shipment import Shipment, waiting
 from mcr_bench.bench.runs.events import EpochDone
+from mcr_bench.bench.runs.words import counted
 
 FLUSH_SECONDS = 10.0  # epochs are sent together, as often as this
 PULSE_SECONDS = 2.0
 RETRY_SECONDS = 2.0
 POLL_SECONDS = 0.1
+TOLD_AFTER = 3.0  # seconds of waiting at the end
 PULSE = "pulse"
 CANNOT_KEEP = "what runs have to tell the server cannot be kept in {}"
 REMEDY = "Make room there, or set MCR_BENCH_HOME to another folder."
@@ -30,6 +32,10 @@ IN_MEMORY = "An epoch of a run cannot be kept in {folder}: {reason}. It is kept 
 DOWN = (
     "{server} does not answer: {reason}. Training goes on; what it has to tell is kept in {folder} and delivered when "
     "the server is back. After the last training this command waits {wait:g} s for it (--server-wait) and then ends."
+)
+WAITING = (
+    "{server} does not have everything of {runs} yet: this command waits until it has, but no longer than {wait:g} s "
+    "(--server-wait) where it does not answer. What it lacks then is kept for the next command."
 )
 UP = "{server} answers again, and has all that was kept for it."
 
@@ -161,10 +167,14 @@ class Outbox:
 
         False if the server could not be reached for `wait` seconds.
         """
-        self._moved = time.monotonic()
+        self._moved = began = time.monotonic()
+        told = False
         if self.owed:
             self._send()
-        while self.owed:
+        while owed := self.owed:
+            if not told and time.monotonic() - began > TOLD_AFTER:
+                told = True
+                self._tell(WAITING.format(server=self.line.server, runs=counted(owed), wait=self.wait))
             turn()
             if self.trouble and time.monotonic() - self._moved > self.wait:
                 return False
