@@ -260,12 +260,11 @@ def show_outcome(
     tables = attempt(partial(_tables, plan, rows, record, baseline), _without_tables)
     for failure in failed:
         spec = failure.spec
-        reason = failure.reason.removesuffix(".")
-        say(f"failed: {spec.label} on {spec.dataset}, seed {spec.seed}: {reason}; log: {failure.log}", err=True)
+        say(f"failed: {spec.label} on {spec.dataset}, seed {spec.seed}: {failure.told}", err=True)
     if not as_json:
         return terminal.print_tables(SafeConsole(), tables)
     content = {"tables": [terminal.table_data(table) for table in tables], "runs": [result_data(row) for row in rows]}
-    content["failed"] = [{"key": f.spec.key, "reason": f.reason, "log": str(f.log)} for f in failed]
+    content["failed"] = [{"key": f.spec.key, "reason": f.reason, "log": f.log} for f in failed]
     print_json(content | {"data": data_of(plan), "skipped": plan.skipped, "announcements": plan.announcements})
 
 

@@ -32,7 +32,7 @@ def run_search(request: TuneRequest, how: How, plan_only: bool, as_json: bool) -
     with observer(SafeConsole(stderr=True)) as watching:
         result = tune(request, execute=partial(_train, how, watching), note=partial(say, err=True))
     for failure in result.failed:
-        say(f"failed: {failure.spec.label}: {failure.reason}; log: {failure.log}", err=True)
+        say(f"failed: {failure.spec.label}: {failure.told}", err=True)
     if as_json:
         told = {"preset": result.preset, "path": str(result.path), "methods": result.rows(), "skipped": result.skipped}
         print_json(told | {"kept": result.kept, "lost": result.lost})

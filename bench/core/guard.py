@@ -14,7 +14,7 @@ def attempt(make: Callable[[], T], otherwise: Callable[[str], U]) -> T | U:
     """The result of `make`, or, if it raises an error, of `otherwise(reason)`.
 
     The reason is the error's type and text on one line. Ctrl-C is not caught, even where a library has replaced it by
-    an error of its own: KeyboardInterrupt passes through.
+    an error of its own: KeyboardInterrupt passes through. So does BrokenPipeError: nobody reads the output any more.
 
     >>> attempt(lambda: 6 * 7, len)
     42
@@ -23,6 +23,8 @@ def attempt(make: Callable[[], T], otherwise: Callable[[str], U]) -> T | U:
     """
     try:
         return make()
+    except BrokenPipeError:
+        raise
     except Exception as error:
         check()
         return otherwise(one_line(in_words(error)))

@@ -8,7 +8,6 @@ from mcr_bench.bench.errors import Unavailable, UserError, in_words, unknown
 from mcr_bench.bench.executors.base import Executor, TrainingPlan
 from mcr_bench.bench.executors.cluster.executor import RayExecutor
 from mcr_bench.bench.executors.local import LocalExecutor
-from mcr_bench.bench.executors.places import work_folder
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.events import Failure, Observer, Outcome
 
@@ -49,7 +48,7 @@ def carry_out(chosen: Executor, plan: TrainingPlan, record: Record, observer: Ob
     for spec in [spec for spec in outcome.finished if spec.key in refused]:
         reason = f"trained, but the tracking server does not take it: {refused[spec.key]}"
         outcome.finished.remove(spec)
-        outcome.failed.append(Failure(spec, reason, work_folder(record.home, spec) / "log.txt"))
+        outcome.failed.append(Failure(spec, reason, None))
     return outcome
 
 

@@ -55,7 +55,7 @@ class RemoteWriting:
     @cached_property
     def client(self) -> "MlflowClient":
         """MLflow's client; its calls end in time, with Unavailable where the server is missing."""
-        return cast("MlflowClient", Bounded(self._raw, self._uri))
+        return cast("MlflowClient", Bounded(self._raw, partial(bounded_call, self._uri)))
 
     def start(self, opening: Opening) -> str | None:
         if not opening.again and not self._outbox.trouble and self._is_finished(opening):
@@ -72,7 +72,7 @@ class RemoteWriting:
     def flush_if_due(self) -> None:
         """Tell what is new; the outbox writes by itself."""
         for line in self._outbox.news():
-            self._note(f"The tracking server at {self._address} {line}")
+            self._note(line)
 
     def end(self, key: str, ending: Ending, paths: Sequence[Path] = ()) -> None:
         self._outbox.end(key, ending, paths)
@@ -114,11 +114,13 @@ class RemoteWriting:
 
     @cached_property
     def _outbox(self) -> Outbox:
-        reader = SearchReader(lambda: self._raw)
+        client = cast("MlflowClient", Bounded(self._raw))  # what its calls raise says whether to send again
+        reader = SearchReader(lambda: client)
         places = Places(self._home, self._home)
-        writer = Writer(lambda: self._raw, reader.read, reader.latest, Turns(), self._home, places)
+        writer = Writer(lambda: client, reader.read, reader.latest, Turns(), self._home, places)
         probe = partial(within, PROBE_SECONDS, partial(self._raw.search_experiments, max_results=1))
-        return Outbox(self._folder, Line(writer, probe, is_refusal, reason_of), self._wait)
+        server = f"The tracking server at {self._address}"
+        return Outbox(self._folder, Line(server, writer, probe, is_refusal, reason_of), self._wait)
 
     def _is_finished(self, opening: Opening) -> bool:
         """Whether another command has finished the run; where the server does not answer, it is trained."""
@@ -137,14 +139,20 @@ class RemoteWriting:
         """Tell which other servers are owed something, as their addresses may have changed."""
         for folder in (self._home / "outbox").glob("*/"):
             if folder != self._folder and (count := len(journals(folder))):
-                with suppress(OSError):
-                    address = (folder / ADDRESS).read_text(encoding="utf-8")
-                    self._note(f"{counted(count).capitalize()} in {folder} still wait for the record at {address}.")
+                self._note(f"Still waiting for the record at {_address(folder)}: {counted(count)} in {folder}.")
 
 
 def new_attempt() -> str:
     """A text that no other training has."""
     return uuid4().hex[:12]
+
+
+def _address(folder: Path) -> str:
+    """The address of the server that an outbox is for, as far as its file can be read."""
+    try:
+        return (folder / ADDRESS).read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        return f"an address that cannot be read ({error.strerror})"
 
 
 def _reached(make: "Callable[[str], MlflowClient]", uri: str) -> "MlflowClient":

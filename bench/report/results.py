@@ -51,6 +51,8 @@ def write_csv(rows: Sequence[RunRow], path: Path) -> None:
             path.write_text(results_csv(rows), encoding="utf-8")
         else:
             write_whole(path, results_csv(rows))
+    except BrokenPipeError:  # whoever reads /dev/stdout has seen enough
+        raise
     except OSError as error:
         raise UserError(f"--csv {path}: {error.strerror}. Give a file in a folder you may write to.") from error
 

@@ -139,12 +139,18 @@ class Failure:
 
     spec: the run.
     reason: why it failed, in one line.
-    log: the file of what its worker printed.
+    log: the file of what its worker printed; None if it is removed, as that of every run that was trained to its end.
     """
 
     spec: "RunSpec"
     reason: str
-    log: Path
+    log: Path | None
+
+    @property
+    def told(self) -> str:
+        """Why it failed, and where to read more."""
+        reason = self.reason.removesuffix(".")
+        return reason if self.log is None else f"{reason}; log: {self.log}"
 
 
 @dataclass

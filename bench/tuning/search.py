@@ -72,7 +72,7 @@ def tune(
             if subject.name in needed:
                 _forget_weights(results[subject.name], trials, record.home)
     if not any(tuned.best for tuned in results.values()):
-        reasons = {failure.reason: f"{failure.reason} (log: {failure.log})" for failure in failed}
+        reasons = {failure.reason: failure.told for failure in failed}
         told = [*reasons.values(), *dict.fromkeys(without)][:3]
         raise UserError(f"no trial finished with a value, so no preset is written: {'; '.join(told)}.")
     path, kept, lost = keep(search, list(results.values()), home)

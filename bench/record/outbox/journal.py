@@ -14,12 +14,19 @@ class Damaged(Exception):
 
 
 def append(path: Path, entry: Entry, safe: bool) -> None:
-    """Append an entry; OSError leaves the file as it was. safe: wait until it is on the disk."""
+    """Append an entry; OSError leaves those before it as they were. safe: wait until it is on the disk.
+
+    What a kill has left of a last line goes first: the entry would become a part of it, and be lost with it.
+    """
     new = not path.exists()
-    with path.open("ab", buffering=0) as file:
+    with path.open("a+b", buffering=0) as file:
         before = file.tell()
+        ended = not before or os.pread(file.fileno(), 1, before - 1) == b"\n"
+        if not ended and (fragment := _fragment(path.read_bytes())):
+            before, ended = before - len(fragment), True
+            file.truncate(before)
         try:
-            _write(file.fileno(), _line(entry))
+            _write(file.fileno(), (b"" if ended else b"\n") + _line(entry))
         except OSError:
             file.truncate(before)
             raise
@@ -31,9 +38,9 @@ def append(path: Path, entry: Entry, safe: bool) -> None:
 
 def read(path: Path) -> list[Entry]:
     """The entries of a journal, without what a kill has left of a last line; Damaged if another line is wrong."""
-    *whole, _ = path.read_bytes().split(b"\n")
+    content = path.read_bytes()
     try:
-        return [of_data(_content(line)) for line in whole]
+        return [of_data(_content(line)) for line in content.removesuffix(_fragment(content)).splitlines()]
     except (ValueError, KeyError, TypeError) as error:
         raise Damaged(f"{path} is damaged: {error}") from error
 
@@ -54,12 +61,22 @@ def _line(entry: Entry) -> bytes:
     return _checksum(text) + b" " + text + b"\n"
 
 
+def _fragment(content: bytes) -> bytes:
+    """The last line of a journal if its end is missing; one that lacks its line break alone is whole."""
+    last = content.rpartition(b"\n")[2]
+    return b"" if _is_whole(last) else last
+
+
 def _content(line: bytes) -> dict[str, object]:
-    checksum, _, text = line.partition(b" ")
-    if checksum != _checksum(text):
+    if not _is_whole(line):
         raise ValueError("a checksum is wrong")
-    content: dict[str, object] = json.loads(text)
+    content: dict[str, object] = json.loads(line.partition(b" ")[2])
     return content
+
+
+def _is_whole(line: bytes) -> bool:
+    checksum, _, text = line.partition(b" ")
+    return checksum == _checksum(text)
 
 
 def _checksum(text: bytes) -> bytes:

@@ -18,19 +18,26 @@ from mcr_bench.bench.record.outbox.entries import KILLED, Ending, Opening
 from mcr_bench.bench.record.outbox.journal import Damaged
 from mcr_bench.bench.record.outbox.shipment import Shipment, waiting
 from mcr_bench.bench.runs.events import EpochDone
+from mcr_bench.bench.runs.words import counted
 
 FLUSH_SECONDS = 10.0  # epochs are sent together, as often as this
 PULSE_SECONDS = 2.0
 RETRY_SECONDS = 2.0
 POLL_SECONDS = 0.1
+TOLD_AFTER = 3.0  # seconds of waiting at the end
 PULSE = "pulse"
 CANNOT_KEEP = "what runs have to tell the server cannot be kept in {}"
 REMEDY = "Make room there, or set MCR_BENCH_HOME to another folder."
+IN_MEMORY = "An epoch of a run cannot be kept in {folder}: {reason}. It is kept in memory alone."
 DOWN = (
-    "does not answer: {reason}. Training goes on; what it has to tell is kept in {folder} and delivered when the "
-    "server is back. After the last training this command waits {wait:g} s for it (--server-wait) and then ends."
+    "{server} does not answer: {reason}. Training goes on; what it has to tell is kept in {folder} and delivered when "
+    "the server is back. After the last training this command waits {wait:g} s for it (--server-wait) and then ends."
 )
-UP = "answers again, and has all that was kept for it."
+WAITING = (
+    "{server} does not have everything of {runs} yet: this command waits until it has, but no longer than {wait:g} s "
+    "(--server-wait) where it does not answer. What it lacks then is kept for the next command."
+)
+UP = "{server} answers again, and has all that was kept for it."
 
 
 class Delivered(Protocol):
@@ -55,12 +62,14 @@ class Courier(Protocol):
 class Line:
     """The line to a server.
 
+    server: how sentences name it, such as "The tracking server at http://host:5000".
     courier: brings entries there.
     probe: raises an error if the server does not answer soon.
     is_refusal: whether an error means that the server is there and does not take what it was given.
     reason: an error in few words.
     """
 
+    server: str
     courier: Courier
     probe: Callable[[], object]
     is_refusal: Callable[[BaseException], bool]
@@ -110,7 +119,7 @@ class Outbox:
             shipment.add(event)
         except OSError as error:
             shipment.entries.append(event)
-            self._tell(f"{CANNOT_KEEP.format(self.folder)}: {error.strerror}. It is kept in memory alone.")
+            self._tell(IN_MEMORY.format(folder=self.folder, reason=error.strerror))
 
     def end(self, key: str, ending: Ending, paths: Iterable[Path] = ()) -> None:
         """A training has ended; its files may be removed when this returns. OSError if they cannot be kept."""
@@ -140,11 +149,12 @@ class Outbox:
         return next(iter(dict(self._troubles).values()), "")
 
     def news(self) -> list[str]:
-        """What has happened to the server since this was last asked, in words."""
-        reason = self.trouble
+        """What has happened since this was last asked, in sentences."""
+        reason, server = self.trouble, self.line.server
         if bool(reason) != self._told_down and (reason or not self._behind):
             self._told_down = bool(reason)
-            self._tell(DOWN.format(reason=reason, folder=self.folder, wait=self.wait) if reason else UP)
+            told = DOWN if reason else UP
+            self._tell(told.format(server=server, reason=reason, folder=self.folder, wait=self.wait))
         news, self._lines = self._lines, []
         return news
 
@@ -157,10 +167,14 @@ class Outbox:
 
         False if the server could not be reached for `wait` seconds.
         """
-        self._moved = time.monotonic()
+        self._moved = began = time.monotonic()
+        told = False
         if self.owed:
             self._send()
-        while self.owed:
+        while owed := self.owed:
+            if not told and time.monotonic() - began > TOLD_AFTER:
+                told = True
+                self._tell(WAITING.format(server=self.line.server, runs=counted(owed), wait=self.wait))
             turn()
             if self.trouble and time.monotonic() - self._moved > self.wait:
                 return False

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,9 +21,9 @@ IMPATIENT = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
 }
-SECONDS, TRANSFER_SECONDS, PROBE_SECONDS = 9.0, 300.0, 5.0
+SECONDS, PROBE_SECONDS, DOWNLOAD_SECONDS = 9.0, 5.0, 300.0
+UPLOAD_SECONDS, SLOWEST = 30.0, 50_000  # and the bytes that a line which is worth waiting for takes in a second
 OPENING_SECONDS = {"http": SECONDS, "database": 60.0}  # a database may have to make its tables
-TRANSFERS = {"download_artifacts", "log_artifact"}
 REFUSALS = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST"}
 KNOWN = (
     (r"Connection refused|actively refused", "connection refused"),
@@ -79,26 +79,31 @@ def impatient() -> None:
         os.environ.setdefault(name, value)
 
 
-def patience(call: str) -> float:
-    """How many seconds a call of MLflow's client may take."""
-    if call in TRANSFERS:
-        return TRANSFER_SECONDS
+def patience(call: str, arguments: Sequence[object] = ()) -> float:
+    """How many seconds a call of MLflow's client may take, which for a file depends on its size."""
+    if call == "download_artifacts":
+        return DOWNLOAD_SECONDS
+    if call == "log_artifact":
+        return UPLOAD_SECONDS + os.path.getsize(str(arguments[1])) / SLOWEST
     asked = os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "")
     return max(SECONDS, float(asked) + 1) if asked.isdigit() else SECONDS
 
 
 class Bounded:
-    """MLflow's client with calls that raise Unavailable where the server is missing, and in time. Ctrl-C ends each."""
+    """MLflow's client with calls that end in time, also where a server sends its answer byte by byte. Ctrl-C ends each.
 
-    def __init__(self, client: "MlflowClient", address: str) -> None:
-        self._client, self._address = client, address
+    limit: what a call of so many seconds returns or raises, such as `within`.
+    """
+
+    def __init__(self, client: "MlflowClient", limit: Callable[[float, Callable[[], object]], object] = within) -> None:
+        self._client, self._limit = client, limit
 
     def __getattr__(self, name: str) -> Callable[..., object]:
         method = getattr(self._client, name)
 
         @wraps(method)
         def bounded(*args: object, **kwargs: object) -> object:
-            return bounded_call(self._address, patience(name), partial(method, *args, **kwargs))
+            return self._limit(patience(name, args), partial(method, *args, **kwargs))
 
         return bounded
 

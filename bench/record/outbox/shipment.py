@@ -101,7 +101,7 @@ class Shipment:
 
 
 def waiting(folder: Path) -> tuple[list[Shipment], list[str]]:
-    """What commands that have ended have left in a folder, the oldest first; and why something there cannot be read.
+    """What commands that have ended have left in a folder, the oldest first; and what cannot be read, in sentences.
 
     The shipments of commands that are at work are left out, and so is a journal that a kill left empty.
     """
@@ -114,9 +114,12 @@ def waiting(folder: Path) -> tuple[list[Shipment], list[str]]:
                 if shipment := _read(path, lock):
                     shipments.append(shipment)
             except Damaged as error:
-                move_whole(path, path.with_suffix(".aside"))
+                move_whole(path, aside := path.with_suffix(".aside"))
                 _unlock(lock)
-                problems.append(f"{error}. It is set aside; its run is trained again")
+                problems.append(
+                    f"What a run had to tell the tracking server cannot be delivered: {error}. It is set aside as "
+                    f"{aside}; the run is trained again."
+                )
     return shipments, problems
 
 

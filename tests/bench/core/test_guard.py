@@ -1,5 +1,6 @@
 """A part that fails is told with the error's type and text, in figures, tables and sections; Ctrl-C is no failure."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mcr_bench.bench.planning.plan import Plan
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.report.html import comparison as html
 from mcr_bench.bench.report.html.page import report_page
+from mcr_bench.bench.report.results import write_csv
 from mcr_bench.bench.runs.events import Failure
 from mcr_bench.tests.support.records import report_contents
 from mcr_bench.tests.support.records.claimed_runs import compared, noisy
@@ -79,6 +81,18 @@ def test_what_fails_becomes_words_and_ctrl_c_goes_on_upwards() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         attempt(stopped, str)
+
+
+def closed(*_: Any, **__: Any) -> Any:
+    raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+def test_an_output_that_nobody_reads_any_more_ends_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BrokenPipeError):
+        attempt(closed, str)
+    monkeypatch.setattr(Path, "write_text", closed)
+    with pytest.raises(BrokenPipeError):
+        write_csv([], Path("/dev/null"))
 
 
 def broken(*_: Any, **__: Any) -> Any:

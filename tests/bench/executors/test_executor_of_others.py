@@ -98,6 +98,17 @@ def test_what_cannot_be_chosen_is_told(name: str, says: str) -> None:
         executor(name)
 
 
+def test_a_run_that_a_server_refuses_names_no_file_that_is_removed(
+    fake: ModuleType, record: Record, trace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = fake.Spec("refused", trace)
+    monkeypatch.setattr(record, "settle", lambda: {spec.key: "a name is too long"})
+    outcome = run([spec], record)
+    (failure,) = outcome.failed
+    assert (outcome.finished, failure.log) == ([], None)
+    assert failure.told == "trained, but the tracking server does not take it: a name is too long"
+
+
 def test_it_trains_in_the_order_of_dependencies(fake: ModuleType, record: Record, trace: Path) -> None:
     first = fake.Spec("first", trace)
     second = fake.Spec("second", trace, dependencies=(first,))

@@ -227,3 +227,8 @@ def test_an_experiment_that_was_renamed_is_noted_once_by_both_ways_to_read(
     finally:
         client.rename_experiment(experiment.experiment_id, f"mcr-bench/{dataset}")
     assert SqliteReader(record.home / "mlflow.db").renamed() == {}
+
+
+@pytest.mark.parametrize("name", ["o'brien", '"', "a\\", "100%", "'", "x' OR 'a", ".."])
+def test_a_name_that_no_filter_can_quote_is_no_key(name: str, record: Record) -> None:
+    assert SearchReader(lambda: record.client).read(None, [name]) == []
