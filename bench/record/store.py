@@ -136,7 +136,7 @@ class SearchReader:
 
     def read(self, dataset: str | None = None, keys: Collection[str] | None = None) -> list[StoredRun]:
         asked = [] if keys is None else list(keys)
-        # MLflow's filters know no escapes, and a name that is not a key, as of a folder among checkpoints, may need them.
+        # MLflow's filters know no escapes, which a name that is not a key may need, as of a folder among checkpoints.
         text = f"tags.key = '{asked[0]}'" if len(asked) == 1 and asked[0].isalnum() else ""
         runs = self._search(self._experiments(dataset), text)
         return [run for run in runs if keys is None or run.tags.get("key") in keys]
