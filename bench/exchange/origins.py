@@ -19,6 +19,7 @@ from mcr_bench.bench.exchange.whole import (
     Point,
     RunFile,
     WholeRun,
+    point_of,
     require_movable,
 )
 from mcr_bench.bench.record.database.patience import Patience
@@ -28,16 +29,17 @@ from mcr_bench.bench.record.files.places import Places, local_path
 from mcr_bench.bench.record.made_rows import row_or_why
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.runs import Reader, StoredRun, by_key
-from mcr_bench.bench.record.sqlite import SqliteReader
+from mcr_bench.bench.record.sqlite import NUMBER, SqliteReader
 from mcr_bench.bench.record.store import SearchReader, database_file
 from mcr_bench.bench.record.tracking import Record
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-POINTS = (
-    "SELECT key, step, value, timestamp, is_nan FROM metrics WHERE run_uuid = ? ORDER BY key, step, timestamp, value"
-)
+POINTS = f"""
+SELECT CAST(key AS TEXT), step, {NUMBER}, timestamp FROM metrics WHERE run_uuid = ?
+ORDER BY key, step, timestamp, value
+"""
 
 
 class Origin(Protocol):
@@ -138,11 +140,11 @@ class Files:
 
     def points(self, run: StoredRun) -> dict[str, list[Point]]:
         curves: dict[str, list[Point]] = {}
-        nothing: list[tuple[str, int, float, int, bool]] = []
+        nothing: list[tuple[str, int, float | None, int]] = []
         with _read_from(self._file):
             rows = self._reader.query(lambda connection: connection.execute(POINTS, [run.run_id]).fetchall(), nothing)
-        for key, step, value, when, is_nan in rows:
-            curves.setdefault(key, []).append(Point(step, nan if is_nan else value, when))
+        for key, step, value, when in rows:
+            curves.setdefault(key, []).append(point_of(key, step, nan if value is None else value, when))
         return curves
 
     def names(self, run: StoredRun) -> list[str]:

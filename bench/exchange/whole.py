@@ -210,10 +210,13 @@ def _point(name: str, value: Json) -> Point:
     if not isinstance(value, list) or len(value) != 3:
         raise Malformed(f"its metric '{name}' has a value that is not [step, value, time]")
     step, number, when = value
-    if isinstance(number, str) and number in NOT_FINITE:
-        number = NOT_FINITE[number]
+    return point_of(name, step, NOT_FINITE.get(number, number) if isinstance(number, str) else number, when)
+
+
+def point_of(name: str, step: Json, number: Json, when: Json) -> Point:
+    """A point of a metric's curve; `Malformed` where one of its parts is not a number, or too large for JSON."""
     if isinstance(number, bool) or not isinstance(number, int | float) or _is_huge(number):
-        raise Malformed(f"its metric '{name}' has a value that is not a number")
+        raise Malformed(f"its metric '{one_line(name)}' has a value that is not a number")
     return Point(_whole(name, step), float(number), _whole(name, when, LAST))
 
 

@@ -105,7 +105,9 @@ def row_or_why(run: StoredRun) -> RunRow | Unreadable:
 
 
 def row_of(run: StoredRun) -> RunRow:
-    """The row of a run; `Bad` where a tag or metric cannot be what this program wrote."""
+    """The row of a run; `Bad` where a tag, a metric, its state or a time cannot be what this program wrote."""
+    if run.spoilt:
+        raise Bad(run.spoilt)
     tags, metrics = Tags(run.tags), Metrics(run.metrics)
     numbers, metric, missing = metrics.numbers(), tags.text("metric"), tags.missing()
     metrics.require_result(metric, missing)

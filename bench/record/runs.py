@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from mcr_bench.bench.errors import one_line
 from mcr_bench.bench.record.files.artifacts import Stored
 from mcr_bench.bench.record.files.checksums import checksums_in
 from mcr_bench.bench.record.row import Asked
-from mcr_bench.bench.record.tags import PRESETS, presets_of
+from mcr_bench.bench.record.tags import LONGEST, PLACE, PRESETS, presets_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -23,12 +24,15 @@ NUMBER = re.compile(rf"[0-9]{{1,{DIGITS}}}")
 # counts for nothing.
 LAST = 10**13 - 1
 OF_PRESETS = ("key", "preset", "preset_origin", "overrides", PRESETS, TURN, MOMENT)  # what `preset_tags` reads
+STATES = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")  # in MLflow's words
+TIME = f"a number of milliseconds since 1970, at most {LAST}"
+SET_RIGHT = f"Set it right in the database, or delete the run {PLACE} and train it again."
 MARKS = ("data_identity", "method_digest", "config")  # tags that only runs of this program have
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """One run of the store.
+    """One run of the store. Where its database was edited by hand, or is damaged, numbers may be of any type.
 
     run_id: its identifier in MLflow.
     status: its status in MLflow: FINISHED, FAILED, KILLED or RUNNING.
@@ -57,7 +61,18 @@ class StoredRun:
     @property
     def order(self) -> tuple[int, int]:
         """By what the newer of two runs of a key is known, whatever the clock said: its turn, then its moment."""
-        return turn_of(self.tags), max(moment_of(self.tags), self.started)
+        return turn_of(self.tags), max(moment_of(self.tags), self.started if _is_time(self.started) else 0)
+
+    @property
+    def spoilt(self) -> str:
+        """What is wrong with its state and times, and what to do; '' where nothing is."""
+        times = {"start_time": self.started, "end_time": 0 if self.ended is None else self.ended}
+        wrong = [("status", self.status, f"one of {', '.join(STATES)}")] if self.status not in STATES else []
+        wrong += [(name, str(value), TIME) for name, value in times.items() if not _is_time(value)]
+        told = (
+            f"its {name} is '{one_line(str(value), LONGEST)}', which is not {right}" for name, value, right in wrong
+        )
+        return next((f"{one}. {SET_RIGHT}" for one in told), "")
 
     @property
     def files(self) -> Stored:
@@ -84,6 +99,10 @@ def moment_of(tags: Mapping[str, str]) -> int:
     after those of all runs that the record had before it.
     """
     return _number(tags.get(MOMENT))
+
+
+def _is_time(value: object) -> bool:
+    return type(value) is int and 0 <= value <= LAST
 
 
 def _number(text: str | None) -> int:

@@ -23,8 +23,9 @@ from mcr_bench.bench.record.runs import DIGITS, LAST, MARKS, MOMENT, PREFIX, TUR
 
 T = TypeVar("T")
 RUNS = """
-SELECT run_uuid, status, start_time, end_time, artifact_uri FROM runs JOIN experiments USING (experiment_id)
-WHERE runs.lifecycle_stage = 'active' AND experiments.lifecycle_stage = 'active'
+SELECT run_uuid, coalesce(CAST(status AS TEXT), ''), start_time, end_time, coalesce(CAST(artifact_uri AS TEXT), '')
+FROM runs JOIN experiments USING (experiment_id)
+WHERE runs.lifecycle_stage = 'active' AND experiments.lifecycle_stage = 'active' AND typeof(run_uuid) = 'text'
 """
 OF_ALL_DATASETS, OF_DATASET = " AND substr(experiments.name, 1, ?) = ?", " AND experiments.name = ?"
 OF_KEYS = " AND run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'key' AND value IN (SELECT value FROM json_each(?)))"
@@ -32,13 +33,15 @@ OF_RUNS, NAMED = "run_uuid IN (SELECT value FROM json_each(?))", "key IN (SELECT
 # One row for each run: fetching a million rows, one for each tag, takes longer. By hand, any type can be written into a
 # column.
 TEXTS = """
-SELECT run_uuid, json_group_array(CAST(key AS TEXT)), json_group_array(coalesce(CAST(value AS TEXT), ''))
+SELECT run_uuid, json_group_array(coalesce(CAST(key AS TEXT), '')), json_group_array(coalesce(CAST(value AS TEXT), ''))
 FROM {table} {where} GROUP BY run_uuid
 """
 COUNTS = "SELECT run_uuid, count(*) FROM latest_metrics {where} GROUP BY run_uuid ORDER BY run_uuid"
-NUMBERS = "SELECT key, CASE WHEN is_nan THEN NULL ELSE value END FROM latest_metrics {where} ORDER BY run_uuid, rowid"
+# NULL for nan, and a text for what is not a number.
+NUMBER = "CASE is_nan WHEN 1 THEN NULL WHEN 0 THEN coalesce(value, 'NULL') ELSE 'neither a number nor nan' END"
+NUMBERS = f"SELECT CAST(key AS TEXT), {NUMBER} FROM latest_metrics {{where}} ORDER BY run_uuid, rowid"
 LATEST = """
-SELECT max(coalesce(max(CASE WHEN CAST(start_time AS INTEGER) <= :last THEN CAST(start_time AS INTEGER) END), 0),
+SELECT max(coalesce(max(CASE WHEN typeof(start_time) = 'integer' AND start_time <= :last THEN start_time END), 0),
 coalesce(max(CASE WHEN length(value) = :digits AND value NOT GLOB '*[^0-9]*' AND CAST(value AS INTEGER) <= :last
 THEN CAST(value AS INTEGER) END), 0)) FROM runs JOIN experiments USING (experiment_id)
 LEFT JOIN tags ON tags.run_uuid = runs.run_uuid AND tags.key = :tag WHERE experiments.name = :name
@@ -49,12 +52,16 @@ key = 'key' AND value = ?)
 """
 # Of each experiment one run of this program is looked at, the first that there is.
 RENAMED = """
-SELECT name, dataset FROM (SELECT name, (
+SELECT name, dataset FROM (SELECT CAST(name AS TEXT) AS name, (
     SELECT CAST(about.value AS TEXT) FROM runs
     JOIN tags AS mark ON mark.run_uuid = runs.run_uuid AND mark.key = ?
     JOIN tags AS about ON about.run_uuid = runs.run_uuid AND about.key = 'dataset'
     WHERE runs.experiment_id = experiments.experiment_id AND runs.lifecycle_stage = 'active' LIMIT 1
 ) AS dataset FROM experiments WHERE lifecycle_stage = 'active') WHERE name != ? || dataset
+"""
+CURVES = f"""
+SELECT CAST(key AS TEXT), step, {NUMBER} AS number FROM metrics
+WHERE run_uuid = ? AND typeof(step) = 'integer' AND typeof(number) NOT IN ('text', 'blob') ORDER BY step, timestamp
 """
 CHECKSUMS = "SELECT run_uuid, key, coalesce(CAST(value AS TEXT), '') FROM tags WHERE " + OF_RUNS + " AND key GLOB ?"
 Found = tuple[str, str, int | None, int | None, str]
@@ -105,7 +112,10 @@ class SqliteReader:
         return self.query(lambda connection: _files(connection, wanted), {})
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
-        """Metric of a run -> its (step, value) in the order of steps; of several values of a step the last one."""
+        """Metric of a run -> its (step, value) in the order of steps; of several values of a step the last one.
+
+        What is no number at a whole step is left out.
+        """
         return self.query(lambda connection: _history(connection, run_id), {})
 
     def query(self, read: Callable[[sqlite3.Connection], T], nothing: T) -> T:
@@ -120,7 +130,7 @@ def _read(
 ) -> list[StoredRun]:
     require_known(connection)
     runs = {
-        run_id: StoredRun(run_id, status, started or 0, {}, {}, {}, ended, artifacts)
+        run_id: StoredRun(run_id, status, 0 if started is None else started, {}, {}, {}, ended, artifacts)
         for run_id, status, started, ended, artifacts in _runs(connection, dataset, keys)
     }
     (total,) = connection.execute("SELECT count(*) FROM runs").fetchone()
@@ -176,7 +186,7 @@ def _files(connection: sqlite3.Connection, wanted: str) -> dict[str, Stored]:
     checksums: dict[str, dict[str, str]] = {}
     for run_id, key, value in connection.execute(CHECKSUMS, [wanted, PREFIX_OF_CHECKSUMS + "*"]):
         checksums.setdefault(run_id, {})[key] = value
-    query = "SELECT run_uuid, artifact_uri, status = 'FINISHED' FROM runs WHERE " + OF_RUNS
+    query = "SELECT run_uuid, coalesce(CAST(artifact_uri AS TEXT), ''), status = 'FINISHED' FROM runs WHERE " + OF_RUNS
     return {
         run_id: Stored(uri, bool(finished), checksums_in(checksums.get(run_id, {})))
         for run_id, uri, finished in connection.execute(query, [wanted])
@@ -185,10 +195,9 @@ def _files(connection: sqlite3.Connection, wanted: str) -> dict[str, Stored]:
 
 def _history(connection: sqlite3.Connection, run_id: str) -> dict[str, list[tuple[int, float]]]:
     require_known(connection)
-    query = "SELECT key, step, value, is_nan FROM metrics WHERE run_uuid = ? ORDER BY step, timestamp"
     curves: dict[str, dict[int, float]] = {}
-    for key, step, value, is_nan in connection.execute(query, [run_id]):
-        curves.setdefault(key, {})[step] = nan if is_nan else value
+    for key, step, value in connection.execute(CURVES, [run_id]):
+        curves.setdefault(key, {})[step] = nan if value is None else value
     return {key: list(curve.items()) for key, curve in curves.items()}
 
 

@@ -15,6 +15,7 @@ from mcr_bench.bench.record.files.places import ARTIFACTS, Places
 from mcr_bench.bench.record.outbox.entries import FAILED, FINISHED, KILLED, Ending, Opening
 from mcr_bench.bench.record.runs import Latest, StoredRun
 from mcr_bench.bench.record.store import experiment_of
+from mcr_bench.bench.record.tags import NUMBERS
 from mcr_bench.bench.runs.events import EpochDone
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 P = ParamSpec("P")
 BATCH = 1000  # most metrics that MLflow takes in one call; params and tags: 100
+MOST_EPOCHS = 2**53  # a float holds every whole number up to it
 ATTEMPT = "attempt"  # the tag that tells the trainings of a key apart
 
 
@@ -79,7 +81,7 @@ class Writer:
         latest = max(own or runs, key=lambda run: run.order, default=None)
         is_new = latest is None or latest.finished
         run = self._create(opening) if is_new or latest is None else self._reopen(latest, opening)
-        self._open[opening.key] = _Open(run.run_id, int(run.metrics.get("epoch", 0)), frozenset(run.metrics))
+        self._open[opening.key] = _Open(run.run_id, _epochs_of(run), frozenset(run.metrics))
         missing = {k: v for k, v in opening.params.items() if name_of(k) not in run.params}
         for part in in_parts(missing.items(), 100):
             self._write(self.client().log_batch, run.run_id, params=[param(k, v) for k, v in part])
@@ -232,3 +234,9 @@ class Writer:
             return
         for part in in_parts(every, BATCH):
             self._write(self.client().log_batch, run_id, metrics=part)
+
+
+def _epochs_of(run: StoredRun) -> int:
+    """The last epoch on record; 0, so that all are logged again, where the database was edited and it is no epoch."""
+    value = run.metrics.get("epoch", 0)
+    return int(value) if type(value) in NUMBERS and 0 <= value < MOST_EPOCHS else 0

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.record.files.checksums import checksums_in, content_of
 from mcr_bench.bench.record.files.places import local_path
 
@@ -89,13 +90,13 @@ class Artifacts:
         return Stored(run.info.artifact_uri, run.info.status == "FINISHED", checksums_in(run.data.tags))
 
     def _fetch(self, run_id: str, name: str) -> Path:
-        from mlflow.exceptions import MlflowException
-
         own = self.folder() / run_id
         own.mkdir(parents=True, exist_ok=True)
         try:
             return Path(self.client().download_artifacts(run_id, name, str(own)))
-        except (MlflowException, OSError) as error:
+        except UserError:  # a server is missing: nothing is said of the file
+            raise
+        except Exception as error:  # whatever MLflow, and the library of the place that is named, raise
             raise self._reason(run_id, name, error) from error
 
     def _reason(self, run_id: str, name: str, error: Exception) -> OSError:

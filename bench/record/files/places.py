@@ -24,6 +24,7 @@ ADDRESSES = (
     ("experiments", "experiment_id", "artifact_location", rf"/{ARTIFACTS}/([^/]+)/?$"),
     ("runs", "run_uuid", "artifact_uri", rf"/{ARTIFACTS}/([^/]+/[^/]+/{ARTIFACTS})/?$"),
 )
+ADDRESS = "SELECT coalesce(CAST(artifact_uri AS TEXT), '') FROM runs WHERE run_uuid = ?"  # by hand, any type is written
 PATTERNS = [re.compile(pattern) for *_, pattern in ADDRESSES]
 
 
@@ -96,7 +97,7 @@ class Places:
     def settled(self, file: Path, run_id: str) -> Path | None:
         """The folder for a run's new files, which the database then names too; None if it is not on this machine."""
         with closing(_connection(file)) as connection:
-            (stored,) = connection.execute("SELECT artifact_uri FROM runs WHERE run_uuid = ?", [run_id]).fetchone()
+            (stored,) = connection.execute(ADDRESS, [run_id]).fetchone()
             here = self.here(stored)
             if here is None:
                 return local_path(stored)
@@ -111,7 +112,9 @@ class Places:
             return []
         moved, root = [], self._root
         for table, key, column, _ in ADDRESSES:
-            query = f"SELECT {key}, {column} FROM {table} WHERE substr({column}, 1, ?) <> ?"
+            query = (
+                f"SELECT {key}, {column} FROM {table} WHERE typeof({column}) = 'text' AND substr({column}, 1, ?) <> ?"
+            )
             for number, address in connection.execute(query, [len(root), root]):
                 here = self.here(address)
                 if here is not None and not (table == "runs" and _only_there(address, here)):
