@@ -126,7 +126,7 @@ def _compare(run: StoredRun, mine: StoredRun, target: Target, joined: Joined) ->
 
 def _differ(name: str, run: StoredRun, mine: StoredRun) -> bool:
     a, b = run.metrics[name], mine.metrics.get(name)
-    return type(b) in NUMBERS and a != b and not (a != a and b != b)  # what is no number here is told when it is read
+    return type(b) in NUMBERS and a != b and not (a != a and b != b)  # a text is named when it is read
 
 
 def _told(run: StoredRun) -> str:

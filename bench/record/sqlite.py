@@ -114,7 +114,7 @@ class SqliteReader:
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
         """Metric of a run -> its (step, value) in the order of steps; of several values of a step the last one.
 
-        What is no number at a whole step is left out.
+        Values and steps that are not numbers are left out.
         """
         return self.query(lambda connection: _history(connection, run_id), {})
 

@@ -237,6 +237,6 @@ class Writer:
 
 
 def _epochs_of(run: StoredRun) -> int:
-    """The last epoch on record; 0, so that all are logged again, where the database was edited and it is no epoch."""
+    """The last epoch on record; 0, so that all are logged again, where the database holds something else."""
     value = run.metrics.get("epoch", 0)
     return int(value) if type(value) in NUMBERS and 0 <= value < MOST_EPOCHS else 0
