@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
-from mcr_bench.bench.printable import in_line, printable, shown
+from mcr_bench.bench.printable import in_line, masked, printable, shown
 
 MOST_NAMES = 30  # more than these bury the nearest ones
 # How PyTorch says that a tensor is larger than the memory of a machine, or of any.
@@ -111,6 +111,8 @@ def one_line(text: str, longest: int = LONGEST) -> str:
     'a line and …'
     """
     joined = " ".join(text.split())
+    if len(joined) > longest:  # of a password that is cut nobody sees later what it is
+        joined = " ".join(masked(text).split())
     shown = printable(joined[: longest + 1])
     return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 

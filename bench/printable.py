@@ -5,9 +5,9 @@ colours of earlier lines, bells, carriage returns that overwrite a line, marks t
 halves of surrogate pairs that cannot be encoded. `say` and `SafeConsole`, which print everything, call this module.
 """
 
-import os
 import re
-from urllib.parse import quote, unquote
+
+from mcr_bench.bench.credentials import known_secrets
 
 CONTROL = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 except tab and line feed, delete, C1
@@ -17,10 +17,6 @@ CONTROL = (
 _HIDDEN, _BREAKING = re.compile(f"[{CONTROL}]"), re.compile(f"[{CONTROL}\t\n]")
 
 MASK = "***"
-_LEAST = 4  # characters of a secret that is looked for by itself; a shorter one would be part of too many words
-_NAMES = re.compile(
-    r"(PASSWORD|PASSWD|_PWD|TOKEN|SECRET|SECRET_KEY|ACCESS_KEY|API_KEY)$", re.IGNORECASE
-)  # PWD: a folder
 _QUERY = r"(?:[\w.%-]*[-_.])?(?:access|auth|api|client|session)?(?:password|passwd|pwd|secret|token|key|sig|signature)"
 _FIELD = r"\b((?:password|passwd|pwd|secret|api_?key|(?:access|auth|session)_?token)(?:\s*=|\\*['\"]\s*:)\s*)"
 _FIELDS = ("passw", "pwd", "secret", "apikey", "api_key", "_token", "accesstoken", "authtoken", "sessiontoken")
@@ -61,11 +57,16 @@ _PATTERNS = (
 def masked(text: str) -> str:
     """`text` without the credentials of addresses, of HTTP headers and of environment variables.
 
+    Those of the addresses that were given are masked literally, those of others by the form of an address.
+
     >>> masked("cannot reach https://ann:s3cret@example.org/runs?token=abc&page=2")
     'cannot reach https://***@example.org/runs?token=***&page=2'
     """
-    for secret in _secrets():
-        text = text.replace(secret, MASK)
+    lower = text.lower()
+    known = [secret for secret in known_secrets() if secret.lower() in lower]  # hosts are quoted in lower case
+    if known:
+        pattern = re.compile("|".join(map(re.escape, known)), re.IGNORECASE)
+        text = pattern.sub(lambda secret: f"{MASK}@" if secret[0].endswith("@") else MASK, text)
     return mask_addresses(text)
 
 
@@ -76,20 +77,6 @@ def mask_addresses(text: str) -> str:
         if any(word in lower for word in words):
             text = pattern.sub(instead, text)
     return text
-
-
-def _secrets() -> list[str]:
-    """What the environment holds that nobody else should read, the longest first."""
-    values = {value for name, value in os.environ.items() if _NAMES.search(name)}
-    values |= _passwords(os.environ.get("MLFLOW_TRACKING_URI", ""))
-    return sorted((value for value in values if len(value) >= _LEAST), key=len, reverse=True)
-
-
-def _passwords(address: str) -> set[str]:
-    """The password of an address, in the forms in which it may be quoted."""
-    user, at, _ = address.partition("://")[2].rpartition("@")
-    password = user.partition(":")[2]
-    return {password, unquote(password), quote(unquote(password), safe="")} if at else set()
 
 
 def printable(text: str) -> str:

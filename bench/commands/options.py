@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from mcr_bench.bench.credentials import conceal
+
 
 class Listed(StrEnum):
     METHODS = "methods"
@@ -26,7 +28,8 @@ class WhichPublished(StrEnum):
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else on it.")]
 DataRoot = Annotated[Path, typer.Option(envvar="MCR_BENCH_DATA_ROOT", help="Parent folder of the prepared datasets.")]
 TrackingUri = Annotated[
-    str | None, typer.Option(help="MLflow tracking URI. Default: MLFLOW_TRACKING_URI, else results/mlflow.db.")
+    str | None,
+    typer.Option(callback=conceal, help="MLflow tracking URI. Default: MLFLOW_TRACKING_URI, else results/mlflow.db."),
 ]
 Methods = Annotated[
     str | None,

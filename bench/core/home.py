@@ -7,7 +7,9 @@ import os
 import re
 from pathlib import Path
 
+from mcr_bench.bench.credentials import conceal
 from mcr_bench.bench.errors import UserError, one_line
+from mcr_bench.bench.printable import masked
 
 DEFAULT, VARIABLE = "results", "MCR_BENCH_HOME"
 LONGEST_NAME = 255  # bytes of a file's or folder's name that file systems take
@@ -47,6 +49,7 @@ def usable(path: str | Path, what: str = "") -> Path:
     """
     place = Path(os.path.expanduser(require_text(str(path), what)))
     if ADDRESS.match(str(place)):
+        conceal(str(place))
         raise _refused(place, what, "this is an address. Give the path of a file or folder on this machine.")
     whole = place if place.is_absolute() else Path.cwd() / place
     most = os.pathconf("/", "PC_PATH_MAX") - ROOM
@@ -86,8 +89,8 @@ def usable_database(file: Path) -> Path:
 
 
 def shown(path: str | Path) -> str:
-    """A path as messages repeat it: of a long one the beginning and the end."""
-    text = one_line(str(path), 10**6)
+    """A path as messages repeat it, without credentials: of a long one the beginning and the end."""
+    text = one_line(masked(str(path)), 10**6)
     return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]}…{text[-SHOWN // 2 :]}"
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mcr_bench.bench.core.files import move_whole
-from mcr_bench.bench.core.home import require_text, shown, usable_database
+from mcr_bench.bench.core.home import usable_database
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.printable import masked
+from mcr_bench.bench.record.addresses import TRACKING, Use, required_address
 from mcr_bench.bench.record.database.snapshot import BUSY
 from mcr_bench.bench.record.runs import LAST, MARKS, MOMENT, PREFIX, Latest, StoredRun, moment_of, turn_of
 
@@ -27,8 +27,6 @@ T = TypeVar("T")
 # Of an address `sqlite:///a%20b/x.db`, MLflow makes the folder `a%20b` before the file in `a b` is opened. Of one that
 # names SQLAlchemy's driver too it makes none.
 PLAIN, ESCAPED = "sqlite:///", "sqlite+pysqlite:///"
-FOLDER = re.compile(r"file:.*|(?!databricks|uc:)(?![A-Za-z][\w+.-]*://).*", re.DOTALL)
-ALLOWED = "Give sqlite:///FILE for a file, or http://HOST:PORT for a tracking server; MLflow keeps none in folders."
 ALL = 3  # runs in all of MLflow's states, those that were deleted too: `ViewType.ALL`
 PAGE = 250  # so few that a server has a page in seconds
 
@@ -62,20 +60,18 @@ def database_file(uri: str) -> Path | None:
     return Path(make_url(uri).database or "")
 
 
-def store_uri(given: str | None, folder: Path) -> str:
+def store_uri(given: str | None, folder: Path, use: Use = TRACKING) -> str:
     """The address of a store as it is given, or that of the file `mlflow.db` in `folder`.
 
     UserError, before anything is written, where it can be none or its file could not be opened.
     """
     if not given:
         return database_uri(usable_database(folder / "mlflow.db"))
-    uri = require_text(given, "the tracking URI")
-    if FOLDER.fullmatch(uri) or (uri.startswith("sqlite") and not uri.startswith((PLAIN, ESCAPED))):
-        raise UserError(f"the tracking URI '{shown(masked(uri))}' cannot be used. {ALLOWED}")
+    uri = required_address(given, use)
     if uri.startswith(PLAIN) and ("%" in uri or "?" in uri):
         uri = uri.replace(PLAIN, ESCAPED, 1)
     if (file := database_file(uri)) is not None and usable_database(file).is_dir():
-        raise UserError(f"the tracking URI '{shown(masked(uri))}' names a folder. {ALLOWED}")
+        raise use.wrong(given, f"names a folder. {use.allowed}")
     return uri
 
 

@@ -77,7 +77,7 @@ class Record:
         self._files = Predictions(lambda: self.client, self._stored, self._places.readable, cache, lost)
         self._remote = None if self._file else RemoteWriting(self.uri, self.home, note, server_wait)
         if self._file is None:
-            _ = self.client
+            self._opened(lambda: self.client)
 
     @cached_property
     def client(self) -> "MlflowClient":

@@ -10,8 +10,10 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from mcr_bench.bench.credentials import conceal
 from mcr_bench.bench.errors import UserError, one_line
 from mcr_bench.bench.printable import masked
+from mcr_bench.bench.record.addresses import Use
 from mcr_bench.bench.record.database.patience import Patience
 from mcr_bench.bench.record.database.snapshot import is_busy
 from mcr_bench.bench.record.store import database_file, prepare_file, store_uri
@@ -25,6 +27,7 @@ from mcr_bench.bench.serving.mlflow_server import (
     wait_until_up,
 )
 
+DATABASE = Use("--database", "Give sqlite:///FILE, or postgresql://HOST/NAME.")
 DRIVERS = ("psycopg2", "psycopg")
 HOSTS = "MLFLOW_SERVER_ALLOWED_HOSTS"
 
@@ -35,7 +38,7 @@ def serve(database: str | None, host: str, port: int, folder: Path, say: Callabl
     database: an SQLite or PostgreSQL URI; None: an SQLite file in `folder`, where files of runs and the log lie too.
     UserError for another database, a port in use, and a server that does not start.
     """
-    store = checked(store_uri(database, folder))
+    store = store_uri(checked(database), folder, DATABASE)
     folder.mkdir(parents=True, exist_ok=True)
     files = folder / "artifacts"
     port = free_port(host, port, ports=1)
@@ -65,23 +68,15 @@ def serve(database: str | None, host: str, port: int, folder: Path, say: Callabl
     return 1
 
 
-def checked(store: str) -> str:
-    """The URI of a database; UserError if it is none that the server can use here."""
-    if database_file(store) is not None:
-        return store
-    kind, _, rest = store.partition("://")
-    name, _, driver = kind.partition("+")
+def checked(database: str | None) -> str | None:
+    """The URI of a database, with the driver of PostgreSQL; UserError if it is none that the server can use."""
+    kind, _, rest = (conceal(database) or "sqlite").partition("://")
+    name, _, driver = kind.lower().partition("+")
+    if name == "sqlite":
+        return database
     if name not in ("postgresql", "postgres"):
-        raise UserError(
-            f"--database {masked(store)}: not a database that the server can use. Give sqlite:///FILE, or "
-            "postgresql://USER:PASSWORD@HOST/NAME."
-        )
+        raise DATABASE.wrong(database or "", f"is not a database that the server can use. {DATABASE.allowed}")
     driver = driver or next(filter(find_spec, DRIVERS), DRIVERS[0])  # which one is meant depends on SQLAlchemy's age
-    if find_spec(driver) is None:
-        raise UserError(
-            f"--database {masked(store)}: {driver}, which PostgreSQL needs, is missing. Install it: "
-            "pip install 'mcr-bench[postgresql]'"
-        )
     return f"postgresql+{driver}://{rest}"
 
 

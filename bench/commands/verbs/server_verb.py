@@ -6,6 +6,7 @@ import typer
 
 from mcr_bench.bench.commands.output import say
 from mcr_bench.bench.commands.verb import verb
+from mcr_bench.bench.credentials import conceal
 
 
 @verb
@@ -15,6 +16,7 @@ def server(
         typer.Option(
             help="sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME. Default: an SQLite file in results/server.",
             envvar="MLFLOW_BACKEND_STORE_URI",
+            callback=conceal,
         ),
     ] = None,
     host: Annotated[

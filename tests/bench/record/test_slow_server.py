@@ -34,6 +34,7 @@ class Dripping:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT", raising=False)
     monkeypatch.setattr(server, "SECONDS", 0.2)
     for name in ("FLUSH_SECONDS", "PULSE_SECONDS", "RETRY_SECONDS", "POLL_SECONDS", "TOLD_AFTER"):
         monkeypatch.setattr(outbox, name, 0.02)
