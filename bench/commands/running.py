@@ -264,7 +264,7 @@ def show_outcome(
     if not as_json:
         return terminal.print_tables(SafeConsole(), tables)
     content = {"tables": [terminal.table_data(table) for table in tables], "runs": [result_data(row) for row in rows]}
-    content["failed"] = [{"key": f.spec.key, "reason": f.reason, "log": f.log} for f in failed]
+    content["failed"] = [{"key": f.spec.key, "reason": f.reason, "log": f.log and str(f.log)} for f in failed]
     print_json(content | {"data": data_of(plan), "skipped": plan.skipped, "announcements": plan.announcements})
 
 

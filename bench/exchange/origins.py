@@ -149,11 +149,10 @@ class Files:
 
     def names(self, run: StoredRun) -> list[str]:
         folder = self._folder(run)
-        if folder.is_dir():
-            os.listdir(folder)  # PermissionError where it may not be read, of which `rglob` says nothing
+        paths = [Path(inner, name) for inner, _, names in os.walk(folder, onerror=_refuse) for name in names]
         return sorted(
             path.relative_to(folder).as_posix()
-            for path in folder.rglob("*")
+            for path in paths
             if path.is_file() and not path.is_symlink() and not path.name.startswith(".")
         )
 
@@ -250,3 +249,9 @@ def _whole(store: _Store, run: StoredRun) -> WholeRun:
             files=[RunFile(name, len(content), checksum(content)) for name, content in contents.items()],
         )
     )
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that is missing has no files; of one that may not be read nobody knows which ones."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error

@@ -291,7 +291,7 @@ class Jobs:
 
     def _note_failure(self, spec: RunSpec, reason: str, logged: RunSpec) -> None:
         log = work_folder(self._record.home, logged) / "log.txt"
-        self.outcome.failed.append(Failure(spec, reason, log))
+        self.outcome.failed.append(Failure(spec, reason, log if os.path.isfile(log) else None))
 
     def _end(self, spec: RunSpec, status: str, taken: float = 0.0) -> None:
         lock = self._training.pop(spec.key)

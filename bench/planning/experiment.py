@@ -215,11 +215,18 @@ def _request(name: str, block: Block, choices: Choices) -> Request:
         preset=block.text("preset"),
         overrides={k: list(s.values) for k, s in (block.fixed | block.sweep).items()} | dict(choices.settings),
         points=[point for number, point in enumerate(points) if point not in points[:number]],
-        pairs=block.pairs,
+        pairs=_pairs(name, block),
         optional=block.plain.get("optional") is True,
         title=block.text("title") or "",
         locate=partial(_locate, name, block),
     )
+
+
+def _pairs(name: str, block: Block) -> list[tuple[int, int]] | None:
+    """The (seed, fold) pairs of a comparison; UserError for a seed that is too large."""
+    if block.pairs:
+        seeds_of([seed for seed, _ in block.pairs], _place(name, block, "pairs"))
+    return block.pairs
 
 
 def _place(name: str, block: Block, key: str) -> str:

@@ -50,14 +50,12 @@ TURNS = """
 SELECT coalesce(CAST(value AS TEXT), '') FROM tags WHERE key = ? AND run_uuid IN (SELECT run_uuid FROM tags WHERE
 key = 'key' AND value = ?)
 """
-# Of each experiment one run of this program is looked at, the first that there is.
+# Experiments with runs of this program, none of which is of the dataset that the name says.
 RENAMED = """
-SELECT name, dataset FROM (SELECT CAST(name AS TEXT) AS name, (
-    SELECT CAST(about.value AS TEXT) FROM runs
-    JOIN tags AS mark ON mark.run_uuid = runs.run_uuid AND mark.key = ?
-    JOIN tags AS about ON about.run_uuid = runs.run_uuid AND about.key = 'dataset'
-    WHERE runs.experiment_id = experiments.experiment_id AND runs.lifecycle_stage = 'active' LIMIT 1
-) AS dataset FROM experiments WHERE lifecycle_stage = 'active') WHERE name != ? || dataset
+SELECT CAST(experiments.name AS TEXT), min(CAST(about.value AS TEXT)) FROM tags AS mark JOIN runs USING (run_uuid)
+JOIN experiments USING (experiment_id) JOIN tags AS about ON about.run_uuid = mark.run_uuid AND about.key = 'dataset'
+WHERE mark.key = ? AND about.value <> '' AND runs.lifecycle_stage = 'active'
+AND experiments.lifecycle_stage = 'active' GROUP BY experiment_id HAVING NOT max(experiments.name = ? || about.value)
 """
 CURVES = f"""
 SELECT CAST(key AS TEXT), step, {NUMBER} AS number FROM metrics

@@ -16,7 +16,7 @@ from mcr_bench.bench.core.home import usable_database
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.record.addresses import TRACKING, Use, required_address
 from mcr_bench.bench.record.database.snapshot import BUSY
-from mcr_bench.bench.record.runs import LAST, MARKS, MOMENT, PREFIX, Latest, StoredRun, moment_of, turn_of
+from mcr_bench.bench.record.runs import LAST, MOMENT, PREFIX, Latest, StoredRun, turn_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
@@ -143,17 +143,9 @@ class SearchReader:
         parts = asked if experiments else {}
         first = [client.search_runs(experiments, parts[by], ALL, 1, [f"{by} DESC"]) for by in parts]
         runs = [StoredRun.of(run) for page in first for run in page]
-        moment = max((max(moment_of(run.tags), run.started) for run in runs), default=0)
+        moment = max((run.order[1] for run in runs), default=0)
         of_key = replace(self, state=ALL)._search(experiments, f"tags.key = '{key}'")
         return Latest(moment, max((turn_of(run.tags) for run in of_key), default=0))
-
-    def renamed(self) -> dict[str, str]:
-        """Experiment without the prefix of this program's that has runs of it -> their dataset."""
-        client, names = self.client(), dict[str, str]()
-        for one in _pages(lambda token: client.search_experiments(max_results=PAGE, page_token=token)):
-            names |= {} if one.name.startswith(PREFIX) else {one.experiment_id: one.name}
-        page = client.search_runs(list(names), f"tags.{MARKS[0]} LIKE '%'", max_results=PAGE) if names else []
-        return {names[run.info.experiment_id]: run.data.tags.get("dataset", "DATASET") for run in page}
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
         """Metric of a run -> its (step, value) in the order of steps; of several values of a step the last one."""

@@ -263,13 +263,14 @@ class Record:
         return runs
 
     def _note_renamed(self) -> None:
-        """Note once which experiments have been renamed: their runs look like runs that were never trained."""
+        """Note once which experiments have been renamed: their runs look like runs that were never trained.
+
+        Of a server it would take too long, as all runs of others would have to be searched.
+        """
         if self._looked:
             return
         self._looked = True
-        known = self._ask(SqliteReader.renamed)
-        renamed = self._opened(SearchReader(lambda: self.client).renamed) if known is None else known
-        for name, dataset in renamed.items():
+        for name, dataset in (self._ask(SqliteReader.renamed) or {}).items():
             self._reading.note(RENAMED.format(name=in_line(name), right=in_line(PREFIX + dataset)))
 
     def _readable(self, run: StoredRun) -> StoredRun:

@@ -12,7 +12,7 @@ from mcr_bench.bench.record.database.turns import Turns
 from mcr_bench.bench.record.entities import in_parts, metric, name_of, param, tag
 from mcr_bench.bench.record.files.checksums import checksum_tags
 from mcr_bench.bench.record.files.places import ARTIFACTS, Places
-from mcr_bench.bench.record.outbox.entries import FAILED, FINISHED, KILLED, Ending, Opening
+from mcr_bench.bench.record.outbox.entries import FINISHED, KILLED, Ending, Opening
 from mcr_bench.bench.record.runs import Latest, StoredRun
 from mcr_bench.bench.record.store import experiment_of
 from mcr_bench.bench.record.tags import NUMBERS
@@ -116,12 +116,16 @@ class Writer:
         del self._open[key]
         return Written(run.run_id, files)
 
-    def is_gone(self, key: str) -> bool:
-        """Whether a run that is being written was deleted from the store, as in MLflow's page."""
+    def run_id(self, key: str) -> str:
+        """The name in the store of a run that is being written; '' where it is not."""
+        return self._open[key].run_id if key in self._open else ""
+
+    def is_gone(self, run_id: str) -> bool:
+        """Whether a run was deleted from the store, as in MLflow's page."""
         from mlflow.exceptions import MlflowException
 
         try:
-            return key in self._open and self.client().get_run(self._open[key].run_id).info.lifecycle_stage == "deleted"
+            return bool(run_id) and self.client().get_run(run_id).info.lifecycle_stage == "deleted"
         except MlflowException as error:
             return str(error.error_code) == "RESOURCE_DOES_NOT_EXIST"
 
@@ -168,15 +172,17 @@ class Writer:
         return run
 
     def _stop(self, run: _Open, ending: Ending) -> Written:
-        try:
-            self._flush(run)
-            if ending.status == FAILED:
-                self._say_why(run.run_id, ending)
-        finally:
-            if ending.status == FAILED:  # whatever could not be kept of it, the run has failed
-                self._terminate(run, ending)
         if ending.status == KILLED:
+            self._flush(run)
             self._terminate(run, ending)
+            return Written(run.run_id, {})
+        try:  # whatever could not be kept of it, the run has failed, and for this reason
+            self._flush(run)
+        finally:
+            try:
+                self._say_why(run.run_id, ending)
+            finally:
+                self._terminate(run, ending)
         return Written(run.run_id, {})
 
     def _terminate(self, run: _Open, ending: Ending) -> None:

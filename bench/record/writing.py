@@ -82,8 +82,13 @@ class DirectWriting:
             self._keep_scores(written.run_id, *written.files[PREDICTIONS])
 
     def tag(self, run_id: str, name: str, text: str) -> None:
-        with self._refusal_told(run_id):
+        from mlflow.exceptions import MlflowException
+
+        try:
             self._writer.tag(run_id, name, text)
+        except MlflowException:
+            if not self._writer.is_gone(run_id):  # of one that was deleted meanwhile nobody needs the tag
+                raise
 
     def deliver_owed(self) -> None:
         """Nothing is owed to a file."""
@@ -114,4 +119,5 @@ class DirectWriting:
 
             if not isinstance(error, MlflowException) or full_disk(error):
                 raise
-            raise Refused(GONE if self._writer.is_gone(key) else NOT_TAKEN.format(quoted(error))) from error
+            is_gone = self._writer.is_gone(self._writer.run_id(key))
+            raise Refused(GONE if is_gone else NOT_TAKEN.format(quoted(error))) from error

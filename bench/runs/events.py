@@ -139,7 +139,7 @@ class Failure:
 
     spec: the run.
     reason: why it failed, in one line.
-    log: the file of what its worker printed; None if it is removed, as that of every run that was trained to its end.
+    log: the file of what its worker printed; None if there is none, as of a run that was trained to its end.
     """
 
     spec: "RunSpec"

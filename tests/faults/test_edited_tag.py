@@ -280,3 +280,11 @@ def test_without_care_for_encodings(home: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(snapshot, "is_not_utf8", lambda _: False)
     edit(home, row_of(home).run_id, "commit", "not UTF-8")
     assert "cannot be opened" in call("results", code=2).stderr
+
+
+@pytest.mark.parametrize("what", ["runs SET artifact_uri", "experiments SET artifact_location"])
+def test_an_address_that_is_not_utf_8_stops_no_writing(home: Path, what: str) -> None:
+    """No tag but the address of files is a text that is not UTF-8"""
+    change(home, f"UPDATE {what} = CAST(x'2ffffe' AS TEXT) WHERE ? != ''", "every")
+    Record(home=home).prepare()
+    assert "joint" in call("results").stdout

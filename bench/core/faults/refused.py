@@ -9,7 +9,7 @@ TOO_LONG = "this name is longer than the file system takes. Shorten it."
 PLACE = "Give another place, or get the permission of whoever owns it."
 DISK = "See whether its disk is connected and sound, and give the same command again."
 TAKEN = "This name is needed for something else: rename or delete what has it."
-LOCKS = "Files cannot be locked on its file system: set MCR_BENCH_HOME to a folder on another one."
+LOCKS = "Its file system cannot lock files: put the record (MCR_BENCH_HOME, --tracking-uri) on another one."
 REMEDIES = {
     errno.EACCES: PLACE,
     errno.EPERM: PLACE,
@@ -20,7 +20,6 @@ REMEDIES = {
     errno.EISDIR: TAKEN,
     errno.ENOTDIR: TAKEN,
     errno.ENOLCK: LOCKS,
-    errno.ENOTSUP: LOCKS,
     errno.EMFILE: "This many files may be open at once: `ulimit -n` shows how many, and raises it.",
     errno.ENFILE: "All programs of this machine together have too many files open: end some.",
 }

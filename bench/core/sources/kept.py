@@ -1,7 +1,7 @@
 """Digests of this package's methods, kept beside the record: making them takes seconds, and only its files decide them.
 
 The file may be deleted at any time. It is read only where all that a digest can depend on is as it was, and where it is
-what was written: a wrong digest would have finished runs trained again.
+what was written: because of a wrong digest, finished runs would be trained again.
 """
 
 import hashlib

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -142,5 +142,7 @@ def _only_there(address: str, here: Path) -> bool:
 
 
 def _connection(file: Path) -> sqlite3.Connection:
-    """A connection on which transactions are begun explicitly."""
-    return sqlite3.connect(file, timeout=BUSY, isolation_level=None)
+    """A connection on which transactions are begun explicitly, and which reads any text."""
+    connection = sqlite3.connect(file, timeout=BUSY, isolation_level=None)
+    connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+    return connection

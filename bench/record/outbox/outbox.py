@@ -34,8 +34,8 @@ DOWN = (
     "the server is back. After the last training this command waits {wait:g} s for it (--server-wait) and then ends."
 )
 WAITING = (
-    "{server} does not have everything of {runs} yet: this command waits until it has, but no longer than {wait:g} s "
-    "(--server-wait) where it does not answer. What it lacks then is kept for the next command."
+    "{server} does not have everything of {runs} yet. This command waits until it has; if the server does not answer, "
+    "at most {wait:g} s (--server-wait). What is missing then is kept for the next command."
 )
 UP = "{server} answers again, and has all that was kept for it."
 

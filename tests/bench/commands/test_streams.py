@@ -65,7 +65,7 @@ REFUSED = {
     errno.ENOTDIR: "error: '/some/file' cannot be used: Not a directory. This name is needed for something else",
 }
 NAMELESS = {  # as who locks a file, or reads one that is open, gets them
-    errno.ENOLCK: "error: a file cannot be used: No locks available. Files cannot be locked on its file system: set",
+    errno.ENOLCK: "error: a file cannot be used: No locks available. Its file system cannot lock files: put",
     errno.EIO: "error: a file cannot be used: Input/output error. See whether its disk is connected and sound",
 }
 

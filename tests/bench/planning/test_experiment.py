@@ -82,6 +82,7 @@ PLANNED = [
     (HEAD + "modalities = ['m1', 'm3']", r"line 4, 'modalities': unknown modality of synthetic 'm3'"),
     (HEAD + "fold = 4", r"line 4, 'fold': --fold 4"),
     (HEAD.replace("seeds = 1", "pairs = [[1, 2]]"), r"line 3, 'pairs': --fold 2"),
+    (HEAD.replace("seeds = 1", f"pairs = [[{2**63}, 1]]"), r"line 3, 'pairs': too large. Allowed: .* at most 9223372"),
     (HEAD.replace("seeds = 1", "seeds = 10001"), r"line 3, 'seeds': too large"),
     (HEAD + "[set]\nepoch = 5", r"line 5, 'epoch': unknown setting 'epoch'. Did you mean epochs"),
     (HEAD + "[set]\nepochs = 'few'", r"line 5, 'epochs': epochs=few: not allowed"),

@@ -203,25 +203,21 @@ def test_the_scores_of_a_finished_run_are_kept_before_anyone_asks(
     assert score.mean() == pytest.approx(made.rows()[0].value)
 
 
-def test_an_experiment_that_was_renamed_is_noted_once_by_both_ways_to_read(
-    record: Record, wanted: list[RunSpec], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_experiment_that_was_renamed_is_noted_once(record: Record, wanted: list[RunSpec]) -> None:
     """Its runs would otherwise look like runs that were never trained; what other programs have is not noted."""
     client, dataset = record.client, wanted[0].dataset
     experiment = client.get_experiment_by_name(f"mcr-bench/{dataset}")
     assert experiment is not None
     client.rename_experiment(experiment.experiment_id, "my favourite")
     try:
-        for way in (lambda _, query: query(SqliteReader(record.home / "mlflow.db")), lambda *_: None):
-            monkeypatch.setattr(Record, "_ask", way)
-            notes = list[str]()
-            read = Record(home=record.home, note=notes.append)
-            assert dataset not in {row.dataset for row in read.rows()}
-            read.rows()
-            assert [note for note in notes if "favourite" in note or "other" in note] == [
-                "the experiment 'my favourite' has runs of this program, which commands do not find under this name. "
-                f"Rename it to 'mcr-bench/{dataset}' in MLflow's page (`mcr-bench ui`)."
-            ]
+        notes = list[str]()
+        read = Record(home=record.home, note=notes.append)
+        assert dataset not in {row.dataset for row in read.rows()}
+        read.rows()
+        assert [note for note in notes if "favourite" in note or "other" in note] == [
+            "the experiment 'my favourite' has runs of this program, which commands do not find under this name. "
+            f"Rename it to 'mcr-bench/{dataset}' in MLflow's page (`mcr-bench ui`)."
+        ]
         client.rename_experiment(experiment.experiment_id, "mcr-bench/another")
         assert SqliteReader(record.home / "mlflow.db").renamed() == {"mcr-bench/another": dataset}
     finally:
@@ -232,3 +228,16 @@ def test_an_experiment_that_was_renamed_is_noted_once_by_both_ways_to_read(
 @pytest.mark.parametrize("name", ["o'brien", '"', "a\\", "100%", "'", "x' OR 'a", ".."])
 def test_a_name_that_no_filter_can_quote_is_no_key(name: str, record: Record) -> None:
     assert SearchReader(lambda: record.client).read(None, [name]) == []
+
+
+def test_an_edited_dataset_of_a_run_does_not_make_its_experiment_a_renamed_one(tmp_path: Path, record: Record) -> None:
+    """One run with its own name is enough; following the note would hide all of them."""
+    file = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(record.home / "mlflow.db")) as source, closing(sqlite3.connect(file)) as copy:
+        source.backup(copy)
+        runs = "SELECT run_uuid FROM tags WHERE key = 'dataset' ORDER BY run_uuid"
+        for order in ("", " DESC"):
+            edited = f"UPDATE tags SET value = ? WHERE key = 'dataset' AND run_uuid = ({runs}{order} LIMIT 1)"
+            copy.execute(edited, ["another" if order else ""])
+            copy.commit()
+            assert SqliteReader(file).renamed() == {}
