@@ -347,7 +347,7 @@ def test_a_run_that_is_seen_too_early(made: Path, here: Path, monkeypatch: pytes
 
     monkeypatch.setattr(Target, "_create", with_tags)
     with monkeypatch.context() as patch:
-        kill_at(patch, 3, after=True)
+        kill_at(patch, 4, after=True)
         with pytest.raises(Killed):
             call("merge", str(made / "one"))
     (row,) = Record(home=here).rows()

@@ -11,6 +11,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the user's share o
 # What SQLite calls it: a database that cannot grow, its index of changes that cannot, and, where the system gives
 # another reason than a full disk (a quota, the largest size of a file, a broken disk), any write that fails.
 GROWS, WRITES = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"), ("SQLITE_IOERR_WRITE", "SQLITE_IOERR_TRUNCATE")
+UNNAMED = "a file"
 REMEDY = (
     "Free space there and start the same command again: what is finished is kept, and runs continue from their last "
     "checkpoint."
@@ -34,7 +35,8 @@ def full_disk_told() -> Iterator[None]:
     except Exception as error:
         cause = error.__cause__ if isinstance(error, UserError) else error
         if cause is not None and (told := full_disk(cause)):
-            raise FullDisk(told) from error
+            knows_more = isinstance(error, UserError) and UNNAMED in told  # which file it was
+            raise FullDisk(str(error) if knows_more else told) from error
         raise
 
 
@@ -46,7 +48,7 @@ def full_disk(error: BaseException) -> str | None:
     """
     for one in chain(error):
         if isinstance(one, OSError) and one.errno in FULL:
-            where = f"'{one.filename}'" if one.filename else "a file"
+            where = f"'{one.filename}'" if one.filename else UNNAMED
             why = one.strerror or errno.errorcode[one.errno]
             return f"the disk is full: {where} could not be written ({why}). {REMEDY}"
         code = getattr(one, "sqlite_errorname", "")  # errors that SQLite itself has not raised lack it

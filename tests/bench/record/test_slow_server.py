@@ -53,7 +53,7 @@ def test_a_command_waits_no_longer_for_it_than_for_one_that_is_away(name: str, t
     first.end("k1", Ending(FINISHED, 50.0, {"test/accuracy": 0.5}))
     with pytest.raises(Unavailable, match=r"did not answer for 0\.5 s \(no answer in time\)\. What 1 run had to tell"):
         first.settle()
-    assert any("does not have everything of 1 run yet: this command waits until it has" in line for line in said)
+    assert any("does not have everything of 1 run yet. This command waits until it has" in line for line in said)
     first._outbox.stop(30)
     client.end.set()
     first._outbox._shipments[0].lock.release()
