@@ -10,7 +10,9 @@ from mcr_bench.bench.credentials import conceal
 from mcr_bench.bench.errors import UserError, quoted
 
 SCHEME = re.compile(r"([A-Za-z][\w+.-]*)://")
-FILES = ("sqlite:///", "sqlite+pysqlite:///")
+# Of an address `sqlite:///a%20b/x.db`, MLflow makes the folder `a%20b` before the file in `a b` is opened. Of one that
+# names SQLAlchemy's driver too it makes none.
+PLAIN, ESCAPED = "sqlite:///", "sqlite+pysqlite:///"
 SERVERS, DATABASES = ("http", "https"), ("postgresql", "mysql", "mssql")
 OTHERS = re.compile(r"databricks.*|uc:.*", re.DOTALL)
 PLUGINS = "mlflow.tracking_store"  # the entry points of packages that bring a store of their own to MLflow
@@ -60,7 +62,7 @@ def _fault(uri: str) -> str:
     if kind in SERVERS:
         return "" if _has_host(uri) else "its host or port cannot be read"
     if kind == "sqlite":
-        return "" if uri.startswith(FILES) else "it names no file"
+        return "" if uri.startswith((PLAIN, ESCAPED)) else "it names no file"
     if OTHERS.fullmatch(uri) or kind in DATABASES or kind in {point.name for point in entry_points(group=PLUGINS)}:
         return ""
     return f"no store has an address that begins with {kind}://" if kind else "it begins with no scheme of a store"

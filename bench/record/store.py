@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from mcr_bench.bench.core.files import move_whole
 from mcr_bench.bench.core.home import usable_database
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.record.addresses import TRACKING, Use, required_address
+from mcr_bench.bench.record.addresses import ESCAPED, PLAIN, TRACKING, Use, required_address
 from mcr_bench.bench.record.database.snapshot import BUSY
 from mcr_bench.bench.record.runs import LAST, MOMENT, PREFIX, Latest, StoredRun, turn_of
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 T = TypeVar("T")
-# Of an address `sqlite:///a%20b/x.db`, MLflow makes the folder `a%20b` before the file in `a b` is opened. Of one that
-# names SQLAlchemy's driver too it makes none.
-PLAIN, ESCAPED = "sqlite:///", "sqlite+pysqlite:///"
 ALL = 3  # runs in all of MLflow's states, those that were deleted too: `ViewType.ALL`
 PAGE = 250  # so few that a server has a page in seconds
 

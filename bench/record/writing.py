@@ -72,7 +72,7 @@ class DirectWriting:
             self._flushed = time.monotonic()
 
     def refused(self) -> dict[str, str]:
-        return {key: why for key, why in self._refused.items() if key in self._writer.keys}
+        return dict(self._refused)
 
     def end(self, key: str, ending: Ending, paths: Sequence[Path] = ()) -> None:
         self._refused.pop(key, None)

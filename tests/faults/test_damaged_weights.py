@@ -25,6 +25,7 @@ from mcr_bench.bench.training.loop import fit_run, start
 from mcr_bench.tests.support.faults import Fault
 from mcr_bench.tests.support.runs import pretended_training
 from mcr_bench.tests.support.runs.hooked import Killed, Result, array_file, job_of, runs_of, same, trained
+from mcr_bench.tests.support.runs.pretended_training import begun, jobs_of
 
 FAULT = Fault(
     "a checkpoint, or the weights that an ensemble or a frozen start needs, is cut off, has flipped bits, is empty, "
@@ -241,23 +242,23 @@ def test_the_run_with_damaged_weights_is_trained_again_and_then_the_others(
     first = fake.Spec(f"first {kind}", trace)
     seconds = [fake.Spec(f"second {number} {kind}", trace, dependencies=(first,)) for number in range(2)]
     notes: list[str] = []
-    with Jobs(TrainingPlan([first], device="cpu"), record, Silent()) as jobs:
-        _finish(jobs, _next(jobs))
+    with jobs_of(record, first) as jobs:
+        _finish(jobs, begun(jobs))
     path = record.home / "weights" / f"{first.key}.pt"
     with Jobs(TrainingPlan(seconds, device="cpu"), record, _Noting(notes)) as jobs:
-        started = [_next(jobs), _next(jobs)]
+        started = [begun(jobs), begun(jobs)]
         if kind != "file":
             path.unlink()
         if kind == "folder":
             path.mkdir()
         for job in started:
             jobs.take(job, RunFailed(job.spec.key, "", f"'{path}' is damaged: so", damaged=first.key))
-        again = _next(jobs)
+        again = begun(jobs)
         assert again.spec == first
         assert jobs.next("cpu") is None
         _finish(jobs, again)
         for _ in seconds:
-            _finish(jobs, _next(jobs))
+            _finish(jobs, begun(jobs))
         assert not jobs.go_on()
     assert jobs.outcome.finished[0] == first
     assert {run.key for run in jobs.outcome.finished} == {run.key for run in (first, *seconds)}
@@ -269,12 +270,12 @@ def test_the_run_with_damaged_weights_is_trained_again_and_then_the_others(
 def test_weights_that_stay_damaged_fail_the_run(fake: ModuleType, record: Record, trace: Path) -> None:
     first = fake.Spec("once more", trace)
     second = fake.Spec("never", trace, dependencies=(first,))
-    with Jobs(TrainingPlan([first, second], device="cpu"), record, Silent()) as jobs:
-        _finish(jobs, _next(jobs))
-        job = _next(jobs)
+    with jobs_of(record, first, second) as jobs:
+        _finish(jobs, begun(jobs))
+        job = begun(jobs)
         jobs.take(job, RunFailed(second.key, "", "damaged", damaged=first.key))
-        _finish(jobs, _next(jobs))
-        jobs.take(_next(jobs), RunFailed(second.key, "", "damaged", damaged=first.key))
+        _finish(jobs, begun(jobs))
+        jobs.take(begun(jobs), RunFailed(second.key, "", "damaged", damaged=first.key))
         assert not jobs.go_on()
     assert [failure.reason for failure in jobs.outcome.failed] == ["damaged"]
 
@@ -336,12 +337,6 @@ def _end(job: Job) -> list[Event]:
 
 def _told(events: list[Event]) -> list[str]:
     return [event.text for event in events if isinstance(event, Told)]
-
-
-def _next(jobs: Jobs) -> Job:
-    job = jobs.next("cpu")
-    assert job is not None
-    return job
 
 
 def _finish(jobs: Jobs, job: Job) -> None:

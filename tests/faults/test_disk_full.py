@@ -20,11 +20,9 @@ from mcr_bench.bench.core.faults import full_disk as module
 from mcr_bench.bench.core.faults.full_disk import FullDisk, full_disk, full_disk_told
 from mcr_bench.bench.core.files import PARTIAL, write_whole
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.executors.base import TrainingPlan
 from mcr_bench.bench.executors.failures import failure_of
-from mcr_bench.bench.executors.jobs import Jobs
 from mcr_bench.bench.record.tracking import Record
-from mcr_bench.bench.runs.events import EpochDone, Job, RunDone, Silent
+from mcr_bench.bench.runs.events import EpochDone, Job, RunDone
 from mcr_bench.bench.training import checkpoints
 from mcr_bench.bench.training.checkpoints import EARLIER, NAME
 from mcr_bench.bench.training.loop import fit_run
@@ -35,7 +33,7 @@ from mcr_bench.tests.support.runs import kill_comparison as commands
 from mcr_bench.tests.support.runs import pretended_training
 from mcr_bench.tests.support.runs.full_disks import fill, no_page_more, tmpfs
 from mcr_bench.tests.support.runs.hooked import Result, array_file, job_of, runs_of, same, trained
-from mcr_bench.tests.support.runs.pretended_training import epochs, row
+from mcr_bench.tests.support.runs.pretended_training import begun, epochs, jobs_of, row
 
 pytestmark = pytest.mark.slow  # `make faults` makes these trials
 FAULT = Fault(
@@ -109,8 +107,8 @@ def test_a_database_that_cannot_grow_ends_the_command_and_loses_nothing(
     spec = fake.Spec(f"database {moment}", trace)
     with pytest.raises(FullDisk, match="the record could not be written"), full_disk_told():
         _train_without_space(record, spec, moment)
-    with _jobs(record, spec) as jobs:
-        job = _next(jobs)
+    with jobs_of(record, spec) as jobs:
+        job = begun(jobs)
         for epoch in range(1, EPOCHS):
             jobs.take(job, _epoch(spec, epoch))
         jobs.take(job, _done(job))
@@ -122,15 +120,15 @@ def test_an_artifact_that_cannot_be_copied_fails_the_run_and_is_copied_later(
     fake: ModuleType, record: Record, trace: Path
 ) -> None:
     spec = fake.Spec("artifact", trace)
-    with _jobs(record, spec) as jobs, pytest.MonkeyPatch.context() as patch:
-        job = _next(jobs)
+    with jobs_of(record, spec) as jobs, pytest.MonkeyPatch.context() as patch:
+        job = begun(jobs)
         done = _done(job)
         fill(patch, "predictions.parquet")
         jobs.take(job, done)
     assert "the disk is full" in jobs.outcome.failed[0].reason
     assert row(record, spec).status == "failed"
-    with _jobs(record, spec) as jobs:
-        jobs.take(_next(jobs), done)
+    with jobs_of(record, spec) as jobs:
+        jobs.take(begun(jobs), done)
     assert jobs.outcome.finished == [spec]
 
 
@@ -138,8 +136,8 @@ def test_a_traceback_that_cannot_be_kept_leaves_a_run_failed_not_running(
     fake: ModuleType, record: Record, trace: Path
 ) -> None:
     spec = fake.Spec("traceback", trace)
-    with _jobs(record, spec) as jobs, pytest.MonkeyPatch.context() as patch:
-        job = _next(jobs)
+    with jobs_of(record, spec) as jobs, pytest.MonkeyPatch.context() as patch:
+        job = begun(jobs)
         fill(patch, "failure.txt")
         jobs.fail(job, "its worker is gone")
     assert (row(record, spec).status, row(record, spec).failure) == ("failed", "its worker is gone")
@@ -150,8 +148,8 @@ def test_a_cache_that_cannot_be_written_is_done_without(fake: ModuleType, record
     (record.home / "cache").mkdir(exist_ok=True)
     (record.home / "cache" / "samples.db").unlink(missing_ok=True)
     (record.home / "cache" / "samples.db").symlink_to("/dev/full")
-    with _jobs(record, spec) as jobs:
-        job = _next(jobs)
+    with jobs_of(record, spec) as jobs:
+        job = begun(jobs)
         jobs.take(job, _done(job))
     (record.home / "cache" / "samples.db").unlink()
     assert jobs.outcome.finished == [spec]
@@ -271,7 +269,7 @@ def test_files_written_in_place(calm: tuple[Any, Result], tmp_path: Path, monkey
 @pytest.mark.unprotected
 def test_errors_as_they_come(fake: ModuleType, record: Record, trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the sentence a full disk ends a command with a traceback."""
-    monkeypatch.setattr(module, "full_disk", lambda _: None)
+    monkeypatch.setattr(module, "full_disk", lambda *_: None)
     with pytest.raises((sqlite3.Error, MlflowException)), full_disk_told():
         _train_without_space(record, fake.Spec("as it comes", trace), "epoch")
 
@@ -304,20 +302,10 @@ def _run(home: Path, before: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(shell, env=environment, capture_output=True, text=True, timeout=600)
 
 
-def _jobs(record: Record, *specs: Any) -> Jobs:
-    return Jobs(TrainingPlan(specs, device="cpu"), record, Silent())
-
-
-def _next(jobs: Jobs) -> Job:
-    job = jobs.next("cpu")
-    assert job is not None
-    return job
-
-
 def _train_without_space(record: Record, spec: Any, moment: str) -> None:
     """FullDisk, also where only the end of the run cannot be recorded, which fails the run."""
-    with no_page_more(record) if moment == "start" else _nothing(), _jobs(record, spec) as jobs:
-        job = _next(jobs)
+    with no_page_more(record) if moment == "start" else _nothing(), jobs_of(record, spec) as jobs:
+        job = begun(jobs)
         with no_page_more(record) if moment == "epoch" else _nothing():
             for epoch in range(1, EPOCHS):
                 record._writing._flushed = 0

@@ -8,17 +8,15 @@ from typing import Any
 import pytest
 
 from mcr_bench.bench.executors import failures
-from mcr_bench.bench.executors.base import TrainingPlan
 from mcr_bench.bench.executors.failures import failure_of
-from mcr_bench.bench.executors.jobs import Jobs
 from mcr_bench.bench.record import tracking
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.tracking import Record
-from mcr_bench.bench.runs.events import Job, RunDone, RunFailed, Silent
+from mcr_bench.bench.runs.events import Job, RunDone, RunFailed
 from mcr_bench.tests.support.faults import Fault
 from mcr_bench.tests.support.runs import odd_errors, pretended_training
 from mcr_bench.tests.support.runs.odd_errors import ENDS, KINDS
-from mcr_bench.tests.support.runs.pretended_training import row
+from mcr_bench.tests.support.runs.pretended_training import begun, jobs_of, row
 
 pytestmark = pytest.mark.slow  # `make faults` makes these trials
 FAULT = Fault(
@@ -72,8 +70,8 @@ def test_a_run_that_ends_so_is_recorded_as_failed(
 @pytest.mark.parametrize("text", ["a \ud800 b", "a\x00b", "x" * 20_000_000, "\n\n", "\x1b[2J"])
 def test_what_other_executors_tell_is_recorded_too(fake: ModuleType, record: Record, trace: Path, text: str) -> None:
     spec = fake.Spec(f"told {text[:5]!r} {len(text)}", trace)
-    with Jobs(TrainingPlan([spec], device="cpu"), record, Silent()) as jobs:
-        job = _next(jobs)
+    with jobs_of(record, spec) as jobs:
+        job = begun(jobs)
         jobs.take(job, RunFailed(spec.key, text, text))
     assert row(record, spec).status == "failed"
     assert len(jobs.outcome.failed[0].reason) <= 1000
@@ -82,8 +80,8 @@ def test_what_other_executors_tell_is_recorded_too(fake: ModuleType, record: Rec
 @pytest.mark.parametrize("text", ["a \ud800 b", "a\x00b"])
 def test_a_run_whose_tags_hold_such_text_finishes(fake: ModuleType, record: Record, trace: Path, text: str) -> None:
     spec = fake.Spec(f"tag {text!r}", trace)
-    with Jobs(TrainingPlan([spec], device="cpu"), record, Silent()) as jobs:
-        job = _next(jobs)
+    with jobs_of(record, spec) as jobs:
+        job = begun(jobs)
         job.folder.mkdir(parents=True)
         job.predictions.write_text("predictions")
         jobs.take(job, RunDone(spec.key, {"test/accuracy": 0.5}, 1.0, {"about": text}))
@@ -96,8 +94,8 @@ def test_texts_as_they_are(fake: ModuleType, record: Record, trace: Path, monkey
     """Where a traceback is kept as it is, half a character keeps a failed run from being recorded whole."""
     monkeypatch.setattr(tracking, "within_bounds", lambda text: text)
     spec = fake.Spec("as it is", trace)
-    with Jobs(TrainingPlan([spec], device="cpu"), record, Silent()) as jobs:
-        jobs.take(_next(jobs), RunFailed(spec.key, "a \ud800 b", "reason"))
+    with jobs_of(record, spec) as jobs:
+        jobs.take(begun(jobs), RunFailed(spec.key, "a \ud800 b", "reason"))
     assert not _traceback(row(record, spec)).exists()
 
 
@@ -116,12 +114,6 @@ def _failure(spec: Any, kind: str) -> RunFailed:
     except BaseException as error:
         return failure_of(job, error)
     raise AssertionError(kind)
-
-
-def _next(jobs: Jobs) -> Job:
-    job = jobs.next("cpu")
-    assert job is not None
-    return job
 
 
 def _traceback(kept: RunRow) -> Path:

@@ -11,7 +11,6 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the user's share o
 # What SQLite calls it: a database that cannot grow, its index of changes that cannot, and, where the system gives
 # another reason than a full disk (a quota, the largest size of a file, a broken disk), any write that fails.
 GROWS, WRITES = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"), ("SQLITE_IOERR_WRITE", "SQLITE_IOERR_TRUNCATE")
-UNNAMED = "a file"
 REMEDY = (
     "Free space there and start the same command again: what is finished is kept, and runs continue from their last "
     "checkpoint."
@@ -34,21 +33,25 @@ def full_disk_told() -> Iterator[None]:
         raise
     except Exception as error:
         cause = error.__cause__ if isinstance(error, UserError) else error
-        if cause is not None and (told := full_disk(cause)):
-            knows_more = isinstance(error, UserError) and UNNAMED in told  # which file it was
-            raise FullDisk(str(error) if knows_more else told) from error
+        nameless = str(error) if isinstance(error, UserError) else ""  # it knows which file it was
+        if cause is not None and (told := full_disk(cause, nameless)):
+            raise FullDisk(told) from error
         raise
 
 
-def full_disk(error: BaseException) -> str | None:
+def full_disk(error: BaseException, nameless: str = "") -> str | None:
     """What to tell of an error that a full disk has caused, however often it was wrapped; None for all others.
+
+    nameless: what to tell instead where the error does not name the file.
 
     >>> full_disk(OSError(errno.ENOSPC, "No space left on device", "/home/a/weights.pt"))[:63]
     "the disk is full: '/home/a/weights.pt' could not be written (No"
     """
     for one in chain(error):
         if isinstance(one, OSError) and one.errno in FULL:
-            where = f"'{one.filename}'" if one.filename else UNNAMED
+            if nameless and not one.filename:
+                return nameless
+            where = f"'{one.filename}'" if one.filename else "a file"
             why = one.strerror or errno.errorcode[one.errno]
             return f"the disk is full: {where} could not be written ({why}). {REMEDY}"
         code = getattr(one, "sqlite_errorname", "")  # errors that SQLite itself has not raised lack it

@@ -23,12 +23,7 @@ REMEDIES = {
     errno.EMFILE: "This many files may be open at once: `ulimit -n` shows how many, and raises it.",
     errno.ENFILE: "All programs of this machine together have too many files open: end some.",
 }
-NAMELESS = (
-    errno.ENOLCK,
-    errno.ENOTSUP,
-    errno.EIO,
-    errno.ESTALE,
-)  # what only a file system causes, whichever file it was
+NAMELESS = (errno.ENOLCK, errno.EIO, errno.ESTALE)  # what only a file system causes, whichever file it was
 
 
 def refused(error: BaseException) -> UserError | None:

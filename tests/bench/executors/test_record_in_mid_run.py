@@ -10,14 +10,12 @@ from typing import Any
 import pytest
 
 from mcr_bench.bench.errors import Unavailable
-from mcr_bench.bench.executors.base import TrainingPlan
-from mcr_bench.bench.executors.jobs import Jobs
 from mcr_bench.bench.record import writing
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.record.writer import Writer
 from mcr_bench.bench.runs.events import EpochDone, Job, RunDone, Silent
 from mcr_bench.tests.support.runs import pretended_training
-from mcr_bench.tests.support.runs.pretended_training import epochs, row, run
+from mcr_bench.tests.support.runs.pretended_training import begun, epochs, jobs_of, row, run
 
 fake, trace = pretended_training.fake, pretended_training.trace  # fixtures
 DELETED = "its run was deleted from the record while it was trained. The same command trains it again"
@@ -52,16 +50,6 @@ def change(record: Record, run_id: str, statements: tuple[str, ...]) -> None:
     with closing(sqlite3.connect(record.home / "mlflow.db")) as connection, connection:
         for statement in statements:
             connection.execute(statement, [run_id])
-
-
-def jobs_of(record: Record, *specs: Any) -> Jobs:
-    return Jobs(TrainingPlan(specs, device="cpu"), record, Silent())
-
-
-def begun(jobs: Jobs) -> Job:
-    job = jobs.next("cpu")
-    assert job is not None
-    return job
 
 
 def epoch(job: Job, number: int) -> EpochDone:

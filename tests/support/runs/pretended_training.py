@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from mcr_bench.bench.executors.base import TrainingPlan
+from mcr_bench.bench.executors.jobs import Jobs
 from mcr_bench.bench.executors.local import execute
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.tracking import Record
+from mcr_bench.bench.runs.events import Job, Silent
 
 FAKE = '''
 import hashlib, os, signal, time
@@ -144,3 +147,15 @@ def epochs(record: Record, spec: Any) -> list[int]:
 
 def ends(trace: Path) -> list[str]:
     return [line.removesuffix(" end") for line in trace.read_text().splitlines() if line.endswith(" end")]
+
+
+def jobs_of(record: Record, *specs: Any) -> Jobs:
+    """The jobs of these runs, on a CPU, which nobody watches."""
+    return Jobs(TrainingPlan(specs, device="cpu"), record, Silent())
+
+
+def begun(jobs: Jobs) -> Job:
+    """The next job, which a worker would train now."""
+    job = jobs.next("cpu")
+    assert job is not None
+    return job
