@@ -23,10 +23,16 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """An open file whose content becomes that of `path` when the block ends; the folder of `path` is made.
 
     At every moment `path` has either the old or the new content, on the disk too, as the content is on the disk before
-    the file is renamed. If the block or the disk fails, the old file remains, and no other file is left.
+    the file is renamed. If the block or the disk fails, the old file remains, and no other file is left. What is no
+    file at all, a pipe or a device such as /dev/stdout, is written to as it stands: another file in its place would
+    break it for every program.
     """
     if not path.name:  # of the present folder, `.`, and of the root
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with path.open("wb") as file:
+            yield file
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:

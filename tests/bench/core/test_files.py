@@ -24,6 +24,25 @@ def test_a_file_is_written_with_its_folder_and_replaced(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path, linked: bool) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    path = tmp_path / "link" if linked else pipe
+    if linked:
+        path.symlink_to(pipe)
+    before = sorted(tmp_path.iterdir())
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_whole(path, "through")
+        assert os.read(reading, 100) == b"through"
+    finally:
+        os.close(reading)
+    assert sorted(tmp_path.iterdir()) == before
+    assert pipe.is_fifo()
+    assert path.is_symlink() == linked
+
+
 def test_a_write_that_fails_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.txt"
     write_whole(path, "before")
