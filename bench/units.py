@@ -62,6 +62,20 @@ class Unit:
         return {} if self == Unit() else {"target_mean": self.mean, "target_size": self.size}
 
 
+def divisors(mean: "Tensor", deviation: "Tensor") -> "Tensor":
+    """What standardised channels are divided by: their standard deviation, or 1 for a channel that is constant.
+
+    mean, deviation: (...) float64. A channel is constant if its deviation is no more than the rounding of its values:
+    the size alone says nothing, as magnetic fields in tesla deviate by 1e-13.
+
+    >>> import torch
+    >>> mean, deviation = torch.tensor([0.0, 7.0], dtype=torch.float64), torch.tensor([1e-13, 1e-15]).double()
+    >>> divisors(mean, deviation)
+    tensor([1.0000e-13, 1.0000e+00], dtype=torch.float64)
+    """
+    return deviation.where(deviation > CONSTANT * mean.abs(), 1)
+
+
 def standard_unit(scores: "Tensor") -> Unit:
     """The unit in which training scores (N,) have mean 0 and variance 1.
 

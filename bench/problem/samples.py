@@ -10,6 +10,7 @@ from torch import Tensor
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.task import Task
+from mcr_bench.bench.units import divisors
 
 
 @dataclass
@@ -333,7 +334,7 @@ def standardise(splits: Splits) -> Splits:
         if not len(real):
             continue  # no training sample has it, which `completed` refuses
         mean, std = real.double().mean(0), real.double().std(0, correction=0)
-        std = torch.where(std > 1e-8, std, torch.ones_like(std))
+        std = divisors(mean, std)
         for part in parts:
             values = part.values[modality]
             assert isinstance(values, Tensor)

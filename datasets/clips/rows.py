@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.core.device import sent
+from mcr_bench.bench.units import divisors
 from mcr_bench.datasets.base import StoredRows
 from mcr_bench.datasets.cache.opened import Cache
 
@@ -121,7 +122,7 @@ def standardised_view(
     axes = tuple(i for i in range(ndim + 1) if whole or i != channel + 1)
     mean = _weighted_mean(rows, axes, None)
     std = _weighted_mean(rows, axes, mean).sqrt()
-    std = torch.where(std > 1e-8, std, torch.ones_like(std))
+    std = divisors(mean, std)
     return Standardised(field, mean[0].float(), std[0].float(), padded)
 
 

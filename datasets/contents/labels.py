@@ -206,7 +206,6 @@ def _empty_classes(y: Array, names: tuple[str, ...]) -> list[str]:
 
 def _of_text(path: Path, y: Array, names: tuple[str, ...], task: str) -> Labels:
     """Text as classes: `names` in the order of the file, or else the sorted texts."""
-    y = np.char.strip(y)
     bad = np.isin(y, MISSING)
     if bad.any():
         raise UserError(f"'{path}': 'y' is '{y[bad][0]}' at {rows_in_words(bad)}. Remove samples without a label.")

@@ -30,7 +30,7 @@ def read_parts(path: Path, split: Array) -> tuple[Array, tuple[str, ...]]:
     """
     if split.dtype.kind in "biuf":
         raise UserError(f"'{path}': 'split' holds {_numbers(split)}")
-    words = np.char.strip(as_text(split))
+    words = as_text(split)
     if (numbers := _as_numbers(words)) is not None:
         raise UserError(f"'{path}': 'split' holds {_numbers(numbers)}")
     names = {str(word): WORDS.get(str(word).lower(), "") for word in np.unique(words)}

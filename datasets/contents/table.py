@@ -247,11 +247,17 @@ def _check_groups(path: Path, groups: list[str], part: Array) -> None:
 def _lengths(path: Path, arrays: Mapping[str, Array], modality: str, present: Array | None) -> Array:
     """(N,) int64; 1 where the modality is absent, whatever the file has there."""
     lengths, x = arrays[f"length_{modality}"], arrays[f"x_{modality}"]
-    if (x.ndim != 3 and not holds_ids(arrays, modality)) or lengths.dtype.kind not in "iu":
+    if lengths.dtype.kind not in "iu":
         raise UserError(
-            f"'{path}': 'length_{modality}' needs whole numbers and 'x_{modality}' of shape (N, T, C), or ids (N, T), "
-            f"but they are {lengths.dtype} and {x.shape}. Save whole numbers beside padded sequences, or leave "
-            f"'length_{modality}' out of the file."
+            f"'{path}': 'length_{modality}' holds {lengths.dtype}; needed: the number of real steps of each sample as "
+            f"whole numbers. Save length_{modality}.astype(int)."
+        )
+    if x.ndim != 3 and not holds_ids(arrays, modality):
+        ids = f" If these are ids of words, save x_{modality}.astype(int)." if x.ndim == 2 else ""
+        raise UserError(
+            f"'{path}': 'x_{modality}' holds {x.dtype} of shape {x.shape}, but beside 'length_{modality}' it has to be "
+            f"padded sequences (N, T, C) of numbers, or ids of words (N, T) as whole numbers.{ids} If samples have no "
+            f"steps, leave 'length_{modality}' out of the file."
         )
     if present is not None:
         lengths = np.where(present, lengths, 1)

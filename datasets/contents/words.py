@@ -42,5 +42,8 @@ def plural(noun: str) -> str:
 
 
 def as_text(array: Array) -> Array:
-    """An array of text, bytes or numbers as an array of text of the same shape; bytes are decoded as UTF-8."""
-    return np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array.astype(str)
+    """An array of text, bytes or numbers as an array of text of the same shape, without blanks around each text.
+
+    Bytes are decoded as UTF-8.
+    """
+    return np.char.strip(np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array.astype(str))

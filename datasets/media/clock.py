@@ -1,5 +1,6 @@
 """The clock of a video: when each frame is on screen, and how long the file should be."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,16 @@ if TYPE_CHECKING:
     from av import AudioStream, VideoFrame, VideoStream
     from av.container import InputContainer
 
+GAP = 0.05  # seconds: less is the rounding of times, and the drift of a recorder's clock (our choice)
+OF_FILE = ("matroska,webm", "flv")  # formats that state one length; what their streams have is FFmpeg's guess
 LONGEST = 86_400.0  # seconds: a longer stated length is invented, by programs that did not know the real one
+
+
+def open_media(path: Path) -> "InputContainer":
+    """The open container: an absolute path is never read as an address, and files may not refer to addresses."""
+    import av
+
+    return av.open(str(path.absolute()), options={"protocol_whitelist": "file"}, metadata_errors="replace")
 
 
 def origin(container: "InputContainer") -> float:
@@ -32,12 +42,53 @@ def require_length(
     end: where the stream ends, in seconds on the clock of the file.
     tolerated: the difference that is accepted: this share of the stated length, and this many seconds in addition.
     """
-    if stream.duration is not None and stream.time_base is not None:
-        stated = float(stream.duration * stream.time_base)
+    if stream.duration is None or stream.time_base is None or container.format.name in OF_FILE:
+        of_file = True  # the length of the longest stream; Matroska counts from 0
+        stated = (container.duration or 0) / 1_000_000 - max(origin(container), 0)
     else:
-        stated = (container.duration or 0) / 1_000_000 - max(origin(container), 0)  # Matroska counts from 0
-    if stated < LONGEST and end < stated * (1 - tolerated) - tolerated:
+        of_file, stated = False, float(stream.duration * stream.time_base)
+    least = stated * (1 - tolerated) - tolerated
+    if stated < LONGEST and end < least and not (of_file and _furthest(path) >= least):
         raise Unusable(f"{path.name}: truncated, it has {end:.2f} s of {stated:.2f} s. {AGAIN}")
+
+
+class SoundClock:
+    """Tells where decoded sound belongs, as recordings have gaps (lost packets, cuts), which players play as silence.
+
+    Times are believed as long as they grow. AVI has none, and where they begin anew, as in files that were joined, the
+    sound goes on from where it was.
+    """
+
+    def __init__(self, container: "InputContainer") -> None:
+        self.start, self.before = origin(container), -math.inf
+        self.timed = container.format.name != "avi"
+
+    def ahead(self, time: float | None, length: int, rate: int) -> int:
+        """The samples that are missing before a frame of sound, or, if negative, that were there before.
+
+        time: that of the frame, in seconds. length: the samples so far. rate: samples per second.
+        """
+        if self.before == -math.inf:
+            self.before = time or 0.0
+            return max(round((self.before - self.start) * rate), 0)
+        if time is None or not self.timed:
+            return 0
+        if time <= self.before:
+            self.start = time - length / rate
+        self.before = time
+        ahead = round((time - self.start) * rate) - length
+        return ahead if abs(ahead) > GAP * rate else 0
+
+
+def _furthest(path: Path) -> float:
+    """Where the last packet of all streams ends, in seconds on the clock of the file, which is read again for it."""
+    with open_media(path) as container:
+        ends = [
+            float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            for packet in container.demux()
+            if packet.pts is not None and packet.time_base is not None
+        ]
+        return max(ends, default=0.0) - max(origin(container), 0)
 
 
 class Reel:
@@ -57,11 +108,12 @@ class Reel:
         self.places: list[int] = []
         self.lag = 0
         self.last = 0.0
+        self.shown = 0.0
 
     @property
     def end(self) -> float:
-        """The time in seconds at which the last frame so far ends."""
-        return self.last + self.period
+        """The time in seconds at which the last frame so far ends: the file may state that it stays on screen."""
+        return max(self.last + self.period, 0.0 if self.by_place else self.shown)
 
     @property
     def coded(self) -> float:
@@ -86,6 +138,8 @@ class Reel:
             if packet.size and packet.dts is not None:
                 self.by_place = self.by_place or (packet.pts is None and not self.places)
                 self.places.append(packet.dts)
+            if packet.pts is not None and packet.duration and packet.time_base and not packet.is_discard:
+                self.shown = max(self.shown, float((packet.pts + packet.duration) * packet.time_base) - self.origin)
             for frame in packet.decode():
                 if first:
                     first, self.lag = False, max(len(self.places) - 1, 0)

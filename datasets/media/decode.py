@@ -17,7 +17,7 @@ from mcr_bench.bench.core.inputs.sizes import excess
 from mcr_bench.datasets.formats.foreign import is_web_page
 from mcr_bench.datasets.formats.npz import is_pointer
 from mcr_bench.datasets.formats.text_mode import SAMPLE, copied_as_text
-from mcr_bench.datasets.media.clock import Reel, origin, require_length
+from mcr_bench.datasets.media.clock import Reel, SoundClock, open_media, require_length
 from mcr_bench.datasets.media.display import shown_picture, shown_size
 from mcr_bench.datasets.media.findings import audible, report_pictures
 from mcr_bench.datasets.media.reasons import AGAIN, Unusable
@@ -143,9 +143,7 @@ def _opened(path: Path) -> "Iterator[InputContainer]":
 
     _require_content(path)
     try:
-        # an absolute path is never read as an address, and files may not refer to addresses; tags do not matter
-        name, options = str(path.absolute()), {"protocol_whitelist": "file"}
-        with av.open(name, options=options, metadata_errors="replace") as container:
+        with open_media(path) as container:
             yield container
     except av.error.FFmpegError as error:
         raise Unusable(f"{path.name}: cannot be decoded ({error.strerror}): damaged or truncated. {AGAIN}") from error
@@ -228,21 +226,20 @@ def _pictures(path: Path, wanted: Sequence[float], by_number: bool, pad: bool) -
 def _wave(container: "InputContainer", stream: "AudioStream", stop: float | None, path: Path) -> tuple[Array, int]:
     """(2, T) float32, the mean of the channels and the first channel, and their sampling rate.
 
-    The sound starts at second 0 of the clock of the file, and ends with the file or a little after `stop`.
+    The sound starts at second 0 of the clock of the file, and ends with the file or a little after `stop`. It is silent
+    where the file has none, and what the file has twice is taken once.
     """
     pieces: list[Array] = []
-    native, length = 0, 0
+    native, length, clock = 0, 0, SoundClock(container)
     for frame in _until_rate_changes(container.decode(stream)):
-        if not pieces:
+        if not native:
             native = frame.sample_rate
             if not SLOWEST <= native <= FASTEST:
                 raise Unusable(f"{path.name}: damaged, its header states {native:,} samples per second. {AGAIN}")
-            late = round(((frame.time or 0.0) - origin(container)) * native)
-            _require_room(path, 8 * max(late, 0))
-            pieces.append(np.zeros((2, max(late, 0)), np.float32))
-            length = pieces[0].shape[1]
-        pieces.append(_mean_and_first(frame))
-        length += pieces[-1].shape[1]
+        ahead = clock.ahead(frame.time, length, native)
+        _require_room(path, 8 * (length + max(ahead, 0)))
+        pieces += [np.zeros((2, max(ahead, 0)), np.float32), _mean_and_first(frame)[:, max(-ahead, 0) :]]
+        length += sum(piece.shape[1] for piece in pieces[-2:])
         _require_room(path, 8 * length)
         if stop is not None and length > (stop + TOLERATED) * native:
             break

@@ -75,6 +75,6 @@ def _grey(frame: Array) -> Array:
     if min(frame.shape[:2]) < SMALLEST:
         raise ValueError(
             f"frames of {frame.shape[1]} x {frame.shape[0]} pixels are too small for optical flow: "
-            f"{SMALLEST} pixels are needed on each side"
+            f"{SMALLEST} pixels are needed on each side. Find a larger copy, or leave the clip out."
         )
     return cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,12 @@ import numpy as np
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.datasets.formats.npz import digest
 from mcr_bench.datasets.media.decode import require_room_for_picture
+from mcr_bench.datasets.media.endings import is_cut
 from mcr_bench.datasets.media.findings import report_pictures
 from mcr_bench.datasets.media.reasons import AGAIN, Unusable
 
 PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 EARLY = 1e-6  # seconds, for the rounding of times
-JPEG, JPEG_SCAN, JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
-PNG, PNG_END, PNG_TAIL = b"\x89PNG", b"IEND", 4096
 NUMBER = re.compile(r"\d+")
 
 
@@ -24,6 +24,30 @@ def pictures_of(folder: Path) -> list[Path]:
     """The pictures in a folder, in the order of the last number in their names; hidden files are left out."""
     files = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES and not path.name.startswith(".")]
     return sorted(files, key=_place)
+
+
+def _in_order(folder: Path) -> list[Path]:
+    """The pictures of a folder; `Unusable` if their numbers show that one is missing, or is there twice.
+
+    Each later picture would be shown at the time of another one. Numbers may begin anywhere, and grow by any step.
+    """
+    files = pictures_of(folder)
+    numbers = [_place(path)[0] for path in files]
+    if len(set(numbers)) <= 1:  # what the names count is not in them, or is no number
+        return files
+    steps = [later - number for number, later in pairwise(numbers)]
+    if 0 in steps:
+        one, other = files[steps.index(0)], files[steps.index(0) + 1]
+        raise Unusable(
+            f"{folder.name}: has two pictures of one number, '{one.name}' and '{other.name}'. Delete one of them."
+        )
+    if max(steps) >= 2 * min(steps):
+        before = files[steps.index(max(steps))]
+        raise Unusable(
+            f"{folder.name}: a picture is missing after '{before.name}', so that later ones would be shown at wrong "
+            f"times. {AGAIN}"
+        )
+    return files
 
 
 def _place(path: Path) -> tuple[int, str]:
@@ -40,7 +64,8 @@ def read_pictures(folder: Path, times: Sequence[float], rate: float, pad: bool =
     """The frame on screen at each of F `times`, as (F, H, W, 3) uint8 RGB; picture n is shown from n / rate seconds on.
 
     rate: pictures per second. pad: whether the last picture is used for times after it, which are `Unusable` otherwise.
-    `Unusable` also for a folder without pictures, and for pictures that cannot be read or differ in size.
+    `Unusable` also for a folder without pictures, in which one is missing, or with pictures that cannot be read or
+    differ in size.
     """
     return read_numbers(folder, [int(time * rate + EARLY) for time in times], pad)
 
@@ -50,7 +75,7 @@ def read_numbers(folder: Path, numbers: Sequence[int], pad: bool = False, grey: 
 
     pad: whether the last picture is used for numbers after it, which are `Unusable` otherwise.
     """
-    files = pictures_of(folder)
+    files = _in_order(folder)
     if not files:
         raise Unusable(f"{folder.name}: the folder has no picture. {AGAIN}")
     if not pad and max(numbers) >= len(files):
@@ -72,8 +97,8 @@ def read_picture(path: Path) -> Array:
     """
     require_room_for_picture(path)
     content = _content(path)
-    if _is_cut(content):
-        raise Unusable(f"{path.parent.name}/{path.name}: is truncated. {AGAIN}")
+    if is_cut(content):
+        raise Unusable(f"{_short(path)}: is truncated. {AGAIN}")
     return _decoded(path, content, grey=False)
 
 
@@ -81,13 +106,6 @@ def size_of(path: Path) -> tuple[int, int]:
     """Height and width of a picture; `Unusable` if it cannot be read."""
     height, width = _picture(path, grey=False).shape[:2]
     return height, width
-
-
-def _is_cut(content: bytes) -> bool:
-    """Whether a JPEG or PNG file lacks its end, which some decoders fill with grey."""
-    if content.startswith(JPEG):
-        return content.rfind(JPEG_END) < content.rfind(JPEG_SCAN)
-    return content.startswith(PNG) and PNG_END not in content[-PNG_TAIL:]
 
 
 def size_text(size: tuple[int, int]) -> str:
@@ -114,7 +132,11 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise Unusable(f"{path.parent.name}/{path.name}: cannot be read ({error.strerror}). {AGAIN}") from error
+        raise Unusable(f"{_short(path)}: cannot be read ({error.strerror}). {AGAIN}") from error
+
+
+def _short(path: Path) -> str:
+    return str(Path(path.parent.name) / path.name)
 
 
 def _decoded(path: Path, content: bytes, grey: bool) -> Array:
@@ -123,5 +145,5 @@ def _decoded(path: Path, content: bytes, grey: bool) -> Array:
     flags = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR
     picture = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
     if picture is None:
-        raise Unusable(f"{path.parent.name}/{path.name}: is not a picture that can be read. {AGAIN}")
+        raise Unusable(f"{_short(path)}: is not a picture that can be read. {AGAIN}")
     return np.asarray(picture if grey else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))

@@ -152,6 +152,8 @@ def _read(path: Path, key: str) -> Array:
         array = loadmat(BytesIO(content), variable_names=[key])[key]
     except Unusable:
         raise
+    except NotImplementedError:  # how scipy refuses them
+        raise Unusable(f"{name}: saved in the format of MATLAB 7.3. Save it again with save(..., '-v7').") from None
     except KeyError:
         raise Unusable(f"{name}: has no variable '{key}'") from None
     except Exception as error:  # the reader fails in many ways on a damaged file

@@ -71,6 +71,25 @@ def test_facts_and_parts(tmp_path: Path) -> None:
     assert Arrays(path).protocols()["file"].metric == "accuracy"
 
 
+@pytest.mark.parametrize("unit", [1e-13, 1e-30, 1.0, 1e20])
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_the_unit_of_a_modality_does_not_matter(tmp_path: Path, unit: float, offset: float) -> None:
+    """Magnetic fields in tesla deviate by 1e-13. Values of float32, so that only the unit differs."""
+    x = np.random.default_rng(1).normal(size=(12, 4)) + offset
+    x[:, 2] = offset  # the constant channel stays one
+    asked = load(save(tmp_path, x_b=x)).train.values["b"]
+    got = load(save(tmp_path, x_b=x * unit)).train.values["b"]
+    torch.testing.assert_close(got, asked, rtol=1e-4, atol=1e-4)
+    assert asked.std(0, correction=0).tolist() == pytest.approx([1, 1, 0, 1], abs=1e-4)
+
+
+def test_blanks_around_classes_do_not_matter(tmp_path: Path) -> None:
+    names = np.array(["calm ", " angry", "sad"])
+    facts = Arrays(save(tmp_path, y=names[np.arange(12) % 3], class_names=names)).facts()
+    assert facts.class_names == ("calm", "angry", "sad")
+    assert load(save(tmp_path, y=names[np.arange(12) % 3], class_names=names)).val.target.tolist() == [0, 1, 2]
+
+
 def test_asked_modalities_come_in_the_files_order(tmp_path: Path) -> None:
     data = Arrays(save(tmp_path))
     assert list(data.load("file", 1, 0, ("a", "b")).train.values) == ["b", "a"]
@@ -196,7 +215,11 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("ids twice", at({9: "clip2"}, "id"), r"id 'clip2' occurs more than once \(row 2, 9\)"),
     ("a group in two splits", at({6: 1}, "group"), "group '1' is in train and .row 6. in val"),
     ("an object array", {"x_b": np.array([[1], [2, 3]] * 6, dtype=object)}, "'x_b' is an array of Python objects"),
-    ("no sequence", {"length_b": np.ones(12, dtype=int)}, "'x_b' of shape"),
+    ("no sequence", {"length_b": np.ones(12, dtype=int)}, "'x_b' holds float64 of shape.*leave 'length_b' out"),
+    ("lengths as floats", {"length_a": np.full(12, 2.0)}, r"'length_a' holds float64.*length_a\.astype\(int\)"),
+    ("ids of words as floats", {"x_b": np.ones((12, 7)), "length_b": np.ones(12, int)}, r"x_b\.astype\(int\)"),
+    ("groups that differ in blanks", {"group": np.array(["g", "g "] * 6)}, "group 'g' is in"),
+    ("ids that differ in blanks", {"id": np.array([f"s{n // 2}{' ' * (n % 2)}" for n in range(12)])}, "more than once"),
     ("a length of nothing", {"length_c": np.ones(12, dtype=int)}, "unknown key 'length_c'"),
     ("a length too long", {"length_a": np.full(12, 6)}, r"'length_a' is 6 at row 0.*allowed: 1\.\.5"),
     ("a length of 0", {"length_a": np.arange(12) % 5}, "'length_a' is 0 at row 0"),

@@ -120,6 +120,12 @@ def test_unusable_clips_say_why(tmp_path: Path) -> None:
     (clip, *_) = ucf_flow.scan(source, [], "tvl1").clips
     for n in (5, 6):
         (clip.files["u"] / f"frame{n:06}.jpg").unlink()
+    (other, *_) = [one for one in ucf_flow.scan(source, [], "tvl1").clips if one.id != clip.id]
+    for role, lost in (("u", 3), ("v", 5)):  # as many as without the last one, but of other moments
+        shutil.copy(other.files[role] / "frame000006.jpg", other.files[role] / "frame000007.jpg")
+        (other.files[role] / f"frame{lost:06}.jpg").unlink()
+    with pytest.raises(Unusable, match=f"{other.files['u'].name}: a picture is missing after 'frame000002.jpg'"):
+        ucf_flow.decode(other, settings)
     with pytest.raises(Unusable, match="7 in jpegs_256, 4 in tvl1_flow/u, 6 in tvl1_flow/v; one flow image per frame"):
         ucf_flow.decode(clip, settings)
     path = write_clip(tmp_path / "v_Diving_g01_c01.avi", seconds=0.1, fps=10, audio=False)

@@ -17,7 +17,7 @@ from mcr_bench.bench.core.seeds import generator
 from mcr_bench.bench.testing.data.case import DataCase
 
 LARGEST = 50_000_000  # bytes: more are not copied for a check
-TEXT = (".csv", ".tsv", ".txt")
+TEXT = (".csv", ".jsonl", ".tsv", ".txt")
 NUMBER = re.compile(r"-?\d+\.\d+")
 
 

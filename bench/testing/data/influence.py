@@ -16,6 +16,7 @@ STANDARD = 1e-3  # how close to 0 a mean, and to 1 a deviation, are of values th
 FEW = 4  # samples: with fewer, means say nothing
 SOME, MANY = 16, 40  # samples of the files that are changed, one at a time: to see an effect, and to meet each part
 SECONDS = 6.0  # that changing samples may take: a dataset that loads slowly is looked at fewer times
+UNTRIED = "the parts were not standardised together, but other influence could not be tried: "
 OTHERS = {"val": "validation", "test": "test"}
 
 
@@ -109,20 +110,26 @@ def _is_standard(rows: Tensor) -> bool:
 
 
 def _check_changes(case: DataCase) -> None:
-    """`Failed` where training samples change with a sample of another part, or with whichever sample is changed."""
+    """`Failed` where training samples change with a sample of another part, or with whichever sample is changed.
+
+    `NotApplicable` where no sample could be changed: the scale alone, which was looked at, shows nothing.
+    """
     until = time.monotonic() + SECONDS
-    unclear: list[str] = []
+    tried, unclear = 0, list[str]()
     alone: set[str] = set()  # the parts whose samples leave the training part as it is
     with copied(case) as copy:
         if copy is None:
-            return
+            raise NotApplicable(f"{UNTRIED}it reads no files at self.location, or more than can be copied for a check")
         before = copy.load(*case.default, 0)
         for what in changes_of(copy, MANY):
             after = loaded_or_none(copy)
             if after is not None and apart(before, after):
+                tried += 1
                 _look(before, after, what, unclear, alone)
             if alone == {"val", "test"} or time.monotonic() > until:
                 break
+    if not tried:
+        raise NotApplicable(f"{UNTRIED}none of its files is an array or a table that can be changed for a check")
     if len(unclear) >= MANY / 2 and not alone:
         raise Failed(
             f"whichever sample is changed in the files ({len(unclear)} were tried, the last was {unclear[-1]}), the "

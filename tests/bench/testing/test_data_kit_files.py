@@ -114,6 +114,22 @@ def test_a_training_part_that_depends_on_files_of_others_fails(scaled: str, tmp_
     assert "depend on" in outcome.reason
 
 
+def test_a_leak_that_could_not_be_tried_is_not_called_absent(tmp_path: Path) -> None:
+    """Files of a format that the check cannot change, scaled by the smallest and largest number of all parts."""
+    (tmp_path / "clips").mkdir()
+    leak = "every = torch.cat(list(values.values()))\n        return {p: (x - every.min()) / every.max() for p, x in "
+    code = CLIPS.replace("SCALED", leak + "values.items()}")
+    code = code.replace('np.loadtxt(p, delimiter=",")', "torch.load(p).numpy()")
+    (tmp_path / "my_clips.py").write_text(code, encoding="utf-8")
+    for part, count in (("a", 20), ("b", 8), ("c", 8)):
+        for n in range(count):
+            torch.save(torch.randn(6, 2), tmp_path / f"clips/{part}{n:02}.pt")
+    (one,) = [one for one in PROPERTIES if one.name == "training-alone"]
+    outcome = outcome_of(one, opened_at(str(tmp_path / "my_clips.py"), tmp_path).of)
+    assert outcome.state == "not applicable"
+    assert "none of its files is an array or a table" in outcome.reason
+
+
 def splits(x: torch.Tensor, *, padded: bool = False) -> Splits:
     """Samples (30, T, C), 20 of them for training, standardised."""
     parts = []

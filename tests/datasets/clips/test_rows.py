@@ -180,6 +180,13 @@ def test_a_constant_channel_becomes_zero() -> None:
     assert view.std[0] == 1
 
 
+def test_a_channel_of_small_numbers_is_not_constant() -> None:
+    rows = (1e-13 * (np.arange(8) % 2))[:, None].astype(np.float32)
+    small: Any = SimpleNamespace(rows=np.arange(8), array=lambda _: rows)
+    view = standardised_view(small, "x", np.arange(8))
+    assert view.evaluate(torch.from_numpy(rows), {})[:, 0].tolist() == pytest.approx([-1, 1] * 4, abs=1e-5)
+
+
 def test_a_large_mean_leaves_the_deviation_its_digits() -> None:
     rows = (1e6 + np.arange(8) % 2)[:, None].astype(np.float32)
     far: Any = SimpleNamespace(rows=np.arange(8), array=lambda _: rows)

@@ -4,12 +4,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from mcr_bench.datasets.media.decode import Unusable, frame_count, read_every, read_frames
-from mcr_bench.datasets.media.pictures import read_picture
+from mcr_bench.datasets.media.endings import is_cut
+from mcr_bench.datasets.media.pictures import read_picture, read_pictures
 from mcr_bench.datasets.media.reasons import collected
 from mcr_bench.tests.support.media.media_files import CODECS, picture, write_clip
 
@@ -98,3 +100,92 @@ def test_a_kind_of_picture_that_no_decoder_knows_is_unusable(tmp_path: Path) -> 
     for read in (read_picture, frame_count):
         with pytest.raises(Unusable, match=r"no decoder here|cannot be decoded"):
             read(path)
+
+
+def extracted(folder: Path, names: list[str]) -> Path:
+    """A folder of one picture after the other under these names: the n-th is picture number n."""
+    folder.mkdir()
+    for n, name in enumerate(names):
+        cv2.imwrite(str(folder / name), picture(n)[..., ::-1])
+    return folder
+
+
+def numbers(folder: Path, times: list[float], rate: float = 1.0) -> list[int]:
+    frames = read_pictures(folder, times, rate).astype(int)
+    return [int(np.argmin([np.abs(frame - picture(n)).mean() for n in range(12)])) for frame in frames]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["00001.png", "00002.png", "00003.png", "00004.png"],
+        ["a-9.png", "a-10.png", "a-11.png", "a-12.png"],
+        ["f0.png", "f25.png", "f50.png", "f75.png"],
+        ["t_000.png", "t_033.png", "t_067.png", "t_100.png"],
+        ["a.png", "b.png", "c.png", "d.png"],
+    ],
+)
+def test_pictures_are_shown_in_the_order_of_their_numbers(tmp_path: Path, names: list[str]) -> None:
+    folder = extracted(tmp_path / "clip", names)
+    assert numbers(folder, [0.0, 1.0, 2.5, 3.0]) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["00001.png", "00003.png", "00004.png"], "clip: a picture is missing after '00001.png'.*Copy it again"),
+        (["a8.png", "a9.png", "a10.png", "a12.png"], "clip: a picture is missing after 'a10.png'"),
+        (["f0.png", "f25.png", "f75.png"], "clip: a picture is missing after 'f25.png'"),
+        (["1.png", "2.jpg", "2.png", "3.png"], "clip: has two pictures of one number, '2.jpg' and '2.png'. Delete one"),
+        (["1.png", "01.png", "2.png"], "two pictures of one number, '01.png' and '1.png'"),
+    ],
+)
+def test_pictures_that_would_be_shown_at_the_time_of_others_are_refused(
+    tmp_path: Path, names: list[str], message: str
+) -> None:
+    folder = extracted(tmp_path / "clip", names)
+    with pytest.raises(Unusable, match=message):
+        read_pictures(folder, [0.0, 1.0], 1.0)
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Unusable, match="clip: the folder has no picture"):
+        read_pictures(extracted(tmp_path / "clip", []), [0.0], 1.0)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_photo_is_whole_whatever_follows_it_and_cut_without_its_end(tmp_path: Path, suffix: str, seed: int) -> None:
+    """Phones append a film to a photo, and leave the rest of a screenshot behind a smaller one."""
+    draws = np.random.default_rng(seed)
+    image = draws.integers(0, 256, (40, 50, 3)).astype(np.uint8)
+    path = tmp_path / f"photo{suffix}"
+    cv2.imwrite(str(path), image)
+    whole = path.read_bytes()
+    expected = read_picture(path)
+    assert expected.shape == (40, 50, 3)
+    path.write_bytes(whole + draws.bytes(400_000))
+    assert np.array_equal(read_picture(path), expected)
+    for left in (0.5, 0.9):
+        path.write_bytes(whole[: int(left * len(whole))])
+        with pytest.raises(Unusable, match="is truncated|cannot be decoded"):
+            read_picture(path)
+
+
+def test_the_thumbnail_of_a_photo_is_not_its_end() -> None:
+    thumbnail = b"\xff\xd8\xff\xda\x00\x02x\xff\xd9"
+    inside = b"\xff\xe1" + (2 + len(thumbnail)).to_bytes(2, "big") + thumbnail
+    scan = b"\xff\xda\x00\x02abc\xff\x00def\xff\xd0ghi"
+    assert is_cut(b"\xff\xd8" + inside + scan)
+    assert not is_cut(b"\xff\xd8" + inside + scan + b"\xff\xd9")
+
+
+def test_a_picture_in_the_working_folder_is_named_without_a_slash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    extracted(tmp_path / "clip", ["m.jpg"])
+    cut = Path("m.jpg")
+    cut.write_bytes((tmp_path / "clip" / "m.jpg").read_bytes()[:-200])
+    with pytest.raises(Unusable, match=r"^m\.jpg: is truncated"):
+        read_picture(cut)
