@@ -139,6 +139,31 @@ class Neutral:
 
 
 @dataclass(frozen=True)
+class Delay:
+    """A part of a method's rule that does not act from the first epoch on, and the setting that says since when.
+
+    setting: its name.
+    counts: what it holds; first: the first epoch in which the part acts; before: the epochs before that one; share: the
+        share of the run's epochs before it; last: the share of the run's epochs, at its end, in which the part acts.
+    more: epochs that are added to it.
+    """
+
+    setting: str
+    counts: Literal["first", "before", "share", "last"]
+    more: int = 0
+
+    def first(self, value: float, epochs: int) -> int:
+        """The first epoch, from 1, in which the part acts. value: of the setting; epochs: those of the run.
+
+        >>> Delay("start", "first").first(6, epochs=50), Delay("share", "share").first(0.5, epochs=50)
+        (6, 26)
+        """
+        whole = round(value * epochs) if self.counts in ("share", "last") else int(value)
+        begins = {"first": whole, "before": whole + 1, "share": whole + 1, "last": epochs - whole + 1}
+        return begins[self.counts] + self.more
+
+
+@dataclass(frozen=True)
 class Requirement:
     """A run that another one starts from; it has the same dataset, protocol, fold and seed.
 
@@ -178,6 +203,8 @@ class Method:
         the same.
     waits: why its steps make the host wait for a GPU; empty where they do not.
     deviations: in what it differs from the official code, one sentence each.
+    delays: the parts of its rule that do not act from the first epoch on; tables name runs that were tested before. By
+        default a setting `start`, if it is a whole number, is the first epoch in which the method acts.
     trains: whether it trains at all; an ensemble does not.
     scales_gradients: whether it scales gradients, which Adam largely cancels; tables then carry a warning.
     """
@@ -197,6 +224,7 @@ class Method:
     predicts_otherwise: ClassVar[str] = ""
     waits: ClassVar[str] = ""
     deviations: ClassVar[tuple[str, ...]] = ()
+    delays: ClassVar[tuple[Delay, ...]] = (Delay("start", "first"),)
     trains: ClassVar[bool] = True
     scales_gradients: ClassVar[bool] = False
     if TYPE_CHECKING:  # the training loop sets it before any hook runs; it is not a setting, so not a field

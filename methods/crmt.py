@@ -11,7 +11,7 @@ from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch, Facts
-from mcr_bench.methods.base import Defect, Group, Needs, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, Delay, Group, Needs, OfficialCode, Reference
 from mcr_bench.methods.terms.certified.radius import certified_radius, largest_slopes, soft_margin
 from mcr_bench.methods.terms.certified.unit_rows import Scaled, UnitRowsSum
 from mcr_bench.methods.terms.losses import stacked
@@ -76,6 +76,7 @@ class CRMT(WithVariants):
     needs: ClassVar[Needs] = Needs(additive_fusion=True, classification=True, at_least=2)
     without_neutral: ClassVar[str] = "Under all settings its fusion head has rows of unit length, and scales."
     waits: ClassVar[str] = "PyTorch reads whether the singular value decomposition of a classifier has converged"
+    delays: ClassVar[tuple[Delay, ...]] = (Delay("share", "last"),)
     deviations: ClassVar[tuple[str, ...]] = (
         "1e-5 is added to the sum of the margins before its logarithm, as in the official code, not in the paper.",
         "The scales are trained in the last epochs of the run by its optimiser. Official code: in 45 more epochs by "

@@ -12,7 +12,7 @@ from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Defect, Group, Needs, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, Delay, Group, Needs, OfficialCode, Reference
 from mcr_bench.methods.terms.features.dimensions import drawn_towards, effective_dimensions
 from mcr_bench.methods.terms.features.passes import training_features
 from mcr_bench.methods.terms.fusing import weighted_sum
@@ -109,6 +109,7 @@ class DiMml(WithVariants):
     needs: ClassVar[Needs] = Needs(own_heads=True, classification=True, at_least=2)
     without_neutral: ClassVar[str] = "With weight 0 and without contrast two stages stay, which no simpler method has."
     predicts_otherwise: ClassVar[str] = "own heads and fusion head are weighted by their certainty in prediction only"
+    delays: ClassVar[tuple[Delay, ...]] = (Delay("start", "share"), Delay("second", "last"))
     deviations: ClassVar[tuple[str, ...]] = (
         "Both stages are one run with one schedule, and shares of its epochs. Official code: two programs, epoch 20 "
         "(from 0) of 150 and 20 epochs more, with a new optimiser.",

@@ -9,7 +9,7 @@ from torch import Tensor
 from mcr_bench.bench.fit.evaluated import Evaluation
 from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.methods.base import Group, Method, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Delay, Group, Method, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.features.clusters import separability
 from mcr_bench.methods.terms.features.passes import some_of, training_features
 
@@ -54,6 +54,7 @@ class DiagnosingRelearning(Method):
         Neutral({"strength": 0.0, "every": 1}, "joint"),
         Neutral({"times": 0}, "joint"),
     )
+    delays: ClassVar[tuple[Delay, ...]] = (Delay("every", "before"),)
     deviations: ClassVar[tuple[str, ...]] = (
         "k-means is our own: k-means++ centres, 10 starts, draws from the run's stream. Official code: scikit-learn's.",
         "Encoders move back after 20, 40 and 60 epochs. Official code: one epoch later, as it counts epochs from 0.",

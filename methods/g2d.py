@@ -1,17 +1,18 @@
 """G2D: distillation from frozen unimodal teachers, at first for one encoder at a time, that of the weakest first."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Defect, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, Delay, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.boosting.turns import rank_of_turn
 from mcr_bench.methods.terms.distillation.divergence import output_distance
 from mcr_bench.methods.terms.distillation.taught import Taught
@@ -46,8 +47,8 @@ class G2d(WithVariants, Taught):
     `feature_weight`. In a regression the KL term is the mean squared difference of outputs.
 
     In the first `share` of the epochs one encoder learns at a time, that of the weakest modality first; the others get
-    no gradient. There are M - 1 such phases of equal length; then all learn. Weakest is the modality whose teacher has
-    the lowest mean true-class probability on the training samples.
+    no gradient. There are M - 1 such phases of nearly equal length, fewer where there are fewer epochs; then all learn.
+    Weakest is the modality whose teacher has the lowest mean true-class probability on the training samples.
     """
 
     logit_weight: float = setting(
@@ -106,14 +107,20 @@ class G2d(WithVariants, Taught):
     neutral: ClassVar[tuple[Neutral, ...]] = (
         Neutral({"logit_weight": 0.0, "feature_weight": 0.0, "share": 0.0, "logits": "fusion"}, "joint"),
     )
+    delays: ClassVar[tuple[Delay, ...]] = (Delay("share", "share"),)
     deviations: ClassVar[tuple[str, ...]] = (
         "Teachers are the best epochs of the unimodal runs by validation. Official code: chosen by test accuracy.",
-        "Phases are a share of the run's epochs. Official code: the epochs 0 to 150 of 300.",
+        "Phases are a share of the run's epochs, and patience counts in them too, so that it may end a run before all "
+        "learn. Official code: the epochs 0 to 150 of 300, and no patience.",
         "With three and more modalities M - 1 of them learn alone in turn, an extension: the code takes two.",
         "variant=official: modalities of equal scores learn together. Official code: equal scores end the training.",
         "A sample that lacks a modality has the mean of its other modalities' logits, an extension.",
         "Several labels, whose distance is the mean KL divergence of each, are an extension.",
     )
+
+    _taught: dict[str, Tensor] = field(
+        default_factory=dict, init=False, repr=False
+    )  # the teachers' features of a batch
 
     @property
     def phase(self) -> int | None:
@@ -136,6 +143,12 @@ class G2d(WithVariants, Taught):
     def on_fit_start(self) -> None:
         super().on_fit_start()
         self.held_back()  # ranks the teachers, whose passes no step shall have
+        for m in self.fit.model.modalities if self.official and self.share else ():
+            if not any(p.ndim == 4 for p in self.fit.model.parameters_of(m, "encoder")):
+                raise UserError(
+                    f"g2d.variant=official holds back weights of four axes alone, and the encoder of '{m}' has none. "
+                    f"Use an encoder with 2-D convolutions (encoder.{m}.kind), or g2d.variant=paper."
+                )
 
     def own_weight(self) -> float:
         """0, because the own heads learn from the fused loss alone."""
@@ -154,15 +167,16 @@ class G2d(WithVariants, Taught):
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         terms, held = super().loss(outputs, batch), self.held_back()
-        for m, features in outputs.features.items():
+        asked = self.logit_weight or self.feature_weight or self.official
+        self._taught = {m: self.teachers.features(m, batch) for m in outputs.features} if asked else {}
+        for m, taught in self._taught.items():
             having = batch.having.get(m)
             if self.logit_weight:
-                taught = self.teachers.logits(m, batch)
-                apart = output_distance(outputs.logits, taught, self.fit.task, self.temperature)
+                logits = self.teachers.logits(m, taught)
+                apart = output_distance(outputs.logits, logits, self.fit.task, self.temperature)
                 terms[f"outputs/{m}"] = self.logit_weight * loss_mean(apart, having)
             if self.feature_weight and m not in held:  # of an encoder that is held back it is a constant
-                taught = self.teachers.features(m, batch)
-                terms[f"features/{m}"] = self.feature_weight * feature_distance(features, taught, having)
+                terms[f"features/{m}"] = self.feature_weight * feature_distance(outputs.features[m], taught, having)
         return terms
 
     def train_step(self, batch: Batch) -> None:
@@ -178,7 +192,7 @@ class G2d(WithVariants, Taught):
         if not self.official or self.phase is None:
             return
         modalities = self.fit.model.modalities
-        logits = torch.stack([self.teachers.logits(m, batch) for m in modalities])
+        logits = torch.stack([self.teachers.logits(m, self._taught[m]) for m in modalities])
         scores = batch_mean(self.fit.task.true_score(logits, batch.target), modalities, batch.having)
         learns = of_rank(scores, self.phase)
         for m, kept in zip(modalities, learns.unbind(), strict=True):

@@ -12,7 +12,7 @@ from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Group, Method, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Delay, Group, Method, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.features.taken import taken
 from mcr_bench.methods.terms.losses import having_each, loss_mean, multi_loss
 from mcr_bench.methods.terms.sampling.exchange import exchanged, partners
@@ -65,6 +65,7 @@ class Midas(Method):
     official_code: ClassVar[OfficialCode | None] = OfficialCode(state="only its README could be read")
     needs: ClassVar[Needs] = Needs(own_heads=True, classification=True, at_least=2)
     neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"warmup": 0, "weight": 0.0}, "multi-loss"),)
+    delays: ClassVar[tuple[Delay, ...]] = (Delay("warmup", "before"),)
     deviations: ClassVar[tuple[str, ...]] = (
         "The text of the paper was read without its displayed formulas, which are those of a summary. There alpha "
         "moves by the sign of the difference; the text names the difference alone (update=difference).",

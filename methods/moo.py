@@ -112,13 +112,18 @@ class Moo(EncoderWise):
             super().backward(losses)
 
     def _weigh(self, scalariser: Scalariser, losses: Tensor) -> None:
-        """Compute the gradients of one loss made of all, and log its slopes, which are the weights of the losses."""
+        """Compute the gradients of one loss made of all, and log its slopes, which are the weights of the losses.
+
+        TorchJD's rules get the modalities by name, so that weights that are drawn do not depend on their order.
+        """
+        modalities = self.fit.model.modalities
+        drawn = sorted(modalities) if self.aggregator in torchjd.LOSSES else modalities
+        order = [0, *(1 + modalities.index(m) for m in drawn)]
         losses.retain_grad()
         with torchjd.own_draws(self.fit, "scalariser"):
-            scalariser(filled(losses, self._known), self.fit.epoch).backward()
+            scalariser(filled(losses, self._known)[order], self.fit.epoch).backward()
         assert losses.grad is not None
-        names = [f"coefficient/{m}" for m in self.fit.model.modalities]
-        self.fit.log_each(["weight/fused", *names], losses.grad)
+        self.fit.log_each(["weight/fused", *(f"coefficient/{m}" for m in modalities)], losses.grad)
 
     def combine(self, modality: str, gradients: Tensor, sizes: list[int]) -> Tensor:
         fused, own = gradients.unbind()

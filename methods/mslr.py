@@ -12,7 +12,7 @@ from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch, Facts
-from mcr_bench.methods.base import Group, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Delay, Group, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.losses import require_additive
 from mcr_bench.methods.terms.modulation import Modulation
 from mcr_bench.methods.terms.rates import factors_of, quotient, score_of
@@ -50,6 +50,7 @@ class Mslr(Modulation):
         Neutral({"memory": 0}, "joint"),
         Neutral({"memory": 0, "apply_to": "grad"}, "joint"),
     )
+    delays: ClassVar[tuple[Delay, ...]] = (Delay("start", "first"), Delay("memory", "before", 1))
     deviations: ClassVar[tuple[str, ...]] = (
         "Steps of the optimiser are scaled, as learning rates are. AGM and MLB code: gradients (`apply_to=grad`).",
         "The accuracy is that on the validation part. AGM code: on the test part.",

@@ -18,6 +18,7 @@ class OgmGe(OnTheFly):
     """OGM, after which noise is added to every gradient g that OGM may scale: k_m g + noise N(0, (std(g) + 1e-8)^2).
 
     The standard deviation is over the tensor g before it is scaled. Modalities with k_m = 1 get noise too.
+    With apply_to=lr the whole step is multiplied by k_m, and its noise with it.
     """
 
     noise: float = setting(

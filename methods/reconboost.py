@@ -124,6 +124,13 @@ class ReconBoost(InTurns):
         "each, and up to 1001 stages.",
     )
 
+    def __post_init__(self) -> None:
+        if self.w1 < self.w2:
+            raise UserError(
+                f"reconboost.w1={self.w1:g} is less than reconboost.w2={self.w2:g}, so that the loss of samples that "
+                "the others know would be maximised. Set a larger w1, or a smaller w2."
+            )
+
     @property
     def lengths(self) -> tuple[int, int]:
         """The epochs of a stage in which one modality is trained, and those in which all are."""

@@ -11,7 +11,7 @@ from mcr_bench.bench.core.precision import promoted
 from mcr_bench.bench.models.multimodal import Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Defect, EpochBatches, Group, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, Delay, EpochBatches, Group, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.features.passes import of_samples, presence_of
 from mcr_bench.methods.terms.losses import multi_loss
 from mcr_bench.methods.terms.sampling.alone import in_blocks
@@ -84,6 +84,7 @@ class Remix(WithVariants):
         Neutral({"warmup": 100_000, "warmup_weight": 1.0}, "multi-loss"),
         Neutral({"warmup": 100_000, "warmup_weight": 0.0}, "joint"),
     )
+    delays: ClassVar[tuple[Delay, ...]] = (Delay("warmup", "before"),)
     deviations: ClassVar[tuple[str, ...]] = (
         "Every block but the last one of an epoch is filled up with its own samples to whole batches, so that no batch "
         "has two modalities. Official code: the last batch of each block is smaller.",

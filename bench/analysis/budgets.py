@@ -49,7 +49,7 @@ def other_budgets(comparison: Comparison, baseline: str) -> list[str]:
 
 def training_notes(comparison: Comparison) -> list[str]:
     """Notes of a table: the budgets if they differ, and the lines most of whose runs still improved at their end."""
-    return _budgets(comparison) + unconverged_notes(comparison)
+    return _budgets(comparison) + unconverged_notes(comparison) + incomplete_notes(comparison)
 
 
 def _budgets(comparison: Comparison) -> list[str]:
@@ -77,6 +77,23 @@ def unconverged_notes(comparison: Comparison) -> list[str]:
             told.append(f"{label} ({count} of {len(trained)} runs)")
     return (
         [f"not converged: the best epoch was the last one: {', '.join(told)}; more epochs may help (--set epochs=N)"]
+        if told
+        else []
+    )
+
+
+def incomplete_notes(comparison: Comparison) -> list[str]:
+    """A note that names the lines with runs whose tested epoch came before all parts of the method's rule acted."""
+    told = []
+    for label, runs in comparison.lines.items():
+        early = [row for row in runs if row.best_epoch is not None and row.best_epoch < row.complete_from]
+        if early:
+            told.append(f"{label} (from epoch {early[0].complete_from} on; {len(early)} of {len(runs)} runs)")
+    return (
+        [
+            "tested before all parts of their rule acted, as the best epoch by validation was an earlier one: "
+            f"{', '.join(told)}; more epochs or patience=0 may help"
+        ]
         if told
         else []
     )

@@ -25,6 +25,7 @@ EXAMPLES = {
     "predicts_otherwise": '"why predict gives other logits than forward"',
     "waits": '"why a step makes the host wait for a GPU"',
     "deviations": '("one sentence each",), with the comma',
+    "delays": '(Delay("SETTING", "first"),), with the comma',
     "trains": "True or False",
     "scales_gradients": "True or False",
 }
@@ -59,15 +60,18 @@ def require_name(name: str, where: str, taken: Collection[str], remedy: str) -> 
 
 def _check_facts(cls: "type[Method]", where: str) -> None:
     """Declared facts are read by plans and cards, long before a hook is called."""
-    from mcr_bench.methods.base import Method, Needs, Neutral, Reference
+    from mcr_bench.methods.base import Delay, Method, Needs, Neutral, Reference
 
-    kinds = {"needs": Needs, "neutral": tuple, "deviations": tuple, "trains": bool, "scales_gradients": bool}
+    kinds = {"needs": Needs, "neutral": tuple, "deviations": tuple, "delays": tuple, "trains": bool}
+    kinds["scales_gradients"] = bool
     kinds |= {"without_neutral": str, "predicts_otherwise": str, "waits": str}
     if hasattr(cls, "reference"):
         kinds["reference"] = Reference
     wrong = [fact for fact, kind in kinds.items() if not isinstance(getattr(cls, fact), kind)]
     if not wrong and not all(isinstance(item, Neutral) for item in cls.neutral):
         wrong = ["neutral"]
+    if not wrong and not all(isinstance(item, Delay) for item in cls.delays):
+        wrong = ["delays"]
     for fact in wrong:
         raise UserError(f"{where}{fact} = {getattr(cls, fact)!r}: not allowed. Write {EXAMPLES[fact]}.")
     roles = [role for hint in get_args(get_type_hints(Method)["role"]) for role in get_args(hint)]

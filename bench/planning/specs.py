@@ -39,7 +39,8 @@ def reason_against(
     if reason := needs.unmet_by_head(head, additive, asked):
         return reason
     with asking(cls, "skip"):
-        return checked_reason(cls, build(cls, resolved.method).skip(setup.facts))
+        facts = replace(setup.facts, modalities={m: setup.facts.modalities[m] for m in setup.modalities})
+        return checked_reason(cls, build(cls, resolved.method).skip(facts))
 
 
 def _variants(cls: "type[Method]", modalities: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -165,11 +166,18 @@ def _pattern(
         protocol_card=setup.protocol.card,
         metric=setup.protocol.metric,
         scales_gradients=cls.scales_gradients,
+        complete_from=_complete_from(method, int(str(training["epochs"]))),
         primary=cls.name in setup.primary,
         pathways=pathways,
         rounding={k: v for k, v in resolved.rounding.items() if k.split(".")[1] in modalities},
     )
     return Pattern(spec, needs)
+
+
+def _complete_from(method: "Method", epochs: int) -> int:
+    """The first epoch, from 1, in which all parts of the method's rule act, in a run of so many epochs."""
+    delays = [(delay, getattr(method, delay.setting, 0)) for delay in method.delays]
+    return max([1, *(delay.first(value, epochs) for delay, value in delays if not isinstance(value, str))])
 
 
 def own_encoders(runs: Sequence[RunSpec]) -> set[tuple[str, str]]:

@@ -70,6 +70,7 @@ def rebuilt(row: RunRow, needs: Sequence[RunSpec], acting: Acting | None) -> Run
         metric=row.metric,
         scales_gradients=row.scales_gradients,
         primary=row.primary,
+        complete_from=row.complete_from,
         pathways={m: float(PATHWAY.parse(str(row.settings[key]), f"encoder.{m}.")) for m in row.modalities
                   if (key := f"encoder.{m}.{PATHWAY.key}") in row.settings},
     )  # fmt: skip

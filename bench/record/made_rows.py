@@ -5,7 +5,7 @@ unreadable: it is left out with a note, and the others are read.
 
 Tags that the first version of a record did not have yet, and what stands for them: dataset_source, source ("": the
 names of dataset and method), presets and missing (none), commit, device, device/name, platform and version/NAME (""
-and none), precision (the setting), deterministic (false), moment (the time of the start).
+and none), precision (the setting), deterministic (false), complete_from (1), moment (the time of the start).
 """
 
 import re
@@ -122,6 +122,7 @@ def row_of(run: StoredRun) -> RunRow:
         source=tags.optional("source"),
         method_digest=tags.optional("method_digest"),
         scales_gradients=tags.flag("scales_gradients"),
+        complete_from=tags.whole("complete_from", missing=1),
         primary=tags.flag("primary", missing=True),
         dataset=tags.text("dataset"),
         dataset_source=tags.optional("dataset_source"),

@@ -58,6 +58,7 @@ class RunRow:
     source: the method as it was asked for: its name, or the path of its file.
     method_digest: digest of the method's behaviour.
     scales_gradients: whether the method declares that it scales gradients.
+    complete_from: the first epoch, from 1, in which all parts of the method's rule act.
     primary: whether the method was in the family of the primary test that was named before training.
     dataset: name of the dataset, or of its file.
     dataset_source: the dataset as it was asked for: its name, or a path.
@@ -109,6 +110,7 @@ class RunRow:
     source: str = ""
     method_digest: str = ""
     scales_gradients: bool = False
+    complete_from: int = 1
     primary: bool = True
     dataset: str
     dataset_source: str = ""

@@ -54,10 +54,11 @@ class Tags:
             raise Bad(f"its tag '{name}' has {len(value):,} characters, more than MLflow's {LONGEST_TAG:,}. {CORRECT}")
         return value
 
-    def whole(self, name: str) -> int:
-        """A tag that every version writes, as a whole number."""
+    def whole(self, name: str, missing: int | None = None) -> int:
+        """A tag as a whole number; `missing` where there is none, and None for a tag that every version writes."""
         allowed = f"a whole number up to {LARGEST_SEED}"
-        return self._read(name, self.text(name), allowed, CORRECT, _whole)
+        text = self.text(name) if missing is None else self.optional(name) or str(missing)
+        return self._read(name, text, allowed, CORRECT if missing is None else REMOVE, _whole)
 
     def names(self, name: str) -> tuple[str, ...]:
         """A comma list that is not empty."""

@@ -43,6 +43,7 @@ class RunSpec:
     protocol_card: the description of the protocol that tables show.
     metric: the metric by which the protocol compares methods.
     scales_gradients: whether the method scales gradients, which Adam largely cancels.
+    complete_from: the first epoch, from 1, in which all parts of the method's rule act.
     primary: whether the method is in the family of the primary test that was named before training.
     rounding: settings that change the result by rounding only, by dotted key (`encoder.video.compile`).
     pathways: modality -> the probability that a step drops it (`encoder.MODALITY.drop_pathway`), where that acts; it is
@@ -78,6 +79,7 @@ class RunSpec:
     rounding: dict[str, Value] = field(default_factory=dict)
     pathways: dict[str, float] = field(default_factory=dict)
     primary: bool = True
+    complete_from: int = 1
 
     @cached_property
     def identity(self) -> dict[str, object]:
@@ -147,6 +149,7 @@ class RunSpec:
             "data_identity",
             "fingerprint",
             "method_digest",
+            "complete_from",
         )
         tags = {name: str(getattr(self, name)) for name in (*names, *more)}
         flags = {"scales_gradients": self.scales_gradients, "primary": self.primary}

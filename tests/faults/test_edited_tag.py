@@ -47,6 +47,7 @@ FIELDS = {
     "source": {"source"},
     "method_digest": {"method_digest"},
     "scales_gradients": {"scales_gradients"},
+    "complete_from": {"complete_from"},
     "dataset": {"dataset"},
     "dataset_source": {"dataset_source"},
     "fingerprint": {"fingerprint"},
@@ -78,7 +79,16 @@ FIELDS = {
     "mlflow.runName": set[str](),
 }
 MAY_BE_MISSING = {
-    *("source", "method_digest", "scales_gradients", "dataset_source", "fingerprint", "protocol_card", "preset_origin"),
+    *(
+        "complete_from",
+        "source",
+        "method_digest",
+        "scales_gradients",
+        "dataset_source",
+        "fingerprint",
+        "protocol_card",
+        "preset_origin",
+    ),
     *("overrides", "presets", "dependencies", "missing", "failure", "version", "version/torch", "commit", "device"),
     *("device/name", "precision", "deterministic", "platform", "turn", "sha256/predictions.parquet", "mlflow.runName"),
 }

@@ -68,9 +68,9 @@ class Teachers:
         kept = self._kept.get(modality)
         return self._encoded(self._ready[modality][0], modality, batch) if kept is None else kept[batch.index]
 
-    def logits(self, modality: str, batch: Batch) -> Tensor:
-        """The teacher's logits (B, C) of a training batch, without a gradient, in full precision."""
-        return self._scored(self._ready[modality][1], self.features(modality, batch))
+    def logits(self, modality: str, features: Tensor) -> Tensor:
+        """The teacher's logits (B, C) of its `features` (B, d) of a batch, without a gradient, in full precision."""
+        return self._scored(self._ready[modality][1], features)
 
     def mean_scores(self) -> dict[str, float]:
         """Modality -> the mean true-class score of its teacher on the training samples that have it.

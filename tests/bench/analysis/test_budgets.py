@@ -136,3 +136,21 @@ def test_before_training_too_a_family_has_one_budget(budgets: int) -> None:
     ]
     assert seed_advice(runs) == []
     assert len(seed_advice([run for run in runs if run.seed < 6])) == 1
+
+
+@pytest.mark.parametrize(
+    ("best", "first", "told"),
+    [
+        ([3, 5, 9], 6, "tested before all parts of their rule acted"),
+        ([6, 7, 9], 6, None),
+        ([1, 1, 1], 1, None),
+    ],
+)
+def test_a_line_whose_rule_was_not_complete_is_named(best: list[int], first: int, told: str | None) -> None:
+    tags = {"complete_from": str(first)}
+    rows = [run("opm", s, 0.5, tags=tags, metrics={"best_epoch": b, "epochs": 12}) for s, b in enumerate(best)]
+    rows += [run("joint", s, 0.5, metrics={"best_epoch": 1, "epochs": 12}) for s in range(3)]
+    (found,) = comparisons(rows, "joint")
+    notes = [note for note in training_notes(found) if note.startswith("tested before")]
+    assert len(notes) == bool(told)
+    assert all("opm (from epoch 6 on; 2 of 3 runs); more epochs" in note for note in notes)

@@ -171,3 +171,34 @@ def mine(monkeypatch: pytest.MonkeyPatch) -> type[Mine]:
 def test_chains_of_dependencies_are_unrolled(data: str, monkeypatch: pytest.MonkeyPatch, mine: type[Mine]) -> None:
     monkeypatch.setattr(mine, "requires", lambda _self, modalities: [Requirement("ensemble", modalities)])
     assert [r.method for r in planned(data, "mine").runs] == ["unimodal"] * 3 + ["ensemble", "mine"]
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "expected"),
+    [
+        ("joint", {}, 1),
+        ("opm", {}, 6),
+        ("opm", {"opm.start": "2"}, 2),
+        ("diagnosing-relearning", {}, 21),
+        ("mslr", {}, 7),
+        ("g2d", {"g2d.share": "0.5"}, 16),
+        ("g2d", {"g2d.share": "0"}, 1),
+        ("crmt", {"crmt.share": "0.2"}, 25),
+        ("di-mml", {"di-mml.start": "0.1", "di-mml.second": "0.1"}, 28),
+        ("mcr", {}, 1),
+        ("ogm", {"ogm.start": "9"}, 9),
+    ],
+)
+def test_the_epoch_from_which_a_rule_is_complete(
+    data: str, method: str, settings: dict[str, str], expected: int
+) -> None:
+    """By hand, for runs of 30 epochs: tables name those whose tested epoch came before it."""
+    plan = planned(data, method, set={"epochs": ["30"], **{key: [value] for key, value in settings.items()}})
+    (run,) = [run for run in plan.runs if run.method == method]
+    assert run.complete_from == expected
+    assert run.tags()["complete_from"] == str(expected)
+
+
+def test_a_setting_may_name_modalities_of_the_run_alone(data: str) -> None:
+    with pytest.raises(UserError, match=r"mslr\.rates=c=0: unknown modality 'c'.*a, b"):
+        planned(data, "mslr", modalities=("a", "b"), set={"mslr.rates": ["c=0"]})

@@ -25,6 +25,7 @@ KEYS = [
     "source",
     "method_digest",
     "scales_gradients",
+    "complete_from",
     "primary",
     "dataset",
     "dataset_source",

@@ -168,7 +168,7 @@ def test_a_photo_is_whole_whatever_follows_it_and_cut_without_its_end(tmp_path: 
     assert np.array_equal(read_picture(path), expected)
     for left in (0.5, 0.9):
         path.write_bytes(whole[: int(left * len(whole))])
-        with pytest.raises(Unusable, match="is truncated|cannot be decoded"):
+        with pytest.raises(Unusable, match=r"is truncated|cannot be decoded"):
             read_picture(path)
 
 

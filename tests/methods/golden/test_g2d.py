@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, THREE, make_fit, whole_batch
@@ -124,3 +125,23 @@ def test_all_steps_of_an_epoch_have_the_same_passes(on_disk: bool) -> None:
         steps.append(sum(counted))
     assert steps == [steps[0]] * 3
     assert (steps[0] > 0) == on_disk
+
+
+def test_teachers_encode_what_is_on_disk_once_per_step() -> None:
+    runs = unimodal_runs(NAMES[:2])
+    counted: list[int] = []
+
+    def prepare(fit: Fit) -> None:
+        fit.train.values = {m: Noisy(x) for m, x in fit.train.values.items() if isinstance(x, torch.Tensor)}
+        fit.model.watchers.append(lambda made: counted.append(len(made)))
+
+    fit = make_fit(method := G2d(), NAMES[:2], dtype=torch.float64, dependencies=runs, prepare=prepare)
+    counted.clear()
+    method.loss(method.forward(fit.train.training_batch(torch.arange(8))), fit.train.training_batch(torch.arange(8)))
+    assert len(counted) == 2  # those of the student are counted by hooks of the model
+
+
+def test_the_released_rule_is_refused_where_it_would_hold_nothing_back() -> None:
+    with pytest.raises(UserError, match=r"g2d\.variant=official.*the encoder of 'audio' has none"):
+        make_fit(G2d(variant="official"), NAMES[:2], dependencies=unimodal_runs(NAMES[:2], dtype=torch.float32))
+    make_fit(G2d(variant="official", share=0.0), NAMES[:2], dependencies=unimodal_runs(NAMES[:2], dtype=torch.float32))

@@ -309,3 +309,27 @@ def test_attention_has_second_derivatives_in_the_block() -> None:
 def test_values_that_are_not_allowed(key: str, value: object) -> None:
     with pytest.raises(UserError, match=key):
         build(Lfm, {key: value})
+
+
+def test_a_parameter_that_the_loss_does_not_use_changes_no_slope_of_the_released_rule() -> None:
+    """An encoder may hold weights that serve another task; the first of all parameters here."""
+
+    class WithUnused(torch.nn.Module):
+        def __init__(self, inner: torch.nn.Module) -> None:
+            super().__init__()
+            self.a_unused, self.inner = torch.nn.Parameter(torch.ones(3)), inner
+
+        def forward(self, *given: Tensor) -> Tensor:
+            made: Tensor = self.inner(*given)
+            return made
+
+    slopes = []
+    for wrapped in (False, True):
+        method = Lfm(variant="official", fitted=False)
+        fit = make_fit(method)
+        for m in fit.model.modalities if wrapped else ():
+            fit.model.encoders[m] = WithUnused(fit.model.encoders[m])
+        fit.epoch = 1
+        slopes.append(float(method.slope()))
+    assert slopes[1] == pytest.approx(slopes[0], rel=1e-5)
+    assert slopes[0] != 0

@@ -309,3 +309,15 @@ def test_cagrad_tells_what_else_it_needs() -> None:
         method = Moo(aggregator="cagrad")
         make_fit(method)
         step(method)
+
+
+def test_drawn_weights_do_not_depend_on_the_order_of_modalities() -> None:
+    pytest.importorskip("torchjd")
+    weights = []
+    for names in (NAMES[:3], NAMES[:3][::-1]):
+        fit = make_fit(method := Moo(aggregator="rlw"), names, data=tiny_split(names), dtype=torch.float64)
+        fit.epoch, fit.step = 1, 1
+        method.train_step(whole_batch(fit))
+        weights.append({key: value for key, value in fit.meters.means().items() if key.startswith("coefficient/")})
+    assert weights[0] == pytest.approx(weights[1])
+    assert len(set(weights[0].values())) == 3

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.multimodal import Owner
 from mcr_bench.bench.problem.facts import Facts, Modality
 from mcr_bench.bench.task import Task
@@ -159,3 +160,9 @@ def test_a_step_of_one_modality_makes_one_backward_pass() -> None:
     means = fit.meters.means()
     assert means["encoder_passes/forward"] == pytest.approx(1)
     assert means["encoder_passes/backward"] == pytest.approx(1 / 3)
+
+
+def test_a_weight_that_would_maximise_the_loss_is_refused() -> None:
+    with pytest.raises(UserError, match=r"reconboost\.w1=0 is less than reconboost\.w2=1.*Set a larger w1"):
+        ReconBoost(w1=0.0)
+    assert ReconBoost(w1=1.0, w2=1.0).w1 == 1

@@ -161,7 +161,8 @@ class RankedByBatch(G2d):
 
     def train_step(self, batch: Batch) -> None:
         score = partial(self.fit.task.true_score, target=batch.target)
-        means = {m: float(score(self.teachers.logits(m, batch)).mean()) for m in self.fit.model.modalities}
+        features = {m: self.teachers.features(m, batch) for m in self.fit.model.modalities}
+        means = {m: float(score(self.teachers.logits(m, made)).mean()) for m, made in features.items()}
         vars(self)["ranking"] = sorted(means, key=means.__getitem__)
         super().train_step(batch)
 
