@@ -182,7 +182,7 @@ def test_every_field_is_read() -> None:
 def test_a_record_of_the_first_version_is_read_with_defaults() -> None:
     old = replace(WHOLE, tags={name: WHOLE.tags[name] for name in FIRST_VERSION}, ended=None, artifacts="")
     no_tags = {"source": "", "dataset_source": "", "other_presets": {}, "missing": {}, "commit": "", "device": ""}
-    no_tags |= {"device_name": "", "precision": "", "deterministic": False}
+    no_tags |= {"device_name": "", "precision": "", "deterministic": False, "complete_from": 1}
     no_tags |= {"platform": "", "versions": {"mcr-bench": "0.2.0"}, "ended": None, "artifacts": ""}
     assert row_of(old) == replace(EXPECTED, **no_tags)
 
