@@ -168,6 +168,8 @@ def run(
     record = open_record(tracking_uri, server_wait)
     if not plan_only:
         record.deliver_owed()
+    if part is not None and not plan_only:
+        record.prepare()  # of a part without runs too, so that `merge` finds a record
     finished = record.finished_keys(plan.by_key)
     if plan_only:
         return running.show_plan(

@@ -170,8 +170,8 @@ class Lfm(WithVariants):
         with evaluation_mode(fit.model), twice_differentiable(fit.model):
             if self.official:
                 fused, alignment = self._objectives(self._held[: max(1, len(self._held) // 2)])
-                found = torch.autograd.grad(fused, at, retain_graph=True, allow_unused=True)
-                used, vector = zip(*((p, g) for p, g in zip(at, found, strict=True) if g is not None), strict=True)
+                slopes = torch.autograd.grad(fused, at, retain_graph=True, allow_unused=True)
+                used, vector = zip(*((p, g) for p, g in zip(at, slopes, strict=True) if g is not None), strict=True)
                 return product_with_hessian((1 - a) * fused + a * alignment, vector, used, used[:1])[0].mean()
             outer, _ = self._objectives(self._held)
             fused, alignment = self._objectives(self._trained()[: fit.settings.batch_size])

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
 from mcr_bench.bench.api.source_of import MAIN, file_with, written
@@ -82,6 +83,8 @@ def setting_values(settings: Mapping[str, object]) -> dict[str, list[str]]:
 
 
 def _several(value: object) -> Sequence[object]:
+    if isinstance(value, np.ndarray):
+        return list(value.ravel())
     return value if isinstance(value, list | tuple) else [value]
 
 
@@ -90,6 +93,8 @@ def _text(key: str, value: object) -> str:
         return str(value).lower()
     if isinstance(value, str | int | float | Path):
         return str(value)
+    if isinstance(value, np.generic) and isinstance(value.item(), bool | int | float):
+        return _text(key, value.item())
     if (net := _net(value)) is not None:
         return net
     raise UserError(

@@ -1,15 +1,16 @@
 """`run`: a comparison planned, trained and recorded as the command line does it, from Python."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from mcr_bench.bench.api import given
 from mcr_bench.bench.api.objects import Own, dataset_name, method_name, setting_values
 from mcr_bench.bench.api.results import Comparison
 from mcr_bench.bench.commands.output import open_record
 from mcr_bench.bench.commands.running import How, run_plan
 from mcr_bench.bench.core.home import usable
 from mcr_bench.bench.core.interrupts import check, remembered
-from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.errors import UserError, one_line
 from mcr_bench.bench.executors import chosen as executors
 from mcr_bench.bench.planning.plan import make_plan
 from mcr_bench.bench.planning.request import Request
@@ -59,16 +60,25 @@ def run(
             data_root=usable(data_root, "data_root"),
             modalities=None if modalities is None else tuple(_names("modalities", modalities)),
             seeds=None if seeds is None else _seeds(seeds),
-            fold=fold,
-            protocol=protocol,
-            preset=preset,
+            fold=None if fold is None else given.whole("fold", fold, 1),
+            protocol=None if protocol is None else given.text("protocol", protocol),
+            preset=None if preset is None else given.text("preset", preset),
             family=None if family is None else _names("family", family),
-            overrides=setting_values(settings or {}),
+            overrides=setting_values({} if settings is None else given.mapping("settings", settings)),
         )
-        how = How(executors.executor(executor), jobs, device, force, keep_weights, runs_per_gpu, deterministic)
+        how = How(
+            executors.executor(given.text("executor", executor)),
+            None if jobs is None else given.whole("jobs", jobs, 1),
+            given.text("device", device),
+            given.flag("force", force),
+            given.flag("keep_weights", keep_weights),
+            None if runs_per_gpu is None else given.whole("runs_per_gpu", runs_per_gpu, 1),
+            given.flag("deterministic", deterministic),
+        )
         plan = make_plan(request)
         how.check(plan.runs)
-        record = open_record(tracking_uri)
+        record = open_record(None if tracking_uri is None else given.text("tracking_uri", tracking_uri))
+        record.deliver_owed()
         outcome, rows = run_plan(plan, record.finished_keys(plan.by_key), record, how)
         check()
     return Comparison(record, rows, plan.skipped, outcome.failed, BASELINE, COST_BASELINE, plan.skipped_under)
@@ -86,11 +96,15 @@ def _names(option: str, given: Sequence[str]) -> list[str]:
     return [str(name) for name in _several(option, given)]
 
 
-def _seeds(seeds: int | Sequence[int]) -> list[int]:
-    several = seeds if isinstance(seeds, int) else list(seeds)
-    for seed in [several] if isinstance(several, int) else several:
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise UserError(f"seeds={seeds!r}: not allowed. Give how many seeds, or a list of whole numbers >= 0.")
+def _seeds(seeds: object) -> list[int]:
+    try:
+        if isinstance(seeds, Iterable) and not isinstance(seeds, str):
+            several: int | list[int] = [given.whole("seeds", seed, 0) for seed in seeds]
+        else:
+            several = given.whole("seeds", seeds, 0)
+    except UserError:
+        told = one_line(repr(seeds), given.LONGEST)
+        raise UserError(f"seeds={told}: not allowed. Give how many seeds, or a list of whole numbers >= 0.") from None
     if several in (0, []):
         raise UserError("seeds: this means no seed, so nothing is trained. Give a number >= 1, or [0] for seed 0.")
     return seeds_of(several, f"seeds={seeds!r}")

@@ -81,6 +81,8 @@ def export(file: Path, record: Record, chosen: Selection) -> str:
     count, left_out, incomplete = write_archive(file, origin, runs)
     _lines([f"incomplete: {line}" for line in incomplete])
     _lines([f"left out: {line}" for line in [*why, *left_out]])
+    if not count:
+        raise UserError(f"'{file}' is not written, as none of {counted(len(runs))} can be read whole.")
     text = f"{counted(count)} written to {file} ({file.stat().st_size / 2**20:.1f} MiB)."
     if why or left_out:
         say(text)

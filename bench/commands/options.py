@@ -53,6 +53,10 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="key=value, repeatable: epochs=5, optimizer.lr=1e-3. key=a,b tries both values."),
 ]
+Fixed = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="key=value, repeatable: epochs=5. The same in all trials, and not searched."),
+]
 Dials = Annotated[
     list[str] | None, typer.Option("--set", help="dataset.key=value, repeatable: how the data is prepared.")
 ]

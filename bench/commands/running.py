@@ -1,6 +1,6 @@
 """Run a plan: show it, train the runs that are not finished, and show the results."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -151,14 +151,19 @@ class How:
             notes.append(f"--runs-per-gpu {self.runs_per_gpu} has no effect: there is no GPU, and runs use the CPU.")
         return notes
 
-    def plan(self, runs: Sequence[RunSpec], done: int, keep_weights: Callable[[RunSpec], bool]) -> TrainingPlan:
-        """The plan for an executor to train these runs. done: how many of the comparison are finished."""
+    def plan(
+        self, runs: Sequence[RunSpec], done: int, keep_weights: Callable[[RunSpec], bool], forced: Collection[str] = ()
+    ) -> TrainingPlan:
+        """The plan for an executor to train these runs.
+
+        done: how many of the comparison are finished. forced: the keys of those that are trained even if finished.
+        """
         return TrainingPlan(
             runs,
             done=done,
             jobs=self.jobs,
             device=self.device,
-            force=self.force,
+            force=lambda run: run.key in forced,
             keep_weights=keep_weights,
             deterministic=self.deterministic,
             runs_per_gpu=self.runs_per_gpu,
@@ -193,6 +198,7 @@ def run_plan(plan: Plan, finished: set[str], record: Record, how: How) -> tuple[
         wanted,
         len(plan.runs) - len(wanted),
         lambda run: how.keep_weights or run.role == "unimodal",  # a later comparison may start from these
+        again,
     )
     with observer(SafeConsole(stderr=True)) as watching:
         outcome = carry_out(how.executor, training, record, watching)

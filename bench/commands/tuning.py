@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from mcr_bench.bench.commands.console import SafeConsole
@@ -68,4 +69,4 @@ def _train(
 ) -> Outcome:
     """The trials of one stage of the search."""
     how.check(runs)
-    return carry_out(how.executor, how.plan(runs, done, keep_weights), record, watching)
+    return carry_out(how.executor, replace(how.plan(runs, done, keep_weights), local_record=True), record, watching)

@@ -23,7 +23,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """An open file whose content becomes that of `path` when the block ends; the folder of `path` is made.
 
     At every moment `path` has either the old or the new content, on the disk too, as the content is on the disk before
-    the file is renamed. If the block or the disk fails, the old file remains, and no other file is left. What is no
+    the file is renamed. If the block or the disk fails, the old file remains, and no other file is left. What is not a
     file at all, a pipe or a device such as /dev/stdout, is written to as it stands: another file in its place would
     break it for every program.
     """

@@ -47,7 +47,7 @@ def write_archive(path: Path, origin: Origin, runs: Iterable[StoredRun]) -> tupl
 
     Returns how many they are, a line for each that cannot be written, and one for each file that is missing of others.
 
-    UserError if the file exists. The file is there when it is complete, and not before.
+    UserError if the file exists. The file is there when it is complete, and not before; without a run there is none.
     """
     if path.exists():
         raise UserError(f"'{path}' exists, and nothing is overwritten. Choose another name, or delete it.")
@@ -68,6 +68,8 @@ def write_archive(path: Path, origin: Origin, runs: Iterable[StoredRun]) -> tupl
             incomplete += [f"{told}: its {name} is missing." for name in whole.missing]
         content = {"format": FORMAT, "schema": SCHEMA, "version": __version__, "runs": listed}
         _put(archive, MANIFEST, json.dumps(content, sort_keys=True, indent=1).encode())
+    if not listed:
+        path.unlink()
     return len(listed), left_out, incomplete
 
 

@@ -102,9 +102,11 @@ def home_at(home: Path, patience: Patience) -> Iterator[Home]:
     """
     file = usable_database(usable(home) / "mlflow.db")
     if not file.is_file():
+        trials = home / "tuning"
+        more = f" The record of its `tune` is '{trials}'." if (trials / "mlflow.db").is_file() else ""
         raise UserError(
             f"'{home}' holds no record: it has no file mlflow.db. Give the folder that is MCR_BENCH_HOME on the "
-            "other machine, by default 'results' of its working folder."
+            f"other machine, by default 'results' of its working folder.{more}"
         )
     yield Home(home, file, patience)
 
@@ -162,7 +164,10 @@ class Files:
     def _folder(self, run: StoredRun) -> Path:
         folder = local_path(self._places.readable(run.artifacts))
         if folder is None:
-            raise OSError("its files are not on this machine")
+            raise OSError(
+                "its files are not on this machine. Where a server keeps them: start it, and `mcr-bench export "
+                "--tracking-uri` writes them to an archive"
+            )
         return folder
 
 

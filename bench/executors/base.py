@@ -15,6 +15,10 @@ def _all(_: RunSpec) -> bool:
     return True
 
 
+def _none(_: RunSpec) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class TrainingPlan:
     """The runs that an executor is to train.
@@ -23,7 +27,7 @@ class TrainingPlan:
     done: how many runs of the whole comparison were finished before, for the progress that is shown.
     jobs: how many runs may be trained at a time; None for as many as the executor has room for.
     device: auto, cpu, cuda, cuda:N or mps, as the user has chosen.
-    force: whether runs whose key is finished are trained again.
+    force: whether a run is trained again where its key is finished, as another command may have finished it meanwhile.
     keep_weights: whether a run's best weights are kept although no other run of the plan starts from them.
     entry: `module:function` that trains a job, called with (job, emit).
     deterministic: whether only algorithms may be used that give the same bits every time.
@@ -31,13 +35,14 @@ class TrainingPlan:
     address: the address of the executor's cluster; None for the executor's default.
     resources: what one run takes of a node, as `cpu` or `gpu` -> amount; None for the executor's default.
     timeout: the seconds after which a run is ended and fails; None for no limit.
+    local_record: whether the record stays on this machine whatever the cluster is, as that of a search does.
     """
 
     runs: Sequence[RunSpec]
     done: int = 0
     jobs: int | None = None
     device: str = "auto"
-    force: bool = False
+    force: Callable[[RunSpec], bool] = _none
     keep_weights: Callable[[RunSpec], bool] = _all
     entry: str = ENTRY
     deterministic: bool = False
@@ -45,6 +50,7 @@ class TrainingPlan:
     address: str | None = None
     resources: Mapping[str, float] | None = None
     timeout: float | None = None
+    local_record: bool = False
 
 
 class Executor(Protocol):

@@ -50,7 +50,7 @@ LATE = (
 )
 SILENT = (
     "nothing was heard of it for {minutes:g} minutes: it hangs, or its epochs take longer. Its output is in {log}; "
-    "--timeout 2h, for instance, ends runs that take longer"
+    "--timeout 2h, for instance, ends runs on this machine that take longer"
 )
 UNTRAINED = "the executor ended without training it"
 PUT_OFF = {
@@ -143,7 +143,7 @@ class Jobs:
             spec, lock = claim
             self._waiting.remove(spec)
             self._training[spec.key] = lock
-            again = self._plan.force or (
+            again = self._plan.force(spec) or (
                 spec.key in self._needed and not weights_file(self._record.home, spec).exists()
             )
             try:

@@ -78,6 +78,6 @@ def execute(
 ) -> Outcome:
     """Train `specs` with the local executor; the options are those of `TrainingPlan`."""
     plan = TrainingPlan(
-        specs, done, jobs, device, force, keep_weights, entry, deterministic, runs_per_gpu, timeout=timeout
+        specs, done, jobs, device, lambda _: force, keep_weights, entry, deterministic, runs_per_gpu, timeout=timeout
     )
     return LocalExecutor().execute(plan, record, observer or Silent())

@@ -38,8 +38,16 @@ def serve(database: str | None, host: str, port: int, folder: Path, say: Callabl
     database: an SQLite or PostgreSQL URI; None: an SQLite file in `folder`, where files of runs and the log lie too.
     UserError for another database, a port in use, and a server that does not start.
     """
+    from sqlalchemy.exc import SQLAlchemyError
+
     store = store_uri(checked(database), folder, DATABASE)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"the folder '{folder}' cannot be made ({error.strerror}). Set MCR_BENCH_HOME to a folder that you may "
+            "write to."
+        ) from error
     files = folder / "artifacts"
     port = free_port(host, port, ports=1)
     address, file = address_of(host, port), database_file(store)
@@ -47,10 +55,11 @@ def serve(database: str | None, host: str, port: int, folder: Path, say: Callabl
         locked = f"the database '{file}' is locked by another program"
         try:
             Patience(say).wait(partial(prepare_file, file, files), is_busy, locked)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, SQLAlchemyError) as error:
+            why = one_line(str(getattr(error, "orig", None) or error))  # without SQLAlchemy's address of a page
             raise UserError(
-                f"the database '{file}' cannot be used: {one_line(str(error))}. Give --database sqlite:///FILE with a "
-                "file that is a database of MLflow, or that does not exist yet."
+                f"the database '{file}' cannot be used: {why}. Give --database sqlite:///FILE with a "
+                "file that is a database of MLflow, or that does not exist yet in a folder that you may write to."
             ) from error
     more = ["--workers", "1" if file is not None else "4", "--artifacts-destination", files.as_uri()]
     environment = environment_of(store) | allowed_hosts(host)

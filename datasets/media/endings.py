@@ -21,8 +21,8 @@ def is_cut(content: bytes) -> bool:
 def _jpeg_ends(content: bytes) -> bool:
     """From marker to marker; a segment states its length, which skips the end of a thumbnail inside of it."""
     at = len(JPEG)
-    while found := MARKER.search(content, at):
-        kind, at = content[found.start() + 1], found.end()
+    while marker := MARKER.search(content, at):
+        kind, at = content[marker.start() + 1], marker.end()
         if kind == END:
             return True
         if kind not in ALONE:

@@ -33,7 +33,7 @@ def _in_order(folder: Path) -> list[Path]:
     """
     files = pictures_of(folder)
     numbers = [_place(path)[0] for path in files]
-    if len(set(numbers)) <= 1:  # what the names count is not in them, or is no number
+    if len(set(numbers)) <= 1:  # names do not count, such as a, b, c
         return files
     steps = [later - number for number, later in pairwise(numbers)]
     if 0 in steps:

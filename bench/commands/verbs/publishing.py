@@ -19,6 +19,7 @@ from mcr_bench.bench.commands.written import forget_outdated, output_folder, wri
 from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.core.guard import attempt
 from mcr_bench.bench.core.home import default_home
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.exchange.opened import opened
 from mcr_bench.bench.exchange.origins import OfRecord, Origin, home_at
 from mcr_bench.bench.figures.catalog import Sources, all_figures
@@ -41,6 +42,8 @@ def publish(
     most_gib: float,
 ) -> list[Path]:
     """Write the site of these homes and archives, or of the record where there are none; returns its pages."""
+    if places and tracking_uri is not None:
+        raise UserError("--tracking-uri names the record, and homes or archives are given. Leave one of them out.")
     with ExitStack() as stack:
         gathered = Gathered(Path(stack.enter_context(TemporaryDirectory())), Data(Path("data")).acting)
         for name, origin in _origins(stack, places, tracking_uri, most_gib).items():

@@ -14,6 +14,7 @@ from mcr_bench.bench.publish.verify import verified
 from mcr_bench.bench.publish.verify_text import verified_data, verified_text
 from mcr_bench.bench.record.runs import StoredRun
 from mcr_bench.bench.record.tracking import Record
+from mcr_bench.bench.runs.words import counted
 
 
 def write_submission(file: Path, record: Record, chosen: Selection, data_root: Path) -> tuple[Verified, bool]:
@@ -27,12 +28,15 @@ def write_submission(file: Path, record: Record, chosen: Selection, data_root: P
     known = {run.tags["key"]: run for run in movable(every)[0]}
     if not asked:
         raise UserError("no finished run to submit. `mcr-bench results` lists the runs.")
-    _, lost, incomplete = write_archive(file, origin, with_needs(asked, known))
+    needed = with_needs(asked, known)
+    count, lost, incomplete = write_archive(file, origin, needed)
     for line in [
         *(f"left out: {line}" for line in [*left_out, *lost]),
         *(f"incomplete: {line}" for line in incomplete),
     ]:
         say(line, err=True)
+    if not count:
+        raise UserError(f"'{file}' is not written, as none of {counted(len(needed))} can be read whole.")
     try:
         with opened(file) as archive:
             made = verified(archive, data_root)

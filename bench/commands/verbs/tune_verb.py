@@ -11,6 +11,7 @@ from mcr_bench.bench.commands.options import (
     Deterministic,
     Device,
     ExecutorName,
+    Fixed,
     Fold,
     Jobs,
     Modalities,
@@ -20,7 +21,6 @@ from mcr_bench.bench.commands.options import (
     RayAddress,
     Resources,
     RunsPerGpu,
-    Settings,
     Timeout,
 )
 from mcr_bench.bench.commands.verb import verb
@@ -38,7 +38,7 @@ def tune(
     fold: Fold = None,
     protocol: ProtocolName = None,
     preset: PresetName = None,
-    settings: Settings = None,
+    settings: Fixed = None,
     name: Annotated[str | None, typer.Option(help="Name of the preset. Default: tuned@TRIALS.")] = None,
     data_root: DataRoot = Path("data"),
     jobs: Jobs = None,

@@ -39,7 +39,9 @@ class RayExecutor:
         setting = Setting(plan.address, record.home, entry, share, Path.cwd(), mcr_bench.__version__)
         with Bridge(setting) as bridge:
             room = bridge.room()
-            require_room(room, record)
+            require_room(room)
+            if not plan.local_record:
+                require_server(room, record)
             with jobs:
                 try:
                     Dispatch(plan, jobs, bridge, room).run()
@@ -66,14 +68,18 @@ def make_home(home: Path) -> None:
         raise UserError(f"the folder '{home}' cannot be made: {error}. Set MCR_BENCH_HOME to another one.") from error
 
 
-def require_room(room: Room, record: Record) -> None:
-    """UserError if no node could train a run, or if several nodes are to fill a record in a local file."""
+def require_room(room: Room) -> None:
+    """UserError if no node could train a run."""
     if not room.slots:
         nodes = "; ".join(f"{node.host}: cpu={node.cpus:g}, gpu={node.gpus}" for node in room.nodes.values())
         raise UserError(
             f"no node of the Ray cluster has room for a run of {room.share.text}. Nodes: {nodes}. Give smaller "
             "--resources, or another --device."
         )
+
+
+def require_server(room: Room, record: Record) -> None:
+    """UserError if several nodes are to fill a record in a local file."""
     if len(room.nodes) > 1 and database_file(record.uri) is not None:
         raise UserError(
             f"the record at '{record.address}' is a file on this machine, and the Ray cluster has "

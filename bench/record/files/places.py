@@ -19,6 +19,7 @@ from urllib.request import url2pathname
 from mcr_bench.bench.record.database.snapshot import BUSY
 
 ARTIFACTS = "artifacts"  # HOME/artifacts/DATASET/RUN/artifacts/FILE
+SERVED = "mlflow-artifacts:/"  # a file that a server keeps in `artifacts` beside its database, and hands out
 TABLES = {"experiments", "runs"}
 ADDRESSES = (
     ("experiments", "experiment_id", "artifact_location", rf"/{ARTIFACTS}/([^/]+)/?$"),
@@ -80,9 +81,15 @@ class Places:
         return self.home != self.database or file.is_relative_to(self.home / ARTIFACTS)
 
     def readable(self, address: str) -> str:
-        """The address to read from: the present folder, unless the files are at the stored address alone."""
+        """The address to read from: the present folder, unless the files are at the stored address alone.
+
+        Files of a server are read where `mcr-bench server` keeps them, if its folder is here.
+        """
         if self.home == self.database and address.startswith(self._root):
             return address
+        if address.startswith(SERVED):
+            beside = self.database / ARTIFACTS / url2pathname(address.removeprefix(SERVED))
+            return beside.as_uri() if beside.is_dir() else address
         here = self.here(address)
         return address if here is None or _only_there(address, here) else here.as_uri()
 

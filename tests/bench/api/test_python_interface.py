@@ -14,9 +14,13 @@ import pytest
 from matplotlib.figure import Figure
 
 import mcr_bench
+from mcr_bench.bench.api import running
 from mcr_bench.bench.api.results import Comparison
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.planning.plan import Plan
+from mcr_bench.bench.planning.request import Request
 from mcr_bench.bench.record.tracking import Record
+from mcr_bench.bench.runs.events import Outcome
 from mcr_bench.methods import BASELINE, COST_BASELINE
 from mcr_bench.tests.support.house.examples import ROOT, blocks
 from mcr_bench.tests.support.records.recorded import pretend, save
@@ -211,3 +215,55 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert {"run", "results", "predictions", "describe"} <= set(dir(mcr_bench))
     with pytest.raises(AttributeError, match="no attribute 'walk'"):
         _ = mcr_bench.walk
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"fold": 1.0},
+        {"fold": True},
+        {"fold": 0},
+        {"jobs": 0},
+        {"jobs": "2"},
+        {"jobs": 1.5},
+        {"runs_per_gpu": "a"},
+        {"device": None},
+        {"executor": None},
+        {"preset": ["x"]},
+        {"protocol": 3},
+        {"tracking_uri": 3},
+        {"settings": ["epochs=2"]},
+        {"settings": {3: 2}},
+        {"seeds": 1.0},
+        {"seeds": "0-3"},
+        {"seeds": [0, True]},
+        {"force": "no"},
+        {"keep_weights": 1},
+        {"deterministic": "false"},
+    ],
+    ids=str,
+)
+def test_run_refuses_a_wrong_argument_by_name(
+    given: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MCR_BENCH_HOME", str(tmp_path / "home"))
+    (name,) = given
+    with pytest.raises(UserError, match=rf"^{name}[=:].*Give "):
+        mcr_bench.run(["joint"], save(tmp_path / "set.npz"), **({"seeds": 1} | given))  # type: ignore[arg-type]
+    assert not (tmp_path / "home" / "mlflow.db").exists()
+
+
+def test_numbers_of_numpy_are_numbers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What loops over arrays give; and what an earlier command owes a server is delivered first."""
+    told, asked = list[str](), list[Request]()
+    record = Record(home=tmp_path)
+    monkeypatch.setattr(running, "open_record", lambda _: record)
+    monkeypatch.setattr(Record, "deliver_owed", lambda _: told.append("delivered"))
+    monkeypatch.setattr(Record, "finished_keys", lambda *_: told.append("read") or set())
+    monkeypatch.setattr(running, "make_plan", lambda request: asked.append(request) or Plan())
+    monkeypatch.setattr(running, "run_plan", lambda *_: (Outcome(), []))
+    settings = {"epochs": np.int64(3), "optimizer.lr": np.array([0.5, 0.25])}
+    mcr_bench.run("joint", "x.npz", seeds=np.arange(2), fold=np.int64(1), jobs=np.int32(1), settings=settings)
+    assert told == ["delivered", "read"]
+    assert (asked[0].seeds, asked[0].fold) == ([0, 1], 1)
+    assert asked[0].overrides == {"epochs": ["3"], "optimizer.lr": ["0.5", "0.25"]}

@@ -190,3 +190,20 @@ def test_several_archives(homes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     joined = json.loads(call("import", "one.zip", "two.zip", "--json").stdout)
     assert [one["added"] for one in joined] == [RUNS, RUNS]
     assert len(Record().rows()) == 2 * RUNS
+
+
+@pytest.mark.parametrize("verb", ["export", "submit"])
+def test_where_no_run_can_be_read_there_is_no_archive(homes: Path, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    monkeypatch.setenv("MCR_BENCH_HOME", str(homes / "one"))
+    for file in homes.glob("one/artifacts/*/*/artifacts/predictions.parquet"):
+        file.write_bytes(b"damaged")
+    told = call(verb, "none.zip", code=2).stderr
+    assert "left out: " in told
+    assert "'none.zip' is not written, as none of" in told
+    assert not (homes / "none.zip").exists()
+
+
+def test_publish_takes_the_record_or_homes(homes: Path) -> None:
+    told = call("publish", "one", "--tracking-uri", "sqlite:///x.db", code=2).stderr
+    assert "--tracking-uri names the record, and homes or archives are given" in told
+    assert not (homes / "here/site").exists()

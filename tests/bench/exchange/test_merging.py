@@ -1,9 +1,12 @@
 """`merge`: the runs of several homes in one record, each once and whole, and nothing overwritten."""
 
 import errno
+import hashlib
 import json
 import re
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -224,3 +227,36 @@ def test_a_key_of_an_experiment_that_was_deleted_here_is_not_added_again(homes: 
     change(homes / "here", "UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid != ?", "none")
     assert f"0 runs added, {RUNS} finished here already" in call("merge", "one").stdout
     assert content(homes / "here") == before
+
+
+def test_the_folder_of_a_server_is_a_home(homes: Path) -> None:
+    """Its database names files by the server's address; they lie beside it, and nothing of it is changed."""
+    with closing(sqlite3.connect(homes / "one/mlflow.db")) as database, database:
+        for table, column in (("runs", "artifact_uri"), ("experiments", "artifact_location")):
+            rows = database.execute(f"SELECT rowid, {column} FROM {table}").fetchall()
+            for row, address in rows:
+                served = "mlflow-artifacts:" + address.partition("/artifacts")[2]
+                database.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", [served, row])
+    before = hashlib.sha256((homes / "one/mlflow.db").read_bytes()).hexdigest()
+    asked = call("merge", "two").stdout
+    assert "left out" not in call("merge", "one").output
+    assert "0 runs added" not in asked
+    assert call("results", "--verify").exit_code == 0
+    assert hashlib.sha256((homes / "one/mlflow.db").read_bytes()).hexdigest() == before
+    shutil.rmtree(homes / "one/artifacts")
+    assert (
+        "start it, and `mcr-bench export" in call("merge", "one", "--tracking-uri", "sqlite:///other.db", code=1).stderr
+    )
+
+
+def test_a_part_without_runs_is_a_home(homes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCR_BENCH_HOME", str(homes / "part"))
+    call("run", "--methods", "joint", "--dataset", "synthetic", "--seeds", "1", "--set", "epochs=1", "--shard", "9/9")
+    monkeypatch.setenv("MCR_BENCH_HOME", str(homes / "here"))
+    assert "'part': 0 runs added" in call("merge", "one", "part").stdout
+
+
+def test_a_home_that_has_trials_alone_names_their_record(homes: Path) -> None:
+    (homes / "tuned/tuning").mkdir(parents=True)
+    shutil.copy(homes / "one/mlflow.db", homes / "tuned/tuning/mlflow.db")
+    assert "The record of its `tune` is 'tuned/tuning'." in call("merge", "tuned", code=2).stderr

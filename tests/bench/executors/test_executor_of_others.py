@@ -20,6 +20,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors.base import TrainingPlan
 from mcr_bench.bench.executors.chosen import carry_out, executor, executor_names
 from mcr_bench.bench.executors.jobs import Jobs
+from mcr_bench.bench.executors.local import LocalExecutor
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.events import Outcome, RunDone, Silent
 from mcr_bench.cli import app
@@ -161,8 +162,19 @@ def test_what_was_stopped_goes_on(
 def test_a_finished_run_is_not_trained_again(fake: ModuleType, record: Record, trace: Path) -> None:
     spec = fake.Spec("once", trace)
     for force, times in ((False, 1), (False, 1), (True, 2)):
-        assert labels(run([spec], record, force=force).finished) == ["once"]
+        assert labels(run([spec], record, force=lambda _, force=force: force).finished) == ["once"]
         assert len(ends(trace)) == times
+
+
+def test_what_another_command_has_finished_is_trained_again_only_if_it_is_asked_for(
+    fake: ModuleType, record: Record, trace: Path
+) -> None:
+    """A dependency that two commands found unfinished, of which one is forced to train what starts from it."""
+    first, second = fake.Spec("first", trace), fake.Spec("second", trace)
+    assert labels(run([first, second], record).finished) == ["first", "second"]
+    plan = TrainingPlan([first, second], jobs=1, device="cpu", entry="fake_runs:train", force=lambda one: one is second)
+    assert labels(LocalExecutor().execute(plan, record, Silent()).finished) == ["first", "second"]
+    assert [line.split()[0] for line in ends(trace)] == ["first", "second", "second"]
 
 
 class Lazy:

@@ -206,13 +206,13 @@ def test_where_ray_is_missing_the_package_is_named(
 def test_a_record_in_a_local_file_is_for_one_node(record: Record) -> None:
     two = Room({"a": Node("a", 1), "b": Node("b", 0)}, Share(1, 0))
     with pytest.raises(UserError, match=r"mcr-bench server.*--tracking-uri http"):
-        ray_executor.require_room(two, record)
-    ray_executor.require_room(Room({"a": Node("a", 1)}, Share(1, 0)), record)
+        ray_executor.require_server(two, record)
+    ray_executor.require_server(Room({"a": Node("a", 1)}, Share(1, 0)), record)
 
 
-def test_a_cluster_without_room_is_told_with_its_nodes(record: Record) -> None:
+def test_a_cluster_without_room_is_told_with_its_nodes() -> None:
     with pytest.raises(UserError, match=r"no room|has room for a run of cpu=16.*big: cpu=8, gpu=0"):
-        ray_executor.require_room(Room({"a": Node("big", 8)}, Share(16, 0)), record)
+        ray_executor.require_room(Room({"a": Node("big", 8)}, Share(16, 0)))
 
 
 @pytest.mark.slow

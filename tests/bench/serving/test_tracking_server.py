@@ -72,3 +72,11 @@ def test_what_clients_need(monkeypatch: pytest.MonkeyPatch) -> None:
     said = module.lines("http://127.0.0.1:5", "0.0.0.0", 5, "sqlite:///x", Path("/f"))
     assert said[1] == "Runs: http://node3.example:5/#/runs"
     assert "no password" in said[-1]
+
+
+def test_a_place_where_nothing_can_be_made_is_named(tmp_path: Path) -> None:
+    port = free_port("127.0.0.1", 5000)
+    with pytest.raises(UserError, match=r"the database '/proc/x\.db' cannot be used: unable to open.*may write to"):
+        module.serve("sqlite:////proc/x.db", "127.0.0.1", port, tmp_path / "server", print)
+    with pytest.raises(UserError, match=r"the folder '/proc/server' cannot be made.*Set MCR_BENCH_HOME"):
+        module.serve(None, "127.0.0.1", port, Path("/proc/server"), print)

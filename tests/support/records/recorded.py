@@ -66,7 +66,7 @@ def execute(_: object, plan: TrainingPlan, record: Record, observer: Observer) -
     """What takes the place of an executor's `execute`: every run is on record, and nothing was trained."""
     observer.on_plan(plan.done + len(plan.runs), plan.done)
     for run in plan.runs:
-        record.start(run, plan.force)
+        record.start(run, plan.force(run))
         finish(record, run)
     return Outcome(finished=list(plan.runs))
 
