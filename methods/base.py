@@ -142,15 +142,17 @@ class Neutral:
 class Delay:
     """A part of a method's rule that does not act from the first epoch on, and the setting that says since when.
 
-    setting: its name.
+    setting: its name; with 0 there is no such part.
     counts: what it holds; first: the first epoch in which the part acts; before: the epochs before that one; share: the
         share of the run's epochs before it; last: the share of the run's epochs, at its end, in which the part acts.
     more: epochs that are added to it.
+    where: another setting, and the value of it under which the method has the part; None for all.
     """
 
     setting: str
     counts: Literal["first", "before", "share", "last"]
     more: int = 0
+    where: tuple[str, Value] | None = None
 
     def first(self, value: float, epochs: int) -> int:
         """The first epoch, from 1, in which the part acts. value: of the setting; epochs: those of the run.
@@ -158,9 +160,14 @@ class Delay:
         >>> Delay("start", "first").first(6, epochs=50), Delay("share", "share").first(0.5, epochs=50)
         (6, 26)
         """
+        if not value:
+            return 1
         whole = round(value * epochs) if self.counts in ("share", "last") else int(value)
         begins = {"first": whole, "before": whole + 1, "share": whole + 1, "last": epochs - whole + 1}
         return begins[self.counts] + self.more
+
+
+START = (Delay("start", "first"),)
 
 
 @dataclass(frozen=True)
@@ -204,7 +211,7 @@ class Method:
     waits: why its steps make the host wait for a GPU; empty where they do not.
     deviations: in what it differs from the official code, one sentence each.
     delays: the parts of its rule that do not act from the first epoch on; tables name runs that were tested before. By
-        default a setting `start`, if it is a whole number, is the first epoch in which the method acts.
+        default a setting `start`, if its type is int, is the first epoch in which the method acts.
     trains: whether it trains at all; an ensemble does not.
     scales_gradients: whether it scales gradients, which Adam largely cancels; tables then carry a warning.
     """
@@ -224,7 +231,7 @@ class Method:
     predicts_otherwise: ClassVar[str] = ""
     waits: ClassVar[str] = ""
     deviations: ClassVar[tuple[str, ...]] = ()
-    delays: ClassVar[tuple[Delay, ...]] = (Delay("start", "first"),)
+    delays: ClassVar[tuple[Delay, ...]] = START
     trains: ClassVar[bool] = True
     scales_gradients: ClassVar[bool] = False
     if TYPE_CHECKING:  # the training loop sets it before any hook runs; it is not a setting, so not a field

@@ -11,7 +11,7 @@ from mcr_bench.bench.fit.returns import State
 from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Method, Neutral, Reference
+from mcr_bench.methods.base import Delay, Method, Neutral, Reference
 from mcr_bench.methods.terms.objectives import jacobian_descent as torchjd
 from mcr_bench.methods.terms.objectives.encoder_wise import EncoderWise, min_norm_share
 from mcr_bench.methods.terms.objectives.scalarisers import (
@@ -61,6 +61,7 @@ class Moo(EncoderWise):
         "1810.04650",
     )
     neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"aggregator": "equal"}, "multi-loss"),)
+    delays: ClassVar[tuple[Delay, ...]] = (Delay("warmup", "before", where=("aggregator", "stch")),)
     deviations: ClassVar[tuple[str, ...]] = (
         "Gradients are combined for each encoder, as in MMPareto: L_m reaches encoder m alone. In multi-task learning "
         "all tasks share one encoder.",

@@ -11,7 +11,7 @@ from mcr_bench.bench.problem.shapley import Subset, shapley_plan
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.bench.task import Task
 from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Defect, EpochBatches, Group, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, Delay, EpochBatches, Group, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.features.passes import of_samples, presence_of
 from mcr_bench.methods.terms.sampling.alone import with_copies
 from mcr_bench.methods.terms.scores import mean_of_others
@@ -108,6 +108,7 @@ class Smv(WithVariants):
         Neutral({"warmup": 100_000}, "joint"),
         Neutral({"level": "modality", "alpha": 0.0}, "joint"),
     )
+    delays: ClassVar[tuple[Delay, ...]] = (Delay("warmup", "before"),)
     deviations: ClassVar[tuple[str, ...]] = (
         "Samples are valued without augmentation. Official code: with it.",
         "level=modality values the drawn samples alone. Official code: it values all and reads those that are drawn.",

@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Mapping
 from numbers import Integral
+from pathlib import Path
 
 from mcr_bench.bench.errors import UserError, one_line
 
@@ -25,6 +26,13 @@ def text(name: str, value: object) -> str:
     if isinstance(value, str):
         return value
     raise _refused(name, value, "a text")
+
+
+def path(name: str, value: object) -> str | Path:
+    """A path."""
+    if isinstance(value, str | Path):
+        return value
+    raise _refused(name, value, "a path")
 
 
 def flag(name: str, value: object) -> bool:

@@ -93,8 +93,8 @@ def _text(key: str, value: object) -> str:
         return str(value).lower()
     if isinstance(value, str | int | float | Path):
         return str(value)
-    if isinstance(value, np.generic) and isinstance(value.item(), bool | int | float):
-        return _text(key, value.item())
+    if isinstance(value, np.number | np.bool_):
+        return str(value).lower()
     if (net := _net(value)) is not None:
         return net
     raise UserError(

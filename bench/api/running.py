@@ -57,7 +57,7 @@ def run(
         request = Request(
             methods=[method_name(one) for one in _several("methods", methods)],
             datasets=[dataset_name(one) for one in _several("dataset", dataset)],
-            data_root=usable(data_root, "data_root"),
+            data_root=usable(given.path("data_root", data_root), "data_root"),
             modalities=None if modalities is None else tuple(_names("modalities", modalities)),
             seeds=None if seeds is None else _seeds(seeds),
             fold=None if fold is None else given.whole("fold", fold, 1),
@@ -92,8 +92,8 @@ def _several(option: str, given: object) -> list[object]:
     return several
 
 
-def _names(option: str, given: Sequence[str]) -> list[str]:
-    return [str(name) for name in _several(option, given)]
+def _names(option: str, several: Sequence[str]) -> list[str]:
+    return [given.text(option, name) for name in _several(option, several)]
 
 
 def _seeds(seeds: object) -> list[int]:
@@ -102,7 +102,7 @@ def _seeds(seeds: object) -> list[int]:
             several: int | list[int] = [given.whole("seeds", seed, 0) for seed in seeds]
         else:
             several = given.whole("seeds", seeds, 0)
-    except UserError:
+    except (UserError, TypeError):  # of an array without an axis
         told = one_line(repr(seeds), given.LONGEST)
         raise UserError(f"seeds={told}: not allowed. Give how many seeds, or a list of whole numbers >= 0.") from None
     if several in (0, []):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, get_args, get_type_hints
 
-from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.settings.declaration import declared
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def require_name(name: str, where: str, taken: Collection[str], remedy: str) -> 
 
 def _check_facts(cls: "type[Method]", where: str) -> None:
     """Declared facts are read by plans and cards, long before a hook is called."""
-    from mcr_bench.methods.base import Delay, Method, Needs, Neutral, Reference
+    from mcr_bench.methods.base import START, Delay, Method, Needs, Neutral, Reference
 
     kinds = {"needs": Needs, "neutral": tuple, "deviations": tuple, "delays": tuple, "trains": bool}
     kinds["scales_gradients"] = bool
@@ -72,11 +72,23 @@ def _check_facts(cls: "type[Method]", where: str) -> None:
         wrong = ["neutral"]
     if not wrong and not all(isinstance(item, Delay) for item in cls.delays):
         wrong = ["delays"]
+    if not wrong and cls.delays is not START:
+        _check_delays(cls, where)
     for fact in wrong:
         raise UserError(f"{where}{fact} = {getattr(cls, fact)!r}: not allowed. Write {EXAMPLES[fact]}.")
     roles = [role for hint in get_args(get_type_hints(Method)["role"]) for role in get_args(hint)]
     if cls.role not in roles:
         raise UserError(f"{where}role = {cls.role!r}: not allowed. Allowed: {', '.join(roles)}.")
+
+
+def _check_delays(cls: "type[Method]", where: str) -> None:
+    kinds = ("first", "before", "share", "last")
+    for one in cls.delays:
+        for name in (one.setting, *(one.where or ())[:1]):
+            if name not in declared(cls):
+                raise UserError(f"{where}delays: {unknown('setting', name, declared(cls))} Name one that it declares.")
+        if one.counts not in kinds:
+            raise UserError(f"{where}delays: counts = {one.counts!r}: not allowed. Allowed: {', '.join(kinds)}.")
 
 
 def check_settings(cls: type, where: str, **given: object) -> None:

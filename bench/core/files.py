@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 # How a name ends under which a file is being written. A kill leaves it behind; nobody reads it.
 PARTIAL = ".partial"
+LINKS = 40  # that a path may lead through, as in Linux
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -29,8 +30,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """
     if not path.name:  # of the present folder, `.`, and of the root
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if path.exists() and not path.is_file() and not path.is_dir():
-        with path.open("wb") as file:
+    if _is_stream(path):
+        with path.open("ab") as file:  # a file that a shell has opened for stdout may hold something already
             yield file
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,6 +50,21 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a path leads to a pipe or a device, or through /proc to what this process has open, as /dev/stdout does.
+
+    Where stdout is redirected to a file, that is a file, too, but the name is not its own.
+    """
+    place = Path(os.path.abspath(path))
+    for _ in range(LINKS):
+        if place.is_relative_to("/proc") and place.exists():
+            return True
+        if not place.is_symlink():
+            break
+        place = Path(os.path.abspath(place.parent / os.readlink(place)))
+    return place.exists() and not place.is_file() and not place.is_dir()
 
 
 def may_write(path: Path) -> bool:

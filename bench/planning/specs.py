@@ -18,7 +18,7 @@ from mcr_bench.bench.problem.facts import Modality
 from mcr_bench.bench.problem.metrics import TOTAL_LOSS, higher_is_better
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.settings.declaration import Value, build
-from mcr_bench.methods.base import Requirement
+from mcr_bench.methods.base import START, Delay, Requirement
 
 if TYPE_CHECKING:
     from mcr_bench.bench.planning.request import DatasetSetup
@@ -175,9 +175,21 @@ def _pattern(
 
 
 def _complete_from(method: "Method", epochs: int) -> int:
-    """The first epoch, from 1, in which all parts of the method's rule act, in a run of so many epochs."""
-    delays = [(delay, getattr(method, delay.setting, 0)) for delay in method.delays]
-    return max([1, *(delay.first(value, epochs) for delay, value in delays if not isinstance(value, str))])
+    """The first epoch, from 1, in which all parts of the method's rule act, in a run of so many epochs.
+
+    1 under settings that make it a simpler method.
+    """
+    if any(all(getattr(method, key) == value for key, value in one.settings.items()) for one in method.neutral):
+        return 1
+    delays = [(one, getattr(method, one.setting, 0)) for one in method.delays if _has_part(method, one)]
+    return max([1, *(one.first(value, epochs) for one, value in delays)])
+
+
+def _has_part(method: "Method", delay: "Delay") -> bool:
+    """Whether the method has the part of the delay under its settings."""
+    if delay in START:  # a method may have no such setting, or one of another meaning
+        return type(getattr(method, delay.setting, None)) is int
+    return delay.where is None or getattr(method, delay.where[0]) == delay.where[1]
 
 
 def own_encoders(runs: Sequence[RunSpec]) -> set[tuple[str, str]]:

@@ -223,7 +223,8 @@ def _check_names(path: Path, names: tuple[str, ...]) -> None:
         if name in names[:at]:
             raise UserError(
                 f"'{path}': class_names has '{name}' at row {names.index(name)} and {at}, so it is not clear which "
-                "class is meant. Make the names different, or give the class one number in 'y'."
+                "class is meant. Make the names different (blanks around them do not count), or give the class one "
+                "number in 'y'."
             )
 
 

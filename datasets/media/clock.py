@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from av import AudioStream, VideoFrame, VideoStream
     from av.container import InputContainer
 
-GAP = 0.05  # seconds: less is the rounding of times, and the drift of a recorder's clock (our choice)
+GAP = 0.05  # seconds from one frame of sound to the next: less is the rounding of times (our choice)
 OF_FILE = ("matroska,webm", "flv")  # formats that state one length; what their streams have is FFmpeg's guess
 LONGEST = 86_400.0  # seconds: a longer stated length is invented, by programs that did not know the real one
 
@@ -55,37 +55,37 @@ def require_length(
 class SoundClock:
     """Tells where decoded sound belongs, as recordings have gaps (lost packets, cuts), which players play as silence.
 
-    Times are believed as long as they grow. AVI has none, and where they begin anew, as in files that were joined, the
-    sound goes on from where it was.
+    A gap is a jump from the end of one frame to the begin of the next; a recorder's clock that drifts makes none. Times
+    are believed as long as they grow. AVI has none, and where they begin anew, as in files that were joined, the sound
+    goes on from where it was.
     """
 
     def __init__(self, container: "InputContainer") -> None:
-        self.start, self.before = origin(container), -math.inf
+        self.start, self.before, self.end = origin(container), -math.inf, 0.0
         self.timed = container.format.name != "avi"
 
-    def ahead(self, time: float | None, length: int, rate: int) -> int:
+    def ahead(self, time: float | None, count: int, rate: int) -> int:
         """The samples that are missing before a frame of sound, or, if negative, that were there before.
 
-        time: that of the frame, in seconds. length: the samples so far. rate: samples per second.
+        time: that of the frame, in seconds. count: its samples. rate: samples per second.
         """
         if self.before == -math.inf:
             self.before = time or 0.0
+            self.end = self.before + count / rate
             return max(round((self.before - self.start) * rate), 0)
         if time is None or not self.timed:
             return 0
-        if time <= self.before:
-            self.start = time - length / rate
-        self.before = time
-        ahead = round((time - self.start) * rate) - length
-        return ahead if abs(ahead) > GAP * rate else 0
+        jump = time - self.end if time > self.before else 0.0
+        self.before, self.end = time, time + count / rate
+        return round(jump * rate) if abs(jump) > GAP else 0
 
 
 def _furthest(path: Path) -> float:
-    """Where the last packet of all streams ends, in seconds on the clock of the file, which is read again for it."""
+    """Where the last packet of pictures or sound ends, in seconds on the clock of the file, which is read again."""
     with open_media(path) as container:
         ends = [
             float((packet.pts + (packet.duration or 0)) * packet.time_base)
-            for packet in container.demux()
+            for packet in container.demux([*container.streams.video, *container.streams.audio])
             if packet.pts is not None and packet.time_base is not None
         ]
         return max(ends, default=0.0) - max(origin(container), 0)

@@ -236,7 +236,7 @@ def _wave(container: "InputContainer", stream: "AudioStream", stop: float | None
             native = frame.sample_rate
             if not SLOWEST <= native <= FASTEST:
                 raise Unusable(f"{path.name}: damaged, its header states {native:,} samples per second. {AGAIN}")
-        ahead = clock.ahead(frame.time, length, native)
+        ahead = clock.ahead(frame.time, frame.samples, native)
         _require_room(path, 8 * (length + max(ahead, 0)))
         pieces += [np.zeros((2, max(ahead, 0)), np.float32), _mean_and_first(frame)[:, max(-ahead, 0) :]]
         length += sum(piece.shape[1] for piece in pieces[-2:])

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from statistics import multimode
 
 import numpy as np
 
@@ -21,33 +22,55 @@ NUMBER = re.compile(r"\d+")
 
 
 def pictures_of(folder: Path) -> list[Path]:
-    """The pictures in a folder, in the order of the last number in their names; hidden files are left out."""
+    """The pictures in a folder, in the order of the last number in their names; hidden files are left out.
+
+    Where the last numbers repeat, as of `SECOND_NUMBER`, all numbers give the order, from the first one on.
+    """
     files = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES and not path.name.startswith(".")]
-    return sorted(files, key=_place)
+    numbers = {path: tuple(int(text) for text in NUMBER.findall(path.stem)) for path in files}
+    counts = len({_place(path)[0] for path in files}) == len(files)
+    return sorted(files, key=_place if counts else lambda path: (numbers[path], path.name))
 
 
-def _in_order(folder: Path) -> list[Path]:
+def _in_order(folder: Path, rate: int = 0) -> list[Path]:
     """The pictures of a folder; `Unusable` if their numbers show that one is missing, or is there twice.
 
-    Each later picture would be shown at the time of another one. Numbers may begin anywhere, and grow by any step.
+    Each later picture would be shown at the time of another one. Numbers may begin anywhere and grow by any step, and
+    with `rate` pictures per second the step after each second may be longer: scripts that keep every third of 25 frames
+    begin anew there. Names that do not count, such as a, b, c, or times, are taken as they are.
     """
     files = pictures_of(folder)
+    _require_one_each(folder, files)
     numbers = [_place(path)[0] for path in files]
-    if len(set(numbers)) <= 1:  # names do not count, such as a, b, c
-        return files
     steps = [later - number for number, later in pairwise(numbers)]
-    if 0 in steps:
-        one, other = files[steps.index(0)], files[steps.index(0) + 1]
-        raise Unusable(
-            f"{folder.name}: has two pictures of one number, '{one.name}' and '{other.name}'. Delete one of them."
-        )
-    if max(steps) >= 2 * min(steps):
-        before = files[steps.index(max(steps))]
-        raise Unusable(
-            f"{folder.name}: a picture is missing after '{before.name}', so that later ones would be shown at wrong "
-            f"times. {AGAIN}"
-        )
+    if 0 in steps or len(steps) < 2:
+        return files
+    usual = min(multimode(steps))
+    for at, step in enumerate(steps, 1):
+        if step >= 2 * usual and not (rate > 1 and at % rate == 0):
+            raise Unusable(
+                f"{folder.name}: a picture is missing after '{files[at - 1].name}', so that later ones would be shown "
+                f"at wrong times. {AGAIN}"
+            )
     return files
+
+
+def _require_one_each(folder: Path, files: Sequence[Path]) -> None:
+    """`Unusable` for two pictures with the same numbers in their names, and for one without any beside others."""
+    seen: dict[tuple[str, ...], Path] = {}
+    for path in files:
+        texts = tuple(text.lstrip("0") for text in NUMBER.findall(path.stem))
+        one = seen.setdefault((*texts, NUMBER.sub("", path.stem)), path)
+        if one is not path:
+            raise Unusable(
+                f"{folder.name}: has one picture twice, as '{one.name}' and as '{path.name}'. Delete one of them."
+            )
+    without = [path for path in files if not NUMBER.search(path.stem)]
+    if without and len(without) < len(files):
+        raise Unusable(
+            f"{folder.name}: '{without[0].name}' has no number in its name, and other pictures have. Delete it, or "
+            "number it."
+        )
 
 
 def _place(path: Path) -> tuple[int, str]:
@@ -67,15 +90,16 @@ def read_pictures(folder: Path, times: Sequence[float], rate: float, pad: bool =
     `Unusable` also for a folder without pictures, in which one is missing, or with pictures that cannot be read or
     differ in size.
     """
-    return read_numbers(folder, [int(time * rate + EARLY) for time in times], pad)
+    return read_numbers(folder, [int(time * rate + EARLY) for time in times], pad, rate=round(rate))
 
 
-def read_numbers(folder: Path, numbers: Sequence[int], pad: bool = False, grey: bool = False) -> Array:
+def read_numbers(folder: Path, numbers: Sequence[int], pad: bool = False, grey: bool = False, rate: int = 0) -> Array:
     """The pictures with these numbers from 0, as (F, H, W, 3) uint8 RGB, or (F, H, W) uint8 if `grey`.
 
-    pad: whether the last picture is used for numbers after it, which are `Unusable` otherwise.
+    pad: whether the last picture is used for numbers after it, which are `Unusable` otherwise. rate: how many pictures
+    a second has, if that is known.
     """
-    files = _in_order(folder)
+    files = _in_order(folder, rate)
     if not files:
         raise Unusable(f"{folder.name}: the folder has no picture. {AGAIN}")
     if not pad and max(numbers) >= len(files):

@@ -19,7 +19,7 @@ from urllib.request import url2pathname
 from mcr_bench.bench.record.database.snapshot import BUSY
 
 ARTIFACTS = "artifacts"  # HOME/artifacts/DATASET/RUN/artifacts/FILE
-SERVED = "mlflow-artifacts:/"  # a file that a server keeps in `artifacts` beside its database, and hands out
+SERVED = "mlflow-artifacts:"  # a file that a server keeps in `artifacts` beside its database, and hands out
 TABLES = {"experiments", "runs"}
 ADDRESSES = (
     ("experiments", "experiment_id", "artifact_location", rf"/{ARTIFACTS}/([^/]+)/?$"),
@@ -88,8 +88,8 @@ class Places:
         if self.home == self.database and address.startswith(self._root):
             return address
         if address.startswith(SERVED):
-            beside = self.database / ARTIFACTS / url2pathname(address.removeprefix(SERVED))
-            return beside.as_uri() if beside.is_dir() else address
+            beside = self.database / ARTIFACTS / url2pathname(urlsplit(address).path).lstrip("/")
+            return beside.as_uri() if ".." not in beside.parts and beside.is_dir() else address
         here = self.here(address)
         return address if here is None or _only_there(address, here) else here.as_uri()
 

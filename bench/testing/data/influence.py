@@ -16,6 +16,9 @@ STANDARD = 1e-3  # how close to 0 a mean, and to 1 a deviation, are of values th
 FEW = 4  # samples: with fewer, means say nothing
 SOME, MANY = 16, 40  # samples of the files that are changed, one at a time: to see an effect, and to meet each part
 SECONDS = 6.0  # that changing samples may take: a dataset that loads slowly is looked at fewer times
+UNCHANGED = (
+    "its files are no arrays or tables that can be changed for a check, or changed ones are refused or without effect"
+)
 UNTRIED = "the parts were not standardised together, but other influence could not be tried: "
 OTHERS = {"val": "validation", "test": "test"}
 
@@ -51,7 +54,7 @@ def fingerprint_follows(case: DataCase) -> None:
             if data.fingerprint() == first and not list(data.damaged() or ()):
                 raise Failed(f"after {what} was changed, other values are loaded, but the fingerprint is the same")
     if not tried:
-        raise NotApplicable("none of its files is an array or a table that can be changed for a check")
+        raise NotApplicable(UNCHANGED)
 
 
 def loaded_or_none(case: DataCase) -> Splits | None:
@@ -129,7 +132,7 @@ def _check_changes(case: DataCase) -> None:
             if alone == {"val", "test"} or time.monotonic() > until:
                 break
     if not tried:
-        raise NotApplicable(f"{UNTRIED}none of its files is an array or a table that can be changed for a check")
+        raise NotApplicable(UNTRIED + UNCHANGED)
     if len(unclear) >= MANY / 2 and not alone:
         raise Failed(
             f"whichever sample is changed in the files ({len(unclear)} were tried, the last was {unclear[-1]}), the "

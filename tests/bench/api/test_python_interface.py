@@ -237,6 +237,10 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
         {"seeds": 1.0},
         {"seeds": "0-3"},
         {"seeds": [0, True]},
+        {"seeds": np.array(2)},
+        {"data_root": 3},
+        {"modalities": 3},
+        {"family": [3]},
         {"force": "no"},
         {"keep_weights": 1},
         {"deterministic": "false"},
@@ -262,8 +266,8 @@ def test_numbers_of_numpy_are_numbers(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(Record, "finished_keys", lambda *_: told.append("read") or set())
     monkeypatch.setattr(running, "make_plan", lambda request: asked.append(request) or Plan())
     monkeypatch.setattr(running, "run_plan", lambda *_: (Outcome(), []))
-    settings = {"epochs": np.int64(3), "optimizer.lr": np.array([0.5, 0.25])}
+    settings = {"epochs": np.int64(3), "optimizer.lr": np.array([0.5, 1e-3], dtype=np.float32)}
     mcr_bench.run("joint", "x.npz", seeds=np.arange(2), fold=np.int64(1), jobs=np.int32(1), settings=settings)
     assert told == ["delivered", "read"]
     assert (asked[0].seeds, asked[0].fold) == ([0, 1], 1)
-    assert asked[0].overrides == {"epochs": ["3"], "optimizer.lr": ["0.5", "0.25"]}
+    assert asked[0].overrides == {"epochs": ["3"], "optimizer.lr": ["0.5", "0.001"]}

@@ -4,6 +4,8 @@ import ast
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -41,6 +43,20 @@ def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path, linked: bool) -> Non
     assert sorted(tmp_path.iterdir()) == before
     assert pipe.is_fifo()
     assert path.is_symlink() == linked
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_stdout_that_is_redirected_to_a_file_gets_the_content(tmp_path: Path, linked: bool) -> None:
+    link = tmp_path / "stdout"
+    link.symlink_to("/proc/self/fd/1")
+    code = "import sys; from mcr_bench.bench.core.files import write_whole; from pathlib import Path; "
+    code += "write_whole(Path(sys.argv[1]), 'through')"
+    (tmp_path / "out").write_text("before ")
+    with (tmp_path / "out").open("a") as out:
+        place = link if linked else Path("/proc/self/fd/1")
+        subprocess.run([sys.executable, "-c", code, str(place)], check=True, stdout=out)
+    assert (tmp_path / "out").read_text() == "before through"
+    assert link.is_symlink()
 
 
 def test_a_write_that_fails_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

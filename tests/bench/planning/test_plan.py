@@ -185,6 +185,14 @@ def test_chains_of_dependencies_are_unrolled(data: str, monkeypatch: pytest.Monk
         ("g2d", {"g2d.share": "0"}, 1),
         ("crmt", {"crmt.share": "0.2"}, 25),
         ("di-mml", {"di-mml.start": "0.1", "di-mml.second": "0.1"}, 28),
+        ("crmt", {"crmt.share": "0"}, 1),
+        ("di-mml", {"di-mml.start": "0.1", "di-mml.second": "0"}, 4),
+        ("mslr", {"mslr.memory": "0"}, 1),
+        ("diagnosing-relearning", {"diagnosing-relearning.times": "0"}, 1),
+        ("smv", {}, 6),
+        ("moo", {"moo.aggregator": "stch"}, 6),
+        ("moo", {}, 1),
+        ("lfm", {}, 1),
         ("mcr", {}, 1),
         ("ogm", {"ogm.start": "9"}, 9),
     ],
@@ -197,6 +205,30 @@ def test_the_epoch_from_which_a_rule_is_complete(
     (run,) = [run for run in plan.runs if run.method == method]
     assert run.complete_from == expected
     assert run.tags()["complete_from"] == str(expected)
+
+
+def test_a_setting_start_that_is_no_epoch_delays_nothing(data: str, tmp_path: Path) -> None:
+    file = tmp_path / "hot.py"
+    file.write_text(
+        '"""A method with a temperature."""\nfrom dataclasses import dataclass\nfrom typing import ClassVar\n'
+        "from mcr_bench.bench.settings.declaration import setting\n"
+        "from mcr_bench.methods.base import Method, Reference\n"
+        "@dataclass\nclass Hot(Method):\n    start: float = setting(20.0, 'the temperature')\n"
+        "    name: ClassVar[str] = 'hot'\n"
+        "    reference: ClassVar[Reference] = Reference('a test', 'none')\n",
+        encoding="utf-8",
+    )
+    assert only(planned(data, str(file))).complete_from == 1
+    for wrong, told in (
+        ('Delay("wramup", "first")', "unknown setting 'wramup'"),
+        ('Delay("start", "frist")', "counts = 'frist': not allowed. Allowed: first, before, share, last"),
+        ('"start"', r'Write \(Delay\("SETTING", "first"\),\), with the comma'),
+    ):
+        text = file.read_text(encoding="utf-8").replace("import Method, ", "import Delay, Method, ")
+        other = tmp_path / f"hot{len(told)}.py"
+        other.write_text(f"{text}    delays: ClassVar = ({wrong},)\n", encoding="utf-8")
+        with pytest.raises(UserError, match=told):
+            planned(data, str(other))
 
 
 def test_a_setting_may_name_modalities_of_the_run_alone(data: str) -> None:

@@ -76,17 +76,29 @@ def test_the_clock_of_sound() -> None:
         format = SimpleNamespace(name="mov")
 
     clock = SoundClock(Container())  # type: ignore[arg-type]
-    assert clock.ahead(2.5, 0, 1000) == 500  # begins half a second after the clock of the file
-    assert clock.ahead(2.6, 600, 1000) == 0
-    assert clock.ahead(2.72, 700, 1000) == 0  # rounding: less than 50 ms
-    assert clock.ahead(3.2, 800, 1000) == 400
-    assert clock.ahead(3.3, 1400, 1000) == -100  # 100 of these samples were there before
-    assert clock.ahead(0.0, 1500, 1000) == 0  # another recording was joined
-    assert clock.ahead(0.3, 1600, 1000) == 200
-    assert clock.ahead(None, 1900, 1000) == 0
+    assert clock.ahead(2.5, 100, 1000) == 500  # begins half a second after the clock of the file
+    assert clock.ahead(2.6, 100, 1000) == 0
+    assert clock.ahead(2.74, 100, 1000) == 0  # rounding: less than 50 ms after the frame before
+    assert clock.ahead(3.24, 100, 1000) == 400
+    assert clock.ahead(3.27, 100, 1000) == -70  # these samples were there before
+    assert clock.ahead(0.0, 100, 1000) == 0  # another recording was joined
+    assert clock.ahead(0.3, 100, 1000) == 200
+    assert clock.ahead(None, 100, 1000) == 0
     Container.format.name = "avi"
     without = SoundClock(Container())  # type: ignore[arg-type]
-    assert [without.ahead(time, 0, 1000) for time in (2.0, 9.0)] == [0, 0]
+    assert [without.ahead(time, 100, 1000) for time in (2.0, 9.0)] == [0, 0]
+
+
+@pytest.mark.parametrize("stated", [0.0999, 0.1001, 0.104])
+def test_a_clock_that_drifts_changes_no_sound(stated: float) -> None:
+    """An hour of frames of 100 ms whose times are a little off: no jump is a gap."""
+
+    class Container:
+        start_time = 0
+        format = SimpleNamespace(name="mov")
+
+    clock = SoundClock(Container())  # type: ignore[arg-type]
+    assert not any(clock.ahead(n * stated, 1600, 16000) for n in range(36_000))
 
 
 @pytest.mark.parametrize("suffix", CODECS)
@@ -97,6 +109,30 @@ def test_streams_of_different_length_are_both_whole(tmp_path: Path, suffix: str,
     assert len(read_audio(clip, RATE)) / RATE == pytest.approx(sound, abs=0.1)
     frames = read_frames(clip, [0.0, 9.0], pad=True).astype(int)
     assert np.abs(frames[1] - picture(round(pictures * FPS) - 1)).mean() < 12
+
+
+def test_a_cut_file_is_told_although_a_subtitle_lasts_to_the_end(tmp_path: Path) -> None:
+    """Cut where pictures and sound go on, behind the packet of a subtitle of the whole length."""
+    clip = write(tmp_path / "a.mkv", 4.0, 4.0)
+    import av
+
+    titled, words = tmp_path / "titled.mkv", tmp_path / "words.srt"
+    words.write_text("1\n00:00:00,000 --> 00:00:04,000\nall of it\n")
+    with av.open(str(clip)) as source, av.open(str(words)) as texts, av.open(str(titled), "w") as out:
+        made = {stream.index: out.add_stream_from_template(stream) for stream in source.streams}
+        shown = out.add_stream_from_template(texts.streams[0])
+        for packet in texts.demux():
+            if packet.dts is not None:
+                packet.stream = shown
+                out.mux(packet)
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = made[packet.stream.index]
+                out.mux(packet)
+    content = titled.read_bytes()
+    titled.write_bytes(content[: len(content) // 2])
+    with pytest.raises(Unusable, match="truncated"):
+        read_frames(titled, [0.0, 3.9])
 
 
 @pytest.mark.parametrize("suffix", CODECS)

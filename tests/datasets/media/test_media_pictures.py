@@ -123,6 +123,11 @@ def numbers(folder: Path, times: list[float], rate: float = 1.0) -> list[int]:
         ["f0.png", "f25.png", "f50.png", "f75.png"],
         ["t_000.png", "t_033.png", "t_067.png", "t_100.png"],
         ["a.png", "b.png", "c.png", "d.png"],
+        ["f_0_0.png", "f_1_0.png", "f_2_1.png", "f_3_1.png"],
+        ["0_224x224.png", "1_224x224.png", "2_224x224.png", "3_224x224.png"],
+        ["00.png", "10.png", "20.png", "21.png"],
+        ["s0_0.png", "s0_1.png", "s1_0.png", "s1_1.png"],
+        ["0.0.png", "0.5.png", "1.0.png", "1.5.png"],
     ],
 )
 def test_pictures_are_shown_in_the_order_of_their_numbers(tmp_path: Path, names: list[str]) -> None:
@@ -136,8 +141,8 @@ def test_pictures_are_shown_in_the_order_of_their_numbers(tmp_path: Path, names:
         (["00001.png", "00003.png", "00004.png"], "clip: a picture is missing after '00001.png'.*Copy it again"),
         (["a8.png", "a9.png", "a10.png", "a12.png"], "clip: a picture is missing after 'a10.png'"),
         (["f0.png", "f25.png", "f75.png"], "clip: a picture is missing after 'f25.png'"),
-        (["1.png", "2.jpg", "2.png", "3.png"], "clip: has two pictures of one number, '2.jpg' and '2.png'. Delete one"),
-        (["1.png", "01.png", "2.png"], "two pictures of one number, '01.png' and '1.png'"),
+        (["1.png", "2.jpg", "2.png", "3.png"], "clip: has one picture twice, as '2.jpg' and as '2.png'. Delete one"),
+        (["1.png", "01.png", "2.png"], "one picture twice, as '01.png' and as '1.png'"),
     ],
 )
 def test_pictures_that_would_be_shown_at_the_time_of_others_are_refused(
@@ -146,6 +151,24 @@ def test_pictures_that_would_be_shown_at_the_time_of_others_are_refused(
     folder = extracted(tmp_path / "clip", names)
     with pytest.raises(Unusable, match=message):
         read_pictures(folder, [0.0, 1.0], 1.0)
+
+
+@pytest.mark.parametrize(("fps", "kept"), [(25, 10), (29, 10), (30, 8), (24, 5), (15, 4), (25, 4), (30, 10), (25, 1)])
+def test_scripts_that_begin_anew_each_second_leave_no_gap(tmp_path: Path, fps: int, kept: int) -> None:
+    """As OGM-GE's script numbers what it keeps: every fps // kept-th frame, `kept` of each second."""
+    inside = [second * fps + n * (fps // kept) for second in range(3) for n in range(kept)][:12]
+    folder = extracted(tmp_path / "clip", [f"{number:05}.png" for number in inside])
+    assert numbers(folder, [n / kept for n in range(len(inside))], kept) == list(range(len(inside)))
+    if kept > 2:
+        (folder / f"{inside[1]:05}.png").unlink()
+        with pytest.raises(Unusable, match="a picture is missing after"):
+            read_pictures(folder, [0.0], kept)
+
+
+def test_a_picture_without_a_number_beside_others_is_named(tmp_path: Path) -> None:
+    folder = extracted(tmp_path / "clip", ["thumb.png", "1.png", "2.png"])
+    with pytest.raises(Unusable, match=r"clip: 'thumb\.png' has no number in its name"):
+        read_pictures(folder, [0.0], 1.0)
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
