@@ -17,7 +17,7 @@ FEW = 4  # samples: with fewer, means say nothing
 SOME, MANY = 16, 40  # samples of the files that are changed, one at a time: to see an effect, and to meet each part
 SECONDS = 6.0  # that changing samples may take: a dataset that loads slowly is looked at fewer times
 UNCHANGED = (
-    "its files are no arrays or tables that can be changed for a check, or changed ones are refused or without effect"
+    "its files hold no array or table that can be changed for a check, or changed ones are refused or without effect"
 )
 UNTRIED = "the parts were not standardised together, but other influence could not be tried: "
 OTHERS = {"val": "validation", "test": "test"}

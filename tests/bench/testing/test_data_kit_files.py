@@ -127,7 +127,7 @@ def test_a_leak_that_could_not_be_tried_is_not_called_absent(tmp_path: Path) -> 
     (one,) = [one for one in PROPERTIES if one.name == "training-alone"]
     outcome = outcome_of(one, opened_at(str(tmp_path / "my_clips.py"), tmp_path).of)
     assert outcome.state == "not applicable"
-    assert "its files are no arrays or tables" in outcome.reason
+    assert "its files hold no array or table" in outcome.reason
 
 
 def splits(x: torch.Tensor, *, padded: bool = False) -> Splits:
