@@ -70,7 +70,7 @@ def test_an_absent_text_is_no_word(tmp_path: Path) -> None:
     [
         ({"x_text": IDS - 5}, "are below 0, or 10,000,000 or more, at row"),
         ({"x_text": IDS.astype(np.int64) + 2**40}, "Number the words from 1 on"),
-        ({"x_text": IDS.astype(float)}, r"or ids \(N, T\), but they are int64 and \(60, 7\)"),
+        ({"x_text": IDS.astype(float)}, r"'x_text' holds float64 of shape \(60, 7\).*save x_text\.astype\(int\)"),
         ({"length_text": LENGTHS + 1}, r"allowed: 1\.\.7"),
     ],
 )
