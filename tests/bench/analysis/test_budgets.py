@@ -150,6 +150,7 @@ def test_a_line_whose_rule_was_not_complete_is_named(best: list[int], first: int
     tags = {"complete_from": str(first)}
     rows = [run("opm", s, 0.5, tags=tags, metrics={"best_epoch": b, "epochs": 12}) for s, b in enumerate(best)]
     rows += [run("joint", s, 0.5, metrics={"best_epoch": 1, "epochs": 12}) for s in range(3)]
+    rows += [run("ensemble", s, 0.5, metrics={"best_epoch": 0, "epochs": 0}) for s in range(3)]  # which trains nothing
     (found,) = comparisons(rows, "joint")
     notes = [note for note in training_notes(found) if note.startswith("tested before")]
     assert len(notes) == bool(told)
