@@ -86,7 +86,7 @@ def incomplete_notes(comparison: Comparison) -> list[str]:
     """A note that names the lines with runs whose tested epoch came before all parts of the method's rule acted."""
     told = []
     for label, runs in comparison.lines.items():
-        early = [row for row in runs if row.epochs and (row.best_epoch or 0) < row.complete_from]
+        early = [row for row in runs if row.best_epoch and row.best_epoch < row.complete_from]
         if early:
             told.append(f"{label} (from epoch {early[0].complete_from} on; {len(early)} of {len(runs)} runs)")
     return (
