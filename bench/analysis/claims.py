@@ -18,7 +18,7 @@ from mcr_bench.bench.analysis.sample_tests import Scores, sample_tests
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.statistics.families import holm
 from mcr_bench.bench.statistics.intervals import constant
-from mcr_bench.bench.statistics.paired import Paired, compare_paired
+from mcr_bench.bench.statistics.paired import Paired, compare_paired, without_rounding
 from mcr_bench.bench.statistics.power import detectable, pairs_needed, reachable, shortfall, smallest_p
 from mcr_bench.bench.statistics.sign_flip import sign_flip
 from mcr_bench.bench.words import number_of
@@ -189,7 +189,8 @@ def _all_pairs(values: Mapping[str, Mapping[Pair, float]]) -> AllPairs:
     raw: dict[tuple[str, str], float] = {}
     for common, names in groups.items():
         if common:
-            d = np.array([[values[a][p] - values[b][p] for a, b in names] for p in common])
+            x, y = (np.array([[values[pair[side]][p] for pair in names] for p in common]) for side in (0, 1))
+            d = without_rounding(x, y)
             differences |= zip(names, d.mean(0).tolist(), strict=True)
             raw |= zip(names, np.atleast_1d(sign_flip(d)).tolist(), strict=True)
     return AllPairs(differences, dict(zip(raw, holm(list(raw.values())).tolist(), strict=True)))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from mcr_bench.bench.analysis.claim_notes import folds_note
-from mcr_bench.bench.analysis.claims import baseline_of, paired_against
+from mcr_bench.bench.analysis.claims import baseline_of, is_primary, paired_against
 from mcr_bench.bench.analysis.compared import Comparison
 from mcr_bench.bench.figures.style import (
     GREY,
@@ -41,8 +41,9 @@ Tests = Mapping[str, tuple[Paired, float]]  # label -> the paired comparison wit
 def forest(comparison: Comparison, look: Marks, baseline: str | None = None, alpha: float = 0.05) -> Figure:
     """Paired differences to `baseline` (label or method; None: the ensemble) with 95 % intervals.
 
-    Filled where the exact sign-flip test, paired by (seed, fold), is significant after Holm over all methods shown.
-    Unimodal lines are left out. Missing without baseline or without a pair.
+    Filled where the exact sign-flip test, paired by (seed, fold), is significant after Holm, over the family of the
+    primary test and over the explored lines apart. Unimodal lines are left out. Missing without baseline or without a
+    pair.
     """
     unit, base = Unit(comparison.metric), _baseline(comparison, baseline)
     results = paired_against(comparison, base, comparison.metric)
@@ -67,7 +68,15 @@ def forest(comparison: Comparison, look: Marks, baseline: str | None = None, alp
         )
     _p_values(figure, [p for _, p in results.values()], alpha)
     notes_below(
-        figure, [*_reading(results, unit, alpha), folds_note(comparison.rows), clipped(bounds, shown.values()), *notes]
+        figure,
+        [
+            *_reading(results, unit),
+            *_families(comparison, results, alpha),
+            *_left_out(comparison, results, base),
+            folds_note(comparison.rows),
+            clipped(bounds, shown.values()),
+            *notes,
+        ],
     )
     return figure
 
@@ -108,11 +117,28 @@ def _p_values(figure: Figure, values: list[float], alpha: float) -> None:
     legend_above(figure, [filled, empty], [f"p ≤ {alpha:g} after Holm", "not significant"])
 
 
-def _reading(results: Tests, unit: Unit, alpha: float) -> list[str]:
-    counts = [test.n for test, _ in results.values()]
+def _reading(results: Tests, unit: Unit) -> list[str]:
     bars = reading((_shown(test, unit) for test, _ in results.values()), "bars: 95 % interval")
-    notes = [f"{bars}; n = {runs_note(counts)}; p: exact sign-flip, Holm over {len(results)}"]
-    if short := shortfall(max(counts), len(results), alpha):
-        family = number_of(short.comparisons, "comparison")
-        notes.append(f"n = {runs_note(counts)} cannot reach p ≤ {alpha:g} over {family}; n = {short.needed} can")
+    return [f"{bars}; n = {runs_note([test.n for test, _ in results.values()])}"]
+
+
+def _families(comparison: Comparison, results: Tests, alpha: float) -> list[str]:
+    """Over how many lines Holm's correction goes, and whether as many pairs can reach alpha at all."""
+    primary = [label for label in results if is_primary(comparison, label)]
+    explored = [label for label in results if label not in primary]
+    notes = [f"p: exact sign-flip, Holm over {len(results)}"]
+    if primary and explored:
+        notes = [f"p: exact sign-flip, Holm over {len(primary)} of the family and over {len(explored)} explored"]
+        notes.append(f"the family named before training: {', '.join(primary)}; all others are explored")
+    for labels in (primary, explored):
+        counts = [results[label][0].n for label in labels]
+        if labels and (short := shortfall(max(counts), len(labels), alpha)):
+            family = number_of(short.comparisons, "comparison")
+            notes.append(f"n = {runs_note(counts)} cannot reach p ≤ {alpha:g} over {family}; n = {short.needed} can")
     return notes
+
+
+def _left_out(comparison: Comparison, results: Tests, base: str) -> list[str]:
+    known = {*results, base, *comparison.of_role("unimodal")}
+    lines = [label for label in comparison.lines if label not in known]
+    return [f"not compared, as budgets or seeds differ: {', '.join(lines)}"] if lines else []

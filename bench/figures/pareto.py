@@ -87,7 +87,7 @@ def pareto(comparison: Comparison, look: Marks, cost_baseline: str) -> Figure:
     counts = runs_note(estimates[label].n for label in shown)
     bars = reading((estimates[label] for label in shown), f"bars: 95 % t interval over {counts} runs")
     bars += "; costs: median over runs; passes: forward and backward, all encoders"
-    bars += "; time as measured: the front is of passes alone; marks of equal cost lie side by side"
+    bars += "; time as measured: the front is of passes alone; few marks of equal cost lie side by side"
     notes_below(
         figure,
         [

@@ -10,6 +10,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from mcr_bench.bench.figures.style import BLANK, RC, text_width
 
 MARK = 0.09  # inches between the centres of two marks that do not cover each other
+SPREAD = 0.4  # share of the axis that marks of one group may take (our choice)
 LOGARITHMIC = 3  # ratio of the largest to the smallest cost from which the axis is logarithmic
 STEPS = (1, 2, 5, 10)  # of ticks on a linear axis, which then has one at the baseline's own cost
 # Factors of every power of ten at which ticks may stand, the densest first; then every second power, every third, ...
@@ -47,6 +48,7 @@ def side_by_side(places: Mapping[str, float], limits: tuple[float, float], width
     """label -> its place on an axis of `width` inches, so that marks of equal cost lie beside each other.
 
     Places are kept where marks do not touch; those that would are moved apart about their middle, in the order given.
+    Where so many would that this took more than two fifths of the axis, all keep their places: a cost would be misread.
     The axis is logarithmic where `ratio_axis` makes it so.
     """
     logarithmic = max(places.values()) > LOGARITHMIC * min(places.values())
@@ -54,6 +56,8 @@ def side_by_side(places: Mapping[str, float], limits: tuple[float, float], width
     moved, step = dict(inches), min(MARK, 0.9 * width / len(places))
     for group in _touching(inches, step):
         half = step * (len(group) - 1) / 2
+        if 2 * half > SPREAD * width:
+            continue
         middle = min(max(_middle(group, inches), half), max(width - half, half))
         moved |= {label: middle + step * i - half for i, label in enumerate(group)}
     return {label: x if moved[label] == inches[label] else _ratio(moved[label], limits, width, logarithmic)

@@ -30,14 +30,14 @@ class Meters:
 
     def add(self, name: str, value: Tensor | float) -> None:
         """Add a number, or a tensor (), to the mean of `name`; this does not wait for the device."""
-        value = value.detach() if isinstance(value, Tensor) else value
+        value = _exact(value.detach()) if isinstance(value, Tensor) else value
         self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._counts[name] = self._counts.get(name, 0) + 1
 
     def add_each(self, names: tuple[str, ...], values: Tensor) -> None:
         """Add each of the values, (n,), to the mean of its name; a name may come more than once."""
         total, count = self._vectors.get(names, (None, 0))
-        values = values.detach()
+        values = _exact(values.detach())
         self._vectors[names] = (values if total is None else total + values, count + 1)
 
     def means(self) -> dict[str, float]:
@@ -101,3 +101,8 @@ class Meters:
                 handle.remove()
         for name, number in passes.items():
             self.add(f"encoder_passes/{name}", number)
+
+
+def _exact(values: Tensor) -> Tensor:
+    """As float32 where the type has fewer digits: sums in bfloat16 stop growing at 256, and True + True is True."""
+    return values if values.dtype in (torch.float32, torch.float64) else values.float()

@@ -6,6 +6,8 @@ from typing import Literal
 
 from mcr_bench.bench.settings.declaration import Space, setting
 
+BELOW_ONE = 0.99999  # the decays of adam have to be below 1
+MOST_SAMPLES = 1_000_000_000  # of a step: larger ones do not fit into the counters of PyTorch
 BUDGET = ("epochs", "patience")  # the settings that limit how long a run may train
 
 
@@ -29,8 +31,8 @@ class OptimizerSettings:
         space=Space(1e-6, 1e-2, log=True),
     )
     momentum: float = setting(0.9, "momentum of sgd", origin="OGM-GE code", at_least=0, at_most=1)
-    beta1: float = setting(0.9, "first-moment decay of adam", origin="MCR code", at_least=0, at_most=1)
-    beta2: float = setting(0.999, "second-moment decay of adam", origin="MCR code", at_least=0, at_most=1)
+    beta1: float = setting(0.9, "first-moment decay of adam", origin="MCR code", at_least=0, at_most=BELOW_ONE)
+    beta2: float = setting(0.999, "second-moment decay of adam", origin="MCR code", at_least=0, at_most=BELOW_ONE)
     eps: float = setting(
         1e-7, "epsilon of adam and adamw (the MCR code has 1e-8 for adamw)", origin="MCR code", at_least=0
     )
@@ -74,7 +76,7 @@ class TrainingSettings:
     patience_from: Literal["after", "best"] = setting(
         "after", "which epochs patience counts; after: those after the best one; best: the best one too (MCR code)"
     )
-    batch_size: int = setting(64, "samples per step", at_least=1)
+    batch_size: int = setting(64, "samples per step", at_least=1, at_most=MOST_SAMPLES)
     monitor: str = setting(
         "auto",
         "validation metric that selects the best epoch; auto: the protocol's metric; total_loss: the loss plus the "

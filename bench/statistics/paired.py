@@ -21,7 +21,7 @@ from mcr_bench.bench.statistics.intervals import (
 from mcr_bench.bench.statistics.ranks import mean_ranks
 from mcr_bench.bench.statistics.sign_flip import sign_flip
 
-__all__ = ["Interval", "Paired", "compare_paired", "sign_flip", "superiority"]
+__all__ = ["Interval", "Paired", "compare_paired", "sign_flip", "superiority", "without_rounding"]
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,27 @@ def compare_paired(a: ArrayLike, b: ArrayLike, *, level: float = 0.95, overlap: 
     x, y = finite(a, "a"), finite(b, "b")
     if len(x) != len(y) or not len(x):
         raise ValueError(f"a and b must have the same length and not be empty; their lengths are {len(x)} and {len(y)}")
-    d = x - y
     scale = float(max(np.abs(x).max(), np.abs(y).max()))
-    d[np.abs(d) <= ROUNDING * scale] = 0  # rounding that has one sign in all pairs proves nothing
+    d = without_rounding(x, y)
     interval, t = _t(d, scale, level, overlap)
     primary, ranked = float(sign_flip(d)), _wilcoxon(d, scale)
     difference = 0.0 if abs(d.mean()) <= ROUNDING * scale else float(d.mean())
-    return Paired(len(d), difference, interval, primary, t, ranked, superiority(x, y), overlap is not None)
+    above = superiority(d, np.zeros_like(d))
+    return Paired(len(d), difference, interval, primary, t, ranked, above, overlap is not None)
+
+
+def without_rounding(x: Array, y: Array) -> Array:
+    """x - y for values (n,) or (n, k) of k comparisons; 0 where they differ by rounding alone.
+
+    Rounding that has one sign in all pairs proves nothing.
+
+    >>> without_rounding(np.array([0.1 + 0.2, 0.5]), np.array([0.3, 0.25]))
+    array([0.  , 0.25])
+    """
+    d: Array = x - y
+    scale = np.maximum(np.abs(x).max(0), np.abs(y).max(0))
+    d[np.abs(d) <= ROUNDING * scale] = 0
+    return d
 
 
 def superiority(a: ArrayLike, b: ArrayLike) -> float:

@@ -110,6 +110,8 @@ def _warm_restarts(clock: int, period: int, growth: int) -> float:
     The MCR code gives torch's CosineAnnealingWarmRestarts the global step: the first cycles pass during the constant
     phase, which ends in the middle of a cycle.
     """
+    if growth == 1:
+        return _cosine(clock % period / period)
     while clock >= period:
         clock, period = clock - period, period * growth
     return _cosine(clock / period)

@@ -183,6 +183,7 @@ def _column(title: str, one: Comparison, answer: Claims | str, metric: str, labe
     counts = sorted({n for _, _, n in made.values()})
     most = number_of(counts[-1] if counts else 0, "run")
     runs = f"{counts[0]} to {most}" if len(counts) > 1 else most
+    fewer = [f"{label} ({n})" for label, (_, _, n) in made.items() if n < counts[-1]]
     reasons = dict(one.skipped) | dict.fromkeys(values, f"no finite test {metric} on record")
     absent: dict[str, list[str]] = {}
     for label in labels:
@@ -195,6 +196,7 @@ def _column(title: str, one: Comparison, answer: Claims | str, metric: str, labe
         (
             f"protocol {one.protocol}, preset {one.preset}, {runs} per method (one per seed and fold)",
             rule,
+            *([f"fewer runs, so that means cannot be compared as they stand: {', '.join(fewer)}"] if fewer else []),
             *(f"no result of {', '.join(without)}: {reason}" for reason, without in absent.items()),
         ),
     )
@@ -219,6 +221,6 @@ def _caption(columns: Sequence[Column]) -> str:
     down = {name: ", lower is better" if name in LOWER_IS_BETTER else "" for name in metrics}
     what = "; ".join(f"{name.replace('_', ' ')}{unit[name]}{down[name]}" for name in metrics)
     return (
-        f"Test {what}: mean and standard deviation over seeds. Bold: by the primary test of each column (notes); "
-        "underlined: the best mean."
+        f"Test {what}: mean and sample standard deviation (n - 1) over runs, one per seed and fold. Bold: by the "
+        "primary test of each column (notes); underlined: the best mean."
     )

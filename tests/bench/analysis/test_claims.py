@@ -196,3 +196,12 @@ def test_lines_outside_the_named_family_are_explored_with_a_correction_of_their_
     told = claim_data(found)["against"]
     assert isinstance(told, list)
     assert {one["method"] for one in told if one["primary"]} == {"named", "flat"}
+
+
+def test_rounding_is_significant_in_no_pair() -> None:
+    """Lines whose errors differ by the rounding of their sums, with one sign in all pairs."""
+    low = [0.3] * 10
+    found = claims(compared({"joint": low, "ensemble": [0.1 + 0.2] * 10, "up": [0.5] * 10}), "ensemble")
+    assert found.pairs.differences["ensemble", "joint"] == 0
+    assert found.pairs.adjusted["ensemble", "joint"] == 1
+    assert found.pairs.adjusted["joint", "up"] < 0.05

@@ -63,9 +63,10 @@ def test_places_by_hand() -> None:
     assert list(edge.values()) == pytest.approx([2 - MARK, 2.0])
 
 
-def test_more_marks_than_fit_share_the_axis() -> None:
-    found = side_by_side({str(i): 1.0 for i in range(40)}, (0.9, 1.1), 1.0)
-    assert 0.9 <= min(found.values()) < max(found.values()) <= 1.1
+def test_many_marks_keep_their_cost() -> None:
+    """Moved apart they would fill the axis, and be read at costs that they do not have."""
+    costs = {str(i): 1.0 for i in range(40)} | {"slow": 1.01}
+    assert side_by_side(costs, (0.9, 1.1), 1.0) == costs
 
 
 def test_ticks_are_the_densest_that_fit() -> None:

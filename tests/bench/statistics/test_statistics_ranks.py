@@ -1,10 +1,12 @@
 """Ranks across datasets: by hand, against scipy and the published q of Nemenyi, and honest about few datasets."""
 
+from statistics import fmean
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from mcr_bench.bench.statistics.ranks import critical_difference, rank
+from mcr_bench.bench.statistics.ranks import critical_difference, mean_ranks, rank
 
 DRAW = np.random.default_rng(0)
 
@@ -90,3 +92,11 @@ def test_datasets_with_holes_are_left_out_by_name() -> None:
 def test_datasets_must_have_the_same_methods() -> None:
     with pytest.raises(ValueError, match="the methods a, b; y has others"):
         rank({"x": {"a": 1.0, "b": 2.0}, "y": {"a": 1.0}})
+
+
+def test_means_that_differ_by_rounding_alone_share_their_rank() -> None:
+    """.3 + 0 and .1 + .2 have the same mean; in floating point they have not."""
+    means = {"x": fmean([0.1, 0.2]), "ensemble": fmean([0.3, 0.0])}
+    assert means["x"] != means["ensemble"]
+    assert rank({f"d{n}": means for n in range(6)}).mean_ranks == {"x": 1.5, "ensemble": 1.5}
+    assert mean_ranks(np.array([1e9, 1e9 + 1, -np.inf, np.inf, np.inf])).tolist() == [2, 3, 1, 4.5, 4.5]

@@ -8,7 +8,7 @@ from statsmodels.stats.multitest import multipletests
 
 from mcr_bench.bench.statistics import sign_flip as module
 from mcr_bench.bench.statistics.families import holm
-from mcr_bench.bench.statistics.paired import compare_paired, sign_flip, superiority
+from mcr_bench.bench.statistics.paired import compare_paired, sign_flip, superiority, without_rounding
 from mcr_bench.bench.statistics.samples import mcnemar
 
 DRAW = np.random.default_rng(0)
@@ -195,3 +195,13 @@ def test_rounding_with_one_sign_in_all_pairs_is_no_evidence() -> None:
     values = np.linspace(0.5, 0.9, 10)
     found = compare_paired(values, np.nextafter(values, 0))
     assert (found.difference, found.sign_flip, found.wilcoxon) == (0, 1, 1)
+
+
+def test_rounding_is_no_superiority() -> None:
+    a = np.array([0.1 + 0.2, 0.7, 0.1 + 0.2])
+    b = np.array([0.3, 0.7, 0.3])
+    found = compare_paired(a, b)
+    assert (found.superiority, found.sign_flip, found.difference) == (0.5, 1.0, 0.0)
+    two = without_rounding(np.stack([a, 1e6 * a], 1), np.stack([b, 0 * b], 1))
+    assert two[:, 0].tolist() == [0, 0, 0]
+    assert two[:, 1].tolist() == (1e6 * a).tolist()

@@ -343,3 +343,15 @@ def test_clipping_comes_after_the_norms_are_taken(clip: float) -> None:
     norm = torch.nn.utils.get_total_norm([p.grad for p in fit.model.parameters() if p.grad is not None]).item()
     assert (norm == pytest.approx(0.01, rel=1e-3)) is bool(clip)
     assert fit.meters.means()[f"gradient_norm/{NAMES[0]}"] > 0.01
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.bfloat16, torch.float16, torch.bool, torch.int64, torch.float32, torch.float64]
+)
+def test_the_mean_of_a_thousand_ones_is_one(dtype: torch.dtype) -> None:
+    """Sums in bfloat16 stop growing at 256, and True + True is True."""
+    meters = Meters()
+    for _ in range(1000):
+        meters.add("one", torch.ones((), dtype=dtype))
+        meters.add_each(("a", "b"), torch.ones(2, dtype=dtype))
+    assert meters.means() == {"one": 1.0, "a": 1.0, "b": 1.0}
