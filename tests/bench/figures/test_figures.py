@@ -109,6 +109,20 @@ def test_forest_numbers_its_baseline_as_the_other_lines() -> None:
     assert f"(2){base}".replace(" ", "") in "".join(below.split())
 
 
+def test_forest_names_the_family_and_what_it_leaves_out() -> None:
+    """Two lines of the family, three explored ones with a correction of their own, and one of other seeds."""
+    values = {n: [0.5 + 0.01 * n + 0.001 * i * n for i in range(8)] for n in range(6)}
+    names = ("joint", "mcr", "agm", "ogm", "mlb")
+    found = compared(line("ensemble", values[0], "ensemble"), *(line(m, values[n]) for n, m in enumerate(names, 1)))
+    for name in names:
+        found.lines[name][:] = [replace(row, primary=name in names[:2]) for row in found.lines[name]]
+    found.lines["pmr"] = [replace(row, label="pmr", method="pmr", seed=90 + row.seed) for row in found.lines["ogm"]]
+    below = " ".join(text.get_text().replace("\n", " ") for text in forest(found, look(found)).texts)
+    assert "Holm over 2 of the family and over 3 explored" in below
+    assert "the family named before training: mcr, joint; all others are explored" in " ".join(below.split())
+    assert "not compared, as budgets or seeds differ: pmr" in " ".join(below.split())
+
+
 def test_forest_names_a_missing_baseline() -> None:
     found = compared(line("a", [0.5]), line("b", [0.6]))
     with pytest.raises(Missing, match="no ensemble"):
