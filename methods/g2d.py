@@ -117,10 +117,7 @@ class G2d(WithVariants, Taught):
         "A sample that lacks a modality has the mean of its other modalities' logits, an extension.",
         "Several labels, whose distance is the mean KL divergence of each, are an extension.",
     )
-
-    _taught: dict[str, Tensor] = field(
-        default_factory=dict, init=False, repr=False
-    )  # the teachers' features of a batch
+    _taught: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)  # features (B, d) of the teachers
 
     @property
     def phase(self) -> int | None:

@@ -49,7 +49,7 @@ def other_budgets(comparison: Comparison, baseline: str) -> list[str]:
 
 def training_notes(comparison: Comparison) -> list[str]:
     """Notes of a table: the budgets if they differ, and the lines most of whose runs still improved at their end."""
-    return _budgets(comparison) + unconverged_notes(comparison) + incomplete_notes(comparison)
+    return _budgets(comparison) + epoch_notes(comparison)
 
 
 def _budgets(comparison: Comparison) -> list[str]:
@@ -66,8 +66,19 @@ def _budgets(comparison: Comparison) -> list[str]:
     return [f"budgets differ: {told}{rule}"]
 
 
-def unconverged_notes(comparison: Comparison) -> list[str]:
-    """A note that names the lines of which the best epoch was the last one in more than half of the runs."""
+def epoch_notes(comparison: Comparison) -> list[str]:
+    """Notes on the epochs that were tested: those that were the last ones, and those before a method's rule acted."""
+    last, early = ", ".join(_unconverged(comparison)), ", ".join(_incomplete(comparison))
+    notes = {
+        f"not converged: the best epoch was the last one: {last}; more epochs may help (--set epochs=N)": last,
+        "tested before all parts of their rule acted, as the best epoch by validation was an earlier one: "
+        f"{early}; more epochs or patience=0 may help": early,
+    }
+    return [note for note, lines in notes.items() if lines]
+
+
+def _unconverged(comparison: Comparison) -> list[str]:
+    """The lines of which the best epoch was the last one in more than half of the runs."""
     told = []
     for label, runs in comparison.lines.items():
         ends = [(row.best_epoch, row.epochs) for row in runs]
@@ -75,28 +86,17 @@ def unconverged_notes(comparison: Comparison) -> list[str]:
         count = sum(best == last for best, last in trained)
         if trained and 2 * count > len(trained):
             told.append(f"{label} ({count} of {len(trained)} runs)")
-    return (
-        [f"not converged: the best epoch was the last one: {', '.join(told)}; more epochs may help (--set epochs=N)"]
-        if told
-        else []
-    )
+    return told
 
 
-def incomplete_notes(comparison: Comparison) -> list[str]:
-    """A note that names the lines with runs whose tested epoch came before all parts of the method's rule acted."""
+def _incomplete(comparison: Comparison) -> list[str]:
+    """The lines with runs whose tested epoch came before all parts of the method's rule acted."""
     told = []
     for label, runs in comparison.lines.items():
         early = [row for row in runs if row.best_epoch and row.best_epoch < row.complete_from]
         if early:
             told.append(f"{label} (from epoch {early[0].complete_from} on; {len(early)} of {len(runs)} runs)")
-    return (
-        [
-            "tested before all parts of their rule acted, as the best epoch by validation was an earlier one: "
-            f"{', '.join(told)}; more epochs or patience=0 may help"
-        ]
-        if told
-        else []
-    )
+    return told
 
 
 class Condition(NamedTuple):

@@ -62,9 +62,8 @@ def _check_facts(cls: "type[Method]", where: str) -> None:
     """Declared facts are read by plans and cards, long before a hook is called."""
     from mcr_bench.methods.base import START, Delay, Method, Needs, Neutral, Reference
 
-    kinds = {"needs": Needs, "neutral": tuple, "deviations": tuple, "delays": tuple, "trains": bool}
-    kinds["scales_gradients"] = bool
-    kinds |= {"without_neutral": str, "predicts_otherwise": str, "waits": str}
+    kinds = {"needs": Needs, "neutral": tuple, "deviations": tuple, "delays": tuple}
+    kinds |= {"trains": bool, "scales_gradients": bool, "without_neutral": str, "predicts_otherwise": str, "waits": str}
     if hasattr(cls, "reference"):
         kinds["reference"] = Reference
     wrong = [fact for fact, kind in kinds.items() if not isinstance(getattr(cls, fact), kind)]
@@ -82,7 +81,9 @@ def _check_facts(cls: "type[Method]", where: str) -> None:
 
 
 def _check_delays(cls: "type[Method]", where: str) -> None:
-    kinds = ("first", "before", "share", "last")
+    from mcr_bench.methods.base import Delay
+
+    kinds = get_args(get_type_hints(Delay)["counts"])
     for one in cls.delays:
         for name in (one.setting, *(one.where or ())[:1]):
             if name not in declared(cls):

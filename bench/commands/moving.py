@@ -9,7 +9,7 @@ import typer
 
 from mcr_bench.bench.commands.output import print_json, progress, say
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.exchange.archive import write_archive
+from mcr_bench.bench.exchange.archive import require_written, write_archive
 from mcr_bench.bench.exchange.hiding import bring_back, hidden, hide, to_hide
 from mcr_bench.bench.exchange.joining import Joined, join
 from mcr_bench.bench.exchange.opened import opened
@@ -81,8 +81,7 @@ def export(file: Path, record: Record, chosen: Selection) -> str:
     count, left_out, incomplete = write_archive(file, origin, runs)
     _lines([f"incomplete: {line}" for line in incomplete])
     _lines([f"left out: {line}" for line in [*why, *left_out]])
-    if not count:
-        raise UserError(f"'{file}' is not written, as none of {counted(len(runs))} can be read whole.")
+    require_written(file, count, len(runs))
     text = f"{counted(count)} written to {file} ({file.stat().st_size / 2**20:.1f} MiB)."
     if why or left_out:
         say(text)

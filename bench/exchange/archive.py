@@ -25,6 +25,7 @@ from mcr_bench.bench.exchange.origins import Origin
 from mcr_bench.bench.exchange.whole import Malformed, WholeRun, text_of
 from mcr_bench.bench.record.files.checksums import checksum
 from mcr_bench.bench.record.runs import StoredRun
+from mcr_bench.bench.runs.words import counted
 
 FORMAT, SCHEMA = "mcr-bench runs", 1
 MANIFEST = "manifest.json"
@@ -71,6 +72,12 @@ def write_archive(path: Path, origin: Origin, runs: Iterable[StoredRun]) -> tupl
     if not listed:
         path.unlink()
     return len(listed), left_out, incomplete
+
+
+def require_written(path: Path, count: int, asked: int) -> None:
+    """UserError if none of the runs that were asked for could be written, so that there is no archive."""
+    if not count:
+        raise UserError(f"'{path}' is not written, as none of {counted(asked)} can be read whole.")
 
 
 @contextmanager

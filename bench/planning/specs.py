@@ -166,7 +166,7 @@ def _pattern(
         protocol_card=setup.protocol.card,
         metric=setup.protocol.metric,
         scales_gradients=cls.scales_gradients,
-        complete_from=_complete_from(method, int(str(training["epochs"]))),
+        complete_from=_complete_from(method, int(training["epochs"])),
         primary=cls.name in setup.primary,
         pathways=pathways,
         rounding={k: v for k, v in resolved.rounding.items() if k.split(".")[1] in modalities},
@@ -181,8 +181,8 @@ def _complete_from(method: "Method", epochs: int) -> int:
     """
     if any(all(getattr(method, key) == value for key, value in one.settings.items()) for one in method.neutral):
         return 1
-    delays = [(one, getattr(method, one.setting, 0)) for one in method.delays if _has_part(method, one)]
-    return max([1, *(one.first(value, epochs) for one, value in delays)])
+    acting = [one.first(getattr(method, one.setting), epochs) for one in method.delays if _has_part(method, one)]
+    return max(acting, default=1)
 
 
 def _has_part(method: "Method", delay: "Delay") -> bool:

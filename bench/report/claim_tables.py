@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from math import isfinite, isinf, isnan
 
-from mcr_bench.bench.analysis.budgets import incomplete_notes, unconverged_notes
+from mcr_bench.bench.analysis.budgets import epoch_notes
 from mcr_bench.bench.analysis.claimed import Against, Claims
 from mcr_bench.bench.analysis.claims import cannot, leading, untestable
 from mcr_bench.bench.analysis.compared import Comparison
@@ -160,8 +160,7 @@ def _primary(claims: Claims) -> Table:
     place = len(rows) if floor else None
     rows += [(floor.name, *(None,) * 6, claims.scale * floor.mean, None)] if floor else []
     digits = (0, size, size, size, 4, 4, 0, size, size)
-    notes += [*claims.notes, *unconverged_notes(claims.comparison), *incomplete_notes(claims.comparison)]
-    notes += sizes_note(claims.comparison.rows)
+    notes += [*claims.notes, *epoch_notes(claims.comparison), *sizes_note(claims.comparison.rows)]
     return _table(claims, kind, columns, digits, rows, notes, bold, place)
 
 

@@ -237,9 +237,12 @@ def _wave(container: "InputContainer", stream: "AudioStream", stop: float | None
             if not SLOWEST <= native <= FASTEST:
                 raise Unusable(f"{path.name}: damaged, its header states {native:,} samples per second. {AGAIN}")
         ahead = clock.ahead(frame.time, frame.samples, native)
-        _require_room(path, 8 * (length + max(ahead, 0)))
-        pieces += [np.zeros((2, max(ahead, 0)), np.float32), _mean_and_first(frame)[:, max(-ahead, 0) :]]
-        length += sum(piece.shape[1] for piece in pieces[-2:])
+        if ahead > 0:
+            _require_room(path, 8 * (length + ahead))
+            pieces.append(np.zeros((2, ahead), np.float32))
+            length += ahead
+        pieces.append(_mean_and_first(frame)[:, max(-ahead, 0) :])
+        length += pieces[-1].shape[1]
         _require_room(path, 8 * length)
         if stop is not None and length > (stop + TOLERATED) * native:
             break

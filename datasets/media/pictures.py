@@ -27,9 +27,9 @@ def pictures_of(folder: Path) -> list[Path]:
     Where the last numbers repeat, as of `SECOND_NUMBER`, all numbers give the order, from the first one on.
     """
     files = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES and not path.name.startswith(".")]
-    numbers = {path: tuple(int(text) for text in NUMBER.findall(path.stem)) for path in files}
-    counts = len({_place(path)[0] for path in files}) == len(files)
-    return sorted(files, key=_place if counts else lambda path: (numbers[path], path.name))
+    if len({_place(path)[0] for path in files}) == len(files):
+        return sorted(files, key=_place)
+    return sorted(files, key=lambda path: ([int(text) for text in NUMBER.findall(path.stem)], path.name))
 
 
 def _in_order(folder: Path, rate: int = 0) -> list[Path]:

@@ -1,10 +1,13 @@
 """House rules, read off the syntax trees: bench names no method or dataset, methods do not import each other."""
 
 import ast
+import subprocess
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import get_args, get_type_hints
+
+import pytest
 
 import mcr_bench
 from mcr_bench.bench.catalog.registry import dataset_names, method_names
@@ -12,6 +15,11 @@ from mcr_bench.methods.base import Method
 
 ROOT = Path(mcr_bench.__file__).parent
 LONGEST = 350
+TOP = {
+    *("bench", "methods", "datasets", "results", "tests", "docs", "examples", "cli.py", "__init__.py", "py.typed"),
+    *("Makefile", "pyproject.toml", "setup.py", "constraints.txt", ".ci", ".github", ".gitignore"),
+    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff", "LICENSE"),
+}
 ROOMS = ("bench", "methods", "datasets", "results")
 FILES = [ROOT / "__init__.py", ROOT / "cli.py", *(p for room in ROOMS for p in sorted((ROOT / room).rglob("*.py")))]
 ROLES = {name for hint in get_args(get_type_hints(Method)["role"]) for name in get_args(hint)}
@@ -96,3 +104,11 @@ def test_files_stay_small() -> None:
 
 def test_files_say_what_they_are_for() -> None:
     assert [relative(path) for path in FILES if not ast.get_docstring(tree(path))] == []
+
+
+def test_the_top_level_holds_what_is_documented_and_nothing_else() -> None:
+    """Scratch files of an experiment are easily taken in by `git add -A`."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout: what is tracked cannot be known")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {name.partition("/")[0] for name in listed.split("\0") if name} == TOP

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mcr_bench.bench.commands.output import print_json, say
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.exchange.archive import write_archive
+from mcr_bench.bench.exchange.archive import require_written, write_archive
 from mcr_bench.bench.exchange.opened import opened
 from mcr_bench.bench.exchange.origins import OfRecord, movable
 from mcr_bench.bench.exchange.selection import Selection
@@ -14,7 +14,6 @@ from mcr_bench.bench.publish.verify import verified
 from mcr_bench.bench.publish.verify_text import verified_data, verified_text
 from mcr_bench.bench.record.runs import StoredRun
 from mcr_bench.bench.record.tracking import Record
-from mcr_bench.bench.runs.words import counted
 
 
 def write_submission(file: Path, record: Record, chosen: Selection, data_root: Path) -> tuple[Verified, bool]:
@@ -35,8 +34,7 @@ def write_submission(file: Path, record: Record, chosen: Selection, data_root: P
         *(f"incomplete: {line}" for line in incomplete),
     ]:
         say(line, err=True)
-    if not count:
-        raise UserError(f"'{file}' is not written, as none of {counted(len(needed))} can be read whole.")
+    require_written(file, count, len(needed))
     try:
         with opened(file) as archive:
             made = verified(archive, data_root)

@@ -9,18 +9,8 @@ from mcr_bench.bench.core.sources.traits import Traits
 from mcr_bench.bench.core.sources.trees import Function, nodes, unquoted
 
 FACTS = {  # for cards, selections and tests
-    *(
-        "card",
-        "defects",
-        "delays",
-        "deviations",
-        "group",
-        "neutral",
-        "official_code",
-        "predicts_otherwise",
-        "published",
-    ),
-    *("reference", "selections", "summary", "title", "waits", "without_neutral"),
+    *("card", "defects", "delays", "deviations", "group", "neutral", "official_code", "predicts_otherwise"),
+    *("published", "reference", "selections", "summary", "title", "waits", "without_neutral"),
 }
 FACTORIES = ("mcr_bench.methods.base.", "mcr_bench.datasets.base.", "mcr_bench.bench.settings.", "typing.")
 SETTING = "mcr_bench.bench.settings."

@@ -1,16 +1,20 @@
 """The plan: which runs, each once, in which order, and under which keys."""
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mcr_bench.bench.catalog import registry
+from mcr_bench.bench.catalog.method_form import check_form
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.planning import specs
 from mcr_bench.bench.planning.plan import make_plan
 from mcr_bench.bench.planning.request import Request
-from mcr_bench.methods.base import Requirement
+from mcr_bench.bench.settings.declaration import setting
+from mcr_bench.methods.base import Delay, Requirement
 from mcr_bench.tests.support.runs.planned import Mine, by_label, keys, only, planned, register, save
 
 pytestmark = pytest.mark.usefixtures("plain")
@@ -207,28 +211,31 @@ def test_the_epoch_from_which_a_rule_is_complete(
     assert run.tags()["complete_from"] == str(expected)
 
 
-def test_a_setting_start_that_is_no_epoch_delays_nothing(data: str, tmp_path: Path) -> None:
-    file = tmp_path / "hot.py"
-    file.write_text(
-        '"""A method with a temperature."""\nfrom dataclasses import dataclass\nfrom typing import ClassVar\n'
-        "from mcr_bench.bench.settings.declaration import setting\n"
-        "from mcr_bench.methods.base import Method, Reference\n"
-        "@dataclass\nclass Hot(Method):\n    start: float = setting(20.0, 'the temperature')\n"
-        "    name: ClassVar[str] = 'hot'\n"
-        "    reference: ClassVar[Reference] = Reference('a test', 'none')\n",
-        encoding="utf-8",
-    )
-    assert only(planned(data, str(file))).complete_from == 1
-    for wrong, told in (
-        ('Delay("wramup", "first")', "unknown setting 'wramup'"),
-        ('Delay("start", "frist")', "counts = 'frist': not allowed. Allowed: first, before, share, last"),
-        ('"start"', r'Write \(Delay\("SETTING", "first"\),\), with the comma'),
-    ):
-        text = file.read_text(encoding="utf-8").replace("import Method, ", "import Delay, Method, ")
-        other = tmp_path / f"hot{len(told)}.py"
-        other.write_text(f"{text}    delays: ClassVar = ({wrong},)\n", encoding="utf-8")
-        with pytest.raises(UserError, match=told):
-            planned(data, str(other))
+@dataclass
+class Hot(Mine):
+    """A method with a temperature."""
+
+    start: float = setting(20.0, "the temperature")
+
+
+def test_a_setting_start_that_is_no_epoch_delays_nothing(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch, Hot)
+    assert only(planned(data, "mine")).complete_from == 1
+
+
+@pytest.mark.parametrize(
+    ("delays", "told"),
+    [
+        ((Delay("wramup", "first"),), "unknown setting 'wramup'"),
+        ((Delay("start", "frist"),), "counts = 'frist': not allowed. Allowed: first, before, share, last"),
+        ((Delay("start", "first", where=("rul", "x")),), "unknown setting 'rul'"),
+        (("start",), r'Write \(Delay\("SETTING", "first"\),\), with the comma'),
+    ],
+)
+def test_a_delay_that_cannot_be_is_refused(delays: Any, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Hot, "delays", delays)
+    with pytest.raises(UserError, match=told):
+        check_form(Hot, "hot.py", [])
 
 
 def test_a_setting_may_name_modalities_of_the_run_alone(data: str) -> None:
