@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError, unknown
@@ -56,10 +56,10 @@ REMEDY = (
 class Arrays(Dataset):
     """Data of the user in one .npz file, or in a folder with a dataset.toml."""
 
-    name: ClassVar[str] = "arrays"
-    card: ClassVar[Card] = CARD
-    suffixes: ClassVar[tuple[str, ...]] = (".npz",)
-    folder_mark: ClassVar[str] = NAME
+    name = "arrays"
+    card = CARD
+    suffixes = (".npz",)
+    folder_mark = NAME
 
     allow_group_overlap: bool = setting(False, "accept a group that is in two splits (a leak)")
     target_scale: Literal["standard", "none"] = setting("standard", TARGET_SCALE)

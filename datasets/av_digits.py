@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -40,10 +39,10 @@ FOLDS = 5  # of protocol random
 class AvDigits(PackedDataset):
     """The spectrogram of a spoken digit and the image of a written one; the group of a sample is its speaker."""
 
-    name: ClassVar[str] = "av-digits"
-    card: ClassVar[Card] = CARD
-    group_name: ClassVar[str] = "speaker"
-    whole: ClassVar[int] = 3000
+    name = "av-digits"
+    card = CARD
+    group_name = "speaker"
+    whole = 3000
 
     pairing: int = setting(
         0, "number of the pairing of recordings and images, drawn within each class; the same for every run", at_least=0

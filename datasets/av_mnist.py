@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
@@ -33,10 +32,10 @@ CARD = Card(
 class AvMnist(ClipDataset):
     """Images (1, 28, 28) and spectrograms (1, 112, 112) of digits."""
 
-    name: ClassVar[str] = "av-mnist"
-    card: ClassVar[Card] = CARD
-    group_name: ClassVar[str] = "sample"
-    variants: ClassVar[tuple[Variant, ...]] = (Variant(70000, "all samples"),)
+    name = "av-mnist"
+    card = CARD
+    group_name = "sample"
+    variants = (Variant(70000, "all samples"),)
 
     def scan(self, source: Path, splits: Sequence[Path]) -> Scan:
         """Every sample of both parts."""

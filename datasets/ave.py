@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from mcr_bench.bench.settings.declaration import setting
 from mcr_bench.datasets.base import Card
@@ -31,10 +31,10 @@ CARD = Card(
 class Ave(AudioVisual):
     """Sound and a few frames of each event."""
 
-    name: ClassVar[str] = "ave"
-    card: ClassVar[Card] = CARD
-    group_name: ClassVar[str] = "video"
-    variants: ClassVar[tuple[Variant, ...]] = (Variant(4142, "all of Annotations.txt except the event that lasts 0 s"),)
+    name = "ave"
+    card = CARD
+    group_name = "video"
+    variants = (Variant(4142, "all of Annotations.txt except the event that lasts 0 s"),)
     backbone: Literal["resnet", "transformers"] = setting(
         "resnet", "what is stored of the sound; resnet: log power spectrograms; transformers: waveforms of 16 kHz"
     )

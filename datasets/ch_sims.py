@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
@@ -38,13 +38,13 @@ CARD = Card(
 class ChSims(SequenceSet):
     """Sequences of CH-SIMS with a score from -1 to 1, and a score of each modality alone."""
 
-    name: ClassVar[str] = "ch-sims"
-    card: ClassVar[Card] = CARD
-    group_name: ClassVar[str] = "video"
-    pickles: ClassVar[tuple[str, ...]] = (PICKLE,)
-    split: ClassVar[str] = SPLIT
-    metric: ClassVar[str] = "mae"
-    variants: ClassVar[tuple[Variant, ...]] = (Variant(2281, "MMSA's unaligned_39.pkl"),)
+    name = "ch-sims"
+    card = CARD
+    group_name = "video"
+    pickles = (PICKLE,)
+    split = SPLIT
+    metric = "mae"
+    variants = (Variant(2281, "MMSA's unaligned_39.pkl"),)
 
     own_truth: Literal["given", "none"] = setting(
         "given",

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -44,10 +44,10 @@ HELD = 14 / 91  # share of the actors in validation and in test, as in the folds
 class Cremad(AudioVisual):
     """Faces and voices: log magnitudes and frames, or waveforms and features of faces."""
 
-    name: ClassVar[str] = "cremad"
-    card: ClassVar[Card] = CARD
-    group_name: ClassVar[str] = "actor"
-    variants: ClassVar[tuple[Variant, ...]] = (
+    name = "cremad"
+    card = CARD
+    group_name = "actor"
+    variants = (
         Variant(7442, "all clips of the repository"),
         Variant(6698, "OGM-GE's train.csv"),
         Variant(5820, "the vavl list"),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from mcr_bench.bench.settings.declaration import setting
 from mcr_bench.datasets.base import Card
@@ -35,10 +35,10 @@ CARD = Card(
 class Food101(PictureText):
     """A picture and one of its texts."""
 
-    name: ClassVar[str] = "food101"
-    card: ClassVar[Card] = CARD
-    group_name: ClassVar[str] = "picture"
-    variants: ClassVar[tuple[Variant, ...]] = (Variant(90688, "every picture with a title"),)
+    name = "food101"
+    card = CARD
+    group_name = "picture"
+    variants = (Variant(90688, "every picture with a title"),)
 
     variant: Literal["title", "page", "recipe"] = setting(
         "title", "which text of a picture; it is part of the names of the protocols, and never mixed"

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.settings.declaration import setting
@@ -33,13 +32,13 @@ CARD = Card(
 class Iemocap(SequenceSet):
     """Sequences of IEMOCAP with four emotions, each of which a sample has or not."""
 
-    name: ClassVar[str] = "iemocap"
-    card: ClassVar[Card] = CARD
-    group_name: ClassVar[str] = "sample"
-    pickles: ClassVar[tuple[str, ...]] = (PICKLE,)
-    videos: ClassVar[bool] = False
-    metric: ClassVar[str] = "weighted_f1"
-    label_field: ClassVar[str] = LABELS
+    name = "iemocap"
+    card = CARD
+    group_name = "sample"
+    pickles = (PICKLE,)
+    videos = False
+    metric = "weighted_f1"
+    label_field = LABELS
 
     steps: int = setting(
         20, "highest number of steps of a sample; later steps are cut off", origin="MulT code", at_least=1

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from mcr_bench.datasets.base import Card
 from mcr_bench.datasets.cache.opened import Cache
@@ -33,9 +32,9 @@ FORMS = "training and test clips are those of the other published lists, compare
 class KineticsSounds(WebClips):
     """Sound and frames of clips of 31 classes that are seen and heard."""
 
-    name: ClassVar[str] = "kinetics-sounds"
-    card: ClassVar[Card] = CARD
-    variants: ClassVar[tuple[Variant, ...]] = (
+    name = "kinetics-sounds"
+    card = CARD
+    variants = (
         Variant(18_716, "all clips of the lists with a validation part"),
         Variant(17_396, "all clips of the lists without a validation part"),
         Variant(17_269, "the clips of TCMax's lists"),

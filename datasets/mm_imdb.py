@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
@@ -33,11 +33,11 @@ CARD = Card(
 class MmImdb(ClipDataset):
     """A mean word vector of the plot, features of VGG or the poster itself, and the genres as labels."""
 
-    name: ClassVar[str] = "mm-imdb"
-    card: ClassVar[Card] = CARD
-    group_name: ClassVar[str] = "film"
-    label_field: ClassVar[str] = file.LABELS
-    variants: ClassVar[tuple[Variant, ...]] = (Variant(25959, "the whole set"),)
+    name = "mm-imdb"
+    card = CARD
+    group_name = "film"
+    label_field = file.LABELS
+    variants = (Variant(25959, "the whole set"),)
 
     image: Literal["vgg", "poster"] = setting(
         "vgg",

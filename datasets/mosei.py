@@ -1,7 +1,6 @@
 """CMU-MOSEI: some 23,000 opinions in 3,227 videos, each with text, audio and video features and a sentiment score."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from mcr_bench.bench.settings.declaration import setting
 from mcr_bench.datasets.base import Card
@@ -24,10 +23,10 @@ CARD = Card(
 class Mosei(Sentiment):
     """The sequences of CMU-MOSEI."""
 
-    name: ClassVar[str] = "mosei"
-    card: ClassVar[Card] = CARD
-    pickle: ClassVar[str] = "mosei_senti_data.pkl"
-    folds: ClassVar[str] = "2,249/300/678"
+    name = "mosei"
+    card = CARD
+    pickle = "mosei_senti_data.pkl"
+    folds = "2,249/300/678"
 
     audio_channels: int = setting(74, "features per step of audio", origin="MultiBench", at_least=1)
     video_channels: int = setting(35, "features per step of video", origin="MultiBench", at_least=1)

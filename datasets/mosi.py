@@ -1,7 +1,6 @@
 """CMU-MOSI: 2,199 opinions in 93 videos, each with text, audio and video features and a sentiment score."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from mcr_bench.datasets.base import Card
 from mcr_bench.datasets.clips.dataset import Variant
@@ -24,8 +23,8 @@ CARD = Card(
 class Mosi(Sentiment):
     """The sequences of CMU-MOSI."""
 
-    name: ClassVar[str] = "mosi"
-    card: ClassVar[Card] = CARD
-    pickle: ClassVar[str] = "mosi_data.pkl"
-    folds: ClassVar[str] = "52/10/31"
-    variants: ClassVar[tuple[Variant, ...]] = (Variant(2199, "every segment that has an opinion label"),)
+    name = "mosi"
+    card = CARD
+    pickle = "mosi_data.pkl"
+    folds = "52/10/31"
+    variants = (Variant(2199, "every segment that has an opinion label"),)

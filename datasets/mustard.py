@@ -1,7 +1,6 @@
 """MUStARD: 690 utterances of television shows, sarcastic or not, each with text, audio and video features."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from mcr_bench.datasets.base import Card
 from mcr_bench.datasets.clips.dataset import Variant
@@ -27,9 +26,9 @@ CARD = Card(
 class Mustard(TwoClasses):
     """Sequences of MUStARD, sarcastic or not."""
 
-    name: ClassVar[str] = "mustard"
-    card: ClassVar[Card] = CARD
-    pickles: ClassVar[tuple[str, ...]] = (PICKLE,)
-    split: ClassVar[str] = SPLIT
-    classes: ClassVar[tuple[str, str]] = ("not sarcastic", "sarcastic")
-    variants: ClassVar[tuple[Variant, ...]] = (Variant(690, "MultiBench's sarcasm.pkl"),)
+    name = "mustard"
+    card = CARD
+    pickles = (PICKLE,)
+    split = SPLIT
+    classes = ("not sarcastic", "sarcastic")
+    variants = (Variant(690, "MultiBench's sarcasm.pkl"),)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from mcr_bench.datasets.base import Card
 from mcr_bench.datasets.cache.opened import Cache
@@ -35,10 +34,10 @@ CARD = Card(
 class MvsaSingle(PictureText):
     """A picture, its text, and negative, neutral or positive."""
 
-    name: ClassVar[str] = "mvsa-single"
-    card: ClassVar[Card] = CARD
-    group_name: ClassVar[str] = "pair"
-    variants: ClassVar[tuple[Variant, ...]] = (
+    name = "mvsa-single"
+    card = CARD
+    group_name = "pair"
+    variants = (
         Variant(4511, "every pair whose labels do not contradict each other"),
         Variant(2592, "the pairs of the lists, whose labels agree"),
     )

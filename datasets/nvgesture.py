@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.settings.declaration import setting
@@ -32,10 +31,10 @@ CARD = Card(
 class NvGesture(ClipDataset):
     """Colour, depth and infrared frames of the span of each gesture."""
 
-    name: ClassVar[str] = "nvgesture"
-    card: ClassVar[Card] = CARD
-    group_name: ClassVar[str] = "subject"
-    variants: ClassVar[tuple[Variant, ...]] = (Variant(1532, "all gestures of both lists"),)
+    name = "nvgesture"
+    card = CARD
+    group_name = "subject"
+    variants = (Variant(1532, "all gestures of both lists"),)
     frames: int = setting(8, "number of frames of a gesture, spread evenly over its span in each stream", at_least=1)
     frame_size: int = setting(
         128, "side in pixels of the stored frames, which are squares of the whole picture", at_least=8

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
@@ -40,9 +39,9 @@ CARD = Card(
 class SomethingSomething(ClipDataset):
     """Frames and the optical flow between them."""
 
-    name: ClassVar[str] = "something-something"
-    card: ClassVar[Card] = CARD
-    variants: ClassVar[tuple[Variant, ...]] = (
+    name = "something-something"
+    card = CARD
+    variants = (
         Variant(193_690, "all training and validation clips of version 2"),
         Variant(168_913, "the training clips of version 2"),
         Variant(24_777, "the validation clips of version 2"),

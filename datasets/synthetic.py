@@ -13,7 +13,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -53,8 +52,8 @@ class Drawn:
 class Synthetic(Dataset):
     """Generated vectors; the module's docstring has the formula."""
 
-    name: ClassVar[str] = "synthetic"
-    card: ClassVar[Card] = CARD
+    name = "synthetic"
+    card = CARD
 
     modalities: int = setting(2, "number of modalities, named m1, m2, ...", origin="MCR paper", at_least=2)
     classes: int = setting(5, "classes, all equally frequent", origin="MCR paper", at_least=2)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.settings.declaration import Value, setting
@@ -36,9 +36,9 @@ SELECTION = "validation: ours, a tenth of the training groups, stratified by cla
 class Ucf101(AudioVisual):
     """Log magnitudes of the sound and a few frames; or frames and optical flow."""
 
-    name: ClassVar[str] = "ucf101"
-    card: ClassVar[Card] = CARD
-    variants: ClassVar[tuple[Variant, ...]] = (
+    name = "ucf101"
+    card = CARD
+    variants = (
         Variant(13_320, "every listed clip of the 101 classes"),
         Variant(6845, "every listed clip of the 51 classes with sound"),
     )

@@ -1,7 +1,6 @@
 """UR-FUNNY: punchlines and other sentences of TED talks, each with text, audio and video features."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from mcr_bench.datasets.base import Card
 from mcr_bench.datasets.clips.dataset import Variant
@@ -27,9 +26,9 @@ CARD = Card(
 class UrFunny(TwoClasses):
     """Sequences of UR-FUNNY, funny or not."""
 
-    name: ClassVar[str] = "ur-funny"
-    card: ClassVar[Card] = CARD
-    pickles: ClassVar[tuple[str, ...]] = (PICKLE,)
-    split: ClassVar[str] = SPLIT
-    classes: ClassVar[tuple[str, str]] = ("not funny", "funny")
-    variants: ClassVar[tuple[Variant, ...]] = (Variant(10166, "MultiBench's humor.pkl"),)
+    name = "ur-funny"
+    card = CARD
+    pickles = (PICKLE,)
+    split = SPLIT
+    classes = ("not funny", "funny")
+    variants = (Variant(10166, "MultiBench's humor.pkl"),)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
@@ -31,11 +30,11 @@ CARD = Card(
 class UtdMhad(PackedDataset):
     """Sequences of inertial sensor and skeleton, and depth if it was prepared; the group of a clip is its subject."""
 
-    name: ClassVar[str] = "utd-mhad"
-    card: ClassVar[Card] = CARD
-    group_name: ClassVar[str] = "subject"
-    optional: ClassVar[tuple[str, ...]] = ("depth",)
-    whole: ClassVar[int] = 861
+    name = "utd-mhad"
+    card = CARD
+    group_name = "subject"
+    optional = ("depth",)
+    whole = 861
 
     depth_pixels: int = setting(
         0,

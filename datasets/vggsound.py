@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from mcr_bench.bench.settings.declaration import setting
 from mcr_bench.datasets.base import Card
@@ -30,8 +29,8 @@ LISTED = 200_000  # clips, as the paper counts them; `prepare` counts those that
 class VggSound(WebClips):
     """Sound and frames of clips whose sound has a visible source."""
 
-    name: ClassVar[str] = "vggsound"
-    card: ClassVar[Card] = CARD
+    name = "vggsound"
+    card = CARD
     frames: int = setting(
         4,
         "number of frames, at 0, 1, 2, ... seconds; a short clip repeats its last frame",

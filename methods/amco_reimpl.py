@@ -2,16 +2,14 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from mcr_bench.bench.core.precision import promoted
-from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
+from mcr_bench.bench.fit import Batch, Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Defect, Group, Needs, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, Needs, OfficialCode, Reference
 from mcr_bench.methods.terms.fusing import summed
 from mcr_bench.methods.terms.losses import multi_loss, stacked
 from mcr_bench.methods.terms.variants import WithVariants
@@ -81,16 +79,12 @@ class AmcoReimpl(WithVariants):
         at_least=0.01,
         space=Space(0.1, 5, log=True),
     )
-    name: ClassVar[str] = "amco-reimpl"
-    title: ClassVar[str] = "AMCo-reimpl"
-    group: ClassVar[Group] = "modulation"
-    reference: ClassVar[Reference] = Reference(
-        "Adaptive Mask Co-optimization for Modal Dependence in Multimodal Learning", "ICASSP 2023"
-    )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode(
-        commit="4c1482f", state="read in someone else's code only"
-    )
-    defects: ClassVar[tuple[Defect, ...]] = (
+    name = "amco-reimpl"
+    title = "AMCo-reimpl"
+    group = "modulation"
+    reference = Reference("Adaptive Mask Co-optimization for Modal Dependence in Multimodal Learning", "ICASSP 2023")
+    official_code = OfficialCode(commit="4c1482f", state="read in someone else's code only")
+    defects = (
         Defect(
             f"{CODE}:64-83",
             "The progress is 0 at the start of every epoch and grows by a tenth of the epoch's number, from 0, in "
@@ -103,11 +97,11 @@ class AmcoReimpl(WithVariants):
             "Logits of each sample are masked at random.",
         ),
     )
-    published: ClassVar[Literal["", "paper", "official"]] = "official"
-    needs: ClassVar[Needs] = Needs(own_heads=True, classification=True, at_least=2)
-    predicts_otherwise: ClassVar[str] = "logits are masked in training only"
-    without_neutral: ClassVar[str] = "No simpler method trains the sum of the own heads together with each of them."
-    deviations: ClassVar[tuple[str, ...]] = (
+    published = "official"
+    needs = Needs(own_heads=True, classification=True, at_least=2)
+    predicts_otherwise = "logits are masked in training only"
+    without_neutral = "No simpler method trains the sum of the own heads together with each of them."
+    deviations = (
         "The paper could not be read: the rule is that of BalanceBenchmark, and results do not stand for the paper's.",
         "The progress l is the share of the run's epochs that are over (our reading of a share that grows).",
         "The modality that dominates is that of the same batch, before masking. BalanceBenchmark: that of the batch "

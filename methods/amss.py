@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.models.multimodal import Outputs
+from mcr_bench.bench.fit import Batch, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Defect, Group, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.features.entropies import feature_entropy, label_entropy
 from mcr_bench.methods.terms.gradients.masks import gumbel, mask
 from mcr_bench.methods.terms.losses import split_of
@@ -58,14 +57,14 @@ class Amss(WithVariants):
     )
     unbiased: bool = setting(False, "AMSS+: multiply gradients that are kept by 1 / (p + 1 / n)", origin="AMSS paper")
     conv_only: bool = setting(False, "mask 2-D convolutions only, as the official code; every encoder must have some")
-    name: ClassVar[str] = "amss"
-    title: ClassVar[str] = "AMSS"
-    group: ClassVar[Group] = "modulation"
-    reference: ClassVar[Reference] = Reference(
+    name = "amss"
+    title = "AMSS"
+    group = "modulation"
+    reference = Reference(
         "Learning to Rebalance Multi-Modal Optimization by Adaptively Masking Subnetworks", "TPAMI 2025", "2404.08347"
     )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/njustkmg/TPAMI-AMSS", "3161ecc")
-    defects: ClassVar[tuple[Defect, ...]] = (
+    official_code = OfficialCode("github.com/njustkmg/TPAMI-AMSS", "3161ecc")
+    defects = (
         Defect(
             "AMSS/train_test.py:234-241",
             "Masks of the fusion head are computed and never applied; those of AMSS+ divide by the indices of what was "
@@ -78,10 +77,10 @@ class Amss(WithVariants):
             "Only what is drawn is updated.",
         ),
     )
-    published: ClassVar[Literal["", "paper", "official"]] = "official"
-    needs: ClassVar[Needs] = Needs(additive_fusion=True, classification=True, at_least=2)
-    neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"least": 1.0, "most": 1.0}, "joint"),)
-    deviations: ClassVar[tuple[str, ...]] = (
+    published = "official"
+    needs = Needs(additive_fusion=True, classification=True, at_least=2)
+    neutral = (Neutral({"least": 1.0, "most": 1.0}, "joint"),)
+    deviations = (
         "Every encoder parameter with two or more axes is masked. Official code: 2-D convolutions only (`conv_only`).",
         "H_y is the entropy of the labels. Official code: the cross-entropy of their shares with the shares' softmax.",
         "The share of more than two modalities is a softmax over the others' mean ratio. Official code: two.",

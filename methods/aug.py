@@ -2,19 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.fit.evaluated import Evaluation
-from mcr_bench.bench.fit.returns import State
+from mcr_bench.bench.fit import Batch, Evaluation, Inputs, MultimodalModel, Outputs, State
 from mcr_bench.bench.models.fusion import sum_of
-from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Defect, Group, Needs, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, Needs, OfficialCode, Reference
 from mcr_bench.methods.terms.boosting.alternating import Alternating
 from mcr_bench.methods.terms.boosting.boosted import Boosted, added
 from mcr_bench.methods.terms.losses import loss_mean, stacked
@@ -92,16 +88,16 @@ class Aug(Alternating):
         at_least=0,
         at_most=1,
     )
-    name: ClassVar[str] = "aug"
-    title: ClassVar[str] = "AUG"
-    group: ClassVar[Group] = "architecture"
-    reference: ClassVar[Reference] = Reference(
+    name = "aug"
+    title = "AUG"
+    group = "architecture"
+    reference = Reference(
         "Rethinking Multimodal Learning from the Perspective of Mitigating Classification Ability Disproportion",
         "NeurIPS 2025",
         "2502.20120",
     )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/njustkmg/NeurIPS25-AUG", "841d079")
-    defects: ClassVar[tuple[Defect, ...]] = (
+    official_code = OfficialCode("github.com/njustkmg/NeurIPS25-AUG", "841d079")
+    defects = (
         Defect(
             "train_CREMAD.py:201, 224, 228",
             "The optimiser is made before any classifier is added, and is never told of one: their layers V stay as "
@@ -109,12 +105,12 @@ class Aug(Alternating):
             "The classifiers that are added are trained.",
         ),
     )
-    published: ClassVar[Literal["", "paper", "official"]] = "official"
-    needs: ClassVar[Needs] = Needs(additive_fusion=True, classification=True, at_least=2)
-    without_neutral: ClassVar[str] = (
+    published = "official"
+    needs = Needs(additive_fusion=True, classification=True, at_least=2)
+    without_neutral = (
         "Modalities take turns at a shared layer under all settings, so that none makes it a simpler method."
     )
-    deviations: ClassVar[tuple[str, ...]] = (
+    deviations = (
         "The order of the modalities is drawn from the seed. Official code: fixed, audio first (order=given).",
         "Modalities have equal weights in a prediction. Official code: .4 (audio) and .6 (video).",
         "A modality is behind where the best score is more than 1.01 times its own. Official code: where score_a / "

@@ -3,20 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from mcr_bench.bench.core.precision import promoted
-from mcr_bench.bench.fit.returns import State
-from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
+from mcr_bench.bench.fit import Batch, MultimodalModel, Outputs, State, Task
 from mcr_bench.bench.problem.shapley import Subset, shapley_plan
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.bench.task import Task
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Group, Method, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Method, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.comoments import Comoments, comoments, merged, pearson
 from mcr_bench.methods.terms.gradients.fisher import inverse_rates, pull_back_stiffly, with_squares
 from mcr_bench.methods.terms.gradients.proximal import copies
@@ -98,18 +94,16 @@ class Awc(Method):
         at_most=1,
         space=Space(0, 1),
     )
-    name: ClassVar[str] = "awc"
-    title: ClassVar[str] = "AWC"
-    group: ClassVar[Group] = "modulation"
-    reference: ClassVar[Reference] = Reference(
+    name = "awc"
+    title = "AWC"
+    group = "modulation"
+    reference = Reference(
         "Towards Balanced Multi-Modal Learning in 3D Human Pose Estimation", "CVPR 2026", "2501.05264"
     )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode(
-        "github.com/MICLAB-BUPT/AWC", state="announced, could not be reached"
-    )
-    needs: ClassVar[Needs] = Needs(own_features=True, at_least=2)
-    neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"strong": 0.0, "weak": 0.0}, "joint"),)
-    deviations: ClassVar[tuple[str, ...]] = (
+    official_code = OfficialCode("github.com/MICLAB-BUPT/AWC", state="announced, could not be reached")
+    needs = Needs(own_features=True, at_least=2)
+    neutral = (Neutral({"strong": 0.0, "weak": 0.0}, "joint"),)
+    deviations = (
         "Fisher information and Shapley values are those of the steps of the epoch before, which costs no pass of the "
         "encoders; so the first epoch is not held. Paper: computed at the start of each epoch.",
         "The stiffness a F of a weight is at most 1 / its learning rate, which takes it back to its start in one step "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from torch import Tensor, nn
 
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.fit.evaluated import Evaluation
 from mcr_bench.bench.fit.returns import Groups, State, checked_losses, checked_outputs
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.problem.epoch_batches import EpochBatches as EpochBatches
@@ -17,7 +18,6 @@ from mcr_bench.bench.task import Task
 from mcr_bench.datasets.base import Batch, Facts
 
 if TYPE_CHECKING:
-    from mcr_bench.bench.fit.evaluated import Evaluation
     from mcr_bench.bench.fit.fit import Fit
 
 
@@ -269,7 +269,7 @@ class Method:
     def on_epoch_start(self) -> None:
         """Called before the first step of an epoch, `self.fit.epoch` (from 1); the model is in training mode."""
 
-    def on_epoch_end(self, validation: "Evaluation") -> None:
+    def on_epoch_end(self, validation: Evaluation) -> None:
         """Called after an epoch and its validation."""
 
     def epoch_batches(self, epoch: int) -> EpochBatches | None:

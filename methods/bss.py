@@ -2,17 +2,15 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from mcr_bench.bench.core.precision import promoted
-from mcr_bench.bench.fit.returns import State
-from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
+from mcr_bench.bench.fit import Batch, Inputs, MultimodalModel, Outputs, State
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Defect, EpochBatches, Group, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, EpochBatches, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.features.passes import of_samples
 from mcr_bench.methods.terms.fusing import summed
 from mcr_bench.methods.terms.losses import multi_loss, stacked, targets_of
@@ -88,14 +86,14 @@ class Bss(WithVariants):
     own: float = setting(
         0.9, "weight of the own heads' losses", origin="BSS code", at_least=0, space=Space(0.1, 3, log=True)
     )
-    name: ClassVar[str] = "bss"
-    title: ClassVar[str] = "BSS"
-    group: ClassVar[Group] = "data"
-    reference: ClassVar[Reference] = Reference(
+    name = "bss"
+    title = "BSS"
+    group = "data"
+    reference = Reference(
         "Balance-Aware Sequence Sampling Makes Multi-Modal Learning Better", "IJCAI 2025", "2501.01470"
     )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/njustkmg/IJCAI25-BSS", "495b94e")
-    defects: ClassVar[tuple[Defect, ...]] = (
+    official_code = OfficialCode("github.com/njustkmg/IJCAI25-BSS", "495b94e")
+    defects = (
         Defect(
             "CREMA-D/train-CL.py:147, train-SPL.py:147",
             "The difficulty is measured in training mode: with statistics of the batch, which also enter the running "
@@ -103,11 +101,11 @@ class Bss(WithVariants):
             "The difficulty is that of the model as it predicts.",
         ),
     )
-    published: ClassVar[Literal["", "paper", "official"]] = "official"
-    needs: ClassVar[Needs] = Needs(own_heads=True, classification=True, at_least=2)
-    predicts_otherwise: ClassVar[str] = "the own heads' sum is predicted, whereas each head has a loss of its own"
-    neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"start": 1.0, "fused": 1.0, "own": 1.0}, "multi-loss"),)
-    deviations: ClassVar[tuple[str, ...]] = (
+    published = "official"
+    needs = Needs(own_heads=True, classification=True, at_least=2)
+    predicts_otherwise = "the own heads' sum is predicted, whereas each head has a loss of its own"
+    neutral = (Neutral({"start": 1.0, "fused": 1.0, "own": 1.0}, "multi-loss"),)
+    deviations = (
         "The last batch of an epoch may be smaller. Official code: it is left out.",
         "Difficulty is measured without augmentation. Official code: with it.",
         "Of more than two modalities the cosine is a mean over pairs. Official code: two modalities.",

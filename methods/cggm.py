@@ -1,19 +1,15 @@
 """CGGM: classifiers on the features tell which encoder improves slowly; its gradients and direction then count more."""
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from mcr_bench.bench.core.precision import promoted
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.fit.evaluated import Evaluation
-from mcr_bench.bench.fit.returns import Groups, State
-from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
+from mcr_bench.bench.fit import Batch, Evaluation, Groups, MultimodalModel, Outputs, State
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Defect, Group, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.gradients.classifier_guided import (
     cosine,
     misalignment,
@@ -54,14 +50,14 @@ class Cggm(WithVariants, Modulation):
         origin="CGGM code: 5e-4 beside 1e-3",
         at_least=0,
     )
-    name: ClassVar[str] = "cggm"
-    title: ClassVar[str] = "CGGM"
-    group: ClassVar[Group] = "modulation"
-    reference: ClassVar[Reference] = Reference(
+    name = "cggm"
+    title = "CGGM"
+    group = "modulation"
+    reference = Reference(
         "Classifier-guided Gradient Modulation for Enhanced Multimodal Learning", "NeurIPS 2024", "2411.01409"
     )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/zrguo/CGGM", "21e428c", "complete")
-    defects: ClassVar[tuple[Defect, ...]] = (
+    official_code = OfficialCode("github.com/zrguo/CGGM", "21e428c", "complete")
+    defects = (
         Defect(
             "src/msatrain.py: fusion_grad, cls_grad",
             "The cosine is that of the weights of the last layers, not of their gradients.",
@@ -79,10 +75,10 @@ class Cggm(WithVariants, Modulation):
             "It belongs to the batch whose loss it is added to.",
         ),
     )
-    published: ClassVar[Literal["", "paper", "official"]] = "official"
-    needs: ClassVar[Needs] = Needs(own_heads=True, at_least=2)
-    neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"start": 10_000}, "joint"),)
-    deviations: ClassVar[tuple[str, ...]] = (
+    published = "official"
+    needs = Needs(own_heads=True, at_least=2)
+    neutral = (Neutral({"start": 10_000}, "joint"),)
+    deviations = (
         "The classifiers are the own heads, linear, trained by the run's optimiser with a learning rate of their own. "
         "Official code: transformers with an Adam of their own.",
         "The gradients that are compared are those of a linear last layer on the modality's features, which every "

@@ -1,33 +1,18 @@
 """CML: the confidence of a right prediction must not rise when a modality is removed."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from mcr_bench.bench.core.precision import promoted
-from mcr_bench.bench.models.multimodal import Outputs
+from mcr_bench.bench.fit import Batch, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Group, Method, Needs, OfficialCode, Reference
+from mcr_bench.methods.base import Method, Needs, OfficialCode, Reference
 from mcr_bench.methods.terms.losses import loss_mean
 from mcr_bench.methods.terms.modes import evaluation_mode
-
-
-def rises(logits: Tensor, target: Tensor, margin: float = 0.0) -> Tensor:
-    """How much the confidence of each sample rises at each removal, (K - 1, B), of logits (K, B, C) of nested sets.
-
-    It is max(0, max_c p_{k+1} - max_c p_k - margin) with p_k = softmax of the logits of set k, where the larger set
-    predicts the target (B,) class indices; otherwise 0.
-
-    >>> sets = torch.tensor([[[1.0, 0.0]], [[0.0, 99.0]]])
-    >>> rises(sets, torch.tensor([0])), rises(sets, torch.tensor([1]))
-    (tensor([[0.2689]]), tensor([[0.]]))
-    """
-    confidence, prediction = logits.softmax(-1).max(-1)
-    more = (confidence[1:] - confidence[:-1] - margin).clamp(min=0)
-    return torch.where(prediction[:-1] == target, more, 0.0)
+from mcr_bench.methods.terms.objectives.confidence import kept_sets, rises
 
 
 @dataclass
@@ -48,23 +33,22 @@ class Cml(Method):
     over_samples: Literal["sum", "mean"] = setting(
         "sum", "how the rises of a batch are put together; mean: the same for every batch size", origin="CML code"
     )
-    name: ClassVar[str] = "cml"
-    title: ClassVar[str] = "CML"
-    group: ClassVar[Group] = "multi-objective"
-    reference: ClassVar[Reference] = Reference("Calibrating Multimodal Learning", "ICML 2023", "2306.01265")
-    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/QingyangZhang/CML", "9d2496e")
-    needs: ClassVar[Needs] = Needs(classification=True, at_least=2)
-    without_neutral: ClassVar[str] = "With weight 0 the cross-entropies of the smaller sets of modalities stay."
-    deviations: ClassVar[tuple[str, ...]] = (
+    name = "cml"
+    title = "CML"
+    group = "multi-objective"
+    reference = Reference("Calibrating Multimodal Learning", "ICML 2023", "2306.01265")
+    official_code = OfficialCode("github.com/QingyangZhang/CML", "9d2496e")
+    needs = Needs(classification=True, at_least=2)
+    without_neutral = "With weight 0 the cross-entropies of the smaller sets of modalities stay."
+    deviations = (
         "A modality is removed by zeros in place of its features, in evaluation mode of the fusion head. Official "
         "code: its inputs are replaced by their mean over the training part, and the model imputes them.",
         "Official code, miwae: where both sets are wrong, the rise of the smaller one counts too, with no gradient to "
         "the larger one. Official code, cpm: all rises count but those that correct the prediction.",
         "There is no loss of reconstruction, which the models of the official code have.",
         "Of a sample that lacks modalities, the sets differ by those that it has.",
-        "BalanceBenchmark, whose published numbers the tables hold, departs from it: it takes the positive part of the "
-        "sum over the batch, computes the mask of right predictions without using it, and subtracts shares of the "
-        "logits in place of predicting again.",
+        "BalanceBenchmark, whose published numbers the tables hold, takes the positive part of the sum over the batch, "
+        "computes the mask of right predictions without using it, and subtracts shares of the logits.",
     )
 
     def order(self, batch: Batch) -> dict[str, Tensor]:
@@ -94,16 +78,8 @@ class Cml(Method):
         order = self.order(batch)
         logits = self.nested(outputs, order)
         losses, more = self.fit.task.per_sample(logits, batch.target), rises(logits, batch.target, self.margin)
-        kept = self._kept(order, batch)
+        kept = kept_sets(order, batch.having)
         more = more if kept is None else torch.where(kept[1:], more, 0.0)
         rise = more.sum() if self.over_samples == "sum" else more.sum(0).mean()
         nested = loss_mean(losses.flatten(), None if kept is None else kept.flatten())
         return {"nested": nested, "rise": self.weight * rise}
-
-    def _kept(self, order: dict[str, Tensor], batch: Batch) -> Tensor | None:
-        """(M, B) bool, the sets that differ from the set before by a modality which the sample has; None if all do."""
-        if not batch.having:
-            return None
-        lacking = torch.stack([~batch.having[m] for m in order if m in batch.having]).sum(0)
-        place = torch.arange(len(order), device=lacking.device)[:, None]
-        return (place == 0) | (place > lacking)

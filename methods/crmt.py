@@ -1,17 +1,15 @@
 """CRMT: wide margins for every modality alone, then scales of modalities that raise a certified radius."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.fit.returns import State
-from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
+from mcr_bench.bench.fit import Batch, Facts, MultimodalModel, Outputs, State
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch, Facts
-from mcr_bench.methods.base import Defect, Delay, Group, Needs, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, Delay, Needs, OfficialCode, Reference
 from mcr_bench.methods.terms.certified.radius import certified_radius, largest_slopes, soft_margin
 from mcr_bench.methods.terms.certified.unit_rows import Scaled, UnitRowsSum
 from mcr_bench.methods.terms.losses import stacked
@@ -48,16 +46,14 @@ class CRMT(WithVariants):
         at_least=0,
         space=Space(1e-3, 1, log=True),
     )
-    name: ClassVar[str] = "crmt"
-    title: ClassVar[str] = "CRMT"
-    group: ClassVar[Group] = "architecture"
-    reference: ClassVar[Reference] = Reference(
+    name = "crmt"
+    title = "CRMT"
+    group = "architecture"
+    reference = Reference(
         "Quantifying and Enhancing Multi-modal Robustness with Modality Preference", "ICLR 2024", "2402.06244"
     )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode(
-        "github.com/GeWu-Lab/Certifiable-Robust-Multi-modal-Training", "5c17d92"
-    )
-    defects: ClassVar[tuple[Defect, ...]] = (
+    official_code = OfficialCode("github.com/GeWu-Lab/Certifiable-Robust-Multi-modal-Training", "5c17d92")
+    defects = (
         Defect(
             "models/fusion_model.py, orthogonal_linear",
             "Each row of a classifier is a group of its own (norm_groups = number of classes), so that its mean is "
@@ -72,12 +68,12 @@ class CRMT(WithVariants):
             "The slope of a class is that of the modality's own logit of this class.",
         ),
     )
-    published: ClassVar[Literal["", "paper", "official"]] = "official"
-    needs: ClassVar[Needs] = Needs(additive_fusion=True, classification=True, at_least=2)
-    without_neutral: ClassVar[str] = "Under all settings its fusion head has rows of unit length, and scales."
-    waits: ClassVar[str] = "PyTorch reads whether the singular value decomposition of a classifier has converged"
-    delays: ClassVar[tuple[Delay, ...]] = (Delay("share", "last"),)
-    deviations: ClassVar[tuple[str, ...]] = (
+    published = "official"
+    needs = Needs(additive_fusion=True, classification=True, at_least=2)
+    without_neutral = "Under all settings its fusion head has rows of unit length, and scales."
+    waits = "PyTorch reads whether the singular value decomposition of a classifier has converged"
+    delays = (Delay("share", "last"),)
+    deviations = (
         "1e-5 is added to the sum of the margins before its logarithm, as in the official code, not in the paper.",
         "The scales are trained in the last epochs of the run by its optimiser. Official code: in 45 more epochs by "
         "another one, SGD with weight decay 1e-2. If patience ends the run before these epochs, they are not made.",

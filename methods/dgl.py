@@ -3,14 +3,12 @@
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
-from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from mcr_bench.bench.models.multimodal import Outputs
+from mcr_bench.bench.fit import Batch, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Defect, Group, Needs, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, Needs, OfficialCode, Reference
 from mcr_bench.methods.terms.features.alone import logits_alone
 from mcr_bench.methods.terms.losses import loss_of
 from mcr_bench.methods.terms.variants import WithVariants
@@ -27,14 +25,12 @@ class DGL(WithVariants):
     alpha: float = setting(
         4.0, "weight of the unimodal losses", origin="DGL code, CREMA-D", at_least=0, space=Space(0.5, 10, log=True)
     )
-    name: ClassVar[str] = "dgl"
-    title: ClassVar[str] = "DGL"
-    group: ClassVar[Group] = "modulation"
-    reference: ClassVar[Reference] = Reference(
-        "Boosting Multimodal Learning via Disentangled Gradient Learning", "ICCV 2025", "2507.10213"
-    )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/shicaiwei123/ICCV2025-GDL", "b72a55f")
-    defects: ClassVar[tuple[Defect, ...]] = (
+    name = "dgl"
+    title = "DGL"
+    group = "modulation"
+    reference = Reference("Boosting Multimodal Learning via Disentangled Gradient Learning", "ICCV 2025", "2507.10213")
+    official_code = OfficialCode("github.com/shicaiwei123/ICCV2025-GDL", "b72a55f")
+    defects = (
         Defect(
             "main_dgl.py:115-119",
             "The filter of parameters takes the second part of the dotted name. Where DataParallel does not wrap the "
@@ -42,12 +38,12 @@ class DGL(WithVariants):
             "The fusion head learns from the fused loss alone.",
         ),
     )
-    published: ClassVar[Literal["", "paper", "official"]] = "paper"  # the released script has DataParallel
-    needs: ClassVar[Needs] = Needs(own_features=True, at_least=2)
-    without_neutral: ClassVar[str] = (
+    published = "paper"  # the released script has DataParallel
+    needs = Needs(own_features=True, at_least=2)
+    without_neutral = (
         "With alpha = 0 the encoders are not trained at all, which no simpler method does to encoders that are drawn."
     )
-    deviations: ClassVar[tuple[str, ...]] = (
+    deviations = (
         "The passes with zeros are made in evaluation mode of the fusion head. Official code: in training mode.",
         "Zeros stand for the other modalities under every fusion head, as in the official code under concatenation. "
         "There a sum takes the modality's own layer alone, and FiLM and gates take the modality twice.",

@@ -2,17 +2,15 @@
 
 from dataclasses import dataclass, field, replace
 from itertools import permutations
-from typing import ClassVar, Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from mcr_bench.bench.core.precision import full_precision, promoted
-from mcr_bench.bench.fit.returns import State
-from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
+from mcr_bench.bench.fit import Batch, Inputs, MultimodalModel, Outputs, State
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Defect, Delay, Group, Needs, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, Delay, Needs, OfficialCode, Reference
 from mcr_bench.methods.terms.features.dimensions import drawn_towards, effective_dimensions
 from mcr_bench.methods.terms.features.passes import training_features
 from mcr_bench.methods.terms.fusing import weighted_sum
@@ -85,14 +83,12 @@ class DiMml(WithVariants):
         at_least=0.01,
         space=Space(0.1, 10, log=True),
     )
-    name: ClassVar[str] = "di-mml"
-    title: ClassVar[str] = "DI-MML"
-    group: ClassVar[Group] = "distillation"
-    reference: ClassVar[Reference] = Reference(
-        "Detached and Interactive Multimodal Learning", "ACM MM 2024", "2407.19514"
-    )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/fanyunfeng-bit/DI-MML", "83b9b7a")
-    defects: ClassVar[tuple[Defect, ...]] = (
+    name = "di-mml"
+    title = "DI-MML"
+    group = "distillation"
+    reference = Reference("Detached and Interactive Multimodal Learning", "ACM MM 2024", "2407.19514")
+    official_code = OfficialCode("github.com/fanyunfeng-bit/DI-MML", "83b9b7a")
+    defects = (
         Defect(
             "loss/contrast_loss.py:25-27",
             "The contrast takes sums of exponentials, which overflow: the loss is nan where a product of "
@@ -105,12 +101,12 @@ class DiMml(WithVariants):
             "Without dimensions there is nothing to teach: the term is 0.",
         ),
     )
-    published: ClassVar[Literal["", "paper", "official"]] = "official"
-    needs: ClassVar[Needs] = Needs(own_heads=True, classification=True, at_least=2)
-    without_neutral: ClassVar[str] = "With weight 0 and without contrast two stages stay, which no simpler method has."
-    predicts_otherwise: ClassVar[str] = "own heads and fusion head are weighted by their certainty in prediction only"
-    delays: ClassVar[tuple[Delay, ...]] = (Delay("start", "share"), Delay("second", "last"))
-    deviations: ClassVar[tuple[str, ...]] = (
+    published = "official"
+    needs = Needs(own_heads=True, classification=True, at_least=2)
+    without_neutral = "With weight 0 and without contrast two stages stay, which no simpler method has."
+    predicts_otherwise = "own heads and fusion head are weighted by their certainty in prediction only"
+    delays = (Delay("start", "share"), Delay("second", "last"))
+    deviations = (
         "Both stages are one run with one schedule, and shares of its epochs. Official code: two programs, epoch 20 "
         "(from 0) of 150 and 20 epochs more, with a new optimiser.",
         "The validation part selects the epoch, also one of the first stage, which predicts without the fusion head. "

@@ -1,28 +1,16 @@
 """Diagnosing & Re-learning: encoders whose features separate classes better in training move back to their start."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from mcr_bench.bench.fit.evaluated import Evaluation
-from mcr_bench.bench.fit.returns import State
+from mcr_bench.bench.fit import Evaluation, State
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.methods.base import Delay, Group, Method, Needs, Neutral, OfficialCode, Reference
-from mcr_bench.methods.terms.features.clusters import separability
+from mcr_bench.methods.base import Delay, Method, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.terms.features.clusters import separability, way_back
 from mcr_bench.methods.terms.features.passes import some_of, training_features
 
 MOST = 20_000  # samples of a part that are clustered; of more a draw is taken
-
-
-def way_back(train: Tensor, val: Tensor, strength: float) -> Tensor:
-    """The share a = tanh(strength |train - val|) of the way back to the initial weights, of purities () each.
-
-    >>> way_back(torch.tensor(0.9), torch.tensor(0.4), strength=2.0)
-    tensor(0.7616)
-    """
-    return torch.tanh(strength * (train - val).abs())
 
 
 @dataclass
@@ -39,23 +27,16 @@ class DiagnosingRelearning(Method):
     )
     every: int = setting(20, "number of epochs from one move back to the next", origin="D&R code", at_least=1)
     times: int = setting(3, "largest number of moves back", origin="D&R code", at_least=0)
-    name: ClassVar[str] = "diagnosing-relearning"
-    title: ClassVar[str] = "Diagnosing & Re-learning"
-    group: ClassVar[Group] = "modulation"
-    selections: ClassVar[tuple[str, ...]] = ("table1",)
-    reference: ClassVar[Reference] = Reference(
-        "Diagnosing and Re-learning for Balanced Multimodal Learning", "ECCV 2024", "2407.09705"
-    )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode(
-        "github.com/GeWu-Lab/Diagnosing_Relearning_ECCV2024", "59b5787"
-    )
-    needs: ClassVar[Needs] = Needs(classification=True)
-    neutral: ClassVar[tuple[Neutral, ...]] = (
-        Neutral({"strength": 0.0, "every": 1}, "joint"),
-        Neutral({"times": 0}, "joint"),
-    )
-    delays: ClassVar[tuple[Delay, ...]] = (Delay("every", "before"),)
-    deviations: ClassVar[tuple[str, ...]] = (
+    name = "diagnosing-relearning"
+    title = "Diagnosing & Re-learning"
+    group = "modulation"
+    selections = ("table1",)
+    reference = Reference("Diagnosing and Re-learning for Balanced Multimodal Learning", "ECCV 2024", "2407.09705")
+    official_code = OfficialCode("github.com/GeWu-Lab/Diagnosing_Relearning_ECCV2024", "59b5787")
+    needs = Needs(classification=True)
+    neutral = (Neutral({"strength": 0.0, "every": 1}, "joint"), Neutral({"times": 0}, "joint"))
+    delays = (Delay("every", "before"),)
+    deviations = (
         "k-means is our own: k-means++ centres, 10 starts, draws from the run's stream. Official code: scikit-learn's.",
         "Encoders move back after 20, 40 and 60 epochs. Official code: one epoch later, as it counts epochs from 0.",
         "The validation part that gives P_m(val) also selects the epoch. Official code: the test part selects it.",

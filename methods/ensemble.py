@@ -1,15 +1,14 @@
 """Ensemble: the average of the predictions of the finished unimodal runs; nothing is trained."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
+from mcr_bench.bench.fit import Facts, Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import setting
-from mcr_bench.datasets.base import Facts
-from mcr_bench.methods.base import Group, Method, Needs, Reference, Requirement
+from mcr_bench.methods.base import Method, Needs, Reference, Requirement
 from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal_runs
 
 
@@ -46,15 +45,15 @@ class Ensemble(Method):
         "standardised over `batch_size` samples at a time, in the order of the part; a regression always averages its "
         "outputs, and several labels are refused",
     )
-    name: ClassVar[str] = "ensemble"
-    title: ClassVar[str] = "Ensemble"
-    group: ClassVar[Group] = "baseline"
-    selections: ClassVar[tuple[str, ...]] = ("table1", "primary")
+    name = "ensemble"
+    title = "Ensemble"
+    group = "baseline"
+    selections = ("table1", "primary")
     role = "ensemble"
-    trains: ClassVar[bool] = False
-    reference: ClassVar[Reference] = Reference("Ensemble of networks trained on one modality each", "baseline")
-    needs: ClassVar[Needs] = Needs(own_heads=True, at_least=2)
-    deviations: ClassVar[tuple[str, ...]] = (
+    trains = False
+    reference = Reference("Ensemble of networks trained on one modality each", "baseline")
+    needs = Needs(own_heads=True, at_least=2)
+    deviations = (
         "The prediction is the mean of the probabilities. The MCR code sums logits that are standardised in each batch "
         "(`rule=standardised`; see its configuration of CREMA-D Conformer), so that a prediction depends on the other "
         "samples of its batch; accuracies of one seed differ by up to five points between the two.",

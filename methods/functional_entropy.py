@@ -1,18 +1,16 @@
 """Functional entropy: a prediction should change with each modality, by its functional Fisher information."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from mcr_bench.bench.core.precision import full_precision, promoted
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
+from mcr_bench.bench.fit import Batch, Facts, MultimodalModel, Outputs, Task
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.bench.task import Task
-from mcr_bench.datasets.base import Batch, Facts
-from mcr_bench.methods.base import Group, Method, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Method, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.distillation.divergence import log_probabilities
 from mcr_bench.methods.terms.features.noise import noisy, repeated
 from mcr_bench.methods.terms.losses import loss_mean, stacked
@@ -75,22 +73,22 @@ class FunctionalEntropy(Method):
     fisher: bool = setting(
         True, "whether the squares are divided by l; without, they bound a variance", origin="functional-entropy code"
     )
-    name: ClassVar[str] = "functional-entropy"
-    title: ClassVar[str] = "Functional entropy"
-    group: ClassVar[Group] = "multi-objective"
-    reference: ClassVar[Reference] = Reference(
+    name = "functional-entropy"
+    title = "Functional entropy"
+    group = "multi-objective"
+    reference = Reference(
         "Removing Bias in Multi-modal Classifiers: Regularization by Maximizing Functional Entropies",
         "NeurIPS 2020",
         "2010.10802",
     )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode(
+    official_code = OfficialCode(
         "github.com/itaigat/removing-bias-in-multi-modal-classifiers",
         "f76416c",
         "the regularisation and its use on VQA-CP",
     )
-    needs: ClassVar[Needs] = Needs(at_least=2)
-    neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"weight": 0.0}, "joint"),)
-    deviations: ClassVar[tuple[str, ...]] = (
+    needs = Needs(at_least=2)
+    neutral = (Neutral({"weight": 0.0}, "joint"),)
+    deviations = (
         "l is the cross-entropy of distributions over classes. Official code: the binary one of each class.",
         "softmax(z) is a constant. Official code: gradients flow through it.",
         "The norm of a sample's gradient is over all its values. Official code: over the second axis alone.",

@@ -3,15 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
+from mcr_bench.bench.fit import Batch, Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Defect, Delay, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.boosting.turns import rank_of_turn
 from mcr_bench.methods.terms.distillation.divergence import output_distance
@@ -79,13 +78,13 @@ class G2d(WithVariants, Taught):
         "what z is; mean: the mean of the own heads' logits; fusion: what the fusion head gives",
         origin="G2D code",
     )
-    name: ClassVar[str] = "g2d"
-    title: ClassVar[str] = "G2D"
-    reference: ClassVar[Reference] = Reference(
+    name = "g2d"
+    title = "G2D"
+    reference = Reference(
         "G2D: Boosting Multimodal Learning with Gradient-Guided Distillation", "ICCV 2025", "2506.21514"
     )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/rAIson-Lab/G2D", "95969d8", "complete")
-    defects: ClassVar[tuple[Defect, ...]] = (
+    official_code = OfficialCode("github.com/rAIson-Lab/G2D", "95969d8", "complete")
+    defects = (
         Defect(
             MODULATION,
             "Only weights of four axes, those of 2-D convolutions, are held back; all others learn.",
@@ -102,13 +101,11 @@ class G2d(WithVariants, Taught):
             "The modalities are ranked once, by their teachers.",
         ),
     )
-    published: ClassVar[Literal["", "paper", "official"]] = "official"
-    needs: ClassVar[Needs] = Needs(own_heads=True, at_least=2)
-    neutral: ClassVar[tuple[Neutral, ...]] = (
-        Neutral({"logit_weight": 0.0, "feature_weight": 0.0, "share": 0.0, "logits": "fusion"}, "joint"),
-    )
-    delays: ClassVar[tuple[Delay, ...]] = (Delay("share", "share"),)
-    deviations: ClassVar[tuple[str, ...]] = (
+    published = "official"
+    needs = Needs(own_heads=True, at_least=2)
+    neutral = (Neutral({"logit_weight": 0.0, "feature_weight": 0.0, "share": 0.0, "logits": "fusion"}, "joint"),)
+    delays = (Delay("share", "share"),)
+    deviations = (
         "Teachers are the best epochs of the unimodal runs by validation. Official code: chosen by test accuracy.",
         "Phases are a share of the run's epochs, and patience counts in them too, so that it may end a run before all "
         "learn. Official code: the epochs 0 to 150 of 300, and no patience.",

@@ -1,17 +1,15 @@
 """Gradient Blending: the fused loss and each modality's, weighted by how much each branch gains and how it overfits."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.fit.returns import State
-from mcr_bench.bench.models.multimodal import Outputs
+from mcr_bench.bench.fit import Batch, Outputs, State
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import EpochBatches, Group, Method, Needs, OfficialCode, Reference
+from mcr_bench.methods.base import EpochBatches, Method, Needs, OfficialCode, Reference
 from mcr_bench.methods.terms.losses import multi_loss
 from mcr_bench.methods.terms.objectives.branches import Branch, branch_loss, train_branch, undone
 
@@ -79,18 +77,16 @@ class GradientBlending(Method):
         at_most=0.5,
         space=Space(0.05, 0.3),
     )
-    name: ClassVar[str] = "gradient-blending"
-    title: ClassVar[str] = "Gradient Blending"
-    group: ClassVar[Group] = "multi-objective"
-    reference: ClassVar[Reference] = Reference(
-        "What Makes Training Multi-Modal Classification Networks Hard?", "CVPR 2020", "1905.12681"
-    )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode(
+    name = "gradient-blending"
+    title = "Gradient Blending"
+    group = "multi-objective"
+    reference = Reference("What Makes Training Multi-Modal Classification Networks Hard?", "CVPR 2020", "1905.12681")
+    official_code = OfficialCode(
         "github.com/facebookresearch/VMZ", state="weights of trained models only; read in someone else's code"
     )
-    needs: ClassVar[Needs] = Needs(own_heads=True, at_least=2)
-    without_neutral: ClassVar[str] = "Weights come from training the branches, and sum to 1, under all settings."
-    deviations: ClassVar[tuple[str, ...]] = (
+    needs = Needs(own_heads=True, at_least=2)
+    without_neutral = "Weights come from training the branches, and sum to 1, under all settings."
+    deviations = (
         "The length of a super-epoch is that of BalanceBenchmark; the paper could not be read.",
         "Gains are measured on samples held out of the training part, drawn by the run's seed, not on the validation "
         "part, which selects the epoch.",

@@ -2,18 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from mcr_bench.bench.core.precision import promoted
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.fit.returns import State
-from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
+from mcr_bench.bench.fit import Batch, Inputs, MultimodalModel, Outputs, State
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Defect, Group, Needs, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, Needs, OfficialCode, Reference
 from mcr_bench.methods.terms.gating.gates import Gates, Scales, StageGates, learning_speed
 from mcr_bench.methods.terms.gating.stagewise import stage_channels, stagewise
 from mcr_bench.methods.terms.losses import loss_of, split_of
@@ -86,28 +83,26 @@ class Greedy(WithVariants):
         space=Space(1, 20),
     )
     start: int = setting(2, "first epoch in which they may follow", origin="greedy code", at_least=1)
-    name: ClassVar[str] = "greedy"
-    title: ClassVar[str] = "Greedy"
-    group: ClassVar[Group] = "architecture"
-    reference: ClassVar[Reference] = Reference(
+    name = "greedy"
+    title = "Greedy"
+    group = "architecture"
+    reference = Reference(
         "Characterizing and Overcoming the Greedy Nature of Learning in Multi-modal Deep Neural Networks",
         "ICML 2022",
         "2202.05306",
     )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode(
-        "github.com/nyukat/greedy_multimodal_learning", "a190e03"
-    )
-    defects: ClassVar[tuple[Defect, ...]] = (
+    official_code = OfficialCode("github.com/nyukat/greedy_multimodal_learning", "a190e03")
+    defects = (
         Defect(
             f"{CODE}:114",
             "The mean gates of the second modality are those of the first one.",
             "Gates are replaced by the mean of the same gates.",
         ),
     )
-    published: ClassVar[Literal["", "paper", "official"]] = "official"
-    needs: ClassVar[Needs] = Needs(additive_fusion=True, own_features=True, at_least=2, at_most=2)
-    without_neutral: ClassVar[str] = "No simpler method has the gates; steps=0 is joint training of the same net."
-    deviations: ClassVar[tuple[str, ...]] = (
+    published = "official"
+    needs = Needs(additive_fusion=True, own_features=True, at_least=2, at_most=2)
+    without_neutral = "No simpler method has the gates; steps=0 is joint training of the same net."
+    deviations = (
         "Gates come after the last three stages that both encoders have (mlp, conv1d, conv2d, resnet18); any other "
         "encoder has one stage, its features. Official code: after stages 2 to 4 of two ResNet-18.",
         "Gates are twice a sigmoid, as in MMTM, and start at 1, so that all methods start from the same logits. "

@@ -3,17 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from mcr_bench.bench.fit.evaluated import Evaluation
-from mcr_bench.bench.fit.returns import State
-from mcr_bench.bench.models.multimodal import Outputs
+from mcr_bench.bench.fit import Batch, Evaluation, Outputs, State
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Defect, Group, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.gradients.proximal import copies, pull_back, squared_norm
 from mcr_bench.methods.terms.losses import split_losses, split_of
 from mcr_bench.methods.terms.scores import mean_of_others, true_scores
@@ -88,14 +84,14 @@ class InfoReg(WithVariants):
         space=Space(0.005, 0.3, log=True),
     )
     unimodal: bool = setting(False, "add the losses of the shares z_m, as InfoReg* of the paper does")
-    name: ClassVar[str] = "inforeg"
-    title: ClassVar[str] = "InfoReg"
-    group: ClassVar[Group] = "modulation"
-    reference: ClassVar[Reference] = Reference(
+    name = "inforeg"
+    title = "InfoReg"
+    group = "modulation"
+    reference = Reference(
         "Adaptive Unimodal Regulation for Balanced Multimodal Information Acquisition", "CVPR 2025", "2503.18595"
     )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/GeWu-Lab/InfoReg_CVPR2025", "939b2ed")
-    defects: ClassVar[tuple[Defect, ...]] = (
+    official_code = OfficialCode("github.com/GeWu-Lab/InfoReg_CVPR2025", "939b2ed")
+    defects = (
         Defect(
             "main.py, train_epoch: k",
             "The window looks at the trace of the first modality (audio) alone, as a mean of ten epochs that begins "
@@ -114,10 +110,10 @@ class InfoReg(WithVariants):
             "InfoReg minimises the fused loss and the proximal term.",
         ),
     )
-    published: ClassVar[Literal["", "paper", "official"]] = "official"
-    needs: ClassVar[Needs] = Needs(additive_fusion=True, classification=True, at_least=2)
-    neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"threshold": 1.0}, "joint"),)
-    deviations: ClassVar[tuple[str, ...]] = (
+    published = "official"
+    needs = Needs(additive_fusion=True, classification=True, at_least=2)
+    neutral = (Neutral({"threshold": 1.0}, "joint"),)
+    deviations = (
         "The trace is the sum over all modalities, of all parameters of their encoders, before anything is held back. "
         "Official code: weights of convolutions and linear layers, each layer divided by its size, and held back.",
         "The window needs two epochs with traces, so it can open in the third one at first.",

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +9,10 @@ from torch.nn.functional import normalize
 
 from mcr_bench.bench.core.precision import full_precision, promoted
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.fit import Batch, Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.models.fusion import Fused, Fusion
-from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Group, Method, Needs, OfficialCode, Reference
+from mcr_bench.methods.base import Method, Needs, OfficialCode, Reference
 from mcr_bench.methods.terms.fusing import summed
 from mcr_bench.methods.terms.losses import having_each, loss_mean, multi_loss, stacked
 
@@ -103,19 +101,17 @@ class Iprm(Method):
         at_most=1,
         space=Space(0, 0.99),
     )
-    name: ClassVar[str] = "iprm"
-    title: ClassVar[str] = "IPRM"
-    group: ClassVar[Group] = "architecture"
-    reference: ClassVar[Reference] = Reference(
+    name = "iprm"
+    title = "IPRM"
+    group = "architecture"
+    reference = Reference(
         "Towards Equilibrium: An Instantaneous Probe-and-Rebalance Multimodal Learning Approach", "IJCAI 2025"
     )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/njustkmg/IJCAI25-IPRM", "0bb457f")
-    needs: ClassVar[Needs] = Needs(own_heads=True, additive_fusion=True, classification=True, at_least=2, at_most=2)
-    without_neutral: ClassVar[str] = "Features are mixed on the sphere under all settings, which no other method does."
-    predicts_otherwise: ClassVar[str] = (
-        "The prediction is the sum of three logits, each of which has a loss of its own."
-    )
-    deviations: ClassVar[tuple[str, ...]] = (
+    official_code = OfficialCode("github.com/njustkmg/IJCAI25-IPRM", "0bb457f")
+    needs = Needs(own_heads=True, additive_fusion=True, classification=True, at_least=2, at_most=2)
+    without_neutral = "Features are mixed on the sphere under all settings, which no other method does."
+    predicts_otherwise = "The prediction is the sum of three logits, each of which has a loss of its own."
+    deviations = (
         "The shares of a prediction are buffers of the model, so that the best epoch predicts with its own ones. "
         "Official code: numbers of the run, those of its last training batch.",
         "Cosines are kept within 1e-6 of -1 and 1, and shares stay where both divergences are 0. Official code: 1e-8 "

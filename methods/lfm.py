@@ -1,16 +1,14 @@
 """LFM: besides the loss of their mean prediction the modalities learn to agree, with a weight that changes."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from mcr_bench.bench.fit.returns import State
-from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
+from mcr_bench.bench.fit import Batch, Inputs, MultimodalModel, Outputs, State
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Defect, EpochBatches, Group, Needs, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, EpochBatches, Needs, OfficialCode, Reference
 from mcr_bench.methods.terms.losses import stacked
 from mcr_bench.methods.terms.modes import evaluation_mode, twice_differentiable
 from mcr_bench.methods.terms.objectives.agreement import averaged, disagreement
@@ -71,14 +69,14 @@ class Lfm(WithVariants):
         "variant=official, learned: a_1 is the polynomial that was fitted to an earlier run, as in Crema_epoch.py; "
         "false: it is learned as in Crema_epoch_learnable.py",
     )
-    name: ClassVar[str] = "lfm"
-    title: ClassVar[str] = "LFM"
-    group: ClassVar[Group] = "multi-objective"
-    reference: ClassVar[Reference] = Reference(
+    name = "lfm"
+    title = "LFM"
+    group = "multi-objective"
+    reference = Reference(
         "Facilitating Multimodal Classification via Dynamically Learning Modality Gap", "NeurIPS 2024"
     )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/njustkmg/NeurIPS24-LFM", "ad44fa0")
-    defects: ClassVar[tuple[Defect, ...]] = (
+    official_code = OfficialCode("github.com/njustkmg/NeurIPS24-LFM", "ad44fa0")
+    defects = (
         Defect(
             "Crema_epoch.py:47-53",
             "The learned weight is a polynomial of degree five in the epoch, fitted to an earlier run and hard-coded.",
@@ -96,12 +94,12 @@ class Lfm(WithVariants):
             "The Jensen-Shannon divergence is that from each modality to the mean.",
         ),
     )
-    published: ClassVar[Literal["", "paper", "official"]] = "official"
-    needs: ClassVar[Needs] = Needs(own_heads=True, at_least=2)
-    without_neutral: ClassVar[str] = (
+    published = "official"
+    needs = Needs(own_heads=True, at_least=2)
+    without_neutral = (
         "The alignment keeps a weight of 0.05 at least, and no simpler method trains the mean of the own heads alone."
     )
-    deviations: ClassVar[tuple[str, ...]] = (
+    deviations = (
         "Formulas are those of a summary of the paper and of the official code; the paper could not be read.",
         "Samples for a_1 are held out of the training part and never trained on; validation and test part stay unseen. "
         "Official code: the test part selects the epoch.",

@@ -2,72 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from mcr_bench.bench.core.precision import promoted
-from mcr_bench.bench.models.multimodal import Outputs
+from mcr_bench.bench.fit import Batch, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.bench.task import Task
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Defect, Group, Needs, Neutral, OfficialCode, Reference
-from mcr_bench.methods.terms.distillation.divergence import output_distance
+from mcr_bench.methods.base import Defect, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.terms.distillation.leads import guidance, leads, released_guidance
 from mcr_bench.methods.terms.losses import having_each, multi_loss
 from mcr_bench.methods.terms.variants import WithVariants
 
 CODE = "BalanceBenchmark balancemm/trainer/MBSD_trainer.py"
-
-
-def leads(logits: Tensor, target: Tensor) -> Tensor:
-    """How far one modality is ahead of the other on each sample, (B,): max_m p_m(y) - min_m p_m(y), p = softmax(h).
-
-    It is 0 where neither predicts the right class. logits: (2, B, C). target: (B,) class indices.
-
-    >>> logits = torch.tensor([[[0.8, 0.2], [0.4, 0.6]], [[0.5, 0.5], [0.3, 0.7]]]).log()
-    >>> leads(logits, torch.tensor([0, 0]))  # of the second sample both are wrong
-    tensor([0.3000, 0.0000])
-    """
-    true = _true_probabilities(logits, target)
-    right = (logits.argmax(-1) == target).any(0)
-    return torch.where(right, true.max(0).values - true.min(0).values, 0.0)
-
-
-def guidance(logits: Tensor, target: Tensor, task: Task) -> Tensor:
-    """KL(p_d || p_w) of each sample, (B,), without gradient to d, which has the larger true-class probability.
-
-    logits: (2, B, C). target: (B,) class indices.
-
-    >>> guidance(torch.tensor([[[0.0, 99.0]], [[0.0, 0.0]]]), torch.tensor([1]), Task(2)).exp()
-    tensor([2.])
-    """
-    first = torch.sub(*_true_probabilities(logits.detach(), target))[:, None] > 0
-    one, other = logits
-    return output_distance(torch.where(first, other, one), torch.where(first, one, other), task)
-
-
-def released_guidance(logits: Tensor, target: Tensor) -> Tensor:
-    """What the released code has in place of KL, (B,): p_w(y) (log p_w(y) - p_d(y)), with gradients to both.
-
-    logits: (2, B, C). target: (B,) class indices.
-
-    >>> released_guidance(torch.zeros(2, 1, 2), torch.tensor([1]))  # (log 0.5 - 0.5) / 2
-    tensor([-0.5966])
-    """
-    true = _of_true_class(logits.log_softmax(-1), target)
-    weak = true.min(0).values  # a logarithm, whose slope is finite where the probability underflows
-    return weak.exp() * (weak - true.max(0).values.exp())
-
-
-def _true_probabilities(logits: Tensor, target: Tensor) -> Tensor:
-    """(2, B), of logits (2, B, C) and classes (B,)."""
-    return _of_true_class(logits.softmax(-1), target)
-
-
-def _of_true_class(values: Tensor, target: Tensor) -> Tensor:
-    """(2, B), of values of classes (2, B, C) and classes (B,)."""
-    return values.gather(-1, target.expand(len(values), -1)[..., None])[..., 0]
 
 
 @dataclass
@@ -86,16 +33,14 @@ class Mbsd(WithVariants):
         at_least=0,
         space=Space(0.05, 20, log=True),
     )
-    name: ClassVar[str] = "mbsd"
-    title: ClassVar[str] = "MBSD"
-    group: ClassVar[Group] = "distillation"
-    reference: ClassVar[Reference] = Reference(
+    name = "mbsd"
+    title = "MBSD"
+    group = "distillation"
+    reference = Reference(
         "Modality-balanced sample-wise distillation (MBSD), as BalanceBenchmark has it", "arXiv 2025", "2502.10816"
     )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode(
-        commit="4c1482f", state="read in someone else's code only"
-    )
-    defects: ClassVar[tuple[Defect, ...]] = (
+    official_code = OfficialCode(commit="4c1482f", state="read in someone else's code only")
+    defects = (
         Defect(
             f"{CODE}:153",
             "The divergence is given probabilities in place of their logarithms, and of the true class alone: "
@@ -108,10 +53,10 @@ class Mbsd(WithVariants):
             "The weight of a sample is a number, and the one that is ahead teaches.",
         ),
     )
-    published: ClassVar[Literal["", "paper", "official"]] = "official"
-    needs: ClassVar[Needs] = Needs(own_heads=True, classification=True, at_least=2, at_most=2)
-    neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"weight": 0.0}, "multi-loss"),)
-    deviations: ClassVar[tuple[str, ...]] = (
+    published = "official"
+    needs = Needs(own_heads=True, classification=True, at_least=2, at_most=2)
+    neutral = (Neutral({"weight": 0.0}, "multi-loss"),)
+    deviations = (
         "The paper could not be read: the rule is that of BalanceBenchmark, whose divergence is replaced by "
         "KL(sg(p_d) || p_w) of all classes (our reading; variant=official keeps what is released).",
         "Predictions of one modality are those of own heads. BalanceBenchmark: shares of a linear fusion head.",

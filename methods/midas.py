@@ -1,18 +1,16 @@
 """MIDAS: the fusion head also learns from modalities of different classes put together, with a label by confidence."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from mcr_bench.bench.core.precision import promoted
-from mcr_bench.bench.fit.returns import State
-from mcr_bench.bench.models.multimodal import Outputs
+from mcr_bench.bench.fit import Batch, Outputs, State
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Delay, Group, Method, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Delay, Method, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.features.taken import taken
 from mcr_bench.methods.terms.losses import having_each, loss_mean, multi_loss
 from mcr_bench.methods.terms.sampling.exchange import exchanged, partners
@@ -54,19 +52,19 @@ class Midas(Method):
     hard: Literal["shifted", "cosine", "none"] = setting(
         "shifted", "weight s of a misaligned sample; shifted: 1 + (cos + 1) / 2; cosine: cos itself; none: 1"
     )
-    name: ClassVar[str] = "midas"
-    title: ClassVar[str] = "MIDAS"
-    group: ClassVar[Group] = "data"
-    reference: ClassVar[Reference] = Reference(
+    name = "midas"
+    title = "MIDAS"
+    group = "data"
+    reference = Reference(
         "MIDAS: Misalignment-based Data Augmentation Strategy for Imbalanced Multimodal Learning",
         "NeurIPS 2025",
         "2509.25831",
     )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode(state="only its README could be read")
-    needs: ClassVar[Needs] = Needs(own_heads=True, classification=True, at_least=2)
-    neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"warmup": 0, "weight": 0.0}, "multi-loss"),)
-    delays: ClassVar[tuple[Delay, ...]] = (Delay("warmup", "before"),)
-    deviations: ClassVar[tuple[str, ...]] = (
+    official_code = OfficialCode(state="only its README could be read")
+    needs = Needs(own_heads=True, classification=True, at_least=2)
+    neutral = (Neutral({"warmup": 0, "weight": 0.0}, "multi-loss"),)
+    delays = (Delay("warmup", "before"),)
+    deviations = (
         "The text of the paper was read without its displayed formulas, which are those of a summary. There alpha "
         "moves by the sign of the difference; the text names the difference alone (update=difference).",
         "The number of epochs of the warm-up is our choice, as the paper does not state it.",

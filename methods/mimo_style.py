@@ -1,16 +1,14 @@
 """MIMO-style: the fused loss and a smooth maximum of the unimodal losses, so that the worst one weighs most."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
-from mcr_bench.bench.fit.evaluated import Evaluation
-from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
+from mcr_bench.bench.fit import Batch, Evaluation, MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Group, Method, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Method, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.losses import own_losses
 from mcr_bench.methods.terms.objectives.scalarisers import LossHistory, filled, log_ratios, seen, smooth_maximum
 
@@ -34,24 +32,22 @@ class MimoStyle(Method):
     normalise: Literal["none", "log-ratio"] = setting(
         "none", "the unimodal losses that are compared; none: as they are; log-ratio: relative to the first epoch"
     )
-    name: ClassVar[str] = "mimo-style"
-    title: ClassVar[str] = "MIMO-style"
-    group: ClassVar[Group] = "multi-objective"
-    reference: ClassVar[Reference] = Reference(
+    name = "mimo-style"
+    title = "MIMO-style"
+    group = "multi-objective"
+    reference = Reference(
         "In the style of the abstract of: Mitigating Modality Imbalance in Multi-modal Learning via Multi-objective "
         "Optimization",
         "arXiv 2025",
         "2511.06686",
     )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode(
-        "github.com/heshandevaka/MIMO", state="announced, nothing released"
-    )
-    needs: ClassVar[Needs] = Needs(own_heads=True, at_least=2)
-    neutral: ClassVar[tuple[Neutral, ...]] = (
+    official_code = OfficialCode("github.com/heshandevaka/MIMO", state="announced, nothing released")
+    needs = Needs(own_heads=True, at_least=2)
+    neutral = (
         Neutral({"lambda_own": 0.0}, "joint"),
         Neutral({"lambda_own": 0.0, "normalise": "log-ratio"}, "joint"),
     )
-    deviations: ClassVar[tuple[str, ...]] = (
+    deviations = (
         "The formula is reconstructed: the paper's constants, schedules and normalisation are not known.",
         "normalise=log-ratio is an extension, the rule of STCH in place of losses on their own scale.",
     )

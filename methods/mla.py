@@ -3,18 +3,16 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.fit.returns import State
+from mcr_bench.bench.fit import Batch, Inputs, MultimodalModel, Outputs, State
 from mcr_bench.bench.models.fusion import sum_of
-from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Defect, Group, Needs, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, Needs, OfficialCode, Reference
 from mcr_bench.methods.terms.boosting.alternating import Alternating
 from mcr_bench.methods.terms.boosting.certainty import certainty_weights, entropies
 from mcr_bench.methods.terms.boosting.shared_linear import SharedLinear
@@ -78,16 +76,16 @@ class Mla(Alternating):
         "entropy",
         "the weights of the modalities in a prediction; equal: 1 / M, also of a regression and of several labels",
     )
-    name: ClassVar[str] = "mla"
-    title: ClassVar[str] = "MLA"
-    group: ClassVar[Group] = "architecture"
-    reference: ClassVar[Reference] = Reference(
+    name = "mla"
+    title = "MLA"
+    group = "architecture"
+    reference = Reference(
         "Multimodal Representation Learning by Alternating Unimodal Adaptation", "CVPR 2024", "2311.10707"
     )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode(
+    official_code = OfficialCode(
         "github.com/Cecile-hi/Multimodal-Learning-with-Alternating-Unimodal-Adaptation", "11ae1ee"
     )
-    defects: ClassVar[tuple[Defect, ...]] = (
+    defects = (
         Defect(
             "utils/utils.py:32",
             "The gradient is projected where a parameter of the head is called module.weight; its name is weight, so "
@@ -107,12 +105,12 @@ class Mla(Alternating):
             "The entropy is that of the distribution over classes of each sample.",
         ),
     )
-    published: ClassVar[Literal["", "paper", "official"]] = "official"
-    needs: ClassVar[Needs] = Needs(additive_fusion=True, at_least=2)
-    without_neutral: ClassVar[str] = (
+    published = "official"
+    needs = Needs(additive_fusion=True, at_least=2)
+    without_neutral = (
         "Modalities take turns at a shared head under all settings, so that none makes it a simpler method."
     )
-    deviations: ClassVar[tuple[str, ...]] = (
+    deviations = (
         "r is the mean feature of the modality whose turn it is, as in the official code. The paper, of which the "
         "formulas could not be read, wants to keep what the modality before has taught the head.",
         "The order of the modalities is drawn from the seed. Official code: fixed, audio first (order=given).",

@@ -1,15 +1,13 @@
 """MLB: multi-loss training that speeds up the modalities that are behind and slows those that are ahead."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from mcr_bench.bench.models.multimodal import Outputs
+from mcr_bench.bench.fit import Batch, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Group, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.losses import multi_loss
 from mcr_bench.methods.terms.modulation import Modulation
 from mcr_bench.methods.terms.scores import mean_of_others, squared_errors, true_scores
@@ -53,23 +51,23 @@ class Mlb(Modulation):
         at_least=0,
         space=Space(0.25, 10, log=True),
     )
-    name: ClassVar[str] = "mlb"
-    title: ClassVar[str] = "MLB"
-    group: ClassVar[Group] = "modulation"
-    selections: ClassVar[tuple[str, ...]] = ("table1", "primary")
-    official_code: ClassVar[OfficialCode | None] = OfficialCode(
+    name = "mlb"
+    title = "MLB"
+    group = "modulation"
+    selections = ("table1", "primary")
+    official_code = OfficialCode(
         "github.com/kkontras/MLB", state="does not run as released, as a class was renamed; kkontras/Synergy has it"
     )
-    reference: ClassVar[Reference] = Reference(
+    reference = Reference(
         "Improving Multimodal Learning with Multi-Loss Gradient Modulation", "BMVC 2024", "2405.07930"
     )
-    needs: ClassVar[Needs] = Needs(own_heads=True, at_least=2)
-    neutral: ClassVar[tuple[Neutral, ...]] = (
+    needs = Needs(own_heads=True, at_least=2)
+    neutral = (
         Neutral({"alpha": 0.0}, "multi-loss"),
         Neutral({"alpha": 0.0, "apply_to": "lr"}, "multi-loss"),
     )
 
-    deviations: ClassVar[tuple[str, ...]] = (
+    deviations = (
         "Scores below 1e-8 count as 1e-8, so that no ratio is infinite.",
         "The variant with beta is always used; with its default of 2 it equals the base form.",
         "With several labels s_m is the mean probability of the right value of each label, an extension.",

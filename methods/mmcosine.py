@@ -1,16 +1,15 @@
 """MMCosine: logits are scaled cosines between features and class weights, so that no modality has the larger ones."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.fit import MultimodalModel
 from mcr_bench.bench.models.fusion import Fused, Fusion, sum_of
-from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.methods.base import Group, Method, Needs, OfficialCode, Reference
+from mcr_bench.methods.base import Method, Needs, OfficialCode, Reference
 
 SMALLEST = 1e-6  # a shorter vector is divided by this instead of its length, so that gradients stay finite
 
@@ -56,19 +55,19 @@ class MMCosine(Method):
         at_least=0.001,
         space=Space(1, 50, log=True),
     )
-    name: ClassVar[str] = "mmcosine"
-    title: ClassVar[str] = "MMCosine"
-    group: ClassVar[Group] = "architecture"
-    selections: ClassVar[tuple[str, ...]] = ("table1",)
-    reference: ClassVar[Reference] = Reference(
+    name = "mmcosine"
+    title = "MMCosine"
+    group = "architecture"
+    selections = ("table1",)
+    reference = Reference(
         "MMCosine: Multi-Modal Cosine Loss Towards Balanced Audio-Visual Fine-Grained Learning",
         "ICASSP 2023",
         "2303.05338",
     )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/GeWu-Lab/MMCosine_ICASSP23")
-    needs: ClassVar[Needs] = Needs(additive_fusion=True, classification=True, at_least=2)
-    without_neutral: ClassVar[str] = "No scale makes a head without norms and bias give the logits of one with them."
-    deviations: ClassVar[tuple[str, ...]] = (
+    official_code = OfficialCode("github.com/GeWu-Lab/MMCosine_ICASSP23")
+    needs = Needs(additive_fusion=True, classification=True, at_least=2)
+    without_neutral = "No scale makes a head without norms and bias give the logits of one with them."
+    deviations = (
         "The linear head is replaced by one without a bias. Official code: the head keeps a bias that is never used.",
         "Fusion heads that are not a sum of linear layers are left out. Official code: under gated and FiLM fusion it "
         "takes the cosines of the two features with slices of the last layer all the same.",

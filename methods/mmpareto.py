@@ -1,7 +1,6 @@
 """MMPareto: the fused and the unimodal gradient of an encoder meet at a Pareto point where they conflict."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -57,18 +56,16 @@ class MMPareto(EncoderWise):
         at_least=0,
         space=Space(0.5, 3, log=True),
     )
-    name: ClassVar[str] = "mmpareto"
-    title: ClassVar[str] = "MMPareto"
-    selections: ClassVar[tuple[str, ...]] = ("table1", "primary")
-    reference: ClassVar[Reference] = Reference(
+    name = "mmpareto"
+    title = "MMPareto"
+    selections = ("table1", "primary")
+    reference = Reference(
         "MMPareto: Boosting Multimodal Learning with Innocent Unimodal Assistance", "ICML 2024", "2405.17730"
     )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/GeWu-Lab/MMPareto_ICML2024")
-    scales_gradients: ClassVar[bool] = True
-    without_neutral: ClassVar[str] = (
-        "with gamma = 1 it equals multi-loss only in steps in which no encoder's gradients conflict"
-    )
-    deviations: ClassVar[tuple[str, ...]] = (
+    official_code = OfficialCode("github.com/GeWu-Lab/MMPareto_ICML2024")
+    scales_gradients = True
+    without_neutral = "with gamma = 1 it equals multi-loss only in steps in which no encoder's gradients conflict"
+    deviations = (
         "Two backward passes give the gradients: an own loss reaches only its encoder. Official code: four passes.",
         "The learning rate follows the schedule of the run. Official code: constant, as its schedule never advances.",
         "The epoch is selected on validation data. Official code: on test data.",

@@ -1,17 +1,16 @@
 """MNL: per sample the modality that is ahead teaches the others which classes are wrong."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from mcr_bench.bench.core.precision import promoted
-from mcr_bench.bench.models.multimodal import Outputs
+from mcr_bench.bench.fit import Batch, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Group, Method, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Method, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.losses import multi_loss, stacked
 
 
@@ -66,16 +65,14 @@ class Mnl(Method):
         "probability",
         "margin of the true class; probability: over the own runner-up; logit: of logits, over the fused one (code)",
     )
-    name: ClassVar[str] = "mnl"
-    title: ClassVar[str] = "MNL"
-    group: ClassVar[Group] = "distillation"
-    reference: ClassVar[Reference] = Reference("Multimodal Negative Learning", "NeurIPS 2025", "2510.20877")
-    official_code: ClassVar[OfficialCode | None] = OfficialCode(
-        "github.com/BaoquanGong/Multimodal-Negative-Learning", "64cea56"
-    )
-    needs: ClassVar[Needs] = Needs(own_heads=True, classification=True, at_least=2)
-    neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"weight": 0.0}, "multi-loss"),)
-    deviations: ClassVar[tuple[str, ...]] = (
+    name = "mnl"
+    title = "MNL"
+    group = "distillation"
+    reference = Reference("Multimodal Negative Learning", "NeurIPS 2025", "2510.20877")
+    official_code = OfficialCode("github.com/BaoquanGong/Multimodal-Negative-Learning", "64cea56")
+    needs = Needs(own_heads=True, classification=True, at_least=2)
+    neutral = (Neutral({"weight": 0.0}, "multi-loss"),)
+    deviations = (
         "The margin is one of probabilities, over the modality's own runner-up. Official code: margin=logit.",
         "The term is a sum over classes. Official code: a mean over classes too; weight = 1 / C gives that.",
         "Where both modalities are equally good none is guided. Official code: the second one guides the first.",
@@ -88,7 +85,5 @@ class Mnl(Method):
         logits, kept = promoted(torch.stack(list(own.values()))), stacked(list(own), having)
         fused = promoted(outputs.logits) if self.margin == "logit" else None
         guidance = negative_learning(logits, batch.target, self.negative, fused, kept).mean()
-        return {
-            **multi_loss(self.fit.task, outputs, batch.target, having=having, own=batch.own),
-            "guidance": self.weight * guidance,
-        }
+        terms = multi_loss(self.fit.task, outputs, batch.target, having=having, own=batch.own)
+        return {**terms, "guidance": self.weight * guidance}

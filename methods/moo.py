@@ -1,16 +1,13 @@
 """MOO: multi-objective optimisation of the fused and the unimodal losses, by a rule of multi-task learning."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from mcr_bench.bench.fit.evaluated import Evaluation
-from mcr_bench.bench.fit.returns import State
-from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
+from mcr_bench.bench.fit import Batch, Evaluation, MultimodalModel, Outputs, State
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Delay, Method, Neutral, Reference
 from mcr_bench.methods.terms.objectives import jacobian_descent as torchjd
 from mcr_bench.methods.terms.objectives.encoder_wise import EncoderWise, min_norm_share
@@ -53,16 +50,16 @@ class Moo(EncoderWise):
         space=Space(0.01, 10, log=True),
     )
     warmup: int = setting(5, "stch: epochs on the sum of log losses, the last of which gives r_k", at_least=1)
-    name: ClassVar[str] = "moo"
-    title: ClassVar[str] = "MOO"
-    reference: ClassVar[Reference] = Reference(
+    name = "moo"
+    title = "MOO"
+    reference = Reference(
         "Multi-Task Learning as Multi-Objective Optimization (mgda), and the rules of TorchJD and LibMTL",
         "NeurIPS 2018",
         "1810.04650",
     )
-    neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"aggregator": "equal"}, "multi-loss"),)
-    delays: ClassVar[tuple[Delay, ...]] = (Delay("warmup", "before", where=("aggregator", "stch")),)
-    deviations: ClassVar[tuple[str, ...]] = (
+    neutral = (Neutral({"aggregator": "equal"}, "multi-loss"),)
+    delays = (Delay("warmup", "before", where=("aggregator", "stch")),)
+    deviations = (
         "Gradients are combined for each encoder, as in MMPareto: L_m reaches encoder m alone. In multi-task learning "
         "all tasks share one encoder.",
         "mgda is the closed form for two objectives, with gradients of the encoders' parameters, not of features.",

@@ -2,16 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from torch import Tensor
 
-from mcr_bench.bench.fit.evaluated import Evaluation
-from mcr_bench.bench.fit.returns import State
-from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
+from mcr_bench.bench.fit import Batch, Evaluation, MultimodalModel, Outputs, State
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Group, Method, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Method, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.losses import multi_loss
 
 Kept = Mapping[str, Tensor]
@@ -64,16 +60,14 @@ class Mses(Method):
     share: float = setting(
         0.4, "share of the present epoch's loss in the smoothed one", origin="AGM code", at_least=0.01, at_most=1
     )
-    name: ClassVar[str] = "mses"
-    title: ClassVar[str] = "MSES"
-    group: ClassVar[Group] = "modulation"
-    reference: ClassVar[Reference] = Reference(
-        "Modality-Specific Learning Rate Control for Multimodal Classification", "ACPR 2019"
-    )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode(state="read in someone else's code only")
-    needs: ClassVar[Needs] = Needs(own_heads=True, at_least=2)
-    neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"patience": 1.0}, "multi-loss"),)
-    deviations: ClassVar[tuple[str, ...]] = (
+    name = "mses"
+    title = "MSES"
+    group = "modulation"
+    reference = Reference("Modality-Specific Learning Rate Control for Multimodal Classification", "ACPR 2019")
+    official_code = OfficialCode(state="read in someone else's code only")
+    needs = Needs(own_heads=True, at_least=2)
+    neutral = (Neutral({"patience": 1.0}, "multi-loss"),)
+    deviations = (
         "The rule is that of the AGM code; of the paper only the abstract could be read.",
         "Patience is a share of the run's epochs, our choice. AGM code: 80 epochs, in runs that are hardly longer.",
         "Where the run's own `patience` is shorter than that, training can end before any encoder has stopped.",

@@ -1,14 +1,12 @@
 """Multi-loss training: the fused loss and one loss per modality's own head, L = CE(z, y) + w sum_m CE(h_m, y)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
-from mcr_bench.bench.models.multimodal import Outputs
+from mcr_bench.bench.fit import Batch, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Group, Method, Needs, Neutral, Reference
+from mcr_bench.methods.base import Method, Needs, Neutral, Reference
 from mcr_bench.methods.terms.losses import multi_loss
 
 
@@ -19,16 +17,14 @@ class MultiLoss(Method):
     weight: float = setting(
         1.0, "weight of the own heads' losses", origin="MLB code", at_least=0, space=Space(0.01, 10, log=True)
     )
-    name: ClassVar[str] = "multi-loss"
-    title: ClassVar[str] = "Multi-loss training"
-    group: ClassVar[Group] = "baseline"
-    selections: ClassVar[tuple[str, ...]] = ("table1", "primary")
+    name = "multi-loss"
+    title = "Multi-loss training"
+    group = "baseline"
+    selections = ("table1", "primary")
     role = "reference"
-    reference: ClassVar[Reference] = Reference(
-        "Joint training with one loss per modality beside the fused one", "baseline"
-    )
-    needs: ClassVar[Needs] = Needs(own_heads=True)
-    neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"weight": 0.0}, "joint"),)
+    reference = Reference("Joint training with one loss per modality beside the fused one", "baseline")
+    needs = Needs(own_heads=True)
+    neutral = (Neutral({"weight": 0.0}, "joint"),)
 
     def own_weight(self) -> float:
         return self.weight

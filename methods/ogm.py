@@ -1,7 +1,6 @@
 """OGM: scale down the gradient of the encoder that is ahead."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from mcr_bench.methods.base import Neutral
 from mcr_bench.methods.terms.on_the_fly import OnTheFly
@@ -15,10 +14,10 @@ class Ogm(OnTheFly):
     s_m = sum_i softmax(z_m)_{i, y_i} of modality m's share z_m = W_m f_m + b / M of the logits.
     """
 
-    name: ClassVar[str] = "ogm"
-    title: ClassVar[str] = "OGM"
-    selections: ClassVar[tuple[str, ...]] = ("table1",)
-    neutral: ClassVar[tuple[Neutral, ...]] = (
+    name = "ogm"
+    title = "OGM"
+    selections = ("table1",)
+    neutral = (
         Neutral({"alpha": 0.0}, "joint"),
         Neutral({"alpha": 0.0, "apply_to": "lr"}, "joint"),
     )

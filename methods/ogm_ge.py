@@ -1,14 +1,12 @@
 """OGM-GE: OGM with Gaussian noise, which replaces the gradient noise that a scaled gradient lacks."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from mcr_bench.bench.models.multimodal import Outputs
+from mcr_bench.bench.fit import Batch, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Neutral
 from mcr_bench.methods.terms.on_the_fly import OnTheFly
 
@@ -28,10 +26,10 @@ class OgmGe(OnTheFly):
         at_least=0,
         space=Space(0.1, 2),
     )
-    name: ClassVar[str] = "ogm-ge"
-    title: ClassVar[str] = "OGM-GE"
-    selections: ClassVar[tuple[str, ...]] = ("primary",)
-    neutral: ClassVar[tuple[Neutral, ...]] = (
+    name = "ogm-ge"
+    title = "OGM-GE"
+    selections = ("primary",)
+    neutral = (
         Neutral({"alpha": 0.0, "noise": 0.0}, "joint"),
         Neutral({"noise": 0.0}, "ogm"),
     )

@@ -1,32 +1,17 @@
 """OPM: the feature of the modality that is ahead is dropped for some samples, the more the further it is ahead."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from mcr_bench.bench.models.multimodal import Outputs
+from mcr_bench.bench.fit import Batch, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Group, Needs, Neutral, OfficialCode, Reference
-from mcr_bench.methods.terms.losses import ALL, loss_of, require_additive, split_of
+from mcr_bench.methods.base import Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.terms.features.dropping import drop_rates
+from mcr_bench.methods.terms.losses import loss_of, require_additive, split_of
 from mcr_bench.methods.terms.modulation import Windowed
-from mcr_bench.methods.terms.scores import inverse_losses, mean_of_others, true_scores
-
-
-def drop_rates(scores: Tensor, base: float, strength: float, having: Mapping[str, Tensor] = ALL) -> Tensor:
-    """The probability q of dropping each modality's feature, (M,), of scores s (M,).
-
-    q_m = base (1 + strength r_m), at most 1, where r_m = tanh(max(0, s_m / mean_{j != m} s_j - 1)) is positive, else 0.
-    having: see `mean_of_others`; where there is nothing to compare, q_m = 0.
-
-    >>> drop_rates(torch.tensor([0.8, 0.4]), base=0.5, strength=0.5)
-    tensor([0.6904, 0.0000])
-    """
-    ahead = torch.tanh((scores / mean_of_others(scores, having) - 1).clamp(min=0))
-    return torch.where(ahead > 0, (base * (1 + strength * ahead)).clamp(max=1), 0.0)
+from mcr_bench.methods.terms.scores import inverse_losses, true_scores
 
 
 @dataclass
@@ -48,28 +33,25 @@ class Opm(Windowed):
         0.7, "probability that a batch is changed", origin="OPM code", at_least=0, at_most=1, space=Space(0.2, 1)
     )
     start: int = setting(6, "first epoch in which features are dropped", origin="OPM code", at_least=1)
-    name: ClassVar[str] = "opm"
-    title: ClassVar[str] = "OPM"
-    group: ClassVar[Group] = "modulation"
-    reference: ClassVar[Reference] = Reference(
-        "On-the-fly Modulation for Balanced Multimodal Learning", "TPAMI 2024", "2410.11582"
-    )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode(
+    name = "opm"
+    title = "OPM"
+    group = "modulation"
+    reference = Reference("On-the-fly Modulation for Balanced Multimodal Learning", "TPAMI 2024", "2410.11582")
+    official_code = OfficialCode(
         "github.com/GeWu-Lab/BML_TPAMI2024", "4b3aa4f", "does not parse as released: code/models/Classifier.py:53"
     )
-    needs: ClassVar[Needs] = Needs(additive_fusion=True, own_features=True, at_least=2)
-    predicts_otherwise: ClassVar[str] = "features are dropped in training only"
-    neutral: ClassVar[tuple[Neutral, ...]] = (
+    needs = Needs(additive_fusion=True, own_features=True, at_least=2)
+    predicts_otherwise = "features are dropped in training only"
+    neutral = (
         Neutral({"batches": 0.0}, "joint"),
         Neutral({"base": 0.0}, "joint", 1e-9, "the loss is summed over the samples that are left"),
     )
-    deviations: ClassVar[tuple[str, ...]] = (
+    deviations = (
         "Each of more than two modalities is compared with the mean of the others. Official code: two modalities; "
         "BalanceBenchmark: with their sum, which is hardly ever exceeded.",
         "Where every sample of a batch loses all modalities, its loss is 0. Official code: the batch is skipped.",
         "The validation part selects the epoch. Official code: the test part.",
-        "In a regression the score of a modality is 1 / (loss + 1e-8), an extension. The paper defines classification.",
-        "With several labels the score is the mean probability of the right value of each label, an extension.",
+        "Extensions: in a regression s_m = 1 / (loss + 1e-8), of several labels the mean probability of right values.",
         "Features are dropped from epoch 6 on, which the official code calls 5, as it counts from 0.",
     )
     _left: Tensor | None = field(default=None, init=False, repr=False)  # (B,) samples with a modality; None: all

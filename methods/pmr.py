@@ -1,42 +1,23 @@
 """PMR: modalities that are behind get a cross-entropy of their own, over distances to prototypes of the classes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mcr_bench.bench.fit.evaluated import Evaluation
-from mcr_bench.bench.fit.returns import State
-from mcr_bench.bench.models.multimodal import Outputs
+from mcr_bench.bench.fit import Evaluation
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Group, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.features.passes import training_features
-from mcr_bench.methods.terms.features.prototypes import class_means, nearness
-from mcr_bench.methods.terms.losses import ALL, loss_of
-from mcr_bench.methods.terms.modulation import Windowed
-from mcr_bench.methods.terms.scores import mean_of_others, true_scores
-
-
-def behind(scores: Tensor, clipped: bool = False, having: Mapping[str, Tensor] = ALL) -> Tensor:
-    """How far each modality is behind, (M,), of scores s (M,): 1 where s_m < mean_{j != m} s_j, otherwise 0.
-
-    clipped: mean_{j != m} s_j / s_m - 1 instead, between 0 and 1. having: see `mean_of_others`; a score of nan, and
-    one that there is nothing to compare with, is not behind.
-
-    >>> behind(torch.tensor([0.5, 0.4])), behind(torch.tensor([0.5, 0.4]), clipped=True)
-    (tensor([0., 1.]), tensor([0.0000, 0.2500]))
-    """
-    others = mean_of_others(scores, having)
-    size = (others / scores - 1).clamp(max=1) if clipped else torch.ones_like(scores)
-    return torch.where(scores < others, size, 0.0)
+from mcr_bench.methods.terms.features.prototype_loss import PrototypeLoss, behind
+from mcr_bench.methods.terms.features.prototypes import class_means
 
 
 @dataclass
-class PMR(Windowed):
+class PMR(PrototypeLoss):
     """Minimise L = CE(z, y) + alpha sum_m c_m CE(D_m, y), where D_m[i, c] = -||f_{m,i} - mu_m[c]||.
 
     The prototype mu_m[c] is the mean feature of class c over a part of the training samples, computed before training
@@ -58,18 +39,16 @@ class PMR(Windowed):
     momentum: float = setting(
         0.0, "what prototypes keep of the epoch before", origin="PMR runs", at_least=0, at_most=1, space=Space(0, 0.9)
     )
-    name: ClassVar[str] = "pmr"
-    title: ClassVar[str] = "PMR"
-    group: ClassVar[Group] = "modulation"
-    reference: ClassVar[Reference] = Reference(
-        "PMR: Prototypical Modal Rebalance for Multimodal Learning", "CVPR 2023", "2211.07089"
-    )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode(
+    name = "pmr"
+    title = "PMR"
+    group = "modulation"
+    reference = Reference("PMR: Prototypical Modal Rebalance for Multimodal Learning", "CVPR 2023", "2211.07089")
+    official_code = OfficialCode(
         "github.com/fanyunfeng-bit/Modal-Imbalance-PMR", "1e5c79b", "without the entropy regulariser of the paper"
     )
-    needs: ClassVar[Needs] = Needs(classification=True, at_least=2)
-    neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"alpha": 0.0}, "joint"),)
-    deviations: ClassVar[tuple[str, ...]] = (
+    needs = Needs(classification=True, at_least=2)
+    neutral = (Neutral({"alpha": 0.0}, "joint"),)
+    deviations = (
         "The entropy regulariser of early epochs (PER) is left out, as in the official code, which does not hold it.",
         "Prototypes are means over a tenth of the training batches, drawn anew each epoch, as on CREMA-D but without "
         "augmentation. Official code on AVE and CG-MNIST: over the validation part, which selects the epoch.",
@@ -77,7 +56,6 @@ class PMR(Windowed):
         "The term acts in all epochs. Official code: in epochs 0 to 70 of 130 (`end`).",
         "Each of more than two modalities is compared with the mean of the others. The paper defines two modalities.",
     )
-    _prototypes: Tensor | None = field(default=None, init=False, repr=False)  # (M, C, d)
 
     def on_fit_start(self) -> None:
         self._renew(1)
@@ -98,22 +76,5 @@ class PMR(Windowed):
         rows = torch.stack(list(features.values()))
         self._prototypes = class_means(rows, members.to(rows), self._prototypes, self.momentum)
 
-    def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        task, having = self.fit.task, batch.having
-        losses = {"fused": task.loss(outputs.logits, batch.target)}
-        if self._prototypes is None or not self.active:
-            return losses
-        pairs = zip(outputs.features.items(), self._prototypes.unbind(), strict=True)
-        near = {m: nearness(f, mu) for (m, f), mu in pairs}
-        scores = true_scores(near, batch.target, task, having)
-        weights = self.alpha * behind(scores, self.coefficient == "clipped", having)
-        self.fit.log_each([f"coefficient/{m}" for m in near], weights)
-        for (m, logits), weight in zip(near.items(), weights.unbind(), strict=True):
-            losses[f"prototypes/{m}"] = weight * loss_of(task, logits, batch.target, having.get(m))
-        return losses
-
-    def state_dict(self) -> State:
-        return {} if self._prototypes is None else {"prototypes": self._prototypes}
-
-    def load_state_dict(self, state: State) -> None:
-        self._prototypes = state["prototypes"].to(self.fit.device) if state else None
+    def weights(self, scores: Tensor, having: Mapping[str, Tensor]) -> Tensor:
+        return self.alpha * behind(scores, self.coefficient == "clipped", having)

@@ -1,17 +1,15 @@
 """PDF: late fusion by how probable each modality's own net expects the true class to be."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mcr_bench.bench.core.precision import full_precision, promoted
-from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
+from mcr_bench.bench.fit import Batch, Inputs, MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Defect, Group, Needs, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, Needs, OfficialCode, Reference
 from mcr_bench.methods.terms.fusing import fused_late
 from mcr_bench.methods.terms.losses import loss_mean, multi_loss, stacked
 from mcr_bench.methods.terms.variants import WithVariants
@@ -88,12 +86,12 @@ class PredictiveDynamicFusion(WithVariants):
     weight: float = setting(
         1.0, "weight of the nets' error", origin="PDF code", at_least=0, space=Space(0.01, 10, log=True)
     )
-    name: ClassVar[str] = "predictive-dynamic-fusion"
-    title: ClassVar[str] = "PDF"
-    group: ClassVar[Group] = "architecture"
-    reference: ClassVar[Reference] = Reference("Predictive Dynamic Fusion", "ICML 2024", "2406.04802")
-    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/Yinan-Xia/PDF", "8648674")
-    defects: ClassVar[tuple[Defect, ...]] = (
+    name = "predictive-dynamic-fusion"
+    title = "PDF"
+    group = "architecture"
+    reference = Reference("Predictive Dynamic Fusion", "ICML 2024", "2406.04802")
+    official_code = OfficialCode("github.com/Yinan-Xia/PDF", "8648674")
+    defects = (
         Defect(
             "src/models/latefusion_pdf.py:23-34",
             "Each net is three linear layers with nothing between them, so one linear map before the sigmoid; that of "
@@ -101,11 +99,11 @@ class PredictiveDynamicFusion(WithVariants):
             "The net that predicts the true class's probability has non-linear layers.",
         ),
     )
-    published: ClassVar[Literal["", "paper", "official"]] = "official"
-    needs: ClassVar[Needs] = Needs(own_heads=True, classification=True, at_least=2)
-    without_neutral: ClassVar[str] = "With weight 0 the nets stay as they were drawn, and weight the modalities still."
-    predicts_otherwise: ClassVar[str] = "the relative calibration changes the weights in prediction only"
-    deviations: ClassVar[tuple[str, ...]] = (
+    published = "official"
+    needs = Needs(own_heads=True, classification=True, at_least=2)
+    without_neutral = "With weight 0 the nets stay as they were drawn, and weight the modalities still."
+    predicts_otherwise = "the relative calibration changes the weights in prediction only"
+    deviations = (
         "The calibration of each of more than two modalities is relative to the mean of the others. The paper and the "
         "official code have two modalities.",
         "Validation predicts as the test does, with the calibration. Official code: train_pdf.py evaluates with the "

@@ -3,15 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from mcr_bench.bench.models.multimodal import Outputs
+from mcr_bench.bench.fit import Batch, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Group, Needs, Neutral, OfficialCode, Reference, Requirement
+from mcr_bench.methods.base import Needs, Neutral, OfficialCode, Reference, Requirement
 from mcr_bench.methods.terms.distillation.ranking import validation_scores
 from mcr_bench.methods.terms.modulation import Modulation
 from mcr_bench.methods.terms.unimodal_start import unimodal_runs
@@ -48,22 +46,22 @@ class PrioritiseStyle(Modulation):
     rest: float = setting(
         0.5, "coefficient of all other modalities; 1 = as they are", at_least=0, at_most=1, space=Space(0.05, 1)
     )
-    name: ClassVar[str] = "prioritise-style"
-    title: ClassVar[str] = "Prioritise-style"
-    group: ClassVar[Group] = "modulation"
-    reference: ClassVar[Reference] = Reference(
+    name = "prioritise-style"
+    title = "Prioritise-style"
+    group = "modulation"
+    reference = Reference(
         "In the style of the abstract of: PDMP: Rethinking Balanced Multimodal Learning via Performance-Dominant "
         "Modality Prioritization",
         "arXiv 2026",
         "2604.05773",
     )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode(state="nothing released")
-    needs: ClassVar[Needs] = Needs(at_least=2)
-    neutral: ClassVar[tuple[Neutral, ...]] = (
+    official_code = OfficialCode(state="nothing released")
+    needs = Needs(at_least=2)
+    neutral = (
         Neutral({"dominant": 1.0, "rest": 1.0}, "joint"),
         Neutral({"dominant": 1.0, "rest": 1.0, "apply_to": "lr"}, "joint"),
     )
-    deviations: ClassVar[tuple[str, ...]] = (
+    deviations = (
         "The formula is reconstructed: the paper's coefficients, and which parameters have them, are not known.",
         "Encoder parameters with two or more axes are scaled, those that OGM scales.",
         "Modalities are ranked by the task's first metric on the validation part, for classes the accuracy, and by the "

@@ -1,17 +1,14 @@
 """QMF: late fusion by each prediction's energy, which learns to be lower for samples of larger past losses."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from mcr_bench.bench.core.precision import promoted
-from mcr_bench.bench.fit.returns import State
-from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
+from mcr_bench.bench.fit import Batch, Inputs, MultimodalModel, Outputs, State
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Defect, Group, Needs, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, Needs, OfficialCode, Reference
 from mcr_bench.methods.terms.fusing import fused_late
 from mcr_bench.methods.terms.losses import multi_loss, stacked, targets_of
 from mcr_bench.methods.terms.variants import WithVariants
@@ -79,14 +76,12 @@ class Qmf(WithVariants):
     weight: float = setting(
         1.0, "weight of the ranking", origin="QMF code, text and images", at_least=0, space=Space(0.01, 10, log=True)
     )
-    name: ClassVar[str] = "qmf"
-    title: ClassVar[str] = "QMF"
-    group: ClassVar[Group] = "architecture"
-    reference: ClassVar[Reference] = Reference(
-        "Provable Dynamic Fusion for Low-Quality Multimodal Data", "ICML 2023", "2306.02050"
-    )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/QingyangZhang/QMF", "fe6c4c6")
-    defects: ClassVar[tuple[Defect, ...]] = (
+    name = "qmf"
+    title = "QMF"
+    group = "architecture"
+    reference = Reference("Provable Dynamic Fusion for Low-Quality Multimodal Data", "ICML 2023", "2306.02050")
+    official_code = OfficialCode("github.com/QingyangZhang/QMF", "fe6c4c6")
+    defects = (
         Defect(
             "text-image-classification/src/models/late_fusion.py:28-29",
             "The energy is the logarithm of the sum of exponentials, which overflows: from logits of about 89 on the "
@@ -106,10 +101,10 @@ class Qmf(WithVariants):
             "It is the mean of a sample's losses so far, on the scale of the samples that have one.",
         ),
     )
-    published: ClassVar[Literal["", "paper", "official"]] = "official"
-    needs: ClassVar[Needs] = Needs(own_heads=True, classification=True, at_least=2)
-    without_neutral: ClassVar[str] = "With weight 0 the fusion by confidence stays, which no simpler method has."
-    deviations: ClassVar[tuple[str, ...]] = (
+    published = "official"
+    needs = Needs(own_heads=True, classification=True, at_least=2)
+    without_neutral = "With weight 0 the fusion by confidence stays, which no simpler method has."
+    deviations = (
         "The losses of this step count before the ranking, as in the official code on text and images. On RGB-D they "
         "count after it, and the first batch is 0 / 0; there the confidences pass a gradient on through z.",
         "Where all difficulties are equal, there is neither an order nor a margin. Official code: 0 / 0.",

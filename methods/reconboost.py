@@ -1,17 +1,16 @@
 """ReconBoost: modalities take turns at learning what the others' ensemble gets wrong; then all are trained jointly."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.fit import Batch, MultimodalModel, Outputs
 from mcr_bench.bench.models.fusion import sum_of
-from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Defect, Group, Needs, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, Needs, OfficialCode, Reference
 from mcr_bench.methods.terms.boosting.order import InTurns
 from mcr_bench.methods.terms.boosting.shared_head import SharedSum
 from mcr_bench.methods.terms.boosting.turns import Place, phase_length, place_of
@@ -94,25 +93,23 @@ class ReconBoost(InTurns):
         origin="ReconBoost code",
     )
     fresh: bool = setting(True, "whether each phase starts with an optimiser without moments", origin="ReconBoost code")
-    name: ClassVar[str] = "reconboost"
-    title: ClassVar[str] = "ReconBoost"
-    group: ClassVar[Group] = "architecture"
-    selections: ClassVar[tuple[str, ...]] = ("table1",)
-    reference: ClassVar[Reference] = Reference(
-        "ReconBoost: Boosting Can Achieve Modality Reconcilement", "ICML 2024", "2405.09321"
-    )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/huacong/ReconBoost", "441eb51", "complete")
-    defects: ClassVar[tuple[Defect, ...]] = (
+    name = "reconboost"
+    title = "ReconBoost"
+    group = "architecture"
+    selections = ("table1",)
+    reference = Reference("ReconBoost: Boosting Can Achieve Modality Reconcilement", "ICML 2024", "2405.09321")
+    official_code = OfficialCode("github.com/huacong/ReconBoost", "441eb51", "complete")
+    defects = (
         Defect(
             "train.py, ga_loss",
             "Both sides of the agreement term are detached, so that it has no gradient and changes nothing.",
             "The modality in training is drawn towards the one of the stage before.",
         ),
     )
-    published: ClassVar[Literal["", "paper", "official"]] = "official"
-    needs: ClassVar[Needs] = Needs(additive_fusion=True, classification=True, at_least=2)
-    without_neutral: ClassVar[str] = "Modalities take turns under all settings, so that none makes it a simpler method."
-    deviations: ClassVar[tuple[str, ...]] = (
+    published = "official"
+    needs = Needs(additive_fusion=True, classification=True, at_least=2)
+    without_neutral = "Modalities take turns under all settings, so that none makes it a simpler method."
+    deviations = (
         "Optimiser, learning rates and schedule are those of the run, for both phases. Official code: SGD at 0.01, "
         "weight decay 5e-4, with its own decay every 30 stages.",
         "The other modalities are in evaluation mode while one is trained. Official code: in training mode, so that "

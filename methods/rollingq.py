@@ -1,18 +1,16 @@
 """RollingQ: the class token's query is turned to a place between the keys of two modalities, so that it sees both."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.fit.evaluated import Evaluation
+from mcr_bench.bench.fit import Batch, Evaluation, MultimodalModel, Outputs
 from mcr_bench.bench.models.fusions.class_token import ClassToken
-from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Defect, Group, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.attention.one_head import OneHead
 from mcr_bench.methods.terms.attention.rotation import Turn, anchor, imbalance, rotation_between, seen_by
 from mcr_bench.methods.terms.features.passes import over_training
@@ -43,32 +41,32 @@ class RollingQ(WithVariants):
         space=Space(0, 10),
     )
     times: int = setting(1, "how often the query is turned at most; 0 = never", origin="RollingQ code", at_least=0)
-    name: ClassVar[str] = "rollingq"
-    title: ClassVar[str] = "RollingQ"
-    group: ClassVar[Group] = "head-specific"
-    reference: ClassVar[Reference] = Reference(
+    name = "rollingq"
+    title = "RollingQ"
+    group = "head-specific"
+    reference = Reference(
         "RollingQ: Reviving the Cooperation Dynamics in Multimodal Transformer", "ICML 2025", "2506.11465"
     )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/GeWu-Lab/QueRo_ICML2025", "23f1162")
-    defects: ClassVar[tuple[Defect, ...]] = (
+    official_code = OfficialCode("github.com/GeWu-Lab/QueRo_ICML2025", "23f1162")
+    defects = (
         Defect(
             "train_func.py, train_attn: AIR",
             "AIR is that of the last batch of the epoch alone.",
             "AIR is a mean over the training samples.",
         ),
     )
-    published: ClassVar[Literal["", "paper", "official"]] = "official"
-    needs: ClassVar[OneHead] = OneHead(
+    published = "official"
+    needs = OneHead(
         at_least=2,
         at_most=2,
         head="class-token",
         why="turns the query of a class token over all tokens",
     )
-    neutral: ClassVar[tuple[Neutral, ...]] = (
+    neutral = (
         Neutral({"times": 0}, "joint"),
         Neutral({"beta": 2.0}, "joint"),
     )
-    deviations: ClassVar[tuple[str, ...]] = (
+    deviations = (
         "R' turns the plane of query and anchor and leaves the rest. Official code: the rest is turned as well, in the "
         "way that a singular value decomposition of a matrix of rank one happens to give.",
         "The query is turned after the epoch's validation. Official code: before it.",

@@ -1,17 +1,16 @@
 """SMV: samples are trained on again with the one modality alone that contributes little to their prediction."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from mcr_bench.bench.fit import Batch, Task
 from mcr_bench.bench.models.dropped import without
 from mcr_bench.bench.problem.shapley import Subset, shapley_plan
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.bench.task import Task
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Defect, Delay, EpochBatches, Group, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, Delay, EpochBatches, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.features.passes import of_samples, presence_of
 from mcr_bench.methods.terms.sampling.alone import with_copies
 from mcr_bench.methods.terms.scores import mean_of_others
@@ -86,30 +85,28 @@ class Smv(WithVariants):
         at_least=0,
         space=Space(0.1, 1.5),
     )
-    name: ClassVar[str] = "smv"
-    title: ClassVar[str] = "SMV"
-    group: ClassVar[Group] = "data"
-    reference: ClassVar[Reference] = Reference(
+    name = "smv"
+    title = "SMV"
+    group = "data"
+    reference = Reference(
         "Enhancing Multimodal Cooperation via Sample-level Modality Valuation", "CVPR 2024", "2309.06255"
     )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode(
-        "github.com/GeWu-Lab/Valuate-and-Enhance-Multimodal-Cooperation", "7ed12b0"
-    )
-    defects: ClassVar[tuple[Defect, ...]] = (
+    official_code = OfficialCode("github.com/GeWu-Lab/Valuate-and-Enhance-Multimodal-Cooperation", "7ed12b0")
+    defects = (
         Defect(
             "code/modality_level.py:147, code/datasets/dataloader.py:308",
             "The samples that are valued, and those that come again, are drawn with replacement (`level=modality`).",
             "Both are subsets of the samples.",
         ),
     )
-    published: ClassVar[Literal["", "paper", "official"]] = "official"
-    needs: ClassVar[Needs] = Needs(at_least=2)
-    neutral: ClassVar[tuple[Neutral, ...]] = (
+    published = "official"
+    needs = Needs(at_least=2)
+    neutral = (
         Neutral({"warmup": 100_000}, "joint"),
         Neutral({"level": "modality", "alpha": 0.0}, "joint"),
     )
-    delays: ClassVar[tuple[Delay, ...]] = (Delay("warmup", "before"),)
-    deviations: ClassVar[tuple[str, ...]] = (
+    delays = (Delay("warmup", "before"),)
+    deviations = (
         "Samples are valued without augmentation. Official code: with it.",
         "level=modality values the drawn samples alone. Official code: it values all and reads those that are drawn.",
         "Of more than two modalities values are Shapley values over all subsets, from five on over some; a modality is "

@@ -1,18 +1,17 @@
 """SynIB: where one modality's information is destroyed, the fused prediction must not stay confident."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mcr_bench.bench.core.precision import full_precision, promoted
+from mcr_bench.bench.fit import Batch, MultimodalModel, Outputs
 from mcr_bench.bench.models.fusion import sum_of
-from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Defect, Group, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.features.destroyed import destroyed_at_random, destroyed_by_gate, replacement_rates
 from mcr_bench.methods.terms.losses import loss_mean, loss_of, mean_of_present, multi_loss
 from mcr_bench.methods.terms.modes import evaluation_mode
@@ -101,14 +100,12 @@ class SynIB(WithVariants):
         at_least=0,
         space=Space(1e-3, 100, log=True),
     )
-    name: ClassVar[str] = "synib"
-    title: ClassVar[str] = "SynIB"
-    group: ClassVar[Group] = "multi-objective"
-    reference: ClassVar[Reference] = Reference(
-        "SynIB: Informational Bottleneck for Maximizing Synergy in Multimodal Learning", "2026"
-    )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/kkontras/SynIB", "1e59f5d")
-    defects: ClassVar[tuple[Defect, ...]] = (
+    name = "synib"
+    title = "SynIB"
+    group = "multi-objective"
+    reference = Reference("SynIB: Informational Bottleneck for Maximizing Synergy in Multimodal Learning", "2026")
+    official_code = OfficialCode("github.com/kkontras/SynIB", "1e59f5d")
+    defects = (
         Defect(
             "src/synib/models/vlm/synib_mask_model.py:713-716",
             "Random destroying ignores `fill`: entries of another sample replace those that are lost, whatever is set.",
@@ -120,9 +117,9 @@ class SynIB(WithVariants):
             "It is drawn towards the prediction of the modality that remains, as the comments of the code say too.",
         ),
     )
-    needs: ClassVar[Needs] = Needs(own_heads=True, classification=True, own_features=True, at_least=2)
-    neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"weight": 0.0}, "multi-loss"),)
-    deviations: ClassVar[tuple[str, ...]] = (
+    needs = Needs(own_heads=True, classification=True, own_features=True, at_least=2)
+    neutral = (Neutral({"weight": 0.0}, "multi-loss"),)
+    deviations = (
         "Formulas are those of a summary and of the official code; the paper could not be read.",
         "The log-variances are linear in the features. Official code: in the hidden layer of its fusion head, which "
         "not every fusion head has; the evidence is softplus(z). Official code: of a layer beside z.",

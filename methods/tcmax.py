@@ -3,15 +3,13 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from mcr_bench.bench.core.precision import promoted
-from mcr_bench.bench.models.multimodal import Outputs
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Group, Method, Needs, OfficialCode, Reference
+from mcr_bench.bench.fit import Batch, Outputs
+from mcr_bench.methods.base import Method, Needs, OfficialCode, Reference
 from mcr_bench.methods.terms.losses import ALL, split_of
 
 
@@ -51,18 +49,14 @@ class TCMax(Method):
     is, up to a constant, a lower bound of the total correlation of the modalities and the label. It has no settings.
     """
 
-    name: ClassVar[str] = "tcmax"
-    title: ClassVar[str] = "TCMax"
-    group: ClassVar[Group] = "head-specific"
-    reference: ClassVar[Reference] = Reference(
-        "Multimodal Classification via Total Correlation Maximization", "ICLR 2026", "2602.13015"
-    )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode("github.com/hubaak/TCMax", "a950d9b")
-    needs: ClassVar[Needs] = Needs(additive_fusion=True, classification=True, at_least=2)
-    without_neutral: ClassVar[str] = (
-        "It has no settings; it equals joint training only where every batch is one sample."
-    )
-    deviations: ClassVar[tuple[str, ...]] = (
+    name = "tcmax"
+    title = "TCMax"
+    group = "head-specific"
+    reference = Reference("Multimodal Classification via Total Correlation Maximization", "ICLR 2026", "2602.13015")
+    official_code = OfficialCode("github.com/hubaak/TCMax", "a950d9b")
+    needs = Needs(additive_fusion=True, classification=True, at_least=2)
+    without_neutral = "It has no settings; it equals joint training only where every batch is one sample."
+    deviations = (
         "The sum over all ways to combine samples is taken by log-sum-exp per modality. Official code: exp(z - mean) "
         "of every combination, which overflows for large logits.",
         "A constant, M log B, is subtracted, so that the loss of a batch of one sample is the cross-entropy.",

@@ -1,13 +1,11 @@
 """UMT: joint training in which each encoder's features are drawn towards those of its frozen unimodal teacher."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
-from mcr_bench.bench.models.multimodal import Outputs
+from mcr_bench.bench.fit import Batch, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.distillation.taught import Taught
 from mcr_bench.methods.terms.distillation.teachers import feature_distance
@@ -29,15 +27,13 @@ class Umt(Windowed, Taught):
         at_least=0,
         space=Space(0.1, 100, log=True),
     )
-    name: ClassVar[str] = "umt"
-    title: ClassVar[str] = "UMT"
-    reference: ClassVar[Reference] = Reference(
-        "Improving Multi-Modal Learning with Uni-Modal Teachers", "arXiv 2021", "2106.11059"
-    )
-    official_code: ClassVar[OfficialCode | None] = OfficialCode(state="read in someone else's code only")
-    needs: ClassVar[Needs] = Needs(at_least=2)
-    neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"weight": 0.0}, "joint"),)
-    deviations: ClassVar[tuple[str, ...]] = (
+    name = "umt"
+    title = "UMT"
+    reference = Reference("Improving Multi-Modal Learning with Uni-Modal Teachers", "arXiv 2021", "2106.11059")
+    official_code = OfficialCode(state="read in someone else's code only")
+    needs = Needs(at_least=2)
+    neutral = (Neutral({"weight": 0.0}, "joint"),)
+    deviations = (
         "The weight is that of BalanceBenchmark; the paper's could not be read.",
         "Teachers are the best epochs of the unimodal runs by validation, with the same encoders and settings.",
         "In a regression the fused loss is that of the task, an extension.",

@@ -1,9 +1,8 @@
 """Unimodal pre-training, fine-tuned: encoders start from the unimodal runs, and everything is trained jointly."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-from mcr_bench.methods.base import Group, Method, Needs, Reference, Requirement
+from mcr_bench.methods.base import Method, Needs, Reference, Requirement
 from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal_runs
 
 
@@ -11,13 +10,13 @@ from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal
 class UniPreFinetuned(Method):
     """Minimise L = CE(z, y) over encoders and fusion head; the encoders start from the weights of the unimodal runs."""
 
-    name: ClassVar[str] = "uni-pre-finetuned"
-    title: ClassVar[str] = "Unimodal pre-training, fine-tuned"
-    group: ClassVar[Group] = "baseline"
-    selections: ClassVar[tuple[str, ...]] = ("table1",)
+    name = "uni-pre-finetuned"
+    title = "Unimodal pre-training, fine-tuned"
+    group = "baseline"
+    selections = ("table1",)
     role = "reference"
-    reference: ClassVar[Reference] = Reference("Joint training from encoders trained on one modality each", "baseline")
-    needs: ClassVar[Needs] = Needs(at_least=2)
+    reference = Reference("Joint training from encoders trained on one modality each", "baseline")
+    needs = Needs(at_least=2)
 
     def requires(self, modalities: tuple[str, ...]) -> list[Requirement]:
         return unimodal_runs(modalities)

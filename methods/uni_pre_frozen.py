@@ -1,11 +1,9 @@
 """Unimodal pre-training, frozen: only a fusion head is trained on the encoders of the unimodal runs."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-from mcr_bench.bench.models.multimodal import MultimodalModel, Outputs
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Group, Method, Needs, Reference, Requirement
+from mcr_bench.bench.fit import Batch, MultimodalModel, Outputs
+from mcr_bench.methods.base import Method, Needs, Reference, Requirement
 from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal_runs
 
 
@@ -16,16 +14,14 @@ class UniPreFrozen(Method):
     The own heads are taken from the unimodal runs as well. They stay valid because the features do not change.
     """
 
-    name: ClassVar[str] = "uni-pre-frozen"
-    title: ClassVar[str] = "Unimodal pre-training, frozen"
-    group: ClassVar[Group] = "baseline"
-    selections: ClassVar[tuple[str, ...]] = ("table1",)
+    name = "uni-pre-frozen"
+    title = "Unimodal pre-training, frozen"
+    group = "baseline"
+    selections = ("table1",)
     role = "reference"
-    reference: ClassVar[Reference] = Reference(
-        "A fusion head on frozen encoders trained on one modality each", "baseline"
-    )
-    needs: ClassVar[Needs] = Needs(own_heads=True, at_least=2)
-    deviations: ClassVar[tuple[str, ...]] = (
+    reference = Reference("A fusion head on frozen encoders trained on one modality each", "baseline")
+    needs = Needs(own_heads=True, at_least=2)
+    deviations = (
         "Encoders are in evaluation mode. The MCR code leaves them in training mode: dropout is active, and batch norm "
         "uses the batch's statistics without updating the running ones (track_running_stats=False).",
     )

@@ -1,14 +1,12 @@
 """Unimodal pre-training, then multi-loss: encoders and own heads start from the unimodal runs."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
-from mcr_bench.bench.models.multimodal import Outputs
+from mcr_bench.bench.fit import Batch, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Group, Method, Needs, Neutral, Reference, Requirement
+from mcr_bench.methods.base import Method, Needs, Neutral, Reference, Requirement
 from mcr_bench.methods.terms.losses import multi_loss
 from mcr_bench.methods.terms.unimodal_start import start_from_unimodal, unimodal_runs
 
@@ -20,15 +18,13 @@ class UniPreMultiLoss(Method):
     weight: float = setting(
         1.0, "weight of the own heads' losses", origin="MLB code", at_least=0, space=Space(0.01, 10, log=True)
     )
-    name: ClassVar[str] = "uni-pre-multi-loss"
-    title: ClassVar[str] = "Unimodal pre-training, then multi-loss"
-    group: ClassVar[Group] = "baseline"
+    name = "uni-pre-multi-loss"
+    title = "Unimodal pre-training, then multi-loss"
+    group = "baseline"
     role = "reference"
-    reference: ClassVar[Reference] = Reference(
-        "Multi-loss training from encoders trained on one modality each", "baseline"
-    )
-    needs: ClassVar[Needs] = Needs(own_heads=True, at_least=2)
-    neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"weight": 0.0}, "uni-pre-finetuned"),)
+    reference = Reference("Multi-loss training from encoders trained on one modality each", "baseline")
+    needs = Needs(own_heads=True, at_least=2)
+    neutral = (Neutral({"weight": 0.0}, "uni-pre-finetuned"),)
 
     def requires(self, modalities: tuple[str, ...]) -> list[Requirement]:
         return unimodal_runs(modalities)

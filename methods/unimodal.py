@@ -1,14 +1,11 @@
 """Unimodal training: one modality's encoder and own head alone, L = CE(h_m, y)."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from torch import Tensor
 
-from mcr_bench.bench.fit.returns import Groups
-from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
-from mcr_bench.datasets.base import Batch
-from mcr_bench.methods.base import Group, Method, Needs, Reference
+from mcr_bench.bench.fit import Batch, Groups, Inputs, MultimodalModel, Outputs
+from mcr_bench.methods.base import Method, Needs, Reference
 from mcr_bench.methods.terms.losses import own_losses
 
 
@@ -16,14 +13,14 @@ from mcr_bench.methods.terms.losses import own_losses
 class Unimodal(Method):
     """Minimise L = CE(h_m, y) in a model of one modality, which predicts h_m. Each modality has a run of its own."""
 
-    name: ClassVar[str] = "unimodal"
-    title: ClassVar[str] = "Unimodal training"
-    group: ClassVar[Group] = "baseline"
-    selections: ClassVar[tuple[str, ...]] = ("table1",)
+    name = "unimodal"
+    title = "Unimodal training"
+    group = "baseline"
+    selections = ("table1",)
     role = "unimodal"
-    reference: ClassVar[Reference] = Reference("One network per modality, trained alone", "baseline")
-    needs: ClassVar[Needs] = Needs(own_heads=True)
-    predicts_otherwise: ClassVar[str] = "its loss trains the own head, which predicts, and no fusion head"
+    reference = Reference("One network per modality, trained alone", "baseline")
+    needs = Needs(own_heads=True)
+    predicts_otherwise = "its loss trains the own head, which predicts, and no fusion head"
 
     @classmethod
     def variants(cls, modalities: tuple[str, ...]) -> list[tuple[str, ...]]:

@@ -6,14 +6,12 @@ z are the fused logits, h_m those of modality m's own head, and p_mi is what h_m
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from mcr_bench.bench.models.multimodal import Outputs
+from mcr_bench.bench.fit import Batch, Outputs
 from mcr_bench.bench.settings import setting
-from mcr_bench.datasets.base import Batch
 from mcr_bench.methods.base import Method, Needs, Neutral, Reference
 
 
@@ -37,11 +35,11 @@ class Focused(Method):
 
     weight: float = setting(1.0, "weight of the modalities' own losses", origin="chosen here", at_least=0)
     gamma: float = setting(2.0, "how much samples count that are learned already", origin="focal loss", at_least=0)
-    name: ClassVar[str] = "focused"
-    reference: ClassVar[Reference] = Reference("Focal Loss for Dense Object Detection", "ICCV 2017", "1708.02002")
-    needs: ClassVar[Needs] = Needs(own_heads=True)
-    neutral: ClassVar[tuple[Neutral, ...]] = (Neutral({"weight": 0.0}, "joint"),)
-    deviations: ClassVar[tuple[str, ...]] = ("the factor (1 - p)^gamma gets no gradient; in the paper it does",)
+    name = "focused"
+    reference = Reference("Focal Loss for Dense Object Detection", "ICCV 2017", "1708.02002")
+    needs = Needs(own_heads=True)
+    neutral = (Neutral({"weight": 0.0}, "joint"),)
+    deviations = ("the factor (1 - p)^gamma gets no gradient; in the paper it does",)
 
     def own_weight(self) -> float:
         return self.weight

@@ -1,7 +1,6 @@
 """A tone and a colour of the same class, generated anew for each seed: a small dataset that needs no files."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,8 +25,8 @@ class Tones(Dataset):
     """Sine waves whose frequency is the class, and colours near one of the class, both with noise."""
 
     noise: float = setting(1.0, "standard deviation of the noise", origin="chosen here", at_least=0)
-    name: ClassVar[str] = "tones"
-    card: ClassVar[Card] = Card(
+    name = "tones"
+    card = Card(
         title="Sine waves and colours",
         homepage="",
         licence="generated (MIT)",

@@ -1,11 +1,12 @@
 """Factors of learning rates, one for each modality: what a setting gives, and what follows from past scores."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor
 
-from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.task import Task
+from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.bench.fit import Evaluation, Task
+from mcr_bench.bench.problem.samples import Split
 
 
 def score_of(logits: Tensor, target: Tensor, task: Task) -> float:
@@ -23,16 +24,28 @@ def score_of(logits: Tensor, target: Tensor, task: Task) -> float:
     return float((task.prediction(logits) == target).double().mean())
 
 
-def quotient(score: float, memory: Sequence[float], size: int) -> float:
-    """q = score / mean of the `size` scores before it; 1 while there are fewer, and where their mean is 0.
+def split_scores(validation: Evaluation, val: Split, task: Task) -> dict[str, float]:
+    """Modality -> `score_of` its share of the logits on the validation part `val`, where any sample has it."""
+    scores = {}
+    for m, logits in (validation.split_logits or {}).items():
+        kept, target = (val.having(m, task.learned(rows)) for rows in (logits, validation.target))
+        if len(kept):
+            scores[m] = score_of(kept, target, task)
+    return scores
 
-    >>> quotient(0.6, [0.4, 0.6], size=2)
+
+def quotient(scores: Sequence[float], size: int) -> float:
+    """q = the last score / mean of the `size` scores before it; 1 while there are fewer, and where their mean is 0.
+
+    >>> quotient([0.4, 0.6, 0.6], size=2)
     1.2
-    >>> quotient(0.6, [0.4], size=2)
+    >>> quotient([0.4, 0.6], size=2)
     1.0
     """
-    total = sum(memory)
-    return score * size / total if 0 < size <= len(memory) and total > 0 else 1.0
+    if not 0 < size < len(scores):
+        return 1.0
+    total = sum(scores[-size - 1 : -1])
+    return scores[-1] * size / total if total > 0 else 1.0
 
 
 def factors_of(text: str, setting: str = "rates") -> dict[str, float]:
@@ -51,3 +64,10 @@ def factors_of(text: str, setting: str = "rates") -> dict[str, float]:
     if len(factors) < len(pairs) or not all(m and 0 <= factor < float("inf") for m, factor in factors.items()):
         raise UserError(f"{setting}={text}: not allowed. Give each modality once, as audio=0.9/video=1.1.")
     return factors
+
+
+def require_known(factors: Mapping[str, float], modalities: Iterable[str], given: str) -> None:
+    """UserError, which names what was `given`, if a factor is one of no modality of the data."""
+    for m in factors:
+        if m not in (known := list(modalities)):
+            raise UserError(f"{given}: {unknown('modality', m, known)}")

@@ -47,7 +47,7 @@ OF_KIND: dict[Kind, Example] = {
 UNSTATED: dict[Kind, tuple[tuple[str, str], ...]] = {
     "method": (
         (r" = Reference\(.*\)", f' = Reference("{PLACEHOLDER}: the title", "{PLACEHOLDER}: the venue and the year")'),
-        (r"(deviations: .*) = \(.*\)", rf'\1 = ("{PLACEHOLDER}: how it differs from the official code",)'),
+        (r"deviations = \(.*\)", f'deviations = ("{PLACEHOLDER}: how it differs from the official code",)'),
     )
 }
 DATASET = "--dataset synthetic"  # what a method or a net is tried on

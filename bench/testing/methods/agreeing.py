@@ -91,7 +91,7 @@ PROPERTIES = (
         "predicts-what-it-trains",
         "predict gives the logits of forward, which the loss trains, unless the method says why not",
         "Let predict() and forward() give the same logits for the same samples; where they are meant to differ (a mean "
-        'of the own heads, draws in training), say why: predicts_otherwise: ClassVar[str] = "...".',
+        'of the own heads, draws in training), say why: predicts_otherwise = "...".',
         predicts_what_it_trains,
     ),
     Property(

@@ -157,7 +157,7 @@ PROPERTIES = (
         "Leave out .item(), float(tensor), numpy, `if tensor:` and indexing by masks; log tensors as they are, and use "
         "torch.where; make new tensors on the device of those that they meet: x.new_zeros(...), device=x.device, "
         "but torch.tensor and new_tensor once, not in every step. Where it cannot be avoided say why: "
-        'waits: ClassVar[str] = "...". '
+        'waits = "...". '
         "mcr_bench.bench.testing.waits lists all places.",
         without_waits,
     ),

@@ -121,7 +121,7 @@ PROPERTIES = (
     Property(
         "own-heads-declared",
         "it reads the own heads only if it declares so",
-        "Write needs: ClassVar[Needs] = Needs(own_heads=True): otherwise they count as untrained, and probe heads are "
+        "Write needs = Needs(own_heads=True): otherwise they count as untrained, and probe heads are "
         "shown in their place.",
         own_heads_declared,
     ),

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -34,8 +33,8 @@ SIZE = 8  # samples per step: the 24 of `tiny_split` make three steps
 class Plain(Method):
     """Joint training, whose hooks are all defaults: what a method is compared with."""
 
-    name: ClassVar[str] = "plain"
-    reference: ClassVar[Reference] = Reference("Joint training", "baseline")
+    name = "plain"
+    reference = Reference("Joint training", "baseline")
 
 
 @dataclass(frozen=True)

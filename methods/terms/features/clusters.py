@@ -20,6 +20,15 @@ def separability(features: Tensor, target: Tensor, classes: int, generator: torc
     return purity(kmeans(between_minus_one_and_one(features), classes, generator), target)
 
 
+def way_back(train: Tensor, val: Tensor, strength: float) -> Tensor:
+    """The share a = tanh(strength |train - val|) of the way back to the initial weights, of purities () each.
+
+    >>> way_back(torch.tensor(0.9), torch.tensor(0.4), strength=2.0)
+    tensor(0.7616)
+    """
+    return torch.tanh(strength * (train - val).abs())
+
+
 def between_minus_one_and_one(rows: Tensor) -> Tensor:
     """Rows (N, d) with every column scaled and shifted so that it reaches from -1 to 1; a constant column is -1.
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.core.precision import full_precision
+from mcr_bench.bench.errors import UserError
 
 
 def simplex_vertices(classes: int, width: int, generator: torch.Generator) -> Tensor:
@@ -25,6 +26,15 @@ def simplex_vertices(classes: int, width: int, generator: torch.Generator) -> Te
     drawn = torch.randn(width, classes - 1, generator=generator, dtype=torch.float64)
     directions: Tensor = torch.linalg.qr(drawn).Q
     return _centred_basis(classes) @ directions.T * math.sqrt(classes / max(1, classes - 1))
+
+
+def require_width(name: str, classes: int, width: int) -> None:
+    """UserError, which names the method, if features of `width` dimensions cannot hold the vertices of all classes."""
+    if width < classes - 1:
+        raise UserError(
+            f"{name} needs features of {classes - 1} dimensions for {classes} classes, but model.width={width}. Set "
+            f"model.width={classes - 1} or more."
+        )
 
 
 def _centred_basis(size: int) -> Tensor:

@@ -1,1 +1,1 @@
-"""What is done to the gradients of parameters after the backward pass: masks over units, and a pull back."""
+"""What is done to the gradients of parameters after the backward pass: factors, masks over units, a pull back."""

@@ -1,12 +1,18 @@
 """Gradients of losses with respect to features, as heads vary that are drawn around the present ones."""
 
 from collections.abc import Callable, Mapping
+from functools import partial, reduce
+from operator import add
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from mcr_bench.bench.fit.returns import State
+from mcr_bench.bench.core.precision import full_precision, promoted
+from mcr_bench.bench.fit import Batch, MultimodalModel, State
+from mcr_bench.bench.models.fusion import Fusion
+from mcr_bench.methods.terms.losses import loss_of
 
 SMALLEST = 1e-20  # added to a variance, so that two variances of 0 weigh the same
 Loss = Callable[[nn.Module, dict[str, Tensor]], Tensor]  # (the heads, features (B, d) of every modality) -> loss ()
@@ -45,11 +51,44 @@ class Spread:
             before = torch.zeros_like(square) if before is None else before.to(square)
             self.squares[name] = before.lerp(square, 1 - self.memory)
 
+    def around(self, name: str, value: Tensor, draws: int, factor: float, source: torch.Generator) -> Tensor:
+        """S draws (S, ...) around the value of a parameter, whose standard deviation is `factor` times its own."""
+        noise = torch.randn((draws, *value.shape), generator=source, device=value.device, dtype=value.dtype)
+        return value + factor * self.deviation(name, value) * noise
+
     def deviation(self, name: str, parameter: Tensor) -> Tensor:
         """The standard deviation of a parameter, in its shape."""
         known = self.squares.get(name)
         square = torch.zeros_like(parameter) if known is None else known.to(parameter)
         return (self.count * square + self.prior).rsqrt()
+
+
+def heads_of(model: MultimodalModel) -> nn.ModuleDict:
+    """The heads that are drawn: the fusion head and the own heads."""
+    return nn.ModuleDict({"fusion": model.fusion, "own_heads": model.own_heads})
+
+
+def both_gradients(
+    model: MultimodalModel, draws: Mapping[str, Tensor], features: Mapping[str, Tensor], batch: Batch
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The gradients of the fused loss, and of the sum of the own heads' losses, as `feature_gradients` gives them.
+
+    draws: name of a parameter of `heads_of` the model -> its S values (S, ...). features: modality -> (B, d).
+    """
+    task, heads = model.task, heads_of(model)
+
+    def fused(drawn: nn.Module, leaves: dict[str, Tensor]) -> Tensor:
+        fusion = cast(Fusion, cast(nn.ModuleDict, drawn)["fusion"])
+        return task.loss(fusion(leaves).logits, batch.target)
+
+    def own(drawn: nn.Module, leaves: dict[str, Tensor]) -> Tensor:
+        alone = cast(nn.ModuleDict, cast(nn.ModuleDict, drawn)["own_heads"])
+        logits = {m: alone[m](f) for m, f in leaves.items()}
+        return reduce(add, (loss_of(task, z, batch.target_of(m), batch.having.get(m)) for m, z in logits.items()))
+
+    whole = {m: promoted(f) for m, f in features.items()}
+    with full_precision(batch.target.device):
+        return feature_gradients(heads, draws, whole, fused), feature_gradients(heads, draws, whole, own)
 
 
 def feature_gradients(
@@ -79,3 +118,13 @@ class Calling(nn.Module):
     def forward(self, features: dict[str, Tensor]) -> Tensor:
         """Features (B, d) of every modality -> the loss ()."""
         return self.loss(self.heads, features)
+
+
+def replace_gradient(feature: Tensor, gradient: Tensor) -> None:
+    """Let the backward pass hand on this gradient (B, d) of a feature (B, d) in place of the one that it computes."""
+    if feature.requires_grad:
+        feature.register_hook(partial(_instead, gradient.to(feature)))
+
+
+def _instead(gradient: Tensor, _plain: Tensor) -> Tensor:
+    return gradient

@@ -9,8 +9,9 @@ from torch import Tensor
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, THREE, make_fit, step, whole_batch
-from mcr_bench.methods.arl import Arl, asymmetry, entropies
+from mcr_bench.methods.arl import Arl
 from mcr_bench.methods.joint import Joint
+from mcr_bench.methods.terms.gradients.asymmetry import asymmetry, entropies
 
 SGD = {"optimizer__name": "sgd", "dtype": torch.float64, "clip_norm": 0.0}
 TASKS = {"classes": THREE, "score": Task(None), "labels": Task(None, labels=3), "scores": Task(None, scores=2)}

@@ -11,7 +11,8 @@ from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, step, whole_batch
 from mcr_bench.datasets.base import Batch, Inputs
-from mcr_bench.methods.cml import Cml, rises
+from mcr_bench.methods.cml import Cml
+from mcr_bench.methods.terms.objectives.confidence import rises
 
 
 def probabilities(row: list[float]) -> list[float]:

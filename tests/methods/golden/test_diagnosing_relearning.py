@@ -18,9 +18,9 @@ from mcr_bench.bench.testing.trials.epochs import train as train_epochs
 from mcr_bench.bench.testing.trials.epochs import validated
 from mcr_bench.bench.testing.trials.setups import NORMED
 from mcr_bench.datasets.base import Split
-from mcr_bench.methods.diagnosing_relearning import DiagnosingRelearning, way_back
+from mcr_bench.methods.diagnosing_relearning import DiagnosingRelearning
 from mcr_bench.methods.joint import Joint
-from mcr_bench.methods.terms.features.clusters import between_minus_one_and_one, kmeans, purity, separability
+from mcr_bench.methods.terms.features.clusters import between_minus_one_and_one, kmeans, purity, separability, way_back
 
 SGD = {"optimizer__name": "sgd", "optimizer__lr": 0.05, "dtype": torch.float64}
 

@@ -12,8 +12,9 @@ from mcr_bench.bench.fit.evaluated import Evaluation
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, step, tiny_split, whole_batch
-from mcr_bench.methods.etf_pmr import EtfPmr, shares
+from mcr_bench.methods.etf_pmr import EtfPmr
 from mcr_bench.methods.joint import Joint
+from mcr_bench.methods.terms.features.prototype_loss import shares
 from mcr_bench.methods.terms.features.simplex import simplex_vertices
 
 DOUBLE = {"dtype": torch.float64, "optimizer__name": "sgd"}

@@ -10,8 +10,9 @@ from torch import Tensor
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, THREE, make_fit, step, whole_batch
-from mcr_bench.methods.i2m2 import I2M2, product
+from mcr_bench.methods.i2m2 import I2M2
 from mcr_bench.methods.joint import Joint
+from mcr_bench.methods.terms.experts.product import product
 from mcr_bench.tests.methods.golden.teachers import Weights, taught, unimodal_runs
 
 DOUBLE = {"dtype": torch.float64, "optimizer__name": "sgd", "optimizer__lr": 0.1, "clip_norm": 0.0}

@@ -8,7 +8,8 @@ import torch
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, whole_batch
 from mcr_bench.datasets.base import Batch, Inputs
-from mcr_bench.methods.mbsd import Mbsd, guidance, leads
+from mcr_bench.methods.mbsd import Mbsd
+from mcr_bench.methods.terms.distillation.leads import guidance, leads
 from mcr_bench.tests.methods.golden.test_mnl import probabilities
 
 Rows = list[list[float]]

@@ -32,11 +32,11 @@ def factors(method: Mslr) -> list[float]:
 
 
 def test_quotient_by_hand() -> None:
-    assert quotient(0.9, [0.5, 0.6, 0.7], 3) == pytest.approx(1.5)
-    assert quotient(0.3, [0.5, 0.6, 0.7], 3) == pytest.approx(0.5)
-    assert quotient(0.9, [0.5, 0.6], 3) == 1.0
-    assert quotient(0.9, [0.0, 0.0], 2) == 1.0
-    assert quotient(0.9, [0.5], 0) == 1.0
+    assert quotient([0.5, 0.6, 0.7, 0.9], 3) == pytest.approx(1.5)
+    assert quotient([0.5, 0.6, 0.7, 0.3], 3) == pytest.approx(0.5)
+    assert quotient([0.5, 0.6, 0.9], 3) == 1.0
+    assert quotient([0.0, 0.0, 0.9], 2) == 1.0
+    assert quotient([0.5, 0.9], 0) == 1.0
 
 
 @pytest.mark.parametrize("names", [NAMES[:2], NAMES[:3]], ids=str)

@@ -11,7 +11,8 @@ from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, step, tiny_split, whole_batch
 from mcr_bench.datasets.base import Batch, Inputs
 from mcr_bench.methods.joint import Joint
-from mcr_bench.methods.opm import Opm, drop_rates
+from mcr_bench.methods.opm import Opm
+from mcr_bench.methods.terms.features.dropping import drop_rates
 
 DOUBLE = {"dtype": torch.float64}
 

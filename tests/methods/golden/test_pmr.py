@@ -11,7 +11,8 @@ from mcr_bench.bench.fit.evaluated import Evaluation
 from mcr_bench.bench.fit.fit import Fit
 from mcr_bench.bench.testing.fits import NAMES, make_fit, step, tiny_split, whole_batch
 from mcr_bench.methods.joint import Joint
-from mcr_bench.methods.pmr import PMR, behind
+from mcr_bench.methods.pmr import PMR
+from mcr_bench.methods.terms.features.prototype_loss import behind
 from mcr_bench.methods.terms.features.prototypes import class_means, nearness
 
 DOUBLE = {"dtype": torch.float64, "optimizer__name": "sgd"}

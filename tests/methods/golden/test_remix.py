@@ -14,7 +14,8 @@ from mcr_bench.bench.testing.trials.epochs import batches
 from mcr_bench.bench.testing.trials.setups import Setup
 from mcr_bench.datasets.base import Split
 from mcr_bench.methods.multi_loss import MultiLoss
-from mcr_bench.methods.remix import Remix, certainty, hardest
+from mcr_bench.methods.remix import Remix
+from mcr_bench.methods.terms.sampling.hardest import certainty, hardest
 
 DOUBLE = {"dtype": torch.float64}
 

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, whole_batch
-from mcr_bench.methods.mbsd import Mbsd, released_guidance
+from mcr_bench.methods.mbsd import Mbsd
+from mcr_bench.methods.terms.distillation.leads import released_guidance
 from mcr_bench.tests.methods.golden.test_mbsd import plain
 
 Gradients = tuple[Tensor, ...]

@@ -1,0 +1,1 @@
+"""Whole unimodal models that predict beside a joint one, and the product of all their distributions."""
