@@ -180,8 +180,10 @@ def run_plan(plan: Plan, finished: set[str], record: Record, how: How) -> tuple[
     """
     again = plan.requested if how.force else set()
     wanted = [run for run in plan.runs if run.key not in finished or run.key in again]
-    _record_presets(plan, finished, record)
     rows = list(_on_record(plan, record))
+    if unnoted := _unnoted(plan, finished, rows):
+        _record_presets(plan, unnoted, record)
+        rows = list(_on_record(plan, record))
     plan.announcements += trained_again([run for run in plan.runs if run.key not in finished], rows)
     plan.announcements += planned_otherwise(plan, {run.key for run in wanted}, rows)
     told = [*(one.text for one in plan.overviews), *(one.text for one in plan.absent), *_untold(plan), *how.notes()]
@@ -204,6 +206,12 @@ def run_plan(plan: Plan, finished: set[str], record: Record, how: How) -> tuple[
         outcome = carry_out(how.executor, training, record, watching)
     _record_presets(plan, {run.key for run in outcome.finished}, record)
     return outcome, rows_of(plan, record, list(_on_record(plan, record)) if wanted else rows)
+
+
+def _unnoted(plan: Plan, finished: set[str], rows: Iterable[RunRow]) -> set[str]:
+    """The finished keys whose rows lack a preset of the plan, or that have no row: reading all again takes seconds."""
+    noted = {row.key for row in rows if plan.by_preset.get(row.key, {}).keys() <= row.asked.keys()}
+    return finished - noted
 
 
 def _record_presets(plan: Plan, finished: Iterable[str], record: Record) -> None:

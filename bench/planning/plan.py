@@ -11,6 +11,7 @@ from mcr_bench.bench.catalog.resolve import layered, resolve_dataset
 from mcr_bench.bench.core.process_state import process_state_kept
 from mcr_bench.bench.errors import UserError, unknown
 from mcr_bench.bench.planning.absent import Absent, absent_methods, absent_runs, missing_dataset
+from mcr_bench.bench.planning.advice.idle import idle_settings
 from mcr_bench.bench.planning.advice.seed_advice import seed_advice
 from mcr_bench.bench.planning.family import family_line
 from mcr_bench.bench.planning.overview import Overview, overview
@@ -110,6 +111,7 @@ def make_plan_of(requests: Sequence[Request]) -> Plan:
     if not plan.absent:
         plan.require_runs()
     plan.announcements += seed_advice(plan.runs)
+    plan.announcements += idle_settings(plan.runs)
     return plan
 
 

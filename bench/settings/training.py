@@ -7,6 +7,8 @@ from typing import Literal
 from mcr_bench.bench.settings.declaration import Space, setting
 
 BELOW_ONE = 0.99999  # the decays of adam have to be below 1
+LARGEST_FACTOR = 1e6  # of a learning rate or a period: powers of larger ones leave the range of numbers in a few epochs
+ADAMS = ("adam", "adamw")
 MOST_SAMPLES = 1_000_000_000  # of a step: larger ones do not fit into the counters of PyTorch
 BUDGET = ("epochs", "patience")  # the settings that limit how long a run may train
 
@@ -30,11 +32,21 @@ class OptimizerSettings:
         at_least=0,
         space=Space(1e-6, 1e-2, log=True),
     )
-    momentum: float = setting(0.9, "momentum of sgd", origin="OGM-GE code", at_least=0, at_most=1)
-    beta1: float = setting(0.9, "first-moment decay of adam", origin="MCR code", at_least=0, at_most=BELOW_ONE)
-    beta2: float = setting(0.999, "second-moment decay of adam", origin="MCR code", at_least=0, at_most=BELOW_ONE)
+    momentum: float = setting(
+        0.9, "momentum of sgd", origin="OGM-GE code", at_least=0, at_most=1, where=("name", ("sgd",))
+    )
+    beta1: float = setting(
+        0.9, "first-moment decay of adam", origin="MCR code", at_least=0, at_most=BELOW_ONE, where=("name", ADAMS)
+    )
+    beta2: float = setting(
+        0.999, "second-moment decay of adam", origin="MCR code", at_least=0, at_most=BELOW_ONE, where=("name", ADAMS)
+    )
     eps: float = setting(
-        1e-7, "epsilon of adam and adamw (the MCR code has 1e-8 for adamw)", origin="MCR code", at_least=0
+        1e-7,
+        "epsilon of adam and adamw (the MCR code has 1e-8 for adamw)",
+        origin="MCR code",
+        at_least=0,
+        where=("name", ADAMS),
     )
 
 
@@ -49,16 +61,29 @@ class ScheduleSettings:
         "counted from the run's first step: the first has `first` steps, each later one `factor` times as many",
     )
     warmup: int = setting(
-        0, "number of steps: of linear warm-up for cosine and step, of the constant phase for warm-restarts", at_least=0
+        0,
+        "number of steps: of linear warm-up for cosine and step, of the constant phase for warm-restarts",
+        at_least=0,
+        where=("name", ("cosine", "step", "warm-restarts")),
     )
-    every: int = setting(70, "step: number of epochs between drops", origin="OGM-GE code", at_least=1)
+    every: int = setting(
+        70, "step: number of epochs between drops", origin="OGM-GE code", at_least=1, where=("name", ("step",))
+    )
     factor: float = setting(
         0.1,
         "step: what the rate is multiplied by at a drop; warm-restarts: growth of the period (MCR paper: 2)",
         origin="OGM-GE code",
         at_least=0,
+        at_most=LARGEST_FACTOR,
+        where=("name", ("step", "warm-restarts")),
     )
-    first: int = setting(4, "warm-restarts: number of steps of the first period", origin="MCR code", at_least=1)
+    first: int = setting(
+        4,
+        "warm-restarts: number of steps of the first period",
+        origin="MCR code",
+        at_least=1,
+        where=("name", ("warm-restarts",)),
+    )
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,18 @@ OF_TORCH = vars(nn.Module()).keys()
 
 
 def require_registered(module: nn.Module) -> None:
-    """UserError for lazy parameters, and for layers and tensors to be trained that are not parameters of the module."""
+    """UserError for lazy parameters, for what is to be trained and is no parameter, and for state that is no tensor."""
     for name, parameter in module.named_parameters():
         if isinstance(parameter, nn.parameter.UninitializedParameter):
             raise UserError(
                 f"its parameter '{name}' is lazy: its shape is known only after a first batch. Use the layer that is "
                 "not lazy; the constructor is given the sizes"
+            )
+    for name, value in module.state_dict().items():
+        if not isinstance(value, Tensor):
+            raise UserError(
+                f"its state has '{name}' of type {type(value).__name__} (get_extra_state), but weights are kept as "
+                "tensors alone. Keep it in a buffer, or leave it out"
             )
     for name in _hidden(module):
         raise UserError(

@@ -16,7 +16,8 @@ def planned_otherwise(plan: Plan, wanted: Collection[str], rows: Iterable[RunRow
     wanted: the keys of the runs to train, which are recorded with the family of the plan.
     rows: what is on record. Those count that stand in one line with a requested run, whatever their seed and fold.
     """
-    asked = [plan.by_key[key] for key in plan.requested if plan.by_key[key].role != "unimodal"]
+    runs = [plan.by_key[key] for key in plan.requested if plan.by_key[key].role != "unimodal"]
+    asked = {(run.config, run.primary): run for run in runs}.values()  # one of each line: they share the data
     kept = defaultdict[Line, list[RunRow]](list)
     for row in rows:
         if row.finished and row.key not in wanted:

@@ -190,6 +190,19 @@ def test_lazy_parameters_are_told() -> None:
         attempt(Net)
 
 
+def test_state_that_is_no_tensor_is_told() -> None:
+    """Such as the scales of quantised layers: the weights of the best epoch, and checkpoints, hold tensors alone."""
+    layer = type("Layer", (nn.Linear,), {"get_extra_state": lambda _: {"scale": 2}, "set_extra_state": lambda *_: None})
+
+    class Net(Plain):
+        def __init__(self, shape: tuple[int, ...], width: int) -> None:
+            super().__init__(shape, width)
+            self.layer = layer(shape[0], width)
+
+    with pytest.raises(UserError, match=r"its state has 'layer\._extra_state' of type dict"):
+        attempt(Net)
+
+
 TOKENS: dict[str, tuple[Callable[..., object], str]] = {
     "no mask": (
         lambda _, x: x[:, :, None].expand(-1, -1, 7),
