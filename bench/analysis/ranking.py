@@ -1,6 +1,6 @@
 """Rank methods across the datasets of a record, and give the ranks as a table and as plain data."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import isclose, isfinite
 from statistics import fmean
@@ -12,7 +12,7 @@ from mcr_bench.bench.analysis.table import Cell, Table
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.presets import presets_of
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.record.row import RunRow
+from mcr_bench.bench.record.row import Pair, RunRow
 from mcr_bench.bench.statistics.ranks import Ranks, rank
 from mcr_bench.bench.words import number_of
 
@@ -34,7 +34,8 @@ def rank_datasets(comparisons: Iterable[Comparison], metric: str | None = None) 
     metric: the test metric; without it each protocol's own.
     """
     chosen = _one_per_dataset(comparisons)
-    scores = {name: _scores(comparison, metric) for name, comparison in chosen.items()}
+    values_of = {name: _of_methods(comparison, metric) for name, comparison in chosen.items()}
+    scores = {name: _scores(chosen[name], metric, values) for name, values in values_of.items()}
     without = [name for name, values in scores.items() if not values]
     twins = _twins({name: values for name, values in scores.items() if values})
     counted = {name: values for name, values in scores.items() if values and name not in twins}
@@ -46,7 +47,8 @@ def rank_datasets(comparisons: Iterable[Comparison], metric: str | None = None) 
         return Ranks({}, len(counted), None, None, [], "; ".join([NOTHING, *notes]))
     missing = [method for method in methods if method not in common]
     ranks = rank({name: {method: values[method] for method in common} for name, values in counted.items()})
-    notes = [ranks.reason, f"not on every dataset: {', '.join(missing)}" if missing else "", *notes]
+    uneven = [_uneven(name, {method: values_of[name][method] for method in common}) for name in counted]
+    notes = [ranks.reason, f"not on every dataset: {', '.join(missing)}" if missing else "", *uneven, *notes]
     kept = [chosen[name] for name in counted]
     return replace(
         ranks, reason="; ".join(filter(None, notes)), by=_by(kept, metric), over=tuple(map(_described, kept))
@@ -113,18 +115,30 @@ def _first_preset(comparison: Comparison) -> str | None:
         return None
 
 
-def _scores(comparison: Comparison, metric: str | None) -> dict[str, float]:
-    """Method -> mean of its line with the fewest settings, with a sign so that higher is better.
+def _scores(comparison: Comparison, metric: str | None, values: Mapping[str, Mapping[Pair, float]]) -> dict[str, float]:
+    """Method -> the mean of its values, with a sign so that higher is better."""
+    sign = -1 if (metric or comparison.metric) in LOWER_IS_BETTER else 1
+    return {method: sign * fmean(known.values()) for method, known in values.items() if known}
+
+
+def _uneven(name: str, values: Mapping[str, Mapping[Pair, float]]) -> str:
+    """Which methods lack runs of a seed and fold that others have on the dataset; "" if none does."""
+    every = {pair for known in values.values() for pair in known}
+    fewer = [f"{method} ({len(known)} of {len(every)})" for method, known in values.items() if len(known) < len(every)]
+    told = f"unequal runs on {name}, so that its means cannot be compared as they stand: {', '.join(fewer)}"
+    return told if fewer else ""
+
+
+def _of_methods(comparison: Comparison, metric: str | None) -> dict[str, dict[Pair, float]]:
+    """Method -> (seed, fold) -> the value of a run of its line with the fewest settings.
 
     Only lines with one budget of training count.
     """
-    sign = -1 if (metric or comparison.metric) in LOWER_IS_BETTER else 1
     single = comparison.of_role("unimodal")
     methods = dict.fromkeys(runs[0].method for label, runs in comparison.lines.items() if label not in single)
     fair = replace(comparison, lines=_fair(comparison, single))
     lines = {method: fair.lines[label] for method in methods if (label := fair.plainest(method))}
-    values = {method: _values(runs, metric) for method, runs in lines.items()}
-    return {method: sign * fmean(known) for method, known in values.items() if known}
+    return {method: _values(runs, metric) for method, runs in lines.items()}
 
 
 def _fair(comparison: Comparison, single: Sequence[str]) -> dict[str, list[RunRow]]:
@@ -143,9 +157,9 @@ def _fair(comparison: Comparison, single: Sequence[str]) -> dict[str, list[RunRo
     return sets[max(sets, key=standing)] if sets else {}
 
 
-def _values(runs: Sequence[RunRow], metric: str | None) -> list[float]:
-    logged = [row.value if metric is None else row.metrics.get(f"test/{metric}") for row in runs]
-    return [value for value in logged if value is not None and isfinite(value)]
+def _values(runs: Sequence[RunRow], metric: str | None) -> dict[Pair, float]:
+    logged = {row.pair: row.value if metric is None else row.metrics.get(f"test/{metric}") for row in runs}
+    return {pair: value for pair, value in logged.items() if value is not None and isfinite(value)}
 
 
 def _twins(scores: dict[str, dict[str, float]]) -> dict[str, str]:

@@ -26,12 +26,14 @@ class Cell:
     mean, sd: over the runs, times 100 where the metric is a share; sd is None for a single run.
     bold: whether the primary test sets it in bold type.
     best: whether no other mean of the column is better.
+    n: the number of runs.
     """
 
     mean: float
     sd: float | None
     bold: bool
     best: bool
+    n: int = 1
 
     def text(self, digits: int, sign: str) -> str:
         """The mean with `digits` decimals, and with its deviation after `sign` if there is one.
@@ -179,7 +181,7 @@ def _column(title: str, one: Comparison, answer: Claims | str, metric: str, labe
     sign = -1 if metric in LOWER_IS_BETTER else 1
     top = max((sign * mean for mean, _, _ in made.values()), default=0.0)
     bold, rule = (set[str](), f"no bold type: {answer}") if isinstance(answer, str) else leading(answer)
-    cells = {label: Cell(mean, sd, label in bold, sign * mean == top) for label, (mean, sd, _) in made.items()}
+    cells = {label: Cell(mean, sd, label in bold, sign * mean == top, n) for label, (mean, sd, n) in made.items()}
     counts = sorted({n for _, _, n in made.values()})
     most = number_of(counts[-1] if counts else 0, "run")
     runs = f"{counts[0]} to {most}" if len(counts) > 1 else most

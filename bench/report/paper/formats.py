@@ -72,15 +72,15 @@ def markdown(table: PaperTable, digits: int) -> str:
 
 
 def to_csv(table: PaperTable, _: int) -> str:
-    """One line per method; of each column the mean and the deviation at full precision, and whether it is bold."""
-    parts = ("mean", "sd", "bold")
+    """One line per method; of each column the mean and deviation at full precision, whether it is bold, and n runs."""
+    parts = ("mean", "sd", "bold", "n")
     written: list[list[object]] = [
         ["method", *(f"{column.title} {part}" for column in table.columns for part in parts)]
     ]
     for line in table.lines:
         cells = [column.cells.get(line.label) for column in table.columns]
-        values = [[one.mean, one.sd, str(one.bold).lower()] if one else ["", "", ""] for one in cells]
-        written.append([line.title, *(value for three in values for value in three)])
+        values = [[one.mean, one.sd, str(one.bold).lower(), one.n] if one else [""] * len(parts) for one in cells]
+        written.append([line.title, *(value for each in values for value in each)])
     return csv_text(written)
 
 

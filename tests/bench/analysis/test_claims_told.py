@@ -143,6 +143,24 @@ def test_the_same_data_under_two_names_is_ranked_once() -> None:
     assert "one left out: every method has the mean that it has on again" in ranks.reason
 
 
+def test_ranks_name_methods_that_lack_runs_which_others_have() -> None:
+    """A failed run, or other seeds: the mean of the two left can be above that of three, and the rank with it."""
+    rows = [
+        run(m, s, v, dataset="one")
+        for m, vs in {"a": [0.1, 0.9, 0.9], "b": [0.6, 0.6, 0.6]}.items()
+        for s, v in enumerate(vs)
+    ]
+    even = rank_datasets(comparisons(rows, "a"))
+    assert "unequal" not in even.reason
+    uneven = rank_datasets(comparisons(rows[1:], "a"))
+    assert uneven.mean_ranks == {"a": 1.0, "b": 2.0}
+    told = "unequal runs on one, so that its means cannot be compared as they stand: a (2 of 3)"
+    assert told in uneven.reason
+    assert any(told in note for note in rank_table(uneven).notes)
+    other_seeds = [run(m, s, 0.5 + 0.1 * s, dataset="one") for m, s in (("a", 0), ("b", 1))]
+    assert "a (1 of 2), b (1 of 2)" in rank_datasets(comparisons(other_seeds, "a")).reason
+
+
 def test_ranks_need_two_methods_on_every_dataset() -> None:
     ranks = rank_datasets([compared({"ensemble": BASE})])
     assert ranks.mean_ranks == {}

@@ -166,6 +166,9 @@ def test_the_other_formats_hold_the_same_numbers(table: PaperTable) -> None:
     assert cell.text(2, "±") in html(table, 2)
     rows = list(csv.DictReader(io.StringIO(to_csv(table, 1))))
     assert float(rows[0]["one_set.npz mean"]) == cell.mean
+    counts = {row["method"]: [row[f"{column.title} n"] for column in table.columns] for row in rows}
+    assert counts["Joint training"] == ["7", "3"]
+    assert counts["MCR"] == ["7", ""]
 
 
 def test_digits_and_single_runs() -> None:
