@@ -30,6 +30,7 @@ Curves = Mapping[str, Curve]  # metric -> its (epoch, value), one per epoch
 History = Callable[[str], Curves]  # run id -> its curves
 Band = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]  # epochs, mean, sample sd (0 for one run)
 PANEL = 1.0
+COEFFICIENT = "coefficient"  # of one method a factor up to 1, of another a weight of thousands: no common scale
 
 
 @styled
@@ -47,7 +48,10 @@ def race(comparison: Comparison, look: Marks, history: History) -> Figure:
     names = [name for name in next(iter(lines.values())) if any(panels[name] for panels in lines.values())]
     texts, notes = shorten(lines, 60)
     figure = canvas(PAGE, 0.35 + PANEL * len(lines))
-    grid = figure.subplots(len(lines), len(names), sharex=True, sharey="col", squeeze=False)
+    grid = figure.subplots(len(lines), len(names), sharex=True, squeeze=False)
+    for column, name in enumerate(names):
+        for axes in grid[1:, column] if name != COEFFICIENT else ():
+            axes.sharey(grid[0, column])
     colours = part_colours(comparison.modalities)
     for row, (label, panels) in zip(grid, lines.items(), strict=True):
         for axes, name in zip(row, names, strict=True):
@@ -59,7 +63,7 @@ def race(comparison: Comparison, look: Marks, history: History) -> Figure:
         axes.set_xlabel("epoch")
     handles = [Line2D([], [], color=colour) for colour in colours.values()]
     legend_above(figure, handles, list(colours))
-    notes_below(figure, [_reading(comparison), *notes])
+    notes_below(figure, [_reading(comparison, COEFFICIENT in names and len(lines) > 1), *notes])
     return figure
 
 
@@ -81,7 +85,7 @@ def _panels(runs: list[RunRow], modalities: Sequence[str], unit: Unit, history: 
         "share of gradient norms": {
             m: band for m in modalities if len(modalities) > 1 and (band := _band([_shares(n)[m] for n in norms]))
         },
-        "coefficient": {
+        COEFFICIENT: {
             m: band for m in modalities if (band := _band([dict(c.get(f"train/coefficient/{m}", ())) for c in curves]))
         },
     }
@@ -126,7 +130,9 @@ def _draw(axes: Axes, bands: dict[str, Band], colours: dict[str, str]) -> None:
         axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", va="center", color=GREY, size="small")
 
 
-def _reading(comparison: Comparison) -> str:
+def _reading(comparison: Comparison, scaled: bool) -> str:
     several = any(len(runs) > 1 for runs in comparison.lines.values())
     band = "mean ± one sample standard deviation over runs, up to the epoch that half of them reached"
-    return (band if several else "one run per method") + "; shares: a modality's encoder gradient norm over their sum"
+    what = "shares: a modality's encoder gradient norm over their sum"
+    own = ["coefficients: each method on a scale of its own"] if scaled else []
+    return "; ".join([band if several else "one run per method", what, *own])

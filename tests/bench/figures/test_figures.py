@@ -159,6 +159,24 @@ def test_race_shows_means_over_runs_and_shares_of_the_gradient() -> None:
     assert [t.get_text() for t in figure.axes[2].texts] == ["none"]
 
 
+def test_race_gives_coefficients_of_each_method_a_scale_of_their_own() -> None:
+    """Beside weights of thousands, factors from 0 to 1 were a flat line."""
+    found = compared(line("small", [0.5, 0.6]), line("large", [0.5, 0.6]))
+    large = {row.run_id for row in found.lines["large"]}
+    grown = {"train/coefficient/audio": [(1, 0.5), (2, 1.0)], "train/coefficient/video": [(1, 1.0), (2, 1.0)]}
+    grown |= {f"val/modality/{m}/accuracy": [(1, 0.5), (2, 0.6)] for m in ("audio", "video")}
+
+    def history(run: str) -> dict[str, list[tuple[int, float]]]:
+        factor = 10_000 if run in large else 1
+        return {name: [(e, v * factor if "coefficient" in name else v) for e, v in c] for name, c in grown.items()}
+
+    figure = race(found, look(found), history)
+    first, of_small, second, of_large = figure.axes
+    assert of_small.get_ylim()[1] < 2 < 10_000 <= of_large.get_ylim()[1]
+    assert first.get_ylim() == second.get_ylim()
+    assert "each method on a scale of its own" in words(figure)
+
+
 def test_race_drops_a_column_that_nobody_fills_and_says_when_there_is_none() -> None:
     found = compared(line("a", [0.5, 0.6]))
     assert len(race(found, look(found), curves).axes) == 2
