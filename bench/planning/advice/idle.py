@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.runs.overrides import settings_in
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.settings.declaration import declared
@@ -10,7 +11,7 @@ from mcr_bench.bench.words import number_of
 
 
 def idle_settings(runs: Iterable[RunSpec]) -> list[str]:
-    """One sentence for each setting of training that runs were asked to have, and in which it has no effect."""
+    """One sentence for each setting of training, or of a method, that runs were asked to have and that does nothing."""
     idle: dict[tuple[str, str, tuple[str, ...]], int] = {}
     for one in (one for run in runs for one in _idle(run)):
         idle[one] = idle.get(one, 0) + 1
@@ -23,8 +24,13 @@ def idle_settings(runs: Iterable[RunSpec]) -> list[str]:
 
 def _idle(run: RunSpec) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Each such setting, as it was given, with the other setting as the run has it, and as it would have to be."""
-    known = declared(TrainingSettings)
     for text in settings_in(run.overrides):
-        key = text.partition("=")[0].removeprefix(f"{run.method}.")
-        if key in known and (where := known[key].where) and run.training[where[0]] not in where[1]:
-            yield text, f"{where[0]}={run.training[where[0]]}", tuple(f"{where[0]}={value}" for value in where[1])
+        key = text.partition("=")[0]
+        prefix = f"{run.method}." if key.startswith(f"{run.method}.") else ""
+        known, values = declared(TrainingSettings), run.training
+        if prefix and key.removeprefix(prefix) not in known:
+            known, values = declared(registry.method(run.source)), run.settings
+        one = known.get(key.removeprefix(prefix))
+        if one and one.where and values[one.where[0]] not in one.where[1]:
+            other, allowed = one.where
+            yield text, f"{prefix}{other}={values[other]}", tuple(f"{prefix}{other}={value}" for value in allowed)

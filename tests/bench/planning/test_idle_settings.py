@@ -1,4 +1,6 @@
-"""Settings of the optimiser and the schedule that do nothing beside another choice: named before anything is trained."""
+"""Settings of the optimiser, the schedule or a method that do nothing beside another choice are named when planning."""
+
+from pathlib import Path
 
 import pytest
 
@@ -7,6 +9,22 @@ from mcr_bench.bench.planning.plan import make_plan
 from mcr_bench.bench.planning.request import Request
 from mcr_bench.bench.settings.declaration import declared
 from mcr_bench.bench.settings.training import TrainingSettings
+
+METHOD = """
+from dataclasses import dataclass
+from typing import Literal
+
+from mcr_bench.bench.settings import setting
+from mcr_bench.methods.base import Method, Reference
+
+
+@dataclass
+class Mine(Method):
+    form: Literal["plain", "sharp", "soft"] = setting("plain", "the form")
+    sharpness: int = setting(1, "how sharp", where=("form", ("sharp", "soft")))
+    name = "mine"
+    reference = Reference("An idea", "this test")
+"""
 
 
 def idle(overrides: dict[str, list[str]], methods: tuple[str, ...] = ("joint", "mcr")) -> list[str]:
@@ -31,8 +49,18 @@ def test_of_a_grid_the_runs_count_in_which_it_does_nothing() -> None:
 
 def test_a_setting_of_one_method_counts_in_its_runs() -> None:
     (line,) = idle({"mcr.schedule.every": ["5"]})
-    assert line.startswith("mcr.schedule.every=5 has no effect in 2 runs with schedule.name=constant")
+    assert line.startswith("mcr.schedule.every=5 has no effect in 2 runs with mcr.schedule.name=constant")
     assert idle({"mcr.schedule.every": ["5"], "mcr.schedule.name": ["step"]}) == []
+
+
+def test_a_method_of_ones_own_declares_what_acts_with_what(tmp_path: Path) -> None:
+    file = tmp_path / "my_method.py"
+    file.write_text(METHOD)
+    (line,) = idle({"mine.sharpness": ["2"]}, ("joint", str(file)))
+    assert line.startswith(
+        "mine.sharpness=2 has no effect in 2 runs with mine.form=plain; it acts with mine.form=sharp or mine.form=soft."
+    )
+    assert idle({"mine.sharpness": ["2"], "mine.form": ["soft"]}, ("joint", str(file))) == []
 
 
 def test_settings_that_always_act_and_those_of_presets_are_not_named() -> None:
