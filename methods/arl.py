@@ -9,7 +9,7 @@ from mcr_bench.bench.fit import Batch, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.methods.base import Defect, Needs, OfficialCode, Reference
 from mcr_bench.methods.terms.features.alone import logits_alone
-from mcr_bench.methods.terms.gradients.asymmetry import asymmetry, entropies, known
+from mcr_bench.methods.terms.gradients.asymmetry import asymmetry, mean_for_missing, prediction_entropies
 from mcr_bench.methods.terms.losses import batch_mean, loss_of
 from mcr_bench.methods.terms.modulation import Modulation
 from mcr_bench.methods.terms.scores import squared_errors
@@ -30,16 +30,16 @@ class Arl(WithVariants, Modulation):
         4.0, "weight of the unimodal losses", origin="ARL code, CREMA-D", at_least=0, space=Space(0.5, 10, log=True)
     )
     temperature: float = setting(
-        8.0, "T; the weights are equal with 0", origin="ARL code, CREMA-D", at_least=0, space=Space(1, 32, log=True)
+        8.0, "T; 0 = all weights are equal", origin="ARL code, CREMA-D", at_least=0, space=Space(1, 32, log=True)
     )
-    start: int = setting(7, "first epoch in which gamma and the factors act", origin="ARL code", at_least=1)
+    start: int = setting(
+        7, "first epoch in which gamma and the factors act; shorter runs have neither", origin="ARL code", at_least=1
+    )
     name = "arl"
     title = "ARL"
     group = "modulation"
     reference = Reference("Improving Multimodal Learning via Imbalanced Learning", "ICCV 2025", "2507.10203")
-    official_code = OfficialCode(
-        "github.com/shicaiwei123/ICCV2025-ARL", "358af4f", "ends with a TypeError in its epoch 6 (backbone.py:81)"
-    )
+    official_code = OfficialCode("github.com/shicaiwei123/ICCV2025-ARL", "358af4f", "stops in epoch 6 (backbone.py:81)")
     defects = (
         Defect(
             "main_arl_variance.py:149-164",
@@ -77,13 +77,13 @@ class Arl(WithVariants, Modulation):
 
     def coefficients(self, outputs: Outputs, batch: Batch) -> Tensor:
         logits = torch.stack([z.detach() for z in self._alone.values()])
-        size = known(batch_mean(logits.abs().sum(-1), list(self._alone), batch.having))
+        size = mean_for_missing(batch_mean(logits.abs().sum(-1), list(self._alone), batch.having))
         if self.official:
             return torch.full_like(size, 1.5)  # 1 + .5, the weight that the code never changes
-        return 1 + asymmetry(known(self._uncertainty(logits, batch)), size, self.temperature)
+        return 1 + asymmetry(mean_for_missing(self._uncertainty(logits, batch)), size, self.temperature)
 
     def _uncertainty(self, logits: Tensor, batch: Batch) -> Tensor:
         """(M,), of logits (M, B, C); nan for a modality that no sample of the batch has."""
         if self.fit.task.regression:
             return squared_errors(dict(zip(self._alone, logits, strict=True)), batch.target, batch.having)
-        return batch_mean(entropies(logits, self.fit.task), list(self._alone), batch.having)
+        return batch_mean(prediction_entropies(logits, self.fit.task), list(self._alone), batch.having)

@@ -10,9 +10,9 @@ from mcr_bench.bench.core.precision import promoted
 from mcr_bench.bench.fit import Batch, Outputs
 from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.methods.base import Method, Needs, OfficialCode, Reference
+from mcr_bench.methods.terms.games.confidence import kept_sets, rises
 from mcr_bench.methods.terms.losses import loss_mean
 from mcr_bench.methods.terms.modes import evaluation_mode
-from mcr_bench.methods.terms.objectives.confidence import kept_sets, rises
 
 
 @dataclass
@@ -47,8 +47,9 @@ class Cml(Method):
         "the larger one. Official code, cpm: all rises count but those that correct the prediction.",
         "There is no loss of reconstruction, which the models of the official code have.",
         "Of a sample that lacks modalities, the sets differ by those that it has.",
-        "BalanceBenchmark, whose published numbers the tables hold, takes the positive part of the sum over the batch, "
-        "computes the mask of right predictions without using it, and subtracts shares of the logits.",
+        "BalanceBenchmark, whose published numbers the tables hold, departs from it: it takes the positive part of the "
+        "sum over the batch, computes the mask of right predictions without using it, and subtracts shares of the "
+        "logits in place of predicting again.",
     )
 
     def order(self, batch: Batch) -> dict[str, Tensor]:

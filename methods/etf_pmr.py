@@ -31,21 +31,21 @@ class EtfPmr(PrototypeLoss):
         1.0, "weight of the prototypes' loss", origin="ETF-PMR code", at_least=0, space=Space(0.1, 5, log=True)
     )
     strong: float = setting(
-        0.1, "share where not behind", origin="ETF-PMR code", at_least=0, at_most=1, space=Space(0, 1)
+        0.1, "share of it where not behind the others", origin="ETF-PMR code", at_least=0, at_most=1, space=Space(0, 1)
     )
     form: Literal["cross-entropy", "distance"] = setting(
         "cross-entropy",
         "the prototypes' loss; cross-entropy: over distances; distance: the squared distance from the right one",
         origin="ETF-PMR code",
     )
-    start: int = setting(2, "first epoch; prototypes are placed before it", origin="ETF-PMR code", at_least=1)
+    start: int = setting(
+        2, "first epoch of the term; prototypes are placed among features before it", origin="ETF-PMR code", at_least=1
+    )
     name = "etf-pmr"
     title = "ETF-PMR"
     group = "modulation"
     reference = Reference("Overcome Modal Bias by simplex ETF (ETF-PMR)", "official code, 2024")
-    official_code = OfficialCode(
-        "github.com/fanyunfeng-bit/ETF-PMR", "396485d", "main_ETF.py stops with an error in epoch 50"
-    )
+    official_code = OfficialCode("github.com/fanyunfeng-bit/ETF-PMR", "396485d", "main_ETF.py stops in epoch 50")
     needs = Needs(classification=True, at_least=2)
     neutral = (Neutral({"alpha": 0.0}, "joint"),)
     deviations = (

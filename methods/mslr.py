@@ -11,7 +11,7 @@ from mcr_bench.bench.settings.declaration import Space, setting
 from mcr_bench.methods.base import Delay, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.losses import require_additive
 from mcr_bench.methods.terms.modulation import Modulation
-from mcr_bench.methods.terms.rates import factors_of, quotient, require_known, split_scores
+from mcr_bench.methods.terms.rates import factors_of, quotient, require_modalities, split_scores
 
 
 @dataclass
@@ -19,8 +19,8 @@ class Mslr(Modulation):
     """Joint training in which the steps of modality m's encoder are multiplied by k_m = c_m q_m.
 
     c_m is a constant (`rates`). q_m = a_m / mean of the last K values of a_m, where a_m is the validation accuracy of
-    modality m's share z_m = W_m f_m + b / M of the logits after the epoch before; q_m = 1 while there are fewer than K,
-    and where their mean is 0. A modality whose accuracy rises gets a higher learning rate.
+    modality m's share z_m = W_m f_m + b / M of the logits after the epoch before; q_m = 1 while there are fewer than K.
+    A modality whose accuracy rises gets a higher learning rate.
     """
 
     rates: str = setting("", "the constant c_m of each modality, as audio=0.9/video=1.1; 1 where none is given")
@@ -29,7 +29,9 @@ class Mslr(Modulation):
     )
     slices: bool = setting(False, "also scale the modality's slice of the fusion head, as the AGM code")
     apply_to: Literal["grad", "lr"] = setting(
-        "lr", "what is multiplied; grad: gradients; lr: the optimiser's steps", origin="MSLR paper, learning rates"
+        "lr",
+        "what is multiplied; grad: gradients, whose scale Adam largely cancels; lr: the optimiser's steps",
+        origin="MSLR paper, learning rates",
     )
     name = "mslr"
     title = "MSLR"
@@ -48,18 +50,15 @@ class Mslr(Modulation):
         "Encoders alone are scaled, as in the MLB code. AGM code: the slices of the fusion head too (`slices`).",
         "q acts in all epochs from the second after K. AGM code: in epochs 0 to 20; MLB code: from one epoch later on.",
         "Without `rates` every c_m is 1. AGM and MLB code: 0.9 for audio and 1.1 for video.",
-        "Extensions: in a regression a_m is 1 / (mean error + 1e-8), of several labels the share that is right.",
+        "Where the mean of the last accuracies is 0, q is 1 instead of infinite.",
+        "Extension: in a regression a_m = 1 / (mean absolute error + 1e-8), of several labels the share of right ones.",
     )
     _past: dict[str, list[float]] = field(default_factory=dict, init=False, repr=False)  # a_m, K + 1 of each
     _factors: Tensor = field(default_factory=lambda: torch.empty(0), init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        factors_of(self.rates, "mslr.rates")
-
     def skip(self, facts: Facts) -> str | None:
         """UserError where `rates` names something that the data does not have as a modality; it is never skipped."""
-        require_known(factors_of(self.rates), facts.modalities, f"mslr.rates={self.rates}")
+        require_modalities(factors_of(self.rates), facts.modalities, f"mslr.rates={self.rates}")
         return None
 
     def touches(self, modality: str) -> list[nn.Parameter]:

@@ -51,14 +51,16 @@ class Opm(Windowed):
         "BalanceBenchmark: with their sum, which is hardly ever exceeded.",
         "Where every sample of a batch loses all modalities, its loss is 0. Official code: the batch is skipped.",
         "The validation part selects the epoch. Official code: the test part.",
-        "Extensions: in a regression s_m = 1 / (loss + 1e-8), of several labels the mean probability of right values.",
+        "Extensions: in a regression s_m is 1 / (loss + 1e-8), with several labels the mean probability of the right "
+        "value of each label.",
         "Features are dropped from epoch 6 on, which the official code calls 5, as it counts from 0.",
     )
     _left: Tensor | None = field(default=None, init=False, repr=False)  # (B,) samples with a modality; None: all
 
     def forward(self, batch: Batch) -> Outputs:
         model, self._left = self.fit.model, None
-        if not self.active or self._spared():
+        draw = torch.rand((), generator=self.fit.generator("batch"))  # on the CPU: it does not wait for a GPU
+        if not self.active or float(draw) >= self.batches:
             return super().forward(batch)
         features = model.drop(model.encode(batch.inputs), batch.dropped)
         with torch.no_grad():
@@ -67,10 +69,6 @@ class Opm(Windowed):
         self._left = torch.stack([~gone & batch.having.get(m, ~gone) for m, gone in lost.items()]).any(0)
         kept = 1 - torch.stack(list(rates.values())).mean()
         return model.fuse({m: f / kept for m, f in model.drop(features, lost).items()})
-
-    def _spared(self) -> bool:
-        """Whether this batch is not changed; the draw is on the CPU, so that it does not wait for a GPU."""
-        return float(torch.rand((), generator=self.fit.generator("batch"))) >= self.batches
 
     def _lost(self, modality: str, rate: Tensor, count: int) -> Tensor:
         """(count,) bool, drawn: the samples whose feature of the modality is dropped."""

@@ -23,9 +23,11 @@ class Remix(WithVariants):
     CE(z, y) + gamma CE(h_m, y). The blocks come in an order that is drawn. Warm-up: CE(z, y) + w sum_m CE(h_m, y).
     """
 
-    warmup: int = setting(10, "epochs of multi-loss training at first, or all of them", origin="Remix code", at_least=0)
+    warmup: int = setting(
+        10, "epochs of multi-loss training at first; a run of no more is only that", origin="Remix code", at_least=0
+    )
     warmup_weight: float = setting(
-        0.5, "w, weight of the own heads in them", origin="Remix code", at_least=0, space=Space(0.1, 3, log=True)
+        0.5, "w, weight of the own losses in them", origin="Remix code", at_least=0, space=Space(0.1, 3, log=True)
     )
     gamma: float = setting(
         1.0, "weight of the own head's loss after them", origin="Remix code", at_least=0, space=Space(0.1, 10, log=True)

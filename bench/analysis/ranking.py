@@ -122,11 +122,11 @@ def _scores(comparison: Comparison, metric: str | None, values: Mapping[str, Map
 
 
 def _uneven(name: str, values: Mapping[str, Mapping[Pair, float]]) -> str:
-    """Which methods lack runs of a seed and fold that others have on the dataset; "" if none does."""
+    """Which methods lack values at a seed and fold where others have one on the dataset; "" if none does."""
     every = {pair for known in values.values() for pair in known}
     fewer = [f"{method} ({len(known)} of {len(every)})" for method, known in values.items() if len(known) < len(every)]
-    told = f"unequal runs on {name}, so that its means cannot be compared as they stand: {', '.join(fewer)}"
-    return told if fewer else ""
+    told = f"unequal runs with a value on {name}, so that its means cannot be compared as they stand"
+    return f"{told}: {', '.join(fewer)}" if fewer else ""
 
 
 def _of_methods(comparison: Comparison, metric: str | None) -> dict[str, dict[Pair, float]]:

@@ -209,7 +209,10 @@ def run_plan(plan: Plan, finished: set[str], record: Record, how: How) -> tuple[
 
 
 def _unnoted(plan: Plan, finished: set[str], rows: Iterable[RunRow]) -> set[str]:
-    """The finished keys whose rows lack a preset of the plan, or that have no row: reading all again takes seconds."""
+    """The finished keys whose rows lack a preset of the plan, or that have no row: reading all again takes seconds.
+
+    Presets that only an older run of a key has, and that this plan does not ask for, wait until one does.
+    """
     noted = {row.key for row in rows if plan.by_preset.get(row.key, {}).keys() <= row.asked.keys()}
     return finished - noted
 

@@ -3,8 +3,20 @@
 from mcr_bench.bench.fit.evaluated import Evaluation
 from mcr_bench.bench.fit.returns import Groups, State
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel, Outputs
+from mcr_bench.bench.problem.epoch_batches import EpochBatches
 from mcr_bench.bench.problem.facts import Facts
 from mcr_bench.bench.problem.samples import Batch
 from mcr_bench.bench.task import Task
 
-__all__ = ["Batch", "Evaluation", "Facts", "Groups", "Inputs", "MultimodalModel", "Outputs", "State", "Task"]
+__all__ = [
+    "Batch",
+    "EpochBatches",
+    "Evaluation",
+    "Facts",
+    "Groups",
+    "Inputs",
+    "MultimodalModel",
+    "Outputs",
+    "State",
+    "Task",
+]

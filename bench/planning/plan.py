@@ -111,7 +111,7 @@ def make_plan_of(requests: Sequence[Request]) -> Plan:
     if not plan.absent:
         plan.require_runs()
     plan.announcements += seed_advice(plan.runs)
-    plan.announcements += idle_settings(plan.runs)
+    plan.announcements += idle_settings(plan.runs, {s: cls for one in requests for s, cls in one.classes.methods})
     return plan
 
 

@@ -52,7 +52,7 @@ class Declared:
     at_most: the largest value that is allowed.
     space: the range in which tuning draws it; None where it is not tuned.
     rounding: whether it changes results by rounding only; it is then recorded, but not part of a run's key.
-    where: the dotted key of another setting, and its values with which this one acts; None where it always does.
+    acts_with: the dotted key of another setting, and its values with which this one acts; None where it always does.
     """
 
     key: str
@@ -64,7 +64,7 @@ class Declared:
     at_most: float
     space: Space | None
     rounding: bool = False
-    where: tuple[str, tuple[Value, ...]] | None = None
+    acts_with: tuple[str, tuple[Value, ...]] | None = None
 
     @property
     def allowed(self) -> str:
@@ -104,17 +104,17 @@ def setting(
     at_most: float = math.inf,
     space: Space | None = None,
     rounding: bool = False,
-    where: tuple[str, tuple[Value, ...]] | None = None,
+    acts_with: tuple[str, tuple[Value, ...]] | None = None,
 ) -> Any:
     """The dataclass field of one setting.
 
     default: its value where none is given. doc: what it does, for cards and help. origin: where the default comes from.
     at_least, at_most: the smallest and the largest value allowed. space: the range in which tuning draws it, if any.
-    rounding: whether it changes results by rounding only, and so is not part of a run's key. where: another setting of
-    the class, and its values with which this one acts.
+    rounding: whether it changes results by rounding only, and so is not part of a run's key. acts_with: another
+    setting of the class, and its values with which this one acts.
     """
     facts = {"doc": doc, "origin": origin, "at_least": at_least, "at_most": at_most, "space": space}
-    facts |= {"rounding": rounding, "where": where}
+    facts |= {"rounding": rounding, "acts_with": acts_with}
     return dataclasses.field(default=default, metadata=facts)
 
 
@@ -139,8 +139,8 @@ def _declared(cls: type) -> dict[str, Declared]:
             continue
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
             for key, inner in declared(kind).items():
-                where = inner.where and (f"{field.name}.{inner.where[0]}", inner.where[1])
-                settings[f"{field.name}.{key}"] = dataclasses.replace(inner, key=f"{field.name}.{key}", where=where)
+                other = inner.acts_with and (f"{field.name}.{inner.acts_with[0]}", inner.acts_with[1])
+                settings[f"{field.name}.{key}"] = dataclasses.replace(inner, key=f"{field.name}.{key}", acts_with=other)
         elif "doc" in field.metadata:
             settings[field.name] = Declared(field.name, kind, cast(Value, field.default), **field.metadata)
     return settings

@@ -7,7 +7,7 @@ from typing import Literal
 from mcr_bench.bench.settings.declaration import Space, setting
 
 BELOW_ONE = 0.99999  # the decays of adam have to be below 1
-LARGEST_FACTOR = 1e6  # of a learning rate or a period: powers of larger ones leave the range of numbers in a few epochs
+LARGEST_FACTOR = 1e6  # of a learning rate or a period
 ADAMS = ("adam", "adamw")
 MOST_SAMPLES = 1_000_000_000  # of a step: larger ones do not fit into the counters of PyTorch
 BUDGET = ("epochs", "patience")  # the settings that limit how long a run may train
@@ -33,20 +33,25 @@ class OptimizerSettings:
         space=Space(1e-6, 1e-2, log=True),
     )
     momentum: float = setting(
-        0.9, "momentum of sgd", origin="OGM-GE code", at_least=0, at_most=1, where=("name", ("sgd",))
+        0.9, "momentum of sgd", origin="OGM-GE code", at_least=0, at_most=1, acts_with=("name", ("sgd",))
     )
     beta1: float = setting(
-        0.9, "first-moment decay of adam", origin="MCR code", at_least=0, at_most=BELOW_ONE, where=("name", ADAMS)
+        0.9, "first-moment decay of adam", origin="MCR code", at_least=0, at_most=BELOW_ONE, acts_with=("name", ADAMS)
     )
     beta2: float = setting(
-        0.999, "second-moment decay of adam", origin="MCR code", at_least=0, at_most=BELOW_ONE, where=("name", ADAMS)
+        0.999,
+        "second-moment decay of adam",
+        origin="MCR code",
+        at_least=0,
+        at_most=BELOW_ONE,
+        acts_with=("name", ADAMS),
     )
     eps: float = setting(
         1e-7,
         "epsilon of adam and adamw (the MCR code has 1e-8 for adamw)",
         origin="MCR code",
         at_least=0,
-        where=("name", ADAMS),
+        acts_with=("name", ADAMS),
     )
 
 
@@ -64,10 +69,10 @@ class ScheduleSettings:
         0,
         "number of steps: of linear warm-up for cosine and step, of the constant phase for warm-restarts",
         at_least=0,
-        where=("name", ("cosine", "step", "warm-restarts")),
+        acts_with=("name", ("cosine", "step", "warm-restarts")),
     )
     every: int = setting(
-        70, "step: number of epochs between drops", origin="OGM-GE code", at_least=1, where=("name", ("step",))
+        70, "step: number of epochs between drops", origin="OGM-GE code", at_least=1, acts_with=("name", ("step",))
     )
     factor: float = setting(
         0.1,
@@ -75,14 +80,14 @@ class ScheduleSettings:
         origin="OGM-GE code",
         at_least=0,
         at_most=LARGEST_FACTOR,
-        where=("name", ("step", "warm-restarts")),
+        acts_with=("name", ("step", "warm-restarts")),
     )
     first: int = setting(
         4,
         "warm-restarts: number of steps of the first period",
         origin="MCR code",
         at_least=1,
-        where=("name", ("warm-restarts",)),
+        acts_with=("name", ("warm-restarts",)),
     )
 
 

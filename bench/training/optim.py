@@ -95,9 +95,17 @@ def rate_factor(
         return 1.0 if step <= settings.warmup else _warm_restarts(step - 1, settings.first, growth)
     warm = min(1.0, step / settings.warmup) if settings.warmup else 1.0
     if settings.name == "step":
-        drops: float = settings.factor ** ((place - 1) // steps_per_epoch // settings.every)
-        return warm * drops
+        return warm * _power(settings.factor, (place - 1) // steps_per_epoch // settings.every)
     return warm * _cosine((place - 1) / max(1, steps_per_epoch * epochs))
+
+
+def _power(factor: float, exponent: int) -> float:
+    """factor^exponent, or an infinity: then training diverges, and says so."""
+    try:
+        power: float = factor**exponent
+    except OverflowError:
+        return math.inf
+    return power
 
 
 def _cosine(progress: float) -> float:

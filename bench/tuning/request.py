@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.making import make_dataset
@@ -12,6 +12,7 @@ from mcr_bench.bench.catalog.presets import preset_of, presets_of, user_presets
 from mcr_bench.bench.catalog.resolve import layered
 from mcr_bench.bench.core.inputs.texts import json_of
 from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.planning.advice.idle import idle_settings
 from mcr_bench.bench.planning.plan import Plan, make_plan
 from mcr_bench.bench.planning.request import Request
 from mcr_bench.bench.problem.metrics import metric
@@ -95,11 +96,28 @@ class Subject:
         return self.cls.name
 
 
-def prepare(request: TuneRequest, home: Path) -> tuple[Search, list[list[Subject]], list[tuple[str, str, str]]]:
-    """The search, its methods in stages, and (dataset, method, reason) of the methods that are left out."""
+class Prepared(NamedTuple):
+    """What follows from a request.
+
+    search: the search.
+    stages: its methods in stages.
+    skipped: (dataset, method, reason) of the methods that are left out.
+    notes: what to tell before training: the settings that do nothing.
+    """
+
+    search: Search
+    stages: list[list[Subject]]
+    skipped: list[tuple[str, str, str]]
+    notes: list[str]
+
+
+def prepare(request: TuneRequest, home: Path) -> Prepared:
+    """What follows from a request; nothing is trained or written."""
     _check(request)
     plan = make_plan(request.comparison(request.methods))
-    return _search(request, plan, home), _stages(_subjects(request, plan)), plan.skipped
+    subjects = _subjects(request, plan)
+    notes = idle_settings(plan.runs, {one.source: one.cls for one in subjects.values()})
+    return Prepared(_search(request, plan, home), _stages(subjects), plan.skipped, notes)
 
 
 def _check(request: TuneRequest) -> None:

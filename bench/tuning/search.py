@@ -58,7 +58,9 @@ def tune(
     trial of any method finishes. note: is called with a line for each trial that cannot be read.
     """
     home = (home or default_home()).resolve()
-    search, stages, skipped = prepare(request, home)
+    search, stages, skipped, notes = prepare(request, home)
+    for line in notes:
+        note(line)
     record, results, failed = tuning_record(home, note), dict[str, Tuned](), list[Failure]()
     without = list[str]()
     for place, stage in enumerate(stages):
@@ -81,7 +83,7 @@ def tune(
 
 def outline(request: TuneRequest, home: Path | None = None) -> list[dict[str, object]]:
     """One row per method, in the order of the search, with what would be tried; nothing is trained or written."""
-    _, stages, _ = prepare(request, (home or default_home()).resolve())
+    prepared = prepare(request, (home or default_home()).resolve())
     return [
         {
             "stage": place,
@@ -91,7 +93,7 @@ def outline(request: TuneRequest, home: Path | None = None) -> list[dict[str, ob
             "starts_from": ", ".join(sorted(subject.starts_from)),
             "searched": ", ".join(f"{k.partition('.')[2]} {_space(d)}" for k, d in subject.searched.items()),
         }
-        for place, stage in enumerate(stages, start=1)
+        for place, stage in enumerate(prepared.stages, start=1)
         for subject in stage
     ]
 

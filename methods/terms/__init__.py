@@ -1,1 +1,1 @@
-"""Pure functions of tensors that several methods, or one large method, are made of."""
+"""What several methods, or one large method, are made of: pure functions of tensors first, and the steps they share."""

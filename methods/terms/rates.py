@@ -1,6 +1,6 @@
 """Factors of learning rates, one for each modality: what a setting gives, and what follows from past scores."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from torch import Tensor
 
@@ -48,7 +48,7 @@ def quotient(scores: Sequence[float], size: int) -> float:
     return scores[-1] * size / total if total > 0 else 1.0
 
 
-def factors_of(text: str, setting: str = "rates") -> dict[str, float]:
+def factors_of(text: str, setting: str = "mslr.rates") -> dict[str, float]:
     """Modality -> its factor, of a text such as `audio=0.9/video=1.1`; UserError for any other text.
 
     setting: the name of the setting, for the error.
@@ -66,8 +66,8 @@ def factors_of(text: str, setting: str = "rates") -> dict[str, float]:
     return factors
 
 
-def require_known(factors: Mapping[str, float], modalities: Iterable[str], given: str) -> None:
+def require_modalities(factors: Mapping[str, float], modalities: Collection[str], given: str) -> None:
     """UserError, which names what was `given`, if a factor is one of no modality of the data."""
     for m in factors:
-        if m not in (known := list(modalities)):
-            raise UserError(f"{given}: {unknown('modality', m, known)}")
+        if m not in modalities:
+            raise UserError(f"{given}: {unknown('modality', m, modalities)}")

@@ -14,7 +14,7 @@ FACTS = {  # for cards, selections and tests
 }
 FACTORIES = ("mcr_bench.methods.base.", "mcr_bench.datasets.base.", "mcr_bench.bench.settings.", "typing.")
 SETTING = "mcr_bench.bench.settings."
-PARAMETERS = ("default", "doc", "origin", "space", "where")  # of `setting`: for people and tuning, all but the first
+PARAMETERS = ("default", "doc", "origin", "space", "acts_with")  # of `setting`: all but the first are for people
 MARKERS = {"ClassVar", "InitVar", "KW_ONLY"}  # what an annotation says to `dataclass`
 # Decorators and bases from elsewhere that look at no annotation. What the user's own look at is seen in their code.
 DECORATORS = {

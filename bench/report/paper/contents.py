@@ -33,12 +33,12 @@ class Cell:
     sd: float | None
     bold: bool
     best: bool
-    n: int = 1
+    n: int
 
     def text(self, digits: int, sign: str) -> str:
         """The mean with `digits` decimals, and with its deviation after `sign` if there is one.
 
-        >>> Cell(86.04, 1.38, False, False).text(1, "±")
+        >>> Cell(86.04, 1.38, False, False, 7).text(1, "±")
         '86.0 ± 1.4'
         """
         mean = decimal(self.mean, digits)

@@ -1,1 +1,1 @@
-"""What methods are made of that learn from frozen unimodal teachers."""
+"""Methods in which one net teaches another: frozen unimodal teachers, or the modality that is ahead on a sample."""

@@ -1,1 +1,1 @@
-"""Features of many samples together: clusters, prototypes of classes, entropies, contrasts, what a bottleneck keeps."""
+"""Features of many samples: clusters, prototypes of classes, entropies, contrasts, drops, what a bottleneck keeps."""

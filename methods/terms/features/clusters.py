@@ -1,4 +1,4 @@
-"""Clusters of features, and how well they agree with the classes."""
+"""Clusters of features, how well they agree with the classes, and how far an encoder moves back for it."""
 
 import torch
 from torch import Tensor

@@ -1,1 +1,1 @@
-"""The game of modalities that MCR plays: coalitions, what is lost without a modality, and how one is taken away."""
+"""Sets of modalities: the game that MCR plays, what is lost without one, nested sets, and how one is taken away."""

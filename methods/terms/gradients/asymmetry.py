@@ -27,20 +27,20 @@ def asymmetry(uncertainty: Tensor, size: Tensor, temperature: float) -> Tensor:
     return (temperature * others * inverse / inverse.sum()).softmax(0)
 
 
-def entropies(logits: Tensor, task: Task) -> Tensor:
+def prediction_entropies(logits: Tensor, task: Task) -> Tensor:
     """The entropies (M, B) in nats of the predictions with logits (M, B, C); of several labels the mean of each one's.
 
-    >>> entropies(torch.zeros(1, 1, 4), Task(4)).exp()
+    >>> prediction_entropies(torch.zeros(1, 1, 4), Task(4)).exp()
     tensor([[4.]])
     """
     log_p = log_probabilities(logits, task)  # (M, B, K, J)
     return -(log_p.exp() * log_p).sum((-2, -1)) / log_p.shape[-2]
 
 
-def known(values: Tensor) -> Tensor:
+def mean_for_missing(values: Tensor) -> Tensor:
     """Values (M,) with the mean of the others in place of nan, and none below 1e-8.
 
-    >>> known(torch.tensor([2.0, torch.nan, 0.0]))
+    >>> mean_for_missing(torch.tensor([2.0, torch.nan, 0.0]))
     tensor([2.0000e+00, 1.0000e+00, 1.0000e-08])
     """
     return torch.where(values.isnan(), values.nanmean(), values).clamp_min(SMALLEST)

@@ -154,7 +154,7 @@ def test_ranks_name_methods_that_lack_runs_which_others_have() -> None:
     assert "unequal" not in even.reason
     uneven = rank_datasets(comparisons(rows[1:], "a"))
     assert uneven.mean_ranks == {"a": 1.0, "b": 2.0}
-    told = "unequal runs on one, so that its means cannot be compared as they stand: a (2 of 3)"
+    told = "unequal runs with a value on one, so that its means cannot be compared as they stand: a (2 of 3)"
     assert told in uneven.reason
     assert any(told in note for note in rank_table(uneven).notes)
     other_seeds = [run(m, s, 0.5 + 0.1 * s, dataset="one") for m, s in (("a", 0), ("b", 1))]

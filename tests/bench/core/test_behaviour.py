@@ -122,7 +122,7 @@ SAME_METHOD = {
     "the text of an origin": [("'s code", ", table 2")],
     "the text behind the text of an origin": [('"the paper"', '"their paper"')],
     "an origin in its place": [("origin=CODE", 'origin="the paper\'s code"')],
-    "with what it acts": [("space=Space(0.1, 1)", 'space=Space(0.1, 1), where=("pace", ("slow",))')],
+    "with what it acts": [("space=Space(0.1, 1)", 'space=Space(0.1, 1), acts_with=("pace", ("slow",))')],
     "where tuning looks": [("Space(0.1, 1)", "Space(1e-3, 10.0, log=True)")],
     "another reference": [("A venue", "Another venue")],
     "no reference": [('    reference: ClassVar[Reference] = Reference("A paper", "A venue", "2411.07335")\n', "")],

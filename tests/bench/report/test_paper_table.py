@@ -113,14 +113,14 @@ def test_methods_without_the_metric_have_no_row_and_one_note(record: Record) -> 
 
 
 def test_what_latex_would_change_or_stop_at() -> None:
-    cell = Cell(50.0, None, False, False)
+    cell = Cell(50.0, None, False, False, 7)
     title = "a--b---c 数据"
     column = Column(title, "accuracy", {title: cell}, ())
     text = latex(PaperTable((Line(title, title, "method", None),), (column,), "caption"), 1)
     assert text.startswith("% pdfLaTeX lacks 数据: use LuaLaTeX or XeLaTeX, with a font that has them\n% needs")
     assert "a-{}-b-{}-{}-c 数据 & 50.0" in text
     assert plain("~~a~~ &lt; $x$") == r"\~\~a\~\~ \&lt; \$x\$"
-    assert Cell(1e30, 2e29, False, False).text(1, "±") == "1.0e+30 ± 2.0e+29"
+    assert Cell(1e30, 2e29, False, False, 7).text(1, "±") == "1.0e+30 ± 2.0e+29"
 
 
 def test_simple_baselines_come_first_and_names_are_those_of_papers(table: PaperTable) -> None:
@@ -172,8 +172,8 @@ def test_the_other_formats_hold_the_same_numbers(table: PaperTable) -> None:
 
 
 def test_digits_and_single_runs() -> None:
-    assert Cell(86.04, None, False, False).text(1, "±") == "86.0"
-    assert Cell(86.04, 1.0, False, False).text(3, "±") == "86.040 ± 1.000"
+    assert Cell(86.04, None, False, False, 7).text(1, "±") == "86.0"
+    assert Cell(86.04, 1.0, False, False, 7).text(3, "±") == "86.040 ± 1.000"
 
 
 def test_every_shipped_method_has_a_title_of_its_own() -> None:

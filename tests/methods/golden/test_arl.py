@@ -11,7 +11,7 @@ from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, THREE, make_fit, step, whole_batch
 from mcr_bench.methods.arl import Arl
 from mcr_bench.methods.joint import Joint
-from mcr_bench.methods.terms.gradients.asymmetry import asymmetry, entropies
+from mcr_bench.methods.terms.gradients.asymmetry import asymmetry, prediction_entropies
 
 SGD = {"optimizer__name": "sgd", "dtype": torch.float64, "clip_norm": 0.0}
 TASKS = {"classes": THREE, "score": Task(None), "labels": Task(None, labels=3), "scores": Task(None, scores=2)}
@@ -100,8 +100,8 @@ def test_weights_by_hand() -> None:
 
 
 def test_a_certain_prediction_has_no_entropy() -> None:
-    assert entropies(torch.tensor([[[1e4, 0.0]]]), Task(2)).item() == 0
-    assert entropies(torch.zeros(1, 1, 2), Task(None, labels=2)).item() == pytest.approx(math.log(2))
+    assert prediction_entropies(torch.tensor([[[1e4, 0.0]]]), Task(2)).item() == 0
+    assert prediction_entropies(torch.zeros(1, 1, 2), Task(None, labels=2)).item() == pytest.approx(math.log(2))
 
 
 @pytest.mark.parametrize("lacked", NAMES[:3])

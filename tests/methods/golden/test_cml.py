@@ -12,7 +12,7 @@ from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.fits import NAMES, make_fit, step, whole_batch
 from mcr_bench.datasets.base import Batch, Inputs
 from mcr_bench.methods.cml import Cml
-from mcr_bench.methods.terms.objectives.confidence import rises
+from mcr_bench.methods.terms.games.confidence import rises
 
 
 def probabilities(row: list[float]) -> list[float]:

@@ -110,8 +110,11 @@ def test_steps_are_those_of_joint_training_times_the_constant(apply_to: str, opt
 
 @pytest.mark.parametrize("text", ["audio", "audio=x", "audio=-1", "audio=1/audio=2", "=1", "audio=1//", "audio=inf"])
 def test_rates_that_cannot_be_read_are_an_error(text: str) -> None:
-    with pytest.raises(UserError, match=r"mslr\.rates=.*audio=0\.9/video=1\.1"):
-        Mslr(rates=text)
+    says = r"mslr\.rates=.*audio=0\.9/video=1\.1"
+    with pytest.raises(UserError, match=says):  # when planning
+        Mslr(rates=text).skip(Facts({"audio": Modality((3,)), "video": Modality((3,))}, Task(3)))
+    with pytest.raises(UserError, match=says):  # in a loop of the user's own
+        make_fit(Mslr(rates=text), **PLAIN)
 
 
 def test_rates_of_what_is_no_modality_are_an_error_when_planning() -> None:

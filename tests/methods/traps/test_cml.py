@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mcr_bench.methods.terms.objectives.confidence import rises
+from mcr_bench.methods.terms.games.confidence import rises
 
 
 def correct(sets: Tensor, target: Tensor) -> Tensor:
