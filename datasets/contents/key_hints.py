@@ -32,7 +32,7 @@ def tells_split(keys: tuple[str, ...]) -> bool:
 
 def _is_by_part(keys: tuple[str, ...]) -> bool:
     """Whether there is one array for each part."""
-    return any(re.fullmatch(rf".+_{PART}|{PART}_.+", key) for key in keys) and "split" not in keys
+    return any(re.fullmatch(rf".+_{PART}|{PART}_.+", key) for key in keys) and not {"y", "split"} & {*keys}
 
 
 def _renamed(keys: tuple[str, ...]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from mcr_bench.datasets.contents.key_hints import rename_hint, tells_split
 from mcr_bench.datasets.contents.words import as_text, rows_in_words
 
 PARTS = ("train", "val", "test")
+NUMBERS_OF = r"(?:idx|idxs|index|indices|indexes|ids|inds|rows)"  # what people call arrays with the numbers of samples
 # In lower case. `eval` and `holdout` are not allowed: some people use them for validation, others for test.
 WORDS = {
     **dict.fromkeys(("train", "training", "trn", "tr"), "train"),
@@ -54,6 +55,8 @@ def missing_split(arrays: Mapping[str, Array]) -> str:
     """
     if masks := _masks(arrays):
         return _of_masks(masks)
+    if indices := _indices(arrays):
+        return _of_indices(indices)
     hint = rename_hint(tuple(arrays))
     if tells_split(tuple(arrays)):
         return hint
@@ -70,6 +73,34 @@ def _masks(arrays: Mapping[str, Array]) -> dict[str, str]:
         if array.dtype.kind == "b" and array.ndim == 1 and word in WORDS:
             keys[WORDS[word]] = key
     return {part: keys[part] for part in PARTS if part in keys} if {"train", "test"} <= keys.keys() else {}
+
+
+def _indices(arrays: Mapping[str, Array]) -> dict[str, str]:
+    """Part -> the key of the array with the numbers of its samples; empty unless train and test have one."""
+    count = arrays["y"].shape[0] if arrays["y"].ndim else 0
+    keys: dict[str, str] = {}
+    for key, array in arrays.items():
+        word = re.sub(rf"^{NUMBERS_OF}_|_{NUMBERS_OF}$", "", key.lower())
+        if array.dtype.kind in "iu" and array.ndim == 1 and word in WORDS and _are_rows(array, count):
+            keys[WORDS[word]] = key
+    parts = [arrays[key] for key in keys.values()]
+    if not {"train", "test"} <= keys.keys() or len(np.unique(np.concatenate(parts))) < sum(map(len, parts)):
+        return {}
+    return {part: keys[part] for part in PARTS if part in keys}
+
+
+def _are_rows(array: Array, count: int) -> bool:
+    return bool(len(array) and array.min() >= 0 and array.max() < count)
+
+
+def _of_indices(indices: Mapping[str, str]) -> str:
+    line = "; ".join(f'split[{key}] = "{part}"' for part, key in indices.items())
+    if "val" not in indices:
+        line += f'; split[{indices["train"]}[::10]] = "val" (every tenth; keep groups together)'
+    return (
+        ' Make it of the numbers of samples, and leave these arrays out of the file: split = np.full(len(y), "", "U5")'
+        f"; {line}. Samples in none of them have to be left out."
+    )
 
 
 def _of_masks(masks: Mapping[str, str]) -> str:

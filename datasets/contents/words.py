@@ -44,6 +44,8 @@ def plural(noun: str) -> str:
 def as_text(array: Array) -> Array:
     """An array of text, bytes or numbers as an array of text of the same shape, without blanks around each text.
 
-    Bytes are decoded as UTF-8.
+    Bytes are decoded as UTF-8; those that are not stand as in Python's text of bytes, so that different ones differ.
     """
-    return np.char.strip(np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array.astype(str))
+    if array.dtype.kind == "S":
+        return np.char.strip(np.char.decode(array, "utf-8", "backslashreplace"))
+    return np.char.strip(array.astype(str))

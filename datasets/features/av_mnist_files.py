@@ -10,9 +10,11 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.cache.recipe import Clip, Field, Recipe, Scan, Settings
 from mcr_bench.datasets.features.npy_file import open_npy
 from mcr_bench.datasets.formats.npz import is_pointer
+from mcr_bench.datasets.media.reasons import Unusable
 from mcr_bench.datasets.sequences.pickles import LIST, listed
 
 CLASSES = tuple("0123456789")
+SMALLEST, LARGEST = float(np.finfo(np.float16).tiny), float(np.finfo(np.float16).max)
 SHAPES: Mapping[str, tuple[int, ...]] = {"image": (1, 28, 28), "audio": (1, 112, 112)}
 PARTS = ("train", "test")
 HELD = 12  # of so many training samples, the last one in the order of the file validates: 5,000 of 60,000
@@ -54,8 +56,19 @@ def recipe() -> Recipe:
 def decode(clip: Clip, settings: Settings) -> dict[str, Array]:  # noqa: ARG001 (there are no settings)
     """Modality -> the values of one sample, in its shape."""
     row = int(clip.id.split("-")[1])
+    return {m: _halved(m, open_npy(clip.files[m])[row].reshape(shape)) for m, shape in SHAPES.items()}
+
+
+def _halved(modality: str, values: Array) -> Array:
+    """The values in half precision; `Unusable` where that would lose them."""
+    size = float(np.abs(values.astype(np.float64)).max())
+    if np.isfinite(size) and size and not SMALLEST <= size <= LARGEST:
+        raise Unusable(
+            f"its {modality} reaches {size:.3g}, but half precision holds {SMALLEST:.1g} to {LARGEST:,.0f}. Use the "
+            "official file, or multiply the whole array by a number that brings it there"
+        )
     with np.errstate(over="ignore"):
-        return {m: open_npy(clip.files[m])[row].reshape(shape).astype(np.float16) for m, shape in SHAPES.items()}
+        return values.astype(np.float16)
 
 
 def _labels(path: Path) -> Array:

@@ -117,11 +117,16 @@ def decode(clip: Clip, settings: Settings) -> dict[str, Array]:
         text, seen, genres = (np.asarray(films.arrays[key][row]) for key in (TEXT, KEYS[image], "genres"))
     except (OSError, RuntimeError) as error:
         raise Unusable(f"its row {row} cannot be read ({error}): the file is damaged") from error
-    if image == "poster" and (abs(seen) > np.iinfo(np.int16).max).any():
-        raise Unusable("its poster has values outside those of colours")
+    if image == "poster" and not _are_colours(seen):
+        raise Unusable("its poster has values that are not those of colours, whole numbers such as 0 to 255")
     with np.errstate(over="ignore"):
         made = {"text": text.astype(np.float32), "image": seen.astype(np.float32 if image == "vgg" else np.int16)}
     return {**made, LABELS: genres[films.order].astype(np.uint8)}
+
+
+def _are_colours(values: Array) -> bool:
+    """Whether int16 holds all of them without a change."""
+    return bool((np.isfinite(values) & (abs(values) <= np.iinfo(np.int16).max) & (values == np.rint(values))).all())
 
 
 def _array(path: Path, file: "h5py.File", key: str) -> "h5py.Dataset":

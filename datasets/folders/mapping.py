@@ -78,7 +78,7 @@ def read_mapping(path: Path) -> Described:
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        return toml_of(text_of(path))
+        return toml_of(text_of(path).removeprefix("\ufeff"))  # Notepad writes the mark of UTF-8
     except OSError as error:
         raise UserError(f"'{path}' cannot be read ({error.strerror}). Make it readable.") from error
     except ValueError as error:

@@ -19,7 +19,7 @@ from mcr_bench.datasets.formats.npz import is_pointer
 from mcr_bench.datasets.formats.text_mode import SAMPLE, copied_as_text
 from mcr_bench.datasets.media.clock import Reel, SoundClock, open_media, require_length
 from mcr_bench.datasets.media.display import shown_picture, shown_size
-from mcr_bench.datasets.media.findings import audible, report_pictures
+from mcr_bench.datasets.media.findings import audible, report_pictures, within_full_scale
 from mcr_bench.datasets.media.reasons import AGAIN, Unusable
 from mcr_bench.datasets.media.riff import TOLERATED, require_stated
 
@@ -50,8 +50,8 @@ def read_audio(path: Path, rate: int, start: float = 0.0, seconds: float | None 
     """The first audio stream as (T,) float32 in [-1, 1]: the mean of its channels, resampled to `rate` hertz.
 
     start, seconds: the requested part on the clock of the file; fewer samples are returned if the file ends earlier.
-    Reported to `prepare` are parts that are almost silent, and channels that cancel in their mean: of these the first
-    channel is returned.
+    Reported to `prepare` are parts that are almost silent, samples beyond full scale, which are cut, and channels that
+    cancel in their mean: of these the first channel is returned.
     """
     with _opened(path) as container:
         stream = _sound_of(container, path)
@@ -64,7 +64,7 @@ def read_audio(path: Path, rate: int, start: float = 0.0, seconds: float | None 
         raise Unusable(f"{path.name}: its sound ends before {start:g} s. {AGAIN}")
     if not np.isfinite(wave).all():
         raise Unusable(f"{path.name}: its sound holds NaN or infinite samples. {AGAIN}")
-    return np.clip(wave, -1, 1)
+    return within_full_scale(wave, path.name)
 
 
 def read_frames(path: Path, times: Sequence[float], pad: bool = False) -> Array:
@@ -85,9 +85,12 @@ def read_every(path: Path, stride: int, count: int, start: int = 0) -> Array:
     return read_numbered(path, [start + stride * n for n in range(count)])
 
 
-def read_numbered(path: Path, numbers: Sequence[int]) -> Array:
-    """The frames with these numbers from 0, as (F, H, W, 3) uint8 RGB; otherwise as `read_every`."""
-    return _pictures(path, numbers, by_number=True, pad=True)
+def read_numbered(path: Path, numbers: Sequence[int], pad: bool = True) -> Array:
+    """The frames with these numbers from 0, as (F, H, W, 3) uint8 RGB; otherwise as `read_every`.
+
+    pad: whether the last frame is used for numbers after the end of the clip, which are `Unusable` otherwise.
+    """
+    return _pictures(path, numbers, by_number=True, pad=pad)
 
 
 def duration(path: Path) -> float:

@@ -10,6 +10,8 @@ from mcr_bench.datasets.media.reasons import Unusable, report
 SILENT = 2.0**-16  # standard deviation, half of the smallest step of 16 bits: below it nothing was recorded
 QUIET = 10 ** (-70 / 20)  # standard deviation, -70 dB of full scale: a room without speech is louder (our choice)
 CANCELLED = 10 ** (-30 / 20)  # of the first channel's deviation: codecs leave about -40 dB of what cancels (ours)
+LOUD = 4.0  # times full scale, +12 dB: codecs overshoot less, and integers that were saved as floats more (our choice)
+CUT = 1e-3  # share of samples beyond full scale that is reported (ours)
 EDGE = 64  # samples at each end that resampling distorts, because its filter sees zeros beyond them
 GRID = 32  # rows and columns of means over areas, in which the noise of codecs averages out
 # Of 255: the brightness up to which a frame is black; differences up to which a frame has one colour; up to which two
@@ -31,6 +33,24 @@ def require_sound(wave: Array, name: str) -> Array:
             "Leave the clip out, or find a copy that has sound."
         )
     return wave
+
+
+def within_full_scale(wave: Array, name: str) -> Array:
+    """The wave (T,) float cut to [-1, 1]; `Unusable` if it reaches four times full scale.
+
+    Reported are waves of which more than one sample in thousand is cut. name: the name of the file, for the message.
+    """
+    peak = float(np.abs(wave).max())
+    if peak > LOUD:
+        raise Unusable(
+            f"{name}: its sound reaches {peak:.3g} times full scale: numbers that were saved as floats without being "
+            "divided. Divide them by the largest number of their type (32768 for 16 bits), and save them again."
+        )
+    beyond = float((np.abs(wave) > 1).mean())
+    if beyond > CUT:
+        report(f"{100 * beyond:.1f} % of its samples are beyond full scale, and are cut there")
+    cut: Array = np.clip(wave, -1, 1)
+    return cut
 
 
 def audible(heard: Array, rate: int, start: float, stop: float | None) -> Array:

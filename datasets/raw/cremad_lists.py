@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeGuard
 
 from mcr_bench.bench.errors import UserError, unknown
+from mcr_bench.datasets.raw.folders import walked
 from mcr_bench.datasets.raw.lists import name_once, numbered_lines, read_content, read_lists
 
 EMOTIONS = {"NEU": "neutral", "HAP": "happy", "SAD": "sad", "FEA": "fear", "DIS": "disgust", "ANG": "anger"}
@@ -190,9 +190,9 @@ def _candidates(source: Path, problems: list[tuple[str, str]]) -> Iterator[Path]
         place = Path(error.filename).relative_to(source)
         problems.append((f"{place}/", f"cannot be read ({error.strerror}): it is not searched for lists"))
 
-    for folder, inner, files in os.walk(source, onerror=report):
+    for folder, inner, files in walked(source, report):
         inner[:] = sorted(name for name in inner if name.lower() not in MEDIA and not name.startswith("."))
-        yield from (Path(folder, name) for name in sorted(files) if name.lower() in (FOLDS, TRAIN, TEST))
+        yield from (folder / name for name in sorted(files) if name.lower() in (FOLDS, TRAIN, TEST))
 
 
 def _foreign(kind: str, path: Path) -> str:

@@ -4,7 +4,6 @@ RR is the number of frames per second. Frames are used where the videos themselv
 time stamps. The role of such a folder in a clip holds the rate, so that another rate is another source.
 """
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.cache.recipe import Clip
 from mcr_bench.datasets.media.pictures import pictures_of, size_of, size_text
 from mcr_bench.datasets.media.reasons import Unusable
+from mcr_bench.datasets.raw.folders import walked
 from mcr_bench.datasets.raw.raw_files import AUDIO, VIDEO
 
 FOLDER = re.compile(r"image-(0*[1-9]\d{0,3})-fps", re.IGNORECASE)
@@ -100,8 +100,7 @@ def shown(clip: Clip, times: Sequence[float], pad: bool = False) -> Array:
 
 def _folders(source: Path) -> Iterator[Path]:
     """Every folder of the source except the folders of frames, which may be many."""
-    for folder, inner, _ in os.walk(source):
-        here = Path(folder)
+    for here, inner, _ in walked(source):
         yield here
         if FOLDER.fullmatch(here.name):
             inner.clear()

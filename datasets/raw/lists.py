@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -73,13 +74,16 @@ def read_content(path: Path) -> bytes:
     return content
 
 
+LINE_END = re.compile(r"\r\n|\n|\r")  # other marks that Unicode ends a line with stand within texts
+
+
 def numbered_lines(content: bytes) -> Iterator[tuple[int, str]]:
     """(number from 1, text) of every line that is not blank, without spaces and line ends (LF or CRLF) around it.
 
     >>> list(numbered_lines(b"first line" + bytes([13, 10, 10]) + b" third "))
     [(1, 'first line'), (3, 'third')]
     """
-    for number, line in enumerate(content.decode("utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(LINE_END.split(content.decode("utf-8-sig")), 1):
         if line.strip():
             yield number, line.strip()
 

@@ -1,5 +1,6 @@
 """AV-MNIST: official .npy files, from raw to parts; wrong and damaged files are errors."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,3 +99,16 @@ def test_a_sample_that_is_not_finite_is_left_out(tmp_path: Path) -> None:
     data = AvMnist(tmp_path / "data/av-mnist")
     assert "1 in quarantine" in data.prepare(Preparation(source))
     assert len(data.load("multibench", 1, 0, ("image",)).train) == 32
+
+
+@pytest.mark.parametrize(("factor", "reaches"), [(1e-9, r"e-"), (1e5, r"e\+")])
+def test_values_that_half_precision_cannot_hold_are_told(factor: float, reaches: str, tmp_path: Path) -> None:
+    """Smaller ones became zeros without a word, larger ones infinities."""
+    source = write(tmp_path / "raw")
+    path = source / "audio/test_data.npy"
+    np.save(path, (1 + np.abs(np.load(path).astype(np.float64))) * factor)
+    data = AvMnist(tmp_path / "data/av-mnist")
+    data.prepare(Preparation(source))
+    problems = dict(data.inventory().left_out)
+    assert len([id_ for id_ in problems if id_.startswith("test-")]) == 12
+    assert re.search(rf"its audio reaches \S*{reaches}\S*, but half precision holds", problems["test-00000"])

@@ -129,3 +129,18 @@ def test_a_film_that_the_file_has_twice_counts_once(tmp_path: Path) -> None:
 
 def test_the_official_numbers_are_those_of_the_whole_set() -> None:
     assert sum(COUNTS.values()) == 25_959 == MmImdb.variants[0].clips
+
+
+@pytest.mark.parametrize("value", [0.25, np.nan, 1e6])
+def test_posters_that_are_not_whole_numbers_are_left_out(value: float, tmp_path: Path) -> None:
+    """Fractions from 0 to 1 became zeros and ones, and what is not a number any colour."""
+
+    def spoil(file: h5py.File) -> None:
+        images = file["images"][:].astype(np.float32)
+        images[3, 0, 5, 5] = value
+        del file["images"]
+        file["images"] = images
+
+    data = prepared(tmp_path, spoil, image="poster")
+    ((_, told),) = data.inventory().left_out
+    assert "values that are not those of colours" in told

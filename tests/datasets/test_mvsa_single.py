@@ -127,6 +127,7 @@ def replaced(name: str, old: str, new: str) -> Callable[[Path], object]:
         (replaced("dev.jsonl", '"neutral"', '"happy"'), "unknown label 'happy'. Known: negative, neutral, positive"),
         (replaced("test.jsonl", '"25"', '"1"'), r"test\.jsonl, line 1: 1 is already in train"),
         (replaced("train.jsonl", '"text"', '"words"'), r"train\.jsonl, line 1: .* does not have id, label, text"),
+        (replaced("train.jsonl", "data/1.jpg", "data/2.jpg"), "the pair 1 has the picture 'data/2"),
         (write("train.jsonl", "1,positive"), r"train\.jsonl, line 1: .* does not have|is not JSON"),
         (write("train.jsonl", "{'id': 1}"), r"train\.jsonl, line 1: is not JSON"),
         (write("train.jsonl", b"\xff\xfe{"), r"train\.jsonl' cannot be read as text"),
@@ -184,3 +185,11 @@ def test_features_that_the_user_gives(whole: Path, tmp_path: Path) -> None:
     left = dict(data.inventory().left_out)
     assert "30.npy: has shape (2, 4); needed: numbers (3,) or (steps, 3)" in left["30"]
     assert left["33"] == "no features/33.npy"
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\x85"])
+def test_texts_may_hold_marks_that_unicode_ends_a_line_with(whole: Path, mark: str, tmp_path: Path) -> None:
+    """JSON leaves them as they are; only a line feed ends a line of the list."""
+    change = replaced("train.jsonl", '"text": "', f'"text": "{mark}')
+    data = changed(whole, tmp_path, change)
+    assert data.inventory().left_out == ()

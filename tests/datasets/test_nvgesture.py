@@ -92,3 +92,24 @@ def test_gestures_without_a_stream_are_left_out(tmp_path: Path) -> None:
     assert ("Video_data", "17 listed gestures without all three videos") in scan.notes
     with pytest.raises(UserError, match=r"has no nvgesture_train_correct\*\.lst and no nvgesture_test_correct\*\.lst"):
         raw.scan(source / "video_data", [])
+
+
+@pytest.mark.usefixtures("here")
+def test_a_span_beyond_the_end_of_the_video_is_told(tmp_path: Path) -> None:
+    source = nv_files.nvgesture(tmp_path / "raw")
+    for path in source.glob("*train*.lst"):
+        path.write_text(path.read_text().replace("sk_color:2:10", "sk_color:2:40"))
+    data = NvGesture(tmp_path / "data", **SMALL)
+    data.prepare(Preparation(source))
+    told = [text for _, text in data.inventory().findings]
+    assert any(text.startswith("sk_color.avi ends before frame 40, where its span ends") for text in told)
+
+
+def test_two_videos_of_one_stream_are_named(tmp_path: Path) -> None:
+    source = nv_files.write_lists(tmp_path)
+    for name in ("sk_color.avi", "sk_color.mp4", "sk_depth.avi", "duo_left.avi"):
+        path = source / "video_data/class_01/subject1_r0" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with pytest.raises(UserError, match=r"sk_color\.avi' and .*sk_color\.mp4' are the same video"):
+        raw.scan(source, [])

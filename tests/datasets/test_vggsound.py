@@ -124,3 +124,13 @@ def test_the_preset_has_the_shapes_of_the_code_and_the_card_the_size(tmp_path: P
     made = VggSound(Path(), **resolve_dataset(preset.values, VggSound))
     assert [m.shape for m in made.modalities().values()] == [(1, 257, 188), (4, 3, 224, 224)]
     assert "177 GB with these settings: 200,000 clips of 883 kB" in info_of(VggSound(tmp_path))
+
+
+def test_links_to_folders_are_followed_and_circles_end(tmp_path: Path) -> None:
+    """A part may lie on another disk; told to be missing, users would have asked for clips that they have."""
+    source = named(tmp_path / "raw")
+    (source / "clips").rename(tmp_path / "elsewhere")
+    (source / "clips").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "again").symlink_to(source)
+    scan = vgg_raw.scan(source, [])
+    assert (len(scan.clips), scan.problems) == (26, [])

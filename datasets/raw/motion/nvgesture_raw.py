@@ -11,6 +11,7 @@ import numpy as np
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.cache.recipe import Clip, Field, Scan, Settings
+from mcr_bench.datasets.media.reasons import Unusable, report
 from mcr_bench.datasets.raw.lists import by_lower_name, numbered_lines, read_lists
 from mcr_bench.datasets.raw.raw_files import VIDEO, as_lines, count
 
@@ -154,17 +155,29 @@ def decode(clip: Clip, settings: Settings) -> Mapping[str, Array]:
 
     Grey pictures (depth, infrared) have three equal channels.
     """
-    from mcr_bench.datasets.media.decode import aspect, fit, read_numbered
+    from mcr_bench.datasets.media.decode import aspect, fit
 
     rows: dict[str, Array] = {}
     for stream in STREAMS:
         role = next(role for role in clip.files if role.startswith(f"{stream}@"))
         start, end = map(int, role.split("@")[1].split("-"))
-        frames = read_numbered(clip.files[role], spread(start, end, settings["frames"]))
+        frames = _of_span(clip.files[role], spread(start, end, settings["frames"]), end)
         rows[stream] = fit(frames, settings["frame_size"])
         if stream == "color":
             rows["aspect"] = np.asarray(aspect(frames), np.float32)
     return rows
+
+
+def _of_span(path: Path, numbers: list[int], end: int) -> Array:
+    """The frames with these numbers; after the end of the video its last one, which is reported."""
+    from mcr_bench.datasets.media.decode import read_numbered
+
+    try:
+        return read_numbered(path, numbers, pad=False)
+    except Unusable:
+        frames = read_numbered(path, numbers)
+        report(f"{path.name} ends before frame {end}, where its span ends; the last frame is repeated")
+        return frames
 
 
 def spread(start: int, end: int, number: int) -> list[int]:
@@ -177,8 +190,13 @@ def spread(start: int, end: int, number: int) -> list[int]:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Stream -> its video in the folder of a gesture; of several files of one stream the first."""
-    here = {path.stem.lower(): path for path in sorted(folder.glob("*")) if path.suffix.lower() in VIDEO}
+    """Stream -> its video in the folder of a gesture; UserError that names two videos of one stream."""
+    here: dict[str, Path] = {}
+    for path in sorted(folder.glob("*")):
+        if path.suffix.lower() in VIDEO and not path.name.startswith("."):
+            first = here.setdefault(path.stem.lower(), path)
+            if first != path and path.stem.lower() in STREAMS.values():
+                raise UserError(f"'{first}' and '{path}' are the same video. Keep one of them.")
     return {stream: here[name] for stream, name in STREAMS.items() if name in here}
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from mcr_bench.bench.errors import UserError, unknown
@@ -95,6 +95,12 @@ def entries(lists: Mapping[str, bytes]) -> dict[str, Entry]:
                 raise UserError(f"{name}, line {number}: {unknown('label', label, CLASSES)} {AGAIN}")
             if id_ in read:
                 raise UserError(f"{name}, line {number}: {id_} is already in {read[id_].part}. {AGAIN}")
+            picture = str(row.get("img") or "")
+            if picture and PurePosixPath(picture.replace("\\", "/")).stem != id_:
+                raise UserError(
+                    f"{name}, line {number}: the pair {id_} has the picture '{picture}', but pictures are found by the "
+                    f"pair: {DATA}/{id_}.jpg. Write the name of the picture without its ending as the id."
+                )
             read[id_] = Entry(part, label, str(row["text"]))
     return read
 

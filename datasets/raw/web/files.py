@@ -1,6 +1,5 @@
 """The files of web videos in a source: recordings in any folders, or frames and sound that were extracted from them."""
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from pathlib import Path
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.cache.recipe import Clip, Scan
 from mcr_bench.datasets.raw.extracted import FOLDER, extracted, role_of
+from mcr_bench.datasets.raw.folders import walked
 from mcr_bench.datasets.raw.raw_files import VIDEO, count
 from mcr_bench.datasets.raw.web.names import Name, name_of
 
@@ -97,8 +97,7 @@ def missing_per_class(
 
 def _files(source: Path) -> Iterator[Path]:
     """Every file that is not a frame, in the order of folders and names."""
-    for folder, inner, names in os.walk(source):
-        here = Path(folder)
+    for here, inner, names in walked(source):
         if FOLDER.fullmatch(here.name):
             inner.clear()
             continue

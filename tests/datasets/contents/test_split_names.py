@@ -150,3 +150,39 @@ def test_two_masks_give_some_of_train_to_val(tmp_path: Path) -> None:
 def test_a_split_under_another_name_is_renamed_not_drawn(tmp_path: Path) -> None:
     said = without_split(tmp_path, part=np.repeat(["train", "test"], 10))
     assert said.endswith("Rename part to split.")
+
+
+INDICES = {part: np.flatnonzero(mask) for part, mask in MASKS.items()}
+
+
+def filled(said: str, **arrays: Any) -> Any:
+    """What the lines in a message make of the numbers of samples."""
+    line = re.search(r"(split = np\.full.*?)(?: \(every|\. Samples)", said)
+    assert line is not None, said
+    known = {"np": np, "y": Y, **arrays}
+    exec(line[1], known)
+    return known["split"]
+
+
+@pytest.mark.parametrize("named", ["{}_idx", "idx_{}", "{}_indices", "{}"])
+def test_numbers_of_the_samples_of_the_parts_become_one_split(tmp_path: Path, named: str) -> None:
+    """Joined, as arrays of parts are, they would become labels."""
+    indices = {named.format(part): numbers for part, numbers in INDICES.items()}
+    said = without_split(tmp_path, **indices)
+    assert "leave these arrays out of the file" in said
+    assert filled(said, **indices).tolist() == np.repeat(["train", "val", "test"], [12, 4, 4]).tolist()
+
+
+def test_numbers_of_two_parts_give_some_of_train_to_val(tmp_path: Path) -> None:
+    indices = {"train_idx": np.arange(16), "test_idx": np.arange(16, 20)}
+    split = filled(without_split(tmp_path, **indices), **indices)
+    assert split.tolist() == ["val", *["train"] * 9, "val", *["train"] * 5, *["test"] * 4]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"train_idx": np.arange(16), "test_idx": np.arange(12, 20)}, {"train": np.arange(16), "test": [20, 21]}]
+)
+def test_numbers_that_no_split_can_be_made_of_are_not_used(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    said = without_split(tmp_path, **wrong)
+    assert "Make it of the numbers of samples" not in said
+    assert "y = " not in said, "labels that the file has are not replaced"

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.io import wavfile
 
 from mcr_bench.datasets.media.decode import Unusable, duration, read_audio
 from mcr_bench.datasets.media.findings import require_sound
@@ -209,3 +210,25 @@ def test_other_channels_are_averaged_as_ever(tmp_path: Path, right: float) -> No
         heard = read_audio(pcm(tmp_path / "a.wav", left, right * left), RATE)
     assert result == []
     assert np.abs(heard - left * (1 + right) / 2).max() < 1e-4
+
+
+def floats(path: Path, wave: NDArray[np.float32]) -> Path:
+    """A WAV file of 32-bit floats, as SciPy writes them: whatever the numbers are."""
+    wavfile.write(path, RATE, wave)
+    return path
+
+
+def test_integers_saved_as_floats_are_refused_and_a_little_overshoot_is_not(tmp_path: Path) -> None:
+    """Cut to [-1, 1], 16-bit numbers that nobody divided are a square wave."""
+    whole = np.asarray(tone(1), np.float32)
+    peak = float(np.abs(whole).max())
+    with pytest.raises(Unusable, match=r"a\.wav: its sound reaches .* times full scale: .* Divide them by"):
+        read_audio(floats(tmp_path / "a.wav", np.round(whole * 32767).astype(np.float32)), RATE)
+    with collected() as result:
+        loud = read_audio(floats(tmp_path / "b.wav", whole * np.float32(1.5 / peak)), RATE)
+        spiked = whole / np.float32(peak)
+        spiked[100] = 1.2
+        read_audio(floats(tmp_path / "c.wav", spiked), RATE)
+    assert float(np.abs(loud).max()) == 1.0
+    assert len(result) == 1
+    assert result[0].endswith("% of its samples are beyond full scale, and are cut there")
