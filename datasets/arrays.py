@@ -96,7 +96,7 @@ class Arrays(Dataset):
             require_parts(table.part, f"'{self.location}'", REMEDY)
         except UserError as error:
             raise named(error, content) from error
-        return table, replace(content, arrays={})
+        return replace(table, notes=(*table.notes, *content.notes)), replace(content, arrays={})
 
     def acting(self, dials: Mapping[str, Value]) -> dict[str, Value]:
         """As for all datasets, with `task` resolved, so that auto and the task that it chooses are the same run."""

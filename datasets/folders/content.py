@@ -17,7 +17,7 @@ from mcr_bench.datasets.folders.files import Files
 from mcr_bench.datasets.folders.kept import kept
 from mcr_bench.datasets.folders.lists import Padded
 from mcr_bench.datasets.folders.mapping import NAME, Described, Input, read_mapping
-from mcr_bench.datasets.folders.media import BYTES, decoded, paths_of, shape_of
+from mcr_bench.datasets.folders.media import BYTES, blank_note, decoded, paths_of, shape_of
 from mcr_bench.datasets.folders.sources import Source, name_in
 from mcr_bench.datasets.formats.npz import digest
 
@@ -31,11 +31,13 @@ class Content:
     arrays: key as in an .npz -> its array, of any shape and dtype.
     names: the same keys -> what they are called in the dataset.toml, for messages.
     files: the files in use, named from the folder.
+    notes: sentences about files that decode and hold nothing.
     """
 
     arrays: dict[str, Array]
     names: dict[str, str]
     files: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def read_folder(folder: Path) -> Content:
@@ -53,8 +55,8 @@ def read_folder(folder: Path) -> Content:
     arrays = dict(_with_lengths(described, read, names))
     if described.class_names:
         arrays["class_names"] = np.array(described.class_names)
-    media = _decode(folder, described, arrays)
-    return Content(arrays, names, (NAME, *files.names, *media))
+    media, notes = _decode(folder, described, arrays)
+    return Content(arrays, names, (NAME, *files.names, *media), notes)
 
 
 def digest_of(folder: Path, content: Content) -> str:
@@ -139,8 +141,8 @@ def _with_lengths(
         yield length, value.lengths
 
 
-def _decode(folder: Path, described: Described, arrays: dict[str, Array]) -> list[str]:
-    """Put decoded files where the arrays have columns of paths; the files, named from the folder."""
+def _decode(folder: Path, described: Described, arrays: dict[str, Array]) -> tuple[list[str], tuple[str, ...]]:
+    """Put decoded files where the arrays have columns of paths; the files, named from the folder, and notes on them."""
     media = {m: one for m, one in described.inputs.items() if one.kind != "array"}
     paths = {m: _paths(folder, m, one, arrays) for m, one in media.items()}
     sizes = [len(paths[m]) * math.prod(shape_of(one.kind, one.settings)) for m, one in media.items()]
@@ -148,7 +150,9 @@ def _decode(folder: Path, described: Described, arrays: dict[str, Array]) -> lis
     for m, one in media.items():
         decode = partial(decoded, paths[m], one.kind, one.settings, f"'{folder}': modality '{m}'")
         arrays[f"x_{m}"] = kept(paths[m], one.kind, one.settings, decode)
-    return [name_in(folder, path) for several in paths.values() for path in several if path is not None]
+    used = [name_in(folder, path) for several in paths.values() for path in several if path is not None]
+    notes = (blank_note(m, one.kind, arrays[f"x_{m}"], paths[m]) for m, one in media.items())
+    return used, tuple(filter(None, notes))
 
 
 def _paths(folder: Path, modality: str, one: Input, arrays: dict[str, Array]) -> list[Path | None]:

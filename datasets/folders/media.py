@@ -7,12 +7,14 @@ import numpy as np
 
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.errors import UserError
+from mcr_bench.datasets.contents.words import rows_in_words
 from mcr_bench.datasets.folders.sources import inside
 from mcr_bench.datasets.media.decode import Unusable, fit, frame_count, read_audio, read_numbered
 from mcr_bench.datasets.media.pictures import read_picture
 from mcr_bench.datasets.media.spectrogram import log_magnitude, tile
 
 Settings = Mapping[str, float]
+ALIKE = 2, 1e-3  # of 255, and of the logarithm of a magnitude: up to it all values of a file count as one
 COLOURS, BINS, HOP, BYTES = 3, 257, 353, 4  # channels of a picture; rows and step of a spectrogram; of a float32
 
 
@@ -65,6 +67,18 @@ def paths_of(folder: Path, names: Sequence[str], present: Array | None, where: s
             )
         paths.append(inside(folder, name, f"{where}, row {row}") if has else None)
     return paths
+
+
+def blank_note(modality: str, kind: str, rows: Array, paths: Sequence[Path | None]) -> str:
+    """A sentence on files whose decoded array (N, ...) is one number throughout, as of silence; "" for none."""
+    flat = rows.reshape(len(rows), -1)
+    has = np.array([path is not None for path in paths])
+    blank = has & (np.ptp(flat, axis=1) <= ALIKE[kind == "sound"])
+    if not blank.any():
+        return ""
+    what = "silent in the part that is used" if kind == "sound" else "of one colour"
+    told = f"{blank.sum()} of its {has.sum()} files {'is' if blank.sum() == 1 else 'are'} {what}"
+    return f"{modality}: {told}: {rows_in_words(blank)}"
 
 
 def decoded(paths: Sequence[Path | None], kind: str, settings: Settings, where: str) -> Array:

@@ -52,7 +52,11 @@ def scan(
     `scan_pickle`.
     """
     path = pickle_in(source, (pickle, *MMSA))
-    sequences = sorted(p for p in source.iterdir() if p.suffix.lower() == ".csd") if source.is_dir() else []
+    sequences = (
+        sorted(p for p in source.iterdir() if p.suffix.lower() == ".csd" and not p.name.startswith("."))
+        if source.is_dir()
+        else []
+    )
     if path and sequences:
         raise UserError(f"'{source}' has both '{path.name}' and .csd files. Keep only one of the two in the folder.")
     if path:

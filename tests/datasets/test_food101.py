@@ -94,6 +94,11 @@ def write(name: str, text: str | bytes) -> Callable[[Path], object]:
         ),
         (write("texts/train_titles.csv", "apple_pie_24.jpg,a,apple_pie"), "but the picture is in test as 'apple_pie'"),
         (write("texts/train_titles.csv", "apple_pie_0.jpg"), "line 1: 'apple_pie_0.jpg' is not picture,title,class"),
+        (
+            write("texts/train_titles.csv", "apple_pie_0.jpg,a,apple_pie\napple_pie_0.jpg,b,apple_pie"),
+            r"train_titles\.csv: apple_pie_0\.jpg has a title already",
+        ),
+        (lambda source: shutil.rmtree(source / "images/train"), r"No picture with its text is in images/train/CLASS"),
         (write("texts/train_titles.csv", b"a.jpg,caf\xe9,ramen"), r"train_titles\.csv' cannot be read as text"),
         (write("dev.jsonl", '{"img": "x/a_1.jpg", "label": "soup"}'), "line 1: unknown class of UPMC Food-101 'soup'"),
         (write("dev.jsonl", '{"img": "x/ramen_1.jpg", "label": "ramen"}'), "ramen_1 is already in train"),
@@ -110,3 +115,27 @@ def test_wrong_input_is_an_error_that_names_it(
 def test_pages_that_are_missing_are_an_error(whole: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no texts_txt/, where each page is"):
         changed(whole, tmp_path, lambda source: shutil.rmtree(source / "texts_txt"), variant="page")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tacos/ramen_1.txt", r"are the text of one picture|ramen_1\.txt' is a text of tacos, its picture"),
+        ("ramen/ramen_1.TXT", r"are the text of one picture"),
+    ],
+)
+def test_two_texts_of_a_picture_and_that_of_another_dish_are_named(
+    whole: Path, name: str, message: str, tmp_path: Path
+) -> None:
+    """Of two candidates none is chosen: the one of the other dish was."""
+    with pytest.raises(UserError, match=message):
+        changed(whole, tmp_path, write(f"texts_txt/{name}", "a text"), variant="page")
+
+
+def test_hidden_folders_and_other_cases_of_names_are_taken_as_they_are(whole: Path, tmp_path: Path) -> None:
+    def change(source: Path) -> None:
+        (source / "images/train/.ipynb_checkpoints").mkdir()
+        (source / "images/train").rename(source / "images/Train")
+        (source / "texts_txt/ramen/ramen_1.txt").rename(source / "texts_txt/ramen/ramen_1.TXT")
+
+    assert changed(whole, tmp_path, change, variant="page").inventory().clips == 36

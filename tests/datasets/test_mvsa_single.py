@@ -135,6 +135,7 @@ def replaced(name: str, old: str, new: str) -> Callable[[Path], object]:
         (write("labelResultAll.txt", "1\tpositive,positive\tpositive,neutral"), "line 1: .* not that of MVSA-Multiple"),
         (write("labelResultAll.txt", "1\tneutral,positive\n1\tneutral,neutral"), "1 has other labels before"),
         (lambda source: shutil.copy(source / "data/1.jpg", source / "data/1.png"), "are the same pair"),
+        (lambda source: shutil.copy(source / "data/1.txt", source / "data/1.TXT"), "are the same pair"),
         (lambda source: shutil.rmtree(source / "data"), r"has no labelled pair\.\n1: no data/1\.jpg"),
     ],
 )

@@ -112,11 +112,12 @@ def _pictures(source: Path) -> Iterator[tuple[str, tuple[str, str, Path]]]:
     seen: dict[str, Path] = {}
     root = by_lower_name(source).get(PICTURES_IN, source / PICTURES_IN)
     for part in TITLES:
-        for folder in sorted(path for path in _inside(root / part) if path.is_dir()):
+        place = by_lower_name(root).get(part, root / part)
+        for folder in sorted(path for path in _inside(place) if path.is_dir()):
             if folder.name not in CLASSES:
                 raise UserError(f"'{folder}': {unknown('class of UPMC Food-101', folder.name, CLASSES)} {AGAIN}")
             for path in sorted(_inside(folder)):
-                if path.suffix.lower() not in PICTURES or path.name.startswith("."):
+                if path.suffix.lower() not in PICTURES:
                     continue
                 if path.stem in seen:
                     raise UserError(f"'{seen[path.stem]}' and '{path}' have one name. Keep one of them.")
@@ -125,7 +126,8 @@ def _pictures(source: Path) -> Iterator[tuple[str, tuple[str, str, Path]]]:
 
 
 def _inside(folder: Path) -> list[Path]:
-    return list(folder.iterdir()) if folder.is_dir() else []
+    """What a folder holds, without hidden files and folders."""
+    return [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
 
 
 def _lists(source: Path, splits: Sequence[Path]) -> dict[str, bytes]:
@@ -147,7 +149,18 @@ def _texts(source: Path, variant: str, pictures: Mapping[str, tuple[str, str, Pa
     folder = by_lower_name(source).get(FOLDERS[variant], source / FOLDERS[variant])
     if not folder.is_dir():
         raise UserError(f"'{source}' has no {FOLDERS[variant]}/, where each {variant} is. Expected:\n{LAYOUT}")
-    return {path.stem: (OWN, path) for path in sorted(folder.glob("*/*.txt"))}
+    texts: dict[str, tuple[str, Path]] = {}
+    for path in (path for inner in sorted(_inside(folder)) for path in sorted(_inside(inner))):
+        if path.suffix.lower() != ".txt":
+            continue
+        if path.stem in texts:
+            raise UserError(f"'{texts[path.stem][1]}' and '{path}' are the text of one picture. Keep one of them.")
+        if path.stem in pictures and pictures[path.stem][1] != path.parent.name:
+            raise UserError(
+                f"'{path}' is a text of {path.parent.name}, its picture '{pictures[path.stem][2]}'. {AGAIN}"
+            )
+        texts[path.stem] = OWN, path
+    return texts
 
 
 def _entries(lists: Mapping[str, bytes]) -> dict[str, tuple[str, str]]:
@@ -203,12 +216,16 @@ def _titles(source: Path, pictures: Mapping[str, tuple[str, str, Path]]) -> dict
                     f"{name} has {picture} in {part} as '{label}', but the picture is in {pictures[id_][0]} as "
                     f"'{pictures[id_][1]}'. {AGAIN}"
                 )
+            if id_ in titles:
+                raise UserError(f"{name}: {picture} has a title already. Keep one of the lines.")
             titles[id_] = (LIST, places[name])
     return titles
 
 
 def _add_lists(scan: Scan, part_of: Mapping[str, str], variant: str, words: bool) -> None:
     """Add the official parts and, if texts are words, the vocabulary of each protocol's training part to the lists."""
+    if "train" not in part_of.values():
+        raise UserError(f"No picture with its text is in {PICTURES_IN}/train/CLASS. Expected:\n{LAYOUT}")
     official = _official(part_of, {clip.id: int(clip.label) for clip in scan.clips})
     mmbt = mmbt_parts(scan.lists)
     scan.lists[OFFICIAL] = listed(official)

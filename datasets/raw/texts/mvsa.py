@@ -202,16 +202,16 @@ def _add_lists(scan: Scan, told: Mapping[str, Entry], words: bool) -> None:
 
 
 def _files(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Id -> picture, and id -> text, in a folder; UserError that names two pictures of one pair."""
+    """Id -> picture, and id -> text, in a folder; UserError that names two pictures or two texts of one pair."""
     pictures: dict[str, Path] = {}
     texts: dict[str, Path] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.suffix.lower() in PICTURES and not path.name.startswith("."):
-            if path.stem in pictures:
-                raise UserError(f"'{pictures[path.stem]}' and '{path}' are the same pair. Keep one of them.")
-            pictures[path.stem] = path
-        elif path.suffix.lower() == ".txt":
-            texts[path.stem] = path
+        kind = path.suffix.lower()
+        of = pictures if kind in PICTURES else texts if kind == ".txt" else None
+        if of is None or path.name.startswith("."):
+            continue
+        if of.setdefault(path.stem, path) != path:
+            raise UserError(f"'{of[path.stem]}' and '{path}' are the same pair. Keep one of them.")
     return pictures, texts
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.contents.labels import Labels, read_labels
+from mcr_bench.datasets.contents.words import as_text
 
 COUNT = 60
 THREE = np.arange(COUNT) % 3
@@ -184,3 +185,9 @@ def test_tasks_that_do_not_fit_the_labels() -> None:
     with pytest.raises(UserError, match=r"unknown class 'dog'\. Did you mean dig"):
         read(TEXT[THREE], ("cat", "dig", "owl"))
     assert read(np.linspace(0, 1, COUNT), ("a",)).notes == ("class_names is not used: the target is a score",)
+
+
+def test_bytes_of_another_encoding_stay_apart() -> None:
+    """Replaced by one mark, two names of Latin-1 were one class, and two speakers one group that leaks."""
+    names = as_text(np.array([b"caf\xe9", b"caf\xe8", "été".encode()]))
+    assert names.tolist() == ["caf\\xe9", "caf\\xe8", "été"]

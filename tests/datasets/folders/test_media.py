@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import wavfile
 
 from mcr_bench.bench.errors import UserError
 from mcr_bench.datasets.arrays import Arrays
@@ -143,3 +144,15 @@ def test_what_decoding_would_take_is_asked_first(folder: Path, monkeypatch: pyte
     monkeypatch.setenv("MCR_BENCH_FILE_MEMORY", "1MB")
     described(folder, TOML.replace("size = 12", "size = 1000"))
     assert "needs 72" in refusal(folder)
+
+
+def test_files_that_hold_nothing_are_told(folder: Path) -> None:
+    plain = Arrays(folder).facts().notes
+    for row in (0, 3):
+        wavfile.write(folder / f"{row}.wav", 22050, np.zeros(9000, np.int16))
+    cv2.imwrite(str(folder / "1.png"), np.zeros((12, 12, 3), np.uint8))
+    assert Arrays(folder).facts().notes == (
+        *plain,
+        "face: 1 of its 6 files is of one colour: row 1",
+        "voice: 2 of its 4 files are silent in the part that is used: row 0, 3",
+    )

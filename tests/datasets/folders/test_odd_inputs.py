@@ -201,3 +201,12 @@ def test_what_has_no_samples(tmp_path: Path) -> None:
         to_arrays(5, tmp_path / "a")
     with pytest.raises(UserError, match=r"a DataLoader gives batches.*loader.dataset"):
         to_arrays({"train": DataLoader([(ONE, 0)])}, tmp_path / "a")  # type: ignore[arg-type]
+
+
+def test_a_byte_order_mark_before_the_toml_is_no_error(tmp_path: Path) -> None:
+    """Notepad writes one, and lists with one are read."""
+    folder = to_arrays(parts(lambda n: ([0.5, n], n % 2)), tmp_path / "mine")
+    plain = read_folder(folder).arrays["x_m1"]
+    file = folder / "dataset.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert np.array_equal(read_folder(folder).arrays["x_m1"], plain)
