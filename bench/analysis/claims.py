@@ -20,7 +20,7 @@ from mcr_bench.bench.statistics.families import holm
 from mcr_bench.bench.statistics.intervals import constant
 from mcr_bench.bench.statistics.paired import Paired, compare_paired, without_rounding
 from mcr_bench.bench.statistics.power import detectable, pairs_needed, reachable, shortfall, smallest_p
-from mcr_bench.bench.statistics.sign_flip import sign_flip
+from mcr_bench.bench.statistics.sign_flip import sign_flip, sign_flip_name
 from mcr_bench.bench.words import number_of
 
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ def leading(claims: Claims) -> tuple[set[str], str]:
         return set(), f"no bold type: {cannot(claims)}"
     counts = sorted({one.paired.n for one in claims.family if one.tested})
     pairs = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
-    test = f"exact sign-flip over {pairs} (seed, fold) pairs, Holm over {number_of(claims.power.comparisons, 'method')}"
+    family = number_of(claims.power.comparisons, "method")
+    test = f"{sign_flip_name(counts[-1])} over {pairs} (seed, fold) pairs, Holm over {family}"
     if claims.better:
         return claims.better, f"bold: better than {claims.baseline} ({test}, p <= {claims.alpha:g})"
     rule = f"bold: {claims.baseline} and what was tested and is not worse; nothing is better"

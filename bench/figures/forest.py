@@ -32,6 +32,7 @@ from mcr_bench.bench.figures.values import (
 )
 from mcr_bench.bench.statistics.paired import Paired
 from mcr_bench.bench.statistics.power import shortfall
+from mcr_bench.bench.statistics.sign_flip import sign_flip_name
 from mcr_bench.bench.words import number_of
 
 Tests = Mapping[str, tuple[Paired, float]]  # label -> the paired comparison with the baseline, and p after Holm
@@ -126,9 +127,10 @@ def _families(comparison: Comparison, results: Tests, alpha: float) -> list[str]
     """Over how many lines Holm's correction goes, and whether as many pairs can reach alpha at all."""
     primary = [label for label in results if is_primary(comparison, label)]
     explored = [label for label in results if label not in primary]
-    notes = [f"p: exact sign-flip, Holm over {len(results)}"]
+    test = sign_flip_name(max(one.n for one, _ in results.values()))
+    notes = [f"p: {test}, Holm over {len(results)}"]
     if primary and explored:
-        notes = [f"p: exact sign-flip, Holm over {len(primary)} of the family and over {len(explored)} explored"]
+        notes = [f"p: {test}, Holm over {len(primary)} of the family and over {len(explored)} explored"]
         notes.append(f"the family named before training: {', '.join(primary)}; all others are explored")
     for labels in (primary, explored):
         counts = [results[label][0].n for label in labels]

@@ -38,6 +38,7 @@ class Fit:
     grown: the names that have grown, in their order.
     grower: what `grow` calls, with name and options; it is set when the optimiser is made.
     movements: how far this epoch's watched steps moved the weights of encoders.
+    outside: the number of parameters that the optimiser moves, and the model's that it does not; None before a step.
     """
 
     model: MultimodalModel
@@ -55,6 +56,7 @@ class Fit:
     grown: list[str] = field(default_factory=list)
     grower: Callable[[str, Mapping[str, object]], nn.Module] | None = None
     movements: Movements = field(default_factory=Movements)
+    outside: tuple[int, list[nn.Parameter]] | None = field(default=None, repr=False)
 
     def generator(self, *names: object, device: torch.device | str = "cpu") -> torch.Generator:
         """A generator for draws of this step, one for each combination of names.
@@ -99,10 +101,20 @@ class Fit:
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def zero_grad(self) -> None:
-        """Remove all gradients, as the optimiser's `zero_grad` does, without its hooks and profiling."""
+        """Remove all gradients of the optimiser's parameters and of the model's, as clipping counts them all."""
         for group in self.optimizer.param_groups:
             for parameter in group["params"]:
                 parameter.grad = None
+        for parameter in self._outside():
+            parameter.grad = None
+
+    def _outside(self) -> list[nn.Parameter]:
+        """The model's parameters that are in no group, collected anew when groups have grown, as a walk takes time."""
+        count = sum(len(group["params"]) for group in self.optimizer.param_groups)
+        if self.outside is None or self.outside[0] != count:
+            inside = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+            self.outside = count, [p for p in self.model.parameters() if id(p) not in inside]
+        return self.outside[1]
 
     def scale(self, parameters: Iterable[torch.nn.Parameter], coefficient: Tensor | float, name: str) -> None:
         """Multiply the gradients of parameters by `coefficient`, a number or a tensor (), and log it.

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import SupportsFloat
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.models.multimodal import MultimodalModel
 
 
@@ -31,6 +33,9 @@ class Meters:
     def add(self, name: str, value: Tensor | float) -> None:
         """Add a number, or a tensor (), to the mean of `name`; this does not wait for the device."""
         value = _exact(value.detach()) if isinstance(value, Tensor) else value
+        if (isinstance(value, Tensor) and value.numel() != 1) or not isinstance(value, Tensor | SupportsFloat):
+            what = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)[:60]
+            raise UserError(f"fit.log('{name}', ...) was given {what}. Give one number: take its mean.")
         self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._counts[name] = self._counts.get(name, 0) + 1
 

@@ -1,10 +1,11 @@
 """Check what the hooks of a method return, where they are called, so that an error names the hook and the remedy."""
 
 import inspect
+import math
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, SupportsFloat, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -85,9 +86,32 @@ def checked_groups(method: object, groups: object) -> Groups:
             raise _wrong(method, "parameter_groups", group, wanted, "returned a list with")
         if not isinstance(group["params"], Iterable):
             raise _wrong(method, "parameter_groups", group["params"], wanted, "returned a group whose params are")
-    if not any(group["params"] for group in _listed(groups)):
+    _check_params(method, _listed(groups), wanted)
+    if not any(group["params"] for group in groups):
         raise UserError(f"{_place(method, 'parameter_groups')} returned no parameter. Return {wanted}.")
     return groups
+
+
+def _check_params(method: object, groups: Groups, wanted: str) -> None:
+    where, seen = _place(method, "parameter_groups"), set[int]()
+    for group in groups:
+        for parameter in group["params"]:
+            if not isinstance(parameter, Tensor):
+                raise UserError(f"{where} returned {_what(parameter)} among the params. Return {wanted}.")
+            if id(parameter) in seen:
+                raise UserError(f"{where} returned a parameter of shape {tuple(parameter.shape)} twice. Give it once.")
+            seen.add(id(parameter))
+        rate = group.get("lr", 0.0)
+        if isinstance(rate, str) or not isinstance(rate, SupportsFloat) or not 0 <= float(rate) < math.inf:
+            raise UserError(f"{where} returned a group with lr={rate!r}. Give a number >= 0, or leave it out.")
+
+
+def checked_weight(method: object, weight: object) -> float:
+    """The number that `own_weight` returned; UserError for anything else, also for one that is not finite."""
+    known = weight.item() if isinstance(weight, Tensor) and weight.numel() == 1 else weight
+    if isinstance(known, SupportsFloat) and not isinstance(known, Tensor) and math.isfinite(float(known)):
+        return float(known)
+    raise _wrong(method, "own_weight", weight, "one finite number: the weight of each own head's loss")
 
 
 def _listed(groups: Groups) -> Groups:

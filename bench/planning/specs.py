@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mcr_bench.bench.catalog import nets
 from mcr_bench.bench.catalog.resolve import Resolved, concerns, resolve_run
 from mcr_bench.bench.core.behaviour import behaviour_digest
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.returns import asking, checked_list, checked_reason
 from mcr_bench.bench.models.backbones.weights import pinned
 from mcr_bench.bench.models.backbones.whole import commit_of
@@ -45,7 +46,14 @@ def reason_against(
 
 def _variants(cls: "type[Method]", modalities: tuple[str, ...]) -> list[tuple[str, ...]]:
     with asking(cls, "variants"):
-        return checked_list(cls, "variants", cls.variants(modalities), tuple, "[modalities]")
+        variants = checked_list(cls, "variants", cls.variants(modalities), tuple, "[modalities]")
+    for variant in variants:
+        if not variant or not {*variant} <= {*modalities}:
+            raise UserError(
+                f"{cls.name}: variants() gave {variant!r}. Allowed: tuples of some of {', '.join(modalities)}, such as "
+                "[modalities] for one run on all of them."
+            )
+    return variants
 
 
 def _tried(resolved: Resolved, setup: "DatasetSetup", modalities: tuple[str, ...]) -> Tried:

@@ -17,6 +17,7 @@ from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.settings.training import BUDGET
 from mcr_bench.bench.statistics.intervals import Interval
 from mcr_bench.bench.statistics.power import shortfall
+from mcr_bench.bench.statistics.sign_flip import sign_flip_name
 from mcr_bench.bench.words import decimal, number_of
 
 
@@ -153,7 +154,8 @@ def _primary(claims: Claims) -> Table:
     notes += _refused("interval", intervals)
     notes += [f"interval: {name}" for name in dict.fromkeys(i.method for i in intervals)]
     notes += [f"{claims.metric}: lower is better"] if claims.sign < 0 else []
-    kind = f"against {claims.baseline} · primary: exact two-sided sign-flip, Holm"
+    test = sign_flip_name(max((one.paired.n for one in claims.against), default=0))
+    kind = f"against {claims.baseline} · primary: two-sided {test}, Holm"
     bold = frozenset(i for i, row in enumerate(rows) if row[0] in labels)
     size = _digits(claims)
     notes += floor_notes(claims.comparison, claims.metric, size, claims.scale)
@@ -246,8 +248,9 @@ def _every_pair(claims: Claims) -> Table:
     ]
     count = len(claims.pairs.adjusted)
     family = f"all {count} pairs" if count > 1 else number_of(count, "pair")
+    test = sign_flip_name(max((one.paired.n for one in claims.against), default=0))
     notes = [
-        f"row minus column, {claims.unit}; *: p <= {claims.alpha:g} by the exact sign-flip test, Holm over "
+        f"row minus column, {claims.unit}; *: p <= {claims.alpha:g} by the {test}, Holm over "
         f"{family}: a family of its own, which decides no bold type"
     ]
     if claims.power and (short := shortfall(claims.power.pairs, count, claims.alpha)):

@@ -9,7 +9,7 @@ import numpy as np
 import scipy  # its parts are imported where they are first used: each takes part of a second
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.statistics.sign_flip import EXACT
+from mcr_bench.bench.statistics.sign_flip import DRAWS, EXACT
 from mcr_bench.bench.words import number_of
 
 SIMULATED = 12  # up to this many pairs the power of the sign-flip test is simulated; above, the t test's is close
@@ -19,11 +19,15 @@ ROUNDS = 4_000  # simulated designs: the detectable effect has a standard error 
 def smallest_p(pairs: int) -> float:
     """The smallest two-sided p that the sign-flip test can give with n pairs: 2 / 2^n, and 1 for no pair.
 
-    >>> smallest_p(5)
-    0.0625
+    Beyond 32 pairs it is 1 / (m + 1) for the m random patterns that are drawn.
+
+    >>> smallest_p(5), smallest_p(200)
+    (0.0625, 1e-05)
     """
     if pairs < 0:
         raise ValueError(f"pairs must be at least 0, not {pairs}")
+    if pairs > EXACT:
+        return 1 / (DRAWS + 1)
     return min(1.0, 2.0 ** (1 - pairs))
 
 

@@ -14,6 +14,15 @@ DRAWS = 99_999  # random patterns for more pairs, so that the smallest p is 1e-5
 CHUNK = 1_024  # patterns per matrix product, which limits memory
 
 
+def sign_flip_name(pairs: int) -> str:
+    """What the test is called with this many pairs, as it enumerates all patterns up to 32 of them.
+
+    >>> sign_flip_name(9), sign_flip_name(33)
+    ('exact sign-flip', 'sign-flip with 99,999 random patterns')
+    """
+    return "exact sign-flip" if pairs <= EXACT else f"sign-flip with {DRAWS:,} random patterns"
+
+
 def sign_flip(differences: ArrayLike) -> float | Array:
     """The two-sided p of the paired sign-flip permutation test (Fisher, The Design of Experiments, 1935, section 21).
 

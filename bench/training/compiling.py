@@ -7,10 +7,12 @@ import copy
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from itertools import chain
 
 import torch
 from torch import Tensor
 
+from mcr_bench.bench.core.process_state import process_state_kept
 from mcr_bench.bench.errors import in_words
 from mcr_bench.bench.fit.fit import Fit
 
@@ -76,25 +78,28 @@ def compile_encoders(fit: Fit, modalities: Iterable[str]) -> dict[str, Compiled]
 
 
 def _try(fit: Fit, modality: str) -> None:
-    """One pass forward and backward as in training, which leaves no trace: neither gradients nor running statistics."""
+    """One pass forward and backward as in training, which leaves no trace: no gradients, and no state of the pass."""
     encoder = fit.model.encoders[modality]
     count = min(fit.settings.batch_size, len(fit.train))
     inputs = fit.train.batch(torch.arange(count, device=fit.train.target.device)).inputs
     modes = [(part, part.training) for part in encoder.modules()]
-    kept = [(buffer, buffer.clone()) for buffer in encoder.buffers()]
-    state = torch.get_rng_state()
+    kept = [(tensor, tensor.detach().clone()) for tensor in chain(encoder.parameters(), encoder.buffers())]
+    places = [place for part in encoder.modules() for place in (vars(part), part._parameters, part._buffers)]
+    held = [(place, dict(place)) for place in places]
     encoder.train()
     try:
-        with fit.autocast():
+        with process_state_kept(), fit.autocast():
             features = fit.model.encode_one(modality, inputs.values[modality], inputs.lengths.get(modality))
         learned = [p for p in encoder.parameters() if p.requires_grad]
         if features.requires_grad and learned:
             torch.autograd.grad(features.float().sum(), learned, allow_unused=True)
     finally:
-        torch.set_rng_state(state)
+        for place, before in held:
+            place.clear()
+            place.update(before)
         with torch.no_grad():
-            for buffer, before in kept:
-                buffer.copy_(before)
+            for tensor, value in kept:
+                tensor.copy_(value)
         for part, training in modes:
             part.training = training
 

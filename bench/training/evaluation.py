@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mcr_bench.bench.fit.evaluated import Evaluation
+from mcr_bench.bench.fit.returns import checked_weight
 from mcr_bench.bench.models.multimodal import Inputs, MultimodalModel
 from mcr_bench.bench.problem.metrics import TOTAL_LOSS, Metric, higher_is_better, metric, metrics_of, score
 from mcr_bench.bench.problem.missing import diagnostic
@@ -49,7 +50,7 @@ def evaluate(
         known = {m: z for m, z in modality.items() if split.presence(m).any()}
         loss = metric("loss", model.task)
         own = sum(loss.of(*_having(split, m, z, split.labels_of(m))) for m, z in known.items())
-        metrics[TOTAL_LOSS] = metrics["loss"] + method.own_weight() * own
+        metrics[TOTAL_LOSS] = metrics["loss"] + checked_weight(method, method.own_weight()) * own
     head = metrics_of(model.task)[0]
     failures = {} if probes is None else probes.failures
     missing |= {f"modality/{m}/{head.name}": reason for m, reason in failures.items()}

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -232,8 +232,24 @@ def train_epoch(run: Training) -> None:
                     watched.enter_context(fit.meters.watching(fit.model, len(batch.target)))
                 if position % max(1, steps // MOVED) == 0:
                     watched.enter_context(fit.movements.watching(fit.model, fit.optimizer))
-                run.method.train_step(batch)
+                with _told_of_one(run, len(batch.target)):
+                    run.method.train_step(batch)
             check_heeded(run.method, fit, batch)
+
+
+@contextmanager
+def _told_of_one(run: Training, count: int) -> Iterator[None]:
+    """Inside, the error of a batch of one sample names the setting that makes it: batch normalisation needs two."""
+    try:
+        yield
+    except ValueError as error:
+        if count > 1 or "more than 1 value per channel" not in str(error):
+            raise
+        size = run.fit.settings.batch_size
+        raise UserError(
+            f"the last batch of an epoch has one sample, and batch normalisation needs two ({error}). Set another "
+            f"batch_size than {size}, such as {size + 1}, or use another normalisation."
+        ) from error
 
 
 def validate(run: Training) -> Evaluation:
@@ -271,6 +287,8 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
         keep_if_better(run, validate(run))
     fit, best = run.fit, run.progress.best
     assert best is not None
+    seeds.reseed_libraries(run.spec.seed, "method", "conclude")  # a run that is resumed here draws the same
+    seeds.reseed(fit.device, run.spec.seed, "method", "conclude")
     keep_grown(fit, best.get("grown", ()))
     fit.model.load_state_dict(best["weights"])
     fit.model.eval()

@@ -98,8 +98,10 @@ class Worker(Generic[Job, Event]):
                 event: Event = self.pipe.recv()
                 self._silent = False
                 yield event
-        except (EOFError, OSError):
-            self.process.join()
+        except (EOFError, OSError):  # also of an event that cannot be read: then the process lives, and has to end
+            self.process.join(GONE)
+            if self.process.is_alive():
+                self.process.kill()
             dead = True
         if dead:
             yield None

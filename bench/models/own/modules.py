@@ -7,14 +7,17 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from mcr_bench.bench.models.fusion import Fused, Fusion, sum_of
 from mcr_bench.bench.models.layout import LaidOut
 from mcr_bench.bench.models.over_time import time_mask
+from mcr_bench.bench.models.own.registered import OF_TORCH
 from mcr_bench.bench.models.own.signature import positional, takes
 from mcr_bench.bench.models.parts import PARTS, Asked, Encoded, Tokens, not_encoded
 
 Make = Callable[[], nn.Module]
+PLAIN = (bool, int, float, complex, str, bytes, type(None), np.ndarray, np.generic, Tensor, torch.dtype, torch.Size)
 
 
 class OwnNet(LaidOut):
@@ -147,7 +150,7 @@ def bias_is_apart(head: nn.Module, modalities: Sequence[str], width: int) -> boo
 
 
 def redraw(module: nn.Module, make: Make) -> None:
-    """Give `module` the parameters and buffers of a module that `make` has just made.
+    """Give `module` the parameters, buffers and plain attributes of a module that `make` has just made.
 
     Draws of NumPy and of Python in the constructor follow torch's default generator, and leave no trace.
     """
@@ -166,3 +169,14 @@ def redraw(module: nn.Module, make: Make) -> None:
             if name not in drawn or drawn[name].shape != tensor.shape:
                 raise TypeError(f"'{name}' of {type(module).__name__} is not what its constructor makes")
             tensor.copy_(drawn[name])
+    inner = dict(fresh.named_modules())
+    for name, part in module.named_modules():
+        if name in inner and not type(part).__module__.startswith("torch."):
+            vars(part).update({key: value for key, value in vars(inner[name]).items() if _is_plain(key, value)})
+
+
+def _is_plain(key: str, value: object) -> bool:
+    """Whether an attribute of a module holds numbers, texts and tensors that it does not train, as drawn indices."""
+    if key in OF_TORCH:
+        return False
+    return all(isinstance(leaf, PLAIN) and not isinstance(leaf, nn.Parameter) for leaf in tree_leaves(value))

@@ -40,7 +40,8 @@ def require_made(module: nn.Module, before: set[str]) -> None:
     for name in sorted(state_of(module) - before):
         raise UserError(
             f"its forward makes '{name}', which the optimiser, made before, does not move, and which a resumed run "
-            "does not have. Make it in the constructor, which is given the sizes, or a buffer with persistent=False"
+            "does not have. Make it in the constructor, which is given the sizes, or, if it follows from the input "
+            "alone, a buffer with persistent=False"
         )
 
 

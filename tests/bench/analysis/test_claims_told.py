@@ -13,7 +13,7 @@ from mcr_bench.bench.analysis.comparisons import comparisons
 from mcr_bench.bench.analysis.ranking import rank_datasets, rank_table
 from mcr_bench.bench.commands.reading import all_claims, show_claims, tables_of
 from mcr_bench.bench.record.row import RunRow
-from mcr_bench.bench.report.claim_tables import baseline_command, claim_data, command
+from mcr_bench.bench.report.claim_tables import baseline_command, claim_data, claim_tables, command
 from mcr_bench.tests.support.records.claimed_runs import BASE, SEEDS, compared, noisy, run
 
 NO_SAMPLES: Any = SimpleNamespace(samples=lambda _: {})  # a record whose runs have no predictions
@@ -197,3 +197,16 @@ def test_tables_of_statistics_that_cannot_be_made_are_named_with_the_reason(caps
         "left out: statistics of one · a + b · protocol file · preset default and of 1 other comparison: no finished "
         "run of ensemble to compare with; give another --baseline"
     )
+
+
+def test_beyond_32_pairs_nothing_is_called_exact() -> None:
+    """The test then draws random patterns, and the smallest p is theirs."""
+    found = claims(compared({"ensemble": noisy(0, 1, 40), "a": noisy(0.2, 2, 40)}), "ensemble")
+    assert found.power is not None
+    assert found.power.smallest == 1e-5
+    told = " ".join(f"{table.title} {' '.join(table.notes)}" for table in claim_tables(found))
+    assert "bold: better than ensemble (sign-flip with 99,999 random patterns over 40 (seed, fold) pairs" in told
+    assert "primary: two-sided sign-flip with 99,999 random patterns" in told
+    assert "exact" not in told.replace("McNemar: exact", "")
+    few = claims(compared({"ensemble": noisy(0, 1, 32), "a": noisy(0.2, 2, 32)}), "ensemble")
+    assert "primary: two-sided exact sign-flip" in claim_tables(few)[0].title

@@ -113,8 +113,8 @@ def test_wrong_parameter_groups(groups: Any) -> None:
 
 
 def test_groups_may_hold_generators_and_single_tensors() -> None:
-    weight = torch.nn.Parameter(torch.zeros(2))
-    groups = returns.checked_groups(method_with(), [{"params": iter([weight])}, {"params": weight, "lr": 0.1}])
+    weight, other = torch.nn.Parameter(torch.zeros(2)), torch.nn.Parameter(torch.zeros(2))
+    groups = returns.checked_groups(method_with(), [{"params": iter([weight])}, {"params": other, "lr": 0.1}])
     assert [len(group["params"]) for group in groups] == [1, 1]
 
 

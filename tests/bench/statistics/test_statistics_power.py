@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.statistics.power import detectable, pairs_needed, reachable, smallest_p
+from mcr_bench.bench.statistics.power import detectable, pairs_needed, reachable, shortfall, smallest_p
 from mcr_bench.bench.statistics.sign_flip import sign_flip
 
 
@@ -78,3 +78,15 @@ def test_an_alpha_that_no_number_of_pairs_reaches_is_refused_with_the_least_p() 
     assert pairs_needed(1, 1e-9) == 31
     with pytest.raises(UserError, match=r"alpha 1e-300 over 2 comparisons: no number of pairs reaches it.*4.66e-10"):
         pairs_needed(2, 1e-300)
+
+
+def test_beyond_32_pairs_no_p_is_smaller_than_the_random_patterns_allow() -> None:
+    """A smallest p of 2 / 2^200 was stated for a test that gives none below 1e-5."""
+    assert smallest_p(32) == 2.0**-31
+    assert smallest_p(33) == smallest_p(200) == 1e-5 == sign_flip(np.ones(33))
+    assert reachable(200, comparisons=2, alpha=2e-5)
+    assert not reachable(200, comparisons=2, alpha=1e-6)
+    assert detectable(200, alpha=1e-6) == inf
+    short = shortfall(200, comparisons=2, alpha=1e-6)
+    assert short is not None
+    assert (short.smallest, short.needed) == (2e-5, 22)

@@ -1,0 +1,163 @@
+"""Values of hooks and nets that a run cannot go on with: each error names the hook and the remedy."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.planning.plan import make_plan
+from mcr_bench.bench.planning.request import Request
+from mcr_bench.bench.runs.spec import RunSpec
+from mcr_bench.bench.testing.fits import make_fit, step
+from mcr_bench.methods.joint import Joint
+from mcr_bench.tests.support.runs.hooked import array_file, method_file, runs_of, trained
+
+CLASS = """
+@dataclass
+class Mine(Method):
+    name = "mine"
+    needs = Needs(own_heads=True)
+
+    {}
+"""
+NET = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, shape, width):
+        super().__init__()
+        self.layer = nn.Linear(shape[0], width)
+        self.chosen = torch.randperm(shape[0]).tolist()
+        self.signs = torch.randn(shape[0]).sign()
+
+    def forward(self, x):
+        return self.layer(x[:, self.chosen] * self.signs.to(x))
+"""
+COUNTING = """
+from torch import nn
+import torch
+
+
+class Net(nn.Module):
+    def __init__(self, shape, width):
+        super().__init__()
+        self.layer = nn.Linear(shape[0], width)
+        self.register_buffer("count", torch.zeros(()))
+        self.calls = 0
+
+    def forward(self, x):
+        if self.training:
+            self.count = self.count + 1
+            self.calls += 1
+        return self.layer(x) * (1 + 0.01 * self.count + 0.01 * self.calls)
+"""
+
+
+def run_of(net: str, folder: Path, data: str, **overrides: str) -> RunSpec:
+    """A run of joint training with this net for every modality; two underscores in a key stand for a dot."""
+    (folder / "net.py").write_text(net)
+    asked = {"epochs": "3", "batch_size": "8", "encoder.kind": f"{folder}/net.py:Net"}
+    asked |= {key.replace("__", "."): value for key, value in overrides.items()}
+    return make_plan(Request(["joint"], [data], seeds=[1], overrides={k: [v] for k, v in asked.items()})).runs[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            "def own_weight(self): return torch.ones(2)",
+            r"own_weight\(\).* returned a tensor of shape \(2,\)\. Return one",
+        ),
+        ("def own_weight(self): return 'half'", r"own_weight\(\).* returned a str\. Return one finite number"),
+        ("def own_weight(self): return float('nan')", r"own_weight\(\).* returned a float"),
+        (
+            "def on_epoch_start(self): self.fit.log('x', torch.ones(3))",
+            r"fit\.log\('x', \.\.\.\) was given a tensor of",
+        ),
+        ("def on_epoch_start(self): self.fit.log('x', 'text')", r"fit\.log\('x', \.\.\.\) was given 'text'"),
+        (
+            "def parameter_groups(self, model): return [{'params': list(model.named_parameters())}]",
+            r"parameter_groups\(\).* returned a tuple among the params",
+        ),
+        (
+            "def parameter_groups(self, model): return [{'params': list(model.parameters())} for _ in range(2)]",
+            r"parameter_groups\(\).* returned a parameter of shape .* twice",
+        ),
+        (
+            "def parameter_groups(self, model): return [{'params': list(model.parameters()), 'lr': '0.1'}]",
+            r"parameter_groups\(\).* with lr='0\.1'",
+        ),
+        (
+            "def parameter_groups(self, model): return [{'params': list(model.parameters()), 'lr': float('nan')}]",
+            r"with lr=nan\. Give a number >= 0",
+        ),
+    ],
+)
+def test_wrong_values_name_the_hook(tmp_path: Path, body: str, message: str) -> None:
+    (spec,) = runs_of(method_file(tmp_path, CLASS.format(body)), array_file(tmp_path / "a.npz"))
+    with pytest.raises(UserError, match=message):
+        trained(spec, tmp_path / "run")
+
+
+def test_a_weight_that_is_a_tensor_of_one_number_is_a_number_in_what_is_sent(tmp_path: Path) -> None:
+    """A tensor in an event could not be read by the command, which then waited for ever."""
+    body = CLASS.format("def own_weight(self): return torch.tensor(0.5)")
+    (spec,) = runs_of(method_file(tmp_path, body), array_file(tmp_path / "a.npz"))
+    epochs = trained(spec, tmp_path / "run").epochs
+    assert {type(value) for metrics in epochs for value in metrics.values()} == {float}
+
+
+@pytest.mark.parametrize("variants", ["[('nothing',)]", "[()]"])
+def test_variants_of_what_is_no_modality_are_named_when_planning(tmp_path: Path, variants: str) -> None:
+    body = CLASS.format(f"variants = classmethod(lambda cls, modalities: {variants})")
+    with pytest.raises(UserError, match=r"mine: variants\(\) gave .*Allowed: tuples of some of a, b"):
+        make_plan(Request([method_file(tmp_path, body)], [array_file(tmp_path / "a.npz")], seeds=[0]))
+
+
+def test_what_a_constructor_draws_beside_weights_follows_the_seed(tmp_path: Path) -> None:
+    """One key gave other numbers in each process: indices of channels were drawn before any seed was set."""
+    spec = run_of(NET, tmp_path, array_file(tmp_path / "a.npz"))
+    seen = []
+    for number in range(2):
+        torch.manual_seed(100 + number)
+        seen.append([metrics["val/loss"] for metrics in trained(spec, tmp_path / f"run{number}").epochs])
+    assert seen[0] == seen[1]
+    assert len(seen[0]) >= 2
+
+
+def test_trying_to_compile_leaves_no_trace_of_any_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Buffers that are assigned anew, and plain counters, were one pass ahead of a run that is not compiled."""
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    data, losses = array_file(tmp_path / "a.npz"), []
+    for compiled in ("false", "true"):
+        spec = run_of(COUNTING, tmp_path, data, encoder__compile=compiled)
+        losses.append([metrics["val/loss"] for metrics in trained(spec, tmp_path / compiled).epochs])
+    assert losses[0] == losses[1]
+
+
+def test_gradients_of_parameters_in_no_group_do_not_add_up() -> None:
+    """They counted in the norm that clips all others, so that a step depended on all before it."""
+    method = Joint()
+    fit = make_fit(method, clip_norm=1.0)
+    for group in fit.optimizer.param_groups:
+        group["params"] = list(fit.model.fusion.parameters())
+    norms = []
+    for _ in range(3):
+        step(method)
+        norms.append([float(p.grad.norm()) for p in fit.model.encoders.parameters() if p.grad is not None])
+        assert norms[-1]
+        fit.zero_grad()
+        assert all(p.grad is None for p in fit.model.parameters())
+
+
+def test_a_last_batch_of_one_sample_names_the_batch_size(tmp_path: Path) -> None:
+    net = NET.replace("self.layer = nn.Linear(shape[0], width)", NORMED)
+    spec = run_of(net, tmp_path, array_file(tmp_path / "a.npz", samples=66), batch_size="11")  # 34 to train on
+    with pytest.raises(UserError, match=r"last batch of an epoch has one sample.*Set another batch_size than 11"):
+        trained(spec, tmp_path / "run")
+
+
+NORMED = "self.layer = nn.Sequential(nn.Linear(shape[0], width), nn.BatchNorm1d(width))"
