@@ -8,6 +8,7 @@ from mcr_bench.bench.api.objects import Own, dataset_name, method_name, setting_
 from mcr_bench.bench.api.results import Comparison
 from mcr_bench.bench.commands.output import open_record
 from mcr_bench.bench.commands.running import How, run_plan
+from mcr_bench.bench.core.faults.streams import replace_closed
 from mcr_bench.bench.core.home import usable
 from mcr_bench.bench.core.interrupts import check, remembered
 from mcr_bench.bench.errors import UserError, one_line
@@ -53,6 +54,7 @@ def run(
     or a list of values for a grid; the value of `encoder.MODALITY.kind` and `model.fusion` may be a class that derives
     from `torch.nn.Module`, or a function that makes a network. UserError for whatever is unknown or does not fit.
     """
+    replace_closed()  # as in a service without a terminal; progress has to go somewhere
     with remembered():
         request = Request(
             methods=[method_name(one) for one in _several("methods", methods)],

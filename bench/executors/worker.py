@@ -108,7 +108,7 @@ def _import_late() -> None:
 
 def _print_to(job: Job) -> None:
     """Send what libraries print to the run's log: the terminal belongs to the parent's progress display."""
-    log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for stream in (1, 2):
         os.dup2(log, stream)
     os.close(log)

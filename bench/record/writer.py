@@ -160,7 +160,10 @@ class Writer:
         experiment, when = self._experiment(opening.dataset), int(opening.when * 1000)
         tags = opening.tags | self.latest(opening.dataset, opening.key).tags(when)
         tags |= {ATTEMPT: opening.attempt} if opening.attempt else {}
-        return StoredRun.of(self._write(self.client().create_run, experiment, when, tags, opening.name))
+        made = StoredRun.of(self._write(self.client().create_run, experiment, when, tags, opening.name))
+        if not made.run_id:  # what answers is not the server: later calls would be refused for want of a run
+            raise ConnectionError("no answer of an MLflow server: the run that it made has no id")
+        return made
 
     def _reopen(self, run: StoredRun, opening: Opening) -> StoredRun:
         client = self.client()

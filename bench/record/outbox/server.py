@@ -55,6 +55,8 @@ def is_outage(error: BaseException) -> bool:
 
     if isinstance(error, MlflowException):  # one with a body is a page of what stands between here and the server
         return error.error_code not in REFUSALS or "Response body:" in str(error)
+    if type(error).__module__.startswith("google.protobuf"):  # an answer in another form than MLflow's
+        return True
     return isinstance(error, Late | RequestException | DBAPIError | ConnectionError | TimeoutError)
 
 

@@ -57,6 +57,30 @@ def test_what_an_encoding_does_not_have_is_a_question_mark(handler: str) -> None
     assert (told.returncode, told.stdout) == (0, b"a ? b\n")
 
 
+PYTHON = """
+import os, sys
+import mcr_bench
+
+if __name__ == "__main__":
+    {}
+    done = mcr_bench.run("joint", "synthetic", seeds=1, settings={{"epochs": 1, "dataset.train": 40}}, jobs=1)
+    os._exit(0 if len(done.runs()) == 1 and not done.failed else 7)
+"""
+
+
+@pytest.mark.parametrize(
+    "closing",
+    ["sys.stdout = sys.stderr = None", "sys.stdout.close(); sys.stderr.close()", "os.close(1); os.close(2)"],
+)
+def test_from_python_runs_are_trained_where_streams_are_closed(tmp_path: Path, closing: str) -> None:
+    """As in a service without a terminal: progress has nowhere to go, which is no reason to train nothing."""
+    home = {"MCR_BENCH_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    file = tmp_path / "script.py"
+    file.write_text(PYTHON.format(closing))
+    done = subprocess.run([sys.executable, str(file)], capture_output=True, env=os.environ | home)
+    assert done.returncode == 0, done.stderr
+
+
 REFUSED = {
     errno.EACCES: "error: '/some/file' cannot be used: Permission denied. Give another place",
     errno.ENAMETOOLONG: "error: '/some/file': this name is longer than the file system takes. Shorten it.",

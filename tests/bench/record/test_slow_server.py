@@ -69,3 +69,13 @@ def test_a_file_has_the_time_that_its_size_needs(tmp_path: Path) -> None:
     with pytest.raises(Late, match=r"no answer within 0\.2 s"):
         Bounded(client).search_runs(["1"])  # type: ignore[arg-type]
     client.end.set()
+
+
+def test_answers_in_a_form_that_is_none_of_mlflow_are_waited_for_and_nothing_is_refused() -> None:
+    """A gateway that answered `{"status": "maintenance"}` for seconds had finished trainings put aside for ever."""
+    from google.protobuf.json_format import ParseError
+
+    for error in (ParseError("no field 'status'"), ConnectionError("the run that it made has no id")):
+        assert server.is_outage(error)
+        assert not server.is_refusal(error)
+    assert server.is_refusal(TypeError("a fault of ours"))
