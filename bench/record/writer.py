@@ -26,16 +26,25 @@ T = TypeVar("T")
 P = ParamSpec("P")
 BATCH = 1000  # most metrics that MLflow takes in one call; params and tags: 100
 MOST_EPOCHS = 2**53  # a float holds every whole number up to it
+EPOCH = "epoch"  # the metric that is written last of an epoch
 ATTEMPT = "attempt"  # the tag that tells the trainings of a key apart
 
 
 @dataclass
 class _Open:
-    """A run that is being written: epochs up to `last` are logged or buffered; `earlier`: metrics of past attempts."""
+    """A run that is being written.
+
+    last: the last epoch that is logged or buffered.
+    earlier: metrics of past attempts.
+    logged: the epochs that the store has, or that are buffered for it.
+    given: the epochs that were given to be logged.
+    """
 
     run_id: str
     last: int
     earlier: frozenset[str]
+    logged: set[int]
+    given: set[int] = field(default_factory=set)
     buffer: list[EpochDone] = field(default_factory=list)
 
 
@@ -81,7 +90,8 @@ class Writer:
         latest = max(own or runs, key=lambda run: run.order, default=None)
         is_new = latest is None or latest.finished
         run = self._create(opening) if is_new or latest is None else self._reopen(latest, opening)
-        self._open[opening.key] = _Open(run.run_id, _epochs_of(run), frozenset(run.metrics))
+        logged = self._steps_of(run)
+        self._open[opening.key] = _Open(run.run_id, max(logged, default=0), frozenset(run.metrics), logged)
         missing = {k: v for k, v in opening.params.items() if name_of(k) not in run.params}
         for part in in_parts(missing.items(), 100):
             self._write(self.client().log_batch, run.run_id, params=[param(k, v) for k, v in part])
@@ -90,9 +100,11 @@ class Writer:
     def log(self, event: EpochDone) -> None:
         """Buffer the metrics of an epoch until `flush`; an epoch that is already logged is ignored."""
         run = self._open[event.key]
-        if event.epoch > run.last:
+        run.given.add(event.epoch)
+        if event.epoch not in run.logged:
             run.buffer.append(event)
-            run.last = event.epoch
+            run.logged.add(event.epoch)
+            run.last = max(run.last, event.epoch)
 
     @property
     def keys(self) -> list[str]:
@@ -110,6 +122,7 @@ class Writer:
         run = self._open[key]
         contents = {path: path.read_bytes() for path in paths}
         self._flush(run)
+        self._check_curves(run)
         self._log_values(run, ending, checksum_tags({path.name: content for path, content in contents.items()}))
         files = {path.name: (content, self._keep(run.run_id, path, content)) for path, content in contents.items()}
         self._terminate(run, ending)
@@ -225,11 +238,24 @@ class Writer:
             return False
         return any(point.step == run.last for point in self.client().get_metric_history(run.run_id, name))
 
+    def _steps_of(self, run: StoredRun) -> set[int]:
+        """The epochs that the store has of a run. A server may have lost some that came before others."""
+        last = _epochs_of(run)
+        return set(range(1, last + 1)) if self.turns.file is not None or not last else self._epochs_at(run.run_id)
+
+    def _epochs_at(self, run_id: str) -> set[int]:
+        return {point.step for point in self.client().get_metric_history(run_id, EPOCH)}
+
+    def _check_curves(self, run: _Open) -> None:
+        """ConnectionError if a server lacks epochs that it has taken, as one that began anew with an older database."""
+        if self.turns.file is None and run.given and (lost := run.given - self._epochs_at(run.run_id)):
+            raise ConnectionError(f"the server has lost {len(lost)} of the {len(run.given)} epochs that it was told of")
+
     def _flush(self, run: _Open) -> None:
         """Write the buffered epochs, each in one call if it is small enough; the metric `epoch` comes last."""
         metrics: list[Metric] = []
         for event in run.buffer:
-            values = {**event.metrics, "epoch": float(event.epoch)}
+            values = {**event.metrics, EPOCH: float(event.epoch)}
             if len(metrics) + len(values) > BATCH:
                 self._log_metrics(run.run_id, metrics)
                 metrics = []
@@ -247,5 +273,5 @@ class Writer:
 
 def _epochs_of(run: StoredRun) -> int:
     """The last epoch on record; 0, so that all are logged again, where the database holds something else."""
-    value = run.metrics.get("epoch", 0)
+    value = run.metrics.get(EPOCH, 0)
     return int(value) if type(value) in NUMBERS and 0 <= value < MOST_EPOCHS else 0

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from requests import ConnectionError as Lost
@@ -153,6 +154,42 @@ def test_a_call_fails(store: Record, sender: Sender, key: str, number: int, appl
     assert sender.outbox.settle(lambda: None)
     check(store, key)
     assert list(sender.folder.glob("*.jsonl")) == []
+
+
+@dataclass
+class Losing:
+    """A client whose server says that it has taken points, and has not: once for each of these epochs."""
+
+    client: Flaky
+    lost: set[int]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.client, name) if name != "log_batch" else self.log_batch
+
+    def log_batch(self, run_id: str, **given: Any) -> None:
+        if steps := {one.step for one in given.get("metrics", ())} & self.lost:
+            self.lost -= steps
+            given["metrics"] = [one for one in given["metrics"] if one.step not in steps]
+        self.client.log_batch(run_id, **given)
+
+
+@pytest.mark.parametrize("lost", [{2}, {3}, {1, 2, 3}], ids=str)
+def test_the_server_has_lost_what_it_has_taken(store: Record, sender: Sender, key: str, lost: set[int]) -> None:
+    """It began anew with an older database, or something else answered in its place: holes are filled, points once."""
+    client = Losing(sender.client, {*lost})
+    sender.outbox.line.courier.client = lambda: client  # type: ignore[attr-defined]
+    sender.train(key)
+    assert sender.outbox.settle(lambda: None)
+    assert not client.lost
+    check_points(store, key)
+
+
+def check_points(store: Record, key: str) -> None:
+    """The store has every point of three epochs once, in whatever order it got them."""
+    (run,) = list(SearchReader(lambda: store.client).read("dying", [key]))
+    assert run.status == FINISHED
+    for name in ("epoch", "loss", "val/accuracy"):
+        assert sorted(point.step for point in store.client.get_metric_history(run.run_id, name)) == [1, 2, 3], name
 
 
 @pytest.mark.parametrize("status", [FINISHED, FAILED, KILLED])

@@ -98,6 +98,7 @@ class Outbox:
     _wake: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
     _stopped: threading.Event = field(default_factory=threading.Event)
+    _returned: threading.Event = field(default_factory=threading.Event)  # the server, after an outage
     _told_down: bool = False
     _moved: float = 0.0
 
@@ -211,6 +212,10 @@ class Outbox:
         while not stopped.is_set():
             self._wake.wait(RETRY_SECONDS if self._troubles else FLUSH_SECONDS)
             self._wake.clear()
+            if self._returned.is_set():  # it may have come back with an older state: what it has is asked anew
+                self._returned.clear()
+                for shipment in [one for one in self._shipments if one.opened]:
+                    self._begin_anew(shipment)
             for shipment in list(self._shipments):
                 if stopped.is_set() or (not self._try(shipment) and PULSE in self._troubles):
                     break  # the others would wait as long
@@ -219,7 +224,10 @@ class Outbox:
 
     def _feel_pulse(self, stopped: threading.Event) -> None:
         while not stopped.is_set():
-            self._note(PULSE, next(self._errors(self.line.probe), None))
+            reason = next(self._errors(self.line.probe), None)
+            if reason is None and PULSE in self._troubles:
+                self._returned.set()
+            self._note(PULSE, reason)
             stopped.wait(PULSE_SECONDS)
 
     def _errors(self, call: Callable[[], object]) -> Iterator[str]:
