@@ -38,7 +38,6 @@ class Fit:
     grown: the names that have grown, in their order.
     grower: what `grow` calls, with name and options; it is set when the optimiser is made.
     movements: how far this epoch's watched steps moved the weights of encoders.
-    outside: the number of parameters that the optimiser moves, and the model's that it does not; None before a step.
     """
 
     model: MultimodalModel
@@ -56,7 +55,7 @@ class Fit:
     grown: list[str] = field(default_factory=list)
     grower: Callable[[str, Mapping[str, object]], nn.Module] | None = None
     movements: Movements = field(default_factory=Movements)
-    outside: tuple[int, list[nn.Parameter]] | None = field(default=None, repr=False)
+    _apart: tuple[int, list[nn.Parameter]] | None = field(default=None, init=False, repr=False)
 
     def generator(self, *names: object, device: torch.device | str = "cpu") -> torch.Generator:
         """A generator for draws of this step, one for each combination of names.
@@ -111,10 +110,10 @@ class Fit:
     def _outside(self) -> list[nn.Parameter]:
         """The model's parameters that are in no group, collected anew when groups have grown, as a walk takes time."""
         count = sum(len(group["params"]) for group in self.optimizer.param_groups)
-        if self.outside is None or self.outside[0] != count:
+        if self._apart is None or self._apart[0] != count:
             inside = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
-            self.outside = count, [p for p in self.model.parameters() if id(p) not in inside]
-        return self.outside[1]
+            self._apart = count, [p for p in self.model.parameters() if id(p) not in inside]
+        return self._apart[1]
 
     def scale(self, parameters: Iterable[torch.nn.Parameter], coefficient: Tensor | float, name: str) -> None:
         """Multiply the gradients of parameters by `coefficient`, a number or a tensor (), and log it.

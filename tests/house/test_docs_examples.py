@@ -70,7 +70,7 @@ def test_a_method_and_a_figure_from_outside(tmp_path: Path) -> None:
 
 def public(cls: type) -> set[str]:
     """The public members of a class: its fields, and what it defines itself."""
-    return {name for name in vars(cls) if name[0] != "_"} | {field.name for field in fields(cls)}
+    return {name for name in {*vars(cls), *(field.name for field in fields(cls))} if name[0] != "_"}
 
 
 def named(page: str, title: str) -> set[str]:

@@ -11,7 +11,7 @@ OF_TORCH = vars(nn.Module()).keys()
 
 
 def require_registered(module: nn.Module) -> None:
-    """UserError for lazy parameters, for what is to be trained and is no parameter, and for state that is no tensor."""
+    """UserError for lazy parameters, for what is trained without being one, and for state other than tensors."""
     for name, parameter in module.named_parameters():
         if isinstance(parameter, nn.parameter.UninitializedParameter):
             raise UserError(
