@@ -284,11 +284,14 @@ def _folder_of_samples(path: Path, files: list[Path], suffix: str, read: str, wh
 def of_objects(key: str) -> str:
     """How an array of Python objects under a key of an .npz becomes one of numbers or text.
 
-    >>> of_objects("group")
-    'Save group = np.array(list(group)), or, if it mixes text and numbers, np.array(list(map(str, group))).'
+    >>> of_objects("group").partition(", or")[0]
+    'Save group = np.array(list(group))'
     """
     if not key.startswith("x_"):
-        return f"Save {key} = np.array(list({key})), or, if it mixes text and numbers, np.array(list(map(str, {key})))."
+        return (
+            f"Save {key} = np.array(list({key})), or, if it mixes text and numbers, np.array(list(map(str, {key}))). "
+            "Leave samples whose value is None out first."
+        )
     name = key.removeprefix("x_")
     lines = (
         f"n = np.array([len(s) for s in {key}]); padded = np.zeros((len(n), n.max(), {key}[0].shape[1]), 'float32')",
