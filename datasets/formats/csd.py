@@ -45,6 +45,13 @@ class Sequence:
         """The number of features per step of the first entry."""
         return int(self._stored(next(iter(self.data)), "features", None).shape[1])
 
+    def steps(self, name: str) -> int | None:
+        """The number of steps of the features of one entry, without reading them; None where `features` is an error."""
+        try:
+            return int(self._stored(name, "features", None).shape[0])
+        except UserError:
+            return None
+
     def _array(self, name: str, key: str, columns: int | None) -> Array:
         stored = self._stored(name, key, columns)
         check_stored(self.path, stored)
@@ -132,7 +139,7 @@ def read_labels(labels: Sequence) -> list[Segment]:
 
     The score is the first column of the features; in MOSEI the emotions follow.
     """
-    segments = []
+    segments, known = [], set[str]()
     for name in labels.data:
         scores, spans = labels.features(name), labels.intervals(name)
         segment = SEGMENT.fullmatch(name)
@@ -143,6 +150,9 @@ def read_labels(labels: Sequence) -> list[Segment]:
             )
         for k, (row, span) in enumerate(zip(scores, spans, strict=True)):
             full, video = (name, segment[1]) if segment else (f"{name}[{k}]", name)
+            if full in known:
+                raise UserError(f"'{labels.path}': '{full}' has two labels. Export the labels again.")
+            known.add(full)
             segments.append(Segment(full, video, float(row[0]), (float(span[0]), float(span[1]))))
     return segments
 
@@ -163,18 +173,27 @@ def require_aligned(files: Mapping[str, Sequence], segments: Iterable[Segment]) 
         names = ", ".join(f"'{file.path}'" for file in files.values())
         raise UserError(f"{names} have no segment in common. {ALIGN}")
     labelled = {segment.name: segment.interval for segment in segments}
+    stepped = []
     for name in sorted(everywhere):
-        _require_equal(list(files.values()), name, labelled.get(name))
+        count = _require_equal(list(files.values()), name, labelled.get(name))
+        steps = {file.steps(name) for file in files.values()}
+        if len(steps) == 1 and not steps & {count, None}:  # where modalities differ, reading the segment tells it
+            stepped.append((name, f"{steps.pop()} steps of features, but {count} intervals"))
     absent = {n: [m for m in files if n not in present[m]] for n in set.union(*present.values()) | labelled.keys()}
     problems = [(name, f"no {' and no '.join(lacking)}") for name, lacking in absent.items() if lacking]
-    return sorted(problems + [(name, "no label") for name in everywhere - labelled.keys()])
+    return sorted(problems + stepped + [(name, "no label") for name in everywhere - labelled.keys()])
 
 
-def _require_equal(files: list[Sequence], name: str, interval: tuple[float, float] | None) -> None:
-    """UserError unless a segment has the same steps in all files, and they overlap the interval of its label."""
+def _require_equal(files: list[Sequence], name: str, interval: tuple[float, float] | None) -> int:
+    """The number of intervals of a segment; UserError unless they are the same in all files, in the order of time.
+
+    They also have to overlap the interval of its label.
+    """
     first = files[0].intervals(name)
     for file in files:
         spans = first if file is files[0] else file.intervals(name)
+        if not np.isfinite(spans).all() or (np.diff(spans[:, 0]) < -CLOSE).any():
+            raise UserError(f"'{file.path}': the intervals of '{name}' are not numbers in the order of time. {ALIGN}")
         if spans.shape != first.shape or not (np.abs(spans - first) <= CLOSE).all():
             raise UserError(
                 f"'{file.path}' is not aligned to '{files[0].path}': the intervals of '{name}' differ. {ALIGN}"
@@ -182,3 +201,4 @@ def _require_equal(files: list[Sequence], name: str, interval: tuple[float, floa
     if interval and len(first) and (first[:, 1].max() < interval[0] or first[:, 0].min() > interval[1]):
         within = f"{interval[0]:g} to {interval[1]:g} s"
         raise UserError(f"'{files[0].path}': '{name}' lies outside the interval of its label, {within}. {ALIGN}")
+    return len(first)

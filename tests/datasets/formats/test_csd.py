@@ -21,6 +21,7 @@ from mcr_bench.tests.support.media.mosi_files import (
     SMALL,
     VIDEOS,
     entries,
+    interval,
     labels,
     sample,
     score,
@@ -137,7 +138,12 @@ FIRST = entries("audio")[AT]
         ({"audio": {"188343": FIRST}}, "is not aligned: its entry '188343' is not a segment"),
         ({"text": {"other[0]": FIRST}}, "have no segment in common"),
         ({"audio": changed("audio", AT, intervals=FIRST[1] + 0.5)}, r"the intervals of '188343\[2\]' differ"),
-        ({"audio": changed("audio", AT, intervals=FIRST[1] * np.nan)}, r"the intervals of '188343\[2\]' differ"),
+        (
+            {"audio": changed("audio", AT, intervals=FIRST[1] * np.nan)},
+            r"the intervals of '188343\[2\]' are not numbers",
+        ),
+        ({m: changed(m, AT, intervals=FIRST[1][::-1]) for m in SMALL}, "are not numbers in the order of time"),
+        ({"labels": {**labels(), AT: (np.zeros((1, 1)), np.array([interval(2)]))}}, r"'188343\[2\]' has two labels"),
         ({"audio": changed("audio", AT, FIRST[0][1:], FIRST[1][1:])}, r"the intervals of '188343\[2\]' differ"),
         ({"labels": {**labels(), "188343": (np.zeros((4, 1)), np.full((4, 2), 500.0))}}, "outside the interval of its"),
         ({"labels": {**labels(), "188343": (np.zeros((3, 1)), np.zeros((4, 2)))}}, "one row per segment in both"),
@@ -156,6 +162,13 @@ FIRST = entries("audio")[AT]
 def test_sequences_that_do_not_fit_are_errors(replaced: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         scan_folder(write_sequences(tmp_path, **replaced))
+
+
+def test_a_segment_with_more_intervals_than_steps_in_every_file_is_left_out(tmp_path: Path) -> None:
+    cut = {m: changed(m, AT, entries(m)[AT][0][1:]) for m in SMALL}
+    ((name, reason),) = scan_folder(write_sequences(tmp_path, **cut)).problems
+    assert name == AT
+    assert reason == f"{len(FIRST[1]) - 1} steps of features, but {len(FIRST[1])} intervals"
 
 
 def test_a_segment_whose_modalities_differ_in_steps_is_unusable(tmp_path: Path) -> None:
