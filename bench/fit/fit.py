@@ -16,6 +16,7 @@ from mcr_bench.bench.models.multimodal import MultimodalModel
 from mcr_bench.bench.problem.epoch_batches import common_order
 from mcr_bench.bench.settings.training import TrainingSettings
 from mcr_bench.bench.task import Task
+from mcr_bench.bench.words import number_of
 from mcr_bench.datasets.base import Split
 
 
@@ -55,7 +56,8 @@ class Fit:
     grown: list[str] = field(default_factory=list)
     grower: Callable[[str, Mapping[str, object]], nn.Module] | None = None
     movements: Movements = field(default_factory=Movements)
-    _apart: tuple[int, list[nn.Parameter]] | None = field(default=None, init=False, repr=False)
+    # Epoch and number of parameters when they were collected, those of the model that move, and those that do not.
+    _apart: tuple[int, int, list[nn.Parameter], list[nn.Parameter]] | None = field(default=None, init=False, repr=False)
 
     def generator(self, *names: object, device: torch.device | str = "cpu") -> torch.Generator:
         """A generator for draws of this step, one for each combination of names.
@@ -108,12 +110,25 @@ class Fit:
             parameter.grad = None
 
     def _outside(self) -> list[nn.Parameter]:
-        """The model's parameters that are in no group, collected anew when groups have grown, as a walk takes time."""
+        """The model's parameters that are in no group, collected once per epoch and growth, as a walk takes time.
+
+        UserError where a part of the model was replaced since, of which the optimiser moves the old one.
+        """
         count = sum(len(group["params"]) for group in self.optimizer.param_groups)
-        if self._apart is None or self._apart[0] != count:
-            inside = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
-            self._apart = count, [p for p in self.model.parameters() if id(p) not in inside]
-        return self._apart[1]
+        if self._apart is None or self._apart[:2] != (self.epoch, count):
+            moved = [p for group in self.optimizer.param_groups for p in group["params"]]
+            held = {id(p) for p in self.model.parameters()}
+            known = [p for p in moved if id(p) in held] if self._apart is None else self._apart[2]
+            if left := sum(id(p) not in held for p in known):
+                raise UserError(
+                    f"{number_of(left, 'parameter')} that the optimiser moves left the model, as the method replaced a "
+                    "part of it. Make the parts in build(), or add one with fit.grow(name); to draw weights anew, copy "
+                    "them into the parameters."
+                )
+            inside = {id(p) for p in moved}
+            outside = [p for p in self.model.parameters() if id(p) not in inside]
+            self._apart = self.epoch, count, known, outside
+        return self._apart[3]
 
     def scale(self, parameters: Iterable[torch.nn.Parameter], coefficient: Tensor | float, name: str) -> None:
         """Multiply the gradients of parameters by `coefficient`, a number or a tensor (), and log it.

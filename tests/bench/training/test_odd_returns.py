@@ -110,6 +110,18 @@ def test_a_weight_that_is_a_tensor_of_one_number_is_a_number_in_what_is_sent(tmp
     assert {type(value) for metrics in epochs for value in metrics.values()} == {float}
 
 
+@pytest.mark.parametrize(
+    "change",
+    ["self.fit.model.fusion = copy.deepcopy(self.fit.model.fusion)", "self.fit.model = copy.deepcopy(self.fit.model)"],
+)
+def test_a_part_that_is_replaced_in_mid_run_is_named(tmp_path: Path, change: str) -> None:
+    """The optimiser went on moving the old part, and the new one stayed as it was."""
+    body = f"def on_epoch_start(self):\n        import copy\n        if self.fit.epoch == 2: {change}"
+    (spec,) = runs_of(method_file(tmp_path, CLASS.format(body)), array_file(tmp_path / "a.npz"))
+    with pytest.raises(UserError, match=r"\d+ parameters that the optimiser moves left the model"):
+        trained(spec, tmp_path / "run")
+
+
 @pytest.mark.parametrize("variants", ["[('nothing',)]", "[()]"])
 def test_variants_of_what_is_no_modality_are_named_when_planning(tmp_path: Path, variants: str) -> None:
     body = CLASS.format(f"variants = classmethod(lambda cls, modalities: {variants})")
