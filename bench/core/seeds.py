@@ -57,6 +57,12 @@ def reseed_libraries(seed: int, stream: str, *names: object) -> None:
     np.random.seed(value % 2**32)
 
 
+def reseed_all(device: torch.device, seed: int, stream: str, *names: object) -> None:
+    """Seed every default generator for a named draw: Python's, NumPy's, and torch's of the CPU and of `device`."""
+    reseed_libraries(seed, stream, *names)
+    reseed(device, seed, stream, *names)
+
+
 @contextmanager
 def seeded(seed: int, stream: str, *names: object) -> Iterator[None]:
     """Inside the block torch's default CPU generator is seeded for a named draw; afterwards it has its old state."""

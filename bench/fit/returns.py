@@ -102,7 +102,7 @@ def _check_params(method: object, groups: Groups, wanted: str) -> None:
                 raise UserError(f"{where} returned a parameter of shape {tuple(parameter.shape)} twice. Give it once.")
             seen.add(id(parameter))
         rate = group.get("lr", 0.0)
-        if isinstance(rate, str) or not isinstance(rate, SupportsFloat) or not 0 <= float(rate) < math.inf:
+        if not isinstance(rate, SupportsFloat) or not 0 <= float(rate) < math.inf:
             raise UserError(f"{where} returned a group with lr={rate!r}. Give a number >= 0, or leave it out.")
 
 

@@ -154,8 +154,7 @@ def _primary(claims: Claims) -> Table:
     notes += _refused("interval", intervals)
     notes += [f"interval: {name}" for name in dict.fromkeys(i.method for i in intervals)]
     notes += [f"{claims.metric}: lower is better"] if claims.sign < 0 else []
-    test = sign_flip_name(max((one.paired.n for one in claims.against), default=0))
-    kind = f"against {claims.baseline} · primary: two-sided {test}, Holm"
+    kind = f"against {claims.baseline} · primary: two-sided {_test_of(claims)}, Holm"
     bold = frozenset(i for i, row in enumerate(rows) if row[0] in labels)
     size = _digits(claims)
     notes += floor_notes(claims.comparison, claims.metric, size, claims.scale)
@@ -240,6 +239,11 @@ def _digits(claims: Claims) -> int:
     return 2 if claims.scale == 100 else 4
 
 
+def _test_of(claims: Claims) -> str:
+    """What the sign-flip test is called with as many pairs as the comparison has."""
+    return sign_flip_name(max((one.paired.n for one in claims.against), default=0))
+
+
 def _every_pair(claims: Claims) -> Table:
     names = [claims.baseline, *(one.label for one in claims.against)]
     columns = ("method", *(str(i + 1) for i in range(len(names))))
@@ -248,9 +252,8 @@ def _every_pair(claims: Claims) -> Table:
     ]
     count = len(claims.pairs.adjusted)
     family = f"all {count} pairs" if count > 1 else number_of(count, "pair")
-    test = sign_flip_name(max((one.paired.n for one in claims.against), default=0))
     notes = [
-        f"row minus column, {claims.unit}; *: p <= {claims.alpha:g} by the {test}, Holm over "
+        f"row minus column, {claims.unit}; *: p <= {claims.alpha:g} by the {_test_of(claims)}, Holm over "
         f"{family}: a family of its own, which decides no bold type"
     ]
     if claims.power and (short := shortfall(claims.power.pairs, count, claims.alpha)):

@@ -194,8 +194,7 @@ def run_epoch(run: Training) -> None:
     fit.epoch += 1
     began = time.perf_counter()
     fit.model.train()
-    seeds.reseed_libraries(run.spec.seed, "method", fit.epoch)
-    seeds.reseed(fit.device, run.spec.seed, "method", fit.epoch)
+    seeds.reseed_all(fit.device, run.spec.seed, "method", fit.epoch)
     run.method.on_epoch_start()
     train_epoch(run)
     means = fit.meters.means() | fit.movements.ratios()
@@ -287,8 +286,7 @@ def conclude(run: Training, job: Job) -> dict[str, float]:
         keep_if_better(run, validate(run))
     fit, best = run.fit, run.progress.best
     assert best is not None
-    seeds.reseed_libraries(run.spec.seed, "method", "conclude")  # a run that is resumed here draws the same
-    seeds.reseed(fit.device, run.spec.seed, "method", "conclude")
+    seeds.reseed_all(fit.device, run.spec.seed, "method", "conclude")  # a run that is resumed here draws the same
     keep_grown(fit, best.get("grown", ()))
     fit.model.load_state_dict(best["weights"])
     fit.model.eval()

@@ -1,7 +1,7 @@
 """The words in `split` as people write them -> train, val and test. Codes, masks and no `split` get a remedy."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -67,10 +67,18 @@ def missing_split(arrays: Mapping[str, Array]) -> str:
 
 def _masks(arrays: Mapping[str, Array]) -> dict[str, str]:
     """Part -> the key of the mask that says which samples are in it; empty unless train and test have one."""
+    return _of_parts(arrays, r"^mask_|_mask$|^is_", lambda array: array.dtype.kind == "b")
+
+
+def _of_parts(arrays: Mapping[str, Array], around: str, fits: Callable[[Array], bool]) -> dict[str, str]:
+    """Part -> the key of the array (n,) that is named after it and fits; empty unless train and test have one.
+
+    around: a pattern of what may stand before or after the part's name.
+    """
     keys: dict[str, str] = {}
     for key, array in arrays.items():
-        word = re.sub(r"^mask_|_mask$|^is_", "", key.lower())
-        if array.dtype.kind == "b" and array.ndim == 1 and word in WORDS:
+        word = re.sub(around, "", key.lower())
+        if array.ndim == 1 and word in WORDS and fits(array):
             keys[WORDS[word]] = key
     return {part: keys[part] for part in PARTS if part in keys} if {"train", "test"} <= keys.keys() else {}
 
@@ -78,19 +86,14 @@ def _masks(arrays: Mapping[str, Array]) -> dict[str, str]:
 def _indices(arrays: Mapping[str, Array]) -> dict[str, str]:
     """Part -> the key of the array with the numbers of its samples; empty unless train and test have one."""
     count = arrays["y"].shape[0] if arrays["y"].ndim else 0
-    keys: dict[str, str] = {}
-    for key, array in arrays.items():
-        word = re.sub(rf"^{NUMBERS_OF}_|_{NUMBERS_OF}$", "", key.lower())
-        if array.dtype.kind in "iu" and array.ndim == 1 and word in WORDS and _are_rows(array, count):
-            keys[WORDS[word]] = key
-    parts = [arrays[key] for key in keys.values()]
-    if not {"train", "test"} <= keys.keys() or len(np.unique(np.concatenate(parts))) < sum(map(len, parts)):
-        return {}
-    return {part: keys[part] for part in PARTS if part in keys}
+    keys = _of_parts(arrays, rf"^{NUMBERS_OF}_|_{NUMBERS_OF}$", lambda array: _are_rows(array, count))
+    every = np.concatenate([arrays[key] for key in keys.values()]) if keys else np.empty(0)
+    return keys if len(np.unique(every)) == len(every) else {}
 
 
 def _are_rows(array: Array, count: int) -> bool:
-    return bool(len(array) and array.min() >= 0 and array.max() < count)
+    """Whether an array (n,) holds numbers of samples, of which there are `count`."""
+    return array.dtype.kind in "iu" and bool(len(array) and array.min() >= 0 and array.max() < count)
 
 
 def _of_indices(indices: Mapping[str, str]) -> str:

@@ -218,7 +218,9 @@ def _pictures(path: Path, wanted: Sequence[float], by_number: bool, pad: bool) -
             last = frame
         else:
             require_length(container, stream, reel.coded, TOLERATED, path)
-            if not pad and waiting[-1] > reel.end - EARLY:
+            if not pad and by_number and waiting[-1] > number:
+                raise Unusable(f"{path.name}: has {number + 1} frames; frame {waiting[-1]:g} from 0 is needed.")
+            if not pad and not by_number and waiting[-1] > reel.end - EARLY:
                 raise Unusable(f"{path.name}: ends after {reel.end:.2f} s; a frame at {waiting[-1]:g} s is needed.")
             assert last is not None  # a reel gives at least one frame
             pictures.update(dict.fromkeys(waiting, shown_picture(last, stream, path.name)))

@@ -41,8 +41,7 @@ def begin_epoch(method: Method, around: Around = nullcontext) -> None:
     fit = method.fit
     fit.epoch += 1
     fit.model.train()
-    seeds.reseed_libraries(fit.seed, "method", fit.epoch)
-    seeds.reseed(fit.device, fit.seed, "method", fit.epoch)
+    seeds.reseed_all(fit.device, fit.seed, "method", fit.epoch)
     with around("on_epoch_start"):
         method.on_epoch_start()
 

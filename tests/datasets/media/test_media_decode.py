@@ -18,6 +18,7 @@ from mcr_bench.datasets.media.decode import (
     read_audio,
     read_every,
     read_frames,
+    read_numbered,
 )
 from mcr_bench.tests.support.media.media_files import (
     CODECS,
@@ -256,3 +257,12 @@ def test_genuine_sound_is_the_same_from_flash_video_and_wav() -> None:
     short = min(len(flash), len(plain)) - 2000
     shifts = [float(np.corrcoef(flash[1000 + s :][:short], plain[1000:][:short])[0, 1]) for s in range(-900, 900, 4)]
     assert max(shifts) > 0.9
+
+
+def test_the_last_frame_by_its_number_is_no_frame_beyond_the_end(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", seconds=1, audio=False)
+    count = frame_count(path)
+    assert len(read_numbered(path, [0, count - 1], pad=False)) == 2
+    with pytest.raises(Unusable, match=rf"a\.mp4: has {count} frames; frame {count} from 0 is needed"):
+        read_numbered(path, [0, count], pad=False)
+    assert len(read_numbered(path, [0, count])) == 2
