@@ -11,7 +11,7 @@ from mcr_bench.bench.exchange.whole import Malformed, RunFile
 from mcr_bench.bench.publish.rebuilt import Acting
 from mcr_bench.bench.publish.settings import Keys
 from mcr_bench.bench.publish.verify import number_faults, predictions_file
-from mcr_bench.bench.record.files.artifacts import Artifact
+from mcr_bench.bench.record.files.artifacts import PREDICTIONS, Artifact
 from mcr_bench.bench.record.files.floors import read_floors
 from mcr_bench.bench.record.files.samples import Samples, read_samples
 from mcr_bench.bench.record.made_rows import row_of
@@ -124,7 +124,7 @@ class Gathered:
             place.write_bytes(origin.content(run, file))
             return place
 
-        return Artifact(None, False, file.sha256, fetch)
+        return Artifact(PREDICTIONS, None, False, file.sha256, fetch)
 
 
 def _twice(row: RunRow, known: RunRow) -> str:

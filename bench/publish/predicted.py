@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mcr_bench.bench.errors import one_line
 from mcr_bench.bench.problem.metrics import SENTIMENT
-from mcr_bench.bench.record.files.samples import UNREADABLE, labels_of, opened
+from mcr_bench.bench.record.files.scores import UNREADABLE, labels_of, opened
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.units import Unit, Units

@@ -1,6 +1,6 @@
 """Check a submission: every number from its predictions, samples, settings and code. Nothing in it is executed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mcr_bench.bench.core.interrupts import check
@@ -12,7 +12,8 @@ from mcr_bench.bench.publish.predicted import Predicted, Unsound, predictions_in
 from mcr_bench.bench.publish.said import Said, Verified
 from mcr_bench.bench.publish.samples import Across, beside
 from mcr_bench.bench.publish.settings import Keys, code_check
-from mcr_bench.bench.record.files.predictions import PREDICTIONS
+from mcr_bench.bench.record.files.artifacts import PREDICTIONS, SCORES
+from mcr_bench.bench.record.files.scores import UNREADABLE, scores_in
 from mcr_bench.bench.record.made_rows import row_of
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.runs import StoredRun
@@ -33,6 +34,7 @@ def verified(archive: Origin, data_root: Path) -> Verified:
             said.append(parts)
             continue
         said += number_checks(row, parts)
+        said += scores_checks(archive, run, row)
         said += beside(row, parts, data.here(row))
         across.add(row, parts)
     said += across.checks()
@@ -42,7 +44,26 @@ def verified(archive: Origin, data_root: Path) -> Verified:
 
 def predictions_file(whole: WholeRun) -> RunFile | None:
     """The file with the predictions of a run, if it has one."""
-    return next((file for file in whole.files if file.name == PREDICTIONS), None)
+    return _file(whole, PREDICTIONS)
+
+
+def scores_checks(archive: Origin, run: StoredRun, row: RunRow) -> Iterator[Said]:
+    """What is wrong with the scores of a run, which comparisons read, by its predictions, which are sound."""
+    whole = archive.whole(run)
+    predictions, own = predictions_file(whole), _file(whole, SCORES)
+    if predictions is None or own is None:
+        return
+    right = scores_in(archive.content(run, predictions), {})
+    try:
+        same = scores_in(archive.content(run, own), {})[:2] == right[:2]
+    except (OSError, *UNREADABLE):
+        same = False
+    if not same:
+        yield Said("wrong", "samples", row.name, f"its {SCORES} does not follow from its predictions")
+
+
+def _file(whole: WholeRun, name: str) -> RunFile | None:
+    return next((file for file in whole.files if file.name == name), None)
 
 
 def predictions_of(archive: Origin, run: StoredRun, row: RunRow, file: RunFile | None) -> dict[str, Predicted] | Said:

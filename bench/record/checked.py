@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mcr_bench.bench.record.files.artifacts import Artifact
+from mcr_bench.bench.record.files.artifacts import PREDICTIONS, Artifact
 from mcr_bench.bench.record.files.lost import state_of
-from mcr_bench.bench.record.files.predictions import PREDICTIONS, Predictions
+from mcr_bench.bench.record.files.predictions import Predictions
 from mcr_bench.bench.record.files.threads import in_threads
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.runs import StoredRun

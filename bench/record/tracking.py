@@ -21,7 +21,7 @@ from mcr_bench.bench.record.database.versions import UnknownVersion
 from mcr_bench.bench.record.files.artifacts import Stored
 from mcr_bench.bench.record.files.lost import Lost
 from mcr_bench.bench.record.files.places import ARTIFACTS, Places
-from mcr_bench.bench.record.files.predictions import Predictions
+from mcr_bench.bench.record.files.predictions import Predictions, with_scores
 from mcr_bench.bench.record.made_rows import Reading, Unreadable
 from mcr_bench.bench.record.outbox.entries import FAILED, FINISHED, KILLED, Ending
 from mcr_bench.bench.record.remote_writing import RemoteWriting, new_attempt
@@ -137,9 +137,12 @@ class Record:
         artifacts: Iterable[Path] = (),
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Log the final metrics, tags and artifacts, and only then mark the run as finished."""
+        """Log the final metrics, tags and artifacts, and only then mark the run as finished.
+
+        Of predictions the scores per sample, which comparisons read, become an artifact of their own.
+        """
         ending = Ending(FINISHED, time.time(), dict(metrics), dict(tags or {}))
-        self._writing.end(spec.key, ending, list(artifacts))
+        self._writing.end(spec.key, ending, with_scores(artifacts))
 
     def fail(self, spec: "RunSpec", traceback: str, reason: str = "") -> None:
         """Log why a run failed: the reason, or what ends the traceback, as a tag, the traceback as `failure.txt`."""
@@ -234,7 +237,7 @@ class Record:
         if self._remote is not None:
             return self._remote
         writer = Writer(lambda: self.client, self._read, self._latest, self.turns, self.home, self._places)
-        return DirectWriting(writer, self._files.keep)
+        return DirectWriting(writer)
 
     def _opened(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from mcr_bench.bench.core.files import write_whole
 from mcr_bench.bench.record.database.points import add_points
@@ -46,13 +46,6 @@ class _Open:
     logged: set[int]
     given: set[int] = field(default_factory=set)
     buffer: list[EpochDone] = field(default_factory=list)
-
-
-class Written(NamedTuple):
-    """A run that has ended; files: name -> its content, and its place if that is on this machine."""
-
-    run_id: str
-    files: dict[str, tuple[bytes, Path | None]]
 
 
 @dataclass
@@ -115,8 +108,8 @@ class Writer:
         """Write the buffered epochs of a run."""
         self._flush(self._open[key])
 
-    def end(self, key: str, ending: Ending, paths: Sequence[Path] = ()) -> Written:
-        """Log how a training ended, its final values and its files, and only then its status."""
+    def end(self, key: str, ending: Ending, paths: Sequence[Path] = ()) -> str:
+        """Log how a training ended, its final values and its files, and only then its status; returns the run's id."""
         if ending.status != FINISHED:
             return self._stop(self._open.pop(key), ending)
         run = self._open[key]
@@ -124,10 +117,11 @@ class Writer:
         self._flush(run)
         self._check_curves(run)
         self._log_values(run, ending, checksum_tags({path.name: content for path, content in contents.items()}))
-        files = {path.name: (content, self._keep(run.run_id, path, content)) for path, content in contents.items()}
+        for path, content in contents.items():
+            self._keep(run.run_id, path, content)
         self._terminate(run, ending)
         del self._open[key]
-        return Written(run.run_id, files)
+        return run.run_id
 
     def run_id(self, key: str) -> str:
         """The name in the store of a run that is being written; '' where it is not."""
@@ -187,11 +181,11 @@ class Writer:
             self._write(client.set_tag, run.run_id, ATTEMPT, opening.attempt)
         return run
 
-    def _stop(self, run: _Open, ending: Ending) -> Written:
+    def _stop(self, run: _Open, ending: Ending) -> str:
         if ending.status == KILLED:
             self._flush(run)
             self._terminate(run, ending)
-            return Written(run.run_id, {})
+            return run.run_id
         try:  # whatever could not be kept of it, the run has failed, and for this reason
             self._flush(run)
         finally:
@@ -199,7 +193,7 @@ class Writer:
                 self._say_why(run.run_id, ending)
             finally:
                 self._terminate(run, ending)
-        return Written(run.run_id, {})
+        return run.run_id
 
     def _terminate(self, run: _Open, ending: Ending) -> None:
         self._write(self.client().set_terminated, run.run_id, ending.status, int(ending.when * 1000))
@@ -221,15 +215,14 @@ class Writer:
         for about in in_parts((tag(k, v) for k, v in {**ending.tags, **sums}.items()), 100):
             self._write(self.client().log_batch, run.run_id, tags=about)
 
-    def _keep(self, run_id: str, path: Path, content: bytes) -> Path | None:
-        """Store a file as an artifact of a run: in its folder, which is given, or through MLflow: then None."""
+    def _keep(self, run_id: str, path: Path, content: bytes) -> None:
+        """Store a file as an artifact of a run: in its folder if that is on this machine, or through MLflow."""
         file = self.turns.file
         place = self._write(self.places.settled, file, run_id) if file is not None else None
         if place is None:
             self.client().log_artifact(run_id, str(path))
-            return None
-        write_whole(place / path.name, content)
-        return place / path.name
+        else:
+            write_whole(place / path.name, content)
 
     def _has_logged(self, run: _Open, metric: str) -> bool:
         """Whether an earlier attempt that was stopped before its end has logged this final metric."""

@@ -1,7 +1,7 @@
 """How a record is written: directly, where it is a file on this machine; `RemoteWriting` is the other way."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 from mcr_bench.bench.core.faults.full_disk import full_disk
 from mcr_bench.bench.errors import UserError, quoted
 from mcr_bench.bench.printable import in_line
-from mcr_bench.bench.record.files.predictions import PREDICTIONS
 from mcr_bench.bench.record.outbox.entries import Ending, Opening
 from mcr_bench.bench.record.writer import Writer
 from mcr_bench.bench.runs.events import EpochDone
@@ -48,13 +47,10 @@ def opening_of(spec: "RunSpec", again: bool, attempt: str = "") -> Opening:
 
 
 class DirectWriting:
-    """Writes at once, and epochs every ten seconds. `Refused` where a run is not taken.
+    """Writes at once, and epochs every ten seconds. `Refused` where a run is not taken."""
 
-    keep: takes the id of a finished run, the content of its predictions, and their place on this machine.
-    """
-
-    def __init__(self, writer: Writer, keep: Callable[[str, bytes, Path | None], object]) -> None:
-        self._writer, self._keep_scores, self._flushed = writer, keep, time.monotonic()
+    def __init__(self, writer: Writer) -> None:
+        self._writer, self._flushed = writer, time.monotonic()
         self._refused: dict[str, str] = {}
 
     def start(self, opening: Opening) -> str | None:
@@ -77,9 +73,7 @@ class DirectWriting:
     def end(self, key: str, ending: Ending, paths: Sequence[Path] = ()) -> None:
         self._refused.pop(key, None)
         with self._refusal_told(key):
-            written = self._writer.end(key, ending, paths)
-        if PREDICTIONS in written.files:
-            self._keep_scores(written.run_id, *written.files[PREDICTIONS])
+            self._writer.end(key, ending, paths)
 
     def tag(self, run_id: str, name: str, text: str) -> None:
         from mlflow.exceptions import MlflowException

@@ -21,7 +21,7 @@ from mcr_bench.bench.core.inputs import sizes, texts
 from mcr_bench.bench.core.memory import peak_mib, reset_peak
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.planning.experiment import read_experiment
-from mcr_bench.bench.record.files.artifacts import Artifact
+from mcr_bench.bench.record.files.artifacts import PREDICTIONS, Artifact
 from mcr_bench.bench.record.files.samples import read_samples
 from mcr_bench.bench.tuning.result import read_searches
 from mcr_bench.cli import app
@@ -317,10 +317,11 @@ def test_predictions_of_equal_values_that_take_no_room_on_the_disk(tmp_path: Pat
     rows = pa.table(
         {"part": pa.DictionaryArray.from_arrays(pa.array(np.zeros(10_000_000, np.int8)), pa.array(["test"]))}
     )
-    pq.write_table(rows, tmp_path / "predictions.parquet")
+    file = tmp_path / PREDICTIONS
+    pq.write_table(rows, file)
     del rows
-    assert (tmp_path / "predictions.parquet").stat().st_size < 100_000
-    assert read_samples(["a"], lambda _: Artifact(tmp_path / "predictions.parquet", True), tmp_path / "cache.db") == {}
+    assert file.stat().st_size < 100_000
+    assert read_samples(["a"], lambda _: Artifact(PREDICTIONS, file, True), tmp_path / "cache.db") == {}
 
 
 @pytest.mark.slow

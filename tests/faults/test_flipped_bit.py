@@ -13,6 +13,7 @@ import pytest
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.executors.local import LocalExecutor
 from mcr_bench.bench.record.files import artifacts
+from mcr_bench.bench.record.files.artifacts import PREDICTIONS, SCORES
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.tests.support.faults import Fault
 from mcr_bench.tests.support.records.homes import (
@@ -24,12 +25,14 @@ from mcr_bench.tests.support.records.homes import (
     make_home,
     predictions_of,
     row_of,
+    scores_of,
+    without_scores,
 )
 from mcr_bench.tests.support.records.many_runs import specs
 from mcr_bench.tests.support.records.recorded import execute
 
 FAULT = Fault(
-    "A bit of a run's stored predictions flips, or the file is cut, swapped, emptied or deleted",
+    "A bit of a run's stored predictions or scores flips, or the file is cut, swapped, emptied or deleted",
     "The file's SHA-256 is on record and compared whenever it is read: metrics stay, what needs the file is missing "
     "and says so, `results --verify` names it and exits 1, and --force trains the run again",
 )
@@ -92,52 +95,86 @@ def verified(code: int) -> list[dict[str, object]]:
 @pytest.mark.parametrize("place", PLACES)
 def test_a_flipped_bit_anywhere_is_seen_by_all_that_reads_the_file(home: Path, place: float) -> None:
     row = row_of(home)
-    flip(predictions_of(home, row), place, bit=int(place * 7))
+    flip(scores_of(home, row), place, bit=int(place * 7))
     record = Record(home=home)
     assert row.run_id not in record.samples([row.run_id])
     assert "damaged" in record.lost[0]
+    assert [(one["file"], one["run_id"], one["state"]) for one in verified(1)] == [(SCORES, row.run_id, "damaged")]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_flipped_bit_of_predictions_changes_no_score(home: Path, place: float) -> None:
+    """Whatever reads predictions sees it; scores are read from their own file, and stay."""
+    row = row_of(home)
+    before = call(*COMPARE).stdout
+    flip(predictions_of(home, row), place, bit=int(place * 7))
+    record = Record(home=home)
     with pytest.raises(UserError, match=r"damaged.*--force"):
         record.predictions(row.run_id)
     assert record.floors([row.run_id]) == {}
     assert len(record.lost) == 1
-    assert [(one["run_id"], one["state"]) for one in verified(1)] == [(row.run_id, "damaged")]
+    assert "damaged" in record.lost[0]
+    assert call(*COMPARE).stdout == before
+    told = [(one["file"], one["run_id"], one["state"]) for one in verified(1)]
+    assert told == [(PREDICTIONS, row.run_id, "damaged")]
 
 
+@pytest.mark.parametrize("place", PLACES)
+def test_a_flipped_bit_of_predictions_is_seen_where_scores_come_from_them(home: Path, place: float) -> None:
+    without_scores(home)
+    row = row_of(home)
+    flip(predictions_of(home, row), place, bit=int(place * 7))
+    record = Record(home=home)
+    assert row.run_id not in record.samples([row.run_id])
+    assert "damaged" in record.lost[0]
+
+
+@pytest.mark.parametrize("name", [PREDICTIONS, SCORES])
 @pytest.mark.parametrize("kind", KINDS)
-def test_any_other_damage_is_seen_too_and_the_metrics_stay(home: Path, kind: str) -> None:
+def test_any_other_damage_is_seen_too_and_the_metrics_stay(home: Path, kind: str, name: str) -> None:
     Record(home=home).prepare()  # addresses are those of this place
-    before, row = call("results", "--json").stdout, row_of(home)
-    KINDS[kind](predictions_of(home, row))
+    before, compared, row = call("results", "--json").stdout, call(*COMPARE).stdout, row_of(home)
+    file = predictions_of(home, row, name)
+    size = file.stat().st_size
+    KINDS[kind](file)
     assert call("results", "--json").stdout == before
     done = call(*COMPARE)
-    (line,) = [line for line in done.stderr.splitlines() if row.run_id in line]
+    lines = [line for line in done.stderr.splitlines() if row.run_id in line]
     state = "missing" if "nowhere" in kind or "deleted" in kind else "unreadable" if kind == "a folder" else "damaged"
-    for part in (row.label, "predictions.parquet", state, "--force"):
-        assert part in line
-    assert [(one["run_id"], one["state"]) for one in verified(1)] == [(row.run_id, state)]
+    if name == PREDICTIONS and file.is_file() and file.stat().st_size == size:  # only who reads the file can see it
+        assert (lines, done.stdout) == ([], compared)
+    else:
+        told = {"unreadable": "damaged"}.get(state, state) if name == PREDICTIONS else state
+        lost = SCORES if kind == "its folder deleted" else name
+        assert all(part in line for line in lines for part in (row.label, lost, told, "--force"))
+        assert len(lines) == 1
+    states = {(one["run_id"], one["state"]) for one in verified(1)}
+    assert states == {(row.run_id, state)}
 
 
 @pytest.mark.parametrize("verb", [COMPARE, ("plot", "errors", "--baseline", "joint"), ("tables",), ("report",)])
 def test_every_verb_says_once_which_file_it_did_without(home: Path, verb: tuple[str, ...]) -> None:
     row = row_of(home)
-    flip(predictions_of(home, row), 0.5)
+    flip(scores_of(home, row), 0.5)
     baseline = () if "--baseline" in verb else ("--baseline", "joint")
     done = call(*verb, *baseline)
     assert len([line for line in done.stderr.splitlines() if row.run_id in line]) == 1
     if verb == ("report",):
         page = (home / "report.html").read_text(encoding="utf-8")
-        assert f"run {row.run_id}: its predictions.parquet is damaged" in page
+        assert f"run {row.run_id}: its scores.parquet is damaged" in page
 
 
 def test_what_was_kept_of_a_file_does_not_hide_its_damage(home: Path) -> None:
+    without_scores(home)
     row = row_of(home)
-    assert row.run_id in Record(home=home).samples([row.run_id])  # kept since the run finished
+    assert row.run_id in Record(home=home).samples([row.run_id])  # kept from now on
     flip(predictions_of(home, row), 0.5)
     assert Record(home=home).samples([row.run_id]) == {}
 
 
 def test_what_was_kept_is_right_where_a_flip_leaves_no_trace_in_the_folder(home: Path) -> None:
     """The scores were read before the flip; `--verify`, which reads every file, names it."""
+    without_scores(home)
     row = row_of(home)
     before = Record(home=home).samples([row.run_id])[row.run_id].score
     flip_unseen(predictions_of(home, row))
@@ -155,6 +192,7 @@ def test_what_is_kept_is_of_the_recorded_file(home: Path) -> None:
 
 @pytest.mark.parametrize("column", ["score", "checksum", "stamp", "digest", "run_id", "seal"])
 def test_a_changed_cache_is_not_believed(home: Path, column: str) -> None:
+    without_scores(home)
     rows = [row_of(home), row_of(home, seed=1)]
     ids = [row.run_id for row in rows]
     good = {run_id: one.score.tolist() for run_id, one in Record(home=home).samples(ids).items()}
@@ -169,7 +207,7 @@ def test_a_changed_cache_is_not_believed(home: Path, column: str) -> None:
 
 def test_a_run_of_an_earlier_version_is_read_and_said_to_be_unverifiable(home: Path) -> None:
     row = row_of(home)
-    assert change(home, "DELETE FROM tags WHERE key LIKE 'sha256/%' AND run_uuid = ?", row.run_id) == 1
+    assert change(home, "DELETE FROM tags WHERE key LIKE 'sha256/%' AND run_uuid = ?", row.run_id) == 2
     assert row.run_id in Record(home=home).samples([row.run_id])
     assert [one["state"] for one in verified(0)] == ["unverifiable"]
     assert f"unverifiable: predictions.parquet of {row.name}" in call("results", "--verify").stdout
@@ -197,7 +235,7 @@ def test_training_again_mends_it(home: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_copy_put_back_mends_it(home: Path) -> None:
     row = row_of(home)
-    file = predictions_of(home, row)
+    file = scores_of(home, row)
     good = file.read_bytes()
     flip(file, 0.5)
     assert Record(home=home).samples([row.run_id]) == {}
@@ -211,7 +249,7 @@ def test_many_lost_files_do_not_bury_the_answer(home: Path) -> None:
     done = call(*COMPARE)
     assert len([line for line in done.stderr.splitlines() if line.startswith("left out")]) <= 6
     assert "results --verify" in done.stderr
-    assert len(verified(1)) == len(json.loads(call("results", "--json").stdout))
+    assert len(verified(1)) == 2 * len(json.loads(call("results", "--json").stdout))
 
 
 @pytest.mark.unprotected
@@ -220,7 +258,7 @@ def test_a_flipped_bit_is_not_seen_without_checksums(home: Path, monkeypatch: py
     row = row_of(home)
     good = Record(home=home).samples([row.run_id])[row.run_id].score.tolist()
     monkeypatch.setattr(artifacts, "content_of", lambda path, _: path.read_bytes())
-    file, silent = predictions_of(home, row), 0
+    file, silent = scores_of(home, row), 0
     content = file.read_bytes()
     for place in range(0, len(content), 7):
         file.write_bytes(content[:place] + bytes([content[place] ^ 64]) + content[place + 1 :])

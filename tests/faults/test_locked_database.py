@@ -20,7 +20,7 @@ from mcr_bench.bench.record.database import patience, turns
 from mcr_bench.bench.record.database.patience import Patience
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.tests.support.faults import Fault
-from mcr_bench.tests.support.records.homes import ASKED, COMPARE, call, copy_of, make_home
+from mcr_bench.tests.support.records.homes import ASKED, COMPARE, call, copy_of, make_home, without_scores
 from mcr_bench.tests.support.records.many_runs import specs
 
 FAULT = Fault(
@@ -134,6 +134,7 @@ def test_nobody_waits_for_a_program_that_has_written_nothing_yet(home: Path, rea
 
 @pytest.mark.parametrize("statements", [HALF_WRITTEN[:-1], ("BEGIN IMMEDIATE",)], ids=["all of it", "writing"])
 def test_scores_are_read_from_the_predictions_where_the_cache_is_held(home: Path, statements: Sequence[str]) -> None:
+    without_scores(home)
     before = call(*COMPARE).stdout
     with held(home, statements, "cache/samples.db"):
         assert call(*COMPARE).stdout == before

@@ -27,7 +27,7 @@ FAULT = Fault(
 )
 DONE = list(specs(methods=5, datasets=1, seeds=1))
 NEW, FAILED = list(specs(methods=5, datasets=1, seeds=3))[5:7]
-FILES = len(DONE) + 1
+FILES = 2 * len(DONE) + 1  # predictions and scores, and what the failed run says
 DEAR = pytest.mark.slow
 
 
@@ -44,7 +44,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         empty = Record(home=folder / "empty")
         fill(empty_record(empty, folder / "home"), folder)
-    shutil.rmtree(folder / "home" / "cache")  # what was kept of predictions hides that they are missing
     return (folder / "home").rename(folder / "gone")
 
 
@@ -78,7 +77,7 @@ def whole(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = home.resolve().parent / "made"
     made.mkdir(exist_ok=True)
     record_run(Record(home=home), NEW, made)
-    assert states() == {"whole": FILES + 1}
+    assert states() == {"whole": FILES + 2}
     shutil.rmtree(made)
 
 
@@ -183,7 +182,7 @@ def test_the_source_of_a_merge(
     joined(home, tmp_path / "here", way, monkeypatch)
     after(home)
     monkeypatch.setenv("MCR_BENCH_HOME", str((tmp_path / "here").rename(tmp_path / "moved")))
-    assert states() == {"whole": len(DONE)}
+    assert states() == {"whole": 2 * len(DONE)}
     assert sum(len(Record().predictions(row.run_id)) == 400 for row in Record().rows()) == len(DONE)
     if home.exists():
         home.chmod(0o755)
@@ -207,7 +206,7 @@ def test_a_merge_after_a_move(home: Path, tmp_path: Path, monkeypatch: pytest.Mo
     here = here.rename(tmp_path / "record") if which != "source" else here
     monkeypatch.setenv("MCR_BENCH_HOME", str(here))
     assert f"0 runs added, {len(DONE)} finished here already" in call("merge", str(home)).stdout
-    assert states() == {"whole": len(DONE)}
+    assert states() == {"whole": 2 * len(DONE)}
 
 
 def folder_at(file: Path) -> None:
@@ -221,7 +220,7 @@ def link_at(file: Path, target: str) -> None:
 
 
 LOSSES: dict[str, Callable[[Path], object]] = {
-    "its predictions": Path.unlink,
+    "its file": Path.unlink,
     "its folder": lambda file: shutil.rmtree(file.parents[1]),
     "a folder in its place": folder_at,
     "a link to nowhere": lambda file: link_at(file, "nowhere"),
@@ -230,23 +229,25 @@ LOSSES: dict[str, Callable[[Path], object]] = {
 
 
 def named(text: str, home: Path) -> bool:
-    """Whether a run with lost predictions is named, with the file and the remedy."""
+    """Whether a run with lost predictions, or all of its files, is named, with a file and the remedy."""
     row = row_of(home)
-    return all(part in text for part in (row.name, row.run_id, "predictions.parquet", "--force"))
+    return all(part in text for part in (row.name, row.run_id, ".parquet", "--force"))
 
 
 @pytest.mark.parametrize("moved", ["moved", pytest.param("at its place", marks=DEAR)])
-@pytest.mark.parametrize("loss", typical(LOSSES, "its predictions", "a folder in its place"))
+@pytest.mark.parametrize("loss", typical(LOSSES, "its file", "a folder in its place"))
 def test_a_run_without_its_predictions(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: Callable[[Path], object], moved: str
 ) -> None:
     """It is named, its value stays in the tables, and all others are compared."""
     Record(home=home).prepare()
-    loss(predictions_of(home, row_of(home)))
+    file = predictions_of(home, row_of(home))
+    loss(file)
+    lost = 1 if file.parent.exists() else 2
     if moved == "moved":
         home = home.rename(tmp_path / "moved")
         monkeypatch.setenv("MCR_BENCH_HOME", str(home))
-    assert states(1)["whole"] == FILES - 1
+    assert states(1)["whole"] == FILES - lost
     (line, *_, remedy) = call("results", "--verify", code=1).stdout.splitlines()
     assert named(line + remedy, home)
     assert [line for line in call("results").stdout.splitlines() if "joint" in line]
@@ -260,7 +261,7 @@ def test_a_run_without_its_predictions(
     monkeypatch.setenv("MCR_BENCH_HOME", str(tmp_path / "other"))
     told = call("merge", str(home)).stderr
     assert f"({row_of(home).key}): its predictions.parquet is missing" in told
-    assert states(1) == {"whole": len(DONE) - 1, "missing": 1}
+    assert states(1) == {"whole": 2 * len(DONE) - lost, "missing": lost}
     assert row_of(tmp_path / "other").value == row_of(home).value
     assert "its predictions.parquet is missing" in call("export", "runs.zip").stderr
 
@@ -336,7 +337,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @DEAR
 @pytest.mark.usefixtures("home")
-@pytest.mark.parametrize("loss", ["nothing", "its predictions", "its folder", "a folder in its place", "everything"])
+@pytest.mark.parametrize("loss", ["nothing", "its file", "its folder", "a folder in its place", "everything"])
 def test_a_server_whose_folder_was_moved(
     served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: str
 ) -> None:
@@ -345,13 +346,13 @@ def test_a_server_whose_folder_was_moved(
     with serving(folder, monkeypatch) as server:
         record = Record(server.uri, tmp_path / "client")
         (row,) = (row for row in record.rows() if row.method == "joint")
-        (file,) = folder.glob(f"artifacts/*/{row.run_id}/artifacts/predictions.parquet")
+        (file,) = folder.glob(f"artifacts/*/{row.run_id}/artifacts/scores.parquet")
         if loss == "everything":
             shutil.rmtree(folder / "artifacts")
         elif loss != "nothing":
             LOSSES[loss](file)
         monkeypatch.setenv("MCR_BENCH_HOME", str(tmp_path / "client"))
-        lost = {"nothing": 0, "everything": FILES}.get(loss, 1)
+        lost = {"nothing": 0, "everything": FILES, "its folder": 2}.get(loss, 1)
         counted = states(int(lost > 0))
         assert counted.get("whole", 0) == FILES - lost
         done = call("compare", "--baseline", "joint")

@@ -22,6 +22,7 @@ from mcr_bench.tests.support.records.homes import (
     make_home,
     predictions_of,
     row_of,
+    without_scores,
 )
 from mcr_bench.tests.support.records.read_only import as_nobody, mounted_read_only, state_of, without_rights
 
@@ -163,6 +164,7 @@ def test_a_record_that_may_not_even_be_read_is_a_sentence(home: Path, what: str,
 
 @pytest.mark.parametrize("cache", ["its folder", "its file", "no cache", "a folder of another user alone"])
 def test_scores_are_read_without_a_cache_that_can_be_written(home: Path, cache: str) -> None:
+    without_scores(home)
     run_id = row_of(home).run_id
     good = Record(home=home).samples([run_id])[run_id].score.tolist()
     if cache == "no cache":
@@ -194,6 +196,7 @@ def test_a_folder_that_may_not_be_entered_costs_the_files_of_its_run_alone(home:
         exported = call("export", str(home.parent / "work" / "runs.zip"), code=1)
     assert all(part in line for part in (mine.run_id, "is unreadable", "Permission denied", str(closed)))
     assert verified.count("unreadable: predictions.parquet of") == 1
+    assert verified.count("unreadable: scores.parquet of") == 1
     assert "7 runs" in exported.stdout
     assert mine.key in exported.stderr
 

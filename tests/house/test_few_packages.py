@@ -14,6 +14,7 @@ import pytest
 import mcr_bench
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.tests.support.records import many_runs
+from mcr_bench.tests.support.records.homes import without_scores
 from mcr_bench.tests.support.records.recorded import empty_record
 
 ROOT = Path(mcr_bench.__file__).parent
@@ -116,8 +117,11 @@ def test_results_are_read_and_compared_without_what_takes_seconds_to_import(reco
     assert "left out" not in done.stderr
 
 
-def test_predictions_are_compared_without_an_import_of_pandas(recorded: Path) -> None:
-    shutil.rmtree(recorded / "cache", ignore_errors=True)
+@pytest.mark.parametrize("read", ["scores", "predictions"])
+def test_runs_are_compared_without_an_import_of_pandas(recorded: Path, tmp_path: Path, read: str) -> None:
+    recorded = Path(shutil.copytree(recorded, tmp_path / "home"))
+    if read == "predictions":
+        without_scores(recorded)
     told = "import atexit, sys; atexit.register(lambda: print('pandas' in sys.modules, file=sys.stderr))"
     done = subprocess.run(
         [sys.executable, "-c", f"{told}\nfrom mcr_bench.cli import main; main()", "compare", "--baseline", "joint"],
@@ -127,5 +131,7 @@ def test_predictions_are_compared_without_an_import_of_pandas(recorded: Path) ->
         check=False,
     )
     assert "multi-loss" in done.stdout, done.stderr
-    assert list((recorded / "cache").iterdir()), "the predictions were read"
+    assert "left out" not in done.stderr
+    kept = recorded / "cache" / "samples.db"
+    assert kept.exists() is (read == "predictions"), "of predictions that were read the scores are kept"
     assert done.stderr.splitlines()[-1] == "False"

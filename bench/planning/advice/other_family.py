@@ -17,12 +17,19 @@ def planned_otherwise(plan: Plan, wanted: Collection[str], rows: Iterable[RunRow
     rows: what is on record. Those count that stand in one line with a requested run, whatever their seed and fold.
     """
     runs = [plan.by_key[key] for key in plan.requested if plan.by_key[key].role != "unimodal"]
-    asked = {(run.config, run.primary): run for run in runs}.values()  # one of each line: they share the data
-    kept = defaultdict[Line, list[RunRow]](list)
+    kept, lines = defaultdict[Line, list[RunRow]](list), dict[str, str]()
     for row in rows:
+        lines[row.key] = row.config
         if row.finished and row.key not in wanted:
             kept[row.config, row.data_identity].append(row)
-    others = {row.key for run in asked for row in kept[run.config, run.data_identity] if row.primary is not run.primary}
+    # One run of each line: they share the data. The digest of thousands takes longer than to look it up.
+    asked = {(lines.get(run.key) or run.config, run.primary): run for run in runs}
+    others = {
+        row.key
+        for (line, _), run in asked.items()
+        for row in kept[line, run.data_identity]
+        if row.primary is not run.primary
+    }
     if not others:
         return []
     return [

@@ -12,6 +12,9 @@ from mcr_bench.bench.record.files.places import local_path
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
+PREDICTIONS = "predictions.parquet"
+SCORES = "scores.parquet"  # what comparisons take of the predictions, made when a run is finished
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -31,12 +34,14 @@ class Stored:
 class Artifact:
     """A file of a run.
 
+    name: its name in the record.
     path: where it is on this machine; None if it is elsewhere.
     final: whether the run is finished, so that the file will not change.
     checksum: the one on record, "" for none.
     fetch: downloads a file that is elsewhere, and gives the copy's path; OSError where that is not possible.
     """
 
+    name: str
     path: Path | None
     final: bool
     checksum: str = ""
@@ -78,7 +83,7 @@ class Artifacts:
         stored = self.known.get(run_id) or self._asked(run_id)
         here = local_path(self.readable(stored.address))
         place, fetch = (here / name, None) if here is not None else (None, lambda: self._fetch(run_id, name))
-        return Artifact(place, stored.finished, stored.checksums.get(name, ""), fetch)
+        return Artifact(name, place, stored.finished, stored.checksums.get(name, ""), fetch)
 
     def _asked(self, run_id: str) -> Stored:
         from mlflow.exceptions import MlflowException

@@ -7,7 +7,7 @@ import torch
 
 from mcr_bench.bench.problem.floor import FLOOR, floor_metrics
 from mcr_bench.bench.record.files.artifacts import Artifact
-from mcr_bench.bench.record.files.samples import UNREADABLE, labels_of, opened
+from mcr_bench.bench.record.files.scores import UNREADABLE, labels_of, opened
 from mcr_bench.bench.record.files.threads import in_threads
 
 

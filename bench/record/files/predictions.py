@@ -1,7 +1,7 @@
 """What is read from the predictions of runs: whole tables, scores per sample, and the floor of earlier versions."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from mcr_bench.bench.errors import UserError
-from mcr_bench.bench.record.files.artifacts import Artifact, Artifacts, Stored
+from mcr_bench.bench.record.files.artifacts import PREDICTIONS, SCORES, Artifact, Artifacts, Stored
 from mcr_bench.bench.record.files.lost import Lost, told
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
     from mcr_bench.bench.record.files.samples import Samples
-
-PREDICTIONS = "predictions.parquet"
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Predictions:
         """One row per sample; UserError if they cannot be read."""
         from pyarrow import ArrowException
 
-        from mcr_bench.bench.record.files.samples import opened
+        from mcr_bench.bench.record.files.scores import opened
 
         try:
             with self.finder([run_id]) as find:
@@ -52,26 +50,20 @@ class Predictions:
             raise UserError(f"run {run_id}: {told(PREDICTIONS, error)}") from error
 
     def samples(self, run_ids: Iterable[str]) -> "dict[str, Samples]":
-        """Run id -> scores of its test samples; runs without readable predictions are left out."""
+        """Run id -> scores of its test samples; runs for which they cannot be read are left out."""
         from mcr_bench.bench.record.files.samples import read_samples
 
         wanted = list(run_ids)
-        with self._of(wanted) as find:
-            return read_samples(wanted, find, self.cache, self._lost)
+        with self.finder(wanted) as find:
+            return read_samples(wanted, partial(_scored, find), self.cache, self.lost.add)
 
     def floors(self, run_ids: Iterable[str]) -> dict[str, dict[str, float]]:
         """Run id -> metric -> score of a constant on its test part; runs without readable ones are left out."""
         from mcr_bench.bench.record.files.floors import read_floors
 
         wanted = list(run_ids)
-        with self._of(wanted) as find:
-            return read_floors(wanted, find, self._lost)
-
-    def keep(self, run_id: str, content: bytes, place: Path | None) -> None:
-        """Keep the scores of a run that has just finished. content: its predictions; place: the file, if it is here."""
-        from mcr_bench.bench.record.files.samples import keep_samples
-
-        keep_samples(run_id, Artifact(place, final=True), content, self.cache)
+        with self.finder(wanted) as find:
+            return read_floors(wanted, lambda run_id: find(run_id, PREDICTIONS), self._lost)
 
     @contextmanager
     def finder(self, run_ids: Iterable[str]) -> Iterator[Callable[[str, str], Artifact]]:
@@ -85,14 +77,22 @@ class Predictions:
             artifacts = Artifacts(self.client, self.known(run_ids), self.readable, folder)
             yield artifacts.find
 
-    @contextmanager
-    def _of(self, run_ids: Iterable[str]) -> Iterator[Callable[[str], Artifact]]:
-        with self.finder(run_ids) as find:
-            yield partial(_predictions, find)
-
     def _lost(self, run_id: str, error: Exception) -> None:
         self.lost.add(run_id, PREDICTIONS, error)
 
 
-def _predictions(find: Callable[[str, str], Artifact], run_id: str) -> Artifact:
-    return find(run_id, PREDICTIONS)
+def with_scores(artifacts: Iterable[Path]) -> list[Path]:
+    """The files of a finished run, and that of its scores, made beside its predictions where these are among them."""
+    files = list(artifacts)
+    for predictions in [path for path in files if path.name == PREDICTIONS]:
+        from mcr_bench.bench.record.files.scores import UNREADABLE, write_scores
+
+        with suppress(*UNREADABLE):
+            files.append(write_scores(predictions))
+    return files
+
+
+def _scored(find: Callable[[str, str], Artifact], run_id: str) -> Artifact:
+    """The file of a run's scores; its predictions where none is on record, as of earlier versions."""
+    scores = find(run_id, SCORES)
+    return scores if scores.checksum else find(run_id, PREDICTIONS)

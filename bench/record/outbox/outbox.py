@@ -40,20 +40,13 @@ WAITING = (
 UP = "{server} answers again, and has all that was kept for it."
 
 
-class Delivered(Protocol):
-    """What is at the server."""
-
-    @property
-    def run_id(self) -> str: ...
-
-
 class Courier(Protocol):
     """Who brings entries to the server. Each call may raise any error; `start` after `forget` begins a run anew."""
 
     def start(self, opening: Opening) -> str | None: ...
     def log(self, event: EpochDone) -> None: ...
     def flush(self, key: str) -> None: ...
-    def end(self, key: str, ending: Ending, paths: list[Path]) -> Delivered: ...
+    def end(self, key: str, ending: Ending, paths: list[Path]) -> str: ...
     def forget(self, key: str) -> None: ...
     def remove_doubles(self, opening: Opening, keep: str) -> None: ...
 
@@ -263,9 +256,9 @@ class Outbox:
                 courier.log(entry)
             elif isinstance(entry, Ending):
                 shipment.check_files()
-                delivered = courier.end(key, entry, shipment.files)
+                run_id = courier.end(key, entry, shipment.files)
                 if shipment.troubled:
-                    courier.remove_doubles(shipment.opening, delivered.run_id)
+                    courier.remove_doubles(shipment.opening, run_id)
                 return self._done(shipment)
         if new:
             courier.flush(key)

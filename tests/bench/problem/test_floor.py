@@ -21,7 +21,7 @@ from mcr_bench.bench.analysis.ranking import rank_datasets
 from mcr_bench.bench.analysis.sweeps import sweep_table, sweeps
 from mcr_bench.bench.analysis.table import comparison_table
 from mcr_bench.bench.problem.floor import floor_metrics
-from mcr_bench.bench.record.files.artifacts import Artifact
+from mcr_bench.bench.record.files.artifacts import PREDICTIONS, Artifact
 from mcr_bench.bench.record.files.floors import read_floors
 from mcr_bench.bench.report import export
 from mcr_bench.bench.report.claim_tables import claim_data, claim_tables
@@ -80,7 +80,9 @@ def test_old_runs_have_it_from_their_validation_labels(tmp_path: Path) -> None:
         "gone": tmp_path / "nothing.parquet",
     }
     (tmp_path / "broken.parquet").write_bytes(b"broken")
-    result = read_floors([*paths, "broken"], lambda one: Artifact(paths.get(one, tmp_path / "broken.parquet"), True))
+    result = read_floors(
+        [*paths, "broken"], lambda one: Artifact(PREDICTIONS, paths.get(one, tmp_path / "broken"), True)
+    )
     assert set(result) == {"classes", "scores"}
     assert result["classes"]["accuracy"] == pytest.approx(0.75)
     assert result["scores"]["mae"] == pytest.approx((2 + 1) / 2)

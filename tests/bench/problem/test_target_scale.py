@@ -11,7 +11,7 @@ import torch
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.catalog.presets import presets_of
 from mcr_bench.bench.catalog.resolve import resolve_dataset
-from mcr_bench.bench.record.files.samples import scores_of
+from mcr_bench.bench.record.files.scores import scores_of
 from mcr_bench.bench.task import Task
 from mcr_bench.bench.testing.trials.trials import Trials
 from mcr_bench.bench.training.checkpoints import write_checkpoint

@@ -119,8 +119,14 @@ def column(name: str, cells: Callable[[int], list[Any]]) -> Callable[[Entries], 
 
 def no_file_of_predictions(entries: Entries) -> None:
     key, _ = run_in(entries, "joint")
-    entries.pop(f"runs/{key}/files/predictions.parquet")
-    sealed(entries, key, lambda run: (run["files"].clear(), run["tags"].pop("sha256/predictions.parquet")))  # type: ignore[attr-defined]
+    for file in ("predictions.parquet", "scores.parquet"):
+        entries.pop(f"runs/{key}/files/{file}")
+        sealed(entries, key, lambda run, file=file: (run["files"].clear(), run["tags"].pop(f"sha256/{file}")))  # type: ignore[misc]
+
+
+def scores(entries: Entries) -> None:
+    key, _ = run_in(entries, "joint")
+    repacked(entries, key, lambda columns: columns.update(score=[1.0] * len(columns["id"])), "scores.parquet")
 
 
 def training_size(entries: Entries) -> None:
@@ -187,12 +193,14 @@ FORGED: dict[str, tuple[Callable[[Entries], object], str]] = {
     "another comparison": (tag("data_identity", "0" * 20), "its tag 'data_identity' is '000"),
     "what it says of gradients": (tag("scales_gradients", "true"), "its tag 'scales_gradients' is 'True', and"),
     "another size of the training part": (training_size, "data/train_samples is 3000 on record, and the training part"),
+    "scores that are all right": (scores, "its scores.parquet does not follow from its predictions"),
     "another metric": (tag("metric", "modality"), "its tag 'metric' is 'modality'"),
 }
 
 
 FEW = (
     *("a number", "the constant predictor", "swapped labels", "a dropped sample", "an id twice", "no predictions"),
+    "scores that are all right",
     *("another setting of training", "another setting of the data", "another digest of the code"),
 )
 

@@ -2,7 +2,8 @@
 
 import sqlite3
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mcr_bench.bench.record.files.artifacts import Artifact
+from mcr_bench.bench.record.files.artifacts import PREDICTIONS, SCORES, Artifact
 from mcr_bench.bench.record.files.cache import Kept, SamplesCache
-from mcr_bench.bench.record.files.samples import Samples, labels_of, read_samples
+from mcr_bench.bench.record.files.lost import state_of
+from mcr_bench.bench.record.files.predictions import with_scores
+from mcr_bench.bench.record.files.samples import Samples, read_samples
+from mcr_bench.bench.record.files.scores import labels_of
 from mcr_bench.bench.record.files.threads import in_threads
 
 LOGITS = [[0.0, 2.0], [5.0, 1.0], [0.0, 1.0], [3.0, 0.0]]
+Lists = list[list[float]]
 PARTS = ["val", "test", "test", "test"]
 
 
-def write(path: Path, label: list[float], ids: str = "abcd", logits: list[list[float]] = LOGITS) -> Path:
+def write(path: Path, label: object, ids: Sequence[str] = "abcd", logits: Lists = LOGITS) -> Path:
     columns = {"part": pa.array(PARTS), "id": pa.array(list(ids)), "group": pa.array(["g", "g", "h", "h"])}
     lists = pa.array(logits, type=pa.list_(pa.float32(), len(logits[0])))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,7 +32,7 @@ def write(path: Path, label: list[float], ids: str = "abcd", logits: list[list[f
     return path
 
 
-def finder(folder: Path, asked: list[str], final: bool = True) -> Callable[[str], Artifact]:
+def finder(folder: Path, asked: list[str], final: bool, name: str) -> Callable[[str], Artifact]:
     class Opened(Artifact):
         def content(self) -> bytes:
             assert self.path is not None
@@ -35,15 +40,17 @@ def finder(folder: Path, asked: list[str], final: bool = True) -> Callable[[str]
             return super().content()
 
     def find(run_id: str) -> Artifact:
-        return Opened(folder / f"{run_id}.parquet", final)
+        return Opened(name, folder / f"{run_id}.parquet", final)
 
     return find
 
 
-def read(folder: Path, *run_ids: str, final: bool = True) -> tuple[dict[str, Samples], list[str]]:
+def read(
+    folder: Path, *run_ids: str, final: bool = True, name: str = PREDICTIONS
+) -> tuple[dict[str, Samples], list[str]]:
     """The samples, and the runs whose file was opened for them."""
     asked: list[str] = []
-    return read_samples(run_ids, finder(folder, asked, final), folder / "cache" / "samples.db"), sorted(asked)
+    return read_samples(run_ids, finder(folder, asked, final, name), folder / "cache" / "samples.db"), sorted(asked)
 
 
 @pytest.fixture
@@ -186,14 +193,81 @@ def test_columns_that_files_share_are_decoded_once(folder: Path, monkeypatch: py
     assert [sorted(columns) for columns in decoded].count(["group", "id", "part"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("label", "logits"),
+    [
+        ([1, 0, 0, 0], LOGITS),
+        ([0.5, 1.5, -1.0, 2.75], [[0.0], [1.0], [1.0], [3.0]]),
+        ([[0, 1], [1, 0], [0, 1], [1, 1]], [[-1.0, 2.0], [1.0, 1.0], [-3.0, 0.5], [1.0, 2.0]]),
+    ],
+    ids=["classes", "a number", "several labels"],
+)
+def test_the_file_of_scores_says_what_the_predictions_say(tmp_path: Path, label: list[float], logits: Lists) -> None:
+    shape = pa.list_(pa.int8(), 2) if isinstance(label[0], list) else None
+    long, short = with_scores([write(tmp_path / PREDICTIONS, pa.array(label, shape), logits=logits)])
+    assert (long.name, short.name) == (PREDICTIONS, SCORES)
+    cache = tmp_path / "cache.db"
+    mine, other = (read_samples(["r"], lambda _, p=p: Artifact(p.name, p, True), cache)["r"] for p in (long, short))
+    assert other.score.tolist() == mine.score.tolist()
+    assert other.ids.tolist() == mine.ids.tolist() == ["b", "c", "d"]
+    assert other.groups.tolist() == mine.groups.tolist() == ["g", "h", "h"]
+
+
+@pytest.mark.parametrize("other", ["missing", "another file"])
+def test_scores_do_not_count_without_the_predictions_of_which_they_are(tmp_path: Path, other: str) -> None:
+    predictions, scores = with_scores([write(tmp_path / PREDICTIONS, [1, 0, 0, 0])])
+    predictions.unlink()
+    if other == "another file":
+        write(predictions, [1, 0, 0, 0], ids=["a", "b", "c", "another"])
+    lost: list[tuple[str, str]] = []
+    found = read_samples(
+        ["r"],
+        lambda _: Artifact(SCORES, scores, True),
+        tmp_path / "cache.db",
+        lambda _, name, error: lost.append((name, state_of(error))),
+    )
+    assert found == {}
+    assert lost == [(PREDICTIONS, "missing" if other == "missing" else "damaged")]
+
+
+def test_a_file_of_scores_on_this_machine_is_read_each_time_as_that_takes_no_longer(tmp_path: Path) -> None:
+    _, scores = with_scores([write(tmp_path / PREDICTIONS, [1, 0, 0, 0])])
+    scores.rename(tmp_path / "r.parquet")
+    for _ in range(2):
+        assert read(tmp_path, "r", name=SCORES)[1] == ["r"]
+    assert not (tmp_path / "cache").exists()
+
+
+def test_other_files_and_predictions_that_are_not_sound_have_no_file_of_scores(tmp_path: Path) -> None:
+    other, broken = tmp_path / "log.txt", tmp_path / PREDICTIONS
+    other.write_text("words")
+    broken.write_text("no parquet")
+    assert with_scores([other, broken]) == [other, broken]
+    assert {path.name for path in tmp_path.iterdir()} == {"log.txt", PREDICTIONS}
+
+
 @pytest.mark.parametrize("count", [0, 1, 7, 1_000])
 def test_files_read_in_threads_come_in_their_order(count: int) -> None:
     assert in_threads(lambda number: number * number, range(count)) == [number**2 for number in range(count)]
 
 
-def test_few_files_are_read_at_the_same_time() -> None:
+def test_files_that_take_long_are_read_at_the_same_time() -> None:
     both = threading.Barrier(2)
-    assert in_threads(lambda number: (both.wait(30), number)[1], [1, 2]) == [1, 2]
+
+    def read(number: int) -> int:
+        if number == 0:
+            time.sleep(0.01)
+        else:
+            both.wait(30)
+        return number
+
+    assert in_threads(read, [0, 1, 2]) == [0, 1, 2]
+
+
+def test_files_that_are_read_fast_are_read_by_one_thread() -> None:
+    readers, size = set[int](), 3000
+    assert len(in_threads(lambda _: readers.add(threading.get_ident()), range(size))) == size
+    assert len(readers) <= 2  # one for the first files, one for the others
 
 
 def test_the_error_of_a_file_is_raised_and_the_others_are_not_waited_for() -> None:

@@ -10,6 +10,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from mcr_bench.bench.record.files.artifacts import PREDICTIONS, SCORES
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.cli import app
@@ -62,10 +63,22 @@ def row_of(home: Path, method: str = "joint", seed: int = 0) -> RunRow:
     return next(row for row in Record(home=home).rows() if (row.method, row.seed) == (method, seed))
 
 
-def predictions_of(home: Path, row: RunRow) -> Path:
-    """The file of a run's predictions."""
-    (file,) = home.glob(f"artifacts/*/{row.run_id}/artifacts/predictions.parquet")
+def predictions_of(home: Path, row: RunRow, name: str = PREDICTIONS) -> Path:
+    """The file of a run's predictions, or another file of it."""
+    (file,) = home.glob(f"artifacts/*/{row.run_id}/artifacts/{name}")
     return file
+
+
+def scores_of(home: Path, row: RunRow) -> Path:
+    """The file of a run's scores per sample."""
+    return predictions_of(home, row, SCORES)
+
+
+def without_scores(home: Path) -> None:
+    """Make all runs as those of earlier versions, whose scores are read from their predictions."""
+    for file in home.glob(f"artifacts/*/*/artifacts/{SCORES}"):
+        file.unlink()
+    change(home, "DELETE FROM tags WHERE key = ?", f"sha256/{SCORES}")
 
 
 def change(home: Path, statement: str, *values: object) -> int:

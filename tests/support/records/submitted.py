@@ -59,22 +59,25 @@ def _finish(record: Record, run: RunSpec, path: Path) -> None:
     record.finish(run, metrics, [path], {"version/torch": "2.0.0", "platform": "none", "device": "cpu"})
 
 
-def repacked(entries: Entries, key: str, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change the columns of a run's predictions, name -> list of cells, with sizes and checksums that fit."""
-    name = f"runs/{key}/files/predictions.parquet"
-    columns = pq.read_table(io.BytesIO(entries[name])).to_pydict()
+def repacked(
+    entries: Entries, key: str, change: Callable[[dict[str, Any]], object], file: str = "predictions.parquet"
+) -> None:
+    """Change the columns of a file of a run, name -> list of cells, with sizes and checksums that fit."""
+    name = f"runs/{key}/files/{file}"
+    table = pq.read_table(io.BytesIO(entries[name]))
+    columns = table.to_pydict()
     change(columns)
     made = {
         k: pa.array(v, pa.list_(pa.float32(), len(v[0]))) if isinstance(v[0], list) else v for k, v in columns.items()
     }
     out = io.BytesIO()
-    pq.write_table(pa.table(made), out)
+    pq.write_table(pa.table(made).replace_schema_metadata(table.schema.metadata), out)
     entries[name] = out.getvalue()
     told = {"size": len(entries[name]), "sha256": sha256(entries[name]).hexdigest()}
 
     def reseal(run: dict[str, Any]) -> None:
-        run["files"][0] |= told
-        run["tags"]["sha256/predictions.parquet"] = told["sha256"]
+        next(one for one in run["files"] if one["name"] == file).update(told)
+        run["tags"][f"sha256/{file}"] = told["sha256"]
 
     sealed(entries, key, reseal)
 
