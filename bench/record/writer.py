@@ -1,6 +1,6 @@
 """Writes runs to MLflow: each call can be made again after one that failed, and leaves nothing twice."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 P = ParamSpec("P")
 BATCH = 1000  # most metrics that MLflow takes in one call; params and tags: 100
+AT_ONCE = 50_000  # metrics in one transaction of a local record, which holds others up for half a second
 MOST_EPOCHS = 2**53  # a float holds every whole number up to it
 EPOCH = "epoch"  # the metric that is written last of an epoch
 ATTEMPT = "attempt"  # the tag that tells the trainings of a key apart
@@ -208,10 +209,10 @@ class Writer:
             self._keep(run_id, path, path.read_bytes())
 
     def _log_values(self, run: _Open, ending: Ending, sums: Mapping[str, str]) -> None:
-        values = (
+        values = [
             metric(k, v, ending.when, run.last) for k, v in ending.metrics.items() if not self._has_logged(run, k)
-        )
-        self._log_metrics(run.run_id, values)
+        ]
+        self._log_metrics(run.run_id, [values])
         for about in in_parts((tag(k, v) for k, v in {**ending.tags, **sums}.items()), 100):
             self._write(self.client().log_batch, run.run_id, tags=about)
 
@@ -246,22 +247,33 @@ class Writer:
 
     def _flush(self, run: _Open) -> None:
         """Write the buffered epochs, each in one call if it is small enough; the metric `epoch` comes last."""
-        metrics: list[Metric] = []
+        epochs = []
         for event in run.buffer:
             values = {**event.metrics, EPOCH: float(event.epoch)}
-            if len(metrics) + len(values) > BATCH:
-                self._log_metrics(run.run_id, metrics)
-                metrics = []
-            metrics += [metric(k, v, event.when, event.epoch) for k, v in values.items()]
-        self._log_metrics(run.run_id, metrics)
+            epochs.append([metric(k, v, event.when, event.epoch) for k, v in values.items()])
+        self._log_metrics(run.run_id, epochs)
         run.buffer.clear()
 
-    def _log_metrics(self, run_id: str, metrics: "Iterable[Metric]") -> None:
-        every = list(metrics)
-        if every and self.turns.file is not None and self._write(add_points, self.turns.file, run_id, every):
+    def _log_metrics(self, run_id: str, groups: "Sequence[list[Metric]]") -> None:
+        """Write metrics, those of a group in one call if it is small enough."""
+        file = self.turns.file
+        if file is not None and all(self._write(add_points, file, run_id, some) for some in _together(groups, AT_ONCE)):
             return
-        for part in in_parts(every, BATCH):
-            self._write(self.client().log_batch, run_id, metrics=part)
+        for some in _together(groups, BATCH):
+            for part in in_parts(some, BATCH):
+                self._write(self.client().log_batch, run_id, metrics=part)
+
+
+def _together(groups: "Iterable[list[Metric]]", most: int) -> "Iterator[list[Metric]]":
+    """Whole groups joined as long as they have at most so many metrics; a larger one comes alone."""
+    joined: list[Metric] = []
+    for group in groups:
+        if joined and len(joined) + len(group) > most:
+            yield joined
+            joined = []
+        joined += group
+    if joined:
+        yield joined
 
 
 def _epochs_of(run: StoredRun) -> int:

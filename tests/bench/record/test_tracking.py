@@ -210,6 +210,7 @@ def test_a_failure_between_two_parts_of_the_epochs_loses_and_doubles_none(record
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mcr_bench.bench.record.writing.FLUSH_SECONDS", 3600.0)
         patch.setattr(writer, "add_points", breaks_at_second)
+        patch.setattr(writer, "AT_ONCE", 1000)
         for one in epochs:
             record.log_epoch(spec, one)
         with pytest.raises(ConnectionError):
@@ -281,6 +282,19 @@ def test_metrics_are_written_in_few_calls_of_whole_epochs(record: Record, spec: 
             record.log_epoch(spec, epoch(spec, number, **{f"m{i}": 0.5 for i in range(29)}))
         record.finish(spec, {})
     assert sizes == [990, 510]  # 30 each: an epoch split by a kill would be trained, and so logged, again
+
+
+def test_a_local_record_takes_all_buffered_epochs_in_one_transaction(record: Record, spec: Spec) -> None:
+    """Each waits for the disk."""
+    run_id, sizes, add_points = str(record.start(spec)), [], writer.add_points
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer, "add_points", lambda *args: (sizes.append(len(args[2])), add_points(*args))[1])
+        patch.setattr("mcr_bench.bench.record.writing.FLUSH_SECONDS", 3600.0)
+        for number in range(1, 51):
+            record.log_epoch(spec, epoch(spec, number, **{f"m{i}": float(number) for i in range(29)}))
+        record.kill(spec)
+    assert sizes == [1500]
+    assert history(record, run_id, "m28") == [(number, float(number)) for number in range(1, 51)]
 
 
 def test_buffered_epochs_are_written_after_some_seconds(
