@@ -31,25 +31,34 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     if not path.name:  # of the present folder, `.`, and of the root
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if _is_stream(path):
-        with path.open("ab") as file:  # a file that a shell has opened for stdout may hold something already
+        with _named(path), path.open("ab") as file:  # a file that a shell has opened for stdout may hold something
             yield file
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
-        with partial.open("wb") as file:
+        with _named(path), partial.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except BaseException as error:
-        for one in (error, error.__context__):  # torch raises errors of its own while handling the system's
-            if isinstance(one, OSError) and one.errno is not None and one.filename is None:
-                one.filename = str(path)  # which a failed write does not know
+    except BaseException:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Inside the block, an error of the system gets the name of the file, which a failed write does not know."""
+    try:
+        yield
+    except BaseException as error:
+        for one in (error, error.__context__):  # torch raises errors of its own while handling the system's
+            if isinstance(one, OSError) and one.errno is not None and one.filename is None:
+                one.filename = str(path)
+        raise
 
 
 def _is_stream(path: Path) -> bool:

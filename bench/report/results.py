@@ -47,10 +47,7 @@ def results_csv(rows: Sequence[RunRow]) -> str:
 def write_csv(rows: Sequence[RunRow], path: Path) -> None:
     """Write `results_csv` to a file; UserError if it cannot be written."""
     try:
-        if path.exists() and not path.is_file():  # such as /dev/stdout
-            path.write_text(results_csv(rows), encoding="utf-8")
-        else:
-            write_whole(path, results_csv(rows))
+        write_whole(path, results_csv(rows))
     except BrokenPipeError:  # whoever reads /dev/stdout has seen enough
         raise
     except OSError as error:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 from torch.optim import SGD, Optimizer
 
+from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit.returns import Groups
 from mcr_bench.bench.settings.training import OptimizerSettings, ScheduleSettings
 from mcr_bench.bench.training.adam import QuickAdam, QuickAdamW
@@ -19,8 +20,9 @@ def make_optimizer(groups: Groups, settings: OptimizerSettings) -> Optimizer:
     """The optimiser of the method's parameter groups. The schedule multiplies a group's own `lr` where it has one.
 
     A group is updated by PyTorch's fused kernels where that is faster, unless it chooses an implementation itself.
+    UserError for an option of a group that the optimiser does not know: PyTorch keeps it, and trains without it.
     """
-    lr, decay = settings.lr, settings.weight_decay
+    lr, decay, given = settings.lr, settings.weight_decay, dict.fromkeys(key for group in groups for key in group)
     for group in groups:
         _choose(group, settings.name)
     if settings.name == "sgd":
@@ -30,6 +32,8 @@ def make_optimizer(groups: Groups, settings: OptimizerSettings) -> Optimizer:
         kind = QuickAdam if settings.name == "adam" else QuickAdamW
         betas = (settings.beta1, settings.beta2)
         optimizer = kind(groups, lr=lr, weight_decay=decay, betas=betas, eps=settings.eps)
+    if unknown := _unknown(given, optimizer):
+        raise UserError(f"parameter_groups() returned a group with an {unknown}. Rename it, or leave it out.")
     for group in optimizer.param_groups:
         group["base_lr"] = group["lr"]
     return optimizer
@@ -37,15 +41,20 @@ def make_optimizer(groups: Groups, settings: OptimizerSettings) -> Optimizer:
 
 def add_group(optimizer: Optimizer, group: dict[str, Any], name: str) -> None:
     """Add a parameter group in mid-run, at the present place of the schedule, to the optimiser of that name."""
-    for option in group:
-        if option != "params" and option not in optimizer.defaults:
-            raise ValueError(f"unknown option '{option}', known are {', '.join(optimizer.defaults)}")
+    if unknown := _unknown(group, optimizer):
+        raise ValueError(unknown)
     factor = next((g["lr"] / g["base_lr"] for g in optimizer.param_groups if g["base_lr"]), 1.0)
     _choose(group, name)
     optimizer.add_param_group(group)
     added = optimizer.param_groups[-1]
     added["base_lr"] = added["lr"]
     added["lr"] = added["base_lr"] * factor
+
+
+def _unknown(options: Iterable[str], optimizer: Optimizer) -> str:
+    """Which of a group's options the optimiser does not know, and those that it knows; '' where it knows all."""
+    known = ["params", "name", *optimizer.defaults]  # a name is for those who read the groups
+    return next((f"unknown option '{one}', known are {', '.join(known)}" for one in options if one not in known), "")
 
 
 def _choose(group: dict[str, Any], name: str) -> None:

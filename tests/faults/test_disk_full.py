@@ -189,6 +189,12 @@ def test_a_command_that_cannot_write_says_so_and_leaves_no_half_file(
     assert not list(shown.rglob(f"*{PARTIAL}"))
 
 
+def test_a_device_without_space_is_told_as_a_full_disk(shown: Path) -> None:
+    done = CliRunner().invoke(app, ["results", "--csv", "/dev/full"], env={"MCR_BENCH_HOME": str(shown)})
+    assert done.exit_code == FullDisk.exit_code
+    assert done.stderr.startswith("error: the disk is full: '/dev/full' could not be written (No space left on device)")
+
+
 def test_a_record_without_space_for_its_index_of_changes_is_told_as_a_full_disk(
     shown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,6 +94,10 @@ def run_of(net: str, folder: Path, data: str, **overrides: str) -> RunSpec:
             "def parameter_groups(self, model): return [{'params': list(model.parameters()), 'lr': float('nan')}]",
             r"with lr=nan\. Give a number >= 0",
         ),
+        (
+            "def parameter_groups(self, model): return [{'params': list(model.parameters()), 'learning_rate': 1.0}]",
+            r"parameter_groups\(\) returned .*unknown option 'learning_rate', known are params, name, lr, .*Rename it",
+        ),
     ],
 )
 def test_wrong_values_name_the_hook(tmp_path: Path, body: str, message: str) -> None:
