@@ -114,8 +114,13 @@ class Gathered:
             self._files[row.run_id] = origin, run, file, place
         return ""
 
-    def _find(self, run_id: str) -> Artifact:
-        """The predictions of a run, copied when they are read; OSError where it has none."""
+    def _find(self, run_id: str, name: str = PREDICTIONS) -> Artifact:
+        """The predictions of a run, copied when they are read; OSError where it has none.
+
+        Whatever else an archive holds is not read: numbers follow from predictions alone.
+        """
+        if name != PREDICTIONS:
+            return Artifact(name, None, False)
         if run_id not in self._files:
             raise FileNotFoundError("the run has no predictions")
         origin, run, file, place = self._files[run_id]

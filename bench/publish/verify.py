@@ -3,17 +3,19 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
+
 from mcr_bench.bench.core.interrupts import check
 from mcr_bench.bench.exchange.origins import Origin
 from mcr_bench.bench.exchange.whole import RunFile, WholeRun
 from mcr_bench.bench.publish.here import Data
-from mcr_bench.bench.publish.numbers import number_checks
+from mcr_bench.bench.publish.numbers import CLOSE, number_checks
 from mcr_bench.bench.publish.predicted import Predicted, Unsound, predictions_in
 from mcr_bench.bench.publish.said import Said, Verified
 from mcr_bench.bench.publish.samples import Across, beside
 from mcr_bench.bench.publish.settings import Keys, code_check
 from mcr_bench.bench.record.files.artifacts import PREDICTIONS, SCORES
-from mcr_bench.bench.record.files.scores import UNREADABLE, scores_in
+from mcr_bench.bench.record.files.scores import UNREADABLE, Scores, scores_of_predictions, stored_scores
 from mcr_bench.bench.record.made_rows import row_of
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.runs import StoredRun
@@ -48,18 +50,24 @@ def predictions_file(whole: WholeRun) -> RunFile | None:
 
 
 def scores_checks(archive: Origin, run: StoredRun, row: RunRow) -> Iterator[Said]:
-    """What is wrong with the scores of a run, which comparisons read, by its predictions, which are sound."""
+    """What is wrong with the scores of a run, which comparisons read, by its predictions."""
     whole = archive.whole(run)
     predictions, own = predictions_file(whole), _file(whole, SCORES)
     if predictions is None or own is None:
         return
-    right = scores_in(archive.content(run, predictions), {})
     try:
-        same = scores_in(archive.content(run, own), {})[:2] == right[:2]
+        right = scores_of_predictions(archive.content(run, predictions), {})
+        same = _agree(stored_scores(archive.content(run, own), {}), right)
     except (OSError, *UNREADABLE):
         same = False
     if not same:
         yield Said("wrong", "samples", row.name, f"its {SCORES} does not follow from its predictions")
+
+
+def _agree(one: Scores, other: Scores) -> bool:
+    """Whether two runs' scores are the same: errors of a regression are means, and may be rounded otherwise."""
+    mine, theirs = (np.frombuffer(scores.score, "<f4") for scores in (one, other))
+    return (one.names, one.size) == (other.names, other.size) and np.allclose(mine, theirs, rtol=CLOSE, atol=CLOSE)
 
 
 def _file(whole: WholeRun, name: str) -> RunFile | None:

@@ -216,7 +216,7 @@ class Record:
         return self._opened(SearchReader(lambda: client).history, run_id)
 
     def samples(self, run_ids: Iterable[str]) -> "dict[str, Samples]":
-        """Run id -> scores of its test samples, cached in `home/cache`; those without predictions are left out."""
+        """Run id -> scores of its test samples; runs without readable predictions are left out."""
         return self._files.samples(run_ids)
 
     def floors(self, run_ids: Iterable[str]) -> dict[str, dict[str, float]]:

@@ -321,7 +321,7 @@ def test_predictions_of_equal_values_that_take_no_room_on_the_disk(tmp_path: Pat
     pq.write_table(rows, file)
     del rows
     assert file.stat().st_size < 100_000
-    assert read_samples(["a"], lambda _: Artifact(PREDICTIONS, file, True), tmp_path / "cache.db") == {}
+    assert read_samples(["a"], lambda *_: Artifact(PREDICTIONS, file, True), tmp_path / "cache.db") == {}
 
 
 @pytest.mark.slow

@@ -33,8 +33,9 @@ from mcr_bench.tests.support.records.recorded import execute
 
 FAULT = Fault(
     "A bit of a run's stored predictions or scores flips, or the file is cut, swapped, emptied or deleted",
-    "The file's SHA-256 is on record and compared whenever it is read: metrics stay, what needs the file is missing "
-    "and says so, `results --verify` names it and exits 1, and --force trains the run again",
+    "The file's SHA-256 is on record and compared whenever it is read: metrics stay, scores are read from the "
+    "predictions where their own file is lost, what needs a lost file is missing and says so, `results --verify` names "
+    "it and exits 1, and --force trains the run again",
 )
 PLACES = (0.0, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 0.999)
 
@@ -86,82 +87,93 @@ def home(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return copy_of(template, tmp_path / "home", monkeypatch)
 
 
-def verified(code: int) -> list[dict[str, object]]:
-    """The files that are not whole."""
+def verified(code: int) -> list[tuple[str, str, str]]:
+    """The files that are not whole: name, run and state."""
     files = json.loads(call("results", "--verify", "--json", code=code).stdout)
-    return [one for one in files if one["state"] != "whole"]
+    return [(one["file"], one["run_id"], one["state"]) for one in files if one["state"] != "whole"]
 
 
 @pytest.mark.parametrize("place", PLACES)
 def test_a_flipped_bit_anywhere_is_seen_by_all_that_reads_the_file(home: Path, place: float) -> None:
-    row = row_of(home)
-    flip(scores_of(home, row), place, bit=int(place * 7))
-    record = Record(home=home)
-    assert row.run_id not in record.samples([row.run_id])
-    assert "damaged" in record.lost[0]
-    assert [(one["file"], one["run_id"], one["state"]) for one in verified(1)] == [(SCORES, row.run_id, "damaged")]
-
-
-@pytest.mark.parametrize("place", PLACES)
-def test_a_flipped_bit_of_predictions_changes_no_score(home: Path, place: float) -> None:
-    """Whatever reads predictions sees it; scores are read from their own file, and stay."""
-    row = row_of(home)
-    before = call(*COMPARE).stdout
-    flip(predictions_of(home, row), place, bit=int(place * 7))
-    record = Record(home=home)
-    with pytest.raises(UserError, match=r"damaged.*--force"):
-        record.predictions(row.run_id)
-    assert record.floors([row.run_id]) == {}
-    assert len(record.lost) == 1
-    assert "damaged" in record.lost[0]
-    assert call(*COMPARE).stdout == before
-    told = [(one["file"], one["run_id"], one["state"]) for one in verified(1)]
-    assert told == [(PREDICTIONS, row.run_id, "damaged")]
-
-
-@pytest.mark.parametrize("place", PLACES)
-def test_a_flipped_bit_of_predictions_is_seen_where_scores_come_from_them(home: Path, place: float) -> None:
     without_scores(home)
     row = row_of(home)
     flip(predictions_of(home, row), place, bit=int(place * 7))
     record = Record(home=home)
     assert row.run_id not in record.samples([row.run_id])
     assert "damaged" in record.lost[0]
+    with pytest.raises(UserError, match=r"damaged.*--force"):
+        record.predictions(row.run_id)
+    assert record.floors([row.run_id]) == {}
+    assert len(record.lost) == 1
+    assert verified(1) == [(PREDICTIONS, row.run_id, "damaged")]
 
 
 @pytest.mark.parametrize("name", [PREDICTIONS, SCORES])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_flipped_bit_of_one_of_the_two_files_changes_no_comparison(home: Path, place: float, name: str) -> None:
+    """Scores are read from their own file, or from the predictions where it is damaged."""
+    row = row_of(home)
+    before = call(*COMPARE).stdout
+    flip(predictions_of(home, row, name), place, bit=int(place * 7))
+    assert call(*COMPARE).stdout == before
+    assert verified(1) == [(name, row.run_id, "damaged")]
+
+
+@pytest.mark.parametrize("place", PLACES[::3])
+def test_flipped_bits_of_both_are_seen(home: Path, place: float) -> None:
+    row = row_of(home)
+    flip(scores_of(home, row), place)
+    flip(predictions_of(home, row), place)
+    record = Record(home=home)
+    assert record.samples([row.run_id]) == {}
+    assert "its predictions.parquet is damaged" in record.lost[0]
+
+
+@pytest.mark.parametrize("scores", ["with scores", "as of earlier versions"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_any_other_damage_is_seen_too_and_the_metrics_stay(home: Path, kind: str, name: str) -> None:
+def test_any_other_damage_is_seen_too_and_the_metrics_stay(home: Path, kind: str, scores: str) -> None:
+    if scores == "as of earlier versions":
+        without_scores(home)
     Record(home=home).prepare()  # addresses are those of this place
     before, compared, row = call("results", "--json").stdout, call(*COMPARE).stdout, row_of(home)
-    file = predictions_of(home, row, name)
-    size = file.stat().st_size
+    shutil.rmtree(home / "cache", ignore_errors=True)
+    file = predictions_of(home, row)
+    size, beside = file.stat().st_size, file.with_name(SCORES)
     KINDS[kind](file)
     assert call("results", "--json").stdout == before
     done = call(*COMPARE)
     lines = [line for line in done.stderr.splitlines() if row.run_id in line]
     state = "missing" if "nowhere" in kind or "deleted" in kind else "unreadable" if kind == "a folder" else "damaged"
-    if name == PREDICTIONS and file.is_file() and file.stat().st_size == size:  # only who reads the file can see it
+    if beside.exists() and file.is_file() and file.stat().st_size == size:  # only who reads the file can see it
         assert (lines, done.stdout) == ([], compared)
     else:
-        told = {"unreadable": "damaged"}.get(state, state) if name == PREDICTIONS else state
-        lost = SCORES if kind == "its folder deleted" else name
-        assert all(part in line for line in lines for part in (row.label, lost, told, "--force"))
-        assert len(lines) == 1
-    states = {(one["run_id"], one["state"]) for one in verified(1)}
-    assert states == {(row.run_id, state)}
+        (line,) = lines
+        for part in (row.label, PREDICTIONS, state, "--force"):
+            assert part in line
+    gone = [SCORES] if scores == "with scores" and not beside.exists() else []
+    assert verified(1) == [(name, row.run_id, state) for name in (PREDICTIONS, *gone)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_happens_to_a_file_of_scores_its_predictions_take_its_place(home: Path, kind: str) -> None:
+    row, compared = row_of(home), call(*COMPARE).stdout
+    if kind != "its folder deleted":
+        KINDS[kind](scores_of(home, row))
+        done = call(*COMPARE)
+        assert (done.stdout, done.stderr) == (compared, "")
+        assert [(name, run_id) for name, run_id, _ in verified(1)] == [(SCORES, row.run_id)]
 
 
 @pytest.mark.parametrize("verb", [COMPARE, ("plot", "errors", "--baseline", "joint"), ("tables",), ("report",)])
 def test_every_verb_says_once_which_file_it_did_without(home: Path, verb: tuple[str, ...]) -> None:
     row = row_of(home)
-    flip(scores_of(home, row), 0.5)
+    predictions_of(home, row).write_bytes(b"")
     baseline = () if "--baseline" in verb else ("--baseline", "joint")
     done = call(*verb, *baseline)
     assert len([line for line in done.stderr.splitlines() if row.run_id in line]) == 1
     if verb == ("report",):
         page = (home / "report.html").read_text(encoding="utf-8")
-        assert f"run {row.run_id}: its scores.parquet is damaged" in page
+        assert f"run {row.run_id}: its predictions.parquet is damaged" in page
 
 
 def test_what_was_kept_of_a_file_does_not_hide_its_damage(home: Path) -> None:
@@ -179,7 +191,7 @@ def test_what_was_kept_is_right_where_a_flip_leaves_no_trace_in_the_folder(home:
     before = Record(home=home).samples([row.run_id])[row.run_id].score
     flip_unseen(predictions_of(home, row))
     assert Record(home=home).samples([row.run_id])[row.run_id].score.tolist() == before.tolist()
-    assert [one["state"] for one in verified(1)] == ["damaged"]
+    assert verified(1) == [(PREDICTIONS, row.run_id, "damaged")]
     shutil.rmtree(home / "cache")
     assert Record(home=home).samples([row.run_id]) == {}
 
@@ -209,7 +221,7 @@ def test_a_run_of_an_earlier_version_is_read_and_said_to_be_unverifiable(home: P
     row = row_of(home)
     assert change(home, "DELETE FROM tags WHERE key LIKE 'sha256/%' AND run_uuid = ?", row.run_id) == 2
     assert row.run_id in Record(home=home).samples([row.run_id])
-    assert [one["state"] for one in verified(0)] == ["unverifiable"]
+    assert verified(0) == [(PREDICTIONS, row.run_id, "unverifiable")]
     assert f"unverifiable: predictions.parquet of {row.name}" in call("results", "--verify").stdout
 
 
@@ -220,7 +232,7 @@ def test_a_damaged_failure_text_is_named_too(home: Path) -> None:
     assert verified(0) == []
     (file,) = home.rglob("failure.txt")
     flip(file, 0.5)
-    assert [one["file"] for one in verified(1)] == ["failure.txt"]
+    assert [name for name, *_ in verified(1)] == ["failure.txt"]
 
 
 def test_training_again_mends_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,13 +241,15 @@ def test_training_again_mends_it(home: Path, monkeypatch: pytest.MonkeyPatch) ->
     verified(1)
     monkeypatch.setattr(LocalExecutor, "execute", execute)
     call("run", *ASKED, "--force")
-    assert [(one["run_id"], one["replaced"]) for one in verified(0)] == [(row.run_id, True)]
+    assert verified(0) == [(PREDICTIONS, row.run_id, "damaged")]
+    assert "a later run has replaced this one" in call("results", "--verify").stdout
     assert row.run_id not in call(*COMPARE).stderr
 
 
 def test_a_copy_put_back_mends_it(home: Path) -> None:
+    without_scores(home)
     row = row_of(home)
-    file = scores_of(home, row)
+    file = predictions_of(home, row)
     good = file.read_bytes()
     flip(file, 0.5)
     assert Record(home=home).samples([row.run_id]) == {}

@@ -17,13 +17,13 @@ def planned_otherwise(plan: Plan, wanted: Collection[str], rows: Iterable[RunRow
     rows: what is on record. Those count that stand in one line with a requested run, whatever their seed and fold.
     """
     runs = [plan.by_key[key] for key in plan.requested if plan.by_key[key].role != "unimodal"]
-    kept, lines = defaultdict[Line, list[RunRow]](list), dict[str, str]()
+    kept, recorded = defaultdict[Line, list[RunRow]](list), dict[str, str]()
     for row in rows:
-        lines[row.key] = row.config
+        recorded[row.key] = row.config
         if row.finished and row.key not in wanted:
             kept[row.config, row.data_identity].append(row)
-    # One run of each line: they share the data. The digest of thousands takes longer than to look it up.
-    asked = {(lines.get(run.key) or run.config, run.primary): run for run in runs}
+    # One run of each line, as they share the data. A config is a digest: to look it up is faster than to make it.
+    asked = {(recorded.get(run.key) or run.config, run.primary): run for run in runs}
     others = {
         row.key
         for (line, _), run in asked.items()

@@ -1,9 +1,9 @@
 """What is read from the predictions of runs: whole tables, scores per sample, and the floor of earlier versions."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Reads the predictions of runs; those that are missing or damaged are left out, and noted once.
+    """Reads the predictions and scores of runs; those that are missing or damaged are left out, and noted once.
 
     client: gives the MLflow client, for files on other machines.
     known: gives, for run ids, what the record says of their files, as far as it is known without MLflow.
     readable: gives the address to read from for a stored address.
-    cache: the file in which scores are kept.
+    cache: the file in which scores are kept that took long to get.
     lost: takes what could not be read.
     """
 
@@ -50,12 +50,12 @@ class Predictions:
             raise UserError(f"run {run_id}: {told(PREDICTIONS, error)}") from error
 
     def samples(self, run_ids: Iterable[str]) -> "dict[str, Samples]":
-        """Run id -> scores of its test samples; runs for which they cannot be read are left out."""
+        """Run id -> scores of its test samples; runs without readable predictions are left out."""
         from mcr_bench.bench.record.files.samples import read_samples
 
         wanted = list(run_ids)
         with self.finder(wanted) as find:
-            return read_samples(wanted, partial(_scored, find), self.cache, self.lost.add)
+            return read_samples(wanted, find, self.cache, self._lost)
 
     def floors(self, run_ids: Iterable[str]) -> dict[str, dict[str, float]]:
         """Run id -> metric -> score of a constant on its test part; runs without readable ones are left out."""
@@ -82,17 +82,19 @@ class Predictions:
 
 
 def with_scores(artifacts: Iterable[Path]) -> list[Path]:
-    """The files of a finished run, and that of its scores, made beside its predictions where these are among them."""
+    """The files of a finished run, and that of its scores, made beside its predictions where these are among them.
+
+    Predictions that cannot be read have none. OSError where the file cannot be written.
+    """
     files = list(artifacts)
-    for predictions in [path for path in files if path.name == PREDICTIONS]:
-        from mcr_bench.bench.record.files.scores import UNREADABLE, write_scores
+    predictions = next((path for path in files if path.name == PREDICTIONS), None)
+    if predictions is None:
+        return files
+    from mcr_bench.bench.record.files.scores import UNREADABLE, scores_of_predictions, write_scores
 
-        with suppress(*UNREADABLE):
-            files.append(write_scores(predictions))
-    return files
-
-
-def _scored(find: Callable[[str, str], Artifact], run_id: str) -> Artifact:
-    """The file of a run's scores; its predictions where none is on record, as of earlier versions."""
-    scores = find(run_id, SCORES)
-    return scores if scores.checksum else find(run_id, PREDICTIONS)
+    try:
+        scores = scores_of_predictions(predictions.read_bytes(), {})
+    except (OSError, *UNREADABLE):
+        return files
+    write_scores(predictions.with_name(SCORES), scores)
+    return [*files, predictions.with_name(SCORES)]

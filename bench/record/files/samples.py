@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from mcr_bench.bench.record.files.artifacts import PREDICTIONS, SCORES, Artifact
 from mcr_bench.bench.record.files.cache import Kept, SamplesCache
 from mcr_bench.bench.record.files.checksums import Damaged, checksum
-from mcr_bench.bench.record.files.scores import UNREADABLE, Rows, Stored, scores_in
+from mcr_bench.bench.record.files.scores import UNREADABLE, Known, scores_of_predictions, stored_scores
 from mcr_bench.bench.record.files.threads import in_threads
 
 Names = tuple[NDArray[np.str_], NDArray[np.str_]]
@@ -26,8 +27,7 @@ class Samples:
 
     ids: (N,) str, the id of each sample.
     groups: (N,) str, the group of each sample.
-    score: (N,) float32; 1 if the largest logit is that of the class, or all labels of a sample are right, otherwise 0,
-    with the accuracy as mean; in a regression the absolute error, averaged over scores, with the MAE as mean.
+    score: (N,) float32, as `scores_of` gives it.
     """
 
     ids: NDArray[np.str_]
@@ -36,41 +36,35 @@ class Samples:
 
 
 class _Read(NamedTuple):
-    """What came of reading a run.
+    """The scores that were read of a run. slow: whether the cache shall keep them, as getting them takes long."""
 
-    file: the name of its file, "" where it has none.
-    kept: its scores; None where they could not be read.
-    slow: whether the cache shall keep them.
-    error: why they could not be read.
-    """
-
-    file: str
-    kept: Kept | None = None
-    slow: bool = False
-    error: Exception | None = None
+    kept: Kept
+    slow: bool
 
 
 def read_samples(
     run_ids: Iterable[str],
-    find: Callable[[str], Artifact],
+    find: Callable[[str, str], Artifact],
     cache: Path,
-    lost: Callable[[str, str, Exception], object] = lambda *_: None,
+    lost: Callable[[str, Exception], object] = lambda *_: None,
 ) -> dict[str, Samples]:
-    """Run id -> its samples; runs without a readable file are left out.
+    """Run id -> its samples; runs without readable predictions are left out.
 
-    find: gives the file of a run's scores, or of its predictions where it has no other.
-    cache: the file in which scores are kept that took long to get: computed from predictions, or fetched.
-    lost: takes each run that is left out, the name of its file, and the reason.
+    They come from the file of a run's scores, or from its predictions where there is none, as of earlier versions, or
+    where it does not belong to the predictions that are there.
+
+    find: gives, for a run and a name, the file. cache: the file in which scores are kept that took long to get:
+    computed from predictions, or fetched. lost: takes each run that is left out, with the reason.
     """
     wanted, store = list(dict.fromkeys(run_ids)), SamplesCache(cache)
     kept = store.read(wanted)
-    known: dict[Stored, Rows] = {}
+    known: Known = {}
     read = in_threads(lambda run_id: _read(run_id, find, kept.get(run_id), known), wanted)
     every, fresh = dict[str, Kept](), dict[str, Kept]()
     for run_id, answer in zip(wanted, read, strict=True):
-        if answer.error is not None:
-            lost(run_id, answer.file, answer.error)
-        elif answer.kept is not None:
+        if isinstance(answer, Exception):
+            lost(run_id, answer)
+        else:
             every[run_id] = answer.kept
             fresh |= {run_id: answer.kept} if answer.slow else {}
     store.write(fresh)
@@ -91,30 +85,32 @@ def _names(text: str) -> Names:
     return ids, groups
 
 
-def _read(run_id: str, find: Callable[[str], Artifact], kept: Kept | None, known: dict[Stored, Rows]) -> _Read:
-    name = ""
+def _read(run_id: str, find: Callable[[str, str], Artifact], kept: Kept | None, known: Known) -> _Read | Exception:
+    """The scores of a run, or why there are none."""
     try:
-        artifact = find(run_id)
-        name = artifact.name
-        if kept is not None and _is_of(kept, artifact):
-            return _Read(name, kept)
-        content = artifact.content()
-        scores = scores_in(content, known)
-        if name == SCORES and artifact.path is not None:
-            name = PREDICTIONS
-            _require(artifact.path.with_name(PREDICTIONS), scores.size)
-        made = Kept(scores.names, scores.score, artifact.checksum or checksum(content), artifact.stamp)
-        return _Read(name, made, slow=artifact.final and (artifact.path is None or artifact.name != SCORES))
+        own = find(run_id, SCORES)
+        if own.checksum:
+            with suppress(OSError, *UNREADABLE):
+                return _scores(own, kept, known)
+        return _scores(find(run_id, PREDICTIONS), kept, known)
     except (OSError, *UNREADABLE) as error:
-        return _Read(name, error=error)
+        return error
 
 
-def _require(predictions: Path, size: int | None) -> None:
-    """OSError where the predictions are missing, or do not have the bytes of those from which the scores were made."""
-    if predictions.stat().st_size != size:
-        raise Damaged(f"'{predictions}' does not have the {size} bytes that it was recorded with")
+def _scores(artifact: Artifact, kept: Kept | None, known: Known) -> _Read:
+    """The scores in a file, or by a file of predictions."""
+    if kept is not None and artifact.checksum in ("", kept.checksum) and kept.stamp == artifact.stamp:
+        return _Read(kept, slow=False)  # of this file, which has not been touched since
+    content = artifact.content()
+    is_small = artifact.name == SCORES
+    scores = (stored_scores if is_small else scores_of_predictions)(content, known)
+    if is_small and artifact.path is not None:
+        _require(artifact.path.with_name(PREDICTIONS), scores.size)
+    made = Kept(scores.names, scores.score, artifact.checksum or checksum(content), artifact.stamp)
+    return _Read(made, slow=artifact.final and not (is_small and artifact.path is not None))
 
 
-def _is_of(kept: Kept, artifact: Artifact) -> bool:
-    """Whether these are the scores of this file: of its checksum, and the file has not been touched since."""
-    return artifact.checksum in ("", kept.checksum) and kept.stamp == artifact.stamp
+def _require(predictions: Path, size: int) -> None:
+    """OSError where the predictions are missing, or do not have the bytes of those from which scores were made."""
+    if (there := predictions.stat().st_size) != size:
+        raise Damaged(f"'{predictions}' has {there} bytes, and its scores were made of {size}")

@@ -3,12 +3,13 @@
 Comparing thousands of runs takes the scores alone. Predictions hold the logits of every modality and of every subset,
 so that reading them takes five times as long.
 
-scores.parquet has the columns id, group and score of the test samples, in the order of the predictions. Its metadata
-say how large the file of predictions is: without it, or with another one beside them, the scores do not count.
+scores.parquet has the columns id, group and score (float32) of the test samples, in the order of the predictions. Its
+metadata say how large the file of predictions is: where another one, or none, is beside it on this machine, the scores
+do not count.
 """
 
 import json
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
@@ -23,14 +24,14 @@ from numpy.typing import NDArray
 from mcr_bench.bench.core.arrays import Array
 from mcr_bench.bench.core.files import whole_file
 from mcr_bench.bench.core.inputs.sizes import excess
-from mcr_bench.bench.record.files.artifacts import SCORES
 
-UNREADABLE = (KeyError, ValueError, TypeError, IndexError, pa.ArrowException)  # of a file of no or of another content
-NAMES = ["id", "group"]
-SHARED = ["part", *NAMES]  # the columns that the runs of a comparison have in common
 SIZE = b"bytes of predictions"
 WIDEST = 64  # bytes of a value in memory: a short text
-Stored = tuple[tuple[str, bytes], ...]
+UNREADABLE = (KeyError, ValueError, TypeError, IndexError, pa.ArrowException)  # of a file of no or of another content
+OF_SAMPLES = ("id", "group")
+OF_ROWS = ("part", *OF_SAMPLES)
+Columns = tuple[object, ...]
+Known = MutableMapping[Columns, "Rows"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,53 +51,62 @@ class Scores(NamedTuple):
 
     names: the JSON text of [ids, groups], which many runs share.
     score: (N,) as little-endian float32; `scores_of` says what they are.
-    size: bytes of the predictions of which the file was made; None for scores that come from predictions themselves.
+    size: bytes of the predictions that they are made of.
     """
 
     names: str
     score: bytes
-    size: int | None = None
+    size: int
 
 
-def write_scores(predictions: Path) -> Path:
-    """Write the scores of a run beside its predictions, and return its path; UNREADABLE where these are not sound."""
-    content = predictions.read_bytes()
-    scores = scores_in(content, {})
+def write_scores(path: Path, scores: Scores) -> None:
+    """Write the file of a run's scores."""
     ids, groups = json.loads(scores.names)
     columns = {"id": pa.array(ids, pa.string()), "group": pa.array(groups, pa.string())}
     columns |= {"score": pa.array(np.frombuffer(scores.score, "<f4"))}
-    path = predictions.with_name(SCORES)
     with whole_file(path) as file:
-        pq.write_table(pa.table(columns, metadata={SIZE: str(len(content))}), file)
-    return path
+        pq.write_table(pa.table(columns, metadata={SIZE: str(scores.size)}), file)
 
 
-def scores_in(content: bytes, known: MutableMapping[Stored, Rows]) -> Scores:
-    """The scores in a file of them, or by a file of predictions; OSError or UNREADABLE where it is neither.
+def stored_scores(content: bytes, known: Known) -> Scores:
+    """The scores in a file of them; OSError or UNREADABLE for another file.
 
     known: what the columns of earlier files say of their rows; decoding them again takes longer than the scores.
     """
     with opened(content) as parquet:
-        at = {parquet.metadata.schema.column(number).path: number for number in range(parquet.metadata.num_columns)}
-        groups, shared = _groups(parquet), [name for name in SHARED if name in at]
-        stored = tuple(_chunk(parquet.metadata, group, at[name], content) for name in shared for group in groups)
-        rows = known.get(stored) or known.setdefault(stored, _rows(parquet.read(columns=shared, use_threads=False)))
-        table = parquet.read(columns=["score"] if "score" in at else ["label", "logits"], use_threads=False)
-    score = labels_of(table["score"]) if "score" in at else scores_of(table["label"], table["logits"])
-    size = int(parquet.metadata.metadata[SIZE]) if "score" in at else None
-    return Scores(rows.names, score[rows.test].astype("<f4").tobytes(), size)
+        rows = _rows(parquet, OF_SAMPLES, content, known)
+        score = parquet.read(columns=["score"], use_threads=False)["score"]
+        size = int(parquet.metadata.metadata[SIZE])
+    if score.type != pa.float32() or score.null_count:
+        raise ValueError("its scores are not float32 numbers")
+    return Scores(rows.names, labels_of(score).astype("<f4").tobytes(), size)
+
+
+def scores_of_predictions(content: bytes, known: Known) -> Scores:
+    """The scores by a file of predictions; OSError or UNREADABLE for another file. known: as in `stored_scores`."""
+    with opened(content) as parquet:
+        rows = _rows(parquet, OF_ROWS, content, known)
+        table = parquet.read(columns=["label", "logits"], use_threads=False)
+    score = scores_of(table["label"], table["logits"])[rows.test]
+    return Scores(rows.names, score.astype("<f4").tobytes(), len(content))
+
+
+def _rows(parquet: pq.ParquetFile, names: Sequence[str], content: bytes, known: Known) -> Rows:
+    """The rows by the columns of these names; a file without parts has only test samples."""
+    metadata = parquet.metadata
+    at = {metadata.schema.column(number).path: number for number in range(metadata.num_columns)}
+    columns = (*names, *(_chunk(metadata, group, at[name], content) for name in names for group in _groups(parquet)))
+    if columns not in known:
+        table = parquet.read(columns=list(names), use_threads=False)
+        parts = table["part"].to_pylist() if "part" in names else ["test"] * len(table)
+        test = [part == "test" for part in parts]
+        texts = [list(compress(table[name].to_pylist(), test)) for name in OF_SAMPLES]
+        known[columns] = Rows(intern(json.dumps(texts)), np.array(test, dtype=bool))
+    return known[columns]
 
 
 def _groups(parquet: pq.ParquetFile) -> list[pq.RowGroupMetaData]:
     return [parquet.metadata.row_group(number) for number in range(parquet.metadata.num_row_groups)]
-
-
-def _rows(table: pa.Table) -> Rows:
-    """table: those of the columns SHARED that a file has; a file of scores has only test samples."""
-    has_parts = "part" in table.column_names
-    test = [part == "test" for part in table["part"].to_pylist()] if has_parts else [True] * len(table)
-    names = [list(compress(table[name].to_pylist(), test)) for name in NAMES]
-    return Rows(intern(json.dumps(names)), np.array(test, dtype=bool))
 
 
 def _chunk(metadata: pq.FileMetaData, group: pq.RowGroupMetaData, at: int, content: bytes) -> tuple[str, bytes]:

@@ -119,14 +119,43 @@ def column(name: str, cells: Callable[[int], list[Any]]) -> Callable[[Entries], 
 
 def no_file_of_predictions(entries: Entries) -> None:
     key, _ = run_in(entries, "joint")
-    for file in ("predictions.parquet", "scores.parquet"):
+    files = ("predictions.parquet", "scores.parquet")
+    for file in files:
         entries.pop(f"runs/{key}/files/{file}")
-        sealed(entries, key, lambda run, file=file: (run["files"].clear(), run["tags"].pop(f"sha256/{file}")))  # type: ignore[misc]
+
+    def without(run: dict[str, Any]) -> None:
+        run["files"].clear()
+        run["tags"] = {name: text for name, text in run["tags"].items() if not name.startswith("sha256/")}
+
+    sealed(entries, key, without)
 
 
 def scores(entries: Entries) -> None:
     key, _ = run_in(entries, "joint")
     repacked(entries, key, lambda columns: columns.update(score=[1.0] * len(columns["id"])), "scores.parquet")
+
+
+def scores_among_predictions(entries: Entries) -> None:
+    """A column that predictions do not have, with the same content as in the forged scores."""
+    key, _ = run_in(entries, "joint")
+    scores(entries)
+    repacked(entries, key, lambda columns: columns.update(score=[1.0] * len(columns["id"])))
+
+
+def labels_of_another_form(entries: Entries) -> None:
+    key, _ = run_in(entries, "joint")
+    repacked(entries, key, lambda columns: columns.update(label=[float(one) for one in columns["label"]]))
+
+
+def scores_as_texts(entries: Entries) -> None:
+    key, _ = run_in(entries, "joint")
+    repacked(entries, key, lambda columns: columns.update(score=["1.0"] * len(columns["id"])), "scores.parquet")
+
+
+def larger_predictions(entries: Entries) -> None:
+    """The scores are right, and are said to be of a file of another size."""
+    key, _ = run_in(entries, "joint")
+    repacked(entries, key, lambda columns: columns.update(note=["x" * 50] * len(columns["id"])))
 
 
 def training_size(entries: Entries) -> None:
@@ -194,6 +223,13 @@ FORGED: dict[str, tuple[Callable[[Entries], object], str]] = {
     "what it says of gradients": (tag("scales_gradients", "true"), "its tag 'scales_gradients' is 'True', and"),
     "another size of the training part": (training_size, "data/train_samples is 3000 on record, and the training part"),
     "scores that are all right": (scores, "its scores.parquet does not follow from its predictions"),
+    "scores as a column of predictions": (
+        scores_among_predictions,
+        "its scores.parquet does not follow from its predictions",
+    ),
+    "labels of another form": (labels_of_another_form, "does not follow from its predictions"),
+    "scores that are texts": (scores_as_texts, "its scores.parquet does not follow from its predictions"),
+    "scores of other predictions": (larger_predictions, "its scores.parquet does not follow from its predictions"),
     "another metric": (tag("metric", "modality"), "its tag 'metric' is 'modality'"),
 }
 

@@ -13,11 +13,12 @@ import pytest
 
 from mcr_bench.bench.record.files.artifacts import PREDICTIONS, SCORES, Artifact
 from mcr_bench.bench.record.files.cache import Kept, SamplesCache
+from mcr_bench.bench.record.files.checksums import checksum
 from mcr_bench.bench.record.files.lost import state_of
 from mcr_bench.bench.record.files.predictions import with_scores
 from mcr_bench.bench.record.files.samples import Samples, read_samples
-from mcr_bench.bench.record.files.scores import labels_of
-from mcr_bench.bench.record.files.threads import in_threads
+from mcr_bench.bench.record.files.scores import SIZE, labels_of
+from mcr_bench.bench.record.files.threads import LONGEST, in_threads
 
 LOGITS = [[0.0, 2.0], [5.0, 1.0], [0.0, 1.0], [3.0, 0.0]]
 Lists = list[list[float]]
@@ -32,25 +33,36 @@ def write(path: Path, label: object, ids: Sequence[str] = "abcd", logits: Lists 
     return path
 
 
-def finder(folder: Path, asked: list[str], final: bool, name: str) -> Callable[[str], Artifact]:
+def finder(folder: Path, asked: list[str], final: bool) -> Callable[[str, str], Artifact]:
+    """Finds predictions that a run of an earlier version has, as FOLDER/RUN.parquet; counts which are opened."""
+
     class Opened(Artifact):
         def content(self) -> bytes:
             assert self.path is not None
             asked.append(self.path.stem)
             return super().content()
 
-    def find(run_id: str) -> Artifact:
+    def find(run_id: str, name: str) -> Artifact:
         return Opened(name, folder / f"{run_id}.parquet", final)
 
     return find
 
 
-def read(
-    folder: Path, *run_ids: str, final: bool = True, name: str = PREDICTIONS
-) -> tuple[dict[str, Samples], list[str]]:
+def read(folder: Path, *run_ids: str, final: bool = True) -> tuple[dict[str, Samples], list[str]]:
     """The samples, and the runs whose file was opened for them."""
     asked: list[str] = []
-    return read_samples(run_ids, finder(folder, asked, final, name), folder / "cache" / "samples.db"), sorted(asked)
+    return read_samples(run_ids, finder(folder, asked, final), folder / "cache" / "samples.db"), sorted(asked)
+
+
+def read_run(folder: Path, lost: list[str] | None = None) -> dict[str, Samples]:
+    """The samples of the run "r", whose files lie in a folder and have the checksums that they have now."""
+
+    def find(_: str, name: str) -> Artifact:
+        path = folder / name
+        return Artifact(name, path, True, checksum(path.read_bytes()) if path.is_file() else "")
+
+    told = [] if lost is None else lost
+    return read_samples(["r"], find, folder / "cache.db", lambda _, error: told.append(state_of(error)))
 
 
 @pytest.fixture
@@ -204,38 +216,44 @@ def test_columns_that_files_share_are_decoded_once(folder: Path, monkeypatch: py
 )
 def test_the_file_of_scores_says_what_the_predictions_say(tmp_path: Path, label: list[float], logits: Lists) -> None:
     shape = pa.list_(pa.int8(), 2) if isinstance(label[0], list) else None
-    long, short = with_scores([write(tmp_path / PREDICTIONS, pa.array(label, shape), logits=logits)])
-    assert (long.name, short.name) == (PREDICTIONS, SCORES)
-    cache = tmp_path / "cache.db"
-    mine, other = (read_samples(["r"], lambda _, p=p: Artifact(p.name, p, True), cache)["r"] for p in (long, short))
-    assert other.score.tolist() == mine.score.tolist()
-    assert other.ids.tolist() == mine.ids.tolist() == ["b", "c", "d"]
-    assert other.groups.tolist() == mine.groups.tolist() == ["g", "h", "h"]
+    files = with_scores([write(tmp_path / PREDICTIONS, pa.array(label, shape), logits=logits)])
+    assert [file.name for file in files] == [PREDICTIONS, SCORES]
+    short = read_run(tmp_path)["r"]
+    assert not (tmp_path / "cache.db").exists()  # reading the small file takes no longer
+    files[1].unlink()
+    long = read_run(tmp_path)["r"]
+    assert (tmp_path / "cache.db").exists()
+    assert short.score.tolist() == long.score.tolist()
+    assert short.ids.tolist() == long.ids.tolist() == ["b", "c", "d"]
+    assert short.groups.tolist() == long.groups.tolist() == ["g", "h", "h"]
 
 
-@pytest.mark.parametrize("other", ["missing", "another file"])
-def test_scores_do_not_count_without_the_predictions_of_which_they_are(tmp_path: Path, other: str) -> None:
-    predictions, scores = with_scores([write(tmp_path / PREDICTIONS, [1, 0, 0, 0])])
+def test_scores_of_other_predictions_do_not_count(tmp_path: Path) -> None:
+    predictions, _ = with_scores([write(tmp_path / PREDICTIONS, [1, 0, 0, 0])])
+    assert read_run(tmp_path)["r"].score.tolist() == [1.0, 0.0, 1.0]
+    write(predictions, [1, 1, 1, 0], ids=["a", "b", "c", "another"])
+    assert read_run(tmp_path)["r"].ids.tolist() == ["b", "c", "another"]
+    assert read_run(tmp_path)["r"].score.tolist() == [0.0, 1.0, 1.0]
     predictions.unlink()
-    if other == "another file":
-        write(predictions, [1, 0, 0, 0], ids=["a", "b", "c", "another"])
-    lost: list[tuple[str, str]] = []
-    found = read_samples(
-        ["r"],
-        lambda _: Artifact(SCORES, scores, True),
-        tmp_path / "cache.db",
-        lambda _, name, error: lost.append((name, state_of(error))),
-    )
-    assert found == {}
-    assert lost == [(PREDICTIONS, "missing" if other == "missing" else "damaged")]
+    lost: list[str] = []
+    assert read_run(tmp_path, lost) == {}
+    assert lost == ["missing"]
 
 
-def test_a_file_of_scores_on_this_machine_is_read_each_time_as_that_takes_no_longer(tmp_path: Path) -> None:
-    _, scores = with_scores([write(tmp_path / PREDICTIONS, [1, 0, 0, 0])])
-    scores.rename(tmp_path / "r.parquet")
-    for _ in range(2):
-        assert read(tmp_path, "r", name=SCORES)[1] == ["r"]
-    assert not (tmp_path / "cache").exists()
+@pytest.mark.parametrize("kind", ["text", "null", "no size", "a word as size", "predictions", "no parquet"])
+def test_a_file_of_scores_that_is_none_gives_way_to_the_predictions(tmp_path: Path, kind: str) -> None:
+    predictions, scores = with_scores([write(tmp_path / PREDICTIONS, [1, 0, 0, 0])])
+    table = pq.read_table(scores)
+    wrong = {"text": pa.array(["1.0"] * 3), "null": pa.array([1.0, None, 1.0], pa.float32())}
+    size = {"no size": None, "a word as size": {SIZE: "many"}}
+    if kind in wrong:
+        table = table.set_column(2, "score", wrong[kind])
+    pq.write_table(table.replace_schema_metadata(size.get(kind, table.schema.metadata)), scores)
+    if kind == "predictions":
+        scores.write_bytes(predictions.read_bytes())
+    elif kind == "no parquet":
+        scores.write_text("words")
+    assert read_run(tmp_path)["r"].score.tolist() == [1.0, 0.0, 1.0]
 
 
 def test_other_files_and_predictions_that_are_not_sound_have_no_file_of_scores(tmp_path: Path) -> None:
@@ -251,23 +269,33 @@ def test_files_read_in_threads_come_in_their_order(count: int) -> None:
     assert in_threads(lambda number: number * number, range(count)) == [number**2 for number in range(count)]
 
 
-def test_files_that_take_long_are_read_at_the_same_time() -> None:
+@pytest.mark.parametrize("fast", [0, 100])
+def test_files_that_take_long_are_read_at_the_same_time(fast: int) -> None:
+    """Whether or not the first ones are fast: they may be cached, and the others on a server."""
     both = threading.Barrier(2)
 
     def read(number: int) -> int:
-        if number == 0:
-            time.sleep(0.01)
-        else:
+        if fast <= number < fast + LONGEST:  # at most so many are read before it is known that they take long
+            time.sleep(0.002)
+        elif number >= fast:
             both.wait(30)
         return number
 
-    assert in_threads(read, [0, 1, 2]) == [0, 1, 2]
+    count = fast + LONGEST + 8
+    assert in_threads(read, range(count)) == [*range(count)]
 
 
-def test_files_that_are_read_fast_are_read_by_one_thread() -> None:
-    readers, size = set[int](), 3000
-    assert len(in_threads(lambda _: readers.add(threading.get_ident()), range(size))) == size
-    assert len(readers) <= 2  # one for the first files, one for the others
+def test_files_that_are_read_fast_are_read_by_one_thread_at_a_time() -> None:
+    lock, many = threading.Lock(), list[bool]()
+
+    def read(number: int) -> int:
+        many.append(not lock.acquire(blocking=False))
+        if not many[-1]:
+            lock.release()
+        return number
+
+    assert in_threads(read, range(3000)) == [*range(3000)]
+    assert not any(many)
 
 
 def test_the_error_of_a_file_is_raised_and_the_others_are_not_waited_for() -> None:
