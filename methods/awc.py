@@ -12,7 +12,7 @@ from mcr_bench.bench.core.precision import promoted
 from mcr_bench.bench.fit import Batch, MultimodalModel, Outputs, State, Task
 from mcr_bench.bench.problem.shapley import Subset, shapley_plan
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.methods.base import Method, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Delay, Method, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.comoments import Comoments, comoments, merged, pearson
 from mcr_bench.methods.terms.gradients.fisher import inverse_rates, pull_back_stiffly, with_squares
 from mcr_bench.methods.terms.gradients.proximal import copies
@@ -103,6 +103,7 @@ class Awc(Method):
     official_code = OfficialCode("github.com/MICLAB-BUPT/AWC", state="announced, could not be reached")
     needs = Needs(own_features=True, at_least=2)
     neutral = (Neutral({"strong": 0.0, "weak": 0.0}, "joint"),)
+    delays = (Delay(least=2),)
     deviations = (
         "Fisher information and Shapley values are those of the steps of the epoch before, which costs no pass of the "
         "encoders; so the first epoch is not held. Paper: computed at the start of each epoch.",
@@ -124,7 +125,7 @@ class Awc(Method):
     @property
     def last(self) -> int:
         """The last epoch in which encoders are held."""
-        return round(self.share * self.fit.settings.epochs)
+        return max(2, round(self.share * self.fit.settings.epochs)) if self.share else 0  # never is the first one held
 
     @cached_property
     def encoders(self) -> dict[str, list[nn.Parameter]]:

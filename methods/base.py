@@ -142,17 +142,19 @@ class Neutral:
 class Delay:
     """A part of a method's rule that does not act from the first epoch on, and the setting that says since when.
 
-    setting: its name; with 0 there is no such part.
+    setting: its name; with 0 there is no such part. "": none says it, and the part acts from `least` on.
     counts: what it holds; first: the first epoch in which the part acts; before: the epochs before that one; share: the
         share of the run's epochs before it; last: the share of the run's epochs, at its end, in which the part acts.
     more: epochs that are added to it.
     where: another setting, and the value of it under which the method has the part; None for all.
+    least: the earliest epoch in which the part can act.
     """
 
-    setting: str
-    counts: Literal["first", "before", "share", "last"]
+    setting: str = ""
+    counts: Literal["first", "before", "share", "last"] = "first"
     more: int = 0
     where: tuple[str, Value] | None = None
+    least: int = 1
 
     def first(self, value: float, epochs: int) -> int:
         """The first epoch, from 1, in which the part acts. value: of the setting; epochs: those of the run.
@@ -164,7 +166,7 @@ class Delay:
             return 1
         whole = round(value * epochs) if self.counts in ("share", "last") else int(value)
         begins = {"first": whole, "before": whole + 1, "share": whole + 1, "last": epochs - whole + 1}
-        return begins[self.counts] + self.more
+        return max(self.least, begins[self.counts] + self.more)
 
 
 START = (Delay("start", "first"),)

@@ -9,7 +9,7 @@ from mcr_bench.bench.core.precision import promoted
 from mcr_bench.bench.errors import UserError
 from mcr_bench.bench.fit import Batch, Evaluation, Groups, MultimodalModel, Outputs, State
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.methods.base import Defect, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, Delay, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.gradients.classifier_guided import (
     cosine,
     misalignment,
@@ -78,6 +78,7 @@ class Cggm(WithVariants, Modulation):
     published = "official"
     needs = Needs(own_heads=True, at_least=2)
     neutral = (Neutral({"start": 10_000}, "joint"),)
+    delays = (Delay("start", "first", least=2),)
     deviations = (
         "The classifiers are the own heads, linear, trained by the run's optimiser with a learning rate of their own. "
         "Official code: transformers with an Adam of their own.",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mcr_bench.bench.fit import Batch, Evaluation, Outputs, State
 from mcr_bench.bench.settings.declaration import Space, setting
-from mcr_bench.methods.base import Defect, Needs, Neutral, OfficialCode, Reference
+from mcr_bench.methods.base import Defect, Delay, Needs, Neutral, OfficialCode, Reference
 from mcr_bench.methods.terms.gradients.proximal import copies, pull_back, squared_norm
 from mcr_bench.methods.terms.losses import split_losses, split_of
 from mcr_bench.methods.terms.scores import mean_of_others, true_scores
@@ -113,6 +113,7 @@ class InfoReg(WithVariants):
     published = "official"
     needs = Needs(additive_fusion=True, classification=True, at_least=2)
     neutral = (Neutral({"threshold": 1.0}, "joint"),)
+    delays = (Delay(least=3, where=("variant", "paper")),)
     deviations = (
         "The trace is the sum over all modalities, of all parameters of their encoders, before anything is held back. "
         "Official code: weights of convolutions and linear layers, each layer divided by its size, and held back.",

@@ -63,6 +63,7 @@ class Mbsd(WithVariants):
         "The terms act in all epochs. BalanceBenchmark: in epochs 0 to 80, and joint training afterwards.",
         "Two modalities only. BalanceBenchmark takes three by pairs, with the distance of probabilities, not logits.",
         "A sample that lacks a modality has no lead.",
+        "Leads and guidance go by the sample's class, also where the data says what is true of a modality alone.",
     )
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:

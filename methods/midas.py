@@ -72,6 +72,9 @@ class Midas(Method):
         "Of more the paper draws a permutation of the sources, we take all its rotations.",
         "All partners of a sample are of other classes than it. For more than two modalities the paper requires two "
         "different classes among all sources.",
+        "alpha is 1 again at the start of every epoch, and a misaligned sample weighs 1 + (cos + 1) / 2 (our readings; "
+        "hard=cosine: cos itself).",
+        "Confidences are those in the sample's class, also where the data says what is true of a modality alone.",
         "Samples that lack a modality, or of which one is dropped, are not exchanged. The official data has none.",
     )
     _alpha: Tensor | None = field(default=None, init=False, repr=False)  # (M,); None: 1 for all

@@ -77,6 +77,7 @@ class Mnl(Method):
         "The term is a sum over classes. Official code: a mean over classes too; weight = 1 / C gives that.",
         "Where both modalities are equally good none is guided. Official code: the second one guides the first.",
         "Each of more than two modalities is compared with the one that is ahead. Official code: two modalities.",
+        "The guidance goes by the sample's class, also where the data says what is true of a modality alone.",
         "z comes from the fusion head of the run. Official code: late fusion of the own heads.",
     )
 

@@ -111,6 +111,7 @@ class PredictiveDynamicFusion(WithVariants):
         "The logarithm of all expectations' product is at most -1e-8. Official code: 1e-8 is added to it, with which "
         "it may be 0.",
         "A modality that a sample lacks has no weight, and its net learns nothing of it. In the paper none is lacking.",
+        "The nets expect the sample's class, also where the data says what is true of a modality alone.",
         "Weight decay is that of the run for all parameters. Official code: of the first layer of the text net alone.",
     )
 

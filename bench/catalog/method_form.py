@@ -86,7 +86,7 @@ def _check_delays(cls: "type[Method]", where: str) -> None:
     kinds = get_args(get_type_hints(Delay)["counts"])
     for one in cls.delays:
         for name in (one.setting, *(one.where or ())[:1]):
-            if name not in declared(cls):
+            if name and name not in declared(cls):
                 raise UserError(f"{where}delays: {unknown('setting', name, declared(cls))} Name one that it declares.")
         if one.counts not in kinds:
             raise UserError(f"{where}delays: counts = {one.counts!r}: not allowed. Allowed: {', '.join(kinds)}.")

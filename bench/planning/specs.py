@@ -189,8 +189,13 @@ def _complete_from(method: "Method", epochs: int) -> int:
     """
     if any(all(getattr(method, key) == value for key, value in one.settings.items()) for one in method.neutral):
         return 1
-    acting = [one.first(getattr(method, one.setting), epochs) for one in method.delays if _has_part(method, one)]
+    acting = [one.first(_value(method, one), epochs) for one in method.delays if _has_part(method, one)]
     return max(acting, default=1)
+
+
+def _value(method: "Method", delay: "Delay") -> float:
+    """What the setting of the delay holds; 1, the first epoch, where there is no such setting."""
+    return float(getattr(method, delay.setting)) if delay.setting else 1.0
 
 
 def _has_part(method: "Method", delay: "Delay") -> bool:

@@ -6,7 +6,7 @@ from functools import reduce
 from operator import or_
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mcr_bench.bench.core import seeds
 from mcr_bench.bench.errors import UserError
@@ -49,7 +49,20 @@ def epoch_steps(method: Method, fit: Fit, pathways: Mapping[str, float]) -> Epoc
     """The steps of the present epoch as the method chooses them; UserError where its choice is not allowed."""
     returned = method.epoch_batches(fit.epoch)
     chosen = checked_batches(method, returned, len(fit.train), fit.model.modalities)
-    return EpochSteps(chosen or EpochBatches(fit.order()), fit, pathways)
+    return EpochSteps(_of_two(chosen, fit) if chosen else EpochBatches(fit.order()), fit, pathways)
+
+
+def _of_two(chosen: EpochBatches, fit: Fit) -> EpochBatches:
+    """The batches that a method chose, without a last one of one sample where the model refuses that.
+
+    So does batch normalisation of features. How many samples a method chooses may change with every epoch, so that no
+    batch size avoids it; where all samples in their order end so too, the size does, and the error says so.
+    """
+    size, count = fit.settings.batch_size, len(chosen.order)
+    alone = count > size and count % size == 1 != len(fit.train) % size
+    if not alone or not any(isinstance(part, nn.BatchNorm1d) for part in fit.model.modules()):
+        return chosen
+    return EpochBatches(chosen.order[:-1], {m: flags[:-1] for m, flags in chosen.dropped.items()})
 
 
 def pathways_dropped(seed: int, epoch: int, position: int, rates: Mapping[str, float]) -> list[str]:

@@ -11,9 +11,9 @@ Tensors = Sequence[Tensor]
 def slope_of_weight(outer: Tensor, inner: Tensor, slope: Tensor, at: Tensors, rate: float, products: int) -> Tensor:
     """The slope () of the outer loss () in a weight of the inner loss (), after gradient descent on the inner one.
 
-    It is that after `products` + 1 steps of length `rate` on the inner loss taken as quadratic, divided by `rate`:
-    -<grad slope, sum_{q=0}^{products} (I - rate H)^q grad outer> with the Hessian H of the inner loss, of which
-    products with vectors are computed alone.
+    It is that after `products` + 1 steps of length `rate`, divided by `rate`, with both gradients and the Hessian H of
+    the inner loss at the present weights: -<grad slope, sum_{q=0}^{products} (I - rate H)^q grad outer>. Of H products
+    with vectors are computed alone. For one step it is exact.
 
     slope: (), the derivative of the inner loss in the weight. at: the parameters that the inner loss trains.
 

@@ -199,6 +199,11 @@ def test_chains_of_dependencies_are_unrolled(data: str, monkeypatch: pytest.Monk
         ("lfm", {}, 1),
         ("mcr", {}, 1),
         ("ogm", {"ogm.start": "9"}, 9),
+        ("awc", {}, 2),
+        ("cggm", {}, 2),
+        ("cggm", {"cggm.start": "4"}, 4),
+        ("inforeg", {}, 3),
+        ("inforeg", {"inforeg.variant": "official"}, 1),
     ],
 )
 def test_the_epoch_from_which_a_rule_is_complete(

@@ -176,4 +176,35 @@ def test_a_last_batch_of_one_sample_names_the_batch_size(tmp_path: Path) -> None
         trained(spec, tmp_path / "run")
 
 
+SEEING = CLASS.format(
+    """def epoch_batches(self, epoch):
+        return EpochBatches(self.fit.order()[:34], {"a": torch.arange(34) > 30})
+
+    def on_epoch_start(self):
+        self.seen = 0
+
+    def after_backward(self, outputs, batch):
+        self.seen += len(batch.target)
+
+    def on_epoch_end(self, validation):
+        self.fit.log("seen", float(self.seen))"""
+)
+
+
+@pytest.mark.parametrize(("layer", "seen"), [("BatchNorm1d", 33), ("Identity", 34)])
+def test_of_samples_that_a_method_chooses_one_is_not_left_alone_where_nets_refuse_that(
+    tmp_path: Path, layer: str, seen: int
+) -> None:
+    """36 samples in batches of 11 leave three, the 34 chosen ones would leave one."""
+    net = tmp_path / "net.py"
+    net.write_text(NET.replace("self.layer = nn.Linear(shape[0], width)", NORMED.replace("BatchNorm1d", layer)))
+    data = array_file(tmp_path / "a.npz", samples=70)
+    asked = {"encoder.kind": [f"{net}:Net"], "batch_size": ["11"], "epochs": ["4"]}
+    (spec,) = make_plan(Request([method_file(tmp_path, SEEING)], [data], seeds=[1], overrides=asked)).runs
+    epochs = trained(spec, tmp_path / "run").epochs
+    assert [value for metrics in epochs for name, value in metrics.items() if name.endswith("seen")] == 3 * [
+        seen
+    ]  # of the epoch before
+
+
 NORMED = "self.layer = nn.Sequential(nn.Linear(shape[0], width), nn.BatchNorm1d(width))"

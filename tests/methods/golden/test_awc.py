@@ -197,7 +197,9 @@ def test_stiffness_takes_no_weight_beyond_its_start() -> None:
     assert weight.grad is None
 
 
-@pytest.mark.parametrize(("share", "epochs", "held"), [(0.4, 10, {2, 3, 4}), (0.0, 10, set()), (1.0, 3, {2, 3})])
+@pytest.mark.parametrize(
+    ("share", "epochs", "held"), [(0.4, 10, {2, 3, 4}), (0.0, 10, set()), (1.0, 3, {2, 3}), (0.4, 2, {2})]
+)
 def test_encoders_are_held_in_the_first_epochs_but_the_very_first(share: float, epochs: int, held: set[int]) -> None:
     method = Awc(share=share)
     fit = make_fit(method, batch_size=12, epochs=epochs)
