@@ -88,7 +88,9 @@ class SynIB(WithVariants):
         "random", "random: entries are replaced at random; learned: a gate for each sample that hurts the own head most"
     )
     fill: Literal["shuffle", "zeros", "noise"] = setting(
-        "shuffle", "what replaces entries; shuffle: those of a random sample of the batch, at times its own", origin="SynIB code"
+        "shuffle",
+        "what replaces entries; shuffle: those of a random sample of the batch, at times its own",
+        origin="SynIB code",
     )
     draws: int = setting(4, "random: versions of each sample, each with a pass of the fusion head", at_least=1)
     p_min: float = setting(0.3, "random: smallest probability of replacing", origin="SynIB code", at_least=0, at_most=1)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from mcr_bench.bench.errors import UserError
+from mcr_bench.bench.errors import UserError, one_line
 from mcr_bench.bench.fit.returns import asking
 from mcr_bench.bench.models.own.trial import what_is
 from mcr_bench.bench.problem.facts import Facts, Modality, Protocol
@@ -71,8 +71,10 @@ def _check_splits(splits: Splits, facts: Facts, where: str) -> None:
         _check_types(split, f"{where}: ", part)
         for m, values in split.values.items():
             shape, wanted = tuple(values.shape), facts.modalities[m].shape if m in facts.modalities else None
-            if wanted is None or shape[-len(wanted) :] != wanted:
+            if wanted is None or shape[1:] != wanted:
                 raise UserError(f"{where}: '{m}' of part {part} has shape {shape}; facts() says {wanted} per sample.")
+            if shape[0] != len(split.ids):
+                raise UserError(f"{where}: part {part} has {shape[0]} values of '{m}' and {len(split.ids)} ids.")
         several = facts.task.labels or facts.task.scores
         if tuple(split.target.shape[1:]) != ((several,) if several else ()):
             raise UserError(
@@ -81,6 +83,18 @@ def _check_splits(splits: Splits, facts: Facts, where: str) -> None:
             )
         if len(split.target) != len(split.ids):
             raise UserError(f"{where}: part {part} has {len(split.target)} targets and {len(split.ids)} ids.")
+    _check_ids({"train": splits.train.ids, "val": splits.val.ids, "test": splits.test.ids}, where)
+
+
+def _check_ids(parts: Mapping[str, Sequence[str]], where: str) -> None:
+    """UserError where two samples have one id, in a part or in two: scores of runs are paired by ids."""
+    known: dict[str, str] = {}
+    for part, ids in parts.items():
+        for one in ids:
+            if one in known:
+                places = f"twice in part {part}" if known[one] == part else f"in the parts {known[one]} and {part}"
+                raise UserError(f"{where}: the id '{one_line(str(one), 60)}' is {places}. Give each sample its own.")
+            known[one] = part
 
 
 def _check_types(split: Split, where: str, part: str) -> None:

@@ -120,14 +120,14 @@ def _module(cls: type, name: str) -> type[nn.Module]:
 
 def _declared_net(cls: type[nn.Module], with_class: str, origin: str) -> EncoderKind:
     try:
-        return net_kind(cls, with_class, behaviour_digest(cls), origin)
+        return net_kind(cls, with_class, behaviour_digest, origin)
     except UserError as error:
         raise UserError(f"encoder.kind={with_class}: {error}. The contract is Net(shape, width, **settings).") from None
 
 
 def _declared_head(cls: type[nn.Module], with_class: str, origin: str) -> FusionKind:
     try:
-        return head_kind(cls, with_class, behaviour_digest(cls), origin)
+        return head_kind(cls, with_class, behaviour_digest, origin)
     except UserError as error:
         raise UserError(
             f"model.fusion={with_class}: {error}. The contract is Head(modalities, width, outputs, **settings)."

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from torch import Tensor, nn
 
 from mcr_bench.bench.core.precision import full_precision, promoted
+from mcr_bench.bench.errors import unknown
 from mcr_bench.bench.models.dropped import Fill, Flags, without
 from mcr_bench.bench.models.fusion import Fusion
 from mcr_bench.bench.models.memory import EncoderMemory, recalled
@@ -148,5 +149,13 @@ class MultimodalModel(nn.Module):
                 yield name, parameter, Owner(None, "method")
 
     def parameters_of(self, modality: str | None, *roles: Role) -> list[nn.Parameter]:
-        """The parameters of one modality (None: nobody's alone) in the given roles, in a stable order."""
+        """The parameters of one modality (None: nobody's alone) in the given roles, in a stable order.
+
+        UserError for a modality or a role that there is not.
+        """
+        if modality is not None and modality not in self.encoders:
+            raise unknown("modality of the model", modality, self.encoders)
+        for role in roles:
+            if role not in get_args(Role):
+                raise unknown("role of parameters", role, get_args(Role))
         return [p for _, p, owner in self.owned() if owner.modality == modality and owner.role in roles]

@@ -68,6 +68,9 @@ def _named(encoder: Mapping[str, Value], modality: Modality) -> dict[str, Value]
     return {**encoder, "kind": encoder_kind(str(encoder["kind"]), modality)}
 
 
+Chain = tuple[tuple[str, tuple[str, ...]], ...]  # methods and modalities of runs, each of which needs the next one
+
+
 @dataclass(frozen=True)
 class Pattern:
     """A run without its seed and fold, whose settings are resolved once for all repetitions.
@@ -133,7 +136,9 @@ def _pattern(
     values: Mapping[str, object],
     point: Mapping[str, str],
     modalities: tuple[str, ...],
+    chain: Chain = (),
 ) -> Pattern:
+    """chain: the runs that start from this one."""
     resolved = resolve_run(values, cls, type(setup.data), tuple(setup.facts.modalities), point, setup.classes.owners)
     method = build(cls, resolved.method)
     encoders = {m: _of_key(_named(resolved.encoders[m], setup.facts.modalities[m])) for m in modalities}
@@ -141,8 +146,11 @@ def _pattern(
     with asking(method, "requires"):
         returned = method.requires(modalities)
         requirements = checked_list(method, "requires", returned, Requirement, '[Requirement("METHOD", ("audio",))]')
+    chain = (*chain, (cls.name, modalities))
+    _check_requirements(requirements, chain, tuple(setup.facts.modalities))
     needs = tuple(
-        _pattern(r.method, setup.classes.method(r.method), setup, values, point, r.modalities) for r in requirements
+        _pattern(r.method, setup.classes.method(r.method), setup, values, point, r.modalities, chain)
+        for r in requirements
     )
     names, owners = {cls.name, *(r.method for r in requirements)}, setup.classes.owners
     pathways = _acting(cls, resolved.pathways, modalities)
@@ -180,6 +188,21 @@ def _pattern(
         rounding={k: v for k, v in resolved.rounding.items() if k.split(".")[1] in modalities},
     )
     return Pattern(spec, needs)
+
+
+def _check_requirements(requirements: Sequence[Requirement], chain: Chain, known: tuple[str, ...]) -> None:
+    """UserError for modalities that the data lacks, and for a run that starts from itself."""
+    for one in requirements:
+        if not isinstance(one.modalities, tuple) or not one.modalities or set(one.modalities) - set(known):
+            raise UserError(
+                f"{chain[-1][0]}: requires() gave Requirement({one.method!r}, {one.modalities!r}). Give a tuple of "
+                f"some of {', '.join(known)}: Requirement({one.method!r}, ({known[0]!r},))."
+            )
+        if (one.method, one.modalities) in chain:
+            ring = " -> ".join(f"{name} ({', '.join(m)})" for name, m in (*chain, (one.method, one.modalities)))
+            raise UserError(
+                f"{chain[-1][0]}: requires() ends in a ring: {ring}. Require a run that needs none of these."
+            )
 
 
 def _complete_from(method: "Method", epochs: int) -> int:

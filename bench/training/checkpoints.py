@@ -5,6 +5,7 @@ checkpoints: where the last one is damaged, it goes on from the one before.
 """
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def write_checkpoint(
         "epoch": fit.epoch,
         "step": fit.step,
         "grown": fit.grown,
+        "frozen": [name for name, parameter in fit.model.named_parameters() if not parameter.requires_grad],
         "model": fit.model.state_dict(),
         "optimizer": fit.optimizer.state_dict(),
         "method": checked_state(method, method.state_dict()),
@@ -68,12 +70,20 @@ def _resumed(state: State, fit: Fit, method: Method, probes: Probes | None) -> S
     fit.epoch, fit.step = state["epoch"], state["step"]
     grow_again(fit, state.get("grown", ()))  # a checkpoint that does not name what has grown is of a run without it
     fit.model.load_state_dict(state["model"])
+    _freeze(fit, state.get("frozen"))
     _load_optimizer(fit.optimizer, state["optimizer"])
     method.load_state_dict(state["method"])
     if probes:
         probes.load_state_dict(state["probes"])
     progress: State = state["progress"]
     return progress
+
+
+def _freeze(fit: Fit, frozen: Collection[str] | None) -> None:
+    """Let those parameters want a gradient that did: methods freeze some in mid-run. None: it was not kept."""
+    if frozen is not None:
+        for name, parameter in fit.model.named_parameters():
+            parameter.requires_grad_(name not in frozen)
 
 
 def _load_optimizer(optimizer: Optimizer, state: State) -> None:

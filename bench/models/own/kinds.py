@@ -1,6 +1,7 @@
 """A class that somebody else wrote -> the declaration of an encoder or of a fusion head, its form checked."""
 
 import inspect
+from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
@@ -23,11 +24,11 @@ MOST_AXES = 8
 T = TypeVar("T")
 
 
-def net_kind(cls: type[nn.Module], name: str, digest: str, origin: str) -> EncoderKind:
+def net_kind(cls: type[nn.Module], name: str, digest: Callable[[type], str], origin: str) -> EncoderKind:
     """The declaration of an encoder's class; UserError, to be told after its file and name, where its form is wrong.
 
     cls: `Net(shape, width, **settings)`, shape without the batch axis; `forward(x, lengths=None)` -> (B, width).
-    name: as in `encoder.kind`. digest: of its behaviour. origin: where it is from.
+    name: as in `encoder.kind`. digest: gives that of its behaviour. origin: where it is from.
     """
     settings = constructor_settings(cls, NET, OF_A_NET)
     _check_method(cls, "forward", "def forward(self, x, lengths=None)", least=1)
@@ -47,7 +48,7 @@ def net_kind(cls: type[nn.Module], name: str, digest: str, origin: str) -> Encod
         stages=callable(getattr(cls, "stages", None)),
         extra=_declared(cls, "extra", str, ""),
         library=_declared(cls, "library", str, ""),
-        digest=digest,
+        digest=digest(cls),
         origin=origin,
         sees_padding=padded and not told and "padded" not in dir(cls),
         channels_last=getattr(cls, "channels_last", False) is True,
@@ -57,11 +58,11 @@ def net_kind(cls: type[nn.Module], name: str, digest: str, origin: str) -> Encod
     )
 
 
-def head_kind(cls: type[nn.Module], name: str, digest: str, origin: str) -> FusionKind:
+def head_kind(cls: type[nn.Module], name: str, digest: Callable[[type], str], origin: str) -> FusionKind:
     """The declaration of a fusion head's class; UserError, to be told after its file and name, for a wrong form.
 
     cls: `Head(modalities, width, outputs, **settings)`; `forward(features, tokens)` -> (B, outputs). name: as in
-    `model.fusion`. digest: of its behaviour. origin: where it is from.
+    `model.fusion`. digest: gives that of its behaviour. origin: where it is from.
     """
     if issubclass(cls, Fusion):
         raise UserError("it derives from the harness's own Fusion; derive it from torch.nn.Module, and return logits")
@@ -85,7 +86,7 @@ def head_kind(cls: type[nn.Module], name: str, digest: str, origin: str) -> Fusi
         ordered=_declared(cls, "ordered", bool, False),
         extra=_declared(cls, "extra", str, ""),
         library=_declared(cls, "library", str, ""),
-        digest=digest,
+        digest=digest(cls),
         origin=origin,
         waits=_declared(cls, "waits", str, ""),
         check=partial(check_head, cls),

@@ -24,7 +24,7 @@ def replacement_rates(draws: int, least: float, most: float, device: torch.devic
 
 
 def filling(features: Tensor, fill: Fill, generator: torch.Generator) -> Tensor:
-    """What replaces entries of features (K, B, d), drawn: those of a random permutation of the samples, zeros, or normal noise."""
+    """What replaces entries of features (K, B, d), drawn: those of samples in random order, zeros, or normal noise."""
     if fill == "zeros":
         return torch.zeros_like(features)
     if fill == "noise":

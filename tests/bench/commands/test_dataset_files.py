@@ -138,6 +138,13 @@ SLIPS = {
     "no fingerprint": (edited('return "1"', "return 1"), "fingerprint() returned an int", "text"),
     "another shape": (edited("Modality((9, 2))", "Modality((9, 3))").replace("*s.shape", "*(s.shape[:-1] + (2,))"),
                       "load(): 'heat' of part train has shape (30, 2); facts() says (5,)", ""),
+    "more values than samples": (
+        edited("Split({m: x[m] for", "Split({m: torch.cat([x[m], x[m]]) for"),
+        "load(): part train has 60 values of 'heat' and 30 ids",
+        "",
+    ),
+    "an id twice": (edited('f"{part}{i}"', 'f"{part}{i // 2}"'), "load(): the id 'train0' is twice in part train", ""),
+    "an id in two parts": (edited('f"{part}{i}"', 'f"{i}"'), "load(): the id '0' is in the parts train and val", ""),
     "a missing method": (edited("    def fingerprint(self):", "    def finger(self):"), "lacks fingerprint()", "docs"),
     "no name": (edited('    name: ClassVar[str] = "sensors"\n', ""), "class Sensors has no `name`", ""),
     "a taken name": (edited('"sensors"', '"synthetic"'), "the name 'synthetic' is taken", ""),

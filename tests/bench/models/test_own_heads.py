@@ -74,7 +74,7 @@ class Plain(nn.Module):
 
 
 def head_of(cls: type[nn.Module], **values: float) -> Head:
-    return Head(head_kind(cls, f"./head.py:{cls.__name__}", "digest", "./head.py"), WIDTH, values)
+    return Head(head_kind(cls, f"./head.py:{cls.__name__}", lambda _: "digest", "./head.py"), WIDTH, values)
 
 
 def attempt(cls: type[nn.Module], *modalities: str) -> Tried:

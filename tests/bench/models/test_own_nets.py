@@ -36,7 +36,7 @@ class Plain(nn.Module):
 
 
 def kind_of(cls: type[nn.Module]) -> EncoderKind:
-    return net_kind(cls, f"./net.py:{cls.__name__}", "digest", "./net.py")
+    return net_kind(cls, f"./net.py:{cls.__name__}", lambda _: "digest", "./net.py")
 
 
 def attempt(cls: type[nn.Module], modality: Modality = SHAPE, **values: object) -> None:

@@ -138,15 +138,14 @@ FAULTS: dict[str, tuple[tuple[str, str], ...]] = {
             "    def labels(self, *_):\n        y = np.arange(60) % 3\n"
             "        return {'train': y[:40], 'val': y[:10], 'test': y[:10]}\n\n    def part(",
         ),
-        ("turn < 4", "turn != 4"),
-        ("turn == 5", "turn == 3"),
+        ("turn < 4", "turn < 3"),
     ),
-    "unique-ids: ids of several samples, such as 's0'": (('f"s{i}"', 'f"s{i // 2 * 2}"'),),
+    "loads: the id 's0' is twice in part train": (('f"s{i}"', 'f"s{i // 2 * 2}"'),),
     "protocols: unknown metric 'acuracy'": (('"accuracy"', '"acuracy"'),),
     "protocols: fold 3": (("turn == 5}", "turn == 5}\n        place['val'] &= fold != 3"),),
     "folds-differ: folds 1 and 2 of protocol groups have the same samples": (("(speaker + fold)", "speaker"),),
     "disjoint: groups are in train and validation": (("(speaker + fold)", "(np.arange(60) + fold)"),),
-    "disjoint: ids are in train and test": (
+    "loads: the id 's7' is in the parts train and test": (
         ("turn == 5", "(turn == 5) | (np.arange(60) == 7) | (np.arange(60) == 8)"),
     ),
     "training-alone: together, and not over train": (

@@ -25,7 +25,7 @@ def card(
     cls: type[nn.Module], only: int | None = None, properties: tuple[Property[Cases[EncoderCase]], ...] = PROPERTIES
 ) -> Checked:
     """The card of a class; only: of one of its cases."""
-    of = opened_kind(net_kind(cls, f"./net.py:{cls.__name__}", "digest", "./net.py"), {}).of
+    of = opened_kind(net_kind(cls, f"./net.py:{cls.__name__}", lambda _: "digest", "./net.py"), {}).of
     return checked(cls.__name__, "encoder", properties, of if only is None else Cases((of.of[only],)))
 
 
@@ -174,7 +174,7 @@ def of_anything(cls: type[nn.Module]) -> type[nn.Module]:
 
 
 def test_a_net_that_declares_no_axes_is_checked_on_what_it_takes() -> None:
-    told = opened_kind(net_kind(of_anything(Steps), "./net.py:Steps", "digest", "./net.py"), {}).of
+    told = opened_kind(net_kind(of_anything(Steps), "./net.py:Steps", lambda _: "digest", "./net.py"), {}).of
     assert [case.modalities["first"].shape for case in told.of] == [(16, 3), (16, 3)]
 
 
@@ -522,7 +522,7 @@ def test_examples_are_the_shapes_that_a_net_is_checked_on() -> None:
     class Large(Vector):
         examples = ((40,), (7,))
 
-    kind = net_kind(Large, "./net.py:Large", "digest", "./net.py")
+    kind = net_kind(Large, "./net.py:Large", lambda _: "digest", "./net.py")
     assert [case.modalities["first"].shape for case in opened_kind(kind, {}).of.of] == [(40,), (7,)]
 
 
@@ -587,7 +587,7 @@ RECURRENT: dict[str, tuple[Callable[[], nn.Module], int]] = {  # 7 steps, two op
 def test_operations_of_recurrent_nets_and_of_attention_are_counted(name: str) -> None:
     made, count = RECURRENT[name]
     cls = type("Own", (Recurrent,), {"made": staticmethod(made)})
-    notes = opened_kind(net_kind(cls, "./net.py:Own", "digest", "./net.py"), {}).notes()
+    notes = opened_kind(net_kind(cls, "./net.py:Own", lambda _: "digest", "./net.py"), {}).notes()
     assert notes[0][1].endswith(f" parameters, {count:,} floating-point operations per sample")
 
 
@@ -602,7 +602,7 @@ def test_cells_of_recurrent_nets_are_counted_step_by_step() -> None:
             return torch.stack(steps, 1)
 
     cls = type("Own", (Recurrent,), {"made": staticmethod(Cells)})
-    notes = opened_kind(net_kind(cls, "./net.py:Own", "digest", "./net.py"), {}).notes()
+    notes = opened_kind(net_kind(cls, "./net.py:Own", lambda _: "digest", "./net.py"), {}).notes()
     count = 7 * 2 * (4 * 8 * (3 + 8) + 3 * 8 * (8 + 8) + 6 * (8 + 6))
     assert f" {count:,} floating-point operations" in notes[0][1]
 
@@ -612,7 +612,7 @@ def test_what_cannot_be_counted_is_named() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(torch.fft.fft(x).abs() + torch.cdist(x, x).sum())
 
-    kind = net_kind(Spectral, "./net.py:Spectral", "digest", "./net.py")
+    kind = net_kind(Spectral, "./net.py:Spectral", lambda _: "digest", "./net.py")
     assert re.search(
         f" {2 * (12 * 8 + 8 * 6)} floating-point operations per sample without .*fft.*, .*cdist.*, which cannot",
         opened_kind(kind, {}).notes()[0][1],

@@ -24,7 +24,7 @@ Tokens = dict[str, tuple[Tensor, Tensor]]
 
 def card(cls: type[nn.Module], *places: int, properties: tuple[Property[Cases[HeadCase]], ...] = PROPERTIES) -> Checked:
     """The card of a class; places: of these of its cases."""
-    of = opened_kind(head_kind(cls, f"./head.py:{cls.__name__}", "digest", "./head.py"), {}).of
+    of = opened_kind(head_kind(cls, f"./head.py:{cls.__name__}", lambda _: "digest", "./head.py"), {}).of
     return checked(cls.__name__, "fusion", properties, Cases(tuple(of.of[n] for n in places)) if places else of)
 
 
@@ -362,12 +362,13 @@ def test_an_order_that_matters_can_be_declared() -> None:
 
 
 def test_a_head_is_checked_over_the_numbers_of_modalities_that_it_joins() -> None:
-    kind = head_kind(type("Pair", (Mixed,), {"at_least": 2, "at_most": 3}), "./head.py:Pair", "digest", "./head.py")
+    pair = type("Pair", (Mixed,), {"at_least": 2, "at_most": 3})
+    kind = head_kind(pair, "./head.py:Pair", lambda _: "digest", "./head.py")
     assert [len(case.modalities) for case in opened_kind(kind, {}).of.of] == [2, 3]
 
 
 def test_the_card_tells_what_a_head_costs_without_the_encoders() -> None:
-    kind = head_kind(Mixed, "./head.py:Mixed", "digest", "./head.py")
+    kind = head_kind(Mixed, "./head.py:Mixed", lambda _: "digest", "./head.py")
     notes = dict(opened_kind(kind, {}).notes())
     # for each modality 6 -> 8, then 8 -> 3; two operations for each weight
     told = (

@@ -11,7 +11,7 @@ from mcr_bench.bench.planning.request import Request
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.bench.testing.fits import make_fit, step
 from mcr_bench.methods.joint import Joint
-from mcr_bench.tests.support.runs.hooked import array_file, method_file, runs_of, trained
+from mcr_bench.tests.support.runs.hooked import array_file, method_file, runs_of, same, trained
 
 CLASS = """
 @dataclass
@@ -174,6 +174,65 @@ def test_a_last_batch_of_one_sample_names_the_batch_size(tmp_path: Path) -> None
     spec = run_of(net, tmp_path, array_file(tmp_path / "a.npz", samples=66), batch_size="11")  # 34 to train on
     with pytest.raises(UserError, match=r"last batch of an epoch has one sample.*Set another batch_size than 11"):
         trained(spec, tmp_path / "run")
+
+
+@pytest.mark.parametrize("wants", ["False", "True"])
+def test_what_a_method_freezes_or_thaws_in_mid_run_stays_so_in_a_run_that_is_resumed(
+    tmp_path: Path, wants: str
+) -> None:
+    body = f"""def on_epoch_start(self):
+        if self.fit.epoch == 2:
+            for p in self.fit.model.parameters_of("a", "encoder"):
+                p.requires_grad_({wants})"""
+    if wants == "True":
+        body += """
+
+    def on_fit_start(self):
+        for p in self.fit.model.parameters_of("a", "encoder"):
+            p.requires_grad_(False)
+
+    def parameter_groups(self, model):
+        return [{"params": list(model.parameters())}]"""
+    (spec,) = runs_of(method_file(tmp_path, CLASS.format(body)), array_file(tmp_path / "a.npz"))
+    whole = trained(spec, tmp_path / "whole")
+    assert same(trained(spec, tmp_path / "resumed", killed_in=3), whole)
+    (plain,) = runs_of(method_file(tmp_path, CLASS.format("pass"), "plain"), array_file(tmp_path / "a.npz"))
+    assert not same(trained(plain, tmp_path / "plain"), whole)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ('"A", "encoder"', "unknown modality of the model 'A'"),
+        ('"a", "encoders"', "unknown role of parameters 'encoders'"),
+    ],
+)
+def test_parameters_of_what_is_not_there_are_an_error(tmp_path: Path, asked: str, told: str) -> None:
+    body = f"def on_fit_start(self): self.fit.model.parameters_of({asked})"
+    (spec,) = runs_of(method_file(tmp_path, CLASS.format(body)), array_file(tmp_path / "a.npz"))
+    with pytest.raises(UserError, match=told):
+        trained(spec, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            'Requirement("unimodal", "a")',
+            r"requires\(\) gave Requirement\('unimodal', 'a'\)\. Give a tuple of some of a, b",
+        ),
+        ('Requirement("unimodal", ("c",))', r"Give a tuple of some of a, b"),
+        ('Requirement("unimodal", ())', r"Give a tuple of some of a, b"),
+        ('Requirement("mine", modalities)', r"requires\(\) ends in a ring: mine \(a, b\) -> mine \(a, b\)"),
+    ],
+)
+def test_wrong_requirements_are_told_when_planning(tmp_path: Path, given: str, told: str) -> None:
+    body = f"""def requires(self, modalities):
+        from mcr_bench.methods.base import Requirement
+
+        return [{given}]"""
+    with pytest.raises(UserError, match=told):
+        runs_of(method_file(tmp_path, CLASS.format(body)), array_file(tmp_path / "a.npz"))
 
 
 SEEING = CLASS.format(
