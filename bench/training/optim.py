@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 
 from torch import nn
@@ -13,6 +14,9 @@ from mcr_bench.bench.settings.training import OptimizerSettings, ScheduleSetting
 from mcr_bench.bench.training.adam import QuickAdam, QuickAdamW
 from mcr_bench.bench.training.strides import is_dense, lay_out_gradients
 
+OPTIONS = ("lr", "weight_decay", "momentum", "dampening", "nesterov", "betas", "eps", "amsgrad", "maximize")
+MEANT = {"learning_rate", "rate", "base_lr", "decay", "beta1", "beta2"}  # not alike, and yet meant for one of them
+NEAR = 0.8  # as difflib measures how much names are alike
 IMPLEMENTATIONS = {"foreach", "fused", "differentiable", "capturable"}  # options of an optimiser that exclude others
 
 
@@ -20,7 +24,7 @@ def make_optimizer(groups: Groups, settings: OptimizerSettings) -> Optimizer:
     """The optimiser of the method's parameter groups. The schedule multiplies a group's own `lr` where it has one.
 
     A group is updated by PyTorch's fused kernels where that is faster, unless it chooses an implementation itself.
-    UserError for an option of a group that the optimiser does not know: PyTorch keeps it, and trains without it.
+    UserError for an option of a group that this optimiser does not know: PyTorch keeps it, and trains without it.
     """
     lr, decay, given = settings.lr, settings.weight_decay, dict.fromkeys(key for group in groups for key in group)
     for group in groups:
@@ -32,8 +36,8 @@ def make_optimizer(groups: Groups, settings: OptimizerSettings) -> Optimizer:
         kind = QuickAdam if settings.name == "adam" else QuickAdamW
         betas = (settings.beta1, settings.beta2)
         optimizer = kind(groups, lr=lr, weight_decay=decay, betas=betas, eps=settings.eps)
-    if unknown := _unknown(given, optimizer):
-        raise UserError(f"parameter_groups() returned a group with an {unknown}. Rename it, or leave it out.")
+    if mistaken := _mistaken(given, optimizer, settings.name):
+        raise UserError(f"parameter_groups() returned a group with the {mistaken}. Rename it, or leave it out.")
     for group in optimizer.param_groups:
         group["base_lr"] = group["lr"]
     return optimizer
@@ -41,8 +45,9 @@ def make_optimizer(groups: Groups, settings: OptimizerSettings) -> Optimizer:
 
 def add_group(optimizer: Optimizer, group: dict[str, Any], name: str) -> None:
     """Add a parameter group in mid-run, at the present place of the schedule, to the optimiser of that name."""
-    if unknown := _unknown(group, optimizer):
-        raise ValueError(unknown)
+    for option in group:
+        if option != "params" and option not in optimizer.defaults:
+            raise ValueError(f"unknown option '{option}', known are {', '.join(optimizer.defaults)}")
     factor = next((g["lr"] / g["base_lr"] for g in optimizer.param_groups if g["base_lr"]), 1.0)
     _choose(group, name)
     optimizer.add_param_group(group)
@@ -51,10 +56,16 @@ def add_group(optimizer: Optimizer, group: dict[str, Any], name: str) -> None:
     added["lr"] = added["base_lr"] * factor
 
 
-def _unknown(options: Iterable[str], optimizer: Optimizer) -> str:
-    """Which of a group's options the optimiser does not know, and those that it knows; '' where it knows all."""
-    known = ["params", "name", *optimizer.defaults]  # a name is for those who read the groups
-    return next((f"unknown option '{one}', known are {', '.join(known)}" for one in options if one not in known), "")
+def _mistaken(options: Iterable[str], optimizer: Optimizer, name: str) -> str:
+    """An option of a group that is meant for an optimiser, and that this one does not know; '' where there is none.
+
+    A group may hold any other key, for those who read it, such as the modality of its parameters.
+    """
+    for option in options:
+        meant = option.lower() in MEANT or get_close_matches(option.lower(), OPTIONS, 1, NEAR)
+        if meant and option not in optimizer.defaults:
+            return f"option '{option}', which {name} does not know. Known are {', '.join(optimizer.defaults)}"
+    return ""
 
 
 def _choose(group: dict[str, Any], name: str) -> None:

@@ -17,6 +17,7 @@ from mcr_bench.bench.figures import catalog
 from mcr_bench.bench.figures.catalog import CARDS, Drawn, Sources, all_figures
 from mcr_bench.bench.planning.plan import Plan
 from mcr_bench.bench.record.tracking import Record
+from mcr_bench.bench.report import results
 from mcr_bench.bench.report.html import comparison as html
 from mcr_bench.bench.report.html.page import report_page
 from mcr_bench.bench.report.results import write_csv
@@ -90,7 +91,7 @@ def closed(*_: Any, **__: Any) -> Any:
 def test_an_output_that_nobody_reads_any_more_ends_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BrokenPipeError):
         attempt(closed, str)
-    monkeypatch.setattr(Path, "write_text", closed)
+    monkeypatch.setattr(results, "write_whole", closed)
     with pytest.raises(BrokenPipeError):
         write_csv([], Path("/dev/null"))
 

@@ -94,16 +94,28 @@ def run_of(net: str, folder: Path, data: str, **overrides: str) -> RunSpec:
             "def parameter_groups(self, model): return [{'params': list(model.parameters()), 'lr': float('nan')}]",
             r"with lr=nan\. Give a number >= 0",
         ),
-        (
-            "def parameter_groups(self, model): return [{'params': list(model.parameters()), 'learning_rate': 1.0}]",
-            r"parameter_groups\(\) returned .*unknown option 'learning_rate', known are params, name, lr, .*Rename it",
-        ),
     ],
 )
 def test_wrong_values_name_the_hook(tmp_path: Path, body: str, message: str) -> None:
     (spec,) = runs_of(method_file(tmp_path, CLASS.format(body)), array_file(tmp_path / "a.npz"))
     with pytest.raises(UserError, match=message):
         trained(spec, tmp_path / "run")
+
+
+@pytest.mark.parametrize("option", ["learning_rate", "LR", "weight_deacy", "momentum", "base_lr"])
+def test_an_option_that_the_optimiser_does_not_know_is_an_error(tmp_path: Path, option: str) -> None:
+    """PyTorch keeps it beside the others, and trains as if it had not been given."""
+    body = f"def parameter_groups(self, model): return [{{'params': list(model.parameters()), {option!r}: 1.0}}]"
+    (spec,) = runs_of(method_file(tmp_path, CLASS.format(body)), array_file(tmp_path / "a.npz"))
+    with pytest.raises(UserError, match=rf"option '{option}', which adam does not know\. Known are lr, .*Rename it"):
+        trained(spec, tmp_path / "run")
+
+
+def test_a_group_may_say_what_its_parameters_are(tmp_path: Path) -> None:
+    keys = "'modality': 'a', 'role': 'encoder', 'name': 'all'"
+    body = f"def parameter_groups(self, model): return [{{'params': list(model.parameters()), {keys}}}]"
+    (spec,) = runs_of(method_file(tmp_path, CLASS.format(body)), array_file(tmp_path / "a.npz"))
+    assert trained(spec, tmp_path / "run").epochs
 
 
 def test_a_weight_that_is_a_tensor_of_one_number_is_a_number_in_what_is_sent(tmp_path: Path) -> None:
