@@ -45,6 +45,8 @@ def _asked(data: "Dataset", name: str, method: Callable[..., object], *arguments
         _check_facts(returned, where)
     if isinstance(returned, Splits):
         _check_splits(returned, data.facts(), where)
+        protocol = data.protocols()[str(arguments[0] if arguments else named["protocol"])]
+        _check_ids(returned, where, noted=bool(protocol.note))
     if isinstance(returned, Mapping) and name == "protocols":
         _check_protocols(returned, where)
     return returned
@@ -83,15 +85,17 @@ def _check_splits(splits: Splits, facts: Facts, where: str) -> None:
             )
         if len(split.target) != len(split.ids):
             raise UserError(f"{where}: part {part} has {len(split.target)} targets and {len(split.ids)} ids.")
-    _check_ids({"train": splits.train.ids, "val": splits.val.ids, "test": splits.test.ids}, where)
 
 
-def _check_ids(parts: Mapping[str, Sequence[str]], where: str) -> None:
-    """UserError where two samples have one id, in a part or in two: scores of runs are paired by ids."""
+def _check_ids(splits: Splits, where: str, noted: bool) -> None:
+    """UserError where two samples have one id, in a part or in two: scores of runs are paired by ids.
+
+    noted: whether the protocol has a note, by which parts may share samples.
+    """
     known: dict[str, str] = {}
-    for part, ids in parts.items():
+    for part, ids in (("train", splits.train.ids), ("val", splits.val.ids), ("test", splits.test.ids)):
         for one in ids:
-            if one in known:
+            if one in known and (known[one] == part or not noted):
                 places = f"twice in part {part}" if known[one] == part else f"in the parts {known[one]} and {part}"
                 raise UserError(f"{where}: the id '{one_line(str(one), 60)}' is {places}. Give each sample its own.")
             known[one] = part

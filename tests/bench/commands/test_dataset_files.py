@@ -154,6 +154,16 @@ SLIPS = {
 RUN_ONLY = ("no fingerprint",)
 
 
+def test_parts_may_share_samples_where_the_protocol_has_a_note() -> None:
+    text = edited('f"{part}{i}"', 'f"{i}"').replace(
+        '"validation", "accuracy"', '"validation", "accuracy", note="a leak"'
+    )
+    Path("my_set.py").write_text(text)
+    assert (
+        "1 to train" in call("run", "--methods", "joint", "--dataset", "./my_set.py", "--seeds", "1", "--plan").stdout
+    )
+
+
 @pytest.mark.parametrize("case", SLIPS)
 @pytest.mark.parametrize("verb", ["run", "describe"])
 def test_slips_are_told_before_anything_is_trained(case: str, verb: str) -> None:
