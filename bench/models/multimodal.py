@@ -18,6 +18,7 @@ from mcr_bench.bench.problem.samples import Inputs as Inputs
 from mcr_bench.bench.task import Task
 
 Role = Literal["encoder", "own_head", "fusion_slice", "fusion_shared", "method"]
+ROLES = get_args(Role)
 
 
 class Owner(NamedTuple):
@@ -156,6 +157,6 @@ class MultimodalModel(nn.Module):
         if modality is not None and modality not in self.encoders:
             raise unknown("modality of the model", modality, self.encoders)
         for role in roles:
-            if role not in get_args(Role):
-                raise unknown("role of parameters", role, get_args(Role))
+            if role not in ROLES:
+                raise unknown("role of parameters", role, ROLES)
         return [p for _, p, owner in self.owned() if owner.modality == modality and owner.role in roles]

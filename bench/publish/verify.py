@@ -1,5 +1,6 @@
 """Check a submission: every number from its predictions, samples, settings and code. Nothing in it is executed."""
 
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from mcr_bench.bench.publish.said import Said, Verified
 from mcr_bench.bench.publish.samples import Across, beside
 from mcr_bench.bench.publish.settings import Keys, code_check
 from mcr_bench.bench.record.files.artifacts import PREDICTIONS, SCORES
-from mcr_bench.bench.record.files.scores import UNREADABLE, Scores, scores_of_predictions, stored_scores
+from mcr_bench.bench.record.files.scores import UNREADABLE, scored, stored_scores
 from mcr_bench.bench.record.made_rows import row_of
 from mcr_bench.bench.record.row import RunRow
 from mcr_bench.bench.record.runs import StoredRun
@@ -31,12 +32,13 @@ def verified(archive: Origin, data_root: Path) -> Verified:
         check()
         row = rows[run.tags["key"]]
         said += [keys.check(row), code_check(row)]
-        parts = predictions_of(archive, run, row, predictions_file(archive.whole(run)))
+        whole = archive.whole(run)
+        parts = predictions_of(archive, run, row, predictions_file(whole))
         if isinstance(parts, Said):
             said.append(parts)
             continue
         said += number_checks(row, parts)
-        said += scores_checks(archive, run, row)
+        said += scores_checks(archive, run, row, whole, parts["test"])
         said += beside(row, parts, data.here(row))
         across.add(row, parts)
     said += across.checks()
@@ -49,25 +51,23 @@ def predictions_file(whole: WholeRun) -> RunFile | None:
     return _file(whole, PREDICTIONS)
 
 
-def scores_checks(archive: Origin, run: StoredRun, row: RunRow) -> Iterator[Said]:
-    """What is wrong with the scores of a run, which comparisons read, by its predictions."""
-    whole = archive.whole(run)
+def scores_checks(archive: Origin, run: StoredRun, row: RunRow, whole: WholeRun, test: Predicted) -> Iterator[Said]:
+    """What is wrong with the scores of a run, which comparisons read, by the predictions of its test part.
+
+    Errors of a regression are means, and may be rounded otherwise elsewhere.
+    """
     predictions, own = predictions_file(whole), _file(whole, SCORES)
     if predictions is None or own is None:
         return
     try:
-        right = scores_of_predictions(archive.content(run, predictions), {})
-        same = _agree(stored_scores(archive.content(run, own), {}), right)
+        stored = stored_scores(archive.content(run, own), {})
+        score, right = np.frombuffer(stored.score, "<f4"), scored(test.labels.numpy(), test.logits.numpy())
+        same = json.loads(stored.names) == [test.ids, test.groups] and stored.size == predictions.size
+        same = same and np.allclose(score, right, rtol=CLOSE, atol=CLOSE)
     except (OSError, *UNREADABLE):
         same = False
     if not same:
         yield Said("wrong", "samples", row.name, f"its {SCORES} does not follow from its predictions")
-
-
-def _agree(one: Scores, other: Scores) -> bool:
-    """Whether two runs' scores are the same: errors of a regression are means, and may be rounded otherwise."""
-    mine, theirs = (np.frombuffer(scores.score, "<f4") for scores in (one, other))
-    return (one.names, one.size) == (other.names, other.size) and np.allclose(mine, theirs, rtol=CLOSE, atol=CLOSE)
 
 
 def _file(whole: WholeRun, name: str) -> RunFile | None:

@@ -27,7 +27,7 @@ class Samples:
 
     ids: (N,) str, the id of each sample.
     groups: (N,) str, the group of each sample.
-    score: (N,) float32, as `scores_of` gives it.
+    score: (N,) float32, as `scored` gives it.
     """
 
     ids: NDArray[np.str_]
@@ -102,12 +102,13 @@ def _scores(artifact: Artifact, kept: Kept | None, known: Known) -> _Read:
     if kept is not None and artifact.checksum in ("", kept.checksum) and kept.stamp == artifact.stamp:
         return _Read(kept, slow=False)  # of this file, which has not been touched since
     content = artifact.content()
-    is_small = artifact.name == SCORES
+    is_small, here = artifact.name == SCORES, artifact.path
     scores = (stored_scores if is_small else scores_of_predictions)(content, known)
-    if is_small and artifact.path is not None:
-        _require(artifact.path.with_name(PREDICTIONS), scores.size)
     made = Kept(scores.names, scores.score, artifact.checksum or checksum(content), artifact.stamp)
-    return _Read(made, slow=artifact.final and not (is_small and artifact.path is not None))
+    if is_small and here is not None:
+        _require(here.with_name(PREDICTIONS), scores.size)
+        return _Read(made, slow=False)
+    return _Read(made, slow=artifact.final)
 
 
 def _require(predictions: Path, size: int) -> None:

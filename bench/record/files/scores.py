@@ -50,7 +50,7 @@ class Scores(NamedTuple):
     """The scores of a run's N test samples.
 
     names: the JSON text of [ids, groups], which many runs share.
-    score: (N,) as little-endian float32; `scores_of` says what they are.
+    score: (N,) as little-endian float32; `scored` says what they are.
     size: bytes of the predictions that they are made of.
     """
 
@@ -130,12 +130,16 @@ def opened(content: bytes) -> pq.ParquetFile:
 
 
 def scores_of(label: pa.ChunkedArray, logits: pa.ChunkedArray) -> NDArray[np.float32]:
-    """The score of each of N samples, (N,).
+    """The score of each of N samples, (N,), from the columns of predictions, as `scored` gives it."""
+    return scored(labels_of(label), labels_of(logits))
+
+
+def scored(target: Array, outputs: Array) -> NDArray[np.float32]:
+    """The score of each of N samples, (N,). target: (N,), or (N, L) where a sample has several; outputs: (N, C).
 
     1 if the largest logit is that of the class, or all labels of a sample are right, otherwise 0, with the accuracy as
     mean; in a regression the absolute error, averaged over scores, with the MAE as mean.
     """
-    target, outputs = labels_of(label), labels_of(logits)
     if target.dtype.kind == "f":
         score = np.abs(outputs.reshape(target.shape) - target).reshape(len(target), -1).mean(1)
     elif target.ndim == 1:

@@ -10,6 +10,7 @@ import pytest
 
 from mcr_bench.bench.catalog import registry
 from mcr_bench.bench.publish.said import NEVER
+from mcr_bench.bench.record.files.artifacts import PREDICTIONS, SCORES
 from mcr_bench.tests.support.records.homes import call
 from mcr_bench.tests.support.records.moving import keys_in, rewrite, sealed
 from mcr_bench.tests.support.records.submitted import Entries, repacked, run_in
@@ -107,20 +108,19 @@ def label_that_is_no_class(entries: Entries) -> None:
     repacked(entries, key, lambda columns: columns["label"].__setitem__(0, 99))
 
 
-def column(name: str, cells: Callable[[int], list[Any]]) -> Callable[[Entries], None]:
+def column(name: str, cells: Callable[[int], list[Any]], file: str = PREDICTIONS) -> Callable[[Entries], None]:
     """A column of cells that no training writes, for so many samples."""
 
     def change(entries: Entries) -> None:
         key, _ = run_in(entries, "joint")
-        repacked(entries, key, lambda columns: columns.update({name: cells(len(columns["id"]))}))
+        repacked(entries, key, lambda columns: columns.update({name: cells(len(columns["id"]))}), file)
 
     return change
 
 
 def no_file_of_predictions(entries: Entries) -> None:
     key, _ = run_in(entries, "joint")
-    files = ("predictions.parquet", "scores.parquet")
-    for file in files:
+    for file in (PREDICTIONS, SCORES):
         entries.pop(f"runs/{key}/files/{file}")
 
     def without(run: dict[str, Any]) -> None:
@@ -130,32 +130,19 @@ def no_file_of_predictions(entries: Entries) -> None:
     sealed(entries, key, without)
 
 
-def scores(entries: Entries) -> None:
-    key, _ = run_in(entries, "joint")
-    repacked(entries, key, lambda columns: columns.update(score=[1.0] * len(columns["id"])), "scores.parquet")
+def all_right(count: int) -> list[Any]:
+    return [1.0] * count
 
 
 def scores_among_predictions(entries: Entries) -> None:
     """A column that predictions do not have, with the same content as in the forged scores."""
-    key, _ = run_in(entries, "joint")
-    scores(entries)
-    repacked(entries, key, lambda columns: columns.update(score=[1.0] * len(columns["id"])))
+    column("score", all_right, SCORES)(entries)
+    column("score", all_right)(entries)
 
 
 def labels_of_another_form(entries: Entries) -> None:
     key, _ = run_in(entries, "joint")
     repacked(entries, key, lambda columns: columns.update(label=[float(one) for one in columns["label"]]))
-
-
-def scores_as_texts(entries: Entries) -> None:
-    key, _ = run_in(entries, "joint")
-    repacked(entries, key, lambda columns: columns.update(score=["1.0"] * len(columns["id"])), "scores.parquet")
-
-
-def larger_predictions(entries: Entries) -> None:
-    """The scores are right, and are said to be of a file of another size."""
-    key, _ = run_in(entries, "joint")
-    repacked(entries, key, lambda columns: columns.update(note=["x" * 50] * len(columns["id"])))
 
 
 def training_size(entries: Entries) -> None:
@@ -222,14 +209,23 @@ FORGED: dict[str, tuple[Callable[[Entries], object], str]] = {
     "another comparison": (tag("data_identity", "0" * 20), "its tag 'data_identity' is '000"),
     "what it says of gradients": (tag("scales_gradients", "true"), "its tag 'scales_gradients' is 'True', and"),
     "another size of the training part": (training_size, "data/train_samples is 3000 on record, and the training part"),
-    "scores that are all right": (scores, "its scores.parquet does not follow from its predictions"),
+    "scores that are all right": (
+        column("score", all_right, SCORES),
+        "its scores.parquet does not follow from its predictions",
+    ),
     "scores as a column of predictions": (
         scores_among_predictions,
         "its scores.parquet does not follow from its predictions",
     ),
     "labels of another form": (labels_of_another_form, "does not follow from its predictions"),
-    "scores that are texts": (scores_as_texts, "its scores.parquet does not follow from its predictions"),
-    "scores of other predictions": (larger_predictions, "its scores.parquet does not follow from its predictions"),
+    "scores that are texts": (
+        column("score", lambda n: ["1.0"] * n, SCORES),
+        "its scores.parquet does not follow from its predictions",
+    ),
+    "scores of other predictions": (
+        column("note", lambda n: ["x" * 50] * n),
+        "its scores.parquet does not follow from its predictions",
+    ),
     "another metric": (tag("metric", "modality"), "its tag 'metric' is 'modality'"),
 }
 

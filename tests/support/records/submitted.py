@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mcr_bench.bench.catalog.making import make_dataset
+from mcr_bench.bench.record.files.artifacts import PREDICTIONS
 from mcr_bench.bench.record.tracking import Record
 from mcr_bench.bench.runs.spec import RunSpec
 from mcr_bench.tests.support.records.homes import SMALL
@@ -59,9 +60,7 @@ def _finish(record: Record, run: RunSpec, path: Path) -> None:
     record.finish(run, metrics, [path], {"version/torch": "2.0.0", "platform": "none", "device": "cpu"})
 
 
-def repacked(
-    entries: Entries, key: str, change: Callable[[dict[str, Any]], object], file: str = "predictions.parquet"
-) -> None:
+def repacked(entries: Entries, key: str, change: Callable[[dict[str, Any]], object], file: str = PREDICTIONS) -> None:
     """Change the columns of a file of a run, name -> list of cells, with sizes and checksums that fit."""
     name = f"runs/{key}/files/{file}"
     table = pq.read_table(io.BytesIO(entries[name]))
